@@ -1,0 +1,64 @@
+# make demo    the whole pipeline on the miniature: no download but Python packages, no GPU
+# make test    every test that needs nothing but the environment and a LaTeX installation
+# make bench   our metrics beside the reference libraries, as ratios
+# make lint    ruff, snakefmt, snakemake --lint
+SHELL := bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+MINIATURE := config/miniature.yaml
+# Jobs run side by side, so each keeps to one thread. Nothing is asked of a model hub.
+export OMP_NUM_THREADS := 1
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: demo test test-quick bench lint format lock config-docs clean
+.DEFAULT_GOAL := demo
+
+demo: $(STAMP)
+	$(BIN)/snakemake --configfile $(MINIATURE) --cores all --quiet rules -- all
+	@echo "Tables, figures and comparison are in results/miniature (start with comparison.md)."
+
+test: $(STAMP)
+	$(BIN)/pytest -m "not slow" -n 2
+	$(BIN)/pytest -m slow
+
+test-quick: $(STAMP)
+	$(BIN)/pytest -m "not slow" -n 2
+
+bench: $(STAMP)
+	$(BIN)/python tests/benchmarks/metrics.py
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --configfile $(MINIATURE) --lint
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules
+
+# The exact pins lie in two files: torch has builds of its own for each platform, hence no hash.
+$(STAMP): requirements.txt requirements-torch.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or newer, or say make PYTHON=/path/to/python3 ..."; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed; {sys.executable} is {v.major}.{v.minor}. Say make PYTHON=/path/to/python3 ...")'
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "Python's venv module is missing: on Debian and Ubuntu, apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-torch.txt
+	touch $@
+
+lock:
+	$(PYTHON) -m venv .lock && .lock/bin/pip install --quiet -r requirements-torch.txt pip-tools
+	.lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --unsafe-package torch --no-strip-extras \
+		--no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements.txt requirements.in
+	rm -r .lock
+
+config-docs: $(STAMP)
+	PYTHONPATH=scripts $(BIN)/python -m imagenet_think.configuration > config/README.md
+
+clean:
+	rm -rf results/miniature .snakemake

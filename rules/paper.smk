@@ -1,0 +1,172 @@
+# In: tables, scores, annotations, images. Out: figures/, paper/numbers.tex, paper.pdf.
+
+
+def figure(name):
+    """Return both forms of a figure."""
+    return dict(pdf=f"{R}/figures/{name}.pdf", png=f"{R}/figures/{name}.png")
+
+
+SHOWN = dict(
+    sample=f"{R}/images/sample.parquet",
+    images=expand(f"{R}/images/shards/{{shard}}.parquet", shard=SHARDS),
+    annotations=of_teachers(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
+)
+SHOWN_SETTINGS = settings(
+    prompt=config["prompts"][config["prompt"]],
+    teachers=TEACHERS,
+    names={model: NAMES[model] for model in TEACHERS},
+    seed=config["seed"],
+    samples=config["figures"]["samples"],
+)
+
+
+rule figure_organisation:
+    input:
+        **SHOWN,
+    output:
+        **figure("figure_organisation"),
+    log:
+        log("figure_organisation"),
+    params:
+        settings=SHOWN_SETTINGS,
+    message:
+        "Figure 1: how a sample is organised"
+    script:
+        "../scripts/figure_organisation.py"
+
+
+rule figure_sample:
+    input:
+        **SHOWN,
+    output:
+        **figure("figure_sample"),
+    log:
+        log("figure_sample"),
+    params:
+        settings=SHOWN_SETTINGS,
+    message:
+        "Figure 2: one sample in full"
+    script:
+        "../scripts/figure_sample.py"
+
+
+rule figure_coverage:
+    input:
+        sample=f"{R}/images/sample.parquet",
+        classes=f"{R}/images/classes.parquet",
+    output:
+        **figure("figure_coverage"),
+    log:
+        log("figure_coverage"),
+    message:
+        "Figure: images and classes by domain"
+    script:
+        "../scripts/figure_coverage.py"
+
+
+rule figure_lengths:
+    input:
+        lengths=of_teachers(f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet"),
+    output:
+        **figure("figure_lengths"),
+    log:
+        log("figure_lengths"),
+    params:
+        settings=settings(
+            teachers=TEACHERS,
+            names={model: NAMES[model] for model in TEACHERS},
+            tokenizer=TOKENIZER["repository"],
+        ),
+    message:
+        "Figure: token lengths by teacher and part"
+    script:
+        "../scripts/figure_lengths.py"
+
+
+rule figure_scores:
+    input:
+        aggregate=f"{R}/scores/aggregate.parquet",
+    output:
+        **figure("figure_scores"),
+    log:
+        log("figure_scores"),
+    params:
+        settings=settings(
+            models=config["benchmarked"],
+            names=NAMES,
+            printed_tfidf=BENCHMARK["printed_tfidf"],
+        ),
+    message:
+        "Figure: scores by model"
+    script:
+        "../scripts/figure_scores.py"
+
+
+FIGURES = ["organisation", "sample", "coverage", "lengths", "scores"]
+
+
+rule figures:
+    input:
+        expand(f"{R}/figures/figure_{{name}}.{{form}}", name=FIGURES, form=["pdf", "png"]),
+    message:
+        "The figures are in {R}/figures"
+
+
+rule export_numbers:
+    input:
+        tables=expand(
+            f"{R}/tables/{{name}}.csv", name=[*(f"table{n}" for n in range(1, 8)), "language"]
+        ),
+        comparison=f"{R}/comparison.csv",
+        sample=f"{R}/images/sample.parquet",
+        exclusions=f"{R}/images/exclusions.parquet",
+        annotations=expand(
+            f"{R}/annotations/{{model}}/{{shard}}.parquet", model=MODELS, shard=SHARDS
+        ),
+    output:
+        f"{R}/paper/numbers.tex",
+    log:
+        log("export_numbers"),
+    params:
+        settings=settings(
+            run=config["run"],
+            images={key: IMAGES[key] for key in ("total", "min_per_class", "max_per_class")},
+            criteria=IMAGES["criteria"],
+            prompt=config["prompts"][config["prompt"]],
+            names=NAMES,
+            **PAIRS,
+            ablation_model=BENCHMARK["ablation_model"],
+            intervals=BENCHMARK["intervals"],
+            tokenizer=TOKENIZER["repository"],
+        ),
+    message:
+        "Numbers for the paper's text"
+    script:
+        "../scripts/export_numbers.py"
+
+
+rule compile_paper:
+    input:
+        main="paper/main.tex",
+        bibliography="paper/references.bib",
+        numbers=f"{R}/paper/numbers.tex",
+        tables=expand(
+            f"{R}/tables/{{name}}.tex", name=[*(f"table{n}" for n in range(1, 8)), "language"]
+        ),
+        comparison=f"{R}/comparison.tex",
+        figures=expand(f"{R}/figures/figure_{{name}}.pdf", name=FIGURES),
+    output:
+        f"{R}/paper.pdf",
+    log:
+        log("compile_paper"),
+    message:
+        "Typesetting the paper"
+    script:
+        "../scripts/compile_paper.py"
+
+
+rule paper:
+    input:
+        rules.compile_paper.output,
+    message:
+        "The paper is {R}/paper.pdf"

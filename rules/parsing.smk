@@ -1,0 +1,16 @@
+# In: responses/. Out: annotations/<model>/<shard>.parquet.
+
+
+rule parse_responses:
+    input:
+        f"{R}/responses/{{model}}/{{shard}}.parquet",
+    output:
+        f"{R}/annotations/{{model}}/{{shard}}.parquet",
+    log:
+        log("parse_responses/{model}/{shard}"),
+    params:
+        settings=lambda wildcards: settings(output=config["models"][wildcards.model]["output"]),
+    message:
+        "Taking the responses of {wildcards.model} apart, shard {wildcards.shard}"
+    script:
+        "../scripts/parse_responses.py"

@@ -1,0 +1,86 @@
+# In: images/sample.parquet, annotations/. Out: statistics/, tables 1 and 2, tables/language.
+
+
+def of_teachers(pattern):
+    """Return `pattern` for every teacher and shard, teacher 1 first."""
+    return expand(pattern, model=TEACHERS, shard=SHARDS)
+
+
+def table(name):
+    """Return the three forms of a table."""
+    return multiext(f"{R}/tables/{name}", ".csv", ".tex", ".md")
+
+
+TOKENIZER = config["statistics"]["tokenizer"]
+
+
+rule measure_lengths:
+    input:
+        annotations=f"{R}/annotations/{{model}}/{{shard}}.parquet",
+        tokenizer=[
+            path
+            for path in repositories.files(TOKENIZER["repository"])
+            if not path.endswith(".safetensors")
+        ],
+    output:
+        f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet",
+    log:
+        log("measure_lengths/{model}/{shard}"),
+    params:
+        settings=settings(tokenizer=TOKENIZER),
+    message:
+        "Counting tokens of {wildcards.model}, shard {wildcards.shard}"
+    script:
+        "../scripts/measure_lengths.py"
+
+
+rule table_datasets:
+    input:
+        sample=f"{R}/images/sample.parquet",
+        lengths=of_teachers(f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet"),
+        reported="resources/reported.yaml",
+    output:
+        table("table1"),
+    log:
+        log("table_datasets"),
+    params:
+        settings=settings(tokenizer=TOKENIZER["repository"], run=config["run"], teachers=TEACHERS),
+    message:
+        "Table 1: this dataset beside four others"
+    script:
+        "../scripts/table_datasets.py"
+
+
+rule table_images:
+    input:
+        sample=f"{R}/images/sample.parquet",
+    output:
+        table("table2"),
+    log:
+        log("table_images"),
+    message:
+        "Table 2: images and classes"
+    script:
+        "../scripts/table_images.py"
+
+
+rule table_language:
+    input:
+        sample=f"{R}/images/sample.parquet",
+        annotations=of_teachers(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
+        lengths=of_teachers(f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet"),
+    output:
+        table("language"),
+    log:
+        log("table_language"),
+    params:
+        settings=settings(
+            tokenizer=TOKENIZER["repository"],
+            names={model: NAMES[model] for model in TEACHERS},
+            teachers=TEACHERS,
+            seed=config["seed"],
+        ),
+    message:
+        "Lengths, vocabulary and script of the teachers' texts (sections 4.2 and 4.3)"
+    script:
+        "../scripts/table_language.py"

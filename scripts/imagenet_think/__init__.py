@@ -1,0 +1,1 @@
+"""What the pipeline's scripts share, one concept a module."""

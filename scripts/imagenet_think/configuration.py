@@ -1,0 +1,226 @@
+"""The config: checked against its schema before anything runs, and documented from it."""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from imagenet_think import repositories
+
+Config = dict[str, Any]
+SCHEMA = Path(__file__).parents[2] / "config" / "schema.yaml"
+
+
+class ConfigError(ValueError):
+    """A config that cannot be run; the message names the key, what it held and what is allowed."""
+
+
+@cache
+def schema() -> Config:
+    """Return the schema with its shared definitions put in place of the references to them."""
+    document = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    definitions = document.pop("$defs")
+
+    def inline(node: Any) -> Any:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                return deepcopy(definitions[node["$ref"].removeprefix("#/$defs/")])
+            return {key: inline(value) for key, value in node.items()}
+        return [inline(item) for item in node] if isinstance(node, list) else node
+
+    return inline(document)
+
+
+def check(config: Mapping[str, Any], origin: str = "config") -> Config:
+    """Check a config and fill in what may be left out.
+
+    Parameters
+    ----------
+    config
+        The config as read from its file.
+    origin
+        Name of the file, for messages.
+
+    Returns
+    -------
+    dict
+        A complete copy.
+
+    Raises
+    ------
+    ConfigError
+        For the first thing that is wrong: an unknown or missing key, a value that is not allowed,
+        or keys that contradict each other.
+    """
+    config = deepcopy(dict(config))
+    errors = sorted(
+        jsonschema.Draft202012Validator(schema()).iter_errors(config),
+        # An unknown key first: it is often the missing one, misspelt.
+        key=lambda error: (error.validator != "additionalProperties", error.json_path),
+    )
+    if errors:
+        raise ConfigError(f"{origin}: {_explain(errors[0])}")
+    _fill(config, schema())
+    problem = next(_contradictions(config), None)
+    if problem:
+        raise ConfigError(f"{origin}: {problem}")
+    return config
+
+
+def _fill(value: Any, node: Config) -> None:
+    """Put the schema's defaults into `value`, in place."""
+    if isinstance(value, dict):
+        for key, child in node.get("properties", {}).items():
+            if key not in value and "default" in child:
+                value[key] = deepcopy(child["default"])
+            if key in value:
+                _fill(value[key], child)
+        other = node.get("additionalProperties")
+        if isinstance(other, dict):
+            for key in value.keys() - node.get("properties", {}).keys():
+                _fill(value[key], other)
+
+
+def _explain(error: jsonschema.ValidationError) -> str:
+    """Say in one line which key is wrong, what it held and what is allowed."""
+    key = ".".join(str(part) for part in error.absolute_path)
+    inside = f" in {key}" if key else ""
+    if error.validator == "additionalProperties":
+        known = list(error.schema["properties"])
+        unknown = next(name for name in error.instance if name not in known)
+        near = difflib.get_close_matches(unknown, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"unknown key {unknown!r}{inside}{hint} Known keys: {', '.join(known)}"
+    if error.validator == "required":
+        missing = next(name for name in error.validator_value if name not in error.instance)
+        about = error.schema["properties"][missing].get("description", "")
+        return f"key {missing!r} is missing{inside}: {about}"
+    if "propertyNames" in error.absolute_schema_path:
+        return f"{error.instance!r} cannot be a key of {key}: {_allowed(error.schema)}"
+    return f"{key} holds {json.dumps(error.instance)}; allowed is {_allowed(error.schema)}"
+
+
+def _allowed(node: Config) -> str:
+    """Say in words what a schema node allows."""
+    if "enum" in node:
+        return "one of " + ", ".join("null" if v is None else str(v) for v in node["enum"])
+    kinds = node.get("type", "text")
+    text = " or ".join(kinds) if isinstance(kinds, list) else kinds
+    bounds = {
+        "minimum": "at least {}",
+        "exclusiveMinimum": "above {}",
+        "maximum": "at most {}",
+        "exclusiveMaximum": "below {}",
+        "minItems": "at least {} entries",
+        "maxItems": "at most {} entries",
+        "minLength": "at least {} characters",
+        "pattern": "matching {}",
+    }
+    words = [phrase.format(node[name]) for name, phrase in bounds.items() if name in node]
+    if node.get("uniqueItems"):
+        words.append("no entry twice")
+    return ", ".join([text, *words])
+
+
+def _contradictions(config: Config) -> Iterator[str]:
+    """Yield what is wrong between keys that are each right by themselves."""
+    images, models = config["images"], config["models"]
+    least, most = images["min_per_class"], images["max_per_class"]
+    if least > most:
+        yield f"images.min_per_class ({least}) is greater than images.max_per_class ({most})"
+    classes, total = images["class_count"], images["total"]
+    if not classes * least <= total <= classes * most:
+        yield (
+            f"images.total holds {total}; allowed is {classes * least} to {classes * most}: "
+            f"images.class_count ({classes}) times images.min_per_class ({least}) to "
+            f"images.max_per_class ({most})"
+        )
+    drawn = {"classes", "drawings_per_class"}
+    given = drawn & images["source"].keys()
+    if images["source"]["kind"] == "drawings" and given != drawn:
+        yield f"images.source of kind drawings needs {', '.join(sorted(drawn - given))}"
+    if images["source"]["kind"] != "drawings" and given:
+        yield f"images.source.{min(given)} is only for kind drawings"
+    if config["prompt"] not in config["prompts"]:
+        yield f"prompt holds {config['prompt']!r}; allowed is one of {', '.join(config['prompts'])}"
+    for key in ("teachers", "benchmarked"):
+        for model in config[key]:
+            if model not in models:
+                yield f"{key} holds {model!r}; allowed is one of {', '.join(models)}"
+    both = sorted(set(config["teachers"]) & set(config["benchmarked"]))
+    if both:
+        yield f"benchmarked holds {both[0]!r}, a teacher: it would be scored against itself"
+    ablation = config["benchmark"]["ablation_model"]
+    if ablation not in config["benchmarked"]:
+        allowed = ", ".join(config["benchmarked"])
+        yield f"benchmark.ablation_model holds {ablation!r}; allowed is one of {allowed}"
+    for key, entry in repository_entries(config):
+        try:
+            repositories.files(entry["repository"])
+        except (NotADirectoryError, ModuleNotFoundError) as error:
+            yield f"{key}.repository: {error}"
+        if entry["revision"] is not None and not repositories.is_hub(entry["repository"]):
+            yield f"{key}.revision is only for the hub: {entry['repository']} lies on this machine"
+
+
+def repository_entries(config: Config) -> Iterator[tuple[str, Config]]:
+    """Yield every part of the config that names a repository, with its dotted key."""
+    for name, model in config["models"].items():
+        yield f"models.{name}", model
+        if "processor" in model:
+            yield f"models.{name}.processor", model["processor"]
+    yield "statistics.tokenizer", config["statistics"]["tokenizer"]
+    yield "benchmark.bertscore", config["benchmark"]["bertscore"]
+    yield "benchmark.sbert", config["benchmark"]["sbert"]
+
+
+def unpinned(config: Config) -> list[str]:
+    """Return the dotted keys of hub repositories that have no revision."""
+    return [
+        key
+        for key, entry in repository_entries(config)
+        if entry["revision"] is None and repositories.is_hub(entry["repository"])
+    ]
+
+
+def as_markdown() -> str:
+    """Return `config/README.md`: every key of the schema with its meaning and what it allows."""
+    lines = [
+        "# Configuration",
+        "",
+        schema()["description"],
+        "",
+        "`config.yaml` is the paper's run, `miniature.yaml` the embedded one. A wrong config is",
+        "refused with one message before any job runs. This page is made from `schema.yaml` by",
+        "`make config-docs`.",
+        "",
+        "| key | what it is | allowed | default |",
+        "| --- | --- | --- | --- |",
+    ]
+    for key, node in _leaves(schema(), ""):
+        default = f"`{json.dumps(node['default'])}`" if "default" in node else ""
+        allowed = "" if node.get("type") == "object" else _allowed(node)
+        cells = [f"`{key}`", node["description"], allowed, default]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _leaves(node: Config, prefix: str) -> Iterator[tuple[str, Config]]:
+    """Yield every key of a schema with its node, parents before children."""
+    for key, child in node.get("properties", {}).items():
+        yield prefix + key, child
+        yield from _leaves(child, f"{prefix}{key}.")
+    other = node.get("additionalProperties")
+    if isinstance(other, dict):
+        yield f"{prefix}<name>", other
+        yield from _leaves(other, f"{prefix}<name>.")
+
+
+if __name__ == "__main__":
+    print(as_markdown(), end="")

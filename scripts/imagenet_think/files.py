@@ -1,0 +1,107 @@
+"""Atomic writes and digests of files: a reader sees the old file or the whole new one."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` and rename it to `path` when the block succeeds.
+
+    Parameters
+    ----------
+    path
+        The file to make. Its folder is created.
+
+    Yields
+    ------
+    Path
+        Where to write. It keeps the file's ending, because many writers choose the format by it.
+        When the block raises, the temporary file is removed and `path` stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write `text` to `path` as UTF-8, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_parquet(
+    frame: pl.DataFrame,
+    path: str | Path,
+    schema: pl.Schema,
+    row_group_size: int | None = None,
+) -> None:
+    """Write a frame to parquet, atomically, after checking it against its schema.
+
+    Parameters
+    ----------
+    frame
+        The rows; columns may stand in any order.
+    path
+        The parquet file.
+    schema
+        Names and types the file promises, from `imagenet_think.schemas`.
+    row_group_size
+        Rows a group. Small groups let readers scan a file of images within little memory.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, extra, or of another type; the message names file and column.
+    """
+    missing = [name for name in schema if name not in frame.columns]
+    extra = [name for name in frame.columns if name not in schema]
+    if missing or extra:
+        raise ValueError(f"{path}: columns missing {missing}, unexpected {extra}")
+    frame = frame.select(list(schema))
+    for name, dtype in schema.items():
+        if frame.schema[name] != dtype:
+            raise ValueError(f"{path}: column {name!r} is {frame.schema[name]}, not {dtype}")
+    with atomic_path(path) as temporary:
+        frame.write_parquet(
+            temporary, compression="zstd", statistics=True, row_group_size=row_group_size
+        )
+
+
+def digest_text(*parts: str) -> str:
+    """Return the SHA-256 (hex) of several strings, each preceded by its length in bytes."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8")
+        digest.update(f"{len(data)}:".encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def digest_settings(settings: object) -> str:
+    """Return the SHA-256 (hex) of a JSON value, the same for any order of its keys."""
+    return digest_text(json.dumps(settings, sort_keys=True, ensure_ascii=False))
+
+
+def digest_files(paths: Iterable[str | Path]) -> str:
+    """Return the SHA-256 (hex) of files by name and content, in name order.
+
+    This is the revision of a model that lies in a local folder.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(p) for p in paths):
+        data = path.read_bytes()
+        digest.update(f"{path.name}:{len(data)}:".encode())
+        digest.update(data)
+    return digest.hexdigest()

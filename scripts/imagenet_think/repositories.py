@@ -1,0 +1,69 @@
+"""Where a model lies: on the hub, in a local folder, or inside a Python package."""
+
+import importlib
+import re
+from functools import cache
+from pathlib import Path
+
+from imagenet_think.files import digest_files
+
+PACKAGE = "package:"
+
+
+def is_hub(repository: str) -> bool:
+    """Tell whether `repository` is a hub id (`owner/name`), neither a folder nor a package."""
+    return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", repository)) and not Path(repository).is_dir()
+
+
+@cache
+def folder(repository: str) -> Path:
+    """Return the folder of a repository that is not on the hub.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If a `package:` repository names a package that is not installed.
+    NotADirectoryError
+        If there is no such folder.
+    """
+    if not repository.startswith(PACKAGE):
+        if not Path(repository).is_dir():
+            raise NotADirectoryError(f"{repository}: no such folder, and no hub id (owner/name)")
+        return Path(repository)
+    module = importlib.import_module(repository.removeprefix(PACKAGE))
+    return Path(module.get_model_path())
+
+
+def files(repository: str) -> list[str]:
+    """Return the files of a local repository in name order; none for a hub id.
+
+    They are inputs of the jobs that use them, so that a changed checkpoint reruns those jobs.
+    """
+    if is_hub(repository):
+        return []
+    return sorted(str(path) for path in folder(repository).rglob("*") if path.is_file())
+
+
+def resolve(repository: str, revision: str | None) -> tuple[str, str]:
+    """Return what `from_pretrained` takes, and the revision to record.
+
+    Parameters
+    ----------
+    repository
+        Hub id, local folder, or `package:<module>`.
+    revision
+        Commit on the hub. A local repository's revision is the digest of its files.
+
+    Raises
+    ------
+    ValueError
+        If a hub repository has no revision.
+    """
+    if not is_hub(repository):
+        return str(folder(repository)), digest_files(files(repository))
+    if revision is None:
+        raise ValueError(
+            f"{repository} has no revision: run `snakemake pin` once, which asks the hub for the "
+            "current commit and writes it into the config (or name a local folder as repository)"
+        )
+    return repository, revision

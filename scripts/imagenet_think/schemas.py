@@ -1,0 +1,171 @@
+"""Columns and types of every parquet file that one rule hands to another."""
+
+import polars as pl
+
+TEXT, INT, FLOAT, BOOL = pl.String, pl.Int64, pl.Float64, pl.Boolean
+
+CLASSES = pl.Schema(
+    {
+        "wnid": TEXT,
+        "class_index": INT,
+        "lemmas": TEXT,
+        "domain": TEXT,
+        "hypernym": TEXT,
+        "available": INT,
+    }
+)
+
+# One row a member; a member or a stretch of the archive that cannot be read carries its reason.
+CATALOGUE = pl.Schema(
+    {
+        "wnid": TEXT,
+        "source": TEXT,
+        "member": TEXT,  # null in the row of a damaged stretch, as are offset and bytes
+        "offset": INT,
+        "bytes": INT,
+        "reason": TEXT,  # null where it can be read
+        "detail": TEXT,
+    }
+)
+
+# One row a candidate: accepted ones carry the prepared image, rejected ones a reason.
+CANDIDATES = pl.Schema(
+    {
+        "image_id": TEXT,
+        "wnid": TEXT,
+        "source": TEXT,
+        "member": TEXT,
+        "rank": INT,  # place in the class's keyed-hash order; null where never in it (catalogue)
+        "reason": TEXT,  # null where accepted
+        "detail": TEXT,
+        "width": INT,
+        "height": INT,
+        "source_bytes": INT,
+        "source_sha256": TEXT,
+        "sha256": TEXT,
+        "complexity": FLOAT,
+        "perceptual_hash": pl.UInt64,
+        "image": pl.Binary,
+    }
+)
+
+SAMPLE = pl.Schema(
+    {
+        "image_id": TEXT,
+        "wnid": TEXT,
+        "class_index": INT,
+        "lemma": TEXT,
+        "domain": TEXT,
+        "source": TEXT,
+        "member": TEXT,
+        "width": INT,
+        "height": INT,
+        "source_bytes": INT,
+        "source_sha256": TEXT,
+        "sha256": TEXT,
+        "complexity": FLOAT,
+        "complexity_stratum": INT,
+        "shard": TEXT,
+    }
+)
+
+EXCLUSIONS = pl.Schema(
+    {"wnid": TEXT, "source": TEXT, "member": TEXT, "reason": TEXT, "detail": TEXT}
+)
+
+IMAGE_ROWS = 128
+"""Rows a row group in files that hold images: some 15 MB, what a reader has in memory at a time."""
+
+IMAGES = pl.Schema(
+    {
+        "image_id": TEXT,
+        "wnid": TEXT,
+        "image": pl.Struct({"bytes": pl.Binary, "path": TEXT}),
+        "width": INT,
+        "height": INT,
+        "sha256": TEXT,
+        "source_sha256": TEXT,
+    }
+)
+
+RESPONSES = pl.Schema(
+    {
+        "image_id": TEXT,
+        "model": TEXT,
+        "revision": TEXT,
+        "prompt_id": TEXT,
+        "text": TEXT,  # with special tokens; null only where the row failed
+        "finish_reason": TEXT,  # stop, length, loop, error
+        "rounds": INT,
+        "forced": BOOL,
+        "prompt_tokens": INT,
+        "image_tokens": INT,
+        "completion_tokens": INT,
+        "attempt": INT,
+        "seed": INT,
+        "engine": TEXT,
+        "attention": TEXT,
+        "fingerprint": TEXT,
+        "error": TEXT,
+    }
+)
+
+ANNOTATIONS = pl.Schema(
+    {
+        "image_id": TEXT,
+        "model": TEXT,
+        "full": TEXT,
+        "think": TEXT,
+        "answer": TEXT,
+        "status": TEXT,
+    }
+)
+
+# Tokens by the configured tokenizer, words and script, one row a response and part.
+LENGTHS = pl.Schema(
+    {
+        "image_id": TEXT,
+        "model": TEXT,
+        "part": TEXT,
+        "tokens": INT,
+        "words": INT,
+        "non_latin": BOOL,
+    }
+)
+
+SCORE_COLUMNS: dict[str, tuple[str, ...]] = {
+    "bertscore": ("precision", "recall", "f1"),
+    "sbert": ("sbert",),
+    "rouge": ("rouge1", "rougeL"),
+    "sets": ("jaccard", "overlap"),
+    "vectors": ("tfidf", "tfidf_pair", "cosine"),
+}
+"""Columns of each scores file; each appears twice, as `<column>_1` and `<column>_2`."""
+
+SEEN = {"bertscore", "sbert"}
+"""Metrics whose window cuts texts: their files hold the shares of tokens seen."""
+
+
+def scores(metric: str) -> pl.Schema:
+    """Return the schema of `scores/<metric>/<shard>.parquet`."""
+    columns = {"image_id": TEXT, "model": TEXT, "part": TEXT}
+    columns |= {f"{name}_{k}": FLOAT for name in SCORE_COLUMNS[metric] for k in (1, 2)}
+    if metric in SEEN:
+        # Share of tokens inside the window: of the response, of teacher 1's text, of teacher 2's.
+        columns |= {"seen": FLOAT, "seen_1": FLOAT, "seen_2": FLOAT}
+    return pl.Schema(columns)
+
+
+AGGREGATES = pl.Schema(
+    {
+        "model": TEXT,
+        "part": TEXT,
+        "metric": TEXT,
+        "aggregate": TEXT,  # avg or max (equations 1 to 3)
+        "value": FLOAT,
+        "low": FLOAT,
+        "high": FLOAT,
+        "images": INT,
+        "left_out": INT,
+    }
+)

@@ -1,0 +1,159 @@
+"""The config is checked before anything runs, and every message says what to do."""
+
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagenet_think import configuration, repositories
+
+ROOT = Path(__file__).parents[2]
+FILES = ["config.yaml", "miniature.yaml"]
+
+
+def load(name):
+    return yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(autouse=True)
+def at_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture
+def miniature():
+    return load("miniature.yaml")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_both_configs_are_accepted(name):
+    checked = configuration.check(load(name), name)
+    assert checked["models"]["glm-4.1v"]["template"] == "{image}{prompt}"
+
+
+def test_the_paper_run_is_the_papers():
+    config = configuration.check(load("config.yaml"))
+    images = config["images"]
+    assert (images["total"], images["class_count"]) == (250_000, 10_450)
+    assert (images["min_per_class"], images["max_per_class"]) == (22, 31)
+    assert images["criteria"]["min_side"] == 224
+    assert len(config["teachers"]) == 2
+    assert len(config["benchmarked"]) == 5
+    paper = (ROOT / "resources" / "imagenet21k_p_winter21.tsv").read_text().splitlines()
+    assert len(paper) - 1 == images["class_count"]
+
+
+def test_every_revision_of_the_paper_run_waits_for_pin():
+    config = configuration.check(load("config.yaml"))
+    waiting = configuration.unpinned(config)
+    assert {f"models.{key}" for key in config["models"]} <= set(waiting)
+    assert "models.openvlthinker.processor" in waiting
+    assert "benchmark.bertscore" in waiting
+
+
+def test_the_miniature_needs_no_hub():
+    config = configuration.check(load("miniature.yaml"))
+    entries = dict(configuration.repository_entries(config))
+    assert not [key for key, entry in entries.items() if repositories.is_hub(entry["repository"])]
+
+
+def test_the_page_is_up_to_date():
+    page = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    assert page == configuration.as_markdown(), "run `make config-docs`"
+
+
+def test_every_key_is_described():
+    keys = dict(configuration._leaves(configuration.schema(), ""))
+    assert not [key for key, node in keys.items() if not node.get("description")]
+
+
+WRONG = {
+    "unknown key": (
+        lambda c: c["images"].__setitem__("totl", 5),
+        ["'totl'", "in images", "did you mean 'total'"],
+    ),
+    "missing key": (lambda c: c["images"].pop("groups"), ["'groups' is missing in images", "jobs"]),
+    "wrong type": (
+        lambda c: c["images"].__setitem__("total", "many"),
+        ["images.total", '"many"', "integer, at least 1"],
+    ),
+    "out of bounds": (
+        lambda c: c["images"].__setitem__("balance", 2),
+        ["images.balance", "2", "at most 1"],
+    ),
+    "not a choice": (
+        lambda c: c["models"]["kimi-vl"].__setitem__("family", "llava"),
+        ["models.kimi-vl.family", '"llava"', "glm4v, kimi_vl, internvl, qwen2_5_vl"],
+    ),
+    "bad model key": (
+        lambda c: c["models"].__setitem__("My Model", c["models"].pop("kimi-vl")),
+        ["'My Model' cannot be a key of models"],
+    ),
+    "impossible total": (
+        lambda c: c["images"].__setitem__("total", 1000),
+        ["images.total holds 1000", "120 to 168"],
+    ),
+    "bounds crossed": (
+        lambda c: c["images"].__setitem__("min_per_class", 99),
+        ["images.min_per_class (99)", "images.max_per_class (14)"],
+    ),
+    "unknown prompt": (lambda c: c.__setitem__("prompt", "p"), ["prompt holds 'p'", "figure_2"]),
+    "unknown teacher": (
+        lambda c: c.__setitem__("teachers", ["glm-4.1v", "gpt"]),
+        ["teachers holds 'gpt'", "glm-4.1v, kimi-vl"],
+    ),
+    "teacher benchmarked": (
+        lambda c: c["benchmarked"].append("kimi-vl"),
+        ["benchmarked holds 'kimi-vl'", "teacher"],
+    ),
+    "unknown ablation model": (
+        lambda c: c["benchmark"].__setitem__("ablation_model", "glm-4.1v"),
+        ["benchmark.ablation_model holds 'glm-4.1v'"],
+    ),
+    "revision of a local folder": (
+        lambda c: c["models"]["kimi-vl"].__setitem__("revision", "0" * 40),
+        ["models.kimi-vl.revision", "resources/miniatures/kimi-vl"],
+    ),
+    "missing folder": (
+        lambda c: c["models"]["kimi-vl"].__setitem__("repository", "resources/miniatures/kimmi"),
+        ["models.kimi-vl.repository", "resources/miniatures/kimmi", "no such folder"],
+    ),
+    "half a drawing source": (
+        lambda c: c["images"]["source"].pop("drawings_per_class"),
+        ["images.source", "drawings_per_class"],
+    ),
+    "drawing keys elsewhere": (
+        lambda c: c["images"]["source"].__setitem__("kind", "class_tars"),
+        ["images.source.classes", "drawings"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_config_is_one_clear_message(miniature, name):
+    spoil, words = WRONG[name]
+    spoil(miniature)
+    with pytest.raises(configuration.ConfigError) as caught:
+        configuration.check(miniature, "my.yaml")
+    message = str(caught.value)
+    assert message.startswith("my.yaml: ")
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+@given(st.text(min_size=1).filter(lambda text: text not in configuration.schema()["properties"]))
+def test_no_unknown_key_is_let_through(key):
+    config = load("miniature.yaml")
+    config[key] = 1
+    with pytest.raises(configuration.ConfigError, match="unknown key"):
+        configuration.check(config)
+
+
+def test_checking_leaves_its_argument_alone(miniature):
+    before = deepcopy(miniature)
+    configuration.check(miniature)
+    assert miniature == before
