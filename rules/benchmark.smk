@@ -3,11 +3,6 @@ METRICS = ["bertscore", "sbert", "rouge", "sets", "vectors"]
 PAIRS = {"models": config["benchmarked"], "teachers": TEACHERS}
 
 
-def annotations_of_shard():
-    """Return the annotations of one shard by all models, teachers first."""
-    return expand(f"{R}/annotations/{{model}}/{{{{shard}}}}.parquet", model=MODELS)
-
-
 rule fit_document_frequencies:
     input:
         of_teachers(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
@@ -15,6 +10,8 @@ rule fit_document_frequencies:
         f"{R}/statistics/document_frequencies.parquet",
     log:
         log("fit_document_frequencies"),
+    conda:
+        "../envs/texts.yaml"
     params:
         settings=settings(**BENCHMARK["vectors"]),
     message:
@@ -32,6 +29,8 @@ rule score_rouge:
         log("score_rouge/{shard}"),
     benchmark:
         f"{R}/benchmarks/score_rouge/{{shard}}.tsv"
+    conda:
+        "../envs/texts.yaml"
     params:
         settings=settings(**PAIRS, **BENCHMARK["rouge"]),
     message:
@@ -47,6 +46,8 @@ rule score_sets:
         f"{R}/scores/sets/{{shard}}.parquet",
     log:
         log("score_sets/{shard}"),
+    conda:
+        "../envs/texts.yaml"
     params:
         settings=settings(**PAIRS, **BENCHMARK["sets"]),
     message:
@@ -63,6 +64,8 @@ rule score_vectors:
         f"{R}/scores/vectors/{{shard}}.parquet",
     log:
         log("score_vectors/{shard}"),
+    conda:
+        "../envs/texts.yaml"
     params:
         settings=settings(**PAIRS, **BENCHMARK["vectors"]),
     message:
@@ -81,6 +84,8 @@ rule score_bertscore:
         log("score_bertscore/{shard}"),
     benchmark:
         f"{R}/benchmarks/score_bertscore/{{shard}}.tsv"
+    conda:
+        "../envs/embeddings.yaml"
     resources:
         gpu=1,
         mem_mb=lambda wildcards, attempt: 16000 * attempt,
@@ -103,6 +108,8 @@ rule score_sbert:
         log("score_sbert/{shard}"),
     benchmark:
         f"{R}/benchmarks/score_sbert/{{shard}}.tsv"
+    conda:
+        "../envs/embeddings.yaml"
     resources:
         gpu=1,
         mem_mb=lambda wildcards, attempt: 16000 * attempt,
@@ -122,6 +129,8 @@ rule aggregate_scores:
         f"{R}/scores/aggregate.parquet",
     log:
         log("aggregate_scores"),
+    conda:
+        "../envs/texts.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
     params:
@@ -151,6 +160,8 @@ rule table_benchmark:
         log("table_benchmark/{n}"),
     wildcard_constraints:
         n="[3456]",
+    conda:
+        "../envs/texts.yaml"
     params:
         settings=settings(**CAPTIONED),
     message:
@@ -166,6 +177,8 @@ rule table_ablation:
         table("table7"),
     log:
         log("table_ablation"),
+    conda:
+        "../envs/texts.yaml"
     params:
         settings=settings(**CAPTIONED, ablation_model=BENCHMARK["ablation_model"]),
     message:
@@ -194,6 +207,8 @@ rule compare_with_paper:
         multiext(f"{R}/comparison", ".csv", ".md", ".tex"),
     log:
         log("compare_with_paper"),
+    conda:
+        "../envs/texts.yaml"
     params:
         settings=settings(
             run=config["run"],

@@ -1,45 +1,5 @@
 # In: the class list and one tar a class (or a seed to draw them with).
 # Out: images/classes.parquet, catalogue/, candidates/, sample.parquet, exclusions.parquet, shards/.
-from functools import cache
-
-
-@cache
-def class_ids():
-    """Return the classes that may be drawn, in the class list's order."""
-    if IMAGES["source"]["kind"] == "drawings":
-        return IMAGES["source"]["classes"]
-    lines = Path(IMAGES["classes"]).read_text(encoding="utf-8").splitlines()
-    return [line.split("\t", 1)[0] for line in lines[1:]]
-
-
-def group_classes(group):
-    """Return every `groups`-th class: groups of the same size, whatever the list's order."""
-    return class_ids()[int(group) :: IMAGES["groups"]]
-
-
-@cache
-def present_tars():
-    """Return the names of the class tars in the source folder, or say where they belong."""
-    folder = Path(IMAGES["source"]["path"])
-    names = {path.name for path in folder.glob("*.tar")} if folder.is_dir() else set()
-    if not names & {f"{wnid}.tar" for wnid in class_ids()}:
-        raise WorkflowError(
-            f"No images: {folder}/ holds no class archive. Put ImageNet-21k's archives there, one "
-            f"{class_ids()[0]}.tar a class (from winter21_whole.tar.gz or fall11_whole.tar; "
-            "https://image-net.org), or name another folder as images.source.path in the config. "
-            "`make demo` runs without them."
-        )
-    return names
-
-
-def class_tars(wildcards):
-    """Return the tars of a group of classes that exist, or will be drawn."""
-    tars = [f"{wnid}.tar" for wnid in group_classes(wildcards.group)]
-    if IMAGES["source"]["kind"] != "drawings":
-        tars = [tar for tar in tars if tar in present_tars()]
-    return [f"{IMAGES['source']['path']}/{tar}" for tar in tars]
-
-
 if IMAGES["source"]["kind"] == "drawings":
 
     rule draw_images:
@@ -49,6 +9,8 @@ if IMAGES["source"]["kind"] == "drawings":
             expand("{path}/{wnid}.tar", path=IMAGES["source"]["path"], wnid=class_ids()),
         log:
             log("draw_images"),
+        conda:
+            "../envs/images.yaml"
         params:
             settings=settings(source=IMAGES["source"], seed=config["seed"]),
         message:
@@ -68,6 +30,8 @@ rule catalogue_images:
         f"{R}/images/catalogue/{{group}}.parquet",
     log:
         log("catalogue_images/{group}"),
+    conda:
+        "../envs/images.yaml"
     resources:
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
@@ -86,6 +50,8 @@ rule index_classes:
         f"{R}/images/classes.parquet",
     log:
         log("index_classes"),
+    conda:
+        "../envs/images.yaml"
     message:
         "Indexing the classes"
     script:
@@ -101,6 +67,8 @@ rule collect_candidates:
         log("collect_candidates/{group}"),
     benchmark:
         f"{R}/benchmarks/collect_candidates/{{group}}.tsv"
+    conda:
+        "../envs/images.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
@@ -132,6 +100,8 @@ rule sample_images:
         log("sample_images"),
     benchmark:
         f"{R}/benchmarks/sample_images.tsv"
+    conda:
+        "../envs/images.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
     params:
@@ -165,6 +135,8 @@ rule gather_shard:
         f"{R}/images/shards/{{shard}}.parquet",
     log:
         log("gather_shard/{shard}"),
+    conda:
+        "../envs/images.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
     message:

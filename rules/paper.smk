@@ -1,11 +1,6 @@
 # In: tables, scores, annotations, images. Out: figures/, paper/numbers.tex, paper.pdf.
 
 
-def figure(name):
-    """Return both forms of a figure."""
-    return dict(pdf=f"{R}/figures/{name}.pdf", png=f"{R}/figures/{name}.png")
-
-
 SHOWN = dict(
     sample=f"{R}/images/sample.parquet",
     images=expand(f"{R}/images/shards/{{shard}}.parquet", shard=SHARDS),
@@ -27,6 +22,8 @@ rule figure_organisation:
         **figure("figure_organisation"),
     log:
         log("figure_organisation"),
+    conda:
+        "../envs/figures.yaml"
     params:
         settings=SHOWN_SETTINGS,
     message:
@@ -42,6 +39,8 @@ rule figure_sample:
         **figure("figure_sample"),
     log:
         log("figure_sample"),
+    conda:
+        "../envs/figures.yaml"
     params:
         settings=SHOWN_SETTINGS,
     message:
@@ -58,6 +57,8 @@ rule figure_coverage:
         **figure("figure_coverage"),
     log:
         log("figure_coverage"),
+    conda:
+        "../envs/figures.yaml"
     message:
         "Figure: images and classes by domain"
     script:
@@ -71,6 +72,8 @@ rule figure_lengths:
         **figure("figure_lengths"),
     log:
         log("figure_lengths"),
+    conda:
+        "../envs/figures.yaml"
     params:
         settings=settings(
             teachers=TEACHERS,
@@ -90,6 +93,8 @@ rule figure_scores:
         **figure("figure_scores"),
     log:
         log("figure_scores"),
+    conda:
+        "../envs/figures.yaml"
     params:
         settings=settings(
             models=config["benchmarked"],
@@ -127,6 +132,8 @@ rule export_numbers:
         f"{R}/paper/numbers.tex",
     log:
         log("export_numbers"),
+    conda:
+        "../envs/figures.yaml"
     params:
         settings=settings(
             run=config["run"],
@@ -159,6 +166,8 @@ rule compile_paper:
         f"{R}/paper.pdf",
     log:
         log("compile_paper"),
+    conda:
+        "../envs/figures.yaml"
     message:
         "Typesetting the paper"
     script:

@@ -8,6 +8,8 @@ rule parse_responses:
         f"{R}/annotations/{{model}}/{{shard}}.parquet",
     log:
         log("parse_responses/{model}/{shard}"),
+    conda:
+        "../envs/texts.yaml"
     params:
         settings=lambda wildcards: settings(output=config["models"][wildcards.model]["output"]),
     message:

@@ -1,16 +1,6 @@
 # In: images/sample.parquet, annotations/. Out: statistics/, tables 1 and 2, tables/language.
 
 
-def of_teachers(pattern):
-    """Return `pattern` for every teacher and shard, teacher 1 first."""
-    return expand(pattern, model=TEACHERS, shard=SHARDS)
-
-
-def table(name):
-    """Return the three forms of a table."""
-    return multiext(f"{R}/tables/{name}", ".csv", ".tex", ".md")
-
-
 TOKENIZER = config["statistics"]["tokenizer"]
 
 
@@ -26,6 +16,8 @@ rule measure_lengths:
         f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet",
     log:
         log("measure_lengths/{model}/{shard}"),
+    conda:
+        "../envs/texts.yaml"
     params:
         settings=settings(tokenizer=TOKENIZER),
     message:
@@ -43,6 +35,8 @@ rule table_datasets:
         table("table1"),
     log:
         log("table_datasets"),
+    conda:
+        "../envs/texts.yaml"
     params:
         settings=settings(tokenizer=TOKENIZER["repository"], run=config["run"], teachers=TEACHERS),
     message:
@@ -58,6 +52,8 @@ rule table_images:
         table("table2"),
     log:
         log("table_images"),
+    conda:
+        "../envs/texts.yaml"
     message:
         "Table 2: images and classes"
     script:
@@ -73,6 +69,8 @@ rule table_language:
         table("language"),
     log:
         log("table_language"),
+    conda:
+        "../envs/texts.yaml"
     params:
         settings=settings(
             tokenizer=TOKENIZER["repository"],

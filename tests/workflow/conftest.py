@@ -1,0 +1,87 @@
+"""Runs of the real workflow in copies of the project, shared by the tests."""
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project, as a fresh clone would hold it.
+
+    Attributes
+    ----------
+    root
+        Its folder.
+    """
+
+    root: Path
+
+    def snakemake(self, *arguments: str, check: bool = True) -> str:
+        """Run Snakemake in it and return what it printed."""
+        return self.call(str(BIN / "snakemake"), *arguments, check=check)
+
+    def call(self, *command: str, check: bool = True) -> str:
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}")
+        if not check:
+            assert done.returncode != 0, done.stdout
+        return done.stdout
+
+
+def clone(folder: Path) -> Project:
+    """Copy what git tracks, and what it would track, to `folder`."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=True,
+    ).stdout.splitlines()
+    for name in listed:
+        source = ROOT / name
+        if source.exists() or source.is_symlink():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
+    return Project(folder)
+
+
+@pytest.fixture
+def project(tmp_path):
+    return clone(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """The whole miniature, as `make demo` runs it, with the PDF of the paper."""
+    project = clone(tmp_path_factory.mktemp("demo"))
+    project.call("make", "demo", f"VENV={BIN.parent}")
+    project.snakemake("--configfile", "config/miniature.yaml", "--cores", "2", "paper")
+    return project
+
+
+def shrink(project: Project) -> str:
+    """Write a config of 36 images beside the miniature's and return its name."""
+    config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
+    config["run"] = "small"
+    config["images"] |= {"total": 36, "min_per_class": 2, "max_per_class": 4, "reserve": 3}
+    config["images"]["source"] |= {"path": "results/small/source", "drawings_per_class": 10}
+    (project.root / "config" / "small.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    return "config/small.yaml"

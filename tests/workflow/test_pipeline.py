@@ -1,0 +1,88 @@
+"""The whole workflow on the miniature: what it makes, and that the same seed makes the same bytes."""
+
+import filecmp
+import time
+
+import polars as pl
+import pytest
+
+from tests.workflow.conftest import clone, shrink
+
+pytestmark = pytest.mark.slow
+
+MINIATURE = ["--configfile", "config/miniature.yaml", "--cores", "2"]
+TABLES = [*(f"table{n}" for n in range(1, 8)), "language"]
+FIGURES = ["organisation", "sample", "coverage", "lengths", "scores"]
+
+
+def results(project, run="miniature"):
+    return project.root / "results" / run
+
+
+def test_everything_is_there(demo):
+    made = results(demo)
+    expected = [f"tables/{name}{form}" for name in TABLES for form in (".csv", ".tex", ".md")]
+    expected += [f"figures/figure_{name}{form}" for name in FIGURES for form in (".pdf", ".png")]
+    expected += [f"comparison{form}" for form in (".csv", ".tex", ".md")]
+    expected += ["images/sample.parquet", "images/exclusions.parquet", "paper.pdf"]
+    assert [name for name in expected if not (made / name).stat().st_size] == []
+
+
+def test_a_second_run_has_nothing_to_do(demo):
+    start = time.monotonic()
+    said = demo.snakemake(*MINIATURE, "all", "paper")
+    assert "Nothing to be done" in said
+    assert time.monotonic() - start < 60  # a hang, not a speed
+
+
+def test_the_sample_is_the_configured_one(demo):
+    sample = pl.read_parquet(results(demo) / "images" / "sample.parquet")
+    counts = sample.group_by("wnid").len()["len"]
+    assert (len(sample), len(counts)) == (144, 12)
+    assert 10 <= counts.min() <= counts.max() <= 14
+    assert sample["image_id"].is_unique().all()
+    assert sample.select(pl.min_horizontal("width", "height").min()).item() >= 224
+
+
+def test_planted_faults_are_turned_away_by_name(demo):
+    exclusions = pl.read_parquet(results(demo) / "images" / "exclusions.parquet")
+    reasons = set(exclusions["reason"])
+    assert {"too_small", "undecodable", "not_an_image", "blank", "near_duplicate"} <= reasons
+
+
+def test_every_image_has_a_row_by_every_model(demo):
+    sample = pl.read_parquet(results(demo) / "images" / "sample.parquet")
+    annotations = pl.read_parquet(results(demo) / "annotations" / "*" / "*.parquet")
+    responses = pl.read_parquet(results(demo) / "responses" / "*" / "*.parquet")
+    for frame in (annotations, responses):
+        assert len(frame) == 7 * len(sample)
+        assert frame.select("image_id", "model").is_unique().all()
+        assert set(frame["image_id"]) == set(sample["image_id"])
+    assert (responses["image_tokens"] > 0).all()
+    assert responses["error"].is_null().all()
+
+
+def test_most_responses_can_be_taken_apart(demo):
+    annotations = pl.read_parquet(results(demo) / "annotations" / "*" / "*.parquet")
+    shares = annotations.group_by("model").agg((pl.col("status") == "ok").mean().alias("ok"))
+    assert (shares["ok"] > 0.9).all(), shares
+
+
+def test_the_same_seed_makes_the_same_bytes_with_one_core_and_with_two(tmp_path_factory):
+    runs = []
+    for cores in ("1", "2"):
+        project = clone(tmp_path_factory.mktemp(f"cores{cores}"))
+        project.snakemake("--configfile", shrink(project), "--cores", cores, "all")
+        runs.append(results(project, "small"))
+    names = [
+        str(path.relative_to(runs[0]))
+        for path in sorted(runs[0].rglob("*"))
+        if path.is_file() and path.relative_to(runs[0]).parts[0] not in OF_THE_MOMENT
+    ]
+    same, different, missing = filecmp.cmpfiles(*runs, names, shallow=False)
+    assert (different, missing) == ([], [])
+    assert len(same) > 100
+
+
+# Folders that hold times.
+OF_THE_MOMENT = {"logs", "benchmarks", "journal"}
