@@ -69,6 +69,7 @@ rule collect_candidates:
         f"{R}/benchmarks/collect_candidates/{{group}}.tsv"
     conda:
         "../envs/images.yaml"
+    threads: 4
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,

@@ -19,11 +19,13 @@ rule generate_responses:
         runtime=lambda wildcards, attempt: 1440 * attempt,
     params:
         settings=lambda wildcards: settings(
-            model=wildcards.model,
-            entry={
-                key: value
-                for key, value in config["models"][wildcards.model].items()
-                if key not in ("name", "output")
+            model={
+                "key": wildcards.model,
+                **{
+                    key: value
+                    for key, value in config["models"][wildcards.model].items()
+                    if key not in ("name", "output")
+                },
             },
             prompt={"id": config["prompt"], "text": config["prompts"][config["prompt"]]},
             preparation=IMAGES["preparation"],
@@ -44,7 +46,7 @@ rule pin:
     conda:
         "../envs/inference.yaml"
     params:
-        configfile=lambda wildcards: str(workflow.configfiles[-1]),
+        config=lambda wildcards: str(workflow.configfiles[-1]),
     message:
         "Asking the hub for the current revision of every model"
     script:

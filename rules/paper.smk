@@ -123,6 +123,7 @@ rule export_numbers:
             f"{R}/tables/{{name}}.csv", name=[*(f"table{n}" for n in range(1, 8)), "language"]
         ),
         comparison=f"{R}/comparison.csv",
+        reported="resources/reported.yaml",
         sample=f"{R}/images/sample.parquet",
         exclusions=f"{R}/images/exclusions.parquet",
         annotations=expand(
@@ -136,15 +137,21 @@ rule export_numbers:
         "../envs/figures.yaml"
     params:
         settings=settings(
-            run=config["run"],
-            images={key: IMAGES[key] for key in ("total", "min_per_class", "max_per_class")},
-            criteria=IMAGES["criteria"],
-            prompt=config["prompts"][config["prompt"]],
-            names=NAMES,
-            **PAIRS,
-            ablation_model=BENCHMARK["ablation_model"],
-            intervals=BENCHMARK["intervals"],
-            tokenizer=TOKENIZER["repository"],
+            **{
+                key: config[key]
+                for key in (
+                    "run",
+                    "seed",
+                    "images",
+                    "prompts",
+                    "prompt",
+                    "models",
+                    "teachers",
+                    "benchmarked",
+                    "statistics",
+                    "benchmark",
+                )
+            },
         ),
     message:
         "Numbers for the paper's text"

@@ -133,6 +133,16 @@ LENGTHS = pl.Schema(
     }
 )
 
+# In how many of the teachers' texts a term stands; one row a part and term.
+DOCUMENT_FREQUENCIES = pl.Schema(
+    {
+        "part": TEXT,
+        "term": TEXT,
+        "frequency": INT,
+        "documents": INT,  # of the part; the same in all its rows
+    }
+)
+
 SCORE_COLUMNS: dict[str, tuple[str, ...]] = {
     "bertscore": ("precision", "recall", "f1"),
     "sbert": ("sbert",),
@@ -167,5 +177,9 @@ AGGREGATES = pl.Schema(
         "high": FLOAT,
         "images": INT,
         "left_out": INT,
+        # Mean share of tokens inside the window, of the responses and of the teachers' texts;
+        # null where the metric has no window.
+        "seen": FLOAT,
+        "seen_references": FLOAT,
     }
 )

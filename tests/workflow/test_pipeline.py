@@ -47,7 +47,7 @@ def test_the_sample_is_the_configured_one(demo):
 def test_planted_faults_are_turned_away_by_name(demo):
     exclusions = pl.read_parquet(results(demo) / "images" / "exclusions.parquet")
     reasons = set(exclusions["reason"])
-    assert {"too_small", "undecodable", "not_an_image", "blank", "near_duplicate"} <= reasons
+    assert {"too_small", "undecodable", "not_an_image", "low_contrast", "near_duplicate"} <= reasons
 
 
 def test_every_image_has_a_row_by_every_model(demo):

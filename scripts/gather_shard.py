@@ -1,0 +1,84 @@
+"""Gather the prepared images of one shard."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from imagenet_think.files import write_parquet
+from imagenet_think.logs import log_to, logger, progress
+from imagenet_think.schemas import IMAGE_ROWS, IMAGES
+
+
+def gather_shard(
+    sample: str | Path, candidates: Sequence[str | Path], shard: str, output: str | Path
+) -> None:
+    """Write the images of a shard, in the form in which the hub's `datasets` know images.
+
+    The candidates are scanned file by file and lazily: beside the shard's own images, only one row
+    group is in memory.
+
+    Parameters
+    ----------
+    sample
+        The sample.
+    candidates
+        Candidates of all groups.
+    shard
+        Name of the shard.
+    output
+        Parquet to write, schema `IMAGES`, by image_id; without rows where the shard has no images.
+
+    Raises
+    ------
+    ValueError
+        If an image of the sample is not found, or is not the one that was sampled.
+    """
+    wanted = (
+        pl.scan_parquet(sample)
+        .filter(pl.col("shard") == shard)
+        .select(
+            "image_id", "wnid", "source", "member", "width", "height", "sha256", "source_sha256"
+        )
+        .collect()
+    )
+    # An image_id may clash with one that was turned away, so source and member must agree too.
+    place = ["image_id", "source", "member"]
+    found = [
+        pl.scan_parquet(path)
+        .filter(pl.col("image_id").is_in(wanted["image_id"].implode()), pl.col("reason").is_null())
+        .select(*place, "image")
+        .collect(engine="streaming")
+        .join(wanted, on=place, how="inner")
+        for path in progress(candidates, len(candidates), f"files searched for shard {shard}")
+    ]
+    images = pl.concat(found).sort("image_id")
+    missing = wanted.join(images, on=place, how="anti")["image_id"].to_list()
+    if missing or len(images) != len(wanted):
+        raise ValueError(
+            f"shard {shard}: {len(images)} images found of {len(wanted)} sampled; missing "
+            f"{missing[:5]}: sample and candidates do not belong together"
+        )
+    for name, data, sha256 in images.select("image_id", "image", "sha256").iter_rows():
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise ValueError(f"shard {shard}: {name} is not the image that was sampled")
+    path = pl.col("image_id") + ".jpg"
+    struct = pl.struct(pl.col("image").alias("bytes"), path.alias("path"))
+    write_parquet(
+        images.with_columns(struct.alias("image")).select(list(IMAGES)),
+        output,
+        IMAGES,
+        row_group_size=IMAGE_ROWS,
+    )
+    logger.info("shard %s: %d images", shard, len(images))
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    gather_shard(
+        snakemake.input.sample,
+        snakemake.input.candidates,
+        snakemake.wildcards.shard,
+        snakemake.output[0],
+    )

@@ -1,0 +1,66 @@
+"""How many images each class gives."""
+
+import heapq
+from collections.abc import Sequence
+
+
+def allocate(
+    total: int, weights: Sequence[float], least: int, capacities: Sequence[int]
+) -> list[int]:
+    """Spread images over classes in proportion to weights, between bounds.
+
+    Webster's divisor method (Sainte-Laguë) with bounds: every class starts at `least`; each further
+    image goes to the class with the greatest weight / (images + 1/2) that is not full. A class that
+    is full hands on to the others. The method is house-monotone: a greater total takes no image
+    from any class (M. L. Balinski and H. P. Young, Fair Representation, 1982).
+
+    Parameters
+    ----------
+    total
+        Images to spread, exactly.
+    weights
+        Of each class, above 0 wherever a class can give more than `least`.
+    least
+        Least number of images a class.
+    capacities
+        Greatest number of images each class can give, at least `least`.
+
+    Returns
+    -------
+    list of int
+        Images of each class; they add up to `total`. Ties go to the class that stands first.
+
+    Raises
+    ------
+    ValueError
+        If the numbers cannot be met; the message does the arithmetic.
+    """
+    count = len(weights)
+    if any(capacity < least for capacity in capacities):
+        raise ValueError(f"a class can give {min(capacities)} images, fewer than {least}")
+    if total < count * least:
+        raise ValueError(
+            f"total: {total} images are too few: {count} classes × at least {least} "
+            f"= {count * least}; raise total, or lower class_count or min_per_class"
+        )
+    if total > sum(capacities):
+        raise ValueError(
+            f"total: {total} images are too many: {count} classes can give {sum(capacities)} "
+            f"(at most {max(capacities, default=0)} each); lower total, or raise max_per_class, "
+            "reserve or class_count"
+        )
+    images = [least] * count
+    turns = [
+        (-weight / (least + 0.5), index)
+        for index, (weight, capacity) in enumerate(zip(weights, capacities, strict=True))
+        if capacity > least
+    ]
+    heapq.heapify(turns)
+    for _ in range(total - count * least):
+        _, index = turns[0]
+        images[index] += 1
+        if images[index] < capacities[index]:
+            heapq.heapreplace(turns, (-weights[index] / (images[index] + 0.5), index))
+        else:
+            heapq.heappop(turns)
+    return images

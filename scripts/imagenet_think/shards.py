@@ -1,0 +1,44 @@
+"""Blocks and shards: where an image's rows are kept, by its image_id alone."""
+
+import hashlib
+
+DIGITS = 16
+
+
+def _check(blocks: int, shards_per_block: int) -> None:
+    for name, value in (("blocks", blocks), ("shards_per_block", shards_per_block)):
+        if not 1 <= value <= DIGITS:
+            raise ValueError(f"sharding.{name}: {value} is not between 1 and {DIGITS}")
+
+
+def blocks(blocks: int, shards_per_block: int) -> list[str]:
+    """Return the names of the blocks, `0` to `f` where there are 16."""
+    _check(blocks, shards_per_block)
+    return [f"{block:x}" for block in range(blocks)]
+
+
+def names(blocks: int, shards_per_block: int) -> list[str]:
+    """Return the names of the shards in order: the block's digit, then the shard's."""
+    _check(blocks, shards_per_block)
+    return [f"{block:x}{shard:x}" for block in range(blocks) for shard in range(shards_per_block)]
+
+
+def shard_of(image_id: str, blocks: int, shards_per_block: int) -> str:
+    """Return the name of an image's shard.
+
+    The first hex digit of the SHA-256 of the image_id, scaled to the number of blocks, is the
+    block; the second, scaled to `shards_per_block`, the shard in it. No other image has a say, so
+    adding images moves none.
+
+    Parameters
+    ----------
+    image_id
+        The image.
+    blocks, shards_per_block
+        1 to 16 each; powers of two give equal shares.
+    """
+    _check(blocks, shards_per_block)
+    first, second = (
+        int(digit, DIGITS) for digit in hashlib.sha256(image_id.encode()).hexdigest()[:2]
+    )
+    return f"{first * blocks // DIGITS:x}{second * shards_per_block // DIGITS:x}"
