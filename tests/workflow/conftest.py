@@ -39,7 +39,9 @@ class Project:
             stdin=subprocess.DEVNULL,
         )
         if check and done.returncode != 0:
-            raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}")
+            raise AssertionError(
+                f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}"
+            )
         if not check:
             assert done.returncode != 0, done.stdout
         return done.stdout

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from measure_miniatures import COLUMNS, measure_miniature
-from train_miniature import training_scenes
 
 from imagenet_think.drawings import COLOURS, NAMES, scene_of
 from imagenet_think.miniatures import RECIPES
+from measure_miniatures import COLUMNS, measure_miniature
+from train_miniature import training_scenes
 
 CONFIG = yaml.safe_load(Path("config/miniature.yaml").read_text(encoding="utf-8"))
 FOLDER = Path("resources/miniatures")

@@ -1,4 +1,4 @@
-"""The whole workflow on the miniature: what it makes, and that the same seed makes the same bytes."""
+"""The whole workflow on the miniature: what it makes, and that the same seed makes it again."""
 
 import filecmp
 import time

@@ -1,0 +1,141 @@
+"""Plain text made safe for LaTeX and Markdown: every table and caption goes through here."""
+
+import re
+import unicodedata
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "_": r"\_",
+    "%": r"\%",
+    "&": r"\&",
+    "#": r"\#",
+    "$": r"\$",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "|": r"\textbar{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    '"': r"\textquotedbl{}",
+    "`": r"\textasciigrave{}",
+    "[": "{[}",  # after `\\` a bare bracket would be read as its optional argument
+    "\u00a0": "~",
+    "\u00ad": r"\-",
+    "–": r"\textendash{}",
+    "—": r"\textemdash{}",
+    "−": r"$-$",
+    "‘": r"\textquoteleft{}",
+    "’": r"\textquoteright{}",
+    "“": r"\textquotedblleft{}",
+    "”": r"\textquotedblright{}",
+    "…": r"\textellipsis{}",
+    "•": r"\textbullet{}",
+    "°": r"\textdegree{}",
+    "§": r"\S{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "≠": r"$\neq$",
+    "≈": r"$\approx$",
+    "→": r"$\rightarrow$",
+    "∞": r"$\infty$",
+    "µ": r"\textmu{}",
+    "²": r"\texttwosuperior{}",
+    "³": r"\textthreesuperior{}",
+    "€": r"\texteuro{}",
+    "£": r"\textsterling{}",
+    "©": r"\textcopyright{}",
+    "ß": r"\ss{}",
+    "æ": r"\ae{}",
+    "Æ": r"\AE{}",
+    "ø": r"\o{}",
+    "Ø": r"\O{}",
+    "œ": r"\oe{}",
+    "Œ": r"\OE{}",
+    "ł": r"\l{}",
+    "Ł": r"\L{}",
+    "ı": r"\i{}",
+    "đ": r"\dj{}",
+    "Đ": r"\DJ{}",
+    "ð": r"\dh{}",
+    "Ð": r"\DH{}",
+    "þ": r"\th{}",
+    "Þ": r"\TH{}",
+}
+
+_ACCENTS = {
+    "\u0300": "`",
+    "\u0301": "'",
+    "\u0302": "^",
+    "\u0303": "~",
+    "\u0304": "=",
+    "\u0306": "u",
+    "\u0307": ".",
+    "\u0308": '"',
+    "\u030a": "r",
+    "\u030b": "H",
+    "\u030c": "v",
+    "\u0327": "c",
+    "\u0328": "k",
+}
+
+# Two of these in a row would print as a dash, a quotation mark.
+_LIGATURE = re.compile(r"([-,'])(?=\1)")
+
+# The punctuation with which CommonMark, its tables and GitHub's mathematics start something.
+_MARKDOWN = re.compile(r"[\\`*_\[\]<>&~#$|{}]")
+
+
+def latex(text: str) -> str:
+    r"""Return `text` as LaTeX that prints it, in plain ASCII.
+
+    Parameters
+    ----------
+    text
+        Any Unicode string. Runs of white space become one space.
+
+    Returns
+    -------
+    str
+        LaTeX for a document in T1 encoding (`\usepackage[T1]{fontenc}`), good in table cells,
+        captions and running text. Letters with an accent are spelled with the accent's command.
+        A character that Latin fonts lack is printed as its code point, `U+4E2D`: visible, and no
+        error of the compiler.
+    """
+    escaped = "".join(_latex_character(character) for character in _one_line(text))
+    return _LIGATURE.sub(r"\1{}", escaped)
+
+
+def markdown(text: str) -> str:
+    """Return `text` as Markdown that prints it, good in running text and in a pipe table's cell.
+
+    Runs of white space become one space; control characters are printed as their code point.
+    """
+    return _MARKDOWN.sub(r"\\\g<0>", _one_line(text))
+
+
+def _one_line(text: str) -> str:
+    """Compose accents, join lines, and spell out what cannot be printed."""
+    text = re.sub(r"[ \t\r\n\f\v\x85\u2028\u2029]+", " ", unicodedata.normalize("NFC", text))
+    # Cc control, Cs lone surrogates, Cn unassigned.
+    return "".join(
+        _code_point(c) if unicodedata.category(c) in {"Cc", "Cs", "Cn"} else c for c in text
+    )
+
+
+def _latex_character(character: str) -> str:
+    if character in _LATEX:
+        return _LATEX[character]
+    if character.isascii():
+        return character
+    base, *marks = unicodedata.normalize("NFD", character)
+    if base.isascii() and base.isalpha() and len(marks) == 1 and marks[0] in _ACCENTS:
+        return f"\\{_ACCENTS[marks[0]]}{{{base}}}"
+    return _code_point(character)
+
+
+def _code_point(character: str) -> str:
+    return f"U+{ord(character):04X}"

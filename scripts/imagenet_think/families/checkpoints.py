@@ -1,0 +1,178 @@
+"""What the families share in reading a checkpoint: its folder, its files, its weights."""
+
+import json
+from pathlib import Path
+
+import torch
+import transformers
+from huggingface_hub import snapshot_download
+
+# Settings, vocabularies, templates, and the one file of code that is read (never run): Kimi's
+# tokenizer.
+_SMALL = ["*.json", "*.jinja", "*.txt", "*.model", "tokenization_*.py"]
+_WEIGHTS = ["*.safetensors"]
+
+# Derived from the config, so a checkpoint may hold them or not.
+_DERIVED = ("rotary_emb.inv_freq",)
+
+
+def local_folder(path: str | Path, revision: str | None, *, weights: bool = False) -> Path:
+    """Return the folder of a checkpoint; a hub repository is first fetched into the hub's cache.
+
+    Parameters
+    ----------
+    path
+        A folder, or a hub id such as `zai-org/GLM-4.1V-9B-Thinking`.
+    revision
+        The commit on the hub; not used for a folder.
+    weights
+        Whether the weights are wanted too: a processor needs none.
+
+    Raises
+    ------
+    ValueError
+        If a hub id comes without a revision.
+    """
+    if Path(path).is_dir():
+        return Path(path)
+    if revision is None:
+        raise ValueError(f"{path} is no folder, and a hub repository needs a revision")
+    patterns = _SMALL + (_WEIGHTS if weights else [])
+    return Path(snapshot_download(str(path), revision=revision, allow_patterns=patterns))
+
+
+def read_json(folder: Path, name: str) -> dict:
+    """Return a JSON file of the checkpoint, or an empty dict where it has none."""
+    path = folder / name
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def chat_template(folder: Path) -> str:
+    """Return the chat template, from whichever of the usual files holds it.
+
+    Raises
+    ------
+    ValueError
+        If none does.
+    """
+    jinja = folder / "chat_template.jinja"
+    if jinja.exists():
+        return jinja.read_text(encoding="utf-8")
+    for name in ("chat_template.json", "processor_config.json", "tokenizer_config.json"):
+        template = read_json(folder, name).get("chat_template")
+        if template:
+            return template
+    raise ValueError(
+        f"{folder} holds no chat template (chat_template.jinja or a JSON file with one)"
+    )
+
+
+def known_settings(family: str, settings: dict, known: tuple[str, ...]) -> dict:
+    """Return the image settings without the nulls, after checking that the family knows them all.
+
+    Raises
+    ------
+    ValueError
+        If a key is not one of `known`.
+    """
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise ValueError(
+            f"family {family} knows no image setting {unknown}; known are {list(known)}"
+        )
+    return {key: value for key, value in settings.items() if value is not None}
+
+
+def image_processor(cls: type, folder: Path, types: tuple[str, ...], **settings):
+    """Return image processor `cls` with the checkpoint's preprocessing, `settings` overriding.
+
+    The class is chosen by the family and not by the name in `preprocessor_config.json`, because
+    some checkpoints name classes that no longer exist; that name is only checked.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint has no preprocessing, or one made for another class than `types` (with or
+        without "Fast").
+    """
+    config = read_json(folder, "preprocessor_config.json")
+    config = config or read_json(folder, "processor_config.json").get("image_processor", {})
+    kind = str(
+        config.get("image_processor_type") or config.get("feature_extractor_type")
+    ).removesuffix("Fast")
+    if kind not in types:
+        raise ValueError(f"{folder}: image processor {kind!r} is none of {list(types)}")
+    named = ("image_processor_type", "feature_extractor_type", "processor_class", "auto_map")
+    return cls(**{key: value for key, value in config.items() if key not in named} | settings)
+
+
+def load_weights(
+    cls: type[transformers.PreTrainedModel],
+    folder: Path,
+    *,
+    config: transformers.PreTrainedConfig,
+    dtype: torch.dtype,
+    attention: str,
+    device: str,
+    **options,
+) -> transformers.PreTrainedModel:
+    """Load a checkpoint into `cls` and check that every weight found its place.
+
+    Of the checkpoint's generation settings only the end and padding tokens are kept: `generate`
+    would quietly add its sampling settings to those of the run's config.
+
+    Parameters
+    ----------
+    cls
+        The transformers class.
+    folder
+        The checkpoint.
+    config
+        The checkpoint's config, corrected by the family where it must be.
+    dtype, attention, device
+        As chosen by the engine; `attention` is transformers' `attn_implementation`.
+    **options
+        Passed on to `from_pretrained`.
+
+    Returns
+    -------
+    transformers.PreTrainedModel
+        In evaluation mode, on the device.
+
+    Raises
+    ------
+    ValueError
+        If weights are missing, left over or of another shape, or if no end token is known.
+    """
+    model, report = cls.from_pretrained(
+        folder,
+        config=config,
+        dtype=dtype,
+        attn_implementation=attention,
+        output_loading_info=True,
+        **options,
+    )
+    left_over = [key for key in report["unexpected_keys"] if not key.endswith(_DERIVED)]
+    problems = {
+        "missing": sorted(report["missing_keys"]),
+        "unexpected": sorted(left_over),
+        "of another shape": sorted(map(str, report["mismatched_keys"])),
+    }
+    if any(problems.values()):
+        details = "; ".join(f"{len(v)} {k}: {', '.join(v[:5])}" for k, v in problems.items() if v)
+        raise ValueError(f"{folder} does not fit {cls.__name__}: {details}")
+    model.generation_config = _generation_config(folder, config)
+    return model.to(device).eval()
+
+
+def _generation_config(folder: Path, config) -> transformers.GenerationConfig:
+    published = read_json(folder, "generation_config.json")
+    text = config.get_text_config()
+    ends = published.get("eos_token_id", text.eos_token_id)
+    if ends is None:
+        raise ValueError(f"{folder}: no end token in generation_config.json or config.json")
+    ends = [ends] if isinstance(ends, int) else list(ends)
+    padding = published.get("pad_token_id", text.pad_token_id)
+    return transformers.GenerationConfig(
+        eos_token_id=ends, pad_token_id=ends[0] if padding is None else padding
+    )
