@@ -19,6 +19,7 @@ include: "rules/parsing.smk"
 include: "rules/statistics.smk"
 include: "rules/benchmark.smk"
 include: "rules/paper.smk"
+include: "rules/miniatures.smk"
 
 
 localrules:
@@ -27,6 +28,7 @@ localrules:
     figures,
     comparison,
     paper,
+    miniatures,
 
 
 rule all:

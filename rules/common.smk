@@ -34,9 +34,15 @@ wildcard_constraints:
     metric=r"[a-z]+",
 
 
-def settings(**keys):
+def as_json(**keys):
     """Return what a stage reads as JSON with sorted keys: one param, the same for any order of keys."""
     return json.dumps(keys, sort_keys=True, ensure_ascii=False)
+
+
+def settings(**keys):
+    """Return `as_json` as a function: Snakemake would look for wildcards in a text's braces."""
+    text = as_json(**keys)
+    return lambda wildcards: text
 
 
 def log(name):

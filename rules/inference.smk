@@ -18,7 +18,7 @@ rule generate_responses:
         mem_mb=lambda wildcards, attempt: 48000 * attempt,
         runtime=lambda wildcards, attempt: 1440 * attempt,
     params:
-        settings=lambda wildcards: settings(
+        settings=lambda wildcards: as_json(
             model={
                 "key": wildcards.model,
                 **{
@@ -32,7 +32,7 @@ rule generate_responses:
             seed=config["seed"],
         ),
         # A function of `resources` is no reason to run again: batch size and engine do not change the dataset.
-        inference=lambda wildcards, resources: settings(**config["inference"]),
+        inference=lambda wildcards, resources: as_json(**config["inference"]),
         journal=f"{R}/journal/{{model}}",
     message:
         "{wildcards.model} describes the images of block {wildcards.block}"

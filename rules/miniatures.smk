@@ -35,7 +35,7 @@ rule train_miniature:
         mem_mb=8000,
         runtime=120,
     params:
-        settings=lambda wildcards: settings(
+        settings=lambda wildcards: as_json(
             model=MINIATURE["models"][wildcards.model],
             prompts=[text for _, text in MINIATURE_PROMPTS],
             seed=MINIATURE["seed"],
@@ -61,7 +61,10 @@ rule measure_miniatures:
         mem_mb=8000,
     params:
         settings=settings(
-            models=MINIATURE["models"], prompt=MINIATURE_PROMPTS[0][1], drawings=240, seed=90210
+            models=MINIATURE["models"],
+            prompt=MINIATURE_PROMPTS[0][1],
+            drawings=240,
+            seed=90210,
         ),
     message:
         "Measuring the miniatures on drawings that they never saw"

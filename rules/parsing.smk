@@ -11,7 +11,7 @@ rule parse_responses:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=lambda wildcards: settings(output=config["models"][wildcards.model]["output"]),
+        settings=lambda wildcards: as_json(output=config["models"][wildcards.model]["output"]),
     message:
         "Taking the responses of {wildcards.model} apart, shard {wildcards.shard}"
     script:
