@@ -1,0 +1,66 @@
+"""BERTScore of a shard's responses against both teachers."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from imagenet_think.bertscore import BertScore
+from imagenet_think.files import write_parquet
+from imagenet_think.logs import log_to
+from imagenet_think.pairs import read_pairs, score_pairs
+from imagenet_think.repositories import is_hub, resolve
+from imagenet_think.schemas import SCORE_COLUMNS, scores
+
+
+def score_bertscore(
+    annotations: Sequence[str | Path],
+    output: str | Path,
+    *,
+    models: Sequence[str],
+    teachers: Sequence[str],
+    repository: str,
+    layer: int,
+    max_tokens: int,
+    batch_size: int,
+    revision: str | None = None,
+) -> None:
+    """Write the scores of a shard.
+
+    Parameters
+    ----------
+    annotations
+        Parquet files of schema `ANNOTATIONS`, one a model.
+    output
+        Parquet file of schema `scores("bertscore")`.
+    models, teachers
+        Keys of the benchmarked models and of the two teachers.
+    repository, revision
+        The encoder; see `imagenet_think.repositories.resolve`.
+    layer, max_tokens, batch_size
+        See `imagenet_think.bertscore.BertScore`.
+    """
+    # Sums of several threads depend on their number; shards run side by side instead.
+    torch.set_num_threads(1)
+    pairs = read_pairs(annotations, teachers, models)
+    path, commit = resolve(repository, revision)
+    score = BertScore(
+        path,
+        revision=commit if is_hub(repository) else None,
+        layer=layer,
+        max_tokens=max_tokens,
+        batch_size=batch_size,
+    )
+    # 16 images' texts of 512 tokens and 1,024 dimensions are 700 MB of embeddings.
+    frame = score_pairs(pairs, score, SCORE_COLUMNS["bertscore"], images=16)
+    write_parquet(frame, output, scores("bertscore"))
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    score_bertscore(
+        snakemake.input.annotations,
+        snakemake.output[0],
+        **json.loads(snakemake.params.settings),
+    )
