@@ -78,7 +78,7 @@ rule figure_lengths:
         settings=settings(
             teachers=TEACHERS,
             names={model: NAMES[model] for model in TEACHERS},
-            tokenizer=TOKENIZER["repository"],
+            tokenizer=TOKENIZER_NAME,
         ),
     message:
         "Figure: token lengths by teacher and part"
@@ -161,13 +161,15 @@ rule export_numbers:
 
 rule compile_paper:
     input:
-        main="paper/main.tex",
-        bibliography="paper/references.bib",
-        numbers=f"{R}/paper/numbers.tex",
+        sources=[
+            "paper/main.tex",
+            "paper/references.bib",
+            f"{R}/paper/numbers.tex",
+            f"{R}/comparison.tex",
+        ],
         tables=expand(
             f"{R}/tables/{{name}}.tex", name=[*(f"table{n}" for n in range(1, 8)), "language"]
         ),
-        comparison=f"{R}/comparison.tex",
         figures=expand(f"{R}/figures/figure_{{name}}.pdf", name=FIGURES),
     output:
         f"{R}/paper.pdf",

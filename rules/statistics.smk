@@ -2,6 +2,7 @@
 
 
 TOKENIZER = config["statistics"]["tokenizer"]
+TOKENIZER_NAME = TOKENIZER["repository"].removeprefix(repositories.PACKAGE)
 
 
 rule measure_lengths:
@@ -38,7 +39,7 @@ rule table_datasets:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(tokenizer=TOKENIZER["repository"], run=config["run"], teachers=TEACHERS),
+        settings=settings(tokenizer=TOKENIZER_NAME, run=config["run"], teachers=TEACHERS),
     message:
         "Table 1: this dataset beside four others"
     script:
@@ -73,7 +74,7 @@ rule table_language:
         "../envs/texts.yaml"
     params:
         settings=settings(
-            tokenizer=TOKENIZER["repository"],
+            tokenizer=TOKENIZER_NAME,
             names={model: NAMES[model] for model in TEACHERS},
             teachers=TEACHERS,
             seed=config["seed"],

@@ -8,13 +8,11 @@ import polars as pl
 import yaml
 
 from imagenet_think import captions
+from imagenet_think.captions import PAPER_RUN
 from imagenet_think.files import write_text
 from imagenet_think.logs import log_to
 from imagenet_think.parsing import PARTS
 from imagenet_think.tables import Column, latex, markdown, write_csv
-
-PAPER_RUN = "paper"
-"""Name of the run that follows the paper in images, models and metrics."""
 
 MODELS = {
     "internvl3.5": "InternVL-3.5-8B",

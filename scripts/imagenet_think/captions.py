@@ -6,6 +6,9 @@ import polars as pl
 
 from imagenet_think.repositories import PACKAGE
 
+PAPER_RUN = "paper"
+"""Name of the run that follows the paper in images, models and metrics."""
+
 HEADINGS = {
     "bertscore": "BERTScore",
     "sbert": "Sentence-BERT Cosine Similarity",

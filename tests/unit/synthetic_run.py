@@ -1,0 +1,206 @@
+"""A finished run in small, for the tests of the paper.
+
+Its tables and figures are made by the pipeline's own functions from random frames, under the
+miniature's config.
+"""
+
+import io
+import random
+from pathlib import Path
+
+import polars as pl
+import yaml
+from PIL import Image, ImageDraw
+
+import figure_coverage
+import figure_lengths
+import figure_organisation
+import figure_sample
+import figure_scores
+from compare_with_paper import compare_with_paper
+from imagenet_think import schemas
+from imagenet_think.aggregation import METRICS
+from imagenet_think.examples import choose_examples
+from imagenet_think.figures import save_figure
+from imagenet_think.files import write_parquet
+from imagenet_think.parsing import PARTS
+from table_ablation import table_ablation
+from table_benchmark import TABLES, table_benchmark
+from table_datasets import table_datasets
+from table_images import table_images
+from table_language import table_language
+
+ROOT = Path(__file__).parents[2]
+REPORTED = ROOT / "resources" / "reported.yaml"
+CONFIG = yaml.safe_load((ROOT / "config" / "miniature.yaml").read_text(encoding="utf-8"))
+NAMES = {key: model["name"] for key, model in CONFIG["models"].items()}
+CLASSES = {"balloon": "artifact", "apple": "food", "fish": "animal", "star": "object"}
+STATUSES = ("ok",) * 17 + ("cut_off", "no_think", "loop")
+WORDS = (
+    "a round balloon hangs over green hills so the light comes from the left and its basket "
+    "below **Details** colour $5 suggests that I conclude"
+)
+
+
+def make_run(folder: Path, images: int = 40, words: int = 60) -> dict[str, object]:
+    """Make a run's files in `folder`; return the arguments of export_numbers but the output."""
+    draw = random.Random(5)
+    sample = _sample(images)
+    ids = sample["image_id"].to_list()
+    write_parquet(sample, folder / "sample.parquet", schemas.SAMPLE)
+    write_parquet(_exclusions(), folder / "exclusions.parquet", schemas.EXCLUSIONS)
+    write_parquet(_classes(), folder / "classes.parquet", schemas.CLASSES)
+    write_parquet(_images(ids), folder / "images.parquet", schemas.IMAGES)
+    annotations = {key: folder / "annotations" / f"{key}.parquet" for key in NAMES}
+    lengths = {key: folder / "lengths" / f"{key}.parquet" for key in CONFIG["teachers"]}
+    for key, path in annotations.items():
+        rows = _annotations(ids, key, words, draw)
+        write_parquet(rows, path, schemas.ANNOTATIONS)
+        if key in lengths:
+            write_parquet(_lengths(rows), lengths[key], schemas.LENGTHS)
+    write_parquet(_aggregates(images, draw), folder / "aggregate.parquet", schemas.AGGREGATES)
+    teachers = [annotations[key] for key in CONFIG["teachers"]]
+    _tables(folder, teachers, list(lengths.values()))
+    _figures(folder, teachers, list(lengths.values()))
+    return {
+        "tables": sorted((folder / "tables").glob("*.csv")),
+        "sample": folder / "sample.parquet",
+        "exclusions": folder / "exclusions.parquet",
+        "annotations": list(annotations.values()),
+        "comparison": folder / "comparison.csv",
+        "reported": REPORTED,
+        "settings": CONFIG,
+    }
+
+
+def _sample(images: int) -> pl.DataFrame:
+    rows = []
+    for place in range(images):
+        lemma = list(CLASSES)[place % len(CLASSES)]
+        row = {"image_id": f"{lemma}_{place}", "wnid": f"n_{lemma}", "lemma": lemma}
+        rows.append(row | {"domain": CLASSES[lemma], "shard": "00"})
+    return pl.DataFrame(rows, schema=schemas.SAMPLE)
+
+
+def _exclusions() -> pl.DataFrame:
+    reasons = ["too_small"] * 5 + ["near_duplicate"] * 3 + ["undecodable"]
+    return pl.DataFrame([{"reason": reason} for reason in reasons], schema=schemas.EXCLUSIONS)
+
+
+def _classes() -> pl.DataFrame:
+    rows = [
+        {"wnid": f"n_{lemma}", "lemmas": lemma, "domain": domain, "available": 26}
+        for lemma, domain in CLASSES.items()
+    ]
+    return pl.DataFrame(rows, schema=schemas.CLASSES)
+
+
+def _images(ids: list[str]) -> pl.DataFrame:
+    image = Image.new("RGB", (320, 240), "#9ecae1")
+    ImageDraw.Draw(image).ellipse((80, 30, 240, 210), "#d7301f")
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG")
+    rows = [{"image_id": i, "image": {"bytes": buffer.getvalue(), "path": i}} for i in ids]
+    return pl.DataFrame(rows, schema=schemas.IMAGES)
+
+
+def _annotations(ids: list[str], model: str, words: int, draw: random.Random) -> pl.DataFrame:
+    rows = []
+    for image_id in ids:
+        think, answer = (" ".join(draw.choices(WORDS.split(), k=words)) for _ in range(2))
+        status = draw.choice(STATUSES)
+        parts = {"think": think, "answer": answer} if status == "ok" else {}
+        row = {"image_id": image_id, "model": model, "full": f"{think}\n{answer}"}
+        rows.append(row | parts | {"status": status})
+    return pl.DataFrame(rows, schema=schemas.ANNOTATIONS)
+
+
+def _lengths(annotations: pl.DataFrame) -> pl.DataFrame:
+    rows = []
+    for row in annotations.iter_rows(named=True):
+        for part in PARTS:
+            words = None if row[part] is None else len(row[part].split())
+            counts = {"tokens": words, "words": words, "non_latin": words and False}
+            rows.append({"image_id": row["image_id"], "model": row["model"], "part": part} | counts)
+    return pl.DataFrame(rows, schema=schemas.LENGTHS)
+
+
+def _aggregates(images: int, draw: random.Random) -> pl.DataFrame:
+    rows = []
+    for model in CONFIG["benchmarked"]:
+        for part in PARTS:
+            for metric, (file, _) in METRICS.items():
+                value = draw.uniform(0.2, 0.9)
+                seen = 0.8 if file in schemas.SEEN else None
+                for aggregate, number in (("avg", value), ("max", value + 0.02)):
+                    row = {"model": model, "part": part, "metric": metric, "aggregate": aggregate}
+                    row |= {"value": number, "low": number - 0.01, "high": number + 0.01}
+                    row |= {"images": images - 2, "left_out": 2}
+                    rows.append(row | {"seen": seen, "seen_references": seen})
+    return pl.DataFrame(rows, schema=schemas.AGGREGATES)
+
+
+def _tables(folder: Path, annotations: list[Path], lengths: list[Path]) -> None:
+    tables, sample = folder / "tables", folder / "sample.parquet"
+    tokenizer = CONFIG["statistics"]["tokenizer"]["repository"]
+    teachers = CONFIG["teachers"]
+    table_datasets(
+        sample,
+        lengths,
+        REPORTED,
+        tables / "table1",
+        teachers=teachers,
+        run=CONFIG["run"],
+        tokenizer=tokenizer,
+    )
+    table_images(sample, tables / "table2")
+    table_language(
+        sample,
+        annotations,
+        lengths,
+        tables / "language",
+        names={key: NAMES[key] for key in teachers},
+        tokenizer=tokenizer,
+        seed=CONFIG["seed"],
+    )
+    settings = CONFIG["benchmark"] | {"models": CONFIG["benchmarked"], "names": NAMES}
+    rules = {key: model["output"] for key, model in CONFIG["models"].items()}
+    settings |= {"teachers": teachers, "rules_of_parsing": rules}
+    for number in TABLES:
+        table_benchmark(folder / "aggregate.parquet", tables / f"table{number}", number, settings)
+    table_ablation(folder / "aggregate.parquet", tables / "table7", settings)
+    compare_with_paper(
+        sorted(tables.glob("*.csv")),
+        REPORTED,
+        folder / "comparison",
+        run=CONFIG["run"],
+        ablation_model=CONFIG["benchmark"]["ablation_model"],
+    )
+
+
+def _figures(folder: Path, annotations: list[Path], lengths: list[Path]) -> None:
+    sample, teachers = folder / "sample.parquet", CONFIG["teachers"]
+    prompt = CONFIG["prompts"][CONFIG["prompt"]]
+    images = [folder / "images.parquet"]
+    examples = choose_examples(sample, images, annotations, teachers, CONFIG["seed"], 3)
+    figures = {
+        "organisation": figure_organisation.draw_organisation(
+            examples[:2], prompt, teachers, NAMES
+        ),
+        "sample": figure_sample.draw_sample(examples[2], prompt, teachers, NAMES),
+        "coverage": figure_coverage.draw_coverage(
+            figure_coverage.count_domains(sample, folder / "classes.parquet")
+        ),
+        "lengths": figure_lengths.draw_lengths(
+            figure_lengths.read_lengths(lengths), teachers, NAMES, "a tokenizer"
+        ),
+        "scores": figure_scores.draw_scores(
+            pl.read_parquet(folder / "aggregate.parquet"),
+            CONFIG["benchmarked"],
+            NAMES,
+            CONFIG["benchmark"]["printed_tfidf"],
+        ),
+    }
+    for name, figure in figures.items():
+        stem = folder / "figures" / f"figure_{name}"
+        save_figure(figure, f"{stem}.pdf", f"{stem}.png")

@@ -1,0 +1,153 @@
+import re
+
+import pytest
+from synthetic_run import CONFIG, ROOT, make_run
+
+from export_numbers import define, export_numbers, listing, number
+
+MAIN = (ROOT / "paper" / "main.tex").read_text(encoding="utf-8")
+BODY = MAIN.split(r"\begin{document}")[1]
+
+# Names that hold digits, formulas of the paper, and places in it.
+NAMES = ("ImageNet-Think-250K", "ImageNet-21K-P", "R1-Onevision", "InternVL3.5", "the F1 of")
+FORMULAS = (r"$s_1$", r"$s_2$", r"$m_{\text{avg}} = (s_1 + s_2)/2$", r"\max(s_1, s_2)$")
+PLACES = r"(Section|Table|Equation|Figure)s? \d(\.\d)?( (to|and) \d(\.\d)?)?"
+COMMANDS = (
+    r"\\(label|ref|input|includegraphics|cite\w*)\{[^}]*\}|p\{0?\.\d+\\textwidth\}|\[[\d.]+ex\]"
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return folder, make_run(folder)
+
+
+@pytest.fixture(scope="module")
+def macros(run):
+    folder, inputs = run
+    export_numbers(**inputs, output=folder / "numbers.tex")
+    return read_macros((folder / "numbers.tex").read_text(encoding="utf-8"))
+
+
+def read_macros(text):
+    return dict(
+        re.findall(r"\\newcommand\{\\([A-Za-z]+)\}\{(.*?)\}(?=\n\\newcommand|\n\Z)", text, re.S)
+    )
+
+
+def used_macros(text):
+    """Macros of the text that are the run's: they begin with a capital letter."""
+    return set(re.findall(r"\\([A-Z][A-Za-z]+)", text)) - {"AddToHook", "LTcapwidth"}
+
+
+def typed_numbers(text):
+    text = re.sub(r"(?<!\\)%.*", "", text)
+    for allowed in (*NAMES, *FORMULAS):
+        text = text.replace(allowed, "")
+    text = re.sub(r"\s+", " ", text.replace("~", " "))
+    text = re.sub(COMMANDS, "", text)
+    return re.findall(r".{0,30}\d.{0,20}", re.sub(PLACES, "", text))
+
+
+def test_no_number_is_typed():
+    assert typed_numbers(BODY) == []
+
+
+@pytest.mark.parametrize("text", ["of 250,000 images", "a score of $0.87$", r"4\%", "$m = 3$"])
+def test_a_typed_number_is_found(text):
+    assert typed_numbers(text)
+
+
+def test_every_macro_is_defined(macros):
+    assert used_macros(MAIN) <= macros.keys()
+
+
+def test_every_macro_is_used(macros):
+    assert macros.keys() <= used_macros(MAIN)
+
+
+def test_every_table_and_figure_is_included_and_cited(run):
+    folder, _ = run
+    for path in (folder / "tables").glob("*.tex"):
+        assert rf"\input{{tables/{path.name}}}" in BODY
+        label = re.search(r"\\label\{(.*?)\}", path.read_text()).group(1)
+        assert rf"\ref{{{label}}}" in BODY
+    for path in (folder / "figures").glob("*.pdf"):
+        assert rf"\includegraphics{{figures/{path.name}}}" in BODY
+        assert rf"\ref{{fig:{path.stem.removeprefix('figure_')}}}" in BODY
+
+
+def test_every_citation_is_in_the_bibliography():
+    entries = set(re.findall(r"@\w+\{(\w+),", (ROOT / "paper" / "references.bib").read_text()))
+    cited = {
+        key.strip()
+        for keys in re.findall(r"\\cite\w*(?:\[[^\]]*\])*\{([^}]*)\}", MAIN)
+        for key in keys.split(",")
+    }
+    assert cited == entries
+
+
+def test_numbers_are_those_of_the_files(macros):
+    assert macros["RunName"] == "miniature"
+    assert macros["NumImages"] == "40"
+    assert macros["NumClasses"] == macros["NumDomains"] == "4"
+    assert macros["NumResponses"] == "280"
+    assert macros["NumPairs"] == "80"
+    assert macros["NumExcluded"] == "9"
+    assert macros["ExcludedReasons"] == "too small (5), near duplicate (3) and undecodable (1)"
+    assert macros["PaperImages"] == "250,000"
+    assert macros["NumMetrics"] == "8"
+    assert macros["IntervalLevel"] == r"95\%"
+    assert macros["StatusRows"].count(r"\\") == len(CONFIG["models"])
+    assert 0 < int(macros["ComparedInside"]) < int(macros["ComparedWithInterval"])
+
+
+def test_teachers_stand_first_in_whatever_order_the_config_comes(run, tmp_path):
+    _, inputs = run
+    models = dict(sorted(CONFIG["models"].items(), reverse=True))
+    settings = CONFIG | {"models": models}
+    export_numbers(**inputs | {"settings": settings}, output=tmp_path / "numbers.tex")
+    macros = read_macros((tmp_path / "numbers.tex").read_text(encoding="utf-8"))
+    for rows in (macros["ModelRows"], macros["StatusRows"]):
+        places = [rows.index(macros["TeacherOne"]), rows.index(macros["TeacherTwo"])]
+        assert places == sorted(places)
+        assert places[0] == 0
+
+
+def test_best_models_are_those_of_the_tables(run, macros):
+    import polars as pl
+
+    table = pl.read_csv(run[0] / "tables" / "table5.csv")
+    best = table.sort("overlap_avg", descending=True).row(0, named=True)
+    assert macros["BestOverlap"] == f"{best['overlap_avg']:.3f}"
+    assert macros["BestOverlapModels"] == best["model"]
+
+
+def test_only_the_papers_run_says_so(run, tmp_path):
+    _, inputs = run
+    for name, switch in (("paper", r"\PaperRuntrue"), ("pilot", r"\PaperRunfalse")):
+        settings = CONFIG | {"run": name}
+        export_numbers(**inputs | {"settings": settings}, output=tmp_path / "numbers.tex")
+        assert switch in (tmp_path / "numbers.tex").read_text().splitlines()
+
+
+def test_a_missing_table_is_named(run, tmp_path):
+    _, inputs = run
+    tables = [path for path in inputs["tables"] if path.stem != "table4"]
+    with pytest.raises(ValueError, match="table4"):
+        export_numbers(**inputs | {"tables": tables}, output=tmp_path / "numbers.tex")
+
+
+def test_a_macro_has_letters_only():
+    with pytest.raises(ValueError, match="Best1"):
+        define({"Best1": "1"}, paper_run=True)
+
+
+def test_numbers_as_text():
+    assert number(1234567) == "1,234,567"
+    assert number(-0.5, 1) == "$-$0.5"
+    assert number(None) == "--"
+    assert listing(["a", "b", "c"]) == "a, b and c"
+    assert listing(["a"]) == "a"
+    assert listing([]) == "--"
