@@ -17,7 +17,7 @@ export TOKENIZERS_PARALLELISM := false
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)
-	$(BIN)/snakemake --configfile $(MINIATURE) --cores all --quiet rules -- all
+	$(BIN)/snakemake --configfile $(MINIATURE) --cores all all
 	@echo "Tables, figures and comparison are in results/miniature (start with comparison.md)."
 
 test: $(STAMP)

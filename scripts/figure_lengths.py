@@ -13,7 +13,7 @@ from imagenet_think.figures import PAGE, PAIR, chart, label, log_axis, save_figu
 from imagenet_think.logs import log_to, logger
 
 PARTS = {"full": "Full output", "think": "Think", "answer": "Answer"}
-BINS = 10  # a factor of ten in length
+BINS = 30  # over all lengths, about
 MARKS = {"o": "●", "D": "◆"}  # markers as characters
 
 
@@ -83,11 +83,15 @@ def draw_lengths(
 
 
 def _edges(tokens: pl.Series) -> np.ndarray:
-    """Return the bins' edges: `BINS` to a power of ten, around all lengths."""
+    """Return the edges of about `BINS` bins around all lengths, equally wide on a logarithmic axis.
+
+    A bin is at least a twentieth wide: narrower ones would tell single numbers of tokens apart.
+    """
     low, high = (int(tokens.min()), int(tokens.max())) if len(tokens) else (1, 10)
-    first = np.floor(np.log10(low) * BINS) - 1
-    last = np.ceil(np.log10(high + 1) * BINS) + 1
-    return 10 ** (np.arange(first, last + 1) / BINS)
+    width = max(np.log10((high + 1) / low) / BINS, np.log10(1.05))
+    first = np.floor(np.log10(low) / width) - 1
+    last = np.ceil(np.log10(high + 1) / width) + 1
+    return 10 ** (np.arange(first, last + 1) * width)
 
 
 def _distribution(

@@ -141,7 +141,7 @@ def _contradictions(config: Config) -> Iterator[str]:
             f"images.class_count ({classes}) times images.min_per_class ({least}) to "
             f"images.max_per_class ({most})"
         )
-    drawn = {"classes", "drawings_per_class"}
+    drawn = {"classes", "drawings_per_class", "drawings_step"}
     given = drawn & images["source"].keys()
     if images["source"]["kind"] == "drawings" and given != drawn:
         yield f"images.source of kind drawings needs {', '.join(sorted(drawn - given))}"

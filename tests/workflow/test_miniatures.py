@@ -42,7 +42,8 @@ def test_measured_drawings_were_never_seen_in_training_nor_in_the_run():
     unseen = {scene_of(SEED, wnids[n % len(wnids)], n) for n in range(DRAWINGS)}
     most = max(recipe.drawings for recipe in RECIPES.values())
     assert not unseen & set(training_scenes(CONFIG["seed"], most))
-    per_class = CONFIG["images"]["source"]["drawings_per_class"]
+    source = CONFIG["images"]["source"]
+    per_class = source["drawings_per_class"] + len(wnids) * source["drawings_step"]
     assert not unseen & {scene_of(CONFIG["seed"], w, n) for w in wnids for n in range(per_class)}
     assert {scene.clutter for scene in unseen} > {"none"}
 

