@@ -56,13 +56,15 @@ class Recipe:
     batch: int = 32
 
 
-# The two teachers learn longest, from most drawings. The five others get less of one thing or
-# another (never noise), so that they are worse by themselves and the tables have something to
-# rank.
+# The two teachers learn longest, from most drawings. The five others are worse by what they get
+# less of, never by noise, so that the tables have something to rank: InternVL is smaller and learns
+# a little shorter; R1-Onevision and OpenVLThinker learn half as long, the latter from fewer
+# drawings; VisionThink has a shallower tower and half the resolution in its first round;
+# VL-Rethinker is the smallest and learns the shortest.
 RECIPES = {
     "glm-4.1v": Recipe(128, 3, 128, 3, 8000, 2000, 600),
     "kimi-vl": Recipe(128, 3, 128, 3, 8000, 1600, 1100),
-    "internvl3.5": Recipe(128, 2, 96, 3, 5000, 1200, 500),
+    "internvl3.5": Recipe(128, 2, 96, 3, 8000, 1800, 700),
     "r1-onevision": Recipe(128, 2, 96, 3, 4000, 850, 450),
     "openvlthinker": Recipe(128, 2, 96, 3, 3000, 650, 450),
     "visionthink": Recipe(128, 2, 96, 2, 4000, 1200, 600, 24),

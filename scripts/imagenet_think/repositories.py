@@ -38,10 +38,16 @@ def files(repository: str) -> list[str]:
     """Return the files of a local repository in name order; none for a hub id.
 
     They are inputs of the jobs that use them, so that a changed checkpoint reruns those jobs.
+    Hidden files are no part of it: tools leave them behind.
     """
     if is_hub(repository):
         return []
-    return sorted(str(path) for path in folder(repository).rglob("*") if path.is_file())
+    root = folder(repository)
+    return sorted(
+        str(path)
+        for path in root.rglob("*")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
+    )
 
 
 def resolve(repository: str, revision: str | None) -> tuple[str, str]:
