@@ -1,6 +1,6 @@
 # make demo    the whole pipeline on the miniature: no download but Python packages, no GPU
 # make test    every test that needs nothing but the environment and a LaTeX installation
-# make bench   our metrics beside the reference libraries, as ratios
+# make bench   our metrics beside the reference libraries, as ratios; the image stages at full scale
 # make lint    ruff, snakefmt, snakemake --lint
 SHELL := bash
 PYTHON ?= python3
@@ -29,6 +29,7 @@ test-quick: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/metrics.py
+	$(BIN)/python tests/benchmarks/images.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -28,6 +28,7 @@ localrules:
     figures,
     comparison,
     paper,
+    sampling,
     miniatures,
 
 
@@ -37,5 +38,6 @@ rule all:
         rules.tables.input,
         rules.figures.input,
         rules.comparison.input,
+        rules.sampling.input,
     message:
         "Everything for {config[run]} is in {R}"

@@ -1,5 +1,6 @@
 # What the rules share: the checked config, the run's folder, shards, models, params and paths.
 import json
+import os
 import re
 import sys
 from functools import cache
@@ -9,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from imagenet_think import configuration, repositories, shards
+from imagenet_think import configuration, repositories, shards, sources
 
 try:
     config = configuration.check(config, ", ".join(map(str, workflow.configfiles)))
@@ -18,6 +19,7 @@ except configuration.ConfigError as error:
 
 R = f"results/{config['run']}"
 IMAGES = config["images"]
+SOURCE = IMAGES["source"]
 BENCHMARK = config["benchmark"]
 TEACHERS = config["teachers"]
 MODELS = TEACHERS + config["benchmarked"]
@@ -28,6 +30,7 @@ SHARDS = shards.names(**config["sharding"])
 
 wildcard_constraints:
     group=r"\d+",
+    part=r"\d+",
     block=r"[0-9a-f]",
     shard=r"[0-9a-f]{2}",
     model="|".join(map(re.escape, MODELS)),
@@ -53,8 +56,8 @@ def log(name):
 @cache
 def class_ids():
     """Return the classes that may be drawn, in the class list's order."""
-    if IMAGES["source"]["kind"] == "drawings":
-        return IMAGES["source"]["classes"]
+    if SOURCE["kind"] == "drawings":
+        return SOURCE["classes"]
     lines = Path(IMAGES["classes"]).read_text(encoding="utf-8").splitlines()
     return [line.split("\t", 1)[0] for line in lines[1:]]
 
@@ -64,27 +67,75 @@ def group_classes(group):
     return class_ids()[int(group) :: IMAGES["groups"]]
 
 
+def class_place(wnid):
+    """Return where the images of a class lie, relative to the source folder."""
+    return sources.BY_CLASS[SOURCE["kind"]].format(wnid=wnid)
+
+
 @cache
-def present_tars():
-    """Return the names of the class tars in the source folder, or say where they belong."""
-    folder = Path(IMAGES["source"]["path"])
-    names = {path.name for path in folder.glob("*.tar")} if folder.is_dir() else set()
-    if not names & {f"{wnid}.tar" for wnid in class_ids()}:
-        raise WorkflowError(
-            f"No images: {folder}/ holds no class archive. Put ImageNet-21k's archives there, one "
-            f"{class_ids()[0]}.tar a class (from winter21_whole.tar.gz or fall11_whole.tar; "
-            "https://image-net.org), or name another folder as images.source.path in the config. "
-            "`make demo` runs without them."
+def present_places():
+    """Return what lies in the source folder and holds images, or say what belongs there."""
+    kind, folder = SOURCE["kind"], Path(SOURCE["path"])
+    if kind in sources.BY_CLASS:
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        found = [place for place in map(class_place, class_ids()) if place in names]
+        what = "class archive" if kind == "class_tars" else "class folder"
+        wanted = f"one {class_place(class_ids()[0])} a class"
+    else:
+        pattern = sources.MIXED[kind]
+        what = wanted = {"webdataset": "tar of samples", "hub_parquet": "parquet file"}.get(
+            kind, "image"
         )
-    return names
+        paths = [folder] if pattern == "." else folder.glob(pattern)
+        found = sorted(path.relative_to(folder).as_posix() for path in paths if path.exists())
+    if not found:
+        raise WorkflowError(
+            f"No images: {folder}/ holds no {what}. Put {wanted} there (ImageNet-21k: "
+            "winter21_whole.tar.gz or fall11_whole.tar of https://image-net.org, or their copies on "
+            "the hub), or name another folder as images.source.path, or another layout as "
+            "images.source.kind (config/README.md lists them). `make demo` runs without images."
+        )
+    return found
 
 
-def class_tars(wildcards):
-    """Return the tars of a group of classes that exist, or will be drawn."""
-    tars = [f"{wnid}.tar" for wnid in group_classes(wildcards.group)]
-    if IMAGES["source"]["kind"] != "drawings":
-        tars = [tar for tar in tars if tar in present_tars()]
-    return [f"{IMAGES['source']['path']}/{tar}" for tar in tars]
+def class_places(wildcards):
+    """Return the archives or folders of a group of classes that exist, or will be drawn."""
+    if SOURCE["kind"] == "outer_archive":
+        return []  # known once it is unpacked
+    places = map(class_place, group_classes(wildcards.group))
+    if SOURCE["kind"] != "drawings":
+        present = set(present_places())
+        places = [place for place in places if place in present]
+    return [f"{SOURCE['path']}/{place}" for place in places]
+
+
+def part_places(part):
+    """Return every `groups`-th archive of many classes, relative to the source folder."""
+    return present_places()[int(part) :: IMAGES["groups"]]
+
+
+def part_inputs(wildcards):
+    """Return what a listing depends on: archives, or a folder and every folder in it."""
+    if SOURCE["kind"] == "folder":
+        return sorted(folder for folder, _, _ in os.walk(SOURCE["path"]))
+    return [f"{SOURCE['path']}/{place}" for place in part_places(wildcards.part)]
+
+
+def listings(wildcards):
+    """Return the listings of all archives of many classes."""
+    parts = range(min(IMAGES["groups"], len(present_places())))
+    return [f"{R}/images/listing/{part}.parquet" for part in parts]
+
+
+def optional(path):
+    """Return a file that the config may name, as inputs: none where it is null."""
+    return [path] if path else []
+
+
+def scorer_file():
+    """Return the file of the user's scorer, where it is one of its own."""
+    place = (IMAGES["criteria"]["scorer"] or "").rpartition(":")[0]
+    return optional(place if place.endswith(".py") else None)
 
 
 def block_files(pattern):

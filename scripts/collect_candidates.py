@@ -2,27 +2,30 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
 from imagenet_think import criteria as judge
-from imagenet_think.archives import image_id, read_member
+from imagenet_think import sources
 from imagenet_think.complexity import spatial_information
 from imagenet_think.duplicates import Repetitions, perceptual_hash
-from imagenet_think.files import write_parquet
+from imagenet_think.files import parquet_writer
 from imagenet_think.logs import log_to, logger, progress
 from imagenet_think.luma import luma
 from imagenet_think.order import order_key
 from imagenet_think.preparation import prepare
 from imagenet_think.rejections import RejectionError
-from imagenet_think.schemas import CANDIDATES, IMAGE_ROWS
+from imagenet_think.schemas import CANDIDATES
 
 Row = dict[str, Any]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 PREPARED = ("width", "height", "sha256", "complexity", "perceptual_hash", "image")
 """Columns that only accepted candidates have."""
@@ -37,10 +40,11 @@ def collect_candidates(
     criteria: Mapping[str, Any],
     preparation: Mapping[str, int],
     threads: int = 1,
+    kind: str = "class_tars",
 ) -> None:
     """Write the candidates of each class: accepted ones prepared, rejected ones with their reason.
 
-    The members of a class are taken in the keyed-hash order of (seed, wnid, member) until
+    The members of a class are taken in the keyed-hash order of (seed, wnid, image_id) until
     `candidates_per_class` are accepted or none is left. So the candidates do not depend on how many
     the sample will want of them, nor on the number of threads.
 
@@ -49,7 +53,9 @@ def collect_candidates(
     catalogue
         Catalogue of the group.
     output
-        Parquet to write, schema `CANDIDATES`: by class in the catalogue's order, then by rank.
+        Parquet to write, schema `CANDIDATES`: by class in the catalogue's order, then by rank; a
+        class is a row group. It is written as classes are done, so that the images of few more
+        than `threads` classes are in memory.
     source
         Folder in which the catalogue's sources lie.
     seed
@@ -62,21 +68,58 @@ def collect_candidates(
         `longest_side` and `jpeg_quality`.
     threads
         Classes worked on at a time.
+    kind
+        Layout of the source, `images.source.kind`.
     """
+    criteria = judge.with_deny_files(criteria)
     classes = pl.read_parquet(catalogue).partition_by("wnid", maintain_order=True)
 
     def collect(members: pl.DataFrame) -> list[Row]:
         return collect_class(
-            members.to_dicts(), Path(source), seed, candidates_per_class, criteria, preparation
+            members.to_dicts(),
+            Path(source),
+            seed,
+            candidates_per_class,
+            criteria,
+            preparation,
+            kind,
         )
 
-    with ThreadPoolExecutor(threads) as pool:
-        done = progress(pool.map(collect, classes), len(classes), "classes collected")
-        rows = [row for rows in done for row in rows]
-    frame = pl.DataFrame(rows, schema=CANDIDATES)
-    write_parquet(frame, output, CANDIDATES, row_group_size=IMAGE_ROWS)
-    for reason, count in frame["reason"].value_counts().sort("reason").rows():
-        logger.info("%s: %d", reason or "accepted", count)
+    counts = Counter[str]()
+    with ThreadPoolExecutor(threads) as pool, parquet_writer(output, CANDIDATES) as write:
+        done = in_turn(pool, collect, classes, ahead=threads)
+        for rows in progress(done, len(classes), "classes collected"):
+            write(pl.DataFrame(rows, schema=CANDIDATES))
+            counts.update(row["reason"] or "accepted" for row in rows)
+    for reason, count in sorted(counts.items()):
+        logger.info("%s: %d", reason, count)
+
+
+def in_turn(
+    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
+) -> Iterator[Result]:
+    """Yield `function` of each item in their order, at most `ahead` of them not yet asked for.
+
+    `Executor.map` works through all items whether anyone takes the results or not: with images,
+    a whole group would pile up behind one slow class.
+    """
+    pending = deque[Future[Result]]()
+    for item in items:
+        if len(pending) == ahead:
+            yield pending.popleft().result()
+        pending.append(pool.submit(function, item))
+    while pending:
+        yield pending.popleft().result()
+
+
+def in_hash_order(members: list[Row], seed: int, layout: sources.Source) -> list[Row]:
+    """Return members in the keyed-hash order of (seed, wnid, image_id); namesakes by place."""
+
+    def place(member: Row) -> tuple[Any, ...]:
+        key = order_key(seed, member["wnid"], layout.image_id(member["member"]))
+        return key, member["member"], member["source"], member["offset"]
+
+    return sorted(members, key=place)
 
 
 def collect_class(
@@ -86,34 +129,40 @@ def collect_class(
     wanted: int,
     criteria: Mapping[str, Any],
     preparation: Mapping[str, int],
+    kind: str = "class_tars",
 ) -> list[Row]:
     """Return the candidates of one class, in the order of their rank.
 
     Members are read in batches of as many as are still wanted, so that no member is read beyond the
     one that completes the class, and each batch in the order in which it lies in the archive.
     """
-    unreadable = [_row(member) for member in members if member["reason"]]
-    ordered = sorted(
-        (_row(member) for member in members if not member["reason"]),
-        key=lambda row: (order_key(seed, row["wnid"], row["member"]), row["offset"]),
-    )
-    rows = []
-    waiting = []
-    for rank, row in enumerate(ordered):
-        row["rank"] = rank
-        denied = _denied(row, criteria)
-        row.update(denied)
-        (rows if denied else waiting).append(row)
+    layout = sources.get(kind)
+    unreadable = [_row(member, layout) for member in members if member["reason"]]
+
+    ordered = in_hash_order([member for member in members if not member["reason"]], seed, layout)
+    rows: list[Row] = []
+
+    def candidates() -> Iterator[Row]:
+        # Rows are made as they are wanted: a class may have a hundred times as many members.
+        for rank, member in enumerate(ordered):
+            row = _row(member, layout) | {"rank": rank}
+            if denied := _denied(row, criteria):
+                rows.append(row | denied)
+            else:
+                yield row
+
     accepted = 0
     kept = Repetitions(criteria["near_duplicate_bits"])
-    queue = iter(waiting)
+    queue = candidates()
     while batch := list(islice(queue, wanted - accepted)):
-        _read_and_judge(batch, source, criteria, preparation)
+        _read_and_judge(batch, source, criteria, preparation, layout)
         for row in batch:
             if row["reason"] is None:
                 _keep(row, kept)
             accepted += row["reason"] is None
         rows += batch
+    if criteria["denied_images"]:
+        deque(queue, maxlen=0)  # what is denied is listed, however far down it stands
     rows.sort(key=lambda row: row["rank"])
     return [{name: row[name] for name in CANDIDATES} for row in unreadable + rows]
 
@@ -127,14 +176,14 @@ def _keep(row: Row, kept: Repetitions) -> None:
         row.update(reason=rejection.reason, detail=rejection.detail)
 
 
-def _row(member: Row) -> Row:
+def _row(member: Row, layout: sources.Source) -> Row:
     """Return a candidate row that knows no more than the catalogue."""
     name = member["member"]
-    return dict.fromkeys(CANDIDATES) | member | {"image_id": name and image_id(name)}
+    return dict.fromkeys(CANDIDATES) | member | {"image_id": name and layout.image_id(name)}
 
 
 def _denied(row: Row, criteria: Mapping[str, Any]) -> Row:
-    """Return reason and detail where the config's lists deny the image, else nothing."""
+    """Return reason and detail where a deny list names the image or its class, else nothing."""
     for reason, key, value in (
         ("denied_class", "denied_classes", row["wnid"]),
         ("denied_image", "denied_images", row["image_id"]),
@@ -145,12 +194,16 @@ def _denied(row: Row, criteria: Mapping[str, Any]) -> Row:
 
 
 def _read_and_judge(
-    batch: list[Row], source: Path, criteria: Mapping[str, Any], preparation: Mapping[str, int]
+    batch: list[Row],
+    source: Path,
+    criteria: Mapping[str, Any],
+    preparation: Mapping[str, int],
+    layout: sources.Source,
 ) -> None:
     """Fill the rows of a batch with what their images hold, or with why they are turned away."""
-    for row, file in _opened(batch, source):
+    for row, read in _opened(batch, source, layout):
         try:
-            data = read_member(file, row["offset"], row["bytes"])
+            data = read(row["member"], row["offset"], row["bytes"])
             row["source_bytes"] = len(data)
             row["source_sha256"] = hashlib.sha256(data).hexdigest()
             row.update(examine(data, criteria, preparation))
@@ -158,13 +211,15 @@ def _read_and_judge(
             row.update(reason=rejection.reason, detail=rejection.detail)
 
 
-def _opened(batch: Iterable[Row], source: Path) -> Iterator[tuple[Row, Any]]:
-    """Yield each row with its opened archive, by archive and ascending offset."""
-    by_place = sorted(batch, key=lambda row: (row["source"], row["offset"]))
+def _opened(
+    batch: Iterable[Row], source: Path, layout: sources.Source
+) -> Iterator[tuple[Row, sources.Read]]:
+    """Yield each row with what reads from its archive, by archive and ascending offset."""
+    by_place = sorted(batch, key=lambda row: (row["source"], row["offset"], row["member"]))
     for name, rows in groupby(by_place, key=lambda row: row["source"]):
-        with open(source / name, "rb") as file:
+        with layout.opened(source / name) as read:
             for row in rows:
-                yield row, file
+                yield row, read
 
 
 def examine(data: bytes, criteria: Mapping[str, Any], preparation: Mapping[str, int]) -> Row:
@@ -193,6 +248,8 @@ def examine(data: bytes, criteria: Mapping[str, Any], preparation: Mapping[str, 
     opened = judge.open_image(data)
     judge.require_pixels(opened.size, criteria["max_pixels"])
     judge.require_sides(opened.size, criteria["min_side"])
+    judge.require_few_scans(opened, data)
+    judge.require_intact(opened, data)
     with judge.decoding():
         stored, image = prepare(data, opened, **preparation)
     # Scaled down to the bound, a long strip may end up narrower than the paper allows.
@@ -201,6 +258,7 @@ def examine(data: bytes, criteria: Mapping[str, Any], preparation: Mapping[str, 
     judge.require_contrast(grey, criteria["min_contrast"])
     judge.require_sharpness(grey, criteria["min_sharpness"])
     judge.require_little_noise(grey, criteria["max_noise"])
+    judge.require_score(image, criteria.get("scorer"))
     return {
         "width": image.width,
         "height": image.height,
@@ -214,10 +272,12 @@ def examine(data: bytes, criteria: Mapping[str, Any], preparation: Mapping[str, 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
+    source = settings.pop("source")
     collect_candidates(
         snakemake.input.catalogue,
         snakemake.output[0],
-        settings.pop("source")["path"],
+        source["path"],
         **settings,
         threads=snakemake.threads,
+        kind=source["kind"],
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from imagenet_think.files import write_parquet
+from imagenet_think.files import parquet_writer
 from imagenet_think.logs import log_to, logger, progress
 from imagenet_think.schemas import IMAGE_ROWS, IMAGES
 
@@ -16,8 +16,8 @@ def gather_shard(
 ) -> None:
     """Write the images of a shard, in the form in which the hub's `datasets` know images.
 
-    The candidates are scanned file by file and lazily: beside the shard's own images, only one row
-    group is in memory.
+    The candidates are scanned file by file and lazily: beside the shard's own images, only a row
+    group or two are in memory.
 
     Parameters
     ----------
@@ -53,24 +53,23 @@ def gather_shard(
         .join(wanted, on=place, how="inner")
         for path in progress(candidates, len(candidates), f"files searched for shard {shard}")
     ]
-    images = pl.concat(found).sort("image_id")
+    images = pl.concat(found, rechunk=False)
     missing = wanted.join(images, on=place, how="anti")["image_id"].to_list()
     if missing or len(images) != len(wanted):
         raise ValueError(
             f"shard {shard}: {len(images)} images found of {len(wanted)} sampled; missing "
             f"{missing[:5]}: sample and candidates do not belong together"
         )
-    for name, data, sha256 in images.select("image_id", "image", "sha256").iter_rows():
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise ValueError(f"shard {shard}: {name} is not the image that was sampled")
-    path = pl.col("image_id") + ".jpg"
-    struct = pl.struct(pl.col("image").alias("bytes"), path.alias("path"))
-    write_parquet(
-        images.with_columns(struct.alias("image")).select(list(IMAGES)),
-        output,
-        IMAGES,
-        row_group_size=IMAGE_ROWS,
-    )
+    order = images["image_id"].arg_sort()
+    with parquet_writer(output, IMAGES) as write:
+        for start in range(0, len(order), IMAGE_ROWS):
+            rows = images[order[start : start + IMAGE_ROWS]]
+            for name, data, sha256 in rows.select("image_id", "image", "sha256").iter_rows():
+                if hashlib.sha256(data).hexdigest() != sha256:
+                    raise ValueError(f"shard {shard}: {name} is not the image that was sampled")
+            path = pl.col("image_id") + ".jpg"
+            struct = pl.struct(pl.col("image").alias("bytes"), path.alias("path"))
+            write(rows.with_columns(struct.alias("image")).select(list(IMAGES)))
     logger.info("shard %s: %d images", shard, len(images))
 
 

@@ -36,6 +36,7 @@ def index_classes(
         raise ValueError(f"{classes}: classes listed more than once: {', '.join(twice)}")
     available = (
         pl.scan_parquet(catalogues)
+        .drop_nulls("wnid")
         .group_by("wnid")
         .agg(pl.col("reason").is_null().sum().cast(pl.Int64).alias("available"))
         .collect()

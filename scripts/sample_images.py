@@ -36,7 +36,9 @@ def sample_images(
     """Write the sample and the exclusions.
 
     Every step but the quota is independent of `total`, and the quota takes from no class when the
-    total grows: a larger sample holds every image of a smaller one.
+    total grows: a larger sample holds every image of a smaller one. When classes come and the total
+    grows by at least what they get, it holds every image that still qualifies, which are all but
+    those that repeat an image of the new classes.
 
     Parameters
     ----------
@@ -70,7 +72,8 @@ def sample_images(
     index = pl.read_parquet(classes)
     looked_at = pl.scan_parquet(candidates).drop("image").collect()
     looked_at = turn_away_repetitions(looked_at, seed, near_duplicate_bits)
-    usable = looked_at.filter(pl.col("reason").is_null())
+    measured = looked_at.filter(pl.col("complexity").is_not_null())
+    usable = measured.filter(pl.col("reason").is_null())
 
     supply = dict(usable["wnid"].value_counts().rows())
     chosen = choose_classes(
@@ -87,7 +90,7 @@ def sample_images(
     drawn = pl.concat(
         [
             draw_class(images, quota[images["wnid"][0]], seed, **complexity)
-            for images in usable.partition_by("wnid", maintain_order=True)
+            for images in measured.partition_by("wnid", maintain_order=True)
             if images["wnid"][0] in quota
         ]
     )
@@ -112,8 +115,8 @@ def turn_away_repetitions(
     candidates
         Candidates of all classes.
     seed, near_duplicate_bits
-        Of the images that repeat each other, the first in the keyed-hash order over all classes is
-        kept.
+        An image that repeats an earlier one in the keyed-hash order over all classes is turned
+        away.
 
     Returns
     -------
@@ -121,8 +124,8 @@ def turn_away_repetitions(
         The same rows in hash order, `reason` and `detail` filled in for the repetitions.
     """
     keys = [
-        order_key(seed, wnid, member or "")
-        for wnid, member in candidates.select("wnid", "member").iter_rows()
+        order_key(seed, wnid or "", image_id or "")
+        for wnid, image_id in candidates.select("wnid", "image_id").iter_rows()
     ]
     candidates = candidates.with_columns(pl.Series("key", keys, pl.Binary)).sort(
         "key", "rank", maintain_order=True
@@ -188,7 +191,8 @@ def draw_class(
     Parameters
     ----------
     images
-        Usable images of one class, in hash order.
+        Measured images of one class, in hash order. Those with a reason, which repeat an image of
+        another class, are not drawn but count in the probe: so no class moves another's bounds.
     count
         Images to draw.
     seed
@@ -203,9 +207,10 @@ def draw_class(
     """
     members = visual.strata(images["complexity"].to_list(), strata, probe)
     first = int.from_bytes(order_key(seed, images["wnid"][0]))
-    order = visual.draw_order(members, strata, first)
     stratum = pl.Series("complexity_stratum", members, pl.Int64)
-    return images.with_columns(stratum)[order[:count]]
+    usable = images.with_columns(stratum).filter(pl.col("reason").is_null())
+    order = visual.draw_order(usable["complexity_stratum"].to_list(), strata, first)
+    return usable[order[:count]]
 
 
 def _account(index: pl.DataFrame, looked_at: pl.DataFrame, chosen: int) -> None:

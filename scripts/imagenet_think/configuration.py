@@ -141,12 +141,7 @@ def _contradictions(config: Config) -> Iterator[str]:
             f"images.class_count ({classes}) times images.min_per_class ({least}) to "
             f"images.max_per_class ({most})"
         )
-    drawn = {"classes", "drawings_per_class", "drawings_step"}
-    given = drawn & images["source"].keys()
-    if images["source"]["kind"] == "drawings" and given != drawn:
-        yield f"images.source of kind drawings needs {', '.join(sorted(drawn - given))}"
-    if images["source"]["kind"] != "drawings" and given:
-        yield f"images.source.{min(given)} is only for kind drawings"
+    yield from _source_contradictions(images["source"])
     if config["prompt"] not in config["prompts"]:
         yield f"prompt holds {config['prompt']!r}; allowed is one of {', '.join(config['prompts'])}"
     for key in ("teachers", "benchmarked"):
@@ -167,6 +162,27 @@ def _contradictions(config: Config) -> Iterator[str]:
             yield f"{key}.repository: {error}"
         if entry["revision"] is not None and not repositories.is_hub(entry["repository"]):
             yield f"{key}.revision is only for the hub: {entry['repository']} lies on this machine"
+
+
+_SOURCE_KEYS = {
+    "classes": ("drawings",),
+    "drawings_per_class": ("drawings",),
+    "drawings_step": ("drawings",),
+    "archive": ("outer_archive",),
+    "labels": ("webdataset", "hub_parquet"),
+}
+"""Keys of `images.source` that are not for every kind, and the kinds they are for."""
+
+
+def _source_contradictions(source: Config) -> Iterator[str]:
+    """Yield what is wrong between the kind of the source and its other keys."""
+    kind = source["kind"]
+    needed = {key for key, kinds in _SOURCE_KEYS.items() if kind in kinds} - {"labels"}
+    if missing := sorted(needed - source.keys()):
+        yield f"images.source of kind {kind} needs {', '.join(missing)}"
+    for key, kinds in _SOURCE_KEYS.items():
+        if key in source and kind not in kinds:
+            yield f"images.source.{key} is only for kind {' and '.join(kinds)}"
 
 
 def repository_entries(config: Config) -> Iterator[tuple[str, Config]]:

@@ -10,6 +10,18 @@ from PIL import Image
 from imagenet_think.rejections import RejectionError
 
 BITS = 64
+_TWIN = "{bits} bits from {image_id}"
+
+
+def twin(detail: str) -> str:
+    """Return the image_id of the other image, from the detail of a `near_duplicate`.
+
+    Examples
+    --------
+    >>> twin("2 bits from n00005787_11054")
+    'n00005787_11054'
+    """
+    return detail.partition(_TWIN.format(bits="", image_id=""))[2]
 
 
 def perceptual_hash(image: Image.Image) -> int:
@@ -24,10 +36,10 @@ def perceptual_hash(image: Image.Image) -> int:
 class NearDuplicates:
     """Hashes seen so far, searched for one within a Hamming radius: exact, and in little time.
 
-    Two hashes that differ in at most `radius` bits agree wholly in at least one of `radius + 1`
-    parts (pigeonhole; multi-index hashing, M. Norouzi, A. Punjani and D. J. Fleet, CVPR 2012), so
-    only hashes that share a part are compared. A part takes every (radius + 1)-th bit, which
-    spreads the telling low frequencies over all parts.
+    Cut into `radius // 2 + 1` parts, two hashes that differ in at most `radius` bits have a part in
+    which they differ in one bit or none (pigeonhole; multi-index hashing, M. Norouzi, A. Punjani
+    and D. J. Fleet, CVPR 2012), so only hashes that share a part but for one bit are compared. A
+    part takes every so-many-th bit, which spreads the telling low frequencies over all parts.
 
     Parameters
     ----------
@@ -39,8 +51,11 @@ class NearDuplicates:
         if not 0 <= radius < BITS:
             raise ValueError(f"near_duplicate_bits: {radius} is not between 0 and {BITS - 1}")
         self._radius = radius
-        parts = radius + 1
-        self._masks = [sum(1 << bit for bit in range(part, BITS, parts)) for part in range(parts)]
+        parts = radius // 2 + 1
+        places = [range(part, BITS, parts) for part in range(parts)]
+        self._masks = [sum(1 << bit for bit in bits) for bits in places]
+        # For each part, what turns its value into itself and into each that differs in one bit.
+        self._flips = [[0, *(1 << bit for bit in bits if radius)] for bits in places]
         self._tables: list[dict[int, list[int]]] = [defaultdict(list) for _ in self._masks]
         self._hashes: list[int] = []
         self._names: list[str] = []
@@ -48,15 +63,17 @@ class NearDuplicates:
     def find(self, value: int) -> tuple[str, int] | None:
         """Return name and distance (bits) of the first hash added within the radius, or None."""
         hashes, radius = self._hashes, self._radius
-        first = None
-        for mask, table in zip(self._masks, self._tables, strict=True):
-            for index in table.get(value & mask, ()):
-                if first is not None and index >= first:
-                    break
-                if (hashes[index] ^ value).bit_count() <= radius:
-                    first = index
-                    break
-        if first is None:
+        first = len(hashes)
+        for mask, flips, table in zip(self._masks, self._flips, self._tables, strict=True):
+            part = value & mask
+            for flip in flips:
+                for index in table.get(part ^ flip, ()):
+                    if index >= first:
+                        break
+                    if (hashes[index] ^ value).bit_count() <= radius:
+                        first = index
+                        break
+        if first == len(hashes):
             return None
         return self._names[first], (hashes[first] ^ value).bit_count()
 
@@ -69,7 +86,10 @@ class NearDuplicates:
 
 
 class Repetitions:
-    """Images kept so far; of several that repeat each other, the first that comes is kept.
+    """Images seen so far: one that repeats an earlier one is turned away, kept or not that one.
+
+    Because those turned away are remembered too, an image more turns others away and brings none
+    back: a sample of more classes keeps what it had of the others.
 
     Parameters
     ----------
@@ -90,10 +110,12 @@ class Repetitions:
             `clashing_id`, or `near_duplicate` with the other's image_id.
         """
         name = image["image_id"]
-        if name in self._places:
-            raise RejectionError("clashing_id", f"{self._places[name]} is called {name} too")
-        if found := self._looks.find(image["perceptual_hash"]):
-            other, distance = found
-            raise RejectionError("near_duplicate", f"{distance} bits from {other}")
-        self._places[name] = f"{image['source']}/{image['member']}"
+        namesake = self._places.setdefault(name, place := f"{image['source']}/{image['member']}")
+        found = self._looks.find(image["perceptual_hash"])
         self._looks.add(image["perceptual_hash"], name)
+        if namesake is not place:
+            raise RejectionError("clashing_id", f"{namesake} is called {name} too")
+        if found:
+            other, distance = found
+            detail = _TWIN.format(bits=distance, image_id=other)
+            raise RejectionError("near_duplicate", detail)

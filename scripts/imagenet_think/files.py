@@ -3,11 +3,15 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
+from pyarrow.parquet import ParquetWriter
+
+_PLAIN = pl.CompatLevel.oldest()
+"""Arrow types that every reader of parquet knows."""
 
 
 @contextmanager
@@ -65,6 +69,51 @@ def write_parquet(
     ValueError
         If a column is missing, extra, or of another type; the message names file and column.
     """
+    frame = _conforming(frame, path, schema)
+    with atomic_path(path) as temporary:
+        frame.write_parquet(
+            temporary, compression="zstd", statistics=True, row_group_size=row_group_size
+        )
+
+
+@contextmanager
+def parquet_writer(path: str | Path, schema: pl.Schema) -> Iterator[Callable[[pl.DataFrame], None]]:
+    """Yield a function that appends a frame to a parquet file, as one row group.
+
+    For files that are larger than what should be in memory. The file appears when the block
+    succeeds; without a frame it has no rows. Binary columns, which hold images, are stored as they
+    are: they do not shrink any further.
+
+    Parameters
+    ----------
+    path
+        The parquet file.
+    schema
+        Names and types the file promises. Each frame is checked as by `write_parquet`.
+    """
+    columns = schema.to_frame().to_arrow(compat_level=_PLAIN).schema
+    plain = [name for name, dtype in schema.items() if dtype != pl.Binary]
+    with (
+        atomic_path(path) as temporary,
+        ParquetWriter(
+            temporary,
+            columns,
+            compression={name: "ZSTD" if name in plain else "NONE" for name in schema},
+            use_dictionary=plain,
+            write_statistics=plain,
+        ) as writer,
+    ):
+
+        def append(frame: pl.DataFrame) -> None:
+            if len(frame):
+                table = _conforming(frame, path, schema).to_arrow(compat_level=_PLAIN)
+                writer.write_table(table, row_group_size=len(frame))
+
+        yield append
+
+
+def _conforming(frame: pl.DataFrame, path: str | Path, schema: pl.Schema) -> pl.DataFrame:
+    """Return the frame with the schema's columns in its order, or say what is wrong with it."""
     missing = [name for name in schema if name not in frame.columns]
     extra = [name for name in frame.columns if name not in schema]
     if missing or extra:
@@ -73,10 +122,7 @@ def write_parquet(
     for name, dtype in schema.items():
         if frame.schema[name] != dtype:
             raise ValueError(f"{path}: column {name!r} is {frame.schema[name]}, not {dtype}")
-    with atomic_path(path) as temporary:
-        frame.write_parquet(
-            temporary, compression="zstd", statistics=True, row_group_size=row_group_size
-        )
+    return frame
 
 
 def digest_text(*parts: str) -> str:

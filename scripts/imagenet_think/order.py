@@ -14,7 +14,7 @@ def order_key(seed: int, *parts: str) -> bytes:
     seed
         The run's seed: key of BLAKE2b (RFC 7693, keyed mode).
     parts
-        What names the item: class and member, or a class alone. Each is preceded by its length.
+        What names the item: class and image_id, or a class alone. Each is preceded by its length.
 
     Returns
     -------

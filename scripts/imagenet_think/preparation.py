@@ -1,11 +1,14 @@
-"""How an image is stored: upright, RGB on white, its longest side bounded."""
+"""How an image is stored: upright, sRGB on white, its longest side bounded."""
 
 import io
 import struct
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps
+
+_CONVERTED = {"RGB": ("RGB ", "RGB"), "RGBA": ("RGB ", "RGBA"), "CMYK": ("CMYK", "RGB")}
+"""Modes whose colour profile counts: the profile's own colour space, and the mode it becomes."""
 
 
 class Prepared(NamedTuple):
@@ -24,12 +27,37 @@ def orientation(image: Image.Image) -> int:
     return value if value in range(1, 9) else 1
 
 
+def foreign_profile(image: Image.Image) -> ImageCms.ImageCmsProfile | None:
+    """Return the embedded colour profile, if it is another than sRGB and fits the image.
+
+    A broken profile, or one for another kind of image, is as good as none.
+    """
+    data = image.info.get("icc_profile")
+    if not data or image.mode not in _CONVERTED:
+        return None
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
+        space, name = profile.profile.xcolor_space, ImageCms.getProfileDescription(profile)
+    except (OSError, ImageCms.PyCMSError):
+        return None
+    return None if space != _CONVERTED[image.mode][0] or "sRGB" in name else profile
+
+
+def to_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
+    """Return an image in sRGB (perceptual intent, by LittleCMS), or as it is if that fails."""
+    srgb = ImageCms.createProfile("sRGB")
+    try:
+        return ImageCms.profileToProfile(image, profile, srgb, outputMode=_CONVERTED[image.mode][1])
+    except ImageCms.PyCMSError:
+        return image  # a profile without what the conversion needs
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """Return an image of any mode as 8-bit RGB.
 
     Transparency is laid on white. 16-bit grey is scaled to 8 bits (Pillow's own conversion clips in
     some modes); 32-bit integers and floats, which have no fixed white, are stretched over their
-    range. CMYK is converted without a colour profile.
+    range. CMYK without a colour profile is converted by Pillow's plain rule.
     """
     if image.mode.startswith("I;16"):
         levels = np.asarray(image).astype(np.uint32)
@@ -48,7 +76,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def prepare(data: bytes, image: Image.Image, longest_side: int, jpeg_quality: int) -> Prepared:
     """Prepare an image for storage and for the models.
 
-    An upright RGB JPEG within the bound keeps its bytes, so that nothing is compressed twice;
+    An upright JPEG in sRGB within the bound keeps its bytes, so that nothing is compressed twice;
     anything else becomes such a JPEG. The same input gives the same bytes (for one version of
     Pillow and its libjpeg).
 
@@ -70,15 +98,19 @@ def prepare(data: bytes, image: Image.Image, longest_side: int, jpeg_quality: in
     """
     image.load()
     turned = orientation(image) != 1
+    profile = foreign_profile(image)
     if (
         image.format == "JPEG"
         and image.mode == "RGB"
         and not turned
+        and profile is None
         and max(image.size) <= longest_side
     ):
         return Prepared(data, image)
     if turned:
         image = ImageOps.exif_transpose(image)
+    if profile is not None:
+        image = to_srgb(image, profile)
     image = to_rgb(image)
     image.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS, reducing_gap=None)
     image.info.clear()  # or Pillow would copy the source's comment

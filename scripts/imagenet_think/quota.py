@@ -12,7 +12,9 @@ def allocate(
     Webster's divisor method (Sainte-Laguë) with bounds: every class starts at `least`; each further
     image goes to the class with the greatest weight / (images + 1/2) that is not full. A class that
     is full hands on to the others. The method is house-monotone: a greater total takes no image
-    from any class (M. L. Balinski and H. P. Young, Fair Representation, 1982).
+    from any class. And it is coherent: whatever one class gets, the others share the rest as they
+    would without it, so a class more takes its own share and moves nothing between the others
+    (M. L. Balinski and H. P. Young, Fair Representation, 1982).
 
     Parameters
     ----------

@@ -15,14 +15,25 @@ CLASSES = pl.Schema(
     }
 )
 
+# One row a class archive in the outer archive; what cannot be used carries its reason.
+UNPACKED = pl.Schema(
+    {
+        "wnid": TEXT,  # null where it is no class, as in the row of a damaged stretch
+        "archive": TEXT,  # its name in the outer archive
+        "bytes": INT,
+        "reason": TEXT,
+        "detail": TEXT,
+    }
+)
+
 # One row a member; a member or a stretch of the archive that cannot be read carries its reason.
 CATALOGUE = pl.Schema(
     {
-        "wnid": TEXT,
-        "source": TEXT,
+        "wnid": TEXT,  # null where nothing tells the class (damage in archives of many classes)
+        "source": TEXT,  # the archive or folder, relative to the source folder
         "member": TEXT,  # null in the row of a damaged stretch, as are offset and bytes
-        "offset": INT,
-        "bytes": INT,
+        "offset": INT,  # in bytes; a parquet file's row; 0 where the member is a file of its own
+        "bytes": INT,  # null in parquet files, whose images are not read for the catalogue
         "reason": TEXT,  # null where it can be read
         "detail": TEXT,
     }

@@ -129,6 +129,18 @@ WRONG = {
         lambda c: c["images"]["source"].__setitem__("kind", "class_tars"),
         ["images.source.classes", "drawings"],
     ),
+    "outer archive without its name": (
+        lambda c: c["images"].__setitem__("source", {"kind": "outer_archive", "path": "data"}),
+        ["images.source of kind outer_archive needs archive"],
+    ),
+    "labels where none are read": (
+        lambda c: c["images"]["source"].__setitem__("labels", "labels.txt"),
+        ["images.source.labels is only for kind webdataset and hub_parquet"],
+    ),
+    "scorer without a function": (
+        lambda c: c["images"]["criteria"].__setitem__("scorer", "scorer.py"),
+        ["images.criteria.scorer", '"scorer.py"'],
+    ),
 }
 
 

@@ -102,3 +102,59 @@ def test_an_unknown_reason_is_refused():
 
 def test_luma_is_bt601():
     assert luma(Image.new("RGB", (3, 2), (255, 0, 0))).tolist() == [[76.0] * 3] * 2
+
+
+BLOCK = 512
+
+
+def _lost(data, start):
+    return data[:start] + data[start + BLOCK :]
+
+
+def _zeros(data, start):
+    return data[:start] + bytes(BLOCK) + data[start + BLOCK :]
+
+
+@pytest.mark.parametrize("spoil", [_lost, _zeros])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+def test_a_jpeg_with_a_spoilt_block_inside_is_not_intact(spoil, options):
+    data = encoded(photo(1), **options)
+    assert reason(criteria.require_intact, criteria.open_image(data), data) is None
+    for start in range(1_000, len(data) - 2 * BLOCK, BLOCK):
+        bad = spoil(data, start)
+        assert reason(criteria.require_intact, criteria.open_image(bad), bad) == "undecodable"
+
+
+@pytest.mark.parametrize("options", [{"mode": "L"}, {"mode": "CMYK"}, {"keep_rgb": True}])
+def test_jpegs_of_every_colour_space_are_intact(options):
+    data = encoded(photo(1).convert(options.pop("mode", "RGB")), **options)
+    criteria.require_intact(criteria.open_image(data), data)
+    criteria.require_intact(criteria.open_image(data + b"junk after the end"), data)
+
+
+def test_a_scorer_of_ones_own(tmp_path, monkeypatch):
+    bright, dark = (Image.new("RGB", (9, 9), (level,) * 3) for level in (200, 9))
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "corner.py").write_text(
+        "def judge(image):\n"
+        "    return 'a bright corner' if image.getpixel((0, 0))[0] > 127 else None\n"
+        "def wrong(image):\n"
+        "    return 0.7\n"
+    )
+    criteria.require_score(bright, None)
+    for scorer in ("corner:judge", f"{tmp_path / 'corner.py'}:judge"):
+        criteria.require_score(dark, scorer)
+        with pytest.raises(RejectionError, match="scorer: a bright corner"):
+            criteria.require_score(bright, scorer)
+    with pytest.raises(TypeError, match=r"corner:wrong returned 0.7"):
+        criteria.require_score(bright, "corner:wrong")
+
+
+def test_deny_files_add_to_the_lists(tmp_path):
+    path = tmp_path / "denied.txt"
+    path.write_text("# licence withdrawn\n\nn1_5\n n1_7 \n")
+    rules = criteria.with_deny_files(
+        CRITERIA | {"denied_images": ["n1_2"], "denied_images_file": path}
+    )
+    assert rules["denied_images"] == {"n1_2", "n1_5", "n1_7"}
+    assert rules["denied_classes"] == frozenset()

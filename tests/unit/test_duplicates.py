@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,8 +85,24 @@ def test_the_first_of_several_is_kept():
     kept.keep(image("a", 0b0))
     with pytest.raises(RejectionError, match="near_duplicate: 1 bits from a"):
         kept.keep(image("b", 0b1))
-    # b was turned away, so c, which is near b and not near a, stays.
-    kept.keep(image("c", 0b11))
+    # c is near b, which was turned away, and not near a.
+    with pytest.raises(RejectionError, match="near_duplicate: 1 bits from b"):
+        kept.keep(image("c", 0b11))
+
+
+@given(crowds(), st.integers(0, 9), st.integers(0, 2**64 - 1), st.integers(0, 99))
+def test_an_image_more_brings_none_back(hashes, radius, value, place):
+    def kept(rows):
+        seen, names = Repetitions(radius), set()
+        for name, number in rows:
+            with contextlib.suppress(RejectionError):
+                seen.keep(image(name, number))
+                names.add(name)
+        return names
+
+    rows = [(str(index), number) for index, number in enumerate(hashes)]
+    more = [*rows[: place % (len(rows) + 1)], ("new", value), *rows[place % (len(rows) + 1) :]]
+    assert kept(more) - {"new"} <= kept(rows)
 
 
 def test_a_name_is_kept_once():

@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 from pictures import encoded, photo
-from PIL import Image
+from PIL import Image, ImageCms
 
 from imagenet_think import criteria
 from imagenet_think.preparation import orientation, prepare, to_rgb
@@ -161,3 +161,46 @@ def test_the_same_input_gives_the_same_bytes():
 def test_an_image_cut_short_raises():
     with pytest.raises(OSError, match="truncated"):
         prepared(encoded(photo(1))[:-3_000])
+
+
+def srgb_profile():
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def swapped_profile():
+    """Return an RGB profile, not called sRGB, whose red and green primaries are exchanged."""
+    data = srgb_profile().replace("sRGB".encode("utf-16-be"), "test".encode("utf-16-be"))
+    return (
+        data.replace(b"rXYZ", b"????", 1).replace(b"gXYZ", b"rXYZ", 1).replace(b"????", b"gXYZ", 1)
+    )
+
+
+@pytest.mark.parametrize(("form", "mode"), [("JPEG", "RGB"), ("PNG", "RGBA"), ("TIFF", "RGB")])
+def test_a_foreign_colour_profile_is_converted_to_srgb(form, mode):
+    red = Image.new(mode, (240, 240), RED)
+    image = stored(encoded(red, form, icc_profile=swapped_profile()))
+    assert near(image.getpixel((100, 100)), (RED[1], RED[0], RED[2]))
+    assert "icc_profile" not in image.info
+
+
+def test_an_srgb_profile_changes_nothing():
+    data = encoded(photo(1), icc_profile=srgb_profile())
+    assert prepared(data).data == data
+
+
+@pytest.mark.parametrize("profile", [b"broken", srgb_profile()[:100]])
+def test_a_broken_profile_counts_as_none(profile):
+    data = encoded(photo(1), icc_profile=profile)
+    assert prepared(data).data == data
+
+
+def test_a_profile_that_cannot_be_converted_leaves_the_colours():
+    cut = swapped_profile()[:300]
+    image = stored(encoded(Image.new("RGB", (240, 240), RED), icc_profile=cut))
+    assert near(image.getpixel((100, 100)), RED)
+
+
+def test_a_profile_for_another_kind_of_image_counts_as_none():
+    data = encoded(photo(1).convert("CMYK"), icc_profile=swapped_profile())
+    plain = encoded(photo(1).convert("CMYK"))
+    assert prepared(data).data == prepared(plain).data

@@ -21,7 +21,12 @@ def test_everything_is_there(demo):
     expected = [f"tables/{name}{form}" for name in TABLES for form in (".csv", ".tex", ".md")]
     expected += [f"figures/figure_{name}{form}" for name in FIGURES for form in (".pdf", ".png")]
     expected += [f"comparison{form}" for form in (".csv", ".tex", ".md")]
-    expected += ["images/sample.parquet", "images/exclusions.parquet", "paper.pdf"]
+    expected += [
+        "images/sample.parquet",
+        "images/exclusions.parquet",
+        "images/report.html",
+        "paper.pdf",
+    ]
     assert [name for name in expected if not (made / name).stat().st_size] == []
 
 

@@ -1,0 +1,79 @@
+"""Where images come from: one module a layout, all with the same three names.
+
+- `list_place(place, labels)` yields an `Entry` for everything in a place: a class archive, a class
+  folder, an archive of samples of many classes, or the whole source folder. Nothing is decoded.
+- `opened(place)` is a context manager that gives a function `read(member, offset, size)`, which
+  returns the bytes of one member.
+- `image_id(member)` is what a member is called: the same in every layout for the same file name.
+"""
+
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple, Protocol, cast
+
+BY_CLASS = {
+    "class_tars": "{wnid}.tar",
+    "outer_archive": "{wnid}.tar",
+    "drawings": "{wnid}.tar",
+    "class_folders": "{wnid}",
+}
+"""Layouts whose places hold one class each, and how those are called.
+
+Each group of classes lists its own places.
+"""
+
+MIXED = {"webdataset": "**/*.tar", "hub_parquet": "**/*.parquet", "folder": "."}
+"""Layouts whose places hold many classes, and where those lie.
+
+Places are listed in groups and the rows sorted by class afterwards, so that each is listed once:
+were each group of classes to look for its own, it would have to read them all.
+"""
+
+_SAME_AS_CLASS_TARS = ("outer_archive", "drawings")  # once unpacked or drawn
+
+Read = Callable[[str, int | None, int | None], bytes]
+
+
+class Entry(NamedTuple):
+    """A member of a place; `reason` and `detail` say why it cannot be read, if so.
+
+    `offset` is where its content begins (bytes), or its row in a parquet file, or 0 for a file of
+    its own. `size` is in bytes as stored, None where only reading the content would tell.
+    """
+
+    wnid: str | None
+    member: str | None
+    offset: int | None
+    size: int | None
+    reason: str | None = None
+    detail: str | None = None
+
+
+class Source(Protocol):
+    """What the module of a layout offers."""
+
+    def list_place(self, place: Path, labels: Sequence[str]) -> Iterator[Entry]:
+        """Yield what lies in a place."""
+
+    def opened(self, place: Path) -> AbstractContextManager[Read]:
+        """Open a place for reading members."""
+
+    def image_id(self, member: str) -> str:
+        """Return what a member is called."""
+
+
+def get(kind: str) -> Source:
+    """Return the module of a layout (`images.source.kind`).
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name.
+    """
+    known = BY_CLASS | MIXED
+    if kind not in known:
+        raise ValueError(f"images.source.kind: {kind!r} is none of {', '.join(known)}")
+    name = "class_tars" if kind in _SAME_AS_CLASS_TARS else kind
+    return cast(Source, importlib.import_module(f"{__name__}.{name}"))

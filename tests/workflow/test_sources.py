@@ -1,0 +1,109 @@
+"""Every layout of the source, through the real rules."""
+
+import polars as pl
+import pytest
+import yaml
+from source_forms import FORMS, read_tar
+
+from draw_images import draw_images
+from imagenet_think import sources
+
+from .conftest import clone
+
+WNIDS = ["n02782093", "n03544143", "n02948072"]
+TARGET = "results/forms/images/sample.parquet"
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn")
+    draw_images(folder, WNIDS, 12, 11)
+    return {wnid: read_tar(folder / f"{wnid}.tar") for wnid in WNIDS}
+
+
+def run(project, source, *arguments, check=True, **criteria):
+    """Sample 18 images of a source with the paper's config, scaled down."""
+    config = yaml.safe_load((project.root / "config" / "config.yaml").read_text())
+    images = config["images"]
+    config["run"] = "forms"
+    images |= {"classes": "classes.tsv", "source": source, "groups": 2, "total": 18}
+    images |= {"class_count": 3, "min_per_class": 5, "max_per_class": 7, "reserve": 2}
+    images["criteria"] |= criteria
+    (project.root / "forms.yaml").write_text(yaml.safe_dump(config))
+    rows = ["wnid\tlemmas\tdomain\thypernym"] + [f"{wnid}\ta, b\tfood\tn1" for wnid in WNIDS]
+    (project.root / "classes.tsv").write_text("\n".join(rows) + "\n")
+    given = ("--configfile", "forms.yaml", "--cores", "1", *arguments, TARGET)
+    said = project.snakemake(*given, check=check)
+    return said, pl.read_parquet(project.root / TARGET) if check else None
+
+
+@pytest.fixture(scope="module")
+def reference(drawn, tmp_path_factory):
+    project = clone(tmp_path_factory.mktemp("reference"))
+    return run(project, FORMS["class_tars"](project.root / "data", drawn))[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "class_tars"])
+def test_every_form_gives_the_same_sample(form, drawn, reference, project):
+    source = FORMS[form](project.root / "data", drawn)
+    _, sample = run(project, source)
+    assert sample.drop("source", "member").equals(reference.drop("source", "member"))
+    assert "Nothing to be done" in run(project, source)[0]
+
+
+@pytest.mark.slow
+def test_ones_own_folder_deny_file_and_scorer(drawn, project):
+    source = FORMS["class_folders"](project.root / "own", drawn) | {"kind": "folder"}
+    (project.root / "scorer.py").write_text(
+        "def judge(image):\n    return 'the longest there is' if image.width > 340 else None\n"
+    )
+    (project.root / "denied.txt").write_text(f"{WNIDS[0]}/{WNIDS[0]}_3\n")
+    own = {"denied_images_file": "denied.txt", "scorer": "scorer.py:judge"}
+    _, sample = run(project, source, **own)
+    assert len(sample) == 18
+    exclusions = pl.read_parquet(project.root / "results/forms/images/exclusions.parquet")
+    denied = exclusions.filter(pl.col("reason") == "denied_image")
+    assert denied["member"].to_list() == [f"{WNIDS[0]}/{WNIDS[0]}_3.JPEG"]
+    assert not sample["image_id"].is_in([f"{WNIDS[0]}/{WNIDS[0]}_3"]).any()
+    assert sample["width"].max() <= 340
+    (project.root / "denied.txt").write_text("# nobody\n")
+    said, _ = run(project, source, **own)
+    assert "Reading, judging and preparing candidates" in said
+    assert "Listing archives" not in said
+    (project.root / "own" / WNIDS[0] / "one more.JPEG").write_bytes(b"no image")
+    said, _ = run(project, source, **own)
+    assert "Listing archives" in said
+
+
+VANISHING = """
+from pathlib import Path
+
+def judge(image):
+    if Path("vanish").exists():
+        Path("vanish").unlink()
+        Path("data").rename("elsewhere")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["class_tars", "webdataset"])
+def test_a_source_that_vanishes_half_way_fails_by_name_and_the_rerun_goes_on(form, drawn, project):
+    source = FORMS[form](project.root / "data", drawn)
+    (project.root / "vanish").touch()
+    (project.root / "scorer.py").write_text(VANISHING)
+    said, _ = run(project, source, "--keep-going", check=False, scorer="scorer.py:judge")
+    assert "Error in rule collect_candidates" in said
+    assert "No such file or directory" in said
+    assert str(project.root / "data") in said
+    (project.root / "elsewhere").rename(project.root / "data")
+    said, sample = run(project, source, scorer="scorer.py:judge")
+    assert len(sample) == 18
+    assert said.count("Listing ") < 2  # what was catalogued stands
+
+
+@pytest.mark.parametrize("kind", ["class_folders", "webdataset", "hub_parquet", "folder"])
+def test_a_missing_source_is_named(kind, project):
+    said, _ = run(project, {"kind": kind, "path": "nowhere/at/all"}, "-n", check=False)
+    assert "nowhere/at/all/ holds no" in said
+    assert kind in sources.BY_CLASS | sources.MIXED
