@@ -116,7 +116,9 @@ def test_damaged_header_is_not_taken_for_the_end(tmp_path):
     assert f"{len(data) - 2 * 2_560} bytes not listed" in members[2].detail
 
 
-@pytest.mark.parametrize("content", [b"", b"no tar at all" * 100, gzip.compress(b"\0" * 10_240, mtime=0)])
+@pytest.mark.parametrize(
+    "content", [b"", b"no tar at all" * 100, gzip.compress(b"\0" * 10_240, mtime=0)]
+)
 def test_what_is_no_archive_is_one_row(tmp_path, content):
     path = tmp_path / "n1.tar"
     path.write_bytes(content)
