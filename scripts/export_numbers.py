@@ -20,6 +20,11 @@ BENCHMARK_TABLES = ("table3", "table4", "table5", "table6")
 PLACES = ("One", "Two")
 SOURCES = {
     "class_tars": "originals from an archive a class",
+    "outer_archive": "originals from the archive of all class archives",
+    "class_folders": "files from a folder a class",
+    "webdataset": "samples of webdataset archives",
+    "hub_parquet": "rows of parquet files in the hub's layout",
+    "folder": "the user's own files",
     "drawings": "drawings that the pipeline made itself, not photographs",
 }
 """Kinds of sources of images, in words."""

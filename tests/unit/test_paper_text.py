@@ -3,7 +3,8 @@ import re
 import pytest
 from synthetic_run import CONFIG, ROOT, make_run
 
-from export_numbers import define, export_numbers, listing, number
+from export_numbers import SOURCES, define, export_numbers, listing, number
+from imagenet_think import configuration
 
 MAIN = (ROOT / "paper" / "main.tex").read_text(encoding="utf-8")
 BODY = MAIN.split(r"\begin{document}")[1]
@@ -151,3 +152,8 @@ def test_numbers_as_text():
     assert listing(["a", "b", "c"]) == "a, b and c"
     assert listing(["a"]) == "a"
     assert listing([]) == "--"
+
+
+def test_every_kind_of_source_has_words():
+    images = configuration.schema()["properties"]["images"]["properties"]
+    assert set(SOURCES) == set(images["source"]["properties"]["kind"]["enum"])
