@@ -18,7 +18,7 @@ from imagenet_think.duplicates import Repetitions, perceptual_hash
 from imagenet_think.files import parquet_writer
 from imagenet_think.logs import log_to, logger, progress
 from imagenet_think.luma import luma
-from imagenet_think.order import order_key
+from imagenet_think.order import image_order_key
 from imagenet_think.preparation import prepare
 from imagenet_think.rejections import RejectionError
 from imagenet_think.schemas import CANDIDATES
@@ -116,7 +116,7 @@ def in_hash_order(members: list[Row], seed: int, layout: sources.Source) -> list
     """Return members in the keyed-hash order of (seed, wnid, image_id); namesakes by place."""
 
     def place(member: Row) -> tuple[Any, ...]:
-        key = order_key(seed, member["wnid"], layout.image_id(member["member"]))
+        key = image_order_key(seed, member["wnid"], layout.image_id(member["member"]))
         return key, member["member"], member["source"], member["offset"]
 
     return sorted(members, key=place)

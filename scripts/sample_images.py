@@ -10,7 +10,7 @@ from imagenet_think import complexity as visual
 from imagenet_think.duplicates import Repetitions
 from imagenet_think.files import write_parquet
 from imagenet_think.logs import log_to, logger
-from imagenet_think.order import order_key
+from imagenet_think.order import image_order_key, order_key
 from imagenet_think.quota import allocate
 from imagenet_think.rejections import RejectionError
 from imagenet_think.schemas import EXCLUSIONS, SAMPLE
@@ -124,7 +124,7 @@ def turn_away_repetitions(
         The same rows in hash order, `reason` and `detail` filled in for the repetitions.
     """
     keys = [
-        order_key(seed, wnid or "", image_id or "")
+        image_order_key(seed, wnid or "", image_id or "")
         for wnid, image_id in candidates.select("wnid", "image_id").iter_rows()
     ]
     candidates = candidates.with_columns(pl.Series("key", keys, pl.Binary)).sort(

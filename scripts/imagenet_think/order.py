@@ -14,7 +14,7 @@ def order_key(seed: int, *parts: str) -> bytes:
     seed
         The run's seed: key of BLAKE2b (RFC 7693, keyed mode).
     parts
-        What names the item: class and image_id, or a class alone. Each is preceded by its length.
+        What names the item. Each is preceded by its length.
 
     Returns
     -------
@@ -27,3 +27,12 @@ def order_key(seed: int, *parts: str) -> bytes:
         digest.update(f"{len(data)}:".encode())
         digest.update(data)
     return digest.digest()
+
+
+def image_order_key(seed: int, wnid: str, image_id: str) -> bytes:
+    """Return the place of an image in the random order of its class, whatever its source's layout.
+
+    What counts is the image's name inside its class: the ids of one's own images begin with the
+    class's folder, those from archives do not.
+    """
+    return order_key(seed, wnid, image_id.removeprefix(f"{wnid}/"))
