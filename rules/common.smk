@@ -24,7 +24,6 @@ BENCHMARK = config["benchmark"]
 TEACHERS = config["teachers"]
 MODELS = TEACHERS + config["benchmarked"]
 NAMES = {key: config["models"][key]["name"] for key in MODELS}
-BLOCKS = shards.blocks(**config["sharding"])
 SHARDS = shards.names(**config["sharding"])
 
 
@@ -34,7 +33,6 @@ wildcard_constraints:
     block=r"[0-9a-f]",
     shard=r"[0-9a-f]{2}",
     model="|".join(map(re.escape, MODELS)),
-    metric=r"[a-z]+",
 
 
 def as_json(**keys):

@@ -10,7 +10,7 @@ from imagenet_think.bertscore import BertScore
 from imagenet_think.files import write_parquet
 from imagenet_think.logs import log_to
 from imagenet_think.pairs import read_pairs, score_pairs
-from imagenet_think.repositories import is_hub, resolve
+from imagenet_think.repositories import pretrained
 from imagenet_think.schemas import SCORE_COLUMNS, scores
 
 
@@ -37,17 +37,17 @@ def score_bertscore(
     models, teachers
         Keys of the benchmarked models and of the two teachers.
     repository, revision
-        The encoder; see `imagenet_think.repositories.resolve`.
+        The encoder; see `imagenet_think.repositories.pretrained`.
     layer, max_tokens, batch_size
         See `imagenet_think.bertscore.BertScore`.
     """
     # Sums of several threads depend on their number; shards run side by side instead.
     torch.set_num_threads(1)
     pairs = read_pairs(annotations, teachers, models)
-    path, commit = resolve(repository, revision)
+    path, commit = pretrained(repository, revision)
     score = BertScore(
         path,
-        revision=commit if is_hub(repository) else None,
+        revision=commit,
         layer=layer,
         max_tokens=max_tokens,
         batch_size=batch_size,

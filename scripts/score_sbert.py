@@ -9,7 +9,7 @@ import torch
 from imagenet_think.files import write_parquet
 from imagenet_think.logs import log_to
 from imagenet_think.pairs import read_pairs, score_pairs
-from imagenet_think.repositories import is_hub, resolve
+from imagenet_think.repositories import pretrained
 from imagenet_think.sbert import SentenceBert
 from imagenet_think.schemas import SCORE_COLUMNS, scores
 
@@ -36,17 +36,17 @@ def score_sbert(
     models, teachers
         Keys of the benchmarked models and of the two teachers.
     repository, revision
-        The encoder; see `imagenet_think.repositories.resolve`.
+        The encoder; see `imagenet_think.repositories.pretrained`.
     max_tokens, batch_size
         See `imagenet_think.sbert.SentenceBert`.
     """
     # Sums of several threads depend on their number; shards run side by side instead.
     torch.set_num_threads(1)
     pairs = read_pairs(annotations, teachers, models)
-    path, commit = resolve(repository, revision)
+    path, commit = pretrained(repository, revision)
     score = SentenceBert(
         path,
-        revision=commit if is_hub(repository) else None,
+        revision=commit,
         max_tokens=max_tokens,
         batch_size=batch_size,
     )

@@ -30,10 +30,8 @@ def load_tokenizer(repository: str, revision: str | None) -> Any:
     # transformers takes seconds to import, and the tables that use this module need none of it.
     from transformers import AutoTokenizer
 
-    path, resolved = repositories.resolve(repository, revision)
-    return AutoTokenizer.from_pretrained(
-        path, revision=resolved if repositories.is_hub(repository) else None
-    )
+    path, commit = repositories.pretrained(repository, revision)
+    return AutoTokenizer.from_pretrained(path, revision=commit)
 
 
 def count_tokens(tokenizer: Any, texts: Sequence[str], batch: int = 256) -> list[int]:

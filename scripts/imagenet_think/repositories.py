@@ -50,6 +50,24 @@ def files(repository: str) -> list[str]:
     )
 
 
+def pretrained(repository: str, revision: str | None) -> tuple[str, str | None]:
+    """Return what `from_pretrained` takes: path or hub id, and the commit (None for a folder).
+
+    Raises
+    ------
+    ValueError
+        If a hub repository has no revision.
+    """
+    if not is_hub(repository):
+        return str(folder(repository)), None
+    if revision is None:
+        raise ValueError(
+            f"{repository} has no revision: run `snakemake pin` once, which asks the hub for the "
+            "current commit and writes it into the config (or name a local folder as repository)"
+        )
+    return repository, revision
+
+
 def resolve(repository: str, revision: str | None) -> tuple[str, str]:
     """Return what `from_pretrained` takes, and the revision to record.
 
@@ -65,11 +83,5 @@ def resolve(repository: str, revision: str | None) -> tuple[str, str]:
     ValueError
         If a hub repository has no revision.
     """
-    if not is_hub(repository):
-        return str(folder(repository)), digest_files(files(repository))
-    if revision is None:
-        raise ValueError(
-            f"{repository} has no revision: run `snakemake pin` once, which asks the hub for the "
-            "current commit and writes it into the config (or name a local folder as repository)"
-        )
-    return repository, revision
+    path, commit = pretrained(repository, revision)
+    return path, commit or digest_files(files(repository))
