@@ -14,8 +14,10 @@ if not workflow.configfiles:
 
 include: "rules/common.smk"
 include: "rules/images.smk"
+include: "rules/checkpoints.smk"
 include: "rules/inference.smk"
 include: "rules/parsing.smk"
+include: "rules/accounting.smk"
 include: "rules/statistics.smk"
 include: "rules/benchmark.smk"
 include: "rules/paper.smk"
@@ -29,6 +31,8 @@ localrules:
     comparison,
     paper,
     sampling,
+    accounting,
+    checkpoints,
     miniatures,
 
 
@@ -39,5 +43,7 @@ rule all:
         rules.figures.input,
         rules.comparison.input,
         rules.sampling.input,
+        rules.accounting.input,
+        rules.cost.output,
     message:
         "Everything for {config[run]} is in {R}"

@@ -18,21 +18,29 @@ rule generate_responses:
         mem_mb=lambda wildcards, attempt: 48000 * attempt,
         runtime=lambda wildcards, attempt: 1440 * attempt,
     params:
+        # How a text is taken apart decides what is generated only where a thought is closed by force.
         settings=lambda wildcards: as_json(
             model={
                 "key": wildcards.model,
                 **{
                     key: value
                     for key, value in config["models"][wildcards.model].items()
-                    if key not in ("name", "output")
+                    if key != "name"
+                    and (key != "output" or "close_thought" in config["models"][wildcards.model])
                 },
             },
             prompt={"id": config["prompt"], "text": config["prompts"][config["prompt"]]},
             preparation=IMAGES["preparation"],
+            length_policy=config["length_policy"],
             seed=config["seed"],
         ),
-        # A function of `resources` is no reason to run again: batch size and engine do not change the dataset.
-        inference=lambda wildcards, resources: as_json(**config["inference"]),
+        # Functions of `resources` are no reason to run again: batch size and engine do not change the dataset.
+        inference=lambda wildcards, resources: as_json(
+            **config["inference"], engines=config["engines"]
+        ),
+        canary=lambda wildcards, resources: as_json(
+            folder=f"{R}/canary", output=config["models"][wildcards.model]["output"]
+        ),
         journal=f"{R}/journal/{{model}}",
     message:
         "{wildcards.model} describes the images of block {wildcards.block}"

@@ -4,23 +4,18 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import torch
 import transformers
-from PIL import Image
 
-from imagenet_think import families
-from imagenet_think.chat import first_conversation
+from imagenet_think.conversations import Policy, converse
 from imagenet_think.drawings import COLOURS, NAMES, Scene, draw, scene_of
-from imagenet_think.engines import Request
-from imagenet_think.engines.transformers_engine import TransformersEngine
+from imagenet_think.engines import transformers_engine
 from imagenet_think.files import atomic_path
 from imagenet_think.logs import log_to, progress
 from imagenet_think.parsing import parse
-from imagenet_think.rounds import converse
 from imagenet_think.voices import object_words
 
 COLUMNS = (
@@ -108,25 +103,23 @@ def describe(
     batch_size: int = 48,
 ) -> list[tuple[str, str, int]]:
     """Return what a checkpoint says of each scene's drawing: text, finish reason, rounds."""
-    family = families.get(settings["family"])
-    processor = family.load_processor(checkpoint, settings.get("image"))
-    net = family.load_model(checkpoint, dtype=torch.float32, attention="sdpa", device=device)
-    engine = TransformersEngine(
-        net,
-        processor,
-        decoding=settings["decoding"] | {"temperature": 0.0},
-        stop_ids=families.stop_ids(family, processor, net),
-        batch_size=batch_size,
+    greedy = settings | {"decoding": settings["decoding"] | {"temperature": 0.0}}
+    engine = transformers_engine.load(
+        greedy,
+        loop=None,
+        checkpoint=(str(checkpoint), None),
+        processor=(str(checkpoint), None),
+        inference={
+            "device": device,
+            "dtype": "float32",
+            "attention": "sdpa",
+            "batch_size": batch_size,
+        },
+        threads=torch.get_num_threads(),
     )
-
-    def requests() -> Iterator[Request]:
-        for number, scene in enumerate(scenes):
-            messages = first_conversation(photographed(scene), prompt, settings)
-            yield Request(str(number), messages, seed=0)
-
-    answers = progress(
-        converse(engine.generate, requests(), settings, lambda key: 0), len(scenes), "answers"
-    )
+    images = ((str(number), photographed(scene)) for number, scene in enumerate(scenes))
+    policy = Policy(greedy, prompt, attempts=1, seed=lambda *_: 0)
+    answers = progress(converse(engine.generate, images, policy), len(scenes), "answers")
     found = {int(a.response.key): a for a in answers}
     return [
         (found[n].response.text, found[n].response.finish_reason, found[n].rounds)
@@ -134,11 +127,11 @@ def describe(
     ]
 
 
-def photographed(scene: Scene) -> Image.Image:
-    """Return the drawing after a JPEG file, as images reach a model in the pipeline."""
+def photographed(scene: Scene) -> bytes:
+    """Return the drawing as a JPEG file, as images reach a model in the pipeline."""
     buffer = io.BytesIO()
     draw(scene).save(buffer, "JPEG", quality=92)
-    return Image.open(buffer).convert("RGB")
+    return buffer.getvalue()
 
 
 def named_in(answer: str) -> tuple[set[str], set[str]]:

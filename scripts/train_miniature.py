@@ -143,7 +143,7 @@ def _examples(
     model: str, scene: Scene, settings: dict, prompts: list[str], processor, stop: int
 ) -> Iterator[Example]:
     """The exchanges about one scene: two where the model asks for the larger image, else one."""
-    image = draw(scene)
+    image = chat.png_file(draw(scene))
     # The run's prompt mostly; the others often enough to be understood.
     prompt = prompts[0] if scene.seed % 4 else prompts[scene.seed // 4 % len(prompts)]
     conversation = chat.first_conversation(image, prompt, settings)

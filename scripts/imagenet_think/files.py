@@ -68,12 +68,17 @@ def write_parquet(
     ------
     ValueError
         If a column is missing, extra, or of another type; the message names file and column.
+    OSError
+        If it cannot be written, as when the disk is full. What stood there before still does.
     """
     frame = _conforming(frame, path, schema)
     with atomic_path(path) as temporary:
-        frame.write_parquet(
-            temporary, compression="zstd", statistics=True, row_group_size=row_group_size
-        )
+        try:
+            frame.write_parquet(
+                temporary, compression="zstd", statistics=True, row_group_size=row_group_size
+            )
+        except pl.exceptions.ComputeError as error:
+            raise OSError(f"{path} cannot be written: {error}") from error
 
 
 @contextmanager

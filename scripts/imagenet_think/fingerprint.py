@@ -1,8 +1,19 @@
 """What a response depends on, as one digest: the key under which the journal keeps it."""
 
+from imagenet_think import draws
 from imagenet_think.files import digest_settings, digest_text
 
-_MODEL_KEYS = ("family", "repository", "processor", "system", "template", "second_round", "image")
+_MODEL_KEYS = (
+    "family",
+    "repository",
+    "processor",
+    "system",
+    "template",
+    "second_round",
+    "prefix",
+    "close_thought",
+    "image",
+)
 
 
 def settings_digest(
@@ -10,12 +21,14 @@ def settings_digest(
     revisions: tuple[str, ...],
     prompt: str,
     preparation: dict,
+    length_policy: dict,
     seed: int,
 ) -> str:
     """Return the digest of everything but the image that decides what a model answers.
 
     How fast and where it is computed (engine, attention, dtype, batch size, versions) does not
-    belong to it, nor do the model's name and how its text is taken apart.
+    belong to it, nor does the model's name. How its text is taken apart does only where it decides
+    whether a thought is open and has to be closed.
 
     Parameters
     ----------
@@ -27,18 +40,24 @@ def settings_digest(
         The text of the prompt.
     preparation
         How images were prepared.
+    length_policy
+        `loop`, what counts as a loop; and `attempts`, which count only where decoding draws at
+        random, as there is one elsewhere.
     seed
-        The run's seed; it counts only where decoding draws at random.
+        The run's seed; it, too, counts only where decoding draws at random.
     """
-    decoding = model["decoding"]
+    decoding, random = model["decoding"], draws.at_random(model["decoding"])
     return digest_settings(
         {
-            "model": {key: model[key] for key in _MODEL_KEYS if model.get(key) is not None},
+            "model": {key: model[key] for key in _MODEL_KEYS if model.get(key)},
+            "output": model["output"] if model.get("close_thought") else None,
             "revisions": list(revisions),
             "prompt": prompt,
             "preparation": preparation,
             "decoding": decoding,
-            "seed": seed if decoding.get("temperature") else None,
+            "loop": length_policy["loop"],
+            "attempts": length_policy["attempts"] if random else None,
+            "seed": seed if random else None,
         }
     )
 

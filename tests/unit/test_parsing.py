@@ -10,7 +10,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from imagenet_think.parsing import FINISHED, FORMATS, PARTS, RULES, STATUSES, Parsed, parse
+from imagenet_think.conversations import ROUND_SEPARATOR
+from imagenet_think.parsing import (
+    FINISHED,
+    FORMATS,
+    PARTS,
+    RULES,
+    STATUSES,
+    Parsed,
+    parse,
+    thought_is_open,
+)
 from imagenet_think.schemas import ANNOTATIONS, RESPONSES
 from parse_responses import parse_responses
 
@@ -132,6 +142,13 @@ CASES: dict[str, tuple[str, str, str, str | None, str | None]] = {
         "Pines.",
     ),
     "kimi, opening tag in the prompt": ("kimi", "Snow.◁/think▷Pines.", "ok", "Snow.", "Pines."),
+    "kimi, prefix and its own tag": (
+        "kimi",
+        "◁think▷\n◁think▷Snow.◁/think▷Pines.",
+        "ok",
+        "Snow.",
+        "Pines.",
+    ),
     "kimi keeps other tags": (
         "kimi",
         "◁think▷A page with <think> on it.◁/think▷Source code: `<answer>`.",
@@ -149,6 +166,27 @@ CASES: dict[str, tuple[str, str, str, str | None, str | None]] = {
         "<think>The question asks for a description. Bricks, ivy.</think>\nAn old wall.<|im_end|>",
         "ok",
         "The question asks for a description. Bricks, ivy.",
+        "An old wall.",
+    ),
+    "internvl with a forced prefix": (
+        "think",
+        "<think>\nBricks, ivy.\n</think>\n\nAn old wall.<|im_end|>",
+        "ok",
+        "Bricks, ivy.",
+        "An old wall.",
+    ),
+    "internvl, prefix and its own tag": (
+        "think",
+        "<think>\n<think>Bricks, ivy.</think>\nAn old wall.",
+        "ok",
+        "Bricks, ivy.",
+        "An old wall.",
+    ),
+    "two thinks after a prefix": (
+        "think",
+        "<think>\n<think>Bricks.</think><think>Ivy.</think>\nAn old wall.",
+        "several_thinks",
+        "Bricks.\nIvy.",
         "An old wall.",
     ),
     "internvl without thinking": ("think", "An old wall.<|im_end|>", "no_think", None, None),
@@ -202,6 +240,14 @@ CASES: dict[str, tuple[str, str, str, str | None, str | None]] = {
         "<think>Now boats.</think>\n<answer>A harbour.</answer><|im_end|>",
         "ok",
         "Too small.\nNow boats.",
+        "A harbour.",
+    ),
+    "visionthink, two rounds as they are joined": (
+        "tool_call",
+        f"<think>Too small.</think>{CALL}<|im_end|>{ROUND_SEPARATOR}<think>Boats.</think>"
+        "<answer>A harbour.</answer><|im_end|>",
+        "ok",
+        "Too small.\nBoats.",
         "A harbour.",
     ),
     "visionthink, words before the call": (
@@ -432,6 +478,44 @@ def test_what_failed_keeps_all_text_without_marks() -> None:
     assert parse("kimi", "Snow.<|im_end|>", "stop").full == "Snow."
     assert parse("think", "A<think>B</think>C<think>D<|im_end|>", "stop").full == "A\nB\nC\nD"
     assert parse("boxed", "So \\boxed{a cott", "length").full == "So a cott"
+
+
+LOOPING = "Fur, and fur, " * 40
+
+
+@pytest.mark.parametrize(
+    ("output_format", "text", "is_open"),
+    [
+        ("think_answer", "<think>Fur", True),
+        ("think_answer", "<think>\nFur <|begin_of_box|>", True),
+        ("think_answer", "Fur", True),
+        ("think_answer", f"<think>{LOOPING}", True),
+        ("think_answer", "", True),
+        ("think_answer", "<think>Fur</think>", False),
+        ("think_answer", "<think>Fur</think><answer>A ly", False),
+        ("think_answer", "<answer>A ly", False),
+        ("think_answer", "<think>Fur<answer>A ly", False),
+        ("think", "<think>\nFur", True),
+        ("think", "<think>Fur</think>A", False),
+        ("kimi", "◁think▷Fur", True),
+        ("kimi", "Fur </think> is no mark of mine", True),
+        ("kimi", "◁think▷Fur◁/think▷", False),
+        ("tool_call", "<think>Fur", True),
+        ("tool_call", "<think>Fur</think><tool_call>{", False),
+        ("boxed", LOOPING, True),
+        ("boxed", "So \\boxed{A ly", True),
+        ("boxed", "So \\boxed{A lynx}. Wait", False),
+    ],
+)
+def test_whether_a_thought_is_open(output_format: str, text: str, is_open: bool) -> None:
+    assert thought_is_open(output_format, text) is is_open
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_a_loop_keeps_its_text(output_format: str) -> None:
+    opening = TAGS[output_format][0] if output_format != "boxed" else ""
+    parsed = parse(output_format, opening + LOOPING, "loop")
+    assert (parsed.full, parsed.status) == (LOOPING.strip(), "loop")
 
 
 def test_unknown_names_are_refused() -> None:

@@ -188,7 +188,8 @@ def test_an_srgb_profile_changes_nothing():
     assert prepared(data).data == data
 
 
-@pytest.mark.parametrize("profile", [b"broken", srgb_profile()[:100]])
+# Named: a profile holds the second in which it was made.
+@pytest.mark.parametrize("profile", [b"broken", srgb_profile()[:100]], ids=["text", "cut off"])
 def test_a_broken_profile_counts_as_none(profile):
     data = encoded(photo(1), icc_profile=profile)
     assert prepared(data).data == data

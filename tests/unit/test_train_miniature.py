@@ -49,6 +49,10 @@ def loaded(model, folder):
     return processor, net
 
 
+def drawing(seed, number):
+    return chat.png_file(draw(scene_of(seed, "n09444783", number)))
+
+
 @pytest.mark.parametrize("model", ["vl-rethinker", "visionthink"])
 def test_loss_falls_in_a_few_steps_and_the_folder_is_whole(model, tmp_path):
     losses = train_miniature(
@@ -109,7 +113,7 @@ def test_every_drawing_takes_the_same_number_of_tokens(model, built):
     lengths = {
         chat.encode(
             processor,
-            chat.first_conversation(draw(scene_of(4, "n09444783", number)), PROMPTS[0], settings),
+            chat.first_conversation(drawing(4, number), PROMPTS[0], settings),
         )["input_ids"].shape[1]
         for number in range(12)
     }
@@ -119,7 +123,7 @@ def test_every_drawing_takes_the_same_number_of_tokens(model, built):
 def test_visionthink_first_sees_half_of_what_it_sees_then(built):
     settings = CONFIG["models"]["visionthink"]
     processor, _ = loaded("visionthink", built["visionthink"])
-    image = draw(scene_of(4, "n09444783", 1))
+    image = drawing(4, 1)
     first = chat.first_conversation(image, PROMPTS[0], settings)
     both = chat.second_conversation(first, "<tool_call>{}</tool_call>", image, settings)
     grids = chat.encode(processor, both)["image_grid_thw"].tolist()
@@ -144,8 +148,7 @@ def test_saving_keeps_what_the_model_says(built):
         processor, net = loaded(model, built[model])
         miniatures.save(net, built[model])
         _, again = loaded(model, built[model])
-        image = draw(scene_of(1, "n09444783", 1))
-        conversation = chat.first_conversation(image, PROMPTS[0], CONFIG["models"][model])
+        conversation = chat.first_conversation(drawing(1, 1), PROMPTS[0], CONFIG["models"][model])
         inputs = chat.encode(processor, conversation)
         with torch.no_grad():
             for parameter in net.parameters():

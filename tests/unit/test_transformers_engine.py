@@ -1,54 +1,64 @@
+import copy
+import random
+import threading
+import time
 from contextlib import contextmanager
 
 import pytest
 import torch
-from noise import noise
+from flash_emulation import emulated_flash
+from noise import noise_file
 
 from imagenet_think import families
 from imagenet_think.chat import encode, first_conversation
 from imagenet_think.draws import row_seed
-from imagenet_think.engines import Request, transformers_engine
-from imagenet_think.engines.transformers_engine import (
-    TransformersEngine,
-    check_sight,
-    choose_hardware,
-)
+from imagenet_think.engines import EngineError, Request, ahead, attention, decoder
+from imagenet_think.engines.transformers_engine import TransformersEngine, check, load
 
-ASKED = {"device": "auto", "dtype": "auto", "attention": "auto"}
 SIZES = [(70, 90), (40, 40), (110, 60), (90, 90), (56, 140)]
+LOOP = {"longest_period": 16, "repeats": 4, "least_tokens": 32}
+NO_TOKEN = 10**9
 
 
-def requests(count=5):
+def requests(count=5, limits=(20,)):
     """Requests of different lengths, so that a batch of them is padded."""
     prompts = ["Describe.", "What is in this image? Think step by step.", "Why?"]
     return [
         Request(
             key=f"image {i}",
-            messages=first_conversation(noise(i, *SIZES[i % 5]), prompts[i % 3], {}),
+            messages=first_conversation(noise_file(i, *SIZES[i % 5]), prompts[i % 3], {}),
             seed=row_seed(0, f"image {i}", "m", 1),
+            max_new_tokens=limits[i % len(limits)],
         )
         for i in range(count)
     ]
 
 
+def uneven(count, seed=0):
+    """Requests whose lengths differ as those of thoughts do."""
+    draw = random.Random(seed)
+    return requests(count, [int(min(90, draw.expovariate(1 / 20) + 1)) for _ in range(count)])
+
+
 class Recording(TransformersEngine):
     """Keeps the tokens of its rows: text alone may hide a difference in broken characters."""
 
-    def _response(self, request, prompt, tokens):
-        response = super()._response(request, prompt, tokens)
+    def _response(self, row, reason):
         self.tokens = getattr(self, "tokens", {})
-        self.tokens[request.key] = tokens[: response.completion_tokens]
-        return response
+        self.tokens[row.request.key] = list(row.tokens)
+        return super()._response(row, reason)
 
 
-def engine(tiny_model, name, batch_size=3, stop=True, **decoding):
+def engine(tiny_model, name, batch_size=3, *, stop=True, loop=LOOP, cached_tokens=None, **decoding):
     family, processor, model = tiny_model(name)
     return Recording(
         model,
         processor,
-        decoding={"max_new_tokens": 20, **decoding},
+        decoding=decoding,
+        loop=loop,
         stop_ids=families.stop_ids(family, processor, model) if stop else [],
         batch_size=batch_size,
+        cached_tokens=cached_tokens,
     )
 
 
@@ -59,35 +69,53 @@ def by_key(responses):
     return found
 
 
-def alone(tiny_model, name, request, **options):
+def alone(tiny_model, name, request, stop=True, **options):
     """The tokens that transformers' own `generate` gives for one request."""
     family, processor, model = tiny_model(name)
     inputs = encode(processor, request.messages)
     ids = model.generate(
         **inputs,
-        max_new_tokens=20,
-        eos_token_id=families.stop_ids(family, processor, model),
+        max_new_tokens=request.max_new_tokens,
+        eos_token_id=families.stop_ids(family, processor, model) if stop else NO_TOKEN,
         **{"do_sample": False, **options},
     )
     return ids[0, inputs["input_ids"].shape[1] :].tolist()
 
 
+@pytest.mark.parametrize("name", families.NAMES)
+@pytest.mark.parametrize("bounds", [{"batch_size": 6}, {"batch_size": 6, "cached_tokens": 1024}])
+def test_greedy_rows_come_and_go_as_each_would_alone(tiny_model, name, bounds):
+    asked = uneven(14)
+    together = engine(tiny_model, name, stop=False, loop=None, **bounds)
+    found = by_key(together.generate(asked))
+    processor = tiny_model(name)[1]
+    for request in asked:
+        expected = alone(tiny_model, name, request, stop=False)
+        assert together.tokens[request.key] == expected
+        assert found[request.key].text == processor.tokenizer.decode(expected)
+    assert len({response.text for response in found.values()}) == len(found)
+    used = together.statistics
+    assert used["row_steps"] == sum(r.max_new_tokens - 1 for r in asked)
+    # A static batch waits for its longest row each time.
+    if "cached_tokens" not in bounds:
+        static = sum(max(r.max_new_tokens for r in asked[i : i + 6]) for i in range(0, 14, 6))
+        assert used["steps"] < static
+
+
 @pytest.mark.parametrize("penalty", [1.0, 1.3])
 @pytest.mark.parametrize("name", families.NAMES)
-def test_batched_greedy_equals_one_by_one(tiny_model, name, penalty):
-    batched = engine(tiny_model, name, repetition_penalty=penalty)
-    found = by_key(batched.generate(requests()))
+def test_stop_tokens_and_penalties_are_those_of_transformers(tiny_model, name, penalty):
+    batched = engine(tiny_model, name, loop=None, repetition_penalty=penalty)
+    list(batched.generate(requests()))
     for request in requests():
         expected = alone(tiny_model, name, request, repetition_penalty=penalty)
         assert batched.tokens[request.key] == expected
-        assert found[request.key].text == tiny_model(name)[1].tokenizer.decode(expected)
-    assert len({response.text for response in found.values()}) == len(found)
 
 
 @pytest.mark.parametrize("name", families.NAMES)
 def test_top_k_1_is_greedy_as_in_transformers(tiny_model, name):
     decoding = {"temperature": 1.0, "top_k": 1, "top_p": 1e-5, "repetition_penalty": 1.1}
-    batched = engine(tiny_model, name, **decoding)
+    batched = engine(tiny_model, name, loop=None, **decoding)
     list(batched.generate(requests()))
     for request in requests():
         expected = alone(tiny_model, name, request, **{**decoding, "do_sample": True})
@@ -101,9 +129,96 @@ def test_a_sampled_row_does_not_depend_on_the_rows_beside_it(tiny_model, name):
     reverse = by_key(engine(tiny_model, name, 2, **decoding).generate(requests()[::-1]))
     single = by_key(engine(tiny_model, name, 1, **decoding).generate(requests()))
     assert together == reverse == single
-    other = [Request(r.key, r.messages, r.seed + 1) for r in requests()]
+    other = [Request(r.key, r.messages, r.seed + 1, r.max_new_tokens) for r in requests()]
     again = by_key(engine(tiny_model, name, 5, **decoding).generate(other))
     assert all(again[key].text != together[key].text for key in together)
+
+
+def flash_copy(tiny_model, name):
+    """A model of its own, whose attention setting may be changed."""
+    family, processor, model = tiny_model(name)
+    return family, processor, copy.deepcopy(model)
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_the_flash_path_says_what_sdpa_says(tiny_model, monkeypatch, name):
+    asked = uneven(8)
+    own = flash_copy(tiny_model, name)
+    with emulated_flash(own[2], monkeypatch) as kernels:
+        rows = engine(lambda _: own, name, 4, stop=False, loop=None)
+        assert rows.record["attention"] == "flash_attention_2"
+        list(rows.generate(asked))
+    assert kernels.varlen_calls
+    for request in asked:
+        assert rows.tokens[request.key] == alone(tiny_model, name, request, stop=False)
+
+
+@pytest.mark.parametrize("name", [name for name in families.NAMES if name != "kimi_vl"])
+def test_pages_give_the_same_text_as_rows(tiny_model, monkeypatch, name):
+    asked = uneven(8)
+    own = flash_copy(tiny_model, name)
+    with emulated_flash(own[2], monkeypatch) as kernels:
+        monkeypatch.setattr(attention, "varlen_attn", kernels.paged)
+        monkeypatch.setattr(decoder, "lacks_pages", lambda *_: None)
+        paged = engine(lambda _: own, name, 4, stop=False, loop=None, cached_tokens=2048)
+        list(paged.generate(asked))
+    layers = own[2].config.text_config.num_hidden_layers
+    assert kernels.paged_calls == layers * paged.statistics["steps"]
+    for request in asked:
+        assert paged.tokens[request.key] == alone(tiny_model, name, request, stop=False)
+
+
+class Replay:
+    """What a captured CUDA graph does: the same step, with what lies in the same memory."""
+
+    def __init__(self, stepper, rows, reach):
+        self.arguments = stepper, rows, reach
+        self.replays = 0
+
+    def replay(self):
+        stepper, rows, reach = self.arguments
+        self.replays += 1
+        self.scores.copy_(stepper._forward(rows, reach))
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_graphs_of_more_rows_than_there_are_change_nothing(tiny_model, monkeypatch, name):
+    graphs = []
+
+    def capture(self, rows, reach):
+        graphs.append(graph := Replay(self, rows, reach))
+        graph.scores = self._forward(rows, reach).clone()
+        return graph, graph.scores
+
+    monkeypatch.setattr(decoder.Decoder, "_capture", capture)
+    captured = engine(tiny_model, name, 5, stop=False, loop=None)
+    captured.decoder.captures = True
+    asked = uneven(9)
+    list(captured.generate(asked))
+    assert {graph.arguments[1] for graph in graphs} >= {1, 2, 4}
+    assert sum(graph.replays for graph in graphs) == captured.statistics["steps"]
+    for request in asked:
+        assert captured.tokens[request.key] == alone(tiny_model, name, request, stop=False)
+
+
+def test_a_failed_capture_is_no_failed_run(tiny_model, monkeypatch, caplog):
+    def fails(self, rows, reach):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(decoder.Decoder, "_capture", fails)
+    eager = engine(tiny_model, "qwen2_5_vl", 4, stop=False, loop=None)
+    eager.decoder.captures = True
+    list(eager.generate(uneven(5)))
+    assert "without CUDA graphs: operation not permitted" in caplog.text
+    assert not eager.decoder.captures
+    for request in uneven(5):
+        expected = alone(tiny_model, "qwen2_5_vl", request, stop=False)
+        assert eager.tokens[request.key] == expected
+
+
+def test_pages_need_what_the_cpu_has_not():
+    layer = torch.zeros(1, 2, 3, 8), torch.zeros(1, 2, 3, 8)
+    assert "not a CUDA device" in attention.lacks_pages(4, *layer)
 
 
 def test_tokens_are_counted_from_the_row_alone(tiny_model):
@@ -125,15 +240,22 @@ def test_a_row_ends_at_its_end_token_and_keeps_it(tiny_model):
     tokens = unstopped.tokens["image 0"]
     last = next(i for i in range(3, 20) if tokens[i] not in tokens[:i])
     stopping = Recording(
-        model,
-        processor,
-        decoding={"max_new_tokens": 20},
-        stop_ids=[tokens[last]],
-        batch_size=5,
+        model, processor, decoding={}, loop=LOOP, stop_ids=[tokens[last]], batch_size=5
     )
     short = by_key(stopping.generate(requests()))["image 0"]
     assert (short.finish_reason, short.completion_tokens) == ("stop", last + 1)
     assert short.text == processor.tokenizer.decode(tokens[: last + 1])
+
+
+def test_a_prefix_is_gone_on_from_and_not_repeated(tiny_model):
+    _, processor, model = tiny_model("glm4v")
+    (request,) = requests(1)
+    started = Request(request.key, request.messages, 0, 10, prefix="<think>The image")
+    (response,) = (said := engine(tiny_model, "glm4v", stop=False)).generate([started])
+    inputs = encode(processor, request.messages, "<think>The image")
+    ids = model.generate(**inputs, max_new_tokens=10, eos_token_id=NO_TOKEN, do_sample=False)
+    assert said.tokens["image 0"] == ids[0, inputs["input_ids"].shape[1] :].tolist()
+    assert response.prompt_tokens == inputs["input_ids"].shape[1]
 
 
 @contextmanager
@@ -158,103 +280,177 @@ def test_special_tokens_stay_in_the_text(tiny_model):
     assert (response.text, response.finish_reason) == ("<|user|>", "stop")
 
 
-def test_a_runaway_row_is_a_loop(tiny_model):
+def test_a_runaway_row_is_ended_as_a_loop(tiny_model):
     _, processor, model = tiny_model("qwen2_5_vl")
     with always(model, processor.tokenizer.encode("fish")[0]):
-        (response,) = engine(tiny_model, "qwen2_5_vl", max_new_tokens=80).generate(requests(1))
-    assert (response.finish_reason, response.completion_tokens) == ("loop", 80)
+        (response,) = engine(tiny_model, "qwen2_5_vl").generate(requests(1, [500]))
+        (short,) = engine(tiny_model, "qwen2_5_vl").generate(requests(1, [31]))
+        (last,) = engine(tiny_model, "qwen2_5_vl").generate(requests(1, [33]))
+    assert (response.finish_reason, response.completion_tokens) == ("loop", 32)
+    assert (short.finish_reason, short.completion_tokens) == ("length", 31)
+    assert (last.finish_reason, last.completion_tokens) == ("loop", 32)
 
 
 def test_a_request_that_cannot_be_encoded_costs_only_itself(tiny_model):
-    image = noise(0, 2100, 10)  # Qwen refuses sides of more than 200 to 1
-    bad = Request("thin", first_conversation(image, "Describe.", {}), 0)
-    token = Request("token", first_conversation(noise(1), "<|image_pad|>", {}), 0)
+    def asked(key, image, prompt="Describe."):
+        return Request(key, first_conversation(image, prompt, {}), 0, 20)
+
+    bad = [
+        asked("thin", noise_file(0, 2100, 7)),  # Qwen refuses sides of more than 200 to 1
+        asked("broken", noise_file(1)[:200]),
+        asked("token", noise_file(1), "<|image_pad|>"),
+        asked("long", noise_file(1), "word " * 5000),
+    ]
     good = requests(3)
-    found = by_key(
-        engine(tiny_model, "qwen2_5_vl").generate([good[0], bad, good[1], token, good[2]])
-    )
-    assert found["thin"].finish_reason == found["token"].finish_reason == "error"
-    assert found["thin"].text is None
-    assert "aspect ratio" in found["thin"].error
-    assert "image token" in found["token"].error
+    mixed = [bad[0], good[0], bad[1], bad[2], good[1], bad[3], good[2]]
+    found = by_key(engine(tiny_model, "qwen2_5_vl").generate(mixed))
+    errors = {key: r.error for key, r in found.items() if r.finish_reason == "error"}
+    assert set(errors) == {"thin", "broken", "token", "long"}
+    assert "aspect ratio" in errors["thin"]
+    assert "image cannot be read" in errors["broken"]
+    assert "image token" in errors["token"]
+    assert "the model's context 4096" in errors["long"]
+    assert all(found[key].text is None for key in errors)
     expected = by_key(engine(tiny_model, "qwen2_5_vl").generate(good))
     assert {key: found[key] for key in expected} == expected
 
 
-def test_requests_are_taken_as_there_is_room(tiny_model):
+def test_a_row_ends_where_the_context_does(tiny_model):
+    family, processor, model = tiny_model("internvl")
+    own = family, processor, copy.deepcopy(model)
+    (request,) = requests(1, [1000])
+    length = encode(processor, request.messages)["input_ids"].shape[1]
+    own[2].config.text_config.max_position_embeddings = length + 7
+    (response,) = engine(lambda _: own, "internvl", stop=False, loop=None).generate([request])
+    assert (response.finish_reason, response.completion_tokens) == ("length", 7)
+
+
+def memory_of(rows, place="step"):
+    """Make a decoder whose device has memory for so many rows."""
+    real = getattr(decoder.Decoder, place)
+
+    def limited(self, *arguments):
+        count = len(self.lengths) if place == "step" else len(arguments[1])
+        if count > rows:
+            raise torch.OutOfMemoryError(f"no memory for {count} rows")
+        return real(self, *arguments)
+
+    return limited
+
+
+@pytest.mark.parametrize("place", ["step", "prefill"])
+def test_out_of_memory_halves_the_rows_and_goes_on(tiny_model, monkeypatch, caplog, place):
+    monkeypatch.setattr(decoder.Decoder, place, memory_of(2, place))
+    small = engine(tiny_model, "glm4v", 16, stop=False, loop=None)
+    found = by_key(small.generate(uneven(12)))
+    assert len(found) == 12
+    assert small.record["bounds"]
+    assert small.bound == small.record["bounds"][-1]
+    assert "out of memory" in caplog.text
+    for request in uneven(12):
+        assert small.tokens[request.key] == alone(tiny_model, "glm4v", request, stop=False)
+
+
+def test_a_row_for_which_there_is_no_memory_alone_is_an_error(tiny_model, monkeypatch):
+    real = decoder.Decoder.prefill
+
+    def limited(self, inputs, rows):
+        if inputs["input_ids"].shape[1] > 200:
+            raise torch.OutOfMemoryError("no memory")
+        return real(self, inputs, rows)
+
+    monkeypatch.setattr(decoder.Decoder, "prefill", limited)
+    large = Request("large", first_conversation(noise_file(1), "word " * 300, {}), 0, 5)
+    asked = [*requests(2, [5]), large, *requests(5, [5])[2:]]
+    found = by_key(engine(tiny_model, "qwen2_5_vl", 4, loop=None).generate(asked))
+    assert found["large"].error.startswith("out of memory, alone, at")
+    assert sum(response.finish_reason == "error" for response in found.values()) == 1
+
+
+def test_a_cache_that_cannot_hold_one_row_is_a_clear_error(tiny_model):
+    small = engine(tiny_model, "glm4v", 2, stop=False, loop=None, cached_tokens=256)
+    with pytest.raises(EngineError, match=r"raise inference\.cached_tokens"):
+        list(small.generate(requests(1, [2000])))
+
+
+def test_rows_are_put_back_when_the_cache_is_full_and_say_the_same(tiny_model):
+    asked = requests(3, [490])
+    decoding = {"temperature": 0.8, "top_p": 0.95}
+    options = {"stop": False, "loop": None, **decoding}
+    tight = engine(tiny_model, "glm4v", 4, cached_tokens=1100, **options)
+    found = by_key(tight.generate(asked))
+    assert tight.statistics["put_back"] > 0
+    assert found == by_key(engine(tiny_model, "glm4v", 4, **options).generate(asked))
+
+
+def test_an_engine_left_in_the_middle_can_be_asked_again(tiny_model):
+    used = engine(tiny_model, "qwen2_5_vl", 3)
+    responses = used.generate(requests())
+    next(responses)
+    responses.close()
+    assert by_key(used.generate(requests())) == by_key(
+        engine(tiny_model, "qwen2_5_vl", 3).generate(requests())
+    )
+
+
+def test_requests_are_taken_in_the_callers_thread_and_not_all_at_once(tiny_model):
     taken = []
 
     def source():
-        for request in requests():
+        for request in requests(20):
+            assert threading.current_thread() is threading.main_thread()
             taken.append(request.key)
             yield request
 
     responses = engine(tiny_model, "qwen2_5_vl", batch_size=2).generate(source())
     next(responses)
-    assert taken == ["image 0", "image 1"]
-    assert len(list(responses)) == 4
+    assert len(taken) < 10
+    assert len(list(responses)) == 19
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_the_order_of_rows_does_not_depend_on_how_fast_images_are_read(
+    tiny_model, monkeypatch, name
+):
+    expected = list(engine(tiny_model, name, 4).generate(uneven(10)))
+    draw = random.Random(1)
+
+    def slow(processor, messages, prefix):
+        time.sleep(draw.random() / 50)
+        return encode(processor, messages, prefix)
+
+    monkeypatch.setattr(ahead, "encode", slow)
+    assert list(engine(tiny_model, name, 4).generate(uneven(10))) == expected
 
 
 def test_nothing_asked_gives_nothing(tiny_model):
     assert list(engine(tiny_model, "qwen2_5_vl").generate([])) == []
 
 
-@pytest.mark.parametrize("name", families.NAMES)
-def test_a_blind_model_is_found_out(tiny_model, name):
-    _, processor, model = tiny_model(name)
-    check_sight(model, processor)
-    tower = next(m for n, m in model.named_modules() if n in ("model.visual", "model.vision_tower"))
-
-    def blind(module, arguments, output):
-        for tensor in output.values():
-            if isinstance(tensor, torch.Tensor):
-                tensor.zero_()
-
-    hook = tower.register_forward_hook(blind)
-    try:
-        with pytest.raises(ValueError, match="it is blind"):
-            check_sight(model, processor)
-    finally:
-        hook.remove()
+INFERENCE = {"device": "cpu", "dtype": "auto", "attention": "auto", "batch_size": 2}
 
 
-def pretend(monkeypatch, *, cuda, flash):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    monkeypatch.setattr(transformers_engine, "is_flash_attn_2_available", lambda: flash)
+def test_an_engine_is_loaded_from_the_config_and_says_what_it_is(tiny_checkpoint):
+    folder = str(tiny_checkpoint("internvl"))
+    loaded = load(
+        {"key": "m", "family": "internvl", "decoding": {"temperature": 0.0}},
+        loop=LOOP,
+        checkpoint=(folder, "r"),
+        processor=(folder, "r"),
+        inference=INFERENCE,
+        threads=1,
+    )
+    assert len(list(loaded.generate(requests(3)))) == 3
+    assert {key: loaded.record[key] for key in ("engine", "device", "dtype", "attention")} == {
+        "engine": "transformers",
+        "device": "cpu",
+        "dtype": "float32",
+        "attention": "sdpa",
+    }
+    assert loaded.record["versions"]["torch"] == torch.__version__
+    loaded.close()
 
 
-@pytest.mark.parametrize(
-    ("cuda", "flash", "asked", "device", "dtype", "attention"),
-    [
-        (False, False, {}, "cpu", "float32", "sdpa"),
-        (False, True, {}, "cpu", "float32", "sdpa"),
-        (True, False, {}, "cuda", "bfloat16", "sdpa"),
-        (True, True, {}, "cuda", "bfloat16", "flash_attention_2"),
-        (True, True, {"dtype": "float32"}, "cuda", "float32", "sdpa"),
-        (True, True, {"attention": "sdpa"}, "cuda", "bfloat16", "sdpa"),
-        (True, True, {"device": "cpu"}, "cpu", "float32", "sdpa"),
-        (True, True, {"device": "cuda:1"}, "cuda:1", "bfloat16", "flash_attention_2"),
-    ],
-)
-def test_auto_takes_the_best_there_is(monkeypatch, cuda, flash, asked, device, dtype, attention):
-    pretend(monkeypatch, cuda=cuda, flash=flash)
-    hardware = choose_hardware(ASKED | asked)
-    assert (hardware.device, hardware.dtype, hardware.attention) == (device, dtype, attention)
-    assert hardware.torch_dtype == getattr(torch, dtype)
-
-
-@pytest.mark.parametrize(
-    ("cuda", "asked", "why"),
-    [
-        (False, {"attention": "flash_attention_2"}, "not a CUDA device"),
-        (True, {"attention": "flash_attention_2"}, "flash-attn is not installed"),
-        (True, {"attention": "flash_attention_2", "dtype": "float32"}, "the dtype is float32"),
-        (False, {"device": "cuda"}, "torch sees no CUDA device"),
-        (False, {"dtype": "fp8"}, "'fp8'; known are auto"),
-        (False, {"attention": "paged"}, "'paged'; known are auto"),
-    ],
-)
-def test_what_cannot_be_had_is_an_error(monkeypatch, cuda, asked, why):
-    pretend(monkeypatch, cuda=cuda, flash=False)
-    with pytest.raises(ValueError, match=why):
-        choose_hardware(ASKED | asked)
+def test_flash_attention_that_is_not_there_is_said_before_anything_is_loaded():
+    with pytest.raises(ValueError, match="flash_attention_2, but the device is not a CUDA device"):
+        check(INFERENCE | {"attention": "flash_attention_2"})

@@ -8,8 +8,8 @@ from tests.workflow.conftest import clone, shrink
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("determinism")]
 
-# Folders that hold times.
-OF_THE_MOMENT = {"logs", "benchmarks", "journal"}
+# What holds times.
+OF_THE_MOMENT = {"logs", "benchmarks", "journal", "cost.csv", "cost.md"}
 
 
 def test_the_same_seed_makes_the_same_bytes_with_one_core_and_with_two(tmp_path_factory):

@@ -58,6 +58,13 @@ def test_a_real_run_refuses_models_without_revision(stand_in):
     assert not (stand_in.root / "results" / "paper" / "images").exists()
 
 
+@pytest.mark.slow
+def test_a_real_pilot_refuses_models_without_revision(stand_in):
+    said = stand_in.snakemake("--cores", "1", "pilot", check=False)
+    assert "run `snakemake pin` once" in said
+    assert not (stand_in.root / "results" / "paper" / "images").exists()
+
+
 def test_the_class_archives_of_the_miniature_are_planned(project):
     shutil.rmtree(project.root / "results", ignore_errors=True)
     said = project.snakemake(*MINIATURE, "-n", "all")

@@ -21,6 +21,7 @@ def test_everything_is_there(demo):
     expected = [f"tables/{name}{form}" for name in TABLES for form in (".csv", ".tex", ".md")]
     expected += [f"figures/figure_{name}{form}" for name in FIGURES for form in (".pdf", ".png")]
     expected += [f"comparison{form}" for form in (".csv", ".tex", ".md")]
+    expected += [f"{name}{form}" for name in ("accounting", "cost") for form in (".csv", ".md")]
     expected += [
         "images/sample.parquet",
         "images/exclusions.parquet",

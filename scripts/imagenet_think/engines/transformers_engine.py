@@ -1,207 +1,433 @@
-"""Generation with transformers: left-padded batches on one device."""
+"""Generation with transformers and in-flight batching: a row that ends makes place for the next.
 
+Rows of very different lengths share a batch (Yu et al. 2022, Orca). Which rows stand beside each
+other depends on the requests' order and lengths alone, never on timing, and in float32 on the CPU
+a row's text is the one it would have alone.
+"""
+
+import logging
+import platform
+import time
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import torch
-from PIL import Image
-from transformers import LogitsProcessorList
-from transformers.utils import is_flash_attn_2_available
+import transformers
 
-from imagenet_think.chat import encode, first_conversation
-from imagenet_think.engines import Request, Response
-from imagenet_think.loops import is_loop
+from imagenet_think import families
+from imagenet_think.chat import PromptError
+from imagenet_think.engines import EngineError, Request, Response
+from imagenet_think.engines.ahead import EncodedAhead
+from imagenet_think.engines.decoder import Decoder
+from imagenet_think.engines.hardware import choose_hardware, device_name
+from imagenet_think.engines.stores import PAGE
+from imagenet_think.loops import CHECK_EVERY, ends_in_loop
 from imagenet_think.sampling import RowSampler
+
+logger = logging.getLogger("imagenet_think")
+
+PACKAGES = ("torch", "transformers", "tokenizers", "pillow", "flash-attn")
 
 # What a processor gives token by token, and the value that stands for padding; all else is pixels
 # and their grids, of which every image of the batch has its own rows.
 _PADDED = {"input_ids": None, "attention_mask": 0, "mm_token_type_ids": 0}
 
+_REFILL = 16
+"""A batch takes new rows in when one in so many of its places is free: not one by one."""
 
-@dataclass(frozen=True)
-class Hardware:
-    """Where and how a model runs: torch's device and dtype, transformers' attention, by name."""
-
-    device: str
-    dtype: str
-    attention: str
-
-    @property
-    def torch_dtype(self) -> torch.dtype:
-        """The dtype itself."""
-        return getattr(torch, self.dtype)
+_PREFILL_TOKENS = 16384
+"""Tokens of prompts taken in at once, padding included; a longer prompt is taken in alone."""
 
 
-def choose_hardware(inference: dict) -> Hardware:
-    """Turn the `auto` of the inference settings into what is there, before any model is loaded.
+def check(inference: dict) -> None:
+    """Check that the inference settings can be had here.
+
+    Raises
+    ------
+    ValueError
+        As `imagenet_think.engines.hardware.choose_hardware`.
+    """
+    choose_hardware(inference)
+
+
+def load(
+    model: dict,
+    *,
+    loop: dict | None,
+    checkpoint: tuple[str, str],
+    processor: tuple[str, str],
+    inference: dict,
+    threads: int,
+) -> "TransformersEngine":
+    """Load a model.
 
     Parameters
     ----------
+    model
+        Its entry in the config.
+    loop
+        What counts as a loop: `longest_period`, `repeats`, `least_tokens`.
+    checkpoint, processor
+        Folder or hub id, and revision.
     inference
-        `device` (auto: CUDA if there is one), `dtype` (auto: bfloat16 on CUDA, float32 elsewhere)
-        and `attention` (auto: flash_attention_2 on CUDA where flash-attn is installed and the dtype
-        allows it, sdpa elsewhere).
-
-    Raises
-    ------
-    ValueError
-        If a setting that is not `auto` cannot be had.
+        `device`, `dtype`, `attention`, `batch_size`, `cached_tokens`, `workers`.
+    threads
+        CPU threads for torch.
     """
-    device = inference["device"]
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    cuda = torch.device(device).type == "cuda"
-    if cuda and not torch.cuda.is_available():
-        raise ValueError(f"inference.device is {device}, but torch sees no CUDA device")
-    dtype = inference["dtype"]
-    if dtype == "auto":
-        dtype = "bfloat16" if cuda else "float32"
-    if dtype not in ("float32", "bfloat16", "float16"):
-        raise ValueError(
-            f"inference.dtype is {dtype!r}; known are auto, float32, bfloat16, float16"
-        )
-    lacking = _flash_lacks(cuda, dtype)
-    attention = inference["attention"]
-    if attention == "auto":
-        attention = "sdpa" if lacking else "flash_attention_2"
-    elif attention == "flash_attention_2" and lacking:
-        raise ValueError(
-            f"inference.attention is flash_attention_2, but {lacking}: "
-            "set it to auto or sdpa, or provide what it needs"
-        )
-    elif attention not in ("flash_attention_2", "sdpa", "eager"):
-        raise ValueError(
-            f"inference.attention is {attention!r}; known are auto, flash_attention_2, sdpa, eager"
-        )
-    return Hardware(device, dtype, attention)
+    hardware = choose_hardware(inference)
+    torch.set_num_threads(threads)
+    transformers.utils.logging.disable_progress_bar()
+    family = families.get(model["family"])
+    path, revision = processor
+    encoder = family.load_processor(path, model.get("image"), revision=revision)
+    path, revision = checkpoint
+    loaded = family.load_model(
+        path,
+        dtype=hardware.torch_dtype,
+        attention=hardware.attention,
+        device=hardware.device,
+        revision=revision,
+    )
+    return TransformersEngine(
+        loaded,
+        encoder,
+        decoding=model["decoding"],
+        loop=loop,
+        stop_ids=families.stop_ids(family, encoder, loaded),
+        batch_size=inference["batch_size"],
+        cached_tokens=inference.get("cached_tokens"),
+        workers=inference.get("workers", 2),
+    )
 
 
-def _flash_lacks(cuda: bool, dtype: str) -> str | None:
-    """Return what FlashAttention-2 would need and is not there."""
-    if not cuda:
-        return "the device is not a CUDA device"
-    if dtype == "float32":
-        return "the dtype is float32, not bfloat16 or float16"
-    if not is_flash_attn_2_available():
-        return "the package flash-attn is not installed"
-    return None
+@dataclass(eq=False)
+class Row:
+    """A request that is being answered, and the tokens generated so far.
 
-
-@torch.inference_mode()
-def check_sight(model, processor) -> None:
-    """Check that a model sees its images: that two of them give different next-token scores.
-
-    Images have been dropped without an error on the way into a model, and its text was fluent.
-
-    Raises
-    ------
-    ValueError
-        If a gray and a shaded image give the same scores.
+    `number` counts admissions: of two rows the one with the greater number is the younger. `limit`
+    bounds the tokens.
     """
-    gray = Image.new("RGB", (224, 224), (128, 128, 128))
-    shaded = Image.linear_gradient("L").resize((224, 224)).convert("RGB")
-    scores = []
-    for image in (gray, shaded):
-        inputs = encode(processor, first_conversation(image, "Describe the image.", {}))
-        scores.append(model(**_placed(inputs, model), logits_to_keep=1).logits)
-    if torch.equal(*scores):
-        raise ValueError(
-            f"{type(model).__name__} answers a gray and a shaded image alike: it is blind"
-        )
 
-
-def _placed(inputs: dict, model) -> dict:
-    """Return the inputs on the model's device, the pixels in its dtype."""
-    inputs = {key: value.to(model.device) for key, value in inputs.items()}
-    return inputs | {"pixel_values": inputs["pixel_values"].to(model.dtype)}
-
-
-def device_name(device: str) -> str:
-    """Return what the device is, in words: the GPU's name, or `cpu`."""
-    return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
+    request: Request
+    number: int
+    limit: int
+    prompt_tokens: int
+    image_tokens: int
+    tokens: list[int] = field(default_factory=list)
 
 
 class TransformersEngine:
-    """Generates batch by batch: a batch is done when its last row is.
+    """Answers requests with one model, many at a time.
 
-    In float32 on the CPU the greedy text of a row is the one it would have alone.
+    Two bounds hold: rows, and tokens in the cache. Where the cache is full the youngest rows are
+    put back; where the device's memory runs out all the same, the bound on rows is halved too. A
+    row that was put back says the same when its turn comes again, for its draws are its own.
 
     Parameters
     ----------
     model, processor
         From a family's loaders.
     decoding
-        `max_new_tokens`, and what `imagenet_think.sampling.RowSampler` takes. Nothing is added from
-        the checkpoint's own generation settings.
+        What `imagenet_think.sampling.RowSampler` takes. Nothing is added from the checkpoint's own
+        generation settings.
+    loop
+        What counts as a loop (`imagenet_think.loops.ends_in_loop`), or None: nothing does.
     stop_ids
         Tokens that end a row.
     batch_size
-        Rows generated at once.
+        Rows at most.
+    cached_tokens
+        Tokens of prompts and responses held at most; None for what the memory allows.
+    workers
+        Threads that encode requests ahead.
+
+    Attributes
+    ----------
+    record
+        As of every engine (`imagenet_think.engines.Engine`).
+    statistics
+        steps, row_steps (rows summed over steps), places (rows there might have been, summed over
+        steps), step_cache_tokens (tokens read from the cache, summed over steps), prefill_tokens,
+        prefill_seconds, decode_tokens, decode_seconds, put_back (rows to be generated again).
     """
 
-    def __init__(self, model, processor, *, decoding: dict, stop_ids: list[int], batch_size: int):
-        self.model = model
-        self.processor = processor
-        self.decoding = decoding
-        self.stop_ids = stop_ids
-        self.batch_size = batch_size
-
-    def generate(self, requests: Iterable[Request]) -> Iterator[Response]:
-        """Yield a response for each request, one with an error where it cannot be encoded."""
-        requests = iter(requests)
-        while batch := list(islice(requests, self.batch_size)):
-            encoded = []
-            for request in batch:
-                try:
-                    encoded.append((request, encode(self.processor, request.messages)))
-                except ValueError as error:
-                    yield Response(request.key, None, "error", error=str(error))
-            if encoded:
-                yield from self._generate_batch(encoded)
+    def __init__(
+        self,
+        model,
+        processor,
+        *,
+        decoding: dict,
+        loop: dict | None,
+        stop_ids: list[int],
+        batch_size: int,
+        cached_tokens: int | None = None,
+        workers: int = 2,
+    ):
+        self.model, self.processor = model, processor
+        self.loop, self.stop_ids = loop, frozenset(stop_ids)
+        self.bound = batch_size
+        self.workers = workers
+        text = model.config.get_text_config()
+        self.context = text.max_position_embeddings
+        self.padding = model.generation_config.pad_token_id
+        self.decoder = Decoder(model, batch_size, cached_tokens)
+        self.sampler = RowSampler(decoding, batch_size, text.vocab_size, model.device)
+        self.rows: list[Row | None] = []  # None is a gap: its row has ended
+        # Requests put back, with their inputs where those are there still.
+        self.back: deque[tuple[Request, dict | None]] = deque()
+        self.admitted = 0
+        self.statistics = {
+            "steps": 0,
+            "row_steps": 0,
+            "places": 0,
+            "step_cache_tokens": 0,
+            "prefill_tokens": 0,
+            "prefill_seconds": 0.0,
+            "decode_tokens": 0,
+            "decode_seconds": 0.0,
+            "put_back": 0,
+        }
+        self.record: dict[str, Any] = {
+            "engine": "transformers",
+            "device": device_name(str(model.device)),
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "attention": text._attn_implementation,
+            "batch_size": batch_size,
+            "bounds": [],
+            "versions": _versions(),
+            "statistics": self.statistics,
+        }
 
     @torch.inference_mode()
-    def _generate_batch(self, encoded: list[tuple[Request, dict]]) -> list[Response]:
-        padding = self.model.generation_config.pad_token_id
-        inputs = _placed(collate([row for _, row in encoded], padding), self.model)
-        sampler = RowSampler(
-            self.decoding,
-            [request.seed for request, _ in encoded],
-            inputs["input_ids"],
-            inputs["attention_mask"],
+    def generate(self, requests: Iterable[Request]) -> Iterator[Response]:
+        """Yield a response for each request, one with an error where it cannot be encoded."""
+        ahead = EncodedAhead(
+            requests, self.processor, self.workers, max(2 * self.workers, self.bound // 4)
         )
-        sequences = self.model.generate(
-            **inputs,
-            logits_processor=LogitsProcessorList([sampler]),
-            max_new_tokens=self.decoding["max_new_tokens"],
-            do_sample=False,
-            eos_token_id=self.stop_ids,
-            pad_token_id=padding,
-        )
-        generated = sequences[:, inputs["input_ids"].shape[1] :].tolist()
-        return [
-            self._response(request, row["input_ids"], tokens)
-            for (request, row), tokens in zip(encoded, generated, strict=True)
-        ]
+        try:
+            while True:
+                yield from self._admit(ahead)
+                if not self.rows:
+                    return
+                yield from self._step()
+        finally:
+            ahead.close()
+            self.back.clear()
+            for i, row in enumerate(self.rows):
+                if row is not None:
+                    self._release(i)
+            self._close_gaps()
 
-    def _response(self, request: Request, prompt: torch.Tensor, tokens: list[int]) -> Response:
-        """Return the response of a row: its tokens up to the first end token."""
-        end = next((i for i, token in enumerate(tokens) if token in self.stop_ids), None)
-        if end is not None:
-            tokens, reason = tokens[: end + 1], "stop"
-        else:
-            reason = "loop" if is_loop(tokens) else "length"
+    def close(self) -> None:
+        """Let go of the model and its memory."""
+        self.decoder.forget()
+        self.decoder = self.sampler = self.model = None
+
+    def _admit(self, ahead: EncodedAhead) -> Iterator[Response]:
+        """Fill free places with new rows, in the order of the requests."""
+        running = self._running()
+        if running and self.bound - running < max(1, self.bound // _REFILL):
+            self._close_gaps()
+            return
+        # The store's size follows from the first prompt: that one comes alone.
+        while room := self.bound - self._running():
+            batch: list[tuple[Row, dict]] = []
+            while len(batch) < (room if self.decoder.store else 1):
+                found = self._next(ahead)
+                if found is None:
+                    break
+                if isinstance(found, Response):
+                    yield found
+                    continue
+                if not self._fits([*batch, found]):
+                    self.back.appendleft((found[0].request, found[1]))
+                    break
+                batch.append(found)
+            if not batch:
+                break
+            yield from self._prefill(batch)
+        self._close_gaps()
+
+    def _next(self, ahead: EncodedAhead) -> tuple[Row, dict] | Response | None:
+        """Return the next row with its inputs, or a response if it cannot be asked."""
+        taken = self.back.popleft() if self.back else ahead.take()
+        if taken is None:
+            return None
+        request, inputs = taken
+        if inputs is None:
+            inputs = ahead.encode(request)
+        if isinstance(inputs, PromptError):
+            return Response(request.key, None, "error", error=str(inputs))
+        ids = inputs["input_ids"][0]
+        limit = min(request.max_new_tokens, self.context - len(ids))
+        if limit < 1:
+            error = f"the prompt has {len(ids)} tokens, and the model's context {self.context}"
+            return Response(request.key, None, "error", error=error)
+        image_tokens = int((ids == self.processor.image_token_id).sum())
+        return Row(request, self.admitted, limit, len(ids), image_tokens), inputs
+
+    def _fits(self, batch: list[tuple[Row, dict]]) -> bool:
+        """Tell whether new rows fit beside those there are, with room for all to grow.
+
+        Raises
+        ------
+        EngineError
+            If one would not fit alone.
+        """
+        lengths = [length for length in self.decoder.lengths if length]
+        new = [row.prompt_tokens for row, _ in batch]
+        padded = max(new) * len(new)
+        if len(lengths) + len(new) > 1:
+            grown = [length + PAGE for length in lengths + new]
+            return self.decoder.fits(grown) and (len(new) == 1 or padded <= _PREFILL_TOKENS)
+        if not self.decoder.fits([new[0] + 1]):
+            raise EngineError(
+                f"a prompt of {new[0]} tokens does not fit into the cache: raise "
+                "inference.cached_tokens, or make room on the device"
+            )
+        return True
+
+    def _prefill(self, batch: list[tuple[Row, dict]]) -> Iterator[Response]:
+        """Take rows in, with their first token."""
+        start = time.perf_counter()
+        gaps = [i for i, row in enumerate(self.rows) if row is None]
+        places = [*gaps, *range(len(self.rows), len(self.rows) + len(batch))][: len(batch)]
+        inputs = collate([inputs for _, inputs in batch], self.padding)
+        try:
+            scores = self.decoder.prefill(_placed(inputs, self.model), places)
+        except torch.OutOfMemoryError as error:
+            if len(batch) == 1 and not self._running():
+                yield _out_of_memory(batch[0][0], error)
+                return
+            self.back.extendleft((row.request, inputs) for row, inputs in reversed(batch))
+            self._halve(error)
+            return
+        self.rows += [None] * (max(places) + 1 - len(self.rows))
+        for place, (row, encoded) in zip(places, batch, strict=True):
+            row.number, self.admitted = self.admitted, self.admitted + 1
+            self.rows[place] = row
+            self.sampler.admit(place, row.request.seed, encoded["input_ids"][0])
+        responses = self._extend(places, scores)
+        self.statistics["prefill_tokens"] += sum(row.prompt_tokens for row, _ in batch)
+        self.statistics["prefill_seconds"] += time.perf_counter() - start
+        yield from responses
+
+    def _step(self) -> Iterator[Response]:
+        """Give each row its next token."""
+        start = time.perf_counter()
+        while not self.decoder.fits([length + 1 for length in self.decoder.lengths]):
+            if len(self.rows) == 1:
+                raise EngineError(
+                    f"{self.rows[0].request.key}: the cache does not hold its prompt and "
+                    f"{len(self.rows[0].tokens)} tokens: raise inference.cached_tokens, or lower "
+                    "the model's max_new_tokens"
+                )
+            self._put_back(1)
+        count = len(self.rows)
+        tokens = torch.tensor([row.tokens[-1] for row in self.rows], device=self.model.device)
+        try:
+            scores = self.decoder.step(tokens)
+        except torch.OutOfMemoryError as error:
+            if count == 1:
+                yield _out_of_memory(self.rows[0], error)
+                self._release(0)
+            else:
+                self._halve(error)
+            return
+        responses = self._extend(list(range(count)), scores)
+        self.statistics["steps"] += 1
+        self.statistics["row_steps"] += count
+        self.statistics["places"] += self.bound
+        self.statistics["step_cache_tokens"] += sum(self.decoder.lengths)
+        self.statistics["decode_tokens"] += count
+        self.statistics["decode_seconds"] += time.perf_counter() - start
+        yield from responses
+
+    def _extend(self, places: list[int], scores: torch.Tensor) -> list[Response]:
+        """Choose the next token of rows; return the responses of those that it ends."""
+        responses = []
+        for place, token in zip(places, self.sampler(scores, places).tolist(), strict=True):
+            row = self.rows[place]
+            row.tokens.append(token)
+            reason = self._reason(row)
+            if reason is not None:
+                responses.append(self._response(row, reason))
+                self._release(place)
+        return responses
+
+    def _reason(self, row: Row) -> str | None:
+        """Return why a row ends with its last token, or None if it goes on."""
+        if row.tokens[-1] in self.stop_ids:
+            return "stop"
+        last = len(row.tokens) == row.limit
+        due = last or len(row.tokens) % CHECK_EVERY == 0
+        if self.loop and due and ends_in_loop(row.tokens, **self.loop):
+            return "loop"
+        return "length" if last else None
+
+    def _response(self, row: Row, reason: str) -> Response:
         text = self.processor.tokenizer.decode(
-            tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False
+            row.tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
         return Response(
-            key=request.key,
+            key=row.request.key,
             text=text,
             finish_reason=reason,
-            prompt_tokens=prompt.shape[1],
-            image_tokens=int((prompt == self.processor.image_token_id).sum()),
-            completion_tokens=len(tokens),
+            prompt_tokens=row.prompt_tokens,
+            image_tokens=row.image_tokens,
+            completion_tokens=len(row.tokens),
         )
+
+    def _running(self) -> int:
+        return sum(row is not None for row in self.rows)
+
+    def _release(self, place: int) -> None:
+        self.rows[place] = None
+        self.decoder.release(place)
+
+    def _close_gaps(self) -> None:
+        """Move the last rows into the gaps: a step reads rows without a gap."""
+        for gap, row in enumerate(list(self.rows)):
+            while self.rows and self.rows[-1] is None:
+                self.rows.pop()
+            if row is None and gap < len(self.rows):
+                self.rows[gap] = self.rows.pop()
+                self.decoder.move(len(self.rows), gap)
+                self.sampler.move(len(self.rows), gap)
+        self.decoder.cut(len(self.rows))
+
+    def _put_back(self, count: int) -> None:
+        """Put the youngest rows back before all others that wait."""
+        rows = [(row.number, place) for place, row in enumerate(self.rows) if row is not None]
+        for _, place in sorted(rows, reverse=True)[:count]:
+            self.back.appendleft((self.rows[place].request, None))
+            self._release(place)
+            self.statistics["put_back"] += 1
+        self._close_gaps()
+
+    def _halve(self, error: torch.OutOfMemoryError) -> None:
+        """Halve the bound on rows after the memory ran out."""
+        self.bound = max(1, self.bound // 2)
+        self.record["bounds"].append(self.bound)
+        logger.warning("out of memory, at most %d rows from now on: %s", self.bound, error)
+        self._put_back(max(0, self._running() - self.bound))
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _out_of_memory(row: Row, error: torch.OutOfMemoryError) -> Response:
+    tokens = row.prompt_tokens + len(row.tokens)
+    message = f"out of memory, alone, at {tokens} tokens: {error}"
+    return Response(row.request.key, None, "error", error=message)
+
+
+def _placed(inputs: dict, model) -> dict:
+    """Return the inputs on the model's device, the pixels in its dtype."""
+    inputs = {key: value.to(model.device) for key, value in inputs.items()}
+    return inputs | {"pixel_values": inputs["pixel_values"].to(model.dtype)}
 
 
 def collate(rows: list[dict], padding: int) -> dict[str, torch.Tensor]:
@@ -231,3 +457,13 @@ def collate(rows: list[dict], padding: int) -> dict[str, torch.Tensor]:
             ]
         batch[key] = torch.cat(tensors)
     return batch
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,11 +1,14 @@
 """What the families share in reading a checkpoint: its folder, its files, its weights."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import torch
 import transformers
 from huggingface_hub import snapshot_download
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.modeling_utils import LoadStateDictConfig, load_state_dict
 
 # Settings, vocabularies, templates, and the one file of code that is read (never run): Kimi's
 # tokenizer.
@@ -45,6 +48,13 @@ def read_json(folder: Path, name: str) -> dict:
     """Return a JSON file of the checkpoint, or an empty dict where it has none."""
     path = folder / name
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files that hold, or would hold, the checkpoint's weights."""
+    index = read_json(folder, "model.safetensors.index.json")
+    names = sorted(set(index["weight_map"].values())) if index else ["model.safetensors"]
+    return [folder / name for name in names]
 
 
 def chat_template(folder: Path) -> str:
@@ -130,7 +140,9 @@ def load_weights(
     config
         The checkpoint's config, corrected by the family where it must be.
     dtype, attention, device
-        As chosen by the engine; `attention` is transformers' `attn_implementation`.
+        As chosen by the engine; `attention` is transformers' `attn_implementation`. On the device
+        "meta" no value is read: what is checked are the names and shapes of the weights in the
+        folder, if it holds any.
     **options
         Passed on to `from_pretrained`.
 
@@ -144,7 +156,8 @@ def load_weights(
     ValueError
         If weights are missing, left over or of another shape, or if no end token is known.
     """
-    model, report = cls.from_pretrained(
+    load = partial(_without_values, cls) if device == "meta" else cls.from_pretrained
+    model, report = load(
         folder,
         config=config,
         dtype=dtype,
@@ -163,6 +176,43 @@ def load_weights(
         raise ValueError(f"{folder} does not fit {cls.__name__}: {details}")
     model.generation_config = _generation_config(folder, config)
     return model.to(device).eval()
+
+
+def _without_values(
+    cls: type[transformers.PreTrainedModel],
+    folder: Path,
+    *,
+    config: transformers.PreTrainedConfig,
+    dtype: torch.dtype,
+    attn_implementation: str,
+    output_loading_info: bool,
+    key_mapping: dict[str, str] | None = None,
+) -> tuple[transformers.PreTrainedModel, dict]:
+    """Do as `from_pretrained` does, on the meta device.
+
+    `from_pretrained(device_map="meta")` takes these same steps, but asks for accelerate first, and
+    for weights.
+    """
+    with torch.device("meta"):
+        model = cls._from_config(config, dtype=dtype, attn_implementation=attn_implementation)
+    files = [path for path in weight_files(folder) if path.exists()]
+    if not files:
+        return model, dict.fromkeys(("missing_keys", "unexpected_keys", "mismatched_keys"), ())
+    load = LoadStateDictConfig(
+        pretrained_model_name_or_path=str(folder),
+        ignore_mismatched_sizes=True,  # they are reported, and refused by the caller
+        device_map={"": torch.device("meta")},
+        dtype=dtype,
+        dtype_plan=model._get_dtype_plan(dtype),
+        weight_mapping=get_model_conversion_mapping(model, key_mapping),
+    )
+    state = {
+        key: value
+        for path in files
+        for key, value in load_state_dict(path, map_location="meta").items()
+    }
+    report, _ = cls._load_pretrained_model(model, state, None, load)
+    return model, cls._finalize_model_loading(model, load, report).to_dict()
 
 
 def _generation_config(folder: Path, config) -> transformers.GenerationConfig:

@@ -25,7 +25,7 @@ from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import PILImageResampling, SizeDict
 from transformers.processing_utils import ImagesKwargs
 
-from imagenet_think.families import checkpoints
+from imagenet_think.families import checkpoints, latent_attention
 
 END_TOKENS = ("<|im_end|>", "[EOS]")
 
@@ -194,7 +194,7 @@ def load_model(
         over.
     """
     folder = checkpoints.local_folder(path, revision, weights=True)
-    return checkpoints.load_weights(
+    model = checkpoints.load_weights(
         Kimi_K25ForConditionalGeneration,
         folder,
         config=translated_config(folder),
@@ -203,6 +203,7 @@ def load_model(
         device=device,
         key_mapping=_RENAMED,
     )
+    return latent_attention.absorb(model)
 
 
 def translated_config(folder: Path) -> Kimi_K25Config:

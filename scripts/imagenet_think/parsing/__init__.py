@@ -97,3 +97,17 @@ def parse(output_format: str, text: str | None, finish_reason: str) -> Parsed:
     if finish_reason != "stop":
         status = FINISHED[finish_reason]
     return Parsed(full, thought, answer, status)
+
+
+def thought_is_open(output_format: str, text: str) -> bool:
+    """Tell whether a text ends within its thinking: no mark closes it, and no answer has begun.
+
+    Parameters
+    ----------
+    output_format
+        One of `FORMATS`.
+    text
+        What was generated in one round; with or without the opening mark.
+    """
+    parsed = parse(output_format, text, "stop")
+    return parsed.status in statuses.OPEN and parsed.answer is None

@@ -1,11 +1,13 @@
 """The rule that the tagged formats share: the thinking ends at its closing tag.
 
 What stands before the closing tag is thinking, with or without an opening tag, because that one
-can be part of the chat template. What stands after it is the answer, inside answer tags or not.
-So no text is lost: in a text that parses, every piece belongs to one of the parts.
+can be part of the chat template, or twice in a row, because a model can repeat the one that its
+answer is made to begin with. What stands after it is the answer, inside answer tags or not. So no
+text is lost: in a text that parses, every piece belongs to one of the parts.
 """
 
 import re
+from itertools import pairwise
 
 from imagenet_think.parsing.marks import ANSWER, THINK, Piece, Split, cut
 from imagenet_think.parsing.statuses import (
@@ -38,7 +40,7 @@ def split(text: str, tags: re.Pattern[str] = TAGS) -> Split:
         tags belongs to none.
     """
     cuts = cut(text, tags)
-    status = status_of([tag for tag, _ in cuts])
+    status = status_of(cuts)
     before_answer = None if status == NO_THINK else THINK
     thinking = True
     pieces = []
@@ -50,8 +52,13 @@ def split(text: str, tags: re.Pattern[str] = TAGS) -> Split:
     return Split(pieces, status)
 
 
-def status_of(tags: list[str]) -> str:
-    """Return what a sequence of tags says of its text."""
+def status_of(cuts: list[tuple[str, str]]) -> str:
+    """Return what the tags of a text say of it, from its tags and pieces (`marks.cut`)."""
+    tags = [
+        tag
+        for (tag, piece), (following, _) in pairwise([*cuts, ("", "")])
+        if (tag, piece, following) != ("think", "", "think")
+    ]
     thinks = [tag for tag in tags if tag in ("think", "/think")]
     if not thinks:
         return NO_THINK

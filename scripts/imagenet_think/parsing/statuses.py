@@ -29,3 +29,6 @@ STATUSES = {
 }
 """Every status with its meaning. The last three say how the generation ended and come first when
 more than one would fit."""
+
+OPEN = {NO_THINK, UNCLOSED_THINK, NO_BOX}
+"""What is said of a text in which nothing marks the end of the thinking."""

@@ -33,6 +33,6 @@ def split(text: str) -> Split:
         end, status = blocks.split(last.replace("<answer>", "</think><answer>", 1), TAGS)
     if status == NO_THINK:
         return Split(pieces + end, TOOL_CALL_WITHOUT_ANSWER)
-    statuses = [blocks.status_of([tag for tag, _ in cuts]) for cuts in rounds]
+    statuses = [blocks.status_of(cuts) for cuts in rounds]
     failures = [found for found in statuses if found not in (OK, NO_THINK)]
     return Split(pieces + end, failures[0] if failures else status)

@@ -1,0 +1,109 @@
+# In: images/sample.parquet, responses/, annotations/, the journal. Out: accounting, cost, pilot.
+# Cost and pilot tell of time: no two runs give the same bytes.
+FIRST_BLOCK = shards.blocks(**config["sharding"])[0]
+
+
+rule account_responses:
+    input:
+        sample=f"{R}/images/sample.parquet",
+        responses=expand(f"{R}/responses/{{model}}/{{shard}}.parquet", model=MODELS, shard=SHARDS),
+        annotations=expand(
+            f"{R}/annotations/{{model}}/{{shard}}.parquet", model=MODELS, shard=SHARDS
+        ),
+    output:
+        multiext(f"{R}/accounting", ".csv", ".md"),
+    log:
+        log("account_responses"),
+    conda:
+        "../envs/texts.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+    params:
+        settings=settings(run=config["run"], names=list(NAMES.items())),
+    message:
+        "Accounting for every image and model"
+    script:
+        "../scripts/account_responses.py"
+
+
+rule accounting:
+    input:
+        rules.account_responses.output,
+    message:
+        "The account is {R}/accounting.md"
+
+
+rule cost:
+    input:
+        responses=expand(f"{R}/responses/{{model}}/{{shard}}.parquet", model=MODELS, shard=SHARDS),
+        reported="resources/reported.yaml",
+    output:
+        multiext(f"{R}/cost", ".csv", ".md"),
+    log:
+        log("cost"),
+    conda:
+        "../envs/texts.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+    params:
+        settings=settings(run=config["run"], names=list(NAMES.items()), teachers=TEACHERS),
+        journals=f"{R}/journal",
+    message:
+        "What the responses cost"
+    script:
+        "../scripts/cost.py"
+
+
+# By way of the run's own journal: what the pilot generates, the run does not generate again.
+rule generate_pilot:
+    input:
+        images=expand(block_files(f"{R}/images/shards/{{shard}}.parquet"), block=FIRST_BLOCK),
+        checkpoint=checkpoint_files,
+    output:
+        f"{R}/pilot/{{model}}.parquet",
+    log:
+        log("generate_pilot/{model}"),
+    conda:
+        "../envs/inference.yaml"
+    resources:
+        gpu=1,
+        mem_mb=lambda wildcards, attempt: 48000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        settings=rules.generate_responses.params.settings,
+        inference=rules.generate_responses.params.inference,
+        canary=rules.generate_responses.params.canary,
+        journal=rules.generate_responses.params.journal,
+        limit=config["pilot"]["images"],
+    message:
+        "{wildcards.model} describes the images of the pilot"
+    script:
+        "../scripts/generate_pilot.py"
+
+
+rule pilot:
+    input:
+        responses=expand(f"{R}/pilot/{{model}}.parquet", model=MODELS),
+        sample=f"{R}/images/sample.parquet",
+        reported="resources/reported.yaml",
+    output:
+        multiext(f"{R}/pilot", ".csv", ".md"),
+    log:
+        log("pilot"),
+    conda:
+        "../envs/texts.yaml"
+    params:
+        settings=settings(
+            run=config["run"],
+            names=list(NAMES.items()),
+            teachers=TEACHERS,
+            output_formats={model: config["models"][model]["output"] for model in MODELS},
+            gpus=config["pilot"]["gpus"],
+            intervals=BENCHMARK["intervals"],
+            seed=config["seed"],
+        ),
+        journals=f"{R}/journal",
+    message:
+        "Estimating the whole run from the pilot"
+    script:
+        "../scripts/pilot.py"

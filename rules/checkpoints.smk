@@ -1,0 +1,35 @@
+# In: the models of the config, resources/checkpoints/, and checkpoints that are on the disk already.
+# Out: checkpoints.md and .csv: each model built without its weights, and the memory that it needs.
+
+
+rule describe_checkpoints:
+    input:
+        # Checkpoints in the hub's cache are no files of the run.
+        "resources/checkpoints/sources.yaml",
+        [
+            path
+            for family in sorted({config["models"][key]["family"] for key in MODELS})
+            for path in repositories.files(f"resources/checkpoints/{family}")
+        ],
+        [path for key in MODELS for path in repositories.files(config["models"][key]["repository"])],
+    output:
+        multiext(f"{R}/checkpoints", ".md", ".csv"),
+    log:
+        log("describe_checkpoints"),
+    conda:
+        "../envs/inference.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        settings=settings(models=config["models"], order=MODELS),
+    message:
+        "Building every model without its weights"
+    script:
+        "../scripts/describe_checkpoints.py"
+
+
+rule checkpoints:
+    input:
+        rules.describe_checkpoints.output,
+    message:
+        "What the models need is in {R}/checkpoints.md"

@@ -1,0 +1,59 @@
+"""Ask one model about a few images before the whole run, by the run's own way and journal."""
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import polars as pl
+
+from generate_responses import respond, stop_when_told
+from imagenet_think.files import write_parquet
+from imagenet_think.logs import log_to, logger
+from imagenet_think.schemas import RESPONSES
+
+
+def generate_pilot(
+    images: Sequence[str],
+    responses: str,
+    journal: str,
+    settings: Mapping[str, Any],
+    inference: Mapping[str, Any],
+    threads: int,
+    canary: Mapping[str, str] | None,
+    count: int,
+) -> None:
+    """Write the responses to some images of a block.
+
+    They stay in the journal: the run will take them from there, as this does with those that the
+    run has made already. How long it took is in the journal, not here.
+
+    Parameters
+    ----------
+    images, journal, settings, inference, threads, canary
+        As for `generate_responses.respond`.
+    responses
+        Parquet to write, schema `RESPONSES`.
+    count
+        Number of images, spread evenly over the block; all where it has fewer.
+    """
+    found = respond(images, journal, settings, inference, threads, canary, limit=count)
+    rows = list(chain.from_iterable(found.rows.values()))
+    if len(rows) < count:
+        logger.warning("%d images wanted (pilot.images), the block has %d", count, len(rows))
+    write_parquet(pl.DataFrame(rows, schema=RESPONSES), responses, RESPONSES)
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    stop_when_told()
+    generate_pilot(
+        images=list(snakemake.input.images),
+        responses=snakemake.output[0],
+        journal=snakemake.params.journal,
+        settings=json.loads(snakemake.params.settings),
+        inference=json.loads(snakemake.params.inference),
+        threads=snakemake.threads,
+        canary=json.loads(snakemake.params.canary),
+        count=snakemake.params.limit,
+    )

@@ -1,0 +1,316 @@
+"""Locks: one worker at a time, also where hosts share a file system.
+
+A lock is a small file that says who holds it: host, process, since when. It appears whole, under a
+name that only one worker can get, and its holder touches it every `HEARTBEAT` seconds as long as it
+lives. A holder may die without a word, so a lock that has gone stale is taken over. It is stale
+
+- on the machine where its holder ran: when that process is gone. A later process that was given
+  the same number, and one that is dead but not yet buried, do not count for it.
+- seen from another machine, which cannot know: when it was not touched for `SILENCE` seconds.
+
+A worker that finds the lock of a living one refuses. It looks at a lock of another machine until
+it is touched or stale: the holder may have died a moment ago, and its job be started again here.
+Ages are differences of times that the file system gave, not of the clocks of two hosts.
+
+Taking over is safe among several takers: each first takes a second lock, named after the stale one,
+and looks again. A holder that was silent for too long (its machine was asleep) and lost its lock
+finds out when it asks `Lock.check`, and must stop.
+"""
+
+import errno
+import json
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT = 30.0
+"""Seconds between two touches of a lock."""
+
+SILENCE = 600.0
+"""Seconds without a touch after which a holder on another machine counts as dead."""
+
+_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+
+
+class LockError(RuntimeError):
+    """Another worker holds the lock, or has taken it over."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds a lock.
+
+    Attributes
+    ----------
+    host, pid
+        The worker.
+    machine
+        Where `pid` means this process: the machine since it was started, and the container.
+    process
+        Tells the process from a later one of the same number; None where the system does not say.
+    since
+        Seconds since the epoch, by the clock of its host.
+    token
+        Random, another one for each lock.
+    """
+
+    host: str
+    pid: int
+    machine: str
+    process: str | None
+    since: float
+    token: str
+
+    @classmethod
+    def this_process(cls) -> "Owner":
+        """Return an owner of this process with a new token."""
+        pid = os.getpid()
+        return cls(
+            socket.gethostname(), pid, _machine(), _process(pid), time.time(), secrets.token_hex(8)
+        )
+
+    def alive(self) -> bool | None:
+        """Return whether the process is there, or None where that cannot be known from here."""
+        if self.machine != _machine():
+            return None
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass  # somebody else's, so it is there
+        process = _process(self.pid)
+        return None if None in (process, self.process) else process == self.process
+
+    def __str__(self) -> str:
+        since = datetime.fromtimestamp(self.since, UTC).isoformat(sep=" ", timespec="seconds")
+        age = timedelta(seconds=max(0, round(time.time() - self.since)))
+        return f"process {self.pid} on {self.host} since {since} ({age} h)"
+
+
+class Lock:
+    """A lock that is held between `acquire` and `release`, or as a context.
+
+    Parameters
+    ----------
+    path
+        The file that is the lock. Its folder must exist. Names that begin with a dot and this one
+        belong to the lock too.
+    heartbeat, silence
+        As `HEARTBEAT` and `SILENCE`; the same for all who use the lock.
+    """
+
+    def __init__(self, path: str | Path, *, heartbeat: float = HEARTBEAT, silence: float = SILENCE):
+        self.path = Path(path)
+        self.heartbeat = heartbeat
+        self.silence = silence
+        self.owner = Owner.this_process()
+        self._content = json.dumps(asdict(self.owner)).encode()
+        self._released = threading.Event()
+        self._pulse = threading.Thread(target=self._beat, name=f"lock {path}", daemon=True)
+
+    def __enter__(self) -> "Lock":
+        self.acquire()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def acquire(self) -> None:
+        """Take the lock, once.
+
+        Raises
+        ------
+        LockError
+            If another worker holds it and lives; the message names it and says what to do.
+        OSError
+            If the file cannot be made.
+        """
+        own = self._beside(self.owner.token)
+        watched: _Seen | None = None
+        try:
+            own.write_bytes(self._content)
+            while not _linked(own, self.path):
+                os.utime(own)
+                now = own.stat().st_mtime
+                seen = _look(self.path)
+                if seen is None:
+                    continue  # released this moment
+                if seen.content == self._content:
+                    break  # a network's answer that the link was made may get lost
+                alive = seen.alive()
+                if alive is False or (alive is None and now - seen.touched > self.silence):
+                    if self._take_over(own, seen):
+                        break
+                    time.sleep(0.01)  # another one is at it
+                elif alive or (watched is not None and seen != watched):
+                    raise LockError(self._refusal(seen, now))
+                else:
+                    if watched is None:
+                        watched = seen
+                        text = "%s: held by %s; waiting up to %.0f s for a sign of life"
+                        patience = self.silence - (now - seen.touched)
+                        logger.warning(text, self.path, seen, patience)
+                    time.sleep(self.heartbeat / 20)
+        finally:
+            own.unlink(missing_ok=True)
+        self._pulse.start()
+        self._sweep()
+
+    def check(self) -> None:
+        """Make sure that the lock is still held.
+
+        Raises
+        ------
+        LockError
+            If it was taken over or removed. The caller must not write any more.
+        """
+        seen = _look(self.path)
+        if seen is None or seen.content != self._content:
+            taken = "it was removed" if seen is None else f"it is now held by {seen}"
+            raise LockError(
+                f"{self.path}: this worker (process {self.owner.pid} on {self.owner.host}) lost "
+                f"its lock, {taken}. It stops here; what it has written so far is kept."
+            )
+
+    def release(self) -> None:
+        """Give the lock back, if it is still held; in a forked child, do nothing."""
+        if os.getpid() != self.owner.pid:
+            return
+        self._released.set()
+        self._pulse.join()
+        try:
+            self.check()
+        except LockError as error:
+            logger.warning("%s", error)
+        else:
+            self.path.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        while not self._released.wait(self.heartbeat):
+            try:
+                self.check()
+                os.utime(self.path)
+            except LockError:
+                return  # the worker will find out when it asks
+            except OSError as error:
+                logger.warning("%s: cannot be touched: %s", self.path, error)
+
+    def _take_over(self, own: Path, stale: "_Seen") -> bool:
+        """Put `own` in the place of a stale lock, unless another worker was quicker."""
+        claim = self._beside(f"{stale.token}.claim")
+        try:
+            with Lock(claim, heartbeat=self.heartbeat, silence=self.silence):
+                if _look(self.path) != stale:
+                    return False
+                os.replace(own, self.path)
+        except LockError:
+            return False  # another one is at it, and will hold the lock in a moment
+        logger.warning("%s: taken over from %s, which is gone", self.path, stale)
+        return True
+
+    def _sweep(self) -> None:
+        """Remove what workers left that died while they took the lock."""
+        now = self.path.stat().st_mtime
+        for left in self.path.parent.glob(self._beside("*").name):
+            seen = _look(left)
+            if seen is not None and now - seen.touched > self.silence:
+                with suppress(PermissionError):  # another user's may stay
+                    left.unlink(missing_ok=True)
+
+    def _beside(self, name: str) -> Path:
+        return self.path.with_name(f".{self.path.name.lstrip('.')}.{name}")
+
+    def _refusal(self, seen: "_Seen", now: float) -> str:
+        silent = max(0, round(now - seen.touched))
+        return (
+            f"{self.path}: held by {seen}, last sign of life {silent} s ago. Only one worker can "
+            "write here: wait until it has ended, or end it, and run again. If it is certain that "
+            "it runs no more, delete this file and run again."
+        )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A lock as it was found: content and time of the last touch."""
+
+    content: bytes
+    touched: float
+
+    @property
+    def owner(self) -> Owner | None:
+        """Who holds it; None where the file says nothing of use."""
+        try:
+            owner = Owner(**json.loads(self.content))
+        except (ValueError, TypeError):
+            return None
+        return owner if isinstance(owner.pid, int) and 0 < owner.pid < 2**31 else None
+
+    @property
+    def token(self) -> str:
+        return self.owner.token if self.owner else "unknown"
+
+    def alive(self) -> bool | None:
+        return self.owner.alive() if self.owner else None
+
+    def __str__(self) -> str:
+        return str(self.owner) if self.owner else "an unknown process"
+
+
+def _look(path: Path) -> _Seen | None:
+    try:
+        # Opened first: a network file system shows the newest times of an open file only.
+        with path.open("rb") as file:
+            return _Seen(file.read(), os.fstat(file.fileno()).st_mtime)
+    except FileNotFoundError:
+        return None
+
+
+def _linked(own: Path, path: Path) -> bool:
+    """Give the file `own` the name `path` too; return False where there is such a file."""
+    try:
+        try:
+            os.link(own, path)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            with path.open("xb") as file:
+                file.write(own.read_bytes())
+    except FileExistsError:
+        return False
+    return True
+
+
+def _machine() -> str:
+    """Return a name of this machine since its start, and of the space of its process numbers."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        space = os.readlink("/proc/self/ns/pid")
+    except OSError:  # not Linux
+        boot = space = ""
+    return f"{socket.gethostname()} {boot} {space}".strip()
+
+
+def _process(pid: int) -> str | None:
+    """Return when a process was started, in the kernel's ticks, or that it has ended."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    state, *fields = stat.rpartition(")")[2].split()
+    return "ended" if state in "ZX" else fields[18]

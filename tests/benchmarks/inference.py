@@ -1,0 +1,167 @@
+"""Benchmark of generation on the CPU: the same requests, answered in four ways.
+
+Run as `python tests/benchmarks/inference.py [--vllm PATH/TO/vllm]`. A trained miniature describes
+noise; what it says does not matter, for the length of each response is forced: drawn log-normally
+(median 300, sigma 1 on the log scale, cut at 2,000), as thoughts are. 32 rows at most stand side by
+side. Row use is the share of the places in all steps that held a running row.
+
+- one by one: transformers' `generate`, a request after another (a sample of the requests)
+- static batches: transformers' `generate` on 32 requests at once, until the last of them ends
+- in flight: the pipeline's engine
+- vLLM: `vllm serve` by way of the pipeline's vLLM engine, where its executable is named
+
+The line says seconds as a clock on the wall has them, for vLLM works in a process of its own; all
+are given one thread.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+
+import numpy as np
+import torch
+import transformers
+from noise import noise_file
+
+from imagenet_think import families
+from imagenet_think.chat import encode, first_conversation
+from imagenet_think.engines import Request
+from imagenet_think.engines.transformers_engine import TransformersEngine, collate
+
+MINIATURE = Path(__file__).parents[2] / "resources" / "miniatures" / "r1-onevision"
+FAMILY = "qwen2_5_vl"
+IMAGE = {"min_pixels": 12544, "max_pixels": 13000}
+MEDIAN, SIGMA, LONGEST = 300, 1.0, 2000
+ROWS = 32
+NO_TOKEN = 10**9  # no response ends before its length
+
+
+class Measured(NamedTuple):
+    """Tokens generated, seconds they took, and the share of places that held a running row."""
+
+    tokens: int
+    seconds: float
+    row_use: float | None
+
+
+def drawn_requests(count: int, seed: int = 0) -> list[Request]:
+    """Return requests whose lengths are spread as described above."""
+    lengths = np.random.default_rng(seed).lognormal(np.log(MEDIAN), SIGMA, count)
+    return [
+        Request(
+            key=str(i),
+            messages=first_conversation(noise_file(i % 64, 112, 112), "Describe this image.", {}),
+            seed=i,
+            max_new_tokens=int(length),
+        )
+        for i, length in enumerate(lengths.clip(1, LONGEST))
+    ]
+
+
+def one_by_one(model, processor, requests: list[Request]) -> Measured:
+    """transformers' own `generate`, a request a call."""
+    return static_batches(model, processor, requests, rows=1)
+
+
+def static_batches(model, processor, requests: list[Request], rows: int = ROWS) -> Measured:
+    """transformers' own `generate`, on left-padded batches; each waits for its longest row."""
+    start, steps = time.perf_counter(), 0
+    padding = model.generation_config.pad_token_id
+    for first in range(0, len(requests), rows):
+        batch = requests[first : first + rows]
+        longest = max(request.max_new_tokens for request in batch)
+        inputs = collate([encode(processor, request.messages) for request in batch], padding)
+        model.generate(
+            **inputs, max_new_tokens=longest, do_sample=False, eos_token_id=NO_TOKEN, pad_token_id=0
+        )
+        steps += longest
+    tokens = sum(request.max_new_tokens for request in requests)
+    return Measured(tokens, time.perf_counter() - start, tokens / (steps * rows))
+
+
+def in_flight(model, processor, requests: list[Request]) -> Measured:
+    """The pipeline's engine."""
+    engine = TransformersEngine(
+        model, processor, decoding={}, loop=None, stop_ids=[], batch_size=ROWS
+    )
+    start = time.perf_counter()
+    tokens = sum(response.completion_tokens for response in engine.generate(requests))
+    used = engine.statistics
+    return Measured(tokens, time.perf_counter() - start, used["row_steps"] / used["places"])
+
+
+def with_vllm(command: str, requests: list[Request]) -> Measured:
+    """The pipeline's vLLM engine; the server's start is not counted."""
+    from imagenet_think.engines import vllm_engine
+
+    engine = vllm_engine.load(
+        {"key": "miniature", "family": FAMILY, "image": IMAGE, "decoding": {"temperature": 0.0}},
+        loop=None,
+        checkpoint=(str(MINIATURE), "miniature"),
+        processor=(str(MINIATURE), "miniature"),
+        inference={
+            "device": "cpu",
+            "dtype": "float32",
+            "attention": "auto",
+            "batch_size": ROWS,
+            "engines": {"vllm": {"command": command}},
+        },
+        threads=1,
+        ignore_stop=True,
+    )
+    try:
+        list(engine.generate(requests[:2]))  # the first request compiles
+        start = time.perf_counter()
+        tokens = sum(response.completion_tokens for response in engine.generate(requests))
+        return Measured(tokens, time.perf_counter() - start, None)
+    finally:
+        engine.close()
+
+
+def main(count: int, sample: int, vllm: str | None) -> None:
+    """Measure each way on the same requests and print a line for each."""
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    family = families.get(FAMILY)
+    processor = family.load_processor(MINIATURE, IMAGE)
+    model = family.load_model(
+        MINIATURE, dtype=torch.float32, attention="sdpa", device="cpu", revision=None
+    )
+    requests = drawn_requests(count)
+    ways: dict[str, Callable[[], Measured]] = {
+        f"one by one ({sample} of them)": lambda: one_by_one(model, processor, requests[:sample]),
+        "static batches": lambda: static_batches(model, processor, requests),
+        "in flight": lambda: in_flight(model, processor, requests),
+    }
+    if vllm:
+        ways["vLLM"] = lambda: with_vllm(vllm, requests)
+    tokens = sum(request.max_new_tokens for request in requests)
+    mean = tokens / count
+    print(f"{count} requests of {mean:.0f} tokens on average, {ROWS} at once, one thread\n")
+    print(f"{'':24}  tokens/s  of static  row use  seconds")
+    static = None
+    for name, measure in ways.items():
+        found = measure()
+        speed = found.tokens / found.seconds
+        static = speed if name == "static batches" else static
+        ratio = f"{speed / static:8.2f}x" if static else " " * 9
+        use = f"{found.row_use:7.2f}" if found.row_use is not None else "       "
+        print(f"{name:24}  {speed:8.0f}  {ratio}  {use}  {found.seconds:7.0f}", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--requests", type=int, default=1024)
+    parser.add_argument("--sample", type=int, default=16, help="requests answered one by one")
+    parser.add_argument("--vllm", help="vLLM's executable; without it vLLM is not measured")
+    arguments = parser.parse_args()
+    main(arguments.requests, arguments.sample, arguments.vllm)

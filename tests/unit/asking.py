@@ -1,0 +1,54 @@
+"""Requests to a played server, and what it answers to them."""
+
+import played_server
+from noise import noise_file
+
+from imagenet_think.chat import first_conversation
+from imagenet_think.engines import Request
+from imagenet_think.engines.openai_client import end_tokens
+from imagenet_think.families import qwen2_5_vl
+
+LOOP = {"longest_period": 16, "repeats": 4, "least_tokens": 32}
+MODEL = {"key": "m", "family": "qwen2_5_vl", "decoding": {"max_new_tokens": 64}}
+IMAGE = noise_file(0, 80, 70)
+
+
+class Tiny:
+    """The tiny checkpoint that the played server is said to serve."""
+
+    def __init__(self, tiny_checkpoint):
+        self.folder = tiny_checkpoint("qwen2_5_vl")
+        self.processor = qwen2_5_vl.load_processor(self.folder)
+        self.stop_ids = end_tokens(qwen2_5_vl, self.processor, self.folder)
+
+
+def requests(count=12, word="Describe", limit=64, model=MODEL):
+    return [
+        Request(str(i), first_conversation(IMAGE, f"{word} {i}.", model), 100 + i, limit)
+        for i in range(count)
+    ]
+
+
+def answered(engine, asked):
+    return {
+        response.key: (response.text, response.finish_reason, response.completion_tokens)
+        for response in engine.generate(iter(asked))
+    }
+
+
+def all_expected(tiny, asked):
+    """What the engine should say to each request: text, finish_reason, number of tokens."""
+    return {request.key: _expected(tiny, request) for request in asked}
+
+
+def _expected(tiny, request):
+    text = "".join(
+        part.get("text", "")
+        for message in request.messages
+        for part in message["content"]
+        if isinstance(part, dict)
+    )
+    tokens, reason = played_server.answer(
+        text, request.seed, request.max_new_tokens, tiny.stop_ids[0]
+    )
+    return tiny.processor.tokenizer.decode(tokens), reason, len(tokens)

@@ -1,0 +1,227 @@
+"""Plays an OpenAI-compatible server, or vLLM's executable, with faults at chosen moments.
+
+It runs as a program of its own (`python played_server.py serve MODEL --port=N`), needs the standard
+library alone, and keeps its state in the folder that the variable PLAY names: `play.json` says how
+to behave, `requests.jsonl` and `starts.jsonl` what happened, over all its lives. An answer follows
+from the conversation's text and the seed, and `answer` gives the same one to a test.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+LOOP = [7, 8, 9]
+CHUNK = 3  # tokens an event
+
+
+def answer(text, seed, limit, stop):
+    """Return the tokens and the finish_reason of the answer to a text."""
+    draw = random.Random(hashlib.sha256(f"{text}/{seed}".encode()).hexdigest())
+    if "LOOP" in text:
+        lead = [draw.randrange(10, 200) for _ in range(11)]
+        return (lead + LOOP * limit)[:limit], "length"
+    tokens = [draw.randrange(10, 200) for _ in range(5 + draw.randrange(40))] + [stop]
+    return (tokens, "stop") if len(tokens) <= limit else (tokens[:limit], "length")
+
+
+def said(messages):
+    """Return the text of a conversation, as the server sees it."""
+    return "".join(
+        part.get("text", "")
+        for message in messages
+        for part in (
+            [{"text": message["content"]}]
+            if isinstance(message["content"], str)
+            else message["content"]
+        )
+    )
+
+
+class Play:
+    """The folder by which a test and the server talk."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    def set(self, **settings):
+        """Say how to behave.
+
+        `faults`: number of a request (from 1, over all lives) to fault; `starts`: faults of starts,
+        in their order; `tokens`: whether token ids are given; `prompt`: the prompt's ids; `usage`,
+        `models`, `key`, `delay` (seconds between events), `reasoning`.
+        """
+        (self.folder / "play.json").write_text(json.dumps(settings))
+
+    def get(self):
+        path = self.folder / "play.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def note(self, name, record):
+        """Append a record and return its number, from 1."""
+        with (self.folder / f"{name}.jsonl").open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            number = len(file.readlines()) + 1
+            file.write(json.dumps(record) + "\n")
+            return number
+
+    def notes(self, name):
+        path = self.folder / f"{name}.jsonl"
+        return [json.loads(line) for line in path.open()] if path.exists() else []
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *arguments):
+        pass
+
+    def do_GET(self):
+        play = self.server.play.get()
+        if self.path == "/health":
+            self.reply(503 if self.server.sick else 200, {})
+        elif self.path == "/version":
+            self.reply(200, {"version": "0.played"})
+        elif self.allowed():
+            models = [{"id": name} for name in play.get("models", [self.server.model])]
+            models[0] |= {"max_model_len": play.get("context")} if models else {}
+            self.reply(200, {"data": models})
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if not self.allowed():
+            return
+        play = self.server.play.get()
+        number = self.server.play.note("requests", body)
+        fault = play.get("faults", {}).get(str(number))
+        if fault == "die":
+            os._exit(9)
+        if fault == "sick":
+            self.server.sick = True
+            self.reply(500, {"error": {"message": "EngineCore encountered an issue", "code": 500}})
+        elif fault == "hang":
+            self.server.hung.wait()
+        elif fault in ("400", "404", "429", "500", "503"):
+            self.reply(int(fault), {"error": {"message": f"fault {fault}", "code": int(fault)}})
+        else:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                self.stream(body, play, fault)
+                return
+            self.server.play.note("aborted", number)
+            self.close_connection = True
+
+    def allowed(self):
+        key = os.environ.get("VLLM_API_KEY") or self.server.play.get().get("key")
+        if key and self.headers["Authorization"] != f"Bearer {key}":
+            self.reply(401, {"error": "Unauthorized"})
+            return False
+        return True
+
+    def reply(self, status, value):
+        data = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        if status == 429:
+            self.send_header("Retry-After", "1")
+        self.end_headers()
+        self.wfile.write(data)
+
+    def stream(self, body, play, fault):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        tokens, reason = answer(
+            said(body["messages"]), body["seed"], body["max_tokens"], body["stop_token_ids"][0]
+        )
+        first = {"prompt_token_ids": play["prompt"]} if "prompt" in play else {}
+        self.event(first | {"choices": [{"delta": {"role": "assistant", "content": ""}}]})
+        for place in range(0, len(tokens), CHUNK):
+            if fault and place >= len(tokens) // 2:
+                if fault == "tear":
+                    self.close_connection = True
+                    return
+                if fault == "garbage":
+                    self.write(b"data: {torn\n\n")
+                elif fault == "late error":
+                    self.event({"error": {"message": "late", "code": 500}})
+                elif fault == "cut":
+                    break
+                elif fault == "stall":
+                    self.server.hung.wait()
+                elif fault == "die halfway":
+                    os._exit(9)
+            part = tokens[place : place + CHUNK]
+            text = "".join(chr(97 + token % 26) for token in part)
+            choice = {"delta": {"reasoning" if play.get("reasoning") else "content": text}}
+            if play.get("tokens", True):
+                choice["token_ids"] = part
+            if place + CHUNK >= len(tokens):
+                choice["finish_reason"] = reason
+            self.event({"choices": [choice]})
+            time.sleep(play.get("delay", 0))
+        if "usage" in play:
+            self.event({"choices": [], "usage": play["usage"]})
+        self.write(b"data: [DONE]\n\n")
+        self.wfile.write(b"0\r\n\r\n")
+
+    def event(self, value):
+        self.write(f"data: {json.dumps(value)}\n\n".encode())
+
+    def write(self, data):
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+        self.wfile.flush()
+
+
+class PlayedServer(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, port, model, play):
+        super().__init__(("127.0.0.1", port), Handler)
+        self.model, self.play, self.sick, self.hung = model, play, False, threading.Event()
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("command")
+    parser.add_argument("folder")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--served-model-name", default="played")
+    options, _ = parser.parse_known_args(arguments)
+    play = Play(os.environ["PLAY"])
+    names = ("VLLM_API_KEY", "PYTHONPATH", "OMP_NUM_THREADS", "VLLM_NO_USAGE_STATS")
+    environment = {name: os.environ.get(name) for name in names}
+    number = play.note(
+        "starts", {"pid": os.getpid(), "arguments": arguments, "environment": environment}
+    )
+    faults = play.get().get("starts", [])
+    fault = faults[number - 1] if number <= len(faults) else None
+    print(
+        "INFO Initializing an engine with config: dtype=torch.float32, device_config=cpu",
+        flush=True,
+    )
+    if fault == "crash":
+        sys.exit("ValueError: no room on the device")
+    if fault == "port":
+        sys.exit("OSError: [Errno 98] Address already in use")
+    if fault == "hang":
+        time.sleep(600)
+    if play.get().get("stubborn"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    PlayedServer(options.port, options.served_model_name, play).serve_forever()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

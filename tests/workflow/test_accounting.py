@@ -1,0 +1,88 @@
+"""The ledger, the costs and the pilot: what is planned, and what a whole run leaves."""
+
+import json
+from collections import Counter
+
+import polars as pl
+import pytest
+import yaml
+
+MINIATURE = ["--configfile", "config/miniature.yaml"]
+
+
+def planned(said):
+    """Return how many jobs of each rule Snakemake means to run."""
+    lines = (line.split() for line in said.splitlines())
+    return {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdecimal()}
+
+
+def test_accounts_cost_and_pilot_are_planned(project):
+    said = project.snakemake(*MINIATURE, "-n", "pilot", "accounting", "cost", "--quiet", "rules")
+    jobs = planned(said)
+    wanted = {"generate_pilot": 7, "pilot": 1, "account_responses": 1, "cost": 1}
+    assert {name: jobs.get(name) for name in wanted} == wanted
+
+
+def test_the_pilot_needs_the_first_block_alone(project):
+    path = project.root / "config" / "miniature.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["sharding"] = {"blocks": 4, "shards_per_block": 2}
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    jobs = planned(project.snakemake(*MINIATURE, "-n", "pilot", "--quiet", "rules"))
+    assert (jobs["generate_pilot"], jobs["gather_shard"]) == (7, 2)
+    assert "generate_responses" not in jobs
+    everything = planned(project.snakemake(*MINIATURE, "-n", "all", "--quiet", "rules"))
+    assert everything["gather_shard"] == 8
+    assert everything["account_responses"] == everything["cost"] == 1
+    assert "generate_pilot" not in everything
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("demo")
+def test_every_image_of_the_demo_is_accounted_for(demo):
+    made = demo.root / "results" / "miniature"
+    table = pl.read_csv(made / "accounting.csv")
+    sample = pl.read_parquet(made / "images" / "sample.parquet")
+    annotations = pl.read_parquet(made / "annotations" / "*" / "*.parquet")
+    assert len(table) == 7
+    for row in table.iter_rows(named=True):
+        assert row["asked"] == len(sample) == row["done"] + row["failed"] + row["excluded"]
+        statuses = annotations.filter(pl.col("model") == row["model"])["status"].to_list()
+        assert row["done"] == statuses.count("ok")
+        assert row["excluded"] == statuses.count("error") == 0
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("demo")
+def test_the_demo_says_what_it_cost(demo):
+    made = demo.root / "results" / "miniature"
+    table = {row["model"]: row for row in pl.read_csv(made / "cost.csv").iter_rows(named=True)}
+    responses = pl.read_parquet(made / "responses" / "*" / "*.parquet")
+    everything = table["all"]
+    assert everything["responses"] == len(responses)
+    assert everything["completion_tokens"] == responses["completion_tokens"].sum()
+    assert everything["seconds"] > 0
+    assert everything["unrecorded_responses"] == 0
+    assert everything["share_used"] == pytest.approx(1.0)
+    assert table["paper"]["gpu_hours"] == 6000
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("demo")
+def test_a_pilot_after_the_run_asks_no_model(demo):
+    made = demo.root / "results" / "miniature"
+
+    def journaled():
+        lines = (
+            json.loads(line) for path in made.glob("journal/*/*.jsonl") for line in path.open()
+        )
+        return Counter(line["kind"] for line in lines)
+
+    before = journaled()
+    demo.snakemake(*MINIATURE, "--cores", "2", "pilot")
+    assert journaled() == before
+    table = {row["model"]: row for row in pl.read_csv(made / "pilot.csv").iter_rows(named=True)}
+    assert table["glm-4.1v"]["images"] == 100
+    assert table["glm-4.1v"]["job_responses"] == 144
+    assert table["all"]["hours"] > 0
+    assert "were in the journal already" in (made / "pilot.md").read_text()
