@@ -1,6 +1,8 @@
 # make demo    the whole pipeline on the miniature: no download but Python packages, no GPU
 # make test    every test that needs nothing but the environment and a LaTeX installation
-# make bench   our metrics beside the reference libraries, as ratios; the image stages at full scale
+# make test-vllm    installs a real vLLM (for CPUs) and tests against it
+# make bench   our metrics and our engine beside the reference libraries, as ratios; the image stages at full scale
+#              (the engine beside vLLM too, once make test-vllm has installed it)
 # make lint    ruff, snakefmt, snakemake --lint
 SHELL := bash
 PYTHON ?= python3
@@ -8,12 +10,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 MINIATURE := config/miniature.yaml
+VLLM := .venv-vllm
 # Jobs run side by side, so each keeps to one thread. Nothing is asked of a model hub.
 export OMP_NUM_THREADS := 1
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test test-quick bench lint format lock config-docs clean
+.PHONY: demo test test-quick test-vllm bench lint format lock config-docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)
@@ -27,9 +30,13 @@ test: $(STAMP)
 test-quick: $(STAMP)
 	$(BIN)/pytest -m "not slow" -n 2
 
+test-vllm: $(STAMP) $(VLLM)/installed
+	$(BIN)/pytest tests/vllm
+
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/metrics.py
 	$(BIN)/python tests/benchmarks/images.py
+	$(BIN)/python tests/benchmarks/inference.py $(addprefix --vllm ,$(wildcard $(VLLM)/bin/vllm))
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -50,6 +57,17 @@ $(STAMP): requirements.txt requirements-torch.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-torch.txt
+	touch $@
+
+# In an environment of its own; what has to be put right there is told in the file that does it.
+$(VLLM)/installed: requirements-vllm.txt requirements-torch.txt tests/vllm/vllm_on_cpu.py
+	rm -rf $(VLLM)
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check -r requirements-torch.txt
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-vllm.txt
+	packages=$$($(VLLM)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+		cp tests/vllm/vllm_on_cpu.py $$packages && echo "import vllm_on_cpu" > $$packages/vllm_on_cpu.pth
+	$(VLLM)/bin/vllm --version
 	touch $@
 
 lock:

@@ -10,8 +10,8 @@ side. Row use is the share of the places in all steps that held a running row.
 - in flight: the pipeline's engine
 - vLLM: `vllm serve` by way of the pipeline's vLLM engine, where its executable is named
 
-The line says seconds as a clock on the wall has them, for vLLM works in a process of its own; all
-are given one thread.
+Seconds are those of a clock on the wall, for vLLM works in processes of its own. All are given one
+thread; vLLM's server and the program that asks it share the machine's cores.
 """
 
 import argparse
@@ -29,14 +29,18 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 import numpy as np
 import torch
 import transformers
+import yaml
 from noise import noise_file
 
-from imagenet_think import families
+from imagenet_think import configuration, families
 from imagenet_think.chat import encode, first_conversation
 from imagenet_think.engines import Request
 from imagenet_think.engines.transformers_engine import TransformersEngine, collate
 
-MINIATURE = Path(__file__).parents[2] / "resources" / "miniatures" / "r1-onevision"
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "config" / "miniature.yaml"
+MODEL = "r1-onevision"
+MINIATURE = ROOT / "resources" / "miniatures" / MODEL
 FAMILY = "qwen2_5_vl"
 IMAGE = {"min_pixels": 12544, "max_pixels": 13000}
 MEDIAN, SIGMA, LONGEST = 300, 1.0, 2000
@@ -100,22 +104,24 @@ def in_flight(model, processor, requests: list[Request]) -> Measured:
 
 def with_vllm(command: str, requests: list[Request]) -> Measured:
     """The pipeline's vLLM engine; the server's start is not counted."""
-    from imagenet_think.engines import vllm_engine
+    from imagenet_think.engines import openai_client, vllm_engine
 
+    class Unstoppable(openai_client.ChatEngine):
+        """Ends a response at its length alone."""
+
+        def _body(self, *arguments) -> dict:
+            return super()._body(*arguments) | {"stop_token_ids": [], "ignore_eos": True}
+
+    vllm_engine.ChatEngine = Unstoppable
+    config = configuration.check(yaml.safe_load(CONFIG.read_text(encoding="utf-8")))
+    config["engines"]["vllm"]["command"] = command
     engine = vllm_engine.load(
-        {"key": "miniature", "family": FAMILY, "image": IMAGE, "decoding": {"temperature": 0.0}},
+        config["models"][MODEL] | {"key": MODEL},
         loop=None,
-        checkpoint=(str(MINIATURE), "miniature"),
-        processor=(str(MINIATURE), "miniature"),
-        inference={
-            "device": "cpu",
-            "dtype": "float32",
-            "attention": "auto",
-            "batch_size": ROWS,
-            "engines": {"vllm": {"command": command}},
-        },
+        checkpoint=(str(MINIATURE), MODEL),
+        processor=(str(MINIATURE), MODEL),
+        inference=config["inference"] | {"batch_size": ROWS, "engines": config["engines"]},
         threads=1,
-        ignore_stop=True,
     )
     try:
         list(engine.generate(requests[:2]))  # the first request compiles
