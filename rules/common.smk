@@ -148,7 +148,7 @@ def checkpoint_files(wildcards):
         missing = configuration.unpinned(config)
         if missing:
             raise WorkflowError(
-                f"No revision for {', '.join(missing)}: run `snakemake pin` once on a machine that "
+                f"No revision for {', '.join(missing)}: run `snakemake --cores 1 pin` once on a machine that "
                 "reaches the hub; it asks for the current commits and writes them into the config."
             )
     return repositories.files(config["models"][wildcards.model]["repository"])

@@ -1,4 +1,4 @@
-"""What the responses cost: tokens, seconds and hours by model, beside the paper's 6,000 hours."""
+"""What the responses cost: tokens, seconds and hours by model, beside the paper's."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -278,6 +278,7 @@ def _ask_all(job: Job, engine: Engine, images: Sequence[str], missing: Missing, 
         len(missing),
         f"responses of {name}",
         tokens=lambda answer: answer.spent["completion_tokens"],
+        generated=lambda: engine.record.get("statistics", {}).get("decode_tokens"),
         failure=lambda answer: _failure(answer.response.finish_reason),
     )
     with closing(answers):  # before the engine is

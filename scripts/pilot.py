@@ -1,4 +1,4 @@
-"""Estimate from a pilot what the whole run will take, beside the paper's 6,000 hours."""
+"""Estimate from a pilot what the whole run will take, beside the paper's hours."""
 
 import heapq
 import json

@@ -18,8 +18,8 @@ pairs, each under the other's key and seed. Then
   bound on its length (`MAX_NEW_TOKENS`, or the model's own where that is less) says nothing about
   its closing marks and is only counted.
 
-The verdict is a page for people and a JSON file. A model that passed is not asked again under the
-same digest.
+The verdict is a page for people and a JSON file. It holds for all jobs of the same digest: none of
+them asks again.
 """
 
 import base64
@@ -53,7 +53,7 @@ IMAGES = 4
 """Images that are asked, where there are so many; an even number, for swapping."""
 
 MAX_NEW_TOKENS = 2048
-"""Bound on a text's length; the paper's responses have 1,542 tokens on average."""
+"""Bound on a text's length; the paper's samples have 1,542 tokens on average, in two responses."""
 
 SAME_WORDS = 50
 """Words that no two texts of different images begin with alike."""
@@ -154,12 +154,18 @@ def require_sight(
     Raises
     ------
     CanaryError
-        If something was found; the page shows images and texts.
+        If something was found, now or before; the page shows images and texts.
     """
     key = policy.model["key"]
     page = Path(folder) / f"{key}-{digest[:8]}.html"
     verdict = page.with_suffix(".json")
-    if _passed(verdict, digest):
+    before = _findings(verdict, digest)
+    if before:
+        raise CanaryError(
+            f"{key} has failed the canary before, as it is now: {'; '.join(before)}. See {page}; "
+            f"delete {verdict} to have it asked again"
+        )
+    if before is not None:
         logger.info("%s: the canary has passed before: %s", key, page)
         return None
     said, spent = ask(engine.generate, images, policy, processor, output_format)
@@ -173,11 +179,8 @@ def require_sight(
     }
     write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", verdict)
     if findings:
-        first = {finding.kind: finding.text for finding in reversed(findings)}  # one of each kind
-        raise CanaryError(
-            f"{key} must not be asked about this run: {'; '.join(reversed(first.values()))}. "
-            f"See {page}"
-        )
+        found = "; ".join(_one_of_each(findings))
+        raise CanaryError(f"{key} must not be asked about this run: {found}. See {page}")
     logger.info("%s: the canary passes: %s", key, page)
     if not any(one.finish_reason == "stop" for one in said if one.way == OWN):
         logger.warning("%s: no text came to its end, so its marks could not be judged", key)
@@ -439,11 +442,22 @@ def _script(letter: str) -> str:
 # The verdict -------------------------------------------------------------------------------------
 
 
-def _passed(verdict: Path, digest: str) -> bool:
+def _findings(verdict: Path, digest: str) -> list[str] | None:
+    """Return what was found before, one of each kind; None where the model was not asked."""
     if not verdict.exists():
-        return False
+        return None
     record = json.loads(verdict.read_text(encoding="utf-8"))
-    return record["digest"] == digest and not record["findings"]
+    if record["digest"] != digest:
+        return None
+    return _one_of_each(Finding(**finding) for finding in record["findings"])
+
+
+def _one_of_each(findings: Iterable[Finding]) -> list[str]:
+    """Return the first finding of each kind, in words."""
+    first: dict[str, str] = {}
+    for finding in findings:
+        first.setdefault(finding.kind, finding.text)
+    return list(first.values())
 
 
 def _page(

@@ -259,6 +259,6 @@ def _explained(path: Path) -> Iterator[None]:
         with suppress(OSError):
             free = f" ({shutil.disk_usage(path.parent).free:,} bytes are free there)"
         raise JournalError(
-            f"{path} cannot be written: {error.strerror}{free}. Make room, or see to the disk, and "
-            "run again: what the journal holds is whole and is not generated again."
+            f"{path} cannot be read or written: {error.strerror}{free}. Make room, or see to the "
+            "disk, and run again: what the journal holds is whole and is not generated again."
         ) from error

@@ -95,7 +95,7 @@ class Owner:
     def __str__(self) -> str:
         since = datetime.fromtimestamp(self.since, UTC).isoformat(sep=" ", timespec="seconds")
         age = timedelta(seconds=max(0, round(time.time() - self.since)))
-        return f"process {self.pid} on {self.host} since {since} ({age} h)"
+        return f"process {self.pid} on {self.host} since {since} (for {age})"
 
 
 class Lock:

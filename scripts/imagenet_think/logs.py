@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -49,11 +50,13 @@ def progress(
     seconds: float = 10.0,
     *,
     tokens: Callable[[Item], int] | None = None,
+    generated: Callable[[], int | None] = lambda: None,
     failure: Callable[[Item], str | None] | None = None,
 ) -> Iterator[Item]:
     """Yield `items`; log how many are done, how fast, what failed, and when all will be.
 
-    On a terminal a bar shows the same between the lines. It is no part of a log file.
+    A line comes every so often also while no item is finished. On a terminal a bar shows the same
+    between the lines. It is no part of a log file.
 
     Parameters
     ----------
@@ -64,35 +67,57 @@ def progress(
     label
         What an item is, in words: "images of block 0".
     seconds
-        Least time between two lines. The last item has one in any case.
+        Time between two lines. The last item has one in any case.
     tokens
         The tokens that were generated for an item, for the rates in tokens a second: since the
         last line, and since the start.
+    generated
+        The tokens that were generated so far, for items that are not finished too; None where
+        nobody counts them.
     failure
         Why an item failed, or None. Failures are counted by reason.
     """
-    tally = _Tally(label, total, counts_tokens=tokens is not None)
-    with _bar(total, label) as advance:
+    tally = _Tally(label, total, tokens is not None, generated)
+    with _bar(total, label) as advance, _beat(tally, seconds):
         for item in items:
             yield item
-            tally.done += 1
-            tally.tokens += tokens(item) if tokens else 0
-            reason = failure(item) if failure else None
-            if reason is not None:
-                tally.failures[reason] += 1
+            tally.count(tokens(item) if tokens else 0, failure(item) if failure else None)
             advance(tally.notes)
-            if time.monotonic() - tally.then >= seconds or tally.done == total:
-                logger.info("%s", tally.line())
+            tally.write(0 if tally.done == total else seconds)
 
 
 class _Tally:
     """What is done so far, and what was when the last line was written."""
 
-    def __init__(self, label: str, total: int, counts_tokens: bool):
+    def __init__(
+        self, label: str, total: int, counts_tokens: bool, generated: Callable[[], int | None]
+    ):
         self.label, self.total, self.counts_tokens = label, total, counts_tokens
-        self.done = self.tokens = self.tokens_then = 0
+        self.generated, self.generated_before = generated, generated() or 0
+        self.done = self.tokens_done = self.tokens_then = 0
         self.failures: Counter[str] = Counter()
         self.start = self.then = time.monotonic()
+        self._lock = threading.RLock()  # lines are written from two threads
+
+    @property
+    def tokens(self) -> int:
+        """Tokens generated so far."""
+        generated = self.generated()
+        return self.tokens_done if generated is None else generated - self.generated_before
+
+    def count(self, tokens: int, failure: str | None) -> None:
+        """Count a finished item."""
+        with self._lock:
+            self.done += 1
+            self.tokens_done += tokens
+            if failure is not None:
+                self.failures[failure] += 1
+
+    def write(self, seconds: float) -> None:
+        """Log a line, if the last one was written at least that long ago."""
+        with self._lock:
+            if time.monotonic() - self.then >= seconds:
+                logger.info("%s", self.line())
 
     def notes(self) -> list[str]:
         """Return what there is to say beyond a number of items: tokens a second, failures."""
@@ -111,10 +136,30 @@ class _Tally:
         now = time.monotonic()
         rate = self.done / max(now - self.start, 1e-9)
         parts = [f"{self.done:,} of {self.total:,}", f"{rate:,.1f} a second", *self.notes()]
-        if self.done < self.total:
+        if 0 < self.done < self.total:
             parts.append(_ending((self.total - self.done) / rate))
         self.then, self.tokens_then = now, self.tokens
         return f"{self.label}: {', '.join(parts)}"
+
+
+@contextmanager
+def _beat(tally: _Tally, seconds: float) -> Iterator[None]:
+    """Write a line whenever none has been written for so long."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(seconds):
+            tally.write(seconds)
+
+    thread = threading.Thread(target=beat, name="progress", daemon=True)
+    if seconds > 0:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if thread.is_alive():
+            thread.join()
 
 
 def _ending(seconds: float) -> str:

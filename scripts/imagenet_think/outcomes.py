@@ -24,13 +24,13 @@ EXCLUSIONS = {
     "refused": "The model cannot be asked for another reason: the response's error says it.",
 }
 """Reasons for which there is no response at all, with their meanings: the model could not be asked
-about the image, and could not the next time."""
+about the image, and could not the next time, with as much memory."""
 
 _MESSAGES = {
     "unreadable_image": r"image cannot be read",
     "image_dropped": r"no image token|same as the number of images",
     "image_token": r"image token",
-    "aspect_ratio": r"aspect ratio",
+    "aspect_ratio": r"aspect ratio|must stay below",
     "memory": r"out of memory",
     "context": r"context|too long|longer than|maximum (model )?length",
 }

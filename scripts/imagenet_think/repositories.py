@@ -62,8 +62,9 @@ def pretrained(repository: str, revision: str | None) -> tuple[str, str | None]:
         return str(folder(repository)), None
     if revision is None:
         raise ValueError(
-            f"{repository} has no revision: run `snakemake pin` once, which asks the hub for the "
-            "current commit and writes it into the config (or name a local folder as repository)"
+            f"{repository} has no revision: run `snakemake --cores 1 pin` once, which asks the hub "
+            "for the current commit and writes it into the config (or name a local folder as "
+            "repository)"
         )
     return repository, revision
 

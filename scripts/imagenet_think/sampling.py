@@ -15,6 +15,9 @@ from transformers import (
 
 from imagenet_think import draws
 
+_AT_ONCE = 64
+"""Rows whose noise is held at a time: of 160,000 tokens each, 80 MB a copy."""
+
 DECODING_KEYS = ("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty")
 
 
@@ -81,32 +84,48 @@ class RowSampler:
 
     def __call__(self, scores: torch.Tensor, rows: list[int]) -> torch.Tensor:
         """Return the next token (rows,) of the given rows from their scores (rows, vocabulary)."""
+        drawing = [] if self.greedy else rows
+        bits = [draws.bits(self.seeds[row], self.drawn[row]) for row in drawing]
+        # `non_blocking`, or the copy would wait for all that the device has still to do.
+        bits = torch.tensor(bits, dtype=torch.long).to(scores.device, non_blocking=True)
+        chosen = torch.cat(
+            [
+                self._chosen(scores[part], rows[part], bits[part])
+                for part in (slice(i, i + _AT_ONCE) for i in range(0, len(rows), _AT_ONCE))
+            ]
+        )
+        for row in rows:
+            self.drawn[row] += 1
+        return chosen
+
+    def _chosen(self, scores: torch.Tensor, rows: list[int], bits: torch.Tensor) -> torch.Tensor:
         scores = scores.float()
         if self.seen is not None:
+            # A slice where it is one: a list is copied to the device, and waits for it.
+            first, last = rows[0], rows[-1] + 1
+            places = slice(first, last) if rows == list(range(first, last)) else rows
+            seen = self.seen[places]
             penalised = torch.where(scores < 0, scores * self.penalty, scores / self.penalty)
-            scores = torch.where(self.seen[rows], penalised, scores)
+            scores = torch.where(seen, penalised, scores)
         if self.greedy:
             chosen = scores.argmax(-1)
         else:
             for warper in self.warpers:
                 scores = warper(None, scores)
-            chosen = self._drawn(scores, rows)
-        for row in rows:
-            self.drawn[row] += 1
+            chosen = _drawn(scores, bits)
         if self.seen is not None:
-            self.seen[rows, chosen] = True
+            self.seen[places] = seen.scatter_(1, chosen[:, None], True)
         return chosen
 
-    def _drawn(self, scores: torch.Tensor, rows: list[int]) -> torch.Tensor:
-        """Return a token a row: that of the largest score after each got noise of its own.
 
-        With Gumbel noise this draws from the softmax (Gumbel-max; Maddison et al. 2014, arXiv
-        1411.0030). A draw changes only where two tokens come within rounding of each other, and so
-        hardly ever with the rows beside it, as it might at the bounds of a cumulated sum.
-        """
-        bits = [draws.bits(self.seeds[row], self.drawn[row]) for row in rows]
-        noise = _gumbel(torch.tensor(bits, device=scores.device), scores.shape[-1])
-        return (scores + noise).argmax(-1)
+def _drawn(scores: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
+    """Return a token a row: that of the largest score after each got noise of its own.
+
+    With Gumbel noise this draws from the softmax (Gumbel-max; Maddison et al. 2014, arXiv
+    1411.0030). A draw changes only where two tokens come within rounding of each other, and so
+    hardly ever with the rows beside it, as it might at the bounds of a cumulated sum.
+    """
+    return (scores + _gumbel(bits, scores.shape[-1])).argmax(-1)
 
 
 def _gumbel(bits: torch.Tensor, count: int) -> torch.Tensor:

@@ -32,6 +32,7 @@ import datetime
 import io
 import itertools
 import json
+import logging
 import multiprocessing
 import os
 import sys
@@ -359,6 +360,8 @@ class Bench:
 
 def measure(answer: Connection, key: str, stages: list[str], end: float, options: dict) -> None:
     """Measure stages of a model until one fails; send the machine, then each row as it is there."""
+    logging.basicConfig()
+    logging.getLogger("imagenet_think").setLevel(logging.INFO)  # the kind of cache, and why
     stage = stages[0]
     try:
         bench = Bench(key, options)

@@ -299,7 +299,7 @@ def fill_and_make_room(folder):
     ballast.write_bytes(b"x" * 30000)
     count, error = fill(path)
     assert error.__cause__.errno == errno.ENOSPC
-    assert f"{path} cannot be written: No space left on device (" in str(error)
+    assert f"{path} cannot be read or written: No space left on device (" in str(error)
     assert "Make room" in str(error)
     assert len(read_rows(path)) == count > 5
     whole = path.read_bytes()

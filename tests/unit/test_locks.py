@@ -81,7 +81,7 @@ def test_a_lock_of_a_living_process_is_refused_and_its_owner_named(path, holder)
     assert time.monotonic() - began < 1
     message = str(refusal.value)
     assert f"{path}: held by process {holder.pid} on {socket.gethostname()} since 20" in message
-    assert "(0:00:0" in message
+    assert "(for 0:00:0" in message
     assert "last sign of life 0 s ago" in message
     assert "wait until it has ended, or end it" in message
     assert path.read_bytes() == content

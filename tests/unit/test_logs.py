@@ -1,6 +1,7 @@
 import io
 import logging
 import re
+import time
 
 import pytest
 
@@ -55,6 +56,31 @@ def test_tokens_a_second_are_those_since_the_last_line_and_on_average(clock, lin
     found = lines(clock, [100] * 10 + [300] * 10, 1.0, tokens=lambda item: item)
     assert "100 tokens a second (100 on average)" in found[0]
     assert "300 tokens a second (200 on average)" in found[1]
+
+
+def test_tokens_of_unfinished_items_count_where_somebody_counts_them(clock, lines):
+    found = lines(
+        clock,
+        range(20),
+        1.0,
+        tokens=lambda item: 1,
+        generated=lambda: int(1000 + 500 * (clock.now - 100)),
+    )
+    assert all("500 tokens a second (500 on average)" in line for line in found)
+
+
+def test_lines_come_also_while_nothing_is_finished(caplog):
+    caplog.set_level(logging.INFO, logger="imagenet_think")
+
+    def slow():
+        time.sleep(0.5)
+        yield 1
+
+    list(progress(slow(), 1, "things", seconds=0.1, generated=lambda: 7, tokens=lambda item: 7))
+    waiting = [line for line in caplog.messages if line.startswith("things: 0 of 1")]
+    assert len(waiting) >= 2
+    assert "left" not in waiting[0]
+    assert caplog.messages[-1].startswith("things: 1 of 1")
 
 
 def test_failures_are_counted_by_reason(clock, lines):

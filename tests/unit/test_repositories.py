@@ -21,7 +21,7 @@ def test_a_hub_id_has_one_slash():
 
 
 def test_a_hub_repository_needs_a_revision():
-    with pytest.raises(ValueError, match="snakemake pin"):
+    with pytest.raises(ValueError, match="snakemake --cores 1 pin"):
         repositories.resolve("owner/name", None)
     assert repositories.resolve("owner/name", "0" * 40) == ("owner/name", "0" * 40)
     assert repositories.files("owner/name") == []

@@ -2,6 +2,7 @@ import pytest
 import torch
 from transformers import RepetitionPenaltyLogitsProcessor
 
+from imagenet_think import sampling
 from imagenet_think.draws import bits, row_seed
 from imagenet_think.sampling import RowSampler, _gumbel
 
@@ -88,6 +89,22 @@ def test_a_row_draws_the_same_beside_any_others_and_in_any_place():
     order = [4, 1, 5]
     some = chosen({"temperature": 1.0}, [seeds[i] for i in order], scores[order], drawn=3)
     assert some == [together[i] for i in order]
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2, 3, 4], [4, 0, 3, 6, 5]])
+def test_rows_in_parts_choose_as_all_at_once(monkeypatch, rows):
+    decoding = {"temperature": 0.7, "top_p": 0.9, "repetition_penalty": 3.0}
+    scores = torch.randn(4, 5, 40, generator=torch.Generator().manual_seed(0))
+
+    def said():
+        sampler = RowSampler(decoding, 7, 40, "cpu")
+        for row in rows:
+            sampler.admit(row, row, torch.tensor([row, 9]))
+        return [sampler(step, rows).tolist() for step in scores], sampler.seen.tolist()
+
+    together = said()
+    monkeypatch.setattr(sampling, "_AT_ONCE", 2)
+    assert said() == together
 
 
 def test_a_moved_row_goes_on_with_its_draws_and_its_penalties():

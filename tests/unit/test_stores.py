@@ -135,6 +135,17 @@ def test_rows_lie_side_by_side_as_a_step_reads_them():
     assert torch.equal(keys[0, :, 3], parts(0, [90])[0][0])
 
 
+def test_a_stretch_is_little_longer_than_the_longest_row():
+    store = RowStore(prompt(), rows=1, budget=2**17)
+    store.reserve([2**17])
+    lengths = range(1, 2**17, 7)
+    reaches = [store.reach(length) for length in lengths]
+    for length, reach in zip(lengths, reaches, strict=True):
+        assert length <= reach <= max(length + PAGE - 1, 1.25 * length)
+        assert reach % PAGE == 0
+    assert len(set(reaches)) == 32  # as many graphs at most, for one number of rows
+
+
 def test_stretches_change_with_the_rows_and_then_the_memory_lies_elsewhere():
     store = RowStore(prompt(), rows=8, budget=2048)
     assert store.reserve([10])

@@ -14,6 +14,7 @@ from imagenet_think.chat import encode, first_conversation
 from imagenet_think.draws import row_seed
 from imagenet_think.engines import EngineError, Request, ahead, attention, decoder
 from imagenet_think.engines.transformers_engine import TransformersEngine, check, load
+from imagenet_think.sampling import RowSampler
 
 SIZES = [(70, 90), (40, 40), (110, 60), (90, 90), (56, 140)]
 LOOP = {"longest_period": 16, "repeats": 4, "least_tokens": 32}
@@ -216,6 +217,29 @@ def test_a_failed_capture_is_no_failed_run(tiny_model, monkeypatch, caplog):
         assert eager.tokens[request.key] == expected
 
 
+def test_graphs_are_dropped_where_growing_runs_out_of_memory(tiny_model, monkeypatch):
+    stepper = engine(tiny_model, "qwen2_5_vl").decoder
+    key, value = torch.zeros(1, 2, 3, 8), torch.zeros(1, 2, 3, 8)
+    stepper.store = decoder.RowStore([(key, value)] * 3, 4, 4096)
+    stepper.store.reserve([10])
+    stepper.graphs = {(1, 256): "reads where the memory was"}
+    calls = []
+
+    def laid_out(part, rows, stretch):
+        calls.append(stretch)
+        if len(calls) == 3:  # one layer has moved
+            raise torch.OutOfMemoryError("full")
+        return part.new_zeros(rows, part.shape[1], stretch, part.shape[3])
+
+    monkeypatch.setattr("imagenet_think.engines.stores._laid_out", laid_out)
+    with pytest.raises(torch.OutOfMemoryError):
+        stepper._reserve([257])
+    assert stepper.graphs == {}
+    stepper.graphs = {(1, 256): "captured again"}
+    stepper._reserve([10])
+    assert stepper.graphs
+
+
 def test_pages_need_what_the_cpu_has_not():
     layer = torch.zeros(1, 2, 3, 8), torch.zeros(1, 2, 3, 8)
     assert "not a CUDA device" in attention.lacks_pages(4, *layer)
@@ -325,46 +349,95 @@ def test_a_row_ends_where_the_context_does(tiny_model):
     assert (response.finish_reason, response.completion_tokens) == ("length", 7)
 
 
-def memory_of(rows, place="step"):
-    """Make a decoder whose device has memory for so many rows."""
-    real = getattr(decoder.Decoder, place)
+def memory_for(rows, real, count):
+    """Make a function fail as on a device that has memory for so many rows."""
 
-    def limited(self, *arguments):
-        count = len(self.lengths) if place == "step" else len(arguments[1])
-        if count > rows:
-            raise torch.OutOfMemoryError(f"no memory for {count} rows")
-        return real(self, *arguments)
+    def limited(*arguments):
+        if count(*arguments) > rows:
+            raise torch.OutOfMemoryError(f"no memory for {count(*arguments)} rows")
+        return real(*arguments)
 
     return limited
 
 
-@pytest.mark.parametrize("place", ["step", "prefill"])
-def test_out_of_memory_halves_the_rows_and_goes_on(tiny_model, monkeypatch, caplog, place):
-    monkeypatch.setattr(decoder.Decoder, place, memory_of(2, place))
+@pytest.mark.parametrize(
+    ("owner", "name", "count"),
+    [
+        (decoder.Decoder, "step", lambda self, tokens: len(tokens)),
+        (decoder.Decoder, "prefill", lambda self, inputs, rows: len(rows)),
+        (RowSampler, "__call__", lambda self, scores, rows: len(rows)),
+    ],
+    ids=["step", "prefill", "sampler"],
+)
+def test_out_of_memory_takes_fewer_rows_and_goes_on(
+    tiny_model, monkeypatch, caplog, owner, name, count
+):
+    monkeypatch.setattr(owner, name, memory_for(2, getattr(owner, name), count))
     small = engine(tiny_model, "glm4v", 16, stop=False, loop=None)
     found = by_key(small.generate(uneven(12)))
     assert len(found) == 12
-    assert small.record["bounds"]
-    assert small.bound == small.record["bounds"][-1]
+    if name == "prefill":
+        assert (small.together, small.bound, small.record["bounds"]) == (2, 16, [])
+    else:
+        assert small.bound == small.record["bounds"][-1] == 2
     assert "out of memory" in caplog.text
     for request in uneven(12):
         assert small.tokens[request.key] == alone(tiny_model, "glm4v", request, stop=False)
 
 
-def test_a_row_for_which_there_is_no_memory_alone_is_an_error(tiny_model, monkeypatch):
-    real = decoder.Decoder.prefill
+def test_a_row_for_which_there_is_no_memory_alone_is_an_error_and_costs_no_other(
+    tiny_model, monkeypatch
+):
+    def tokens(self, inputs, rows):
+        return inputs["input_ids"].shape[1]
 
-    def limited(self, inputs, rows):
-        if inputs["input_ids"].shape[1] > 200:
-            raise torch.OutOfMemoryError("no memory")
-        return real(self, inputs, rows)
-
-    monkeypatch.setattr(decoder.Decoder, "prefill", limited)
+    monkeypatch.setattr(
+        decoder.Decoder, "prefill", memory_for(200, decoder.Decoder.prefill, tokens)
+    )
     large = Request("large", first_conversation(noise_file(1), "word " * 300, {}), 0, 5)
-    asked = [*requests(2, [5]), large, *requests(5, [5])[2:]]
-    found = by_key(engine(tiny_model, "qwen2_5_vl", 4, loop=None).generate(asked))
+    asked = [*requests(2, [5]), large, *requests(9, [5])[2:]]
+    small = engine(tiny_model, "qwen2_5_vl", 4, loop=None)
+    found = by_key(small.generate(asked))
     assert found["large"].error.startswith("out of memory, alone, at")
     assert sum(response.finish_reason == "error" for response in found.values()) == 1
+    assert small.bound == 4
+    expected = by_key(engine(tiny_model, "qwen2_5_vl", 4, loop=None).generate(requests(9, [5])))
+    assert {key: found[key] for key in expected} == expected
+
+
+def test_a_device_without_memory_is_an_error_of_the_job_and_of_no_row(tiny_model, monkeypatch):
+    def none(self, inputs, rows):
+        raise torch.OutOfMemoryError("all is taken")
+
+    monkeypatch.setattr(decoder.Decoder, "prefill", none)
+    with pytest.raises(EngineError, match=r"before the first row.*see that the device is free"):
+        list(engine(tiny_model, "glm4v").generate(requests(3)))
+
+
+@pytest.mark.parametrize("gathered", [False, True])
+def test_few_rows_choose_experts_as_in_transformers_own_decoding(tiny_model, monkeypatch, gathered):
+    _, _, model = tiny_model("kimi_vl")
+    text = model.config.text_config
+    entered = []
+
+    @contextmanager
+    def decoding(self):
+        before = self.get_experts_implementation()
+        entered.append(True)
+        if gathered:  # as on a GPU
+            self.set_experts_implementation("batched_mm")
+        yield
+        self.set_experts_implementation(before)
+
+    monkeypatch.setattr(type(model), "_optimize_model_for_decode", decoding)
+    asked = uneven(8)
+    mixed = engine(tiny_model, "kimi_vl", 6, stop=False, loop=None)
+    assert mixed.decoder._few_rows == text.n_routed_experts // text.num_experts_per_tok
+    list(mixed.generate(asked))
+    assert 0 < len(entered) < mixed.statistics["steps"]
+    monkeypatch.undo()
+    for request in asked:
+        assert mixed.tokens[request.key] == alone(tiny_model, "kimi_vl", request, stop=False)
 
 
 def test_a_cache_that_cannot_hold_one_row_is_a_clear_error(tiny_model):
@@ -427,7 +500,14 @@ def test_nothing_asked_gives_nothing(tiny_model):
     assert list(engine(tiny_model, "qwen2_5_vl").generate([])) == []
 
 
-INFERENCE = {"device": "cpu", "dtype": "auto", "attention": "auto", "batch_size": 2}
+INFERENCE = {
+    "device": "cpu",
+    "dtype": "auto",
+    "attention": "auto",
+    "batch_size": 2,
+    "cached_tokens": None,
+    "workers": 2,
+}
 
 
 def test_an_engine_is_loaded_from_the_config_and_says_what_it_is(tiny_checkpoint):

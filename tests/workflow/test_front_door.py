@@ -53,7 +53,7 @@ def test_the_paper_run_is_planned_on_slurm(stand_in):
 @pytest.mark.slow
 def test_a_real_run_refuses_models_without_revision(stand_in):
     said = stand_in.snakemake("--cores", "1", "all", check=False)
-    assert "run `snakemake pin` once" in said
+    assert "run `snakemake --cores 1 pin` once" in said
     assert "models.kimi-vl" in said
     assert not (stand_in.root / "results" / "paper" / "images").exists()
 
@@ -61,7 +61,7 @@ def test_a_real_run_refuses_models_without_revision(stand_in):
 @pytest.mark.slow
 def test_a_real_pilot_refuses_models_without_revision(stand_in):
     said = stand_in.snakemake("--cores", "1", "pilot", check=False)
-    assert "run `snakemake pin` once" in said
+    assert "run `snakemake --cores 1 pin` once" in said
     assert not (stand_in.root / "results" / "paper" / "images").exists()
 
 

@@ -1,7 +1,7 @@
 """Engines: what turns requests into responses.
 
-An engine takes requests as it has room for them and yields finished responses in any order. It
-knows neither model families nor files. A module of this folder holds one engine, with two
+An engine takes requests as it has room for them and yields finished responses in any order. Once
+loaded it knows neither model families nor files. A module of this folder holds one engine, with two
 functions: `check(inference)` says at once what cannot be had, before anything is loaded, and
 `load(model, *, checkpoint, processor, inference, threads)` returns the engine of one model.
 """
@@ -63,8 +63,7 @@ class Engine(Protocol):
     def generate(self, requests: Iterable[Request]) -> Iterator[Response]:
         """Yield a response for each request, in any order.
 
-        Requests are taken in the caller's thread, as there is room for them, at moments that do not
-        depend on timing.
+        Requests are taken in the caller's thread, as there is room for them.
         """
 
     def close(self) -> None:

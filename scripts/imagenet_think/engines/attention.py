@@ -56,7 +56,6 @@ def attend_pages(module, query, key, value, attention_mask, *, scaling, store: P
         query[:, :, 0],
         key,
         value,
-        cu_seq_k=None,
         max_q=1,
         scale=scaling,
         enable_gqa=query.shape[1] != key.shape[2],

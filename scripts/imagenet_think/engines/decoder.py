@@ -8,7 +8,7 @@ costs one launch, and not thousands.
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from transformers import DynamicCache
@@ -53,8 +53,12 @@ class Decoder:
         self.lengths: list[int] = []
         self.graphs: dict[tuple[int, int], tuple[torch.cuda.CUDAGraph, torch.Tensor]] = {}
         self.captures = model.device.type == "cuda"
+        self._side: torch.cuda.Stream | None = None
         self._text = model.config.get_text_config()
         self._three_positions = hasattr(model.model, "rope_deltas")
+        # Up to so many rows choose fewer experts than there are.
+        experts = getattr(self._text, "n_routed_experts", None) or 0
+        self._few_rows = experts // (getattr(self._text, "num_experts_per_tok", None) or 1)
         # Where a captured graph reads and writes.
         self._tokens, self._lengths, self._deltas = (
             torch.zeros(rows, dtype=torch.long, device=model.device) for _ in range(3)
@@ -118,10 +122,12 @@ class Decoder:
         self._reserve([length + 1 for length in self.lengths])
         self._tokens[:count] = tokens
         reach = self.store.reach(max(self.lengths) + 1)
-        scores = self._captured(count, reach) if self.captures else self._forward(count, reach)
+        hidden = self._captured(count, reach) if self.captures else self._forward(count, reach)
+        # Not in the graph: each would keep scores of its own.
+        scores = self.model.lm_head(hidden[:count])
         self._lengths[:count] += 1
         self.lengths = [length + 1 for length in self.lengths]
-        return scores[:count]
+        return scores
 
     def move(self, source: int, target: int) -> None:
         """Put a row in the place of one that has been released; its own place is then free."""
@@ -146,18 +152,20 @@ class Decoder:
             torch.cuda.empty_cache()
 
     def _reserve(self, lengths: list[int]) -> None:
-        if self.store.reserve(lengths):
-            self.graphs = {}  # they read where the memory was
+        # They read where the memory was, also where it ran out and a part of it has moved.
+        graphs, self.graphs = self.graphs, {}
+        if not self.store.reserve(lengths):
+            self.graphs = graphs
 
     def _forward(self, count: int, reach: int) -> torch.Tensor:
-        """Return the scores of the first rows, from what lies on the device."""
+        """Return the hidden states of the first rows, from what lies on the device."""
         store = self.store
         lengths = self._lengths[:count]
         store.begin(lengths, reach if self.captures else max(self.lengths) + 1)
         positions = (lengths + self._deltas[:count])[:, None]
         if self._three_positions:
             positions = positions.expand(3, -1, -1)
-        with self._attention(store.attention):
+        with self._attention(store.attention), self._experts(count):
             hidden = self.model.model.language_model(
                 input_ids=self._tokens[:count, None],
                 position_ids=positions,
@@ -166,7 +174,7 @@ class Decoder:
                 use_cache=True,
                 store=store,
             ).last_hidden_state
-        return self.model.lm_head(hidden[:, -1])
+        return hidden[:, -1]
 
     @contextmanager
     def _attention(self, name: str) -> Iterator[None]:
@@ -177,8 +185,16 @@ class Decoder:
         finally:
             self._text._attn_implementation = before
 
+    def _experts(self, rows: int):
+        """Return the context in which a mixture of experts reads its weights but once.
+
+        transformers' own context for decoding gathers the experts that each row has chosen. That
+        suits few rows; many are grouped by expert, as outside of it.
+        """
+        return self.model._optimize_model_for_decode() if rows <= self._few_rows else nullcontext()
+
     def _captured(self, count: int, reach: int) -> torch.Tensor:
-        """Return the scores of a replayed graph, captured the first time it is wanted.
+        """Return the hidden states of a replayed graph, captured the first time it is wanted.
 
         A graph serves any number of rows up to its own. Rows beyond those there are read and write
         free memory only.
@@ -196,23 +212,31 @@ class Decoder:
                 logger.warning("decoding without CUDA graphs: %s", error)
                 self.captures = False
                 return self._forward(count, reach)
-        graph, scores = found
+        graph, hidden = found
         self._lengths[count:rows] = 0
         graph.replay()
-        return scores
+        return hidden
 
     def _capture(self, rows: int, reach: int) -> tuple[torch.cuda.CUDAGraph, torch.Tensor]:
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(2):
-                self._forward(rows, reach)
-        torch.cuda.current_stream().wait_stream(side)
+        # One stream for all: cuBLAS keeps a workspace for each that it sees.
+        self._side = self._side or torch.cuda.Stream()
+        before = torch.cuda.current_stream()
+        self._side.wait_stream(before)
         pool = next(iter(self.graphs.values()))[0].pool() if self.graphs else None
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
-            scores = self._forward(rows, reach)
-        return graph, scores
+        # A capture that fails may leave its stream set: the outer `stream` undoes that.
+        with torch.cuda.stream(self._side):
+            try:
+                for _ in range(2):
+                    self._forward(rows, reach)
+            finally:
+                before.wait_stream(self._side)
+            # Of this thread alone: other threads may do on the device what they like.
+            with torch.cuda.graph(
+                graph, pool=pool, stream=self._side, capture_error_mode="thread_local"
+            ):
+                hidden = self._forward(rows, reach)
+        return graph, hidden
 
     def _new_store(self, layers: list[tuple[torch.Tensor, torch.Tensor]]) -> RowStore | PageStore:
         budget = self.cached_tokens or _free_memory(self.model.device) // token_bytes(layers)

@@ -571,7 +571,7 @@ def _code(error: Any) -> int | None:
 
 
 def _message(answer: Any) -> str:
-    """Return the message of an error in one of the forms that are about."""
+    """Return the message of an error in any of the usual forms."""
     error = answer.get("error", answer) if isinstance(answer, dict) else answer
     if isinstance(error, dict):
         error = error.get("message") or error.get("detail") or error

@@ -153,7 +153,9 @@ class PageStore:
         """Put a row in another's place."""
         pages = self._pages
         pages[source], pages[target] = pages[target], pages[source]
-        self.table[[source, target]] = self.table[[target, source]]
+        row = self.table[target].clone()
+        self.table[target] = self.table[source]
+        self.table[source] = row
 
     def release(self, row: int) -> None:
         """Give a row's pages back."""
@@ -165,6 +167,8 @@ class PageStore:
         """Set where the next step of rows with these lengths (rows,) writes and what it reads."""
         self.count, self.longest = len(lengths), longest
         self.lengths = (lengths + 1).int()
+        # FlashAttention-2 asks for where each row's keys begin, and with a table reads it nowhere.
+        self.begins = self._starts[: self.count + 1] * longest
         self.places = (
             self.table[self._starts[: self.count].long(), lengths // PAGE].long(),
             lengths % PAGE,
@@ -172,7 +176,8 @@ class PageStore:
 
     def reach(self, longest: int) -> int:
         """Return how far a step reads whose longest row, with its new token, has this length."""
-        return min(_stretch(longest), self.table.shape[1] * PAGE)
+        # The kernel reads no more than there is: a bound alone, and few graphs are enough.
+        return min(max(PAGE, 1 << (longest - 1).bit_length()), self.table.shape[1] * PAGE)
 
     def update(self, keys, values, layer_idx: int, *_) -> tuple[torch.Tensor, torch.Tensor]:
         """Write one token a row, (rows, heads, 1, size); return all pages."""
@@ -185,6 +190,7 @@ class PageStore:
         """Return what a paged kernel must know of the step."""
         return {
             "cu_seq_q": self._starts[: self.count + 1],
+            "cu_seq_k": self.begins,
             "seqused_k": self.lengths,
             "block_table": self.table[: self.count, : math.ceil(self.longest / PAGE)],
             "max_k": self.longest,
@@ -192,8 +198,9 @@ class PageStore:
 
 
 def _stretch(length: int) -> int:
-    """Return the power of two, 256 at least, that holds a length."""
-    return max(PAGE, 1 << (length - 1).bit_length())
+    """Return a multiple of a page that holds a length: of 1,024 and up, at most a quarter more."""
+    step = max(PAGE, 1 << (length - 1).bit_length() >> 3)
+    return -(-length // step) * step
 
 
 def _laid_out(part: torch.Tensor, rows: int, stretch: int) -> torch.Tensor:

@@ -35,7 +35,7 @@ PACKAGES = ("torch", "transformers", "tokenizers", "pillow", "flash-attn")
 # and their grids, of which every image of the batch has its own rows.
 _PADDED = {"input_ids": None, "attention_mask": 0, "mm_token_type_ids": 0}
 
-_REFILL = 16
+_REFILL = 32
 """A batch takes new rows in when one in so many of its places is free: not one by one."""
 
 _PREFILL_TOKENS = 16384
@@ -168,7 +168,8 @@ class TransformersEngine:
     ):
         self.model, self.processor = model, processor
         self.loop, self.stop_ids = loop, frozenset(stop_ids)
-        self.bound = batch_size
+        self.bound = self.together = batch_size  # rows in all, and taken in at once
+        self.squeezed: int | None = None  # the bound before one prompt alone lowered it
         self.workers = workers
         text = model.config.get_text_config()
         self.context = text.max_position_embeddings
@@ -235,7 +236,7 @@ class TransformersEngine:
         # The store's size follows from the first prompt: that one comes alone.
         while room := self.bound - self._running():
             batch: list[tuple[Row, dict]] = []
-            while len(batch) < (room if self.decoder.store else 1):
+            while len(batch) < (min(room, self.together) if self.decoder.store else 1):
                 found = self._next(ahead)
                 if found is None:
                     break
@@ -295,25 +296,58 @@ class TransformersEngine:
         start = time.perf_counter()
         gaps = [i for i, row in enumerate(self.rows) if row is None]
         places = [*gaps, *range(len(self.rows), len(self.rows) + len(batch))][: len(batch)]
-        inputs = collate([inputs for _, inputs in batch], self.padding)
         try:
-            scores = self.decoder.prefill(_placed(inputs, self.model), places)
+            # Placed first: on the device it costs nothing to join the pixels.
+            inputs = collate([_placed(inputs, self.model) for _, inputs in batch], self.padding)
+            scores = self.decoder.prefill(inputs, places)
+            self.rows += [None] * (max(places) + 1 - len(self.rows))
+            for place, (row, encoded) in zip(places, batch, strict=True):
+                row.number, self.admitted = self.admitted, self.admitted + 1
+                self.rows[place] = row
+                self.sampler.admit(place, row.request.seed, encoded["input_ids"][0])
+            responses = self._extend(places, scores)
         except torch.OutOfMemoryError as error:
-            if len(batch) == 1 and not self._running():
-                yield _out_of_memory(batch[0][0], error)
-                return
-            self.back.extendleft((row.request, inputs) for row, inputs in reversed(batch))
-            self._halve(error)
+            for place in places:
+                if place < len(self.rows) and self.rows[place] is not None:
+                    self._release(place)
+            yield from self._refuse(batch, error)
             return
-        self.rows += [None] * (max(places) + 1 - len(self.rows))
-        for place, (row, encoded) in zip(places, batch, strict=True):
-            row.number, self.admitted = self.admitted, self.admitted + 1
-            self.rows[place] = row
-            self.sampler.admit(place, row.request.seed, encoded["input_ids"][0])
-        responses = self._extend(places, scores)
+        self.squeezed = None
         self.statistics["prefill_tokens"] += sum(row.prompt_tokens for row, _ in batch)
         self.statistics["prefill_seconds"] += time.perf_counter() - start
         yield from responses
+
+    def _refuse(
+        self, batch: list[tuple[Row, dict]], error: torch.OutOfMemoryError
+    ) -> Iterator[Response]:
+        """See to it that rows for which the memory ran out are taken in otherwise, or not at all.
+
+        Fewer at once are tried first, then beside fewer others, then one alone. A row that does not
+        fit alone is at fault itself, and those after it get their places back.
+        """
+        (first, _), *others = batch
+        if not others and not self._running() and self.decoder.store is None:
+            if not self.admitted:
+                raise EngineError(
+                    f"out of memory before the first row, with {first.prompt_tokens} tokens: see "
+                    f"that the device is free ({error})"
+                ) from error
+            if self.squeezed:
+                self.bound, self.squeezed = self.squeezed, None
+                self.record["bounds"].append(self.bound)
+            yield _out_of_memory(first, error)
+            return
+        self.back.extendleft((row.request, inputs) for row, inputs in reversed(batch))
+        if others:
+            self.together = max(1, len(batch) // 2)
+            logger.warning(
+                "out of memory, %d prompts at once from now on: %s", self.together, error
+            )
+        elif self._running():
+            self.squeezed = self.squeezed or self.bound
+            self._halve(error)
+        else:
+            self.decoder.forget()
 
     def _step(self) -> Iterator[Response]:
         """Give each row its next token."""
@@ -326,22 +360,24 @@ class TransformersEngine:
                     "the model's max_new_tokens"
                 )
             self._put_back(1)
-        count = len(self.rows)
+        count, lengths = len(self.rows), self.decoder.lengths
         tokens = torch.tensor([row.tokens[-1] for row in self.rows], device=self.model.device)
         try:
             scores = self.decoder.step(tokens)
+            responses = self._extend(list(range(count)), scores)
         except torch.OutOfMemoryError as error:
             if count == 1:
                 yield _out_of_memory(self.rows[0], error)
                 self._release(0)
-            else:
-                self._halve(error)
+                return
+            if self.decoder.lengths != lengths:  # the step was made, and its scores are lost
+                self._put_back(count)
+            self._halve(error)
             return
-        responses = self._extend(list(range(count)), scores)
         self.statistics["steps"] += 1
         self.statistics["row_steps"] += count
         self.statistics["places"] += self.bound
-        self.statistics["step_cache_tokens"] += sum(self.decoder.lengths)
+        self.statistics["step_cache_tokens"] += sum(lengths) + count
         self.statistics["decode_tokens"] += count
         self.statistics["decode_seconds"] += time.perf_counter() - start
         yield from responses
@@ -426,7 +462,7 @@ def _out_of_memory(row: Row, error: torch.OutOfMemoryError) -> Response:
 
 def _placed(inputs: dict, model) -> dict:
     """Return the inputs on the model's device, the pixels in its dtype."""
-    inputs = {key: value.to(model.device) for key, value in inputs.items()}
+    inputs = {key: value.to(model.device, non_blocking=True) for key, value in inputs.items()}
     return inputs | {"pixel_values": inputs["pixel_values"].to(model.dtype)}
 
 

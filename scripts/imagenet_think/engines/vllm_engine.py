@@ -25,10 +25,6 @@ from imagenet_think.loops import CHECK_EVERY
 # their own, such as taking thoughts out.
 _CONTINUATION = "{{ continuation | default('') }}"
 
-# transformers' GLM has biases in its attention whatever the config says. vLLM builds them where the
-# config says so alone, and drops the checkpoint's without a word: fluent texts, but others.
-_OVERRIDES = {"glm4v": {"text_config": {"attention_bias": True}}}
-
 # Files of a checkpoint that belong to the model, not to its processor.
 _MODEL_FILES = ("config.json", "generation_config.json")
 
@@ -207,8 +203,9 @@ def _checkpoint_arguments(
     kind = type(encoder.image_processor).__name__.removesuffix("Pil")
     whole = checkpoints.local_folder(*checkpoint, weights=True)
     joined = joined_folder(whole, processor_folder, kind, Path(folder) / "checkpoint")
-    if model["family"] in _OVERRIDES:
-        common.append(f"--hf-overrides={json.dumps(_OVERRIDES[model['family']])}")
+    overrides = getattr(families.get(model["family"]), "VLLM_OVERRIDES", None)
+    if overrides:
+        common.append(f"--hf-overrides={json.dumps(overrides)}")
     return [str(joined.absolute()), *common]
 
 

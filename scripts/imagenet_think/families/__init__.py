@@ -1,7 +1,8 @@
 """Families of vision-language models: one module a family, all with the same two loaders.
 
 A family module has `load_processor(path, image_settings, *, revision)`, `load_model(path, *, dtype,
-attention, device, revision)` and `END_TOKENS`, the tokens that end an answer. Everything is read
+attention, device, revision)` and `END_TOKENS`, the tokens that end an answer. `VLLM_OVERRIDES`,
+where there is one, is what vLLM must be told beyond the checkpoint's config. Everything is read
 from a local folder or from a snapshot of a hub repository; no code of the repository is run, and
 neither torchvision nor a video part is needed.
 """

@@ -18,6 +18,10 @@ from imagenet_think.families import checkpoints
 
 END_TOKENS = ("<|endoftext|>", "<|user|>", "<|observation|>")
 
+# transformers' class has biases in its attention whatever the config says. vLLM builds them where
+# the config says so alone, and drops the checkpoint's without a word: fluent texts, but others.
+VLLM_OVERRIDES = {"text_config": {"attention_bias": True}}
+
 # Keys of the root of config.json that do not describe the text part.
 _ROOT_KEYS = {
     "architectures",

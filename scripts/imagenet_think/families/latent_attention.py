@@ -51,9 +51,15 @@ class LatentAttention(DeepseekV3Attention):
         projections = self.kv_b_proj.weight.view(self.num_heads, -1, self.kv_lora_rank)
         to_keys, to_values = projections.split([self.qk_nope_head_dim, self.v_head_dim], dim=1)
         absorbed = (query.transpose(0, 1) @ to_keys).transpose(0, 1)  # (rows, heads, latent)
-        scores = absorbed @ latents.transpose(1, 2) + turned @ rotary.transpose(1, 2)
-        scores = (scores * scaling).masked_fill(~mask[:, 0], -torch.inf)
-        weights = scores.softmax(-1, dtype=torch.float32).to(latents.dtype)
+        # Sum and factor in one kernel and unrounded: the scores are most of what is written here.
+        scores = torch.baddbmm(
+            turned @ rotary.transpose(1, 2),
+            absorbed,
+            latents.transpose(1, 2),
+            beta=scaling,
+            alpha=scaling,
+        ).masked_fill_(~mask[:, 0], -torch.inf)
+        weights = scores.softmax(-1)  # torch adds in float32 also where these are bfloat16
         read = (weights @ latents).transpose(0, 1)  # (heads, rows, latent)
         return (read @ to_values.transpose(1, 2)).transpose(0, 1)[:, None]
 
