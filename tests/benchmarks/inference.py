@@ -113,6 +113,7 @@ def with_vllm(command: str, requests: list[Request]) -> Measured:
             return super()._body(*arguments) | {"stop_token_ids": [], "ignore_eos": True}
 
     vllm_engine.ChatEngine = Unstoppable
+    os.environ["VLLM_CPU_KVCACHE_SPACE"] = "2"  # GiB; it would take what the machine has
     config = configuration.check(yaml.safe_load(CONFIG.read_text(encoding="utf-8")))
     config["engines"]["vllm"]["command"] = command
     engine = vllm_engine.load(

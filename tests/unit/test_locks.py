@@ -254,6 +254,7 @@ def race(folder, rounds, barrier, sender):
     sender.send(won)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stale", [False, True])
 def test_of_several_takers_exactly_one_wins(tmp_path, stale):
     rounds, takers = 200, 4

@@ -64,6 +64,7 @@ def test_loss_falls_in_a_few_steps_and_the_folder_is_whole(model, tmp_path):
     loaded(model, tmp_path / model)
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes(tmp_path):
     recipe = replace(SMALL, language_steps=2)
     for name, seed in (("one", 5), ("two", 5), ("other", 6)):

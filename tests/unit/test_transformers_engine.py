@@ -446,6 +446,7 @@ def test_a_cache_that_cannot_hold_one_row_is_a_clear_error(tiny_model):
         list(small.generate(requests(1, [2000])))
 
 
+@pytest.mark.slow
 def test_rows_are_put_back_when_the_cache_is_full_and_say_the_same(tiny_model):
     asked = requests(3, [490])
     decoding = {"temperature": 0.8, "top_p": 0.95}

@@ -23,6 +23,7 @@ def test_accounts_cost_and_pilot_are_planned(project):
     assert {name: jobs.get(name) for name in wanted} == wanted
 
 
+@pytest.mark.slow
 def test_the_pilot_needs_the_first_block_alone(project):
     path = project.root / "config" / "miniature.yaml"
     config = yaml.safe_load(path.read_text())
