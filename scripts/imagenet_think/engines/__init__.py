@@ -3,12 +3,14 @@
 An engine takes requests as it has room for them and yields finished responses in any order. Once
 loaded it knows neither model families nor files. A module of this folder holds one engine, with two
 functions: `check(inference)` says at once what cannot be had, before anything is loaded, and
-`load(model, *, checkpoint, processor, inference, threads)` returns the engine of one model.
+`load(model, *, loop, checkpoint, processor, inference, threads)` returns the engine of one model.
 """
 
 import importlib
+import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -85,3 +87,14 @@ def get(name: str) -> ModuleType:
     if name not in NAMES:
         raise ValueError(f"inference.engine is {name!r}; known are {', '.join(NAMES)}")
     return importlib.import_module(f"imagenet_think.engines.{NAMES[name]}")
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Return the versions of Python and of those packages that are installed."""
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

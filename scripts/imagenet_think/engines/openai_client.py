@@ -9,14 +9,12 @@ import base64
 import io
 import json
 import logging
-import platform
 import threading
 import time
 from collections.abc import Coroutine, Iterable, Iterator
 from concurrent import futures
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, Protocol, TypeVar
@@ -38,7 +36,7 @@ FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 
 _CONNECT_SECONDS = 30.0
-_PACKAGES = ("transformers", "tokenizers", "pillow")
+PACKAGES = ("transformers", "tokenizers", "pillow")  # what encodes and decodes on this side
 _THEIR_OWN_FAULT = (400, 413, 422)
 _PASSING = (408, 425, 429)
 
@@ -127,11 +125,6 @@ async def server_version(client: httpx2.AsyncClient, url: str) -> str | None:
     except (EngineError, UnavailableError):
         return None
     return found.get("version")
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what encodes and decodes on this side."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
 
 
 def end_tokens(family: ModuleType, processor, folder: Path) -> list[int]:

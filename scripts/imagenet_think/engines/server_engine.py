@@ -12,9 +12,10 @@ import os
 from typing import Any
 
 from imagenet_think import families
-from imagenet_think.engines import EngineError
+from imagenet_think.engines import EngineError, versions
 from imagenet_think.engines.openai_client import (
     FIRST_PAUSE,
+    PACKAGES,
     Address,
     ChatEngine,
     UnavailableError,
@@ -22,7 +23,6 @@ from imagenet_think.engines.openai_client import (
     end_tokens,
     http_client,
     server_version,
-    versions,
 )
 from imagenet_think.families import checkpoints
 
@@ -98,7 +98,7 @@ def load(
             "dtype": None,
             "attention": None,
             "batch_size": inference["batch_size"],
-            "versions": versions(),
+            "versions": versions(*PACKAGES),
         },
     )
     try:

@@ -6,12 +6,10 @@ a row's text is the one it would have alone.
 """
 
 import logging
-import platform
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -19,7 +17,7 @@ import transformers
 
 from imagenet_think import families
 from imagenet_think.chat import PromptError
-from imagenet_think.engines import EngineError, Request, Response
+from imagenet_think.engines import EngineError, Request, Response, versions
 from imagenet_think.engines.ahead import EncodedAhead
 from imagenet_think.engines.decoder import Decoder
 from imagenet_think.engines.hardware import choose_hardware, device_name
@@ -198,7 +196,7 @@ class TransformersEngine:
             "attention": text._attn_implementation,
             "batch_size": batch_size,
             "bounds": [],
-            "versions": _versions(),
+            "versions": versions(*PACKAGES),
             "statistics": self.statistics,
         }
 
@@ -493,13 +491,3 @@ def collate(rows: list[dict], padding: int) -> dict[str, torch.Tensor]:
             ]
         batch[key] = torch.cat(tensors)
     return batch
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 from imagenet_think import families, repositories
-from imagenet_think.engines import EngineError
-from imagenet_think.engines.openai_client import ChatEngine, end_tokens, versions
+from imagenet_think.engines import EngineError, versions
+from imagenet_think.engines.openai_client import PACKAGES, ChatEngine, end_tokens
 from imagenet_think.engines.vllm_server import VllmServer
 from imagenet_think.families import checkpoints
 from imagenet_think.loops import CHECK_EVERY
@@ -113,7 +113,7 @@ def load(
     try:
         engine.run(served.start())
         served.record |= {"batch_size": inference["batch_size"]}
-        served.record["versions"] |= versions()
+        served.record["versions"] |= versions(*PACKAGES)
         if inference["device"] not in ("auto", served.device):
             raise EngineError(
                 f"inference.device is {inference['device']}, but this vLLM computes on "
