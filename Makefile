@@ -34,7 +34,10 @@ test-vllm: $(STAMP) $(VLLM)/installed
 	$(BIN)/pytest tests/vllm
 
 bench: $(STAMP)
-	$(BIN)/python tests/benchmarks/metrics.py
+	$(BIN)/python tests/benchmarks/lexical.py
+	$(BIN)/python tests/benchmarks/embeddings.py
+	$(BIN)/python tests/benchmarks/scoring.py
+	$(BIN)/python tests/benchmarks/bootstrap.py
 	$(BIN)/python tests/benchmarks/images.py
 	$(BIN)/python tests/benchmarks/inference.py $(addprefix --vllm ,$(wildcard $(VLLM)/bin/vllm))
 

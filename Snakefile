@@ -20,6 +20,7 @@ include: "rules/parsing.smk"
 include: "rules/accounting.smk"
 include: "rules/statistics.smk"
 include: "rules/benchmark.smk"
+include: "rules/agreement.smk"
 include: "rules/paper.smk"
 include: "rules/miniatures.smk"
 

@@ -6,6 +6,7 @@ FIRST_BLOCK = shards.blocks(**config["sharding"])[0]
 rule account_responses:
     input:
         sample=f"{R}/images/sample.parquet",
+        evaluated=f"{R}/images/evaluated.parquet",
         responses=expand(f"{R}/responses/{{model}}/{{shard}}.parquet", model=MODELS, shard=SHARDS),
         annotations=expand(
             f"{R}/annotations/{{model}}/{{shard}}.parquet", model=MODELS, shard=SHARDS
@@ -19,7 +20,12 @@ rule account_responses:
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
     params:
-        settings=settings(run=config["run"], names=list(NAMES.items())),
+        settings=settings(
+            run=config["run"],
+            names=list(NAMES.items()),
+            teachers=TEACHERS,
+            imported={key: config["models"][key]["responses"]["path"] for key in IMPORTED},
+        ),
     message:
         "Accounting for every image and model"
     script:
@@ -35,7 +41,9 @@ rule accounting:
 
 rule cost:
     input:
-        responses=expand(f"{R}/responses/{{model}}/{{shard}}.parquet", model=MODELS, shard=SHARDS),
+        responses=expand(
+            f"{R}/responses/{{model}}/{{shard}}.parquet", model=GENERATED, shard=SHARDS
+        ),
         reported="resources/reported.yaml",
     output:
         multiext(f"{R}/cost", ".csv", ".md"),
@@ -46,7 +54,11 @@ rule cost:
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
     params:
-        settings=settings(run=config["run"], names=list(NAMES.items()), teachers=TEACHERS),
+        settings=settings(
+            run=config["run"],
+            names=[(key, NAMES[key]) for key in GENERATED],
+            teachers=TEACHERS,
+        ),
         journals=f"{R}/journal",
     message:
         "What the responses cost"
@@ -59,10 +71,14 @@ rule generate_pilot:
     input:
         images=expand(block_files(f"{R}/images/shards/{{shard}}.parquet"), block=FIRST_BLOCK),
         checkpoint=checkpoint_files,
+        # All models are measured on the same images, so a teacher too on those that the others are asked about.
+        evaluated=f"{R}/images/evaluated.parquet",
     output:
         f"{R}/pilot/{{model}}.parquet",
     log:
         log("generate_pilot/{model}"),
+    wildcard_constraints:
+        model=one_of(GENERATED),
     conda:
         "../envs/inference.yaml"
     resources:
@@ -83,8 +99,9 @@ rule generate_pilot:
 
 rule pilot:
     input:
-        responses=expand(f"{R}/pilot/{{model}}.parquet", model=MODELS),
+        responses=pilots,
         sample=f"{R}/images/sample.parquet",
+        evaluated=f"{R}/images/evaluated.parquet",
         reported="resources/reported.yaml",
     output:
         multiext(f"{R}/pilot", ".csv", ".md"),
@@ -95,9 +112,9 @@ rule pilot:
     params:
         settings=settings(
             run=config["run"],
-            names=list(NAMES.items()),
+            names=[(key, NAMES[key]) for key in GENERATED],
             teachers=TEACHERS,
-            output_formats={model: config["models"][model]["output"] for model in MODELS},
+            output_formats={key: config["models"][key]["output"] for key in GENERATED},
             gpus=config["pilot"]["gpus"],
             intervals=BENCHMARK["intervals"],
             seed=config["seed"],

@@ -1,6 +1,9 @@
-# In: annotations/. Out: scores/, tables 3 to 7, comparison.
-METRICS = ["bertscore", "sbert", "rouge", "sets", "vectors"]
-PAIRS = {"models": config["benchmarked"], "teachers": TEACHERS}
+# In: annotations/. Out: scores/, agreement/, tables 3 to 7 and what goes beyond them, comparison.
+COMPARED = dict(
+    annotations=annotations_of_shard(),
+    sample=f"{R}/images/sample.parquet",
+    evaluated=f"{R}/images/evaluated.parquet",
+)
 
 
 rule fit_document_frequencies:
@@ -22,17 +25,20 @@ rule fit_document_frequencies:
 
 rule score_rouge:
     input:
-        annotations=annotations_of_shard(),
+        **COMPARED,
     output:
-        f"{R}/scores/rouge/{{shard}}.parquet",
+        **scored("rouge"),
     log:
         log("score_rouge/{shard}"),
     benchmark:
         f"{R}/benchmarks/score_rouge/{{shard}}.tsv"
     conda:
         "../envs/texts.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
-        settings=settings(**PAIRS, **BENCHMARK["rouge"]),
+        settings=metric_settings("rouge"),
+        cache=f"{R}/score_cache/rouge",
     message:
         "ROUGE-1 and ROUGE-L, shard {wildcards.shard}"
     script:
@@ -41,15 +47,20 @@ rule score_rouge:
 
 rule score_sets:
     input:
-        annotations=annotations_of_shard(),
+        **COMPARED,
     output:
-        f"{R}/scores/sets/{{shard}}.parquet",
+        **scored("sets"),
     log:
         log("score_sets/{shard}"),
+    benchmark:
+        f"{R}/benchmarks/score_sets/{{shard}}.tsv"
     conda:
         "../envs/texts.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
-        settings=settings(**PAIRS, **BENCHMARK["sets"]),
+        settings=metric_settings("sets"),
+        cache=f"{R}/score_cache/sets",
     message:
         "Jaccard and overlap, shard {wildcards.shard}"
     script:
@@ -58,16 +69,21 @@ rule score_sets:
 
 rule score_vectors:
     input:
-        annotations=annotations_of_shard(),
+        **COMPARED,
         document_frequencies=f"{R}/statistics/document_frequencies.parquet",
     output:
-        f"{R}/scores/vectors/{{shard}}.parquet",
+        **scored("vectors"),
     log:
         log("score_vectors/{shard}"),
+    benchmark:
+        f"{R}/benchmarks/score_vectors/{{shard}}.tsv"
     conda:
         "../envs/texts.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
-        settings=settings(**PAIRS, **BENCHMARK["vectors"]),
+        settings=metric_settings("vectors"),
+        cache=f"{R}/score_cache/vectors",
     message:
         "TF-IDF and cosine, shard {wildcards.shard}"
     script:
@@ -76,10 +92,10 @@ rule score_vectors:
 
 rule score_bertscore:
     input:
-        annotations=annotations_of_shard(),
+        **COMPARED,
         checkpoint=repositories.files(BENCHMARK["bertscore"]["repository"]),
     output:
-        f"{R}/scores/bertscore/{{shard}}.parquet",
+        **scored("bertscore"),
     log:
         log("score_bertscore/{shard}"),
     benchmark:
@@ -88,10 +104,13 @@ rule score_bertscore:
         "../envs/embeddings.yaml"
     resources:
         gpu=1,
-        mem_mb=lambda wildcards, attempt: 16000 * attempt,
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=lambda wildcards, attempt: 480 * attempt,
     params:
-        settings=settings(**PAIRS, **BENCHMARK["bertscore"]),
+        settings=metric_settings("bertscore"),
+        cache=f"{R}/score_cache/bertscore",
+        # Functions of `resources` are no reason to run again: the batch size changes no score.
+        batch_size=lambda wildcards, resources: BENCHMARK["bertscore"]["batch_size"],
     message:
         "BERTScore, shard {wildcards.shard}"
     script:
@@ -100,10 +119,10 @@ rule score_bertscore:
 
 rule score_sbert:
     input:
-        annotations=annotations_of_shard(),
+        **COMPARED,
         checkpoint=repositories.files(BENCHMARK["sbert"]["repository"]),
     output:
-        f"{R}/scores/sbert/{{shard}}.parquet",
+        **scored("sbert"),
     log:
         log("score_sbert/{shard}"),
     benchmark:
@@ -112,48 +131,101 @@ rule score_sbert:
         "../envs/embeddings.yaml"
     resources:
         gpu=1,
-        mem_mb=lambda wildcards, attempt: 16000 * attempt,
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=lambda wildcards, attempt: 480 * attempt,
     params:
-        settings=settings(**PAIRS, **BENCHMARK["sbert"]),
+        settings=metric_settings("sbert"),
+        cache=f"{R}/score_cache/sbert",
+        # Functions of `resources` are no reason to run again: the batch size changes no score.
+        batch_size=lambda wildcards, resources: BENCHMARK["sbert"]["batch_size"],
     message:
         "Sentence-BERT, shard {wildcards.shard}"
     script:
         "../scripts/score_sbert.py"
 
 
+SCORED = expand(f"{R}/scores/{{{{metric}}}}/{{shard}}.parquet", shard=SHARDS)
+RESAMPLED = dict(
+    missing=BENCHMARK["missing"], intervals=BENCHMARK["intervals"], seed=config["seed"]
+)
+
+
 rule aggregate_scores:
     input:
-        scores=expand(f"{R}/scores/{{metric}}/{{shard}}.parquet", metric=METRICS, shard=SHARDS),
+        scores=SCORED,
     output:
-        f"{R}/scores/aggregate.parquet",
+        f"{R}/scores/{{metric}}/aggregate.parquet",
     log:
-        log("aggregate_scores"),
+        log("aggregate_scores/{metric}"),
+    benchmark:
+        f"{R}/benchmarks/aggregate_scores/{{metric}}.tsv"
     conda:
         "../envs/texts.yaml"
+    threads: 2
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
-        settings=settings(**PAIRS, intervals=BENCHMARK["intervals"], seed=config["seed"]),
+        settings=settings(models=config["benchmarked"], **RESAMPLED),
     message:
-        "Averages, maxima and their intervals"
+        "{wildcards.metric}: averages, maxima and their intervals"
     script:
         "../scripts/aggregate_scores.py"
 
 
-CAPTIONED = dict(
-    names=NAMES,
-    **PAIRS,
-    printed_tfidf=BENCHMARK["printed_tfidf"],
-    intervals=BENCHMARK["intervals"],
-    **{metric: BENCHMARK[metric] for metric in METRICS},
-    rules_of_parsing={key: config["models"][key]["output"] for key in MODELS},
-)
+rule compare_models:
+    input:
+        scores=SCORED,
+    output:
+        f"{R}/scores/{{metric}}/differences.parquet",
+    log:
+        log("compare_models/{metric}"),
+    conda:
+        "../envs/texts.yaml"
+    threads: 2
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+    params:
+        settings=settings(models=config["benchmarked"], **RESAMPLED),
+    message:
+        "{wildcards.metric}: differences between the models and their intervals"
+    script:
+        "../scripts/compare_models.py"
+
+
+rule aggregate_groups:
+    input:
+        scores=SCORED,
+        sample=f"{R}/images/sample.parquet",
+        lengths=expand(
+            f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet",
+            model=config["benchmarked"],
+            shard=SHARDS,
+        ),
+    output:
+        f"{R}/scores/{{metric}}/groups.parquet",
+    log:
+        log("aggregate_groups/{metric}"),
+    benchmark:
+        f"{R}/benchmarks/aggregate_groups/{{metric}}.tsv"
+    conda:
+        "../envs/texts.yaml"
+    threads: 2
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+    params:
+        settings=settings(models=config["benchmarked"], **RESAMPLED),
+    message:
+        "{wildcards.metric}: averages and maxima by domain, complexity and length"
+    script:
+        "../scripts/aggregate_groups.py"
+
+
+TABLED = {"3": ["bertscore", "sbert"], "4": ["rouge"], "5": ["sets"], "6": ["vectors"]}
 
 
 rule table_benchmark:
     input:
-        aggregate=f"{R}/scores/aggregate.parquet",
+        aggregate=lambda wildcards: of_metrics("aggregate", TABLED[wildcards.n]),
     output:
         table("table{n}"),
     log:
@@ -163,7 +235,7 @@ rule table_benchmark:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(**CAPTIONED),
+        settings=lambda wildcards: as_json(**captioned(TABLED[wildcards.n])),
     message:
         "Table {wildcards.n}"
     script:
@@ -172,7 +244,7 @@ rule table_benchmark:
 
 rule table_ablation:
     input:
-        aggregate=f"{R}/scores/aggregate.parquet",
+        aggregate=of_metrics("aggregate"),
     output:
         table("table7"),
     log:
@@ -180,18 +252,75 @@ rule table_ablation:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(**CAPTIONED, ablation_model=BENCHMARK["ablation_model"]),
+        settings=settings(**captioned(), ablation_model=BENCHMARK["ablation_model"]),
     message:
         "Table 7: full text, thinking and answer"
     script:
         "../scripts/table_ablation.py"
 
 
+rule table_ranks:
+    input:
+        differences=of_metrics("differences"),
+        aggregate=of_metrics("aggregate"),
+    output:
+        table("ranks"),
+    log:
+        log("table_ranks"),
+    conda:
+        "../envs/texts.yaml"
+    params:
+        settings=settings(**captioned()),
+    message:
+        "Ranks of the models, and which of them the images tell apart"
+    script:
+        "../scripts/table_ranks.py"
+
+
+rule table_groups:
+    input:
+        groups=of_metrics("groups"),
+        aggregate=of_metrics("aggregate"),
+    output:
+        table("groups"),
+    log:
+        log("table_groups"),
+    conda:
+        "../envs/texts.yaml"
+    params:
+        settings=settings(**captioned()),
+    message:
+        "Scores by domain and complexity"
+    script:
+        "../scripts/table_groups.py"
+
+
+rule table_parts:
+    input:
+        aggregate=of_metrics("aggregate"),
+        groups=of_metrics("groups"),
+    output:
+        table("parts"),
+    log:
+        log("table_parts"),
+    conda:
+        "../envs/texts.yaml"
+    params:
+        settings=settings(**captioned()),
+    message:
+        "Thinking against answer of every model, and by length"
+    script:
+        "../scripts/table_parts.py"
+
+
+FURTHER = ["language", "ranks", "groups", "parts", "agreement", "agreement_domains", "mentions"]
+
+
 rule tables:
     input:
         expand(
             f"{R}/tables/{{name}}{{form}}",
-            name=[*(f"table{n}" for n in range(1, 8)), "language"],
+            name=[*(f"table{n}" for n in range(1, 8)), *FURTHER],
             form=[".csv", ".tex", ".md"],
         ),
     message:

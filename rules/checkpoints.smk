@@ -8,10 +8,14 @@ rule describe_checkpoints:
         "resources/checkpoints/sources.yaml",
         [
             path
-            for family in sorted({config["models"][key]["family"] for key in MODELS})
+            for family in sorted({config["models"][key]["family"] for key in GENERATED})
             for path in repositories.files(f"resources/checkpoints/{family}")
         ],
-        [path for key in MODELS for path in repositories.files(config["models"][key]["repository"])],
+        [
+            path
+            for key in GENERATED
+            for path in repositories.files(config["models"][key]["repository"])
+        ],
     output:
         multiext(f"{R}/checkpoints", ".md", ".csv"),
     log:
@@ -21,7 +25,7 @@ rule describe_checkpoints:
     resources:
         mem_mb=4000,
     params:
-        settings=settings(models=config["models"], order=MODELS),
+        settings=settings(models=config["models"], order=GENERATED),
     message:
         "Building every model without its weights"
     script:

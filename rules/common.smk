@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from imagenet_think import configuration, repositories, shards, sources
+from imagenet_think import configuration, naming, repositories, shards, sources
 
 try:
     config = configuration.check(config, ", ".join(map(str, workflow.configfiles)))
@@ -24,7 +24,11 @@ BENCHMARK = config["benchmark"]
 TEACHERS = config["teachers"]
 MODELS = TEACHERS + config["benchmarked"]
 NAMES = {key: config["models"][key]["name"] for key in MODELS}
+IMPORTED = [key for key in MODELS if "responses" in config["models"][key]]
+GENERATED = [key for key in MODELS if key not in IMPORTED]
 SHARDS = shards.names(**config["sharding"])
+METRICS = ["bertscore", "sbert", "rouge", "sets", "vectors"]
+PAIRS = {"models": config["benchmarked"], "teachers": TEACHERS}
 
 
 wildcard_constraints:
@@ -33,6 +37,12 @@ wildcard_constraints:
     block=r"[0-9a-f]",
     shard=r"[0-9a-f]{2}",
     model="|".join(map(re.escape, MODELS)),
+    metric="|".join(METRICS),
+
+
+def one_of(models):
+    """Return a wildcard's constraint to some models; to none where there are none."""
+    return "|".join(map(re.escape, models)) or "(?!)"
 
 
 def as_json(**keys):
@@ -154,6 +164,29 @@ def checkpoint_files(wildcards):
     return repositories.files(config["models"][wildcards.model]["repository"])
 
 
+def evaluated_file(wildcards):
+    """Return the list of images that a model is asked about; a teacher is asked about all."""
+    return [] if wildcards.model in TEACHERS else [f"{R}/images/evaluated.parquet"]
+
+
+def no_pictures(wildcards):
+    """Refuse what shows pictures, or shows them to a model."""
+    raise WorkflowError(
+        "images.source is of kind listing: the run knows its images by name alone, and makes nothing that needs their "
+        "pictures (responses, figures 1 and 2, review). `tables` needs none. Name the images themselves as "
+        "images.source to have the rest."
+    )
+
+
+def pilots(wildcards):
+    """Return the pilot of each model that is asked, or say that there is none."""
+    if not GENERATED:
+        raise WorkflowError(
+            "No pilot: every model of the config has `responses`, so that none would be asked."
+        )
+    return expand(f"{R}/pilot/{{model}}.parquet", model=GENERATED)
+
+
 def of_teachers(pattern):
     """Return `pattern` for every teacher and shard, teacher 1 first."""
     return expand(pattern, model=TEACHERS, shard=SHARDS)
@@ -172,3 +205,38 @@ def annotations_of_shard():
 def figure(name):
     """Return both forms of a figure."""
     return dict(pdf=f"{R}/figures/{name}.pdf", png=f"{R}/figures/{name}.png")
+
+
+def scored(metric):
+    """Return both files of a metric and shard: the models' scores, the teachers' agreement."""
+    folders = ("scores", "agreement")
+    return {name: f"{R}/{name}/{metric}/{{shard}}.parquet" for name in folders}
+
+
+def metric_settings(metric):
+    """Return what a metric reads of the config, without what changes no score."""
+    chosen = {key: value for key, value in BENCHMARK[metric].items() if key != "batch_size"}
+    return settings(pairs={**PAIRS, "seed": config["seed"]}, metric=chosen)
+
+
+def of_metrics(name, metrics=METRICS):
+    """Return what was made of the scores of each metric, in the tables' order."""
+    return [f"{R}/scores/{metric}/{name}.parquet" for metric in metrics]
+
+
+def captioned(metrics=METRICS):
+    """Return what a caption says of some metrics, and of how they were averaged."""
+    return dict(
+        names=NAMES,
+        **PAIRS,
+        printed_tfidf=BENCHMARK["printed_tfidf"],
+        missing=BENCHMARK["missing"],
+        intervals=BENCHMARK["intervals"],
+        rules_of_parsing={
+            key: config["models"][key].get("output", "think and answer") for key in MODELS
+        },
+        **{
+            metric: {key: value for key, value in BENCHMARK[metric].items() if key != "batch_size"}
+            for metric in metrics
+        },
+    )

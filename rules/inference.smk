@@ -1,16 +1,20 @@
-# In: images/shards/, models. Out: responses/<model>/<shard>.parquet, by way of the journal.
+# In: images/shards/, models, or a file of responses that were made elsewhere.
+# Out: responses/<model>/<shard>.parquet, by way of the journal; of imported models annotations/ too.
 
 
 rule generate_responses:
     input:
         images=block_files(f"{R}/images/shards/{{shard}}.parquet"),
         checkpoint=checkpoint_files,
+        evaluated=evaluated_file,
     output:
         block_files(f"{R}/responses/{{model}}/{{shard}}.parquet"),
     log:
         log("generate_responses/{model}/{block}"),
     benchmark:
         f"{R}/benchmarks/generate_responses/{{model}}/{{block}}.tsv"
+    wildcard_constraints:
+        model=one_of(GENERATED),
     conda:
         "../envs/inference.yaml"
     resources:
@@ -46,6 +50,37 @@ rule generate_responses:
         "{wildcards.model} describes the images of block {wildcards.block}"
     script:
         "../scripts/generate_responses.py"
+
+
+rule import_responses:
+    input:
+        files=lambda wildcards: naming.parquet_files(
+            config["models"][wildcards.model]["responses"]["path"]
+        ),
+        sample=f"{R}/images/sample.parquet",
+        evaluated=evaluated_file,
+    output:
+        responses=expand(f"{R}/responses/{{{{model}}}}/{{shard}}.parquet", shard=SHARDS),
+        annotations=expand(f"{R}/annotations/{{{{model}}}}/{{shard}}.parquet", shard=SHARDS),
+        unused=f"{R}/imported/{{model}}.csv",
+    log:
+        log("import_responses/{model}"),
+    wildcard_constraints:
+        model=one_of(IMPORTED),
+    conda:
+        "../envs/texts.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        settings=lambda wildcards: as_json(
+            **config["models"][wildcards.model]["responses"],
+            output=config["models"][wildcards.model].get("output"),
+        ),
+    message:
+        "Importing the responses of {wildcards.model}"
+    script:
+        "../scripts/import_responses.py"
 
 
 rule pin:

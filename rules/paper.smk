@@ -88,7 +88,7 @@ rule figure_lengths:
 
 rule figure_scores:
     input:
-        aggregate=f"{R}/scores/aggregate.parquet",
+        aggregate=of_metrics("aggregate"),
     output:
         **figure("figure_scores"),
     log:
@@ -107,12 +107,16 @@ rule figure_scores:
         "../scripts/figure_scores.py"
 
 
-FIGURES = ["organisation", "sample", "coverage", "lengths", "scores"]
+FIGURES = ["organisation", "sample", "coverage", "lengths", "scores", "agreement"]
+
+# Without pictures, those that show some are left out; the paper, which has them all, cannot be made.
+WITHOUT_PICTURES = [name for name in FIGURES if name not in ("organisation", "sample")]
+MADE = WITHOUT_PICTURES if SOURCE["kind"] == configuration.LISTING else FIGURES
 
 
 rule figures:
     input:
-        expand(f"{R}/figures/figure_{{name}}.{{form}}", name=FIGURES, form=["pdf", "png"]),
+        expand(f"{R}/figures/figure_{{name}}.{{form}}", name=MADE, form=["pdf", "png"]),
     message:
         "The figures are in {R}/figures"
 

@@ -8,6 +8,8 @@ rule parse_responses:
         f"{R}/annotations/{{model}}/{{shard}}.parquet",
     log:
         log("parse_responses/{model}/{shard}"),
+    wildcard_constraints:
+        model=one_of(GENERATED),
     conda:
         "../envs/texts.yaml"
     params:

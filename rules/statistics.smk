@@ -1,4 +1,5 @@
-# In: images/sample.parquet, annotations/. Out: statistics/, tables 1 and 2, tables/language.
+# In: images/sample.parquet, images/classes.parquet, annotations/. Out: statistics/, tables 1 and 2, tables/language,
+# tables/mentions.
 
 
 TOKENIZER = config["statistics"]["tokenizer"]
@@ -83,3 +84,48 @@ rule table_language:
         "Lengths, vocabulary and script of the teachers' texts (sections 4.2 and 4.3)"
     script:
         "../scripts/table_language.py"
+
+
+rule find_mentions:
+    input:
+        annotations=f"{R}/annotations/{{model}}/{{shard}}.parquet",
+        sample=f"{R}/images/sample.parquet",
+        classes=f"{R}/images/classes.parquet",
+        hypernyms="resources/hypernyms.tsv",
+    output:
+        f"{R}/statistics/mentions/{{model}}/{{shard}}.parquet",
+    log:
+        log("find_mentions/{model}/{shard}"),
+    conda:
+        "../envs/texts.yaml"
+    params:
+        settings=settings(seed=config["seed"]),
+    message:
+        "Looking for the class's names in the answers of {wildcards.model}, shard {wildcards.shard}"
+    script:
+        "../scripts/find_mentions.py"
+
+
+rule table_mentions:
+    input:
+        mentions=expand(
+            f"{R}/statistics/mentions/{{model}}/{{shard}}.parquet", model=MODELS, shard=SHARDS
+        ),
+        sample=f"{R}/images/sample.parquet",
+    output:
+        table("mentions"),
+    log:
+        log("table_mentions"),
+    conda:
+        "../envs/texts.yaml"
+    threads: 4
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+    params:
+        settings=settings(
+            names=NAMES, models=MODELS, intervals=BENCHMARK["intervals"], seed=config["seed"]
+        ),
+    message:
+        "Table: how often answers name what the image shows"
+    script:
+        "../scripts/table_mentions.py"

@@ -42,18 +42,16 @@ class AccountError(ValueError):
 
 
 def account(
-    sample: pl.Series, responses: pl.DataFrame, annotations: pl.DataFrame, models: Sequence[str]
+    asked: Mapping[str, pl.Series], responses: pl.DataFrame, annotations: pl.DataFrame
 ) -> pl.DataFrame:
-    """Say how each image of the sample ended with each model.
+    """Say how each image ended with each model.
 
     Parameters
     ----------
-    sample
-        The image_ids of the sample.
+    asked
+        The image_ids that each model was to be asked about, by its key.
     responses, annotations
         Rows of all models, with the columns `RESPONSE` and `ANNOTATION`.
-    models
-        Keys of the models, in the order to report.
 
     Returns
     -------
@@ -64,22 +62,18 @@ def account(
     Raises
     ------
     AccountError
-        If an image of the sample does not have exactly one response and one annotation by each
-        model, if there are any of something else, if a response and its annotation contradict each
-        other, or if rows of one model are not all of one kind.
+        If an image does not have exactly one response and one annotation by each model that was to
+        be asked about it, if there are any of something else, if a response and its annotation
+        contradict each other, or if rows of one model are not all of one kind.
     """
     problems = []
-    if repeated := _repeated(sample):
-        problems.append(f"the sample: {_images(repeated)} more than once")
     for what, frame in (("responses", responses), ("annotations", annotations)):
-        for model in sorted(set(frame["model"]) - set(models)):
+        for model in sorted(set(frame["model"]) - asked.keys()):
             problems.append(f"{model}: it has {what}, but is no model of this run")
-    for model in models:
+    for model, images in asked.items():
         own = (frame.filter(pl.col("model") == model) for frame in (responses, annotations))
         problems += [
-            f"{model}: {_images(images)} {what}"
-            for images, what in _problems(sample, *own)
-            if images
+            f"{model}: {_images(wrong)} {what}" for wrong, what in _problems(images, *own) if wrong
         ]
     if problems:
         raise AccountError(
@@ -93,14 +87,15 @@ def account(
 
 
 def _problems(
-    sample: pl.Series, responses: pl.DataFrame, annotations: pl.DataFrame
+    images: pl.Series, responses: pl.DataFrame, annotations: pl.DataFrame
 ) -> Iterator[tuple[Collection[str], str]]:
     """Yield what may be wrong with a model's rows, and the images that it is wrong with."""
-    asked = set(sample)
+    asked = set(images)
+    yield _repeated(images), "more than once among those to ask about"
     for what, frame in (("response", responses), ("annotation", annotations)):
         found = set(frame["image_id"])
         yield asked - found, f"without {what}"
-        yield found - asked, f"with a {what}, but not in the sample"
+        yield found - asked, f"with a {what}, but not among those to ask about"
         yield _repeated(frame["image_id"]), f"with more than one {what}"
     for frame, column, known in (
         (responses, "finish_reason", FINISHED),
@@ -137,7 +132,7 @@ def _images(images: Collection[str]) -> str:
     return f"{len(images):,} image{'' if len(images) == 1 else 's'} ({first})"
 
 
-def count(ledger: pl.DataFrame, asked: int, models: Sequence[str]) -> pl.DataFrame:
+def count(ledger: pl.DataFrame, asked: Mapping[str, int]) -> pl.DataFrame:
     """Count how images ended, a row a model.
 
     Parameters
@@ -145,9 +140,7 @@ def count(ledger: pl.DataFrame, asked: int, models: Sequence[str]) -> pl.DataFra
     ledger
         From `account`.
     asked
-        Images of the sample.
-    models
-        Keys of the models, in the order to report.
+        How many images each model was to be asked about, by its key, in the order to report.
 
     Returns
     -------
@@ -161,18 +154,18 @@ def count(ledger: pl.DataFrame, asked: int, models: Sequence[str]) -> pl.DataFra
         If asked is not done + failed + excluded for every model.
     """
     rows = []
-    for model in models:
+    for model, images in asked.items():
         own = ledger.filter(pl.col("model") == model)
         found = dict(own["reason"].value_counts().iter_rows())
         failures = {f"{FAILED}_{name}": found.get(name, 0) for name in FAILURES}
         exclusions = {f"{EXCLUDED}_{name}": found.get(name, 0) for name in EXCLUSIONS}
         done = found.get(statuses.OK, 0)
-        row = {"model": model, "asked": asked, DONE: done}
+        row = {"model": model, "asked": images, DONE: done}
         row |= {FAILED: sum(failures.values()), EXCLUDED: sum(exclusions.values())}
-        if row[DONE] + row[FAILED] + row[EXCLUDED] != asked:
+        if row[DONE] + row[FAILED] + row[EXCLUDED] != images:
             raise AccountError(f"{row} do not add up: done + failed + excluded is not asked")
         row |= {
-            "share_done": done / asked if asked else None,
+            "share_done": done / images if images else None,
             "retried": (own["attempt"] > 1).sum(),
             "forced": own["forced"].sum(),
             "two_rounds": (own["rounds"] > 1).sum(),
@@ -183,13 +176,19 @@ def count(ledger: pl.DataFrame, asked: int, models: Sequence[str]) -> pl.DataFra
     return pl.DataFrame(rows, schema={"model": pl.String} | types)
 
 
-def page(counts: pl.DataFrame, ledger: pl.DataFrame, run: str, names: Mapping[str, str]) -> str:
+def page(
+    counts: pl.DataFrame,
+    ledger: pl.DataFrame,
+    run: str,
+    names: Mapping[str, str],
+    imported: Mapping[str, str],
+) -> str:
     """Return the account as Markdown: the sums, the reasons, and which images were excluded."""
     named = counts.with_columns(pl.col("model").replace_strict(names).alias("name"))
-    summary = (
-        "Each model is to describe every image of the sample. An image is done if the response "
-        "could be taken apart into thinking and answer, failed if there is a response that could "
-        "not, and excluded if the model could not be asked about it. Asked is the sum of the "
+    summary = _to_describe(counts["asked"]) + (
+        " An image is done if the response could be taken apart into thinking and answer, failed "
+        "if there is a response that could not, and excluded if the model could not be asked about "
+        "it. Asked is the sum of the "
         "three, checked image by image. Retried, forced and two rounds count responses however "
         "they ended: those kept after a second or later attempt, those whose thought was closed "
         "by force, and those for which the model asked to see the whole image."
@@ -200,9 +199,34 @@ def page(counts: pl.DataFrame, ledger: pl.DataFrame, run: str, names: Mapping[st
         "## Why responses failed and images were excluded\n",
         _reasons(named),
     ]
+    if imported:
+        parts += ["## Imported responses\n", _imported(imported, names)]
     if excluded := _excluded(ledger, names):
         parts += ["## Excluded images\n", excluded]
     return "\n".join(parts)
+
+
+def _to_describe(asked: pl.Series) -> str:
+    """Say which images the models are to describe."""
+    if asked.n_unique() < 2:
+        return "Each model is to describe every image of the sample."
+    return (
+        f"The teachers are to describe all {asked.max():,} images of the sample, the other models "
+        f"the {asked.min():,} on which they are scored (benchmark.images)."
+    )
+
+
+def _imported(paths: Mapping[str, str], names: Mapping[str, str]) -> str:
+    """Return which models were not asked here, and where their responses come from."""
+    lines = (
+        f"- {escaping.markdown(names[model])}: {escaping.markdown(path)} (imported/{model}.csv)\n"
+        for model, path in paths.items()
+    )
+    return (
+        "These models were not asked here. An image for which their file has no response is "
+        "excluded; rows of the file that are not used stand in the csv beside it.\n\n"
+        + "".join(lines)
+    )
 
 
 def _reasons(counts: pl.DataFrame) -> str:
@@ -250,19 +274,24 @@ def _excluded(ledger: pl.DataFrame, names: Mapping[str, str]) -> str:
 
 def account_responses(
     sample: str | Path,
+    evaluated: str | Path,
     responses: Sequence[str | Path],
     annotations: Sequence[str | Path],
     stem: str | Path,
     *,
     run: str,
     names: Mapping[str, str],
+    teachers: Collection[str],
+    imported: Mapping[str, str],
 ) -> None:
     """Write `<stem>.csv` and `<stem>.md`.
 
     Parameters
     ----------
     sample
-        Parquet of schema `SAMPLE`.
+        Parquet of schema `SAMPLE`: what the teachers are asked about.
+    evaluated
+        Parquet of schema `EVALUATED`: what the other models are asked about.
     responses, annotations
         Parquet files of schemas `RESPONSES` and `ANNOTATIONS`: all models and shards.
     stem
@@ -271,25 +300,31 @@ def account_responses(
         Name of the run.
     names
         Printed names of the models by key, in the order to report.
+    teachers
+        Keys of the teachers.
+    imported
+        For each model whose responses were imported, where from.
 
     Raises
     ------
     AccountError
         If an image cannot be accounted for.
     """
-    images = pl.read_parquet(sample, columns=["image_id"])["image_id"]
+    everything, some = (
+        pl.read_parquet(path, columns=["image_id"])["image_id"] for path in (sample, evaluated)
+    )
+    asked = {model: everything if model in teachers else some for model in names}
     ledger = account(
-        images,
+        asked,
         pl.scan_parquet(responses).select(RESPONSE).collect(),
         pl.scan_parquet(annotations).select(ANNOTATION).collect(),
-        list(names),
     )
-    counts = count(ledger, len(images), list(names))
+    counts = count(ledger, {model: len(images) for model, images in asked.items()})
     for row in counts.select("model", "asked", DONE, FAILED, EXCLUDED).iter_rows():
         logger.info("%s: %d asked = %d done + %d failed + %d excluded", *row)
     columns = [Column("model", "Model"), *COUNTS, *(Column(name, name) for name in REASONS)]
     write_csv(counts, columns, f"{stem}.csv")
-    write_text(page(counts, ledger, run, names), f"{stem}.md")
+    write_text(page(counts, ledger, run, names, imported), f"{stem}.md")
 
 
 if __name__ == "__main__":
@@ -297,10 +332,13 @@ if __name__ == "__main__":
     settings = json.loads(snakemake.params.settings)
     account_responses(
         sample=snakemake.input.sample,
+        evaluated=snakemake.input.evaluated,
         responses=snakemake.input.responses,
         annotations=snakemake.input.annotations,
         stem=Path(snakemake.output[0]).with_suffix(""),
         run=settings["run"],
         # As pairs: the order of the models is that of the tables.
         names=dict(settings["names"]),
+        teachers=settings["teachers"],
+        imported=settings["imported"],
     )

@@ -4,33 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import polars as pl
-
-from imagenet_think.aggregation import Intervals, aggregate
+from imagenet_think.aggregation import aggregate, read_scores
 from imagenet_think.files import write_parquet
 from imagenet_think.logs import log_to, logger
-from imagenet_think.schemas import AGGREGATES, SCORE_COLUMNS, scores
-
-
-def read_scores(paths: Sequence[str | Path]) -> dict[str, pl.DataFrame]:
-    """Read all scores files, grouped by kind, which their columns tell.
-
-    Raises
-    ------
-    ValueError
-        If a file has the columns of no kind, or a kind has no file.
-    """
-    kinds = {tuple(scores(kind)): kind for kind in SCORE_COLUMNS}
-    files: dict[str, list[str | Path]] = {kind: [] for kind in SCORE_COLUMNS}
-    for path in paths:
-        columns = tuple(pl.read_parquet_schema(path))
-        if columns not in kinds:
-            raise ValueError(f"{path}: its columns {list(columns)} are those of no scores file")
-        files[kinds[columns]].append(path)
-    for kind, found in files.items():
-        if not found:
-            raise ValueError(f"no scores file of {kind} among the {len(paths)} files given")
-    return {kind: pl.concat(map(pl.read_parquet, found)) for kind, found in files.items()}
+from imagenet_think.resampling import Intervals
+from imagenet_think.schemas import AGGREGATES
 
 
 def aggregate_scores(
@@ -38,31 +16,35 @@ def aggregate_scores(
     output: str | Path,
     *,
     models: Sequence[str],
-    teachers: Sequence[str],
+    missing: str,
     intervals: Mapping[str, float],
     seed: int,
+    workers: int = 1,
 ) -> None:
     """Write the benchmark's numbers.
 
     Parameters
     ----------
     score_files
-        Parquet files of schemas `scores(kind)`, all kinds and shards.
+        Parquet files of schema `scores(kind)`: one kind, all shards.
     output
         Parquet file of schema `AGGREGATES`.
-    models, teachers
-        Keys of the benchmarked models and of the two teachers.
+    models
+        Keys of the benchmarked models.
+    missing
+        `leave_out` or `zero`: what a missing response counts.
     intervals
         `draws` and `level` of the intervals.
     seed
         Of the resamples.
+    workers
+        Threads; the numbers do not depend on them.
     """
-    frame = aggregate(read_scores(score_files), models, Intervals(**intervals, seed=seed))
-    for row in frame.filter(metric="bertscore", aggregate="avg").iter_rows(named=True):
-        logger.info(
-            "%s, %s against %s: %d images, %d left out",
-            *(row["model"], row["part"], " and ".join(teachers), row["images"], row["left_out"]),
-        )
+    scored = read_scores(score_files, models, missing=missing)
+    frame = aggregate(scored, Intervals(**intervals, seed=seed), workers)
+    counts = frame.select("model", "part", "images", "left_out", "no_response")
+    for row in counts.unique(maintain_order=True).iter_rows():
+        logger.info("%s, %s: %d images, %d left out, %d without a response", *row)
     write_parquet(frame, output, AGGREGATES)
 
 
@@ -72,4 +54,5 @@ if __name__ == "__main__":
         snakemake.input.scores,
         snakemake.output[0],
         **json.loads(snakemake.params.settings),
+        workers=snakemake.threads,
     )

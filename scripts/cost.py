@@ -111,12 +111,15 @@ def summarize(
 ) -> pl.DataFrame:
     """Return the table: a row a model, both teachers, all models, and the paper.
 
+    Without a model there is but the paper's row.
+
     Parameters
     ----------
     costs
         What each model cost, from `cost_of`, in the order to report.
     teachers
-        Keys of the teachers: what the paper's hours were spent on.
+        Keys of the teachers: what the paper's hours were spent on. They have a row if both were
+        asked here.
     names
         Printed names by key.
     paper
@@ -128,8 +131,10 @@ def summarize(
         Schema `SCHEMA`.
     """
     rows = [_row(key, names[key], [cost]) for key, cost in costs.items()]
-    rows.append(_row("teachers", "Both teachers", [costs[key] for key in teachers]))
-    rows.append(_row("all", "All models", list(costs.values())))
+    if set(teachers) <= costs.keys():
+        rows.append(_row("teachers", "Both teachers", [costs[key] for key in teachers]))
+    if costs:
+        rows.append(_row("all", "All models", list(costs.values())))
     rows.append({"model": "paper", "name": "The paper (both teachers)"} | paper)
     return pl.DataFrame([{name: row.get(name) for name in SCHEMA} for row in rows], schema=SCHEMA)
 
@@ -151,6 +156,9 @@ def _row(key: str, name: str, costs: Sequence[Mapping]) -> dict[str, object]:
 
 def page(table: pl.DataFrame, run: str) -> str:
     """Return the table as Markdown, with what its columns mean and what is missing from it."""
+    title = f"# Cost of the run {escaping.markdown(run)}\n\n"
+    if "all" not in table["model"]:
+        return title + "No model was asked: all responses were imported.\n"
     caption = (
         "Tokens are those of the responses in use, the prompt's with the image's. Generated in "
         "all adds the attempts that were dropped and responses no longer in use. A job's seconds "
@@ -163,11 +171,7 @@ def page(table: pl.DataFrame, run: str) -> str:
     hidden = [name for name in ("cpu_hours", "unknown_hours") if not table[name].sum()]
     columns = [column for column in COLUMNS if column.name not in hidden]
     notes = "".join(f"- {note}\n" for note in _notes(table))
-    return (
-        f"# Cost of the run {escaping.markdown(run)}\n\n"
-        + markdown(table, columns, caption)
-        + (f"\n{notes}" if notes else "")
-    )
+    return title + markdown(table, columns, caption) + (f"\n{notes}" if notes else "")
 
 
 def _notes(table: pl.DataFrame) -> Iterator[str]:
@@ -187,9 +191,10 @@ def _notes(table: pl.DataFrame) -> Iterator[str]:
                 f"{name}: {row['unrecorded_responses']:,} of {row['responses']:,} responses are in "
                 "no journal; what they cost is not known, and not in the table."
             )
-    ours, paper = (table.row(by_predicate=pl.col("model") == m, named=True) for m in TOTALS)
+    totals = {row["model"]: row for row in table.iter_rows(named=True) if row["model"] in TOTALS}
+    ours, paper = (totals.get(key) for key in TOTALS)
     others = ("cpu_hours", "unknown_hours", "unrecorded_responses")
-    if ours["gpu_hours"] and ours["responses"] and not any(ours[name] for name in others):
+    if ours and ours["gpu_hours"] and ours["responses"] and not any(ours[name] for name in others):
         hours = ours["gpu_hours"] / ours["responses"] * paper["responses"]
         yield (
             f"At the GPU hours that both teachers took for a response, the paper's "
@@ -214,7 +219,7 @@ def cost(
     Parameters
     ----------
     responses
-        Parquet files of schema `RESPONSES`: all models and shards.
+        Parquet files of schema `RESPONSES`: all shards of the models that were asked here.
     journals
         Folder of the journals: a folder a model.
     reported
@@ -224,12 +229,12 @@ def cost(
     run
         Name of the run.
     names
-        Printed names of the models by key, in the order to report.
+        Printed names of these models by key, in the order to report.
     teachers
         Keys of the teachers.
     """
     columns = ("image_id", "model", "fingerprint", *TOKENS)
-    rows = pl.scan_parquet(responses).select(columns).collect()
+    rows = pl.scan_parquet(responses).select(columns).collect() if responses else None
     costs = {}
     for model in names:
         own = rows.filter(pl.col("model") == model)

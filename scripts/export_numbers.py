@@ -25,6 +25,7 @@ SOURCES = {
     "webdataset": "samples of webdataset archives",
     "hub_parquet": "rows of parquet files in the hub's layout",
     "folder": "the user's own files",
+    "listing": "images known by name alone",
     "drawings": "drawings that the pipeline made itself, not photographs",
 }
 """Kinds of sources of images, in words."""
@@ -156,12 +157,22 @@ def run_macros(settings: Mapping) -> dict[str, str]:
         **{f"Teacher{place}": names[key] for place, key in teachers},
         "BenchmarkedNames": listing(names[key] for key in settings["benchmarked"]),
         "ModelRows": "\n".join(
-            rf"{names[key]} & \texttt{{{repository(model)}}} & "
-            rf"{number(model['decoding']['max_new_tokens'])} & "
-            rf"{plain(model['decoding']['temperature'])} \\"
+            rf"{names[key]} & {' & '.join(asked_with(model))} \\"
             for key, model in ordered_models(settings).items()
         ),
     }
+
+
+def asked_with(model: Mapping) -> list[str]:
+    """Return where a model comes from and how it was asked; of an imported one, its file."""
+    if "responses" in model:
+        return [rf"\texttt{{{latex(model['responses']['path'])}}} (imported)", NONE, NONE]
+    decoding = model["decoding"]
+    return [
+        rf"\texttt{{{repository(model)}}}",
+        number(decoding["max_new_tokens"]),
+        plain(decoding["temperature"]),
+    ]
 
 
 def ordered_models(settings: Mapping) -> dict[str, Mapping]:

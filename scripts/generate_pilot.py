@@ -22,6 +22,7 @@ def generate_pilot(
     threads: int,
     canary: Mapping[str, str] | None,
     count: int,
+    evaluated: str | None = None,
 ) -> None:
     """Write the responses to some images of a block.
 
@@ -30,17 +31,21 @@ def generate_pilot(
 
     Parameters
     ----------
-    images, journal, settings, inference, threads, canary
+    images, journal, settings, inference, threads, canary, evaluated
         As for `generate_responses.respond`.
     responses
         Parquet to write, schema `RESPONSES`.
     count
         Number of images, spread evenly over the block; all where it has fewer.
     """
-    found = respond(images, journal, settings, inference, threads, canary, limit=count)
+    found = respond(images, journal, settings, inference, threads, canary, evaluated, limit=count)
     rows = list(chain.from_iterable(found.rows.values()))
     if len(rows) < count:
-        logger.warning("%d images wanted (pilot.images), the block has %d", count, len(rows))
+        logger.warning(
+            "%d images wanted (pilot.images), the block has %d that every model is asked about",
+            count,
+            len(rows),
+        )
     write_parquet(pl.DataFrame(rows, schema=RESPONSES), responses, RESPONSES)
 
 
@@ -56,4 +61,5 @@ if __name__ == "__main__":
         threads=snakemake.threads,
         canary=json.loads(snakemake.params.canary),
         count=snakemake.params.limit,
+        evaluated=snakemake.input.evaluated,
     )

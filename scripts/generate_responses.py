@@ -109,17 +109,18 @@ def generate_responses(
     inference: Mapping[str, Any],
     threads: int,
     canary: Mapping[str, str] | None,
+    evaluated: str | None = None,
 ) -> None:
-    """Ask one model about all images of a block and write its responses (section 3.2, item 3).
+    """Ask one model about the images of a block and write its responses (section 3.2, item 3).
 
     Parameters
     ----------
-    images, journal, settings, inference, threads, canary
+    images, journal, settings, inference, threads, canary, evaluated
         As for `respond`.
     responses
         The files to write, one for each of `images` (schema `RESPONSES`), rows in their order.
     """
-    found = respond(images, journal, settings, inference, threads, canary)
+    found = respond(images, journal, settings, inference, threads, canary, evaluated)
     for rows, out in zip(found.rows.values(), responses, strict=True):
         write_parquet(pl.DataFrame(rows, schema=RESPONSES), out, RESPONSES)
 
@@ -131,6 +132,7 @@ def respond(
     inference: Mapping[str, Any],
     threads: int,
     canary: Mapping[str, str] | None,
+    evaluated: str | None = None,
     limit: int | None = None,
 ) -> Responses:
     """Ask one model about the images of a block, or some of them, by way of the journal.
@@ -157,8 +159,10 @@ def respond(
     canary
         `folder` for the canary's verdict and the model's `output` format
         (`imagenet_think.canary`); None asks without a canary.
+    evaluated
+        Parquet of schema `EVALUATED`: the images to ask about; None for all.
     limit
-        Number of images, spread evenly over the block; None for all.
+        Number of these, spread evenly over the block; None for all.
 
     Returns
     -------
@@ -181,7 +185,7 @@ def respond(
     checkpoint = _resolved(model)
     processor = _resolved(model["processor"]) if model.get("processor") else checkpoint
     job = Job(settings, inference, threads, canary, checkpoint, processor)
-    wanted = _fingerprints(images, job.digest, limit)
+    wanted = _fingerprints(images, job.digest, evaluated, limit)
     total, run = sum(map(len, wanted.values())), None
     with ExitStack() as stack:
         journals = {
@@ -219,7 +223,7 @@ def _resolved(entry: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _fingerprints(
-    files: Sequence[str], digest: str, limit: int | None
+    files: Sequence[str], digest: str, evaluated: str | None, limit: int | None
 ) -> dict[str, dict[str, str]]:
     """Return, for each shard, the fingerprint of each image_id to be asked, in its order."""
     frame = pl.concat(
@@ -228,6 +232,9 @@ def _fingerprints(
         )
         for file in files
     )
+    if evaluated is not None:
+        chosen = pl.read_parquet(evaluated, columns=["image_id"])
+        frame = frame.join(chosen, on="image_id", how="semi", maintain_order="left")
     count = len(frame) if limit is None else min(limit, len(frame))
     places = [place * len(frame) // count for place in range(count)]
     keys: dict[str, dict[str, str]] = {Path(file).stem: {} for file in files}
@@ -453,4 +460,5 @@ if __name__ == "__main__":
         inference=json.loads(snakemake.params.inference),
         threads=snakemake.threads,
         canary=json.loads(snakemake.params.canary),
+        evaluated=next(iter(snakemake.input.evaluated), None),
     )

@@ -197,7 +197,7 @@ def list_schedule(hours: Iterable[float], machines: int) -> float:
 
 def estimate(
     pilots: Mapping[str, Pilot],
-    blocks: Sequence[int],
+    blocks: Mapping[str, Sequence[int]],
     gpus: int,
     teachers: Sequence[str],
     intervals: Intervals,
@@ -209,11 +209,12 @@ def estimate(
     pilots
         By model, in the order to report.
     blocks
-        Images of each block: a model and block is a job of the run.
+        By model, the images of each block that it is asked about: a model and block is a job of the
+        run.
     gpus
         Jobs that run side by side.
     teachers
-        Keys of the teachers.
+        Keys of the teachers. They have a row of their own if both are among the models.
     intervals
         Draws, level and seed of the bootstrap over images; the level is that of the shares too.
 
@@ -230,7 +231,10 @@ def estimate(
     """
     first, *others = pilots
     if not len(pilots[first].answers):
-        raise ValueError("the first block holds no image, so the pilot has none: use fewer blocks")
+        raise ValueError(
+            "the first block holds no image that all models are asked about, so there is no pilot: "
+            "use fewer blocks, or more images (benchmark.images)"
+        )
     for other in others:
         ids = [pilots[model].answers["image_id"] for model in (first, other)]
         if not ids[0].equals(ids[1]):
@@ -238,10 +242,13 @@ def estimate(
                 f"the pilots of {first} and {other} are not of the same images: delete the run's "
                 "folder pilot/ and run again; what is in the journal is not generated anew"
             )
-    groups = {model: [model] for model in pilots} | {"teachers": teachers, "all": [*pilots]}
+    groups = {model: [model] for model in pilots}
+    if set(teachers) <= pilots.keys():
+        groups["teachers"] = list(teachers)
+    groups["all"] = list(pilots)
     tokens = {model: pilot.tokens() for model, pilot in pilots.items()}
     seconds = {
-        group: sum(pilots[model].image_seconds() for model in models)
+        group: sum(sum(blocks[model]) * pilots[model].image_seconds() for model in models)
         for group, models in groups.items()
     }
     ends = np.stack(bootstrap(np.column_stack([*tokens.values(), *seconds.values()]), intervals), 1)
@@ -251,8 +258,8 @@ def estimate(
         if group in pilots:
             row |= _measured(pilots[group], intervals.level)
             row |= _interval("tokens", ends[len(rows)])
-        own = [pilots[model] for model in models]
-        row |= _whole(own, seconds[group], ends[len(tokens) + len(rows)], blocks, gpus)
+        own = [(pilots[model], blocks[model]) for model in models]
+        row |= _whole(own, seconds[group], ends[len(tokens) + len(rows)], gpus)
         rows.append(row)
     schema = {"model": pl.String} | {
         name: _type(column) for column in (*MEASURED, *ENDS, *ESTIMATED) for name in column.names
@@ -294,33 +301,36 @@ def _measured(pilot: Pilot, level: float) -> dict[str, object]:
 
 
 def _whole(
-    pilots: Sequence[Pilot], seconds: np.ndarray, ends: np.ndarray, blocks: Sequence[int], gpus: int
+    pilots: Sequence[tuple[Pilot, Sequence[int]]], seconds: np.ndarray, ends: np.ndarray, gpus: int
 ) -> dict[str, float]:
     """Return how long the run takes for some models together.
 
     Parameters
     ----------
     pilots
-        Of these models.
+        Of these models, with the images of each block.
     seconds
-        What each image takes by all of them, shape (images,).
+        What all of them take for all their images if each takes as long as this one, shape
+        (images,).
     ends
         The interval of its mean, shape (2,). The wall time's is in proportion.
-    blocks, gpus
+    gpus
         As for `estimate`.
     """
 
-    def hours(mean_seconds: float | np.ndarray) -> float | np.ndarray:
-        loading = sum(pilot.loading_seconds for pilot in pilots)
-        return (sum(blocks) * mean_seconds + len(blocks) * loading) / 3600
+    def hours(seconds: float | np.ndarray) -> float | np.ndarray:
+        loading = sum(len(blocks) * pilot.loading_seconds for pilot, blocks in pilots)
+        return (seconds + loading) / 3600
 
     jobs = [
         (block * _mean(pilot.image_seconds()) + pilot.loading_seconds) / 3600
-        for pilot in pilots
+        for pilot, blocks in pilots
         for block in blocks
     ]
     total, wall = hours(_mean(seconds)), list_schedule(jobs, gpus)
-    full = hours(_mean(sum(pilot.image_seconds(all_rows=True) for pilot in pilots)))
+    full = hours(
+        _mean(sum(sum(blocks) * pilot.image_seconds(all_rows=True) for pilot, blocks in pilots))
+    )
     row = {"hours": total, "hours_all_rows": full, "wall_hours": wall}
     return (
         row | _interval("hours", hours(ends)) | _interval("wall_hours", hours(ends) * wall / total)
@@ -341,7 +351,7 @@ def page(
     table: pl.DataFrame,
     run: str,
     names: Mapping[str, str],
-    blocks: Sequence[int],
+    blocks: Mapping[str, Sequence[int]],
     gpus: int,
     level: float,
 ) -> str:
@@ -392,9 +402,8 @@ def page(
         markdown(
             named,
             [MODEL, *estimated],
-            f"For {sum(blocks):,} images, described by each model in {_jobs(len(blocks))} (one a "
-            f"block). The wall time is with {gpus} jobs side by side, each on a device like the "
-            "pilot's; waiting in a queue is not counted.",
+            f"{_images(blocks, names)} The wall time is with {gpus} jobs side by side, each on a "
+            "device like the pilot's; waiting in a queue is not counted.",
         ),
         "".join(f"- {note}\n" for note in _notes(models, kind)),
     ]
@@ -443,6 +452,20 @@ def _notes(models: pl.DataFrame, kind: str) -> Iterator[str]:
         yield f"{kind} hours are no GPU hours: do not set them beside the paper's."
 
 
+def _images(blocks: Mapping[str, Sequence[int]], names: Mapping[str, str]) -> str:
+    """Say how many images there are, and for which models where not all have the same."""
+    kinds: dict[tuple[int, int], list[str]] = {}
+    for model, own in blocks.items():
+        kinds.setdefault((sum(own), len(own)), []).append(names[model])
+    sentences = []
+    for (images, jobs), models in kinds.items():
+        whom = "model" if len(kinds) == 1 else f"of {escaping.markdown(', '.join(models))}"
+        sentences.append(
+            f"For {images:,} images, described by each {whom} in {_jobs(jobs)} (one a block)."
+        )
+    return " ".join(sentences)
+
+
 def _jobs(count: int) -> str:
     return f"{count:,} job{'' if count == 1 else 's'}"
 
@@ -450,6 +473,7 @@ def _jobs(count: int) -> str:
 def pilot(
     responses: Sequence[str | Path],
     sample: str | Path,
+    evaluated: str | Path,
     journals: str | Path,
     reported: str | Path,
     stem: str | Path,
@@ -469,7 +493,9 @@ def pilot(
     responses
         Parquet files of schema `RESPONSES`, one for each of `names`: the pilot's.
     sample
-        Parquet of schema `SAMPLE`: how many images there will be, by block.
+        Parquet of schema `SAMPLE`: how many images the teachers will be asked about, by block.
+    evaluated
+        Parquet of schema `EVALUATED`: the same for the other models.
     journals
         Folder of the journals: a folder a model.
     reported
@@ -493,8 +519,15 @@ def pilot(
         model: read_pilot(file, Path(journals) / model, output_formats[model])
         for model, file in zip(names, responses, strict=True)
     }
-    shards = pl.read_parquet(sample, columns=["shard"])["shard"]
-    blocks = shards.str.head(1).value_counts().sort("shard")["count"].to_list()
+    everything, some = (
+        pl.read_parquet(path, columns=["shard"])["shard"]
+        .str.head(1)
+        .value_counts()
+        .sort("shard")["count"]
+        .to_list()
+        for path in (sample, evaluated)
+    )
+    blocks = {model: everything if model in teachers else some for model in names}
     table = estimate(pilots, blocks, gpus, teachers, Intervals(**intervals, seed=seed))
     paper = paper_cost(yaml.safe_load(Path(reported).read_text(encoding="utf-8")))
     row = {
@@ -521,6 +554,7 @@ if __name__ == "__main__":
     pilot(
         responses=snakemake.input.responses,
         sample=snakemake.input.sample,
+        evaluated=snakemake.input.evaluated,
         journals=snakemake.params.journals,
         reported=snakemake.input.reported,
         stem=Path(snakemake.output[0]).with_suffix(""),

@@ -1,28 +1,24 @@
-"""BERTScore of a shard's responses against both teachers."""
+"""BERTScore of a shard's texts."""
 
 import json
-from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
 from imagenet_think.bertscore import BertScore
-from imagenet_think.files import write_parquet
 from imagenet_think.logs import log_to
-from imagenet_think.pairs import read_pairs, score_pairs
-from imagenet_think.repositories import pretrained
-from imagenet_think.schemas import SCORE_COLUMNS, scores
+from imagenet_think.precision import reporting
+from imagenet_think.repositories import pretrained, resolve
+from imagenet_think.scoring import Score, Shard, score_shard
 
 
 def score_bertscore(
-    annotations: Sequence[str | Path],
-    output: str | Path,
+    shard: Shard,
     *,
-    models: Sequence[str],
-    teachers: Sequence[str],
     repository: str,
     layer: int,
     max_tokens: int,
+    windows: str,
+    precision: str,
     batch_size: int,
     revision: str | None = None,
 ) -> None:
@@ -30,37 +26,33 @@ def score_bertscore(
 
     Parameters
     ----------
-    annotations
-        Parquet files of schema `ANNOTATIONS`, one a model.
-    output
-        Parquet file of schema `scores("bertscore")`.
-    models, teachers
-        Keys of the benchmarked models and of the two teachers.
+    shard
+        What is compared, and the files to write.
     repository, revision
         The encoder; see `imagenet_think.repositories.pretrained`.
-    layer, max_tokens, batch_size
+    layer, max_tokens, windows, precision, batch_size
         See `imagenet_think.bertscore.BertScore`.
     """
     # Sums of several threads depend on their number; shards run side by side instead.
     torch.set_num_threads(1)
-    pairs = read_pairs(annotations, teachers, models)
     path, commit = pretrained(repository, revision)
-    score = BertScore(
-        path,
-        revision=commit,
-        layer=layer,
-        max_tokens=max_tokens,
-        batch_size=batch_size,
-    )
-    # 16 images' texts of 512 tokens and 1,024 dimensions are 700 MB of embeddings.
-    frame = score_pairs(pairs, score, SCORE_COLUMNS["bertscore"], images=16)
-    write_parquet(frame, output, scores("bertscore"))
+    chosen = {"layer": layer, "max_tokens": max_tokens, "windows": windows, "precision": precision}
+
+    def load() -> Score:
+        return reporting(BertScore(path, revision=commit, batch_size=batch_size, **chosen))
+
+    encoder = {"repository": repository, "revision": resolve(repository, revision)[1]}
+    # 16 images' texts of 512 tokens and 1,024 dimensions are 700 MB of embeddings; with all their
+    # windows they may be several times that.
+    images = 16 if windows == "first" else 4
+    score_shard(shard, "bertscore", encoder | chosen, load, images=images)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
     score_bertscore(
-        snakemake.input.annotations,
-        snakemake.output[0],
-        **json.loads(snakemake.params.settings),
+        Shard.of_job(snakemake, settings["pairs"]),
+        batch_size=snakemake.params.batch_size,
+        **settings["metric"],
     )

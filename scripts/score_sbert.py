@@ -1,27 +1,23 @@
-"""Cosine of sentence embeddings of a shard's responses against both teachers."""
+"""Cosine of sentence embeddings of a shard's texts."""
 
 import json
-from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
-from imagenet_think.files import write_parquet
 from imagenet_think.logs import log_to
-from imagenet_think.pairs import read_pairs, score_pairs
-from imagenet_think.repositories import pretrained
+from imagenet_think.precision import reporting
+from imagenet_think.repositories import pretrained, resolve
 from imagenet_think.sbert import SentenceBert
-from imagenet_think.schemas import SCORE_COLUMNS, scores
+from imagenet_think.scoring import Score, Shard, score_shard
 
 
 def score_sbert(
-    annotations: Sequence[str | Path],
-    output: str | Path,
+    shard: Shard,
     *,
-    models: Sequence[str],
-    teachers: Sequence[str],
     repository: str,
     max_tokens: int,
+    windows: str,
+    precision: str,
     batch_size: int,
     revision: str | None = None,
 ) -> None:
@@ -29,35 +25,30 @@ def score_sbert(
 
     Parameters
     ----------
-    annotations
-        Parquet files of schema `ANNOTATIONS`, one a model.
-    output
-        Parquet file of schema `scores("sbert")`.
-    models, teachers
-        Keys of the benchmarked models and of the two teachers.
+    shard
+        What is compared, and the files to write.
     repository, revision
         The encoder; see `imagenet_think.repositories.pretrained`.
-    max_tokens, batch_size
+    max_tokens, windows, precision, batch_size
         See `imagenet_think.sbert.SentenceBert`.
     """
     # Sums of several threads depend on their number; shards run side by side instead.
     torch.set_num_threads(1)
-    pairs = read_pairs(annotations, teachers, models)
     path, commit = pretrained(repository, revision)
-    score = SentenceBert(
-        path,
-        revision=commit,
-        max_tokens=max_tokens,
-        batch_size=batch_size,
-    )
-    frame = score_pairs(pairs, score, SCORE_COLUMNS["sbert"], images=64)
-    write_parquet(frame, output, scores("sbert"))
+    chosen = {"max_tokens": max_tokens, "windows": windows, "precision": precision}
+
+    def load() -> Score:
+        return reporting(SentenceBert(path, revision=commit, batch_size=batch_size, **chosen))
+
+    encoder = {"repository": repository, "revision": resolve(repository, revision)[1]}
+    score_shard(shard, "sbert", encoder | chosen, load, images=64)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
     score_sbert(
-        snakemake.input.annotations,
-        snakemake.output[0],
-        **json.loads(snakemake.params.settings),
+        Shard.of_job(snakemake, settings["pairs"]),
+        batch_size=snakemake.params.batch_size,
+        **settings["metric"],
     )

@@ -1,49 +1,30 @@
-"""Jaccard index and overlap coefficient of a shard's responses against both teachers."""
+"""Jaccard index and overlap coefficient of a shard's texts."""
 
 import json
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
-from imagenet_think.files import write_parquet
 from imagenet_think.logs import log_to
-from imagenet_think.pairs import read_pairs, score_pairs
-from imagenet_think.schemas import SCORE_COLUMNS, scores
+from imagenet_think.scoring import Shard, score_shard
 from imagenet_think.sets import sets
 
 
-def score_sets(
-    annotations: Sequence[str | Path],
-    output: str | Path,
-    *,
-    models: Sequence[str],
-    teachers: Sequence[str],
-    token_pattern: str,
-    stop_words: str | Sequence[str] | None,
-) -> None:
+def score_sets(shard: Shard, *, token_pattern: str, stop_words: str | Sequence[str] | None) -> None:
     """Write the scores of a shard.
 
     Parameters
     ----------
-    annotations
-        Parquet files of schema `ANNOTATIONS`, one a model.
-    output
-        Parquet file of schema `scores("sets")`.
-    models, teachers
-        Keys of the benchmarked models and of the two teachers.
+    shard
+        What is compared, and the files to write.
     token_pattern, stop_words
         See `imagenet_think.tokenization.analyzer`.
     """
-    pairs = read_pairs(annotations, teachers, models)
-    score = partial(sets, token_pattern=token_pattern, stop_words=stop_words)
-    frame = score_pairs(pairs, score, SCORE_COLUMNS["sets"], images=64)
-    write_parquet(frame, output, scores("sets"))
+    tokens = {"token_pattern": token_pattern, "stop_words": stop_words}
+    score = partial(sets, **tokens)
+    score_shard(shard, "sets", tokens, lambda: score, images=64)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    score_sets(
-        snakemake.input.annotations,
-        snakemake.output[0],
-        **json.loads(snakemake.params.settings),
-    )
+    settings = json.loads(snakemake.params.settings)
+    score_sets(Shard.of_job(snakemake, settings["pairs"]), **settings["metric"])

@@ -1,4 +1,4 @@
-"""Cosines of word counts of a shard's responses against both teachers."""
+"""Cosines of word counts of a shard's texts."""
 
 import json
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import polars as pl
 
-from imagenet_think.files import write_parquet
+from imagenet_think.files import digest_files
 from imagenet_think.logs import log_to
-from imagenet_think.pairs import KEYS, read_pairs, score_pairs
+from imagenet_think.pairs import Pairs
 from imagenet_think.parsing import PARTS
-from imagenet_think.schemas import SCORE_COLUMNS, scores
+from imagenet_think.scoring import Shard, score_pairs, write_scores
 from imagenet_think.vectors import DocumentFrequencies, vectors
 
 
@@ -24,12 +24,9 @@ def read_frequencies(path: str | Path, part: str) -> DocumentFrequencies:
 
 
 def score_vectors(
-    annotations: Sequence[str | Path],
+    shard: Shard,
     document_frequencies: str | Path,
-    output: str | Path,
     *,
-    models: Sequence[str],
-    teachers: Sequence[str],
     token_pattern: str,
     stop_words: str | Sequence[str] | None,
 ) -> None:
@@ -37,37 +34,41 @@ def score_vectors(
 
     Parameters
     ----------
-    annotations
-        Parquet files of schema `ANNOTATIONS`, one a model.
+    shard
+        What is compared, and the files to write.
     document_frequencies
-        Parquet file of schema `DOCUMENT_FREQUENCIES`, made with the same tokens.
-    output
-        Parquet file of schema `scores("vectors")`.
-    models, teachers
-        Keys of the benchmarked models and of the two teachers.
+        Parquet file of schema `DOCUMENT_FREQUENCIES`, made with the same tokens. Where it has
+        changed, so have the weights of TF-IDF, and all pairs are scored anew.
     token_pattern, stop_words
         See `imagenet_think.tokenization.analyzer`.
     """
-    pairs = read_pairs(annotations, teachers, models)
+    pairs = shard.pairs()
+    tokens = {"token_pattern": token_pattern, "stop_words": stop_words}
+    corpus = digest_files([document_frequencies])
     frames = []
     for part in PARTS:
-        score = partial(
-            vectors,
-            frequencies=read_frequencies(document_frequencies, part),
-            token_pattern=token_pattern,
-            stop_words=stop_words,
+        rows = pairs.rows.filter(pl.col("part") == part)
+        frame = score_pairs(
+            Pairs(pairs.texts, rows.with_columns(pl.int_range(pl.len()).alias("row"))),
+            "vectors",
+            tokens | {"corpus": corpus, "part": part},
+            lambda part=part: partial(
+                vectors, frequencies=read_frequencies(document_frequencies, part), **tokens
+            ),
+            # Each batch looks up its own terms in the corpus: large ones share more.
+            images=256,
+            cache=shard.cache,
+            name=shard.name,
         )
-        chosen = pairs.filter(pl.col("part") == part)
-        frames.append(score_pairs(chosen, score, SCORE_COLUMNS["vectors"], images=64))
-    frame = pairs.select(KEYS).join(pl.concat(frames), on=KEYS, how="left", maintain_order="left")
-    write_parquet(frame, output, scores("vectors"))
+        frames.append(frame)
+    write_scores(pl.concat(frames), "vectors", shard, pairs)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
     score_vectors(
-        snakemake.input.annotations,
+        Shard.of_job(snakemake, settings["pairs"]),
         snakemake.input.document_frequencies,
-        snakemake.output[0],
-        **json.loads(snakemake.params.settings),
+        **settings["metric"],
     )

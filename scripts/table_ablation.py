@@ -13,12 +13,13 @@ from imagenet_think.tables import WHOLE, Column, latex, markdown, write_csv
 
 PARTS = {"full": "Full Output", "think": "Thinking Tokens", "answer": "Answer Tokens"}
 AGGREGATES = {"avg": "Avg.", "max": "Max"}
+COUNTS = ("images", "left_out", "no_response")
 
 LONG = [
     Column("metric", "Metric"),
     Column("part", "Part"),
     *(Column(name, heading, interval=True) for name, heading in AGGREGATES.items()),
-    *(Column(name, name, format=WHOLE) for name in ("images", "left_out")),
+    *(Column(name, name, format=WHOLE) for name in COUNTS),
 ]
 """Columns of the csv: a row a metric and part."""
 
@@ -63,7 +64,7 @@ def arrange(aggregates: pl.DataFrame, printed_tfidf: str) -> pl.DataFrame:
                     f"{name}_low": row["low"],
                     f"{name}_high": row["high"],
                 }
-            rows.append(cells | {"images": row["images"], "left_out": row["left_out"]})
+            rows.append(cells | {name: row[name] for name in COUNTS})
     numbers = [name for column in LONG[2:4] for name in column.names]
     return pl.DataFrame(rows, schema_overrides=dict.fromkeys(numbers, pl.Float64))
 
@@ -84,7 +85,7 @@ def caption(aggregates: pl.DataFrame, settings: Mapping) -> str:
     first, second = (settings["names"][key] for key in settings["teachers"])
     metrics = list(captions.HEADINGS)
     counts = [
-        f"{name.capitalize()}: {captions.counted(aggregates.filter(part=part))}"
+        f"{name.capitalize()}: {captions.counted(aggregates.filter(part=part), settings)}"
         for part, name in PARTS.items()
     ]
     return " ".join(
@@ -95,6 +96,7 @@ def caption(aggregates: pl.DataFrame, settings: Mapping) -> str:
             captions.definitions(metrics, settings),
             captions.seen(aggregates),
             " ".join(counts),
+            captions.missing(settings),
             f"Responses were taken apart by the rules {_rules(settings)}.",
             captions.intervals(settings["intervals"]),
         )
@@ -121,7 +123,8 @@ def table_ablation(aggregate: str | Path, stem: str | Path, settings: Mapping) -
         Path of the table without ending.
     settings
         `ablation_model`, `teachers` (keys), `names`, `printed_tfidf`, and for the caption
-        `intervals`, `rules_of_parsing` (by model) and a section for each kind of scores.
+        `missing`, `intervals`, `rules_of_parsing` (by model) and a section for each kind of
+        scores.
     """
     rows = pl.read_parquet(aggregate).filter(pl.col("model") == settings["ablation_model"])
     long = arrange(rows, settings["printed_tfidf"])

@@ -17,6 +17,7 @@ TABLES = {
     6: ("Vector space", ("tfidf", "cosine")),
 }
 AGGREGATES = {"avg": "Avg.", "max": "Max"}
+COUNTS = ("images", "left_out", "no_response")
 
 
 def arrange(
@@ -36,8 +37,8 @@ def arrange(
     Returns
     -------
     polars.DataFrame
-        `model, key`, then `<metric>_<aggregate>`, `…_low`, `…_high`, and `images` and `left_out`,
-        which are the same for all metrics of a model.
+        `model, key`, then `<metric>_<aggregate>`, `…_low`, `…_high`, and `COUNTS`, which are the
+        same for all metrics of a model.
 
     Raises
     ------
@@ -57,7 +58,7 @@ def arrange(
                 cells[f"{printed}_{aggregate}"] = row["value"]
                 cells[f"{printed}_{aggregate}_low"] = row["low"]
                 cells[f"{printed}_{aggregate}_high"] = row["high"]
-        cells["images"], cells["left_out"] = row["images"], row["left_out"]
+        cells |= {name: row[name] for name in COUNTS}
         rows.append(cells)
     numbers = [name for name in rows[0] if name.startswith(tuple(metrics))]
     return pl.DataFrame(rows, schema_overrides=dict.fromkeys(numbers, pl.Float64))
@@ -74,7 +75,8 @@ def caption(number: int, aggregates: pl.DataFrame, settings: Mapping) -> str:
             "the average and of the maximum of the two scores (equations 1 to 3).",
             captions.definitions(metrics, settings),
             captions.seen(aggregates),
-            captions.counted(aggregates),
+            captions.counted(aggregates, settings),
+            captions.missing(settings),
             "Best bold, second underlined.",
             captions.intervals(settings["intervals"]),
         )
@@ -96,8 +98,8 @@ def table_benchmark(
     number
         Of the table.
     settings
-        `models` and `teachers` (keys), `names`, `printed_tfidf`, `intervals`, and a section for
-        each kind of scores, for the caption.
+        `models` and `teachers` (keys), `names`, `printed_tfidf`, and for the caption `missing`,
+        `intervals`, and a section for each kind of scores.
     """
     metrics = {
         metric: settings["printed_tfidf"] if metric == "tfidf" else metric
@@ -112,7 +114,7 @@ def table_benchmark(
         for metric in metrics
         for name, heading in AGGREGATES.items()
     ]
-    columns += [Column(name, "", format=WHOLE, printed=False) for name in ("images", "left_out")]
+    columns += [Column(name, "", format=WHOLE, printed=False) for name in COUNTS]
     frame = arrange(rows, metrics, {key: settings["names"][key] for key in settings["models"]})
     write_table(frame, columns, caption(number, rows, settings), stem)
 

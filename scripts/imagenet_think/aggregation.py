@@ -1,19 +1,19 @@
-"""From scores against two references to a benchmark's numbers: equations 1 to 3 of the paper.
-
-Uncertainty comes from resampling images: an image carries both references and every model, so
-its scores stay together. A resample weights each image by an independent Poisson(1) count.
-"""
+"""From scores against two references to a benchmark's numbers: equations 1 to 3 of the paper."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from threadpoolctl import threadpool_limits
 
 from imagenet_think.parsing import PARTS
-from imagenet_think.schemas import AGGREGATES, SCORE_COLUMNS, SEEN
+from imagenet_think.resampling import Intervals, bootstrap
+from imagenet_think.schemas import AGGREGATES, SCORE_COLUMNS, SEEN, scores
 
 AGGREGATE_NAMES = ("avg", "max")
 
@@ -25,165 +25,257 @@ METRICS: dict[str, tuple[str, str]] = {
 }
 """Metrics that are aggregated: the scores file and the column of each. BERTScore is its F1."""
 
-IMAGES_AT_ONCE = 500
-"""Images weighted at once; part of the definition of the resamples, because it orders the draws."""
+MISSING = ("leave_out", "zero")
+"""What a missing response may count: nothing, its image left out, or 0 in every metric."""
 
-QUANTUM = 2.0**-30
-"""Scores are resampled in multiples of this. Weighted sums of up to eight million scores of 1 are
-then exact in float64, and no order of summation, number of threads or processor changes a byte."""
+
+class Key(NamedTuple):
+    """What one number of the benchmark is of."""
+
+    model: str
+    part: str
+    metric: str
+    aggregate: str
 
 
 @dataclass(frozen=True)
-class Intervals:
-    """How intervals are made: resamples, level in (0, 1), and seed."""
+class ImageScores:
+    """The average and the maximum of the two scores of every image.
 
-    draws: int
-    level: float
-    seed: int
+    Attributes
+    ----------
+    images
+        The evaluated images' ids, sorted.
+    values
+        For each key, an array of shape (images,); NaN where the image is left out.
+    no_response
+        For each scores file, model and part, where the response alone is missing; shape (images,).
+    seen
+        For each scores file with a window, model and part, the shares of tokens inside it, of the
+        response and of the two references; shape (3, images), NaN where a text is missing.
+    """
+
+    images: pl.Series
+    values: Mapping[Key, np.ndarray]
+    no_response: Mapping[tuple[str, str, str], np.ndarray]
+    seen: Mapping[tuple[str, str, str], np.ndarray]
 
 
-def aggregate(
-    scores: dict[str, pl.DataFrame], models: Sequence[str], intervals: Intervals
-) -> pl.DataFrame:
-    """Return the benchmark's numbers with their intervals.
+def read_scores(
+    paths: Iterable[str | Path],
+    models: Sequence[str],
+    parts: Sequence[str] = PARTS,
+    missing: str = "leave_out",
+) -> ImageScores:
+    """Read scores files one at a time, and keep each image's averages and maxima.
 
     Parameters
     ----------
-    scores
-        For each kind of scores file, the rows of all shards (schema `scores(kind)`).
-    models
-        Benchmarked models in the order to report.
-    intervals
-        See `Intervals`.
-
-    Returns
-    -------
-    polars.DataFrame
-        Schema `AGGREGATES`, a row a model, part, metric and aggregate. An image is left out, and
-        counted, where one of its two scores is null. Without any image the value is null.
+    paths
+        Parquet files of schemas `scores(kind)`, of one kind or several, all shards, in any order.
+    models, parts
+        The ones to read.
+    missing
+        One of `MISSING`. An image without both references is left out in either case.
 
     Raises
     ------
     ValueError
-        If an image, model and part has no row, or more than one.
-    """
-    images = pl.concat([frame["image_id"] for frame in scores.values()]).unique().sort()
-    rows, columns = [], []
-    for model in models:
-        for part in PARTS:
-            chosen = {
-                file: _rows(frame, images, model, part, file) for file, frame in scores.items()
-            }
-            for metric, (file, column) in METRICS.items():
-                pair = chosen[file].select(f"{column}_1", f"{column}_2").to_numpy()
-                both = np.where(np.isnan(pair).any(axis=1, keepdims=True), np.nan, pair)
-                seen = _seen(chosen[file], both) if file in SEEN else (None, None)
-                for name, values in zip(
-                    AGGREGATE_NAMES, (both.mean(axis=1), both.max(axis=1)), strict=True
-                ):
-                    rows.append((model, part, metric, name, *seen))
-                    columns.append(values)
-    matrix = np.column_stack(columns) if columns else np.zeros((len(images), 0))
-    low, high = bootstrap(matrix, intervals)
-    counted = (~np.isnan(matrix)).sum(axis=0)
-    return pl.DataFrame(
-        [
-            {
-                "model": model,
-                "part": part,
-                "metric": metric,
-                "aggregate": name,
-                "value": _mean(matrix[:, place]),
-                "low": _number(low[place]),
-                "high": _number(high[place]),
-                "images": int(counted[place]),
-                "left_out": len(images) - int(counted[place]),
-                "seen": seen,
-                "seen_references": seen_references,
-            }
-            for place, (model, part, metric, name, seen, seen_references) in enumerate(rows)
-        ],
-        schema=AGGREGATES,
-    )
-
-
-def bootstrap(values: np.ndarray, intervals: Intervals) -> tuple[np.ndarray, np.ndarray]:
-    """Return percentile intervals of column means under resampling of rows.
-
-    Parameters
-    ----------
-    values
-        Shape (images, columns); NaN where an image is left out of a column.
-    intervals
-        See `Intervals`.
-
-    Returns
-    -------
-    tuple of numpy.ndarray
-        Lower and upper ends, shape (columns,); NaN for a column without a value. The means are
-        those of the weighted images, so a column's left-out images weigh nothing.
+        If there is no file, one has the columns of no kind, an image, model and part has no row or
+        more than one, a null has no reason, or `missing` is neither.
 
     Notes
     -----
-    Memory is bounded by `draws` × `IMAGES_AT_ONCE` weights and `draws` × columns sums.
+    Memory is 8 bytes for each image, model, part, metric and aggregate, and the scores of one kind.
     """
-    images, width = values.shape
-    present, group = np.unique(~np.isnan(values), axis=1, return_inverse=True)
-    group = group.ravel()
-    steps = np.rint(np.nan_to_num(values) / QUANTUM)
-    sums = np.zeros((intervals.draws, width))
-    counts = np.zeros((intervals.draws, present.shape[1]))
-    with threadpool_limits(limits=1, user_api="blas"):
-        for start, weights in resamples(images, intervals):
-            block = slice(start, start + weights.shape[1])
-            sums += weights @ steps[block]
-            counts += weights @ present[block].astype(np.float64)
-    counts = counts[:, group]
-    means = np.full_like(sums, np.nan)
-    np.divide(sums * QUANTUM, counts, out=means, where=counts > 0)
-    tail = (1 - intervals.level) / 2
-    ends = np.full((2, width), np.nan)
-    filled = ~np.isnan(means).all(axis=0)
-    ends[:, filled] = np.nanquantile(means[:, filled], [tail, 1 - tail], axis=0)
-    return ends[0], ends[1]
+    if missing not in MISSING:
+        raise ValueError(f"a missing response counts {' or '.join(MISSING)}, not {missing!r}")
+    kinds = _kinds(paths)
+    images = _image_ids(next(iter(kinds.values())))
+    cells = list(product(models, parts))
+    values, no_response, seen = {}, {}, {}
+    for file, files in kinds.items():
+        metrics = {metric: c for metric, (of, c) in METRICS.items() if of == file}
+        shares = ["seen", "seen_1", "seen_2"] if file in SEEN else []
+        names = [f"{column}_{k}" for column in metrics.values() for k in (1, 2)] + shares
+        numbers, absent = _read(file, files, images, cells, names)
+        for place, cell in enumerate(cells):
+            no_response[file, *cell] = absent[place]
+            if shares:
+                seen[file, *cell] = numbers[-3:, place]
+            for metric, pair in zip(metrics, range(0, 2 * len(metrics), 2), strict=True):
+                first, second = numbers[pair, place], numbers[pair + 1, place]
+                for name, value in (
+                    ("avg", (first + second) / 2),
+                    ("max", np.maximum(first, second)),
+                ):
+                    if missing == "zero":
+                        value[absent[place]] = 0.0
+                    values[Key(*cell, metric, name)] = value
+    order = [Key(*key) for key in product(models, parts, METRICS, AGGREGATE_NAMES)]
+    ordered = {key: values[key] for key in order if key in values}
+    return ImageScores(images, ordered, no_response, seen)
 
 
-def resamples(images: int, intervals: Intervals) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the first row of a block of images and its weights, of shape (draws, images).
+def aggregate(scored: ImageScores, intervals: Intervals, workers: int = 1) -> pl.DataFrame:
+    """Return the benchmark's numbers with their intervals.
 
-    Each block has a random stream of its own, so that it can be made alone.
+    Returns
+    -------
+    polars.DataFrame
+        Schema `AGGREGATES`, a row a model, part, metric and aggregate. Without any image the value
+        is null.
     """
-    for start in range(0, images, IMAGES_AT_ONCE):
-        size = min(IMAGES_AT_ONCE, images - start)
-        generator = np.random.default_rng([intervals.seed, start])
-        yield start, generator.poisson(1.0, (intervals.draws, size)).astype(np.float64)
+    everything = np.arange(len(scored.images))
+    rows = summarise(scored, list(scored.values), everything, intervals, workers)
+    return pl.DataFrame(list(rows), schema=AGGREGATES)
 
 
-def _rows(frame: pl.DataFrame, images: pl.Series, model: str, part: str, file: str) -> pl.DataFrame:
-    """Return a model's rows of a part in the images' order."""
-    rows = frame.filter((pl.col("model") == model) & (pl.col("part") == part)).sort("image_id")
-    if not rows["image_id"].equals(images):
-        raise ValueError(
-            f"scores of {file}: {model}, {part} has {len(rows)} rows for {len(images)} images; "
-            "every image needs one row in every metric, null where it could not be scored"
-        )
-    return rows
+def summarise(
+    scored: ImageScores,
+    keys: Sequence[Key],
+    chosen: np.ndarray,
+    intervals: Intervals,
+    workers: int = 1,
+) -> Iterator[dict[str, object]]:
+    """Yield the means of some keys over some images, with their intervals.
+
+    Parameters
+    ----------
+    scored, keys
+        What to average.
+    chosen
+        Places of the images to average over, ascending.
+    intervals, workers
+        As in `bootstrap`.
+
+    Yields
+    ------
+    dict
+        A row of schema `AGGREGATES` for each key.
+    """
+    matrix = np.empty((len(keys), len(chosen)))
+    for place, key in enumerate(keys):
+        matrix[place] = scored.values[key][chosen]
+    low, high = bootstrap(matrix.T, intervals, workers)
+    windows: dict[tuple[str, str, str], dict[str, float | None]] = {}
+    for place, key in enumerate(keys):
+        file = METRICS[key.metric][0]
+        cell = (file, key.model, key.part)
+        if cell not in windows:
+            windows[cell] = _window(scored, cell, chosen)
+        counted = int((~np.isnan(matrix[place])).sum())
+        yield {
+            **key._asdict(),
+            "value": mean(matrix[place]),
+            "low": number(low[place]),
+            "high": number(high[place]),
+            "images": counted,
+            "left_out": len(chosen) - counted,
+            "no_response": int(scored.no_response[cell][chosen].sum()),
+            **windows[cell],
+        }
 
 
-def _seen(rows: pl.DataFrame, scores: np.ndarray) -> tuple[float | None, float | None]:
-    """Return the mean shares of tokens seen, of responses and references, where both scored."""
-    scored = ~np.isnan(scores[:, 0])
-    return tuple(
-        _mean(rows.select(names).to_numpy()[scored].ravel())
-        for names in (["seen"], ["seen_1", "seen_2"])
-    )
-
-
-def _mean(values: np.ndarray) -> float | None:
+def mean(values: np.ndarray) -> float | None:
     """Return the mean without NaN, exactly summed; None without values."""
-    values = values[~np.isnan(values)]
-    return math.fsum(values) / len(values) if len(values) else None
+    values = values[~np.isnan(values)].tolist()
+    return math.fsum(values) / len(values) if values else None
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
+    """Return a float, None for NaN."""
     return None if math.isnan(value) else float(value)
+
+
+def _kinds(paths: Iterable[str | Path]) -> dict[str, list[str | Path]]:
+    """Group scores files by kind, which their columns tell."""
+    kinds = {tuple(scores(kind)): kind for kind in SCORE_COLUMNS}
+    files: dict[str, list[str | Path]] = defaultdict(list)
+    for path in paths:
+        columns = tuple(pl.read_parquet_schema(path))
+        if columns not in kinds:
+            raise ValueError(f"{path}: its columns {list(columns)} are those of no scores file")
+        files[kinds[columns]].append(path)
+    if not files:
+        raise ValueError("no scores file is given")
+    return files
+
+
+def _image_ids(paths: Sequence[str | Path]) -> pl.Series:
+    """Return the ids of the images in the files, sorted."""
+    shards = [pl.read_parquet(path, columns=["image_id"])["image_id"].unique() for path in paths]
+    return pl.concat(shards).unique().sort()
+
+
+def _read(
+    file: str,
+    paths: Sequence[str | Path],
+    images: pl.Series,
+    cells: Sequence[tuple[str, str]],
+    names: Sequence[str],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a kind's columns, of shape (names, cells, images), and where no response is.
+
+    A cell is a model and part. A column is NaN where its score is null.
+    """
+    index = pl.DataFrame({"image_id": images, "image": np.arange(len(images))})
+    order = pl.DataFrame(
+        [(*cell, place) for place, cell in enumerate(cells)],
+        schema={"model": pl.String, "part": pl.String, "cell": pl.Int64},
+        orient="row",
+    )
+    numbers = np.full((len(names), len(cells) * len(images)), np.nan)
+    rows = np.zeros(len(cells) * len(images), dtype=np.uint8)
+    absent = np.zeros(len(cells) * len(images), dtype=bool)
+    for path in paths:
+        frame = (
+            pl.read_parquet(path, columns=["image_id", "model", "part", "missing", *names])
+            .join(order, on=["model", "part"])
+            .join(index, on="image_id", how="left")
+        )
+        unknown = frame.filter(pl.col("image").is_null())
+        if len(unknown):
+            raise ValueError(
+                f"{path}: image {unknown['image_id'][0]} is in no scores file of "
+                f"{next(iter(SCORE_COLUMNS))}; every image needs one row in every metric"
+            )
+        place = (frame["cell"] * len(images) + frame["image"]).to_numpy()
+        np.add.at(rows, place, 1)
+        absent[place] = (frame["missing"] == "response").fill_null(False).to_numpy()
+        for row, name in enumerate(names):
+            numbers[row, place] = frame[name].to_numpy()
+        unexplained = frame.filter(
+            pl.col("missing").is_null(), pl.any_horizontal(pl.col(names).is_null())
+        )
+        if len(unexplained):
+            model, part, image = unexplained.row(0)[1], unexplained.row(0)[2], unexplained.row(0)[0]
+            raise ValueError(
+                f"{path}: {model}, {part}, {image} has a null score, but its column `missing` "
+                "names no missing text; make the file anew"
+            )
+    wrong = np.flatnonzero(rows != 1)
+    if len(wrong):
+        cell, image = divmod(int(wrong[0]), len(images))
+        raise ValueError(
+            f"scores of {file}: {', '.join(cells[cell])} has {rows[wrong[0]]} rows of image "
+            f"{images[image]}; every image needs one row in every metric, null where it could not "
+            "be scored"
+        )
+    shape = (len(cells), len(images))
+    return numbers.reshape(len(names), *shape), absent.reshape(shape)
+
+
+def _window(
+    scored: ImageScores, cell: tuple[str, str, str], chosen: np.ndarray
+) -> dict[str, float | None]:
+    """Return what a window showed of a model's texts, over the images whose texts are all there."""
+    if cell not in scored.seen:
+        return {"seen": None, "seen_references": None, "cut": None}
+    shares = scored.seen[cell][:, chosen]
+    shares = shares[:, ~np.isnan(shares).any(axis=0)]
+    return {
+        "seen": mean(shares[0]),
+        "seen_references": mean(shares[1:].ravel()),
+        "cut": mean((shares[0] < 1).astype(np.float64)),
+    }

@@ -22,10 +22,26 @@ HEADINGS = {
 """The printed metrics in the paper's order, named as in its Tables 3 to 6."""
 
 TFIDF = {
-    "tfidf": "document frequencies counted over the teachers' texts (variant tfidf)",
+    "tfidf": (
+        "document frequencies counted over the references of this run, with which its values "
+        "change (variant tfidf)"
+    ),
     "tfidf_pair": "document frequencies counted over the two texts compared (variant tfidf_pair)",
 }
 """What `printed_tfidf` may be, in words."""
+
+COUNTS = {
+    "leave_out": "its image is left out of the model's means",
+    "zero": "it scores 0 in every metric",
+}
+"""What a missing response may count, in words."""
+
+AS_PRINTED = "Metrics are defined in the captions of Tables 3 to 6."
+
+
+def printed_metrics(settings: Mapping) -> dict[str, str]:
+    """Return the metric that stands for each printed one; `printed_tfidf` for TF-IDF."""
+    return {name: settings["printed_tfidf"] if name == "tfidf" else name for name in HEADINGS}
 
 
 def definitions(metrics: Sequence[str], settings: Mapping) -> str:
@@ -41,18 +57,31 @@ def definitions(metrics: Sequence[str], settings: Mapping) -> str:
     sentences = []
     if "bertscore" in metrics:
         bertscore = settings["bertscore"]
+        window = bertscore["max_tokens"]
+        read = {
+            "first": f"the first {window} tokens of a text",
+            "all": f"all tokens of a text, read {window} at a time",
+        }
         sentences.append(
             f"BERTScore is the F1 of {_name(bertscore)}, layer {bertscore['layer']}, without idf "
-            f"weights and not rescaled, of the first {bertscore['max_tokens']} tokens of a text."
+            f"weights and not rescaled, of {read[bertscore['windows']]}{_precision(bertscore)}."
         )
     if "sbert" in metrics:
         sbert = settings["sbert"]
+        window = sbert["max_tokens"]
+        read = {
+            "first": f"the first {window} tokens",
+            "all": f"all tokens, {window} at a time, averaged by their number",
+        }
         sentences.append(
-            f"Sentence-BERT is the cosine of {_name(sbert)}'s embeddings of the first "
-            f"{sbert['max_tokens']} tokens."
+            f"Sentence-BERT is the cosine of {_name(sbert)}'s embeddings of "
+            f"{read[sbert['windows']]}{_precision(sbert)}."
         )
     if {"bertscore", "sbert"} & set(metrics):
-        sentences.append("Neither is bounded by 0, and neither is clipped.")
+        sentences.append(
+            "Neither is bounded by 0, and neither is clipped, although section 5.3 of the paper "
+            "puts every metric in the range from 0 to 1."
+        )
     if {"rouge1", "rougeL"} & set(metrics):
         stemmer = "with" if settings["rouge"]["stemmer"] else "without"
         sentences.append(
@@ -69,25 +98,49 @@ def definitions(metrics: Sequence[str], settings: Mapping) -> str:
     return " ".join(sentences)
 
 
-def counted(aggregates: pl.DataFrame) -> str:
-    """Say how many images the means are over, and how many were left out for want of a text."""
-    images = f"M = {_range(aggregates['images'])} images"
-    if not aggregates["left_out"].sum():
-        return f"{images}, none left out."
-    return f"{images}, {_range(aggregates['left_out'])} left out because a text is missing."
+def counted(aggregates: pl.DataFrame, settings: Mapping) -> str:
+    """Say how many images the means are over, and what was missing.
+
+    Parameters
+    ----------
+    aggregates
+        Rows of schema `AGGREGATES` over the same images.
+    settings
+        The benchmark's settings, of which `missing` tells what a missing response counts.
+    """
+    # Beside the responses that are left out, what is left out lacks a reference.
+    responses = aggregates["no_response"] if settings["missing"] == "leave_out" else 0
+    references = aggregates["left_out"] - responses
+    images = (aggregates["images"] + aggregates["left_out"]).max() or 0
+    return (
+        f"M = {_range(aggregates['images'])} of {images:,} images (response missing: "
+        f"{_range(aggregates['no_response'])}; reference missing: {_range(references)})."
+    )
+
+
+def missing(settings: Mapping) -> str:
+    """Say which responses are missing, and what they count."""
+    return (
+        "A response is missing where it failed or is empty, its thinking and answer also where it "
+        f"could not be taken apart: {COUNTS[settings['missing']]}. Images of which a reference is "
+        "missing are left out."
+    )
 
 
 def seen(aggregates: pl.DataFrame) -> str:
-    """Say which share of the tokens the windows held, metric by metric; "" without windows."""
+    """Say what the windows held and how many responses they cut, metric by metric.
+
+    Without windows it is "".
+    """
     means = aggregates.group_by("metric", maintain_order=True).agg(
-        pl.col("seen", "seen_references").mean()
+        pl.col("seen", "seen_references", "cut").mean()
     )
     shares = [
         f"for {HEADINGS[row['metric']]} {row['seen']:.0%} of a response's tokens and "
-        f"{row['seen_references']:.0%} of a teacher's"
+        f"{row['seen_references']:.0%} of a teacher's, and cut {row['cut']:.0%} of the responses"
         for row in means.drop_nulls().iter_rows(named=True)
     ]
-    return f"On average the window held {', '.join(shares)}." if shares else ""
+    return f"On average the window held {'; '.join(shares)}." if shares else ""
 
 
 def intervals(settings: Mapping) -> str:
@@ -96,6 +149,13 @@ def intervals(settings: Mapping) -> str:
         f"Small: {settings['level']:.0%} intervals from {settings['draws']:,} resamples of the "
         "images."
     )
+
+
+def _precision(section: Mapping) -> str:
+    """Name the encoder's precision where it is not the full one."""
+    names = {"float32": "", "tf32": "TF32", "float16": "half precision (float16)"}
+    name = names[section["precision"]]
+    return f", computed in {name}" if name else ""
 
 
 def _name(section: Mapping) -> str:

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from imagenet_think import repositories
+from imagenet_think import naming, repositories
 
 Config = dict[str, Any]
 SCHEMA = Path(__file__).parents[2] / "config" / "schema.yaml"
@@ -66,8 +66,14 @@ def check(config: Mapping[str, Any], origin: str = "config") -> Config:
     )
     if errors:
         raise ConfigError(f"{origin}: {_explain(errors[0])}")
-    _fill(config, schema())
-    problem = next(_contradictions(config), None)
+    # Of what each model holds itself: defaults would hide it.
+    problem = next(_model_contradictions(config["models"]), None)
+    if problem is None:
+        _fill(config, schema())
+        for name, model in config["models"].items():
+            if "responses" in model:
+                config["models"][name] = {key: model[key] for key in _IMPORTED if key in model}
+        problem = next(_contradictions(config), None)
     if problem:
         raise ConfigError(f"{origin}: {problem}")
     return config
@@ -99,11 +105,24 @@ def _explain(error: jsonschema.ValidationError) -> str:
         return f"unknown key {unknown!r}{inside}{hint} Known keys: {', '.join(known)}"
     if error.validator == "required":
         missing = next(name for name in error.validator_value if name not in error.instance)
-        about = error.schema["properties"][missing].get("description", "")
+        about = _node(error.absolute_path)["properties"][missing].get("description", "")
         return f"key {missing!r} is missing{inside}: {about}"
     if "propertyNames" in error.absolute_schema_path:
         return f"{error.instance!r} cannot be a key of {key}: {_allowed(error.schema)}"
     return f"{key} holds {json.dumps(error.instance)}; allowed is {_allowed(error.schema)}"
+
+
+def _node(path: Iterable[str | int]) -> Config:
+    """Return what the schema says of a place in a config."""
+    node = schema()
+    for key in path:
+        node = node["items"] if isinstance(key, int) else _child(node, key)
+    return node
+
+
+def _child(node: Config, key: str) -> Config:
+    known = node.get("properties", {})
+    return known[key] if key in known else node["additionalProperties"]
 
 
 def _allowed(node: Config) -> str:
@@ -131,17 +150,11 @@ def _allowed(node: Config) -> str:
 def _contradictions(config: Config) -> Iterator[str]:
     """Yield what is wrong between keys that are each right by themselves."""
     images, models = config["images"], config["models"]
-    least, most = images["min_per_class"], images["max_per_class"]
-    if least > most:
-        yield f"images.min_per_class ({least}) is greater than images.max_per_class ({most})"
-    classes, total = images["class_count"], images["total"]
-    if not classes * least <= total <= classes * most:
-        yield (
-            f"images.total holds {total}; allowed is {classes * least} to {classes * most}: "
-            f"images.class_count ({classes}) times images.min_per_class ({least}) to "
-            f"images.max_per_class ({most})"
-        )
     yield from _source_contradictions(images["source"])
+    if images["source"]["kind"] == LISTING:
+        yield from _listing_contradictions(config)
+    else:
+        yield from _total_contradictions(images)
     if config["prompt"] not in config["prompts"]:
         yield f"prompt holds {config['prompt']!r}; allowed is one of {', '.join(config['prompts'])}"
     for key in ("teachers", "benchmarked"):
@@ -162,32 +175,118 @@ def _contradictions(config: Config) -> Iterator[str]:
             yield f"{key}.repository: {error}"
         if entry["revision"] is not None and not repositories.is_hub(entry["repository"]):
             yield f"{key}.revision is only for the hub: {entry['repository']} lies on this machine"
+    for name, model in models.items():
+        if "responses" in model:
+            try:
+                naming.parquet_files(model["responses"]["path"])
+            except FileNotFoundError as error:
+                yield f"models.{name}.responses.path: {error}"
 
+
+def _total_contradictions(images: Config) -> Iterator[str]:
+    """Yield what is wrong between the total and the bounds of a class."""
+    least, most = images["min_per_class"], images["max_per_class"]
+    if least > most:
+        yield f"images.min_per_class ({least}) is greater than images.max_per_class ({most})"
+    classes, total = images["class_count"], images["total"]
+    if not classes * least <= total <= classes * most:
+        yield (
+            f"images.total holds {total}; allowed is {classes * least} to {classes * most}: "
+            f"images.class_count ({classes}) times images.min_per_class ({least}) to "
+            f"images.max_per_class ({most})"
+        )
+
+
+_GENERATED = ("repository", "family", "output")
+"""Keys that a model needs to be asked."""
+
+_IMPORTED = ("name", "responses", "output")
+"""Keys that a model may have whose responses are imported."""
+
+
+def _model_contradictions(models: Config) -> Iterator[str]:
+    """Yield what is wrong with models that are neither asked nor imported, or both."""
+    for name, model in models.items():
+        if "responses" not in model:
+            for key in _GENERATED:
+                if key not in model:
+                    about = _node(["models", name])["properties"][key]["description"]
+                    yield (
+                        f"key {key!r} is missing in models.{name}: {about} (A model whose "
+                        "responses are there already has `responses` instead.)"
+                    )
+            continue
+        if strange := [key for key in model if key not in _IMPORTED]:
+            yield (
+                f"models.{name} has `responses`, which are imported, and {', '.join(strange)}, "
+                "which say how responses are generated: take away the one or the other"
+            )
+        columns = model["responses"].keys() & {"text", "think", "answer"}
+        if columns not in ({"text"}, {"think", "answer"}):
+            given = ", ".join(sorted(columns)) or "neither"
+            yield f"models.{name}.responses names {given}; needed is text, or think and answer"
+        elif ("text" in columns) != ("output" in model):
+            yield (
+                f"models.{name} lacks output, which says how responses.text is taken apart"
+                if "text" in columns
+                else f"models.{name}.output is only for responses.text: think and answer are apart"
+            )
+
+
+def _listing_contradictions(config: Config) -> Iterator[str]:
+    """Yield what is wrong with a run without pictures."""
+    for model in (*config["teachers"], *config["benchmarked"]):
+        if "responses" not in config["models"].get(model, {"responses": None}):
+            yield (
+                f"images.source is of kind {LISTING}, without pictures, so that models.{model} "
+                "cannot be asked: it needs `responses`"
+            )
+    try:
+        naming.parquet_files(config["images"]["source"]["path"])
+    except FileNotFoundError as error:
+        yield f"images.source.path: {error}"
+
+
+LISTING = "listing"
+"""The kind of source that names images and holds none."""
 
 _SOURCE_KEYS = {
     "classes": ("drawings",),
     "drawings_per_class": ("drawings",),
     "drawings_step": ("drawings",),
     "archive": ("outer_archive",),
-    "labels": ("webdataset", "hub_parquet"),
+    "labels": ("webdataset", "hub_parquet", LISTING),
+    "image": (LISTING,),
+    "label": (LISTING,),
 }
 """Keys of `images.source` that are not for every kind, and the kinds they are for."""
+
+_OPTIONAL = {"labels", "image", "label"}
+"""Those that may be left out."""
 
 
 def _source_contradictions(source: Config) -> Iterator[str]:
     """Yield what is wrong between the kind of the source and its other keys."""
     kind = source["kind"]
-    needed = {key for key, kinds in _SOURCE_KEYS.items() if kind in kinds} - {"labels"}
+    needed = {key for key, kinds in _SOURCE_KEYS.items() if kind in kinds} - _OPTIONAL
     if missing := sorted(needed - source.keys()):
         yield f"images.source of kind {kind} needs {', '.join(missing)}"
     for key, kinds in _SOURCE_KEYS.items():
         if key in source and kind not in kinds:
-            yield f"images.source.{key} is only for kind {' and '.join(kinds)}"
+            yield f"images.source.{key} is only for kind {_listed(kinds)}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Return `a, b and c`."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def repository_entries(config: Config) -> Iterator[tuple[str, Config]]:
     """Yield every part of the config that names a repository, with its dotted key."""
     for name, model in config["models"].items():
+        if "responses" in model:
+            continue
         yield f"models.{name}", model
         if "processor" in model:
             yield f"models.{name}.processor", model["processor"]

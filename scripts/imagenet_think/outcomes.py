@@ -21,12 +21,14 @@ EXCLUSIONS = {
     "aspect_ratio": "The image is too narrow for the model.",
     "context": "The conversation does not fit into the model's context.",
     "memory": "The device's memory does not suffice for the image alone.",
+    "not_imported": "The file of the model's responses holds none to the image.",
     "refused": "The model cannot be asked for another reason: the response's error says it.",
 }
 """Reasons for which there is no response at all, with their meanings: the model could not be asked
 about the image, and could not the next time, with as much memory."""
 
 _MESSAGES = {
+    "not_imported": r"^no (response|text) in ",
     "unreadable_image": r"image cannot be read",
     "image_dropped": r"no image token|same as the number of images",
     "image_token": r"image token",

@@ -1,19 +1,58 @@
-"""Which texts are compared: every response of a benchmarked model with both teachers' texts."""
+"""Which texts are compared: responses with both teachers', and the teachers' with each other."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from imagenet_think.logs import progress
+from imagenet_think.order import image_order_key, order_key
 from imagenet_think.parsing import PARTS
 from imagenet_think.parsing.statuses import OK
 
 KEYS = ["image_id", "model", "part"]
 
-Score = Callable[[Sequence[str], Sequence[str]], dict[str, np.ndarray]]
-"""Takes candidates and references, gives columns of numbers, one a pair."""
+TEACHERS = ("teacher_1", "teacher_2")
+"""With what a benchmarked model's text is compared."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The comparisons of a shard.
+
+    Attributes
+    ----------
+    texts
+        Every text once a response and part; null where it cannot be scored.
+    rows
+        `row, image_id, model, part, against, text, other`: a row a comparison, counted from 0;
+        `against` is one of `TEACHERS` or of `schemas.AGAINST`; `text` and `other` are places in
+        `texts`. The images stand class by class, so that those compared with each other are near.
+    """
+
+    texts: pl.Series
+    rows: pl.DataFrame
+
+    def batches(self, images: int) -> Iterator["Pairs"]:
+        """Yield the comparisons of so many images at a time."""
+        place = self.rows["image_id"].rle_id().to_numpy().astype(np.int64)
+        bounds = np.flatnonzero(np.diff(place // images, prepend=-1, append=-1)).tolist()
+        for start, end in pairwise(bounds):
+            yield Pairs(self.texts, self.rows[start:end])
+
+    def scorable(self) -> pl.DataFrame:
+        """Return the rows of which both texts are there."""
+        there = self.texts.is_not_null().to_numpy()
+        rows = self.rows.select("text", "other").to_numpy()
+        return self.rows.filter(there[rows].all(axis=1))
+
+    def columns(self, rows: pl.DataFrame) -> tuple[list[str], list[str]]:
+        """Return both texts of each row. A text that is in many rows is one object."""
+        places = np.unique(rows.select("text", "other").to_numpy())
+        found = dict(zip(places.tolist(), self.texts.gather(places).to_list(), strict=True))
+        return tuple([found[place] for place in rows[name].to_list()] for name in ("text", "other"))
 
 
 def read_texts(annotations: str | Path) -> pl.DataFrame:
@@ -42,125 +81,147 @@ def read_texts(annotations: str | Path) -> pl.DataFrame:
 
 
 def read_pairs(
-    annotations: Iterable[str | Path], teachers: Sequence[str], models: Sequence[str]
-) -> pl.DataFrame:
+    annotations: Sequence[str | Path],
+    sample: str | Path,
+    evaluated: str | Path,
+    *,
+    shard: str,
+    teachers: Sequence[str],
+    models: Sequence[str],
+    seed: int,
+) -> Pairs:
     """Return what a shard has to score.
 
     Parameters
     ----------
     annotations
-        Parquet files of annotations, at least one for each teacher and model.
+        Parquet files of annotations, one for each teacher and model.
+    sample
+        Parquet file of schema `SAMPLE`; it tells the shard's images and their classes.
+    evaluated
+        Parquet file of schema `EVALUATED`; the images that benchmarked models are scored on.
+    shard
+        Name of the shard.
     teachers
-        The two whose texts are the references.
+        The two whose texts are the references. Their texts are compared with each other, and with
+        their own on other images (see `partners`).
     models
         The benchmarked ones.
-
-    Returns
-    -------
-    polars.DataFrame
-        `image_id, model, part, text, text_1, text_2`: a row for every image, benchmarked model
-        and part, in that order, with the response and the teachers' texts. A text is null where
-        it cannot be scored, and no row is dropped for it.
+    seed
+        Of the order in which partners are chosen.
 
     Raises
     ------
     ValueError
         If a model or a row is missing or appears twice.
     """
-    texts = pl.concat([read_texts(path) for path in annotations])
-    first, second = teachers
-    images = texts["image_id"].unique().sort()
-    _check(texts, images, [first, second, *models])
-    rows = (
-        pl.DataFrame({"image_id": images})
-        .join(pl.DataFrame({"model": list(models)}), how="cross", maintain_order="left_right")
-        .join(pl.DataFrame({"part": list(PARTS)}), how="cross", maintain_order="left_right")
-        .join(texts, on=KEYS, how="left", maintain_order="left")
-    )
-    for place, teacher in enumerate((first, second), start=1):
-        reference = texts.filter(pl.col("model") == teacher).select(
-            "image_id", "part", pl.col("text").alias(f"text_{place}")
-        )
-        rows = rows.join(reference, on=["image_id", "part"], how="left", maintain_order="left")
-    return rows
-
-
-def _check(texts: pl.DataFrame, images: pl.Series, models: Sequence[str]) -> None:
+    texts = pl.concat([read_texts(path) for path in annotations]).with_row_index("place")
+    own = pl.col("shard") == shard
+    classes = pl.scan_parquet(sample).filter(own).select("image_id", "wnid").collect()
+    images = partners(classes, seed)
+    scored = pl.scan_parquet(evaluated).filter(own).select("image_id").collect()
+    chosen = images.join(scored, on="image_id", how="semi", maintain_order="left")
+    for model in teachers:
+        _check(texts, images["image_id"], model)
     for model in models:
-        rows = texts.filter((pl.col("model") == model) & (pl.col("part") == PARTS[0]))["image_id"]
-        twice = rows.filter(rows.is_duplicated())
-        if len(twice):
-            raise ValueError(f"annotations of {model}: image {twice[0]} appears more than once")
-        missing = images.filter(~images.is_in(rows.implode()))
-        if len(missing):
-            raise ValueError(
-                f"annotations of {model} lack {len(missing)} of {len(images)} images that other "
-                f"models have, the first being {missing[0]}: make its responses of this shard"
-            )
+        _check(texts, chosen["image_id"], model)
+    rows = [
+        _compare(texts, chosen, models, "image_id", against, teacher)
+        for against, teacher in zip(TEACHERS, teachers, strict=True)
+    ]
+    rows.append(_compare(texts, images, teachers[:1], "image_id", "teacher_2", teachers[1]))
+    with_partners = images.drop_nulls("same_class")
+    for against in ("same_class", "other_class"):
+        rows += [
+            _compare(texts, with_partners, [teacher], against, against, teacher)
+            for teacher in teachers
+        ]
+    ordered = pl.concat(rows).sort("position", maintain_order=True).drop("position")
+    return Pairs(texts["text"], ordered.with_row_index("row"))
 
 
-def score_pairs(
-    pairs: pl.DataFrame, score: Score, columns: Sequence[str], *, images: int
-) -> pl.DataFrame:
-    """Score the pairs of a shard, some images at a time.
+def partners(classes: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """Choose for each image another one of its class, and one of another class.
 
     Parameters
     ----------
-    pairs
-        See `read_pairs`.
-    score
-        The metric. An image's texts come in one call, so that each is worked on once.
-    columns
-        Which of the metric's columns to keep. `seen_candidate` and `seen_reference`, where the
-        metric gives them, are kept as `seen` (response) and `seen_1`, `seen_2` (teachers).
-    images
-        How many images to score at once: what bounds the memory.
+    classes
+        `image_id, wnid` of the images to choose from.
+    seed
+        Of the order of classes, and of images in a class.
 
     Returns
     -------
     polars.DataFrame
-        The keys and, against teacher 1 and 2, `<column>_1` and `<column>_2`; null where one of the
-        two texts is.
+        `image_id, position, same_class, other_class`, classes in a random order. The partners are
+        image_ids: the next image of the class, and one of the next class. Both are null where the
+        class has one image, or there is no other class, so that what is measured on either is
+        measured on the same images.
     """
-    groups = pairs.partition_by("image_id", maintain_order=True)
-    batches = [pl.concat(groups[k : k + images]) for k in range(0, len(groups), images)]
-    scored = [
-        _score(batch, score, columns)
-        for batch in progress(batches, len(batches), f"batches of {images} images")
+    members: dict[str, list[str]] = {}
+    for image_id, wnid in classes.iter_rows():
+        members.setdefault(wnid, []).append(image_id)
+    order = sorted(members, key=lambda wnid: order_key(seed, wnid))
+    groups = [
+        sorted(members[wnid], key=lambda image, wnid=wnid: image_order_key(seed, wnid, image))
+        for wnid in order
     ]
-    return pl.concat(scored) if scored else _score(pairs, score, columns)
+    rows = []
+    for place, images in enumerate(groups):
+        others = groups[(place + 1) % len(groups)]
+        alone = len(images) < 2 or len(groups) < 2
+        for k, image in enumerate(images):
+            same = None if alone else images[(k + 1) % len(images)]
+            rows.append((image, len(rows), same, None if alone else others[k % len(others)]))
+    schema = {"image_id": pl.String, "position": pl.Int64}
+    schema |= {"same_class": pl.String, "other_class": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _score(pairs: pl.DataFrame, score: Score, columns: Sequence[str]) -> pl.DataFrame:
-    """Score pairs in one call."""
-    rows = [_scorable(pairs, place) for place in (1, 2)]
-    candidates = [text for place in (0, 1) for text in pairs["text"].gather(rows[place])]
-    references = [
-        text for place in (0, 1) for text in pairs[f"text_{place + 1}"].gather(rows[place])
-    ]
-    values = score(candidates, references)
-    split = len(rows[0])
-
-    def spread(name: str, place: int) -> pl.Series:
-        """Put the values of one teacher's pairs into their rows."""
-        column: list[float | None] = [None] * len(pairs)
-        part = values[name][:split] if place == 1 else values[name][split:]
-        for row, value in zip(rows[place - 1], part.tolist(), strict=True):
-            column[row] = value
-        return pl.Series(f"{name}_{place}", column, dtype=pl.Float64)
-
-    frame = pairs.select(KEYS).with_columns(
-        *(spread(name, place) for name in columns for place in (1, 2))
+def _compare(
+    texts: pl.DataFrame,
+    images: pl.DataFrame,
+    models: Sequence[str],
+    partner: str,
+    against: str,
+    other: str,
+) -> pl.DataFrame:
+    """Return the comparisons of models' texts of images with another's of the images' partners."""
+    model = pl.DataFrame({"model": list(models)})
+    part = pl.DataFrame({"part": list(PARTS)})
+    reference = texts.filter(pl.col("model") == other)
+    return (
+        images.select("image_id", "position", pl.col(partner).alias("partner"))
+        .join(model, how="cross", maintain_order="left_right")
+        .join(part, how="cross", maintain_order="left_right")
+        .join(texts, on=KEYS, how="left", maintain_order="left")
+        .rename({"place": "at"})
+        .join(
+            reference,
+            left_on=["partner", "part"],
+            right_on=["image_id", "part"],
+            how="left",
+            maintain_order="left",
+        )
+        .select(
+            *KEYS,
+            "position",
+            pl.lit(against).alias("against"),
+            pl.col("at").alias("text"),
+            pl.col("place").alias("other"),
+        )
     )
-    if "seen_candidate" not in values:
-        return frame
-    return frame.with_columns(
-        pl.coalesce(spread("seen_candidate", 1), spread("seen_candidate", 2)).alias("seen"),
-        spread("seen_reference", 1).alias("seen_1"),
-        spread("seen_reference", 2).alias("seen_2"),
-    )
 
 
-def _scorable(pairs: pl.DataFrame, place: int) -> list[int]:
-    both = pairs["text"].is_not_null() & pairs[f"text_{place}"].is_not_null()
-    return both.arg_true().to_list()
+def _check(texts: pl.DataFrame, images: pl.Series, model: str) -> None:
+    """Refuse annotations of a model that do not hold each image once."""
+    rows = texts.filter((pl.col("model") == model) & (pl.col("part") == PARTS[0]))["image_id"]
+    twice = rows.filter(rows.is_duplicated())
+    if len(twice):
+        raise ValueError(f"annotations of {model}: image {twice[0]} appears more than once")
+    missing = images.filter(~images.is_in(rows.implode()))
+    if len(missing):
+        raise ValueError(
+            f"annotations of {model} lack {len(missing)} of {len(images)} images that it is scored "
+            f"on, the first being {missing[0]}: make its responses of this shard"
+        )

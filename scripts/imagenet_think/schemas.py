@@ -154,6 +154,9 @@ DOCUMENT_FREQUENCIES = pl.Schema(
     }
 )
 
+# Whom the benchmarked models are asked about and scored on.
+EVALUATED = pl.Schema({"image_id": TEXT, "shard": TEXT})
+
 SCORE_COLUMNS: dict[str, tuple[str, ...]] = {
     "bertscore": ("precision", "recall", "f1"),
     "sbert": ("sbert",),
@@ -174,8 +177,45 @@ def scores(metric: str) -> pl.Schema:
     if metric in SEEN:
         # Share of tokens inside the window: of the response, of teacher 1's text, of teacher 2's.
         columns |= {"seen": FLOAT, "seen_1": FLOAT, "seen_2": FLOAT}
+    # Which text a null is for want of: "reference" (a teacher's), "response" (the model's alone).
+    columns |= {"missing": TEXT}
     return pl.Schema(columns)
 
+
+AGAINST = ("teacher_2", "same_class", "other_class")
+"""With what a teacher's text is compared: the other teacher's on the same image, or its own on a
+different image of the class, or of another class."""
+
+
+def agreement(metric: str) -> pl.Schema:
+    """Return the schema of `agreement/<metric>/<shard>.parquet`: the teachers' texts compared."""
+    columns = {"image_id": TEXT, "model": TEXT, "part": TEXT, "against": TEXT}
+    columns |= dict.fromkeys(SCORE_COLUMNS[metric], FLOAT)
+    if metric in SEEN:
+        # Share of tokens inside the window: of the text, of the one it is compared with.
+        columns |= {"seen": FLOAT, "seen_other": FLOAT}
+    return pl.Schema(columns)
+
+
+AGREEMENT_AGGREGATES = pl.Schema(
+    {
+        "grouping": TEXT,  # all or domain
+        "group": TEXT,
+        "metric": TEXT,
+        "part": TEXT,
+        "model": TEXT,  # teacher whose text it is; where `minus`, whose baseline
+        "against": TEXT,  # one of `AGAINST`
+        "minus": TEXT,  # null, or same_class: the mean difference from that baseline
+        "value": FLOAT,
+        "low": FLOAT,
+        "high": FLOAT,
+        "images": INT,  # in the mean
+        "left_out": INT,  # not in the mean; with `images` all of the group
+        "unpaired": INT,  # those left out whose shard holds no other image of their class
+        # Mean share of both texts' tokens inside the window; null where there is none.
+        "seen": FLOAT,
+    }
+)
 
 AGGREGATES = pl.Schema(
     {
@@ -186,11 +226,45 @@ AGGREGATES = pl.Schema(
         "value": FLOAT,
         "low": FLOAT,
         "high": FLOAT,
-        "images": INT,
-        "left_out": INT,
-        # Mean share of tokens inside the window, of the responses and of the teachers' texts;
-        # null where the metric has no window.
+        "images": INT,  # in the mean
+        "left_out": INT,  # not in the mean; with `images` all that are evaluated
+        "no_response": INT,  # both references are there, the response is not: left out, or 0
+        # Mean share of tokens inside the window, of the responses and of the teachers' texts, and
+        # share of the responses that the window cut; null where the metric has no window.
         "seen": FLOAT,
         "seen_references": FLOAT,
+        "cut": FLOAT,
+    }
+)
+
+GROUPS = pl.Schema({"grouping": TEXT, "group": TEXT} | dict(AGGREGATES))
+"""The benchmark's numbers over some of the images: `grouping` is domain, stratum or length."""
+
+# One row a metric, aggregate and pair of models, of full outputs.
+DIFFERENCES = pl.Schema(
+    {
+        "metric": TEXT,
+        "aggregate": TEXT,
+        "model": TEXT,
+        "other": TEXT,
+        "difference": FLOAT,  # model minus other, mean over the images on which both are scored
+        "low": FLOAT,
+        "high": FLOAT,
+        # The interval that holds for all pairs of the metric and aggregate at once (Bonferroni).
+        "all_low": FLOAT,
+        "all_high": FLOAT,
+        "images": INT,
+    }
+)
+
+# Whether a model's answer names the image's class; one row a model and image.
+MENTIONS = pl.Schema(
+    {
+        "image_id": TEXT,
+        "model": TEXT,
+        "synset": BOOL,  # a lemma of the class itself; null where there is no answer
+        "hyponym": BOOL,  # of a class below it
+        "hypernym": BOOL,  # of the one above it
+        "other": BOOL,  # any of these of another image's class: what chance gives
     }
 )

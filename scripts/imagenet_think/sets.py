@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from imagenet_think.tokenization import analyzer
+from imagenet_think.tokenization import StopWords, number_pairs, tokenize
 
 
 def sets(
@@ -12,7 +12,7 @@ def sets(
     references: Sequence[str],
     *,
     token_pattern: str,
-    stop_words: str | Sequence[str] | None = None,
+    stop_words: StopWords = None,
 ) -> dict[str, np.ndarray]:
     """Score pairs of texts by the distinct tokens they share.
 
@@ -29,10 +29,10 @@ def sets(
         `jaccard`, common tokens by all tokens, and `overlap`, common tokens by the tokens of the
         smaller set; in [0, 1], float64 of shape (n,). A text without a token scores 0.
     """
-    analyze = analyzer(token_pattern, stop_words)
-    tokens = {text: frozenset(analyze(text)) for text in dict.fromkeys([*candidates, *references])}
-    pairs = [(tokens[c], tokens[r]) for c, r in zip(candidates, references, strict=True)]
-    common = np.array([len(c & r) for c, r in pairs], dtype=np.float64)
-    union = np.array([len(c) + len(r) for c, r in pairs], dtype=np.float64) - common
-    smaller = np.array([min(len(c), len(r)) for c, r in pairs], dtype=np.float64)
+    texts, first, second = number_pairs(candidates, references)
+    held = tokenize(texts, token_pattern, stop_words).counts().sign()
+    sizes = np.diff(held.indptr)
+    common = held[first].multiply(held[second]).sum(axis=1)
+    union = sizes[first] + sizes[second] - common
+    smaller = np.minimum(sizes[first], sizes[second])
     return {"jaccard": common / np.maximum(union, 1), "overlap": common / np.maximum(smaller, 1)}

@@ -264,7 +264,7 @@ def _latex_headings(columns: Sequence[Column]) -> list[str]:
     for group, members in groupby(columns, key=lambda column: column.group):
         span = len(list(members))
         # A heading wider than its columns would stretch the last of them.
-        lines = textwrap.wrap(group, GROUP_WIDTH * span, break_on_hyphens=False) or [""]
+        lines = textwrap.wrap(group, GROUP_WIDTH * span, break_long_words=False) or [""]
         stack = r"\\".join(escaping.latex(line) for line in lines)
         stack = rf"\shortstack{{{stack}}}" if len(lines) > 1 else stack
         cells.append(rf"\multicolumn{{{span}}}{{c}}{{{stack}}}")

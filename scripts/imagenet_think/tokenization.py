@@ -1,13 +1,77 @@
-"""How the word metrics cut a text into tokens: scikit-learn's analyzer, as configured."""
+"""How the word metrics cut texts into tokens: as scikit-learn's analyzer does, many at a time."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.sparse import csr_array
 from sklearn.feature_extraction.text import CountVectorizer
 
+StopWords = str | Sequence[str] | None
 
-def analyzer(
-    token_pattern: str, stop_words: str | Sequence[str] | None
-) -> Callable[[str], list[str]]:
+# Patterns that mean all characters of a class that stand together, if there are so many of them.
+RUNS = {"[a-z0-9]+": ("[a-z0-9]", 1), r"(?u)\b\w\w+\b": (r"\w", 2)}
+
+# The characters whose lower case depends on what stands around, or is more than one character.
+IRREGULAR = "Σİ"
+
+BEYOND = 0x80
+"""A byte that stands for characters beyond ASCII."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens of some texts, in their order.
+
+    Attributes
+    ----------
+    terms
+        The distinct tokens, strings.
+    ids
+        The place of each token in `terms`, text after text, int32 of shape (tokens,).
+    starts
+        Where in `ids` each text starts and, at last, where they end; shape (texts + 1,).
+    """
+
+    terms: pa.Array
+    ids: np.ndarray
+    starts: np.ndarray
+
+    def counts(self) -> csr_array:
+        """Return how often each text holds each term: int32 of shape (texts, terms)."""
+        shape = (len(self.starts) - 1, len(self.terms))
+        once = np.ones(len(self.ids), dtype=np.int32)
+        counts = csr_array((once, self.ids, self.starts), shape=shape)
+        counts = counts.tocsc().tocsr()  # sorts each row, and faster than sorting does
+        counts.sum_duplicates()
+        return counts
+
+
+def tokenize(texts: Sequence[str], token_pattern: str, stop_words: StopWords = None) -> Tokens:
+    """Cut texts into tokens; parameters as of `analyzer`, and the same tokens.
+
+    Notes
+    -----
+    For the patterns in `RUNS` a table of all characters turns a text to lower case and what is in
+    no token to blanks. Both follow Python, whose notion of a letter differs from Arrow's; Arrow
+    splits at blanks and numbers the tokens.
+    """
+    if token_pattern not in RUNS:
+        analyze = analyzer(token_pattern, stop_words)
+        lists = pa.array(map(analyze, texts), pa.large_list(pa.large_string()))
+        return _number(lists, least=0, dropped=[])
+    member, least = RUNS[token_pattern]
+    tables = _tables(member)
+    blanked = pa.array([_blank(text, *tables) for text in texts], pa.large_string())
+    dropped = CountVectorizer(stop_words=_words(stop_words)).get_stop_words() or []
+    return _number(pc.ascii_split_whitespace(blanked), least, dropped)
+
+
+def analyzer(token_pattern: str, stop_words: StopWords) -> Callable[[str], list[str]]:
     """Return the function that scikit-learn's vectorizers apply to a text.
 
     Parameters
@@ -17,5 +81,71 @@ def analyzer(
     stop_words
         Words to drop: none, "english" for scikit-learn's list, or a list of one's own.
     """
-    words = list(stop_words) if isinstance(stop_words, (list, tuple)) else stop_words
-    return CountVectorizer(token_pattern=token_pattern, stop_words=words).build_analyzer()
+    vectorizer = CountVectorizer(token_pattern=token_pattern, stop_words=_words(stop_words))
+    return vectorizer.build_analyzer()
+
+
+def number_pairs(
+    candidates: Iterable[str], references: Iterable[str]
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return the distinct texts of some pairs, and the places of candidates and references."""
+    places: dict[str, int] = {}
+    first, second = (
+        np.array([places.setdefault(text, len(places)) for text in texts], dtype=np.int64)
+        for texts in (candidates, references)
+    )
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} candidates, but {len(second)} references: give pairs")
+    return list(places), first, second
+
+
+def _words(stop_words: StopWords) -> str | list[str] | None:
+    return list(stop_words) if isinstance(stop_words, (list, tuple)) else stop_words
+
+
+@cache
+def _tables(member: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return what each character becomes: lower case if then in the class, else a blank.
+
+    The second table is of bytes, and smaller: it has `BEYOND` for what is not ASCII.
+    """
+    characters = np.arange(0x110000, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
+    lower = re.sub(f"[{IRREGULAR}]", " ", characters).lower()
+    table = np.full(len(lower), ord(" "), dtype="<u4")
+    codes = _codes(lower)
+    for run in re.finditer(f"{member}+", lower):
+        table[slice(*run.span())] = codes[slice(*run.span())]
+    return table, np.where(table < BEYOND, table, BEYOND).astype(np.uint8)
+
+
+def _blank(text: str, table: np.ndarray, ascii_table: np.ndarray) -> str | bytes:
+    """Return a text in lower case, with blanks for all that is in no token."""
+    if any(character in text for character in IRREGULAR):
+        text = text.lower()
+    codes = _codes(text)
+    blanked = ascii_table.take(codes).tobytes()
+    if BEYOND in blanked:
+        return table.take(codes).tobytes().decode("utf-32-le").strip()
+    return blanked.strip()
+
+
+def _codes(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+
+
+def _number(lists: pa.Array, least: int, dropped: Iterable[str]) -> Tokens:
+    """Return the tokens of Arrow's lists that are long enough and none of those to drop."""
+    numbered = lists.values.dictionary_encode()
+    terms = numbered.dictionary
+    left_out = pc.is_in(terms, value_set=pa.array(dropped, terms.type))
+    kept = pc.and_not(pc.greater_equal(pc.utf8_length(terms), least), left_out)
+    kept = kept.to_numpy(zero_copy_only=False)
+    ids, starts = numbered.indices.to_numpy(), lists.offsets.to_numpy()
+    if kept.all():
+        return Tokens(terms, ids, starts)
+    there = kept[ids]
+    return Tokens(
+        terms=terms.filter(kept),
+        ids=(np.cumsum(kept, dtype=np.int32) - 1)[ids[there]],
+        starts=np.concatenate([[0], np.cumsum(there)])[starts],
+    )

@@ -9,13 +9,16 @@ numbers, so three named variants are computed:
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice, repeat
 
 import numpy as np
-from scipy.sparse import csr_array, diags_array
 
-from imagenet_think.tokenization import analyzer
+from imagenet_think.tokenization import StopWords, number_pairs, tokenize
+
+AT_ONCE = 4096
+"""Documents that are counted at once: what bounds the memory."""
 
 
 @dataclass
@@ -38,13 +41,15 @@ class DocumentFrequencies:
         texts: Iterable[str],
         *,
         token_pattern: str,
-        stop_words: str | Sequence[str] | None = None,
+        stop_words: StopWords = None,
     ) -> None:
         """Count further documents; for tokens see `imagenet_think.tokenization.analyzer`."""
-        analyze = analyzer(token_pattern, stop_words)
-        for text in texts:
-            self.documents += 1
-            self.terms.update(set(analyze(text)))
+        texts = iter(texts)
+        while some := list(islice(texts, AT_ONCE)):
+            tokens = tokenize(some, token_pattern, stop_words)
+            documents = np.bincount(tokens.counts().indices, minlength=len(tokens.terms))
+            self.terms.update(dict(zip(tokens.terms.to_pylist(), documents.tolist(), strict=True)))
+            self.documents += len(some)
 
 
 def vectors(
@@ -53,7 +58,7 @@ def vectors(
     frequencies: DocumentFrequencies,
     *,
     token_pattern: str,
-    stop_words: str | Sequence[str] | None = None,
+    stop_words: StopWords = None,
 ) -> dict[str, np.ndarray]:
     """Score pairs of texts.
 
@@ -73,70 +78,43 @@ def vectors(
         `tfidf`, `tfidf_pair` and `cosine`, float64 of shape (n,). A text without a term
         scores 0.
     """
-    texts = {text: row for row, text in enumerate(dict.fromkeys([*candidates, *references]))}
-    counts, vocabulary = _count(texts, token_pattern, stop_words)
-    first = np.array([texts[text] for text in candidates], dtype=np.int64)
-    second = np.array([texts[text] for text in references], dtype=np.int64)
-    weighted = counts @ diags_array(_inverse_document_frequencies(vocabulary, frequencies))
+    texts, first, second = number_pairs(candidates, references)
+    tokens = tokenize(texts, token_pattern, stop_words)
+    counts = tokens.counts().astype(np.float64)
+    a, b = counts[first], counts[second]
+    products = a.multiply(b)
+    squares = counts.power(2)
+    weights = _inverse_document_frequencies(tokens.terms.to_pylist(), frequencies) ** 2
+    weighted, plain = squares @ weights, squares.sum(axis=1)
+
+    # Fitted on two documents a shared term weighs ln(3/3) + 1 = 1 and any other ln(3/2) + 1, so
+    # that needs no fit: only the squared counts of the shared terms.
+    lone = (np.log(3 / 2) + 1) ** 2
+    shared = a.multiply(b.sign())
+    shared_first = shared.power(2).sum(axis=1)
+    shared.data = products.data / shared.data  # the same places, with the second text's counts
+    shared_second = shared.power(2).sum(axis=1)
+    pair_first = shared_first + lone * (plain[first] - shared_first)
+    pair_second = shared_second + lone * (plain[second] - shared_second)
+
+    dots = products.sum(axis=1)
     return {
-        "tfidf": _cosines(weighted.tocsr(), first, second),
-        "tfidf_pair": _pair_cosines(counts, first, second),
-        "cosine": _cosines(counts, first, second),
+        "tfidf": _cosines(products @ weights, weighted[first], weighted[second]),
+        "tfidf_pair": _cosines(dots, pair_first, pair_second),
+        "cosine": _cosines(dots, plain[first], plain[second]),
     }
-
-
-def _count(
-    texts: Iterable[str], token_pattern: str, stop_words: str | Sequence[str] | None
-) -> tuple[csr_array, list[str]]:
-    """Return the counts, one row a text, and the terms of their columns."""
-    analyze = analyzer(token_pattern, stop_words)
-    vocabulary: dict[str, int] = {}
-    columns: list[int] = []
-    values: list[int] = []
-    starts = [0]
-    for text in texts:
-        for term, count in Counter(analyze(text)).items():
-            columns.append(vocabulary.setdefault(term, len(vocabulary)))
-            values.append(count)
-        starts.append(len(columns))
-    counts = csr_array(
-        (np.array(values, dtype=np.float64), np.array(columns, dtype=np.int64), np.array(starts)),
-        shape=(len(starts) - 1, len(vocabulary)),
-    )
-    counts.sort_indices()
-    return counts, list(vocabulary)
 
 
 def _inverse_document_frequencies(
     terms: Sequence[str], frequencies: DocumentFrequencies
 ) -> np.ndarray:
     """Return scikit-learn's smoothed weights, ln((1 + n) / (1 + df)) + 1, and 0 outside."""
-    documents: Mapping[str, int] = frequencies.terms
-    df = np.array([documents.get(term, 0) for term in terms], dtype=np.float64)
+    found = map(frequencies.terms.get, terms, repeat(0))
+    df = np.fromiter(found, dtype=np.float64, count=len(terms))
     return np.where(df > 0, np.log((1 + frequencies.documents) / (1 + df)) + 1, 0.0)
 
 
-def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Divide, with 0 where a text has no term."""
-    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
-
-
-def _cosines(rows: csr_array, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    norms = np.sqrt(rows.multiply(rows).sum(axis=1))
-    dots = rows[first].multiply(rows[second]).sum(axis=1)
-    return _divide(dots, norms[first] * norms[second])
-
-
-def _pair_cosines(counts: csr_array, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the cosines of TF-IDF weights fitted on each pair.
-
-    With two documents a shared term weighs ln(3/3) + 1 = 1 and any other ln(3/2) + 1, so the
-    weights need no fit: only the squared counts of shared terms.
-    """
-    lone = (np.log(1.5) + 1) ** 2
-    a, b = counts[first], counts[second]
-    shared_a = a.multiply(a).multiply(b.sign()).sum(axis=1)
-    shared_b = b.multiply(b).multiply(a.sign()).sum(axis=1)
-    squares_a = shared_a + lone * (a.multiply(a).sum(axis=1) - shared_a)
-    squares_b = shared_b + lone * (b.multiply(b).sum(axis=1) - shared_b)
-    return _divide(a.multiply(b).sum(axis=1), np.sqrt(squares_a * squares_b))
+def _cosines(dots: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return cosines from dot products and squared norms, 0 where a text has no term."""
+    norms = np.sqrt(first * second)
+    return np.divide(dots, norms, out=np.zeros(len(dots)), where=norms > 0)

@@ -1,50 +1,164 @@
-"""What an embedding model sees of a text: the first tokens, up to its window."""
+"""What an embedding model reads of a text: its first tokens, or all of them window by window."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+FIRST, ALL = "first", "all"
 
 
 @dataclass(frozen=True)
 class Windowed:
-    """Texts cut to a window.
+    """Texts cut into windows.
 
     Attributes
     ----------
-    ids
-        Token ids inside the window, special tokens included, for each distinct input.
+    inputs
+        Token ids of each distinct window, special tokens included.
+    tokens
+        Tokens of each of `inputs`, special tokens left out; shape (inputs,).
     rows
-        For each text, which of `ids` is its input; shape (n,).
+        For each text, which of `inputs` are its windows, in order; at least one.
     seen
-        For each text, the share of its tokens inside the window, 1 for a text without tokens;
+        For each text, the share of its tokens inside its windows, 1 for a text without tokens;
         shape (n,), in (0, 1].
     """
 
-    ids: list[list[int]]
-    rows: np.ndarray
+    inputs: list[list[int]]
+    tokens: np.ndarray
+    rows: list[list[int]]
     seen: np.ndarray
 
 
-def window(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> Windowed:
-    """Tokenize texts and cut each to `max_tokens` tokens, special tokens included.
+def cut(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int, windows: str
+) -> Windowed:
+    """Tokenize texts once and cut them into windows.
 
-    Long texts that begin alike are the same input once cut (a full output and its thinking,
-    most often), and need embedding once.
+    Windows that are the same are one input. Long texts that begin alike share their first windows
+    (a full output and its thinking, most often).
+
+    Parameters
+    ----------
+    tokenizer
+        Its special tokens are put around every window, so that the first window is what the
+        tokenizer's own truncation leaves.
+    texts
+        Of any length, also 0: such a text is a window of special tokens.
+    max_tokens
+        Tokens of a window, special tokens included.
+    windows
+        `first` for a text's first window alone, `all` for all of them; these follow on each other
+        without overlap.
+
+    Raises
+    ------
+    ValueError
+        If `windows` is neither, or a window has no room beside the special tokens.
     """
-    if not texts:
-        return Windowed([], np.zeros(0, dtype=np.int64), np.zeros(0))
-    texts = list(texts)
-    special = len(tokenizer("")["input_ids"])
-    whole = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
-    cut = tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"]
+    if windows not in (FIRST, ALL):
+        raise ValueError(f"windows is {windows!r}: choose {FIRST!r} or {ALL!r}")
+    before, after = special_tokens(tokenizer)
+    size = max_tokens - len(before) - len(after)
+    if size < 1:
+        raise ValueError(
+            f"max_tokens is {max_tokens}, all of which {type(tokenizer).__name__} needs for its "
+            "special tokens: choose more"
+        )
     distinct: dict[tuple[int, ...], int] = {}
-    rows = [distinct.setdefault(tuple(ids), len(distinct)) for ids in cut]
-    tokens = np.array([len(ids) - special for ids in whole])
-    kept = np.array([len(ids) - special for ids in cut])
+    rows, seen = [], []
+    for ids in _token_ids(tokenizer, texts):
+        end = size if windows == FIRST else max(len(ids), 1)
+        pieces = [tuple(ids[start : start + size]) for start in range(0, end, size)]
+        rows.append([distinct.setdefault(piece, len(distinct)) for piece in pieces])
+        seen.append(min(end, len(ids)) / len(ids) if ids else 1.0)
     return Windowed(
-        [list(ids) for ids in distinct],
-        np.array(rows, dtype=np.int64),
-        np.where(tokens > 0, kept / np.maximum(tokens, 1), 1.0),
+        inputs=[[*before, *piece, *after] for piece in distinct],
+        tokens=np.array([len(piece) for piece in distinct], dtype=np.int64),
+        rows=rows,
+        seen=np.array(seen, dtype=np.float64),
     )
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """Return the ids that a tokenizer puts before and after a text."""
+    probe = tokenizer("a", return_special_tokens_mask=True)
+    ids, mask = list(probe["input_ids"]), list(probe["special_tokens_mask"])
+    return ids[: mask.index(0)], ids[len(mask) - mask[::-1].index(0) :]
+
+
+def _token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Return all token ids of each text, without special tokens around it."""
+    if not texts:
+        return []
+    return tokenizer(
+        list(texts),
+        add_special_tokens=False,
+        truncation=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,  # no warning of texts longer than the model's window: they are cut here
+    )["input_ids"]
+
+
+def check_max_tokens(
+    metric: str,
+    max_tokens: int,
+    path: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> None:
+    """Raise a ValueError if a model has no room for `max_tokens` tokens.
+
+    Parameters
+    ----------
+    metric
+        Section of the config, for the message.
+    max_tokens
+        Tokens of a window, special tokens included.
+    path
+        Where the model was loaded from, for the message.
+    model
+        The encoder.
+    tokenizer
+        A tokenizer whose own limit holds as well. Many name none, which reads as 1e30.
+    """
+    limits = [positions(model)]
+    if tokenizer is not None:
+        limits.append(tokenizer.model_max_length)
+    room = min((limit for limit in limits if limit is not None), default=None)
+    if room is not None and max_tokens > room:
+        raise ValueError(
+            f"{metric}.max_tokens is {max_tokens}, but {path} takes {room} tokens: set it to that "
+            "or less"
+        )
+
+
+def positions(model: PreTrainedModel) -> int | None:
+    """Return the tokens an encoder has positions for; None if it names no such number.
+
+    RoBERTa and its kin number positions from the padding's index on, and name that many more.
+    """
+    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    if isinstance(table, torch.nn.Embedding):
+        return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+    named = getattr(model.config, "max_position_embeddings", None)
+    return named if named is not None and named > 0 else None
+
+
+def batches(inputs: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
+    """Yield the places of inputs, longest first, `size` at a time, so that little is padded."""
+    order = sorted(range(len(inputs)), key=lambda row: len(inputs[row]), reverse=True)
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+def padded(inputs: Sequence[Sequence[int]], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return token ids and attention mask of inputs; both int64 of shape (inputs, longest)."""
+    rows = [torch.tensor(ids) for ids in inputs]
+    mask = [torch.ones_like(row) for row in rows]
+    return pad_sequence(rows, True, padding), pad_sequence(mask, True)

@@ -20,6 +20,7 @@ import figure_scores
 from compare_with_paper import compare_with_paper
 from imagenet_think import schemas
 from imagenet_think.aggregation import METRICS
+from imagenet_think.configuration import check
 from imagenet_think.examples import choose_examples
 from imagenet_think.figures import save_figure
 from imagenet_think.files import write_parquet
@@ -32,7 +33,7 @@ from table_language import table_language
 
 ROOT = Path(__file__).parents[2]
 REPORTED = ROOT / "resources" / "reported.yaml"
-CONFIG = yaml.safe_load((ROOT / "config" / "miniature.yaml").read_text(encoding="utf-8"))
+CONFIG = check(yaml.safe_load((ROOT / "config" / "miniature.yaml").read_text(encoding="utf-8")))
 NAMES = {key: model["name"] for key, model in CONFIG["models"].items()}
 CLASSES = {"balloon": "artifact", "apple": "food", "fish": "animal", "star": "object"}
 STATUSES = ("ok",) * 17 + ("cut_off", "no_think", "loop")
@@ -135,8 +136,9 @@ def _aggregates(images: int, draw: random.Random) -> pl.DataFrame:
                 for aggregate, number in (("avg", value), ("max", value + 0.02)):
                     row = {"model": model, "part": part, "metric": metric, "aggregate": aggregate}
                     row |= {"value": number, "low": number - 0.01, "high": number + 0.01}
-                    row |= {"images": images - 2, "left_out": 2}
-                    rows.append(row | {"seen": seen, "seen_references": seen})
+                    row |= {"images": images - 2, "left_out": 2, "no_response": 1}
+                    shares = {"seen": seen, "seen_references": seen, "cut": seen and 1 - seen}
+                    rows.append(row | shares)
     return pl.DataFrame(rows, schema=schemas.AGGREGATES)
 
 

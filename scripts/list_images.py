@@ -1,0 +1,175 @@
+"""Make the sample of a run without pictures: from parquet files that name images."""
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+from pyarrow.parquet import ParquetFile
+
+from imagenet_think import archives, naming
+from imagenet_think.files import write_parquet
+from imagenet_think.logs import log_to, logger
+from imagenet_think.rejections import RejectionError
+from imagenet_think.schemas import CLASSES, EXCLUSIONS, SAMPLE
+from imagenet_think.shards import shard_of
+from imagenet_think.sources.labels import class_of, read_labels
+
+WNID = "wnid"
+"""Column that says the class where there is one and the config names none."""
+
+ROW = ("image_id", "wnid", "source", "member", "source_sha256", "shard")
+"""What a listing says of an image; the class table says the rest."""
+
+NAMED = 5
+"""Examples in a message."""
+
+
+def list_images(
+    classes: str | Path,
+    files: Sequence[str],
+    labels: str | Path | None,
+    sample: str | Path,
+    index: str | Path,
+    exclusions: str | Path,
+    *,
+    image: str,
+    label: str | None,
+    sharding: Mapping[str, int],
+) -> None:
+    """Write the sample, the classes, and what of the files is no image of the sample.
+
+    Nothing is known of pictures: their sizes, digests and complexity are null. An image that is
+    named by its bytes alone is called by their SHA-256, which is its source's too.
+
+    Parameters
+    ----------
+    classes
+        Table of the classes (tab-separated; wnid, lemmas, domain, hypernym).
+    files
+        Parquet files that name images; all they name are the sample.
+    labels
+        What integer labels count (`imagenet_think.sources.labels.read_labels`).
+    sample, index, exclusions
+        Parquets to write, schemas `SAMPLE`, `CLASSES` and `EXCLUSIONS`.
+    image
+        Column that names the image.
+    label
+        Column that says its class; None for `wnid`, where there is one. Without it, the image_id
+        says it (`imagenet_think.naming.class_in`).
+    sharding
+        `blocks` and `shards_per_block`.
+
+    Raises
+    ------
+    ValueError
+        If no image has a class of the table, or a column is missing.
+    """
+    table = pl.read_csv(classes, separator="\t", quote_char=None, infer_schema=False)
+    known = set(table["wnid"])
+    counted = read_labels(classes, labels)
+    taken: dict[str, dict[str, object]] = {}
+    turned_away = []
+    for place, member, name, given in _rows(files, image, label):
+        row = {"source": place, "member": member, "wnid": None}
+        try:
+            if name is None:
+                raise RejectionError("not_an_image", "the row names no image")
+            row["wnid"] = class_of(name, given, counted) if given is not None else None
+            image_id = _image_id(row, name, known)
+            if image_id in taken:
+                raise RejectionError("clashing_id", f"{image_id} is in the list already")
+        except RejectionError as rejection:
+            turned_away.append(row | {"reason": rejection.reason, "detail": rejection.detail})
+            continue
+        digest = name if member is None else None
+        taken[image_id] = row | {
+            "image_id": image_id,
+            "source_sha256": digest,
+            "shard": shard_of(image_id, **sharding),
+        }
+    if not taken:
+        raise ValueError(_nothing(files, image, turned_away, known))
+    counts = pl.DataFrame({"wnid": [row["wnid"] for row in taken.values()]})
+    listed = (
+        table.with_row_index("class_index")
+        .with_columns(pl.col("class_index").cast(pl.Int64))
+        .join(
+            counts.group_by("wnid").agg(pl.len().cast(pl.Int64).alias("available")),
+            on="wnid",
+            how="left",
+            maintain_order="left",
+        )
+        .with_columns(pl.col("available").fill_null(0))
+    )
+    lemma = pl.col("lemmas").str.split(", ").list.first().alias("lemma")
+    about = listed.select("wnid", "class_index", "domain", lemma)
+    own = {name: SAMPLE[name] for name in ROW}
+    rows = pl.DataFrame(list(taken.values()), schema=own).join(about, on="wnid")
+    rows = pl.concat([SAMPLE.to_frame(), rows], how="diagonal")
+    write_parquet(rows.sort("image_id"), sample, SAMPLE)
+    write_parquet(listed.select(list(CLASSES)), index, CLASSES)
+    excluded = pl.DataFrame(turned_away, schema=EXCLUSIONS)
+    write_parquet(excluded, exclusions, EXCLUSIONS)
+    logger.info("%d images of %d classes", len(rows), counts["wnid"].n_unique())
+    for (reason,), own in excluded.group_by("reason", maintain_order=True):
+        first = "; ".join(own["detail"][:NAMED])
+        logger.warning("rows turned away, %s (%d): %s", reason, len(own), first)
+
+
+def _rows(
+    files: Sequence[str], image: str, label: str | None
+) -> Iterator[tuple[str, str | None, str | None, object]]:
+    """Yield for each row: its file, the image's name in it, the name or the digest, the label."""
+    for path in files:
+        names = naming.read_names([path], image)
+        nameless = [row for row, name in enumerate(names) if name is None]
+        digests = naming.read_digests([path], image, nameless) if nameless else {}
+        given = _labels(path, label, len(names))
+        for row, name in enumerate(names):
+            yield path, name, name or digests.get(row), given[row]
+
+
+def _labels(path: str, label: str | None, count: int) -> list:
+    with ParquetFile(path) as file:
+        columns = file.schema_arrow.names
+        if label is not None and label not in columns:
+            raise ValueError(f"{path} has no column {label!r}; there are {', '.join(columns)}")
+        column = label or (WNID if WNID in columns else None)
+        return [None] * count if column is None else file.read([column])[column].to_pylist()
+
+
+def _image_id(row: dict[str, object], name: str, known: Collection[str]) -> str:
+    """Return an image's id and put its class into the row, or turn it away."""
+    image_id = naming.listed_id(name, known)
+    if row["wnid"] is None:
+        row["wnid"] = naming.class_in(image_id, known)
+    if not archives.safe_name(image_id):
+        raise RejectionError("unsafe_name", f"{name} leads out of its folder")
+    if row["wnid"] not in known:
+        raise RejectionError("no_class", f"{name}: {row['wnid'] or 'no class'}")
+    return image_id
+
+
+def _nothing(
+    files: Sequence[str], image: str, rows: Sequence[Mapping], known: Collection[str]
+) -> str:
+    details = "; ".join(row["detail"] for row in rows[:NAMED]) or "they have no rows"
+    return (
+        f"{files[0]}: column {image!r} names no image of a class of the table "
+        f"({', '.join(sorted(known)[:NAMED])}, …): {details}. A name begins with its class and a "
+        "_, or lies in a folder of that name; else images.source.label names a column that says it"
+    )
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    list_images(
+        snakemake.input.classes,
+        list(snakemake.input.files),
+        next(iter(snakemake.input.labels), None),
+        snakemake.output.sample,
+        snakemake.output.classes,
+        snakemake.output.exclusions,
+        **json.loads(snakemake.params.settings),
+    )

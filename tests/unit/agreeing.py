@@ -1,0 +1,68 @@
+"""Agreement of two teachers in small: files of every metric from random numbers."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from imagenet_think import schemas
+from imagenet_think.files import write_parquet
+from imagenet_think.parsing import PARTS
+
+TEACHERS = ["glm", "kimi"]
+COMPARISONS = [
+    ("glm", "teacher_2"),
+    ("glm", "same_class"),
+    ("glm", "other_class"),
+    ("kimi", "same_class"),
+    ("kimi", "other_class"),
+]
+DOMAINS = ("plant", "animal", "animal", None)
+
+
+def sample(images: int) -> pl.DataFrame:
+    """A sample whose images are of three domains, one of which has no name."""
+    frame = pl.DataFrame(
+        {
+            "image_id": [f"i{place:02d}" for place in range(images)],
+            "domain": [DOMAINS[place % len(DOMAINS)] for place in range(images)],
+        },
+        schema={"image_id": pl.String, "domain": pl.String},
+    )
+    return frame.select(
+        pl.col(name) if name in frame.columns else pl.lit(None, dtype=kind).alias(name)
+        for name, kind in schemas.SAMPLE.items()
+    )
+
+
+def agreement(kind: str, images: int, seed: int = 0) -> pl.DataFrame:
+    """Rows of one kind of metric: every third image has no other of its class, some no text."""
+    draw = np.random.default_rng([seed, list(schemas.SCORE_COLUMNS).index(kind)])
+    rows = []
+    for place in range(images):
+        for part in PARTS:
+            for model, against in COMPARISONS:
+                if against != "teacher_2" and place % 3 == 0:
+                    continue
+                lost = part != "full" and place % 5 == 1
+                numbers = {
+                    name: None if lost else draw.uniform(0, 1)
+                    for name in schemas.agreement(kind)
+                    if name not in ("image_id", "model", "part", "against")
+                }
+                row = {"image_id": f"i{place:02d}", "model": model, "part": part}
+                rows.append(row | {"against": against} | numbers)
+    return pl.DataFrame(rows, schema=schemas.agreement(kind))
+
+
+def write_files(folder: Path, images: int = 12) -> dict[str, object]:
+    """Write sample and agreement, in two shards; return the paths."""
+    write_parquet(sample(images), folder / "sample.parquet", schemas.SAMPLE)
+    paths = []
+    for kind in schemas.SCORE_COLUMNS:
+        rows = agreement(kind, images)
+        first = pl.col("image_id") < f"i{images // 2:02d}"
+        for shard, part in (("00", rows.filter(first)), ("01", rows.filter(~first))):
+            paths.append(folder / kind / f"{shard}.parquet")
+            write_parquet(part, paths[-1], schemas.agreement(kind))
+    return {"files": paths, "sample": folder / "sample.parquet"}

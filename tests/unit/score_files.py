@@ -1,0 +1,50 @@
+"""Scores files made by hand, for the tests of what is computed from them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from imagenet_think.parsing import PARTS
+from imagenet_think.schemas import SCORE_COLUMNS, SEEN, scores
+
+Pair = tuple[float, float] | str
+"""Both scores, or which text is missing: "reference" or "response"."""
+
+SHARES = {"seen": 0.5, "seen_1": 0.2, "seen_2": 0.4}
+
+
+def frames(pairs: Mapping[tuple[str, str, str], Pair]) -> dict[str, pl.DataFrame]:
+    """Return a frame a kind, in which every metric holds the same pair for (image, model, part).
+
+    What of an image and model is not given lacks its reference.
+    """
+    cells = {(image, model) for image, model, _ in pairs}
+    result = {}
+    for kind, columns in SCORE_COLUMNS.items():
+        rows = []
+        for image, model in sorted(cells):
+            for part in PARTS:
+                pair = pairs.get((image, model, part), "reference")
+                row = {"image_id": image, "model": model, "part": part}
+                if isinstance(pair, str):
+                    row["missing"] = pair
+                else:
+                    row |= {f"{c}_{k}": pair[k - 1] for c in columns for k in (1, 2)}
+                    row |= SHARES if kind in SEEN else {}
+                rows.append(row)
+        result[kind] = pl.DataFrame(rows, schema=scores(kind))
+    return result
+
+
+def full(*pairs: Pair, model: str = "m") -> dict[tuple[str, str, str], Pair]:
+    """Return pairs of full outputs of one model, of the images i000, i001 and so on."""
+    return {(f"i{place:03}", model, "full"): pair for place, pair in enumerate(pairs)}
+
+
+def write(files: Mapping[str, pl.DataFrame], folder: Path, name: str = "00") -> list[Path]:
+    """Write frames as one shard; return the paths."""
+    paths = [folder / f"{kind}-{name}.parquet" for kind in files]
+    for frame, path in zip(files.values(), paths, strict=True):
+        frame.write_parquet(path)
+    return paths

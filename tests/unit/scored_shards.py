@@ -1,0 +1,71 @@
+"""A shard of annotations on disk, for the tests of what scores it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from imagenet_think.schemas import ANNOTATIONS, EVALUATED, SAMPLE
+from imagenet_think.scoring import Shard
+
+TEACHERS = ["glm", "kimi"]
+
+Texts = Mapping[tuple[str, str], tuple[str, str] | None]
+"""(image, model) to think and answer; None where the response could not be taken apart."""
+
+
+def write_shard(
+    folder: Path,
+    texts: Texts,
+    classes: Mapping[str, str],
+    *,
+    models: Sequence[str],
+    evaluated: Sequence[str] | None = None,
+    metric: str = "rouge",
+) -> Shard:
+    """Write what a scoring job reads.
+
+    Parameters
+    ----------
+    folder
+        Where.
+    texts
+        The responses. One that could not be taken apart has a full text all the same.
+    classes
+        Class of each image.
+    models
+        The benchmarked ones.
+    evaluated
+        Images that they are scored on; all by default.
+    metric
+        Names the files to write.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for model in [*TEACHERS, *models]:
+        rows = [
+            (image, model, "\n".join(parts), *parts, "ok")
+            if parts
+            else (image, model, f"{model} a bow, a bow, a", None, None, "no_answer")
+            for (image, who), parts in texts.items()
+            if who == model
+        ]
+        paths.append(folder / f"{model}.parquet")
+        pl.DataFrame(rows, schema=ANNOTATIONS, orient="row").write_parquet(paths[-1])
+    sample = [{"image_id": image, "wnid": wnid, "shard": "00"} for image, wnid in classes.items()]
+    pl.DataFrame(sample, schema=SAMPLE).write_parquet(folder / "sample.parquet")
+    chosen = list(classes) if evaluated is None else evaluated
+    rows = [{"image_id": image, "shard": "00"} for image in chosen]
+    pl.DataFrame(rows, schema=EVALUATED).write_parquet(folder / "evaluated.parquet")
+    return Shard(
+        annotations=paths,
+        sample=folder / "sample.parquet",
+        evaluated=folder / "evaluated.parquet",
+        scores=folder / "scores" / metric / "00.parquet",
+        agreement=folder / "agreement" / metric / "00.parquet",
+        cache=folder / "score_cache" / metric,
+        name="00",
+        models=models,
+        teachers=TEACHERS,
+        seed=2510,
+    )

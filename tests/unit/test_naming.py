@@ -1,0 +1,144 @@
+"""Which parquet files a path means, and which image a name in them means."""
+
+import hashlib
+import os
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagenet_think.naming import (
+    Names,
+    class_in,
+    listed_id,
+    parquet_files,
+    read_digests,
+    read_names,
+)
+
+IDS = ["n00005787_11054", "n00005787_2", "n00006484_2"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "n00005787_2",
+        "n00005787_2.JPEG",
+        "n00005787/n00005787_2.JPEG",
+        "/data/train/n00005787/n00005787_2.jpg",
+        "./n00005787_2.png",
+    ],
+)
+def test_ending_and_folders_do_not_count(name):
+    assert Names(IDS).image(name) == "n00005787_2"
+
+
+@pytest.mark.parametrize("name", ["", "n00005787", "n00005787_3.JPEG", "n00005787_2/other.JPEG"])
+def test_a_strange_name_means_nothing(name):
+    assert Names(IDS).image(name) is None
+
+
+def test_ids_with_folders():
+    names = Names(["cats/12", "12", "cats/2019/1.5"])
+    assert names.image("/home/me/pictures/cats/12.jpg") == "cats/12"
+    assert names.image("12.png") == "12"
+    assert names.image("cats/2019/1.5") == names.image("x/cats/2019/1.5.jpeg") == "cats/2019/1.5"
+    # Not the image that lies beside the folders.
+    assert names.image("dogs/12.jpg") is None
+
+
+words = st.text("ab1_.- é", min_size=1).filter(lambda word: word.strip(".") == word)
+paths = st.lists(words, min_size=1, max_size=3).map("/".join)
+
+
+@given(st.sets(paths, min_size=1, max_size=5), paths)
+def test_an_id_means_itself_wherever_it_lies(ids, other):
+    names = Names(ids)
+    for name in ids:
+        assert names.image(name) == name
+        assert names.image(f"{name}.JPEG") == name
+    assert names.image(other) in {None, *ids}
+
+
+CLASSES = {"n00005787", "sea_lion", "cats"}
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "wnid"),
+    [
+        ("n00005787_11054", "n00005787_11054", "n00005787"),
+        ("train/n00005787/n00005787_11054.JPEG", "n00005787_11054", "n00005787"),
+        ("sea_lion_12.jpg", "sea_lion_12", "sea_lion"),
+        ("pictures/cats/2019/12.jpg", "cats/2019/12", "cats"),
+        ("cats/12.jpg", "cats/12", "cats"),
+        ("other/12.jpg", "12", None),
+        ("n99999999_1.JPEG", "n99999999_1", None),
+        ("cats", "cats", None),
+    ],
+)
+def test_listed_images_and_their_classes(name, image, wnid):
+    assert listed_id(name, CLASSES) == image
+    assert class_in(image, CLASSES) == wnid
+
+
+def test_a_path_means_a_file_a_folder_or_a_pattern(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.parquet", "a.parquet", "in [x]/c.parquet", "in [x]/d.txt", ".e.parquet"):
+        os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
+        open(name, "w").close()
+    assert parquet_files("b.parquet") == ["b.parquet"]
+    assert parquet_files(".") == ["a.parquet", "b.parquet", "in [x]/c.parquet"]
+    assert parquet_files("in [x]") == ["in [x]/c.parquet"]
+    assert parquet_files("*.parquet") == ["a.parquet", "b.parquet"]
+    assert parquet_files("in [x]/d.txt") == ["in [x]/d.txt"]
+    for nothing in ("nowhere", "c*.parquet"):
+        with pytest.raises(FileNotFoundError, match="no parquet file is there"):
+            parquet_files(nothing)
+
+
+STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+def written(path, values, kind):
+    pq.write_table(pa.table({"image": pa.array(values, kind)}), path, row_group_size=2)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())]
+)
+def test_names_as_text(kind, tmp_path):
+    files = [
+        written(tmp_path / "a.parquet", ["x", None, "z"], kind),
+        written(tmp_path / "b.parquet", [{"bytes": b"1", "path": "p"}, None], STRUCT),
+    ]
+    assert read_names(files, "image") == ["x", None, "z", "p", None]
+
+
+def test_digests_of_some_rows(tmp_path):
+    only_bytes = pa.struct([("bytes", pa.binary())])
+    values = [{"bytes": bytes([n])} if n != 3 else None for n in range(7)]
+    files = [
+        written(tmp_path / "a.parquet", ["x", "y", "z"], pa.string()),
+        written(tmp_path / "b.parquet", values, only_bytes),
+    ]
+    assert read_names(files, "image") == ["x", "y", "z"] + [None] * 7
+    found = read_digests(files, "image", [1, 3, 6, 9])
+    assert found == {3: digest(0), 9: digest(6)}
+
+
+def digest(number):
+    return hashlib.sha256(bytes([number])).hexdigest()
+
+
+def test_other_columns_are_refused_by_name(tmp_path):
+    pl.DataFrame({"image": [1], "question": ["?"]}).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(
+        ValueError, match=r"a.parquet: column 'image' holds int64, not text, or the"
+    ):
+        read_names([str(tmp_path / "a.parquet")], "image")
+    with pytest.raises(ValueError, match=r"a.parquet has no column 'name'; there are image, quest"):
+        read_names([str(tmp_path / "a.parquet")], "name")
