@@ -313,16 +313,13 @@ rule table_parts:
         "../scripts/table_parts.py"
 
 
-FURTHER = ["language", "ranks", "groups", "parts", "agreement", "agreement_domains", "mentions"]
+TABLES = [f"table{n}" for n in range(1, 8)]
+TABLES += ["language", "ranks", "groups", "parts", "agreement", "agreement_domains", "mentions"]
 
 
 rule tables:
     input:
-        expand(
-            f"{R}/tables/{{name}}{{form}}",
-            name=[*(f"table{n}" for n in range(1, 8)), *FURTHER],
-            form=[".csv", ".tex", ".md"],
-        ),
+        expand(f"{R}/tables/{{name}}{{form}}", name=TABLES, form=[".csv", ".tex", ".md"]),
     message:
         "The tables are in {R}/tables"
 

@@ -171,9 +171,7 @@ rule compile_paper:
             f"{R}/paper/numbers.tex",
             f"{R}/comparison.tex",
         ],
-        tables=expand(
-            f"{R}/tables/{{name}}.tex", name=[*(f"table{n}" for n in range(1, 8)), "language"]
-        ),
+        tables=expand(f"{R}/tables/{{name}}.tex", name=TABLES),
         figures=expand(f"{R}/figures/figure_{{name}}.pdf", name=FIGURES),
     output:
         f"{R}/paper.pdf",

@@ -6,12 +6,14 @@ miniature's config.
 
 import io
 import random
+from itertools import combinations, product
 from pathlib import Path
 
 import polars as pl
 import yaml
 from PIL import Image, ImageDraw
 
+import figure_agreement
 import figure_coverage
 import figure_lengths
 import figure_organisation
@@ -26,10 +28,15 @@ from imagenet_think.figures import save_figure
 from imagenet_think.files import write_parquet
 from imagenet_think.parsing import PARTS
 from table_ablation import table_ablation
+from table_agreement import table_agreement
 from table_benchmark import TABLES, table_benchmark
 from table_datasets import table_datasets
+from table_groups import table_groups
 from table_images import table_images
 from table_language import table_language
+from table_mentions import table_mentions
+from table_parts import table_parts
+from table_ranks import table_ranks
 
 ROOT = Path(__file__).parents[2]
 REPORTED = ROOT / "resources" / "reported.yaml"
@@ -60,6 +67,12 @@ def make_run(folder: Path, images: int = 40, words: int = 60) -> dict[str, objec
         if key in lengths:
             write_parquet(_lengths(rows), lengths[key], schemas.LENGTHS)
     write_parquet(_aggregates(images, draw), folder / "aggregate.parquet", schemas.AGGREGATES)
+    write_parquet(_differences(images, draw), folder / "differences.parquet", schemas.DIFFERENCES)
+    write_parquet(
+        _agreement(images, draw), folder / "agreement.parquet", schemas.AGREEMENT_AGGREGATES
+    )
+    write_parquet(_groups(images, draw), folder / "groups.parquet", schemas.GROUPS)
+    write_parquet(_mentions(ids, draw), folder / "mentions.parquet", schemas.MENTIONS)
     teachers = [annotations[key] for key in CONFIG["teachers"]]
     _tables(folder, teachers, list(lengths.values()))
     _figures(folder, teachers, list(lengths.values()))
@@ -142,6 +155,59 @@ def _aggregates(images: int, draw: random.Random) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schemas.AGGREGATES)
 
 
+def _differences(images: int, draw: random.Random) -> pl.DataFrame:
+    rows = []
+    for metric, aggregate in product(METRICS, ("avg", "max")):
+        for model, other in combinations(CONFIG["benchmarked"], 2):
+            value = draw.uniform(-0.1, 0.1)
+            row = {"metric": metric, "aggregate": aggregate, "model": model, "other": other}
+            row |= {"difference": value, "low": value - 0.02, "high": value + 0.02}
+            rows.append(row | {"all_low": value - 0.03, "all_high": value + 0.03, "images": images})
+    return pl.DataFrame(rows, schema=schemas.DIFFERENCES)
+
+
+def _agreement(images: int, draw: random.Random) -> pl.DataFrame:
+    first, second = CONFIG["teachers"]
+    numbers = [(first, "teacher_2", None)]
+    for teacher in (first, second):
+        numbers += [(teacher, against, None) for against in schemas.AGAINST[1:]]
+        numbers.append((teacher, "teacher_2", "same_class"))
+    rows = []
+    for group, metric, part in product(("all", *CLASSES.values()), METRICS, PARTS):
+        for model, against, minus in numbers:
+            value = draw.uniform(0.2, 0.9) - (0.5 if minus else 0)
+            seen = 0.8 if METRICS[metric][0] in schemas.SEEN else None
+            row = {"grouping": "all" if group == "all" else "domain", "group": group}
+            row |= {"metric": metric, "part": part, "model": model}
+            row |= {"against": against, "minus": minus}
+            row |= {"value": value, "low": value - 0.01, "high": value + 0.01}
+            rows.append(row | {"images": images - 2, "left_out": 2, "unpaired": 0, "seen": seen})
+    return pl.DataFrame(rows, schema=schemas.AGREEMENT_AGGREGATES)
+
+
+def _groups(images: int, draw: random.Random) -> pl.DataFrame:
+    groups = [("domain", domain) for domain in CLASSES.values()]
+    groups += [("stratum", "1"), ("stratum", "2")]
+    groups += [("length", f"{place} ({place}00 tokens)") for place in range(1, 5)]
+    frames = [
+        _aggregates(images, draw).select(
+            pl.lit(grouping).alias("grouping"), pl.lit(group).alias("group"), pl.all()
+        )
+        for grouping, group in groups
+    ]
+    return pl.concat(frames)
+
+
+def _mentions(ids: list[str], draw: random.Random) -> pl.DataFrame:
+    levels = ("synset", "hyponym", "hypernym", "other")
+    rows = [
+        {"image_id": image, "model": model} | {name: draw.random() < 0.5 for name in levels}
+        for model in NAMES
+        for image in ids
+    ]
+    return pl.DataFrame(rows, schema=schemas.MENTIONS)
+
+
 def _tables(folder: Path, annotations: list[Path], lengths: list[Path]) -> None:
     tables, sample = folder / "tables", folder / "sample.parquet"
     tokenizer = CONFIG["statistics"]["tokenizer"]["repository"]
@@ -171,6 +237,22 @@ def _tables(folder: Path, annotations: list[Path], lengths: list[Path]) -> None:
     for number in TABLES:
         table_benchmark(folder / "aggregate.parquet", tables / f"table{number}", number, settings)
     table_ablation(folder / "aggregate.parquet", tables / "table7", settings)
+    aggregate = folder / "aggregate.parquet"
+    table_ranks(folder / "differences.parquet", aggregate, tables / "ranks", settings)
+    table_groups(folder / "groups.parquet", aggregate, tables / "groups", settings)
+    table_parts(aggregate, folder / "groups.parquet", tables / "parts", settings)
+    table_agreement(
+        folder / "agreement.parquet", tables / "agreement", tables / "agreement_domains", settings
+    )
+    table_mentions(
+        [folder / "mentions.parquet"],
+        sample,
+        tables / "mentions",
+        names=NAMES,
+        models=list(NAMES),
+        intervals={"draws": 50, "level": 0.95},
+        seed=CONFIG["seed"],
+    )
     compare_with_paper(
         sorted(tables.glob("*.csv")),
         REPORTED,
@@ -199,6 +281,12 @@ def _figures(folder: Path, annotations: list[Path], lengths: list[Path]) -> None
         "scores": figure_scores.draw_scores(
             pl.read_parquet(folder / "aggregate.parquet"),
             CONFIG["benchmarked"],
+            NAMES,
+            CONFIG["benchmark"]["printed_tfidf"],
+        ),
+        "agreement": figure_agreement.draw_agreement(
+            pl.read_parquet(folder / "agreement.parquet"),
+            teachers,
             NAMES,
             CONFIG["benchmark"]["printed_tfidf"],
         ),

@@ -79,6 +79,7 @@ def test_equal_to_bert_score_called_pair_by_pair(ours, theirs):
     assert largest_difference(scores, map(torch.cat, one_by_one)) < 1e-5
 
 
+@pytest.mark.slow
 def test_hard_texts_equal_bert_score_called_pair_by_pair(ours, theirs):
     # On a text of white space the library fails with this version of transformers.
     pairs = [(a, b) for a, b in zip(*fixed_pairs(), strict=True) if a.strip() and b.strip()]
@@ -148,6 +149,7 @@ def test_each_distinct_input_is_embedded_once(ours, monkeypatch):
     assert sum(embedded) == 2
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(pairs=HARD_PAIRS)
 def test_properties(ours, every, pairs):
@@ -234,6 +236,7 @@ def naive_all(path, tokenizer, candidate, reference, room):
     return precision, recall, 2 * precision * recall / (precision + recall)
 
 
+@pytest.mark.slow
 def test_all_windows_against_the_definition(every, ours):
     pairs = [(TEXTS[0] * 9, TEXTS[1]), (TEXTS[5][:500], TEXTS[6] * 5), (TEXTS[2], TEXTS[0] * 3)]
     scores = every(*columns(pairs))

@@ -146,6 +146,7 @@ def test_texts_without_a_common_word_score_0(pair):
     assert {name: values[0] for name, values in scores([pair]).items() if values[0]} == {}
 
 
+@pytest.mark.slow
 def test_two_texts_of_200_000_tokens_take_seconds():
     pair = hard_texts.long_text(1), hard_texts.long_text(2)
     start = time.process_time()

@@ -65,6 +65,7 @@ def test_hard_texts_equal_sentence_transformers(ours, theirs):
     assert np.abs(ours(candidates, references)["sbert"] - expected).max() < 1e-5
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(pairs=PAIRS)
 def test_properties(ours, every, pairs):

@@ -8,8 +8,9 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
 
 MINIATURE = ["--configfile", "config/miniature.yaml", "--cores", "2"]
-TABLES = [*(f"table{n}" for n in range(1, 8)), "language"]
-FIGURES = ["organisation", "sample", "coverage", "lengths", "scores"]
+TABLES = [*(f"table{n}" for n in range(1, 8)), "language", "ranks", "groups", "parts"]
+TABLES += ["agreement", "agreement_domains", "mentions"]
+FIGURES = ["organisation", "sample", "coverage", "lengths", "scores", "agreement"]
 
 
 def results(project, run="miniature"):
