@@ -8,6 +8,7 @@ from imagenet_think.bertscore import BertScore
 from imagenet_think.logs import log_to
 from imagenet_think.precision import reporting
 from imagenet_think.repositories import pretrained, resolve
+from imagenet_think.score_cache import made_by
 from imagenet_think.scoring import Score, Shard, score_shard
 
 
@@ -42,10 +43,11 @@ def score_bertscore(
         return reporting(BertScore(path, revision=commit, batch_size=batch_size, **chosen))
 
     encoder = {"repository": repository, "revision": resolve(repository, revision)[1]}
+    code = made_by(["bertscore", "precision", "windows"], ["torch", "transformers"])
     # 16 images' texts of 512 tokens and 1,024 dimensions are 700 MB of embeddings; with all their
     # windows they may be several times that.
     images = 16 if windows == "first" else 4
-    score_shard(shard, "bertscore", encoder | chosen, load, images=images)
+    score_shard(shard, "bertscore", encoder | chosen | code, load, images=images)
 
 
 if __name__ == "__main__":

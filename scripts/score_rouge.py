@@ -5,28 +5,26 @@ from functools import partial
 
 from imagenet_think.logs import log_to
 from imagenet_think.rouge import rouge
+from imagenet_think.score_cache import made_by
 from imagenet_think.scoring import Shard, score_shard
 
 
-def score_rouge(shard: Shard, *, stemmer: bool, workers: int = 1) -> None:
+def score_rouge(shard: Shard, *, stemmer: bool) -> None:
     """Write the scores of a shard.
 
     Parameters
     ----------
     shard
         What is compared, and the files to write.
-    stemmer, workers
+    stemmer
         See `imagenet_think.rouge.rouge`.
     """
-    score = partial(rouge, stemmer=stemmer, workers=workers)
-    score_shard(shard, "rouge", {"stemmer": stemmer}, lambda: score, images=64)
+    score = partial(rouge, stemmer=stemmer)
+    code = made_by(["rouge", "tokenization"], ["rapidfuzz", "nltk", "pyarrow"])
+    score_shard(shard, "rouge", {"stemmer": stemmer} | code, lambda: score, images=64)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
-    score_rouge(
-        Shard.of_job(snakemake, settings["pairs"]),
-        workers=snakemake.threads,
-        **settings["metric"],
-    )
+    score_rouge(Shard.of_job(snakemake, settings["pairs"]), **settings["metric"])

@@ -8,6 +8,7 @@ from imagenet_think.logs import log_to
 from imagenet_think.precision import reporting
 from imagenet_think.repositories import pretrained, resolve
 from imagenet_think.sbert import SentenceBert
+from imagenet_think.score_cache import made_by
 from imagenet_think.scoring import Score, Shard, score_shard
 
 
@@ -41,7 +42,9 @@ def score_sbert(
         return reporting(SentenceBert(path, revision=commit, batch_size=batch_size, **chosen))
 
     encoder = {"repository": repository, "revision": resolve(repository, revision)[1]}
-    score_shard(shard, "sbert", encoder | chosen, load, images=64)
+    packages = ["torch", "transformers", "sentence-transformers"]
+    code = made_by(["sbert", "precision", "windows"], packages)
+    score_shard(shard, "sbert", encoder | chosen | code, load, images=64)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from imagenet_think.logs import log_to
+from imagenet_think.score_cache import made_by
 from imagenet_think.scoring import Shard, score_shard
 from imagenet_think.sets import sets
 
@@ -21,7 +22,8 @@ def score_sets(shard: Shard, *, token_pattern: str, stop_words: str | Sequence[s
     """
     tokens = {"token_pattern": token_pattern, "stop_words": stop_words}
     score = partial(sets, **tokens)
-    score_shard(shard, "sets", tokens, lambda: score, images=64)
+    code = made_by(["sets", "tokenization"], ["scikit-learn", "scipy", "pyarrow"])
+    score_shard(shard, "sets", tokens | code, lambda: score, images=64)
 
 
 if __name__ == "__main__":

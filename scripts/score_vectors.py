@@ -11,6 +11,7 @@ from imagenet_think.files import digest_files
 from imagenet_think.logs import log_to
 from imagenet_think.pairs import Pairs
 from imagenet_think.parsing import PARTS
+from imagenet_think.score_cache import made_by
 from imagenet_think.scoring import Shard, score_pairs, write_scores
 from imagenet_think.vectors import DocumentFrequencies, vectors
 
@@ -44,6 +45,7 @@ def score_vectors(
     """
     pairs = shard.pairs()
     tokens = {"token_pattern": token_pattern, "stop_words": stop_words}
+    code = made_by(["vectors", "tokenization"], ["scikit-learn", "scipy", "pyarrow"])
     corpus = digest_files([document_frequencies])
     frames = []
     for part in PARTS:
@@ -51,7 +53,7 @@ def score_vectors(
         frame = score_pairs(
             Pairs(pairs.texts, rows.with_columns(pl.int_range(pl.len()).alias("row"))),
             "vectors",
-            tokens | {"corpus": corpus, "part": part},
+            tokens | code | {"corpus": corpus, "part": part},
             lambda part=part: partial(
                 vectors, frequencies=read_frequencies(document_frequencies, part), **tokens
             ),

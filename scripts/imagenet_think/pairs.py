@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -141,7 +142,7 @@ def read_pairs(
 
 
 def partners(classes: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Choose for each image another one of its class, and one of another class.
+    """Choose for some images another one of their class, and one of another class.
 
     Parameters
     ----------
@@ -154,25 +155,29 @@ def partners(classes: pl.DataFrame, seed: int) -> pl.DataFrame:
     -------
     polars.DataFrame
         `image_id, position, same_class, other_class`, classes in a random order. The partners are
-        image_ids: the next image of the class, and one of the next class. Both are null where the
-        class has one image, or there is no other class, so that what is measured on either is
-        measured on the same images.
+        image_ids. The images of a class form pairs, of which the first has the second as partner,
+        and the second of a pair of the next class: no two images have each other, so that the
+        numbers made of different rows are of different images. The rest have neither partner:
+        those second in a pair, or left over, or in a class of one image.
     """
     members: dict[str, list[str]] = {}
     for image_id, wnid in classes.iter_rows():
         members.setdefault(wnid, []).append(image_id)
-    order = sorted(members, key=lambda wnid: order_key(seed, wnid))
-    groups = [
-        sorted(members[wnid], key=lambda image, wnid=wnid: image_order_key(seed, wnid, image))
-        for wnid in order
-    ]
-    rows = []
-    for place, images in enumerate(groups):
-        others = groups[(place + 1) % len(groups)]
-        alone = len(images) < 2 or len(groups) < 2
+    groups = []
+    for wnid in sorted(members, key=lambda wnid: order_key(seed, wnid)):
+        groups.append(sorted(members[wnid], key=partial(image_order_key, seed, wnid)))
+    seconds = [images[1::2] for images in groups if len(images) > 1]
+    rows: list[tuple[str, int, str | None, str | None]] = []
+    paired = 0
+    for images in groups:
+        if len(images) > 1:
+            paired += 1
+        others = seconds[paired % len(seconds)] if len(seconds) > 1 else []
         for k, image in enumerate(images):
-            same = None if alone else images[(k + 1) % len(images)]
-            rows.append((image, len(rows), same, None if alone else others[k % len(others)]))
+            first = k % 2 == 0 and k + 1 < len(images) and others
+            same = images[k + 1] if first else None
+            other = others[k // 2 % len(others)] if first else None
+            rows.append((image, len(rows), same, other))
     schema = {"image_id": pl.String, "position": pl.Int64}
     schema |= {"same_class": pl.String, "other_class": pl.String}
     return pl.DataFrame(rows, schema=schema, orient="row")

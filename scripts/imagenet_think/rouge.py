@@ -26,7 +26,6 @@ def rouge(
     references: Sequence[str],
     *,
     stemmer: bool = False,
-    workers: int = 1,
 ) -> dict[str, np.ndarray]:
     """Score pairs of texts.
 
@@ -36,8 +35,6 @@ def rouge(
         The pairs, `n` texts each.
     stemmer
         Whether words of more than three letters are stemmed.
-    workers
-        Threads for the longest common subsequences.
 
     Returns
     -------
@@ -63,7 +60,6 @@ def rouge(
         [sequences[row] for row in second],
         scorer=LCSseq.similarity,
         dtype=np.int64,
-        workers=workers,
     )
     common = counts[first].minimum(counts[second]).sum(axis=1)
     return {

@@ -1,18 +1,20 @@
-"""Scores that were computed before, by the settings of the metric and both texts' digests.
+"""Scores that were computed before, by what made them and by both texts' digests.
 
 No output of any rule: a rerun, a further model or a larger sample finds here what it need not
-compute again. It may be deleted at any time.
+compute again. It may be deleted at any time, and nothing else ever deletes from it. The code that
+made a score is part of its key: an edited metric, or another version of a library, starts afresh.
 """
 
 import hashlib
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from imagenet_think.files import digest_settings, write_parquet
+from imagenet_think.files import digest_files, digest_settings, write_parquet
 
 SAVE_SECONDS = 60
 """Time between two savings: what a killed job loses."""
@@ -20,12 +22,26 @@ SAVE_SECONDS = 60
 
 def digest(text: str) -> bytes:
     """Return what stands for a text in a key, 16 bytes."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
+    return hashlib.sha256(text.encode()).digest()[:16]
 
 
 def key(candidate: bytes, reference: bytes) -> bytes:
     """Return the key of a pair of digests, 16 bytes."""
     return hashlib.blake2b(candidate + reference, digest_size=16).digest()
+
+
+def made_by(modules: Sequence[str], packages: Sequence[str]) -> dict[str, object]:
+    """Return what stands for the code of a metric among its settings.
+
+    Parameters
+    ----------
+    modules
+        Names of the modules beside this one that compute it.
+    packages
+        The libraries that do, by their names on PyPI.
+    """
+    sources = [Path(__file__).with_name(f"{module}.py") for module in modules]
+    return {"code": digest_files(sources), "packages": {name: version(name) for name in packages}}
 
 
 class ScoreCache:
@@ -62,9 +78,6 @@ class ScoreCache:
 
     def __contains__(self, pair: bytes) -> bool:
         return pair in self._place
-
-    def __len__(self) -> int:
-        return len(self._place)
 
     def add(self, pairs: Sequence[bytes], values: dict[str, np.ndarray]) -> None:
         """Keep the scores of pairs that are not here yet, and save from time to time.

@@ -94,7 +94,8 @@ def score_pairs(
     metric
         Which scores file they are for.
     settings
-        All that decides a score but the texts.
+        All that decides a score but the texts: the metric's settings and its code (see
+        `imagenet_think.score_cache.made_by`).
     load
         Makes the metric; called only if there is a pair whose score is not known. The texts of
         some images come to it in one call, so that each is worked on once.
@@ -125,7 +126,7 @@ def score_pairs(
         if new:
             score = score or load()
             chosen = ([column[row] for row in new.values()] for column in texts)
-            known.add(list(new), score(*chosen))
+            known.add(list(new), _numbers(score(*chosen), rows[list(new.values())], metric))
         values[rows["row"].to_numpy()] = known.get(keys)
         computed += len(new)
         found += len(keys) - len(new)
@@ -136,6 +137,21 @@ def score_pairs(
     )
     frame = pl.DataFrame(values, schema=dict.fromkeys(columns, pl.Float64)).fill_nan(None)
     return pairs.rows.hstack(frame)
+
+
+def _numbers(
+    values: dict[str, np.ndarray], rows: pl.DataFrame, metric: str
+) -> dict[str, np.ndarray]:
+    """Return a metric's columns; refuse what is no number, which would be known for ever."""
+    for name, column in values.items():
+        wrong = np.flatnonzero(~np.isfinite(column))
+        if len(wrong):
+            row = rows.row(int(wrong[0]), named=True)
+            raise ValueError(
+                f"{metric}: {name} is {column[wrong[0]]}, no number, for {row['model']}, "
+                f"{row['part']} of image {row['image_id']} against {row['against']}"
+            )
+    return values
 
 
 def score_shard(

