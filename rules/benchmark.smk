@@ -235,7 +235,9 @@ rule table_benchmark:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=lambda wildcards: as_json(**captioned(TABLED[wildcards.n])),
+        settings=lambda wildcards: as_json(
+            **captioned(TABLED[wildcards.n]), missing=BENCHMARK["missing"]
+        ),
     message:
         "Table {wildcards.n}"
     script:
@@ -252,7 +254,14 @@ rule table_ablation:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(**captioned(), ablation_model=BENCHMARK["ablation_model"]),
+        settings=settings(
+            **captioned(),
+            missing=BENCHMARK["missing"],
+            ablation_model=BENCHMARK["ablation_model"],
+            rules_of_parsing={
+                key: config["models"][key].get("output", "think and answer") for key in MODELS
+            },
+        ),
     message:
         "Table 7: full text, thinking and answer"
     script:
@@ -270,7 +279,7 @@ rule table_ranks:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(**captioned()),
+        settings=settings(**captioned(), missing=BENCHMARK["missing"]),
     message:
         "Ranks of the models, and which of them the images tell apart"
     script:
@@ -288,7 +297,7 @@ rule table_groups:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(**captioned()),
+        settings=settings(**captioned(), missing=BENCHMARK["missing"]),
     message:
         "Scores by domain and complexity"
     script:
@@ -306,7 +315,7 @@ rule table_parts:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(**captioned()),
+        settings=settings(**captioned(), missing=BENCHMARK["missing"]),
     message:
         "Thinking against answer of every model, and by length"
     script:

@@ -215,8 +215,7 @@ def scored(metric):
 
 def metric_settings(metric):
     """Return what a metric reads of the config, without what changes no score."""
-    chosen = {key: value for key, value in BENCHMARK[metric].items() if key != "batch_size"}
-    return settings(pairs={**PAIRS, "seed": config["seed"]}, metric=chosen)
+    return settings(pairs={**PAIRS, "seed": config["seed"]}, metric=scored_as(metric))
 
 
 def of_metrics(name, metrics=METRICS):
@@ -224,19 +223,13 @@ def of_metrics(name, metrics=METRICS):
     return [f"{R}/scores/{metric}/{name}.parquet" for metric in metrics]
 
 
+def scored_as(metric):
+    """Return a metric's section of the config, without what changes no score."""
+    return {key: value for key, value in BENCHMARK[metric].items() if key != "batch_size"}
+
+
 def captioned(metrics=METRICS):
-    """Return what a caption says of some metrics, and of how they were averaged."""
-    return dict(
-        names=NAMES,
-        **PAIRS,
-        printed_tfidf=BENCHMARK["printed_tfidf"],
-        missing=BENCHMARK["missing"],
-        intervals=BENCHMARK["intervals"],
-        rules_of_parsing={
-            key: config["models"][key].get("output", "think and answer") for key in MODELS
-        },
-        **{
-            metric: {key: value for key, value in BENCHMARK[metric].items() if key != "batch_size"}
-            for metric in metrics
-        },
-    )
+    """Return what a table of some metrics says of them, and of the intervals."""
+    variant = {"printed_tfidf": BENCHMARK["printed_tfidf"]} if "vectors" in metrics else {}
+    sections = {metric: scored_as(metric) for metric in metrics}
+    return dict(names=NAMES, **PAIRS, intervals=BENCHMARK["intervals"], **variant, **sections)

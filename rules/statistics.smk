@@ -118,13 +118,8 @@ rule table_mentions:
         log("table_mentions"),
     conda:
         "../envs/texts.yaml"
-    threads: 4
-    resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
-        settings=settings(
-            names=NAMES, models=MODELS, intervals=BENCHMARK["intervals"], seed=config["seed"]
-        ),
+        settings=settings(names=NAMES, models=MODELS, level=BENCHMARK["intervals"]["level"]),
     message:
         "Table: how often answers name what the image shows"
     script:

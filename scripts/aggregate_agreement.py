@@ -1,7 +1,6 @@
 """How alike the teachers' texts are: means over images, differences from baselines, intervals."""
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from imagenet_think.aggregation import METRICS
+from imagenet_think.aggregation import METRICS, largest_first, mean, number
 from imagenet_think.files import write_parquet
 from imagenet_think.logs import log_to, logger
 from imagenet_think.parsing import PARTS
@@ -62,7 +61,8 @@ class Measured:
     values
         Shape (images,), NaN where there is none.
     paired
-        Shape (images,), whether there was another text to compare with at all.
+        Shape (images,), whether the comparison has a row of the image: a baseline has none of an
+        image without a partner, or that is the partner of another.
     seen
         Shape (images,), NaN where the metric has no window.
     """
@@ -175,8 +175,7 @@ def aggregate(
     """
     rows = _rows("all", "all", found, slice(None), intervals, workers)
     full = {series: one for series, one in found.items() if series.part == "full"}
-    sizes = domains.drop_nulls().rename("domain").value_counts()
-    for domain in sizes.sort(["count", "domain"], descending=[True, False])["domain"]:
+    for domain in largest_first(domains):
         chosen = np.flatnonzero((domains == domain).fill_null(False).to_numpy())
         rows += _rows("domain", domain, full, chosen, intervals, workers)
     return pl.DataFrame(rows, schema=AGREEMENT_AGGREGATES)
@@ -199,25 +198,16 @@ def _rows(
             {"grouping": grouping, "group": group}
             | vars(series)
             | {
-                "value": _mean(matrix[scored, place]),
-                "low": _number(low[place]),
-                "high": _number(high[place]),
+                "value": mean(matrix[:, place]),
+                "low": number(low[place]),
+                "high": number(high[place]),
                 "images": int(scored.sum()),
                 "left_out": int((~scored).sum()),
                 "unpaired": int((~one.paired[chosen]).sum()),
-                "seen": _number(_mean(one.seen[chosen][scored])),
+                "seen": mean(one.seen[chosen][scored]),
             }
         )
     return rows
-
-
-def _mean(values: np.ndarray) -> float | None:
-    """Return the mean, exactly summed; None without values."""
-    return math.fsum(values) / len(values) if len(values) else None
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else float(value)
 
 
 def aggregate_agreement(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from imagenet_think.aggregation import ImageScores, Key, read_scores, summarise
+from imagenet_think.aggregation import ImageScores, Key, largest_first, read_scores, summarise
 from imagenet_think.files import write_parquet
 from imagenet_think.logs import log_to, logger
 from imagenet_think.resampling import Intervals
@@ -42,8 +42,7 @@ def by_image(scored: ImageScores, sample: pl.DataFrame) -> Iterator[Group]:
             "of the same run"
         )
     keys = [key for key in scored.values if key.part == "full"]
-    domains = images["domain"].drop_nulls().value_counts()
-    for domain in domains.sort(["count", "domain"], descending=[True, False])["domain"]:
+    for domain in largest_first(images["domain"]):
         yield "domain", domain, keys, _where(images["domain"] == domain)
     for stratum in images["complexity_stratum"].drop_nulls().unique().sort():
         yield "stratum", str(stratum), keys, _where(images["complexity_stratum"] == stratum)

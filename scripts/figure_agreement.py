@@ -3,19 +3,19 @@
 import json
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from imagenet_think.captions import HEADINGS
+from imagenet_think.captions import HEADINGS, SHORT_PARTS
 from imagenet_think.figures import GREY, PAGE, PAIR, chart, label, save_figure, style
 from imagenet_think.logs import log_to
 from imagenet_think.schemas import AGAINST
 
 BETWEEN, SAME_CLASS, OTHER_CLASS = AGAINST
-PARTS = {"full": "Full", "think": "Thinking", "answer": "Answer"}
 SPREAD = 0.27  # distance of the rows of a part
 BASELINES = {SAME_CLASS: "other image, same class", OTHER_CLASS: "other image, other class"}
 
@@ -56,8 +56,8 @@ def draw_agreement(
         variant = printed_tfidf if metric == "tfidf" else metric
         _panel(axes, means.filter(metric=variant), teachers, names)
         axes.set_title(label(title, 74, 7))
-    panels[0, 0].set_yticks(range(len(PARTS)), list(PARTS.values()))
-    panels[0, 0].set_ylim(len(PARTS) - 0.5, -0.5)
+    panels[0, 0].set_yticks(range(len(SHORT_PARTS)), list(SHORT_PARTS.values()))
+    panels[0, 0].set_ylim(len(SHORT_PARTS) - 0.5, -0.5)
     handles, legend = panels[0, 0].get_legend_handles_labels()
     # A column for each teacher, so nothing below the first entry.
     handles.insert(1, Line2D([], [], linestyle="none"))
@@ -77,7 +77,7 @@ def _panel(
             face = colour if against == SAME_CLASS else "white"
             name = f"{label(names[teacher], 126)}\n{words}"
             _series(axes, rows, shift, colour, marker, face, name)
-    for place in range(1, len(PARTS)):
+    for place in range(1, len(SHORT_PARTS)):
         axes.axhline(place - 0.5, color="#d9d9d9", linewidth=0.5)
     axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.tick_params(axis="y", length=0)
@@ -88,14 +88,16 @@ def _series(
     axes: Axes, rows: pl.DataFrame, shift: float, colour: str, marker: str, face: str, name: str
 ) -> None:
     found = {row["part"]: row for row in rows.iter_rows(named=True)}
-    drawn = [(place, found[part]) for place, part in enumerate(PARTS) if part in found]
+    drawn = [(place, found[part]) for place, part in enumerate(SHORT_PARTS) if part in found]
+    value, low, high = (
+        np.array([row[name] for _, row in drawn], dtype=np.float64)
+        for name in ("value", "low", "high")
+    )
     axes.errorbar(
-        [row["value"] for _, row in drawn],
+        value,
         [place + shift for place, _ in drawn],
-        xerr=[
-            [max(0.0, row["value"] - row["low"]) for _, row in drawn],
-            [max(0.0, row["high"] - row["value"]) for _, row in drawn],
-        ],
+        # NaN, where there is no interval, stays so and is not drawn.
+        xerr=np.maximum(0.0, [value - low, high - value]),
         fmt=marker,
         color=colour,
         markerfacecolor=face,

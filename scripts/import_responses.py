@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
-from pyarrow.parquet import ParquetFile
 
 from imagenet_think import naming
 from imagenet_think.files import atomic_path, digest_settings, digest_text, write_parquet
@@ -50,10 +48,6 @@ class Texts:
         """The columns to read."""
         return [self.text] if self.text else [self.think, self.answer]
 
-    def are_in(self, row: Mapping[str, str | None]) -> bool:
-        """Tell whether a row holds any text, be it an empty one."""
-        return any(row[name] is not None for name in self.columns)
-
     def take_apart(self, row: Mapping[str, str | None], output: str | None) -> Parsed:
         """Return thinking and answer of a row in which there is text.
 
@@ -94,7 +88,7 @@ class Said:
         image
             The image_id.
         row
-            The image's row of the files; None where there is none.
+            The image's row of the files; None where there is none with a text.
         """
         columns = self.texts.columns
         settings = {"revision": self.revision, "columns": columns, "output": self.output}
@@ -107,12 +101,11 @@ class Said:
             "fingerprint": digest_text(digest_settings(settings), image),
         }
         parsed = Parsed(None, None, None, statuses.ERROR)
-        if row is not None and self.texts.are_in(row):
+        if row is None:
+            response |= {"finish_reason": "error", "error": f"no response in {self.path}"}
+        else:
             parsed = self.texts.take_apart(row, self.output)
             response["text"] = row[self.texts.text] if self.texts.text else parsed.full or ""
-        else:
-            missing = "response" if row is None else "text"
-            response |= {"finish_reason": "error", "error": f"no {missing} in {self.path}"}
         return response, {"image_id": image, "model": self.model, **parsed._asdict()}
 
 
@@ -134,9 +127,9 @@ def import_responses(
 ) -> None:
     """Write responses and annotations of a model from parquet files that others made.
 
-    Each image that was to be asked about has a row in both. One that the files lack, or without a
-    text, has finish_reason `error`; so the account adds up. What only a generation knows (prompt,
-    tokens, attempts) is null. `revision` is a digest of the files.
+    Each image that was to be asked about has a row in both. One of which the files hold no text has
+    finish_reason `error`; so the account adds up. What only a generation knows (prompt, tokens,
+    attempts) is null. `revision` is a digest of the files.
 
     Parameters
     ----------
@@ -150,28 +143,30 @@ def import_responses(
     responses, annotations
         Parquets to write, one a shard, schemas `RESPONSES` and `ANNOTATIONS`, by image_id.
     unused
-        CSV to write: image (as the file names it) and reason of every row that is not used. Rows
-        of images that are in the sample, but are not evaluated, are no fault and not among them.
+        CSV to write: image (as the file names it) and reason of every row that is not used. The
+        one row of an image that is in the sample, but not evaluated, is no fault and not among
+        them.
     model
         The model's key.
     path
         What the config says of `files`, for messages.
     image
         Column that names the image: an image_id, a file name or path
-        (`imagenet_think.naming.Names`), or the hub's images. Of those without a path, or where no
-        path names an image of the sample, the SHA-256 of the bytes counts.
+        (`imagenet_think.naming.Names`), or the hub's images. Where their path names no image of
+        the sample, the SHA-256 of the bytes counts.
     output, text, think, answer
         Where the texts are and how they are taken apart; see `Texts`.
 
     Raises
     ------
     ValueError
-        If no row names an image of the sample, or a column is missing or holds something else.
+        If no row names an image of the sample, or a file or column cannot be read (see
+        `imagenet_think.naming.opened` and `check_column`).
     """
     texts = Texts(text, think, answer)
     images = pl.read_parquet(sample, columns=["image_id", "shard", "source_sha256", "sha256"])
-    rows, turned_away = match(files, image, images)
-    if not rows:
+    rows, turned_away = match(files, image, texts.columns, images)
+    if not rows and all(why in (STRANGE, NAMELESS) for _, why in turned_away):
         raise ValueError(_strangers(path, image, turned_away, images["image_id"]))
     asked = images
     if evaluated is not None:
@@ -191,11 +186,6 @@ def import_responses(
             ):
                 frame = pl.DataFrame([end[column] for end in ends], schema=schema)
                 write_parquet(frame, place, schema)
-            turned_away += [
-                (name, TEXTLESS)
-                for name in shards[shard]
-                if name in found and not texts.are_in(found[name])
-            ]
             logger.info("shard %s: %d images", shard, len(ends))
     lacking = [name for names in shards.values() for name in names if name not in rows]
     _report(turned_away, lacking, len(asked), path)
@@ -205,29 +195,30 @@ def import_responses(
 
 
 def match(
-    files: Sequence[str], image: str, images: pl.DataFrame
+    files: Sequence[str], image: str, columns: Sequence[str], images: pl.DataFrame
 ) -> tuple[dict[str, int], list[tuple[str | None, str]]]:
-    """Find the row of each image.
+    """Find the row of each image: the first that names it and holds a text.
 
     Parameters
     ----------
     files, image
         As for `import_responses`.
+    columns
+        Columns of text.
     images
         Columns image_id, source_sha256 and sha256 of the sample.
 
     Returns
     -------
     dict of str to int
-        The first row that names an image, by image_id.
+        Row numbers, by image_id.
     list of (str or None, str)
         Names of the rows that cannot be used, and why.
     """
     names = naming.read_names(files, image)
     known = naming.Names(images["image_id"])
     meant = [None if name is None else known.image(name) for name in names]
-    trusted = any(meant)
-    unknown = [row for row, name in enumerate(names) if name is None or not trusted]
+    unknown = [row for row, name in enumerate(meant) if name is None]
     by_digest = {
         digest: name
         for column in ("sha256", "source_sha256")
@@ -236,17 +227,33 @@ def match(
     digests = naming.read_digests(files, image, unknown) if by_digest else {}
     rows: dict[str, int] = {}
     turned_away = []
+    holds_text = _hold_text(files, columns)
     for row, (name, found) in enumerate(zip(names, meant, strict=True)):
         digest = digests.get(row)
         found = found or by_digest.get(digest)
+        shown = name or digest
         if found is None:
-            shown = name or digest
             turned_away.append((shown, STRANGE if shown else NAMELESS))
+        elif not holds_text[row]:
+            turned_away.append((shown, TEXTLESS))
         elif found in rows:
-            turned_away.append((name or digest, REPEATED))
+            turned_away.append((shown, REPEATED))
         else:
             rows[found] = row
     return rows, turned_away
+
+
+def _hold_text(files: Sequence[str], columns: Sequence[str]) -> list[bool]:
+    """Tell of each row whether any of some columns holds a text, be it an empty one."""
+    held: list[bool] = []
+    for path in files:
+        with naming.opened(path, *columns) as file:
+            for column in columns:
+                naming.check_column(file, path, column)
+            for batch in file.iter_batches(ROWS, columns=list(columns)):
+                valid = (batch[column].is_valid().to_pylist() for column in columns)
+                held += map(any, zip(*valid, strict=True))
+    return held
 
 
 def read_texts(
@@ -265,13 +272,11 @@ def read_texts(
     """
     found, row = {}, 0
     for path in files:
-        with ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
-            for column in columns:
-                naming.check_column(file, path, column)
+        with naming.opened(path, *columns) as file:
             for batch in file.iter_batches(ROWS, columns=list(columns)):
-                places = [n for n in range(len(batch)) if row + n in wanted]
-                taken = batch.take(pa.array(places, pa.int64())).to_pylist()
-                found |= {wanted[row + n]: texts for n, texts in zip(places, taken, strict=True)}
+                for n in range(len(batch)):
+                    if name := wanted.get(row + n):
+                        found[name] = {column: batch[column][n].as_py() for column in columns}
                 row += len(batch)
     return found
 
@@ -280,7 +285,7 @@ def _size(files: Sequence[str], columns: Sequence[str]) -> int:
     """Return how many bytes some columns take up in memory, about."""
     total = 0
     for path in files:
-        with ParquetFile(path) as file:
+        with naming.opened(path, *columns) as file:
             groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
             total += sum(
                 group.column(n).total_uncompressed_size
@@ -310,7 +315,7 @@ def digest(files: Sequence[str]) -> str:
 def _report(
     turned_away: Sequence[tuple[str | None, str]], lacking: Sequence[str], asked: int, path: str
 ) -> None:
-    logger.info("%d of %d images have a row in %s", asked - len(lacking), asked, path)
+    logger.info("%d of %d images have a response in %s", asked - len(lacking), asked, path)
     if lacking:
         logger.warning("images without a response (%d): %s", len(lacking), _some(lacking))
     for reason in (STRANGE, REPEATED, NAMELESS, TEXTLESS):

@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
-from pyarrow.parquet import ParquetFile
 
 from imagenet_think import archives, naming
 from imagenet_think.files import write_parquet
@@ -63,7 +62,8 @@ def list_images(
     Raises
     ------
     ValueError
-        If no image has a class of the table, or a column is missing.
+        If no image has a class of the table, or a file or column cannot be read (see
+        `imagenet_think.naming.opened` and `check_column`).
     """
     table = pl.read_csv(classes, separator="\t", quote_char=None, infer_schema=False)
     known = set(table["wnid"])
@@ -75,8 +75,12 @@ def list_images(
         try:
             if name is None:
                 raise RejectionError("not_an_image", "the row names no image")
-            row["wnid"] = class_of(name, given, counted) if given is not None else None
-            image_id = _image_id(row, name, known)
+            image_id = naming.listed_id(name, known)
+            row["wnid"] = _labelled(name, given, counted) or naming.class_in(image_id, known)
+            if not archives.safe_name(image_id):
+                raise RejectionError("unsafe_name", f"{name} leads out of its folder")
+            if row["wnid"] not in known:
+                raise RejectionError("no_class", f"{name}: {row['wnid'] or 'no class'}")
             if image_id in taken:
                 raise RejectionError("clashing_id", f"{image_id} is in the list already")
         except RejectionError as rejection:
@@ -131,24 +135,21 @@ def _rows(
 
 
 def _labels(path: str, label: str | None, count: int) -> list:
-    with ParquetFile(path) as file:
-        columns = file.schema_arrow.names
-        if label is not None and label not in columns:
-            raise ValueError(f"{path} has no column {label!r}; there are {', '.join(columns)}")
-        column = label or (WNID if WNID in columns else None)
-        return [None] * count if column is None else file.read([column])[column].to_pylist()
+    column = label or WNID
+    with naming.opened(path, column) as file:
+        if label is None and WNID not in file.schema_arrow.names:
+            return [None] * count
+        naming.check_column(file, path, column, naming.LABELS)
+        return file.read([column])[column].to_pylist()
 
 
-def _image_id(row: dict[str, object], name: str, known: Collection[str]) -> str:
-    """Return an image's id and put its class into the row, or turn it away."""
-    image_id = naming.listed_id(name, known)
-    if row["wnid"] is None:
-        row["wnid"] = naming.class_in(image_id, known)
-    if not archives.safe_name(image_id):
-        raise RejectionError("unsafe_name", f"{name} leads out of its folder")
-    if row["wnid"] not in known:
-        raise RejectionError("no_class", f"{name}: {row['wnid'] or 'no class'}")
-    return image_id
+def _labelled(name: str, label: object, counted: Sequence[str]) -> str | None:
+    """Return the class that a row's label says, if there is one; turn away what counts nothing."""
+    if label is None or not str(label).strip():
+        return None
+    if class_of("", label, counted) is None:
+        raise RejectionError("no_class", f"{name}: label {label} is none of {len(counted)} classes")
+    return class_of(name, label, counted)
 
 
 def _nothing(

@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import yaml
-from scipy.stats import binomtest
 
 from imagenet_think import escaping
-from imagenet_think.aggregation import Intervals, bootstrap
 from imagenet_think.files import write_text
 from imagenet_think.logs import log_to, logger
 from imagenet_think.outcomes import EXCLUSIONS, FAILURES, reason
 from imagenet_think.parsing import parse, statuses
+from imagenet_think.resampling import Intervals, bootstrap, share
 from imagenet_think.spending import (
     CPU,
     GPU,
@@ -179,12 +178,6 @@ def read_pilot(responses: str | Path, journals: str | Path, output_format: str) 
         .sort("image_id")
     )
     return Pilot(answers, spending.of(frame))
-
-
-def share(count: int, total: int, level: float) -> tuple[float, float, float]:
-    """Return a share and the ends of its Wilson score interval."""
-    interval = binomtest(count, total).proportion_ci(level, method="wilson")
-    return count / total, interval.low, interval.high
 
 
 def list_schedule(hours: Iterable[float], machines: int) -> float:

@@ -14,9 +14,6 @@ from imagenet_think.tables import WHOLE, Column, latex, markdown, write_csv
 
 BETWEEN, SAME_CLASS, OTHER_CLASS = AGAINST
 BASELINES = (SAME_CLASS, OTHER_CLASS)
-PARTS = {"full": "Full", "think": "Thinking", "answer": "Answer"}
-DIGEST = ("bertscore", "sbert", "rougeL")
-"""Metrics that are printed by domain."""
 
 LONG = [Column(name, "") for name in AGREEMENT_AGGREGATES if name not in ("grouping", "group")]
 """Columns of the csv: a row a number."""
@@ -66,7 +63,7 @@ def arrange(
     found = lookup(aggregates.filter(grouping="all"))
     rows = []
     for metric, variant in variants.items():
-        for part, heading in PARTS.items():
+        for part, heading in captions.SHORT_PARTS.items():
             title = captions.HEADINGS[metric] if part == "full" else ""
             cells: dict[str, object] = {"metric": title, "part": heading}
             for name, aspect in aspects(teachers).items():
@@ -101,7 +98,7 @@ def arrange_domains(
     table = []
     for domain in rows["group"].unique(maintain_order=True):
         cells: dict[str, object] = {"group": domain}
-        for metric in DIGEST:
+        for metric in captions.FEW:
             for name, aspect in aspects(teachers).items():
                 row = found[domain, variants[metric], "full", *aspect]
                 cells |= _cells(f"{metric}_{name}", row)
@@ -110,7 +107,7 @@ def arrange_domains(
     whole = dict.fromkeys(("images", "paired"), pl.Int64)
     schema = {"group": pl.String} | {
         name: pl.Float64
-        for metric in DIGEST
+        for metric in captions.FEW
         for aspect in aspects(teachers)
         for name in Column(f"{metric}_{aspect}", "", interval=True).names
     }
@@ -121,7 +118,7 @@ def domain_columns() -> list[Column]:
     """Return the printed columns by domain."""
     printed = [Column("group", "Domain"), Column("images", "M", format=WHOLE)]
     printed.append(Column("paired", "Paired", format=WHOLE))
-    for metric in DIGEST:
+    for metric in captions.FEW:
         heading = captions.HEADINGS[metric]
         printed.append(Column(f"{metric}_between", "Between", heading, interval=True))
         printed += [
@@ -130,29 +127,24 @@ def domain_columns() -> list[Column]:
     return printed
 
 
-def _range(counts: pl.Series) -> str:
-    low, high = counts.min() or 0, counts.max() or 0
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
 def counted(aggregates: pl.DataFrame) -> str:
     """Say of how many images the numbers are, by part, and why the others are left out."""
     means = aggregates.filter(pl.col("grouping") == "all", pl.col("minus").is_null())
     sentences = []
-    for part, name in PARTS.items():
+    for part, name in captions.SHORT_PARTS.items():
         rows = means.filter(part=part)
         between = rows.filter(against=BETWEEN)
         baselines = rows.filter(pl.col("against").is_in(BASELINES))
         sentences.append(
-            f"{name}: M = {_range(between['images'])} images between the teachers "
-            f"({_range(between['left_out'])} left out because a text is missing), "
-            f"{_range(baselines['images'])} in the baselines."
+            f"{name}: M = {captions.count_range(between['images'])} images between the teachers "
+            f"({captions.count_range(between['left_out'])} left out because a text is missing), "
+            f"{captions.count_range(baselines['images'])} in the baselines."
         )
     unpaired = means.filter(part="full")["unpaired"].max() or 0
     if unpaired:
         sentences.append(
-            "Baselines compare images of one shard: "
-            f"{unpaired:,} share theirs with no other of their class and are in none."
+            f"{unpaired:,} images are in no mean of a baseline: their shard has no image left to "
+            "pair them with, or another image is compared with them."
         )
     return " ".join(sentences)
 
@@ -190,8 +182,8 @@ def domain_caption(settings: Mapping) -> str:
     return (
         f"How alike the full outputs of {first} (1) and {second} (2) are, by domain, in three "
         "metrics; the csv holds all. Between: both teachers' texts on the same image, of M images. "
-        "Same: a teacher's text and its own on a different image of the class, of the paired ones, "
-        f"whose shard holds another of their class. {captions.definitions(DIGEST, settings)} "
+        "Same: a teacher's text and its own on a different image of the class, over the images "
+        f"that have such a partner (Paired). {captions.definitions(captions.FEW, settings)} "
         f"{captions.intervals(settings['intervals'])}"
     )
 

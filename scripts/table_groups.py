@@ -14,9 +14,6 @@ from imagenet_think.tables import WHOLE, Column, latex, markdown, write_csv
 GROUPINGS = {"domain": "{}", "stratum": "complexity {}"}
 """What is printed, and how a group is called."""
 
-PRINTED = ("bertscore", "sbert", "rougeL")
-"""A metric of meaning by tokens, one by sentences, and one of words; the csv holds all."""
-
 SHORT = {"bertscore": "BERTScore", "sbert": "Sentence-BERT", "rougeL": "ROUGE-L"}
 
 LONG = [
@@ -39,7 +36,7 @@ def widen(groups: pl.DataFrame, names: Mapping[str, str]) -> tuple[pl.DataFrame,
         Key and printed name of the models in the order to print.
     """
     rows: dict[tuple[str, str, str], dict[str, object]] = {}
-    chosen = groups.filter(pl.col("metric").is_in(PRINTED), pl.col("aggregate") == "avg")
+    chosen = groups.filter(pl.col("metric").is_in(captions.FEW), pl.col("aggregate") == "avg")
     # The groups in their order, and in each the metrics in the printed one.
     order = {
         (grouping, group): None
@@ -48,8 +45,8 @@ def widen(groups: pl.DataFrame, names: Mapping[str, str]) -> tuple[pl.DataFrame,
     }
     for grouping, group in order:
         of_group = chosen.filter(grouping=grouping, group=group)
-        for metric in PRINTED:
-            first = metric == PRINTED[0]
+        for metric in captions.FEW:
+            first = metric == captions.FEW[0]
             cells = rows.setdefault(
                 (grouping, group, metric),
                 {
@@ -82,8 +79,8 @@ def _images(group: pl.DataFrame) -> str:
 def caption(groups: pl.DataFrame, aggregates: pl.DataFrame, settings: Mapping) -> str:
     """Say what the groups are, how the numbers were measured, and on how many images."""
     first, second = (settings["names"][key] for key in settings["teachers"])
-    strata = groups.filter(grouping="stratum")["group"].cast(pl.Int64).max()
-    chosen = aggregates.filter(pl.col("metric").is_in(list(PRINTED)), pl.col("part") == "full")
+    strata = "stratum" in groups["grouping"]
+    chosen = aggregates.filter(pl.col("metric").is_in(captions.FEW), pl.col("part") == "full")
     return " ".join(
         sentence
         for sentence in (
@@ -91,8 +88,8 @@ def caption(groups: pl.DataFrame, aggregates: pl.DataFrame, settings: Mapping) -
             f"against the texts of {first} and {second}.",
             "Domain is the one that the list of classes gives, for ImageNet the noun category of "
             "WordNet.",
-            f"Complexity is the image's stratum of visual complexity inside its class, from 1 "
-            f"(least) to {strata}."
+            "Complexity is the image's stratum of visual complexity inside its class, counted "
+            "from 1, the least complex."
             if strata
             else "Strata of complexity are not recorded for these images.",
             "Images counts a group's, scored or not.",

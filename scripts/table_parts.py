@@ -11,20 +11,16 @@ from imagenet_think.files import write_text
 from imagenet_think.logs import log_to
 from imagenet_think.tables import WHOLE, Column, latex, markdown, write_csv
 
-PARTS = {"full": "Full Output", "think": "Thinking Tokens", "answer": "Answer Tokens"}
 AGGREGATES = {"avg": "Avg.", "max": "Max"}
-BY_LENGTH = ("bertscore", "sbert", "rougeL")
-"""Metrics printed by length; the csv holds all."""
-
 ALL = "all"
 NUMBERS = [
     Column(f"{part}_{name}", heading, group, interval=True)
-    for part, group in PARTS.items()
+    for part, group in captions.PARTS.items()
     for name, heading in AGGREGATES.items()
 ]
 COUNTS = [
     Column(f"{part}_{name}", f"{part}_{name}", format=WHOLE)
-    for part in PARTS
+    for part in captions.PARTS
     for name in ("images", "left_out", "no_response")
 ]
 LONG = [Column(name, name) for name in ("model", "key", "length", "metric")] + NUMBERS + COUNTS
@@ -97,7 +93,7 @@ def digest(long: pl.DataFrame) -> pl.DataFrame:
 
     A model and a length are named in the first of their rows.
     """
-    rows = long.filter((pl.col("length") == ALL) | pl.col("metric").is_in(BY_LENGTH))
+    rows = long.filter((pl.col("length") == ALL) | pl.col("metric").is_in(captions.FEW))
     same = pl.struct("key", "length").rle_id()
     first = same.is_first_distinct()
     return rows.with_columns(
@@ -117,7 +113,7 @@ def caption(aggregates: pl.DataFrame, metrics: Mapping[str, str], settings: Mapp
     chosen = aggregates.filter(pl.col("metric").is_in(list(metrics.values())))
     counts = [
         f"{name.capitalize()}: {captions.counted(chosen.filter(part=part), settings)}"
-        for part, name in PARTS.items()
+        for part, name in captions.PARTS.items()
     ]
     return " ".join(
         sentence

@@ -1,7 +1,7 @@
 """Ranks of the benchmarked models, and which of them the images tell apart."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from string import ascii_uppercase
 
@@ -70,7 +70,7 @@ def rank(differences: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
 
 
 def alike(differences: pl.DataFrame) -> list[tuple[str, str]]:
-    """Return the pairs of models whose simultaneous interval holds 0, or that have none."""
+    """Return the pairs of models whose simultaneous interval holds 0, or that have no interval."""
     apart = (pl.col("all_low") > 0) | (pl.col("all_high") < 0)
     rows = differences.filter(~apart.fill_null(False))
     return list(rows.select("model", "other").iter_rows())
@@ -147,8 +147,6 @@ def caption(
 ) -> str:
     """Say what the ranks mean, which models are not told apart, and on how many images."""
     names = {key: settings["names"][key] for key in settings["models"]}
-    pairs = len(names) * (len(names) - 1) // 2
-    level, draws = settings["intervals"]["level"], settings["intervals"]["draws"]
     first, second = (settings["names"][key] for key in settings["teachers"])
     chosen = aggregates.filter(pl.col("metric").is_in(list(metrics.values())))
     return " ".join(
@@ -156,19 +154,29 @@ def caption(
         for sentence in (
             "Ranks by the mean over images of the average of the two scores of full outputs, "
             f"against the texts of {first} and {second}; 1 is the highest. Models are compared on "
-            "the images that both are scored on. Small: the ranks left open by the intervals of "
-            f"the models' differences, which hold for all {pairs} pairs of models of a metric at "
-            f"once ({level:.0%}, Bonferroni; {draws:,} resamples of the images).",
-            f"Pairs not told apart: {_not_apart(differences, metrics, list(names))}."
-            if pairs
-            else "",
-            "The csv holds the differences and their intervals, of the averages and of the maxima.",
+            "the images that both are scored on.",
+            *(_openness(differences, metrics, list(names), settings) if len(names) > 1 else ()),
             captions.AS_PRINTED,
             captions.counted(chosen, settings),
             captions.missing(settings),
         )
         if sentence
     )
+
+
+def _openness(
+    differences: pl.DataFrame, metrics: Mapping[str, str], models: Sequence[str], settings: Mapping
+) -> Iterator[str]:
+    """Say how sure the ranks are, and which models are not told apart."""
+    pairs = len(models) * (len(models) - 1) // 2
+    level, draws = settings["intervals"]["level"], settings["intervals"]["draws"]
+    yield (
+        "Small: the ranks left open by the intervals of the models' differences, which hold for "
+        f"all pairs of models ({pairs}) of a metric at once ({level:.0%}, Bonferroni; {draws:,} "
+        "resamples of the images); models with too few images in common are not told apart."
+    )
+    yield f"Pairs not told apart: {_not_apart(differences, metrics, models)}."
+    yield "The csv holds the differences and their intervals, of the averages and of the maxima."
 
 
 def _not_apart(differences: pl.DataFrame, metrics: Mapping[str, str], models: Sequence[str]) -> str:

@@ -1,8 +1,7 @@
 """From scores against two references to a benchmark's numbers: equations 1 to 3 of the paper."""
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -40,7 +39,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageScores:
-    """The average and the maximum of the two scores of every image.
+    """The average and the maximum of the two scores of every image, of one kind of metrics.
 
     Attributes
     ----------
@@ -49,20 +48,20 @@ class ImageScores:
     values
         For each key, an array of shape (images,); NaN where the image is left out.
     no_response
-        For each scores file, model and part, where the response alone is missing; shape (images,).
+        For each model and part, where the response alone is missing; shape (images,).
     seen
-        For each scores file with a window, model and part, the shares of tokens inside it, of the
-        response and of the two references; shape (3, images), NaN where a text is missing.
+        For each model and part, the shares of tokens inside the window, of the response and of the
+        two references; shape (3, images), NaN where a text is missing. Empty without a window.
     """
 
     images: pl.Series
     values: Mapping[Key, np.ndarray]
-    no_response: Mapping[tuple[str, str, str], np.ndarray]
-    seen: Mapping[tuple[str, str, str], np.ndarray]
+    no_response: Mapping[tuple[str, str], np.ndarray]
+    seen: Mapping[tuple[str, str], np.ndarray]
 
 
 def read_scores(
-    paths: Iterable[str | Path],
+    paths: Sequence[str | Path],
     models: Sequence[str],
     parts: Sequence[str] = PARTS,
     missing: str = "leave_out",
@@ -72,7 +71,8 @@ def read_scores(
     Parameters
     ----------
     paths
-        Parquet files of schemas `scores(kind)`, of one kind or several, all shards, in any order.
+        Parquet files of schema `scores(kind)`: one kind, which the columns tell, all shards, in any
+        order.
     models, parts
         The ones to read.
     missing
@@ -81,40 +81,34 @@ def read_scores(
     Raises
     ------
     ValueError
-        If there is no file, one has the columns of no kind, an image, model and part has no row or
-        more than one, a null has no reason, or `missing` is neither.
+        If there is no file, one has the columns of no kind or of another kind than the first, an
+        image, model and part has no row or more than one, a null has no reason, or `missing` is
+        neither.
 
     Notes
     -----
-    Memory is 8 bytes for each image, model, part, metric and aggregate, and the scores of one kind.
+    Memory is 8 bytes for each image, model, part, metric and aggregate, and the scores.
     """
     if missing not in MISSING:
         raise ValueError(f"a missing response counts {' or '.join(MISSING)}, not {missing!r}")
-    kinds = _kinds(paths)
-    images = _image_ids(next(iter(kinds.values())))
+    kind = _kind(paths)
+    images = _image_ids(paths)
     cells = list(product(models, parts))
-    values, no_response, seen = {}, {}, {}
-    for file, files in kinds.items():
-        metrics = {metric: c for metric, (of, c) in METRICS.items() if of == file}
-        shares = ["seen", "seen_1", "seen_2"] if file in SEEN else []
-        names = [f"{column}_{k}" for column in metrics.values() for k in (1, 2)] + shares
-        numbers, absent = _read(file, files, images, cells, names)
-        for place, cell in enumerate(cells):
-            no_response[file, *cell] = absent[place]
-            if shares:
-                seen[file, *cell] = numbers[-3:, place]
-            for metric, pair in zip(metrics, range(0, 2 * len(metrics), 2), strict=True):
-                first, second = numbers[pair, place], numbers[pair + 1, place]
-                for name, value in (
-                    ("avg", (first + second) / 2),
-                    ("max", np.maximum(first, second)),
-                ):
-                    if missing == "zero":
-                        value[absent[place]] = 0.0
-                    values[Key(*cell, metric, name)] = value
-    order = [Key(*key) for key in product(models, parts, METRICS, AGGREGATE_NAMES)]
-    ordered = {key: values[key] for key in order if key in values}
-    return ImageScores(images, ordered, no_response, seen)
+    metrics = {metric: column for metric, (of, column) in METRICS.items() if of == kind}
+    shares = ["seen", "seen_1", "seen_2"] if kind in SEEN else []
+    names = [f"{column}_{k}" for column in metrics.values() for k in (1, 2)] + shares
+    numbers, absent = _read(kind, paths, images, cells, names)
+    values = {}
+    for place, cell in enumerate(cells):
+        for metric, pair in zip(metrics, range(0, 2 * len(metrics), 2), strict=True):
+            first, second = numbers[pair, place], numbers[pair + 1, place]
+            for name, value in (("avg", (first + second) / 2), ("max", np.maximum(first, second))):
+                if missing == "zero":
+                    value[absent[place]] = 0.0
+                values[Key(*cell, metric, name)] = value
+    no_response = dict(zip(cells, absent, strict=True))
+    seen = {cell: numbers[-3:, place] for place, cell in enumerate(cells)} if shares else {}
+    return ImageScores(images, values, no_response, seen)
 
 
 def aggregate(scored: ImageScores, intervals: Intervals, workers: int = 1) -> pl.DataFrame:
@@ -158,10 +152,9 @@ def summarise(
     for place, key in enumerate(keys):
         matrix[place] = scored.values[key][chosen]
     low, high = bootstrap(matrix.T, intervals, workers)
-    windows: dict[tuple[str, str, str], dict[str, float | None]] = {}
+    windows: dict[tuple[str, str], dict[str, float | None]] = {}
     for place, key in enumerate(keys):
-        file = METRICS[key.metric][0]
-        cell = (file, key.model, key.part)
+        cell = (key.model, key.part)
         if cell not in windows:
             windows[cell] = _window(scored, cell, chosen)
         counted = int((~np.isnan(matrix[place])).sum())
@@ -188,18 +181,21 @@ def number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def _kinds(paths: Iterable[str | Path]) -> dict[str, list[str | Path]]:
-    """Group scores files by kind, which their columns tell."""
+def largest_first(groups: pl.Series) -> list[str]:
+    """Return the names of groups, that of the most images first; null is none."""
+    sizes = groups.drop_nulls().rename("group").value_counts()
+    return sizes.sort(["count", "group"], descending=[True, False])["group"].to_list()
+
+
+def _kind(paths: Sequence[str | Path]) -> str:
+    """Return the kind of scores files, which their columns tell."""
     kinds = {tuple(scores(kind)): kind for kind in SCORE_COLUMNS}
-    files: dict[str, list[str | Path]] = defaultdict(list)
-    for path in paths:
-        columns = tuple(pl.read_parquet_schema(path))
-        if columns not in kinds:
-            raise ValueError(f"{path}: its columns {list(columns)} are those of no scores file")
-        files[kinds[columns]].append(path)
-    if not files:
-        raise ValueError("no scores file is given")
-    return files
+    found = {kinds.get(tuple(pl.read_parquet_schema(path))): path for path in paths}
+    if None in found:
+        raise ValueError(f"{found[None]}: its columns are those of no scores file")
+    if len(found) != 1:
+        raise ValueError(f"scores files of one kind are needed, not of {sorted(found) or 'none'}")
+    return next(iter(found))
 
 
 def _image_ids(paths: Sequence[str | Path]) -> pl.Series:
@@ -209,13 +205,13 @@ def _image_ids(paths: Sequence[str | Path]) -> pl.Series:
 
 
 def _read(
-    file: str,
+    kind: str,
     paths: Sequence[str | Path],
     images: pl.Series,
     cells: Sequence[tuple[str, str]],
     names: Sequence[str],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a kind's columns, of shape (names, cells, images), and where no response is.
+    """Return columns, of shape (names, cells, images), and where no response is.
 
     A cell is a model and part. A column is NaN where its score is null.
     """
@@ -232,14 +228,8 @@ def _read(
         frame = (
             pl.read_parquet(path, columns=["image_id", "model", "part", "missing", *names])
             .join(order, on=["model", "part"])
-            .join(index, on="image_id", how="left")
+            .join(index, on="image_id")
         )
-        unknown = frame.filter(pl.col("image").is_null())
-        if len(unknown):
-            raise ValueError(
-                f"{path}: image {unknown['image_id'][0]} is in no scores file of "
-                f"{next(iter(SCORE_COLUMNS))}; every image needs one row in every metric"
-            )
         place = (frame["cell"] * len(images) + frame["image"]).to_numpy()
         np.add.at(rows, place, 1)
         absent[place] = (frame["missing"] == "response").fill_null(False).to_numpy()
@@ -258,16 +248,15 @@ def _read(
     if len(wrong):
         cell, image = divmod(int(wrong[0]), len(images))
         raise ValueError(
-            f"scores of {file}: {', '.join(cells[cell])} has {rows[wrong[0]]} rows of image "
-            f"{images[image]}; every image needs one row in every metric, null where it could not "
-            "be scored"
+            f"scores of {kind}: {', '.join(cells[cell])} has {rows[wrong[0]]} rows of image "
+            f"{images[image]}; every image needs one row, null where it could not be scored"
         )
     shape = (len(cells), len(images))
     return numbers.reshape(len(names), *shape), absent.reshape(shape)
 
 
 def _window(
-    scored: ImageScores, cell: tuple[str, str, str], chosen: np.ndarray
+    scored: ImageScores, cell: tuple[str, str], chosen: np.ndarray
 ) -> dict[str, float | None]:
     """Return what a window showed of a model's texts, over the images whose texts are all there."""
     if cell not in scored.seen:

@@ -21,6 +21,15 @@ HEADINGS = {
 }
 """The printed metrics in the paper's order, named as in its Tables 3 to 6."""
 
+PARTS = {"full": "Full Output", "think": "Thinking Tokens", "answer": "Answer Tokens"}
+"""The parts of a response, named as in the paper's Table 7."""
+
+SHORT_PARTS = {"full": "Full", "think": "Thinking", "answer": "Answer"}
+
+FEW = ("bertscore", "sbert", "rougeL")
+"""What is printed where there is no room for all metrics: one of meaning by tokens, one by
+sentences, and one of words."""
+
 TFIDF = {
     "tfidf": (
         "document frequencies counted over the references of this run, with which its values "
@@ -113,8 +122,8 @@ def counted(aggregates: pl.DataFrame, settings: Mapping) -> str:
     references = aggregates["left_out"] - responses
     images = (aggregates["images"] + aggregates["left_out"]).max() or 0
     return (
-        f"M = {_range(aggregates['images'])} of {images:,} images (response missing: "
-        f"{_range(aggregates['no_response'])}; reference missing: {_range(references)})."
+        f"M = {count_range(aggregates['images'])} of {images:,} images (response missing: "
+        f"{count_range(aggregates['no_response'])}; reference missing: {count_range(references)})."
     )
 
 
@@ -130,11 +139,10 @@ def missing(settings: Mapping) -> str:
 def seen(aggregates: pl.DataFrame) -> str:
     """Say what the windows held and how many responses they cut, metric by metric.
 
-    Without windows it is "".
+    It is said of full outputs, whatever other parts there are. Without windows it is "".
     """
-    means = aggregates.group_by("metric", maintain_order=True).agg(
-        pl.col("seen", "seen_references", "cut").mean()
-    )
+    of_full = aggregates.filter(part="full").group_by("metric", maintain_order=True)
+    means = of_full.agg(pl.col("seen", "seen_references", "cut").mean())
     shares = [
         f"for {HEADINGS[row['metric']]} {row['seen']:.0%} of a response's tokens and "
         f"{row['seen_references']:.0%} of a teacher's, and cut {row['cut']:.0%} of the responses"
@@ -147,8 +155,14 @@ def intervals(settings: Mapping) -> str:
     """Say what the small numbers are."""
     return (
         f"Small: {settings['level']:.0%} intervals from {settings['draws']:,} resamples of the "
-        "images."
+        "images; a mean over too few images has none."
     )
+
+
+def count_range(counts: pl.Series) -> str:
+    """Return one number, or the least and the greatest."""
+    low, high = counts.min() or 0, counts.max() or 0
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _precision(section: Mapping) -> str:
@@ -167,9 +181,3 @@ def _tokens(section: Mapping) -> str:
     kept = {None: "stop words kept", "english": "English stop words dropped"}
     stop_words = kept[words] if words is None or words in kept else f"{len(words)} words dropped"
     return f"lower-cased matches of {section['token_pattern']} ({stop_words})"
-
-
-def _range(counts: pl.Series) -> str:
-    """Return one number, or the least and the greatest."""
-    low, high = counts.min() or 0, counts.max() or 0
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -3,6 +3,7 @@
 import glob
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,12 @@ from imagenet_think.sources.folder import image_id
 
 IMAGE = "image"
 """Column that names the image where the config names none, as in the hub's datasets."""
+
+TEXT, LABELS, IMAGES = "text", "text or integers", "text, or the hub's images (bytes and path)"
+"""What a column may hold, beside nulls."""
+
+_TEXTS = {pa.string(), pa.large_string(), pa.string_view(), pa.null()}
+_BYTES = {pa.binary(), pa.large_binary(), pa.binary_view(), pa.null()}
 
 _READ = 16  # images in memory at a time
 
@@ -39,8 +46,52 @@ def parquet_files(path: str) -> list[str]:
     return files
 
 
-def check_column(file: ParquetFile, path: str, column: str, *, pictures: bool = False) -> None:
-    """Refuse a file whose column is missing, or holds no text.
+@contextmanager
+def opened(path: str, *columns: str) -> Iterator[ParquetFile]:
+    """Open a parquet file that others made; what is read inside fails with a remedy.
+
+    Row groups are read as streams, so that few images are in memory at a time.
+
+    Parameters
+    ----------
+    path
+        The file.
+    columns
+        The columns that are read, for messages.
+
+    Yields
+    ------
+    ParquetFile
+        The open file.
+
+    Raises
+    ------
+    ValueError
+        If it is no parquet file, is damaged, or holds text that is not UTF-8. The message names
+        file and columns, and says what to do.
+    OSError
+        If this machine cannot read it.
+    """
+    names = " or ".join(repr(column) for column in columns)
+    try:
+        with ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
+            yield file
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: column {names} holds text that is not UTF-8 ({error}): write the file "
+            "again with text in UTF-8, or name another column"
+        ) from error
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise
+        raise ValueError(
+            f"{path}: column {names} cannot be read, as the file is damaged or no parquet file "
+            f"({error}): make or download it again, or give a path or pattern without it"
+        ) from error
+
+
+def check_column(file: ParquetFile, path: str, column: str, wanted: str = TEXT) -> None:
+    """Refuse a file whose column is missing, stands twice, or holds something else.
 
     Parameters
     ----------
@@ -48,8 +99,8 @@ def check_column(file: ParquetFile, path: str, column: str, *, pictures: bool = 
         The open file, and its path.
     column
         The column.
-    pictures
-        Whether it may hold the hub's images too: structs of `bytes` and `path`.
+    wanted
+        What it is to hold: `TEXT`, `LABELS` or `IMAGES`, plain or dictionary-encoded.
 
     Raises
     ------
@@ -59,27 +110,39 @@ def check_column(file: ParquetFile, path: str, column: str, *, pictures: bool = 
     schema = file.schema_arrow
     if column not in schema.names:
         raise ValueError(f"{path} has no column {column!r}; there are {', '.join(schema.names)}")
+    if schema.names.count(column) > 1:
+        raise ValueError(f"{path} has several columns {column!r}: rename all but one")
     kind = schema.field(column).type
-    if not (_is_text(kind) or (pictures and _fields(kind) & {"path", "bytes"})):
-        wanted = "text, or the hub's images (bytes and path)" if pictures else "text"
-        raise ValueError(f"{path}: column {column!r} holds {kind}, not {wanted}")
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return any(
-        test(kind)
-        for test in (
-            pa.types.is_string,
-            pa.types.is_large_string,
-            pa.types.is_string_view,
-            pa.types.is_null,
+    if not _holds(kind, wanted):
+        raise ValueError(
+            f"{path}: column {column!r} holds {kind}, not {wanted}: convert it, or name another "
+            "column"
         )
+
+
+def _holds(kind: pa.DataType, wanted: str) -> bool:
+    kind = _plain(kind)
+    parts = _parts(kind)
+    is_image = (
+        bool(parts)
+        and _plain(parts.get("path", pa.null())) in _TEXTS
+        and _plain(parts.get("bytes", pa.null())) in _BYTES
+    )
+    return (
+        kind in _TEXTS
+        or (wanted == LABELS and pa.types.is_integer(kind))
+        or (wanted == IMAGES and is_image)
     )
 
 
-def _fields(kind: pa.DataType) -> set[str]:
-    return {field.name for field in kind} if pa.types.is_struct(kind) else set()
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _parts(kind: pa.DataType) -> dict[str, pa.DataType]:
+    """Return the types of `bytes` and `path` in the hub's images, where they are there."""
+    fields = kind if pa.types.is_struct(kind) else ()
+    return {field.name: field.type for field in fields if field.name in {"bytes", "path"}}
 
 
 def read_names(files: Sequence[str], column: str) -> list[str | None]:
@@ -97,20 +160,20 @@ def read_names(files: Sequence[str], column: str) -> list[str | None]:
     Raises
     ------
     ValueError
-        As for `check_column`.
+        As for `opened` and `check_column`.
     """
     names: list[str | None] = []
     for path in files:
-        with ParquetFile(path) as file:
-            check_column(file, path, column, pictures=True)
-            kind = file.schema_arrow.field(column).type
-            if _is_text(kind):
-                names += file.read([column])[column].to_pylist()
-            elif "path" in _fields(kind):
+        with opened(path, column) as file:
+            check_column(file, path, column, IMAGES)
+            parts = _parts(file.schema_arrow.field(column).type)
+            if "path" in parts:
                 rows = file.read([f"{column}.path"])[column].to_pylist()
                 names += [row and row["path"] for row in rows]
-            else:
+            elif parts:
                 names += [None] * file.metadata.num_rows
+            else:
+                names += file.read([column])[column].to_pylist()
     return names
 
 
@@ -128,8 +191,8 @@ def read_digests(files: Sequence[str], column: str, rows: Collection[int]) -> di
     wanted = set(rows)
     digests, first = {}, 0
     for path in files:
-        with ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
-            holds = "bytes" in _fields(file.schema_arrow.field(column).type)
+        with opened(path, column) as file:
+            holds = "bytes" in _parts(file.schema_arrow.field(column).type)
             for group in range(file.metadata.num_row_groups):
                 end = first + file.metadata.row_group(group).num_rows
                 if holds and not wanted.isdisjoint(range(first, end)):

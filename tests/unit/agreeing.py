@@ -36,7 +36,7 @@ def sample(images: int) -> pl.DataFrame:
 
 
 def agreement(kind: str, images: int, seed: int = 0) -> pl.DataFrame:
-    """Rows of one kind of metric: every third image has no other of its class, some no text."""
+    """Rows of one kind of metric: every third image has no partner, some no text."""
     draw = np.random.default_rng([seed, list(schemas.SCORE_COLUMNS).index(kind)])
     rows = []
     for place in range(images):

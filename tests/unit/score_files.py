@@ -42,9 +42,9 @@ def full(*pairs: Pair, model: str = "m") -> dict[tuple[str, str, str], Pair]:
     return {(f"i{place:03}", model, "full"): pair for place, pair in enumerate(pairs)}
 
 
-def write(files: Mapping[str, pl.DataFrame], folder: Path, name: str = "00") -> list[Path]:
-    """Write frames as one shard; return the paths."""
-    paths = [folder / f"{kind}-{name}.parquet" for kind in files]
-    for frame, path in zip(files.values(), paths, strict=True):
-        frame.write_parquet(path)
+def write(files: Mapping[str, pl.DataFrame], folder: Path, name: str = "00") -> dict[str, Path]:
+    """Write frames as one shard; return the path of each kind."""
+    paths = {kind: folder / f"{kind}-{name}.parquet" for kind in files}
+    for kind, path in paths.items():
+        files[kind].write_parquet(path)
     return paths

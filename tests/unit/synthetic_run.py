@@ -250,8 +250,7 @@ def _tables(folder: Path, annotations: list[Path], lengths: list[Path]) -> None:
         tables / "mentions",
         names=NAMES,
         models=list(NAMES),
-        intervals={"draws": 50, "level": 0.95},
-        seed=CONFIG["seed"],
+        level=0.95,
     )
     compare_with_paper(
         sorted(tables.glob("*.csv")),

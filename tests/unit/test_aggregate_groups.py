@@ -8,13 +8,14 @@ from imagenet_think.aggregation import METRICS, read_scores
 from imagenet_think.parsing import PARTS
 from imagenet_think.schemas import GROUPS, LENGTHS, SAMPLE
 
+KIND = "vectors"
 MODELS = ["a", "b"]
 IDS = [f"i{place:03}" for place in range(12)]
 DOMAINS = ["plant"] * 3 + ["animal"] * 7 + ["food"] * 2
 SETTINGS = {
     "models": MODELS,
     "missing": "leave_out",
-    "intervals": {"draws": 60, "level": 0.9},
+    "intervals": {"draws": 60, "level": 0.9, "least": 1},
     "seed": 3,
 }
 
@@ -56,7 +57,7 @@ def pairs():
 
 @pytest.fixture
 def groups(tmp_path, pairs):
-    paths = write(frames(pairs), tmp_path)
+    paths = [write(frames(pairs), tmp_path)[KIND]]
     make_sample().write_parquet(tmp_path / "sample.parquet")
     lengths = [tmp_path / f"lengths-{model}.parquet" for model in MODELS]
     for model, path in zip(MODELS, lengths, strict=True):
@@ -74,7 +75,9 @@ def test_means_of_each_domain(groups):
     by_domain = groups.filter(grouping="domain")
     assert by_domain["group"].unique(maintain_order=True).to_list() == ["animal", "plant", "food"]
     assert by_domain["part"].unique().to_list() == ["full"]
-    assert len(by_domain) == 3 * len(MODELS) * len(METRICS) * 2
+    metrics = [metric for metric, (kind, _) in METRICS.items() if kind == KIND]
+    assert by_domain["metric"].unique(maintain_order=True).to_list() == metrics
+    assert len(by_domain) == 3 * len(MODELS) * len(metrics) * 2
     chosen = by_domain.filter(model="a", metric="tfidf", aggregate="avg")
     values = dict(chosen.select("group", "value").iter_rows())
     assert values["animal"] == pytest.approx(np.mean(range(3, 10)) / 20)
@@ -86,7 +89,7 @@ def test_means_of_each_domain(groups):
 
 def test_domains_and_strata_divide_the_images(groups):
     for grouping in ("domain", "stratum"):
-        chosen = groups.filter(grouping=grouping, model="b", metric="sbert", aggregate="avg")
+        chosen = groups.filter(grouping=grouping, model="b", metric="cosine", aggregate="avg")
         assert (chosen["images"] + chosen["left_out"]).sum() == len(IDS)
     assert groups.filter(grouping="stratum")["group"].unique(maintain_order=True).to_list() == [
         *("1", "2")
@@ -94,7 +97,7 @@ def test_domains_and_strata_divide_the_images(groups):
 
 
 def test_quarters_are_of_each_model_s_own_lengths(groups):
-    by_length = groups.filter(grouping="length", metric="sbert", aggregate="avg")
+    by_length = groups.filter(grouping="length", metric="cosine", aggregate="avg")
     of_a = by_length.filter(model="a", part="think")
     assert of_a["group"].to_list() == [
         "1 (100–300 tokens)",
@@ -111,7 +114,7 @@ def test_quarters_are_of_each_model_s_own_lengths(groups):
 
 
 def test_without_strata_or_lengths_there_are_no_such_groups(tmp_path, pairs):
-    scored = read_scores(write(frames(pairs), tmp_path), MODELS)
+    scored = read_scores([write(frames(pairs), tmp_path)[KIND]], MODELS)
     groupings = [grouping for grouping, *_ in by_image(scored, make_sample(strata=False))]
     assert set(groupings) == {"domain"}
     nothing = make_lengths({"a": [None] * 12, "b": TOKENS["b"]})
@@ -121,14 +124,14 @@ def test_without_strata_or_lengths_there_are_no_such_groups(tmp_path, pairs):
 
 
 def test_an_image_that_was_not_sampled_is_an_error(tmp_path, pairs):
-    scored = read_scores(write(frames(pairs), tmp_path), MODELS)
+    scored = read_scores([write(frames(pairs), tmp_path)[KIND]], MODELS)
     with pytest.raises(ValueError, match="image i000 has scores, but is not in the sample"):
         list(by_image(scored, make_sample().filter(pl.col("image_id") != "i000")))
 
 
 def test_images_that_are_not_evaluated_are_in_no_group(tmp_path, pairs):
     few = {key: pair for key, pair in pairs.items() if key[0] in IDS[:4]}
-    scored = read_scores(write(frames(few), tmp_path), MODELS)
+    scored = read_scores([write(frames(few), tmp_path)[KIND]], MODELS)
     chosen = {group: len(rows) for _, group, _, rows in by_image(scored, make_sample())}
     assert chosen == {"plant": 3, "animal": 1, "1": 2, "2": 2}
     lengths = by_length(scored, make_lengths(TOKENS), ["a"])

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 from score_files import frames, full, write
 
 from aggregate_scores import aggregate_scores
-from imagenet_think.aggregation import METRICS, aggregate, read_scores
+from imagenet_think.aggregation import METRICS, aggregate, largest_first, read_scores
 from imagenet_think.resampling import Intervals
 from imagenet_think.schemas import AGGREGATES, SCORE_COLUMNS, SEEN
 
-INTERVALS = Intervals(draws=200, level=0.95, seed=7)
+INTERVALS = Intervals(draws=200, level=0.95, seed=7, least=1)
 PAIRS = st.one_of(
     st.sampled_from(["reference", "response"]), st.tuples(st.floats(0, 1), st.floats(0, 1))
 )
@@ -23,8 +23,20 @@ def one(frame, **keys):
     return frame.filter(**keys).row(0, named=True)
 
 
-def aggregated(pairs, folder, models=("m",), intervals=INTERVALS, missing="leave_out"):
-    return aggregate(read_scores(write(frames(pairs), folder), models, missing=missing), intervals)
+def aggregated_files(files, models=("m",), intervals=INTERVALS, missing="leave_out"):
+    """The numbers of every kind, from lists of its files."""
+    return pl.concat(
+        aggregate(read_scores(paths, models, missing=missing), intervals)
+        for paths in files.values()
+    )
+
+
+def written(files, folder, name="00"):
+    return {kind: [path] for kind, path in write(files, folder, name).items()}
+
+
+def aggregated(pairs, folder, **keys):
+    return aggregated_files(written(frames(pairs), folder), **keys)
 
 
 def test_means_by_hand(tmp_path):
@@ -70,7 +82,7 @@ def test_bertscore_is_its_f1_and_every_metric_is_there(tmp_path):
     files["bertscore"] = files["bertscore"].with_columns(
         f1_1=pl.when(scored).then(0.9), f1_2=pl.when(scored).then(0.7)
     )
-    frame = aggregate(read_scores(write(files, tmp_path), ["m"]), INTERVALS)
+    frame = aggregated_files(written(files, tmp_path))
     assert one(frame, metric="bertscore", part="full", aggregate="max")["value"] == 0.9
     assert frame["metric"].unique(maintain_order=True).to_list() == [
         *("bertscore", "sbert", "rouge1", "rougeL", "jaccard", "overlap"),
@@ -87,7 +99,7 @@ def test_each_metric_is_read_from_its_own_columns(tmp_path):
             for name, value in numbers.items()
             for k in (1, 2)
         )
-    frame = aggregate(read_scores(write(files, tmp_path), ["m"]), INTERVALS)
+    frame = aggregated_files(written(files, tmp_path))
     for metric, (kind, column) in METRICS.items():
         expected = 0.1 * SCORE_COLUMNS[kind].index(column) + 0.01 * len(kind)
         row = one(frame, metric=metric, part="full", aggregate="max")
@@ -100,7 +112,7 @@ def test_what_the_window_showed(tmp_path):
     whole = pl.when(pl.col("image_id") == "i001").then(1.0).otherwise("seen").alias("seen")
     for kind in SEEN:
         files[kind] = files[kind].with_columns(whole)
-    frame = aggregate(read_scores(write(files, tmp_path), ["m"]), INTERVALS)
+    frame = aggregated_files(written(files, tmp_path))
     row = one(frame, metric="sbert", part="full", aggregate="avg")
     assert row["seen"] == pytest.approx((0.5 + 1 + 0.5) / 3)
     assert row["seen_references"] == pytest.approx(0.3)
@@ -112,7 +124,7 @@ def test_what_the_window_showed(tmp_path):
 @given(st.lists(PAIRS, min_size=1, max_size=12))
 @FILES
 def test_averages_and_maxima_agree_with_a_plain_computation(tmp_path, pairs):
-    frame = aggregated(full(*pairs), tmp_path, intervals=Intervals(50, 0.95, 7))
+    frame = aggregated(full(*pairs), tmp_path, intervals=Intervals(50, 0.95, 7, 1))
     rows = {
         name: one(frame, metric="tfidf", part="full", aggregate=name) for name in ("avg", "max")
     }
@@ -131,7 +143,7 @@ def test_averages_and_maxima_agree_with_a_plain_computation(tmp_path, pairs):
 @given(st.lists(PAIRS, min_size=1, max_size=12))
 @FILES
 def test_zero_raises_no_mean_and_leaves_out_no_more(tmp_path, pairs):
-    few = Intervals(20, 0.95, 7)
+    few = Intervals(20, 0.95, 7, 1)
     kept, zero = (
         aggregated(full(*pairs), tmp_path, intervals=few, missing=missing)
         for missing in ("leave_out", "zero")
@@ -149,7 +161,7 @@ def test_zero_raises_no_mean_and_leaves_out_no_more(tmp_path, pairs):
 def test_order_of_rows_and_division_into_files_change_nothing(tmp_path, draw, shards):
     pairs = full(*((place / 7, place / 9) for place in range(7)), "response")
     expected = aggregated(pairs, tmp_path)
-    paths = []
+    paths = {kind: [] for kind in SCORE_COLUMNS}
     shard = {image: draw.randrange(shards) for image, _, _ in pairs}
     for place in range(shards):
         some = {
@@ -158,9 +170,10 @@ def test_order_of_rows_and_division_into_files_change_nothing(tmp_path, draw, sh
             ).sample(fraction=1, shuffle=True, seed=draw.randrange(99))
             for kind, frame in frames(pairs).items()
         }
-        paths += write(some, tmp_path, str(place))
-    draw.shuffle(paths)
-    assert aggregate(read_scores(paths, ["m"]), INTERVALS).equals(expected)
+        for kind, path in write(some, tmp_path, str(place)).items():
+            paths[kind].append(path)
+            draw.shuffle(paths[kind])
+    assert aggregated_files(paths).equals(expected)
 
 
 def test_models_stand_in_the_order_given(tmp_path):
@@ -170,34 +183,43 @@ def test_models_stand_in_the_order_given(tmp_path):
 
 
 def test_a_missing_row_and_one_too_many_are_errors(tmp_path):
-    files = frames(full((0.1, 0.2), (0.3, 0.9)))
-    less = write(files | {"sets": files["sets"].slice(1)}, tmp_path, "less")
+    rows = frames(full((0.1, 0.2), (0.3, 0.9)))["sets"]
+    less = write({"sets": rows.slice(1)}, tmp_path, "less")
     with pytest.raises(ValueError, match="scores of sets: m, full has 0 rows of image i000"):
-        read_scores(less, ["m"])
-    more = write(files | {"sets": pl.concat([files["sets"], files["sets"][:1]])}, tmp_path, "more")
+        read_scores([less["sets"]], ["m"])
+    more = write({"sets": pl.concat([rows, rows[:1]])}, tmp_path, "more")
     with pytest.raises(ValueError, match="scores of sets: m, full has 2 rows of image i000"):
-        read_scores(more, ["m"])
-    other = files["sets"].with_columns(pl.lit("x").alias("image_id"))
-    with pytest.raises(ValueError, match=r"sets-other\.parquet: image x is in no scores file of"):
-        read_scores(write(files | {"sets": other}, tmp_path, "other"), ["m"])
+        read_scores([more["sets"]], ["m"])
 
 
 def test_a_null_without_a_reason_is_an_error(tmp_path):
     files = frames(full((0.1, 0.2)))
     files["rouge"] = files["rouge"].with_columns(pl.lit(None, pl.Float64).alias("rougeL_2"))
     with pytest.raises(ValueError, match=r"rouge-00\.parquet: m, full, i000 has a null score"):
-        read_scores(write(files, tmp_path), ["m"])
+        read_scores([write(files, tmp_path)["rouge"]], ["m"])
 
 
 def test_a_shard_without_images_is_no_error(tmp_path):
     pairs = full((0.1, 0.2))
     expected = aggregated(pairs, tmp_path)
     empty = write({kind: frame.clear() for kind, frame in frames(pairs).items()}, tmp_path, "01")
-    paths = [*empty, *write(frames(pairs), tmp_path)]
-    assert aggregate(read_scores(paths, ["m"]), INTERVALS).equals(expected)
+    paths = write(frames(pairs), tmp_path)
+    assert aggregated_files({kind: [empty[kind], paths[kind]] for kind in paths}).equals(expected)
 
 
-def test_the_script_reads_every_kind_by_its_columns(tmp_path):
+def test_few_images_have_a_mean_without_an_interval(tmp_path):
+    frame = aggregated(full(*[(0.2, 0.6)] * 9), tmp_path, intervals=Intervals(50, 0.95, 7))
+    row = one(frame, metric="rougeL", part="full", aggregate="avg")
+    assert (row["value"], row["images"]) == (pytest.approx(0.4), 9)
+    assert (row["low"], row["high"]) == (None, None)
+
+
+def test_the_largest_group_comes_first():
+    groups = pl.Series(["plant", None, "animal", None, "food", None, "animal"])
+    assert largest_first(groups) == ["animal", "food", "plant"]
+
+
+def test_the_script_reads_one_kind_by_its_columns(tmp_path):
     output = tmp_path / "aggregate.parquet"
     settings = {
         "models": ["m"],
@@ -206,17 +228,17 @@ def test_the_script_reads_every_kind_by_its_columns(tmp_path):
         "seed": 1,
     }
     paths = write(frames(full((0.1, 0.2), (0.3, 0.9))), tmp_path)
-    aggregate_scores(paths, output, **settings)
+    aggregate_scores([paths["sets"]], output, **settings)
     first = output.read_bytes()
     row = one(pl.read_parquet(output), metric="overlap", part="full", aggregate="max")
     assert row["value"] == pytest.approx((0.2 + 0.9) / 2)
-    aggregate_scores(paths, output, **settings, workers=2)
+    aggregate_scores([paths["sets"]], output, **settings, workers=2)
     assert output.read_bytes() == first
-    with pytest.raises(ValueError, match="no scores file"):
+    with pytest.raises(ValueError, match="of one kind are needed, not of none"):
         read_scores([], ["m"])
-    alone = aggregate(read_scores(paths[:1], ["m"]), Intervals(50, 0.95, 1))
-    assert alone.equals(pl.read_parquet(output).join(alone, on=alone.columns[:4], how="semi"))
+    with pytest.raises(ValueError, match=r"of one kind are needed, not of \['rouge', 'sets'\]"):
+        read_scores([paths["sets"], paths["rouge"]], ["m"])
     strange = tmp_path / "strange.parquet"
     pl.DataFrame({"a": [1]}).write_parquet(strange)
     with pytest.raises(ValueError, match=r"strange\.parquet.*no scores file"):
-        read_scores([*paths, strange], ["m"])
+        read_scores([paths["sets"], strange], ["m"])

@@ -12,6 +12,7 @@ from imagenet_think.resampling import Intervals
 from imagenet_think.schemas import DIFFERENCES
 
 INTERVALS = Intervals(draws=400, level=0.9, seed=7)
+KIND = "rouge"
 MODELS = ["a", "b", "c"]
 PAIRS = st.one_of(
     st.sampled_from(["reference", "response"]), st.tuples(st.floats(0, 1), st.floats(0, 1))
@@ -19,7 +20,7 @@ PAIRS = st.one_of(
 
 
 def compared(pairs, folder, models=MODELS, intervals=INTERVALS, missing="leave_out"):
-    scored = read_scores(write(frames(pairs), folder), models, ["full"], missing)
+    scored = read_scores([write(frames(pairs), folder)[KIND]], models, ["full"], missing)
     return compare(scored, models, intervals)
 
 
@@ -46,9 +47,10 @@ def pairs():
 def test_a_row_for_every_metric_aggregate_and_pair(tmp_path, pairs):
     frame = compared(pairs, tmp_path)
     assert frame.schema == DIFFERENCES
-    assert frame["metric"].unique(maintain_order=True).to_list() == list(METRICS)
-    assert len(frame) == len(METRICS) * 2 * 3
-    chosen = frame.filter(metric="sbert", aggregate="max")
+    metrics = [metric for metric, (kind, _) in METRICS.items() if kind == KIND]
+    assert frame["metric"].unique(maintain_order=True).to_list() == metrics
+    assert len(frame) == len(metrics) * 2 * 3
+    chosen = frame.filter(metric="rouge1", aggregate="max")
     assert list(chosen.select("model", "other").iter_rows()) == [
         *(("a", "b"), ("a", "c"), ("b", "c"))
     ]
@@ -77,17 +79,17 @@ def test_differences_are_paired_and_their_intervals_those_of_the_t_distribution(
 def test_only_images_on_which_both_are_scored(tmp_path):
     pairs = full((0.2, 0.4), (0.6, 0.8), "response", "reference", model="a")
     pairs |= full((0.1, 0.1), "response", (0.5, 0.5), "reference", model="b")
-    row = one(compared(pairs, tmp_path, ["a", "b"]), metric="sbert", aggregate="avg")
+    row = one(compared(pairs, tmp_path, ["a", "b"]), metric="rougeL", aggregate="avg")
     assert (row["difference"], row["images"]) == (pytest.approx(0.2), 1)
     zero = one(
-        compared(pairs, tmp_path, ["a", "b"], missing="zero"), metric="sbert", aggregate="avg"
+        compared(pairs, tmp_path, ["a", "b"], missing="zero"), metric="rougeL", aggregate="avg"
     )
     assert (zero["difference"], zero["images"]) == (pytest.approx((0.2 + 0.7 - 0.5) / 3), 3)
 
 
 def test_models_without_a_common_image_have_no_difference(tmp_path):
     pairs = full((0.2, 0.4), "response", model="a") | full("response", (0.2, 0.4), model="b")
-    row = one(compared(pairs, tmp_path, ["a", "b"]), metric="sbert", aggregate="avg")
+    row = one(compared(pairs, tmp_path, ["a", "b"]), metric="rougeL", aggregate="avg")
     assert row["images"] == 0
     assert all(row[name] is None for name in ("difference", "low", "high", "all_low", "all_high"))
 
@@ -98,6 +100,25 @@ def test_one_model_has_nobody_to_be_compared_with(tmp_path):
     assert len(frame) == 0
 
 
+def test_models_with_few_images_in_common_have_a_difference_without_an_interval(tmp_path, pairs):
+    few = {key: pair for key, pair in pairs.items() if key[0] < "i009" or key[1] != "c"}
+    few |= {(f"i{k:03}", "c", "full"): "response" for k in range(9, 80)}
+    frame = compared(few, tmp_path).filter(metric="rougeL", aggregate="avg")
+    assert frame["images"].to_list() == [80, 9, 9]
+    assert frame["difference"].null_count() == 0
+    for name in ("low", "high", "all_low", "all_high"):
+        assert frame[name].is_null().to_list() == [False, True, True]
+
+
+def test_too_few_resamples_for_the_simultaneous_intervals_are_an_error(tmp_path, pairs):
+    for level, models, least in ((0.9, MODELS, 60), (0.95, ["a", "b"], 40), (0.9, ["a", "b"], 20)):
+        found = compared(pairs, tmp_path, models, Intervals(least, level, 1))
+        assert found["all_low"].null_count() == 0
+        words = rf"benchmark.intervals.draws is {least - 1}, too few .* give at least {least}$"
+        with pytest.raises(ValueError, match=words):
+            compared(pairs, tmp_path, models, Intervals(least - 1, level, 1))
+
+
 @given(st.lists(st.tuples(PAIRS, PAIRS, PAIRS), min_size=1, max_size=10))
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -106,11 +127,11 @@ def test_the_simultaneous_interval_holds_the_other_and_order_only_turns_signs(tm
     pairs = {}
     for place, model in enumerate(MODELS):
         pairs |= full(*(row[place] for row in rows), model=model)
-    frame = compared(pairs, tmp_path, intervals=Intervals(60, 0.8, 1))
+    frame = compared(pairs, tmp_path, intervals=Intervals(60, 0.8, 1, least=1))
     known = frame.drop_nulls("difference")
     assert (known["all_low"] <= known["low"]).all()
     assert (known["high"] <= known["all_high"]).all()
-    turned = compared(pairs, tmp_path, MODELS[::-1], intervals=Intervals(60, 0.8, 1))
+    turned = compared(pairs, tmp_path, MODELS[::-1], intervals=Intervals(60, 0.8, 1, least=1))
     back = turned.rename({"model": "other", "other": "model"})
     both = frame.join(back, on=["metric", "aggregate", "model", "other"], suffix="_turned")
     assert len(both) == len(frame)
@@ -127,7 +148,8 @@ def test_the_script(tmp_path, pairs):
         "intervals": {"draws": 60, "level": 0.9},
         "seed": 3,
     }
-    paths, output = write(frames(pairs), tmp_path), tmp_path / "differences.parquet"
+    paths = [write(frames(pairs), tmp_path)[KIND]]
+    output = tmp_path / "differences.parquet"
     compare_models(paths, output, **settings)
     first = output.read_bytes()
     compare_models(paths, output, **settings, workers=2)

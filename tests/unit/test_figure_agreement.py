@@ -1,3 +1,4 @@
+import numpy as np
 import polars as pl
 import pytest
 from tests.unit.test_figures import NAMES, TEACHERS, assert_readable, assert_same_bytes
@@ -56,6 +57,16 @@ def test_without_baselines():
     figure = draw(aggregates().with_columns(value=none))
     assert_readable(figure)
     assert [len(c.lines[0].get_xdata()) for c in figure.axes[0].containers] == [3, 0, 0, 0, 0]
+
+
+def test_numbers_without_an_interval_are_drawn_without_bars():
+    few = pl.when(pl.col("part") != "think").then(pl.col("low", "high"))
+    figure = draw(aggregates().with_columns(few))
+    assert_readable(figure)
+    _, _, (bars,) = figure.axes[0].containers[0].lines
+    widths = [float(np.ptp(bar[:, 0])) for bar in bars.get_segments() if len(bar)]
+    assert widths == pytest.approx([0.03] * 2)
+    assert len(figure.axes[0].containers[0].lines[0].get_xdata()) == 3
 
 
 @pytest.mark.slow

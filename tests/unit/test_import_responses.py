@@ -3,6 +3,8 @@
 import hashlib
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -121,27 +123,64 @@ def test_thinking_and_answer_are_taken_to_the_letter(importing):
 
 def test_every_row_that_is_not_used_is_named(importing, caplog):
     importing.add(
-        image=["n1_0.JPEG", "n3_0", "n1_1", None],
+        image=["n1_0.JPEG", "n3_0", "a/n1_1", None],
         text=["first", "strange", None, "nameless"],
     )
-    importing.add(image=["a/n1_0", "n1_1"], text=["second", "too late"])
+    importing.add(image=["a/n1_0", "n1_0"], text=["second", None])
     responses, annotations, unused = importing(text="text", output="think")
     assert unused == [
         ("a/n1_0", "named in an earlier row"),
-        ("n1_1", "named in an earlier row"),
-        ("n1_1", "no text"),
+        ("a/n1_1", "no text"),
+        ("n1_0", "no text"),
         ("n3_0", "not in the sample"),
         (None, "the row names no image"),
     ]
     assert responses["n1_0"]["text"] == "first"
-    assert responses["n1_1"]["error"] == "no text in my*.parquet"
-    for image in ("n1_2", "n2_0"):
+    for image in ("n1_1", "n1_2", "n2_0"):
         row = responses[image]
         assert (row["finish_reason"], row["text"]) == ("error", None)
         assert row["error"] == "no response in my*.parquet"
         assert annotations[image]["status"] == "error"
     assert "rows not used, not in the sample (1): n3_0" in caplog.text
-    assert "images without a response (2): n1_2, n2_0" in caplog.text
+    assert "rows not used, no text (2): a/n1_1, n1_0" in caplog.text
+    assert "images without a response (3): n1_2, n1_1, n2_0" in caplog.text
+
+
+def test_the_first_row_with_a_text_counts(importing):
+    importing.add(
+        image=["n1_0", "n1_0", "n1_0", "n1_1", "n1_1"],
+        think=[None, None, "late", None, None],
+        answer=[None, "", "late", None, None],
+    )
+    responses, _, unused = importing(think="think", answer="answer")
+    assert (responses["n1_0"]["text"], responses["n1_0"]["error"]) == ("", None)
+    assert responses["n1_1"]["error"] == "no response in my*.parquet"
+    assert unused == [
+        ("n1_0", "named in an earlier row"),
+        ("n1_0", "no text"),
+        ("n1_1", "no text"),
+        ("n1_1", "no text"),
+    ]
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view()])
+def test_other_kinds_of_text_give_the_same(importing, kind):
+    importing.add(image=IMAGES, text=TEXTS)
+    plain, _, _ = importing(text="text", output="think_answer")
+    columns = {"image": pa.array(IMAGES, kind), "text": pa.array(TEXTS, kind)}
+    pq.write_table(pa.table(columns), importing.files[0])
+    responses, _, unused = importing(text="text", output="think_answer")
+    texts = [responses[image]["text"] for image in IMAGES]
+    assert texts == [plain[image]["text"] for image in IMAGES] == TEXTS
+    assert unused == []
+
+
+def test_a_text_that_is_not_utf_8_is_refused_by_name(importing):
+    importing.add(image=IMAGES[:1], text=["x"])
+    broken = pa.array([b"\xff"]).view(pa.string())
+    pq.write_table(pa.table({"image": IMAGES[:1], "text": broken}), importing.files[0])
+    with pytest.raises(ValueError, match=r"0.parquet: column 'text' holds text that is not UTF-8"):
+        importing(text="text", output="think")
 
 
 def test_only_evaluated_images_have_rows(importing):
@@ -175,6 +214,16 @@ def test_bytes_count_where_no_path_is_known(importing):
     importing.add(image=images, text=list("0123"))
     responses, _, _ = importing(text="text", output="think")
     assert [responses[image]["text"] for image in IMAGES] == list("0123")
+
+
+def test_bytes_count_for_every_path_that_is_not_known(importing):
+    images = [{"bytes": name.encode(), "path": f"image{n}.jpg"} for n, name in enumerate(IMAGES)]
+    images[3] = {"bytes": b"?", "path": "n2_0.JPEG"}
+    images.append({"bytes": b"other", "path": "other.jpg"})
+    importing.add(image=images, text=list("01234"))
+    responses, _, unused = importing(text="text", output="think")
+    assert [responses[image]["text"] for image in IMAGES] == list("0123")
+    assert unused == [("other.jpg", "not in the sample")]
 
 
 def test_a_file_of_other_images_is_refused_with_examples(importing):
@@ -248,11 +297,13 @@ def test_any_file_accounts_for_every_image_and_row(tmp_path_factory, rows, outpu
         image=pl.Series([name for name, _ in rows], dtype=pl.String),
         text=pl.Series([text for _, text in rows], dtype=pl.String),
     )
-    first = {}
+    first, named = {}, False
     for name, text in rows:
         if name and (image := name.removesuffix(".jpg")) in IMAGES:
-            first.setdefault(image, text)
-    if not first:
+            named = True
+            if text is not None:
+                first.setdefault(image, text)
+    if not named:
         with pytest.raises(ValueError, match=r"names an image|has no rows"):
             importing(text="text", output=output)
         return
@@ -262,5 +313,4 @@ def test_any_file_accounts_for_every_image_and_row(tmp_path_factory, rows, outpu
         assert responses[image]["text"] == text
         status = "error" if text is None else parse(output, text, "stop").status
         assert annotations[image]["status"] == status
-    used = sum(text is not None for text in first.values())
-    assert len(unused) + used == len(rows)
+    assert len(unused) + len(first) == len(rows)

@@ -3,6 +3,8 @@
 import hashlib
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from imagenet_think import schemas
@@ -94,6 +96,59 @@ def test_a_label_that_contradicts_the_name_is_refused(listing):
     listing.add(image=["n00000001_1.JPEG"], label=[2])
     with pytest.raises(ValueError, match=r"n00000001_1.JPEG says class n00000001, but its label 2"):
         listing(label="label")
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.float64(), pa.bool_(), pa.list_(pa.int64()), pa.struct([("a", pa.int64())])]
+)
+@pytest.mark.parametrize("column", ["label", "wnid"])
+def test_a_label_that_is_neither_text_nor_integer_is_refused(listing, kind, column):
+    columns = {"image": pa.array(["cats/1"]), column: pa.array([None], kind)}
+    listing.add(image=["cats/1"])
+    pq.write_table(pa.table(columns), listing.files[0])
+    with pytest.raises(
+        ValueError, match=rf"0.parquet: column '{column}' holds .*, not text or integers: convert"
+    ):
+        listing(label="label" if column == "label" else None)
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.uint64(), pa.dictionary(pa.int8(), pa.int64())])
+def test_integers_of_any_kind_are_labels(listing, kind):
+    table = pa.table({"image": ["one", "cats/2"], "label": pa.array([1, None], pa.int64())})
+    column = table["label"]
+    is_dictionary = pa.types.is_dictionary(kind)
+    column = column.dictionary_encode() if is_dictionary else column.cast(kind)
+    listing.add(image=["one"])
+    pq.write_table(table.set_column(1, "label", column), listing.files[0])
+    sample, _, _ = listing(label="label")
+    assert sample.select("image_id", "wnid").rows() == [("cats/2", "cats"), ("one", "n00000001")]
+
+
+@pytest.mark.parametrize("labels", [[3, -1, 2], ["3", "17", "2"]])
+def test_a_label_that_counts_no_class_turns_its_row_away(listing, labels):
+    listing.add(image=["n00000001_1", "n00000001_2", "n00000002_3"], label=labels)
+    sample, _, exclusions = listing(label="label")
+    assert sample["image_id"].to_list() == ["n00000002_3"]
+    assert exclusions.select("member", "reason").rows() == [
+        ("n00000001_1", "no_class"),
+        ("n00000001_2", "no_class"),
+    ]
+    assert exclusions["detail"][0] == "n00000001_1: label 3 is none of 3 classes"
+
+
+def test_a_row_without_a_label_is_named_by_its_class(listing):
+    listing.add(image=["cats/1", "n00000001_2"], label=[None, " "])
+    sample, _, _ = listing(label="label")
+    assert sample["wnid"].to_list() == ["cats", "n00000001"]
+
+
+def test_a_name_of_two_label_columns_is_refused(listing):
+    listing.add(image=["cats/1"])
+    names = ["image", "wnid", "wnid"]
+    table = pa.Table.from_arrays([pa.array([name]) for name in ("cats/1", "a", "b")], names=names)
+    pq.write_table(table, listing.files[0])
+    with pytest.raises(ValueError, match=r"0.parquet has several columns 'wnid': rename all but"):
+        listing()
 
 
 def test_images_by_their_bytes_are_called_by_their_digest(listing):

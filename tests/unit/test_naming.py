@@ -108,7 +108,8 @@ def written(path, values, kind):
 
 
 @pytest.mark.parametrize(
-    "kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())]
+    "kind",
+    [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())],
 )
 def test_names_as_text(kind, tmp_path):
     files = [
@@ -142,3 +143,72 @@ def test_other_columns_are_refused_by_name(tmp_path):
         read_names([str(tmp_path / "a.parquet")], "image")
     with pytest.raises(ValueError, match=r"a.parquet has no column 'name'; there are image, quest"):
         read_names([str(tmp_path / "a.parquet")], "name")
+
+
+@pytest.mark.parametrize(
+    ("parts", "value"),
+    [
+        ({"path": pa.int64()}, {"path": 1}),
+        ({"path": pa.list_(pa.string())}, {"path": ["x"]}),
+        ({"path": pa.string(), "bytes": pa.string()}, {"path": "x", "bytes": "1"}),
+        ({"bytes": pa.list_(pa.int8())}, {"bytes": [1]}),
+        ({"other": pa.string()}, {"other": "x"}),
+    ],
+)
+def test_structs_that_are_no_images_are_refused(parts, value, tmp_path):
+    file = written(tmp_path / "a.parquet", [value], pa.struct(list(parts.items())))
+    with pytest.raises(ValueError, match=r"a.parquet: column 'image' holds struct.*, not text, or"):
+        read_names([file], "image")
+
+
+@pytest.mark.parametrize("text", [pa.string(), pa.large_string(), pa.null()])
+@pytest.mark.parametrize("data", [pa.binary(), pa.large_binary(), pa.null()])
+def test_images_of_all_kinds_of_text_and_bytes(text, data, tmp_path):
+    value = {
+        "path": None if pa.types.is_null(text) else "x",
+        "bytes": None if pa.types.is_null(data) else b"\1",
+    }
+    kind = pa.struct([("path", text), ("bytes", data)])
+    file = written(tmp_path / "a.parquet", [value], kind)
+    assert read_names([file], "image") == [value["path"]]
+    assert read_digests([file], "image", [0]) == ({0: digest(1)} if value["bytes"] else {})
+
+
+def broken_text():
+    """Return a column of text whose one row is no UTF-8, as writers make that do not look."""
+    return pa.array([b"\xff\xfe"]).view(pa.string())
+
+
+def test_text_that_is_not_utf_8_is_refused_by_name(tmp_path):
+    pq.write_table(pa.table({"image": broken_text()}), tmp_path / "a.parquet")
+    with pytest.raises(
+        ValueError, match=r"a.parquet: column 'image' holds text that is not UTF-8 .* write the"
+    ) as error:
+        read_names([str(tmp_path / "a.parquet")], "image")
+    assert not isinstance(error.value, UnicodeError)
+
+
+@pytest.mark.parametrize("place", [None, 10])
+def test_a_damaged_file_is_refused_by_name(place, tmp_path):
+    path = tmp_path / "a.parquet"
+    if place is None:
+        path.write_text("no parquet file")
+    else:
+        pq.write_table(pa.table({"image": [f"{n}" for n in range(999)]}), path)
+        content = bytearray(path.read_bytes())
+        content[place : place + 50] = bytes(50)
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a.parquet: column 'image' cannot be read.* again"):
+        read_names([str(path)], "image")
+
+
+def test_a_missing_file_is_no_damaged_one(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_names([str(tmp_path / "a.parquet")], "image")
+
+
+def test_a_name_of_two_columns_is_refused(tmp_path):
+    table = pa.Table.from_arrays([pa.array(["x"]), pa.array(["y"])], names=["image", "image"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a.parquet has several columns 'image': rename all but"):
+        read_names([str(tmp_path / "a.parquet")], "image")

@@ -8,7 +8,15 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagenet_think.resampling import COUNTS, Intervals, bootstrap, percentiles, weigh
+from imagenet_think.resampling import (
+    COUNTS,
+    LEAST,
+    Intervals,
+    bootstrap,
+    percentiles,
+    share,
+    weigh,
+)
 
 
 def all_weights(images, intervals, block=500):
@@ -82,16 +90,39 @@ def test_an_interval_covers_the_true_mean_about_as_often_as_it_says():
     assert 0.82 < ((low <= 0.5) & (high >= 0.5)).mean() < 0.95
 
 
-def test_one_image_and_equal_scores_have_an_interval_of_no_width():
-    low, high = bootstrap(np.array([[0.25]]), Intervals(300, 0.95, 1))
-    assert (low[0], high[0]) == (0.25, 0.25)
+def test_equal_scores_have_an_interval_of_no_width():
     low, high = bootstrap(np.full((40, 1), 0.75), Intervals(300, 0.95, 1))
     assert (low[0], high[0]) == (0.75, 0.75)
 
 
+def test_few_values_have_no_interval():
+    values = np.random.default_rng(2).random((LEAST + 5, 3))
+    values[LEAST:, 1] = np.nan
+    values[LEAST - 1 :, 2] = np.nan
+    ends = np.stack(bootstrap(values, Intervals(300, 0.95, 1)))
+    assert np.isnan(ends).tolist() == [[False, False, True]] * 2
+    every = np.stack(bootstrap(values, Intervals(300, 0.95, 1, least=1)))
+    assert not np.isnan(every).any()
+    assert np.array_equal(every[:, :2], ends[:, :2])
+
+
+def test_intervals_of_as_many_values_as_have_one_cover_most_true_means():
+    """And of fewer they do not: the figures with which the bound is documented."""
+    intervals = Intervals(400, 0.95, 3, least=1)
+    for images, least, most in ((2, 0.45, 0.6), (5, 0.8, 0.9), (LEAST, 0.88, 0.95)):
+        values = np.random.default_rng(images).normal(0, 0.05, (images, 2000))
+        low, high = bootstrap(values, intervals)
+        assert least < ((low <= 0) & (high >= 0)).mean() < most
+
+
+def test_a_share_of_0_has_an_interval_with_a_width():
+    assert share(0, 40, 0.95) == (0.0, 0.0, pytest.approx(0.0876, abs=1e-4))
+    assert share(20, 40, 0.9)[0] == 0.5
+
+
 def test_without_a_value_there_is_no_interval():
     values = np.array([[np.nan, 0.5], [np.nan, 0.25]])
-    low, high = bootstrap(values, Intervals(300, 0.95, 1))
+    low, high = bootstrap(values, Intervals(300, 0.95, 1, least=1))
     assert np.isnan([low[0], high[0]]).all()
     assert (low[1], high[1]) == (0.25, 0.5)
     assert [len(end) for end in bootstrap(np.zeros((5, 0)), Intervals(10, 0.9, 1))] == [0, 0]
@@ -116,7 +147,7 @@ def test_the_seed_decides():
 def test_any_number_of_workers_gives_the_same_bytes(seed, images, workers):
     values = np.random.default_rng(seed).uniform(-1, 1, (images, 3))
     values[::7, 1] = np.nan
-    intervals = Intervals(30, 0.9, seed)
+    intervals = Intervals(30, 0.9, seed, least=1)
     one, many = (np.stack(bootstrap(values, intervals, n)).tobytes() for n in (1, workers))
     assert one == many
 

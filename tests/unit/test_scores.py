@@ -231,3 +231,54 @@ def test_scores_do_not_depend_on_what_was_known(shard, tmp_path):
             score_vectors(done, corpus, **TOKENS)
         files.append(done.scores.read_bytes())
     assert files[0] == files[1]
+
+
+ROUGE = (score_rouge, {"stemmer": False}, {"stemmer": True})
+SETS = (score_sets, TOKENS, {"token_pattern": "[a-z]+"}, {"stop_words": "english"})
+ENCODER = {"repository": PACKAGE, "max_tokens": 16, "batch_size": 8, **READ}
+SBERT = (score_sbert, ENCODER, {"max_tokens": 8}, {"windows": "all"})
+LAYERS = (score_bertscore, ENCODER | {"layer": 2}, {"layer": 1}, {"max_tokens": 8})
+LAYERS += ({"windows": "all"},)
+
+
+@pytest.mark.parametrize(
+    ("score", "settings", "changed"),
+    [
+        (score, settings, changed)
+        for score, settings, *changes in (ROUGE, SETS, SBERT, LAYERS)
+        for changed in changes
+    ],
+)
+def test_other_settings_are_scored_anew(shard, caplog, score, settings, changed):
+    done = shard(score.__name__.removeprefix("score_"))
+    assert computed(caplog, score, done, **settings) > 0
+    assert computed(caplog, score, done, **settings) == 0
+    assert computed(caplog, score, done, **settings | changed) > 0
+
+
+@pytest.mark.parametrize(
+    ("score", "settings"), [(score_sbert, ENCODER), (score_bertscore, ENCODER | {"layer": 2})]
+)
+def test_another_batch_size_scores_nothing_anew(shard, caplog, score, settings):
+    done = shard(score.__name__.removeprefix("score_"))
+    assert computed(caplog, score, done, **settings) > 0
+    assert computed(caplog, score, done, **settings | {"batch_size": 3}) == 0
+
+
+def test_a_text_in_two_parts_has_the_weights_of_each(tmp_path):
+    """A full output without thinking is its answer, but the corpora of both differ."""
+    texts = {key: (text[1], text[1]) for key, text in TEXTS.items() if text}
+    texts |= {("z", "kimi"): ("A bow.", "A bow."), ("x", "b"): ("A bow.", "A bow.")}
+    texts["x", "glm"] = texts["x", "glm"][0], "A boat on a calm sea."
+    done = write_shard(tmp_path, texts, CLASSES, models=["a", "b"], metric="vectors")
+    fit_document_frequencies(done.annotations[:2], tmp_path / "corpus.parquet", **TOKENS)
+    score_vectors(done, tmp_path / "corpus.parquet", **TOKENS)
+    frame = pl.read_parquet(done.scores).filter(image_id="y", model="a")
+    by_part = dict(frame.select("part", "tfidf_1").iter_rows())
+    for part in ("think", "answer"):
+        corpus = [texts[i, t][part == "answer"] for i in CLASSES for t in ("glm", "kimi")]
+        one, other = (
+            TfidfVectorizer().fit(corpus).transform([texts["y", "a"][0], texts["y", "glm"][0]])
+        )
+        assert by_part[part] == pytest.approx((one @ other.T).toarray().item(), abs=1e-12)
+    assert by_part["think"] != by_part["answer"]

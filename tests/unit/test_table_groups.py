@@ -65,7 +65,11 @@ def test_the_printed_table(files, tmp_path):
     assert rows[1].startswith("|  |  | Sentence-BERT | 0.002 (")
     assert rows[6].startswith("| complexity 1 | 1,050 | BERTScore | 0.200 (")
     assert rows[11].startswith("|  |  | ROUGE-L | 0.306 (0.296–0.326) | 0.356 (")
-    for words in ("1 (least) to 2", "The csv holds every metric", "Over all groups M = 1,030 of"):
+    for words in (
+        "from 1, the least complex",
+        "The csv holds every metric",
+        "Over all groups M = 1,030 of",
+    ):
         assert words in caption
     assert r"\begin{longtable}" in (tmp_path / "groups.tex").read_text()
 
@@ -76,6 +80,14 @@ def test_without_strata_the_caption_says_so(files, tmp_path):
     lines = (tmp_path / "groups.md").read_text().splitlines()
     assert "Strata of complexity are not recorded" in lines[0]
     assert len(lines) == 4 + 3
+
+
+def test_strata_without_an_evaluated_image_are_not_said_to_be_missing(files, tmp_path):
+    """The caption knows the strata of the evaluated images alone, and names no greatest one."""
+    numbers([("stratum", "1")]).write_parquet(files[0])
+    table_groups(*files, tmp_path / "groups", SETTINGS)
+    caption = (tmp_path / "groups.md").read_text().splitlines()[0]
+    assert "inside its class, counted from 1, the least complex. Images" in caption
 
 
 def test_without_any_group_the_table_is_empty(files, tmp_path):

@@ -3,14 +3,14 @@ import csv
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import norm
 
 from imagenet_think import schemas
 from imagenet_think.files import write_parquet
 from table_mentions import table_mentions
 
 NAMES = {"a": "Model_A", "b": "Model B"}
-SETTINGS = {"names": NAMES, "models": ["b", "a"], "intervals": {"draws": 200, "level": 0.9}}
-SETTINGS |= {"seed": 5}
+SETTINGS = {"names": NAMES, "models": ["b", "a"], "level": 0.9}
 IMAGES = 40
 
 
@@ -98,7 +98,37 @@ def test_what_has_no_answer_is_counted(run):
     rows = {row["key"]: row for row in read(run / "mentions.csv") if row["group"] == "all"}
     assert (rows["a"]["answers"], rows["a"]["no_answer"]) == ("35", "5")
     assert (rows["b"]["answers"], rows["b"]["no_answer"]) == ("26", "4")
-    assert "9 responses without an answer are left out" in (run / "mentions.md").read_text()
+    caption = (run / "mentions.md").read_text().splitlines()[0]
+    assert "9 responses without an answer left out" in caption
+    # Of model b fewer images were asked.
+    assert "the other models for those that are evaluated (benchmark.images)" in caption
+
+
+def test_one_response_is_in_the_singular_and_equal_numbers_need_no_words(run, tmp_path):
+    found = ("synset", "hyponym", "hypernym", "other")
+    whole = FOUND["a"].with_columns(pl.col(found).fill_null(False))
+    silent = whole.with_columns(pl.when(pl.col("image_id") != "i07").then(pl.col(found)))
+    write_parquet(silent, tmp_path / "a.parquet", schemas.MENTIONS)
+    write_parquet(whole.with_columns(model=pl.lit("b")), tmp_path / "b.parquet", schemas.MENTIONS)
+    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    table_mentions(paths, run / "sample.parquet", tmp_path / "mentions", **SETTINGS)
+    caption = (tmp_path / "mentions.md").read_text().splitlines()[0]
+    assert "n: answers; 1 response without an answer left out. Small" in caption
+
+
+def test_intervals_are_wilson_s_and_have_a_width_at_0(run):
+    rows = {row["key"]: row for row in read(run / "mentions.csv") if row["group"] == "all"}
+    z = norm.ppf(0.95)
+    for key, name in (("a", "synset"), ("b", "chance")):
+        row = rows[key]
+        p, n = float(row[name]), int(row["answers"])
+        middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+        assert float(row[f"{name}_low"]) == pytest.approx(middle - half, abs=1e-12)
+        assert float(row[f"{name}_high"]) == pytest.approx(middle + half, abs=1e-12)
+    none = rows["b"]
+    assert (none["chance"], none["chance_low"]) == ("0.0", "0.0")
+    assert float(none["chance_high"]) > 0.05
 
 
 def test_what_is_printed(run):
@@ -111,7 +141,7 @@ def test_what_is_printed(run):
     assert cells[4].startswith(f"{float(row['chance']):.1%} (")
     assert cells[-1] == "35"
     assert r"\%" in (run / "mentions.tex").read_text()
-    assert "90% intervals" in lines[0]
+    assert "90% intervals (Wilson)" in lines[0]
 
 
 def test_without_strata_domains_or_answers(run, tmp_path):

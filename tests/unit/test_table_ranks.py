@@ -100,7 +100,7 @@ def test_the_table(aggregate, tmp_path):
     assert lines[6].startswith("| C | Model C | 1 (1–1) | 1 (1–2) |")
     assert "Pairs not told apart: BERTScore: none; Sentence-BERT" in lines[0]
     assert "Cosine Similarity: B–C. The csv" in lines[0]
-    assert "all 3 pairs of models" in lines[0]
+    assert "all pairs of models (3) of a metric" in lines[0]
     assert "M = 40 of 40 images" in lines[0]
     rows = read(tmp_path / "ranks.csv")
     assert len(rows) == 8 * 2 * 6
@@ -127,7 +127,25 @@ def test_nothing_apart_and_one_model_alone(aggregate, tmp_path):
     table_ranks(path, aggregate, tmp_path / "ranks", CHOSEN | {"models": ["b"]})
     rows = read(tmp_path / "ranks.csv")
     assert {(row["key"], row["rank"], row["other"]) for row in rows} == {("b", "1", "")}
-    assert "| A | Model B | 1 (1–1) |" in (tmp_path / "ranks.md").read_text()
+    text = (tmp_path / "ranks.md").read_text()
+    assert "| A | Model B | 1 (1–1) |" in text
+    assert "pairs" not in text
+    assert "differences" not in text
+
+
+def test_models_whose_difference_has_no_interval_are_not_told_apart(aggregate, tmp_path):
+    gaps = {("a", "b"): -0.1, ("a", "c"): -0.12, ("b", "c"): -0.02}
+    ends = pl.when(pl.col("model") != "b").then(pl.col("low", "high", "all_low", "all_high"))
+    frame = differences(gaps, METRICS, margin=0.001).with_columns(ends)
+    assert alike(frame.filter(metric="sbert", aggregate="avg")) == [("b", "c")]
+    assert rank(frame.filter(metric="sbert", aggregate="avg"), MODELS).rows() == [
+        *(("a", 3, 3, 3), ("b", 2, 1, 2), ("c", 1, 1, 2))
+    ]
+    frame.write_parquet(tmp_path / "differences.parquet")
+    table_ranks(tmp_path / "differences.parquet", aggregate, tmp_path / "ranks", CHOSEN)
+    lines = (tmp_path / "ranks.md").read_text().splitlines()
+    assert "Cosine Similarity: B–C. The csv" in lines[0]
+    assert lines[5].startswith("| B | Model B | 2 (1–2) |")
 
 
 def test_the_printed_variant_of_tfidf_is_as_configured(aggregate, tmp_path):

@@ -198,3 +198,89 @@ def test_table_2(results):
     assert (row["images"], row["classes"]) == (counts.sum(), len(counts))
     assert (row["min_per_class"], row["max_per_class"]) == (counts.min(), counts.max())
     assert row["mean_per_class"] == pytest.approx(counts.mean())
+
+
+ROWS = 40
+"""Rows of each scores file that are computed again, drawn anew at each run."""
+
+
+def libraries(texts, config, part):
+    """Return, for each scores file, a function from a response and a reference to its columns."""
+    rouge = RougeScorer(["rouge1", "rougeL"])
+    bertscore = BERTScorer(model_type=MINILM, num_layers=6, idf=False)
+    bertscore._tokenizer.model_max_length = 512
+    sbert = SentenceTransformer(MINILM)
+    sbert.max_seq_length = config["benchmark"]["sbert"]["max_tokens"]
+    tfidf = TfidfVectorizer().fit(corpus(part, texts, config))
+
+    def bert(a, b):
+        found = bertscore.score([a], [b])
+        return dict(zip(("precision", "recall", "f1"), (x.item() for x in found), strict=True))
+
+    def overlap(a, b):
+        a, b = tokens(a), tokens(b)
+        common = len(a & b)
+        return {"jaccard": common / len(a | b), "overlap": common / min(len(a), len(b))}
+
+    def cosines(a, b):
+        vectorizers = {"tfidf": tfidf, "tfidf_pair": TfidfVectorizer(), "cosine": CountVectorizer()}
+        found = {}
+        for name, vectorizer in vectorizers.items():
+            fitted = vectorizer if name == "tfidf" else vectorizer.fit([a, b])
+            found[name] = cosine_similarity(*fitted.transform([a, b])).item()
+        return found
+
+    return {
+        "rouge": (lambda a, b: {n: s.fmeasure for n, s in rouge.score(b, a).items()}, 0),
+        "sets": (overlap, 0),
+        "vectors": (cosines, 1e-12),
+        "bertscore": (bert, 1e-5),
+        "sbert": (lambda a, b: {"sbert": float(sbert.similarity(*sbert.encode([[a], [b]])))}, 1e-5),
+    }
+
+
+def drawn(frame):
+    return frame.sample(min(ROWS, len(frame)), shuffle=True)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_random_rows_of_every_scores_file(results, config, texts, part):
+    for metric, (score, tolerance) in libraries(texts, config, part).items():
+        frame = pl.read_parquet(results / "scores" / metric / "[0-9]*.parquet")
+        rows = drawn(frame.filter(pl.col("part") == part, pl.col("missing").is_null()))
+        for row in rows.iter_rows(named=True):
+            response = texts[row["image_id"], row["model"], part]
+            for place, teacher in enumerate(config["teachers"], start=1):
+                expected = score(response, texts[row["image_id"], teacher, part])
+                for name, value in expected.items():
+                    found = row[f"{name}_{place}"]
+                    assert found == pytest.approx(value, rel=0, abs=tolerance), (metric, row)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_random_rows_of_the_teachers_agreement(results, config, texts, part):
+    first, second = config["teachers"]
+    sample = pl.read_parquet(results / "images" / "sample.parquet")
+    classes = dict(sample.select("image_id", "wnid").iter_rows())
+    for metric, (score, tolerance) in libraries(texts, config, part).items():
+        frame = pl.read_parquet(results / "agreement" / metric / "[0-9]*.parquet")
+        column = frame.columns[4]
+        frame = frame.filter(pl.col("part") == part, pl.col(column).is_not_null())
+        for row in drawn(frame.filter(against="teacher_2")).iter_rows(named=True):
+            image = row["image_id"]
+            for name, value in score(texts[image, first, part], texts[image, second, part]).items():
+                assert row[name] == pytest.approx(value, rel=0, abs=tolerance), (metric, row)
+    # Which image a baseline's other text is of stands in no file: it is one of the right class.
+    rouge = libraries(texts, config, part)["rouge"][0]
+    frame = pl.read_parquet(results / "agreement" / "rouge" / "[0-9]*.parquet")
+    frame = frame.filter(pl.col("part") == part, pl.col("against") != "teacher_2")
+    for row in drawn(frame.drop_nulls("rougeL"))[:8].iter_rows(named=True):
+        image, same = row["image_id"], row["against"] == "same_class"
+        others = [
+            other
+            for other, wnid in classes.items()
+            if other != image and (wnid == classes[image]) == same
+        ]
+        own = texts[image, row["model"], part]
+        possible = [rouge(own, texts[other, row["model"], part]) for other in others]
+        assert {"rouge1": row["rouge1"], "rougeL": row["rougeL"]} in possible
