@@ -14,10 +14,15 @@ from imagenet_think.files import write_parquet
 from imagenet_think.logs import log_to, logger
 from imagenet_think.parsing import PARTS
 from imagenet_think.resampling import Intervals, bootstrap
-from imagenet_think.schemas import AGAINST, AGREEMENT_AGGREGATES, SCORE_COLUMNS, SEEN, agreement
-
-BETWEEN, SAME_CLASS, OTHER_CLASS = AGAINST
-BASELINES = (SAME_CLASS, OTHER_CLASS)
+from imagenet_think.schemas import (
+    AGREEMENT_AGGREGATES,
+    BASELINES,
+    BETWEEN,
+    SAME_CLASS,
+    SCORE_COLUMNS,
+    SEEN,
+    agreement,
+)
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,7 @@ def _check(rows: pl.DataFrame, kind: str, images: pl.Series | None, what: Sequen
 def aggregate(
     found: Mapping[Series, Measured], domains: pl.Series, intervals: Intervals, workers: int = 1
 ) -> pl.DataFrame:
-    """Return means and intervals over all images, and by domain those of full outputs.
+    """Return means and intervals over all images, and by domain.
 
     Parameters
     ----------
@@ -174,10 +179,9 @@ def aggregate(
         Schema `AGREEMENT_AGGREGATES`, the largest domain first.
     """
     rows = _rows("all", "all", found, slice(None), intervals, workers)
-    full = {series: one for series, one in found.items() if series.part == "full"}
     for domain in largest_first(domains):
         chosen = np.flatnonzero((domains == domain).fill_null(False).to_numpy())
-        rows += _rows("domain", domain, full, chosen, intervals, workers)
+        rows += _rows("domain", domain, found, chosen, intervals, workers)
     return pl.DataFrame(rows, schema=AGREEMENT_AGGREGATES)
 
 

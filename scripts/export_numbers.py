@@ -29,6 +29,8 @@ SOURCES = {
     "drawings": "drawings that the pipeline made itself, not photographs",
 }
 """Kinds of sources of images, in words."""
+COMPARISON = {"inside": pl.Boolean} | dict.fromkeys(("ours", "difference"), pl.Float64)
+"""Columns of the comparison that may be empty from top to bottom."""
 MACRO_NAMES = {
     "bertscore": "Bertscore",
     "sbert": "Sbert",
@@ -93,7 +95,7 @@ def export_numbers(
         **response_macros(counts, settings),
         **text_macros(read["table1"], read["language"], settings),
         **benchmark_macros([read[name] for name in BENCHMARK_TABLES], read["table7"], settings),
-        **comparison_macros(pl.read_csv(comparison, infer_schema_length=None)),
+        **comparison_macros(pl.read_csv(comparison, schema_overrides=COMPARISON)),
         **reported_macros(yaml.safe_load(Path(reported).read_text(encoding="utf-8"))),
     }
     write_text(define(macros, settings["run"] == PAPER_RUN), output)

@@ -13,9 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from imagenet_think.captions import HEADINGS, SHORT_PARTS
 from imagenet_think.figures import GREY, PAGE, PAIR, chart, label, save_figure, style
 from imagenet_think.logs import log_to
-from imagenet_think.schemas import AGAINST
+from imagenet_think.schemas import BETWEEN, OTHER_CLASS, SAME_CLASS
 
-BETWEEN, SAME_CLASS, OTHER_CLASS = AGAINST
 SPREAD = 0.27  # distance of the rows of a part
 BASELINES = {SAME_CLASS: "other image, same class", OTHER_CLASS: "other image, other class"}
 

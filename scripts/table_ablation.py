@@ -7,11 +7,11 @@ from pathlib import Path
 import polars as pl
 
 from imagenet_think import captions
+from imagenet_think.captions import PARTS
 from imagenet_think.files import write_text
 from imagenet_think.logs import log_to
 from imagenet_think.tables import WHOLE, Column, latex, markdown, write_csv
 
-PARTS = {"full": "Full Output", "think": "Thinking Tokens", "answer": "Answer Tokens"}
 AGGREGATES = {"avg": "Avg.", "max": "Max"}
 COUNTS = ("images", "left_out", "no_response")
 

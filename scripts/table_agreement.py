@@ -9,11 +9,8 @@ import polars as pl
 from imagenet_think import captions
 from imagenet_think.files import write_text
 from imagenet_think.logs import log_to
-from imagenet_think.schemas import AGAINST, AGREEMENT_AGGREGATES
+from imagenet_think.schemas import AGREEMENT_AGGREGATES, BASELINES, BETWEEN, OTHER_CLASS, SAME_CLASS
 from imagenet_think.tables import WHOLE, Column, latex, markdown, write_csv
-
-BETWEEN, SAME_CLASS, OTHER_CLASS = AGAINST
-BASELINES = (SAME_CLASS, OTHER_CLASS)
 
 LONG = [Column(name, "") for name in AGREEMENT_AGGREGATES if name not in ("grouping", "group")]
 """Columns of the csv: a row a number."""
@@ -153,7 +150,7 @@ def seen(aggregates: pl.DataFrame) -> str:
     """Say which share of the tokens the windows held; "" without windows."""
     rows = aggregates.filter(grouping="all", part="full", against=BETWEEN).drop_nulls("seen")
     shares = [
-        f"{row['seen']:.0%} of a full text's tokens for {captions.HEADINGS[row['metric']]}"
+        f"{row['seen']:.1%} of a full text's tokens for {captions.HEADINGS[row['metric']]}"
         for row in rows.iter_rows(named=True)
     ]
     return f"On average the window held {' and '.join(shares)}." if shares else ""

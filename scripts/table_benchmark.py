@@ -14,7 +14,7 @@ TABLES = {
     3: ("Semantic similarity", ("bertscore", "sbert")),
     4: ("N-gram overlap", ("rouge1", "rougeL")),
     5: ("Lexical set overlap", ("jaccard", "overlap")),
-    6: ("Vector space", ("tfidf", "cosine")),
+    6: ("Vector-space similarity", ("tfidf", "cosine")),
 }
 AGGREGATES = {"avg": "Avg.", "max": "Max"}
 COUNTS = ("images", "left_out", "no_response")
@@ -71,7 +71,7 @@ def caption(number: int, aggregates: pl.DataFrame, settings: Mapping) -> str:
     return " ".join(
         sentence
         for sentence in (
-            f"{title} of full outputs to the texts of {first} and {second}: means over images of "
+            f"{title} of full outputs and the texts of {first} and {second}: means over images of "
             "the average and of the maximum of the two scores (equations 1 to 3).",
             captions.definitions(metrics, settings),
             captions.seen(aggregates),

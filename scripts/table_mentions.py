@@ -126,8 +126,9 @@ def caption(rows: pl.DataFrame, level: float) -> str:
         "or hyphen between their words, and with the last word in its regular plural (-s, -es, "
         "-ies) as well; a name in another sense of the word counts too. Chance: the answer names, "
         "in any of these ways, another class of the sample, drawn at random for each image. n: "
-        f"answers{left}.{differ} Small: {level:.0%} intervals (Wilson). By domain and by stratum "
-        "of visual complexity in the csv."
+        f"answers{left}.{differ} Small: {level:.0%} intervals (Wilson). Complexity is the "
+        "image's stratum of visual complexity inside its class, counted from 1, the least complex; "
+        "the csv has the shares by domain too."
     )
 
 
@@ -166,8 +167,11 @@ def table_mentions(
         logger.info("%s: %d answers, %d without", row["key"], row["answers"], row["no_answer"])
     text = caption(total, level)
     write_csv(rows, COLUMNS, f"{stem}.csv")
-    write_text(latex(total, PRINTED, text, f"tab:{Path(stem).name}"), f"{stem}.tex")
-    write_text(markdown(total, PRINTED, text), f"{stem}.md")
+    strata = rows.filter(grouping="stratum")
+    strata = strata.with_columns(pl.format("{}, complexity {}", "model", "group").alias("model"))
+    printed = pl.concat([total, *(strata.filter(key=key) for key in models)])
+    write_text(latex(printed, PRINTED, text, f"tab:{Path(stem).name}"), f"{stem}.tex")
+    write_text(markdown(printed, PRINTED, text), f"{stem}.md")
 
 
 if __name__ == "__main__":

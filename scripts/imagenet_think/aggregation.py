@@ -260,11 +260,12 @@ def _window(
 ) -> dict[str, float | None]:
     """Return what a window showed of a model's texts, over the images whose texts are all there."""
     if cell not in scored.seen:
-        return {"seen": None, "seen_references": None, "cut": None}
+        return dict.fromkeys(("seen", "seen_references", "cut", "cut_references"))
     shares = scored.seen[cell][:, chosen]
     shares = shares[:, ~np.isnan(shares).any(axis=0)]
     return {
         "seen": mean(shares[0]),
         "seen_references": mean(shares[1:].ravel()),
         "cut": mean((shares[0] < 1).astype(np.float64)),
+        "cut_references": mean((shares[1:] < 1).astype(np.float64).ravel()),
     }

@@ -137,18 +137,22 @@ def missing(settings: Mapping) -> str:
 
 
 def seen(aggregates: pl.DataFrame) -> str:
-    """Say what the windows held and how many responses they cut, metric by metric.
+    """Say what the windows held and how many texts they cut, metric by metric and part by part.
 
-    It is said of full outputs, whatever other parts there are. Without windows it is "".
+    Without windows it is "".
     """
-    of_full = aggregates.filter(part="full").group_by("metric", maintain_order=True)
-    means = of_full.agg(pl.col("seen", "seen_references", "cut").mean())
-    shares = [
-        f"for {HEADINGS[row['metric']]} {row['seen']:.0%} of a response's tokens and "
-        f"{row['seen_references']:.0%} of a teacher's, and cut {row['cut']:.0%} of the responses"
-        for row in means.drop_nulls().iter_rows(named=True)
-    ]
-    return f"On average the window held {'; '.join(shares)}." if shares else ""
+    columns = ("seen", "seen_references", "cut", "cut_references")
+    means = aggregates.group_by("metric", "part", maintain_order=True).agg(pl.col(columns).mean())
+    sentences = []
+    for (metric,), rows in means.drop_nulls().group_by("metric", maintain_order=True):
+        shares = [
+            f"{SHORT_PARTS[row['part']].lower()} {row['seen']:.1%} of a response's tokens and "
+            f"{row['seen_references']:.1%} of a teacher's ({row['cut']:.1%} and "
+            f"{row['cut_references']:.1%} of these texts are cut)"
+            for row in rows.iter_rows(named=True)
+        ]
+        sentences.append(f"The window of {HEADINGS[metric]} holds on average, {'; '.join(shares)}.")
+    return " ".join(sentences)
 
 
 def intervals(settings: Mapping) -> str:

@@ -186,6 +186,9 @@ AGAINST = ("teacher_2", "same_class", "other_class")
 """With what a teacher's text is compared: the other teacher's on the same image, or its own on a
 different image of the class, or of another class."""
 
+BETWEEN, SAME_CLASS, OTHER_CLASS = AGAINST
+BASELINES = (SAME_CLASS, OTHER_CLASS)
+
 
 def agreement(metric: str) -> pl.Schema:
     """Return the schema of `agreement/<metric>/<shard>.parquet`: the teachers' texts compared."""
@@ -211,7 +214,7 @@ AGREEMENT_AGGREGATES = pl.Schema(
         "high": FLOAT,
         "images": INT,  # in the mean
         "left_out": INT,  # not in the mean; with `images` all of the group
-        "unpaired": INT,  # those left out whose shard holds no other image of their class
+        "unpaired": INT,  # left out without a partner in the shard, or as that of another
         # Mean share of both texts' tokens inside the window; null where there is none.
         "seen": FLOAT,
     }
@@ -230,10 +233,11 @@ AGGREGATES = pl.Schema(
         "left_out": INT,  # not in the mean; with `images` all that are evaluated
         "no_response": INT,  # both references are there, the response is not: left out, or 0
         # Mean share of tokens inside the window, of the responses and of the teachers' texts, and
-        # share of the responses that the window cut; null where the metric has no window.
+        # shares of both that the window cut; null where the metric has no window.
         "seen": FLOAT,
         "seen_references": FLOAT,
         "cut": FLOAT,
+        "cut_references": FLOAT,
     }
 )
 

@@ -224,7 +224,9 @@ def _printed(value: object, specification: str, missing: str) -> str:
         return missing
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return value if isinstance(value, str) else format(value, specification)
+    text = value if isinstance(value, str) else format(value, specification)
+    # What rounds to nothing has no sign.
+    return text.lstrip("-") if not isinstance(value, str) and not text.strip("-0.,%") else text
 
 
 def _interval(row: dict[str, object], column: Column) -> str:

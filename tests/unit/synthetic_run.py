@@ -151,6 +151,7 @@ def _aggregates(images: int, draw: random.Random) -> pl.DataFrame:
                     row |= {"value": number, "low": number - 0.01, "high": number + 0.01}
                     row |= {"images": images - 2, "left_out": 2, "no_response": 1}
                     shares = {"seen": seen, "seen_references": seen, "cut": seen and 1 - seen}
+                    shares |= {"cut_references": shares["cut"]}
                     rows.append(row | shares)
     return pl.DataFrame(rows, schema=schemas.AGGREGATES)
 

@@ -65,6 +65,7 @@ def aggregate(tmp_path):
             "seen": {"bertscore": 0.75, "sbert": 0.4}.get(metric),
             "seen_references": {"bertscore": 0.5, "sbert": 0.25}.get(metric),
             "cut": {"bertscore": 0.3, "sbert": 0.9}.get(metric),
+            "cut_references": {"bertscore": 0.004, "sbert": 0.9}.get(metric),
         }
         for model in ("a", "b")
         for part in ("full", "think", "answer")
@@ -119,7 +120,7 @@ def test_columns_are_named_as_the_paper_s_numbers_are(aggregate, tmp_path):
                 "first 512 tokens",
                 "cosine of minilm",
                 "first 256 tokens",
-                "75% of a response's tokens and 50% of a teacher's, and cut 30% of the responses",
+                "75.0% of a response's tokens and 50.0% of a teacher's (30.0% and 0.4% of these",
                 "neither is clipped, although section 5.3 of the paper puts every metric in",
             ],
         ),

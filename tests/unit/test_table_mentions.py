@@ -133,9 +133,11 @@ def test_intervals_are_wilson_s_and_have_a_width_at_0(run):
 
 def test_what_is_printed(run):
     lines = (run / "mentions.md").read_text().splitlines()
-    assert len(lines) == 6
+    strata = ["Model B, complexity 1", "Model B, complexity 2"]
+    strata += [r"Model\_A, complexity 1", r"Model\_A, complexity 2"]
+    assert [line.strip("| ").split(" | ")[0] for line in lines[6:]] == strata
     row = next(row for row in read(run / "mentions.csv") if row["key"] == "a")
-    cells = lines[-1].strip("| ").split(" | ")
+    cells = lines[5].strip("| ").split(" | ")
     assert cells[0] == r"Model\_A"
     assert cells[1].startswith(f"{float(row['synset']):.1%} ({float(row['synset_low']):.1%}–")
     assert cells[4].startswith(f"{float(row['chance']):.1%} (")

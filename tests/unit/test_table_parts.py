@@ -88,18 +88,23 @@ def test_the_printed_variant_of_tfidf_is_as_configured(files, tmp_path):
     assert {metric for _, _, metric in rows} == set(captions.HEADINGS)
 
 
-def test_the_caption_says_what_windows_held_of_full_outputs(files, tmp_path):
+def test_the_caption_says_what_windows_held_of_each_part(files, tmp_path):
     """Thinking and answer are shorter, so that more of them is read."""
     in_full = pl.when(pl.col("part") == "full")
     rows = pl.read_parquet(files[0]).with_columns(
         seen=in_full.then(0.25).otherwise(1.0),
         seen_references=in_full.then(0.5).otherwise(1.0),
         cut=in_full.then(0.75).otherwise(0.0),
+        cut_references=in_full.then(0.6).otherwise(0.0),
     )
     rows.write_parquet(files[0])
     table_parts(*files, tmp_path / "parts", SETTINGS)
     caption = (tmp_path / "parts.md").read_text().splitlines()[0]
-    assert "25% of a response's tokens and 50% of a teacher's, and cut 75% of the" in caption
+    read = "full 25.0% of a response's tokens and 50.0% of a teacher's (75.0% and 60.0% of these"
+    assert read in caption
+    assert (
+        "answer 100.0% of a response's tokens and 100.0% of a teacher's (0.0% and 0.0%" in caption
+    )
 
 
 def test_without_lengths_there_are_only_the_rows_of_all_images(files, tmp_path):
