@@ -88,8 +88,13 @@ def test_the_scores_are_those_of_the_demo(listed, original):
     made = listed.root / "results" / "listed"
     for metric in METRICS:
         for path in sorted((original / "scores" / metric).glob("*.parquet")):
-            own = pl.read_parquet(made / "scores" / metric / path.name)
-            assert_frame_equal(own, pl.read_parquet(path), check_exact=True)
+            own, theirs = (
+                pl.read_parquet(made / "scores" / metric / path.name),
+                pl.read_parquet(path),
+            )
+            if path.stem == "groups":  # a listing knows no complexity
+                theirs = theirs.filter(pl.col("grouping") != "stratum")
+            assert_frame_equal(own, theirs, check_exact=True)
     for n in range(1, 8):
         name = f"tables/table{n}.csv"
         assert (made / name).read_bytes() == (original / name).read_bytes()
