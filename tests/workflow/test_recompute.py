@@ -217,6 +217,10 @@ def libraries(texts, config, part):
         found = bertscore.score([a], [b])
         return dict(zip(("precision", "recall", "f1"), (x.item() for x in found), strict=True))
 
+    def sentences(a, b):
+        one, other = sbert.encode([a, b])
+        return {"sbert": sbert.similarity(one, other).item()}
+
     def overlap(a, b):
         a, b = tokens(a), tokens(b)
         common = len(a & b)
@@ -235,7 +239,7 @@ def libraries(texts, config, part):
         "sets": (overlap, 0),
         "vectors": (cosines, 1e-12),
         "bertscore": (bert, 1e-5),
-        "sbert": (lambda a, b: {"sbert": float(sbert.similarity(*sbert.encode([[a], [b]])))}, 1e-5),
+        "sbert": (sentences, 1e-5),
     }
 
 
