@@ -130,6 +130,7 @@ def test_the_share_of_tokens_seen(ours):
     assert scores["seen_reference"].tolist() == [510 / 2000, 1.0]
 
 
+@pytest.mark.slow
 def test_a_text_of_200_000_words(ours, theirs):
     long, other = long_text(1), long_text(2, tokens=1000)
     scores = ours([long], [other])

@@ -383,6 +383,7 @@ def blinded(model):
         hook.remove()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", families.NAMES)
 def test_a_blind_model_of_each_family_is_found_out(tiny_model, name):
     family, processor, model = tiny_model(name)

@@ -41,6 +41,7 @@ def test_tokens_are_those_of_scikit_learn(tokens):
     assert cut(texts, tokens) == list(map(analyzer(**tokens), texts))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", RUNS)
 def test_every_character_is_cut_as_scikit_learn_does(pattern):
     characters = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]

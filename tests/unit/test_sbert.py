@@ -55,6 +55,7 @@ def test_equal_to_sentence_transformers(ours, theirs):
     assert scores.dtype == np.float64
 
 
+@pytest.mark.slow
 def test_hard_texts_equal_sentence_transformers(ours, theirs):
     candidates, references = fixed_pairs()
     candidates, references = [*candidates, long_text(1)], [*references, long_text(2, tokens=1000)]
