@@ -25,7 +25,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/pytest -m "not slow" -n 2
-	$(BIN)/pytest -m slow -n 2 --dist loadgroup
+	$(BIN)/pytest -m slow -n 2 --dist loadfile
 
 test-quick: $(STAMP)
 	$(BIN)/pytest -m "not slow" -n 2

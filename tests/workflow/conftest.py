@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -30,14 +31,16 @@ class Project:
         return self.call(str(BIN / "snakemake"), *arguments, check=check)
 
     def call(self, *command: str, check: bool = True) -> str:
-        done = subprocess.run(
-            command,
-            cwd=self.root,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-        )
+        """Run a command in it, when no other test does, and return what it printed."""
+        with self.alone():
+            done = subprocess.run(
+                command,
+                cwd=self.root,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+            )
         if check and done.returncode != 0:
             raise AssertionError(
                 f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}"
@@ -45,6 +48,16 @@ class Project:
         if not check:
             assert done.returncode != 0, done.stdout
         return done.stdout
+
+    def alone(self) -> FileLock:
+        """Return a lock that one test at a time holds, among all workers."""
+        return FileLock(f"{self.root}.running")
+
+    def copy(self, folder: Path) -> "Project":
+        """Copy it with all it has made."""
+        with self.alone():
+            shutil.copytree(self.root, folder, symlinks=True)
+        return Project(folder)
 
 
 def clone(folder: Path) -> Project:
@@ -71,11 +84,20 @@ def project(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory):
-    """The whole miniature, as `make demo` runs it, with the PDF of the paper."""
-    project = clone(tmp_path_factory.mktemp("demo"))
-    project.call("make", "demo", f"VENV={BIN.parent}")
-    project.snakemake("--configfile", "config/miniature.yaml", "--cores", "2", "paper")
+def demo(tmp_path_factory, worker_id):
+    """The whole miniature, as `make demo` runs it, with the PDF of the paper.
+
+    Made once for all workers of a test run; the others wait for the first one.
+    """
+    base = tmp_path_factory.getbasetemp()
+    root = (base if worker_id == "master" else base.parent) / "demo"
+    with FileLock(f"{root}.lock"):
+        if (root / "made").exists():
+            return Project(root)
+        project = clone(root)
+        project.call("make", "demo", f"VENV={BIN.parent}")
+        project.snakemake("--configfile", "config/miniature.yaml", "--cores", "2", "paper")
+        (root / "made").touch()
     return project
 
 

@@ -39,7 +39,6 @@ def test_the_pilot_needs_the_first_block_alone(project):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("demo")
 def test_every_image_of_the_demo_is_accounted_for(demo):
     made = demo.root / "results" / "miniature"
     table = pl.read_csv(made / "accounting.csv")
@@ -54,7 +53,6 @@ def test_every_image_of_the_demo_is_accounted_for(demo):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("demo")
 def test_the_demo_says_what_it_cost(demo):
     made = demo.root / "results" / "miniature"
     table = {row["model"]: row for row in pl.read_csv(made / "cost.csv").iter_rows(named=True)}
@@ -69,7 +67,6 @@ def test_the_demo_says_what_it_cost(demo):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("demo")
 def test_a_pilot_after_the_run_asks_no_model(demo):
     made = demo.root / "results" / "miniature"
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.workflow.conftest import clone, shrink
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("determinism")]
+pytestmark = pytest.mark.slow
 
 # What holds times.
 OF_THE_MOMENT = {"logs", "benchmarks", "journal", "cost.csv", "cost.md"}

@@ -11,7 +11,6 @@ from measure_miniatures import COLUMNS, measure_miniature
 from train_miniature import training_scenes
 
 # One worker measures for all tests.
-pytestmark = pytest.mark.xdist_group("miniatures")
 
 CONFIG = yaml.safe_load(Path("config/miniature.yaml").read_text(encoding="utf-8"))
 FOLDER = Path("resources/miniatures")

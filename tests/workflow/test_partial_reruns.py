@@ -1,15 +1,12 @@
 """What runs again when the config or the sample changes: jobs, and pairs, are counted."""
 
 import re
-import shutil
 
 import polars as pl
 import pytest
 import yaml
 
-from tests.workflow.conftest import Project
-
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.slow
 
 METRICS = ["bertscore", "rouge", "sbert", "sets", "vectors"]
 PARTS = 3
@@ -18,8 +15,7 @@ PARTS = 3
 @pytest.fixture
 def finished(demo, tmp_path):
     """A copy of the finished miniature, which a test may change."""
-    shutil.copytree(demo.root, tmp_path / "project", symlinks=True)
-    return Project(tmp_path / "project")
+    return demo.copy(tmp_path / "project")
 
 
 def change(project, edit):

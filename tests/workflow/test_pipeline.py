@@ -5,7 +5,7 @@ import time
 import polars as pl
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.slow
 
 MINIATURE = ["--configfile", "config/miniature.yaml", "--cores", "2"]
 TABLES = [*(f"table{n}" for n in range(1, 8)), "language", "ranks", "groups", "parts"]
