@@ -48,3 +48,9 @@ rule all:
         rules.cost.output,
     message:
         "Everything for {config[run]} is in {R}"
+
+
+# An edited module makes the jobs run again that use it.
+for each in workflow.rules:
+    if each.script:
+        each.set_params(code=code(each))

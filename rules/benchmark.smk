@@ -93,7 +93,7 @@ rule score_vectors:
 rule score_bertscore:
     input:
         **COMPARED,
-        checkpoint=repositories.files(BENCHMARK["bertscore"]["repository"]),
+        checkpoint=repositories.inputs(BENCHMARK["bertscore"]["repository"]),
     output:
         **scored("bertscore"),
     log:
@@ -120,7 +120,7 @@ rule score_bertscore:
 rule score_sbert:
     input:
         **COMPARED,
-        checkpoint=repositories.files(BENCHMARK["sbert"]["repository"]),
+        checkpoint=repositories.inputs(BENCHMARK["sbert"]["repository"]),
     output:
         **scored("sbert"),
     log:

@@ -14,7 +14,7 @@ rule describe_checkpoints:
         [
             path
             for key in GENERATED
-            for path in repositories.files(config["models"][key]["repository"])
+            for path in repositories.inputs(config["models"][key]["repository"])
         ],
     output:
         multiext(f"{R}/checkpoints", ".md", ".csv"),

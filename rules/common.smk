@@ -10,12 +10,23 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from imagenet_think import configuration, naming, repositories, shards, sources
+from imagenet_think import configuration, naming, provenance, repositories, shards, sources
 
 try:
     config = configuration.check(config, ", ".join(map(str, workflow.configfiles)))
 except configuration.ConfigError as error:
     raise WorkflowError(str(error)) from None
+
+# A job on a cluster reads config and code when it starts, hours after it was planned perhaps, and is
+# recorded as made by what was planned: edited since, it must not start.
+if workflow.is_main_process:
+    os.environ["IMAGENET_THINK_PLANNED"] = provenance.snapshot(config)
+elif os.environ.get("IMAGENET_THINK_PLANNED") != provenance.snapshot(config):
+    raise WorkflowError(
+        "Config, rules or scripts were edited after this job was planned, so it does not start: what it made would be "
+        "recorded as made by the old ones. Let the run end, or stop it, and start it again: what is done stays, and what "
+        "the edit concerns is made anew. To edit while a run goes on, use another clone or a git worktree."
+    )
 
 R = f"results/{config['run']}"
 IMAGES = config["images"]
@@ -54,6 +65,11 @@ def settings(**keys):
     """Return `as_json` as a function: Snakemake would look for wildcards in a text's braces."""
     text = as_json(**keys)
     return lambda wildcards: text
+
+
+def code(rule):
+    """Return the digest of a rule's script and of what it imports, as a param: a function, asked when it is needed."""
+    return lambda wildcards: provenance.digest(Path(workflow.basedir) / "rules" / rule.script)
 
 
 def log(name):
@@ -161,7 +177,13 @@ def checkpoint_files(wildcards):
                 f"No revision for {', '.join(missing)}: run `snakemake --cores 1 pin` once on a machine that "
                 "reaches the hub; it asks for the current commits and writes them into the config."
             )
-    return repositories.files(config["models"][wildcards.model]["repository"])
+    model = config["models"][wildcards.model]
+    return [
+        path
+        for entry in (model, model.get("processor"))
+        if entry
+        for path in repositories.inputs(entry["repository"])
+    ]
 
 
 def evaluated_file(wildcards):
@@ -215,7 +237,10 @@ def scored(metric):
 
 def metric_settings(metric):
     """Return what a metric reads of the config, without what changes no score."""
-    return settings(pairs={**PAIRS, "seed": config["seed"]}, metric=scored_as(metric))
+    encoder = repositories.installed(BENCHMARK[metric].get("repository", ""))
+    return settings(
+        pairs={**PAIRS, "seed": config["seed"]}, metric=scored_as(metric), installed=encoder
+    )
 
 
 def of_metrics(name, metrics=METRICS):

@@ -37,6 +37,7 @@ rule generate_responses:
             preparation=IMAGES["preparation"],
             length_policy=config["length_policy"],
             seed=config["seed"],
+            installed=repositories.installed(config["models"][wildcards.model]["repository"]),
         ),
         # Functions of `resources` are no reason to run again: batch size and engine do not change the dataset.
         inference=lambda wildcards, resources: as_json(

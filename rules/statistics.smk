@@ -11,7 +11,7 @@ rule measure_lengths:
         annotations=f"{R}/annotations/{{model}}/{{shard}}.parquet",
         tokenizer=[
             path
-            for path in repositories.files(TOKENIZER["repository"])
+            for path in repositories.inputs(TOKENIZER["repository"])
             if not path.endswith(".safetensors")
         ],
     output:
@@ -21,7 +21,9 @@ rule measure_lengths:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(tokenizer=TOKENIZER),
+        settings=settings(
+            tokenizer=TOKENIZER, installed=repositories.installed(TOKENIZER["repository"])
+        ),
     message:
         "Counting tokens of {wildcards.model}, shard {wildcards.shard}"
     script:

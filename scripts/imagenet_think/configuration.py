@@ -2,8 +2,10 @@
 
 import difflib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -168,6 +170,7 @@ def _contradictions(config: Config) -> Iterator[str]:
     if ablation not in config["benchmarked"]:
         allowed = ", ".join(config["benchmarked"])
         yield f"benchmark.ablation_model holds {ablation!r}; allowed is one of {allowed}"
+    yield from _interval_contradictions(config)
     for key, entry in repository_entries(config):
         try:
             repositories.files(entry["repository"])
@@ -181,6 +184,19 @@ def _contradictions(config: Config) -> Iterator[str]:
                 naming.parquet_files(model["responses"]["path"])
             except FileNotFoundError as error:
                 yield f"models.{name}.responses.path: {error}"
+
+
+def _interval_contradictions(config: Config) -> Iterator[str]:
+    """Yield what is wrong where no resample would lie beyond an end of a simultaneous interval."""
+    intervals, pairs = config["benchmark"]["intervals"], math.comb(len(config["benchmarked"]), 2)
+    # Exact: in floats, 2 / (1 - 0.95) is more than 40.
+    least = math.ceil(2 * pairs / (1 - Fraction(str(intervals["level"]))))
+    if intervals["draws"] < least:
+        yield (
+            f"benchmark.intervals.draws holds {intervals['draws']}, too few for intervals at "
+            f"{intervals['level']} that hold for {pairs} pairs of models at once; allowed is at "
+            f"least {least}"
+        )
 
 
 def _total_contradictions(images: Config) -> Iterator[str]:
@@ -318,7 +334,7 @@ def as_markdown() -> str:
         "| key | what it is | allowed | default |",
         "| --- | --- | --- | --- |",
     ]
-    for key, node in _leaves(schema(), ""):
+    for key, node in keys(schema()):
         default = f"`{json.dumps(node['default'])}`" if "default" in node else ""
         allowed = "" if node.get("type") == "object" else _allowed(node)
         cells = [f"`{key}`", node["description"], allowed, default]
@@ -326,15 +342,15 @@ def as_markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _leaves(node: Config, prefix: str) -> Iterator[tuple[str, Config]]:
+def keys(node: Config, prefix: str = "") -> Iterator[tuple[str, Config]]:
     """Yield every key of a schema with its node, parents before children."""
     for key, child in node.get("properties", {}).items():
         yield prefix + key, child
-        yield from _leaves(child, f"{prefix}{key}.")
+        yield from keys(child, f"{prefix}{key}.")
     other = node.get("additionalProperties")
     if isinstance(other, dict):
         yield f"{prefix}<name>", other
-        yield from _leaves(other, f"{prefix}<name>.")
+        yield from keys(other, f"{prefix}<name>.")
 
 
 if __name__ == "__main__":

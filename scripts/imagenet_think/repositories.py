@@ -3,6 +3,7 @@
 import importlib
 import re
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 from imagenet_think.files import digest_files
@@ -37,7 +38,6 @@ def folder(repository: str) -> Path:
 def files(repository: str) -> list[str]:
     """Return the files of a local repository in name order; none for a hub id.
 
-    They are inputs of the jobs that use them, so that a changed checkpoint reruns those jobs.
     Hidden files are no part of it: tools leave them behind.
     """
     if is_hub(repository):
@@ -48,6 +48,22 @@ def files(repository: str) -> list[str]:
         for path in root.rglob("*")
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
     )
+
+
+def inputs(repository: str) -> list[str]:
+    """Return the files of a local folder: inputs of the jobs that use it, which a change reruns.
+
+    A package's files are none: they lie elsewhere in another environment. `installed` stands for
+    them.
+    """
+    return [] if repository.startswith(PACKAGE) else files(repository)
+
+
+def installed(repository: str) -> str | None:
+    """Return the version of a `package:` repository, a param of its jobs; None for others."""
+    if not repository.startswith(PACKAGE):
+        return None
+    return version(repository.removeprefix(PACKAGE))
 
 
 def pretrained(repository: str, revision: str | None) -> tuple[str, str | None]:

@@ -110,15 +110,6 @@ def test_models_with_few_images_in_common_have_a_difference_without_an_interval(
         assert frame[name].is_null().to_list() == [False, True, True]
 
 
-def test_too_few_resamples_for_the_simultaneous_intervals_are_an_error(tmp_path, pairs):
-    for level, models, least in ((0.9, MODELS, 60), (0.95, ["a", "b"], 40), (0.9, ["a", "b"], 20)):
-        found = compared(pairs, tmp_path, models, Intervals(least, level, 1))
-        assert found["all_low"].null_count() == 0
-        words = rf"benchmark.intervals.draws is {least - 1}, too few .* give at least {least}$"
-        with pytest.raises(ValueError, match=words):
-            compared(pairs, tmp_path, models, Intervals(least - 1, level, 1))
-
-
 @given(st.lists(st.tuples(PAIRS, PAIRS, PAIRS), min_size=1, max_size=10))
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

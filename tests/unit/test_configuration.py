@@ -66,7 +66,7 @@ def test_the_page_is_up_to_date():
 
 
 def test_every_key_is_described():
-    keys = dict(configuration._leaves(configuration.schema(), ""))
+    keys = dict(configuration.keys(configuration.schema()))
     assert not [key for key, node in keys.items() if not node.get("description")]
 
 
@@ -113,6 +113,19 @@ def test_an_imported_model_keeps_what_says_how_it_is_imported(miniature):
     entries = dict(configuration.repository_entries(checked))
     assert {"models.glm-4.1v", "models.internvl3.5"} <= entries.keys()
     assert not {"models.vl-rethinker", "models.kimi-vl"} & entries.keys()
+
+
+def test_enough_resamples_lie_beyond_the_ends_of_simultaneous_intervals(miniature):
+    intervals = miniature["benchmark"]["intervals"]
+    for level, models, least in ((0.95, 5, 400), (0.9, 3, 60), (0.95, 2, 40), (0.5, 1, 1)):
+        miniature["benchmarked"] = miniature["benchmarked"][:models]
+        miniature["benchmark"]["ablation_model"] = miniature["benchmarked"][0]
+        intervals |= {"level": level, "draws": least}
+        configuration.check(miniature)
+        if models > 1:
+            intervals["draws"] = least - 1
+            with pytest.raises(configuration.ConfigError, match=f"at least {least}$"):
+                configuration.check(miniature)
 
 
 def test_a_listing_needs_no_numbers_of_images(miniature):

@@ -70,3 +70,11 @@ def test_the_class_archives_of_the_miniature_are_planned(project):
     said = project.snakemake(*MINIATURE, "-n", "all")
     assert "draw_images" in said
     assert "rule pin" not in said
+
+
+def test_a_job_that_was_planned_otherwise_does_not_start(project, monkeypatch):
+    """A job on a cluster parses the workflow again, hours after it was planned perhaps."""
+    monkeypatch.setenv("IMAGENET_THINK_PLANNED", "what the main process saw")
+    said = project.snakemake(*MINIATURE, "--mode", "remote", "-n", "tables", check=False)
+    assert "were edited after this job was planned, so it does not start" in said
+    assert "Traceback" not in said
