@@ -17,8 +17,6 @@ rule account_responses:
         log("account_responses"),
     conda:
         "../envs/texts.yaml"
-    resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
     params:
         settings=settings(
             run=config["run"],
@@ -51,8 +49,6 @@ rule cost:
         log("cost"),
     conda:
         "../envs/texts.yaml"
-    resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
     params:
         settings=settings(
             run=config["run"],
@@ -83,8 +79,6 @@ rule generate_pilot:
         "../envs/inference.yaml"
     resources:
         gpu=1,
-        mem_mb=lambda wildcards, attempt: 48000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         settings=rules.generate_responses.params.settings,
         inference=rules.generate_responses.params.inference,

@@ -17,8 +17,6 @@ rule aggregate_agreement:
     conda:
         "../envs/texts.yaml"
     threads: 4
-    resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
         settings=settings(teachers=TEACHERS, intervals=BENCHMARK["intervals"], seed=config["seed"]),
     message:
@@ -38,7 +36,12 @@ rule table_agreement:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(**captioned()),
+        settings=settings(
+            names=named(TEACHERS),
+            teachers=TEACHERS,
+            intervals=BENCHMARK["intervals"],
+            **defined(),
+        ),
     message:
         "Tables: agreement of the teachers, overall and by domain"
     script:
@@ -49,7 +52,7 @@ rule figure_agreement:
     input:
         aggregate=f"{R}/agreement/aggregate.parquet",
     output:
-        **figure("figure_agreement"),
+        **figure("figure_agreement", "Agreement of the teachers"),
     log:
         log("figure_agreement"),
     conda:
@@ -57,7 +60,7 @@ rule figure_agreement:
     params:
         settings=settings(
             teachers=TEACHERS,
-            names={model: NAMES[model] for model in TEACHERS},
+            names=named(TEACHERS),
             printed_tfidf=BENCHMARK["printed_tfidf"],
         ),
     message:

@@ -34,8 +34,6 @@ rule score_rouge:
         f"{R}/benchmarks/score_rouge/{{shard}}.tsv"
     conda:
         "../envs/texts.yaml"
-    resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
         settings=metric_settings("rouge"),
         cache=f"{R}/score_cache/rouge",
@@ -56,8 +54,6 @@ rule score_sets:
         f"{R}/benchmarks/score_sets/{{shard}}.tsv"
     conda:
         "../envs/texts.yaml"
-    resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
         settings=metric_settings("sets"),
         cache=f"{R}/score_cache/sets",
@@ -79,8 +75,6 @@ rule score_vectors:
         f"{R}/benchmarks/score_vectors/{{shard}}.tsv"
     conda:
         "../envs/texts.yaml"
-    resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
         settings=metric_settings("vectors"),
         cache=f"{R}/score_cache/vectors",
@@ -104,8 +98,6 @@ rule score_bertscore:
         "../envs/embeddings.yaml"
     resources:
         gpu=1,
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=lambda wildcards, attempt: 480 * attempt,
     params:
         settings=metric_settings("bertscore"),
         cache=f"{R}/score_cache/bertscore",
@@ -131,8 +123,6 @@ rule score_sbert:
         "../envs/embeddings.yaml"
     resources:
         gpu=1,
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=lambda wildcards, attempt: 480 * attempt,
     params:
         settings=metric_settings("sbert"),
         cache=f"{R}/score_cache/sbert",
@@ -162,8 +152,6 @@ rule aggregate_scores:
     conda:
         "../envs/texts.yaml"
     threads: 2
-    resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
         settings=settings(models=config["benchmarked"], **RESAMPLED),
     message:
@@ -182,8 +170,6 @@ rule compare_models:
     conda:
         "../envs/texts.yaml"
     threads: 2
-    resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
         settings=settings(models=config["benchmarked"], **RESAMPLED),
     message:
@@ -210,8 +196,6 @@ rule aggregate_groups:
     conda:
         "../envs/texts.yaml"
     threads: 2
-    resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
         settings=settings(models=config["benchmarked"], **RESAMPLED),
     message:
@@ -236,7 +220,9 @@ rule table_benchmark:
         "../envs/texts.yaml"
     params:
         settings=lambda wildcards: as_json(
-            **captioned(TABLED[wildcards.n]), missing=BENCHMARK["missing"]
+            models=config["benchmarked"],
+            **scores_of(config["benchmarked"]),
+            **defined(TABLED[wildcards.n]),
         ),
     message:
         "Table {wildcards.n}"
@@ -255,11 +241,12 @@ rule table_ablation:
         "../envs/texts.yaml"
     params:
         settings=settings(
-            **captioned(),
-            missing=BENCHMARK["missing"],
+            **scores_of([BENCHMARK["ablation_model"]]),
+            **defined(),
             ablation_model=BENCHMARK["ablation_model"],
             rules_of_parsing={
-                key: config["models"][key].get("output", "think and answer") for key in MODELS
+                key: config["models"][key].get("output", "think and answer")
+                for key in [*TEACHERS, BENCHMARK["ablation_model"]]
             },
         ),
     message:
@@ -279,7 +266,11 @@ rule table_ranks:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(**captioned(), missing=BENCHMARK["missing"]),
+        settings=settings(
+            models=config["benchmarked"],
+            **scores_of(config["benchmarked"]),
+            **chosen(BENCHMARK, "printed_tfidf"),
+        ),
     message:
         "Ranks of the models, and which of them the images tell apart"
     script:
@@ -297,7 +288,7 @@ rule table_groups:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(**captioned(), missing=BENCHMARK["missing"]),
+        settings=settings(models=config["benchmarked"], **scores_of(config["benchmarked"])),
     message:
         "Scores by domain and complexity"
     script:
@@ -315,7 +306,11 @@ rule table_parts:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(**captioned(), missing=BENCHMARK["missing"]),
+        settings=settings(
+            models=config["benchmarked"],
+            **scores_of(config["benchmarked"]),
+            **chosen(BENCHMARK, "printed_tfidf"),
+        ),
     message:
         "Thinking against answer of every model, and by length"
     script:
@@ -347,7 +342,6 @@ rule compare_with_paper:
     params:
         settings=settings(
             run=config["run"],
-            models=config["benchmarked"],
             ablation_model=BENCHMARK["ablation_model"],
         ),
     message:

@@ -22,10 +22,11 @@ rule describe_checkpoints:
         log("describe_checkpoints"),
     conda:
         "../envs/inference.yaml"
-    resources:
-        mem_mb=4000,
     params:
-        settings=settings(models=config["models"], order=GENERATED),
+        # As pairs: the order of the models is that of the rows.
+        settings=settings(
+            models=[(key, built_as(config["models"][key])) for key in GENERATED],
+        ),
     message:
         "Building every model without its weights"
     script:
@@ -35,5 +36,6 @@ rule describe_checkpoints:
 rule checkpoints:
     input:
         rules.describe_checkpoints.output,
+        f"{R}/pages/checkpoints.html",
     message:
         "What the models need is in {R}/checkpoints.md"

@@ -1,5 +1,4 @@
-# What the rules share: the checked config, the run's folder, shards, models, params and paths.
-import json
+# What the rules share: the checked config, the run's folder, shards, models and paths.
 import os
 import re
 import sys
@@ -10,23 +9,13 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from imagenet_think import configuration, naming, provenance, repositories, shards, sources
+from imagenet_think import configuration, paths, provenance, repositories, shards, sources
 
 try:
     config = configuration.check(config, ", ".join(map(str, workflow.configfiles)))
-except configuration.ConfigError as error:
+    provenance.keep_to_plan(config, planning=workflow.is_main_process)
+except (configuration.ConfigError, provenance.EditedError) as error:
     raise WorkflowError(str(error)) from None
-
-# A job on a cluster reads config and code when it starts, hours after it was planned perhaps, and is
-# recorded as made by what was planned: edited since, it must not start.
-if workflow.is_main_process:
-    os.environ["IMAGENET_THINK_PLANNED"] = provenance.snapshot(config)
-elif os.environ.get("IMAGENET_THINK_PLANNED") != provenance.snapshot(config):
-    raise WorkflowError(
-        "Config, rules or scripts were edited after this job was planned, so it does not start: what it made would be "
-        "recorded as made by the old ones. Let the run end, or stop it, and start it again: what is done stays, and what "
-        "the edit concerns is made anew. To edit while a run goes on, use another clone or a git worktree."
-    )
 
 R = f"results/{config['run']}"
 IMAGES = config["images"]
@@ -54,22 +43,6 @@ wildcard_constraints:
 def one_of(models):
     """Return a wildcard's constraint to some models; to none where there are none."""
     return "|".join(map(re.escape, models)) or "(?!)"
-
-
-def as_json(**keys):
-    """Return what a stage reads as JSON with sorted keys: one param, the same for any order of keys."""
-    return json.dumps(keys, sort_keys=True, ensure_ascii=False)
-
-
-def settings(**keys):
-    """Return `as_json` as a function: Snakemake would look for wildcards in a text's braces."""
-    text = as_json(**keys)
-    return lambda wildcards: text
-
-
-def code(rule):
-    """Return the digest of a rule's script and of what it imports, as a param: a function, asked when it is needed."""
-    return lambda wildcards: provenance.digest(Path(workflow.basedir) / "rules" / rule.script)
 
 
 def log(name):
@@ -110,8 +83,8 @@ def present_places():
         what = wanted = {"webdataset": "tar of samples", "hub_parquet": "parquet file"}.get(
             kind, "image"
         )
-        paths = [folder] if pattern == "." else folder.glob(pattern)
-        found = sorted(path.relative_to(folder).as_posix() for path in paths if path.exists())
+        places = [folder] if pattern == "." else folder.glob(pattern)
+        found = sorted(path.relative_to(folder).as_posix() for path in places if path.exists())
     if not found:
         raise WorkflowError(
             f"No images: {folder}/ holds no {what}. Put {wanted} there (ImageNet-21k: "
@@ -224,9 +197,16 @@ def annotations_of_shard():
     return expand(f"{R}/annotations/{{model}}/{{{{shard}}}}.parquet", model=MODELS)
 
 
-def figure(name):
-    """Return both forms of a figure."""
-    return dict(pdf=f"{R}/figures/{name}.pdf", png=f"{R}/figures/{name}.png")
+def figure(name, title):
+    """Return both forms of a figure; the report shows the pdf, as it cuts tall pictures off."""
+    pdf, png = (f"{R}/figures/{name}.{form}" for form in ("pdf", "png"))
+    return dict(pdf=shown(pdf, "Figures", title), png=png)
+
+
+def shown(path, category, title, caption=None):
+    """Return an output that the report shows, with the words of rules/report/<caption, or its name>.rst."""
+    words = f"report/{caption or Path(path).stem}.rst"
+    return report(path, caption=words, category=category, labels={"title": title})
 
 
 def scored(metric):
@@ -235,26 +215,6 @@ def scored(metric):
     return {name: f"{R}/{name}/{metric}/{{shard}}.parquet" for name in folders}
 
 
-def metric_settings(metric):
-    """Return what a metric reads of the config, without what changes no score."""
-    encoder = repositories.installed(BENCHMARK[metric].get("repository", ""))
-    return settings(
-        pairs={**PAIRS, "seed": config["seed"]}, metric=scored_as(metric), installed=encoder
-    )
-
-
 def of_metrics(name, metrics=METRICS):
     """Return what was made of the scores of each metric, in the tables' order."""
     return [f"{R}/scores/{metric}/{name}.parquet" for metric in metrics]
-
-
-def scored_as(metric):
-    """Return a metric's section of the config, without what changes no score."""
-    return {key: value for key, value in BENCHMARK[metric].items() if key != "batch_size"}
-
-
-def captioned(metrics=METRICS):
-    """Return what a table of some metrics says of them, and of the intervals."""
-    variant = {"printed_tfidf": BENCHMARK["printed_tfidf"]} if "vectors" in metrics else {}
-    sections = {metric: scored_as(metric) for metric in metrics}
-    return dict(names=NAMES, **PAIRS, intervals=BENCHMARK["intervals"], **variant, **sections)

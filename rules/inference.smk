@@ -19,8 +19,6 @@ rule generate_responses:
         "../envs/inference.yaml"
     resources:
         gpu=1,
-        mem_mb=lambda wildcards, attempt: 48000 * attempt,
-        runtime=lambda wildcards, attempt: 1440 * attempt,
     params:
         # How a text is taken apart decides what is generated only where a thought is closed by force.
         settings=lambda wildcards: as_json(
@@ -55,7 +53,7 @@ rule generate_responses:
 
 rule import_responses:
     input:
-        files=lambda wildcards: naming.parquet_files(
+        files=lambda wildcards: paths.parquet_files(
             config["models"][wildcards.model]["responses"]["path"]
         ),
         sample=f"{R}/images/sample.parquet",
@@ -70,9 +68,6 @@ rule import_responses:
         model=one_of(IMPORTED),
     conda:
         "../envs/texts.yaml"
-    resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         settings=lambda wildcards: as_json(
             **config["models"][wildcards.model]["responses"],

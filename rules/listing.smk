@@ -5,7 +5,7 @@
 rule list_images:
     input:
         classes=IMAGES["classes"],
-        files=naming.parquet_files(SOURCE["path"]),
+        files=paths.parquet_files(SOURCE["path"]),
         labels=optional(SOURCE.get("labels")),
     output:
         sample=f"{R}/images/sample.parquet",
@@ -17,7 +17,7 @@ rule list_images:
         "../envs/images.yaml"
     params:
         settings=settings(
-            image=SOURCE.get("image", naming.IMAGE),
+            image=SOURCE.get("image", configuration.IMAGE),
             label=SOURCE.get("label"),
             sharding=config["sharding"],
         ),

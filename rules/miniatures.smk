@@ -31,12 +31,11 @@ rule train_miniature:
     conda:
         "../envs/inference.yaml"
     threads: 1
-    resources:
-        mem_mb=8000,
-        runtime=120,
     params:
         settings=lambda wildcards: as_json(
-            model=MINIATURE["models"][wildcards.model],
+            model=without(
+                MINIATURE["models"][wildcards.model], "name", "repository", "output", "decoding"
+            ),
             prompts=[text for _, text in MINIATURE_PROMPTS],
             seed=MINIATURE["seed"],
         ),
@@ -57,11 +56,12 @@ rule measure_miniatures:
         "results/miniatures/logs/measure_miniatures.log",
     conda:
         "../envs/inference.yaml"
-    resources:
-        mem_mb=8000,
     params:
         settings=settings(
-            models=MINIATURE["models"],
+            models={
+                key: without(model, "name", "repository")
+                for key, model in MINIATURE["models"].items()
+            },
             prompt=MINIATURE_PROMPTS[0][1],
             drawings=240,
             seed=90210,

@@ -9,7 +9,7 @@ SHOWN = dict(
 SHOWN_SETTINGS = settings(
     prompt=config["prompts"][config["prompt"]],
     teachers=TEACHERS,
-    names={model: NAMES[model] for model in TEACHERS},
+    names=named(TEACHERS),
     seed=config["seed"],
     samples=config["figures"]["samples"],
 )
@@ -19,7 +19,7 @@ rule figure_organisation:
     input:
         **SHOWN,
     output:
-        **figure("figure_organisation"),
+        **figure("figure_organisation", "Figure 1: how a sample is organised"),
     log:
         log("figure_organisation"),
     conda:
@@ -36,7 +36,7 @@ rule figure_sample:
     input:
         **SHOWN,
     output:
-        **figure("figure_sample"),
+        **figure("figure_sample", "Figure 2: one sample in full"),
     log:
         log("figure_sample"),
     conda:
@@ -54,7 +54,7 @@ rule figure_coverage:
         sample=f"{R}/images/sample.parquet",
         classes=f"{R}/images/classes.parquet",
     output:
-        **figure("figure_coverage"),
+        **figure("figure_coverage", "Images and classes by domain"),
     log:
         log("figure_coverage"),
     conda:
@@ -69,7 +69,7 @@ rule figure_lengths:
     input:
         lengths=of_teachers(f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet"),
     output:
-        **figure("figure_lengths"),
+        **figure("figure_lengths", "Lengths by teacher and part"),
     log:
         log("figure_lengths"),
     conda:
@@ -77,7 +77,7 @@ rule figure_lengths:
     params:
         settings=settings(
             teachers=TEACHERS,
-            names={model: NAMES[model] for model in TEACHERS},
+            names=named(TEACHERS),
             tokenizer=TOKENIZER_NAME,
         ),
     message:
@@ -90,7 +90,7 @@ rule figure_scores:
     input:
         aggregate=of_metrics("aggregate"),
     output:
-        **figure("figure_scores"),
+        **figure("figure_scores", "Scores by model"),
     log:
         log("figure_scores"),
     conda:
@@ -98,7 +98,7 @@ rule figure_scores:
     params:
         settings=settings(
             models=config["benchmarked"],
-            names=NAMES,
+            names=named(config["benchmarked"]),
             printed_tfidf=BENCHMARK["printed_tfidf"],
         ),
     message:
@@ -140,23 +140,7 @@ rule export_numbers:
     conda:
         "../envs/figures.yaml"
     params:
-        settings=settings(
-            **{
-                key: config[key]
-                for key in (
-                    "run",
-                    "seed",
-                    "images",
-                    "prompts",
-                    "prompt",
-                    "models",
-                    "teachers",
-                    "benchmarked",
-                    "statistics",
-                    "benchmark",
-                )
-            },
-        ),
+        settings=printed_settings,
     message:
         "Numbers for the paper's text"
     script:

@@ -14,7 +14,7 @@ if SOURCE["kind"] == "drawings":
         conda:
             "../envs/images.yaml"
         params:
-            settings=settings(source=SOURCE, seed=config["seed"]),
+            settings=settings(source=without(SOURCE, "kind"), seed=config["seed"]),
         message:
             "Drawing images of the classes"
         script:
@@ -35,8 +35,6 @@ if SOURCE["kind"] == "outer_archive":
             log("unpack_outer_archive"),
         conda:
             "../envs/images.yaml"
-        resources:
-            runtime=lambda wildcards, attempt: 1440 * attempt,
         params:
             settings=settings(folder=SOURCE["path"]),
         message:
@@ -60,12 +58,8 @@ if SOURCE["kind"] in sources.BY_CLASS:
             log("catalogue_images/{group}"),
         conda:
             "../envs/images.yaml"
-        resources:
-            runtime=lambda wildcards, attempt: 120 * attempt,
         params:
-            settings=lambda wildcards: as_json(
-                source=SOURCE, classes=group_classes(wildcards.group)
-            ),
+            settings=to_catalogue,
         message:
             "Listing the images of class group {wildcards.group}"
         script:
@@ -86,8 +80,6 @@ else:
             log("list_archives/{part}"),
         conda:
             "../envs/images.yaml"
-        resources:
-            runtime=lambda wildcards, attempt: 240 * attempt,
         params:
             settings=lambda wildcards: as_json(source=SOURCE, places=part_places(wildcards.part)),
         message:
@@ -143,13 +135,10 @@ rule collect_candidates:
     conda:
         "../envs/images.yaml"
     threads: 4
-    resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         settings=settings(
             seed=config["seed"],
-            source={key: SOURCE[key] for key in ("kind", "path")},
+            source=chosen(SOURCE, "kind", "path"),
             candidates_per_class=IMAGES["max_per_class"] + IMAGES["reserve"],
             criteria=IMAGES["criteria"],
             preparation=IMAGES["preparation"],
@@ -176,8 +165,6 @@ rule sample_images:
         f"{R}/benchmarks/sample_images.tsv"
     conda:
         "../envs/images.yaml"
-    resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
     params:
         settings=settings(
             seed=config["seed"],
@@ -211,8 +198,6 @@ rule gather_shard:
         log("gather_shard/{shard}"),
     conda:
         "../envs/images.yaml"
-    resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
     message:
         "Gathering the images of shard {wildcards.shard}"
     script:
@@ -230,7 +215,7 @@ rule report_sampling:
         denied_images=optional(IMAGES["criteria"]["denied_images_file"]),
         template="scripts/report_sampling.html",
     output:
-        f"{R}/images/report.html",
+        shown(f"{R}/images/report.html", "The run", "Sampling", caption="sampling"),
     log:
         log("report_sampling"),
     conda:
@@ -239,8 +224,13 @@ rule report_sampling:
         settings=settings(
             run=config["run"],
             seed=config["seed"],
-            source={key: SOURCE[key] for key in ("kind", "path")},
-            criteria=IMAGES["criteria"],
+            source=chosen(SOURCE, "kind", "path"),
+            criteria=chosen(
+                IMAGES["criteria"],
+                *("max_pixels", "scorer"),
+                *("denied_classes", "denied_classes_file"),
+                *("denied_images", "denied_images_file"),
+            ),
         ),
     message:
         "Reporting the sample and what was turned away"

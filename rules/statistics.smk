@@ -78,7 +78,7 @@ rule table_language:
     params:
         settings=settings(
             tokenizer=TOKENIZER_NAME,
-            names={model: NAMES[model] for model in TEACHERS},
+            names=named(TEACHERS),
             teachers=TEACHERS,
             seed=config["seed"],
         ),

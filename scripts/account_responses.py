@@ -8,7 +8,7 @@ import polars as pl
 
 from imagenet_think import escaping
 from imagenet_think.files import write_text
-from imagenet_think.logs import log_to, logger
+from imagenet_think.logs import log_to, logger, some
 from imagenet_think.outcomes import DONE, EXCLUDED, EXCLUSIONS, FAILED, FAILURES, reason
 from imagenet_think.parsing import FINISHED, STATUSES, statuses
 from imagenet_think.tables import WHOLE, Column, markdown, write_csv
@@ -32,9 +32,6 @@ COUNTS = [
     Column("forced", "Forced", format=WHOLE),
     Column("two_rounds", "Two rounds", format=WHOLE),
 ]
-
-NAMED = 5
-"""Images that a message or a line of the page names."""
 
 
 class AccountError(ValueError):
@@ -128,8 +125,7 @@ def _repeated(images: pl.Series) -> set[str]:
 
 def _images(images: Collection[str]) -> str:
     """Count images and name the first few: `2 images (a, b)`."""
-    first = ", ".join(sorted(images)[:NAMED]) + (", …" if len(images) > NAMED else "")
-    return f"{len(images):,} image{'' if len(images) == 1 else 's'} ({first})"
+    return f"{len(images):,} image{'' if len(images) == 1 else 's'} ({some(sorted(images))})"
 
 
 def count(ledger: pl.DataFrame, asked: Mapping[str, int]) -> pl.DataFrame:

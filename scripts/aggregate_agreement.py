@@ -1,7 +1,6 @@
 """How alike the teachers' texts are: means over images, differences from baselines, intervals."""
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from imagenet_think.aggregation import METRICS, largest_first, mean, number
+from imagenet_think.aggregation import METRICS, kind_of, largest_first, mean, number
 from imagenet_think.files import write_parquet
 from imagenet_think.logs import log_to, logger
 from imagenet_think.parsing import PARTS
@@ -44,17 +43,13 @@ def group_files(paths: Iterable[str | Path]) -> dict[str, list[str | Path]]:
     ValueError
         If a file has the columns of no kind, or a kind has no file.
     """
-    kinds = {tuple(agreement(kind)): kind for kind in SCORE_COLUMNS}
-    found: dict[str, list[str | Path]] = defaultdict(list)
+    found: dict[str, list[str | Path]] = {kind: [] for kind in SCORE_COLUMNS}
     for path in paths:
-        columns = tuple(pl.read_parquet_schema(path))
-        if columns not in kinds:
-            raise ValueError(f"{path}: its columns {list(columns)} are those of no agreement file")
-        found[kinds[columns]].append(path)
-    missing = [kind for kind in SCORE_COLUMNS if kind not in found]
+        found[kind_of(path, agreement)].append(path)
+    missing = [kind for kind, own in found.items() if not own]
     if missing:
         raise ValueError(f"no agreement file of {', '.join(missing)} among those given")
-    return {kind: found[kind] for kind in SCORE_COLUMNS}
+    return found
 
 
 @dataclass(frozen=True)

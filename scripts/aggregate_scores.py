@@ -8,7 +8,7 @@ from imagenet_think.aggregation import aggregate, read_scores
 from imagenet_think.files import write_parquet
 from imagenet_think.logs import log_to, logger
 from imagenet_think.resampling import Intervals
-from imagenet_think.schemas import AGGREGATES
+from imagenet_think.schemas import AGGREGATES, IMAGE_COUNTS
 
 
 def aggregate_scores(
@@ -42,7 +42,7 @@ def aggregate_scores(
     """
     scored = read_scores(score_files, models, missing=missing)
     frame = aggregate(scored, Intervals(**intervals, seed=seed), workers)
-    counts = frame.select("model", "part", "images", "left_out", "no_response")
+    counts = frame.select("model", "part", *IMAGE_COUNTS)
     for row in counts.unique(maintain_order=True).iter_rows():
         logger.info("%s, %s: %d images, %d left out, %d without a response", *row)
     write_parquet(frame, output, AGGREGATES)

@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from imagenet_think import sources
+from imagenet_think.classes import read_classes
 from imagenet_think.files import write_parquet
 from imagenet_think.logs import log_to, logger, progress
 from imagenet_think.schemas import CATALOGUE
@@ -46,7 +47,7 @@ def catalogue_images(
         If a place is gone; the error names it.
     """
     source = sources.get(kind)
-    known = set(pl.read_csv(classes, separator="\t", quote_char=None)["wnid"].cast(str))
+    known = set(read_classes(classes)["wnid"])
     rows = []
     for place in progress(map(Path, places), len(places), "archives listed"):
         for entry in source.list_place(place, ()):

@@ -152,6 +152,7 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
     describe_checkpoints(
-        models={key: settings["models"][key] for key in settings["order"]},
+        # As pairs: the order of the models is that of the rows.
+        models=dict(settings["models"]),
         stem=Path(snakemake.output[0]).with_suffix(""),
     )

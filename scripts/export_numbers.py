@@ -71,8 +71,8 @@ def export_numbers(
     output
         The LaTeX file.
     settings
-        The config's run, seed, images, prompts, prompt, models, teachers, benchmarked, statistics
-        and benchmark.
+        Of the config what stands in the text: run, seed, images, prompts, prompt, models, teachers,
+        benchmarked, statistics and benchmark, each with the keys that are named here.
 
     Raises
     ------

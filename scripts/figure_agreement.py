@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from imagenet_think.captions import HEADINGS, SHORT_PARTS
-from imagenet_think.figures import GREY, PAGE, PAIR, chart, label, save_figure, style
+from imagenet_think.figures import GREY, PAGE, PAIR, chart, label, mark, save_figure, style
 from imagenet_think.logs import log_to
 from imagenet_think.schemas import BETWEEN, OTHER_CLASS, SAME_CLASS
 
@@ -68,44 +67,22 @@ def draw_agreement(
 def _panel(
     axes: Axes, means: pl.DataFrame, teachers: Sequence[str], names: Mapping[str, str]
 ) -> None:
+    parts = list(SHORT_PARTS)
     between = means.filter(model=teachers[0], against=BETWEEN)
-    _series(axes, between, -SPREAD, GREY, "s", GREY, "both teachers,\nsame image")
+    look = {"colour": GREY, "marker": "s", "face": GREY}
+    mark(axes, between, "part", parts, -SPREAD, **look, legend="both teachers,\nsame image")
     for shift, (colour, marker, *_), teacher in zip((0, SPREAD), PAIR, teachers, strict=True):
         for against, words in BASELINES.items():
             rows = means.filter(model=teacher, against=against)
             face = colour if against == SAME_CLASS else "white"
+            look = {"colour": colour, "marker": marker, "face": face}
             name = f"{label(names[teacher], 126)}\n{words}"
-            _series(axes, rows, shift, colour, marker, face, name)
+            mark(axes, rows, "part", parts, shift, **look, legend=name)
     for place in range(1, len(SHORT_PARTS)):
         axes.axhline(place - 0.5, color="#d9d9d9", linewidth=0.5)
     axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
-
-
-def _series(
-    axes: Axes, rows: pl.DataFrame, shift: float, colour: str, marker: str, face: str, name: str
-) -> None:
-    found = {row["part"]: row for row in rows.iter_rows(named=True)}
-    drawn = [(place, found[part]) for place, part in enumerate(SHORT_PARTS) if part in found]
-    value, low, high = (
-        np.array([row[name] for _, row in drawn], dtype=np.float64)
-        for name in ("value", "low", "high")
-    )
-    axes.errorbar(
-        value,
-        [place + shift for place, _ in drawn],
-        # NaN, where there is no interval, stays so and is not drawn.
-        xerr=np.maximum(0.0, [value - low, high - value]),
-        fmt=marker,
-        color=colour,
-        markerfacecolor=face,
-        markersize=3.2,
-        markeredgewidth=0.8,
-        elinewidth=0.8,
-        capsize=2.2,
-        label=name,
-    )
 
 
 if __name__ == "__main__":

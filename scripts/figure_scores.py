@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from imagenet_think.captions import HEADINGS
-from imagenet_think.figures import PAGE, PAIR, chart, label, save_figure, style
+from imagenet_think.figures import PAGE, PAIR, chart, label, mark, save_figure, style
 from imagenet_think.logs import log_to
 
 AGGREGATES = {"avg": "average of the two teachers", "max": "the higher of the two"}
@@ -58,25 +58,9 @@ def _panel(axes: Axes, scores: pl.DataFrame, models: Sequence[str]) -> None:
         AGGREGATES.items(), PAIR, (-SPREAD, SPREAD), strict=True
     ):
         rows = scores.filter(pl.col("aggregate") == aggregate, pl.col("value").is_not_null())
-        found = {row["model"]: row for row in rows.iter_rows(named=True)}
-        drawn = [(place, found[model]) for place, model in enumerate(models) if model in found]
-        values = [row["value"] for _, row in drawn]
-        axes.errorbar(
-            values,
-            [place + shift for place, _ in drawn],
-            xerr=[
-                [max(0.0, row["value"] - (row["low"] or row["value"])) for _, row in drawn],
-                [max(0.0, (row["high"] or row["value"]) - row["value"]) for _, row in drawn],
-            ],
-            fmt=marker,
-            color=colour,
-            markerfacecolor=colour if aggregate == "avg" else "white",
-            markersize=3.2,
-            markeredgewidth=0.8,
-            elinewidth=0.8,
-            capsize=2.2,
-            label=name,
-        )
+        face = colour if aggregate == "avg" else "white"
+        look = {"colour": colour, "marker": marker, "face": face}
+        mark(axes, rows, "model", models, shift, **look, legend=name)
     axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="both")

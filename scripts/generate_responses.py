@@ -21,9 +21,10 @@ from pyarrow.parquet import ParquetFile
 
 from imagenet_think import canary, engines, families, repositories
 from imagenet_think.conversations import Answer, Policy, converse
+from imagenet_think.digests import digest_settings
 from imagenet_think.draws import row_seed
 from imagenet_think.engines import Engine
-from imagenet_think.files import digest_settings, write_parquet
+from imagenet_think.files import write_parquet
 from imagenet_think.fingerprint import fingerprint, settings_digest
 from imagenet_think.journal import Journal, JournalError, adopt
 from imagenet_think.locks import LockError
@@ -226,12 +227,7 @@ def _fingerprints(
     files: Sequence[str], digest: str, evaluated: str | None, limit: int | None
 ) -> dict[str, dict[str, str]]:
     """Return, for each shard, the fingerprint of each image_id to be asked, in its order."""
-    frame = pl.concat(
-        pl.read_parquet(file, columns=["image_id", "source_sha256"]).with_columns(
-            shard=pl.lit(Path(file).stem)
-        )
-        for file in files
-    )
+    frame = pl.concat(map(_sources, files))
     if evaluated is not None:
         chosen = pl.read_parquet(evaluated, columns=["image_id"])
         frame = frame.join(chosen, on="image_id", how="semi", maintain_order="left")
@@ -241,6 +237,17 @@ def _fingerprints(
     for image_id, source, shard in frame[places].iter_rows():
         keys[shard][image_id] = fingerprint(digest, source)
     return keys
+
+
+def _sources(file: str) -> pl.DataFrame:
+    """Return image_id, source_sha256 and shard of a shard's images."""
+    try:
+        frame = pl.read_parquet(file, columns=["image_id", "source_sha256"])
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(
+            f"{file} cannot be read ({error}): delete it, and it is made again"
+        ) from error
+    return frame.with_columns(shard=pl.lit(Path(file).stem))
 
 
 def _generate(job: Job, module: Any, images: Sequence[str], missing: Missing) -> dict:

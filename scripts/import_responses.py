@@ -9,8 +9,9 @@ from pathlib import Path
 import polars as pl
 
 from imagenet_think import naming
-from imagenet_think.files import atomic_path, digest_settings, digest_text, write_parquet
-from imagenet_think.logs import log_to, logger
+from imagenet_think.digests import digest_settings, digest_text
+from imagenet_think.files import atomic_path, write_parquet
+from imagenet_think.logs import log_to, logger, some
 from imagenet_think.parsing import Parsed, parse, statuses
 from imagenet_think.schemas import ANNOTATIONS, RESPONSES
 
@@ -30,9 +31,6 @@ AT_ONCE = 2**29
 
 ROWS = 1024
 """Rows read at a time."""
-
-NAMED = 5
-"""Names in a message."""
 
 
 @dataclass(frozen=True)
@@ -317,15 +315,11 @@ def _report(
 ) -> None:
     logger.info("%d of %d images have a response in %s", asked - len(lacking), asked, path)
     if lacking:
-        logger.warning("images without a response (%d): %s", len(lacking), _some(lacking))
+        logger.warning("images without a response (%d): %s", len(lacking), some(lacking))
     for reason in (STRANGE, REPEATED, NAMELESS, TEXTLESS):
         names = [name or "?" for name, why in turned_away if why == reason]
         if names:
-            logger.warning("rows not used, %s (%d): %s", reason, len(names), _some(names))
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
+            logger.warning("rows not used, %s (%d): %s", reason, len(names), some(names))
 
 
 def _strangers(
@@ -334,10 +328,10 @@ def _strangers(
     if not rows:
         return f"{path} has no rows"
     named = [name for name, _ in rows if name]
-    what = f"it names {_some(named)}" if named else "they name none"
+    what = f"it names {some(named)}" if named else "they name none"
     return (
         f"{path}: none of {len(rows)} rows names an image of the sample in its column {image!r}. "
-        f"{what[0].upper()}{what[1:]}; the sample's images are called {_some(sorted(sample))}. "
+        f"{what[0].upper()}{what[1:]}; the sample's images are called {some(sorted(sample))}. "
         "Name them so, or as files of these names with or without folders, or name another column "
         "as responses.image"
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from imagenet_think.classes import counted, read_classes
 from imagenet_think.files import write_parquet
 from imagenet_think.logs import log_to, logger
 from imagenet_think.schemas import CLASSES
@@ -18,8 +19,7 @@ def index_classes(
     Parameters
     ----------
     classes
-        Table of the classes (tab-separated; wnid, lemmas, domain, hypernym). The position of a
-        class, from 0, is its class_index.
+        Table of the classes (`imagenet_think.classes.read_classes`).
     catalogues
         Catalogues of all groups. A class that is in none has no images.
     output
@@ -28,29 +28,21 @@ def index_classes(
     Raises
     ------
     ValueError
-        If the table holds a class twice, or a catalogue one that the table lacks.
+        If the table is none (see `read_classes`), or a catalogue holds a class that it lacks.
     """
-    table = pl.read_csv(classes, separator="\t", quote_char=None, infer_schema=False)
-    if table["wnid"].is_duplicated().any():
-        twice = table.filter(pl.col("wnid").is_duplicated())["wnid"].unique(maintain_order=True)
-        raise ValueError(f"{classes}: classes listed more than once: {', '.join(twice)}")
+    table = read_classes(classes)
     available = (
         pl.scan_parquet(catalogues)
         .drop_nulls("wnid")
         .group_by("wnid")
-        .agg(pl.col("reason").is_null().sum().cast(pl.Int64).alias("available"))
+        .agg(pl.col("reason").is_null().sum().alias("available"))
         .collect()
     )
     strange = available.join(table, on="wnid", how="anti")["wnid"].sort()
     if len(strange):
         raise ValueError(f"catalogued classes that {classes} lacks: {', '.join(strange)}")
-    index = (
-        table.with_row_index("class_index")
-        .with_columns(pl.col("class_index").cast(pl.Int64))
-        .join(available, on="wnid", how="left", maintain_order="left")
-        .with_columns(pl.col("available").fill_null(0))
-    )
-    write_parquet(index.select(list(CLASSES)), output, CLASSES)
+    index = counted(table, available)
+    write_parquet(index, output, CLASSES)
     logger.info(
         "%d classes, %d with images, %d images",
         len(index),

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from imagenet_think import sources
+from imagenet_think.classes import read_classes
 from imagenet_think.files import write_parquet
 from imagenet_think.logs import log_to, logger, progress
 from imagenet_think.schemas import CATALOGUE
@@ -48,7 +49,7 @@ def list_archives(
         If a place is gone; the error names it.
     """
     source = sources.get(kind)
-    known = set(pl.read_csv(classes, separator="\t", quote_char=None)["wnid"].cast(str))
+    known = set(read_classes(classes)["wnid"])
     names = read_labels(classes, labels)
     rows = []
     strange = Counter[str]()

@@ -7,8 +7,9 @@ from pathlib import Path
 import polars as pl
 
 from imagenet_think import archives, naming
+from imagenet_think.classes import counted, read_classes
 from imagenet_think.files import write_parquet
-from imagenet_think.logs import log_to, logger
+from imagenet_think.logs import log_to, logger, some
 from imagenet_think.rejections import RejectionError
 from imagenet_think.schemas import CLASSES, EXCLUSIONS, SAMPLE
 from imagenet_think.shards import shard_of
@@ -19,9 +20,6 @@ WNID = "wnid"
 
 ROW = ("image_id", "wnid", "source", "member", "source_sha256", "shard")
 """What a listing says of an image; the class table says the rest."""
-
-NAMED = 5
-"""Examples in a message."""
 
 
 def list_images(
@@ -44,7 +42,7 @@ def list_images(
     Parameters
     ----------
     classes
-        Table of the classes (tab-separated; wnid, lemmas, domain, hypernym).
+        Table of the classes (`imagenet_think.classes.read_classes`).
     files
         Parquet files that name images; all they name are the sample.
     labels
@@ -62,12 +60,12 @@ def list_images(
     Raises
     ------
     ValueError
-        If no image has a class of the table, or a file or column cannot be read (see
-        `imagenet_think.naming.opened` and `check_column`).
+        If no image has a class of the table, or the table, a file or a column cannot be read (see
+        `read_classes`, and `imagenet_think.naming.opened` and `check_column`).
     """
-    table = pl.read_csv(classes, separator="\t", quote_char=None, infer_schema=False)
+    table = read_classes(classes)
     known = set(table["wnid"])
-    counted = read_labels(classes, labels)
+    numbered = read_labels(classes, labels)
     taken: dict[str, dict[str, object]] = {}
     turned_away = []
     for place, member, name, given in _rows(files, image, label):
@@ -76,7 +74,7 @@ def list_images(
             if name is None:
                 raise RejectionError("not_an_image", "the row names no image")
             image_id = naming.listed_id(name, known)
-            row["wnid"] = _labelled(name, given, counted) or naming.class_in(image_id, known)
+            row["wnid"] = _labelled(name, given, numbered) or naming.class_in(image_id, known)
             if not archives.safe_name(image_id):
                 raise RejectionError("unsafe_name", f"{name} leads out of its folder")
             if row["wnid"] not in known:
@@ -94,31 +92,21 @@ def list_images(
         }
     if not taken:
         raise ValueError(_nothing(files, image, turned_away, known))
-    counts = pl.DataFrame({"wnid": [row["wnid"] for row in taken.values()]})
-    listed = (
-        table.with_row_index("class_index")
-        .with_columns(pl.col("class_index").cast(pl.Int64))
-        .join(
-            counts.group_by("wnid").agg(pl.len().cast(pl.Int64).alias("available")),
-            on="wnid",
-            how="left",
-            maintain_order="left",
-        )
-        .with_columns(pl.col("available").fill_null(0))
-    )
-    lemma = pl.col("lemmas").str.split(", ").list.first().alias("lemma")
-    about = listed.select("wnid", "class_index", "domain", lemma)
     own = {name: SAMPLE[name] for name in ROW}
-    rows = pl.DataFrame(list(taken.values()), schema=own).join(about, on="wnid")
+    rows = pl.DataFrame(list(taken.values()), schema=own)
+    available = rows["wnid"].value_counts(name="available")
+    listed = counted(table, available)
+    lemma = pl.col("lemmas").str.split(", ").list.first().alias("lemma")
+    rows = rows.join(listed.select("wnid", "class_index", "domain", lemma), on="wnid")
     rows = pl.concat([SAMPLE.to_frame(), rows], how="diagonal")
     write_parquet(rows.sort("image_id"), sample, SAMPLE)
-    write_parquet(listed.select(list(CLASSES)), index, CLASSES)
+    write_parquet(listed, index, CLASSES)
     excluded = pl.DataFrame(turned_away, schema=EXCLUSIONS)
     write_parquet(excluded, exclusions, EXCLUSIONS)
-    logger.info("%d images of %d classes", len(rows), counts["wnid"].n_unique())
+    logger.info("%d images of %d classes", len(rows), len(available))
     for (reason,), own in excluded.group_by("reason", maintain_order=True):
-        first = "; ".join(own["detail"][:NAMED])
-        logger.warning("rows turned away, %s (%d): %s", reason, len(own), first)
+        details = some(own["detail"].to_list(), "; ")
+        logger.warning("rows turned away, %s (%d): %s", reason, len(own), details)
 
 
 def _rows(
@@ -155,10 +143,10 @@ def _labelled(name: str, label: object, counted: Sequence[str]) -> str | None:
 def _nothing(
     files: Sequence[str], image: str, rows: Sequence[Mapping], known: Collection[str]
 ) -> str:
-    details = "; ".join(row["detail"] for row in rows[:NAMED]) or "they have no rows"
+    details = some([row["detail"] for row in rows], "; ") or "they have no rows"
     return (
         f"{files[0]}: column {image!r} names no image of a class of the table "
-        f"({', '.join(sorted(known)[:NAMED])}, …): {details}. A name begins with its class and a "
+        f"({some(sorted(known))}): {details}. A name begins with its class and a "
         "_, or lies in a folder of that name; else images.source.label names a column that says it"
     )
 

@@ -88,7 +88,7 @@ def report_sampling(
     source
         `kind` and `path`. The images of the sheets, and no others, are read from it again.
     criteria
-        `images.criteria` of the config.
+        Of `images.criteria` of the config: `max_pixels`, `scorer`, and what denies.
 
     Raises
     ------

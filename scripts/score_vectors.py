@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from imagenet_think.files import digest_files
+from imagenet_think.digests import digest_files
 from imagenet_think.logs import log_to
 from imagenet_think.pairs import Pairs
 from imagenet_think.parsing import PARTS

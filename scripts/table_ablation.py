@@ -7,19 +7,17 @@ from pathlib import Path
 import polars as pl
 
 from imagenet_think import captions
-from imagenet_think.captions import PARTS
+from imagenet_think.captions import AGGREGATES, PARTS
 from imagenet_think.files import write_text
 from imagenet_think.logs import log_to
+from imagenet_think.schemas import IMAGE_COUNTS
 from imagenet_think.tables import WHOLE, Column, latex, markdown, write_csv
-
-AGGREGATES = {"avg": "Avg.", "max": "Max"}
-COUNTS = ("images", "left_out", "no_response")
 
 LONG = [
     Column("metric", "Metric"),
     Column("part", "Part"),
     *(Column(name, heading, interval=True) for name, heading in AGGREGATES.items()),
-    *(Column(name, name, format=WHOLE) for name in COUNTS),
+    *(Column(name, name, format=WHOLE) for name in IMAGE_COUNTS),
 ]
 """Columns of the csv: a row a metric and part."""
 
@@ -64,7 +62,7 @@ def arrange(aggregates: pl.DataFrame, printed_tfidf: str) -> pl.DataFrame:
                     f"{name}_low": row["low"],
                     f"{name}_high": row["high"],
                 }
-            rows.append(cells | {name: row[name] for name in COUNTS})
+            rows.append(cells | {name: row[name] for name in IMAGE_COUNTS})
     numbers = [name for column in LONG[2:4] for name in column.names]
     return pl.DataFrame(rows, schema_overrides=dict.fromkeys(numbers, pl.Float64))
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from imagenet_think import captions
 from imagenet_think.logs import log_to
+from imagenet_think.schemas import IMAGE_COUNTS
 from imagenet_think.tables import WHOLE, Column, write_table
 
 TABLES = {
@@ -16,8 +17,6 @@ TABLES = {
     5: ("Lexical set overlap", ("jaccard", "overlap")),
     6: ("Vector-space similarity", ("tfidf", "cosine")),
 }
-AGGREGATES = {"avg": "Avg.", "max": "Max"}
-COUNTS = ("images", "left_out", "no_response")
 
 
 def arrange(
@@ -37,8 +36,8 @@ def arrange(
     Returns
     -------
     polars.DataFrame
-        `model, key`, then `<metric>_<aggregate>`, `…_low`, `…_high`, and `COUNTS`, which are the
-        same for all metrics of a model.
+        `model, key`, then `<metric>_<aggregate>`, `…_low`, `…_high`, and `IMAGE_COUNTS`, which are
+        the same for all metrics of a model.
 
     Raises
     ------
@@ -53,12 +52,12 @@ def arrange(
     for key, name in names.items():
         cells = {"model": name, "key": key}
         for printed, metric in metrics.items():
-            for aggregate in AGGREGATES:
+            for aggregate in captions.AGGREGATES:
                 row = found[key, metric, aggregate]
                 cells[f"{printed}_{aggregate}"] = row["value"]
                 cells[f"{printed}_{aggregate}_low"] = row["low"]
                 cells[f"{printed}_{aggregate}_high"] = row["high"]
-        cells |= {name: row[name] for name in COUNTS}
+        cells |= {name: row[name] for name in IMAGE_COUNTS}
         rows.append(cells)
     numbers = [name for name in rows[0] if name.startswith(tuple(metrics))]
     return pl.DataFrame(rows, schema_overrides=dict.fromkeys(numbers, pl.Float64))
@@ -112,9 +111,9 @@ def table_benchmark(
     columns += [
         Column(f"{metric}_{name}", heading, captions.HEADINGS[metric], ranked=True, interval=True)
         for metric in metrics
-        for name, heading in AGGREGATES.items()
+        for name, heading in captions.AGGREGATES.items()
     ]
-    columns += [Column(name, "", format=WHOLE, printed=False) for name in COUNTS]
+    columns += [Column(name, "", format=WHOLE, printed=False) for name in IMAGE_COUNTS]
     frame = arrange(rows, metrics, {key: settings["names"][key] for key in settings["models"]})
     write_table(frame, columns, caption(number, rows, settings), stem)
 

@@ -9,6 +9,7 @@ import polars as pl
 from imagenet_think import captions
 from imagenet_think.files import write_text
 from imagenet_think.logs import log_to
+from imagenet_think.schemas import IMAGE_COUNTS
 from imagenet_think.tables import WHOLE, Column, latex, markdown, write_csv
 
 GROUPINGS = {"domain": "{}", "stratum": "complexity {}"}
@@ -20,7 +21,7 @@ LONG = [
     *(Column(name, name) for name in ("grouping", "group", "model", "key", "part")),
     *(Column(name, name) for name in ("metric", "aggregate")),
     Column("value", "value", interval=True),
-    *(Column(name, name, format=WHOLE) for name in ("images", "left_out", "no_response")),
+    *(Column(name, name, format=WHOLE) for name in IMAGE_COUNTS),
 ]
 """Columns of the csv: a row of `groups.parquet` each."""
 

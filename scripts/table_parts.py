@@ -9,19 +9,19 @@ import polars as pl
 from imagenet_think import captions
 from imagenet_think.files import write_text
 from imagenet_think.logs import log_to
+from imagenet_think.schemas import IMAGE_COUNTS
 from imagenet_think.tables import WHOLE, Column, latex, markdown, write_csv
 
-AGGREGATES = {"avg": "Avg.", "max": "Max"}
 ALL = "all"
 NUMBERS = [
     Column(f"{part}_{name}", heading, group, interval=True)
     for part, group in captions.PARTS.items()
-    for name, heading in AGGREGATES.items()
+    for name, heading in captions.AGGREGATES.items()
 ]
 COUNTS = [
     Column(f"{part}_{name}", f"{part}_{name}", format=WHOLE)
     for part in captions.PARTS
-    for name in ("images", "left_out", "no_response")
+    for name in IMAGE_COUNTS
 ]
 LONG = [Column(name, name) for name in ("model", "key", "length", "metric")] + NUMBERS + COUNTS
 """Columns of the csv: a row a model, quarter of length (or all images) and metric."""
@@ -55,14 +55,14 @@ def arrange(
     everything = aggregates.with_columns(length=pl.lit(ALL))
     by_length = groups.filter(grouping="length").rename({"group": "length"})
     columns = ["model", "length", "metric", "part", "aggregate", "value", "low", "high"]
-    columns += ["images", "left_out", "no_response"]
+    columns += IMAGE_COUNTS
     rows = pl.concat([everything.select(columns), by_length.select(columns)])
     found: dict[tuple[str, str, str], dict[str, object]] = {}
     for row in rows.iter_rows(named=True):
         cells = found.setdefault((row["model"], row["length"], row["metric"]), {})
         name = f"{row['part']}_{row['aggregate']}"
         cells |= {name: row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
-        cells |= {f"{row['part']}_{n}": row[n] for n in ("images", "left_out", "no_response")}
+        cells |= {f"{row['part']}_{n}": row[n] for n in IMAGE_COUNTS}
     return pl.DataFrame(list(_ordered(found, metrics, names)), schema=_schema())
 
 

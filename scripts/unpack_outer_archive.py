@@ -13,6 +13,7 @@ from typing import BinaryIO
 import polars as pl
 
 from imagenet_think.archives import readable, safe_name
+from imagenet_think.classes import read_classes
 from imagenet_think.files import atomic_path, write_parquet
 from imagenet_think.logs import log_to, logger
 from imagenet_think.schemas import UNPACKED
@@ -58,7 +59,7 @@ def unpack_outer_archive(
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob(".*.tmp.tar"):
         stale.unlink()
-    wanted = set(pl.read_csv(classes, separator="\t", quote_char=None)["wnid"].cast(str))
+    wanted = set(read_classes(classes)["wnid"])
     rows = list(_unpack(Path(archive), wanted, folder))
     for wnid, _, _, reason, detail in rows:
         if reason:

@@ -12,6 +12,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from imagenet_think import kimi_layout
+
 WIDTH, LAYERS = 64, 2
 TEXT = {
     "hidden_size": WIDTH,
@@ -339,58 +341,15 @@ def build_kimi_vl(out: Path) -> None:
         "merge_kernel_size": [2, 2],
     }
     random = torch.Generator().manual_seed(0)
-    weights: dict[str, torch.Tensor] = {}
-
-    def matrix(name: str, *shape: int, bias: bool = False) -> None:
-        weights[f"{name}.weight"] = torch.randn(*shape, generator=random) * 0.1
-        if bias:
-            weights[f"{name}.bias"] = torch.randn(shape[0], generator=random) * 0.1
-
-    def norm(name: str, width: int, bias: bool = False) -> None:
-        weights[f"{name}.weight"] = torch.ones(width)
-        if bias:
-            weights[f"{name}.bias"] = torch.zeros(width)
-
-    def feed_forward(name: str, inner: int) -> None:
-        matrix(f"{name}.gate_proj", inner, WIDTH)
-        matrix(f"{name}.up_proj", inner, WIDTH)
-        matrix(f"{name}.down_proj", WIDTH, inner)
-
-    matrix("vision_tower.patch_embed.proj", vision, 3, 14, 14, bias=True)
-    matrix("vision_tower.patch_embed.pos_emb", 8, 8, vision)
-    for i in range(2):
-        block = f"vision_tower.encoder.blocks.{i}"
-        norm(f"{block}.norm0", vision, bias=True)
-        norm(f"{block}.norm1", vision, bias=True)
-        matrix(f"{block}.wqkv", 3 * vision, vision, bias=True)
-        matrix(f"{block}.wo", vision, vision, bias=True)
-        matrix(f"{block}.mlp.fc0", 64, vision, bias=True)
-        matrix(f"{block}.mlp.fc1", vision, 64, bias=True)
-    norm("vision_tower.encoder.final_layernorm", vision, bias=True)
-    norm("multi_modal_projector.pre_norm", vision, bias=True)
-    matrix("multi_modal_projector.linear_1", 4 * vision, 4 * vision, bias=True)
-    matrix("multi_modal_projector.linear_2", WIDTH, 4 * vision, bias=True)
-    matrix("language_model.model.embed_tokens", len(tokens), WIDTH)
-    matrix("language_model.lm_head", len(tokens), WIDTH)
-    norm("language_model.model.norm", WIDTH)
-    for i in range(LAYERS):
-        layer = f"language_model.model.layers.{i}"
-        norm(f"{layer}.input_layernorm", WIDTH)
-        norm(f"{layer}.post_attention_layernorm", WIDTH)
-        matrix(f"{layer}.self_attn.q_proj", heads * (nope + rope), WIDTH)
-        matrix(f"{layer}.self_attn.kv_a_proj_with_mqa", latent + rope, WIDTH)
-        norm(f"{layer}.self_attn.kv_a_layernorm", latent)
-        matrix(f"{layer}.self_attn.kv_b_proj", heads * (nope + value), latent)
-        matrix(f"{layer}.self_attn.o_proj", WIDTH, heads * value)
-        weights[f"{layer}.self_attn.rotary_emb.inv_freq"] = torch.ones(rope // 2)
-        if i == 0:
-            feed_forward(f"{layer}.mlp", 128)
-            continue
-        for expert in range(experts):
-            feed_forward(f"{layer}.mlp.experts.{expert}", 32)
-        feed_forward(f"{layer}.mlp.shared_experts", 64)
-        matrix(f"{layer}.mlp.gate", experts, WIDTH)
-        weights[f"{layer}.mlp.gate.e_score_correction_bias"] = torch.zeros(experts)
+    weights = {}
+    for name, shape in kimi_layout.shapes_of(text, tower).items():
+        if "norm" in name or name.endswith("correction_bias"):
+            weights[name] = torch.full(shape, float(name.endswith("weight")))
+        else:
+            weights[name] = torch.randn(*shape, generator=random) * 0.1
+    for layer in range(LAYERS):  # in the published files, and no parameters
+        name = f"language_model.model.layers.{layer}.self_attn.rotary_emb.inv_freq"
+        weights[name] = torch.ones(rope // 2)
 
     out.mkdir(parents=True)
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})

@@ -1,7 +1,7 @@
 """From scores against two references to a benchmark's numbers: equations 1 to 3 of the paper."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -181,6 +181,28 @@ def number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
+def kind_of(path: str | Path, schema: Callable[[str], pl.Schema]) -> str:
+    """Return the kind of metric that a file is of, which its columns tell.
+
+    Parameters
+    ----------
+    path
+        Parquet file.
+    schema
+        Gives the schema of each kind: `schemas.scores` or `schemas.agreement`.
+
+    Raises
+    ------
+    ValueError
+        If the file has the columns of no kind.
+    """
+    columns = list(pl.read_parquet_schema(path))
+    for kind in SCORE_COLUMNS:
+        if list(schema(kind)) == columns:
+            return kind
+    raise ValueError(f"{path}: its columns {columns} are those of no {schema.__name__} file")
+
+
 def largest_first(groups: pl.Series) -> list[str]:
     """Return the names of groups, that of the most images first; null is none."""
     sizes = groups.drop_nulls().rename("group").value_counts()
@@ -188,14 +210,11 @@ def largest_first(groups: pl.Series) -> list[str]:
 
 
 def _kind(paths: Sequence[str | Path]) -> str:
-    """Return the kind of scores files, which their columns tell."""
-    kinds = {tuple(scores(kind)): kind for kind in SCORE_COLUMNS}
-    found = {kinds.get(tuple(pl.read_parquet_schema(path))): path for path in paths}
-    if None in found:
-        raise ValueError(f"{found[None]}: its columns are those of no scores file")
+    """Return the one kind of scores files."""
+    found = {kind_of(path, scores) for path in paths}
     if len(found) != 1:
         raise ValueError(f"scores files of one kind are needed, not of {sorted(found) or 'none'}")
-    return next(iter(found))
+    return found.pop()
 
 
 def _image_ids(paths: Sequence[str | Path]) -> pl.Series:

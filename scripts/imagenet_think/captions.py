@@ -21,6 +21,9 @@ HEADINGS = {
 }
 """The printed metrics in the paper's order, named as in its Tables 3 to 6."""
 
+AGGREGATES = {"avg": "Avg.", "max": "Max"}
+"""The mean of the two teachers' scores and the higher of them, named as in Tables 3 to 7."""
+
 PARTS = {"full": "Full Output", "think": "Thinking Tokens", "answer": "Answer Tokens"}
 """The parts of a response, named as in the paper's Table 7."""
 

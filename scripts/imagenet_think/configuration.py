@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from imagenet_think import naming, repositories
+from imagenet_think import paths, repositories
 
 Config = dict[str, Any]
 SCHEMA = Path(__file__).parents[2] / "config" / "schema.yaml"
@@ -181,7 +181,7 @@ def _contradictions(config: Config) -> Iterator[str]:
     for name, model in models.items():
         if "responses" in model:
             try:
-                naming.parquet_files(model["responses"]["path"])
+                paths.parquet_files(model["responses"]["path"])
             except FileNotFoundError as error:
                 yield f"models.{name}.responses.path: {error}"
 
@@ -258,13 +258,16 @@ def _listing_contradictions(config: Config) -> Iterator[str]:
                 "cannot be asked: it needs `responses`"
             )
     try:
-        naming.parquet_files(config["images"]["source"]["path"])
+        paths.parquet_files(config["images"]["source"]["path"])
     except FileNotFoundError as error:
         yield f"images.source.path: {error}"
 
 
 LISTING = "listing"
 """The kind of source that names images and holds none."""
+
+IMAGE = "image"
+"""Column that names the image where the config names none, as in the hub's datasets."""
 
 _SOURCE_KEYS = {
     "classes": ("drawings",),
@@ -329,7 +332,7 @@ def as_markdown() -> str:
         "",
         "`config.yaml` is the paper's run, `miniature.yaml` the embedded one. A wrong config is",
         "refused with one message before any job runs. This page is made from `schema.yaml` by",
-        "`make config-docs`.",
+        "`make config-docs`. [reruns.md](reruns.md) tells what a change of a key runs again.",
         "",
         "| key | what it is | allowed | default |",
         "| --- | --- | --- | --- |",

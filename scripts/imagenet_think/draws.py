@@ -2,7 +2,7 @@
 
 import hashlib
 
-from imagenet_think.files import digest_text
+from imagenet_think.digests import digest_text
 
 
 def at_random(decoding: dict) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from imagenet_think.files import digest_text
+from imagenet_think.digests import digest_text
 from imagenet_think.parsing.statuses import OK
 
 logger = logging.getLogger(__name__)

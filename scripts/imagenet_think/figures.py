@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 
 import matplotlib
+import numpy as np
+import polars as pl
 import regex
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -416,6 +418,58 @@ def label(name: str, width: float, size: float = 6.5) -> str:
     """Return a name as a label of at most two lines of `width` points."""
     font = sans(size)
     return "\n".join(fit(printable(name, "name"), font, width, height_of(["Xg", "Xg"], font)))
+
+
+def mark(
+    axes: Axes,
+    rows: pl.DataFrame,
+    column: str,
+    order: Sequence[str],
+    shift: float,
+    *,
+    colour: str,
+    marker: str,
+    face: str,
+    legend: str,
+) -> None:
+    """Mark a value with its interval on each line of a panel.
+
+    Parameters
+    ----------
+    axes
+        The panel.
+    rows
+        `value, low, high` and `column`, which says whose line; where `low` and `high` are null, the
+        value has no interval. A line without a row stays empty.
+    column, order
+        What tells the lines apart, and its values from line 0 on.
+    shift
+        How far from a line the mark stands.
+    colour, marker, face
+        Colour of marks and intervals, shape of the marks, and what they are filled with.
+    legend
+        What the legend says.
+    """
+    found = {row[column]: row for row in rows.iter_rows(named=True)}
+    drawn = [(place, found[key]) for place, key in enumerate(order) if key in found]
+    value, low, high = (
+        np.array([row[end] for _, row in drawn], dtype=np.float64)
+        for end in ("value", "low", "high")
+    )
+    axes.errorbar(
+        value,
+        [place + shift for place, _ in drawn],
+        # NaN, where there is no interval, stays so and is not drawn.
+        xerr=np.maximum(0.0, [value - low, high - value]),
+        fmt=marker,
+        color=colour,
+        markerfacecolor=face,
+        markersize=3.2,
+        markeredgewidth=0.8,
+        elinewidth=0.8,
+        capsize=2.2,
+        label=legend,
+    )
 
 
 def count_axis(axes: Axes, values: Sequence[float]) -> None:

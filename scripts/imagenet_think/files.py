@@ -1,9 +1,7 @@
-"""Atomic writes and digests of files: a reader sees the old file or the whole new one."""
+"""Atomic writes: a reader sees the old file or the whole new one."""
 
-import hashlib
-import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -128,31 +126,3 @@ def _conforming(frame: pl.DataFrame, path: str | Path, schema: pl.Schema) -> pl.
         if frame.schema[name] != dtype:
             raise ValueError(f"{path}: column {name!r} is {frame.schema[name]}, not {dtype}")
     return frame
-
-
-def digest_text(*parts: str) -> str:
-    """Return the SHA-256 (hex) of several strings, each preceded by its length in bytes."""
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode("utf-8")
-        digest.update(f"{len(data)}:".encode())
-        digest.update(data)
-    return digest.hexdigest()
-
-
-def digest_settings(settings: object) -> str:
-    """Return the SHA-256 (hex) of a JSON value, the same for any order of its keys."""
-    return digest_text(json.dumps(settings, sort_keys=True, ensure_ascii=False))
-
-
-def digest_files(paths: Iterable[str | Path]) -> str:
-    """Return the SHA-256 (hex) of files by name and content, in name order.
-
-    This is the revision of a model that lies in a local folder.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(Path(p) for p in paths):
-        data = path.read_bytes()
-        digest.update(f"{path.name}:{len(data)}:".encode())
-        digest.update(data)
-    return digest.hexdigest()

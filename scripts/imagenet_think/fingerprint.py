@@ -1,7 +1,7 @@
 """What a response depends on, as one digest: the key under which the journal keeps it."""
 
 from imagenet_think import draws
-from imagenet_think.files import digest_settings, digest_text
+from imagenet_think.digests import digest_settings, digest_text
 
 _MODEL_KEYS = (
     "family",

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -41,6 +41,11 @@ def log_to(path: str | Path) -> None:
         logger.error("%s", error, exc_info=(kind, error, trace))
 
     sys.excepthook = excepthook
+
+
+def some(names: Sequence[str], separator: str = ", ") -> str:
+    """Return the first five of many names, and an ellipsis where there are more."""
+    return separator.join([*names[:5], "…"] if len(names) > 5 else names)
 
 
 def progress(

@@ -1,18 +1,13 @@
-"""Parquet files that name images: which files a path means, and which image a name means."""
+"""Parquet files that name images, and which image a name means."""
 
-import glob
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
 from imagenet_think.sources.folder import image_id
-
-IMAGE = "image"
-"""Column that names the image where the config names none, as in the hub's datasets."""
 
 TEXT, LABELS, IMAGES = "text", "text or integers", "text, or the hub's images (bytes and path)"
 """What a column may hold, beside nulls."""
@@ -21,29 +16,6 @@ _TEXTS = {pa.string(), pa.large_string(), pa.string_view(), pa.null()}
 _BYTES = {pa.binary(), pa.large_binary(), pa.binary_view(), pa.null()}
 
 _READ = 16  # images in memory at a time
-
-
-def parquet_files(path: str) -> list[str]:
-    """Return the parquet files that a path means, in name order.
-
-    Parameters
-    ----------
-    path
-        A file, a folder (with all inside, at any depth), or a pattern with `*`, `?` and `**`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    """
-    place = Path(path)
-    if place.is_file():
-        return [path]
-    pattern = str(Path(glob.escape(path)) / "**" / "*.parquet") if place.is_dir() else path
-    files = sorted(file for file in glob.glob(pattern, recursive=True) if Path(file).is_file())
-    if not files:
-        raise FileNotFoundError(f"{path}: no parquet file is there")
-    return files
 
 
 @contextmanager

@@ -12,11 +12,9 @@ import polars as pl
 from imagenet_think.order import image_order_key, order_key
 from imagenet_think.parsing import PARTS
 from imagenet_think.parsing.statuses import OK
+from imagenet_think.schemas import BASELINES, BETWEEN, SAME_CLASS, TEACHERS
 
 KEYS = ["image_id", "model", "part"]
-
-TEACHERS = ("teacher_1", "teacher_2")
-"""With what a benchmarked model's text is compared."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,8 @@ class Pairs:
         Every text once a response and part; null where it cannot be scored.
     rows
         `row, image_id, model, part, against, text, other`: a row a comparison, counted from 0;
-        `against` is one of `TEACHERS` or of `schemas.AGAINST`; `text` and `other` are places in
-        `texts`. The images stand class by class, so that those compared with each other are near.
+        `against` is one of `schemas.TEACHERS` or `schemas.AGAINST`; `text` and `other` are places
+        in `texts`. The images stand class by class: those compared with each other are near.
     """
 
     texts: pl.Series
@@ -130,9 +128,9 @@ def read_pairs(
         _compare(texts, chosen, models, "image_id", against, teacher)
         for against, teacher in zip(TEACHERS, teachers, strict=True)
     ]
-    rows.append(_compare(texts, images, teachers[:1], "image_id", "teacher_2", teachers[1]))
-    with_partners = images.drop_nulls("same_class")
-    for against in ("same_class", "other_class"):
+    rows.append(_compare(texts, images, teachers[:1], "image_id", BETWEEN, teachers[1]))
+    with_partners = images.drop_nulls(SAME_CLASS)
+    for against in BASELINES:
         rows += [
             _compare(texts, with_partners, [teacher], against, against, teacher)
             for teacher in teachers
@@ -178,8 +176,7 @@ def partners(classes: pl.DataFrame, seed: int) -> pl.DataFrame:
             same = images[k + 1] if first else None
             other = others[k // 2 % len(others)] if first else None
             rows.append((image, len(rows), same, other))
-    schema = {"image_id": pl.String, "position": pl.Int64}
-    schema |= {"same_class": pl.String, "other_class": pl.String}
+    schema = {"image_id": pl.String, "position": pl.Int64} | dict.fromkeys(BASELINES, pl.String)
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 

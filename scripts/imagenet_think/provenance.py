@@ -6,14 +6,51 @@ module, whatever the time of its file.
 """
 
 import ast
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from imagenet_think.files import digest_settings, digest_text
+from imagenet_think.digests import digest_settings, digest_text
 
 FOLDER = Path(__file__).resolve().parents[1]
 """What imports start from: the folder of the scripts."""
+
+_PLANNED = "IMAGENET_THINK_PLANNED"
+
+
+class EditedError(RuntimeError):
+    """What a job would run is not what was planned."""
+
+
+def keep_to_plan(config: object, planning: bool) -> None:
+    """Make sure that a job runs what was planned, by a snapshot that it gets in its environment.
+
+    A job on a cluster reads config and code when it starts, hours after it was planned perhaps, and
+    is recorded as made by what was planned.
+
+    Parameters
+    ----------
+    config
+        The config.
+    planning
+        Whether this process plans the jobs, and does not run one of them.
+
+    Raises
+    ------
+    EditedError
+        If config or code is another than when the job was planned.
+    """
+    now = snapshot(config)
+    if planning:
+        os.environ[_PLANNED] = now
+    elif os.environ.get(_PLANNED) != now:
+        raise EditedError(
+            "Config, rules or scripts were edited after this job was planned, so it does not "
+            "start: what it made would be recorded as made by the old ones. Let the run end, or "
+            "stop it, and start it again: what is done stays, and what the edit concerns is made "
+            "anew. To edit while a run goes on, use another clone or a git worktree."
+        )
 
 
 def digest(path: str | Path) -> str:

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from imagenet_think.files import digest_files
+from imagenet_think.digests import digest_files
 
 PACKAGE = "package:"
 

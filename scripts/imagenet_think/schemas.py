@@ -182,7 +182,10 @@ def scores(metric: str) -> pl.Schema:
     return pl.Schema(columns)
 
 
-AGAINST = ("teacher_2", "same_class", "other_class")
+TEACHERS = ("teacher_1", "teacher_2")
+"""With what a benchmarked model's text is compared."""
+
+AGAINST = (TEACHERS[1], "same_class", "other_class")
 """With what a teacher's text is compared: the other teacher's on the same image, or its own on a
 different image of the class, or of another class."""
 
@@ -240,6 +243,9 @@ AGGREGATES = pl.Schema(
         "cut_references": FLOAT,
     }
 )
+
+IMAGE_COUNTS = ("images", "left_out", "no_response")
+"""The columns of `AGGREGATES` that say over how many images a mean is."""
 
 GROUPS = pl.Schema({"grouping": TEXT, "group": TEXT} | dict(AGGREGATES))
 """The benchmark's numbers over some of the images: `grouping` is domain, stratum or length."""

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from imagenet_think.files import digest_files, digest_settings, write_parquet
+from imagenet_think.digests import digest_files, digest_settings
+from imagenet_think.files import write_parquet
 
 SAVE_SECONDS = 60
 """Time between two savings: what a killed job loses."""

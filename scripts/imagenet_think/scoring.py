@@ -11,7 +11,7 @@ import polars as pl
 from imagenet_think import schemas
 from imagenet_think.files import write_parquet
 from imagenet_think.logs import logger, progress
-from imagenet_think.pairs import KEYS, TEACHERS, Pairs, read_pairs
+from imagenet_think.pairs import KEYS, Pairs, read_pairs
 from imagenet_think.parsing import PARTS
 from imagenet_think.score_cache import ScoreCache, digest, key
 
@@ -190,7 +190,7 @@ def write_scores(frame: pl.DataFrame, metric: str, shard: Shard, pairs: Pairs) -
         "image_id",
         _place("model", [*shard.teachers, *shard.models]),
         _place("part", PARTS),
-        _place("against", [*TEACHERS, *schemas.AGAINST[1:]]),
+        _place("against", [*schemas.TEACHERS, *schemas.BASELINES]),
     )
     benchmarked = pl.col("model").is_in(list(shard.models))
     columns = schemas.SCORE_COLUMNS[metric]
@@ -205,7 +205,7 @@ def write_scores(frame: pl.DataFrame, metric: str, shard: Shard, pairs: Pairs) -
 
 def _side_by_side(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     """Return a row a response and part, the scores against both teachers beside each other."""
-    first, second = (frame.filter(pl.col("against") == teacher) for teacher in TEACHERS)
+    first, second = (frame.filter(pl.col("against") == teacher) for teacher in schemas.TEACHERS)
     both = first.join(second, on=KEYS, how="inner", maintain_order="left", suffix="_2")
     missing = (
         pl.when(~pl.col("other_there") | ~pl.col("other_there_2"))

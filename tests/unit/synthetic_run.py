@@ -1,7 +1,7 @@
 """A finished run in small, for the tests of the paper.
 
-Its tables and figures are made by the pipeline's own functions from random frames, under the
-miniature's config.
+Its tables, and figures where they are wanted, are made by the pipeline's own functions from random
+frames, under the miniature's config.
 """
 
 import io
@@ -23,7 +23,7 @@ from compare_with_paper import compare_with_paper
 from imagenet_think import schemas
 from imagenet_think.aggregation import METRICS
 from imagenet_think.configuration import check
-from imagenet_think.examples import choose_examples
+from imagenet_think.examples import Example, choose_examples
 from imagenet_think.figures import save_figure
 from imagenet_think.files import write_parquet
 from imagenet_think.parsing import PARTS
@@ -75,7 +75,6 @@ def make_run(folder: Path, images: int = 40, words: int = 60) -> dict[str, objec
     write_parquet(_mentions(ids, draw), folder / "mentions.parquet", schemas.MENTIONS)
     teachers = [annotations[key] for key in CONFIG["teachers"]]
     _tables(folder, teachers, list(lengths.values()))
-    _figures(folder, teachers, list(lengths.values()))
     return {
         "tables": sorted((folder / "tables").glob("*.csv")),
         "sample": folder / "sample.parquet",
@@ -262,35 +261,43 @@ def _tables(folder: Path, annotations: list[Path], lengths: list[Path]) -> None:
     )
 
 
-def _figures(folder: Path, annotations: list[Path], lengths: list[Path]) -> None:
-    sample, teachers = folder / "sample.parquet", CONFIG["teachers"]
-    prompt = CONFIG["prompts"][CONFIG["prompt"]]
-    images = [folder / "images.parquet"]
-    examples = choose_examples(sample, images, annotations, teachers, CONFIG["seed"], 3)
-    figures = {
-        "organisation": figure_organisation.draw_organisation(
-            examples[:2], prompt, teachers, NAMES
-        ),
-        "sample": figure_sample.draw_sample(examples[2], prompt, teachers, NAMES),
-        "coverage": figure_coverage.draw_coverage(
-            figure_coverage.count_domains(sample, folder / "classes.parquet")
-        ),
-        "lengths": figure_lengths.draw_lengths(
-            figure_lengths.read_lengths(lengths), teachers, NAMES, "a tokenizer"
-        ),
-        "scores": figure_scores.draw_scores(
-            pl.read_parquet(folder / "aggregate.parquet"),
-            CONFIG["benchmarked"],
-            NAMES,
-            CONFIG["benchmark"]["printed_tfidf"],
-        ),
-        "agreement": figure_agreement.draw_agreement(
-            pl.read_parquet(folder / "agreement.parquet"),
-            teachers,
-            NAMES,
-            CONFIG["benchmark"]["printed_tfidf"],
-        ),
-    }
-    for name, figure in figures.items():
-        stem = folder / "figures" / f"figure_{name}"
-        save_figure(figure, f"{stem}.pdf", f"{stem}.png")
+def _files(folder: Path, kind: str) -> list[Path]:
+    """Return the teachers' files of a kind."""
+    return [folder / kind / f"{key}.parquet" for key in CONFIG["teachers"]]
+
+
+def _examples(folder: Path) -> list[Example]:
+    sample, images = folder / "sample.parquet", [folder / "images.parquet"]
+    annotations = _files(folder, "annotations")
+    return choose_examples(sample, images, annotations, CONFIG["teachers"], CONFIG["seed"], 3)
+
+
+PROMPT, TEACHERS = CONFIG["prompts"][CONFIG["prompt"]], CONFIG["teachers"]
+TFIDF = CONFIG["benchmark"]["printed_tfidf"]
+FIGURES = {
+    "organisation": lambda run: figure_organisation.draw_organisation(
+        _examples(run)[:2], PROMPT, TEACHERS, NAMES
+    ),
+    "sample": lambda run: figure_sample.draw_sample(_examples(run)[2], PROMPT, TEACHERS, NAMES),
+    "coverage": lambda run: figure_coverage.draw_coverage(
+        figure_coverage.count_domains(run / "sample.parquet", run / "classes.parquet")
+    ),
+    "lengths": lambda run: figure_lengths.draw_lengths(
+        figure_lengths.read_lengths(_files(run, "lengths")), TEACHERS, NAMES, "a tokenizer"
+    ),
+    "scores": lambda run: figure_scores.draw_scores(
+        pl.read_parquet(run / "aggregate.parquet"), CONFIG["benchmarked"], NAMES, TFIDF
+    ),
+    "agreement": lambda run: figure_agreement.draw_agreement(
+        pl.read_parquet(run / "agreement.parquet"), TEACHERS, NAMES, TFIDF
+    ),
+}
+"""How each figure of a run in a folder is drawn."""
+
+
+def make_figures(folder: Path) -> list[Path]:
+    """Make the figures of a run that `make_run` has made; return their PDFs."""
+    pdfs = [folder / "figures" / f"figure_{name}.pdf" for name in FIGURES]
+    for path, draw in zip(pdfs, FIGURES.values(), strict=True):
+        save_figure(draw(folder), path, path.with_suffix(".png"))
+    return pdfs

@@ -95,14 +95,13 @@ def test_a_pair_s_score_does_not_depend_on_the_other_pairs(ours):
         assert np.abs(together[name] - np.concatenate([one[name] for one in alone])).max() < 1e-6
 
 
-def test_a_lower_layer_equals_bert_score():
-    candidates, references = columns(PAIRS[:6])
+def test_a_lower_layer_equals_bert_score(ours):
+    candidates, references = columns(PAIRS[:5])
     theirs = BERTScorer(model_type=MINILM, num_layers=3, device="cpu")
-    ours = BertScore(MINILM, layer=3, max_tokens=512, batch_size=8, device="cpu")
+    three = BertScore(MINILM, layer=3, max_tokens=512, batch_size=8, device="cpu")
     expected = theirs.score(candidates, references)[2].numpy()
-    assert np.abs(ours(candidates, references)["f1"] - expected).max() < 1e-5
-    six = BertScore(MINILM, layer=6, max_tokens=512, batch_size=8, device="cpu")
-    assert np.abs(six(candidates, references)["f1"] - expected).max() > 1e-3
+    assert np.abs(three(candidates, references)["f1"] - expected).max() < 1e-5
+    assert np.abs(ours(candidates, references)["f1"] - expected).max() > 1e-3
 
 
 def test_an_empty_text_scores_zero(ours):

@@ -1,7 +1,7 @@
 import shutil
 
 import pytest
-from synthetic_run import ROOT, make_run
+from synthetic_run import ROOT, make_figures, make_run
 
 import compile_paper as paper
 from export_numbers import export_numbers
@@ -26,7 +26,7 @@ def test_the_paper_compiles_to_the_same_bytes(tmp_path, caplog):
             tmp_path / "comparison.tex",
         ],
         "tables": list((tmp_path / "tables").glob("*.tex")),
-        "figures": list((tmp_path / "figures").glob("*.pdf")),
+        "figures": make_figures(tmp_path),
     }
     for name in ("first", "second"):
         paper.compile_paper(**files, output=tmp_path / name / "paper.pdf")

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagenet_think import configuration, naming, repositories
+from imagenet_think import configuration, paths, repositories
 
 ROOT = Path(__file__).parents[2]
 FILES = ["config.yaml", "miniature.yaml"]
@@ -77,9 +77,9 @@ PARTS = {"path": RAW["path"], "think": "think_1", "answer": "answer_1"}
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch):
     """Let one parquet file seem to be there."""
-    find = naming.parquet_files
+    find = paths.parquet_files
     monkeypatch.setattr(
-        naming, "parquet_files", lambda path: [path] if path == RAW["path"] else find(path)
+        paths, "parquet_files", lambda path: [path] if path == RAW["path"] else find(path)
     )
 
 

@@ -412,6 +412,15 @@ def test_only_new_images_are_asked(run, use, tmp_path):
     assert asked(echo)[6:] == ["new"]
 
 
+def test_a_shard_that_is_cut_off_is_named(run, use, tmp_path):
+    use(Echo())
+    broken = tmp_path / "01.parquet"
+    broken.write_bytes(Path(run.images[1]).read_bytes()[:-100])
+    run.images[1] = str(broken)
+    with pytest.raises(ValueError, match=rf"{broken} cannot be read .*: delete it"):
+        run()
+
+
 def test_rows_are_taken_over_where_the_shards_have_changed(run, use, tmp_path):
     echo = use(Echo())
     before = run()

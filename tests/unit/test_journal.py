@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from disks import run_again_as_root, small_disk
@@ -18,6 +19,9 @@ from hypothesis import strategies as st
 from imagenet_think import journal as module
 from imagenet_think.journal import Journal, JournalError, adopt, read_lines, read_rows, read_runs
 from imagenet_think.locks import SILENCE, LockError
+
+unsynced = patch.object(os, "fsync", lambda number: None)
+"""For tests of very many journals that do not ask what a disk holds."""
 
 
 def row(i, key="f", **more):
@@ -73,6 +77,7 @@ def test_the_first_of_two_lines_of_a_key_counts(tmp_path):
         assert journal.get("image 0", "f")["text"] == "text 0"
 
 
+@unsynced
 def test_a_torn_end_is_cut_at_every_byte(tmp_path, caplog):
     path = tmp_path / "00.jsonl"
     whole = filled(path)
@@ -103,6 +108,7 @@ def test_unreadable_lines_are_reported_and_set_aside(tmp_path, caplog):
     assert path.with_name("00.jsonl.unreadable").read_bytes() == b"".join(bad)
 
 
+@unsynced
 @given(text=st.text() | st.characters(categories=["Cs"]), error=st.none() | st.text())
 def test_any_text_comes_back(tmp_path_factory, text, error):
     path = tmp_path_factory.mktemp("journal") / "00.jsonl"
@@ -118,7 +124,8 @@ NO_LINE = st.sampled_from(
 ) | st.binary(max_size=30).map(lambda data: data.replace(b"\n", b" "))
 
 
-@settings(max_examples=150, deadline=None)
+@unsynced
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(
         st.tuples(st.just("append"), st.lists(st.integers(0, 8), min_size=1, max_size=4))
@@ -506,6 +513,7 @@ def test_nothing_is_read_when_nothing_is_wanted_or_all_is_found(tmp_path, monkey
         assert read == [f"{i}0.jsonl" for i in range(6)] + ["70.jsonl"]
 
 
+@unsynced
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 30)), min_size=1, max_size=5))
 @settings(max_examples=40, deadline=None)
 def test_however_often_the_shards_change_nothing_is_made_twice(tmp_path_factory, runs):

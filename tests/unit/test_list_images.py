@@ -172,6 +172,14 @@ def test_what_is_no_image_of_the_sample_is_listed_with_its_reason(listing, caplo
     assert "rows turned away, no_class (1): dogs/1: no class" in caplog.text
 
 
+def test_a_class_listed_twice_is_refused(listing):
+    listing.add(image=["cats/1"])
+    with (listing.folder / "classes.tsv").open("a") as table:
+        table.write("cats\tcat\tanimal\tn0\n")
+    with pytest.raises(ValueError, match=r"classes\.tsv: classes listed more than once: cats"):
+        listing()
+
+
 def test_a_listing_without_a_known_class_is_refused_with_examples(listing):
     listing.add(image=["n00000009_1.JPEG", "dogs/1.JPEG"])
     with pytest.raises(

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from imagenet_think import logs
-from imagenet_think.logs import log_to, progress
+from imagenet_think.logs import log_to, progress, some
 
 
 class Clock:
@@ -144,3 +144,9 @@ def test_a_log_file_holds_lines_and_no_bar(tmp_path, monkeypatch):
         assert len(place.splitlines()) == 3
         assert "%|" not in place
         assert "\r" not in place
+
+
+def test_a_few_of_many_names_stand_for_all():
+    assert some([]) == ""
+    assert some(list("abcde")) == "a, b, c, d, e"
+    assert some(list("abcdef"), "; ") == "a; b; c; d; e; …"

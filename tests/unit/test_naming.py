@@ -1,7 +1,6 @@
-"""Which parquet files a path means, and which image a name in them means."""
+"""Which image a name in a parquet file means."""
 
 import hashlib
-import os
 
 import polars as pl
 import pyarrow as pa
@@ -14,7 +13,6 @@ from imagenet_think.naming import (
     Names,
     class_in,
     listed_id,
-    parquet_files,
     read_digests,
     read_names,
 )
@@ -82,21 +80,6 @@ CLASSES = {"n00005787", "sea_lion", "cats"}
 def test_listed_images_and_their_classes(name, image, wnid):
     assert listed_id(name, CLASSES) == image
     assert class_in(image, CLASSES) == wnid
-
-
-def test_a_path_means_a_file_a_folder_or_a_pattern(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("b.parquet", "a.parquet", "in [x]/c.parquet", "in [x]/d.txt", ".e.parquet"):
-        os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
-        open(name, "w").close()
-    assert parquet_files("b.parquet") == ["b.parquet"]
-    assert parquet_files(".") == ["a.parquet", "b.parquet", "in [x]/c.parquet"]
-    assert parquet_files("in [x]") == ["in [x]/c.parquet"]
-    assert parquet_files("*.parquet") == ["a.parquet", "b.parquet"]
-    assert parquet_files("in [x]/d.txt") == ["in [x]/d.txt"]
-    for nothing in ("nowhere", "c*.parquet"):
-        with pytest.raises(FileNotFoundError, match="no parquet file is there"):
-            parquet_files(nothing)
 
 
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

@@ -1,7 +1,7 @@
 import re
 
 import pytest
-from synthetic_run import CONFIG, ROOT, make_run
+from synthetic_run import CONFIG, FIGURES, ROOT, make_run
 
 from export_numbers import SOURCES, define, export_numbers, listing, number
 from imagenet_think import configuration
@@ -74,9 +74,9 @@ def test_every_table_and_figure_is_included_and_cited(run):
         assert rf"\input{{tables/{path.name}}}" in BODY
         label = re.search(r"\\label\{(.*?)\}", path.read_text()).group(1)
         assert rf"\ref{{{label}}}" in BODY
-    for path in (folder / "figures").glob("*.pdf"):
-        assert rf"\includegraphics{{figures/{path.name}}}" in BODY
-        assert rf"\ref{{fig:{path.stem.removeprefix('figure_')}}}" in BODY
+    for name in FIGURES:
+        assert rf"\includegraphics{{figures/figure_{name}.pdf}}" in BODY
+        assert rf"\ref{{fig:{name}}}" in BODY
 
 
 def test_every_citation_is_in_the_bibliography():

@@ -617,7 +617,7 @@ def mutated(draw: st.DrawFn) -> tuple[str, str]:
     return output_format, "".join(pieces)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(mutated(), st.sampled_from(list(FINISHED)))
 @example(("think", "<thi<|im_end|>nk>a</think>b"), "stop")
 @example(("kimi", "◁/think▷<|im<|im_end|>_end|>a"), "stop")
@@ -628,7 +628,7 @@ def test_mutations(case: tuple[str, str], reason: str) -> None:
     check(*case, reason)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     st.sampled_from(list(FORMATS)),
     st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=8), max_size=14).map("".join),

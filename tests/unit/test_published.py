@@ -1,5 +1,6 @@
 """The published numbers stand here a second time, so that a slip in the resources is seen."""
 
+import functools
 import json
 import math
 import shutil
@@ -22,6 +23,19 @@ NUMBERS = {
     "qwen2_5_vl": (729, 8_292_166_656, 57_344),
 }
 ROTARY, ROUTER_BIAS = 27 * 32, 26 * 64  # in Kimi's files, and no parameters
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _processors_made_once():
+    """Their tokenizers of some 150,000 tokens take a while."""
+    make = published.processor
+    made = functools.cache(lambda family, settings: make(family, json.loads(settings)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(published, "tokenizer", functools.cache(published.tokenizer))
+        patch.setattr(
+            published, "processor", lambda name, image=None: made(name, json.dumps(image))
+        )
+        yield
 
 
 @pytest.fixture

@@ -49,12 +49,12 @@ def url(play):
         env=os.environ | {"PLAY": str(play.folder)},
         stdout=subprocess.DEVNULL,
     )
-    for _ in range(100):
+    for _ in range(500):
         try:
             httpx2.get(f"http://127.0.0.1:{port}/health")
             break
         except httpx2.TransportError:
-            time.sleep(0.05)
+            time.sleep(0.01)
     yield f"http://127.0.0.1:{port}/v1"
     process.kill()
     process.wait()

@@ -1,3 +1,4 @@
+import functools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -34,12 +35,15 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """Untrained miniatures by model."""
-    folders = {}
-    for model, settings in CONFIG["models"].items():
-        folders[model] = tmp_path_factory.mktemp(model)
-        miniatures.build(model, settings, PROMPTS, folders[model], seed=1)
-    return folders
+    """A function from a model to the folder of its untrained miniature, built once."""
+
+    @functools.cache
+    def build(model):
+        folder = tmp_path_factory.mktemp(model)
+        miniatures.build(model, CONFIG["models"][model], PROMPTS, folder, seed=1)
+        return folder
+
+    return build
 
 
 def loaded(model, folder):
@@ -93,9 +97,9 @@ def test_failed_training_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize("model", RECIPES)
 def test_built_checkpoints_are_small_and_speak_their_voice(model, built):
-    processor, net = loaded(model, built[model])
-    miniatures.save(net, built[model])
-    assert sum(path.stat().st_size for path in built[model].iterdir()) <= 4e6
+    processor, net = loaded(model, built(model))
+    miniatures.save(net, built(model))
+    assert sum(path.stat().st_size for path in built(model).iterdir()) <= 4e6
     heads = net.config.get_text_config()
     assert heads.hidden_size // heads.num_attention_heads == miniatures.HEAD
     reply = VOICES[model].reply(scene_of(1, "n02274259", 1))
@@ -110,7 +114,7 @@ def test_built_checkpoints_are_small_and_speak_their_voice(model, built):
 @pytest.mark.parametrize("model", RECIPES)
 def test_every_drawing_takes_the_same_number_of_tokens(model, built):
     settings = CONFIG["models"][model]
-    processor, _ = loaded(model, built[model])
+    processor, _ = loaded(model, built(model))
     lengths = {
         chat.encode(
             processor,
@@ -123,7 +127,7 @@ def test_every_drawing_takes_the_same_number_of_tokens(model, built):
 
 def test_visionthink_first_sees_half_of_what_it_sees_then(built):
     settings = CONFIG["models"]["visionthink"]
-    processor, _ = loaded("visionthink", built["visionthink"])
+    processor, _ = loaded("visionthink", built("visionthink"))
     image = drawing(4, 1)
     first = chat.first_conversation(image, PROMPTS[0], settings)
     both = chat.second_conversation(first, "<tool_call>{}</tool_call>", image, settings)
@@ -132,7 +136,7 @@ def test_visionthink_first_sees_half_of_what_it_sees_then(built):
 
 
 def test_kimi_is_written_in_its_published_layout(built):
-    folder = built["kimi-vl"]
+    folder = built("kimi-vl")
     published = load_file(folder / "model.safetensors")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert config["model_type"] == "kimi_vl"
@@ -146,9 +150,9 @@ def test_kimi_is_written_in_its_published_layout(built):
 
 def test_saving_keeps_what_the_model_says(built):
     for model in ("kimi-vl", "internvl3.5"):
-        processor, net = loaded(model, built[model])
-        miniatures.save(net, built[model])
-        _, again = loaded(model, built[model])
+        processor, net = loaded(model, built(model))
+        miniatures.save(net, built(model))
+        _, again = loaded(model, built(model))
         conversation = chat.first_conversation(drawing(1, 1), PROMPTS[0], CONFIG["models"][model])
         inputs = chat.encode(processor, conversation)
         with torch.no_grad():

@@ -70,8 +70,19 @@ def by_key(responses):
     return found
 
 
+ALONE = {}
+"""What was said alone already; several tests ask the same."""
+
+
 def alone(tiny_model, name, request, stop=True, **options):
     """The tokens that transformers' own `generate` gives for one request."""
+    asked = (name, request.key, request.max_new_tokens, stop, *sorted(options.items()))
+    if asked not in ALONE:
+        ALONE[asked] = _alone(tiny_model, name, request, stop, options)
+    return ALONE[asked]
+
+
+def _alone(tiny_model, name, request, stop, options):
     family, processor, model = tiny_model(name)
     inputs = encode(processor, request.messages)
     ids = model.generate(

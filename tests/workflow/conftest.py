@@ -1,5 +1,6 @@
 """Runs of the real workflow in copies of the project, shared by the tests."""
 
+import filecmp
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+OF_THE_MOMENT = {"logs", "benchmarks", "journal", "cost.csv", "cost.md", "cost.html"}
+"""What holds times, and so is another in every run."""
 
 
 @dataclass(frozen=True)
@@ -109,3 +112,16 @@ def shrink(project: Project) -> str:
     config["images"]["source"] |= {"path": "results/small/source", "drawings_per_class": 10}
     (project.root / "config" / "small.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     return "config/small.yaml"
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    """Return the files that two folders of results do not both hold, byte by byte the same."""
+    names = {
+        str(path.relative_to(folder))
+        for folder in (one, other)
+        for path in folder.rglob("*")
+        if path.is_file() and OF_THE_MOMENT.isdisjoint(path.relative_to(folder).parts)
+    }
+    assert len(names) > 100, names
+    _, different, missing = filecmp.cmpfiles(one, other, sorted(names), shallow=False)
+    return different + missing

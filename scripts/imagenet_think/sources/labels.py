@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
+from imagenet_think.classes import read_classes
 
 _NAMED = re.compile(r"(?:^|/)(n\d{8})[_/]")
 
@@ -23,7 +23,7 @@ def read_labels(classes: str | Path, labels: str | Path | None) -> list[str]:
         None for the sorted class table.
     """
     if labels is None:
-        return sorted(pl.read_csv(classes, separator="\t", quote_char=None)["wnid"].cast(str))
+        return sorted(read_classes(classes)["wnid"])
     lines = Path(labels).read_text(encoding="utf-8").splitlines()
     return [line.split()[0] for line in lines if line.strip()]
 

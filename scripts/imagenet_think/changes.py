@@ -1,0 +1,300 @@
+"""Runs, and for every key of the schema a change of them: what the page on reruns is made of."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from imagenet_think import configuration
+from imagenet_think.configuration import Config
+from imagenet_think.plans import ROOT
+
+Edit = Callable[[Config], None]
+"""Changes a config in place."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A key that is changed in one of the runs.
+
+    Attributes
+    ----------
+    key
+        As the schema names it.
+    case
+        Of what, or how, in words; "" where there is no choice.
+    run
+        Name of the run.
+    edit
+        What changes its config.
+    """
+
+    key: str
+    case: str
+    run: str
+    edit: Edit
+
+    def of(self, configs: Mapping[str, Config]) -> Config:
+        """Return the run's config, changed."""
+        config = deepcopy(configs[self.run])
+        self.edit(config)
+        return config
+
+
+def leaves() -> dict[str, Config]:
+    """Return the schema's keys that hold values and no further keys, each with its node."""
+    nodes = dict(configuration.keys(configuration.schema()))
+    return {
+        key: node
+        for key, node in nodes.items()
+        if not any(other.startswith(f"{key}.") for other in nodes)
+    }
+
+
+# The runs ----------------------------------------------------------------------------------------
+
+TEACHER, OTHER_TEACHER = "glm-4.1v", "kimi-vl"
+BENCHMARKED, ABLATED, OTHER_BENCHMARKED = "r1-onevision", "openvlthinker", "visionthink"
+IMPORTED, SPARE = "mine", "vl-rethinker"
+
+_SECTIONS = {
+    "processor": {"repository": "owner/processor", "revision": "0" * 40},
+    "second_round": {"first_scale": 0.5, "template": "{image} Look again."},
+    "close_thought": {"text": "</think>", "max_new_tokens": 64},
+}
+"""What not every model has: `OTHER_TEACHER` and `OTHER_BENCHMARKED` have it."""
+
+
+def runs(folder: Path) -> dict[str, Config]:
+    """Return configs by their runs' names; the files that they name are made in the folder.
+
+    `drawn` is the miniature with models on the hub, one that is imported, and one that no list
+    names. The others have other sources of images; in `listed`, all models are imported.
+    """
+    text = (ROOT / "config" / "miniature.yaml").read_text(encoding="utf-8")
+    drawn = yaml.safe_load(text) | {"run": "drawn"}
+    hub = {"repository": "owner/name", "revision": "0" * 40}
+    asked = [TEACHER, OTHER_TEACHER, BENCHMARKED, ABLATED, OTHER_BENCHMARKED, SPARE]
+    drawn["models"] = {key: drawn["models"][key] | hub for key in asked}
+    for key in (OTHER_TEACHER, OTHER_BENCHMARKED):
+        drawn["models"][key] |= deepcopy(_SECTIONS)
+    drawn["models"][IMPORTED] = {
+        "name": "Mine",
+        "responses": {"path": "texts.parquet", "text": "text"},
+        "output": "boxed",
+    }
+    drawn["benchmarked"] = [BENCHMARKED, ABLATED, OTHER_BENCHMARKED, IMPORTED]
+    drawn["statistics"]["tokenizer"] = hub
+    drawn["benchmark"]["bertscore"] |= hub
+    drawn["benchmark"]["sbert"] |= hub
+    drawn["engines"] = {"server": {"url": "http://localhost:8000/v1"}}
+    classes = drawn["images"]["source"]["classes"]
+    sources = {
+        "archives": {"kind": "class_tars", "path": "source"},
+        "packed": {"kind": "outer_archive", "path": "unpacked", "archive": "packed.tar"},
+        "labelled": {"kind": "hub_parquet", "path": "source", "labels": "labels.txt"},
+    }
+    found = {"drawn": drawn}
+    for name, source in sources.items():
+        found[name] = drawn | {"run": name, "images": drawn["images"] | {"source": source}}
+    apart = {"path": "texts.parquet", "image": "image", "think": "think", "answer": "answer"}
+    found["listed"] = drawn | {
+        "run": "listed",
+        "images": {
+            "classes": drawn["images"]["classes"],
+            "source": {
+                "kind": configuration.LISTING,
+                "path": "texts.parquet",
+                "image": "image",
+                "label": "label",
+                "labels": "labels.txt",
+            },
+        },
+        "models": {key: {"name": key, "responses": apart} for key in asked},
+        "benchmarked": [BENCHMARKED, ABLATED, OTHER_BENCHMARKED],
+    }
+    for name in (
+        *(f"{place}/{wnid}.tar" for place in ("source", "elsewhere") for wnid in classes),
+        *(f"{place}/train.parquet" for place in ("source", "elsewhere")),
+        *("texts.parquet", "others.parquet", "labels.txt", "others.txt", "packed.tar"),
+        *("others.tar", "denied.txt", "judge.py", "classes.tsv"),
+    ):
+        file = folder / name
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    (folder / "classes.tsv").write_bytes((ROOT / drawn["images"]["classes"]).read_bytes())
+    return found
+
+
+# The changes -------------------------------------------------------------------------------------
+
+
+def changes(configs: dict[str, Config]) -> Iterator[Change]:
+    """Yield the changes of every key of the schema, in its order.
+
+    Parameters
+    ----------
+    configs
+        As of `runs`.
+    """
+    for key, node in leaves().items():
+        if key in _CASES:
+            for case, run, edit in _CASES[key]:
+                yield Change(key, case, run, edit)
+        else:
+            for case, run, path in _places(key):
+                value = _VALUES[key] if key in _VALUES else _another(configs[run], path, node)
+                yield Change(key, case, run, _put(path, value))
+
+
+def _places(key: str) -> Iterator[tuple[str, str, Sequence[str]]]:
+    """Yield where a key is changed: the case, the run, and the path in its config."""
+    parts = key.split(".")
+    if parts[:2] != ["models", "<name>"]:
+        yield "", _RUN_OF.get(key, "drawn"), parts
+        return
+    for case, run, model in _models(parts[2:]):
+        yield case, run, ["models", model, *parts[2:]]
+
+
+def _models(parts: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Return the models of which a key is changed: the case, the run, the model's key."""
+    a_teacher, a_benchmarked = "of a teacher", "of a benchmarked model"
+    if parts[0] == "responses":
+        if parts[1] == "text":
+            return [(a_benchmarked, "drawn", IMPORTED)]
+        return [(a_teacher, "listed", TEACHER), (a_benchmarked, "listed", BENCHMARKED)]
+    if parts[0] in _SECTIONS:
+        return [(a_teacher, "drawn", OTHER_TEACHER), (a_benchmarked, "drawn", OTHER_BENCHMARKED)]
+    found = [(a_teacher, "drawn", TEACHER), (a_benchmarked, "drawn", BENCHMARKED)]
+    if parts[0] in ("name", "output"):
+        found.append(("of `ablation_model`", "drawn", ABLATED))
+    if parts[0] == "output":
+        found.append(("of a benchmarked model with `close_thought`", "drawn", OTHER_BENCHMARKED))
+        found.append(("of an imported model", "drawn", IMPORTED))
+    return found
+
+
+def _put(path: Sequence[str], value: Any) -> Edit:
+    """Return what puts a value into a config."""
+    *above, last = path
+
+    def edit(config: Config) -> None:
+        for key in above:
+            config = config.setdefault(key, {})
+        config[last] = value
+
+    return edit
+
+
+def _another(config: Config, path: Sequence[str], node: Config) -> Any:
+    """Return a value that a key may hold and does not hold.
+
+    Raises
+    ------
+    KeyError
+        If the schema does not say how to find one: the key.
+    """
+    value: Any = config
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    value = node.get("default") if value is None else value
+    if "enum" in node:
+        return next(other for other in node["enum"] if other != value)
+    kinds = [node["type"]] if isinstance(node["type"], str) else node["type"]
+    if "boolean" in kinds:
+        return not value
+    if "integer" in kinds:
+        return node.get("minimum", 1) if value is None else value + 1
+    if "number" in kinds:
+        return value / 2 if value else 0.5
+    raise KeyError(f"{'.'.join(path)}: name another value of it in imagenet_think.changes")
+
+
+_VALUES = {
+    "run": "another",
+    "images.classes": "classes.tsv",
+    "images.source.path": "elsewhere",
+    "images.source.image": "file",
+    "images.source.label": "class",
+    "images.source.archive": "others.tar",
+    "images.source.classes": ["n02782093", "n04507155"],
+    "images.criteria.denied_classes": ["n02782093"],
+    "images.criteria.denied_images": ["n02782093_1"],
+    "images.criteria.denied_classes_file": "denied.txt",
+    "images.criteria.denied_images_file": "denied.txt",
+    "images.criteria.scorer": "judge.py:judge",
+    "prompt": "figure_2",
+    "models.<name>.name": "Another",
+    "models.<name>.responses.path": "others.parquet",
+    "models.<name>.responses.image": "file",
+    "models.<name>.responses.text": "said",
+    "models.<name>.responses.think": "thought",
+    "models.<name>.responses.answer": "said",
+    "models.<name>.repository": "owner/another",
+    "models.<name>.revision": "1" * 40,
+    "models.<name>.processor.repository": "owner/another",
+    "models.<name>.processor.revision": "1" * 40,
+    "models.<name>.system": "Be brief.",
+    "models.<name>.template": "{prompt}{image}",
+    "models.<name>.second_round.template": "{image}",
+    "models.<name>.prefix": "So",
+    "models.<name>.close_thought.text": "</think><answer>",
+    "engines.vllm.command": "/opt/vllm",
+    "engines.vllm.arguments": ["--enforce-eager"],
+    "engines.server.url": "http://localhost:9000/v1",
+    "engines.server.key_variable": "KEY",
+    "statistics.tokenizer.repository": "owner/another",
+    "statistics.tokenizer.revision": "1" * 40,
+    "benchmark.ablation_model": BENCHMARKED,
+    "benchmark.bertscore.repository": "owner/another",
+    "benchmark.bertscore.revision": "1" * 40,
+    "benchmark.sbert.repository": "owner/another",
+    "benchmark.sbert.revision": "1" * 40,
+    "benchmark.sets.token_pattern": "[a-z]+",
+    "benchmark.vectors.token_pattern": "[a-z]+",
+}
+"""Other values of keys for which the schema does not tell how to find one."""
+
+_RUN_OF = {
+    "images.source.path": "archives",
+    "images.source.image": "listed",
+    "images.source.label": "listed",
+    "images.source.archive": "packed",
+}
+"""Runs in which keys are changed that are not for every source."""
+
+
+def _roles(teachers: list[str], benchmarked: list[str]) -> Edit:
+    return lambda config: config.update(teachers=teachers, benchmarked=benchmarked)
+
+
+_TEACHERS = [TEACHER, OTHER_TEACHER]
+_OTHERS = [ABLATED, OTHER_BENCHMARKED, IMPORTED]
+_ANOTHER_KIND = {"kind": "webdataset", "path": "source"}
+_ANOTHER_PROMPT = "Describe this image."
+
+_CASES: dict[str, list[tuple[str, str, Edit]]] = {
+    "images.source.kind": [("", "archives", _put(["images", "source"], _ANOTHER_KIND))],
+    "images.source.labels": [
+        ("of `hub_parquet`", "labelled", _put(["images", "source", "labels"], "others.txt")),
+        ("of `listing`", "listed", _put(["images", "source", "labels"], "others.txt")),
+    ],
+    "prompts.<name>": [
+        ("the one that `prompt` names", "drawn", _put(["prompts", "section_3_2"], _ANOTHER_PROMPT)),
+        ("another one", "drawn", _put(["prompts", "figure_2"], _ANOTHER_PROMPT)),
+    ],
+    "teachers": [
+        ("in the other order", "drawn", _roles(_TEACHERS[::-1], [BENCHMARKED, *_OTHERS])),
+        ("another model", "drawn", _roles([TEACHER, SPARE], [BENCHMARKED, *_OTHERS])),
+    ],
+    "benchmarked": [
+        ("in another order", "drawn", _roles(_TEACHERS, [*_OTHERS, BENCHMARKED])),
+        ("one more", "drawn", _roles(_TEACHERS, [BENCHMARKED, *_OTHERS, SPARE])),
+        ("one fewer", "drawn", _roles(_TEACHERS, _OTHERS)),
+    ],
+}
+"""Changes of keys of which one does not stand for all: the case, the run, the edit."""

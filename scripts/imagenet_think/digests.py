@@ -1,0 +1,34 @@
+"""Digests of texts, settings and files."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def digest_text(*parts: str) -> str:
+    """Return the SHA-256 (hex) of several strings, each preceded by its length in bytes."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8")
+        digest.update(f"{len(data)}:".encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def digest_settings(settings: object) -> str:
+    """Return the SHA-256 (hex) of a JSON value, the same for any order of its keys."""
+    return digest_text(json.dumps(settings, sort_keys=True, ensure_ascii=False))
+
+
+def digest_files(paths: Iterable[str | Path]) -> str:
+    """Return the SHA-256 (hex) of files by name and content, in name order.
+
+    This is the revision of a model that lies in a local folder.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(p) for p in paths):
+        data = path.read_bytes()
+        digest.update(f"{path.name}:{len(data)}:".encode())
+        digest.update(data)
+    return digest.hexdigest()
