@@ -1,7 +1,9 @@
 # make demo    the whole pipeline on the miniature: no download but Python packages, no GPU
 # make test    every test that needs nothing but the environment and a LaTeX installation
 # make test-vllm    installs a real vLLM (for CPUs) and tests against it
-# make bench   our metrics and our engine beside the reference libraries, as ratios; the image stages at full scale
+# make test-cluster    starts a real Slurm on this machine (as root; Debian's packages) and tests against it
+# make test-browser    installs Chromium (Debian's, as root) and looks with it at the reports of the miniature
+# make bench   our metrics and our engine beside the reference libraries, as ratios; the image stages and the plan at full scale
 #              (the engine beside vLLM too, once make test-vllm has installed it)
 # make lint    ruff, snakefmt, snakemake --lint
 SHELL := bash
@@ -16,7 +18,7 @@ export OMP_NUM_THREADS := 1
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test test-quick test-vllm bench lint format lock config-docs clean
+.PHONY: demo test test-quick test-vllm test-cluster test-browser bench lint format lock config-docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)
@@ -33,12 +35,23 @@ test-quick: $(STAMP)
 test-vllm: $(STAMP) $(VLLM)/installed
 	$(BIN)/pytest tests/vllm
 
+# Whatever happens to the tests, the cluster is stopped.
+test-cluster: $(STAMP)
+	export CLUSTER=$$(mktemp -d) && trap tests/cluster/stop_slurm.sh EXIT && \
+		tests/cluster/start_slurm.sh && $(BIN)/pytest tests/cluster
+
+test-browser: demo $(VENV)/browser
+	@command -v chromium >/dev/null || { apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+	$(BIN)/pytest tests/browser
+
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/lexical.py
 	$(BIN)/python tests/benchmarks/embeddings.py
 	$(BIN)/python tests/benchmarks/scoring.py
 	$(BIN)/python tests/benchmarks/bootstrap.py
 	$(BIN)/python tests/benchmarks/images.py
+	$(BIN)/python tests/benchmarks/plan.py
 	$(BIN)/python tests/benchmarks/inference.py $(addprefix --vllm ,$(wildcard $(VLLM)/bin/vllm))
 
 lint: $(STAMP)
@@ -73,6 +86,10 @@ $(VLLM)/installed: requirements-vllm.txt requirements-torch.txt tests/vllm/vllm_
 	$(VLLM)/bin/vllm --version
 	touch $@
 
+$(VENV)/browser: $(STAMP) requirements-browser.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-browser.txt
+	touch $@
+
 lock:
 	$(PYTHON) -m venv .lock && .lock/bin/pip install --quiet -r requirements-torch.txt pip-tools
 	.lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --unsafe-package torch --no-strip-extras \
@@ -81,6 +98,7 @@ lock:
 
 config-docs: $(STAMP)
 	PYTHONPATH=scripts $(BIN)/python -m imagenet_think.configuration > config/README.md
+	PYTHONPATH=scripts $(BIN)/python -m imagenet_think.reruns > config/reruns.md
 
 clean:
 	rm -rf results/miniature .snakemake

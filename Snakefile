@@ -13,6 +13,7 @@ if not workflow.configfiles:
 
 
 include: "rules/common.smk"
+include: "rules/settings.smk"
 include: "rules/images.smk"
 include: "rules/checkpoints.smk"
 include: "rules/inference.smk"
@@ -22,7 +23,10 @@ include: "rules/statistics.smk"
 include: "rules/benchmark.smk"
 include: "rules/agreement.smk"
 include: "rules/paper.smk"
+include: "rules/report.smk"
 include: "rules/miniatures.smk"
+include: "rules/stages.smk"
+include: "rules/status.smk"
 
 
 localrules:
@@ -34,7 +38,11 @@ localrules:
     sampling,
     accounting,
     checkpoints,
+    pages,
+    render_pages,
+    render_checkpoints,
     miniatures,
+    status,
 
 
 rule all:
@@ -46,8 +54,27 @@ rule all:
         rules.sampling.input,
         rules.accounting.input,
         rules.cost.output,
+        rules.pages.input,
     message:
         "Everything for {config[run]} is in {R}"
+
+
+# A job that fails says why; a run that fails says at its end what failed, why, and what to do.
+from imagenet_think import failures, outages
+from snakemake.logging import logger
+
+watch = failures.Watch(logger.error)
+if workflow.is_main_process:  # and not that of a job
+    logger.addHandler(watch)
+
+
+onerror:
+    logger.error(failures.report(watch, workflow.dag))
+
+
+# Slurm may be restarted while a run waits for its jobs.
+if plugin := sys.modules.get("snakemake_executor_plugin_slurm"):
+    outages.wait_out(plugin)
 
 
 # An edited module makes the jobs run again that use it.

@@ -1,0 +1,75 @@
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Leave these tests out where they are not asked for: they need a browser."""
+    return None if any("tests/browser" in argument for argument in config.args) else True
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A Chromium. Without one the tests are skipped; in continuous integration they fail."""
+    executable = shutil.which("chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError:
+        executable = None
+    if executable is None:
+        told = "there is no Chromium, or nothing that drives it: say `make test-browser`"
+        if os.environ.get("CI"):
+            pytest.fail(told)
+        pytest.skip(told)
+    with sync_playwright() as playwright:
+        # Chromium refuses its sandbox to root.
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+        chromium = playwright.chromium.launch(executable_path=executable, args=sandbox)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser):
+    """An empty page that must not have met an error when a test ends."""
+    page, errors = browser.new_page(viewport={"width": 1400, "height": 800}), []
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("requestfailed", lambda request: errors.append(f"{request.url}: {request.failure}"))
+    yield page
+    page.close()
+    assert errors == []
+
+
+@pytest.fixture(scope="session")
+def run():
+    """The results of `make demo` in this checkout."""
+    folder = ROOT / "results" / "miniature"
+    assert (folder / "comparison.md").exists(), "there is no finished miniature: say `make demo`"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def report(run, tmp_path_factory):
+    """Snakemake's report of the miniature, unpacked."""
+    folder = tmp_path_factory.mktemp("report")
+    snakemake = Path(sys.executable).parent / "snakemake"
+    command = [
+        snakemake,
+        "--configfile",
+        "config/miniature.yaml",
+        "--report",
+        folder / "report.zip",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(folder / "report.zip") as file:
+        file.extractall(folder)
+    return folder / "report" / "report.html"

@@ -1,0 +1,101 @@
+"""What a person sees who opens the reports of a finished run."""
+
+import pytest
+
+CATEGORIES = ["Figures", "Further tables", "Tables of the paper", "The run"]
+
+
+@pytest.fixture
+def opened(page, report):
+    page.goto(report.as_uri())
+    page.get_by_text("The run", exact=True).wait_for()
+    return page
+
+
+def test_the_first_page_says_what_the_run_is(opened):
+    assert opened.locator("h1.title").inner_text() == "Run miniature"
+    assert "say nothing about the real models" in opened.locator("body").inner_text()
+
+
+def test_every_category_is_listed(opened):
+    assert sorted(opened.evaluate("Object.keys(categories)")) == CATEGORIES
+    for category in CATEGORIES:
+        assert opened.get_by_text(category, exact=True).is_visible()
+
+
+def test_every_table_figure_and_page_is_in_it(opened, run):
+    names = [f"pages/{path.stem}.html" for path in (run / "tables").glob("*.md")]
+    names += [f"figures/{path.name}" for path in (run / "figures").glob("*.pdf")]
+    names += [f"pages/{name}.html" for name in ("accounting", "comparison", "cost")]
+    names += ["images/report.html"]
+    assert len(names) > 20
+    shown = opened.evaluate("Object.keys(results)")
+    assert sorted(shown) == sorted(f"results/miniature/{name}" for name in names)
+
+
+def width_of_pdf(page, path):
+    """Wait until Chromium's viewer has laid a PDF out and return its width in pixels."""
+    for _ in range(100):
+        for frame in page.frames:
+            if frame.url.endswith(path):
+                width = frame.evaluate("document.querySelector('#sizer')?.offsetWidth")
+                if width:
+                    return width
+        page.wait_for_timeout(100)
+    raise AssertionError(f"{path} is not shown")
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_every_result_opens_and_has_its_words(opened, category):
+    opened.get_by_text(category, exact=True).click()
+    titles = opened.locator("tbody tr").all_inner_texts()
+    assert (
+        len(titles)
+        == len(set(titles))
+        == opened.evaluate(
+            "category => Object.values(categories[category]).flat().length", category
+        )
+    )
+    paths = set()
+    for row in range(len(titles)):
+        opened.locator("tbody tr").nth(row).locator("a").nth(0).click()
+        content = opened.locator("iframe")
+        content.wait_for()
+        paths.add(content.get_attribute("src"))
+        inside = opened.frame_locator("iframe")
+        if category == "Figures":
+            assert width_of_pdf(opened, content.get_attribute("src")) > 300
+        else:
+            inside.locator("h1").wait_for()
+            assert inside.locator("table").count()
+        opened.locator("tbody tr").nth(row).locator("a").nth(1).click()
+        words = opened.locator(".prose-invert").inner_text()
+        assert len(words.split()) > 5
+        opened.get_by_text(category, exact=True).first.click()
+    assert len(paths) == len(titles)
+
+
+def test_numbers_of_a_table_are_those_of_its_file(opened, run):
+    """A cell with its interval, as the Markdown has it, without the marks of rank."""
+    opened.get_by_text("Tables of the paper", exact=True).click()
+    opened.locator("tbody tr").nth(2).locator("a").nth(0).click()
+    cell = opened.frame_locator("iframe").locator("tbody td").nth(1).inner_text()
+    line = (run / "tables" / "table3.md").read_text().splitlines()[4]
+    assert cell.replace("\u2060", "") == line.split(" | ")[1].replace("**", "")
+
+
+def test_the_sampling_report_stands_alone(page, run):
+    page.goto((run / "images" / "report.html").as_uri())
+    assert page.locator("h1").inner_text() == "Sampling report: miniature"
+    assert page.locator(".tile").count() > 20
+    pictures = page.locator(".tile img")
+    assert pictures.count() > 20
+    assert pictures.evaluate_all("all => all.every(one => one.complete && one.naturalWidth > 0)")
+
+
+def test_every_canary_page_opens(page, run):
+    pages = sorted((run / "canary").glob("*.html"))
+    assert pages
+    for path in pages:
+        page.goto(path.as_uri())
+        assert page.locator("body").inner_text().strip()

@@ -1,0 +1,120 @@
+"""The Slurm that `make test-cluster` starts, and how the tests of this folder speak to it."""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+CGROUPS = Path("/sys/fs/cgroup/freezer")
+SCRIPT = re.compile(rb"/\.snakemake/scripts/tmp\w+\.(\w+)\.py\0$")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Leave these tests out where they are not asked for: they need a cluster."""
+    return None if any("tests/cluster" in argument for argument in config.args) else True
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of Slurm.
+
+    Attributes
+    ----------
+    number
+        Its id.
+    state
+        In Slurm's words: PENDING, RUNNING, COMPLETED, FAILED, OUT_OF_MEMORY and so on.
+    node
+        Where it runs or ran; empty before it starts.
+    rule
+        Of the job, or names of the group's rules, with `_wildcards_<values>` where it has some.
+    """
+
+    number: int
+    state: str
+    node: str
+    rule: str
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Four nodes with a stand-in for a GPU each.
+
+    Attributes
+    ----------
+    folder
+        Holds `<daemon>.pid` and `log/<daemon>` of slurmctld and of each node.
+    """
+
+    folder: Path
+
+    def call(self, *command: str) -> str:
+        """Run a command of Slurm and return what it printed."""
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def jobs(self) -> list[Job]:
+        """Return the jobs that Slurm remembers, those that ended in the last minutes included."""
+        form = "--format=%i|%T|%N|%k"
+        lines = self.call("squeue", "--states=all", "--noheader", form).splitlines()
+        found = [line.split("|") for line in lines]
+        return [Job(int(n), state, node, rule[5:]) for n, state, node, rule in found]
+
+    def nodes(self) -> dict[str, str]:
+        """Return the state of each node: idle, mixed, allocated, down and so on."""
+        said = self.call("sinfo", "--noheader", "--Node", "--partition=cpu", "--format=%N %T")
+        return dict(line.split() for line in said.splitlines())
+
+    def pid(self, daemon: str) -> int:
+        """Return the process id of slurmctld or of a node's slurmd."""
+        return int((self.folder / f"{daemon}.pid").read_text())
+
+    def processes(self, job: Job) -> list[int]:
+        """Return the process ids of a job, its slurmstepd included."""
+        folder = CGROUPS / f"slurm_{job.node}" / "uid_0" / f"job_{job.number}"
+        return [
+            int(pid) for file in folder.rglob("cgroup.procs") for pid in file.read_text().split()
+        ]
+
+    def scripts(self, job: Job) -> dict[int, str]:
+        """Return the process ids of the scripts that a job runs now, each with its rule's name."""
+        found = {}
+        for pid in self.processes(job):
+            # A process that has just ended has no command line.
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if name := SCRIPT.search(Path(f"/proc/{pid}/cmdline").read_bytes()):
+                    found[pid] = name[1].decode()
+        return found
+
+    def start(self) -> None:
+        """Start what does not run."""
+        script = Path(__file__).with_name("start_slurm.sh")
+        subprocess.run([script], check=True, env={**os.environ, "CLUSTER": str(self.folder)})
+
+    def wait(self, found: Callable[[], object], seconds: float, what: str):
+        """Return what `found` returns as soon as that is true; fail after some seconds."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if result := found():
+                return result
+            time.sleep(0.2)
+        raise AssertionError(f"{what}: not within {seconds} s; {self.jobs()} {self.nodes()}")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The cluster that runs; without one, tests are left out, or fail where CI is set."""
+    if "CLUSTER" in os.environ and shutil.which("scontrol"):
+        said = subprocess.run(["scontrol", "ping"], capture_output=True, text=True).stdout
+        if "UP" in said:
+            return Cluster(Path(os.environ["CLUSTER"]))
+    reason = "no Slurm of ours runs here: say make test-cluster, as root"
+    if "CI" in os.environ:
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -1,0 +1,266 @@
+"""Accidents on a real cluster: every run ends with the bytes of an undisturbed local run."""
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.workflow.conftest import BIN, Project, clone, shrink
+
+pytestmark = pytest.mark.slow
+
+CONFIG = "config/small.yaml"
+MODELS = CANCELLED, KILLED, SLOW, HUNGRY = "glm-4.1v", "kimi-vl", "internvl3.5", "r1-onevision"
+BROKEN = f"results/small/annotations/{KILLED}/10.parquet"
+LOCK = f"results/small/journal/{KILLED}/00.lock"
+PROFILE = ("--profile", "slurm", "--configfile", CONFIG)
+SOON = ("--slurm-init-seconds-before-status-checks", "2")
+
+
+def responses(*models: str) -> list[str]:
+    return [f"results/small/responses/{model}/00.parquet" for model in models]
+
+
+def digests(project: Project, files: list[str]) -> dict[str, str]:
+    return {file: hashlib.sha256((project.root / file).read_bytes()).hexdigest() for file in files}
+
+
+@dataclass
+class Run:
+    """A call of Snakemake that hands its jobs to Slurm, while it runs."""
+
+    project: Project
+    cluster: Any  # the fixture
+    process: subprocess.Popen
+    output: Path
+
+    def text(self) -> str:
+        return self.output.read_text()
+
+    def submitted(self, name: str) -> list[int]:
+        """Return the numbers that Slurm gave to a job, named by its wildcards; one an attempt."""
+        return [
+            int(number)
+            for number, log in re.findall(r"SLURM jobid (\d+) \(log: (\S+)\)", self.text())
+            if Path(log).parent.name == name
+        ]
+
+    def job(self, name: str) -> Any:
+        """Return a job of Slurm, named by its wildcards, as soon as it runs."""
+
+        def running() -> Any:
+            numbers = self.submitted(name)
+            jobs = [job for job in self.cluster.jobs() if job.number in numbers]
+            return next((job for job in jobs if job.state == "RUNNING"), None)
+
+        return self.cluster.wait(running, 150, f"{name} to run")
+
+    def script(self, job: Any) -> int:
+        """Return the process that is the script of a job, as soon as it is there."""
+        return next(iter(self.cluster.wait(lambda: self.cluster.scripts(job), 150, "a script")))
+
+    def end(self) -> int:
+        """Wait for the end and return the exit status."""
+        return self.process.wait(400)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> tuple[Project, dict[str, str]]:
+    """A project with its images, and the digests of what a local run makes of them."""
+    project = clone(tmp_path_factory.mktemp("undisturbed") / "project")
+    shrink(project)
+    path = project.root / CONFIG
+    config = yaml.safe_load(path.read_text())
+    config["sharding"] = {"blocks": 2, "shards_per_block": 1}
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    local = ("--configfile", CONFIG, "--cores", "2")
+    images = [f"results/small/images/shards/{shard}.parquet" for shard in ("00", "10")]
+    project.snakemake(*local, *images, "results/small/images/evaluated.parquet")
+    whole = project.copy(project.root.parent / "whole")
+    made = [*responses(*MODELS), BROKEN]
+    whole.snakemake(*local, *made)
+    return project, digests(whole, made)
+
+
+@pytest.fixture(scope="module")
+def runs(cluster, undisturbed, tmp_path_factory):
+    """A function that starts Snakemake in a copy of the project; its jobs go at the end."""
+    started: list[Run] = []
+
+    def start(project: Project, *arguments: str) -> Run:
+        output = project.root / f"output{len(started)}.txt"
+        with output.open("w") as file:
+            process = subprocess.Popen(
+                [BIN / "snakemake", *PROFILE, *SOON, *arguments],
+                cwd=project.root,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+            )
+        started.append(Run(project, cluster, process, output))
+        return started[-1]
+
+    yield start
+    for run in started:
+        if run.process.poll() is None:
+            run.process.kill()
+        numbers = re.findall(r"SLURM jobid (\d+)", run.text())
+        left = {str(job.number) for job in cluster.jobs() if job.state in ("RUNNING", "PENDING")}
+        if ours := left.intersection(numbers):
+            cluster.call("scancel", *ours)
+
+
+@pytest.fixture
+def project(undisturbed, tmp_path) -> Project:
+    return undisturbed[0].copy(tmp_path / "project")
+
+
+@pytest.fixture(scope="module")
+def bad_day(cluster, undisturbed, runs, tmp_path_factory) -> tuple[Run, Run]:
+    """A run to which much happens at once, and the same call after a broken file was mended."""
+    project = undisturbed[0].copy(tmp_path_factory.mktemp("bad_day") / "project")
+    shard = project.root / "results/small/images/shards/10.parquet"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: len(whole) // 2])
+    memory = f"(300 if wildcards.model == '{HUNGRY}' else 2000) * attempt ** 3"
+    minutes = f"(1 if wildcards.model == '{SLOW}' else 30) * attempt ** 3"
+    arguments = (
+        "--set-resources",
+        "generate_responses:slurm_partition='gpu'",
+        f"generate_responses:mem_mb={memory}",
+        f"generate_responses:runtime={minutes}",
+        "--",
+        *responses(*MODELS),
+        BROKEN,
+    )
+    first = runs(project, *arguments)
+    os.kill(first.script(first.job(f"{SLOW}_0")), signal.SIGSTOP)
+    os.kill(first.script(first.job(f"{KILLED}_0")), signal.SIGKILL)
+    cancelled = first.job(f"{CANCELLED}_0")
+    first.script(cancelled)
+    cluster.call("scancel", str(cancelled.number))
+    first.end()
+    shard.write_bytes(whole)
+    second = runs(project, *arguments)
+    second.end()
+    return first, second
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (CANCELLED, "CANCELLED"),
+        (KILLED, "killed by SIGKILL"),
+        (SLOW, "TIMEOUT with runtime 1"),
+        (HUNGRY, "OUT_OF_MEMORY with mem_mb 300"),
+    ],
+)
+def test_a_job_that_fails_is_tried_again(bad_day, undisturbed, model, why):
+    run = bad_day[0]
+    first, _ = run.submitted(f"{model}_0")
+    log = f"{run.project.root}/.snakemake/slurm_logs/rule_generate_responses/{model}_0/{first}.log"
+    job = f"generate_responses (model {model}, block 0)"
+    assert f"{job}, attempt 1: {why} ({log})" in run.text().splitlines()
+    assert digests(run.project, responses(model)).items() <= undisturbed[1].items()
+
+
+def test_a_shard_that_cannot_succeed_fails_alone_and_the_report_says_why(bad_day):
+    run = bad_day[0]
+    assert run.process.returncode != 0
+    attempts = run.submitted(f"{KILLED}_1")
+    assert len(attempts) == 3
+    counts, failure, mended = run.text().partition("4 of 6 jobs are done, ")[2].split("\n\n")[:3]
+    assert counts == "1 failed, 1 did not run because of that."
+    assert failure.startswith(f"generate_responses (model {KILLED}, block 1), 3 attempts\n")
+    assert re.search("why:  .*must end with PAR1", failure)
+    assert f"log:  results/small/logs/generate_responses/{KILLED}/1.log\n" in failure
+    assert f"{KILLED}_1/{attempts[-1]}.log\n" in failure
+    assert mended.count("1 of generate_responses, ") == len(MODELS)
+
+
+def test_a_mended_shard_is_all_that_the_next_call_makes(bad_day, undisturbed):
+    run = bad_day[1]
+    assert run.process.returncode == 0, run.text()
+    assert len(run.submitted(f"{KILLED}_1")) == 1
+    assert not any(run.submitted(f"{model}_0") for model in MODELS)
+    assert digests(run.project, list(undisturbed[1])) == undisturbed[1]
+
+
+def test_a_job_whose_node_dies_goes_to_another_one(cluster, undisturbed, project, runs):
+    files = responses(CANCELLED)
+    run = runs(project, "--", *files)
+    job = run.job(f"{CANCELLED}_0")
+    run.script(job)
+    dead = [cluster.pid(job.node), *cluster.processes(job)]
+    try:
+        for pid in dead:
+            os.kill(pid, signal.SIGKILL)
+        cluster.wait(lambda: "down" in cluster.nodes()[job.node], 60, f"{job.node} to be down")
+        # Slurm would let it wait for two minutes first.
+        cluster.call("scontrol", "update", f"jobid={job.number}", "starttime=now")
+        assert run.end() == 0, run.text()
+    finally:
+        cluster.start()
+    assert cluster.nodes()[job.node] in ("idle", "mixed", "allocated")
+    assert run.submitted(f"{CANCELLED}_0") == [job.number]
+    assert digests(project, files).items() <= undisturbed[1].items()
+
+
+def test_jobs_go_on_while_the_controller_is_down(cluster, undisturbed, project, runs):
+    files = responses(CANCELLED)
+    run = runs(project, "--", *files)
+    job = run.job(f"{CANCELLED}_0")
+    run.script(job)
+    try:
+        os.kill(cluster.pid("slurmctld"), signal.SIGKILL)
+        # Snakemake asks in vain, and the job ends when nobody is there to be told.
+        cluster.wait(lambda: "Falling back to 'sacct'" in run.text(), 90, "a question to Slurm")
+        cluster.wait(lambda: not cluster.scripts(job), 90, "the end of the job")
+    finally:
+        cluster.start()
+    assert run.end() == 0, run.text()
+    assert run.submitted(f"{CANCELLED}_0") == [job.number]
+    assert digests(project, files).items() <= undisturbed[1].items()
+
+
+def test_a_killed_snakemake_leaves_a_lock_and_jobs_that_go_on(cluster, undisturbed, project, runs):
+    files = responses(CANCELLED, KILLED)
+    killed = runs(project, "--", *files)
+    goes_on, hangs = killed.job(f"{CANCELLED}_0"), killed.job(f"{KILLED}_0")
+    lock = project.root / LOCK
+    cluster.wait(lock.exists, 150, "the lock of the journal")
+    script = killed.script(hangs)
+    os.kill(script, signal.SIGSTOP)
+    killed.process.kill()
+    killed.end()
+
+    locked = runs(project, "--", *files)
+    assert locked.end() != 0
+    assert "Error: Directory cannot be locked." in locked.text()
+    assert "It can be removed with the --unlock argument." in locked.text()
+
+    # One job goes on to its end, and counts. The other one hangs, and nobody else may do its work.
+    def ended() -> bool:
+        return {job.number: job.state for job in cluster.jobs()}[goes_on.number] == "COMPLETED"
+
+    cluster.wait(ended, 240, "the job of the killed Snakemake to end")
+    project.snakemake(*PROFILE, "--unlock")
+    refused = runs(project, "--retries", "0", "--", *files)
+    assert refused.end() != 0
+    assert not refused.submitted(f"{CANCELLED}_0")
+    assert "0 of 1 jobs are done, 1 failed." in refused.text()
+    held = f"why:  imagenet_think.locks.LockError: {LOCK}: held by process {script} on "
+    assert held in refused.text()
+
+    cluster.call("scancel", str(hangs.number))
+    cluster.wait(lambda: not Path(f"/proc/{script}").exists(), 30, "the hanging job to end")
+    again = runs(project, "--", *files)
+    assert again.end() == 0, again.text()
+    assert not again.submitted(f"{CANCELLED}_0")
+    assert digests(project, files).items() <= undisturbed[1].items()

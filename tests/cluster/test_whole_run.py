@@ -1,0 +1,147 @@
+"""The whole miniature through Slurm, by the command that makes the paper's run."""
+
+import re
+import shutil
+import subprocess
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from submissions import project, submissions
+from tests.cluster.conftest import Cluster
+from tests.workflow.conftest import BIN, clone, differences
+
+
+@dataclass(frozen=True)
+class Script:
+    """A rule's script in a job: the environment of its process, and what Slurm says of the job."""
+
+    rule: str
+    environment: dict[str, str]
+    job: str
+
+
+@dataclass
+class Watch:
+    """Looks into running jobs, again and again.
+
+    Attributes
+    ----------
+    cluster
+        Where the jobs run.
+    seen
+        The scripts that were found running, by process id.
+    """
+
+    cluster: Cluster
+    seen: dict[int, Script] = field(default_factory=dict)
+
+    def look(self) -> None:
+        """Note the scripts that run now."""
+        for job in self.cluster.jobs():
+            running = self.cluster.scripts(job) if job.state == "RUNNING" else {}
+            for pid in running.keys() - self.seen.keys():
+                # A process that has just ended has no environment.
+                with suppress(FileNotFoundError, ProcessLookupError):
+                    pairs = Path(f"/proc/{pid}/environ").read_text().split("\0")
+                    environment = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+                    granted = self.cluster.call("scontrol", "show", "job", str(job.number))
+                    self.seen[pid] = Script(running[pid], environment, granted)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a whole run left."""
+
+    results: Path
+    status: int
+    said: str
+    scripts: list[Script]
+
+
+@pytest.fixture(scope="module")
+def runs(cluster, tmp_path_factory):
+    """The miniature as a user's own config, in two fresh clones: locally, and on Slurm."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("local", "slurm")]
+    for folder in folders:
+        clone(folder)
+        shutil.copy(folder / "config" / "miniature.yaml", folder / "config" / "config.yaml")
+    # A user's own defaults are no reason to run anywhere else.
+    defaults = folders[1] / "profiles" / "default" / "config.yaml"
+    defaults.parent.mkdir()
+    defaults.write_text("printshellcmds: true\nnocolor: true\n")
+    commands = ["--cores 1 all", "--profile slurm all"]
+    logs = [folder / "said" for folder in folders]
+    running = [
+        subprocess.Popen(
+            [BIN / "snakemake", *command.split()],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log.open("w"),
+            stderr=subprocess.STDOUT,
+        )
+        for command, folder, log in zip(commands, folders, logs, strict=True)
+    ]
+    watch = Watch(cluster)
+    try:
+        while any(process.poll() is None for process in running):
+            watch.look()
+            time.sleep(0.5)
+    finally:
+        for process in running:
+            process.terminate()
+    scripts = list(watch.seen.values())
+    return [
+        Run(folder / "results" / "miniature", process.wait(), log.read_text(), scripts)
+        for folder, process, log in zip(folders, running, logs, strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    """What the plan hands to Slurm."""
+    folder = project(tmp_path_factory.mktemp("plan"))
+    return submissions(folder, "--configfile", "config/miniature.yaml", "-n", "all")
+
+
+def test_it_ends_well_and_nothing_is_tried_twice(runs):
+    for run in runs:
+        assert run.status == 0, run.said[-5000:]
+        assert "steps (100%) done" in run.said
+        assert "Trying to restart" not in run.said
+
+
+def test_results_are_the_same_bytes_as_of_a_local_run(runs):
+    local, slurm = runs
+    assert differences(local.results, slurm.results) == []
+
+
+def test_jobs_that_ask_for_a_gpu_have_one_and_no_others(runs, planned):
+    asking = Counter(job.rules[0] for job in planned if "gpu" in job.asked[0])
+    assert asking.total() == 7 + 2 + 2
+    with_gpu = set()
+    for script in runs[1].scripts:
+        if script.rule in asking:
+            assert script.environment["CUDA_VISIBLE_DEVICES"] == "0", script
+            assert "gres:gpu:1" in script.job, script
+            assert "Partition=gpu" in script.job, script
+            with_gpu.add((script.rule, script.environment["SLURM_JOB_ID"]))
+        else:
+            assert "CUDA_VISIBLE_DEVICES" not in script.environment, script
+            assert "Partition=cpu" in script.job, script
+    assert Counter(rule for rule, _ in with_gpu) == asking
+
+
+def test_jobs_keep_to_their_cores(runs):
+    assert len({script.rule for script in runs[1].scripts}) > 20
+    for script in runs[1].scripts:
+        assert script.environment["OMP_NUM_THREADS"] == "1", script
+
+
+def test_small_jobs_go_together(runs, planned):
+    submitted = re.findall(r"has been submitted with SLURM jobid (\d+)", runs[1].said)
+    assert len(set(submitted)) == len(submitted) == len(planned)
+    assert len(planned) < sum(len(job.rules) for job in planned) / 2

@@ -1,0 +1,83 @@
+"""What Snakemake would hand to Slurm, taken from a dry run in this process."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from snakemake import cli
+from snakemake.resources import GroupResources
+from snakemake.scheduling.job_scheduler import JobScheduler
+
+ROOT = Path(__file__).parents[2]
+SHARED = ("Snakefile", "config", "paper", "profiles", "resources", "rules", "scripts", "slurm")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One job of Slurm.
+
+    Attributes
+    ----------
+    rules
+        Rules of its jobs, one entry a job of Snakemake.
+    asked
+        What Slurm is asked for at the first, second and third attempt: `mem_mb`, `runtime` in
+        minutes, `_cores`, `slurm_partition`, and `gpu` where it has one.
+    """
+
+    rules: tuple[str, ...]
+    asked: tuple[dict[str, int | str], ...]
+
+
+def project(folder: Path) -> Path:
+    """Let a folder look like a fresh clone; return it."""
+    for name in SHARED:
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+def submissions(folder: Path, *arguments: str) -> list[Submission]:
+    """Return what `snakemake --profile slurm <arguments>` would hand to Slurm."""
+    found = []
+
+    def record(scheduler, jobs, executor=None):
+        local = scheduler.workflow._localrules
+        # A dry run takes all jobs for local ones.
+        found.extend(
+            _submission(job)
+            for job in jobs
+            if job.is_group() or not (job.rule.norun or job.rule.name in local)
+        )
+        run(scheduler, jobs, executor)
+
+    run = JobScheduler.run
+    before = Path.cwd()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JobScheduler, "run", record)
+        os.chdir(folder)
+        try:
+            parser, args = cli.parse_args(["--profile", "slurm", *arguments, "--dry-run"])
+            assert cli.args_to_api(args, parser)
+        finally:
+            os.chdir(before)
+    return found
+
+
+def _submission(job) -> Submission:
+    jobs: Sequence = list(job) if job.is_group() else [job]
+    return Submission(
+        rules=tuple(sorted(job.rule.name for job in jobs)),
+        asked=tuple(_asked(job, attempt) for attempt in (1, 2, 3)),
+    )
+
+
+def _asked(job, attempt: int) -> dict[str, int | str]:
+    job.attempt = attempt
+    if not job.is_group():
+        return dict(job.resources.items())
+    # As Snakemake does for a group that does not run locally.
+    return GroupResources.basic_layered(
+        job.toposorted, job.global_resources, run_local=False, additive_resources=["runtime"]
+    )
