@@ -73,31 +73,30 @@ def runs(cluster, tmp_path_factory):
     defaults = folders[1] / "profiles" / "default" / "config.yaml"
     defaults.parent.mkdir()
     defaults.write_text("printshellcmds: true\nnocolor: true\n")
-    commands = ["--cores 1 all", "--profile slurm all"]
-    logs = [folder / "said" for folder in folders]
-    running = [
+    return [
+        _whole(["--cores", "all", "all"], folders[0], cluster),
+        _whole(["--profile", "slurm", "all"], folders[1], cluster),
+    ]
+
+
+def _whole(arguments: list[str], folder: Path, cluster: Cluster) -> Run:
+    watch = Watch(cluster)
+    log = folder / "said"
+    with (
+        log.open("w") as output,
         subprocess.Popen(
-            [BIN / "snakemake", *command.split()],
+            [BIN / "snakemake", *arguments],
             cwd=folder,
             stdin=subprocess.DEVNULL,
-            stdout=log.open("w"),
+            stdout=output,
             stderr=subprocess.STDOUT,
-        )
-        for command, folder, log in zip(commands, folders, logs, strict=True)
-    ]
-    watch = Watch(cluster)
-    try:
-        while any(process.poll() is None for process in running):
+        ) as process,
+    ):
+        while process.poll() is None:
             watch.look()
             time.sleep(0.5)
-    finally:
-        for process in running:
-            process.terminate()
-    scripts = list(watch.seen.values())
-    return [
-        Run(folder / "results" / "miniature", process.wait(), log.read_text(), scripts)
-        for folder, process, log in zip(folders, running, logs, strict=True)
-    ]
+    results = folder / "results" / "miniature"
+    return Run(results, process.returncode, log.read_text(), list(watch.seen.values()))
 
 
 @pytest.fixture(scope="module")
