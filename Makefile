@@ -36,7 +36,7 @@ test-vllm: $(STAMP) $(VLLM)/installed
 	$(BIN)/pytest tests/vllm
 
 # Whatever happens to the tests, the cluster is stopped.
-test-cluster: $(STAMP)
+test-cluster: demo
 	export CLUSTER=$$(mktemp -d) && trap tests/cluster/stop_slurm.sh EXIT && \
 		tests/cluster/start_slurm.sh && $(BIN)/pytest tests/cluster
 

@@ -264,3 +264,20 @@ def test_a_killed_snakemake_leaves_a_lock_and_jobs_that_go_on(cluster, undisturb
     assert again.end() == 0, again.text()
     assert not again.submitted(f"{CANCELLED}_0")
     assert digests(project, files).items() <= undisturbed[1].items()
+
+
+def test_a_job_does_not_start_when_the_config_was_edited_while_it_waited(cluster, project, runs):
+    (file,) = files = responses(CANCELLED)
+    nodes = ",".join(cluster.nodes())
+    cluster.call("scontrol", "update", f"nodename={nodes}", "state=drain", "reason=full")
+    try:
+        run = runs(project, "--retries", "0", "--", *files)
+        cluster.wait(lambda: run.submitted(f"{CANCELLED}_0"), 90, "a job to wait")
+        path = project.root / CONFIG
+        config = yaml.safe_load(path.read_text())
+        path.write_text(yaml.safe_dump(config | {"seed": config["seed"] + 1}, sort_keys=False))
+    finally:
+        cluster.call("scontrol", "update", f"nodename={nodes}", "state=resume")
+    assert run.end() != 0
+    assert "why:  Config, rules or scripts were edited after this job was planned" in run.text()
+    assert not (project.root / file).exists()
