@@ -49,7 +49,7 @@ _STATUS = re.compile(r"SLURM status is: '([A-Z_]+)'")
 _REFUSED = re.compile(r"SLURM sbatch failed\. The error message was '(.*?)'", re.DOTALL)
 _ERROR = re.compile(
     r"^\d\d:\d\d:\d\d (?:ERROR|CRITICAL) (?P<logged>.+)"  # imagenet_think.logs
-    r"|^WorkflowError:\n(?!At least one job)(?P<refusal>.+)"  # of the job's own Snakemake
+    r"|^WorkflowError(?: in file .*)?:\n(?!At least one job)(?P<refusal>.+)"  # its Snakemake
     r"|^(?P<raised>[\w.]*(?:Error|Exception)(?:: .+)?)$",
     re.MULTILINE,
 )

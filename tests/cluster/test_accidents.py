@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -216,9 +217,15 @@ def test_jobs_go_on_while_the_controller_is_down(cluster, undisturbed, project, 
     files = responses(CANCELLED)
     run = runs(project, "--", *files)
     job = run.job(f"{CANCELLED}_0")
-    run.script(job)
+    script = run.script(job)
+    os.kill(script, signal.SIGSTOP)
+    # What Slurm does not know when it comes back, it starts once more.
+    state, now = cluster.folder / "state" / "job_state", time.time()
+    cluster.call("scontrol", "update", f"jobid={job.number}", "nice=1")
+    cluster.wait(lambda: state.stat().st_mtime > now, 60, "Slurm to note down what it knows")
     try:
         os.kill(cluster.pid("slurmctld"), signal.SIGKILL)
+        os.kill(script, signal.SIGCONT)
         # Snakemake asks in vain, and the job ends when nobody is there to be told.
         cluster.wait(lambda: "Falling back to 'sacct'" in run.text(), 90, "a question to Slurm")
         cluster.wait(lambda: not cluster.scripts(job), 90, "the end of the job")

@@ -50,8 +50,7 @@ Will exit after finishing currently running jobs (scheduler).
 """
 CANCELLED = TIME.replace(" DUE TO TIME LIMIT", "")
 REFUSAL = """\
-Building DAG of jobs...
-WorkflowError:
+WorkflowError in file "/project/rules/common.smk", line 18:
 The workflow was changed since this job was handed in.
 srun: error: node3: task 0: Exited with exit code 1
 WorkflowError:
