@@ -75,11 +75,7 @@ class Run:
 def undisturbed(tmp_path_factory) -> tuple[Project, dict[str, str]]:
     """A project with its images, and the digests of what a local run makes of them."""
     project = clone(tmp_path_factory.mktemp("undisturbed") / "project")
-    shrink(project)
-    path = project.root / CONFIG
-    config = yaml.safe_load(path.read_text())
-    config["sharding"] = {"blocks": 2, "shards_per_block": 1}
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    shrink(project, sharding={"blocks": 2, "shards_per_block": 1})
     local = ("--configfile", CONFIG, "--cores", "2")
     images = [f"results/small/images/shards/{shard}.parquet" for shard in ("00", "10")]
     project.snakemake(*local, *images, "results/small/images/evaluated.parquet")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagenet_think import configuration, paths, repositories
@@ -278,6 +278,7 @@ def test_a_wrong_config_is_one_clear_message(miniature, name):
         assert word in message
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1).filter(lambda text: text not in configuration.schema()["properties"]))
 def test_no_unknown_key_is_let_through(key):
     config = load("miniature.yaml")

@@ -407,6 +407,7 @@ def test_an_interval_may_end_at_0_and_none_is_not_drawn():
     ],
     ids=["organisation", "sample", "coverage", "lengths"],
 )  # fmt: skip
+@pytest.mark.slow
 def test_equal_figures_are_equal_files(make, tmp_path):
     assert_same_bytes(make, tmp_path)
 

@@ -104,13 +104,14 @@ def demo(tmp_path_factory, worker_id):
     return project
 
 
-def shrink(project: Project) -> str:
-    """Write a config of 36 images beside the miniature's and return its name."""
+def shrink(project: Project, **changes: object) -> str:
+    """Write a config of 36 images beside the miniature's, with other changes; return its name."""
     config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
     config["run"] = "small"
     config["images"] |= {"total": 36, "min_per_class": 2, "max_per_class": 4, "reserve": 3}
     config["images"]["source"] |= {"path": "results/small/source", "drawings_per_class": 10}
-    (project.root / "config" / "small.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    text = yaml.safe_dump(config | changes, sort_keys=False)
+    (project.root / "config" / "small.yaml").write_text(text)
     return "config/small.yaml"
 
 
