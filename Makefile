@@ -92,7 +92,7 @@ $(VENV)/browser: $(STAMP) requirements-browser.txt
 
 lock:
 	$(PYTHON) -m venv .lock && .lock/bin/pip install --quiet -r requirements-torch.txt pip-tools
-	.lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --unsafe-package torch --no-strip-extras \
+	.lock/bin/pip-compile --quiet --generate-hashes --no-allow-unsafe --unsafe-package torch --no-strip-extras \
 		--no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements.txt requirements.in
 	rm -r .lock
 

@@ -8,7 +8,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_same_seed_makes_the_same_bytes_with_one_core_and_with_two(tmp_path_factory):
-    models = ["internvl3.5", "r1-onevision"]  # with the teachers, one of each family
+    models = ["internvl3.5", "openvlthinker"]  # with the teachers, one of each family
     runs = []
     for cores in ("1", "2"):
         project = clone(tmp_path_factory.mktemp(f"cores{cores}"))
