@@ -22,7 +22,11 @@ include: "rules/accounting.smk"
 include: "rules/statistics.smk"
 include: "rules/benchmark.smk"
 include: "rules/agreement.smk"
+include: "rules/audit.smk"
 include: "rules/paper.smk"
+include: "rules/dataset.smk"
+include: "rules/card.smk"
+include: "rules/review.smk"
 include: "rules/report.smk"
 include: "rules/miniatures.smk"
 include: "rules/stages.smk"
@@ -43,6 +47,11 @@ localrules:
     render_checkpoints,
     miniatures,
     status,
+    dataset,
+    dataset_full,
+    rejoin,
+    record_run,
+    review_results,
 
 
 rule all:
@@ -51,10 +60,14 @@ rule all:
         rules.tables.input,
         rules.figures.input,
         rules.comparison.input,
+        rules.audit.output,
         rules.sampling.input,
         rules.accounting.input,
         rules.cost.output,
+        rules.dataset.input,
+        rules.review.output if PICTURES else [],
         rules.pages.input,
+        rules.record_run.output,
     message:
         "Everything for {config[run]} is in {R}"
 

@@ -11,6 +11,7 @@ rule account_responses:
         annotations=expand(
             f"{R}/annotations/{{model}}/{{shard}}.parquet", model=MODELS, shard=SHARDS
         ),
+        matched=expand(f"{R}/imported/matched/{{model}}.csv", model=IMPORTED),
     output:
         multiext(f"{R}/accounting", ".csv", ".md"),
     log:

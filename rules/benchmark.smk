@@ -341,8 +341,18 @@ rule compare_with_paper:
         "../envs/texts.yaml"
     params:
         settings=settings(
-            run=config["run"],
-            ablation_model=BENCHMARK["ablation_model"],
+            **chosen(config, "teachers", "benchmarked"),
+            **chosen(BENCHMARK, "ablation_model"),
+            names=NAMES,
+            repositories={
+                key: None if key in IMPORTED else config["models"][key]["repository"]
+                for key in MODELS
+            },
+            source=SOURCE["kind"],
+            prompt=config["prompts"][config["prompt"]],
+            evaluated=BENCHMARK["images"],
+            encoders={key: BENCHMARK[key]["repository"] for key in ("bertscore", "sbert")},
+            tokenizer=TOKENIZER["repository"],
         ),
     message:
         "Setting the paper's tables beside ours"

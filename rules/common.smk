@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from imagenet_think import configuration, paths, provenance, repositories, shards, sources
+from imagenet_think import configuration, paths, provenance, repositories, shards, sources, splits
 
 try:
     config = configuration.check(config, ", ".join(map(str, workflow.configfiles)))
@@ -20,13 +20,17 @@ except (configuration.ConfigError, provenance.EditedError) as error:
 R = f"results/{config['run']}"
 IMAGES = config["images"]
 SOURCE = IMAGES["source"]
+PICTURES = configuration.has_pictures(SOURCE)
 BENCHMARK = config["benchmark"]
+PUBLISHED = config["dataset"]
+REJOINED = Path(PUBLISHED["rejoin"] or f"{R}/dataset")
 TEACHERS = config["teachers"]
 MODELS = TEACHERS + config["benchmarked"]
 NAMES = {key: config["models"][key]["name"] for key in MODELS}
 IMPORTED = [key for key in MODELS if "responses" in config["models"][key]]
 GENERATED = [key for key in MODELS if key not in IMPORTED]
 SHARDS = shards.names(**config["sharding"])
+NUMBERS = [f"{number:05d}" for number in range(len(SHARDS))]
 METRICS = ["bertscore", "sbert", "rouge", "sets", "vectors"]
 PAIRS = {"models": config["benchmarked"], "teachers": TEACHERS}
 
@@ -38,6 +42,10 @@ wildcard_constraints:
     shard=r"[0-9a-f]{2}",
     model="|".join(map(re.escape, MODELS)),
     metric="|".join(METRICS),
+    number=r"\d{5}",
+    folder="|".join(splits.CONFIGURATIONS.values()),
+    split="|".join(splits.SPLITS),
+    part_of=r"[^/]+",
 
 
 def one_of(models):
@@ -168,8 +176,8 @@ def no_pictures(wildcards):
     """Refuse what shows pictures, or shows them to a model."""
     raise WorkflowError(
         "images.source is of kind listing: the run knows its images by name alone, and makes nothing that needs their "
-        "pictures (responses, figures 1 and 2, review). `tables` needs none. Name the images themselves as "
-        "images.source to have the rest."
+        "pictures (responses, figures 1 and 2, review). `tables` needs none. To have the rest, write `pictures: true` "
+        "under images.source if its files hold the images' bytes, or name the images themselves as images.source."
     )
 
 
@@ -218,3 +226,52 @@ def scored(metric):
 def of_metrics(name, metrics=METRICS):
     """Return what was made of the scores of each metric, in the tables' order."""
     return [f"{R}/scores/{metric}/{name}.parquet" for metric in metrics]
+
+
+def dataset_files(folder, number="{number}"):
+    """Return a shard's files of the dataset, by configuration and then by split, as the script has them."""
+    return expand(
+        f"{R}/{folder}/{{place}}/{{split}}-{{number}}-of-{len(SHARDS):05d}.parquet",
+        place=splits.CONFIGURATIONS.values(),
+        split=splits.SPLITS,
+        number=number,
+    )
+
+
+def by_shard(pattern):
+    """Return a function that gives `pattern` for the shard of a file's number, and both teachers."""
+    return lambda wildcards: expand(pattern, model=TEACHERS, shard=SHARDS[int(wildcards.number)])
+
+
+def files_to_rejoin(wildcards):
+    """Return the files of the dataset whose texts are joined with images again."""
+    if PUBLISHED["rejoin"] is None:
+        return dataset_files("dataset", NUMBERS)
+    patterns = expand(
+        "{place}/{split}-*.parquet", place=splits.CONFIGURATIONS.values(), split=splits.SPLITS
+    )
+    files = [path for pattern in patterns for path in sorted(REJOINED.glob(pattern))]
+    if not files:
+        raise WorkflowError(
+            f"dataset.rejoin: {REJOINED}/ holds no data/train-….parquet. Name a folder that `snakemake dataset` wrote, "
+            "or a copy of it."
+        )
+    return files
+
+
+def for_rejoined(pattern):
+    """Return a function that gives `pattern` for each file that is rejoined."""
+    return lambda wildcards: [
+        pattern.format(name=f"{path.parent.name}/{path.stem}")
+        for path in map(Path, files_to_rejoin(wildcards))
+    ]
+
+
+def located(wildcards):
+    """Return where images lie, by group of classes; refuse a list of images."""
+    if SOURCE["kind"] == configuration.LISTING:
+        raise WorkflowError(
+            "images.source is of kind listing, and a dataset is rejoined with archives or folders of images: name them "
+            "as images.source."
+        )
+    return expand(f"{R}/rejoin/located/{{group}}.parquet", group=GROUPS)

@@ -1,12 +1,40 @@
 # Out: images/sample.parquet, classes.parquet, exclusions.parquet, evaluated.parquet, and the images' shards/.
 
-if SOURCE["kind"] == "listing":
+if SOURCE["kind"] == configuration.LISTING:
 
     include: "listing.smk"
 
 else:
 
     include: "sampling.smk"
+
+
+if PICTURES:
+
+    rule gather_shard:
+        input:
+            sample=f"{R}/images/sample.parquet",
+            candidates=CANDIDATES,
+        output:
+            f"{R}/images/shards/{{shard}}.parquet",
+        log:
+            log("gather_shard/{shard}"),
+        conda:
+            "../envs/images.yaml"
+        message:
+            "Gathering the images of shard {wildcards.shard}"
+        script:
+            "../scripts/gather_shard.py"
+
+else:
+
+    rule gather_shard:
+        input:
+            no_pictures,
+        output:
+            f"{R}/images/shards/{{shard}}.parquet",
+        message:
+            "There are no images of shard {wildcards.shard}"
 
 
 rule select_evaluated:

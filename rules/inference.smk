@@ -62,6 +62,7 @@ rule import_responses:
         responses=expand(f"{R}/responses/{{{{model}}}}/{{shard}}.parquet", shard=SHARDS),
         annotations=expand(f"{R}/annotations/{{{{model}}}}/{{shard}}.parquet", shard=SHARDS),
         unused=f"{R}/imported/{{model}}.csv",
+        matched=f"{R}/imported/matched/{{model}}.csv",
     log:
         log("import_responses/{model}"),
     wildcard_constraints:

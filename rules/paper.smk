@@ -111,7 +111,7 @@ FIGURES = ["organisation", "sample", "coverage", "lengths", "scores", "agreement
 
 # Without pictures, those that show some are left out; the paper, which has them all, cannot be made.
 WITHOUT_PICTURES = [name for name in FIGURES if name not in ("organisation", "sample")]
-MADE = WITHOUT_PICTURES if SOURCE["kind"] == configuration.LISTING else FIGURES
+MADE = FIGURES if PICTURES else WITHOUT_PICTURES
 
 
 rule figures:
@@ -127,6 +127,7 @@ rule export_numbers:
             f"{R}/tables/{{name}}.csv", name=[*(f"table{n}" for n in range(1, 8)), "language"]
         ),
         comparison=f"{R}/comparison.csv",
+        audit=f"{R}/audit.csv",
         reported="resources/reported.yaml",
         sample=f"{R}/images/sample.parquet",
         exclusions=f"{R}/images/exclusions.parquet",
@@ -154,6 +155,7 @@ rule compile_paper:
             "paper/references.bib",
             f"{R}/paper/numbers.tex",
             f"{R}/comparison.tex",
+            f"{R}/audit.tex",
         ],
         tables=expand(f"{R}/tables/{{name}}.tex", name=TABLES),
         figures=expand(f"{R}/figures/figure_{{name}}.pdf", name=FIGURES),

@@ -20,6 +20,7 @@ FURTHER_TABLES = {
 }
 ACCOUNTS = {
     "accounting": "Accounting of all images",
+    "audit": "Audit of the paper",
     "comparison": "Comparison with the paper",
     "cost": "Cost of the responses",
 }

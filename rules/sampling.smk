@@ -1,5 +1,5 @@
 # In: the class list, and the images in one of the layouts of images.source (or a seed to draw them with).
-# Out: images/classes.parquet, catalogue/, candidates/, sample.parquet, exclusions.parquet, shards/.
+# Out: images/classes.parquet, catalogue/, candidates/, sample.parquet, exclusions.parquet.
 GROUPS = [str(group) for group in range(min(IMAGES["groups"], len(class_ids())))]
 
 if SOURCE["kind"] == "drawings":
@@ -186,22 +186,6 @@ rule sample_images:
         "Sampling {IMAGES[total]} images of {IMAGES[class_count]} classes"
     script:
         "../scripts/sample_images.py"
-
-
-rule gather_shard:
-    input:
-        sample=f"{R}/images/sample.parquet",
-        candidates=CANDIDATES,
-    output:
-        f"{R}/images/shards/{{shard}}.parquet",
-    log:
-        log("gather_shard/{shard}"),
-    conda:
-        "../envs/images.yaml"
-    message:
-        "Gathering the images of shard {wildcards.shard}"
-    script:
-        "../scripts/gather_shard.py"
 
 
 rule report_sampling:

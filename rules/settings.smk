@@ -78,7 +78,12 @@ def scores_of(models):
 
 
 def printed_settings(wildcards):
-    """Return what of the config stands in the paper's text."""
+    """Return what of the config stands in the paper's text, which tells how images were sampled."""
+    if SOURCE["kind"] == configuration.LISTING:
+        raise WorkflowError(
+            "No paper of a run with images.source of kind listing: its text tells how images were sampled, and these were "
+            "listed. `tables`, `figures` and `comparison` need no sampling."
+        )
     encoder = ("repository", "max_tokens")
     return as_json(
         **chosen(config, "run", "seed", "prompt", "teachers", "benchmarked"),
@@ -94,6 +99,7 @@ def printed_settings(wildcards):
             "complexity": chosen(IMAGES["complexity"], "strata"),
         },
         models={key: printed_model(config["models"][key]) for key in MODELS},
+        dataset=chosen(config["dataset"], "test", "validation"),
         statistics={"tokenizer": chosen(TOKENIZER, "repository")},
         benchmark={
             **chosen(BENCHMARK, "ablation_model", "intervals"),
@@ -111,3 +117,25 @@ def printed_model(model):
         **chosen(model, "name", "repository"),
         "decoding": chosen(model["decoding"], "max_new_tokens", "temperature"),
     }
+
+
+def said_of_dataset(full):
+    """Return what of the config the dataset's card and Croissant description say."""
+    criteria = ("min_side", "near_duplicate_bits")
+    sampled = SOURCE["kind"] != configuration.LISTING
+    return settings(
+        full=full,
+        run=config["run"],
+        source=SOURCE["kind"],
+        criteria=chosen(IMAGES["criteria"], *criteria) if sampled else None,
+        preparation=IMAGES["preparation"] if PICTURES else None,
+        teachers=[said_of_teacher(config["models"][key]) for key in TEACHERS],
+        dataset=without(config["dataset"], "rejoin", "private"),
+    )
+
+
+def said_of_teacher(model):
+    """Return what of a teacher the dataset's card says beside what its rows record."""
+    if "responses" in model:
+        return {**chosen(model, "name"), "responses": True}
+    return chosen(model, "name", "repository", "system", "template", "prefix")

@@ -4,6 +4,7 @@
 
 TOKENIZER = config["statistics"]["tokenizer"]
 TOKENIZER_NAME = TOKENIZER["repository"].removeprefix(repositories.PACKAGE)
+DATASETS = config["statistics"]["datasets"]
 
 
 rule measure_lengths:
@@ -30,10 +31,33 @@ rule measure_lengths:
         "../scripts/measure_lengths.py"
 
 
+rule count_dataset:
+    input:
+        files=lambda wildcards: paths.dataset_files(wildcards.dataset, DATASETS[wildcards.dataset]),
+        tokenizer=rules.measure_lengths.input.tokenizer,
+    output:
+        f"{R}/statistics/datasets/{{dataset}}.csv",
+    log:
+        log("count_dataset/{dataset}"),
+    wildcard_constraints:
+        dataset=one_of(DATASETS),
+    conda:
+        "../envs/texts.yaml"
+    params:
+        settings=settings(
+            tokenizer=TOKENIZER, installed=repositories.installed(TOKENIZER["repository"])
+        ),
+    message:
+        "Counting samples, images and tokens of {wildcards.dataset}"
+    script:
+        "../scripts/count_dataset.py"
+
+
 rule table_datasets:
     input:
         sample=f"{R}/images/sample.parquet",
         lengths=of_teachers(f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet"),
+        counts=expand(f"{R}/statistics/datasets/{{dataset}}.csv", dataset=DATASETS),
         reported="resources/reported.yaml",
     output:
         table("table1"),

@@ -178,6 +178,7 @@ def page(
     run: str,
     names: Mapping[str, str],
     imported: Mapping[str, str],
+    matched: Mapping[str, Mapping[str, int]],
 ) -> str:
     """Return the account as Markdown: the sums, the reasons, and which images were excluded."""
     named = counts.with_columns(pl.col("model").replace_strict(names).alias("name"))
@@ -196,7 +197,7 @@ def page(
         _reasons(named),
     ]
     if imported:
-        parts += ["## Imported responses\n", _imported(imported, names)]
+        parts += ["## Imported responses\n", _imported(imported, names, matched)]
     if excluded := _excluded(ledger, names):
         parts += ["## Excluded images\n", excluded]
     return "\n".join(parts)
@@ -212,10 +213,14 @@ def _to_describe(asked: pl.Series) -> str:
     )
 
 
-def _imported(paths: Mapping[str, str], names: Mapping[str, str]) -> str:
-    """Return which models were not asked here, and where their responses come from."""
+def _imported(
+    paths: Mapping[str, str], names: Mapping[str, str], matched: Mapping[str, Mapping[str, int]]
+) -> str:
+    """Return which models were not asked here, where their responses are from, and how matched."""
     lines = (
-        f"- {escaping.markdown(names[model])}: {escaping.markdown(path)} (imported/{model}.csv)\n"
+        f"- {escaping.markdown(names[model])}: {escaping.markdown(path)}; "
+        f"{matched[model]['name']:,} images found by name, {matched[model]['sha256']:,} by the "
+        f"SHA-256 of their bytes (imported/{model}.csv)\n"
         for model, path in paths.items()
     )
     return (
@@ -273,6 +278,7 @@ def account_responses(
     evaluated: str | Path,
     responses: Sequence[str | Path],
     annotations: Sequence[str | Path],
+    matched: Sequence[str | Path],
     stem: str | Path,
     *,
     run: str,
@@ -290,6 +296,8 @@ def account_responses(
         Parquet of schema `EVALUATED`: what the other models are asked about.
     responses, annotations
         Parquet files of schemas `RESPONSES` and `ANNOTATIONS`: all models and shards.
+    matched
+        For each model of `imported` a CSV of its name, which says by what rows found their images.
     stem
         Path without ending.
     run
@@ -320,7 +328,11 @@ def account_responses(
         logger.info("%s: %d asked = %d done + %d failed + %d excluded", *row)
     columns = [Column("model", "Model"), *COUNTS, *(Column(name, name) for name in REASONS)]
     write_csv(counts, columns, f"{stem}.csv")
-    write_text(page(counts, ledger, run, names, imported), f"{stem}.md")
+    found_by = {
+        Path(path).stem: dict(pl.read_csv(path).select("by", "images").iter_rows())
+        for path in matched
+    }
+    write_text(page(counts, ledger, run, names, imported, found_by), f"{stem}.md")
 
 
 if __name__ == "__main__":
@@ -331,6 +343,7 @@ if __name__ == "__main__":
         evaluated=snakemake.input.evaluated,
         responses=snakemake.input.responses,
         annotations=snakemake.input.annotations,
+        matched=list(snakemake.input.matched),
         stem=Path(snakemake.output[0]).with_suffix(""),
         run=settings["run"],
         # As pairs: the order of the models is that of the tables.

@@ -5,7 +5,7 @@ import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -201,7 +201,7 @@ def _read_and_judge(
     layout: sources.Source,
 ) -> None:
     """Fill the rows of a batch with what their images hold, or with why they are turned away."""
-    for row, read in _opened(batch, source, layout):
+    for row, read in sources.opened(batch, source, layout):
         try:
             data = read(row["member"], row["offset"], row["bytes"])
             row["source_bytes"] = len(data)
@@ -209,17 +209,6 @@ def _read_and_judge(
             row.update(examine(data, criteria, preparation))
         except RejectionError as rejection:
             row.update(reason=rejection.reason, detail=rejection.detail)
-
-
-def _opened(
-    batch: Iterable[Row], source: Path, layout: sources.Source
-) -> Iterator[tuple[Row, sources.Read]]:
-    """Yield each row with what reads from its archive, by archive and ascending offset."""
-    by_place = sorted(batch, key=lambda row: (row["source"], row["offset"], row["member"]))
-    for name, rows in groupby(by_place, key=lambda row: row["source"]):
-        with layout.opened(source / name) as read:
-            for row in rows:
-                yield row, read
 
 
 def examine(data: bytes, criteria: Mapping[str, Any], preparation: Mapping[str, int]) -> Row:

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from string import ascii_lowercase
 
 import polars as pl
 import yaml
 
-from imagenet_think import captions
-from imagenet_think.captions import PAPER_RUN
+from imagenet_think import captions, comparability
+from imagenet_think.captions import OURS, REPORTED
+from imagenet_think.comparability import IMAGES, SCORES, TEXTS, Reason
 from imagenet_think.files import write_text
 from imagenet_think.logs import log_to
 from imagenet_think.parsing import PARTS
@@ -50,24 +52,45 @@ SCHEMA = pl.Schema(
         "ours_high": pl.Float64,
         "difference": pl.Float64,
         "inside": pl.Boolean,
+        "reasons": pl.String,
     }
 )
+"""`reasons` says why the two numbers cannot be compared or why there is none of ours; null where
+they can."""
+
+BETWEEN = "\n"
+"""Stands between reasons, which name models as the config does: with anything but line breaks."""
+
+NOT_LOCAL = "not computed: the config names no local copy of this dataset"
+NOT_RUN = "not computed: this run does not benchmark the model"
+NOT_ABLATED = "not computed: this run's Table 7 is of another model"
+TIME = "not computed: it is a time, which stands in the run's cost.md"
 
 PRINTED = [
     Column("table", "Place"),
-    Column("row", "Row", width=0.16),
-    Column("column", "Column", width=0.18),
+    Column("row", "Row", width=0.15),
+    Column("column", "Column", width=0.17),
     Column("paper", "Paper"),
     Column("ours", "Ours"),
     Column("interval", "Interval"),
     Column("difference", "Diff."),
-    Column("inside", "Inside"),
+    Column("inside", "Paper is"),
+    Column("letters", "Reasons", width=0.07),
 ]
 
 Cell = dict[str, object]
 
 
-def cell(table: str, row: str, column: str, paper: float, ours: Mapping, name: str) -> Cell:
+def cell(
+    table: str,
+    row: str,
+    column: str,
+    paper: float,
+    ours: Mapping,
+    name: str,
+    *subjects: str,
+    missing: str = "",
+) -> Cell:
     """Return one comparison.
 
     Parameters
@@ -80,13 +103,17 @@ def cell(table: str, row: str, column: str, paper: float, ours: Mapping, name: s
         A row of our table; empty where there is none.
     name
         The column in it; its interval is `<name>_low` and `<name>_high`.
+    subjects
+        What our number depends on, as in `comparability.Reason`.
+    missing
+        Why there is none of ours, where there is none.
 
     Returns
     -------
     dict
-        A row of `SCHEMA`. `difference` is ours minus the paper's. `inside` tells whether the
-        paper's number, which is rounded to three decimals, can lie in our interval; it is null
-        without one.
+        A row of `SCHEMA` but for its reasons, with `subjects` and `missing`. `difference` is ours
+        minus the paper's. `inside` tells whether the paper's number, which is rounded to three
+        decimals, can lie in our interval; it is null without one.
     """
     value, low, high = (ours.get(key) for key in (name, f"{name}_low", f"{name}_high"))
     rounding = 0.0005
@@ -100,13 +127,15 @@ def cell(table: str, row: str, column: str, paper: float, ours: Mapping, name: s
         "ours_high": high,
         "difference": None if value is None else value - paper,
         "inside": None if low is None else low - rounding <= paper <= high + rounding,
+        "subjects": frozenset(subjects),
+        "missing": missing,
     }
 
 
 def compare(
-    reported: Mapping, tables: Mapping[str, pl.DataFrame], ablation_model: str
+    reported: Mapping, tables: Mapping[str, pl.DataFrame], settings: Mapping
 ) -> pl.DataFrame:
-    """Return a row for each number of the paper that this pipeline computes.
+    """Return a row for each number of the paper.
 
     Parameters
     ----------
@@ -114,47 +143,86 @@ def compare(
         What the paper reports (`resources/reported.yaml`).
     tables
         Our tables by name: `table1` to `table7`, and `language`.
-    ablation_model
-        Key of the model in our Table 7.
+    settings
+        The run's, as `comparability.reasons` takes them, and `ablation_model`, the key of the model
+        in our Table 7.
 
     Returns
     -------
     polars.DataFrame
-        See `SCHEMA`; `ours` is null where our tables lack the number.
+        See `SCHEMA`; `ours` is null where our tables lack the number, and `reasons` say why.
     """
-    rows = [
-        *_dataset(reported, tables),
+    cells = [
+        *_datasets(reported["table1"], tables["table1"]),
+        *_images(reported["table2"], tables["table2"]),
         *_text(reported["text"], tables["language"]),
         *_benchmark(reported["benchmark"], tables),
-        *_ablation(reported["ablation"], tables["table7"], ablation_model),
+        *_ablation(reported["ablation"], tables["table7"], settings["ablation_model"]),
     ]
-    return pl.DataFrame(rows, schema=SCHEMA)
+    run = tables["table2"].row(0, named=True)
+    known = comparability.reasons(settings, run, reported["table2"])
+    return pl.DataFrame([_with_reasons(each, known) for each in cells], schema=SCHEMA)
 
 
-def _dataset(reported: Mapping, tables: Mapping[str, pl.DataFrame]) -> Iterator[Cell]:
-    """Compare Table 1's row of this dataset, which stands last, and Table 2."""
-    paper = reported["table1"][-1]
-    ours = tables["table1"].row(-1, named=True)
-    for name, column in TOKENS.items():
-        yield cell("Tab. 1", paper["dataset"], column, paper[name], ours, name)
-    ours = tables["table2"].row(0, named=True)
+def _with_reasons(cell: Cell, known: Sequence[Reason]) -> Cell:
+    """Return a row of `SCHEMA`."""
+    words = [reason.words for reason in known if reason.subjects & cell["subjects"]]
+    if cell["ours"] is None:
+        words = [cell["missing"]]
+    row = {name: cell[name] for name in SCHEMA if name != "reasons"}
+    return row | {"reasons": BETWEEN.join(words) or None}
+
+
+def _datasets(paper: Sequence[Mapping], table: pl.DataFrame) -> Iterator[Cell]:
+    """Compare Table 1; rows that ours takes from the paper are no numbers of ours."""
+    computed = table.filter(pl.col("source") != REPORTED)
+    ours = {row["dataset"]: row for row in computed.iter_rows(named=True)}
+    for row in paper:
+        own = (IMAGES, TEXTS) if row["dataset"] == OURS else ()
+        for name, column in TOKENS.items():
+            yield cell(
+                "Tab. 1",
+                row["dataset"],
+                column,
+                row[name],
+                ours.get(row["dataset"], {}),
+                name,
+                *own,
+                *(() if name == "images" else (comparability.TOKENS,)),
+                missing=NOT_LOCAL,
+            )
+
+
+def _images(paper: Mapping, table: pl.DataFrame) -> Iterator[Cell]:
+    """Compare Table 2."""
+    ours = table.row(0, named=True)
     for name, column in CLASSES.items():
-        yield cell("Tab. 2", "all", column, reported["table2"][name], ours, name)
+        yield cell("Tab. 2", "all", column, paper[name], ours, name, IMAGES)
 
 
 def _text(paper: Mapping, language: pl.DataFrame) -> Iterator[Cell]:
-    """Compare the numbers of sections 4.1 to 4.3."""
+    """Compare the numbers of sections 3.2 and 4.1 to 4.3."""
     classes = _first(language.filter(pl.col("measure") == "images_per_class"))
     words = _first(language.filter(measure="unique_words").filter(pl.col("part").is_null()))
-    for section, column, reported, ours, name in (
-        ("4.2", "mean images per class", "images_per_category_mean", classes, "mean"),
-        ("4.2", "SD of images per class", "images_per_category_sd", classes, "sd"),
-        ("4.3", "unique words per 1,000 samples", "unique_words_per_1000_samples", words, "mean"),
-    ):
-        yield cell(f"Sec. {section}", "all", column, paper[reported], ours, name)
     answers = language.filter(pl.col("measure") == "tokens", pl.col("part") == "answer")
     pairs = {"n": answers["n"].sum()}
-    yield cell("Sec. 4.1", "all", "thinking-answer pairs", paper["pairs"], pairs, "n")
+    for section, column, reported, ours, name, subject in (
+        ("3.2", "A100 GPU hours (more than)", "gpu_hours_a100", {}, "", IMAGES),
+        ("4.1", "thinking-answer pairs", "pairs", pairs, "n", TEXTS),
+        ("4.2", "mean images per class", "images_per_category_mean", classes, "mean", IMAGES),
+        ("4.2", "SD of images per class", "images_per_category_sd", classes, "sd", IMAGES),
+        (
+            "4.3",
+            "unique words per 1,000 samples",
+            "unique_words_per_1000_samples",
+            words,
+            "mean",
+            TEXTS,
+        ),
+    ):
+        yield cell(
+            f"Sec. {section}", "all", column, paper[reported], ours, name, subject, missing=TIME
+        )
 
 
 def _benchmark(paper: Mapping, tables: Mapping[str, pl.DataFrame]) -> Iterator[Cell]:
@@ -171,6 +239,8 @@ def _benchmark(paper: Mapping, tables: Mapping[str, pl.DataFrame]) -> Iterator[C
                         number,
                         ours.get(key, {}),
                         f"{metric}_{aggregate}",
+                        *(SCORES, key, metric),
+                        missing=NOT_RUN,
                     )
 
 
@@ -189,6 +259,8 @@ def _ablation(paper: Mapping, table: pl.DataFrame, model: str) -> Iterator[Cell]
                 number,
                 ours.get((metric, part), {}),
                 aggregate,
+                *(SCORES, ABLATED, metric),
+                missing=NOT_ABLATED,
             )
 
 
@@ -196,27 +268,34 @@ def _first(rows: pl.DataFrame) -> Mapping:
     return rows.row(0, named=True) if len(rows) else {}
 
 
-def caption(comparison: pl.DataFrame, run: str) -> str:
-    """Say what the columns are, how many numbers agree, and what a difference is worth."""
-    known = comparison["inside"].drop_nulls()
-    meaning = (
-        "This run follows the paper's description; the metric models, the tokenizer and the "
-        "variant of TF-IDF are this project's reading of it."
-        if run == PAPER_RUN
-        else f"This is the run {run}, not the paper's: its images and models are others, so a "
-        "difference means nothing about either."
-    )
+def lettered(comparison: pl.DataFrame) -> dict[str, str]:
+    """Map each reason to its letter, in the order in which they come."""
+    given = comparison["reasons"].drop_nulls().str.split(BETWEEN).explode()
+    return dict(zip(given.unique(maintain_order=True), ascii_lowercase, strict=False))
+
+
+def caption(comparison: pl.DataFrame) -> str:
+    """Say what the columns are, how many numbers can be compared and agree, and why others not."""
+    comparable = comparison.filter(pl.col("reasons").is_null())
+    inside = comparable["inside"].drop_nulls()
+    numbers = len(comparable) or "none"
+    counts = f"Of the paper's {len(comparison)} numbers {numbers} can be compared with ours"
+    if len(inside):
+        counts += f", and {inside.sum()} of the {len(inside)} that have an interval lie inside"
+    letters = lettered(comparison)
+    why = "; ".join(f"({letter}) {words}" for words, letter in letters.items())
     return (
-        f"The paper's numbers beside ours. {meaning} Difference is ours minus the paper's; "
-        "interval is ours; inside tells whether the paper's number can lie in it: "
-        f"{known.sum()} of {len(known)} do. A dash stands where there is no number or no interval. "
-        "Table 7 of the paper names TF-IDF and TF-IDF Cosine Similarity what its Table 6 names "
-        "TF-IDF Cosine Similarity and Cosine Similarity; here the names are Table 6's."
+        "The paper's numbers beside ours. Diff. is ours minus the paper's, the interval is ours, "
+        "and the paper's number, as rounded, lies inside or outside of it; a dash stands where "
+        f"there is no number or no interval. {counts}. The letters under reasons say why two "
+        "numbers cannot be compared: inside is no agreement there, and outside no disagreement. "
+        f"{why}."
     )
 
 
 def printed(comparison: pl.DataFrame) -> pl.DataFrame:
     """Return the comparison as text, each number with its table's decimals."""
+    letters = lettered(comparison)
     rows = []
     for row in comparison.iter_rows(named=True):
         decimals = 3 if row["table"] in {f"Tab. {n}" for n in range(3, 8)} else 1
@@ -236,7 +315,10 @@ def printed(comparison: pl.DataFrame) -> pl.DataFrame:
             | {
                 "interval": "–" if row["ours_low"] is None else low + dash + high,
                 "difference": number("difference", "+"),
-                "inside": {None: "–", True: "yes", False: "no"}[row["inside"]],
+                "inside": {None: "–", True: "inside", False: "outside"}[row["inside"]],
+                "letters": " ".join(
+                    letters[words] for words in (row["reasons"] or "").split(BETWEEN) if words
+                ),
             }
         )
     return pl.DataFrame(rows)
@@ -246,9 +328,7 @@ def compare_with_paper(
     tables: Sequence[str | Path],
     reported: str | Path,
     stem: str | Path,
-    *,
-    run: str,
-    ablation_model: str,
+    settings: Mapping[str, object],
 ) -> None:
     """Write the comparison.
 
@@ -260,15 +340,13 @@ def compare_with_paper(
         What the paper reports (YAML).
     stem
         Path of the comparison without ending.
-    run
-        Name of the run.
-    ablation_model
-        Key of the model in our Table 7.
+    settings
+        The run's, as for `compare`.
     """
     ours = {Path(path).stem: pl.read_csv(path, infer_schema_length=None) for path in tables}
     paper = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))
-    comparison = compare(paper, ours, ablation_model)
-    text = caption(comparison, run)
+    comparison = compare(paper, ours, settings)
+    text = caption(comparison)
     write_csv(comparison, [Column(name, name) for name in SCHEMA], f"{stem}.csv")
     shown = printed(comparison)
     write_text(markdown(shown, PRINTED, text), f"{stem}.md")
@@ -277,11 +355,9 @@ def compare_with_paper(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    settings = json.loads(snakemake.params.settings)
     compare_with_paper(
         tables=[*snakemake.input.tables, snakemake.input.language],
         reported=snakemake.input.reported,
         stem=Path(snakemake.output[0]).with_suffix(""),
-        run=settings["run"],
-        ablation_model=settings["ablation_model"],
+        settings=json.loads(snakemake.params.settings),
     )

@@ -1,6 +1,7 @@
 """Compile the paper with the numbers, tables and figures of a run."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -11,6 +12,9 @@ from imagenet_think.files import atomic_path
 from imagenet_think.logs import log_to, logger
 
 PACKAGES = "latexmk texlive-latex-recommended lmodern"
+TOO_WIDE = 2.0
+"""Points by which a box may be too wide before anyone sees it."""
+
 COMMAND = ("latexmk", "-pdf", "-halt-on-error", "-interaction=nonstopmode", "-file-line-error")
 
 
@@ -79,9 +83,23 @@ def _run(build: Path) -> None:
             "the paper does not compile: "
             + ("\n".join(wrong[:20]) or f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
         )
-    for line in lines:
-        if line.startswith(("Overfull", "Missing character")) or "undefined" in line:
-            logger.warning("%s", line)
+    for line in warnings(lines):
+        logger.warning("%s", line)
+
+
+def warnings(lines: Sequence[str]) -> list[str]:
+    """Return those lines of LaTeX's log that tell of something wrong on a page.
+
+    That is text that sticks out by more than `TOO_WIDE`, a character that no font has, and a
+    reference, a citation or a label that is missing or there twice.
+    """
+    return [line for line in lines if _is_wrong(line)]
+
+
+def _is_wrong(line: str) -> bool:
+    wide = re.match(r"Overfull \\[hv]box \(([\d.]+)pt too", line)
+    lacking = "Missing character" in line or re.search("undefined|multiply.defined", line)
+    return bool(lacking) or (wide is not None and float(wide[1]) > TOO_WIDE)
 
 
 if __name__ == "__main__":

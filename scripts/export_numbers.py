@@ -8,12 +8,16 @@ from pathlib import Path
 import polars as pl
 import yaml
 
-from imagenet_think.captions import HEADINGS, PAPER_RUN
+from compare_with_paper import BETWEEN
+from imagenet_think.captions import HEADINGS
+from imagenet_think.claims import CONTRADICTS
+from imagenet_think.comparability import PROMPTS, VECTORS
 from imagenet_think.escaping import latex
 from imagenet_think.files import write_text
 from imagenet_think.logs import log_to
 from imagenet_think.parsing.statuses import OK
 from imagenet_think.repositories import PACKAGE
+from imagenet_think.splits import SPLITS, splits
 
 NONE = "--"  # what is not there, as an en dash
 BENCHMARK_TABLES = ("table3", "table4", "table5", "table6")
@@ -29,7 +33,8 @@ SOURCES = {
     "drawings": "drawings that the pipeline made itself, not photographs",
 }
 """Kinds of sources of images, in words."""
-COMPARISON = {"inside": pl.Boolean} | dict.fromkeys(("ours", "difference"), pl.Float64)
+COMPARISON = {"inside": pl.Boolean, "reasons": pl.String}
+COMPARISON |= dict.fromkeys(("ours", "difference"), pl.Float64)
 """Columns of the comparison that may be empty from top to bottom."""
 MACRO_NAMES = {
     "bertscore": "Bertscore",
@@ -42,6 +47,11 @@ MACRO_NAMES = {
     "cosine": "Cosine",
 }
 """Metrics as they stand in macros' names, which hold no digits."""
+WORDS = (
+    *("no", "one", "two", "three", "four", "five", "six"),
+    *("seven", "eight", "nine", "ten", "eleven", "twelve"),
+)
+"""Small counts, as running text spells them."""
 
 
 def export_numbers(
@@ -50,6 +60,7 @@ def export_numbers(
     exclusions: str | Path,
     annotations: Sequence[str | Path],
     comparison: str | Path,
+    audit: str | Path,
     reported: str | Path,
     output: str | Path,
     settings: Mapping[str, object],
@@ -66,13 +77,15 @@ def export_numbers(
         Parquet files of every model's annotations.
     comparison
         The csv of the cell-by-cell comparison with the paper.
+    audit
+        The csv of the paper's audit.
     reported
         What the paper reports (YAML).
     output
         The LaTeX file.
     settings
         Of the config what stands in the text: run, seed, images, prompts, prompt, models, teachers,
-        benchmarked, statistics and benchmark, each with the keys that are named here.
+        benchmarked, dataset, statistics and benchmark, each with the keys that are named here.
 
     Raises
     ------
@@ -83,22 +96,28 @@ def export_numbers(
     wanted = {*BENCHMARK_TABLES, "table1", "table2", "table7", "language"}
     if wanted - read.keys():
         raise ValueError(f"the csv of {sorted(wanted - read.keys())} is missing among the tables")
-    counts = pl.scan_parquet(annotations).group_by("model", "status").len("rows").collect()
+    statuses = pl.scan_parquet(annotations).select("image_id", "model", "status")
+    counts = statuses.group_by("model", "status").len("rows").collect()
+    teachers = statuses.filter(pl.col("model").is_in(settings["teachers"])).collect()
+    images = pl.read_parquet(sample, columns=["image_id", "wnid", "domain"])
+    compared = pl.read_csv(comparison, schema_overrides=COMPARISON)
     macros = {
         **run_macros(settings),
         **image_macros(
             read["table2"],
-            pl.read_parquet(sample, columns=["domain"]),
+            images,
             pl.read_parquet(exclusions, columns=["reason"]),
             settings["images"],
         ),
         **response_macros(counts, settings),
+        **dataset_macros(images, teachers, settings["dataset"]),
         **text_macros(read["table1"], read["language"], settings),
         **benchmark_macros([read[name] for name in BENCHMARK_TABLES], read["table7"], settings),
-        **comparison_macros(pl.read_csv(comparison, schema_overrides=COMPARISON)),
+        **comparison_macros(compared),
+        **audit_macros(pl.read_csv(audit)),
         **reported_macros(yaml.safe_load(Path(reported).read_text(encoding="utf-8"))),
     }
-    write_text(define(macros, settings["run"] == PAPER_RUN), output)
+    write_text(define(macros, not reasons(compared)), output)
 
 
 def define(macros: Mapping[str, str], paper_run: bool) -> str:
@@ -114,6 +133,11 @@ def define(macros: Mapping[str, str], paper_run: bool) -> str:
 def number(value: float | None, decimals: int = 0) -> str:
     """Return a number with thousands separated; an en dash where there is none."""
     return NONE if value is None else f"{value:,.{decimals}f}".replace("-", "$-$")
+
+
+def spelled(count: int) -> str:
+    """Return a small count as a word, another in digits."""
+    return WORDS[count] if count < len(WORDS) else number(count)
 
 
 def plain(value: float) -> str:
@@ -154,8 +178,8 @@ def run_macros(settings: Mapping) -> dict[str, str]:
         "PromptName": latex(settings["prompt"]),
         "PromptText": latex(settings["prompts"][settings["prompt"]]),
         "TokenizerName": repository(settings["statistics"]["tokenizer"]),
-        "NumTeachers": number(len(settings["teachers"])),
-        "NumBenchmarked": number(len(settings["benchmarked"])),
+        "NumTeachers": spelled(len(settings["teachers"])),
+        "NumBenchmarked": spelled(len(settings["benchmarked"])),
         **{f"Teacher{place}": names[key] for place, key in teachers},
         "BenchmarkedNames": listing(names[key] for key in settings["benchmarked"]),
         "ModelRows": "\n".join(
@@ -246,6 +270,40 @@ def response_macros(counts: pl.DataFrame, settings: Mapping) -> dict[str, str]:
     }
 
 
+def dataset_macros(
+    sample: pl.DataFrame, statuses: pl.DataFrame, settings: Mapping
+) -> dict[str, str]:
+    """Return how many rows each split has in the dataset's two configurations.
+
+    Parameters
+    ----------
+    sample
+        Columns image_id, wnid.
+    statuses
+        Columns image_id, status; a row for each teacher.
+    settings
+        Images of each class in the splits test and validation.
+    """
+    test, validation = settings["test"], settings["validation"]
+    split = splits(sample.select("image_id", "wnid").iter_rows(), test, validation)
+    whole = statuses.group_by("image_id").agg((pl.col("status") == OK).all().alias("ok"))
+    rows = whole.with_columns(split=pl.col("image_id").replace_strict(split))
+    counts = {
+        name: [rows.filter(split=name, ok=ok).height for ok in (True, False)] for name in SPLITS
+    }
+    together = [sum(column) for column in zip(*counts.values(), strict=True)]
+    return {
+        "TestPerClass": spelled(test),
+        "ValidationPerClass": spelled(validation),
+        "SplitRows": "\n".join(
+            rf"\texttt{{{name}}} & {' & '.join(map(number, row))} \\"
+            for name, row in counts.items()
+        ),
+        "DatasetRows": number(together[0]),
+        "DatasetLeftOut": number(together[1]),
+    }
+
+
 def text_macros(table: pl.DataFrame, language: pl.DataFrame, settings: Mapping) -> dict[str, str]:
     """Return the numbers of the texts: tokens a sample, lengths by teacher and part, words."""
     ours = table.row(-1, named=True)
@@ -279,7 +337,7 @@ def benchmark_macros(
 ) -> dict[str, str]:
     """Return each metric's highest average with the models that reach it, and the ablation."""
     macros = {
-        "NumMetrics": number(ablation["metric"].n_unique()),
+        "NumMetrics": spelled(ablation["metric"].n_unique()),
         "IntervalDraws": number(settings["benchmark"]["intervals"]["draws"]),
         "IntervalLevel": percent(settings["benchmark"]["intervals"]["level"], 1).replace(".0", ""),
         "AblationModel": latex(settings["models"][settings["benchmark"]["ablation_model"]]["name"]),
@@ -298,22 +356,47 @@ def benchmark_macros(
                 macros[f"Best{metric}Models"] = listing(latex(name) for name in best["model"])
     parts = ablation.pivot("part", index="metric", values="avg")
     higher = parts.filter(pl.col("think") > pl.col("answer"))["metric"].to_list()
-    macros["ThinkHigher"] = number(len(higher))
+    macros["ThinkHigher"] = spelled(len(higher))
     macros["ThinkHigherMetrics"] = listing(latex(HEADINGS[m]) for m in higher) if higher else "none"
     return macros
 
 
+def reasons(comparison: pl.DataFrame) -> list[str]:
+    """Return why numbers that the run has cannot be compared with the paper's; none of its own."""
+    given = comparison.filter(pl.col("ours").is_not_null())["reasons"].drop_nulls()
+    found = given.str.split(BETWEEN).explode().unique(maintain_order=True)
+    return [words for words in found if words != VECTORS]
+
+
 def comparison_macros(comparison: pl.DataFrame) -> dict[str, str]:
-    """Return how many of the paper's numbers have one of ours, an interval, and lie inside it."""
-    inside = comparison["inside"].drop_nulls()
-    benchmark = comparison.filter(pl.col("inside").is_not_null())
+    """Return how many of the paper's numbers have one of ours, can be compared, and lie inside."""
+    comparable = comparison.filter(pl.col("reasons").is_null())
+    inside = comparable["inside"].drop_nulls()
+    differences = comparable.filter(pl.col("inside").is_not_null())["difference"].abs()
     return {
         "ComparedCells": number(len(comparison)),
         "ComparedWithOurs": number(comparison["ours"].count()),
+        "ComparedComparable": number(len(comparable)),
         "ComparedWithInterval": number(len(inside)),
         "ComparedInside": number(inside.sum()),
-        "MedianDifference": number(benchmark["difference"].abs().median(), 3),
+        "MedianDifference": number(differences.median(), 3),
+        "ComparisonReasons": "\n".join(
+            rf"\item {latex(words[:1].upper() + words[1:])}." for words in reasons(comparison)
+        ),
     }
+
+
+def audit_macros(audit: pl.DataFrame) -> dict[str, str]:
+    """Return how many entries the audit has of each kind, and how many the numbers contradict."""
+    macros = {}
+    for kind, name in (("hard", "Hard"), ("argued", "Argued"), ("quote", "Quoted")):
+        rows = audit.filter(pl.col("kind") == kind)
+        macros[f"Audit{name}"] = spelled(len(rows))
+        if kind != "quote":
+            decided = rows.filter(pl.col("verdict") == CONTRADICTS)
+            macros[f"Audit{name}Contradicted"] = spelled(len(decided))
+    entries = audit.filter(pl.col("kind").is_in(["hard", "argued", "quote"]))
+    return macros | {"AuditEntries": spelled(len(entries))}
 
 
 def reported_macros(reported: Mapping) -> dict[str, str]:
@@ -329,6 +412,8 @@ def reported_macros(reported: Mapping) -> dict[str, str]:
         "PaperCategorySD": number(text["images_per_category_sd"], 1),
         "PaperUniqueWords": number(text["unique_words_per_1000_samples"]),
         "PaperPairs": number(text["pairs"]),
+        "PaperPrompts": spelled(len(PROMPTS)),
+        "OtherDatasets": spelled(len(reported["table1"]) - 1),
         "PaperSampleTokensMean": number(reported["table1"][-1]["mean"]),
         "PaperSampleTokensMax": number(reported["table1"][-1]["max"]),
     }
@@ -342,6 +427,7 @@ if __name__ == "__main__":
         exclusions=snakemake.input.exclusions,
         annotations=snakemake.input.annotations,
         comparison=snakemake.input.comparison,
+        audit=snakemake.input.audit,
         reported=snakemake.input.reported,
         output=snakemake.output[0],
         settings=json.loads(snakemake.params.settings),

@@ -42,7 +42,8 @@ def search(
     Returns
     -------
     polars.DataFrame
-        Schema `MENTIONS`, a row an answer. `other` is null where all images are of one class.
+        Schema `MENTIONS`, a row an answer; null where the image's class has no name to look for.
+        `other` is null where all images are of one class.
 
     Raises
     ------
@@ -60,9 +61,10 @@ def search(
         if image_id not in sample:
             raise ValueError(f"annotations of {model}: image {image_id} is not in the sample")
         row = dict.fromkeys(MENTIONS) | {"image_id": image_id, "model": model}
-        if answer is not None:
+        own = indices(sample[image_id])
+        if answer is not None and own["synset"]:
             text = mentions.prepare(answer)
-            row |= mentions.mentioned(text, indices(sample[image_id]))
+            row |= mentions.mentioned(text, own)
             other = mentions.other_class(seed, image_id, sample[image_id], classes)
             if other is not None:
                 row["other"] = any(mentions.mentioned(text, indices(other)).values())

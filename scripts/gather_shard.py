@@ -43,18 +43,19 @@ def gather_shard(
         )
         .collect()
     )
-    # An image_id may clash with one that was turned away, so source and member must agree too.
+    # An image_id may clash with one that was turned away, so source and member must agree too (the
+    # member is null where an image has no name).
     place = ["image_id", "source", "member"]
     found = [
         pl.scan_parquet(path)
         .filter(pl.col("image_id").is_in(wanted["image_id"].implode()), pl.col("reason").is_null())
         .select(*place, "image")
         .collect(engine="streaming")
-        .join(wanted, on=place, how="inner")
+        .join(wanted, on=place, how="inner", nulls_equal=True)
         for path in progress(candidates, len(candidates), f"files searched for shard {shard}")
     ]
     images = pl.concat(found, rechunk=False)
-    missing = wanted.join(images, on=place, how="anti")["image_id"].to_list()
+    missing = wanted.join(images, on=place, how="anti", nulls_equal=True)["image_id"].to_list()
     if missing or len(images) != len(wanted):
         raise ValueError(
             f"shard {shard}: {len(images)} images found of {len(wanted)} sampled; missing "

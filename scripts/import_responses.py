@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ STRANGE, REPEATED, NAMELESS, TEXTLESS = (
     "no text",
 )
 """Why a row is not used."""
+
+BY_NAME, BY_DIGEST = "name", "sha256"
+"""By what a row finds its image."""
 
 AT_ONCE = 2**29
 """Bytes of text in memory at a time, about."""
@@ -114,6 +118,7 @@ def import_responses(
     responses: Sequence[str | Path],
     annotations: Sequence[str | Path],
     unused: str | Path,
+    matched: str | Path,
     *,
     model: str,
     path: str,
@@ -144,6 +149,8 @@ def import_responses(
         CSV to write: image (as the file names it) and reason of every row that is not used. The
         one row of an image that is in the sample, but not evaluated, is no fault and not among
         them.
+    matched
+        CSV to write: by (`name` or `sha256`) and images, how many find their row by what.
     model
         The model's key.
     path
@@ -163,7 +170,7 @@ def import_responses(
     """
     texts = Texts(text, think, answer)
     images = pl.read_parquet(sample, columns=["image_id", "shard", "source_sha256", "sha256"])
-    rows, turned_away = match(files, image, texts.columns, images)
+    rows, turned_away, found_by = match(files, image, texts.columns, images)
     if not rows and all(why in (STRANGE, NAMELESS) for _, why in turned_away):
         raise ValueError(_strangers(path, image, turned_away, images["image_id"]))
     asked = images
@@ -190,11 +197,18 @@ def import_responses(
     frame = pl.DataFrame(turned_away, {"image": pl.String, "reason": pl.String}, orient="row")
     with atomic_path(unused) as temporary:
         frame.sort("reason", "image").write_csv(temporary)
+    counts = [(by, found_by[by]) for by in (BY_NAME, BY_DIGEST)]
+    for by, count in counts:
+        logger.info("%d images found by %s", count, by)
+    with atomic_path(matched) as temporary:
+        pl.DataFrame(counts, {"by": pl.String, "images": pl.Int64}, orient="row").write_csv(
+            temporary
+        )
 
 
 def match(
     files: Sequence[str], image: str, columns: Sequence[str], images: pl.DataFrame
-) -> tuple[dict[str, int], list[tuple[str | None, str]]]:
+) -> tuple[dict[str, int], list[tuple[str | None, str]], Counter[str]]:
     """Find the row of each image: the first that names it and holds a text.
 
     Parameters
@@ -212,6 +226,8 @@ def match(
         Row numbers, by image_id.
     list of (str or None, str)
         Names of the rows that cannot be used, and why.
+    Counter
+        How many images were found by what.
     """
     names = naming.read_names(files, image)
     known = naming.Names(images["image_id"])
@@ -225,6 +241,7 @@ def match(
     digests = naming.read_digests(files, image, unknown) if by_digest else {}
     rows: dict[str, int] = {}
     turned_away = []
+    found_by = Counter[str]()
     holds_text = _hold_text(files, columns)
     for row, (name, found) in enumerate(zip(names, meant, strict=True)):
         digest = digests.get(row)
@@ -238,7 +255,8 @@ def match(
             turned_away.append((shown, REPEATED))
         else:
             rows[found] = row
-    return rows, turned_away
+            found_by[BY_NAME if meant[row] else BY_DIGEST] += 1
+    return rows, turned_away, found_by
 
 
 def _hold_text(files: Sequence[str], columns: Sequence[str]) -> list[bool]:
@@ -346,6 +364,7 @@ if __name__ == "__main__":
         responses=list(snakemake.output.responses),
         annotations=list(snakemake.output.annotations),
         unused=snakemake.output.unused,
+        matched=snakemake.output.matched,
         model=snakemake.wildcards.model,
         **json.loads(snakemake.params.settings),
     )

@@ -1,4 +1,4 @@
-"""Make the sample of a run without pictures: from parquet files that name images."""
+"""Make the sample of a run whose images are listed by parquet files."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -6,20 +6,18 @@ from pathlib import Path
 
 import polars as pl
 
-from imagenet_think import archives, naming
+from imagenet_think import listing, naming
 from imagenet_think.classes import counted, read_classes
-from imagenet_think.files import write_parquet
+from imagenet_think.files import write_parquet, write_text
+from imagenet_think.listing import LISTED
 from imagenet_think.logs import log_to, logger, some
-from imagenet_think.rejections import RejectionError
+from imagenet_think.rejections import REASONS
 from imagenet_think.schemas import CLASSES, EXCLUSIONS, SAMPLE
 from imagenet_think.shards import shard_of
-from imagenet_think.sources.labels import class_of, read_labels
+from imagenet_think.tables import WHOLE, Column, markdown
 
-WNID = "wnid"
-"""Column that says the class where there is one and the config names none."""
-
-ROW = ("image_id", "wnid", "source", "member", "source_sha256", "shard")
-"""What a listing says of an image; the class table says the rest."""
+ONE_CLASS = "resources/one_class.tsv"
+"""Table of the classes for images of which none is known."""
 
 
 def list_images(
@@ -29,33 +27,41 @@ def list_images(
     sample: str | Path,
     index: str | Path,
     exclusions: str | Path,
+    page: str | Path,
     *,
     image: str,
-    label: str | None,
     sharding: Mapping[str, int],
+    label: str | None = None,
+    prepared: bool = False,
 ) -> None:
-    """Write the sample, the classes, and what of the files is no image of the sample.
+    """Write the sample, the classes, what of the files is no image of the sample, and a page.
 
-    Nothing is known of pictures: their sizes, digests and complexity are null. An image that is
-    named by its bytes alone is called by their SHA-256, which is its source's too.
+    An image that is named by its bytes alone is called by their SHA-256, which is its source's too.
+    Its complexity is not measured. Without pictures, sizes and digests are null as well.
 
     Parameters
     ----------
     classes
-        Table of the classes (`imagenet_think.classes.read_classes`).
+        Table of the classes (`imagenet_think.classes.read_classes`). Where it has one row, an image
+        of which nothing says the class is of that one.
     files
         Parquet files that name images; all they name are the sample.
     labels
         What integer labels count (`imagenet_think.sources.labels.read_labels`).
     sample, index, exclusions
         Parquets to write, schemas `SAMPLE`, `CLASSES` and `EXCLUSIONS`.
+    page
+        Markdown to write: how the images are known, and what was turned away.
     image
         Column that names the image.
+    sharding
+        `blocks` and `shards_per_block`.
     label
         Column that says its class; None for `wnid`, where there is one. Without it, the image_id
         says it (`imagenet_think.naming.class_in`).
-    sharding
-        `blocks` and `shards_per_block`.
+    prepared
+        Whether `files` are what `prepare_images` made of them; then labels and column count no
+        more.
 
     Raises
     ------
@@ -63,91 +69,101 @@ def list_images(
         If no image has a class of the table, or the table, a file or a column cannot be read (see
         `read_classes`, and `imagenet_think.naming.opened` and `check_column`).
     """
+    if prepared:
+        rows = pl.scan_parquet(files).select(list(LISTED)).collect()
+    else:
+        known = listing.read(classes, labels)
+        rows = pl.DataFrame(list(_rows(files, image, label, known)), schema=LISTED)
+    rows = listing.turn_away_clashes(rows)
+    taken = rows.filter(pl.col("reason").is_null())
+    excluded = rows.filter(pl.col("reason").is_not_null())
     table = read_classes(classes)
-    known = set(table["wnid"])
-    numbered = read_labels(classes, labels)
-    taken: dict[str, dict[str, object]] = {}
-    turned_away = []
-    for place, member, name, given in _rows(files, image, label):
-        row = {"source": place, "member": member, "wnid": None}
-        try:
-            if name is None:
-                raise RejectionError("not_an_image", "the row names no image")
-            image_id = naming.listed_id(name, known)
-            row["wnid"] = _labelled(name, given, numbered) or naming.class_in(image_id, known)
-            if not archives.safe_name(image_id):
-                raise RejectionError("unsafe_name", f"{name} leads out of its folder")
-            if row["wnid"] not in known:
-                raise RejectionError("no_class", f"{name}: {row['wnid'] or 'no class'}")
-            if image_id in taken:
-                raise RejectionError("clashing_id", f"{image_id} is in the list already")
-        except RejectionError as rejection:
-            turned_away.append(row | {"reason": rejection.reason, "detail": rejection.detail})
-            continue
-        digest = name if member is None else None
-        taken[image_id] = row | {
-            "image_id": image_id,
-            "source_sha256": digest,
-            "shard": shard_of(image_id, **sharding),
-        }
-    if not taken:
-        raise ValueError(_nothing(files, image, turned_away, known))
-    own = {name: SAMPLE[name] for name in ROW}
-    rows = pl.DataFrame(list(taken.values()), schema=own)
-    available = rows["wnid"].value_counts(name="available")
+    if not len(taken):
+        source = rows["source"].first() if prepared else files[0]
+        raise ValueError(_nothing(source, image, excluded["detail"], table["wnid"]))
+    available = taken["wnid"].value_counts(name="available")
     listed = counted(table, available)
     lemma = pl.col("lemmas").str.split(", ").list.first().alias("lemma")
-    rows = rows.join(listed.select("wnid", "class_index", "domain", lemma), on="wnid")
-    rows = pl.concat([SAMPLE.to_frame(), rows], how="diagonal")
-    write_parquet(rows.sort("image_id"), sample, SAMPLE)
+    shards = [shard_of(name, **sharding) for name in taken["image_id"]]
+    of_class = listed.select("wnid", "class_index", "domain", lemma)
+    images = taken.with_columns(pl.Series("shard", shards, pl.String)).join(of_class, on="wnid")
+    images = images.select(name for name in SAMPLE if name in images.columns)
+    images = pl.concat([SAMPLE.to_frame(), images], how="diagonal")
+    write_parquet(images.sort("image_id"), sample, SAMPLE)
     write_parquet(listed, index, CLASSES)
-    excluded = pl.DataFrame(turned_away, schema=EXCLUSIONS)
-    write_parquet(excluded, exclusions, EXCLUSIONS)
-    logger.info("%d images of %d classes", len(rows), len(available))
+    write_parquet(excluded.select(list(EXCLUSIONS)), exclusions, EXCLUSIONS)
+    write_text(describe(images, excluded), page)
+    nameless = images["member"].null_count()
+    logger.info("%d images of %d classes", len(images), len(available))
+    if nameless:
+        logger.info("%d of them have no name and are called by their SHA-256", nameless)
     for (reason,), own in excluded.group_by("reason", maintain_order=True):
         details = some(own["detail"].to_list(), "; ")
         logger.warning("rows turned away, %s (%d): %s", reason, len(own), details)
 
 
 def _rows(
-    files: Sequence[str], image: str, label: str | None
-) -> Iterator[tuple[str, str | None, str | None, object]]:
-    """Yield for each row: its file, the image's name in it, the name or the digest, the label."""
+    files: Sequence[str], image: str, label: str | None, classes: listing.Classes
+) -> Iterator[listing.Row]:
+    """Yield what each row is about; bytes are read where there is no name, and then forgotten."""
     for path in files:
         names = naming.read_names([path], image)
         nameless = [row for row, name in enumerate(names) if name is None]
         digests = naming.read_digests([path], image, nameless) if nameless else {}
-        given = _labels(path, label, len(names))
+        given = listing.read_labels_of(path, label, len(names))
         for row, name in enumerate(names):
-            yield path, name, name or digests.get(row), given[row]
+            yield listing.identify(path, name, digests.get(row), given[row], classes)
 
 
-def _labels(path: str, label: str | None, count: int) -> list:
-    column = label or WNID
-    with naming.opened(path, column) as file:
-        if label is None and WNID not in file.schema_arrow.names:
-            return [None] * count
-        naming.check_column(file, path, column, naming.LABELS)
-        return file.read([column])[column].to_pylist()
+def describe(images: pl.DataFrame, excluded: pl.DataFrame) -> str:
+    """Return the page: how the images are known, and how many rows were turned away and why.
+
+    Parameters
+    ----------
+    images
+        Rows of schema `SAMPLE`.
+    excluded
+        Columns reason and detail.
+    """
+    nameless, classes = images["member"].null_count(), images["wnid"].n_unique()
+    lines = [
+        "# The images of the run",
+        "",
+        f"{_number(len(images), 'image')} of {_number(classes, 'class', 'classes')} as listed by "
+        f"{_number(images['source'].n_unique(), 'file')}: {len(images) - nameless:,} called by "
+        f"their names, {nameless:,} without a name and called by the SHA-256 of their bytes. "
+        f"{images['sha256'].count():,} have pictures. Nothing was sampled here, and no criterion "
+        "was applied to what can be decoded.",
+        "",
+    ]
+    if not len(excluded):
+        return "\n".join([*lines, "No row was turned away.", ""])
+    counts = excluded.group_by("reason").agg(pl.len().alias("rows"), pl.col("detail").first())
+    counts = counts.sort("reason").with_columns(
+        pl.col("reason").replace_strict(REASONS).alias("meaning")
+    )
+    columns = [
+        Column("reason", "Reason"),
+        Column("meaning", "Meaning"),
+        Column("rows", "Rows", format=WHOLE),
+        Column("detail", "The first"),
+    ]
+    caption = "Rows turned away. Each stands with its reason in images/exclusions.parquet."
+    return "\n".join(lines) + "\n" + markdown(counts, columns, caption)
 
 
-def _labelled(name: str, label: object, counted: Sequence[str]) -> str | None:
-    """Return the class that a row's label says, if there is one; turn away what counts nothing."""
-    if label is None or not str(label).strip():
-        return None
-    if class_of("", label, counted) is None:
-        raise RejectionError("no_class", f"{name}: label {label} is none of {len(counted)} classes")
-    return class_of(name, label, counted)
+def _number(count: int, one: str, several: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
 
 
-def _nothing(
-    files: Sequence[str], image: str, rows: Sequence[Mapping], known: Collection[str]
-) -> str:
-    details = some([row["detail"] for row in rows], "; ") or "they have no rows"
+def _nothing(file: str, image: str, details: Sequence[str], known: Collection[str]) -> str:
+    what = some(list(details), "; ") or "they have no rows"
     return (
-        f"{files[0]}: column {image!r} names no image of a class of the table "
-        f"({some(sorted(known))}): {details}. A name begins with its class and a "
-        "_, or lies in a folder of that name; else images.source.label names a column that says it"
+        f"{file}: column {image!r} names no image of a class of the table "
+        f"({some(sorted(known))}): {what}. A name begins with its class and a "
+        "_, or lies in a folder of that name; else images.source.label names a column that says "
+        f"it. Where no class is known, write `classes: {ONE_CLASS}` under images: then all are of "
+        "one class"
     )
 
 
@@ -160,5 +176,6 @@ if __name__ == "__main__":
         snakemake.output.sample,
         snakemake.output.classes,
         snakemake.output.exclusions,
+        snakemake.output.page,
         **json.loads(snakemake.params.settings),
     )

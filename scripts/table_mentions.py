@@ -111,7 +111,8 @@ def caption(rows: pl.DataFrame, level: float) -> str:
     """Say what is matched, and of how many answers."""
     missing = rows["no_answer"].sum()
     responses = "response" if missing == 1 else "responses"
-    left = f"; {missing:,} {responses} without an answer left out" if missing else ""
+    why = "without an answer or of a class without a name"
+    left = f"; {missing:,} {responses} {why} left out" if missing else ""
     asked = rows["answers"] + rows["no_answer"]
     differ = (
         " Teachers answer for all images of the sample, the other models for those that are "

@@ -9,6 +9,12 @@ from imagenet_think.repositories import PACKAGE
 PAPER_RUN = "paper"
 """Name of the run that follows the paper in images, models and metrics."""
 
+OURS = "ImageNet-Think"
+"""Name in Table 1 of the paper's own row, and of ours in its place."""
+
+REPORTED, COMPUTED = "reported by the paper", "computed here"
+"""Where a row of Table 1 comes from."""
+
 HEADINGS = {
     "bertscore": "BERTScore",
     "sbert": "Sentence-BERT Cosine Similarity",

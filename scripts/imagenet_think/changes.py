@@ -90,6 +90,7 @@ def runs(folder: Path) -> dict[str, Config]:
     drawn["statistics"]["tokenizer"] = hub
     drawn["benchmark"]["bertscore"] |= hub
     drawn["benchmark"]["sbert"] |= hub
+    drawn["review"] = {"decisions": "decisions.json"}
     drawn["engines"] = {"server": {"url": "http://localhost:8000/v1"}}
     classes = drawn["images"]["source"]["classes"]
     sources = {
@@ -103,14 +104,15 @@ def runs(folder: Path) -> dict[str, Config]:
     apart = {"path": "texts.parquet", "image": "image", "think": "think", "answer": "answer"}
     found["listed"] = drawn | {
         "run": "listed",
-        "images": {
-            "classes": drawn["images"]["classes"],
+        "images": drawn["images"]
+        | {
             "source": {
                 "kind": configuration.LISTING,
                 "path": "texts.parquet",
                 "image": "image",
                 "label": "label",
                 "labels": "labels.txt",
+                "pictures": False,
             },
         },
         "models": {key: {"name": key, "responses": apart} for key in asked},
@@ -121,9 +123,12 @@ def runs(folder: Path) -> dict[str, Config]:
         *(f"{place}/train.parquet" for place in ("source", "elsewhere")),
         *("texts.parquet", "others.parquet", "labels.txt", "others.txt", "packed.tar"),
         *("others.tar", "denied.txt", "judge.py", "classes.tsv"),
+        *("decisions.json", "others.json"),
+        *("train.jsonl", "image2text.csv"),
+        "published/data/train-00000-of-00001.parquet",
     ):
         file = folder / name
-        file.parent.mkdir(exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
     (folder / "classes.tsv").write_bytes((ROOT / drawn["images"]["classes"]).read_bytes())
     return found
@@ -243,12 +248,17 @@ _VALUES = {
     "models.<name>.second_round.template": "{image}",
     "models.<name>.prefix": "So",
     "models.<name>.close_thought.text": "</think><answer>",
+    "references.published": "texts.parquet",
     "engines.vllm.command": "/opt/vllm",
     "engines.vllm.arguments": ["--enforce-eager"],
     "engines.server.url": "http://localhost:9000/v1",
     "engines.server.key_variable": "KEY",
     "statistics.tokenizer.repository": "owner/another",
     "statistics.tokenizer.revision": "1" * 40,
+    "statistics.datasets.visual_cot": "train.jsonl",
+    "statistics.datasets.llava_cot": "train.jsonl",
+    "statistics.datasets.emma": "texts.parquet",
+    "statistics.datasets.mac": "image2text.csv",
     "benchmark.ablation_model": BENCHMARKED,
     "benchmark.bertscore.repository": "owner/another",
     "benchmark.bertscore.revision": "1" * 40,
@@ -256,6 +266,11 @@ _VALUES = {
     "benchmark.sbert.revision": "1" * 40,
     "benchmark.sets.token_pattern": "[a-z]+",
     "benchmark.vectors.token_pattern": "[a-z]+",
+    "dataset.rejoin": "published",
+    "dataset.repository": "owner/dataset",
+    "dataset.version": "2.0.0",
+    "dataset.published": "2026-01-31",
+    "review.decisions": "others.json",
 }
 """Other values of keys for which the schema does not tell how to find one."""
 
@@ -263,6 +278,7 @@ _RUN_OF = {
     "images.source.path": "archives",
     "images.source.image": "listed",
     "images.source.label": "listed",
+    "images.source.pictures": "listed",
     "images.source.archive": "packed",
 }
 """Runs in which keys are changed that are not for every source."""

@@ -68,8 +68,11 @@ def check(config: Mapping[str, Any], origin: str = "config") -> Config:
     )
     if errors:
         raise ConfigError(f"{origin}: {_explain(errors[0])}")
-    # Of what each model holds itself: defaults would hide it.
-    problem = next(_model_contradictions(config["models"]), None)
+    problem = next(_reference_contradictions(config), None)
+    if problem is None:
+        _import_references(config)
+        # Of what each model holds itself: defaults would hide it.
+        problem = next(_model_contradictions(config["models"]), None)
     if problem is None:
         _fill(config, schema())
         for name, model in config["models"].items():
@@ -79,6 +82,42 @@ def check(config: Mapping[str, Any], origin: str = "config") -> Config:
     if problem:
         raise ConfigError(f"{origin}: {problem}")
     return config
+
+
+def has_pictures(source: Config) -> bool:
+    """Tell whether a source (`images.source`) holds pictures, or only names the images."""
+    return source["kind"] != LISTING or source.get("pictures", False)
+
+
+def _reference_contradictions(config: Config) -> Iterator[str]:
+    """Yield what is wrong with references that take the place of the teachers' responses."""
+    if "references" not in config:
+        return
+    for key in config["teachers"]:
+        if "responses" in config["models"].get(key, {}):
+            yield (
+                f"references.published gives the teachers' responses, and so does "
+                f"models.{key}.responses: take away the one or the other"
+            )
+    try:
+        paths.parquet_files(config["references"]["published"])
+    except FileNotFoundError as error:
+        yield f"references.published: {error}"
+
+
+def _import_references(config: Config) -> None:
+    """Make the teachers imported models where references are named, in place.
+
+    Their other keys, which say how they would be asked, count no more.
+    """
+    if "references" not in config:
+        return
+    path = config.pop("references")["published"]
+    for place, key in enumerate(config["teachers"], start=1):
+        if key in config["models"]:
+            columns = {"think": f"think_{place}", "answer": f"answer_{place}"}
+            name = config["models"][key]["name"]
+            config["models"][key] = {"name": name, "responses": {"path": path} | columns}
 
 
 def _fill(value: Any, node: Config) -> None:
@@ -111,7 +150,8 @@ def _explain(error: jsonschema.ValidationError) -> str:
         return f"key {missing!r} is missing{inside}: {about}"
     if "propertyNames" in error.absolute_schema_path:
         return f"{error.instance!r} cannot be a key of {key}: {_allowed(error.schema)}"
-    return f"{key} holds {json.dumps(error.instance)}; allowed is {_allowed(error.schema)}"
+    held = json.dumps(error.instance, default=str)  # YAML knows dates, JSON does not
+    return f"{key} holds {held}; allowed is {_allowed(error.schema)}"
 
 
 def _node(path: Iterable[str | int]) -> Config:
@@ -178,6 +218,11 @@ def _contradictions(config: Config) -> Iterator[str]:
             yield f"{key}.repository: {error}"
         if entry["revision"] is not None and not repositories.is_hub(entry["repository"]):
             yield f"{key}.revision is only for the hub: {entry['repository']} lies on this machine"
+    for name, path in config["statistics"]["datasets"].items():
+        try:
+            paths.dataset_files(name, path)
+        except FileNotFoundError as error:
+            yield f"statistics.datasets.{name}: {error}"
     for name, model in models.items():
         if "responses" in model:
             try:
@@ -250,12 +295,14 @@ def _model_contradictions(models: Config) -> Iterator[str]:
 
 
 def _listing_contradictions(config: Config) -> Iterator[str]:
-    """Yield what is wrong with a run without pictures."""
-    for model in (*config["teachers"], *config["benchmarked"]):
+    """Yield what is wrong with a run whose images are listed by files."""
+    asked = (*config["teachers"], *config["benchmarked"])
+    for model in () if has_pictures(config["images"]["source"]) else asked:
         if "responses" not in config["models"].get(model, {"responses": None}):
             yield (
                 f"images.source is of kind {LISTING}, without pictures, so that models.{model} "
-                "cannot be asked: it needs `responses`"
+                "cannot be asked: it needs `responses`, or, if the files hold the images' bytes, "
+                "images.source needs `pictures: true`"
             )
     try:
         paths.parquet_files(config["images"]["source"]["path"])
@@ -264,7 +311,7 @@ def _listing_contradictions(config: Config) -> Iterator[str]:
 
 
 LISTING = "listing"
-"""The kind of source that names images and holds none."""
+"""The kind of source that lists images in parquet files, with or without their bytes."""
 
 IMAGE = "image"
 """Column that names the image where the config names none, as in the hub's datasets."""
@@ -277,10 +324,11 @@ _SOURCE_KEYS = {
     "labels": ("webdataset", "hub_parquet", LISTING),
     "image": (LISTING,),
     "label": (LISTING,),
+    "pictures": (LISTING,),
 }
 """Keys of `images.source` that are not for every kind, and the kinds they are for."""
 
-_OPTIONAL = {"labels", "image", "label"}
+_OPTIONAL = {"labels", "image", "label", "pictures"}
 """Those that may be left out."""
 
 

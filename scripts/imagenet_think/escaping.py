@@ -85,6 +85,11 @@ _ACCENTS = {
 # Two of these in a row would print as a dash, a quotation mark.
 _LIGATURE = re.compile(r"([-,'])(?=\1)")
 
+# Where a word that may be longer than a line is broken if need be: after each of these.
+_LONG_WORD = re.compile(r"\S{40,}")
+_PIECE = re.compile(r"\S{8}(?=\S)")
+_SPELLED = re.compile(r"U\+[0-9A-F]{4,6}(?=U\+)")
+
 # The punctuation with which CommonMark, its tables and GitHub's mathematics start something.
 _MARKDOWN = re.compile(r"[\\`*_\[\]<>&~#$|{}]")
 
@@ -101,12 +106,14 @@ def latex(text: str) -> str:
     -------
     str
         LaTeX for a document in T1 encoding (`\usepackage[T1]{fontenc}`), good in table cells,
-        captions and running text. Letters with an accent are spelled with the accent's command.
+        captions and running text. Letters with an accent are spelled with the accent's command; a
+        very long word may be broken anywhere.
         A character that Latin fonts lack is printed as its code point, `U+4E2D`: visible, and no
         error of the compiler.
     """
-    escaped = "".join(_latex_character(character) for character in _one_line(text))
-    return _LIGATURE.sub(r"\1{}", escaped)
+    line = _LONG_WORD.sub(lambda word: _PIECE.sub("\\g<0>\n", word[0]), _one_line(text))
+    escaped = _SPELLED.sub("\\g<0>\n", "".join(map(_latex_character, line)))
+    return _LIGATURE.sub(r"\1{}", escaped).replace("\n", r"\allowbreak{}")
 
 
 def markdown(text: str) -> str:

@@ -94,7 +94,7 @@ def choose_examples(
         .collect()
         .rows_by_key(["image_id", "model"], unique=True)
     )
-    pictures = _pictures(images, ids)
+    pictures = read_pictures(images, ids)
     return [
         Example(
             **row,
@@ -119,7 +119,7 @@ def _spread(rows: pl.DataFrame, seed: int, count: int) -> pl.DataFrame:
     )
 
 
-def _pictures(images: Sequence[str | Path], ids: Sequence[str]) -> dict[str, bytes]:
+def read_pictures(images: Sequence[str | Path], ids: Sequence[str]) -> dict[str, bytes]:
     """Return the bytes of some images; files are read one by one and only until all are found."""
     found: dict[str, bytes] = {}
     for path in images:

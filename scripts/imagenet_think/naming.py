@@ -1,6 +1,7 @@
 """Parquet files that name images, and which image a name means."""
 
 import hashlib
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -16,6 +17,9 @@ _TEXTS = {pa.string(), pa.large_string(), pa.string_view(), pa.null()}
 _BYTES = {pa.binary(), pa.large_binary(), pa.binary_view(), pa.null()}
 
 _READ = 16  # images in memory at a time
+
+_TWICE = re.compile(r"(?<![^/])(n\d{8})_(?=\1_)")
+"""What is too much where a name says its class twice, as those of the published dataset have."""
 
 
 @contextmanager
@@ -175,6 +179,33 @@ def read_digests(files: Sequence[str], column: str, rows: Collection[int]) -> di
     return digests
 
 
+def read_pictures(path: str, column: str) -> Iterator[bytes | None]:
+    """Yield the bytes of each row's image, None where a row has none; few are in memory at a time.
+
+    Parameters
+    ----------
+    path
+        Parquet file.
+    column
+        The hub's images, with `bytes`.
+
+    Raises
+    ------
+    ValueError
+        As for `opened` and `check_column`, or if there are no bytes.
+    """
+    with opened(path, column) as file:
+        check_column(file, path, column, IMAGES)
+        kind = file.schema_arrow.field(column).type
+        if "bytes" not in _parts(kind):
+            raise ValueError(
+                f"{path}: column {column!r} holds {kind}, without bytes: take "
+                "images.source.pictures away, or name a column of images as images.source.image"
+            )
+        for group in range(file.metadata.num_row_groups):
+            yield from _pictures(file, group, column)
+
+
 def _pictures(file: ParquetFile, group: int, column: str) -> Iterator[bytes | None]:
     for batch in file.iter_batches(_READ, row_groups=[group], columns=[f"{column}.bytes"]):
         for picture in batch.column(column):
@@ -186,7 +217,8 @@ class Names:
 
     A name is an image_id, or a file name or path: its ending is cut off, and leading folders are,
     until it is an image_id. So `train/n00005787/n00005787_11054.JPEG` is `n00005787_11054`, and
-    `/home/me/pictures/cats/12.jpg` is `cats/12`.
+    `/home/me/pictures/cats/12.jpg` is `cats/12`. `n00005787_n00005787_11054`, as names of the
+    published dataset have it, is `n00005787_11054`.
 
     Parameters
     ----------
@@ -204,6 +236,11 @@ class Names:
         if name in self._images:
             return name
         whole = image_id(name)
+        meant = (self._cut(each) for each in dict.fromkeys((whole, _TWICE.sub("", whole))))
+        return next(filter(None, meant), None)
+
+    def _cut(self, whole: str) -> str | None:
+        """Return what is left of a path when folders are cut off until it is an image_id."""
         parts = whole.split("/")
         shorter = ("/".join(parts[first:]) for first in range(1, len(parts)))
         allowed = [whole, *(cut for cut in shorter if self._flat or "/" in cut)]
@@ -223,10 +260,10 @@ def listed_id(name: str, classes: Collection[str]) -> str:
     Returns
     -------
     str
-        The name without ending and folders. Where its beginning names no class but a folder does,
-        as with one's own images, the path from that folder on.
+        The name without ending and folders, its class said once. Where its beginning names no
+        class but a folder does, as with one's own images, the path from that folder on.
     """
-    *folders, stem = parts = image_id(name).split("/")
+    *folders, stem = parts = _TWICE.sub("", image_id(name)).split("/")
     if class_in(stem, classes) is None:
         place = next((n for n, part in enumerate(folders) if part in classes), None)
         if place is not None:

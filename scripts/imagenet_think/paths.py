@@ -3,6 +3,14 @@
 import glob
 from pathlib import Path
 
+OF_A_DATASET = {
+    "visual_cot": ("**/cot_with_detailed_reasoning_steps/*.jsonl", "*.jsonl"),
+    "llava_cot": ("**/train.jsonl",),
+    "emma": ("**/*.parquet",),
+    "mac": ("**/image2text*.csv",),
+}
+"""The files of a folder that hold another dataset's texts: the first pattern that finds some."""
+
 
 def parquet_files(path: str) -> list[str]:
     """Return the parquet files that a path means, in name order.
@@ -17,11 +25,51 @@ def parquet_files(path: str) -> list[str]:
     FileNotFoundError
         If there is none.
     """
+    return _of_form(path, "parquet")
+
+
+def json_files(path: str) -> list[str]:
+    """Return the JSON files that a path means, as `parquet_files` does."""
+    return _of_form(path, "json")
+
+
+def _of_form(path: str, form: str) -> list[str]:
+    if found := _files(path, (f"**/*.{form}",)):
+        return found
+    raise FileNotFoundError(f"{path}: no {form} file is there")
+
+
+def dataset_files(dataset: str, path: str) -> list[str]:
+    """Return the files of another dataset that a path means, in name order.
+
+    Parameters
+    ----------
+    dataset
+        One of `OF_A_DATASET`.
+    path
+        A file, a folder, or a pattern.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+    patterns = OF_A_DATASET[dataset]
+    if found := _files(path, patterns):
+        return found
+    wanted = " or ".join(pattern.removeprefix("**/") for pattern in patterns)
+    raise FileNotFoundError(f"{path}: no file of it is there, such as {wanted}")
+
+
+def _files(path: str, patterns: tuple[str, ...]) -> list[str]:
+    """Return the files that a path means; of a folder those of the first pattern that finds any."""
     place = Path(path)
     if place.is_file():
         return [path]
-    pattern = str(Path(glob.escape(path)) / "**" / "*.parquet") if place.is_dir() else path
-    files = sorted(file for file in glob.glob(pattern, recursive=True) if Path(file).is_file())
-    if not files:
-        raise FileNotFoundError(f"{path}: no parquet file is there")
-    return files
+    if place.is_dir():
+        patterns = tuple(str(Path(glob.escape(path)) / pattern) for pattern in patterns)
+    else:
+        patterns = (path,)
+    found = (glob.glob(pattern, recursive=True) for pattern in patterns)
+    files = (sorted(file for file in names if Path(file).is_file()) for names in found)
+    return next(filter(None, files), [])

@@ -58,6 +58,10 @@ class Plan:
     again: Mapping[str, int]
 
 
+RECORD = "record_run"
+"""The rule that records config and commit: it runs with every change, and is left out here."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """A rule of the workflow that has jobs.
@@ -179,7 +183,7 @@ def planned(folder: Path, config: Config, targets: Iterable[str]) -> Iterator[Wo
 
 
 def _jobs(workflow: Workflow) -> Sequence[Job]:
-    return [job for job in workflow.dag.jobs if not job.is_norun]
+    return [job for job in workflow.dag.jobs if not job.is_norun and job.rule.name != RECORD]
 
 
 def _by_rule(jobs: Iterable[Job]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from imagenet_think.changes import Change
 from imagenet_think.configuration import Config
 from imagenet_think.plans import Plan, Rule
 
-TARGETS = ("all", "paper", "pilot", "checkpoints")
+TARGETS = ("all", "dataset_full", "rejoin", "review_results", "paper", "pilot", "checkpoints")
 """What the runs make: all that a config has a say in."""
 
 FEW = 4
@@ -20,7 +20,7 @@ NONE, NOTHING, ALL = "–", "nothing", "all"
 
 
 def targets(config: Config) -> tuple[str, ...]:
-    """Return what a run can make: without pictures no paper, and no model is asked."""
+    """Return what a run can make: of listed images no paper, and without pictures none is asked."""
     return TARGETS[:1] if config["images"]["source"]["kind"] == configuration.LISTING else TARGETS
 
 
@@ -70,6 +70,8 @@ anew runs as well, even if that file comes out the same.
 Little is lost by it. `generate_responses` asks a model only for what the journal does not hold with
 the same settings, and loads none where it holds all; the scores of pairs of texts that are known
 come from the score cache.
+
+`record_run`, which records config and commit, runs again with every change and is not named below.
 
 Nothing runs again for a comment in the config, for another order of its keys, or for a file of
 `scripts/imagenet_think/` that got another time and the same content. For a script, Snakemake goes

@@ -87,11 +87,14 @@ EXCLUSIONS = pl.Schema(
 IMAGE_ROWS = 128
 """Rows a row group in files that hold images: some 15 MB, what a reader has in memory at a time."""
 
+IMAGE = pl.Struct({"bytes": pl.Binary, "path": TEXT})
+"""An image as the hub's `datasets` know it."""
+
 IMAGES = pl.Schema(
     {
         "image_id": TEXT,
         "wnid": TEXT,
-        "image": pl.Struct({"bytes": pl.Binary, "path": TEXT}),
+        "image": IMAGE,
         "width": INT,
         "height": INT,
         "sha256": TEXT,
@@ -276,5 +279,93 @@ MENTIONS = pl.Schema(
         "hyponym": BOOL,  # of a class below it
         "hypernym": BOOL,  # of the one above it
         "other": BOOL,  # any of these of another image's class: what chance gives
+    }
+)
+
+
+def _of_teachers(columns: dict[str, pl.DataType]) -> dict[str, pl.DataType]:
+    """Return the columns of teacher 1, then those of teacher 2."""
+    return {f"{name}_{k}": dtype for k in (1, 2) for name, dtype in columns.items()}
+
+
+# The dataset that is published: a row an image of which both teachers' responses are good.
+DATASET = pl.Schema(
+    {
+        "question": TEXT,  # the prompt; null where neither teacher was asked by this pipeline
+        **_of_teachers({"think": TEXT, "answer": TEXT}),
+        "image_id": TEXT,
+        "wnid": TEXT,
+        "lemma": TEXT,
+        "domain": TEXT,
+        # Digests of the source image and of the prepared one, whose size this is; null where the
+        # run knew images by name alone.
+        "source_sha256": TEXT,
+        "sha256": TEXT,
+        "width": INT,
+        "height": INT,
+        **_of_teachers(
+            {
+                "model": TEXT,
+                "revision": TEXT,
+                "prompt_id": TEXT,
+                "decoding": TEXT,  # JSON; null where imported
+                "finish_reason": TEXT,
+                "forced": BOOL,  # a thought that was cut off was closed by force
+                "prompt_tokens": INT,
+                "completion_tokens": INT,
+                "status": TEXT,
+                "engine": TEXT,
+                "seed": INT,
+                "fingerprint": TEXT,
+            }
+        ),
+    }
+)
+
+# Images of which a response failed, was cut or cannot be taken apart: with the raw texts.
+FAILED = pl.Schema(dict(DATASET) | _of_teachers({"text": TEXT}))
+
+DATASET_FULL = pl.Schema({"image": IMAGE} | dict(DATASET))
+FAILED_FULL = pl.Schema({"image": IMAGE} | dict(FAILED))
+
+# Where images of a dataset may lie in a source: one row a member of the name of one.
+LOCATED = pl.Schema({"image_id": TEXT} | dict(CATALOGUE))
+
+# What rejoining a dataset with its images found amiss, one row an image.
+MISSING = pl.Schema(
+    {
+        "image_id": TEXT,
+        "wnid": TEXT,
+        "configuration": TEXT,
+        "split": TEXT,
+        "reason": TEXT,
+        "row": TEXT,  # left_out or kept
+        "detail": TEXT,
+    }
+)
+
+# The sample of the review page, in its order; a larger one begins with a smaller one.
+REVIEWED = pl.Schema(
+    {
+        "image_id": TEXT,
+        "domain": TEXT,
+        "model_1": TEXT,
+        "status_1": TEXT,
+        "model_2": TEXT,
+        "status_2": TEXT,
+        "left": TEXT,  # model that stands at the left where both are compared, null where not
+        "sample": TEXT,  # what the sample is called that ends here
+    }
+)
+
+# What reviewers said, one row an answer.
+DECISIONS = pl.Schema(
+    {
+        "reviewer": TEXT,
+        "image_id": TEXT,
+        "model": TEXT,  # whose response; null where two were compared
+        "question": TEXT,
+        "value": TEXT,  # yes, no, unsure; where two were compared a model, tie or both_bad
+        "side": TEXT,  # left or right, where the preferred response stood
     }
 )

@@ -114,8 +114,9 @@ def latex(
     label: str,
     *,
     long: bool = False,
+    gap: int = 3,
 ) -> str:
-    r"""Return a complete `table` environment, or a `longtable`.
+    r"""Return a complete `table` environment, or a `longtable`, `gap` points beside each column.
 
     Intervals stand in small type on a line below their values. The document needs `booktabs`,
     `array`, T1 fonts and, for long tables, `longtable`.
@@ -139,7 +140,7 @@ def latex(
     headings = [r"\toprule", *_latex_headings(columns), r"\midrule"]
     if long:
         lines = [
-            r"{\footnotesize\setlength{\tabcolsep}{3pt}",
+            rf"{{\footnotesize\setlength{{\tabcolsep}}{{{gap}pt}}",
             rf"\begin{{longtable}}{{{alignment}}}",
             *title,
             r"\\",

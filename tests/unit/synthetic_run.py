@@ -19,6 +19,7 @@ import figure_lengths
 import figure_organisation
 import figure_sample
 import figure_scores
+from audit import audit
 from compare_with_paper import compare_with_paper
 from imagenet_think import schemas
 from imagenet_think.aggregation import METRICS
@@ -41,8 +42,22 @@ from table_ranks import table_ranks
 ROOT = Path(__file__).parents[2]
 REPORTED = ROOT / "resources" / "reported.yaml"
 CONFIG = check(yaml.safe_load((ROOT / "config" / "miniature.yaml").read_text(encoding="utf-8")))
+CLASS_LIST = ROOT / "resources" / "imagenet21k_p_winter21.tsv"
 NAMES = {key: model["name"] for key, model in CONFIG["models"].items()}
 CLASSES = {"balloon": "artifact", "apple": "food", "fish": "animal", "star": "object"}
+COMPARED = {
+    "teachers": CONFIG["teachers"],
+    "benchmarked": CONFIG["benchmarked"],
+    "ablation_model": CONFIG["benchmark"]["ablation_model"],
+    "names": NAMES,
+    "repositories": {key: model["repository"] for key, model in CONFIG["models"].items()},
+    "source": CONFIG["images"]["source"]["kind"],
+    "prompt": CONFIG["prompts"][CONFIG["prompt"]],
+    "evaluated": CONFIG["benchmark"]["images"],
+    "encoders": {key: CONFIG["benchmark"][key]["repository"] for key in ("bertscore", "sbert")},
+    "tokenizer": CONFIG["statistics"]["tokenizer"]["repository"],
+}
+"""Settings of the comparison with the paper, as its rule gives them."""
 STATUSES = ("ok",) * 17 + ("cut_off", "no_think", "loop")
 WORDS = (
     "a round balloon hangs over green hills so the light comes from the left and its basket "
@@ -81,6 +96,7 @@ def make_run(folder: Path, images: int = 40, words: int = 60) -> dict[str, objec
         "exclusions": folder / "exclusions.parquet",
         "annotations": list(annotations.values()),
         "comparison": folder / "comparison.csv",
+        "audit": folder / "audit.csv",
         "reported": REPORTED,
         "settings": CONFIG,
     }
@@ -215,6 +231,7 @@ def _tables(folder: Path, annotations: list[Path], lengths: list[Path]) -> None:
     table_datasets(
         sample,
         lengths,
+        [],
         REPORTED,
         tables / "table1",
         teachers=teachers,
@@ -256,9 +273,9 @@ def _tables(folder: Path, annotations: list[Path], lengths: list[Path]) -> None:
         sorted(tables.glob("*.csv")),
         REPORTED,
         folder / "comparison",
-        run=CONFIG["run"],
-        ablation_model=CONFIG["benchmark"]["ablation_model"],
+        COMPARED,
     )
+    audit(ROOT / "resources" / "audit.yaml", REPORTED, [CLASS_LIST], folder / "audit")
 
 
 def _files(folder: Path, kind: str) -> list[Path]:

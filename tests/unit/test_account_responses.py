@@ -289,7 +289,8 @@ def files(tmp_path):
 def test_the_files_say_where_every_image_went(files, tmp_path):
     names = {"b": "Model <B>", "a": "Model A"}
     stem = tmp_path / "accounting"
-    account_responses(**files, stem=stem, run="test_run", names=names, teachers=["b"], imported={})
+    files |= {"stem": stem, "matched": []}
+    account_responses(**files, run="test_run", names=names, teachers=["b"], imported={})
     table = pl.read_csv(tmp_path / "accounting.csv")
     assert table.columns == ["model", *(column.name for column in COUNTS), *REASONS]
     assert table.select("model", "asked", "done", "failed", "excluded").rows() == [
@@ -324,6 +325,7 @@ def test_a_page_without_faults_says_so(run, tmp_path):
         tmp_path / "e.parquet",
         [tmp_path / "r.parquet"],
         [tmp_path / "n.parquet"],
+        [],
         tmp_path / "out",
         run="r",
         names={"a": "A", "b": "B"},
@@ -346,11 +348,13 @@ def test_the_others_are_asked_about_the_evaluated_images_alone(tmp_path):
     write_parquet(some, tmp_path / "e.parquet", schemas.EVALUATED)
     write_parquet(responses, tmp_path / "r.parquet", schemas.RESPONSES)
     write_parquet(annotations, tmp_path / "n.parquet", schemas.ANNOTATIONS)
+    (tmp_path / "a.csv").write_text("by,images\nname,0\nsha256,1\n")
     account_responses(
         tmp_path / "s.parquet",
         tmp_path / "e.parquet",
         [tmp_path / "r.parquet"],
         [tmp_path / "n.parquet"],
+        [tmp_path / "a.csv"],
         tmp_path / "out",
         run="r",
         names={"b": "B", "a": "A"},
@@ -364,7 +368,10 @@ def test_the_others_are_asked_about_the_evaluated_images_alone(tmp_path):
     ]
     page = (tmp_path / "out.md").read_text()
     assert "all 3 images of the sample, the other models the 2 on which they are scored" in page
-    assert "- A: my\\|texts.parquet (imported/a.csv)" in page
+    assert (
+        "- A: my\\|texts.parquet; 0 images found by name, 1 by the SHA-256 of their bytes "
+        "(imported/a.csv)" in page
+    )
 
 
 def test_a_fault_leaves_no_files(files, tmp_path):
@@ -372,6 +379,7 @@ def test_a_fault_leaves_no_files(files, tmp_path):
     with pytest.raises(AccountError, match="without annotation"):
         account_responses(
             **files,
+            matched=[],
             stem=tmp_path / "accounting",
             run="r",
             names={"a": "A", "b": "B"},

@@ -24,19 +24,42 @@ def test_the_paper_compiles_to_the_same_bytes(tmp_path, caplog):
             *(ROOT / "paper").glob("*.*"),
             tmp_path / "numbers.tex",
             tmp_path / "comparison.tex",
+            tmp_path / "audit.tex",
         ],
         "tables": list((tmp_path / "tables").glob("*.tex")),
         "figures": make_figures(tmp_path),
     }
+    caplog.clear()
     for name in ("first", "second"):
         paper.compile_paper(**files, output=tmp_path / name / "paper.pdf")
         assert [path.name for path in (tmp_path / name).iterdir()] == ["paper.pdf"]
     first, second = (tmp_path / name / "paper.pdf" for name in ("first", "second"))
     assert first.read_bytes() == second.read_bytes()
     assert first.read_bytes().startswith(b"%PDF")
-    log = "\n".join(r.message for r in caplog.records if r.levelname == "WARNING")
-    assert "undefined" not in log
-    assert "Missing character" not in log
+    # What only the paper's own run says is typeset as well.
+    numbers = (tmp_path / "numbers.tex").read_text()
+    (tmp_path / "numbers.tex").write_text(numbers.replace(r"\PaperRunfalse", r"\PaperRuntrue"))
+    paper.compile_paper(**files, output=tmp_path / "own" / "paper.pdf")
+    assert (tmp_path / "own" / "paper.pdf").read_bytes() != first.read_bytes()
+    assert [r.message for r in caplog.records if r.levelname == "WARNING"] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        (r"Overfull \hbox (15.3pt too wide) in paragraph at lines 10--12", True),
+        (r"Overfull \hbox (0.8pt too wide) in paragraph at lines 10--12", False),
+        (r"Overfull \vbox (30.0pt too high) has occurred while \output is active", True),
+        (r"Underfull \hbox (badness 10000) in paragraph at lines 10--12", False),
+        ("Missing character: There is no ŝ in font ec-lmr10!", True),
+        ("LaTeX Warning: Reference `tab:x' on page 3 undefined on input line 9.", True),
+        ("Package natbib Warning: Citation `x' on page 1 undefined on input line 3.", True),
+        ("LaTeX Warning: Label `tab:x' multiply defined.", True),
+        ("LaTeX Font Info: Trying to load font information for T1+lmss", False),
+    ],
+)
+def test_what_is_wrong_on_a_page_is_told(line, wrong):
+    assert paper.warnings(["This is pdfTeX", line]) == ([line] if wrong else [])
 
 
 @pytest.mark.slow

@@ -135,6 +135,59 @@ def test_a_listing_needs_no_numbers_of_images(miniature):
     assert configuration.check(miniature)["images"]["total"] == 5
 
 
+def published(config):
+    """Let published references stand for the teachers, which keep their keys."""
+    config["references"] = {"published": RAW["path"]}
+    return config
+
+
+def test_published_references_take_the_place_of_the_teachers_responses(miniature):
+    teachers = miniature["teachers"]
+    checked = configuration.check(published(miniature))
+    for place, key in enumerate(teachers, start=1):
+        assert checked["models"][key] == {
+            "name": miniature["models"][key]["name"],
+            "responses": {
+                "path": RAW["path"],
+                "image": "image",
+                "think": f"think_{place}",
+                "answer": f"answer_{place}",
+            },
+        }
+    assert checked["models"]["vl-rethinker"]["family"] == "qwen2_5_vl"
+    assert "references" in miniature
+    # What was filled in can be checked again.
+    assert configuration.check(checked) == checked
+
+
+def test_the_papers_run_needs_one_more_section_to_start_from_published_references():
+    checked = configuration.check(published(load("config.yaml")))
+    assert [key for key in checked["models"] if "responses" in checked["models"][key]] == [
+        "glm-4.1v",
+        "kimi-vl",
+    ]
+    assert not {"models.glm-4.1v", "models.kimi-vl"} & set(configuration.unpinned(checked))
+
+
+def with_pictures(config):
+    """Turn a config into one of a listing with pictures; return its images."""
+    images = config["images"]
+    source = {"kind": "listing", "path": RAW["path"], "pictures": True}
+    kept = ("classes", "criteria", "preparation")
+    config["images"] = {key: images[key] for key in kept} | {"source": source}
+    return config["images"]
+
+
+def test_a_listing_with_pictures_may_be_shown_to_models(miniature):
+    source = miniature["images"]["source"]
+    assert configuration.has_pictures(source)
+    source = with_pictures(miniature)["source"]
+    assert configuration.has_pictures(source)
+    assert not configuration.has_pictures(source | {"pictures": False})
+    checked = configuration.check(miniature)
+    assert "repository" in checked["models"]["glm-4.1v"]
+
+
 WRONG = {
     "unknown key": (
         lambda c: c["images"].__setitem__("totl", 5),
@@ -248,11 +301,44 @@ WRONG = {
     ),
     "a listing of models that see": (
         lambda c: c["images"].__setitem__("source", {"kind": "listing", "path": RAW["path"]}),
-        ["kind listing, without pictures", "models.glm-4.1v cannot be asked", "`responses`"],
+        [
+            "kind listing, without pictures",
+            "models.glm-4.1v cannot be asked",
+            "`responses`",
+            "`pictures: true`",
+        ],
     ),
     "a listing of nothing": (
         lambda c: listing(c)["source"].__setitem__("path", "nowhere.parquet"),
         ["images.source.path: nowhere.parquet: no parquet file is there"],
+    ),
+    "a listing with pictures and no size": (
+        lambda c: with_pictures(c).pop("preparation"),
+        ["'preparation' is missing in images", "How an image is stored"],
+    ),
+    "pictures elsewhere": (
+        lambda c: c["images"]["source"].__setitem__("pictures", True),
+        ["images.source.pictures is only for kind listing"],
+    ),
+    "published references and responses": (
+        lambda c: published(c) and imported(c, RAW, "kimi-vl"),
+        ["references.published gives", "and so does models.kimi-vl.responses", "take away"],
+    ),
+    "published references that are not there": (
+        lambda c: c.__setitem__("references", {"published": "nowhere"}),
+        ["references.published: nowhere: no parquet file is there"],
+    ),
+    "references of no kind": (
+        lambda c: c.__setitem__("references", {}),
+        ["'published' is missing in references", "krishnateja95/ImageNet-Think"],
+    ),
+    "a dataset that is not there": (
+        lambda c: c["statistics"].__setitem__("datasets", {"emma": "nowhere"}),
+        ["statistics.datasets.emma: nowhere: no file of it is there, such as *.parquet"],
+    ),
+    "a dataset that Table 1 lacks": (
+        lambda c: c["statistics"].__setitem__("datasets", {"ema": "x"}),
+        ["unknown key 'ema' in statistics.datasets", "did you mean 'emma'"],
     ),
     "a listing's key elsewhere": (
         lambda c: c["images"]["source"].__setitem__("label", "label"),

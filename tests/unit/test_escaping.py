@@ -103,3 +103,9 @@ def test_latex_compiles(tmp_path):
         text=True,
     )
     assert result.returncode == 0, result.stdout[-2000:]
+
+
+def test_a_word_longer_than_a_line_may_be_broken():
+    assert escaping.latex("bow" * 14).count(r"\allowbreak{}") == 5
+    assert escaping.latex("bow" * 14).replace(r"\allowbreak{}", "") == "bow" * 14
+    assert escaping.latex("\u5f13\u9053") == r"U+5F13\allowbreak{}U+9053"

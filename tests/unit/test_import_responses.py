@@ -56,6 +56,7 @@ class Import:
             evaluated if evaluated.exists() else None,
             *([folder / f"{shard}.parquet" for shard in SHARDS] for folder in folders),
             self.folder / "unused.csv",
+            self.folder / "matched.csv",
             model=MODEL,
             **given,
         )
@@ -69,6 +70,7 @@ class Import:
         for shard in SHARDS:
             own = pl.read_parquet(folders[0] / f"{shard}.parquet")["image_id"].to_list()
             assert own == sorted(asked.filter(pl.col("shard") == shard)["image_id"])
+        self.matched = dict(pl.read_csv(self.folder / "matched.csv").iter_rows())
         unused = pl.read_csv(self.folder / "unused.csv", schema_overrides=[pl.String, pl.String])
         return by_image(responses), by_image(annotations), unused.rows()
 
@@ -207,6 +209,16 @@ def test_the_hubs_images_are_known_by_path_or_bytes(importing):
         (digest("other"), "not in the sample"),
         (None, "the row names no image"),
     ]
+    assert importing.matched == {"name": 1, "sha256": 2}
+
+
+def test_names_of_the_published_files_are_understood(importing):
+    importing.add(image=["n00005787_n00005787_2.JPEG"], text=["2"])
+    sample = pl.DataFrame([{"image_id": "n00005787_2", "shard": "00"}], schema=schemas.SAMPLE)
+    write_parquet(sample, importing.folder / "sample", schemas.SAMPLE)
+    responses, _, _ = importing(text="text", output="think")
+    assert responses["n00005787_2"]["text"] == "2"
+    assert importing.matched == {"name": 1, "sha256": 0}
 
 
 def test_bytes_count_where_no_path_is_known(importing):

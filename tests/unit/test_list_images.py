@@ -1,17 +1,26 @@
-"""The sample of a run without pictures."""
+"""The sample of a run whose images are listed by parquet files, with and without pictures."""
 
 import hashlib
+import io
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
+from gather_shard import gather_shard
 from imagenet_think import schemas
+from imagenet_think.shards import names as shard_names
 from imagenet_think.shards import shard_of
 from list_images import list_images
+from prepare_images import prepare_images
 
+ONE_CLASS = Path(__file__).parents[2] / "resources" / "one_class.tsv"
 SHARDING = {"blocks": 2, "shards_per_block": 2}
+MAX_PIXELS = 400
+PREPARATION = {"longest_side": 16, "jpeg_quality": 90}
 TABLE = [
     "wnid\tlemmas\tdomain\thypernym",
     "n00000002\tsea lion, seal\tanimal\tn1",
@@ -25,23 +34,32 @@ class Listing:
 
     def __init__(self, folder):
         self.folder, self.files = folder, []
-        (folder / "classes.tsv").write_text("\n".join(TABLE) + "\n")
+        self.classes = folder / "classes.tsv"
+        self.classes.write_text("\n".join(TABLE) + "\n")
 
     def add(self, **columns):
         self.files.append(str(self.folder / f"{len(self.files)}.parquet"))
         pl.DataFrame(columns).write_parquet(self.files[-1])
 
     def __call__(self, image="image", label=None, labels=None):
+        return self.write(self.files, labels, image=image, label=label)
+
+    def with_pictures(self, image="image", label=None, labels=None):
+        """List what `prepare_images` makes of the files; then gather the shards of the sample."""
+        own = {"image": image, "label": label, "max_pixels": MAX_PIXELS, "preparation": PREPARATION}
+        made = [f"{path}.prepared" for path in self.files]
+        for path, candidates in zip(self.files, made, strict=True):
+            prepare_images(self.classes, path, labels, candidates, **own, threads=2)
+        found = self.write(made, None, image=image, prepared=True)
+        for shard in shard_names(**SHARDING):
+            gather_shard(self.folder / "sample.out", made, shard, self.folder / f"{shard}.shard")
+        return [*found, pl.read_parquet(self.folder / "*.shard")]
+
+    def write(self, files, labels, **settings):
         places = [self.folder / f"{name}.out" for name in ("sample", "classes", "exclusions")]
-        list_images(
-            self.folder / "classes.tsv",
-            self.files,
-            labels,
-            *places,
-            image=image,
-            label=label,
-            sharding=SHARDING,
-        )
+        page = self.folder / "page.md"
+        list_images(self.classes, files, labels, *places, page, sharding=SHARDING, **settings)
+        self.page = page.read_text()
         return [pl.read_parquet(place) for place in places]
 
 
@@ -170,6 +188,9 @@ def test_what_is_no_image_of_the_sample_is_listed_with_its_reason(listing, caplo
     ]
     assert classes["available"].sum() == 1
     assert "rows turned away, no_class (1): dogs/1: no class" in caplog.text
+    assert "1 image of 1 class as listed by 1 file: 1 called by their names, 0" in listing.page
+    assert "0 have pictures" in listing.page
+    assert "| no\\_class | nothing says to which class it belongs | 1 |" in listing.page
 
 
 def test_a_class_listed_twice_is_refused(listing):
@@ -188,6 +209,7 @@ def test_a_listing_without_a_known_class_is_refused_with_examples(listing):
         listing()
     assert "n00000009_1.JPEG: no class; dogs/1.JPEG: no class" in str(e.value)
     assert "images.source.label" in str(e.value)
+    assert "write `classes: resources/one_class.tsv` under images" in str(e.value)
 
 
 @pytest.mark.parametrize("keys", [{"image": "picture"}, {"label": "kind"}])
@@ -197,3 +219,125 @@ def test_a_missing_column_is_named(listing, keys):
         ValueError, match=rf"has no column '{next(iter(keys.values()))}'; there are"
     ):
         listing(**keys)
+
+
+# With pictures ------------------------------------------------------------------------------------
+
+
+def drawn(number, size=(16, 12), kind="JPEG"):
+    """Return an image file, another one for each number."""
+    file = io.BytesIO()
+    Image.new("RGB", size, (10 * number, 100, 200)).save(file, format=kind)
+    return file.getvalue()
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_pictures_are_prepared_and_gathered(listing):
+    small, large, nameless = drawn(1), drawn(2, (20, 10)), drawn(3, kind="PNG")
+    listing.add(
+        image=[
+            {"bytes": small, "path": "n00000001_n00000001_7.JPEG"},
+            {"bytes": large, "path": "x/cats/2.jpg"},
+        ]
+    )
+    listing.add(image=[{"bytes": nameless, "path": None}], wnid=["cats"])
+    sample, classes, exclusions, images = listing.with_pictures()
+    assert len(exclusions) == 0
+    assert classes["available"].to_list() == [0, 1, 2]
+    rows = {row["image_id"]: row for row in sample.iter_rows(named=True)}
+    assert rows.keys() == {"n00000001_7", "cats/2", sha256(nameless)}
+    row = rows["n00000001_7"]
+    assert (row["width"], row["height"], row["source_bytes"]) == (16, 12, len(small))
+    assert row["sha256"] == row["source_sha256"] == sha256(small)  # it conforms already
+    assert (rows["cats/2"]["width"], rows["cats/2"]["height"]) == (16, 8)
+    assert rows["cats/2"]["source_sha256"] == sha256(large) != rows["cats/2"]["sha256"]
+    assert images.schema == schemas.IMAGES
+    assert images.drop("image").sort("image_id").equals(sample.select(images.drop("image").columns))
+    for name, picture in images.select("image_id", "image").iter_rows():
+        assert sha256(picture["bytes"]) == rows[name]["sha256"]
+        assert Image.open(io.BytesIO(picture["bytes"])).format == "JPEG"
+    assert "2 called by their names, 1 without a name" in listing.page
+    assert "3 have pictures" in listing.page
+    assert "No row was turned away" in listing.page
+
+
+def test_what_cannot_be_decoded_is_an_exclusion_and_the_rest_goes_on(listing):
+    good, twin = drawn(1), drawn(2)
+    rows = {
+        "cats/broken": good[:-40],
+        "cats/text": b"no image at all",
+        "cats/none": None,
+        "cats/huge": drawn(3, (21, 20)),
+        "dogs/1": drawn(4),
+    }
+    pictures = [{"bytes": data, "path": name} for name, data in rows.items()]
+    pictures += [{"bytes": None, "path": None}, {"bytes": good, "path": "cats/broken"}]
+    # Twice in a file and in another one, without names: the first counts.
+    pictures += [{"bytes": twin, "path": None}] * 2
+    listing.add(image=pictures, wnid=[None] * 7 + ["cats"] * 2)
+    listing.add(image=[{"bytes": twin, "path": None}], wnid=["cats"])
+    sample, _, exclusions, images = listing.with_pictures()
+    assert sample["image_id"].to_list() == sorted(["cats/broken", sha256(twin)])
+    assert sorted(images["image_id"]) == sample["image_id"].to_list()
+    assert exclusions.select("member", "reason").rows() == [
+        ("cats/broken", "undecodable"),
+        ("cats/text", "not_an_image"),
+        ("cats/none", "not_an_image"),
+        ("cats/huge", "too_many_pixels"),
+        ("dogs/1", "no_class"),
+        (None, "not_an_image"),
+        (None, "clashing_id"),
+        (None, "clashing_id"),
+    ]
+
+
+def test_images_of_which_no_class_is_known_are_of_the_only_one(listing):
+    listing.classes = ONE_CLASS
+    listing.add(image=[{"bytes": drawn(1), "path": "a.jpg"}, {"bytes": drawn(2), "path": None}])
+    sample, classes, exclusions, _ = listing.with_pictures()
+    assert len(exclusions) == 0
+    assert sample["wnid"].to_list() == ["unknown"] * 2
+    assert sample["domain"].null_count() == sample["lemma"].null_count() == 0
+    assert classes.rows() == [("unknown", 0, "?", "unknown", None, 2)]
+
+
+def test_a_label_of_another_class_than_the_only_one_is_refused(listing):
+    listing.classes = ONE_CLASS
+    listing.add(image=["a", "b"], wnid=["cats", None])
+    sample, _, exclusions = listing()
+    assert sample["image_id"].to_list() == ["b"]
+    assert exclusions["reason"].to_list() == ["no_class"]
+
+
+def test_the_published_files_name_classes_twice(listing):
+    listing.add(image=["n00000001_n00000001_11054.JPEG", "n00000002_n00000001_1.JPEG"])
+    sample, _, _ = listing()
+    assert sample["image_id"].to_list() == ["n00000001_11054", "n00000002_n00000001_1"]
+
+
+def test_names_alone_are_no_pictures(listing):
+    listing.add(image=["cats/1"])
+    with pytest.raises(
+        ValueError, match=r"column 'image' holds (large_)?string.*, without bytes: take images"
+    ):
+        listing.with_pictures()
+
+
+def test_a_listing_without_any_bytes_is_refused(listing):
+    listing.add(image=[{"bytes": None, "path": "cats/1"}])
+    with pytest.raises(ValueError, match=r"0\.parquet: column 'image' names no image.*no bytes"):
+        listing.with_pictures()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_change_nothing(listing, threads):
+    listing.add(image=[{"bytes": drawn(n, (20, 16)), "path": f"cats/{n}"} for n in range(20)])
+    place = listing.folder / "made"
+    own = {"image": "image", "label": None, "max_pixels": 999, "preparation": PREPARATION}
+    prepare_images(listing.classes, listing.files[0], None, place, **own, threads=threads)
+    made = pl.read_parquet(place)
+    assert made["member"].to_list() == [f"cats/{n}" for n in range(20)]
+    assert made["sha256"].n_unique() == 20

@@ -304,3 +304,15 @@ def test_a_class_out_of_the_table_is_an_error(run):
     write_parquet(classes, run / "classes.parquet", schemas.CLASSES)
     with pytest.raises(ValueError, match=r"classes that .*classes.parquet lacks: n6"):
         find(run)
+
+
+def test_a_class_without_a_name_is_not_looked_for():
+    answers = pl.DataFrame({"image_id": ["a", "b"], "model": "m", "answer": ["a cat?", "a cat?"]})
+    known = pl.DataFrame(
+        {"wnid": ["unknown", "cats"], "lemmas": ["?", "cat"], "hypernym": [None, None]}
+    )
+    rows = search(answers, {"a": "unknown", "b": "cats"}, class_names(known), 1)
+    assert rows.drop("other").rows() == [
+        ("a", "m", None, None, None),
+        ("b", "m", True, False, False),
+    ]

@@ -34,6 +34,15 @@ def test_ending_and_folders_do_not_count(name):
     assert Names(IDS).image(name) == "n00005787_2"
 
 
+def test_a_class_may_be_said_twice():
+    names = Names(["n00005787_2", "n00006484_n00006484_3"])
+    assert names.image("x/n00005787_n00005787_2.JPEG") == "n00005787_2"
+    assert names.image("n00005787_n00006484_2.JPEG") is None
+    # It may be the name itself.
+    assert names.image("n00006484_n00006484_3.JPEG") == "n00006484_n00006484_3"
+    assert listed_id("n00005787/n00005787_n00005787_2.JPEG", {"n00005787"}) == "n00005787_2"
+
+
 @pytest.mark.parametrize("name", ["", "n00005787", "n00005787_3.JPEG", "n00005787_2/other.JPEG"])
 def test_a_strange_name_means_nothing(name):
     assert Names(IDS).image(name) is None

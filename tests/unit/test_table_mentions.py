@@ -99,7 +99,7 @@ def test_what_has_no_answer_is_counted(run):
     assert (rows["a"]["answers"], rows["a"]["no_answer"]) == ("35", "5")
     assert (rows["b"]["answers"], rows["b"]["no_answer"]) == ("26", "4")
     caption = (run / "mentions.md").read_text().splitlines()[0]
-    assert "9 responses without an answer left out" in caption
+    assert "9 responses without an answer or of a class without a name left out" in caption
     # Of model b fewer images were asked.
     assert "the other models for those that are evaluated (benchmark.images)" in caption
 
@@ -113,7 +113,7 @@ def test_one_response_is_in_the_singular_and_equal_numbers_need_no_words(run, tm
     paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
     table_mentions(paths, run / "sample.parquet", tmp_path / "mentions", **SETTINGS)
     caption = (tmp_path / "mentions.md").read_text().splitlines()[0]
-    assert "n: answers; 1 response without an answer left out. Small" in caption
+    assert "; 1 response without an answer or of a class without a name left out. Sm" in caption
 
 
 def test_intervals_are_wilson_s_and_have_a_width_at_0(run):

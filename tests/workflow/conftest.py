@@ -13,8 +13,11 @@ from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-OF_THE_MOMENT = {"logs", "benchmarks", "journal", "cost.csv", "cost.md", "cost.html"}
-"""What holds times, and so is another in every run."""
+OF_THE_MOMENT = {
+    *("logs", "benchmarks", "journal", "versions.json"),
+    *("cost.csv", "cost.md", "cost.html"),
+}
+"""What holds times, or tells of the machine, and so is another in every run."""
 
 
 @dataclass(frozen=True)

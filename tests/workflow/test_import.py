@@ -1,4 +1,4 @@
-"""Scoring without generating: a run of texts that were made elsewhere, with no picture at hand."""
+"""Runs of texts that were made elsewhere: with no picture at hand, and with those of the texts."""
 
 import re
 import shutil
@@ -119,7 +119,9 @@ def test_no_model_was_asked_and_no_picture_seen(listed):
         assert path.read_text() == "image,reason\n"
 
 
-@pytest.mark.parametrize("name", ["figures/figure_sample.png", "images/shards/00.parquet"])
+@pytest.mark.parametrize(
+    "name", ["figures/figure_sample.png", "images/shards/00.parquet", "review/index.html"]
+)
 def test_what_needs_pictures_says_so(name, listed):
     said = listed.snakemake(*RUN, "-n", f"results/listed/{name}", check=False)
     assert "images.source is of kind listing" in said
@@ -154,6 +156,149 @@ def test_fewer_images_leave_the_teachers_alone(listed, original):
     scores = pl.read_parquet(made / "scores" / "rouge" / "00.parquet")
     whole = pl.read_parquet(original / "scores" / "rouge" / "00.parquet")
     assert_frame_equal(scores, whole.join(evaluated, on="image_id", how="semi"), check_exact=True)
+
+
+# Published references, with pictures --------------------------------------------------------------
+
+ASKED = "openvlthinker"
+SHOWN = 24
+DRAWN = ["sample", "organisation", "coverage"]
+"""Figures of pictures and classes."""
+
+
+def show(made, teachers, path):
+    """Write some of the demo's texts with their pictures, every other one without a name.
+
+    One more row holds a picture that is cut off. Returns the image_ids by the pictures' SHA-256.
+    """
+    images = pl.read_parquet(made / "images" / "shards" / "*.parquet").sort("image_id")
+    images = images.gather_every(len(images) // SHOWN).head(SHOWN)
+    named = pl.format("{}_{}.JPEG", pl.col("image_id").str.head(9), "image_id")
+    nameless = pl.int_range(pl.len()) % 2 == 1
+    rows = images.select(
+        "image_id",
+        image=pl.struct(
+            pl.col("image").struct["bytes"],
+            pl.when(nameless).then(None).otherwise(named).alias("path"),
+        ),
+        question=pl.lit("What is this?"),
+    )
+    for place, teacher in enumerate(teachers, start=1):
+        texts = pl.read_parquet(made / "annotations" / teacher / "*.parquet")
+        columns = {f"{part}_{place}": part for part in ("think", "answer")}
+        rows = rows.join(texts.select("image_id", **columns), on="image_id")
+    data = rows["image"][0]["bytes"]
+    broken = {"bytes": data[: len(data) // 2], "path": None}
+    cut = rows.head(1).with_columns(image=pl.lit(broken, dtype=rows.schema["image"]))
+    path.parent.mkdir(parents=True)
+    pl.concat([rows, cut]).drop("image_id").write_parquet(path)
+    return dict(images.select("sha256", "image_id").iter_rows())
+
+
+@pytest.fixture(scope="module")
+def published(original, tmp_path_factory):
+    """A clone that asks one model about published pictures, and what the demo calls these."""
+    project = clone(tmp_path_factory.mktemp("published"))
+    config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
+    known = show(original, config["teachers"], project.root / "hub" / "train.parquet")
+    other = {"solution": ["So it is.", None], "image_1": ["a", "b"]}
+    pl.DataFrame(other).write_parquet(project.root / "emma.parquet")
+    config |= {
+        "run": "published",
+        "references": {"published": "hub"},
+        "benchmarked": [ASKED],
+    }
+    config["images"]["classes"] = "resources/one_class.tsv"
+    config["images"]["source"] = {"kind": "listing", "path": "hub", "pictures": True}
+    config["statistics"]["datasets"] = {"emma": "emma.parquet"}
+    (project.root / "published.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    # Pairs of the same texts have the same scores: none of those that the demo knows is computed.
+    shutil.copytree(
+        original / "score_cache", project.root / "results" / "published" / "score_cache"
+    )
+    figures = [f"results/published/figures/figure_{name}.png" for name in DRAWN]
+    targets = ["tables", "accounting", "sampling", *figures]
+    project.snakemake("--configfile", "published.yaml", "--cores", "2", *targets)
+    return project, known
+
+
+def test_a_model_is_asked_about_the_published_pictures(published, original):
+    project, known = published
+    made = project.root / "results" / "published"
+    sample = pl.read_parquet(made / "images" / "sample.parquet")
+    assert len(sample) == SHOWN
+    assert sample["sha256"].equals(sample["source_sha256"])  # prepared already
+    called = {row["image_id"]: known[row["sha256"]] for row in sample.iter_rows(named=True)}
+    assert sum(len(name) == 64 for name in called) == SHOWN // 2
+    assert all(name == own for name, own in called.items() if len(name) != 64)
+
+    def of_the_demo(pattern):
+        rows = pl.read_parquet(made / pattern)
+        return rows.with_columns(pl.col("image_id").replace_strict(called))
+
+    theirs = pl.read_parquet(original / "responses" / ASKED / "*.parquet")
+    texts = of_the_demo(f"responses/{ASKED}/*.parquet").select("image_id", "text", "finish_reason")
+    theirs = theirs.join(texts, on="image_id", how="semi").select(texts.columns)
+    assert_frame_equal(texts.sort("image_id"), theirs.sort("image_id"))
+    for metric in METRICS:
+        own = of_the_demo(f"scores/{metric}/[0-9]*.parquet")
+        theirs = pl.read_parquet(original / "scores" / metric / "[0-9]*.parquet")
+        theirs = theirs.join(own, on=["image_id", "model", "part"], how="semi")
+        fitted = [name for name in own.columns if name.startswith("tfidf_")]
+        fitted = [
+            name for name in fitted if "pair" not in name
+        ]  # its weights are of all references
+        keys = ["image_id", "model", "part"]
+        assert_frame_equal(
+            own.drop(fitted).sort(keys), theirs.drop(fitted).sort(keys), abs_tol=1e-6
+        )
+
+
+def test_no_teacher_is_asked(published):
+    project, _ = published
+    made = project.root / "results" / "published"
+    for name in ("journal", "logs/generate_responses"):
+        assert [path.name for path in (made / name).iterdir()] == [ASKED]
+    imported = {path.name for path in (made / "imported" / "matched").iterdir()}
+    assert imported == {"glm-4.1v.csv", "kimi-vl.csv"}
+    account = pl.read_csv(made / "accounting.csv")
+    assert account.select("model", "asked", "excluded").rows() == [
+        ("glm-4.1v", SHOWN, 0),
+        ("kimi-vl", SHOWN, 0),
+        (ASKED, SHOWN, 0),
+    ]
+
+
+def test_the_reports_say_how_images_are_known(published):
+    project, _ = published
+    made = project.root / "results" / "published"
+    half = SHOWN // 2
+    page = (made / "images" / "listing.md").read_text()
+    assert f"{half} called by their names, {half} without a name" in page
+    assert "| undecodable |" in page
+    excluded = pl.read_parquet(made / "images" / "exclusions.parquet")
+    assert excluded["reason"].to_list() == ["undecodable"]
+    account = (made / "accounting.md").read_text()
+    assert f"hub; {half} images found by name, {half} by the SHA-256 of their bytes" in account
+
+
+def test_images_of_no_known_class_have_every_table_and_figure(published):
+    project, _ = published
+    made = project.root / "results" / "published"
+    images = pl.read_csv(made / "tables" / "table2.csv").row(0, named=True)
+    assert (images["images"], images["classes"]) == (SHOWN, 1)
+    assert pl.read_csv(made / "tables" / "mentions.csv")["synset"].null_count() > 0
+    for name in DRAWN:
+        assert (made / "figures" / f"figure_{name}.png").exists()
+    rows = pl.read_csv(made / "tables" / "table1.csv")
+    row = rows.row(by_predicate=pl.col("dataset") == "Emma", named=True)
+    assert (row["images"], row["samples"], row["source"]) == (1, 1, "computed here")
+
+
+def test_a_paper_of_listed_images_is_refused(published):
+    project, _ = published
+    said = project.snakemake("--configfile", "published.yaml", "-n", "paper", check=False)
+    assert "No paper of a run with images.source of kind listing" in said
 
 
 def test_an_imported_model_beside_generated_ones(demo, original, tmp_path):

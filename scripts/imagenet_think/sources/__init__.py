@@ -8,10 +8,11 @@
 """
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 BY_CLASS = {
     "class_tars": "{wnid}.tar",
@@ -34,6 +35,7 @@ were each group of classes to look for its own, it would have to read them all.
 _SAME_AS_CLASS_TARS = ("outer_archive", "drawings")  # once unpacked or drawn
 
 Read = Callable[[str, int | None, int | None], bytes]
+Row = TypeVar("Row", bound=Mapping[str, Any])
 
 
 class Entry(NamedTuple):
@@ -77,3 +79,22 @@ def get(kind: str) -> Source:
         raise ValueError(f"images.source.kind: {kind!r} is none of {', '.join(known)}")
     name = "class_tars" if kind in _SAME_AS_CLASS_TARS else kind
     return cast(Source, importlib.import_module(f"{__name__}.{name}"))
+
+
+def opened(rows: Iterable[Row], folder: Path, layout: Source) -> Iterator[tuple[Row, Read]]:
+    """Yield each row of a catalogue with what reads from its archive, by archive and place in it.
+
+    Parameters
+    ----------
+    rows
+        With `source`, `offset` and `member`.
+    folder
+        The source folder.
+    layout
+        What `get` returns.
+    """
+    by_place = sorted(rows, key=lambda row: (row["source"], row["offset"], row["member"]))
+    for name, members in groupby(by_place, key=lambda row: row["source"]):
+        with layout.opened(folder / name) as read:
+            for row in members:
+                yield row, read

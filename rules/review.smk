@@ -1,0 +1,94 @@
+# In: images/, responses/, annotations/. Out: review/index.html; of exported decisions tables/review, figures/figure_review.
+
+
+rule review:
+    input:
+        sample=f"{R}/images/sample.parquet",
+        images=expand(f"{R}/images/shards/{{shard}}.parquet", shard=SHARDS),
+        annotations=of_teachers(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
+        responses=of_teachers(f"{R}/responses/{{model}}/{{shard}}.parquet"),
+        template="scripts/review.html",
+        style="scripts/review.css",
+        script="scripts/review.js",
+    output:
+        page=f"{R}/review/index.html",
+        reviewed=f"{R}/review/sample.parquet",
+    log:
+        log("review"),
+    benchmark:
+        f"{R}/benchmarks/review.tsv"
+    conda:
+        "../envs/images.yaml"
+    params:
+        settings=settings(
+            **chosen(config, "run", "seed", "teachers"),
+            number=config["review"]["images"],
+            longest_side=config["review"]["longest_side"],
+            prompt=config["prompts"][config["prompt"]],
+            names=named(TEACHERS),
+        ),
+    message:
+        "The page on which people review responses: {output.page}"
+    script:
+        "../scripts/review.py"
+
+
+def decisions(wildcards):
+    """Return what reviewers exported, or say how it comes about."""
+    place = config["review"]["decisions"]
+    if place is None:
+        raise WorkflowError(
+            f"No decisions to count: open {R}/review/index.html in a browser (`review` makes it), decide, press Export, "
+            "and name the file, or a folder of several reviewers' files, as review.decisions in the config."
+        )
+    try:
+        return paths.json_files(place)
+    except FileNotFoundError as error:
+        raise WorkflowError(f"review.decisions: {error}") from None
+
+
+rule tabulate_review:
+    input:
+        decisions=decisions,
+        reviewed=f"{R}/review/sample.parquet",
+    output:
+        table("review"),
+    log:
+        log("tabulate_review"),
+    conda:
+        "../envs/texts.yaml"
+    params:
+        settings=settings(
+            **chosen(config, "run", "seed", "teachers"),
+            names=named(TEACHERS),
+            intervals=BENCHMARK["intervals"],
+        ),
+    message:
+        "Counting what reviewers decided"
+    script:
+        "../scripts/tabulate_review.py"
+
+
+rule figure_review:
+    input:
+        table=f"{R}/tables/review.csv",
+    output:
+        **figure("figure_review", "What reviewers decided"),
+    log:
+        log("figure_review"),
+    conda:
+        "../envs/figures.yaml"
+    params:
+        settings=settings(teachers=TEACHERS, names=named(TEACHERS)),
+    message:
+        "Figure: what reviewers decided"
+    script:
+        "../scripts/figure_review.py"
+
+
+rule review_results:
+    input:
+        rules.tabulate_review.output,
+        rules.figure_review.output,
+    message:
+        "What reviewers decided is in {R}/tables/review.md"

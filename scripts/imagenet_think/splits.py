@@ -1,0 +1,42 @@
+"""The dataset's configurations and splits, and which image belongs to which split."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+
+CONFIGURATIONS = {"default": "data", "failed": "failed"}
+"""The dataset's configurations, and the folders of their files."""
+
+SPLITS = TRAIN, VALIDATION, TEST = ("train", "validation", "test")
+
+
+def splits(images: Iterable[tuple[str, str]], test: int, validation: int) -> dict[str, str]:
+    """Return the split of each image.
+
+    In each class, the images stand in the order of the SHA-256 of their image_id, read from its end
+    (its beginning says the shard: in that order, the test set would lie in the first shards). The
+    first are the test set, the next ones the validation set, the rest is for training: so every
+    class is in each as far as it has images, and neither order nor number of the images has a say.
+    An image that comes moves only those behind it, one at most from each split of its class to the
+    next.
+
+    Parameters
+    ----------
+    images
+        image_id and class of every image of the sample, each image once.
+    test, validation
+        Images of each class in these splits.
+    """
+    taken = Counter[str]()
+    found = {}
+    for image_id, wnid in sorted(images, key=lambda image: _place(image[0])):
+        ahead = taken[wnid]
+        found[image_id] = (
+            TEST if ahead < test else VALIDATION if ahead < test + validation else TRAIN
+        )
+        taken[wnid] += 1
+    return found
+
+
+def _place(image_id: str) -> bytes:
+    return hashlib.sha256(image_id.encode()).digest()[::-1]

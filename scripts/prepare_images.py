@@ -1,0 +1,146 @@
+"""Decode and prepare the pictures that a parquet file of a listing holds."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import polars as pl
+
+from collect_candidates import in_turn
+from imagenet_think import archives, listing, naming
+from imagenet_think import criteria as judge
+from imagenet_think.files import parquet_writer
+from imagenet_think.logs import log_to, logger, progress
+from imagenet_think.preparation import prepare
+from imagenet_think.rejections import RejectionError
+from imagenet_think.schemas import CANDIDATES, IMAGE_ROWS
+
+AHEAD = 4
+"""Pictures in memory for each thread."""
+
+
+def prepare_images(
+    classes: str | Path,
+    file: str,
+    labels: str | Path | None,
+    output: str | Path,
+    *,
+    image: str,
+    label: str | None,
+    max_pixels: int,
+    preparation: Mapping[str, int],
+    threads: int = 1,
+) -> None:
+    """Write a candidate for each row: prepared, or turned away with its reason.
+
+    Only what cannot be decoded is turned away, or what names no image or class: the list is the
+    sample, so no other criterion is applied.
+
+    Parameters
+    ----------
+    classes, labels, image, label
+        As for `list_images`.
+    file
+        Parquet file; the column `image` holds the hub's images, bytes and path.
+    output
+        Parquet to write, schema `CANDIDATES`, in the file's order. Complexity and perceptual hash
+        are not measured.
+    max_pixels
+        Of `images.criteria`: a larger image is not decoded.
+    preparation
+        `longest_side` and `jpeg_quality`.
+    threads
+        Pictures decoded at a time.
+
+    Raises
+    ------
+    ValueError
+        If a file or column cannot be read, or the column has no bytes.
+    """
+    known = listing.read(classes, labels)
+    names = naming.read_names([file], image)
+    given = listing.read_labels_of(file, label, len(names))
+
+    def prepared(item: tuple[str | None, object, bytes | None]) -> listing.Row:
+        name, says, data = item
+        digest = None if data is None else hashlib.sha256(data).hexdigest()
+        row = dict.fromkeys(CANDIDATES) | listing.identify(file, name, digest, says, known)
+        if row["reason"] is None:
+            try:
+                row |= examine(data, max_pixels, preparation)
+            except RejectionError as rejection:
+                row.update(reason=rejection.reason, detail=rejection.detail)
+        return row
+
+    pictures = zip(names, given, naming.read_pictures(file, image), strict=True)
+    counts = Counter[str]()
+    with ThreadPoolExecutor(threads) as pool, parquet_writer(output, CANDIDATES) as write:
+        done = in_turn(pool, prepared, pictures, ahead=AHEAD * threads)
+        rows = _without_clashes(progress(done, len(names), "pictures prepared"))
+        while batch := list(islice(rows, IMAGE_ROWS)):
+            write(pl.DataFrame(batch, schema=CANDIDATES))
+            counts.update(row["reason"] or "prepared" for row in batch)
+    for reason, count in sorted(counts.items()):
+        logger.info("%s: %d", reason, count)
+
+
+def examine(data: bytes | None, max_pixels: int, preparation: Mapping[str, int]) -> listing.Row:
+    """Decode and prepare a picture.
+
+    Parameters
+    ----------
+    data
+        The image file; None where the row has none.
+    max_pixels, preparation
+        As for `prepare_images`.
+
+    Raises
+    ------
+    RejectionError
+        If it is no image, cannot be decoded wholly, or would take too much to decode.
+    """
+    if data is None:
+        raise RejectionError("not_an_image", "the row holds no bytes")
+    if len(data) > archives.MAX_BYTES:
+        raise RejectionError("too_many_bytes", f"{len(data)} bytes")
+    opened = judge.open_image(data)
+    judge.require_pixels(opened.size, max_pixels)
+    judge.require_few_scans(opened, data)
+    judge.require_intact(opened, data)
+    with judge.decoding():
+        stored, image = prepare(data, opened, **preparation)
+    return {
+        "width": image.width,
+        "height": image.height,
+        "source_bytes": len(data),
+        "sha256": hashlib.sha256(stored).hexdigest(),
+        "image": stored,
+    }
+
+
+def _without_clashes(rows: Iterator[listing.Row]) -> Iterator[listing.Row]:
+    """Yield the rows, those turned away that repeat an image: each image is gathered from one."""
+    taken: set[str] = set()
+    for row in rows:
+        if row["reason"] is None and row["image_id"] in taken:
+            row |= dict(reason="clashing_id", detail=f"{row['image_id']} is in the list already")
+            row["image"] = None
+        elif row["reason"] is None:
+            taken.add(row["image_id"])
+        yield row
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    prepare_images(
+        snakemake.input.classes,
+        snakemake.input.file,
+        next(iter(snakemake.input.labels), None),
+        snakemake.output[0],
+        **json.loads(snakemake.params.settings),
+        threads=snakemake.threads,
+    )

@@ -1,0 +1,201 @@
+r"""Names, paths and texts with `_ % & # { } \ ~ ^ | < > $` survive into all that a run makes.
+
+The run is small and real: drawings in folders of one's own, and three models whose responses were
+made elsewhere.
+"""
+
+import html
+import json
+import re
+import subprocess
+
+import polars as pl
+import pytest
+import yaml
+from markdown_it import MarkdownIt
+
+from draw_images import draw_images
+from imagenet_think import escaping
+
+from .conftest import clone
+
+pytestmark = pytest.mark.slow
+
+MARKS = r"a_b %c &d #e {f} g\h ~i ^j |k <l> $m$ `n` [o](p) *q* <script>alert(1)</script>"
+WORDS = {
+    "marks": MARKS,
+    "emoji": "a bow \U0001f3f9 and \U0001f469\U0001f3fd\u200d\U0001f680",
+    "right to left": "\u05e7\u05e9\u05ea \u0642\u0648\u0633 bow",
+    "long": "bow" * 60,
+}
+"""What class names, domains, names of models, the prompt and the responses are made of."""
+
+FOLDERS = {"c_1 & 100%": WORDS["marks"], "c#2 ~^$x": WORDS["emoji"], "c3": WORDS["right to left"]}
+"""Folders of the classes and what the classes are called."""
+
+NAMES = {
+    "one": f"Teacher {MARKS}",
+    "two": f"Teacher {WORDS['emoji']} {WORDS['right to left']}",
+    "three": f"Model_{WORDS['long']}",
+}
+ALL = ("--configfile", "hard.yaml", "--cores", "2", "all")
+
+
+def plain(text):
+    """Return a text without white space and what is set where lines may be broken."""
+    return re.sub(r"[\s\u00ad\u2060\u200b]+", "", text)
+
+
+def shown(page):
+    """Return the text of an HTML page, plain."""
+    return plain(html.unescape(re.sub(r"<[^>]*>", "", page)))
+
+
+def typeset(text):
+    """Return a text as LaTeX prints it here: what Latin fonts lack by its code point."""
+    return plain("".join(c if c < "\u0250" else f"U+{ord(c):04X}" for c in text))
+
+
+@pytest.fixture(scope="module")
+def hard(tmp_path_factory):
+    project = clone(tmp_path_factory.mktemp("hard"))
+    folder = project.root / "my #1 pictures & more_100%"
+    wnids = ["n02782093", "n03544143", "n02948072"]
+    draw_images(folder / "tars", wnids, 9, 11)
+    for wnid, name in zip(wnids, FOLDERS, strict=True):
+        (folder / "own" / name).mkdir(parents=True)
+        tar = folder / "tars" / f"{wnid}.tar"
+        subprocess.run(["tar", "-xf", tar, "-C", folder / "own" / name], check=True)
+    rows = ["wnid\tlemmas\tdomain\thypernym"]
+    rows += [f"{wnid}\t{lemma}, x\td_{lemma}\tn1" for wnid, lemma in FOLDERS.items()]
+    (project.root / "my classes.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+    config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
+    images = config["images"] | {"classes": "my classes.tsv", "groups": 1, "total": 12}
+    images |= {"class_count": 3, "min_per_class": 4, "max_per_class": 4, "reserve": 1}
+    images["source"] = {"kind": "folder", "path": str((folder / "own").relative_to(project.root))}
+    config |= {
+        "run": "hard",
+        "images": images,
+        "sharding": {"blocks": 1, "shards_per_block": 1},
+        "prompts": {"mine": f"Say: {' '.join(WORDS.values())}"},
+        "prompt": "mine",
+        "teachers": ["one", "two"],
+        "benchmarked": ["three"],
+        "models": {
+            key: {
+                "name": name,
+                "responses": {"path": f"said by/{key}_100%.parquet", "image": "image_id"}
+                | {"think": "think", "answer": "answer"},
+            }
+            for key, name in NAMES.items()
+        },
+    }
+    config["benchmark"]["ablation_model"] = "three"
+    (project.root / "hard.yaml").write_text(yaml.safe_dump(config, allow_unicode=True))
+    pictures = sorted(str(path.relative_to(folder / "own")) for path in folder.glob("own/*/*"))
+    (project.root / "said by").mkdir()
+    for key in NAMES:
+        texts = [
+            f"{' '.join(list(WORDS.values())[n % 4 :])} {key} {n}" for n in range(len(pictures))
+        ]
+        said = pl.DataFrame({"image_id": pictures, "think": texts[::-1], "answer": texts})
+        said.write_parquet(project.root / "said by" / f"{key}_100%.parquet")
+    project.snakemake(*ALL, "paper")
+    return project.root / "results" / "hard"
+
+
+def hostile(frame):
+    """Return the names with marks in a table."""
+    known = {*NAMES.values(), *FOLDERS.values(), *(f"d_{name}" for name in FOLDERS.values())}
+    texts = frame.select(pl.col(pl.String))
+    return known.intersection(*[[text for column in texts for text in column]])
+
+
+def test_names_are_whole_in_every_form_of_a_table(hard):
+    found = set()
+    tables = [*hard.glob("tables/*.csv"), *hard.glob("*.csv")]
+    for path in tables:
+        names = hostile(pl.read_csv(path, infer_schema_length=None))
+        page = MarkdownIt("commonmark", {"html": True}).enable("table")
+        markdown = shown(page.render(path.with_suffix(".md").read_text("utf-8")))
+        browser = shown((hard / "pages" / f"{path.stem}.html").read_text("utf-8"))
+        for name in names:
+            assert plain(name) in markdown, path
+            assert plain(name) in browser, path
+            if path.parent.name == "tables":
+                assert escaping.latex(name) in path.with_suffix(".tex").read_text("utf-8")
+        found |= names
+    assert found >= {*NAMES.values(), *(f"d_{name}" for name in FOLDERS.values())}
+
+
+def test_the_paper_prints_them_whole(hard):
+    said = ["pdftotext", hard / "paper.pdf", "-"]
+    pages = plain(subprocess.run(said, capture_output=True, text=True, check=True).stdout)
+    for name in NAMES.values():
+        assert typeset(name) in pages
+    assert typeset(f"Say: {WORDS['marks']} {WORDS['emoji']} {WORDS['right to left']}") in pages
+    assert "WARNING" not in (hard / "logs" / "compile_paper.log").read_text()
+
+
+def test_figures_print_them(hard):
+    pages = {}
+    for path in hard.glob("figures/*.pdf"):
+        said = subprocess.run(["pdftotext", path, "-"], capture_output=True, text=True, check=True)
+        pages[path.stem] = plain(said.stdout)
+    assert plain(MARKS) in pages["figure_sample"]
+    assert "\u05e7\u05e9\u05ea" in pages["figure_sample"]
+    assert plain(r"d_a_b %c &d #e {f} g\h") in pages["figure_coverage"]
+    assert "Model_bow" in pages["figure_scores"]
+    assert len(pages) > 5
+
+
+def test_no_mark_becomes_one_of_a_page(hard):
+    pages = [*hard.rglob("*.html")]
+    assert len(pages) > 19
+    for path in pages:
+        assert "<script>alert" not in path.read_text("utf-8"), path
+    report = shown((hard / "images" / "report.html").read_text("utf-8"))
+    for name, lemma in FOLDERS.items():
+        assert plain(name) in report
+        assert plain(f"d_{lemma}") in report
+
+
+def test_texts_are_kept_to_the_letter(hard):
+    for key in NAMES:
+        said = pl.read_parquet(hard.parents[1] / "said by" / f"{key}_100%.parquet")
+        kept = pl.read_parquet(hard / "annotations" / key / "*.parquet")
+        assert len(kept) == 12
+        names = said.with_columns(pl.col("image_id").str.replace(r"\.[A-Za-z]+$", ""))
+        both = kept.join(names, on="image_id", suffix="_said")
+        assert len(both) == 12
+        assert both["think"].equals(both["think_said"], check_names=False)
+        assert both["answer"].equals(both["answer_said"], check_names=False)
+
+
+def test_the_dataset_and_its_card_hold_them(hard):
+    folder = hard / "dataset"
+    rows = pl.read_parquet(folder / "data" / "*.parquet")
+    assert len(rows) == 12
+    assert hostile(rows) == {*FOLDERS.values(), *(f"d_{name}" for name in FOLDERS.values())}
+    for place, key in enumerate(("one", "two"), start=1):
+        made = pl.read_parquet(hard / "annotations" / key / "*.parquet")
+        both = rows.join(made, on="image_id")
+        assert both["think"].equals(both[f"think_{place}"], check_names=False)
+        assert both["answer"].equals(both[f"answer_{place}"], check_names=False)
+    _, front, text = (folder / "README.md").read_text("utf-8").split("---\n", 2)
+    assert yaml.safe_load(front)["configs"]
+    card = shown(MarkdownIt("commonmark", {"html": True}).enable("table").render(text))
+    croissant = json.loads((folder / "croissant.json").read_text("utf-8"))
+    for key in ("one", "two"):
+        assert plain(NAMES[key]) in card
+        assert plain(NAMES[key]) in plain(croissant["description"])
+
+
+def test_the_review_page_holds_them(hard):
+    page = (hard / "review" / "index.html").read_text("utf-8")
+    data = re.search(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.S)[1]
+    assert "<" not in data
+    held = json.dumps(json.loads(data), ensure_ascii=False)
+    for text in WORDS.values():
+        assert json.dumps(text, ensure_ascii=False)[1:-1] in held

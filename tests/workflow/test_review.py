@@ -1,0 +1,83 @@
+"""The review page of a run, and the decisions that come back from it, in a copy of it."""
+
+import json
+
+import polars as pl
+import pytest
+import yaml
+
+from imagenet_think import reviewing
+from imagenet_think.reviewing import CHOICES
+
+CONFIG = ("--configfile", "config/miniature.yaml", "--cores", "1")
+
+
+@pytest.fixture(scope="module")
+def project(demo, tmp_path_factory):
+    """The miniature, its review page made, and two reviewers' decisions in a folder."""
+    project = demo.copy(tmp_path_factory.mktemp("review") / "project")
+    project.snakemake(*CONFIG, "review")
+    said = project.snakemake(*CONFIG, "review_results", check=False)
+    assert "No decisions to count: open results/miniature/review/index.html" in said
+    sample = pl.read_parquet(project.root / "results" / "miniature" / "review" / "sample.parquet")
+    assert len(sample) == 144
+    for shift, name in enumerate(("Ada", "Ben")):
+        at = "2026-11-21T10:00:00Z"
+        rows = list(sample.head(40).iter_rows(named=True))
+        quality = [
+            {"image": row["image_id"], "teacher": row["model_1"], "at": at}
+            | {"split": "yes", "answer": "no" if place % (7 + shift) == 0 else "yes"}
+            for place, row in enumerate(rows)
+        ]
+        blind = [
+            {"image": row["image_id"], "at": at, "choice": list(CHOICES)[place % (3 + shift)]}
+            for place, row in enumerate(rows)
+        ]
+        content = {
+            "format": reviewing.FORMAT,
+            "version": reviewing.VERSION,
+            "run": "miniature",
+            "sample": sample["sample"][-1],
+            "images": len(sample),
+            "reviewer": name,
+            "exported": at,
+            "decisions": {"quality": quality, "blind": blind},
+        }
+        path = project.root / "decisions" / f"{name}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(content))
+    path = project.root / "config" / "miniature.yaml"
+    config = yaml.safe_load(path.read_text()) | {"review": {"decisions": "decisions"}}
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    return project
+
+
+@pytest.mark.slow
+def test_decisions_become_a_table_and_a_figure(project):
+    said = project.snakemake(*CONFIG, "review_results")
+    made = project.root / "results" / "miniature"
+    assert "\nreview " not in said  # the page, with which they began, stays
+    table = pl.read_csv(made / "tables" / "review.csv")
+    row = table.filter(question="split").row(0, named=True)
+    assert (row["share"], row["decided"], row["twice"]) == (1, 40, 40)
+    assert table["question"].to_list() == [
+        "split",
+        "answer",
+        *["preferred"] * 2,
+        "tie",
+        "both_bad",
+        "left",
+    ]
+    for form in ("pdf", "png"):
+        assert (made / "figures" / f"figure_review.{form}").stat().st_size > 5000
+    assert "Nothing to be done" in project.snakemake(*CONFIG, "review_results")
+
+
+@pytest.mark.slow
+def test_a_file_of_another_run_is_refused_by_its_name(project):
+    path = project.root / "decisions" / "Cleo.json"
+    content = json.loads((path.with_name("Ada.json")).read_text())
+    path.write_text(json.dumps(content | {"run": "paper", "reviewer": "Cleo"}))
+    said = project.snakemake(*CONFIG, "review_results", check=False)
+    assert "decisions/Cleo.json: it is of run \"paper\", not of 'miniature'" in said
+    path.unlink()
