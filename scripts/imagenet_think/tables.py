@@ -1,7 +1,6 @@
 """Tables as files: csv in full precision, LaTeX (booktabs) and Markdown for reading."""
 
 import math
-import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -19,7 +18,16 @@ WHOLE = ",d"
 """Counts, with thousands separated."""
 
 GROUP_WIDTH = 10
-"""Characters of a group's heading for each of its columns, before it is broken."""
+"""Characters of a group's heading for each of its columns, about, before it is broken."""
+
+EM = 0.53
+"""Width of a character, about, in units of the font's size."""
+
+LONG_TEXT = 40
+"""Characters of a text that is wrapped in a LaTeX table that breaks over pages."""
+
+WRAPPED = 0.3
+"""Share of the text width that such a text gets."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +143,7 @@ def latex(
         if any(intervals):
             small = [rf"{{\scriptsize {_latex_text(text)}}}" if text else "" for text in intervals]
             body.append(_latex_row(small))
-    alignment = "".join(_latex_alignment(frame, column) for column in columns)
+    alignment = "".join(_latex_alignment(frame, column, long) for column in columns)
     title = [rf"\caption{{{escaping.latex(caption)}}}", rf"\label{{{label}}}"]
     headings = [r"\toprule", *_latex_headings(columns), r"\midrule"]
     if long:
@@ -253,10 +261,14 @@ def _latex_row(cells: Sequence[str]) -> str:
     return rf"{' & '.join(cells)} \\"
 
 
-def _latex_alignment(frame: pl.DataFrame, column: Column) -> str:
-    if column.width is not None:
-        return rf">{{\raggedright\arraybackslash}}p{{{column.width}\linewidth}}"
-    return "l" if _is_text(frame, column) else "r"
+def _latex_alignment(frame: pl.DataFrame, column: Column, long: bool) -> str:
+    width, is_text = column.width, _is_text(frame, column)
+    if width is None and long and is_text:  # what breaks over pages cannot be made smaller
+        longest = frame[column.name].str.len_chars().max() or 0
+        width = WRAPPED if longest > LONG_TEXT else None
+    if width is not None:
+        return rf">{{\raggedright\arraybackslash}}p{{{width}\linewidth}}"
+    return "l" if is_text else "r"
 
 
 def _latex_headings(columns: Sequence[Column]) -> list[str]:
@@ -266,11 +278,10 @@ def _latex_headings(columns: Sequence[Column]) -> list[str]:
     cells, rules, start = [], [], 1
     for group, members in groupby(columns, key=lambda column: column.group):
         span = len(list(members))
-        # A heading wider than its columns would stretch the last of them.
-        lines = textwrap.wrap(group, GROUP_WIDTH * span, break_long_words=False) or [""]
-        stack = r"\\".join(escaping.latex(line) for line in lines)
-        stack = rf"\shortstack{{{stack}}}" if len(lines) > 1 else stack
-        cells.append(rf"\multicolumn{{{span}}}{{c}}{{{stack}}}")
+        text = escaping.latex(group)
+        if len(text) > GROUP_WIDTH * span:  # it would stretch the last of its columns
+            text = rf"\parbox[b]{{{GROUP_WIDTH * span * EM:.1f}em}}{{\centering {text}}}"
+        cells.append(rf"\multicolumn{{{span}}}{{c}}{{{text}}}")
         if group:
             rules.append(rf"\cmidrule(lr){{{start}-{start + span - 1}}}")
         start += span
