@@ -33,20 +33,6 @@ rule review:
         "../scripts/review.py"
 
 
-def decisions(wildcards):
-    """Return what reviewers exported, or say how it comes about."""
-    place = config["review"]["decisions"]
-    if place is None:
-        raise WorkflowError(
-            f"No decisions to count: open {R}/review/index.html in a browser (`review` makes it), decide, press Export, "
-            "and name the file, or a folder of several reviewers' files, as review.decisions in the config."
-        )
-    try:
-        return paths.json_files(place)
-    except FileNotFoundError as error:
-        raise WorkflowError(f"review.decisions: {error}") from None
-
-
 rule tabulate_review:
     input:
         decisions=decisions,
