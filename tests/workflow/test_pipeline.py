@@ -21,15 +21,22 @@ def test_everything_is_there(demo):
     made = results(demo)
     expected = [f"tables/{name}{form}" for name in TABLES for form in (".csv", ".tex", ".md")]
     expected += [f"figures/figure_{name}{form}" for name in FIGURES for form in (".pdf", ".png")]
-    expected += [f"comparison{form}" for form in (".csv", ".tex", ".md")]
+    expected += [
+        f"{name}{form}" for name in ("comparison", "audit") for form in (".csv", ".tex", ".md")
+    ]
     expected += [f"{name}{form}" for name in ("accounting", "cost") for form in (".csv", ".md")]
     expected += [
         "images/sample.parquet",
         "images/exclusions.parquet",
         "images/report.html",
-        "paper.pdf",
+        *("dataset/README.md", "dataset/croissant.json", "review/index.html"),
+        *("config.yaml", "versions.json", "paper.pdf"),
     ]
     assert [name for name in expected if not (made / name).stat().st_size] == []
+
+
+def test_latex_has_nothing_to_warn_of(demo):
+    assert "WARNING" not in (results(demo) / "logs" / "compile_paper.log").read_text()
 
 
 def test_a_second_run_has_nothing_to_do(demo):
