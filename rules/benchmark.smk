@@ -343,13 +343,7 @@ rule compare_with_paper:
         settings=settings(
             **chosen(config, "teachers", "benchmarked"),
             **chosen(BENCHMARK, "ablation_model"),
-            names=NAMES,
-            repositories={
-                key: None if key in IMPORTED else config["models"][key]["repository"]
-                for key in MODELS
-            },
-            source=SOURCE["kind"],
-            prompt=config["prompts"][config["prompt"]],
+            **asked_as(MODELS),
             evaluated=BENCHMARK["images"],
             encoders={key: BENCHMARK[key]["repository"] for key in ("bertscore", "sbert")},
             tokenizer=TOKENIZER["repository"],

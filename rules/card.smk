@@ -1,5 +1,5 @@
-# In: the dataset, tables 1, 2 and language; the config. Out: README.md and croissant.json of dataset/ and dataset_full/;
-# config.yaml and versions.json, on which nothing depends.
+# In: the dataset, tables 1, 2 and language, what the paper reports; the config. Out: README.md and croissant.json of
+# dataset/ and dataset_full/; config.yaml and versions.json, on which nothing depends.
 localrules:
     push_dataset,
 
@@ -9,6 +9,7 @@ rule write_card:
         files=dataset_files("dataset", NUMBERS),
         tables=expand(f"{R}/tables/{{name}}.csv", name=["table1", "table2"]),
         language=f"{R}/tables/language.md",
+        reported="resources/reported.yaml",
         template="scripts/write_card.md",
     output:
         f"{R}/dataset/README.md",
@@ -29,6 +30,7 @@ use rule write_card as write_card_full with:
         files=dataset_files("dataset_full", NUMBERS),
         tables=expand(f"{R}/tables/{{name}}.csv", name=["table1", "table2"]),
         language=f"{R}/tables/language.md",
+        reported="resources/reported.yaml",
         template="scripts/write_card.md",
     output:
         f"{R}/dataset_full/README.md",
@@ -44,6 +46,7 @@ rule write_croissant:
     input:
         files=dataset_files("dataset", NUMBERS),
         images=f"{R}/tables/table2.csv",
+        reported="resources/reported.yaml",
     output:
         f"{R}/dataset/croissant.json",
     log:
@@ -62,6 +65,7 @@ use rule write_croissant as write_croissant_full with:
     input:
         files=dataset_files("dataset_full", NUMBERS),
         images=f"{R}/tables/table2.csv",
+        reported="resources/reported.yaml",
     output:
         f"{R}/dataset_full/croissant.json",
     log:

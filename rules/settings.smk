@@ -131,6 +131,19 @@ def said_of_dataset(full):
         preparation=IMAGES["preparation"] if PICTURES else None,
         teachers=[said_of_teacher(config["models"][key]) for key in TEACHERS],
         dataset=without(config["dataset"], "rejoin", "private"),
+        compared=dict(teachers=TEACHERS, **asked_as(TEACHERS)),
+    )
+
+
+def asked_as(models):
+    """Return what tells whether images, prompt and some models are the paper's."""
+    return dict(
+        source=SOURCE["kind"],
+        prompt=config["prompts"][config["prompt"]],
+        names=named(models),
+        repositories={
+            key: None if key in IMPORTED else config["models"][key]["repository"] for key in models
+        },
     )
 
 

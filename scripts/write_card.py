@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from pyarrow.parquet import read_metadata
 
 from build_dataset import FULL, PLAIN
-from imagenet_think import escaping, hub_files, publication, repositories
+from imagenet_think import comparability, escaping, hub_files, publication, repositories
 from imagenet_think.captions import OURS
 from imagenet_think.columns import describe
 from imagenet_think.files import write_text
@@ -59,6 +59,7 @@ def write_card(
     files: Sequence[str | Path],
     tables: Sequence[str | Path],
     language: str | Path,
+    reported: str | Path,
     template: str | Path,
     output: str | Path,
     settings: Mapping[str, Any],
@@ -73,14 +74,16 @@ def write_card(
         The csv files table1 and table2 of the run.
     language
         The Markdown file of the run's table of lengths and words.
+    reported
+        What the paper reports (YAML).
     template
         The card's Jinja template.
     output
         The Markdown file, in the dataset's folder.
     settings
         `full` (whether the dataset holds pictures), `run`, `source` (its kind), `criteria` (null
-        for a listing), `teachers` (the models as in the config), and `dataset` (its section of the
-        config).
+        for a listing), `teachers` (the models as in the config), `dataset` (its section of the
+        config), and `compared` (what `comparability.of_dataset` reads).
     """
     read = {Path(path).stem: pl.read_csv(path, infer_schema_length=None) for path in tables}
     folder = Path(output).parent
@@ -88,24 +91,27 @@ def write_card(
     counted = count_rows(files)
     full = settings["full"]
     columns = FULL if full else PLAIN
+    images = read["table2"].row(0, named=True)
+    paper = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))["table2"]
+    other = comparability.of_dataset(settings["compared"], images, paper)
     facts = {
         "settings": settings,
         "full": full,
         "dataset": settings["dataset"],
-        "title": publication.title(settings["run"]),
+        "title": publication.title(settings["run"], other),
         "notice": publication.notice(
             settings["run"],
-            settings["source"],
+            other,
             [model.get("repository", "") for model in settings["teachers"]],
         ),
         **publication.places(settings["dataset"], folder, full),
-        "images": read["table2"].row(0, named=True),
+        "images": images,
         "tokens": read["table1"].filter(pl.col("dataset") == OURS).row(0, named=True),
         "questions": sorted(rows.select("question").unique().collect()["question"].drop_nulls()),
         "teachers": [teacher(rows, k, settings["teachers"][k - 1]) for k in TEACHERS],
         "summary": publication.description(
-            read["table2"]["images"][0],
-            read["table2"]["classes"][0],
+            images["images"],
+            images["classes"],
             [model["name"] for model in settings["teachers"]],
             full,
         ),
@@ -346,6 +352,7 @@ if __name__ == "__main__":
         files=snakemake.input.files,
         tables=snakemake.input.tables,
         language=snakemake.input.language,
+        reported=snakemake.input.reported,
         template=snakemake.input.template,
         output=snakemake.output[0],
         settings=json.loads(snakemake.params.settings),

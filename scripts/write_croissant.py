@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import yaml
 
 from build_dataset import FULL, PLAIN
-from imagenet_think import publication
+from imagenet_think import comparability, publication
 from imagenet_think.columns import describe
 from imagenet_think.files import write_text
 from imagenet_think.logs import log_to
@@ -76,6 +77,7 @@ SUMMARIES = {
 def write_croissant(
     files: Sequence[str | Path],
     images: str | Path,
+    reported: str | Path,
     output: str | Path,
     settings: Mapping[str, Any],
 ) -> None:
@@ -87,13 +89,17 @@ def write_croissant(
         The dataset's parquet files, in its folder.
     images
         The csv of Table 2.
+    reported
+        What the paper reports (YAML).
     output
         The JSON file, in the dataset's folder.
     settings
         As of `write_card`.
     """
     counts = pl.read_csv(images).row(0, named=True)
-    described = describe_dataset(files, Path(output).parent, counts, settings)
+    paper = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))["table2"]
+    other = comparability.of_dataset(settings["compared"], counts, paper)
+    described = describe_dataset(files, Path(output).parent, counts, other, settings)
     write_text(json.dumps(described, ensure_ascii=False, indent=1) + "\n", output)
 
 
@@ -101,6 +107,7 @@ def describe_dataset(
     files: Sequence[str | Path],
     folder: Path,
     images: Mapping[str, Any],
+    other: Sequence[str],
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the description as JSON-LD.
@@ -115,11 +122,13 @@ def describe_dataset(
         Where the files and the description lie.
     images
         The row of Table 2.
+    other
+        Why it is not the paper's dataset.
     """
     full, dataset = settings["full"], settings["dataset"]
     teachers = [model["name"] for model in settings["teachers"]]
     repositories = [model.get("repository", "") for model in settings["teachers"]]
-    notice = publication.notice(settings["run"], settings["source"], repositories)
+    notice = publication.notice(settings["run"], other, repositories)
     summary = publication.description(images["images"], images["classes"], teachers, full)
     owner = (dataset["repository"] or "").partition("/")[0]
     licences = [publication.LICENSES[dataset["license"]][1]]
@@ -133,7 +142,7 @@ def describe_dataset(
             "http://mlcommons.org/croissant/1.0",
             "http://mlcommons.org/croissant/RAI/1.0",
         ],
-        "name": publication.title(settings["run"]),
+        "name": publication.title(settings["run"], other),
         "description": f"{notice} {summary}" if notice else summary,
         "url": publication.places(dataset, folder, full)["url"],
         "license": licences,
@@ -240,6 +249,7 @@ if __name__ == "__main__":
     write_croissant(
         files=snakemake.input.files,
         images=snakemake.input.images,
+        reported=snakemake.input.reported,
         output=snakemake.output[0],
         settings=json.loads(snakemake.params.settings),
     )

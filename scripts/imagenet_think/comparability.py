@@ -94,8 +94,33 @@ def reasons(settings: Mapping, run: Mapping[str, int], paper: Mapping[str, int])
     return [Reason(" ".join(words.split()), frozenset(subjects)) for words, *subjects in found]
 
 
+def of_dataset(settings: Mapping, run: Mapping[str, int], paper: Mapping[str, int]) -> list[str]:
+    """Return why a run's dataset is not the paper's, in words; parameters as for `reasons`.
+
+    Of the settings, `source`, `prompt`, `teachers`, `repositories` and `names` are read.
+    """
+    return [" ".join(words.split()) for words, *_ in _dataset(settings, run, paper)]
+
+
 def _reasons(settings: Mapping, run: Mapping, paper: Mapping) -> Iterable[tuple[str, ...]]:
     """Yield the words of each reason, and its subjects."""
+    yield from _dataset(settings, run, paper)
+    yield from _models(settings, "benchmarked", ())
+    if settings["evaluated"] is not None and settings["evaluated"] < run["images"]:
+        yield f"{settings['evaluated']:,} of the images are scored", SCORES
+    for metric, (name, known, why) in EVALUATORS.items():
+        encoder = settings["encoders"][metric]
+        if encoder not in known:
+            own = encoder.removeprefix(PACKAGE)
+            yield f"{name} is computed with {own} (the paper names no model, {why})", metric
+    if settings["tokenizer"] != TOKENIZER:
+        own = settings["tokenizer"].removeprefix(PACKAGE)
+        yield f"tokens are {own}'s (the paper names no tokenizer, {TOKENIZER}'s fits)", TOKENS
+    yield VECTORS, "tfidf", "cosine"
+
+
+def _dataset(settings: Mapping, run: Mapping, paper: Mapping) -> Iterable[tuple[str, ...]]:
+    """Yield why the images and the teachers' texts are others, and the subjects."""
     if settings["source"] in OTHER_SOURCES:
         yield OTHER_SOURCES[settings["source"]], IMAGES, TEXTS, SCORES
     if (run["images"], run["classes"]) != (paper["images"], paper["classes"]):
@@ -110,18 +135,6 @@ def _reasons(settings: Mapping, run: Mapping, paper: Mapping) -> Iterable[tuple[
         names = _listed(settings["names"][key] for key in settings["teachers"])
         yield f"the teachers are {names}, not the paper's, in its order", TEXTS, SCORES
     yield from _models(settings, "teachers", (TEXTS, SCORES))
-    yield from _models(settings, "benchmarked", ())
-    if settings["evaluated"] is not None and settings["evaluated"] < run["images"]:
-        yield f"{settings['evaluated']:,} of the images are scored", SCORES
-    for metric, (name, known, why) in EVALUATORS.items():
-        encoder = settings["encoders"][metric]
-        if encoder not in known:
-            own = encoder.removeprefix(PACKAGE)
-            yield f"{name} is computed with {own} (the paper names no model, {why})", metric
-    if settings["tokenizer"] != TOKENIZER:
-        own = settings["tokenizer"].removeprefix(PACKAGE)
-        yield f"tokens are {own}'s (the paper names no tokenizer, {TOKENIZER}'s fits)", TOKENS
-    yield VECTORS, "tfidf", "cosine"
 
 
 def _models(settings: Mapping, role: str, subjects: tuple[str, ...]) -> Iterable[tuple[str, ...]]:

@@ -116,6 +116,13 @@ def latex(text: str) -> str:
     return _LIGATURE.sub(r"\1{}", escaped).replace("\n", r"\allowbreak{}")
 
 
+def spelled(text: str) -> str:
+    """Return `text` as LaTeX prints it: on one line, what Latin fonts lack as its code point."""
+    return "".join(
+        _code_point(c) if _latex_character(c) == _code_point(c) else c for c in _one_line(text)
+    )
+
+
 def markdown(text: str) -> str:
     """Return `text` as Markdown that prints it, good in running text and in a pipe table's cell.
 

@@ -1,9 +1,7 @@
 """What a published run says of itself: its name, what it is not, its licences, its limits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-
-from imagenet_think.captions import PAPER_RUN
 
 PAPER = "https://arxiv.org/abs/2510.01582"
 IMAGENET_TERMS = "https://image-net.org/download"
@@ -72,36 +70,38 @@ LIMITS = {
 """What the dataset cannot do, by heading."""
 
 
-def title(run: str) -> str:
-    """Return the dataset's printed name: the paper's for its run, else with the run's name."""
-    return "ImageNet-Think-250K" if run == PAPER_RUN else f"ImageNet-Think (run {run})"
-
-
-def notice(run: str, source: str, repositories: Sequence[str]) -> str | None:
-    """Return what a run says that is not the paper's; None for that one.
+def title(run: str, other: Sequence[str]) -> str:
+    """Return the dataset's printed name: the paper's for what is the paper's, else with the run's.
 
     Parameters
     ----------
     run
         Its name.
-    source
-        Kind of the source of its images.
+    other
+        Why it is not the paper's (`imagenet_think.comparability.of_dataset`).
+    """
+    return f"ImageNet-Think (run {run})" if other else "ImageNet-Think-250K"
+
+
+def notice(run: str, other: Sequence[str], repositories: Iterable[str]) -> str | None:
+    """Return what a run says that is not the paper's; None for one that is.
+
+    Parameters
+    ----------
+    run, other
+        As for `title`.
     repositories
         Where its teachers lie.
     """
-    if run == PAPER_RUN:
+    if not other:
         return None
     sentences = [
         f"This is the run {run}, not the paper's: none of its numbers are those of "
-        "ImageNet-Think-250K."
+        f"ImageNet-Think-250K, for {'; '.join(other)}."
     ]
-    if source == "drawings":
-        sentences.append(
-            "Its images are drawings that the pipeline made itself, not ImageNet's photographs."
-        )
     if any(name.startswith("resources/miniatures/") for name in repositories):
         sentences.append(
-            "Its texts were written by miniature checkpoints of a few megabytes, trained on such "
+            "Its texts were written by miniature checkpoints of a few megabytes, trained on "
             "drawings: they show that the pipeline works, and nothing about the real models."
         )
     return " ".join(sentences)

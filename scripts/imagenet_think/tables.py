@@ -1,6 +1,7 @@
 """Tables as files: csv in full precision, LaTeX (booktabs) and Markdown for reading."""
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,13 +19,10 @@ WHOLE = ",d"
 """Counts, with thousands separated."""
 
 GROUP_WIDTH = 10
-"""Characters of a group's heading for each of its columns, about, before it is broken."""
-
-EM = 0.53
-"""Width of a character, about, in units of the font's size."""
+"""Characters of a group's heading for each of its columns, before it is broken."""
 
 LONG_TEXT = 40
-"""Characters of a text that is wrapped in a LaTeX table that breaks over pages."""
+"""Characters of a text that is wrapped in a LaTeX table, of a word that is broken in a heading."""
 
 WRAPPED = 0.3
 """Share of the text width that such a text gets."""
@@ -278,10 +276,13 @@ def _latex_headings(columns: Sequence[Column]) -> list[str]:
     cells, rules, start = [], [], 1
     for group, members in groupby(columns, key=lambda column: column.group):
         span = len(list(members))
-        text = escaping.latex(group)
-        if len(text) > GROUP_WIDTH * span:  # it would stretch the last of its columns
-            text = rf"\parbox[b]{{{GROUP_WIDTH * span * EM:.1f}em}}{{\centering {text}}}"
-        cells.append(rf"\multicolumn{{{span}}}{{c}}{{{text}}}")
+        # A heading wider than its columns would stretch the last of them.
+        text = escaping.spelled(group)
+        broken = max(map(len, text.split()), default=0) > LONG_TEXT
+        lines = textwrap.wrap(text, GROUP_WIDTH * span, break_long_words=broken) or [""]
+        stack = r"\\".join(escaping.latex(line) for line in lines)
+        stack = rf"\shortstack{{{stack}}}" if len(lines) > 1 else stack
+        cells.append(rf"\multicolumn{{{span}}}{{c}}{{{stack}}}")
         if group:
             rules.append(rf"\cmidrule(lr){{{start}-{start + span - 1}}}")
         start += span

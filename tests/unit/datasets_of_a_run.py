@@ -1,10 +1,12 @@
 """A small dataset folder and the tables beside it, as the rules before the card leave them."""
 
 import io
+from pathlib import Path
 
 import polars as pl
 from PIL import Image
 
+from imagenet_think import comparability
 from imagenet_think.hub_files import writer
 from imagenet_think.schemas import DATASET, DATASET_FULL, FAILED, FAILED_FULL
 from imagenet_think.splits import CONFIGURATIONS, SPLITS
@@ -83,7 +85,7 @@ def write_dataset(folder, *, full=False, hard="", rows=ROWS, **changes):
     return files
 
 
-def write_tables(folder, images=11, kept=8):
+def write_tables(folder, images=250_000, kept=8):
     """Write the csv of Tables 1 and 2; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     tables = {
@@ -100,10 +102,10 @@ def write_tables(folder, images=11, kept=8):
         "table2": pl.DataFrame(
             {
                 "images": [images],
-                "classes": [3],
+                "classes": [10_450],
                 "min_per_class": [2],
                 "max_per_class": [5],
-                "mean_per_class": [images / 3],
+                "mean_per_class": [images / 10_450],
             }
         ),
     }
@@ -112,6 +114,9 @@ def write_tables(folder, images=11, kept=8):
         paths.append(folder / f"{name}.csv")
         frame.write_csv(paths[-1])
     return paths
+
+
+REPORTED = Path(__file__).parents[2] / "resources" / "reported.yaml"
 
 
 def settings(**changes):
@@ -147,4 +152,16 @@ def settings(**changes):
             "published": None,
             "private": True,
         },
+        "compared": compared(),
+    } | changes
+
+
+def compared(**changes):
+    """Return what tells whether a dataset is the paper's, here of one that is."""
+    return {
+        "source": "class_tars",
+        "prompt": comparability.PROMPTS[0],
+        "teachers": list(comparability.TEACHERS),
+        "names": dict.fromkeys(comparability.TEACHERS, "A teacher"),
+        "repositories": dict(comparability.REPOSITORIES),
     } | changes

@@ -105,6 +105,10 @@ def test_latex_compiles(tmp_path):
     assert result.returncode == 0, result.stdout[-2000:]
 
 
+def test_spelled_is_what_is_printed():
+    assert escaping.spelled("Čapek\t弓 & \x00") == "Čapek U+5F13 & U+0000"
+
+
 def test_a_word_longer_than_a_line_may_be_broken():
     assert escaping.latex("bow" * 14).count(r"\allowbreak{}") == 5
     assert escaping.latex("bow" * 14).replace(r"\allowbreak{}", "") == "bow" * 14

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import huggingface_hub
 import pytest
-from datasets_of_a_run import settings, write_dataset, write_tables
+from datasets_of_a_run import REPORTED, settings, write_dataset, write_tables
 
 from push_dataset import push_dataset, to_upload
 from write_croissant import write_croissant
@@ -129,7 +129,8 @@ def folder(tmp_path):
     folder = tmp_path / "results" / "mini" / "dataset"
     files = write_dataset(folder)
     write_croissant(
-        files, write_tables(tmp_path / "tables")[1], folder / "croissant.json", settings()
+        *(files, write_tables(tmp_path / "tables")[1], REPORTED),
+        *(folder / "croissant.json", settings()),
     )
     (folder / "README.md").write_text("The card.\n")
     (folder / "notes.txt").write_text("My own.")

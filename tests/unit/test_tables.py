@@ -1,4 +1,5 @@
 import csv
+import re
 import shutil
 import subprocess
 
@@ -109,8 +110,17 @@ def test_groups_span_their_columns():
 def test_a_long_group_heading_is_broken():
     columns = [Column(name, name, "Sentence-BERT Cosine & Similarity") for name in ("f1", "images")]
     tex = latex(frame([0.5]), columns, "c", "l")
-    assert r"}{\centering Sentence-BERT Cosine \& Similarity}} \\" in tex
-    assert r"\multicolumn{2}{c}{\parbox[b]{10.6em}" in tex
+    assert r"\multicolumn{2}{c}{\shortstack{Sentence-BERT Cosine\\\& Similarity}}" in tex
+
+
+def test_a_group_heading_is_broken_by_what_is_printed():
+    columns = [Column(name, name, f"{'bow' * 20} 弓弓弓弓") for name in ("f1", "images")]
+    tex = latex(frame([0.5]), columns, "c", "l")
+    assert r"\shortstack{bowbowbowbowbowbowbo\\wbowbow" in tex
+    stack = re.search(r"shortstack\{(.*?)\}\}", tex)[1].replace(r"\allowbreak{}", "")
+    lines = stack.split(r"\\")
+    assert max(map(len, lines)) == 20
+    assert "".join(lines).count("U+5F13") == 4
 
 
 def test_numbers_yes_and_no():

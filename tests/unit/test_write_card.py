@@ -6,11 +6,20 @@ import datasets
 import pytest
 import yaml
 from datasets.utils.info_utils import NonMatchingSplitsSizesError
-from datasets_of_a_run import ROWS, SCHEMAS, settings, write_dataset, write_tables
+from datasets_of_a_run import (
+    REPORTED,
+    ROWS,
+    SCHEMAS,
+    compared,
+    settings,
+    write_dataset,
+    write_tables,
+)
 from markdown_it import MarkdownIt
 
 from imagenet_think import publication
 from imagenet_think.columns import describe
+from imagenet_think.comparability import TEACHERS
 from imagenet_think.parsing.statuses import STATUSES
 from write_card import size_category, where, write_card
 
@@ -57,6 +66,7 @@ def card(tmp_path):
             files,
             tables,
             tmp_path / "language.md",
+            REPORTED,
             TEMPLATE,
             folder / "README.md",
             settings(full=full, **config),
@@ -128,7 +138,7 @@ def test_numbers_are_those_of_data_and_tables(card):
         default, failed = ROWS["default", split], ROWS["failed", split]
         assert splits[split] == [str(default + failed), str(default), str(failed)]
     assert splits["all"] == ["11", "8", "3"]
-    assert "11 images of 3 classes, 2 to 5 a class (3.7 on average)" in page.text
+    assert "250,000 images of 10,450 classes, 2 to 5 a class (23.9 on average)" in page.text
     sentence = (
         "1,101 to 2,203 tokens (1,652 on average, 13,219 in all, over the 8 images of default)"
     )
@@ -217,16 +227,24 @@ def test_the_papers_run_is_no_other(card):
     assert "not the paper's" not in page.text
 
 
+def test_a_run_of_that_name_may_be_another(card):
+    _, front, _, page = card(compared=compared(prompt="What is it?"))
+    assert front["pretty_name"] == "ImageNet-Think (run paper)"
+    assert "not the paper's" in page.text
+    assert "the prompt is neither of the paper's two" in page.text
+
+
 def test_another_run_says_so_at_once(card):
     teachers = [
         teacher | {"repository": "resources/miniatures/glm-4.1v"}
         for teacher in settings()["teachers"]
     ]
-    _, front, body, page = card(run="mini.1", source="drawings", teachers=teachers)
+    other = compared(source="drawings")
+    _, front, body, page = card(run="mini.1", source="drawings", teachers=teachers, compared=other)
     assert front["pretty_name"] == "ImageNet-Think (run mini.1)"
     first = body.split("\n\n")[1]
     assert first.startswith("> This is the run mini.1, not the paper's")
-    assert "drawings that the pipeline made itself" in first
+    assert "for the images are drawings, not photographs of ImageNet-21k." in first
     assert "miniature checkpoints" in first
     assert "drawn by the pipeline itself" in page.text
     assert "ImageNet's terms" not in page.text
@@ -287,7 +305,15 @@ def test_hard_texts_survive(card):
         settings()["teachers"][1],
     ]
     changes = {"revision_1": HARD, "engine_1": HARD, "decoding_1": '{"max_new_tokens": "<b>_1_"}'}
-    _, front, body, page = card(hard=HARD, run=HARD, teachers=teachers, changes=changes.items())
+    _, front, body, page = card(
+        hard=HARD,
+        run=HARD,
+        teachers=teachers,
+        changes=changes.items(),
+        compared=compared(
+            names=dict.fromkeys(TEACHERS, HARD), repositories=dict.fromkeys(TEACHERS)
+        ),
+    )
     assert front["pretty_name"] == f"ImageNet-Think (run {HARD})"
     for text in (
         f"This is the run {SHOWN}, not",

@@ -5,7 +5,15 @@ import json
 import mlcroissant
 import polars as pl
 import pytest
-from datasets_of_a_run import ROWS, SCHEMAS, settings, write_dataset, write_tables
+from datasets_of_a_run import (
+    REPORTED,
+    ROWS,
+    SCHEMAS,
+    compared,
+    settings,
+    write_dataset,
+    write_tables,
+)
 from PIL import Image
 
 from imagenet_think import publication
@@ -24,7 +32,9 @@ def described(tmp_path):
         folder = tmp_path / ("dataset_full" if full else "dataset")
         files = write_dataset(folder, full=full, hard=hard, **dict(changes))
         images = write_tables(tmp_path / "tables")[1]
-        write_croissant(files, images, folder / "croissant.json", settings(full=full, **config))
+        write_croissant(
+            files, images, REPORTED, folder / "croissant.json", settings(full=full, **config)
+        )
         return folder, json.loads((folder / "croissant.json").read_text(encoding="utf-8"))
 
     return write
@@ -131,15 +141,16 @@ def test_licences_are_of_texts_and_of_pictures(described):
 
 
 def test_another_run_says_so(described):
-    _, found = described(run="mini", source="drawings")
+    _, found = described(run="mini", compared=compared(source="drawings"))
     assert found["name"] == "ImageNet-Think (run mini)"
     assert found["description"].startswith("This is the run mini, not the paper's")
-    assert described()[1]["description"].startswith("11 images of 3 classes")
+    assert described()[1]["description"].startswith("250,000 images of 10,450")
 
 
 def test_hard_names_survive(described):
     teachers = [{"name": HARD, "repository": HARD}, {"name": "Kimi", "repository": "a/b"}]
-    folder, found = described(run=HARD, teachers=teachers)
+    other = compared(source="drawings")
+    folder, found = described(run=HARD, teachers=teachers, compared=other)
     metadata = opened(folder).metadata
     assert not metadata.ctx.issues.errors
     assert metadata.name == f"ImageNet-Think (run {HARD})"
