@@ -18,7 +18,7 @@ rule write_card:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=said_of_dataset(full=False),
+        settings=said_in_card(full=False),
     message:
         "Writing the dataset's card"
     script:
@@ -37,7 +37,7 @@ use rule write_card as write_card_full with:
     log:
         log("write_card_full"),
     params:
-        settings=said_of_dataset(full=True),
+        settings=said_in_card(full=True),
     message:
         "Writing the card of the dataset with images"
 
@@ -54,7 +54,7 @@ rule write_croissant:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=said_of_dataset(full=False),
+        settings=said_in_croissant(full=False),
     message:
         "Describing the dataset in Croissant"
     script:
@@ -71,7 +71,7 @@ use rule write_croissant as write_croissant_full with:
     log:
         log("write_croissant_full"),
     params:
-        settings=said_of_dataset(full=True),
+        settings=said_in_croissant(full=True),
     message:
         "Describing the dataset with images in Croissant"
 

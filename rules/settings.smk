@@ -119,20 +119,45 @@ def printed_model(model):
     }
 
 
-def said_of_dataset(full):
-    """Return what of the config the dataset's card and Croissant description say."""
-    criteria = ("min_side", "near_duplicate_bits")
-    sampled = SOURCE["kind"] != configuration.LISTING
-    return settings(
+def said_of_dataset(full, *keys):
+    """Return what of the config both the dataset's card and its Croissant description say; `keys` are of its section."""
+    return dict(
         full=full,
         run=config["run"],
         source=SOURCE["kind"],
-        criteria=chosen(IMAGES["criteria"], *criteria) if sampled else None,
-        preparation=IMAGES["preparation"] if PICTURES else None,
-        teachers=[said_of_teacher(config["models"][key]) for key in TEACHERS],
-        dataset=without(config["dataset"], "rejoin", "private"),
+        dataset=chosen(PUBLISHED, "repository", "license", *keys),
         compared=dict(teachers=TEACHERS, **asked_as(TEACHERS)),
     )
+
+
+def said_in_card(full):
+    """Return what of the config the dataset's card says."""
+    criteria = ("min_side", "near_duplicate_bits")
+    sampled = SOURCE["kind"] != configuration.LISTING
+    return settings(
+        **said_of_dataset(full, "test", "validation"),
+        criteria=chosen(IMAGES["criteria"], *criteria) if sampled else None,
+        preparation=IMAGES["preparation"] if PICTURES else None,
+        teachers=said_of_teachers("system", "template", "prefix"),
+    )
+
+
+def said_in_croissant(full):
+    """Return what of the config the dataset's Croissant description says."""
+    about = said_of_dataset(full, "version", "published")
+    return settings(**about, teachers=said_of_teachers())
+
+
+def said_of_teachers(*keys):
+    """Return what a description says of each teacher beside what its rows record; of an imported one, its name."""
+    return [
+        (
+            {**chosen(model, "name"), "responses": True}
+            if "responses" in model
+            else chosen(model, "name", "repository", *keys)
+        )
+        for model in (config["models"][key] for key in TEACHERS)
+    ]
 
 
 def asked_as(models):
@@ -145,10 +170,3 @@ def asked_as(models):
             key: None if key in IMPORTED else config["models"][key]["repository"] for key in models
         },
     )
-
-
-def said_of_teacher(model):
-    """Return what of a teacher the dataset's card says beside what its rows record."""
-    if "responses" in model:
-        return {**chosen(model, "name"), "responses": True}
-    return chosen(model, "name", "repository", "system", "template", "prefix")

@@ -132,7 +132,7 @@ def describe_dataset(
     summary = publication.description(images["images"], images["classes"], teachers, full)
     owner = (dataset["repository"] or "").partition("/")[0]
     licences = [publication.LICENSES[dataset["license"]][1]]
-    if full and settings["source"] not in publication.FOREIGN:
+    if settings["source"] not in publication.FOREIGN and full:
         licences.append(publication.IMAGENET_TERMS)
     schemas = FULL if full else PLAIN
     return {
