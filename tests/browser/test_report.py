@@ -26,7 +26,7 @@ def test_every_category_is_listed(opened):
 def test_every_table_figure_and_page_is_in_it(opened, run):
     names = [f"pages/{path.stem}.html" for path in (run / "tables").glob("*.md")]
     names += [f"figures/{path.name}" for path in (run / "figures").glob("*.pdf")]
-    names += [f"pages/{name}.html" for name in ("accounting", "comparison", "cost")]
+    names += [f"pages/{name}.html" for name in ("accounting", "audit", "comparison", "cost")]
     names += ["images/report.html"]
     assert len(names) > 20
     shown = opened.evaluate("Object.keys(results)")
