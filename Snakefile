@@ -41,6 +41,7 @@ localrules:
     paper,
     sampling,
     accounting,
+    audit,
     checkpoints,
     pages,
     render_pages,

@@ -47,11 +47,12 @@ def report_missing(
     with atomic_path(report) as temporary:
         rows.select(list(MISSING)).write_csv(temporary)
     left_out = rows["row"].eq("left_out").sum()
-    joined = count_rows(dataset).total()
+    counted = count_rows(dataset)
+    joined = counted.total()
     why = "None is left out."
     if left_out:
         why = f"{left_out:,} are left out: `{Path(report).name}` says which, and why."
-    front = yaml.safe_dump({"configs": front_matter(dataset)}, sort_keys=False)
+    front = yaml.safe_dump({"configs": front_matter(counted)}, sort_keys=False)
     text = CARD.format(front=front, joined=joined, rows=joined + left_out, left_out=why)
     write_text(text, card)
     for folder in {Path(path).parent for path in dataset}:

@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from pyarrow.parquet import read_metadata
 
 from build_dataset import FULL, PLAIN
-from imagenet_think import comparability, escaping, hub_files, publication, repositories
+from imagenet_think import escaping, hub_files, publication, repositories
 from imagenet_think.captions import OURS
 from imagenet_think.columns import describe
 from imagenet_think.files import write_text
@@ -87,27 +87,23 @@ def write_card(
     """
     read = {Path(path).stem: pl.read_csv(path, infer_schema_length=None) for path in tables}
     folder = Path(output).parent
-    rows = pl.concat(pl.scan_parquet(file).select(RECORDED) for file in files)
+    rows = pl.concat(pl.scan_parquet(file).select(RECORDED) for file in files).collect()
     counted = count_rows(files)
+    configurations = hub_files.front_matter(counted)
     full = settings["full"]
     columns = FULL if full else PLAIN
     images = read["table2"].row(0, named=True)
-    paper = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))["table2"]
-    other = comparability.of_dataset(settings["compared"], images, paper)
+    title, notice = publication.identity(settings, images, reported)
     facts = {
         "settings": settings,
         "full": full,
         "dataset": settings["dataset"],
-        "title": publication.title(settings["run"], other),
-        "notice": publication.notice(
-            settings["run"],
-            other,
-            [model.get("repository", "") for model in settings["teachers"]],
-        ),
+        "title": title,
+        "notice": notice,
         **publication.places(settings["dataset"], folder, full),
         "images": images,
         "tokens": read["table1"].filter(pl.col("dataset") == OURS).row(0, named=True),
-        "questions": sorted(rows.select("question").unique().collect()["question"].drop_nulls()),
+        "questions": sorted(rows["question"].drop_nulls().unique()),
         "teachers": [teacher(rows, k, settings["teachers"][k - 1]) for k in TEACHERS],
         "summary": publication.description(
             images["images"],
@@ -115,9 +111,11 @@ def write_card(
             [model["name"] for model in settings["teachers"]],
             full,
         ),
+        "rows": counted,
+        "configurations": configurations,
         "present": {
             each["config_name"]: [data["split"] for data in each["data_files"]]
-            for each in hub_files.front_matter(files)
+            for each in configurations
         },
         "splits": Markdown(split_table(counted)),
         "columns": Markdown(column_table(columns["default"], columns["failed"])),
@@ -186,7 +184,7 @@ def column_table(default: Iterable[str], failed: Iterable[str]) -> str:
     return markdown(pl.DataFrame(rows), columns, "").lstrip()
 
 
-def teacher(rows: pl.LazyFrame, k: int, model: Mapping[str, Any]) -> dict[str, Any]:
+def teacher(rows: pl.DataFrame, k: int, model: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the card says of a teacher: of the config, and as its rows record it.
 
     Parameters
@@ -199,7 +197,7 @@ def teacher(rows: pl.LazyFrame, k: int, model: Mapping[str, Any]) -> dict[str, A
         Its section of the config.
     """
     names = [f"{name}_{k}" for name in PROVENANCE]
-    recorded = rows.select(names).unique().collect()
+    recorded = rows.select(names).unique()
     found = {
         name: sorted(recorded[f"{name}_{k}"].drop_nulls().unique().to_list()) for name in PROVENANCE
     }
@@ -232,7 +230,7 @@ def where(model: Mapping[str, Any]) -> dict[str, str]:
     return {"repository": path.name if path.is_absolute() else repository, "link": ""}
 
 
-def failures(rows: pl.LazyFrame, names: Sequence[str]) -> Markdown | None:
+def failures(rows: pl.DataFrame, names: Sequence[str]) -> Markdown | None:
     """Return the table of what failed by status and teacher; None where nothing did.
 
     Parameters
@@ -242,7 +240,7 @@ def failures(rows: pl.LazyFrame, names: Sequence[str]) -> Markdown | None:
     names
         The teachers' printed names.
     """
-    found = {k: dict(rows.group_by(f"status_{k}").len().collect().iter_rows()) for k in TEACHERS}
+    found = {k: dict(rows.group_by(f"status_{k}").len().iter_rows()) for k in TEACHERS}
     bad = [
         status for status in STATUSES if status != OK and any(status in f for f in found.values())
     ]
@@ -266,9 +264,9 @@ def failures(rows: pl.LazyFrame, names: Sequence[str]) -> Markdown | None:
     return Markdown(markdown(table, columns, "Responses by status and teacher."))
 
 
-def forced(rows: pl.LazyFrame) -> int:
+def forced(rows: pl.DataFrame) -> int:
     """Return how many responses have a thought that was closed by force."""
-    sums = rows.select(pl.col(f"forced_{k}").sum() for k in TEACHERS).collect()
+    sums = rows.select(pl.col(f"forced_{k}").sum() for k in TEACHERS)
     return sum(sums.row(0))
 
 
@@ -294,7 +292,7 @@ def front_matter(facts: Mapping[str, Any], files: Sequence[str | Path]) -> str:
     files
         The dataset's files.
     """
-    rows, unpacked = count_rows(files), sizes(files)
+    rows, unpacked = facts["rows"], sizes(files)
     front = {
         "pretty_name": facts["title"],
         **licence(facts),
@@ -303,7 +301,7 @@ def front_matter(facts: Mapping[str, Any], files: Sequence[str | Path]) -> str:
         "size_categories": [size_category(rows.total())],
         "annotations_creators": ["machine-generated"],
         "tags": list(publication.KEYWORDS),
-        "configs": hub_files.front_matter(files),
+        "configs": facts["configurations"],
         "dataset_info": [
             {
                 "config_name": name,

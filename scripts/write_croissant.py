@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
 from build_dataset import FULL, PLAIN
-from imagenet_think import comparability, publication
+from imagenet_think import publication
 from imagenet_think.columns import describe
 from imagenet_think.files import write_text
 from imagenet_think.logs import log_to
@@ -97,9 +96,8 @@ def write_croissant(
         As of `write_card`.
     """
     counts = pl.read_csv(images).row(0, named=True)
-    paper = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))["table2"]
-    other = comparability.of_dataset(settings["compared"], counts, paper)
-    described = describe_dataset(files, Path(output).parent, counts, other, settings)
+    identity = publication.identity(settings, counts, reported)
+    described = describe_dataset(files, Path(output).parent, counts, identity, settings)
     write_text(json.dumps(described, ensure_ascii=False, indent=1) + "\n", output)
 
 
@@ -107,7 +105,7 @@ def describe_dataset(
     files: Sequence[str | Path],
     folder: Path,
     images: Mapping[str, Any],
-    other: Sequence[str],
+    identity: tuple[str, str | None],
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the description as JSON-LD.
@@ -122,13 +120,12 @@ def describe_dataset(
         Where the files and the description lie.
     images
         The row of Table 2.
-    other
-        Why it is not the paper's dataset.
+    identity
+        The dataset's name, and what it says that is not the paper's (`publication.identity`).
     """
     full, dataset = settings["full"], settings["dataset"]
     teachers = [model["name"] for model in settings["teachers"]]
-    repositories = [model.get("repository", "") for model in settings["teachers"]]
-    notice = publication.notice(settings["run"], other, repositories)
+    name, notice = identity
     summary = publication.description(images["images"], images["classes"], teachers, full)
     owner = (dataset["repository"] or "").partition("/")[0]
     licences = [publication.LICENSES[dataset["license"]][1]]
@@ -142,7 +139,7 @@ def describe_dataset(
             "http://mlcommons.org/croissant/1.0",
             "http://mlcommons.org/croissant/RAI/1.0",
         ],
-        "name": publication.title(settings["run"], other),
+        "name": name,
         "description": f"{notice} {summary}" if notice else summary,
         "url": publication.places(dataset, folder, full)["url"],
         "license": licences,

@@ -6,9 +6,6 @@ import polars as pl
 
 from imagenet_think.repositories import PACKAGE
 
-PAPER_RUN = "paper"
-"""Name of the run that follows the paper in images, models and metrics."""
-
 OURS = "ImageNet-Think"
 """Name in Table 1 of the paper's own row, and of ours in its place."""
 

@@ -6,7 +6,7 @@ as the hub's `datasets` write them: so images are images there, whatever the dat
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -105,7 +105,7 @@ def count_rows(files: Iterable[str | Path]) -> Counter[tuple[str, str]]:
     return rows
 
 
-def front_matter(files: Iterable[str | Path]) -> list[dict]:
+def front_matter(rows: Mapping[tuple[str, str], int]) -> list[dict]:
     """Return `configs` of the dataset's card: which files are which configuration and split.
 
     Those without any row are left out: `datasets` 5.2 refuses to load a split that is empty, and
@@ -113,10 +113,9 @@ def front_matter(files: Iterable[str | Path]) -> list[dict]:
 
     Parameters
     ----------
-    files
-        All files of the dataset.
+    rows
+        Of each configuration and split, as `count_rows` returns them.
     """
-    rows = count_rows(files)
     return [
         {
             "config_name": name,

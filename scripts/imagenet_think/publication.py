@@ -1,7 +1,12 @@
 """What a published run says of itself: its name, what it is not, its licences, its limits."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
+
+from imagenet_think import comparability
 
 PAPER = "https://arxiv.org/abs/2510.01582"
 IMAGENET_TERMS = "https://image-net.org/download"
@@ -70,41 +75,37 @@ LIMITS = {
 """What the dataset cannot do, by heading."""
 
 
-def title(run: str, other: Sequence[str]) -> str:
-    """Return the dataset's printed name: the paper's for what is the paper's, else with the run's.
+def identity(
+    settings: Mapping[str, Any], images: Mapping[str, int], reported: str | Path
+) -> tuple[str, str | None]:
+    """Return a dataset's printed name, and what it says that is not the paper's, or None.
 
     Parameters
     ----------
-    run
-        Its name.
-    other
-        Why it is not the paper's (`imagenet_think.comparability.of_dataset`).
+    settings
+        Of the run: its name as `run`, its models as in the config as `teachers`, and as `compared`
+        what `imagenet_think.comparability.of_dataset` reads.
+    images
+        The row of the run's Table 2.
+    reported
+        What the paper reports (YAML).
     """
-    return f"ImageNet-Think (run {run})" if other else "ImageNet-Think-250K"
-
-
-def notice(run: str, other: Sequence[str], repositories: Iterable[str]) -> str | None:
-    """Return what a run says that is not the paper's; None for one that is.
-
-    Parameters
-    ----------
-    run, other
-        As for `title`.
-    repositories
-        Where its teachers lie.
-    """
+    paper = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))["table2"]
+    other = comparability.of_dataset(settings["compared"], images, paper)
     if not other:
-        return None
+        return "ImageNet-Think-250K", None
+    run = settings["run"]
     sentences = [
         f"This is the run {run}, not the paper's: none of its numbers are those of "
         f"ImageNet-Think-250K, for {'; '.join(other)}."
     ]
+    repositories = (model.get("repository", "") for model in settings["teachers"])
     if any(name.startswith("resources/miniatures/") for name in repositories):
         sentences.append(
             "Its texts were written by miniature checkpoints of a few megabytes, trained on "
             "drawings: they show that the pipeline works, and nothing about the real models."
         )
-    return " ".join(sentences)
+    return f"ImageNet-Think (run {run})", " ".join(sentences)
 
 
 def description(images: int, classes: int, teachers: Sequence[str], full: bool) -> str:

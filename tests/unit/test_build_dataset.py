@@ -43,7 +43,7 @@ def read(folder, configuration):
 
 def load(folder, configuration="default"):
     """Load a dataset as the card's front matter describes it."""
-    head = yaml.safe_dump({"configs": front_matter(sorted(folder.glob("*/*.parquet")))})
+    head = yaml.safe_dump({"configs": front_matter(count_rows(folder.glob("*/*.parquet")))})
     (folder / "README.md").write_text(f"---\n{head}---\n")
     return datasets.load_dataset(str(folder), configuration, cache_dir=str(folder / "cache"))
 
