@@ -138,26 +138,20 @@ def said_in_card(full):
         **said_of_dataset(full, "test", "validation"),
         criteria=chosen(IMAGES["criteria"], *criteria) if sampled else None,
         preparation=IMAGES["preparation"] if PICTURES else None,
-        teachers=said_of_teachers("system", "template", "prefix"),
+        teachers=[said_of_teacher(config["models"][key]) for key in TEACHERS],
     )
 
 
 def said_in_croissant(full):
     """Return what of the config the dataset's Croissant description says."""
-    about = said_of_dataset(full, "version", "published")
-    return settings(**about, teachers=said_of_teachers())
+    return settings(**said_of_dataset(full, "version", "published"))
 
 
-def said_of_teachers(*keys):
-    """Return what a description says of each teacher beside what its rows record; of an imported one, its name."""
-    return [
-        (
-            {**chosen(model, "name"), "responses": True}
-            if "responses" in model
-            else chosen(model, "name", "repository", *keys)
-        )
-        for model in (config["models"][key] for key in TEACHERS)
-    ]
+def said_of_teacher(model):
+    """Return what the card says of a teacher beside what its rows record; of an imported one, its name."""
+    if "responses" in model:
+        return {**chosen(model, "name"), "responses": True}
+    return chosen(model, "name", "repository", "system", "template", "prefix")
 
 
 def asked_as(models):

@@ -124,7 +124,8 @@ def describe_dataset(
         The dataset's name, and what it says that is not the paper's (`publication.identity`).
     """
     full, dataset = settings["full"], settings["dataset"]
-    teachers = [model["name"] for model in settings["teachers"]]
+    compared = settings["compared"]
+    teachers = [compared["names"][key] for key in compared["teachers"]]
     name, notice = identity
     summary = publication.description(images["images"], images["classes"], teachers, full)
     owner = (dataset["repository"] or "").partition("/")[0]

@@ -83,8 +83,8 @@ def identity(
     Parameters
     ----------
     settings
-        Of the run: its name as `run`, its models as in the config as `teachers`, and as `compared`
-        what `imagenet_think.comparability.of_dataset` reads.
+        Of the run: its name as `run`, and as `compared` what
+        `imagenet_think.comparability.of_dataset` reads.
     images
         The row of the run's Table 2.
     reported
@@ -99,8 +99,8 @@ def identity(
         f"This is the run {run}, not the paper's: none of its numbers are those of "
         f"ImageNet-Think-250K, for {'; '.join(other)}."
     ]
-    repositories = (model.get("repository", "") for model in settings["teachers"])
-    if any(name.startswith("resources/miniatures/") for name in repositories):
+    repositories = settings["compared"]["repositories"].values()
+    if any(name and name.startswith("resources/miniatures/") for name in repositories):
         sentences.append(
             "Its texts were written by miniature checkpoints of a few megabytes, trained on "
             "drawings: they show that the pipeline works, and nothing about the real models."

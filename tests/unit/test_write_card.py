@@ -235,16 +235,13 @@ def test_a_run_of_that_name_may_be_another(card):
 
 
 def test_another_run_says_so_at_once(card):
-    teachers = [
-        teacher | {"repository": "resources/miniatures/glm-4.1v"}
-        for teacher in settings()["teachers"]
-    ]
-    other = compared(source="drawings")
-    _, front, body, page = card(run="mini.1", source="drawings", teachers=teachers, compared=other)
+    miniatures = dict.fromkeys(TEACHERS, "resources/miniatures/glm-4.1v")
+    other = compared(source="drawings", repositories=miniatures)
+    _, front, body, page = card(run="mini.1", source="drawings", compared=other)
     assert front["pretty_name"] == "ImageNet-Think (run mini.1)"
     first = body.split("\n\n")[1]
     assert first.startswith("> This is the run mini.1, not the paper's")
-    assert "for the images are drawings, not photographs of ImageNet-21k." in first
+    assert "for the images are drawings, not photographs of ImageNet-21k; " in first
     assert "miniature checkpoints" in first
     assert "drawn by the pipeline itself" in page.text
     assert "ImageNet's terms" not in page.text

@@ -18,6 +18,7 @@ from PIL import Image
 
 from imagenet_think import publication
 from imagenet_think.columns import describe
+from imagenet_think.comparability import TEACHERS
 from write_croissant import write_croissant
 
 HARD = '_a_ % & # {b} \\ ~ ^ | <script>1</script> $c$ "d" 🏹 قوس\n\t'
@@ -148,9 +149,12 @@ def test_another_run_says_so(described):
 
 
 def test_hard_names_survive(described):
-    teachers = [{"name": HARD, "repository": HARD}, {"name": "Kimi", "repository": "a/b"}]
-    other = compared(source="drawings")
-    folder, found = described(run=HARD, teachers=teachers, compared=other)
+    other = compared(
+        source="drawings",
+        names=dict.fromkeys(TEACHERS, HARD),
+        repositories=dict.fromkeys(TEACHERS, HARD),
+    )
+    folder, found = described(run=HARD, compared=other)
     metadata = opened(folder).metadata
     assert not metadata.ctx.issues.errors
     assert metadata.name == f"ImageNet-Think (run {HARD})"
