@@ -18,7 +18,7 @@ import polars as pl
 
 from imagenet_think import repositories
 from imagenet_think.fingerprint import fingerprint, settings_digest
-from imagenet_think.locks import SILENCE, Owner
+from imagenet_think.locks import held
 
 RECENT = 900.0
 """Seconds up to now that rates are of."""
@@ -189,17 +189,6 @@ def state(
     if started and (known := marks.state(outputs)):
         return known
     return FAILED if any(output in failed for output in outputs) else WAITING
-
-
-def held(lock: str | Path, now: float) -> bool:
-    """Tell whether a worker that lives holds a lock, as far as can be seen from here."""
-    try:
-        owner = Owner(**json.loads(Path(lock).read_bytes()))
-        touched = Path(lock).stat().st_mtime
-    except (OSError, ValueError, TypeError):
-        return False
-    alive = owner.alive()
-    return now - touched < SILENCE if alive is None else alive
 
 
 def progress(

@@ -245,6 +245,28 @@ class Lock:
         )
 
 
+def held(path: Path, now: float) -> bool:
+    """Tell whether a worker that lives holds a lock, as far as can be seen from here.
+
+    Nothing is taken or written, so the answer is a look, and may be old when it is used.
+
+    Parameters
+    ----------
+    path
+        The lock.
+    now
+        Seconds since the epoch, by the file system's clock.
+    """
+    try:
+        seen = _look(path)
+    except OSError:
+        return False
+    if seen is None or seen.owner is None:
+        return False
+    alive = seen.alive()
+    return now - seen.touched < SILENCE if alive is None else alive
+
+
 @dataclass(frozen=True)
 class _Seen:
     """A lock as it was found: content and time of the last touch."""

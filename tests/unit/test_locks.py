@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from imagenet_think import locks
-from imagenet_think.locks import SILENCE, Lock, LockError, Owner
+from imagenet_think.locks import SILENCE, Lock, LockError, Owner, held
 
 # A process of its own, not a copy of this one with its threads.
 PROCESSES = multiprocessing.get_context("spawn")
@@ -336,3 +336,16 @@ def test_a_touch_that_fails_is_reported_and_tried_again(path, monkeypatch, caplo
             assert time.monotonic() < deadline
             time.sleep(0.01)
     assert "cannot be touched" in caplog.text
+
+
+def test_a_lock_of_another_machine_is_seen_as_held_while_it_is_touched(tmp_path):
+    lock = tmp_path / "00.lock"
+    owner = replace(Owner.this_process(), machine="another", host="another")
+    lock.write_text(json.dumps(asdict(owner)))
+    now = time.time()
+    assert held(lock, now)
+    os.utime(lock, (now - SILENCE - 1, now - SILENCE - 1))
+    assert not held(lock, now)
+    lock.write_text("{")
+    assert not held(lock, now)
+    assert not held(tmp_path / "none.lock", now)

@@ -1,10 +1,8 @@
 """The table of how far a run has come, on folders made for it."""
 
 import json
-import os
 import subprocess
 import sys
-import time
 from base64 import urlsafe_b64encode
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -15,7 +13,7 @@ import pytest
 import status as module
 from imagenet_think.fingerprint import fingerprint, settings_digest
 from imagenet_think.journal import Journal
-from imagenet_think.locks import SILENCE, Owner
+from imagenet_think.locks import Owner
 from status import (
     DONE,
     FAILED,
@@ -23,7 +21,6 @@ from status import (
     WAITING,
     Failure,
     Marks,
-    held,
     rate,
     read_failures,
     read_marks,
@@ -207,19 +204,6 @@ def test_an_output_that_is_half_made_is_not_done(tmp_path):
 def test_slurm_says_whether_a_job_runs(states, expected):
     marks = Marks({"a": "7_1"}, locked=True, slurm=states)
     assert state(["a"], [], marks, {"a"}, NOW) == expected
-
-
-def test_a_lock_of_another_machine_holds_while_it_is_touched(tmp_path):
-    lock = tmp_path / "00.lock"
-    owner = replace(Owner.this_process(), machine="another", host="another")
-    lock.write_text(json.dumps(asdict(owner)))
-    now = time.time()
-    assert held(lock, now)
-    os.utime(lock, (now - SILENCE - 1, now - SILENCE - 1))
-    assert not held(lock, now)
-    lock.write_text("{")
-    assert not held(lock, now)
-    assert not held(tmp_path / "none.lock", now)
 
 
 def response(ago, tokens=10, run="2026-05-01T11:00:00+00:00 host 1"):
