@@ -94,9 +94,11 @@ END
   slurmctld
 fi
 wait_for slurmctld scontrol ping
-# Each node keeps to one of the machine's CPUs, so that jobs see as many as they can use.
+# Each node keeps to one of the machine's CPUs, so that jobs see as many as they can use. (Where OMP_NUM_THREADS is
+# set, nproc prints that.)
+cpus=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
 for n in "${!nodes[@]}"; do
-  alive "${nodes[n]}" || taskset --cpu-list $((n % $(nproc))) slurmd -N "${nodes[n]}"
+  alive "${nodes[n]}" || taskset --cpu-list $((n % cpus)) slurmd -N "${nodes[n]}"
 done
 ready() { (($(sinfo --noheader --Node --partition cpu --states idle,mixed,allocated | wc -l) == ${#nodes[@]})); }
 wait_for "the nodes" ready
