@@ -38,7 +38,7 @@ test-vllm: $(STAMP) $(VLLM)/installed
 # Whatever happens to the tests, the cluster is stopped.
 test-cluster: demo
 	export CLUSTER=$$(mktemp -d) && trap tests/cluster/stop_slurm.sh EXIT && \
-		tests/cluster/start_slurm.sh && $(BIN)/pytest tests/cluster
+		tests/cluster/start_slurm.sh && $(BIN)/pytest tests/cluster -n 2 --dist loadfile
 
 test-browser: demo $(VENV)/browser
 	@command -v chromium >/dev/null || { apt-get update -qq && \

@@ -1,12 +1,13 @@
 """The Slurm that `make test-cluster` starts, and how the tests of this folder speak to it."""
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,14 +34,14 @@ class Job:
         In Slurm's words: PENDING, RUNNING, COMPLETED, FAILED, OUT_OF_MEMORY and so on.
     node
         Where it runs or ran; empty before it starts.
-    rule
-        Of the job, or names of the group's rules, with `_wildcards_<values>` where it has some.
+    folder
+        In which it works.
     """
 
     number: int
     state: str
     node: str
-    rule: str
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,10 @@ class Cluster:
 
     def jobs(self) -> list[Job]:
         """Return the jobs that Slurm remembers, those that ended in the last minutes included."""
-        form = "--format=%i|%T|%N|%k"
+        form = "--format=%i|%T|%N|%Z"
         lines = self.call("squeue", "--states=all", "--noheader", form).splitlines()
-        found = [line.split("|") for line in lines]
-        return [Job(int(n), state, node, rule[5:]) for n, state, node, rule in found]
+        found = [line.split("|", 3) for line in lines]
+        return [Job(int(n), state, node, Path(folder)) for n, state, node, folder in found]
 
     def nodes(self) -> dict[str, str]:
         """Return the state of each node: idle, mixed, allocated, down and so on."""
@@ -77,10 +78,12 @@ class Cluster:
 
     def processes(self, job: Job) -> list[int]:
         """Return the process ids of a job, its slurmstepd included."""
-        folder = CGROUPS / f"slurm_{job.node}" / "uid_0" / f"job_{job.number}"
-        return [
-            int(pid) for file in folder.rglob("cgroup.procs") for pid in file.read_text().split()
-        ]
+        found = []
+        # A step that has just ended has no folder.
+        for folder, _, _ in os.walk(CGROUPS / f"slurm_{job.node}" / "uid_0" / f"job_{job.number}"):
+            with suppress(OSError):
+                found += map(int, Path(folder, "cgroup.procs").read_text().split())
+        return found
 
     def scripts(self, job: Job) -> dict[int, str]:
         """Return the process ids of the scripts that a job runs now, each with its rule's name."""
@@ -91,6 +94,13 @@ class Cluster:
                 if name := SCRIPT.search(Path(f"/proc/{pid}/cmdline").read_bytes()):
                     found[pid] = name[1].decode()
         return found
+
+    @contextmanager
+    def shared(self, alone: bool = False) -> Iterator[None]:
+        """Keep the whole cluster as it is, or for oneself: wait until the others let go of it."""
+        with (self.folder / "users").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+            yield
 
     def start(self) -> None:
         """Start what does not run."""

@@ -189,47 +189,22 @@ def test_a_mended_shard_is_all_that_the_next_call_makes(bad_day, undisturbed):
     assert digests(run.project, list(undisturbed[1])) == undisturbed[1]
 
 
-def test_a_job_whose_node_dies_goes_to_another_one(cluster, undisturbed, project, runs):
-    files = responses(CANCELLED)
-    run = runs(project, "--", *files)
-    job = run.job(f"{CANCELLED}_0")
-    run.script(job)
-    dead = [cluster.pid(job.node), *cluster.processes(job)]
-    try:
-        for pid in dead:
-            os.kill(pid, signal.SIGKILL)
-        cluster.wait(lambda: "down" in cluster.nodes()[job.node], 60, f"{job.node} to be down")
-        # Slurm would let it wait for two minutes first.
-        cluster.call("scontrol", "update", f"jobid={job.number}", "starttime=now")
-        assert run.end() == 0, run.text()
-    finally:
-        cluster.start()
-    assert cluster.nodes()[job.node] in ("idle", "mixed", "allocated")
-    assert run.submitted(f"{CANCELLED}_0") == [job.number]
-    assert digests(project, files).items() <= undisturbed[1].items()
-
-
-def test_jobs_go_on_while_the_controller_is_down(cluster, undisturbed, project, runs):
-    files = responses(CANCELLED)
-    run = runs(project, "--", *files)
-    job = run.job(f"{CANCELLED}_0")
-    script = run.script(job)
-    os.kill(script, signal.SIGSTOP)
-    # What Slurm does not know when it comes back, it starts once more.
-    state, now = cluster.folder / "state" / "job_state", time.time()
-    cluster.call("scontrol", "update", f"jobid={job.number}", "nice=1")
-    cluster.wait(lambda: state.stat().st_mtime > now, 60, "Slurm to note down what it knows")
-    try:
-        os.kill(cluster.pid("slurmctld"), signal.SIGKILL)
-        os.kill(script, signal.SIGCONT)
-        # Snakemake asks in vain, and the job ends when nobody is there to be told.
-        cluster.wait(lambda: "Falling back to 'sacct'" in run.text(), 90, "a question to Slurm")
-        cluster.wait(lambda: not cluster.scripts(job), 90, "the end of the job")
-    finally:
-        cluster.start()
-    assert run.end() == 0, run.text()
-    assert run.submitted(f"{CANCELLED}_0") == [job.number]
-    assert digests(project, files).items() <= undisturbed[1].items()
+def test_a_job_does_not_start_when_the_config_was_edited_while_it_waited(cluster, project, runs):
+    (file,) = files = responses(CANCELLED)
+    held = (
+        "--set-resources",
+        "generate_responses:slurm_partition='gpu'",
+        "generate_responses:slurm_extra='--hold'",
+    )
+    run = runs(project, "--retries", "0", *held, "--", *files)
+    (job,) = cluster.wait(lambda: run.submitted(f"{CANCELLED}_0"), 90, "a job to wait")
+    path = project.root / CONFIG
+    config = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(config | {"seed": config["seed"] + 1}, sort_keys=False))
+    cluster.call("scontrol", "release", str(job))
+    assert run.end() != 0
+    assert "why:  Config, rules or scripts were edited after this job was planned" in run.text()
+    assert not (project.root / file).exists()
 
 
 def test_a_killed_snakemake_leaves_a_lock_and_jobs_that_go_on(cluster, undisturbed, project, runs):
@@ -269,18 +244,53 @@ def test_a_killed_snakemake_leaves_a_lock_and_jobs_that_go_on(cluster, undisturb
     assert digests(project, files).items() <= undisturbed[1].items()
 
 
-def test_a_job_does_not_start_when_the_config_was_edited_while_it_waited(cluster, project, runs):
-    (file,) = files = responses(CANCELLED)
-    nodes = ",".join(cluster.nodes())
-    cluster.call("scontrol", "update", f"nodename={nodes}", "state=drain", "reason=full")
+@pytest.fixture
+def alone(cluster):
+    """Wait until nobody else needs the cluster: what happens to it happens to all who use it."""
+    with cluster.shared(alone=True):
+        yield
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_job_whose_node_dies_goes_to_another_one(cluster, undisturbed, project, runs):
+    files = responses(CANCELLED)
+    run = runs(project, "--", *files)
+    job = run.job(f"{CANCELLED}_0")
+    run.script(job)
+    dead = [cluster.pid(job.node), *cluster.processes(job)]
     try:
-        run = runs(project, "--retries", "0", "--", *files)
-        cluster.wait(lambda: run.submitted(f"{CANCELLED}_0"), 90, "a job to wait")
-        path = project.root / CONFIG
-        config = yaml.safe_load(path.read_text())
-        path.write_text(yaml.safe_dump(config | {"seed": config["seed"] + 1}, sort_keys=False))
+        for pid in dead:
+            os.kill(pid, signal.SIGKILL)
+        cluster.wait(lambda: "down" in cluster.nodes()[job.node], 60, f"{job.node} to be down")
+        # Slurm would let it wait for two minutes first.
+        cluster.call("scontrol", "update", f"jobid={job.number}", "starttime=now")
+        assert run.end() == 0, run.text()
     finally:
-        cluster.call("scontrol", "update", f"nodename={nodes}", "state=resume")
-    assert run.end() != 0
-    assert "why:  Config, rules or scripts were edited after this job was planned" in run.text()
-    assert not (project.root / file).exists()
+        cluster.start()
+    assert cluster.nodes()[job.node] in ("idle", "mixed", "allocated")
+    assert run.submitted(f"{CANCELLED}_0") == [job.number]
+    assert digests(project, files).items() <= undisturbed[1].items()
+
+
+@pytest.mark.usefixtures("alone")
+def test_jobs_go_on_while_the_controller_is_down(cluster, undisturbed, project, runs):
+    files = responses(CANCELLED)
+    run = runs(project, "--", *files)
+    job = run.job(f"{CANCELLED}_0")
+    script = run.script(job)
+    os.kill(script, signal.SIGSTOP)
+    # What Slurm does not know when it comes back, it starts once more.
+    state, now = cluster.folder / "state" / "job_state", time.time()
+    cluster.call("scontrol", "update", f"jobid={job.number}", "nice=1")
+    cluster.wait(lambda: state.stat().st_mtime > now, 60, "Slurm to note down what it knows")
+    try:
+        os.kill(cluster.pid("slurmctld"), signal.SIGKILL)
+        os.kill(script, signal.SIGCONT)
+        # Snakemake asks in vain, and the job ends when nobody is there to be told.
+        cluster.wait(lambda: "Falling back to 'sacct'" in run.text(), 90, "a question to Slurm")
+        cluster.wait(lambda: not cluster.scripts(job), 90, "the end of the job")
+    finally:
+        cluster.start()
+    assert run.end() == 0, run.text()
+    assert run.submitted(f"{CANCELLED}_0") == [job.number]
+    assert digests(project, files).items() <= undisturbed[1].items()

@@ -26,23 +26,27 @@ class Script:
 
 @dataclass
 class Watch:
-    """Looks into running jobs, again and again.
+    """Looks into the running jobs of a run, again and again.
 
     Attributes
     ----------
     cluster
         Where the jobs run.
+    folder
+        Of the run.
     seen
         The scripts that were found running, by process id.
     """
 
     cluster: Cluster
+    folder: Path
     seen: dict[int, Script] = field(default_factory=dict)
 
     def look(self) -> None:
         """Note the scripts that run now."""
         for job in self.cluster.jobs():
-            running = self.cluster.scripts(job) if job.state == "RUNNING" else {}
+            ours = job.folder == self.folder and job.state == "RUNNING"
+            running = self.cluster.scripts(job) if ours else {}
             for pid in running.keys() - self.seen.keys():
                 # A process that has just ended has no environment.
                 with suppress(FileNotFoundError, ProcessLookupError):
@@ -76,8 +80,9 @@ def run(cluster, tmp_path_factory):
     defaults = folder / "profiles" / "default" / "config.yaml"
     defaults.parent.mkdir()
     defaults.write_text("printshellcmds: true\nnocolor: true\n")
-    watch, log = Watch(cluster), folder / "said"
+    watch, log = Watch(cluster, folder), folder / "said"
     with (
+        cluster.shared(),
         log.open("w") as output,
         subprocess.Popen(
             [BIN / "snakemake", "--profile", "slurm", "all"],
