@@ -412,6 +412,7 @@ def test_equal_figures_are_equal_files(make, tmp_path):
     assert_same_bytes(make, tmp_path)
 
 
+@pytest.mark.slow
 def test_own_settings_of_the_user_change_nothing(tmp_path):
     def make():
         return figure_scores.draw_scores(aggregates_frame(MODELS), MODELS, NAMES, "tfidf")

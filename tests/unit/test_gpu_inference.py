@@ -82,6 +82,7 @@ def test_a_failed_stage_is_a_row_of_the_page():
     assert line.count("|") == page.splitlines()[4].count("|")
 
 
+@pytest.mark.slow
 def test_a_process_beyond_its_time_is_ended_and_every_stage_has_its_row(monkeypatch):
     monkeypatch.setattr(bench, "GRACE", 0)
     start = time.time()

@@ -115,6 +115,7 @@ def noisy(images: int, share: float) -> np.ndarray:
     return np.where(draw.random(values.shape) < share, draw.integers(0, 3, values.shape), values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coefficient", [alpha, kappa])
 def test_intervals_are_those_of_a_bootstrap(coefficient):
     values = noisy(250, 0.4)[:, :2]

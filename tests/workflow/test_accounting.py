@@ -16,6 +16,7 @@ def planned(said):
     return {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdecimal()}
 
 
+@pytest.mark.slow
 def test_accounts_cost_and_pilot_are_planned(project):
     said = project.snakemake(*MINIATURE, "-n", "pilot", "accounting", "cost", "--quiet", "rules")
     jobs = planned(said)

@@ -102,6 +102,7 @@ def test_a_source_that_vanishes_half_way_fails_by_name_and_the_rerun_goes_on(for
     assert said.count("Listing ") < 2  # what was catalogued stands
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["class_folders", "webdataset", "hub_parquet", "folder"])
 def test_a_missing_source_is_named(kind, project):
     said, _ = run(project, {"kind": kind, "path": "nowhere/at/all"}, "-n", check=False)
