@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 CONFIG = "config/small.yaml"
 MODELS = CANCELLED, KILLED, SLOW, HUNGRY = "glm-4.1v", "kimi-vl", "internvl3.5", "r1-onevision"
 BROKEN = f"results/small/annotations/{KILLED}/10.parquet"
-LOCK = f"results/small/journal/{KILLED}/00.lock"
+LOCK = "results/small/journal/{}/00.lock"
 PROFILE = ("--profile", "slurm", "--configfile", CONFIG)
 SOON = ("--slurm-init-seconds-before-status-checks", "2")
 
@@ -52,19 +52,30 @@ class Run:
             if Path(log).parent.name == name
         ]
 
-    def job(self, name: str) -> Any:
-        """Return a job of Slurm, named by its wildcards, as soon as it runs."""
+    def at_work(self, model: str) -> tuple[Any, int] | None:
+        """Return a model's first job and the process of its script, if it asks the model now."""
+        if not (self.project.root / LOCK.format(model)).exists():
+            return None
+        numbers = self.submitted(f"{model}_0")
+        for job in self.cluster.jobs():
+            if job.number in numbers and job.state == "RUNNING":
+                return next(((job, script) for script in self.cluster.scripts(job)), None)
+        return None
 
-        def running() -> Any:
-            numbers = self.submitted(name)
-            jobs = [job for job in self.cluster.jobs() if job.number in numbers]
-            return next((job for job in jobs if job.state == "RUNNING"), None)
+    def stop(self, *models: str) -> list[tuple[Any, int]]:
+        """Hold the script of each model's first job while it is at work; return as `at_work`."""
+        stopped: dict[str, tuple[Any, int]] = {}
 
-        return self.cluster.wait(running, 150, f"{name} to run")
+        def all_stand() -> bool:
+            # Where other jobs have the GPUs, one may have ended before another one starts.
+            for model in set(models) - stopped.keys():
+                if found := self.at_work(model):
+                    os.kill(found[1], signal.SIGSTOP)
+                    stopped[model] = found
+            return len(stopped) == len(models)
 
-    def script(self, job: Any) -> int:
-        """Return the process that is the script of a job, as soon as it is there."""
-        return next(iter(self.cluster.wait(lambda: self.cluster.scripts(job), 150, "a script")))
+        self.cluster.wait(all_stand, 400, f"{', '.join(models)} to be at work")
+        return [stopped[model] for model in models]
 
     def end(self) -> int:
         """Wait for the end and return the exit status."""
@@ -137,10 +148,8 @@ def bad_day(cluster, undisturbed, runs, tmp_path_factory) -> tuple[Run, Run]:
         BROKEN,
     )
     first = runs(project, *arguments)
-    os.kill(first.script(first.job(f"{SLOW}_0")), signal.SIGSTOP)
-    os.kill(first.script(first.job(f"{KILLED}_0")), signal.SIGKILL)
-    cancelled = first.job(f"{CANCELLED}_0")
-    first.script(cancelled)
+    _, (_, killed), (cancelled, _) = first.stop(SLOW, KILLED, CANCELLED)
+    os.kill(killed, signal.SIGKILL)
     cluster.call("scancel", str(cancelled.number))
     first.end()
     shard.write_bytes(whole)
@@ -210,11 +219,7 @@ def test_a_job_does_not_start_when_the_config_was_edited_while_it_waited(cluster
 def test_a_killed_snakemake_leaves_a_lock_and_jobs_that_go_on(cluster, undisturbed, project, runs):
     files = responses(CANCELLED, KILLED)
     killed = runs(project, "--", *files)
-    goes_on, hangs = killed.job(f"{CANCELLED}_0"), killed.job(f"{KILLED}_0")
-    lock = project.root / LOCK
-    cluster.wait(lock.exists, 150, "the lock of the journal")
-    script = killed.script(hangs)
-    os.kill(script, signal.SIGSTOP)
+    (goes_on, at_work), (hangs, script) = killed.stop(CANCELLED, KILLED)
     killed.process.kill()
     killed.end()
 
@@ -222,6 +227,7 @@ def test_a_killed_snakemake_leaves_a_lock_and_jobs_that_go_on(cluster, undisturb
     assert locked.end() != 0
     assert "Error: Directory cannot be locked." in locked.text()
     assert "It can be removed with the --unlock argument." in locked.text()
+    os.kill(at_work, signal.SIGCONT)
 
     # One job goes on to its end, and counts. The other one hangs, and nobody else may do its work.
     def ended() -> bool:
@@ -233,8 +239,8 @@ def test_a_killed_snakemake_leaves_a_lock_and_jobs_that_go_on(cluster, undisturb
     assert refused.end() != 0
     assert not refused.submitted(f"{CANCELLED}_0")
     assert "0 of 1 jobs are done, 1 failed." in refused.text()
-    held = f"why:  imagenet_think.locks.LockError: {LOCK}: held by process {script} on "
-    assert held in refused.text()
+    held = f"{LOCK.format(KILLED)}: held by process {script} on "
+    assert f"why:  imagenet_think.locks.LockError: {held}" in refused.text()
 
     cluster.call("scancel", str(hangs.number))
     cluster.wait(lambda: not Path(f"/proc/{script}").exists(), 30, "the hanging job to end")
@@ -255,8 +261,7 @@ def alone(cluster):
 def test_a_job_whose_node_dies_goes_to_another_one(cluster, undisturbed, project, runs):
     files = responses(CANCELLED)
     run = runs(project, "--", *files)
-    job = run.job(f"{CANCELLED}_0")
-    run.script(job)
+    ((job, _),) = run.stop(CANCELLED)
     dead = [cluster.pid(job.node), *cluster.processes(job)]
     try:
         for pid in dead:
@@ -276,9 +281,7 @@ def test_a_job_whose_node_dies_goes_to_another_one(cluster, undisturbed, project
 def test_jobs_go_on_while_the_controller_is_down(cluster, undisturbed, project, runs):
     files = responses(CANCELLED)
     run = runs(project, "--", *files)
-    job = run.job(f"{CANCELLED}_0")
-    script = run.script(job)
-    os.kill(script, signal.SIGSTOP)
+    ((job, script),) = run.stop(CANCELLED)
     # What Slurm does not know when it comes back, it starts once more.
     state, now = cluster.folder / "state" / "job_state", time.time()
     cluster.call("scontrol", "update", f"jobid={job.number}", "nice=1")
