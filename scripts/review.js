@@ -442,7 +442,8 @@
   function press(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (document.querySelector("dialog[open]")) return;
-    if (event.target.matches("input, textarea, select")) {
+    // A field of a dialog that was just closed has the focus until the page is painted again.
+    if (event.target.matches("input, textarea, select") && event.target.checkVisibility()) {
       if (event.key === "Escape") event.target.blur();
       return;
     }

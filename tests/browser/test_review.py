@@ -158,6 +158,21 @@ def test_decisions_go_to_a_file_and_to_another_browser(opened, browser, folder, 
     elsewhere.close()
 
 
+def test_a_key_counts_at_once_after_an_export(opened):
+    press(opened, "e")
+    opened.locator("#name").fill("Ada")
+    with opened.expect_download():
+        # Both before the page is painted, when its field still has the focus.
+        opened.evaluate(
+            """() => {
+                document.getElementById("save").click();
+                const typed = new KeyboardEvent("keydown", { key: "y", bubbles: true });
+                document.getElementById("name").dispatchEvent(typed);
+            }"""
+        )
+    assert pressed(opened) == ["split-yes"]
+
+
 def test_import_keeps_what_is_newer(opened, tmp_path):
     press(opened, "y")
     content = export(opened, tmp_path / "ada.json")
