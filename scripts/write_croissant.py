@@ -93,7 +93,7 @@ def write_croissant(
     output
         The JSON file, in the dataset's folder.
     settings
-        As of `write_card`.
+        `full`, `run`, `source`, `dataset` and `compared`, as of `write_card`.
     """
     counts = pl.read_csv(images).row(0, named=True)
     identity = publication.identity(settings, counts, reported)

@@ -255,7 +255,7 @@ def held(path: Path, now: float) -> bool:
     path
         The lock.
     now
-        Seconds since the epoch, by the file system's clock.
+        Seconds since the epoch.
     """
     try:
         seen = _look(path)
