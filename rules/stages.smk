@@ -18,7 +18,7 @@ STAGES = {
     ],
     "responses": ["generate_responses", "import_responses"],
     "annotations": ["parse_responses"],
-    "statistics": ["measure_lengths", "find_mentions", "count_dataset"],
+    "statistics": ["measure_texts", "count_dataset"],
     "scores": [
         *(f"score_{metric}" for metric in METRICS),
         "aggregate_scores",
