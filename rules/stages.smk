@@ -47,7 +47,6 @@ WILDCARDS = dict(
     metric=METRICS,
     group=GROUPS,
     dataset=list(DATASETS),
-    number=NUMBERS,
     n="3456",
 )
 
