@@ -109,8 +109,8 @@ async def _check_outputs(dag: DAG) -> None:
     if unknown:
         dag.forcefiles.update(unknown)
         logger.warning(
-            f"{_listed(unknown)}: edited, copied, or without a record in .snakemake since they were "
-            "made, so they are regenerated. (Copy a run with its .snakemake folder and with its "
+            f"{_listed(unknown)}: edited, copied, or without a record in .snakemake since they "
+            "were made, so they are regenerated. (Copy a run with its .snakemake folder and its "
             "modification times: `cp -a` or `rsync -a`. Responses in the journal are kept anyway.)"
         )
 
