@@ -10,11 +10,14 @@ DATASETS = config["statistics"]["datasets"]
 rule measure_lengths:
     input:
         annotations=f"{R}/annotations/{{model}}/{{shard}}.parquet",
-        tokenizer=[
-            path
-            for path in repositories.inputs(TOKENIZER["repository"])
-            if not path.endswith(".safetensors")
-        ],
+        tokenizer=pinned(
+            "statistics.tokenizer",
+            [
+                path
+                for path in repositories.inputs(TOKENIZER["repository"])
+                if not path.endswith(".safetensors")
+            ],
+        ),
     output:
         f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet",
     log:
