@@ -491,8 +491,8 @@ def unpinned_problems(keys: Sequence[str]) -> Iterator[str]:
     """Yield how hub repositories get their revisions, if some have none."""
     if keys:
         yield (
-            f"no revision for {', '.join(keys)}: run `snakemake --cores 1 pin` (with the same "
-            "--configfile) once on a machine that reaches the hub; it looks up the current commits "
+            f"no revision for {', '.join(keys)}: run `snakemake --cores 1 pin` once (with "
+            "the same --configfile) on a machine that reaches the hub; it looks up the current commits "
             "and writes them into the config"
         )
 
