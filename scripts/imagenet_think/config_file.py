@@ -32,13 +32,14 @@ class ConfigError(ValueError):
     origin
         Name of the file.
     problems
-        Everything that is wrong with it, in one line each.
+        Everything that is wrong with it, in one line each; characters that a terminal would not
+        show, or obey, are escaped.
     """
 
     def __init__(self, origin: str, problems: Sequence[str]) -> None:
         self.origin = origin
-        self.problems = tuple(problems)
-        super().__init__(listed(origin, problems))
+        self.problems = tuple(map(_printable, problems))
+        super().__init__(listed(_printable(origin), self.problems))
 
 
 def listed(subject: str, problems: Sequence[str]) -> str:
@@ -47,6 +48,10 @@ def listed(subject: str, problems: Sequence[str]) -> str:
         return f"{subject}: {problems[0]}"
     lines = [f"{subject}: {len(problems)} problems", *(f"  - {each}" for each in problems)]
     return "\n".join(lines)
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def read(path: str | Path) -> dict[str, Any]:

@@ -491,9 +491,9 @@ def unpinned_problems(keys: Sequence[str]) -> Iterator[str]:
     """Yield how hub repositories get their revisions, if some have none."""
     if keys:
         yield (
-            f"no revision for {', '.join(keys)}: run `snakemake --cores 1 pin` once (with "
-            "the same --configfile) on a machine that reaches the hub; it looks up the current commits "
-            "and writes them into the config"
+            f"no revision for {', '.join(keys)}: run `snakemake --cores 1 pin` once (with the same "
+            "--configfile) on a machine that reaches the hub; it looks up the current commits and "
+            "writes them into the config"
         )
 
 
@@ -541,8 +541,7 @@ def _path_problem(kind: str, path: str) -> str | None:
     try:
         _PATHS[kind](path)
     except (OSError, ValueError, ModuleNotFoundError) as error:
-        text = str(error)
-        return text if path in text else f"{_shown(path)}: {text}"
+        return f"{_shown(path)}: {str(error).removeprefix(f'{path}: ')}"
     return None
 
 

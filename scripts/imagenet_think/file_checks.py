@@ -71,12 +71,12 @@ def function(place: str) -> None:
     if not path.endswith(".py"):
         return
     try:
-        tree = ast.parse(text(path), path)
+        tree = ast.parse(text(path))
     except SyntaxError as error:
-        raise ValueError(f"line {error.lineno} of {path}: {error.msg}") from None
+        raise ValueError(f"line {error.lineno}: {error.msg}") from None
     names = set(_bound(tree))
     if not names & {name, "*"}:
-        raise ValueError(f"{path} defines no {name}")
+        raise ValueError(f"the file defines no {name}")
 
 
 def _bound(tree: ast.Module) -> Iterator[str]:
