@@ -87,7 +87,9 @@ rule score_vectors:
 rule score_bertscore:
     input:
         **COMPARED,
-        checkpoint=repositories.inputs(BENCHMARK["bertscore"]["repository"]),
+        checkpoint=pinned(
+            "benchmark.bertscore", repositories.inputs(BENCHMARK["bertscore"]["repository"])
+        ),
     output:
         **scored("bertscore"),
     log:
@@ -112,7 +114,7 @@ rule score_bertscore:
 rule score_sbert:
     input:
         **COMPARED,
-        checkpoint=repositories.inputs(BENCHMARK["sbert"]["repository"]),
+        checkpoint=pinned("benchmark.sbert", repositories.inputs(BENCHMARK["sbert"]["repository"])),
     output:
         **scored("sbert"),
     log:

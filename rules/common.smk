@@ -6,10 +6,10 @@ from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-
-sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+from snakemake.logging import logger
 
 from imagenet_think import (
+    config_file,
     configuration,
     paths,
     provenance,
@@ -23,8 +23,11 @@ from imagenet_think import (
 workflow_hooks.require_version()
 try:
     config = configuration.check(config, ", ".join(map(str, workflow.configfiles)))
+except configuration.ConfigError as error:
+    sys.exit(f"Error: {error}")
+try:
     provenance.keep_to_plan(config, planning=workflow.is_main_process)
-except (configuration.ConfigError, provenance.EditedError) as error:
+except provenance.EditedError as error:
     raise WorkflowError(str(error)) from None
 
 R = f"results/{config['run']}"
@@ -56,6 +59,35 @@ wildcard_constraints:
     part_of=r"[^/]+",
 
 
+REFUSED = {}  # in the order in which they were noted
+UNPINNED = set()
+
+
+def refuse(*reasons):
+    """Note why the plan cannot be carried out, and return no input: `check_plan` reports all reasons in one message."""
+    REFUSED.update(dict.fromkeys(reasons))
+    return []
+
+
+def check_plan(purpose, dag):
+    """Refuse a run for all that input functions noted, and a report of a run that is not finished."""
+    problems, unpinned = list(REFUSED), list(configuration.unpinned_problems(sorted(UNPINNED)))
+    if purpose == "run":
+        problems += unpinned
+    elif purpose == "dry run":
+        for problem in unpinned:
+            logger.warning(f"Only a dry run is possible so far: {problem}.")
+    if problems and purpose in ("run", "dry run"):
+        sys.exit(f"Error: {config_file.listed('this cannot be run', problems)}")
+    missing = workflow_hooks.missing_from_report(dag) if purpose == "report" else []
+    if missing:
+        what = "is not finished" if Path(R).exists() else "was never run"
+        sys.exit(
+            f"Error: there is nothing to report yet: {R} {what}. {len(missing)} files are missing, such as {missing[0]}. "
+            "Run the same command without --report first."
+        )
+
+
 def one_of(models):
     """Return a wildcard's constraint to some models; to none where there are none."""
     return "|".join(map(re.escape, models)) or "(?!)"
@@ -69,10 +101,7 @@ def log(name):
 @cache
 def class_ids():
     """Return the classes that may be drawn, in the class list's order."""
-    if SOURCE["kind"] == "drawings":
-        return SOURCE["classes"]
-    lines = Path(IMAGES["classes"]).read_text(encoding="utf-8").splitlines()
-    return [line.split("\t", 1)[0] for line in lines[1:]]
+    return configuration.class_ids(config)
 
 
 def group_classes(group):
@@ -87,28 +116,9 @@ def class_place(wnid):
 
 @cache
 def present_places():
-    """Return what lies in the source folder and holds images, or say what belongs there."""
-    kind, folder = SOURCE["kind"], Path(SOURCE["path"])
-    if kind in sources.BY_CLASS:
-        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        found = [place for place in map(class_place, class_ids()) if place in names]
-        what = "class archive" if kind == "class_tars" else "class folder"
-        wanted = f"one {class_place(class_ids()[0])} a class"
-    else:
-        pattern = sources.MIXED[kind]
-        what = wanted = {"webdataset": "tar of samples", "hub_parquet": "parquet file"}.get(
-            kind, "image"
-        )
-        places = [folder] if pattern == "." else folder.glob(pattern)
-        found = sorted(path.relative_to(folder).as_posix() for path in places if path.exists())
-    if not found:
-        raise WorkflowError(
-            f"No images: {folder}/ holds no {what}. Put {wanted} there (ImageNet-21k: "
-            "winter21_whole.tar.gz or fall11_whole.tar of https://image-net.org, or their copies on "
-            "the hub), or name another folder as images.source.path, or another layout as "
-            "images.source.kind (config/README.md lists them). `make demo` runs without images."
-        )
-    return found
+    """Return what lies in the source folder and holds images; note if nothing does."""
+    refuse(*configuration.image_problems(config))
+    return sources.places(SOURCE["kind"], SOURCE["path"], class_ids())
 
 
 def class_places(wildcards):
@@ -140,6 +150,14 @@ def listings(wildcards):
     return [f"{R}/images/listing/{part}.parquet" for part in parts]
 
 
+def outer_archive(wildcards):
+    """Return the archive of class archives, which is not needed once it is unpacked; note if it is missing."""
+    if not Path(SOURCE["archive"]).is_file() and not Path(f"{R}/images/unpacked.parquet").exists():
+        refuse(f"images.source.archive: {SOURCE['archive']}: no such file")
+        return []
+    return SOURCE["archive"]
+
+
 def optional(path):
     """Return a file that the config may name, as inputs: none where it is null."""
     return [path] if path else []
@@ -157,21 +175,25 @@ def block_files(pattern):
     return [pattern.replace("{shard}", f"{{block}}{digit}") for digit in digits]
 
 
+def pinned(key, files):
+    """Return files of a repository as inputs; note for a hub repository without revision that the jobs need it."""
+
+    def inputs(wildcards):
+        UNPINNED.update(each for each in configuration.unpinned(config) if each == key)
+        return files
+
+    return inputs
+
+
 def checkpoint_files(wildcards):
-    """Return the files of a local checkpoint; refuse a real run of a hub model without revision."""
-    if not workflow.dryrun:
-        missing = configuration.unpinned(config)
-        if missing:
-            raise WorkflowError(
-                f"No revision for {', '.join(missing)}: run `snakemake --cores 1 pin` once on a machine that "
-                "reaches the hub; it asks for the current commits and writes them into the config."
-            )
-    model = config["models"][wildcards.model]
+    """Return the files of a local checkpoint and its processor, as `pinned` does."""
+    key, model = f"models.{wildcards.model}", config["models"][wildcards.model]
+    entries = {key: model, f"{key}.processor": model.get("processor")}
     return [
         path
-        for entry in (model, model.get("processor"))
+        for name, entry in entries.items()
         if entry
-        for path in repositories.inputs(entry["repository"])
+        for path in pinned(name, repositories.inputs(entry["repository"]))(wildcards)
     ]
 
 
@@ -182,18 +204,18 @@ def evaluated_file(wildcards):
 
 def no_pictures(wildcards):
     """Refuse what shows pictures, or shows them to a model."""
-    raise WorkflowError(
-        "images.source is of kind listing: the run knows its images by name alone, and makes nothing that needs their "
+    return refuse(
+        "images.source is of kind listing: the run knows its images by name only, and makes nothing that needs their "
         "pictures (responses, figures 1 and 2, review). `tables` needs none. To have the rest, write `pictures: true` "
         "under images.source if its files hold the images' bytes, or name the images themselves as images.source."
     )
 
 
 def pilots(wildcards):
-    """Return the pilot of each model that is asked, or say that there is none."""
+    """Return the pilot of each model that is prompted; refuse if there is none."""
     if not GENERATED:
-        raise WorkflowError(
-            "No pilot: every model of the config has `responses`, so that none would be asked."
+        return refuse(
+            "No pilot: every model of the config has `responses`, so that none would be prompted."
         )
     return expand(f"{R}/pilot/{{model}}.parquet", model=GENERATED)
 
@@ -256,7 +278,7 @@ def files_to_rejoin(wildcards):
     )
     files = [path for pattern in patterns for path in sorted(REJOINED.glob(pattern))]
     if not files:
-        raise WorkflowError(
+        return refuse(
             f"dataset.rejoin: {REJOINED}/ holds no data/train-….parquet. Name a folder that `snakemake dataset` wrote, "
             "or a copy of it."
         )
@@ -274,22 +296,29 @@ def for_rejoined(pattern):
 def located(wildcards):
     """Return where images lie, by group of classes; refuse a list of images."""
     if SOURCE["kind"] == configuration.LISTING:
-        raise WorkflowError(
+        return refuse(
             "images.source is of kind listing, and a dataset is rejoined with archives or folders of images: name them "
             "as images.source."
         )
     return expand(f"{R}/rejoin/located/{{group}}.parquet", group=GROUPS)
 
 
+def sampled_images(wildcards):
+    """Return the sample of images; refuse a list of images."""
+    if SOURCE["kind"] == configuration.LISTING:
+        return refuse(
+            "No paper of a run with images.source of kind listing: its text tells how images were sampled, and these were "
+            "listed. `tables`, `figures` and `comparison` need no sampling."
+        )
+    return f"{R}/images/sample.parquet"
+
+
 def decisions(wildcards):
-    """Return what reviewers exported, or say how it comes about."""
+    """Return what reviewers exported; refuse if nothing is named."""
     place = config["review"]["decisions"]
     if place is None:
-        raise WorkflowError(
+        return refuse(
             f"No decisions to count: open {R}/review/index.html in a browser (`review` makes it), decide, press Export, "
             "and name the file, or a folder of several reviewers' files, as review.decisions in the config."
         )
-    try:
-        return paths.json_files(place)
-    except FileNotFoundError as error:
-        raise WorkflowError(f"review.decisions: {error}") from None
+    return paths.json_files(place)

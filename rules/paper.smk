@@ -129,7 +129,7 @@ rule export_numbers:
         comparison=f"{R}/comparison.csv",
         audit=f"{R}/audit.csv",
         reported="resources/reported.yaml",
-        sample=f"{R}/images/sample.parquet",
+        sample=sampled_images,
         exclusions=f"{R}/images/exclusions.parquet",
         annotations=expand(
             f"{R}/annotations/{{model}}/{{shard}}.parquet", model=MODELS, shard=SHARDS

@@ -28,7 +28,7 @@ if SOURCE["kind"] == "outer_archive":
     rule unpack_outer_archive:
         input:
             classes=IMAGES["classes"],
-            archive=SOURCE["archive"],
+            archive=outer_archive,
         output:
             f"{R}/images/unpacked.parquet",
         log:

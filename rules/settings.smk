@@ -98,10 +98,7 @@ def scores_of(models):
 def printed_settings(wildcards):
     """Return what of the config stands in the paper's text, which tells how images were sampled."""
     if SOURCE["kind"] == configuration.LISTING:
-        raise WorkflowError(
-            "No paper of a run with images.source of kind listing: its text tells how images were sampled, and these were "
-            "listed. `tables`, `figures` and `comparison` need no sampling."
-        )
+        return as_json()  # refused by `sampled_images`
     encoder = ("repository", "max_tokens")
     return as_json(
         **chosen(config, "run", "seed", "prompt", "teachers", "benchmarked"),

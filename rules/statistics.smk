@@ -13,11 +13,14 @@ rule measure_texts:
         sample=f"{R}/images/sample.parquet",
         classes=f"{R}/images/classes.parquet",
         hypernyms="resources/hypernyms.tsv",
-        tokenizer=[
-            path
-            for path in repositories.inputs(TOKENIZER["repository"])
-            if not path.endswith(".safetensors")
-        ],
+        tokenizer=pinned(
+            "statistics.tokenizer",
+            [
+                path
+                for path in repositories.inputs(TOKENIZER["repository"])
+                if not path.endswith(".safetensors")
+            ],
+        ),
     output:
         lengths=block_files(f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet"),
         mentions=block_files(f"{R}/statistics/mentions/{{model}}/{{shard}}.parquet"),
