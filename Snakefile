@@ -95,3 +95,11 @@ if plugin := sys.modules.get("snakemake_executor_plugin_slurm"):
 for each in workflow.rules:
     if each.script:
         each.set_params(code=code(each))
+
+
+# A rule reads no key that the schema does not know.
+try:
+    for each in workflow.rules:
+        declarations.check(each, configuration.schema())
+except declarations.UnknownKeyError as error:
+    raise WorkflowError(str(error)) from None

@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
+import imagenet_think.settings as declarations
 from imagenet_think import configuration, paths, provenance, repositories, shards, sources, splits
 
 try:
@@ -34,6 +35,17 @@ NUMBERS = [f"{number:05d}" for number in range(len(SHARDS))]
 METRICS = ["bertscore", "sbert", "rouge", "sets", "vectors"]
 PAIRS = {"models": config["benchmarked"], "teachers": TEACHERS}
 
+# What a name in braces stands for in the keys that rules declare; any other is a wildcard of the job.
+SETS = {
+    "teachers": TEACHERS,
+    "benchmarked": config["benchmarked"],
+    "models": MODELS,
+    "generated": GENERATED,
+    "imported": IMPORTED,
+    "ablation_model": [BENCHMARK["ablation_model"]],
+    "prompt": [config["prompt"]],
+}
+
 
 wildcard_constraints:
     group=r"\d+",
@@ -46,6 +58,37 @@ wildcard_constraints:
     folder="|".join(splits.CONFIGURATIONS.values()),
     split="|".join(splits.SPLITS),
     part_of=r"[^/]+",
+
+
+def reads(*keys, of=config, **sets):
+    """Return a param: the keys of the config that a rule reads, as JSON; `sets` adds names in braces."""
+    return declarations.reads(keys, of, {**SETS, **sets})
+
+
+def uses(*keys, **sets):
+    """Return a param as `reads` does, for keys that change no result and so rerun nothing."""
+    return declarations.uses(keys, config, {**SETS, **sets})
+
+
+def derived(**values):
+    """Return a param that is no key of the config: values, or functions of wildcards, as JSON with their names."""
+    return declarations.derived(values)
+
+
+def files(*keys, by=None):
+    """Return the file that a key names, as input, if any; or what `by` finds, a function of wildcards."""
+    if by is None:
+        (key,) = keys
+        return declarations.named_by(keys, lambda wildcards: value_of(key) or [])
+    return declarations.named_by(keys, by)
+
+
+def value_of(key):
+    """Return the value of a key of the config, None where it is left out."""
+    value = config
+    for part in key.split("."):
+        value = value.get(part) if value else None
+    return value
 
 
 def one_of(models):
@@ -132,15 +175,10 @@ def listings(wildcards):
     return [f"{R}/images/listing/{part}.parquet" for part in parts]
 
 
-def optional(path):
-    """Return a file that the config may name, as inputs: none where it is null."""
-    return [path] if path else []
-
-
-def scorer_file():
+def scorer_file(wildcards):
     """Return the file of the user's scorer, where it is one of its own."""
     place = (IMAGES["criteria"]["scorer"] or "").rpartition(":")[0]
-    return optional(place if place.endswith(".py") else None)
+    return [place] if place.endswith(".py") else []
 
 
 def block_files(pattern):

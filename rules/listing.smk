@@ -11,9 +11,9 @@ if PICTURES:
 
     rule prepare_images:
         input:
-            classes=IMAGES["classes"],
+            classes=files("images.classes"),
             file=lambda wildcards: LISTED[int(wildcards.group)],
-            labels=optional(SOURCE.get("labels")),
+            labels=files("images.source.labels"),
         output:
             f"{R}/images/candidates/{{group}}.parquet",
         log:
@@ -37,9 +37,9 @@ if PICTURES:
 
 rule list_images:
     input:
-        classes=IMAGES["classes"],
+        classes=files("images.classes"),
         files=CANDIDATES if PICTURES else LISTED,
-        labels=[] if PICTURES else optional(SOURCE.get("labels")),
+        labels=[] if PICTURES else files("images.source.labels"),
     output:
         sample=f"{R}/images/sample.parquet",
         classes=f"{R}/images/classes.parquet",

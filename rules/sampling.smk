@@ -6,7 +6,7 @@ if SOURCE["kind"] == "drawings":
 
     rule draw_images:
         input:
-            classes=IMAGES["classes"],
+            classes=files("images.classes"),
         output:
             expand("{path}/{wnid}.tar", path=SOURCE["path"], wnid=class_ids()),
         log:
@@ -27,8 +27,8 @@ if SOURCE["kind"] == "outer_archive":
     # of them is, so that the plan does not depend on what the outer archive holds.
     rule unpack_outer_archive:
         input:
-            classes=IMAGES["classes"],
-            archive=SOURCE["archive"],
+            classes=files("images.classes"),
+            archive=files("images.source.archive"),
         output:
             f"{R}/images/unpacked.parquet",
         log:
@@ -47,7 +47,7 @@ if SOURCE["kind"] in sources.BY_CLASS:
 
     rule catalogue_images:
         input:
-            classes=IMAGES["classes"],
+            classes=files("images.classes"),
             places=class_places,
             unpacked=(
                 rules.unpack_outer_archive.output if SOURCE["kind"] == "outer_archive" else []
@@ -71,9 +71,9 @@ else:
     # sorted by class afterwards.
     rule list_archives:
         input:
-            classes=IMAGES["classes"],
+            classes=files("images.classes"),
             places=part_inputs,
-            labels=optional(SOURCE.get("labels")),
+            labels=files("images.source.labels"),
         output:
             f"{R}/images/listing/{{part}}.parquet",
         log:
@@ -106,7 +106,7 @@ else:
 
 rule index_classes:
     input:
-        classes=IMAGES["classes"],
+        classes=files("images.classes"),
         catalogues=expand(f"{R}/images/catalogue/{{group}}.parquet", group=GROUPS),
     output:
         f"{R}/images/classes.parquet",
@@ -123,9 +123,9 @@ rule index_classes:
 rule collect_candidates:
     input:
         catalogue=f"{R}/images/catalogue/{{group}}.parquet",
-        denied_classes=optional(IMAGES["criteria"]["denied_classes_file"]),
-        denied_images=optional(IMAGES["criteria"]["denied_images_file"]),
-        scorer=scorer_file(),
+        denied_classes=files("images.criteria.denied_classes_file"),
+        denied_images=files("images.criteria.denied_images_file"),
+        scorer=files("images.criteria.scorer", by=scorer_file),
     output:
         f"{R}/images/candidates/{{group}}.parquet",
     log:
@@ -195,8 +195,8 @@ rule report_sampling:
         classes=f"{R}/images/classes.parquet",
         candidates=CANDIDATES,
         catalogues=expand(f"{R}/images/catalogue/{{group}}.parquet", group=GROUPS),
-        denied_classes=optional(IMAGES["criteria"]["denied_classes_file"]),
-        denied_images=optional(IMAGES["criteria"]["denied_images_file"]),
+        denied_classes=files("images.criteria.denied_classes_file"),
+        denied_images=files("images.criteria.denied_images_file"),
         template="scripts/report_sampling.html",
     output:
         shown(f"{R}/images/report.html", "The run", "Sampling", caption="sampling"),
