@@ -47,7 +47,7 @@ rule select_evaluated:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(images=BENCHMARK["images"], seed=config["seed"]),
+        settings=reads("seed", "benchmark.images"),
     message:
         "Selecting the images on which the benchmarked models are scored"
     script:

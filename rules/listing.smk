@@ -4,7 +4,6 @@
 LISTED = paths.parquet_files(SOURCE["path"])
 GROUPS = [str(group) for group in range(len(LISTED))] if PICTURES else []
 CANDIDATES = expand(f"{R}/images/candidates/{{group}}.parquet", group=GROUPS)
-LISTED_BY = dict(image=SOURCE.get("image", configuration.IMAGE), label=SOURCE.get("label"))
 
 
 if PICTURES:
@@ -12,7 +11,7 @@ if PICTURES:
     rule prepare_images:
         input:
             classes=files("images.classes"),
-            file=lambda wildcards: LISTED[int(wildcards.group)],
+            file=files("images.source.path", by=lambda wildcards: LISTED[int(wildcards.group)]),
             labels=files("images.source.labels"),
         output:
             f"{R}/images/candidates/{{group}}.parquet",
@@ -24,10 +23,11 @@ if PICTURES:
             "../envs/images.yaml"
         threads: 4
         params:
-            settings=settings(
-                **LISTED_BY,
-                max_pixels=IMAGES["criteria"]["max_pixels"],
-                preparation=IMAGES["preparation"],
+            settings=reads(
+                "images.source.image",
+                "images.source.label",
+                "images.criteria.max_pixels",
+                "images.preparation",
             ),
         message:
             "Preparing the images of {input.file}"
@@ -38,7 +38,7 @@ if PICTURES:
 rule list_images:
     input:
         classes=files("images.classes"),
-        files=CANDIDATES if PICTURES else LISTED,
+        files=CANDIDATES if PICTURES else files("images.source.path", by=lambda wildcards: LISTED),
         labels=[] if PICTURES else files("images.source.labels"),
     output:
         sample=f"{R}/images/sample.parquet",
@@ -50,10 +50,11 @@ rule list_images:
     conda:
         "../envs/images.yaml"
     params:
-        settings=settings(
-            **(chosen(LISTED_BY, "image") if PICTURES else LISTED_BY),
-            prepared=PICTURES,
-            sharding=config["sharding"],
+        settings=reads(
+            "sharding",
+            "images.source.pictures",
+            "images.source.image",
+            *([] if PICTURES else ["images.source.label"]),
         ),
     message:
         "Listing the images that {SOURCE[path]} names"

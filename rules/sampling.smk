@@ -1,6 +1,7 @@
 # In: the class list, and the images in one of the layouts of images.source (or a seed to draw them with).
 # Out: images/classes.parquet, catalogue/, candidates/, sample.parquet, exclusions.parquet.
 GROUPS = [str(group) for group in range(min(IMAGES["groups"], len(class_ids())))]
+UNPACKED = SOURCE["kind"] == "outer_archive"
 
 if SOURCE["kind"] == "drawings":
 
@@ -14,14 +15,20 @@ if SOURCE["kind"] == "drawings":
         conda:
             "../envs/images.yaml"
         params:
-            settings=settings(source=without(SOURCE, "kind"), seed=config["seed"]),
+            settings=reads(
+                "seed",
+                "images.source.path",
+                "images.source.classes",
+                "images.source.drawings_per_class",
+                "images.source.drawings_step",
+            ),
         message:
             "Drawing images of the classes"
         script:
             "../scripts/draw_images.py"
 
 
-if SOURCE["kind"] == "outer_archive":
+if UNPACKED:
 
     # The class archives are no outputs: Snakemake would delete them when the job is stopped. The list
     # of them is, so that the plan does not depend on what the outer archive holds.
@@ -36,7 +43,7 @@ if SOURCE["kind"] == "outer_archive":
         conda:
             "../envs/images.yaml"
         params:
-            settings=settings(folder=SOURCE["path"]),
+            settings=reads("images.source.path"),
         message:
             "Unpacking class archives from {input.archive}"
         script:
@@ -48,10 +55,8 @@ if SOURCE["kind"] in sources.BY_CLASS:
     rule catalogue_images:
         input:
             classes=files("images.classes"),
-            places=class_places,
-            unpacked=(
-                rules.unpack_outer_archive.output if SOURCE["kind"] == "outer_archive" else []
-            ),
+            places=files("images.source.path", by=class_places),
+            unpacked=rules.unpack_outer_archive.output if UNPACKED else [],
         output:
             f"{R}/images/catalogue/{{group}}.parquet",
         log:
@@ -59,7 +64,13 @@ if SOURCE["kind"] in sources.BY_CLASS:
         conda:
             "../envs/images.yaml"
         params:
-            settings=to_catalogue,
+            settings=reads(
+                "images.source.kind", *(["images.source.path"] if UNPACKED else [])
+            ),
+            # Which of them have an archive is known once they are unpacked.
+            classes=derived(
+                classes=lambda wildcards: group_classes(wildcards.group) if UNPACKED else None
+            ),
         message:
             "Listing the images of class group {wildcards.group}"
         script:
@@ -72,7 +83,7 @@ else:
     rule list_archives:
         input:
             classes=files("images.classes"),
-            places=part_inputs,
+            places=files("images.source.path", by=part_inputs),
             labels=files("images.source.labels"),
         output:
             f"{R}/images/listing/{{part}}.parquet",
@@ -81,7 +92,8 @@ else:
         conda:
             "../envs/images.yaml"
         params:
-            settings=lambda wildcards: as_json(source=SOURCE, places=part_places(wildcards.part)),
+            settings=reads("images.source.kind", "images.source.path", "images.source.labels"),
+            places=derived(places=lambda wildcards: part_places(wildcards.part)),
         message:
             "Listing archives, part {wildcards.part}"
         script:
@@ -97,7 +109,7 @@ else:
         conda:
             "../envs/images.yaml"
         params:
-            settings=lambda wildcards: as_json(classes=group_classes(wildcards.group)),
+            classes=derived(classes=lambda wildcards: group_classes(wildcards.group)),
         message:
             "Gathering the images of class group {wildcards.group}"
         script:
@@ -136,12 +148,14 @@ rule collect_candidates:
         "../envs/images.yaml"
     threads: 4
     params:
-        settings=settings(
-            seed=config["seed"],
-            source=chosen(SOURCE, "kind", "path"),
-            candidates_per_class=IMAGES["max_per_class"] + IMAGES["reserve"],
-            criteria=IMAGES["criteria"],
-            preparation=IMAGES["preparation"],
+        settings=reads(
+            "seed",
+            "images.source.kind",
+            "images.source.path",
+            "images.max_per_class",
+            "images.reserve",
+            "images.criteria",
+            "images.preparation",
         ),
     message:
         "Reading, judging and preparing candidates of class group {wildcards.group}"
@@ -166,21 +180,16 @@ rule sample_images:
     conda:
         "../envs/images.yaml"
     params:
-        settings=settings(
-            seed=config["seed"],
-            sharding=config["sharding"],
-            near_duplicate_bits=IMAGES["criteria"]["near_duplicate_bits"],
-            **{
-                key: IMAGES[key]
-                for key in (
-                    "total",
-                    "class_count",
-                    "min_per_class",
-                    "max_per_class",
-                    "balance",
-                    "complexity",
-                )
-            },
+        settings=reads(
+            "seed",
+            "sharding",
+            "images.total",
+            "images.class_count",
+            "images.min_per_class",
+            "images.max_per_class",
+            "images.balance",
+            "images.criteria.near_duplicate_bits",
+            "images.complexity",
         ),
     message:
         "Sampling {IMAGES[total]} images of {IMAGES[class_count]} classes"
@@ -205,16 +214,17 @@ rule report_sampling:
     conda:
         "../envs/images.yaml"
     params:
-        settings=settings(
-            run=config["run"],
-            seed=config["seed"],
-            source=chosen(SOURCE, "kind", "path"),
-            criteria=chosen(
-                IMAGES["criteria"],
-                *("max_pixels", "scorer"),
-                *("denied_classes", "denied_classes_file"),
-                *("denied_images", "denied_images_file"),
-            ),
+        settings=reads(
+            "run",
+            "seed",
+            "images.source.kind",
+            "images.source.path",
+            "images.criteria.max_pixels",
+            "images.criteria.scorer",
+            "images.criteria.denied_classes",
+            "images.criteria.denied_classes_file",
+            "images.criteria.denied_images",
+            "images.criteria.denied_images_file",
         ),
     message:
         "Reporting the sample and what was turned away"

@@ -43,8 +43,9 @@ def reads(keys: Sequence[str], config: Values, sets: Sets) -> Callable[[Any], st
     Returns
     -------
     callable
-        A function that returns JSON with sorted keys, in the config's own nesting. What the config
-        does not hold is left out. (Snakemake would look for wildcards in the braces of a text.)
+        A function that returns JSON with sorted keys, in the config's own nesting. A key that the
+        config does not hold is left out, but not the sections around it. (It is a function because
+        Snakemake would look for wildcards in the braces of a text.)
     """
 
     def settings(wildcards: Any) -> str:
@@ -139,12 +140,11 @@ def _copy(path: Sequence[str], source: Any, target: dict[str, Any]) -> None:
     """Put what stands at a path of one config at the same path of another, if it is there."""
     *above, last = path
     for part in above:
-        source = source.get(part) if isinstance(source, Mapping) else None
-    if not isinstance(source, Mapping) or last not in source:
-        return
-    for part in above:
-        target = target.setdefault(part, {})
-    target[last] = source[last]
+        if not isinstance(source.get(part), Mapping):
+            return
+        source, target = source[part], target.setdefault(part, {})
+    if last in source:
+        target[last] = source[last]
 
 
 # What is declared ---------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ def in_order(settings: Values) -> list[str]:
         What the rule declares: `models`, and `teachers` and `benchmarked`, which give the order.
     """
     order = [*settings.get("teachers", ()), *settings.get("benchmarked", ())]
-    return [key for key in order if key in settings["models"]]
+    return [key for key in order if key in settings.get("models", {})]
 
 
 def names(settings: Values) -> dict[str, str]:

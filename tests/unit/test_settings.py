@@ -57,14 +57,22 @@ def test_a_rule_may_say_what_a_name_stands_for_by_its_wildcards():
 
 
 @pytest.mark.parametrize(
-    "key", ["images.reserve", "models.{teachers}.second_round.template", "seed.of.nothing"]
+    ("key", "left"),
+    [
+        ("review", {}),
+        ("images.reserve", {"images": {}}),
+        ("images.source.labels", {"images": {}}),
+        ("models.{teachers}.second_round.template", {"models": {"a": {}, "b": {}}}),
+        ("seed.of.nothing", {}),
+    ],
 )
-def test_what_the_config_does_not_hold_is_left_out(key):
-    assert taken(key) == {}
+def test_what_the_config_does_not_hold_is_left_out_of_its_section(key, left):
+    assert taken(key) == left
 
 
 def test_what_only_some_models_hold_is_left_out_of_the_others():
-    assert taken("models.{teachers}.decoding") == {"models": {"b": {"decoding": {"top_k": 1}}}}
+    given = taken("models.{teachers}.decoding")
+    assert given == {"models": {"a": {}, "b": {"decoding": {"top_k": 1}}}}
 
 
 def test_a_param_is_the_same_for_any_order_of_keys():
