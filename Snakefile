@@ -2,10 +2,6 @@
 #
 #   snakemake --configfile config/miniature.yaml --cores all all    the embedded run (make demo)
 #   snakemake --profile slurm all                                   the paper's run on a cluster
-from snakemake.utils import min_version
-
-min_version("9.27")
-
 # Exactly one complete config: Snakemake would merge a `configfile:` with the one named on the command line.
 if not workflow.configfiles:
 
@@ -73,7 +69,7 @@ rule all:
         "Everything for {config[run]} is in {R}"
 
 
-# A job that fails says why; a run that fails says at its end what failed, why, and what to do.
+# A job that fails says why; a run that fails says at its end what failed, why, what to do, and what is missing.
 from imagenet_think import failures, outages
 from snakemake.logging import logger
 
@@ -83,7 +79,7 @@ if workflow.is_main_process:  # and not that of a job
 
 
 onerror:
-    logger.error(failures.report(watch, workflow.dag))
+    logger.error(failures.report(watch, workflow.dag, workflow_hooks.missing(workflow.dag)))
 
 
 # Slurm may be restarted while a run waits for its jobs.
@@ -91,15 +87,16 @@ if plugin := sys.modules.get("snakemake_executor_plugin_slurm"):
     outages.wait_out(plugin)
 
 
-# An edited module makes the jobs run again that use it.
-for each in workflow.rules:
-    if each.script:
-        each.set_params(code=code(each))
-
-
-# A rule reads no key that the schema does not know.
+# No rule reads a key that the schema does not know.
 try:
     for each in workflow.rules:
         declarations.check(each, configuration.schema())
 except declarations.UnknownKeyError as error:
     raise WorkflowError(str(error)) from None
+
+
+# A product depends on everything behind it, and on what its code means.
+workflow_hooks.install()
+workflow_hooks.add_param(workflow, "code", code)
+if workflow.is_main_process:
+    provenance.save()

@@ -86,8 +86,8 @@ rule record_run:
         "../envs/texts.yaml"
     params:
         settings=settings(**config),
-        # The commit is asked for again where the code is another one than was recorded.
-        snapshot=lambda wildcards: provenance.snapshot(config),
+        # The commit is asked for again where the code has changed.
+        run_code=lambda wildcards: run_code(),
     message:
         "Recording config, packages and commit"
     script:

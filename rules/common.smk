@@ -10,8 +10,18 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 import imagenet_think.settings as declarations
-from imagenet_think import configuration, paths, provenance, repositories, shards, sources, splits
+from imagenet_think import (
+    configuration,
+    paths,
+    provenance,
+    repositories,
+    shards,
+    sources,
+    splits,
+    workflow_hooks,
+)
 
+workflow_hooks.require_version()
 try:
     config = configuration.check(config, ", ".join(map(str, workflow.configfiles)))
     provenance.keep_to_plan(config, planning=workflow.is_main_process)

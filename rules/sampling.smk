@@ -64,9 +64,7 @@ if SOURCE["kind"] in sources.BY_CLASS:
         conda:
             "../envs/images.yaml"
         params:
-            settings=reads(
-                "images.source.kind", *(["images.source.path"] if UNPACKED else [])
-            ),
+            settings=reads("images.source.kind", *(["images.source.path"] if UNPACKED else [])),
             # Which of them have an archive is known once they are unpacked.
             classes=derived(
                 classes=lambda wildcards: group_classes(wildcards.group) if UNPACKED else None

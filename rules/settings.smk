@@ -11,9 +11,27 @@ def settings(**keys):
 
 
 def code(rule):
-    """Return the digest of a rule's script and of what it imports, as a param: a function, asked when it is needed, once."""
-    digest = cache(lambda: provenance.digest(Path(workflow.basedir) / "rules" / rule.script))
-    return lambda wildcards: digest()
+    """Return a param: the digest of a rule's script and of the modules that a job of it uses."""
+    script = Path(workflow.basedir) / "rules" / rule.script
+    given = rule.params.get("settings")
+
+    def used(wildcards):
+        text = given(wildcards) if callable(given) else given
+        return provenance.digest(script, provenance.plugins(json.loads(text or "null")))
+
+    return used
+
+
+def run_code():
+    """Return the digest of all code that this config's run uses."""
+    chosen_plugins = provenance.plugins(config)
+    scripts = {each.script for each in workflow.rules if each.script}
+    return as_json(
+        code={
+            script: provenance.digest(Path(workflow.basedir) / "rules" / script, chosen_plugins)
+            for script in scripts
+        }
+    )
 
 
 def chosen(section, *keys):

@@ -300,7 +300,7 @@ def killed(text: str) -> Reason | None:
     return signal and Reason("killed", f"killed by {signal[1]}")
 
 
-def report(watch: Watch, dag: Any) -> str:
+def report(watch: Watch, dag: Any, missing: Sequence[str] = ()) -> str:
     """Return what a person wants to know at the end of a run that did not succeed.
 
     It never raises: a report may not break a run.
@@ -311,14 +311,16 @@ def report(watch: Watch, dag: Any) -> str:
         What was seen of the run.
     dag
         Snakemake's, with `finished_jobs`.
+    missing
+        Files that the run was to make and has not made.
     """
     try:
-        return _report(watch, {job.jobid for job in dag.finished_jobs})
+        return _report(watch, {job.jobid for job in dag.finished_jobs}, missing)
     except Exception as error:
         return f"There is no report of what failed: {type(error).__name__}: {error}"
 
 
-def _report(watch: Watch, done: set[int]) -> str:
+def _report(watch: Watch, done: set[int], missing: Sequence[str]) -> str:
     failures = [each for jobs, each in watch.failures.items() if not jobs <= done]
     mended = [each for jobs, each in watch.failures.items() if jobs <= done]
     failed = sum(len(failure.group) for failure in failures)
@@ -346,6 +348,13 @@ def _report(watch: Watch, done: set[int]) -> str:
     if watch.unread:
         parts.append(
             f"Some of Snakemake's events could not be read ({watch.unread}): more may have failed."
+        )
+    if missing:
+        more = f"\n    and {len(missing) - MOST:,} more" if len(missing) > MOST else ""
+        parts.append(
+            "Not made by this run; where such a file exists, it is of an earlier one:\n"
+            + "\n".join(f"    {path}" for path in missing[:MOST])
+            + more
         )
     parts.append("Then run the same command again: what is done stays.")
     return "\n\n".join(parts)

@@ -1,33 +1,63 @@
-"""The code that makes a file: a script and every module of ours that it imports, directly or not.
+"""The code behind a file: a script, and every module of ours that it uses, directly or not.
 
-Snakemake sees a script that was edited, by its time, and no module that the script imports. A
-digest of their contents among a rule's params makes exactly those jobs run again that use an edited
-module, whatever the time of its file.
+Snakemake notices an edited script by its modification time, and never a module that the script
+imports. Each job therefore has a digest of its code among its params. The digest covers what the
+code means: comments, docstrings and formatting are no part of it, nor are modules that this very
+job does not use.
 """
 
 import ast
+import hashlib
+import io
+import json
 import os
-from collections.abc import Iterator
+import sys
+import tokenize
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from imagenet_think import engines, families, parsing, sources
+from imagenet_think.digest_cache import DigestCache
 from imagenet_think.digests import digest_settings, digest_text
 
 FOLDER = Path(__file__).resolve().parents[1]
-"""What imports start from: the folder of the scripts."""
+"""Where imports start from: the folder of the scripts."""
+
+PACKAGE = "imagenet_think"
+
+PLUGINS = {
+    "engines": frozenset(engines.NAMES.values()),
+    "families": frozenset(families.NAMES),
+    "parsing": frozenset(parsing.FORMATS),
+    "sources": frozenset(map(sources.module_name, sources.BY_CLASS | sources.MIXED)),
+}
+"""Modules of which a job uses only those that its settings name, by sub-package."""
+
+_NAMED_BY = {"family": "families", "output": "parsing", "kind": "sources"}
+"""Keys of the settings whose values name a plugin, and the sub-package that holds it."""
 
 _PLANNED = "IMAGENET_THINK_PLANNED"
+_CACHE = DigestCache(".snakemake/code_digests.json")
 
 
 class EditedError(RuntimeError):
-    """What a job would run is not what was planned."""
+    """A job would run something else than what was planned."""
+
+
+class _Module(NamedTuple):
+    """What a Python file means, and the dotted names that it may import."""
+
+    digest: str
+    imports: list[str]
 
 
 def keep_to_plan(config: object, planning: bool) -> None:
-    """Make sure that a job runs what was planned, by a snapshot that it gets in its environment.
+    """Make sure that a job runs what was planned, by a digest in its environment.
 
-    A job on a cluster reads config and code when it starts, hours after it was planned perhaps, and
-    is recorded as made by what was planned.
+    A job on a cluster reads config and code when it starts, perhaps hours after it was planned, and
+    its files are recorded as made by what was planned.
 
     Parameters
     ----------
@@ -39,7 +69,7 @@ def keep_to_plan(config: object, planning: bool) -> None:
     Raises
     ------
     EditedError
-        If config or code is another than when the job was planned.
+        If config or code has changed since the job was planned.
     """
     now = snapshot(config)
     if planning:
@@ -47,40 +77,64 @@ def keep_to_plan(config: object, planning: bool) -> None:
     elif os.environ.get(_PLANNED) != now:
         raise EditedError(
             "Config, rules or scripts were edited after this job was planned, so it does not "
-            "start: what it made would be recorded as made by the old ones. Let the run end, or "
-            "stop it, and start it again: what is done stays, and what the edit concerns is made "
-            "anew. To edit while a run goes on, use another clone or a git worktree."
+            "start: its files would be recorded as made by the old ones. Let the run end, or "
+            "stop it, and start it again: finished work is kept, and what the edit affects is "
+            "regenerated. To edit while a run goes on, use another clone or a git worktree."
         )
 
 
-def digest(path: str | Path) -> str:
-    """Return the SHA-256 (hex) of a script, of what it imports, and of their places."""
-    return digest_text(*(text for file in code(path) for text in (_place(file), _text(file))))
+def plugins(settings: Any) -> frozenset[str]:
+    """Return the plugins that settings name, such as `families.glm4v`.
 
-
-def snapshot(config: object) -> str:
-    """Return the SHA-256 (hex) of a config and of all code: Snakefile, rules and scripts.
-
-    What a job would run differs from what was planned if this does. A comment in a config is no
-    part of it.
+    Parameters
+    ----------
+    settings
+        Any JSON value. A key `family`, `output` or `kind` in it, at any depth, names a plugin.
     """
-    root = FOLDER.parent
-    files = [root / "Snakefile", *root.glob("rules/*.smk"), *FOLDER.rglob("*.py")]
-    texts = {file.relative_to(root).as_posix(): _text(file) for file in files}
-    return digest_settings([config, texts])
+    return frozenset(_named(settings))
 
 
-def code(path: str | Path) -> list[Path]:
-    """Return the files of ours that run when a script or module does, in the order of their names.
-
-    These are the file itself, each module that it imports from the scripts' folder, what these
-    import, and files of the same name beside them (a page's template). Of a package that loads its
-    modules by name, as the families of models are, every module counts.
+def digest(path: str | Path, chosen: Collection[str] = ()) -> str:
+    """Return the SHA-256 (hex) of what a script and the modules it uses mean, and of their places.
 
     Parameters
     ----------
     path
         A Python file in the scripts' folder.
+    chosen
+        The plugins that it uses, see `plugins`.
+    """
+    return _digest(Path(path).resolve(), frozenset(chosen))
+
+
+def snapshot(config: object) -> str:
+    """Return the SHA-256 (hex) of a config and of all code: Snakefile, rules and scripts.
+
+    A job runs something else than what was planned if this has changed. Comments and formatting are
+    no part of it.
+    """
+    root = FOLDER.parent
+    rules = {
+        file.relative_to(root).as_posix(): _tokens(file)
+        for file in [root / "Snakefile", *root.glob("rules/*.smk")]
+    }
+    scripts = {_place(file): _module(file).digest for file in FOLDER.rglob("*.py")}
+    return digest_settings([config, rules, scripts])
+
+
+def code(path: str | Path, chosen: Collection[str] = ()) -> list[Path]:
+    """Return the files of ours that a script or module uses, in the order of their names.
+
+    These are the file itself, each module that it imports from the scripts' folder, what these
+    import, files of the same name beside them (such as the template of a page), and the chosen
+    plugins.
+
+    Parameters
+    ----------
+    path
+        A Python file in the scripts' folder.
+    chosen
+        The plugins that it uses, see `plugins`.
     """
     found: set[Path] = set()
     waiting = [Path(path).resolve()]
@@ -89,20 +143,68 @@ def code(path: str | Path) -> list[Path]:
         if file not in found:
             found.add(file)
             waiting += _needs(file)
+            if file.name == "__init__.py":
+                waiting += _plugins_of(file.parent, chosen)
     return sorted(found, key=_place)
+
+
+def save() -> None:
+    """Write what was parsed to the cache, so that the next plan need not parse it."""
+    _CACHE.save()
+
+
+def meaning(text: str) -> str:
+    """Return a text that is the same for all Python code of the same meaning.
+
+    Comments, docstrings and formatting make no difference; the version of Python does not either,
+    as fields that hold nothing are left out of the syntax tree.
+
+    Raises
+    ------
+    SyntaxError
+        If it is no Python.
+    """
+    return repr(_simplified(ast.parse(text)))
+
+
+@cache
+def _digest(path: Path, chosen: frozenset[str]) -> str:
+    parts = ((_place(file), _file_digest(file)) for file in code(path, chosen))
+    return digest_text(*(text for part in parts for text in part))
+
+
+def _named(settings: Any) -> Iterator[str]:
+    if isinstance(settings, list):
+        for value in settings:
+            yield from _named(value)
+    elif isinstance(settings, dict):
+        for key, value in settings.items():
+            package = _NAMED_BY.get(key)
+            name = value if isinstance(value, str) else None
+            if package == "sources" and name:
+                name = sources.module_name(name)
+            if package and name in PLUGINS[package]:
+                yield f"{package}.{name}"
+            else:
+                yield from _named(value)
+
+
+def _plugins_of(folder: Path, chosen: Collection[str]) -> list[Path]:
+    """Return the files of those plugins of a sub-package that are chosen."""
+    names = PLUGINS.get(folder.name, ())
+    return [folder / f"{name}.py" for name in names if f"{folder.name}.{name}" in chosen]
 
 
 @cache
 def _needs(file: Path) -> frozenset[Path]:
-    """Return what a file needs itself."""
+    """Return what a file needs itself; a sub-package does not need all of its plugins."""
     if file.suffix != ".py":
         return frozenset()
     found = set(file.parent.glob(f"{file.stem}.*")) - {file}
-    names = set(_imports(ast.parse(_text(file), file)))
-    for name in names:
+    for name in _module(file).imports:
         found.update(_files(name))
-    if file.name == "__init__.py" and "importlib" in names:
-        found.update(file.parent.rglob("*.py"))
+    if file.name == "__init__.py":
+        found -= {file.parent / f"{name}.py" for name in PLUGINS.get(file.parent.name, ())}
     return frozenset(found)
 
 
@@ -121,16 +223,70 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 
 
 def _files(name: str) -> Iterator[Path]:
-    """Yield the file of a module of ours; none for another's module, or what is no module."""
+    """Yield the file of one of our modules; none for a module of others, or no module."""
     place = FOLDER.joinpath(*name.split("."))
     for file in (place.with_suffix(".py"), place / "__init__.py"):
         if file.is_file():
             yield file
 
 
+def _file_digest(file: Path) -> str:
+    if file.suffix == ".py":
+        return _module(file).digest
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 @cache
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8")
+def _module(file: Path) -> _Module:
+    text = file.read_text(encoding="utf-8")
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return _Module(*_CACHE.get(digest_text(version, text), lambda: _parsed(text, file)))
+
+
+def _parsed(text: str, file: Path) -> list[Any]:
+    tree = ast.parse(text, file)
+    names = sorted({name for name in _imports(tree) if name.split(".")[0] not in _OTHERS})
+    return [digest_text(repr(_simplified(tree))), names]
+
+
+_OTHERS = frozenset(sys.stdlib_module_names)
+"""Modules that are certainly none of ours."""
+
+
+def _simplified(node: Any) -> Any:
+    """Return a syntax tree as nested tuples, without positions, docstrings and empty fields."""
+    if isinstance(node, list):
+        return [_simplified(value) for value in node if not _is_docstring(value)]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = ((name, _simplified(value)) for name, value in ast.iter_fields(node))
+    return (type(node).__name__, *(field for field in fields if field[1] not in ([], "None")))
+
+
+def _is_docstring(node: Any) -> bool:
+    """Tell whether a statement is a string alone, which has no effect."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+@cache
+def _tokens(file: Path) -> str:
+    """Return the tokens of a rule file but for comments, line breaks and indentation's width."""
+    text = file.read_text(encoding="utf-8")
+
+    def tokens() -> str:
+        left_out = (tokenize.COMMENT, tokenize.NL)
+        blank = (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+        found = tokenize.generate_tokens(io.StringIO(text).readline)
+        kept = (token for token in found if token.type not in left_out)
+        return digest_text(
+            json.dumps([(t.type, "" if t.type in blank else t.string) for t in kept])
+        )
+
+    return _CACHE.get(digest_text("tokens", text), tokens)
 
 
 def _place(file: Path) -> str:

@@ -77,8 +77,12 @@ def get(kind: str) -> Source:
     known = BY_CLASS | MIXED
     if kind not in known:
         raise ValueError(f"images.source.kind: {kind!r} is none of {', '.join(known)}")
-    name = "class_tars" if kind in _SAME_AS_CLASS_TARS else kind
-    return cast(Source, importlib.import_module(f"{__name__}.{name}"))
+    return cast(Source, importlib.import_module(f"{__name__}.{module_name(kind)}"))
+
+
+def module_name(kind: str) -> str:
+    """Return the name of the module that reads a layout: some layouts share one."""
+    return "class_tars" if kind in _SAME_AS_CLASS_TARS else kind
 
 
 def opened(rows: Iterable[Row], folder: Path, layout: Source) -> Iterator[tuple[Row, Read]]:

@@ -1,0 +1,205 @@
+"""Every use of Snakemake's private API: what its public one cannot do for this workflow.
+
+Tested with the versions of Snakemake that `require_version` accepts; read this module before you
+widen them.
+
+Snakemake regenerates a missing file only if a target names it or a consumer runs anyway. A job that
+fails in a rerun loses its files, so the next call would find nothing to do and leave old numbers in
+place. Here, every file behind a target counts: one that is missing, or that is not the file that
+Snakemake recorded when the job ended, makes its job and all that depend on it run.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import snakemake
+from snakemake.api import SnakemakeApi
+from snakemake.dag import DAG
+from snakemake.exceptions import WorkflowError
+from snakemake.io import flag, is_flagged
+from snakemake.logging import logger
+from snakemake.persistence import RECORD_FORMAT_VERSION
+from snakemake.persistence.file import FilePersistence
+from snakemake.settings.enums import RerunTrigger
+from snakemake.settings.types import (
+    ConfigSettings,
+    DAGSettings,
+    ExecutionSettings,
+    GroupSettings,
+    OutputSettings,
+    RemoteExecutionSettings,
+    ResourceSettings,
+    SchedulingSettings,
+)
+from snakemake.workflow import Workflow
+from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
+
+TESTED = "9.27"
+"""Version of Snakemake whose private API this module knows."""
+
+SHOWN = 10
+"""Files that a message names before it counts the rest."""
+
+_DELETABLE = "deletable"
+_CLOCK = 1.0  # seconds: some file systems keep no more of a modification time
+
+
+def require_version() -> None:
+    """Refuse a Snakemake whose private API may differ.
+
+    Raises
+    ------
+    snakemake.exceptions.WorkflowError
+        If its version was not tested.
+    """
+    if snakemake.__version__.split(".")[:2] != TESTED.split("."):
+        raise WorkflowError(
+            f"This workflow needs Snakemake {TESTED}, and this is {snakemake.__version__}: install "
+            "the versions of requirements.txt (`make .venv/installed`), or `pip install "
+            f"'snakemake=={TESTED}.*'`."
+        )
+
+
+def deletable(path: str) -> Any:
+    """Mark an output that may be deleted to save space: its absence makes no job run.
+
+    It is regenerated when a job that reads it runs, or when it would have changed.
+    """
+    return flag(path, _DELETABLE)
+
+
+def install() -> None:
+    """Make each plan of this process see what is missing or changed behind its targets."""
+    DAG.check_incomplete = _check_outputs
+    # A plan reads each record several times; Snakemake keeps the last 128 of some thousand.
+    read = FilePersistence._read_record_cached.__wrapped__
+    FilePersistence._read_record_cached = lru_cache(maxsize=None)(read)
+
+
+async def _check_outputs(dag: DAG) -> None:
+    """Schedule the jobs whose outputs are incomplete, missing, or not those that were recorded.
+
+    Takes the place of Snakemake's own check, which only looks for incomplete outputs, and refuses
+    to go on if there are any.
+    """
+    workflow = dag.workflow
+    if not workflow.is_main_process:
+        return
+    settings = workflow.dag_settings
+    # The digest of their code tells whether scripts changed; in a clone, their times do not.
+    settings.rerun_triggers = frozenset(settings.rerun_triggers) - {RerunTrigger.CODE}
+    if not dag.ignore_incomplete:
+        settings.force_incomplete = True  # for the executors, which ask for it too
+        dag.forcefiles.update(await dag.incomplete_files())
+    unknown: list[str] = []
+    for job in dag.jobs:
+        for file in job.output:
+            modified = _modification_time(file)
+            record = workflow.persistence.metadata(file)
+            if modified is None:
+                if not (is_flagged(file, _DELETABLE) and record):
+                    dag.reason(job).missing_output.add(file)
+            elif not _is_recorded(record, modified):
+                unknown.append(file)
+    if unknown:
+        dag.forcefiles.update(unknown)
+        logger.warning(
+            f"{_listed(unknown)}: edited, copied, or without a record in .snakemake since they "
+            "were made, so they are regenerated. (Copy a run with its .snakemake folder and its "
+            "modification times: `cp -a` or `rsync -a`. Responses in the journal are kept anyway.)"
+        )
+
+
+def _modification_time(file: Any) -> float | None:
+    """Return when an output was modified, as Snakemake records it; None if it is missing."""
+    place = Path(file)
+    if place.is_dir():
+        place /= ".snakemake_timestamp"
+    try:
+        return os.lstat(place).st_mtime
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _is_recorded(record: Any, modified: float) -> bool:
+    """Tell whether a file is the one that its job left."""
+    return (
+        record is not None
+        and record.record_format_version == RECORD_FORMAT_VERSION
+        and record.endtime is not None
+        and abs(record.endtime - modified) < _CLOCK
+    )
+
+
+def _listed(files: Iterable[str]) -> str:
+    """Return the first of some files, and how many more there are."""
+    names = sorted(map(str, files))
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def missing(dag: DAG) -> list[str]:
+    """Return the outputs of a plan that a run was to make and has not made, in name order."""
+    return sorted({str(file) for job in dag.needrun_jobs() for file in job.output})
+
+
+def leave_the_lock_alone(workflow: Workflow, target: str) -> None:
+    """Let a target that only reads run beside another Snakemake.
+
+    Snakemake releases the folder's lock when it ends, even one that another process holds.
+    """
+    if set(workflow.dag_settings.targets) == {target}:
+        workflow.persistence.lock = workflow.persistence.noop
+        workflow.persistence.unlock = workflow.persistence.noop
+
+
+def add_param(workflow: Workflow, name: str, value: Callable[[Any], Callable[..., object]]) -> None:
+    """Add a param to every rule that has a script; `value` takes the rule and returns the param."""
+    for rule in workflow.rules:
+        if rule.script:
+            rule.set_params(**{name: value(rule)})
+
+
+@contextmanager
+def planned(
+    snakefile: Path, folder: Path, configfile: Path, targets: Iterable[str]
+) -> Iterator[Workflow]:
+    """Yield the workflow with its plan, as a dry run makes it, without a word on the terminal.
+
+    Parameters
+    ----------
+    snakefile
+        The workflow.
+    folder
+        Where jobs would run, and the working directory meanwhile.
+    configfile
+        Its config.
+    targets
+        What is wanted.
+    """
+    quiet = OutputSettings(dryrun=True, log_level_override=logging.CRITICAL)
+    with SnakemakeApi(quiet) as api:
+        given = api.workflow(
+            resource_settings=ResourceSettings(cores=1),
+            config_settings=ConfigSettings(configfiles=[configfile]),
+            snakefile=snakefile,
+            workdir=folder,
+        )
+        given.dag(DAGSettings(targets=frozenset(targets)))
+        # What `execute_workflow` does, up to where it would print the jobs.
+        workflow = given._workflow
+        workflow.execution_settings = ExecutionSettings()
+        workflow.remote_execution_settings = RemoteExecutionSettings()
+        workflow.scheduling_settings = SchedulingSettings()
+        workflow.group_settings = GroupSettings()
+        workflow._executor_plugin = ExecutorPluginRegistry().get_plugin("dryrun")
+        workflow._prepare_dag(
+            forceall=False, ignore_incomplete=False, lock_warn_only=True, nolock=True
+        )
+        workflow._build_dag()
+        yield workflow
