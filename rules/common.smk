@@ -1,4 +1,5 @@
 # What the rules share: the checked config, the run's folder, shards, models and paths.
+import json
 import os
 import re
 import sys
@@ -32,6 +33,7 @@ R = f"results/{config['run']}"
 IMAGES = config["images"]
 SOURCE = IMAGES["source"]
 PICTURES = configuration.has_pictures(SOURCE)
+SAMPLED = SOURCE["kind"] != configuration.LISTING
 BENCHMARK = config["benchmark"]
 PUBLISHED = config["dataset"]
 REJOINED = Path(PUBLISHED["rejoin"] or f"{R}/dataset")
@@ -215,6 +217,16 @@ def checkpoint_files(wildcards):
     ]
 
 
+def closes_thoughts(wildcards):
+    """Return the model of a job if its cut-off thoughts are closed by force."""
+    return [wildcards.model] if "close_thought" in config["models"][wildcards.model] else []
+
+
+def imported_files(wildcards):
+    """Return the files of responses that are imported."""
+    return paths.parquet_files(config["models"][wildcards.model]["responses"]["path"])
+
+
 def evaluated_file(wildcards):
     """Return the list of images that a model is asked about; a teacher is asked about all."""
     return [] if wildcards.model in TEACHERS else [f"{R}/images/evaluated.parquet"]
@@ -317,7 +329,7 @@ def for_rejoined(pattern):
 
 def located(wildcards):
     """Return where images lie, by group of classes; refuse a list of images."""
-    if SOURCE["kind"] == configuration.LISTING:
+    if not SAMPLED:
         raise WorkflowError(
             "images.source is of kind listing, and a dataset is rejoined with archives or folders of images: name them "
             "as images.source."

@@ -1,12 +1,12 @@
 # Out: images/sample.parquet, classes.parquet, exclusions.parquet, evaluated.parquet, and the images' shards/.
 
-if SOURCE["kind"] == configuration.LISTING:
+if SAMPLED:
 
-    include: "listing.smk"
+    include: "sampling.smk"
 
 else:
 
-    include: "sampling.smk"
+    include: "listing.smk"
 
 
 if PICTURES:
