@@ -1,6 +1,6 @@
 # In: annotations/. Out: scores/, agreement/, tables 3 to 7 and what goes beyond them, comparison.
 COMPARED = dict(
-    annotations=annotations_of_shard(),
+    annotations=annotations_of_block(),
     sample=f"{R}/images/sample.parquet",
     evaluated=f"{R}/images/evaluated.parquet",
 )
@@ -29,16 +29,16 @@ rule score_rouge:
     output:
         **scored("rouge"),
     log:
-        log("score_rouge/{shard}"),
+        log("score_rouge/{block}"),
     benchmark:
-        f"{R}/benchmarks/score_rouge/{{shard}}.tsv"
+        f"{R}/benchmarks/score_rouge/{{block}}.tsv"
     conda:
         "../envs/texts.yaml"
     params:
         settings=metric_settings("rouge"),
         cache=f"{R}/score_cache/rouge",
     message:
-        "ROUGE-1 and ROUGE-L, shard {wildcards.shard}"
+        "ROUGE-1 and ROUGE-L, block {wildcards.block}"
     script:
         "../scripts/score_rouge.py"
 
@@ -49,16 +49,16 @@ rule score_sets:
     output:
         **scored("sets"),
     log:
-        log("score_sets/{shard}"),
+        log("score_sets/{block}"),
     benchmark:
-        f"{R}/benchmarks/score_sets/{{shard}}.tsv"
+        f"{R}/benchmarks/score_sets/{{block}}.tsv"
     conda:
         "../envs/texts.yaml"
     params:
         settings=metric_settings("sets"),
         cache=f"{R}/score_cache/sets",
     message:
-        "Jaccard and overlap, shard {wildcards.shard}"
+        "Jaccard and overlap, block {wildcards.block}"
     script:
         "../scripts/score_sets.py"
 
@@ -70,16 +70,16 @@ rule score_vectors:
     output:
         **scored("vectors"),
     log:
-        log("score_vectors/{shard}"),
+        log("score_vectors/{block}"),
     benchmark:
-        f"{R}/benchmarks/score_vectors/{{shard}}.tsv"
+        f"{R}/benchmarks/score_vectors/{{block}}.tsv"
     conda:
         "../envs/texts.yaml"
     params:
         settings=metric_settings("vectors"),
         cache=f"{R}/score_cache/vectors",
     message:
-        "TF-IDF and cosine, shard {wildcards.shard}"
+        "TF-IDF and cosine, block {wildcards.block}"
     script:
         "../scripts/score_vectors.py"
 
@@ -91,9 +91,9 @@ rule score_bertscore:
     output:
         **scored("bertscore"),
     log:
-        log("score_bertscore/{shard}"),
+        log("score_bertscore/{block}"),
     benchmark:
-        f"{R}/benchmarks/score_bertscore/{{shard}}.tsv"
+        f"{R}/benchmarks/score_bertscore/{{block}}.tsv"
     conda:
         "../envs/embeddings.yaml"
     resources:
@@ -104,7 +104,7 @@ rule score_bertscore:
         # Functions of `resources` are no reason to run again: the batch size changes no score.
         batch_size=lambda wildcards, resources: BENCHMARK["bertscore"]["batch_size"],
     message:
-        "BERTScore, shard {wildcards.shard}"
+        "BERTScore, block {wildcards.block}"
     script:
         "../scripts/score_bertscore.py"
 
@@ -116,9 +116,9 @@ rule score_sbert:
     output:
         **scored("sbert"),
     log:
-        log("score_sbert/{shard}"),
+        log("score_sbert/{block}"),
     benchmark:
-        f"{R}/benchmarks/score_sbert/{{shard}}.tsv"
+        f"{R}/benchmarks/score_sbert/{{block}}.tsv"
     conda:
         "../envs/embeddings.yaml"
     resources:
@@ -129,7 +129,7 @@ rule score_sbert:
         # Functions of `resources` are no reason to run again: the batch size changes no score.
         batch_size=lambda wildcards, resources: BENCHMARK["sbert"]["batch_size"],
     message:
-        "Sentence-BERT, shard {wildcards.shard}"
+        "Sentence-BERT, block {wildcards.block}"
     script:
         "../scripts/score_sbert.py"
 

@@ -6,7 +6,7 @@ localrules:
 
 rule write_card:
     input:
-        files=dataset_files("dataset", NUMBERS),
+        files=dataset_files("dataset"),
         tables=expand(f"{R}/tables/{{name}}.csv", name=["table1", "table2"]),
         language=f"{R}/tables/language.md",
         reported="resources/reported.yaml",
@@ -46,7 +46,7 @@ rule write_card:
 
 use rule write_card as write_card_full with:
     input:
-        files=dataset_files("dataset_full", NUMBERS),
+        files=dataset_files("dataset_full"),
         tables=expand(f"{R}/tables/{{name}}.csv", name=["table1", "table2"]),
         language=f"{R}/tables/language.md",
         reported="resources/reported.yaml",
@@ -64,7 +64,7 @@ use rule write_card as write_card_full with:
 
 rule write_croissant:
     input:
-        files=dataset_files("dataset", NUMBERS),
+        files=dataset_files("dataset"),
         images=f"{R}/tables/table2.csv",
         reported="resources/reported.yaml",
     output:
@@ -96,7 +96,7 @@ rule write_croissant:
 
 use rule write_croissant as write_croissant_full with:
     input:
-        files=dataset_files("dataset_full", NUMBERS),
+        files=dataset_files("dataset_full"),
         images=f"{R}/tables/table2.csv",
         reported="resources/reported.yaml",
     output:
@@ -130,7 +130,7 @@ rule record_run:
 
 rule push_dataset:
     input:
-        files=dataset_files("dataset", NUMBERS),
+        files=dataset_files("dataset"),
         card=f"{R}/dataset/README.md",
         croissant=f"{R}/dataset/croissant.json",
     log:

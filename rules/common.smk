@@ -43,7 +43,6 @@ NAMES = {key: config["models"][key]["name"] for key in MODELS}
 IMPORTED = [key for key in MODELS if "responses" in config["models"][key]]
 GENERATED = [key for key in MODELS if key not in IMPORTED]
 SHARDS = shards.names(**config["sharding"])
-NUMBERS = [f"{number:05d}" for number in range(len(SHARDS))]
 METRICS = ["bertscore", "sbert", "rouge", "sets", "vectors"]
 PAIRS = {"models": config["benchmarked"], "teachers": TEACHERS}
 
@@ -66,7 +65,6 @@ wildcard_constraints:
     shard=r"[0-9a-f]{2}",
     model="|".join(map(re.escape, MODELS)),
     metric="|".join(METRICS),
-    number=r"\d{5}",
     folder="|".join(splits.CONFIGURATIONS.values()),
     split="|".join(splits.SPLITS),
     part_of=r"[^/]+",
@@ -260,9 +258,10 @@ def table(name):
     return multiext(f"{R}/tables/{name}", ".csv", ".tex", ".md")
 
 
-def annotations_of_shard():
-    """Return the annotations of one shard by all models, teachers first."""
-    return expand(f"{R}/annotations/{{model}}/{{{{shard}}}}.parquet", model=MODELS)
+def annotations_of_block():
+    """Return the annotations of a block, shard by shard: those of all models, teachers first."""
+    shards_of_block = block_files(f"{R}/annotations/{{model}}/{{shard}}.parquet")
+    return [file.replace("{model}", model) for file in shards_of_block for model in MODELS]
 
 
 def figure(name, title):
@@ -278,9 +277,9 @@ def shown(path, category, title, caption=None):
 
 
 def scored(metric):
-    """Return both files of a metric and shard: the models' scores, the teachers' agreement."""
+    """Return the files of a metric and block: the models' scores, the teachers' agreement."""
     folders = ("scores", "agreement")
-    return {name: f"{R}/{name}/{metric}/{{shard}}.parquet" for name in folders}
+    return {name: block_files(f"{R}/{name}/{metric}/{{shard}}.parquet") for name in folders}
 
 
 def of_metrics(name, metrics=METRICS):
@@ -288,25 +287,20 @@ def of_metrics(name, metrics=METRICS):
     return [f"{R}/scores/{metric}/{name}.parquet" for metric in metrics]
 
 
-def dataset_files(folder, number="{number}"):
-    """Return a shard's files of the dataset, by configuration and then by split, as the script has them."""
+def dataset_files(folder):
+    """Return the dataset's files by configuration, split and shard, as the script has them."""
     return expand(
-        f"{R}/{folder}/{{place}}/{{split}}-{{number}}-of-{len(SHARDS):05d}.parquet",
+        f"{R}/{folder}/{{place}}/{{split}}-{{number:05d}}-of-{len(SHARDS):05d}.parquet",
         place=splits.CONFIGURATIONS.values(),
         split=splits.SPLITS,
-        number=number,
+        number=range(len(SHARDS)),
     )
-
-
-def by_shard(pattern):
-    """Return a function that gives `pattern` for the shard of a file's number, and both teachers."""
-    return lambda wildcards: expand(pattern, model=TEACHERS, shard=SHARDS[int(wildcards.number)])
 
 
 def files_to_rejoin(wildcards):
     """Return the files of the dataset whose texts are joined with images again."""
     if PUBLISHED["rejoin"] is None:
-        return dataset_files("dataset", NUMBERS)
+        return dataset_files("dataset")
     patterns = expand(
         "{place}/{split}-*.parquet", place=splits.CONFIGURATIONS.values(), split=splits.SPLITS
     )

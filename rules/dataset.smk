@@ -5,20 +5,20 @@
 rule build_dataset:
     input:
         sample=f"{R}/images/sample.parquet",
-        responses=by_shard(f"{R}/responses/{{model}}/{{shard}}.parquet"),
-        annotations=by_shard(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
+        responses=of_teachers(f"{R}/responses/{{model}}/{{shard}}.parquet"),
+        annotations=of_teachers(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
     output:
         dataset_files("dataset"),
     log:
-        log("build_dataset/{number}"),
+        log("build_dataset"),
     benchmark:
-        f"{R}/benchmarks/build_dataset/{{number}}.tsv"
+        f"{R}/benchmarks/build_dataset.tsv"
     conda:
         "../envs/texts.yaml"
     params:
-        settings=lambda wildcards: as_json(
+        settings=settings(
             **chosen(PUBLISHED, "test", "validation"),
-            shard=SHARDS[int(wildcards.number)],
+            shards=SHARDS,
             teachers=TEACHERS,
             prompts=chosen(config["prompts"], config["prompt"]),
             decoding=[
@@ -27,7 +27,7 @@ rule build_dataset:
             ],
         ),
     message:
-        "Writing the dataset, file {wildcards.number}"
+        "Writing the dataset"
     script:
         "../scripts/build_dataset.py"
 
@@ -35,22 +35,22 @@ rule build_dataset:
 use rule build_dataset as build_dataset_full with:
     input:
         sample=f"{R}/images/sample.parquet",
-        responses=by_shard(f"{R}/responses/{{model}}/{{shard}}.parquet"),
-        annotations=by_shard(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
-        images=by_shard(f"{R}/images/shards/{{shard}}.parquet"),
+        responses=of_teachers(f"{R}/responses/{{model}}/{{shard}}.parquet"),
+        annotations=of_teachers(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
+        images=expand(f"{R}/images/shards/{{shard}}.parquet", shard=SHARDS),
     output:
         dataset_files("dataset_full"),
     log:
-        log("build_dataset_full/{number}"),
+        log("build_dataset_full"),
     benchmark:
-        f"{R}/benchmarks/build_dataset_full/{{number}}.tsv"
+        f"{R}/benchmarks/build_dataset_full.tsv"
     message:
-        "Writing the dataset with images, file {wildcards.number}"
+        "Writing the dataset with images"
 
 
 rule dataset:
     input:
-        dataset_files("dataset", NUMBERS),
+        dataset_files("dataset"),
         f"{R}/dataset/README.md",
         f"{R}/dataset/croissant.json",
     message:
@@ -59,7 +59,7 @@ rule dataset:
 
 rule dataset_full:
     input:
-        dataset_files("dataset_full", NUMBERS),
+        dataset_files("dataset_full"),
         f"{R}/dataset_full/README.md",
         f"{R}/dataset_full/croissant.json",
     message:

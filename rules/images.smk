@@ -16,13 +16,13 @@ if PICTURES:
             sample=f"{R}/images/sample.parquet",
             candidates=CANDIDATES,
         output:
-            f"{R}/images/shards/{{shard}}.parquet",
+            block_files(f"{R}/images/shards/{{shard}}.parquet"),
         log:
-            log("gather_shard/{shard}"),
+            log("gather_shard/{block}"),
         conda:
             "../envs/images.yaml"
         message:
-            "Gathering the images of shard {wildcards.shard}"
+            "Gathering the images of block {wildcards.block}"
         script:
             "../scripts/gather_shard.py"
 
@@ -32,9 +32,9 @@ else:
         input:
             no_pictures,
         output:
-            f"{R}/images/shards/{{shard}}.parquet",
+            block_files(f"{R}/images/shards/{{shard}}.parquet"),
         message:
-            "There are no images of shard {wildcards.shard}"
+            "There are no images of block {wildcards.block}"
 
 
 rule select_evaluated:

@@ -20,7 +20,7 @@ STAGES = {
     ],
     "responses": ["generate_responses", "import_responses"],
     "annotations": ["parse_responses"],
-    "statistics": ["measure_lengths", "find_mentions", "count_dataset"],
+    "statistics": ["measure_texts", "count_dataset"],
     "scores": [
         *(f"score_{metric}" for metric in METRICS),
         "aggregate_scores",
@@ -49,7 +49,6 @@ WILDCARDS = dict(
     metric=METRICS,
     group=GROUPS,
     dataset=list(DATASETS),
-    number=NUMBERS,
     n="3456",
 )
 

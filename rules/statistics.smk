@@ -7,34 +7,40 @@ TOKENIZER_NAME = TOKENIZER["repository"].removeprefix(repositories.PACKAGE)
 DATASETS = config["statistics"]["datasets"]
 
 
-rule measure_lengths:
+rule measure_texts:
     input:
-        annotations=f"{R}/annotations/{{model}}/{{shard}}.parquet",
+        annotations=block_files(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
+        sample=f"{R}/images/sample.parquet",
+        classes=f"{R}/images/classes.parquet",
+        hypernyms="resources/hypernyms.tsv",
         tokenizer=[
             path
             for path in repositories.inputs(TOKENIZER["repository"])
             if not path.endswith(".safetensors")
         ],
     output:
-        f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet",
+        lengths=block_files(f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet"),
+        mentions=block_files(f"{R}/statistics/mentions/{{model}}/{{shard}}.parquet"),
     log:
-        log("measure_lengths/{model}/{shard}"),
+        log("measure_texts/{model}/{block}"),
     conda:
         "../envs/texts.yaml"
     params:
         settings=settings(
-            tokenizer=TOKENIZER, installed=repositories.installed(TOKENIZER["repository"])
+            tokenizer=TOKENIZER,
+            installed=repositories.installed(TOKENIZER["repository"]),
+            seed=config["seed"],
         ),
     message:
-        "Counting tokens of {wildcards.model}, shard {wildcards.shard}"
+        "Measuring the texts of {wildcards.model}, block {wildcards.block}: lengths and label mentions"
     script:
-        "../scripts/measure_lengths.py"
+        "../scripts/measure_texts.py"
 
 
 rule count_dataset:
     input:
         files=lambda wildcards: paths.dataset_files(wildcards.dataset, DATASETS[wildcards.dataset]),
-        tokenizer=rules.measure_lengths.input.tokenizer,
+        tokenizer=rules.measure_texts.input.tokenizer,
     output:
         f"{R}/statistics/datasets/{{dataset}}.csv",
     log:
@@ -110,26 +116,6 @@ rule table_language:
         "Lengths, vocabulary and script of the teachers' texts (sections 4.2 and 4.3)"
     script:
         "../scripts/table_language.py"
-
-
-rule find_mentions:
-    input:
-        annotations=f"{R}/annotations/{{model}}/{{shard}}.parquet",
-        sample=f"{R}/images/sample.parquet",
-        classes=f"{R}/images/classes.parquet",
-        hypernyms="resources/hypernyms.tsv",
-    output:
-        f"{R}/statistics/mentions/{{model}}/{{shard}}.parquet",
-    log:
-        log("find_mentions/{model}/{shard}"),
-    conda:
-        "../envs/texts.yaml"
-    params:
-        settings=settings(seed=config["seed"]),
-    message:
-        "Looking for the class's names in the answers of {wildcards.model}, shard {wildcards.shard}"
-    script:
-        "../scripts/find_mentions.py"
 
 
 rule table_mentions:

@@ -1,4 +1,4 @@
-"""Write a shard of the dataset: what both teachers said of each image, with or without it."""
+"""Write the dataset, shard by shard: both teachers' responses to each image, with or without it."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ _RESPONSE = (
 
 
 def build_dataset(
-    sample: str | Path,
+    rows: pl.DataFrame,
     responses: Sequence[str | Path],
     annotations: Sequence[str | Path],
     images: str | Path | None,
@@ -51,8 +51,6 @@ def build_dataset(
     *,
     shard: str,
     teachers: Sequence[str],
-    test: int,
-    validation: int,
     prompts: Mapping[str, str],
     decoding: Sequence[Mapping[str, object] | None],
 ) -> None:
@@ -60,8 +58,8 @@ def build_dataset(
 
     Parameters
     ----------
-    sample
-        The sample, schema `SAMPLE`.
+    rows
+        The shard's images, from `images_by_shard`.
     responses, annotations
         Files of the shard by teacher 1 and by teacher 2, schemas `RESPONSES` and `ANNOTATIONS`.
     images
@@ -74,8 +72,6 @@ def build_dataset(
         The shard's name.
     teachers
         Keys of the teachers, in this order.
-    test, validation
-        Images of each class in these splits.
     prompts
         Texts of the prompts by their names.
     decoding
@@ -87,7 +83,6 @@ def build_dataset(
         If a file holds other images than the shard, or another model's responses; the message names
         the file.
     """
-    rows = _images(sample, shard, test, validation)
     for k in (1, 2):
         for path, columns in ((responses[k - 1], _RESPONSE), (annotations[k - 1], _ANNOTATION)):
             own = {f"{name}_{k}": name for name in columns}
@@ -123,17 +118,30 @@ def build_dataset(
         remove_renumbered(Path(path))
     for configuration, split in PARTS:
         count = len(rows.filter(configuration=configuration, split=split))
-        logger.info("%s, %s: %d rows", configuration, split, count)
+        logger.info("shard %s, %s, %s: %d rows", shard, configuration, split, count)
 
 
-def _images(sample: str | Path, shard: str, test: int, validation: int) -> pl.DataFrame:
-    """Return what the sample says of a shard's images, with their splits."""
-    everything = pl.read_parquet(sample, columns=["image_id", "wnid"])
-    split = splits(everything.iter_rows(), test, validation)
+def images_by_shard(
+    sample: str | Path, shards: Sequence[str], test: int, validation: int
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Yield each shard with what the sample says of its images, and their splits.
+
+    Parameters
+    ----------
+    sample
+        The sample, schema `SAMPLE`.
+    shards
+        Names of the shards.
+    test, validation
+        Images of each class in these splits.
+    """
     columns = [name for name in DATASET if name in SAMPLE]
-    images = pl.scan_parquet(sample).filter(pl.col("shard") == shard).select(columns).collect()
-    own = [split[name] for name in images["image_id"]]
-    return images.with_columns(pl.Series("split", own, pl.String))
+    images = pl.read_parquet(sample, columns=[*columns, "shard"])
+    split = splits(images.select("image_id", "wnid").iter_rows(), test, validation)
+    for shard in shards:
+        own = images.filter(shard=shard).select(columns)
+        of_own = [split[name] for name in own["image_id"]]
+        yield shard, own.with_columns(pl.Series("split", of_own, pl.String))
 
 
 def require_same(images: pl.Series, found: pl.Series, path: str | Path, shard: str) -> None:
@@ -220,11 +228,18 @@ def remove_renumbered(path: Path) -> None:
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    build_dataset(
-        snakemake.input.sample,
-        list(snakemake.input.responses),
-        list(snakemake.input.annotations),
-        next(iter(snakemake.input.get("images", [])), None),
-        dict(zip(PARTS, snakemake.output, strict=True)),
-        **json.loads(snakemake.params.settings),
-    )
+    settings = json.loads(snakemake.params.settings)
+    shards = settings.pop("shards")
+    chosen = {name: settings.pop(name) for name in ("test", "validation")}
+    every = len(shards)  # files are by teacher, or by part, and then by shard
+    for k, (shard, rows) in enumerate(images_by_shard(snakemake.input.sample, shards, **chosen)):
+        images = snakemake.input.get("images")
+        build_dataset(
+            rows,
+            snakemake.input.responses[k::every],
+            snakemake.input.annotations[k::every],
+            images and images[k],
+            dict(zip(PARTS, snakemake.output[k::every], strict=True)),
+            shard=shard,
+            **settings,
+        )

@@ -1,4 +1,4 @@
-"""A scoring job: the comparisons of a shard in one metric, those known and those new."""
+"""A scoring job: the comparisons of each shard in one metric, those known and those new."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Score = Callable[[Sequence[str], Sequence[str]], dict[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Shard:
-    """What a scoring job reads and writes.
+    """What a scoring job reads and writes for one shard.
 
     Attributes
     ----------
@@ -49,18 +49,26 @@ class Shard:
     seed: int
 
     @classmethod
-    def of_job(cls, job: Any, settings: Mapping[str, Any]) -> "Shard":
-        """Return the shard of a Snakemake job; `settings` hold models, teachers and seed."""
-        return cls(
-            annotations=job.input.annotations,
-            sample=job.input.sample,
-            evaluated=job.input.evaluated,
-            scores=job.output.scores,
-            agreement=job.output.agreement,
-            cache=job.params.cache,
-            name=job.wildcards.shard,
-            **{name: settings[name] for name in ("models", "teachers", "seed")},
-        )
+    def of_job(cls, job: Any, settings: Mapping[str, Any]) -> list["Shard"]:
+        """Return the shards of a Snakemake job; `settings` hold models, teachers and seed.
+
+        The job's annotations come shard by shard, and those of a shard as the class has them.
+        """
+        annotations, count = list(job.input.annotations), len(job.output.scores)
+        models = len(annotations) // count
+        return [
+            cls(
+                annotations=annotations[k * models : (k + 1) * models],
+                sample=job.input.sample,
+                evaluated=job.input.evaluated,
+                scores=job.output.scores[k],
+                agreement=job.output.agreement[k],
+                cache=job.params.cache,
+                name=Path(job.output.scores[k]).stem,
+                **{name: settings[name] for name in ("models", "teachers", "seed")},
+            )
+            for k in range(count)
+        ]
 
     def pairs(self) -> Pairs:
         """Read the comparisons."""
@@ -132,8 +140,8 @@ def score_pairs(
         found += len(keys) - len(new)
     known.save()
     logger.info(
-        "%s: %d pairs computed, %d known, %d without text",
-        *(metric, computed, found, len(pairs.rows) - computed - found),
+        "%s of shard %s: %d pairs computed, %d known, %d without text",
+        *(metric, name, computed, found, len(pairs.rows) - computed - found),
     )
     frame = pl.DataFrame(values, schema=dict.fromkeys(columns, pl.Float64)).fill_nan(None)
     return pairs.rows.hstack(frame)

@@ -4,7 +4,7 @@ Run as `python tests/benchmarks/plan.py`. In a folder with an empty archive for 
 is planned from nothing (`snakemake -n all`), pretended to be finished, and planned again, when
 nothing is to be done. Then single jobs are planned, as each does for itself where it starts on a
 cluster. That the finished run is one for Snakemake is checked: with another window of
-Sentence-BERT, its shards are scored again and nothing else is. Times are the fastest of a few runs:
+Sentence-BERT, its blocks are scored again and nothing else is. Times are the fastest of a few runs:
 seconds of the clock, and of the processor.
 """
 
@@ -27,11 +27,11 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 from imagenet_think import plans
 
 Config = dict[str, Any]
-LIMITS = {"plan": 10, "finished": 15}
+LIMITS = {"plan": 7, "finished": 6}
 """Seconds of the clock that the paper's run may take on two idle cores."""
 
-# A job of one shard, and the one with most inputs.
-JOBS = {"score_rouge": "score_rouge:shard=00", "account_responses": "account_responses:"}
+# A job of one block, and the one with most inputs.
+JOBS = {"score_rouge": "score_rouge:block=0", "account_responses": "account_responses:"}
 FINISHED = "Nothing to be done (all requested files are present and up to date)."
 
 
@@ -72,7 +72,7 @@ def measure(folder: Path, runs: int, *arguments: str) -> tuple[str, str]:
     return f"{clock:.1f} ({processor:.1f})", done.stdout
 
 
-def check(folder: Path, config: Config, shards: int) -> None:
+def check(folder: Path, config: Config) -> None:
     """Refuse a finished run that another window of Sentence-BERT does not score again, alone.
 
     Raises
@@ -83,8 +83,9 @@ def check(folder: Path, config: Config, shards: int) -> None:
     other = deepcopy(config)
     other["benchmark"]["sbert"]["max_tokens"] += 1
     again = plans.plan(folder, other, ["all"]).again
-    per_shard = {name: count for name, count in again.items() if count >= shards}
-    if per_shard != {"score_sbert": shards}:
+    blocks = config["sharding"]["blocks"]
+    per_block = {name: count for name, count in again.items() if count >= blocks}
+    if per_block != {"score_sbert": blocks}:
         raise RuntimeError(f"another window of Sentence-BERT runs {again}")
 
 
@@ -103,7 +104,7 @@ def row(shards_per_block: int | None, runs: int) -> list[str]:
         finished, said = measure(folder, runs, "all")
         if FINISHED not in said:
             raise RuntimeError(f"the run is not finished:\n{said}")
-        check(folder, config, shards)
+        check(folder, config)
         # As an executor starts a job, but for --dry-run.
         alone = ("--force", "--nolock", "--allowed-rules")
         starts = [
