@@ -101,6 +101,28 @@ def value_of(key):
     return value
 
 
+def code(rule):
+    """Return a param: the digest of a rule's script and of the modules that a job of it uses."""
+    script = Path(workflow.basedir) / "rules" / rule.script
+    given = rule.params.get("settings")
+
+    def used(wildcards):
+        text = given(wildcards) if callable(given) else given
+        return provenance.digest(script, provenance.plugins(json.loads(text or "null")))
+
+    return used
+
+
+def run_code(wildcards):
+    """Return the digest of all code that this config's run uses."""
+    chosen_plugins = provenance.plugins(config)
+    scripts = {each.script for each in workflow.rules if each.script}
+    return {
+        script: provenance.digest(Path(workflow.basedir) / "rules" / script, chosen_plugins)
+        for script in scripts
+    }
+
+
 def one_of(models):
     """Return a wildcard's constraint to some models; to none where there are none."""
     return "|".join(map(re.escape, models)) or "(?!)"
