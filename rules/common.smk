@@ -1,4 +1,5 @@
 # What the rules share: the checked config, the run's folder, shards, models and paths.
+import json
 import os
 import re
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
+import imagenet_think.settings as declarations
 from imagenet_think import (
     config_file,
     configuration,
@@ -34,6 +36,7 @@ R = f"results/{config['run']}"
 IMAGES = config["images"]
 SOURCE = IMAGES["source"]
 PICTURES = configuration.has_pictures(SOURCE)
+SAMPLED = SOURCE["kind"] != configuration.LISTING
 BENCHMARK = config["benchmark"]
 PUBLISHED = config["dataset"]
 REJOINED = Path(PUBLISHED["rejoin"] or f"{R}/dataset")
@@ -46,6 +49,17 @@ SHARDS = shards.names(**config["sharding"])
 METRICS = ["bertscore", "sbert", "rouge", "sets", "vectors"]
 PAIRS = {"models": config["benchmarked"], "teachers": TEACHERS}
 
+# What a name in braces stands for in the keys that rules declare; any other is a wildcard of the job.
+SETS = {
+    "teachers": TEACHERS,
+    "benchmarked": config["benchmarked"],
+    "models": MODELS,
+    "generated": GENERATED,
+    "imported": IMPORTED,
+    "ablation_model": [BENCHMARK["ablation_model"]],
+    "prompt": [config["prompt"]],
+}
+
 
 wildcard_constraints:
     group=r"\d+",
@@ -57,6 +71,59 @@ wildcard_constraints:
     folder="|".join(splits.CONFIGURATIONS.values()),
     split="|".join(splits.SPLITS),
     part_of=r"[^/]+",
+
+
+def reads(*keys, of=config, **sets):
+    """Return a param: the keys of the config that a rule reads, as JSON; `sets` adds names in braces."""
+    return declarations.reads(keys, of, {**SETS, **sets})
+
+
+def uses(*keys, **sets):
+    """Return a param as `reads` does, for keys that change no result and so rerun nothing."""
+    return declarations.uses(keys, config, {**SETS, **sets})
+
+
+def derived(**values):
+    """Return a param that is no key of the config: values, or functions of wildcards, as JSON with their names."""
+    return declarations.derived(values)
+
+
+def files(*keys, by=None):
+    """Return the file that a key names, as input, if any; or what `by` finds, a function of wildcards."""
+    if by is None:
+        (key,) = keys
+        return declarations.named_by(keys, lambda wildcards: value_of(key) or [])
+    return declarations.named_by(keys, by)
+
+
+def value_of(key):
+    """Return the value of a key of the config, None where it is left out."""
+    value = config
+    for part in key.split("."):
+        value = value.get(part) if value else None
+    return value
+
+
+def code(rule):
+    """Return a param: the digest of a rule's script and of the modules that a job of it uses."""
+    script = Path(workflow.basedir) / "rules" / rule.script
+    given = rule.params.get("settings")
+
+    def used(wildcards):
+        text = given(wildcards) if callable(given) else given
+        return provenance.digest(script, provenance.plugins(json.loads(text or "null")))
+
+    return used
+
+
+def run_code(wildcards):
+    """Return the digest of all code that this config's run uses."""
+    chosen_plugins = provenance.plugins(config)
+    scripts = {each.script for each in workflow.rules if each.script}
+    return {
+        script: provenance.digest(Path(workflow.basedir) / "rules" / script, chosen_plugins)
+        for script in scripts
+    }
 
 
 REFUSED = {}  # in the order in which they were noted
@@ -158,15 +225,10 @@ def outer_archive(wildcards):
     return SOURCE["archive"]
 
 
-def optional(path):
-    """Return a file that the config may name, as inputs: none where it is null."""
-    return [path] if path else []
-
-
-def scorer_file():
+def scorer_file(wildcards):
     """Return the file of the user's scorer, where it is one of its own."""
     place = (IMAGES["criteria"]["scorer"] or "").rpartition(":")[0]
-    return optional(place if place.endswith(".py") else None)
+    return [place] if place.endswith(".py") else []
 
 
 def block_files(pattern):
@@ -195,6 +257,16 @@ def checkpoint_files(wildcards):
         if entry
         for path in pinned(name, repositories.inputs(entry["repository"]))(wildcards)
     ]
+
+
+def closes_thoughts(wildcards):
+    """Return the model of a job if its cut-off thoughts are closed by force."""
+    return [wildcards.model] if "close_thought" in config["models"][wildcards.model] else []
+
+
+def imported_files(wildcards):
+    """Return the files of responses that are imported."""
+    return paths.parquet_files(config["models"][wildcards.model]["responses"]["path"])
 
 
 def evaluated_file(wildcards):
@@ -295,7 +367,7 @@ def for_rejoined(pattern):
 
 def located(wildcards):
     """Return where images lie, by group of classes; refuse a list of images."""
-    if SOURCE["kind"] == configuration.LISTING:
+    if not SAMPLED:
         return refuse(
             "images.source is of kind listing, and a dataset is rejoined with archives or folders of images: name them "
             "as images.source."

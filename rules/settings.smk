@@ -1,41 +1,11 @@
 # What of the config each stage reads, as its one param: what it does not read, it must not take.
-import json
-from functools import cache
-
-
-def as_json(**keys):
-    """Return what a stage reads as JSON with sorted keys: one param, the same for any order of keys."""
-    return json.dumps(keys, sort_keys=True, ensure_ascii=False)
+from imagenet_think.settings import as_json
 
 
 def settings(**keys):
     """Return `as_json` as a function: Snakemake would look for wildcards in a text's braces."""
     text = as_json(**keys)
     return lambda wildcards: text
-
-
-def code(rule):
-    """Return a param: the digest of a rule's script and of the modules that a job of it uses."""
-    script = Path(workflow.basedir) / "rules" / rule.script
-    given = rule.params.get("settings")
-
-    def used(wildcards):
-        text = given(wildcards) if callable(given) else given
-        return provenance.digest(script, provenance.plugins(json.loads(text or "null")))
-
-    return used
-
-
-def run_code():
-    """Return the digest of all code that this config's run uses."""
-    chosen_plugins = provenance.plugins(config)
-    scripts = {each.script for each in workflow.rules if each.script}
-    return as_json(
-        code={
-            script: provenance.digest(Path(workflow.basedir) / "rules" / script, chosen_plugins)
-            for script in scripts
-        }
-    )
 
 
 def chosen(section, *keys):
@@ -51,20 +21,6 @@ def without(section, *keys):
 def named(models):
     """Return the printed names of some models."""
     return chosen(NAMES, *models)
-
-
-def to_catalogue(wildcards):
-    """Return the layout; where and of which classes the archives are, if that is known once they are unpacked."""
-    if SOURCE["kind"] != "outer_archive":
-        return as_json(source=chosen(SOURCE, "kind"))
-    return as_json(source=chosen(SOURCE, "kind", "path"), classes=group_classes(wildcards.group))
-
-
-def built_as(model):
-    """Return what decides how a model is built, and how many tokens an image has."""
-    read = ("repository", "revision", "family", "image", "system", "template")
-    scaled = {key: chosen(model[key], "first_scale") for key in ["second_round"] if key in model}
-    return {**chosen(model, *read), **scaled}
 
 
 def metric_settings(metric):
@@ -132,41 +88,6 @@ def printed_model(model):
         **chosen(model, "name", "repository"),
         "decoding": chosen(model["decoding"], "max_new_tokens", "temperature"),
     }
-
-
-def said_of_dataset(full, *keys):
-    """Return what of the config both the dataset's card and its Croissant description say; `keys` are of its section."""
-    return dict(
-        full=full,
-        run=config["run"],
-        source=SOURCE["kind"],
-        dataset=chosen(PUBLISHED, "repository", "license", *keys),
-        compared=dict(teachers=TEACHERS, **asked_as(TEACHERS)),
-    )
-
-
-def said_in_card(full):
-    """Return what of the config the dataset's card says."""
-    criteria = ("min_side", "near_duplicate_bits")
-    sampled = SOURCE["kind"] != configuration.LISTING
-    return settings(
-        **said_of_dataset(full, "test", "validation"),
-        criteria=chosen(IMAGES["criteria"], *criteria) if sampled else None,
-        preparation=IMAGES["preparation"] if PICTURES else None,
-        teachers=[said_of_teacher(config["models"][key]) for key in TEACHERS],
-    )
-
-
-def said_in_croissant(full):
-    """Return what of the config the dataset's Croissant description says."""
-    return settings(**said_of_dataset(full, "version", "published"))
-
-
-def said_of_teacher(model):
-    """Return what the card says of a teacher beside what its rows record; of an imported one, its name."""
-    if "responses" in model:
-        return {**chosen(model, "name"), "responses": True}
-    return chosen(model, "name", "repository", "system", "template", "prefix")
 
 
 def asked_as(models):
