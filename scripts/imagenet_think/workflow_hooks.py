@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import snakemake
@@ -22,6 +23,7 @@ from snakemake.api import SnakemakeApi
 from snakemake.dag import DAG
 from snakemake.exceptions import WorkflowError
 from snakemake.io import flag, is_flagged
+from snakemake.jobs import GroupJob
 from snakemake.logging import logger
 from snakemake.persistence import RECORD_FORMAT_VERSION
 from snakemake.persistence.file import FilePersistence
@@ -37,6 +39,7 @@ from snakemake.settings.types import (
     SchedulingSettings,
 )
 from snakemake.workflow import Workflow
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
 TESTED = "9.27"
@@ -261,3 +264,53 @@ def planned(
         )
         workflow._build_dag()
         yield workflow
+
+
+_LOG_ERROR = GroupJob.log_error
+
+
+def keep_messages_of_groups() -> None:
+    """Log why a group of jobs failed, as Snakemake does for a single job.
+
+    The message, such as sbatch's reason for a refusal, becomes `group_msg` of the event.
+    """
+
+    def log_error(
+        group: GroupJob, msg: str | None = None, aux_logs: list[str] | None = None, **details: Any
+    ) -> None:
+        _LOG_ERROR(group, msg, aux_logs, group_msg=msg, **details)
+
+    GroupJob.log_error = log_error
+
+
+def mend_submission(plugin: ModuleType) -> None:
+    """Have Snakemake's Slurm plugin (2.8.0) guess no account, and report what it cannot submit.
+
+    A job without `slurm_account` is submitted without an account, so that Slurm charges the user's
+    default; the plugin would take the account of the user's last job, and warn of it. A group whose
+    submission raises an error counts as failed; the plugin would wait for it for ever.
+
+    Parameters
+    ----------
+    plugin
+        The module `snakemake_executor_plugin_slurm`.
+    """
+
+    guess_account, submit = plugin.Executor.get_account_arg, plugin.Executor.run_job
+
+    def get_account_arg(executor: Any, job: Any) -> Iterator[str]:
+        given = job.resources.get("slurm_account")
+        return guess_account(executor, job) if given else iter([""])
+
+    def run_job(executor: Any, job: Any) -> None:
+        try:
+            submit(executor, job)
+        except Exception as error:
+            # To report an error it asks for the rule of the job, which a group does not have.
+            cause = error.__context__ or error
+            executor._report_job_error_threadsafe(
+                SubmittedJobInfo(job), f"Job submission failed with exception: {cause}"
+            )
+
+    plugin.Executor.get_account_arg = get_account_arg
+    plugin.Executor.run_job = run_job
