@@ -188,6 +188,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("results/gpu_session"))
     parser.add_argument("--tiny", action="store_true", help="tiny shapes, to try the code")
     parser.add_argument("--seconds", type=float, help="time in all (560; 7200 with --tiny)")
+    parser.add_argument("--steps", nargs="+", choices=[step.name for step in STEPS])
     parser.add_argument("--models", nargs="+", help="keys of the config; three unless given")
     given = parser.parse_args()
     options = ["--out", str(given.out)]
@@ -199,7 +200,8 @@ def main() -> int:
         return [sys.executable, "-u", str(SCRIPT), name, *options, "--seconds", f"{seconds:.0f}"]
 
     total = given.seconds or (TINY_TOTAL if given.tiny else TOTAL)
-    summary = run_steps(command, given.out, total)
+    steps = tuple(step for step in STEPS if step.name in (given.steps or [step.name]))
+    summary = run_steps(command, given.out, total, steps)
     print(as_text(summary))
     print(f"\nAll of it is in {given.out}.")
     return exit_status(summary)

@@ -200,16 +200,23 @@ def relative_error(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return error if error == error else float("inf")
 
 
+@contextmanager
+def plain_kernel(setting: Setting) -> Iterator[None]:
+    """On the CPU, let a plain kernel replace that of pages: it checks what it is given."""
+    before = attention_module.varlen_attn
+    if not setting.cuda:
+        attention_module.varlen_attn = Kernels().paged
+    try:
+        yield
+    finally:
+        attention_module.varlen_attn = before
+
+
 @torch.inference_mode()
 def kernels(setting: Setting, record: Record) -> None:
-    """Attention over pages and over rows, against float64.
-
-    On the CPU a plain kernel replaces that of pages: its arguments are checked, its speed and its
-    splitting of long rows are not.
-    """
+    """Attention over pages and over rows, against float64."""
     if not setting.cuda:
         record.lack("no CUDA device: a plain kernel replaces that of pages")
-        attention_module.varlen_attn = Kernels().paged
     batches, lengths = ((2, 5), (100, 300)) if setting.tiny else ((1, 2, 7, 48, 256), (100, 700))
     lengths = lengths if setting.tiny else (*lengths, 4000)
     torch.manual_seed(0)
@@ -225,7 +232,8 @@ def kernels(setting: Setting, record: Record) -> None:
             del ways[1]
         for rows in batches:
             for longest in lengths:
-                _attend_both(record, ways, layer, heads, rows, longest)
+                with plain_kernel(setting):
+                    _attend_both(record, ways, layer, heads, rows, longest)
 
 
 def _attend_both(record: Record, ways: list, layer: tuple, heads: int, rows: int, longest: int):
@@ -592,11 +600,12 @@ def _answers(model, processor, count: int, tokens: int) -> tuple[dict, dict]:
         cached_tokens=65536,
         workers=1,
     )
+    conversations = [
+        first_conversation(drawn_picture(i, (60, 90)), "Why?", {}) for i in range(count)
+    ]
     requests = [
-        Request(
-            str(i), first_conversation(drawn_picture(i, (60, 90)), "Why?", {}), i, tokens + i % 7
-        )
-        for i in range(count)
+        Request(str(i), messages, seed=i, max_new_tokens=tokens + i % 7)
+        for i, messages in enumerate(conversations)
     ]
     found = {r.key: (r.text, r.error) for r in engine.generate(requests)}
     decoder = engine.decoder

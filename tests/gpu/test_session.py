@@ -4,12 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import session
+import steps
 import torch
 from session import Step
+from transformers.utils import is_flash_attn_2_available
+
+from imagenet_think.engines.hardware import choose_hardware
 
 # What a step writes, and how one ends that has something to tell.
 GOOD = {"finished": True, "checks": [{"name": "sums", "passed": True}], "lacking": ["a coffee"]}
@@ -30,8 +35,8 @@ def running(out, programs):
 
 
 def run(out, programs, total=3600.0, seconds=100.0):
-    steps = tuple(Step(name, seconds) for name in programs)
-    return session.run_steps(running(out, programs), out, total, steps)
+    all_steps = tuple(Step(name, seconds) for name in programs)
+    return session.run_steps(running(out, programs), out, total, all_steps)
 
 
 def test_steps_that_pass_give_status_0(tmp_path):
@@ -78,14 +83,15 @@ def test_a_step_beyond_its_time_is_ended_with_all_that_it_started(tmp_path):
     mark = f"600.{os.getpid()}"
     hanging = f"import subprocess; subprocess.run(['sleep', {mark!r}])"
     programs = {"hangs": (HALF, hanging), "good": (GOOD, "")}
-    steps = (Step("hangs", 2), Step("good", 500))
-    summary = session.run_steps(running(tmp_path, programs), tmp_path, session.TOTAL, steps)
+    both = (Step("hangs", 2), Step("good", 500))
+    summary = session.run_steps(running(tmp_path, programs), tmp_path, session.TOTAL, both)
     hung, good = summary["steps"]
     assert hung["ending"] == "ended after its time of 2 s"
     assert good["ran"]
     assert session.exit_status(summary) == 2
-    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    assert not any(mark.encode() in line for line in lines)
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # others come and go
+            assert mark.encode() not in path.read_bytes()
 
 
 def test_steps_for_which_no_time_is_left_are_named(tmp_path):
@@ -107,29 +113,94 @@ def test_a_full_session_takes_at_most_nine_and_a_half_minutes():
     assert session.TOTAL - named > 120  # what is left is enough to measure three models
 
 
+# Every step on the device that is here: a change of the engine must not leave the session behind.
+
+
+@pytest.fixture
+def record_of(tmp_path):
+    """A function that runs a step with tiny shapes and returns what it wrote."""
+
+    def run_step(name):
+        hardware = choose_hardware(dict.fromkeys(("device", "dtype", "attention"), "auto"))
+        setting = steps.Setting(tmp_path, True, 3600.0, ["kimi-vl"], hardware)
+        record = steps.Record(tmp_path / f"{name}.json", name)
+        steps.STEPS[name](setting, record)
+        record.finish()
+        found = json.loads((tmp_path / f"{name}.json").read_text())
+        assert found["finished"]
+        assert [check for check in found["checks"] if not check["passed"]] == []
+        return found
+
+    return run_step
+
+
+def test_the_session_has_every_step():
+    assert list(steps.STEPS) == [step.name for step in session.STEPS]
+
+
 @pytest.mark.slow
-def test_every_step_runs_with_tiny_shapes_on_the_device_that_is_here(tmp_path):
-    """On the CPU too, so that a change of the engine does not leave the session behind."""
-    done = subprocess.run(
-        [sys.executable, session.__file__, "--tiny", "--models", "kimi-vl", "--out", tmp_path],
-        capture_output=True,
-        text=True,
-    )
+@pytest.mark.parametrize(
+    ("name", "checks", "lacking"),
+    [
+        ("kernels", 4 * 2 * 2 * 2, "a plain kernel replaces that of pages"),
+        ("reference", 4 * 2 * 2, "flash_attention_2 cannot be had here"),
+        ("graphs", 4 * 3, "nothing is captured"),
+    ],
+)
+def test_a_step_passes_its_checks_and_names_what_it_lacks(record_of, name, checks, lacking):
+    found = record_of(name)
+    if not torch.cuda.is_available():
+        assert len(found["checks"]) == checks
+        assert any(lacking in what for what in found["lacking"])
+
+
+@pytest.mark.slow
+def test_a_device_that_is_too_full_ends_in_fewer_rows(record_of):
+    found = record_of("out_of_memory")
+    if not torch.cuda.is_available():
+        assert [bool(check["bounds"]) for check in found["checks"]] == [True] * 4
+        assert "no CUDA device: running out of memory is simulated" in found["lacking"]
+
+
+@pytest.mark.slow
+def test_the_times_of_a_step_are_measured(record_of, tmp_path):
+    times = record_of("step_times")["measured"]["kimi-vl"]
+    assert min(times["step_ms_without_graphs"], times["sampler_ms"], times["prefill_ms"]) > 0
+    assert (times["step_ms_with_graphs"] is None) == (not torch.cuda.is_available())
+    assert "Self CPU" in (tmp_path / "profile_kimi-vl.txt").read_text()
+
+
+@pytest.mark.slow
+def test_the_throughput_is_measured(record_of, tmp_path):
+    found = record_of("throughput")
+    assert found["measured"]["Kimi-VL-A3B, in flight"]["steps"] > 0
+    assert "| Kimi-VL-A3B | in flight |" in (tmp_path / "throughput.md").read_text()
+
+
+def test_a_case_that_raises_is_a_failed_check_and_the_next_one_is_tried(tmp_path):
+    record = steps.Record(tmp_path / "one.json", "one")
+    with record.case("first"):
+        raise RuntimeError("illegal memory access")
+    record.check("second", True)
+    found = json.loads((tmp_path / "one.json").read_text())
+    assert [check["passed"] for check in found["checks"]] == [False, True]
+    assert found["checks"][0]["error"] == "RuntimeError: illegal memory access"
+    assert not found["finished"]
+
+
+@pytest.mark.slow
+def test_a_session_runs_as_one_command(tmp_path):
+    command = [sys.executable, session.__file__, "--out", tmp_path, "--steps", "environment"]
+    done = subprocess.run([*command, "--tiny"], capture_output=True, text=True)
     page = (tmp_path / "summary.txt").read_text()
     assert done.returncode == 0, page
     assert page in done.stdout
     summary = json.loads((tmp_path / "summary.json").read_text())
-    steps = {step["name"]: step for step in summary["steps"]}
-    assert list(steps) == [step.name for step in session.STEPS]
-    assert all(step["ran"] and not step["failed"] for step in steps.values()), page
-    assert all(step["checks"] for name, step in steps.items() if name != "environment")
-    assert steps["environment"]["measured"]["torch"] == torch.__version__
-    times = steps["step_times"]["measured"]["kimi-vl"]
-    assert min(times["step_ms_without_graphs"], times["prefill_ms"]) > 0
-    assert steps["throughput"]["measured"]["Kimi-VL-A3B, in flight"]["steps"] > 0
-    assert "Kimi-VL-A3B" in (tmp_path / "throughput.md").read_text()
-    assert (tmp_path / "profile_kimi-vl.txt").stat().st_size
-    lacking = "\n".join(summary["lacking"])
+    assert summary["steps"][0]["measured"]["torch"] == torch.__version__
+    if not is_flash_attn_2_available():
+        assert "flash-attn is not installed" in page
     if not torch.cuda.is_available():
-        assert "no CUDA device" in lacking
-        assert "flash_attention_2 cannot be had here" in lacking
+        assert "no CUDA device" in page
+        refused = subprocess.run(command, capture_output=True, text=True)
+        assert refused.returncode == 2
+        assert "no CUDA device here; --tiny runs on the CPU" in refused.stdout
