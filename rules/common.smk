@@ -8,17 +8,8 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-from imagenet_think import (
-    config_file,
-    configuration,
-    paths,
-    provenance,
-    repositories,
-    shards,
-    sources,
-    splits,
-)
-from imagenet_think import workflow_hooks
+from imagenet_think import config_file, configuration, paths, provenance, repositories, shards
+from imagenet_think import sources, splits, workflow_hooks
 
 try:
     config = configuration.check(config, ", ".join(map(str, workflow.configfiles)))
