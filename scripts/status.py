@@ -504,16 +504,11 @@ def read(plan: Mapping[str, Any], logs: str | Path, results: str) -> tuple[list[
     )
 
 
-def _cause(error: BaseException) -> BaseException:
-    """Return what an error is about, without where Snakemake met it."""
-    return _cause(error.__cause__) if error.__cause__ else error
-
-
 if __name__ == "__main__":
     params = snakemake.params
     try:
         jobs, site = read(params.plan, params.logs, params.results)
-    except WorkflowError as error:
-        print(f"Run {params.run} cannot be planned, so its jobs are unknown.\n{_cause(error)}")
+    except (WorkflowError, SystemExit) as error:  # the workflow refuses to be planned
+        print(f"Run {params.run} cannot be planned, so its jobs are unknown.\n{error}")
     else:
         print(status(params.run, jobs, params.models, params.results, site, time.time()))
