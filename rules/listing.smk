@@ -15,7 +15,7 @@ if PICTURES:
             file=lambda wildcards: LISTED[int(wildcards.group)],
             labels=optional(SOURCE.get("labels")),
         output:
-            f"{R}/images/candidates/{{group}}.parquet",
+            workflow_hooks.deletable(f"{R}/images/candidates/{{group}}.parquet"),
         log:
             log("prepare_images/{group}"),
         benchmark:

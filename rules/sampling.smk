@@ -127,7 +127,7 @@ rule collect_candidates:
         denied_images=optional(IMAGES["criteria"]["denied_images_file"]),
         scorer=scorer_file(),
     output:
-        f"{R}/images/candidates/{{group}}.parquet",
+        workflow_hooks.deletable(f"{R}/images/candidates/{{group}}.parquet"),
     log:
         log("collect_candidates/{group}"),
     benchmark:
