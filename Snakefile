@@ -87,6 +87,14 @@ if plugin := sys.modules.get("snakemake_executor_plugin_slurm"):
     outages.wait_out(plugin)
 
 
+# No rule reads a key that the schema does not know.
+try:
+    for each in workflow.rules:
+        declarations.check(each, configuration.schema())
+except declarations.UnknownKeyError as error:
+    raise WorkflowError(str(error)) from None
+
+
 # A product depends on everything behind it, and on what its code means.
 workflow_hooks.install()
 workflow_hooks.add_param(workflow, "code", code)

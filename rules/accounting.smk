@@ -19,11 +19,12 @@ rule account_responses:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(
-            run=config["run"],
-            names=list(NAMES.items()),
-            teachers=TEACHERS,
-            imported={key: config["models"][key]["responses"]["path"] for key in IMPORTED},
+        settings=reads(
+            "run",
+            "teachers",
+            "benchmarked",
+            "models.{models}.name",
+            "models.{imported}.responses.path",
         ),
     message:
         "Accounting for every image and model"
@@ -51,11 +52,7 @@ rule cost:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(
-            run=config["run"],
-            names=[(key, NAMES[key]) for key in GENERATED],
-            teachers=TEACHERS,
-        ),
+        settings=reads("run", "teachers", "benchmarked", "models.{generated}.name"),
         journals=f"{R}/journal",
     message:
         "What the responses cost"
@@ -83,9 +80,10 @@ rule generate_pilot:
     params:
         settings=rules.generate_responses.params.settings,
         inference=rules.generate_responses.params.inference,
+        installed=rules.generate_responses.params.installed,
         canary=rules.generate_responses.params.canary,
         journal=rules.generate_responses.params.journal,
-        limit=config["pilot"]["images"],
+        pilot=reads("pilot.images"),
     message:
         "{wildcards.model} describes the images of the pilot"
     script:
@@ -105,14 +103,15 @@ rule pilot:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(
-            run=config["run"],
-            names=[(key, NAMES[key]) for key in GENERATED],
-            teachers=TEACHERS,
-            output_formats={key: config["models"][key]["output"] for key in GENERATED},
-            gpus=config["pilot"]["gpus"],
-            intervals=BENCHMARK["intervals"],
-            seed=config["seed"],
+        settings=reads(
+            "run",
+            "seed",
+            "teachers",
+            "benchmarked",
+            "models.{generated}.name",
+            "models.{generated}.output",
+            "pilot.gpus",
+            "benchmark.intervals",
         ),
         journals=f"{R}/journal",
     message:

@@ -23,9 +23,16 @@ rule describe_checkpoints:
     conda:
         "../envs/inference.yaml"
     params:
-        # As pairs: the order of the models is that of the rows.
-        settings=settings(
-            models=[(key, built_as(config["models"][key])) for key in GENERATED],
+        settings=reads(
+            "teachers",
+            "benchmarked",
+            "models.{generated}.repository",
+            "models.{generated}.revision",
+            "models.{generated}.family",
+            "models.{generated}.image",
+            "models.{generated}.system",
+            "models.{generated}.template",
+            "models.{generated}.second_round.first_scale",
         ),
     message:
         "Building every model without its weights"

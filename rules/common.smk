@@ -1,4 +1,5 @@
 # What the rules share: the checked config, the run's folder, shards, models and paths.
+import json
 import os
 import re
 import sys
@@ -9,6 +10,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
+import imagenet_think.settings as declarations
 from imagenet_think import (
     configuration,
     paths,
@@ -31,6 +33,7 @@ R = f"results/{config['run']}"
 IMAGES = config["images"]
 SOURCE = IMAGES["source"]
 PICTURES = configuration.has_pictures(SOURCE)
+SAMPLED = SOURCE["kind"] != configuration.LISTING
 BENCHMARK = config["benchmark"]
 PUBLISHED = config["dataset"]
 REJOINED = Path(PUBLISHED["rejoin"] or f"{R}/dataset")
@@ -43,6 +46,17 @@ SHARDS = shards.names(**config["sharding"])
 METRICS = ["bertscore", "sbert", "rouge", "sets", "vectors"]
 PAIRS = {"models": config["benchmarked"], "teachers": TEACHERS}
 
+# What a name in braces stands for in the keys that rules declare; any other is a wildcard of the job.
+SETS = {
+    "teachers": TEACHERS,
+    "benchmarked": config["benchmarked"],
+    "models": MODELS,
+    "generated": GENERATED,
+    "imported": IMPORTED,
+    "ablation_model": [BENCHMARK["ablation_model"]],
+    "prompt": [config["prompt"]],
+}
+
 
 wildcard_constraints:
     group=r"\d+",
@@ -54,6 +68,37 @@ wildcard_constraints:
     folder="|".join(splits.CONFIGURATIONS.values()),
     split="|".join(splits.SPLITS),
     part_of=r"[^/]+",
+
+
+def reads(*keys, of=config, **sets):
+    """Return a param: the keys of the config that a rule reads, as JSON; `sets` adds names in braces."""
+    return declarations.reads(keys, of, {**SETS, **sets})
+
+
+def uses(*keys, **sets):
+    """Return a param as `reads` does, for keys that change no result and so rerun nothing."""
+    return declarations.uses(keys, config, {**SETS, **sets})
+
+
+def derived(**values):
+    """Return a param that is no key of the config: values, or functions of wildcards, as JSON with their names."""
+    return declarations.derived(values)
+
+
+def files(*keys, by=None):
+    """Return the file that a key names, as input, if any; or what `by` finds, a function of wildcards."""
+    if by is None:
+        (key,) = keys
+        return declarations.named_by(keys, lambda wildcards: value_of(key) or [])
+    return declarations.named_by(keys, by)
+
+
+def value_of(key):
+    """Return the value of a key of the config, None where it is left out."""
+    value = config
+    for part in key.split("."):
+        value = value.get(part) if value else None
+    return value
 
 
 def one_of(models):
@@ -140,15 +185,10 @@ def listings(wildcards):
     return [f"{R}/images/listing/{part}.parquet" for part in parts]
 
 
-def optional(path):
-    """Return a file that the config may name, as inputs: none where it is null."""
-    return [path] if path else []
-
-
-def scorer_file():
+def scorer_file(wildcards):
     """Return the file of the user's scorer, where it is one of its own."""
     place = (IMAGES["criteria"]["scorer"] or "").rpartition(":")[0]
-    return optional(place if place.endswith(".py") else None)
+    return [place] if place.endswith(".py") else []
 
 
 def block_files(pattern):
@@ -173,6 +213,16 @@ def checkpoint_files(wildcards):
         if entry
         for path in repositories.inputs(entry["repository"])
     ]
+
+
+def closes_thoughts(wildcards):
+    """Return the model of a job if its cut-off thoughts are closed by force."""
+    return [wildcards.model] if "close_thought" in config["models"][wildcards.model] else []
+
+
+def imported_files(wildcards):
+    """Return the files of responses that are imported."""
+    return paths.parquet_files(config["models"][wildcards.model]["responses"]["path"])
 
 
 def evaluated_file(wildcards):
@@ -273,7 +323,7 @@ def for_rejoined(pattern):
 
 def located(wildcards):
     """Return where images lie, by group of classes; refuse a list of images."""
-    if SOURCE["kind"] == configuration.LISTING:
+    if not SAMPLED:
         raise WorkflowError(
             "images.source is of kind listing, and a dataset is rejoined with archives or folders of images: name them "
             "as images.source."

@@ -20,30 +20,35 @@ rule generate_responses:
     resources:
         gpu=1,
     params:
-        # How a text is taken apart decides what is generated only where a thought is closed by force.
-        settings=lambda wildcards: as_json(
-            model={
-                "key": wildcards.model,
-                **{
-                    key: value
-                    for key, value in config["models"][wildcards.model].items()
-                    if key != "name"
-                    and (key != "output" or "close_thought" in config["models"][wildcards.model])
-                },
-            },
-            prompt={"id": config["prompt"], "text": config["prompts"][config["prompt"]]},
-            preparation=IMAGES["preparation"],
-            length_policy=config["length_policy"],
-            seed=config["seed"],
-            installed=repositories.installed(config["models"][wildcards.model]["repository"]),
+        settings=reads(
+            "seed",
+            "prompt",
+            "prompts.{prompt}",
+            "images.preparation",
+            "length_policy",
+            "models.{model}.repository",
+            "models.{model}.revision",
+            "models.{model}.processor",
+            "models.{model}.family",
+            "models.{model}.system",
+            "models.{model}.template",
+            "models.{model}.second_round",
+            "models.{model}.prefix",
+            "models.{model}.close_thought",
+            "models.{model}.image",
+            "models.{model}.decoding",
+            # The format decides what is generated only where a thought may be closed by force.
+            "models.{closing}.output",
+            closing=closes_thoughts,
         ),
-        # Functions of `resources` are no reason to run again: batch size and engine do not change the dataset.
-        inference=lambda wildcards, resources: as_json(
-            **config["inference"], engines=config["engines"]
+        installed=derived(
+            installed=lambda wildcards: repositories.installed(
+                config["models"][wildcards.model]["repository"]
+            )
         ),
-        canary=lambda wildcards, resources: as_json(
-            folder=f"{R}/canary", output=config["models"][wildcards.model]["output"]
-        ),
+        # Batch size, engine and canary do not change the dataset.
+        inference=uses("inference", "engines", "models.{model}.output"),
+        canary=f"{R}/canary",
         journal=f"{R}/journal/{{model}}",
     message:
         "{wildcards.model} describes the images of block {wildcards.block}"
@@ -53,9 +58,7 @@ rule generate_responses:
 
 rule import_responses:
     input:
-        files=lambda wildcards: paths.parquet_files(
-            config["models"][wildcards.model]["responses"]["path"]
-        ),
+        files=files("models.{model}.responses.path", by=imported_files),
         sample=f"{R}/images/sample.parquet",
         evaluated=evaluated_file,
     output:
@@ -70,10 +73,7 @@ rule import_responses:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=lambda wildcards: as_json(
-            **config["models"][wildcards.model]["responses"],
-            output=config["models"][wildcards.model].get("output"),
-        ),
+        settings=reads("models.{model}.responses", "models.{model}.output"),
     message:
         "Importing the responses of {wildcards.model}"
     script:

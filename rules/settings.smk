@@ -1,11 +1,7 @@
 # What of the config each stage reads, as its one param: what it does not read, it must not take.
-import json
 from functools import cache
 
-
-def as_json(**keys):
-    """Return what a stage reads as JSON with sorted keys: one param, the same for any order of keys."""
-    return json.dumps(keys, sort_keys=True, ensure_ascii=False)
+from imagenet_think.settings import as_json
 
 
 def settings(**keys):

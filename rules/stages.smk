@@ -2,6 +2,8 @@
 from itertools import product
 from types import SimpleNamespace
 
+from imagenet_think import fingerprint
+
 STAGES = {
     "images": [
         "draw_images",
@@ -89,7 +91,11 @@ def asked(wildcards):
     own = {model: SimpleNamespace(model=model) for model in GENERATED}
     return {
         model: dict(
-            settings=rules.generate_responses.params.settings(known),
+            settings=json.dumps(
+                fingerprint.asked_with(
+                    json.loads(rules.generate_responses.params.settings(known)), model
+                )
+            ),
             journal=rules.generate_responses.params.journal.format(model=model),
             evaluated=next(iter(evaluated_file(known)), None),
         )

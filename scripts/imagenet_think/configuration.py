@@ -313,9 +313,6 @@ def _listing_contradictions(config: Config) -> Iterator[str]:
 LISTING = "listing"
 """The kind of source that lists images in parquet files, with or without their bytes."""
 
-IMAGE = "image"
-"""Column that names the image where the config names none, as in the hub's datasets."""
-
 _SOURCE_KEYS = {
     "classes": ("drawings",),
     "drawings_per_class": ("drawings",),
