@@ -39,12 +39,11 @@ PUBLISHED = config["dataset"]
 REJOINED = Path(PUBLISHED["rejoin"] or f"{R}/dataset")
 TEACHERS = config["teachers"]
 MODELS = TEACHERS + config["benchmarked"]
-NAMES = {key: config["models"][key]["name"] for key in MODELS}
 IMPORTED = [key for key in MODELS if "responses" in config["models"][key]]
 GENERATED = [key for key in MODELS if key not in IMPORTED]
 SHARDS = shards.names(**config["sharding"])
+DATASETS = config["statistics"]["datasets"]
 METRICS = ["bertscore", "sbert", "rouge", "sets", "vectors"]
-PAIRS = {"models": config["benchmarked"], "teachers": TEACHERS}
 
 # What a name in braces stands for in the keys that rules declare; any other is a wildcard of the job.
 SETS = {
@@ -93,12 +92,64 @@ def files(*keys, by=None):
     return declarations.named_by(keys, by)
 
 
+def content(*keys):
+    """Return a param: what stands for the files of models, whose repositories the keys name."""
+
+    def contents(wildcards):
+        paths = [path for key in keys for path in declarations.expand(key, SETS, wildcards)]
+        named = {".".join(path): value_at(path) for path in paths}
+        return declarations.as_json(
+            content={key: content_of(repository) for key, repository in named.items() if repository}
+        )
+
+    contents.config_keys = keys
+    return contents
+
+
+@cache
+def content_of(repository):
+    """Return `repositories.content`, computed once in a plan; the plan saves it for its jobs."""
+    found = repositories.content(repository)
+    if workflow.is_main_process:
+        repositories.save()
+    return found
+
+
 def value_of(key):
     """Return the value of a key of the config, None where it is left out."""
+    return value_at(key.split("."))
+
+
+def value_at(path):
+    """Return the value at a path in the config, None where it is left out."""
     value = config
-    for part in key.split("."):
+    for part in path:
         value = value.get(part) if value else None
     return value
+
+
+def code(rule):
+    """Return a param: the digest of a rule's script and of the modules that a job of it uses."""
+    script = Path(workflow.basedir) / "rules" / rule.script
+    given = rule.params.get("settings")
+
+    def used(wildcards):
+        text = given(wildcards) if callable(given) else given
+        return provenance.digest(script, provenance.plugins(json.loads(text or "null")))
+
+    return used
+
+
+def run_code():
+    """Return the digest of all code that this config's run uses."""
+    chosen_plugins = provenance.plugins(config)
+    scripts = {each.script for each in workflow.rules if each.script}
+    return declarations.as_json(
+        code={
+            script: provenance.digest(Path(workflow.basedir) / "rules" / script, chosen_plugins)
+            for script in scripts
+        }
+    )
 
 
 def one_of(models):
@@ -197,8 +248,8 @@ def block_files(pattern):
     return [pattern.replace("{shard}", f"{{block}}{digit}") for digit in digits]
 
 
-def checkpoint_files(wildcards):
-    """Return the files of a local checkpoint; refuse a real run of a hub model without revision."""
+def pinned(wildcards):
+    """Return nothing to read; refuse a real run of a hub model without revision."""
     if not workflow.dryrun:
         missing = configuration.unpinned(config)
         if missing:
@@ -206,13 +257,7 @@ def checkpoint_files(wildcards):
                 f"No revision for {', '.join(missing)}: run `snakemake --cores 1 pin` once on a machine that "
                 "reaches the hub; it asks for the current commits and writes them into the config."
             )
-    model = config["models"][wildcards.model]
-    return [
-        path
-        for entry in (model, model.get("processor"))
-        if entry
-        for path in repositories.inputs(entry["repository"])
-    ]
+    return []
 
 
 def closes_thoughts(wildcards):
@@ -319,6 +364,21 @@ def for_rejoined(pattern):
         pattern.format(name=f"{path.parent.name}/{path.stem}")
         for path in map(Path, files_to_rejoin(wildcards))
     ]
+
+
+def counted_files(wildcards):
+    """Return the files of another dataset that is counted."""
+    return paths.dataset_files(wildcards.dataset, DATASETS[wildcards.dataset])
+
+
+def exclusions(wildcards):
+    """Return the images that were rejected; refuse a list of images, of which none was."""
+    if not SAMPLED:
+        raise WorkflowError(
+            "No paper of a run with images.source of kind listing: its text tells how images were sampled, and these were "
+            "listed. `tables`, `figures` and `comparison` need no sampling."
+        )
+    return f"{R}/images/exclusions.parquet"
 
 
 def located(wildcards):

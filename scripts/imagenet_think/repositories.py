@@ -1,14 +1,18 @@
 """Where a model lies: on the hub, in a local folder, or inside a Python package."""
 
 import importlib
+import os
 import re
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from imagenet_think.digests import digest_files
+from imagenet_think.digest_cache import DigestCache
+from imagenet_think.digests import digest_files, digest_settings
 
 PACKAGE = "package:"
+
+_CACHE = DigestCache(".snakemake/checkpoint_digests.json")
 
 
 def is_hub(repository: str) -> bool:
@@ -50,20 +54,38 @@ def files(repository: str) -> list[str]:
     )
 
 
-def inputs(repository: str) -> list[str]:
-    """Return the files of a local folder: inputs of the jobs that use it, which a change reruns.
+def name(repository: str) -> str:
+    """Return the name of a repository as it is printed."""
+    return repository.removeprefix(PACKAGE)
 
-    A package's files are none: they lie elsewhere in another environment. `installed` stands for
-    them.
+
+def content(repository: str) -> str | None:
+    """Return what stands for the files of a repository among the params of its jobs.
+
+    Returns
+    -------
+    str or None
+        A local folder's revision: the digest of its files. The version of a package, whose files
+        lie elsewhere in another environment. None for the hub's, whose revision the config names.
     """
-    return [] if repository.startswith(PACKAGE) else files(repository)
-
-
-def installed(repository: str) -> str | None:
-    """Return the version of a `package:` repository, a param of its jobs; None for others."""
-    if not repository.startswith(PACKAGE):
+    if is_hub(repository):
         return None
-    return version(repository.removeprefix(PACKAGE))
+    return version(name(repository)) if repository.startswith(PACKAGE) else revision_of(repository)
+
+
+def revision_of(repository: str) -> str:
+    """Return the revision of a repository that is not on the hub: the digest of its files.
+
+    It is computed again where a file's size or time has changed.
+    """
+    found = files(repository)
+    stats = [(path, own.st_size, own.st_mtime_ns) for path in found for own in [os.stat(path)]]
+    return _CACHE.get(digest_settings(stats), lambda: digest_files(found))
+
+
+def save() -> None:
+    """Write what was digested to the cache, so that no other process need read it."""
+    _CACHE.save(keep=True)
 
 
 def pretrained(repository: str, revision: str | None) -> tuple[str, str | None]:
@@ -101,4 +123,4 @@ def resolve(repository: str, revision: str | None) -> tuple[str, str]:
         If a hub repository has no revision.
     """
     path, commit = pretrained(repository, revision)
-    return path, commit or digest_files(files(repository))
+    return path, commit or revision_of(repository)
