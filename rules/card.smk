@@ -121,7 +121,7 @@ rule record_run:
     params:
         config=derived(**config),
         # The commit is asked for again where the code has changed.
-        run_code=lambda wildcards: run_code(),
+        run_code=derived(code=run_code),
     message:
         "Recording config, packages and commit"
     script:

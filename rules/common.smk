@@ -140,16 +140,14 @@ def code(rule):
     return used
 
 
-def run_code():
+def run_code(wildcards):
     """Return the digest of all code that this config's run uses."""
     chosen_plugins = provenance.plugins(config)
     scripts = {each.script for each in workflow.rules if each.script}
-    return declarations.as_json(
-        code={
-            script: provenance.digest(Path(workflow.basedir) / "rules" / script, chosen_plugins)
-            for script in scripts
-        }
-    )
+    return {
+        script: provenance.digest(Path(workflow.basedir) / "rules" / script, chosen_plugins)
+        for script in scripts
+    }
 
 
 def one_of(models):

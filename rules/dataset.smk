@@ -16,15 +16,13 @@ rule build_dataset:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(
-            **chosen(PUBLISHED, "test", "validation"),
-            shards=SHARDS,
-            teachers=TEACHERS,
-            prompts=chosen(config["prompts"], config["prompt"]),
-            decoding=[
-                None if teacher in IMPORTED else config["models"][teacher]["decoding"]
-                for teacher in TEACHERS
-            ],
+        settings=reads(
+            "sharding",
+            "teachers",
+            "prompts.{prompt}",
+            "models.{teachers}.decoding",
+            "dataset.test",
+            "dataset.validation",
         ),
     message:
         "Writing the dataset"

@@ -41,9 +41,7 @@ rule generate_responses:
             "models.{closing}.output",
             closing=closes_thoughts,
         ),
-        checkpoint=content(
-            "models.{model}.repository", "models.{model}.processor.repository"
-        ),
+        checkpoint=content("models.{model}.repository", "models.{model}.processor.repository"),
         # Batch size, engine and canary do not change the dataset.
         inference=uses("inference", "engines", "models.{model}.output"),
         canary=f"{R}/canary",

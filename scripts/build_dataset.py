@@ -21,6 +21,7 @@ from imagenet_think.schemas import (
     IMAGE_ROWS,
     SAMPLE,
 )
+from imagenet_think.shards import names
 from imagenet_think.splits import CONFIGURATIONS, SPLITS, splits
 
 Part = tuple[str, str]
@@ -229,10 +230,10 @@ def remove_renumbered(path: Path) -> None:
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
-    shards = settings.pop("shards")
-    chosen = {name: settings.pop(name) for name in ("test", "validation")}
+    teachers, shards = settings["teachers"], names(**settings["sharding"])
     every = len(shards)  # files are by teacher, or by part, and then by shard
-    for k, (shard, rows) in enumerate(images_by_shard(snakemake.input.sample, shards, **chosen)):
+    of_shards = images_by_shard(snakemake.input.sample, shards, **settings["dataset"])
+    for k, (shard, rows) in enumerate(of_shards):
         images = snakemake.input.get("images")
         build_dataset(
             rows,
@@ -241,5 +242,7 @@ if __name__ == "__main__":
             images and images[k],
             dict(zip(PARTS, snakemake.output[k::every], strict=True)),
             shard=shard,
-            **settings,
+            teachers=teachers,
+            prompts=settings["prompts"],
+            decoding=[settings["models"][key].get("decoding") for key in teachers],
         )

@@ -51,8 +51,7 @@ def reads(keys: Sequence[str], config: Values, sets: Sets) -> Callable[[Any], st
     def settings(wildcards: Any) -> str:
         return as_json(**select(keys, config, sets, wildcards))
 
-    settings.config_keys = tuple(keys)
-    return settings
+    return _declare(settings, keys, sets)
 
 
 def uses(keys: Sequence[str], config: Values, sets: Sets) -> Callable[[Any, Any], str]:
@@ -64,9 +63,8 @@ def uses(keys: Sequence[str], config: Values, sets: Sets) -> Callable[[Any, Any]
     def settings(wildcards: Any, resources: Any) -> str:
         return as_json(**select(keys, config, sets, wildcards))
 
-    settings.config_keys = tuple(keys)
     settings.changes_nothing = True
-    return settings
+    return _declare(settings, keys, sets)
 
 
 def derived(values: Values) -> Callable[[Any], str]:
@@ -95,8 +93,16 @@ def named_by(keys: Sequence[str], find: Callable[[Any], Any]) -> Callable[[Any],
     def files(wildcards: Any) -> Any:
         return find(wildcards)
 
-    files.config_keys = tuple(keys)
-    return files
+    return _declare(files, keys, {})
+
+
+def _declare(function: Callable, keys: Sequence[str], sets: Sets) -> Callable:
+    """Write on a function which keys it reads: as they were declared, and of one job."""
+    function.config_keys = tuple(keys)
+    function.config_paths = lambda wildcards: [
+        path for key in keys for path in expand(key, sets, wildcards)
+    ]
+    return function
 
 
 def select(
@@ -150,15 +156,15 @@ def _copy(path: Sequence[str], source: Any, target: dict[str, Any]) -> None:
 # What is declared ---------------------------------------------------------------------------------
 
 
-def declared(rule: Any) -> dict[str, bool]:
-    """Return the keys that a rule of Snakemake declares, and whether a change of each reruns it."""
-    found: dict[str, bool] = {}
-    for item in (*rule.params, *rule.input):
-        function = getattr(item, "callable", None) or item  # inputs are wrapped
-        counts = not getattr(function, "changes_nothing", False)
-        for key in getattr(function, "config_keys", ()):
-            found[key] = found.get(key, False) or counts
-    return found
+def declaring(rule: Any) -> list[Callable]:
+    """Return the functions by which a rule of Snakemake declares what it reads.
+
+    Each has `config_keys`, the keys, and `config_paths`, a function of a job's wildcards that
+    returns their paths in the config; `changes_nothing` marks those of `uses`.
+    """
+    # Snakemake wraps those of inputs.
+    functions = [getattr(item, "callable", None) or item for item in (*rule.params, *rule.input)]
+    return [function for function in functions if hasattr(function, "config_keys")]
 
 
 def check(rule: Any, schema: Values) -> None:
@@ -176,7 +182,7 @@ def check(rule: Any, schema: Values) -> None:
     UnknownKeyError
         If it does not; the message names the rule and the key.
     """
-    for key in declared(rule):
+    for key in (key for function in declaring(rule) for key in function.config_keys):
         if not leaves(key, schema):
             raise UnknownKeyError(
                 f"Rule {rule.name} reads {key}, which config/schema.yaml does not know."

@@ -110,12 +110,19 @@ def test_a_rule_declares_the_keys_of_its_params_and_inputs():
         "text",
         inputs=["file", settings.named_by(["images.classes"], lambda wildcards: "classes.tsv")],
     )
-    assert settings.declared(made) == {
-        "seed": True,
-        "images.total": True,
-        "inference": False,
-        "images.classes": True,
-    }
+    keys, unseen, named = (function.config_keys for function in settings.declaring(made))
+    assert keys == ("seed", "images.total")
+    assert unseen == ("inference", "seed")
+    assert named == ("images.classes",)
+
+
+def test_what_a_job_reads_follows_from_its_wildcards():
+    keys = ["seed", "models.{teachers}.name", "models.{model}.output"]
+    (function,) = settings.declaring(rule(settings.reads(keys, CONFIG, SETS)))
+    paths = function.config_paths(SimpleNamespace(model="c"))
+    assert [".".join(path) for path in paths] == [
+        *("seed", "models.b.name", "models.a.name", "models.c.output")
+    ]
 
 
 @pytest.mark.parametrize(
