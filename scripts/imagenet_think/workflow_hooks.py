@@ -75,14 +75,14 @@ def deletable(path: str) -> Any:
 
 def install() -> None:
     """Make each plan of this process see what is missing or changed behind its targets."""
-    DAG.check_incomplete = _check_outputs
+    DAG.check_incomplete = _check_files
     # A plan reads each record several times; Snakemake keeps the last 128 of some thousand.
     read = FilePersistence._read_record_cached.__wrapped__
     FilePersistence._read_record_cached = lru_cache(maxsize=None)(read)
 
 
-async def _check_outputs(dag: DAG) -> None:
-    """Schedule the jobs whose outputs are incomplete, missing, or not those that were recorded.
+async def _check_files(dag: DAG) -> None:
+    """Schedule the jobs whose files are not those that Snakemake recorded.
 
     Takes the place of Snakemake's own check, which only looks for incomplete outputs, and refuses
     to go on if there are any.
@@ -96,7 +96,7 @@ async def _check_outputs(dag: DAG) -> None:
     if not dag.ignore_incomplete:
         settings.force_incomplete = True  # for the executors, which ask for it too
         dag.forcefiles.update(await dag.incomplete_files())
-    unknown: list[str] = []
+    changed = []
     for job in dag.jobs:
         for file in job.output:
             modified = _modification_time(file)
@@ -105,14 +105,34 @@ async def _check_outputs(dag: DAG) -> None:
                 if not (is_flagged(file, _DELETABLE) and record):
                     dag.reason(job).missing_output.add(file)
             elif not _is_recorded(record, modified):
-                unknown.append(file)
-    if unknown:
-        dag.forcefiles.update(unknown)
+                changed.append(file)
+    if changed:
+        dag.forcefiles.update(changed)
         logger.warning(
-            f"{_listed(unknown)}: edited, copied, or without a record in .snakemake since they "
+            f"{_listed(changed)}: edited, copied, or without a record in .snakemake since they "
             "were made, so they are regenerated. (Copy a run with its .snakemake folder and its "
             "modification times: `cp -a` or `rsync -a`. Responses in the journal are kept anyway.)"
         )
+    await _check_sources(dag)
+
+
+async def _check_sources(dag: DAG) -> None:
+    """Schedule the jobs of which an input that no job makes has other contents than recorded.
+
+    Snakemake compares checksums only where an input is newer than the outputs, and so misses a file
+    that an older one has replaced. Large files have no checksum, and are known by their times.
+    """
+    persistence, most = dag.workflow.persistence, dag.max_checksum_file_size
+    made = {file for job in dag.jobs for file in job.output}
+    same: dict[tuple[str, str], bool] = {}
+    for job in dag.jobs:
+        for file in set(job.input) - made:
+            for checksum in persistence.input_checksums(job, file) - {None}:
+                key = (file, checksum)
+                if key not in same:
+                    same[key] = await file.is_same_checksum(checksum, most)
+                if not same[key]:
+                    dag.reason(job).updated_input.add(file)
 
 
 def _modification_time(file: Any) -> float | None:
