@@ -8,8 +8,8 @@ COMPARED = dict(
 
 def metric_code(metric):
     """Return a param: the digest of a metric's module and of all that it imports, for the cache of scores."""
-    module = Path(workflow.basedir) / "scripts" / "imagenet_think" / f"{metric}.py"
-    return derived(metric_code=lambda wildcards: provenance.digest(module))
+    file = Path(workflow.basedir) / "scripts" / "imagenet_think" / f"{metric}.py"
+    return derived(metric_code=lambda wildcards: provenance.digest(file))
 
 
 rule fit_document_frequencies:

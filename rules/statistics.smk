@@ -2,7 +2,6 @@
 # tables/mentions.
 
 
-
 rule measure_texts:
     input:
         annotations=block_files(f"{R}/annotations/{{model}}/{{shard}}.parquet"),

@@ -3,6 +3,7 @@
 import importlib
 import os
 import re
+import time
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +13,7 @@ from imagenet_think.digests import digest_files, digest_settings
 
 PACKAGE = "package:"
 
+_CLOCK = 2.0  # seconds in which a file may change twice and keep its time
 _CACHE = DigestCache(".snakemake/checkpoint_digests.json")
 
 
@@ -79,8 +81,12 @@ def revision_of(repository: str) -> str:
     It is computed again where a file's size or time has changed.
     """
     found = files(repository)
-    stats = [(path, own.st_size, own.st_mtime_ns) for path in found for own in [os.stat(path)]]
-    return _CACHE.get(digest_settings(stats), lambda: digest_files(found))
+    stats = {path: os.stat(path) for path in found}
+    changed = max((own.st_mtime for own in stats.values()), default=0.0)
+    if changed > time.time() - _CLOCK:
+        return digest_files(found)
+    state = {path: [own.st_size, own.st_mtime_ns] for path, own in stats.items()}
+    return _CACHE.get(digest_settings(state), lambda: digest_files(found))
 
 
 def save() -> None:
