@@ -13,10 +13,11 @@ from typing import Any
 import jsonschema
 import yaml
 
-from imagenet_think import paths, repositories
+from imagenet_think import paths, repositories, settings
 
 Config = dict[str, Any]
 SCHEMA = Path(__file__).parents[2] / "config" / "schema.yaml"
+RULES = Path(__file__).parents[2] / "rules"
 
 
 class ConfigError(ValueError):
@@ -377,7 +378,7 @@ def as_markdown() -> str:
         "",
         "`config.yaml` is the paper's run, `miniature.yaml` the embedded one. A wrong config is",
         "refused with one message before any job runs. This page is made from `schema.yaml` by",
-        "`make config-docs`. [reruns.md](reruns.md) tells what a change of a key runs again.",
+        "`make config-docs`. [What reads it](#what-reads-it) says what a change runs again.",
         "",
         "| key | what it is | allowed | default |",
         "| --- | --- | --- | --- |",
@@ -387,7 +388,47 @@ def as_markdown() -> str:
         allowed = "" if node.get("type") == "object" else _allowed(node)
         cells = [f"`{key}`", node["description"], allowed, default]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *_readers()]) + "\n"
+
+
+def _readers() -> Iterator[str]:
+    """Yield the lines of the table of the config's sections and the rule files that read them."""
+    yield from (
+        "## What reads it",
+        "",
+        "Each rule names the keys that it reads, and its jobs run again when one of them changes,",
+        "with everything that depends on their files: `grep -rn images.criteria rules` finds the",
+        "rules, and `snakemake -n all` lists the jobs. Comments and the order of keys change",
+        "nothing. What is in brackets reads keys that change no result, and does not run again.",
+        "`record_run`, which writes the whole config down, runs again with every change.",
+        "",
+        "| section | rule files that read it |",
+        "| --- | --- |",
+    )
+    sections: dict[str, dict[str, bool]] = {}
+    for key, node in keys(schema()):
+        if not settings.has_keys(node):
+            sections.setdefault(_section(key), {})
+    for file in sorted(RULES.glob("*.smk")):
+        if file.stem == MINIATURES:
+            continue
+        for key, counts in settings.declared_in(file.read_text(), schema()).items():
+            for leaf in settings.leaves(key, schema()):
+                own = sections[_section(leaf)]
+                own[file.stem] = own.get(file.stem, False) or counts
+    for section, files in sections.items():
+        named = [name if counts else f"({name})" for name, counts in files.items()]
+        yield f"| `{section}` | {', '.join(named) or 'planning alone'} |"
+
+
+MINIATURES = "miniatures"
+"""The rule file that reads `miniature.yaml`, whichever config is loaded."""
+
+
+def _section(leaf: str) -> str:
+    """Return the section that a leaf is counted to, at most two keys deep, or the leaf itself."""
+    *above, _ = leaf.split(".")
+    return ".".join(above[:2]) or leaf
 
 
 def keys(node: Config, prefix: str = "") -> Iterator[tuple[str, Config]]:

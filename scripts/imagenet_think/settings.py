@@ -167,6 +167,38 @@ def declaring(rule: Any) -> list[Callable]:
     return [function for function in functions if hasattr(function, "config_keys")]
 
 
+_DECLARATION = re.compile(r"\b(reads|uses|files)\(")
+_TEXT = re.compile(r'"([^"\n]*)"')
+
+
+def declared_in(rules: str, schema: Values) -> dict[str, bool]:
+    """Return the keys that a rule file declares, and whether a change of each runs jobs again.
+
+    Parameters
+    ----------
+    rules
+        The file's text.
+    schema
+        The schema of the config, definitions inlined. Texts that it does not know are no keys.
+    """
+    found: dict[str, bool] = {}
+    for start in _DECLARATION.finditer(rules):
+        for key in _TEXT.findall(rules[start.end() : _closing(rules, start.end())]):
+            if leaves(key, schema):
+                found[key] = found.get(key, False) or start[1] != "uses"
+    return found
+
+
+def _closing(text: str, start: int) -> int:
+    """Return where the parenthesis closes that is open at a place."""
+    depth = 1
+    for place in range(start, len(text)):
+        depth += {"(": 1, ")": -1}.get(text[place], 0)
+        if depth == 0:
+            return place
+    raise ValueError(f"a parenthesis is never closed: {text[start : start + 80]}")
+
+
 def check(rule: Any, schema: Values) -> None:
     """Make sure that the schema of the config knows every key that a rule declares.
 
@@ -223,6 +255,11 @@ def _children(node: Values) -> dict[str, Values]:
     other = node.get("additionalProperties")
     named = {ANY: other} if isinstance(other, Mapping) else {}
     return {**node.get("properties", {}), **named}
+
+
+def has_keys(node: Values) -> bool:
+    """Tell whether a node of the schema is a section."""
+    return bool(_children(node))
 
 
 def _below(name: str, node: Values) -> Iterator[str]:
