@@ -2,6 +2,27 @@
 #
 #   snakemake --configfile config/miniature.yaml --cores all all    the embedded run (make demo)
 #   snakemake --profile slurm all                                   the paper's run on a cluster
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+
+from imagenet_think import config_file
+
+# The project's own files are named by paths from its root.
+if absent := [name for name in ("paper", "resources", "scripts") if not Path(name).is_dir()]:
+    sys.exit(
+        f"Error: {Path.cwd()} has no {' and no '.join(f'{name}/' for name in absent)}, whose files the workflow reads: run "
+        f"snakemake in the project's folder ({workflow.basedir}), or link its folders here."
+    )
+
+# Snakemake's reader lets the last of two equal keys win, and names neither file nor line of an error.
+try:
+    for file in workflow.configfiles or ["config/config.yaml"]:
+        config_file.read(file)
+except config_file.ConfigError as error:
+    sys.exit(f"Error: {error}")
+
 # Exactly one complete config: Snakemake would merge a `configfile:` with the one named on the command line.
 if not workflow.configfiles:
 
@@ -99,3 +120,7 @@ workflow_hooks.install()
 workflow_hooks.add_param(workflow, "code", code)
 if workflow.is_main_process:
     provenance.save()
+
+
+# Whatever is missing for the planned jobs is reported at once, and before the first of them.
+workflow_hooks.after_planning(workflow, check_plan)

@@ -64,7 +64,7 @@ rule cost:
 rule generate_pilot:
     input:
         images=expand(block_files(f"{R}/images/shards/{{shard}}.parquet"), block=FIRST_BLOCK),
-        pinned=pinned,
+        pinned=pinned("models.{model}", "models.{model}.processor"),
         # All models are measured on the same images, so a teacher too on those that the others are asked about.
         evaluated=f"{R}/images/evaluated.parquet",
     output:

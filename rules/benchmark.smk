@@ -96,6 +96,7 @@ rule score_vectors:
 rule score_bertscore:
     input:
         **COMPARED,
+        pinned=pinned("benchmark.bertscore"),
     output:
         **scored("bertscore"),
     log:
@@ -131,6 +132,7 @@ rule score_bertscore:
 rule score_sbert:
     input:
         **COMPARED,
+        pinned=pinned("benchmark.sbert"),
     output:
         **scored("sbert"),
     log:
@@ -229,17 +231,6 @@ rule aggregate_groups:
         "../scripts/aggregate_groups.py"
 
 
-# What the captions say of metrics; the metrics of a table take the place of the name in braces.
-DEFINITIONS = [
-    "benchmark.{metrics}.repository",
-    "benchmark.{metrics}.layer",
-    "benchmark.{metrics}.max_tokens",
-    "benchmark.{metrics}.windows",
-    "benchmark.{metrics}.precision",
-    "benchmark.{metrics}.stemmer",
-    "benchmark.{metrics}.token_pattern",
-    "benchmark.{metrics}.stop_words",
-]
 TABLED = {"3": ["bertscore", "sbert"], "4": ["rouge"], "5": ["sets"]}
 
 
@@ -262,8 +253,15 @@ rule table_benchmark:
             "models.{benchmarked}.name",
             "benchmark.missing",
             "benchmark.intervals",
-            *DEFINITIONS,
-            metrics=lambda wildcards: TABLED[wildcards.n],
+            "benchmark.{tabled}.repository",
+            "benchmark.{tabled}.layer",
+            "benchmark.{tabled}.max_tokens",
+            "benchmark.{tabled}.windows",
+            "benchmark.{tabled}.precision",
+            "benchmark.{tabled}.stemmer",
+            "benchmark.{tabled}.token_pattern",
+            "benchmark.{tabled}.stop_words",
+            tabled=lambda wildcards: TABLED[wildcards.n],
         ),
     message:
         "Table {wildcards.n}"
@@ -287,8 +285,7 @@ use rule table_benchmark as table_vectors with:
             "benchmark.missing",
             "benchmark.intervals",
             "benchmark.printed_tfidf",
-            *DEFINITIONS,
-            metrics=["vectors"],
+            "benchmark.vectors",
         ),
     message:
         "Table 6"
@@ -314,8 +311,18 @@ rule table_ablation:
             "benchmark.missing",
             "benchmark.intervals",
             "benchmark.printed_tfidf",
-            *DEFINITIONS,
-            metrics=METRICS,
+            "benchmark.bertscore.repository",
+            "benchmark.bertscore.layer",
+            "benchmark.bertscore.max_tokens",
+            "benchmark.bertscore.windows",
+            "benchmark.bertscore.precision",
+            "benchmark.sbert.repository",
+            "benchmark.sbert.max_tokens",
+            "benchmark.sbert.windows",
+            "benchmark.sbert.precision",
+            "benchmark.rouge",
+            "benchmark.sets",
+            "benchmark.vectors",
         ),
     message:
         "Table 7: full text, thinking and answer"

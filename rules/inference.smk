@@ -5,7 +5,7 @@
 rule generate_responses:
     input:
         images=block_files(f"{R}/images/shards/{{shard}}.parquet"),
-        pinned=pinned,
+        pinned=pinned("models.{model}", "models.{model}.processor"),
         evaluated=evaluated_file,
     output:
         block_files(f"{R}/responses/{{model}}/{{shard}}.parquet"),

@@ -121,8 +121,8 @@ rule export_numbers:
         comparison=f"{R}/comparison.csv",
         audit=f"{R}/audit.csv",
         reported="resources/reported.yaml",
-        sample=f"{R}/images/sample.parquet",
-        exclusions=exclusions,
+        sample=sampled_images,
+        exclusions=f"{R}/images/exclusions.parquet",
         annotations=expand(
             f"{R}/annotations/{{model}}/{{shard}}.parquet", model=MODELS, shard=SHARDS
         ),

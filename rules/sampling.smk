@@ -35,7 +35,7 @@ if UNPACKED:
     rule unpack_outer_archive:
         input:
             classes=files("images.classes"),
-            archive=files("images.source.archive"),
+            archive=files("images.source.archive", by=outer_archive),
         output:
             f"{R}/images/unpacked.parquet",
         log:

@@ -8,6 +8,7 @@ rule measure_texts:
         sample=f"{R}/images/sample.parquet",
         classes=f"{R}/images/classes.parquet",
         hypernyms="resources/hypernyms.tsv",
+        pinned=pinned("statistics.tokenizer"),
     output:
         lengths=block_files(f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet"),
         mentions=block_files(f"{R}/statistics/mentions/{{model}}/{{shard}}.parquet"),
@@ -27,6 +28,7 @@ rule measure_texts:
 rule count_dataset:
     input:
         files=files("statistics.datasets.{dataset}", by=counted_files),
+        pinned=pinned("statistics.tokenizer"),
     output:
         f"{R}/statistics/datasets/{{dataset}}.csv",
     log:

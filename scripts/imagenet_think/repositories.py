@@ -1,17 +1,20 @@
 """Where a model lies: on the hub, in a local folder, or inside a Python package."""
 
-import importlib
+import ast
+import importlib.util
 import os
 import re
 import time
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from imagenet_think.digest_cache import DigestCache
 from imagenet_think.digests import digest_files, digest_settings
 
 PACKAGE = "package:"
+_ENTRY = "get_model_path"
+"""Function of a package with weights that returns their folder."""
 
 _CLOCK = 2.0  # seconds in which a file may change twice and keep its time
 _CACHE = DigestCache(".snakemake/checkpoint_digests.json")
@@ -29,7 +32,8 @@ def folder(repository: str) -> Path:
     Raises
     ------
     ModuleNotFoundError
-        If a `package:` repository names a package that is not installed.
+        If a `package:` repository names what is no installed package with weights. Nothing of it
+        is imported then.
     NotADirectoryError
         If there is no such folder.
     """
@@ -37,8 +41,27 @@ def folder(repository: str) -> Path:
         if not Path(repository).is_dir():
             raise NotADirectoryError(f"{repository}: no such folder, and no hub id (owner/name)")
         return Path(repository)
-    module = importlib.import_module(repository.removeprefix(PACKAGE))
-    return Path(module.get_model_path())
+    module = name(repository)
+    if not _has_weights(module):
+        raise ModuleNotFoundError(
+            f"{repository}: no Python package of this name with a function {_ENTRY}() is installed"
+        )
+    return Path(getattr(importlib.import_module(module), _ENTRY)())
+
+
+def _has_weights(module: str) -> bool:
+    """Return whether an installed package offers its weights; nothing is imported to find out."""
+    if not module.isidentifier():
+        return False
+    try:
+        version(module)  # of a distribution, which the standard library is not
+    except PackageNotFoundError:
+        return False
+    spec = importlib.util.find_spec(module)
+    if spec is None or not (spec.origin or "").endswith(".py"):
+        return False
+    tree = ast.parse(Path(spec.origin).read_bytes())
+    return any(isinstance(node, ast.FunctionDef) and node.name == _ENTRY for node in tree.body)
 
 
 def files(repository: str) -> list[str]:

@@ -25,7 +25,7 @@ def test_only_one_config_is_loaded(project):
 
 def test_without_images_the_paper_run_says_where_they_go(project):
     said = project.snakemake("--cores", "1", "-n", "all", check=False)
-    assert "data/imagenet21k/ holds no class archive" in said
+    assert "data/imagenet21k/ does not exist" in said
     assert "images.source.path" in said
 
 
