@@ -64,7 +64,7 @@ rule cost:
 rule generate_pilot:
     input:
         images=expand(block_files(f"{R}/images/shards/{{shard}}.parquet"), block=FIRST_BLOCK),
-        checkpoint=checkpoint_files,
+        pinned=pinned("models.{model}", "models.{model}.processor"),
         # All models are measured on the same images, so a teacher too on those that the others are asked about.
         evaluated=f"{R}/images/evaluated.parquet",
     output:
@@ -80,7 +80,7 @@ rule generate_pilot:
     params:
         settings=rules.generate_responses.params.settings,
         inference=rules.generate_responses.params.inference,
-        installed=rules.generate_responses.params.installed,
+        checkpoint=rules.generate_responses.params.checkpoint,
         canary=rules.generate_responses.params.canary,
         journal=rules.generate_responses.params.journal,
         pilot=reads("pilot.images"),

@@ -5,7 +5,7 @@
 rule generate_responses:
     input:
         images=block_files(f"{R}/images/shards/{{shard}}.parquet"),
-        checkpoint=checkpoint_files,
+        pinned=pinned("models.{model}", "models.{model}.processor"),
         evaluated=evaluated_file,
     output:
         block_files(f"{R}/responses/{{model}}/{{shard}}.parquet"),
@@ -41,11 +41,7 @@ rule generate_responses:
             "models.{closing}.output",
             closing=closes_thoughts,
         ),
-        installed=derived(
-            installed=lambda wildcards: repositories.installed(
-                config["models"][wildcards.model]["repository"]
-            )
-        ),
+        checkpoint=content("models.{model}.repository", "models.{model}.processor.repository"),
         # Batch size, engine and canary do not change the dataset.
         inference=uses("inference", "engines", "models.{model}.output"),
         canary=f"{R}/canary",
