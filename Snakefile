@@ -46,7 +46,6 @@ include: "rules/card.smk"
 include: "rules/review.smk"
 include: "rules/report.smk"
 include: "rules/miniatures.smk"
-include: "rules/stages.smk"
 include: "rules/status.smk"
 
 
