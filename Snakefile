@@ -45,7 +45,6 @@ include: "rules/card.smk"
 include: "rules/review.smk"
 include: "rules/report.smk"
 include: "rules/miniatures.smk"
-include: "rules/stages.smk"
 include: "rules/status.smk"
 
 
@@ -102,9 +101,11 @@ onerror:
     logger.error(failures.report(watch, workflow.dag, workflow_hooks.missing(workflow.dag)))
 
 
-# Slurm may be restarted while a run waits for its jobs.
+# Slurm may be restarted while a run waits for its jobs, and may refuse a job.
+workflow_hooks.keep_messages_of_groups()
 if plugin := sys.modules.get("snakemake_executor_plugin_slurm"):
     outages.wait_out(plugin)
+    workflow_hooks.mend_submission(plugin)
 
 
 # No rule reads a key that the schema does not know.

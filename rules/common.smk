@@ -10,17 +10,8 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 import imagenet_think.settings as declarations
-from imagenet_think import (
-    config_file,
-    configuration,
-    paths,
-    provenance,
-    repositories,
-    shards,
-    sources,
-    splits,
-    workflow_hooks,
-)
+from imagenet_think import config_file, configuration, paths, provenance, repositories, shards
+from imagenet_think import sources, splits, workflow_hooks
 
 workflow_hooks.require_version()
 try:

@@ -14,7 +14,7 @@ if PICTURES:
             file=files("images.source.path", by=lambda wildcards: LISTED[int(wildcards.group)]),
             labels=files("images.source.labels"),
         output:
-            f"{R}/images/candidates/{{group}}.parquet",
+            workflow_hooks.deletable(f"{R}/images/candidates/{{group}}.parquet"),
         log:
             log("prepare_images/{group}"),
         benchmark:

@@ -137,7 +137,7 @@ rule collect_candidates:
         denied_images=files("images.criteria.denied_images_file"),
         scorer=files("images.criteria.scorer", by=scorer_file),
     output:
-        f"{R}/images/candidates/{{group}}.parquet",
+        workflow_hooks.deletable(f"{R}/images/candidates/{{group}}.parquet"),
     log:
         log("collect_candidates/{group}"),
     benchmark:
