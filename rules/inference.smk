@@ -1,5 +1,6 @@
 # In: images/shards/, models, or a file of responses that were made elsewhere.
 # Out: responses/<model>/<shard>.parquet, by way of the journal; of imported models annotations/ too.
+FIRST_BLOCK = shards.blocks(**config["sharding"])[0]
 
 
 rule generate_responses:
@@ -50,6 +51,36 @@ rule generate_responses:
         "{wildcards.model} describes the images of block {wildcards.block}"
     script:
         "../scripts/generate_responses.py"
+
+
+# By way of the run's own journal: what the pilot generates, the run does not generate again.
+rule generate_pilot:
+    input:
+        images=expand(block_files(f"{R}/images/shards/{{shard}}.parquet"), block=FIRST_BLOCK),
+        pinned=pinned("models.{model}", "models.{model}.processor"),
+        # All models are measured on the same images, so a teacher too on those that the others are asked about.
+        evaluated=f"{R}/images/evaluated.parquet",
+    output:
+        f"{R}/pilot/{{model}}.parquet",
+    log:
+        log("generate_pilot/{model}"),
+    wildcard_constraints:
+        model=one_of(GENERATED),
+    conda:
+        "../envs/inference.yaml"
+    resources:
+        gpu=1,
+    params:
+        settings=rules.generate_responses.params.settings,
+        inference=rules.generate_responses.params.inference,
+        checkpoint=rules.generate_responses.params.checkpoint,
+        canary=rules.generate_responses.params.canary,
+        journal=rules.generate_responses.params.journal,
+        pilot=reads("pilot.images"),
+    message:
+        "{wildcards.model} describes the images of the pilot"
+    script:
+        "../scripts/generate_pilot.py"
 
 
 rule import_responses:

@@ -116,7 +116,7 @@ def runs(folder: Path) -> dict[str, Config]:
         | {
             "source": listing | {"image": "image", "labels": "labels.txt", "pictures": False},
         },
-        "models": {key: {"name": key, "responses": apart} for key in asked},
+        "models": {key: {"name": key, "responses": dict(apart)} for key in asked},
         "benchmarked": [BENCHMARKED, ABLATED, OTHER_BENCHMARKED],
     }
     for name in (
