@@ -30,7 +30,6 @@ if not workflow.configfiles:
 
 
 include: "rules/common.smk"
-include: "rules/settings.smk"
 include: "rules/images.smk"
 include: "rules/checkpoints.smk"
 include: "rules/inference.smk"

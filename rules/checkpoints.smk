@@ -11,11 +11,6 @@ rule describe_checkpoints:
             for family in sorted({config["models"][key]["family"] for key in GENERATED})
             for path in repositories.files(f"resources/checkpoints/{family}")
         ],
-        [
-            path
-            for key in GENERATED
-            for path in repositories.inputs(config["models"][key]["repository"])
-        ],
     output:
         multiext(f"{R}/checkpoints", ".md", ".csv"),
     log:
@@ -34,6 +29,7 @@ rule describe_checkpoints:
             "models.{generated}.template",
             "models.{generated}.second_round.first_scale",
         ),
+        checkpoints=content("models.{generated}.repository"),
     message:
         "Building every model without its weights"
     script:

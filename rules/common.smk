@@ -33,12 +33,11 @@ PUBLISHED = config["dataset"]
 REJOINED = Path(PUBLISHED["rejoin"] or f"{R}/dataset")
 TEACHERS = config["teachers"]
 MODELS = TEACHERS + config["benchmarked"]
-NAMES = {key: config["models"][key]["name"] for key in MODELS}
 IMPORTED = [key for key in MODELS if "responses" in config["models"][key]]
 GENERATED = [key for key in MODELS if key not in IMPORTED]
 SHARDS = shards.names(**config["sharding"])
+DATASETS = config["statistics"]["datasets"]
 METRICS = ["bertscore", "sbert", "rouge", "sets", "vectors"]
-PAIRS = {"models": config["benchmarked"], "teachers": TEACHERS}
 
 # What a name in braces stands for in the keys that rules declare; any other is a wildcard of the job.
 SETS = {
@@ -83,16 +82,24 @@ def files(*keys, by=None):
     """Return the file that a key names, as input, if any; or what `by` finds, a function of wildcards."""
     if by is None:
         (key,) = keys
-        return declarations.named_by(keys, lambda wildcards: value_of(key) or [])
+        return declarations.named_by(
+            keys, lambda wildcards: declarations.value(key.split("."), config) or []
+        )
     return declarations.named_by(keys, by)
 
 
-def value_of(key):
-    """Return the value of a key of the config, None where it is left out."""
-    value = config
-    for part in key.split("."):
-        value = value.get(part) if value else None
-    return value
+def content(*keys):
+    """Return a param: what stands for the files of models, whose repositories the keys name."""
+    return declarations.content(keys, config, SETS, content_of)
+
+
+@cache
+def content_of(repository):
+    """Return `repositories.content`, computed once in a plan; the plan saves it for its jobs."""
+    found = repositories.content(repository)
+    if workflow.is_main_process:
+        repositories.save()
+    return found
 
 
 def code(rule):
@@ -228,26 +235,15 @@ def block_files(pattern):
     return [pattern.replace("{shard}", f"{{block}}{digit}") for digit in digits]
 
 
-def pinned(key, files):
-    """Return files of a repository as inputs; note for a hub repository without revision that the jobs need it."""
+def pinned(*keys):
+    """Return no input, and note of hub repositories without revision that the planned jobs need it."""
 
     def inputs(wildcards):
-        UNPINNED.update(each for each in configuration.unpinned(config) if each == key)
-        return files
+        paths = (path for key in keys for path in declarations.expand(key, SETS, wildcards))
+        UNPINNED.update({".".join(path) for path in paths} & {*configuration.unpinned(config)})
+        return []
 
     return inputs
-
-
-def checkpoint_files(wildcards):
-    """Return the files of a local checkpoint and its processor, as `pinned` does."""
-    key, model = f"models.{wildcards.model}", config["models"][wildcards.model]
-    entries = {key: model, f"{key}.processor": model.get("processor")}
-    return [
-        path
-        for name, entry in entries.items()
-        if entry
-        for path in pinned(name, repositories.inputs(entry["repository"]))(wildcards)
-    ]
 
 
 def closes_thoughts(wildcards):
@@ -354,6 +350,11 @@ def for_rejoined(pattern):
         pattern.format(name=f"{path.parent.name}/{path.stem}")
         for path in map(Path, files_to_rejoin(wildcards))
     ]
+
+
+def counted_files(wildcards):
+    """Return the files of another dataset that is counted."""
+    return paths.dataset_files(wildcards.dataset, DATASETS[wildcards.dataset])
 
 
 def located(wildcards):

@@ -6,7 +6,7 @@ FIRST_BLOCK = shards.blocks(**config["sharding"])[0]
 rule generate_responses:
     input:
         images=block_files(f"{R}/images/shards/{{shard}}.parquet"),
-        checkpoint=checkpoint_files,
+        pinned=pinned("models.{model}", "models.{model}.processor"),
         evaluated=evaluated_file,
     output:
         block_files(f"{R}/responses/{{model}}/{{shard}}.parquet"),
@@ -42,11 +42,7 @@ rule generate_responses:
             "models.{closing}.output",
             closing=closes_thoughts,
         ),
-        installed=derived(
-            installed=lambda wildcards: repositories.installed(
-                config["models"][wildcards.model]["repository"]
-            )
-        ),
+        checkpoint=content("models.{model}.repository", "models.{model}.processor.repository"),
         # Batch size, engine and canary do not change the dataset.
         inference=uses("inference", "engines", "models.{model}.output"),
         canary=f"{R}/canary",
@@ -61,7 +57,7 @@ rule generate_responses:
 rule generate_pilot:
     input:
         images=expand(block_files(f"{R}/images/shards/{{shard}}.parquet"), block=FIRST_BLOCK),
-        checkpoint=checkpoint_files,
+        pinned=pinned("models.{model}", "models.{model}.processor"),
         # All models are measured on the same images, so a teacher too on those that the others are asked about.
         evaluated=f"{R}/images/evaluated.parquet",
     output:
@@ -77,7 +73,7 @@ rule generate_pilot:
     params:
         settings=rules.generate_responses.params.settings,
         inference=rules.generate_responses.params.inference,
-        installed=rules.generate_responses.params.installed,
+        checkpoint=rules.generate_responses.params.checkpoint,
         canary=rules.generate_responses.params.canary,
         journal=rules.generate_responses.params.journal,
         pilot=reads("pilot.images"),

@@ -69,7 +69,8 @@ def write_card(
     Parameters
     ----------
     files
-        The dataset's parquet files, of both configurations and all splits, in its folder.
+        The dataset's parquet files, of both configurations and all splits, in its folder. What an
+        earlier dataset left beside them is removed.
     tables
         The csv files table1 and table2 of the run.
     language
@@ -85,6 +86,7 @@ def write_card(
         for a listing), `teachers` (the models as in the config), `dataset` (its section of the
         config), and `compared` (what `comparability.of_dataset` reads).
     """
+    hub_files.remove_leftovers(files)
     read = {Path(path).stem: pl.read_csv(path, infer_schema_length=None) for path in tables}
     folder = Path(output).parent
     rows = pl.concat(pl.scan_parquet(file).select(RECORDED) for file in files).collect()

@@ -87,6 +87,28 @@ def derived(values: Values) -> Callable[[Any], str]:
     return named
 
 
+def content(
+    keys: Sequence[str], config: Values, sets: Sets, of: Callable[[str], str | None]
+) -> Callable[[Any], str]:
+    """Return a param that stands for the files of models, as a function of a job's wildcards.
+
+    Parameters
+    ----------
+    keys
+        Keys whose values are repositories. One that the config does not hold is left out.
+    config, sets
+        As for `reads`.
+    of
+        Returns what stands for the files of a repository.
+    """
+
+    def contents(wildcards: Any) -> str:
+        named = {".".join(path): value(path, config) for path in contents.config_paths(wildcards)}
+        return as_json(content={key: of(own) for key, own in named.items() if own is not None})
+
+    return _declare(contents, keys, sets)
+
+
 def named_by(keys: Sequence[str], find: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return an input function that declares which keys of the config decide what it finds."""
 
@@ -113,6 +135,14 @@ def select(
     for key in keys:
         for path in expand(key, sets, wildcards):
             _copy(path, config, found)
+    return found
+
+
+def value(path: Iterable[str], config: Values) -> Any:
+    """Return what stands at a path of a config, None where it is left out."""
+    found: Any = config
+    for part in path:
+        found = found.get(part) if found else None
     return found
 
 
@@ -167,7 +197,7 @@ def declaring(rule: Any) -> list[Callable]:
     return [function for function in functions if hasattr(function, "config_keys")]
 
 
-_DECLARATION = re.compile(r"\b(reads|uses|files)\(")
+_DECLARATION = re.compile(r"\b(reads|uses|files|content)\(")
 _TEXT = re.compile(r'"([^"\n]*)"')
 
 
