@@ -108,8 +108,9 @@ def class_place(wnid):
 
 @cache
 def present_places():
-    """Return what lies in the source folder and holds images; note if nothing does."""
-    refuse(*configuration.image_problems(config))
+    """Return what lies in the source folder and holds images; refuse if nothing does."""
+    if problems := list(configuration.image_problems(config)):
+        return refuse(*problems)
     return sources.places(SOURCE["kind"], SOURCE["path"], class_ids())
 
 

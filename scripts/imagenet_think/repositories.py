@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import os
 import re
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +17,7 @@ _ENTRY = "get_model_path"
 
 def is_hub(repository: str) -> bool:
     """Tell whether `repository` is a hub id (`owner/name`), neither a folder nor a package."""
-    return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", repository)) and not Path(repository).is_dir()
+    return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", repository)) and not os.path.isdir(repository)
 
 
 @cache
@@ -32,7 +33,7 @@ def folder(repository: str) -> Path:
         If there is no such folder.
     """
     if not repository.startswith(PACKAGE):
-        if not Path(repository).is_dir():
+        if not os.path.isdir(repository):
             raise NotADirectoryError(f"{repository}: no such folder, and no hub id (owner/name)")
         return Path(repository)
     name = repository.removeprefix(PACKAGE)
