@@ -74,9 +74,10 @@ def check_plan(purpose, dag):
     missing = workflow_hooks.missing_from_report(dag) if purpose == "report" else []
     if missing:
         what = "is not finished" if Path(R).exists() else "was never run"
+        others = f" and {len(missing) - 1} more files" if missing[1:] else ""
         sys.exit(
-            f"Error: there is nothing to report yet: {R} {what}. {len(missing)} files are missing, such as {missing[0]}. "
-            "Run the same command without --report first."
+            f"Error: there is nothing to report yet: {R} {what}; {missing[0]}{others} would be missing. Run the same "
+            "command without --report first."
         )
 
 

@@ -86,8 +86,8 @@ def test_without_images_the_paper_run_says_where_they_go(project):
 
 def test_an_unfinished_run_has_no_report(project):
     said = refused(project, *MINIATURE, "--report", "report.zip")
-    assert "there is nothing to report yet: results/miniature was never run. " in said
-    assert "files are missing, such as results/miniature/figures/figure_agreement.pdf" in said
+    assert "there is nothing to report yet: results/miniature was never run; " in said
+    assert "results/miniature/figures/figure_agreement.pdf and " in said
     (project.root / "results" / "miniature").mkdir(parents=True)
     assert "results/miniature is not finished" in refused(project, *MINIATURE, "--report", "r.zip")
 
