@@ -131,7 +131,7 @@ def runs(folder: Path) -> dict[str, Config]:
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
-    (folder / "judge.py").write_text("def judge(image):\n    return None\n")
+    (folder / "judge.py").write_text("def judge(image): return None\n", encoding="utf-8")
     (folder / "classes.tsv").write_bytes((ROOT / drawn["images"]["classes"]).read_bytes())
     return found
 

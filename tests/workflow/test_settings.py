@@ -20,7 +20,7 @@ from .conftest import listed
 
 pytestmark = pytest.mark.slow
 
-MINIATURE = "config/miniature.yaml"
+MINIATURE, TINY = "config/miniature.yaml", "config/tiny.yaml"
 TARGETS = ("all", "dataset_full", "rejoin", "review_results", "paper", "pilot", "checkpoints")
 """What the runs make: everything that a config has a say in."""
 
@@ -194,15 +194,9 @@ def test_swapped_values_are_seen(case, folder, configs):
 # By the command line, in a finished run -----------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def every(demo):
-    """How many jobs of each rule the miniature has."""
-    return listed(demo.snakemake("--configfile", MINIATURE, "-n", "--forceall", "all", "paper"))
-
-
 CHANGED = {
     "images": (["images", "criteria", "min_contrast"], 5.0),
-    "models": (["models", "r1-onevision", "system"], "Be brief."),
+    "models": (["models", "kimi-vl", "system"], "Be brief."),
     "benchmark": (["benchmark", "sbert", "max_tokens"], 255),
     "figures": (["figures", "samples"], 1),
     "inference": (["inference", "batch_size"], 3),
@@ -211,17 +205,16 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("section", CHANGED)
-def test_a_dry_run_of_the_miniature_lists_the_readers_and_what_follows(section, demo, tmp_path):
+def test_a_dry_run_of_a_finished_run_lists_the_readers_and_what_follows(section, tiny, tmp_path):
     path, value = CHANGED[section]
-    config = yaml.safe_load((demo.root / MINIATURE).read_text())
+    config = yaml.safe_load((tiny.root / TINY).read_text())
     changed_keys._put(path, value)(config)
     file = tmp_path / "changed.yaml"
     file.write_text(yaml.safe_dump(config))
-    with demo.alone(), planned(demo.root, file, ["all", "paper"]) as workflow:
+    with tiny.alone(), planned(tiny.root, file, ["all"]) as workflow:
         readers = [job for job in jobs(workflow) if reads(job, path)]
         expected = Counter(job.rule.name for job in with_consumers(workflow, readers))
-    said = demo.snakemake("--configfile", str(file), "-n", "all", "paper")
-    assert listed(said) == expected
+    assert listed(tiny.snakemake("--configfile", str(file), "-n", "all")) == expected
 
 
 CONDA = """#!/bin/sh
@@ -235,17 +228,16 @@ esac
 """
 
 
-def test_conda_given_to_a_run_made_without_it_makes_everything_again(
-    demo, every, tmp_path, monkeypatch
-):
+def test_conda_given_to_a_run_made_without_it_makes_everything_again(tiny, tmp_path, monkeypatch):
     conda = tmp_path / "conda"
     conda.write_text(CONDA)
     conda.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    given = ["--sdm", "conda", "--configfile", MINIATURE, "-n"]
-    assert listed(demo.snakemake(*given, "all", "paper")) == every
+    every = listed(tiny.snakemake("--configfile", TINY, "-n", "--forceall", "all"))
+    given = ["--sdm", "conda", "--configfile", TINY, "-n"]
+    assert listed(tiny.snakemake(*given, "all")) == every
     triggers = ["--rerun-triggers", "code", "input", "mtime", "params"]
-    assert "Nothing to be done" in demo.snakemake(*given, *triggers, "--", "all", "paper")
+    assert "Nothing to be done" in tiny.snakemake(*given, *triggers, "--", "all")
 
 
 # What scripts read --------------------------------------------------------------------------------
