@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 import snakemake.workflow
 
+from tests.pretended_runs import planned, pretend
+
 from .conftest import ROOT
-from .pretended import configs, planned, pretend
+from .pretended import configs
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +26,7 @@ TARGETS = [
     *("checkpoints", "miniatures"),
 ]
 LACKED = {"tiny": ["review_results"], "listed": ["paper", "rejoin"]}
-"""Targets that a config can't have: without decisions of reviewers, or without a source of images."""
+"""Targets that a config can't have: without decisions of reviewers, or a source of images."""
 
 
 def written_rules():
