@@ -102,7 +102,6 @@ lock:
 
 config-docs: $(STAMP)
 	PYTHONPATH=scripts $(BIN)/python -m imagenet_think.configuration > config/README.md
-	PYTHONPATH=scripts $(BIN)/python -m imagenet_think.reruns > config/reruns.md
 
 clean:
 	rm -rf results/miniature .snakemake

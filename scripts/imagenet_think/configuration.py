@@ -675,7 +675,7 @@ def _readers() -> Iterator[str]:
                 own[file.stem] = own.get(file.stem, False) or counts
     for section, files in sections.items():
         named = [name if counts else f"({name})" for name, counts in files.items()]
-        yield f"| `{section}` | {', '.join(named) or 'planning alone'} |"
+        yield f"| `{section}` | {', '.join(named) or 'planning only'} |"
 
 
 MINIATURES = "miniatures"

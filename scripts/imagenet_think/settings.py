@@ -51,6 +51,7 @@ def reads(keys: Sequence[str], config: Values, sets: Sets) -> Callable[[Any], st
     def settings(wildcards: Any) -> str:
         return as_json(**select(keys, config, sets, wildcards))
 
+    settings.holds_keys = True
     return _declare(settings, keys, sets)
 
 
@@ -63,7 +64,7 @@ def uses(keys: Sequence[str], config: Values, sets: Sets) -> Callable[[Any, Any]
     def settings(wildcards: Any, resources: Any) -> str:
         return as_json(**select(keys, config, sets, wildcards))
 
-    settings.changes_nothing = True
+    settings.holds_keys = settings.changes_nothing = True
     return _declare(settings, keys, sets)
 
 
@@ -190,7 +191,8 @@ def declaring(rule: Any) -> list[Callable]:
     """Return the functions by which a rule of Snakemake declares what it reads.
 
     Each has `config_keys`, the keys, and `config_paths`, a function of a job's wildcards that
-    returns their paths in the config; `changes_nothing` marks those of `uses`.
+    returns their paths in the config; `changes_nothing` marks those of `uses`, and `holds_keys`
+    params that hold the keys' values.
     """
     # Snakemake wraps those of inputs.
     functions = [getattr(item, "callable", None) or item for item in (*rule.params, *rule.input)]

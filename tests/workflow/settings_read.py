@@ -93,9 +93,7 @@ if __name__ == "__main__":
         jobs = {job.rule.name: job for job in workflow.dag.jobs if not job.is_norun}
         found = {}
         for name, job in jobs.items():
-            params = [
-                key for key, value in job.rule.params.items() if hasattr(value, "config_keys")
-            ]
+            params = [key for key, value in job.rule.params.items() if hasattr(value, "holds_keys")]
             if params:
                 found[name] = run(job, params, (project / "rules" / job.rule.script).resolve())
     print(json.dumps(found))

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections import Counter
@@ -14,10 +13,10 @@ import yaml
 
 from imagenet_think import configuration, settings
 from tests import pretended_runs
-from tests.pretended_runs import RECORD, again, jobs, planned, with_consumers
+from tests.pretended_runs import again, jobs, planned, with_consumers
 
 from . import changed_keys
-from .conftest import ROOT
+from .conftest import ROOT, listed
 
 pytestmark = pytest.mark.slow
 
@@ -193,17 +192,6 @@ def test_swapped_values_are_seen(case, folder, configs):
 
 
 # By the command line, in a finished run -----------------------------------------------------------
-
-
-def listed(said):
-    """Return how many jobs of each rule a dry run lists; those without a script are left out."""
-    if "Job stats:" not in said:
-        assert "Nothing to be done" in said
-        return {}
-    stats = said.split("Job stats:", 1)[1].split("\ntotal", 1)[0]
-    counts = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", stats, re.M)}
-    untold = ("all", "paper", RECORD)
-    return {name: count for name, count in counts.items() if name not in untold}
 
 
 @pytest.fixture(scope="module")
