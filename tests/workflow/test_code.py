@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from imagenet_think import provenance
-from tests.pretended_runs import jobs, planned, with_consumers
+from tests.pretended_runs import jobs, planned, with_consumers, workplace
 
 from .conftest import ROOT, clone, listed
 
@@ -162,3 +162,34 @@ def test_a_comment_a_docstring_and_a_time_run_nothing(finished):
         module.write_text(f'"""Edited."""\n{module.read_text()}\n# edited\n')
     said = finished.snakemake("--configfile", TINY, "-n", "all")
     assert "Nothing to be done" in said
+
+
+def test_known_scores_are_keyed_by_the_code_of_their_metric(tmp_path):
+    workplace(tmp_path)
+    with planned(tmp_path, ROOT / MINIATURE, ["tables"]) as workflow:
+        keyed = {
+            job.rule.name: json.loads(job.params.metric_code)["metric_code"]
+            for job in jobs(workflow)
+            if job.rule.name.startswith("score_")
+        }
+    modules = {
+        f"score_{metric}": SCRIPTS / "imagenet_think" / f"{metric}.py"
+        for metric in ("rouge", "sets", "vectors", "bertscore", "sbert")
+    }
+    assert keyed == {name: provenance.digest(module) for name, module in modules.items()}
+
+
+def test_a_checkpoint_is_known_by_its_content(finished):
+    folder = finished.root / "resources" / "miniatures" / "vl-rethinker"
+    for file in folder.iterdir():
+        file.touch()
+    assert listed(finished.snakemake("--configfile", MINIATURE, "-n", "all", "paper")) == {}
+    weights = folder / "model.safetensors"
+    content, times = weights.read_bytes(), weights.stat()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns + 1_000_000_000))
+    try:
+        said = finished.snakemake("--configfile", MINIATURE, "-n", "all", "paper")
+    finally:
+        weights.write_bytes(content)
+    assert listed(said)["generate_responses"] == 1
