@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import snakemake.workflow
+from snakemake.parser import parse
 
 from .conftest import ROOT
 from .pretended import configs, planned, pretend
@@ -24,7 +24,7 @@ TARGETS = [
     *("checkpoints", "miniatures"),
 ]
 LACKED = {"tiny": ["review_results"], "listed": ["paper", "rejoin"]}
-"""Targets that a config can't have: without decisions of reviewers, or without a source of images."""
+"""Targets that a config can't have: nobody reviewed, or there is no source of images."""
 
 
 def written_rules():
@@ -143,7 +143,7 @@ class Finished:
 @pytest.fixture(scope="module")
 def parsed_once():
     """Parse each rule file once for all plans of this module: half of the time goes into that."""
-    parse, known = snakemake.workflow.parse, {}
+    known = {}
 
     def remembered(path, workflow, linemap, rulecount=0):
         key = path.get_path_or_uri(secret_free=True), rulecount
@@ -155,7 +155,7 @@ def parsed_once():
         return code, count
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(snakemake.workflow, "parse", remembered)
+        patch.setattr("snakemake.workflow.parse", remembered)
         yield
 
 
