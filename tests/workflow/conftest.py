@@ -1,6 +1,7 @@
 """Runs of the real workflow in copies of the project, shared by the tests."""
 
 import filecmp
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 from filelock import FileLock
+
+from tests.pretended_runs import RECORD
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -161,3 +164,14 @@ def differences(one: Path, other: Path) -> list[str]:
     assert len(names) > 100, names
     _, different, missing = filecmp.cmpfiles(one, other, sorted(names), shallow=False)
     return different + missing
+
+
+def listed(said):
+    """Return how many jobs of each rule a dry run lists; those without a script are left out."""
+    if "Job stats:" not in said:
+        assert "Nothing to be done" in said
+        return {}
+    stats = said.split("Job stats:", 1)[1].split("\ntotal", 1)[0]
+    counts = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", stats, re.M)}
+    untold = ("all", "paper", RECORD)
+    return {name: count for name, count in counts.items() if name not in untold}

@@ -85,6 +85,27 @@ def module_name(kind: str) -> str:
     return "class_tars" if kind in _SAME_AS_CLASS_TARS else kind
 
 
+def places(kind: str, folder: str | Path, classes: Sequence[str]) -> list[str]:
+    """Return the places in a source folder that hold images, relative to it.
+
+    Parameters
+    ----------
+    kind
+        A layout, a key of `BY_CLASS` or `MIXED`.
+    folder
+        The source folder, which need not exist.
+    classes
+        Classes whose archives or folders are wanted, in the order of the result; where places hold
+        many classes, they are all wanted, in name order.
+    """
+    folder = Path(folder)
+    if kind in BY_CLASS:
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        return [place for wnid in classes if (place := BY_CLASS[kind].format(wnid=wnid)) in names]
+    found = [folder] if MIXED[kind] == "." else folder.glob(MIXED[kind])
+    return sorted(path.relative_to(folder).as_posix() for path in found if path.exists())
+
+
 def opened(rows: Iterable[Row], folder: Path, layout: Source) -> Iterator[tuple[Row, Read]]:
     """Yield each row of a catalogue with what reads from its archive, by archive and place in it.
 
