@@ -117,7 +117,7 @@ def code(rule):
 def run_code(wildcards):
     """Return one digest of all code that this config's run uses."""
     chosen_plugins = provenance.plugins(config)
-    scripts = sorted({each.script for each in workflow.rules if each.script})
+    scripts = sorted({each.script for each in workflow.rules if each.script and each.output})
     return provenance.digest_text(
         *(
             provenance.digest(Path(workflow.basedir) / "rules" / script, chosen_plugins)
