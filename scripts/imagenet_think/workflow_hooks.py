@@ -209,6 +209,7 @@ def planned(
         workflow._prepare_dag(
             forceall=False, ignore_incomplete=False, lock_warn_only=True, nolock=True
         )
+        workflow.persistence.save_iocache = workflow.persistence.noop  # for --trust-io-cache
         workflow._build_dag()
         yield workflow
 
