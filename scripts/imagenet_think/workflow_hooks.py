@@ -30,6 +30,7 @@ from snakemake.settings.enums import RerunTrigger
 from snakemake.settings.types import (
     ConfigSettings,
     DAGSettings,
+    DeploymentSettings,
     ExecutionSettings,
     GroupSettings,
     OutputSettings,
@@ -149,15 +150,16 @@ def missing(dag: DAG) -> list[str]:
     return sorted({str(file) for job in dag.needrun_jobs() for file in job.output})
 
 
-def only_read(workflow: Workflow, target: str) -> None:
-    """Let a target that only reads run beside another Snakemake, and print no more than it does.
+def only_read(workflow: Workflow, target: str) -> list[str]:
+    """Let a target that only reads run beside another Snakemake; return no input.
 
-    Snakemake releases the folder's lock when it ends, even one that another process holds.
+    Nothing is printed but errors and what the target prints. Snakemake releases the folder's lock when it ends, even one that another process holds.
     """
     if set(workflow.dag_settings.targets) == {target}:
         workflow.persistence.lock = workflow.persistence.noop
         workflow.persistence.unlock = workflow.persistence.noop
         logger.setLevel(logging.WARNING)
+    return []
 
 
 def add_param(workflow: Workflow, name: str, value: Callable[[Any], Callable[..., object]]) -> None:
@@ -174,6 +176,7 @@ def planned(
     configfile: Path,
     targets: Iterable[str],
     overrides: Mapping[str, Any] | None = None,
+    deployment: DeploymentSettings | None = None,
 ) -> Iterator[Workflow]:
     """Yield the workflow with its plan, as a dry run makes it, without a word on the terminal.
 
@@ -189,12 +192,15 @@ def planned(
         What is wanted.
     overrides
         Values that replace the config's, as `--config` gives them.
+    deployment
+        How software is deployed, as `--sdm` says; by default not at all.
     """
     quiet = OutputSettings(dryrun=True, log_level_override=logging.CRITICAL)
     with SnakemakeApi(quiet) as api:
         given = api.workflow(
             resource_settings=ResourceSettings(cores=1),
             config_settings=ConfigSettings(overrides or {}, configfiles=[configfile]),
+            deployment_settings=deployment,
             snakefile=snakefile,
             workdir=folder,
         )
@@ -214,9 +220,12 @@ def planned(
         yield workflow
 
 
-def overrides(workflow: Workflow) -> dict[str, Any]:
-    """Return the values that the command line's `--config` gives."""
-    return dict(workflow.config_settings.config)
+def command_line(workflow: Workflow) -> dict[str, Any]:
+    """Return what the command line gives that decides which jobs run again, for `planned`."""
+    return {
+        "overrides": dict(workflow.config_settings.config),
+        "deployment": workflow.deployment_settings,
+    }
 
 
 @dataclass(frozen=True)
