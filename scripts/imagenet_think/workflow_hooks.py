@@ -153,7 +153,8 @@ def missing(dag: DAG) -> list[str]:
 def only_read(workflow: Workflow, target: str) -> list[str]:
     """Let a target that only reads run beside another Snakemake; return no input.
 
-    Nothing is printed but errors and what the target prints. Snakemake releases the folder's lock when it ends, even one that another process holds.
+    Nothing is printed except errors and what the target prints. Snakemake releases the folder's
+    lock when it ends, even one that another process holds; this one leaves it alone.
     """
     if set(workflow.dag_settings.targets) == {target}:
         workflow.persistence.lock = workflow.persistence.noop
