@@ -38,7 +38,7 @@ def table(said, first):
 
 
 def states(said):
-    """Return how many jobs are in each state, by stage and model or metric; check width and sums."""
+    """Return the jobs in each state, by stage and model or metric; check widths and sums."""
     assert all(len(line) <= 80 for line in said.splitlines() if not line.startswith("failed: "))
     rows = table(said, "stage")
     everything = rows[("all", "")]
