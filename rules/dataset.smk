@@ -5,29 +5,27 @@
 rule build_dataset:
     input:
         sample=f"{R}/images/sample.parquet",
-        responses=by_shard(f"{R}/responses/{{model}}/{{shard}}.parquet"),
-        annotations=by_shard(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
+        responses=of_teachers(f"{R}/responses/{{model}}/{{shard}}.parquet"),
+        annotations=of_teachers(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
     output:
         dataset_files("dataset"),
     log:
-        log("build_dataset/{number}"),
+        log("build_dataset"),
     benchmark:
-        f"{R}/benchmarks/build_dataset/{{number}}.tsv"
+        f"{R}/benchmarks/build_dataset.tsv"
     conda:
         "../envs/texts.yaml"
     params:
-        settings=lambda wildcards: as_json(
-            **chosen(PUBLISHED, "test", "validation"),
-            shard=SHARDS[int(wildcards.number)],
-            teachers=TEACHERS,
-            prompts=chosen(config["prompts"], config["prompt"]),
-            decoding=[
-                None if teacher in IMPORTED else config["models"][teacher]["decoding"]
-                for teacher in TEACHERS
-            ],
+        settings=reads(
+            "sharding",
+            "teachers",
+            "prompts.{prompt}",
+            "models.{teachers}.decoding",
+            "dataset.test",
+            "dataset.validation",
         ),
     message:
-        "Writing the dataset, file {wildcards.number}"
+        "Writing the dataset"
     script:
         "../scripts/build_dataset.py"
 
@@ -35,22 +33,22 @@ rule build_dataset:
 use rule build_dataset as build_dataset_full with:
     input:
         sample=f"{R}/images/sample.parquet",
-        responses=by_shard(f"{R}/responses/{{model}}/{{shard}}.parquet"),
-        annotations=by_shard(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
-        images=by_shard(f"{R}/images/shards/{{shard}}.parquet"),
+        responses=of_teachers(f"{R}/responses/{{model}}/{{shard}}.parquet"),
+        annotations=of_teachers(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
+        images=expand(f"{R}/images/shards/{{shard}}.parquet", shard=SHARDS),
     output:
         dataset_files("dataset_full"),
     log:
-        log("build_dataset_full/{number}"),
+        log("build_dataset_full"),
     benchmark:
-        f"{R}/benchmarks/build_dataset_full/{{number}}.tsv"
+        f"{R}/benchmarks/build_dataset_full.tsv"
     message:
-        "Writing the dataset with images, file {wildcards.number}"
+        "Writing the dataset with images"
 
 
 rule dataset:
     input:
-        dataset_files("dataset", NUMBERS),
+        dataset_files("dataset"),
         f"{R}/dataset/README.md",
         f"{R}/dataset/croissant.json",
     message:
@@ -59,7 +57,7 @@ rule dataset:
 
 rule dataset_full:
     input:
-        dataset_files("dataset_full", NUMBERS),
+        dataset_files("dataset_full"),
         f"{R}/dataset_full/README.md",
         f"{R}/dataset_full/croissant.json",
     message:
@@ -68,7 +66,7 @@ rule dataset_full:
 
 rule locate_images:
     input:
-        dataset=files_to_rejoin,
+        dataset=files("dataset.rejoin", by=files_to_rejoin),
         catalogue=f"{R}/images/catalogue/{{group}}.parquet",
     output:
         f"{R}/rejoin/located/{{group}}.parquet",
@@ -77,7 +75,7 @@ rule locate_images:
     conda:
         "../envs/images.yaml"
     params:
-        settings=settings(kind=SOURCE["kind"]),
+        settings=reads("images.source.kind"),
     message:
         "Looking for the dataset's images in class group {wildcards.group}"
     script:
@@ -98,11 +96,11 @@ rule rejoin_images:
     conda:
         "../envs/images.yaml"
     params:
-        settings=settings(
-            source=chosen(SOURCE, "kind", "path"),
-            # A listing needs neither; it is refused.
-            preparation=IMAGES.get("preparation"),
-            max_pixels=IMAGES.get("criteria", {}).get("max_pixels"),
+        settings=reads(
+            "images.source.kind",
+            "images.source.path",
+            "images.preparation",
+            "images.criteria.max_pixels",
         ),
     message:
         "Joining {wildcards.folder}/{wildcards.split}-{wildcards.part_of} with its images"
@@ -112,8 +110,8 @@ rule rejoin_images:
 
 rule report_missing:
     input:
-        dataset=for_rejoined(f"{R}/dataset_rejoined/{{name}}.parquet"),
-        missing=for_rejoined(f"{R}/rejoin/missing/{{name}}.parquet"),
+        dataset=files("dataset.rejoin", by=for_rejoined(f"{R}/dataset_rejoined/{{name}}.parquet")),
+        missing=files("dataset.rejoin", by=for_rejoined(f"{R}/rejoin/missing/{{name}}.parquet")),
     output:
         report=f"{R}/dataset_rejoined/missing.csv",
         card=f"{R}/dataset_rejoined/README.md",

@@ -1,12 +1,12 @@
 # Out: images/sample.parquet, classes.parquet, exclusions.parquet, evaluated.parquet, and the images' shards/.
 
-if SOURCE["kind"] == configuration.LISTING:
+if SAMPLED:
 
-    include: "listing.smk"
+    include: "sampling.smk"
 
 else:
 
-    include: "sampling.smk"
+    include: "listing.smk"
 
 
 if PICTURES:
@@ -16,13 +16,13 @@ if PICTURES:
             sample=f"{R}/images/sample.parquet",
             candidates=CANDIDATES,
         output:
-            f"{R}/images/shards/{{shard}}.parquet",
+            block_files(f"{R}/images/shards/{{shard}}.parquet"),
         log:
-            log("gather_shard/{shard}"),
+            log("gather_shard/{block}"),
         conda:
             "../envs/images.yaml"
         message:
-            "Gathering the images of shard {wildcards.shard}"
+            "Gathering the images of block {wildcards.block}"
         script:
             "../scripts/gather_shard.py"
 
@@ -32,9 +32,9 @@ else:
         input:
             no_pictures,
         output:
-            f"{R}/images/shards/{{shard}}.parquet",
+            block_files(f"{R}/images/shards/{{shard}}.parquet"),
         message:
-            "There are no images of shard {wildcards.shard}"
+            "There are no images of block {wildcards.block}"
 
 
 rule select_evaluated:
@@ -47,7 +47,7 @@ rule select_evaluated:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(images=BENCHMARK["images"], seed=config["seed"]),
+        settings=reads("seed", "benchmark.images"),
     message:
         "Selecting the images on which the benchmarked models are scored"
     script:

@@ -3,18 +3,18 @@
 
 rule parse_responses:
     input:
-        f"{R}/responses/{{model}}/{{shard}}.parquet",
+        block_files(f"{R}/responses/{{model}}/{{shard}}.parquet"),
     output:
-        f"{R}/annotations/{{model}}/{{shard}}.parquet",
+        block_files(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
     log:
-        log("parse_responses/{model}/{shard}"),
+        log("parse_responses/{model}/{block}"),
     wildcard_constraints:
         model=one_of(GENERATED),
     conda:
         "../envs/texts.yaml"
     params:
-        settings=lambda wildcards: as_json(output=config["models"][wildcards.model]["output"]),
+        settings=reads("models.{model}.output"),
     message:
-        "Taking the responses of {wildcards.model} apart, shard {wildcards.shard}"
+        "Parsing the responses of {wildcards.model}, block {wildcards.block}"
     script:
         "../scripts/parse_responses.py"

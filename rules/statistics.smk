@@ -2,39 +2,33 @@
 # tables/mentions.
 
 
-TOKENIZER = config["statistics"]["tokenizer"]
-TOKENIZER_NAME = TOKENIZER["repository"].removeprefix(repositories.PACKAGE)
-DATASETS = config["statistics"]["datasets"]
-
-
-rule measure_lengths:
+rule measure_texts:
     input:
-        annotations=f"{R}/annotations/{{model}}/{{shard}}.parquet",
-        tokenizer=[
-            path
-            for path in repositories.inputs(TOKENIZER["repository"])
-            if not path.endswith(".safetensors")
-        ],
+        annotations=block_files(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
+        sample=f"{R}/images/sample.parquet",
+        classes=f"{R}/images/classes.parquet",
+        hypernyms="resources/hypernyms.tsv",
+        pinned=pinned("statistics.tokenizer"),
     output:
-        f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet",
+        lengths=block_files(f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet"),
+        mentions=block_files(f"{R}/statistics/mentions/{{model}}/{{shard}}.parquet"),
     log:
-        log("measure_lengths/{model}/{shard}"),
+        log("measure_texts/{model}/{block}"),
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(
-            tokenizer=TOKENIZER, installed=repositories.installed(TOKENIZER["repository"])
-        ),
+        settings=reads("seed", "statistics.tokenizer"),
+        tokenizer=content("statistics.tokenizer.repository"),
     message:
-        "Counting tokens of {wildcards.model}, shard {wildcards.shard}"
+        "Measuring the texts of {wildcards.model}, block {wildcards.block}: lengths and label mentions"
     script:
-        "../scripts/measure_lengths.py"
+        "../scripts/measure_texts.py"
 
 
 rule count_dataset:
     input:
-        files=lambda wildcards: paths.dataset_files(wildcards.dataset, DATASETS[wildcards.dataset]),
-        tokenizer=rules.measure_lengths.input.tokenizer,
+        files=files("statistics.datasets.{dataset}", by=counted_files),
+        pinned=pinned("statistics.tokenizer"),
     output:
         f"{R}/statistics/datasets/{{dataset}}.csv",
     log:
@@ -44,9 +38,8 @@ rule count_dataset:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(
-            tokenizer=TOKENIZER, installed=repositories.installed(TOKENIZER["repository"])
-        ),
+        settings=reads("statistics.tokenizer"),
+        tokenizer=content("statistics.tokenizer.repository"),
     message:
         "Counting samples, images and tokens of {wildcards.dataset}"
     script:
@@ -66,7 +59,7 @@ rule table_datasets:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(tokenizer=TOKENIZER_NAME, run=config["run"], teachers=TEACHERS),
+        settings=reads("run", "teachers", "statistics.tokenizer.repository"),
     message:
         "Table 1: this dataset beside four others"
     script:
@@ -100,36 +93,13 @@ rule table_language:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(
-            tokenizer=TOKENIZER_NAME,
-            names=named(TEACHERS),
-            teachers=TEACHERS,
-            seed=config["seed"],
+        settings=reads(
+            "seed", "teachers", "models.{teachers}.name", "statistics.tokenizer.repository"
         ),
     message:
         "Lengths, vocabulary and script of the teachers' texts (sections 4.2 and 4.3)"
     script:
         "../scripts/table_language.py"
-
-
-rule find_mentions:
-    input:
-        annotations=f"{R}/annotations/{{model}}/{{shard}}.parquet",
-        sample=f"{R}/images/sample.parquet",
-        classes=f"{R}/images/classes.parquet",
-        hypernyms="resources/hypernyms.tsv",
-    output:
-        f"{R}/statistics/mentions/{{model}}/{{shard}}.parquet",
-    log:
-        log("find_mentions/{model}/{shard}"),
-    conda:
-        "../envs/texts.yaml"
-    params:
-        settings=settings(seed=config["seed"]),
-    message:
-        "Looking for the class's names in the answers of {wildcards.model}, shard {wildcards.shard}"
-    script:
-        "../scripts/find_mentions.py"
 
 
 rule table_mentions:
@@ -145,7 +115,9 @@ rule table_mentions:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(names=NAMES, models=MODELS, level=BENCHMARK["intervals"]["level"]),
+        settings=reads(
+            "teachers", "benchmarked", "models.{models}.name", "benchmark.intervals.level"
+        ),
     message:
         "Table: how often answers name what the image shows"
     script:

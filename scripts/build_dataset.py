@@ -1,4 +1,4 @@
-"""Write a shard of the dataset: what both teachers said of each image, with or without it."""
+"""Write the dataset, shard by shard: both teachers' responses to each image, with or without it."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 from pyarrow.parquet import ParquetFile
 
-from imagenet_think.hub_files import TEXT_ROWS, writer
+from imagenet_think.hub_files import TEXT_ROWS, remove_leftovers, writer
 from imagenet_think.logs import log_to, logger, some
 from imagenet_think.parsing import statuses
 from imagenet_think.schemas import (
@@ -21,6 +21,7 @@ from imagenet_think.schemas import (
     IMAGE_ROWS,
     SAMPLE,
 )
+from imagenet_think.shards import names
 from imagenet_think.splits import CONFIGURATIONS, SPLITS, splits
 
 Part = tuple[str, str]
@@ -43,7 +44,7 @@ _RESPONSE = (
 
 
 def build_dataset(
-    sample: str | Path,
+    rows: pl.DataFrame,
     responses: Sequence[str | Path],
     annotations: Sequence[str | Path],
     images: str | Path | None,
@@ -51,8 +52,6 @@ def build_dataset(
     *,
     shard: str,
     teachers: Sequence[str],
-    test: int,
-    validation: int,
     prompts: Mapping[str, str],
     decoding: Sequence[Mapping[str, object] | None],
 ) -> None:
@@ -60,8 +59,8 @@ def build_dataset(
 
     Parameters
     ----------
-    sample
-        The sample, schema `SAMPLE`.
+    rows
+        The shard's images, from `images_by_shard`.
     responses, annotations
         Files of the shard by teacher 1 and by teacher 2, schemas `RESPONSES` and `ANNOTATIONS`.
     images
@@ -74,8 +73,6 @@ def build_dataset(
         The shard's name.
     teachers
         Keys of the teachers, in this order.
-    test, validation
-        Images of each class in these splits.
     prompts
         Texts of the prompts by their names.
     decoding
@@ -87,7 +84,6 @@ def build_dataset(
         If a file holds other images than the shard, or another model's responses; the message names
         the file.
     """
-    rows = _images(sample, shard, test, validation)
     for k in (1, 2):
         for path, columns in ((responses[k - 1], _RESPONSE), (annotations[k - 1], _ANNOTATION)):
             own = {f"{name}_{k}": name for name in columns}
@@ -119,21 +115,32 @@ def build_dataset(
         }
         for part, piece in pieces:
             write[part](piece)
-    for path in outputs.values():
-        remove_renumbered(Path(path))
     for configuration, split in PARTS:
         count = len(rows.filter(configuration=configuration, split=split))
-        logger.info("%s, %s: %d rows", configuration, split, count)
+        logger.info("shard %s, %s, %s: %d rows", shard, configuration, split, count)
 
 
-def _images(sample: str | Path, shard: str, test: int, validation: int) -> pl.DataFrame:
-    """Return what the sample says of a shard's images, with their splits."""
-    everything = pl.read_parquet(sample, columns=["image_id", "wnid"])
-    split = splits(everything.iter_rows(), test, validation)
+def images_by_shard(
+    sample: str | Path, shards: Sequence[str], test: int, validation: int
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Yield each shard with what the sample says of its images, and their splits.
+
+    Parameters
+    ----------
+    sample
+        The sample, schema `SAMPLE`.
+    shards
+        Names of the shards.
+    test, validation
+        Images of each class in these splits.
+    """
     columns = [name for name in DATASET if name in SAMPLE]
-    images = pl.scan_parquet(sample).filter(pl.col("shard") == shard).select(columns).collect()
-    own = [split[name] for name in images["image_id"]]
-    return images.with_columns(pl.Series("split", own, pl.String))
+    images = pl.read_parquet(sample, columns=[*columns, "shard"])
+    split = splits(images.select("image_id", "wnid").iter_rows(), test, validation)
+    for shard in shards:
+        own = images.filter(shard=shard).select(columns)
+        of_own = [split[name] for name in own["image_id"]]
+        yield shard, own.with_columns(pl.Series("split", of_own, pl.String))
 
 
 def require_same(images: pl.Series, found: pl.Series, path: str | Path, shard: str) -> None:
@@ -205,26 +212,24 @@ def _joined(images: list[dict], rows: pl.DataFrame) -> pl.DataFrame:
     return frame.join(rows, on="image_id", maintain_order="left")
 
 
-def remove_renumbered(path: Path) -> None:
-    """Remove the files beside one of the dataset that are of the same split and another count.
-
-    `train-00001-of-00002.parquet` goes where `train-00001-of-00064.parquet` is.
-    """
-    split, _, number = path.name.partition("-")
-    count = number.rpartition("-")[2]
-    for other in path.parent.glob(f"{split}-*-of-*.parquet"):
-        if not other.name.endswith(f"-of-{count}"):
-            other.unlink(missing_ok=True)
-            logger.info("%s removed: it is of another number of shards", other)
-
-
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    build_dataset(
-        snakemake.input.sample,
-        list(snakemake.input.responses),
-        list(snakemake.input.annotations),
-        next(iter(snakemake.input.get("images", [])), None),
-        dict(zip(PARTS, snakemake.output, strict=True)),
-        **json.loads(snakemake.params.settings),
-    )
+    settings = json.loads(snakemake.params.settings)
+    teachers, shards = settings["teachers"], names(**settings["sharding"])
+    # Before any file is written: if this job is killed, no earlier dataset may look complete.
+    remove_leftovers(snakemake.output)
+    every = len(shards)  # files are by teacher, or by part, and then by shard
+    of_shards = images_by_shard(snakemake.input.sample, shards, **settings["dataset"])
+    for k, (shard, rows) in enumerate(of_shards):
+        images = snakemake.input.get("images")
+        build_dataset(
+            rows,
+            snakemake.input.responses[k::every],
+            snakemake.input.annotations[k::every],
+            images and images[k],
+            dict(zip(PARTS, snakemake.output[k::every], strict=True)),
+            shard=shard,
+            teachers=teachers,
+            prompts=settings["prompts"],
+            decoding=[settings["models"][key].get("decoding") for key in teachers],
+        )

@@ -1,4 +1,4 @@
-"""Gather the prepared images of one shard."""
+"""Gather the prepared images of a block, one shard after the other."""
 
 import hashlib
 from collections.abc import Sequence
@@ -76,9 +76,5 @@ def gather_shard(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    gather_shard(
-        snakemake.input.sample,
-        snakemake.input.candidates,
-        snakemake.wildcards.shard,
-        snakemake.output[0],
-    )
+    for output in snakemake.output:
+        gather_shard(snakemake.input.sample, snakemake.input.candidates, Path(output).stem, output)

@@ -1,4 +1,4 @@
-"""Take the responses of a shard apart into thinking and answer (section 3.2, output formatting)."""
+"""Parse the responses of a block into thinking and answer (section 3.2, output formatting)."""
 
 import json
 from pathlib import Path
@@ -38,15 +38,13 @@ def parse_responses(responses: str | Path, annotations: str | Path, output_forma
         rows.append({"image_id": image_id, "model": model, **parsed._asdict()})
     parsed_rows = pl.DataFrame(rows, schema=ANNOTATIONS)
     for status, count in sorted(parsed_rows["status"].value_counts().iter_rows()):
-        logger.info("%s: %d of %d", status, count, len(parsed_rows))
+        logger.info("%s: %s: %d of %d", responses, status, count, len(parsed_rows))
     write_parquet(parsed_rows, annotations, ANNOTATIONS)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    settings = json.loads(snakemake.params.settings)
-    parse_responses(
-        responses=snakemake.input[0],
-        annotations=snakemake.output[0],
-        output_format=settings["output"],
-    )
+    models = json.loads(snakemake.params.settings)["models"]
+    output_format = models[snakemake.wildcards.model]["output"]
+    for responses, annotations in zip(snakemake.input, snakemake.output, strict=True):
+        parse_responses(responses, annotations, output_format)

@@ -1,6 +1,8 @@
-"""BERTScore of a shard's texts."""
+"""BERTScore of the texts of a block."""
 
 import json
+from collections.abc import Sequence
+from functools import cache
 
 import torch
 
@@ -13,7 +15,7 @@ from imagenet_think.scoring import Score, Shard, score_shard
 
 
 def score_bertscore(
-    shard: Shard,
+    shards: Sequence[Shard],
     *,
     repository: str,
     layer: int,
@@ -23,38 +25,41 @@ def score_bertscore(
     batch_size: int,
     revision: str | None = None,
 ) -> None:
-    """Write the scores of a shard.
+    """Write the scores of some shards, one shard after the other.
 
     Parameters
     ----------
-    shard
+    shards
         What is compared, and the files to write.
     repository, revision
         The encoder; see `imagenet_think.repositories.pretrained`.
     layer, max_tokens, windows, precision, batch_size
         See `imagenet_think.bertscore.BertScore`.
     """
-    # Sums of several threads depend on their number; shards run side by side instead.
+    # Sums of several threads depend on their number; blocks run side by side instead.
     torch.set_num_threads(1)
     path, commit = pretrained(repository, revision)
     chosen = {"layer": layer, "max_tokens": max_tokens, "windows": windows, "precision": precision}
 
+    @cache  # one model for all shards
     def load() -> Score:
         return reporting(BertScore(path, revision=commit, batch_size=batch_size, **chosen))
 
     encoder = {"repository": repository, "revision": resolve(repository, revision)[1]}
-    code = made_by(["bertscore", "precision", "windows"], ["torch", "transformers"])
     # 16 images' texts of 512 tokens and 1,024 dimensions are 700 MB of embeddings; with all their
     # windows they may be several times that.
     images = 16 if windows == "first" else 4
-    score_shard(shard, "bertscore", encoder | chosen | code, load, images=images)
+    for shard in shards:
+        code = made_by(shard.code, ["torch", "transformers"])
+        score_shard(shard, "bertscore", encoder | chosen | code, load, images=images)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
+    inference = json.loads(snakemake.params.inference)
     score_bertscore(
-        Shard.of_job(snakemake, settings["pairs"]),
-        batch_size=snakemake.params.batch_size,
-        **settings["metric"],
+        Shard.of_job(snakemake, settings),
+        batch_size=inference["benchmark"]["bertscore"]["batch_size"],
+        **settings["benchmark"]["bertscore"],
     )

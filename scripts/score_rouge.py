@@ -1,6 +1,7 @@
-"""ROUGE-1 and ROUGE-L of a shard's texts."""
+"""ROUGE-1 and ROUGE-L of the texts of a block."""
 
 import json
+from collections.abc import Sequence
 from functools import partial
 
 from imagenet_think.logs import log_to
@@ -9,22 +10,26 @@ from imagenet_think.score_cache import made_by
 from imagenet_think.scoring import Shard, score_shard
 
 
-def score_rouge(shard: Shard, *, stemmer: bool) -> None:
-    """Write the scores of a shard.
+def score_rouge(shards: Sequence[Shard], *, stemmer: bool) -> None:
+    """Write the scores of some shards, one shard after the other.
 
     Parameters
     ----------
-    shard
+    shards
         What is compared, and the files to write.
     stemmer
         See `imagenet_think.rouge.rouge`.
     """
     score = partial(rouge, stemmer=stemmer)
-    code = made_by(["rouge", "tokenization"], ["rapidfuzz", "nltk", "pyarrow"])
-    score_shard(shard, "rouge", {"stemmer": stemmer} | code, lambda: score, images=64)
+    for shard in shards:
+        code = made_by(shard.code, ["rapidfuzz", "nltk", "pyarrow"])
+        score_shard(shard, "rouge", {"stemmer": stemmer} | code, lambda: score, images=64)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
-    score_rouge(Shard.of_job(snakemake, settings["pairs"]), **settings["metric"])
+    score_rouge(
+        Shard.of_job(snakemake, settings),
+        **settings["benchmark"]["rouge"],
+    )

@@ -1,6 +1,8 @@
-"""Cosine of sentence embeddings of a shard's texts."""
+"""Cosine of sentence embeddings of the texts of a block."""
 
 import json
+from collections.abc import Sequence
+from functools import cache
 
 import torch
 
@@ -13,7 +15,7 @@ from imagenet_think.scoring import Score, Shard, score_shard
 
 
 def score_sbert(
-    shard: Shard,
+    shards: Sequence[Shard],
     *,
     repository: str,
     max_tokens: int,
@@ -22,36 +24,39 @@ def score_sbert(
     batch_size: int,
     revision: str | None = None,
 ) -> None:
-    """Write the scores of a shard.
+    """Write the scores of some shards, one shard after the other.
 
     Parameters
     ----------
-    shard
+    shards
         What is compared, and the files to write.
     repository, revision
         The encoder; see `imagenet_think.repositories.pretrained`.
     max_tokens, windows, precision, batch_size
         See `imagenet_think.sbert.SentenceBert`.
     """
-    # Sums of several threads depend on their number; shards run side by side instead.
+    # Sums of several threads depend on their number; blocks run side by side instead.
     torch.set_num_threads(1)
     path, commit = pretrained(repository, revision)
     chosen = {"max_tokens": max_tokens, "windows": windows, "precision": precision}
 
+    @cache  # one model for all shards
     def load() -> Score:
         return reporting(SentenceBert(path, revision=commit, batch_size=batch_size, **chosen))
 
     encoder = {"repository": repository, "revision": resolve(repository, revision)[1]}
     packages = ["torch", "transformers", "sentence-transformers"]
-    code = made_by(["sbert", "precision", "windows"], packages)
-    score_shard(shard, "sbert", encoder | chosen | code, load, images=64)
+    for shard in shards:
+        code = made_by(shard.code, packages)
+        score_shard(shard, "sbert", encoder | chosen | code, load, images=64)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
+    inference = json.loads(snakemake.params.inference)
     score_sbert(
-        Shard.of_job(snakemake, settings["pairs"]),
-        batch_size=snakemake.params.batch_size,
-        **settings["metric"],
+        Shard.of_job(snakemake, settings),
+        batch_size=inference["benchmark"]["sbert"]["batch_size"],
+        **settings["benchmark"]["sbert"],
     )

@@ -1,4 +1,4 @@
-"""Jaccard index and overlap coefficient of a shard's texts."""
+"""Jaccard index and overlap coefficient of the texts of a block."""
 
 import json
 from collections.abc import Sequence
@@ -10,23 +10,29 @@ from imagenet_think.scoring import Shard, score_shard
 from imagenet_think.sets import sets
 
 
-def score_sets(shard: Shard, *, token_pattern: str, stop_words: str | Sequence[str] | None) -> None:
-    """Write the scores of a shard.
+def score_sets(
+    shards: Sequence[Shard], *, token_pattern: str, stop_words: str | Sequence[str] | None
+) -> None:
+    """Write the scores of some shards, one shard after the other.
 
     Parameters
     ----------
-    shard
+    shards
         What is compared, and the files to write.
     token_pattern, stop_words
         See `imagenet_think.tokenization.analyzer`.
     """
     tokens = {"token_pattern": token_pattern, "stop_words": stop_words}
     score = partial(sets, **tokens)
-    code = made_by(["sets", "tokenization"], ["scikit-learn", "scipy", "pyarrow"])
-    score_shard(shard, "sets", tokens | code, lambda: score, images=64)
+    for shard in shards:
+        code = made_by(shard.code, ["scikit-learn", "scipy", "pyarrow"])
+        score_shard(shard, "sets", tokens | code, lambda: score, images=64)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
-    score_sets(Shard.of_job(snakemake, settings["pairs"]), **settings["metric"])
+    score_sets(
+        Shard.of_job(snakemake, settings),
+        **settings["benchmark"]["sets"],
+    )

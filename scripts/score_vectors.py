@@ -1,4 +1,4 @@
-"""Cosines of word counts of a shard's texts."""
+"""Cosines of word counts of the texts of a block."""
 
 import json
 from collections.abc import Sequence
@@ -25,17 +25,17 @@ def read_frequencies(path: str | Path, part: str) -> DocumentFrequencies:
 
 
 def score_vectors(
-    shard: Shard,
+    shards: Sequence[Shard],
     document_frequencies: str | Path,
     *,
     token_pattern: str,
     stop_words: str | Sequence[str] | None,
 ) -> None:
-    """Write the scores of a shard.
+    """Write the scores of some shards, one shard after the other.
 
     Parameters
     ----------
-    shard
+    shards
         What is compared, and the files to write.
     document_frequencies
         Parquet file of schema `DOCUMENT_FREQUENCIES`, made with the same tokens. Where it has
@@ -43,34 +43,35 @@ def score_vectors(
     token_pattern, stop_words
         See `imagenet_think.tokenization.analyzer`.
     """
-    pairs = shard.pairs()
     tokens = {"token_pattern": token_pattern, "stop_words": stop_words}
-    code = made_by(["vectors", "tokenization"], ["scikit-learn", "scipy", "pyarrow"])
     corpus = digest_files([document_frequencies])
-    frames = []
-    for part in PARTS:
-        rows = pairs.rows.filter(pl.col("part") == part)
-        frame = score_pairs(
-            Pairs(pairs.texts, rows.with_columns(pl.int_range(pl.len()).alias("row"))),
-            "vectors",
-            tokens | code | {"corpus": corpus, "part": part},
-            lambda part=part: partial(
-                vectors, frequencies=read_frequencies(document_frequencies, part), **tokens
-            ),
-            # Each batch looks up its own terms in the corpus: large ones share more.
-            images=256,
-            cache=shard.cache,
-            name=shard.name,
-        )
-        frames.append(frame)
-    write_scores(pl.concat(frames), "vectors", shard, pairs)
+    for shard in shards:
+        code = made_by(shard.code, ["scikit-learn", "scipy", "pyarrow"])
+        pairs = shard.pairs()
+        frames = []
+        for part in PARTS:
+            rows = pairs.rows.filter(pl.col("part") == part)
+            frame = score_pairs(
+                Pairs(pairs.texts, rows.with_columns(pl.int_range(pl.len()).alias("row"))),
+                "vectors",
+                tokens | code | {"corpus": corpus, "part": part},
+                lambda part=part: partial(
+                    vectors, frequencies=read_frequencies(document_frequencies, part), **tokens
+                ),
+                # Each batch looks up its own terms in the corpus: large ones share more.
+                images=256,
+                cache=shard.cache,
+                name=shard.name,
+            )
+            frames.append(frame)
+        write_scores(pl.concat(frames), "vectors", shard, pairs)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
     score_vectors(
-        Shard.of_job(snakemake, settings["pairs"]),
+        Shard.of_job(snakemake, settings),
         snakemake.input.document_frequencies,
-        **settings["metric"],
+        **settings["benchmark"]["vectors"],
     )

@@ -46,7 +46,11 @@ _SLURM_SAYS = {
     "CANCELLED": re.compile(r"CANCELLED AT"),
 }
 _STATUS = re.compile(r"SLURM status is: '([A-Z_]+)'")
-_REFUSED = re.compile(r"SLURM sbatch failed\. The error message was '(.*?)'", re.DOTALL)
+_REFUSED = re.compile(
+    r"SLURM sbatch failed\. The error message was '(.*?)'"
+    r"|Job submission failed with exception: (.*?)(?:For further error details|\Z)",
+    re.DOTALL,
+)
 _ERROR = re.compile(
     r"^\d\d:\d\d:\d\d (?:ERROR|CRITICAL) (?P<logged>.+)"  # imagenet_think.logs
     r"|^WorkflowError(?: in file .*)?:\n(?!At least one job)(?P<refusal>.+)"  # its Snakemake
@@ -218,7 +222,8 @@ class Watch(logging.Handler):
         for job in record.job_error_info:
             self._jobs.setdefault(job["jobid"], Job(job["rule_name"], logs=job["log"]))
         numbers = [job["jobid"] for job in record.job_error_info]
-        self._fail(numbers, "", [log for log in record.aux_logs if log])
+        message = getattr(record, "group_msg", None) or ""
+        self._fail(numbers, message, [log for log in record.aux_logs if log])
 
     def _fail(self, numbers: Collection[int], message: str, logs: Sequence[str]) -> None:
         key = frozenset(numbers)
@@ -243,7 +248,7 @@ def found(jobs: Sequence[Job], attempt: int, message: str, logs: Sequence[str]) 
     attempt
         How often it was tried.
     message
-        What Snakemake said of it; empty for a group.
+        What Snakemake said of it.
     logs
         The cluster's logs of the attempt.
     """
@@ -271,8 +276,8 @@ def found(jobs: Sequence[Job], attempt: int, message: str, logs: Sequence[str]) 
 def told(message: str) -> Reason | None:
     """Return what Slurm said by way of Snakemake's message, unless it just says `FAILED`."""
     if refused := _REFUSED.search(message):
-        silent = "slurm controller" in refused[1]
-        return Reason("unreachable" if silent else "refused", " ".join(refused[1].split()))
+        words = " ".join((refused[1] or refused[2]).split())
+        return Reason("unreachable" if "slurm controller" in words else "refused", words)
     if (status := _STATUS.search(message)) and status[1] != "FAILED":
         return Reason(status[1], status[1])
     return None

@@ -1,5 +1,6 @@
-"""A scoring job: the comparisons of a shard in one metric, those known and those new."""
+"""A scoring job: the comparisons of each shard in one metric, those known and those new."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ Score = Callable[[Sequence[str], Sequence[str]], dict[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Shard:
-    """What a scoring job reads and writes.
+    """What a scoring job reads and writes for one shard.
 
     Attributes
     ----------
@@ -31,6 +32,8 @@ class Shard:
         Parquet files to write, of schemas `scores(metric)` and `agreement(metric)`.
     cache
         Folder of the metric's known scores, see `imagenet_think.score_cache`.
+    code
+        Digest of the metric's code, see `imagenet_think.score_cache.made_by`.
     name
         Name of the shard.
     models, teachers, seed
@@ -43,24 +46,36 @@ class Shard:
     scores: str | Path
     agreement: str | Path
     cache: str | Path
+    code: str
     name: str
     models: Sequence[str]
     teachers: Sequence[str]
     seed: int
 
     @classmethod
-    def of_job(cls, job: Any, settings: Mapping[str, Any]) -> "Shard":
-        """Return the shard of a Snakemake job; `settings` hold models, teachers and seed."""
-        return cls(
-            annotations=job.input.annotations,
-            sample=job.input.sample,
-            evaluated=job.input.evaluated,
-            scores=job.output.scores,
-            agreement=job.output.agreement,
-            cache=job.params.cache,
-            name=job.wildcards.shard,
-            **{name: settings[name] for name in ("models", "teachers", "seed")},
-        )
+    def of_job(cls, job: Any, settings: Mapping[str, Any]) -> list["Shard"]:
+        """Return the shards of a Snakemake job; `settings` hold benchmarked, teachers and seed.
+
+        The job's annotations come shard by shard, and those of a shard as the class has them.
+        """
+        annotations, count = list(job.input.annotations), len(job.output.scores)
+        models = len(annotations) // count
+        return [
+            cls(
+                annotations=annotations[k * models : (k + 1) * models],
+                sample=job.input.sample,
+                evaluated=job.input.evaluated,
+                scores=job.output.scores[k],
+                agreement=job.output.agreement[k],
+                cache=job.params.cache,
+                code=json.loads(job.params.metric_code)["metric_code"],
+                name=Path(job.output.scores[k]).stem,
+                models=settings["benchmarked"],
+                teachers=settings["teachers"],
+                seed=settings["seed"],
+            )
+            for k in range(count)
+        ]
 
     def pairs(self) -> Pairs:
         """Read the comparisons."""
@@ -132,8 +147,8 @@ def score_pairs(
         found += len(keys) - len(new)
     known.save()
     logger.info(
-        "%s: %d pairs computed, %d known, %d without text",
-        *(metric, computed, found, len(pairs.rows) - computed - found),
+        "%s of shard %s: %d pairs computed, %d known, %d without text",
+        *(metric, name, computed, found, len(pairs.rows) - computed - found),
     )
     frame = pl.DataFrame(values, schema=dict.fromkeys(columns, pl.Float64)).fill_nan(None)
     return pairs.rows.hstack(frame)

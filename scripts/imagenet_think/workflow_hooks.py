@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import snakemake
@@ -23,6 +24,7 @@ from snakemake.api import SnakemakeApi
 from snakemake.dag import DAG
 from snakemake.exceptions import WorkflowError
 from snakemake.io import flag, is_flagged
+from snakemake.jobs import GroupJob
 from snakemake.logging import logger
 from snakemake.persistence import RECORD_FORMAT_VERSION
 from snakemake.persistence.file import FilePersistence
@@ -39,6 +41,7 @@ from snakemake.settings.types import (
     SchedulingSettings,
 )
 from snakemake.workflow import Workflow
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
 TESTED = "9.27"
@@ -77,14 +80,14 @@ def deletable(path: str) -> Any:
 
 def install() -> None:
     """Make each plan of this process see what is missing or changed behind its targets."""
-    DAG.check_incomplete = _check_outputs
+    DAG.check_incomplete = _check_files
     # A plan reads each record several times; Snakemake keeps the last 128 of some thousand.
     read = FilePersistence._read_record_cached.__wrapped__
     FilePersistence._read_record_cached = lru_cache(maxsize=None)(read)
 
 
-async def _check_outputs(dag: DAG) -> None:
-    """Schedule the jobs whose outputs are incomplete, missing, or not those that were recorded.
+async def _check_files(dag: DAG) -> None:
+    """Schedule the jobs whose files are not those that Snakemake recorded.
 
     Takes the place of Snakemake's own check, which only looks for incomplete outputs, and refuses
     to go on if there are any.
@@ -98,7 +101,7 @@ async def _check_outputs(dag: DAG) -> None:
     if not dag.ignore_incomplete:
         settings.force_incomplete = True  # for the executors, which ask for it too
         dag.forcefiles.update(await dag.incomplete_files())
-    unknown: list[str] = []
+    changed = []
     for job in dag.jobs:
         for file in job.output:
             modified = _modification_time(file)
@@ -107,14 +110,34 @@ async def _check_outputs(dag: DAG) -> None:
                 if not (is_flagged(file, _DELETABLE) and record):
                     dag.reason(job).missing_output.add(file)
             elif not _is_recorded(record, modified):
-                unknown.append(file)
-    if unknown:
-        dag.forcefiles.update(unknown)
+                changed.append(file)
+    if changed:
+        dag.forcefiles.update(changed)
         logger.warning(
-            f"{_listed(unknown)}: edited, copied, or without a record in .snakemake since they "
+            f"{_listed(changed)}: edited, copied, or without a record in .snakemake since they "
             "were made, so they are regenerated. (Copy a run with its .snakemake folder and its "
             "modification times: `cp -a` or `rsync -a`. Responses in the journal are kept anyway.)"
         )
+    await _check_sources(dag)
+
+
+async def _check_sources(dag: DAG) -> None:
+    """Schedule the jobs of which an input that no job makes has other contents than recorded.
+
+    Snakemake compares checksums only where an input is newer than the outputs, and so misses a file
+    that an older one has replaced. Large files have no checksum, and are known by their times.
+    """
+    persistence, most = dag.workflow.persistence, dag.max_checksum_file_size
+    made = {file for job in dag.jobs for file in job.output}
+    same: dict[tuple[str, str], bool] = {}
+    for job in dag.jobs:
+        for file in set(job.input) - made:
+            for checksum in persistence.input_checksums(job, file) - {None}:
+                key = (file, checksum)
+                if key not in same:
+                    same[key] = await file.is_same_checksum(checksum, most)
+                if not same[key]:
+                    dag.reason(job).updated_input.add(file)
 
 
 def _modification_time(file: Any) -> float | None:
@@ -148,6 +171,44 @@ def _listed(files: Iterable[str]) -> str:
 def missing(dag: DAG) -> list[str]:
     """Return the outputs of a plan that a run was to make and has not made, in name order."""
     return sorted({str(file) for job in dag.needrun_jobs() for file in job.output})
+
+
+def after_planning(workflow: Workflow, check: Callable[[str, DAG], None]) -> None:
+    """Call a function each time the jobs are planned, before anything is done with the plan.
+
+    An error that an input function raises is reported as an InputFunctionException of whatever rule
+    happened to be planned first; what input functions note instead can be reported here, together.
+
+    Parameters
+    ----------
+    workflow
+        Snakemake's.
+    check
+        Gets the purpose of the plan, `run`, `dry run`, `report` or `other` (such as a summary), and
+        Snakemake's DAG.
+    """
+    build, report = workflow._build_dag, workflow.create_report
+    purpose = "other"
+
+    def build_and_check() -> None:
+        build()
+        if workflow.executor_plugin is None:
+            check(purpose, workflow.dag)
+        else:
+            check("dry run" if workflow.dryrun else "run", workflow.dag)
+
+    def create_report(*arguments: Any, **options: Any) -> None:
+        nonlocal purpose
+        purpose = "report"
+        report(*arguments, **options)
+
+    workflow._build_dag, workflow.create_report = build_and_check, create_report
+
+
+def missing_from_report(dag: DAG) -> list[str]:
+    """Return the files that Snakemake's report shows and that are not there, in name order."""
+    shown = {str(file) for job in dag.jobs for file in job.output if is_flagged(file, "report")}
+    return sorted(file for file in shown if not Path(file).exists())
 
 
 def only_read(workflow: Workflow, target: str) -> list[str]:
@@ -219,6 +280,56 @@ def planned(
         workflow.persistence.save_iocache = workflow.persistence.noop  # for --trust-io-cache
         workflow._build_dag()
         yield workflow
+
+
+_LOG_ERROR = GroupJob.log_error
+
+
+def keep_messages_of_groups() -> None:
+    """Log why a group of jobs failed, as Snakemake does for a single job.
+
+    The message, such as sbatch's reason for a refusal, becomes `group_msg` of the event.
+    """
+
+    def log_error(
+        group: GroupJob, msg: str | None = None, aux_logs: list[str] | None = None, **details: Any
+    ) -> None:
+        _LOG_ERROR(group, msg, aux_logs, group_msg=msg, **details)
+
+    GroupJob.log_error = log_error
+
+
+def mend_submission(plugin: ModuleType) -> None:
+    """Have Snakemake's Slurm plugin (2.8.0) guess no account, and report what it cannot submit.
+
+    A job without `slurm_account` is submitted without an account, so that Slurm charges the user's
+    default; the plugin would take the account of the user's last job, and warn of it. A group whose
+    submission raises an error counts as failed; the plugin would wait for it for ever.
+
+    Parameters
+    ----------
+    plugin
+        The module `snakemake_executor_plugin_slurm`.
+    """
+
+    guess_account, submit = plugin.Executor.get_account_arg, plugin.Executor.run_job
+
+    def get_account_arg(executor: Any, job: Any) -> Iterator[str]:
+        given = job.resources.get("slurm_account")
+        return guess_account(executor, job) if given else iter([""])
+
+    def run_job(executor: Any, job: Any) -> None:
+        try:
+            submit(executor, job)
+        except Exception as error:
+            # To report an error it asks for the rule of the job, which a group does not have.
+            cause = error.__context__ or error
+            executor._report_job_error_threadsafe(
+                SubmittedJobInfo(job), f"Job submission failed with exception: {cause}"
+            )
+
+    plugin.Executor.get_account_arg = get_account_arg
+    plugin.Executor.run_job = run_job
 
 
 def command_line(workflow: Workflow) -> dict[str, Any]:

@@ -136,9 +136,9 @@ def seconds_of_jobs(shard: Shard, corpus: Path) -> dict[str, float]:
         FREQUENCIES: lambda: fit_document_frequencies(
             shard.annotations[:2], corpus, **VECTOR_TOKENS
         ),
-        "ROUGE": lambda: score_rouge(shard, stemmer=False),
-        "sets": lambda: score_sets(shard, **SET_TOKENS),
-        "vectors": lambda: score_vectors(shard, corpus, **VECTOR_TOKENS),
+        "ROUGE": lambda: score_rouge([shard], stemmer=False),
+        "sets": lambda: score_sets([shard], **SET_TOKENS),
+        "vectors": lambda: score_vectors([shard], corpus, **VECTOR_TOKENS),
     }
     seconds = {}
     for name, job in jobs.items():

@@ -4,7 +4,7 @@ Run as `python tests/benchmarks/plan.py`. In a folder with an empty archive for 
 is planned from nothing (`snakemake -n all`), pretended to be finished, and planned again, when
 nothing is to be done. Then single jobs are planned, as each does for itself where it starts on a
 cluster. That the finished run is one for Snakemake is checked: with another window of
-Sentence-BERT, its shards are scored again and nothing else is. Times are the fastest of a few runs:
+Sentence-BERT, its blocks are scored again and nothing else is. Times are the fastest of a few runs:
 seconds of the clock, and of the processor.
 """
 
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -22,22 +23,24 @@ from typing import Any
 import yaml
 
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
-from imagenet_think import plans
+from tests import pretended_runs
+from tests.pretended_runs import ROOT
 
 Config = dict[str, Any]
-LIMITS = {"plan": 10, "finished": 15}
+LIMITS = {"plan": 7, "finished": 6}
 """Seconds of the clock that the paper's run may take on two idle cores."""
 
-# A job of one shard, and the one with most inputs.
-JOBS = {"score_rouge": "score_rouge:shard=00", "account_responses": "account_responses:"}
+# A job of one block, and the one with most inputs.
+JOBS = {"score_rouge": "score_rouge:block=0", "account_responses": "account_responses:"}
 FINISHED = "Nothing to be done (all requested files are present and up to date)."
 
 
 def paper(shards_per_block: int | None) -> Config:
     """Return the paper's config with made-up revisions, and other shards if they are given."""
-    text = (plans.ROOT / "config" / "config.yaml").read_text(encoding="utf-8")
+    text = (ROOT / "config" / "config.yaml").read_text(encoding="utf-8")
     config = yaml.safe_load(text.replace("revision: null", f"revision: {'a' * 40}"))
     if shards_per_block is not None:
         config["sharding"]["shards_per_block"] = shards_per_block
@@ -48,14 +51,14 @@ def place_archives(folder: Path, config: Config) -> None:
     """Make an empty archive for each class."""
     source = folder / config["images"]["source"]["path"]
     source.mkdir(parents=True)
-    classes = (plans.ROOT / config["images"]["classes"]).read_text(encoding="utf-8")
+    classes = (ROOT / config["images"]["classes"]).read_text(encoding="utf-8")
     for line in classes.splitlines()[1:]:
         (source / f"{line.split()[0]}.tar").touch()
 
 
 def measure(folder: Path, runs: int, *arguments: str) -> tuple[str, str]:
     """Run Snakemake in a folder; return the seconds of the fastest run, and what it said."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(plans.ROOT / "Snakefile")]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
     command += ["--cores", "2", "--configfile", "paper.yaml", "--dry-run", *arguments]
     times = []
     for _ in range(runs):
@@ -72,7 +75,7 @@ def measure(folder: Path, runs: int, *arguments: str) -> tuple[str, str]:
     return f"{clock:.1f} ({processor:.1f})", done.stdout
 
 
-def check(folder: Path, config: Config, shards: int) -> None:
+def check(folder: Path, config: Config) -> None:
     """Refuse a finished run that another window of Sentence-BERT does not score again, alone.
 
     Raises
@@ -82,9 +85,11 @@ def check(folder: Path, config: Config, shards: int) -> None:
     """
     other = deepcopy(config)
     other["benchmark"]["sbert"]["max_tokens"] += 1
-    again = plans.plan(folder, other, ["all"]).again
-    per_shard = {name: count for name, count in again.items() if count >= shards}
-    if per_shard != {"score_sbert": shards}:
+    with pretended_runs.planned(folder, other, ["all"]) as workflow:
+        again = Counter(job.rule.name for job in pretended_runs.again(workflow))
+    blocks = config["sharding"]["blocks"]
+    per_block = {name: count for name, count in again.items() if count >= blocks}
+    if per_block != {"score_sbert": blocks}:
         raise RuntimeError(f"another window of Sentence-BERT runs {again}")
 
 
@@ -94,16 +99,16 @@ def row(shards_per_block: int | None, runs: int) -> list[str]:
     shards = config["sharding"]["blocks"] * config["sharding"]["shards_per_block"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        plans.workplace(folder)
+        pretended_runs.workplace(folder)
         place_archives(folder, config)
         (folder / "paper.yaml").write_text(yaml.safe_dump(config, allow_unicode=True))
         planned, said = measure(folder, runs, "all")
         jobs = int(re.search(r"^total +(\d+)$", said, re.M)[1])
-        plans.pretend(folder, config, ["all"])
+        pretended_runs.pretend(folder, config, ["all"])
         finished, said = measure(folder, runs, "all")
         if FINISHED not in said:
             raise RuntimeError(f"the run is not finished:\n{said}")
-        check(folder, config, shards)
+        check(folder, config)
         # As an executor starts a job, but for --dry-run.
         alone = ("--force", "--nolock", "--allowed-rules")
         starts = [

@@ -73,23 +73,23 @@ def score(metric: str, shard: Shard, corpus: str) -> None:
     if metric == "rouge":
         from score_rouge import score_rouge
 
-        score_rouge(shard, stemmer=False)
+        score_rouge([shard], stemmer=False)
     elif metric == "sets":
         from score_sets import score_sets
 
-        score_sets(shard, **TOKENS)
+        score_sets([shard], **TOKENS)
     elif metric == "vectors":
         from score_vectors import score_vectors
 
-        score_vectors(shard, corpus, **TOKENS)
+        score_vectors([shard], corpus, **TOKENS)
     elif metric == "sbert":
         from score_sbert import score_sbert
 
-        score_sbert(shard, max_tokens=256, **ENCODER)
+        score_sbert([shard], max_tokens=256, **ENCODER)
     else:
         from score_bertscore import score_bertscore
 
-        score_bertscore(shard, layer=6, max_tokens=512, **ENCODER)
+        score_bertscore([shard], layer=6, max_tokens=512, **ENCODER)
 
 
 def job(metric: str, shard: Shard, corpus: str) -> tuple[int, float, float, float]:

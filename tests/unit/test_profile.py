@@ -50,7 +50,6 @@ def test_every_entry_is_an_option_and_has_a_comment():
 def test_every_rule_that_it_names_exists():
     for part in ("set-resources", "set-threads", "groups"):
         assert PROFILE[part].keys() <= RULES
-    assert PROFILE["group-components"].keys() <= set(PROFILE["groups"].values())
 
 
 def test_jobs_with_a_gpu_go_to_its_partition_and_no_others(planned):
@@ -83,23 +82,32 @@ def test_a_job_asks_for_no_more_than_a_usual_node_has(planned):
         assert asked["runtime"] <= 24 * 60, job.rules
 
 
-def test_small_jobs_of_one_thing_go_together(planned):
-    texts = [job for job in planned if "parse_responses" in job.rules]
-    assert len(texts) == 2
-    for job in texts:
-        assert job.rules == tuple(
-            sorted(
-                ["parse_responses", "measure_lengths", "find_mentions"] * 7
-                + ["score_rouge", "score_sets"]
-            )
-        )
+def test_a_group_asks_for_what_it_uses_at_once_and_for_the_sum_of_its_minutes(planned):
+    """Its jobs run one after another, so none of them may be able to run beside another one."""
+    groups = [job for job in planned if len(job.rules) > 1]
+    assert {job.rules for job in groups} == {
+        ("catalogue_images", "collect_candidates"),
+        ("measure_texts", "parse_responses"),
+    }
+    for job in groups:
+        assert all(len(step) == 1 for step in job.steps), job.rules
+        members = [member for (member,) in job.steps]
+        for key in ("_cores", "mem_mb"):
+            assert job.asked[0][key] == max(member[key] for member in members), job.rules
+        assert job.asked[0]["runtime"] == sum(member["runtime"] for member in members), job.rules
+
+
+def test_the_miniature_is_few_jobs(tmp_path):
+    whole = submissions(project(tmp_path), "--configfile", "config/miniature.yaml", "-n", "all")
+    local = 4  # all, audit, record_run, render_pages
+    assert sum(len(job.rules) for job in whole) + local <= 90
 
 
 @pytest.mark.slow
-def test_the_papers_run_is_some_hundred_submissions(whole):
-    assert sum(len(job.rules) for job in whole) > 2000
-    assert len(whole) < 550
-    assert max(job.asked[0]["mem_mb"] for job in whole if "gpu" not in job.asked[0]) == 16000
+def test_the_papers_run_is_few_jobs_and_fewer_submissions(whole):
+    assert sum(len(job.rules) for job in whole) <= 960
+    assert len(whole) <= 400
+    assert max(job.asked[0]["mem_mb"] for job in whole if "gpu" not in job.asked[0]) == 8000
 
 
 def test_no_other_profile_of_the_project_overrides_it():

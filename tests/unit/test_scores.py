@@ -84,7 +84,7 @@ def row(frame, part="answer"):
 
 def test_rouge(shard):
     done = shard("rouge")
-    score_rouge(done, stemmer=True)
+    score_rouge([done], stemmer=True)
     found = row(check(done, "rouge"))
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
     for place, teacher in enumerate(("glm", "kimi"), start=1):
@@ -102,7 +102,7 @@ def test_rouge(shard):
 
 def test_sets(shard):
     done = shard("sets")
-    score_sets(done, **TOKENS)
+    score_sets([done], **TOKENS)
     found = row(check(done, "sets"))
     # {the, archer, holds, red, bow}; {an, archer, draws, red, bow}; {the, archer, aims, at, target}
     assert (found["jaccard_1"], found["jaccard_2"]) == (3 / 7, 2 / 8)
@@ -115,7 +115,7 @@ def test_vectors(shard, tmp_path):
     frequencies = pl.read_parquet(corpus)
     assert frequencies.schema == DOCUMENT_FREQUENCIES
     assert frequencies.filter(part="answer", term="archer")["frequency"].item() == 2
-    score_vectors(done, corpus, **TOKENS)
+    score_vectors([done], corpus, **TOKENS)
     found = row(check(done, "vectors"))
     answers = [TEXTS[i, t][1] for i in "wxyz" for t in ("glm", "kimi") if TEXTS[i, t]]
     vectorizer = TfidfVectorizer().fit(answers)
@@ -127,13 +127,13 @@ def test_another_corpus_scores_tfidf_anew(shard, tmp_path, caplog):
     done = shard("vectors")
     fit_document_frequencies(done.annotations[:2], tmp_path / "1.parquet", **TOKENS)
     fit_document_frequencies(done.annotations[:1], tmp_path / "2.parquet", **TOKENS)
-    assert [computed(caplog, score_vectors, done, tmp_path / f"{n}.parquet", **TOKENS) > 0
+    assert [computed(caplog, score_vectors, [done], tmp_path / f"{n}.parquet", **TOKENS) > 0
             for n in (1, 1, 2)] == [True, False, True]  # fmt: skip
 
 
 def test_bertscore(shard):
     done = shard("bertscore")
-    score_bertscore(done, **BERTSCORE)
+    score_bertscore([done], **BERTSCORE)
     found = row(check(done, "bertscore"))
     score = BertScore(MINILM, layer=2, max_tokens=512, batch_size=8, device="cpu", **READ)
     expected = score([TEXTS["x", "a"][1]], [TEXTS["x", "kimi"][1]])
@@ -144,7 +144,7 @@ def test_bertscore(shard):
 
 def test_sbert(shard):
     done, settings = shard("sbert"), {"max_tokens": 8, "batch_size": 8, **READ}
-    score_sbert(done, repository=PACKAGE, **settings)
+    score_sbert([done], repository=PACKAGE, **settings)
     found = row(check(done, "sbert"))
     score = SentenceBert(MINILM, device="cpu", **settings)
     expected = score([TEXTS["x", "a"][1]], [TEXTS["x", "glm"][1]])
@@ -158,7 +158,7 @@ def test_the_same_bytes_again(shard, tmp_path):
         done = replace(
             shard("bertscore"), scores=tmp_path / f"{name}.parquet", cache=tmp_path / name
         )
-        score_bertscore(done, **BERTSCORE)
+        score_bertscore([done], **BERTSCORE)
         found.append(done.scores.read_bytes())
     assert found[0] == found[1]
 
@@ -172,12 +172,12 @@ def computed(caplog, score, *arguments, **settings):
 
 
 def test_only_new_pairs_are_computed(shard, caplog):
-    one = computed(caplog, score_rouge, shard("rouge", ["a"]), stemmer=False)
-    assert computed(caplog, score_rouge, shard("rouge", ["a"]), stemmer=False) == 0
-    both = computed(caplog, score_rouge, shard("rouge", ["a", "b"]), stemmer=False)
+    one = computed(caplog, score_rouge, [shard("rouge", ["a"])], stemmer=False)
+    assert computed(caplog, score_rouge, [shard("rouge", ["a"])], stemmer=False) == 0
+    both = computed(caplog, score_rouge, [shard("rouge", ["a", "b"])], stemmer=False)
     # b's pairs: x in full; y and w in all parts; z in full with both teachers, in parts with glm.
     assert (one > both, both) == (True, 2 * (1 + 3 + 3 + 1) + 2)
-    assert computed(caplog, score_rouge, shard("rouge", ["a", "b"]), stemmer=True) == one + both
+    assert computed(caplog, score_rouge, [shard("rouge", ["a", "b"])], stemmer=True) == one + both
     check(shard("rouge"), "rouge")
 
 
@@ -228,7 +228,7 @@ def test_scores_do_not_depend_on_what_was_known(shard, tmp_path):
     for steps in ((["a", "b"],), (["b"], ["a", "b"])):
         for models in steps:
             done = replace(shard("vectors", models), cache=tmp_path / str(len(files)))
-            score_vectors(done, corpus, **TOKENS)
+            score_vectors([done], corpus, **TOKENS)
         files.append(done.scores.read_bytes())
     assert files[0] == files[1]
 
@@ -248,9 +248,9 @@ LAYERS += ({"windows": "all"},)
 def test_other_settings_are_scored_anew(shard, caplog, score, settings, changes):
     done = shard(score.__name__.removeprefix("score_"))
     for changed in ({}, *changes):
-        assert computed(caplog, score, done, **settings | changed) > 0
+        assert computed(caplog, score, [done], **settings | changed) > 0
     for changed in ({}, *changes):
-        assert computed(caplog, score, done, **settings | changed) == 0
+        assert computed(caplog, score, [done], **settings | changed) == 0
 
 
 @pytest.mark.parametrize(
@@ -258,8 +258,8 @@ def test_other_settings_are_scored_anew(shard, caplog, score, settings, changes)
 )
 def test_another_batch_size_scores_nothing_anew(shard, caplog, score, settings):
     done = shard(score.__name__.removeprefix("score_"))
-    assert computed(caplog, score, done, **settings) > 0
-    assert computed(caplog, score, done, **settings | {"batch_size": 3}) == 0
+    assert computed(caplog, score, [done], **settings) > 0
+    assert computed(caplog, score, [done], **settings | {"batch_size": 3}) == 0
 
 
 def test_a_text_in_two_parts_has_the_weights_of_each(tmp_path):
@@ -269,7 +269,7 @@ def test_a_text_in_two_parts_has_the_weights_of_each(tmp_path):
     texts["x", "glm"] = texts["x", "glm"][0], "A boat on a calm sea."
     done = write_shard(tmp_path, texts, CLASSES, models=["a", "b"], metric="vectors")
     fit_document_frequencies(done.annotations[:2], tmp_path / "corpus.parquet", **TOKENS)
-    score_vectors(done, tmp_path / "corpus.parquet", **TOKENS)
+    score_vectors([done], tmp_path / "corpus.parquet", **TOKENS)
     frame = pl.read_parquet(done.scores).filter(image_id="y", model="a")
     by_part = dict(frame.select("part", "tfidf_1").iter_rows())
     for part in ("think", "answer"):

@@ -31,10 +31,10 @@ def test_the_pilot_needs_the_first_block_alone(project):
     config["sharding"] = {"blocks": 4, "shards_per_block": 2}
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     jobs = planned(project.snakemake(*MINIATURE, "-n", "pilot", "--quiet", "rules"))
-    assert (jobs["generate_pilot"], jobs["gather_shard"]) == (7, 2)
+    assert (jobs["generate_pilot"], jobs["gather_shard"]) == (7, 1)
     assert "generate_responses" not in jobs
     everything = planned(project.snakemake(*MINIATURE, "-n", "all", "--quiet", "rules"))
-    assert everything["gather_shard"] == 8
+    assert everything["gather_shard"] == 4
     assert everything["account_responses"] == everything["cost"] == 1
     assert "generate_pilot" not in everything
 

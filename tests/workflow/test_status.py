@@ -147,7 +147,7 @@ def at_work(tmp_path):
             command, cwd=project.root, stdout=log, stderr=log, start_new_session=True
         )
     try:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 1800
         while not (lock := next(project.root.glob("results/small/journal/*/00.lock"), None)):
             assert running.poll() is None, (tmp_path / "log").read_text()
             assert time.monotonic() < deadline, (tmp_path / "log").read_text()
