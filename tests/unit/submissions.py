@@ -26,13 +26,13 @@ class Submission:
         What Slurm is asked for at the first, second and third attempt: `mem_mb`, `runtime` in
         minutes, `_cores`, `slurm_partition`, and `gpu` where it has one.
     steps
-        What its jobs need at the first attempt, each by itself: one entry per step, with the jobs
-        that could run side by side.
+        Its jobs by step, those that could run side by side in one: the rule of each, and what it
+        asks for by itself at the first attempt.
     """
 
     rules: tuple[str, ...]
     asked: tuple[dict[str, int | str], ...]
-    steps: tuple[tuple[dict[str, int | str], ...], ...]
+    steps: tuple[tuple[tuple[str, dict[str, int | str]], ...], ...]
 
 
 def project(folder: Path) -> Path:
@@ -73,7 +73,9 @@ def _submission(job) -> Submission:
     jobs: Sequence = list(job) if job.is_group() else [job]
     steps = job.toposorted if job.is_group() else [jobs]
     job.attempt = 1
-    alone = tuple(tuple(dict(each.resources.items()) for each in step) for step in steps)
+    alone = tuple(
+        tuple((each.rule.name, dict(each.resources.items())) for each in step) for step in steps
+    )
     return Submission(
         rules=tuple(sorted(job.rule.name for job in jobs)),
         asked=tuple(_asked(job, attempt) for attempt in (1, 2, 3)),
