@@ -3,6 +3,7 @@
 # make test-vllm    installs a real vLLM (for CPUs) and tests against it
 # make test-cluster    starts a real Slurm on this machine (as root; Debian's packages) and tests against it
 # make test-browser    installs Chromium (Debian's, as root) and looks with it at the reports of the miniature
+# make test-gpu    measures and checks the engine on an NVIDIA GPU, in under ten minutes (tests/gpu)
 # make bench   our metrics and our engine beside the reference libraries, as ratios; the image stages and the plan at full scale
 #              (the engine beside vLLM too, once make test-vllm has installed it)
 # make lint    ruff, snakefmt, snakemake --lint
@@ -18,7 +19,7 @@ export OMP_NUM_THREADS := 1
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test test-quick test-vllm test-cluster test-browser bench lint format lock config-docs clean
+.PHONY: demo test test-quick test-vllm test-cluster test-browser test-gpu bench lint format lock config-docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)
@@ -44,6 +45,9 @@ test-browser: demo $(VENV)/browser
 	@command -v chromium >/dev/null || { apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
 	$(BIN)/pytest tests/browser
+
+test-gpu: $(STAMP)
+	$(BIN)/python tests/gpu/session.py --out results/gpu_session
 
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/lexical.py
@@ -98,7 +102,6 @@ lock:
 
 config-docs: $(STAMP)
 	PYTHONPATH=scripts $(BIN)/python -m imagenet_think.configuration > config/README.md
-	PYTHONPATH=scripts $(BIN)/python -m imagenet_think.reruns > config/reruns.md
 
 clean:
 	rm -rf results/miniature .snakemake

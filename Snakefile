@@ -2,6 +2,30 @@
 #
 #   snakemake --configfile config/miniature.yaml --cores all all    the embedded run (make demo)
 #   snakemake --profile slurm all                                   the paper's run on a cluster
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+
+from imagenet_think import config_file
+
+# The project's own files are named by paths from its root.
+if absent := [name for name in ("paper", "resources", "scripts") if not Path(name).is_dir()]:
+    sys.exit(
+        f"Error: {Path.cwd()} has no {' and no '.join(f'{name}/' for name in absent)}, whose files the workflow reads: run "
+        f"snakemake in the project's folder ({workflow.basedir}), or link its folders here."
+    )
+
+# Snakemake's reader lets the last of two equal keys win, and names neither file nor line of an error.
+if len(workflow.configfiles) > 1:
+    sys.exit(
+        "Error: --configfile names several files, which Snakemake would merge: name one complete config."
+    )
+try:
+    config_file.read(*workflow.configfiles or ["config/config.yaml"])
+except config_file.ConfigError as error:
+    sys.exit(f"Error: {error}")
+
 # Exactly one complete config: Snakemake would merge a `configfile:` with the one named on the command line.
 if not workflow.configfiles:
 
@@ -9,7 +33,6 @@ if not workflow.configfiles:
 
 
 include: "rules/common.smk"
-include: "rules/settings.smk"
 include: "rules/images.smk"
 include: "rules/checkpoints.smk"
 include: "rules/inference.smk"
@@ -25,7 +48,6 @@ include: "rules/card.smk"
 include: "rules/review.smk"
 include: "rules/report.smk"
 include: "rules/miniatures.smk"
-include: "rules/stages.smk"
 include: "rules/status.smk"
 
 
@@ -89,8 +111,20 @@ if plugin := sys.modules.get("snakemake_executor_plugin_slurm"):
     workflow_hooks.mend_submission(plugin)
 
 
+# No rule reads a key that the schema does not know.
+try:
+    for each in workflow.rules:
+        declarations.check(each, configuration.schema())
+except declarations.UnknownKeyError as error:
+    raise WorkflowError(str(error)) from None
+
+
 # A product depends on everything behind it, and on what its code means.
 workflow_hooks.install()
 workflow_hooks.add_param(workflow, "code", code)
 if workflow.is_main_process:
     provenance.save()
+
+
+# Whatever is missing for the planned jobs is reported at once, and before the first of them.
+workflow_hooks.after_planning(workflow, check_plan)

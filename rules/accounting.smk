@@ -1,6 +1,5 @@
 # In: images/sample.parquet, responses/, annotations/, the journal. Out: accounting, cost, pilot.
 # Cost and pilot tell of time: no two runs give the same bytes.
-FIRST_BLOCK = shards.blocks(**config["sharding"])[0]
 
 
 rule account_responses:
@@ -19,11 +18,12 @@ rule account_responses:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(
-            run=config["run"],
-            names=list(NAMES.items()),
-            teachers=TEACHERS,
-            imported={key: config["models"][key]["responses"]["path"] for key in IMPORTED},
+        settings=reads(
+            "run",
+            "teachers",
+            "benchmarked",
+            "models.{models}.name",
+            "models.{imported}.responses.path",
         ),
     message:
         "Accounting for every image and model"
@@ -51,45 +51,12 @@ rule cost:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(
-            run=config["run"],
-            names=[(key, NAMES[key]) for key in GENERATED],
-            teachers=TEACHERS,
-        ),
+        settings=reads("run", "teachers", "benchmarked", "models.{generated}.name"),
         journals=f"{R}/journal",
     message:
         "What the responses cost"
     script:
         "../scripts/cost.py"
-
-
-# By way of the run's own journal: what the pilot generates, the run does not generate again.
-rule generate_pilot:
-    input:
-        images=expand(block_files(f"{R}/images/shards/{{shard}}.parquet"), block=FIRST_BLOCK),
-        checkpoint=checkpoint_files,
-        # All models are measured on the same images, so a teacher too on those that the others are asked about.
-        evaluated=f"{R}/images/evaluated.parquet",
-    output:
-        f"{R}/pilot/{{model}}.parquet",
-    log:
-        log("generate_pilot/{model}"),
-    wildcard_constraints:
-        model=one_of(GENERATED),
-    conda:
-        "../envs/inference.yaml"
-    resources:
-        gpu=1,
-    params:
-        settings=rules.generate_responses.params.settings,
-        inference=rules.generate_responses.params.inference,
-        canary=rules.generate_responses.params.canary,
-        journal=rules.generate_responses.params.journal,
-        limit=config["pilot"]["images"],
-    message:
-        "{wildcards.model} describes the images of the pilot"
-    script:
-        "../scripts/generate_pilot.py"
 
 
 rule pilot:
@@ -105,14 +72,15 @@ rule pilot:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(
-            run=config["run"],
-            names=[(key, NAMES[key]) for key in GENERATED],
-            teachers=TEACHERS,
-            output_formats={key: config["models"][key]["output"] for key in GENERATED},
-            gpus=config["pilot"]["gpus"],
-            intervals=BENCHMARK["intervals"],
-            seed=config["seed"],
+        settings=reads(
+            "run",
+            "seed",
+            "teachers",
+            "benchmarked",
+            "models.{generated}.name",
+            "models.{generated}.output",
+            "pilot.gpus",
+            "benchmark.intervals",
         ),
         journals=f"{R}/journal",
     message:

@@ -18,7 +18,7 @@ rule aggregate_agreement:
         "../envs/texts.yaml"
     threads: 4
     params:
-        settings=settings(teachers=TEACHERS, intervals=BENCHMARK["intervals"], seed=config["seed"]),
+        settings=reads("seed", "teachers", "benchmark.intervals"),
     message:
         "How alike the teachers' texts are, and its intervals"
     script:
@@ -36,11 +36,23 @@ rule table_agreement:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(
-            names=named(TEACHERS),
-            teachers=TEACHERS,
-            intervals=BENCHMARK["intervals"],
-            **defined(),
+        settings=reads(
+            "teachers",
+            "models.{teachers}.name",
+            "benchmark.intervals",
+            "benchmark.printed_tfidf",
+            "benchmark.bertscore.repository",
+            "benchmark.bertscore.layer",
+            "benchmark.bertscore.max_tokens",
+            "benchmark.bertscore.windows",
+            "benchmark.bertscore.precision",
+            "benchmark.sbert.repository",
+            "benchmark.sbert.max_tokens",
+            "benchmark.sbert.windows",
+            "benchmark.sbert.precision",
+            "benchmark.rouge",
+            "benchmark.sets",
+            "benchmark.vectors",
         ),
     message:
         "Tables: agreement of the teachers, overall and by domain"
@@ -58,11 +70,7 @@ rule figure_agreement:
     conda:
         "../envs/figures.yaml"
     params:
-        settings=settings(
-            teachers=TEACHERS,
-            names=named(TEACHERS),
-            printed_tfidf=BENCHMARK["printed_tfidf"],
-        ),
+        settings=reads("teachers", "models.{teachers}.name", "benchmark.printed_tfidf"),
     message:
         "Figure: agreement of the teachers"
     script:

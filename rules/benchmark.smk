@@ -6,6 +6,12 @@ COMPARED = dict(
 )
 
 
+def metric_code(metric):
+    """Return a param: the digest of a metric's module and of all that it imports, for the cache of scores."""
+    file = Path(workflow.basedir) / "scripts" / "imagenet_think" / f"{metric}.py"
+    return derived(metric_code=lambda wildcards: provenance.digest(file))
+
+
 rule fit_document_frequencies:
     input:
         of_teachers(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
@@ -16,7 +22,7 @@ rule fit_document_frequencies:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(**BENCHMARK["vectors"]),
+        settings=reads("benchmark.vectors"),
     message:
         "Counting in how many references each word stands"
     script:
@@ -35,7 +41,8 @@ rule score_rouge:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=metric_settings("rouge"),
+        settings=reads("seed", "teachers", "benchmarked", "benchmark.rouge"),
+        metric_code=metric_code("rouge"),
         cache=f"{R}/score_cache/rouge",
     message:
         "ROUGE-1 and ROUGE-L, block {wildcards.block}"
@@ -55,7 +62,8 @@ rule score_sets:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=metric_settings("sets"),
+        settings=reads("seed", "teachers", "benchmarked", "benchmark.sets"),
+        metric_code=metric_code("sets"),
         cache=f"{R}/score_cache/sets",
     message:
         "Jaccard and overlap, block {wildcards.block}"
@@ -76,7 +84,8 @@ rule score_vectors:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=metric_settings("vectors"),
+        settings=reads("seed", "teachers", "benchmarked", "benchmark.vectors"),
+        metric_code=metric_code("vectors"),
         cache=f"{R}/score_cache/vectors",
     message:
         "TF-IDF and cosine, block {wildcards.block}"
@@ -87,7 +96,7 @@ rule score_vectors:
 rule score_bertscore:
     input:
         **COMPARED,
-        checkpoint=repositories.inputs(BENCHMARK["bertscore"]["repository"]),
+        pinned=pinned("benchmark.bertscore"),
     output:
         **scored("bertscore"),
     log:
@@ -99,10 +108,21 @@ rule score_bertscore:
     resources:
         gpu=1,
     params:
-        settings=metric_settings("bertscore"),
+        settings=reads(
+            "seed",
+            "teachers",
+            "benchmarked",
+            "benchmark.bertscore.repository",
+            "benchmark.bertscore.revision",
+            "benchmark.bertscore.layer",
+            "benchmark.bertscore.max_tokens",
+            "benchmark.bertscore.windows",
+            "benchmark.bertscore.precision",
+        ),
+        checkpoint=content("benchmark.bertscore.repository"),
+        metric_code=metric_code("bertscore"),
         cache=f"{R}/score_cache/bertscore",
-        # Functions of `resources` are no reason to run again: the batch size changes no score.
-        batch_size=lambda wildcards, resources: BENCHMARK["bertscore"]["batch_size"],
+        inference=uses("benchmark.bertscore.batch_size"),
     message:
         "BERTScore, block {wildcards.block}"
     script:
@@ -112,7 +132,7 @@ rule score_bertscore:
 rule score_sbert:
     input:
         **COMPARED,
-        checkpoint=repositories.inputs(BENCHMARK["sbert"]["repository"]),
+        pinned=pinned("benchmark.sbert"),
     output:
         **scored("sbert"),
     log:
@@ -124,10 +144,20 @@ rule score_sbert:
     resources:
         gpu=1,
     params:
-        settings=metric_settings("sbert"),
+        settings=reads(
+            "seed",
+            "teachers",
+            "benchmarked",
+            "benchmark.sbert.repository",
+            "benchmark.sbert.revision",
+            "benchmark.sbert.max_tokens",
+            "benchmark.sbert.windows",
+            "benchmark.sbert.precision",
+        ),
+        checkpoint=content("benchmark.sbert.repository"),
+        metric_code=metric_code("sbert"),
         cache=f"{R}/score_cache/sbert",
-        # Functions of `resources` are no reason to run again: the batch size changes no score.
-        batch_size=lambda wildcards, resources: BENCHMARK["sbert"]["batch_size"],
+        inference=uses("benchmark.sbert.batch_size"),
     message:
         "Sentence-BERT, block {wildcards.block}"
     script:
@@ -135,9 +165,6 @@ rule score_sbert:
 
 
 SCORED = expand(f"{R}/scores/{{{{metric}}}}/{{shard}}.parquet", shard=SHARDS)
-RESAMPLED = dict(
-    missing=BENCHMARK["missing"], intervals=BENCHMARK["intervals"], seed=config["seed"]
-)
 
 
 rule aggregate_scores:
@@ -153,7 +180,7 @@ rule aggregate_scores:
         "../envs/texts.yaml"
     threads: 2
     params:
-        settings=settings(models=config["benchmarked"], **RESAMPLED),
+        settings=reads("seed", "benchmarked", "benchmark.missing", "benchmark.intervals"),
     message:
         "{wildcards.metric}: averages, maxima and their intervals"
     script:
@@ -171,7 +198,7 @@ rule compare_models:
         "../envs/texts.yaml"
     threads: 2
     params:
-        settings=settings(models=config["benchmarked"], **RESAMPLED),
+        settings=reads("seed", "benchmarked", "benchmark.missing", "benchmark.intervals"),
     message:
         "{wildcards.metric}: differences between the models and their intervals"
     script:
@@ -197,14 +224,14 @@ rule aggregate_groups:
         "../envs/texts.yaml"
     threads: 2
     params:
-        settings=settings(models=config["benchmarked"], **RESAMPLED),
+        settings=reads("seed", "benchmarked", "benchmark.missing", "benchmark.intervals"),
     message:
         "{wildcards.metric}: averages and maxima by domain, complexity and length"
     script:
         "../scripts/aggregate_groups.py"
 
 
-TABLED = {"3": ["bertscore", "sbert"], "4": ["rouge"], "5": ["sets"], "6": ["vectors"]}
+TABLED = {"3": ["bertscore", "sbert"], "4": ["rouge"], "5": ["sets"]}
 
 
 rule table_benchmark:
@@ -215,19 +242,53 @@ rule table_benchmark:
     log:
         log("table_benchmark/{n}"),
     wildcard_constraints:
-        n="[3456]",
+        n="[345]",
     conda:
         "../envs/texts.yaml"
     params:
-        settings=lambda wildcards: as_json(
-            models=config["benchmarked"],
-            **scores_of(config["benchmarked"]),
-            **defined(TABLED[wildcards.n]),
+        settings=reads(
+            "teachers",
+            "benchmarked",
+            "models.{teachers}.name",
+            "models.{benchmarked}.name",
+            "benchmark.missing",
+            "benchmark.intervals",
+            "benchmark.{tabled}.repository",
+            "benchmark.{tabled}.layer",
+            "benchmark.{tabled}.max_tokens",
+            "benchmark.{tabled}.windows",
+            "benchmark.{tabled}.precision",
+            "benchmark.{tabled}.stemmer",
+            "benchmark.{tabled}.token_pattern",
+            "benchmark.{tabled}.stop_words",
+            tabled=lambda wildcards: TABLED[wildcards.n],
         ),
     message:
         "Table {wildcards.n}"
     script:
         "../scripts/table_benchmark.py"
+
+
+use rule table_benchmark as table_vectors with:
+    input:
+        aggregate=of_metrics("aggregate", ["vectors"]),
+    output:
+        table("table6"),
+    log:
+        log("table_vectors"),
+    params:
+        settings=reads(
+            "teachers",
+            "benchmarked",
+            "models.{teachers}.name",
+            "models.{benchmarked}.name",
+            "benchmark.missing",
+            "benchmark.intervals",
+            "benchmark.printed_tfidf",
+            "benchmark.vectors",
+        ),
+    message:
+        "Table 6"
 
 
 rule table_ablation:
@@ -240,14 +301,28 @@ rule table_ablation:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(
-            **scores_of([BENCHMARK["ablation_model"]]),
-            **defined(),
-            ablation_model=BENCHMARK["ablation_model"],
-            rules_of_parsing={
-                key: config["models"][key].get("output", "think and answer")
-                for key in [*TEACHERS, BENCHMARK["ablation_model"]]
-            },
+        settings=reads(
+            "teachers",
+            "models.{teachers}.name",
+            "models.{teachers}.output",
+            "models.{ablation_model}.name",
+            "models.{ablation_model}.output",
+            "benchmark.ablation_model",
+            "benchmark.missing",
+            "benchmark.intervals",
+            "benchmark.printed_tfidf",
+            "benchmark.bertscore.repository",
+            "benchmark.bertscore.layer",
+            "benchmark.bertscore.max_tokens",
+            "benchmark.bertscore.windows",
+            "benchmark.bertscore.precision",
+            "benchmark.sbert.repository",
+            "benchmark.sbert.max_tokens",
+            "benchmark.sbert.windows",
+            "benchmark.sbert.precision",
+            "benchmark.rouge",
+            "benchmark.sets",
+            "benchmark.vectors",
         ),
     message:
         "Table 7: full text, thinking and answer"
@@ -266,10 +341,14 @@ rule table_ranks:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(
-            models=config["benchmarked"],
-            **scores_of(config["benchmarked"]),
-            **chosen(BENCHMARK, "printed_tfidf"),
+        settings=reads(
+            "teachers",
+            "benchmarked",
+            "models.{teachers}.name",
+            "models.{benchmarked}.name",
+            "benchmark.missing",
+            "benchmark.intervals",
+            "benchmark.printed_tfidf",
         ),
     message:
         "Ranks of the models, and which of them the images tell apart"
@@ -288,7 +367,14 @@ rule table_groups:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(models=config["benchmarked"], **scores_of(config["benchmarked"])),
+        settings=reads(
+            "teachers",
+            "benchmarked",
+            "models.{teachers}.name",
+            "models.{benchmarked}.name",
+            "benchmark.missing",
+            "benchmark.intervals",
+        ),
     message:
         "Scores by domain and complexity"
     script:
@@ -306,10 +392,14 @@ rule table_parts:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(
-            models=config["benchmarked"],
-            **scores_of(config["benchmarked"]),
-            **chosen(BENCHMARK, "printed_tfidf"),
+        settings=reads(
+            "teachers",
+            "benchmarked",
+            "models.{teachers}.name",
+            "models.{benchmarked}.name",
+            "benchmark.missing",
+            "benchmark.intervals",
+            "benchmark.printed_tfidf",
         ),
     message:
         "Thinking against answer of every model, and by length"
@@ -340,13 +430,19 @@ rule compare_with_paper:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(
-            **chosen(config, "teachers", "benchmarked"),
-            **chosen(BENCHMARK, "ablation_model"),
-            **asked_as(MODELS),
-            evaluated=BENCHMARK["images"],
-            encoders={key: BENCHMARK[key]["repository"] for key in ("bertscore", "sbert")},
-            tokenizer=TOKENIZER["repository"],
+        settings=reads(
+            "teachers",
+            "benchmarked",
+            "prompt",
+            "prompts.{prompt}",
+            "images.source.kind",
+            "models.{models}.name",
+            "models.{models}.repository",
+            "statistics.tokenizer.repository",
+            "benchmark.images",
+            "benchmark.ablation_model",
+            "benchmark.bertscore.repository",
+            "benchmark.sbert.repository",
         ),
     message:
         "Setting the paper's tables beside ours"

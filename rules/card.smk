@@ -18,7 +18,26 @@ rule write_card:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=said_in_card(full=False),
+        settings=reads(
+            "run",
+            "teachers",
+            "prompt",
+            "prompts.{prompt}",
+            "images.source.kind",
+            *(["images.criteria.min_side"] if SAMPLED else []),
+            *(["images.criteria.near_duplicate_bits"] if SAMPLED else []),
+            *(["images.preparation"] if PICTURES else []),
+            "models.{teachers}.name",
+            "models.{teachers}.repository",
+            "models.{teachers}.system",
+            "models.{teachers}.template",
+            "models.{teachers}.prefix",
+            "dataset.repository",
+            "dataset.license",
+            "dataset.test",
+            "dataset.validation",
+        ),
+        full=derived(full=False),
     message:
         "Writing the dataset's card"
     script:
@@ -37,7 +56,8 @@ use rule write_card as write_card_full with:
     log:
         log("write_card_full"),
     params:
-        settings=said_in_card(full=True),
+        settings=rules.write_card.params.settings,
+        full=derived(full=True),
     message:
         "Writing the card of the dataset with images"
 
@@ -54,7 +74,20 @@ rule write_croissant:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=said_in_croissant(full=False),
+        settings=reads(
+            "run",
+            "teachers",
+            "prompt",
+            "prompts.{prompt}",
+            "images.source.kind",
+            "models.{teachers}.name",
+            "models.{teachers}.repository",
+            "dataset.repository",
+            "dataset.license",
+            "dataset.version",
+            "dataset.published",
+        ),
+        full=derived(full=False),
     message:
         "Describing the dataset in Croissant"
     script:
@@ -71,7 +104,8 @@ use rule write_croissant as write_croissant_full with:
     log:
         log("write_croissant_full"),
     params:
-        settings=said_in_croissant(full=True),
+        settings=rules.write_croissant.params.settings,
+        full=derived(full=True),
     message:
         "Describing the dataset with images in Croissant"
 
@@ -85,9 +119,9 @@ rule record_run:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(**config),
+        config=derived(**config),
         # The commit is asked for again where the code has changed.
-        run_code=lambda wildcards: run_code(),
+        run_code=derived(code=run_code),
     message:
         "Recording config, packages and commit"
     script:
@@ -104,7 +138,7 @@ rule push_dataset:
     conda:
         "../envs/inference.yaml"
     params:
-        **chosen(PUBLISHED, "repository", "private"),
+        settings=reads("dataset.repository", "dataset.private"),
         confirmed=lambda wildcards: os.environ.get("IMAGENET_THINK_PUSH"),
     message:
         "What would go to the hub; it goes where IMAGENET_THINK_PUSH names the repository"

@@ -11,11 +11,6 @@ rule describe_checkpoints:
             for family in sorted({config["models"][key]["family"] for key in GENERATED})
             for path in repositories.files(f"resources/checkpoints/{family}")
         ],
-        [
-            path
-            for key in GENERATED
-            for path in repositories.inputs(config["models"][key]["repository"])
-        ],
     output:
         multiext(f"{R}/checkpoints", ".md", ".csv"),
     log:
@@ -23,10 +18,18 @@ rule describe_checkpoints:
     conda:
         "../envs/inference.yaml"
     params:
-        # As pairs: the order of the models is that of the rows.
-        settings=settings(
-            models=[(key, built_as(config["models"][key])) for key in GENERATED],
+        settings=reads(
+            "teachers",
+            "benchmarked",
+            "models.{generated}.repository",
+            "models.{generated}.revision",
+            "models.{generated}.family",
+            "models.{generated}.image",
+            "models.{generated}.system",
+            "models.{generated}.template",
+            "models.{generated}.second_round.first_scale",
         ),
+        checkpoints=content("models.{generated}.repository"),
     message:
         "Building every model without its weights"
     script:

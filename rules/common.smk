@@ -1,4 +1,5 @@
 # What the rules share: the checked config, the run's folder, shards, models and paths.
+import json
 import os
 import re
 import sys
@@ -6,42 +7,48 @@ from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
-sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
-
-from imagenet_think import (
-    configuration,
-    paths,
-    provenance,
-    repositories,
-    shards,
-    sources,
-    splits,
-    workflow_hooks,
-)
+import imagenet_think.settings as declarations
+from imagenet_think import config_file, configuration, paths, provenance, repositories, shards
+from imagenet_think import sources, splits, workflow_hooks
 
 workflow_hooks.require_version()
 try:
     config = configuration.check(config, ", ".join(map(str, workflow.configfiles)))
+except configuration.ConfigError as error:
+    sys.exit(f"Error: {error}")
+try:
     provenance.keep_to_plan(config, planning=workflow.is_main_process)
-except (configuration.ConfigError, provenance.EditedError) as error:
+except provenance.EditedError as error:
     raise WorkflowError(str(error)) from None
 
 R = f"results/{config['run']}"
 IMAGES = config["images"]
 SOURCE = IMAGES["source"]
 PICTURES = configuration.has_pictures(SOURCE)
+SAMPLED = SOURCE["kind"] != configuration.LISTING
 BENCHMARK = config["benchmark"]
 PUBLISHED = config["dataset"]
 REJOINED = Path(PUBLISHED["rejoin"] or f"{R}/dataset")
 TEACHERS = config["teachers"]
 MODELS = TEACHERS + config["benchmarked"]
-NAMES = {key: config["models"][key]["name"] for key in MODELS}
 IMPORTED = [key for key in MODELS if "responses" in config["models"][key]]
 GENERATED = [key for key in MODELS if key not in IMPORTED]
 SHARDS = shards.names(**config["sharding"])
+DATASETS = config["statistics"]["datasets"]
 METRICS = ["bertscore", "sbert", "rouge", "sets", "vectors"]
-PAIRS = {"models": config["benchmarked"], "teachers": TEACHERS}
+
+# What a name in braces stands for in the keys that rules declare; any other is a wildcard of the job.
+SETS = {
+    "teachers": TEACHERS,
+    "benchmarked": config["benchmarked"],
+    "models": MODELS,
+    "generated": GENERATED,
+    "imported": IMPORTED,
+    "ablation_model": [BENCHMARK["ablation_model"]],
+    "prompt": [config["prompt"]],
+}
 
 
 wildcard_constraints:
@@ -54,6 +61,99 @@ wildcard_constraints:
     folder="|".join(splits.CONFIGURATIONS.values()),
     split="|".join(splits.SPLITS),
     part_of=r"[^/]+",
+
+
+def reads(*keys, of=config, **sets):
+    """Return a param: the keys of the config that a rule reads, as JSON; `sets` adds names in braces."""
+    return declarations.reads(keys, of, {**SETS, **sets})
+
+
+def uses(*keys, **sets):
+    """Return a param as `reads` does, for keys that change no result and so rerun nothing."""
+    return declarations.uses(keys, config, {**SETS, **sets})
+
+
+def derived(**values):
+    """Return a param that is no key of the config: values, or functions of wildcards, as JSON with their names."""
+    return declarations.derived(values)
+
+
+def files(*keys, by=None):
+    """Return the file that a key names, as input, if any; or what `by` finds, a function of wildcards."""
+    if by is None:
+        (key,) = keys
+        return declarations.named_by(
+            keys, lambda wildcards: declarations.value(key.split("."), config) or []
+        )
+    return declarations.named_by(keys, by)
+
+
+def content(*keys):
+    """Return a param: what stands for the files of models, whose repositories the keys name."""
+    return declarations.content(keys, config, SETS, content_of)
+
+
+@cache
+def content_of(repository):
+    """Return `repositories.content`, computed once in a plan; the plan saves it for its jobs."""
+    found = repositories.content(repository)
+    if workflow.is_main_process:
+        repositories.save()
+    return found
+
+
+def code(rule):
+    """Return a param: the digest of a rule's script and of the modules that a job of it uses."""
+    script = Path(workflow.basedir) / "rules" / rule.script
+    given = rule.params.get("settings")
+
+    def used(wildcards):
+        text = given(wildcards) if callable(given) else given
+        return provenance.digest(script, provenance.plugins(json.loads(text or "null")))
+
+    return used
+
+
+def run_code(wildcards):
+    """Return one digest of all code that this config's run uses."""
+    chosen_plugins = provenance.plugins(config)
+    scripts = sorted({each.script for each in workflow.rules if each.script})
+    return provenance.digest_text(
+        *(
+            provenance.digest(Path(workflow.basedir) / "rules" / script, chosen_plugins)
+            for script in scripts
+        )
+    )
+
+
+REFUSED = {}  # in the order in which they were noted
+UNPINNED = set()
+
+
+def refuse(*reasons):
+    """Note why the plan cannot be carried out, and return no input: `check_plan` reports all reasons in one message."""
+    REFUSED.update(dict.fromkeys(reasons))
+    return []
+
+
+def check_plan(purpose, dag):
+    """Refuse a run for all that input functions noted, and a report of a run that is not finished."""
+    problems, unpinned = list(REFUSED), list(configuration.unpinned_problems(sorted(UNPINNED)))
+    if purpose == "run":
+        problems += unpinned
+    elif purpose == "dry run":
+        for problem in unpinned:
+            logger.warning(f"Only a dry run is possible so far: {problem}.")
+    if problems and purpose in ("run", "dry run"):
+        sys.exit(f"Error: {config_file.listed('this cannot be run', problems)}")
+    missing = workflow_hooks.missing_from_report(dag) if purpose == "report" else []
+    if missing:
+        what = "is not finished" if Path(R).exists() else "was never run"
+        others = f" and {len(missing) - 1} more files" if missing[1:] else ""
+        sys.exit(
+            f"Error: there is nothing to report yet: {R} {what}; {missing[0]}{others} would be missing. Run the same "
+            "command without --report first."
+        )
 
 
 def one_of(models):
@@ -69,10 +169,7 @@ def log(name):
 @cache
 def class_ids():
     """Return the classes that may be drawn, in the class list's order."""
-    if SOURCE["kind"] == "drawings":
-        return SOURCE["classes"]
-    lines = Path(IMAGES["classes"]).read_text(encoding="utf-8").splitlines()
-    return [line.split("\t", 1)[0] for line in lines[1:]]
+    return configuration.class_ids(config)
 
 
 def group_classes(group):
@@ -87,28 +184,10 @@ def class_place(wnid):
 
 @cache
 def present_places():
-    """Return what lies in the source folder and holds images, or say what belongs there."""
-    kind, folder = SOURCE["kind"], Path(SOURCE["path"])
-    if kind in sources.BY_CLASS:
-        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        found = [place for place in map(class_place, class_ids()) if place in names]
-        what = "class archive" if kind == "class_tars" else "class folder"
-        wanted = f"one {class_place(class_ids()[0])} a class"
-    else:
-        pattern = sources.MIXED[kind]
-        what = wanted = {"webdataset": "tar of samples", "hub_parquet": "parquet file"}.get(
-            kind, "image"
-        )
-        places = [folder] if pattern == "." else folder.glob(pattern)
-        found = sorted(path.relative_to(folder).as_posix() for path in places if path.exists())
-    if not found:
-        raise WorkflowError(
-            f"No images: {folder}/ holds no {what}. Put {wanted} there (ImageNet-21k: "
-            "winter21_whole.tar.gz or fall11_whole.tar of https://image-net.org, or their copies on "
-            "the hub), or name another folder as images.source.path, or another layout as "
-            "images.source.kind (config/README.md lists them). `make demo` runs without images."
-        )
-    return found
+    """Return what lies in the source folder and holds images; refuse if nothing does."""
+    if problems := list(configuration.image_problems(config)):
+        return refuse(*problems)
+    return sources.places(SOURCE["kind"], SOURCE["path"], class_ids())
 
 
 def class_places(wildcards):
@@ -140,15 +219,18 @@ def listings(wildcards):
     return [f"{R}/images/listing/{part}.parquet" for part in parts]
 
 
-def optional(path):
-    """Return a file that the config may name, as inputs: none where it is null."""
-    return [path] if path else []
+def outer_archive(wildcards):
+    """Return the archive of class archives, which is not needed once it is unpacked; note if it is missing."""
+    if not Path(SOURCE["archive"]).is_file() and not Path(f"{R}/images/unpacked.parquet").exists():
+        refuse(f"images.source.archive: {SOURCE['archive']}: no such file")
+        return []
+    return SOURCE["archive"]
 
 
-def scorer_file():
+def scorer_file(wildcards):
     """Return the file of the user's scorer, where it is one of its own."""
     place = (IMAGES["criteria"]["scorer"] or "").rpartition(":")[0]
-    return optional(place if place.endswith(".py") else None)
+    return [place] if place.endswith(".py") else []
 
 
 def block_files(pattern):
@@ -157,22 +239,25 @@ def block_files(pattern):
     return [pattern.replace("{shard}", f"{{block}}{digit}") for digit in digits]
 
 
-def checkpoint_files(wildcards):
-    """Return the files of a local checkpoint; refuse a real run of a hub model without revision."""
-    if not workflow.dryrun:
-        missing = configuration.unpinned(config)
-        if missing:
-            raise WorkflowError(
-                f"No revision for {', '.join(missing)}: run `snakemake --cores 1 pin` once on a machine that "
-                "reaches the hub; it asks for the current commits and writes them into the config."
-            )
-    model = config["models"][wildcards.model]
-    return [
-        path
-        for entry in (model, model.get("processor"))
-        if entry
-        for path in repositories.inputs(entry["repository"])
-    ]
+def pinned(*keys):
+    """Return no input, and note of hub repositories without revision that the planned jobs need it."""
+
+    def inputs(wildcards):
+        paths = (path for key in keys for path in declarations.expand(key, SETS, wildcards))
+        UNPINNED.update({".".join(path) for path in paths} & {*configuration.unpinned(config)})
+        return []
+
+    return inputs
+
+
+def closes_thoughts(wildcards):
+    """Return the model of a job if its cut-off thoughts are closed by force."""
+    return [wildcards.model] if "close_thought" in config["models"][wildcards.model] else []
+
+
+def imported_files(wildcards):
+    """Return the files of responses that are imported."""
+    return paths.parquet_files(config["models"][wildcards.model]["responses"]["path"])
 
 
 def evaluated_file(wildcards):
@@ -182,18 +267,18 @@ def evaluated_file(wildcards):
 
 def no_pictures(wildcards):
     """Refuse what shows pictures, or shows them to a model."""
-    raise WorkflowError(
-        "images.source is of kind listing: the run knows its images by name alone, and makes nothing that needs their "
+    return refuse(
+        "images.source is of kind listing: the run knows its images by name only, and makes nothing that needs their "
         "pictures (responses, figures 1 and 2, review). `tables` needs none. To have the rest, write `pictures: true` "
         "under images.source if its files hold the images' bytes, or name the images themselves as images.source."
     )
 
 
 def pilots(wildcards):
-    """Return the pilot of each model that is asked, or say that there is none."""
+    """Return the pilot of each model that is prompted; refuse if there is none."""
     if not GENERATED:
-        raise WorkflowError(
-            "No pilot: every model of the config has `responses`, so that none would be asked."
+        return refuse(
+            "No pilot: every model of the config has `responses`, so that none would be prompted."
         )
     return expand(f"{R}/pilot/{{model}}.parquet", model=GENERATED)
 
@@ -256,7 +341,7 @@ def files_to_rejoin(wildcards):
     )
     files = [path for pattern in patterns for path in sorted(REJOINED.glob(pattern))]
     if not files:
-        raise WorkflowError(
+        return refuse(
             f"dataset.rejoin: {REJOINED}/ holds no data/train-….parquet. Name a folder that `snakemake dataset` wrote, "
             "or a copy of it."
         )
@@ -271,25 +356,37 @@ def for_rejoined(pattern):
     ]
 
 
+def counted_files(wildcards):
+    """Return the files of another dataset that is counted."""
+    return paths.dataset_files(wildcards.dataset, DATASETS[wildcards.dataset])
+
+
 def located(wildcards):
     """Return where images lie, by group of classes; refuse a list of images."""
-    if SOURCE["kind"] == configuration.LISTING:
-        raise WorkflowError(
+    if not SAMPLED:
+        return refuse(
             "images.source is of kind listing, and a dataset is rejoined with archives or folders of images: name them "
             "as images.source."
         )
     return expand(f"{R}/rejoin/located/{{group}}.parquet", group=GROUPS)
 
 
+def sampled_images(wildcards):
+    """Return the sample of images; refuse a list of images."""
+    if SOURCE["kind"] == configuration.LISTING:
+        return refuse(
+            "No paper of a run with images.source of kind listing: its text tells how images were sampled, and these were "
+            "listed. `tables`, `figures` and `comparison` need no sampling."
+        )
+    return f"{R}/images/sample.parquet"
+
+
 def decisions(wildcards):
-    """Return what reviewers exported, or say how it comes about."""
+    """Return what reviewers exported; refuse if nothing is named."""
     place = config["review"]["decisions"]
     if place is None:
-        raise WorkflowError(
+        return refuse(
             f"No decisions to count: open {R}/review/index.html in a browser (`review` makes it), decide, press Export, "
             "and name the file, or a folder of several reviewers' files, as review.decisions in the config."
         )
-    try:
-        return paths.json_files(place)
-    except FileNotFoundError as error:
-        raise WorkflowError(f"review.decisions: {error}") from None
+    return paths.json_files(place)

@@ -16,15 +16,13 @@ rule build_dataset:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(
-            **chosen(PUBLISHED, "test", "validation"),
-            shards=SHARDS,
-            teachers=TEACHERS,
-            prompts=chosen(config["prompts"], config["prompt"]),
-            decoding=[
-                None if teacher in IMPORTED else config["models"][teacher]["decoding"]
-                for teacher in TEACHERS
-            ],
+        settings=reads(
+            "sharding",
+            "teachers",
+            "prompts.{prompt}",
+            "models.{teachers}.decoding",
+            "dataset.test",
+            "dataset.validation",
         ),
     message:
         "Writing the dataset"
@@ -68,7 +66,7 @@ rule dataset_full:
 
 rule locate_images:
     input:
-        dataset=files_to_rejoin,
+        dataset=files("dataset.rejoin", by=files_to_rejoin),
         catalogue=f"{R}/images/catalogue/{{group}}.parquet",
     output:
         f"{R}/rejoin/located/{{group}}.parquet",
@@ -77,7 +75,7 @@ rule locate_images:
     conda:
         "../envs/images.yaml"
     params:
-        settings=settings(kind=SOURCE["kind"]),
+        settings=reads("images.source.kind"),
     message:
         "Looking for the dataset's images in class group {wildcards.group}"
     script:
@@ -98,11 +96,11 @@ rule rejoin_images:
     conda:
         "../envs/images.yaml"
     params:
-        settings=settings(
-            source=chosen(SOURCE, "kind", "path"),
-            # A listing needs neither; it is refused.
-            preparation=IMAGES.get("preparation"),
-            max_pixels=IMAGES.get("criteria", {}).get("max_pixels"),
+        settings=reads(
+            "images.source.kind",
+            "images.source.path",
+            "images.preparation",
+            "images.criteria.max_pixels",
         ),
     message:
         "Joining {wildcards.folder}/{wildcards.split}-{wildcards.part_of} with its images"
@@ -112,8 +110,8 @@ rule rejoin_images:
 
 rule report_missing:
     input:
-        dataset=for_rejoined(f"{R}/dataset_rejoined/{{name}}.parquet"),
-        missing=for_rejoined(f"{R}/rejoin/missing/{{name}}.parquet"),
+        dataset=files("dataset.rejoin", by=for_rejoined(f"{R}/dataset_rejoined/{{name}}.parquet")),
+        missing=files("dataset.rejoin", by=for_rejoined(f"{R}/rejoin/missing/{{name}}.parquet")),
     output:
         report=f"{R}/dataset_rejoined/missing.csv",
         card=f"{R}/dataset_rejoined/README.md",

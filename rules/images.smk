@@ -1,12 +1,12 @@
 # Out: images/sample.parquet, classes.parquet, exclusions.parquet, evaluated.parquet, and the images' shards/.
 
-if SOURCE["kind"] == configuration.LISTING:
+if SAMPLED:
 
-    include: "listing.smk"
+    include: "sampling.smk"
 
 else:
 
-    include: "sampling.smk"
+    include: "listing.smk"
 
 
 if PICTURES:
@@ -47,7 +47,7 @@ rule select_evaluated:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(images=BENCHMARK["images"], seed=config["seed"]),
+        settings=reads("seed", "benchmark.images"),
     message:
         "Selecting the images on which the benchmarked models are scored"
     script:

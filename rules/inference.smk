@@ -1,11 +1,12 @@
 # In: images/shards/, models, or a file of responses that were made elsewhere.
 # Out: responses/<model>/<shard>.parquet, by way of the journal; of imported models annotations/ too.
+FIRST_BLOCK = shards.blocks(**config["sharding"])[0]
 
 
 rule generate_responses:
     input:
         images=block_files(f"{R}/images/shards/{{shard}}.parquet"),
-        checkpoint=checkpoint_files,
+        pinned=pinned("models.{model}", "models.{model}.processor"),
         evaluated=evaluated_file,
     output:
         block_files(f"{R}/responses/{{model}}/{{shard}}.parquet"),
@@ -20,30 +21,31 @@ rule generate_responses:
     resources:
         gpu=1,
     params:
-        # How a text is taken apart decides what is generated only where a thought is closed by force.
-        settings=lambda wildcards: as_json(
-            model={
-                "key": wildcards.model,
-                **{
-                    key: value
-                    for key, value in config["models"][wildcards.model].items()
-                    if key != "name"
-                    and (key != "output" or "close_thought" in config["models"][wildcards.model])
-                },
-            },
-            prompt={"id": config["prompt"], "text": config["prompts"][config["prompt"]]},
-            preparation=IMAGES["preparation"],
-            length_policy=config["length_policy"],
-            seed=config["seed"],
-            installed=repositories.installed(config["models"][wildcards.model]["repository"]),
+        settings=reads(
+            "seed",
+            "prompt",
+            "prompts.{prompt}",
+            "images.preparation",
+            "length_policy",
+            "models.{model}.repository",
+            "models.{model}.revision",
+            "models.{model}.processor",
+            "models.{model}.family",
+            "models.{model}.system",
+            "models.{model}.template",
+            "models.{model}.second_round",
+            "models.{model}.prefix",
+            "models.{model}.close_thought",
+            "models.{model}.image",
+            "models.{model}.decoding",
+            # The format decides what is generated only where a thought may be closed by force.
+            "models.{closing}.output",
+            closing=closes_thoughts,
         ),
-        # Functions of `resources` are no reason to run again: batch size and engine do not change the dataset.
-        inference=lambda wildcards, resources: as_json(
-            **config["inference"], engines=config["engines"]
-        ),
-        canary=lambda wildcards, resources: as_json(
-            folder=f"{R}/canary", output=config["models"][wildcards.model]["output"]
-        ),
+        checkpoint=content("models.{model}.repository", "models.{model}.processor.repository"),
+        # Batch size, engine and canary do not change the dataset.
+        inference=uses("inference", "engines", "models.{model}.output"),
+        canary=f"{R}/canary",
         journal=f"{R}/journal/{{model}}",
     message:
         "{wildcards.model} describes the images of block {wildcards.block}"
@@ -51,11 +53,39 @@ rule generate_responses:
         "../scripts/generate_responses.py"
 
 
+# By way of the run's own journal: what the pilot generates, the run does not generate again.
+rule generate_pilot:
+    input:
+        images=expand(block_files(f"{R}/images/shards/{{shard}}.parquet"), block=FIRST_BLOCK),
+        pinned=pinned("models.{model}", "models.{model}.processor"),
+        # All models are measured on the same images, so a teacher too on those that the others are asked about.
+        evaluated=f"{R}/images/evaluated.parquet",
+    output:
+        f"{R}/pilot/{{model}}.parquet",
+    log:
+        log("generate_pilot/{model}"),
+    wildcard_constraints:
+        model=one_of(GENERATED),
+    conda:
+        "../envs/inference.yaml"
+    resources:
+        gpu=1,
+    params:
+        settings=rules.generate_responses.params.settings,
+        inference=rules.generate_responses.params.inference,
+        checkpoint=rules.generate_responses.params.checkpoint,
+        canary=rules.generate_responses.params.canary,
+        journal=rules.generate_responses.params.journal,
+        pilot=reads("pilot.images"),
+    message:
+        "{wildcards.model} describes the images of the pilot"
+    script:
+        "../scripts/generate_pilot.py"
+
+
 rule import_responses:
     input:
-        files=lambda wildcards: paths.parquet_files(
-            config["models"][wildcards.model]["responses"]["path"]
-        ),
+        files=files("models.{model}.responses.path", by=imported_files),
         sample=f"{R}/images/sample.parquet",
         evaluated=evaluated_file,
     output:
@@ -70,10 +100,7 @@ rule import_responses:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=lambda wildcards: as_json(
-            **config["models"][wildcards.model]["responses"],
-            output=config["models"][wildcards.model].get("output"),
-        ),
+        settings=reads("models.{model}.responses", "models.{model}.output"),
     message:
         "Importing the responses of {wildcards.model}"
     script:

@@ -4,18 +4,17 @@
 LISTED = paths.parquet_files(SOURCE["path"])
 GROUPS = [str(group) for group in range(len(LISTED))] if PICTURES else []
 CANDIDATES = expand(f"{R}/images/candidates/{{group}}.parquet", group=GROUPS)
-LISTED_BY = dict(image=SOURCE.get("image", configuration.IMAGE), label=SOURCE.get("label"))
 
 
 if PICTURES:
 
     rule prepare_images:
         input:
-            classes=IMAGES["classes"],
-            file=lambda wildcards: LISTED[int(wildcards.group)],
-            labels=optional(SOURCE.get("labels")),
+            classes=files("images.classes"),
+            file=files("images.source.path", by=lambda wildcards: LISTED[int(wildcards.group)]),
+            labels=files("images.source.labels"),
         output:
-            f"{R}/images/candidates/{{group}}.parquet",
+            workflow_hooks.deletable(f"{R}/images/candidates/{{group}}.parquet"),
         log:
             log("prepare_images/{group}"),
         benchmark:
@@ -24,10 +23,11 @@ if PICTURES:
             "../envs/images.yaml"
         threads: 4
         params:
-            settings=settings(
-                **LISTED_BY,
-                max_pixels=IMAGES["criteria"]["max_pixels"],
-                preparation=IMAGES["preparation"],
+            settings=reads(
+                "images.source.image",
+                "images.source.label",
+                "images.criteria.max_pixels",
+                "images.preparation",
             ),
         message:
             "Preparing the images of {input.file}"
@@ -37,9 +37,9 @@ if PICTURES:
 
 rule list_images:
     input:
-        classes=IMAGES["classes"],
-        files=CANDIDATES if PICTURES else LISTED,
-        labels=[] if PICTURES else optional(SOURCE.get("labels")),
+        classes=files("images.classes"),
+        files=CANDIDATES if PICTURES else files("images.source.path", by=lambda wildcards: LISTED),
+        labels=[] if PICTURES else files("images.source.labels"),
     output:
         sample=f"{R}/images/sample.parquet",
         classes=f"{R}/images/classes.parquet",
@@ -50,10 +50,11 @@ rule list_images:
     conda:
         "../envs/images.yaml"
     params:
-        settings=settings(
-            **(chosen(LISTED_BY, "image") if PICTURES else LISTED_BY),
-            prepared=PICTURES,
-            sharding=config["sharding"],
+        settings=reads(
+            "sharding",
+            "images.source.pictures",
+            "images.source.image",
+            *([] if PICTURES else ["images.source.label"]),
         ),
     message:
         "Listing the images that {SOURCE[path]} names"

@@ -6,10 +6,6 @@ import os
 from snakemake.common.configfile import load_configfile
 
 MINIATURE = load_configfile(Path(workflow.basedir) / "config/miniature.yaml")
-# The prompt of the run first: it is trained most.
-MINIATURE_PROMPTS = sorted(
-    MINIATURE["prompts"].items(), key=lambda item: (item[0] != MINIATURE["prompt"], item[0])
-)
 
 
 rule miniatures:
@@ -32,12 +28,17 @@ rule train_miniature:
         "../envs/inference.yaml"
     threads: 1
     params:
-        settings=lambda wildcards: as_json(
-            model=without(
-                MINIATURE["models"][wildcards.model], "name", "repository", "output", "decoding"
-            ),
-            prompts=[text for _, text in MINIATURE_PROMPTS],
-            seed=MINIATURE["seed"],
+        settings=reads(
+            "seed",
+            "prompt",
+            "prompts",
+            "models.{model}.family",
+            "models.{model}.system",
+            "models.{model}.template",
+            "models.{model}.second_round",
+            "models.{model}.prefix",
+            "models.{model}.image",
+            of=MINIATURE,
         ),
         # On a GPU the same seed gives other weights than on a CPU.
         device=os.environ.get("MINIATURES_DEVICE", "cpu"),
@@ -57,15 +58,22 @@ rule measure_miniatures:
     conda:
         "../envs/inference.yaml"
     params:
-        settings=settings(
-            models={
-                key: without(model, "name", "repository")
-                for key, model in MINIATURE["models"].items()
-            },
-            prompt=MINIATURE_PROMPTS[0][1],
-            drawings=240,
-            seed=90210,
+        settings=reads(
+            "prompt",
+            "prompts.{prompt}",
+            "models.{every}.family",
+            "models.{every}.output",
+            "models.{every}.system",
+            "models.{every}.template",
+            "models.{every}.second_round",
+            "models.{every}.prefix",
+            "models.{every}.image",
+            "models.{every}.decoding",
+            of=MINIATURE,
+            prompt=[MINIATURE["prompt"]],
+            every=list(MINIATURE["models"]),
         ),
+        drawn=derived(drawings=240, seed=90210),
     message:
         "Measuring the miniatures on drawings that they never saw"
     script:

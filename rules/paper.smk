@@ -6,13 +6,6 @@ SHOWN = dict(
     images=expand(f"{R}/images/shards/{{shard}}.parquet", shard=SHARDS),
     annotations=of_teachers(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
 )
-SHOWN_SETTINGS = settings(
-    prompt=config["prompts"][config["prompt"]],
-    teachers=TEACHERS,
-    names=named(TEACHERS),
-    seed=config["seed"],
-    samples=config["figures"]["samples"],
-)
 
 
 rule figure_organisation:
@@ -25,7 +18,14 @@ rule figure_organisation:
     conda:
         "../envs/figures.yaml"
     params:
-        settings=SHOWN_SETTINGS,
+        settings=reads(
+            "seed",
+            "prompt",
+            "prompts.{prompt}",
+            "teachers",
+            "models.{teachers}.name",
+            "figures.samples",
+        ),
     message:
         "Figure 1: how a sample is organised"
     script:
@@ -42,7 +42,7 @@ rule figure_sample:
     conda:
         "../envs/figures.yaml"
     params:
-        settings=SHOWN_SETTINGS,
+        settings=rules.figure_organisation.params.settings,
     message:
         "Figure 2: one sample in full"
     script:
@@ -75,11 +75,7 @@ rule figure_lengths:
     conda:
         "../envs/figures.yaml"
     params:
-        settings=settings(
-            teachers=TEACHERS,
-            names=named(TEACHERS),
-            tokenizer=TOKENIZER_NAME,
-        ),
+        settings=reads("teachers", "models.{teachers}.name", "statistics.tokenizer.repository"),
     message:
         "Figure: token lengths by teacher and part"
     script:
@@ -96,11 +92,7 @@ rule figure_scores:
     conda:
         "../envs/figures.yaml"
     params:
-        settings=settings(
-            models=config["benchmarked"],
-            names=named(config["benchmarked"]),
-            printed_tfidf=BENCHMARK["printed_tfidf"],
-        ),
+        settings=reads("benchmarked", "models.{benchmarked}.name", "benchmark.printed_tfidf"),
     message:
         "Figure: scores by model"
     script:
@@ -129,7 +121,7 @@ rule export_numbers:
         comparison=f"{R}/comparison.csv",
         audit=f"{R}/audit.csv",
         reported="resources/reported.yaml",
-        sample=f"{R}/images/sample.parquet",
+        sample=sampled_images,
         exclusions=f"{R}/images/exclusions.parquet",
         annotations=expand(
             f"{R}/annotations/{{model}}/{{shard}}.parquet", model=MODELS, shard=SHARDS
@@ -141,7 +133,38 @@ rule export_numbers:
     conda:
         "../envs/figures.yaml"
     params:
-        settings=printed_settings,
+        settings=reads(
+            "run",
+            "seed",
+            "prompt",
+            "prompts.{prompt}",
+            "teachers",
+            "benchmarked",
+            "images.balance",
+            "images.preparation",
+            "images.source.kind",
+            "images.criteria.min_side",
+            "images.criteria.max_pixels",
+            "images.criteria.min_contrast",
+            "images.criteria.min_sharpness",
+            "images.criteria.max_noise",
+            "images.criteria.near_duplicate_bits",
+            "images.complexity.strata",
+            "models.{models}.name",
+            "models.{generated}.repository",
+            "models.{generated}.decoding.max_new_tokens",
+            "models.{generated}.decoding.temperature",
+            "models.{imported}.responses.path",
+            "dataset.test",
+            "dataset.validation",
+            "statistics.tokenizer.repository",
+            "benchmark.ablation_model",
+            "benchmark.intervals",
+            "benchmark.bertscore.repository",
+            "benchmark.bertscore.max_tokens",
+            "benchmark.sbert.repository",
+            "benchmark.sbert.max_tokens",
+        ),
     message:
         "Numbers for the paper's text"
     script:

@@ -13,7 +13,7 @@ rule parse_responses:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=lambda wildcards: as_json(output=config["models"][wildcards.model]["output"]),
+        settings=reads("models.{model}.output"),
     message:
         "Parsing the responses of {wildcards.model}, block {wildcards.block}"
     script:

@@ -51,7 +51,7 @@ rule render_pages:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(run=config["run"]),
+        settings=reads("run"),
     message:
         "Rendering tables and accounts for a browser"
     script:

@@ -20,12 +20,15 @@ rule review:
     conda:
         "../envs/images.yaml"
     params:
-        settings=settings(
-            **chosen(config, "run", "seed", "teachers"),
-            number=config["review"]["images"],
-            longest_side=config["review"]["longest_side"],
-            prompt=config["prompts"][config["prompt"]],
-            names=named(TEACHERS),
+        settings=reads(
+            "run",
+            "seed",
+            "teachers",
+            "prompt",
+            "prompts.{prompt}",
+            "models.{teachers}.name",
+            "review.images",
+            "review.longest_side",
         ),
     message:
         "The page on which people review responses: {output.page}"
@@ -35,7 +38,7 @@ rule review:
 
 rule tabulate_review:
     input:
-        decisions=decisions,
+        decisions=files("review.decisions", by=decisions),
         reviewed=f"{R}/review/sample.parquet",
     output:
         table("review"),
@@ -44,11 +47,7 @@ rule tabulate_review:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(
-            **chosen(config, "run", "seed", "teachers"),
-            names=named(TEACHERS),
-            intervals=BENCHMARK["intervals"],
-        ),
+        settings=reads("run", "seed", "teachers", "models.{teachers}.name", "benchmark.intervals"),
     message:
         "Counting what reviewers decided"
     script:
@@ -65,7 +64,7 @@ rule figure_review:
     conda:
         "../envs/figures.yaml"
     params:
-        settings=settings(teachers=TEACHERS, names=named(TEACHERS)),
+        settings=reads("teachers", "models.{teachers}.name"),
     message:
         "Figure: what reviewers decided"
     script:

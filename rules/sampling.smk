@@ -1,12 +1,13 @@
 # In: the class list, and the images in one of the layouts of images.source (or a seed to draw them with).
 # Out: images/classes.parquet, catalogue/, candidates/, sample.parquet, exclusions.parquet.
 GROUPS = [str(group) for group in range(min(IMAGES["groups"], len(class_ids())))]
+UNPACKED = SOURCE["kind"] == "outer_archive"
 
 if SOURCE["kind"] == "drawings":
 
     rule draw_images:
         input:
-            classes=IMAGES["classes"],
+            classes=files("images.classes"),
         output:
             expand("{path}/{wnid}.tar", path=SOURCE["path"], wnid=class_ids()),
         log:
@@ -14,21 +15,27 @@ if SOURCE["kind"] == "drawings":
         conda:
             "../envs/images.yaml"
         params:
-            settings=settings(source=without(SOURCE, "kind"), seed=config["seed"]),
+            settings=reads(
+                "seed",
+                "images.source.path",
+                "images.source.classes",
+                "images.source.drawings_per_class",
+                "images.source.drawings_step",
+            ),
         message:
             "Drawing images of the classes"
         script:
             "../scripts/draw_images.py"
 
 
-if SOURCE["kind"] == "outer_archive":
+if UNPACKED:
 
     # The class archives are no outputs: Snakemake would delete them when the job is stopped. The list
     # of them is, so that the plan does not depend on what the outer archive holds.
     rule unpack_outer_archive:
         input:
-            classes=IMAGES["classes"],
-            archive=SOURCE["archive"],
+            classes=files("images.classes"),
+            archive=files("images.source.archive", by=outer_archive),
         output:
             f"{R}/images/unpacked.parquet",
         log:
@@ -36,7 +43,7 @@ if SOURCE["kind"] == "outer_archive":
         conda:
             "../envs/images.yaml"
         params:
-            settings=settings(folder=SOURCE["path"]),
+            settings=reads("images.source.path"),
         message:
             "Unpacking class archives from {input.archive}"
         script:
@@ -47,11 +54,9 @@ if SOURCE["kind"] in sources.BY_CLASS:
 
     rule catalogue_images:
         input:
-            classes=IMAGES["classes"],
-            places=class_places,
-            unpacked=(
-                rules.unpack_outer_archive.output if SOURCE["kind"] == "outer_archive" else []
-            ),
+            classes=files("images.classes"),
+            places=files("images.source.path", by=class_places),
+            unpacked=rules.unpack_outer_archive.output if UNPACKED else [],
         output:
             f"{R}/images/catalogue/{{group}}.parquet",
         log:
@@ -59,7 +64,11 @@ if SOURCE["kind"] in sources.BY_CLASS:
         conda:
             "../envs/images.yaml"
         params:
-            settings=to_catalogue,
+            settings=reads("images.source.kind", *(["images.source.path"] if UNPACKED else [])),
+            # Which of them have an archive is known once they are unpacked.
+            classes=derived(
+                classes=lambda wildcards: group_classes(wildcards.group) if UNPACKED else None
+            ),
         message:
             "Listing the images of class group {wildcards.group}"
         script:
@@ -71,9 +80,9 @@ else:
     # sorted by class afterwards.
     rule list_archives:
         input:
-            classes=IMAGES["classes"],
-            places=part_inputs,
-            labels=optional(SOURCE.get("labels")),
+            classes=files("images.classes"),
+            places=files("images.source.path", by=part_inputs),
+            labels=files("images.source.labels"),
         output:
             f"{R}/images/listing/{{part}}.parquet",
         log:
@@ -81,7 +90,8 @@ else:
         conda:
             "../envs/images.yaml"
         params:
-            settings=lambda wildcards: as_json(source=SOURCE, places=part_places(wildcards.part)),
+            settings=reads("images.source.kind", "images.source.path", "images.source.labels"),
+            places=derived(places=lambda wildcards: part_places(wildcards.part)),
         message:
             "Listing archives, part {wildcards.part}"
         script:
@@ -97,7 +107,7 @@ else:
         conda:
             "../envs/images.yaml"
         params:
-            settings=lambda wildcards: as_json(classes=group_classes(wildcards.group)),
+            classes=derived(classes=lambda wildcards: group_classes(wildcards.group)),
         message:
             "Gathering the images of class group {wildcards.group}"
         script:
@@ -106,7 +116,7 @@ else:
 
 rule index_classes:
     input:
-        classes=IMAGES["classes"],
+        classes=files("images.classes"),
         catalogues=expand(f"{R}/images/catalogue/{{group}}.parquet", group=GROUPS),
     output:
         f"{R}/images/classes.parquet",
@@ -123,11 +133,11 @@ rule index_classes:
 rule collect_candidates:
     input:
         catalogue=f"{R}/images/catalogue/{{group}}.parquet",
-        denied_classes=optional(IMAGES["criteria"]["denied_classes_file"]),
-        denied_images=optional(IMAGES["criteria"]["denied_images_file"]),
-        scorer=scorer_file(),
+        denied_classes=files("images.criteria.denied_classes_file"),
+        denied_images=files("images.criteria.denied_images_file"),
+        scorer=files("images.criteria.scorer", by=scorer_file),
     output:
-        f"{R}/images/candidates/{{group}}.parquet",
+        workflow_hooks.deletable(f"{R}/images/candidates/{{group}}.parquet"),
     log:
         log("collect_candidates/{group}"),
     benchmark:
@@ -136,12 +146,14 @@ rule collect_candidates:
         "../envs/images.yaml"
     threads: 4
     params:
-        settings=settings(
-            seed=config["seed"],
-            source=chosen(SOURCE, "kind", "path"),
-            candidates_per_class=IMAGES["max_per_class"] + IMAGES["reserve"],
-            criteria=IMAGES["criteria"],
-            preparation=IMAGES["preparation"],
+        settings=reads(
+            "seed",
+            "images.source.kind",
+            "images.source.path",
+            "images.max_per_class",
+            "images.reserve",
+            "images.criteria",
+            "images.preparation",
         ),
     message:
         "Reading, judging and preparing candidates of class group {wildcards.group}"
@@ -166,21 +178,16 @@ rule sample_images:
     conda:
         "../envs/images.yaml"
     params:
-        settings=settings(
-            seed=config["seed"],
-            sharding=config["sharding"],
-            near_duplicate_bits=IMAGES["criteria"]["near_duplicate_bits"],
-            **{
-                key: IMAGES[key]
-                for key in (
-                    "total",
-                    "class_count",
-                    "min_per_class",
-                    "max_per_class",
-                    "balance",
-                    "complexity",
-                )
-            },
+        settings=reads(
+            "seed",
+            "sharding",
+            "images.total",
+            "images.class_count",
+            "images.min_per_class",
+            "images.max_per_class",
+            "images.balance",
+            "images.criteria.near_duplicate_bits",
+            "images.complexity",
         ),
     message:
         "Sampling {IMAGES[total]} images of {IMAGES[class_count]} classes"
@@ -195,8 +202,8 @@ rule report_sampling:
         classes=f"{R}/images/classes.parquet",
         candidates=CANDIDATES,
         catalogues=expand(f"{R}/images/catalogue/{{group}}.parquet", group=GROUPS),
-        denied_classes=optional(IMAGES["criteria"]["denied_classes_file"]),
-        denied_images=optional(IMAGES["criteria"]["denied_images_file"]),
+        denied_classes=files("images.criteria.denied_classes_file"),
+        denied_images=files("images.criteria.denied_images_file"),
         template="scripts/report_sampling.html",
     output:
         shown(f"{R}/images/report.html", "The run", "Sampling", caption="sampling"),
@@ -205,16 +212,17 @@ rule report_sampling:
     conda:
         "../envs/images.yaml"
     params:
-        settings=settings(
-            run=config["run"],
-            seed=config["seed"],
-            source=chosen(SOURCE, "kind", "path"),
-            criteria=chosen(
-                IMAGES["criteria"],
-                *("max_pixels", "scorer"),
-                *("denied_classes", "denied_classes_file"),
-                *("denied_images", "denied_images_file"),
-            ),
+        settings=reads(
+            "run",
+            "seed",
+            "images.source.kind",
+            "images.source.path",
+            "images.criteria.max_pixels",
+            "images.criteria.scorer",
+            "images.criteria.denied_classes",
+            "images.criteria.denied_classes_file",
+            "images.criteria.denied_images",
+            "images.criteria.denied_images_file",
         ),
     message:
         "Reporting the sample and what was turned away"

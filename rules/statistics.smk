@@ -2,22 +2,13 @@
 # tables/mentions.
 
 
-TOKENIZER = config["statistics"]["tokenizer"]
-TOKENIZER_NAME = TOKENIZER["repository"].removeprefix(repositories.PACKAGE)
-DATASETS = config["statistics"]["datasets"]
-
-
 rule measure_texts:
     input:
         annotations=block_files(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
         sample=f"{R}/images/sample.parquet",
         classes=f"{R}/images/classes.parquet",
         hypernyms="resources/hypernyms.tsv",
-        tokenizer=[
-            path
-            for path in repositories.inputs(TOKENIZER["repository"])
-            if not path.endswith(".safetensors")
-        ],
+        pinned=pinned("statistics.tokenizer"),
     output:
         lengths=block_files(f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet"),
         mentions=block_files(f"{R}/statistics/mentions/{{model}}/{{shard}}.parquet"),
@@ -26,11 +17,8 @@ rule measure_texts:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(
-            tokenizer=TOKENIZER,
-            installed=repositories.installed(TOKENIZER["repository"]),
-            seed=config["seed"],
-        ),
+        settings=reads("seed", "statistics.tokenizer"),
+        tokenizer=content("statistics.tokenizer.repository"),
     message:
         "Measuring the texts of {wildcards.model}, block {wildcards.block}: lengths and label mentions"
     script:
@@ -39,8 +27,8 @@ rule measure_texts:
 
 rule count_dataset:
     input:
-        files=lambda wildcards: paths.dataset_files(wildcards.dataset, DATASETS[wildcards.dataset]),
-        tokenizer=rules.measure_texts.input.tokenizer,
+        files=files("statistics.datasets.{dataset}", by=counted_files),
+        pinned=pinned("statistics.tokenizer"),
     output:
         f"{R}/statistics/datasets/{{dataset}}.csv",
     log:
@@ -50,9 +38,8 @@ rule count_dataset:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(
-            tokenizer=TOKENIZER, installed=repositories.installed(TOKENIZER["repository"])
-        ),
+        settings=reads("statistics.tokenizer"),
+        tokenizer=content("statistics.tokenizer.repository"),
     message:
         "Counting samples, images and tokens of {wildcards.dataset}"
     script:
@@ -72,7 +59,7 @@ rule table_datasets:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(tokenizer=TOKENIZER_NAME, run=config["run"], teachers=TEACHERS),
+        settings=reads("run", "teachers", "statistics.tokenizer.repository"),
     message:
         "Table 1: this dataset beside four others"
     script:
@@ -106,11 +93,8 @@ rule table_language:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(
-            tokenizer=TOKENIZER_NAME,
-            names=named(TEACHERS),
-            teachers=TEACHERS,
-            seed=config["seed"],
+        settings=reads(
+            "seed", "teachers", "models.{teachers}.name", "statistics.tokenizer.repository"
         ),
     message:
         "Lengths, vocabulary and script of the teachers' texts (sections 4.2 and 4.3)"
@@ -131,7 +115,9 @@ rule table_mentions:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=settings(names=NAMES, models=MODELS, level=BENCHMARK["intervals"]["level"]),
+        settings=reads(
+            "teachers", "benchmarked", "models.{models}.name", "benchmark.intervals.level"
+        ),
     message:
         "Table: how often answers name what the image shows"
     script:

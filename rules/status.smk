@@ -1,20 +1,30 @@
-# In: what the run has written so far. Out: a table on the terminal, and no file.
-# `snakemake --quiet host rules progress --cores 1 status` prints little else.
+# In: the plan of `all`, and what the run has written so far. Out: a table on the terminal, and no file.
+
+
+def only_read(wildcards):
+    """Return no input, and let `status` run beside another Snakemake."""
+    workflow_hooks.only_read(workflow, "status")
+    return []
 
 
 rule status:
     input:
-        leave_the_lock_alone,
+        only_read,
     log:
         ".snakemake/status.log",  # stays empty: all goes to the terminal
-    conda:
-        "../envs/texts.yaml"
     params:
         run=config["run"],
-        stages=stage_jobs,
-        asked=asked,
-        sample=f"{R}/images/sample.parquet",
-        bookkeeping=".snakemake",
+        results=R,
+        models=MODELS,
+        # Planned by the script, as a plan cannot be made within a plan.
+        plan=dict(
+            snakefile=workflow.main_snakefile,
+            folder=Path.cwd(),
+            configfile=Path(workflow.configfiles[-1]),
+            targets=["all"],
+            overrides=workflow_hooks.overrides(workflow),
+        ),
+        logs=".snakemake/log",
     message:
         "How far the run {config[run]} has come"
     script:

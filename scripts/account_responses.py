@@ -11,6 +11,7 @@ from imagenet_think.files import write_text
 from imagenet_think.logs import log_to, logger, some
 from imagenet_think.outcomes import DONE, EXCLUDED, EXCLUSIONS, FAILED, FAILURES, reason
 from imagenet_think.parsing import FINISHED, STATUSES, statuses
+from imagenet_think.settings import names
 from imagenet_think.tables import WHOLE, Column, markdown, write_csv
 
 RESPONSE = ("image_id", "model", "revision", "prompt_id", "finish_reason", "rounds", "forced")
@@ -346,8 +347,11 @@ if __name__ == "__main__":
         matched=list(snakemake.input.matched),
         stem=Path(snakemake.output[0]).with_suffix(""),
         run=settings["run"],
-        # As pairs: the order of the models is that of the tables.
-        names=dict(settings["names"]),
+        names=names(settings),
         teachers=settings["teachers"],
-        imported=settings["imported"],
+        imported={
+            key: own["responses"]["path"]
+            for key, own in settings["models"].items()
+            if "responses" in own
+        },
     )

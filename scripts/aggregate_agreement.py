@@ -255,10 +255,13 @@ def aggregate_agreement(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
     aggregate_agreement(
         snakemake.input.agreement,
         snakemake.input.sample,
         snakemake.output[0],
+        teachers=settings["teachers"],
+        intervals=settings["benchmark"]["intervals"],
+        seed=settings["seed"],
         workers=snakemake.threads,
-        **json.loads(snakemake.params.settings),
     )

@@ -142,11 +142,15 @@ def aggregate_groups(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
     aggregate_groups(
         snakemake.input.scores,
         snakemake.input.sample,
         snakemake.input.lengths,
         snakemake.output[0],
-        **json.loads(snakemake.params.settings),
+        models=settings["benchmarked"],
+        missing=settings["benchmark"]["missing"],
+        intervals=settings["benchmark"]["intervals"],
+        seed=settings["seed"],
         workers=snakemake.threads,
     )

@@ -50,9 +50,13 @@ def aggregate_scores(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
     aggregate_scores(
         snakemake.input.scores,
         snakemake.output[0],
-        **json.loads(snakemake.params.settings),
+        models=settings["benchmarked"],
+        missing=settings["benchmark"]["missing"],
+        intervals=settings["benchmark"]["intervals"],
+        seed=settings["seed"],
         workers=snakemake.threads,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 from pyarrow.parquet import ParquetFile
 
-from imagenet_think.hub_files import TEXT_ROWS, writer
+from imagenet_think.hub_files import TEXT_ROWS, remove_leftovers, writer
 from imagenet_think.logs import log_to, logger, some
 from imagenet_think.parsing import statuses
 from imagenet_think.schemas import (
@@ -21,6 +21,7 @@ from imagenet_think.schemas import (
     IMAGE_ROWS,
     SAMPLE,
 )
+from imagenet_think.shards import names
 from imagenet_think.splits import CONFIGURATIONS, SPLITS, splits
 
 Part = tuple[str, str]
@@ -114,8 +115,6 @@ def build_dataset(
         }
         for part, piece in pieces:
             write[part](piece)
-    for path in outputs.values():
-        remove_renumbered(Path(path))
     for configuration, split in PARTS:
         count = len(rows.filter(configuration=configuration, split=split))
         logger.info("shard %s, %s, %s: %d rows", shard, configuration, split, count)
@@ -213,26 +212,15 @@ def _joined(images: list[dict], rows: pl.DataFrame) -> pl.DataFrame:
     return frame.join(rows, on="image_id", maintain_order="left")
 
 
-def remove_renumbered(path: Path) -> None:
-    """Remove the files beside one of the dataset that are of the same split and another count.
-
-    `train-00001-of-00002.parquet` goes where `train-00001-of-00064.parquet` is.
-    """
-    split, _, number = path.name.partition("-")
-    count = number.rpartition("-")[2]
-    for other in path.parent.glob(f"{split}-*-of-*.parquet"):
-        if not other.name.endswith(f"-of-{count}"):
-            other.unlink(missing_ok=True)
-            logger.info("%s removed: it is of another number of shards", other)
-
-
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
-    shards = settings.pop("shards")
-    chosen = {name: settings.pop(name) for name in ("test", "validation")}
+    teachers, shards = settings["teachers"], names(**settings["sharding"])
+    # Before any file is written: if this job is killed, no earlier dataset may look complete.
+    remove_leftovers(snakemake.output)
     every = len(shards)  # files are by teacher, or by part, and then by shard
-    for k, (shard, rows) in enumerate(images_by_shard(snakemake.input.sample, shards, **chosen)):
+    of_shards = images_by_shard(snakemake.input.sample, shards, **settings["dataset"])
+    for k, (shard, rows) in enumerate(of_shards):
         images = snakemake.input.get("images")
         build_dataset(
             rows,
@@ -241,5 +229,7 @@ if __name__ == "__main__":
             images and images[k],
             dict(zip(PARTS, snakemake.output[k::every], strict=True)),
             shard=shard,
-            **settings,
+            teachers=teachers,
+            prompts=settings["prompts"],
+            decoding=[settings["models"][key].get("decoding") for key in teachers],
         )

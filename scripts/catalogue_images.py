@@ -102,17 +102,19 @@ def split_unpacked(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    settings = json.loads(snakemake.params.settings)
+    source = json.loads(snakemake.params.settings)["images"]["source"]
     places, unusable = list(snakemake.input.places), None
     if unpacked := snakemake.input.get("unpacked"):
         present, unusable = split_unpacked(
-            unpacked, settings["classes"], without_class=snakemake.wildcards.group == "0"
+            unpacked,
+            json.loads(snakemake.params.classes)["classes"],
+            without_class=snakemake.wildcards.group == "0",
         )
-        places = [Path(settings["source"]["path"]) / f"{wnid}.tar" for wnid in present]
+        places = [Path(source["path"]) / f"{wnid}.tar" for wnid in present]
     catalogue_images(
         snakemake.input.classes,
         places,
         snakemake.output[0],
-        settings["source"]["kind"],
+        source["kind"],
         unusable,
     )

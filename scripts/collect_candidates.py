@@ -261,12 +261,15 @@ def examine(data: bytes, criteria: Mapping[str, Any], preparation: Mapping[str, 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
-    source = settings.pop("source")
+    images = settings["images"]
     collect_candidates(
         snakemake.input.catalogue,
         snakemake.output[0],
-        source["path"],
-        **settings,
+        images["source"]["path"],
+        seed=settings["seed"],
+        candidates_per_class=images["max_per_class"] + images["reserve"],
+        criteria=images["criteria"],
+        preparation=images["preparation"],
         threads=snakemake.threads,
-        kind=source["kind"],
+        kind=images["source"]["kind"],
     )

@@ -113,9 +113,13 @@ def compare_models(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
     compare_models(
         snakemake.input.scores,
         snakemake.output[0],
-        **json.loads(snakemake.params.settings),
+        models=settings["benchmarked"],
+        missing=settings["benchmark"]["missing"],
+        intervals=settings["benchmark"]["intervals"],
+        seed=settings["seed"],
         workers=snakemake.threads,
     )

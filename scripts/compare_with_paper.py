@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from string import ascii_lowercase
+from typing import Any
 
 import polars as pl
 import yaml
@@ -353,11 +354,24 @@ def compare_with_paper(
     write_text(latex(shown, PRINTED, text, "tab:comparison", long=True), f"{stem}.tex")
 
 
+def compared_as(taken: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of `compare_with_paper`, of the keys of the config its rule declares."""
+    benchmark = taken["benchmark"]
+    return {
+        **comparability.compared(taken),
+        "benchmarked": taken["benchmarked"],
+        "ablation_model": benchmark["ablation_model"],
+        "evaluated": benchmark["images"],
+        "encoders": {name: benchmark[name]["repository"] for name in comparability.EVALUATORS},
+        "tokenizer": taken["statistics"]["tokenizer"]["repository"],
+    }
+
+
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     compare_with_paper(
         tables=[*snakemake.input.tables, snakemake.input.language],
         reported=snakemake.input.reported,
         stem=Path(snakemake.output[0]).with_suffix(""),
-        settings=json.loads(snakemake.params.settings),
+        settings=compared_as(json.loads(snakemake.params.settings)),
     )

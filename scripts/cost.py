@@ -10,6 +10,7 @@ import yaml
 from imagenet_think import escaping
 from imagenet_think.files import write_text
 from imagenet_think.logs import log_to, logger
+from imagenet_think.settings import names
 from imagenet_think.spending import (
     CPU,
     GPU,
@@ -255,7 +256,6 @@ if __name__ == "__main__":
         reported=snakemake.input.reported,
         stem=Path(snakemake.output[0]).with_suffix(""),
         run=settings["run"],
-        # As pairs: the order of the models is that of the tables.
-        names=dict(settings["names"]),
+        names=names(settings),
         teachers=settings["teachers"],
     )

@@ -116,11 +116,9 @@ def _samples(files: Sequence[str], dataset: str) -> Iterator[Sample]:
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    settings = json.loads(snakemake.params.settings)
     count_dataset(
         list(snakemake.input.files),
         snakemake.output[0],
         dataset=snakemake.wildcards.dataset,
-        repository=settings["tokenizer"]["repository"],
-        revision=settings["tokenizer"].get("revision"),
+        **json.loads(snakemake.params.settings)["statistics"]["tokenizer"],
     )

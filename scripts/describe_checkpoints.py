@@ -12,6 +12,7 @@ from PIL import Image
 from imagenet_think import chat, families, published, repositories
 from imagenet_think.files import atomic_path, write_text
 from imagenet_think.logs import log_to, logger
+from imagenet_think.settings import in_order
 
 TOKENS = 8192
 """Length of the row whose cache is computed: prompt, image and response."""
@@ -152,7 +153,6 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
     describe_checkpoints(
-        # As pairs: the order of the models is that of the rows.
-        models=dict(settings["models"]),
+        models={key: settings["models"][key] for key in in_order(settings)},
         stem=Path(snakemake.output[0]).with_suffix(""),
     )

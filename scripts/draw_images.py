@@ -106,7 +106,7 @@ FLAWS = {
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
-    source = settings["source"]
+    source = settings["images"]["source"]
     draw_images(
         source["path"],
         source["classes"],

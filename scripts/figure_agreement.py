@@ -13,6 +13,7 @@ from imagenet_think.captions import HEADINGS, SHORT_PARTS
 from imagenet_think.figures import GREY, PAGE, PAIR, chart, label, mark, save_figure, style
 from imagenet_think.logs import log_to
 from imagenet_think.schemas import BETWEEN, OTHER_CLASS, SAME_CLASS
+from imagenet_think.settings import names
 
 SPREAD = 0.27  # distance of the rows of a part
 BASELINES = {SAME_CLASS: "other image, same class", OTHER_CLASS: "other image, other class"}
@@ -91,7 +92,7 @@ if __name__ == "__main__":
     figure = draw_agreement(
         pl.read_parquet(snakemake.input.aggregate),
         settings["teachers"],
-        settings["names"],
-        settings["printed_tfidf"],
+        names(settings),
+        settings["benchmark"]["printed_tfidf"],
     )
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)

@@ -9,8 +9,10 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from imagenet_think import repositories
 from imagenet_think.figures import PAGE, PAIR, chart, label, log_axis, save_figure, style
 from imagenet_think.logs import log_to, logger
+from imagenet_think.settings import names
 
 PARTS = {"full": "Full output", "think": "Think", "answer": "Answer"}
 BINS = 30  # over all lengths, about
@@ -116,7 +118,7 @@ if __name__ == "__main__":
     figure = draw_lengths(
         read_lengths(snakemake.input.lengths),
         settings["teachers"],
-        settings["names"],
-        settings["tokenizer"],
+        names(settings),
+        repositories.name(settings["statistics"]["tokenizer"]["repository"]),
     )
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)

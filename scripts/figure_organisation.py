@@ -23,6 +23,7 @@ from imagenet_think.figures import (
     width_of,
 )
 from imagenet_think.logs import log_to
+from imagenet_think.settings import names, prompt
 
 # Points.
 GAP = 18.0  # between neighbours, with room for an arrow
@@ -137,10 +138,10 @@ if __name__ == "__main__":
             snakemake.input.annotations,
             settings["teachers"],
             settings["seed"],
-            settings["samples"],
+            settings["figures"]["samples"],
         ),
-        settings["prompt"],
+        prompt(settings),
         settings["teachers"],
-        settings["names"],
+        names(settings),
     )
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)

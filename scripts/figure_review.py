@@ -9,6 +9,7 @@ from matplotlib.ticker import PercentFormatter
 
 from imagenet_think.figures import GREY, PAGE, PAIR, chart, label, mark, save_figure, style
 from imagenet_think.logs import log_to
+from imagenet_think.settings import names
 
 SPREAD = 0.16  # distance of the two teachers from a row's middle
 BLIND = ("preferred", "tie", "both_bad", "left")  # questions of the blind comparison
@@ -65,8 +66,10 @@ def draw_review(results: pl.DataFrame, teachers: Sequence[str], names: Mapping[s
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
     figure = draw_review(
         pl.read_csv(snakemake.input.table, infer_schema_length=None),
-        **json.loads(snakemake.params.settings),
+        teachers=settings["teachers"],
+        names=names(settings),
     )
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)

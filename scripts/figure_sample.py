@@ -27,6 +27,7 @@ from imagenet_think.figures import (
     wrap,
 )
 from imagenet_think.logs import log_to, logger
+from imagenet_think.settings import names, prompt
 
 # Points.
 GUTTER = 18.0  # between the two columns
@@ -230,7 +231,7 @@ if __name__ == "__main__":
         snakemake.input.annotations,
         settings["teachers"],
         settings["seed"],
-        settings["samples"] + 1,
+        settings["figures"]["samples"] + 1,
     )
-    figure = draw_sample(examples[-1], settings["prompt"], settings["teachers"], settings["names"])
+    figure = draw_sample(examples[-1], prompt(settings), settings["teachers"], names(settings))
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from imagenet_think.captions import HEADINGS
 from imagenet_think.figures import PAGE, PAIR, chart, label, mark, save_figure, style
 from imagenet_think.logs import log_to
+from imagenet_think.settings import names
 
 AGGREGATES = {"avg": "average of the two teachers", "max": "the higher of the two"}
 SPREAD = 0.16  # distance of the two aggregates from a row's middle
@@ -71,8 +72,8 @@ if __name__ == "__main__":
     settings = json.loads(snakemake.params.settings)
     figure = draw_scores(
         pl.read_parquet(snakemake.input.aggregate),
-        settings["models"],
-        settings["names"],
-        settings["printed_tfidf"],
+        settings["benchmarked"],
+        names(settings),
+        settings["benchmark"]["printed_tfidf"],
     )
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)

@@ -54,6 +54,7 @@ def fit_document_frequencies(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
     fit_document_frequencies(
-        snakemake.input, snakemake.output[0], **json.loads(snakemake.params.settings)
+        snakemake.input, snakemake.output[0], **settings["benchmark"]["vectors"]
     )

@@ -43,7 +43,7 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     gather_catalogue(
         snakemake.input.listings,
-        json.loads(snakemake.params.settings)["classes"],
+        json.loads(snakemake.params.classes)["classes"],
         snakemake.output[0],
         without_class=snakemake.wildcards.group == "0",
     )

@@ -9,6 +9,7 @@ import polars as pl
 
 from generate_responses import respond, stop_when_told
 from imagenet_think.files import write_parquet
+from imagenet_think.fingerprint import asked_with
 from imagenet_think.logs import log_to, logger
 from imagenet_think.schemas import RESPONSES
 
@@ -52,14 +53,18 @@ def generate_pilot(
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     stop_when_told()
+    model, inference = snakemake.wildcards.model, json.loads(snakemake.params.inference)
     generate_pilot(
         images=list(snakemake.input.images),
         responses=snakemake.output[0],
         journal=snakemake.params.journal,
-        settings=json.loads(snakemake.params.settings),
-        inference=json.loads(snakemake.params.inference),
+        settings=asked_with(json.loads(snakemake.params.settings), model),
+        inference={**inference["inference"], "engines": inference["engines"]},
         threads=snakemake.threads,
-        canary=json.loads(snakemake.params.canary),
-        count=snakemake.params.limit,
+        canary={
+            "folder": snakemake.params.canary,
+            "output": inference["models"][model]["output"],
+        },
+        count=json.loads(snakemake.params.pilot)["pilot"]["images"],
         evaluated=snakemake.input.evaluated,
     )

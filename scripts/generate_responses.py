@@ -25,7 +25,7 @@ from imagenet_think.digests import digest_settings
 from imagenet_think.draws import row_seed
 from imagenet_think.engines import Engine
 from imagenet_think.files import write_parquet
-from imagenet_think.fingerprint import fingerprint, settings_digest
+from imagenet_think.fingerprint import asked_with, fingerprint, settings_digest
 from imagenet_think.journal import Journal, JournalError, adopt
 from imagenet_think.locks import LockError
 from imagenet_think.logs import log_to, progress
@@ -459,13 +459,17 @@ def stop_when_told() -> None:
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     stop_when_told()
+    model, inference = snakemake.wildcards.model, json.loads(snakemake.params.inference)
     generate_responses(
         images=list(snakemake.input.images),
         responses=list(snakemake.output),
         journal=snakemake.params.journal,
-        settings=json.loads(snakemake.params.settings),
-        inference=json.loads(snakemake.params.inference),
+        settings=asked_with(json.loads(snakemake.params.settings), model),
+        inference={**inference["inference"], "engines": inference["engines"]},
         threads=snakemake.threads,
-        canary=json.loads(snakemake.params.canary),
+        canary={
+            "folder": snakemake.params.canary,
+            "output": inference["models"][model]["output"],
+        },
         evaluated=next(iter(snakemake.input.evaluated), None),
     )

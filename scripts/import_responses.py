@@ -357,6 +357,8 @@ def _strangers(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    model = snakemake.wildcards.model
+    own = json.loads(snakemake.params.settings)["models"][model]
     import_responses(
         files=list(snakemake.input.files),
         sample=snakemake.input.sample,
@@ -365,6 +367,7 @@ if __name__ == "__main__":
         annotations=list(snakemake.output.annotations),
         unused=snakemake.output.unused,
         matched=snakemake.output.matched,
-        model=snakemake.wildcards.model,
-        **json.loads(snakemake.params.settings),
+        model=model,
+        output=own.get("output"),
+        **own["responses"],
     )

@@ -75,12 +75,12 @@ def list_archives(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    settings = json.loads(snakemake.params.settings)
+    source = json.loads(snakemake.params.settings)["images"]["source"]
     list_archives(
         snakemake.input.classes,
-        settings["source"]["path"],
-        settings["places"],
+        source["path"],
+        json.loads(snakemake.params.places)["places"],
         snakemake.output[0],
-        settings["source"]["kind"],
-        settings["source"].get("labels"),
+        source["kind"],
+        source.get("labels"),
     )

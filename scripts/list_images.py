@@ -169,6 +169,8 @@ def _nothing(file: str, image: str, details: Sequence[str], known: Collection[st
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
+    source = settings["images"]["source"]
     list_images(
         snakemake.input.classes,
         list(snakemake.input.files),
@@ -177,5 +179,8 @@ if __name__ == "__main__":
         snakemake.output.classes,
         snakemake.output.exclusions,
         snakemake.output.page,
-        **json.loads(snakemake.params.settings),
+        image=source.get("image", listing.IMAGE),
+        sharding=settings["sharding"],
+        label=source.get("label"),
+        prepared=source.get("pictures", False),
     )

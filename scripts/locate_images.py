@@ -62,5 +62,5 @@ if __name__ == "__main__":
         list(snakemake.input.dataset),
         snakemake.input.catalogue,
         snakemake.output[0],
-        **json.loads(snakemake.params.settings),
+        kind=json.loads(snakemake.params.settings)["images"]["source"]["kind"],
     )

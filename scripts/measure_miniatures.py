@@ -16,6 +16,7 @@ from imagenet_think.engines import transformers_engine
 from imagenet_think.files import atomic_path
 from imagenet_think.logs import log_to, progress
 from imagenet_think.parsing import parse
+from imagenet_think.settings import prompt
 from imagenet_think.voices import object_words
 
 COLUMNS = (
@@ -157,9 +158,15 @@ if __name__ == "__main__":
     torch.set_num_threads(snakemake.threads)
     transformers.logging.disable_progress_bar()
     settings = json.loads(snakemake.params.settings)
-    models = settings.pop("models")
+    drawn = json.loads(snakemake.params.drawn)
     measured = [
-        measure_miniature(key, models[key], checkpoint=folder, **settings)
-        for key, folder in zip(models, snakemake.input, strict=True)
+        measure_miniature(
+            folder.name,
+            settings["models"][folder.name],
+            prompt=prompt(settings),
+            checkpoint=folder,
+            **drawn,
+        )
+        for folder in map(Path, snakemake.input)
     ]
     write_accuracies(measured, snakemake.output[0])

@@ -159,7 +159,6 @@ if __name__ == "__main__":
         hypernyms=snakemake.input.hypernyms,
         lengths=snakemake.output.lengths,
         mentioned=snakemake.output.mentions,
-        repository=settings["tokenizer"]["repository"],
-        revision=settings["tokenizer"].get("revision"),
+        **settings["statistics"]["tokenizer"],
         seed=settings["seed"],
     )

@@ -44,6 +44,7 @@ def parse_responses(responses: str | Path, annotations: str | Path, output_forma
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    settings = json.loads(snakemake.params.settings)
+    models = json.loads(snakemake.params.settings)["models"]
+    output_format = models[snakemake.wildcards.model]["output"]
     for responses, annotations in zip(snakemake.input, snakemake.output, strict=True):
-        parse_responses(responses, annotations, output_format=settings["output"])
+        parse_responses(responses, annotations, output_format)

@@ -17,6 +17,7 @@ from imagenet_think.logs import log_to, logger
 from imagenet_think.outcomes import EXCLUSIONS, FAILURES, reason
 from imagenet_think.parsing import parse, statuses
 from imagenet_think.resampling import Intervals, bootstrap, share
+from imagenet_think.settings import names
 from imagenet_think.spending import (
     CPU,
     GPU,
@@ -542,8 +543,6 @@ def pilot(
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
-    # As pairs: the order of the models is that of the tables.
-    names = dict(settings.pop("names"))
     pilot(
         responses=snakemake.input.responses,
         sample=snakemake.input.sample,
@@ -551,6 +550,11 @@ if __name__ == "__main__":
         journals=snakemake.params.journals,
         reported=snakemake.input.reported,
         stem=Path(snakemake.output[0]).with_suffix(""),
-        names=names,
-        **settings,
+        run=settings["run"],
+        names=names(settings),
+        teachers=settings["teachers"],
+        output_formats={key: own["output"] for key, own in settings["models"].items()},
+        gpus=settings["pilot"]["gpus"],
+        intervals=settings["benchmark"]["intervals"],
+        seed=settings["seed"],
     )

@@ -136,11 +136,15 @@ def _without_clashes(rows: Iterator[listing.Row]) -> Iterator[listing.Row]:
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    images = json.loads(snakemake.params.settings)["images"]
     prepare_images(
         snakemake.input.classes,
         snakemake.input.file,
         next(iter(snakemake.input.labels), None),
         snakemake.output[0],
-        **json.loads(snakemake.params.settings),
+        image=images["source"].get("image", listing.IMAGE),
+        label=images["source"].get("label"),
+        max_pixels=images["criteria"]["max_pixels"],
+        preparation=images["preparation"],
         threads=snakemake.threads,
     )

@@ -1,5 +1,6 @@
 """Upload the dataset without pictures to the hub: said first, done only where it is confirmed."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -195,9 +196,10 @@ def plan(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    dataset = json.loads(snakemake.params.settings)["dataset"]
     push_dataset(
         Path(snakemake.input.card).parent,
-        snakemake.params.repository,
-        private=snakemake.params.private,
+        dataset["repository"],
+        private=dataset["private"],
         confirmed=snakemake.params.confirmed,
     )

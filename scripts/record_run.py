@@ -88,7 +88,7 @@ def _git(checkout: Path, *arguments: str) -> str:
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     record_run(
-        json.loads(snakemake.params.settings),
+        json.loads(snakemake.params.config),
         resolved=snakemake.output.config,
         versions=snakemake.output.versions,
     )

@@ -225,11 +225,14 @@ def _lost(wnid: str, damage: Sequence[Row]) -> Joined:
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    images = json.loads(snakemake.params.settings)["images"]
     rejoin_images(
         snakemake.input.dataset,
         list(snakemake.input.located),
         snakemake.output.rows,
         snakemake.output.missing,
         split=snakemake.wildcards.split,
-        **json.loads(snakemake.params.settings),
+        source=images["source"],
+        preparation=images["preparation"],
+        max_pixels=images["criteria"]["max_pixels"],
     )

@@ -7,7 +7,7 @@ import polars as pl
 import yaml
 
 from imagenet_think.files import atomic_path, write_text
-from imagenet_think.hub_files import count_rows, front_matter
+from imagenet_think.hub_files import count_rows, front_matter, remove_leftovers
 from imagenet_think.logs import log_to, logger
 from imagenet_think.schemas import MISSING
 
@@ -35,7 +35,7 @@ def report_missing(
     Parameters
     ----------
     dataset
-        Parquet files of the rejoined dataset. Others beside them, of an earlier one, are removed.
+        Parquet files of the rejoined dataset. What an earlier one left beside them is removed.
     missing
         Parquet files, schema `MISSING`, one for each of them.
     report
@@ -43,6 +43,7 @@ def report_missing(
     card
         Markdown to write, which tells `datasets` the configurations and splits.
     """
+    remove_leftovers(dataset, numbered="*")
     rows = pl.scan_parquet(list(missing)).sort("image_id").collect()
     with atomic_path(report) as temporary:
         rows.select(list(MISSING)).write_csv(temporary)
@@ -55,9 +56,6 @@ def report_missing(
     front = yaml.safe_dump({"configs": front_matter(counted)}, sort_keys=False)
     text = CARD.format(front=front, joined=joined, rows=joined + left_out, left_out=why)
     write_text(text, card)
-    for folder in {Path(path).parent for path in dataset}:
-        for stale in set(folder.glob("*.parquet")) - set(map(Path, dataset)):
-            stale.unlink()
     for row, reason, count in (
         rows.group_by("row", "reason").len().sort("row", "reason").iter_rows()
     ):

@@ -337,6 +337,7 @@ def histogram(values: pl.Series, edges: np.ndarray | None = None) -> list[Bar]:
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
     report_sampling(
         snakemake.input.sample,
         snakemake.input.exclusions,
@@ -345,5 +346,8 @@ if __name__ == "__main__":
         snakemake.input.catalogues,
         snakemake.input.template,
         snakemake.output[0],
-        **json.loads(snakemake.params.settings),
+        run=settings["run"],
+        seed=settings["seed"],
+        source=settings["images"]["source"],
+        criteria=settings["images"]["criteria"],
     )

@@ -20,6 +20,7 @@ from imagenet_think.order import order_key
 from imagenet_think.parsing.statuses import OK, STATUSES
 from imagenet_think.preparation import prepare
 from imagenet_think.schemas import REVIEWED
+from imagenet_think.settings import names, prompt
 
 JPEG_QUALITY = 85
 """Of images that are scaled down for the page."""
@@ -321,6 +322,7 @@ def embedded(content: Mapping[str, Any]) -> str:
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
     review(
         sample=snakemake.input.sample,
         images=snakemake.input.images,
@@ -329,5 +331,11 @@ if __name__ == "__main__":
         sources={name: snakemake.input[name] for name in ("template", "style", "script")},
         page=snakemake.output.page,
         reviewed=snakemake.output.reviewed,
-        **json.loads(snakemake.params.settings),
+        run=settings["run"],
+        seed=settings["seed"],
+        number=settings["review"]["images"],
+        longest_side=settings["review"]["longest_side"],
+        prompt=prompt(settings),
+        teachers=settings["teachers"],
+        names=names(settings),
     )

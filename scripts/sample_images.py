@@ -242,10 +242,16 @@ def _account(index: pl.DataFrame, looked_at: pl.DataFrame, chosen: int) -> None:
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
+    images = settings["images"]
+    criteria = images.pop("criteria")
     sample_images(
         snakemake.input.classes,
         snakemake.input.candidates,
         snakemake.output.sample,
         snakemake.output.exclusions,
-        **json.loads(snakemake.params.settings),
+        seed=settings["seed"],
+        near_duplicate_bits=criteria["near_duplicate_bits"],
+        sharding=settings["sharding"],
+        **images,
     )

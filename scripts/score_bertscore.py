@@ -46,19 +46,20 @@ def score_bertscore(
         return reporting(BertScore(path, revision=commit, batch_size=batch_size, **chosen))
 
     encoder = {"repository": repository, "revision": resolve(repository, revision)[1]}
-    code = made_by(["bertscore", "precision", "windows"], ["torch", "transformers"])
     # 16 images' texts of 512 tokens and 1,024 dimensions are 700 MB of embeddings; with all their
     # windows they may be several times that.
     images = 16 if windows == "first" else 4
     for shard in shards:
+        code = made_by(shard.code, ["torch", "transformers"])
         score_shard(shard, "bertscore", encoder | chosen | code, load, images=images)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
+    inference = json.loads(snakemake.params.inference)
     score_bertscore(
-        Shard.of_job(snakemake, settings["pairs"]),
-        batch_size=snakemake.params.batch_size,
-        **settings["metric"],
+        Shard.of_job(snakemake, settings),
+        batch_size=inference["benchmark"]["bertscore"]["batch_size"],
+        **settings["benchmark"]["bertscore"],
     )

@@ -21,12 +21,15 @@ def score_rouge(shards: Sequence[Shard], *, stemmer: bool) -> None:
         See `imagenet_think.rouge.rouge`.
     """
     score = partial(rouge, stemmer=stemmer)
-    code = made_by(["rouge", "tokenization"], ["rapidfuzz", "nltk", "pyarrow"])
     for shard in shards:
+        code = made_by(shard.code, ["rapidfuzz", "nltk", "pyarrow"])
         score_shard(shard, "rouge", {"stemmer": stemmer} | code, lambda: score, images=64)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
-    score_rouge(Shard.of_job(snakemake, settings["pairs"]), **settings["metric"])
+    score_rouge(
+        Shard.of_job(snakemake, settings),
+        **settings["benchmark"]["rouge"],
+    )

@@ -46,16 +46,17 @@ def score_sbert(
 
     encoder = {"repository": repository, "revision": resolve(repository, revision)[1]}
     packages = ["torch", "transformers", "sentence-transformers"]
-    code = made_by(["sbert", "precision", "windows"], packages)
     for shard in shards:
+        code = made_by(shard.code, packages)
         score_shard(shard, "sbert", encoder | chosen | code, load, images=64)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
+    inference = json.loads(snakemake.params.inference)
     score_sbert(
-        Shard.of_job(snakemake, settings["pairs"]),
-        batch_size=snakemake.params.batch_size,
-        **settings["metric"],
+        Shard.of_job(snakemake, settings),
+        batch_size=inference["benchmark"]["sbert"]["batch_size"],
+        **settings["benchmark"]["sbert"],
     )

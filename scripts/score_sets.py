@@ -24,12 +24,15 @@ def score_sets(
     """
     tokens = {"token_pattern": token_pattern, "stop_words": stop_words}
     score = partial(sets, **tokens)
-    code = made_by(["sets", "tokenization"], ["scikit-learn", "scipy", "pyarrow"])
     for shard in shards:
+        code = made_by(shard.code, ["scikit-learn", "scipy", "pyarrow"])
         score_shard(shard, "sets", tokens | code, lambda: score, images=64)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
-    score_sets(Shard.of_job(snakemake, settings["pairs"]), **settings["metric"])
+    score_sets(
+        Shard.of_job(snakemake, settings),
+        **settings["benchmark"]["sets"],
+    )

@@ -44,9 +44,9 @@ def score_vectors(
         See `imagenet_think.tokenization.analyzer`.
     """
     tokens = {"token_pattern": token_pattern, "stop_words": stop_words}
-    code = made_by(["vectors", "tokenization"], ["scikit-learn", "scipy", "pyarrow"])
     corpus = digest_files([document_frequencies])
     for shard in shards:
+        code = made_by(shard.code, ["scikit-learn", "scipy", "pyarrow"])
         pairs = shard.pairs()
         frames = []
         for part in PARTS:
@@ -71,7 +71,7 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
     score_vectors(
-        Shard.of_job(snakemake, settings["pairs"]),
+        Shard.of_job(snakemake, settings),
         snakemake.input.document_frequencies,
-        **settings["metric"],
+        **settings["benchmark"]["vectors"],
     )

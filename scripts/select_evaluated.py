@@ -71,6 +71,10 @@ def select_evaluated(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
     select_evaluated(
-        snakemake.input.sample, snakemake.output[0], **json.loads(snakemake.params.settings)
+        snakemake.input.sample,
+        snakemake.output[0],
+        images=settings["benchmark"]["images"],
+        seed=settings["seed"],
     )

@@ -1,96 +1,85 @@
 """Say how far a run has come, by stage and model. Nothing is written, and no lock is taken."""
 
 import json
-import re
 import shutil
 import subprocess
 import time
-from base64 import urlsafe_b64decode
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from snakemake.exceptions import WorkflowError
 
-from imagenet_think import repositories
-from imagenet_think.fingerprint import fingerprint, settings_digest
+from imagenet_think import repositories, workflow_hooks
+from imagenet_think.fingerprint import asked_with, fingerprint, settings_digest
 from imagenet_think.locks import held
+from imagenet_think.run_logs import Failure, read_failures, was_killed
+from imagenet_think.workflow_hooks import PlannedJob
 
 RECENT = 900.0
-"""Seconds up to now that rates are of."""
+"""Seconds before now over which rates are computed."""
 
 TAIL = 1000
-"""Lines at the end of a journal that are looked at for them, at most."""
+"""Lines at the end of a journal that are read for them, at most."""
 
-DONE, RUNNING, WAITING, FAILED = STATES = ("done", "running", "waiting", "failed")
+DONE, OUTDATED, RUNNING, WAITING, FAILED = STATES = (
+    "done",
+    "outdated",
+    "running",
+    "waiting",
+    "failed",
+)
 
-HEADINGS = ("stage", "of", *STATES, "responses", "tokens/s", "expected end")
-LEFT = {"stage", "of"}
+GENERATING = "generate_responses"
+"""The rule whose jobs prompt the models."""
+
+WIDEST = 22
+"""Characters of a model's key that are printed, so that a line has 80 at most."""
 
 UNKNOWN = "–"
 
 SHOWN = 10
-"""Failures that are named below the table."""
+"""Failures that are named below the tables."""
 
 _KEY = b'"fingerprint": "'
-_ERROR = re.compile(
-    r"^(?:Error in rule| {8}rule) (?P<rule>\w+):\n"
-    r"(?P<told>(?: +(?:message|jobid|input|output|log): .*\n)*)",
-    re.MULTILINE,
-)
-_TOLD = re.compile(r"^ +(output|log): (.*?)(?: \(check log file.*)?$", re.MULTILINE)
-_OWN = re.compile(r"^status +1\ntotal +1$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Marks:
-    """What Snakemake has noted of jobs that it started and has not seen end.
+class Site:
+    """Who may be at work.
 
     Attributes
     ----------
-    started
-        Their outputs, each with the job's number at Slurm, None where it was not handed to Slurm.
     locked
-        Whether a Snakemake holds the folder. One that was killed seems to.
+        Whether a Snakemake has locked the working directory.
+    killed
+        Whether that Snakemake is known to be gone.
     slurm
-        State of each of the user's jobs at Slurm (`R`, `PD`); None where Slurm does not tell.
+        State of each of the user's jobs at Slurm (`R`, `PD`); None where Slurm does not answer.
+    failures
+        Jobs that failed in the latest run, even if they have succeeded since.
     """
 
-    started: Mapping[str, str | None] = field(default_factory=dict)
     locked: bool = False
+    killed: bool = False
     slurm: Mapping[str, str] | None = None
-
-    def state(self, outputs: Sequence[str]) -> str | None:
-        """Return `RUNNING` or `WAITING` (in Slurm's queue) of a job that was started, else None."""
-        numbers = {self.started[output] for output in outputs if output in self.started}
-        states = {self._at_slurm(number) if number else self._here for number in numbers}
-        return next((state for state in (RUNNING, WAITING) if state in states), None)
+    failures: Sequence[Failure] = ()
 
     @property
-    def _here(self) -> str | None:
-        return RUNNING if self.locked else None
+    def at_work(self) -> bool:
+        """Whether a Snakemake is at work, as far as can be seen from here."""
+        return self.locked and not self.killed
 
-    def _at_slurm(self, number: str) -> str | None:
-        if self.slurm is None:
-            return self._here
-        state = self.slurm.get(number)
+    def state(self, job: PlannedJob) -> str | None:
+        """Return `RUNNING`, `WAITING` (in Slurm's queue) or None of a job that was started."""
+        if job.external is None or self.slurm is None:
+            return RUNNING if self.at_work else None
+        state = self.slurm.get(job.external)
         return WAITING if state in ("PD", "CF") else state and RUNNING
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A job that failed: its rule, its outputs and its log files."""
-
-    rule: str
-    outputs: tuple[str, ...]
-    logs: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"failed: {self.rule}, see {', '.join(self.logs) or self.outputs[0]}"
 
 
 @dataclass(frozen=True)
@@ -100,9 +89,9 @@ class Progress:
     Attributes
     ----------
     done, total
-        Responses that are there, and all that are asked for; None where the sample is not yet.
+        Responses that there are, and images to prompt with; None while they are not sampled.
     per_second, tokens_per_second
-        Responses, and tokens generated for them, of the jobs at work; None where too few are there.
+        Responses and generated tokens, of the running jobs; None where too few are known.
     """
 
     done: int
@@ -112,7 +101,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the rest takes at this rate, None where it is not known."""
+        """How long the rest takes at this rate; None where that is unknown."""
         if not self.per_second or self.total is None or self.done >= self.total:
             return None
         return (self.total - self.done) / self.per_second
@@ -120,115 +109,157 @@ class Progress:
 
 def status(
     run: str,
-    stages: Mapping[str, Mapping[str, Sequence[Sequence[str]]]],
-    asked: Mapping[str, Mapping[str, Any]],
-    sample: str | Path,
-    marks: Marks,
-    failures: Sequence[Failure],
+    jobs: Sequence[PlannedJob],
+    models: Sequence[str],
+    results: str | Path,
+    site: Site,
     now: float,
 ) -> str:
-    """Return the table and what there is to say below it.
+    """Return the verdict, the tables, and what there is to say below them.
 
     Parameters
     ----------
     run
         The run's name.
-    stages
-        By stage and model (or metric, or ""): the outputs of each job.
-    asked
-        For each model that is asked, its job's `settings` (JSON), the folder of its `journal`, and
-        `evaluated`, the list of images that it is asked about (None for all). Their jobs are those
-        of the stage `responses`.
-    sample
-        The sampled images. It need not be there yet.
-    marks, failures
-        Jobs that were started, and jobs that have failed, perhaps made good since.
+    jobs
+        Every job of the plan for `all`.
+    models
+        The models' keys, in the order in which they are printed.
+    results
+        The run's folder. It may not exist yet.
+    site
+        Who may be at work.
     now
         Seconds since the epoch.
     """
-    failed = {output for failure in failures for output in failure.outputs}
-    lost, rows = set(), []
-    for stage, parts in stages.items():
-        for part, jobs in parts.items():
-            journals = _journals(asked[part]["journal"], jobs) if _asks(stage, part, asked) else {}
-            states = [state(job, journals.get(job[0], []), marks, failed, now) for job in jobs]
-            lost |= {job[0] for job, s in zip(jobs, states, strict=True) if s == FAILED}
-            row = [stage, part, *map(states.count, STATES)]
-            if stage == "responses":
-                found = progress(jobs, states, journals, sample, asked.get(part), now)
-                row += _printed(found, now)
-            rows.append(row)
-    counts = [sum(row[place] for row in rows) for place in range(2, 2 + len(STATES))]
-    rows.append(["all", "", *counts])
-    title = f"Run {run}, {datetime.fromtimestamp(now):%a %d %b %Y %H:%M:%S}"
-    named = [failure for failure in failures if lost.intersection(failure.outputs)]
-    return "\n".join([title, "", *table(rows), "", *_notes(marks, named)])
+    failed = {output for failure in site.failures for output in failure.outputs}
+    states = {job.outputs: state(job, site, failed, now) for job in jobs}
+    lost = {path for outputs, each in states.items() if each == FAILED for path in outputs}
+    named = [failure for failure in site.failures if lost.intersection(failure.outputs)]
+    found = list(states.values())
+    lines = [
+        f"Run {run}, {datetime.fromtimestamp(now):%a %d %b %Y %H:%M:%S}",
+        verdict(found, Path(results).exists()),
+        "",
+        *table(("stage", "of", *STATES), 2, [*counts(jobs, states, models), _total(found)]),
+        "",
+    ]
+    answered = [
+        [model, *_printed(progress(own, states, results, now), now)]
+        for model in models
+        if (own := [job for job in jobs if _responses_of(job, model)])
+    ]
+    if answered:
+        headings = ("model", "responses", "tokens/s", "expected end")
+        lines += [*table(headings, 1, answered), ""]
+    return "\n".join([*lines, *_notes(found, site, named)])
 
 
-def _asks(stage: str, part: str, asked: Mapping) -> bool:
-    return stage == "responses" and part in asked
-
-
-def state(
-    outputs: Sequence[str],
-    journals: Sequence[Path],
-    marks: Marks,
-    failed: Collection[str],
-    now: float,
-) -> str:
+def state(job: PlannedJob, site: Site, failed: Collection[str], now: float) -> str:
     """Return how a job stands, one of `STATES`.
 
-    A job is done if all its outputs are there and none is half made. One whose journal is held by a
-    living worker runs, whatever Snakemake knows.
+    A job is done if a run would not run it. Of the others, one whose journal is locked by a living
+    process runs, whatever Snakemake knows.
+
+    Parameters
+    ----------
+    job, site, now
+        As for `status`.
+    failed
+        Outputs of jobs that failed.
     """
-    started = any(output in marks.started for output in outputs)
-    if not started and all(map(_exists, outputs)):
+    if not job.needed:
         return DONE
-    if any(held(journal.with_suffix(".lock"), now) for journal in journals):
+    if any(held(journal.with_suffix(".lock"), now) for journal in _journals(job)):
         return RUNNING
-    if started and (known := marks.state(outputs)):
+    if job.started and (known := site.state(job)):
         return known
-    return FAILED if any(output in failed for output in outputs) else WAITING
+    if not failed.isdisjoint(job.outputs):
+        return FAILED
+    # What a killed job has left is half made.
+    complete = not job.started and all(Path(output).exists() for output in job.outputs)
+    return OUTDATED if complete else WAITING
+
+
+def counts(
+    jobs: Iterable[PlannedJob], states: Mapping[tuple[str, ...], str], models: Sequence[str]
+) -> Iterator[list[object]]:
+    """Yield stage, model (or metric, or nothing) and the number of jobs in each of `STATES`.
+
+    Parameters
+    ----------
+    jobs
+        Every job, by stage.
+    states
+        Their states by their outputs.
+    models
+        The models' keys, in the order in which they are printed.
+    """
+    stages: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for job in jobs:
+        stages[job.stage][_part(job)].append(states[job.outputs])
+    place = {model: number for number, model in enumerate(models)}
+    for stage, parts in stages.items():
+        for part in sorted(parts, key=lambda part: (place.get(part, -1), part)):
+            yield [stage, part, *map(parts[part].count, STATES)]
+
+
+def verdict(states: Sequence[str], begun: bool) -> str:
+    """Return in one sentence how a run stands.
+
+    Parameters
+    ----------
+    states
+        The state of every job.
+    begun
+        Whether there is any file of the run.
+    """
+    done = states.count(DONE)
+    if done == len(states):
+        return f"Finished: all {done:,} jobs are done for this config."
+    if not begun and states.count(WAITING) == len(states):
+        return f"Never started: no job of {len(states):,} has run."
+    return f"Not finished: {done:,} of {len(states):,} jobs are done for this config."
 
 
 def progress(
-    jobs: Sequence[Sequence[str]],
-    states: Sequence[str],
-    journals: Mapping[str, Sequence[Path]],
-    sample: str | Path,
-    asked: Mapping[str, Any] | None,
+    jobs: Sequence[PlannedJob],
+    states: Mapping[tuple[str, ...], str],
+    results: str | Path,
     now: float,
 ) -> Progress:
     """Return how far a model has come.
 
-    Of jobs that are done the responses are counted by their files' footers. Only the journals of
-    the others are read, and of their lines just the fingerprints, so that a response to an older
-    prompt does not count.
+    Of jobs that are done, responses are counted by the footers of their files. For the others, the
+    journals are read, and of their lines just the fingerprints, so that responses to a different
+    prompt do not count.
 
     Parameters
     ----------
-    jobs, states
-        Outputs and states of the model's jobs.
-    journals
-        By a job's first output, its journals.
-    sample, asked, now
-        As for `status`; `asked` is this model's, None for one that is not asked.
+    jobs
+        The model's jobs that make responses.
+    states
+        States by the jobs' outputs.
+    results, now
+        As for `status`.
     """
-    files = [out for outputs, s in zip(jobs, states, strict=True) if s == DONE for out in outputs]
+    finished = [job for job in jobs if states[job.outputs] == DONE]
+    files = [path for job in finished for path in _response_files(job)]
     done = pl.scan_parquet(files).select(pl.len()).collect().item() if files else 0
-    images = _images(sample, asked["evaluated"] if asked else None)
-    if asked is None or images is None:
-        return Progress(done, done if len(files) == sum(map(len, jobs)) else None)
-    settings = json.loads(asked["settings"])
+    if len(finished) == len(jobs):
+        return Progress(done, done)
+    asking = [job for job in jobs if states[job.outputs] != DONE and "journal" in job.params]
+    images = _images(results, asking[0].inputs["evaluated"]) if asking else None
+    if images is None:
+        return Progress(done, None)
     rates = []
-    for outputs, standing in zip(jobs, states, strict=True):
-        if standing == DONE:
-            continue
-        shards = {Path(output).stem for output in outputs}
+    for job in asking:
+        shards = {Path(output).stem for output in job.outputs}
         sources = images.filter(pl.col("shard").is_in(sorted(shards)))["source_sha256"]
-        counted, last = _responses(journals[outputs[0]], settings, sources, now)
+        settings = asked_with(json.loads(job.params["settings"]), job.wildcards["model"])
+        counted, last = _responses(_journals(job), settings, sources, now)
         done += counted
-        if standing == RUNNING:
+        if states[job.outputs] == RUNNING:
             rates.append(rate(last, now))
     known = [rate for rate in rates if rate]
     sums = [sum(values) for values in zip(*known, strict=True)] or [None, None]
@@ -331,48 +362,78 @@ def _digest(settings: Mapping[str, Any], revision: str) -> str:
     )
 
 
-def _images(sample: str | Path, evaluated: str | None) -> pl.DataFrame | None:
-    """Return the images that a model is asked about, None where they are not chosen yet."""
-    if not _exists(sample) or (evaluated and not _exists(evaluated)):
+def _images(results: str | Path, evaluated: Sequence[str]) -> pl.DataFrame | None:
+    """Return the images that a model is prompted with; None where they are not chosen yet."""
+    files = [Path(results) / "images" / "sample.parquet", *map(Path, evaluated)]
+    if not all(file.exists() for file in files):
         return None
-    frame = pl.read_parquet(sample, columns=["image_id", "shard", "source_sha256"])
-    if evaluated is None:
-        return frame
-    return frame.join(pl.read_parquet(evaluated, columns=["image_id"]), on="image_id", how="semi")
+    frame = pl.read_parquet(files[0], columns=["image_id", "shard", "source_sha256"])
+    for file in files[1:]:
+        chosen = pl.read_parquet(file, columns=["image_id"])
+        frame = frame.join(chosen, on="image_id", how="semi")
+    return frame
 
 
-def _journals(folder: str, jobs: Iterable[Sequence[str]]) -> dict[str, list[Path]]:
-    """Return the journals of each job by its first output: one a shard."""
-    return {job[0]: [Path(folder) / f"{Path(output).stem}.jsonl" for output in job] for job in jobs}
+def _journals(job: PlannedJob) -> list[Path]:
+    """Return the journals of a job, one per shard; none if it keeps none."""
+    if "journal" not in job.params:
+        return []
+    return [Path(job.params["journal"]) / f"{Path(output).stem}.jsonl" for output in job.outputs]
 
 
-def _exists(path: str | Path) -> bool:
-    return Path(path).exists()
+def _part(job: PlannedJob) -> str:
+    """Return the model or the metric that a job is about, or nothing."""
+    wildcards = job.wildcards
+    own = job.rule.removeprefix("score_") if job.rule.startswith("score_") else ""
+    return wildcards.get("model") or wildcards.get("metric") or own
+
+
+def _response_files(job: PlannedJob) -> list[str]:
+    return [path for path in job.outputs if Path(path).parent.parent.name == "responses"]
+
+
+def _responses_of(job: PlannedJob, model: str) -> bool:
+    return job.wildcards.get("model") == model and bool(_response_files(job))
 
 
 # What is printed ---------------------------------------------------------------------------------
 
 
-def table(rows: Iterable[Sequence[object]]) -> list[str]:
-    """Return the lines of a table, its columns aligned; a stage is named once."""
-    rows = [HEADINGS, *([_cell(value) for value in row] for row in rows)]
-    rows = [[*row, *[""] * (len(HEADINGS) - len(row))] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+def table(headings: Sequence[str], left: int, rows: Iterable[Sequence[object]]) -> list[str]:
+    """Return the lines of a table, its columns aligned; a stage is named once.
+
+    Parameters
+    ----------
+    headings
+        One per column.
+    left
+        How many of the first columns hold words, which begin at their left.
+    rows
+        Their values.
+    """
+    cells = [list(headings), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines, above = [], ""
-    for row in rows:
-        named = ["" if row[0] == above else row[0], *row[1:]]
+    for row in cells:
+        named = ["" if left > 1 and row[0] == above else row[0], *row[1:]]
         above = row[0]
-        cells = [
-            cell.ljust(width) if heading in LEFT else cell.rjust(width)
-            for cell, width, heading in zip(named, widths, HEADINGS, strict=True)
+        aligned = [
+            cell.ljust(width) if place < left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(named, widths, strict=True))
         ]
-        lines.append("  ".join(cells).rstrip())
-    rule = "  ".join("-" * width for width in widths)
-    return [lines[0], rule, *lines[1:-1], rule, lines[-1]]
+        lines.append("  ".join(aligned).rstrip())
+    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
 
 
 def _cell(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    text = str(value)
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
+
+
+def _total(states: Sequence[str]) -> list[object]:
+    return ["all", "", *map(states.count, STATES)]
 
 
 def _printed(found: Progress, now: float) -> list[str]:
@@ -391,49 +452,21 @@ def _ending(now: float, seconds: float) -> str:
     return f"{datetime.fromtimestamp(now + seconds):{day} %H:%M}"
 
 
-def _notes(marks: Marks, failures: Sequence[Failure]) -> Iterator[str]:
+def _notes(states: Sequence[str], site: Site, failures: Sequence[Failure]) -> Iterator[str]:
     yield from map(str, failures[:SHOWN])
     if len(failures) > SHOWN:
         yield f"and {len(failures) - SHOWN:,} more have failed"
-    if marks.locked:
-        yield "A Snakemake holds this folder: it is at work, or was killed."
+    if OUTDATED in states:
+        yield "outdated: config, code or inputs have changed since; `snakemake -n all` says what."
+    if site.at_work:
+        yield "A Snakemake is at work in this folder."
+    elif site.locked:
+        yield "A Snakemake was killed in this folder: `snakemake --unlock`, then run it again."
     else:
         yield "No Snakemake is at work in this folder."
 
 
-# What Snakemake and Slurm know -------------------------------------------------------------------
-
-
-def read_marks(folder: str | Path) -> Marks:
-    """Read what Snakemake has noted in its folder, and ask Slurm about the jobs that it was given.
-
-    Snakemake marks an output whose job it has started with a file in `incomplete`, named by the
-    output's path in base64 (long names in several folders), and takes it away when the job has
-    ended well (snakemake.persistence.file).
-    """
-    folder, started = Path(folder), {}
-    for mark in sorted(folder.glob("incomplete/**/*")):
-        if mark.is_file():
-            name = "".join(part.removeprefix("@") for part in mark.relative_to(folder).parts[1:])
-            with suppress(OSError, ValueError):  # it has just gone, or is being written
-                output = urlsafe_b64decode(name).decode()
-                started[output] = json.loads(mark.read_bytes()).get("external_jobid")
-    slurm = slurm_states() if any(started.values()) else None
-    return Marks(started, any(folder.glob("locks/*.lock")), slurm)
-
-
-def read_failures(folder: str | Path) -> list[Failure]:
-    """Return the jobs that failed in the latest run in a folder, by Snakemake's log of it."""
-    for log in sorted(Path(folder).glob("log/*.snakemake.log"), reverse=True):
-        text = log.read_text(encoding="utf-8", errors="replace")
-        if "Job stats:" in text and not _OWN.search(text):
-            return [_failure(found) for found in _ERROR.finditer(text)]
-    return []
-
-
-def _failure(found: re.Match) -> Failure:
-    told = {name: tuple(paths.split(", ")) for name, paths in _TOLD.findall(found["told"])}
-    return Failure(found["rule"], told.get("output", ()), told.get("log", ()))
+# What Slurm knows --------------------------------------------------------------------------------
 
 
 def slurm_states() -> dict[str, str] | None:
@@ -448,15 +481,34 @@ def slurm_states() -> dict[str, str] | None:
     return dict(line.split() for line in said.stdout.splitlines())
 
 
+def read(plan: Mapping[str, Any], logs: str | Path, results: str) -> tuple[list[PlannedJob], Site]:
+    """Plan the run and return its jobs, and who is at work on them.
+
+    Parameters
+    ----------
+    plan
+        Arguments of `workflow_hooks.planned`.
+    logs
+        Snakemake's logs.
+    results
+        The run's folder.
+    """
+    with workflow_hooks.planned(**plan) as workflow:
+        jobs = workflow_hooks.planned_jobs(workflow, detailed=[GENERATING])
+        locked = workflow_hooks.locked_since(workflow)
+    return jobs, Site(
+        locked is not None,
+        locked is not None and was_killed(logs, results, locked),
+        slurm_states() if any(job.external for job in jobs) else None,
+        read_failures(logs, results),
+    )
+
+
 if __name__ == "__main__":
     params = snakemake.params
-    text = status(
-        params.run,
-        params.stages,
-        params.asked,
-        params.sample,
-        read_marks(params.bookkeeping),
-        read_failures(params.bookkeeping),
-        time.time(),
-    )
-    print(text)
+    try:
+        jobs, site = read(params.plan, params.logs, params.results)
+    except (WorkflowError, SystemExit) as error:  # the workflow refuses to be planned
+        print(f"Run {params.run} cannot be planned, so its jobs are unknown.\n{error}")
+    else:
+        print(status(params.run, jobs, params.models, params.results, site, time.time()))

@@ -134,8 +134,15 @@ def table_ablation(aggregate: str | Path, stem: str | Path, settings: Mapping) -
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
     table_ablation(
         aggregate=snakemake.input.aggregate,
         stem=Path(snakemake.output[0]).with_suffix(""),
-        settings=json.loads(snakemake.params.settings),
+        settings={
+            **captions.benchmark(settings),
+            "rules_of_parsing": {
+                key: own.get("output", "think and answer")
+                for key, own in settings["models"].items()
+            },
+        },
     )

@@ -228,5 +228,5 @@ if __name__ == "__main__":
         aggregate=snakemake.input.aggregate,
         stem=Path(snakemake.output.overall[0]).with_suffix(""),
         domain_stem=Path(snakemake.output.domains[0]).with_suffix(""),
-        settings=json.loads(snakemake.params.settings),
+        settings=captions.benchmark(json.loads(snakemake.params.settings)),
     )

@@ -120,9 +120,10 @@ def table_benchmark(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    stem = Path(snakemake.output[0]).with_suffix("")
     table_benchmark(
         aggregate=snakemake.input.aggregate,
-        stem=Path(snakemake.output[0]).with_suffix(""),
-        number=int(snakemake.wildcards.n),
-        settings=json.loads(snakemake.params.settings),
+        stem=stem,
+        number=int(stem.name.removeprefix("table")),
+        settings=captions.benchmark(json.loads(snakemake.params.settings)),
     )

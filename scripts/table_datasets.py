@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import yaml
 
+from imagenet_think import repositories
 from imagenet_think.captions import COMPUTED, OURS, REPORTED
 from imagenet_think.lengths import sample_tokens
 from imagenet_think.logs import log_to, logger
@@ -192,5 +193,5 @@ if __name__ == "__main__":
         stem=Path(snakemake.output[0]).with_suffix(""),
         teachers=settings["teachers"],
         run=settings["run"],
-        tokenizer=settings["tokenizer"],
+        tokenizer=repositories.name(settings["statistics"]["tokenizer"]["repository"]),
     )

@@ -145,5 +145,5 @@ if __name__ == "__main__":
         groups=snakemake.input.groups,
         aggregate=snakemake.input.aggregate,
         stem=Path(snakemake.output[0]).with_suffix(""),
-        settings=json.loads(snakemake.params.settings),
+        settings=captions.benchmark(json.loads(snakemake.params.settings)),
     )

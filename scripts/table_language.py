@@ -6,9 +6,11 @@ from pathlib import Path
 
 import polars as pl
 
+from imagenet_think import repositories
 from imagenet_think.lengths import NON_LATIN_SHARE, sample_tokens
 from imagenet_think.logs import log_to, logger
 from imagenet_think.parsing import PARTS
+from imagenet_think.settings import names
 from imagenet_think.tables import WHOLE, Column, write_table
 from imagenet_think.vocabulary import sample_groups, unique_words
 
@@ -181,7 +183,7 @@ if __name__ == "__main__":
         annotations=snakemake.input.annotations,
         lengths=snakemake.input.lengths,
         stem=Path(snakemake.output[0]).with_suffix(""),
-        names={key: settings["names"][key] for key in settings["teachers"]},
-        tokenizer=settings["tokenizer"],
+        names=names(settings),
+        tokenizer=repositories.name(settings["statistics"]["tokenizer"]["repository"]),
         seed=settings["seed"],
     )

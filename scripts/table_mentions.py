@@ -11,6 +11,7 @@ from imagenet_think.files import write_text
 from imagenet_think.logs import log_to, logger
 from imagenet_think.resampling import share
 from imagenet_think.schemas import MENTIONS
+from imagenet_think.settings import in_order, names
 from imagenet_think.tables import WHOLE, Column, latex, markdown, write_csv
 
 SHARES = {
@@ -177,9 +178,12 @@ def table_mentions(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
     table_mentions(
         mentions=snakemake.input.mentions,
         sample=snakemake.input.sample,
         stem=Path(snakemake.output[0]).with_suffix(""),
-        **json.loads(snakemake.params.settings),
+        names=names(settings),
+        models=in_order(settings),
+        level=settings["benchmark"]["intervals"]["level"],
     )

@@ -166,5 +166,5 @@ if __name__ == "__main__":
         aggregate=snakemake.input.aggregate,
         groups=snakemake.input.groups,
         stem=Path(snakemake.output[0]).with_suffix(""),
-        settings=json.loads(snakemake.params.settings),
+        settings=captions.benchmark(json.loads(snakemake.params.settings)),
     )

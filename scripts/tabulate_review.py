@@ -12,6 +12,7 @@ from imagenet_think.reliability import MISSING, Coefficient, cohen, krippendorff
 from imagenet_think.resampling import LEAST, Intervals, share
 from imagenet_think.reviewing import ANSWERS, FAILURE, PREFERRED, TIES, read_decisions
 from imagenet_think.schemas import REVIEWED
+from imagenet_think.settings import names
 from imagenet_think.tables import WHOLE, Column, write_table
 
 PERCENT = ".1%"
@@ -252,9 +253,14 @@ def caption(decisions: pl.DataFrame, images: int, reviewers: int, level: float) 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
     tabulate_review(
         snakemake.input.decisions,
         snakemake.input.reviewed,
         Path(snakemake.output[0]).with_suffix(""),
-        **json.loads(snakemake.params.settings),
+        run=settings["run"],
+        seed=settings["seed"],
+        teachers=settings["teachers"],
+        names=names(settings),
+        intervals=settings["benchmark"]["intervals"],
     )

@@ -325,10 +325,12 @@ if __name__ == "__main__":
     torch.set_num_threads(snakemake.threads)
     transformers.logging.disable_progress_bar()
     settings = json.loads(snakemake.params.settings)
+    texts = settings["prompts"]
     train_miniature(
         snakemake.wildcards.model,
-        settings["model"],
-        settings["prompts"],
+        settings["models"][snakemake.wildcards.model],
+        # The prompt of the run first: it is trained most.
+        [texts.pop(settings["prompt"]), *texts.values()],
         snakemake.output[0],
         settings["seed"],
         device=snakemake.params.device,

@@ -194,6 +194,6 @@ if __name__ == "__main__":
     unpack_outer_archive(
         snakemake.input.archive,
         snakemake.input.classes,
-        json.loads(snakemake.params.settings)["folder"],
+        json.loads(snakemake.params.settings)["images"]["source"]["path"],
         snakemake.output[0],
     )

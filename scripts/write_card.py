@@ -69,7 +69,8 @@ def write_card(
     Parameters
     ----------
     files
-        The dataset's parquet files, of both configurations and all splits, in its folder.
+        The dataset's parquet files, of both configurations and all splits, in its folder. What an
+        earlier dataset left beside them is removed.
     tables
         The csv files table1 and table2 of the run.
     language
@@ -85,6 +86,7 @@ def write_card(
         for a listing), `teachers` (the models as in the config), `dataset` (its section of the
         config), and `compared` (what `comparability.of_dataset` reads).
     """
+    hub_files.remove_leftovers(files)
     read = {Path(path).stem: pl.read_csv(path, infer_schema_length=None) for path in tables}
     folder = Path(output).parent
     rows = pl.concat(pl.scan_parquet(file).select(RECORDED) for file in files).collect()
@@ -205,7 +207,7 @@ def teacher(rows: pl.DataFrame, k: int, model: Mapping[str, Any]) -> dict[str, A
     return {
         "k": str(k),
         "name": model["name"],
-        "imported": "responses" in model,
+        "imported": "repository" not in model,
         **where(model),
         "revisions": ", ".join(found["revision"]),
         "engines": ", ".join(found["engine"]),
@@ -221,7 +223,7 @@ def where(model: Mapping[str, Any]) -> dict[str, str]:
 
     A folder that is named from the root is called by its own name.
     """
-    if "responses" in model:
+    if "repository" not in model:
         return {"repository": "", "link": ""}
     repository = model["repository"]
     if repositories.is_hub(repository):
@@ -344,6 +346,24 @@ def features(schema: pl.Schema) -> list[dict[str, str]]:
     ]
 
 
+def said(taken: Mapping[str, Any], full: bool) -> dict[str, Any]:
+    """Return the settings of `write_card`.
+
+    Parameters
+    ----------
+    taken
+        The keys of the config that its rule declares.
+    full
+        Whether the dataset holds pictures.
+    """
+    return {
+        **publication.published_as(taken, full),
+        "criteria": taken["images"].get("criteria"),
+        "preparation": taken["images"].get("preparation"),
+        "teachers": [taken["models"][key] for key in taken["teachers"]],
+    }
+
+
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     write_card(
@@ -353,5 +373,7 @@ if __name__ == "__main__":
         reported=snakemake.input.reported,
         template=snakemake.input.template,
         output=snakemake.output[0],
-        settings=json.loads(snakemake.params.settings),
+        settings=said(
+            json.loads(snakemake.params.settings), json.loads(snakemake.params.full)["full"]
+        ),
     )

@@ -249,5 +249,7 @@ if __name__ == "__main__":
         images=snakemake.input.images,
         reported=snakemake.input.reported,
         output=snakemake.output[0],
-        settings=json.loads(snakemake.params.settings),
+        settings=publication.published_as(
+            json.loads(snakemake.params.settings), json.loads(snakemake.params.full)["full"]
+        ),
     )

@@ -5,6 +5,16 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for the hub
 import functools
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test depends on how fast the machine is.
+settings.register_profile(
+    "any speed",
+    parent=settings(),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("any speed")
 
 
 @pytest.fixture(scope="session")

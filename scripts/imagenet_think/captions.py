@@ -1,6 +1,7 @@
 """What a benchmark table's caption says: definitions, how many images, and what was seen."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -52,6 +53,28 @@ COUNTS = {
 """What a missing response may count, in words."""
 
 AS_PRINTED = "Metrics are defined in the captions of Tables 3 to 6."
+
+
+def benchmark(taken: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what tables of the benchmark and their captions read of a config.
+
+    Parameters
+    ----------
+    taken
+        The keys of the config that a rule declares: `teachers`, perhaps `benchmarked`, names of
+        models, and keys of the section `benchmark`.
+
+    Returns
+    -------
+    dict
+        The section `benchmark`, with `teachers` and `models` (keys) and `names` (by key).
+    """
+    return {
+        **taken["benchmark"],
+        "teachers": taken["teachers"],
+        "models": taken.get("benchmarked", []),
+        "names": {key: own["name"] for key, own in taken["models"].items()},
+    }
 
 
 def printed_metrics(settings: Mapping) -> dict[str, str]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from imagenet_think.repositories import PACKAGE
+from imagenet_think.settings import names, prompt
 
 REPOSITORIES = {
     "glm-4.1v": "zai-org/GLM-4.1V-9B-Thinking",
@@ -73,6 +75,24 @@ class Reason:
 
     words: str
     subjects: frozenset[str]
+
+
+def compared(taken: Mapping) -> dict[str, Any]:
+    """Return what `of_dataset` reads of a config.
+
+    Parameters
+    ----------
+    taken
+        What a rule declares: `images.source.kind`, `teachers`, `prompt`, `prompts.{prompt}`, and
+        of the teachers at least `name` and `repository`.
+    """
+    return {
+        "source": taken["images"]["source"]["kind"],
+        "prompt": prompt(taken),
+        "teachers": taken["teachers"],
+        "names": names(taken),
+        "repositories": {key: own.get("repository") for key, own in taken["models"].items()},
+    }
 
 
 def reasons(settings: Mapping, run: Mapping[str, int], paper: Mapping[str, int]) -> list[Reason]:

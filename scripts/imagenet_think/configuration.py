@@ -1,26 +1,46 @@
-"""The config: checked against its schema before anything runs, and documented from it."""
+"""The config: checked against its schema before anything runs, and documented from it.
+
+python -m imagenet_think.configuration FILE    checks a config
+python -m imagenet_think.configuration         prints config/README.md
+"""
 
 import difflib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
+from datetime import date
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import yaml
 
-from imagenet_think import paths, repositories
+from imagenet_think import file_checks, paths, repositories, settings, sources
+from imagenet_think.config_file import ConfigError, read
 
 Config = dict[str, Any]
+Place = tuple[str | int, ...]
 SCHEMA = Path(__file__).parents[2] / "config" / "schema.yaml"
-
-
-class ConfigError(ValueError):
-    """A config that cannot be run; the message names the key, what it held and what is allowed."""
+RULES = Path(__file__).parents[2] / "rules"
+_MOST_SHOWN = 200  # characters of a value in a message
+_KINDS = {
+    "regex": "a regular expression of Python",
+    "date": "a date",
+    "text": "a file",
+    "classes": "a file",
+    "folder": "a folder",
+    "parquet": "one file at least",
+    "json": "one file at least",
+    "dataset": "one file at least",
+    "function": "a file that defines the function, where a file is named",
+}
+"""What formats and paths are, in the words of the documentation."""
 
 
 @cache
@@ -57,31 +77,48 @@ def check(config: Mapping[str, Any], origin: str = "config") -> Config:
     Raises
     ------
     ConfigError
-        For the first thing that is wrong: an unknown or missing key, a value that is not allowed,
-        or keys that contradict each other.
+        With everything that is wrong: unknown and missing keys, values that are not allowed, files
+        that are missing or unusable, and keys that contradict each other. Keys that are each wrong
+        are not compared with others.
     """
+    if problems := list(_wrong_structure(config)):
+        raise ConfigError(origin, problems)
     config = deepcopy(dict(config))
-    errors = sorted(
-        jsonschema.Draft202012Validator(schema()).iter_errors(config),
-        # An unknown key first: it is often the missing one, misspelt.
-        key=lambda error: (error.validator != "additionalProperties", error.json_path),
-    )
-    if errors:
-        raise ConfigError(f"{origin}: {_explain(errors[0])}")
-    problem = next(_reference_contradictions(config), None)
-    if problem is None:
+    errors = list(_schema_errors(config))
+    problems = [problem for _, problem in errors if problem]
+    wrong = [place for place, _ in errors]
+
+    def right(*sections: str) -> bool:
+        """Return whether the schema allows some sections; with all in them, where `.**` follows."""
+        return not any(_affects(place, section) for place in wrong for section in sections)
+
+    missing = list(_file_problems(config, right))
+    if right("references.**", "teachers.**", "models.**"):
+        problems += _reference_contradictions(config)
         _import_references(config)
+    if right("models.**"):
         # Of what each model holds itself: defaults would hide it.
-        problem = next(_model_contradictions(config["models"]), None)
-    if problem is None:
-        _fill(config, schema())
+        problems += [each for item in config["models"].items() for each in _kind_of_model(*item)]
+    _fill(config, schema())
+    if right("models.**"):
         for name, model in config["models"].items():
             if "responses" in model:
                 config["models"][name] = {key: model[key] for key in _IMPORTED if key in model}
-        problem = next(_contradictions(config), None)
-    if problem:
-        raise ConfigError(f"{origin}: {problem}")
+    for contradictions, sections in _CHECKS:
+        if right(*sections):
+            problems += contradictions(config)
+    if missing and not problems:  # whatever a run lacks is said at once
+        missing += [*unpinned_problems(unpinned(config)), *image_problems(config)]
+    if problems := [*problems, *missing]:
+        raise ConfigError(origin, problems)
     return config
+
+
+def _affects(place: Place, section: str) -> bool:
+    """Return whether an error somewhere makes a section unusable."""
+    path = tuple(section.removesuffix(".**").split("."))
+    inside = section.endswith(".**") and place[: len(path)] == path
+    return inside or path[: len(place)] == place
 
 
 def has_pictures(source: Config) -> bool:
@@ -99,10 +136,6 @@ def _reference_contradictions(config: Config) -> Iterator[str]:
                 f"references.published gives the teachers' responses, and so does "
                 f"models.{key}.responses: take away the one or the other"
             )
-    try:
-        paths.parquet_files(config["references"]["published"])
-    except FileNotFoundError as error:
-        yield f"references.published: {error}"
 
 
 def _import_references(config: Config) -> None:
@@ -134,24 +167,115 @@ def _fill(value: Any, node: Config) -> None:
                 _fill(value[key], other)
 
 
-def _explain(error: jsonschema.ValidationError) -> str:
-    """Say in one line which key is wrong, what it held and what is allowed."""
-    key = ".".join(str(part) for part in error.absolute_path)
+def _wrong_structure(value: Any, key: str = "", above: tuple[int, ...] = ()) -> Iterator[str]:
+    """Yield what no key may hold: itself, keys that are not strings, numbers beyond 64 bits."""
     inside = f" in {key}" if key else ""
-    if error.validator == "additionalProperties":
-        known = list(error.schema["properties"])
-        unknown = next(name for name in error.instance if name not in known)
-        near = difflib.get_close_matches(unknown, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"unknown key {unknown!r}{inside}{hint} Known keys: {', '.join(known)}"
-    if error.validator == "required":
-        missing = next(name for name in error.validator_value if name not in error.instance)
-        about = _node(error.absolute_path)["properties"][missing].get("description", "")
-        return f"key {missing!r} is missing{inside}: {about}"
-    if "propertyNames" in error.absolute_schema_path:
-        return f"{error.instance!r} cannot be a key of {key}: {_allowed(error.schema)}"
-    held = json.dumps(error.instance, default=str)  # YAML knows dates, JSON does not
-    return f"{key} holds {held}; allowed is {_allowed(error.schema)}"
+    if isinstance(value, dict | list):
+        if id(value) in above:
+            yield f"{key} contains itself"
+            return
+        above += (id(value),)
+    if isinstance(value, dict):
+        for name, child in value.items():
+            if not isinstance(name, str):
+                yield f"the key {name!r}{inside} is not a string; write it in quotation marks"
+            else:
+                yield from _wrong_structure(child, f"{key}.{name}" if key else name, above)
+    elif isinstance(value, list):
+        for child in value:
+            yield from _wrong_structure(child, key, above)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        yield f"{key} holds {_shown(value)}; allowed are integers of 64 bits"
+
+
+def _is_integer(_: object, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_: object, value: object) -> bool:
+    return _is_integer(_, value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _pattern(_: object, pattern: str, value: object, __: object) -> Iterator[Any]:
+    # In JSON Schema `$` is the end of the text; Python's also matches before a last line break.
+    strict = re.sub(r"\$$", r"\\Z", pattern)
+    if isinstance(value, str) and not re.search(strict, value):
+        yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+_FORMATS = jsonschema.FormatChecker(formats=())
+
+
+@_FORMATS.checks("regex", raises=(re.error, OverflowError, RecursionError))
+def _is_regex(value: object) -> bool:
+    if isinstance(value, str) and re.compile(value).groups > 1:  # as scikit-learn has it
+        raise re.error("more than one group; write (?:…) for a group that captures nothing")
+    return True
+
+
+@_FORMATS.checks("date", raises=ValueError)
+def _is_date(value: object) -> bool:
+    return not isinstance(value, str) or bool(date.fromisoformat(value))
+
+
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    {"pattern": _pattern},
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"integer": _is_integer, "number": _is_number}
+    ),
+)
+"""JSON Schema to the letter: 2.0 is no integer, and neither infinity nor NaN is a number."""
+
+
+def _schema_errors(config: Config) -> Iterator[tuple[Place, str | None]]:
+    """Yield the places that the schema does not allow, with what is wrong there.
+
+    Nothing is said of a missing key where an unknown one is likely to be the same, misspelt.
+    """
+    seen: set[Place] = set()
+    found = _Validator(schema(), format_checker=_FORMATS).iter_errors(config)
+    order = {"additionalProperties": 0, "required": 1}
+    for error in sorted(found, key=lambda error: (order.get(error.validator, 2), error.json_path)):
+        place = tuple(error.absolute_path)
+        key = ".".join(map(str, place))
+        inside = f" in {key}" if key else ""
+        if error.validator == "additionalProperties":
+            known = list(error.schema["properties"])
+            for unknown in error.instance.keys() - set(known):
+                near = difflib.get_close_matches(unknown, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else "."
+                yield (
+                    (*place, unknown),
+                    f"unknown key {unknown!r}{inside}{hint} Known keys: {', '.join(known)}",
+                )
+                if near and near[0] not in error.instance:
+                    seen.add((*place, near[0]))
+                    yield (*place, near[0]), None
+        elif error.validator == "required":
+            for missing in error.validator_value:
+                if missing not in error.instance and (*place, missing) not in seen:
+                    seen.add((*place, missing))
+                    about = _node(place)["properties"][missing].get("description", "")
+                    yield (*place, missing), f"key {missing!r} is missing{inside}: {about}"
+        elif "propertyNames" in error.absolute_schema_path:
+            name = _shown(error.instance)
+            yield place, f"{name} cannot be a key of {key}: {_allowed(error.schema)}"
+        else:
+            cause = f" ({error.cause})" if error.cause else ""
+            held = _shown(error.instance)
+            yield place, f"{key} holds {held}; allowed is {_allowed(error.schema)}{cause}"
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a config has it, shortened."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)  # YAML knows dates, JSON does not
+    except ValueError:  # an integer of more than 4,300 digits
+        return "a very large number"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 
 
 def _node(path: Iterable[str | int]) -> Config:
@@ -181,54 +305,47 @@ def _allowed(node: Config) -> str:
         "minItems": "at least {} entries",
         "maxItems": "at most {} entries",
         "minLength": "at least {} characters",
+        "maxLength": "at most {} characters",
         "pattern": "matching {}",
     }
     words = [phrase.format(node[name]) for name, phrase in bounds.items() if name in node]
     if node.get("uniqueItems"):
         words.append("no entry twice")
+    words += [_KINDS[node[name]] for name in ("format", "x-path") if node.get(name) in _KINDS]
     return ", ".join([text, *words])
 
 
-def _contradictions(config: Config) -> Iterator[str]:
-    """Yield what is wrong between keys that are each right by themselves."""
-    images, models = config["images"], config["models"]
-    yield from _source_contradictions(images["source"])
-    if images["source"]["kind"] == LISTING:
-        yield from _listing_contradictions(config)
-    else:
-        yield from _total_contradictions(images)
+def _prompt_contradictions(config: Config) -> Iterator[str]:
+    """Yield that the prompt is none of the prompts, if so."""
     if config["prompt"] not in config["prompts"]:
-        yield f"prompt holds {config['prompt']!r}; allowed is one of {', '.join(config['prompts'])}"
+        allowed = ", ".join(config["prompts"])
+        yield f"prompt holds {_shown(config['prompt'])}; allowed is one of {allowed}"
+
+
+def _role_contradictions(config: Config) -> Iterator[str]:
+    """Yield what is wrong between the models and their roles."""
+    models = config["models"]
     for key in ("teachers", "benchmarked"):
         for model in config[key]:
             if model not in models:
-                yield f"{key} holds {model!r}; allowed is one of {', '.join(models)}"
-    both = sorted(set(config["teachers"]) & set(config["benchmarked"]))
-    if both:
-        yield f"benchmarked holds {both[0]!r}, a teacher: it would be scored against itself"
+                yield f"{key} holds {_shown(model)}; allowed is one of {', '.join(models)}"
+    for model in sorted(set(config["teachers"]) & set(config["benchmarked"])):
+        yield f"benchmarked holds {_shown(model)}, a teacher: it would be scored against itself"
+
+
+def _ablation_contradictions(config: Config) -> Iterator[str]:
+    """Yield that the model of the ablation is not benchmarked, if so."""
     ablation = config["benchmark"]["ablation_model"]
     if ablation not in config["benchmarked"]:
         allowed = ", ".join(config["benchmarked"])
-        yield f"benchmark.ablation_model holds {ablation!r}; allowed is one of {allowed}"
-    yield from _interval_contradictions(config)
+        yield f"benchmark.ablation_model holds {_shown(ablation)}; allowed is one of {allowed}"
+
+
+def _revision_contradictions(config: Config) -> Iterator[str]:
+    """Yield revisions of what is not on the hub."""
     for key, entry in repository_entries(config):
-        try:
-            repositories.files(entry["repository"])
-        except (NotADirectoryError, ModuleNotFoundError) as error:
-            yield f"{key}.repository: {error}"
         if entry["revision"] is not None and not repositories.is_hub(entry["repository"]):
             yield f"{key}.revision is only for the hub: {entry['repository']} lies on this machine"
-    for name, path in config["statistics"]["datasets"].items():
-        try:
-            paths.dataset_files(name, path)
-        except FileNotFoundError as error:
-            yield f"statistics.datasets.{name}: {error}"
-    for name, model in models.items():
-        if "responses" in model:
-            try:
-                paths.parquet_files(model["responses"]["path"])
-            except FileNotFoundError as error:
-                yield f"models.{name}.responses.path: {error}"
 
 
 def _interval_contradictions(config: Config) -> Iterator[str]:
@@ -244,8 +361,11 @@ def _interval_contradictions(config: Config) -> Iterator[str]:
         )
 
 
-def _total_contradictions(images: Config) -> Iterator[str]:
+def _total_contradictions(config: Config) -> Iterator[str]:
     """Yield what is wrong between the total and the bounds of a class."""
+    images = config["images"]
+    if images["source"]["kind"] == LISTING:
+        return  # needs none of them
     least, most = images["min_per_class"], images["max_per_class"]
     if least > most:
         yield f"images.min_per_class ({least}) is greater than images.max_per_class ({most})"
@@ -265,56 +385,54 @@ _IMPORTED = ("name", "responses", "output")
 """Keys that a model may have whose responses are imported."""
 
 
-def _model_contradictions(models: Config) -> Iterator[str]:
-    """Yield what is wrong with models that are neither asked nor imported, or both."""
-    for name, model in models.items():
-        if "responses" not in model:
-            for key in _GENERATED:
-                if key not in model:
-                    about = _node(["models", name])["properties"][key]["description"]
-                    yield (
-                        f"key {key!r} is missing in models.{name}: {about} (A model whose "
-                        "responses are there already has `responses` instead.)"
-                    )
-            continue
-        if strange := [key for key in model if key not in _IMPORTED]:
-            yield (
-                f"models.{name} has `responses`, which are imported, and {', '.join(strange)}, "
-                "which say how responses are generated: take away the one or the other"
-            )
-        columns = model["responses"].keys() & {"text", "think", "answer"}
-        if columns not in ({"text"}, {"think", "answer"}):
-            given = ", ".join(sorted(columns)) or "neither"
-            yield f"models.{name}.responses names {given}; needed is text, or think and answer"
-        elif ("text" in columns) != ("output" in model):
-            yield (
-                f"models.{name} lacks output, which says how responses.text is taken apart"
-                if "text" in columns
-                else f"models.{name}.output is only for responses.text: think and answer are apart"
-            )
+def _kind_of_model(name: str, model: Config) -> Iterator[str]:
+    """Yield what is wrong with a model that is neither asked nor imported, or both."""
+    if "responses" not in model:
+        for key in _GENERATED:
+            if key not in model:
+                about = _node(["models", name])["properties"][key]["description"]
+                yield (
+                    f"key {key!r} is missing in models.{name}: {about} (A model whose "
+                    "responses are there already has `responses` instead.)"
+                )
+        return
+    if strange := [key for key in model if key not in _IMPORTED]:
+        yield (
+            f"models.{name} has `responses`, which are imported, and {', '.join(strange)}, "
+            "which say how responses are generated: take away the one or the other"
+        )
+    columns = model["responses"].keys() & {"text", "think", "answer"}
+    if columns not in ({"text"}, {"think", "answer"}):
+        given = ", ".join(sorted(columns)) or "neither"
+        yield f"models.{name}.responses names {given}; needed is text, or think and answer"
+    elif ("text" in columns) != ("output" in model):
+        yield (
+            f"models.{name} lacks output, which says how responses.text is taken apart"
+            if "text" in columns
+            else f"models.{name}.output is only for responses.text: think and answer are apart"
+        )
 
 
 def _listing_contradictions(config: Config) -> Iterator[str]:
     """Yield what is wrong with a run whose images are listed by files."""
+    if config["images"]["source"]["kind"] != LISTING:
+        return
     asked = (*config["teachers"], *config["benchmarked"])
-    for model in () if has_pictures(config["images"]["source"]) else asked:
-        if "responses" not in config["models"].get(model, {"responses": None}):
-            yield (
-                f"images.source is of kind {LISTING}, without pictures, so that models.{model} "
-                "cannot be asked: it needs `responses`, or, if the files hold the images' bytes, "
-                "images.source needs `pictures: true`"
-            )
-    try:
-        paths.parquet_files(config["images"]["source"]["path"])
-    except FileNotFoundError as error:
-        yield f"images.source.path: {error}"
+    models = [
+        f"models.{key}"
+        for key in asked
+        if "responses" not in config["models"].get(key, {"responses": 0})
+    ]
+    if models and not has_pictures(config["images"]["source"]):
+        yield (
+            f"images.source is of kind {LISTING}, without pictures, so that {_listed(models)} "
+            f"cannot be prompted: {'they need' if models[1:] else 'it needs'} `responses`, or, if "
+            "the files hold the images' bytes, images.source needs `pictures: true`"
+        )
 
 
 LISTING = "listing"
 """The kind of source that lists images in parquet files, with or without their bytes."""
-
-IMAGE = "image"
-"""Column that names the image where the config names none, as in the hub's datasets."""
 
 _SOURCE_KEYS = {
     "classes": ("drawings",),
@@ -332,8 +450,9 @@ _OPTIONAL = {"labels", "image", "label", "pictures"}
 """Those that may be left out."""
 
 
-def _source_contradictions(source: Config) -> Iterator[str]:
+def _source_contradictions(config: Config) -> Iterator[str]:
     """Yield what is wrong between the kind of the source and its other keys."""
+    source = config["images"]["source"]
     kind = source["kind"]
     needed = {key for key, kinds in _SOURCE_KEYS.items() if kind in kinds} - _OPTIONAL
     if missing := sorted(needed - source.keys()):
@@ -371,6 +490,151 @@ def unpinned(config: Config) -> list[str]:
     ]
 
 
+def unpinned_problems(keys: Sequence[str]) -> Iterator[str]:
+    """Yield how hub repositories get their revisions, if some have none."""
+    if keys:
+        yield (
+            f"no revision for {', '.join(keys)}: run `snakemake --cores 1 pin` once (with the same "
+            "--configfile) on a machine that reaches the hub; it looks up the current commits and "
+            "writes them into the config"
+        )
+
+
+def class_ids(config: Config) -> list[str]:
+    """Return the classes that may be drawn, in the order of their list."""
+    images = config["images"]
+    source = images["source"]
+    return (
+        source["classes"]
+        if source["kind"] == "drawings"
+        else file_checks.class_ids(images["classes"])
+    )
+
+
+def image_problems(config: Config) -> Iterator[str]:
+    """Yield where images should be, if there are none."""
+    source = config["images"]["source"]
+    kind, folder = source["kind"], source["path"]
+    if kind in ("drawings", "outer_archive", LISTING):
+        return  # drawn, or checked as files
+    try:
+        if sources.places(kind, folder, class_ids(config)):
+            return
+    except OSError as error:
+        yield f"images.source.path: {folder} cannot be read: {error.strerror}"
+        return
+    what, example = _PLACES[kind]
+    state = f"holds no {what}" if os.path.isdir(folder) else "does not exist"
+    yield (
+        f"images.source.path: no images: {folder}/ {state}. Put one {example} there (ImageNet-21k: "
+        "winter21_whole.tar.gz or fall11_whole.tar from https://image-net.org, or their copies on "
+        "the hub), name another folder as images.source.path, or name another layout as "
+        "images.source.kind (config/README.md lists them). `make demo` needs no images"
+    )
+
+
+_PLACES = {
+    "class_tars": ("class archive", "archive per class, such as n00005787.tar,"),
+    "class_folders": ("class folder", "folder per class, such as n00005787/,"),
+    "webdataset": ("tar of samples", "or more tars of samples"),
+    "hub_parquet": ("parquet file", "or more parquet files"),
+    "folder": ("image", "or more images"),
+}
+"""What each layout consists of, and what to put where it is missing."""
+
+
+def _path_problem(kind: str, path: str) -> str | None:
+    """Return what is the matter with a path that the config names, if anything."""
+    try:
+        _PATHS[kind](path)
+    except (OSError, ValueError, ModuleNotFoundError) as error:
+        return f"{_shown(path)}: {str(error).removeprefix(f'{path}: ')}"
+    return None
+
+
+_PATHS: Mapping[str, Callable[[str], object]] = {
+    "text": file_checks.text,
+    "classes": file_checks.class_ids,
+    "folder": file_checks.folder,
+    "function": file_checks.function,
+    "executable": file_checks.executable,
+    "repository": repositories.files,
+    "parquet": lambda path: paths.parquet_files(path),
+    "json": lambda path: paths.json_files(path),
+    **{f"dataset.{name}": partial(paths.dataset_files, name) for name in paths.OF_A_DATASET},
+}
+"""How a path is checked, by what the schema says of it (`x-path`)."""
+
+
+def _file_problems(config: Config, right: Callable[..., bool]) -> Iterator[str]:
+    """Yield what is the matter with each file that the config names.
+
+    Parameters
+    ----------
+    config
+        As it was written.
+    right
+        Returns whether the schema allows a section.
+    """
+    replaced = config["teachers"] if "references" in config and right("teachers.**") else ()
+    for place, kind, path in _named_paths(config, schema()):
+        if place[0] == "models" and place[1] in replaced:
+            continue
+        if kind == "images":  # of other kinds they are looked for when a job needs them
+            listing = right("images.source") and config["images"]["source"].get("kind") == LISTING
+            kind = "parquet" if listing else None
+        elif kind == "archive":
+            kind = None  # not needed once it is unpacked
+        elif kind == "executable" and not (
+            right("inference") and config["inference"].get("engine") == "vllm"
+        ):
+            kind = None
+        elif kind == "dataset":
+            kind = f"dataset.{place[-1]}"
+        if kind and (problem := _path_problem(kind, path)):
+            yield f"{'.'.join(place)}: {problem}"
+
+
+def _named_paths(value: Any, node: Config, place: Place = ()) -> Iterator[tuple[Place, str, str]]:
+    """Yield every path in a config with its place and what the schema says of it (`x-path`)."""
+    if "x-path" in node and isinstance(value, str):
+        yield place, node["x-path"], value
+    elif isinstance(value, dict):
+        known, other = node.get("properties", {}), node.get("additionalProperties")
+        for key, child in value.items():
+            below = known.get(key, other)
+            if isinstance(below, dict):
+                yield from _named_paths(child, below, (*place, key))
+
+
+_CHECKS: Sequence[tuple[Callable[[Config], Iterable[str]], Sequence[str]]] = (
+    (_source_contradictions, ["images.source.**"]),
+    (_listing_contradictions, ["images.source.**", "teachers.**", "benchmarked.**", "models.**"]),
+    (
+        _total_contradictions,
+        [
+            "images.source.kind",
+            *(
+                f"images.{key}"
+                for key in ("total", "class_count", "min_per_class", "max_per_class")
+            ),
+        ],
+    ),
+    (_prompt_contradictions, ["prompt", "prompts"]),
+    (_role_contradictions, ["teachers.**", "benchmarked.**", "models"]),
+    (_ablation_contradictions, ["benchmark.ablation_model", "benchmarked.**"]),
+    (_interval_contradictions, ["benchmark.intervals.**", "benchmarked.**"]),
+    (
+        _revision_contradictions,
+        ["models.**", "statistics.tokenizer.**", "benchmark.bertscore.**", "benchmark.sbert.**"],
+    ),
+)
+"""Checks of keys against each other, and the sections that have to be right for each.
+
+`.**` is for all keys of a section; without it, a wrong key inside does not matter.
+"""
+
+
 def as_markdown() -> str:
     """Return `config/README.md`: every key of the schema with its meaning and what it allows."""
     lines = [
@@ -378,9 +642,19 @@ def as_markdown() -> str:
         "",
         schema()["description"],
         "",
-        "`config.yaml` is the paper's run, `miniature.yaml` the embedded one. A wrong config is",
-        "refused with one message before any job runs. This page is made from `schema.yaml` by",
-        "`make config-docs`. [reruns.md](reruns.md) tells what a change of a key runs again.",
+        "`config.yaml` is the paper's run, `miniature.yaml` the embedded one. Everything that is",
+        "wrong with a config, and everything that is missing for the planned jobs (images and",
+        "revisions of models), is reported in one message before the first job. This page is",
+        "made from `schema.yaml` by `make config-docs`. [What reads it](#what-reads-it) says what",
+        "a change runs again.",
+        "",
+        "Snakemake reads the file of `--configfile` before this workflow starts. If the file is",
+        "missing, empty, not valid YAML or not UTF-8, Snakemake stops without naming the line.",
+        "This command does, and checks the whole config without planning a run:",
+        "",
+        "```bash",
+        "PYTHONPATH=scripts python -m imagenet_think.configuration my.yaml",
+        "```",
         "",
         "| key | what it is | allowed | default |",
         "| --- | --- | --- | --- |",
@@ -390,7 +664,47 @@ def as_markdown() -> str:
         allowed = "" if node.get("type") == "object" else _allowed(node)
         cells = [f"`{key}`", node["description"], allowed, default]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *_readers()]) + "\n"
+
+
+def _readers() -> Iterator[str]:
+    """Yield the lines of the table of the config's sections and the rule files that read them."""
+    yield from (
+        "## What reads it",
+        "",
+        "Each rule names the keys that it reads, and its jobs run again when one of them changes,",
+        "with everything that depends on their files: `grep -rn images.criteria rules` finds the",
+        "rules, and `snakemake -n all` lists the jobs. Comments and the order of keys change",
+        "nothing. What is in brackets reads keys that change no result, and does not run again.",
+        "`record_run`, which writes the whole config down, runs again with every change.",
+        "",
+        "| section | rule files that read it |",
+        "| --- | --- |",
+    )
+    sections: dict[str, dict[str, bool]] = {}
+    for key, node in keys(schema()):
+        if not settings.has_keys(node):
+            sections.setdefault(_section(key), {})
+    for file in sorted(RULES.glob("*.smk")):
+        if file.stem == MINIATURES:
+            continue
+        for key, counts in settings.declared_in(file.read_text(), schema()).items():
+            for leaf in settings.leaves(key, schema()):
+                own = sections[_section(leaf)]
+                own[file.stem] = own.get(file.stem, False) or counts
+    for section, files in sections.items():
+        named = [name if counts else f"({name})" for name, counts in files.items()]
+        yield f"| `{section}` | {', '.join(named) or 'planning only'} |"
+
+
+MINIATURES = "miniatures"
+"""The rule file that reads `miniature.yaml`, whichever config is loaded."""
+
+
+def _section(leaf: str) -> str:
+    """Return the section that a leaf is counted to, at most two keys deep, or the leaf itself."""
+    *above, _ = leaf.split(".")
+    return ".".join(above[:2]) or leaf
 
 
 def keys(node: Config, prefix: str = "") -> Iterator[tuple[str, Config]]:
@@ -404,5 +718,19 @@ def keys(node: Config, prefix: str = "") -> Iterator[tuple[str, Config]]:
         yield from keys(other, f"{prefix}<name>.")
 
 
+def _main(files: Sequence[str]) -> None:
+    """Check some configs, or print `config/README.md` if there are none."""
+    if not files:
+        print(as_markdown(), end="")
+    refused = []
+    for file in files:
+        try:
+            check(read(file), file)
+        except ConfigError as error:
+            refused.append(str(error))
+    if refused:
+        sys.exit("\n".join(refused))
+
+
 if __name__ == "__main__":
-    print(as_markdown(), end="")
+    _main(sys.argv[1:])

@@ -35,15 +35,16 @@ class DigestCache:
             self._used[key] = self._known[key] if key in self._known else compute()
         return self._used[key]
 
-    def save(self) -> None:
-        """Write what was used, atomically, if any of it is new; the rest is dropped."""
+    def save(self, keep: bool = False) -> None:
+        """Write what was used, atomically, if any of it is new; the rest is dropped or kept."""
         if self._known is None or self._used.keys() <= self._known.keys():
             return
         from imagenet_think.files import atomic_path  # loads polars, which planning need not
 
+        written = {**self._known, **self._used} if keep else dict(self._used)
         with atomic_path(self.path) as temporary:
-            temporary.write_text(json.dumps(self._used), encoding="utf-8")
-        self._known = dict(self._used)
+            temporary.write_text(json.dumps(written), encoding="utf-8")
+        self._known = written
 
     def _read(self) -> dict[str, Any]:
         try:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def digest_files(paths: Iterable[str | Path]) -> str:
     """
     digest = hashlib.sha256()
     for path in sorted(Path(p) for p in paths):
-        data = path.read_bytes()
-        digest.update(f"{path.name}:{len(data)}:".encode())
-        digest.update(data)
+        with path.open("rb") as file:
+            digest.update(f"{path.name}:{os.fstat(file.fileno()).st_size}:".encode())
+            hashlib.file_digest(file, lambda: digest)  # a weights file does not fit into memory
     return digest.hexdigest()

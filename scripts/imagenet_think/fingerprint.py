@@ -1,7 +1,11 @@
 """What a response depends on, as one digest: the key under which the journal keeps it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from imagenet_think import draws
 from imagenet_think.digests import digest_settings, digest_text
+from imagenet_think.settings import prompt
 
 _MODEL_KEYS = (
     "family",
@@ -14,6 +18,24 @@ _MODEL_KEYS = (
     "close_thought",
     "image",
 )
+
+
+def asked_with(settings: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """Return what decides a model's answers, of the keys of the config that its job declares.
+
+    Returns
+    -------
+    dict
+        `model` (its entry in the config, with its `key`), `prompt` (`id` and `text`),
+        `preparation`, `length_policy` and `seed`.
+    """
+    return {
+        "model": {**settings["models"][model], "key": model},
+        "prompt": {"id": settings["prompt"], "text": prompt(settings)},
+        "preparation": settings["images"]["preparation"],
+        "length_policy": settings["length_policy"],
+        "seed": settings["seed"],
+    }
 
 
 def settings_digest(

@@ -4,6 +4,7 @@ Types are the plain ones (`string`, not Arrow's `large_string`), and the metadat
 as the hub's `datasets` write them: so images are images there, whatever the dataset's card says.
 """
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,6 +16,7 @@ import pyarrow as pa
 from pyarrow.parquet import ParquetWriter, read_metadata
 
 from imagenet_think.files import atomic_path
+from imagenet_think.logs import logger
 from imagenet_think.schemas import DATASET, FAILED, IMAGE
 from imagenet_think.splits import CONFIGURATIONS, SPLITS
 
@@ -94,6 +96,27 @@ def published_schema(path: str | Path) -> pl.Schema:
             "as dataset.rejoin"
         )
     return schema
+
+
+def remove_leftovers(files: Iterable[str | Path], numbered: str = "?????-of-?????") -> None:
+    """Remove what an earlier dataset left in a dataset's folders, with a line in the log each.
+
+    `datasets` reads every file that is named as a split's, such as `data/train-*.parquet`.
+
+    Parameters
+    ----------
+    files
+        The dataset's files, of all configurations.
+    numbered
+        What stands between split and ending in the names of files that may be removed; a pattern.
+    """
+    own = set(map(Path, files))
+    for root in {path.parent.parent for path in own}:
+        patterns = itertools.product(CONFIGURATIONS.values(), SPLITS)
+        for pattern in (f"{folder}/{split}-{numbered}.parquet" for folder, split in patterns):
+            for path in sorted(set(root.glob(pattern)) - own):
+                path.unlink(missing_ok=True)
+                logger.info("%s removed: an earlier dataset left it", path)
 
 
 def count_rows(files: Iterable[str | Path]) -> Counter[tuple[str, str]]:

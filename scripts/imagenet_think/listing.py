@@ -12,6 +12,9 @@ from imagenet_think.rejections import RejectionError
 from imagenet_think.schemas import CANDIDATES
 from imagenet_think.sources.labels import class_of, read_labels
 
+IMAGE = "image"
+"""Column that names the image where the config names none, as in the hub's datasets."""
+
 WNID = "wnid"
 """Column that says the class where there is one and the config names none."""
 

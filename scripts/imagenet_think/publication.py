@@ -75,6 +75,25 @@ LIMITS = {
 """What the dataset cannot do, by heading."""
 
 
+def published_as(taken: Mapping[str, Any], full: bool) -> dict[str, Any]:
+    """Return what card and Croissant description say of a config.
+
+    Parameters
+    ----------
+    taken
+        What their rules declare: `run`, keys of `dataset`, and what `comparability.compared` reads.
+    full
+        Whether the dataset holds pictures.
+    """
+    return {
+        "full": full,
+        "run": taken["run"],
+        "source": taken["images"]["source"]["kind"],
+        "dataset": taken["dataset"],
+        "compared": comparability.compared(taken),
+    }
+
+
 def identity(
     settings: Mapping[str, Any], images: Mapping[str, int], reported: str | Path
 ) -> tuple[str, str | None]:

@@ -1,19 +1,28 @@
 """Where a model lies: on the hub, in a local folder, or inside a Python package."""
 
-import importlib
+import ast
+import importlib.util
+import os
 import re
+import time
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from imagenet_think.digests import digest_files
+from imagenet_think.digest_cache import DigestCache
+from imagenet_think.digests import digest_files, digest_settings
 
 PACKAGE = "package:"
+_ENTRY = "get_model_path"
+"""Function of a package with weights that returns their folder."""
+
+_CLOCK = 2.0  # seconds in which a file may change twice and keep its time
+_CACHE = DigestCache(".snakemake/checkpoint_digests.json")
 
 
 def is_hub(repository: str) -> bool:
     """Tell whether `repository` is a hub id (`owner/name`), neither a folder nor a package."""
-    return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", repository)) and not Path(repository).is_dir()
+    return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", repository)) and not os.path.isdir(repository)
 
 
 @cache
@@ -23,16 +32,36 @@ def folder(repository: str) -> Path:
     Raises
     ------
     ModuleNotFoundError
-        If a `package:` repository names a package that is not installed.
+        If a `package:` repository names what is no installed package with weights. Nothing of it
+        is imported then.
     NotADirectoryError
         If there is no such folder.
     """
     if not repository.startswith(PACKAGE):
-        if not Path(repository).is_dir():
+        if not os.path.isdir(repository):
             raise NotADirectoryError(f"{repository}: no such folder, and no hub id (owner/name)")
         return Path(repository)
-    module = importlib.import_module(repository.removeprefix(PACKAGE))
-    return Path(module.get_model_path())
+    module = name(repository)
+    if not _has_weights(module):
+        raise ModuleNotFoundError(
+            f"{repository}: no Python package of this name with a function {_ENTRY}() is installed"
+        )
+    return Path(getattr(importlib.import_module(module), _ENTRY)())
+
+
+def _has_weights(module: str) -> bool:
+    """Return whether an installed package offers its weights; nothing is imported to find out."""
+    if not module.isidentifier():
+        return False
+    try:
+        version(module)  # of a distribution, which the standard library is not
+    except PackageNotFoundError:
+        return False
+    spec = importlib.util.find_spec(module)
+    if spec is None or not (spec.origin or "").endswith(".py"):
+        return False
+    tree = ast.parse(Path(spec.origin).read_bytes())
+    return any(isinstance(node, ast.FunctionDef) and node.name == _ENTRY for node in tree.body)
 
 
 def files(repository: str) -> list[str]:
@@ -50,20 +79,42 @@ def files(repository: str) -> list[str]:
     )
 
 
-def inputs(repository: str) -> list[str]:
-    """Return the files of a local folder: inputs of the jobs that use it, which a change reruns.
+def name(repository: str) -> str:
+    """Return the name of a repository as it is printed."""
+    return repository.removeprefix(PACKAGE)
 
-    A package's files are none: they lie elsewhere in another environment. `installed` stands for
-    them.
+
+def content(repository: str) -> str | None:
+    """Return what stands for the files of a repository among the params of its jobs.
+
+    Returns
+    -------
+    str or None
+        A local folder's revision: the digest of its files. The version of a package, whose files
+        lie elsewhere in another environment. None for the hub's, whose revision the config names.
     """
-    return [] if repository.startswith(PACKAGE) else files(repository)
-
-
-def installed(repository: str) -> str | None:
-    """Return the version of a `package:` repository, a param of its jobs; None for others."""
-    if not repository.startswith(PACKAGE):
+    if is_hub(repository):
         return None
-    return version(repository.removeprefix(PACKAGE))
+    return version(name(repository)) if repository.startswith(PACKAGE) else revision_of(repository)
+
+
+def revision_of(repository: str) -> str:
+    """Return the revision of a repository that is not on the hub: the digest of its files.
+
+    It is computed again where a file's size or time has changed.
+    """
+    found = files(repository)
+    stats = {path: os.stat(path) for path in found}
+    changed = max((own.st_mtime for own in stats.values()), default=0.0)
+    if changed > time.time() - _CLOCK:
+        return digest_files(found)
+    state = {path: [own.st_size, own.st_mtime_ns] for path, own in stats.items()}
+    return _CACHE.get(digest_settings(state), lambda: digest_files(found))
+
+
+def save() -> None:
+    """Write what was digested to the cache, so that no other process need read it."""
+    _CACHE.save(keep=True)
 
 
 def pretrained(repository: str, revision: str | None) -> tuple[str, str | None]:
@@ -101,4 +152,4 @@ def resolve(repository: str, revision: str | None) -> tuple[str, str]:
         If a hub repository has no revision.
     """
     path, commit = pretrained(repository, revision)
-    return path, commit or digest_files(files(repository))
+    return path, commit or revision_of(repository)

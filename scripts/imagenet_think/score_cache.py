@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from imagenet_think.digests import digest_files, digest_settings
+from imagenet_think.digests import digest_settings
 from imagenet_think.files import write_parquet
 
 SAVE_SECONDS = 60
@@ -31,18 +31,17 @@ def key(candidate: bytes, reference: bytes) -> bytes:
     return hashlib.blake2b(candidate + reference, digest_size=16).digest()
 
 
-def made_by(modules: Sequence[str], packages: Sequence[str]) -> dict[str, object]:
+def made_by(code: str, packages: Sequence[str]) -> dict[str, object]:
     """Return what stands for the code of a metric among its settings.
 
     Parameters
     ----------
-    modules
-        Names of the modules beside this one that compute it.
+    code
+        Digest of the module that computes it and of all that it imports, as its rule has it.
     packages
         The libraries that do, by their names on PyPI.
     """
-    sources = [Path(__file__).with_name(f"{module}.py") for module in modules]
-    return {"code": digest_files(sources), "packages": {name: version(name) for name in packages}}
+    return {"code": code, "packages": {name: version(name) for name in packages}}
 
 
 class ScoreCache:

@@ -1,5 +1,6 @@
 """A scoring job: the comparisons of each shard in one metric, those known and those new."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ class Shard:
         Parquet files to write, of schemas `scores(metric)` and `agreement(metric)`.
     cache
         Folder of the metric's known scores, see `imagenet_think.score_cache`.
+    code
+        Digest of the metric's code, see `imagenet_think.score_cache.made_by`.
     name
         Name of the shard.
     models, teachers, seed
@@ -43,6 +46,7 @@ class Shard:
     scores: str | Path
     agreement: str | Path
     cache: str | Path
+    code: str
     name: str
     models: Sequence[str]
     teachers: Sequence[str]
@@ -50,7 +54,7 @@ class Shard:
 
     @classmethod
     def of_job(cls, job: Any, settings: Mapping[str, Any]) -> list["Shard"]:
-        """Return the shards of a Snakemake job; `settings` hold models, teachers and seed.
+        """Return the shards of a Snakemake job; `settings` hold benchmarked, teachers and seed.
 
         The job's annotations come shard by shard, and those of a shard as the class has them.
         """
@@ -64,8 +68,11 @@ class Shard:
                 scores=job.output.scores[k],
                 agreement=job.output.agreement[k],
                 cache=job.params.cache,
+                code=json.loads(job.params.metric_code)["metric_code"],
                 name=Path(job.output.scores[k]).stem,
-                **{name: settings[name] for name in ("models", "teachers", "seed")},
+                models=settings["benchmarked"],
+                teachers=settings["teachers"],
+                seed=settings["seed"],
             )
             for k in range(count)
         ]

@@ -11,8 +11,9 @@ Snakemake recorded when the job ended, makes its job and all that depend on it r
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -78,14 +79,14 @@ def deletable(path: str) -> Any:
 
 def install() -> None:
     """Make each plan of this process see what is missing or changed behind its targets."""
-    DAG.check_incomplete = _check_outputs
+    DAG.check_incomplete = _check_files
     # A plan reads each record several times; Snakemake keeps the last 128 of some thousand.
     read = FilePersistence._read_record_cached.__wrapped__
     FilePersistence._read_record_cached = lru_cache(maxsize=None)(read)
 
 
-async def _check_outputs(dag: DAG) -> None:
-    """Schedule the jobs whose outputs are incomplete, missing, or not those that were recorded.
+async def _check_files(dag: DAG) -> None:
+    """Schedule the jobs whose files are not those that Snakemake recorded.
 
     Takes the place of Snakemake's own check, which only looks for incomplete outputs, and refuses
     to go on if there are any.
@@ -99,7 +100,7 @@ async def _check_outputs(dag: DAG) -> None:
     if not dag.ignore_incomplete:
         settings.force_incomplete = True  # for the executors, which ask for it too
         dag.forcefiles.update(await dag.incomplete_files())
-    unknown: list[str] = []
+    changed = []
     for job in dag.jobs:
         for file in job.output:
             modified = _modification_time(file)
@@ -108,14 +109,34 @@ async def _check_outputs(dag: DAG) -> None:
                 if not (is_flagged(file, _DELETABLE) and record):
                     dag.reason(job).missing_output.add(file)
             elif not _is_recorded(record, modified):
-                unknown.append(file)
-    if unknown:
-        dag.forcefiles.update(unknown)
+                changed.append(file)
+    if changed:
+        dag.forcefiles.update(changed)
         logger.warning(
-            f"{_listed(unknown)}: edited, copied, or without a record in .snakemake since they "
+            f"{_listed(changed)}: edited, copied, or without a record in .snakemake since they "
             "were made, so they are regenerated. (Copy a run with its .snakemake folder and its "
             "modification times: `cp -a` or `rsync -a`. Responses in the journal are kept anyway.)"
         )
+    await _check_sources(dag)
+
+
+async def _check_sources(dag: DAG) -> None:
+    """Schedule the jobs of which an input that no job makes has other contents than recorded.
+
+    Snakemake compares checksums only where an input is newer than the outputs, and so misses a file
+    that an older one has replaced. Large files have no checksum, and are known by their times.
+    """
+    persistence, most = dag.workflow.persistence, dag.max_checksum_file_size
+    made = {file for job in dag.jobs for file in job.output}
+    same: dict[tuple[str, str], bool] = {}
+    for job in dag.jobs:
+        for file in set(job.input) - made:
+            for checksum in persistence.input_checksums(job, file) - {None}:
+                key = (file, checksum)
+                if key not in same:
+                    same[key] = await file.is_same_checksum(checksum, most)
+                if not same[key]:
+                    dag.reason(job).updated_input.add(file)
 
 
 def _modification_time(file: Any) -> float | None:
@@ -151,14 +172,53 @@ def missing(dag: DAG) -> list[str]:
     return sorted({str(file) for job in dag.needrun_jobs() for file in job.output})
 
 
-def leave_the_lock_alone(workflow: Workflow, target: str) -> None:
-    """Let a target that only reads run beside another Snakemake.
+def after_planning(workflow: Workflow, check: Callable[[str, DAG], None]) -> None:
+    """Call a function each time the jobs are planned, before anything is done with the plan.
+
+    An error that an input function raises is reported as an InputFunctionException of whatever rule
+    happened to be planned first; what input functions note instead can be reported here, together.
+
+    Parameters
+    ----------
+    workflow
+        Snakemake's.
+    check
+        Gets the purpose of the plan, `run`, `dry run`, `report` or `other` (such as a summary), and
+        Snakemake's DAG.
+    """
+    build, report = workflow._build_dag, workflow.create_report
+    purpose = "other"
+
+    def build_and_check() -> None:
+        build()
+        if workflow.executor_plugin is None:
+            check(purpose, workflow.dag)
+        else:
+            check("dry run" if workflow.dryrun else "run", workflow.dag)
+
+    def create_report(*arguments: Any, **options: Any) -> None:
+        nonlocal purpose
+        purpose = "report"
+        report(*arguments, **options)
+
+    workflow._build_dag, workflow.create_report = build_and_check, create_report
+
+
+def missing_from_report(dag: DAG) -> list[str]:
+    """Return the files that Snakemake's report shows and that are not there, in name order."""
+    shown = {str(file) for job in dag.jobs for file in job.output if is_flagged(file, "report")}
+    return sorted(file for file in shown if not Path(file).exists())
+
+
+def only_read(workflow: Workflow, target: str) -> None:
+    """Let a target that only reads run beside another Snakemake, and print no more than it does.
 
     Snakemake releases the folder's lock when it ends, even one that another process holds.
     """
     if set(workflow.dag_settings.targets) == {target}:
         workflow.persistence.lock = workflow.persistence.noop
         workflow.persistence.unlock = workflow.persistence.noop
+        logger.setLevel(logging.WARNING)
 
 
 def add_param(workflow: Workflow, name: str, value: Callable[[Any], Callable[..., object]]) -> None:
@@ -170,7 +230,11 @@ def add_param(workflow: Workflow, name: str, value: Callable[[Any], Callable[...
 
 @contextmanager
 def planned(
-    snakefile: Path, folder: Path, configfile: Path, targets: Iterable[str]
+    snakefile: Path,
+    folder: Path,
+    configfile: Path,
+    targets: Iterable[str],
+    overrides: Mapping[str, Any] | None = None,
 ) -> Iterator[Workflow]:
     """Yield the workflow with its plan, as a dry run makes it, without a word on the terminal.
 
@@ -184,12 +248,14 @@ def planned(
         Its config.
     targets
         What is wanted.
+    overrides
+        Values that replace the config's, as `--config` gives them.
     """
     quiet = OutputSettings(dryrun=True, log_level_override=logging.CRITICAL)
     with SnakemakeApi(quiet) as api:
         given = api.workflow(
             resource_settings=ResourceSettings(cores=1),
-            config_settings=ConfigSettings(configfiles=[configfile]),
+            config_settings=ConfigSettings(overrides or {}, configfiles=[configfile]),
             snakefile=snakefile,
             workdir=folder,
         )
@@ -256,3 +322,90 @@ def mend_submission(plugin: ModuleType) -> None:
 
     plugin.Executor.get_account_arg = get_account_arg
     plugin.Executor.run_job = run_job
+
+
+def overrides(workflow: Workflow) -> dict[str, Any]:
+    """Return the values that the command line's `--config` gives."""
+    return dict(workflow.config_settings.config)
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job of a plan.
+
+    Attributes
+    ----------
+    rule
+        Its rule.
+    stage
+        The name of the file in which the rule stands.
+    outputs
+        Its output files.
+    wildcards
+        The values of its wildcards.
+    needed
+        Whether a run would run it.
+    started
+        Whether a Snakemake has started it and has not seen it end.
+    external
+        The number that it then has on the cluster; None on this machine.
+    params, inputs
+        Its named params and inputs; empty unless they were asked for.
+    """
+
+    rule: str
+    stage: str
+    outputs: tuple[str, ...]
+    wildcards: Mapping[str, str] = field(default_factory=dict)
+    needed: bool = True
+    started: bool = False
+    external: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def planned_jobs(workflow: Workflow, detailed: Collection[str] = ()) -> list[PlannedJob]:
+    """Return the jobs of a plan that make files, in the order of the rules.
+
+    Parameters
+    ----------
+    workflow
+        The workflow with its plan.
+    detailed
+        Rules whose jobs are wanted with their params and inputs.
+    """
+    dag, persistence = workflow.dag, workflow.persistence
+    order = {rule.name: place for place, rule in enumerate(workflow.rules)}
+    found = []
+    for job in dag.jobs:
+        if not job.output:
+            continue
+        rule, outputs = job.rule, tuple(map(str, job.output))
+        started = persistence._filter_incomplete_keys(outputs)
+        wanted = rule.name in detailed
+        found.append(
+            PlannedJob(
+                rule.name,
+                Path(rule.snakefile).stem,
+                outputs,
+                dict(job.wildcards_dict),
+                dag.needrun(job),
+                bool(started),
+                min(persistence._get_external_jobids(started), default=None),
+                dict(job.params.items()) if wanted else {},
+                dict(job.input.items()) if wanted else {},
+            )
+        )
+    return sorted(found, key=lambda job: (order[job.rule], job.outputs))
+
+
+def locked_since(workflow: Workflow) -> float | None:
+    """Return when a Snakemake locked the working directory, in seconds since the epoch.
+
+    None if none did. A Snakemake that is killed leaves its lock.
+    """
+    times = []
+    for lock in Path(workflow.persistence._lockdir).glob("*.lock"):
+        with suppress(FileNotFoundError):  # it has just been released
+            times.append(lock.stat().st_mtime)
+    return min(times, default=None)

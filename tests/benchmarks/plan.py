@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,11 @@ from typing import Any
 import yaml
 
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
-from imagenet_think import plans
+from tests import pretended_runs
+from tests.pretended_runs import ROOT
 
 Config = dict[str, Any]
 LIMITS = {"plan": 7, "finished": 6}
@@ -37,7 +40,7 @@ FINISHED = "Nothing to be done (all requested files are present and up to date).
 
 def paper(shards_per_block: int | None) -> Config:
     """Return the paper's config with made-up revisions, and other shards if they are given."""
-    text = (plans.ROOT / "config" / "config.yaml").read_text(encoding="utf-8")
+    text = (ROOT / "config" / "config.yaml").read_text(encoding="utf-8")
     config = yaml.safe_load(text.replace("revision: null", f"revision: {'a' * 40}"))
     if shards_per_block is not None:
         config["sharding"]["shards_per_block"] = shards_per_block
@@ -48,14 +51,14 @@ def place_archives(folder: Path, config: Config) -> None:
     """Make an empty archive for each class."""
     source = folder / config["images"]["source"]["path"]
     source.mkdir(parents=True)
-    classes = (plans.ROOT / config["images"]["classes"]).read_text(encoding="utf-8")
+    classes = (ROOT / config["images"]["classes"]).read_text(encoding="utf-8")
     for line in classes.splitlines()[1:]:
         (source / f"{line.split()[0]}.tar").touch()
 
 
 def measure(folder: Path, runs: int, *arguments: str) -> tuple[str, str]:
     """Run Snakemake in a folder; return the seconds of the fastest run, and what it said."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(plans.ROOT / "Snakefile")]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
     command += ["--cores", "2", "--configfile", "paper.yaml", "--dry-run", *arguments]
     times = []
     for _ in range(runs):
@@ -82,7 +85,8 @@ def check(folder: Path, config: Config) -> None:
     """
     other = deepcopy(config)
     other["benchmark"]["sbert"]["max_tokens"] += 1
-    again = plans.plan(folder, other, ["all"]).again
+    with pretended_runs.planned(folder, other, ["all"]) as workflow:
+        again = Counter(job.rule.name for job in pretended_runs.again(workflow))
     blocks = config["sharding"]["blocks"]
     per_block = {name: count for name, count in again.items() if count >= blocks}
     if per_block != {"score_sbert": blocks}:
@@ -95,12 +99,12 @@ def row(shards_per_block: int | None, runs: int) -> list[str]:
     shards = config["sharding"]["blocks"] * config["sharding"]["shards_per_block"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        plans.workplace(folder)
+        pretended_runs.workplace(folder)
         place_archives(folder, config)
         (folder / "paper.yaml").write_text(yaml.safe_dump(config, allow_unicode=True))
         planned, said = measure(folder, runs, "all")
         jobs = int(re.search(r"^total +(\d+)$", said, re.M)[1])
-        plans.pretend(folder, config, ["all"])
+        pretended_runs.pretend(folder, config, ["all"])
         finished, said = measure(folder, runs, "all")
         if FINISHED not in said:
             raise RuntimeError(f"the run is not finished:\n{said}")

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+TIMEOUT = 300_000
+"""Milliseconds that a test waits for what must happen: a slow machine is no failure."""
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -40,6 +42,7 @@ def browser():
 def page(browser):
     """An empty page that must not have met an error when a test ends."""
     page, errors = browser.new_page(viewport={"width": 1400, "height": 800}), []
+    page.set_default_timeout(TIMEOUT)
     page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("requestfailed", lambda request: errors.append(f"{request.url}: {request.failure}"))

@@ -35,7 +35,7 @@ def test_every_table_figure_and_page_is_in_it(opened, run):
 
 def width_of_pdf(page, path):
     """Wait until Chromium's viewer has laid a PDF out and return its width in pixels."""
-    for _ in range(100):
+    for _ in range(3000):
         for frame in page.frames:
             if frame.url.endswith(path):
                 width = frame.evaluate("document.querySelector('#sizer')?.offsetWidth")

@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 
 CGROUPS = Path("/sys/fs/cgroup/freezer")
+PATIENCE = 1200
+"""Seconds that a test waits for what must happen: a slow machine is no failure."""
+
 SCRIPT = re.compile(rb"/\.snakemake/scripts/tmp\w+\.(\w+)\.py\0$")
 
 
@@ -121,14 +124,14 @@ class Cluster:
         script = Path(__file__).with_name("start_slurm.sh")
         subprocess.run([script], check=True, env={**os.environ, "CLUSTER": str(self.folder)})
 
-    def wait(self, found: Callable[[], object], seconds: float, what: str):
-        """Return what `found` returns as soon as that is true; fail after some seconds."""
-        end = time.monotonic() + seconds
+    def wait(self, found: Callable[[], object], what: str):
+        """Return what `found` returns as soon as that is true; fail after `PATIENCE` seconds."""
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             if result := found():
                 return result
             time.sleep(0.2)
-        raise AssertionError(f"{what}: not within {seconds} s; {self.jobs()} {self.nodes()}")
+        raise AssertionError(f"{what}: not within {PATIENCE} s; {self.jobs()} {self.nodes()}")
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,8 @@ nodes=(node1 node2 node3 node4)
 fail() { echo "start_slurm.sh: $*" >&2; exit 1; }
 alive() { [[ -s $CLUSTER/$1.pid ]] && kill -0 "$(<"$CLUSTER/$1.pid")" 2>/dev/null; }
 wait_for() { # what it is called, then the command that succeeds when it is there
-  for _ in {1..120}; do "${@:2}" >/dev/null 2>&1 && return; sleep 0.25; done
-  fail "$1 did not start within 30 s; its log is in $CLUSTER/log"
+  for _ in {1..1200}; do "${@:2}" >/dev/null 2>&1 && return; sleep 0.25; done
+  fail "$1 did not start within 5 minutes; its log is in $CLUSTER/log"
 }
 
 etc=/etc/slurm

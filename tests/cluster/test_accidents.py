@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.cluster.conftest import PATIENCE
 from tests.workflow.conftest import BIN, Project, clone, shrink
+from tests.workflow.test_status import states, status
 
 pytestmark = pytest.mark.slow
 
@@ -22,6 +24,7 @@ BROKEN = f"results/small/annotations/{KILLED}/10.parquet"
 TABLES = [f"results/small/tables/language.{form}" for form in ("csv", "tex", "md")]
 LOCK = "results/small/journal/{}/00.lock"
 PROFILE = ("--profile", "slurm", "--configfile", CONFIG)
+LOCAL = ("--configfile", CONFIG)
 SOON = ("--slurm-init-seconds-before-status-checks", "2")
 
 
@@ -84,12 +87,12 @@ class Run:
                     stopped[model] = found
             return len(stopped) == len(models)
 
-        self.cluster.wait(all_stand, 400, f"{', '.join(models)} to be at work")
+        self.cluster.wait(all_stand, f"{', '.join(models)} to be at work")
         return [stopped[model] for model in models]
 
     def end(self) -> int:
         """Wait for the end and return the exit status."""
-        return self.process.wait(400)
+        return self.process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +219,9 @@ def test_a_job_does_not_start_when_the_config_was_edited_while_it_waited(cluster
         "generate_responses:slurm_extra='--hold'",
     )
     run = runs(project, "--retries", "0", *held, "--", *files)
-    (job,) = cluster.wait(lambda: run.submitted(f"{CANCELLED}_0"), 90, "a job to wait")
+    (job,) = cluster.wait(lambda: run.submitted(f"{CANCELLED}_0"), "a job to wait")
+    counts = states(status(project, *LOCAL))["inference", CANCELLED]
+    assert (counts["running"], counts["waiting"]) == (0, 2)
     path = project.root / CONFIG
     config = yaml.safe_load(path.read_text())
     path.write_text(yaml.safe_dump(config | {"seed": config["seed"] + 1}, sort_keys=False))
@@ -230,8 +235,14 @@ def test_a_killed_snakemake_leaves_a_lock_and_jobs_that_go_on(cluster, undisturb
     files = responses(CANCELLED, KILLED)
     killed = runs(project, "--", *files)
     (goes_on, at_work), (hangs, script) = killed.stop(CANCELLED, KILLED)
+    said = status(project, *LOCAL)
+    assert all(states(said)["inference", model]["running"] == 1 for model in (CANCELLED, KILLED))
+    assert said.endswith("A Snakemake is at work in this folder.\n")
     killed.process.kill()
     killed.end()
+    said = status(project, *LOCAL)
+    assert all(states(said)["inference", model]["running"] == 1 for model in (CANCELLED, KILLED))
+    assert "A Snakemake was killed in this folder" in said
 
     locked = runs(project, "--", *files)
     assert locked.end() != 0
@@ -243,7 +254,7 @@ def test_a_killed_snakemake_leaves_a_lock_and_jobs_that_go_on(cluster, undisturb
     def ended() -> bool:
         return {job.number: job.state for job in cluster.jobs()}[goes_on.number] == "COMPLETED"
 
-    cluster.wait(ended, 240, "the job of the killed Snakemake to end")
+    cluster.wait(ended, "the job of the killed Snakemake to end")
     project.snakemake(*PROFILE, "--unlock")
     refused = runs(project, "--retries", "0", "--", *files)
     assert refused.end() != 0
@@ -253,7 +264,7 @@ def test_a_killed_snakemake_leaves_a_lock_and_jobs_that_go_on(cluster, undisturb
     assert f"why:  imagenet_think.locks.LockError: {held}" in refused.text()
 
     cluster.call("scancel", str(hangs.number))
-    cluster.wait(lambda: not Path(f"/proc/{script}").exists(), 30, "the hanging job to end")
+    cluster.wait(lambda: not Path(f"/proc/{script}").exists(), "the hanging job to end")
     again = runs(project, "--", *files)
     assert again.end() == 0, again.text()
     assert not again.submitted(f"{CANCELLED}_0")
@@ -330,7 +341,7 @@ def test_a_job_whose_node_dies_goes_to_another_one(cluster, undisturbed, project
     try:
         for pid in dead:
             os.kill(pid, signal.SIGKILL)
-        cluster.wait(lambda: "down" in cluster.nodes()[job.node], 60, f"{job.node} to be down")
+        cluster.wait(lambda: "down" in cluster.nodes()[job.node], f"{job.node} to be down")
         # Slurm would let it wait for two minutes first.
         cluster.call("scontrol", "update", f"jobid={job.number}", "starttime=now")
         assert run.end() == 0, run.text()
@@ -349,13 +360,13 @@ def test_jobs_go_on_while_the_controller_is_down(cluster, undisturbed, project, 
     # What Slurm does not know when it comes back, it starts once more.
     state, now = cluster.folder / "state" / "job_state", time.time()
     cluster.call("scontrol", "update", f"jobid={job.number}", "nice=1")
-    cluster.wait(lambda: state.stat().st_mtime > now, 60, "Slurm to note down what it knows")
+    cluster.wait(lambda: state.stat().st_mtime > now, "Slurm to note down what it knows")
     try:
         os.kill(cluster.pid("slurmctld"), signal.SIGKILL)
         os.kill(script, signal.SIGCONT)
         # Snakemake asks in vain, and the job ends when nobody is there to be told.
-        cluster.wait(lambda: "Falling back to 'sacct'" in run.text(), 90, "a question to Slurm")
-        cluster.wait(lambda: not cluster.scripts(job), 90, "the end of the job")
+        cluster.wait(lambda: "Falling back to 'sacct'" in run.text(), "a question to Slurm")
+        cluster.wait(lambda: not cluster.scripts(job), "the end of the job")
     finally:
         cluster.start()
     assert run.end() == 0, run.text()

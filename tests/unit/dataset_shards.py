@@ -8,6 +8,7 @@ import polars as pl
 
 from build_dataset import PARTS, build_dataset, images_by_shard
 from imagenet_think.files import parquet_writer, write_parquet
+from imagenet_think.hub_files import remove_leftovers
 from imagenet_think.parsing import statuses
 from imagenet_think.schemas import ANNOTATIONS, IMAGES, RESPONSES, SAMPLE
 from imagenet_think.splits import CONFIGURATIONS
@@ -156,6 +157,8 @@ def build(run: Path, dataset: Path, shards: list[str], *, full: bool = False, **
     settings = SETTINGS | settings
     chosen = {name: settings.pop(name) for name in ("test", "validation")}
     found = images_by_shard(run / "sample.parquet", shards, **chosen)
+    every = (files(dataset, number, len(shards)).values() for number in range(len(shards)))
+    remove_leftovers(path for paths in every for path in paths)
     for number, (shard, rows) in enumerate(found):
         build_dataset(
             rows,

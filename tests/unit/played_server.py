@@ -217,6 +217,7 @@ def main(arguments):
     if fault == "port":
         sys.exit("OSError: [Errno 98] Address already in use")
     if fault == "hang":
+        play.note("hanging", number)
         time.sleep(600)
     if play.get().get("stubborn"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

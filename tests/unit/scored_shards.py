@@ -64,6 +64,7 @@ def write_shard(
         scores=folder / "scores" / metric / "00.parquet",
         agreement=folder / "agreement" / metric / "00.parquet",
         cache=folder / "score_cache" / metric,
+        code="0" * 64,
         name="00",
         models=models,
         teachers=TEACHERS,

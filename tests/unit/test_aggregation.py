@@ -15,7 +15,9 @@ PAIRS = st.one_of(
     st.sampled_from(["reference", "response"]), st.tuples(st.floats(0, 1), st.floats(0, 1))
 )
 FILES = settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

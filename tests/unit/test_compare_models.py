@@ -112,7 +112,9 @@ def test_models_with_few_images_in_common_have_a_difference_without_an_interval(
 
 @given(st.lists(st.tuples(PAIRS, PAIRS, PAIRS), min_size=1, max_size=10))
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_the_simultaneous_interval_holds_the_other_and_order_only_turns_signs(tmp_path, rows):
     pairs = {}

@@ -32,6 +32,19 @@ def test_what_was_not_used_is_dropped_when_something_is_new(file):
     assert DigestCache(file).get("old", lambda: 3) == 3
 
 
+def test_what_was_not_used_is_kept_where_that_is_asked_for(file):
+    first = DigestCache(file)
+    first.get("old", lambda: 1)
+    first.save(keep=True)
+    second = DigestCache(file)
+    second.get("new", lambda: 2)
+    second.save(keep=True)
+    second.get("newer", lambda: 3)
+    second.save(keep=True)
+    third = DigestCache(file)
+    assert [third.get(key, refuse) for key in ("old", "new", "newer")] == [1, 2, 3]
+
+
 def test_nothing_new_writes_nothing(file):
     cache = DigestCache(file)
     cache.get("a", lambda: 1)

@@ -96,7 +96,7 @@ def test_killed_at_a_hundred_moments_a_run_ends_as_if_nothing_had_happened(tmp_p
         env=os.environ | {"PYTHONPATH": str(ROOT / "scripts"), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=7200,
     )
     assert done.returncode == 0, done.stderr
     runs = json.loads(done.stdout)

@@ -72,14 +72,18 @@ def test_tokens_of_unfinished_items_count_where_somebody_counts_them(clock, line
 def test_lines_come_also_while_nothing_is_finished(caplog):
     caplog.set_level(logging.INFO, logger="imagenet_think")
 
+    def waiting():
+        return [line for line in caplog.messages if line.startswith("things: 0 of 1")]
+
     def slow():
-        time.sleep(0.5)
+        deadline = time.monotonic() + 300
+        while len(waiting()) < 2:
+            assert time.monotonic() < deadline, "no lines"
+            time.sleep(0.01)
         yield 1
 
     list(progress(slow(), 1, "things", seconds=0.1, generated=lambda: 7, tokens=lambda item: 7))
-    waiting = [line for line in caplog.messages if line.startswith("things: 0 of 1")]
-    assert len(waiting) >= 2
-    assert "left" not in waiting[0]
+    assert "left" not in waiting()[0]
     assert caplog.messages[-1].startswith("things: 1 of 1")
 
 

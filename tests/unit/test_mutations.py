@@ -19,8 +19,8 @@ from imagenet_think.rejections import REASONS, RejectionError
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 COUNT = 2_000
-SECONDS = 5.0
-"""Of processor time an image; usual are some milliseconds."""
+SLOWER = 100
+"""Times the processor time of the slowest unspoilt file; usual is less than 2."""
 
 
 def test_every_spoilt_file_ends_accepted_or_with_a_reason(tmp_path):
@@ -48,11 +48,15 @@ def test_every_spoilt_file_ends_accepted_or_with_a_reason(tmp_path):
 
 
 def test_no_spoilt_file_takes_long():
-    for name, data in mutations(400, seed=7):
+    def taken(data):
         start = time.process_time()
         with contextlib.suppress(RejectionError):
             examine(data, CRITERIA, PREPARATION)
-        assert time.process_time() - start < SECONDS, name
+        return time.process_time() - start
+
+    usual = max(map(taken, files().values()))
+    for name, data in mutations(400, seed=7):
+        assert taken(data) < SLOWER * usual, name
 
 
 def test_the_unspoilt_files_are_images():

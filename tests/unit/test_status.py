@@ -1,9 +1,8 @@
-"""The table of how far a run has come, on folders made for it."""
+"""How far a run has come, on plans and folders made for the tests."""
 
 import json
 import subprocess
 import sys
-from base64 import urlsafe_b64encode
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
@@ -11,78 +10,106 @@ import polars as pl
 import pytest
 
 import status as module
-from imagenet_think.fingerprint import fingerprint, settings_digest
+from imagenet_think.fingerprint import asked_with, fingerprint, settings_digest
 from imagenet_think.journal import Journal
 from imagenet_think.locks import Owner
+from imagenet_think.run_logs import Failure
+from imagenet_think.workflow_hooks import PlannedJob
 from status import (
     DONE,
     FAILED,
+    OUTDATED,
     RUNNING,
+    STATES,
     WAITING,
-    Failure,
-    Marks,
+    Site,
+    counts,
     rate,
-    read_failures,
-    read_marks,
     state,
     status,
+    verdict,
 )
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC).timestamp()
+MODEL = {
+    "family": "f",
+    "repository": "o/m",
+    "revision": "abc",
+    "decoding": {"max_new_tokens": 8, "temperature": 0.0},
+}
 SETTINGS = {
-    "model": {"key": "m", "family": "f", "repository": "o/m", "revision": "abc", "decoding": {}},
-    "prompt": {"id": "p", "text": "Describe."},
-    "preparation": {},
+    "models": {"m": MODEL},
+    "prompt": "p",
+    "prompts": {"p": "Describe."},
+    "images": {"preparation": {}},
     "length_policy": {"loop": None, "attempts": 1},
     "seed": 1,
 }
-SETTINGS["model"]["decoding"] = {"max_new_tokens": 8, "temperature": 0.0}
 
 
 def key(source, prompt="Describe."):
-    model, rest = SETTINGS["model"], ("preparation", "length_policy", "seed")
-    given = {name: SETTINGS[name] for name in rest}
+    given = asked_with(SETTINGS, "m")
+    model = given.pop("model")
+    del given["prompt"]
     return fingerprint(settings_digest(model, ("abc", "abc"), prompt, **given), source)
 
 
 class Run:
-    """A run of one model, two jobs of one shard each, three images a shard."""
+    """A run of one model, two jobs of one shard each, three images per shard."""
 
     def __init__(self, folder):
         self.folder = folder
-        self.outputs = [f"{folder}/responses/m/{shard}.parquet" for shard in ("00", "10")]
-        self.sample = folder / "sample.parquet"
-        self.marks, self.failures = Marks(), []
+        self.sample = folder / "images/sample.parquet"
+        self.first = PlannedJob("sample_images", "images", (str(self.sample),))
+        self.asking = [
+            PlannedJob(
+                "generate_responses",
+                "inference",
+                (f"{folder}/responses/m/{shard}.parquet",),
+                {"model": "m"},
+                params={"settings": json.dumps(SETTINGS), "journal": f"{folder}/journal/m"},
+                inputs={"evaluated": []},
+            )
+            for shard in ("00", "10")
+        ]
+        self.site = Site()
 
     def sampled(self):
         rows = [(f"{shard}_{i}", shard, f"{shard}{i}") for shard in ("00", "10") for i in range(3)]
         columns = ["image_id", "shard", "source_sha256"]
+        self.sample.parent.mkdir()
         pl.DataFrame(rows, schema=columns, orient="row").write_parquet(self.sample)
+        self.first = replace(self.first, needed=False)
 
     def made(self, place):
+        self.change(place, needed=False)
         (self.folder / "responses/m").mkdir(parents=True, exist_ok=True)
-        pl.DataFrame({"image_id": ["a", "b", "c"]}).write_parquet(self.outputs[place])
+        rows = pl.DataFrame({"image_id": ["a", "b", "c"]})
+        rows.write_parquet(self.asking[place].outputs[0])
+
+    def change(self, place, **changes):
+        self.asking[place] = replace(self.asking[place], **changes)
 
     def journal(self, shard, **options):
         return write_journal(self.folder / "journal/m" / f"{shard}.jsonl", shard, **options)
 
     def lines(self):
-        asked = {"settings": json.dumps(SETTINGS), "evaluated": None}
-        text = status(
-            "r",
-            {"images": {"": [[str(self.sample)]]}, "responses": {"m": [[o] for o in self.outputs]}},
-            {"m": {**asked, "journal": str(self.folder / "journal/m")}},
-            self.sample,
-            self.marks,
-            self.failures,
-            NOW,
-        )
-        return text.splitlines()
+        jobs = [self.first, *self.asking]
+        return status("r", jobs, ["m"], self.folder, self.site, NOW).splitlines()
+
+    def states(self):
+        """Return how many of the model's jobs are done, outdated, running, waiting and failed."""
+        (line,) = [line for line in self.lines() if line.startswith("inference")]
+        return dict(zip(STATES, map(int, line.split()[2:]), strict=True))
 
     def responses(self):
-        """done, running, waiting, failed, responses, tokens a second, expected end."""
-        (line,) = [line for line in self.lines() if line.startswith("responses")]
-        return line.split()[2:]
+        """Return responses, tokens per second and expected end."""
+        (line,) = [line for line in self.lines() if line.startswith("m ")]
+        return line.split()[1:]
+
+
+def only(**given):
+    return dict.fromkeys(STATES, 0) | given
 
 
 def write_journal(path, shard, count=2, ago=60.0, apart=10.0, prompt="Describe."):
@@ -105,34 +132,47 @@ def write_journal(path, shard, count=2, ago=60.0, apart=10.0, prompt="Describe."
 
 @pytest.fixture
 def run(tmp_path):
-    return Run(tmp_path)
+    return Run(tmp_path / "results/r")
 
 
-def test_a_run_that_has_not_begun(run):
-    assert run.responses() == ["0", "0", "2", "0", "0/–", "–", "–"]
+def test_a_run_that_was_never_started(run):
+    assert run.lines()[1] == "Never started: no job of 3 has run."
+    assert run.states() == only(waiting=2)
+    assert run.responses() == ["0/–", "–", "–"]
     assert run.lines()[-1] == "No Snakemake is at work in this folder."
-    assert list(run.folder.iterdir()) == []
+    assert not run.folder.exists()
 
 
 def test_a_finished_run(run):
+    run.folder.mkdir(parents=True)
     run.sampled()
     run.made(0)
     run.made(1)
-    assert run.responses() == ["2", "0", "0", "0", "6/6", "–", "–"]
-    assert [line.split() for line in run.lines()][-3] == ["all", "3", "0", "0", "0"]
+    assert run.lines()[1] == "Finished: all 3 jobs are done for this config."
+    assert run.states() == only(done=2)
+    assert run.responses() == ["6/6", "–", "–"]
+    assert ["all", "3", "0", "0", "0", "0"] in [line.split() for line in run.lines()]
 
 
-def test_a_run_at_work(run):
-    """Two responses, the first 60 s ago: since then one more, of 3,000 tokens."""
+@pytest.fixture
+def begun(run):
+    run.folder.mkdir(parents=True)
     run.sampled()
-    run.made(0)
-    run.journal("10")
-    run.marks = Marks({run.outputs[1]: None}, locked=True)
-    done, running, waiting, failed, responses, tokens, *end = run.responses()
-    assert (done, running, waiting, failed) == ("1", "1", "0", "0")
+    return run
+
+
+def test_a_run_at_work(begun):
+    """Two responses, the first 60 s ago: since then one more, of 3,000 tokens."""
+    begun.made(0)
+    begun.journal("10")
+    begun.change(1, started=True)
+    begun.site = Site(locked=True)
+    assert begun.states() == only(done=1, running=1)
+    responses, tokens, *end = begun.responses()
     assert (responses, tokens) == ("5/6", "50")
-    left = datetime.fromtimestamp(NOW + 60)
-    assert " ".join(end) == f"{left:%a %H:%M}"
+    assert " ".join(end) == f"{datetime.fromtimestamp(NOW + 60):%a %H:%M}"
+    assert begun.lines()[1] == "Not finished: 2 of 3 jobs are done for this config."
+    assert begun.lines()[-1] == "A Snakemake is at work in this folder."
 
 
 def test_an_end_in_weeks_has_its_date():
@@ -140,55 +180,87 @@ def test_an_end_in_weeks_has_its_date():
     assert module._ending(NOW, left) == f"{datetime.fromtimestamp(NOW + left):%d %b %H:%M}"
 
 
-def test_responses_to_an_older_prompt_do_not_count(run):
-    run.sampled()
-    run.journal("00", count=3, prompt="Say what you see.")
-    assert run.responses()[4] == "0/6"
+def test_responses_to_a_different_prompt_do_not_count(begun):
+    begun.journal("00", count=3, prompt="Say what you see.")
+    assert begun.responses()[0] == "0/6"
 
 
-def test_a_line_that_is_being_written_does_not_disturb(run):
-    run.sampled()
-    path = run.journal("00", count=2)
+def test_a_file_that_a_different_prompt_made_is_outdated_and_does_not_count(begun):
+    begun.made(0)
+    begun.made(1)
+    begun.journal("00", count=3, prompt="Say what you see.")
+    begun.change(0, needed=True)
+    assert begun.states() == only(done=1, outdated=1)
+    assert begun.responses()[0] == "3/6"
+    assert begun.lines()[-2].startswith("outdated: ")
+
+
+def test_images_that_a_model_is_not_prompted_with_do_not_count(begun):
+    chosen = begun.folder / "images/evaluated.parquet"
+    for place in (0, 1):
+        begun.change(place, inputs={"evaluated": [str(chosen)]})
+    begun.journal("00", count=3)
+    assert begun.responses()[0] == "0/–"
+    pl.DataFrame({"image_id": ["00_0", "00_1", "10_2"]}).write_parquet(chosen)
+    assert begun.responses()[0] == "2/3"
+
+
+def test_an_imported_model_has_responses_when_its_job_is_done(begun):
+    paths = [f"{begun.folder}/{name}" for name in ("responses/m/00.parquet", "imported/m.csv")]
+    begun.asking = [PlannedJob("import_responses", "inference", tuple(paths), {"model": "m"})]
+    assert begun.responses()[0] == "0/–"
+    begun.made(0)
+    assert begun.responses()[0] == "3/3"
+
+
+def test_a_line_that_is_being_written_does_not_disturb(begun):
+    path = begun.journal("00", count=2)
     with path.open("ab") as file:
         file.write(b'{"kind": "response", "run": "')
-    assert run.responses()[4] == "2/6"
+    assert begun.responses()[0] == "2/6"
 
 
-def test_a_killed_job_is_waiting(run):
-    """Its mark and its lock are there still, its process is not."""
-    run.sampled()
-    path = run.journal("00")
+def test_a_killed_job_is_waiting(begun):
+    """Its mark and its lock are still there, its process is not."""
+    path = begun.journal("00")
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     owner = replace(Owner.this_process(), pid=gone.pid)
     path.with_suffix(".lock").write_text(json.dumps(asdict(owner)))
-    run.marks = Marks({run.outputs[0]: None}, locked=False)
-    assert run.responses()[:4] == ["0", "0", "2", "0"]
+    begun.change(0, started=True)
+    assert begun.states() == only(waiting=2)
+    begun.site = Site(locked=True, killed=True)
+    assert begun.states() == only(waiting=2)
+    assert "snakemake --unlock" in begun.lines()[-1]
 
 
-def test_a_job_that_holds_its_journal_runs_whatever_snakemake_knows(run):
-    run.sampled()
-    path = run.journal("00")
+def test_a_job_that_holds_its_journal_runs_whatever_snakemake_knows(begun):
+    path = begun.journal("00")
     path.with_suffix(".lock").write_text(json.dumps(asdict(Owner.this_process())))
-    assert run.responses()[:3] == ["0", "1", "1"]
+    assert begun.states() == only(running=1, waiting=1)
 
 
-def test_a_failed_job_is_named(run):
-    run.sampled()
-    run.made(1)
-    run.failures = [
-        Failure("generate_responses", (run.outputs[0],), ("a.log",)),
-        Failure("generate_responses", (run.outputs[1],), ("b.log",)),  # made good since
+def test_a_failed_job_is_named(begun):
+    begun.made(1)
+    failures = [
+        Failure("generate_responses", begun.asking[0].outputs, ("a.log",)),
+        Failure("generate_responses", begun.asking[1].outputs, ("b.log",)),  # has succeeded since
     ]
-    assert run.responses()[:4] == ["1", "0", "0", "1"]
-    assert run.lines()[-2:-1] == ["failed: generate_responses, see a.log"]
+    begun.site = Site(failures=failures)
+    assert begun.states() == only(done=1, failed=1)
+    assert begun.lines()[-2:-1] == ["failed: generate_responses, see a.log"]
 
 
-def test_an_output_that_is_half_made_is_not_done(tmp_path):
-    output = tmp_path / "a"
-    output.touch()
-    assert state([str(output)], [], Marks(), set(), NOW) == DONE
-    assert state([str(output)], [], Marks({str(output): None}), set(), NOW) == WAITING
+def test_a_job_is_outdated_if_all_of_it_is_there_and_a_run_would_replace_it(tmp_path):
+    paths = [tmp_path / "a", tmp_path / "b"]
+    job = PlannedJob("r", "s", tuple(map(str, paths)))
+    paths[0].touch()
+    assert state(job, Site(), set(), NOW) == WAITING
+    paths[1].touch()
+    assert state(job, Site(), set(), NOW) == OUTDATED
+    assert state(replace(job, needed=False), Site(), set(), NOW) == DONE
+    assert state(replace(job, started=True), Site(), set(), NOW) == WAITING  # half made
+    assert state(job, Site(), {str(paths[1])}, NOW) == FAILED
 
 
 @pytest.mark.parametrize(
@@ -197,13 +269,52 @@ def test_an_output_that_is_half_made_is_not_done(tmp_path):
         ({"7_1": "R"}, RUNNING),
         ({"7_1": "PD"}, WAITING),
         ({"7_1": "CG"}, RUNNING),
-        ({"8": "R"}, FAILED),  # Slurm knows it no more
+        ({"8": "R"}, FAILED),  # Slurm has forgotten it
         (None, RUNNING),  # Slurm does not answer: what Snakemake knows
     ],
 )
-def test_slurm_says_whether_a_job_runs(states, expected):
-    marks = Marks({"a": "7_1"}, locked=True, slurm=states)
-    assert state(["a"], [], marks, {"a"}, NOW) == expected
+@pytest.mark.parametrize("killed", [False, True])
+def test_slurm_knows_whether_a_job_runs(states, expected, killed):
+    """A killed Snakemake leaves its jobs at Slurm running."""
+    job = PlannedJob("r", "s", ("a",), started=True, external="7_1")
+    site = Site(locked=True, killed=killed, slurm=states)
+    known = FAILED if killed and states is None else expected
+    assert state(job, site, {"a"}, NOW) == known
+
+
+def test_every_job_is_counted_by_stage_and_by_model_or_metric():
+    jobs = [
+        PlannedJob("sample", "images", ("a",)),
+        PlannedJob("parse", "parsing", ("b",), {"model": "x"}),
+        PlannedJob("parse", "parsing", ("c",), {"model": "y"}),
+        PlannedJob("score_rouge", "benchmark", ("d",), {"shard": "00"}),
+        PlannedJob("aggregate", "benchmark", ("e",), {"metric": "rouge"}),
+        PlannedJob("table", "benchmark", ("f",)),
+        PlannedJob("new", "new_stage", ("g",), {"number": "3"}),
+    ]
+    states = {job.outputs: WAITING for job in jobs} | {("b",): DONE, ("e",): FAILED}
+    assert list(counts(jobs, states, ["y", "x"])) == [
+        ["images", "", 0, 0, 0, 1, 0],
+        ["parsing", "y", 0, 0, 0, 1, 0],
+        ["parsing", "x", 1, 0, 0, 0, 0],
+        ["benchmark", "", 0, 0, 0, 1, 0],
+        ["benchmark", "rouge", 0, 0, 0, 1, 1],
+        ["new_stage", "", 0, 0, 0, 1, 0],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("states", "begun", "expected"),
+    [
+        ([DONE, DONE], True, "Finished"),
+        ([WAITING, WAITING], False, "Never started"),
+        ([WAITING, WAITING], True, "Not finished"),
+        ([DONE, OUTDATED], True, "Not finished"),
+        ([RUNNING, WAITING], False, "Not finished"),
+    ],
+)
+def test_the_verdict_is_that_of_all_jobs(states, begun, expected):
+    assert verdict(states, begun).startswith(f"{expected}: ")
 
 
 def response(ago, tokens=10, run="2026-05-01T11:00:00+00:00 host 1"):
@@ -223,83 +334,23 @@ def test_too_few_responses_have_no_rate(lines):
     assert rate(lines, NOW) is None
 
 
-def mark(folder, output, content):
-    name = urlsafe_b64encode(output.encode()).decode()
-    parts = [name[i : i + 254] for i in range(0, len(name), 254)]
-    path = folder.joinpath("incomplete", *(f"@{part}" for part in parts[:-1]), parts[-1])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content)
-
-
-def test_marks_are_read_as_snakemake_writes_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "slurm_states", lambda: {"12": "R"})
-    long = "results/" + "long/" * 80 + "00.parquet"
-    mark(tmp_path, "a.parquet", '{"external_jobid": null}')
-    mark(tmp_path, long, '{"external_jobid": "12"}')
-    mark(tmp_path, "half written", '{"exter')
-    (tmp_path / "locks").mkdir()
-    assert read_marks(tmp_path) == Marks({"a.parquet": None, long: "12"}, False, {"12": "R"})
-    (tmp_path / "locks/0.input.lock").touch()
-    assert read_marks(tmp_path).locked
-    assert read_marks(tmp_path / "none") == Marks()
-
-
 def test_without_slurm_nothing_is_asked(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert module.slurm_states() is None
 
 
-LOG = """Job stats:
-job    count
------  -----
-score      2
-total      2
-
-[Sat Nov 21 13:04:35 2026]
-Error in rule score:
-    message: None
-    jobid: 96
-    input: in/00.parquet, in/01.parquet
-    output: out/00.parquet, out/01.parquet
-    log: logs/score/00.log (check log file(s) for error details)
-Execute 1 jobs...
-[Sat Nov 21 13:05:35 2026]
-Error in group 1234:
-    log: slurm.log (check log file(s) for error details)
-    jobs:
-        rule parse:
-            jobid: 3
-            output: parsed/00.parquet
-        rule measure:
-            jobid: 4
-            output: measured/00.parquet
-            log: logs/measure.log (check log file(s) for error details)
-"""
-OWN_LOG = "Job stats:\njob       count\n------  -------\nstatus        1\ntotal         1\n"
-
-
-def test_failures_are_those_of_the_last_run_that_is_not_a_status(tmp_path):
-    (tmp_path / "log").mkdir()
-    older = tmp_path / "log/2026-11-20T010101.1.snakemake.log"
-    older.write_text(LOG.replace("out/", "older/"))
-    (tmp_path / "log/2026-11-21T010101.1.snakemake.log").write_text(LOG)
-    (tmp_path / "log/2026-11-22T010101.1.snakemake.log").write_text(OWN_LOG)
-    assert read_failures(tmp_path) == [
-        Failure("score", ("out/00.parquet", "out/01.parquet"), ("logs/score/00.log",)),
-        Failure("parse", ("parsed/00.parquet",), ()),
-        Failure("measure", ("measured/00.parquet",), ("logs/measure.log",)),
-    ]
-    assert read_failures(tmp_path / "none") == []
-
-
-def test_the_table_is_aligned_and_fits_100_columns():
-    counts = [12345, 64, 12345, 64]
+def test_the_tables_are_aligned_and_fit_80_columns():
+    jobs = [12345, 64, 12345, 12345, 12345]
     rows = [
-        ["responses", "openvlthinker", *counts, "123,456/250,000", "123,456", "21 Nov 12:00"],
-        ["responses", "kimi-vl", *counts, "0/250,000", "–", "–"],
-        ["all", "", *counts],
+        ["checkpoints", "", *jobs],
+        ["inference", "a-model-with-a-name-that-is-too-long", *jobs],
+        ["inference", "kimi-vl", *jobs],
+        ["all", "", *jobs],
     ]
-    lines = module.table(rows)
-    assert max(map(len, lines)) <= 100
-    assert {len(line) for line in lines[:4]} == {len(lines[0])}
-    assert lines[3].startswith("  ")  # a stage is named once
+    answered = [["kimi-vl", "123,456/250,000", "123,456", "21 Nov 12:00"], ["b", "0/–", "–", "–"]]
+    first = module.table(("stage", "of", *STATES), 2, rows)
+    for lines in (first, module.table(("model", "responses", "tokens/s", "end"), 1, answered)):
+        assert {len(line) for line in lines} == {len(lines[0])}
+        assert len(lines[0]) <= 80
+    assert "a-model-with-a-name-t… " in first[3]
+    assert first[4].startswith("   ")  # a stage is named once

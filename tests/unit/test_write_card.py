@@ -1,4 +1,5 @@
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -122,6 +123,26 @@ def test_it_is_loaded_in_one_line(full, card, tmp_path, caplog):
         if full:
             assert loaded["train"][0]["image"].size == (8, 6)
     assert "dataset_info" not in caplog.text  # nothing of it is ignored
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_what_an_earlier_dataset_left_is_not_loaded(full, card, tmp_path, caplog):
+    folder, _, _, _ = card(full=full)
+    own = folder / "data" / "train-00000-of-00002.parquet"
+    left = [folder / "data" / "train-00001-of-00004.parquet"]
+    left.append(folder / "failed" / "validation-00000-of-00001.parquet")
+    for path in left:
+        shutil.copy(own, path)
+    mine = shutil.copy(own, folder / "data" / "mine.parquet")
+    caplog.set_level("INFO", "imagenet_think")
+    card(full=full)
+    assert [path for path in left if path.exists()] == []
+    assert all(f"{path} removed" in caplog.text for path in left)
+    assert Path(mine).exists()
+    for name in SCHEMAS[full]:
+        loaded = datasets.load_dataset(str(folder), name, cache_dir=str(tmp_path / "cache"))
+        expected = {split: n for (config, split), n in ROWS.items() if config == name and n}
+        assert {split: len(rows) for split, rows in loaded.items()} == expected
 
 
 def test_a_missing_shard_is_noticed_by_those_who_load_it(card, tmp_path):

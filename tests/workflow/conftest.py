@@ -1,6 +1,7 @@
 """Runs of the real workflow in copies of the project, shared by the tests."""
 
 import filecmp
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 from filelock import FileLock
+
+from tests.pretended_runs import RECORD
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -118,6 +121,38 @@ def shrink(project: Project, **changes: object) -> str:
     return "config/small.yaml"
 
 
+def cut_down(project: Project, **changes: object) -> str:
+    """Write a config of 12 images and 3 models, 2 of them teachers; return its name."""
+    config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
+    config["run"] = "tiny"
+    source = config["images"]["source"]
+    source |= {"path": "results/tiny/source", "drawings_per_class": 8}
+    source["classes"] = source["classes"][:4]
+    config["images"] |= {"total": 12, "class_count": 4, "min_per_class": 2, "max_per_class": 4}
+    config["images"] |= {"reserve": 2, "complexity": {"strata": 3, "probe": 6}}
+    config["sharding"] = {"blocks": 1, "shards_per_block": 1}
+    config["benchmarked"] = [config["benchmark"]["ablation_model"]]
+    models = [*config["teachers"], *config["benchmarked"]]
+    config["models"] = {name: config["models"][name] for name in models}
+    config["benchmark"]["intervals"]["draws"] = 200
+    text = yaml.safe_dump(config | changes, sort_keys=False)
+    (project.root / "config" / "tiny.yaml").write_text(text)
+    return "config/tiny.yaml"
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory, worker_id):
+    """The finished run of the cut-down config, made once for all workers of a test run."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base if worker_id == "master" else base.parent) / "tiny"
+    with FileLock(f"{root}.lock"):
+        if not (root / "made").exists():
+            project = clone(root)
+            project.snakemake("--configfile", cut_down(project), "--cores", "2", "all")
+            (root / "made").touch()
+    return Project(root)
+
+
 def differences(one: Path, other: Path) -> list[str]:
     """Return the files that two folders of results do not both hold, byte by byte the same."""
     names = {
@@ -129,3 +164,14 @@ def differences(one: Path, other: Path) -> list[str]:
     assert len(names) > 100, names
     _, different, missing = filecmp.cmpfiles(one, other, sorted(names), shallow=False)
     return different + missing
+
+
+def listed(said):
+    """Return how many jobs of each rule a dry run lists; those without a script are left out."""
+    if "Job stats:" not in said:
+        assert "Nothing to be done" in said
+        return {}
+    stats = said.split("Job stats:", 1)[1].split("\ntotal", 1)[0]
+    counts = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", stats, re.M)}
+    untold = ("all", "paper", RECORD)
+    return {name: count for name, count in counts.items() if name not in untold}

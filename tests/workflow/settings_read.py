@@ -1,8 +1,8 @@
-"""Run the scripts of a finished run again, and print which of their settings they did not read.
+"""Run the scripts of a finished run again, and print which declared keys they did not read.
 
-`python settings_read.py <project> <config> <target>...` runs a job of each rule that has settings,
-in the project's folder, and writes its files anew. It prints as JSON, by rule, the dotted keys of
-the settings that its script did not look at.
+`python settings_read.py <project> <config> <target>...` runs a job of each rule that declares keys
+of the config, in the project's folder, and rewrites its files. It prints as JSON, by rule, the
+dotted keys that its script did not look at.
 """
 
 import json
@@ -67,12 +67,13 @@ def unread(value) -> Iterator[str]:
             yield from unread(item)
 
 
-def run(job, script: Path) -> list[str]:
-    """Run a job's script; return the settings that it did not look at."""
-    load, given = json.loads, watched(json.loads(job.params.settings))
+def run(job, names: list[str], script: Path) -> list[str]:
+    """Run a job's script; return the keys in some of its params that it did not look at."""
+    load = json.loads
+    given = {text: watched(load(text)) for text in (job.params[name] for name in names)}
 
     def loads(text, **options):
-        return given if text == job.params.settings else load(text, **options)
+        return given[text] if isinstance(text, str) and text in given else load(text, **options)
 
     about = {name: getattr(job, name) for name in ("input", "output", "params", "wildcards", "log")}
     json.loads = loads
@@ -80,19 +81,19 @@ def run(job, script: Path) -> list[str]:
         runpy.run_path(str(script), {"snakemake": SimpleNamespace(**about, threads=1)}, "__main__")
     finally:
         json.loads = load
-    return sorted(set(given.unread()))
+    return sorted({key for params in given.values() for key in params.unread()})
 
 
 if __name__ == "__main__":
     project, config = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
     sys.path.insert(0, str(project / "scripts"))
-    from imagenet_think import plans
+    from imagenet_think import workflow_hooks
 
-    with plans.planned(project, config, sys.argv[3:]) as workflow:
+    with workflow_hooks.planned(project / "Snakefile", project, config, sys.argv[3:]) as workflow:
         jobs = {job.rule.name: job for job in workflow.dag.jobs if not job.is_norun}
-        told = {
-            name: run(job, (project / "rules" / job.rule.script).resolve())
-            for name, job in jobs.items()
-            if hasattr(job.params, "settings") and name != plans.RECORD  # which takes all
-        }
-    print(json.dumps(told))
+        found = {}
+        for name, job in jobs.items():
+            params = [key for key, value in job.rule.params.items() if hasattr(value, "holds_keys")]
+            if params:
+                found[name] = run(job, params, (project / "rules" / job.rule.script).resolve())
+    print(json.dumps(found))

@@ -3,30 +3,134 @@
 import shutil
 
 import pytest
+import yaml
 
 MINIATURE = ["--configfile", "config/miniature.yaml"]
 
 
-def test_a_typo_in_the_config_is_one_message(project):
-    path = project.root / "config" / "miniature.yaml"
-    path.write_text(path.read_text().replace("  total: 144", "  totl: 144"))
-    said = project.snakemake(*MINIATURE, "-n", "all", check=False)
-    assert "unknown key 'totl' in images; did you mean 'total'?" in said
-    assert "Traceback" not in said
+def refused(project, *arguments):
+    """Return the one message with which Snakemake refuses a command, all of it."""
+    said = project.snakemake(*arguments, check=False)
+    assert not [
+        word for word in ("Traceback", "Exception", "WorkflowError", "File ") if word in said
+    ]
+    assert said.count("Error: ") == 1, said
+    return said[said.index("Error: ") :].rstrip("\n")
 
 
-def test_only_one_config_is_loaded(project):
-    """A key of the default config that the named one lacks is missing, not merged in."""
-    path = project.root / "config" / "miniature.yaml"
-    path.write_text(path.read_text().replace("figures:\n  samples: 2\n", ""))
-    said = project.snakemake(*MINIATURE, "-n", "all", check=False)
-    assert "key 'figures' is missing" in said
+def edit(project, name, *changes):
+    """Replace some texts in a config of the project."""
+    path = project.root / "config" / name
+    text = path.read_text(encoding="utf-8")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    path.write_text(text, encoding="utf-8")
+
+
+def test_everything_that_is_wrong_in_the_config_is_one_message(project):
+    edit(
+        project,
+        "miniature.yaml",
+        ("  total: 144", "  totl: 144"),
+        ("  balance: 0.5", "  balance: .inf"),
+        ("prompt: section_3_2", "prompt: größer"),
+        ("    denied_images: []", "    denied_images: []\n    denied_images_file: 拒否.txt"),
+        ("figures:\n  samples: 2\n", ""),  # and not merged in from the default config
+    )
+    first, *problems = refused(project, *MINIATURE, "-n", "all").splitlines()
+    assert first == f"Error: {project.root}/config/miniature.yaml: 5 problems"
+    for words in (
+        "unknown key 'totl' in images; did you mean 'total'?",
+        "key 'figures' is missing",
+        "images.balance holds .inf",
+        'prompt holds "größer"',
+        'images.criteria.denied_images_file: "拒否.txt": no such file',
+    ):
+        assert [problem for problem in problems if words in problem], words
+    assert len(problems) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "arguments", "line"),
+    [
+        ("config.yaml", "seed: 1\nseed: 2\n", (), "line {}: duplicate key 'seed'"),
+        ("config.yaml", "seed: [1\nrun: 1\n", (), "line {}: expected ',' or ']'"),
+        ("miniature.yaml", "no: 1\nrun: a\n", MINIATURE, "line {}: duplicate key 'run'"),
+    ],
+)
+def test_the_line_of_an_error_in_a_config_is_named(project, name, wrong, arguments, line):
+    path = project.root / "config" / name
+    lines = path.read_text(encoding="utf-8").count("\n")
+    path.write_text(path.read_text(encoding="utf-8") + wrong, encoding="utf-8")
+    said = refused(project, *arguments, "-n")
+    assert f"config/{name}: " in said
+    assert line.format(lines + 2) in said
+
+
+def test_several_configs_are_not_merged(project):
+    said = refused(project, "--configfile", "config/miniature.yaml", "config/config.yaml", "-n")
+    assert "--configfile names several files" in said
+
+
+def test_another_folder_is_none_of_the_project(project):
+    said = refused(project, "-s", "Snakefile", "-d", "elsewhere", *MINIATURE, "-n")
+    assert f"{project.root}/elsewhere has no paper/ and no resources/ and no scripts/" in said
+    assert f"run snakemake in the project's folder ({project.root})" in said
 
 
 def test_without_images_the_paper_run_says_where_they_go(project):
-    said = project.snakemake("--cores", "1", "-n", "all", check=False)
-    assert "data/imagenet21k/ holds no class archive" in said
-    assert "images.source.path" in said
+    said = refused(project, "-n", "all")
+    assert "images.source.path: no images: data/imagenet21k/ does not exist. Put" in said
+
+
+def test_an_unfinished_run_has_no_report(project):
+    said = refused(project, *MINIATURE, "--report", "report.zip")
+    assert "there is nothing to report yet: results/miniature was never run; " in said
+    assert "results/miniature/figures/figure_agreement.pdf and " in said
+    (project.root / "results" / "miniature").mkdir(parents=True)
+    assert "results/miniature is not finished" in refused(project, *MINIATURE, "--report", "r.zip")
+
+
+def test_every_reason_against_a_plan_is_in_one_message(project):
+    """What input functions cannot give is no exception of the rule that happens to ask first."""
+    config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
+    (project.root / "texts.parquet").touch()
+    responses = {"path": "texts.parquet", "think": "think", "answer": "answer"}
+    for key, model in config["models"].items():
+        config["models"][key] = {"name": model["name"], "responses": responses}
+    config["images"] = {
+        "classes": "resources/one_class.tsv",
+        "source": {"kind": "listing", "path": "texts.parquet"},
+    }
+    (project.root / "listed.yaml").write_text(yaml.safe_dump(config))
+    targets = ("paper", "review", "review_results", "pilot", "rejoin")
+    first, *reasons = refused(project, "--configfile", "listed.yaml", "-n", *targets).splitlines()
+    assert first == "Error: this cannot be run: 5 problems"
+    for words in (
+        "No paper of a run with images.source of kind listing",
+        "the run knows its images by name only",
+        "No decisions to count: open results/miniature/review/index.html",
+        "No pilot: every model of the config has `responses`",
+        "a dataset is rejoined with archives or folders of images",
+    ):
+        assert [reason for reason in reasons if words in reason], words
+
+
+def test_an_outer_archive_is_needed_until_it_is_unpacked(project):
+    config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
+    source = {"kind": "outer_archive", "path": "tars", "archive": "winter21.tar.gz"}
+    config["images"]["source"] = source
+    (project.root / "packed.yaml").write_text(yaml.safe_dump(config))
+    packed = ("--configfile", "packed.yaml", "-n", "sampling")
+    said = refused(project, *packed)
+    assert "images.source.archive: winter21.tar.gz: no such file" in said
+    unpacked = project.root / "results" / "miniature" / "images" / "unpacked.parquet"
+    unpacked.parent.mkdir(parents=True)
+    unpacked.touch()
+    jobs = {line.split()[0] for line in project.snakemake(*packed).splitlines() if line}
+    assert "catalogue_images" in jobs
+    assert "unpack_outer_archive" not in jobs
 
 
 @pytest.fixture
@@ -43,6 +147,7 @@ def stand_in(project):
 @pytest.mark.slow
 def test_the_paper_run_is_planned_on_slurm(stand_in):
     said = stand_in.snakemake("--profile", "slurm", "all", "-n", "--quiet", "rules")
+    assert "Only a dry run is possible so far: no revision for benchmark.bertscore, " in said
     jobs = dict(line.split() for line in said.splitlines() if len(line.split()) == 2)
     assert jobs["collect_candidates"] == "16"
     assert jobs["generate_responses"] == str(7 * 16)
@@ -51,17 +156,16 @@ def test_the_paper_run_is_planned_on_slurm(stand_in):
 
 
 @pytest.mark.slow
-def test_a_real_run_refuses_models_without_revision(stand_in):
-    said = stand_in.snakemake("--cores", "1", "all", check=False)
+@pytest.mark.parametrize(
+    ("target", "needed"),
+    [("all", ["statistics.tokenizer", "benchmark.sbert", "models.kimi-vl"]), ("pilot", [])],
+)
+def test_a_real_run_refuses_models_without_revision(stand_in, target, needed):
+    said = refused(stand_in, "--cores", "1", target)
+    assert "no revision for " in said
     assert "run `snakemake --cores 1 pin` once" in said
-    assert "models.kimi-vl" in said
-    assert not (stand_in.root / "results" / "paper" / "images").exists()
-
-
-@pytest.mark.slow
-def test_a_real_pilot_refuses_models_without_revision(stand_in):
-    said = stand_in.snakemake("--cores", "1", "pilot", check=False)
-    assert "run `snakemake --cores 1 pin` once" in said
+    assert not [key for key in ("models.openvlthinker.processor", *needed) if key not in said]
+    assert ("benchmark.sbert" in said) == ("benchmark.sbert" in needed)
     assert not (stand_in.root / "results" / "paper" / "images").exists()
 
 

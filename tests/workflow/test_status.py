@@ -1,7 +1,8 @@
-"""`snakemake status` beside a Snakemake at work, in a copy of the project."""
+"""`snakemake status` on finished, changed, failed and running workflows."""
 
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -10,19 +11,46 @@ from pathlib import Path
 import pytest
 
 from .conftest import BIN, clone, shrink
+from .test_accounting import planned
 
-QUIET = ("--quiet", "host", "rules", "progress", "--cores", "1")
+MINIATURE = ("--configfile", "config/miniature.yaml")
+STATES = ("done", "outdated", "running", "waiting", "failed")
 
 
-def rows(said):
-    """Return a table's numbers (done, running, waiting, failed) by stage and part, and the rest."""
-    found, stage = {}, ""
-    for line in said.splitlines():
-        name, of, rest = line[:11].strip(), line[13:26].strip(), line[26:].split()
-        stage = name or stage
-        if len(rest) >= 4 and all(each.isdigit() for each in rest[:4]):
-            found[stage, of] = [int(each) for each in rest[:4]], rest[4:]
-    return found
+def status(project, *config):
+    return project.snakemake(*config, "--quiet", "host", "--cores", "1", "status")
+
+
+def table(said, first):
+    """Return the rows of one of the tables that `status` prints, by their words."""
+    lines = said.splitlines()
+    (start,) = [place for place, line in enumerate(lines) if line.startswith(f"{first} ")]
+    spans = [found.span() for found in re.finditer("-+", lines[start + 1])]
+    rows, stage = {}, ""
+    for line in lines[start + 2 : lines.index("", start)]:
+        cells = [line[slice(*span)].strip() for span in spans]
+        if first == "stage":
+            stage = cells[0] or stage
+            rows[stage, cells[1]] = dict(zip(STATES, map(int, cells[2:]), strict=True))
+        else:
+            rows[cells[0]] = cells[1:]
+    return rows
+
+
+def states(said):
+    """Return how many jobs are in each state, by stage and model or metric; they add up."""
+    rows = table(said, "stage")
+    everything = rows[("all", "")]
+    parts = [row for name, row in rows.items() if name != ("all", "")]
+    assert everything == {name: sum(row[name] for row in parts) for name in STATES}
+    return rows
+
+
+def dry_run(project, *options):
+    """Return how many jobs a run of everything would have that make files."""
+    said = project.snakemake(*MINIATURE, "-n", *options, "--quiet", "rules", "all")
+    jobs = planned(said)
+    return jobs["total"] - jobs["all"]
 
 
 def digest(root):
@@ -37,16 +65,75 @@ def digest(root):
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_done_and_every_job_is_counted(demo):
-    miniature = ("--configfile", "config/miniature.yaml")
-    counts = rows(demo.snakemake(*miniature, *QUIET, "status"))
-    assert counts["responses", "kimi-vl"] == ([1, 0, 0, 0], ["144/144", "–", "–"])
-    total = counts.pop(("all", ""))[0]
-    assert total[1:] == [0, 0, 0]
-    assert [sum(each) for each in zip(*(c for c, _ in counts.values()), strict=True)] == total
-    planned = demo.snakemake(*miniature, "-n", "--forceall", "--quiet", "rules", "all")
-    jobs = dict(line.split() for line in planned.splitlines() if len(line.split()) == 2)
-    assert total[0] == int(jobs["total"]) - int(jobs["all"])
+def test_a_finished_run_is_said_to_be_finished_and_every_job_is_counted(demo):
+    said = status(demo, *MINIATURE)
+    counts = states(said)
+    total = dry_run(demo, "--forceall")
+    assert counts["all", ""] == dict.fromkeys(STATES, 0) | {"done": total}
+    assert counts["inference", "kimi-vl"]["done"] == 1
+    assert table(said, "model")["kimi-vl"] == ["144/144", "–", "–"]
+    assert f"Finished: all {total} jobs are done for this config." in said.splitlines()
+    assert said.splitlines()[-1] == "No Snakemake is at work in this folder."
+    assert max(map(len, said.splitlines())) <= 80
+
+
+@pytest.fixture
+def finished(demo, tmp_path):
+    """A copy of the finished miniature, which a test may change."""
+    return demo.copy(tmp_path / "project")
+
+
+@pytest.mark.slow
+def test_what_a_run_would_replace_is_outdated_and_what_it_would_add_is_waiting(finished):
+    config = finished.root / "config" / "miniature.yaml"
+    text = config.read_text()
+    config.write_text(re.sub("token_pattern: .*", "token_pattern: '[a-z]+'", text))
+    assert config.read_text() != text
+    counts = states(status(finished, *MINIATURE))
+    outdated = dry_run(finished)
+    assert counts["all", ""]["outdated"] == outdated > 0
+    assert counts["all", ""]["waiting"] == 0
+    assert counts["benchmark", "sets"]["done"] == 0
+    assert counts["benchmark", "rouge"]["outdated"] < counts["benchmark", "sets"]["outdated"]
+
+    (finished.root / "results/miniature/scores/rouge/00.parquet").unlink()
+    said = status(finished, *MINIATURE)
+    counts = states(said)
+    assert counts["benchmark", "rouge"]["waiting"] == 1
+    assert counts["all", ""]["waiting"] == 1
+    assert counts["all", ""]["outdated"] == dry_run(finished) - 1 > outdated
+    assert "outdated: config, code or inputs have changed since" in said
+
+
+@pytest.mark.slow
+def test_a_job_that_failed_is_named_until_it_succeeds(finished):
+    script = finished.root / "scripts" / "table_groups.py"
+    text = script.read_text()
+    script.write_text(f"raise RuntimeError('broken on purpose')\n{text}")
+    target = (*MINIATURE, "--cores", "1", "results/miniature/tables/groups.csv")
+    finished.snakemake(*target, check=False)
+    said = status(finished, *MINIATURE)
+    assert states(said)["all", ""]["failed"] == 1
+    assert "failed: table_groups, see results/miniature/logs/table_groups.log" in said.splitlines()
+
+    script.write_text(text)
+    finished.snakemake(*target)
+    said = status(finished, *MINIATURE)
+    assert states(said)["all", ""]["failed"] == 0
+    assert "failed: " not in said
+
+
+@pytest.mark.slow
+def test_a_run_that_was_never_started_or_cannot_be_planned_is_said_to_be_so(project):
+    said = status(project, *MINIATURE)
+    everything = states(said)["all", ""]
+    assert everything == dict.fromkeys(STATES, 0) | {"waiting": everything["waiting"]}
+    assert f"Never started: no job of {everything['waiting']} has run." in said
+    # The paper's run, without its images.
+    said = status(project)
+    assert "Run paper cannot be planned, so its jobs are unknown." in said
+    assert "data/imagenet21k" in said
+    assert not list((project.root / "results").glob("*/"))
 
 
 @pytest.fixture
@@ -60,7 +147,7 @@ def at_work(tmp_path):
             command, cwd=project.root, stdout=log, stderr=log, start_new_session=True
         )
     try:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 1800
         while not (lock := next(project.root.glob("results/small/journal/*/00.lock"), None)):
             assert running.poll() is None, (tmp_path / "log").read_text()
             assert time.monotonic() < deadline, (tmp_path / "log").read_text()
@@ -80,25 +167,29 @@ def locks(root: Path):
 @pytest.mark.slow
 def test_status_beside_a_run_changes_nothing_and_leaves_its_lock(at_work):
     project, config, model, running = at_work
+    config = ("--configfile", config)
     before = digest(project.root)
     held = locks(project.root)
     assert held
-    counts = rows(project.snakemake("--configfile", config, *QUIET, "status"))
-    assert counts["responses", model][0] == [0, 1, 0, 0]
-    assert counts["responses", model][1][0].endswith("/36")
-    assert counts["tables", ""][0][2] > 0
-    assert counts["all", ""][0][0] > 0
+    said = status(project, *config)
+    counts = states(said)
+    assert counts["inference", model] == dict.fromkeys(STATES, 0) | {"running": 1}
+    assert table(said, "model")[model][0].endswith("/36")
+    assert counts["all", ""]["waiting"] > 0
+    assert counts["all", ""]["done"] > 0
+    assert counts["all", ""]["outdated"] == counts["all", ""]["failed"] == 0
+    assert said.splitlines()[-1] == "A Snakemake is at work in this folder."
     assert digest(project.root) == before
     assert locks(project.root) == held
-    said = project.snakemake("--configfile", config, "--cores", "1", "tables", check=False)
+    said = project.snakemake(*config, "--cores", "1", "tables", check=False)
     assert "Directory cannot be locked" in said
 
     # Killed, with its lock and marks left behind.
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
-    counts = rows(project.snakemake("--configfile", config, *QUIET, "status"))
+    said = status(project, *config)
+    assert states(said)["inference", model] == dict.fromkeys(STATES, 0) | {"waiting": 1}
+    assert "A Snakemake was killed in this folder" in said
     assert locks(project.root) == held
-    project.snakemake("--configfile", config, "--unlock")
-    counts = rows(project.snakemake("--configfile", config, *QUIET, "status"))
-    assert counts["responses", model][0] == [0, 0, 1, 0]
-    assert counts["all", ""][0][1] == 0
+    project.snakemake(*config, "--unlock")
+    assert status(project, *config).endswith("No Snakemake is at work in this folder.\n")

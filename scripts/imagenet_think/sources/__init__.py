@@ -8,6 +8,7 @@
 """
 
 import importlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import groupby
@@ -83,6 +84,29 @@ def get(kind: str) -> Source:
 def module_name(kind: str) -> str:
     """Return the name of the module that reads a layout: some layouts share one."""
     return "class_tars" if kind in _SAME_AS_CLASS_TARS else kind
+
+
+def places(kind: str, folder: str | Path, classes: Sequence[str]) -> list[str]:
+    """Return the places in a source folder that hold images, relative to it.
+
+    Parameters
+    ----------
+    kind
+        A layout, a key of `BY_CLASS` or `MIXED`.
+    folder
+        The source folder, which need not exist.
+    classes
+        Classes whose archives or folders are wanted, in the order of the result; where places hold
+        many classes, they are all wanted, in name order.
+    """
+    if not os.path.isdir(folder):  # nor is a name too long for the file system
+        return []
+    folder = Path(folder)
+    if kind in BY_CLASS:
+        names = set(os.listdir(folder))
+        return [place for wnid in classes if (place := BY_CLASS[kind].format(wnid=wnid)) in names]
+    found = [folder] if MIXED[kind] == "." else folder.glob(MIXED[kind])
+    return sorted(path.relative_to(folder).as_posix() for path in found if path.exists())
 
 
 def opened(rows: Iterable[Row], folder: Path, layout: Source) -> Iterator[tuple[Row, Read]]:

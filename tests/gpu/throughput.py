@@ -1,8 +1,9 @@
 """Benchmark of generation on an NVIDIA GPU, at full size, without any download.
 
-Run as `python tests/benchmarks/gpu_inference.py [--out FILE.json]` on a machine with a CUDA device
-of 80 GB or more; it takes less than ten minutes, whatever is slow (`--seconds`, and a minute
-beyond). `--tiny` runs the same code with tiny shapes, on the CPU too.
+Run as `python tests/gpu/throughput.py [--out FILE.json]` on a machine with a CUDA device of 80 GB
+or more; it takes less than ten minutes, whatever is slow (`--seconds`, plus at most one minute).
+`--tiny` runs the same code with tiny shapes, also on the CPU. There a measurement ends after a
+number of decoding steps, not after a time, so that it succeeds on a machine of any speed.
 
 GLM-4.1V, Kimi-VL and Qwen2.5-VL-7B are built in their published shapes with random weights
 (`imagenet_think.published`): what they say means nothing, and its length is forced. Lengths are
@@ -68,6 +69,7 @@ PAPER = next(row for row in REPORTED["table1"] if row["dataset"] == "ImageNet-Th
 TEACHERS = CONFIG["teachers"]
 MEAN = PAPER["mean"] / len(TEACHERS)
 SIGMA, LONGEST = 1.0, 8192
+SIZE = (500, 375)
 
 # Key of the config, and what is printed. The fine-tunes of Qwen2.5-VL-7B have one shape.
 MODELS = {"glm-4.1v": "GLM-4.1V-9B", "kimi-vl": "Kimi-VL-A3B", "r1-onevision": "Qwen2.5-VL-7B"}
@@ -75,6 +77,7 @@ STAGES = ("in flight", "static batches", "one by one", "in flight, no graphs")
 PROMPT = "Please analyze this image step by step, and conclude."
 NO_TOKEN = 10**9  # no response ends before its length
 GRACE = 60  # seconds that a process may take beyond its time before it is ended
+TINY_STEPS = 9  # decoding steps of a measurement with tiny shapes
 
 
 def drawn_lengths(count: int, mean: float, longest: int, seed: int) -> np.ndarray:
@@ -89,10 +92,10 @@ def drawn_lengths(count: int, mean: float, longest: int, seed: int) -> np.ndarra
     return np.exp(low + SIGMA * more).clip(1, longest).round().astype(int)
 
 
-def drawn_picture(seed: int) -> bytes:
-    """Return a JPEG file of 500 x 375 pixels: blurred patches of colour."""
+def drawn_picture(seed: int, size: tuple[int, int] = SIZE) -> bytes:
+    """Return a JPEG file of this width and height: blurred patches of colour."""
     patches = np.random.default_rng(seed).integers(0, 256, (15, 20, 3), dtype=np.uint8)
-    image = Image.fromarray(patches).resize((500, 375), Image.Resampling.BICUBIC)
+    image = Image.fromarray(patches).resize(size, Image.Resampling.BICUBIC)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=90)
     return file.getvalue()
@@ -138,17 +141,21 @@ def read_bytes(model, rows: float) -> float:
 
 
 class Clock(transformers.StoppingCriteria):
-    """Ends `generate` when its time is over, and notes when each token was there."""
+    """Records when each token was generated, and ends `generate` at its bound.
 
-    def __init__(self, device: str, end: float):
-        self.device, self.end = device, end
+    The bound is a number of decoding steps where one is given, and a moment otherwise.
+    """
+
+    def __init__(self, device: str, end: float, steps: int | None):
+        self.device, self.end, self.steps = device, end, steps
         self.times: list[float] = []
 
     def __call__(self, input_ids: torch.Tensor, scores, **kwargs) -> torch.Tensor:
-        """Tell for each row whether to stop."""
+        """Return for each row whether to stop."""
         synchronize(self.device)
         self.times.append(time.perf_counter())
-        over = len(self.times) > 2 and self.times[-1] > self.end
+        over = len(self.times) > self.steps if self.steps else self.times[-1] > self.end
+        over = over and len(self.times) > 2
         return torch.full((len(input_ids),), over, dtype=torch.bool, device=input_ids.device)
 
 
@@ -194,7 +201,11 @@ class Bench:
                 )
 
     def in_flight(self, seconds: float, graphs: bool = True) -> dict:
-        """The pipeline's engine, for so many seconds."""
+        """The pipeline's engine, for this many seconds, or as many steps as the options say.
+
+        The first third is not measured. At least one step is: where the time was too short for
+        one, the measurement goes on.
+        """
         engine = TransformersEngine(
             self.model,
             self.processor,
@@ -207,15 +218,17 @@ class Bench:
         if not graphs:
             engine.decoder.captures = False
         start = time.perf_counter()
-        warm, finished = (start, dict(engine.statistics)), 0
+        wanted, finished, warm = self.options["steps"], 0, None
         answers = engine.generate(self.requests(0))
         for response in answers:
             if response.error:
                 raise RuntimeError(response.error)
-            finished, now = finished + 1, time.perf_counter()
-            if warm[0] == start and now > start + seconds / 3:
-                warm = (now, dict(engine.statistics))
-            if now > start + seconds:
+            finished, now, steps = finished + 1, time.perf_counter(), engine.statistics["steps"]
+            spent = steps / wanted if wanted else (now - start) / seconds
+            if warm is None:
+                if spent > 1 / 3:
+                    warm = now, dict(engine.statistics)
+            elif spent > 1 and steps > warm[1]["steps"]:
                 break
         used = {key: value - warm[1][key] for key, value in engine.statistics.items()}
         wall = time.perf_counter() - warm[0]
@@ -246,19 +259,19 @@ class Bench:
         )
 
     def in_batches(self, seconds: float, rows: int) -> dict:
-        """transformers' own `generate` on batches, for so many seconds."""
-        start = time.perf_counter()
+        """transformers' own `generate` on batches; bounded as in `in_flight`."""
+        start, wanted = time.perf_counter(), self.options["steps"]
         end, requests = start + seconds, self.requests(0)
         prefill = decode = 0.0
         steps = prompts = read = cut = batches = 0
-        while time.perf_counter() < end:
+        while not steps or (steps < wanted if wanted else time.perf_counter() < end):
             batch = list(itertools.islice(requests, rows))
             longest = max(request.max_new_tokens for request in batch)
             encoded = [encode(self.processor, request.messages) for request in batch]
             inputs = collate(encoded, self.model.generation_config.pad_token_id)
             inputs = {key: value.to(self.device) for key, value in inputs.items()}
             inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
-            clock = Clock(self.device, end)
+            clock = Clock(self.device, end, wanted)
             synchronize(self.device)
             begin = time.perf_counter()
             self.model.generate(
@@ -274,7 +287,7 @@ class Bench:
             decode += clock.times[-1] - clock.times[0]
             steps, prompts, batches = steps + done, prompts + length, batches + 1
             read += done * length + rows * done * (done + 1) // 2
-            cut += clock.times[-1] > end and done + 1 < longest
+            cut += done + 1 < longest
         return {
             "rows": rows,
             "attention": self.model.config.get_text_config()._attn_implementation,
@@ -425,6 +438,29 @@ def measured_apart(key: str, stages: list[str], end: float, options: dict) -> It
             waiting = waiting[1:]
 
 
+def measured(
+    keys: list[str], stages: list[str], end: float, options: dict
+) -> Iterator[tuple[str, str, dict]]:
+    """Yield `machine` or `row`, a model's key and what was found, of one model after the other."""
+    for number, key in enumerate(keys):
+        now = time.time()
+        share = now + (end - now) / (len(keys) - number)
+        for kind, found in measured_apart(key, stages, share, options):
+            yield kind, key, found
+
+
+def chosen_options(tiny: bool, rows: int | None = None, static_rows: int | None = None) -> dict:
+    """Return what all models are measured with: sizes of batches, lengths, and a bound on steps."""
+    return {
+        "tiny": tiny,
+        "rows": rows or (8 if tiny else 256),
+        "static_rows": static_rows or (8 if tiny else 64),
+        "mean": 12.0 if tiny else MEAN,
+        "longest": 48 if tiny else LONGEST,
+        "steps": TINY_STEPS if tiny else None,
+    }
+
+
 def report(machines: dict[str, dict], rows: list[dict], settings: dict) -> str:
     """Return the figures as Markdown."""
     some = next(iter(machines.values()), {})
@@ -468,6 +504,15 @@ def report(machines: dict[str, dict], rows: list[dict], settings: dict) -> str:
     return "\n".join(lines)
 
 
+def described() -> dict:
+    """Return what is the same in every run, and its date."""
+    return {
+        "images": list(SIZE),
+        "sigma": SIGMA,
+        "date": datetime.date.today().isoformat(),
+    }
+
+
 def remarks(row: dict) -> str:
     """Return how a row was measured, in a few words."""
     graphs = row.get("graphs")
@@ -491,7 +536,7 @@ def main() -> None:
     """Measure every model and print the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tiny", action="store_true", help="tiny shapes, to try the code")
-    parser.add_argument("--seconds", type=float, help="time in all (520; 60 with --tiny)")
+    parser.add_argument("--seconds", type=float, help="time in all (520; 3600 with --tiny)")
     parser.add_argument("--rows", type=int, help="rows in flight (256; 8 with --tiny)")
     parser.add_argument("--static-rows", type=int, help="rows of a static batch (64; 8)")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
@@ -502,37 +547,21 @@ def main() -> None:
     cuda = torch.cuda.is_available()
     if not (cuda or given.tiny):
         parser.error("no CUDA device here; --tiny runs on the CPU")
-    tiny = given.tiny
-    options = {
-        "tiny": tiny,
-        "rows": given.rows or (8 if tiny else 256),
-        "static_rows": given.static_rows or (8 if tiny else 64),
-        "mean": 12.0 if tiny else MEAN,
-        "longest": 48 if tiny else LONGEST,
-    }
-    seconds = given.seconds or (60.0 if tiny else 520.0)
+    options = chosen_options(given.tiny, given.rows, given.static_rows)
+    seconds = given.seconds or (3600.0 if given.tiny else 520.0)
     stages = given.stages or [stage for stage in STAGES if cuda or "graphs" not in stage]
-    settings = {
-        **options,
-        "seconds": seconds,
-        "images": [500, 375],
-        "sigma": SIGMA,
-        "date": datetime.date.today().isoformat(),
-    }
+    settings = {**options, "seconds": seconds, **described()}
     machines: dict[str, dict] = {}
     rows: list[dict] = []
-    for number, key in enumerate(given.models):
-        left = begin + seconds - time.time()
-        end = time.time() + left / (len(given.models) - number)
-        for kind, found in measured_apart(key, stages, end, options):
-            if kind == "machine":
-                machines.setdefault(MODELS[key], found)
-            else:
-                rows.append(found)
-                print(f"{found['model']}, {found['stage']}", file=sys.stderr, flush=True)
-            if given.out:
-                content = {"settings": settings, "machines": machines, "rows": rows}
-                given.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    for kind, key, found in measured(given.models, stages, begin + seconds, options):
+        if kind == "machine":
+            machines.setdefault(MODELS[key], found)
+        else:
+            rows.append(found)
+            print(f"{found['model']}, {found['stage']}", file=sys.stderr, flush=True)
+        if given.out:
+            content = {"settings": settings, "machines": machines, "rows": rows}
+            given.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(report(machines, rows, settings))
 
 

@@ -1,4 +1,4 @@
-"""Runs, and for every key of the schema a change of them: what the page on reruns is made of."""
+"""Configs of runs, and for every leaf of the schema a change of one of them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -10,7 +10,8 @@ import yaml
 
 from imagenet_think import configuration
 from imagenet_think.configuration import Config
-from imagenet_think.plans import ROOT
+from imagenet_think.settings import leaves
+from tests.pretended_runs import ROOT
 
 Edit = Callable[[Config], None]
 """Changes a config in place."""
@@ -18,7 +19,7 @@ Edit = Callable[[Config], None]
 
 @dataclass(frozen=True)
 class Change:
-    """A key that is changed in one of the runs.
+    """A leaf that is changed in one of the runs.
 
     Attributes
     ----------
@@ -28,6 +29,8 @@ class Change:
         Of what, or how, in words; "" where there is no choice.
     run
         Name of the run.
+    path
+        Where it is in the run's config.
     edit
         What changes its config.
     """
@@ -35,7 +38,11 @@ class Change:
     key: str
     case: str
     run: str
+    path: Sequence[str]
     edit: Edit
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.case}".rstrip()
 
     def of(self, configs: Mapping[str, Config]) -> Config:
         """Return the run's config, changed."""
@@ -44,14 +51,11 @@ class Change:
         return config
 
 
-def leaves() -> dict[str, Config]:
-    """Return the schema's keys that hold values and no further keys, each with its node."""
-    nodes = dict(configuration.keys(configuration.schema()))
-    return {
-        key: node
-        for key, node in nodes.items()
-        if not any(other.startswith(f"{key}.") for other in nodes)
-    }
+def every_leaf() -> dict[str, Config]:
+    """Return the leaves of the schema by their keys, each with its node."""
+    schema = configuration.schema()
+    nodes = dict(configuration.keys(schema))
+    return {leaf: nodes[leaf] for key in schema["properties"] for leaf in leaves(key, schema)}
 
 
 # The runs ----------------------------------------------------------------------------------------
@@ -72,7 +76,8 @@ def runs(folder: Path) -> dict[str, Config]:
     """Return configs by their runs' names; the files that they name are made in the folder.
 
     `drawn` is the miniature with models on the hub, one that is imported, and one that no list
-    names. The others have other sources of images; in `listed`, all models are imported.
+    names. The others have other sources of images: in `listed`, all models are imported; in
+    `pictured`, a listing holds the pictures too.
     """
     text = (ROOT / "config" / "miniature.yaml").read_text(encoding="utf-8")
     drawn = yaml.safe_load(text) | {"run": "drawn"}
@@ -91,6 +96,7 @@ def runs(folder: Path) -> dict[str, Config]:
     drawn["benchmark"]["bertscore"] |= hub
     drawn["benchmark"]["sbert"] |= hub
     drawn["review"] = {"decisions": "decisions.json"}
+    drawn["dataset"] = {"test": 2, "validation": 1}
     drawn["engines"] = {"server": {"url": "http://localhost:8000/v1"}}
     classes = drawn["images"]["source"]["classes"]
     sources = {
@@ -98,6 +104,8 @@ def runs(folder: Path) -> dict[str, Config]:
         "packed": {"kind": "outer_archive", "path": "unpacked", "archive": "packed.tar"},
         "labelled": {"kind": "hub_parquet", "path": "source", "labels": "labels.txt"},
     }
+    listing = {"kind": configuration.LISTING, "path": "texts.parquet", "label": "label"}
+    sources["pictured"] = listing | {"pictures": True}
     found = {"drawn": drawn}
     for name, source in sources.items():
         found[name] = drawn | {"run": name, "images": drawn["images"] | {"source": source}}
@@ -106,16 +114,9 @@ def runs(folder: Path) -> dict[str, Config]:
         "run": "listed",
         "images": drawn["images"]
         | {
-            "source": {
-                "kind": configuration.LISTING,
-                "path": "texts.parquet",
-                "image": "image",
-                "label": "label",
-                "labels": "labels.txt",
-                "pictures": False,
-            },
+            "source": listing | {"image": "image", "labels": "labels.txt", "pictures": False},
         },
-        "models": {key: {"name": key, "responses": apart} for key in asked},
+        "models": {key: {"name": key, "responses": dict(apart)} for key in asked},
         "benchmarked": [BENCHMARKED, ABLATED, OTHER_BENCHMARKED],
     }
     for name in (
@@ -130,6 +131,7 @@ def runs(folder: Path) -> dict[str, Config]:
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
+    (folder / "judge.py").write_text("def judge(image): return None\n", encoding="utf-8")
     (folder / "classes.tsv").write_bytes((ROOT / drawn["images"]["classes"]).read_bytes())
     return found
 
@@ -145,14 +147,14 @@ def changes(configs: dict[str, Config]) -> Iterator[Change]:
     configs
         As of `runs`.
     """
-    for key, node in leaves().items():
+    for key, node in every_leaf().items():
         if key in _CASES:
-            for case, run, edit in _CASES[key]:
-                yield Change(key, case, run, edit)
+            for case, run, path, edit in _CASES[key]:
+                yield Change(key, case, run, path, edit)
         else:
             for case, run, path in _places(key):
                 value = _VALUES[key] if key in _VALUES else _another(configs[run], path, node)
-                yield Change(key, case, run, _put(path, value))
+                yield Change(key, case, run, path, _put(path, value))
 
 
 def _places(key: str) -> Iterator[tuple[str, str, Sequence[str]]]:
@@ -216,7 +218,7 @@ def _another(config: Config, path: Sequence[str], node: Config) -> Any:
         return node.get("minimum", 1) if value is None else value + 1
     if "number" in kinds:
         return value / 2 if value else 0.5
-    raise KeyError(f"{'.'.join(path)}: name another value of it in imagenet_think.changes")
+    raise KeyError(f"{'.'.join(path)}: name another value of it in _VALUES")
 
 
 _VALUES = {
@@ -249,7 +251,7 @@ _VALUES = {
     "models.<name>.prefix": "So",
     "models.<name>.close_thought.text": "</think><answer>",
     "references.published": "texts.parquet",
-    "engines.vllm.command": "/opt/vllm",
+    "engines.vllm.command": "/bin/sh",
     "engines.vllm.arguments": ["--enforce-eager"],
     "engines.server.url": "http://localhost:9000/v1",
     "engines.server.key_variable": "KEY",
@@ -289,28 +291,33 @@ def _roles(teachers: list[str], benchmarked: list[str]) -> Edit:
 
 
 _TEACHERS = [TEACHER, OTHER_TEACHER]
-_OTHERS = [ABLATED, OTHER_BENCHMARKED, IMPORTED]
+_BENCHMARKED = [BENCHMARKED, ABLATED, OTHER_BENCHMARKED, IMPORTED]
 _ANOTHER_KIND = {"kind": "webdataset", "path": "source"}
 _ANOTHER_PROMPT = "Describe this image."
 
-_CASES: dict[str, list[tuple[str, str, Edit]]] = {
-    "images.source.kind": [("", "archives", _put(["images", "source"], _ANOTHER_KIND))],
+_KIND = ["images", "source", "kind"]
+_LABELS = ["images", "source", "labels"]
+_PROMPT = ["prompts", "section_3_2"]
+_OTHER_PROMPT = ["prompts", "figure_2"]
+
+_CASES: dict[str, list[tuple[str, str, Sequence[str], Edit]]] = {
+    "images.source.kind": [("", "archives", _KIND, _put(_KIND[:2], _ANOTHER_KIND))],
     "images.source.labels": [
-        ("of `hub_parquet`", "labelled", _put(["images", "source", "labels"], "others.txt")),
-        ("of `listing`", "listed", _put(["images", "source", "labels"], "others.txt")),
+        ("of `hub_parquet`", "labelled", _LABELS, _put(_LABELS, "others.txt")),
+        ("of `listing`", "listed", _LABELS, _put(_LABELS, "others.txt")),
     ],
     "prompts.<name>": [
-        ("the one that `prompt` names", "drawn", _put(["prompts", "section_3_2"], _ANOTHER_PROMPT)),
-        ("another one", "drawn", _put(["prompts", "figure_2"], _ANOTHER_PROMPT)),
+        ("the one that `prompt` names", "drawn", _PROMPT, _put(_PROMPT, _ANOTHER_PROMPT)),
+        ("another one", "drawn", _OTHER_PROMPT, _put(_OTHER_PROMPT, _ANOTHER_PROMPT)),
     ],
     "teachers": [
-        ("in the other order", "drawn", _roles(_TEACHERS[::-1], [BENCHMARKED, *_OTHERS])),
-        ("another model", "drawn", _roles([TEACHER, SPARE], [BENCHMARKED, *_OTHERS])),
+        ("in the other order", "drawn", ["teachers"], _roles(_TEACHERS[::-1], _BENCHMARKED)),
+        ("another model", "drawn", ["teachers"], _roles([TEACHER, SPARE], _BENCHMARKED)),
     ],
     "benchmarked": [
-        ("in another order", "drawn", _roles(_TEACHERS, [*_OTHERS, BENCHMARKED])),
-        ("one more", "drawn", _roles(_TEACHERS, [BENCHMARKED, *_OTHERS, SPARE])),
-        ("one fewer", "drawn", _roles(_TEACHERS, _OTHERS)),
+        ("in another order", "drawn", ["benchmarked"], _roles(_TEACHERS, _BENCHMARKED[::-1])),
+        ("one more", "drawn", ["benchmarked"], _roles(_TEACHERS, [*_BENCHMARKED, SPARE])),
+        ("one fewer", "drawn", ["benchmarked"], _roles(_TEACHERS, _BENCHMARKED[1:])),
     ],
 }
-"""Changes of keys of which one does not stand for all: the case, the run, the edit."""
+"""Changes of keys of which one does not stand for all: the case, the run, the path, the edit."""

@@ -1,17 +1,19 @@
-"""The benchmark for GPUs, on the CPU: its arithmetic, and all of it with tiny shapes."""
+"""The benchmark of generation: its arithmetic, and all of it with tiny shapes."""
 
 import json
+import multiprocessing
 import sys
 import time
 
 import numpy as np
 import pytest
+import throughput as bench
 import torch
-from tests.benchmarks import gpu_inference as bench
 
 from imagenet_think import published
 
-TINY = {"tiny": True, "rows": 4, "static_rows": 4, "mean": 6.0, "longest": 12}
+TINY = {"tiny": True, "rows": 4, "static_rows": 4, "mean": 6.0, "longest": 12, "steps": 6}
+FAR = 3600.0  # seconds: what ends by itself, ends before
 
 
 def test_lengths_have_the_papers_mean_a_response_and_the_same_seed_gives_the_same():
@@ -82,22 +84,37 @@ def test_a_failed_stage_is_a_row_of_the_page():
     assert line.count("|") == page.splitlines()[4].count("|")
 
 
+def hang(answer, key, stages, end, options):
+    time.sleep(600)
+
+
+def die(answer, key, stages, end, options):
+    sys.exit(3)
+
+
 @pytest.mark.slow
 def test_a_process_beyond_its_time_is_ended_and_every_stage_has_its_row(monkeypatch):
     monkeypatch.setattr(bench, "GRACE", 0)
-    start = time.time()
+    monkeypatch.setattr(bench, "measure", hang)
     stages = ["in flight", "one by one"]
-    rows = [row for _, row in bench.measured_apart("glm-4.1v", stages, start, TINY)]
+    rows = [row for _, row in bench.measured_apart("glm-4.1v", stages, time.time(), TINY)]
     assert [row["stage"] for row in rows] == stages
     assert all("did not end within 0 seconds" in row["error"] for row in rows)
-    assert time.time() - start < 20
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_is_named(monkeypatch):
+    monkeypatch.setattr(bench, "measure", die)
+    found = list(bench.measured_apart("glm-4.1v", ["in flight"], time.time() + FAR, TINY))
+    assert found == [("row", bench.failed("glm-4.1v", "in flight", "the process ended with 3"))]
 
 
 @pytest.mark.slow
 def test_a_stage_that_fails_does_not_stop_the_rest():
     options = {**TINY, "static_rows": 0}
     stages = ["static batches", "one by one"]
-    found = list(bench.measured_apart("r1-onevision", stages, time.time() + 20, options))
+    found = list(bench.measured_apart("r1-onevision", stages, time.time() + FAR, options))
     rows = [row for kind, row in found if kind == "row"]
     assert [row["stage"] for row in rows] == stages
     assert rows[0]["error"].startswith("ValueError: ")
@@ -105,11 +122,20 @@ def test_a_stage_that_fails_does_not_stop_the_rest():
     assert [kind for kind, _ in found].count("machine") == 2  # the second in a new process
 
 
+@pytest.mark.parametrize("stage", bench.STAGES)
+def test_a_measurement_without_enough_time_still_measures_a_step(stage):
+    """However slow a machine is, nothing is divided by a time or a number of steps of zero."""
+    one = bench.Bench("r1-onevision", {**TINY, "steps": None})
+    found = one.stage(stage, seconds=1e-9)
+    assert found["steps"] >= 1
+    assert found["gpu_hours"] > 0
+
+
 @pytest.mark.slow
 def test_the_whole_benchmark_runs_with_tiny_shapes(tmp_path, monkeypatch, capsys):
     out = tmp_path / "found.json"
     monkeypatch.setattr(
-        sys, "argv", ["gpu_inference.py", "--tiny", "--seconds", "60", "--out", str(out)]
+        sys, "argv", ["throughput.py", "--tiny", "--seconds", str(FAR), "--out", str(out)]
     )
     bench.main()
     page, found = capsys.readouterr().out, json.loads(out.read_text())

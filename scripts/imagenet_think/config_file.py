@@ -1,0 +1,196 @@
+"""Reading a YAML file strictly: whatever is wrong with the file itself is named with its line.
+
+Snakemake's own reader lets the last of two equal keys win, and names neither file nor line of a
+syntax error.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MOST_VALUES = 1_000_000
+"""Values that a file may hold once its aliases are expanded."""
+
+_MERGE = "tag:yaml.org,2002:merge"
+_STRING = "tag:yaml.org,2002:str"
+_PLAIN = {
+    f"tag:yaml.org,2002:{kind}"
+    for kind in ("str", "int", "float", "bool", "null", "seq", "map", "merge")
+}
+_UNPRINTABLE = re.compile("[\0\ud800-\udfff]")
+_QUOTE = "write it in quotation marks if it is meant as text"
+
+
+class ConfigError(ValueError):
+    """A config that cannot be run.
+
+    Parameters
+    ----------
+    origin
+        Name of the file.
+    problems
+        Everything that is wrong with it, in one line each; characters that a terminal would not
+        show, or obey, are escaped.
+    """
+
+    def __init__(self, origin: str, problems: Sequence[str]) -> None:
+        self.origin = origin
+        self.problems = tuple(map(_printable, problems))
+        super().__init__(listed(_printable(origin), self.problems))
+
+
+def listed(subject: str, problems: Sequence[str]) -> str:
+    """Return one message that lists all problems of a subject, a single one in the same line."""
+    if len(problems) == 1:
+        return f"{subject}: {problems[0]}"
+    lines = [f"{subject}: {len(problems)} problems", *(f"  - {each}" for each in problems)]
+    return "\n".join(lines)
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Read a config file.
+
+    Parameters
+    ----------
+    path
+        A YAML file (JSON is YAML, too) with a mapping at its top level, encoded in UTF-8.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read or is wrong as YAML, with the line. Duplicate keys, and keys that are
+        no strings, are listed all at once.
+    """
+    try:
+        text = Path(path).read_bytes().decode("utf-8")
+    except OSError as error:
+        raise ConfigError(str(path), [f"the file cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        held = error.object[error.start : error.start + 1].hex()
+        problem = f"line {line}: the byte 0x{held} is not UTF-8; save the file as UTF-8"
+        raise ConfigError(str(path), [problem]) from None
+    try:
+        return _parse(text, str(path))
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        problem = f"line {line}: the character {error.character:#06x} is not allowed in YAML"
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        words = ", ".join(filter(None, (error.problem, error.context)))
+        problem = f"{_line(mark)}: {words}" if mark else words
+    except RecursionError:
+        problem = "the file is nested too deeply"
+    raise ConfigError(str(path), [problem])
+
+
+def _parse(text: str, origin: str) -> dict[str, Any]:
+    loader = _Loader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            raise ConfigError(origin, ["the file is empty; a config has keys at its top level"])
+        if not isinstance(root, yaml.MappingNode):
+            problem = f"{_line(root.start_mark)}: keys are needed at the top level of a config"
+            raise ConfigError(origin, [problem])
+        problems, size = list(_cycles(root)), 0
+        if not problems:
+            size = _size(root, {})
+            problems = list(_wrong_nodes(root, set()))
+        if size > MOST_VALUES:
+            problems.append(
+                f"the file holds more than {MOST_VALUES:,} values once aliases are expanded"
+            )
+        if problems:
+            raise ConfigError(origin, problems)
+        return loader.construct_document(root)
+    finally:
+        loader.dispose()
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, whose every error about a value has its line."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError):  # a number of 5,000 digits, `!!bool perhaps`
+            kind = node.tag.rpartition(":")[2]
+            problem = f"{_held(node)} is not a valid {kind}; {_QUOTE}"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
+
+
+def _line(mark: yaml.Mark) -> str:
+    return f"line {mark.line + 1}"
+
+
+def _children(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield key
+            yield value
+    elif isinstance(node, yaml.SequenceNode):
+        yield from node.value
+
+
+def _cycles(
+    node: yaml.Node, above: frozenset[int] = frozenset(), done: set[int] | None = None
+) -> Iterator[str]:
+    """Yield where an alias stands for something that holds it."""
+    done = set() if done is None else done
+    if id(node) in above:
+        yield f"{_line(node.start_mark)}: an alias refers to a part that contains it"
+    elif id(node) not in done:
+        for child in _children(node):
+            yield from _cycles(child, above | {id(node)}, done)
+        done.add(id(node))
+
+
+def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """Return the number of values of a node, with those that aliases repeat."""
+    if id(node) not in sizes:
+        sizes[id(node)] = 1 + sum(_size(child, sizes) for child in _children(node))
+    return sizes[id(node)]
+
+
+def _wrong_nodes(node: yaml.Node, done: set[int]) -> Iterator[str]:
+    """Yield duplicate keys, keys that are not strings, and values that no key takes."""
+    if id(node) in done:
+        return
+    done.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if key.tag == _MERGE:
+                continue
+            if key.tag != _STRING:
+                yield f"line {line}: the key {_held(key)} is not a string; {_QUOTE}"
+            elif key.value in lines:
+                first = lines[key.value]
+                yield f"line {line}: duplicate key {_held(key)}, which is also in line {first}"
+            else:
+                lines[key.value] = line
+    if node.tag not in _PLAIN:
+        kind = node.tag.rpartition(":")[2]
+        yield f"{_line(node.start_mark)}: {_held(node)} is a {kind}, which no key takes; {_QUOTE}"
+    elif isinstance(node, yaml.ScalarNode) and _UNPRINTABLE.search(node.value):
+        problem = "contains a null character or half of a surrogate pair"
+        yield f"{_line(node.start_mark)}: {_held(node)} {problem}"
+    for child in _children(node):
+        yield from _wrong_nodes(child, done)
+
+
+def _held(node: yaml.Node) -> str:
+    """Return what a node holds as a message shows it."""
+    if not isinstance(node, yaml.ScalarNode):
+        return "a collection"
+    text = node.value if len(node.value) <= 60 else f"{node.value[:60]}…"
+    return repr(text)

@@ -1,0 +1,267 @@
+"""Which rules read which keys of the config: as declared at the rules, and as plans show it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from imagenet_think import configuration, settings
+from tests import pretended_runs
+from tests.pretended_runs import again, jobs, planned, with_consumers
+
+from . import changed_keys
+from .conftest import listed
+
+pytestmark = pytest.mark.slow
+
+MINIATURE, TINY = "config/miniature.yaml", "config/tiny.yaml"
+TARGETS = ("all", "dataset_full", "rejoin", "review_results", "paper", "pilot", "checkpoints")
+"""What the runs make: everything that a config has a say in."""
+
+PLANNING = {
+    "images.groups": "spreads classes over jobs; each job declares the classes that it gets",
+    "references.published": "makes the teachers imported models, see configuration.check",
+}
+"""Leaves that only planning reads, and why no rule does."""
+
+SEEN_IN_PLANS = {
+    "run": "names every file",
+    "sharding.blocks": "decides which files there are",
+    "sharding.shards_per_block": "decides which files there are",
+}
+"""Leaves that are read by rules, and by planning too: more runs again than their readers."""
+
+
+def targets(config):
+    """Return what a run can make: listed images give no paper, and imported models no pilot."""
+    return TARGETS[:1] if config["images"]["source"]["kind"] == configuration.LISTING else TARGETS
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("planned")
+
+
+@pytest.fixture(scope="module")
+def configs(folder):
+    """The configs of the runs, which are finished in `folder`."""
+    pretended_runs.workplace(folder)
+    configs = changed_keys.runs(folder)
+    for config in configs.values():
+        pretended_runs.pretend(folder, config, targets(config))
+    return configs
+
+
+@pytest.fixture(scope="module")
+def declared(folder, configs):
+    """The keys that rules declare in any of the runs, by the rule's file and its name."""
+    found = {}
+    for config in configs.values():
+        with planned(folder, config, targets(config)) as workflow:
+            for rule in workflow.rules:
+                keys = found.setdefault((Path(rule.snakefile), rule.name), set())
+                keys.update(*(function.config_keys for function in settings.declaring(rule)))
+    return {place: keys for place, keys in found.items() if place[0].stem != "miniatures"}
+
+
+def test_every_leaf_of_the_schema_is_read_by_a_rule_or_by_planning_alone(declared):
+    schema = configuration.schema()
+    read = {
+        leaf for keys in declared.values() for key in keys for leaf in settings.leaves(key, schema)
+    }
+    assert changed_keys.every_leaf().keys() - read == PLANNING.keys()
+
+
+def test_the_keys_of_each_rule_file_are_found_in_its_text(declared):
+    """The table of the config's page is made of them."""
+    by_file = {}
+    for (file, _), keys in declared.items():
+        by_file.setdefault(file, set()).update(keys)
+    for file, keys in by_file.items():
+        found = settings.declared_in(file.read_text(encoding="utf-8"), configuration.schema())
+        assert found.keys() == keys, file
+
+
+# What a change runs again -------------------------------------------------------------------------
+
+
+def test_every_leaf_of_the_schema_is_changed(configs):
+    changed = {change.key for change in changed_keys.changes(configs)}
+    assert changed == changed_keys.every_leaf().keys()
+
+
+def test_a_leaf_without_another_value_is_named():
+    with pytest.raises(KeyError, match="run: name another value of it in _VALUES"):
+        changed_keys._another({"run": "r"}, ["run"], {"type": "string"})
+
+
+def reads(job, path):
+    """Tell whether a job declares a key that a change concerns, and is to run again for it."""
+    return any(
+        own == list(path[: len(own)]) or list(path) == own[: len(path)]
+        for function in settings.declaring(job.rule)
+        if not getattr(function, "changes_nothing", False)
+        for own in function.config_paths(job.wildcards)
+    )
+
+
+def is_new(job):
+    """Tell whether a job makes a file that the finished run does not have."""
+    return not all(map(os.path.exists, job.output))
+
+
+def names(some):
+    return {job.rule.name for job in some}
+
+
+def test_a_changed_leaf_runs_its_readers_again_and_what_follows_and_nothing_else(folder, configs):
+    wrong = []
+    for change in changed_keys.changes(configs):
+        config = change.of(configs)
+        with planned(folder, config, targets(config)) as workflow:
+            due = [job for job in jobs(workflow) if reads(job, change.path) or is_new(job)]
+            expected, seen = names(with_consumers(workflow, due)), names(again(workflow))
+        if change.key in PLANNING or change.key in SEEN_IN_PLANS:
+            assert expected <= seen, change
+        elif expected != seen:
+            wrong.append(f"{change}: missing {expected - seen}, too many {seen - expected}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_what_changes_no_result_runs_nothing_again(folder, configs):
+    config = deepcopy(configs["drawn"])
+    config["inference"] |= {"batch_size": 3, "engine": "vllm", "workers": 7}
+    config["engines"] = {"vllm": {"command": "/bin/sh"}}
+    for metric in ("bertscore", "sbert"):
+        config["benchmark"][metric]["batch_size"] += 1
+    spare = config["models"][changed_keys.SPARE]  # which no list names
+    spare |= {"name": "Another", "output": "kimi", "system": "Be brief."}
+    config["prompts"]["another"] = "Describe."
+    with planned(folder, config, TARGETS) as workflow:
+        assert jobs(workflow)
+        assert not again(workflow)
+
+
+def reordered(value):
+    if isinstance(value, dict):
+        return {key: reordered(value[key]) for key in reversed(value)}
+    return [reordered(item) for item in value] if isinstance(value, list) else value
+
+
+def test_another_order_of_keys_and_comments_run_nothing_again(folder, configs):
+    for config in configs.values():
+        turned = reordered(config)
+        text = yaml.safe_dump(turned, sort_keys=False)
+        assert text != yaml.safe_dump(config, sort_keys=False)
+        file = folder / "turned.yaml"
+        file.write_text("# A comment.\n" + text.replace("\n", "  # Another.\n", 1))
+        with planned(folder, file, targets(config)) as workflow:
+            assert not again(workflow)
+
+
+SWAPPED = {
+    "criteria": (["images", "criteria"], "min_contrast", "min_sharpness", {"collect_candidates"}),
+    "sharding": (["sharding"], "blocks", "shards_per_block", {"sample_images"}),
+    "loops": (["length_policy", "loop"], "longest_period", "repeats", {"generate_responses"}),
+    "bounds": (["models", "glm-4.1v", "image"], "min_pixels", "max_pixels", {"generate_responses"}),
+    "prompts": (["prompts"], "section_3_2", "figure_2", {"generate_responses", "figure_sample"}),
+    "metrics": (["benchmark"], "sets", "vectors", {"score_sets", "score_vectors"}),
+    "models": (["models"], "glm-4.1v", "kimi-vl", {"generate_responses", "parse_responses"}),
+    "splits": (["dataset"], "test", "validation", {"build_dataset", "write_card"}),
+}
+"""A section, two of its keys whose values change places, and rules that must see it."""
+
+
+@pytest.mark.parametrize("case", SWAPPED)
+def test_swapped_values_are_seen(case, folder, configs):
+    path, one, other, seen = SWAPPED[case]
+    config = deepcopy(configs["drawn"])
+    section = config
+    for key in path:
+        section = section[key]
+    section[one], section[other] = section[other], section[one]
+    with planned(folder, config, TARGETS) as workflow:
+        recorded = workflow.persistence
+        assert seen <= names(job for job in jobs(workflow) if recorded.params_changed(job))
+
+
+# By the command line, in a finished run -----------------------------------------------------------
+
+
+CHANGED = {
+    "images": (["images", "criteria", "min_contrast"], 5.0),
+    "models": (["models", "kimi-vl", "system"], "Be brief."),
+    "benchmark": (["benchmark", "sbert", "max_tokens"], 255),
+    "figures": (["figures", "samples"], 1),
+    "inference": (["inference", "batch_size"], 3),
+}
+"""A value for a key of a section."""
+
+
+@pytest.mark.parametrize("section", CHANGED)
+def test_a_dry_run_of_a_finished_run_lists_the_readers_and_what_follows(section, tiny, tmp_path):
+    path, value = CHANGED[section]
+    config = yaml.safe_load((tiny.root / TINY).read_text())
+    changed_keys._put(path, value)(config)
+    file = tmp_path / "changed.yaml"
+    file.write_text(yaml.safe_dump(config))
+    with tiny.alone(), planned(tiny.root, file, ["all"]) as workflow:
+        readers = [job for job in jobs(workflow) if reads(job, path)]
+        expected = Counter(job.rule.name for job in with_consumers(workflow, readers))
+    assert listed(tiny.snakemake("--configfile", str(file), "-n", "all")) == expected
+
+
+CONDA = """#!/bin/sh
+# Answers what Snakemake asks before it plans.
+case "$*" in
+"info --json") echo '{"conda_prefix": "/opt/conda", "platform": "linux-64"}' ;;
+"--version") echo "conda 25.1.0" ;;
+"config --get channel_priority --json") echo '{"get": {"channel_priority": "strict"}}' ;;
+*) exit 1 ;;
+esac
+"""
+
+
+def test_conda_given_to_a_run_made_without_it_makes_everything_again(tiny, tmp_path, monkeypatch):
+    conda = tmp_path / "conda"
+    conda.write_text(CONDA)
+    conda.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    every = listed(tiny.snakemake("--configfile", TINY, "-n", "--forceall", "all"))
+    given = ["--sdm", "conda", "--configfile", TINY, "-n"]
+    assert listed(tiny.snakemake(*given, "all")) == every
+    triggers = ["--rerun-triggers", "code", "input", "mtime", "params"]
+    assert "Nothing to be done" in tiny.snakemake(*given, *triggers, "--", "all")
+
+
+# What scripts read --------------------------------------------------------------------------------
+
+UNREAD = {
+    "length_policy.attempts",  # asked for where something is generated
+}
+"""Settings that a script need not look at."""
+
+
+READ = ["all", "checkpoints", "results/miniature/paper/numbers.tex"]
+"""What holds every rule with settings but the pilot's, what makes other forms of the dataset, what
+counts reviews, and those of other sources of images."""
+
+
+def test_a_script_reads_every_setting_that_its_rule_takes(demo, tmp_path):
+    project = demo.copy(tmp_path / "project")
+    program = Path(__file__).with_name("settings_read.py")
+    done = subprocess.run(
+        [sys.executable, program, project.root, project.root / MINIATURE, *READ],
+        text=True,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    unread = json.loads(done.stdout.splitlines()[-1])
+    assert len(unread) > 35
+    assert {name: set(keys) - UNREAD for name, keys in unread.items() if set(keys) - UNREAD} == {}
