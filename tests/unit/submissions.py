@@ -1,6 +1,11 @@
-"""What Snakemake would hand to Slurm, taken from a dry run in this process."""
+"""What Snakemake would hand to Slurm, taken from a dry run in this process.
+
+`python submissions.py <arguments>` prints how many jobs of Slurm `snakemake --profile slurm
+<arguments>` would be, in a folder like a fresh clone, as its last line.
+"""
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,3 +96,7 @@ def _asked(job, attempt: int) -> dict[str, int | str]:
     return GroupResources.basic_layered(
         job.toposorted, job.global_resources, run_local=False, additive_resources=["runtime"]
     )
+
+
+if __name__ == "__main__":
+    print(len(submissions(Path.cwd(), *sys.argv[1:])))
