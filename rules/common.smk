@@ -115,13 +115,15 @@ def code(rule):
 
 
 def run_code(wildcards):
-    """Return the digest of all code that this config's run uses."""
+    """Return one digest of all code that this config's run uses."""
     chosen_plugins = provenance.plugins(config)
-    scripts = {each.script for each in workflow.rules if each.script}
-    return {
-        script: provenance.digest(Path(workflow.basedir) / "rules" / script, chosen_plugins)
-        for script in scripts
-    }
+    scripts = sorted({each.script for each in workflow.rules if each.script})
+    return provenance.digest_text(
+        *(
+            provenance.digest(Path(workflow.basedir) / "rules" / script, chosen_plugins)
+            for script in scripts
+        )
+    )
 
 
 REFUSED = {}  # in the order in which they were noted

@@ -15,7 +15,7 @@ import polars as pl
 from snakemake.exceptions import WorkflowError
 
 from imagenet_think import repositories, workflow_hooks
-from imagenet_think.fingerprint import fingerprint, settings_digest
+from imagenet_think.fingerprint import asked_with, fingerprint, settings_digest
 from imagenet_think.locks import held
 from imagenet_think.run_logs import Failure, read_failures, was_killed
 from imagenet_think.workflow_hooks import PlannedJob
@@ -256,7 +256,7 @@ def progress(
     for job in asking:
         shards = {Path(output).stem for output in job.outputs}
         sources = images.filter(pl.col("shard").is_in(sorted(shards)))["source_sha256"]
-        settings = json.loads(job.params["settings"])
+        settings = asked_with(json.loads(job.params["settings"]), job.wildcards["model"])
         counted, last = _responses(_journals(job), settings, sources, now)
         done += counted
         if states[job.outputs] == RUNNING:

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import status as module
-from imagenet_think.fingerprint import fingerprint, settings_digest
+from imagenet_think.fingerprint import asked_with, fingerprint, settings_digest
 from imagenet_think.journal import Journal
 from imagenet_think.locks import Owner
 from imagenet_think.run_logs import Failure
@@ -31,19 +31,26 @@ from status import (
 )
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC).timestamp()
+MODEL = {
+    "family": "f",
+    "repository": "o/m",
+    "revision": "abc",
+    "decoding": {"max_new_tokens": 8, "temperature": 0.0},
+}
 SETTINGS = {
-    "model": {"key": "m", "family": "f", "repository": "o/m", "revision": "abc", "decoding": {}},
-    "prompt": {"id": "p", "text": "Describe."},
-    "preparation": {},
+    "models": {"m": MODEL},
+    "prompt": "p",
+    "prompts": {"p": "Describe."},
+    "images": {"preparation": {}},
     "length_policy": {"loop": None, "attempts": 1},
     "seed": 1,
 }
-SETTINGS["model"]["decoding"] = {"max_new_tokens": 8, "temperature": 0.0}
 
 
 def key(source, prompt="Describe."):
-    model, rest = SETTINGS["model"], ("preparation", "length_policy", "seed")
-    given = {name: SETTINGS[name] for name in rest}
+    given = asked_with(SETTINGS, "m")
+    model = given.pop("model")
+    del given["prompt"]
     return fingerprint(settings_digest(model, ("abc", "abc"), prompt, **given), source)
 
 

@@ -131,6 +131,7 @@ def runs(folder: Path) -> dict[str, Config]:
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
+    (folder / "judge.py").write_text("def judge(image): return None\n", encoding="utf-8")
     (folder / "classes.tsv").write_bytes((ROOT / drawn["images"]["classes"]).read_bytes())
     return found
 
@@ -250,7 +251,7 @@ _VALUES = {
     "models.<name>.prefix": "So",
     "models.<name>.close_thought.text": "</think><answer>",
     "references.published": "texts.parquet",
-    "engines.vllm.command": "/opt/vllm",
+    "engines.vllm.command": "/bin/sh",
     "engines.vllm.arguments": ["--enforce-eager"],
     "engines.server.url": "http://localhost:9000/v1",
     "engines.server.key_variable": "KEY",

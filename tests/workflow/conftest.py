@@ -121,6 +121,38 @@ def shrink(project: Project, **changes: object) -> str:
     return "config/small.yaml"
 
 
+def cut_down(project: Project, **changes: object) -> str:
+    """Write a config of 12 images and 3 models, 2 of them teachers; return its name."""
+    config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
+    config["run"] = "tiny"
+    source = config["images"]["source"]
+    source |= {"path": "results/tiny/source", "drawings_per_class": 8}
+    source["classes"] = source["classes"][:4]
+    config["images"] |= {"total": 12, "class_count": 4, "min_per_class": 2, "max_per_class": 4}
+    config["images"] |= {"reserve": 2, "complexity": {"strata": 3, "probe": 6}}
+    config["sharding"] = {"blocks": 1, "shards_per_block": 1}
+    config["benchmarked"] = [config["benchmark"]["ablation_model"]]
+    models = [*config["teachers"], *config["benchmarked"]]
+    config["models"] = {name: config["models"][name] for name in models}
+    config["benchmark"]["intervals"]["draws"] = 200
+    text = yaml.safe_dump(config | changes, sort_keys=False)
+    (project.root / "config" / "tiny.yaml").write_text(text)
+    return "config/tiny.yaml"
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory, worker_id):
+    """The finished run of the cut-down config, made once for all workers of a test run."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base if worker_id == "master" else base.parent) / "tiny"
+    with FileLock(f"{root}.lock"):
+        if not (root / "made").exists():
+            project = clone(root)
+            project.snakemake("--configfile", cut_down(project), "--cores", "2", "all")
+            (root / "made").touch()
+    return Project(root)
+
+
 def differences(one: Path, other: Path) -> list[str]:
     """Return the files that two folders of results do not both hold, byte by byte the same."""
     names = {

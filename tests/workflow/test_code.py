@@ -17,7 +17,7 @@ from .conftest import ROOT, clone, listed
 
 pytestmark = pytest.mark.slow
 
-MINIATURE = "config/miniature.yaml"
+TINY = "config/tiny.yaml"
 
 SCRIPTS = ROOT / "scripts"
 PLUGINS = {f"{package}.{name}" for package, names in provenance.PLUGINS.items() for name in names}
@@ -117,8 +117,8 @@ def test_an_edited_module_changes_the_digest_of_what_uses_it_alone(imported, tmp
 EDITED = {
     "images": "luma.py",
     "inference": "conversations.py",
-    "family": "families/internvl.py",
-    "parsing": "parsing/boxed.py",
+    "family": "families/kimi_vl.py",
+    "parsing": "parsing/kimi.py",
     "statistics": "vocabulary.py",
     "benchmark": "windows.py",
     "figures": "examples.py",
@@ -126,9 +126,9 @@ EDITED = {
 
 
 @pytest.fixture(scope="module")
-def finished(demo, tmp_path_factory):
-    """A copy of the finished miniature, whose modules a test may edit."""
-    return demo.copy(tmp_path_factory.mktemp("edited") / "project")
+def finished(tiny, tmp_path_factory):
+    """A copy of a finished run, whose modules a test may edit."""
+    return tiny.copy(tmp_path_factory.mktemp("edited") / "project")
 
 
 def uses(job, module):
@@ -141,8 +141,8 @@ def uses(job, module):
 @pytest.mark.parametrize("stage", EDITED)
 def test_an_edited_module_runs_the_jobs_that_use_it_and_what_follows(stage, finished):
     edited = SCRIPTS / "imagenet_think" / EDITED[stage]
-    config = finished.root / MINIATURE
-    with finished.alone(), planned(finished.root, config, ["all", "paper"]) as workflow:
+    config = finished.root / TINY
+    with finished.alone(), planned(finished.root, config, ["all"]) as workflow:
         users = [job for job in jobs(workflow) if uses(job, edited)]
         expected = Counter(job.rule.name for job in with_consumers(workflow, users))
     assert 0 < len(users) < len(expected)
@@ -151,7 +151,7 @@ def test_an_edited_module_runs_the_jobs_that_use_it_and_what_follows(stage, fini
     module.write_text(text + "\nEDITED = True\n")
     os.utime(module, ns=(times.st_atime_ns, times.st_mtime_ns))
     try:
-        said = finished.snakemake("--configfile", MINIATURE, "-n", "all", "paper")
+        said = finished.snakemake("--configfile", TINY, "-n", "all")
     finally:
         module.write_text(text)
     assert listed(said) == expected
@@ -160,7 +160,7 @@ def test_an_edited_module_runs_the_jobs_that_use_it_and_what_follows(stage, fini
 def test_a_comment_a_docstring_and_a_time_run_nothing(finished):
     for module in (finished.root / "scripts").rglob("*.py"):
         module.write_text(f'"""Edited."""\n{module.read_text()}\n# edited\n')
-    said = finished.snakemake("--configfile", MINIATURE, "-n", "all", "paper")
+    said = finished.snakemake("--configfile", TINY, "-n", "all")
     assert "Nothing to be done" in said
 
 
