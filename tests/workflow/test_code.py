@@ -166,7 +166,7 @@ def test_a_comment_a_docstring_and_a_time_run_nothing(finished):
 
 def test_known_scores_are_keyed_by_the_code_of_their_metric(tmp_path):
     workplace(tmp_path)
-    with planned(tmp_path, ROOT / MINIATURE, ["tables"]) as workflow:
+    with planned(tmp_path, ROOT / "config/miniature.yaml", ["tables"]) as workflow:
         keyed = {
             job.rule.name: json.loads(job.params.metric_code)["metric_code"]
             for job in jobs(workflow)
@@ -180,16 +180,16 @@ def test_known_scores_are_keyed_by_the_code_of_their_metric(tmp_path):
 
 
 def test_a_checkpoint_is_known_by_its_content(finished):
-    folder = finished.root / "resources" / "miniatures" / "vl-rethinker"
+    folder = finished.root / "resources" / "miniatures" / "openvlthinker"
     for file in folder.iterdir():
         file.touch()
-    assert listed(finished.snakemake("--configfile", MINIATURE, "-n", "all", "paper")) == {}
+    assert listed(finished.snakemake("--configfile", TINY, "-n", "all")) == {}
     weights = folder / "model.safetensors"
     content, times = weights.read_bytes(), weights.stat()
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns + 1_000_000_000))
     try:
-        said = finished.snakemake("--configfile", MINIATURE, "-n", "all", "paper")
+        said = finished.snakemake("--configfile", TINY, "-n", "all")
     finally:
         weights.write_bytes(content)
     assert listed(said)["generate_responses"] == 1

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import snakemake.workflow
+from snakemake.parser import parse
 
 from tests.pretended_runs import planned, pretend
 
@@ -26,7 +26,7 @@ TARGETS = [
     *("checkpoints", "miniatures"),
 ]
 LACKED = {"tiny": ["review_results"], "listed": ["paper", "rejoin"]}
-"""Targets that a config can't have: without decisions of reviewers, or a source of images."""
+"""Targets that a config cannot have: nobody has reviewed, or there is no source of images."""
 
 
 def written_rules():
@@ -145,7 +145,7 @@ class Finished:
 @pytest.fixture(scope="module")
 def parsed_once():
     """Parse each rule file once for all plans of this module: half of the time goes into that."""
-    parse, known = snakemake.workflow.parse, {}
+    known = {}
 
     def remembered(path, workflow, linemap, rulecount=0):
         key = path.get_path_or_uri(secret_free=True), rulecount
@@ -157,7 +157,7 @@ def parsed_once():
         return code, count
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(snakemake.workflow, "parse", remembered)
+        patch.setattr("snakemake.workflow.parse", remembered)
         yield
 
 
