@@ -17,9 +17,12 @@ if absent := [name for name in ("paper", "resources", "scripts") if not Path(nam
     )
 
 # Snakemake's reader lets the last of two equal keys win, and names neither file nor line of an error.
+if len(workflow.configfiles) > 1:
+    sys.exit(
+        "Error: --configfile names several files, which Snakemake would merge: name one complete config."
+    )
 try:
-    for file in workflow.configfiles or ["config/config.yaml"]:
-        config_file.read(file)
+    config_file.read(*workflow.configfiles or ["config/config.yaml"])
 except config_file.ConfigError as error:
     sys.exit(f"Error: {error}")
 

@@ -149,9 +149,10 @@ def check_plan(purpose, dag):
     missing = workflow_hooks.missing_from_report(dag) if purpose == "report" else []
     if missing:
         what = "is not finished" if Path(R).exists() else "was never run"
+        others = f" and {len(missing) - 1} more files" if missing[1:] else ""
         sys.exit(
-            f"Error: there is nothing to report yet: {R} {what}. {len(missing)} files are missing, such as {missing[0]}. "
-            "Run the same command without --report first."
+            f"Error: there is nothing to report yet: {R} {what}; {missing[0]}{others} would be missing. Run the same "
+            "command without --report first."
         )
 
 
@@ -183,8 +184,9 @@ def class_place(wnid):
 
 @cache
 def present_places():
-    """Return what lies in the source folder and holds images; note if nothing does."""
-    refuse(*configuration.image_problems(config))
+    """Return what lies in the source folder and holds images; refuse if nothing does."""
+    if problems := list(configuration.image_problems(config)):
+        return refuse(*problems)
     return sources.places(SOURCE["kind"], SOURCE["path"], class_ids())
 
 

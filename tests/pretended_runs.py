@@ -4,6 +4,7 @@ Each file of a plan is made, empty, and recorded as Snakemake records the files 
 """
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,17 +48,25 @@ def planned(folder: Path, config: Config, targets: Iterable[str]) -> Iterator["W
 
 
 def pretend(folder: Path, config: Config, targets: Iterable[str]) -> None:
-    """Make the files of a config's plan, all empty, and record that its jobs made them."""
+    """Make the files that a config's plan lacks, all empty, and record that its jobs made them."""
     with planned(folder, config, targets) as workflow:
-        made = [Path(file) for job in workflow.dag.jobs for file in job.output]
-        for file in made:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch()
-        # All of one time: none is newer than what is made of it.
-        now = max(file.stat().st_mtime for file in made)
-        for file in made:
-            os.utime(file, (now, now))
-        for job in workflow.dag.jobs:
+        made = [job for job in workflow.dag.jobs if not all(map(os.path.exists, job.output))]
+        for job in made:
+            for file in job.output:
+                Path(file).parent.mkdir(parents=True, exist_ok=True)
+                if file.is_directory:
+                    Path(file).mkdir()
+                file.touch_or_create()
+            if job.benchmark:  # as much a product as an output, where a rule is the target
+                Path(job.benchmark).parent.mkdir(parents=True, exist_ok=True)
+                Path(job.benchmark).touch()
+        workflow.iocache.deactivate()  # it remembers that they were missing
+        now = time.time()  # one time for all: no file is newer than what is made of it
+        for job in made:
+            for file in job.output:
+                place = Path(file, ".snakemake_timestamp") if file.is_directory else file
+                os.utime(place, (now, now))
+        for job in made:
             workflow.async_run(workflow.persistence.finished(job))
 
 

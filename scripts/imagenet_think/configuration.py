@@ -7,6 +7,7 @@ python -m imagenet_think.configuration         prints config/README.md
 import difflib
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +34,10 @@ _KINDS = {
     "date": "a date",
     "text": "a file",
     "classes": "a file",
+    "folder": "a folder",
+    "parquet": "one file at least",
+    "json": "one file at least",
+    "dataset": "one file at least",
     "function": "a file that defines the function, where a file is named",
 }
 """What formats and paths are, in the words of the documentation."""
@@ -511,11 +516,15 @@ def image_problems(config: Config) -> Iterator[str]:
     source = config["images"]["source"]
     kind, folder = source["kind"], source["path"]
     if kind in ("drawings", "outer_archive", LISTING):
-        return  # made by the run, or checked as files
-    if sources.places(kind, folder, class_ids(config)):
+        return  # drawn, or checked as files
+    try:
+        if sources.places(kind, folder, class_ids(config)):
+            return
+    except OSError as error:
+        yield f"images.source.path: {folder} cannot be read: {error.strerror}"
         return
     what, example = _PLACES[kind]
-    state = f"holds no {what}" if Path(folder).is_dir() else "does not exist"
+    state = f"holds no {what}" if os.path.isdir(folder) else "does not exist"
     yield (
         f"images.source.path: no images: {folder}/ {state}. Put one {example} there (ImageNet-21k: "
         "winter21_whole.tar.gz or fall11_whole.tar from https://image-net.org, or their copies on "
@@ -633,9 +642,19 @@ def as_markdown() -> str:
         "",
         schema()["description"],
         "",
-        "`config.yaml` is the paper's run, `miniature.yaml` the embedded one. A wrong config is",
-        "refused with one message before any job runs. This page is made from `schema.yaml` by",
-        "`make config-docs`. [What reads it](#what-reads-it) says what a change runs again.",
+        "`config.yaml` is the paper's run, `miniature.yaml` the embedded one. Everything that is",
+        "wrong with a config, and everything that is missing for the planned jobs (images and",
+        "revisions of models), is reported in one message before the first job. This page is",
+        "made from `schema.yaml` by `make config-docs`. [What reads it](#what-reads-it) says what",
+        "a change runs again.",
+        "",
+        "Snakemake reads the file of `--configfile` before this workflow starts. If the file is",
+        "missing, empty, not valid YAML or not UTF-8, Snakemake stops without naming the line.",
+        "This command does, and checks the whole config without planning a run:",
+        "",
+        "```bash",
+        "PYTHONPATH=scripts python -m imagenet_think.configuration my.yaml",
+        "```",
         "",
         "| key | what it is | allowed | default |",
         "| --- | --- | --- | --- |",

@@ -5,6 +5,7 @@ message says what is the matter.
 """
 
 import ast
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,13 +28,13 @@ def text(path: str) -> str:
 
 def folder(path: str) -> None:
     """Require a folder."""
-    if not Path(path).is_dir():
-        raise NotADirectoryError("not a folder" if Path(path).exists() else "no such folder")
+    if not os.path.isdir(path):
+        raise NotADirectoryError("not a folder" if os.path.exists(path) else "no such folder")
 
 
 def executable(path: str) -> None:
     """Require a file where a path is given; a mere name is looked up where the jobs run."""
-    if "/" in path and not Path(path).is_file():
+    if "/" in path and not os.path.isfile(path):
         raise FileNotFoundError("no such file")
 
 

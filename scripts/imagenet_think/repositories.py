@@ -22,7 +22,7 @@ _CACHE = DigestCache(".snakemake/checkpoint_digests.json")
 
 def is_hub(repository: str) -> bool:
     """Tell whether `repository` is a hub id (`owner/name`), neither a folder nor a package."""
-    return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", repository)) and not Path(repository).is_dir()
+    return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", repository)) and not os.path.isdir(repository)
 
 
 @cache
@@ -38,7 +38,7 @@ def folder(repository: str) -> Path:
         If there is no such folder.
     """
     if not repository.startswith(PACKAGE):
-        if not Path(repository).is_dir():
+        if not os.path.isdir(repository):
             raise NotADirectoryError(f"{repository}: no such folder, and no hub id (owner/name)")
         return Path(repository)
     module = name(repository)

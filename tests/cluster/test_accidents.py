@@ -14,6 +14,7 @@ import pytest
 import yaml
 from tests.cluster.conftest import PATIENCE
 from tests.workflow.conftest import BIN, Project, clone, shrink
+from tests.workflow.test_status import states, status
 
 pytestmark = pytest.mark.slow
 
@@ -22,6 +23,7 @@ MODELS = CANCELLED, KILLED, SLOW, HUNGRY = "glm-4.1v", "kimi-vl", "internvl3.5",
 BROKEN = f"results/small/annotations/{KILLED}/10.parquet"
 LOCK = "results/small/journal/{}/00.lock"
 PROFILE = ("--profile", "slurm", "--configfile", CONFIG)
+LOCAL = ("--configfile", CONFIG)
 SOON = ("--slurm-init-seconds-before-status-checks", "2")
 
 
@@ -208,6 +210,8 @@ def test_a_job_does_not_start_when_the_config_was_edited_while_it_waited(cluster
     )
     run = runs(project, "--retries", "0", *held, "--", *files)
     (job,) = cluster.wait(lambda: run.submitted(f"{CANCELLED}_0"), "a job to wait")
+    counts = states(status(project, *LOCAL))["inference", CANCELLED]
+    assert (counts["running"], counts["waiting"]) == (0, 2)
     path = project.root / CONFIG
     config = yaml.safe_load(path.read_text())
     path.write_text(yaml.safe_dump(config | {"seed": config["seed"] + 1}, sort_keys=False))
@@ -221,8 +225,14 @@ def test_a_killed_snakemake_leaves_a_lock_and_jobs_that_go_on(cluster, undisturb
     files = responses(CANCELLED, KILLED)
     killed = runs(project, "--", *files)
     (goes_on, at_work), (hangs, script) = killed.stop(CANCELLED, KILLED)
+    said = status(project, *LOCAL)
+    assert all(states(said)["inference", model]["running"] == 1 for model in (CANCELLED, KILLED))
+    assert said.endswith("A Snakemake is at work in this folder.\n")
     killed.process.kill()
     killed.end()
+    said = status(project, *LOCAL)
+    assert all(states(said)["inference", model]["running"] == 1 for model in (CANCELLED, KILLED))
+    assert "A Snakemake was killed in this folder" in said
 
     locked = runs(project, "--", *files)
     assert locked.end() != 0

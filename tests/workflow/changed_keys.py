@@ -251,7 +251,7 @@ _VALUES = {
     "models.<name>.prefix": "So",
     "models.<name>.close_thought.text": "</think><answer>",
     "references.published": "texts.parquet",
-    "engines.vllm.command": "/opt/vllm",
+    "engines.vllm.command": "/bin/sh",
     "engines.vllm.arguments": ["--enforce-eager"],
     "engines.server.url": "http://localhost:9000/v1",
     "engines.server.key_variable": "KEY",

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from imagenet_think import provenance
-from tests.pretended_runs import jobs, planned, with_consumers
+from tests.pretended_runs import jobs, planned, with_consumers, workplace
 
 from .conftest import ROOT, clone, listed
 
 pytestmark = pytest.mark.slow
 
-MINIATURE = "config/miniature.yaml"
+TINY = "config/tiny.yaml"
 
 SCRIPTS = ROOT / "scripts"
 PLUGINS = {f"{package}.{name}" for package, names in provenance.PLUGINS.items() for name in names}
@@ -117,8 +117,8 @@ def test_an_edited_module_changes_the_digest_of_what_uses_it_alone(imported, tmp
 EDITED = {
     "images": "luma.py",
     "inference": "conversations.py",
-    "family": "families/internvl.py",
-    "parsing": "parsing/boxed.py",
+    "family": "families/kimi_vl.py",
+    "parsing": "parsing/kimi.py",
     "statistics": "vocabulary.py",
     "benchmark": "windows.py",
     "figures": "examples.py",
@@ -126,9 +126,9 @@ EDITED = {
 
 
 @pytest.fixture(scope="module")
-def finished(demo, tmp_path_factory):
-    """A copy of the finished miniature, whose modules a test may edit."""
-    return demo.copy(tmp_path_factory.mktemp("edited") / "project")
+def finished(tiny, tmp_path_factory):
+    """A copy of a finished run, whose modules a test may edit."""
+    return tiny.copy(tmp_path_factory.mktemp("edited") / "project")
 
 
 def uses(job, module):
@@ -141,8 +141,8 @@ def uses(job, module):
 @pytest.mark.parametrize("stage", EDITED)
 def test_an_edited_module_runs_the_jobs_that_use_it_and_what_follows(stage, finished):
     edited = SCRIPTS / "imagenet_think" / EDITED[stage]
-    config = finished.root / MINIATURE
-    with finished.alone(), planned(finished.root, config, ["all", "paper"]) as workflow:
+    config = finished.root / TINY
+    with finished.alone(), planned(finished.root, config, ["all"]) as workflow:
         users = [job for job in jobs(workflow) if uses(job, edited)]
         expected = Counter(job.rule.name for job in with_consumers(workflow, users))
     assert 0 < len(users) < len(expected)
@@ -151,7 +151,7 @@ def test_an_edited_module_runs_the_jobs_that_use_it_and_what_follows(stage, fini
     module.write_text(text + "\nEDITED = True\n")
     os.utime(module, ns=(times.st_atime_ns, times.st_mtime_ns))
     try:
-        said = finished.snakemake("--configfile", MINIATURE, "-n", "all", "paper")
+        said = finished.snakemake("--configfile", TINY, "-n", "all")
     finally:
         module.write_text(text)
     assert listed(said) == expected
@@ -160,5 +160,36 @@ def test_an_edited_module_runs_the_jobs_that_use_it_and_what_follows(stage, fini
 def test_a_comment_a_docstring_and_a_time_run_nothing(finished):
     for module in (finished.root / "scripts").rglob("*.py"):
         module.write_text(f'"""Edited."""\n{module.read_text()}\n# edited\n')
-    said = finished.snakemake("--configfile", MINIATURE, "-n", "all", "paper")
+    said = finished.snakemake("--configfile", TINY, "-n", "all")
     assert "Nothing to be done" in said
+
+
+def test_known_scores_are_keyed_by_the_code_of_their_metric(tmp_path):
+    workplace(tmp_path)
+    with planned(tmp_path, ROOT / "config/miniature.yaml", ["tables"]) as workflow:
+        keyed = {
+            job.rule.name: json.loads(job.params.metric_code)["metric_code"]
+            for job in jobs(workflow)
+            if job.rule.name.startswith("score_")
+        }
+    modules = {
+        f"score_{metric}": SCRIPTS / "imagenet_think" / f"{metric}.py"
+        for metric in ("rouge", "sets", "vectors", "bertscore", "sbert")
+    }
+    assert keyed == {name: provenance.digest(module) for name, module in modules.items()}
+
+
+def test_a_checkpoint_is_known_by_its_content(finished):
+    folder = finished.root / "resources" / "miniatures" / "openvlthinker"
+    for file in folder.iterdir():
+        file.touch()
+    assert listed(finished.snakemake("--configfile", TINY, "-n", "all")) == {}
+    weights = folder / "model.safetensors"
+    content, times = weights.read_bytes(), weights.stat()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns + 1_000_000_000))
+    try:
+        said = finished.snakemake("--configfile", TINY, "-n", "all")
+    finally:
+        weights.write_bytes(content)
+    assert listed(said)["generate_responses"] == 1

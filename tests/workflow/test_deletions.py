@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from snakemake.parser import parse
 
+from tests.pretended_runs import planned, pretend
+
 from .conftest import ROOT
-from .pretended import configs, planned, pretend
+from .pretended import configs
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +26,7 @@ TARGETS = [
     *("checkpoints", "miniatures"),
 ]
 LACKED = {"tiny": ["review_results"], "listed": ["paper", "rejoin"]}
-"""Targets that a config can't have: nobody reviewed, or there is no source of images."""
+"""Targets that a config cannot have: nobody has reviewed, or there is no source of images."""
 
 
 def written_rules():

@@ -68,6 +68,11 @@ def test_the_line_of_an_error_in_a_config_is_named(project, name, wrong, argumen
     assert line.format(lines + 2) in said
 
 
+def test_several_configs_are_not_merged(project):
+    said = refused(project, "--configfile", "config/miniature.yaml", "config/config.yaml", "-n")
+    assert "--configfile names several files" in said
+
+
 def test_another_folder_is_none_of_the_project(project):
     said = refused(project, "-s", "Snakefile", "-d", "elsewhere", *MINIATURE, "-n")
     assert f"{project.root}/elsewhere has no paper/ and no resources/ and no scripts/" in said
@@ -81,7 +86,8 @@ def test_without_images_the_paper_run_says_where_they_go(project):
 
 def test_an_unfinished_run_has_no_report(project):
     said = refused(project, *MINIATURE, "--report", "report.zip")
-    assert "there is nothing to report yet: results/miniature was never run. 25 files are" in said
+    assert "there is nothing to report yet: results/miniature was never run; " in said
+    assert "results/miniature/figures/figure_agreement.pdf and " in said
     (project.root / "results" / "miniature").mkdir(parents=True)
     assert "results/miniature is not finished" in refused(project, *MINIATURE, "--report", "r.zip")
 

@@ -8,6 +8,7 @@
 """
 
 import importlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import groupby
@@ -98,9 +99,11 @@ def places(kind: str, folder: str | Path, classes: Sequence[str]) -> list[str]:
         Classes whose archives or folders are wanted, in the order of the result; where places hold
         many classes, they are all wanted, in name order.
     """
+    if not os.path.isdir(folder):  # nor is a name too long for the file system
+        return []
     folder = Path(folder)
     if kind in BY_CLASS:
-        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        names = set(os.listdir(folder))
         return [place for wnid in classes if (place := BY_CLASS[kind].format(wnid=wnid)) in names]
     found = [folder] if MIXED[kind] == "." else folder.glob(MIXED[kind])
     return sorted(path.relative_to(folder).as_posix() for path in found if path.exists())
