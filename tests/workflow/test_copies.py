@@ -10,8 +10,9 @@ from typing import IO
 import pytest
 import yaml
 
+from tests.pretended_runs import pretend
+
 from .conftest import Project, clone, cut_down, listed, outcome, start
-from .pretended import pretend
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.pretended_runs import planned
+
 from .conftest import Project, clone, differences, outcome
-from .pretended import planned
 
 pytestmark = pytest.mark.slow
 
