@@ -98,9 +98,10 @@ async def _check_files(dag: DAG) -> None:
     settings = workflow.dag_settings
     # The digest of their code tells whether scripts changed; in a clone, their times do not.
     settings.rerun_triggers = frozenset(settings.rerun_triggers) - {RerunTrigger.CODE}
+    incomplete = set(await dag.incomplete_files())
     if not dag.ignore_incomplete:
         settings.force_incomplete = True  # for the executors, which ask for it too
-        dag.forcefiles.update(await dag.incomplete_files())
+        dag.forcefiles.update(incomplete)
     changed = []
     for job in dag.jobs:
         for file in job.output:
@@ -109,7 +110,7 @@ async def _check_files(dag: DAG) -> None:
             if modified is None:
                 if not (is_flagged(file, _DELETABLE) and record):
                     dag.reason(job).missing_output.add(file)
-            elif not _is_recorded(record, modified):
+            elif file not in incomplete and not _is_recorded(record, modified):
                 changed.append(file)
     if changed:
         dag.forcefiles.update(changed)

@@ -1,6 +1,7 @@
 """Runs of the real workflow in copies of the project, shared by the tests."""
 
 import filecmp
+import os
 import re
 import shutil
 import subprocess
@@ -138,6 +139,43 @@ def cut_down(project: Project, **changes: object) -> str:
     text = yaml.safe_dump(config | changes, sort_keys=False)
     (project.root / "config" / "tiny.yaml").write_text(text)
     return "config/tiny.yaml"
+
+
+FAULTS = Path(__file__).with_name("faults")
+
+
+def start(project: Project, *arguments: str, fault: str = "", **environment: str):
+    """Start Snakemake on the cut-down config in a session of its own, as a terminal does.
+
+    Parameters
+    ----------
+    project
+        Where.
+    arguments
+        Options, or targets.
+    fault
+        What befalls a job, see `faults/sitecustomize.py`.
+    environment
+        Variables to add.
+    """
+    command = [BIN / "snakemake", "--configfile", "config/tiny.yaml", "--cores", "2", *arguments]
+    return subprocess.Popen(
+        command,
+        cwd=project.root,
+        env=os.environ | {"PYTHONPATH": str(FAULTS), "FAULT": fault} | environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def outcome(project: Project, *arguments: str, fault: str = "") -> tuple[int, str]:
+    """Run Snakemake on the cut-down config; return its exit status and what it printed."""
+    running = start(project, *arguments, fault=fault)
+    said, _ = running.communicate()
+    return running.returncode, said
 
 
 @pytest.fixture(scope="session")

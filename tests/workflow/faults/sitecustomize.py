@@ -1,0 +1,41 @@
+"""What befalls a job that is about to put a chosen file into place. Python imports it by itself.
+
+The environment's `FAULT` names what happens and the file, such as `kill results/run/file.parquet`:
+
+- `kill`: the job is killed.
+- `refuse`: the disk is full.
+- `interrupt`: everybody is interrupted, as by Ctrl-C in a terminal.
+- `blackout`: everybody is killed.
+- `orphan`: Snakemake is killed, and the job goes on.
+- `hold`: the job waits for the end of what is written to the named pipe `HOLD`.
+"""
+
+import errno
+import os
+import signal
+import sys
+
+KIND, _, FILE = os.environ.get("FAULT", "").partition(" ")
+
+
+def strike(event, arguments):
+    if event != "os.rename" or os.path.relpath(arguments[1]) != FILE:
+        return
+    everybody = os.getsid(0)  # Snakemake's process, and the group of all that it starts
+    if KIND == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif KIND == "refuse":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), FILE)
+    elif KIND == "interrupt":
+        os.killpg(everybody, signal.SIGINT)
+    elif KIND == "blackout":
+        os.killpg(everybody, signal.SIGKILL)
+    elif KIND == "orphan":
+        os.kill(everybody, signal.SIGKILL)
+    elif KIND == "hold":
+        with open(os.environ["HOLD"]) as pipe:
+            pipe.read()
+
+
+if FILE:
+    sys.addaudithook(strike)

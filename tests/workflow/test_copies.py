@@ -1,0 +1,140 @@
+"""Copies of finished runs, and runs that are stopped or started twice."""
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import IO
+
+import pytest
+import yaml
+
+from tests.pretended_runs import pretend
+
+from .conftest import Project, clone, cut_down, listed, outcome, start
+
+pytestmark = pytest.mark.slow
+
+RESULTS = Path("results/tiny")
+DRAWN = "draw_images"  # the run's source is named in the config, whatever the run is called
+
+
+@pytest.fixture
+def copied(tiny, tmp_path):
+    """A copy of the finished run."""
+    return tiny.copy(tmp_path / "copied")
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a folder with all times, as `cp -a` does."""
+    shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
+
+
+def dry_run(project: Project, *arguments: str) -> str:
+    status, said = outcome(project, "-n", *arguments)
+    assert status == 0, said
+    return said
+
+
+def everything(project: Project) -> dict[str, int]:
+    """Return how many jobs of each rule the whole run has."""
+    return listed(dry_run(project, "--forceall", "all"))
+
+
+def rename_run(project: Project, name: str) -> None:
+    path = project.root / "config" / "tiny.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"run": name}))
+
+
+def test_results_under_another_name_are_not_taken_for_its_own(copied):
+    copy(copied.root / RESULTS, copied.root / "results" / "other")
+    rename_run(copied, "other")
+    said = dry_run(copied, "all")
+    assert "results/other/" in said.partition("without a record in .snakemake")[0]
+    wanted = everything(copied)
+    del wanted[DRAWN]
+    assert listed(said) == wanted
+
+
+def test_results_without_records_are_not_taken_for_the_runs(tiny, tmp_path):
+    project = clone(tmp_path / "moved")
+    cut_down(project)
+    copy(tiny.root / RESULTS, project.root / RESULTS)
+    said = dry_run(project, "all")
+    assert "without a record in .snakemake" in said
+    assert listed(said) == everything(project)
+
+
+def test_results_of_another_run_copied_over_a_runs_own_are_detected(copied):
+    rename_run(copied, "other")
+    pretend(copied.root, copied.root / "config" / "tiny.yaml", ["all"])
+    assert "Nothing to be done" in dry_run(copied, "all")
+    copy(copied.root / RESULTS, copied.root / "results" / "other")
+    said = dry_run(copied, "all")
+    assert "edited, copied" in said
+    wanted = everything(copied)
+    del wanted[DRAWN]
+    assert listed(said) == wanted
+
+
+def test_a_finished_run_in_a_fresh_clone_has_nothing_to_do(copied, tmp_path):
+    git = ["git", "-c", "user.name=Test", "-c", "user.email=test@localhost", "-C", copied.root]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "All"]):
+        subprocess.run([*git, *command], check=True)
+    fresh = Project(tmp_path / "fresh")
+    subprocess.run(["git", "clone", "-q", copied.root, fresh.root], check=True)
+    for name in ("results", ".snakemake"):
+        copy(copied.root / name, fresh.root / name)
+    status, said = outcome(fresh, "all")
+    assert (status, "Nothing to be done" in said) == (0, True), said
+
+
+SECOND, FIRST = (f"{RESULTS}/figures/figure_coverage.{form}" for form in ("png", "pdf"))
+"""Two files of one job, the first of which is in place when something happens to the second."""
+
+
+def without_a_figure(project: Project) -> dict[str, bytes]:
+    """Delete both files; return what they held."""
+    held = {name: (project.root / name).read_bytes() for name in (FIRST, SECOND)}
+    for name in held:
+        (project.root / name).unlink()
+    return held
+
+
+@pytest.mark.parametrize("profile", [[], ["--workflow-profile", "none"]], ids=["own", "none"])
+def test_after_an_interruption_the_same_command_goes_on(profile, copied):
+    held = without_a_figure(copied)
+    status, said = outcome(copied, *profile, "figures", fault=f"interrupt {SECOND}")
+    assert status == 1, said
+    status, said = outcome(copied, *profile, "figures")
+    assert status == 0, said
+    assert "edited, copied" not in said
+    assert {name: (copied.root / name).read_bytes() for name in held} == held
+
+
+def opened(pipe: Path, reader: subprocess.Popen) -> IO:
+    """Open a named pipe for writing as soon as a process, or a child of it, reads it."""
+    while True:
+        try:
+            return os.fdopen(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK), "w")
+        except OSError:  # nobody reads it yet
+            assert reader.poll() is None, reader.communicate()[0]
+            time.sleep(0.05)
+
+
+def test_a_second_snakemake_says_that_another_is_running(copied, tmp_path):
+    held = without_a_figure(copied)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    first = start(copied, "figures", fault=f"hold {SECOND}", HOLD=str(pipe))
+    with opened(pipe, first):
+        assert (copied.root / FIRST).exists()
+        status, said = outcome(copied, "figures")
+    assert status == 1
+    assert "cannot be locked" in said
+    assert "ncomplete" not in said
+    assert "edited, copied" not in said
+    printed, _ = first.communicate()
+    assert first.returncode == 0, printed
+    assert {name: (copied.root / name).read_bytes() for name in held} == held
