@@ -1,5 +1,6 @@
 """Which code a job depends on, and what an edit of it runs again."""
 
+import ast
 import json
 import os
 import subprocess
@@ -157,9 +158,66 @@ def test_an_edited_module_runs_the_jobs_that_use_it_and_what_follows(stage, fini
     assert listed(said) == expected
 
 
-def test_a_comment_a_docstring_and_a_time_run_nothing(finished):
+def after_an_edit(project, name):
+    """Add a statement to the first function of a module; return what a dry run prints."""
+    module = project.root / "scripts" / "imagenet_think" / name
+    text = module.read_text()
+    tree = ast.parse(text)
+    function = next(node for node in tree.body if isinstance(node, ast.FunctionDef))
+    function.body += ast.parse("edited = True").body
+    module.write_text(ast.unparse(tree))
+    try:
+        return project.snakemake("--configfile", TINY, "-n", "all")
+    finally:
+        module.write_text(text)
+
+
+def test_an_edited_format_parses_only_the_models_that_use_it(finished):
+    said = after_an_edit(finished, "parsing/kimi.py")
+    counts = listed(said)
+    assert counts["parse_responses"] == 1
+    assert "responses of kimi-vl" in said
+    assert "generate_responses" not in counts
+    assert {"score_rouge", "table_agreement", "build_dataset"} <= counts.keys()
+
+
+def test_an_edited_metric_scores_only_with_it(finished):
+    counts = listed(after_an_edit(finished, "rouge.py"))
+    assert {name for name in counts if name.startswith("score_")} == {"score_rouge"}
+    assert counts["aggregate_scores"] == counts["table_benchmark"] == 1
+    assert {"figure_scores", "compare_with_paper", "render_pages"} <= counts.keys()
+    assert not counts.keys() & {"parse_responses", "build_dataset", "account_responses"}
+
+
+USED_FOR_NO_RESULT = {"generate_responses": "parsing."}
+"""A format that the canary shows; what a rule uses of an engine changes no result either."""
+
+
+def test_plugins_that_a_job_called_are_part_of_its_code(tiny):
+    records = [json.loads(path.read_text()) for path in (tiny.root / "used").iterdir()]
+    seen = set()
+    for record in records:
+        chosen = provenance.plugins(json.loads(record["settings"] or "null"))
+        files = provenance.code(SCRIPTS / f"{record['script']}", chosen)
+        for name in record["used"]:
+            if name.startswith(("engines.", USED_FOR_NO_RESULT.get(record["rule"], "engines."))):
+                continue
+            seen.add(name)
+            file = SCRIPTS / "imagenet_think" / f"{name.replace('.', '/')}.py"
+            assert file in files, (record["rule"], name)
+    assert len(records) > 60
+    wanted = {"families.glm4v", "families.kimi_vl", "families.qwen2_5_vl", "sources.class_tars"}
+    assert seen >= wanted | {"parsing.kimi"}
+
+
+def test_comments_docstrings_formatting_times_and_an_unused_module_run_nothing(finished):
     for module in (finished.root / "scripts").rglob("*.py"):
-        module.write_text(f'"""Edited."""\n{module.read_text()}\n# edited\n')
+        formatted = ast.unparse(ast.parse(module.read_text()))
+        module.write_text(f'"""Edited."""\n{formatted}\n# edited\n')
+    for rules in (finished.root / "rules").glob("*.smk"):
+        rules.write_text(f"# Edited.\n{rules.read_text()}")
+    unused = finished.root / "scripts" / "imagenet_think" / "families" / "unused.py"
+    unused.write_text("USED = False\n")
     said = finished.snakemake("--configfile", TINY, "-n", "all")
     assert "Nothing to be done" in said
 

@@ -39,3 +39,5 @@ def strike(event, arguments):
 
 if FILE:
     sys.addaudithook(strike)
+if "USED" in os.environ:
+    import plugin_use  # noqa: F401

@@ -1,0 +1,61 @@
+"""Notes which of our plugins a job calls, and its settings, in a file of the folder `USED`."""
+
+import atexit
+import functools
+import json
+import os
+import re
+import sys
+import types
+from importlib.machinery import PathFinder
+
+PLUGIN = re.compile(r"imagenet_think\.(?:engines|families|parsing|sources)\.\w+")
+used = set()
+
+
+class Finder:
+    """Finds plugins as Python does, and has each function note that it was called."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        spec = PathFinder.find_spec(name, path) if PLUGIN.fullmatch(name) else None
+        if spec:
+            run = spec.loader.exec_module
+
+            def exec_module(module):
+                run(module)
+                for key, value in list(vars(module).items()):
+                    if isinstance(value, types.FunctionType) and value.__module__ == name:
+                        setattr(module, key, noting(value, name))
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+def noting(function, name):
+    """Return a function that notes a plugin's name whenever it is called."""
+
+    @functools.wraps(function)
+    def noted(*arguments, **options):
+        used.add(name.removeprefix("imagenet_think."))
+        return function(*arguments, **options)
+
+    return noted
+
+
+def save():
+    job = getattr(sys.modules["__main__"], "snakemake", None)
+    if job is not None and hasattr(job, "params"):
+        record = {
+            "rule": job.rule,
+            "script": os.path.basename(sys.argv[0]).split(".", 1)[1],
+            "settings": job.params.get("settings"),
+            "used": sorted(used),
+        }
+        os.makedirs(os.environ["USED"], exist_ok=True)
+        with open(os.path.join(os.environ["USED"], f"{os.getpid()}.json"), "w") as file:
+            json.dump(record, file)
+
+
+sys.meta_path.insert(0, Finder)
+atexit.register(save)
