@@ -114,6 +114,12 @@ def code(rule):
     return used
 
 
+def metric_code(metric):
+    """Return a param: the digest of a metric's module and of all that it imports, for the cache of scores."""
+    file = Path(workflow.basedir) / "scripts" / "imagenet_think" / f"{metric}.py"
+    return derived(metric_code=lambda wildcards: provenance.digest(file))
+
+
 def run_code(wildcards):
     """Return one digest of all code that this config's run uses."""
     chosen_plugins = provenance.plugins(config)

@@ -70,12 +70,12 @@ def require_version() -> None:
         )
 
 
-def deletable(path: str) -> Any:
-    """Mark an output that may be deleted to save space: its absence makes no job run.
+def deletable(paths: str | list[str]) -> Any:
+    """Mark outputs that may be deleted to save space: their absence makes no job run.
 
-    It is regenerated when a job that reads it runs, or when it would have changed.
+    They are regenerated when a job that reads them runs, or when they would have changed.
     """
-    return flag(path, _DELETABLE)
+    return flag(paths, _DELETABLE)
 
 
 def install() -> None:
