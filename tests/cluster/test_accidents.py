@@ -316,7 +316,7 @@ def test_after_a_kill_in_a_rerun_the_same_call_ends_well(cluster, edited, runs, 
     project = edited[0].copy(tmp_path / "project")
     arguments = ("--retries", "0", "--", *TABLES)
     killed = runs(project, *arguments)
-    script = cluster.wait(lambda: killed.running("measure_texts"), 240, "texts to be measured")
+    script = cluster.wait(lambda: killed.running("measure_texts"), "texts to be measured")
     os.kill(script, signal.SIGKILL)
     assert killed.end() != 0
     assert "why:  killed by SIGKILL" in killed.text()
