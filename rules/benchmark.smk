@@ -6,12 +6,6 @@ COMPARED = dict(
 )
 
 
-def metric_code(metric):
-    """Return a param: the digest of a metric's module and of all that it imports, for the cache of scores."""
-    file = Path(workflow.basedir) / "scripts" / "imagenet_think" / f"{metric}.py"
-    return derived(metric_code=lambda wildcards: provenance.digest(file))
-
-
 rule fit_document_frequencies:
     input:
         of_teachers(f"{R}/annotations/{{model}}/{{shard}}.parquet"),

@@ -114,10 +114,16 @@ def code(rule):
     return used
 
 
+def metric_code(metric):
+    """Return a param: the digest of a metric's module and of all that it imports, for the cache of scores."""
+    file = Path(workflow.basedir) / "scripts" / "imagenet_think" / f"{metric}.py"
+    return derived(metric_code=lambda wildcards: provenance.digest(file))
+
+
 def run_code(wildcards):
     """Return one digest of all code that this config's run uses."""
     chosen_plugins = provenance.plugins(config)
-    scripts = sorted({each.script for each in workflow.rules if each.script})
+    scripts = sorted({each.script for each in workflow.rules if each.script and each.output})
     return provenance.digest_text(
         *(
             provenance.digest(Path(workflow.basedir) / "rules" / script, chosen_plugins)

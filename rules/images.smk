@@ -16,7 +16,7 @@ if PICTURES:
             sample=f"{R}/images/sample.parquet",
             candidates=CANDIDATES,
         output:
-            block_files(f"{R}/images/shards/{{shard}}.parquet"),
+            workflow_hooks.deletable(block_files(f"{R}/images/shards/{{shard}}.parquet")),
         log:
             log("gather_shard/{block}"),
         conda:

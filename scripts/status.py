@@ -457,7 +457,7 @@ def _notes(states: Sequence[str], site: Site, failures: Sequence[Failure]) -> It
     if len(failures) > SHOWN:
         yield f"and {len(failures) - SHOWN:,} more have failed"
     if OUTDATED in states:
-        yield "outdated: config, code or inputs have changed since; `snakemake -n all` says what."
+        yield "outdated: config, code or inputs changed; `snakemake -n all` lists the reasons."
     if site.at_work:
         yield "A Snakemake is at work in this folder."
     elif site.locked:

@@ -32,6 +32,7 @@ from snakemake.settings.enums import RerunTrigger
 from snakemake.settings.types import (
     ConfigSettings,
     DAGSettings,
+    DeploymentSettings,
     ExecutionSettings,
     GroupSettings,
     OutputSettings,
@@ -69,12 +70,12 @@ def require_version() -> None:
         )
 
 
-def deletable(path: str) -> Any:
-    """Mark an output that may be deleted to save space: its absence makes no job run.
+def deletable(paths: str | list[str]) -> Any:
+    """Mark outputs that may be deleted to save space: their absence makes no job run.
 
-    It is regenerated when a job that reads it runs, or when it would have changed.
+    They are regenerated when a job that reads them runs, or when they would have changed.
     """
-    return flag(path, _DELETABLE)
+    return flag(paths, _DELETABLE)
 
 
 def install() -> None:
@@ -211,15 +212,17 @@ def missing_from_report(dag: DAG) -> list[str]:
     return sorted(file for file in shown if not Path(file).exists())
 
 
-def only_read(workflow: Workflow, target: str) -> None:
-    """Let a target that only reads run beside another Snakemake, and print no more than it does.
+def only_read(workflow: Workflow, target: str) -> list[str]:
+    """Let a target that only reads run beside another Snakemake; return no input.
 
-    Snakemake releases the folder's lock when it ends, even one that another process holds.
+    Nothing is printed except errors and what the target prints. Snakemake releases the folder's
+    lock when it ends, even one that another process holds; this one leaves it alone.
     """
     if set(workflow.dag_settings.targets) == {target}:
         workflow.persistence.lock = workflow.persistence.noop
         workflow.persistence.unlock = workflow.persistence.noop
         logger.setLevel(logging.WARNING)
+    return []
 
 
 def add_param(workflow: Workflow, name: str, value: Callable[[Any], Callable[..., object]]) -> None:
@@ -236,6 +239,7 @@ def planned(
     configfile: Path,
     targets: Iterable[str],
     overrides: Mapping[str, Any] | None = None,
+    deployment: DeploymentSettings | None = None,
 ) -> Iterator[Workflow]:
     """Yield the workflow with its plan, as a dry run makes it, without a word on the terminal.
 
@@ -251,12 +255,15 @@ def planned(
         What is wanted.
     overrides
         Values that replace the config's, as `--config` gives them.
+    deployment
+        How software is deployed, as `--sdm` says; by default not at all.
     """
     quiet = OutputSettings(dryrun=True, log_level_override=logging.CRITICAL)
     with SnakemakeApi(quiet) as api:
         given = api.workflow(
             resource_settings=ResourceSettings(cores=1),
             config_settings=ConfigSettings(overrides or {}, configfiles=[configfile]),
+            deployment_settings=deployment,
             snakefile=snakefile,
             workdir=folder,
         )
@@ -271,6 +278,7 @@ def planned(
         workflow._prepare_dag(
             forceall=False, ignore_incomplete=False, lock_warn_only=True, nolock=True
         )
+        workflow.persistence.save_iocache = workflow.persistence.noop  # for --trust-io-cache
         workflow._build_dag()
         yield workflow
 
@@ -325,9 +333,12 @@ def mend_submission(plugin: ModuleType) -> None:
     plugin.Executor.run_job = run_job
 
 
-def overrides(workflow: Workflow) -> dict[str, Any]:
-    """Return the values that the command line's `--config` gives."""
-    return dict(workflow.config_settings.config)
+def command_line(workflow: Workflow) -> dict[str, Any]:
+    """Return what the command line gives that decides which jobs run again, for `planned`."""
+    return {
+        "overrides": dict(workflow.config_settings.config),
+        "deployment": workflow.deployment_settings,
+    }
 
 
 @dataclass(frozen=True)

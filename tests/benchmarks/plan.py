@@ -3,9 +3,9 @@
 Run as `python tests/benchmarks/plan.py`. In a folder with an empty archive for each class, the run
 is planned from nothing (`snakemake -n all`), pretended to be finished, and planned again, when
 nothing is to be done. Then single jobs are planned, as each does for itself where it starts on a
-cluster. That the finished run is one for Snakemake is checked: with another window of
-Sentence-BERT, its blocks are scored again and nothing else is. Times are the fastest of a few runs:
-seconds of the clock, and of the processor.
+cluster; and it is counted how many jobs of Slurm the run would be. That the finished run is one for
+Snakemake is checked: with another window of Sentence-BERT, its blocks are scored again and nothing
+else is. Times are the fastest of a few runs: seconds of the clock, and of the processor.
 """
 
 import argparse
@@ -25,7 +25,9 @@ import yaml
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
+import submissions
 from tests import pretended_runs
 from tests.pretended_runs import ROOT
 
@@ -75,6 +77,18 @@ def measure(folder: Path, runs: int, *arguments: str) -> tuple[str, str]:
     return f"{clock:.1f} ({processor:.1f})", done.stdout
 
 
+def handed_in(folder: Path) -> int:
+    """Return how many jobs of Slurm the run of a folder would be, with the Slurm profile."""
+    with tempfile.TemporaryDirectory() as name:
+        clone = submissions.project(Path(name))
+        (clone / "data").symlink_to(folder / "data")
+        command = [sys.executable, submissions.__file__, "--configfile", f"{folder}/paper.yaml"]
+        done = subprocess.run(
+            [*command, "-n", "all"], cwd=clone, check=True, capture_output=True, text=True
+        )
+    return int(done.stdout.splitlines()[-1])
+
+
 def check(folder: Path, config: Config) -> None:
     """Refuse a finished run that another window of Sentence-BERT does not score again, alone.
 
@@ -94,7 +108,7 @@ def check(folder: Path, config: Config) -> None:
 
 
 def row(shards_per_block: int | None, runs: int) -> list[str]:
-    """Return a row of the table: shards, jobs, and the seconds of each thing measured."""
+    """Return a row of the table: shards, jobs, submissions, and the seconds of each plan."""
     config = paper(shards_per_block)
     shards = config["sharding"]["blocks"] * config["sharding"]["shards_per_block"]
     with tempfile.TemporaryDirectory() as name:
@@ -104,6 +118,7 @@ def row(shards_per_block: int | None, runs: int) -> list[str]:
         (folder / "paper.yaml").write_text(yaml.safe_dump(config, allow_unicode=True))
         planned, said = measure(folder, runs, "all")
         jobs = int(re.search(r"^total +(\d+)$", said, re.M)[1])
+        submitted = handed_in(folder)
         pretended_runs.pretend(folder, config, ["all"])
         finished, said = measure(folder, runs, "all")
         if FINISHED not in said:
@@ -115,7 +130,7 @@ def row(shards_per_block: int | None, runs: int) -> list[str]:
             measure(folder, runs, *alone, rule, "--target-jobs", job)[0]
             for rule, job in JOBS.items()
         ]
-    return [f"{shards}", f"{jobs:,}", planned, finished, *starts]
+    return [f"{shards}", f"{jobs:,}", f"{submitted}", planned, finished, *starts]
 
 
 def main() -> None:
@@ -126,7 +141,14 @@ def main() -> None:
     limits = " and ".join(f"{seconds} s ({what})" for what, seconds in LIMITS.items())
     print(f"Seconds of the clock (of the processor) on {os.cpu_count()} cores.")
     print(f"At most {limits} are wanted of the paper's shards.\n")
-    names = ["shards", "jobs", "plan", "finished", *(f"start of {rule}" for rule in JOBS)]
+    names = [
+        "shards",
+        "jobs",
+        "submissions",
+        "plan",
+        "finished",
+        *(f"start of {rule}" for rule in JOBS),
+    ]
     print(f"| {' | '.join(names)} |\n|{' ---: |' * len(names)}", flush=True)
     for shards_per_block in (None, 16):
         print(f"| {' | '.join(row(shards_per_block, runs))} |", flush=True)

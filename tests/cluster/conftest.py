@@ -25,6 +25,14 @@ def pytest_ignore_collect(collection_path, config):
     return None if any("tests/cluster" in argument for argument in config.args) else True
 
 
+def minutes(time: str) -> float:
+    """Return the minutes that Slurm means by `days-hours:minutes:seconds`, or the end of it."""
+    days, _, clock = time.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    hours, whole, seconds = [0] * (3 - len(parts)) + parts
+    return int(days or 0) * 1440 + hours * 60 + whole + seconds / 60
+
+
 @dataclass(frozen=True)
 class Job:
     """A job of Slurm.
@@ -37,6 +45,8 @@ class Job:
         In Slurm's words: PENDING, RUNNING, COMPLETED, FAILED, OUT_OF_MEMORY and so on.
     node
         Where it runs or ran; empty before it starts.
+    minutes
+        How long it has run, or ran.
     folder
         In which it works.
     """
@@ -44,6 +54,7 @@ class Job:
     number: int
     state: str
     node: str
+    minutes: float
     folder: Path
 
 
@@ -65,10 +76,13 @@ class Cluster:
 
     def jobs(self) -> list[Job]:
         """Return the jobs that Slurm remembers, those that ended in the last minutes included."""
-        form = "--format=%i|%T|%N|%Z"
+        form = "--format=%i|%T|%N|%M|%Z"
         lines = self.call("squeue", "--states=all", "--noheader", form).splitlines()
-        found = [line.split("|", 3) for line in lines]
-        return [Job(int(n), state, node, Path(folder)) for n, state, node, folder in found]
+        found = [line.split("|", 4) for line in lines]
+        return [
+            Job(int(n), state, node, minutes(time), Path(folder))
+            for n, state, node, time, folder in found
+        ]
 
     def nodes(self) -> dict[str, str]:
         """Return the state of each node: idle, mixed, allocated, down and so on."""

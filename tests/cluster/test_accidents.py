@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 CONFIG = "config/small.yaml"
 MODELS = CANCELLED, KILLED, SLOW, HUNGRY = "glm-4.1v", "kimi-vl", "internvl3.5", "r1-onevision"
 BROKEN = f"results/small/annotations/{KILLED}/10.parquet"
+TABLES = [f"results/small/tables/language.{form}" for form in ("csv", "tex", "md")]
 LOCK = "results/small/journal/{}/00.lock"
 PROFILE = ("--profile", "slurm", "--configfile", CONFIG)
 LOCAL = ("--configfile", CONFIG)
@@ -63,6 +64,15 @@ class Run:
         for job in self.cluster.jobs():
             if job.number in numbers and job.state == "RUNNING":
                 return next(((job, script) for script in self.cluster.scripts(job)), None)
+        return None
+
+    def running(self, rule: str) -> int | None:
+        """Return the process of a rule's script, if one runs now."""
+        for job in self.cluster.jobs():
+            if job.folder == self.project.root and job.state == "RUNNING":
+                for script, name in self.cluster.scripts(job).items():
+                    if name == rule:
+                        return script
         return None
 
     def stop(self, *models: str) -> list[tuple[Any, int]]:
@@ -259,6 +269,60 @@ def test_a_killed_snakemake_leaves_a_lock_and_jobs_that_go_on(cluster, undisturb
     assert again.end() == 0, again.text()
     assert not again.submitted(f"{CANCELLED}_0")
     assert digests(project, files).items() <= undisturbed[1].items()
+
+
+@pytest.fixture(scope="module")
+def edited(undisturbed, tmp_path_factory) -> tuple[Project, dict[str, str]]:
+    """A finished run whose config was edited since, and what an undisturbed run makes of that."""
+    folder = tmp_path_factory.mktemp("edited")
+    project = undisturbed[0].copy(folder / "project")
+    local = ("--configfile", CONFIG, "--cores", "2", *TABLES)
+    project.snakemake(*local)
+    before = digests(project, TABLES)
+    path = project.root / CONFIG
+    config = yaml.safe_load(path.read_text())
+    config["models"][KILLED]["output"] = "boxed"  # which its texts are not
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    whole = project.copy(folder / "whole")
+    whole.snakemake(*local)
+    made = digests(whole, TABLES)
+    assert not before.items() & made.items()
+    return project, made
+
+
+@pytest.mark.parametrize(
+    "rules", [("parse_responses", "measure_texts"), ("table_language",)], ids=["group", "job"]
+)
+def test_after_a_refusal_in_a_rerun_the_same_call_ends_well(cluster, edited, runs, tmp_path, rules):
+    project = edited[0].copy(tmp_path / "project")
+    closed = f"closed_{len(rules)}"
+    elsewhere = [f"{rule}:slurm_partition='{closed}'" for rule in rules]
+    arguments = ("--retries", "0", "--set-resources", *elsewhere, "--", *TABLES)
+    cluster.call("scontrol", "create", f"partition={closed}", "nodes=ALL", "state=drain")
+    try:
+        refused = runs(project, *arguments)
+        assert refused.end() != 0
+        why = "sbatch: error: Batch job submission failed: Required partition not available"
+        assert f"why:  {why}" in refused.text()
+        cluster.call("scontrol", "update", f"partition={closed}", "state=up")
+        again = runs(project, *arguments)
+        assert again.end() == 0, again.text()
+    finally:
+        cluster.call("scontrol", "delete", f"partition={closed}")
+    assert digests(project, TABLES) == edited[1]
+
+
+def test_after_a_kill_in_a_rerun_the_same_call_ends_well(cluster, edited, runs, tmp_path):
+    project = edited[0].copy(tmp_path / "project")
+    arguments = ("--retries", "0", "--", *TABLES)
+    killed = runs(project, *arguments)
+    script = cluster.wait(lambda: killed.running("measure_texts"), 240, "texts to be measured")
+    os.kill(script, signal.SIGKILL)
+    assert killed.end() != 0
+    assert "why:  killed by SIGKILL" in killed.text()
+    again = runs(project, *arguments)
+    assert again.end() == 0, again.text()
+    assert digests(project, TABLES) == edited[1]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from submissions import project, submissions
-from tests.cluster.conftest import Cluster
+from tests.cluster.conftest import Cluster, minutes
 from tests.workflow.conftest import BIN, ROOT, clone, differences
 
 
@@ -22,6 +22,25 @@ class Script:
     rule: str
     environment: dict[str, str]
     job: str
+
+
+@dataclass
+class Submission:
+    """What was seen of a job of Slurm.
+
+    Attributes
+    ----------
+    said
+        What Slurm says of it, as `scontrol show job` does.
+    at_once
+        Rules whose scripts ran at the same time, each time that it was looked at.
+    minutes
+        How long it ran.
+    """
+
+    said: str
+    at_once: set[tuple[str, ...]] = field(default_factory=set)
+    minutes: float = 0.0
 
 
 @dataclass
@@ -36,24 +55,36 @@ class Watch:
         Of the run.
     seen
         The scripts that were found running, by process id.
+    submissions
+        The jobs of Slurm in which scripts were found running, by their numbers.
     """
 
     cluster: Cluster
     folder: Path
     seen: dict[int, Script] = field(default_factory=dict)
+    submissions: dict[int, Submission] = field(default_factory=dict)
 
     def look(self) -> None:
         """Note the scripts that run now."""
         for job in self.cluster.jobs():
-            ours = job.folder == self.folder and job.state == "RUNNING"
-            running = self.cluster.scripts(job) if ours else {}
+            if job.folder != self.folder:
+                continue
+            if job.number in self.submissions:
+                self.submissions[job.number].minutes = job.minutes
+            running = self.cluster.scripts(job) if job.state == "RUNNING" else {}
+            if not running:
+                continue
+            if job.number not in self.submissions:
+                said = self.cluster.call("scontrol", "show", "job", str(job.number))
+                self.submissions[job.number] = Submission(said)
+            submission = self.submissions[job.number]
+            submission.at_once.add(tuple(sorted(running.values())))
             for pid in running.keys() - self.seen.keys():
                 # A process that has just ended has no environment.
                 with suppress(FileNotFoundError, ProcessLookupError):
                     pairs = Path(f"/proc/{pid}/environ").read_text().split("\0")
                     environment = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-                    granted = self.cluster.call("scontrol", "show", "job", str(job.number))
-                    self.seen[pid] = Script(running[pid], environment, granted)
+                    self.seen[pid] = Script(running[pid], environment, submission.said)
 
 
 @dataclass(frozen=True)
@@ -64,6 +95,7 @@ class Run:
     status: int
     said: str
     scripts: list[Script]
+    submissions: list[Submission]
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +128,13 @@ def run(cluster, tmp_path_factory):
             watch.look()
             time.sleep(0.5)
     results = folder / "results" / "miniature"
-    return Run(results, process.returncode, log.read_text(), list(watch.seen.values()))
+    return Run(
+        results,
+        process.returncode,
+        log.read_text(),
+        list(watch.seen.values()),
+        list(watch.submissions.values()),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +158,7 @@ def test_results_are_the_same_bytes_as_of_a_local_run(run):
 
 def test_jobs_that_ask_for_a_gpu_have_one_and_no_others(run, planned):
     asking = Counter(job.rules[0] for job in planned if "gpu" in job.asked[0])
-    assert asking.total() == 7 + 2 + 2
+    assert asking.total() == 7 + 1 + 1
     with_gpu = set()
     for script in run.scripts:
         if script.rule in asking:
@@ -140,7 +178,33 @@ def test_jobs_keep_to_their_cores(run):
         assert script.environment["OMP_NUM_THREADS"] == "1", script
 
 
-def test_small_jobs_go_together(run, planned):
+def test_a_submission_is_granted_what_it_uses(run, planned):
+    """CPUs for what runs at once, minutes for all that runs one after another."""
+    of_rule = {rule: job for job in planned for rule in job.rules}
+    needs = {rule: asked for job in planned for step in job.steps for rule, asked in step}
+    groups = Counter()
+    for submission in run.submissions:
+        cpus = int(re.search(r"NumCPUs=(\d+)", submission.said)[1])
+        limit = minutes(re.search(r"TimeLimit=(\S+)", submission.said)[1])
+        seen = {rule for rules in submission.at_once for rule in rules}
+        job = of_rule[min(seen)]
+        used = max(sum(needs[rule]["_cores"] for rule in rules) for rules in submission.at_once)
+        assert used <= cpus, submission
+        assert submission.minutes < limit, submission
+        if seen == set(job.rules):  # a short script may not have been seen
+            assert used == cpus, submission
+            assert max(map(len, submission.at_once)) == 1, submission
+            assert limit == sum(needs[rule]["runtime"] for rule in seen), submission
+            groups[len(seen)] += 1
+    assert groups[1] > 20
+    assert groups[2] > 0
+
+
+def test_every_submission_is_one_that_was_planned(run, planned):
     submitted = re.findall(r"has been submitted with SLURM jobid (\d+)", run.said)
     assert len(set(submitted)) == len(submitted) == len(planned)
-    assert len(planned) < sum(len(job.rules) for job in planned) / 2
+
+
+def test_only_what_matters_is_said(run):
+    for noise in ("was never awaited", "SLURM account", "No wall time", "No job memory", "Warning"):
+        assert noise not in run.said

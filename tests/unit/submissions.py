@@ -1,6 +1,11 @@
-"""What Snakemake would hand to Slurm, taken from a dry run in this process."""
+"""What Snakemake would hand to Slurm, taken from a dry run in this process.
+
+`python submissions.py <arguments>` prints how many jobs of Slurm `snakemake --profile slurm
+<arguments>` would be, in a folder like a fresh clone, as its last line.
+"""
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +31,13 @@ class Submission:
         What Slurm is asked for at the first, second and third attempt: `mem_mb`, `runtime` in
         minutes, `_cores`, `slurm_partition`, and `gpu` where it has one.
     steps
-        What its jobs need at the first attempt, each by itself: one entry per step, with the jobs
-        that could run side by side.
+        Its jobs by step, those that could run side by side in one: the rule of each, and what it
+        asks for by itself at the first attempt.
     """
 
     rules: tuple[str, ...]
     asked: tuple[dict[str, int | str], ...]
-    steps: tuple[tuple[dict[str, int | str], ...], ...]
+    steps: tuple[tuple[tuple[str, dict[str, int | str]], ...], ...]
 
 
 def project(folder: Path) -> Path:
@@ -73,7 +78,9 @@ def _submission(job) -> Submission:
     jobs: Sequence = list(job) if job.is_group() else [job]
     steps = job.toposorted if job.is_group() else [jobs]
     job.attempt = 1
-    alone = tuple(tuple(dict(each.resources.items()) for each in step) for step in steps)
+    alone = tuple(
+        tuple((each.rule.name, dict(each.resources.items())) for each in step) for step in steps
+    )
     return Submission(
         rules=tuple(sorted(job.rule.name for job in jobs)),
         asked=tuple(_asked(job, attempt) for attempt in (1, 2, 3)),
@@ -89,3 +96,7 @@ def _asked(job, attempt: int) -> dict[str, int | str]:
     return GroupResources.basic_layered(
         job.toposorted, job.global_resources, run_local=False, additive_resources=["runtime"]
     )
+
+
+if __name__ == "__main__":
+    print(len(submissions(Path.cwd(), *sys.argv[1:])))

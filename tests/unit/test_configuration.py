@@ -500,7 +500,7 @@ def test_every_key_that_names_a_file_is_marked():
     assert {place for place in PATHS if place[-1] in ("scorer", "decisions", "rejoin", "command")}
 
 
-@pytest.mark.parametrize("place", PATHS.keys() - PLANNED, ids=".".join)
+@pytest.mark.parametrize("place", sorted(PATHS.keys() - PLANNED), ids=".".join)
 @pytest.mark.parametrize("missing", ["nowhere/no.thing", "n" * 300, "no\nwhere", "*/[", "~"])
 def test_a_file_that_is_missing_is_named_with_its_key(miniature, place, missing):
     kind = PATHS[place]

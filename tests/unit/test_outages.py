@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -18,11 +19,10 @@ class Throttle:
 
 
 @pytest.fixture
-def plugin():
-    module = importlib.import_module("snakemake_executor_plugin_slurm")
-    before = module.query_job_status
-    yield module
-    module.query_job_status = before
+def plugin(monkeypatch):
+    """The plugin as nobody has changed it: a workflow that was read in this process does."""
+    monkeypatch.delitem(sys.modules, "snakemake_executor_plugin_slurm", raising=False)
+    return importlib.import_module("snakemake_executor_plugin_slurm")
 
 
 def still_running(plugin) -> list[str]:

@@ -91,7 +91,7 @@ def test_a_group_asks_for_what_it_uses_at_once_and_for_the_sum_of_its_minutes(pl
     }
     for job in groups:
         assert all(len(step) == 1 for step in job.steps), job.rules
-        members = [member for (member,) in job.steps]
+        members = [member for ((_, member),) in job.steps]
         for key in ("_cores", "mem_mb"):
             assert job.asked[0][key] == max(member[key] for member in members), job.rules
         assert job.asked[0]["runtime"] == sum(member["runtime"] for member in members), job.rules

@@ -60,8 +60,9 @@ def said(tmp_path):
     def run(*resources: str) -> str:
         command = [Path(sys.executable).parent / "snakemake", "--executor", "slurm", "--jobs", "1"]
         command += ["--default-resources", "runtime=1", "mem_mb=100", "disk_mb=1", *resources]
+        command += ["--slurm-status-command", "squeue"]
         done = subprocess.run(
-            [*command, "--slurm-status-command", "squeue"],
+            [*command, "--slurm-init-seconds-before-status-checks", "1"],
             cwd=tmp_path,
             env={**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"},
             text=True,

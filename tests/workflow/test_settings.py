@@ -244,6 +244,7 @@ def test_conda_given_to_a_run_made_without_it_makes_everything_again(tiny, tmp_p
 
 UNREAD = {
     "length_policy.attempts",  # asked for where something is generated
+    "engines.vllm",  # read where it is the engine
 }
 """Settings that a script need not look at."""
 
