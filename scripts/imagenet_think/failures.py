@@ -27,6 +27,7 @@ ADVICE = {
     "PREEMPTED": NOTHING,
     "CANCELLED": f"{NOTHING}, if the one who cancelled it (scancel) did not mean it",
     "unreachable": f"{NOTHING}; `scontrol ping` says whether Slurm is back",
+    "interrupted": NOTHING,
     "killed": "look whether it had enough memory; the kernel kills a process for want of it",
     "refused": f"mend partition, account or what {{rule}} asks for in {PROFILE}",
 }
@@ -300,8 +301,10 @@ def stated(text: str) -> Reason | None:
 
 
 def killed(text: str) -> Reason | None:
-    """Return by which signal a job died, as its Snakemake saw it."""
+    """Return by which signal a job died, as its Snakemake saw it; SIGINT is Ctrl-C."""
     signal = _SIGNAL.search(text)
+    if signal and signal[1] == "SIGINT":
+        return Reason("interrupted", "interrupted (SIGINT)")
     return signal and Reason("killed", f"killed by {signal[1]}")
 
 

@@ -91,6 +91,9 @@ def test_the_last_error_of_a_log_counts():
 def test_what_snakemake_says_of_every_failed_job_is_no_reason():
     assert failures.stated(KILLED) is None
     assert failures.killed(KILLED) == Reason("killed", "killed by SIGKILL")
+    interrupted = failures.killed(KILLED.replace("SIGKILL: 9", "SIGINT: 2"))
+    assert interrupted == Reason("interrupted", "interrupted (SIGINT)")
+    assert failures.ADVICE[interrupted.kind] == failures.NOTHING
 
 
 def test_a_job_that_its_own_snakemake_refuses_says_so_in_slurms_log():

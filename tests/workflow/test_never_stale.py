@@ -124,7 +124,7 @@ def befall(project: Project, step: Step) -> None:
     file = f"{R}/{step.file}"
     status, said = outcome(project, *BARE, *step.targets, fault=f"{step.fault} {file}")
     assert status != 0, said
-    if step.fault in ("kill", "refuse"):
+    if step.fault in ("kill", "refuse", "interrupt"):
         assert file in said.partition("Not made by this run")[2], said
     if step.fault in ("blackout", "orphan"):  # the folder is still locked
         status, said = outcome(project, *BARE, *step.targets)
