@@ -92,7 +92,7 @@ rule all:
 
 
 # A job that fails says why; a run that fails says at its end what failed, why, what to do, and what is missing.
-from imagenet_think import failures, outages
+from imagenet_think import failures
 from snakemake.logging import logger
 
 watch = failures.Watch(logger.error)
@@ -107,7 +107,7 @@ onerror:
 # Slurm may be restarted while a run waits for its jobs, and may refuse a job.
 workflow_hooks.keep_messages_of_groups()
 if plugin := sys.modules.get("snakemake_executor_plugin_slurm"):
-    outages.wait_out(plugin)
+    workflow_hooks.wait_out_outages(plugin)
     workflow_hooks.mend_submission(plugin)
 
 

@@ -11,7 +11,7 @@ Snakemake recorded when the job ended, makes its job and all that depend on it r
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -49,6 +49,9 @@ TESTED = "9.27"
 
 SHOWN = 10
 """Files that a message names before it counts the rest."""
+
+States = tuple[dict[str, str] | None, float | None]
+"""The state of each job and the seconds that asking took; None, None where nobody answered."""
 
 _DELETABLE = "deletable"
 _CLOCK = 1.0  # seconds: some file systems keep no more of a modification time
@@ -421,3 +424,26 @@ def locked_since(workflow: Workflow) -> float | None:
         with suppress(FileNotFoundError):  # it has just been released
             times.append(lock.stat().st_mtime)
     return min(times, default=None)
+
+
+def wait_out_outages(plugin: ModuleType) -> None:
+    """Have Snakemake's Slurm plugin ask again later when Slurm does not answer.
+
+    A job of which an answer says nothing counts as one that still runs. But the plugin (2.8.0; its
+    issue 207) forgets all jobs when there is no answer, as while the controller is restarted: it
+    never asks for them again, and the run waits for ever. So no answer becomes an empty one.
+
+    Parameters
+    ----------
+    plugin
+        The module `snakemake_executor_plugin_slurm`.
+    """
+    plugin.query_job_status = _answered(plugin.query_job_status)
+
+
+def _answered(ask: Callable[..., Awaitable[States]]) -> Callable[..., Awaitable[States]]:
+    async def answer(*arguments: object) -> States:
+        states, seconds = await ask(*arguments)
+        return ({}, 0.0) if states is None else (states, seconds)
+
+    return answer
