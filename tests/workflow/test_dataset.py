@@ -167,7 +167,7 @@ def test_a_copy_is_rejoined_with_ones_own_archives_alone(results, expected, tmp_
     assert len(found) == 142
     (own.root / "published").rename(own.root / "elsewhere")
     said = own.snakemake(*run, "-n", "rejoin", check=False)
-    assert "dataset.rejoin: published/ holds no data/train-" in said
+    assert 'dataset.rejoin: "published": no such folder' in said
 
 
 def test_only_what_changed_is_made_again(project):

@@ -181,7 +181,7 @@ def test_after_an_edit_of_their_code_all_responses_are_in_the_journal(finished):
     before = [contents(finished, kind) for kind in ("journal/*/*", "responses/*/*")]
     module = finished.root / "scripts" / "imagenet_think" / "conversations.py"
     time = module.stat().st_mtime
-    module.write_text(module.read_text() + "\n# edited\n")
+    module.write_text(module.read_text() + "\nEDITED = True\n")
     os.utime(module, (time, time))
     models = [path.name for path in results(finished).glob("responses/*")]
     counts = run(finished, *(f"results/miniature/responses/{model}/00.parquet" for model in models))
