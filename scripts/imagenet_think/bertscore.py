@@ -17,7 +17,15 @@ from transformers import (
 )
 
 from imagenet_think.precision import FLOAT32, arithmetic, check_precision
-from imagenet_think.windows import FIRST, Windowed, batches, check_max_tokens, cut, padded
+from imagenet_think.windows import (
+    FIRST,
+    Windowed,
+    batch_size_on,
+    batches,
+    check_max_tokens,
+    cut,
+    padded,
+)
 
 # Tokens of a text that are compared at once with so many of another: what bounds the memory that
 # the similarities of two very long texts take.
@@ -78,7 +86,7 @@ class BertScore:
     max_tokens
         Tokens of a window, special tokens included.
     batch_size
-        Inputs embedded, and pairs matched, at once.
+        Inputs embedded, and pairs matched, at once on a GPU; on a CPU it is always one.
     windows
         `first`: the rest of a text is not seen, as bert-score does. `all`: each window of a text
         is embedded by itself, and the tokens of all windows are matched.
@@ -112,7 +120,7 @@ class BertScore:
         self.model = load_model(path, layer, revision).to(self.device)
         check_max_tokens("bertscore", max_tokens, path, self.model, self.tokenizer)
         self.max_tokens = max_tokens
-        self.batch_size = batch_size
+        self.batch_size = batch_size_on(self.device, batch_size)
         self.windows = windows
         self.precision = precision
 

@@ -8,7 +8,15 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import pairwise_cos_sim
 
 from imagenet_think.precision import FLOAT32, arithmetic, check_precision
-from imagenet_think.windows import FIRST, Windowed, batches, check_max_tokens, cut, padded
+from imagenet_think.windows import (
+    FIRST,
+    Windowed,
+    batch_size_on,
+    batches,
+    check_max_tokens,
+    cut,
+    padded,
+)
 
 
 class SentenceBert:
@@ -25,7 +33,7 @@ class SentenceBert:
     max_tokens
         Tokens of a window, special tokens included.
     batch_size
-        Inputs embedded at once.
+        Inputs embedded at once on a GPU; on a CPU it is always one.
     windows
         `first`: the rest of a text is not seen, as in the library. `all`: a text's embedding is
         the mean of its windows' embeddings, weighted by their tokens.
@@ -59,7 +67,7 @@ class SentenceBert:
         _check_inputs(self.model, path)
         self.tokenizer = self.model.tokenizer
         self.max_tokens = max_tokens
-        self.batch_size = batch_size
+        self.batch_size = batch_size_on(self.device, batch_size)
         self.windows = windows
         self.precision = precision
 

@@ -157,6 +157,23 @@ def batches(inputs: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
         yield order[start : start + size]
 
 
+def batch_size_on(device: str, wanted: int) -> int:
+    """Return how many inputs a device computes at once: on a CPU one, whatever is wanted.
+
+    Sums over a batch depend on its shape, in the seventh decimal. One by one, a score depends on
+    its own two texts only: it is the same whichever other scores are computed beside it or known
+    already. That costs a CPU little; a GPU needs batches.
+
+    Parameters
+    ----------
+    device
+        "cpu" or another device of PyTorch.
+    wanted
+        Inputs at once, from the config.
+    """
+    return 1 if torch.device(device).type == "cpu" else wanted
+
+
 def padded(inputs: Sequence[Sequence[int]], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return token ids and attention mask of inputs; both int64 of shape (inputs, longest)."""
     rows = [torch.tensor(ids) for ids in inputs]

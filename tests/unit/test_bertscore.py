@@ -64,6 +64,17 @@ def largest_difference(scores, expected):
     )
 
 
+@pytest.mark.parametrize("scored", ["ours", "every"])
+def test_a_score_depends_on_its_own_texts_only(scored, request):
+    """To the last bit, so that known and new scores together are those of one call."""
+    score = request.getfixturevalue(scored)
+    together = score(*columns(PAIRS))
+    for rows in (slice(0, 1), slice(3, 5), slice(10, 27)):
+        apart = score(*columns(PAIRS[rows]))
+        for name in NAMES:
+            assert (apart[name] == together[name][rows]).all()
+
+
 def test_equal_to_bert_score(ours, theirs):
     """Texts of a sentence and more, in one batch of the library's."""
     candidates, references = columns(pair for pair in PAIRS if "bow" not in pair)
