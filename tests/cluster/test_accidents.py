@@ -147,8 +147,13 @@ def bad_day(cluster, undisturbed, runs, tmp_path_factory) -> tuple[Run, Run]:
     """A run to which much happens at once, and the same call after a broken file was mended."""
     project = undisturbed[0].copy(tmp_path_factory.mktemp("bad_day") / "project")
     shard = project.root / "results/small/images/shards/10.parquet"
-    whole = shard.read_bytes()
-    shard.write_bytes(whole[: len(whole) // 2])
+    whole, times = shard.read_bytes(), shard.stat()
+
+    def write(content: bytes) -> None:  # with its old time: an edit would be noticed and mended
+        shard.write_bytes(content)
+        os.utime(shard, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    write(whole[: len(whole) // 2])
     memory = f"(300 if wildcards.model == '{HUNGRY}' else 2000) * attempt ** 3"
     minutes = f"(1 if wildcards.model == '{SLOW}' else 30) * attempt ** 3"
     arguments = (
@@ -165,7 +170,7 @@ def bad_day(cluster, undisturbed, runs, tmp_path_factory) -> tuple[Run, Run]:
     os.kill(killed, signal.SIGKILL)
     cluster.call("scancel", str(cancelled.number))
     first.end()
-    shard.write_bytes(whole)
+    write(whole)
     second = runs(project, *arguments)
     second.end()
     return first, second
@@ -250,16 +255,21 @@ def test_a_killed_snakemake_leaves_a_lock_and_jobs_that_go_on(cluster, undisturb
     assert "It can be removed with the --unlock argument." in locked.text()
     os.kill(at_work, signal.SIGCONT)
 
-    # One job goes on to its end, and counts. The other one hangs, and nobody else may do its work.
+    # One job goes on to its end. It has no record, so it is submitted again, and finds its responses
+    # in the journal. The other one hangs, and nobody else may do its work.
     def ended() -> bool:
         return {job.number: job.state for job in cluster.jobs()}[goes_on.number] == "COMPLETED"
 
     cluster.wait(ended, "the job of the killed Snakemake to end")
     project.snakemake(*PROFILE, "--unlock")
+    journals = sorted(project.root.glob(f"results/small/journal/{CANCELLED}/*.jsonl"))
+    generated = [path.read_bytes() for path in journals]
+    assert all(generated)
     refused = runs(project, "--retries", "0", "--", *files)
     assert refused.end() != 0
-    assert not refused.submitted(f"{CANCELLED}_0")
-    assert "0 of 1 jobs are done, 1 failed." in refused.text()
+    assert len(refused.submitted(f"{CANCELLED}_0")) == 1
+    assert [path.read_bytes() for path in journals] == generated
+    assert "1 of 2 jobs are done, 1 failed." in refused.text()
     held = f"{LOCK.format(KILLED)}: held by process {script} on "
     assert f"why:  imagenet_think.locks.LockError: {held}" in refused.text()
 
