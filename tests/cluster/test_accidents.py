@@ -255,7 +255,7 @@ def test_a_killed_snakemake_leaves_a_lock_and_jobs_that_go_on(cluster, undisturb
     assert "It can be removed with the --unlock argument." in locked.text()
     os.kill(at_work, signal.SIGCONT)
 
-    # One job goes on to its end. It has no record, so it is submitted again, and finds its responses
+    # One job goes on to its end. It has no record: it is submitted again, and finds its responses
     # in the journal. The other one hangs, and nobody else may do its work.
     def ended() -> bool:
         return {job.number: job.state for job in cluster.jobs()}[goes_on.number] == "COMPLETED"
