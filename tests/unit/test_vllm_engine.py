@@ -168,6 +168,7 @@ def test_a_dead_server_is_started_again_and_nothing_is_lost(
     assert not any(map(is_running, servers(play)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["hang", "stall"])
 def test_a_hung_server_is_started_again_and_nothing_is_lost(
     tiny,

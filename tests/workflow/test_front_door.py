@@ -79,11 +79,13 @@ def test_another_folder_is_none_of_the_project(project):
     assert f"run snakemake in the project's folder ({project.root})" in said
 
 
+@pytest.mark.slow
 def test_without_images_the_paper_run_says_where_they_go(project):
     said = refused(project, "-n", "all")
     assert "images.source.path: no images: data/imagenet21k/ does not exist. Put" in said
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_has_no_report(project):
     said = refused(project, *MINIATURE, "--report", "report.zip")
     assert "there is nothing to report yet: results/miniature was never run; " in said
@@ -117,6 +119,7 @@ def test_every_reason_against_a_plan_is_in_one_message(project):
         assert [reason for reason in reasons if words in reason], words
 
 
+@pytest.mark.slow
 def test_an_outer_archive_is_needed_until_it_is_unpacked(project):
     config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
     source = {"kind": "outer_archive", "path": "tars", "archive": "winter21.tar.gz"}
