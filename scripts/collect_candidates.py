@@ -3,11 +3,11 @@
 import hashlib
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import polars as pl
 
@@ -19,13 +19,12 @@ from imagenet_think.files import parquet_writer
 from imagenet_think.logs import log_to, logger, progress
 from imagenet_think.luma import luma
 from imagenet_think.order import image_order_key
+from imagenet_think.pools import in_turn
 from imagenet_think.preparation import prepare
 from imagenet_think.rejections import RejectionError
 from imagenet_think.schemas import CANDIDATES
 
 Row = dict[str, Any]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 PREPARED = ("width", "height", "sha256", "complexity", "perceptual_hash", "image")
 """Columns that only accepted candidates have."""
@@ -93,23 +92,6 @@ def collect_candidates(
             counts.update(row["reason"] or "accepted" for row in rows)
     for reason, count in sorted(counts.items()):
         logger.info("%s: %d", reason, count)
-
-
-def in_turn(
-    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
-) -> Iterator[Result]:
-    """Yield `function` of each item in their order, at most `ahead` of them not yet asked for.
-
-    `Executor.map` works through all items whether anyone takes the results or not: with images,
-    a whole group would pile up behind one slow class.
-    """
-    pending = deque[Future[Result]]()
-    for item in items:
-        if len(pending) == ahead:
-            yield pending.popleft().result()
-        pending.append(pool.submit(function, item))
-    while pending:
-        yield pending.popleft().result()
 
 
 def in_hash_order(members: list[Row], seed: int, layout: sources.Source) -> list[Row]:

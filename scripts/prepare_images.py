@@ -10,12 +10,11 @@ from pathlib import Path
 
 import polars as pl
 
-from collect_candidates import in_turn
-from imagenet_think import archives, listing, naming
-from imagenet_think import criteria as judge
+from imagenet_think import listing, naming
 from imagenet_think.files import parquet_writer
 from imagenet_think.logs import log_to, logger, progress
-from imagenet_think.preparation import prepare
+from imagenet_think.pools import in_turn
+from imagenet_think.preparation import examine
 from imagenet_think.rejections import RejectionError
 from imagenet_think.schemas import CANDIDATES, IMAGE_ROWS
 
@@ -86,40 +85,6 @@ def prepare_images(
             counts.update(row["reason"] or "prepared" for row in batch)
     for reason, count in sorted(counts.items()):
         logger.info("%s: %d", reason, count)
-
-
-def examine(data: bytes | None, max_pixels: int, preparation: Mapping[str, int]) -> listing.Row:
-    """Decode and prepare a picture.
-
-    Parameters
-    ----------
-    data
-        The image file; None where the row has none.
-    max_pixels, preparation
-        As for `prepare_images`.
-
-    Raises
-    ------
-    RejectionError
-        If it is no image, cannot be decoded wholly, or would take too much to decode.
-    """
-    if data is None:
-        raise RejectionError("not_an_image", "the row holds no bytes")
-    if len(data) > archives.MAX_BYTES:
-        raise RejectionError("too_many_bytes", f"{len(data)} bytes")
-    opened = judge.open_image(data)
-    judge.require_pixels(opened.size, max_pixels)
-    judge.require_few_scans(opened, data)
-    judge.require_intact(opened, data)
-    with judge.decoding():
-        stored, image = prepare(data, opened, **preparation)
-    return {
-        "width": image.width,
-        "height": image.height,
-        "source_bytes": len(data),
-        "sha256": hashlib.sha256(stored).hexdigest(),
-        "image": stored,
-    }
 
 
 def _without_clashes(rows: Iterator[listing.Row]) -> Iterator[listing.Row]:

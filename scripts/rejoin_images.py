@@ -12,9 +12,9 @@ from imagenet_think import sources
 from imagenet_think.files import write_parquet
 from imagenet_think.hub_files import TEXT_ROWS, published_schema, writer
 from imagenet_think.logs import log_to, logger, progress, some
+from imagenet_think.preparation import examine
 from imagenet_think.rejections import REASONS, RejectionError
 from imagenet_think.schemas import IMAGE, IMAGE_ROWS, MISSING
-from prepare_images import examine
 
 NOT_FOUND, ANOTHER_SOURCE = "not_found", "another_source"
 UNCHECKED, ANOTHER_PREPARATION = "unchecked", "another_preparation"

@@ -1,11 +1,16 @@
 """How an image is stored: upright, sRGB on white, its longest side bounded."""
 
+import hashlib
 import io
 import struct
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
+
+from imagenet_think import archives, criteria
+from imagenet_think.rejections import RejectionError
 
 _CONVERTED = {"RGB": ("RGB ", "RGB"), "RGBA": ("RGB ", "RGBA"), "CMYK": ("CMYK", "RGB")}
 """Modes whose colour profile counts: the profile's own colour space, and the mode it becomes."""
@@ -117,3 +122,44 @@ def prepare(data: bytes, image: Image.Image, longest_side: int, jpeg_quality: in
     file = io.BytesIO()
     image.save(file, format="JPEG", quality=jpeg_quality)
     return Prepared(file.getvalue(), image)
+
+
+def examine(data: bytes | None, max_pixels: int, preparation: Mapping[str, int]) -> dict[str, Any]:
+    """Decode and prepare a picture.
+
+    Parameters
+    ----------
+    data
+        The image file; None where the row has none.
+    max_pixels
+        A larger image is not decoded.
+    preparation
+        `longest_side` and `jpeg_quality`.
+
+    Returns
+    -------
+    dict
+        `width`, `height`, `source_bytes`, `sha256` and `image`, the bytes to store.
+
+    Raises
+    ------
+    RejectionError
+        If it is no image, cannot be decoded wholly, or would take too much to decode.
+    """
+    if data is None:
+        raise RejectionError("not_an_image", "the row holds no bytes")
+    if len(data) > archives.MAX_BYTES:
+        raise RejectionError("too_many_bytes", f"{len(data)} bytes")
+    opened = criteria.open_image(data)
+    criteria.require_pixels(opened.size, max_pixels)
+    criteria.require_few_scans(opened, data)
+    criteria.require_intact(opened, data)
+    with criteria.decoding():
+        stored, image = prepare(data, opened, **preparation)
+    return {
+        "width": image.width,
+        "height": image.height,
+        "source_bytes": len(data),
+        "sha256": hashlib.sha256(stored).hexdigest(),
+        "image": stored,
+    }

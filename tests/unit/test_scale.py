@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from image_stages import collected, sampled
 
 import collect_candidates
-from collect_candidates import in_turn
 from draw_images import draw_images
 from imagenet_think.files import parquet_writer
+from imagenet_think.pools import in_turn
 from imagenet_think.quota import allocate
 from imagenet_think.schemas import CANDIDATES, CATALOGUE, SAMPLE
 from sample_images import sample_images
