@@ -101,7 +101,7 @@ lock:
 	rm -r .lock
 
 config-docs: $(STAMP)
-	PYTHONPATH=scripts $(BIN)/python -m imagenet_think.configuration > config/README.md
+	PYTHONPATH=scripts $(BIN)/python -m imagenet_think.run.configuration > config/README.md
 
 clean:
 	rm -rf results/miniature .snakemake

@@ -2,12 +2,18 @@
 #
 #   snakemake --configfile config/miniature.yaml --cores all all    the embedded run (make demo)
 #   snakemake --profile slurm all                                   the paper's run on a cluster
+import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+# Snakemake puts only a script's own folder on its path; scripts and jobs inherit this variable.
+SCRIPTS = str(Path(workflow.basedir) / "scripts")
+sys.path.insert(0, SCRIPTS)
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    dict.fromkeys([SCRIPTS, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
+)
 
-from imagenet_think import config_file
+from imagenet_think.run import config_file
 
 # The project's own files are named by paths from its root.
 if absent := [name for name in ("paper", "resources", "scripts") if not Path(name).is_dir()]:
@@ -34,21 +40,15 @@ if not workflow.configfiles:
 
 include: "rules/common.smk"
 include: "rules/images.smk"
-include: "rules/checkpoints.smk"
 include: "rules/inference.smk"
 include: "rules/parsing.smk"
-include: "rules/accounting.smk"
-include: "rules/statistics.smk"
-include: "rules/benchmark.smk"
-include: "rules/agreement.smk"
-include: "rules/audit.smk"
-include: "rules/paper.smk"
-include: "rules/dataset.smk"
-include: "rules/card.smk"
-include: "rules/review.smk"
+include: "rules/metrics.smk"
+include: "rules/analysis.smk"
 include: "rules/report.smk"
-include: "rules/miniatures.smk"
-include: "rules/status.smk"
+include: "rules/dataset.smk"
+include: "rules/review.smk"
+include: "rules/run.smk"
+include: "rules/miniature.smk"
 
 
 localrules:
@@ -92,7 +92,7 @@ rule all:
 
 
 # A job that fails says why; a run that fails says at its end what failed, why, what to do, and what is missing.
-from imagenet_think import failures
+from imagenet_think.run import failures
 from snakemake.logging import logger
 
 watch = failures.Watch(logger.error)

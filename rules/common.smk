@@ -9,9 +9,10 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-import imagenet_think.settings as declarations
-from imagenet_think import config_file, configuration, paths, provenance, repositories, shards
-from imagenet_think import sources, splits, workflow_hooks
+import imagenet_think.core.settings as declarations
+from imagenet_think.core import model_sources, paths, provenance, shards, splits
+from imagenet_think.images import sources
+from imagenet_think.run import config_file, configuration, workflow_hooks
 
 workflow_hooks.require_version()
 try:
@@ -95,10 +96,10 @@ def content(*keys):
 
 @cache
 def content_of(repository):
-    """Return `repositories.content`, computed once in a plan; the plan saves it for its jobs."""
-    found = repositories.content(repository)
+    """Return `model_sources.content`, computed once in a plan; the plan saves it for its jobs."""
+    found = model_sources.content(repository)
     if workflow.is_main_process:
-        repositories.save()
+        model_sources.save()
     return found
 
 
@@ -114,9 +115,9 @@ def code(rule):
     return used
 
 
-def metric_code(metric):
+def metric_code(module):
     """Return a param: the digest of a metric's module and of all that it imports, for the cache of scores."""
-    file = Path(workflow.basedir) / "scripts" / "imagenet_think" / f"{metric}.py"
+    file = Path(workflow.basedir) / "scripts" / "imagenet_think" / "metrics" / f"{module}.py"
     return derived(metric_code=lambda wildcards: provenance.digest(file))
 
 

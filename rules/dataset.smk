@@ -1,5 +1,8 @@
 # In: images/, responses/, annotations/; for `rejoin` a dataset and the catalogue of one's own images.
 # Out: dataset/data and dataset/failed; dataset_full/, the same with images; dataset_rejoined/, likewise.
+# Also README.md and croissant.json of dataset/ and dataset_full/.
+localrules:
+    push_dataset,
 
 
 rule build_dataset:
@@ -27,7 +30,7 @@ rule build_dataset:
     message:
         "Writing the dataset"
     script:
-        "../scripts/build_dataset.py"
+        "../scripts/dataset/build_dataset.py"
 
 
 use rule build_dataset as build_dataset_full with:
@@ -79,7 +82,7 @@ rule locate_images:
     message:
         "Looking for the dataset's images in class group {wildcards.group}"
     script:
-        "../scripts/locate_images.py"
+        "../scripts/dataset/locate_images.py"
 
 
 rule rejoin_images:
@@ -105,7 +108,7 @@ rule rejoin_images:
     message:
         "Joining {wildcards.folder}/{wildcards.split}-{wildcards.part_of} with its images"
     script:
-        "../scripts/rejoin_images.py"
+        "../scripts/dataset/rejoin_images.py"
 
 
 rule report_missing:
@@ -122,7 +125,7 @@ rule report_missing:
     message:
         "Gathering which images are missing"
     script:
-        "../scripts/report_missing.py"
+        "../scripts/dataset/report_missing.py"
 
 
 rule rejoin:
@@ -130,3 +133,127 @@ rule rejoin:
         rules.report_missing.output,
     message:
         "The rejoined dataset is in {R}/dataset_rejoined; missing.csv there names the rows without image"
+
+
+rule write_card:
+    input:
+        files=dataset_files("dataset"),
+        tables=expand(f"{R}/tables/{{name}}.csv", name=["table1", "table2"]),
+        language=f"{R}/tables/language.md",
+        reported="resources/reported.yaml",
+        template="scripts/dataset/write_card.md",
+    output:
+        f"{R}/dataset/README.md",
+    log:
+        log("write_card"),
+    conda:
+        "../envs/texts.yaml"
+    params:
+        settings=reads(
+            "run",
+            "teachers",
+            "prompt",
+            "prompts.{prompt}",
+            "images.source.kind",
+            *(["images.criteria.min_side"] if SAMPLED else []),
+            *(["images.criteria.near_duplicate_bits"] if SAMPLED else []),
+            *(["images.preparation"] if PICTURES else []),
+            "models.{teachers}.name",
+            "models.{teachers}.repository",
+            "models.{teachers}.system",
+            "models.{teachers}.template",
+            "models.{teachers}.prefix",
+            "dataset.repository",
+            "dataset.license",
+            "dataset.test",
+            "dataset.validation",
+        ),
+        full=derived(full=False),
+    message:
+        "Writing the dataset's card"
+    script:
+        "../scripts/dataset/write_card.py"
+
+
+use rule write_card as write_card_full with:
+    input:
+        files=dataset_files("dataset_full"),
+        tables=expand(f"{R}/tables/{{name}}.csv", name=["table1", "table2"]),
+        language=f"{R}/tables/language.md",
+        reported="resources/reported.yaml",
+        template="scripts/dataset/write_card.md",
+    output:
+        f"{R}/dataset_full/README.md",
+    log:
+        log("write_card_full"),
+    params:
+        settings=rules.write_card.params.settings,
+        full=derived(full=True),
+    message:
+        "Writing the card of the dataset with images"
+
+
+rule write_croissant:
+    input:
+        files=dataset_files("dataset"),
+        images=f"{R}/tables/table2.csv",
+        reported="resources/reported.yaml",
+    output:
+        f"{R}/dataset/croissant.json",
+    log:
+        log("write_croissant"),
+    conda:
+        "../envs/texts.yaml"
+    params:
+        settings=reads(
+            "run",
+            "teachers",
+            "prompt",
+            "prompts.{prompt}",
+            "images.source.kind",
+            "models.{teachers}.name",
+            "models.{teachers}.repository",
+            "dataset.repository",
+            "dataset.license",
+            "dataset.version",
+            "dataset.published",
+        ),
+        full=derived(full=False),
+    message:
+        "Describing the dataset in Croissant"
+    script:
+        "../scripts/dataset/write_croissant.py"
+
+
+use rule write_croissant as write_croissant_full with:
+    input:
+        files=dataset_files("dataset_full"),
+        images=f"{R}/tables/table2.csv",
+        reported="resources/reported.yaml",
+    output:
+        f"{R}/dataset_full/croissant.json",
+    log:
+        log("write_croissant_full"),
+    params:
+        settings=rules.write_croissant.params.settings,
+        full=derived(full=True),
+    message:
+        "Describing the dataset with images in Croissant"
+
+
+rule push_dataset:
+    input:
+        files=dataset_files("dataset"),
+        card=f"{R}/dataset/README.md",
+        croissant=f"{R}/dataset/croissant.json",
+    log:
+        log("push_dataset"),
+    conda:
+        "../envs/inference.yaml"
+    params:
+        settings=reads("dataset.repository", "dataset.private"),
+        confirmed=lambda wildcards: os.environ.get("IMAGENET_THINK_PUSH"),
+    message:
+        "What would go to the hub; it goes where IMAGENET_THINK_PUSH names the repository"
+    script:
+        "../scripts/dataset/push_dataset.py"

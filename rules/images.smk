@@ -24,7 +24,7 @@ if PICTURES:
         message:
             "Gathering the images of block {wildcards.block}"
         script:
-            "../scripts/gather_shard.py"
+            "../scripts/images/gather_shard.py"
 
 else:
 
@@ -51,4 +51,4 @@ rule select_evaluated:
     message:
         "Selecting the images on which the benchmarked models are scored"
     script:
-        "../scripts/select_evaluated.py"
+        "../scripts/images/select_evaluated.py"

@@ -1,5 +1,5 @@
 # In: images/shards/, models, or a file of responses that were made elsewhere.
-# Out: responses/<model>/<shard>.parquet, by way of the journal; of imported models annotations/ too.
+# Out: responses/<model>/<shard>.parquet, by way of the journal; of imported models annotations/ too; checkpoints.md.
 FIRST_BLOCK = shards.blocks(**config["sharding"])[0]
 
 
@@ -50,10 +50,12 @@ rule generate_responses:
     message:
         "{wildcards.model} describes the images of block {wildcards.block}"
     script:
-        "../scripts/generate_responses.py"
+        "../scripts/inference/generate_responses.py"
 
 
 # By way of the run's own journal: what the pilot generates, the run does not generate again.
+
+
 rule generate_pilot:
     input:
         images=expand(block_files(f"{R}/images/shards/{{shard}}.parquet"), block=FIRST_BLOCK),
@@ -80,7 +82,7 @@ rule generate_pilot:
     message:
         "{wildcards.model} describes the images of the pilot"
     script:
-        "../scripts/generate_pilot.py"
+        "../scripts/inference/generate_pilot.py"
 
 
 rule import_responses:
@@ -104,7 +106,7 @@ rule import_responses:
     message:
         "Importing the responses of {wildcards.model}"
     script:
-        "../scripts/import_responses.py"
+        "../scripts/inference/import_responses.py"
 
 
 rule pin:
@@ -117,4 +119,46 @@ rule pin:
     message:
         "Asking the hub for the current revision of every model"
     script:
-        "../scripts/pin.py"
+        "../scripts/inference/pin.py"
+
+
+rule describe_checkpoints:
+    input:
+        # Checkpoints in the hub's cache are no files of the run.
+        "resources/checkpoints/sources.yaml",
+        [
+            path
+            for family in sorted({config["models"][key]["family"] for key in GENERATED})
+            for path in model_sources.files(f"resources/checkpoints/{family}")
+        ],
+    output:
+        multiext(f"{R}/checkpoints", ".md", ".csv"),
+    log:
+        log("describe_checkpoints"),
+    conda:
+        "../envs/inference.yaml"
+    params:
+        settings=reads(
+            "teachers",
+            "benchmarked",
+            "models.{generated}.repository",
+            "models.{generated}.revision",
+            "models.{generated}.family",
+            "models.{generated}.image",
+            "models.{generated}.system",
+            "models.{generated}.template",
+            "models.{generated}.second_round.first_scale",
+        ),
+        checkpoints=content("models.{generated}.repository"),
+    message:
+        "Building every model without its weights"
+    script:
+        "../scripts/inference/describe_checkpoints.py"
+
+
+rule checkpoints:
+    input:
+        rules.describe_checkpoints.output,
+        f"{R}/pages/checkpoints.html",
+    message:
+        "What the models need is in {R}/checkpoints.md"

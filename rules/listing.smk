@@ -32,7 +32,7 @@ if PICTURES:
         message:
             "Preparing the images of {input.file}"
         script:
-            "../scripts/prepare_images.py"
+            "../scripts/images/prepare_images.py"
 
 
 rule list_images:
@@ -59,7 +59,7 @@ rule list_images:
     message:
         "Listing the images that {SOURCE[path]} names"
     script:
-        "../scripts/list_images.py"
+        "../scripts/images/list_images.py"
 
 
 rule sampling:

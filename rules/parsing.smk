@@ -17,4 +17,4 @@ rule parse_responses:
     message:
         "Parsing the responses of {wildcards.model}, block {wildcards.block}"
     script:
-        "../scripts/parse_responses.py"
+        "../scripts/parsing/parse_responses.py"

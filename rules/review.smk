@@ -7,9 +7,9 @@ rule review:
         images=expand(f"{R}/images/shards/{{shard}}.parquet", shard=SHARDS),
         annotations=of_teachers(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
         responses=of_teachers(f"{R}/responses/{{model}}/{{shard}}.parquet"),
-        template="scripts/review.html",
-        style="scripts/review.css",
-        script="scripts/review.js",
+        template="scripts/review/review.html",
+        style="scripts/review/review.css",
+        script="scripts/review/review.js",
     output:
         page=f"{R}/review/index.html",
         reviewed=f"{R}/review/sample.parquet",
@@ -33,7 +33,7 @@ rule review:
     message:
         "The page on which people review responses: {output.page}"
     script:
-        "../scripts/review.py"
+        "../scripts/review/review.py"
 
 
 rule tabulate_review:
@@ -51,7 +51,7 @@ rule tabulate_review:
     message:
         "Counting what reviewers decided"
     script:
-        "../scripts/tabulate_review.py"
+        "../scripts/review/tabulate_review.py"
 
 
 rule figure_review:
@@ -68,7 +68,7 @@ rule figure_review:
     message:
         "Figure: what reviewers decided"
     script:
-        "../scripts/figure_review.py"
+        "../scripts/review/figure_review.py"
 
 
 rule review_results:

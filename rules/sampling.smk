@@ -25,7 +25,7 @@ if SOURCE["kind"] == "drawings":
         message:
             "Drawing images of the classes"
         script:
-            "../scripts/draw_images.py"
+            "../scripts/miniature/draw_images.py"
 
 
 if UNPACKED:
@@ -47,7 +47,7 @@ if UNPACKED:
         message:
             "Unpacking class archives from {input.archive}"
         script:
-            "../scripts/unpack_outer_archive.py"
+            "../scripts/images/unpack_outer_archive.py"
 
 
 if SOURCE["kind"] in sources.BY_CLASS:
@@ -72,7 +72,7 @@ if SOURCE["kind"] in sources.BY_CLASS:
         message:
             "Listing the images of class group {wildcards.group}"
         script:
-            "../scripts/catalogue_images.py"
+            "../scripts/images/catalogue_images.py"
 
 else:
 
@@ -95,7 +95,7 @@ else:
         message:
             "Listing archives, part {wildcards.part}"
         script:
-            "../scripts/list_archives.py"
+            "../scripts/images/list_archives.py"
 
     rule gather_catalogue:
         input:
@@ -111,7 +111,7 @@ else:
         message:
             "Gathering the images of class group {wildcards.group}"
         script:
-            "../scripts/gather_catalogue.py"
+            "../scripts/images/gather_catalogue.py"
 
 
 rule index_classes:
@@ -127,7 +127,7 @@ rule index_classes:
     message:
         "Indexing the classes"
     script:
-        "../scripts/index_classes.py"
+        "../scripts/images/index_classes.py"
 
 
 rule collect_candidates:
@@ -158,7 +158,7 @@ rule collect_candidates:
     message:
         "Reading, judging and preparing candidates of class group {wildcards.group}"
     script:
-        "../scripts/collect_candidates.py"
+        "../scripts/images/collect_candidates.py"
 
 
 CANDIDATES = expand(f"{R}/images/candidates/{{group}}.parquet", group=GROUPS)
@@ -192,7 +192,7 @@ rule sample_images:
     message:
         "Sampling {IMAGES[total]} images of {IMAGES[class_count]} classes"
     script:
-        "../scripts/sample_images.py"
+        "../scripts/images/sample_images.py"
 
 
 rule report_sampling:
@@ -204,7 +204,7 @@ rule report_sampling:
         catalogues=expand(f"{R}/images/catalogue/{{group}}.parquet", group=GROUPS),
         denied_classes=files("images.criteria.denied_classes_file"),
         denied_images=files("images.criteria.denied_images_file"),
-        template="scripts/report_sampling.html",
+        template="scripts/report/report_sampling.html",
     output:
         shown(f"{R}/images/report.html", "The run", "Sampling", caption="sampling"),
     log:
@@ -227,7 +227,7 @@ rule report_sampling:
     message:
         "Reporting the sample and what was turned away"
     script:
-        "../scripts/report_sampling.py"
+        "../scripts/report/report_sampling.py"
 
 
 rule sampling:

@@ -31,7 +31,7 @@ def tiny_model(tiny_checkpoint):
     """A function from a family's name to its module, processor and model in float32 on the CPU."""
     import torch
 
-    from imagenet_think import families
+    from imagenet_think.inference import families
 
     @functools.cache
     def load(name):

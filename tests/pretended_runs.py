@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from imagenet_think import workflow_hooks
+from imagenet_think.run import workflow_hooks
 
 if TYPE_CHECKING:
     from snakemake.jobs import Job

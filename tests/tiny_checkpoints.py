@@ -12,7 +12,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from imagenet_think import kimi_layout
+from imagenet_think.miniature import kimi_layout
 
 WIDTH, LAYERS = 64, 2
 TEXT = {

@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import numpy as np
 import polars as pl
 
+from imagenet_think.analysis.resampling import Intervals, bootstrap
+from imagenet_think.core.schemas import LENGTHS, SAMPLE, scores
 from imagenet_think.parsing import PARTS
-from imagenet_think.resampling import Intervals, bootstrap
-from imagenet_think.schemas import LENGTHS, SAMPLE, scores
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 MODELS = ["model_a", "model_b", "model_c", "model_d", "model_e"]

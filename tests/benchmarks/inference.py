@@ -32,10 +32,11 @@ import transformers
 import yaml
 from noise import noise_file
 
-from imagenet_think import configuration, families
-from imagenet_think.chat import encode, first_conversation
-from imagenet_think.engines import Request
-from imagenet_think.engines.transformers_engine import TransformersEngine, collate
+from imagenet_think.inference import families
+from imagenet_think.inference.chat import encode, first_conversation
+from imagenet_think.inference.engines import Request
+from imagenet_think.inference.engines.transformers_engine import TransformersEngine, collate
+from imagenet_think.run import configuration
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config" / "miniature.yaml"
@@ -104,7 +105,7 @@ def in_flight(model, processor, requests: list[Request]) -> Measured:
 
 def with_vllm(command: str, requests: list[Request]) -> Measured:
     """The pipeline's vLLM engine; the server's start is not counted."""
-    from imagenet_think.engines import openai_client, vllm_engine
+    from imagenet_think.inference.engines import openai_client, vllm_engine
 
     class Unstoppable(openai_client.ChatEngine):
         """Ends a response at its length alone."""

@@ -32,10 +32,10 @@ from scoring import shard_of
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
 from fit_document_frequencies import fit_document_frequencies
-from imagenet_think.rouge import rouge
-from imagenet_think.scoring import Shard
-from imagenet_think.sets import sets
-from imagenet_think.vectors import DocumentFrequencies, vectors
+from imagenet_think.metrics.rouge import rouge
+from imagenet_think.metrics.scoring import Shard
+from imagenet_think.metrics.tfidf import DocumentFrequencies, vectors
+from imagenet_think.metrics.token_overlap import sets
 from score_rouge import score_rouge
 from score_sets import score_sets
 from score_vectors import score_vectors

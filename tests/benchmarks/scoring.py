@@ -29,8 +29,8 @@ import polars as pl
 from benchmark_texts import PARTS, RESPONSES, generate
 from tests.unit.scored_shards import TEACHERS, write_shard
 
-from imagenet_think.pairs import Pairs
-from imagenet_think.scoring import Shard
+from imagenet_think.metrics.pairs import Pairs
+from imagenet_think.metrics.scoring import Shard
 
 MODELS = [f"model_{k}" for k in range(RESPONSES)]
 TOKENS = {"token_pattern": r"(?u)\b\w\w+\b", "stop_words": None}

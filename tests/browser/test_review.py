@@ -12,10 +12,10 @@ from PIL import Image
 from tests.browser.conftest import TIMEOUT
 from tests.unit import reviewed
 
-from imagenet_think.files import write_parquet
-from imagenet_think.resampling import Intervals
-from imagenet_think.reviewing import QUESTIONS, read_decisions
-from imagenet_think.schemas import REVIEWED
+from imagenet_think.analysis.resampling import Intervals
+from imagenet_think.core.files import write_parquet
+from imagenet_think.core.schemas import REVIEWED
+from imagenet_think.review.reviewing import QUESTIONS, read_decisions
 from tabulate_review import results
 
 ITEMS = reviewed.items(24, failures=0.25, seed=4)

@@ -271,7 +271,7 @@ def test_a_killed_snakemake_leaves_a_lock_and_jobs_that_go_on(cluster, undisturb
     assert [path.read_bytes() for path in journals] == generated
     assert "1 of 2 jobs are done, 1 failed." in refused.text()
     held = f"{LOCK.format(KILLED)}: held by process {script} on "
-    assert f"why:  imagenet_think.locks.LockError: {held}" in refused.text()
+    assert f"why:  imagenet_think.inference.locks.LockError: {held}" in refused.text()
 
     cluster.call("scancel", str(hangs.number))
     cluster.wait(lambda: not Path(f"/proc/{script}").exists(), "the hanging job to end")

@@ -30,17 +30,21 @@ import torch
 from flash_emulation import Kernels
 from throughput import CONFIG, MODELS, drawn_lengths, drawn_picture, synchronize
 
-from imagenet_think import families, published
-from imagenet_think.chat import encode, first_conversation
-from imagenet_think.engines import EngineError, Request
-from imagenet_think.engines import attention as attention_module
-from imagenet_think.engines.attention import attend_pages, attend_rows, lacks_pages
-from imagenet_think.engines.decoder import Decoder
-from imagenet_think.engines.hardware import Hardware, choose_hardware
-from imagenet_think.engines.stores import PAGE, PageStore, RowStore
-from imagenet_think.engines.transformers_engine import TransformersEngine, _placed, collate
-from imagenet_think.files import write_text
-from imagenet_think.sampling import RowSampler
+from imagenet_think.core.files import write_text
+from imagenet_think.inference import checkpoint_specs, families
+from imagenet_think.inference.chat import encode, first_conversation
+from imagenet_think.inference.engines import EngineError, Request
+from imagenet_think.inference.engines import attention as attention_module
+from imagenet_think.inference.engines.attention import attend_pages, attend_rows, lacks_pages
+from imagenet_think.inference.engines.hardware import Hardware, choose_hardware
+from imagenet_think.inference.engines.kv_cache import PAGE, PageStore, RowStore
+from imagenet_think.inference.engines.model_runner import Decoder
+from imagenet_think.inference.engines.transformers_engine import (
+    TransformersEngine,
+    _placed,
+    collate,
+)
+from imagenet_think.inference.token_sampler import RowSampler
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("torch", "transformers", "tokenizers", "huggingface_hub", "numpy", "triton")
@@ -284,7 +288,7 @@ def _attend_both(record: Record, ways: list, layer: tuple, heads: int, rows: int
 
 def encoded_prompts(family: str, count: int) -> list[dict[str, torch.Tensor]]:
     """Return prompts of different lengths, with pictures of different sizes."""
-    processor = published.processor(family)
+    processor = checkpoint_specs.processor(family)
     return [
         encode(
             processor,
@@ -342,13 +346,13 @@ def reference(setting: Setting, record: Record) -> None:
         record.lack("flash_attention_2 cannot be had here and is not compared")
     for family in families.NAMES:
         with record.case(family):
-            exact = published.random_model(family, "cpu", torch.float32, tiny=True)
+            exact = checkpoint_specs.random_model(family, "cpu", torch.float32, tiny=True)
             prompts = encoded_prompts(family, 3)
             wanted, _ = decoded(exact, prompts, together=False)
             forced = [scores.argmax(-1) for scores in wanted[:-1]]
         for dtype, attention, bound in cases:
             with record.case(f"{family}, {dtype}, {attention}"):
-                model = published.random_model(
+                model = checkpoint_specs.random_model(
                     family, setting.device, getattr(torch, dtype), attention=attention, tiny=True
                 )
                 model.load_state_dict(exact.state_dict())
@@ -372,7 +376,7 @@ def graphs(setting: Setting, record: Record) -> None:
         record.lack("no CUDA device: nothing is captured, and no wait for the host is noticed")
     for family in families.NAMES:
         with record.case(family):
-            model = published.random_model(family, setting.device, setting.half, tiny=True)
+            model = checkpoint_specs.random_model(family, setting.device, setting.half, tiny=True)
             prompts = encoded_prompts(family, 3)
         for rows in (3, 24):
             with record.case(f"{family}, {rows} rows wait nowhere for the host"):
@@ -462,10 +466,10 @@ def _step_times_of(key: str, setting: Setting) -> dict:
     few, device, settings = setting.tiny, setting.device, CONFIG["models"][key]
     rows = throughput.chosen_options(few)["rows"]
     hardware = setting.hardware
-    model = published.random_model(
+    model = checkpoint_specs.random_model(
         settings["family"], device, hardware.torch_dtype, attention=hardware.attention, tiny=few
     )
-    processor = published.processor(settings["family"], settings.get("image"))
+    processor = checkpoint_specs.processor(settings["family"], settings.get("image"))
     prompts = [
         encode(processor, first_conversation(drawn_picture(i), throughput.PROMPT, {}))
         for i in range(2 if few else 32)
@@ -507,7 +511,7 @@ def _step_times_of(key: str, setting: Setting) -> dict:
         "rows": rows,
         "held_tokens": sum(lengths),
         "longest": max(lengths),
-        "bytes_per_token": published.cached_bytes(model.config, hardware.torch_dtype),
+        "bytes_per_token": checkpoint_specs.cached_bytes(model.config, hardware.torch_dtype),
         "step_ms_with_graphs": round(with_graphs, 2) if captured else None,
         "graphs": captured,
         "step_ms_without_graphs": round(without, 2),
@@ -563,8 +567,8 @@ def out_of_memory(setting: Setting, record: Record) -> None:
     count, tokens, spares = (18, 4, (400, 60)) if setting.tiny else (40, 20, (400, 150, 60))
     for family in ("glm4v", "kimi_vl"):
         with record.case(family):
-            model = published.random_model(family, setting.device, setting.half, tiny=True)
-            processor = published.processor(family)
+            model = checkpoint_specs.random_model(family, setting.device, setting.half, tiny=True)
+            processor = checkpoint_specs.processor(family)
             roomy, _ = _answers(model, processor, count, tokens)
             for spare in spares:
                 name = f"{family}, {spare} MiB"

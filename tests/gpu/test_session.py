@@ -14,7 +14,7 @@ import torch
 from session import Step
 from transformers.utils import is_flash_attn_2_available
 
-from imagenet_think.engines.hardware import choose_hardware
+from imagenet_think.inference.engines.hardware import choose_hardware
 
 # What a step writes, and how one ends that has something to tell.
 GOOD = {"finished": True, "checks": [{"name": "sums", "passed": True}], "lacking": ["a coffee"]}

@@ -10,7 +10,7 @@ import pytest
 import throughput as bench
 import torch
 
-from imagenet_think import published
+from imagenet_think.inference import checkpoint_specs
 
 TINY = {"tiny": True, "rows": 4, "static_rows": 4, "mean": 6.0, "longest": 12, "steps": 6}
 FAR = 3600.0  # seconds: what ends by itself, ends before
@@ -36,14 +36,14 @@ def test_a_picture_has_the_size_of_imagenets():
 
 
 def test_a_step_reads_the_language_model_without_its_embeddings():
-    model = published.meta_model("qwen2_5_vl")
+    model = checkpoint_specs.meta_model("qwen2_5_vl")
     vision = sum(p.numel() for p in model.model.visual.parameters())
     assert bench.read_bytes(model, 1) == 2 * (8_292_166_656 - vision - 152064 * 3584)
     assert bench.read_bytes(model, 1) == bench.read_bytes(model, 64)
 
 
 def test_a_step_of_few_rows_reads_few_experts():
-    model = published.meta_model("kimi_vl")
+    model = checkpoint_specs.meta_model("kimi_vl")
     expert = 26 * 3 * 2048 * 1408 * 2  # bytes of one expert in all layers
     all_experts = bench.read_bytes(model, 10**6)
     assert all_experts - bench.read_bytes(model, 1) == pytest.approx((64 - 6) * expert)

@@ -6,7 +6,7 @@ or more; it takes less than ten minutes, whatever is slow (`--seconds`, plus at 
 number of decoding steps, not after a time, so that it succeeds on a machine of any speed.
 
 GLM-4.1V, Kimi-VL and Qwen2.5-VL-7B are built in their published shapes with random weights
-(`imagenet_think.published`): what they say means nothing, and its length is forced. Lengths are
+(`imagenet_think.inference.checkpoint_specs`): what they say means nothing, and its length is forced. Lengths are
 drawn log-normally (sigma 1 on the log scale, cut at 8,192) with the paper's mean a response: Table
 1 has 1,542 tokens a sample, 0.386 billion in all, and a sample is two responses. Images are 500 x
 375. The stand-in tokenizer has a token a byte, so a short text stands for the prompt. Decoding is
@@ -56,11 +56,11 @@ import transformers
 import yaml
 from PIL import Image
 
-from imagenet_think import published
-from imagenet_think.chat import encode, first_conversation
-from imagenet_think.engines import Request
-from imagenet_think.engines.hardware import choose_hardware, device_name
-from imagenet_think.engines.transformers_engine import TransformersEngine, collate
+from imagenet_think.inference import checkpoint_specs
+from imagenet_think.inference.chat import encode, first_conversation
+from imagenet_think.inference.engines import Request
+from imagenet_think.inference.engines.hardware import choose_hardware, device_name
+from imagenet_think.inference.engines.transformers_engine import TransformersEngine, collate
 
 ROOT = Path(__file__).parents[2]
 CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
@@ -169,7 +169,7 @@ class Bench:
         settings = CONFIG["models"][key]
         self.bandwidth = copy_bandwidth(self.device, 2**31 if self.device == "cuda" else 2**26)
         start = time.perf_counter()
-        self.model = published.random_model(
+        self.model = checkpoint_specs.random_model(
             settings["family"],
             hardware.device,
             hardware.torch_dtype,
@@ -178,13 +178,13 @@ class Bench:
         )
         synchronize(self.device)
         self.built = time.perf_counter() - start
-        self.processor = published.processor(settings["family"], settings.get("image"))
+        self.processor = checkpoint_specs.processor(settings["family"], settings.get("image"))
         self.decoding = settings["decoding"]
         plain = {name: settings[name] for name in ("system",) if name in settings}
         self.conversations = [
             first_conversation(drawn_picture(seed), PROMPT, plain) for seed in range(32)
         ]
-        self.cached = published.cached_bytes(self.model.config, hardware.torch_dtype)
+        self.cached = checkpoint_specs.cached_bytes(self.model.config, hardware.torch_dtype)
 
     def requests(self, seed: int) -> Iterator[Request]:
         """Yield requests without end."""

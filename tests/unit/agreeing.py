@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from imagenet_think import schemas
-from imagenet_think.files import write_parquet
+from imagenet_think.core import schemas
+from imagenet_think.core.files import write_parquet
 from imagenet_think.parsing import PARTS
 
 TEACHERS = ["glm", "kimi"]

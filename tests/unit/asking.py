@@ -3,10 +3,10 @@
 import played_server
 from noise import noise_file
 
-from imagenet_think.chat import first_conversation
-from imagenet_think.engines import Request
-from imagenet_think.engines.openai_client import end_tokens
-from imagenet_think.families import qwen2_5_vl
+from imagenet_think.inference.chat import first_conversation
+from imagenet_think.inference.engines import Request
+from imagenet_think.inference.engines.openai_client import end_tokens
+from imagenet_think.inference.families import qwen2_5_vl
 
 LOOP = {"longest_period": 16, "repeats": 4, "least_tokens": 32}
 MODEL = {"key": "m", "family": "qwen2_5_vl", "decoding": {"max_new_tokens": 64}}

@@ -7,11 +7,11 @@ from pathlib import Path
 import polars as pl
 
 from build_dataset import PARTS, build_dataset, images_by_shard
-from imagenet_think.files import parquet_writer, write_parquet
-from imagenet_think.hub_files import remove_leftovers
+from imagenet_think.core.files import parquet_writer, write_parquet
+from imagenet_think.core.schemas import ANNOTATIONS, IMAGES, RESPONSES, SAMPLE
+from imagenet_think.core.splits import CONFIGURATIONS
+from imagenet_think.dataset.hub_files import remove_leftovers
 from imagenet_think.parsing import statuses
-from imagenet_think.schemas import ANNOTATIONS, IMAGES, RESPONSES, SAMPLE
-from imagenet_think.splits import CONFIGURATIONS
 
 TEACHERS = ("one", "two")
 SETTINGS = {

@@ -6,10 +6,10 @@ from pathlib import Path
 import polars as pl
 from PIL import Image
 
-from imagenet_think import comparability
-from imagenet_think.hub_files import writer
-from imagenet_think.schemas import DATASET, DATASET_FULL, FAILED, FAILED_FULL
-from imagenet_think.splits import CONFIGURATIONS, SPLITS
+from imagenet_think.core.schemas import DATASET, DATASET_FULL, FAILED, FAILED_FULL
+from imagenet_think.core.splits import CONFIGURATIONS, SPLITS
+from imagenet_think.dataset.hub_files import writer
+from imagenet_think.report import comparability
 
 SHARDS = 2
 SCHEMAS = {

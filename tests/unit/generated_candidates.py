@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from imagenet_think.order import order_key
-from imagenet_think.schemas import CANDIDATES, CLASSES
+from imagenet_think.core.hash_order import order_key
+from imagenet_think.core.schemas import CANDIDATES, CLASSES
 
 LARGEST = 3_047
 """Images of the largest class of ImageNet-21k (J. Deng et al., CVPR 2009: fall 2011)."""

@@ -21,8 +21,8 @@ from functools import partial
 from pathlib import Path
 
 import generate_responses
-from imagenet_think import journal as journals
-from imagenet_think.engines import Request, Response, transformers_engine
+from imagenet_think.inference import journal as journals
+from imagenet_think.inference.engines import Request, Response, transformers_engine
 
 TORN = 0.2
 """Share of workers that die while they write a line; the others die whenever it is."""

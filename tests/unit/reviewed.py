@@ -11,9 +11,9 @@ from review import describe, left, listed, render
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SOURCES = {
-    "template": SCRIPTS / "review.html",
-    "style": SCRIPTS / "review.css",
-    "script": SCRIPTS / "review.js",
+    "template": SCRIPTS / "review" / "review.html",
+    "style": SCRIPTS / "review" / "review.css",
+    "script": SCRIPTS / "review" / "review.js",
 }
 TEACHERS = ["glm", "kimi"]
 NAMES = {"glm": "GLM the Long", "kimi": "Kimi the Short"}

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
+from imagenet_think.core.schemas import SCORE_COLUMNS, SEEN, scores
 from imagenet_think.parsing import PARTS
-from imagenet_think.schemas import SCORE_COLUMNS, SEEN, scores
 
 Pair = tuple[float, float] | str
 """Both scores, or which text is missing: "reference" or "response"."""

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
-from imagenet_think.schemas import ANNOTATIONS, EVALUATED, SAMPLE
-from imagenet_think.scoring import Shard
+from imagenet_think.core.schemas import ANNOTATIONS, EVALUATED, SAMPLE
+from imagenet_think.metrics.scoring import Shard
 
 TEACHERS = ["glm", "kimi"]
 

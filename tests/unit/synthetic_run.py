@@ -21,13 +21,13 @@ import figure_sample
 import figure_scores
 from audit import audit
 from compare_with_paper import compare_with_paper
-from imagenet_think import schemas
-from imagenet_think.aggregation import METRICS
-from imagenet_think.configuration import check
-from imagenet_think.examples import Example, choose_examples
-from imagenet_think.figures import save_figure
-from imagenet_think.files import write_parquet
+from imagenet_think.analysis.aggregation import METRICS
+from imagenet_think.core import schemas
+from imagenet_think.core.files import write_parquet
 from imagenet_think.parsing import PARTS
+from imagenet_think.report.examples import Example, choose_examples
+from imagenet_think.report.figures import save_figure
+from imagenet_think.run.configuration import check
 from table_ablation import table_ablation
 from table_agreement import table_agreement
 from table_benchmark import TABLES, table_benchmark

@@ -18,12 +18,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from imagenet_think import drawings
-from imagenet_think.chat import first_conversation
-from imagenet_think.conversations import Policy, converse
-from imagenet_think.draws import row_seed
-from imagenet_think.engines import Request, server_engine, transformers_engine, vllm_engine
-from imagenet_think.loops import CHECK_EVERY
+from imagenet_think.inference.chat import first_conversation
+from imagenet_think.inference.conversations import Policy, converse
+from imagenet_think.inference.engines import (
+    Request,
+    server_engine,
+    transformers_engine,
+    vllm_engine,
+)
+from imagenet_think.inference.loops import CHECK_EVERY
+from imagenet_think.inference.seeding import row_seed
+from imagenet_think.miniature import drawings
 
 ROOT = Path(__file__).parents[2]
 EXECUTABLE = os.environ.get("VLLM", str(ROOT / ".venv-vllm" / "bin" / "vllm"))
@@ -278,7 +283,7 @@ def test_internvl_is_shown_its_tiles():
 
 JOB = """
 import json, sys
-from imagenet_think.engines import vllm_engine
+from imagenet_think.inference.engines import vllm_engine
 model, inference, folder = json.loads(sys.argv[1])
 place = (folder, "digest")
 vllm_engine.load(

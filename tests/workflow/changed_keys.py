@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from imagenet_think import configuration
-from imagenet_think.configuration import Config
-from imagenet_think.settings import leaves
+from imagenet_think.core.settings import leaves
+from imagenet_think.run import configuration
+from imagenet_think.run.configuration import Config
 from tests.pretended_runs import ROOT
 
 Edit = Callable[[Config], None]

@@ -87,7 +87,7 @@ def run(job, names: list[str], script: Path) -> list[str]:
 if __name__ == "__main__":
     project, config = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
     sys.path.insert(0, str(project / "scripts"))
-    from imagenet_think import workflow_hooks
+    from imagenet_think.run import workflow_hooks
 
     with workflow_hooks.planned(project / "Snakefile", project, config, sys.argv[3:]) as workflow:
         jobs = {job.rule.name: job for job in workflow.dag.jobs if not job.is_norun}

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 import yaml
 
-from imagenet_think import configuration
-from imagenet_think.splits import CONFIGURATIONS, SPLITS
+from imagenet_think.core.splits import CONFIGURATIONS, SPLITS
+from imagenet_think.run import configuration
 
 pytestmark = pytest.mark.slow
 

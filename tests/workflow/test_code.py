@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imagenet_think import provenance
+from imagenet_think.core import provenance
 from tests.pretended_runs import jobs, planned, with_consumers, workplace
 
 from .conftest import ROOT, clone, listed

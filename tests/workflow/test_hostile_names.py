@@ -15,7 +15,7 @@ import yaml
 from markdown_it import MarkdownIt
 
 from draw_images import draw_images
-from imagenet_think import escaping
+from imagenet_think.report import escaping
 
 from .conftest import clone
 

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 import yaml
 
-from imagenet_think.drawings import draw, scene_of
-from imagenet_think.journal import read_lines
+from imagenet_think.inference.journal import read_lines
+from imagenet_think.miniature.drawings import draw, scene_of
 
 pytestmark = pytest.mark.slow
 
@@ -179,7 +179,7 @@ def test_a_metric_that_was_never_made_is_scored_alone(finished):
 
 def test_after_an_edit_of_their_code_all_responses_are_in_the_journal(finished):
     before = [contents(finished, kind) for kind in ("journal/*/*", "responses/*/*")]
-    module = finished.root / "scripts" / "imagenet_think" / "conversations.py"
+    module = finished.root / "scripts" / "imagenet_think" / "inference" / "conversations.py"
     time = module.stat().st_mtime
     module.write_text(module.read_text() + "\nEDITED = True\n")
     os.utime(module, (time, time))

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 import yaml
 
-from imagenet_think import reviewing
-from imagenet_think.reviewing import CHOICES
+from imagenet_think.review import reviewing
+from imagenet_think.review.reviewing import CHOICES
 
 CONFIG = ("--configfile", "config/miniature.yaml", "--cores", "1")
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from imagenet_think import configuration, settings
+from imagenet_think.core import settings
+from imagenet_think.run import configuration
 from tests import pretended_runs
 from tests.pretended_runs import again, jobs, planned, with_consumers
 

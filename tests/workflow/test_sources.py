@@ -6,7 +6,7 @@ import yaml
 from source_forms import FORMS, read_tar
 
 from draw_images import draw_images
-from imagenet_think import sources
+from imagenet_think.images import sources
 
 from .conftest import clone
 

@@ -107,7 +107,7 @@ def test_what_a_run_would_replace_is_outdated_and_what_it_would_add_is_waiting(f
 
 @pytest.mark.slow
 def test_a_job_that_failed_is_named_until_it_succeeds(finished):
-    script = finished.root / "scripts" / "table_groups.py"
+    script = finished.root / "scripts" / "report" / "table_groups.py"
     text = script.read_text()
     script.write_text(f"raise RuntimeError('broken on purpose')\n{text}")
     target = (*MINIATURE, "--cores", "1", "results/miniature/tables/groups.csv")

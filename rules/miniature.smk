@@ -1,0 +1,80 @@
+# In: config/miniature.yaml, whichever config is loaded, and a seed.
+# Out: results/miniatures/<model>/, the trained checkpoints, and results/miniatures/accuracy.csv, what they can do.
+# The run uses those of resources/miniatures/: who retrains copies them there, with accuracy.csv, and commits them.
+import os
+
+from snakemake.common.configfile import load_configfile
+
+MINIATURE = load_configfile(Path(workflow.basedir) / "config/miniature.yaml")
+
+
+rule miniatures:
+    input:
+        "results/miniatures/accuracy.csv",
+    message:
+        "The seven miniature checkpoints are in results/miniatures"
+
+
+rule train_miniature:
+    output:
+        directory("results/miniatures/{model}"),
+    log:
+        "results/miniatures/logs/train_miniature/{model}.log",
+    benchmark:
+        "results/miniatures/benchmarks/train_miniature/{model}.tsv"
+    wildcard_constraints:
+        model="|".join(map(re.escape, MINIATURE["models"])),
+    conda:
+        "../envs/inference.yaml"
+    threads: 1
+    params:
+        settings=reads(
+            "seed",
+            "prompt",
+            "prompts",
+            "models.{model}.family",
+            "models.{model}.system",
+            "models.{model}.template",
+            "models.{model}.second_round",
+            "models.{model}.prefix",
+            "models.{model}.image",
+            of=MINIATURE,
+        ),
+        # On a GPU the same seed gives other weights than on a CPU.
+        device=os.environ.get("MINIATURES_DEVICE", "cpu"),
+    message:
+        "Training the miniature of {wildcards.model}"
+    script:
+        "../scripts/miniature/train_miniature.py"
+
+
+rule measure_miniatures:
+    input:
+        expand("results/miniatures/{model}", model=MINIATURE["models"]),
+    output:
+        "results/miniatures/accuracy.csv",
+    log:
+        "results/miniatures/logs/measure_miniatures.log",
+    conda:
+        "../envs/inference.yaml"
+    params:
+        settings=reads(
+            "prompt",
+            "prompts.{prompt}",
+            "models.{every}.family",
+            "models.{every}.output",
+            "models.{every}.system",
+            "models.{every}.template",
+            "models.{every}.second_round",
+            "models.{every}.prefix",
+            "models.{every}.image",
+            "models.{every}.decoding",
+            of=MINIATURE,
+            prompt=[MINIATURE["prompt"]],
+            every=list(MINIATURE["models"]),
+        ),
+        drawn=derived(drawings=240, seed=90210),
+    message:
+        "Measuring the miniatures on drawings that they never saw"
+    script:
+        "../scripts/miniature/measure_miniatures.py"

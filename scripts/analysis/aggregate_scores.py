@@ -1,0 +1,62 @@
+"""Averages and maxima over both teachers, their means over images, and intervals."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from imagenet_think.analysis.aggregation import aggregate, read_scores
+from imagenet_think.analysis.resampling import Intervals
+from imagenet_think.core.files import write_parquet
+from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.schemas import AGGREGATES, IMAGE_COUNTS
+
+
+def aggregate_scores(
+    score_files: Sequence[str | Path],
+    output: str | Path,
+    *,
+    models: Sequence[str],
+    missing: str,
+    intervals: Mapping[str, float],
+    seed: int,
+    workers: int = 1,
+) -> None:
+    """Write the benchmark's numbers.
+
+    Parameters
+    ----------
+    score_files
+        Parquet files of schema `scores(kind)`: one kind, all shards.
+    output
+        Parquet file of schema `AGGREGATES`.
+    models
+        Keys of the benchmarked models.
+    missing
+        `leave_out` or `zero`: what a missing response counts.
+    intervals
+        `draws` and `level` of the intervals.
+    seed
+        Of the resamples.
+    workers
+        Threads; the numbers do not depend on them.
+    """
+    scored = read_scores(score_files, models, missing=missing)
+    frame = aggregate(scored, Intervals(**intervals, seed=seed), workers)
+    counts = frame.select("model", "part", *IMAGE_COUNTS)
+    for row in counts.unique(maintain_order=True).iter_rows():
+        logger.info("%s, %s: %d images, %d left out, %d without a response", *row)
+    write_parquet(frame, output, AGGREGATES)
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
+    aggregate_scores(
+        snakemake.input.scores,
+        snakemake.output[0],
+        models=settings["benchmarked"],
+        missing=settings["benchmark"]["missing"],
+        intervals=settings["benchmark"]["intervals"],
+        seed=settings["seed"],
+        workers=snakemake.threads,
+    )

@@ -1,0 +1,66 @@
+"""Find out where the images of a dataset lie in one's own copy of the source."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from imagenet_think.core.files import write_parquet
+from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.schemas import LOCATED
+from imagenet_think.dataset.hub_files import published_schema
+from imagenet_think.images import sources
+
+
+def locate_images(
+    dataset: Sequence[str | Path], catalogue: str | Path, located: str | Path, kind: str
+) -> None:
+    """Write the members of a catalogue that are called as an image of the dataset is.
+
+    Parameters
+    ----------
+    dataset
+        Parquet files of the dataset.
+    catalogue
+        Catalogue of a group of classes.
+    located
+        Parquet to write, schema `LOCATED`: in the catalogue's order, also members that cannot be
+        read, with their reasons; and with a null image_id each damaged stretch of an archive, in
+        which an image may have been.
+    kind
+        Layout of the source, `images.source.kind`.
+
+    Raises
+    ------
+    ValueError
+        If a file is none of the dataset (`imagenet_think.dataset.hub_files.published_schema`).
+    """
+    wanted: set[str] = set()
+    for path in dataset:
+        published_schema(path)
+        wanted.update(pl.read_parquet(path, columns=["image_id"])["image_id"])
+    layout = sources.get(kind)
+    members = pl.read_parquet(catalogue)
+    names = [member and layout.image_id(member) for member in members["member"]]
+    called = members.with_columns(pl.Series("image_id", names, pl.String))
+    found = called.filter(
+        pl.col("image_id").is_in(wanted)
+        | pl.col("image_id").is_null() & pl.col("reason").is_not_null()
+    )
+    write_parquet(found, located, LOCATED)
+    logger.info(
+        "%d of %d members are called as an image of the dataset",
+        found["image_id"].count(),
+        len(members),
+    )
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    locate_images(
+        list(snakemake.input.dataset),
+        snakemake.input.catalogue,
+        snakemake.output[0],
+        kind=json.loads(snakemake.params.settings)["images"]["source"]["kind"],
+    )

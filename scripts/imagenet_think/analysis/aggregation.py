@@ -1,0 +1,290 @@
+"""From scores against two references to a benchmark's numbers: equations 1 to 3 of the paper."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from imagenet_think.analysis.resampling import Intervals, bootstrap
+from imagenet_think.core.schemas import AGGREGATES, SCORE_COLUMNS, SEEN, scores
+from imagenet_think.parsing import PARTS
+
+AGGREGATE_NAMES = ("avg", "max")
+
+METRICS: dict[str, tuple[str, str]] = {
+    column if file != "bertscore" else "bertscore": (file, column)
+    for file, columns in SCORE_COLUMNS.items()
+    for column in columns
+    if file != "bertscore" or column == "f1"
+}
+"""Metrics that are aggregated: the scores file and the column of each. BERTScore is its F1."""
+
+MISSING = ("leave_out", "zero")
+"""What a missing response may count: nothing, its image left out, or 0 in every metric."""
+
+
+class Key(NamedTuple):
+    """What one number of the benchmark is of."""
+
+    model: str
+    part: str
+    metric: str
+    aggregate: str
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """The average and the maximum of the two scores of every image, of one kind of metrics.
+
+    Attributes
+    ----------
+    images
+        The evaluated images' ids, sorted.
+    values
+        For each key, an array of shape (images,); NaN where the image is left out.
+    no_response
+        For each model and part, where the response alone is missing; shape (images,).
+    seen
+        For each model and part, the shares of tokens inside the window, of the response and of the
+        two references; shape (3, images), NaN where a text is missing. Empty without a window.
+    """
+
+    images: pl.Series
+    values: Mapping[Key, np.ndarray]
+    no_response: Mapping[tuple[str, str], np.ndarray]
+    seen: Mapping[tuple[str, str], np.ndarray]
+
+
+def read_scores(
+    paths: Sequence[str | Path],
+    models: Sequence[str],
+    parts: Sequence[str] = PARTS,
+    missing: str = "leave_out",
+) -> ImageScores:
+    """Read scores files one at a time, and keep each image's averages and maxima.
+
+    Parameters
+    ----------
+    paths
+        Parquet files of schema `scores(kind)`: one kind, which the columns tell, all shards, in any
+        order.
+    models, parts
+        The ones to read.
+    missing
+        One of `MISSING`. An image without both references is left out in either case.
+
+    Raises
+    ------
+    ValueError
+        If there is no file, one has the columns of no kind or of another kind than the first, an
+        image, model and part has no row or more than one, a null has no reason, or `missing` is
+        neither.
+
+    Notes
+    -----
+    Memory is 8 bytes for each image, model, part, metric and aggregate, and the scores.
+    """
+    if missing not in MISSING:
+        raise ValueError(f"a missing response counts {' or '.join(MISSING)}, not {missing!r}")
+    kind = _kind(paths)
+    images = _image_ids(paths)
+    cells = list(product(models, parts))
+    metrics = {metric: column for metric, (of, column) in METRICS.items() if of == kind}
+    shares = ["seen", "seen_1", "seen_2"] if kind in SEEN else []
+    names = [f"{column}_{k}" for column in metrics.values() for k in (1, 2)] + shares
+    numbers, absent = _read(kind, paths, images, cells, names)
+    values = {}
+    for place, cell in enumerate(cells):
+        for metric, pair in zip(metrics, range(0, 2 * len(metrics), 2), strict=True):
+            first, second = numbers[pair, place], numbers[pair + 1, place]
+            for name, value in (("avg", (first + second) / 2), ("max", np.maximum(first, second))):
+                if missing == "zero":
+                    value[absent[place]] = 0.0
+                values[Key(*cell, metric, name)] = value
+    no_response = dict(zip(cells, absent, strict=True))
+    seen = {cell: numbers[-3:, place] for place, cell in enumerate(cells)} if shares else {}
+    return ImageScores(images, values, no_response, seen)
+
+
+def aggregate(scored: ImageScores, intervals: Intervals, workers: int = 1) -> pl.DataFrame:
+    """Return the benchmark's numbers with their intervals.
+
+    Returns
+    -------
+    polars.DataFrame
+        Schema `AGGREGATES`, a row a model, part, metric and aggregate. Without any image the value
+        is null.
+    """
+    everything = np.arange(len(scored.images))
+    rows = summarise(scored, list(scored.values), everything, intervals, workers)
+    return pl.DataFrame(list(rows), schema=AGGREGATES)
+
+
+def summarise(
+    scored: ImageScores,
+    keys: Sequence[Key],
+    chosen: np.ndarray,
+    intervals: Intervals,
+    workers: int = 1,
+) -> Iterator[dict[str, object]]:
+    """Yield the means of some keys over some images, with their intervals.
+
+    Parameters
+    ----------
+    scored, keys
+        What to average.
+    chosen
+        Places of the images to average over, ascending.
+    intervals, workers
+        As in `bootstrap`.
+
+    Yields
+    ------
+    dict
+        A row of schema `AGGREGATES` for each key.
+    """
+    matrix = np.empty((len(keys), len(chosen)))
+    for place, key in enumerate(keys):
+        matrix[place] = scored.values[key][chosen]
+    low, high = bootstrap(matrix.T, intervals, workers)
+    windows: dict[tuple[str, str], dict[str, float | None]] = {}
+    for place, key in enumerate(keys):
+        cell = (key.model, key.part)
+        if cell not in windows:
+            windows[cell] = _window(scored, cell, chosen)
+        counted = int((~np.isnan(matrix[place])).sum())
+        yield {
+            **key._asdict(),
+            "value": mean(matrix[place]),
+            "low": number(low[place]),
+            "high": number(high[place]),
+            "images": counted,
+            "left_out": len(chosen) - counted,
+            "no_response": int(scored.no_response[cell][chosen].sum()),
+            **windows[cell],
+        }
+
+
+def mean(values: np.ndarray) -> float | None:
+    """Return the mean without NaN, exactly summed; None without values."""
+    values = values[~np.isnan(values)].tolist()
+    return math.fsum(values) / len(values) if values else None
+
+
+def number(value: float) -> float | None:
+    """Return a float, None for NaN."""
+    return None if math.isnan(value) else float(value)
+
+
+def kind_of(path: str | Path, schema: Callable[[str], pl.Schema]) -> str:
+    """Return the kind of metric that a file is of, which its columns tell.
+
+    Parameters
+    ----------
+    path
+        Parquet file.
+    schema
+        Gives the schema of each kind: `schemas.scores` or `schemas.agreement`.
+
+    Raises
+    ------
+    ValueError
+        If the file has the columns of no kind.
+    """
+    columns = list(pl.read_parquet_schema(path))
+    for kind in SCORE_COLUMNS:
+        if list(schema(kind)) == columns:
+            return kind
+    raise ValueError(f"{path}: its columns {columns} are those of no {schema.__name__} file")
+
+
+def largest_first(groups: pl.Series) -> list[str]:
+    """Return the names of groups, that of the most images first; null is none."""
+    sizes = groups.drop_nulls().rename("group").value_counts()
+    return sizes.sort(["count", "group"], descending=[True, False])["group"].to_list()
+
+
+def _kind(paths: Sequence[str | Path]) -> str:
+    """Return the one kind of scores files."""
+    found = {kind_of(path, scores) for path in paths}
+    if len(found) != 1:
+        raise ValueError(f"scores files of one kind are needed, not of {sorted(found) or 'none'}")
+    return found.pop()
+
+
+def _image_ids(paths: Sequence[str | Path]) -> pl.Series:
+    """Return the ids of the images in the files, sorted."""
+    shards = [pl.read_parquet(path, columns=["image_id"])["image_id"].unique() for path in paths]
+    return pl.concat(shards).unique().sort()
+
+
+def _read(
+    kind: str,
+    paths: Sequence[str | Path],
+    images: pl.Series,
+    cells: Sequence[tuple[str, str]],
+    names: Sequence[str],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return columns, of shape (names, cells, images), and where no response is.
+
+    A cell is a model and part. A column is NaN where its score is null.
+    """
+    index = pl.DataFrame({"image_id": images, "image": np.arange(len(images))})
+    order = pl.DataFrame(
+        [(*cell, place) for place, cell in enumerate(cells)],
+        schema={"model": pl.String, "part": pl.String, "cell": pl.Int64},
+        orient="row",
+    )
+    numbers = np.full((len(names), len(cells) * len(images)), np.nan)
+    rows = np.zeros(len(cells) * len(images), dtype=np.uint8)
+    absent = np.zeros(len(cells) * len(images), dtype=bool)
+    for path in paths:
+        frame = (
+            pl.read_parquet(path, columns=["image_id", "model", "part", "missing", *names])
+            .join(order, on=["model", "part"])
+            .join(index, on="image_id")
+        )
+        place = (frame["cell"] * len(images) + frame["image"]).to_numpy()
+        np.add.at(rows, place, 1)
+        absent[place] = (frame["missing"] == "response").fill_null(False).to_numpy()
+        for row, name in enumerate(names):
+            numbers[row, place] = frame[name].to_numpy()
+        unexplained = frame.filter(
+            pl.col("missing").is_null(), pl.any_horizontal(pl.col(names).is_null())
+        )
+        if len(unexplained):
+            model, part, image = unexplained.row(0)[1], unexplained.row(0)[2], unexplained.row(0)[0]
+            raise ValueError(
+                f"{path}: {model}, {part}, {image} has a null score, but its column `missing` "
+                "names no missing text; make the file anew"
+            )
+    wrong = np.flatnonzero(rows != 1)
+    if len(wrong):
+        cell, image = divmod(int(wrong[0]), len(images))
+        raise ValueError(
+            f"scores of {kind}: {', '.join(cells[cell])} has {rows[wrong[0]]} rows of image "
+            f"{images[image]}; every image needs one row, null where it could not be scored"
+        )
+    shape = (len(cells), len(images))
+    return numbers.reshape(len(names), *shape), absent.reshape(shape)
+
+
+def _window(
+    scored: ImageScores, cell: tuple[str, str], chosen: np.ndarray
+) -> dict[str, float | None]:
+    """Return what a window showed of a model's texts, over the images whose texts are all there."""
+    if cell not in scored.seen:
+        return dict.fromkeys(("seen", "seen_references", "cut", "cut_references"))
+    shares = scored.seen[cell][:, chosen]
+    shares = shares[:, ~np.isnan(shares).any(axis=0)]
+    return {
+        "seen": mean(shares[0]),
+        "seen_references": mean(shares[1:].ravel()),
+        "cut": mean((shares[0] < 1).astype(np.float64)),
+        "cut_references": mean((shares[1:] < 1).astype(np.float64).ravel()),
+    }

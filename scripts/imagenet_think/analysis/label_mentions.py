@@ -1,0 +1,212 @@
+"""Whether a text names a class: its lemmas, those of the classes below it, and of the one above."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import polars as pl
+
+from imagenet_think.core.hash_order import order_key
+
+_MARK = r"[\u0300-\u036f]"
+WORD = re.compile(rf"[^\W_]+(?:{_MARK}+[^\W_]*)*")
+"""A run of letters and digits, with the marks that combine with them. An underscore is none of
+these: it may be Markdown's mark of emphasis."""
+
+_GAP = re.compile(r"[\s_\u2010\u2011-]+")
+_BEFORE, _AFTER = rf"(?<![^\W_]|{_MARK})", rf"(?![^\W_]|{_MARK})"
+
+RELATIONS = ("synset", "hyponym", "hypernym")
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of a class.
+
+    Attributes
+    ----------
+    synset
+        Lemmas of the class.
+    hyponym
+        Lemmas of all classes below it in the list.
+    hypernym
+        Lemmas of the class directly above it, whether in the list or not.
+    """
+
+    synset: tuple[str, ...]
+    hyponym: tuple[str, ...]
+    hypernym: tuple[str, ...]
+
+
+def class_names(
+    classes: pl.DataFrame, hypernyms: Mapping[str, str] | None = None
+) -> dict[str, Names]:
+    """Return the names of every class of a list.
+
+    Parameters
+    ----------
+    classes
+        Columns wnid, lemmas (separated by commas) and hypernym (wnid of the class above, in the
+        list or not; null or empty where it is not known).
+    hypernyms
+        wnid and lemmas of hypernyms that the list lacks.
+
+    Returns
+    -------
+    dict
+        Names by wnid. Where hypernyms lead in a circle, a class is not below itself.
+    """
+    lemmas = {wnid: _split(text) for wnid, text in classes.select("wnid", "lemmas").iter_rows()}
+    above = dict(classes.select("wnid", "hypernym").iter_rows())
+    below: dict[str, list[str]] = defaultdict(list)
+    for wnid, hypernym in above.items():
+        if hypernym:
+            below[hypernym].append(wnid)
+    others = {wnid: _split(text) for wnid, text in (hypernyms or {}).items()}
+    return {
+        wnid: Names(
+            synset=own,
+            hyponym=_unique(name for lower in _descendants(wnid, below) for name in lemmas[lower]),
+            hypernym=lemmas.get(above[wnid], others.get(above[wnid], ())),
+        )
+        for wnid, own in lemmas.items()
+    }
+
+
+def _split(lemmas: str | None) -> tuple[str, ...]:
+    return _unique(name.strip() for name in (lemmas or "").split(",") if name.strip())
+
+
+def _unique(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def _descendants(wnid: str, below: Mapping[str, list[str]]) -> list[str]:
+    """Return all classes below one, each once, without itself."""
+    found, waiting = {wnid: None}, [wnid]
+    while waiting:
+        lower = [c for c in below.get(waiting.pop(), ()) if c not in found]
+        found |= dict.fromkeys(lower)
+        waiting += lower
+    return list(found)[1:]
+
+
+def plurals(word: str) -> tuple[str, ...]:
+    """Return a word and its regular plurals.
+
+    -es after s, x, z, ch and sh; -ies for a consonant and y; -s or -es after o; otherwise -s.
+    """
+    lower = word.lower()
+    if lower.endswith(("s", "x", "z", "ch", "sh")):
+        return (word, f"{word}es")
+    if re.search(r"[^\W\d_aeiou]y$", lower):
+        return (word, f"{word[:-1]}ies")
+    return (word, f"{word}s", f"{word}es") if lower.endswith("o") else (word, f"{word}s")
+
+
+@cache
+def pattern(name: str) -> re.Pattern[str]:
+    """Return the expression that finds a name.
+
+    Parameters
+    ----------
+    name
+        A lemma: words with spaces or hyphens between them, any of which stands for any other. Its
+        last word may be a regular plural. It holds a letter or digit.
+
+    Returns
+    -------
+    re.Pattern
+        Matches whole words. For a name with a small letter, the text is to be lower-cased; one in
+        capitals alone (OR, ER, C) is matched as it is written, for it is a common word otherwise.
+    """
+    name = name if name.isupper() else name.lower()
+    *first, last = filter(None, _GAP.split(name.replace("’", "'")))
+    word = re.search(rf"{WORD.pattern}$", last)
+    if word:
+        start = re.escape(last[: word.start()])
+        last = f"{start}(?:{'|'.join(map(re.escape, plurals(word[0])))})"
+    else:
+        last = re.escape(last)
+    return re.compile(_BEFORE + _GAP.pattern.join([*map(re.escape, first), last]) + _AFTER)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text made ready for searching: as written, lower-cased, and its different words."""
+
+    written: str
+    lowered: str
+    words: frozenset[str]
+
+
+def prepare(text: str) -> Text:
+    """Return a text ready for searching, its apostrophes made one."""
+    written = text.replace("’", "'")
+    lowered = written.lower()
+    return Text(written, lowered, frozenset(WORD.findall(lowered)))
+
+
+Index = Mapping[str, tuple[str, ...]]
+"""Names by the words that a text needs to hold to name them: the first of each name."""
+
+
+def index(names: Iterable[str]) -> Index:
+    """Return names by their first word, so that few expressions have to be tried on a text.
+
+    A name of one word stands under its plurals as well. One without letter or digit is no name.
+    """
+    by_word: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        words = WORD.findall(name.lower())
+        for word in plurals(words[0]) if len(words) == 1 else words[:1]:
+            by_word[word].append(name)
+    return {word: tuple(found) for word, found in by_word.items()}
+
+
+def named(text: Text, names: Index) -> bool:
+    """Tell whether a text holds one of the names."""
+    small, large = sorted((text.words, names.keys()), key=len)
+    return any(
+        pattern(name).search(text.written if name.isupper() else text.lowered)
+        for word in small
+        if word in large
+        for name in names[word]
+    )
+
+
+def mentioned(text: Text, names: Mapping[str, Index]) -> dict[str, bool]:
+    """Tell for each of `RELATIONS` whether a text holds one of its names."""
+    return {relation: named(text, names[relation]) for relation in RELATIONS}
+
+
+def indices(names: Names) -> dict[str, Index]:
+    """Return the indices of a class's names, by relation."""
+    return {relation: index(getattr(names, relation)) for relation in RELATIONS}
+
+
+def other_class(seed: int, image_id: str, wnid: str, classes: Sequence[str]) -> str | None:
+    """Return another class than an image's own, by chance.
+
+    Parameters
+    ----------
+    seed
+        The run's seed.
+    image_id, wnid
+        The image and its class.
+    classes
+        The classes of the sample, sorted, each once.
+
+    Returns
+    -------
+    str or None
+        Each of the other classes with the same probability, for an image always the same; None
+        where there is no other.
+    """
+    if len(classes) < 2:
+        return None
+    number = int.from_bytes(order_key(seed, "mentions", image_id))
+    chosen = number % (len(classes) - 1)
+    return classes[chosen + (classes[chosen] >= wnid)]

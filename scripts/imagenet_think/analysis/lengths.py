@@ -1,0 +1,144 @@
+"""How long responses are, in tokens and words, and whether they are written in Latin script."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+import regex
+
+from imagenet_think.core import model_sources
+from imagenet_think.core.schemas import LENGTHS
+from imagenet_think.parsing import PARTS
+from imagenet_think.parsing.statuses import OK
+
+NON_LATIN_SHARE = 0.05
+"""Share of letters from which a text counts as not in Latin script. A sign's ten Chinese characters
+quoted in an English answer of two hundred words stay below it, a paragraph in Chinese does not."""
+
+LATIN = regex.compile(r"\p{Script=Latin}+")
+
+# Single Greek letters are symbols of mathematics; styled mathematical letters, like digits, marks
+# and emoji, are of script Common.
+NON_LATIN = regex.compile(
+    r"[\p{L}--\p{Script=Latin}--\p{Script=Greek}--\p{Script=Common}]+|\p{Script=Greek}{2,}",
+    regex.VERSION1,
+)
+
+
+def load_tokenizer(repository: str, revision: str | None) -> Any:
+    """Load the tokenizer of a repository: a hub id, a local folder or `package:<module>`."""
+    # transformers takes seconds to import, and the tables that use this module need none of it.
+    from transformers import AutoTokenizer
+
+    path, commit = model_sources.pretrained(repository, revision)
+    return AutoTokenizer.from_pretrained(path, revision=commit)
+
+
+def count_tokens(tokenizer: Any, texts: Sequence[str], batch: int = 256) -> list[int]:
+    """Count the tokens of each text: all of it, and no special tokens added.
+
+    Parameters
+    ----------
+    tokenizer
+        A tokenizer of transformers.
+    texts
+        Any texts.
+    batch
+        Texts tokenized at once.
+    """
+    counts: list[int] = []
+    for start in range(0, len(texts), batch):
+        # Truncation and padding are named because a tokenizer's file may turn them on.
+        encoded = tokenizer(
+            list(texts[start : start + batch]),
+            add_special_tokens=False,
+            truncation=False,
+            padding=False,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        counts += map(len, encoded["input_ids"])
+    return counts
+
+
+def is_non_latin(text: str) -> bool:
+    """Tell whether `NON_LATIN_SHARE` or more of a text's letters are of another script than Latin.
+
+    Digits, punctuation, emoji and mathematics are no letters here: neither styled letters (𝑥) nor
+    Greek ones that stand alone. A text without letters is not non-Latin.
+    """
+    if text.isascii():
+        return False
+    other = sum(map(len, NON_LATIN.findall(text)))
+    latin = sum(map(len, LATIN.findall(text)))
+    return other > 0 and other >= NON_LATIN_SHARE * (other + latin)
+
+
+def measure(annotations: pl.DataFrame, tokenizer: Any) -> pl.DataFrame:
+    """Measure every part of every response.
+
+    Parameters
+    ----------
+    annotations
+        Rows of schema `ANNOTATIONS`.
+    tokenizer
+        From `load_tokenizer`.
+
+    Returns
+    -------
+    polars.DataFrame
+        Schema `LENGTHS`: for each response, in order, a row each for full, think and answer. As for
+        scores, full is measured wherever there is text, think and answer where the status is ok;
+        elsewhere tokens, words and non_latin are null. Words are what white space separates.
+    """
+    rows = [
+        (
+            row["image_id"],
+            row["model"],
+            part,
+            row[part] if part == "full" or row["status"] == OK else None,
+        )
+        for row in annotations.iter_rows(named=True)
+        for part in PARTS
+    ]
+    texts = [text for *_, text in rows if text is not None]
+    tokens = iter(count_tokens(tokenizer, texts))
+    return pl.DataFrame(
+        [
+            (*key, None, None, None)
+            if text is None
+            else (*key, next(tokens), len(text.split()), is_non_latin(text))
+            for *key, text in rows
+        ],
+        schema=LENGTHS,
+        orient="row",
+    )
+
+
+def sample_tokens(lengths: pl.DataFrame, teachers: Sequence[str]) -> pl.DataFrame:
+    """Sum the tokens of each sample: an image with thinking and answer of every teacher.
+
+    Parameters
+    ----------
+    lengths
+        Rows of schema `LENGTHS`.
+    teachers
+        Keys of the models.
+
+    Returns
+    -------
+    polars.DataFrame
+        image_id and tokens, sorted by image_id. An image that lacks one of the parts is left out.
+    """
+    parts = lengths.filter(
+        pl.col("model").is_in(list(teachers))
+        & pl.col("part").is_in(["think", "answer"])
+        & pl.col("tokens").is_not_null()
+    )
+    return (
+        parts.group_by("image_id")
+        .agg(pl.col("tokens").sum(), pl.len().alias("parts"))
+        .filter(pl.col("parts") == 2 * len(teachers))
+        .select("image_id", "tokens")
+        .sort("image_id")
+    )

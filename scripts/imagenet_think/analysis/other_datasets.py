@@ -1,0 +1,179 @@
+"""The other datasets of Table 1: what of their files is a sample, its images and its texts.
+
+The forms are those of the copies on the Hugging Face hub, as public code reads them:
+`deepcs233/Visual-CoT` (arXiv 2403.16999), `Xkev/LLaVA-CoT-100k` (arXiv 2411.10440),
+`luckychao/EMMA` (arXiv 2501.05444) and `mhjiang0408/MAC_Bench` (arXiv 2508.15802).
+"""
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from imagenet_think.images import image_matching
+
+_TAGS = re.compile(r"</?(?:SUMMARY|CAPTION|REASONING|CONCLUSION)>")
+_NUMBERED_IMAGE = re.compile(r"image_\d+")
+_OPTION = re.compile(r"option_[A-Z]")
+
+_ROWS = 16  # of parquet, whose images are read, in memory at a time
+
+REMEDY = "download the file again, or delete the line"
+
+csv.field_size_limit(2**31 - 1)  # or it ends at 128 KiB
+
+
+class Sample(NamedTuple):
+    """A sample of a dataset.
+
+    Attributes
+    ----------
+    texts
+        The texts whose tokens count, each by itself; none where it holds no reasoning.
+    images
+        What its images are called, or the SHA-256 of their bytes.
+    """
+
+    texts: tuple[str, ...]
+    images: tuple[str, ...]
+
+
+class Form(NamedTuple):
+    """A dataset's form.
+
+    Attributes
+    ----------
+    name
+        Its name in Table 1.
+    counted
+        What is a sample and which tokens count, in words.
+    read
+        Yields the samples of a file.
+    """
+
+    name: str
+    counted: str
+    read: Callable[[str], Iterator[Sample]]
+
+
+def _json_lines(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield where a line stands and what it holds; empty ones are passed over."""
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            where = f"{path}, line {number}"
+            try:
+                row = json.loads(line)
+            except ValueError as error:  # JSON or UTF-8
+                raise ValueError(f"{where}: this is no JSON ({error}): {REMEDY}") from error
+            if not isinstance(row, dict):
+                raise ValueError(f"{where}: this is no JSON object: {REMEDY}")
+            yield where, row
+
+
+_KINDS = {str: "text", list: "a list"}
+
+
+def _value(row: dict[str, Any], key: str, where: str, kind: type = str) -> Any:
+    """Return a value of a kind, or None where it is null or empty."""
+    if key not in row:
+        raise ValueError(f"{where} has no key {key!r}; there are {', '.join(row) or 'none'}")
+    value = row[key]
+    if value is not None and not isinstance(value, kind):
+        raise ValueError(f"{where}: {key!r} does not hold {_KINDS[kind]}: {REMEDY}")
+    return value or None
+
+
+def _only(*values: str | None) -> tuple[str, ...]:
+    return tuple(value for value in values if value and value.strip())
+
+
+def _visual_cot(path: str) -> Iterator[Sample]:
+    for where, row in _json_lines(path):
+        thought, answer = (_value(row, key, where) for key in ("thought", "full_answer"))
+        image = _value(row, "image", where)
+        # A box in the image may follow its name.
+        images = _only(image and image.partition("###")[0])
+        yield Sample(_only(thought, answer) if _only(thought) else (), images)
+
+
+def _llava_cot(path: str) -> Iterator[Sample]:
+    for where, row in _json_lines(path):
+        said = []
+        for turn in _value(row, "conversations", where, list) or []:
+            if not isinstance(turn, dict):
+                raise ValueError(f"{where}: a turn of 'conversations' is no object: {REMEDY}")
+            speaker, value = (_value(turn, key, where) for key in ("from", "value"))
+            if speaker == "gpt":
+                said.append(_TAGS.sub("", value or ""))
+        yield Sample(_only(*said), _only(_value(row, "image", where)))
+
+
+def _emma(path: str) -> Iterator[Sample]:
+    with image_matching.opened(path, "solution", "image_1") as file:
+        image_matching.check_column(file, path, "solution")
+        image_matching.check_column(file, path, "image_1", image_matching.IMAGES)
+        columns = [name for name in file.schema_arrow.names if _NUMBERED_IMAGE.fullmatch(name)]
+        for column in columns:
+            image_matching.check_column(file, path, column, image_matching.IMAGES)
+        for batch in file.iter_batches(_ROWS, columns=["solution", *columns]):
+            for row in batch.to_pylist():
+                images = (_image(row[column]) for column in columns)
+                yield Sample(_only(row["solution"]), _only(*images))
+
+
+def _image(value: str | dict[str, Any] | None) -> str | None:
+    """Return the SHA-256 of an image's bytes, or its name where it has none."""
+    if not isinstance(value, dict):
+        return value
+    data = value.get("bytes")
+    return value.get("path") if data is None else hashlib.sha256(data).hexdigest()
+
+
+def _mac(path: str) -> Iterator[Sample]:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file, strict=True)
+        try:
+            names = next(rows, [])
+            options = [place for place, name in enumerate(names) if _OPTION.fullmatch(name)]
+            if not options or "cover_image" not in names:
+                raise ValueError(
+                    f"{path}: columns cover_image and option_A, option_B and so on are needed; "
+                    f"there are {', '.join(names) or 'none'}"
+                )
+            image = names.index("cover_image")
+            for row in rows:
+                if row and len(row) != len(names):
+                    raise ValueError(
+                        f"{path}, line {rows.line_num}: {len(row)} fields, but {len(names)} "
+                        f"columns: {REMEDY}"
+                    )
+                if row:
+                    yield Sample(_only(*(row[place] for place in options)), _only(row[image]))
+        except (csv.Error, UnicodeDecodeError) as error:
+            where = f"{path}, line {rows.line_num} or later"
+            raise ValueError(f"{where}: this is no csv ({error}): {REMEDY}") from error
+
+
+FORMS = {
+    "visual_cot": Form(
+        "Visual CoT",
+        "a question with detailed reasoning steps (tokens of the thought and the full answer)",
+        _visual_cot,
+    ),
+    "llava_cot": Form(
+        "LLaVA-CoT-100K",
+        "a conversation (tokens of all that the model says, tags left out)",
+        _llava_cot,
+    ),
+    "emma": Form("Emma", "a problem with a solution (tokens of the solution)", _emma),
+    "mac": Form(
+        "MAC",
+        "a question (tokens of all its options, as there is no reasoning)",
+        _mac,
+    ),
+}
+"""The datasets by their keys in `statistics.datasets` of the config."""

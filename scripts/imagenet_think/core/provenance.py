@@ -1,0 +1,295 @@
+"""The code behind a file: a script, and every module of ours that it uses, directly or not.
+
+Snakemake notices an edited script by its modification time, and never a module that the script
+imports. Each job therefore has a digest of its code among its params. The digest covers what the
+code means: comments, docstrings and formatting are no part of it, nor are modules that this very
+job does not use.
+"""
+
+import ast
+import hashlib
+import io
+import json
+import os
+import sys
+import tokenize
+from collections.abc import Collection, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from imagenet_think import parsing
+from imagenet_think.core.digest_cache import DigestCache
+from imagenet_think.core.digests import digest_settings, digest_text
+from imagenet_think.images import sources
+from imagenet_think.inference import engines, families
+
+FOLDER = Path(__file__).resolve().parents[2]
+"""Where imports start from: the folder of the scripts."""
+
+PACKAGE = "imagenet_think"
+
+PLUGINS = {
+    "engines": frozenset(engines.NAMES.values()),
+    "families": frozenset(families.NAMES),
+    "parsing": frozenset(parsing.FORMATS),
+    "sources": frozenset(map(sources.module_name, sources.BY_CLASS | sources.MIXED)),
+}
+"""Modules of which a job uses only those that its settings name, by sub-package."""
+
+_NAMED_BY = {"family": "families", "output": "parsing", "kind": "sources"}
+"""Keys of the settings whose values name a plugin, and the sub-package that holds it."""
+
+_PLANNED = "IMAGENET_THINK_PLANNED"
+_CACHE = DigestCache(".snakemake/code_digests.json")
+
+
+class EditedError(RuntimeError):
+    """A job would run something else than what was planned."""
+
+
+class _Module(NamedTuple):
+    """What a Python file means, and the dotted names that it may import."""
+
+    digest: str
+    imports: list[str]
+
+
+def keep_to_plan(config: object, planning: bool) -> None:
+    """Make sure that a job runs what was planned, by a digest in its environment.
+
+    A job on a cluster reads config and code when it starts, perhaps hours after it was planned, and
+    its files are recorded as made by what was planned.
+
+    Parameters
+    ----------
+    config
+        The config.
+    planning
+        Whether this process plans the jobs, and does not run one of them.
+
+    Raises
+    ------
+    EditedError
+        If config or code has changed since the job was planned.
+    """
+    now = snapshot(config)
+    if planning:
+        os.environ[_PLANNED] = now
+    elif os.environ.get(_PLANNED) != now:
+        raise EditedError(
+            "Config, rules or scripts were edited after this job was planned, so it does not "
+            "start: its files would be recorded as made by the old ones. Let the run end, or "
+            "stop it, and start it again: finished work is kept, and what the edit affects is "
+            "regenerated. To edit while a run goes on, use another clone or a git worktree."
+        )
+
+
+def plugins(settings: Any) -> frozenset[str]:
+    """Return the plugins that settings name, such as `families.glm4v`.
+
+    Parameters
+    ----------
+    settings
+        Any JSON value. A key `family`, `output` or `kind` in it, at any depth, names a plugin.
+    """
+    return frozenset(_named(settings))
+
+
+def digest(path: str | Path, chosen: Collection[str] = ()) -> str:
+    """Return the SHA-256 (hex) of what a script and the modules it uses mean, and of their places.
+
+    Parameters
+    ----------
+    path
+        A Python file in the scripts' folder.
+    chosen
+        The plugins that it uses, see `plugins`.
+    """
+    return _digest(Path(path).resolve(), frozenset(chosen))
+
+
+def snapshot(config: object) -> str:
+    """Return the SHA-256 (hex) of a config and of all code: Snakefile, rules and scripts.
+
+    A job runs something else than what was planned if this has changed. Comments and formatting are
+    no part of it.
+    """
+    root = FOLDER.parent
+    rules = {
+        file.relative_to(root).as_posix(): _tokens(file)
+        for file in [root / "Snakefile", *root.glob("rules/*.smk")]
+    }
+    scripts = {_place(file): _module(file).digest for file in FOLDER.rglob("*.py")}
+    return digest_settings([config, rules, scripts])
+
+
+def code(path: str | Path, chosen: Collection[str] = ()) -> list[Path]:
+    """Return the files of ours that a script or module uses, in the order of their names.
+
+    These are the file itself, each module that it imports from the scripts' folder, what these
+    import, files of the same name beside them (such as the template of a page), and the chosen
+    plugins.
+
+    Parameters
+    ----------
+    path
+        A Python file in the scripts' folder.
+    chosen
+        The plugins that it uses, see `plugins`.
+    """
+    found: set[Path] = set()
+    waiting = [Path(path).resolve()]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += _needs(file)
+            if file.name == "__init__.py":
+                waiting += _plugins_of(file.parent, chosen)
+    return sorted(found, key=_place)
+
+
+def save() -> None:
+    """Write what was parsed to the cache, so that the next plan need not parse it."""
+    _CACHE.save()
+
+
+def meaning(text: str) -> str:
+    """Return a text that is the same for all Python code of the same meaning.
+
+    Comments, docstrings and formatting make no difference; the version of Python does not either,
+    as fields that hold nothing are left out of the syntax tree.
+
+    Raises
+    ------
+    SyntaxError
+        If it is no Python.
+    """
+    return repr(_simplified(ast.parse(text)))
+
+
+@cache
+def _digest(path: Path, chosen: frozenset[str]) -> str:
+    parts = ((_place(file), _file_digest(file)) for file in code(path, chosen))
+    return digest_text(*(text for part in parts for text in part))
+
+
+def _named(settings: Any) -> Iterator[str]:
+    if isinstance(settings, list):
+        for value in settings:
+            yield from _named(value)
+    elif isinstance(settings, dict):
+        for key, value in settings.items():
+            package = _NAMED_BY.get(key)
+            name = value if isinstance(value, str) else None
+            if package == "sources" and name:
+                name = sources.module_name(name)
+            if package and name in PLUGINS[package]:
+                yield f"{package}.{name}"
+            else:
+                yield from _named(value)
+
+
+def _plugins_of(folder: Path, chosen: Collection[str]) -> list[Path]:
+    """Return the files of those plugins of a sub-package that are chosen."""
+    names = PLUGINS.get(folder.name, ())
+    return [folder / f"{name}.py" for name in names if f"{folder.name}.{name}" in chosen]
+
+
+@cache
+def _needs(file: Path) -> frozenset[Path]:
+    """Return what a file needs itself; a sub-package does not need all of its plugins."""
+    if file.suffix != ".py":
+        return frozenset()
+    found = set(file.parent.glob(f"{file.stem}.*")) - {file}
+    for name in _module(file).imports:
+        found.update(_files(name))
+    if file.name == "__init__.py":
+        found -= {file.parent / f"{name}.py" for name in PLUGINS.get(file.parent.name, ())}
+    return frozenset(found)
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    """Yield the dotted names that a file may import, each with those of its packages."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+
+
+def _files(name: str) -> Iterator[Path]:
+    """Yield the file of one of our modules; none for a module of others, or no module."""
+    place = FOLDER.joinpath(*name.split("."))
+    for file in (place.with_suffix(".py"), place / "__init__.py"):
+        if file.is_file():
+            yield file
+
+
+def _file_digest(file: Path) -> str:
+    if file.suffix == ".py":
+        return _module(file).digest
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@cache
+def _module(file: Path) -> _Module:
+    text = file.read_text(encoding="utf-8")
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return _Module(*_CACHE.get(digest_text(version, text), lambda: _parsed(text, file)))
+
+
+def _parsed(text: str, file: Path) -> list[Any]:
+    tree = ast.parse(text, file)
+    names = sorted({name for name in _imports(tree) if name.split(".")[0] not in _OTHERS})
+    return [digest_text(repr(_simplified(tree))), names]
+
+
+_OTHERS = frozenset(sys.stdlib_module_names)
+"""Modules that are certainly none of ours."""
+
+
+def _simplified(node: Any) -> Any:
+    """Return a syntax tree as nested tuples, without positions, docstrings and empty fields."""
+    if isinstance(node, list):
+        return [_simplified(value) for value in node if not _is_docstring(value)]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = ((name, _simplified(value)) for name, value in ast.iter_fields(node))
+    return (type(node).__name__, *(field for field in fields if field[1] not in ([], "None")))
+
+
+def _is_docstring(node: Any) -> bool:
+    """Tell whether a statement is a string alone, which has no effect."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+@cache
+def _tokens(file: Path) -> str:
+    """Return the tokens of a rule file but for comments, line breaks and indentation's width."""
+    text = file.read_text(encoding="utf-8")
+
+    def tokens() -> str:
+        left_out = (tokenize.COMMENT, tokenize.NL)
+        blank = (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+        found = tokenize.generate_tokens(io.StringIO(text).readline)
+        kept = (token for token in found if token.type not in left_out)
+        return digest_text(
+            json.dumps([(t.type, "" if t.type in blank else t.string) for t in kept])
+        )
+
+    return _CACHE.get(digest_text("tokens", text), tokens)
+
+
+def _place(file: Path) -> str:
+    return file.relative_to(FOLDER).as_posix()

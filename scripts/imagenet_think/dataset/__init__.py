@@ -1,0 +1,1 @@
+"""The published dataset and its card."""

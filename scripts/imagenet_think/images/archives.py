@@ -1,0 +1,203 @@
+"""Class archives (tar): where each member lies, and its bytes by offset, without unpacking."""
+
+import io
+import os
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from imagenet_think.images.rejections import RejectionError
+
+MAX_BYTES = 2**28
+"""Largest member that is read, and largest content a gzip-compressed member may have (256 MiB)."""
+
+ENDINGS = {
+    *(".jpeg", ".jpg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".gz")
+}
+_GZIP = b"\x1f\x8b"
+_MAX_HEADER = 2**20  # bytes; real ones have hundreds
+
+
+class Member(NamedTuple):
+    """An entry of an archive; `reason` and `detail` say why it cannot be read, if so.
+
+    `name`, `offset` (bytes from the archive's start to the content) and `size` (bytes as stored)
+    are None in an entry that stands for a damaged stretch of the archive.
+    """
+
+    name: str | None
+    offset: int | None
+    size: int | None
+    reason: str | None = None
+    detail: str | None = None
+
+
+def image_id(member: str) -> str:
+    """Return the stem of a member's name: no folder, and no endings even where there are two.
+
+    Examples
+    --------
+    >>> image_id("n00005787/n00005787_11054.JPEG.gz")
+    'n00005787_11054'
+    """
+    # Of 13 million names; pathlib would take eight times as long.
+    name, _ = _cut(member.rstrip("/").rpartition("/")[2])
+    while (cut := _cut(name))[1].lower() in ENDINGS:
+        name = cut[0]
+    return name
+
+
+def _cut(name: str) -> tuple[str, str]:
+    """Split a file name into stem and suffix, as pathlib does (".JPEG" and "a." have no suffix)."""
+    stem, dot, ending = name.rpartition(".")
+    return (stem, dot + ending) if stem and ending else (name, "")
+
+
+def safe_name(name: str) -> bool:
+    """Tell whether a member's name stays in the folder it would be unpacked to, and names a file.
+
+    Examples
+    --------
+    >>> [safe_name(name) for name in ("./a/b.JPEG", "../b.JPEG", "/etc/b.JPEG", "a/..")]
+    [True, False, False, False]
+    """
+    parts = name.split("/")
+    return bool(parts[0]) and ".." not in parts and parts[-1] not in ("", ".")
+
+
+class _Headers(io.BufferedReader):
+    """An archive as tarfile reads it, header by header: never much at a time.
+
+    The length of a GNU long name or PAX header is taken from the archive, and may claim gigabytes.
+    """
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _MAX_HEADER:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return super().read(size)
+
+
+def list_members(path: str | Path) -> Iterator[Member]:
+    """Yield the members of an uncompressed tar in the order in which they lie there.
+
+    Only headers are read. Folders are passed over. Links, devices, sparse files, members cut short
+    or too large, names that lead out of the archive and damaged stretches are yielded with their
+    reason, so that a damaged archive loses what is damaged and nothing else before it.
+
+    Parameters
+    ----------
+    path
+        The tar.
+
+    Yields
+    ------
+    Member
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened or read (which says nothing about its content).
+    """
+    total = os.path.getsize(path)
+    end = 0
+    try:
+        with (
+            _Headers(io.FileIO(path)) as file,
+            tarfile.open(
+                fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape"
+            ) as archive,
+        ):
+            while (entry := archive.next()) is not None:
+                archive.members.clear()  # tarfile keeps every header otherwise
+                if entry.size < 0:
+                    raise tarfile.ReadError(f"negative size of {entry.name!r}")
+                end = archive.offset
+                if not entry.isdir():
+                    yield _member(entry, total)
+                if end > total:
+                    raise tarfile.ReadError("unexpected end of data")
+    # RecursionError: tarfile follows a chain of long-name headers one call deeper each.
+    except (tarfile.TarError, ValueError, RecursionError) as error:
+        yield _damage(end, total, str(error))
+        return
+    # tarfile takes an invalid header for the end of the archive, and stops at the end mark of the
+    # first of several archives joined; after a real end come zeros or nothing.
+    with open(path, "rb") as file:
+        file.seek(end)
+        while block := file.read(_MAX_HEADER):
+            if block.strip(b"\0"):
+                yield _damage(end, total, "no valid header")
+                return
+
+
+def _member(entry: tarfile.TarInfo, total: int) -> Member:
+    """Return the row of a tar entry; `total` is the archive's size in bytes."""
+    name = readable(entry.name)
+    where = (name, entry.offset_data, entry.size)
+    if entry.issym() or entry.islnk():
+        detail = f"a link to {readable(entry.linkname)!r}; links are not followed"
+        return Member(*where, "not_an_image", detail)
+    if entry.issparse():
+        return Member(*where, "not_an_image", "a sparse file, stored in pieces")
+    if not entry.isreg():
+        return Member(*where, "not_an_image", f"tar entry of type {entry.type!r}, not a plain file")
+    if not safe_name(entry.name):
+        return Member(*where, "unsafe_name", "the name leads out of the archive's folder")
+    present = total - entry.offset_data
+    if present < entry.size:
+        detail = f"cut short: {max(present, 0)} of {entry.size} bytes"
+        return Member(*where, "damaged_archive", detail)
+    if entry.size > MAX_BYTES:
+        return Member(*where, "too_many_bytes", f"{entry.size} bytes, above {MAX_BYTES}")
+    return Member(*where)
+
+
+def readable(name: str) -> str:
+    """Return a file's name with bytes that are no UTF-8 written out (`\\xe9`)."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _damage(offset: int, total: int, what: str) -> Member:
+    """Return the row that stands for the rest of a damaged archive."""
+    detail = f"{what} at byte {offset} of {total}: {max(total - offset, 0)} bytes not listed"
+    return Member(None, None, None, "damaged_archive", detail)
+
+
+def read_member(archive: BinaryIO, offset: int, size: int) -> bytes:
+    """Return the content of a member, decompressed where the member itself is gzip-compressed.
+
+    Parameters
+    ----------
+    archive
+        The tar, opened for reading bytes.
+    offset, size
+        Where the content lies and how long it is, in bytes.
+
+    Raises
+    ------
+    RejectionError
+        `too_many_bytes`, `damaged_archive` (fewer bytes than listed), `undecodable` (broken gzip).
+    """
+    if size > MAX_BYTES:
+        raise RejectionError("too_many_bytes", f"{size} bytes, above {MAX_BYTES}")
+    archive.seek(offset)
+    data = archive.read(size)
+    if len(data) < size:
+        raise RejectionError("damaged_archive", f"cut short: {len(data)} of {size} bytes")
+    return _gunzip(data) if data.startswith(_GZIP) else data
+
+
+def _gunzip(data: bytes) -> bytes:
+    """Decompress one gzip stream, never to more than `MAX_BYTES`."""
+    stream = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        content = stream.decompress(data, MAX_BYTES)
+    except zlib.error as error:
+        raise RejectionError("undecodable", f"gzip: {error}") from error
+    if not stream.eof:
+        if len(content) == MAX_BYTES:
+            raise RejectionError("too_many_bytes", f"more than {MAX_BYTES} bytes decompressed")
+        raise RejectionError("undecodable", "gzip stream is cut short")
+    return content

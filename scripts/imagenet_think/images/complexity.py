@@ -1,0 +1,90 @@
+"""Visual complexity: spatial information, its strata inside a class, and the turn of the strata."""
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from imagenet_think.images.luma import Grey
+
+
+def spatial_information(grey: Grey) -> float:
+    """Return the spatial perceptual information (SI) of ITU-T Recommendation P.910, for one frame.
+
+    The standard deviation over all pixels of the magnitude of the Sobel gradient of the luma;
+    border pixels, where the filter does not fit, are left out.
+
+    Parameters
+    ----------
+    grey
+        Luma, shape (height, width), 0 to 255.
+
+    Returns
+    -------
+    float
+        0 for a blank image, rounded to 6 decimals.
+    """
+    # Sobel's kernel is a difference along one axis, smoothed by [1, 2, 1] along the other.
+    smooth = grey[:, :-2] + 2 * grey[:, 1:-1] + grey[:, 2:]
+    vertical = (smooth[2:] - smooth[:-2]).astype(np.float64)
+    smooth = grey[:-2] + 2 * grey[1:-1] + grey[2:]
+    horizontal = (smooth[:, 2:] - smooth[:, :-2]).astype(np.float64)
+    magnitude = np.square(vertical, out=vertical)
+    magnitude += np.square(horizontal, out=horizontal)
+    np.sqrt(magnitude, out=magnitude)
+    return round(float(magnitude.std()), 6)
+
+
+def strata(complexities: Sequence[float], count: int, probe: int) -> list[int]:
+    """Sort the images of a class into strata of complexity.
+
+    Parameters
+    ----------
+    complexities
+        Of the class's images, in hash order.
+    count
+        Number of strata.
+    probe
+        The first so many images fix the bounds: their quantiles at 1/count, 2/count, … So an image
+        keeps its stratum however many follow.
+
+    Returns
+    -------
+    list of int
+        1 (least complex) to `count` for each image.
+    """
+    if not complexities:
+        return []
+    bounds = np.quantile(complexities[:probe], np.arange(1, count) / count)
+    return [int(stratum) + 1 for stratum in np.searchsorted(bounds, complexities, side="left")]
+
+
+def draw_order(members: Sequence[int], count: int, first: int) -> list[int]:
+    """Return the order in which the images of a class are drawn: the strata take turns.
+
+    Inside a stratum the hash order stands; an empty stratum is passed over. The first n of the
+    order are the choice of n images, so a greater n keeps every earlier choice.
+
+    Parameters
+    ----------
+    members
+        Stratum (1 to `count`) of each image, in hash order.
+    count
+        Number of strata.
+    first
+        The stratum that begins is `first % count`, counted from 0. Varied by class, so that over
+        many classes no stratum is favoured.
+
+    Returns
+    -------
+    list of int
+        Positions in `members`, each once.
+    """
+    queues = [deque[int]() for _ in range(count)]
+    for position, stratum in enumerate(members):
+        queues[stratum - 1].append(position)
+    turns = [queues[(first + k) % count] for k in range(count)]
+    order: list[int] = []
+    while any(turns):
+        order.extend(queue.popleft() for queue in turns if queue)
+    return order

@@ -1,0 +1,287 @@
+"""Parquet files that name images, and which image a name means."""
+
+import hashlib
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pyarrow as pa
+from pyarrow.parquet import ParquetFile
+
+from imagenet_think.images.sources.folder import image_id
+
+TEXT, LABELS, IMAGES = "text", "text or integers", "text, or the hub's images (bytes and path)"
+"""What a column may hold, beside nulls."""
+
+_TEXTS = {pa.string(), pa.large_string(), pa.string_view(), pa.null()}
+_BYTES = {pa.binary(), pa.large_binary(), pa.binary_view(), pa.null()}
+
+_READ = 16  # images in memory at a time
+
+_TWICE = re.compile(r"(?<![^/])(n\d{8})_(?=\1_)")
+"""What is too much where a name says its class twice, as those of the published dataset have."""
+
+
+@contextmanager
+def opened(path: str, *columns: str) -> Iterator[ParquetFile]:
+    """Open a parquet file that others made; what is read inside fails with a remedy.
+
+    Row groups are read as streams, so that few images are in memory at a time.
+
+    Parameters
+    ----------
+    path
+        The file.
+    columns
+        The columns that are read, for messages.
+
+    Yields
+    ------
+    ParquetFile
+        The open file.
+
+    Raises
+    ------
+    ValueError
+        If it is no parquet file, is damaged, or holds text that is not UTF-8. The message names
+        file and columns, and says what to do.
+    OSError
+        If this machine cannot read it.
+    """
+    names = " or ".join(repr(column) for column in columns)
+    try:
+        with ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
+            yield file
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: column {names} holds text that is not UTF-8 ({error}): write the file "
+            "again with text in UTF-8, or name another column"
+        ) from error
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise
+        raise ValueError(
+            f"{path}: column {names} cannot be read, as the file is damaged or no parquet file "
+            f"({error}): make or download it again, or give a path or pattern without it"
+        ) from error
+
+
+def check_column(file: ParquetFile, path: str, column: str, wanted: str = TEXT) -> None:
+    """Refuse a file whose column is missing, stands twice, or holds something else.
+
+    Parameters
+    ----------
+    file, path
+        The open file, and its path.
+    column
+        The column.
+    wanted
+        What it is to hold: `TEXT`, `LABELS` or `IMAGES`, plain or dictionary-encoded.
+
+    Raises
+    ------
+    ValueError
+        The message names file and column, and the columns that there are.
+    """
+    schema = file.schema_arrow
+    if column not in schema.names:
+        raise ValueError(f"{path} has no column {column!r}; there are {', '.join(schema.names)}")
+    if schema.names.count(column) > 1:
+        raise ValueError(f"{path} has several columns {column!r}: rename all but one")
+    kind = schema.field(column).type
+    if not _holds(kind, wanted):
+        raise ValueError(
+            f"{path}: column {column!r} holds {kind}, not {wanted}: convert it, or name another "
+            "column"
+        )
+
+
+def _holds(kind: pa.DataType, wanted: str) -> bool:
+    kind = _plain(kind)
+    parts = _parts(kind)
+    is_image = (
+        bool(parts)
+        and _plain(parts.get("path", pa.null())) in _TEXTS
+        and _plain(parts.get("bytes", pa.null())) in _BYTES
+    )
+    return (
+        kind in _TEXTS
+        or (wanted == LABELS and pa.types.is_integer(kind))
+        or (wanted == IMAGES and is_image)
+    )
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _parts(kind: pa.DataType) -> dict[str, pa.DataType]:
+    """Return the types of `bytes` and `path` in the hub's images, where they are there."""
+    fields = kind if pa.types.is_struct(kind) else ()
+    return {field.name: field.type for field in fields if field.name in {"bytes", "path"}}
+
+
+def read_names(files: Sequence[str], column: str) -> list[str | None]:
+    """Return what each row of some files calls its image; None where only its bytes are there.
+
+    Bytes are not read.
+
+    Parameters
+    ----------
+    files
+        Parquet files; rows are counted through all of them.
+    column
+        Names as text, or the hub's images, whose `path` is the name.
+
+    Raises
+    ------
+    ValueError
+        As for `opened` and `check_column`.
+    """
+    names: list[str | None] = []
+    for path in files:
+        with opened(path, column) as file:
+            check_column(file, path, column, IMAGES)
+            parts = _parts(file.schema_arrow.field(column).type)
+            if "path" in parts:
+                rows = file.read([f"{column}.path"])[column].to_pylist()
+                names += [row and row["path"] for row in rows]
+            elif parts:
+                names += [None] * file.metadata.num_rows
+            else:
+                names += file.read([column])[column].to_pylist()
+    return names
+
+
+def read_digests(files: Sequence[str], column: str, rows: Collection[int]) -> dict[int, str]:
+    """Return the SHA-256 (hex) of the image's bytes in some rows; rows without bytes are left out.
+
+    Parameters
+    ----------
+    files, column
+        As for `read_names`.
+    rows
+        Which rows, from 0. Row groups that hold none of them are not read, and a few images are in
+        memory at a time.
+    """
+    wanted = set(rows)
+    digests, first = {}, 0
+    for path in files:
+        with opened(path, column) as file:
+            holds = "bytes" in _parts(file.schema_arrow.field(column).type)
+            for group in range(file.metadata.num_row_groups):
+                end = first + file.metadata.row_group(group).num_rows
+                if holds and not wanted.isdisjoint(range(first, end)):
+                    for row, data in enumerate(_pictures(file, group, column), start=first):
+                        if row in wanted and data is not None:
+                            digests[row] = hashlib.sha256(data).hexdigest()
+                first = end
+    return digests
+
+
+def read_pictures(path: str, column: str) -> Iterator[bytes | None]:
+    """Yield the bytes of each row's image, None where a row has none; few are in memory at a time.
+
+    Parameters
+    ----------
+    path
+        Parquet file.
+    column
+        The hub's images, with `bytes`.
+
+    Raises
+    ------
+    ValueError
+        As for `opened` and `check_column`, or if there are no bytes.
+    """
+    with opened(path, column) as file:
+        check_column(file, path, column, IMAGES)
+        kind = file.schema_arrow.field(column).type
+        if "bytes" not in _parts(kind):
+            raise ValueError(
+                f"{path}: column {column!r} holds {kind}, without bytes: take "
+                "images.source.pictures away, or name a column of images as images.source.image"
+            )
+        for group in range(file.metadata.num_row_groups):
+            yield from _pictures(file, group, column)
+
+
+def _pictures(file: ParquetFile, group: int, column: str) -> Iterator[bytes | None]:
+    for batch in file.iter_batches(_READ, row_groups=[group], columns=[f"{column}.bytes"]):
+        for picture in batch.column(column):
+            yield picture["bytes"].as_py() if picture.is_valid else None
+
+
+class Names:
+    """Which image of a sample a name means.
+
+    A name is an image_id, or a file name or path: its ending is cut off, and leading folders are,
+    until it is an image_id. So `train/n00005787/n00005787_11054.JPEG` is `n00005787_11054`, and
+    `/home/me/pictures/cats/12.jpg` is `cats/12`. `n00005787_n00005787_11054`, as names of the
+    published dataset have it, is `n00005787_11054`.
+
+    Parameters
+    ----------
+    images
+        The image_ids of the sample.
+    """
+
+    def __init__(self, images: Iterable[str]):
+        self._images = set(images)
+        # Where folders belong to the ids, `dogs/12.jpg` is not the image `12` beside the folders.
+        self._flat = not any("/" in image for image in self._images)
+
+    def image(self, name: str) -> str | None:
+        """Return the image_id that a name means; None where it means no image of the sample."""
+        if name in self._images:
+            return name
+        whole = image_id(name)
+        meant = (self._cut(each) for each in dict.fromkeys((whole, _TWICE.sub("", whole))))
+        return next(filter(None, meant), None)
+
+    def _cut(self, whole: str) -> str | None:
+        """Return what is left of a path when folders are cut off until it is an image_id."""
+        parts = whole.split("/")
+        shorter = ("/".join(parts[first:]) for first in range(1, len(parts)))
+        allowed = [whole, *(cut for cut in shorter if self._flat or "/" in cut)]
+        return next((cut for cut in allowed if cut in self._images), None)
+
+
+def listed_id(name: str, classes: Collection[str]) -> str:
+    """Return what an image is to be called that a file names, where no sample says it.
+
+    Parameters
+    ----------
+    name
+        An image_id, a file name or a path.
+    classes
+        The classes.
+
+    Returns
+    -------
+    str
+        The name without ending and folders, its class said once. Where its beginning names no
+        class but a folder does, as with one's own images, the path from that folder on.
+    """
+    *folders, stem = parts = _TWICE.sub("", image_id(name)).split("/")
+    if class_in(stem, classes) is None:
+        place = next((n for n, part in enumerate(folders) if part in classes), None)
+        if place is not None:
+            return "/".join(parts[place:])
+    return stem
+
+
+def class_in(image: str, classes: Collection[str]) -> str | None:
+    """Return the class that an image_id names: by its first folder, or by what precedes a `_`.
+
+    Examples
+    --------
+    >>> class_in("n00005787_11054", {"n00005787"}), class_in("cats/12", {"cats"})
+    ('n00005787', 'cats')
+    """
+    folder, slash, stem = image.rpartition("/")
+    if slash and (first := folder.split("/")[0]) in classes:
+        return first
+    words = stem.split("_")
+    beginnings = ("_".join(words[:count]) for count in range(len(words) - 1, 0, -1))
+    return next((beginning for beginning in beginnings if beginning in classes), None)

@@ -1,0 +1,165 @@
+"""How an image is stored: upright, sRGB on white, its longest side bounded."""
+
+import hashlib
+import io
+import struct
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms, ImageOps
+
+from imagenet_think.images import archives, criteria
+from imagenet_think.images.rejections import RejectionError
+
+_CONVERTED = {"RGB": ("RGB ", "RGB"), "RGBA": ("RGB ", "RGBA"), "CMYK": ("CMYK", "RGB")}
+"""Modes whose colour profile counts: the profile's own colour space, and the mode it becomes."""
+
+
+class Prepared(NamedTuple):
+    """A prepared image: the bytes to store, and its pixels (RGB) before any compression."""
+
+    data: bytes
+    image: Image.Image
+
+
+def orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 (upright) to 8; 1 where there is none or it is unreadable."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except (SyntaxError, ValueError, KeyError, struct.error):
+        return 1  # Pillow's complaints about a broken EXIF block; the pixels are as good as ever
+    return value if value in range(1, 9) else 1
+
+
+def foreign_profile(image: Image.Image) -> ImageCms.ImageCmsProfile | None:
+    """Return the embedded colour profile, if it is another than sRGB and fits the image.
+
+    A broken profile, or one for another kind of image, is as good as none.
+    """
+    data = image.info.get("icc_profile")
+    if not data or image.mode not in _CONVERTED:
+        return None
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
+        space, name = profile.profile.xcolor_space, ImageCms.getProfileDescription(profile)
+    except (OSError, ImageCms.PyCMSError):
+        return None
+    return None if space != _CONVERTED[image.mode][0] or "sRGB" in name else profile
+
+
+def to_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
+    """Return an image in sRGB (perceptual intent, by LittleCMS), or as it is if that fails."""
+    srgb = ImageCms.createProfile("sRGB")
+    try:
+        return ImageCms.profileToProfile(image, profile, srgb, outputMode=_CONVERTED[image.mode][1])
+    except ImageCms.PyCMSError:
+        return image  # a profile without what the conversion needs
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return an image of any mode as 8-bit RGB.
+
+    Transparency is laid on white. 16-bit grey is scaled to 8 bits (Pillow's own conversion clips in
+    some modes); 32-bit integers and floats, which have no fixed white, are stretched over their
+    range. CMYK without a colour profile is converted by Pillow's plain rule.
+    """
+    if image.mode.startswith("I;16"):
+        levels = np.asarray(image).astype(np.uint32)
+        image = Image.fromarray(((levels + 128) // 257).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        levels = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        span = np.ptp(levels) or 1.0
+        image = Image.fromarray(((levels - levels.min()) / span * 255).round().astype(np.uint8))
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        image = Image.alpha_composite(white, layer)
+    return image.convert("RGB")
+
+
+def prepare(data: bytes, image: Image.Image, longest_side: int, jpeg_quality: int) -> Prepared:
+    """Prepare an image for storage and for the models.
+
+    An upright JPEG in sRGB within the bound keeps its bytes, so that nothing is compressed twice;
+    anything else becomes such a JPEG. The same input gives the same bytes (for one version of
+    Pillow and its libjpeg).
+
+    Parameters
+    ----------
+    data
+        The image file.
+    image
+        The same, opened; of an animation, the first frame counts.
+    longest_side
+        Bound of width and height in pixels; a larger image is scaled down (Lanczos).
+    jpeg_quality
+        Quality of a new JPEG, 1 to 95.
+
+    Raises
+    ------
+    Exception
+        Whatever Pillow raises for a file that cannot be decoded wholly.
+    """
+    image.load()
+    turned = orientation(image) != 1
+    profile = foreign_profile(image)
+    if (
+        image.format == "JPEG"
+        and image.mode == "RGB"
+        and not turned
+        and profile is None
+        and max(image.size) <= longest_side
+    ):
+        return Prepared(data, image)
+    if turned:
+        image = ImageOps.exif_transpose(image)
+    if profile is not None:
+        image = to_srgb(image, profile)
+    image = to_rgb(image)
+    image.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS, reducing_gap=None)
+    image.info.clear()  # or Pillow would copy the source's comment
+    file = io.BytesIO()
+    image.save(file, format="JPEG", quality=jpeg_quality)
+    return Prepared(file.getvalue(), image)
+
+
+def examine(data: bytes | None, max_pixels: int, preparation: Mapping[str, int]) -> dict[str, Any]:
+    """Decode and prepare a picture.
+
+    Parameters
+    ----------
+    data
+        The image file; None where the row has none.
+    max_pixels
+        A larger image is not decoded.
+    preparation
+        `longest_side` and `jpeg_quality`.
+
+    Returns
+    -------
+    dict
+        `width`, `height`, `source_bytes`, `sha256` and `image`, the bytes to store.
+
+    Raises
+    ------
+    RejectionError
+        If it is no image, cannot be decoded wholly, or would take too much to decode.
+    """
+    if data is None:
+        raise RejectionError("not_an_image", "the row holds no bytes")
+    if len(data) > archives.MAX_BYTES:
+        raise RejectionError("too_many_bytes", f"{len(data)} bytes")
+    opened = criteria.open_image(data)
+    criteria.require_pixels(opened.size, max_pixels)
+    criteria.require_few_scans(opened, data)
+    criteria.require_intact(opened, data)
+    with criteria.decoding():
+        stored, image = prepare(data, opened, **preparation)
+    return {
+        "width": image.width,
+        "height": image.height,
+        "source_bytes": len(data),
+        "sha256": hashlib.sha256(stored).hexdigest(),
+        "image": stored,
+    }

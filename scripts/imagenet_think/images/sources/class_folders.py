@@ -1,0 +1,60 @@
+"""One folder a class, named by it (`n00005787/n00005787_11054.JPEG`)."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from imagenet_think.images import archives
+from imagenet_think.images.archives import image_id
+from imagenet_think.images.sources import Entry, Read
+
+__all__ = ["image_id", "list_files", "list_place", "opened"]
+
+
+def list_place(place: Path, labels: Sequence[str] = ()) -> Iterator[Entry]:
+    """Yield the files of a class folder and of the folders in it; its name is the class."""
+    for name, size, reason, detail in list_files(place):
+        yield Entry(place.name, name, 0, size, reason, detail)
+
+
+def list_files(
+    place: Path, inside: str = ""
+) -> Iterator[tuple[str, int | None, str | None, str | None]]:
+    """Yield name (relative, with slashes), size, reason and detail of every file, in name order.
+
+    Links are rows of their own and not followed: they could lead out of the folder, or in circles.
+
+    Raises
+    ------
+    OSError
+        If the folder is gone or cannot be read; the error names it.
+    """
+    with os.scandir(place / inside) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
+        name = f"{inside}/{entry.name}" if inside else entry.name
+        shown = archives.readable(name)
+        if entry.is_symlink():
+            yield shown, None, "not_an_image", "a link; links are not followed"
+        elif entry.is_dir():
+            yield from list_files(place, name)
+        elif not entry.is_file():
+            yield shown, None, "not_an_image", "not a plain file"
+        elif shown != name:
+            yield shown, None, "unsafe_name", "the name is no UTF-8; rename the file"
+        elif (size := entry.stat().st_size) > archives.MAX_BYTES:
+            yield name, size, "too_many_bytes", f"{size} bytes, above {archives.MAX_BYTES}"
+        else:
+            yield name, size, None, None
+
+
+@contextmanager
+def opened(place: Path) -> Iterator[Read]:
+    """Open a folder: members are files in it."""
+
+    def read(member: str, offset: int | None, size: int) -> bytes:
+        with open(place / member, "rb") as file:
+            return archives.read_member(file, 0, size)
+
+    yield read

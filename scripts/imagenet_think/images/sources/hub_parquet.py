@@ -1,0 +1,150 @@
+"""Parquet files as the hub's `datasets` writes them: `image` (bytes and path) and `label`.
+
+The label is an integer or the class itself. Integers count the names that the file's own metadata
+gives them, where those are classes; else `images.source.labels`, else the sorted class table. An
+image is called by the column `image_id`, where there is one, else by its path, else by file and
+row. Listing reads no image bytes, so sizes are unknown until an image is read.
+
+Reading a row means reading its row group up to it (the hub's files have about a hundred rows a
+group), so that images spread over all files cost more here than in archives with offsets.
+"""
+
+import json
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from imagenet_think.images import archives
+from imagenet_think.images.archives import ENDINGS
+from imagenet_think.images.rejections import RejectionError
+from imagenet_think.images.sources import Entry, Read
+from imagenet_think.images.sources.labels import class_of
+
+__all__ = ["image_id", "list_place", "opened"]
+
+_LISTED = 65_536  # rows
+_READ = 16  # images in memory at a time
+
+
+def image_id(member: str) -> str:
+    """Return the stem of an image's name; a dot that begins no image ending belongs to it.
+
+    Examples
+    --------
+    >>> image_id("n00005787/n00005787_11054.webp"), image_id("train-0.2_17")
+    ('n00005787_11054', 'train-0.2_17')
+    """
+    path = PurePosixPath(PurePosixPath(member).name)
+    while path.suffix.lower() in ENDINGS:
+        path = path.with_suffix("")
+    return path.name
+
+
+def list_place(place: Path, labels: Sequence[str]) -> Iterator[Entry]:
+    """Yield every row of a parquet file.
+
+    Raises
+    ------
+    ValueError
+        If columns are missing, or a label contradicts the name of its image.
+    """
+    row = 0
+    try:
+        with pq.ParquetFile(place) as file:
+            columns = set(file.schema_arrow.names)
+            image = file.schema_arrow.field("image").type if "image" in columns else pa.null()
+            if "label" not in columns or not pa.types.is_struct(image):
+                raise ValueError(
+                    f"{place}: columns label and image (a struct of bytes and path) are needed; "
+                    f"there are {', '.join(f'{f.name}: {f.type}' for f in file.schema_arrow)}"
+                )
+            wanted = ["label", "image.path", *(columns & {"image_id"})]
+            labels = _own_labels(file.schema_arrow, labels) or labels
+            for batch in file.iter_batches(_LISTED, columns=wanted):
+                for values in batch.to_pylist():
+                    yield _entry(place, row, values, labels)
+                    row += 1
+    except (pa.ArrowException, OSError) as error:
+        if _is_about_this_machine(error):
+            raise
+        detail = f"rows from {row} on not listed: {_message(error)}"
+        yield Entry(None, None, None, None, "damaged_archive", detail)
+
+
+def _own_labels(schema: pa.Schema, labels: Sequence[str]) -> list[str] | None:
+    """Return the label names in the metadata of `datasets`, if they are classes of the list."""
+    about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    names = about.get("info", {}).get("features", {}).get("label", {}).get("names")
+    return names if names and set(names) & set(labels) else None
+
+
+def _entry(place: Path, row: int, values: dict, labels: Sequence[str]) -> Entry:
+    path = (values.get("image") or {}).get("path")
+    name = values.get("image_id") or path or f"{place.stem}_{row}"
+    name = str(name)
+    try:
+        wnid = class_of(path or name, values["label"], labels)
+    except ValueError as error:
+        raise ValueError(f"{place}, row {row}: {error}") from error
+    if wnid is None:
+        detail = f"label {values['label']} of {name} is none of {len(labels)} classes"
+        return Entry(None, name, row, None, "no_class", detail)
+    if not archives.safe_name(name):
+        return Entry(wnid, name, row, None, "unsafe_name", "the name leads out of its folder")
+    return Entry(wnid, name, row, None)
+
+
+@contextmanager
+def opened(place: Path) -> Iterator[Read]:
+    """Open a parquet file; rows read in ascending order go through each row group once.
+
+    A row group's pages are read as a stream, so that few images are in memory at a time.
+    """
+    with pq.ParquetFile(place, buffer_size=2**20, pre_buffer=False) as file:
+        groups = range(file.metadata.num_row_groups)
+        rows = (file.metadata.row_group(group).num_rows for group in groups)
+        starts = list(accumulate(rows, initial=0))
+        stream: Iterator[tuple[int, bytes | None]] = iter(())
+        group = position = -1
+
+        def read(member: str, offset: int, size: int | None) -> bytes:
+            nonlocal stream, group, position
+            if bisect_right(starts, offset) - 1 != group or offset <= position:
+                group = bisect_right(starts, offset) - 1
+                stream = _images(file, group, starts[group])
+            try:
+                position, data = next(item for item in stream if item[0] >= offset)
+            except (pa.ArrowException, OSError) as error:
+                group = -1
+                if _is_about_this_machine(error):
+                    raise
+                raise RejectionError("damaged_archive", _message(error)) from error
+            if data is None:
+                raise RejectionError("not_an_image", "the row holds no bytes")
+            if len(data) > archives.MAX_BYTES:
+                raise RejectionError("too_many_bytes", f"{len(data)} bytes")
+            return data
+
+        yield read
+
+
+def _images(file: pq.ParquetFile, group: int, first: int) -> Iterator[tuple[int, bytes | None]]:
+    """Yield row number and bytes of the images of a row group."""
+    batches = file.iter_batches(_READ, row_groups=[group], columns=["image.bytes"])
+    images = (image for batch in batches for image in batch.column("image"))
+    for row, image in enumerate(images, start=first):
+        yield row, image["bytes"].as_py() if image.is_valid else None
+
+
+def _is_about_this_machine(error: Exception) -> bool:
+    """Tell a missing or unreadable file (the system's error number) from damaged content."""
+    return isinstance(error, OSError) and error.errno is not None
+
+
+def _message(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -1,0 +1,1 @@
+"""Inference: models, engines, and the journal of their responses."""

@@ -1,0 +1,338 @@
+"""The published checkpoints without their weights: configs, names and shapes, memory.
+
+`resources/checkpoints/<family>/` holds, for each architecture, the config in its published layout,
+the names and shapes of its weights, image settings and token ids; `sources.yaml` says where each
+number is from. From these a family's own loader builds the model at full size on the meta device,
+where nothing is allocated, or with random weights on a GPU, and its own processor, with a tokenizer
+that has the right ids and no words.
+"""
+
+import itertools
+import json
+import math
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import transformers
+import yaml
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from imagenet_think.inference import families
+from imagenet_think.inference.families import checkpoints
+
+ROOT = Path(__file__).parents[3] / "resources" / "checkpoints"
+_SHARD = 4 * 2**30  # bytes of a file of weights, about as published
+_TYPES = {torch.bfloat16: "BF16", torch.float32: "F32"}
+
+# Sizes for trying the code, by family, as keys of the published config.
+_TINY_TEXT = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 128,
+}
+_TINY_VISION = {"hidden_size": 32, "intermediate_size": 64}
+_TINY = {
+    "glm4v": {
+        **_TINY_TEXT,
+        "rope_scaling": {"type": "default", "mrope_section": [1, 1, 2]},
+        "vision_config": {**_TINY_VISION, "depth": 2, "num_heads": 2, "out_hidden_size": 64},
+    },
+    "internvl": {
+        "text_config": {**_TINY_TEXT, "head_dim": 16},
+        "vision_config": {**_TINY_VISION, "num_hidden_layers": 2, "num_attention_heads": 2},
+    },
+    "kimi_vl": {
+        "text_config": {
+            **_TINY_TEXT,
+            "num_key_value_heads": 4,
+            "kv_lora_rank": 32,
+            "qk_nope_head_dim": 16,
+            "qk_rope_head_dim": 8,
+            "v_head_dim": 16,
+            "n_routed_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 32,
+        },
+        "vision_config": {**_TINY_VISION, "num_hidden_layers": 2, "num_attention_heads": 2},
+    },
+    "qwen2_5_vl": {
+        **_TINY_TEXT,
+        "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
+        "vision_config": {
+            **_TINY_VISION,
+            "depth": 2,
+            "num_heads": 2,
+            "out_hidden_size": 64,
+            "fullatt_block_indexes": [1],
+        },
+    },
+}
+
+
+def weights(family: str) -> dict[str, tuple[int, ...]]:
+    """Return the published names of a family's weights with their shapes.
+
+    `weights.tsv` has a line a pattern; `{0..39}` stands for each number from 0 to 39.
+    """
+    lines = (ROOT / family / "weights.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    shapes = {}
+    for pattern, shape in (line.split("\t") for line in lines):
+        pieces = re.split(r"\{(\d+)\.\.(\d+)\}", pattern)
+        ranges = [
+            range(int(a), int(b) + 1) for a, b in zip(pieces[1::3], pieces[2::3], strict=True)
+        ]
+        for numbers in itertools.product(*ranges):
+            name = pieces[0] + "".join(
+                f"{number}{after}" for number, after in zip(numbers, pieces[3::3], strict=True)
+            )
+            shapes[name] = tuple(map(int, shape.split("x")))
+    return shapes
+
+
+def write_weights(
+    folder: Path, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype = torch.bfloat16
+) -> None:
+    """Write a checkpoint's weights, all zero, as files that take no room on the disk.
+
+    They have the headers and the size of real ones, and an index; their bodies are one hole.
+    """
+    files, room = [{}], _SHARD
+    for name, shape in shapes.items():
+        size = math.prod(shape) * dtype.itemsize
+        if size > room and files[-1]:
+            files.append({})
+            room = _SHARD
+        files[-1][name], room = (shape, size), room - size
+    index = {}
+    for number, tensors in enumerate(files, start=1):
+        file = f"model-{number:05d}-of-{len(files):05d}.safetensors"
+        header, end = {"__metadata__": {"format": "pt"}}, 0
+        for name, (shape, size) in tensors.items():
+            header[name] = {
+                "dtype": _TYPES[dtype],
+                "shape": shape,
+                "data_offsets": [end, end + size],
+            }
+            end += size
+            index[name] = file
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        with open(folder / file, "wb") as stream:
+            stream.write(len(text).to_bytes(8, "little") + text)
+            stream.truncate(8 + len(text) + end)
+    content = {"metadata": {}, "weight_map": index}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def has_weights(folder: Path) -> bool:
+    """Tell whether a checkpoint's folder holds all its weights."""
+    return all(path.exists() for path in checkpoints.weight_files(folder))
+
+
+def meta_model(
+    family: str, source: Path | None = None, dtype: torch.dtype = torch.bfloat16
+) -> transformers.PreTrainedModel:
+    """Return a checkpoint's model on the meta device, after every weight has found its place.
+
+    The family's own loader builds it: config, renaming of weights and checks are those of a real
+    load.
+
+    Parameters
+    ----------
+    family
+        One of `families.NAMES`.
+    source
+        The folder of a checkpoint; the published shapes unless given. Where it does not hold all
+        its weights, its config is checked against the published names and shapes.
+    dtype
+        In which the weights are held.
+
+    Raises
+    ------
+    ValueError
+        If weights are missing, left over or of another shape, or the config is not the family's.
+    """
+    source = source or ROOT / family
+    if has_weights(source):
+        return _load(family, source, dtype, "sdpa")
+    with _checkpoint(source) as folder:
+        write_weights(folder, weights(family), dtype)
+        try:
+            return _load(family, folder, dtype, "sdpa")
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(folder), str(source))) from error
+
+
+def random_model(
+    family: str,
+    device: str,
+    dtype: torch.dtype,
+    *,
+    attention: str = "sdpa",
+    tiny: bool = False,
+    seed: int = 0,
+) -> transformers.PreTrainedModel:
+    """Return a model of the published shapes with random weights, drawn on the device itself.
+
+    Weights are drawn as transformers draws those of a new model: normal with the class's small
+    standard deviation, norms one, biases zero. So activations stay small in bfloat16 too.
+
+    Parameters
+    ----------
+    family
+        One of `families.NAMES`.
+    device, dtype, attention
+        As in the families' `load_model`.
+    tiny
+        Two narrow layers instead of the published ones, and the published vocabulary.
+    seed
+        Of the weights.
+    """
+    with _checkpoint(ROOT / family) as folder:
+        if tiny:
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            (folder / "config.json").write_text(json.dumps(_merged(config, _TINY[family])))
+        model = _load(family, folder, dtype, attention)
+    model.to_empty(device=device)
+    torch.manual_seed(seed)
+    # Buffers that no checkpoint holds (rotary frequencies) are set here too.
+    model.initialize_weights()
+    return model.eval()
+
+
+def processor(family: str, image_settings: dict | None = None):
+    """Return the family's processor with the published image settings and a stand-in tokenizer.
+
+    Parameters
+    ----------
+    family
+        One of `families.NAMES`.
+    image_settings
+        As in the families' `load_processor`.
+    """
+    with _checkpoint(ROOT / family) as folder:
+        tokenizer(family).save_pretrained(folder)
+        return families.get(family).load_processor(folder, image_settings)
+
+
+def tokenizer(family: str) -> transformers.PreTrainedTokenizerFast:
+    """Return a byte-level tokenizer with the published vocabulary size and ids of named tokens.
+
+    Its other tokens are never produced from a text, and decode to a word with their number.
+    """
+    tokens = json.loads((ROOT / family / "tokens.json").read_text(encoding="utf-8"))
+    config = json.loads((ROOT / family / "config.json").read_text(encoding="utf-8"))
+    named = {**tokens["special"], **tokens["plain"]}
+    size = config.get("text_config", config)["vocab_size"]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = dict(zip(letters, range(len(letters)), strict=True)) | named
+    taken = set(vocabulary.values())
+    vocabulary |= {f"\u0120unused{i}": i for i in range(size) if i not in taken}
+    bytewise = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    bytewise.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bytewise.decoder = decoders.ByteLevel()
+    bytewise.add_special_tokens(list(tokens["special"]))
+    bytewise.add_tokens(list(tokens["plain"]))
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=bytewise,
+        eos_token=tokens["end"],
+        pad_token=tokens["padding"],
+        clean_up_tokenization_spaces=False,
+        extra_special_tokens=tokens.get("attributes", {}),
+    )
+
+
+def weight_bytes(model: transformers.PreTrainedModel) -> int:
+    """Return the bytes of all parameters."""
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+
+
+def cached_bytes(config: transformers.PreTrainedConfig, dtype: torch.dtype) -> int:
+    """Return the bytes that attention has to keep for one token in all layers.
+
+    Keys and values of every head that has its own; for multi-head latent attention (DeepSeek-V2,
+    arXiv 2405.04434, section 2.1) the latent and the rotated part of the keys.
+    """
+    text = config.get_text_config()
+    if getattr(text, "kv_lora_rank", None):
+        width = text.kv_lora_rank + text.qk_rope_head_dim
+    else:
+        head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        width = 2 * text.num_key_value_heads * head
+    return text.num_hidden_layers * width * dtype.itemsize
+
+
+def expanded_bytes(config: transformers.PreTrainedConfig, dtype: torch.dtype) -> int:
+    """Return the bytes for one token where a latent is kept as the keys and values it stands for.
+
+    The same as `cached_bytes` where there is no latent.
+    """
+    text = config.get_text_config()
+    if not getattr(text, "kv_lora_rank", None):
+        return cached_bytes(config, dtype)
+    width = text.qk_nope_head_dim + text.qk_rope_head_dim + text.v_head_dim
+    return text.num_hidden_layers * text.num_attention_heads * width * dtype.itemsize
+
+
+def sources(family: str) -> dict:
+    """Return what `sources.yaml` says of a family: `checkpoint` and, by file, a list of entries.
+
+    An entry has `keys`, and `source` or `unchecked` (why), or both.
+    """
+    return yaml.safe_load((ROOT / "sources.yaml").read_text(encoding="utf-8"))["families"][family]
+
+
+def unchecked(family: str, repository: str, folder: Path | None = None) -> list[str]:
+    """Return what is not known for sure about a checkpoint of the family, a phrase each.
+
+    Parameters
+    ----------
+    family
+        One of `families.NAMES`.
+    repository
+        Which of the family's checkpoints.
+    folder
+        Its files, as far as they are there: what stands in them needs no other source.
+    """
+    held = {path.name for path in folder.iterdir()} if folder else set()
+    if held & {"tokenizer.json", "tiktoken.model"}:
+        held.add("tokens.json")
+    stated = sources(family)
+    doubts = [
+        f"{file}: {', '.join(entry['keys'])} ({entry['unchecked']})"
+        for file, entries in stated["files"].items()
+        for entry in entries
+        if "unchecked" in entry and file not in held
+    ]
+    if repository != stated["checkpoint"] and "config.json" not in held:
+        doubts.insert(0, f"config.json: all of it, taken to be that of {stated['checkpoint']}")
+    return doubts
+
+
+@contextmanager
+def _checkpoint(source: Path) -> Iterator[Path]:
+    """Give a folder with copies of a checkpoint's small files."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for path in itertools.chain(source.glob("*.json"), source.glob("*.jinja")):
+            shutil.copyfile(path, folder / path.name)
+        yield folder
+
+
+def _load(family: str, folder: Path, dtype: torch.dtype, attention: str):
+    return families.get(family).load_model(folder, dtype=dtype, attention=attention, device="meta")
+
+
+def _merged(config: dict, changes: dict) -> dict:
+    """Return the config with the changes, which may lie in its parts."""
+    return config | {
+        key: _merged(config[key], value) if isinstance(value, dict) else value
+        for key, value in changes.items()
+    }

@@ -1,0 +1,245 @@
+"""One answer from as many requests as it takes, whichever engine speaks for the model.
+
+Rounds: a model with a `second_round` that calls its tool is shown the whole image and answers
+again. Attempts: an answer that is cut off (at its length limit, or in a loop) is asked for again
+from the first round, with other seeds, where decoding draws at random; greedy decoding would say
+the same. Forced closing: if the last attempt, too, is cut off within its thinking, the model's
+`close_thought` closes it and the answer is generated.
+
+Of an answer the text is: its rounds, one after the other, `ROUND_SEPARATOR` between them; a round
+is the model's `prefix` and what was generated behind it, the end token included; where thinking was
+closed by force, the text that closes it and what was generated then follow. So the parsers of
+`imagenet_think.parsing`, which know prefix, tool call and closing mark as if the model had said
+them, take it apart as any other.
+
+What goes wrong in a further request costs nothing that is there: an error in a later attempt or in
+a forced answer leaves the answer that was cut off. An error in a round is that of its answer (a
+model that asked for the whole image and cannot be shown it has given none).
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
+
+from imagenet_think.inference import seeding
+from imagenet_think.inference.chat import first_conversation, second_conversation
+from imagenet_think.inference.engines import Request, Response
+from imagenet_think.inference.usage import TOKENS
+from imagenet_think.parsing import thought_is_open
+
+ROUND_SEPARATOR = "\n"
+CUT_OFF = ("length", "loop")
+
+Talk = Generator[Request, Response, "Answer"]
+
+
+class Round(NamedTuple):
+    """A request, and its response with the request's prefix before the text."""
+
+    request: Request
+    response: Response
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What one model is asked, and how often.
+
+    Attributes
+    ----------
+    model
+        The model's entry in the config.
+    prompt
+        The run's prompt.
+    attempts
+        Answers asked for at most, where decoding draws at random; elsewhere there is one.
+    seed
+        Gives the seed of a request from image id, attempt and turn, both counted from 1. A forced
+        answer is a turn of its own, after the rounds.
+    """
+
+    model: dict
+    prompt: str
+    attempts: int
+    seed: Callable[[str, int, int], int]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A finished answer.
+
+    Attributes
+    ----------
+    response
+        With the whole text, and the tokens of all requests that made it: one that continues a
+        conversation counts its prompt again, as the engine reads it again. Its key is the image's
+        id.
+    rounds
+        Rounds asked.
+    forced
+        Whether the thinking was closed by force.
+    attempt
+        The attempt that was kept, counted from 1.
+    seed
+        The seed of that attempt's first round.
+    spent
+        Tokens of everything that was generated for it (`TOKENS`), dropped attempts included.
+    """
+
+    response: Response
+    rounds: int
+    forced: bool
+    attempt: int
+    seed: int
+    spent: dict[str, int]
+
+
+def converse(
+    generate: Callable[[Iterable[Request]], Iterator[Response]],
+    images: Iterable[tuple[str, bytes]],
+    policy: Policy,
+) -> Iterator[Answer]:
+    """Yield an answer for each image, in the order in which they finish.
+
+    What continues a conversation is asked before new images, so that few of them are held in
+    memory. Of an image one request is open at a time, with the image's id as its key. The order of
+    requests follows from the order of responses alone.
+
+    Parameters
+    ----------
+    generate
+        An engine's `generate`.
+    images
+        Image ids, no two the same, and image files; taken as the engine asks for requests.
+    policy
+        What is asked.
+    """
+    requests = _Requests(images, policy)
+    # An engine may have stopped asking while rows that then want a further request were still open:
+    # so ask it again.
+    while True:
+        for response in generate(requests):
+            answer = requests.answered(response)
+            if answer is not None:
+                yield answer
+        if not requests.waiting:
+            return
+
+
+class _Requests(Iterator[Request]):
+    """The requests that can be made now.
+
+    It ends when none waits and no image is left. An engine that asks on finds what its responses
+    have led to since, and so keeps its places full to the end of a run.
+    """
+
+    def __init__(self, images: Iterable[tuple[str, bytes]], policy: Policy):
+        self.images, self.policy = iter(images), policy
+        self.waiting: deque[Request] = deque()
+        self.talks: dict[str, Talk] = {}
+
+    def __next__(self) -> Request:
+        if self.waiting:
+            return self.waiting.popleft()
+        image_id, image = next(self.images)
+        if image_id in self.talks:
+            raise ValueError(f"image {image_id} is asked about twice at a time")
+        self.talks[image_id] = _talk(self.policy, image_id, image)
+        return next(self.talks[image_id])
+
+    def answered(self, response: Response) -> Answer | None:
+        """Go on with a conversation; return its answer where that was all."""
+        try:
+            self.waiting.append(self.talks[response.key].send(response))
+        except StopIteration as end:
+            del self.talks[response.key]
+            return end.value
+        return None
+
+
+def _talk(policy: Policy, image_id: str, image: bytes) -> Talk:
+    """Ask for one answer: yield each request, be sent its response, return the answer."""
+    spent = dict.fromkeys(TOKENS, 0)
+    attempts = policy.attempts if seeding.at_random(policy.model["decoding"]) else 1
+    for number in range(1, attempts + 1):
+        seed = partial(policy.seed, image_id, number)
+        rounds = yield from _rounds(policy, image_id, image, seed, spent)
+        reason = rounds[-1].response.finish_reason
+        if number == 1 or reason != "error":
+            kept, attempt = rounds, number
+        if reason not in CUT_OFF:
+            break
+    seed = partial(policy.seed, image_id, attempt)
+    closed = yield from _closed(policy.model, kept, seed, spent)
+    return Answer(
+        _joined(closed or kept),
+        rounds=len(kept),
+        forced=closed is not None,
+        attempt=attempt,
+        seed=seed(1),
+        spent=spent,
+    )
+
+
+def _rounds(
+    policy: Policy, image_id: str, image: bytes, seed: Callable[[int], int], spent: dict[str, int]
+) -> Generator[Request, Response, list[Round]]:
+    """Ask for the first round and, if the model wants it, the second."""
+    model = policy.model
+    prefix, limit = model.get("prefix") or "", model["decoding"]["max_new_tokens"]
+    messages = first_conversation(image, policy.prompt, model)
+    first = yield from _round(Request(image_id, messages, seed(1), limit, prefix), spent)
+    if first.response.finish_reason != "stop":
+        return [first]
+    messages = second_conversation(messages, first.response.text, image, model)
+    if messages is None:
+        return [first]
+    second = yield from _round(Request(image_id, messages, seed(2), limit, prefix), spent)
+    return [first, second]
+
+
+def _closed(
+    model: dict, rounds: list[Round], seed: Callable[[int], int], spent: dict[str, int]
+) -> Generator[Request, Response, list[Round] | None]:
+    """Return the rounds with the last one's thinking closed and answered; None if it is not."""
+    closing, (request, said) = model.get("close_thought"), rounds[-1]
+    if not closing or said.finish_reason not in CUT_OFF:
+        return None
+    if not thought_is_open(model["output"], said.text):
+        return None
+    request = replace(
+        request,
+        prefix=said.text + closing["text"],
+        seed=seed(len(rounds) + 1),
+        max_new_tokens=closing["max_new_tokens"],
+    )
+    _, answer = yield from _round(request, spent)
+    if answer.finish_reason == "error":
+        return None
+    return [*rounds[:-1], Round(request, _sum([said, answer], answer.text))]
+
+
+def _round(request: Request, spent: dict[str, int]) -> Generator[Request, Response, Round]:
+    """Ask, count what was spent, and put the prefix before what was generated."""
+    response = yield request
+    for name in TOKENS:
+        spent[name] += getattr(response, name)
+    if response.finish_reason != "error":
+        response = replace(response, text=request.prefix + response.text)
+    return Round(request, response)
+
+
+def _joined(rounds: list[Round]) -> Response:
+    responses = [response for _, response in rounds]
+    if responses[-1].finish_reason != "error":
+        return _sum(responses, ROUND_SEPARATOR.join(response.text for response in responses))
+    if len(responses) == 1:
+        return responses[0]
+    return replace(responses[-1], error=f"second round: {responses[-1].error}")
+
+
+def _sum(responses: list[Response], text: str) -> Response:
+    """Return the last response with a text and the tokens of all."""
+    tokens = {name: sum(getattr(response, name) for response in responses) for name in TOKENS}
+    return replace(responses[-1], text=text, **tokens)

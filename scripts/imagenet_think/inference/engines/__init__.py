@@ -1,0 +1,100 @@
+"""Engines: what turns requests into responses.
+
+An engine takes requests as it has room for them and yields finished responses in any order. Once
+loaded it knows neither model families nor files. A module of this folder holds one engine, with two
+functions: `check(inference)` says at once what cannot be had, before anything is loaded, and
+`load(model, *, loop, checkpoint, processor, inference, threads)` returns the engine of one model.
+"""
+
+import importlib
+import platform
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+from typing import Any, Protocol
+
+NAMES = {"transformers": "transformers_engine", "vllm": "vllm_engine", "server": "server_engine"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One round of one conversation.
+
+    `messages` are as in `imagenet_think.inference.chat`, their images as bytes of an image file; `prefix` is
+    what the model is made to have said already, and no part of the response's text. `seed` decides
+    the row's draws where decoding is not greedy, `max_new_tokens` bounds the response, and `key`,
+    which no other open request has, comes back with it.
+    """
+
+    key: str
+    messages: list[dict]
+    seed: int
+    max_new_tokens: int
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a model said.
+
+    `text` keeps special tokens, the end token included. `finish_reason` is stop, length, loop (cut
+    off because its end repeats itself) or error; with an error there is no text, and `error` says
+    why: the request is at fault, and would be again.
+    """
+
+    key: str
+    text: str | None
+    finish_reason: str
+    prompt_tokens: int = 0
+    image_tokens: int = 0
+    completion_tokens: int = 0
+    error: str | None = None
+
+
+class Engine(Protocol):
+    """One loaded model.
+
+    `record` says with what it computes: `engine`, `device`, `dtype`, `attention`, `versions`, and
+    what happened (`bounds`: how its bounds were halved, `restarts` of a server). It may grow while
+    the engine works.
+    """
+
+    record: dict[str, Any]
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Response]:
+        """Yield a response for each request, in any order.
+
+        Requests are taken in the caller's thread, as there is room for them.
+        """
+
+    def close(self) -> None:
+        """Give back what the engine holds: memory, threads, a server."""
+
+
+class EngineError(RuntimeError):
+    """The engine cannot go on. What it has yielded is good; a new job goes on from there."""
+
+
+def get(name: str) -> ModuleType:
+    """Return the module of an engine.
+
+    Raises
+    ------
+    ValueError
+        If there is no such engine; the message names those there are.
+    """
+    if name not in NAMES:
+        raise ValueError(f"inference.engine is {name!r}; known are {', '.join(NAMES)}")
+    return importlib.import_module(f"imagenet_think.inference.engines.{NAMES[name]}")
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Return the versions of Python and of those packages that are installed."""
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

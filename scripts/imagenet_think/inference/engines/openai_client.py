@@ -1,0 +1,594 @@
+"""Conversations with an OpenAI-compatible server: many at once, and none lost.
+
+What a server says is taken by its tokens where it gives them (vLLM's `return_token_ids`): text,
+loops and end tokens are then the same as those of the engine in this process.
+"""
+
+import asyncio
+import base64
+import io
+import json
+import logging
+import threading
+import time
+from collections.abc import Coroutine, Iterable, Iterator
+from concurrent import futures
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, Protocol, TypeVar
+
+import httpx2
+from PIL import ExifTags, Image
+
+from imagenet_think.inference import families
+from imagenet_think.inference.chat import PromptError, encode, first_conversation, fitted, png_file
+from imagenet_think.inference.engines import EngineError, Request, Response
+from imagenet_think.inference.families import checkpoints
+from imagenet_think.inference.loops import CHECK_EVERY, ends_in_loop
+
+logger = logging.getLogger("imagenet_think")
+
+FIRST_PAUSE = 1.0
+"""Seconds before a failed request is sent again; they double each time, and are not drawn."""
+
+LONGEST_PAUSE = 60.0
+
+_CONNECT_SECONDS = 30.0
+PACKAGES = ("transformers", "tokenizers", "pillow")  # what encodes and decodes on this side
+_THEIR_OWN_FAULT = (400, 413, 422)
+_PASSING = (408, 425, 429)
+
+Result = TypeVar("Result")
+
+
+class RefusedError(Exception):
+    """The server will not answer this request, however often it is sent."""
+
+
+class UnavailableError(Exception):
+    """The server did not answer, but may the next time.
+
+    `silent` says that no request got a token for too long, `pause` for how many seconds the server
+    asks to be left alone.
+    """
+
+    def __init__(self, message: str, *, silent: bool = False, pause: float | None = None):
+        super().__init__(message)
+        self.silent, self.pause = silent, pause
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server is reached, and what it serves.
+
+    `url` ends in `/v1`; `context` is the greatest number of tokens of prompt and response together,
+    where the server says it. `start` counts how often the server was started.
+    """
+
+    url: str
+    key: str | None
+    model: str
+    context: int | None = None
+    start: int = 0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that a request needs."""
+        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
+
+
+class Server(Protocol):
+    """A server, whoever started it."""
+
+    request_seconds: float
+    retries: int
+
+    async def address(self) -> Address:
+        """Return where it is, once it can be asked."""
+
+    async def recover(self, address: Address, error: UnavailableError) -> bool:
+        """Do what can be done after an error; tell whether the server is another one now."""
+
+    def continued(self, messages: list[dict], prefix: str) -> dict[str, Any]:
+        """Return the part of a request that makes the model go on from a prefix."""
+
+    def stop(self) -> None:
+        """End it, if it is our own."""
+
+
+async def discover(
+    client: httpx2.AsyncClient, url: str, key: str | None, start: int = 0
+) -> Address:
+    """Ask a server which model it serves.
+
+    Raises
+    ------
+    EngineError
+        If it refuses, or does not serve exactly one.
+    UnavailableError
+        If it does not answer.
+    """
+    found = await _get(client, f"{url}/models", Address(url, key, "").headers)
+    models = found.get("data") or []
+    if len(models) != 1:
+        names = [model.get("id") for model in models]
+        raise EngineError(f"{url} serves {len(models)} models {names}, and must serve one")
+    return Address(url, key, models[0]["id"], models[0].get("max_model_len"), start)
+
+
+async def server_version(client: httpx2.AsyncClient, url: str) -> str | None:
+    """Return the version of a vLLM server, None for a server that does not say."""
+    try:
+        found = await _get(client, f"{url.removesuffix('/v1')}/version", {})
+    except (EngineError, UnavailableError):
+        return None
+    return found.get("version")
+
+
+def end_tokens(family: ModuleType, processor, folder: Path) -> list[int]:
+    """Return the tokens at which a row ends, as `families.stop_ids`, without loading the model.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint names no end token.
+    """
+    config = checkpoints.read_json(folder, "config.json")
+    named = (
+        checkpoints.read_json(folder, "generation_config.json"),
+        config.get("text_config") or {},
+        config,
+    )
+    ends = next((part["eos_token_id"] for part in named if part.get("eos_token_id")), None)
+    if ends is None:
+        raise ValueError(f"{folder}: no end token in generation_config.json or config.json")
+    settings = SimpleNamespace(eos_token_id=[ends] if isinstance(ends, int) else ends)
+    return families.stop_ids(family, processor, SimpleNamespace(generation_config=settings))
+
+
+class ChatEngine:
+    """Answers requests by asking a server, a bounded number of them at a time.
+
+    The server is talked to in a thread of its own; requests are taken in the caller's. A request
+    always says the same, however often it is sent, and which requests stand beside it on the server
+    is the only thing that depends on timing.
+
+    Parameters
+    ----------
+    server
+        The server.
+    processor
+        The family's, of the same checkpoint: it says what the prompt is, whether it can be asked
+        at all, and how tokens become text.
+    model
+        Its entry in the config.
+    loop
+        What counts as a loop (`imagenet_think.inference.loops.ends_in_loop`), or None: nothing does.
+    stop_ids
+        Tokens that end a row.
+    batch_size
+        Requests in flight at most.
+    record
+        As of every engine (`imagenet_think.inference.engines.Engine`).
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        processor,
+        *,
+        model: dict,
+        loop: dict | None,
+        stop_ids: list[int],
+        batch_size: int,
+        record: dict[str, Any],
+    ):
+        self.server, self.processor, self.record = server, processor, record
+        self._model, self._loop_settings, self._stop_ids = model, loop, stop_ids
+        self._batch_size = batch_size
+        self._pulse = Pulse(server.request_seconds)
+        self._http = http_client()
+        self._warned = False
+        # One thread encodes and decodes: tokenizers are not safe to share.
+        self._coder = futures.ThreadPoolExecutor(1, thread_name_prefix="coder")
+        self._events = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._events.run_forever, name="server", daemon=True)
+        self._thread.start()
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Response]:
+        """Yield a response for each request, one with an error where it cannot be answered.
+
+        Requests are taken as others end, which depends on timing; what is said does not.
+
+        Raises
+        ------
+        EngineError
+            If the server cannot be brought to answer.
+        """
+        requests = iter(requests)
+        asked: dict[futures.Future, None] = {}
+        try:
+            while True:
+                while len(asked) < self._batch_size and (request := next(requests, None)):
+                    asked[self._submit(self._answer(request))] = None
+                if not asked:
+                    return
+                done, _ = futures.wait(asked, return_when=futures.FIRST_COMPLETED)
+                # What is good goes first: an error ends all.
+                for future in sorted(done, key=lambda future: future.exception() is not None):
+                    del asked[future]
+                    yield future.result()
+        finally:
+            for future in asked:
+                future.cancel()
+
+    def probe(self) -> None:
+        """Ask about a gray image, in the form of all later requests, before any of them is sent.
+
+        Raises
+        ------
+        EngineError
+            If the server refuses the form, does not show the image to the model, or not in the
+            same tokens as the processor.
+        """
+        gray = png_file(Image.new("RGB", (224, 224), (128, 128, 128)))
+        messages = first_conversation(gray, "Describe the image.", self._model)
+        request = Request("probe", messages, 0, 1, self._model.get("prefix") or "")
+        response = self._submit(self._answer(request)).result()
+        if response.finish_reason == "error":
+            raise EngineError(f"the server refuses a request about a gray image: {response.error}")
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Await something in the thread that talks to the server."""
+        return self._submit(work).result()
+
+    def close(self) -> None:
+        """Drop what is in flight, end the server if it is our own, and end the threads."""
+        if self._events.is_closed():
+            return
+        self.run(self._drop())
+        self.server.stop()
+        self._events.call_soon_threadsafe(self._events.stop)
+        self._thread.join()
+        self._events.close()
+        self._coder.shutdown()
+
+    def _submit(self, work: Coroutine[Any, Any, Result]) -> "futures.Future[Result]":
+        return asyncio.run_coroutine_threadsafe(work, self._events)
+
+    async def _drop(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._http.aclose()
+
+    async def _answer(self, request: Request) -> Response:
+        try:
+            messages, prompt = await self._events.run_in_executor(
+                self._coder, self._prompt, request
+            )
+        except PromptError as error:
+            return Response(request.key, None, "error", error=str(error))
+        failures = 0
+        while True:
+            address = await self.server.address()
+            limit = request.max_new_tokens
+            if address.context is not None:
+                limit = min(limit, address.context - len(prompt))
+            if limit < 1:
+                error = f"the prompt has {len(prompt)} tokens, and the context {address.context}"
+                return Response(request.key, None, "error", error=error)
+            body = self._body(request, messages, limit) | {"model": address.model}
+            try:
+                row = await self._watched(self._stream(address, body))
+                return await self._events.run_in_executor(
+                    self._coder, self._response, request, prompt, row
+                )
+            except RefusedError as error:
+                return Response(request.key, None, "error", error=str(error))
+            except UnavailableError as error:
+                if await self.server.recover(address, error):
+                    continue
+                failures += 1
+                if failures > self.server.retries:
+                    raise EngineError(
+                        f"{address.url} failed {failures} times to answer {request.key}: {error}"
+                    ) from error
+                pause = error.pause or FIRST_PAUSE * 2 ** (failures - 1)
+                logger.warning("%s, try %d: %s", request.key, failures, error)
+                await asyncio.sleep(min(pause, LONGEST_PAUSE))
+
+    def _prompt(self, request: Request) -> tuple[list[dict], list[int]]:
+        """Return the messages as the server gets them, and the prompt's tokens."""
+        messages = fitted(self.processor, request.messages)
+        ids = encode(self.processor, messages, request.prefix)["input_ids"][0].tolist()
+        return messages, ids
+
+    def _body(self, request: Request, messages: list[dict], limit: int) -> dict[str, Any]:
+        """Return a request. All sampling settings are named: a server has defaults of its own."""
+        decoding = self._model["decoding"]
+        no_resizing = any(
+            part.get("fitted")
+            for message in messages
+            if not isinstance(message["content"], str)
+            for part in message["content"]
+        )
+        sent = [message | {"content": _content(message["content"])} for message in messages]
+        return {
+            "messages": sent,
+            "max_tokens": limit,
+            "seed": request.seed,
+            "temperature": decoding.get("temperature") or 0.0,
+            "top_p": 1.0 if decoding.get("top_p") is None else decoding["top_p"],
+            "top_k": decoding.get("top_k") or -1,
+            "repetition_penalty": decoding.get("repetition_penalty") or 1.0,
+            "stop_token_ids": self._stop_ids,
+            "skip_special_tokens": False,
+            "return_token_ids": True,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            **({"mm_processor_kwargs": {"do_resize": False}} if no_resizing else {}),
+            **(self.server.continued(sent, request.prefix) if request.prefix else {}),
+        }
+
+    async def _watched(self, answer: Coroutine[Any, Any, Result]) -> Result:
+        """Await an answer, as long as the server says anything to anyone.
+
+        Raises
+        ------
+        UnavailableError
+            If no request got a token for too long. One that waits while others are answered is
+            only queued.
+        """
+        task = asyncio.ensure_future(answer)
+        with self._pulse:
+            try:
+                while (left := self._pulse.seconds_left()) > 0:
+                    done, _ = await asyncio.wait({task}, timeout=left)
+                    if done:
+                        return task.result()
+                raise UnavailableError(f"no token for {self._pulse.seconds:g} seconds", silent=True)
+            finally:
+                task.cancel()
+                with suppress(asyncio.CancelledError, RefusedError, UnavailableError, EngineError):
+                    await task
+
+    async def _stream(self, address: Address, body: dict) -> "Row":
+        row = Row(self._loop_settings)
+        url = f"{address.url}/chat/completions"
+        try:
+            # Leaving the block early closes the connection, which ends the row on the server.
+            async with self._http.sse(
+                url, method="POST", json=body, headers=address.headers
+            ) as events:
+                await _raise_for_status(events.response)
+                async for event in events:
+                    if event.data == "[DONE]":
+                        break
+                    if row.take(event.json()):
+                        self._pulse.beat()
+                    if row.finish_reason == "loop":
+                        break
+        except (httpx2.TransportError, json.JSONDecodeError) as error:
+            raise UnavailableError(f"{type(error).__name__}: {error}") from error
+        if row.finish_reason not in ("stop", "length", "loop"):
+            raise UnavailableError(f"the answer was torn off (finish_reason {row.finish_reason})")
+        return row
+
+    def _response(self, request: Request, prompt: list[int], row: "Row") -> Response:
+        image_tokens = self._checked_image_tokens(prompt, row)
+        tokenizer = self.processor.tokenizer
+        if row.tokens:
+            text, tokens = _decode(tokenizer, row.tokens), row.tokens
+        else:
+            text = "".join(row.texts)
+            tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
+        reason = row.finish_reason
+        if reason == "length" and self._loop_settings and tokens:
+            reason = "loop" if ends_in_loop(tokens, **self._loop_settings) else reason
+        usage = row.usage or {}
+        return Response(
+            key=request.key,
+            text=text,
+            finish_reason=reason,
+            prompt_tokens=len(row.prompt) or usage.get("prompt_tokens") or len(prompt),
+            image_tokens=image_tokens,
+            completion_tokens=len(row.tokens) or usage.get("completion_tokens") or len(tokens),
+        )
+
+    def _checked_image_tokens(self, prompt: list[int], row: "Row") -> int:
+        """Return the image tokens that the model was shown.
+
+        Raises
+        ------
+        EngineError
+            If they are not those of the processor: a blind answer, or one about an image of
+            another size, would follow.
+        """
+        image = self.processor.image_token_id
+        expected = prompt.count(image)
+        if row.prompt:
+            shown = row.prompt.count(image)
+        else:
+            # Without its tokens, the prompt's length must do.
+            length = (row.usage or {}).get("prompt_tokens")
+            shown = 0 if length is not None and length <= len(prompt) - expected else expected
+        if shown != expected:
+            raise EngineError(
+                f"the server showed the model {shown} image tokens, the processor gives {expected}:"
+                " it drops the image, or has other image settings"
+            )
+        if row.prompt and row.prompt != prompt and not self._warned:
+            self._warned = True
+            place = next(
+                (i for i, (a, b) in enumerate(zip(row.prompt, prompt, strict=False)) if a != b),
+                min(len(row.prompt), len(prompt)),
+            )
+            theirs, ours = (
+                _decode(self.processor.tokenizer, ids[max(0, place - 4) : place + 8])
+                for ids in (row.prompt, prompt)
+            )
+            logger.warning(
+                "the server's prompt differs from the processor's at token %d: %r, not %r",
+                place,
+                theirs,
+                ours,
+            )
+        return shown
+
+
+class Row:
+    """What the server has said so far in answer to one request."""
+
+    def __init__(self, loop: dict | None):
+        self._loop = loop
+        self.prompt: list[int] = []
+        self.tokens: list[int] = []
+        self.texts: list[str] = []
+        self.usage: dict | None = None
+        self.finish_reason: str | None = None
+
+    def take(self, chunk: dict) -> bool:
+        """Take in what one event says; tell whether that was more of the answer.
+
+        Raises
+        ------
+        RefusedError, UnavailableError, EngineError
+            If the event is an error.
+        """
+        if chunk.get("error"):
+            raise _failure(_code(chunk["error"]), _message(chunk))
+        self.prompt = chunk.get("prompt_token_ids") or self.prompt
+        self.usage = chunk.get("usage") or self.usage
+        grown = False
+        for choice in chunk.get("choices") or ():
+            delta, tokens = choice.get("delta") or {}, choice.get("token_ids") or ()
+            if not tokens and (delta.get("reasoning_content") or delta.get("reasoning")):
+                raise EngineError(
+                    "the server takes the thought out of the text: start it without a reasoning "
+                    "parser"
+                )
+            self.texts.append(delta.get("content") or "")
+            grown = grown or bool(tokens or delta.get("content"))
+            last = choice.get("finish_reason")
+            for i, token in enumerate(tokens, start=1):
+                self.tokens.append(token)
+                if len(self.tokens) % CHECK_EVERY == 0 and self._is_loop():
+                    # A row that ends here of itself is none.
+                    if last == "stop" and i == len(tokens):
+                        break
+                    self.finish_reason = "loop"
+                    return True
+            self.finish_reason = last or self.finish_reason
+        return grown
+
+    def _is_loop(self) -> bool:
+        return self._loop is not None and ends_in_loop(self.tokens, **self._loop)
+
+
+class Pulse:
+    """When a server last gave anyone a token; a context of each request that waits for some."""
+
+    def __init__(self, seconds: float):
+        self.seconds = seconds
+        self._waiting = 0
+        self._last = 0.0
+
+    def __enter__(self) -> None:
+        if not self._waiting:
+            self.beat()
+        self._waiting += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._waiting -= 1
+
+    def beat(self) -> None:
+        """Note that a token has come."""
+        self._last = time.monotonic()
+
+    def seconds_left(self) -> float:
+        """Return the time left until the server counts as hung."""
+        return self._last + self.seconds - time.monotonic()
+
+
+def http_client() -> httpx2.AsyncClient:
+    """Return a client without bounds of its own: the engine bounds requests and their time."""
+    return httpx2.AsyncClient(
+        timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
+    )
+
+
+async def _get(client: httpx2.AsyncClient, url: str, headers: dict[str, str]) -> dict:
+    try:
+        response = await client.get(url, headers=headers, timeout=_CONNECT_SECONDS)
+        await _raise_for_status(response)
+        return response.json()
+    except RefusedError as error:
+        raise EngineError(f"{url}: {error}") from error
+    except (httpx2.TransportError, ValueError) as error:
+        raise UnavailableError(f"{url}: {type(error).__name__}: {error}") from error
+
+
+async def _raise_for_status(response: httpx2.Response) -> None:
+    if response.status_code == 200:
+        return
+    text = (await response.aread())[:4000].decode("utf-8", errors="replace")
+    try:
+        message = _message(json.loads(text))
+    except ValueError:
+        message = text.strip()
+    after = response.headers.get("retry-after", "")
+    raise _failure(
+        response.status_code,
+        f"HTTP {response.status_code}: {message}",
+        pause=float(after) if after.isdigit() else None,
+    )
+
+
+def _failure(code: int | None, message: str, pause: float | None = None) -> Exception:
+    """Return what a status code means: this request's fault, a passing state, or a wrong config."""
+    if code in _THEIR_OWN_FAULT:
+        return RefusedError(message)
+    if code is None or code in _PASSING or code >= 500:
+        return UnavailableError(message, pause=pause)
+    return EngineError(f"the server answers {message}")
+
+
+def _code(error: Any) -> int | None:
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, int) else None
+
+
+def _message(answer: Any) -> str:
+    """Return the message of an error in any of the usual forms."""
+    error = answer.get("error", answer) if isinstance(answer, dict) else answer
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("detail") or error
+    return error if isinstance(error, str) else json.dumps(error)
+
+
+def _content(content: str | list[dict]) -> str | list[dict]:
+    if isinstance(content, str):
+        return content
+    return [_image_part(part["image"]) if part["type"] == "image" else part for part in content]
+
+
+def _image_part(data: bytes) -> dict:
+    """Return an image as a data URL: the very bytes, where no reader sees anything else in them."""
+    with Image.open(io.BytesIO(data)) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        if image.mode != "RGB" or turned:
+            # Servers have their own ways to make RGB of others, and turn what a camera marked.
+            data, kind = png_file(image.convert("RGB")), "image/png"
+        else:
+            kind = Image.MIME.get(image.format, "application/octet-stream")
+    url = f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def _decode(tokenizer, tokens: list[int]) -> str:
+    return tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)

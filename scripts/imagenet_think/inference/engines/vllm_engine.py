@@ -1,0 +1,251 @@
+"""Generation with vLLM: a server of the job's own, in an environment of its own.
+
+`vllm serve` listens on 127.0.0.1, at a free port and with a random key that stands in no argument.
+It ends when the engine is closed, and also when the job dies, in whatever way
+(`imagenet_think.inference.engines.supervisor`). vLLM sees what the engine in this process sees: the family's image
+settings and chat template, none of the checkpoint's sampling settings, no code of a repository.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+
+from imagenet_think.core import model_sources
+from imagenet_think.inference import families
+from imagenet_think.inference.engines import EngineError, versions
+from imagenet_think.inference.engines.openai_client import PACKAGES, ChatEngine, end_tokens
+from imagenet_think.inference.engines.vllm_server import VllmServer
+from imagenet_think.inference.families import checkpoints
+from imagenet_think.inference.loops import CHECK_EVERY
+
+# The prefix stands behind the whole prompt: templates treat a turn of the assistant in ways of
+# their own, such as taking thoughts out.
+_CONTINUATION = "{{ continuation | default('') }}"
+
+# Files of a checkpoint that belong to the model, not to its processor.
+_MODEL_FILES = ("config.json", "generation_config.json")
+
+
+def check(inference: dict) -> None:
+    """Check that vLLM's executable is there, and that the settings can be put to it.
+
+    Raises
+    ------
+    ValueError
+        If not; the message says what to do.
+    """
+    _executable(inference)
+    if inference["attention"] != "auto":
+        raise ValueError(
+            f"inference.attention is {inference['attention']}, a name of transformers': with "
+            "engine vllm say auto, and --attention-backend=… in engines.vllm.arguments"
+        )
+
+
+def load(
+    model: dict,
+    *,
+    loop: dict | None,
+    checkpoint: tuple[str, str],
+    processor: tuple[str, str],
+    inference: dict,
+    threads: int,
+) -> ChatEngine:
+    """Start vLLM with a model, and check with one request that it sees an image.
+
+    Parameters
+    ----------
+    model
+        Its entry in the config.
+    loop
+        What counts as a loop: `longest_period`, `repeats`, `least_tokens`.
+    checkpoint, processor
+        Folder or hub id, and revision.
+    inference
+        `device`, `dtype`, `batch_size`, and `engines` with the config's `engines.vllm`.
+    threads
+        CPU threads of the server.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint cannot be given to vLLM as it is.
+    imagenet_think.inference.engines.EngineError
+        If the server does not start, or does not show the model the image.
+    """
+    family = families.get(model["family"])
+    path, revision = processor
+    encoder = family.load_processor(path, model.get("image"), revision=revision)
+    settings = inference["engines"]["vllm"]
+    folder = tempfile.TemporaryDirectory(prefix="imagenet-think-vllm-")
+    try:
+        arguments = [
+            *_checkpoint_arguments(model, encoder, checkpoint, processor, settings, folder.name),
+            *_image_arguments(model, encoder),
+            f"--served-model-name={model['key']}",
+            f"--dtype={_dtype(inference)}",
+            f"--max-num-seqs={inference['batch_size']}",
+            f"--stream-interval={CHECK_EVERY}",
+            "--generation-config=vllm",
+            "--trust-request-mm-kwargs",
+            "--disable-uvicorn-access-log",
+            *settings["arguments"],
+        ]
+        served = VllmServer(
+            [_executable(inference), "serve", *arguments], settings, folder, threads
+        )
+        stop_ids = end_tokens(family, encoder, checkpoints.local_folder(*checkpoint))
+    except BaseException:
+        folder.cleanup()
+        raise
+    engine = ChatEngine(
+        served,
+        encoder,
+        model=model,
+        loop=loop,
+        stop_ids=stop_ids,
+        batch_size=inference["batch_size"],
+        record=served.record,
+    )
+    try:
+        engine.run(served.start())
+        served.record |= {"batch_size": inference["batch_size"]}
+        served.record["versions"] |= versions(*PACKAGES)
+        if inference["device"] not in ("auto", served.device):
+            raise EngineError(
+                f"inference.device is {inference['device']}, but this vLLM computes on "
+                f"{served.device}: {_executable(inference)}"
+            )
+        engine.probe()
+    except BaseException:
+        engine.close()
+        raise
+    return engine
+
+
+def joined_folder(checkpoint: Path, processor: Path, kind: str, out: Path) -> Path:
+    """Return a folder in which vLLM finds a model and the processor that goes with it.
+
+    vLLM reads the image processor of the model's own folder only. Where another one belongs to the
+    model, or the folder's settings name a class of image processor that was never released, `out`
+    is filled with links to the files of both, and with settings that name the right class.
+
+    Parameters
+    ----------
+    checkpoint, processor
+        Folders.
+    kind
+        The class of image processor, as transformers names it.
+    out
+        Where to put the links, if any are needed.
+    """
+    name = "preprocessor_config.json"
+    settings = checkpoints.read_json(processor, name)
+    settings = settings or checkpoints.read_json(processor, "processor_config.json").get(
+        "image_processor", {}
+    )
+    named = str(settings.get("image_processor_type") or settings.get("feature_extractor_type"))
+    if processor == checkpoint and named.removesuffix("Fast") == kind:
+        return checkpoint
+    out.mkdir()
+    weights = {path.name for path in checkpoint.glob("*.safetensors*")}
+    for source, wanted in (
+        (checkpoint, lambda file: file in weights or file in _MODEL_FILES),
+        (processor, lambda file: file != name and file not in _MODEL_FILES),
+    ):
+        for path in sorted(source.iterdir()):
+            if path.is_file() and wanted(path.name) and not (out / path.name).exists():
+                (out / path.name).symlink_to(path.resolve())
+    settings = settings | {"image_processor_type": kind}
+    settings.pop("feature_extractor_type", None)
+    (out / name).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    return out
+
+
+def _checkpoint_arguments(
+    model: dict,
+    encoder,
+    checkpoint: tuple[str, str],
+    processor: tuple[str, str],
+    settings: dict,
+    folder: str,
+) -> list[str]:
+    """Return what tells vLLM the checkpoint, its processor and its chat template."""
+    small = checkpoints.local_folder(*checkpoint)
+    processor_folder = checkpoints.local_folder(*processor)
+    template = Path(folder) / "chat_template.jinja"
+    template.write_text(
+        checkpoints.chat_template(processor_folder) + _CONTINUATION, encoding="utf-8"
+    )
+    common = [f"--chat-template={template}"]
+    if "auto_map" in checkpoints.read_json(small, "config.json"):
+        # vLLM needs the repository's own processor for it (Kimi-VL).
+        if not any(
+            argument.startswith("--trust-remote-code") for argument in settings["arguments"]
+        ):
+            raise ValueError(
+                f"{checkpoint[0]} brings code of its own (auto_map in its config.json), which vLLM "
+                "would run: if you trust it, add --trust-remote-code to engines.vllm.arguments, or "
+                "take inference.engine transformers, which runs none"
+            )
+        if processor != checkpoint:
+            raise ValueError(
+                f"{checkpoint[0]} brings code of its own: vLLM cannot be given the processor of "
+                f"{processor[0]} with it; take inference.engine transformers"
+            )
+        name, revision = checkpoint
+        revisions = ("revision", "code-revision", "tokenizer-revision")
+        pins = [f"--{kind}={revision}" for kind in revisions if model_sources.is_hub(name)]
+        return [name, *pins, *common]
+    kind = type(encoder.image_processor).__name__.removesuffix("Pil")
+    whole = checkpoints.local_folder(*checkpoint, weights=True)
+    joined = joined_folder(whole, processor_folder, kind, Path(folder) / "checkpoint")
+    overrides = getattr(families.get(model["family"]), "VLLM_OVERRIDES", None)
+    if overrides:
+        common.append(f"--hf-overrides={json.dumps(overrides)}")
+    return [str(joined.absolute()), *common]
+
+
+def _image_arguments(model: dict, encoder) -> list[str]:
+    """Return what tells vLLM how many images there are, and the image settings in force."""
+    settings = getattr(encoder, "images_kwargs", None)
+    if settings is None and getattr(encoder.image_processor, "size", None):
+        settings = {"size": dict(encoder.image_processor.size)}
+    if settings is None and model.get("image"):
+        raise ValueError(
+            f"{model['key']}: image settings {sorted(model['image'])} cannot be given to vLLM for "
+            f"family {model['family']}; take inference.engine transformers"
+        )
+    images = 2 if model.get("second_round") else 1
+    # No memory is held for videos, where the family has any.
+    video = {"video": 0} if settings is not None else {}
+    return [
+        f"--limit-mm-per-prompt={json.dumps({'image': images} | video)}",
+        *([f"--mm-processor-kwargs={json.dumps(settings)}"] if settings else []),
+    ]
+
+
+def _dtype(inference: dict) -> str:
+    """Return the dtype: `auto` is bfloat16 where there is an NVIDIA device, else float32.
+
+    The main environment's torch may be one for CPUs where vLLM's is not.
+    """
+    if inference["dtype"] != "auto":
+        return inference["dtype"]
+    gpu = torch.cuda.is_available() or Path("/dev/nvidiactl").exists()
+    return "bfloat16" if gpu and inference["device"] != "cpu" else "float32"
+
+
+def _executable(inference: dict) -> str:
+    command = inference["engines"]["vllm"]["command"]
+    found = shutil.which(os.path.expanduser(command))
+    if found is None:
+        raise ValueError(
+            f"engines.vllm.command is {command!r}, and there is no such executable: install vLLM "
+            "in an environment of its own (envs/vllm.yaml) and name its `vllm`, with its path"
+        )
+    return os.path.abspath(found)

@@ -1,0 +1,289 @@
+"""A `vllm serve` of the job's own: started, watched, started again, and ended whatever happens."""
+
+import asyncio
+import logging
+import os
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import torch
+
+from imagenet_think.inference.engines import EngineError, supervisor
+from imagenet_think.inference.engines.hardware import device_name
+from imagenet_think.inference.engines.openai_client import (
+    Address,
+    UnavailableError,
+    discover,
+    http_client,
+    server_version,
+)
+
+logger = logging.getLogger("imagenet_think")
+
+_GRACE_SECONDS = 10.0  # between SIGTERM and SIGKILL
+_HEALTH_SECONDS = 30.0
+_POLL_SECONDS = 0.25
+_TAIL_LINES = 30
+_PORTS = 3  # tried, where another process took the one that was free
+
+# Of this environment, and wrong in vLLM's.
+_NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
+
+
+class VllmServer:
+    """A `vllm serve` and what keeps it alive: started again when it died or hangs.
+
+    Parameters
+    ----------
+    command
+        What starts it, but for host and port.
+    settings
+        The config's `engines.vllm`: `start_seconds`, `request_seconds`, `retries`, `restarts`.
+    folder
+        A folder for its log, removed at its end.
+    threads
+        CPU threads.
+
+    Attributes
+    ----------
+    record
+        `engine`, `device`, `devices` (their number), `dtype` and `attention` as vLLM's log names
+        them, `versions`, and `restarts`.
+    """
+
+    def __init__(
+        self,
+        command: list[str],
+        settings: dict,
+        folder: "tempfile.TemporaryDirectory[str]",
+        threads: int,
+    ):
+        self.request_seconds, self.retries = settings["request_seconds"], settings["retries"]
+        self._start_seconds, self._restarts = settings["start_seconds"], settings["restarts"]
+        self._command, self._folder, self._threads = command, folder, threads
+        self._log = Path(folder.name) / "vllm.log"
+        self._process: subprocess.Popen | None = None
+        self._address: Address | None = None
+        self._changing = asyncio.Lock()
+        self._started = 0
+        self._lost = "vLLM is not running"
+        self.device = "auto"
+        self.record: dict[str, Any] = {"engine": "vllm", "restarts": 0}
+
+    async def address(self) -> Address:
+        """Return where it is; while it is started again, wait.
+
+        Raises
+        ------
+        EngineError
+            If it is gone for good.
+        """
+        async with self._changing:
+            if self._address is None:
+                raise EngineError(self._lost)
+            return self._address
+
+    async def recover(self, address: Address, error: UnavailableError) -> bool:
+        """Start it again if it is dead or hangs; tell whether it was, by whomever.
+
+        Raises
+        ------
+        EngineError
+            If it was started as often as it may be.
+        """
+        # A request that is dropped while it starts the server anew must not leave it half started.
+        return await asyncio.shield(asyncio.create_task(self._recover(address, error)))
+
+    async def start(self) -> None:
+        """Start it for the first time, and read from it and its log what it computes with.
+
+        Raises
+        ------
+        EngineError
+            If it ends before it is healthy, or takes too long.
+        """
+        async with self._changing:
+            await self._start()
+            async with http_client() as client:
+                version = await server_version(client, self._address.url)
+            facts = read_log(self._log.read_text(encoding="utf-8", errors="replace"))
+            self.device = facts["device"]
+            self.record |= facts | {"versions": {"vllm": version}}
+            if self.device == "cuda" and torch.cuda.is_available():
+                self.record["device"] = device_name(self.device)
+
+    def continued(self, messages: list[dict], prefix: str) -> dict[str, Any]:
+        """Return what makes the model go on from a prefix: the chat template puts it at the end."""
+        return {"chat_template_kwargs": {"continuation": prefix}}
+
+    def stop(self) -> None:
+        """End it and remove its log."""
+        self._address = None
+        self._end()
+        self._folder.cleanup()
+
+    async def _recover(self, address: Address, error: UnavailableError) -> bool:
+        async with self._changing:
+            if self._address is None:
+                raise EngineError(self._lost)
+            if self._address.start != address.start:
+                return True
+            if not error.silent:
+                async with http_client() as client:
+                    if await self._is_healthy(client, address):
+                        return False
+            cause = "hangs" if error.silent else "is dead"
+            self._address = None
+            await asyncio.to_thread(self._end)
+            while self.record["restarts"] < self._restarts:
+                self.record["restarts"] += 1
+                logger.warning(
+                    "vLLM %s (%s); start %d of %d more. Its log ends:\n%s",
+                    cause,
+                    error,
+                    self.record["restarts"],
+                    self._restarts,
+                    self._tail(),
+                )
+                try:
+                    await self._start()
+                    return True
+                except EngineError as failure:
+                    cause, error = "did not start", failure
+            self._lost = (
+                f"vLLM {cause} ({error}), and was started again {self._restarts} times "
+                f"(engines.vllm.restarts). Its log ends:\n{self._tail()}"
+            )
+            raise EngineError(self._lost)
+
+    async def _start(self) -> None:
+        for last in range(_PORTS - 1, -1, -1):
+            port, key = _free_port(), secrets.token_urlsafe(32)
+            try:
+                await self._start_at(port, key)
+                return
+            except EngineError as error:
+                if not last or "address already in use" not in str(error).lower():
+                    raise
+
+    async def _start_at(self, port: int, key: str) -> None:
+        start = time.monotonic()
+        deadline = start + self._start_seconds
+        self._spawn(port, key)
+        address = Address(f"http://127.0.0.1:{port}/v1", key, "")
+        try:
+            async with http_client() as client:
+                while not await self._is_healthy(client, address):
+                    if (status := self._process.poll()) is not None:
+                        raise EngineError(
+                            f"vLLM ended with status {status} before it was healthy "
+                            f"({self._command[0]}). Its log ends:\n{self._tail()}"
+                        )
+                    if time.monotonic() > deadline:
+                        raise EngineError(
+                            f"vLLM was not healthy after {self._start_seconds:g} seconds "
+                            f"(engines.vllm.start_seconds). Its log ends:\n{self._tail()}"
+                        )
+                    await asyncio.sleep(_POLL_SECONDS)
+                self._started += 1
+                self._address = await discover(client, address.url, key, self._started)
+        except UnavailableError as error:
+            await asyncio.to_thread(self._end)
+            raise EngineError(f"vLLM does not answer. Its log ends:\n{self._tail()}") from error
+        except BaseException:
+            await asyncio.to_thread(self._end)
+            raise
+        logger.info("vLLM was healthy after %.0f s", time.monotonic() - start)
+
+    def _spawn(self, port: int, key: str) -> None:
+        command = [*self._command, "--host=127.0.0.1", f"--port={port}"]
+        inherited = {name: x for name, x in os.environ.items() if name not in _NOT_INHERITED}
+        beside = str(Path(command[0]).parent)  # what the executable's environment brings along
+        environment = inherited | {
+            "PATH": os.pathsep.join([beside, inherited.get("PATH", os.defpath)]),
+            "OMP_NUM_THREADS": str(self._threads),
+            "VLLM_API_KEY": key,
+            "VLLM_NO_USAGE_STATS": "1",
+            "DO_NOT_TRACK": "1",
+        }
+        leashed = [sys.executable, "-I", supervisor.__file__, str(_GRACE_SECONDS), *command]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                leashed,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def _end(self) -> None:
+        if self._process is None:
+            return
+        self._process.stdin.close()  # the leash ends it then
+        try:
+            self._process.wait(2 * _GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    async def _is_healthy(self, client: httpx2.AsyncClient, address: Address) -> bool:
+        if self._process.poll() is not None:
+            return False
+        url = f"{address.url.removesuffix('/v1')}/health"
+        seconds = min(_HEALTH_SECONDS, self.request_seconds)
+        try:
+            return (await client.get(url, timeout=seconds)).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    def _tail(self) -> str:
+        """Return the last lines of its log."""
+        with self._log.open("rb") as file:
+            file.seek(max(0, self._log.stat().st_size - 16384))
+            text = file.read().decode("utf-8", errors="replace")
+        return "\n".join(text.splitlines()[-_TAIL_LINES:])
+
+
+def read_log(text: str) -> dict[str, Any]:
+    """Return what vLLM's log says it computes with.
+
+    Returns
+    -------
+    dict
+        `device` and `dtype` (None where the log does not say), `devices` (their number) and
+        `attention`, which is `vllm` where the log names no backend.
+    """
+    config = next((line for line in text.splitlines() if " with config: " in line), "")
+
+    def value(name: str) -> str | None:
+        found = re.search(rf"\b{name}=([\w.]+)", config)
+        return found and found[1]
+
+    devices = 1
+    for kind in ("tensor", "pipeline", "data"):
+        devices *= int(value(f"{kind}_parallel_size") or 1)
+    backend = re.search(
+        r"Using (?:AttentionBackendEnum\.)?([A-Z][A-Z0-9_]+) (?:attention )?backend\b", text
+    )
+    return {
+        "device": value("device_config"),
+        "devices": devices,
+        "dtype": (value("dtype") or "").removeprefix("torch.") or None,
+        "attention": backend[1].lower() if backend else "vllm",
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]

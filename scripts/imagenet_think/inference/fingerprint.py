@@ -1,0 +1,89 @@
+"""What a response depends on, as one digest: the key under which the journal keeps it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from imagenet_think.core.digests import digest_settings, digest_text
+from imagenet_think.core.settings import prompt
+from imagenet_think.inference import seeding
+
+_MODEL_KEYS = (
+    "family",
+    "repository",
+    "processor",
+    "system",
+    "template",
+    "second_round",
+    "prefix",
+    "close_thought",
+    "image",
+)
+
+
+def asked_with(settings: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """Return what decides a model's answers, of the keys of the config that its job declares.
+
+    Returns
+    -------
+    dict
+        `model` (its entry in the config, with its `key`), `prompt` (`id` and `text`),
+        `preparation`, `length_policy` and `seed`.
+    """
+    return {
+        "model": {**settings["models"][model], "key": model},
+        "prompt": {"id": settings["prompt"], "text": prompt(settings)},
+        "preparation": settings["images"]["preparation"],
+        "length_policy": settings["length_policy"],
+        "seed": settings["seed"],
+    }
+
+
+def settings_digest(
+    model: dict,
+    revisions: tuple[str, ...],
+    prompt: str,
+    preparation: dict,
+    length_policy: dict,
+    seed: int,
+) -> str:
+    """Return the digest of everything but the image that decides what a model answers.
+
+    How fast and where it is computed (engine, attention, dtype, batch size, versions) does not
+    belong to it, nor does the model's name. How its text is taken apart does only where it decides
+    whether a thought is open and has to be closed.
+
+    Parameters
+    ----------
+    model
+        The model's entry in the config.
+    revisions
+        Revisions of the model and of its processor: commits, or digests of local files.
+    prompt
+        The text of the prompt.
+    preparation
+        How images were prepared.
+    length_policy
+        `loop`, what counts as a loop; and `attempts`, which count only where decoding draws at
+        random, as there is one elsewhere.
+    seed
+        The run's seed; it, too, counts only where decoding draws at random.
+    """
+    decoding, random = model["decoding"], seeding.at_random(model["decoding"])
+    return digest_settings(
+        {
+            "model": {key: model[key] for key in _MODEL_KEYS if model.get(key)},
+            "output": model["output"] if model.get("close_thought") else None,
+            "revisions": list(revisions),
+            "prompt": prompt,
+            "preparation": preparation,
+            "decoding": decoding,
+            "loop": length_policy["loop"],
+            "attempts": length_policy["attempts"] if random else None,
+            "seed": seed if random else None,
+        }
+    )
+
+
+def fingerprint(settings: str, source_sha256: str) -> str:
+    """Return the fingerprint of a response: of the settings' digest and the source image's."""
+    return digest_text(settings, source_sha256)

@@ -1,0 +1,192 @@
+"""What generating cost: the jobs and the tokens that a model's journals record.
+
+A job writes a record of itself when it ends, also when it fails. One that is killed writes none;
+what it spent is then known from its responses: each carries its job and the seconds since the job
+began. A job may have written into the journals of several shards, and its record may stand in any
+of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+
+import polars as pl
+
+from imagenet_think.inference.journal import read_lines
+
+GPU, CPU, UNKNOWN = "GPU", "CPU", "unknown"
+
+TOKENS = ("prompt_tokens", "image_tokens", "completion_tokens")
+"""Counts of tokens. Those of the image are among those of the prompt."""
+
+SPENT = pl.Schema(
+    {"image_id": pl.String, "fingerprint": pl.String, "run": pl.String}
+    | dict.fromkeys(TOKENS, pl.Int64)
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job.
+
+    Attributes
+    ----------
+    run
+        Its name.
+    record
+        What it wrote of itself; empty where it was killed.
+    seconds
+        How long it took. Of a killed job: until its last response, so a little less than it took.
+    """
+
+    run: str
+    record: dict
+    seconds: float
+
+    @property
+    def recorded(self) -> bool:
+        """Whether it lived to say how long it took."""
+        return "seconds" in self.record
+
+    @property
+    def device(self) -> str | None:
+        """Name of the GPU, or `cpu`; None where nothing tells."""
+        return self.record.get("device")
+
+    @property
+    def hours(self) -> float:
+        """Hours of devices: one a job, unless its record says more."""
+        return self.seconds / 3600 * self.devices
+
+    @property
+    def loading_seconds(self) -> float:
+        """Seconds of devices until the model was loaded and its canary had passed; 0 if unknown."""
+        return self.record.get("ready_seconds", 0.0) * self.devices
+
+    @property
+    def devices(self) -> int:
+        """Devices that it held."""
+        return self.record.get("devices") or 1
+
+
+@dataclass(frozen=True)
+class Spending:
+    """All that a model's journals record.
+
+    Attributes
+    ----------
+    jobs
+        In the order in which they began.
+    responses
+        Schema `SPENT`, a row for each response that was ever finished, in the journals' order, with
+        the tokens of all attempts that it took, those included that were dropped.
+    """
+
+    jobs: list[Job]
+    responses: pl.DataFrame
+
+    @cached_property
+    def kind(self) -> str:
+        """What the recorded jobs ran on, where they agree. A killed job ran on that too."""
+        kinds = {kind_of(job.device) for job in self.jobs if job.device}
+        return kinds.pop() if len(kinds) == 1 else UNKNOWN
+
+    def hours(self, kind: str) -> float:
+        """Return the hours that were spent on a kind of device."""
+        return sum(
+            job.hours
+            for job in self.jobs
+            if (kind_of(job.device) if job.device else self.kind) == kind
+        )
+
+    def of(self, keys: pl.DataFrame) -> "Spending":
+        """Return the jobs that made some responses, with all that those jobs made.
+
+        Parameters
+        ----------
+        keys
+            Columns image_id and fingerprint.
+        """
+        runs = set(first_made(self.responses, keys)["run"])
+        return Spending(
+            [job for job in self.jobs if job.run in runs],
+            self.responses.filter(pl.col("run").is_in(sorted(runs))),
+        )
+
+
+def read_spending(folder: str | Path) -> Spending:
+    """Read the journals of a model; jobs may be at work on them.
+
+    Parameters
+    ----------
+    folder
+        Folder of the model's journals. Where there is none, nothing is known to have been spent.
+    """
+    records: dict[str, dict] = {}
+    last: dict[str, float] = {}
+    rows = []
+    paths = sorted(Path(folder).glob("*.jsonl"))
+    for line in chain.from_iterable(map(read_lines, paths)):
+        run = line.get("run") or ""
+        known = records.setdefault(run, {})
+        if line["kind"] == "run":
+            known |= line
+        else:
+            last[run] = max(last.get(run, 0.0), line.get("at", 0.0))
+            row = line["row"]
+            tokens = row | line.get("spent", {})
+            rows.append([row["image_id"], row["fingerprint"], run, *(tokens[t] for t in TOKENS)])
+    jobs = [
+        Job(run, record, max(record.get("seconds", 0.0), last.get(run, 0.0)))
+        for run, record in sorted(records.items())
+        if run
+    ]
+    responses = pl.DataFrame(rows, schema=SPENT, orient="row")
+    # Where the shards have changed a line stands in two journals.
+    return Spending(
+        jobs,
+        responses.unique(["image_id", "fingerprint", "run"], keep="first", maintain_order=True),
+    )
+
+
+def first_made(responses: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of `responses` (schema `SPENT`) that made `keys`: the first of each."""
+    key = ["image_id", "fingerprint"]
+    return responses.join(keys.select(key), on=key, how="semi").unique(
+        key, keep="first", maintain_order=True
+    )
+
+
+def kind_of(device: str) -> str:
+    """Return what a device of this name is; that of a server, named by its URL, is unknown."""
+    if "://" in device or device == "auto":
+        return UNKNOWN
+    return CPU if device.lower().startswith("cpu") else GPU
+
+
+def paper_cost(reported: Mapping) -> dict[str, float]:
+    """Return what the paper's responses cost, as far as it says.
+
+    Parameters
+    ----------
+    reported
+        What the paper reports (`resources/reported.yaml`): pairs and GPU hours from its text
+        (section 3.2: "over 6000"), tokens from the last row of its Table 1, by an unnamed tokenizer
+        and without what was dropped.
+
+    Returns
+    -------
+    dict
+        responses, completion_tokens, gpu_hours, tokens_per_second (of one GPU) and devices.
+    """
+    text, dataset = reported["text"], reported["table1"][-1]
+    tokens, hours = dataset["images"] * dataset["mean"], text["gpu_hours_a100"]
+    return {
+        "responses": text["pairs"],
+        "completion_tokens": tokens,
+        "gpu_hours": hours,
+        "tokens_per_second": tokens / (hours * 3600),
+        "devices": "A100",
+    }

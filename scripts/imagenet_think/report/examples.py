@@ -1,0 +1,134 @@
+"""Samples to be shown: which ones, with their images and both teachers' texts."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from imagenet_think.core.digests import digest_text
+from imagenet_think.parsing.statuses import OK
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A sample to be shown.
+
+    Attributes
+    ----------
+    image_id, lemma, domain
+        Which image, and what it shows.
+    image
+        The prepared image's bytes.
+    thinks, answers
+        A text a teacher, in the teachers' order.
+    """
+
+    image_id: str
+    lemma: str
+    domain: str
+    image: bytes
+    thinks: tuple[str, ...]
+    answers: tuple[str, ...]
+
+
+def choose_examples(
+    sample: str | Path,
+    images: Sequence[str | Path],
+    annotations: Sequence[str | Path],
+    teachers: Sequence[str],
+    seed: int,
+    count: int,
+) -> list[Example]:
+    """Choose samples by seed among those that both teachers' responses parsed for.
+
+    Images are taken in the order of a digest of seed and image id, each from a domain that is not
+    shown yet as long as there are such domains. So a longer list begins with the shorter one.
+
+    Parameters
+    ----------
+    sample, images, annotations
+        Parquet files of the sample, of the prepared images and of the teachers' annotations.
+    teachers
+        The teachers' keys, in order.
+    seed
+        Seed of the choice.
+    count
+        How many to choose. There are fewer where fewer parsed.
+
+    Returns
+    -------
+    list of Example
+        At least one.
+
+    Raises
+    ------
+    ValueError
+        If no image has a parsed response of every teacher, or a chosen image is in no images file.
+    """
+    parsed = (
+        pl.scan_parquet(annotations)
+        .filter(pl.col("model").is_in(list(teachers)), pl.col("status") == OK)
+        .group_by("image_id")
+        .agg(pl.col("model").n_unique().alias("parsed"))
+        .filter(pl.col("parsed") == len(teachers))
+    )
+    columns = ["image_id", "lemma", "domain"]
+    rows = pl.scan_parquet(sample).select(columns).join(parsed, on="image_id", how="semi")
+    chosen = _spread(rows.collect(), seed, count)
+    if chosen.is_empty():
+        raise ValueError(
+            f"no image of {sample} has a parsed response of every teacher ({', '.join(teachers)}): "
+            "there is no sample to show; see the status column of the annotations"
+        )
+    if len(chosen) < count:
+        logger.warning("%d samples were asked for, %d can be shown", count, len(chosen))
+    ids = chosen["image_id"].to_list()
+    texts = (
+        pl.scan_parquet(annotations)
+        .filter(pl.col("image_id").is_in(ids))
+        .select("image_id", "model", "think", "answer")
+        .collect()
+        .rows_by_key(["image_id", "model"], unique=True)
+    )
+    pictures = read_pictures(images, ids)
+    return [
+        Example(
+            **row,
+            image=pictures[row["image_id"]],
+            thinks=tuple(texts[row["image_id"], teacher][0] for teacher in teachers),
+            answers=tuple(texts[row["image_id"], teacher][1] for teacher in teachers),
+        )
+        for row in chosen.iter_rows(named=True)
+    ]
+
+
+def _spread(rows: pl.DataFrame, seed: int, count: int) -> pl.DataFrame:
+    """Return `count` rows in the order of their digests, new domains first."""
+    keys = [digest_text(str(seed), image_id) for image_id in rows["image_id"]]
+    return (
+        rows.with_columns(pl.Series("key", keys, dtype=pl.String))
+        .sort("key")
+        .with_columns(pl.int_range(pl.len()).over("domain").alias("turn"))
+        .sort("turn", "key")
+        .drop("key", "turn")
+        .head(count)
+    )
+
+
+def read_pictures(images: Sequence[str | Path], ids: Sequence[str]) -> dict[str, bytes]:
+    """Return the bytes of some images; files are read one by one and only until all are found."""
+    found: dict[str, bytes] = {}
+    for path in images:
+        if len(found) == len(ids):
+            break
+        rows = pl.scan_parquet(path).filter(pl.col("image_id").is_in(list(ids)))
+        wanted = rows.select("image_id", pl.col("image").struct.field("bytes")).collect()
+        found.update(wanted.iter_rows())
+    missing = sorted(set(ids) - set(found))
+    if missing:
+        raise ValueError(f"images {missing} of the sample are in none of the {len(images)} shards")
+    return found

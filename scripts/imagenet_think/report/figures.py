@@ -1,0 +1,500 @@
+"""The look of every figure, text that stays in its place, and files that are always the same."""
+
+import io
+import logging
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import polars as pl
+import regex
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from PIL import Image
+
+from imagenet_think.core.files import atomic_path
+
+logger = logging.getLogger(__name__)
+
+PAGE = 468.0
+"""Width of every figure in points (6.5 inches): one column of text, or two beside each other."""
+
+TALLEST = 626.0
+"""Greatest height of a figure in points: a page less its margins and a caption."""
+
+# Okabe and Ito's colours, told apart with any colour vision; each has its marker, line and hatch,
+# so that a figure can be read without colour.
+BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#595959"
+PAIR = ((BLUE, "o", "-", ""), (VERMILLION, "D", "--", "////"))
+"""Colour, marker, line and hatch of the first and the second of two series."""
+
+_DPI = 300
+_SANS = ("DejaVu Sans",)
+_SERIF = ("STIXGeneral", "DejaVu Sans")  # both come with matplotlib: the same on every machine
+_REPLACEMENT = "□"
+_ELLIPSIS = "…"
+
+# Room of a line above and below its baseline, as shares of the font's size.
+_ABOVE, _BELOW = 0.9, 0.24
+
+_STYLE = {
+    "axes.axisbelow": True,
+    "axes.labelsize": 7,
+    "axes.linewidth": 0.6,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 7,
+    "axes.titleweight": "bold",
+    "figure.dpi": _DPI,
+    "font.family": list(_SANS),
+    "font.size": 7,
+    "grid.color": "#d9d9d9",
+    "grid.linewidth": 0.5,
+    "hatch.linewidth": 0.5,
+    "legend.fontsize": 6.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.0,
+    "lines.markersize": 4.0,
+    "pdf.fonttype": 42,  # fonts embedded as TrueType
+    "savefig.dpi": _DPI,
+    "svg.hashsalt": "imagenet-think",
+    "text.hinting": "none",
+    "text.parse_math": False,  # a dollar sign in a model's text is a dollar sign
+    "xtick.labelsize": 6.5,
+    "xtick.major.size": 2.5,
+    "xtick.major.width": 0.6,
+    "xtick.minor.size": 1.5,
+    "xtick.minor.width": 0.4,
+    "ytick.labelsize": 6.5,
+    "ytick.major.size": 2.5,
+    "ytick.major.width": 0.6,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Set the look of the figures made inside, whatever the user's own matplotlib settings are.
+
+    Use it as a decorator of every function that draws.
+    """
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        yield
+
+
+@style()
+def save_figure(figure: Figure, pdf: str | Path, png: str | Path) -> None:
+    """Write a figure as PDF and PNG (300 dots per inch), atomically.
+
+    Parameters
+    ----------
+    figure
+        The figure, at the size of print.
+    pdf, png
+        The files to make. They hold no date and no name of software: equal figures are equal files.
+    """
+    nothing = {"Creator": None, "Producer": None, "CreationDate": None}
+    with atomic_path(pdf) as temporary:
+        figure.savefig(temporary, format="pdf", metadata=nothing)
+    with atomic_path(png) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def sans(size: float, weight: str = "normal") -> FontProperties:
+    """Return the font of labels, `size` in points."""
+    return FontProperties(family=list(_SANS), size=size, weight=weight)
+
+
+def serif(size: float) -> FontProperties:
+    """Return the font of running text, `size` in points."""
+    return FontProperties(family=list(_SERIF), size=size)
+
+
+# Text of unknown content -------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _drawable() -> frozenset[int]:
+    """Code points for which the fonts that come with matplotlib hold a glyph."""
+    families = sorted({*_SANS, *_SERIF})
+    return frozenset().union(*(get_font(findfont(family)).get_charmap() for family in families))
+
+
+def printable(text: str, source: str = "text") -> str:
+    """Return `text` with every character that cannot be drawn replaced by a white square.
+
+    Parameters
+    ----------
+    text
+        Any string.
+    source
+        What the text is, for the log line that counts the replaced characters.
+
+    Returns
+    -------
+    str
+        The text in composed form. Line breaks stay; other white space becomes a space. Invisible
+        characters (joiners, variation selectors) that the fonts lack are left out.
+    """
+    text = unicodedata.normalize("NFC", text)
+    table: dict[int, str | None] = {}
+    lacking = []
+    for character in set(text):
+        category = unicodedata.category(character)
+        if character in "\n\v\f\r\x85\u2028\u2029":
+            table[ord(character)] = "\n"
+        elif character.isspace():
+            table[ord(character)] = " "
+        elif ord(character) not in _drawable() or category in {"Cc", "Cs"}:
+            invisible = category == "Cf" or "VARIATION SELECTOR" in unicodedata.name(character, "")
+            table[ord(character)] = None if invisible else _REPLACEMENT
+            if not invisible:
+                lacking.append(character)
+    if lacking:
+        codes = ", ".join(f"U+{ord(character):04X}" for character in sorted(lacking)[:8])
+        logger.warning(
+            "%s: %d characters that no font here can draw are shown as %s (%s%s)",
+            source,
+            sum(text.count(character) for character in lacking),
+            _REPLACEMENT,
+            codes,
+            ", …" if len(lacking) > 8 else "",
+        )
+    return text.translate(table)
+
+
+@lru_cache(maxsize=1)
+def _scratch() -> FigureCanvasAgg:
+    """Return a canvas on which texts are measured and nothing is drawn."""
+    return FigureCanvasAgg(Figure((1, 1), dpi=_DPI))
+
+
+@lru_cache(maxsize=100_000)
+def _extent(text: str, font: FontProperties) -> tuple[float, float, float]:
+    """Return width, height above and depth below the baseline of a line, in points."""
+    renderer = _scratch().get_renderer()
+    width, height, depth = renderer.get_text_width_height_descent(text, font, False)
+    return width * 72 / _DPI, (height - depth) * 72 / _DPI, depth * 72 / _DPI
+
+
+def width_of(text: str, font: FontProperties) -> float:
+    """Return the width in points of text on one line."""
+    return _extent(text, font)[0]
+
+
+def height_of(lines: Sequence[str], font: FontProperties) -> float:
+    """Return the height in points of lines set below each other."""
+    return _baselines(lines, font)[1]
+
+
+def _baselines(lines: Sequence[str], font: FontProperties) -> tuple[list[float], float]:
+    """Return the depths of the lines' baselines below the top, and the height of them all.
+
+    Lines follow each other at an even distance. Only a line with taller or deeper letters than
+    Latin ones, as with several marks above each other, gets more room.
+    """
+    size = font.get_size_in_points()
+    baselines: list[float] = []
+    bottom = 0.0
+    for line in lines:
+        _, above, below = _extent(line, font)
+        baselines.append(bottom + max(above, _ABOVE * size))
+        bottom = baselines[-1] + max(below, _BELOW * size)
+    return baselines, bottom
+
+
+def wrap(text: str, font: FontProperties, width: float) -> Iterator[str]:
+    """Break text into lines no wider than `width` points.
+
+    Lines break at spaces, and inside a word that is wider than a line. Line breaks of the text
+    are kept, empty lines are not. Lines are made one by one, so that the first few lines of a
+    very long text cost no more than those of a short one.
+    """
+    space = width_of("x x", font) - 2 * width_of("x", font)
+    for paragraph in text.split("\n"):
+        line, used = "", 0.0
+        for word in paragraph.split():
+            *pieces, rest = _pieces(word, font, width)
+            if pieces:
+                if line:
+                    yield line
+                yield from pieces
+                line, used = rest, width_of(rest, font)
+                continue
+            wide = width_of(word, font)
+            if line and used + space + wide > width:
+                yield line
+                line, used = word, wide
+            else:
+                used += space + wide if line else wide
+                line = f"{line} {word}" if line else word
+        if line:
+            yield line
+
+
+def _pieces(word: str, font: FontProperties, width: float) -> list[str]:
+    """Break a word that is wider than a line; marks stay with the letter they stand on."""
+    if len(word) < 200 and width_of(word, font) <= width:
+        return [word]
+    letters = regex.findall(r"\X", word)
+    pieces = []
+    while letters:
+        low, high = 1, min(len(letters), 1 + int(width))
+        while low < high:  # as many letters as a line holds, and one at least
+            middle = (low + high + 1) // 2
+            if width_of("".join(letters[:middle]), font) <= width:
+                low = middle
+            else:
+                high = middle - 1
+        pieces.append("".join(letters[:low]))
+        letters = letters[low:]
+    return pieces
+
+
+def fit(text: str, font: FontProperties, width: float, height: float) -> list[str]:
+    """Return the lines of a text that fill a place of `width` × `height` points.
+
+    Where the text is longer than its place, the last line ends in an ellipsis.
+    """
+    enough = 2 + int(height / (0.8 * font.get_size_in_points()))
+    # No letter is narrower than a point.
+    lines = list(islice(wrap(text[: enough * (1 + int(width))], font, width), enough))
+    shown = list(lines)
+    while len(shown) > 1 and height_of(shown, font) > height:
+        shown.pop()
+    if len(shown) < len(lines):
+        shown[-1] = shorten(f"{shown[-1]} {_ELLIPSIS}", font, width)
+    return shown
+
+
+def shorten(text: str, font: FontProperties, width: float) -> str:
+    """Return text on one line of at most `width` points, with an ellipsis where it is cut."""
+    text = " ".join(text.split())
+    if width_of(text, font) <= width:
+        return text
+    text = text.removesuffix(_ELLIPSIS).rstrip()
+    low, high = 0, min(len(text), 1 + int(width))  # no character is narrower than a point
+    while low < high:
+        middle = (low + high + 1) // 2
+        if width_of(text[:middle].rstrip() + _ELLIPSIS, font) <= width:
+            low = middle
+        else:
+            high = middle - 1
+    cut = text[:low]
+    if low < len(text) and not text[low].isspace() and " " in cut[low // 2 :]:
+        cut = cut[: cut.rindex(" ")]
+    return cut.rstrip() + _ELLIPSIS
+
+
+def picture_size(data: bytes, width: float, height: float) -> tuple[float, float]:
+    """Return the size in points of an encoded image that fills a place without being cropped."""
+    with Image.open(io.BytesIO(data)) as image:
+        scale = min(width / image.width, height / image.height)
+        return image.width * scale, image.height * scale
+
+
+# A page measured in points -----------------------------------------------------------------------
+
+
+class Page:
+    """A figure on which things are placed in points from the upper left corner.
+
+    Parameters
+    ----------
+    width, height
+        Size in points, that of print.
+    """
+
+    def __init__(self, width: float, height: float) -> None:
+        self.width, self.height = width, height
+        self.figure = Figure((width / 72, height / 72), dpi=_DPI)
+        FigureCanvasAgg(self.figure)
+
+    def _place(self, x: float, y: float) -> tuple[float, float]:
+        return x / self.width, 1 - y / self.height
+
+    def write(
+        self,
+        x: float,
+        y: float,
+        lines: Sequence[str],
+        font: FontProperties,
+        *,
+        colour: str = "black",
+        align: str = "left",
+    ) -> float:
+        """Set lines below each other from (x, y) down; return their height in points."""
+        baselines, height = _baselines(lines, font)
+        for line, baseline in zip(lines, baselines, strict=True):
+            self.figure.text(
+                *self._place(x, y + baseline),
+                line,
+                fontproperties=font,
+                color=colour,
+                va="baseline",
+                ha=align,
+            )
+        return height
+
+    def box(
+        self, x: float, y: float, width: float, height: float, *, edge: str, face: str, line: str
+    ) -> None:
+        """Draw a box with rounded corners."""
+        left, bottom = x, self.height - y - height
+        self.figure.add_artist(
+            FancyBboxPatch(
+                (left, bottom),
+                width,
+                height,
+                boxstyle="round,pad=0,rounding_size=3",
+                transform=self._points(),
+                edgecolor=edge,
+                facecolor=face,
+                linestyle=line,
+                linewidth=0.8,
+            )
+        )
+
+    def rule(self, x: float, top: float, bottom: float, *, colour: str, line: str) -> None:
+        """Draw a vertical line."""
+        ends = [self.height - top, self.height - bottom]
+        self.figure.add_artist(
+            Line2D([x, x], ends, transform=self._points(), color=colour, linestyle=line)
+        )
+
+    def arrow(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Draw an arrow between two points."""
+        self.figure.add_artist(
+            FancyArrowPatch(
+                (start[0], self.height - start[1]),
+                (end[0], self.height - end[1]),
+                transform=self._points(),
+                arrowstyle="-|>",
+                mutation_scale=6,
+                linewidth=0.8,
+                color=GREY,
+                shrinkA=0,
+                shrinkB=0,
+            )
+        )
+
+    def picture(self, data: bytes, x: float, y: float, width: float, height: float) -> None:
+        """Draw an encoded image at the size that `picture_size` gave."""
+        with Image.open(io.BytesIO(data)) as opened:
+            pixels = opened.convert("RGB")
+        place = (*self._place(x, y + height), width / self.width, height / self.height)
+        axes = self.figure.add_axes(place)
+        axes.imshow(pixels, aspect="auto")
+        axes.set_axis_off()
+
+    def _points(self) -> matplotlib.transforms.Transform:
+        """Return the transform from points above the lower left corner to the page."""
+        scale = matplotlib.transforms.Affine2D().scale(1 / 72)
+        return scale + self.figure.dpi_scale_trans
+
+
+# Charts ------------------------------------------------------------------------------------------
+
+
+def chart(width: float, height: float) -> Figure:
+    """Return an empty figure of `width` × `height` points whose axes make room for their labels."""
+    figure = Figure((width / 72, height / 72), dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def label(name: str, width: float, size: float = 6.5) -> str:
+    """Return a name as a label of at most two lines of `width` points."""
+    font = sans(size)
+    return "\n".join(fit(printable(name, "name"), font, width, height_of(["Xg", "Xg"], font)))
+
+
+def mark(
+    axes: Axes,
+    rows: pl.DataFrame,
+    column: str,
+    order: Sequence[str],
+    shift: float,
+    *,
+    colour: str,
+    marker: str,
+    face: str,
+    legend: str,
+) -> None:
+    """Mark a value with its interval on each line of a panel.
+
+    Parameters
+    ----------
+    axes
+        The panel.
+    rows
+        `value, low, high` and `column`, which says whose line; where `low` and `high` are null, the
+        value has no interval. A line without a row stays empty.
+    column, order
+        What tells the lines apart, and its values from line 0 on.
+    shift
+        How far from a line the mark stands.
+    colour, marker, face
+        Colour of marks and intervals, shape of the marks, and what they are filled with.
+    legend
+        What the legend says.
+    """
+    found = {row[column]: row for row in rows.iter_rows(named=True)}
+    drawn = [(place, found[key]) for place, key in enumerate(order) if key in found]
+    value, low, high = (
+        np.array([row[end] for _, row in drawn], dtype=np.float64)
+        for end in ("value", "low", "high")
+    )
+    axes.errorbar(
+        value,
+        [place + shift for place, _ in drawn],
+        # NaN, where there is no interval, stays so and is not drawn.
+        xerr=np.maximum(0.0, [value - low, high - value]),
+        fmt=marker,
+        color=colour,
+        markerfacecolor=face,
+        markersize=3.2,
+        markeredgewidth=0.8,
+        elinewidth=0.8,
+        capsize=2.2,
+        label=legend,
+    )
+
+
+def count_axis(axes: Axes, values: Sequence[float]) -> None:
+    """Set an x axis of counts: from zero, or logarithmic where they span more than a factor 30."""
+    positive = [value for value in values if value > 0]
+    if positive and max(positive) > 30 * min(positive):
+        log_axis(axes, min(positive) / 1.6, max(positive) * 1.6)
+    else:
+        axes.set_xlim(0, max(positive, default=1) * 1.12)
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def log_axis(axes: Axes, low: float, high: float) -> None:
+    """Make the x axis logarithmic from `low` to `high`, labelled in plain numbers."""
+    steps = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0)
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(LogLocator(10, subs=steps, numticks=9))
+    axes.xaxis.set_major_formatter(FuncFormatter(_plain))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _plain(value: float, _: int) -> str:
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:,g}{letter}"
+    return f"{value:,g}"

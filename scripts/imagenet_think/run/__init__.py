@@ -1,0 +1,1 @@
+"""The run: its config, its accounts, and the hooks into Snakemake."""

@@ -1,0 +1,738 @@
+"""The config: checked against its schema before anything runs, and documented from it.
+
+python -m imagenet_think.run.configuration FILE    checks a config
+python -m imagenet_think.run.configuration         prints config/README.md
+"""
+
+import difflib
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from datetime import date
+from fractions import Fraction
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from imagenet_think.core import model_sources, paths, settings
+from imagenet_think.images import sources
+from imagenet_think.run import file_checks
+from imagenet_think.run.config_file import ConfigError, read
+
+Config = dict[str, Any]
+Place = tuple[str | int, ...]
+SCHEMA = Path(__file__).parents[3] / "config" / "schema.yaml"
+RULES = Path(__file__).parents[3] / "rules"
+_MOST_SHOWN = 200  # characters of a value in a message
+_KINDS = {
+    "regex": "a regular expression of Python",
+    "date": "a date",
+    "text": "a file",
+    "classes": "a file",
+    "folder": "a folder",
+    "parquet": "one file at least",
+    "json": "one file at least",
+    "dataset": "one file at least",
+    "function": "a file that defines the function, where a file is named",
+}
+"""What formats and paths are, in the words of the documentation."""
+
+
+@cache
+def schema() -> Config:
+    """Return the schema with its shared definitions put in place of the references to them."""
+    document = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    definitions = document.pop("$defs")
+
+    def inline(node: Any) -> Any:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                return deepcopy(definitions[node["$ref"].removeprefix("#/$defs/")])
+            return {key: inline(value) for key, value in node.items()}
+        return [inline(item) for item in node] if isinstance(node, list) else node
+
+    return inline(document)
+
+
+def check(config: Mapping[str, Any], origin: str = "config") -> Config:
+    """Check a config and fill in what may be left out.
+
+    Parameters
+    ----------
+    config
+        The config as read from its file.
+    origin
+        Name of the file, for messages.
+
+    Returns
+    -------
+    dict
+        A complete copy.
+
+    Raises
+    ------
+    ConfigError
+        With everything that is wrong: unknown and missing keys, values that are not allowed, files
+        that are missing or unusable, and keys that contradict each other. Keys that are each wrong
+        are not compared with others.
+    """
+    if problems := list(_wrong_structure(config)):
+        raise ConfigError(origin, problems)
+    config = deepcopy(dict(config))
+    errors = list(_schema_errors(config))
+    problems = [problem for _, problem in errors if problem]
+    wrong = [place for place, _ in errors]
+
+    def right(*sections: str) -> bool:
+        """Return whether the schema allows some sections; with all in them, where `.**` follows."""
+        return not any(_affects(place, section) for place in wrong for section in sections)
+
+    missing = list(_file_problems(config, right))
+    if right("references.**", "teachers.**", "models.**"):
+        problems += _reference_contradictions(config)
+        _import_references(config)
+    if right("models.**"):
+        # Of what each model holds itself: defaults would hide it.
+        problems += [each for item in config["models"].items() for each in _kind_of_model(*item)]
+    _fill(config, schema())
+    if right("models.**"):
+        for name, model in config["models"].items():
+            if "responses" in model:
+                config["models"][name] = {key: model[key] for key in _IMPORTED if key in model}
+    for contradictions, sections in _CHECKS:
+        if right(*sections):
+            problems += contradictions(config)
+    if missing and not problems:  # whatever a run lacks is said at once
+        missing += [*unpinned_problems(unpinned(config)), *image_problems(config)]
+    if problems := [*problems, *missing]:
+        raise ConfigError(origin, problems)
+    return config
+
+
+def _affects(place: Place, section: str) -> bool:
+    """Return whether an error somewhere makes a section unusable."""
+    path = tuple(section.removesuffix(".**").split("."))
+    inside = section.endswith(".**") and place[: len(path)] == path
+    return inside or path[: len(place)] == place
+
+
+def has_pictures(source: Config) -> bool:
+    """Tell whether a source (`images.source`) holds pictures, or only names the images."""
+    return source["kind"] != LISTING or source.get("pictures", False)
+
+
+def _reference_contradictions(config: Config) -> Iterator[str]:
+    """Yield what is wrong with references that take the place of the teachers' responses."""
+    if "references" not in config:
+        return
+    for key in config["teachers"]:
+        if "responses" in config["models"].get(key, {}):
+            yield (
+                f"references.published gives the teachers' responses, and so does "
+                f"models.{key}.responses: take away the one or the other"
+            )
+
+
+def _import_references(config: Config) -> None:
+    """Make the teachers imported models where references are named, in place.
+
+    Their other keys, which say how they would be asked, count no more.
+    """
+    if "references" not in config:
+        return
+    path = config.pop("references")["published"]
+    for place, key in enumerate(config["teachers"], start=1):
+        if key in config["models"]:
+            columns = {"think": f"think_{place}", "answer": f"answer_{place}"}
+            name = config["models"][key]["name"]
+            config["models"][key] = {"name": name, "responses": {"path": path} | columns}
+
+
+def _fill(value: Any, node: Config) -> None:
+    """Put the schema's defaults into `value`, in place."""
+    if isinstance(value, dict):
+        for key, child in node.get("properties", {}).items():
+            if key not in value and "default" in child:
+                value[key] = deepcopy(child["default"])
+            if key in value:
+                _fill(value[key], child)
+        other = node.get("additionalProperties")
+        if isinstance(other, dict):
+            for key in value.keys() - node.get("properties", {}).keys():
+                _fill(value[key], other)
+
+
+def _wrong_structure(value: Any, key: str = "", above: tuple[int, ...] = ()) -> Iterator[str]:
+    """Yield what no key may hold: itself, keys that are not strings, numbers beyond 64 bits."""
+    inside = f" in {key}" if key else ""
+    if isinstance(value, dict | list):
+        if id(value) in above:
+            yield f"{key} contains itself"
+            return
+        above += (id(value),)
+    if isinstance(value, dict):
+        for name, child in value.items():
+            if not isinstance(name, str):
+                yield f"the key {name!r}{inside} is not a string; write it in quotation marks"
+            else:
+                yield from _wrong_structure(child, f"{key}.{name}" if key else name, above)
+    elif isinstance(value, list):
+        for child in value:
+            yield from _wrong_structure(child, key, above)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        yield f"{key} holds {_shown(value)}; allowed are integers of 64 bits"
+
+
+def _is_integer(_: object, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_: object, value: object) -> bool:
+    return _is_integer(_, value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _pattern(_: object, pattern: str, value: object, __: object) -> Iterator[Any]:
+    # In JSON Schema `$` is the end of the text; Python's also matches before a last line break.
+    strict = re.sub(r"\$$", r"\\Z", pattern)
+    if isinstance(value, str) and not re.search(strict, value):
+        yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+_FORMATS = jsonschema.FormatChecker(formats=())
+
+
+@_FORMATS.checks("regex", raises=(re.error, OverflowError, RecursionError))
+def _is_regex(value: object) -> bool:
+    if isinstance(value, str) and re.compile(value).groups > 1:  # as scikit-learn has it
+        raise re.error("more than one group; write (?:…) for a group that captures nothing")
+    return True
+
+
+@_FORMATS.checks("date", raises=ValueError)
+def _is_date(value: object) -> bool:
+    return not isinstance(value, str) or bool(date.fromisoformat(value))
+
+
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    {"pattern": _pattern},
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"integer": _is_integer, "number": _is_number}
+    ),
+)
+"""JSON Schema to the letter: 2.0 is no integer, and neither infinity nor NaN is a number."""
+
+
+def _schema_errors(config: Config) -> Iterator[tuple[Place, str | None]]:
+    """Yield the places that the schema does not allow, with what is wrong there.
+
+    Nothing is said of a missing key where an unknown one is likely to be the same, misspelt.
+    """
+    seen: set[Place] = set()
+    found = _Validator(schema(), format_checker=_FORMATS).iter_errors(config)
+    order = {"additionalProperties": 0, "required": 1}
+    for error in sorted(found, key=lambda error: (order.get(error.validator, 2), error.json_path)):
+        place = tuple(error.absolute_path)
+        key = ".".join(map(str, place))
+        inside = f" in {key}" if key else ""
+        if error.validator == "additionalProperties":
+            known = list(error.schema["properties"])
+            for unknown in error.instance.keys() - set(known):
+                near = difflib.get_close_matches(unknown, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else "."
+                yield (
+                    (*place, unknown),
+                    f"unknown key {unknown!r}{inside}{hint} Known keys: {', '.join(known)}",
+                )
+                if near and near[0] not in error.instance:
+                    seen.add((*place, near[0]))
+                    yield (*place, near[0]), None
+        elif error.validator == "required":
+            for missing in error.validator_value:
+                if missing not in error.instance and (*place, missing) not in seen:
+                    seen.add((*place, missing))
+                    about = _node(place)["properties"][missing].get("description", "")
+                    yield (*place, missing), f"key {missing!r} is missing{inside}: {about}"
+        elif "propertyNames" in error.absolute_schema_path:
+            name = _shown(error.instance)
+            yield place, f"{name} cannot be a key of {key}: {_allowed(error.schema)}"
+        else:
+            cause = f" ({error.cause})" if error.cause else ""
+            held = _shown(error.instance)
+            yield place, f"{key} holds {held}; allowed is {_allowed(error.schema)}{cause}"
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a config has it, shortened."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)  # YAML knows dates, JSON does not
+    except ValueError:  # an integer of more than 4,300 digits
+        return "a very large number"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+
+
+def _node(path: Iterable[str | int]) -> Config:
+    """Return what the schema says of a place in a config."""
+    node = schema()
+    for key in path:
+        node = node["items"] if isinstance(key, int) else _child(node, key)
+    return node
+
+
+def _child(node: Config, key: str) -> Config:
+    known = node.get("properties", {})
+    return known[key] if key in known else node["additionalProperties"]
+
+
+def _allowed(node: Config) -> str:
+    """Say in words what a schema node allows."""
+    if "enum" in node:
+        return "one of " + ", ".join("null" if v is None else str(v) for v in node["enum"])
+    kinds = node.get("type", "text")
+    text = " or ".join(kinds) if isinstance(kinds, list) else kinds
+    bounds = {
+        "minimum": "at least {}",
+        "exclusiveMinimum": "above {}",
+        "maximum": "at most {}",
+        "exclusiveMaximum": "below {}",
+        "minItems": "at least {} entries",
+        "maxItems": "at most {} entries",
+        "minLength": "at least {} characters",
+        "maxLength": "at most {} characters",
+        "pattern": "matching {}",
+    }
+    words = [phrase.format(node[name]) for name, phrase in bounds.items() if name in node]
+    if node.get("uniqueItems"):
+        words.append("no entry twice")
+    words += [_KINDS[node[name]] for name in ("format", "x-path") if node.get(name) in _KINDS]
+    return ", ".join([text, *words])
+
+
+def _prompt_contradictions(config: Config) -> Iterator[str]:
+    """Yield that the prompt is none of the prompts, if so."""
+    if config["prompt"] not in config["prompts"]:
+        allowed = ", ".join(config["prompts"])
+        yield f"prompt holds {_shown(config['prompt'])}; allowed is one of {allowed}"
+
+
+def _role_contradictions(config: Config) -> Iterator[str]:
+    """Yield what is wrong between the models and their roles."""
+    models = config["models"]
+    for key in ("teachers", "benchmarked"):
+        for model in config[key]:
+            if model not in models:
+                yield f"{key} holds {_shown(model)}; allowed is one of {', '.join(models)}"
+    for model in sorted(set(config["teachers"]) & set(config["benchmarked"])):
+        yield f"benchmarked holds {_shown(model)}, a teacher: it would be scored against itself"
+
+
+def _ablation_contradictions(config: Config) -> Iterator[str]:
+    """Yield that the model of the ablation is not benchmarked, if so."""
+    ablation = config["benchmark"]["ablation_model"]
+    if ablation not in config["benchmarked"]:
+        allowed = ", ".join(config["benchmarked"])
+        yield f"benchmark.ablation_model holds {_shown(ablation)}; allowed is one of {allowed}"
+
+
+def _revision_contradictions(config: Config) -> Iterator[str]:
+    """Yield revisions of what is not on the hub."""
+    for key, entry in repository_entries(config):
+        if entry["revision"] is not None and not model_sources.is_hub(entry["repository"]):
+            yield f"{key}.revision is only for the hub: {entry['repository']} lies on this machine"
+
+
+def _interval_contradictions(config: Config) -> Iterator[str]:
+    """Yield what is wrong where no resample would lie beyond an end of a simultaneous interval."""
+    intervals, pairs = config["benchmark"]["intervals"], math.comb(len(config["benchmarked"]), 2)
+    # Exact: in floats, 2 / (1 - 0.95) is more than 40.
+    least = math.ceil(2 * pairs / (1 - Fraction(str(intervals["level"]))))
+    if intervals["draws"] < least:
+        yield (
+            f"benchmark.intervals.draws holds {intervals['draws']}, too few for intervals at "
+            f"{intervals['level']} that hold for {pairs} pairs of models at once; allowed is at "
+            f"least {least}"
+        )
+
+
+def _total_contradictions(config: Config) -> Iterator[str]:
+    """Yield what is wrong between the total and the bounds of a class."""
+    images = config["images"]
+    if images["source"]["kind"] == LISTING:
+        return  # needs none of them
+    least, most = images["min_per_class"], images["max_per_class"]
+    if least > most:
+        yield f"images.min_per_class ({least}) is greater than images.max_per_class ({most})"
+    classes, total = images["class_count"], images["total"]
+    if not classes * least <= total <= classes * most:
+        yield (
+            f"images.total holds {total}; allowed is {classes * least} to {classes * most}: "
+            f"images.class_count ({classes}) times images.min_per_class ({least}) to "
+            f"images.max_per_class ({most})"
+        )
+
+
+_GENERATED = ("repository", "family", "output")
+"""Keys that a model needs to be asked."""
+
+_IMPORTED = ("name", "responses", "output")
+"""Keys that a model may have whose responses are imported."""
+
+
+def _kind_of_model(name: str, model: Config) -> Iterator[str]:
+    """Yield what is wrong with a model that is neither asked nor imported, or both."""
+    if "responses" not in model:
+        for key in _GENERATED:
+            if key not in model:
+                about = _node(["models", name])["properties"][key]["description"]
+                yield (
+                    f"key {key!r} is missing in models.{name}: {about} (A model whose "
+                    "responses are there already has `responses` instead.)"
+                )
+        return
+    if strange := [key for key in model if key not in _IMPORTED]:
+        yield (
+            f"models.{name} has `responses`, which are imported, and {', '.join(strange)}, "
+            "which say how responses are generated: take away the one or the other"
+        )
+    columns = model["responses"].keys() & {"text", "think", "answer"}
+    if columns not in ({"text"}, {"think", "answer"}):
+        given = ", ".join(sorted(columns)) or "neither"
+        yield f"models.{name}.responses names {given}; needed is text, or think and answer"
+    elif ("text" in columns) != ("output" in model):
+        yield (
+            f"models.{name} lacks output, which says how responses.text is taken apart"
+            if "text" in columns
+            else f"models.{name}.output is only for responses.text: think and answer are apart"
+        )
+
+
+def _listing_contradictions(config: Config) -> Iterator[str]:
+    """Yield what is wrong with a run whose images are listed by files."""
+    if config["images"]["source"]["kind"] != LISTING:
+        return
+    asked = (*config["teachers"], *config["benchmarked"])
+    models = [
+        f"models.{key}"
+        for key in asked
+        if "responses" not in config["models"].get(key, {"responses": 0})
+    ]
+    if models and not has_pictures(config["images"]["source"]):
+        yield (
+            f"images.source is of kind {LISTING}, without pictures, so that {_listed(models)} "
+            f"cannot be prompted: {'they need' if models[1:] else 'it needs'} `responses`, or, if "
+            "the files hold the images' bytes, images.source needs `pictures: true`"
+        )
+
+
+LISTING = "listing"
+"""The kind of source that lists images in parquet files, with or without their bytes."""
+
+_SOURCE_KEYS = {
+    "classes": ("drawings",),
+    "drawings_per_class": ("drawings",),
+    "drawings_step": ("drawings",),
+    "archive": ("outer_archive",),
+    "labels": ("webdataset", "hub_parquet", LISTING),
+    "image": (LISTING,),
+    "label": (LISTING,),
+    "pictures": (LISTING,),
+}
+"""Keys of `images.source` that are not for every kind, and the kinds they are for."""
+
+_OPTIONAL = {"labels", "image", "label", "pictures"}
+"""Those that may be left out."""
+
+
+def _source_contradictions(config: Config) -> Iterator[str]:
+    """Yield what is wrong between the kind of the source and its other keys."""
+    source = config["images"]["source"]
+    kind = source["kind"]
+    needed = {key for key, kinds in _SOURCE_KEYS.items() if kind in kinds} - _OPTIONAL
+    if missing := sorted(needed - source.keys()):
+        yield f"images.source of kind {kind} needs {', '.join(missing)}"
+    for key, kinds in _SOURCE_KEYS.items():
+        if key in source and kind not in kinds:
+            yield f"images.source.{key} is only for kind {_listed(kinds)}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Return `a, b and c`."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def repository_entries(config: Config) -> Iterator[tuple[str, Config]]:
+    """Yield every part of the config that names a repository, with its dotted key."""
+    for name, model in config["models"].items():
+        if "responses" in model:
+            continue
+        yield f"models.{name}", model
+        if "processor" in model:
+            yield f"models.{name}.processor", model["processor"]
+    yield "statistics.tokenizer", config["statistics"]["tokenizer"]
+    yield "benchmark.bertscore", config["benchmark"]["bertscore"]
+    yield "benchmark.sbert", config["benchmark"]["sbert"]
+
+
+def unpinned(config: Config) -> list[str]:
+    """Return the dotted keys of hub repositories that have no revision."""
+    return [
+        key
+        for key, entry in repository_entries(config)
+        if entry["revision"] is None and model_sources.is_hub(entry["repository"])
+    ]
+
+
+def unpinned_problems(keys: Sequence[str]) -> Iterator[str]:
+    """Yield how hub repositories get their revisions, if some have none."""
+    if keys:
+        yield (
+            f"no revision for {', '.join(keys)}: run `snakemake --cores 1 pin` once (with the same "
+            "--configfile) on a machine that reaches the hub; it looks up the current commits and "
+            "writes them into the config"
+        )
+
+
+def class_ids(config: Config) -> list[str]:
+    """Return the classes that may be drawn, in the order of their list."""
+    images = config["images"]
+    source = images["source"]
+    return (
+        source["classes"]
+        if source["kind"] == "drawings"
+        else file_checks.class_ids(images["classes"])
+    )
+
+
+def image_problems(config: Config) -> Iterator[str]:
+    """Yield where images should be, if there are none."""
+    source = config["images"]["source"]
+    kind, folder = source["kind"], source["path"]
+    if kind in ("drawings", "outer_archive", LISTING):
+        return  # drawn, or checked as files
+    try:
+        if sources.places(kind, folder, class_ids(config)):
+            return
+    except OSError as error:
+        yield f"images.source.path: {folder} cannot be read: {error.strerror}"
+        return
+    what, example = _PLACES[kind]
+    state = f"holds no {what}" if os.path.isdir(folder) else "does not exist"
+    yield (
+        f"images.source.path: no images: {folder}/ {state}. Put one {example} there (ImageNet-21k: "
+        "winter21_whole.tar.gz or fall11_whole.tar from https://image-net.org, or their copies on "
+        "the hub), name another folder as images.source.path, or name another layout as "
+        "images.source.kind (config/README.md lists them). `make demo` needs no images"
+    )
+
+
+_PLACES = {
+    "class_tars": ("class archive", "archive per class, such as n00005787.tar,"),
+    "class_folders": ("class folder", "folder per class, such as n00005787/,"),
+    "webdataset": ("tar of samples", "or more tars of samples"),
+    "hub_parquet": ("parquet file", "or more parquet files"),
+    "folder": ("image", "or more images"),
+}
+"""What each layout consists of, and what to put where it is missing."""
+
+
+def _path_problem(kind: str, path: str) -> str | None:
+    """Return what is the matter with a path that the config names, if anything."""
+    try:
+        _PATHS[kind](path)
+    except (OSError, ValueError, ModuleNotFoundError) as error:
+        return f"{_shown(path)}: {str(error).removeprefix(f'{path}: ')}"
+    return None
+
+
+_PATHS: Mapping[str, Callable[[str], object]] = {
+    "text": file_checks.text,
+    "classes": file_checks.class_ids,
+    "folder": file_checks.folder,
+    "function": file_checks.function,
+    "executable": file_checks.executable,
+    "repository": model_sources.files,
+    "parquet": lambda path: paths.parquet_files(path),
+    "json": lambda path: paths.json_files(path),
+    **{f"dataset.{name}": partial(paths.dataset_files, name) for name in paths.OF_A_DATASET},
+}
+"""How a path is checked, by what the schema says of it (`x-path`)."""
+
+
+def _file_problems(config: Config, right: Callable[..., bool]) -> Iterator[str]:
+    """Yield what is the matter with each file that the config names.
+
+    Parameters
+    ----------
+    config
+        As it was written.
+    right
+        Returns whether the schema allows a section.
+    """
+    replaced = config["teachers"] if "references" in config and right("teachers.**") else ()
+    for place, kind, path in _named_paths(config, schema()):
+        if place[0] == "models" and place[1] in replaced:
+            continue
+        if kind == "images":  # of other kinds they are looked for when a job needs them
+            listing = right("images.source") and config["images"]["source"].get("kind") == LISTING
+            kind = "parquet" if listing else None
+        elif kind == "archive":
+            kind = None  # not needed once it is unpacked
+        elif kind == "executable" and not (
+            right("inference") and config["inference"].get("engine") == "vllm"
+        ):
+            kind = None
+        elif kind == "dataset":
+            kind = f"dataset.{place[-1]}"
+        if kind and (problem := _path_problem(kind, path)):
+            yield f"{'.'.join(place)}: {problem}"
+
+
+def _named_paths(value: Any, node: Config, place: Place = ()) -> Iterator[tuple[Place, str, str]]:
+    """Yield every path in a config with its place and what the schema says of it (`x-path`)."""
+    if "x-path" in node and isinstance(value, str):
+        yield place, node["x-path"], value
+    elif isinstance(value, dict):
+        known, other = node.get("properties", {}), node.get("additionalProperties")
+        for key, child in value.items():
+            below = known.get(key, other)
+            if isinstance(below, dict):
+                yield from _named_paths(child, below, (*place, key))
+
+
+_CHECKS: Sequence[tuple[Callable[[Config], Iterable[str]], Sequence[str]]] = (
+    (_source_contradictions, ["images.source.**"]),
+    (_listing_contradictions, ["images.source.**", "teachers.**", "benchmarked.**", "models.**"]),
+    (
+        _total_contradictions,
+        [
+            "images.source.kind",
+            *(
+                f"images.{key}"
+                for key in ("total", "class_count", "min_per_class", "max_per_class")
+            ),
+        ],
+    ),
+    (_prompt_contradictions, ["prompt", "prompts"]),
+    (_role_contradictions, ["teachers.**", "benchmarked.**", "models"]),
+    (_ablation_contradictions, ["benchmark.ablation_model", "benchmarked.**"]),
+    (_interval_contradictions, ["benchmark.intervals.**", "benchmarked.**"]),
+    (
+        _revision_contradictions,
+        ["models.**", "statistics.tokenizer.**", "benchmark.bertscore.**", "benchmark.sbert.**"],
+    ),
+)
+"""Checks of keys against each other, and the sections that have to be right for each.
+
+`.**` is for all keys of a section; without it, a wrong key inside does not matter.
+"""
+
+
+def as_markdown() -> str:
+    """Return `config/README.md`: every key of the schema with its meaning and what it allows."""
+    lines = [
+        "# Configuration",
+        "",
+        schema()["description"],
+        "",
+        "`config.yaml` is the paper's run, `miniature.yaml` the embedded one. Everything that is",
+        "wrong with a config, and everything that is missing for the planned jobs (images and",
+        "revisions of models), is reported in one message before the first job. This page is",
+        "made from `schema.yaml` by `make config-docs`. [What reads it](#what-reads-it) says what",
+        "a change runs again.",
+        "",
+        "Snakemake reads the file of `--configfile` before this workflow starts. If the file is",
+        "missing, empty, not valid YAML or not UTF-8, Snakemake stops without naming the line.",
+        "This command does, and checks the whole config without planning a run:",
+        "",
+        "```bash",
+        "PYTHONPATH=scripts python -m imagenet_think.run.configuration my.yaml",
+        "```",
+        "",
+        "| key | what it is | allowed | default |",
+        "| --- | --- | --- | --- |",
+    ]
+    for key, node in keys(schema()):
+        default = f"`{json.dumps(node['default'])}`" if "default" in node else ""
+        allowed = "" if node.get("type") == "object" else _allowed(node)
+        cells = [f"`{key}`", node["description"], allowed, default]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join([*lines, "", *_readers()]) + "\n"
+
+
+def _readers() -> Iterator[str]:
+    """Yield the lines of the table of the config's sections and the rule files that read them."""
+    yield from (
+        "## What reads it",
+        "",
+        "Each rule names the keys that it reads, and its jobs run again when one of them changes,",
+        "with everything that depends on their files: `grep -rn images.criteria rules` finds the",
+        "rules, and `snakemake -n all` lists the jobs. Comments and the order of keys change",
+        "nothing. What is in brackets reads keys that change no result, and does not run again.",
+        "`record_run`, which writes the whole config down, runs again with every change.",
+        "",
+        "| section | rule files that read it |",
+        "| --- | --- |",
+    )
+    sections: dict[str, dict[str, bool]] = {}
+    for key, node in keys(schema()):
+        if not settings.has_keys(node):
+            sections.setdefault(_section(key), {})
+    for file in sorted(RULES.glob("*.smk")):
+        if file.stem == MINIATURES:
+            continue
+        for key, counts in settings.declared_in(file.read_text(), schema()).items():
+            for leaf in settings.leaves(key, schema()):
+                own = sections[_section(leaf)]
+                own[file.stem] = own.get(file.stem, False) or counts
+    for section, files in sections.items():
+        named = [name if counts else f"({name})" for name, counts in files.items()]
+        yield f"| `{section}` | {', '.join(named) or 'planning only'} |"
+
+
+MINIATURES = "miniatures"
+"""The rule file that reads `miniature.yaml`, whichever config is loaded."""
+
+
+def _section(leaf: str) -> str:
+    """Return the section that a leaf is counted to, at most two keys deep, or the leaf itself."""
+    *above, _ = leaf.split(".")
+    return ".".join(above[:2]) or leaf
+
+
+def keys(node: Config, prefix: str = "") -> Iterator[tuple[str, Config]]:
+    """Yield every key of a schema with its node, parents before children."""
+    for key, child in node.get("properties", {}).items():
+        yield prefix + key, child
+        yield from keys(child, f"{prefix}{key}.")
+    other = node.get("additionalProperties")
+    if isinstance(other, dict):
+        yield f"{prefix}<name>", other
+        yield from keys(other, f"{prefix}<name>.")
+
+
+def _main(files: Sequence[str]) -> None:
+    """Check some configs, or print `config/README.md` if there are none."""
+    if not files:
+        print(as_markdown(), end="")
+    refused = []
+    for file in files:
+        try:
+            check(read(file), file)
+        except ConfigError as error:
+            refused.append(str(error))
+    if refused:
+        sys.exit("\n".join(refused))
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])

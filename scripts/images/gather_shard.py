@@ -1,0 +1,80 @@
+"""Gather the prepared images of a block, one shard after the other."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from imagenet_think.core.files import parquet_writer
+from imagenet_think.core.logs import log_to, logger, progress
+from imagenet_think.core.schemas import IMAGE_ROWS, IMAGES
+
+
+def gather_shard(
+    sample: str | Path, candidates: Sequence[str | Path], shard: str, output: str | Path
+) -> None:
+    """Write the images of a shard, in the form in which the hub's `datasets` know images.
+
+    The candidates are scanned file by file and lazily: beside the shard's own images, only a row
+    group or two are in memory.
+
+    Parameters
+    ----------
+    sample
+        The sample.
+    candidates
+        Candidates of all groups.
+    shard
+        Name of the shard.
+    output
+        Parquet to write, schema `IMAGES`, by image_id; without rows where the shard has no images.
+
+    Raises
+    ------
+    ValueError
+        If an image of the sample is not found, or is not the one that was sampled.
+    """
+    wanted = (
+        pl.scan_parquet(sample)
+        .filter(pl.col("shard") == shard)
+        .select(
+            "image_id", "wnid", "source", "member", "width", "height", "sha256", "source_sha256"
+        )
+        .collect()
+    )
+    # An image_id may clash with one that was turned away, so source and member must agree too (the
+    # member is null where an image has no name).
+    place = ["image_id", "source", "member"]
+    found = [
+        pl.scan_parquet(path)
+        .filter(pl.col("image_id").is_in(wanted["image_id"].implode()), pl.col("reason").is_null())
+        .select(*place, "image")
+        .collect(engine="streaming")
+        .join(wanted, on=place, how="inner", nulls_equal=True)
+        for path in progress(candidates, len(candidates), f"files searched for shard {shard}")
+    ]
+    images = pl.concat(found, rechunk=False)
+    missing = wanted.join(images, on=place, how="anti", nulls_equal=True)["image_id"].to_list()
+    if missing or len(images) != len(wanted):
+        raise ValueError(
+            f"shard {shard}: {len(images)} images found of {len(wanted)} sampled; missing "
+            f"{missing[:5]}: sample and candidates do not belong together"
+        )
+    order = images["image_id"].arg_sort()
+    with parquet_writer(output, IMAGES) as write:
+        for start in range(0, len(order), IMAGE_ROWS):
+            rows = images[order[start : start + IMAGE_ROWS]]
+            for name, data, sha256 in rows.select("image_id", "image", "sha256").iter_rows():
+                if hashlib.sha256(data).hexdigest() != sha256:
+                    raise ValueError(f"shard {shard}: {name} is not the image that was sampled")
+            path = pl.col("image_id") + ".jpg"
+            struct = pl.struct(pl.col("image").alias("bytes"), path.alias("path"))
+            write(rows.with_columns(struct.alias("image")).select(list(IMAGES)))
+    logger.info("shard %s: %d images", shard, len(images))
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    for output in snakemake.output:
+        gather_shard(snakemake.input.sample, snakemake.input.candidates, Path(output).stem, output)

@@ -1,0 +1,56 @@
+"""Number the classes, and count what the source holds of each."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from imagenet_think.core.files import write_parquet
+from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.schemas import CLASSES
+from imagenet_think.images.classes import counted, read_classes
+
+
+def index_classes(
+    classes: str | Path, catalogues: Sequence[str | Path], output: str | Path
+) -> None:
+    """Write one row for each class of the list, with the number of its readable images.
+
+    Parameters
+    ----------
+    classes
+        Table of the classes (`imagenet_think.images.classes.read_classes`).
+    catalogues
+        Catalogues of all groups. A class that is in none has no images.
+    output
+        Parquet to write, schema `CLASSES`, in the order of the table.
+
+    Raises
+    ------
+    ValueError
+        If the table is none (see `read_classes`), or a catalogue holds a class that it lacks.
+    """
+    table = read_classes(classes)
+    available = (
+        pl.scan_parquet(catalogues)
+        .drop_nulls("wnid")
+        .group_by("wnid")
+        .agg(pl.col("reason").is_null().sum().alias("available"))
+        .collect()
+    )
+    strange = available.join(table, on="wnid", how="anti")["wnid"].sort()
+    if len(strange):
+        raise ValueError(f"catalogued classes that {classes} lacks: {', '.join(strange)}")
+    index = counted(table, available)
+    write_parquet(index, output, CLASSES)
+    logger.info(
+        "%d classes, %d with images, %d images",
+        len(index),
+        (index["available"] > 0).sum(),
+        index["available"].sum(),
+    )
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    index_classes(snakemake.input.classes, snakemake.input.catalogues, snakemake.output[0])

@@ -1,0 +1,186 @@
+"""Make the sample of a run whose images are listed by parquet files."""
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from imagenet_think.core.files import write_parquet, write_text
+from imagenet_think.core.logs import log_to, logger, some
+from imagenet_think.core.schemas import CLASSES, EXCLUSIONS, SAMPLE
+from imagenet_think.core.shards import shard_of
+from imagenet_think.images import image_matching, manifests
+from imagenet_think.images.classes import counted, read_classes
+from imagenet_think.images.manifests import LISTED
+from imagenet_think.images.rejections import REASONS
+from imagenet_think.report.tables import WHOLE, Column, markdown
+
+ONE_CLASS = "resources/one_class.tsv"
+"""Table of the classes for images of which none is known."""
+
+
+def list_images(
+    classes: str | Path,
+    files: Sequence[str],
+    labels: str | Path | None,
+    sample: str | Path,
+    index: str | Path,
+    exclusions: str | Path,
+    page: str | Path,
+    *,
+    image: str,
+    sharding: Mapping[str, int],
+    label: str | None = None,
+    prepared: bool = False,
+) -> None:
+    """Write the sample, the classes, what of the files is no image of the sample, and a page.
+
+    An image that is named by its bytes alone is called by their SHA-256, which is its source's too.
+    Its complexity is not measured. Without pictures, sizes and digests are null as well.
+
+    Parameters
+    ----------
+    classes
+        Table of the classes (`imagenet_think.images.classes.read_classes`). Where it has one row, an image
+        of which nothing says the class is of that one.
+    files
+        Parquet files that name images; all they name are the sample.
+    labels
+        What integer labels count (`imagenet_think.images.sources.labels.read_labels`).
+    sample, index, exclusions
+        Parquets to write, schemas `SAMPLE`, `CLASSES` and `EXCLUSIONS`.
+    page
+        Markdown to write: how the images are known, and what was turned away.
+    image
+        Column that names the image.
+    sharding
+        `blocks` and `shards_per_block`.
+    label
+        Column that says its class; None for `wnid`, where there is one. Without it, the image_id
+        says it (`imagenet_think.images.image_matching.class_in`).
+    prepared
+        Whether `files` are what `prepare_images` made of them; then labels and column count no
+        more.
+
+    Raises
+    ------
+    ValueError
+        If no image has a class of the table, or the table, a file or a column cannot be read (see
+        `read_classes`, and `imagenet_think.images.image_matching.opened` and `check_column`).
+    """
+    if prepared:
+        rows = pl.scan_parquet(files).select(list(LISTED)).collect()
+    else:
+        known = manifests.read(classes, labels)
+        rows = pl.DataFrame(list(_rows(files, image, label, known)), schema=LISTED)
+    rows = manifests.turn_away_clashes(rows)
+    taken = rows.filter(pl.col("reason").is_null())
+    excluded = rows.filter(pl.col("reason").is_not_null())
+    table = read_classes(classes)
+    if not len(taken):
+        source = rows["source"].first() if prepared else files[0]
+        raise ValueError(_nothing(source, image, excluded["detail"], table["wnid"]))
+    available = taken["wnid"].value_counts(name="available")
+    listed = counted(table, available)
+    lemma = pl.col("lemmas").str.split(", ").list.first().alias("lemma")
+    shards = [shard_of(name, **sharding) for name in taken["image_id"]]
+    of_class = listed.select("wnid", "class_index", "domain", lemma)
+    images = taken.with_columns(pl.Series("shard", shards, pl.String)).join(of_class, on="wnid")
+    images = images.select(name for name in SAMPLE if name in images.columns)
+    images = pl.concat([SAMPLE.to_frame(), images], how="diagonal")
+    write_parquet(images.sort("image_id"), sample, SAMPLE)
+    write_parquet(listed, index, CLASSES)
+    write_parquet(excluded.select(list(EXCLUSIONS)), exclusions, EXCLUSIONS)
+    write_text(describe(images, excluded), page)
+    nameless = images["member"].null_count()
+    logger.info("%d images of %d classes", len(images), len(available))
+    if nameless:
+        logger.info("%d of them have no name and are called by their SHA-256", nameless)
+    for (reason,), own in excluded.group_by("reason", maintain_order=True):
+        details = some(own["detail"].to_list(), "; ")
+        logger.warning("rows turned away, %s (%d): %s", reason, len(own), details)
+
+
+def _rows(
+    files: Sequence[str], image: str, label: str | None, classes: manifests.Classes
+) -> Iterator[manifests.Row]:
+    """Yield what each row is about; bytes are read where there is no name, and then forgotten."""
+    for path in files:
+        names = image_matching.read_names([path], image)
+        nameless = [row for row, name in enumerate(names) if name is None]
+        digests = image_matching.read_digests([path], image, nameless) if nameless else {}
+        given = manifests.read_labels_of(path, label, len(names))
+        for row, name in enumerate(names):
+            yield manifests.identify(path, name, digests.get(row), given[row], classes)
+
+
+def describe(images: pl.DataFrame, excluded: pl.DataFrame) -> str:
+    """Return the page: how the images are known, and how many rows were turned away and why.
+
+    Parameters
+    ----------
+    images
+        Rows of schema `SAMPLE`.
+    excluded
+        Columns reason and detail.
+    """
+    nameless, classes = images["member"].null_count(), images["wnid"].n_unique()
+    lines = [
+        "# The images of the run",
+        "",
+        f"{_number(len(images), 'image')} of {_number(classes, 'class', 'classes')} as listed by "
+        f"{_number(images['source'].n_unique(), 'file')}: {len(images) - nameless:,} called by "
+        f"their names, {nameless:,} without a name and called by the SHA-256 of their bytes. "
+        f"{images['sha256'].count():,} have pictures. Nothing was sampled here, and no criterion "
+        "was applied to what can be decoded.",
+        "",
+    ]
+    if not len(excluded):
+        return "\n".join([*lines, "No row was turned away.", ""])
+    counts = excluded.group_by("reason").agg(pl.len().alias("rows"), pl.col("detail").first())
+    counts = counts.sort("reason").with_columns(
+        pl.col("reason").replace_strict(REASONS).alias("meaning")
+    )
+    columns = [
+        Column("reason", "Reason"),
+        Column("meaning", "Meaning"),
+        Column("rows", "Rows", format=WHOLE),
+        Column("detail", "The first"),
+    ]
+    caption = "Rows turned away. Each stands with its reason in images/exclusions.parquet."
+    return "\n".join(lines) + "\n" + markdown(counts, columns, caption)
+
+
+def _number(count: int, one: str, several: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
+def _nothing(file: str, image: str, details: Sequence[str], known: Collection[str]) -> str:
+    what = some(list(details), "; ") or "they have no rows"
+    return (
+        f"{file}: column {image!r} names no image of a class of the table "
+        f"({some(sorted(known))}): {what}. A name begins with its class and a "
+        "_, or lies in a folder of that name; else images.source.label names a column that says "
+        f"it. Where no class is known, write `classes: {ONE_CLASS}` under images: then all are of "
+        "one class"
+    )
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
+    source = settings["images"]["source"]
+    list_images(
+        snakemake.input.classes,
+        list(snakemake.input.files),
+        next(iter(snakemake.input.labels), None),
+        snakemake.output.sample,
+        snakemake.output.classes,
+        snakemake.output.exclusions,
+        snakemake.output.page,
+        image=source.get("image", manifests.IMAGE),
+        sharding=settings["sharding"],
+        label=source.get("label"),
+        prepared=source.get("pictures", False),
+    )

@@ -1,0 +1,115 @@
+"""Decode and prepare the pictures that a parquet file of a listing holds."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import polars as pl
+
+from imagenet_think.core.files import parquet_writer
+from imagenet_think.core.logs import log_to, logger, progress
+from imagenet_think.core.pools import in_turn
+from imagenet_think.core.schemas import CANDIDATES, IMAGE_ROWS
+from imagenet_think.images import image_matching, manifests
+from imagenet_think.images.preparation import examine
+from imagenet_think.images.rejections import RejectionError
+
+AHEAD = 4
+"""Pictures in memory for each thread."""
+
+
+def prepare_images(
+    classes: str | Path,
+    file: str,
+    labels: str | Path | None,
+    output: str | Path,
+    *,
+    image: str,
+    label: str | None,
+    max_pixels: int,
+    preparation: Mapping[str, int],
+    threads: int = 1,
+) -> None:
+    """Write a candidate for each row: prepared, or turned away with its reason.
+
+    Only what cannot be decoded is turned away, or what names no image or class: the list is the
+    sample, so no other criterion is applied.
+
+    Parameters
+    ----------
+    classes, labels, image, label
+        As for `list_images`.
+    file
+        Parquet file; the column `image` holds the hub's images, bytes and path.
+    output
+        Parquet to write, schema `CANDIDATES`, in the file's order. Complexity and perceptual hash
+        are not measured.
+    max_pixels
+        Of `images.criteria`: a larger image is not decoded.
+    preparation
+        `longest_side` and `jpeg_quality`.
+    threads
+        Pictures decoded at a time.
+
+    Raises
+    ------
+    ValueError
+        If a file or column cannot be read, or the column has no bytes.
+    """
+    known = manifests.read(classes, labels)
+    names = image_matching.read_names([file], image)
+    given = manifests.read_labels_of(file, label, len(names))
+
+    def prepared(item: tuple[str | None, object, bytes | None]) -> manifests.Row:
+        name, says, data = item
+        digest = None if data is None else hashlib.sha256(data).hexdigest()
+        row = dict.fromkeys(CANDIDATES) | manifests.identify(file, name, digest, says, known)
+        if row["reason"] is None:
+            try:
+                row |= examine(data, max_pixels, preparation)
+            except RejectionError as rejection:
+                row.update(reason=rejection.reason, detail=rejection.detail)
+        return row
+
+    pictures = zip(names, given, image_matching.read_pictures(file, image), strict=True)
+    counts = Counter[str]()
+    with ThreadPoolExecutor(threads) as pool, parquet_writer(output, CANDIDATES) as write:
+        done = in_turn(pool, prepared, pictures, ahead=AHEAD * threads)
+        rows = _without_clashes(progress(done, len(names), "pictures prepared"))
+        while batch := list(islice(rows, IMAGE_ROWS)):
+            write(pl.DataFrame(batch, schema=CANDIDATES))
+            counts.update(row["reason"] or "prepared" for row in batch)
+    for reason, count in sorted(counts.items()):
+        logger.info("%s: %d", reason, count)
+
+
+def _without_clashes(rows: Iterator[manifests.Row]) -> Iterator[manifests.Row]:
+    """Yield the rows, those turned away that repeat an image: each image is gathered from one."""
+    taken: set[str] = set()
+    for row in rows:
+        if row["reason"] is None and row["image_id"] in taken:
+            row |= dict(reason="clashing_id", detail=f"{row['image_id']} is in the list already")
+            row["image"] = None
+        elif row["reason"] is None:
+            taken.add(row["image_id"])
+        yield row
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    images = json.loads(snakemake.params.settings)["images"]
+    prepare_images(
+        snakemake.input.classes,
+        snakemake.input.file,
+        next(iter(snakemake.input.labels), None),
+        snakemake.output[0],
+        image=images["source"].get("image", manifests.IMAGE),
+        label=images["source"].get("label"),
+        max_pixels=images["criteria"]["max_pixels"],
+        preparation=images["preparation"],
+        threads=snakemake.threads,
+    )

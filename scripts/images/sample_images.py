@@ -1,0 +1,257 @@
+"""Choose the sample: classes, images of each class, and a reason for every image turned away."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from imagenet_think.core.files import write_parquet
+from imagenet_think.core.hash_order import image_order_key, order_key
+from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.schemas import EXCLUSIONS, SAMPLE
+from imagenet_think.core.shards import shard_of
+from imagenet_think.images import complexity as visual
+from imagenet_think.images.apportionment import allocate
+from imagenet_think.images.near_duplicates import Repetitions
+from imagenet_think.images.rejections import RejectionError
+
+
+def sample_images(
+    classes: str | Path,
+    candidates: Sequence[str | Path],
+    sample: str | Path,
+    exclusions: str | Path,
+    *,
+    seed: int,
+    total: int,
+    class_count: int,
+    min_per_class: int,
+    max_per_class: int,
+    balance: float,
+    near_duplicate_bits: int,
+    complexity: Mapping[str, int],
+    sharding: Mapping[str, int],
+) -> None:
+    """Write the sample and the exclusions.
+
+    Every step but the quota is independent of `total`, and the quota takes from no class when the
+    total grows: a larger sample holds every image of a smaller one. When classes come and the total
+    grows by at least what they get, it holds every image that still qualifies, which are all but
+    those that repeat an image of the new classes.
+
+    Parameters
+    ----------
+    classes
+        Classes with their availability.
+    candidates
+        Candidates of all groups; their images are not read.
+    sample
+        Parquet to write, schema `SAMPLE`, by image_id. `complexity_stratum` is 1 (least) to
+        `strata`; width and height are the prepared image's.
+    exclusions
+        Parquet to write, schema `EXCLUSIONS`: every image turned away, by class and member.
+    seed
+        The run's seed.
+    total, class_count, min_per_class, max_per_class
+        Images and classes of the sample, exactly, and the bounds of a class (Table 2).
+    balance
+        Power of the class size in the source by which images are spread between the bounds.
+    near_duplicate_bits
+        Greatest number of bits by which the hashes of near-duplicates differ.
+    complexity
+        `strata` and `probe`.
+    sharding
+        `blocks` and `shards_per_block`.
+
+    Raises
+    ------
+    ValueError
+        If the classes or their images do not suffice; the message does the arithmetic.
+    """
+    index = pl.read_parquet(classes)
+    looked_at = pl.scan_parquet(candidates).drop("image").collect()
+    looked_at = turn_away_repetitions(looked_at, seed, near_duplicate_bits)
+    measured = looked_at.filter(pl.col("complexity").is_not_null())
+    usable = measured.filter(pl.col("reason").is_null())
+
+    supply = dict(usable["wnid"].value_counts().rows())
+    chosen = choose_classes(
+        {wnid: supply.get(wnid, 0) for wnid in index["wnid"]}, class_count, min_per_class, seed
+    )
+    available = dict(index.select("wnid", "available").rows())
+    images = allocate(
+        total,
+        [available[wnid] ** balance for wnid in chosen],
+        min_per_class,
+        [min(max_per_class, supply.get(wnid, 0)) for wnid in chosen],
+    )
+    quota = dict(zip(chosen, images, strict=True))
+    drawn = pl.concat(
+        [
+            draw_class(images, quota[images["wnid"][0]], seed, **complexity)
+            for images in measured.partition_by("wnid", maintain_order=True)
+            if images["wnid"][0] in quota
+        ]
+    )
+    rows = drawn.join(index, on="wnid", how="left").with_columns(
+        pl.col("lemmas").str.split(", ").list.first().alias("lemma"),
+        pl.Series("shard", [shard_of(name, **sharding) for name in drawn["image_id"]], pl.String),
+    )
+    write_parquet(rows.select(list(SAMPLE)).sort("image_id"), sample, SAMPLE)
+    excluded = looked_at.filter(pl.col("reason").is_not_null())
+    order = ["wnid", "source", "member", "reason", "detail"]
+    write_parquet(excluded.select(list(EXCLUSIONS)).sort(order), exclusions, EXCLUSIONS)
+    _account(index, looked_at, len(rows))
+
+
+def turn_away_repetitions(
+    candidates: pl.DataFrame, seed: int, near_duplicate_bits: int
+) -> pl.DataFrame:
+    """Turn away the accepted candidates that repeat another one, of whatever class.
+
+    Parameters
+    ----------
+    candidates
+        Candidates of all classes.
+    seed, near_duplicate_bits
+        An image that repeats an earlier one in the keyed-hash order over all classes is turned
+        away.
+
+    Returns
+    -------
+    polars.DataFrame
+        The same rows in hash order, `reason` and `detail` filled in for the repetitions.
+    """
+    keys = [
+        image_order_key(seed, wnid or "", image_id or "")
+        for wnid, image_id in candidates.select("wnid", "image_id").iter_rows()
+    ]
+    candidates = candidates.with_columns(pl.Series("key", keys, pl.Binary)).sort(
+        "key", "rank", maintain_order=True
+    )
+    kept = Repetitions(near_duplicate_bits)
+    reasons: list[tuple[str | None, str | None]] = []
+    for row in candidates.iter_rows(named=True):
+        reason, detail = row["reason"], row["detail"]
+        if reason is None:
+            try:
+                kept.keep(row)
+            except RejectionError as rejection:
+                reason, detail = rejection.reason, rejection.detail
+        reasons.append((reason, detail))
+    columns = pl.DataFrame(reasons, {"reason": pl.String, "detail": pl.String}, orient="row")
+    return candidates.drop("key").with_columns(columns)
+
+
+def choose_classes(supply: Mapping[str, int], count: int, least: int, seed: int) -> list[str]:
+    """Choose the classes of the sample.
+
+    Parameters
+    ----------
+    supply
+        Usable images of each class, in the class list's order.
+    count
+        Classes wanted.
+    least
+        Images that a class must be able to give.
+    seed
+        Where more classes can, the first in the keyed-hash order of (seed, wnid) are taken.
+
+    Returns
+    -------
+    list of str
+        `count` classes in the order of `supply`.
+
+    Raises
+    ------
+    ValueError
+        If fewer classes can; the message names those that come closest.
+    """
+    able = [wnid for wnid, images in supply.items() if images >= least]
+    if len(able) < count:
+        short = [(wnid, images) for wnid, images in supply.items() if images < least]
+        short.sort(key=lambda item: (-item[1], item[0]))
+        closest = ", ".join(f"{wnid} has {images}" for wnid, images in short[:5])
+        raise ValueError(
+            f"class_count: {count} classes with at least {least} usable images are wanted "
+            f"(min_per_class), but of {len(supply)} classes {len(able)} have so many; "
+            f"{count - len(able)} are missing. Closest: {closest or 'none'}. Lower class_count or "
+            "min_per_class; the logs of collect_candidates count what was turned away, and why"
+        )
+    taken = set(sorted(able, key=lambda wnid: order_key(seed, wnid))[:count])
+    return [wnid for wnid in able if wnid in taken]
+
+
+def draw_class(
+    images: pl.DataFrame, count: int, seed: int, strata: int, probe: int
+) -> pl.DataFrame:
+    """Draw images of a class so that its strata of complexity are balanced.
+
+    Parameters
+    ----------
+    images
+        Measured images of one class, in hash order. Those with a reason, which repeat an image of
+        another class, are not drawn but count in the probe: so no class moves another's bounds.
+    count
+        Images to draw.
+    seed
+        Decides, with the wnid, which stratum begins.
+    strata, probe
+        Number of strata, and how many first images fix their bounds.
+
+    Returns
+    -------
+    polars.DataFrame
+        `count` rows with `complexity_stratum`, in the order of drawing.
+    """
+    members = visual.strata(images["complexity"].to_list(), strata, probe)
+    first = int.from_bytes(order_key(seed, images["wnid"][0]))
+    stratum = pl.Series("complexity_stratum", members, pl.Int64)
+    usable = images.with_columns(stratum).filter(pl.col("reason").is_null())
+    order = visual.draw_order(usable["complexity_stratum"].to_list(), strata, first)
+    return usable[order[:count]]
+
+
+def _account(index: pl.DataFrame, looked_at: pl.DataFrame, chosen: int) -> None:
+    """Log where every member of the catalogue went; refuse if the files contradict each other."""
+    available = index["available"].sum()
+    ranked = looked_at.filter(pl.col("rank").is_not_null())
+    listed = len(looked_at.filter(pl.col("rank").is_null(), pl.col("member").is_not_null()))
+    excluded = len(ranked.filter(pl.col("reason").is_not_null()))
+    unseen = available - len(ranked)
+    reserve = len(ranked) - excluded - chosen
+    if unseen < 0:
+        raise ValueError(
+            f"{len(ranked)} candidates of {available} catalogued images: classes and candidates "
+            "come from different catalogues"
+        )
+    logger.info(
+        "%d members: %d chosen, %d in reserve (not drawn), %d not looked at, %d excluded",
+        available + listed,
+        chosen,
+        reserve,
+        unseen,
+        excluded + listed,
+    )
+    for reason, count in (
+        looked_at.drop_nulls("reason")["reason"].value_counts().sort("reason").rows()
+    ):
+        logger.info("excluded, %s: %d", reason, count)
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
+    images = settings["images"]
+    criteria = images.pop("criteria")
+    sample_images(
+        snakemake.input.classes,
+        snakemake.input.candidates,
+        snakemake.output.sample,
+        snakemake.output.exclusions,
+        seed=settings["seed"],
+        near_duplicate_bits=criteria["near_duplicate_bits"],
+        sharding=settings["sharding"],
+        **images,
+    )

@@ -1,0 +1,199 @@
+"""Unpack the class archives out of the one archive that holds them all."""
+
+import gzip
+import io
+import json
+import tarfile
+import time
+import zlib
+from collections.abc import Collection, Iterator
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+import polars as pl
+
+from imagenet_think.core.files import atomic_path, write_parquet
+from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.schemas import UNPACKED
+from imagenet_think.images.archives import readable, safe_name
+from imagenet_think.images.classes import read_classes
+
+_CHUNK = 2**20
+_LOG_SECONDS = 10.0
+_DAMAGE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError)
+
+Row = tuple[str | None, str | None, int | None, str | None, str | None]
+
+
+def unpack_outer_archive(
+    archive: str | Path, classes: str | Path, folder: str | Path, unpacked: str | Path
+) -> None:
+    """Read the outer archive once, as a stream, and write the archive of every class of the list.
+
+    A class archive appears under its name when it is whole. One that is there already, with the
+    size that the outer archive gives it, is passed over: so a stopped run goes on where it was,
+    though a compressed stream has to be read again up to there.
+
+    Files are written into `folder` alone, under the names of classes, whatever the members'
+    own names say. Of several archives of one class the first counts.
+
+    Parameters
+    ----------
+    archive
+        `winter21_whole.tar.gz` or `fall11_whole.tar`: a tar, gzip-compressed or not, with one
+        `<wnid>.tar` a class in whatever folder.
+    classes
+        Table of the classes; archives of other classes are passed over.
+    folder
+        Where the class archives go.
+    unpacked
+        Parquet to write, schema `UNPACKED`: a row for each class archive, and with its reason for
+        what could not be used. A damaged stream ends the list with such a row and no error.
+
+    Raises
+    ------
+    OSError
+        If the archive cannot be read or the folder not be written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob(".*.tmp.tar"):
+        stale.unlink()
+    wanted = set(read_classes(classes)["wnid"])
+    rows = list(_unpack(Path(archive), wanted, folder))
+    for wnid, _, _, reason, detail in rows:
+        if reason:
+            logger.warning("%s: %s: %s", wnid or archive, reason, detail)
+    write_parquet(pl.DataFrame(rows, schema=UNPACKED, orient="row"), unpacked, UNPACKED)
+
+
+def _unpack(archive: Path, wanted: Collection[str], folder: Path) -> Iterator[Row]:
+    """Yield a row for each member that is a wanted class archive or could not be used."""
+    done: dict[str, str] = {}
+    with open(archive, "rb") as raw:
+        log = _Progress(raw, archive)
+        stream = _stream(raw)
+        try:
+            with tarfile.open(
+                fileobj=stream, mode="r:", encoding="utf-8", errors="surrogateescape"
+            ) as outer:
+                while (entry := outer.next()) is not None:
+                    outer.members.clear()
+                    name = readable(entry.name)
+                    wnid = PurePosixPath(name).stem
+                    refusal = _refusal(entry, done.get(wnid))
+                    if name.endswith(".tar") and wnid in wanted:
+                        if refusal is None:
+                            _write(outer.fileobj, entry, folder / f"{wnid}.tar", log)
+                            done[wnid] = name
+                        yield (wnid, name, entry.size, *(refusal or (None, None)))
+                    elif refusal and not entry.isdir():
+                        yield (None, name, entry.size, *refusal)
+                    _skip_to(stream, outer.offset, log)
+            while rest := stream.read(_CHUNK):  # also checks gzip's checksum
+                if rest.strip(b"\0"):
+                    raise tarfile.ReadError("no valid header")
+        except _DAMAGE as error:
+            where = f"after {len(done)} class archives, at byte {raw.tell()}"
+            yield (None, None, None, "damaged_archive", f"{where} of {archive.name}: {error}")
+        log.finish(len(done))
+
+
+def _refusal(entry: tarfile.TarInfo, earlier: str | None) -> tuple[str, str] | None:
+    """Return reason and detail where a member cannot be taken for a class archive."""
+    if not safe_name(entry.name):
+        return "unsafe_name", f"{readable(entry.name)!r} leads out of the archive's folder"
+    if not entry.isreg() or entry.issparse():
+        return "damaged_archive", f"tar entry of type {entry.type!r}, not a plain file"
+    if earlier:
+        return "clashing_archive", f"{readable(entry.name)}: the class has {earlier} already"
+    return None
+
+
+def _stream(raw: BinaryIO) -> "_Bounded":
+    """Return the tar inside: decompressed where it begins like gzip."""
+    compressed = raw.read(2) == b"\x1f\x8b"
+    raw.seek(0)
+    return _Bounded(gzip.GzipFile(fileobj=raw) if compressed else raw)
+
+
+class _Bounded(io.RawIOBase):
+    """A stream that refuses large reads.
+
+    The length of a GNU long name or PAX header is taken from the archive, and may claim gigabytes.
+    """
+
+    def __init__(self, inner: BinaryIO) -> None:
+        self._inner = inner
+        self.seek, self.tell = inner.seek, inner.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _CHUNK:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return self._inner.read(size)
+
+
+def _write(stream: BinaryIO, entry: tarfile.TarInfo, path: Path, log: "_Progress") -> None:
+    """Write a member to a file, unless it is there."""
+    if path.exists() and path.stat().st_size == entry.size:
+        log.passed += 1
+        return
+    stream.seek(entry.offset_data)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        left = entry.size
+        while left:
+            data = stream.read(min(left, _CHUNK))
+            if not data:
+                raise tarfile.ReadError(f"{readable(entry.name)} is cut short, {left} bytes lack")
+            file.write(data)
+            left -= len(data)
+            log.line()
+    log.written += 1
+
+
+def _skip_to(stream: BinaryIO, offset: int, log: "_Progress") -> None:
+    """Read on to an offset: faster than gzip's own seeking, and with progress lines."""
+    while (left := offset - stream.tell()) > 0 and stream.read(min(left, _CHUNK)):
+        log.line()
+
+
+class _Progress:
+    """Progress lines: how much of the archive is read, and how long the rest will take."""
+
+    def __init__(self, raw: BinaryIO, archive: Path) -> None:
+        self._raw, self._name, self._size = raw, archive.name, archive.stat().st_size
+        self._start = self._last = time.monotonic()
+        self.written = self.passed = 0
+
+    def line(self, now: bool = False) -> None:
+        """Log a line, if the last one is old."""
+        clock = time.monotonic()
+        if not now and clock - self._last < _LOG_SECONDS:
+            return
+        self._last = clock
+        read = self._raw.tell()
+        rate = read / max(clock - self._start, 1e-9)
+        logger.info(
+            "%s: %.1f %% read, %d class archives written, %d there already, %.0f MB/s, %.0f s left",
+            self._name,
+            100 * read / max(self._size, 1),
+            self.written,
+            self.passed,
+            rate / 1e6,
+            (self._size - read) / max(rate, 1.0),
+        )
+
+    def finish(self, classes: int) -> None:
+        """Log the last line."""
+        self.line(now=True)
+        logger.info("%s: %d classes", self._name, classes)
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    unpack_outer_archive(
+        snakemake.input.archive,
+        snakemake.input.classes,
+        json.loads(snakemake.params.settings)["images"]["source"]["path"],
+        snakemake.output[0],
+    )

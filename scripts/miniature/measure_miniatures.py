@@ -1,0 +1,172 @@
+"""Measure how often each miniature names object and colour right, on drawings it never saw."""
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from random import Random
+
+import torch
+import transformers
+
+from imagenet_think.core.files import atomic_path
+from imagenet_think.core.logs import log_to, progress
+from imagenet_think.core.settings import prompt
+from imagenet_think.inference.conversations import Policy, converse
+from imagenet_think.inference.engines import transformers_engine
+from imagenet_think.miniature.drawings import COLOURS, NAMES, Scene, draw, scene_of
+from imagenet_think.miniature.reply_templates import object_words
+from imagenet_think.parsing import parse
+
+COLUMNS = (
+    "model",
+    "drawings",
+    "object",
+    "colour",
+    "object_swapped",
+    "colour_swapped",
+    "parsed",
+    "second_rounds",
+)
+
+
+def measure_miniature(
+    model: str,
+    settings: dict,
+    *,
+    prompt: str,
+    checkpoint: str | Path,
+    drawings: int,
+    seed: int,
+    device: str = "cpu",
+    batch_size: int = 48,
+) -> dict[str, object]:
+    """Let a checkpoint describe unseen drawings as the pipeline does; count what answers name.
+
+    An answer names the object right if, of all objects that can be drawn, it names that one and no
+    other, in whole words; so for the colours. With the images swapped between rows the same answers
+    are held against other scenes: what is right then is right by chance.
+
+    Parameters
+    ----------
+    model, settings
+        Key and entry of the model in the config.
+    prompt
+        The run's prompt.
+    checkpoint
+        Its folder.
+    drawings
+        How many, all classes in turn.
+    seed
+        Of the drawings; another than that of training and of the run.
+    device
+        Where to generate.
+    batch_size
+        Rows generated at once.
+
+    Returns
+    -------
+    dict
+        A row of `accuracy.csv` (`COLUMNS`); shares between 0 and 1.
+    """
+    wnids = tuple(NAMES)
+    scenes = [scene_of(seed, wnids[n % len(wnids)], n) for n in range(drawings)]
+    answers = describe(settings, prompt, checkpoint, scenes, device, batch_size)
+    parsed = [parse(settings["output"], text, reason) for text, reason, _ in answers]
+    named = [named_in(part.answer or "") for part in parsed]
+    swapped = Random(seed).sample(scenes, k=drawings)
+    rows = {"": scenes, "_swapped": swapped}
+    shares = {
+        f"{what}{kind}": sum(
+            found[index] == {getattr(scene, key)} for found, scene in zip(named, truth, strict=True)
+        )
+        / drawings
+        for index, (what, key) in enumerate((("object", "wnid"), ("colour", "colour")))
+        for kind, truth in rows.items()
+    }
+    values = {
+        "model": model,
+        "drawings": drawings,
+        **shares,
+        "parsed": sum(part.status == "ok" for part in parsed) / drawings,
+        "second_rounds": sum(rounds == 2 for *_, rounds in answers) / drawings,
+    }
+    return {column: values[column] for column in COLUMNS}
+
+
+def describe(
+    settings: dict,
+    prompt: str,
+    checkpoint: str | Path,
+    scenes: list[Scene],
+    device: str = "cpu",
+    batch_size: int = 48,
+) -> list[tuple[str, str, int]]:
+    """Return what a checkpoint says of each scene's drawing: text, finish reason, rounds."""
+    greedy = settings | {"decoding": settings["decoding"] | {"temperature": 0.0}}
+    engine = transformers_engine.load(
+        greedy,
+        loop=None,
+        checkpoint=(str(checkpoint), None),
+        processor=(str(checkpoint), None),
+        inference={
+            "device": device,
+            "dtype": "float32",
+            "attention": "sdpa",
+            "batch_size": batch_size,
+        },
+        threads=torch.get_num_threads(),
+    )
+    images = ((str(number), photographed(scene)) for number, scene in enumerate(scenes))
+    policy = Policy(greedy, prompt, attempts=1, seed=lambda *_: 0)
+    answers = progress(converse(engine.generate, images, policy), len(scenes), "answers")
+    found = {int(a.response.key): a for a in answers}
+    return [
+        (found[n].response.text, found[n].response.finish_reason, found[n].rounds)
+        for n in range(len(scenes))
+    ]
+
+
+def photographed(scene: Scene) -> bytes:
+    """Return the drawing as a JPEG file, as images reach a model in the pipeline."""
+    buffer = io.BytesIO()
+    draw(scene).save(buffer, "JPEG", quality=92)
+    return buffer.getvalue()
+
+
+def named_in(answer: str) -> tuple[set[str], set[str]]:
+    """Return the classes and the colours that an answer names, in whole words."""
+    words = set(re.findall(r"[a-z]+", answer.lower()))
+    objects = {wnid for word, wnid in object_words().items() if word in words}
+    return objects, words & set(COLOURS)
+
+
+def write_accuracies(rows: list[dict[str, object]], path: str | Path) -> None:
+    """Write the rows as csv; shares with four decimals."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(
+                {key: f"{v:.4f}" if isinstance(v, float) else v for key, v in row.items()}
+            )
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    torch.set_num_threads(snakemake.threads)
+    transformers.logging.disable_progress_bar()
+    settings = json.loads(snakemake.params.settings)
+    drawn = json.loads(snakemake.params.drawn)
+    measured = [
+        measure_miniature(
+            folder.name,
+            settings["models"][folder.name],
+            prompt=prompt(settings),
+            checkpoint=folder,
+            **drawn,
+        )
+        for folder in map(Path, snakemake.input)
+    ]
+    write_accuracies(measured, snakemake.output[0])

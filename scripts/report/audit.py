@@ -1,0 +1,280 @@
+"""Where the paper contradicts itself: each entry of the audit with its check computed."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import polars as pl
+import yaml
+
+from imagenet_think.core.files import write_text
+from imagenet_think.core.logs import log_to
+from imagenet_think.report import escaping
+from imagenet_think.report.audit_checks import (
+    CHECKS,
+    CONTRADICTS,
+    NUMBER_WORDS,
+    Finding,
+    Printed,
+    read_number,
+)
+from imagenet_think.report.tables import Column, latex, markdown, write_csv
+
+MARKS = r"[*$]"
+"""What the text in which the quotes were looked up puts around bold words and formulas."""
+
+KINDS = {
+    "hard": (
+        "Hard contradictions",
+        "The paper's own numbers or counts exclude each other, and rounding does not explain it.",
+    ),
+    "argued": (
+        "Argued",
+        "These rest on a reading that one can question; the verdict says what the numbers alone "
+        "decide.",
+    ),
+    "quote": (
+        "By quotation only",
+        "Two places of the text, or one that leaves open what it means; nothing to compute.",
+    ),
+}
+"""Kinds of entries, in the order to print, with heading and meaning."""
+
+READING = "reading"
+"""Kind of the rows that say how this project reads the paper."""
+
+SCHEMA = pl.Schema(
+    dict.fromkeys(
+        ("id", "kind", "name", "where", "quotes", "note", "formula", "computed", "verdict"),
+        pl.String,
+    )
+)
+
+COMPUTED = [
+    Column("id", "No."),
+    Column("where", "Where", width=0.11),
+    Column("quotes", "The paper says", width=0.27),
+    Column("found", "What its numbers say", width=0.36),
+    Column("verdict", "Verdict", width=0.095),
+]
+QUOTED = [
+    *COMPUTED[:2],
+    Column("quotes", "The paper says", width=0.37),
+    Column("note", "Note", width=0.37),
+]
+READINGS = [
+    Column("id", "No."),
+    Column("name", "Question", width=0.15),
+    Column("note", "Our reading", width=0.37),
+    Column("computed", "Numbers", width=0.33),
+]
+FORMULAS = [Column("id", "No."), Column("formula", "What is computed")]
+
+
+def audit(
+    entries: str | Path,
+    reported: str | Path,
+    resources: Sequence[str | Path],
+    stem: str | Path,
+) -> None:
+    """Write the audit as `<stem>.csv`, `<stem>.md` and `<stem>.tex`.
+
+    Parameters
+    ----------
+    entries
+        The audit's entries and readings (YAML, `resources/audit.yaml`).
+    reported
+        What the paper reports (YAML).
+    resources
+        Tables with a heading, of which checks take the number of rows.
+    stem
+        Path of the audit without ending.
+    """
+    frame = examine(
+        yaml.safe_load(Path(entries).read_text(encoding="utf-8")),
+        yaml.safe_load(Path(reported).read_text(encoding="utf-8")),
+        {Path(path).name: _rows(path) for path in resources},
+    )
+    write_csv(frame, [Column(name, name) for name in SCHEMA], f"{stem}.csv")
+    write_text(page(frame), f"{stem}.md")
+    write_text(typeset(frame), f"{stem}.tex")
+
+
+def examine(document: Mapping, reported: Mapping, resources: Mapping[str, int]) -> pl.DataFrame:
+    """Return the entries and readings as rows of `SCHEMA`, each check computed.
+
+    Raises
+    ------
+    ValueError
+        If a check names a place, a resource or a pattern that is not there; it names the entry.
+    """
+    quotes = {entry["id"]: entry["quotes"] for entry in document["entries"]}
+    rows = []
+    for entry in document["entries"]:
+        finding = _checked(entry, entry["quotes"], reported, resources)
+        words = {name: entry[name] for name in ("id", "kind", "name", "where", "note")}
+        rows.append(words | {"quotes": " ".join(f"“{q}”" for q in entry["quotes"])} | finding)
+    for place, reading in enumerate(document["readings"], start=1):
+        own = quotes.get(reading.get("quotes_of"), [])
+        finding = _checked(reading, own, reported, resources) | {"verdict": None}
+        words = {"id": f"R{place:02}", "kind": READING, "name": reading["question"]}
+        rows.append(words | {"note": reading["reading"]} | finding)
+    return pl.DataFrame(rows, schema=SCHEMA)
+
+
+def _checked(
+    entry: Mapping, quotes: Sequence[str], reported: Mapping, resources: Mapping[str, int]
+) -> dict[str, str]:
+    """Return what the check of an entry finds; nothing for an entry without one."""
+    if "check" not in entry:
+        return {}
+    try:
+        return asdict(check(entry["check"], quotes, reported, resources))
+    except (KeyError, ValueError) as error:
+        name = entry.get("id", entry.get("question"))
+        raise ValueError(f"audit, {name}: {error}") from error
+
+
+def check(
+    section: Mapping, quotes: Sequence[str], reported: Mapping, resources: Mapping[str, int]
+) -> Finding:
+    """Return what a check finds.
+
+    Parameters
+    ----------
+    section
+        Its name, and where its arguments come from: `reported`, `quoted`, `resource`, `given`.
+    quotes
+        The quotes in which patterns are looked for.
+    reported
+        What the paper reports.
+    resources
+        Rows of each resource by file name.
+    """
+    arguments = {
+        **_each(section.get("reported", {}), lambda place: find(reported, place)),
+        **_each(section.get("quoted", {}), lambda pattern: read_quoted(quotes, pattern)),
+        **_each(section.get("resource", {}), resources.__getitem__),
+        **section.get("given", {}),
+    }
+    return CHECKS[section["name"]](**arguments)
+
+
+def _each(value: object, function) -> object:
+    """Return a text, or the texts in mappings and lists, each replaced by the function's result."""
+    if isinstance(value, Mapping):
+        return {key: _each(item, function) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_each(item, function) for item in value]
+    return function(value)
+
+
+def find(reported: Mapping, place: str) -> object:
+    """Return what stands at a dotted place; rows of a list go by their dataset, `*` is all of them.
+
+    Raises
+    ------
+    KeyError
+        If there is no such place.
+    """
+    found: object = reported
+    names = place.split(".")
+    for position, name in enumerate(names):
+        if isinstance(found, list):
+            found = {row["dataset"]: row for row in found}
+        if name == "*":
+            return {key: find(row, ".".join(names[position + 1 :])) for key, row in found.items()}
+        if name not in found:
+            raise KeyError(f"nothing is reported at {place}")
+        found = found[name]
+    return found
+
+
+def read_quoted(quotes: Sequence[str], pattern: str) -> Printed | str | list[Printed | str]:
+    """Return a pattern's group in the first quote where it is found, or its groups.
+
+    What reads as a number is one (`Printed`), the rest is text.
+
+    Raises
+    ------
+    ValueError
+        If no quote holds the pattern.
+    """
+    for quote in quotes:
+        if match := re.search(pattern, quote):
+            found = [_number_or_text(group) for group in match.groups()]
+            return found[0] if len(found) == 1 else found
+    raise ValueError(f"no quote holds {pattern!r}")
+
+
+def _number_or_text(text: str) -> Printed | str:
+    return read_number(text) if text[0].isdigit() or text in NUMBER_WORDS else text
+
+
+def _rows(path: str | Path) -> int:
+    """Return the number of lines after the heading."""
+    return len(Path(path).read_text(encoding="utf-8").splitlines()) - 1
+
+
+def summary(frame: pl.DataFrame, kind: str) -> str:
+    """Say what the entries of a kind are, and how many of them the numbers decide."""
+    rows = frame.filter(pl.col("kind") == kind)
+    text = f"{KINDS[kind][1]} {len(rows)} entries"
+    if kind == "quote":
+        return f"{text}."
+    decided = rows.filter(pl.col("verdict") == CONTRADICTS)
+    return f"{text}; in {len(decided)} of them the computed numbers contradict the statement."
+
+
+def shown(frame: pl.DataFrame, kind: str) -> tuple[pl.DataFrame, list[Column]]:
+    """Return the rows of a kind as they are printed, and the columns."""
+    rows = frame.filter(pl.col("kind") == kind)
+    found = pl.concat_str(pl.col("note"), pl.col("computed"), separator=" ", ignore_nulls=True)
+    rows = rows.with_columns(found=found, quotes=pl.col("quotes").str.replace_all(MARKS, ""))
+    return rows, {"quote": QUOTED, READING: READINGS}.get(kind, COMPUTED)
+
+
+def page(frame: pl.DataFrame) -> str:
+    """Return the audit as Markdown."""
+    return "\n\n".join(part.strip("\n") for part in _page(frame)) + "\n"
+
+
+def _page(frame: pl.DataFrame) -> Iterator[str]:
+    yield "# Audit of the paper"
+    yield escaping.markdown(
+        "Statements of arXiv 2510.01582 set beside its own numbers. Every number in the columns of "
+        "what was found is computed from the paper's tables and the quotes. The audit is the same "
+        "for every run."
+    )
+    for kind, (heading, _) in KINDS.items():
+        rows, columns = shown(frame, kind)
+        yield f"## {heading}"
+        yield markdown(rows, columns, summary(frame, kind))
+    yield "## How we read the paper"
+    yield markdown(*shown(frame, READING), "What this project takes it to mean where it is silent.")
+    yield "## What the checks compute"
+    checked = frame.filter(pl.col("formula").is_not_null())
+    yield markdown(checked, FORMULAS, "By number of the entry or reading.")
+
+
+def typeset(frame: pl.DataFrame) -> str:
+    """Return the audit as long tables in LaTeX, one a kind and one of readings."""
+    captions = {kind: f"{heading}. {summary(frame, kind)}" for kind, (heading, _) in KINDS.items()}
+    captions[READING] = "How this project reads the paper where it is silent, and why."
+    tables = [
+        latex(*shown(frame, kind), text, f"tab:audit_{kind}", long=True, gap=5)
+        for kind, text in captions.items()
+    ]
+    # Cells of several lines want space between the rows.
+    return "\n".join([r"{\renewcommand{\arraystretch}{1.3}", *tables, "}", ""])
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    audit(
+        entries=snakemake.input.entries,
+        reported=snakemake.input.reported,
+        resources=[snakemake.input.classes],
+        stem=Path(snakemake.output[0]).with_suffix(""),
+    )

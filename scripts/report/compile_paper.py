@@ -1,0 +1,112 @@
+"""Compile the paper with the numbers, tables and figures of a run."""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from imagenet_think.core.files import atomic_path
+from imagenet_think.core.logs import log_to, logger
+
+PACKAGES = "latexmk texlive-latex-recommended lmodern"
+TOO_WIDE = 2.0
+"""Points by which a box may be too wide before anyone sees it."""
+
+COMMAND = ("latexmk", "-pdf", "-halt-on-error", "-interaction=nonstopmode", "-file-line-error")
+
+
+def compile_paper(
+    sources: Sequence[str | Path],
+    tables: Sequence[str | Path],
+    figures: Sequence[str | Path],
+    output: str | Path,
+) -> None:
+    """Compile `main.tex` among the sources to a PDF that is the same for the same inputs.
+
+    Parameters
+    ----------
+    sources
+        Files that stand beside each other: main.tex, references.bib, numbers.tex, comparison.tex.
+    tables
+        LaTeX files, which the paper inputs from `tables/`.
+    figures
+        PDF files, which it includes from `figures/`.
+    output
+        The PDF.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no latexmk.
+    RuntimeError
+        If the paper does not compile; the message holds LaTeX's errors.
+    """
+    if shutil.which(COMMAND[0]) is None:
+        raise FileNotFoundError(
+            "the paper needs latexmk, which is not installed. On Debian and Ubuntu: "
+            f"apt-get install --no-install-recommends {PACKAGES}"
+        )
+    output = Path(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".paper.", dir=output.parent) as name:
+        build = Path(name)
+        for folder, paths in (("", sources), ("tables", tables), ("figures", figures)):
+            (build / folder).mkdir(exist_ok=True)
+            for path in paths:
+                shutil.copyfile(path, build / folder / Path(path).name)
+        _run(build)
+        with atomic_path(output) as temporary:
+            shutil.copyfile(build / "main.pdf", temporary)
+
+
+def _run(build: Path) -> None:
+    """Run latexmk in a folder, and log what LaTeX could not print."""
+    fixed = {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        [*COMMAND, "main.tex"],
+        cwd=build,
+        env=os.environ | fixed,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    logger.info("%s", done.stdout)
+    log = build / "main.log"
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
+    if done.returncode:
+        wrong = [line for line in lines if ".tex:" in line or line.startswith("!")]
+        raise RuntimeError(
+            "the paper does not compile: "
+            + ("\n".join(wrong[:20]) or f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+        )
+    for line in warnings(lines):
+        logger.warning("%s", line)
+
+
+def warnings(lines: Sequence[str]) -> list[str]:
+    """Return those lines of LaTeX's log that tell of something wrong on a page.
+
+    That is text that sticks out by more than `TOO_WIDE`, a character that no font has, and a
+    reference, a citation or a label that is missing or there twice.
+    """
+    return [line for line in lines if _is_wrong(line)]
+
+
+def _is_wrong(line: str) -> bool:
+    wide = re.match(r"Overfull \\[hv]box \(([\d.]+)pt too", line)
+    lacking = "Missing character" in line or re.search("undefined|multiply.defined", line)
+    return bool(lacking) or (wide is not None and float(wide[1]) > TOO_WIDE)
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    compile_paper(
+        sources=snakemake.input.sources,
+        tables=snakemake.input.tables,
+        figures=snakemake.input.figures,
+        output=snakemake.output[0],
+    )

@@ -1,0 +1,98 @@
+"""Draw how alike the teachers' texts are, beside each teacher's own other texts."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from imagenet_think.core.logs import log_to
+from imagenet_think.core.schemas import BETWEEN, OTHER_CLASS, SAME_CLASS
+from imagenet_think.core.settings import names
+from imagenet_think.report.figures import GREY, PAGE, PAIR, chart, label, mark, save_figure, style
+from imagenet_think.report.table_captions import HEADINGS, SHORT_PARTS
+
+SPREAD = 0.27  # distance of the rows of a part
+BASELINES = {SAME_CLASS: "other image, same class", OTHER_CLASS: "other image, other class"}
+
+
+@style()
+def draw_agreement(
+    aggregates: pl.DataFrame,
+    teachers: Sequence[str],
+    names: Mapping[str, str],
+    printed_tfidf: str,
+) -> Figure:
+    """Draw the numbers of all images: a panel a metric, three rows a part.
+
+    Parameters
+    ----------
+    aggregates
+        Columns as in `schemas.AGREEMENT_AGGREGATES`.
+    teachers
+        Keys of teacher 1 and teacher 2.
+    names
+        Their names.
+    printed_tfidf
+        The variant that stands for `tfidf`.
+
+    Returns
+    -------
+    Figure
+        As wide as a page. Of a part the first row is the teachers' agreement on the same image,
+        the others each teacher's agreement with itself on other images: of the class (filled) and
+        of another class (hollow). Each panel has its own scale.
+    """
+    figure = chart(PAGE, 286)
+    panels = figure.subplots(2, 4, sharey=True)
+    means = aggregates.filter(
+        pl.col("grouping") == "all", pl.col("minus").is_null(), pl.col("value").is_not_null()
+    )
+    for axes, (metric, title) in zip(panels.flat, HEADINGS.items(), strict=True):
+        variant = printed_tfidf if metric == "tfidf" else metric
+        _panel(axes, means.filter(metric=variant), teachers, names)
+        axes.set_title(label(title, 74, 7))
+    panels[0, 0].set_yticks(range(len(SHORT_PARTS)), list(SHORT_PARTS.values()))
+    panels[0, 0].set_ylim(len(SHORT_PARTS) - 0.5, -0.5)
+    handles, legend = panels[0, 0].get_legend_handles_labels()
+    # A column for each teacher, so nothing below the first entry.
+    handles.insert(1, Line2D([], [], linestyle="none"))
+    legend.insert(1, "")
+    figure.legend(handles, legend, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _panel(
+    axes: Axes, means: pl.DataFrame, teachers: Sequence[str], names: Mapping[str, str]
+) -> None:
+    parts = list(SHORT_PARTS)
+    between = means.filter(model=teachers[0], against=BETWEEN)
+    look = {"colour": GREY, "marker": "s", "face": GREY}
+    mark(axes, between, "part", parts, -SPREAD, **look, legend="both teachers,\nsame image")
+    for shift, (colour, marker, *_), teacher in zip((0, SPREAD), PAIR, teachers, strict=True):
+        for against, words in BASELINES.items():
+            rows = means.filter(model=teacher, against=against)
+            face = colour if against == SAME_CLASS else "white"
+            look = {"colour": colour, "marker": marker, "face": face}
+            name = f"{label(names[teacher], 126)}\n{words}"
+            mark(axes, rows, "part", parts, shift, **look, legend=name)
+    for place in range(1, len(SHORT_PARTS)):
+        axes.axhline(place - 0.5, color="#d9d9d9", linewidth=0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(3))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
+    figure = draw_agreement(
+        pl.read_parquet(snakemake.input.aggregate),
+        settings["teachers"],
+        names(settings),
+        settings["benchmark"]["printed_tfidf"],
+    )
+    save_figure(figure, snakemake.output.pdf, snakemake.output.png)

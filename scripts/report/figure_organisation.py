@@ -1,0 +1,147 @@
+"""Draw how a sample is organised, with real samples (Figure 1)."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from imagenet_think.core.logs import log_to
+from imagenet_think.core.settings import names, prompt
+from imagenet_think.report.examples import Example, choose_examples
+from imagenet_think.report.figures import (
+    GREY,
+    PAGE,
+    PAIR,
+    Page,
+    fit,
+    height_of,
+    picture_size,
+    printable,
+    sans,
+    save_figure,
+    serif,
+    shorten,
+    style,
+    width_of,
+)
+
+# Points.
+GAP = 18.0  # between neighbours, with room for an arrow
+LEFT = 118.0  # width of question and image
+PANEL = 180.0  # height of a sample
+QUESTION = 52.0  # height of the question's box
+BETWEEN = 8.0  # between the two teachers' boxes
+EDGE = 1.0  # so that lines on the border are whole
+PAD = 4.0
+
+TEXT = serif(7.5)
+TITLE = sans(6.5, "bold")
+LABEL = sans(6.5)
+
+
+@style()
+def draw_organisation(
+    examples: Sequence[Example], prompt: str, teachers: Sequence[str], names: Mapping[str, str]
+) -> Figure:
+    """Draw question, image, thinks and answers of samples, a row of boxes a teacher.
+
+    Parameters
+    ----------
+    examples
+        The samples, from top to bottom.
+    prompt
+        The question; it is the same for every sample.
+    teachers
+        The two teachers' keys, in order.
+    names
+        Their names.
+
+    Returns
+    -------
+    Figure
+        As wide as a page. Texts longer than their box end in an ellipsis.
+    """
+    page = Page(PAGE, len(examples) * (PANEL + GAP) - GAP + 2 * EDGE)
+    printed = [printable(names.get(teacher, teacher), "name") for teacher in teachers]
+    for place, example in enumerate(examples):
+        top = EDGE + place * (PANEL + GAP)
+        source = _question_and_image(page, top, chr(ord("a") + place), example, prompt)
+        _responses(page, top, source, example, printed)
+    return page.figure
+
+
+def _question_and_image(
+    page: Page, top: float, letter: str, example: Example, prompt: str
+) -> tuple[float, float]:
+    """Draw the left column; return the point from which the arrows to the thinks start."""
+    _box(page, EDGE, top, LEFT, QUESTION, ("Question", ""), prompt, (GREY, "-", "#f2f2f2"))
+    label = shorten(printable(f"({letter}) {example.lemma}", example.image_id), LABEL, LEFT)
+    middle = EDGE + LEFT / 2
+    upper = top + QUESTION + GAP
+    page.arrow((middle, top + QUESTION + 2), (middle, upper - 2))
+    room = top + PANEL - upper - height_of([label], LABEL) - PAD
+    wide, high = picture_size(example.image, LEFT, room)
+    page.picture(example.image, middle - wide / 2, upper, wide, high)
+    page.write(middle, upper + high + PAD, [label], LABEL, align="center")
+    return middle + wide / 2, upper + high / 2
+
+
+def _responses(
+    page: Page, top: float, source: tuple[float, float], example: Example, names: Sequence[str]
+) -> None:
+    """Draw a think and an answer a teacher, and the arrows that lead to them."""
+    width = (page.width - 2 * EDGE - LEFT - 2 * GAP) / 2
+    height = (PANEL - BETWEEN) / 2
+    think = EDGE + LEFT + GAP
+    answer = think + width + GAP
+    rows = zip(names, PAIR, example.thinks, example.answers, strict=True)
+    for number, (name, (colour, *_), reasoning, conclusion) in enumerate(rows, start=1):
+        y = top + (number - 1) * (height + BETWEEN)
+        middle = y + height / 2
+        looks = (colour, "--", "white"), (colour, "-", "white")
+        _box(page, think, y, width, height, (f"Think {number}", name), reasoning, looks[0])
+        _box(page, answer, y, width, height, (f"Answer {number}", name), conclusion, looks[1])
+        page.arrow((source[0] + 3, source[1]), (think - 2, middle))
+        page.arrow((think + width + 2, middle), (answer - 2, middle))
+
+
+def _box(
+    page: Page,
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    title: tuple[str, str],
+    text: str,
+    look: tuple[str, str, str],
+) -> None:
+    """Draw a titled box and as much of its text as it holds."""
+    colour, line, face = look
+    page.box(x, y, width, height, edge=colour, line=line, face=face)
+    page.write(x + PAD, y + PAD, [title[0]], TITLE, colour=colour)
+    after = width_of(title[0], TITLE) + 5
+    if title[1]:
+        name = shorten(title[1], LABEL, width - 2 * PAD - after)
+        page.write(x + PAD + after, y + PAD, [name], LABEL, colour=GREY)
+    head = PAD + max(height_of(["x"], TITLE), height_of(["x"], LABEL)) + 2
+    words = " ".join(printable(text, title[0]).split())
+    page.write(x + PAD, y + head, fit(words, TEXT, width - 2 * PAD, height - head - PAD), TEXT)
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
+    figure = draw_organisation(
+        choose_examples(
+            snakemake.input.sample,
+            snakemake.input.images,
+            snakemake.input.annotations,
+            settings["teachers"],
+            settings["seed"],
+            settings["figures"]["samples"],
+        ),
+        prompt(settings),
+        settings["teachers"],
+        names(settings),
+    )
+    save_figure(figure, snakemake.output.pdf, snakemake.output.png)

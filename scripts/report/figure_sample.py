@@ -1,0 +1,237 @@
+"""Draw one sample in full (Figure 2)."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+
+from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.settings import names, prompt
+from imagenet_think.report.examples import Example, choose_examples
+from imagenet_think.report.figures import (
+    GREY,
+    PAGE,
+    PAIR,
+    TALLEST,
+    Page,
+    fit,
+    height_of,
+    picture_size,
+    printable,
+    sans,
+    save_figure,
+    serif,
+    shorten,
+    style,
+    width_of,
+    wrap,
+)
+
+# Points.
+GUTTER = 18.0  # between the two columns
+SIDE = (PAGE - GUTTER) / 2  # width of a column
+PICTURE = 112.0  # greatest height of the image, to whose right the question stands
+GAP = 7.0  # between blocks
+INDENT = 6.0  # of a text from the coloured rule at its left
+MOST = 20_000  # characters, more than a page holds
+SIZES = (7.5, 7.0, 6.5)  # of the text: the largest that a page holds
+
+TITLE = sans(6.5, "bold")
+LABEL = sans(6.5)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A text, or the part of it that stands in one column.
+
+    Attributes
+    ----------
+    title
+        What it is; "" where it continues the block before.
+    name
+        What stands beside the title.
+    colour, line
+        Look of the rule at its left.
+    text
+        The whole text.
+    lines
+        The lines of this part.
+    """
+
+    title: str
+    name: str
+    colour: str
+    line: str
+    text: str
+    lines: tuple[str, ...] = ()
+
+
+Columns = tuple[list[Block], list[Block]]
+
+
+@style()
+def draw_sample(
+    example: Example, prompt: str, teachers: Sequence[str], names: Mapping[str, str]
+) -> Figure:
+    """Draw an image, its question, and both teachers' thinks and answers.
+
+    Each teacher has a column where a page is tall enough for that; else the texts run on through
+    both columns. What a page cannot hold is left out from the ends of the longest texts, and
+    their titles tell the share that is shown.
+
+    Parameters
+    ----------
+    example
+        The sample.
+    prompt
+        The question.
+    teachers
+        The two teachers' keys, in order.
+    names
+        Their names.
+
+    Returns
+    -------
+    Figure
+        As wide as a page, and as tall as the texts need, up to `TALLEST`.
+    """
+    wide, high = picture_size(example.image, SIDE, PICTURE)
+    question = fit(printable(prompt, "prompt"), serif(SIZES[0]), SIDE, PICTURE - 30)
+    head = max(high, 30 + height_of(question, serif(SIZES[0]))) + 2 * GAP
+
+    blocks = []
+    for number, (teacher, (colour, *_)) in enumerate(zip(teachers, PAIR, strict=True), start=1):
+        name = printable(names.get(teacher, teacher), "name")
+        for part, line, texts in (
+            ("Think", "--", example.thinks),
+            ("Answer", "-", example.answers),
+        ):
+            text = printable(texts[number - 1], f"{example.image_id}, {part} {number}")
+            blocks.append(Block(f"{part} {number}", name, colour, line, text))
+    columns, size = _arrange(blocks, TALLEST - head)
+
+    body = max(_height(column, serif(size)) for column in columns)
+    page = Page(PAGE, head + body)
+    page.picture(example.image, 0, 0, wide, high)
+    x = SIDE + GUTTER
+    y = page.write(x, 0, ["Question"], TITLE, colour=GREY) + 2
+    y += page.write(x, y, question, serif(SIZES[0])) + GAP
+    shown = printable(f"{example.image_id}: {example.lemma} ({example.domain})", "image")
+    page.write(x, y, [shorten(shown, LABEL, SIDE)], LABEL, colour=GREY)
+    for x, column in zip((0.0, SIDE + GUTTER), columns, strict=True):
+        _draw_column(page, x, head, column, serif(size))
+    return page.figure
+
+
+def _arrange(blocks: Sequence[Block], room: float) -> tuple[Columns, float]:
+    """Return two columns no taller than `room`, and the size of their text."""
+    longest = max(len(block.text) for block in blocks)
+    for size in SIZES if longest <= MOST else ():
+        columns = _split(blocks, serif(size), room)
+        if _tallest(columns, serif(size)) <= room:
+            return columns, size
+    font = serif(SIZES[-1])
+    low, high = 1, min(longest, MOST)
+    while low < high:  # the greatest length to which texts are cut so that all find room
+        middle = (low + high + 1) // 2
+        if _tallest(_split(_cut(blocks, middle), font, room), font) <= room:
+            low = middle
+        else:
+            high = middle - 1
+    logger.info("texts longer than %d characters are shortened: a page holds no more", low)
+    return _split(_cut(blocks, low), font, room), SIZES[-1]
+
+
+def _cut(blocks: Sequence[Block], length: int) -> list[Block]:
+    """Shorten texts to `length` characters, at a word's end where one is near, and say so."""
+    cut = []
+    for block in blocks:
+        if len(block.text) > length:
+            text = block.text[:length]
+            space = text.rfind(" ")
+            text = text[:space] if space > length - 40 else text
+            share = f"first {100 * len(text) // len(block.text)}% shown"
+            block = replace(block, text=f"{text} …", name=f"({share}) {block.name}")
+        cut.append(block)
+    return cut
+
+
+def _split(blocks: Sequence[Block], font: FontProperties, room: float) -> Columns:
+    """Set the blocks in two columns: a teacher each if they fit, else of equal height."""
+    blocks = [
+        replace(block, lines=tuple(wrap(block.text, font, SIDE - INDENT))) for block in blocks
+    ]
+    middle = len(blocks) // 2
+    by_teacher = blocks[:middle], blocks[middle:]
+    if _tallest(by_teacher, font) <= room:
+        return by_teacher
+    low, high = 0, sum(len(block.lines) for block in blocks)
+    while low < high:  # the fewest lines at the left that make it the taller one
+        count = (low + high) // 2
+        left, right = _break(blocks, count)
+        if _height(left, font) >= _height(right, font):
+            high = count
+        else:
+            low = count + 1
+    return min((_break(blocks, n) for n in (low - 1, low)), key=lambda c: _tallest(c, font))
+
+
+def _break(blocks: Sequence[Block], count: int) -> Columns:
+    """Break the blocks into two columns after `count` lines."""
+    left, right = [], []
+    for block in blocks:
+        here, count = max(0, min(count, len(block.lines))), count - len(block.lines)
+        if here:
+            left.append(replace(block, lines=block.lines[:here]))
+        if here < len(block.lines) or not block.lines:
+            rest = replace(block, lines=block.lines[here:])
+            right.append(replace(rest, title="", name="") if here else rest)
+    return left, right
+
+
+def _height(column: Sequence[Block], font: FontProperties) -> float:
+    """Return the height in points of blocks set below each other."""
+    heights = [_title_height(block) + height_of(block.lines, font) for block in column]
+    return sum(heights) + GAP * (len(heights) - 1)
+
+
+def _tallest(columns: Columns, font: FontProperties) -> float:
+    return max(_height(column, font) for column in columns)
+
+
+def _title_height(block: Block) -> float:
+    return height_of(["Xg"], TITLE) + 2 if block.title else 0.0
+
+
+def _draw_column(
+    page: Page, x: float, y: float, column: Sequence[Block], font: FontProperties
+) -> None:
+    for block in column:
+        top = y
+        if block.title:
+            page.write(x + INDENT, y, [block.title], TITLE, colour=block.colour)
+            after = INDENT + width_of(block.title, TITLE) + 5
+            name = shorten(block.name, LABEL, SIDE - after)
+            page.write(x + after, y, [name], LABEL, colour=GREY)
+        y += _title_height(block)
+        y += page.write(x + INDENT, y, block.lines, font)
+        page.rule(x + 1, top, y, colour=block.colour, line=block.line)
+        y += GAP
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
+    # The one that follows those of Figure 1, which are chosen in the same order.
+    examples = choose_examples(
+        snakemake.input.sample,
+        snakemake.input.images,
+        snakemake.input.annotations,
+        settings["teachers"],
+        settings["seed"],
+        settings["figures"]["samples"] + 1,
+    )
+    figure = draw_sample(examples[-1], prompt(settings), settings["teachers"], names(settings))
+    save_figure(figure, snakemake.output.pdf, snakemake.output.png)

@@ -1,0 +1,63 @@
+"""Render what the run wrote as Markdown for a browser: tables, accounts, comparisons."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from markdown_it import MarkdownIt
+
+from imagenet_think.core.files import write_text
+from imagenet_think.core.logs import log_to
+
+JOINER = "\u2060"
+"""Between the ends of an interval and its dash: no line is broken there."""
+
+
+def render_pages(
+    sources: Sequence[str | Path],
+    outputs: Sequence[str | Path],
+    template: str | Path,
+    run: str,
+) -> None:
+    """Write an HTML page, which loads nothing, for each Markdown file.
+
+    Parameters
+    ----------
+    sources, outputs
+        Markdown to read and HTML to write, in the same order. A page without a heading is called
+        after its file.
+    template
+        The pages' Jinja template.
+    run
+        Name of the run.
+    """
+    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(
+        Path(template).read_text(encoding="utf-8")
+    )
+    for source, output in zip(sources, outputs, strict=True):
+        body = to_html(Path(source).read_text(encoding="utf-8"))
+        write_text(page.render(title=title(output), run=run, body=body), output)
+
+
+def to_html(markdown: str) -> str:
+    """Return Markdown as HTML: pipe tables are tables, and HTML in it (underlined cells) stays."""
+    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown)
+    return re.sub(r"(?<=[\d%])–(?=\d)", f"{JOINER}–{JOINER}", html)
+
+
+def title(path: str | Path) -> str:
+    """Return a file's name in words: `Table 1` for `table1.html`."""
+    words = re.sub(r"(?<=\D)(?=\d)|_", " ", Path(path).stem)
+    return words[:1].upper() + words[1:]
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    render_pages(
+        snakemake.input.pages,
+        snakemake.output,
+        template=snakemake.input.template,
+        **json.loads(snakemake.params.settings),
+    )

@@ -1,0 +1,353 @@
+"""Show the sample, and what was turned away, on a page for judging the criteria by eye."""
+
+import base64
+import heapq
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from jinja2 import Environment, StrictUndefined
+
+from imagenet_think.core.files import write_text
+from imagenet_think.core.hash_order import order_key
+from imagenet_think.core.logs import log_to, logger
+from imagenet_think.images import criteria as judge
+from imagenet_think.images import sources
+from imagenet_think.images.near_duplicates import twin
+from imagenet_think.images.preparation import prepare
+from imagenet_think.images.rejections import REASONS, RejectionError
+from table_images import COLUMNS as TABLE_2
+from table_images import summarize
+
+PER_SHEET = 20
+"""Images on a contact sheet."""
+
+THUMBNAIL = {"longest_side": 240, "jpeg_quality": 85}
+CHOSEN = "chosen"
+SEEN = ("image_id", "source", "member", "rank", "reason")
+_QUANTILES = {"least": 0.0, "5%": 0.05, "median": 0.5, "95%": 0.95, "greatest": 1.0}
+
+Place = tuple[str, str]  # source, member
+
+
+class Bar(NamedTuple):
+    """One bar of a chart: what it counts, how many, and its length as a share of the longest."""
+
+    label: str
+    count: int
+    share: float
+    note: str = ""
+
+
+class Tile(NamedTuple):
+    """One image of a contact sheet, with its twin where it repeats one.
+
+    `pictures` holds data URIs, or for an image that cannot be shown, why.
+    """
+
+    image_id: str
+    wnid: str
+    place: str
+    detail: str
+    pictures: list[tuple[str, str]]
+
+
+def report_sampling(
+    sample: str | Path,
+    exclusions: str | Path,
+    classes: str | Path,
+    candidates: Sequence[str | Path],
+    catalogues: Sequence[str | Path],
+    template: str | Path,
+    output: str | Path,
+    *,
+    run: str,
+    seed: int,
+    source: Mapping[str, str],
+    criteria: Mapping[str, Any],
+) -> None:
+    """Write the page: one HTML file that loads nothing and is the same for the same inputs.
+
+    Parameters
+    ----------
+    sample, exclusions, classes
+        As `sample_images` left them.
+    candidates, catalogues
+        Of all groups; the candidates' images are not read.
+    template
+        The page's Jinja template.
+    output
+        HTML to write.
+    run, seed
+        The run's name and seed; the seed chooses which images a sheet shows.
+    source
+        `kind` and `path`. The images of the sheets, and no others, are read from it again.
+    criteria
+        Of `images.criteria` of the config: `max_pixels`, `scorer`, and what denies.
+
+    Raises
+    ------
+    OSError
+        If the source is no longer there.
+    """
+    images = pl.read_parquet(sample)
+    turned_away = pl.read_parquet(exclusions)
+    index = pl.read_parquet(classes)
+    seen = pl.scan_parquet(candidates).select(*SEEN).collect()
+    shown = choose(turned_away, seed) | choose(images.with_columns(reason=pl.lit(CHOSEN)), seed)
+    sheets = contact_sheets(shown, seen, catalogues, source, criteria)
+    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(
+        Path(template).read_text(encoding="utf-8")
+    )
+    counts = dict(turned_away["reason"].value_counts().rows())
+    write_text(
+        page.render(
+            run=run,
+            seed=seed,
+            table_2=_table_2(images),
+            funnel=_funnel(index, seen, turned_away, images),
+            a_class=_a_class(images),
+            domains=_domains(images),
+            sizes=_sizes(images),
+            shorter_side=histogram(images.select(pl.min_horizontal("width", "height")).to_series()),
+            strata=_strata(images),
+            reasons=_bars((r, counts.get(r, 0), text) for r, text in REASONS.items()),
+            sheets=[
+                (reason, REASONS.get(reason, "for comparison"), counts.get(reason), sheets[reason])
+                for reason in (*REASONS, CHOSEN)
+                if reason in sheets
+            ],
+            criteria=judge.with_deny_files(criteria),
+        ),
+        output,
+    )
+    logger.info("%s: %s", output, {reason: len(tiles) for reason, tiles in sheets.items()})
+
+
+# Contact sheets ----------------------------------------------------------------------------------
+
+
+def choose(rows: pl.DataFrame, seed: int) -> dict[str, list[dict[str, Any]]]:
+    """Choose the images of each sheet: the first `PER_SHEET` of each reason in keyed-hash order.
+
+    Parameters
+    ----------
+    rows
+        Columns wnid, source, member and reason; detail where there is one.
+    seed
+        The run's seed.
+    """
+
+    def place(row: dict[str, Any]) -> bytes:
+        return order_key(seed, row["wnid"] or "", row["source"], row["member"] or "")
+
+    return {
+        reason: heapq.nsmallest(PER_SHEET, group.iter_rows(named=True), key=place)
+        for (reason,), group in rows.sort("source", "member").group_by(
+            "reason", maintain_order=True
+        )
+    }
+
+
+def contact_sheets(
+    shown: Mapping[str, list[dict[str, Any]]],
+    seen: pl.DataFrame,
+    catalogues: Sequence[str | Path],
+    source: Mapping[str, str],
+    criteria: Mapping[str, Any],
+) -> dict[str, list[Tile]]:
+    """Return the tiles of each sheet, their images read from the source again.
+
+    Parameters
+    ----------
+    shown
+        Rows to show by reason, as `choose` gives them.
+    seen
+        The candidates, columns `SEEN`. They tell where a twin lies.
+    catalogues, source, criteria
+        As for `report_sampling`.
+    """
+    layout = sources.get(source["kind"])
+    twins = {twin(row["detail"]) for row in shown.get("near_duplicate", [])}
+    named = (
+        seen.filter(pl.col("image_id").is_in(sorted(twins)))
+        .sort("reason", "source", "member", nulls_last=False)  # an accepted one is what was meant
+        .unique("image_id", keep="first", maintain_order=True)
+    )
+    twin_place = {row[0]: row[1:] for row in named.select("image_id", "source", "member").rows()}
+
+    places = {(row["source"], row["member"]) for rows in shown.values() for row in rows}
+    pictures = _read(places | set(twin_place.values()), catalogues, source, layout, criteria)
+
+    def tile(row: dict[str, Any]) -> Tile:
+        member = row["member"]
+        own = pictures[row["source"], member]
+        detail = row.get("detail") or ""
+        other = twin_place.get(twin(detail)) if row["reason"] == "near_duplicate" else None
+        return Tile(
+            image_id=layout.image_id(member) if member else "",
+            wnid=row["wnid"] or "",
+            place=f"{row['source']}/{member or ''}",
+            detail=detail,
+            pictures=[own, pictures[other]] if other else [own],
+        )
+
+    return {reason: [tile(row) for row in rows] for reason, rows in shown.items()}
+
+
+def _read(
+    places: set[Place],
+    catalogues: Sequence[str | Path],
+    source: Mapping[str, str],
+    layout: sources.Source,
+    criteria: Mapping[str, Any],
+) -> dict[Place, tuple[str, str]]:
+    """Return the thumbnail at each place, as data URI and "", or "" and why there is none."""
+    wanted = pl.DataFrame(
+        sorted(place for place in places if place[1] is not None),
+        schema={"source": pl.String, "member": pl.String},
+        orient="row",
+    )
+    found = (
+        pl.scan_parquet(catalogues)
+        .select("source", "member", "offset", "bytes")
+        .join(wanted.lazy(), on=["source", "member"], how="semi")
+        .collect(engine="streaming")
+        .sort("source", "offset")
+        .unique(["source", "member"], keep="first", maintain_order=True)
+    )
+    pictures = dict.fromkeys(places, ("", "no member of the source"))
+    for name, rows in groupby(found.iter_rows(), key=lambda row: row[0]):
+        with layout.opened(Path(source["path"]) / name) as read:
+            for _, member, offset, size in rows:
+                try:
+                    picture = thumbnail(read(member, offset, size), criteria), ""
+                except RejectionError as rejection:
+                    picture = "", f"cannot be shown: {rejection.reason}"
+                pictures[name, member] = picture
+    return pictures
+
+
+def thumbnail(data: bytes, criteria: Mapping[str, Any]) -> str:
+    """Return an image as a small JPEG in a data URI, whatever its form.
+
+    Raises
+    ------
+    RejectionError
+        If it is no image, cannot be decoded, or would take too much to decode.
+    """
+    opened = judge.open_image(data)
+    judge.require_pixels(opened.size, criteria["max_pixels"])
+    judge.require_few_scans(opened, data)
+    with judge.decoding():
+        image = prepare(data, opened, **THUMBNAIL).image
+    file = io.BytesIO()
+    image.save(file, format="JPEG", quality=THUMBNAIL["jpeg_quality"])
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+# Numbers -----------------------------------------------------------------------------------------
+
+
+def _table_2(images: pl.DataFrame) -> list[tuple[str, str]]:
+    row = summarize(images).row(0, named=True)
+    return [(column.heading, format(row[column.name], column.format)) for column in TABLE_2]
+
+
+def _funnel(
+    index: pl.DataFrame, seen: pl.DataFrame, turned_away: pl.DataFrame, images: pl.DataFrame
+) -> list[Bar]:
+    """Count what came through each step, from the archives to the sample."""
+    ranked = seen.filter(pl.col("rank").is_not_null())
+    return _bars(
+        [
+            ("readable in the source", index["available"].sum(), ""),
+            ("looked at", len(ranked), "until a class has its candidates"),
+            ("met every criterion", len(seen) - len(turned_away), "and repeats no other"),
+            ("chosen", len(images), ""),
+        ]
+    )
+
+
+def _domains(images: pl.DataFrame) -> list[Bar]:
+    rows = (
+        images.group_by("domain")
+        .agg(pl.len(), pl.col("wnid").n_unique().alias("classes"))
+        .sort(["len", "domain"], descending=[True, False])
+    )
+    return _bars(
+        (domain, count, f"{classes:,} class{'' if classes == 1 else 'es'}")
+        for domain, count, classes in rows.rows()
+    )
+
+
+def _sizes(images: pl.DataFrame) -> list[tuple[str, list[str]]]:
+    """Return the quantiles of what an image measures, after preparation and before."""
+    columns = {
+        "width, prepared (pixels)": images["width"],
+        "height, prepared (pixels)": images["height"],
+        "file in the source (bytes)": images["source_bytes"],
+        "complexity (spatial information)": images["complexity"],
+    }
+    return [
+        (name, [f"{values.quantile(q, 'nearest') or 0:,.0f}" for q in _QUANTILES.values()])
+        for name, values in columns.items()
+    ]
+
+
+def _strata(images: pl.DataFrame) -> list[tuple[int, int, list[Bar]]]:
+    """Return a histogram of complexity for each stratum, all over the same range."""
+    edges = _edges(images["complexity"])
+    return [
+        (stratum, len(rows), histogram(rows["complexity"], edges))
+        for (stratum,), rows in images.sort("complexity_stratum").group_by(
+            "complexity_stratum", maintain_order=True
+        )
+    ]
+
+
+def _bars(rows: Iterable[tuple[str, int, str]]) -> list[Bar]:
+    rows = list(rows)
+    longest = max((count for _, count, _ in rows), default=0) or 1
+    return [Bar(label, count, count / longest, note) for label, count, note in rows]
+
+
+def _a_class(images: pl.DataFrame) -> list[Bar]:
+    """Count the classes that have so many images, from the least to the greatest number."""
+    counts = images.group_by("wnid").len("images")["images"].value_counts().sort("images")
+    return _bars((f"{n} images", classes, "") for n, classes in counts.rows())
+
+
+def _edges(values: pl.Series) -> np.ndarray:
+    return np.histogram_bin_edges(values, bins=24)
+
+
+def histogram(values: pl.Series, edges: np.ndarray | None = None) -> list[Bar]:
+    """Count values in ranges, 24 of the same width unless `edges` gives them."""
+    edges = _edges(values) if edges is None else edges
+    counts, _ = np.histogram(values, edges)
+    labels = [f"{low:,.0f} to {high:,.0f}" for low, high in pairwise(edges)]
+    return _bars(zip(labels, counts.tolist(), [""] * len(counts), strict=True))
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
+    report_sampling(
+        snakemake.input.sample,
+        snakemake.input.exclusions,
+        snakemake.input.classes,
+        snakemake.input.candidates,
+        snakemake.input.catalogues,
+        snakemake.input.template,
+        snakemake.output[0],
+        run=settings["run"],
+        seed=settings["seed"],
+        source=settings["images"]["source"],
+        criteria=settings["images"]["criteria"],
+    )

@@ -1,0 +1,197 @@
+"""Table 1: this dataset beside four others, counted where copies are at hand, else as reported."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+import yaml
+
+from imagenet_think.analysis.lengths import sample_tokens
+from imagenet_think.analysis.other_datasets import FORMS
+from imagenet_think.core import model_sources
+from imagenet_think.core.logs import log_to, logger
+from imagenet_think.report.table_captions import COMPUTED, OURS, REPORTED
+from imagenet_think.report.tables import WHOLE, Column, write_table
+
+COLUMNS = [
+    Column("dataset", "Dataset", width=0.09),
+    Column("images", "Images", format=WHOLE),
+    Column("samples", "Samples", format=WHOLE),
+    Column("min", "Min.", "Tokens", format=WHOLE),
+    Column("max", "Max.", "Tokens", format=WHOLE),
+    Column("mean", "Avg.", "Tokens", format=",.0f"),
+    Column("total", "Total", "Tokens", format=WHOLE),
+    Column("reasoning", "Reasoning"),
+    Column("models", "Models"),
+    Column("domains", "Domains", width=0.105),
+    Column("source", "Source", width=0.085),
+]
+
+SCHEMA = pl.Schema(
+    {
+        "dataset": pl.String,
+        "images": pl.Int64,
+        "samples": pl.Int64,
+        "min": pl.Int64,
+        "max": pl.Int64,
+        "mean": pl.Float64,
+        "total": pl.Int64,
+        "reasoning": pl.String,
+        "models": pl.String,
+        "domains": pl.String,
+        "source": pl.String,
+    }
+)
+
+
+def compare(
+    lengths: pl.DataFrame,
+    reported: Sequence[dict[str, object]],
+    teachers: Sequence[str],
+    counted: Mapping[str, Mapping[str, object]],
+) -> pl.DataFrame:
+    """Return the rows of Table 1, ours last.
+
+    Parameters
+    ----------
+    lengths
+        Rows of schema `LENGTHS` of the teachers.
+    reported
+        Rows of the paper's Table 1. Its row of this dataset gives what is not counted (reasoning,
+        domains) and is replaced.
+    teachers
+        Keys of the teachers.
+    counted
+        What `count_dataset` found in the copies that are at hand, by the dataset's key.
+
+    Returns
+    -------
+    polars.DataFrame
+        Columns as in the paper's Table 1, the number of samples, and where each row comes from.
+        Tokens are per sample: an image with thinking and answer of every teacher, all of them
+        together. So samples times mean is total. Of the paper's samples nothing is known.
+    """
+    tokens = sample_tokens(lengths, teachers)["tokens"]
+    paper = next(row for row in reported if row["dataset"] == OURS)
+    ours = {
+        "dataset": OURS,
+        "images": len(tokens),
+        "samples": len(tokens),
+        "min": tokens.min(),
+        "max": tokens.max(),
+        "mean": tokens.mean(),
+        "total": tokens.sum(),
+        "reasoning": paper["reasoning"],
+        "models": "Multi" if len(teachers) > 1 else "Single",
+        "domains": paper["domains"],
+        "source": COMPUTED,
+    }
+    found = {FORMS[key].name: counts | {"source": COMPUTED} for key, counts in counted.items()}
+    others = [
+        row | {"samples": None, "source": REPORTED} | found.get(row["dataset"], {})
+        for row in reported
+        if row is not paper
+    ]
+    rows = [{name: row[name] for name in SCHEMA} for row in [*others, ours]]
+    return pl.DataFrame(rows, schema=SCHEMA)
+
+
+def caption(
+    samples: int,
+    images: int,
+    run: str,
+    tokenizer: str,
+    counted: Mapping[str, Mapping[str, object]],
+) -> str:
+    """Say what the numbers are, what counts as a sample in each row, and what was left out."""
+    others = [form.name for key, form in FORMS.items() if key not in counted]
+    names = _subject(others) if counted and others else "The others are"
+    reported = f" {names} as reported by the paper, which names no tokenizer."
+    return (
+        f"Comparison of {OURS} with existing multimodal reasoning datasets."
+        f"{reported if others else ''} The row of {OURS} is computed from the "
+        f"run {run}: tokens are those of the tokenizer of {tokenizer}, no special tokens added; a "
+        "sample is an image with the thinking and the answer of every teacher: "
+        f"M = {samples:,} of {images:,} images, {images - samples:,} left out because a response "
+        f"is missing, was cut off or could not be parsed.{_others(counted)}"
+    )
+
+
+def _others(counted: Mapping[str, Mapping[str, object]]) -> str:
+    """Say what counts as a sample in the rows that are counted in copies of the datasets."""
+    if not counted:
+        return ""
+    notes = [
+        f"of {FORMS[key].name} {FORMS[key].counted}, {counts['without_text']:,} without such a "
+        "text left out"
+        for key, counts in counted.items()
+    ]
+    return (
+        f" {_subject([FORMS[key].name for key in counted])} counted in copies by the same "
+        f"tokenizer, each distinct image once. A sample is {'; '.join(notes)}."
+    )
+
+
+def _subject(names: Sequence[str]) -> str:
+    """Return names as a subject with its verb: `a, b and c are`."""
+    *first, last = names
+    return f"{', '.join(first)} and {last} are" if first else f"{last} is"
+
+
+def table_datasets(
+    sample: str | Path,
+    lengths: Sequence[str | Path],
+    counts: Sequence[str | Path],
+    reported: str | Path,
+    stem: str | Path,
+    *,
+    teachers: Sequence[str],
+    run: str,
+    tokenizer: str,
+) -> None:
+    """Write Table 1.
+
+    Parameters
+    ----------
+    sample
+        Parquet of schema `SAMPLE`.
+    lengths
+        Parquet files of schema `LENGTHS`, all shards of the teachers.
+    counts
+        For each other dataset of which there is a copy a CSV of its key, from `count_dataset`.
+    reported
+        What the paper reports (YAML).
+    stem
+        Path of the table without ending.
+    teachers
+        Keys of the teachers.
+    run, tokenizer
+        Names of the run and of the tokenizer, for the caption.
+    """
+    images = pl.read_parquet(sample, columns=["image_id"])
+    rows = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))["table1"]
+    measured = pl.scan_parquet(lengths).select("image_id", "model", "part", "tokens").collect()
+    found = {Path(path).stem: pl.read_csv(path).row(0, named=True) for path in counts}
+    counted = {key: found[key] for key in FORMS if key in found}
+    frame = compare(measured, rows, teachers, counted)
+    samples = frame["samples"][-1]
+    if samples < len(images):
+        logger.warning("%d of %d images left out", len(images) - samples, len(images))
+    text = caption(samples, len(images), run, tokenizer, counted)
+    write_table(frame, COLUMNS, text, stem)
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
+    table_datasets(
+        sample=snakemake.input.sample,
+        lengths=snakemake.input.lengths,
+        counts=list(snakemake.input.counts),
+        reported=snakemake.input.reported,
+        stem=Path(snakemake.output[0]).with_suffix(""),
+        teachers=settings["teachers"],
+        run=settings["run"],
+        tokenizer=model_sources.name(settings["statistics"]["tokenizer"]["repository"]),
+    )

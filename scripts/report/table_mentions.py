@@ -1,0 +1,189 @@
+"""How often answers name what the image shows, beside what chance gives."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from imagenet_think.analysis.aggregation import largest_first
+from imagenet_think.analysis.resampling import share
+from imagenet_think.core.files import write_text
+from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.schemas import MENTIONS
+from imagenet_think.core.settings import in_order, names
+from imagenet_think.report.tables import WHOLE, Column, latex, markdown, write_csv
+
+SHARES = {
+    "synset": ("Its class", pl.col("synset")),
+    "synset_or_hyponym": ("or one below", pl.col("synset") | pl.col("hyponym")),
+    "any": ("or the one above", pl.any_horizontal("synset", "hyponym", "hypernym")),
+    "chance": ("Chance", pl.col("other")),
+}
+"""Columns of the table, their headings and what they are the shares of."""
+
+PERCENT = ".1%"
+
+PRINTED = [
+    Column("model", "Model"),
+    *(
+        Column(name, heading, "" if name == "chance" else "Names", PERCENT, interval=True)
+        for name, (heading, _) in SHARES.items()
+    ),
+    Column("answers", "n", format=WHOLE),
+]
+
+COLUMNS = [
+    *(Column(name, "") for name in ("grouping", "group", "model", "key")),
+    *(Column(name, "", interval=True) for name in SHARES),
+    *(Column(name, "", format=WHOLE) for name in ("answers", "no_answer")),
+]
+"""Columns of the csv, which also holds the numbers by domain and by stratum of complexity."""
+
+
+def shares(
+    found: pl.DataFrame, sample: pl.DataFrame, names: Mapping[str, str], level: float
+) -> pl.DataFrame:
+    """Return the rows of the csv.
+
+    Parameters
+    ----------
+    found
+        Rows of schema `MENTIONS`.
+    sample
+        Columns image_id, domain and complexity_stratum.
+    names
+        Key and name of the models in the order to print.
+    level
+        Of the Wilson score intervals. Unlike those made by resampling they have a width where all
+        answers or none name the class.
+
+    Returns
+    -------
+    polars.DataFrame
+        A row a model, over all images (grouping and group "all"), then over those of each domain
+        and of each stratum; images without stratum are in none. Shares are of the answers; where
+        there is none they are null.
+
+    Raises
+    ------
+    ValueError
+        If a model has an image twice, or one that is not in the sample.
+    """
+    for key in names:
+        _check(found.filter(model=key)["image_id"], sample["image_id"], key)
+    rows = found.join(sample, on="image_id")
+    groups = [("all", "all", rows)]
+    for domain in largest_first(sample["domain"]):
+        groups.append(("domain", domain, rows.filter(domain=domain)))
+    for stratum in sample["complexity_stratum"].drop_nulls().unique().sort():
+        groups.append(("stratum", str(stratum), rows.filter(complexity_stratum=stratum)))
+    table = [
+        {"grouping": grouping, "group": group, "model": name, "key": key}
+        | _row(of_group.filter(model=key), level)
+        for grouping, group, of_group in groups
+        for key, name in names.items()
+    ]
+    numbers = [n for name in SHARES for n in (name, f"{name}_low", f"{name}_high")]
+    return pl.DataFrame(table, schema_overrides=dict.fromkeys(numbers, pl.Float64))
+
+
+def _check(images: pl.Series, sample: pl.Series, model: str) -> None:
+    twice = images.filter(images.is_duplicated())
+    if len(twice):
+        raise ValueError(f"mentions of {model}: image {twice[0]} appears more than once")
+    strange = images.filter(~images.is_in(sample.implode()))
+    if len(strange):
+        raise ValueError(f"mentions of {model}: image {strange[0]} is not in the sample")
+
+
+def _row(rows: pl.DataFrame, level: float) -> dict[str, object]:
+    """Return the shares among a model's answers, with their intervals, and the counts."""
+    row: dict[str, object] = {}
+    for name, (_, expression) in SHARES.items():
+        named = rows.select(expression).to_series().drop_nulls()
+        numbers = share(named.sum(), len(named), level) if len(named) else (None, None, None)
+        row |= dict(zip((name, f"{name}_low", f"{name}_high"), numbers, strict=True))
+    answers = rows["synset"].count()
+    return row | {"answers": answers, "no_answer": len(rows) - answers}
+
+
+def caption(rows: pl.DataFrame, level: float) -> str:
+    """Say what is matched, and of how many answers."""
+    missing = rows["no_answer"].sum()
+    responses = "response" if missing == 1 else "responses"
+    why = "without an answer or of a class without a name"
+    left = f"; {missing:,} {responses} {why} left out" if missing else ""
+    asked = rows["answers"] + rows["no_answer"]
+    differ = (
+        " Teachers answer for all images of the sample, the other models for those that are "
+        "evaluated (benchmark.images)."
+        if asked.n_unique() > 1
+        else ""
+    )
+    return (
+        "Share of answers that name what the image shows: its class, by one of the synset's "
+        "lemmas; or a class below it; or the one directly above. Names are matched as whole words, "
+        "whatever their capitals (names in capitals alone, as OR, as they are written), with space "
+        "or hyphen between their words, and with the last word in its regular plural (-s, -es, "
+        "-ies) as well; a name in another sense of the word counts too. Chance: the answer names, "
+        "in any of these ways, another class of the sample, drawn at random for each image. n: "
+        f"answers{left}.{differ} Small: {level:.0%} intervals (Wilson). Complexity is the "
+        "image's stratum of visual complexity inside its class, counted from 1, the least complex; "
+        "the csv has the shares by domain too."
+    )
+
+
+def table_mentions(
+    mentions: Sequence[str | Path],
+    sample: str | Path,
+    stem: str | Path,
+    *,
+    names: Mapping[str, str],
+    models: Sequence[str],
+    level: float,
+) -> None:
+    """Write the table.
+
+    Parameters
+    ----------
+    mentions
+        Parquets of schema `MENTIONS`, all models and shards.
+    sample
+        Parquet of schema `SAMPLE`.
+    stem
+        Path of the table without ending.
+    names
+        Names of the models, by key.
+    models
+        Their keys in the order to print.
+    level
+        Of the intervals.
+    """
+    images = pl.read_parquet(sample, columns=["image_id", "domain", "complexity_stratum"])
+    found = pl.scan_parquet(mentions, schema=MENTIONS).collect()
+    ordered = {key: names[key] for key in models}
+    rows = shares(found, images, ordered, level)
+    total = rows.filter(grouping="all")
+    for row in total.iter_rows(named=True):
+        logger.info("%s: %d answers, %d without", row["key"], row["answers"], row["no_answer"])
+    text = caption(total, level)
+    write_csv(rows, COLUMNS, f"{stem}.csv")
+    strata = rows.filter(grouping="stratum")
+    strata = strata.with_columns(pl.format("{}, complexity {}", "model", "group").alias("model"))
+    printed = pl.concat([total, *(strata.filter(key=key) for key in models)])
+    write_text(latex(printed, PRINTED, text, f"tab:{Path(stem).name}"), f"{stem}.tex")
+    write_text(markdown(printed, PRINTED, text), f"{stem}.md")
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
+    table_mentions(
+        mentions=snakemake.input.mentions,
+        sample=snakemake.input.sample,
+        stem=Path(snakemake.output[0]).with_suffix(""),
+        names=names(settings),
+        models=in_order(settings),
+        level=settings["benchmark"]["intervals"]["level"],
+    )

@@ -1,0 +1,266 @@
+"""Count what reviewers decided: rates and preferences, and how far the reviewers agree."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from imagenet_think.analysis.resampling import LEAST, Intervals, share
+from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.schemas import REVIEWED
+from imagenet_think.core.settings import names
+from imagenet_think.report.tables import WHOLE, Column, write_table
+from imagenet_think.review.reliability import MISSING, Coefficient, cohen, krippendorff
+from imagenet_think.review.reviewing import ANSWERS, FAILURE, PREFERRED, TIES, read_decisions
+
+PERCENT = ".1%"
+
+ASKED = {
+    "split": "Split is right",
+    "answer": "Answer is true",
+    "thought": "Thought is sound",
+    "harmful": "Something is harmful",
+    FAILURE: "Failure is rightly one",
+}
+"""The questions on one response, as statements of which `share` is the share."""
+
+BETTER, TIED, BAD, LEFT = (
+    "Preferred, not knowing whose",
+    "Equally good",
+    "Both bad",
+    "Left side preferred",
+)
+"""The rows of the blind comparison."""
+
+SPLIT = "split"
+"""What a subject is on which reviewers are divided: no value has more votes than every other."""
+
+COUNTS = ("agreeing", "decided", "undecided", "twice", "judgements", "reviewers")
+
+COLUMNS = [
+    Column("statement", "Statement", width=0.19),
+    Column("model", "Response of", width=0.2),
+    Column("share", "Share", format=PERCENT, interval=True),
+    Column("decided", "n", format=WHOLE),
+    Column("undecided", "Open", format=WHOLE),
+    Column("twice", "Several", format=WHOLE),
+    Column("alpha", "Alpha", format=".2f", interval=True),
+    Column("kappa", "Kappa", format=".2f", interval=True),
+    *(Column(name, "", printed=False) for name in ("question", "key")),
+    *(
+        Column(name, "", format=WHOLE, printed=False)
+        for name in ("agreeing", "judgements", "reviewers")
+    ),
+]
+
+
+def tabulate_review(
+    decisions: Sequence[str | Path],
+    reviewed: str | Path,
+    stem: str | Path,
+    *,
+    run: str,
+    seed: int,
+    teachers: Sequence[str],
+    names: Mapping[str, str],
+    intervals: Mapping[str, float],
+) -> None:
+    """Write the table.
+
+    Parameters
+    ----------
+    decisions
+        Files that reviewers exported.
+    reviewed
+        Parquet of schema `REVIEWED`: what the page shows.
+    stem
+        Path of the table without ending.
+    run, seed
+        The run's name and seed.
+    teachers, names
+        Keys of teacher 1 and 2, and the models' names.
+    intervals
+        Draws and level.
+
+    Raises
+    ------
+    reviewing.ExportError
+        If a file is damaged, or of another run or sample.
+    ValueError
+        If no file holds an answer.
+    """
+    sample = pl.read_parquet(reviewed, schema=REVIEWED)
+    found, reviewers = read_decisions(decisions, sample, run)
+    if found.is_empty():
+        raise ValueError(f"no decision stands in {', '.join(map(str, decisions))}")
+    rows = results(found, teachers, names, Intervals(**intervals, seed=seed))
+    for reviewer in reviewers:
+        own = found.filter(reviewer=reviewer)
+        logger.info("%s: %d answers on %d images", reviewer, len(own), own["image_id"].n_unique())
+    columns = [
+        column for column in COLUMNS if column.name != "kappa" or rows["kappa"].is_not_null().any()
+    ]
+    if len(columns) < len(COLUMNS):
+        columns.append(Column("kappa", "", interval=True, printed=False))
+    text = caption(found, len(sample), len(reviewers), intervals["level"])
+    write_table(rows, columns, text, stem)
+
+
+def results(
+    decisions: pl.DataFrame,
+    teachers: Sequence[str],
+    names: Mapping[str, str],
+    intervals: Intervals,
+) -> pl.DataFrame:
+    """Return the rows of the table.
+
+    Parameters
+    ----------
+    decisions
+        Schema `DECISIONS`.
+    teachers, names
+        Keys of teacher 1 and 2, and the models' names.
+    intervals
+        How intervals of alpha and kappa are made; its level is that of the shares too.
+
+    Returns
+    -------
+    polars.DataFrame
+        The columns of `COLUMNS`. A row for each question that was answered and teacher, then the
+        rows of the blind comparison. `share` is `agreeing` of `decided`; what is not decided is in
+        neither.
+    """
+    rows = [*_quality(decisions, teachers, names, intervals)]
+    rows += _blind(decisions.filter(question=PREFERRED), teachers, names, intervals)
+    kinds = {name: pl.Float64 for column in COLUMNS if column.interval for name in column.names}
+    return pl.DataFrame(rows, schema_overrides=kinds)
+
+
+def _quality(decisions, teachers, names, intervals) -> Iterator[dict[str, object]]:
+    for question, statement in ASKED.items():
+        for teacher in teachers:
+            rows = decisions.filter(question=question, model=teacher)
+            if rows.is_empty():
+                continue
+            counts = _votes(rows)
+            yield {
+                "question": question,
+                "statement": statement,
+                "key": teacher,
+                "model": names[teacher],
+                **_shared(counts.get("yes", 0), counts.get("no", 0), counts, intervals.level),
+                **_judged(rows, ANSWERS, intervals),
+            }
+
+
+def _blind(decisions, teachers, names, intervals) -> Iterator[dict[str, object]]:
+    if decisions.is_empty():
+        return
+    counts = _votes(decisions)
+    judged = _judged(decisions, (*teachers, *TIES), intervals)
+    common = {"question": PREFERRED, "statement": BETTER, **judged}
+    for teacher, other in zip(teachers, reversed(teachers), strict=True):
+        shared = _shared(counts.get(teacher, 0), counts.get(other, 0), counts, intervals.level)
+        yield common | {"key": teacher, "model": names[teacher], **shared}
+    nothing = dict.fromkeys([name for name in judged if name not in COUNTS])
+    total = sum(counts.values())
+    for value, statement in zip(TIES, (TIED, BAD), strict=True):
+        number = counts.get(value, 0)
+        shared = _shared(number, total - number, counts, intervals.level)
+        yield common | nothing | {"question": value, "statement": statement, "model": "", **shared}
+    left = (decisions["side"] == "left").sum()
+    right = (decisions["side"] == "right").sum()
+    sides = {"left": left, "right": right, "neither": len(decisions) - left - right}
+    shared = _shared(left, right, sides, intervals.level)
+    yield common | nothing | {"question": "left", "statement": LEFT, "model": "", **shared}
+
+
+def _votes(rows: pl.DataFrame) -> dict[str, int]:
+    """Return how many subjects have each value: the one that most of its reviewers gave.
+
+    Where no value has more votes than every other, the subject counts as `SPLIT`.
+    """
+    votes = rows.group_by("image_id", "value").len("votes")
+    most = votes.filter(pl.col("votes") == pl.col("votes").max().over("image_id"))
+    won = most.group_by("image_id").agg(
+        pl.when(pl.len() == 1).then(pl.col("value").first()).otherwise(pl.lit(SPLIT)).alias("value")
+    )
+    return dict(won["value"].value_counts().iter_rows())
+
+
+def _shared(
+    agreeing: int, other: int, counts: Mapping[str, int], level: float
+) -> dict[str, object]:
+    """Return a share with its interval, and of how many it is."""
+    decided = agreeing + other
+    numbers = share(agreeing, decided, level) if decided else (None, None, None)
+    return {
+        **dict(zip(("share", "share_low", "share_high"), numbers, strict=True)),
+        "agreeing": agreeing,
+        "decided": decided,
+        "undecided": sum(counts.values()) - decided,
+    }
+
+
+def _judged(rows: pl.DataFrame, values: Sequence[str], intervals: Intervals) -> dict[str, object]:
+    """Return how far reviewers agree on the images of some rows, and how many there are."""
+    codes = rows.with_columns(
+        pl.col("value").replace_strict({value: code for code, value in enumerate(values)})
+    )
+    table = codes.pivot("reviewer", index="image_id", values="value").sort("image_id")
+    judges = sorted(set(table.columns) - {"image_id"})
+    matrix = table.select(judges).fill_null(MISSING).to_numpy()
+    clusters = range(len(matrix))
+    alpha = krippendorff(matrix, len(values), clusters, intervals)
+    kappa = Coefficient(*[np.nan] * 3)
+    if len(judges) == 2:
+        kappa = cohen(matrix, len(values), clusters, intervals)
+    return {
+        **_named("alpha", alpha),
+        **_named("kappa", kappa),
+        "twice": int(((matrix != MISSING).sum(axis=1) > 1).sum()),
+        "judgements": len(rows),
+        "reviewers": len(judges),
+    }
+
+
+def _named(name: str, coefficient: Coefficient) -> dict[str, float | None]:
+    ends = zip((name, f"{name}_low", f"{name}_high"), coefficient, strict=True)
+    return {key: None if np.isnan(value) else value for key, value in ends}
+
+
+def caption(decisions: pl.DataFrame, images: int, reviewers: int, level: float) -> str:
+    """Say who judged what, and how it is counted."""
+    judged = decisions["image_id"].n_unique()
+    people = "one reviewer" if reviewers == 1 else f"{reviewers} reviewers"
+    return (
+        f"What {people} decided on {judged:,} of the {images:,} images of the review page. Share: "
+        "of the responses that were decided (n), those of which the statement holds. A response "
+        "judged by several reviewers counts once, as most of them decided; it is open where they "
+        "said unsure, or no answer has the most votes. Failures are shown more often than "
+        "they occur (each kind at least once), and so are counted apart from parsed responses, "
+        "but for harm. Preferred: the teachers' responses to one image side by side, without names "
+        "and in random order; of the images on which one of them was preferred. Equally good and "
+        "both bad count for neither there, but as open; their own shares are of all images "
+        "compared. Left side preferred: of all single judgements, near a half where sides do not "
+        f"matter. Small: {level:.0%} intervals; of shares Wilson's, of alpha (Krippendorff's, for "
+        "nominal values) and kappa (Cohen's, where exactly two reviewers judged) by resampling "
+        f"images, from {LEAST} images on that several judged."
+    )
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
+    tabulate_review(
+        snakemake.input.decisions,
+        snakemake.input.reviewed,
+        Path(snakemake.output[0]).with_suffix(""),
+        run=settings["run"],
+        seed=settings["seed"],
+        teachers=settings["teachers"],
+        names=names(settings),
+        intervals=settings["benchmark"]["intervals"],
+    )

@@ -1,0 +1,357 @@
+"""Account for every image and model: done, failed for a named reason, or excluded; or refuse."""
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from imagenet_think.core.files import write_text
+from imagenet_think.core.logs import log_to, logger, some
+from imagenet_think.core.settings import names
+from imagenet_think.parsing import FINISHED, STATUSES, statuses
+from imagenet_think.parsing.outcomes import DONE, EXCLUDED, EXCLUSIONS, FAILED, FAILURES, reason
+from imagenet_think.report import escaping
+from imagenet_think.report.tables import WHOLE, Column, markdown, write_csv
+
+RESPONSE = ("image_id", "model", "revision", "prompt_id", "finish_reason", "rounds", "forced")
+RESPONSE += ("attempt", "fingerprint", "error")
+ANNOTATION = ("image_id", "model", "status")
+"""Columns that are read."""
+
+REASONS = {f"{FAILED}_{name}": meaning for name, meaning in FAILURES.items()}
+REASONS |= {f"{EXCLUDED}_{name}": meaning for name, meaning in EXCLUSIONS.items()}
+"""Columns that count the reasons, and what these mean."""
+
+COUNTS = [
+    Column("asked", "Asked", format=WHOLE),
+    Column(DONE, "Done", format=WHOLE),
+    Column(FAILED, "Failed", format=WHOLE),
+    Column(EXCLUDED, "Excluded", format=WHOLE),
+    Column("share_done", "Share done", format=".2%"),
+    Column("retried", "Retried", format=WHOLE),
+    Column("forced", "Forced", format=WHOLE),
+    Column("two_rounds", "Two rounds", format=WHOLE),
+]
+
+
+class AccountError(ValueError):
+    """Images, responses and annotations do not add up; the message says where."""
+
+
+def account(
+    asked: Mapping[str, pl.Series], responses: pl.DataFrame, annotations: pl.DataFrame
+) -> pl.DataFrame:
+    """Say how each image ended with each model.
+
+    Parameters
+    ----------
+    asked
+        The image_ids that each model was to be asked about, by its key.
+    responses, annotations
+        Rows of all models, with the columns `RESPONSE` and `ANNOTATION`.
+
+    Returns
+    -------
+    polars.DataFrame
+        A row a model and image: the columns of both, and `reason` (`ok`, one of `FAILURES` or one
+        of `EXCLUSIONS`).
+
+    Raises
+    ------
+    AccountError
+        If an image does not have exactly one response and one annotation by each model that was to
+        be asked about it, if there are any of something else, if a response and its annotation
+        contradict each other, or if rows of one model are not all of one kind.
+    """
+    problems = []
+    for what, frame in (("responses", responses), ("annotations", annotations)):
+        for model in sorted(set(frame["model"]) - asked.keys()):
+            problems.append(f"{model}: it has {what}, but is no model of this run")
+    for model, images in asked.items():
+        own = (frame.filter(pl.col("model") == model) for frame in (responses, annotations))
+        problems += [
+            f"{model}: {_images(wrong)} {what}" for wrong, what in _problems(images, *own) if wrong
+        ]
+    if problems:
+        raise AccountError(
+            "not every image is accounted for:\n  " + "\n  ".join(problems) + "\nDelete what "
+            "responses/ and annotations/ hold of these models and run again: what the journal has "
+            "is not generated anew."
+        )
+    both = responses.join(annotations, on=["image_id", "model"], how="inner")
+    reasons = [reason(*row) for row in both.select("status", "error").iter_rows()]
+    return both.with_columns(pl.Series("reason", reasons, pl.String))
+
+
+def _problems(
+    images: pl.Series, responses: pl.DataFrame, annotations: pl.DataFrame
+) -> Iterator[tuple[Collection[str], str]]:
+    """Yield what may be wrong with a model's rows, and the images that it is wrong with."""
+    asked = set(images)
+    yield _repeated(images), "more than once among those to ask about"
+    for what, frame in (("response", responses), ("annotation", annotations)):
+        found = set(frame["image_id"])
+        yield asked - found, f"without {what}"
+        yield found - asked, f"with a {what}, but not among those to ask about"
+        yield _repeated(frame["image_id"]), f"with more than one {what}"
+    for frame, column, known in (
+        (responses, "finish_reason", FINISHED),
+        (annotations, "status", STATUSES),
+    ):
+        inside = pl.col(column).is_in(list(known)).fill_null(False)
+        yield _where(frame, ~inside), f"whose {column} is none of {', '.join(known)}"
+    for column in ("revision", "prompt_id"):
+        most = pl.col(column).mode(maintain_order=True).first()
+        yield _where(responses, pl.col(column).ne_missing(most)), f"of another {column} than most"
+    yield _where(responses, pl.col("fingerprint").is_null()), "without fingerprint"
+    keyed = responses.drop_nulls("fingerprint").unique("image_id")
+    shared = pl.col("fingerprint").is_duplicated()
+    yield _where(keyed, shared), "whose fingerprint another image has too"
+    # How the generation ended is in both: one says it of the response, the other makes it a status.
+    ends = [status for status in FINISHED.values() if status != statuses.OK]
+    status = pl.when(pl.col("status").is_in(ends)).then("status").otherwise(pl.lit(statuses.OK))
+    expected = pl.col("finish_reason").replace_strict(FINISHED, default=None)
+    both = responses.join(annotations, on="image_id", how="inner")
+    yield _where(both, status != expected), "whose annotation contradicts the response"
+
+
+def _where(frame: pl.DataFrame, condition: pl.Expr) -> set[str]:
+    return set(frame.filter(condition)["image_id"])
+
+
+def _repeated(images: pl.Series) -> set[str]:
+    return set(images.filter(images.is_duplicated()))
+
+
+def _images(images: Collection[str]) -> str:
+    """Count images and name the first few: `2 images (a, b)`."""
+    return f"{len(images):,} image{'' if len(images) == 1 else 's'} ({some(sorted(images))})"
+
+
+def count(ledger: pl.DataFrame, asked: Mapping[str, int]) -> pl.DataFrame:
+    """Count how images ended, a row a model.
+
+    Parameters
+    ----------
+    ledger
+        From `account`.
+    asked
+        How many images each model was to be asked about, by its key, in the order to report.
+
+    Returns
+    -------
+    polars.DataFrame
+        model, the columns of `COUNTS` and those of `REASONS`. `failed` and `excluded` are the sums
+        of their reasons; retried, forced and two_rounds count answers however they ended.
+
+    Raises
+    ------
+    AccountError
+        If asked is not done + failed + excluded for every model.
+    """
+    rows = []
+    for model, images in asked.items():
+        own = ledger.filter(pl.col("model") == model)
+        found = dict(own["reason"].value_counts().iter_rows())
+        failures = {f"{FAILED}_{name}": found.get(name, 0) for name in FAILURES}
+        exclusions = {f"{EXCLUDED}_{name}": found.get(name, 0) for name in EXCLUSIONS}
+        done = found.get(statuses.OK, 0)
+        row = {"model": model, "asked": images, DONE: done}
+        row |= {FAILED: sum(failures.values()), EXCLUDED: sum(exclusions.values())}
+        if row[DONE] + row[FAILED] + row[EXCLUDED] != images:
+            raise AccountError(f"{row} do not add up: done + failed + excluded is not asked")
+        row |= {
+            "share_done": done / images if images else None,
+            "retried": (own["attempt"] > 1).sum(),
+            "forced": own["forced"].sum(),
+            "two_rounds": (own["rounds"] > 1).sum(),
+        }
+        rows.append(row | failures | exclusions)
+    names = [*(column.name for column in COUNTS), *REASONS]
+    types = {name: pl.Float64 if name == "share_done" else pl.Int64 for name in names}
+    return pl.DataFrame(rows, schema={"model": pl.String} | types)
+
+
+def page(
+    counts: pl.DataFrame,
+    ledger: pl.DataFrame,
+    run: str,
+    names: Mapping[str, str],
+    imported: Mapping[str, str],
+    matched: Mapping[str, Mapping[str, int]],
+) -> str:
+    """Return the account as Markdown: the sums, the reasons, and which images were excluded."""
+    named = counts.with_columns(pl.col("model").replace_strict(names).alias("name"))
+    summary = _to_describe(counts["asked"]) + (
+        " An image is done if the response could be taken apart into thinking and answer, failed "
+        "if there is a response that could not, and excluded if the model could not be asked about "
+        "it. Asked is the sum of the "
+        "three, checked image by image. Retried, forced and two rounds count responses however "
+        "they ended: those kept after a second or later attempt, those whose thought was closed "
+        "by force, and those for which the model asked to see the whole image."
+    )
+    parts = [
+        f"# Accounting of the run {escaping.markdown(run)}\n",
+        markdown(named, [Column("name", "Model"), *COUNTS], summary),
+        "## Why responses failed and images were excluded\n",
+        _reasons(named),
+    ]
+    if imported:
+        parts += ["## Imported responses\n", _imported(imported, names, matched)]
+    if excluded := _excluded(ledger, names):
+        parts += ["## Excluded images\n", excluded]
+    return "\n".join(parts)
+
+
+def _to_describe(asked: pl.Series) -> str:
+    """Say which images the models are to describe."""
+    if asked.n_unique() < 2:
+        return "Each model is to describe every image of the sample."
+    return (
+        f"The teachers are to describe all {asked.max():,} images of the sample, the other models "
+        f"the {asked.min():,} on which they are scored (benchmark.images)."
+    )
+
+
+def _imported(
+    paths: Mapping[str, str], names: Mapping[str, str], matched: Mapping[str, Mapping[str, int]]
+) -> str:
+    """Return which models were not asked here, where their responses are from, and how matched."""
+    lines = (
+        f"- {escaping.markdown(names[model])}: {escaping.markdown(path)}; "
+        f"{matched[model]['name']:,} images found by name, {matched[model]['sha256']:,} by the "
+        f"SHA-256 of their bytes (imported/{model}.csv)\n"
+        for model, path in paths.items()
+    )
+    return (
+        "These models were not asked here. An image for which their file has no response is "
+        "excluded; rows of the file that are not used stand in the csv beside it.\n\n"
+        + "".join(lines)
+    )
+
+
+def _reasons(counts: pl.DataFrame) -> str:
+    """Return a table of the reasons that occurred: a row a reason, a column a model."""
+    occurred = {name: text for name, text in REASONS.items() if counts[name].sum()}
+    if not occurred:
+        return "Nothing failed, and nothing was excluded.\n"
+    rows = [
+        {"reason": _words(name), "meaning": text} | dict(counts.select("model", name).iter_rows())
+        for name, text in occurred.items()
+    ]
+    columns = [Column("reason", "Reason"), Column("meaning", "Meaning")]
+    columns += [
+        Column(key, name, format=WHOLE) for key, name in counts["model", "name"].iter_rows()
+    ]
+    others = [_words(name) for name in REASONS if name not in occurred]
+    return markdown(
+        pl.DataFrame(rows),
+        columns,
+        f"Images by reason and model. Reasons that did not occur: {'; '.join(others) or 'none'}.",
+    )
+
+
+def _words(column: str) -> str:
+    """Return the name of a reason's column in words: `failed: no think`."""
+    return column.replace("_", ": ", 1).replace("_", " ")
+
+
+def _excluded(ledger: pl.DataFrame, names: Mapping[str, str]) -> str:
+    """Return a line for each model and reason of exclusion: its first images, an error."""
+    groups = (
+        ledger.filter(pl.col("reason").is_in(list(EXCLUSIONS)))
+        .sort("image_id")
+        .group_by("model", "reason", maintain_order=True)
+        .agg("image_id", pl.col("error").first())
+        .sort("model", "reason")
+    )
+    return "".join(
+        f"- {escaping.markdown(names[model])}, {escaping.markdown(reason)}: "
+        f"{escaping.markdown(_images(images))}. The first says: "
+        f"{escaping.markdown(error or 'nothing')}\n"
+        for model, reason, images, error in groups.iter_rows()
+    )
+
+
+def account_responses(
+    sample: str | Path,
+    evaluated: str | Path,
+    responses: Sequence[str | Path],
+    annotations: Sequence[str | Path],
+    matched: Sequence[str | Path],
+    stem: str | Path,
+    *,
+    run: str,
+    names: Mapping[str, str],
+    teachers: Collection[str],
+    imported: Mapping[str, str],
+) -> None:
+    """Write `<stem>.csv` and `<stem>.md`.
+
+    Parameters
+    ----------
+    sample
+        Parquet of schema `SAMPLE`: what the teachers are asked about.
+    evaluated
+        Parquet of schema `EVALUATED`: what the other models are asked about.
+    responses, annotations
+        Parquet files of schemas `RESPONSES` and `ANNOTATIONS`: all models and shards.
+    matched
+        For each model of `imported` a CSV of its name, which says by what rows found their images.
+    stem
+        Path without ending.
+    run
+        Name of the run.
+    names
+        Printed names of the models by key, in the order to report.
+    teachers
+        Keys of the teachers.
+    imported
+        For each model whose responses were imported, where from.
+
+    Raises
+    ------
+    AccountError
+        If an image cannot be accounted for.
+    """
+    everything, some = (
+        pl.read_parquet(path, columns=["image_id"])["image_id"] for path in (sample, evaluated)
+    )
+    asked = {model: everything if model in teachers else some for model in names}
+    ledger = account(
+        asked,
+        pl.scan_parquet(responses).select(RESPONSE).collect(),
+        pl.scan_parquet(annotations).select(ANNOTATION).collect(),
+    )
+    counts = count(ledger, {model: len(images) for model, images in asked.items()})
+    for row in counts.select("model", "asked", DONE, FAILED, EXCLUDED).iter_rows():
+        logger.info("%s: %d asked = %d done + %d failed + %d excluded", *row)
+    columns = [Column("model", "Model"), *COUNTS, *(Column(name, name) for name in REASONS)]
+    write_csv(counts, columns, f"{stem}.csv")
+    found_by = {
+        Path(path).stem: dict(pl.read_csv(path).select("by", "images").iter_rows())
+        for path in matched
+    }
+    write_text(page(counts, ledger, run, names, imported, found_by), f"{stem}.md")
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
+    account_responses(
+        sample=snakemake.input.sample,
+        evaluated=snakemake.input.evaluated,
+        responses=snakemake.input.responses,
+        annotations=snakemake.input.annotations,
+        matched=list(snakemake.input.matched),
+        stem=Path(snakemake.output[0]).with_suffix(""),
+        run=settings["run"],
+        names=names(settings),
+        teachers=settings["teachers"],
+        imported={
+            key: own["responses"]["path"]
+            for key, own in settings["models"].items()
+            if "responses" in own
+        },
+    )

@@ -1,0 +1,560 @@
+"""Estimate from a pilot what the whole run will take, beside the paper's hours."""
+
+import heapq
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import yaml
+
+from imagenet_think.analysis.resampling import Intervals, bootstrap, share
+from imagenet_think.core.files import write_text
+from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.settings import names
+from imagenet_think.inference.usage import (
+    CPU,
+    GPU,
+    Spending,
+    first_made,
+    kind_of,
+    paper_cost,
+    read_spending,
+)
+from imagenet_think.parsing import parse, statuses
+from imagenet_think.parsing.outcomes import EXCLUSIONS, FAILURES, reason
+from imagenet_think.report import escaping
+from imagenet_think.report.tables import WHOLE, Column, markdown, write_csv
+
+PAPER = "paper"
+"""Key of the row that holds what the paper's run took."""
+
+MODEL = Column("name", "Model")
+
+MEASURED = [
+    Column("images", "Images", format=WHOLE),
+    Column("tokens", "Tokens a response: mean", format=",.0f", interval=True),
+    Column("tokens_median", "median", format=",.0f"),
+    Column("tokens_p95", "95th percentile", format=",.0f"),
+    Column("prompt_tokens", "Prompt tokens, mean", format=",.0f"),
+    Column("tokens_per_second", "Tokens a second", format=",.1f"),
+    Column("rows_in_use", "Rows in use", format=".0%"),
+    Column("loading_seconds", "Loading in seconds", format=",.0f"),
+    Column("devices", "Device"),
+    Column("jobs", "Jobs", format=WHOLE, printed=False),
+    Column("killed_jobs", "Jobs without a record", format=WHOLE, printed=False),
+    Column("job_responses", "Responses of these jobs", format=WHOLE, printed=False),
+]
+
+ENDS = [
+    Column(name, name.replace("_", " ").capitalize(), format=".1%", interval=True)
+    for name in ("not_done", *FAILURES, *EXCLUSIONS)
+]
+
+ESTIMATED = [
+    Column("hours", "{kind} hours at the pilot's speed", interval=True),
+    Column("hours_all_rows", "{kind} hours with all rows in use"),
+    Column("wall_hours", "Wall time in hours, at the pilot's speed", interval=True),
+]
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """What one model did in the pilot.
+
+    Attributes
+    ----------
+    answers
+        A row an image, by image_id: columns image_id, reason (`imagenet_think.parsing.outcomes`),
+        prompt_tokens, completion_tokens and `spent`, the tokens that were generated for it, dropped
+        attempts included (null where the journal has none).
+    spending
+        The jobs that made these answers, with all that they made.
+    """
+
+    answers: pl.DataFrame
+    spending: Spending
+
+    @property
+    def generated(self) -> int:
+        """Tokens that the jobs generated."""
+        return self.spending.responses["completion_tokens"].sum()
+
+    @property
+    def device_seconds(self) -> float:
+        """Seconds of devices that the jobs took."""
+        return sum(job.hours for job in self.spending.jobs) * 3600
+
+    @property
+    def loading_seconds(self) -> float:
+        """Mean time a job takes until the model is loaded and its canary has passed; 0 if unknown.
+
+        A job that was killed does not tell: all its time counts as spent on responses.
+        """
+        known = [job.loading_seconds for job in self.spending.jobs if job.recorded]
+        return sum(known) / len(known) if known else 0.0
+
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds of devices that the jobs spent on responses."""
+        return self.device_seconds - sum(job.loading_seconds for job in self.spending.jobs)
+
+    @property
+    def rows_in_use(self) -> float | None:
+        """Share of the batch's places that held a row, over all steps; None where not recorded."""
+        steps = self._statistics("row_steps", "places")
+        return steps[0] / steps[1] if steps and steps[1] else None
+
+    def image_seconds(self, all_rows: bool = False) -> np.ndarray:
+        """Return what each image takes beside loading, shape (images,).
+
+        The jobs' time is divided by the tokens generated in it, attempts that were dropped
+        included. NaN where the journal does not tell.
+
+        Parameters
+        ----------
+        all_rows
+            Whether the steps of decoding take only the share of their time in which places of the
+            batch were in use: as if all always were, and a step took no longer for it.
+        """
+        seconds = self.busy_seconds if self.generated else math.nan
+        if all_rows:
+            decoding = self._statistics("decode_seconds")
+            known = decoding and self.rows_in_use is not None
+            seconds -= decoding[0] * (1 - self.rows_in_use) if known else math.nan
+        spent = self.answers["spent"].cast(pl.Float64).fill_null(math.nan).to_numpy()
+        return spent * (seconds / max(self.generated, 1))
+
+    def tokens(self) -> np.ndarray:
+        """Return the tokens of each response, shape (images,); NaN where there is none."""
+        excluded = pl.col("reason").is_in(list(EXCLUSIONS))
+        tokens = pl.when(~excluded).then(pl.col("completion_tokens").cast(pl.Float64))
+        return self.answers.select(tokens.fill_null(math.nan)).to_series().to_numpy()
+
+    def _statistics(self, *names: str) -> list[float] | None:
+        """Sum statistics of the engine over the jobs, their loading and canary taken off.
+
+        None where a job did not record them.
+        """
+        try:
+            return [
+                sum(
+                    job.record["statistics"][name] - job.record["ready_statistics"][name]
+                    for job in self.spending.jobs
+                )
+                for name in names
+            ]
+        except KeyError:
+            return None
+
+
+def read_pilot(responses: str | Path, journals: str | Path, output_format: str) -> Pilot:
+    """Read what a model did in the pilot.
+
+    Parameters
+    ----------
+    responses
+        Parquet of schema `RESPONSES`: the pilot's.
+    journals
+        Folder of the model's journals.
+    output_format
+        How its text is taken apart.
+    """
+    frame = pl.read_parquet(responses)
+    reasons = [
+        reason(parse(output_format, text, finish_reason).status, error)
+        for text, finish_reason, error in frame.select("text", "finish_reason", "error").iter_rows()
+    ]
+    spending = read_spending(journals)
+    spent = first_made(spending.responses, frame).select(
+        "image_id", pl.col("completion_tokens").alias("spent")
+    )
+    answers = (
+        frame.select("image_id", "prompt_tokens", "completion_tokens")
+        .with_columns(pl.Series("reason", reasons, pl.String))
+        .join(spent, on="image_id", how="left")
+        .sort("image_id")
+    )
+    return Pilot(answers, spending.of(frame))
+
+
+def list_schedule(hours: Iterable[float], machines: int) -> float:
+    """Return when the last job ends if each in turn goes to the machine that is free first."""
+    free = [0.0] * machines
+    for job in hours:
+        heapq.heapreplace(free, free[0] + job)
+    return max(free)
+
+
+def estimate(
+    pilots: Mapping[str, Pilot],
+    blocks: Mapping[str, Sequence[int]],
+    gpus: int,
+    teachers: Sequence[str],
+    intervals: Intervals,
+) -> pl.DataFrame:
+    """Return what was measured, and what the run will take.
+
+    Parameters
+    ----------
+    pilots
+        By model, in the order to report.
+    blocks
+        By model, the images of each block that it is asked about: a model and block is a job of the
+        run.
+    gpus
+        Jobs that run side by side.
+    teachers
+        Keys of the teachers. They have a row of their own if both are among the models.
+    intervals
+        Draws, level and seed of the bootstrap over images; the level is that of the shares too.
+
+    Returns
+    -------
+    polars.DataFrame
+        model and the columns of `MEASURED`, `ENDS` and `ESTIMATED`, with their intervals: a row a
+        model, one for both teachers and one for all models. Null is what is not known.
+
+    Raises
+    ------
+    ValueError
+        If the models were not asked about the same images, or about none.
+    """
+    first, *others = pilots
+    if not len(pilots[first].answers):
+        raise ValueError(
+            "the first block holds no image that all models are asked about, so there is no pilot: "
+            "use fewer blocks, or more images (benchmark.images)"
+        )
+    for other in others:
+        ids = [pilots[model].answers["image_id"] for model in (first, other)]
+        if not ids[0].equals(ids[1]):
+            raise ValueError(
+                f"the pilots of {first} and {other} are not of the same images: delete the run's "
+                "folder pilot/ and run again; what is in the journal is not generated anew"
+            )
+    groups = {model: [model] for model in pilots}
+    if set(teachers) <= pilots.keys():
+        groups["teachers"] = list(teachers)
+    groups["all"] = list(pilots)
+    tokens = {model: pilot.tokens() for model, pilot in pilots.items()}
+    seconds = {
+        group: sum(sum(blocks[model]) * pilots[model].image_seconds() for model in models)
+        for group, models in groups.items()
+    }
+    ends = np.stack(bootstrap(np.column_stack([*tokens.values(), *seconds.values()]), intervals), 1)
+    rows = []
+    for group, models in groups.items():
+        row = {"model": group}
+        if group in pilots:
+            row |= _measured(pilots[group], intervals.level)
+            row |= _interval("tokens", ends[len(rows)])
+        own = [(pilots[model], blocks[model]) for model in models]
+        row |= _whole(own, seconds[group], ends[len(tokens) + len(rows)], gpus)
+        rows.append(row)
+    schema = {"model": pl.String} | {
+        name: _type(column) for column in (*MEASURED, *ENDS, *ESTIMATED) for name in column.names
+    }
+    table = pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
+    return table.with_columns(pl.selectors.float().fill_nan(None))
+
+
+def _type(column: Column) -> type[pl.DataType]:
+    if column.name == "devices":
+        return pl.String
+    return pl.Int64 if column.format == WHOLE and not column.interval else pl.Float64
+
+
+def _measured(pilot: Pilot, level: float) -> dict[str, object]:
+    """Return what was measured with one model, without the interval of its tokens."""
+    tokens = pl.Series(pilot.tokens()).drop_nans()
+    jobs = pilot.spending.jobs
+    row = {
+        "images": len(pilot.answers),
+        "tokens": tokens.mean(),
+        "tokens_median": tokens.median(),
+        "tokens_p95": tokens.quantile(0.95, "linear"),
+        "prompt_tokens": pilot.answers.filter(pl.col("prompt_tokens") > 0)["prompt_tokens"].mean(),
+        "tokens_per_second": pilot.generated / pilot.busy_seconds if jobs else None,
+        "loading_seconds": pilot.loading_seconds if jobs else None,
+        "rows_in_use": pilot.rows_in_use,
+        "jobs": len(jobs),
+        "killed_jobs": sum(not job.recorded for job in jobs),
+        "job_responses": len(pilot.spending.responses),
+        "devices": ", ".join(sorted({job.device or "not recorded" for job in jobs})),
+    }
+    counts = dict(pilot.answers["reason"].value_counts().iter_rows())
+    counts["not_done"] = len(pilot.answers) - counts.get(statuses.OK, 0)
+    for column in ENDS:
+        values = share(counts.get(column.name, 0), len(pilot.answers), level)
+        row |= dict(zip(column.names, values, strict=True))
+    return row
+
+
+def _whole(
+    pilots: Sequence[tuple[Pilot, Sequence[int]]], seconds: np.ndarray, ends: np.ndarray, gpus: int
+) -> dict[str, float]:
+    """Return how long the run takes for some models together.
+
+    Parameters
+    ----------
+    pilots
+        Of these models, with the images of each block.
+    seconds
+        What all of them take for all their images if each takes as long as this one, shape
+        (images,).
+    ends
+        The interval of its mean, shape (2,). The wall time's is in proportion.
+    gpus
+        As for `estimate`.
+    """
+
+    def hours(seconds: float | np.ndarray) -> float | np.ndarray:
+        loading = sum(len(blocks) * pilot.loading_seconds for pilot, blocks in pilots)
+        return (seconds + loading) / 3600
+
+    jobs = [
+        (block * _mean(pilot.image_seconds()) + pilot.loading_seconds) / 3600
+        for pilot, blocks in pilots
+        for block in blocks
+    ]
+    total, wall = hours(_mean(seconds)), list_schedule(jobs, gpus)
+    full = hours(
+        _mean(sum(sum(blocks) * pilot.image_seconds(all_rows=True) for pilot, blocks in pilots))
+    )
+    row = {"hours": total, "hours_all_rows": full, "wall_hours": wall}
+    return (
+        row | _interval("hours", hours(ends)) | _interval("wall_hours", hours(ends) * wall / total)
+    )
+
+
+def _interval(name: str, ends: np.ndarray) -> dict[str, float]:
+    return dict(zip((f"{name}_low", f"{name}_high"), ends.tolist(), strict=True))
+
+
+def _mean(values: np.ndarray) -> float:
+    """Return the mean of what is known; NaN where nothing is."""
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else math.nan
+
+
+def page(
+    table: pl.DataFrame,
+    run: str,
+    names: Mapping[str, str],
+    blocks: Mapping[str, Sequence[int]],
+    gpus: int,
+    level: float,
+) -> str:
+    """Return the pilot as Markdown, with what its numbers mean and do not.
+
+    Parameters
+    ----------
+    table
+        From `estimate`, with a last row of what the paper's run took.
+    run, names
+        Name of the run, and printed names of the rows by key.
+    blocks, gpus, level
+        As for `estimate`.
+    """
+    named = table.with_columns(pl.col("model").replace_strict(names).alias("name"))
+    models = named.filter(pl.col("images").is_not_null())
+    occurred = [column for column in ENDS if models[column.name].sum()]
+    kinds = {kind_of(device) for row in models["devices"] for device in row.split(", ") if device}
+    kind = next((kind for kind in (GPU, CPU) if kinds == {kind}), "Device")
+    ours = named.filter(pl.col("model") != PAPER)
+    places = ",.4g" if (ours["hours"].max() or 0) < 1 else ",.1f"
+    estimated = [
+        replace(column, heading=column.heading.format(kind=kind), format=places)
+        for column in ESTIMATED
+    ]
+    parts = [
+        f"# Pilot of the run {escaping.markdown(run)}\n",
+        markdown(
+            models,
+            [MODEL, *MEASURED],
+            "Each model described the same images, which are spread evenly over the first block. "
+            "Their responses stay in the journal: the run does not generate them again. Tokens are "
+            "those of the responses that were kept. Tokens a second are of everything that the "
+            "jobs generated which made these responses, without the time in which they loaded the "
+            f"model and asked its canary (a column of its own). In brackets: {level:.0%} intervals "
+            "from resampling the images.",
+        ),
+        "## Responses that are not done\n",
+        markdown(
+            models,
+            [MODEL, *occurred],
+            f"Shares of the images with {level:.0%} Wilson intervals, by the reasons of the "
+            "accounting. Reasons that are left out did not occur.",
+        )
+        if occurred
+        else "All were taken apart into thinking and answer.\n",
+        "## What the whole run will take\n",
+        markdown(
+            named,
+            [MODEL, *estimated],
+            f"{_images(blocks, names)} The wall time is with {gpus} jobs side by side, each on a "
+            "device like the pilot's; waiting in a queue is not counted.",
+        ),
+        "".join(f"- {note}\n" for note in _notes(models, kind)),
+    ]
+    return "\n".join(parts)
+
+
+def _notes(models: pl.DataFrame, kind: str) -> Iterator[str]:
+    """Yield what the reader of the estimate must know."""
+    yield (
+        "Hours at the pilot's speed are an upper bound. A pilot is short: its batch fills, empties "
+        "and seldom has all its rows in use. Loading and canary are counted once a job where the "
+        "pilot's jobs recorded how long they took, and otherwise as part of the speed."
+    )
+    if models["hours_all_rows"].count():
+        yield (
+            "Hours with all rows in use are a lower bound: of the time of the decoding steps only "
+            "the share counts in which rows were in use, as if a step took no longer with more. "
+            "The more images a pilot has for each row of a batch (pilot.images, "
+            "inference.batch_size), the closer are the two bounds."
+        )
+    yield (
+        "The intervals are of the number of tokens alone (what other images would have given), not "
+        "of the speed. Those of the wall time are in proportion."
+    )
+    earlier = models.filter(pl.col("job_responses") > pl.col("images"))
+    if len(earlier):
+        jobs = (
+            f"{escaping.markdown(name)}: {responses:,} responses in {_jobs(count)}"
+            for name, responses, count in earlier.select(
+                "name", "job_responses", "jobs"
+            ).iter_rows()
+        )
+        yield (
+            "Some of the pilot's responses were in the journal already, so the speed is that of "
+            f"the jobs that made them, with all that these made ({'; '.join(jobs)})."
+        )
+    for name in models.filter(pl.col("jobs") == 0)["name"]:
+        yield f"{escaping.markdown(name)}: no journal holds these responses; the speed is unknown."
+    for name, killed, count in models.select("name", "killed_jobs", "jobs").iter_rows():
+        if killed:
+            yield (
+                f"{escaping.markdown(name)}: {killed:,} of {_jobs(count)} ended without a record "
+                "(killed), and count until their last response."
+            )
+    if kind != GPU:
+        yield f"{kind} hours are no GPU hours: do not set them beside the paper's."
+
+
+def _images(blocks: Mapping[str, Sequence[int]], names: Mapping[str, str]) -> str:
+    """Say how many images there are, and for which models where not all have the same."""
+    kinds: dict[tuple[int, int], list[str]] = {}
+    for model, own in blocks.items():
+        kinds.setdefault((sum(own), len(own)), []).append(names[model])
+    sentences = []
+    for (images, jobs), models in kinds.items():
+        whom = "model" if len(kinds) == 1 else f"of {escaping.markdown(', '.join(models))}"
+        sentences.append(
+            f"For {images:,} images, described by each {whom} in {_jobs(jobs)} (one a block)."
+        )
+    return " ".join(sentences)
+
+
+def _jobs(count: int) -> str:
+    return f"{count:,} job{'' if count == 1 else 's'}"
+
+
+def pilot(
+    responses: Sequence[str | Path],
+    sample: str | Path,
+    evaluated: str | Path,
+    journals: str | Path,
+    reported: str | Path,
+    stem: str | Path,
+    *,
+    run: str,
+    names: Mapping[str, str],
+    teachers: Sequence[str],
+    output_formats: Mapping[str, str],
+    gpus: int,
+    intervals: Mapping[str, float],
+    seed: int,
+) -> None:
+    """Write `<stem>.csv` and `<stem>.md`.
+
+    Parameters
+    ----------
+    responses
+        Parquet files of schema `RESPONSES`, one for each of `names`: the pilot's.
+    sample
+        Parquet of schema `SAMPLE`: how many images the teachers will be asked about, by block.
+    evaluated
+        Parquet of schema `EVALUATED`: the same for the other models.
+    journals
+        Folder of the journals: a folder a model.
+    reported
+        What the paper reports (YAML).
+    stem
+        Path without ending.
+    run
+        Name of the run.
+    names
+        Printed names of the models by key, in the order to report.
+    teachers
+        Keys of the teachers.
+    output_formats
+        How each model's text is taken apart.
+    gpus
+        Jobs that run side by side.
+    intervals, seed
+        `draws` and `level` of the intervals; seed of the bootstrap.
+    """
+    pilots = {
+        model: read_pilot(file, Path(journals) / model, output_formats[model])
+        for model, file in zip(names, responses, strict=True)
+    }
+    everything, some = (
+        pl.read_parquet(path, columns=["shard"])["shard"]
+        .str.head(1)
+        .value_counts()
+        .sort("shard")["count"]
+        .to_list()
+        for path in (sample, evaluated)
+    )
+    blocks = {model: everything if model in teachers else some for model in names}
+    table = estimate(pilots, blocks, gpus, teachers, Intervals(**intervals, seed=seed))
+    paper = paper_cost(yaml.safe_load(Path(reported).read_text(encoding="utf-8")))
+    row = {
+        "model": PAPER,
+        "tokens_per_second": paper["tokens_per_second"],
+        "hours": float(paper["gpu_hours"]),
+    }
+    table = pl.concat([table, pl.DataFrame([row])], how="diagonal")
+    for model, hours in table.select("model", "hours").iter_rows():
+        logger.info("%s: %s hours", model, hours)
+    columns = [Column("model", "Model"), *MEASURED, *ENDS, *ESTIMATED]
+    write_csv(table, columns, f"{stem}.csv")
+    printed = dict(names) | {"teachers": "Both teachers", "all": "All models"}
+    printed[PAPER] = f"The paper: {paper['responses']:,} responses of both teachers, A100"
+    text = page(table, run, printed, blocks, gpus, intervals["level"])
+    write_text(text, f"{stem}.md")
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    settings = json.loads(snakemake.params.settings)
+    pilot(
+        responses=snakemake.input.responses,
+        sample=snakemake.input.sample,
+        evaluated=snakemake.input.evaluated,
+        journals=snakemake.params.journals,
+        reported=snakemake.input.reported,
+        stem=Path(snakemake.output[0]).with_suffix(""),
+        run=settings["run"],
+        names=names(settings),
+        teachers=settings["teachers"],
+        output_formats={key: own["output"] for key, own in settings["models"].items()},
+        gpus=settings["pilot"]["gpus"],
+        intervals=settings["benchmark"]["intervals"],
+        seed=settings["seed"],
+    )

@@ -1,0 +1,94 @@
+"""What a run was made with: its whole config, the installed packages, the commit of the code."""
+
+import json
+import platform
+import re
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from imagenet_think.core.files import write_text
+from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.provenance import FOLDER
+
+
+def record_run(
+    config: Mapping[str, Any],
+    resolved: str | Path,
+    versions: str | Path,
+    checkout: Path = FOLDER.parent,
+) -> None:
+    """Write the config as it was resolved, which is a config again, and the versions as JSON.
+
+    Parameters
+    ----------
+    config
+        The checked config, defaults filled in.
+    resolved
+        The YAML file of the config.
+    versions
+        The JSON file of Python, packages and commit.
+    checkout
+        Folder of the code; its `requirements.in` says which packages matter.
+    """
+    write_text(yaml.safe_dump(dict(config), allow_unicode=True, width=100), resolved)
+    found = {
+        "python": platform.python_version(),
+        "packages": installed((checkout / "requirements.in").read_text(encoding="utf-8")),
+        **commit(checkout),
+    }
+    write_text(json.dumps(found, indent=1) + "\n", versions)
+
+
+def installed(requirements: str) -> dict[str, str | None]:
+    """Return the installed version of each package that the lines of a requirements file name.
+
+    What a version says of its build (`+cpu`) is left out. A package that is not installed is null.
+    """
+    names = re.findall(r"^([A-Za-z0-9][A-Za-z0-9._-]*)", requirements, flags=re.MULTILINE)
+    return {name: _version(name) for name in sorted(names)}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name).partition("+")[0]
+    except PackageNotFoundError:
+        return None
+
+
+def commit(checkout: Path) -> dict[str, str | bool | None]:
+    """Return the commit of a checkout, and whether its tracked files differ from it (`dirty`).
+
+    Both are null where git is missing, or the folder is no checkout of its own.
+    """
+    try:
+        top = _git(checkout, "rev-parse", "--show-toplevel")
+        if Path(top).resolve() != checkout.resolve():
+            raise OSError(f"{checkout} is no checkout, but lies inside the one of {top}")
+        return {
+            "commit": _git(checkout, "rev-parse", "HEAD"),
+            "dirty": bool(_git(checkout, "status", "--porcelain", "--untracked-files=no")),
+        }
+    except (OSError, subprocess.CalledProcessError) as error:
+        why = (getattr(error, "stderr", None) or str(error)).strip()
+        logger.warning("The commit is not known: %s", why)
+        return {"commit": None, "dirty": None}
+
+
+def _git(checkout: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=checkout, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    record_run(
+        json.loads(snakemake.params.config),
+        resolved=snakemake.output.config,
+        versions=snakemake.output.versions,
+    )

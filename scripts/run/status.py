@@ -1,0 +1,515 @@
+"""Say how far a run has come, by stage and model. Nothing is written, and no lock is taken."""
+
+import json
+import shutil
+import subprocess
+import time
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from snakemake.exceptions import WorkflowError
+
+from imagenet_think.core import model_sources
+from imagenet_think.inference.fingerprint import asked_with, fingerprint, settings_digest
+from imagenet_think.inference.locks import held
+from imagenet_think.run import workflow_hooks
+from imagenet_think.run.run_logs import Failure, read_failures, was_killed
+from imagenet_think.run.workflow_hooks import PlannedJob
+
+RECENT = 900.0
+"""Seconds before now over which rates are computed."""
+
+TAIL = 1000
+"""Lines at the end of a journal that are read for them, at most."""
+
+DONE, OUTDATED, RUNNING, WAITING, FAILED = STATES = (
+    "done",
+    "outdated",
+    "running",
+    "waiting",
+    "failed",
+)
+
+GENERATING = "generate_responses"
+"""The rule whose jobs prompt the models."""
+
+WIDEST = 22
+"""Characters of a model's key that are printed, so that a line has 80 at most."""
+
+UNKNOWN = "–"
+
+SHOWN = 10
+"""Failures that are named below the tables."""
+
+_KEY = b'"fingerprint": "'
+
+
+@dataclass(frozen=True)
+class Site:
+    """Who may be at work.
+
+    Attributes
+    ----------
+    locked
+        Whether a Snakemake has locked the working directory.
+    killed
+        Whether that Snakemake is known to be gone.
+    slurm
+        State of each of the user's jobs at Slurm (`R`, `PD`); None where Slurm does not answer.
+    failures
+        Jobs that failed in the latest run, even if they have succeeded since.
+    """
+
+    locked: bool = False
+    killed: bool = False
+    slurm: Mapping[str, str] | None = None
+    failures: Sequence[Failure] = ()
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a Snakemake is at work, as far as can be seen from here."""
+        return self.locked and not self.killed
+
+    def state(self, job: PlannedJob) -> str | None:
+        """Return `RUNNING`, `WAITING` (in Slurm's queue) or None of a job that was started."""
+        if job.external is None or self.slurm is None:
+            return RUNNING if self.at_work else None
+        state = self.slurm.get(job.external)
+        return WAITING if state in ("PD", "CF") else state and RUNNING
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a model has come with its images.
+
+    Attributes
+    ----------
+    done, total
+        Responses that there are, and images to prompt with; None while they are not sampled.
+    per_second, tokens_per_second
+        Responses and generated tokens, of the running jobs; None where too few are known.
+    """
+
+    done: int
+    total: int | None
+    per_second: float | None = None
+    tokens_per_second: float | None = None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest takes at this rate; None where that is unknown."""
+        if not self.per_second or self.total is None or self.done >= self.total:
+            return None
+        return (self.total - self.done) / self.per_second
+
+
+def status(
+    run: str,
+    jobs: Sequence[PlannedJob],
+    models: Sequence[str],
+    results: str | Path,
+    site: Site,
+    now: float,
+) -> str:
+    """Return the verdict, the tables, and what there is to say below them.
+
+    Parameters
+    ----------
+    run
+        The run's name.
+    jobs
+        Every job of the plan for `all`.
+    models
+        The models' keys, in the order in which they are printed.
+    results
+        The run's folder. It may not exist yet.
+    site
+        Who may be at work.
+    now
+        Seconds since the epoch.
+    """
+    failed = {output for failure in site.failures for output in failure.outputs}
+    states = {job.outputs: state(job, site, failed, now) for job in jobs}
+    lost = {path for outputs, each in states.items() if each == FAILED for path in outputs}
+    named = [failure for failure in site.failures if lost.intersection(failure.outputs)]
+    found = list(states.values())
+    lines = [
+        f"Run {run}, {datetime.fromtimestamp(now):%a %d %b %Y %H:%M:%S}",
+        verdict(found, Path(results).exists()),
+        "",
+        *table(("stage", "of", *STATES), 2, [*counts(jobs, states, models), _total(found)]),
+        "",
+    ]
+    answered = [
+        [model, *_printed(progress(own, states, results, now), now)]
+        for model in models
+        if (own := [job for job in jobs if _responses_of(job, model)])
+    ]
+    if answered:
+        headings = ("model", "responses", "tokens/s", "expected end")
+        lines += [*table(headings, 1, answered), ""]
+    return "\n".join([*lines, *_notes(found, site, named)])
+
+
+def state(job: PlannedJob, site: Site, failed: Collection[str], now: float) -> str:
+    """Return how a job stands, one of `STATES`.
+
+    A job is done if a run would not run it. Of the others, one whose journal is locked by a living
+    process runs, whatever Snakemake knows.
+
+    Parameters
+    ----------
+    job, site, now
+        As for `status`.
+    failed
+        Outputs of jobs that failed.
+    """
+    if not job.needed:
+        return DONE
+    if any(held(journal.with_suffix(".lock"), now) for journal in _journals(job)):
+        return RUNNING
+    if job.started and (known := site.state(job)):
+        return known
+    if not failed.isdisjoint(job.outputs):
+        return FAILED
+    # What a killed job has left is half made.
+    complete = not job.started and all(Path(output).exists() for output in job.outputs)
+    return OUTDATED if complete else WAITING
+
+
+def counts(
+    jobs: Iterable[PlannedJob], states: Mapping[tuple[str, ...], str], models: Sequence[str]
+) -> Iterator[list[object]]:
+    """Yield stage, model (or metric, or nothing) and the number of jobs in each of `STATES`.
+
+    Parameters
+    ----------
+    jobs
+        Every job, by stage.
+    states
+        Their states by their outputs.
+    models
+        The models' keys, in the order in which they are printed.
+    """
+    stages: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for job in jobs:
+        stages[job.stage][_part(job)].append(states[job.outputs])
+    place = {model: number for number, model in enumerate(models)}
+    for stage, parts in stages.items():
+        for part in sorted(parts, key=lambda part: (place.get(part, -1), part)):
+            yield [stage, part, *map(parts[part].count, STATES)]
+
+
+def verdict(states: Sequence[str], begun: bool) -> str:
+    """Return in one sentence how a run stands.
+
+    Parameters
+    ----------
+    states
+        The state of every job.
+    begun
+        Whether there is any file of the run.
+    """
+    done = states.count(DONE)
+    if done == len(states):
+        return f"Finished: all {done:,} jobs are done for this config."
+    if not begun and states.count(WAITING) == len(states):
+        return f"Never started: no job of {len(states):,} has run."
+    return f"Not finished: {done:,} of {len(states):,} jobs are done for this config."
+
+
+def progress(
+    jobs: Sequence[PlannedJob],
+    states: Mapping[tuple[str, ...], str],
+    results: str | Path,
+    now: float,
+) -> Progress:
+    """Return how far a model has come.
+
+    Of jobs that are done, responses are counted by the footers of their files. For the others, the
+    journals are read, and of their lines just the fingerprints, so that responses to a different
+    prompt do not count.
+
+    Parameters
+    ----------
+    jobs
+        The model's jobs that make responses.
+    states
+        States by the jobs' outputs.
+    results, now
+        As for `status`.
+    """
+    finished = [job for job in jobs if states[job.outputs] == DONE]
+    files = [path for job in finished for path in _response_files(job)]
+    done = pl.scan_parquet(files).select(pl.len()).collect().item() if files else 0
+    if len(finished) == len(jobs):
+        return Progress(done, done)
+    asking = [job for job in jobs if states[job.outputs] != DONE and "journal" in job.params]
+    images = _images(results, asking[0].inputs["evaluated"]) if asking else None
+    if images is None:
+        return Progress(done, None)
+    rates = []
+    for job in asking:
+        shards = {Path(output).stem for output in job.outputs}
+        sources = images.filter(pl.col("shard").is_in(sorted(shards)))["source_sha256"]
+        settings = asked_with(json.loads(job.params["settings"]), job.wildcards["model"])
+        counted, last = _responses(_journals(job), settings, sources, now)
+        done += counted
+        if states[job.outputs] == RUNNING:
+            rates.append(rate(last, now))
+    known = [rate for rate in rates if rate]
+    sums = [sum(values) for values in zip(*known, strict=True)] or [None, None]
+    return Progress(done, len(images), *sums)
+
+
+def rate(lines: Iterable[Mapping[str, Any]], now: float) -> tuple[float, float] | None:
+    """Return a job's responses and tokens a second, None where too little is known.
+
+    They are of the last `RECENT` seconds, from the first response in them up to now, so that
+    neither loading a model counts nor a silence is hidden.
+
+    Parameters
+    ----------
+    lines
+        Responses in its journals. Those of earlier runs of the job do not count.
+    now
+        Seconds since the epoch.
+    """
+    lines = [(_time(line), line) for line in lines]
+    if not lines:
+        return None
+    latest = max(lines, key=lambda line: line[0])[1]["run"]
+    own = sorted(
+        (at, line["spent"]["completion_tokens"])
+        for at, line in lines
+        if line["run"] == latest and at > now - RECENT
+    )
+    if len(own) < 2 or now <= own[0][0]:
+        return None
+    seconds = now - own[0][0]
+    return (len(own) - 1) / seconds, sum(tokens for _, tokens in own[1:]) / seconds
+
+
+def _time(line: Mapping[str, Any]) -> float:
+    """Return when a response was journaled: its run is named after its start."""
+    return datetime.fromisoformat(line["run"].split()[0]).timestamp() + line["at"]
+
+
+def _responses(
+    journals: Iterable[Path], settings: Mapping[str, Any], sources: Iterable[str], now: float
+) -> tuple[int, list[dict]]:
+    """Return how many responses are in a job's journals, and the recent lines of each."""
+    found: set[bytes] = set()
+    tail: list[dict] = []
+    for journal in journals:
+        last: deque[bytes] = deque(maxlen=TAIL)
+        for line in _lines(journal):
+            place = line.rfind(_KEY)
+            if place >= 0:  # else it is the record of a run
+                start = place + len(_KEY)
+                found.add(line[start : line.find(b'"', start)])
+                last.append(line)
+        tail += _recent(last, now)
+    if not tail:
+        return 0, []
+    digest = _digest(settings, tail[0]["row"]["revision"])
+    return len(found & {fingerprint(digest, source).encode() for source in sources}), tail
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Yield the whole lines of a journal; its job may be at work."""
+    if path.exists():
+        with path.open("rb", buffering=1 << 20) as file:
+            yield from (line for line in file if line.endswith(b"\n"))
+
+
+def _recent(lines: Sequence[bytes], now: float) -> Iterator[dict]:
+    """Yield the last line, and those before it as long as they are recent."""
+    for line in reversed(lines):
+        try:
+            record = json.loads(line)
+            at = _time(record)
+        except (ValueError, KeyError):
+            continue  # its job reports such a line, and sets it aside
+        yield record
+        if at < now - RECENT:
+            return
+
+
+def _digest(settings: Mapping[str, Any], revision: str) -> str:
+    """Return the digest of what decides a model's answers.
+
+    A local folder's revision would be the digest of its files, gigabytes: the one that the journal
+    names last stands for it.
+    """
+    model = settings["model"]
+    own = model.get("revision") if model_sources.is_hub(model["repository"]) else revision
+    other = model.get("processor")
+    processor = (
+        model_sources.resolve(other["repository"], other.get("revision"))[1] if other else own
+    )
+    return settings_digest(
+        model,
+        revisions=(own, processor),
+        prompt=settings["prompt"]["text"],
+        preparation=settings["preparation"],
+        length_policy=settings["length_policy"],
+        seed=settings["seed"],
+    )
+
+
+def _images(results: str | Path, evaluated: Sequence[str]) -> pl.DataFrame | None:
+    """Return the images that a model is prompted with; None where they are not chosen yet."""
+    files = [Path(results) / "images" / "sample.parquet", *map(Path, evaluated)]
+    if not all(file.exists() for file in files):
+        return None
+    frame = pl.read_parquet(files[0], columns=["image_id", "shard", "source_sha256"])
+    for file in files[1:]:
+        chosen = pl.read_parquet(file, columns=["image_id"])
+        frame = frame.join(chosen, on="image_id", how="semi")
+    return frame
+
+
+def _journals(job: PlannedJob) -> list[Path]:
+    """Return the journals of a job, one per shard; none if it keeps none."""
+    if "journal" not in job.params:
+        return []
+    return [Path(job.params["journal"]) / f"{Path(output).stem}.jsonl" for output in job.outputs]
+
+
+def _part(job: PlannedJob) -> str:
+    """Return the model or the metric that a job is about, or nothing."""
+    wildcards = job.wildcards
+    own = job.rule.removeprefix("score_") if job.rule.startswith("score_") else ""
+    return wildcards.get("model") or wildcards.get("metric") or own
+
+
+def _response_files(job: PlannedJob) -> list[str]:
+    return [path for path in job.outputs if Path(path).parent.parent.name == "responses"]
+
+
+def _responses_of(job: PlannedJob, model: str) -> bool:
+    return job.wildcards.get("model") == model and bool(_response_files(job))
+
+
+# What is printed ---------------------------------------------------------------------------------
+
+
+def table(headings: Sequence[str], left: int, rows: Iterable[Sequence[object]]) -> list[str]:
+    """Return the lines of a table, its columns aligned; a stage is named once.
+
+    Parameters
+    ----------
+    headings
+        One per column.
+    left
+        How many of the first columns hold words, which begin at their left.
+    rows
+        Their values.
+    """
+    cells = [list(headings), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines, above = [], ""
+    for row in cells:
+        named = ["" if left > 1 and row[0] == above else row[0], *row[1:]]
+        above = row[0]
+        aligned = [
+            cell.ljust(width) if place < left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(named, widths, strict=True))
+        ]
+        lines.append("  ".join(aligned).rstrip())
+    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    text = str(value)
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
+
+
+def _total(states: Sequence[str]) -> list[object]:
+    return ["all", "", *map(states.count, STATES)]
+
+
+def _printed(found: Progress, now: float) -> list[str]:
+    total = UNKNOWN if found.total is None else f"{found.total:,}"
+    tokens, left = found.tokens_per_second, found.seconds_left
+    return [
+        f"{found.done:,}/{total}",
+        UNKNOWN if tokens is None else f"{tokens:,.0f}",
+        UNKNOWN if left is None else _ending(now, left),
+    ]
+
+
+def _ending(now: float, seconds: float) -> str:
+    """Return when that many seconds will have passed: the weekday, or from six days on the date."""
+    day = "%a" if seconds < 6 * 24 * 3600 else "%d %b"
+    return f"{datetime.fromtimestamp(now + seconds):{day} %H:%M}"
+
+
+def _notes(states: Sequence[str], site: Site, failures: Sequence[Failure]) -> Iterator[str]:
+    yield from map(str, failures[:SHOWN])
+    if len(failures) > SHOWN:
+        yield f"and {len(failures) - SHOWN:,} more have failed"
+    if OUTDATED in states:
+        yield "outdated: config, code or inputs changed; `snakemake -n all` lists the reasons."
+    if site.at_work:
+        yield "A Snakemake is at work in this folder."
+    elif site.locked:
+        yield "A Snakemake was killed in this folder: `snakemake --unlock`, then run it again."
+    else:
+        yield "No Snakemake is at work in this folder."
+
+
+# What Slurm knows --------------------------------------------------------------------------------
+
+
+def slurm_states() -> dict[str, str] | None:
+    """Return the states of this user's jobs at Slurm by their numbers; None where it is silent."""
+    if shutil.which("squeue") is None:
+        return None
+    command = ["squeue", "--me", "--noheader", "--array", "--format=%i %t"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return dict(line.split() for line in said.stdout.splitlines())
+
+
+def read(plan: Mapping[str, Any], logs: str | Path, results: str) -> tuple[list[PlannedJob], Site]:
+    """Plan the run and return its jobs, and who is at work on them.
+
+    Parameters
+    ----------
+    plan
+        Arguments of `workflow_hooks.planned`.
+    logs
+        Snakemake's logs.
+    results
+        The run's folder.
+    """
+    with workflow_hooks.planned(**plan) as workflow:
+        jobs = workflow_hooks.planned_jobs(workflow, detailed=[GENERATING])
+        locked = workflow_hooks.locked_since(workflow)
+    return jobs, Site(
+        locked is not None,
+        locked is not None and was_killed(logs, results, locked),
+        slurm_states() if any(job.external for job in jobs) else None,
+        read_failures(logs, results),
+    )
+
+
+if __name__ == "__main__":
+    params = snakemake.params
+    try:
+        jobs, site = read(params.plan, params.logs, params.results)
+    except (WorkflowError, SystemExit) as error:  # the workflow refuses to be planned
+        print(f"Run {params.run} cannot be planned, so its jobs are unknown.\n{error}")
+    else:
+        print(status(params.run, jobs, params.models, params.results, site, time.time()))

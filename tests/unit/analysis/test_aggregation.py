@@ -1,0 +1,248 @@
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from score_files import frames, full, write
+
+from aggregate_scores import aggregate_scores
+from imagenet_think.analysis.aggregation import METRICS, aggregate, largest_first, read_scores
+from imagenet_think.analysis.resampling import Intervals
+from imagenet_think.core.schemas import AGGREGATES, SCORE_COLUMNS, SEEN
+
+INTERVALS = Intervals(draws=200, level=0.95, seed=7, least=1)
+PAIRS = st.one_of(
+    st.sampled_from(["reference", "response"]), st.tuples(st.floats(0, 1), st.floats(0, 1))
+)
+FILES = settings(
+    max_examples=10,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def one(frame, **keys):
+    return frame.filter(**keys).row(0, named=True)
+
+
+def aggregated_files(files, models=("m",), intervals=INTERVALS, missing="leave_out"):
+    """The numbers of every kind, from lists of its files."""
+    return pl.concat(
+        aggregate(read_scores(paths, models, missing=missing), intervals)
+        for paths in files.values()
+    )
+
+
+def written(files, folder, name="00"):
+    return {kind: [path] for kind, path in write(files, folder, name).items()}
+
+
+def aggregated(pairs, folder, **keys):
+    return aggregated_files(written(frames(pairs), folder), **keys)
+
+
+def test_means_by_hand(tmp_path):
+    frame = aggregated(full((0.2, 0.6), (0.5, 0.1), "reference", "response"), tmp_path)
+    assert frame.schema == AGGREGATES
+    for metric in METRICS:
+        avg = one(frame, metric=metric, part="full", aggregate="avg")
+        best = one(frame, metric=metric, part="full", aggregate="max")
+        assert avg["value"] == pytest.approx((0.4 + 0.3) / 2)
+        assert best["value"] == pytest.approx((0.6 + 0.5) / 2)
+        assert (avg["images"], avg["left_out"], avg["no_response"]) == (2, 2, 1)
+        assert avg["low"] <= avg["value"] <= avg["high"]
+
+
+def test_a_missing_response_scores_0_if_so_configured(tmp_path):
+    pairs = full((0.2, 0.6), (0.5, 0.1), "reference", "response")
+    frame = aggregated(pairs, tmp_path, missing="zero")
+    for metric in METRICS:
+        avg = one(frame, metric=metric, part="full", aggregate="avg")
+        best = one(frame, metric=metric, part="full", aggregate="max")
+        assert avg["value"] == pytest.approx((0.4 + 0.3 + 0) / 3)
+        assert best["value"] == pytest.approx((0.6 + 0.5 + 0) / 3)
+        assert (avg["images"], avg["left_out"], avg["no_response"]) == (3, 1, 1)
+    # What a window showed is of the texts that were there.
+    assert one(frame, metric="sbert", part="full", aggregate="avg")["seen"] == 0.5
+
+
+def test_an_unknown_policy_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="leave_out or zero, not 'mean'"):
+        aggregated(full((0.2, 0.6)), tmp_path, missing="mean")
+
+
+def test_nothing_scored_is_null_and_counted(tmp_path):
+    frame = aggregated(full((0.2, 0.6), (0.5, 0.1)), tmp_path)
+    row = one(frame, metric="rouge1", part="think", aggregate="avg")
+    assert (row["value"], row["low"], row["high"]) == (None, None, None)
+    assert (row["images"], row["left_out"], row["no_response"]) == (0, 2, 0)
+
+
+def test_bertscore_is_its_f1_and_every_metric_is_there(tmp_path):
+    files = frames(full((0.2, 0.6)))
+    scored = pl.col("missing").is_null()
+    files["bertscore"] = files["bertscore"].with_columns(
+        f1_1=pl.when(scored).then(0.9), f1_2=pl.when(scored).then(0.7)
+    )
+    frame = aggregated_files(written(files, tmp_path))
+    assert one(frame, metric="bertscore", part="full", aggregate="max")["value"] == 0.9
+    assert frame["metric"].unique(maintain_order=True).to_list() == [
+        *("bertscore", "sbert", "rouge1", "rougeL", "jaccard", "overlap"),
+        *("tfidf", "tfidf_pair", "cosine"),
+    ]
+
+
+def test_each_metric_is_read_from_its_own_columns(tmp_path):
+    files = frames(full((0.0, 0.0)))
+    for kind, columns in SCORE_COLUMNS.items():
+        numbers = {name: 0.1 * place + 0.01 * len(kind) for place, name in enumerate(columns)}
+        files[kind] = files[kind].with_columns(
+            pl.when(pl.col("missing").is_null()).then(value + 0.001 * k).alias(f"{name}_{k}")
+            for name, value in numbers.items()
+            for k in (1, 2)
+        )
+    frame = aggregated_files(written(files, tmp_path))
+    for metric, (kind, column) in METRICS.items():
+        expected = 0.1 * SCORE_COLUMNS[kind].index(column) + 0.01 * len(kind)
+        row = one(frame, metric=metric, part="full", aggregate="max")
+        assert row["value"] == pytest.approx(expected + 0.002)
+
+
+def test_what_the_window_showed(tmp_path):
+    pairs = full((0.2, 0.6), (0.3, 0.3), (0.4, 0.1), "response")
+    files = frames(pairs)
+    whole = pl.when(pl.col("image_id") == "i001").then(1.0).otherwise("seen").alias("seen")
+    for kind in SEEN:
+        files[kind] = files[kind].with_columns(whole)
+    frame = aggregated_files(written(files, tmp_path))
+    row = one(frame, metric="sbert", part="full", aggregate="avg")
+    assert row["seen"] == pytest.approx((0.5 + 1 + 0.5) / 3)
+    assert row["seen_references"] == pytest.approx(0.3)
+    assert row["cut"] == pytest.approx(2 / 3)
+    row = one(frame, metric="rouge1", part="full", aggregate="avg")
+    windows = ("seen", "seen_references", "cut", "cut_references")
+    assert [row[name] for name in windows] == [None] * 4
+
+
+@given(st.lists(PAIRS, min_size=1, max_size=12))
+@FILES
+def test_averages_and_maxima_agree_with_a_plain_computation(tmp_path, pairs):
+    frame = aggregated(full(*pairs), tmp_path, intervals=Intervals(50, 0.95, 7, 1))
+    rows = {
+        name: one(frame, metric="tfidf", part="full", aggregate=name) for name in ("avg", "max")
+    }
+    complete = [pair for pair in pairs if not isinstance(pair, str)]
+    assert rows["avg"]["images"] == len(complete)
+    assert rows["avg"]["left_out"] == len(pairs) - len(complete)
+    assert rows["avg"]["no_response"] == pairs.count("response")
+    if complete:
+        assert rows["avg"]["value"] == pytest.approx(np.mean(complete))
+        assert rows["max"]["value"] == pytest.approx(np.mean([max(pair) for pair in complete]))
+        assert rows["max"]["value"] >= rows["avg"]["value"]
+        for row in rows.values():
+            assert row["low"] - 1e-8 <= row["high"]
+
+
+@given(st.lists(PAIRS, min_size=1, max_size=12))
+@FILES
+def test_zero_raises_no_mean_and_leaves_out_no_more(tmp_path, pairs):
+    few = Intervals(20, 0.95, 7, 1)
+    kept, zero = (
+        aggregated(full(*pairs), tmp_path, intervals=few, missing=missing)
+        for missing in ("leave_out", "zero")
+    )
+    both = kept.join(zero, on=["model", "part", "metric", "aggregate"], suffix="_zero")
+    scored = both.drop_nulls("value")
+    assert (scored["value_zero"] <= scored["value"]).all()
+    assert (both["images_zero"] == both["images"] + both["no_response"]).all()
+    assert (both["images_zero"] + both["left_out_zero"] == both["images"] + both["left_out"]).all()
+    assert both["no_response"].equals(both["no_response_zero"])
+
+
+@given(st.randoms(), st.integers(1, 4))
+@FILES
+def test_order_of_rows_and_division_into_files_change_nothing(tmp_path, draw, shards):
+    pairs = full(*((place / 7, place / 9) for place in range(7)), "response")
+    few = Intervals(20, 0.95, 7, 1)
+    expected = aggregated(pairs, tmp_path, intervals=few)
+    paths = {kind: [] for kind in SCORE_COLUMNS}
+    shard = {image: draw.randrange(shards) for image, _, _ in pairs}
+    for place in range(shards):
+        some = {
+            kind: frame.filter(
+                pl.col("image_id").is_in([i for i, of in shard.items() if of == place])
+            ).sample(fraction=1, shuffle=True, seed=draw.randrange(99))
+            for kind, frame in frames(pairs).items()
+        }
+        for kind, path in write(some, tmp_path, str(place)).items():
+            paths[kind].append(path)
+            draw.shuffle(paths[kind])
+    assert aggregated_files(paths, intervals=few).equals(expected)
+
+
+def test_models_stand_in_the_order_given(tmp_path):
+    pairs = full((0.1, 0.2), model="a") | full((0.3, 0.2), model="b")
+    frame = aggregated(pairs, tmp_path, models=["b", "a"])
+    assert frame["model"].unique(maintain_order=True).to_list() == ["b", "a"]
+
+
+def test_a_missing_row_and_one_too_many_are_errors(tmp_path):
+    rows = frames(full((0.1, 0.2), (0.3, 0.9)))["sets"]
+    less = write({"sets": rows.slice(1)}, tmp_path, "less")
+    with pytest.raises(ValueError, match="scores of sets: m, full has 0 rows of image i000"):
+        read_scores([less["sets"]], ["m"])
+    more = write({"sets": pl.concat([rows, rows[:1]])}, tmp_path, "more")
+    with pytest.raises(ValueError, match="scores of sets: m, full has 2 rows of image i000"):
+        read_scores([more["sets"]], ["m"])
+
+
+def test_a_null_without_a_reason_is_an_error(tmp_path):
+    files = frames(full((0.1, 0.2)))
+    files["rouge"] = files["rouge"].with_columns(pl.lit(None, pl.Float64).alias("rougeL_2"))
+    with pytest.raises(ValueError, match=r"rouge-00\.parquet: m, full, i000 has a null score"):
+        read_scores([write(files, tmp_path)["rouge"]], ["m"])
+
+
+def test_a_shard_without_images_is_no_error(tmp_path):
+    pairs = full((0.1, 0.2))
+    expected = aggregated(pairs, tmp_path)
+    empty = write({kind: frame.clear() for kind, frame in frames(pairs).items()}, tmp_path, "01")
+    paths = write(frames(pairs), tmp_path)
+    assert aggregated_files({kind: [empty[kind], paths[kind]] for kind in paths}).equals(expected)
+
+
+def test_few_images_have_a_mean_without_an_interval(tmp_path):
+    frame = aggregated(full(*[(0.2, 0.6)] * 9), tmp_path, intervals=Intervals(50, 0.95, 7))
+    row = one(frame, metric="rougeL", part="full", aggregate="avg")
+    assert (row["value"], row["images"]) == (pytest.approx(0.4), 9)
+    assert (row["low"], row["high"]) == (None, None)
+
+
+def test_the_largest_group_comes_first():
+    groups = pl.Series(["plant", None, "animal", None, "food", None, "animal"])
+    assert largest_first(groups) == ["animal", "food", "plant"]
+
+
+def test_the_script_reads_one_kind_by_its_columns(tmp_path):
+    output = tmp_path / "aggregate.parquet"
+    settings = {
+        "models": ["m"],
+        "missing": "leave_out",
+        "intervals": {"draws": 50, "level": 0.95},
+        "seed": 1,
+    }
+    paths = write(frames(full((0.1, 0.2), (0.3, 0.9))), tmp_path)
+    aggregate_scores([paths["sets"]], output, **settings)
+    first = output.read_bytes()
+    row = one(pl.read_parquet(output), metric="overlap", part="full", aggregate="max")
+    assert row["value"] == pytest.approx((0.2 + 0.9) / 2)
+    aggregate_scores([paths["sets"]], output, **settings, workers=2)
+    assert output.read_bytes() == first
+    with pytest.raises(ValueError, match="of one kind are needed, not of none"):
+        read_scores([], ["m"])
+    with pytest.raises(ValueError, match=r"of one kind are needed, not of \['rouge', 'sets'\]"):
+        read_scores([paths["sets"], paths["rouge"]], ["m"])
+    strange = tmp_path / "strange.parquet"
+    pl.DataFrame({"a": [1]}).write_parquet(strange)
+    with pytest.raises(ValueError, match=r"strange\.parquet.*no scores file"):
+        read_scores([paths["sets"], strange], ["m"])

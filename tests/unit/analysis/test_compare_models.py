@@ -1,0 +1,150 @@
+import numpy as np
+import polars as pl
+import pytest
+import scipy.stats
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from score_files import frames, full, write
+
+from compare_models import compare, compare_models
+from imagenet_think.analysis.aggregation import METRICS, read_scores
+from imagenet_think.analysis.resampling import Intervals
+from imagenet_think.core.schemas import DIFFERENCES
+
+INTERVALS = Intervals(draws=400, level=0.9, seed=7)
+KIND = "rouge"
+MODELS = ["a", "b", "c"]
+PAIRS = st.one_of(
+    st.sampled_from(["reference", "response"]), st.tuples(st.floats(0, 1), st.floats(0, 1))
+)
+
+
+def compared(pairs, folder, models=MODELS, intervals=INTERVALS, missing="leave_out"):
+    scored = read_scores([write(frames(pairs), folder)[KIND]], models, ["full"], missing)
+    return compare(scored, models, intervals)
+
+
+def one(frame, **keys):
+    return frame.filter(**keys).row(0, named=True)
+
+
+@pytest.fixture
+def pairs():
+    """Model a is surely better than b, and c is as good as b."""
+    generator = np.random.default_rng(3)
+    base = generator.uniform(0.3, 0.6, 80)
+    noise = generator.normal(0, 0.02, (3, 80))
+    shift = {"a": 0.1, "b": 0.0, "c": 0.0}
+    return {
+        key: pair
+        for place, (model, more) in enumerate(shift.items())
+        for key, pair in full(
+            *((x, x + 0.05) for x in base + more + noise[place]), model=model
+        ).items()
+    }
+
+
+def test_a_row_for_every_metric_aggregate_and_pair(tmp_path, pairs):
+    frame = compared(pairs, tmp_path)
+    assert frame.schema == DIFFERENCES
+    metrics = [metric for metric, (kind, _) in METRICS.items() if kind == KIND]
+    assert frame["metric"].unique(maintain_order=True).to_list() == metrics
+    assert len(frame) == len(metrics) * 2 * 3
+    chosen = frame.filter(metric="rouge1", aggregate="max")
+    assert list(chosen.select("model", "other").iter_rows()) == [
+        *(("a", "b"), ("a", "c"), ("b", "c"))
+    ]
+
+
+def test_differences_are_paired_and_their_intervals_those_of_the_t_distribution(tmp_path, pairs):
+    frame = compared(pairs, tmp_path, intervals=Intervals(4000, 0.9, 7))
+    values = {
+        model: np.array([pairs[f"i{k:03}", model, "full"] for k in range(80)]) for model in MODELS
+    }
+    for name, of in (("avg", np.mean), ("max", np.max)):
+        row = one(frame, metric="rougeL", aggregate=name, model="a", other="b")
+        difference = of(values["a"], axis=1) - of(values["b"], axis=1)
+        assert row["difference"] == pytest.approx(difference.mean())
+        assert row["images"] == 80
+        for level, low, high in (
+            (0.9, row["low"], row["high"]),
+            (1 - 0.1 / 3, row["all_low"], row["all_high"]),
+        ):
+            expected = scipy.stats.t.interval(
+                level, 79, difference.mean(), scipy.stats.sem(difference)
+            )
+            assert (low, high) == pytest.approx(expected, abs=0.1 * (high - low))
+
+
+def test_only_images_on_which_both_are_scored(tmp_path):
+    pairs = full((0.2, 0.4), (0.6, 0.8), "response", "reference", model="a")
+    pairs |= full((0.1, 0.1), "response", (0.5, 0.5), "reference", model="b")
+    row = one(compared(pairs, tmp_path, ["a", "b"]), metric="rougeL", aggregate="avg")
+    assert (row["difference"], row["images"]) == (pytest.approx(0.2), 1)
+    zero = one(
+        compared(pairs, tmp_path, ["a", "b"], missing="zero"), metric="rougeL", aggregate="avg"
+    )
+    assert (zero["difference"], zero["images"]) == (pytest.approx((0.2 + 0.7 - 0.5) / 3), 3)
+
+
+def test_models_without_a_common_image_have_no_difference(tmp_path):
+    pairs = full((0.2, 0.4), "response", model="a") | full("response", (0.2, 0.4), model="b")
+    row = one(compared(pairs, tmp_path, ["a", "b"]), metric="rougeL", aggregate="avg")
+    assert row["images"] == 0
+    assert all(row[name] is None for name in ("difference", "low", "high", "all_low", "all_high"))
+
+
+def test_one_model_has_nobody_to_be_compared_with(tmp_path):
+    frame = compared(full((0.2, 0.4), model="a"), tmp_path, ["a"])
+    assert frame.schema == DIFFERENCES
+    assert len(frame) == 0
+
+
+def test_models_with_few_images_in_common_have_a_difference_without_an_interval(tmp_path, pairs):
+    few = {key: pair for key, pair in pairs.items() if key[0] < "i009" or key[1] != "c"}
+    few |= {(f"i{k:03}", "c", "full"): "response" for k in range(9, 80)}
+    frame = compared(few, tmp_path).filter(metric="rougeL", aggregate="avg")
+    assert frame["images"].to_list() == [80, 9, 9]
+    assert frame["difference"].null_count() == 0
+    for name in ("low", "high", "all_low", "all_high"):
+        assert frame[name].is_null().to_list() == [False, True, True]
+
+
+@given(st.lists(st.tuples(PAIRS, PAIRS, PAIRS), min_size=1, max_size=10))
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_the_simultaneous_interval_holds_the_other_and_order_only_turns_signs(tmp_path, rows):
+    pairs = {}
+    for place, model in enumerate(MODELS):
+        pairs |= full(*(row[place] for row in rows), model=model)
+    frame = compared(pairs, tmp_path, intervals=Intervals(60, 0.8, 1, least=1))
+    known = frame.drop_nulls("difference")
+    assert (known["all_low"] <= known["low"]).all()
+    assert (known["high"] <= known["all_high"]).all()
+    turned = compared(pairs, tmp_path, MODELS[::-1], intervals=Intervals(60, 0.8, 1, least=1))
+    back = turned.rename({"model": "other", "other": "model"})
+    both = frame.join(back, on=["metric", "aggregate", "model", "other"], suffix="_turned")
+    assert len(both) == len(frame)
+    for name, other in (("difference", "difference"), ("low", "high"), ("all_low", "all_high")):
+        both_known = both.drop_nulls(name)
+        gaps = both_known[name] + both_known[f"{other}_turned"]
+        assert gaps.abs().max() is None or gaps.abs().max() < 1e-8
+
+
+def test_the_script(tmp_path, pairs):
+    settings = {
+        "models": MODELS,
+        "missing": "zero",
+        "intervals": {"draws": 60, "level": 0.9},
+        "seed": 3,
+    }
+    paths = [write(frames(pairs), tmp_path)[KIND]]
+    output = tmp_path / "differences.parquet"
+    compare_models(paths, output, **settings)
+    first = output.read_bytes()
+    compare_models(paths, output, **settings, workers=2)
+    assert output.read_bytes() == first
+    assert pl.read_parquet_schema(output) == DIFFERENCES

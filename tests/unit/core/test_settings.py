@@ -1,0 +1,167 @@
+"""Keys of the config that rules declare, and what their scripts are given."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from imagenet_think.core import settings
+from imagenet_think.run import configuration
+
+CONFIG = {
+    "seed": 1,
+    "images": {"total": 5, "criteria": {"min_side": 224, "scorer": None}},
+    "prompts": {"one": "Describe.", "other": "Explain."},
+    "prompt": "one",
+    "models": {
+        "b": {"name": "B", "output": "think", "decoding": {"top_k": 1}},
+        "a": {"name": "A", "responses": {"path": "a.parquet"}},
+        "unused": {"name": "U", "output": "boxed"},
+    },
+    "teachers": ["b", "a"],
+    "benchmarked": ["c"],
+}
+SETS = {"teachers": ["b", "a"], "prompt": ["one"], "nobody": []}
+
+
+def taken(*keys, wildcards=None, **sets):
+    return json.loads(settings.reads(keys, CONFIG, SETS | sets)(wildcards))
+
+
+def test_only_the_declared_keys_are_given_in_the_nesting_of_the_config():
+    assert taken("seed", "images.criteria.min_side") == {
+        "seed": 1,
+        "images": {"criteria": {"min_side": 224}},
+    }
+
+
+def test_a_section_is_given_whole_and_null_is_a_value():
+    assert taken("images.criteria") == {"images": {"criteria": {"min_side": 224, "scorer": None}}}
+
+
+def test_a_name_in_braces_stands_for_keys_of_a_section():
+    assert taken("models.{teachers}.name") == {"models": {"a": {"name": "A"}, "b": {"name": "B"}}}
+    assert taken("prompts.{prompt}") == {"prompts": {"one": "Describe."}}
+    assert taken("models.{nobody}.name") == {}
+
+
+def test_any_other_name_in_braces_is_a_wildcard():
+    wildcards = SimpleNamespace(model="unused")
+    expected = {"models": {"unused": {"output": "boxed"}}}
+    assert taken("models.{model}.output", wildcards=wildcards) == expected
+
+
+def test_a_rule_may_say_what_a_name_stands_for_by_its_wildcards():
+    wildcards = SimpleNamespace(model="b")
+    same = taken("models.{own}.output", wildcards=wildcards, own=lambda given: [given.model])
+    assert same == {"models": {"b": {"output": "think"}}}
+
+
+@pytest.mark.parametrize(
+    ("key", "left"),
+    [
+        ("review", {}),
+        ("images.reserve", {"images": {}}),
+        ("images.source.labels", {"images": {}}),
+        ("models.{teachers}.second_round.template", {"models": {"a": {}, "b": {}}}),
+        ("seed.of.nothing", {}),
+    ],
+)
+def test_what_the_config_does_not_hold_is_left_out_of_its_section(key, left):
+    assert taken(key) == left
+
+
+def test_what_only_some_models_hold_is_left_out_of_the_others():
+    given = taken("models.{teachers}.decoding")
+    assert given == {"models": {"a": {}, "b": {"decoding": {"top_k": 1}}}}
+
+
+def test_a_param_is_the_same_for_any_order_of_keys():
+    turned = {key: CONFIG[key] for key in reversed(CONFIG)}
+    keys = ("seed", "models.{teachers}.name", "images")
+    first = settings.reads(keys, CONFIG, SETS)(None)
+    assert settings.reads(keys[::-1], turned, SETS)(None) == first
+    assert json.dumps(json.loads(first), sort_keys=True) == first
+
+
+def test_swapped_values_change_a_param():
+    keys = ("models.{teachers}.name",)
+    swapped = CONFIG | {
+        "models": CONFIG["models"] | {"a": CONFIG["models"]["b"], "b": CONFIG["models"]["a"]}
+    }
+    texts = {settings.reads(keys, config, SETS)(None) for config in (CONFIG, swapped)}
+    assert len(texts) == 2
+
+
+def test_what_is_derived_names_itself():
+    wildcards = SimpleNamespace(group="3")
+    param = settings.derived({"full": False, "classes": lambda given: [given.group, "é"]})
+    assert param(wildcards) == '{"classes": ["3", "é"], "full": false}'
+
+
+def rule(*params, inputs=()):
+    return SimpleNamespace(name="make", params=params, input=inputs)
+
+
+def test_a_rule_declares_the_keys_of_its_params_and_inputs():
+    made = rule(
+        settings.reads(["seed", "images.total"], CONFIG, SETS),
+        settings.uses(["inference", "seed"], CONFIG, SETS),
+        settings.derived({"full": True}),
+        "text",
+        inputs=["file", settings.named_by(["images.classes"], lambda wildcards: "classes.tsv")],
+    )
+    keys, unseen, named = (function.config_keys for function in settings.declaring(made))
+    assert keys == ("seed", "images.total")
+    assert unseen == ("inference", "seed")
+    assert named == ("images.classes",)
+
+
+def test_what_a_job_reads_follows_from_its_wildcards():
+    keys = ["seed", "models.{teachers}.name", "models.{model}.output"]
+    (function,) = settings.declaring(rule(settings.reads(keys, CONFIG, SETS)))
+    paths = function.config_paths(SimpleNamespace(model="c"))
+    assert [".".join(path) for path in paths] == [
+        *("seed", "models.b.name", "models.a.name", "models.c.output")
+    ]
+
+
+@pytest.mark.parametrize(
+    "key", ["images.totl", "seeds", "images.criteria.{any}.x", "models.{model}.nam", "seed.x"]
+)
+def test_a_key_that_the_schema_does_not_know_is_refused_by_rule_and_key(key):
+    with pytest.raises(settings.UnknownKeyError, match="Rule make reads") as caught:
+        settings.check(rule(settings.reads([key], CONFIG, SETS)), configuration.schema())
+    assert key in str(caught.value)
+
+
+def test_a_key_that_the_schema_knows_passes():
+    keys = [
+        "seed",
+        "images",
+        "models.{model}.image.min_pixels",
+        "prompts.{prompt}",
+        "benchmark.{m}",
+    ]
+    settings.check(rule(settings.uses(keys, CONFIG, SETS)), configuration.schema())
+
+
+def test_the_leaves_of_a_key():
+    schema = configuration.schema()
+    assert settings.leaves("sharding", schema) == ["sharding.blocks", "sharding.shards_per_block"]
+    assert settings.leaves("models.{teachers}.name", schema) == ["models.<name>.name"]
+    assert settings.leaves("prompts.{prompt}", schema) == ["prompts.<name>"]
+    assert settings.leaves("benchmark.{metric}.stemmer", schema) == ["benchmark.rouge.stemmer"]
+    assert len(settings.leaves("models.{model}.decoding", schema)) == 5
+    every = dict(configuration.keys(schema))
+    for section in schema["properties"]:
+        assert set(settings.leaves(section, schema)) <= every.keys()
+
+
+def test_models_in_the_order_of_their_roles():
+    given = taken("teachers", "benchmarked", "models.{teachers}.name")
+    assert list(settings.names(given).items()) == [("b", "B"), ("a", "A")]
+
+
+def test_the_text_of_the_prompt():
+    assert settings.prompt(taken("prompt", "prompts.{prompt}")) == "Describe."

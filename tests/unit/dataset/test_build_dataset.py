@@ -1,0 +1,206 @@
+import json
+from collections import Counter
+
+import datasets
+import duckdb
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from dataset_shards import TEACHERS, build, files, picture, write_run
+from hard_texts import FIXED
+from polars.testing import assert_frame_equal
+
+import build_dataset as built
+from imagenet_think.core.schemas import DATASET, DATASET_FULL, FAILED, FAILED_FULL
+from imagenet_think.core.splits import CONFIGURATIONS, splits
+from imagenet_think.dataset.hub_files import count_rows, front_matter
+from imagenet_think.parsing import statuses
+
+IMAGES = {f"n{c}_{n}": (f"n{c}", "00" if (n + c) % 3 else "01") for c in (1, 2) for n in range(9)}
+FAILURES = {
+    ("one", "n1_3"): statuses.CUT_OFF,
+    ("two", "n1_3"): statuses.LOOP,
+    ("two", "n1_4"): statuses.ERROR,
+    ("one", "n2_5"): statuses.NO_THINK,
+}
+SHARDS = ["00", "01"]
+
+
+@pytest.fixture
+def run(tmp_path):
+    return write_run(tmp_path / "run", IMAGES, FAILURES)
+
+
+def read(folder, configuration):
+    """Return the rows of a configuration with their splits, by image_id."""
+    frames = [
+        pl.read_parquet(path).with_columns(split=pl.lit(path.name.split("-")[0]))
+        for path in sorted((folder / CONFIGURATIONS[configuration]).glob("*.parquet"))
+    ]
+    return pl.concat(frames).sort("image_id")
+
+
+def load(folder, configuration="default"):
+    """Load a dataset as the card's front matter describes it."""
+    head = yaml.safe_dump({"configs": front_matter(count_rows(folder.glob("*/*.parquet")))})
+    (folder / "README.md").write_text(f"---\n{head}---\n")
+    return datasets.load_dataset(str(folder), configuration, cache_dir=str(folder / "cache"))
+
+
+def test_every_column_comes_from_its_source(run, tmp_path):
+    dataset = build(run, tmp_path / "dataset", SHARDS)
+    sample = pl.read_parquet(run / "sample.parquet")
+    rows = pl.concat(
+        [read(dataset, "default"), read(dataset, "failed").select(*DATASET, "split")]
+    ).sort("image_id")
+    assert rows["image_id"].to_list() == sorted(IMAGES)
+    shared = [name for name in DATASET if name in sample.schema]
+    assert len(shared) == 8
+    assert_frame_equal(rows.select(shared), sample.select(shared))
+    assert rows["question"].unique().to_list() == ["What is it?"]
+    for k, teacher in enumerate(TEACHERS, start=1):
+        for kind in ("responses", "annotations"):
+            source = pl.read_parquet(run / kind / teacher / "*.parquet").sort("image_id")
+            own = {name: f"{name}_{k}" for name in source.columns if f"{name}_{k}" in DATASET}
+            assert_frame_equal(rows.select(*own.values()), source.select(*own).rename(own))
+        decoding = rows[f"decoding_{k}"].unique().to_list()
+        assert [json.loads(text) for text in decoding] == [{"temperature": 0.5 if k == 1 else 0.0}]
+    of_all = splits(((name, wnid) for name, (wnid, _) in IMAGES.items()), 2, 1)
+    assert dict(rows.select("image_id", "split").iter_rows()) == of_all
+
+
+def test_what_failed_or_was_cut_is_in_the_other_configuration(run, tmp_path):
+    dataset = build(run, tmp_path / "dataset", SHARDS)
+    good, failed = read(dataset, "default"), read(dataset, "failed")
+    assert set(failed["image_id"]) == {"n1_3", "n1_4", "n2_5"}
+    assert good.select("think_1", "answer_1", "think_2", "answer_2").null_count().row(0) == (0,) * 4
+    assert "text_1" not in good.columns
+    for k, teacher in enumerate(TEACHERS, start=1):
+        texts = pl.read_parquet(run / "responses" / teacher / "*.parquet")
+        raw = dict(texts.select("image_id", "text").iter_rows())
+        for name, text in failed.select("image_id", f"text_{k}").iter_rows():
+            assert text == raw[name]
+    assert failed.row(1, named=True)["text_2"] is None
+    assert failed["finish_reason_1"].to_list() == ["length", "stop", "stop"]
+    # Which split an image is in does not depend on what was said of it.
+    whole = build(write_run(tmp_path / "good", IMAGES), tmp_path / "whole", SHARDS)
+    before = dict(pl.concat([good, failed.select(good.columns)]).select("image_id", "split").rows())
+    assert dict(read(whole, "default").select("image_id", "split").rows()) == before
+
+
+def test_the_full_form_is_the_same_with_images(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(built, "IMAGE_ROWS", 2)
+    plain = build(run, tmp_path / "dataset", SHARDS)
+    full = build(run, tmp_path / "full", SHARDS, full=True)
+    schemas = {"default": (DATASET, DATASET_FULL), "failed": (FAILED, FAILED_FULL)}
+    for path in sorted(plain.glob("*/*.parquet")):
+        rows, with_image = pl.read_parquet(path), pl.read_parquet(full / path.relative_to(plain))
+        expected = next(s for c, s in schemas.items() if CONFIGURATIONS[c] == path.parent.name)
+        assert (rows.schema, with_image.schema) == expected
+        assert_frame_equal(with_image.drop("image"), rows)
+        assert rows["image_id"].is_sorted()
+        for name, image in with_image.select("image_id", "image").iter_rows():
+            assert image == {"bytes": picture(name), "path": f"{name}.jpg"}
+        groups = pq.read_metadata(full / path.relative_to(plain))
+        assert all(groups.row_group(n).num_rows <= 2 for n in range(groups.num_row_groups))
+    assert count_rows(plain.glob("*/*.parquet")) == count_rows(full.glob("*/*.parquet"))
+
+
+@pytest.mark.parametrize("imported", [(1,), (1, 2)])
+def test_imported_responses_have_no_prompt_and_no_tokens(run, tmp_path, imported):
+    for k in imported:
+        for path in (run / "responses" / TEACHERS[k - 1]).glob("*.parquet"):
+            unknown = ("prompt_id", "prompt_tokens", "completion_tokens", "seed", "forced")
+            rows = pl.read_parquet(path)
+            rows = rows.with_columns(
+                pl.lit(None, rows.schema[name]).alias(name) for name in unknown
+            )
+            rows.with_columns(engine=pl.lit("imported")).write_parquet(path)
+    decoding = [None if k in imported else {"top_k": 1} for k in (1, 2)]
+    dataset = build(run, tmp_path / "dataset", SHARDS, decoding=decoding)
+    rows = load(dataset)["train"].to_polars()
+    assert rows.select("prompt_id_1", "decoding_1", "completion_tokens_1").null_count().row(0) == (
+        (len(rows),) * 3
+    )
+    assert set(rows["question"]) == ({"What is it?"} if imported == (1,) else {None})
+    assert set(rows["engine_1"]) == {"imported"}
+
+
+def test_a_listing_knows_no_pictures(run, tmp_path):
+    sample = pl.read_parquet(run / "sample.parquet")
+    unknown = ("width", "height", "source_sha256", "sha256", "complexity", "source_bytes")
+    sample.with_columns(
+        pl.lit(None, sample.schema[name]).alias(name) for name in unknown
+    ).write_parquet(run / "sample.parquet")
+    rows = load(build(run, tmp_path / "dataset", SHARDS))["train"].to_polars()
+    assert rows.select("width", "sha256").null_count().row(0) == (len(rows),) * 2
+    assert rows["think_1"].null_count() == 0
+
+
+def test_hard_texts_are_the_same_to_every_reader(tmp_path):
+    texts = {f"n1_{n}": text for n, text in enumerate(FIXED.values())}
+    images = {name: ("n1", "00") for name in texts}
+    run = write_run(tmp_path / "run", images, texts=texts)
+    dataset = build(run, tmp_path / "dataset", ["00"], full=True)
+    pattern = str(dataset / "data" / "*.parquet")
+    answers = {
+        "polars": pl.scan_parquet(pattern).select("image_id", "answer_2").collect().rows(),
+        "DuckDB": duckdb.sql(f"SELECT image_id, answer_2 FROM '{pattern}'").fetchall(),
+        "datasets": [
+            (row["image_id"], row["answer_2"])
+            for split in load(dataset).values()
+            for row in split.remove_columns("image")
+        ],
+    }
+    for reader, found in answers.items():
+        assert dict(found) == texts, reader
+
+
+def test_files_without_rows_and_splits_without_any(tmp_path):
+    """A shard's file may be empty; the card leaves out a split that is empty as a whole."""
+    images = {f"n1_{n}": ("n1", "01") for n in range(5)} | {"n2_1": ("n2", "00")}
+    run = write_run(tmp_path / "run", images, {("one", "n1_2"): statuses.NO_THINK})
+    dataset = build(run, tmp_path / "dataset", SHARDS, validation=0)
+    of_all = splits(((name, wnid) for name, (wnid, _) in images.items()), 2, 0)
+    good = Counter(split for name, split in of_all.items() if name != "n1_2")
+    assert good.keys() == {"train", "test"}
+    assert pq.read_metadata(dataset / "data" / "train-00000-of-00002.parquet").num_rows == 0
+    assert {name: len(rows) for name, rows in load(dataset).items()} == good
+    [(split, rows)] = load(dataset, "failed").items()
+    assert (split, rows["image_id"][:]) == (of_all["n1_2"], ["n1_2"])
+    for folder, count in (("data", 5), ("failed", 1)):
+        pattern = f"{dataset}/{folder}/*.parquet"
+        assert duckdb.sql(f"SELECT count(*) FROM '{pattern}'").fetchall() == [(count,)]
+        assert len(pl.scan_parquet(pattern).collect()) == count
+
+
+def test_files_of_another_number_of_shards_go(run, tmp_path):
+    dataset = build(run, tmp_path / "dataset", SHARDS)
+    (dataset / "data" / "notes.txt").write_text("mine")
+    merged = pl.read_parquet(run / "sample.parquet").with_columns(shard=pl.lit("00"))
+    merged.write_parquet(run / "sample.parquet")
+    for folder in [run / kind / t for kind in ("responses", "annotations") for t in TEACHERS]:
+        pl.read_parquet(folder / "*.parquet").write_parquet(folder / "00.parquet")
+    build(run, dataset, ["00"])
+    kept = {path for path in dataset.rglob("*") if path.is_file()}
+    assert kept == {*files(dataset, 0, 1).values(), dataset / "data" / "notes.txt"}
+
+
+@pytest.mark.parametrize("place", ["responses/one", "annotations/two", "shards"])
+@pytest.mark.parametrize("change", ["lacks", "repeats", "is of another shard"])
+def test_files_of_other_images_are_named(run, tmp_path, place, change):
+    path = run / place / "00.parquet"
+    rows = pl.read_parquet(path)
+    rows = {"lacks": rows[1:], "repeats": pl.concat([rows, rows[:1]])}.get(change)
+    if rows is None:
+        rows = pl.read_parquet(path.with_stem("01"))
+    rows.write_parquet(path)
+    with pytest.raises(ValueError, match=rf"{place}/00.parquet and the sample's shard 00 .*n\d_\d"):
+        build(run, tmp_path / "dataset", ["00"], full=True)
+    assert not list(tmp_path.glob("dataset/*/*.parquet"))
+
+
+def test_another_models_responses_are_named(run, tmp_path):
+    with pytest.raises(ValueError, match=r"one/00.parquet is of one, not of three"):
+        build(run, tmp_path / "dataset", SHARDS, teachers=("three", "two"))

@@ -1,0 +1,285 @@
+import hashlib
+import io
+
+import polars as pl
+import pytest
+import yaml
+from dataset_shards import build, write_run
+from pictures import PREPARATION, encoded, photo, write_tar
+from PIL import Image
+from polars.testing import assert_frame_equal
+from source_forms import FORMS, class_folders, class_tars
+from tests.unit.images.test_sources import catalogue, write_classes
+
+from imagenet_think.core.schemas import DATASET_FULL, FAILED_FULL, MISSING
+from imagenet_think.dataset.hub_files import count_rows
+from imagenet_think.images.preparation import prepare
+from imagenet_think.parsing import statuses
+from locate_images import locate_images
+from rejoin_images import KEPT, LEFT_OUT, rejoin_images
+from report_missing import report_missing
+
+WNIDS = ["n02782093", "n03544143", "n02948072"]
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Of each class, four images by file name; the last is too large and is prepared anew."""
+    sizes = [(240, 232)] * 3 + [(500, 400)]
+    return {
+        wnid: {f"{wnid}_{n}.JPEG": encoded(photo(10 * c + n, size)) for n, size in enumerate(sizes)}
+        for c, wnid in enumerate(WNIDS)
+    }
+
+
+def digest(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def prepared(data, **changes):
+    return prepare(data, Image.open(io.BytesIO(data)), **PREPARATION | changes).data
+
+
+def stem(name):
+    return name.removesuffix(".JPEG")
+
+
+def publish(folder, images, prefix="", **unknown):
+    """Build a dataset about images, of which one failed, with their true digests."""
+    by_id = {
+        f"{prefix and f'{wnid}/'}{stem(name)}": (wnid, data)
+        for wnid, members in images.items()
+        for name, data in members.items()
+    }
+    failed = {("one", min(by_id)): statuses.CUT_OFF}
+    run = write_run(
+        folder / "run", {name: (wnid, "00") for name, (wnid, _) in by_id.items()}, failed
+    )
+    digests = {
+        "source_sha256": [digest(by_id[name][1]) for name in sorted(by_id)],
+        "sha256": [digest(prepared(by_id[name][1])) for name in sorted(by_id)],
+    }
+    sample = pl.read_parquet(run / "sample.parquet")
+    sample.with_columns(
+        pl.Series(name, unknown.get(name, values), pl.String) for name, values in digests.items()
+    ).write_parquet(run / "sample.parquet")
+    return build(run, folder / "dataset", ["00"], test=1, validation=1)
+
+
+def rejoin(folder, dataset, source, **changes):
+    """Rejoin a dataset as the rules do; return the folder with the result, and what is missing."""
+    folder.mkdir(exist_ok=True)
+    files = sorted(dataset.glob("*/*.parquet"))
+    catalogues = catalogue(folder, source, write_classes(folder / "classes.tsv"))
+    located = [path.with_name(f"located-{path.name}") for path in catalogues]
+    for path, place in zip(catalogues, located, strict=True):
+        locate_images(files, path, place, source["kind"])
+    outputs, missing = [], []
+    for path in files:
+        name = path.relative_to(dataset)
+        outputs.append(folder / "rejoined" / name)
+        missing.append(folder / "missing" / name)
+        rejoin_images(
+            *(path, located, outputs[-1], missing[-1]),
+            split=path.name.split("-")[0],
+            source=source,
+            preparation=PREPARATION | changes,
+            max_pixels=1_000_000,
+        )
+    out = folder / "rejoined"
+    report_missing(outputs, missing, out / "missing.csv", out / "README.md")
+    return out, pl.read_csv(out / "missing.csv", schema=MISSING)
+
+
+def rows(folder):
+    frames = [
+        pl.read_parquet(path, columns=["image_id", "image", "sha256"])
+        for path in folder.glob("*/*.parquet")
+    ]
+    return pl.concat(frames).sort("image_id")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_gives_the_images_back(form, images, tmp_path):
+    dataset = publish(tmp_path, images)
+    out, missing = rejoin(tmp_path / "own", dataset, FORMS[form](tmp_path / "source", images))
+    assert missing.is_empty()
+    assert count_rows(out.glob("*/*.parquet")) == count_rows(dataset.glob("*/*.parquet"))
+    assert count_rows(out.glob("*/*.parquet")).total() == 12
+    for name, image, sha256 in rows(out).iter_rows():
+        data = prepared(images[name[:9]][f"{name}.JPEG"])
+        assert image == {"bytes": data, "path": f"{name}.jpg"}
+        assert digest(data) == sha256
+    for path in sorted(dataset.glob("*/*.parquet")):
+        full = pl.read_parquet(out / path.relative_to(dataset))
+        assert full.schema == (FAILED_FULL if path.parent.name == "failed" else DATASET_FULL)
+        assert_frame_equal(full.drop("image"), pl.read_parquet(path))
+    assert "12 of\n12 rows. None is left out." in (out / "README.md").read_text()
+
+
+def test_ones_own_folder_gives_the_images_back(images, tmp_path):
+    dataset = publish(tmp_path, images, prefix="class")
+    source = class_folders(tmp_path / "source", images) | {"kind": "folder"}
+    out, missing = rejoin(tmp_path / "own", dataset, source)
+    assert missing.is_empty()
+    assert rows(out)["image_id"][0] == f"{min(WNIDS)}/{min(WNIDS)}_0"
+
+
+def spoilt(images, **changes):
+    """Return the images with other contents; None takes one away."""
+    return {
+        wnid: {
+            name: changes.get(stem(name), data)
+            for name, data in members.items()
+            if changes.get(stem(name), data) is not None
+        }
+        for wnid, members in images.items()
+    }
+
+
+def test_what_is_missing_or_another_is_named(images, tmp_path):
+    dataset = publish(tmp_path, images)
+    gone, other, cut, kept = (f"{WNIDS[0]}_{n}" for n in range(4))
+    changed = spoilt(images, **{gone: None, other: encoded(photo(99)), cut: b"no image"})
+    out, missing = rejoin(tmp_path / "own", dataset, class_tars(tmp_path / "source", changed))
+    found = {row["image_id"]: row for row in missing.iter_rows(named=True)}
+    assert {name: row["reason"] for name, row in found.items()} == {
+        gone: "not_found",
+        other: "another_source",
+        cut: "another_source",
+    }
+    assert {row["reason"] for row in found.values()} <= LEFT_OUT.keys()
+    assert set(missing["row"]) == {"left_out"}
+    tar = f"{WNIDS[0]}.tar, {other}.JPEG: SHA-256 "
+    assert found[other]["detail"].startswith(tar + digest(changed[WNIDS[0]][f"{other}.JPEG"]))
+    assert digest(images[WNIDS[0]][f"{other}.JPEG"]) in found[other]["detail"]
+    published = {
+        row["image_id"]: (folder, path.name.split("-")[0])
+        for folder, configuration in (("data", "default"), ("failed", "failed"))
+        for path in (dataset / folder).glob("*.parquet")
+        for row in pl.read_parquet(path, columns=["image_id"]).iter_rows(named=True)
+    }
+    for name, row in found.items():
+        folder, split = published[name]
+        assert (row["configuration"], row["split"]) == (
+            {"data": "default"}.get(folder, folder),
+            split,
+        )
+    left = set(rows(out)["image_id"])
+    assert kept in left
+    assert left == {stem(n) for members in images.values() for n in members} - found.keys()
+    assert "3 are left out: `missing.csv`" in (out / "README.md").read_text()
+
+
+def test_a_damaged_archive_is_named(images, tmp_path):
+    dataset = publish(tmp_path, images)
+    source = class_tars(tmp_path / "source", images)
+    tar = tmp_path / "source" / f"{WNIDS[1]}.tar"
+    start = tar.read_bytes().index(images[WNIDS[1]][f"{WNIDS[1]}_2.JPEG"])
+    tar.write_bytes(tar.read_bytes()[: start + 100])
+    (tmp_path / "source" / f"{WNIDS[2]}.tar").unlink()
+    write_tar(tmp_path / "source" / f"{WNIDS[2]}.tar", {})
+    _, missing = rejoin(tmp_path / "own", dataset, source)
+    found = {
+        name: (reason, detail)
+        for name, reason, detail in missing.select("image_id", "reason", "detail").iter_rows()
+    }
+    reason, detail = found[f"{WNIDS[1]}_2"]  # its beginning is there
+    assert reason == "damaged_archive"
+    assert f"{WNIDS[1]}.tar, {WNIDS[1]}_2.JPEG: cut short: 100 of" in detail
+    reason, detail = found[f"{WNIDS[1]}_3"]  # nothing of it
+    assert reason == "damaged_archive"
+    assert detail.startswith(f"not found; perhaps in {WNIDS[1]}.tar: unexpected end of data")
+    assert {found.pop(f"{WNIDS[2]}_{n}")[0] for n in range(4)} == {"not_found"}
+    assert len(found) == 2
+
+
+def test_another_preparation_is_kept_and_told(images, tmp_path):
+    dataset = publish(tmp_path, images)
+    source = class_tars(tmp_path / "source", images)
+    out, missing = rejoin(tmp_path / "own", dataset, source, jpeg_quality=60)
+    assert missing["image_id"].to_list() == [f"{wnid}_3" for wnid in sorted(WNIDS)]
+    assert set(missing["row"]) == {"kept"}
+    assert set(missing["reason"]) == {"another_preparation"} <= KEPT.keys()
+    found = dict(rows(out).select("image_id", "image").iter_rows())
+    assert len(found) == 12
+    for name in missing["image_id"]:
+        data = prepared(images[name[:9]][f"{name}.JPEG"], jpeg_quality=60)
+        assert found[name]["bytes"] == data
+        detail = missing.filter(image_id=name)["detail"][0]
+        assert digest(data) in detail
+        assert digest(prepared(images[name[:9]][f"{name}.JPEG"])) in detail
+
+
+def test_a_dataset_without_digests_goes_by_the_names(images, tmp_path):
+    dataset = publish(tmp_path, images, source_sha256=[None] * 12, sha256=[None] * 12)
+    out, missing = rejoin(tmp_path / "own", dataset, class_tars(tmp_path / "source", images))
+    assert set(missing["reason"]) == {"unchecked"} <= KEPT.keys()
+    assert len(missing) == len(rows(out)) == 12
+
+
+def test_of_namesakes_the_digest_decides(images, tmp_path):
+    dataset = publish(tmp_path, images)
+    name = f"{WNIDS[0]}_1.JPEG"
+    members = {f"a/{name}": encoded(photo(99))} | {f"b/{k}": v for k, v in images[WNIDS[0]].items()}
+    members[f"c/{name}"] = b"no image"
+    source = class_tars(tmp_path / "source", images | {WNIDS[0]: members})
+    out, missing = rejoin(tmp_path / "own", dataset, source)
+    assert missing.is_empty()
+    assert len(rows(out)) == 12
+
+
+def test_an_image_of_another_class_is_not_taken(images, tmp_path):
+    dataset = publish(tmp_path, images)
+    first, second, third = WNIDS
+    swapped = {first: images[second], second: images[first], third: images[third]}
+    _, missing = rejoin(tmp_path / "own", dataset, class_tars(tmp_path / "source", swapped))
+    assert set(missing["reason"]) == {"not_found"}
+    assert len(missing) == 8
+
+
+def test_files_of_an_earlier_dataset_go(images, tmp_path):
+    dataset = publish(tmp_path, images)
+    source = class_tars(tmp_path / "source", images)
+    out, _ = rejoin(tmp_path / "own", dataset, source)
+    stale = out / "data" / "train-00000-of-00064.parquet"
+    stale.write_bytes((out / "data" / "train-00000-of-00001.parquet").read_bytes())
+    rejoin(tmp_path / "own", dataset, source)
+    assert not stale.exists()
+    assert count_rows(out.glob("*/*.parquet")).total() == 12
+
+
+def test_the_card_names_what_there_is(images, tmp_path):
+    one = {wnid: dict(list(members.items())[:2]) for wnid, members in images.items()}
+    out, _ = rejoin(
+        tmp_path / "own", publish(tmp_path, one), class_tars(tmp_path / "source", images)
+    )
+    front = yaml.safe_load((out / "README.md").read_text().split("---\n")[1])
+    splits = {
+        one["config_name"]: [entry["split"] for entry in one["data_files"]]
+        for one in front["configs"]
+    }
+    assert splits["default"] == ["validation", "test"]
+    assert len(splits["failed"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda rows: rows.drop("source_sha256", "lemma"),
+            "another type: lemma, source_sha256. Name",
+        ),
+        (
+            lambda rows: rows.with_columns(width=pl.lit("wide")),
+            "another type: width. Name a folder",
+        ),
+        (lambda rows: pl.concat([rows, rows]), "several rows of the same image: "),
+    ],
+)
+def test_what_is_no_dataset_is_refused(change, said, images, tmp_path):
+    dataset = publish(tmp_path, images)
+    path = next(dataset.glob("data/train-*.parquet"))
+    change(pl.read_parquet(path)).write_parquet(path)
+    with pytest.raises(ValueError, match=rf"{path}.*{said}"):
+        rejoin(tmp_path / "own", dataset, class_tars(tmp_path / "source", images))

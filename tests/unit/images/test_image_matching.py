@@ -1,0 +1,206 @@
+"""Which image a name in a parquet file means."""
+
+import hashlib
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagenet_think.images.image_matching import (
+    Names,
+    class_in,
+    listed_id,
+    read_digests,
+    read_names,
+)
+
+IDS = ["n00005787_11054", "n00005787_2", "n00006484_2"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "n00005787_2",
+        "n00005787_2.JPEG",
+        "n00005787/n00005787_2.JPEG",
+        "/data/train/n00005787/n00005787_2.jpg",
+        "./n00005787_2.png",
+    ],
+)
+def test_ending_and_folders_do_not_count(name):
+    assert Names(IDS).image(name) == "n00005787_2"
+
+
+def test_a_class_may_be_said_twice():
+    names = Names(["n00005787_2", "n00006484_n00006484_3"])
+    assert names.image("x/n00005787_n00005787_2.JPEG") == "n00005787_2"
+    assert names.image("n00005787_n00006484_2.JPEG") is None
+    # It may be the name itself.
+    assert names.image("n00006484_n00006484_3.JPEG") == "n00006484_n00006484_3"
+    assert listed_id("n00005787/n00005787_n00005787_2.JPEG", {"n00005787"}) == "n00005787_2"
+
+
+@pytest.mark.parametrize("name", ["", "n00005787", "n00005787_3.JPEG", "n00005787_2/other.JPEG"])
+def test_a_strange_name_means_nothing(name):
+    assert Names(IDS).image(name) is None
+
+
+def test_ids_with_folders():
+    names = Names(["cats/12", "12", "cats/2019/1.5"])
+    assert names.image("/home/me/pictures/cats/12.jpg") == "cats/12"
+    assert names.image("12.png") == "12"
+    assert names.image("cats/2019/1.5") == names.image("x/cats/2019/1.5.jpeg") == "cats/2019/1.5"
+    # Not the image that lies beside the folders.
+    assert names.image("dogs/12.jpg") is None
+
+
+words = st.text("ab1_.- é", min_size=1).filter(lambda word: word.strip(".") == word)
+paths = st.lists(words, min_size=1, max_size=3).map("/".join)
+
+
+@given(st.sets(paths, min_size=1, max_size=5), paths)
+def test_an_id_means_itself_wherever_it_lies(ids, other):
+    names = Names(ids)
+    for name in ids:
+        assert names.image(name) == name
+        assert names.image(f"{name}.JPEG") == name
+    assert names.image(other) in {None, *ids}
+
+
+CLASSES = {"n00005787", "sea_lion", "cats"}
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "wnid"),
+    [
+        ("n00005787_11054", "n00005787_11054", "n00005787"),
+        ("train/n00005787/n00005787_11054.JPEG", "n00005787_11054", "n00005787"),
+        ("sea_lion_12.jpg", "sea_lion_12", "sea_lion"),
+        ("pictures/cats/2019/12.jpg", "cats/2019/12", "cats"),
+        ("cats/12.jpg", "cats/12", "cats"),
+        ("other/12.jpg", "12", None),
+        ("n99999999_1.JPEG", "n99999999_1", None),
+        ("cats", "cats", None),
+    ],
+)
+def test_listed_images_and_their_classes(name, image, wnid):
+    assert listed_id(name, CLASSES) == image
+    assert class_in(image, CLASSES) == wnid
+
+
+STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+def written(path, values, kind):
+    pq.write_table(pa.table({"image": pa.array(values, kind)}), path, row_group_size=2)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())],
+)
+def test_names_as_text(kind, tmp_path):
+    files = [
+        written(tmp_path / "a.parquet", ["x", None, "z"], kind),
+        written(tmp_path / "b.parquet", [{"bytes": b"1", "path": "p"}, None], STRUCT),
+    ]
+    assert read_names(files, "image") == ["x", None, "z", "p", None]
+
+
+def test_digests_of_some_rows(tmp_path):
+    only_bytes = pa.struct([("bytes", pa.binary())])
+    values = [{"bytes": bytes([n])} if n != 3 else None for n in range(7)]
+    files = [
+        written(tmp_path / "a.parquet", ["x", "y", "z"], pa.string()),
+        written(tmp_path / "b.parquet", values, only_bytes),
+    ]
+    assert read_names(files, "image") == ["x", "y", "z"] + [None] * 7
+    found = read_digests(files, "image", [1, 3, 6, 9])
+    assert found == {3: digest(0), 9: digest(6)}
+
+
+def digest(number):
+    return hashlib.sha256(bytes([number])).hexdigest()
+
+
+def test_other_columns_are_refused_by_name(tmp_path):
+    pl.DataFrame({"image": [1], "question": ["?"]}).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(
+        ValueError, match=r"a.parquet: column 'image' holds int64, not text, or the"
+    ):
+        read_names([str(tmp_path / "a.parquet")], "image")
+    with pytest.raises(ValueError, match=r"a.parquet has no column 'name'; there are image, quest"):
+        read_names([str(tmp_path / "a.parquet")], "name")
+
+
+@pytest.mark.parametrize(
+    ("parts", "value"),
+    [
+        ({"path": pa.int64()}, {"path": 1}),
+        ({"path": pa.list_(pa.string())}, {"path": ["x"]}),
+        ({"path": pa.string(), "bytes": pa.string()}, {"path": "x", "bytes": "1"}),
+        ({"bytes": pa.list_(pa.int8())}, {"bytes": [1]}),
+        ({"other": pa.string()}, {"other": "x"}),
+    ],
+)
+def test_structs_that_are_no_images_are_refused(parts, value, tmp_path):
+    file = written(tmp_path / "a.parquet", [value], pa.struct(list(parts.items())))
+    with pytest.raises(ValueError, match=r"a.parquet: column 'image' holds struct.*, not text, or"):
+        read_names([file], "image")
+
+
+@pytest.mark.parametrize("text", [pa.string(), pa.large_string(), pa.null()])
+@pytest.mark.parametrize("data", [pa.binary(), pa.large_binary(), pa.null()])
+def test_images_of_all_kinds_of_text_and_bytes(text, data, tmp_path):
+    value = {
+        "path": None if pa.types.is_null(text) else "x",
+        "bytes": None if pa.types.is_null(data) else b"\1",
+    }
+    kind = pa.struct([("path", text), ("bytes", data)])
+    file = written(tmp_path / "a.parquet", [value], kind)
+    assert read_names([file], "image") == [value["path"]]
+    assert read_digests([file], "image", [0]) == ({0: digest(1)} if value["bytes"] else {})
+
+
+def broken_text():
+    """Return a column of text whose one row is no UTF-8, as writers make that do not look."""
+    return pa.array([b"\xff\xfe"]).view(pa.string())
+
+
+def test_text_that_is_not_utf_8_is_refused_by_name(tmp_path):
+    pq.write_table(pa.table({"image": broken_text()}), tmp_path / "a.parquet")
+    with pytest.raises(
+        ValueError, match=r"a.parquet: column 'image' holds text that is not UTF-8 .* write the"
+    ) as error:
+        read_names([str(tmp_path / "a.parquet")], "image")
+    assert not isinstance(error.value, UnicodeError)
+
+
+@pytest.mark.parametrize("place", [None, 10])
+def test_a_damaged_file_is_refused_by_name(place, tmp_path):
+    path = tmp_path / "a.parquet"
+    if place is None:
+        path.write_text("no parquet file")
+    else:
+        pq.write_table(pa.table({"image": [f"{n}" for n in range(999)]}), path)
+        content = bytearray(path.read_bytes())
+        content[place : place + 50] = bytes(50)
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a.parquet: column 'image' cannot be read.* again"):
+        read_names([str(path)], "image")
+
+
+def test_a_missing_file_is_no_damaged_one(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_names([str(tmp_path / "a.parquet")], "image")
+
+
+def test_a_name_of_two_columns_is_refused(tmp_path):
+    table = pa.Table.from_arrays([pa.array(["x"]), pa.array(["y"])], names=["image", "image"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a.parquet has several columns 'image': rename all but"):
+        read_names([str(tmp_path / "a.parquet")], "image")

@@ -1,0 +1,343 @@
+"""The sample of a run whose images are listed by parquet files, with and without pictures."""
+
+import hashlib
+import io
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from gather_shard import gather_shard
+from imagenet_think.core import schemas
+from imagenet_think.core.shards import names as shard_names
+from imagenet_think.core.shards import shard_of
+from list_images import list_images
+from prepare_images import prepare_images
+
+ONE_CLASS = Path(__file__).parents[3] / "resources" / "one_class.tsv"
+SHARDING = {"blocks": 2, "shards_per_block": 2}
+MAX_PIXELS = 400
+PREPARATION = {"longest_side": 16, "jpeg_quality": 90}
+TABLE = [
+    "wnid\tlemmas\tdomain\thypernym",
+    "n00000002\tsea lion, seal\tanimal\tn1",
+    "n00000001\tball\tartifact\tn2",
+    "cats\tcat\tanimal\tn3",
+]
+
+
+class Listing:
+    """A folder with parquet files that name images."""
+
+    def __init__(self, folder):
+        self.folder, self.files = folder, []
+        self.classes = folder / "classes.tsv"
+        self.classes.write_text("\n".join(TABLE) + "\n")
+
+    def add(self, **columns):
+        self.files.append(str(self.folder / f"{len(self.files)}.parquet"))
+        pl.DataFrame(columns).write_parquet(self.files[-1])
+
+    def __call__(self, image="image", label=None, labels=None):
+        return self.write(self.files, labels, image=image, label=label)
+
+    def with_pictures(self, image="image", label=None, labels=None):
+        """List what `prepare_images` makes of the files; then gather the shards of the sample."""
+        own = {"image": image, "label": label, "max_pixels": MAX_PIXELS, "preparation": PREPARATION}
+        made = [f"{path}.prepared" for path in self.files]
+        for path, candidates in zip(self.files, made, strict=True):
+            prepare_images(self.classes, path, labels, candidates, **own, threads=2)
+        found = self.write(made, None, image=image, prepared=True)
+        for shard in shard_names(**SHARDING):
+            gather_shard(self.folder / "sample.out", made, shard, self.folder / f"{shard}.shard")
+        return [*found, pl.read_parquet(self.folder / "*.shard")]
+
+    def write(self, files, labels, **settings):
+        places = [self.folder / f"{name}.out" for name in ("sample", "classes", "exclusions")]
+        page = self.folder / "page.md"
+        list_images(self.classes, files, labels, *places, page, sharding=SHARDING, **settings)
+        self.page = page.read_text()
+        return [pl.read_parquet(place) for place in places]
+
+
+@pytest.fixture
+def listing(tmp_path):
+    return Listing(tmp_path)
+
+
+def test_the_class_is_in_the_name(listing):
+    listing.add(image=["x/n00000002_7.JPEG", "n00000001_1"], question=["?", "?"])
+    listing.add(image=["/home/me/cats/12.jpg"])
+    sample, classes, exclusions = listing()
+    assert (sample.schema, classes.schema) == (schemas.SAMPLE, schemas.CLASSES)
+    assert exclusions.schema == schemas.EXCLUSIONS
+    assert len(exclusions) == 0
+    assert sample.select("image_id", "wnid", "class_index", "lemma", "domain", "member").rows() == [
+        ("cats/12", "cats", 2, "cat", "animal", "/home/me/cats/12.jpg"),
+        ("n00000001_1", "n00000001", 1, "ball", "artifact", "n00000001_1"),
+        ("n00000002_7", "n00000002", 0, "sea lion", "animal", "x/n00000002_7.JPEG"),
+    ]
+    assert sample["source"].to_list() == [listing.files[1], listing.files[0], listing.files[0]]
+    assert sample["shard"].to_list() == [shard_of(i, **SHARDING) for i in sample["image_id"]]
+    unknown = ["width", "height", "source_bytes", "source_sha256", "sha256", "complexity"]
+    for column in (*unknown, "complexity_stratum"):
+        assert sample[column].null_count() == 3
+    assert classes["wnid"].to_list() == ["n00000002", "n00000001", "cats"]
+    assert classes["available"].to_list() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("column", "key", "values"),
+    [
+        ("wnid", None, ["cats", "n00000001"]),
+        ("kind", "kind", ["cats", "n00000001"]),
+        ("label", "label", [0, 1]),  # of the sorted class table
+    ],
+)
+def test_a_column_may_say_the_class(listing, column, key, values):
+    listing.add(name=["a/one.png", "two"], **{column: values})
+    sample, _, _ = listing(image="name", label=key)
+    assert sample.select("image_id", "wnid").rows() == [("one", "cats"), ("two", "n00000001")]
+
+
+def test_a_file_may_say_what_integers_count(listing):
+    (listing.folder / "labels.txt").write_text("n00000001\ncats\n")
+    listing.add(image=["one"], label=[1])
+    sample, _, _ = listing(label="label", labels=listing.folder / "labels.txt")
+    assert sample["wnid"].to_list() == ["cats"]
+
+
+def test_a_label_that_contradicts_the_name_is_refused(listing):
+    listing.add(image=["n00000001_1.JPEG"], label=[2])
+    with pytest.raises(ValueError, match=r"n00000001_1.JPEG says class n00000001, but its label 2"):
+        listing(label="label")
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.float64(), pa.bool_(), pa.list_(pa.int64()), pa.struct([("a", pa.int64())])]
+)
+@pytest.mark.parametrize("column", ["label", "wnid"])
+def test_a_label_that_is_neither_text_nor_integer_is_refused(listing, kind, column):
+    columns = {"image": pa.array(["cats/1"]), column: pa.array([None], kind)}
+    listing.add(image=["cats/1"])
+    pq.write_table(pa.table(columns), listing.files[0])
+    with pytest.raises(
+        ValueError, match=rf"0.parquet: column '{column}' holds .*, not text or integers: convert"
+    ):
+        listing(label="label" if column == "label" else None)
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.uint64(), pa.dictionary(pa.int8(), pa.int64())])
+def test_integers_of_any_kind_are_labels(listing, kind):
+    table = pa.table({"image": ["one", "cats/2"], "label": pa.array([1, None], pa.int64())})
+    column = table["label"]
+    is_dictionary = pa.types.is_dictionary(kind)
+    column = column.dictionary_encode() if is_dictionary else column.cast(kind)
+    listing.add(image=["one"])
+    pq.write_table(table.set_column(1, "label", column), listing.files[0])
+    sample, _, _ = listing(label="label")
+    assert sample.select("image_id", "wnid").rows() == [("cats/2", "cats"), ("one", "n00000001")]
+
+
+@pytest.mark.parametrize("labels", [[3, -1, 2], ["3", "17", "2"]])
+def test_a_label_that_counts_no_class_turns_its_row_away(listing, labels):
+    listing.add(image=["n00000001_1", "n00000001_2", "n00000002_3"], label=labels)
+    sample, _, exclusions = listing(label="label")
+    assert sample["image_id"].to_list() == ["n00000002_3"]
+    assert exclusions.select("member", "reason").rows() == [
+        ("n00000001_1", "no_class"),
+        ("n00000001_2", "no_class"),
+    ]
+    assert exclusions["detail"][0] == "n00000001_1: label 3 is none of 3 classes"
+
+
+def test_a_row_without_a_label_is_named_by_its_class(listing):
+    listing.add(image=["cats/1", "n00000001_2"], label=[None, " "])
+    sample, _, _ = listing(label="label")
+    assert sample["wnid"].to_list() == ["cats", "n00000001"]
+
+
+def test_a_name_of_two_label_columns_is_refused(listing):
+    listing.add(image=["cats/1"])
+    names = ["image", "wnid", "wnid"]
+    table = pa.Table.from_arrays([pa.array([name]) for name in ("cats/1", "a", "b")], names=names)
+    pq.write_table(table, listing.files[0])
+    with pytest.raises(ValueError, match=r"0.parquet has several columns 'wnid': rename all but"):
+        listing()
+
+
+def test_images_by_their_bytes_are_called_by_their_digest(listing):
+    listing.add(image=[{"bytes": b"1", "path": None}], wnid=["cats"])
+    sample, _, _ = listing()
+    digest = hashlib.sha256(b"1").hexdigest()
+    assert sample.select("image_id", "source_sha256", "member").rows() == [(digest, digest, None)]
+
+
+def test_what_is_no_image_of_the_sample_is_listed_with_its_reason(listing, caplog):
+    listing.add(image=["cats/1", "dogs/1", "cats/1.JPEG", None, "cats/../.."])
+    sample, classes, exclusions = listing()
+    assert sample["image_id"].to_list() == ["cats/1"]
+    assert exclusions.select("member", "reason").rows() == [
+        ("dogs/1", "no_class"),
+        ("cats/1.JPEG", "clashing_id"),
+        (None, "not_an_image"),
+        ("cats/../..", "unsafe_name"),
+    ]
+    assert classes["available"].sum() == 1
+    assert "rows turned away, no_class (1): dogs/1: no class" in caplog.text
+    assert "1 image of 1 class as listed by 1 file: 1 called by their names, 0" in listing.page
+    assert "0 have pictures" in listing.page
+    assert "| no\\_class | nothing says to which class it belongs | 1 |" in listing.page
+
+
+def test_a_class_listed_twice_is_refused(listing):
+    listing.add(image=["cats/1"])
+    with (listing.folder / "classes.tsv").open("a") as table:
+        table.write("cats\tcat\tanimal\tn0\n")
+    with pytest.raises(ValueError, match=r"classes\.tsv: classes listed more than once: cats"):
+        listing()
+
+
+def test_a_listing_without_a_known_class_is_refused_with_examples(listing):
+    listing.add(image=["n00000009_1.JPEG", "dogs/1.JPEG"])
+    with pytest.raises(
+        ValueError, match=r"names no image of a class of the table \(cats, n0000"
+    ) as e:
+        listing()
+    assert "n00000009_1.JPEG: no class; dogs/1.JPEG: no class" in str(e.value)
+    assert "images.source.label" in str(e.value)
+    assert "write `classes: resources/one_class.tsv` under images" in str(e.value)
+
+
+@pytest.mark.parametrize("keys", [{"image": "picture"}, {"label": "kind"}])
+def test_a_missing_column_is_named(listing, keys):
+    listing.add(image=["cats/1"])
+    with pytest.raises(
+        ValueError, match=rf"has no column '{next(iter(keys.values()))}'; there are"
+    ):
+        listing(**keys)
+
+
+# With pictures ------------------------------------------------------------------------------------
+
+
+def drawn(number, size=(16, 12), kind="JPEG"):
+    """Return an image file, another one for each number."""
+    file = io.BytesIO()
+    Image.new("RGB", size, (10 * number, 100, 200)).save(file, format=kind)
+    return file.getvalue()
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_pictures_are_prepared_and_gathered(listing):
+    small, large, nameless = drawn(1), drawn(2, (20, 10)), drawn(3, kind="PNG")
+    listing.add(
+        image=[
+            {"bytes": small, "path": "n00000001_n00000001_7.JPEG"},
+            {"bytes": large, "path": "x/cats/2.jpg"},
+        ]
+    )
+    listing.add(image=[{"bytes": nameless, "path": None}], wnid=["cats"])
+    sample, classes, exclusions, images = listing.with_pictures()
+    assert len(exclusions) == 0
+    assert classes["available"].to_list() == [0, 1, 2]
+    rows = {row["image_id"]: row for row in sample.iter_rows(named=True)}
+    assert rows.keys() == {"n00000001_7", "cats/2", sha256(nameless)}
+    row = rows["n00000001_7"]
+    assert (row["width"], row["height"], row["source_bytes"]) == (16, 12, len(small))
+    assert row["sha256"] == row["source_sha256"] == sha256(small)  # it conforms already
+    assert (rows["cats/2"]["width"], rows["cats/2"]["height"]) == (16, 8)
+    assert rows["cats/2"]["source_sha256"] == sha256(large) != rows["cats/2"]["sha256"]
+    assert images.schema == schemas.IMAGES
+    assert images.drop("image").sort("image_id").equals(sample.select(images.drop("image").columns))
+    for name, picture in images.select("image_id", "image").iter_rows():
+        assert sha256(picture["bytes"]) == rows[name]["sha256"]
+        assert Image.open(io.BytesIO(picture["bytes"])).format == "JPEG"
+    assert "2 called by their names, 1 without a name" in listing.page
+    assert "3 have pictures" in listing.page
+    assert "No row was turned away" in listing.page
+
+
+def test_what_cannot_be_decoded_is_an_exclusion_and_the_rest_goes_on(listing):
+    good, twin = drawn(1), drawn(2)
+    rows = {
+        "cats/broken": good[:-40],
+        "cats/text": b"no image at all",
+        "cats/none": None,
+        "cats/huge": drawn(3, (21, 20)),
+        "dogs/1": drawn(4),
+    }
+    pictures = [{"bytes": data, "path": name} for name, data in rows.items()]
+    pictures += [{"bytes": None, "path": None}, {"bytes": good, "path": "cats/broken"}]
+    # Twice in a file and in another one, without names: the first counts.
+    pictures += [{"bytes": twin, "path": None}] * 2
+    listing.add(image=pictures, wnid=[None] * 7 + ["cats"] * 2)
+    listing.add(image=[{"bytes": twin, "path": None}], wnid=["cats"])
+    sample, _, exclusions, images = listing.with_pictures()
+    assert sample["image_id"].to_list() == sorted(["cats/broken", sha256(twin)])
+    assert sorted(images["image_id"]) == sample["image_id"].to_list()
+    assert exclusions.select("member", "reason").rows() == [
+        ("cats/broken", "undecodable"),
+        ("cats/text", "not_an_image"),
+        ("cats/none", "not_an_image"),
+        ("cats/huge", "too_many_pixels"),
+        ("dogs/1", "no_class"),
+        (None, "not_an_image"),
+        (None, "clashing_id"),
+        (None, "clashing_id"),
+    ]
+
+
+def test_images_of_which_no_class_is_known_are_of_the_only_one(listing):
+    listing.classes = ONE_CLASS
+    listing.add(image=[{"bytes": drawn(1), "path": "a.jpg"}, {"bytes": drawn(2), "path": None}])
+    sample, classes, exclusions, _ = listing.with_pictures()
+    assert len(exclusions) == 0
+    assert sample["wnid"].to_list() == ["unknown"] * 2
+    assert sample["domain"].null_count() == sample["lemma"].null_count() == 0
+    assert classes.rows() == [("unknown", 0, "?", "unknown", None, 2)]
+
+
+def test_a_label_of_another_class_than_the_only_one_is_refused(listing):
+    listing.classes = ONE_CLASS
+    listing.add(image=["a", "b"], wnid=["cats", None])
+    sample, _, exclusions = listing()
+    assert sample["image_id"].to_list() == ["b"]
+    assert exclusions["reason"].to_list() == ["no_class"]
+
+
+def test_the_published_files_name_classes_twice(listing):
+    listing.add(image=["n00000001_n00000001_11054.JPEG", "n00000002_n00000001_1.JPEG"])
+    sample, _, _ = listing()
+    assert sample["image_id"].to_list() == ["n00000001_11054", "n00000002_n00000001_1"]
+
+
+def test_names_alone_are_no_pictures(listing):
+    listing.add(image=["cats/1"])
+    with pytest.raises(
+        ValueError, match=r"column 'image' holds (large_)?string.*, without bytes: take images"
+    ):
+        listing.with_pictures()
+
+
+def test_a_listing_without_any_bytes_is_refused(listing):
+    listing.add(image=[{"bytes": None, "path": "cats/1"}])
+    with pytest.raises(ValueError, match=r"0\.parquet: column 'image' names no image.*no bytes"):
+        listing.with_pictures()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_change_nothing(listing, threads):
+    listing.add(image=[{"bytes": drawn(n, (20, 16)), "path": f"cats/{n}"} for n in range(20)])
+    place = listing.folder / "made"
+    own = {"image": "image", "label": None, "max_pixels": 999, "preparation": PREPARATION}
+    prepare_images(listing.classes, listing.files[0], None, place, **own, threads=threads)
+    made = pl.read_parquet(place)
+    assert made["member"].to_list() == [f"cats/{n}" for n in range(20)]
+    assert made["sha256"].n_unique() == 20

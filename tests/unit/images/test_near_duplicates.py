@@ -1,0 +1,112 @@
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pictures import photo
+
+from imagenet_think.images.near_duplicates import NearDuplicates, Repetitions, perceptual_hash
+from imagenet_think.images.rejections import RejectionError
+
+HASHES = st.integers(0, 2**64 - 1)
+
+
+@st.composite
+def crowds(draw):
+    """Hashes of which many lie a few bits from each other."""
+    centres = draw(st.lists(HASHES, min_size=1, max_size=4))
+    crowd = []
+    for _ in range(draw(st.integers(1, 40))):
+        value = draw(st.sampled_from(centres))
+        for bit in draw(st.lists(st.integers(0, 63), max_size=6)):
+            value ^= 1 << bit
+        crowd.append(value)
+    return crowd
+
+
+def brute_force(hashes, radius):
+    kept, found = [], []
+    for index, value in enumerate(hashes):
+        near = [k for k in kept if (hashes[k] ^ value).bit_count() <= radius]
+        found.append((str(near[0]), (hashes[near[0]] ^ value).bit_count()) if near else None)
+        if not near:
+            kept.append(index)
+    return found
+
+
+@given(crowds(), st.integers(0, 9))
+def test_search_is_exact(hashes, radius):
+    looks, found = NearDuplicates(radius), []
+    for index, value in enumerate(hashes):
+        match = looks.find(value)
+        found.append(match)
+        if match is None:
+            looks.add(value, str(index))
+    assert found == brute_force(hashes, radius)
+
+
+@pytest.mark.parametrize("radius", [0, 4, 31, 63])
+def test_the_radius_is_inclusive(radius):
+    looks = NearDuplicates(radius)
+    looks.add(0, "a")
+    assert looks.find((1 << radius) - 1) == ("a", radius)
+    assert looks.find((1 << (radius + 1)) - 1) is None
+
+
+@pytest.mark.parametrize("radius", [-1, 64])
+def test_a_senseless_radius_is_refused(radius):
+    with pytest.raises(ValueError, match="near_duplicate_bits"):
+        NearDuplicates(radius)
+
+
+def test_the_hash_forgives_scale_and_retouching_but_not_another_picture():
+    one = photo(1, (320, 300))
+    smaller = one.resize((240, 225))
+    retouched = one.copy()
+    retouched.paste("white", (0, 0, 8, 8))
+    value = perceptual_hash(one)
+    assert 0 <= value < 2**64
+    assert (value ^ perceptual_hash(smaller)).bit_count() <= 4
+    assert (value ^ perceptual_hash(retouched)).bit_count() <= 4
+    assert (value ^ perceptual_hash(photo(2))).bit_count() > 10
+
+
+def image(name, value, source="n1.tar"):
+    return {
+        "image_id": name,
+        "source": source,
+        "member": f"{name}.JPEG",
+        "perceptual_hash": value,
+    }
+
+
+def test_the_first_of_several_is_kept():
+    kept = Repetitions(1)
+    kept.keep(image("a", 0b0))
+    with pytest.raises(RejectionError, match="near_duplicate: 1 bits from a"):
+        kept.keep(image("b", 0b1))
+    # c is near b, which was turned away, and not near a.
+    with pytest.raises(RejectionError, match="near_duplicate: 1 bits from b"):
+        kept.keep(image("c", 0b11))
+
+
+@given(crowds(), st.integers(0, 9), st.integers(0, 2**64 - 1), st.integers(0, 99))
+def test_an_image_more_brings_none_back(hashes, radius, value, place):
+    def kept(rows):
+        seen, names = Repetitions(radius), set()
+        for name, number in rows:
+            with contextlib.suppress(RejectionError):
+                seen.keep(image(name, number))
+                names.add(name)
+        return names
+
+    rows = [(str(index), number) for index, number in enumerate(hashes)]
+    more = [*rows[: place % (len(rows) + 1)], ("new", value), *rows[place % (len(rows) + 1) :]]
+    assert kept(more) - {"new"} <= kept(rows)
+
+
+def test_a_name_is_kept_once():
+    kept = Repetitions(1)
+    kept.keep(image("a", 0))
+    with pytest.raises(RejectionError, match=r"clashing_id: n1\.tar/a\.JPEG is called a too"):
+        kept.keep(image("a", 2**60 - 1, source="n2.tar"))

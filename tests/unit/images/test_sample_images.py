@@ -1,0 +1,290 @@
+import hashlib
+import logging
+
+import polars as pl
+import pytest
+from pictures import CRITERIA, PREPARATION, encoded, photo, write_tar
+
+from catalogue_images import catalogue_images
+from collect_candidates import collect_candidates
+from gather_shard import gather_shard
+from imagenet_think.core.schemas import CANDIDATES, CATALOGUE, CLASSES, EXCLUSIONS, IMAGES, SAMPLE
+from imagenet_think.core.shards import names
+from index_classes import index_classes
+from sample_images import choose_classes, draw_class, sample_images, turn_away_repetitions
+
+SIZES = {"n00000001": 6, "n00000002": 12, "n00000003": 9, "n00000004": 2, "n00000005": 0}
+SETTINGS = {
+    "seed": 7,
+    "total": 15,
+    "class_count": 3,
+    "min_per_class": 3,
+    "max_per_class": 7,
+    "balance": 0.5,
+    "near_duplicate_bits": 4,
+    "complexity": {"strata": 3, "probe": 5},
+    "sharding": {"blocks": 2, "shards_per_block": 2},
+}
+SHARED = encoded(photo(999))
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    """Run catalogue, index and collection over small archives in two groups."""
+    folder = tmp_path_factory.mktemp("stage")
+    table = ["wnid\tlemmas\tdomain\thypernym"]
+    table += [f"{wnid}\tlemma of {wnid}, other\tfood\tn1" for wnid in SIZES]
+    (folder / "classes.tsv").write_text("\n".join(table) + "\n")
+    for wnid, count in SIZES.items():
+        members = {f"{wnid}_{k}.JPEG": encoded(photo(int(wnid[1:]) * 50 + k)) for k in range(count)}
+        if wnid in ("n00000001", "n00000003"):
+            members["broken.JPEG"] = b"broken"  # image_id clashes, but neither is accepted
+            members[f"{wnid}_shared.JPEG"] = SHARED
+        if count:
+            write_tar(folder / "source" / f"{wnid}.tar", members)
+    wnids = [wnid for wnid in SIZES if SIZES[wnid]]
+    for group in range(2):
+        tars = [folder / "source" / f"{wnid}.tar" for wnid in wnids[group::2]]
+        catalogue = folder / f"catalogue-{group}.parquet"
+        catalogue_images(folder / "classes.tsv", tars, catalogue)
+        collect_candidates(
+            catalogue,
+            folder / f"candidates-{group}.parquet",
+            folder / "source",
+            SETTINGS["seed"],
+            8,
+            CRITERIA,
+            PREPARATION,
+        )
+    catalogues = [folder / f"catalogue-{group}.parquet" for group in range(2)]
+    index_classes(folder / "classes.tsv", catalogues, folder / "classes.parquet")
+    return folder
+
+
+def candidate_files(folder):
+    return [folder / f"candidates-{group}.parquet" for group in range(2)]
+
+
+def draw(folder, **changes):
+    sample, exclusions = folder / "sample.parquet", folder / "exclusions.parquet"
+    settings = SETTINGS | changes
+    sample_images(
+        folder / "classes.parquet", candidate_files(folder), sample, exclusions, **settings
+    )
+    return pl.read_parquet(sample), pl.read_parquet(exclusions)
+
+
+def test_classes_are_indexed_in_order(stage):
+    index = pl.read_parquet(stage / "classes.parquet")
+    assert index.schema == CLASSES
+    assert index["wnid"].to_list() == list(SIZES)
+    assert index["class_index"].to_list() == [0, 1, 2, 3, 4]
+    assert index["available"].to_list() == [8, 12, 11, 2, 0]
+
+
+def test_a_class_listed_twice_is_refused(stage, tmp_path):
+    table = tmp_path / "classes.tsv"
+    table.write_text((stage / "classes.tsv").read_text() + "n00000002\ta\tfood\tn1\n")
+    with pytest.raises(ValueError, match="more than once: n00000002"):
+        index_classes(table, [stage / "catalogue-0.parquet"], tmp_path / "x.parquet")
+
+
+def test_a_catalogued_class_must_be_in_the_table(stage, tmp_path):
+    table = tmp_path / "classes.tsv"
+    table.write_text("wnid\tlemmas\tdomain\thypernym\nn00000001\ta\tfood\tn1\n")
+    with pytest.raises(ValueError, match="lacks: n00000003"):
+        index_classes(table, [stage / "catalogue-0.parquet"], tmp_path / "x.parquet")
+
+
+def test_what_cannot_be_read_is_not_available(stage, tmp_path):
+    row = dict.fromkeys(CATALOGUE) | {"wnid": "n00000002", "source": "n00000002.tar"}
+    rows = [row, row | {"reason": "damaged_archive"}, row | {"reason": "not_an_image"}]
+    pl.DataFrame(rows, schema=CATALOGUE).write_parquet(tmp_path / "catalogue.parquet")
+    index_classes(stage / "classes.tsv", [tmp_path / "catalogue.parquet"], tmp_path / "c.parquet")
+    assert pl.read_parquet(tmp_path / "c.parquet")["available"].to_list() == [0, 1, 0, 0, 0]
+
+
+def test_the_sample_has_the_numbers_asked_for(stage):
+    sample, exclusions = draw(stage)
+    assert sample.schema == SAMPLE
+    assert exclusions.schema == EXCLUSIONS
+    assert len(sample) == 15
+    assert sample["image_id"].n_unique() == 15
+    counts = dict(sample["wnid"].value_counts().rows())
+    assert len(counts) == 3
+    assert all(3 <= count <= 7 for count in counts.values())
+    assert sample.null_count().row(0) == (0,) * len(SAMPLE)
+    assert sample["image_id"].to_list() == sorted(sample["image_id"])
+    first = sample.row(0, named=True)
+    assert first["lemma"] == f"lemma of {first['wnid']}"
+    assert set(sample["complexity_stratum"]) == {1, 2, 3}
+
+
+@pytest.mark.parametrize(("balance", "expected"), [(0, [5, 5, 5]), (1, [4, 6, 5])])
+def test_balance_weighs_the_size_of_a_class(stage, balance, expected):
+    # 8, 12 and 11 images are available: 15 × 8/31 = 3.9, 5.8, 5.3.
+    sample, _ = draw(stage, balance=balance)
+    assert sample.group_by("wnid").len().sort("wnid")["len"].to_list() == expected
+
+
+def test_a_class_is_drawn_across_its_strata():
+    images = pl.DataFrame(
+        {"wnid": ["n1"] * 9, "image_id": [f"{k}" for k in range(9)], "reason": [None] * 9}
+        | {"complexity": [1.0, 1.1, 1.2, 1.3, 1.4, 5.0, 5.1, 9.0, 9.1]}
+    )
+    drawn = draw_class(images, 6, seed=7, strata=3, probe=9)
+    assert sorted(drawn["image_id"]) == ["0", "1", "3", "4", "6", "7"]
+    assert sorted(drawn["complexity_stratum"]) == [1, 1, 2, 2, 3, 3]
+
+
+def test_one_image_in_two_classes_is_kept_once(stage):
+    _, exclusions = draw(stage)
+    twins = exclusions.filter(pl.col("reason") == "near_duplicate")
+    assert len(twins) == 1
+    assert twins["member"][0].endswith("_shared.JPEG")
+    assert twins["detail"][0].startswith("0 bits from n0000000")
+
+
+def test_nothing_is_lost(stage, caplog):
+    with caplog.at_level(logging.INFO, logger="imagenet_think"):
+        sample, exclusions = draw(stage)
+    looked_at = pl.concat([pl.read_parquet(path) for path in candidate_files(stage)])
+    members = sum(SIZES.values()) + 4
+    unseen = members - len(looked_at)
+    reserve = len(looked_at) - len(sample) - len(exclusions)
+    assert unseen > 0
+    assert reserve > 0
+    key = ["wnid", "source", "member"]
+    assert sample.join(exclusions, on=key, how="semi").is_empty()
+    assert len(sample.join(looked_at, on=key, how="semi")) == len(sample)
+    assert len(exclusions.join(looked_at, on=key, how="semi")) == len(exclusions)
+    assert (
+        f"{members} members: 15 chosen, {reserve} in reserve (not drawn), {unseen} not looked at, "
+        f"{len(exclusions)} excluded"
+    ) in caplog.text
+
+
+def test_a_greater_total_keeps_every_image(stage):
+    smaller = set()
+    for total in range(9, 21):
+        sample, _ = draw(stage, total=total)
+        greater = set(sample.select("image_id", "complexity_stratum", "shard").rows())
+        assert len(greater) == total
+        assert smaller <= greater
+        smaller = greater
+
+
+def test_another_seed_draws_other_images(stage):
+    assert not draw(stage)[0].equals(draw(stage, seed=8)[0])
+
+
+def test_the_same_seed_gives_the_same_bytes_in_any_order_of_files(stage, tmp_path):
+    draw(stage)
+    sample_images(
+        stage / "classes.parquet",
+        candidate_files(stage)[::-1],
+        tmp_path / "sample.parquet",
+        tmp_path / "exclusions.parquet",
+        **SETTINGS,
+    )
+    for name in ("sample.parquet", "exclusions.parquet"):
+        assert (stage / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"class_count": 4},
+            "of 5 classes 3 have so many; 1 are missing. Closest: n00000004 has 2",
+        ),
+        ({"total": 8}, "3 classes × at least 3 = 9"),
+        ({"total": 22}, "3 classes can give 21"),
+    ],
+)
+def test_the_impossible_is_refused_with_the_arithmetic(stage, changes, message):
+    with pytest.raises(ValueError, match=message):
+        draw(stage, **changes)
+
+
+def test_classes_are_chosen_by_the_seed_and_stay_when_others_come():
+    supply = {f"n{k:08d}": 5 for k in range(40)}
+    chosen = choose_classes(supply, 10, 5, seed=1)
+    assert chosen == sorted(chosen)
+    assert chosen != choose_classes(supply, 10, 5, seed=2)
+    assert set(chosen) < set(choose_classes(supply, 11, 5, seed=1))
+    assert chosen == choose_classes(supply | {"n99": 4}, 10, 5, seed=1)
+
+
+def test_a_clash_across_classes_is_an_exclusion():
+    rows = [
+        {"image_id": "a", "wnid": wnid, "source": f"{wnid}.tar", "member": "a.JPEG", "rank": 0}
+        | {"perceptual_hash": number}
+        for wnid, number in (("n1", 0), ("n2", 2**64 - 1))
+    ]
+    frame = pl.DataFrame([dict.fromkeys(CANDIDATES) | row for row in rows], schema=CANDIDATES).drop(
+        "image"
+    )
+    result = turn_away_repetitions(frame, 7, 4)
+    assert result["reason"].to_list() == [None, "clashing_id"]
+
+
+def test_candidates_of_another_catalogue_are_refused(stage, tmp_path):
+    index = pl.read_parquet(stage / "classes.parquet").with_columns(available=pl.lit(4))
+    index.write_parquet(tmp_path / "classes.parquet")
+    with pytest.raises(ValueError, match="different catalogues"):
+        sample_images(
+            tmp_path / "classes.parquet",
+            candidate_files(stage),
+            tmp_path / "sample.parquet",
+            tmp_path / "exclusions.parquet",
+            **SETTINGS,
+        )
+
+
+def test_shards_hold_every_image_once(stage, tmp_path):
+    sample, _ = draw(stage)
+    gathered = []
+    for shard in names(**SETTINGS["sharding"]):
+        path = tmp_path / f"{shard}.parquet"
+        gather_shard(stage / "sample.parquet", candidate_files(stage), shard, path)
+        images = pl.read_parquet(path)
+        assert images.schema == IMAGES
+        assert set(images["image_id"]) == set(sample.filter(pl.col("shard") == shard)["image_id"])
+        gathered.append(images)
+    images = pl.concat(gathered).sort("image_id")
+    columns = ["image_id", "wnid", "width", "height", "sha256", "source_sha256"]
+    assert images.select(columns).equals(sample.select(columns))
+    for row in images.iter_rows(named=True):
+        assert hashlib.sha256(row["image"]["bytes"]).hexdigest() == row["sha256"]
+        assert row["image"]["path"] == f"{row['image_id']}.jpg"
+
+
+def test_a_rejected_twin_of_a_sampled_member_is_not_gathered(stage, tmp_path):
+    sample, _ = draw(stage)
+    shard = sample["shard"][0]
+    gather_shard(stage / "sample.parquet", candidate_files(stage), shard, tmp_path / "a.parquet")
+    # An archive may hold two members of one name: the second is a clash.
+    twins = pl.concat([pl.read_parquet(path) for path in candidate_files(stage)]).with_columns(
+        reason=pl.lit("clashing_id"), image=pl.lit(None, pl.Binary)
+    )
+    twins.write_parquet(tmp_path / "twins.parquet")
+    files = [*candidate_files(stage), tmp_path / "twins.parquet"]
+    gather_shard(stage / "sample.parquet", files, shard, tmp_path / "b.parquet")
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_a_shard_without_images_is_an_empty_file(stage, tmp_path):
+    draw(stage)
+    path = tmp_path / "ff.parquet"
+    gather_shard(stage / "sample.parquet", candidate_files(stage), "ff", path)
+    assert pl.read_parquet(path).schema == IMAGES
+    assert pl.read_parquet(path).is_empty()
+
+
+def test_a_sampled_image_that_is_gone_is_an_error(stage, tmp_path):
+    draw(stage)
+    rows = pl.read_parquet(stage / "sample.parquet")
+    shard = rows.filter(pl.col("wnid") == "n00000003")["shard"][0]
+    with pytest.raises(ValueError, match="do not belong together"):
+        gather_shard(stage / "sample.parquet", candidate_files(stage)[1:], shard, tmp_path / "x")

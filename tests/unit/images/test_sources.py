@@ -1,0 +1,493 @@
+import errno
+import json
+import os
+import shutil
+import tarfile
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pictures import CRITERIA, PREPARATION, encoded, photo, write_tar
+from source_forms import FORMS, class_folders, hub_parquet, read_tar, sparse_claim, webdataset
+
+from catalogue_images import catalogue_images, split_unpacked
+from collect_candidates import collect_candidates
+from draw_images import draw_images
+from gather_catalogue import gather_catalogue
+from imagenet_think.core.schemas import CATALOGUE
+from imagenet_think.images import archives, sources
+from imagenet_think.images.rejections import RejectionError
+from imagenet_think.images.sources import folder as own_folder
+from imagenet_think.images.sources import hub_parquet as parquet
+from imagenet_think.images.sources import labels
+from imagenet_think.images.sources import webdataset as wds
+from index_classes import index_classes
+from list_archives import list_archives
+from sample_images import sample_images
+from unpack_outer_archive import unpack_outer_archive
+
+WNIDS = ["n02782093", "n03544143", "n02948072"]  # not sorted, as in the class list
+SEED = 11
+
+
+def write_classes(path, wnids=WNIDS):
+    rows = ["wnid\tlemmas\tdomain\thypernym"] + [f"{wnid}\ta, b\tfood\tn1" for wnid in wnids]
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def catalogue(folder, source, classes, groups=2):
+    """Catalogue a source in groups of classes, as the rules do; return the catalogues."""
+    kind, path = source["kind"], Path(source["path"])
+    wnids = [line.split("\t")[0] for line in classes.read_text().splitlines()[1:]]
+    files = [folder / f"catalogue-{group}.parquet" for group in range(groups)]
+    if kind == "outer_archive":
+        unpack_outer_archive(source["archive"], classes, path, folder / "unpacked.parquet")
+    if kind in sources.MIXED:
+        pattern = sources.MIXED[kind]
+        found = [path] if pattern == "." else sorted(path.glob(pattern))
+        parts = []
+        for part in range(2):
+            places = [os.path.relpath(place, path) for place in found[part::2]]
+            parts.append(folder / f"listing-{part}.parquet")
+            list_archives(classes, path, places, parts[-1], kind, source.get("labels"))
+    for group, file in enumerate(files):
+        mine = wnids[group::groups]
+        if kind in sources.MIXED:
+            gather_catalogue(parts, mine, file, without_class=group == 0)
+            continue
+        unusable = None
+        if kind == "outer_archive":
+            mine, unusable = split_unpacked(folder / "unpacked.parquet", mine, group == 0)
+        places = [path / sources.BY_CLASS[kind].format(wnid=wnid) for wnid in mine]
+        catalogue_images(classes, places, file, kind, unusable)
+    return files
+
+
+def sample(folder, source, wnids=WNIDS, threads=1, candidates_per_class=9, **changes):
+    """Run the image stages over a source; return sample and exclusions."""
+    folder.mkdir(exist_ok=True)
+    classes = write_classes(folder / "classes.tsv", wnids)
+    catalogues = catalogue(folder, source, classes)
+    index_classes(classes, catalogues, folder / "classes.parquet")
+    candidates = [folder / f"candidates-{group}.parquet" for group in range(len(catalogues))]
+    for listed, output in zip(catalogues, candidates, strict=True):
+        collect_candidates(
+            *(listed, output, source["path"], SEED, candidates_per_class, CRITERIA, PREPARATION),
+            threads=threads,
+            kind=source["kind"],
+        )
+    paths = folder / "sample.parquet", folder / "exclusions.parquet"
+    settings = {
+        "seed": SEED,
+        "total": 18,
+        "class_count": len(wnids),
+        "min_per_class": 5,
+        "max_per_class": 7,
+        "balance": 0.5,
+        "near_duplicate_bits": 4,
+        "complexity": {"strata": 3, "probe": 6},
+        "sharding": {"blocks": 1, "shards_per_block": 2},
+    }
+    sample_images(folder / "classes.parquet", candidates, *paths, **settings | changes)
+    return tuple(map(pl.read_parquet, paths))
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Twelve drawings a class, and those that must be turned away."""
+    folder = tmp_path_factory.mktemp("drawn")
+    draw_images(folder, WNIDS, 12, SEED)
+    return {wnid: read_tar(folder / f"{wnid}.tar") for wnid in WNIDS}
+
+
+@pytest.fixture(scope="module")
+def reference(drawn, tmp_path_factory):
+    """Sample and exclusions from class tars."""
+    folder = tmp_path_factory.mktemp("reference")
+    return sample(folder / "run", FORMS["class_tars"](folder / "source", drawn))
+
+
+# One sample from every form -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "class_tars"])
+def test_every_form_gives_the_same_sample(form, drawn, reference, tmp_path):
+    chosen, excluded = sample(tmp_path / "run", FORMS[form](tmp_path / "source", drawn))
+    expected, turned_away = reference
+    assert len(chosen) == 18
+    assert chosen.drop("source", "member").equals(expected.drop("source", "member"))
+    image_id = sources.get(form).image_id
+
+    def without_place(frame, name):
+        rows = frame.select("wnid", "member", "reason", "detail").rows()
+        return sorted((wnid, name(member), *why) for wnid, member, *why in rows)
+
+    assert len(excluded) > 5
+    assert without_place(excluded, image_id) == without_place(turned_away, archives.image_id)
+
+
+def test_a_folder_of_folders_gives_the_same_sample_under_paths_as_ids(drawn, reference, tmp_path):
+    own = class_folders(tmp_path / "source", drawn) | {"kind": "folder"}
+    chosen, excluded = sample(tmp_path / "run", own)
+    expected, turned_away = reference
+    assert (chosen["image_id"] == chosen["wnid"] + "/" + expected["image_id"]).all()
+    named = ["source", "member", "image_id", "shard"]
+    assert chosen.drop(named).equals(expected.drop(named))
+    assert set(chosen["source"]) == {"."}
+    assert sorted(excluded["reason"]) == sorted(turned_away["reason"])
+
+
+def test_ones_own_classes_need_no_wordnet_id(tmp_path):
+    source = tmp_path / "my pets"
+    for name in ("cats", "dogs"):
+        (source / name / "2019").mkdir(parents=True)
+        for k in range(6):
+            image = photo(k + 10 * len(name) + 100 * (name == "cats"))
+            (source / name / "2019" / f"{k}.PNG").write_bytes(encoded(image, "PNG"))
+    chosen, _ = sample(
+        tmp_path / "run",
+        {"kind": "folder", "path": str(source)},
+        ["cats", "dogs"],
+        total=12,
+        max_per_class=6,
+    )
+    assert sorted(chosen["image_id"])[0] == "cats/2019/0"
+    assert chosen["image_id"].n_unique() == 12
+
+
+# Parts ------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(ValueError, match="'zip' is none of class_tars"):
+        sources.get("zip")
+
+
+def listed(kind, place, names=()):
+    return list(sources.get(kind).list_place(place, names))
+
+
+def test_files_of_a_folder_are_listed_in_order_and_links_not_followed(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.jpg").write_bytes(b"secret")
+    place = tmp_path / "n1"
+    (place / "inner").mkdir(parents=True)
+    for name in ("b.JPEG", "a.jpg", "inner/c.JPG"):
+        (place / name).write_bytes(name.encode())
+    (place / "out").symlink_to(outside)
+    (place / "way.jpg").symlink_to(outside / "secret.jpg")
+    os.mkfifo(place / "pipe")
+    (place / os.fsdecode(b"\xe9.jpg")).write_bytes(b"x")
+    rows = listed("class_folders", place)
+    good = [(row.member, row.size) for row in rows if not row.reason]
+    assert good == [("a.jpg", 5), ("b.JPEG", 6), ("inner/c.JPG", 11)]
+    reasons = {row.member: row.reason for row in rows if row.reason}
+    assert reasons == {
+        "out": "not_an_image",
+        "way.jpg": "not_an_image",
+        "pipe": "not_an_image",
+        "\\xe9.jpg": "unsafe_name",
+    }
+    with sources.get("class_folders").opened(place) as read:
+        assert read("inner/c.JPG", 0, 11) == b"inner/c.JPG"
+
+
+def test_images_directly_in_a_folder_have_its_class(tmp_path):
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "cats" / "a.jpg").write_bytes(b"x")
+    (row,) = listed("folder", tmp_path / "cats")
+    assert (row.wnid, row.member) == ("cats", "a.jpg")
+    assert own_folder.image_id("2019/Ä b.tar.JPEG") == "2019/Ä b.tar"
+
+
+@pytest.mark.parametrize("kind", ["class_tars", "class_folders", "folder", "webdataset"])
+def test_a_place_that_is_gone_is_an_error_with_its_name(tmp_path, kind):
+    with pytest.raises(FileNotFoundError, match="vanished"):
+        listed(kind, tmp_path / "vanished")
+
+
+def test_a_parquet_file_that_is_gone_is_an_error_with_its_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match="vanished"):
+        listed("hub_parquet", tmp_path / "vanished")
+
+
+@pytest.mark.parametrize("form", ["class_tars", "class_folders", "webdataset", "hub_parquet"])
+def test_a_source_that_vanishes_fails_by_name_and_the_rerun_goes_on(form, drawn, tmp_path):
+    source = FORMS[form](tmp_path / "source", {WNIDS[0]: drawn[WNIDS[0]]})
+    classes = write_classes(tmp_path / "classes.tsv", WNIDS[:1])
+    (listing,) = catalogue(tmp_path, source, classes, groups=1)
+    place = pl.read_parquet(listing)["source"][0]
+    output = tmp_path / "candidates.parquet"
+    arguments = (listing, output, source["path"], SEED, 9, CRITERIA, PREPARATION)
+    shutil.move(tmp_path / "source", tmp_path / "elsewhere")
+    with pytest.raises(OSError, match=place) as caught:
+        collect_candidates(*arguments, kind=form)
+    assert caught.value.errno == errno.ENOENT
+    assert not list(tmp_path.glob("*candidates*"))
+    shutil.move(tmp_path / "elsewhere", tmp_path / "source")
+    collect_candidates(*arguments, kind=form)
+    assert pl.read_parquet(output)["reason"].null_count() == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "expected"),
+    [
+        ("n00000001_5", None, "n00000001"),
+        ("data/n00000001/5", None, "n00000001"),
+        ("xn00000001_5", None, None),
+        ("5", 1, "b"),
+        ("5", "1", "b"),
+        ("5", "cats", "cats"),
+        ("5", 2, None),
+        ("5", -1, None),
+        ("5", [1], None),
+        ("n00000001_5", 7, "n00000001"),
+    ],
+)
+def test_a_name_or_a_label_tells_the_class(name, label, expected):
+    assert labels.class_of(name, label, ["a", "b"]) == expected
+
+
+def test_labels_that_count_another_list_are_refused():
+    with pytest.raises(ValueError, match=r"says class n00000001.*images.source.labels"):
+        labels.class_of("n00000001_5", 0, ["n00000002"])
+
+
+def test_labels_count_the_sorted_classes_or_a_file(tmp_path):
+    classes = write_classes(tmp_path / "classes.tsv")
+    assert labels.read_labels(classes, None) == sorted(WNIDS)
+    (tmp_path / "labels.txt").write_text("n2 a name\nn1\n\n")
+    assert labels.read_labels(classes, tmp_path / "labels.txt") == ["n2", "n1"]
+
+
+def test_samples_are_grouped_by_webdatasets_rules(tmp_path):
+    members = {
+        "README": b"x",
+        "__meta__.json": b"{}",
+        "d.e/n00000001_1.JPG": b"one",
+        "d.e/n00000001_1.cls": b"0",
+        "n00000002_7.txt": b"a sample without an image",
+        "2.cls": b"1\n",
+        "2.seg.png": b"a mask",
+        "2.webp": b"two",
+        "3.json": json.dumps({"wnid": "cats"}).encode(),
+        "3.png": b"three",
+        "4.json": json.dumps({"filename": "n00000009/4.JPEG", "label": 5}).encode(),
+        "4.jpeg": b"four",
+        "5.jpg": b"nothing says its class",
+        "6.json": b"{broken",
+        "6.jpg": b"six",
+    }
+    place = write_tar(tmp_path / "0.tar", members)
+    rows = listed("webdataset", place, ["n00000001", "n00000002"])
+    assert [(row.member, row.wnid, row.reason) for row in rows] == [
+        ("d.e/n00000001_1.JPG", "n00000001", None),
+        ("2.webp", "n00000002", None),
+        ("3.png", "cats", None),
+        ("4.jpeg", "n00000009", None),
+        ("5.jpg", None, "no_class"),
+        ("6.jpg", None, "no_class"),
+    ]
+    with wds.opened(place) as read:
+        assert read(*rows[1][1:4]) == b"two"
+
+
+def test_damage_in_archives_of_many_classes_reaches_the_exclusions(drawn, tmp_path):
+    source = webdataset(tmp_path / "source", drawn)
+    place = tmp_path / "source" / "train-0001.tar"
+    place.write_bytes(place.read_bytes()[:60_000])
+    _, excluded = sample(tmp_path / "run", source, total=15, max_per_class=6, min_per_class=3)
+    damage = excluded.filter(pl.col("wnid").is_null())
+    assert set(damage["source"]) == {"train-0001.tar"}
+    assert set(damage["reason"]) == {"damaged_archive"}
+
+
+def test_images_of_other_classes_are_left_out_and_counted(drawn, tmp_path, caplog):
+    source = webdataset(tmp_path / "source", drawn)
+    classes = write_classes(tmp_path / "classes.tsv", WNIDS[:2])
+    files = catalogue(tmp_path, source | {"labels": None}, write_classes(tmp_path / "all.tsv"))
+    names = tmp_path / "labels.txt"
+    names.write_text("\n".join(sorted(WNIDS)))
+    fewer = catalogue(tmp_path, source | {"labels": names}, classes)
+    assert set(pl.read_parquet(fewer)["wnid"]) == set(WNIDS[:2])
+    assert f"of 1 classes that {classes} lacks are left out: {WNIDS[2]}" in caplog.text
+    assert files == fewer
+
+
+# Parquet ----------------------------------------------------------------------------------------
+
+
+def test_rows_are_read_in_any_order_and_from_any_row_group(tmp_path):
+    hub_parquet(tmp_path, {"n00000001": {f"n00000001_{k}.JPEG": b"%d" % k for k in range(40)}}, 1)
+    (place,) = tmp_path.glob("data/*")
+    rows = listed("hub_parquet", place, ["n00000001"])
+    assert [row.offset for row in rows] == list(range(40))
+    assert {row.size for row in rows} == {None}
+    with parquet.opened(place) as read:
+        for row in [*rows[::3], rows[4], rows[4], *rows[::-1]]:
+            assert read(row.member, row.offset, None).decode() == row.member.split("_")[1]
+
+
+def write_hub(path, columns, names=None):
+    table = pa.table(columns)
+    if names:
+        about = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps(about)})
+    pq.write_table(table, path)
+    return path
+
+
+def test_label_names_in_the_file_come_first_where_they_are_classes(tmp_path):
+    columns = {"image": [{"bytes": b"x", "path": None}] * 2, "label": [1, 0]}
+    for names, expected in ((["dogs", "cats"], "cats"), (["lemma", "other"], "dogs")):
+        place = write_hub(tmp_path / "a.parquet", columns, names)
+        rows = listed("hub_parquet", place, ["cats", "dogs"])
+        assert rows[0].wnid == expected
+        assert [row.member for row in rows] == ["a_0", "a_1"]
+
+
+def test_rows_without_bytes_class_or_a_safe_name_have_a_reason(tmp_path):
+    images = [{"bytes": None, "path": "a.jpg"}, {"bytes": b"x", "path": "../b.jpg"}, None]
+    place = write_hub(tmp_path / "a.parquet", {"image": images, "label": ["cats", "cats", None]})
+    rows = listed("hub_parquet", place, ["cats"])
+    assert [row.reason for row in rows] == [None, "unsafe_name", "no_class"]
+    with parquet.opened(place) as read, pytest.raises(RejectionError, match="not_an_image"):
+        read("a.jpg", 0, None)
+
+
+def test_other_columns_are_refused_by_name(tmp_path):
+    place = write_hub(tmp_path / "a.parquet", {"jpg": [b"x"], "label": [0]})
+    with pytest.raises(ValueError, match=r"columns label and image.*jpg: binary"):
+        listed("hub_parquet", place)
+
+
+def test_contradicting_labels_name_file_and_row(tmp_path):
+    images = [{"bytes": b"x", "path": "n00000001_1.JPEG"}]
+    place = write_hub(tmp_path / "a.parquet", {"image": images, "label": [0]})
+    with pytest.raises(ValueError, match=r"a.parquet, row 0: .*images.source.labels"):
+        listed("hub_parquet", place, ["n00000002"])
+
+
+def test_a_damaged_parquet_file_is_one_row(tmp_path):
+    place = write_hub(
+        tmp_path / "a.parquet", {"image": [{"bytes": b"x", "path": "a"}], "label": [0]}
+    )
+    place.write_bytes(place.read_bytes()[:-40])
+    (row,) = listed("hub_parquet", place, ["cats"])
+    assert (row.wnid, row.member, row.reason) == (None, None, "damaged_archive")
+
+
+def test_a_damaged_row_group_costs_its_images_only(tmp_path):
+    data = {f"n00000001_{k}.JPEG": os.urandom(3_000) for k in range(20)}
+    hub_parquet(tmp_path, {"n00000001": data}, 1)
+    (place,) = tmp_path.glob("data/*")
+    names = [row.member for row in listed("hub_parquet", place, ["n00000001"])]
+    metadata = pq.ParquetFile(place).metadata
+    chunk = metadata.row_group(1).column(0)
+    content = bytearray(place.read_bytes())
+    content[chunk.dictionary_page_offset or chunk.data_page_offset :][:30] = b""
+    start = chunk.dictionary_page_offset or chunk.data_page_offset
+    content[start : start + 30] = b"\xff" * 30
+    place.write_bytes(content)
+    outcomes = []
+    with parquet.opened(place) as read:
+        for row, name in enumerate(names):
+            try:
+                assert read(name, row, None) == data[f"{name}.JPEG"]
+                outcomes.append(None)
+            except RejectionError as rejection:
+                outcomes.append(rejection.reason)
+    assert outcomes == [None] * 5 + ["damaged_archive"] * 5 + [None] * 10
+
+
+# The outer archive ------------------------------------------------------------------------------
+
+
+def unpack(tmp_path, members, wnids=("n1", "n2")):
+    outer = write_tar(tmp_path / "outer.tar", members)
+    classes = write_classes(tmp_path / "classes.tsv", wnids)
+    unpack_outer_archive(outer, classes, tmp_path / "out", tmp_path / "u.parquet")
+    return pl.read_parquet(tmp_path / "u.parquet")
+
+
+def test_nothing_is_written_outside_the_folder(tmp_path):
+    rows = unpack(
+        tmp_path,
+        {
+            "../n1.tar": b"evil",
+            "/n2.tar": b"evil",
+            "x/n2.tar": b"good",
+            "n9.tar": b"",
+            "n.txt": b"",
+        },
+    )
+    assert {p.name for p in tmp_path.rglob("*") if p.is_file()} == {
+        *("outer.tar", "classes.tsv", "u.parquet", "n2.tar")
+    }
+    assert (tmp_path / "out" / "n2.tar").read_bytes() == b"good"
+    assert rows.select("wnid", "archive", "reason").rows() == [
+        ("n1", "../n1.tar", "unsafe_name"),
+        ("n2", "/n2.tar", "unsafe_name"),
+        ("n2", "x/n2.tar", None),
+    ]
+
+
+def test_of_two_archives_of_a_class_the_first_counts(tmp_path):
+    rows = unpack(tmp_path, {"a/n1.tar": b"first", "b/n1.tar": b"second"})
+    assert (tmp_path / "out" / "n1.tar").read_bytes() == b"first"
+    assert rows["reason"].to_list() == [None, "clashing_archive"]
+    present, unusable = split_unpacked(tmp_path / "u.parquet", ["n1", "n2"], True)
+    assert present == ["n1"]
+    assert unusable.schema == CATALOGUE
+    assert unusable["source"].to_list() == ["b/n1.tar"]
+
+
+def test_a_link_for_a_class_archive_is_not_followed(tmp_path):
+    with tarfile.open(tmp_path / "outer.tar", "w") as archive:
+        entry = tarfile.TarInfo("n1.tar")
+        entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(entry)
+    classes = write_classes(tmp_path / "classes.tsv", ["n1"])
+    unpack_outer_archive(tmp_path / "outer.tar", classes, tmp_path / "out", tmp_path / "u.parquet")
+    assert pl.read_parquet(tmp_path / "u.parquet")["reason"].to_list() == ["damaged_archive"]
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_stopped_unpacking_goes_on(drawn, tmp_path, caplog):
+    source = FORMS["outer_archive"](tmp_path / "source", drawn)
+    classes = write_classes(tmp_path / "classes.tsv")
+    out, listing = tmp_path / "out", tmp_path / "u.parquet"
+    whole = Path(source["archive"]).read_bytes()
+    cut = tmp_path / "winter21_whole.tar.gz"
+    cut.write_bytes(whole[: len(whole) // 2])
+    unpack_outer_archive(cut, classes, out, listing)
+    rows = pl.read_parquet(listing)
+    assert rows["reason"][-1] == "damaged_archive"
+    assert 0 < rows["reason"].null_count() < 3
+    first = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert len(first) == rows["reason"].null_count()
+    (out / ".n02948072.1.tmp.tar").write_bytes(b"left by a killed job")
+    caplog.clear()
+    cut.write_bytes(whole)
+    caplog.set_level("INFO", logger="imagenet_think")
+    unpack_outer_archive(cut, classes, out, listing)
+    assert {path: path.stat().st_mtime_ns for path in first} == first
+    assert f"{len(first)} there already" in caplog.text
+    assert "100.0 % read" in caplog.text
+    assert {path.name for path in out.iterdir()} == {f"{wnid}.tar" for wnid in WNIDS}
+    for wnid in WNIDS:
+        assert read_tar(out / f"{wnid}.tar") == drawn[wnid]
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_a_huge_header_does_not_fill_the_memory(tmp_path, kind):
+    outer = sparse_claim(tmp_path / "outer.tar", "n1.tar", 10 * 2**30, kind)
+    classes = write_classes(tmp_path / "classes.tsv", ["n1"])
+    unpack_outer_archive(outer, classes, tmp_path / "out", tmp_path / "u.parquet")
+    (row,) = pl.read_parquet(tmp_path / "u.parquet").rows(named=True)
+    assert row["reason"] == "damaged_archive"
+    assert "a header of" in row["detail"]

@@ -1,0 +1,435 @@
+import io
+import json
+import random
+import re
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from noise import noise
+from PIL import Image
+
+from imagenet_think.inference import canary, families
+from imagenet_think.inference.canary import BLANK, OWN, SWAPPED, CanaryError, blank, garbled, judge
+from imagenet_think.inference.chat import PromptError, encode, png_file
+from imagenet_think.inference.conversations import Policy
+from imagenet_think.inference.engines import Response, transformers_engine
+from imagenet_think.inference.engines.transformers_engine import TransformersEngine
+from imagenet_think.inference.seeding import row_seed
+from imagenet_think.miniature.drawings import draw, scene_of
+from imagenet_think.run import configuration
+
+ROOT = Path(__file__).parents[3]
+_CONFIG = ROOT / "config" / "miniature.yaml"
+MINIATURES = configuration.check(yaml.safe_load(_CONFIG.read_text()), str(_CONFIG))
+GREEDY = {"max_new_tokens": 40, "temperature": 0.0}
+DRAWN = GREEDY | {"temperature": 0.8}
+WORDS = Path(__file__).read_text().split()
+ENGLISH = "Got it, let's look at the image: a red fish swims to the left over a light background. "
+
+
+def seed(image_id, attempt, turn):
+    return row_seed(1, image_id, "tiny", attempt, turn)
+
+
+def policy(decoding=GREEDY, **model):
+    return Policy({"key": "tiny", "decoding": decoding, **model}, "Describe <it>.", 3, seed)
+
+
+def pictures(count):
+    return {f"n0_{i}": png_file(noise(i, 70, 60 + 10 * i)) for i in range(count)}
+
+
+def speech(*key):
+    """Twenty words that depend on a key, thought and answered."""
+    words = random.Random("/".join(map(str, key))).choices(WORDS, k=20)
+    words = [re.sub(r"\W", "", word) or "a" for word in words]
+    return f"<think>{' '.join(words[:15])}</think><answer>{' '.join(words[15:])}</answer>"
+
+
+class Speaker:
+    """An engine whose words a function chooses, from the image (bytes) and the request."""
+
+    def __init__(self, processor, say, reason="stop", **counts):
+        self.processor, self.say, self.reason, self.counts = processor, say, reason, counts
+        self.requests = []
+        self.record = {"engine": "speaker", "device": "cpu", "versions": {"speaker": "1.0"}}
+
+    def generate(self, requests):
+        for request in list(requests)[::-1]:
+            self.requests.append(request)
+            image = next(part for part in request.messages[-1]["content"] if "image" in part)
+            try:
+                ids = encode(self.processor, request.messages, request.prefix)["input_ids"]
+            except PromptError as error:
+                yield Response(request.key, None, "error", error=str(error))
+                continue
+            count = int((ids == self.processor.image_token_id).sum())
+            counts = {"prompt_tokens": 9, "image_tokens": count, "completion_tokens": 5}
+            text = self.say(image["image"], request)
+            yield Response(request.key, text, self.reason, **counts | self.counts)
+
+
+def sees(image, request):
+    return speech(image)
+
+
+@pytest.fixture
+def checked(tiny_model, tmp_path):
+    """A function that has a speaker looked at; it returns the speaker and what was spent."""
+    processor = tiny_model("qwen2_5_vl")[1]
+
+    def check(say, images=4, decoding=GREEDY, digest="0123456789abcdef", model=None, **options):
+        shown = images if isinstance(images, dict) else pictures(images)
+        speaker = Speaker(processor, say, **options)
+        spent = canary.require_sight(
+            speaker,
+            shown,
+            policy(decoding, **model or {}),
+            processor=processor,
+            output_format="think_answer",
+            digest=digest,
+            folder=tmp_path,
+        )
+        return speaker, spent
+
+    return check
+
+
+@pytest.fixture
+def findings(checked, tmp_path):
+    """A function that has a speaker stopped; it returns the kinds of what was found."""
+
+    def find(say, **options):
+        with pytest.raises(CanaryError, match=re.escape(str(tmp_path / "tiny-01234567.html"))):
+            checked(say, **options)
+        verdict = tmp_path / "tiny-01234567.json"
+        found = json.loads(verdict.read_text())["findings"]
+        verdict.unlink()  # it would hold for the next one
+        return {finding["kind"] for finding in found}
+
+    return find
+
+
+# What is asked
+
+
+def test_each_image_is_asked_in_three_ways(checked):
+    shown = pictures(4)
+    speaker, spent = checked(sees, images=shown)
+    asked = {}
+    for request in speaker.requests:
+        (image,) = (part["image"] for part in request.messages[0]["content"] if "image" in part)
+        asked[request.key] = image, request.seed
+    names = list(shown)
+    for name, partner in zip(names, [names[1], names[0], names[3], names[2]], strict=True):
+        assert asked[f"own/{name}"] == (shown[name], seed(name, 1, 1))
+        assert asked[f"blank/{name}"] == (blank(shown[name]), seed(name, 1, 1))
+        assert asked[f"swapped/{partner}"] == (shown[name], seed(partner, 1, 1))
+    assert len(asked) == len(speaker.requests) == 12
+    assert spent["completion_tokens"] == 12 * 5
+    assert spent["image_tokens"] > 0
+
+
+def test_a_blank_is_gray_and_of_the_same_size():
+    with Image.open(io.BytesIO(blank(png_file(noise(1, 31, 17))))) as image:
+        assert image.size == (31, 17)
+        assert image.getcolors() == [(31 * 17, (128, 128, 128))]
+
+
+def test_texts_are_bounded_and_made_once(checked):
+    closing = {"close_thought": {"text": "</think>", "max_new_tokens": 9}, "output": "think_answer"}
+    long = DRAWN | {"max_new_tokens": 100_000}
+    say = lambda image, request: f"<think>{speech(image, request.seed)[7:60]}"  # noqa: E731
+    speaker, _ = checked(say, decoding=long, model=closing, reason="length")
+    assert {request.max_new_tokens for request in speaker.requests} == {canary.MAX_NEW_TOKENS}
+    assert len(speaker.requests) == 12
+    speaker, _ = checked(sees, digest="1" * 16)
+    assert {request.max_new_tokens for request in speaker.requests} == {40}
+
+
+@pytest.mark.parametrize(("images", "requests"), [(1, 2), (2, 6), (3, 8)])
+def test_fewer_images_do_too(checked, images, requests):
+    speaker, _ = checked(sees, images=images)
+    assert len(speaker.requests) == requests
+
+
+# What is found
+
+
+def test_a_model_that_sees_passes(checked):
+    checked(sees)
+    checked(lambda image, request: speech(image, request.seed), decoding=DRAWN, digest="2" * 16)
+
+
+def test_a_model_that_says_the_same_of_everything_is_blind(findings):
+    assert findings(lambda image, request: speech("same")) >= {"blind", "alike"}
+
+
+def test_a_model_that_looks_at_the_seed_alone_is_blind(findings):
+    say = lambda image, request: speech(request.seed)  # noqa: E731
+    assert findings(say) == {"blind", "swapped"}
+    assert findings(say, decoding=DRAWN) == {"blind"}
+
+
+def test_images_that_reach_the_wrong_row_are_found(findings):
+    shown = list(pictures(4).values())
+    partner = {shown[0]: shown[1], shown[1]: shown[0]}
+
+    def say(image, request):
+        return speech(partner.get(image, image) if request.key.startswith("swapped") else image)
+
+    assert findings(say) == {"swapped"}
+
+
+def test_noise_of_the_arithmetic_is_no_reason_to_stop(checked, findings):
+    # As in bfloat16: one word in ten is another one wherever a row stands.
+    def noisy(text, key):
+        draw = random.Random(key)
+        return re.sub(r"\w+ ", lambda m: "else " if draw.random() < 0.1 else m[0], text)
+
+    checked(lambda image, request: noisy(speech(image), request.key), digest="3" * 16)
+    # A blind one with the same noise says nowhere the same, but its texts do not follow the images.
+    assert "swapped" in findings(lambda image, request: noisy(speech("same"), request.key))
+
+
+def test_a_blind_model_whose_arithmetic_drifts_is_found(checked, findings):
+    def drifting(length):
+        beginning = " ".join(re.sub(r"\W", "", word) or "a" for word in WORDS[:length])
+        return lambda image, request: f"<think>{beginning} {speech(request.key)[7:]}"
+
+    assert findings(drifting(60), decoding=DRAWN) == {"blind"}
+    checked(drifting(10), decoding=DRAWN, digest="5" * 16)
+
+
+def test_image_tokens_are_counted(findings):
+    assert findings(sees, image_tokens=0) == {"image_tokens"}
+    assert findings(sees, image_tokens=5) == {"image_tokens"}
+
+
+def test_garbage_is_found(findings):
+    assert "garbled" in findings(lambda image, request: "<think>\ufffd\ufffd" + speech(image)[:9])
+
+
+def test_a_single_bad_text_does_not_stop_a_model(checked):
+    first = next(iter(pictures(1).values()))
+    checked(lambda image, request: "!" * 300 if image == first else speech(image))
+
+
+def test_marks_that_do_not_parse_are_found(findings):
+    assert findings(lambda image, request: speech(image)[7:30]) == {"marks"}
+
+
+def test_a_thought_that_is_cut_off_is_no_garbage(checked, tmp_path, caplog):
+    checked(lambda image, request: speech(image)[:60], reason="length")
+    page = (tmp_path / "tiny-01234567.html").read_text()
+    assert "<b>0</b><span>texts that ended</span>" in page
+    assert "its marks could not be judged" in caplog.text
+
+
+def test_an_image_that_cannot_be_asked_about_is_left_out(checked, findings):
+    narrow = {"narrow": png_file(Image.new("RGB", (2000, 5)))}
+    checked(sees, images=narrow | pictures(3), digest="4" * 16)
+    assert findings(sees, images=narrow) == {"refused"}
+
+
+def test_a_prompt_that_cannot_be_asked_stops_the_run(findings, tiny_model):
+    token = tiny_model("qwen2_5_vl")[1].image_token
+    assert findings(sees, model={"template": f"{{image}}{token}{{prompt}}"}) == {"refused"}
+
+
+def test_two_texts_alike_are_found(checked, tmp_path):
+    first, second, *_ = pictures(4).values()
+    with pytest.raises(CanaryError, match="the same of n0_0 as of n0_1"):
+        checked(lambda image, request: speech(first if image == second else image))
+
+
+# The verdict
+
+
+def test_who_has_passed_is_not_asked_again(checked):
+    first, spent = checked(sees)
+    again, nothing = checked(lambda image, request: pytest.fail("asked"))
+    assert (len(first.requests), len(again.requests)) == (12, 0)
+    assert spent["completion_tokens"] > 0
+    assert nothing is None
+    # The file's name holds only a part of the digest.
+    assert len(checked(sees, digest="01234567ffffffff")[0].requests) == 12
+
+
+def test_who_has_failed_is_asked_again_only_when_the_verdict_is_gone(checked, tmp_path):
+    with pytest.raises(CanaryError):
+        checked(lambda image, request: speech("same"))
+    with pytest.raises(CanaryError, match=r"failed the canary before.*; delete .*\.json") as error:
+        checked(sees)
+    assert "tiny-01234567.html" in str(error.value)
+    (tmp_path / "tiny-01234567.json").unlink()
+    assert len(checked(sees)[0].requests) == 12
+
+
+def test_the_page_shows_every_text_and_loads_nothing(checked, tmp_path):
+    texts = set()
+
+    def say(image, request):
+        text = speech(image) + "<script>alert('&')</script>"
+        texts.add(text)
+        return text
+
+    shown = {f'<img src="x">{name}': image for name, image in pictures(4).items()}
+    checked(say, images=shown)
+    page = (tmp_path / "tiny-01234567.html").read_text()
+    assert "<script" not in page
+    assert '<img src="x"' not in page
+    assert "default-src 'none'" in page
+    assert set(re.findall(r'src="([^"]{0,11})', page)) == {"data:image/"}
+    assert page.count("data:image/jpeg;base64,") == 12
+    from html import unescape
+
+    said = re.findall(r'<div class="said">(.*?)</div>', page, re.DOTALL)
+    assert {unescape(text) for text in said} == texts
+    assert "Passes." in page
+    assert "Stopped." not in page
+
+
+def test_the_page_of_a_stopped_model_says_why(findings, tmp_path):
+    findings(lambda image, request: speech("same"))
+    page = (tmp_path / "tiny-01234567.html").read_text()
+    assert "Stopped." in page
+    assert "it says the same of n0_0 as of a blank image" in page
+
+
+def test_the_same_answers_give_the_same_bytes(checked, tmp_path):
+    checked(sees)
+    files = [path.read_bytes() for path in sorted(tmp_path.iterdir())]
+    for path in tmp_path.iterdir():
+        path.unlink()
+    checked(sees)
+    assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == files
+
+
+# Garbage
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "it is empty"),
+        (" \n", "it is empty"),
+        ("the " * 100, "it repeats itself"),
+        ("!" * 300, "it repeats itself"),
+        ("a red fish, a blue fish, " * 20, "it repeats itself"),
+        ("\ufffd" * 3 + "fish", "43% of its characters cannot be printed"),
+        ("\x01\x02 a b", "33% of its characters cannot be printed"),
+        ("fish рыба 물고기 ปลา ψάρι דג " * 5, "it mixes 6 scripts"),
+    ],
+)
+def test_what_is_no_text(text, why):
+    assert garbled(text).startswith(why)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ENGLISH,
+        "ok",
+        "赤い魚が左に泳いでいる。背景は明るい。カメラは水面の下にある。" * 2,
+        "红色的鱼向左游动，背景明亮，水面上有光。鱼的身体细长，尾巴分叉。",
+        "".join(f"| row {i} | {i * i} | a {ENGLISH.split()[i]} |\n" for i in range(12)),
+        "".join(f"- {word}\n" for word in ENGLISH.split()),
+        "The angle is \\(\\alpha = 30^\\circ\\), so α < β, and the area is πr².",
+        "!!! Look !!!",
+    ],
+)
+def test_what_is_text(text):
+    assert garbled(text) is None
+
+
+@given(st.text(st.characters()))
+def test_any_text_can_be_judged(text):
+    assert garbled(text) is None or garbled(text)
+
+
+def test_what_a_model_says_is_judged_without_its_marks(checked, findings):
+    # Special tokens repeat in a short text, and a text of marks alone is empty.
+    assert "garbled" in findings(lambda image, request: "<think></think><|im_end|>" * len(image))
+
+
+# Real models
+
+
+def look(engine, images, asked, output_format):
+    said, _ = canary.ask(engine.generate, images, asked, engine.processor, output_format)
+    return {finding.kind for finding in judge(said, greedy=True)}
+
+
+@contextmanager
+def blinded(model):
+    """Have the vision tower of a model give zeros."""
+    tower = next(m for n, m in model.named_modules() if n in ("model.visual", "model.vision_tower"))
+
+    def zero(module, arguments, output):
+        for tensor in output.values():
+            if isinstance(tensor, torch.Tensor):
+                tensor.zero_()
+
+    hook = tower.register_forward_hook(zero)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", families.NAMES)
+def test_a_blind_model_of_each_family_is_found_out(tiny_model, name):
+    family, processor, model = tiny_model(name)
+    engine = TransformersEngine(
+        model,
+        processor,
+        decoding=GREEDY,
+        loop=None,
+        stop_ids=families.stop_ids(family, processor, model),
+        batch_size=6,
+    )
+    asked = policy(GREEDY | {"max_new_tokens": 24})
+    # Random weights speak no language; but they see, and count their image tokens.
+    sighted = look(engine, pictures(4), asked, "think_answer")
+    assert not sighted & {"blind", "alike", "swapped", "refused", "image_tokens"}
+    with blinded(model):
+        assert "blind" in look(engine, pictures(4), asked, "think_answer")
+
+
+@pytest.mark.parametrize("key", MINIATURES["models"])
+def test_each_miniature_passes_and_blinded_does_not(key, tmp_path):
+    model = MINIATURES["models"][key] | {"key": key}
+    folder = (str(ROOT / model["repository"]), "unused")
+    engine = transformers_engine.load(
+        model,
+        loop=MINIATURES["length_policy"]["loop"],
+        checkpoint=folder,
+        processor=folder,
+        inference=MINIATURES["inference"],
+        threads=1,
+    )
+    scenes = [scene_of(3, wnid, 0) for wnid in ("n02782093", "n03544360", "n02512053", "n07607605")]
+    images = {scene.wnid: png_file(draw(scene)) for scene in scenes}
+    asked = Policy(model, MINIATURES["prompts"][MINIATURES["prompt"]], 1, seed)
+    assert look(engine, images, asked, model["output"]) == set()
+    with blinded(engine.model):
+        assert "blind" in look(engine, images, asked, model["output"])
+
+
+def test_findings_name_what_they_mean():
+    one = canary.Said("a", OWN, "a", "x", "stop", None, 4, 4, 1, "ok", None)
+    gray = replace(one, way=BLANK)
+    (found,) = judge([one, gray], greedy=True)
+    assert found == ("blind", "it says the same of a as of a blank image")
+    other = replace(one, way=SWAPPED, asked_as="b", text="y")
+    assert [f.kind for f in judge([one, replace(gray, text="z"), other], greedy=True)] == [
+        "swapped"
+    ]

@@ -1,0 +1,381 @@
+import hashlib
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from noise import noise
+from PIL import Image
+from ruamel.yaml import YAML
+from tokenizers.processors import TemplateProcessing
+
+from imagenet_think.inference import families
+from imagenet_think.inference.chat import (
+    PromptError,
+    encode,
+    first_conversation,
+    fitted,
+    png_file,
+    second_conversation,
+)
+
+ROOT = Path(__file__).parents[3]
+TOOL = {
+    "system": "You may call {tools}.",
+    "template": "Question about {it}:\n{image}\n{prompt}",
+    "second_round": {"first_scale": 0.5, "template": "<tool_response>\n{image}\n</tool_response>"},
+}
+CALL = 'Too small. <tool_call>\n{"name": "resize_image"}\n</tool_call>'
+
+
+def file(seed, width=70, height=90):
+    return png_file(noise(seed, width, height))
+
+
+def plain(processor, image, prompt="Describe."):
+    return encode(processor, first_conversation(image, prompt, {}))
+
+
+def texts(message):
+    return [part.get("text", "IMAGE") for part in message["content"]]
+
+
+def test_without_settings_the_image_stands_before_the_prompt():
+    image = b"file"
+    (user,) = first_conversation(image, "Describe.", {})
+    assert user["role"] == "user"
+    assert texts(user) == ["IMAGE", "Describe."]
+    assert user["content"][0]["image"] is image
+
+
+def test_template_and_system_message_keep_their_braces():
+    system, user = first_conversation(b"file", "What is {image} in {this}?", TOOL)
+    assert system == {"role": "system", "content": "You may call {tools}."}
+    assert texts(user) == ["Question about {it}:\n", "IMAGE", "\nWhat is {image} in {this}?"]
+
+
+@pytest.mark.parametrize("template", ["{prompt}", "{image}{image}{prompt}"])
+def test_a_template_shows_the_image_once(template):
+    with pytest.raises(PromptError, match=r"\{image\} once, not [02] times"):
+        first_conversation(b"file", "Describe.", {"template": template})
+
+
+def test_second_round_follows_a_tool_call_only():
+    image = b"file"
+    first = first_conversation(image, "Describe.", TOOL)
+    assert second_conversation(first, "<answer>a fish</answer>", image, TOOL) is None
+    assert second_conversation(first, "<tool_call> cut off", image, TOOL) is None
+    assert second_conversation(first, CALL, image, {}) is None
+    second = second_conversation(first, CALL + "<|im_end|>", image, TOOL)
+    assert second[:2] == first
+    assert second[2] == {"role": "assistant", "content": CALL}
+    assert texts(second[3]) == ["<tool_response>\n", "IMAGE", "\n</tool_response>"]
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [
+        (70, 90),  # within the bounds
+        (40, 30),  # enlarged to the least number of pixels
+        (400, 300),  # reduced to the largest
+    ],
+)
+def test_first_round_shows_half_of_what_the_second_shows(tiny_checkpoint, width, height):
+    processor = families.get("qwen2_5_vl").load_processor(
+        tiny_checkpoint("qwen2_5_vl"), {"min_pixels": 112 * 112, "max_pixels": 224 * 224}
+    )
+    image = file(0, width, height)
+    first = first_conversation(image, "Describe.", TOOL)
+    whole = plain(processor, image)
+    ((_, rows, columns),) = encode(processor, first)["image_grid_thw"].tolist()
+    inputs = encode(processor, second_conversation(first, CALL, image, TOOL))
+    grid = inputs["image_grid_thw"].tolist()
+    assert grid[0] == [1, rows, columns]
+    assert grid[1] == whole["image_grid_thw"].tolist()[0]
+    assert abs(2 * rows - grid[1][1]) <= 2
+    assert abs(2 * columns - grid[1][2]) <= 2
+    # The whole image reaches the model exactly as without a first round.
+    assert torch.equal(inputs["pixel_values"][-len(whole["pixel_values"]) :], whole["pixel_values"])
+
+
+@pytest.mark.parametrize("name", ["glm4v", "internvl", "kimi_vl"])
+def test_families_without_scaled_images_say_so(tiny_model, name):
+    processor = tiny_model(name)[1]
+    with pytest.raises(PromptError, match="no second_round"):
+        encode(processor, first_conversation(file(0), "Describe.", TOOL))
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_a_prompt_with_the_image_token_is_named(tiny_model, name):
+    processor = tiny_model(name)[1]
+    messages = first_conversation(file(0), f"Is it {processor.image_token}?", {})
+    with pytest.raises(PromptError, match="the user text holds the model's image token"):
+        encode(processor, messages)
+
+
+def test_an_answer_with_the_image_token_ends_before_a_second_round(tiny_model):
+    processor = tiny_model("qwen2_5_vl")[1]
+    first = first_conversation(file(0), "Describe.", TOOL)
+    second = second_conversation(first, "<|image_pad|>" + CALL, file(0), TOOL)
+    with pytest.raises(PromptError, match="the assistant text"):
+        encode(processor, second)
+
+
+def test_a_template_that_drops_the_image_is_an_error(tiny_checkpoint):
+    processor = families.get("glm4v").load_processor(tiny_checkpoint("glm4v"))
+    processor.chat_template = "{% for m in messages %}{{ m['role'] }}{% endfor %}"
+    with pytest.raises(ValueError, match="image"):
+        encode(processor, first_conversation(file(0), "Describe.", {}))
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_inputs_are_what_generate_takes(tiny_model, name):
+    _, processor, _ = tiny_model(name)
+    inputs = encode(processor, first_conversation(file(0), "Describe.", {"system": "Think."}))
+    assert inputs["input_ids"].shape == inputs["attention_mask"].shape
+    assert "token_type_ids" not in inputs
+    # Without them Qwen's and GLM's logits change and no error says so.
+    assert ("mm_token_type_ids" in inputs) == (name in ("glm4v", "qwen2_5_vl"))
+    text = processor.tokenizer.decode(inputs["input_ids"][0])
+    assert "Think." in text
+    assert "Describe." in text
+
+
+DAMAGED = {
+    "empty": b"",
+    "no image": b"<html>This photo is no longer available.</html>",
+    "cut off": file(0)[:500],
+    "no size": b"\x89PNG\r\n\x1a\n" + bytes(40),
+    "a broken stream": file(0)[:60] + b"\xff" * 40 + file(0)[100:],
+}
+
+
+@pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
+@pytest.mark.parametrize("ask", [encode, fitted])
+def test_an_image_that_cannot_be_read_is_a_named_failure(tiny_model, ask, data):
+    with pytest.raises(PromptError, match=r"^image cannot be read: ."):
+        ask(tiny_model("kimi_vl")[1], first_conversation(data, "Describe.", {}))
+
+
+def test_lack_of_memory_is_not_the_images_fault(tiny_model, monkeypatch):
+    def out_of_memory(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "convert", out_of_memory)
+    with pytest.raises(MemoryError):
+        plain(tiny_model("kimi_vl")[1], file(0))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "I;16"])
+def test_every_kind_of_picture_is_shown_in_colour(tiny_model, mode):
+    inputs = plain(tiny_model("glm4v")[1], png_file(Image.new(mode, (70, 90))))
+    assert (inputs["image_grid_thw"].prod() == len(inputs["pixel_values"])).all()
+
+
+def image_tokens(processor, inputs):
+    return int((inputs["input_ids"] == processor.image_token_id).sum())
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+@pytest.mark.parametrize("size", [(1, 1), (1, 3), (3, 1), (3, 3), (1, 40), (40, 1), (3, 90)])
+def test_the_smallest_images_are_shown_in_their_colour(tiny_model, name, size):
+    processor, model = tiny_model(name)[1:]
+    small, usual = (
+        plain(processor, png_file(Image.new("RGB", shape, (255, 0, 0))))
+        for shape in (size, (112, 112))
+    )
+    seen, known = (
+        inputs["pixel_values"].reshape(len(inputs["pixel_values"]), 3, -1).mT.reshape(-1, 3)
+        for inputs in (small, usual)
+    )
+    seen, known = seen.unique(dim=0), known.unique(dim=0)
+    # Kimi pads with black, as published.
+    known = torch.cat([known, seen.new_full((1, 3), -1.0)]) if name == "kimi_vl" else known
+    assert torch.cdist(seen, known).min(dim=1).values.max() < 1e-4
+    assert image_tokens(processor, small) > 0
+    with torch.inference_mode():
+        assert model(**small).logits.isfinite().all()
+
+
+THIN = [(1, 300), (300, 1), (3, 900), (9000, 30), (7200, 24)]
+
+
+@pytest.mark.parametrize("name", ["glm4v", "qwen2_5_vl"])
+@pytest.mark.parametrize("size", THIN)
+def test_a_thin_image_is_a_named_failure(tiny_model, name, size):
+    with pytest.raises(PromptError, match="refuses the conversation: absolute aspect ratio must"):
+        plain(tiny_model(name)[1], file(0, *size))
+
+
+@pytest.mark.parametrize("name", ["internvl", "kimi_vl"])
+@pytest.mark.parametrize("size", THIN)
+def test_a_thin_image_is_shown_where_tiles_or_patches_allow(tiny_model, name, size):
+    processor, model = tiny_model(name)[1:]
+    with torch.inference_mode():
+        assert model(**plain(processor, file(0, *size))).logits.isfinite().all()
+
+
+def test_a_line_of_too_many_patches_is_named(tiny_checkpoint):
+    processor = families.get("kimi_vl").load_processor(
+        tiny_checkpoint("kimi_vl"), {"in_token_limit": 4096}
+    )
+    with pytest.raises(PromptError, match="a side must stay below 512"):
+        plain(processor, file(0, 20, 9000))
+
+
+def test_a_thin_image_is_named_in_a_first_round_too(tiny_model):
+    for ask in (encode, fitted):
+        with pytest.raises(PromptError, match=r"cannot be scaled: .*aspect ratio"):
+            ask(tiny_model("qwen2_5_vl")[1], first_conversation(file(0, 3, 900), "Describe.", TOOL))
+
+
+def test_other_conversations_stay_as_they_are(tiny_model):
+    messages = first_conversation(file(0), "Describe.", {})
+    assert fitted(tiny_model("glm4v")[1], messages) is messages
+
+
+def test_fitted_images_have_the_size_that_the_model_sees(tiny_checkpoint):
+    processor = families.get("qwen2_5_vl").load_processor(
+        tiny_checkpoint("qwen2_5_vl"), {"min_pixels": 56 * 56, "max_pixels": 224 * 224}
+    )
+    image = file(0, 400, 300)
+    first = first_conversation(image, "Describe.", TOOL)
+    both = second_conversation(first, CALL, image, TOOL)
+    before = repr(both)
+    pictures = fitted(processor, both)
+    parts = [p for m in (pictures[1], pictures[3]) for p in m["content"] if p["type"] == "image"]
+    assert [part["fitted"] for part in parts] == [True, True]
+    inputs = encode(processor, both)
+    for part, (_, rows, columns) in zip(parts, inputs["image_grid_thw"].tolist(), strict=True):
+        with Image.open(io.BytesIO(part["image"])) as image:
+            assert image.format == "PNG"
+            assert image.size == (14 * columns, 14 * rows)
+    assert repr(both) == before
+    again = encode(processor, pictures)
+    assert inputs.keys() == again.keys()
+    assert all(torch.equal(inputs[key], again[key]) for key in inputs)
+    assert fitted(processor, pictures) == pictures
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_a_prefix_is_what_the_model_has_said_already(tiny_model, name):
+    processor, model = tiny_model(name)[1:]
+    messages = first_conversation(file(0), "Describe.", {})
+    prompt, inputs = encode(processor, messages), encode(processor, messages, "a fish: ")
+    assert inputs.keys() == prompt.keys()
+    said = processor.tokenizer("a fish: ", add_special_tokens=False)["input_ids"]
+    length = prompt["input_ids"].shape[1]
+    assert inputs["input_ids"][0, length:].tolist() == said
+    assert inputs["attention_mask"].shape == inputs["input_ids"].shape
+    # The model goes on as if it had generated it.
+    generated = model.generate(
+        **prompt,
+        max_new_tokens=len(said) + 1,
+        prefix_allowed_tokens_fn=lambda _, ids: [[*said, 0][len(ids) - length]],
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    with torch.inference_mode():
+        logits = model(**inputs).logits
+    torch.testing.assert_close(logits[:, -1], generated.logits[-1], atol=1e-4, rtol=1e-4)
+
+
+def test_no_special_token_stands_before_a_prefix(tiny_checkpoint):
+    processor = families.get("glm4v").load_processor(tiny_checkpoint("glm4v"))
+    end = processor.tokenizer.convert_tokens_to_ids("<|user|>")
+    processor.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|user|> $A", special_tokens=[("<|user|>", end)]
+    )
+    assert processor.tokenizer("a fish")["input_ids"][0] == end
+    messages = first_conversation(file(0), "Describe.", {})
+    prompt, inputs = (encode(processor, messages, prefix) for prefix in ("", "a fish"))
+    assert inputs["input_ids"][0, prompt["input_ids"].shape[1]] != end
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_a_prefix_with_the_image_token_is_named(tiny_model, name):
+    processor = tiny_model(name)[1]
+    messages = first_conversation(file(0), "Describe.", {})
+    with pytest.raises(PromptError, match="the prefix text holds the model's image token"):
+        encode(processor, messages, f"Again and {processor.image_token}")
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_a_prompt_with_another_mark_of_vision_is_shown_or_named(tiny_model, name):
+    processor, model = tiny_model(name)[1:]
+    marks = "<|vision_start|> <|begin_of_image|> <img> <|media_start|> <|im_end|>"
+    with torch.inference_mode():
+        assert model(**plain(processor, file(0), marks)).logits.isfinite().all()
+    with pytest.raises(PromptError, match="no videos were passed"):
+        plain(processor, file(0), f"Is it {processor.video_token}?")
+
+
+def test_conversations_are_built_without_torch():
+    program = "import sys, imagenet_think.inference.chat; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT / "scripts").returncode == 0
+
+
+@pytest.mark.parametrize("config", ["config.yaml", "miniature.yaml"])
+def test_every_model_of_a_config_can_be_asked(config):
+    settings = YAML(typ="safe").load((ROOT / "config" / config).read_text())
+    prompt = settings["prompts"][settings["prompt"]]
+    for key, model in settings["models"].items():
+        assert model["family"] in families.NAMES
+        messages = first_conversation(file(0), prompt, model)
+        said = "".join(part.get("text", "") for part in messages[-1]["content"])
+        assert said.count(prompt) == 1, key
+        assert "{prompt}" not in said
+        assert "{image}" not in said
+        assert [m["role"] for m in messages] == ["system", "user"][not model.get("system") :]
+        assert (second_conversation(messages, CALL, file(0), model) is not None) == (
+            key == "visionthink"
+        )
+
+
+HELPFUL = "You are a helpful assistant."
+# What the models' authors add to a prompt, from their code and cards: system message, template.
+# Long texts by their SHA-256.
+PUBLISHED = {
+    "glm-4.1v": (None, None),
+    "kimi-vl": ("You are a helpful assistant", None),
+    "internvl3.5": ("a2cb9e8de918a3e379ee49845f6ebc851d6f449b4d88f6523d2b49edae502101", None),
+    "r1-onevision": (
+        HELPFUL,
+        "{image}Hint: Please answer the question and provide the final answer at the end. "
+        "Question: {prompt}",
+    ),
+    "openvlthinker": (
+        HELPFUL,
+        "{image}Hint: Please answer the question requiring an answer.\nQuestion: {prompt}",
+    ),
+    "visionthink": (
+        "e730df60665863e39ad32375eb0392f6a1f781ec09c27b8dad9cc0010b3702c0",
+        "3b07b2932130936cf9848ff502e4459c8def9ad837603a7a0fa1fcaf397c1f8a",
+    ),
+    "vl-rethinker": (
+        HELPFUL,
+        "{image}{prompt}\n\nPlease reason step by step, and put your final answer within "
+        "\\boxed{}.",
+    ),
+}
+
+
+def digest(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("config", ["config.yaml", "miniature.yaml"])
+@pytest.mark.parametrize("key", PUBLISHED)
+def test_what_is_added_to_a_prompt_is_what_was_published(config, key):
+    model = YAML(typ="safe").load((ROOT / "config" / config).read_text())["models"][key]
+    for setting, published in zip(("system", "template"), PUBLISHED[key], strict=True):
+        text = model.get(setting)
+        assert published == text or published == digest(text), setting
+    if key == "visionthink":
+        second = model["second_round"]
+        assert second["first_scale"] == 0.5
+        assert digest(second["template"]) == (
+            "109a03b55d4b03e415cb51aced450f17d84333f2079fb6a602802fa3878a800e"
+        )

@@ -1,0 +1,343 @@
+"""The published numbers stand here a second time, so that a slip in the resources is seen."""
+
+import functools
+import json
+import math
+import shutil
+
+import pytest
+import torch
+import yaml
+from safetensors import safe_open
+from transformers import Qwen2_5_VLConfig
+
+import describe_checkpoints
+from imagenet_think.inference import checkpoint_specs, families
+from imagenet_think.inference.families import kimi_vl
+from imagenet_think.miniature import kimi_layout
+
+# Tensors in the files, parameters, cached bytes a token as published or from a public build.
+NUMBERS = {
+    "glm4v": (704, 10_292_777_472, 40_960),
+    "internvl": (841, 8_528_318_464, 147_456),
+    "kimi_vl": (5679, 16_407_654_384, 31_104),
+    "qwen2_5_vl": (729, 8_292_166_656, 57_344),
+}
+ROTARY, ROUTER_BIAS = 27 * 32, 26 * 64  # in Kimi's files, and no parameters
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _processors_made_once():
+    """Their tokenizers of some 150,000 tokens take a while."""
+    make = checkpoint_specs.processor
+    made = functools.cache(lambda family, settings: make(family, json.loads(settings)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint_specs, "tokenizer", functools.cache(checkpoint_specs.tokenizer))
+        patch.setattr(
+            checkpoint_specs, "processor", lambda name, image=None: made(name, json.dumps(image))
+        )
+        yield
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """A function that copies what a family's repository would hold to where it may be changed."""
+
+    def copy(family):
+        ours = shutil.ignore_patterns("tokens.json", "weights.tsv")
+        return shutil.copytree(checkpoint_specs.ROOT / family, tmp_path / family, ignore=ours)
+
+    return copy
+
+
+def edit(folder, change, name="config.json"):
+    value = json.loads((folder / name).read_text())
+    change(value)
+    (folder / name).write_text(json.dumps(value))
+    return folder
+
+
+@pytest.mark.parametrize("family", families.NAMES)
+def test_every_published_weight_finds_its_place_at_full_size(family):
+    tensors, parameters, cached = NUMBERS[family]
+    shapes = checkpoint_specs.weights(family)
+    assert len(shapes) == tensors
+    others = ROTARY + ROUTER_BIAS if family == "kimi_vl" else 0
+    assert sum(map(math.prod, shapes.values())) == parameters + others
+
+    model = checkpoint_specs.meta_model(family)
+    assert sum(p.numel() for p in model.parameters()) == parameters
+    assert {p.device.type for p in model.parameters()} == {"meta"}
+    assert checkpoint_specs.weight_bytes(model) == 2 * parameters
+    assert checkpoint_specs.cached_bytes(model.config, torch.bfloat16) == cached
+    expanded = 276_480 if family == "kimi_vl" else cached
+    assert checkpoint_specs.expanded_bytes(model.config, torch.bfloat16) == expanded
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.pop("lm_head.weight"), "1 missing: lm_head.weight"),
+        (lambda w: w.update({"surplus.weight": (3,)}), "1 unexpected: surplus.weight"),
+        (lambda w: w.update({"lm_head.weight": (151552, 4097)}), "of another shape: .*lm_head"),
+    ],
+)
+def test_a_weight_that_does_not_fit_is_named(monkeypatch, change, message):
+    shapes = checkpoint_specs.weights("glm4v")
+    change(shapes)
+    monkeypatch.setattr(checkpoint_specs, "weights", lambda family: shapes)
+    with pytest.raises(ValueError, match=message):
+        checkpoint_specs.meta_model("glm4v")
+
+
+@pytest.mark.parametrize("family", families.NAMES)
+def test_the_meta_device_holds_what_a_real_load_gives(tiny_model, tiny_checkpoint, family):
+    _, _, real = tiny_model(family)
+    meta = checkpoint_specs.meta_model(family, tiny_checkpoint(family), torch.float32)
+    for name, value in real.state_dict().items():
+        other = meta.state_dict()[name]
+        assert (other.shape, other.dtype) == (value.shape, value.dtype), name
+    assert len(meta.state_dict()) == len(real.state_dict())
+    assert meta.config.to_dict() | {"_name_or_path": ""} == (
+        real.config.to_dict() | {"_name_or_path": ""}
+    )
+    assert meta.generation_config.to_dict() == real.generation_config.to_dict()
+
+
+def test_kimis_projector_needs_its_renaming(monkeypatch):
+    monkeypatch.setattr(kimi_vl, "_RENAMED", {})
+    with pytest.raises(ValueError, match=r"6 missing: model\.mm_projector\.in_proj\.bias"):
+        checkpoint_specs.meta_model("kimi_vl")
+
+
+def test_kimis_layout_is_the_published_one():
+    config = json.loads((checkpoint_specs.ROOT / "kimi_vl" / "config.json").read_text())
+    shapes = checkpoint_specs.weights("kimi_vl")
+    rotary = [name for name in shapes if name.endswith("rotary_emb.inv_freq")]
+    assert len(rotary) == 27
+    for name in rotary:
+        del shapes[name]
+    assert kimi_layout.shapes_of(config["text_config"], config["vision_config"]) == shapes
+
+
+def test_weights_on_the_disk_take_no_room_and_have_the_published_size(tmp_path):
+    shapes = checkpoint_specs.weights("glm4v")
+    checkpoint_specs.write_weights(tmp_path, shapes)
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())["weight_map"]
+    assert list(index) == list(shapes)
+    files = sorted(tmp_path.glob("*.safetensors"))
+    assert {path.name for path in files} == set(index.values())
+    assert sum(path.stat().st_size for path in files) > 2 * NUMBERS["glm4v"][1]
+    assert sum(512 * path.stat().st_blocks for path in files) < 2**20
+    with safe_open(tmp_path / index["lm_head.weight"], framework="pt") as weights:
+        assert weights.get_slice("lm_head.weight").get_shape() == [151552, 4096]
+        assert weights.get_slice("lm_head.weight").get_dtype() == "BF16"
+
+
+def test_own_weights_go_before_the_published_names(copied):
+    folder = copied("glm4v")
+    assert not checkpoint_specs.has_weights(folder)
+    checkpoint_specs.write_weights(folder, {"lm_head.weight": (151552, 4096)})
+    assert checkpoint_specs.has_weights(folder)
+    with pytest.raises(ValueError, match="703 missing"):
+        checkpoint_specs.meta_model("glm4v", folder)
+    # An interrupted download: the index names a file that is not there.
+    next(folder.glob("*.safetensors")).unlink()
+    assert not checkpoint_specs.has_weights(folder)
+    assert checkpoint_specs.meta_model("glm4v", folder).lm_head.weight.shape == (151552, 4096)
+
+
+def test_glms_flat_and_nested_configs_are_one_model(copied):
+    def nest(config):
+        root = {"architectures", "model_type", "vision_config", "tie_word_embeddings"}
+        text = {k: config.pop(k) for k in list(config) if not (k in root or k.endswith("token_id"))}
+        rope = {
+            "rope_type": "default",
+            "rope_theta": text.pop("rope_theta"),
+            "partial_rotary_factor": text.pop("partial_rotary_factor"),
+            "mrope_section": text.pop("rope_scaling")["mrope_section"],
+        }
+        ends = config.pop("eos_token_id")
+        config["text_config"] = {**text, "rope_parameters": rope, "eos_token_id": ends}
+
+    flat = checkpoint_specs.meta_model("glm4v").config
+    nested = checkpoint_specs.meta_model("glm4v", edit(copied("glm4v"), nest)).config
+    assert flat.text_config.rope_parameters["mrope_section"] == [8, 12, 12]
+    flat.text_config.rope_parameters.pop("type")  # the older name of rope_type, kept beside it
+    assert nested.text_config.to_diff_dict() == flat.text_config.to_diff_dict()
+    assert nested.vision_config.to_diff_dict() == flat.vision_config.to_diff_dict()
+
+
+def test_internvls_output_layer_is_its_own():
+    # The published config leaves transformers' default, a shared one, at its root.
+    assert "tie_word_embeddings" not in json.loads(
+        (checkpoint_specs.ROOT / "internvl" / "config.json").read_text()
+    )
+    model = checkpoint_specs.meta_model("internvl")
+    assert model.lm_head.weight is not model.get_input_embeddings().weight
+    assert model.config.tie_word_embeddings is False
+
+
+def test_qwen_is_never_built_from_the_defaults_of_72b(copied):
+    default = Qwen2_5_VLConfig().text_config
+    assert (default.hidden_size, default.num_hidden_layers) == (8192, 80)
+    folder = edit(copied("qwen2_5_vl"), lambda c: c.pop("hidden_size"))
+    with pytest.raises(ValueError, match=r"text width 8192, config\.json says None"):
+        checkpoint_specs.meta_model("qwen2_5_vl", folder)
+    edit(folder, lambda c: c.update(hidden_size=3584) or c.pop("num_hidden_layers"))
+    with pytest.raises(ValueError, match="624 missing"):  # 52 layers of 12 tensors
+        checkpoint_specs.meta_model("qwen2_5_vl", folder)
+
+
+@pytest.mark.parametrize(
+    ("family", "image", "tokens"),
+    [
+        ("glm4v", None, 234),
+        ("kimi_vl", None, 252),
+        ("internvl", None, 256),
+        ("internvl", {"crop_to_patches": True, "min_patches": 1, "max_patches": 12}, 3328),
+        ("internvl", {"crop_to_patches": True, "min_patches": 1, "max_patches": 6}, 1792),
+        ("qwen2_5_vl", None, 234),
+        ("qwen2_5_vl", {"min_pixels": 200704, "max_pixels": 1003520}, 266),
+    ],
+)
+def test_an_image_takes_the_published_number_of_tokens(family, image, tokens):
+    settings = {"family": family, "image": image}
+    assert describe_checkpoints.image_tokens(settings, None) == tokens
+
+
+@pytest.mark.parametrize(
+    ("family", "size", "token", "number"),
+    [
+        ("glm4v", 151552, "<|image|>", 151343),
+        ("internvl", 151936, "<IMG_CONTEXT>", 151671),
+        ("kimi_vl", 163840, "<|media_pad|>", 163605),
+        ("qwen2_5_vl", 152064, "<|image_pad|>", 151655),
+    ],
+)
+def test_the_stand_in_tokenizer_has_the_published_ids(family, size, token, number):
+    processor = checkpoint_specs.processor(family)
+    tokens = processor.tokenizer
+    assert len(tokens) == len(tokens.get_vocab()) == size
+    assert (processor.image_token, processor.image_token_id) == (token, number)
+    text = f"Thé fish{token}."
+    assert tokens.decode(tokens.encode(text)) == text
+    assert tokens.encode(text).count(number) == 1
+    assert tokens.decode([size - 2]) == f" unused{size - 2}"
+
+
+@pytest.mark.parametrize("family", families.NAMES)
+def test_a_random_model_is_a_new_model_of_its_class(family):
+    first, again = (
+        checkpoint_specs.random_model(family, "cpu", torch.float32, tiny=True, seed=3)
+        for _ in range(2)
+    )
+    new = type(first)._from_config(first.config, dtype=torch.float32)
+    for (name, weight), (_, same) in zip(
+        first.named_parameters(), again.named_parameters(), strict=True
+    ):
+        assert torch.equal(weight, same), name
+    for (name, buffer), (_, other) in zip(first.named_buffers(), new.named_buffers(), strict=True):
+        assert torch.equal(buffer, other), name
+    with torch.inference_mode():
+        output = first(input_ids=torch.arange(300, 310)[None], use_cache=True)
+    assert output.logits.isfinite().all()
+    held = sum(
+        4 * (layer.keys.numel() + layer.values.numel()) for layer in output.past_key_values.layers
+    )
+    # What is computed for a token is what transformers' own cache holds of it.
+    assert held == 10 * checkpoint_specs.cached_bytes(first.config, torch.float32)
+
+
+def leaves(value, path=()):
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from leaves(part, (*path, key))
+    else:
+        yield ".".join(path)
+
+
+@pytest.mark.parametrize("family", families.NAMES)
+def test_every_number_has_a_source_or_is_marked(family):
+    folder, stated = checkpoint_specs.ROOT / family, checkpoint_specs.sources(family)["files"]
+    known = yaml.safe_load((checkpoint_specs.ROOT / "sources.yaml").read_text())["sources"]
+    for file, entries in stated.items():
+        for entry in entries:
+            assert entry.get("source") or entry.get("unchecked")
+        keys = [key for entry in entries for key in entry["keys"] if not key.startswith("(")]
+        if file == "weights.tsv":
+            assert keys == ["names", "shapes"]
+        elif file == "tokens.json":
+            tokens = json.loads((folder / file).read_text())
+            assert sorted(keys) == sorted([*tokens["special"], *tokens["plain"]])
+        else:
+            assert sorted(keys) == sorted(leaves(json.loads((folder / file).read_text())))
+    assert set(stated) == {
+        path.name for path in folder.iterdir() if path.suffix in (".json", ".tsv")
+    }
+    first_words = {
+        entry["source"].split()[0].strip(",")
+        for entries in stated.values()
+        for entry in entries
+        if "source" in entry
+    }
+    assert first_words <= {*known, "public"}
+
+
+MODELS = {
+    "kimi": {
+        "repository": "moonshotai/Kimi-VL-A3B-Thinking-2506",
+        "revision": None,
+        "family": "kimi_vl",
+    },
+    "glm": {"repository": "zai-org/GLM-4.1V-9B-Thinking", "revision": None, "family": "glm4v"},
+}
+
+
+def test_the_page_says_what_each_model_needs_and_what_is_unchecked(tmp_path):
+    describe_checkpoints.describe_checkpoints(MODELS, tmp_path / "checkpoints")
+    page = (tmp_path / "checkpoints.md").read_text()
+    assert (
+        "| glm | published shapes | 10,292,777,472 | 19.17 | 40,960 | 0.31 | 234 | 4, see below |"
+        in page
+    )
+    assert "16,407,654,384 | 30.56 | 31,104 (276,480 expanded) | 0.24 | 252 |" in page
+    assert "taken to be that of moonshotai/Kimi-VL-A3B-Instruct" in page
+    assert "taken to be that of zai-org" not in page
+    lines = (tmp_path / "checkpoints.csv").read_text().splitlines()
+    assert lines[0].startswith("model,repository,family,read,parameters,weights_gib,cached_bytes")
+    assert lines[2].split(",")[:5] == [
+        "glm",
+        "zai-org/GLM-4.1V-9B-Thinking",
+        "glm4v",
+        "published shapes",
+        "10292777472",
+    ]
+
+
+def test_a_config_in_the_hubs_cache_is_the_one_that_is_checked(tmp_path, copied, monkeypatch):
+    folder = edit(copied("glm4v"), lambda c: c.update(num_hidden_layers=41))
+    asked = []
+
+    def cached(*place, **options):
+        asked.append((*place, options))
+        return str(folder / "config.json")
+
+    monkeypatch.setattr(describe_checkpoints, "try_to_load_from_cache", cached)
+    models = {"glm": {**MODELS["glm"], "revision": "abc"}}
+    with pytest.raises(ValueError, match=r"(?s)would not load:\nglm .*: .*glm4v.*13 missing"):
+        describe_checkpoints.describe_checkpoints(models, tmp_path / "checkpoints")
+    assert asked[0] == ("zai-org/GLM-4.1V-9B-Thinking", "config.json", {"revision": "abc"})
+    assert not (tmp_path / "checkpoints.md").exists()
+    edit(folder, lambda c: c.update(num_hidden_layers=40))
+    row = describe_checkpoints.describe(models["glm"])
+    assert row["read"] == "config on the disk, published names"
+    # What stands in its own files is no longer in doubt; its tokenizer is not there.
+    assert [doubt.split(":")[0] for doubt in row["unchecked"]] == ["tokens.json"] * 2
+
+
+def test_a_checkpoint_on_the_disk_is_checked_by_its_own_weights(tiny_checkpoint):
+    settings = {"repository": str(tiny_checkpoint("kimi_vl")), "revision": None}
+    row = describe_checkpoints.describe({**settings, "family": "kimi_vl"})
+    assert (row["read"], row["unchecked"]) == ("config and weights on the disk", [])
+    assert 0 < row["parameters"] < 10**6

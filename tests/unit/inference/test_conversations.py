@@ -1,0 +1,470 @@
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from imagenet_think.inference.chat import png_file
+from imagenet_think.inference.conversations import ROUND_SEPARATOR, Policy, converse
+from imagenet_think.inference.engines import Response, transformers_engine
+from imagenet_think.miniature.drawings import NAMES, draw, scene_of
+from imagenet_think.parsing import Parsed, parse
+
+ROOT = Path(__file__).parents[3]
+MINIATURES = YAML(typ="safe").load((ROOT / "config" / "miniature.yaml").read_text())
+LOOP = MINIATURES["length_policy"]["loop"]
+GREEDY = {"decoding": {"max_new_tokens": 100, "temperature": 0.0}, "output": "think_answer"}
+DRAWING = GREEDY | {"decoding": {"max_new_tokens": 100, "temperature": 0.8}}
+TOOL = GREEDY | {
+    "output": "tool_call",
+    "second_round": {"first_scale": 0.5, "template": "{image}Look again."},
+}
+CLOSING = {"close_thought": {"text": "</think><answer>", "max_new_tokens": 40}}
+CALL = "<think>Small.</think><tool_call>{}</tool_call>"
+
+
+def seed(image_id, attempt, turn):
+    return 10 * attempt + turn
+
+
+class Script:
+    """An engine that answers by a script, in batches; it remembers what it was asked.
+
+    The script says for each image, attempt and turn what is generated and how it ends.
+    """
+
+    def __init__(self, script, batch=2):
+        self.script, self.batch = script, batch
+        self.requests, self.batches = [], []
+
+    def generate(self, requests):
+        requests = iter(requests)
+        while batch := list(islice(requests, self.batch)):
+            self.batches.append([request.key for request in batch])
+            self.requests += batch
+            for request in reversed(batch):
+                text, reason = self.script[request.key, *divmod(request.seed, 10)]
+                if reason == "error":
+                    yield Response(request.key, None, reason, error=text)
+                else:
+                    yield Response(request.key, text, reason, 10, 4, 3)
+
+
+def ask(script, model=GREEDY, attempts=1, batch=2):
+    """Return the answers by image, the engine, and the images in the order of their answers."""
+    engine = Script(script, batch)
+    images = [(key, key.encode()) for key in dict.fromkeys(key for key, *_ in script)]
+    found = list(converse(engine.generate, images, Policy(model, "Describe.", attempts, seed)))
+    return {answer.response.key: answer for answer in found}, engine, found
+
+
+def test_an_answer_of_one_round():
+    found, engine, answers = ask(
+        {("a", 1, 1): ("A", "stop"), ("b", 1, 1): ("B", "length"), ("c", 1, 1): ("C", "stop")}
+    )
+    assert [answer.response.key for answer in answers] == ["b", "a", "c"]
+    answer = found["a"]
+    assert answer.response == Response("a", "A", "stop", 10, 4, 3)
+    assert (answer.rounds, answer.forced, answer.attempt, answer.seed) == (1, False, 1, 11)
+    assert answer.spent == {"prompt_tokens": 10, "image_tokens": 4, "completion_tokens": 3}
+    request = engine.requests[0]
+    assert (request.key, request.seed, request.max_new_tokens, request.prefix) == ("a", 11, 100, "")
+    assert request.messages[0]["content"][0]["image"] == b"a"
+
+
+# Rounds
+
+
+def test_two_rounds_are_joined_and_counted_together():
+    found, engine, _ = ask(
+        {("a", 1, 1): (CALL, "stop"), ("a", 1, 2): ("<answer>A</answer>", "length")}, TOOL
+    )
+    assert found["a"].rounds == 2
+    text = CALL + ROUND_SEPARATOR + "<answer>A</answer>"
+    assert found["a"].response == Response("a", text, "length", 20, 8, 6)
+    assert found["a"].spent["completion_tokens"] == 6
+    second = engine.requests[1].messages
+    assert [turn["role"] for turn in second] == ["user", "assistant", "user"]
+    assert second[2]["content"][0] == {"type": "image", "image": b"a", "scale": 1.0}
+
+
+def test_second_rounds_are_asked_before_new_images():
+    script = {(key, 1, 1): (CALL, "stop") for key in "abcd"}
+    script |= {(key, 1, 2): ("done", "stop") for key in "abcd"}
+    _, engine, answers = ask(script, TOOL)
+    assert engine.batches == [["a", "b"], ["b", "a"], ["c", "d"], ["d", "c"]]
+    assert [answer.response.key for answer in answers] == ["a", "b", "c", "d"]
+
+
+def test_what_the_last_batch_wants_is_asked_too():
+    script = {(key, 1, 1): (CALL, "stop") for key in "abc"}
+    script |= {(key, 1, 2): ("done", "stop") for key in "abc"}
+    found, *_ = ask(script, TOOL, batch=5)
+    assert {answer.rounds for answer in found.values()} == {2}
+
+
+def test_there_are_two_rounds_at_most():
+    found, engine, _ = ask({("a", 1, 1): (CALL, "stop"), ("a", 1, 2): (CALL, "stop")}, TOOL)
+    assert found["a"].rounds == 2
+    assert len(engine.requests) == 2
+
+
+@pytest.mark.parametrize("reason", ["length", "loop"])
+def test_a_first_round_that_is_cut_off_has_no_second(reason):
+    found, *_ = ask({("a", 1, 1): (CALL + " and so on", reason)}, TOOL)
+    assert (found["a"].rounds, found["a"].response.finish_reason) == (1, reason)
+
+
+def test_models_without_a_second_round_never_have_one():
+    found, *_ = ask({("a", 1, 1): (CALL, "stop")})
+    assert found["a"].rounds == 1
+
+
+def test_a_failing_second_round_fails_the_row():
+    found, *_ = ask({("a", 1, 1): (CALL, "stop"), ("a", 1, 2): ("no image token", "error")}, TOOL)
+    response = found["a"].response
+    assert (response.finish_reason, response.text) == ("error", None)
+    assert response.error == "second round: no image token"
+    assert found["a"].rounds == 2
+    assert found["a"].spent["completion_tokens"] == 3
+
+
+def test_a_failing_first_round_fails_the_row_at_once():
+    found, engine, _ = ask({("a", 1, 1): ("image cannot be read", "error")}, DRAWING, attempts=3)
+    assert found["a"].response == Response("a", None, "error", error="image cannot be read")
+    assert len(engine.requests) == 1
+
+
+# Attempts
+
+
+@pytest.mark.parametrize("reason", ["length", "loop"])
+def test_what_is_cut_off_is_asked_again_with_another_seed(reason):
+    found, engine, _ = ask(
+        {("a", 1, 1): ("and and", reason), ("a", 2, 1): ("A", "stop")}, DRAWING, attempts=3
+    )
+    assert found["a"].response == Response("a", "A", "stop", 10, 4, 3)
+    assert (found["a"].attempt, found["a"].seed) == (2, 21)
+    assert found["a"].spent == {"prompt_tokens": 20, "image_tokens": 8, "completion_tokens": 6}
+    assert [request.seed for request in engine.requests] == [11, 21]
+
+
+def test_the_last_attempt_is_kept_and_marked():
+    script = {("a", n, 1): (f"text {n}", "loop") for n in (1, 2, 3)}
+    found, engine, _ = ask(script, DRAWING, attempts=3)
+    assert (found["a"].response.text, found["a"].response.finish_reason) == ("text 3", "loop")
+    assert (found["a"].attempt, len(engine.requests)) == (3, 3)
+    assert found["a"].spent["completion_tokens"] == 9
+
+
+@pytest.mark.parametrize(
+    "decoding", [{"temperature": 0.0}, {"temperature": 0.8, "top_k": 1}, {"top_p": 0.9}]
+)
+def test_greedy_decoding_would_say_the_same_again(decoding):
+    model = GREEDY | {"decoding": decoding | {"max_new_tokens": 100}}
+    found, engine, _ = ask({("a", 1, 1): ("A", "length")}, model, attempts=3)
+    assert (found["a"].attempt, len(engine.requests)) == (1, 1)
+
+
+def test_an_attempt_is_the_whole_conversation():
+    model = TOOL | {"decoding": DRAWING["decoding"]}
+    found, engine, _ = ask(
+        {
+            ("a", 1, 1): (CALL, "stop"),
+            ("a", 1, 2): ("on and on", "length"),
+            ("a", 2, 1): ("<think>T</think><answer>A</answer>", "stop"),
+        },
+        model,
+        attempts=2,
+    )
+    assert found["a"].response.text == "<think>T</think><answer>A</answer>"
+    assert (found["a"].rounds, found["a"].attempt) == (1, 2)
+    assert [request.seed for request in engine.requests] == [11, 12, 21]
+
+
+def test_an_error_in_a_later_attempt_keeps_the_earlier_one():
+    model = TOOL | {"decoding": DRAWING["decoding"]}
+    found, engine, _ = ask(
+        {
+            ("a", 1, 1): ("on and on", "loop"),
+            ("a", 2, 1): (CALL, "stop"),
+            ("a", 2, 2): ("the assistant text holds the image token", "error"),
+        },
+        model,
+        attempts=3,
+    )
+    assert found["a"].response == Response("a", "on and on", "loop", 10, 4, 3)
+    assert (found["a"].attempt, found["a"].seed, found["a"].rounds) == (1, 11, 1)
+    assert found["a"].spent["completion_tokens"] == 6
+    assert len(engine.requests) == 3
+
+
+# Prefix
+
+
+def test_a_prefix_is_asked_with_and_stands_in_the_text():
+    model = DRAWING | {"prefix": "<think>\n"}
+    found, engine, _ = ask(
+        {("a", 1, 1): ("on", "length"), ("a", 2, 1): ("T</think>A", "stop")}, model, attempts=2
+    )
+    assert [request.prefix for request in engine.requests] == ["<think>\n"] * 2
+    assert found["a"].response.text == "<think>\nT</think>A"
+
+
+def test_every_round_has_the_prefix():
+    found, engine, _ = ask(
+        {("a", 1, 1): ("S</think><tool_call>{}</tool_call>", "stop"), ("a", 1, 2): ("B", "stop")},
+        TOOL | {"prefix": "<think>"},
+    )
+    assert [request.prefix for request in engine.requests] == ["<think>"] * 2
+    first = "<think>S</think><tool_call>{}</tool_call>"
+    assert engine.requests[1].messages[1]["content"] == first
+    assert found["a"].response.text == f"{first}\n<think>B"
+
+
+def test_an_error_has_no_text_with_a_prefix_either():
+    found, *_ = ask({("a", 1, 1): ("no", "error")}, GREEDY | {"prefix": "<think>"})
+    assert found["a"].response.text is None
+
+
+# Forced closing
+
+
+@pytest.mark.parametrize("reason", ["length", "loop"])
+def test_a_thought_that_is_cut_off_is_closed(reason):
+    found, engine, _ = ask(
+        {("a", 1, 1): ("<think>Fur, fur", reason), ("a", 1, 2): ("A lynx.</answer>", "stop")},
+        GREEDY | CLOSING,
+    )
+    answer = found["a"]
+    text = "<think>Fur, fur</think><answer>A lynx.</answer>"
+    assert answer.response == Response("a", text, "stop", 20, 8, 6)
+    assert (answer.forced, answer.rounds, answer.attempt, answer.seed) == (True, 1, 1, 11)
+    first, second = engine.requests
+    assert second == replace(
+        first, prefix="<think>Fur, fur</think><answer>", seed=12, max_new_tokens=40
+    )
+
+
+def test_closing_follows_the_last_attempt_only():
+    found, engine, _ = ask(
+        {
+            ("a", 1, 1): ("<think>Fur", "length"),
+            ("a", 2, 1): ("<think>Ears", "loop"),
+            ("a", 2, 2): ("A lynx.", "length"),
+        },
+        DRAWING | CLOSING,
+        attempts=2,
+    )
+    assert found["a"].response.text == "<think>Ears</think><answer>A lynx."
+    assert (found["a"].response.finish_reason, found["a"].forced) == ("length", True)
+    assert found["a"].attempt == 2
+    assert found["a"].spent["completion_tokens"] == 9
+    assert [request.seed for request in engine.requests] == [11, 21, 22]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("<think>Fur</think>", "length"),
+        ("<think>Fur</think><answer>A ly", "loop"),
+        ("Fur</think>A ly", "length"),
+        ("<answer>A ly", "length"),
+        ("<think>Fur", "stop"),
+    ],
+)
+def test_what_is_not_cut_off_within_its_thinking_is_left(text, reason):
+    found, engine, _ = ask({("a", 1, 1): (text, reason)}, GREEDY | CLOSING)
+    assert (found["a"].response.text, found["a"].forced) == (text, False)
+    assert len(engine.requests) == 1
+
+
+def test_an_error_in_a_forced_answer_leaves_what_was_cut_off():
+    found, *_ = ask(
+        {("a", 1, 1): ("<think>Fur <|image|>", "loop"), ("a", 1, 2): ("image token", "error")},
+        GREEDY | CLOSING,
+    )
+    assert found["a"].response == Response("a", "<think>Fur <|image|>", "loop", 10, 4, 3)
+    assert not found["a"].forced
+
+
+def test_the_thought_of_a_second_round_is_closed_with_its_own_messages():
+    found, engine, _ = ask(
+        {
+            ("a", 1, 1): (CALL, "stop"),
+            ("a", 1, 2): ("<think>Boats", "length"),
+            ("a", 1, 3): ("A port.", "stop"),
+        },
+        TOOL | CLOSING,
+    )
+    text = f"{CALL}\n<think>Boats</think><answer>A port."
+    assert found["a"].response == Response("a", text, "stop", 30, 12, 9)
+    assert (found["a"].rounds, found["a"].forced) == (2, True)
+    assert engine.requests[2].messages == engine.requests[1].messages
+    assert engine.requests[2].prefix == "<think>Boats</think><answer>"
+    assert parse("tool_call", text, "stop").answer == "A port."
+
+
+@pytest.mark.parametrize(
+    ("output", "prefix", "said", "closing"),
+    [
+        ("think_answer", None, "<think>Fur, ears", "</think><answer>"),
+        ("think_answer", "<think>\n", "Fur, ears", "\n</think>\n\n<answer>"),
+        ("think", "<think>\n", "Fur, ears", "\n</think>\n\n"),
+        ("think", None, "Fur, ears", "</think>"),
+        ("kimi", None, "◁think▷Fur, ears", "◁/think▷"),
+        ("tool_call", None, "<think>Fur, ears", "</think><answer>"),
+        ("boxed", None, "Fur, ears", "\n\nSo the answer is \\boxed{"),
+    ],
+)
+def test_forced_answers_can_be_taken_apart(output, prefix, said, closing):
+    model = GREEDY | {
+        "output": output,
+        "prefix": prefix,
+        "close_thought": {"text": closing, "max_new_tokens": 40},
+    }
+    ending = "A lynx}" if output == "boxed" else "A lynx<|im_end|>"
+    found, *_ = ask({("a", 1, 1): (said, "length"), ("a", 1, 2): (ending, "stop")}, model)
+    assert found["a"].forced
+    parsed = parse(output, found["a"].response.text, "stop")
+    answer = "So the answer is A lynx" if output == "boxed" else "A lynx"
+    assert parsed == Parsed(f"Fur, ears\n{answer}", "Fur, ears", answer, "ok")
+
+
+# With trained models
+
+
+def told(key, **changes):
+    """What a miniature says of two drawings, with its settings changed."""
+    model = MINIATURES["models"][key] | changes
+    folder = (str(ROOT / "resources" / "miniatures" / key), None)
+    inference = {"device": "cpu", "dtype": "float32", "attention": "sdpa", "batch_size": 2}
+    engine = transformers_engine.load(
+        model, loop=LOOP, checkpoint=folder, processor=folder, inference=inference, threads=1
+    )
+    scenes = [scene_of(11, wnid, 0) for wnid in tuple(NAMES)[:2]]
+    images = [(str(number), png_file(draw(scene))) for number, scene in enumerate(scenes)]
+    prompt = MINIATURES["prompts"][MINIATURES["prompt"]]
+    policy = Policy(model, prompt, attempts=1, seed=lambda *_: 0)
+    answers = sorted(
+        converse(engine.generate, images, policy), key=lambda answer: answer.response.key
+    )
+    assert len(answers) == 2
+    return answers
+
+
+def test_a_model_goes_on_from_a_prefix_as_if_it_had_said_it():
+    decoding = {"max_new_tokens": 200, "temperature": 0.0}
+    of_itself = told("internvl3.5", decoding=decoding, prefix=None)
+    made_to = told("internvl3.5", decoding=decoding, prefix="<think>")
+    for one, other in zip(of_itself, made_to, strict=True):
+        assert one.response.text.startswith("<think>")
+        assert other.response.text == one.response.text
+        assert other.response.completion_tokens == one.response.completion_tokens - 1
+        assert other.response.prompt_tokens == one.response.prompt_tokens + 1
+        assert parse("think", other.response.text, other.response.finish_reason).status == "ok"
+
+
+def test_a_model_whose_thinking_is_closed_by_force_answers():
+    closing = {"text": "</think><answer>", "max_new_tokens": 200}
+    decoding = {"max_new_tokens": 12, "temperature": 0.0}
+    for answer in told("glm-4.1v", decoding=decoding, close_thought=closing):
+        assert answer.forced
+        assert answer.response.finish_reason == "stop"
+        assert answer.response.completion_tokens > decoding["max_new_tokens"]
+        thought = answer.response.text.split(closing["text"])[0]
+        assert thought.startswith("<think>Got it")
+        parsed = parse("think_answer", answer.response.text, "stop")
+        assert parsed.think.startswith(thought.removeprefix("<think>").strip())
+        assert len(parsed.answer) > 20
+
+
+# Order
+
+
+def test_images_are_taken_as_the_engine_asks():
+    taken = []
+
+    def images():
+        for key in "abcdef":
+            taken.append(key)
+            yield key, b""
+
+    engine = Script({(key, 1, 1): ("A", "stop") for key in "abcdef"})
+    answers = converse(engine.generate, images(), Policy(GREEDY, "Describe.", 1, seed))
+    next(answers)
+    assert taken == ["a", "b"]
+    assert len(list(answers)) == 5
+
+
+def test_an_engine_that_asked_for_all_at_once_is_asked_again():
+    script = {(key, 1, 1): (CALL, "stop") for key in "abc"}
+    script |= {(key, 1, 2): ("done", "stop") for key in "abc"}
+    engine = Script(script)
+    images = [(key, b"") for key in "abc"]
+    policy = Policy(TOOL, "Describe.", 1, seed)
+    answers = list(converse(lambda requests: engine.generate(list(requests)), images, policy))
+    assert [answer.rounds for answer in answers] == [2, 2, 2]
+
+
+def test_an_engine_that_asks_on_is_given_what_came_up_since():
+    script = {(key, 1, 1): (CALL, "stop") for key in "ab"}
+    script |= {(key, 1, 2): ("done", "stop") for key in "ab"}
+    engine = Script(script)
+    open_at_end = []
+
+    def generate(requests):
+        asked = [next(requests), next(requests)]
+        assert next(requests, None) is None
+        while asked:
+            open_at_end.append(len(asked))
+            yield from engine.generate(asked[:1])
+            asked = [*asked[1:], *requests]
+
+    policy = Policy(TOOL, "Describe.", 1, seed)
+    answers = list(converse(generate, [("a", b""), ("b", b"")], policy))
+    assert [answer.rounds for answer in answers] == [2, 2]
+    assert open_at_end == [2, 2, 2, 1]
+
+
+def test_the_same_image_twice_at_a_time_is_an_error():
+    engine = Script({("a", 1, 1): ("A", "stop")})
+    policy = Policy(GREEDY, "Describe.", 1, seed)
+    with pytest.raises(ValueError, match="image a is asked about twice"):
+        list(converse(engine.generate, [("a", b""), ("a", b"")], policy))
+
+
+TEXTS = st.sampled_from([CALL, "<think>T</think>A", "<think>T", "T"])
+REASONS = st.sampled_from(["stop", "stop", "length", "loop", "error"])
+
+
+@given(
+    outcomes=st.fixed_dictionaries(
+        {
+            (key, attempt, turn): st.tuples(TEXTS, REASONS)
+            for key in "abcde"
+            for attempt in (1, 2)
+            for turn in (1, 2, 3)
+        }
+    ),
+    batches=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+)
+def test_an_answer_does_not_depend_on_the_batch(outcomes, batches):
+    model = TOOL | CLOSING | {"decoding": DRAWING["decoding"]}
+    (one, first, _), (two, second, _) = (ask(outcomes, model, 2, batch) for batch in batches)
+    assert one == two
+    assert sorted(one) == list("abcde")
+
+    def asked(engine):
+        return sorted((request.key, request.seed) for request in engine.requests)
+
+    assert asked(first) == asked(second)
+    # One open request an image at a time, so a key names its request.
+    assert all(len(set(batch)) == len(batch) for batch in (*first.batches, *second.batches))
+    for key, answer in one.items():
+        reasons = [outcomes[key, a, t][1] for k, a, t in outcomes if k == key]
+        assert answer.response.finish_reason in reasons
+        assert answer.spent["completion_tokens"] >= answer.response.completion_tokens

@@ -1,0 +1,329 @@
+import json
+import shutil
+
+import pytest
+import torch
+from noise import noise, noise_file
+from PIL import Image
+from safetensors.torch import load_file
+from tests.tiny_checkpoints import edit_weights
+
+from imagenet_think.inference import families
+from imagenet_think.inference.chat import encode, first_conversation, png_file
+from imagenet_think.inference.families import checkpoints, kimi_vl
+
+LOADING = {"dtype": torch.float32, "attention": "sdpa", "device": "cpu"}
+
+
+def logits(processor, model, image):
+    inputs = encode(processor, first_conversation(png_file(image), "Describe.", {}))
+    with torch.inference_mode():
+        return model(**inputs).logits[0, -1]
+
+
+@pytest.fixture
+def copied(tiny_checkpoint, tmp_path):
+    """A function that copies a family's checkpoint to a place where the test may change it."""
+
+    def copy(family):
+        return shutil.copytree(tiny_checkpoint(family), tmp_path / family)
+
+    return copy
+
+
+def edit_json(path, change):
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+def test_unknown_family_is_named_with_the_known_ones():
+    with pytest.raises(
+        ValueError, match=r"'llava'; known are glm4v, internvl, kimi_vl, qwen2_5_vl"
+    ):
+        families.get("llava")
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_the_image_decides_what_the_model_says(tiny_model, name):
+    _, processor, model = tiny_model(name)
+    first, again, other = (logits(processor, model, noise(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert (first - other).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_published_sampling_settings_do_not_leak_into_generation(tiny_model, name):
+    _, _, model = tiny_model(name)
+    settings = model.generation_config
+    assert (settings.do_sample, settings.temperature, settings.top_k) == (None, None, None)
+
+
+def test_stop_tokens_are_the_published_and_the_familys(tiny_model):
+    family, processor, model = tiny_model("kimi_vl")
+    ids = families.stop_ids(family, processor, model)
+    # generation_config.json names [EOS] alone.
+    assert processor.tokenizer.convert_ids_to_tokens(ids) == ["[EOS]", "<|im_end|>"]
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_a_missing_weight_is_an_error(copied, name):
+    folder = copied(name)
+    edit_weights(folder, lambda weights: weights.pop(max(weights)))
+    with pytest.raises(ValueError, match="1 missing: "):
+        families.get(name).load_model(folder, **LOADING)
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_a_left_over_weight_is_an_error(copied, name):
+    folder = copied(name)
+    edit_weights(folder, lambda weights: weights.update(surplus=torch.zeros(1)))
+    with pytest.raises(ValueError, match="1 unexpected: surplus"):
+        families.get(name).load_model(folder, **LOADING)
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_an_unknown_image_setting_is_an_error(tiny_checkpoint, name):
+    with pytest.raises(ValueError, match=r"no image setting \['pixels'\]; known are"):
+        families.get(name).load_processor(tiny_checkpoint(name), {"pixels": 3})
+
+
+def test_a_hub_id_needs_a_revision():
+    with pytest.raises(ValueError, match="revision"):
+        families.get("glm4v").load_processor("zai-org/GLM-4.1V-9B-Thinking")
+
+
+def test_a_hub_repository_is_read_from_its_snapshot(tiny_checkpoint, monkeypatch):
+    asked = []
+
+    def snapshot(repository, **options):
+        asked.append(
+            (repository, options["revision"], "*.safetensors" in options["allow_patterns"])
+        )
+        return str(tiny_checkpoint("glm4v"))
+
+    monkeypatch.setattr(checkpoints, "snapshot_download", snapshot)
+    family = families.get("glm4v")
+    repository = "zai-org/GLM-4.1V-9B-Thinking"
+    family.load_processor(repository, revision="abc")
+    model = family.load_model(repository, revision="abc", **LOADING)
+    # A processor does not fetch the weights.
+    assert asked == [(repository, "abc", False), (repository, "abc", True)]
+    assert type(model).__name__ == "Glm4vForConditionalGeneration"
+
+
+@pytest.mark.parametrize("name", ["glm4v", "qwen2_5_vl"])
+def test_pixel_bounds_are_those_of_one_image(tiny_checkpoint, name):
+    bounds = {"min_pixels": 84 * 84, "max_pixels": 140 * 140}
+    processor = families.get(name).load_processor(tiny_checkpoint(name), bounds)
+    for side, shown in ((30, 84), (112, 112), (500, 140)):
+        grid = processor.image_processor([noise(0, side, side)], return_tensors="pt")
+        assert grid["image_grid_thw"].tolist() == [[1, shown // 14, shown // 14]]
+
+
+def test_glm_config_of_july_2025_is_nested_anew(copied, tiny_model):
+    folder = copied("glm4v")
+
+    def flatten(config):
+        text = config.pop("text_config")
+        rope = text.pop("rope_parameters")
+        for key in ("model_type", "dtype"):
+            text.pop(key, None)
+        scaling = {"type": "default", "mrope_section": rope["mrope_section"]}
+        config |= {
+            **text,
+            **config,
+            "rope_theta": rope["rope_theta"],
+            "partial_rotary_factor": rope["partial_rotary_factor"],
+            "rope_scaling": scaling,
+        }
+
+    edit_json(folder / "config.json", flatten)
+    _, processor, nested = tiny_model("glm4v")
+    flat = families.get("glm4v").load_model(folder, **LOADING)
+    assert torch.equal(logits(processor, flat, noise(1)), logits(processor, nested, noise(1)))
+
+
+def test_glm_without_its_rotary_sections_is_an_error(copied):
+    folder = copied("glm4v")
+    edit_json(
+        folder / "config.json", lambda c: c["text_config"]["rope_parameters"].pop("mrope_section")
+    )
+    with pytest.raises(ValueError, match="mrope_section None"):
+        families.get("glm4v").load_model(folder, **LOADING)
+
+
+def test_qwens_flat_published_config_gives_the_same_model(copied, tiny_model):
+    folder = copied("qwen2_5_vl")
+
+    def flatten(config):
+        text = config.pop("text_config")
+        rope = text.pop("rope_parameters")
+        for key in ("model_type", "dtype", "layer_types"):
+            text.pop(key, None)
+        config["vision_config"]["model_type"] = "qwen2_5_vl"
+        scaling = {"type": "mrope", "mrope_section": rope["mrope_section"]}
+        config |= {**text, **config, "rope_theta": rope["rope_theta"], "rope_scaling": scaling}
+
+    edit_json(folder / "config.json", flatten)
+    _, processor, nested = tiny_model("qwen2_5_vl")
+    flat = families.get("qwen2_5_vl").load_model(folder, **LOADING)
+    assert torch.equal(logits(processor, flat, noise(1)), logits(processor, nested, noise(1)))
+
+
+def test_weights_are_stored_under_published_names(tiny_checkpoint):
+    names = {
+        family: set(load_file(tiny_checkpoint(family) / "model.safetensors"))
+        for family in families.NAMES
+    }
+    assert "model.language_model.layers.0.mlp.gate_up_proj.weight" in names["glm4v"]
+    assert "language_model.model.layers.0.mlp.up_proj.weight" in names["internvl"]
+    assert "language_model.model.layers.1.mlp.experts.3.up_proj.weight" in names["kimi_vl"]
+    assert {"model.layers.0.mlp.up_proj.weight", "visual.merger.ln_q.weight"} <= names["qwen2_5_vl"]
+
+
+def test_r1_onevisions_image_processor_class_is_mapped(copied):
+    folder = copied("qwen2_5_vl")
+    edit_json(
+        folder / "preprocessor_config.json",
+        lambda c: c.update(image_processor_type="Qwen2_5_VLImageProcessor"),
+    )
+    processor = families.get("qwen2_5_vl").load_processor(folder)
+    assert processor.image_processor.size == {"shortest_edge": 56 * 56, "longest_edge": 112 * 112}
+
+
+def test_an_image_processor_of_another_kind_is_an_error(copied):
+    folder = copied("qwen2_5_vl")
+    edit_json(
+        folder / "preprocessor_config.json",
+        lambda c: c.update(image_processor_type="CLIPImageProcessor"),
+    )
+    with pytest.raises(ValueError, match="'CLIPImageProcessor' is none of"):
+        families.get("qwen2_5_vl").load_processor(folder)
+
+
+def test_internvl_keeps_both_embedding_matrices(copied):
+    folder = copied("internvl")
+    edit_json(folder / "config.json", lambda c: c.pop("tie_word_embeddings"))
+    model = families.get("internvl").load_model(folder, **LOADING)
+    assert not torch.equal(model.lm_head.weight, model.get_input_embeddings().weight)
+    assert model.config.tie_word_embeddings is False
+
+
+@pytest.mark.parametrize(
+    ("settings", "tiles"),
+    [
+        ({}, 1),  # the checkpoint says no, the class would say yes
+        ({"crop_to_patches": False}, 1),
+        ({"crop_to_patches": True}, 3),
+        ({"crop_to_patches": True, "max_patches": 1}, 1),
+    ],
+)
+def test_internvl_cuts_tiles_as_told(tiny_checkpoint, settings, tiles):
+    processor = families.get("internvl").load_processor(tiny_checkpoint("internvl"), settings)
+    inputs = encode(processor, first_conversation(noise_file(1, 112, 56), "Describe.", {}))
+    assert inputs["pixel_values"].shape == (tiles, 3, 56, 56)
+    assert (inputs["input_ids"] == processor.image_token_id).sum() == 4 * tiles
+
+
+def test_kimi_shrinks_to_the_limit_and_pads_with_black(tiny_checkpoint):
+    processor = families.get("kimi_vl").load_processor(
+        tiny_checkpoint("kimi_vl"), {"in_token_limit": 16}
+    )
+    white = Image.new("RGB", (30, 20), "white")
+    small = processor.image_processor([white], return_tensors="pt")
+    assert small["image_grid_thw"].tolist() == [[1, 2, 4]]
+    patches = small["pixel_values"].reshape(2, 4, 3, 14, 14)
+    assert patches[0, 0].eq(1).all()
+    assert patches[0, 3].eq(-1).all()
+    assert patches[1, 0][:, :6].eq(1).all()
+    assert patches[1, 0][:, 6:].eq(-1).all()
+    # 10 x 10 patches become 4 x 4.
+    large = processor.image_processor([noise(0, 140, 140)], return_tensors="pt")
+    assert large["image_grid_thw"].tolist() == [[1, 4, 4]]
+
+
+TOKENIZER_FILE = '''
+class TikTokenTokenizer(Base):
+    num_reserved_special_tokens = 256
+    pat_str = "|".join(
+        [
+            r"""[\\p{Han}]+""",
+            r"""[^\\r\\n\\p{L}\\p{N}]?[\\p{L}&&[^\\p{Han}]]+""",
+            r"""\\p{N}{1,3}""",
+            r""" ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*""",
+            r"""\\s+""",
+        ]
+    )
+    raise RuntimeError("this file must not be run")
+'''
+
+
+def test_kimis_tiktoken_vocabulary_is_read_without_running_code(tiny_checkpoint, tmp_path):
+    import base64
+
+    import tiktoken
+
+    folder = shutil.copytree(tiny_checkpoint("kimi_vl"), tmp_path / "tiktoken")
+    (folder / "tokenizer.json").unlink()
+    # Merges in the order of their ranks, as tiktoken stores them. One joins a Latin letter and the
+    # first byte of a Chinese one, which only the checkpoint's own pattern keeps apart.
+    ranks = {bytes([i]): i for i in range(256)}
+    for merge in (
+        b"d\xe4",
+        b"th",
+        b"the",
+        b" t",
+        b" the",
+        b"12",
+        b"123",
+        "你好".encode()[:2],
+        b"ed",
+        b"\n\n",
+    ):
+        ranks[merge] = len(ranks)
+    lines = [f"{base64.b64encode(token).decode()} {rank}" for token, rank in ranks.items()]
+    (folder / "tiktoken.model").write_text("\n".join(lines))
+    (folder / "tokenization_moonshot.py").write_text(TOKENIZER_FILE)
+    first = len(ranks)
+    special = {first: "[BOS]", first + 1: "[EOS]", first + 2: "<|media_pad|>", first + 5: "[PAD]"}
+    config = {"added_tokens_decoder": {str(i): {"content": token} for i, token in special.items()}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    edit_json(folder / "config.json", lambda c: c["text_config"].update(vocab_size=first + 6))
+
+    tokenizer = kimi_vl.load_tokenizer(folder)
+    reference = tiktoken.Encoding(
+        "kimi",
+        pat_str=kimi_vl.split_pattern(folder),
+        mergeable_ranks=ranks,
+        special_tokens={token: i for i, token in special.items()},
+    )
+    assert r"[\p{L}&&[^\p{Han}]]+|\p{N}{1,3}" in kimi_vl.split_pattern(folder)
+    texts = [
+        "the other 12345 the the",
+        "你好 world ◁think▷ mixed你好ed\n\n\nthe end  ",
+        "thé <|media_pad|>x",
+    ]
+    for text in texts:
+        assert tokenizer.encode(text) == reference.encode(text, allowed_special="all")
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert tokenizer.convert_ids_to_tokens(first + 3) == f"<|reserved_token_{first + 3}|>"
+    assert len(tokenizer) == first + 6
+
+
+def test_kimis_tiktoken_vocabulary_needs_its_pattern(tiny_checkpoint, tmp_path):
+    folder = shutil.copytree(tiny_checkpoint("kimi_vl"), tmp_path / "tiktoken")
+    with pytest.raises(ValueError, match=r"0 files tokenization_\*\.py"):
+        kimi_vl.split_pattern(folder)
+    (folder / "tokenization_moonshot.py").write_text("class T:\n    pat_str = make_pattern()\n")
+    with pytest.raises(ValueError, match="no pat_str that can be read"):
+        kimi_vl.split_pattern(folder)
+
+
+def test_a_scaled_rotary_embedding_of_kimi_is_refused(copied):
+    folder = copied("kimi_vl")
+    edit_json(
+        folder / "config.json", lambda c: c["text_config"].update(rope_scaling={"type": "yarn"})
+    )
+    with pytest.raises(ValueError, match="rope_scaling"):
+        families.get("kimi_vl").load_model(folder, **LOADING)

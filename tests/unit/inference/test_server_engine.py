@@ -1,0 +1,413 @@
+import base64
+import io
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx2
+import played_server
+import pytest
+from asking import IMAGE, LOOP, MODEL, Tiny, all_expected, answered, requests
+from noise import noise
+from PIL import ExifTags, Image, ImageOps
+
+from imagenet_think.inference.chat import encode, first_conversation
+from imagenet_think.inference.engines import EngineError, Request, openai_client, server_engine
+from imagenet_think.inference.engines.openai_client import end_tokens
+from imagenet_think.inference.loops import CHECK_EVERY, ends_in_loop
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch):
+    monkeypatch.setattr(openai_client, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(server_engine, "FIRST_PAUSE", 0.05)
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_checkpoint):
+    return Tiny(tiny_checkpoint)
+
+
+@pytest.fixture
+def play(tmp_path):
+    return played_server.Play(tmp_path)
+
+
+@pytest.fixture
+def url(play):
+    """The address of a played server."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, played_server.__file__, "serve", "m", f"--port={port}"],
+        env=os.environ | {"PLAY": str(play.folder)},
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 300
+    while not answers(f"http://127.0.0.1:{port}/health"):
+        assert process.poll() is None, "the played server has ended"
+        assert time.monotonic() < deadline, "the played server does not start"
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{port}/v1"
+    process.kill()
+    process.wait()
+
+
+def answers(address):
+    try:
+        return httpx2.get(address).status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def inference(url, **settings):
+    server = {"url": url, "key_variable": None, "request_seconds": 300.0, "retries": 5} | settings
+    return {
+        "engine": "server",
+        "device": "auto",
+        "attention": "auto",
+        "dtype": "auto",
+        "batch_size": 4,
+        "engines": {"server": server},
+    }
+
+
+def loaded(tiny, url, model=MODEL, loop=LOOP, **settings):
+    folder = (str(tiny.folder), "digest")
+    chosen = inference(url, **settings)
+    server_engine.check(chosen)
+    return server_engine.load(
+        model, loop=loop, checkpoint=folder, processor=folder, inference=chosen, threads=1
+    )
+
+
+def test_every_request_is_answered_as_the_server_says(tiny, url):
+    asked = requests(30)
+    with closing(loaded(tiny, url)) as engine:
+        responses = list(engine.generate(iter(asked)))
+    assert {r.key: (r.text, r.finish_reason, r.completion_tokens) for r in responses} == (
+        all_expected(tiny, asked)
+    )
+    assert any(r.finish_reason == "stop" for r in responses)
+    prompt = encode(tiny.processor, asked[0].messages)["input_ids"][0].tolist()
+    first = next(r for r in responses if r.key == "0")
+    assert first.prompt_tokens == len(prompt)
+    assert first.image_tokens == prompt.count(tiny.processor.image_token_id) > 0
+    end = tiny.processor.tokenizer.decode(tiny.stop_ids[:1])
+    assert all(r.text.endswith(end) == (r.finish_reason == "stop") for r in responses)
+
+
+def test_requests_are_taken_in_the_callers_thread_and_only_as_there_is_room(tiny, url):
+    taken, ended, threads = [], [], set()
+
+    def source():
+        for request in requests(20):
+            taken.append(request.key)
+            threads.add(threading.current_thread())
+            assert len(taken) - len(ended) <= 4
+            yield request
+
+    with closing(loaded(tiny, url)) as engine:
+        for response in engine.generate(source()):
+            ended.append(response.key)
+    assert threads == {threading.current_thread()}
+    assert sorted(taken) == sorted(ended)
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "429", "tear", "garbage", "late error", "cut"])
+def test_a_passing_fault_changes_nothing(tiny, url, play, fault):
+    asked = requests()
+    play.set(faults={str(number): fault for number in (2, 5, 6, 11)})
+    with closing(loaded(tiny, url)) as engine:
+        assert answered(engine, asked) == all_expected(tiny, asked)
+    # The probe, and each request once more than it failed.
+    assert len(play.notes("requests")) == 1 + len(asked) + 4
+
+
+@pytest.mark.parametrize("fault", ["hang", "stall"])
+def test_a_silent_server_is_asked_again(tiny, url, play, fault):
+    asked = requests(6)
+    play.set(faults={"3": fault})
+    start = time.monotonic()
+    with closing(loaded(tiny, url, request_seconds=3.0)) as engine:
+        assert answered(engine, asked) == all_expected(tiny, asked)
+    assert time.monotonic() - start >= 3
+    assert len(play.notes("requests")) > 1 + len(asked)
+
+
+def test_a_slow_server_is_not_a_silent_one(tiny, url, play, monkeypatch):
+    """Whole responses take longer than a server may be silent; no token does."""
+    asked = requests(4)
+    beat, passed = openai_client.Pulse.beat, 0.0
+
+    def slow_beat(pulse):
+        nonlocal passed
+        beat(pulse)
+        passed += 0.4 * pulse.seconds  # until the next token is there
+
+    monkeypatch.setattr(openai_client.Pulse, "beat", slow_beat)
+    monkeypatch.setattr(openai_client, "time", SimpleNamespace(monotonic=lambda: passed))
+    with closing(loaded(tiny, url)) as engine:
+        assert answered(engine, asked) == all_expected(tiny, asked)
+    assert passed > 10 * 300
+    assert len(play.notes("requests")) == 5  # none was sent twice
+
+
+def test_a_refused_request_is_a_named_failure_and_the_rest_goes_on(tiny, url, play):
+    asked = requests(6)
+    play.set(faults={"4": "400"})
+    with closing(loaded(tiny, url)) as engine:
+        responses = list(engine.generate(iter(asked)))
+    refused = [r for r in responses if r.finish_reason == "error"]
+    assert len(refused) == 1
+    assert refused[0].text is None
+    assert "fault 400" in refused[0].error
+    wanted = all_expected(tiny, asked)
+    assert all(r.text == wanted[r.key][0] for r in responses if r not in refused)
+    assert len(responses) == len(asked)
+
+
+def test_a_request_that_cannot_be_put_is_not_sent(tiny, url, play):
+    broken = Request("broken", first_conversation(IMAGE[:60], "What?", MODEL), 1, 8)
+    token = Request("token", first_conversation(IMAGE, tiny.processor.image_token, MODEL), 1, 8)
+    with closing(loaded(tiny, url)) as engine:
+        errors = {r.key: r.error for r in engine.generate([broken, token])}
+    assert "cannot be read" in errors["broken"]
+    assert "image token" in errors["token"]
+    assert len(play.notes("requests")) == 1  # the probe
+
+
+def test_a_failing_server_ends_the_job_and_what_was_said_stays(tiny, url, play):
+    asked = requests(12)
+    play.set(faults={"8": "die"})
+    good = {}
+    engine = loaded(tiny, url, retries=2)
+
+    def ask():
+        for response in engine.generate(iter(asked)):
+            good[response.key] = response.text, response.finish_reason, response.completion_tokens
+
+    with closing(engine), pytest.raises(EngineError, match="failed 3 times"):
+        ask()
+    assert good
+    assert good.items() <= all_expected(tiny, asked).items()
+
+
+def test_a_loop_is_ended_where_our_own_engine_ends_it(tiny, url, play):
+    asked = requests(3, word="LOOP", limit=400)
+    play.set(delay=0.01)
+    with closing(loaded(tiny, url)) as engine:
+        responses = {r.key: r for r in engine.generate(iter(asked))}
+        text = next(p["text"] for p in asked[0].messages[0]["content"] if p["type"] == "text")
+        tokens, _ = played_server.answer(text, 100, 400, tiny.stop_ids[0])
+        end = next(
+            n for n in range(CHECK_EVERY, 400, CHECK_EVERY) if ends_in_loop(tokens[:n], **LOOP)
+        )
+        first = responses["0"]
+        assert (first.finish_reason, first.completion_tokens) == ("loop", end)
+        assert first.text == tiny.processor.tokenizer.decode(tokens[:end])
+        deadline = time.monotonic() + 300
+        while len(play.notes("aborted")) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert len(play.notes("aborted")) == 3  # the server was told
+
+
+def test_a_loop_is_found_at_the_last_token_too(tiny, url):
+    asked = requests(1, word="LOOP", limit=CHECK_EVERY * 2 + 10)
+    long = {**LOOP, "least_tokens": CHECK_EVERY * 2 - 4}
+    with closing(loaded(tiny, url, loop=long)) as engine:
+        (response,) = engine.generate(asked)
+    assert (response.finish_reason, response.completion_tokens) == ("loop", CHECK_EVERY * 2 + 10)
+
+
+def test_without_a_loop_setting_nothing_is_a_loop(tiny, url):
+    with closing(loaded(tiny, url, loop=None)) as engine:
+        (response,) = engine.generate(requests(1, word="LOOP", limit=100))
+    assert (response.finish_reason, response.completion_tokens) == ("length", 100)
+
+
+def prompt_of(tiny):
+    gray = first_conversation(IMAGE, "Describe 0.", MODEL)
+    return encode(tiny.processor, gray)["input_ids"][0].tolist()
+
+
+def test_a_server_that_drops_the_image_stops_everything(tiny, url, play):
+    image = tiny.processor.image_token_id
+    play.set(prompt=[token for token in prompt_of(tiny) if token != image])
+    with pytest.raises(EngineError, match="0 image tokens"):
+        loaded(tiny, url)
+
+
+def test_a_server_with_other_image_settings_stops_everything(tiny, url, play):
+    play.set(prompt=[*prompt_of(tiny), tiny.processor.image_token_id])
+    with pytest.raises(EngineError, match="image tokens"):
+        loaded(tiny, url)
+
+
+def test_a_dropped_image_shows_in_the_prompts_length_too(tiny, url, play):
+    play.set(tokens=False, usage={"prompt_tokens": 7, "completion_tokens": 3})
+    with pytest.raises(EngineError, match="0 image tokens"):
+        loaded(tiny, url)
+
+
+def test_another_prompt_is_reported(tiny, url, play, caplog):
+    gray = openai_client.png_file(openai_client.Image.new("RGB", (224, 224)))
+    probe = first_conversation(gray, "Describe the image.", MODEL)
+    prompt = encode(tiny.processor, probe)["input_ids"][0].tolist()
+    play.set(prompt=[*prompt[:-1], 11])
+    with closing(loaded(tiny, url)):
+        assert "differs from the processor's at token" in caplog.text
+
+
+def test_a_server_without_tokens_is_taken_by_its_text(tiny, url, play):
+    play.set(tokens=False, usage={"prompt_tokens": 400, "completion_tokens": 17})
+    with closing(loaded(tiny, url)) as engine:
+        (response,) = engine.generate(requests(1))
+    tokens, _ = played_server.answer("Describe 0.", 100, 64, tiny.stop_ids[0])
+    assert response.text == "".join(chr(97 + token % 26) for token in tokens)
+    assert (response.finish_reason, response.completion_tokens) == ("stop", 17)
+    assert response.prompt_tokens == 400
+
+
+def test_a_server_that_takes_the_thought_out_is_refused(tiny, url, play):
+    play.set(tokens=False, reasoning=True)
+    with pytest.raises(EngineError, match="reasoning parser"):
+        loaded(tiny, url)
+
+
+def test_what_is_sent(tiny, url, play):
+    decoding = {"max_new_tokens": 64, "temperature": 0.6, "top_p": 0.95}
+    model = {**MODEL, "decoding": decoding, "system": "Be brief."}
+    with closing(loaded(tiny, url, model=model)) as engine:
+        list(engine.generate(requests(1, model=model)))
+    sent = play.notes("requests")[-1]
+    chosen = {key: sent[key] for key in ("temperature", "top_p", "top_k", "repetition_penalty")}
+    assert chosen == {"temperature": 0.6, "top_p": 0.95, "top_k": -1, "repetition_penalty": 1.0}
+    assert (sent["seed"], sent["max_tokens"], sent["model"]) == (100, 64, "played")
+    assert sent["stop_token_ids"] == tiny.stop_ids
+    assert sent["skip_special_tokens"] is False
+    assert "mm_processor_kwargs" not in sent
+    system, user = sent["messages"]
+    assert system == {"role": "system", "content": "Be brief."}
+    kind, _, data = user["content"][0]["image_url"]["url"].partition(";base64,")
+    assert base64.b64decode(data) == IMAGE
+    assert kind == f"data:image/{'png' if IMAGE[:4] == bytes([137]) + b'PNG' else 'jpeg'}"
+
+
+@pytest.mark.parametrize("kind", ["turned", "gray", "transparent"])
+def test_an_image_that_readers_see_differently_is_sent_as_we_see_it(tiny, url, play, kind):
+    picture = noise(1, 80, 60)
+    file = io.BytesIO()
+    if kind == "turned":
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = 6
+        picture.save(file, "JPEG", exif=exif)
+    else:
+        picture.convert("L" if kind == "gray" else "RGBA").save(file, "PNG")
+    data = file.getvalue()
+    request = Request("0", first_conversation(data, "Describe.", MODEL), 1, 8)
+    with closing(loaded(tiny, url)) as engine:
+        list(engine.generate([request]))
+    part = play.notes("requests")[-1]["messages"][0]["content"][0]
+    sent = base64.b64decode(part["image_url"]["url"].partition(";base64,")[2])
+    with Image.open(io.BytesIO(sent)) as seen, Image.open(io.BytesIO(data)) as ours:
+        assert seen.mode == "RGB"
+        assert ImageOps.exif_transpose(seen).tobytes() == ours.convert("RGB").tobytes()
+
+
+def test_a_scaled_image_is_sent_as_it_shall_be_seen(tiny, url, play):
+    second = {"first_scale": 0.5, "template": "{image}"}
+    model = {**MODEL, "second_round": second}
+    with closing(loaded(tiny, url, model=model)) as engine:
+        (response,) = engine.generate(requests(1, model=model))
+        whole = engine.generate(requests(1)).__next__()
+    sent = play.notes("requests")[1]
+    assert sent["mm_processor_kwargs"] == {"do_resize": False}
+    assert sent["messages"][0]["content"][0]["image_url"]["url"].startswith("data:image/png")
+    assert response.image_tokens < whole.image_tokens
+
+
+def test_a_prefix_is_an_unfinished_turn(tiny, url, play):
+    request = requests(1)[0]
+    prefixed = Request(request.key, request.messages, 5, 64, prefix="<think>")
+    with closing(loaded(tiny, url)) as engine:
+        list(engine.generate([prefixed]))
+    sent = play.notes("requests")[-1]
+    assert sent["messages"][-1] == {"role": "assistant", "content": "<think>"}
+    assert (sent["continue_final_message"], sent["add_generation_prompt"]) == (True, False)
+
+
+def test_a_closed_generator_drops_what_is_open_and_the_engine_goes_on(tiny, url, play):
+    play.set(delay=0.05)
+    asked = requests(12)
+    with closing(loaded(tiny, url)) as engine:
+        answers = engine.generate(iter(asked))
+        next(answers)
+        answers.close()
+        play.set()
+        assert answered(engine, asked) == all_expected(tiny, asked)
+
+
+def test_the_context_bounds_a_response(tiny, url, play):
+    (asked,) = requests(1, word="Describe at great length and in detail " * 4)
+    prompt = encode(tiny.processor, asked.messages)["input_ids"].shape[1]
+    play.set(context=prompt + 3)
+    with closing(loaded(tiny, url)) as engine:
+        (short,) = engine.generate([asked])
+        (longer,) = requests(1, word="Describe at great length and in detail " * 5)
+        (refused,) = engine.generate([longer])
+    assert (short.finish_reason, short.completion_tokens) == ("length", 3)
+    assert refused.finish_reason == "error"
+    assert f"the context {prompt + 3}" in refused.error
+
+
+def test_the_key_comes_from_the_environment(tiny, url, play, monkeypatch):
+    play.set(key="sesame")
+    monkeypatch.setenv("TEST_SERVER_KEY", "sesame")
+    with closing(loaded(tiny, url, key_variable="TEST_SERVER_KEY")) as engine:
+        assert engine.record["engine"] == "server"
+        assert engine.record["versions"]["vllm"] == "0.played"
+    monkeypatch.setenv("TEST_SERVER_KEY", "wrong")
+    with pytest.raises(EngineError, match="401: Unauthorized"):
+        loaded(tiny, url, key_variable="TEST_SERVER_KEY")
+
+
+def test_two_models_are_one_too_many(tiny, url, play):
+    play.set(models=["a", "b"])
+    with pytest.raises(EngineError, match="must serve one"):
+        loaded(tiny, url)
+
+
+def test_no_server_is_an_error_after_the_retries(tiny):
+    with pytest.raises(EngineError, match="no answer after 2 retries"):
+        loaded(tiny, "http://127.0.0.1:9/v1", retries=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"engines": {}}, "names none"),
+        ({"engines": {"server": {"url": "localhost:8000"}}}, "no address"),
+        ({"engines": {"server": {"url": "http://x", "key_variable": "NOT_SET_AT_ALL"}}}, "not set"),
+        ({"dtype": "float32"}, "inference.dtype"),
+    ],
+)
+def test_settings_are_checked_early(change, message):
+    with pytest.raises(ValueError, match=message):
+        server_engine.check(inference("http://127.0.0.1:1/v1") | change)
+
+
+def test_end_tokens_are_those_of_the_loaded_model(tiny_model, tiny_checkpoint):
+    from imagenet_think.inference import families
+
+    for name in families.NAMES:
+        family, processor, model = tiny_model(name)
+        folder = Path(tiny_checkpoint(name))
+        assert end_tokens(family, processor, folder) == families.stop_ids(family, processor, model)

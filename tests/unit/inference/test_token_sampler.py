@@ -1,0 +1,160 @@
+import pytest
+import torch
+from transformers import RepetitionPenaltyLogitsProcessor
+
+from imagenet_think.inference import token_sampler
+from imagenet_think.inference.seeding import bits, row_seed
+from imagenet_think.inference.token_sampler import RowSampler, _gumbel
+
+
+def chosen(decoding, seeds, scores, drawn=0):
+    """The tokens that rows of these seeds choose, having drawn so many."""
+    sampler = RowSampler(decoding, len(seeds), scores.shape[-1], "cpu")
+    for row, seed in enumerate(seeds):
+        sampler.admit(row, seed, torch.tensor([], dtype=torch.long))
+        sampler.drawn[row] = drawn
+    return sampler(scores, list(range(len(seeds)))).tolist()
+
+
+def test_seeds_depend_on_each_part():
+    seeds = {
+        row_seed(1, "n01_2", "glm", 1),
+        row_seed(2, "n01_2", "glm", 1),
+        row_seed(1, "n01_3", "glm", 1),
+        row_seed(1, "n01_2", "kimi", 1),
+        row_seed(1, "n01_2", "glm", 2),
+        row_seed(1, "n01_2", "glm", 1, turn=2),
+    }
+    assert len(seeds) == 6
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    # Fixed: a change would give every sampled response of a run another text.
+    assert row_seed(1, "n01_2", "glm", 1) == 8134388516904356034
+
+
+def splitmix64(state, count):
+    """The numbers as their authors' program makes them, one after another."""
+    for _ in range(count):
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+        z = state
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        yield z ^ (z >> 31)
+
+
+def test_noise_is_gumbel_of_splitmix64():
+    states = [bits(seed, 3) for seed in range(4)] + [0, -1, 2**63 - 1, -(2**63)]
+    numbers = torch.tensor(
+        [[((z >> 11) + 0.5) / 2**53 for z in splitmix64(state % 2**64, 50)] for state in states],
+        dtype=torch.float64,
+    )
+    expected = -torch.log(-torch.log(numbers))
+    assert torch.equal(_gumbel(torch.tensor(states), 50), expected)
+
+
+def test_noise_is_spread_as_gumbel_and_differs_by_row_and_step():
+    rows = torch.tensor([bits(seed, step) for seed in range(20) for step in range(20)])
+    noise = _gumbel(rows, 500)
+    assert noise.unique().numel() == noise.numel()
+    uniform = torch.exp(-torch.exp(-noise)).float()
+    counts = torch.histc(uniform, 10, 0, 1)
+    assert counts.tolist() == pytest.approx([20_000] * 10, abs=700)
+
+
+def test_draws_follow_the_probabilities():
+    probabilities = torch.tensor([0.5, 0.3, 0.15, 0.05, 0.0])
+    seeds = list(range(4000))
+    scores = probabilities.log().expand(len(seeds), -1)
+    counts = torch.bincount(torch.tensor(chosen({"temperature": 1.0}, seeds, scores)), minlength=5)
+    expected = (len(seeds) * probabilities).tolist()
+    assert counts.tolist() == pytest.approx(expected, abs=120)
+    assert counts[4] == 0
+
+
+def test_temperature_top_k_and_top_p_cut_as_in_transformers():
+    seeds = list(range(2000))
+    scores = torch.tensor([0.4, 0.3, 0.2, 0.1]).log().expand(len(seeds), -1)
+    assert set(chosen({"temperature": 1.0, "top_k": 2}, seeds, scores)) == {0, 1}
+    assert set(chosen({"temperature": 1.0, "top_k": 1}, seeds, scores)) == {0}
+    assert set(chosen({"temperature": 1.0, "top_p": 0.65}, seeds, scores)) == {0, 1}
+    assert set(chosen({"temperature": 1.0, "top_p": 0.75}, seeds, scores)) == {0, 1, 2}
+    assert set(chosen({"temperature": 1.0, "top_p": 1e-5}, seeds, scores)) == {0}
+    cold = chosen({"temperature": 0.5}, seeds, scores).count(0) / len(seeds)
+    assert cold == pytest.approx(0.16 / (0.16 + 0.09 + 0.04 + 0.01), abs=0.04)
+
+
+def test_a_row_draws_the_same_beside_any_others_and_in_any_place():
+    scores = torch.randn(6, 50, generator=torch.Generator().manual_seed(0))
+    seeds = [row_seed(0, f"image {i}", "m", 1) for i in range(6)]
+    together = chosen({"temperature": 1.0}, seeds, scores, drawn=3)
+    order = [4, 1, 5]
+    some = chosen({"temperature": 1.0}, [seeds[i] for i in order], scores[order], drawn=3)
+    assert some == [together[i] for i in order]
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2, 3, 4], [4, 0, 3, 6, 5]])
+def test_rows_in_parts_choose_as_all_at_once(monkeypatch, rows):
+    decoding = {"temperature": 0.7, "top_p": 0.9, "repetition_penalty": 3.0}
+    scores = torch.randn(4, 5, 40, generator=torch.Generator().manual_seed(0))
+
+    def said():
+        sampler = RowSampler(decoding, 7, 40, "cpu")
+        for row in rows:
+            sampler.admit(row, row, torch.tensor([row, 9]))
+        return [sampler(step, rows).tolist() for step in scores], sampler.seen.tolist()
+
+    together = said()
+    monkeypatch.setattr(token_sampler, "_AT_ONCE", 2)
+    assert said() == together
+
+
+def test_a_moved_row_goes_on_with_its_draws_and_its_penalties():
+    scores = torch.randn(5, 1, 40, generator=torch.Generator().manual_seed(0))
+    decoding = {"temperature": 1.0, "repetition_penalty": 5.0}
+
+    def said(moved):
+        sampler = RowSampler(decoding, 3, 40, "cpu")
+        place = 2 if moved else 0
+        sampler.admit(place, 7, torch.tensor([3, 4]))
+        for step in range(5):
+            if moved and step == 2:
+                sampler.admit(0, 99, torch.tensor([5]))  # what stood there is overwritten
+                sampler.move(2, 0)
+                place = 0
+            yield int(sampler(scores[step], [place]))
+
+    assert list(said(moved=True)) == list(said(moved=False))
+
+
+def test_repetition_penalty_is_transformers_own():
+    prompts = [[3, 4], [5, 6, 3, 3]]
+    sampler = RowSampler({"repetition_penalty": 1.5}, 2, 30, "cpu")
+    for row, prompt in enumerate(prompts):
+        sampler.admit(row, row, torch.tensor(prompt))
+    reference = RepetitionPenaltyLogitsProcessor(1.5)
+    generator = torch.Generator().manual_seed(0)
+    changed = 0
+    for _ in range(20):
+        scores = torch.randn(2, 30, generator=generator)
+        expected = [
+            int(reference(torch.tensor([ids]), scores[row : row + 1].clone()).argmax())
+            for row, ids in enumerate(prompts)
+        ]
+        assert sampler(scores, [0, 1]).tolist() == expected
+        changed += expected != scores.argmax(-1).tolist()
+        for ids, token in zip(prompts, expected, strict=True):
+            ids.append(token)
+    assert changed
+
+
+def test_unknown_decoding_settings_are_named():
+    with pytest.raises(ValueError, match=r"\['top_q'\]"):
+        RowSampler({"top_q": 1}, 1, 10, "cpu")
+
+
+def test_every_token_of_a_row_has_a_number_of_its_own():
+    sampler = RowSampler({"temperature": 1.0}, 1, 1000, "cpu")
+    sampler.admit(0, 5, torch.tensor([1]))
+    drawn = [int(sampler(torch.zeros((1, 1000)), [0])) for _ in range(20)]
+    noise = [_gumbel(torch.tensor([bits(5, step)]), 1000) for step in range(20)]
+    assert drawn == [int(row.argmax()) for row in noise]
+    assert len(set(drawn)) > 15

@@ -1,0 +1,548 @@
+import copy
+import random
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+import torch
+from flash_emulation import emulated_flash
+from noise import noise_file
+
+from imagenet_think.inference import families
+from imagenet_think.inference.chat import encode, first_conversation
+from imagenet_think.inference.engines import EngineError, Request, attention, model_runner, prefetch
+from imagenet_think.inference.engines.transformers_engine import TransformersEngine, check, load
+from imagenet_think.inference.seeding import row_seed
+from imagenet_think.inference.token_sampler import RowSampler
+
+SIZES = [(70, 90), (40, 40), (110, 60), (90, 90), (56, 140)]
+LOOP = {"longest_period": 16, "repeats": 4, "least_tokens": 32}
+NO_TOKEN = 10**9
+
+
+def requests(count=5, limits=(20,)):
+    """Requests of different lengths, so that a batch of them is padded."""
+    prompts = ["Describe.", "What is in this image? Think step by step.", "Why?"]
+    return [
+        Request(
+            key=f"image {i}",
+            messages=first_conversation(noise_file(i, *SIZES[i % 5]), prompts[i % 3], {}),
+            seed=row_seed(0, f"image {i}", "m", 1),
+            max_new_tokens=limits[i % len(limits)],
+        )
+        for i in range(count)
+    ]
+
+
+def uneven(count, seed=0):
+    """Requests whose lengths differ as those of thoughts do."""
+    draw = random.Random(seed)
+    return requests(count, [int(min(90, draw.expovariate(1 / 20) + 1)) for _ in range(count)])
+
+
+class Recording(TransformersEngine):
+    """Keeps the tokens of its rows: text alone may hide a difference in broken characters."""
+
+    def _response(self, row, reason):
+        self.tokens = getattr(self, "tokens", {})
+        self.tokens[row.request.key] = list(row.tokens)
+        return super()._response(row, reason)
+
+
+def engine(tiny_model, name, batch_size=3, *, stop=True, loop=LOOP, cached_tokens=None, **decoding):
+    family, processor, model = tiny_model(name)
+    return Recording(
+        model,
+        processor,
+        decoding=decoding,
+        loop=loop,
+        stop_ids=families.stop_ids(family, processor, model) if stop else [],
+        batch_size=batch_size,
+        cached_tokens=cached_tokens,
+    )
+
+
+def by_key(responses):
+    responses = list(responses)
+    found = {response.key: response for response in responses}
+    assert len(found) == len(responses)
+    return found
+
+
+ALONE = {}
+"""What was said alone already; several tests ask the same."""
+
+
+def alone(tiny_model, name, request, stop=True, **options):
+    """The tokens that transformers' own `generate` gives for one request."""
+    asked = (name, request.key, request.max_new_tokens, stop, *sorted(options.items()))
+    if asked not in ALONE:
+        ALONE[asked] = _alone(tiny_model, name, request, stop, options)
+    return ALONE[asked]
+
+
+def _alone(tiny_model, name, request, stop, options):
+    family, processor, model = tiny_model(name)
+    inputs = encode(processor, request.messages)
+    ids = model.generate(
+        **inputs,
+        max_new_tokens=request.max_new_tokens,
+        eos_token_id=families.stop_ids(family, processor, model) if stop else NO_TOKEN,
+        **{"do_sample": False, **options},
+    )
+    return ids[0, inputs["input_ids"].shape[1] :].tolist()
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+@pytest.mark.parametrize("bounds", [{"batch_size": 6}, {"batch_size": 6, "cached_tokens": 1024}])
+def test_greedy_rows_come_and_go_as_each_would_alone(tiny_model, name, bounds):
+    asked = uneven(14)
+    together = engine(tiny_model, name, stop=False, loop=None, **bounds)
+    found = by_key(together.generate(asked))
+    processor = tiny_model(name)[1]
+    for request in asked:
+        expected = alone(tiny_model, name, request, stop=False)
+        assert together.tokens[request.key] == expected
+        assert found[request.key].text == processor.tokenizer.decode(expected)
+    assert len({response.text for response in found.values()}) == len(found)
+    used = together.statistics
+    assert used["row_steps"] == sum(r.max_new_tokens - 1 for r in asked)
+    # A static batch waits for its longest row each time.
+    if "cached_tokens" not in bounds:
+        static = sum(max(r.max_new_tokens for r in asked[i : i + 6]) for i in range(0, 14, 6))
+        assert used["steps"] < static
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1.3])
+@pytest.mark.parametrize("name", families.NAMES)
+def test_stop_tokens_and_penalties_are_those_of_transformers(tiny_model, name, penalty):
+    batched = engine(tiny_model, name, loop=None, repetition_penalty=penalty)
+    list(batched.generate(requests()))
+    for request in requests():
+        expected = alone(tiny_model, name, request, repetition_penalty=penalty)
+        assert batched.tokens[request.key] == expected
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_top_k_1_is_greedy_as_in_transformers(tiny_model, name):
+    decoding = {"temperature": 1.0, "top_k": 1, "top_p": 1e-5, "repetition_penalty": 1.1}
+    batched = engine(tiny_model, name, loop=None, **decoding)
+    list(batched.generate(requests()))
+    for request in requests():
+        expected = alone(tiny_model, name, request, **{**decoding, "do_sample": True})
+        assert batched.tokens[request.key] == expected
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_a_sampled_row_does_not_depend_on_the_rows_beside_it(tiny_model, name):
+    decoding = {"temperature": 0.8, "top_p": 0.95}
+    together = by_key(engine(tiny_model, name, 5, **decoding).generate(requests()))
+    reverse = by_key(engine(tiny_model, name, 2, **decoding).generate(requests()[::-1]))
+    single = by_key(engine(tiny_model, name, 1, **decoding).generate(requests()))
+    assert together == reverse == single
+    other = [Request(r.key, r.messages, r.seed + 1, r.max_new_tokens) for r in requests()]
+    again = by_key(engine(tiny_model, name, 5, **decoding).generate(other))
+    assert all(again[key].text != together[key].text for key in together)
+
+
+def flash_copy(tiny_model, name):
+    """A model of its own, whose attention setting may be changed."""
+    family, processor, model = tiny_model(name)
+    return family, processor, copy.deepcopy(model)
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_the_flash_path_says_what_sdpa_says(tiny_model, monkeypatch, name):
+    asked = uneven(8)
+    own = flash_copy(tiny_model, name)
+    with emulated_flash(own[2], monkeypatch) as kernels:
+        rows = engine(lambda _: own, name, 4, stop=False, loop=None)
+        assert rows.record["attention"] == "flash_attention_2"
+        list(rows.generate(asked))
+    assert kernels.varlen_calls
+    for request in asked:
+        assert rows.tokens[request.key] == alone(tiny_model, name, request, stop=False)
+
+
+@pytest.mark.parametrize("name", [name for name in families.NAMES if name != "kimi_vl"])
+def test_pages_give_the_same_text_as_rows(tiny_model, monkeypatch, name):
+    asked = uneven(8)
+    own = flash_copy(tiny_model, name)
+    with emulated_flash(own[2], monkeypatch) as kernels:
+        monkeypatch.setattr(attention, "varlen_attn", kernels.paged)
+        monkeypatch.setattr(model_runner, "lacks_pages", lambda *_: None)
+        paged = engine(lambda _: own, name, 4, stop=False, loop=None, cached_tokens=2048)
+        list(paged.generate(asked))
+    layers = own[2].config.text_config.num_hidden_layers
+    assert kernels.paged_calls == layers * paged.statistics["steps"]
+    for request in asked:
+        assert paged.tokens[request.key] == alone(tiny_model, name, request, stop=False)
+
+
+class Replay:
+    """What a captured CUDA graph does: the same step, with what lies in the same memory."""
+
+    def __init__(self, stepper, rows, reach):
+        self.arguments = stepper, rows, reach
+        self.replays = 0
+
+    def replay(self):
+        stepper, rows, reach = self.arguments
+        self.replays += 1
+        self.scores.copy_(stepper._forward(rows, reach))
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_graphs_of_more_rows_than_there_are_change_nothing(tiny_model, monkeypatch, name):
+    graphs = []
+
+    def capture(self, rows, reach):
+        graphs.append(graph := Replay(self, rows, reach))
+        graph.scores = self._forward(rows, reach).clone()
+        return graph, graph.scores
+
+    monkeypatch.setattr(model_runner.Decoder, "_capture", capture)
+    captured = engine(tiny_model, name, 5, stop=False, loop=None)
+    captured.decoder.captures = True
+    asked = uneven(9)
+    list(captured.generate(asked))
+    assert {graph.arguments[1] for graph in graphs} >= {1, 2, 4}
+    assert sum(graph.replays for graph in graphs) == captured.statistics["steps"]
+    for request in asked:
+        assert captured.tokens[request.key] == alone(tiny_model, name, request, stop=False)
+
+
+def test_a_failed_capture_is_no_failed_run(tiny_model, monkeypatch, caplog):
+    def fails(self, rows, reach):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(model_runner.Decoder, "_capture", fails)
+    eager = engine(tiny_model, "qwen2_5_vl", 4, stop=False, loop=None)
+    eager.decoder.captures = True
+    list(eager.generate(uneven(5)))
+    assert "without CUDA graphs: operation not permitted" in caplog.text
+    assert not eager.decoder.captures
+    for request in uneven(5):
+        expected = alone(tiny_model, "qwen2_5_vl", request, stop=False)
+        assert eager.tokens[request.key] == expected
+
+
+def test_graphs_are_dropped_where_growing_runs_out_of_memory(tiny_model, monkeypatch):
+    stepper = engine(tiny_model, "qwen2_5_vl").decoder
+    key, value = torch.zeros(1, 2, 3, 8), torch.zeros(1, 2, 3, 8)
+    stepper.store = model_runner.RowStore([(key, value)] * 3, 4, 4096)
+    stepper.store.reserve([10])
+    stepper.graphs = {(1, 256): "reads where the memory was"}
+    calls = []
+
+    def laid_out(part, rows, stretch):
+        calls.append(stretch)
+        if len(calls) == 3:  # one layer has moved
+            raise torch.OutOfMemoryError("full")
+        return part.new_zeros(rows, part.shape[1], stretch, part.shape[3])
+
+    monkeypatch.setattr("imagenet_think.inference.engines.kv_cache._laid_out", laid_out)
+    with pytest.raises(torch.OutOfMemoryError):
+        stepper._reserve([257])
+    assert stepper.graphs == {}
+    stepper.graphs = {(1, 256): "captured again"}
+    stepper._reserve([10])
+    assert stepper.graphs
+
+
+def test_pages_need_what_the_cpu_has_not():
+    layer = torch.zeros(1, 2, 3, 8), torch.zeros(1, 2, 3, 8)
+    assert "not a CUDA device" in attention.lacks_pages(4, *layer)
+
+
+def test_tokens_are_counted_from_the_row_alone(tiny_model):
+    _, processor, _ = tiny_model("qwen2_5_vl")
+    found = by_key(engine(tiny_model, "qwen2_5_vl", 5).generate(requests()))
+    for request in requests():
+        ids = encode(processor, request.messages)["input_ids"]
+        response = found[request.key]
+        assert response.prompt_tokens == ids.shape[1]
+        assert response.image_tokens == (ids == processor.image_token_id).sum() > 0
+        assert 0 < response.completion_tokens <= 20
+
+
+def test_a_row_ends_at_its_end_token_and_keeps_it(tiny_model):
+    _, processor, model = tiny_model("kimi_vl")
+    unstopped = engine(tiny_model, "kimi_vl", 5, stop=False)
+    long = by_key(unstopped.generate(requests()))["image 0"]
+    assert (long.finish_reason, long.completion_tokens) == ("length", 20)
+    tokens = unstopped.tokens["image 0"]
+    last = next(i for i in range(3, 20) if tokens[i] not in tokens[:i])
+    stopping = Recording(
+        model, processor, decoding={}, loop=LOOP, stop_ids=[tokens[last]], batch_size=5
+    )
+    short = by_key(stopping.generate(requests()))["image 0"]
+    assert (short.finish_reason, short.completion_tokens) == ("stop", last + 1)
+    assert short.text == processor.tokenizer.decode(tokens[: last + 1])
+
+
+def test_a_prefix_is_gone_on_from_and_not_repeated(tiny_model):
+    _, processor, model = tiny_model("glm4v")
+    (request,) = requests(1)
+    started = Request(request.key, request.messages, 0, 10, prefix="<think>The image")
+    (response,) = (said := engine(tiny_model, "glm4v", stop=False)).generate([started])
+    inputs = encode(processor, request.messages, "<think>The image")
+    ids = model.generate(**inputs, max_new_tokens=10, eos_token_id=NO_TOKEN, do_sample=False)
+    assert said.tokens["image 0"] == ids[0, inputs["input_ids"].shape[1] :].tolist()
+    assert response.prompt_tokens == inputs["input_ids"].shape[1]
+
+
+@contextmanager
+def always(model, token):
+    """Make the model say one token only."""
+
+    def force(module, arguments, scores):
+        scores[..., token] = scores.max() + 1
+        return scores
+
+    hook = model.lm_head.register_forward_hook(force)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def test_special_tokens_stay_in_the_text(tiny_model):
+    _, processor, model = tiny_model("glm4v")
+    with always(model, processor.tokenizer.convert_tokens_to_ids("<|user|>")):
+        (response,) = engine(tiny_model, "glm4v").generate(requests(1))
+    assert (response.text, response.finish_reason) == ("<|user|>", "stop")
+
+
+def test_a_runaway_row_is_ended_as_a_loop(tiny_model):
+    _, processor, model = tiny_model("qwen2_5_vl")
+    with always(model, processor.tokenizer.encode("fish")[0]):
+        (response,) = engine(tiny_model, "qwen2_5_vl").generate(requests(1, [500]))
+        (short,) = engine(tiny_model, "qwen2_5_vl").generate(requests(1, [31]))
+        (last,) = engine(tiny_model, "qwen2_5_vl").generate(requests(1, [33]))
+    assert (response.finish_reason, response.completion_tokens) == ("loop", 32)
+    assert (short.finish_reason, short.completion_tokens) == ("length", 31)
+    assert (last.finish_reason, last.completion_tokens) == ("loop", 32)
+
+
+def test_a_request_that_cannot_be_encoded_costs_only_itself(tiny_model):
+    def asked(key, image, prompt="Describe."):
+        return Request(key, first_conversation(image, prompt, {}), 0, 20)
+
+    bad = [
+        asked("thin", noise_file(0, 2100, 7)),  # Qwen refuses sides of more than 200 to 1
+        asked("broken", noise_file(1)[:200]),
+        asked("token", noise_file(1), "<|image_pad|>"),
+        asked("long", noise_file(1), "word " * 5000),
+    ]
+    good = requests(3)
+    mixed = [bad[0], good[0], bad[1], bad[2], good[1], bad[3], good[2]]
+    found = by_key(engine(tiny_model, "qwen2_5_vl").generate(mixed))
+    errors = {key: r.error for key, r in found.items() if r.finish_reason == "error"}
+    assert set(errors) == {"thin", "broken", "token", "long"}
+    assert "aspect ratio" in errors["thin"]
+    assert "image cannot be read" in errors["broken"]
+    assert "image token" in errors["token"]
+    assert "the model's context 4096" in errors["long"]
+    assert all(found[key].text is None for key in errors)
+    expected = by_key(engine(tiny_model, "qwen2_5_vl").generate(good))
+    assert {key: found[key] for key in expected} == expected
+
+
+def test_a_row_ends_where_the_context_does(tiny_model):
+    family, processor, model = tiny_model("internvl")
+    own = family, processor, copy.deepcopy(model)
+    (request,) = requests(1, [1000])
+    length = encode(processor, request.messages)["input_ids"].shape[1]
+    own[2].config.text_config.max_position_embeddings = length + 7
+    (response,) = engine(lambda _: own, "internvl", stop=False, loop=None).generate([request])
+    assert (response.finish_reason, response.completion_tokens) == ("length", 7)
+
+
+def memory_for(rows, real, count):
+    """Make a function fail as on a device that has memory for so many rows."""
+
+    def limited(*arguments):
+        if count(*arguments) > rows:
+            raise torch.OutOfMemoryError(f"no memory for {count(*arguments)} rows")
+        return real(*arguments)
+
+    return limited
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "count"),
+    [
+        (model_runner.Decoder, "step", lambda self, tokens: len(tokens)),
+        (model_runner.Decoder, "prefill", lambda self, inputs, rows: len(rows)),
+        (RowSampler, "__call__", lambda self, scores, rows: len(rows)),
+    ],
+    ids=["step", "prefill", "sampler"],
+)
+def test_out_of_memory_takes_fewer_rows_and_goes_on(
+    tiny_model, monkeypatch, caplog, owner, name, count
+):
+    monkeypatch.setattr(owner, name, memory_for(2, getattr(owner, name), count))
+    small = engine(tiny_model, "glm4v", 16, stop=False, loop=None)
+    found = by_key(small.generate(uneven(12)))
+    assert len(found) == 12
+    if name == "prefill":
+        assert (small.together, small.bound, small.record["bounds"]) == (2, 16, [])
+    else:
+        assert small.bound == small.record["bounds"][-1] == 2
+    assert "out of memory" in caplog.text
+    for request in uneven(12):
+        assert small.tokens[request.key] == alone(tiny_model, "glm4v", request, stop=False)
+
+
+def test_a_row_for_which_there_is_no_memory_alone_is_an_error_and_costs_no_other(
+    tiny_model, monkeypatch
+):
+    def tokens(self, inputs, rows):
+        return inputs["input_ids"].shape[1]
+
+    monkeypatch.setattr(
+        model_runner.Decoder, "prefill", memory_for(200, model_runner.Decoder.prefill, tokens)
+    )
+    large = Request("large", first_conversation(noise_file(1), "word " * 300, {}), 0, 5)
+    asked = [*requests(2, [5]), large, *requests(9, [5])[2:]]
+    small = engine(tiny_model, "qwen2_5_vl", 4, loop=None)
+    found = by_key(small.generate(asked))
+    assert found["large"].error.startswith("out of memory, alone, at")
+    assert sum(response.finish_reason == "error" for response in found.values()) == 1
+    assert small.bound == 4
+    expected = by_key(engine(tiny_model, "qwen2_5_vl", 4, loop=None).generate(requests(9, [5])))
+    assert {key: found[key] for key in expected} == expected
+
+
+def test_a_device_without_memory_is_an_error_of_the_job_and_of_no_row(tiny_model, monkeypatch):
+    def none(self, inputs, rows):
+        raise torch.OutOfMemoryError("all is taken")
+
+    monkeypatch.setattr(model_runner.Decoder, "prefill", none)
+    with pytest.raises(EngineError, match=r"before the first row.*see that the device is free"):
+        list(engine(tiny_model, "glm4v").generate(requests(3)))
+
+
+@pytest.mark.parametrize("gathered", [False, True])
+def test_few_rows_choose_experts_as_in_transformers_own_decoding(tiny_model, monkeypatch, gathered):
+    _, _, model = tiny_model("kimi_vl")
+    text = model.config.text_config
+    entered = []
+
+    @contextmanager
+    def decoding(self):
+        before = self.get_experts_implementation()
+        entered.append(True)
+        if gathered:  # as on a GPU
+            self.set_experts_implementation("batched_mm")
+        yield
+        self.set_experts_implementation(before)
+
+    monkeypatch.setattr(type(model), "_optimize_model_for_decode", decoding)
+    asked = uneven(8)
+    mixed = engine(tiny_model, "kimi_vl", 6, stop=False, loop=None)
+    assert mixed.decoder._few_rows == text.n_routed_experts // text.num_experts_per_tok
+    list(mixed.generate(asked))
+    assert 0 < len(entered) < mixed.statistics["steps"]
+    monkeypatch.undo()
+    for request in asked:
+        assert mixed.tokens[request.key] == alone(tiny_model, "kimi_vl", request, stop=False)
+
+
+def test_a_cache_that_cannot_hold_one_row_is_a_clear_error(tiny_model):
+    small = engine(tiny_model, "glm4v", 2, stop=False, loop=None, cached_tokens=256)
+    with pytest.raises(EngineError, match=r"raise inference\.cached_tokens"):
+        list(small.generate(requests(1, [2000])))
+
+
+@pytest.mark.slow
+def test_rows_are_put_back_when_the_cache_is_full_and_say_the_same(tiny_model):
+    asked = requests(3, [490])
+    decoding = {"temperature": 0.8, "top_p": 0.95}
+    options = {"stop": False, "loop": None, **decoding}
+    tight = engine(tiny_model, "glm4v", 4, cached_tokens=1100, **options)
+    found = by_key(tight.generate(asked))
+    assert tight.statistics["put_back"] > 0
+    assert found == by_key(engine(tiny_model, "glm4v", 4, **options).generate(asked))
+
+
+def test_an_engine_left_in_the_middle_can_be_asked_again(tiny_model):
+    used = engine(tiny_model, "qwen2_5_vl", 3)
+    responses = used.generate(requests())
+    next(responses)
+    responses.close()
+    assert by_key(used.generate(requests())) == by_key(
+        engine(tiny_model, "qwen2_5_vl", 3).generate(requests())
+    )
+
+
+def test_requests_are_taken_in_the_callers_thread_and_not_all_at_once(tiny_model):
+    taken = []
+
+    def source():
+        for request in requests(20):
+            assert threading.current_thread() is threading.main_thread()
+            taken.append(request.key)
+            yield request
+
+    responses = engine(tiny_model, "qwen2_5_vl", batch_size=2).generate(source())
+    next(responses)
+    assert len(taken) < 10
+    assert len(list(responses)) == 19
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_the_order_of_rows_does_not_depend_on_how_fast_images_are_read(
+    tiny_model, monkeypatch, name
+):
+    expected = list(engine(tiny_model, name, 4).generate(uneven(10)))
+    draw = random.Random(1)
+
+    def slow(processor, messages, prefix):
+        time.sleep(draw.random() / 50)
+        return encode(processor, messages, prefix)
+
+    monkeypatch.setattr(prefetch, "encode", slow)
+    assert list(engine(tiny_model, name, 4).generate(uneven(10))) == expected
+
+
+def test_nothing_asked_gives_nothing(tiny_model):
+    assert list(engine(tiny_model, "qwen2_5_vl").generate([])) == []
+
+
+INFERENCE = {
+    "device": "cpu",
+    "dtype": "auto",
+    "attention": "auto",
+    "batch_size": 2,
+    "cached_tokens": None,
+    "workers": 2,
+}
+
+
+def test_an_engine_is_loaded_from_the_config_and_says_what_it_is(tiny_checkpoint):
+    folder = str(tiny_checkpoint("internvl"))
+    loaded = load(
+        {"key": "m", "family": "internvl", "decoding": {"temperature": 0.0}},
+        loop=LOOP,
+        checkpoint=(folder, "r"),
+        processor=(folder, "r"),
+        inference=INFERENCE,
+        threads=1,
+    )
+    assert len(list(loaded.generate(requests(3)))) == 3
+    assert {key: loaded.record[key] for key in ("engine", "device", "dtype", "attention")} == {
+        "engine": "transformers",
+        "device": "cpu",
+        "dtype": "float32",
+        "attention": "sdpa",
+    }
+    assert loaded.record["versions"]["torch"] == torch.__version__
+    loaded.close()
+
+
+def test_flash_attention_that_is_not_there_is_said_before_anything_is_loaded():
+    with pytest.raises(ValueError, match="flash_attention_2, but the device is not a CUDA device"):
+        check(INFERENCE | {"attention": "flash_attention_2"})

@@ -1,0 +1,431 @@
+import json
+import signal
+import stat
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+
+import played_server
+import pytest
+from asking import LOOP, MODEL, Tiny, all_expected, answered, requests
+
+from imagenet_think.inference.engines import (
+    EngineError,
+    openai_client,
+    supervisor,
+    vllm_engine,
+    vllm_server,
+)
+
+
+@pytest.fixture(autouse=True)
+def _short_times(monkeypatch):
+    monkeypatch.setattr(openai_client, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(vllm_server, "_GRACE_SECONDS", 2.0)
+    monkeypatch.setattr(vllm_server, "_POLL_SECONDS", 0.05)
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_checkpoint):
+    return Tiny(tiny_checkpoint)
+
+
+@pytest.fixture
+def play(tmp_path):
+    return played_server.Play(tmp_path)
+
+
+@pytest.fixture
+def executable(play, monkeypatch):
+    """A `vllm` that plays one."""
+    path = play.folder / "bin" / "vllm"
+    path.parent.mkdir()
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} {played_server.__file__} "$@"\n')
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PLAY", str(play.folder))
+    return str(path)
+
+
+def inference(executable, **settings):
+    vllm = {
+        "command": executable,
+        "arguments": [],
+        "start_seconds": 300.0,
+        "request_seconds": 300.0,
+        "retries": 5,
+        "restarts": 3,
+    } | settings
+    return {
+        "engine": "vllm",
+        "device": "auto",
+        "attention": "auto",
+        "dtype": "auto",
+        "batch_size": 4,
+        "engines": {"vllm": vllm},
+    }
+
+
+def loaded(tiny, executable, model=MODEL, **settings):
+    return loaded_from(tiny.folder, executable, model, **settings)
+
+
+def loaded_from(folder, executable, model, **settings):
+    place = (str(folder), "digest")
+    chosen = inference(executable, **settings)
+    vllm_engine.check(chosen)
+    return vllm_engine.load(
+        model, loop=LOOP, checkpoint=place, processor=place, inference=chosen, threads=1
+    )
+
+
+def is_running(pid):
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.05)
+
+
+def servers(play):
+    return [start["pid"] for start in play.notes("starts")]
+
+
+def test_the_server_is_started_asked_and_ended(tiny, executable, play):
+    asked = requests(12)
+    with closing(loaded(tiny, executable)) as engine:
+        assert answered(engine, asked) == all_expected(tiny, asked)
+        record = engine.record
+        (pid,) = servers(play)
+        assert is_running(pid)
+    assert not is_running(pid)
+    assert (record["engine"], record["device"], record["devices"]) == ("vllm", "cpu", 1)
+    assert (record["dtype"], record["restarts"]) == ("float32", 0)
+    assert record["versions"]["vllm"] == "0.played"
+    engine.close()  # once more does no harm
+
+
+def test_how_the_server_is_started(tiny, executable, play, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/somewhere/of/ours")
+    model = {
+        **MODEL,
+        "image": {"min_pixels": 3136, "max_pixels": 6272},
+        "second_round": {"first_scale": 0.5, "template": "{image}"},
+    }
+    with closing(loaded(tiny, executable, model=model, arguments=["--enforce-eager"])):
+        (start,) = play.notes("starts")
+    arguments, environment = start["arguments"], start["environment"]
+    given = dict(x.removeprefix("--").partition("=")[::2] for x in arguments if "=" in x)
+    assert arguments[:2] == ["serve", str(tiny.folder)]
+    assert json.loads(given["limit-mm-per-prompt"]) == {"image": 2, "video": 0}
+    assert json.loads(given["mm-processor-kwargs"]) == {
+        "size": {"shortest_edge": 3136, "longest_edge": 6272}
+    }
+    assert given["generation-config"] == "vllm"
+    assert given["served-model-name"] == "m"
+    assert given["max-num-seqs"] == "4"
+    assert given["host"] == "127.0.0.1"
+    assert "--enforce-eager" in arguments
+    key = environment["VLLM_API_KEY"]
+    assert len(key) > 30
+    assert not any(key in argument for argument in arguments)
+    assert environment["PYTHONPATH"] is None
+    assert environment["OMP_NUM_THREADS"] == "1"
+    assert environment["VLLM_NO_USAGE_STATS"] == "1"
+
+
+def test_a_prefix_stands_behind_the_whole_template(tiny, executable, play):
+    request = requests(1)[0]
+    prefixed = openai_client.Request("p", request.messages, 5, 64, prefix="<think>")
+    with closing(loaded(tiny, executable)) as engine:
+        (start,) = play.notes("starts")
+        path = next(x for x in start["arguments"] if x.startswith("--chat-template="))
+        template = Path(path.partition("=")[2]).read_text(encoding="utf-8")
+        list(engine.generate([prefixed]))
+    assert template.startswith(tiny.processor.chat_template)
+    assert template.endswith("{{ continuation | default('') }}")
+    sent = play.notes("requests")[-1]
+    assert sent["chat_template_kwargs"] == {"continuation": "<think>"}
+    assert [message["role"] for message in sent["messages"]] == ["user"]
+
+
+@pytest.mark.parametrize("fault", ["die", "die halfway", "sick"])
+def test_a_dead_server_is_started_again_and_nothing_is_lost(
+    tiny,
+    executable,
+    play,
+    fault,
+):
+    asked = requests(20)
+    play.set(faults={"6": fault, "17": fault})
+    with closing(loaded(tiny, executable)) as engine:
+        assert answered(engine, asked) == all_expected(tiny, asked)
+        assert engine.record["restarts"] == 2
+    assert len(servers(play)) == 3
+    assert not any(map(is_running, servers(play)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["hang", "stall"])
+def test_a_hung_server_is_started_again_and_nothing_is_lost(
+    tiny,
+    executable,
+    play,
+    fault,
+):
+    asked = requests(10)
+    # All that are in flight: one that hangs while others are answered is only slow.
+    play.set(faults={str(number): fault for number in range(4, 8)}, stubborn=True)
+    with closing(loaded(tiny, executable, request_seconds=4.0)) as engine:
+        assert answered(engine, asked) == all_expected(tiny, asked)
+        assert engine.record["restarts"] == 1
+    assert not any(map(is_running, servers(play)))
+
+
+def test_an_error_of_a_healthy_server_starts_nothing_again(tiny, executable, play):
+    asked = requests(8)
+    play.set(faults={"3": "500", "4": "429", "7": "tear"})
+    with closing(loaded(tiny, executable)) as engine:
+        assert answered(engine, asked) == all_expected(tiny, asked)
+        assert engine.record["restarts"] == 0
+    assert len(servers(play)) == 1
+
+
+def test_a_server_that_keeps_dying_ends_the_job(tiny, executable, play):
+    asked = requests(6)
+    play.set(faults={str(number): "die" for number in range(4, 100)})
+    good = {}
+    engine = loaded(tiny, executable, restarts=2)
+
+    def ask():
+        for response in engine.generate(iter(asked)):
+            good[response.key] = response.text, response.finish_reason, response.completion_tokens
+
+    with closing(engine), pytest.raises(EngineError, match="started again 2 times"):
+        ask()
+    assert good.items() <= all_expected(tiny, asked).items()
+    assert len(servers(play)) == 3
+    assert not any(map(is_running, servers(play)))
+
+
+def test_a_failed_start_counts_as_one_and_the_next_may_succeed(tiny, executable, play):
+    asked = requests(6)
+    play.set(faults={"4": "die"}, starts=[None, "crash", None])
+    with closing(loaded(tiny, executable)) as engine:
+        assert answered(engine, asked) == all_expected(tiny, asked)
+        assert engine.record["restarts"] == 2
+
+
+def test_a_server_that_ends_at_its_start_is_not_waited_for(tiny, executable, play):
+    play.set(starts=["crash"])
+    with pytest.raises(EngineError, match=r"status 1 before(.|\n)*no room on the device"):
+        loaded(tiny, executable)
+
+
+def test_a_server_that_does_not_start_in_time_is_ended(tiny, executable, play, monkeypatch):
+    play.set(starts=["hang"])
+
+    def monotonic():  # its time is over as soon as it hangs
+        return time.monotonic() + 1000 * len(play.notes("hanging"))
+
+    monkeypatch.setattr(vllm_server, "time", SimpleNamespace(monotonic=monotonic))
+    with pytest.raises(EngineError, match=r"not healthy after 300 seconds(.|\n)*Initializing"):
+        loaded(tiny, executable)
+    assert not any(map(is_running, servers(play)))
+
+
+def test_a_port_that_was_taken_is_changed(tiny, executable, play):
+    play.set(starts=["port", "port"])
+    with closing(loaded(tiny, executable)) as engine:
+        assert engine.record["restarts"] == 0
+    ports = {next(x for x in s["arguments"] if "--port" in x) for s in play.notes("starts")}
+    assert len(ports) == 3
+
+
+def test_the_device_must_be_the_one_that_is_asked_for(tiny, executable, play):
+    folder = (str(tiny.folder), "digest")
+    chosen = inference(executable) | {"device": "cuda"}
+    with pytest.raises(EngineError, match="computes on cpu"):
+        vllm_engine.load(
+            MODEL, loop=LOOP, checkpoint=folder, processor=folder, inference=chosen, threads=1
+        )
+    assert not any(map(is_running, servers(play)))
+
+
+def test_settings_are_checked_early(tmp_path):
+    with pytest.raises(ValueError, match=r"engines\.vllm\.command .* no such executable"):
+        vllm_engine.check(inference(str(tmp_path / "vllm")))
+    with pytest.raises(ValueError, match=r"inference\.attention is sdpa"):
+        vllm_engine.check(inference(sys.executable) | {"attention": "sdpa"})
+
+
+OWNER = """
+import subprocess, sys, time
+leashed = [sys.executable, "-I", sys.argv[1], "0.5", sys.executable, "-c", sys.argv[2]]
+process = subprocess.Popen(leashed, stdin=subprocess.PIPE, start_new_session=True)
+if sys.argv[3] == "wait":
+    sys.exit(process.wait())
+time.sleep(6000)
+"""
+LEASHED = """
+import os, pathlib, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.{action})
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(6000)"])
+pathlib.Path({path!r}).write_text(f"{{os.getpid()}} {{child.pid}}")
+time.sleep({seconds})
+sys.exit(7)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("action", ["SIG_DFL", "SIG_IGN"])
+def test_what_is_leashed_ends_with_its_owner(tmp_path, number, action):
+    pids = tmp_path / "pids"
+    script = LEASHED.format(action=action, path=str(pids), seconds=6000)
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, supervisor.__file__, script, "sleep"])
+    wait_for(lambda: pids.exists() and pids.read_text().count(" "))
+    server, child = map(int, pids.read_text().split())
+    assert is_running(server)
+    assert is_running(child)
+    owner.send_signal(number)
+    owner.wait()
+    wait_for(lambda: not is_running(server) and not is_running(child))
+
+
+def test_what_ends_of_itself_leaves_nothing_behind(tmp_path):
+    pids = tmp_path / "pids"
+    script = LEASHED.format(action="SIG_DFL", path=str(pids), seconds=0.2)
+    owner = subprocess.run([sys.executable, "-c", OWNER, supervisor.__file__, script, "wait"])
+    assert owner.returncode == 7
+    _, child = map(int, pids.read_text().split())
+    assert not is_running(child)
+
+
+def test_a_signal_is_told_as_a_shell_does():
+    script = "import os; os.kill(os.getpid(), 9)"
+    owner = subprocess.run([sys.executable, "-c", OWNER, supervisor.__file__, script, "wait"])
+    assert owner.returncode == 128 + 9
+
+
+def test_what_the_log_says():
+    log = (
+        "(APIServer pid=7) INFO 11-20 [api_utils.py:286] non-default args: {'dtype': 'auto'}\n"
+        "(EngineCore pid=9) INFO 11-20 [core.py:133] Initializing a V1 LLM engine (v0.32.0) with "
+        "config: model='/m', dtype=torch.bfloat16, max_seq_len=4096, tensor_parallel_size=2, "
+        "pipeline_parallel_size=1, data_parallel_size=3, kv_cache_dtype=auto, device_config=cuda\n"
+        "(Worker pid=10) INFO Using default backend AttentionBackendEnum.TORCH_SDPA for vit "
+        "attention\n"
+        "(Worker pid=10) INFO Using FLASH_ATTN attention backend out of potential backends\n"
+    )
+    assert vllm_server.read_log(log) == {
+        "device": "cuda",
+        "devices": 6,
+        "dtype": "bfloat16",
+        "attention": "flash_attn",
+    }
+    assert vllm_server.read_log("") == {
+        "device": None,
+        "devices": 1,
+        "dtype": None,
+        "attention": "vllm",
+    }
+
+
+def write(folder, **files):
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text)
+    return folder
+
+
+def test_a_processor_of_another_repository_is_joined_to_the_model(tmp_path):
+    model = write(
+        tmp_path / "model",
+        config__json="of the model",
+        model__safetensors="weights",
+        tokenizer__json="old",
+        preprocessor_config__json="{}",
+    )
+    processor = write(
+        tmp_path / "processor",
+        config__json="of the other",
+        tokenizer__json="new",
+        preprocessor_config__json='{"patch_size": 14}',
+    )
+    joined = vllm_engine.joined_folder(
+        model, processor, "Qwen2VLImageProcessor", tmp_path / "joined"
+    )
+    read = {path.name: path.read_text() for path in joined.iterdir()}
+    assert json.loads(read.pop("preprocessor_config.json"))["patch_size"] == 14
+    assert read == {
+        "config.json": "of the model",
+        "model.safetensors": "weights",
+        "tokenizer.json": "new",
+    }
+
+
+def test_a_class_that_was_never_released_is_named_right(tmp_path):
+    settings = '{"image_processor_type": "Qwen2_5_VLImageProcessor", "min_pixels": 3136}'
+    model = write(tmp_path / "model", config__json="{}", preprocessor_config__json=settings)
+    kind = "Qwen2VLImageProcessor"
+    joined = vllm_engine.joined_folder(model, model, kind, tmp_path / "joined")
+    assert json.loads((joined / "preprocessor_config.json").read_text()) == {
+        "image_processor_type": kind,
+        "min_pixels": 3136,
+    }
+    (model / "preprocessor_config.json").write_text(f'{{"image_processor_type": "{kind}Fast"}}')
+    assert vllm_engine.joined_folder(model, model, kind, tmp_path / "none") == model
+
+
+def test_code_of_a_repository_is_run_only_where_it_is_trusted(
+    tiny_checkpoint, executable, tmp_path, play
+):
+    folder = tmp_path / "kimi"
+    folder.mkdir()
+    for path in Path(tiny_checkpoint("kimi_vl")).iterdir():
+        (folder / path.name).symlink_to(path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoConfig": "c.C"}}))
+    model = MODEL | {"family": "kimi_vl"}
+    with pytest.raises(ValueError, match=r"brings code of its own(.|\n)*--trust-remote-code"):
+        loaded_from(folder, executable, model)
+    assert not play.notes("starts")
+    trusted = ["--trust-remote-code"]
+    with pytest.raises(ValueError, match=r"image settings \['in_token_limit'\] cannot be given"):
+        loaded_from(
+            folder, executable, model | {"image": {"in_token_limit": 64}}, arguments=trusted
+        )
+    with closing(loaded_from(folder, executable, model, arguments=trusted)):
+        (start,) = play.notes("starts")
+    assert start["arguments"][:2] == ["serve", str(folder)]
+    assert "--trust-remote-code" in start["arguments"]
+    assert not any("revision" in argument for argument in start["arguments"])
+
+
+def test_a_hub_id_with_code_is_pinned(tmp_path, monkeypatch, tiny_checkpoint):
+    folder = Path(tiny_checkpoint("kimi_vl"))
+    config = {"auto_map": {}}
+    monkeypatch.setattr(vllm_engine.checkpoints, "local_folder", lambda *_, **__: folder)
+    monkeypatch.setattr(vllm_engine.checkpoints, "read_json", lambda *_: config)
+    monkeypatch.setattr(vllm_engine.checkpoints, "chat_template", lambda _: "")
+    place = ("owner/kimi", "abc")
+    settings = {"arguments": ["--trust-remote-code"]}
+    arguments = vllm_engine._checkpoint_arguments({}, None, place, place, settings, tmp_path)
+    assert arguments[:4] == [
+        "owner/kimi",
+        "--revision=abc",
+        "--code-revision=abc",
+        "--tokenizer-revision=abc",
+    ]
+    with pytest.raises(ValueError, match="cannot be given the processor of other/one"):
+        vllm_engine._checkpoint_arguments({}, None, place, ("other/one", "d"), settings, tmp_path)

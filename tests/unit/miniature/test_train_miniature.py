@@ -1,0 +1,177 @@
+import functools
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from imagenet_think.inference import chat, families
+from imagenet_think.miniature import kimi_layout, miniatures
+from imagenet_think.miniature.drawings import NAMES, draw, places, scene_of
+from imagenet_think.miniature.miniatures import RECIPES, Recipe
+from imagenet_think.miniature.reply_templates import VOICES
+from train_miniature import objects_at, train_miniature, training_scenes
+
+CONFIG = yaml.safe_load(Path("config/miniature.yaml").read_text(encoding="utf-8"))
+PROMPTS = list(CONFIG["prompts"].values())
+SMALL = Recipe(
+    hidden=64,
+    layers=2,
+    vision_hidden=32,
+    vision_layers=2,
+    drawings=24,
+    vision_steps=4,
+    language_steps=12,
+    batch=4,
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A function from a model to the folder of its untrained miniature, built once."""
+
+    @functools.cache
+    def build(model):
+        folder = tmp_path_factory.mktemp(model)
+        miniatures.build(model, CONFIG["models"][model], PROMPTS, folder, seed=1)
+        return folder
+
+    return build
+
+
+def loaded(model, folder):
+    family = families.get(CONFIG["models"][model]["family"])
+    processor = family.load_processor(folder, CONFIG["models"][model].get("image"))
+    net = family.load_model(folder, dtype=torch.float32, attention="sdpa", device="cpu")
+    return processor, net
+
+
+def drawing(seed, number):
+    return chat.png_file(draw(scene_of(seed, "n09444783", number)))
+
+
+@pytest.mark.parametrize("model", ["vl-rethinker", "visionthink"])
+def test_loss_falls_in_a_few_steps_and_the_folder_is_whole(model, tmp_path):
+    losses = train_miniature(
+        model, CONFIG["models"][model], PROMPTS, tmp_path / model, seed=3, recipe=SMALL
+    )
+    assert len(losses) == SMALL.language_steps
+    assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
+    assert [path.name for path in tmp_path.iterdir()] == [model]
+    loaded(model, tmp_path / model)
+
+
+@pytest.mark.slow
+def test_same_seed_same_bytes(tmp_path):
+    recipe = replace(SMALL, language_steps=2)
+    for name, seed in (("one", 5), ("two", 5), ("other", 6)):
+        train_miniature(
+            "vl-rethinker",
+            CONFIG["models"]["vl-rethinker"],
+            PROMPTS,
+            tmp_path / name,
+            seed=seed,
+            recipe=recipe,
+        )
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert files == sorted(path.name for path in (tmp_path / "two").iterdir())
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    weights = "model.safetensors"
+    assert (tmp_path / "one" / weights).read_bytes() != (tmp_path / "other" / weights).read_bytes()
+
+
+def test_failed_training_leaves_nothing(tmp_path):
+    settings = CONFIG["models"]["glm-4.1v"] | {"template": "no place for an image: {prompt}"}
+    with pytest.raises(ValueError, match="image"):
+        train_miniature("glm-4.1v", settings, PROMPTS, tmp_path / "glm", seed=1, recipe=SMALL)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("model", RECIPES)
+def test_built_checkpoints_are_small_and_speak_their_voice(model, built):
+    processor, net = loaded(model, built(model))
+    miniatures.save(net, built(model))
+    assert sum(path.stat().st_size for path in built(model).iterdir()) <= 4e6
+    heads = net.config.get_text_config()
+    assert heads.hidden_size // heads.num_attention_heads == miniatures.HEAD
+    reply = VOICES[model].reply(scene_of(1, "n02274259", 1))
+    ids = processor.tokenizer(reply, add_special_tokens=False)["input_ids"]
+    assert processor.tokenizer.decode(ids, skip_special_tokens=False) == reply
+    assert len(ids) < 60
+    odd = "Überraschung: 猫 🐈 \t <|nothing|>"
+    ids = processor.tokenizer(odd, add_special_tokens=False)["input_ids"]
+    assert processor.tokenizer.decode(ids, skip_special_tokens=False) == odd
+
+
+@pytest.mark.parametrize("model", RECIPES)
+def test_every_drawing_takes_the_same_number_of_tokens(model, built):
+    settings = CONFIG["models"][model]
+    processor, _ = loaded(model, built(model))
+    lengths = {
+        chat.encode(
+            processor,
+            chat.first_conversation(drawing(4, number), PROMPTS[0], settings),
+        )["input_ids"].shape[1]
+        for number in range(12)
+    }
+    assert len(lengths) == 1
+
+
+def test_visionthink_first_sees_half_of_what_it_sees_then(built):
+    settings = CONFIG["models"]["visionthink"]
+    processor, _ = loaded("visionthink", built("visionthink"))
+    image = drawing(4, 1)
+    first = chat.first_conversation(image, PROMPTS[0], settings)
+    both = chat.second_conversation(first, "<tool_call>{}</tool_call>", image, settings)
+    grids = chat.encode(processor, both)["image_grid_thw"].tolist()
+    assert grids[1][1:] == [2 * size for size in grids[0][1:]]
+
+
+def test_kimi_is_written_in_its_published_layout(built):
+    folder = built("kimi-vl")
+    published = load_file(folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert config["model_type"] == "kimi_vl"
+    shapes = kimi_layout.shapes_of(config["text_config"], config["vision_config"])
+    assert {name: tuple(tensor.shape) for name, tensor in published.items()} == shapes
+    _, net = loaded("kimi-vl", folder)
+    back = kimi_layout.published_from(net.state_dict(), net.config)
+    assert back.keys() == published.keys()
+    assert all(torch.equal(back[name], published[name]) for name in published)
+
+
+def test_saving_keeps_what_the_model_says(built):
+    for model in ("kimi-vl", "internvl3.5"):
+        processor, net = loaded(model, built(model))
+        miniatures.save(net, built(model))
+        _, again = loaded(model, built(model))
+        conversation = chat.first_conversation(drawing(1, 1), PROMPTS[0], CONFIG["models"][model])
+        inputs = chat.encode(processor, conversation)
+        with torch.no_grad():
+            for parameter in net.parameters():
+                parameter.copy_(parameter.to(torch.bfloat16))
+            assert torch.equal(net(**inputs).logits, again(**inputs).logits)
+
+
+def test_training_scenes_take_all_classes_in_turn_and_are_not_those_of_the_run():
+    scenes = training_scenes(CONFIG["seed"], 2 * len(NAMES))
+    assert [scene.wnid for scene in scenes] == 2 * list(NAMES)
+    drawn = {scene_of(CONFIG["seed"], wnid, n) for wnid in NAMES for n in range(40)}
+    assert not drawn & set(scenes)
+
+
+def test_tokens_know_the_object_they_lie_on():
+    scene = scene_of(1, "n09444783", 2)
+    found = objects_at(scene, 16).reshape(4, 4)
+    for x, y, _ in places(scene):
+        assert found[int(4 * y), int(4 * x)] == list(NAMES).index(scene.wnid)
+    assert (found == len(NAMES)).any()

@@ -1,0 +1,299 @@
+import csv
+import inspect
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from synthetic_run import CLASS_LIST
+
+from audit import audit, examine, find, read_quoted
+from imagenet_think.report import audit_checks
+from imagenet_think.report.audit_checks import CONSISTENT, CONTRADICTS, OPEN, Printed, read_number
+
+RESOURCES = Path(__file__).parents[3] / "resources"
+ENTRIES = yaml.safe_load((RESOURCES / "audit.yaml").read_text(encoding="utf-8"))
+REPORTED = yaml.safe_load((RESOURCES / "reported.yaml").read_text(encoding="utf-8"))
+KINDS = {"hard": 13, "argued": 10, "quote": 8}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("audit")
+    files = [RESOURCES / name for name in ("audit.yaml", "reported.yaml")]
+    audit(*files, [CLASS_LIST], folder / "audit")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(folder):
+    with open(folder / "audit.csv", newline="", encoding="utf-8") as file:
+        return {row["id"]: row for row in csv.DictReader(file)}
+
+
+# The entries --------------------------------------------------------------------------------------
+
+
+def test_every_entry_is_there_once_with_its_kind_place_quotes_and_note():
+    entries = ENTRIES["entries"]
+    assert [entry["id"] for entry in entries] == [f"E{n:02}" for n in range(1, 32)]
+    for entry in entries:
+        assert entry.keys() - {"check"} == {"id", "name", "kind", "where", "quotes", "note"}
+        assert all(isinstance(quote, str) and quote.strip() for quote in entry["quotes"])
+    kinds = [entry["kind"] for entry in entries]
+    assert {kind: kinds.count(kind) for kind in KINDS} == KINDS
+
+
+def test_numbers_decide_every_hard_entry_and_none_by_quotation(rows):
+    for row in rows.values():
+        assert bool(row["formula"]) == bool(row["computed"])
+        if row["kind"] == "hard":
+            assert row["verdict"] == CONTRADICTS, row["id"]
+        elif row["kind"] == "argued":
+            assert row["verdict"] in (CONTRADICTS, OPEN), row["id"]
+        else:
+            assert not row["verdict"]
+            assert row["kind"] == "reading" or not row["computed"]
+
+
+def test_no_result_stands_in_the_entries():
+    for entry in [*ENTRIES["entries"], *ENTRIES["readings"]]:
+        words = entry.get("note", entry.get("reading"))
+        named = re.sub(r"“[^”]*”|(Section|Table|Figure)s? [\d.]+( and [\d.]+)?", "", words)
+        named = re.sub(r"F1|OpenVLThinker-7B|ImageNet-21[kK](-P)?|winter 2021", "", named)
+        assert not re.search(r"\d", named), entry
+        given = json.dumps(entry.get("check", {}).get("given", {}))
+        measured = [json.dumps(value) for value in ENTRIES["measured"].values()]
+        for known in measured:
+            given = given.replace(known, "")
+        names = re.sub(r"rouge1|OpenVLThinker-7B", "", given)
+        assert not re.search(r"\d", names), entry
+
+
+def test_every_check_is_used():
+    used = {
+        entry["check"]["name"]
+        for entry in [*ENTRIES["entries"], *ENTRIES["readings"]]
+        if "check" in entry
+    }
+    assert used == set(audit_checks.CHECKS)
+
+
+@pytest.mark.parametrize(
+    ("entry", "numbers"),
+    [
+        ("E01", ["= 0.57", "stated: 2.5", "LLaVA-CoT-100K) = 2.54"]),
+        ("E02", ["Visual CoT has 438,000"]),
+        ("E03", ["= 11.79", "= 23.58"]),
+        ("E05", ["At most 4.5", "3.67"]),
+        ("E07", ["385.5 million"]),
+        ("E09", ["601.4 million", "factor of 820"]),
+        ("E10", ["376,200"]),
+        ("E12", ["954 classes", "1.3 a class"]),
+        ("E15", ["48%", "has 10,450"]),
+        ("E17", ["0.784 / 0.809"]),
+        ("E19", ["OpenVLThinker-7B 0.527 / 0.559"]),
+        (
+            "E20",
+            ["Overlap Coefficient Avg.: OpenVLThinker-7B 0.525", "Max: OpenVLThinker-7B 0.568"],
+        ),
+        ("E21", ["3 of 8 cells"]),
+        ("E22", ["0.792–0.820"]),
+        ("E23", ["under Cosine Similarity;", "0.795 / 0.820"]),
+        ("E24", ["10 of 10 cells"]),
+        ("E25", ["5 of 5 models"]),
+        ("E26", ["highest in 5", "highest in 3, lowest in 1"]),
+        ("E27", ["tied for it in ROUGE-L"]),
+        ("E31", ["Avg. 0.000 to 0.018", "Max 0.000 to 0.021"]),
+        ("R01", ["385.5 million", "771.0 million", "194,553 to 259,403"]),
+    ],
+)
+def test_computed_numbers(rows, entry, numbers):
+    for number in numbers:
+        assert number in rows[entry]["computed"]
+
+
+def test_kinds_stand_apart_in_the_page_and_in_latex(folder):
+    page = (folder / "audit.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.*)$", page, re.M)
+    assert headings[1:4] == ["Hard contradictions", "Argued", "By quotation only"]
+    parts = re.split(r"^## .*$", page, flags=re.M)[1:4]
+    assert [len(re.findall(r"^\| E\d\d ", part, re.M)) for part in parts] == list(KINDS.values())
+    tex = (folder / "audit.tex").read_text(encoding="ascii")
+    tables = tex.split(r"\begin{longtable}")[1:]
+    assert [len(re.findall(r"^E\d\d & ", part, re.M)) for part in tables[:3]] == list(
+        KINDS.values()
+    )
+
+
+# Checks change with their numbers -----------------------------------------------------------------
+
+
+def benchmark(**changes):
+    """The paper's benchmark with cells changed: model, metric, two numbers."""
+    scores = {model: dict(row) for model, row in REPORTED["benchmark"].items()}
+    for model, metric, numbers in changes.values():
+        scores[model][metric] = numbers
+    return scores
+
+
+def changed(entry, **arguments):
+    """The verdict of an entry's check where some arguments are others."""
+    section = next(each for each in ENTRIES["entries"] if each["id"] == entry)
+    given = {
+        **{
+            k: _walk(v, lambda p: find(REPORTED, p))
+            for k, v in section["check"].get("reported", {}).items()
+        },
+        **{
+            k: _walk(v, lambda p: read_quoted(section["quotes"], p))
+            for k, v in section["check"].get("quoted", {}).items()
+        },
+        **section["check"].get("given", {}),
+    }
+    return audit_checks.CHECKS[section["check"]["name"]](**given | arguments).verdict
+
+
+def _walk(value, function):
+    if isinstance(value, dict):
+        return {key: _walk(item, function) for key, item in value.items()}
+    return [_walk(item, function) for item in value] if isinstance(value, list) else function(value)
+
+
+INTERNVL, OPENVL, R1 = "InternVL-3.5-8B", "OpenVLThinker-7B", "R1-Onevision-7B"
+MAXIMUM = {metric: [0.5, 0.5, 0.4, 0.4, 0.9, 0.9] for metric in audit_checks.LEXICAL}
+
+
+@pytest.mark.parametrize(
+    ("entry", "arguments"),
+    [
+        ("E01", {"claimed": read_number("0.6")}),
+        ("E02", {"images": {"ImageNet-Think": 250_000, "MAC": 9_000}}),
+        ("E03", {"claimed": read_number("24")}),
+        ("E04", {"mean": 23.9}),
+        ("E05", {"sd": read_number("3.1")}),
+        ("E06", {"claimed": read_number("two")}),
+        ("E07", {"total": read_number("0.4B")}),
+        ("E09", {"total": read_number("601M")}),
+        ("E10", {"images": read_number("1.9k")}),
+        ("E15", {"classes": 21_841, "listed": 10_450}),
+        ("E17", {"bounds": [read_number("0.78"), read_number("0.80")]}),
+        ("E19", {"claimed": [read_number("0.527"), read_number("0.559")], "models": [OPENVL]}),
+        ("E20", {"metrics": ["jaccard"]}),
+        ("E21", {"metrics": ["jaccard"]}),
+        (
+            "E22",
+            {
+                "models": [OPENVL],
+                "metrics": ["tfidf"],
+                "bounds": [[read_number("0.795"), read_number("0.820")]],
+            },
+        ),
+        ("E23", {"claimed": [read_number("0.795"), read_number("0.820")]}),
+        ("E24", {"above": "cosine", "below": "tfidf"}),
+        ("E25", {"cosine": "overlap"}),
+        ("E26", {"ablation": {"rouge1": [0.5, 0.5, 0.4, 0.4, 0.6, 0.6]}}),
+        ("E27", {"ablation": MAXIMUM}),
+    ],
+)
+def test_a_statement_that_fits_is_no_contradiction(entry, arguments):
+    assert changed(entry, **arguments) == CONSISTENT
+
+
+def test_a_vocabulary_below_that_of_one_image_is_impossible():
+    assert changed("E12", words=read_number("290")) == CONTRADICTS
+    assert changed("E12") == OPEN
+
+
+def test_fewer_classes_than_the_processed_version_has_are_not_all():
+    assert changed("E15", classes=9_000, listed=10_450) == CONTRADICTS
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_values_spread_more_than_the_bounds(seed):
+    draw = random.Random(seed)
+    values = [draw.choice((22, 31, draw.uniform(22, 31))) for _ in range(50)]
+    mean = sum(values) / len(values)
+    sd = (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5
+    assert audit_checks.spread(Printed("", sd, 0.0), 22, 31, mean).verdict == CONSISTENT
+    assert sd**2 <= (31 - mean) * (mean - 22) + 1e-9
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_mean_of_dice_is_bounded_by_the_variance_of_jaccard(seed):
+    draw = random.Random(seed)
+    values = [draw.betavariate(0.5, 1.5) for _ in range(200)]
+    mean = sum(values) / len(values)
+    variance = sum((value - mean) ** 2 for value in values) / len(values)
+    dice = sum(2 * value / (1 + value) for value in values) / len(values)
+    assert 2 * mean / (1 + mean) - 2 * variance <= dice <= 2 * mean / (1 + mean)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_tfidf_fitted_on_two_texts_is_never_above_raw_counts(seed):
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+    from sklearn.metrics.pairwise import cosine_similarity
+
+    draw = random.Random(seed)
+    words = [f"word{n}" for n in range(12)]
+    pair = [" ".join(draw.choices(words, k=draw.randint(1, 30))) for _ in range(2)]
+    raw, weighed = (
+        cosine_similarity(kind().fit_transform(pair))[0, 1]
+        for kind in (CountVectorizer, TfidfVectorizer)
+    )
+    assert weighed <= raw + 1e-12
+
+
+# Reading -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "step"),
+    [
+        ("250K", 250_000, 1_000),
+        ("1.8k", 1_800, 100),
+        ("0.3B", 300_000_000, 100_000_000),
+        ("2.1M", 2_100_000, 100_000),
+        ("21,208", 21_208, 1),
+        ("14 million", 14_000_000, 1_000_000),
+        ("0.809", 0.809, 0.001),
+        ("three", 3, 1),
+    ],
+)
+def test_printed_numbers(text, value, step):
+    number = read_number(text)
+    assert number.value == value
+    assert number.step == pytest.approx(step)
+
+
+@pytest.mark.parametrize("text", ["", "about 3", "1.2.3", "4x"])
+def test_what_is_no_number_is_refused(text):
+    with pytest.raises(ValueError, match="no number"):
+        read_number(text)
+
+
+def test_rounding_and_cutting():
+    printed = read_number("0.3B")
+    assert printed.rounds(0.25e9)
+    assert not printed.rounds(0.36e9)
+    assert printed.cuts(0.39e9)
+    assert not printed.cuts(0.41e9)
+    assert printed.rounds(0.1e9, 0.26e9)
+
+
+def test_a_place_that_is_not_reported_and_a_pattern_that_no_quote_holds_name_the_entry():
+    entry = ENTRIES["entries"][3]
+    for changes, message in (
+        ({"reported": {"mean": "text.no_such"}}, "E04: .*text.no_such"),
+        ({"quoted": {"mean": "none of it"}}, "E04: no quote holds 'none of it'"),
+    ):
+        broken = {"entries": [entry | {"check": entry["check"] | changes}], "readings": []}
+        with pytest.raises(ValueError, match=message):
+            examine(broken, REPORTED, {})
+
+
+def test_every_check_says_what_it_computes():
+    for check in audit_checks.CHECKS.values():
+        assert inspect.getdoc(check)

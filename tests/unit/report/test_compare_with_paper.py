@@ -1,0 +1,228 @@
+import csv
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+from compare_with_paper import MODELS, TABLES, cell, compare_with_paper
+from imagenet_think.report.comparability import (
+    EVALUATORS,
+    PROMPTS,
+    REPOSITORIES,
+    TEACHERS,
+    TOKENIZER,
+    VECTORS,
+)
+from imagenet_think.report.table_captions import COMPUTED
+from imagenet_think.report.table_captions import REPORTED as REPORTED_SOURCE
+
+REPORTED = Path(__file__).parents[3] / "resources" / "reported.yaml"
+PAPER = yaml.safe_load(REPORTED.read_text())
+PARTS = ("full", "think", "answer")
+
+
+def write_tables(folder, shift=0.0):
+    """The paper's own numbers as our tables, each score shifted, in intervals of ± 0.01."""
+    tables = {
+        "table1": pl.DataFrame(PAPER["table1"])
+        .drop("reasoning", "models", "domains")
+        .with_columns(source=pl.lit(COMPUTED)),
+        "table2": pl.DataFrame([PAPER["table2"]]),
+        "language": pl.DataFrame(
+            [
+                ("images_per_class", None, 10450, 16.4, 12.8),
+                ("unique_words", "think", 1, 3.0, None),
+                ("unique_words", None, 1, 1247.0, None),
+                ("tokens", "answer", 240_000, 300.0, None),
+                ("tokens", "answer", 250_000, 300.0, None),
+            ],
+            schema=["measure", "part", "n", "mean", "sd"],
+            orient="row",
+        ),
+    }
+
+    def number(name, value):
+        value += shift
+        return {name: value, f"{name}_low": value - 0.01, f"{name}_high": value + 0.01}
+
+    for name, metrics in TABLES.items():
+        rows = []
+        for key, model in MODELS.items():
+            row = {"model": f"our {model}", "key": key}
+            for metric in metrics:
+                for aggregate, value in zip(
+                    ("avg", "max"), PAPER["benchmark"][model][metric], strict=True
+                ):
+                    row |= number(f"{metric}_{aggregate}", value)
+            rows.append(row)
+        tables[name] = pl.DataFrame(rows)
+    tables["table7"] = pl.DataFrame(
+        [
+            {"metric": metric, "part": part}
+            | number("avg", values[2 * place])
+            | number("max", values[2 * place + 1])
+            for metric, values in PAPER["ablation"].items()
+            for place, part in enumerate(PARTS)
+        ]
+    )
+    paths = []
+    for name, table in tables.items():
+        paths.append(folder / f"{name}.csv")
+        table.write_csv(paths[-1])
+    return paths
+
+
+RUN = {
+    "teachers": list(TEACHERS),
+    "benchmarked": list(MODELS),
+    "ablation_model": "openvlthinker",
+    "names": {key: key for key in REPOSITORIES},
+    "repositories": REPOSITORIES,
+    "source": "class_tars",
+    "prompt": PROMPTS[0],
+    "evaluated": None,
+    "encoders": {key: known[0] for key, (_, known, _) in EVALUATORS.items()},
+    "tokenizer": TOKENIZER,
+}
+"""Settings of the paper's run."""
+
+
+def compare(folder, paths, **settings):
+    stem = folder / "comparison"
+    compare_with_paper(paths, REPORTED, stem, RUN | settings)
+    with open(f"{stem}.csv", newline="") as file:
+        return list(csv.DictReader(file)), stem.with_suffix(".md").read_text()
+
+
+def test_the_paper_agrees_with_itself(tmp_path):
+    rows, text = compare(tmp_path, write_tables(tmp_path))
+    for row in rows:
+        if row["column"] not in ("thinking-answer pairs", "A100 GPU hours (more than)"):
+            assert float(row["difference"]) == pytest.approx(0, abs=1e-12), row
+    scores = [row for row in rows if row["ours_low"]]
+    assert len(scores) == 80 + 48
+    assert {row["inside"] for row in scores} == {"true"}
+    # Of Tables 6 and 7 the columns of vectors have no meaning that one could compare.
+    assert {row["reasons"] for row in scores} == {"", VECTORS}
+    assert sum(row["reasons"] == VECTORS for row in scores) == 20 + 12
+    assert "96 of the 96 that have an interval lie inside" in text
+
+
+def numbers(value):
+    """Every number in what is reported."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [number for item in value for number in numbers(item)]
+    return [float(value)] if isinstance(value, int | float) else []
+
+
+def test_every_number_that_is_reported_is_compared_or_said_not_to_be_computed(tmp_path):
+    paths = write_tables(tmp_path)
+    table1 = pl.read_csv(paths[0])
+    table1.with_columns(source=pl.Series([REPORTED_SOURCE] * 4 + [COMPUTED])).write_csv(paths[0])
+    rows, _ = compare(tmp_path, paths)
+    assert sorted(float(row["paper"]) for row in rows) == sorted(numbers(PAPER))
+    without = [row for row in rows if not row["ours"]]
+    assert {row["row"] for row in without} == {"Visual CoT", "LLaVA-CoT-100K", "Emma", "MAC", "all"}
+    assert len(without) == 4 * 5 + 1
+    for row in without:
+        assert row["reasons"].startswith("not computed: ")
+
+
+def test_a_dataset_that_was_counted_is_compared(tmp_path):
+    paths = write_tables(tmp_path)
+    table1 = pl.read_csv(paths[0])
+    sources = [REPORTED_SOURCE, COMPUTED, REPORTED_SOURCE, REPORTED_SOURCE, COMPUTED]
+    table1.with_columns(source=pl.Series(sources)).write_csv(paths[0])
+    rows, _ = compare(tmp_path, paths, tokenizer="package:mini")
+    ours = {row["column"]: row["reasons"] for row in rows if row["row"] == "LLaVA-CoT-100K"}
+    assert ours.pop("images") == ""
+    assert all(reasons.startswith("tokens are mini's") for reasons in ours.values())
+    assert {row["ours"] for row in rows if row["row"] == "MAC"} == {""}
+
+
+def test_every_number_of_tables_3_to_7_is_compared(tmp_path):
+    rows, _ = compare(tmp_path, write_tables(tmp_path))
+    ours = sorted(float(row["paper"]) for row in rows if row["ours_low"])
+    reported = [
+        *(n for model in PAPER["benchmark"].values() for pair in model.values() for n in pair),
+        *(n for numbers in PAPER["ablation"].values() for n in numbers),
+    ]
+    assert ours == sorted(reported)
+
+
+def test_a_shift_shows(tmp_path):
+    rows, text = compare(tmp_path, write_tables(tmp_path, shift=-0.02))
+    row = next(
+        row
+        for row in rows
+        if (row["table"], row["row"], row["column"])
+        == ("Tab. 4", "VL-Rethinker-7B", "ROUGE-L, max")
+    )
+    assert float(row["paper"]) == 0.261
+    assert float(row["ours"]) == pytest.approx(0.241)
+    assert float(row["difference"]) == pytest.approx(-0.02)
+    assert row["inside"] == "false"
+    assert "| 0.261 | 0.241 | 0.231–0.251 | −0.020 | outside |  |" in text
+    assert "0 of the 96 that have an interval" in text
+
+
+@pytest.mark.parametrize(("low", "inside"), [(0.8644, True), (0.8646, False), (None, None)])
+def test_inside_allows_for_the_paper_s_rounding(low, inside):
+    ours = {"x": 0.9, "x_low": low, "x_high": None if low is None else 1.0}
+    assert cell("Table 3", "m", "c", 0.864, ours, "x")["inside"] is inside
+
+
+def test_thinking_answer_pairs_are_those_of_both_teachers(tmp_path):
+    rows, _ = compare(tmp_path, write_tables(tmp_path))
+    row = next(row for row in rows if row["column"] == "thinking-answer pairs")
+    assert float(row["ours"]) == 490_000
+
+
+def test_another_run_says_why_and_counts_nothing(tmp_path):
+    repositories = REPOSITORIES | {"internvl3.5": "resources/miniatures/internvl3.5"}
+    paths = write_tables(tmp_path)
+    rows, text = compare(tmp_path, paths, repositories=repositories)
+    other = {row["row"] for row in rows if "other weights" in row["reasons"]}
+    assert other == {"InternVL-3.5-8B"}
+    rows, text = compare(tmp_path, paths, repositories=repositories, source="drawings")
+    drawn = "the images are drawings, not photographs of ImageNet-21k"
+    for row in rows:
+        if row["ours"] and row["row"] not in ("Visual CoT", "LLaVA-CoT-100K", "Emma", "MAC"):
+            assert drawn in row["reasons"].split("\n"), row
+    scores = [row for row in rows if row["ours_low"]]
+    assert all(row["reasons"] for row in scores)
+    assert "that have an interval" not in text
+    assert "inside is no agreement" in text
+    (line,) = [line for line in text.split("\n") if "| InternVL-3.5-8B | ROUGE-1, avg |" in line]
+    assert line.endswith("| inside | a c |")
+    assert f"(a) {drawn}" in text.replace("\\", "")
+
+
+def test_a_model_that_was_not_run_and_another_ablated_model_have_no_number(tmp_path):
+    paths = write_tables(tmp_path)
+    path = tmp_path / "table5.csv"
+    pl.read_csv(path).filter(pl.col("key") != "visionthink").write_csv(path)
+    rows, text = compare(tmp_path, paths, ablation_model="vl-rethinker")
+    missing = {(row["table"], row["row"]) for row in rows if not row["ours"]}
+    assert missing - {("Sec. 3.2", "all")} == {
+        ("Tab. 5", "VisionThink-Efficient"),
+        *(("Tab. 7", f"OpenVLThinker-7B, {part}") for part in PARTS),
+    }
+    assert all(row["reasons"].startswith("not computed: ") for row in rows if not row["ours"])
+    assert "56 of the 56 that have an interval" in text
+
+
+def test_hard_names_stay_one_reason_and_are_escaped(tmp_path):
+    name = "A; B_1 & 50% <b>$x$</b> \\ {#} | ~^\nC"
+    settings = {"names": RUN["names"] | {"kimi-vl": name}}
+    settings["repositories"] = REPOSITORIES | {"kimi-vl": "mine"}
+    rows, text = compare(tmp_path, write_tables(tmp_path), **settings)
+    given = {row["reasons"] for row in rows if row["table"] == "Tab. 3"}
+    assert len(given) == 1
+    assert "A; B_1 & 50% <b>$x$</b> \\ {#} | ~^ C" in given.pop()
+    assert "<b>" not in text
+    tex = (tmp_path / "comparison.tex").read_text(encoding="ascii")
+    assert r"A; B\_1 \& 50\% \textless{}b\textgreater{}\$x\$" in tex

@@ -1,0 +1,426 @@
+import io
+import random
+from collections import Counter
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import polars as pl
+import pytest
+import regex
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+from matplotlib.text import Text
+from PIL import Image, ImageDraw
+
+import figure_coverage
+import figure_lengths
+import figure_organisation
+import figure_sample
+import figure_scores
+from imagenet_think.core import schemas
+from imagenet_think.core.files import write_parquet
+from imagenet_think.report import figures, table_captions
+from imagenet_think.report.examples import Example, choose_examples
+
+PROMPT = "Please look at this image step by step and explain what it shows. " * 4
+TEACHERS = ["glm", "kimi"]
+MODELS = ["glm", "kimi", "one", "two", "three"]
+NAMES = {
+    "glm": "GLM-4.1V-9B-Thinking (miniature)",
+    "kimi": "Kimi-VL-A3B-Thinking-2506 (miniature)",
+    "one": "InternVL3.5-8B (miniature)",
+    "two": "VisionThink-Efficient (miniature)",
+    "three": "A model whose name is longer than any label could ever be, $x$ and more",
+}
+TALK = (
+    "the image shows a balloon over green hills while light falls from the left and its basket "
+    "hangs below **Details** colour suggests summer $5 and $7 so I conclude step by step that"
+)
+
+HARD = {
+    "short": "A flag.",
+    "empty": "",
+    "dollars": "It costs $5 or \\frac{1}{2}$ and 100% of {braces} _under_ ^over^ & #1. " * 20,
+    "emoji": "A face 😀 and a family 👨‍👩‍👧‍👦, a flag 🇫🇷, a thumb 👍🏽. " * 10,
+    "right to left": "هذه الصورة تظهر منطادا ملونا فوق التلال الخضراء. תמונה של דגל. " * 12,
+    "chinese": "这张图片展示了一个热气球飞过绿色的山丘。" * 20,
+    "one word": "Donaudampfschifffahrtsgesellschaft" * 60,
+    "marks": "Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞͉͚̯̞̠͍A̴̵̜̰͔ͫ͗͢L̠ͨͧͩ͘G̴̻͈͍͔̹̑͗̎̅͛́Ǫ̵̹̻̝̳͂̌̌͘ text " * 8,
+    "control": "a\x00b\x07c\td\r\ne\u2028f\ufeff g\ud800",
+    "lines": "### 1. **Subject**\n\n- one\n- two\n\n\n| a | b |\n" * 12,
+}
+
+
+def words(count: int, seed: int) -> str:
+    draw = random.Random(seed)
+    chosen = [draw.choice(TALK.split()) for _ in range(count)]
+    return " ".join(w + (".\n" if draw.random() < 0.04 else "") for w in chosen)
+
+
+def jpeg(width: int, height: int) -> bytes:
+    image = Image.new("RGB", (width, height), "#9ecae1")
+    ImageDraw.Draw(image).ellipse((width * 0.2, height * 0.1, width * 0.8, height * 0.9), "#d7301f")
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def example(think: str, answer: str, size: tuple[int, int] = (320, 240)) -> Example:
+    return Example(
+        "n02782093_12", "balloon", "artifact", jpeg(*size), (think, think), (answer, answer)
+    )
+
+
+def drawn_texts(figure: Figure) -> list[tuple[str, matplotlib.transforms.Bbox]]:
+    """Return the texts that a drawing of the figure draws, with their extents in pixels."""
+    drawn = []
+    original = Text.draw
+
+    def draw(self, renderer):
+        original(self, renderer)
+        if self.get_visible() and self.get_text().strip():
+            drawn.append((self.get_text(), self.get_window_extent(renderer)))
+
+    with figures.style(), pytest.MonkeyPatch.context() as patch:
+        if figure.get_layout_engine():
+            figure.draw_without_rendering()  # settles the layout
+        patch.setattr(Text, "draw", draw)
+        figure.draw_without_rendering()
+    return drawn
+
+
+def assert_readable(figure: Figure) -> None:
+    """No text leaves the page, crosses another text or the border of a box."""
+    point = figure.dpi / 72
+    drawn = drawn_texts(figure)
+    assert drawn
+    boxes = [patch.get_window_extent() for patch in figure.findobj(FancyBboxPatch)]
+    extents = np.array([extent.extents for _, extent in drawn])
+    low, high = extents[:, :2], extents[:, 2:]
+    common = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)
+    crossing = np.argwhere(np.triu((common >= 0.5 * point).all(axis=2), 1))
+    assert not [(drawn[one][0], drawn[other][0]) for one, other in crossing]
+    for text, extent in drawn:
+        assert min(extent.x0, extent.y0) >= -0.5, f"outside the page: {text!r}"
+        assert extent.x1 <= figure.bbox.x1 + 0.5, f"outside the page: {text!r}"
+        assert extent.y1 <= figure.bbox.y1 + 0.5, f"outside the page: {text!r}"
+        for box in boxes:
+            common = matplotlib.transforms.Bbox.intersection(extent, box)
+            if common is not None and common.width > 0 and common.height > 0:
+                inside = np.allclose(common.extents, extent.extents, atol=0.5)
+                assert inside, f"crosses its box: {text!r}"
+
+
+def assert_same_bytes(make, folder: Path) -> None:
+    for name in ("first", "second"):
+        figures.save_figure(make(), folder / f"{name}.pdf", folder / f"{name}.png")
+    for ending in ("pdf", "png"):
+        first, second = ((folder / f"{name}.{ending}").read_bytes() for name in ("first", "second"))
+        assert first == second
+        assert len(first) > 1000
+    pdf = (folder / "first.pdf").read_bytes()
+    assert b"Date" not in pdf
+    assert b"FontFile2" in pdf
+
+
+# Synthetic frames of the pipeline ----------------------------------------------------------------
+
+
+def sample_frame(domains: dict[str, tuple[int, int]]) -> pl.DataFrame:
+    rows = []
+    for domain, (classes, images) in domains.items():
+        for number in range(images):
+            wnid = f"n{domain}{number % classes}"
+            rows.append(
+                dict.fromkeys(schemas.SAMPLE)
+                | {
+                    "image_id": f"{wnid}_{number}",
+                    "wnid": wnid,
+                    "lemma": f"{domain} {number % classes}",
+                    "domain": domain,
+                    "shard": "00",
+                }
+            )
+    return pl.DataFrame(rows, schema=schemas.SAMPLE)
+
+
+def classes_frame(domains: dict[str, tuple[int, int]]) -> pl.DataFrame:
+    rows = [
+        (f"n{domain}{number}", 0, domain, domain, "", available)
+        for domain, (classes, available) in domains.items()
+        for number in range(classes)
+    ]
+    return pl.DataFrame(rows, schema=schemas.CLASSES, orient="row")
+
+
+def lengths_frame(typical: int, rows: int, longest: int) -> pl.DataFrame:
+    draw = np.random.default_rng(1)
+    frames = []
+    for teacher, factor in zip(TEACHERS, (1.0, 0.8), strict=True):
+        for part, share in (("full", 1.0), ("think", 0.55), ("answer", 0.45)):
+            tokens = draw.lognormal(np.log(typical * factor * share), 0.4, rows).astype(int) + 1
+            tokens[0] = longest
+            frames.append(pl.DataFrame({"model": teacher, "part": part, "tokens": tokens}))
+    return pl.concat(frames)
+
+
+def aggregates_frame(models: list[str]) -> pl.DataFrame:
+    draw = random.Random(3)
+    rows = []
+    for metric in table_captions.HEADINGS:
+        for model in models:
+            value = draw.uniform(0.2, 0.9)
+            for aggregate, shift in (("avg", 0.0), ("max", 0.02)):
+                v = value + shift
+                row = {"model": model, "part": "full", "metric": metric, "aggregate": aggregate}
+                rows.append(row | {"value": v, "low": v - 0.01, "high": v + 0.01})
+    return pl.DataFrame(rows, schema=schemas.AGGREGATES)
+
+
+PAPER = {
+    name: (count, count * 24)
+    for name, count in {
+        "artifact": 4623, "animal": 2259, "plant": 1846, "food": 1038, "act": 141, "object": 140,
+        "person": 109, "attribute": 55, "shape": 53, "communication": 50, "location": 42,
+        "substance": 38, "body": 29, "group": 9, "tops": 7, "phenomenon": 4, "state": 3,
+        "quantity": 2, "event": 1, "domain": 1, "cognition": 1,
+    }.items()
+}  # fmt: skip
+MINIATURE = {"artifact": (7, 84), "object": (2, 24), "animal": (1, 12), "food": (2, 24)}
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> dict[str, object]:
+    """Files of a sample of four domains, in which one image of two has failed responses."""
+    sample = sample_frame(MINIATURE)
+    write_parquet(sample, tmp_path / "sample.parquet", schemas.SAMPLE)
+    ids = sample["image_id"].to_list()
+    data = jpeg(64, 48)
+    for shard, part in (("00", ids[::2]), ("01", ids[1::2])):
+        rows = [(i, i.split("_")[0], {"bytes": data, "path": i}, 64, 48, "", "") for i in part]
+        frame = pl.DataFrame(rows, schema=schemas.IMAGES, orient="row")
+        write_parquet(frame, tmp_path / f"{shard}.parquet", schemas.IMAGES)
+    paths = []
+    for teacher in TEACHERS:
+        rows = [
+            (i, teacher, "", f"{teacher} think {i}", f"{teacher} answer {i}", status)
+            for i in ids
+            for status in ["unclosed" if teacher == "kimi" and int(i.split("_")[1]) % 2 else "ok"]
+        ]
+        frame = pl.DataFrame(rows, schema=schemas.ANNOTATIONS, orient="row")
+        paths.append(tmp_path / f"{teacher}.parquet")
+        write_parquet(frame, paths[-1], schemas.ANNOTATIONS)
+    return {
+        "sample": tmp_path / "sample.parquet",
+        "images": [tmp_path / "00.parquet", tmp_path / "01.parquet"],
+        "annotations": paths,
+        "teachers": TEACHERS,
+    }
+
+
+# Choice of samples -------------------------------------------------------------------------------
+
+
+def test_examples_are_parsed_and_of_different_domains(frames):
+    chosen = choose_examples(**frames, seed=7, count=4)
+    assert len({e.domain for e in chosen}) == 4
+    for e in chosen:
+        assert int(e.image_id.split("_")[1]) % 2 == 0
+        assert e.thinks == tuple(f"{teacher} think {e.image_id}" for teacher in TEACHERS)
+        assert e.answers == tuple(f"{teacher} answer {e.image_id}" for teacher in TEACHERS)
+
+
+def test_a_longer_choice_begins_with_the_shorter_one(frames):
+    assert choose_examples(**frames, seed=7, count=6)[:3] == choose_examples(
+        **frames, seed=7, count=3
+    )
+
+
+def test_the_seed_decides(frames):
+    chosen = {choose_examples(**frames, seed=s, count=1)[0].image_id for s in range(12)}
+    assert len(chosen) > 3
+
+
+def test_more_samples_than_domains_and_than_images(frames):
+    chosen = choose_examples(**frames, seed=7, count=1000)
+    assert len(chosen) == 72
+    assert max(Counter(e.image_id for e in chosen).values()) == 1
+
+
+def test_nothing_parsed_is_an_error(frames):
+    with pytest.raises(ValueError, match=r"no image of .*sample.parquet has a parsed response"):
+        choose_examples(**frames | {"teachers": ["glm", "another"]}, seed=7, count=1)
+
+
+def test_a_missing_image_is_named(frames):
+    with pytest.raises(ValueError, match="are in none of the 1 shards"):
+        choose_examples(**frames | {"images": frames["images"][1:]}, seed=7, count=100)
+
+
+# Text --------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_drawn_is_shown_and_logged(caplog):
+    assert figures.printable("a 中 b\u200d\ufe0f", "row 1") == "a □ b\u200d\ufe0f"
+    assert "row 1: 1 characters" in caplog.text
+    assert "U+4E2D" in caplog.text
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=300), st.floats(20, 300))
+def test_wrapped_text_is_whole_and_narrow_enough(text, width):
+    text = figures.printable(text)
+    font = figures.serif(7)
+    lines = list(figures.wrap(text, font, width))
+    assert "".join("".join(lines).split()) == "".join(text.split())
+    for line in lines:  # only a single letter may be wider than its place
+        letters = regex.findall(r"\X", line)
+        assert figures.width_of(line, font) <= width + 1 or len(letters) == 1
+
+
+@pytest.mark.parametrize("text", HARD.values(), ids=HARD.keys())
+def test_fitted_text_keeps_its_place(text):
+    font = figures.serif(7)
+    text = figures.printable(text)
+    lines = figures.fit(text, font, 120, 60)
+    assert figures.height_of(lines, font) <= 60 or len(lines) == 1
+    assert all(figures.width_of(line, font) <= 121 for line in lines)
+    cut = len("".join("".join(lines).split())) < len("".join(text.split()))
+    assert cut == (bool(lines) and lines[-1].endswith("…"))
+
+
+def test_shortened_text_breaks_at_a_word():
+    font = figures.sans(7)
+    short = figures.shorten("several words that are too long for it", font, 70)
+    assert short.endswith("…")
+    assert short[:-1] in {"several words", "several words that"}
+    assert figures.width_of(short, font) <= 70
+
+
+# Figures -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", HARD.values(), ids=HARD.keys())
+def test_any_text_fits_the_figures_of_samples(text):
+    one = example(text, words(20, 1))
+    other = example(words(400, 2), text, (100, 900))
+    assert_readable(figure_organisation.draw_organisation([one, other], PROMPT, TEACHERS, NAMES))
+    assert_readable(figure_sample.draw_sample(other, text, TEACHERS, NAMES))
+
+
+@pytest.mark.parametrize("count", [1, 250, 2000])
+def test_a_sample_of_any_length_fits_a_page(count):
+    shown = example(words(count, 1), words(count, 2))
+    figure = figure_sample.draw_sample(shown, PROMPT, TEACHERS, NAMES)
+    assert_readable(figure)
+    assert figure.get_figheight() * 72 <= figures.TALLEST + 1
+    texts = " ".join(text for text, _ in drawn_texts(figure))
+    if count <= 250:  # in full
+        missing = Counter((words(count, 1) + " " + words(count, 2)).split() * 2)
+        missing.subtract(texts.split())
+        assert max(missing.values()) <= 0
+    if count == 2000:
+        assert "% shown)" in texts
+
+
+def test_a_runaway_text_fits_a_page():
+    shown = example("loop " * 150_000, "x" * 500_000)
+    assert_readable(figure_sample.draw_sample(shown, PROMPT, TEACHERS, NAMES))
+    assert_readable(figure_organisation.draw_organisation([shown], PROMPT, TEACHERS, NAMES))
+
+
+@pytest.mark.parametrize("domains", [MINIATURE, PAPER, {"food": (1, 1)}])
+def test_coverage(domains, tmp_path):
+    write_parquet(sample_frame(domains), tmp_path / "sample.parquet", schemas.SAMPLE)
+    listed = {name: (classes + 2, 700) for name, (classes, _) in domains.items()}
+    listed |= {"motive": (1, 0)}
+    write_parquet(classes_frame(listed), tmp_path / "classes.parquet", schemas.CLASSES)
+    counts = figure_coverage.count_domains(
+        tmp_path / "sample.parquet", tmp_path / "classes.parquet"
+    )
+    assert dict(counts.select("domain", "images").iter_rows()) == {
+        name: images for name, (_, images) in domains.items()
+    }
+    assert counts["classes"].sum() == sum(classes for classes, _ in domains.values())
+    assert counts["images_available"].sum() == sum(700 * n for n, a in listed.values() if a)
+    assert_readable(figure_coverage.draw_coverage(counts))
+
+
+@pytest.mark.parametrize(("typical", "rows", "longest"), [(60, 70, 90), (400, 2000, 196388)])
+def test_lengths(typical, rows, longest):
+    lengths = lengths_frame(typical, rows, longest)
+    assert_readable(figure_lengths.draw_lengths(lengths, TEACHERS, NAMES, "Qwen2.5-VL-7B-Instruct"))
+
+
+def test_lengths_without_a_part():
+    lengths = lengths_frame(60, 30, 90).filter(pl.col("part") != "answer")
+    assert_readable(figure_lengths.draw_lengths(lengths, TEACHERS, NAMES, "tokenizer"))
+    assert_readable(figure_lengths.draw_lengths(lengths.clear(), TEACHERS, NAMES, "tokenizer"))
+
+
+def test_scores():
+    assert_readable(figure_scores.draw_scores(aggregates_frame(MODELS), MODELS, NAMES, "tfidf"))
+
+
+def test_scores_with_gaps():
+    scores = aggregates_frame(MODELS).with_columns(
+        pl.when(pl.col("model") == "one").then(None).otherwise(pl.col(c)).alias(c)
+        for c in ("value", "low", "high")
+    )
+    assert_readable(figure_scores.draw_scores(scores, MODELS, NAMES, "tfidf"))
+
+
+def test_an_interval_may_end_at_0_and_none_is_not_drawn():
+    one, two = pl.col("model") == "one", pl.col("model") == "two"
+    scores = aggregates_frame(MODELS).with_columns(
+        low=pl.when(one).then(0.0).when(~two).then("low"), high=pl.when(~two).then("high")
+    )
+    figure = figure_scores.draw_scores(scores, MODELS, NAMES, "tfidf")
+    for container in (container for axes in figure.axes for container in axes.containers):
+        values, _, (bars,) = container.lines
+        lows = {round(bar[0, 1]): bar[0, 0] for bar in bars.get_segments() if len(bar)}
+        assert lows.keys() == {place for place, key in enumerate(MODELS) if key != "two"}
+        assert lows[MODELS.index("one")] == 0
+        assert len(values.get_xdata()) == len(MODELS)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: figure_organisation.draw_organisation(
+            [example(words(90, 1), HARD["right to left"])] * 2, PROMPT, TEACHERS, NAMES
+        ),
+        lambda: figure_sample.draw_sample(
+            example(words(90, 1), HARD["emoji"]), PROMPT, TEACHERS, NAMES
+        ),
+        lambda: figure_coverage.draw_coverage(
+            pl.DataFrame(
+                {
+                    "domain": ["food"], "images": [3], "classes": [1],
+                    "images_available": [9], "classes_available": [2],
+                }
+            )
+        ),
+        lambda: figure_lengths.draw_lengths(lengths_frame(60, 30, 90), TEACHERS, NAMES, "t"),
+    ],
+    ids=["organisation", "sample", "coverage", "lengths"],
+)  # fmt: skip
+@pytest.mark.slow
+def test_equal_figures_are_equal_files(make, tmp_path):
+    assert_same_bytes(make, tmp_path)
+
+
+@pytest.mark.slow
+def test_own_settings_of_the_user_change_nothing(tmp_path):
+    def make():
+        return figure_scores.draw_scores(aggregates_frame(MODELS), MODELS, NAMES, "tfidf")
+
+    figures.save_figure(make(), tmp_path / "a.pdf", tmp_path / "a.png")
+    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "savefig.dpi": 50}):
+        figures.save_figure(make(), tmp_path / "b.pdf", tmp_path / "b.png")
+    for ending in ("pdf", "png"):
+        a, b = ((tmp_path / f"{name}.{ending}").read_bytes() for name in "ab")
+        assert a == b

@@ -1,0 +1,226 @@
+import re
+
+import pytest
+from synthetic_run import CONFIG, FIGURES, ROOT, make_run
+
+from export_numbers import SOURCES, define, export_numbers, listing, number, spelled
+from imagenet_think.report.comparability import VECTORS
+from imagenet_think.run import configuration
+
+MAIN = (ROOT / "paper" / "main.tex").read_text(encoding="utf-8")
+BODY = MAIN.split(r"\begin{document}")[1]
+
+# What counts as typed: any digit of the document's body, and any word that could spell a result,
+# outside of comments and of what follows. The preamble sets lengths and sizes; the bibliography has
+# years and pages of its own. "One" and "both" are words of every sentence.
+WORDS = (
+    r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozens?|hundreds?|thousands?"
+    r"|millions?|billions?|twice|half|halves|percent)\b"
+)
+# Names that hold digits, formulas of the paper, and places in it.
+NAMES = (
+    "ImageNet-Think-250K",
+    "ImageNet-21K-P",
+    "ImageNet-21k",
+    "R1-Onevision",
+    "InternVL3.5",
+    "the F1 of",
+)
+FORMULAS = (r"$s_1$", r"$s_2$", r"$m_{\text{avg}} = (s_1 + s_2)/2$", r"\max(s_1, s_2)$")
+PLACES = r"(Section|Table|Equation|Figure)s? \d(\.\d)?( (to|and) \d(\.\d)?)?"
+COMMANDS = (
+    r"\\(label|ref|input|includegraphics|cite\w*)\{[^}]*\}|p\{0?\.\d+\\textwidth\}|\[[\d.]+ex\]"
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return folder, make_run(folder)
+
+
+@pytest.fixture(scope="module")
+def macros(run):
+    folder, inputs = run
+    export_numbers(**inputs, output=folder / "numbers.tex")
+    return read_macros((folder / "numbers.tex").read_text(encoding="utf-8"))
+
+
+def read_macros(text):
+    return dict(
+        re.findall(r"\\newcommand\{\\([A-Za-z]+)\}\{(.*?)\}(?=\n\\newcommand|\n\Z)", text, re.S)
+    )
+
+
+def used_macros(text):
+    """Macros of the text that are the run's: they begin with a capital letter."""
+    return set(re.findall(r"\\([A-Z][A-Za-z]+)", text)) - {"AddToHook", "LTcapwidth"}
+
+
+def typed_numbers(text):
+    text = re.sub(r"(?<!\\)%.*", "", text)
+    for allowed in (*NAMES, *FORMULAS):
+        text = text.replace(allowed, "")
+    text = re.sub(r"\s+", " ", text.replace("~", " "))
+    text = re.sub(COMMANDS, "", text)
+    return re.findall(rf".{{0,30}}(?:\d|{WORDS}).{{0,20}}", re.sub(PLACES, "", text), re.I)
+
+
+def test_no_number_is_typed():
+    assert typed_numbers(BODY) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "of 250,000 images",
+        "$0.87$",
+        r"4\%",
+        "$m = 3$",
+        "its two teachers",
+        "Eight metrics",
+        "a Half",
+    ],
+)
+def test_a_typed_number_is_found(text):
+    assert typed_numbers(text)
+
+
+def test_every_macro_is_defined(macros):
+    assert used_macros(MAIN) <= macros.keys()
+
+
+def test_every_macro_is_used(macros):
+    assert macros.keys() <= used_macros(MAIN)
+
+
+def test_every_table_and_figure_is_included_and_cited(run):
+    folder, _ = run
+    for path in (folder / "tables").glob("*.tex"):
+        assert rf"\input{{tables/{path.name}}}" in BODY
+        label = re.search(r"\\label\{(.*?)\}", path.read_text()).group(1)
+        assert rf"\ref{{{label}}}" in BODY
+    for name in FIGURES:
+        assert rf"\includegraphics{{figures/figure_{name}.pdf}}" in BODY
+        assert rf"\ref{{fig:{name}}}" in BODY
+
+
+def test_the_comparison_and_the_audit_are_included_and_cited(run):
+    folder, _ = run
+    for name in ("comparison", "audit"):
+        assert rf"\input{{{name}.tex}}" in BODY
+        for label in re.findall(r"\\label\{(.*?)\}", (folder / f"{name}.tex").read_text()):
+            assert rf"\ref{{{label}}}" in BODY
+
+
+def test_every_citation_is_in_the_bibliography():
+    entries = set(re.findall(r"@\w+\{(\w+),", (ROOT / "paper" / "references.bib").read_text()))
+    cited = {
+        key.strip()
+        for keys in re.findall(r"\\cite\w*(?:\[[^\]]*\])*\{([^}]*)\}", MAIN)
+        for key in keys.split(",")
+    }
+    assert cited == entries
+
+
+def test_numbers_are_those_of_the_files(macros):
+    assert macros["RunName"] == "miniature"
+    assert macros["NumImages"] == "40"
+    assert macros["NumClasses"] == macros["NumDomains"] == "4"
+    assert macros["NumResponses"] == "280"
+    assert macros["NumPairs"] == "80"
+    assert macros["NumExcluded"] == "9"
+    assert macros["ExcludedReasons"] == "too small (5), near duplicate (3) and undecodable (1)"
+    assert macros["PaperImages"] == "250,000"
+    assert macros["NumMetrics"] == "eight"
+    assert macros["IntervalLevel"] == r"95\%"
+    assert macros["StatusRows"].count(r"\\") == len(CONFIG["models"])
+    assert macros["NumTeachers"] == macros["PaperPrompts"] == "two"
+    assert macros["ComparedComparable"] == macros["ComparedInside"] == "0"
+    assert "drawings" in macros["ComparisonReasons"]
+
+
+def test_teachers_stand_first_in_whatever_order_the_config_comes(run, tmp_path):
+    _, inputs = run
+    models = dict(sorted(CONFIG["models"].items(), reverse=True))
+    settings = CONFIG | {"models": models}
+    export_numbers(**inputs | {"settings": settings}, output=tmp_path / "numbers.tex")
+    macros = read_macros((tmp_path / "numbers.tex").read_text(encoding="utf-8"))
+    for rows in (macros["ModelRows"], macros["StatusRows"]):
+        places = [rows.index(macros["TeacherOne"]), rows.index(macros["TeacherTwo"])]
+        assert places == sorted(places)
+        assert places[0] == 0
+
+
+def test_best_models_are_those_of_the_tables(run, macros):
+    import polars as pl
+
+    table = pl.read_csv(run[0] / "tables" / "table5.csv")
+    best = table.sort("overlap_avg", descending=True).row(0, named=True)
+    assert macros["BestOverlap"] == f"{best['overlap_avg']:.3f}"
+    assert macros["BestOverlapModels"] == best["model"]
+
+
+def test_the_dataset_s_rows_are_those_of_its_splits(run, macros):
+    import polars as pl
+
+    _, inputs = run
+    ids = pl.read_parquet(inputs["sample"], columns=["image_id"])["image_id"]
+    annotations = pl.read_parquet(inputs["annotations"])
+    teachers = annotations.filter(pl.col("model").is_in(CONFIG["teachers"]))
+    failed = teachers.filter(pl.col("status") != "ok")["image_id"].n_unique()
+    rows = re.findall(r"texttt\{(\w+)\} & (\d+) & (\d+)", macros["SplitRows"])
+    assert [name for name, *_ in rows] == ["train", "validation", "test"]
+    sizes = [int(rows) + int(left) for _, rows, left in rows]
+    assert sizes == [len(ids) - 3 * 4, 1 * 4, 2 * 4]  # of four classes
+    assert sum(int(left) for *_, left in rows) == int(macros["DatasetLeftOut"]) == failed > 0
+    assert int(macros["DatasetRows"]) == len(ids) - failed
+
+
+def test_only_a_run_without_a_reason_says_that_it_is_the_paper_s(run, tmp_path):
+    import polars as pl
+
+    _, inputs = run
+    comparison = pl.read_csv(inputs["comparison"])
+    own = comparison.with_columns(
+        reasons=pl.when(pl.col("ours").is_null()).then("reasons"),
+    )
+    unclear = own.with_columns(
+        reasons=pl.when(pl.col("table") == "Tab. 6").then(pl.lit(VECTORS)).otherwise("reasons")
+    )
+    for frame, switch in (
+        (comparison, r"\PaperRunfalse"),
+        (own, r"\PaperRuntrue"),
+        (unclear, r"\PaperRuntrue"),
+    ):
+        frame.write_csv(tmp_path / "comparison.csv")
+        changed = inputs | {"comparison": tmp_path / "comparison.csv"}
+        export_numbers(**changed, output=tmp_path / "numbers.tex")
+        assert switch in (tmp_path / "numbers.tex").read_text().splitlines()
+
+
+def test_a_missing_table_is_named(run, tmp_path):
+    _, inputs = run
+    tables = [path for path in inputs["tables"] if path.stem != "table4"]
+    with pytest.raises(ValueError, match="table4"):
+        export_numbers(**inputs | {"tables": tables}, output=tmp_path / "numbers.tex")
+
+
+def test_a_macro_has_letters_only():
+    with pytest.raises(ValueError, match="Best1"):
+        define({"Best1": "1"}, paper_run=True)
+
+
+def test_numbers_as_text():
+    assert number(1234567) == "1,234,567"
+    assert number(-0.5, 1) == "$-$0.5"
+    assert number(None) == "--"
+    assert listing(["a", "b", "c"]) == "a, b and c"
+    assert listing(["a"]) == "a"
+    assert listing([]) == "--"
+    assert [spelled(n) for n in (0, 2, 12, 13)] == ["no", "two", "twelve", "13"]
+
+
+def test_every_kind_of_source_has_words():
+    images = configuration.schema()["properties"]["images"]["properties"]
+    assert set(SOURCES) == set(images["source"]["properties"]["kind"]["enum"])

@@ -1,0 +1,177 @@
+import html
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+from image_stages import SEED, collected, sampled
+from pictures import CRITERIA, bomb, encoded, photo, write_tar
+from PIL import Image
+
+from draw_images import FLAWS, draw_images
+from imagenet_think.core.schemas import EXCLUSIONS
+from imagenet_think.images.rejections import RejectionError
+from report_sampling import PER_SHEET, choose, histogram, report_sampling, thumbnail
+
+TEMPLATE = Path(__file__).parents[3] / "scripts" / "report" / "report_sampling.html"
+DRAWINGS = 8
+FLAWED = dict(enumerate(FLAWS, start=DRAWINGS))  # number of a planted image: its flaw
+REASON_OF = {
+    "too_small": "too_small",
+    "truncated": "undecodable",
+    "not_an_image": "not_an_image",
+    "blank": "low_contrast",
+    "near_duplicate": "near_duplicate",
+}
+
+
+def report(folder, name="report.html", **changes):
+    settings = {
+        "run": "<script>alert(1)</script>",
+        "seed": SEED,
+        "source": {"kind": "class_tars", "path": str(folder / "source")},
+        "criteria": CRITERIA,
+    }
+    report_sampling(
+        folder / "sample.parquet",
+        folder / "exclusions.parquet",
+        folder / "classes.parquet",
+        [folder / "candidates.parquet"],
+        [folder / "catalogue.parquet"],
+        TEMPLATE,
+        folder / name,
+        **settings | changes,
+    )
+    return (folder / name).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Three classes of the miniature, every member looked at."""
+    folder = tmp_path_factory.mktemp("drawn")
+    wnids = ["n02782093", "n03354903", "n09444783"]
+    draw_images(folder / "source", wnids, DRAWINGS, SEED)
+    limits = {"total": 12, "class_count": 3, "min_per_class": 3, "max_per_class": 6}
+    sampled(collected(folder, folder / "source", wnids, 50), **limits)
+    return folder
+
+
+def sheets(page):
+    """Return the tiles of each contact sheet, as HTML, by reason."""
+    sections = re.findall(r'<h3 id="(\w+)">(.*?)</section>', page, re.DOTALL)
+    return {reason: re.findall(r'<li class="tile.*?</li>', body, re.S) for reason, body in sections}
+
+
+def test_the_sheets_show_just_the_planted_rejects(drawn):
+    tiles = sheets(report(drawn))
+    chosen = tiles.pop("chosen")
+    found = {}
+    for reason, shown in tiles.items():
+        for tile in shown:
+            number = int(re.search(r"<b>n\d{8}_(\d+)</b>", tile)[1])
+            if reason == "near_duplicate":  # which of a pair comes first is for the hash to say
+                number = max(number, int(re.search(r"bits from n\d{8}_(\d+)", tile)[1]))
+            found.setdefault(reason, []).append(number)
+    assert found == {REASON_OF[flaw]: [number] * 3 for number, flaw in FLAWED.items()}
+    assert len(chosen) == 12
+
+
+def test_a_near_duplicate_stands_beside_its_twin(drawn):
+    tiles = sheets(report(drawn))
+    pictures = {
+        reason: [tile.count('src="data:image/jpeg;base64,') for tile in shown]
+        for reason, shown in tiles.items()
+    }
+    assert pictures["near_duplicate"] == [2, 2, 2]
+    assert pictures["too_small"] == pictures["low_contrast"] == [1, 1, 1]
+    assert pictures["undecodable"] == pictures["not_an_image"] == [0, 0, 0]
+    assert all("cannot be shown: undecodable" in tile for tile in tiles["undecodable"])
+    assert all("bits from n" in tile for tile in tiles["near_duplicate"])
+
+
+def test_counts(drawn):
+    page = report(drawn)
+    rows = re.findall(r'<th scope="row">(.*?)</th>\s*<td class="number">([\d,]+)</td>', page)
+    counts = {html.unescape(name): int(count.replace(",", "")) for name, count in rows}
+    assert counts["readable in the source"] == 3 * (DRAWINGS + len(FLAWS))
+    assert counts["looked at"] == 3 * (DRAWINGS + len(FLAWS))
+    assert counts["met every criterion"] == 3 * DRAWINGS
+    assert counts["chosen"] == counts["food & drink"] == 12
+    for reason in REASON_OF.values():
+        assert counts[reason] == 3
+    assert counts["blurred"] == 0
+    assert "<b>4.0</b><span>Avg. samples per class</span>" in page
+
+
+def test_the_page_is_escaped_and_loads_nothing(drawn):
+    page = report(drawn)
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "food &amp; drink" in page
+    assert set(re.findall(r'(?:src|href)="(\w+:)', page)) == {"data:"}
+    assert "http" not in page.replace("http-equiv", "")
+    assert "default-src 'none'" in page
+
+
+def test_the_same_input_gives_the_same_bytes_and_another_seed_other_images(drawn):
+    assert report(drawn) == report(drawn, "again.html")
+    assert report(drawn) != report(drawn, "again.html", seed=SEED + 1)
+
+
+def test_what_is_not_applied_is_named(drawn):
+    page = report(drawn, criteria=CRITERIA | {"denied_images": ["a", "b"], "scorer": "mine:judge"})
+    for claim in ("occlusion", "copyright", "harmful", "Semantic diversity beyond the classes"):
+        assert claim in page
+    assert "2 images denied" in page
+    assert "scorer mine:judge" in page
+
+
+def test_a_source_that_is_gone_is_an_error_with_its_name(drawn, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"n\d{8}\.tar"):
+        report(drawn, source={"kind": "class_tars", "path": str(tmp_path)})
+
+
+def test_hostile_names_and_damaged_archives(tmp_path):
+    members = {"bomb.JPEG": bomb(), '"><img src=x onerror=alert(1)>.JPEG': b"no image"}
+    members |= {f"n00000001_{k}.JPEG": encoded(photo(k)) for k in range(6)}
+    tar = write_tar(tmp_path / "source" / "n00000001.tar", members)
+    tar.write_bytes(tar.read_bytes()[:-10_240] + b"damage" * 200)
+    limits = {"total": 4, "class_count": 1, "min_per_class": 4, "max_per_class": 4}
+    sampled(collected(tmp_path, tmp_path / "source", ["n00000001"], 50), **limits)
+    page = report(tmp_path)
+    assert "<img src=x" not in page
+    assert "&#34;&gt;&lt;img src=x" in page
+    tiles = sheets(page)
+    assert len(tiles["damaged_archive"]) == 1
+    assert "no member of the source" in tiles["damaged_archive"][0]
+    assert "cannot be shown: too_many_pixels" in tiles["too_many_pixels"][0]
+
+
+def test_twenty_a_reason_are_drawn_by_the_seed():
+    rows = [("n1", "n1.tar", f"{k}.JPEG", "blurred", "") for k in range(90)]
+    rows += [("n1", "n1.tar", f"s{k}.JPEG", "too_small", "") for k in range(3)]
+    frame = pl.DataFrame(rows, schema=EXCLUSIONS, orient="row")
+    chosen = choose(frame, 1)
+    assert {reason: len(rows) for reason, rows in chosen.items()} == {
+        "blurred": PER_SHEET,
+        "too_small": 3,
+    }
+    assert chosen == choose(frame.sample(fraction=1.0, shuffle=True, seed=3), 1)
+    assert chosen["blurred"] != choose(frame, 2)["blurred"]
+    # Drawn from all of them, not from the first.
+    assert len({int(row["member"].split(".")[0]) // 30 for row in chosen["blurred"]}) == 3
+
+
+def test_a_thumbnail_is_small_and_its_bytes_are_new():
+    data = encoded(photo(1, (900, 700))) + b"x" * 300_000
+    assert len(thumbnail(data, CRITERIA)) < 40_000
+    with pytest.raises(RejectionError, match="undecodable"):
+        thumbnail(encoded(photo(1))[:-3_000], CRITERIA)
+    assert thumbnail(encoded(Image.new("CMYK", (30, 30))), CRITERIA).startswith("data:image/jpeg")
+
+
+def test_a_histogram_counts_every_value():
+    bars = histogram(pl.Series([1.0, 1.0, 5.0, 25.0]))
+    assert sum(bar.count for bar in bars) == 4
+    assert (bars[0].count, bars[0].share) == (2, 1.0)
+    assert sum(bar.count for bar in histogram(pl.Series([3, 3, 3]))) == 3

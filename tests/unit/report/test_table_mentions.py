@@ -1,0 +1,179 @@
+import csv
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import norm
+
+from imagenet_think.core import schemas
+from imagenet_think.core.files import write_parquet
+from table_mentions import table_mentions
+
+NAMES = {"a": "Model_A", "b": "Model B"}
+SETTINGS = {"names": NAMES, "models": ["b", "a"], "level": 0.9}
+IMAGES = 40
+
+
+def sample() -> pl.DataFrame:
+    places = range(IMAGES)
+    frame = pl.DataFrame(
+        {
+            "image_id": [f"i{place:02d}" for place in places],
+            "domain": ["animal" if place % 4 else "plant" for place in places],
+            "complexity_stratum": [None if place % 5 == 0 else 1 + place % 2 for place in places],
+        }
+    )
+    return frame.select(
+        pl.col(name) if name in frame.columns else pl.lit(None, dtype=kind).alias(name)
+        for name, kind in schemas.SAMPLE.items()
+    )
+
+
+def mentions(model: str, shares: tuple[float, ...], images: int = IMAGES) -> pl.DataFrame:
+    draw = np.random.default_rng(sum(map(ord, model)))
+    rows = []
+    for place in range(images):
+        found = [None] * 4 if place % 8 == 3 else [bool(draw.random() < s) for s in shares]
+        rows.append((f"i{place:02d}", model, *found))
+    return pl.DataFrame(rows, schema=schemas.MENTIONS, orient="row")
+
+
+FOUND = {
+    "a": mentions("a", (0.6, 0.2, 0.3, 0.1)),
+    "b": mentions("b", (0.4, 0.0, 0.9, 0.0), images=30),
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mentions")
+    write_parquet(sample(), folder / "sample.parquet", schemas.SAMPLE)
+    for model, frame in FOUND.items():
+        write_parquet(frame, folder / f"{model}.parquet", schemas.MENTIONS)
+    paths = [folder / "a.parquet", folder / "b.parquet"]
+    table_mentions(paths, folder / "sample.parquet", folder / "mentions", **SETTINGS)
+    return folder
+
+
+def read(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def wanted(model: str, images: pl.Series) -> dict[str, float]:
+    rows = FOUND[model].filter(pl.col("image_id").is_in(images.implode())).drop_nulls("synset")
+    below = rows["synset"] | rows["hyponym"]
+    return {
+        "synset": rows["synset"].mean(),
+        "synset_or_hyponym": below.mean(),
+        "any": (below | rows["hypernym"]).mean(),
+        "chance": rows["other"].mean(),
+        "answers": len(rows),
+    }
+
+
+def test_shares_are_those_of_the_answers(run):
+    rows = read(run / "mentions.csv")
+    images = sample()
+    groups = {"all": pl.lit(True), "animal": pl.col("domain") == "animal"}
+    groups |= {str(stratum): pl.col("complexity_stratum") == stratum for stratum in (1, 2)}
+    for group, chosen in groups.items():
+        for model in ("a", "b"):
+            row = next(row for row in rows if row["group"] == group and row["key"] == model)
+            for name, value in wanted(model, images.filter(chosen)["image_id"]).items():
+                assert float(row[name]) == pytest.approx(value), (group, model, name)
+            assert float(row["any_low"]) <= float(row["any"]) <= float(row["any_high"])
+
+
+def test_groups_and_models_stand_in_order(run):
+    rows = read(run / "mentions.csv")
+    groups = [("all", "all"), ("domain", "animal"), ("domain", "plant")]
+    groups += [("stratum", "1"), ("stratum", "2")]
+    assert [(row["grouping"], row["group"], row["model"]) for row in rows] == [
+        (*group, name) for group in groups for name in ("Model B", "Model_A")
+    ]
+
+
+def test_what_has_no_answer_is_counted(run):
+    rows = {row["key"]: row for row in read(run / "mentions.csv") if row["group"] == "all"}
+    assert (rows["a"]["answers"], rows["a"]["no_answer"]) == ("35", "5")
+    assert (rows["b"]["answers"], rows["b"]["no_answer"]) == ("26", "4")
+    caption = (run / "mentions.md").read_text().splitlines()[0]
+    assert "9 responses without an answer or of a class without a name left out" in caption
+    # Of model b fewer images were asked.
+    assert "the other models for those that are evaluated (benchmark.images)" in caption
+
+
+def test_one_response_is_in_the_singular_and_equal_numbers_need_no_words(run, tmp_path):
+    found = ("synset", "hyponym", "hypernym", "other")
+    whole = FOUND["a"].with_columns(pl.col(found).fill_null(False))
+    silent = whole.with_columns(pl.when(pl.col("image_id") != "i07").then(pl.col(found)))
+    write_parquet(silent, tmp_path / "a.parquet", schemas.MENTIONS)
+    write_parquet(whole.with_columns(model=pl.lit("b")), tmp_path / "b.parquet", schemas.MENTIONS)
+    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    table_mentions(paths, run / "sample.parquet", tmp_path / "mentions", **SETTINGS)
+    caption = (tmp_path / "mentions.md").read_text().splitlines()[0]
+    assert "; 1 response without an answer or of a class without a name left out. Sm" in caption
+
+
+def test_intervals_are_wilson_s_and_have_a_width_at_0(run):
+    rows = {row["key"]: row for row in read(run / "mentions.csv") if row["group"] == "all"}
+    z = norm.ppf(0.95)
+    for key, name in (("a", "synset"), ("b", "chance")):
+        row = rows[key]
+        p, n = float(row[name]), int(row["answers"])
+        middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+        assert float(row[f"{name}_low"]) == pytest.approx(middle - half, abs=1e-12)
+        assert float(row[f"{name}_high"]) == pytest.approx(middle + half, abs=1e-12)
+    none = rows["b"]
+    assert (none["chance"], none["chance_low"]) == ("0.0", "0.0")
+    assert float(none["chance_high"]) > 0.05
+
+
+def test_what_is_printed(run):
+    lines = (run / "mentions.md").read_text().splitlines()
+    strata = ["Model B, complexity 1", "Model B, complexity 2"]
+    strata += [r"Model\_A, complexity 1", r"Model\_A, complexity 2"]
+    assert [line.strip("| ").split(" | ")[0] for line in lines[6:]] == strata
+    row = next(row for row in read(run / "mentions.csv") if row["key"] == "a")
+    cells = lines[5].strip("| ").split(" | ")
+    assert cells[0] == r"Model\_A"
+    assert cells[1].startswith(f"{float(row['synset']):.1%} ({float(row['synset_low']):.1%}–")
+    assert cells[4].startswith(f"{float(row['chance']):.1%} (")
+    assert cells[-1] == "35"
+    assert r"\%" in (run / "mentions.tex").read_text()
+    assert "90% intervals (Wilson)" in lines[0]
+
+
+def test_without_strata_domains_or_answers(run, tmp_path):
+    nothing = [
+        pl.lit(None, dtype=schemas.SAMPLE[c]).alias(c) for c in ("domain", "complexity_stratum")
+    ]
+    write_parquet(sample().with_columns(nothing), tmp_path / "sample.parquet", schemas.SAMPLE)
+    silent = FOUND["b"].with_columns(
+        pl.lit(None, dtype=pl.Boolean).alias(c) for c in ("synset", "hyponym", "hypernym", "other")
+    )
+    write_parquet(silent, tmp_path / "b.parquet", schemas.MENTIONS)
+    paths = [run / "a.parquet", tmp_path / "b.parquet"]
+    table_mentions(paths, tmp_path / "sample.parquet", tmp_path / "mentions", **SETTINGS)
+    rows = read(tmp_path / "mentions.csv")
+    assert [row["grouping"] for row in rows] == ["all", "all"]
+    assert [rows[0][name] for name in ("synset", "synset_low", "answers")] == ["", "", "0"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda rows: pl.concat([rows, rows.head(1)]), "mentions of a: image i00 appears more"),
+        (
+            lambda rows: rows.with_columns(image_id=pl.lit("x") + pl.col("image_id")),
+            "mentions of a: image xi00 is not in the sample",
+        ),
+    ],
+)
+def test_rows_that_are_wrong(run, tmp_path, change, words):
+    write_parquet(change(FOUND["a"]), tmp_path / "a.parquet", schemas.MENTIONS)
+    paths = [tmp_path / "a.parquet", run / "b.parquet"]
+    with pytest.raises(ValueError, match=words):
+        table_mentions(paths, run / "sample.parquet", tmp_path / "mentions", **SETTINGS)

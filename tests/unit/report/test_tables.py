@@ -1,0 +1,189 @@
+import csv
+import re
+import shutil
+import subprocess
+
+import polars as pl
+import pytest
+
+from imagenet_think.report.tables import WHOLE, Column, latex, markdown, write_table
+
+COLUMNS = [
+    Column("model", "Model"),
+    Column("key", "", printed=False),
+    Column("f1", "Avg.", "BERTScore", ranked=True, interval=True),
+    Column("images", "#", "Size & more", format=WHOLE),
+]
+
+
+def frame(values, low=None, high=None):
+    rows = len(values)
+    return pl.DataFrame(
+        {
+            "model": [f"m_{row}" for row in range(rows)],
+            "key": ["k"] * rows,
+            "f1": values,
+            "f1_low": low or [None] * rows,
+            "f1_high": high or [None] * rows,
+            "images": [250_000] * rows,
+        },
+        schema_overrides=dict.fromkeys(("f1", "f1_low", "f1_high"), pl.Float64),
+    )
+
+
+def cells(values):
+    """The printed values of the ranked column, in LaTeX and in Markdown."""
+    tex = latex(frame(values), COLUMNS, "c", "l").split("\\midrule\n")[1].splitlines()
+    md = markdown(frame(values), COLUMNS, "c").splitlines()
+    count = len(values)
+    return (
+        [line.split(" & ")[1] for line in tex[:count]],
+        [line.split(" | ")[1] for line in md[4 : 4 + count]],
+    )
+
+
+def test_best_is_bold_and_second_underlined():
+    tex, md = cells([0.1, 0.3, 0.2])
+    assert tex == ["0.100", r"\textbf{0.300}", r"\underline{0.200}"]
+    assert md == ["0.100", "**0.300**", "<ins>0.200</ins>"]
+
+
+def test_what_prints_alike_ranks_alike():
+    tex, _ = cells([0.86712, 0.86688, 0.8641, 0.8639, 0.5])
+    assert tex == [
+        *([r"\textbf{0.867}"] * 2),
+        *([r"\underline{0.864}"] * 2),
+        "0.500",
+    ]
+
+
+def test_missing_values_are_not_ranked():
+    tex, md = cells([None, 0.3, float("nan"), 0.2])
+    assert tex == [r"\textendash{}", r"\textbf{0.300}", r"\textendash{}", r"\underline{0.200}"]
+    assert md[0] == "–"
+
+
+def test_one_value_is_not_ranked():
+    assert cells([0.3])[0] == ["0.300"]
+
+
+def test_columns_that_are_not_ranked_have_no_marks():
+    plain = [Column("f1", "F1")]
+    assert "textbf" not in latex(frame([0.1, 0.2]), plain, "c", "l")
+    assert "**" not in markdown(frame([0.1, 0.2]), plain, "c")
+
+
+def test_negative_numbers_have_a_minus_and_words_a_hyphen():
+    table = pl.DataFrame({"model": ["GLM-4"], "f1": [-0.25]})
+    tex = latex(table, [Column("model", "M"), Column("f1", "F1")], "c", "l")
+    assert r"GLM-4 & $-$0.250 \\" in tex
+
+
+def test_intervals_stand_below_in_latex_and_behind_in_markdown():
+    table = frame([0.5, 0.4], low=[0.45, -0.1], high=[0.55, 0.6])
+    tex = latex(table, COLUMNS, "c", "l").splitlines()
+    row = next(place for place, line in enumerate(tex) if line.startswith(r"m\_0"))
+    assert tex[row + 1] == r" & {\scriptsize 0.450\textendash{}0.550} &  \\"
+    assert tex[row + 3] == r" & {\scriptsize $-$0.100 to 0.600} &  \\"
+    assert "| **0.500** (0.450–0.550) |" in markdown(table, COLUMNS, "c")
+    assert "| <ins>0.400</ins> (-0.100 to 0.600) |" in markdown(table, COLUMNS, "c")
+
+
+def test_groups_span_their_columns():
+    columns = [
+        Column("model", "Model"),
+        Column("f1", "Avg.", "BERT_Score"),
+        Column("f1_low", "Max", "BERT_Score"),
+        Column("images", "N", "Other", format=WHOLE),
+    ]
+    tex = latex(frame([0.5]), columns, "c", "l")
+    assert (
+        r"\multicolumn{1}{c}{} & \multicolumn{2}{c}{BERT\_Score} & \multicolumn{1}{c}{Other} \\"
+        in tex
+    )
+    assert r"\cmidrule(lr){2-3} \cmidrule(lr){4-4}" in tex
+    assert r"| Model | BERT\_Score Avg. | BERT\_Score Max | Other N |" in markdown(
+        frame([0.5]), columns, "c"
+    )
+
+
+def test_a_long_group_heading_is_broken():
+    columns = [Column(name, name, "Sentence-BERT Cosine & Similarity") for name in ("f1", "images")]
+    tex = latex(frame([0.5]), columns, "c", "l")
+    assert r"\multicolumn{2}{c}{\shortstack{Sentence-BERT Cosine\\\& Similarity}}" in tex
+
+
+def test_a_group_heading_is_broken_by_what_is_printed():
+    columns = [Column(name, name, f"{'bow' * 20} 弓弓弓弓") for name in ("f1", "images")]
+    tex = latex(frame([0.5]), columns, "c", "l")
+    assert r"\shortstack{bowbowbowbowbowbowbo\\wbowbow" in tex
+    stack = re.search(r"shortstack\{(.*?)\}\}", tex)[1].replace(r"\allowbreak{}", "")
+    lines = stack.split(r"\\")
+    assert max(map(len, lines)) == 20
+    assert "".join(lines).count("U+5F13") == 4
+
+
+def test_numbers_yes_and_no():
+    table = pl.DataFrame({"a": [1234567], "b": [True], "c": [0.25]})
+    columns = [Column("a", "A", format=WHOLE), Column("b", "B"), Column("c", "C", format=".1%")]
+    assert "| 1,234,567 | yes | 25.0% |" in markdown(table, columns, "c")
+    assert r"1,234,567 & yes & 25.0\% \\" in latex(table, columns, "c", "l")
+
+
+def test_the_files(tmp_path):
+    table = frame([1 / 3, 0.1], low=[0.3, None], high=[0.35, None])
+    stem = tmp_path / "tables" / "table3"
+    write_table(table, COLUMNS, "Scores of 50% & more.", stem)
+    with open(f"{stem}.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["model", "key", "f1", "f1_low", "f1_high", "images"]
+    assert float(rows[0]["f1"]) == 1 / 3
+    assert rows[1]["f1_low"] == ""
+    tex = stem.with_suffix(".tex").read_text()
+    assert tex.startswith(r"\begin{table}")
+    assert r"\caption{Scores of 50\% \& more.}" in tex
+    assert r"\label{tab:table3}" in tex
+    assert stem.with_suffix(".md").read_text().startswith("Scores of 50% \\& more.\n\n| Model |")
+    assert sorted(path.name for path in stem.parent.iterdir()) == [
+        "table3.csv",
+        "table3.md",
+        "table3.tex",
+    ]
+
+
+def test_a_missing_column_is_named(tmp_path):
+    with pytest.raises(ValueError, match="f1_high"):
+        write_table(frame([0.1]).drop("f1_high"), COLUMNS, "c", tmp_path / "t")
+    assert not list(tmp_path.iterdir())
+
+
+def test_long_tables_repeat_their_headings():
+    tex = latex(frame([0.1, 0.2]), COLUMNS, "c", "l", long=True)
+    assert tex.count("Model & Avg.") == 2
+    assert r"\begin{longtable}{lrr}" in tex
+    assert r"\begin{table}" not in tex
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs a LaTeX installation")
+@pytest.mark.parametrize("long", [False, True])
+def test_latex_compiles(tmp_path, long):
+    columns = [*COLUMNS, Column("text", "Text", width=0.3)]
+    table = frame([0.5, 0.4], low=[0.45, -0.1], high=[0.55, 0.6])
+    table = table.with_columns(text=pl.lit("[a_b] 100% {x} \\ <y> " * 8))
+    document = [
+        r"\documentclass{article}",
+        r"\usepackage[T1]{fontenc}",
+        r"\usepackage{array,booktabs,longtable}",
+        r"\begin{document}",
+        latex(table, columns, "A caption of 5% & [more].", "tab:x", long=long),
+        r"See \ref{tab:x}.",
+        r"\end{document}",
+    ]
+    (tmp_path / "table.tex").write_text("\n".join(document), encoding="ascii")
+    result = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout[-2000:]

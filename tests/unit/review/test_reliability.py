@@ -1,0 +1,147 @@
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import cohen_kappa_score
+
+from imagenet_think.analysis.resampling import Intervals
+from imagenet_think.review.reliability import MISSING, cohen, krippendorff
+
+INTERVALS = Intervals(draws=50, level=0.9, seed=1)
+MANY = Intervals(draws=4000, level=0.9, seed=1)
+
+
+def alpha(values, categories=5, intervals=INTERVALS, clusters=None):
+    values = np.array(values)
+    return krippendorff(values, categories, clusters or range(len(values)), intervals)
+
+
+def kappa(values, categories=5, intervals=INTERVALS):
+    return cohen(np.array(values), categories, range(len(values)), intervals)
+
+
+def units(*judges: str) -> np.ndarray:
+    """Return values by unit from one text a judge: a digit a unit, a point where there is none."""
+    return np.array(
+        [[MISSING if mark == "." else int(mark) for mark in judge] for judge in judges]
+    ).T
+
+
+# The worked examples of Krippendorff, Computing Krippendorff's Alpha-Reliability (2011).
+WORKED = {
+    "two judges, two values": (["0100000010", "1110010000"], 0.095),
+    "two judges, several values": (["001132224330", "101112224333"], 0.692),
+    "several judges, values missing": (
+        ["123321412...", "1233224125.3", ".3332342251.", "12332441251."],
+        0.743,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WORKED)
+def test_alpha_is_that_of_the_worked_examples(name):
+    judges, wanted = WORKED[name]
+    assert round(alpha(units(*judges), 6).value, 3) == wanted
+
+
+def pairwise_alpha(values: np.ndarray) -> float:
+    """Return alpha by its definition: disagreeing pairs inside units, and among all values."""
+    kept = [unit[unit != MISSING] for unit in values]
+    kept = [unit for unit in kept if len(unit) > 1]
+    every = np.concatenate(kept) if kept else np.array([])
+    total = len(every)
+    if not total or len(set(every)) == 1:
+        return math.nan
+    observed = sum(
+        2 * sum(one != other for one, other in combinations(unit, 2)) / (len(unit) - 1)
+        for unit in kept
+    )
+    expected = 2 * sum(one != other for one, other in combinations(every, 2)) / (total - 1)
+    return 1 - observed / expected
+
+
+VALUES = st.integers(1, 4).flatmap(
+    lambda judges: st.lists(
+        st.lists(st.integers(MISSING, 2), min_size=judges, max_size=judges), min_size=1, max_size=12
+    )
+)
+BOTH = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=30)
+
+
+@given(VALUES)
+def test_alpha_is_that_of_its_definition(values):
+    assert alpha(values, 3).value == pytest.approx(pairwise_alpha(np.array(values)), nan_ok=True)
+
+
+@given(VALUES, st.randoms())
+def test_who_judges_and_in_which_order_does_not_matter(values, draw):
+    shuffled = [draw.sample(unit, len(unit)) for unit in values]
+    draw.shuffle(shuffled)
+    assert alpha(shuffled, 3).value == pytest.approx(alpha(values, 3).value, nan_ok=True)
+
+
+@given(BOTH)
+def test_kappa_is_that_of_scikit_learn(values):
+    one, other = zip(*values, strict=True)
+    if len(set(one) | set(other)) == 1:
+        assert math.isnan(kappa(values).value)
+    else:
+        wanted = cohen_kappa_score(one, other, labels=[0, 1, 2])
+        assert kappa(values, 3).value == pytest.approx(wanted, nan_ok=True)
+
+
+def test_kappa_leaves_out_what_one_judge_judged():
+    both = [[0, 0], [1, 1], [0, 1], [1, 1]] * 5
+    assert kappa([*both, [MISSING, 0], [1, MISSING]]) == kappa(both)
+
+
+def test_agreement_of_all_is_one():
+    values = [[place % 3] * 2 for place in range(40)]
+    assert tuple(alpha(values, 3)) == tuple(kappa(values, 3)) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("values", [[[0], [1]], [[MISSING, MISSING]], [[0, MISSING], [MISSING, 1]]])
+def test_without_two_judges_of_a_unit_there_is_no_alpha(values):
+    assert all(map(math.isnan, alpha(values)))
+
+
+def noisy(images: int, share: float) -> np.ndarray:
+    """Return three judges' values, a share of which is drawn anew."""
+    draw = np.random.default_rng(7)
+    values = np.repeat(draw.integers(0, 3, (images, 1)), 3, axis=1)
+    return np.where(draw.random(values.shape) < share, draw.integers(0, 3, values.shape), values)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("coefficient", [alpha, kappa])
+def test_intervals_are_those_of_a_bootstrap(coefficient):
+    values = noisy(250, 0.4)[:, :2]
+    found = coefficient(values, 3, MANY)
+    draw = np.random.default_rng(3)
+    again = [
+        coefficient(values[draw.integers(0, 250, 250)], 3, Intervals(1, 0.9, 1)).value
+        for _ in range(400)
+    ]
+    low, high = np.quantile(again, [0.05, 0.95])
+    assert found.low == pytest.approx(low, abs=0.02)
+    assert found.high == pytest.approx(high, abs=0.02)
+    assert found.low < found.value < found.high
+
+
+def test_what_belongs_to_an_image_stays_together():
+    values = noisy(100, 0.4)
+    apart = alpha(np.tile(values, (4, 1)), 3, MANY)
+    together = alpha(np.tile(values, (4, 1)), 3, MANY, [*range(100)] * 4)
+    alone = alpha(values, 3, MANY)
+    assert together.high - together.low == pytest.approx(alone.high - alone.low, rel=0.02)
+    assert apart.high - apart.low == pytest.approx((alone.high - alone.low) / 2, rel=0.1)
+
+
+def test_few_images_have_no_interval():
+    few = alpha(noisy(9, 0.3), 3)
+    assert not math.isnan(few.value)
+    assert math.isnan(few.low)
+    assert math.isnan(few.high)

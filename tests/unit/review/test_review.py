@@ -1,0 +1,249 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import polars as pl
+import pytest
+import reviewed
+from hypothesis import given
+from hypothesis import strategies as st
+
+import review
+from imagenet_think.core import schemas
+from imagenet_think.parsing.statuses import STATUSES
+
+SEED = 5
+
+
+def run(number: int, failures: dict[str, int]) -> pl.DataFrame:
+    """Return so many images, of which every so many-th failed with a status, by teacher 1 or 2."""
+    rows = []
+    for place in range(number):
+        ended = ["ok", "ok"]
+        for status, every in failures.items():
+            if place % every == every - 1:
+                ended[place // every % 2] = status
+        rows.append(
+            {
+                "image_id": f"i{place}",
+                "domain": ("artifact", "artifact", "animal", "plant")[place * 7919 % 4],
+                "status_1": ended[0],
+                "status_2": ended[1],
+            }
+        )
+    return pl.DataFrame(rows)
+
+
+IMAGES = run(20_000, {"loop": 97, "cut_off": 389, "no_think": 4001, "error": 19_000})
+
+
+def strata(rows: pl.DataFrame) -> set[tuple]:
+    return {
+        (row["domain"], k, row[f"status_{k}"]) for row in rows.iter_rows(named=True) for k in (1, 2)
+    }
+
+
+def test_every_stratum_is_there_and_the_rest_is_as_the_run():
+    chosen = review.choose(IMAGES, SEED, 1000)
+    assert len(chosen) == chosen["image_id"].n_unique() == 1000
+    assert strata(chosen) == strata(IMAGES)
+    assert len(strata(IMAGES)) > 15
+    for rows in (chosen, chosen.head(400)):
+        for domain in ("artifact", "animal", "plant"):
+            share = (rows["domain"] == domain).mean()
+            assert share == pytest.approx((IMAGES["domain"] == domain).mean(), abs=0.04)
+    # Some 1.3% of the run failed; of the sample more, but not much more than a stratum needs.
+    failed = chosen.filter((pl.col("status_1") != "ok") | (pl.col("status_2") != "ok"))
+    assert 13 <= len(failed) <= 13 + len(strata(IMAGES))
+
+
+@given(
+    smaller=st.integers(1, 60),
+    larger=st.integers(1, 60),
+    seed=st.integers(0, 3),
+    statuses=st.lists(
+        st.tuples(*[st.sampled_from(["ok", "ok", "loop", "error"])] * 2, st.sampled_from("ab")),
+        min_size=1,
+        max_size=50,
+    ),
+)
+def test_a_larger_number_begins_with_the_smaller(smaller, larger, seed, statuses):
+    rows = [
+        {"image_id": str(place), "domain": domain, "status_1": one, "status_2": other}
+        for place, (one, other, domain) in enumerate(statuses)
+    ]
+    images = pl.DataFrame(rows)
+    smaller, larger = sorted([smaller, larger])
+    few = review.choose(images, seed, smaller)
+    many = review.choose(images.sample(fraction=1, shuffle=True, seed=1), seed, larger)
+    assert few.rows() == many.head(smaller).rows()
+    assert len(many) == min(larger, len(images))
+    if larger >= len(strata(images)):
+        assert strata(many) == strata(images)
+
+
+def test_what_is_common_comes_before_what_is_rare():
+    assert set(review.choose(IMAGES, SEED, 3)["status_1"]) == {"ok"}
+
+
+def test_another_seed_gives_another_sample():
+    one, other = (set(review.choose(IMAGES, seed, 500)["image_id"]) for seed in (1, 2))
+    assert len(one & other) < 100
+
+
+def test_sides_are_balanced_and_stay():
+    sides = [review.left(SEED, f"i{place}") for place in range(2000)]
+    assert 900 < sum(sides) < 1100
+    assert sides == [review.left(SEED, f"i{place}") for place in range(2000)]
+
+
+def test_digests_are_a_chain():
+    found = reviewed.items(12)
+    short, long = (reviewed.sample(found[:number])["sample"].to_list() for number in (7, 12))
+    assert long[:7] == short
+    assert len(set(long)) == 12
+    assert reviewed.sample(found, run="another")["sample"][0] != long[0]
+    found[3]["responses"][1]["text"] += "."
+    changed = reviewed.sample(found)["sample"].to_list()
+    assert changed[:3] == long[:3]
+    assert not set(changed[3:]) & set(long)
+
+
+class Elements(HTMLParser):
+    """What the page's elements are, as an HTML parser sees them."""
+
+    def __init__(self, text: str):
+        super().__init__(convert_charrefs=False)
+        self.tags, self.scripts = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, text):
+        if self.cdata_elem == "script":
+            self.scripts[-1] += text
+
+
+def structure(page: str) -> list[tuple]:
+    return [(tag, sorted(attributes)) for tag, attributes in Elements(page).tags if tag != "title"]
+
+
+def test_no_text_makes_an_element(tmp_path):
+    hostile = reviewed.hostile_items()
+    plain = reviewed.items(len(hostile), failures=0)
+    pages = [tmp_path / "hostile.html", tmp_path / "plain.html"]
+    for path, found in zip(pages, (hostile, plain), strict=True):
+        reviewed.write_page(path, found)
+    one, other = (structure(path.read_text(encoding="utf-8")) for path in pages)
+    assert one == other
+    scripts = Elements(pages[0].read_text(encoding="utf-8")).scripts
+    content = json.loads(scripts[-2])
+    assert [item["lemma"] for item in content["items"]] == [item["lemma"] for item in hostile]
+    said = [response["text"] for item in content["items"] for response in item["responses"]]
+    assert said == [response["text"] for item in hostile for response in item["responses"]]
+
+
+def test_only_the_own_script_may_run(tmp_path):
+    reviewed.write_page(tmp_path / "page.html", reviewed.items(2))
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    tags = Elements(text).tags
+    policy = next(a["content"] for tag, a in tags if a.get("http-equiv"))
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy
+    assert "'none'; form-action 'none'" in policy
+    assert not [a for _, a in tags if any(name.startswith("on") for name in a) or "style" in a]
+    links = [a[name] for _, a in tags for name in ("src", "href", "action") if name in a]
+    assert links == ["data:,"]
+    assert not re.search(r"https?://", text)
+    # A byte more, and the script is another one.
+    script = reviewed.SOURCES["script"].read_text()
+    assert review.policy("", script) != review.policy("", script + " ")
+
+
+@pytest.fixture
+def files(tmp_path):
+    """The files of a run of 30 images, one of which failed in either way, and what makes a page."""
+    found = reviewed.items(30, failures=0.1, seed=3)
+    rows = {"sample": [], "images": [], "annotations": [], "responses": []}
+    for place, item in enumerate(found):
+        about = {"image_id": item["id"]}
+        rows["sample"].append(about | {key: item[key] for key in ("lemma", "domain", "sha256")})
+        data = reviewed.picture(place, 800, 600)
+        rows["images"].append(about | {"image": {"bytes": data, "path": None}})
+        for model, said in zip(reviewed.TEACHERS, item["responses"], strict=True):
+            parts = {key: said[key] for key in ("think", "answer", "status")}
+            rows["annotations"].append(about | {"model": model} | parts)
+            raw = {key: said[key] for key in ("text", "error")}
+            rows["responses"].append(about | {"model": model} | raw)
+    kinds = {
+        "sample": schemas.SAMPLE,
+        "images": schemas.IMAGES,
+        "annotations": schemas.ANNOTATIONS,
+        "responses": schemas.RESPONSES,
+    }
+    for name, schema in kinds.items():
+        pl.DataFrame(rows[name], schema=schema).write_parquet(tmp_path / f"{name}.parquet")
+    return tmp_path
+
+
+def make(folder, name="page", **changes) -> str:
+    settings = {
+        "run": reviewed.RUN,
+        "seed": SEED,
+        "number": 20,
+        "longest_side": 512,
+        "prompt": reviewed.PROMPT,
+        "teachers": reviewed.TEACHERS,
+        "names": reviewed.NAMES,
+    }
+    review.review(
+        folder / "sample.parquet",
+        *([folder / f"{kind}.parquet"] for kind in ("images", "annotations", "responses")),
+        reviewed.SOURCES,
+        folder / f"{name}.html",
+        folder / f"{name}.parquet",
+        **settings | changes,
+    )
+    return (folder / f"{name}.html").read_text(encoding="utf-8")
+
+
+def test_a_page_is_made_of_a_runs_files(files):
+    page = make(files)
+    shown = json.loads(Elements(page).scripts[-2])
+    listed = pl.read_parquet(files / "page.parquet", schema=schemas.REVIEWED)
+    assert [item["id"] for item in shown["items"]] == listed["image_id"].to_list()
+    assert len(listed) == 20
+    known = {item["id"]: item for item in reviewed.items(30, failures=0.1, seed=3)}
+    for item, row in zip(shown["items"], listed.iter_rows(named=True), strict=True):
+        assert item["responses"] == known[item["id"]]["responses"]
+        assert (item["width"], item["height"]) == (512, 384)
+        ended = [response["status"] for response in item["responses"]]
+        assert [row["status_1"], row["status_2"]] == ended
+        assert (row["left"] is None) == (ended != ["ok", "ok"])
+    assert {item["responses"][0]["status"] for item in shown["items"]} <= set(STATUSES)
+    assert "&lt;b&gt;this&lt;/b&gt;" in page
+
+
+def test_the_same_inputs_give_the_same_bytes(files):
+    assert make(files) == make(files, "again")
+    assert (files / "page.parquet").read_bytes() == (files / "again.parquet").read_bytes()
+
+
+def test_a_page_of_more_images_knows_the_decisions_of_fewer(files):
+    make(files, number=9)
+    few = pl.read_parquet(files / "page.parquet")
+    make(files, number=1000, longest_side=100)
+    many = pl.read_parquet(files / "page.parquet")
+    assert few.rows() == many.head(9).rows()
+    assert len(many) == 30
+
+
+def test_an_image_without_annotation_is_named(files):
+    path = files / "annotations.parquet"
+    rows = pl.read_parquet(path)
+    rows.filter((pl.col("image_id") != "n4_4") | (pl.col("model") != "kimi")).write_parquet(path)
+    with pytest.raises(ValueError, match=r"annotations of kimi: 1 images .* the first is n4_4"):
+        make(files)

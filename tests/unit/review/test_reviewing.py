@@ -1,0 +1,237 @@
+import json
+from contextlib import suppress
+from copy import deepcopy
+
+import polars as pl
+import pytest
+import reviewed
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imagenet_think.core.schemas import DECISIONS
+from imagenet_think.review import reviewing
+from imagenet_think.review.reviewing import ExportError, read_decisions
+
+IMAGES = 40
+ITEMS = reviewed.items(IMAGES, failures=0.2)
+SAMPLE = reviewed.sample(ITEMS)
+PARSED = SAMPLE.filter(pl.col("left").is_not_null())["image_id"].to_list()
+FAILED = SAMPLE.filter(pl.col("status_1") != "ok")["image_id"].to_list()
+TIME = "2026-11-21T10:00:0{}.123Z"
+
+
+def quality(image, teacher="glm", second=0, **answers):
+    return {"image": image, "teacher": teacher, "at": TIME.format(second)} | answers
+
+
+def blind(image, second=0, **answers):
+    return {"image": image, "at": TIME.format(second)} | answers
+
+
+def export(quality=(), blind=(), reviewer="Ada", images=IMAGES):
+    return {
+        "format": reviewing.FORMAT,
+        "version": reviewing.VERSION,
+        "run": reviewed.RUN,
+        "sample": SAMPLE["sample"][images - 1],
+        "images": images,
+        "reviewer": reviewer,
+        "exported": TIME.format(9),
+        "decisions": {"quality": list(quality), "blind": list(blind)},
+    }
+
+
+@pytest.fixture
+def read(tmp_path):
+    """A function that writes exports to files and reads them."""
+
+    def write_and_read(*exports):
+        paths = [tmp_path / f"{place}.json" for place in range(len(exports))]
+        for path, content in zip(paths, exports, strict=True):
+            path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return read_decisions(paths, SAMPLE, reviewed.RUN)
+
+    return write_and_read
+
+
+def test_answers_are_read(read):
+    decisions = [
+        quality(PARSED[0], split="yes", answer="no", harmful="unsure"),
+        quality(PARSED[0], "kimi", thought="yes", notes="<b>good</b>"),
+        quality(FAILED[0], split="no"),
+        quality(PARSED[1], notes="nothing but a note"),
+    ]
+    found, reviewers = read(export(decisions))
+    assert reviewers == ["Ada"]
+    assert found.schema == DECISIONS
+    assert sorted(found.drop("reviewer", "side").rows()) == sorted(
+        [
+            (PARSED[0], "glm", "split", "yes"),
+            (PARSED[0], "glm", "answer", "no"),
+            (PARSED[0], "glm", "harmful", "unsure"),
+            (PARSED[0], "kimi", "thought", "yes"),
+            (FAILED[0], "glm", "failure", "no"),
+        ]
+    )
+
+
+def test_sides_become_the_models_that_stood_there(read):
+    choices = dict(zip(PARSED, ["left", "right", "tie", "both_bad", None] * 5, strict=False))
+    found, _ = read(
+        export(blind=[blind(i, **({"choice": c} if c else {})) for i, c in choices.items()])
+    )
+    assert len(found) == sum(choice is not None for choice in choices.values())
+    at_left = dict(SAMPLE.select("image_id", "left").iter_rows())
+    assert set(at_left.values()) == {None, "glm", "kimi"}
+    for row in found.iter_rows(named=True):
+        choice = choices[row["image_id"]]
+        assert (row["question"], row["model"]) == ("preferred", None)
+        if choice in ("tie", "both_bad"):
+            assert (row["value"], row["side"]) == (choice, None)
+        else:
+            assert row["side"] == choice
+            assert (row["value"] == at_left[row["image_id"]]) == (choice == "left")
+
+
+def test_the_last_of_ones_doubles_wins(read):
+    first = export(
+        [quality(PARSED[0], second=5, split="no", answer="no"), quality(PARSED[1], split="no")]
+    )
+    second = export(
+        [quality(PARSED[0], second=4, split="yes"), quality(PARSED[1], second=1, split="yes")],
+        reviewer="  Ada ",
+    )
+    for files in ((first, second), (second, first)):
+        found, reviewers = read(*files)
+        assert reviewers == ["Ada"]
+        assert sorted(found.select("image_id", "question", "value").rows()) == sorted(
+            [(PARSED[0], "split", "no"), (PARSED[0], "answer", "no"), (PARSED[1], "split", "yes")]
+        )
+    last, _ = read(export([quality(PARSED[0], split="no"), quality(PARSED[0], split="yes")]))
+    assert last["value"].to_list() == ["yes"]
+    # A later decision without answers takes the earlier ones back.
+    assert read(first, export([quality(PARSED[0], second=8, notes="?")]))[0].height == 1
+
+
+def test_reviewers_do_not_touch_each_other(read):
+    found, reviewers = read(
+        export([quality(PARSED[0], split="no")]),
+        export([quality(PARSED[0], second=1, split="yes")], reviewer="Ben"),
+    )
+    assert reviewers == ["Ada", "Ben"]
+    assert found.select("reviewer", "value").rows() == [("Ada", "no"), ("Ben", "yes")]
+
+
+def test_a_smaller_samples_file_is_read(read):
+    early = [image for image in PARSED if image in SAMPLE["image_id"][:10]]
+    assert len(read(export([quality(early[0], split="yes")], images=10))[0]) == 1
+    late = [image for image in PARSED if image in SAMPLE["image_id"][10:]]
+    with pytest.raises(ExportError, match="not in the sample"):
+        read(export([quality(late[0], split="yes")], images=10))
+
+
+def changed(path, value):
+    """Return an export in which a place holds something else."""
+    content = export([quality(PARSED[0], split="yes", notes="x")], [blind(PARSED[0], choice="tie")])
+    *above, last = path
+    place = content
+    for key in above:
+        place = place[key]
+    if value is KeyError:
+        del place[last]
+    else:
+        place[last] = value
+    return content
+
+
+ANSWER, CHOICE = ("decisions", "quality", 0), ("decisions", "blind", 0)
+WRONG = {
+    "another form": (("format",), "something", "no export of a review page|format holds"),
+    "a later version": (("version",), 2, "version holds 2; allowed is 1"),
+    "another run": (("run",), "<b>", "of run \"<b>\", not of 'a_run'"),
+    "another sample": (("sample",), "0" * 64, "of another sample of run 'a_run'"),
+    "more images": (("images",), 41, "of another sample"),
+    "fewer images": (("images",), 39, "of another sample"),
+    "no images": (("images",), 0, "images holds 0"),
+    "a true number": (("images",), True, "images holds true"),
+    "no reviewer": (("reviewer",), KeyError, "'reviewer' is a required"),
+    "an empty reviewer": (("reviewer",), " \n", "reviewer holds"),
+    "a long reviewer": (("reviewer",), "a" * 101, "reviewer holds"),
+    "no lists": (("decisions",), [], "decisions holds"),
+    "a strange key": (("decisions", "other"), [], "decisions: .*'other' was unexpected"),
+    "no dictionary": (ANSWER, "yes", r"decisions.quality\[0\] holds \"yes\""),
+    "a strange image": (
+        (*ANSWER, "image"),
+        "../x",
+        r"decisions.quality\[0\]: image \"../x\" is not",
+    ),
+    "a number for an image": ((*ANSWER, "image"), 7, r"quality\[0\].image holds 7"),
+    "a strange teacher": ((*ANSWER, "teacher"), "gpt", '"gpt" is no teacher'),
+    "a strange answer": ((*ANSWER, "split"), "Yes", r"quality\[0\].split holds \"Yes\"; allowed"),
+    "a list of answers": ((*ANSWER, "split"), ["yes"], r"split holds \[\"yes\"\]"),
+    "a strange question": ((*ANSWER, "__proto__"), {}, r"quality\[0\]: .*__proto__.* unexpected"),
+    "long notes": ((*ANSWER, "notes"), "x" * 10_001, 'notes holds "xxx'),
+    "no time": ((*ANSWER, "at"), KeyError, "'at' is a required"),
+    "a local time": ((*ANSWER, "at"), "2026-11-21T10:00:00", "at holds"),
+    "a thirteenth month": ((*ANSWER, "at"), "2026-13-21T10:00:00Z", "is no time"),
+    "a strange choice": ((*CHOICE, "choice"), "glm", r"blind\[0\].choice holds \"glm\"; allowed"),
+    "a failed one's truth": (
+        ANSWER,
+        quality(FAILED[0], answer="yes"),
+        "not asked of a response that",
+    ),
+    "an uncompared pair": (CHOICE, blind(FAILED[0], choice="tie"), "was not compared"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_with_a_file_is_said(read, name):
+    path, value, message = WRONG[name]
+    with pytest.raises(ExportError, match=message) as error:
+        read(export(), changed(path, value))
+    assert "1.json: " in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", "NaN", '"x"', "[" * 100_000, json.dumps(export())[:-20], "\ufeff{}"],
+    ids=range(9),
+)
+def test_a_damaged_file_is_named(read, text):
+    with pytest.raises(ExportError, match=r"0\.json: "):
+        read(text)
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "bad.json").write_bytes(b"\xff\xfe\x00{")
+    with pytest.raises(ExportError, match=r"bad\.json: it is damaged or no JSON"):
+        read_decisions([tmp_path / "bad.json"], SAMPLE, reviewed.RUN)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+PLACES = [
+    *((key,) for key in export()),
+    ("decisions", "quality"),
+    ANSWER,
+    *((*ANSWER, key) for key in ("image", "teacher", "at", "split", "notes", "strange")),
+    (*CHOICE, "choice"),
+]
+
+
+@settings(deadline=None, max_examples=60)
+@given(path=st.sampled_from(PLACES), value=JSON)
+def test_whatever_stands_in_a_file_it_is_read_or_refused(tmp_path_factory, path, value):
+    content = changed(path, deepcopy(value))
+    file = tmp_path_factory.getbasetemp() / "any.json"
+    file.write_text(json.dumps(content))
+    with suppress(ExportError):
+        found, reviewers = read_decisions([file], SAMPLE, reviewed.RUN)
+        assert found.schema == DECISIONS
+        assert len(reviewers) == 1

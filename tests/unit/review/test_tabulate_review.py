@@ -1,0 +1,231 @@
+import csv
+import json
+import math
+
+import polars as pl
+import pytest
+import reviewed
+from scipy.stats import norm
+from sklearn.metrics import cohen_kappa_score
+from tests.unit.report.test_figures import assert_readable, assert_same_bytes
+
+from figure_review import draw_review
+from imagenet_think.analysis.resampling import Intervals
+from imagenet_think.core.files import write_parquet
+from imagenet_think.core.schemas import DECISIONS, REVIEWED
+from imagenet_think.review import reviewing
+from tabulate_review import results, tabulate_review
+
+NAMES = {"glm": "GLM_4.1 & co", "kimi": "Kimi $x$"}
+SETTINGS = {
+    "run": reviewed.RUN,
+    "seed": 1,
+    "teachers": reviewed.TEACHERS,
+    "names": NAMES,
+    "intervals": {"draws": 200, "level": 0.9},
+}
+INTERVALS = Intervals(draws=200, level=0.9, seed=1)
+
+
+def frame(*rows) -> pl.DataFrame:
+    """Return decisions from (reviewer, image, model, question, value) and perhaps the side."""
+    return pl.DataFrame(
+        [dict(zip(DECISIONS, (*row, None), strict=False)) for row in rows], schema=DECISIONS
+    )
+
+
+def found(decisions: pl.DataFrame, question: str, key: str | None = None) -> dict:
+    table = results(decisions, reviewed.TEACHERS, NAMES, INTERVALS)
+    rows = table.filter(pl.col("question") == question, pl.col("key").eq_missing(pl.lit(key)))
+    return rows.row(0, named=True)
+
+
+def wilson(count: int, total: int, level: float) -> tuple[float, float]:
+    z = norm.ppf((1 + level) / 2)
+    share = count / total
+    middle = (share + z**2 / (2 * total)) / (1 + z**2 / total)
+    half = z / (1 + z**2 / total) * math.sqrt(share * (1 - share) / total + z**2 / 4 / total**2)
+    return middle - half, middle + half
+
+
+def test_rates_of_one_reviewer():
+    values = ["yes"] * 14 + ["no"] * 4 + ["unsure"] * 2
+    row = found(
+        frame(*(("a", f"i{n}", "glm", "answer", v) for n, v in enumerate(values))), "answer", "glm"
+    )
+    assert (row["share"], row["decided"], row["undecided"]) == (14 / 18, 18, 2)
+    assert (row["share_low"], row["share_high"]) == pytest.approx(wilson(14, 18, 0.9))
+    assert (row["twice"], row["reviewers"], row["alpha"], row["kappa"]) == (0, 1, None, None)
+
+
+def test_a_response_counts_once_as_most_decided():
+    votes = {
+        "i1": ["yes", "yes", "no"],
+        "i2": ["yes", "no"],
+        "i3": ["no", "no", "unsure"],
+        "i4": ["unsure"],
+    }
+    rows = [
+        (reviewer, image, "kimi", "thought", value)
+        for image, values in votes.items()
+        for reviewer, value in zip("abc", values, strict=False)
+    ]
+    row = found(frame(*rows), "thought", "kimi")
+    assert (row["agreeing"], row["decided"], row["undecided"]) == (1, 2, 2)
+    assert (row["twice"], row["judgements"], row["reviewers"]) == (3, 9, 3)
+
+
+def test_agreement_of_two_is_kappa_too():
+    one = "yyynnuyynnyyuynynyyn"
+    other = "yynnnuyynyyyynynnyyu"
+    words = {"y": "yes", "n": "no", "u": "unsure"}
+    rows = [
+        (reviewer, f"i{n}", "glm", "split", words[value])
+        for reviewer, values in (("a", one), ("b", other))
+        for n, value in enumerate(values)
+    ]
+    row = found(frame(*rows, ("a", "alone", "glm", "split", "yes")), "split", "glm")
+    assert row["kappa"] == pytest.approx(cohen_kappa_score(list(one), list(other)))
+    assert row["kappa_low"] < row["kappa"] < row["kappa_high"]
+    assert row["alpha_low"] < row["alpha"] < row["alpha_high"]
+    # Chance is that of both together for alpha, of each for kappa: near each other.
+    assert row["alpha"] == pytest.approx(row["kappa"], abs=0.05)
+    assert row["twice"] == 20
+    third = frame(*rows, *(("c", f"i{n}", "glm", "split", "yes") for n in range(3)))
+    assert found(third, "split", "glm")["kappa"] is None
+    assert found(third, "split", "glm")["alpha"] is not None
+
+
+def test_ties_count_for_neither():
+    choices = (
+        [("glm", "left")] * 6 + [("kimi", "right")] * 2 + [("tie", None)] * 3 + [("both_bad", None)]
+    )
+    decisions = frame(
+        *(("a", f"i{n}", None, "preferred", value, side) for n, (value, side) in enumerate(choices))
+    )
+    row = found(decisions, "preferred", "glm")
+    assert (row["share"], row["agreeing"], row["decided"], row["undecided"]) == (0.75, 6, 8, 4)
+    assert (row["share_low"], row["share_high"]) == pytest.approx(wilson(6, 8, 0.9))
+    assert found(decisions, "preferred", "kimi")["share"] == 0.25
+    assert found(decisions, "tie")["share"] == 0.25
+    assert found(decisions, "both_bad")["share"] == pytest.approx(1 / 12)
+    assert found(decisions, "left")["share"] == 0.75
+
+
+def test_the_divided_prefer_neither():
+    rows = [
+        ("a", "i1", None, "preferred", "glm", "left"),
+        ("b", "i1", None, "preferred", "kimi", "right"),
+    ]
+    row = found(frame(*rows), "preferred", "glm")
+    assert (row["share"], row["decided"], row["undecided"]) == (None, 0, 1)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The files of two reviewers, the sample, and the table made of them."""
+    folder = tmp_path_factory.mktemp("review")
+    items = reviewed.items(60, failures=0.2)
+    sample = reviewed.sample(items)
+    write_parquet(sample, folder / "sample.parquet", REVIEWED)
+    for place, name in enumerate(("Ada", "Бен <b>_$")):
+        quality, blind = [], []
+        for number, item in enumerate(items):
+            at = {"image": item["id"], "at": "2026-11-21T10:00:00Z"}
+            for teacher, response in zip(reviewed.TEACHERS, item["responses"], strict=True):
+                asked = [
+                    key
+                    for key, words in reviewing.QUESTIONS.items()
+                    if response["status"] == "ok" or words["failed"]
+                ]
+                said = {
+                    key: "no" if (number + len(key)) % (5 + place) == 0 else "yes" for key in asked
+                }
+                quality.append(at | {"teacher": teacher} | said)
+            if item["left"] is not None:
+                blind.append(at | {"choice": list(reviewing.CHOICES)[(number * (place + 3)) % 4]})
+        content = {
+            "format": reviewing.FORMAT,
+            "version": reviewing.VERSION,
+            "run": reviewed.RUN,
+            "sample": sample["sample"][-1],
+            "images": len(items),
+            "reviewer": name,
+            "exported": "2026-11-21T11:00:00Z",
+            "decisions": {"quality": quality, "blind": blind},
+        }
+        (folder / f"{place}.json").write_text(json.dumps(content))
+    files = [folder / "0.json", folder / "1.json"]
+    tabulate_review(files, folder / "sample.parquet", folder / "review", **SETTINGS)
+    return folder
+
+
+def test_the_table_holds_every_row(made):
+    with open(made / "review.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    wanted = ["split", "answer", "thought", "harmful", "failure"]
+    keys = [(question, key) for question in wanted for key in reviewed.TEACHERS]
+    keys += [("preferred", "glm"), ("preferred", "kimi")]
+    keys += [("tie", ""), ("both_bad", ""), ("left", "")]
+    assert [(row["question"], row["key"]) for row in rows] == keys
+    for row in rows:
+        assert 0 <= float(row["share_low"]) <= float(row["share"]) <= float(row["share_high"]) <= 1
+        assert int(row["agreeing"]) / int(row["decided"]) == float(row["share"])
+    failures = [
+        int(row["decided"]) + int(row["undecided"]) for row in rows if row["question"] == "failure"
+    ]
+    ended = reviewed.sample(reviewed.items(60, failures=0.2))
+    assert failures == [(ended[f"status_{k}"] != "ok").sum() for k in (1, 2)]
+
+
+def test_words_are_escaped_and_reviewers_not_named(made):
+    latex, markdown = ((made / f"review.{form}").read_text() for form in ("tex", "md"))
+    assert r"GLM\_4.1 \& co" in latex
+    assert r"Kimi \$x\$" in latex
+    assert "2 reviewers decided on 60 of the 60 images" in markdown
+    assert "Ada" not in latex + markdown
+
+
+def test_the_same_files_in_any_order_give_the_same_bytes(made, tmp_path):
+    files = [made / "1.json", made / "0.json"]
+    tabulate_review(files, made / "sample.parquet", tmp_path / "review", **SETTINGS)
+    for form in ("csv", "tex", "md"):
+        assert (tmp_path / f"review.{form}").read_bytes() == (made / f"review.{form}").read_bytes()
+
+
+def test_no_answer_at_all_is_said(made, tmp_path):
+    content = json.loads((made / "0.json").read_text())
+    content["decisions"] = {"quality": [], "blind": []}
+    (tmp_path / "none.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"no decision stands in .*none\.json"):
+        tabulate_review(
+            [tmp_path / "none.json"], made / "sample.parquet", tmp_path / "x", **SETTINGS
+        )
+
+
+def draw(table: pl.DataFrame):
+    return draw_review(table, reviewed.TEACHERS, NAMES)
+
+
+def test_the_figure_is_readable_and_shows_the_shares(made):
+    table = pl.read_csv(made / "review.csv")
+    figure = draw(table)
+    assert_readable(figure)
+    drawn = [value for c in figure.axes[0].containers for value in c.lines[0].get_xdata()]
+    wanted = [
+        row["share"]
+        for key in reviewed.TEACHERS
+        for row in table.filter(key=key).head(5).iter_rows(named=True)
+    ]
+    assert drawn == pytest.approx(wanted)
+
+
+def test_of_one_mode_alone_a_figure_is_drawn(made):
+    table = pl.read_csv(made / "review.csv")
+    for rows in (table.head(4), table.filter(question="preferred"), table.tail(3)):
+        assert_readable(draw(rows))
+
+
+@pytest.mark.slow
+def test_equal_figures_are_equal_files(made, tmp_path):
+    assert_same_bytes(lambda: draw(pl.read_csv(made / "review.csv")), tmp_path)

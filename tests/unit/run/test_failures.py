@@ -1,0 +1,288 @@
+"""The report of what failed in a run: the logs are of real runs, and one run is made here."""
+
+import logging
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from imagenet_think.run import failures
+from imagenet_think.run.failures import Job, Reason, Watch
+
+SCRIPTS = Path(failures.__file__).parents[2]
+
+OWN = """\
+12:52:32 INFO kimi-vl: 0 of 15 in the journal
+12:52:32 ERROR parquet: File out of specification: The file must end with PAR1 or PARE
+Traceback (most recent call last):
+  File "/home/me/.snakemake/scripts/tmpcjd8ut2y.generate_responses.py", line 458, in <module>
+    generate_responses(
+polars.exceptions.ComputeError: parquet: File out of specification: The file must end with PAR1
+"""
+KILLED = """\
+12:58:03 INFO glm-4.1v: engine transformers, device cpu, dtype float32, attention sdpa
+RuleException:
+CalledProcessError in file "/home/me/rules/inference.smk", line 51:
+Command 'set -euo pipefail;  python3 tmpqj23.generate_responses.py' died with <Signals.SIGKILL: 9>.
+[Sat Nov 21 12:58:16 2026]
+Error in rule generate_responses:
+    message: None
+Exiting because a job execution failed. Look above for error messages
+WorkflowError:
+At least one job did not complete successfully.
+srun: error: node3: task 0: Exited with exit code 1
+"""
+MEMORY = KILLED.replace(
+    "srun: error: node3: task 0: Exited with exit code 1",
+    "slurmstepd-node3: error: Detected 1 oom-kill event(s) in StepId=30.0. Some of your processes "
+    "may have been killed by the cgroup out-of-memory handler.\n"
+    "srun: error: node3: task 0: Out Of Memory",
+)
+TIME = """\
+12:58:42 INFO cache: rows, at most 5265937 tokens of 960 bytes
+slurmstepd-node2: error: *** STEP 28.0 ON node2 CANCELLED AT 2026-11-21T12:59 DUE TO TIME LIMIT ***
+srun: Job step aborted: Waiting up to 4 seconds for job step to finish.
+slurmstepd-node2: error: *** JOB 28 ON node2 CANCELLED AT 2026-11-21T12:59:39 DUE TO TIME LIMIT ***
+Will exit after finishing currently running jobs (scheduler).
+"""
+CANCELLED = TIME.replace(" DUE TO TIME LIMIT", "")
+REFUSAL = """\
+WorkflowError in file "/project/rules/common.smk", line 18:
+The workflow was changed since this job was handed in.
+srun: error: node3: task 0: Exited with exit code 1
+WorkflowError:
+At least one job did not complete successfully.
+"""
+FAILED = (
+    "SLURM-job '{}' failed, SLURM status is: '{}'. Detailed failure reason unavailable (status "
+    "command is not 'sacct').For further error details see the cluster/cloud log and the log files "
+    "of the involved rule(s)."
+)
+REFUSED = (
+    "SLURM sbatch failed. The error message was 'sbatch: error: invalid partition specified: cpu\n"
+    "sbatch: error: Batch job submission failed: Invalid partition name specified'.\n"
+    "    sbatch call:\n        sbatch --parsable\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [(MEMORY, "OUT_OF_MEMORY"), (TIME, "TIMEOUT"), (CANCELLED, "CANCELLED"), (KILLED, None)],
+)
+def test_slurm_says_in_its_log_why_it_ended_a_job(text, kind):
+    assert failures.ended(text) == (kind and Reason(kind, kind))
+
+
+def test_a_job_that_writes_such_words_itself_was_not_ended_by_slurm():
+    assert failures.ended("12:00:00 INFO CANCELLED AT noon, oom-kill, DUE TO TIME LIMIT\n") is None
+
+
+def test_the_last_error_of_a_log_counts():
+    raised = "polars.exceptions.ComputeError: parquet: File out of specification: "
+    assert failures.stated(OWN) == Reason("", f"{raised}The file must end with PAR1")
+    logged = "12:00:00 ERROR no such place\n12:00:01 INFO the end\n"
+    assert failures.stated(logged) == Reason("", "no such place")
+    assert failures.stated("12:00:00 ERROR \nMemoryError\n") == Reason("", "MemoryError")
+
+
+def test_what_snakemake_says_of_every_failed_job_is_no_reason():
+    assert failures.stated(KILLED) is None
+    assert failures.killed(KILLED) == Reason("killed", "killed by SIGKILL")
+    interrupted = failures.killed(KILLED.replace("SIGKILL: 9", "SIGINT: 2"))
+    assert interrupted == Reason("interrupted", "interrupted (SIGINT)")
+    assert failures.ADVICE[interrupted.kind] == failures.NOTHING
+
+
+def test_a_job_that_its_own_snakemake_refuses_says_so_in_slurms_log():
+    said = "The workflow was changed since this job was handed in."
+    assert failures.stated(REFUSAL) == Reason("", said)
+
+
+@pytest.mark.parametrize("status", ["CANCELLED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT"])
+def test_slurms_status_is_a_reason(status):
+    assert failures.told(FAILED.format(7, status)) == Reason(status, status)
+
+
+def test_that_a_job_failed_is_no_reason():
+    assert failures.told(FAILED.format(7, "FAILED")) is None
+
+
+def test_a_job_that_slurm_does_not_take():
+    why = failures.told(REFUSED)
+    assert why.kind == "refused"
+    assert why.text.endswith("Batch job submission failed: Invalid partition name specified")
+
+
+def test_a_job_that_slurm_could_not_be_asked_to_take():
+    said = "Batch job submission failed: Unable to contact slurm controller (connect failure)"
+    why = failures.told(f"SLURM sbatch failed. The error message was 'sbatch: error: {said}'.\n")
+    assert why == Reason("unreachable", f"sbatch: error: {said}")
+
+
+@pytest.fixture
+def logs(tmp_path):
+    """A function that writes a log and returns its name."""
+
+    def write(name: str, text: str) -> str:
+        (tmp_path / name).write_text(text)
+        return str(tmp_path / name)
+
+    return write
+
+
+def test_memory_comes_before_what_the_job_itself_says(logs):
+    job = Job("score_sets", {"shard": "00"}, [logs("own", OWN)], {"mem_mb": 400})
+    text = str(failures.found([job], 3, FAILED.format(30, "FAILED"), [logs("30", MEMORY)]))
+    assert "score_sets (shard 00), 3 attempts\n    why:  OUT_OF_MEMORY with mem_mb 400\n" in text
+    assert text.endswith("next: more mem_mb for score_sets in profiles/slurm/config.yaml")
+
+
+def test_of_a_group_the_job_is_named_whose_log_ends_in_an_error(logs):
+    jobs = [
+        Job("parse_responses", {"shard": "00"}, [logs("fine", "12:00:00 INFO 15 of 15\n")]),
+        Job("score_sets", {"shard": "00"}, [logs("broken", OWN)]),
+        Job("score_rouge", {"shard": "00"}, ["nowhere.log"]),
+    ]
+    found = failures.found(jobs, 1, "", [logs("31", KILLED)])
+    assert found.job is jobs[1]
+    assert "score_sets (shard 00), with the other 2 of its group" in str(found)
+    assert "must end with PAR1" in found.reason.text
+
+
+def test_a_group_that_slurm_ended_is_named_as_a_whole(logs):
+    jobs = [Job("parse_responses", logs=["nowhere.log"]), Job("score_sets", logs=["nowhere.log"])]
+    text = str(failures.found(jobs, 1, "", [logs("31", TIME)]))
+    assert text.startswith("a group of 2 jobs: parse_responses, score_sets\n    why:  TIMEOUT\n")
+    assert "nowhere" not in text
+
+
+def test_the_log_of_an_earlier_run_is_no_reason(logs, tmp_path):
+    own = logs("own", OWN)
+    job = Job("score_sets", logs=[own], since=(tmp_path / "own").stat().st_mtime + 3600)
+    text = str(failures.found([job], 1, "", []))
+    assert "why:  nobody says why" in text
+    assert f"log:  {own} (of an earlier attempt)" in text
+
+
+def test_a_log_that_cannot_be_read_is_told(tmp_path):
+    job = Job("score_sets", logs=[str(tmp_path)])
+    text = str(failures.found([job], 1, "", ["nowhere.log"]))
+    assert f"log:  {tmp_path} (cannot be read: Is a directory)" in text
+    assert "log:  nowhere.log (cannot be read: No such file or directory)" in text
+
+
+def heard(*events: dict, told: list[str] | None = None) -> Watch:
+    watch = Watch(told.append if told is not None else str)
+    for fields in events:
+        watch.handle(logging.makeLogRecord(fields))
+    return watch
+
+
+def finished(*numbers: int) -> SimpleNamespace:
+    return SimpleNamespace(finished_jobs=[SimpleNamespace(jobid=number) for number in numbers])
+
+
+def info(number: int, **wildcards: str) -> dict:
+    fields = {"rule_name": "score_sets", "wildcards": wildcards, "log": [], "resources": {}}
+    return {"event": "job_info", "jobid": number, **fields}
+
+
+def group_error(*numbers: int) -> dict:
+    jobs = [{"jobid": number, "rule_name": "score_sets", "log": []} for number in numbers]
+    return {"event": "group_error", "groupid": "texts_00", "aux_logs": [], "job_error_info": jobs}
+
+
+def test_a_group_that_succeeds_later_has_not_failed():
+    told = []
+    total = {"event": "run_info", "stats": {"total": 4}}
+    watch = heard(total, info(1), info(2), group_error(1, 2), group_error(1, 2), told=told)
+    counts, mended, *_ = failures.report(watch, finished(1, 2)).split("\n\n")
+    assert counts == "2 of 4 jobs are done, none failed, 2 did not run: the run was stopped."
+    assert mended.endswith("    2 of score_sets, an error")
+    assert told == [
+        f"a group of 2 jobs: score_sets, attempt {attempt}: nobody says why" for attempt in (1, 2)
+    ]
+
+
+def test_many_failures_are_told_in_few_lines():
+    errors = [
+        {
+            "event": "job_error",
+            "jobid": number,
+            "rule_name": "score_sets",
+            "rule_msg": FAILED.format(number, "NODE_FAIL"),
+            "log": [],
+            "indent": False,
+        }
+        for number in range(500)
+    ]
+    text = failures.report(heard(*map(info, range(500)), *errors), finished())
+    assert "500 failed" in text
+    assert "And 480 more: 480 score_sets." in text
+    assert len(text.splitlines()) < 100
+
+
+def test_an_event_that_cannot_be_read_stops_nothing_and_is_told():
+    watch = heard({"event": "job_info"}, {"event": "run_info", "stats": {"total": 4}})
+    text = failures.report(watch, finished(7, 8, 9))
+    assert "3 of 4 jobs are done" in text
+    assert "could not be read (AttributeError" in text
+
+
+def test_a_report_that_cannot_be_made_says_so_in_one_line():
+    said = "There is no report of what failed: AttributeError"
+    assert failures.report(heard(), None).startswith(said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quiet", [[], ["--quiet", "progress"]], ids=["loud", "quiet"])
+def test_a_real_run(tmp_path, quiet):
+    (tmp_path / "Snakefile").write_text(
+        textwrap.dedent(
+            f"""
+            import sys
+            sys.path.insert(0, {str(SCRIPTS)!r})
+            from imagenet_think.run import failures
+            from snakemake.logging import logger
+            watch = failures.Watch(logger.error)
+            logger.addHandler(watch)
+            onerror:
+                logger.error(failures.report(watch, workflow.dag))
+            rule all:
+                input: "broken", "flaky", "killed", "missing"
+            rule broken:
+                output: "of_{{x}}"
+                log: "{{x}}.log"
+                shell: "echo '12:00:00 ERROR no room on the disk' > {{log}}; exit 1"
+            rule after:
+                input: "of_a"
+                output: "broken"
+                shell: "touch {{output}}"
+            rule flaky:
+                output: "flaky"
+                retries: 1
+                shell: "test -e tried || (touch tried; exit 1); touch {{output}}"
+            rule killed:
+                output: "killed"
+                shell: "kill -9 $$"
+            rule missing:
+                output: "missing"
+                shell: "true"
+            """
+        )
+    )
+    command = [Path(sys.executable).parent / "snakemake", "--cores", "2", "--keep-going", *quiet]
+    done = subprocess.run(
+        [*command, "--latency-wait", "0"], cwd=tmp_path, text=True, capture_output=True
+    )
+    assert done.returncode != 0
+    counts, *found = done.stderr[done.stderr.index("1 of 6 jobs are done") :].split("\n\n")
+    assert counts == "1 of 6 jobs are done, 3 failed, 2 did not run because of that."
+    whys = dict(text.split("\n    why:  ") for text in found[:3])
+    assert whys["broken (x a)"].splitlines()[:2] == ["no room on the disk", "    log:  a.log"]
+    assert whys["killed"].startswith("killed by SIGKILL")
+    assert whys["missing"].startswith("completed successfully, but some output files are missing")
+    assert "1 of flaky, an error" in found[3]

@@ -1,0 +1,58 @@
+"""The real Slurm plugin, with a Slurm that does not answer: no job is forgotten."""
+
+import asyncio
+import importlib
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from imagenet_think.run import workflow_hooks
+
+
+class Throttle:
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *error):
+        return None
+
+
+@pytest.fixture
+def plugin(monkeypatch):
+    """The plugin as nobody has changed it: a workflow that was read in this process does."""
+    monkeypatch.delitem(sys.modules, "snakemake_executor_plugin_slurm", raising=False)
+    return importlib.import_module("snakemake_executor_plugin_slurm")
+
+
+def still_running(plugin) -> list[str]:
+    """Return which of two jobs the plugin will ask for again after one that no one answers."""
+    executor = object.__new__(plugin.Executor)
+    settings = {"init_seconds_before_status_checks": 1, "status_attempts": 2}
+    executor.workflow = SimpleNamespace(executor_settings=SimpleNamespace(**settings))
+    silent = {name: lambda *said: None for name in ("debug", "info", "warning")}
+    executor.logger = SimpleNamespace(**silent)
+    executor.__dict__["status_rate_limiter"] = Throttle()
+    executor.get_status_command = lambda: "squeue"
+    executor._next_seconds_between_status_checks = 1
+    executor._status_query_calls = executor._status_query_failures = 0
+    executor._status_query_total_seconds = executor._status_query_max_seconds = 0.0
+    executor._status_query_min_seconds, executor._status_query_cycle_rows = None, []
+    executor.run_uuid = "a-run"
+    jobs = [SimpleNamespace(external_jobid=number, aux={}) for number in ("7", "8")]
+
+    async def ask() -> list[str]:
+        return [job.external_jobid async for job in executor.check_active_jobs(jobs)]
+
+    return asyncio.run(ask())
+
+
+def test_jobs_are_not_forgotten_while_slurm_does_not_answer(plugin, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")  # no squeue there
+    monkeypatch.setattr(plugin, "is_query_tool_available", lambda name: False)
+    monkeypatch.setattr(plugin, "get_min_job_age", lambda: None)
+    assert (
+        still_running(plugin) == []
+    )  # when this fails, the plugin does so itself: drop that function
+    workflow_hooks.wait_out_outages(plugin)
+    assert still_running(plugin) == ["7", "8"]

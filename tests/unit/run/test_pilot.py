@@ -1,0 +1,351 @@
+import math
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic_run import REPORTED
+
+from imagenet_think.core import schemas
+from imagenet_think.core.files import write_parquet
+from imagenet_think.inference.journal import Journal
+from pilot import list_schedule, pilot, share
+
+NAMES = {"g": "Model G", "k": "Model K", "e": "Model E"}
+GPU = {"device": "NVIDIA H200"}
+IMAGES = [f"i{n:02d}" for n in range(20)]
+DONE = "<think>so</think><answer>a cat</answer>"
+
+
+def statistics(row_steps, places, decode_seconds):
+    return {"row_steps": row_steps, "places": places, "decode_seconds": decode_seconds}
+
+
+class Run:
+    """A run of 80 images in two blocks, 60 and 20, and a pilot of 20 of them by three models."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.tokens = {model: [50 + 5 * n for n in range(20)] for model in NAMES}
+        self.changes = {model: {} for model in NAMES}
+        shards = ["00"] * 40 + ["01"] * 20 + ["10"] * 20
+        sample = pl.DataFrame({"image_id": [f"s{n}" for n in range(80)], "shard": shards})
+        whole = pl.concat([schemas.SAMPLE.to_frame(), sample], how="diagonal")
+        write_parquet(whole, folder / "sample.parquet", schemas.SAMPLE)
+        self.evaluate(sample)
+
+    def evaluate(self, images):
+        write_parquet(images, self.folder / "evaluated.parquet", schemas.EVALUATED)
+
+    def rows(self, model):
+        rows = []
+        for image, tokens in zip(IMAGES, self.tokens[model], strict=True):
+            row = dict.fromkeys(schemas.RESPONSES) | {
+                "image_id": image,
+                "model": model,
+                "text": DONE,
+                "finish_reason": "stop",
+                "prompt_tokens": 40,
+                "image_tokens": 30,
+                "completion_tokens": tokens,
+                "fingerprint": f"f/{image}",
+            }
+            rows.append(row | self.changes[model].get(image, {}))
+        return rows
+
+    def journal(self, model):
+        return Journal(self.folder / "journal" / model / "00.jsonl")
+
+    def generate(self, model, run, seconds=None, rows=None, factor=1, **record):
+        """Journal a job's responses and, unless it is killed, its record."""
+        with self.journal(model) as journal:
+            for row in self.rows(model) if rows is None else rows:
+                spent = {name: row[name] for name in ("prompt_tokens", "image_tokens")}
+                spent["completion_tokens"] = factor * row["completion_tokens"]
+                journal.append_response(row, run=run, at=10.0, spent=spent)
+            if seconds:
+                journal.append_run(run=run, seconds=seconds, **record)
+
+    def __call__(self, gpus=2, models=NAMES):
+        paths = []
+        for model in models:
+            paths.append(self.folder / "pilot" / f"{model}.parquet")
+            frame = pl.DataFrame(self.rows(model), schema=schemas.RESPONSES)
+            write_parquet(frame, paths[-1], schemas.RESPONSES)
+        pilot(
+            paths,
+            self.folder / "sample.parquet",
+            self.folder / "evaluated.parquet",
+            self.folder / "journal",
+            REPORTED,
+            self.folder / "pilot",
+            run="tiny",
+            names={model: NAMES[model] for model in models},
+            teachers=["g", "k"],
+            output_formats=dict.fromkeys(NAMES, "think_answer"),
+            gpus=gpus,
+            intervals={"draws": 500, "level": 0.9},
+            seed=1,
+        )
+        table = pl.read_csv(self.folder / "pilot.csv")
+        return {row["model"]: row for row in table.iter_rows(named=True)}
+
+    @property
+    def page(self):
+        return (self.folder / "pilot.md").read_text()
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(tmp_path)
+
+
+@pytest.fixture
+def usual(run):
+    """Each model did its images in one job."""
+    for model, seconds in (("g", 100.0), ("k", 200.0), ("e", 40.0)):
+        run.generate(model, "r1", seconds, ready_seconds=20.0, **GPU)
+    return run
+
+
+MEAN = float(np.mean([50 + 5 * n for n in range(20)]))
+
+
+def test_the_estimate_follows_from_speed_tokens_and_loading(usual):
+    table = usual()
+    for model, seconds in (("g", 100.0), ("k", 200.0), ("e", 40.0)):
+        row = table[model]
+        assert row["tokens"] == pytest.approx(MEAN)
+        assert (row["images"], row["jobs"], row["job_responses"]) == (20, 1, 20)
+        assert row["tokens_per_second"] == pytest.approx(20 * MEAN / (seconds - 20))
+        assert row["loading_seconds"] == 20
+        # 80 images at the speed of 20, beside loading, which each of the two blocks has once.
+        assert row["hours"] == pytest.approx((4 * (seconds - 20) + 2 * 20) / 3600)
+        assert row["hours_low"] < row["hours"] < row["hours_high"]
+        # Two jobs at once: the block with 60 images ends last.
+        assert row["wall_hours"] == pytest.approx((3 * (seconds - 20) + 20) / 3600)
+    assert table["teachers"]["hours"] == pytest.approx(table["g"]["hours"] + table["k"]["hours"])
+    everything = table["all"]
+    assert everything["hours"] == pytest.approx(sum(table[m]["hours"] for m in NAMES))
+    assert everything["hours"] / 2 <= everything["wall_hours"] <= everything["hours"]
+    for end in ("low", "high"):
+        ratio = everything[f"hours_{end}"] / everything["hours"]
+        assert everything[f"wall_hours_{end}"] / everything["wall_hours"] == pytest.approx(ratio)
+    assert table["paper"]["hours"] == 6000.0
+
+
+def test_models_that_are_asked_about_fewer_images_take_less(usual):
+    """Twelve images of the first block and none of the second are evaluated."""
+    whole = usual()
+    images = pl.read_parquet(usual.folder / "sample.parquet")
+    usual.evaluate(images.select("image_id", "shard")[:12])
+    table = usual()
+    for name in ("g", "k", "teachers"):
+        assert table[name] == whole[name]
+    assert table["e"]["hours"] == pytest.approx((12 / 20 * (40 - 20) + 20) / 3600)
+    assert table["e"]["wall_hours"] == pytest.approx(table["e"]["hours"])
+    assert table["all"]["hours"] == pytest.approx(sum(table[m]["hours"] for m in NAMES))
+    assert "For 80 images, described by each of Model G, Model K in 2 jobs" in usual.page
+    assert "For 12 images, described by each of Model E in 1 job" in usual.page
+
+
+def test_teachers_that_were_not_asked_here_have_no_row(usual):
+    table = usual(models=["k", "e"])
+    assert list(table) == ["k", "e", "all", "paper"]
+    assert "Both teachers" not in usual.page
+
+
+def test_quantiles_are_those_of_the_tokens(usual):
+    row = usual()["g"]
+    tokens = usual.tokens["g"]
+    assert row["tokens_median"] == np.median(tokens)
+    assert row["tokens_p95"] == pytest.approx(np.quantile(tokens, 0.95))
+    spread = 1.645 * np.std(tokens) / math.sqrt(len(tokens))
+    assert row["tokens_high"] - row["tokens_low"] == pytest.approx(2 * spread, rel=0.15)
+
+
+def test_models_described_the_same_images_so_their_sum_varies_with_them(usual):
+    """Tokens that vary together give the sum the sum of the intervals, not less."""
+    table = usual()
+    widths = {key: table[key]["hours_high"] - table[key]["hours_low"] for key in (*NAMES, "all")}
+    assert widths["all"] == pytest.approx(widths["g"] + widths["k"] + widths["e"])
+
+
+def test_tokens_that_vary_against_each_other_cancel_out(run):
+    run.tokens["k"] = run.tokens["g"][::-1]
+    for model in ("g", "k"):
+        run.generate(model, "r1", 100.0, **GPU)
+    table = run(models=["g", "k"])
+    assert table["g"]["hours_high"] - table["g"]["hours_low"] > 1e-3
+    assert table["teachers"]["hours_high"] - table["teachers"]["hours_low"] < 1e-6
+
+
+def test_dropped_attempts_take_time_too(run):
+    """Half of what was generated was dropped: the same tokens kept, the same hours."""
+    run.generate("g", "r1", 100.0, factor=2, **GPU)
+    run.generate("k", "r1", 100.0, **GPU)
+    table = run(models=["g", "k"])
+    assert table["g"]["tokens"] == table["k"]["tokens"]
+    assert table["g"]["tokens_per_second"] == 2 * table["k"]["tokens_per_second"]
+    assert table["g"]["hours"] == pytest.approx(table["k"]["hours"])
+
+
+def test_what_is_left_of_the_time_if_all_rows_are_in_use(run):
+    """Of 60 seconds of steps, beside the canary's, places were in use a quarter of the time."""
+    for model in ("g", "k"):
+        run.generate(
+            model,
+            "r1",
+            100.0,
+            ready_seconds=20.0,
+            statistics=statistics(1100, 4200, 65.0),
+            ready_statistics=statistics(100, 200, 5.0),
+            **GPU,
+        )
+    row = run(models=["g", "k"])["g"]
+    assert row["rows_in_use"] == 0.25
+    assert row["hours_all_rows"] == pytest.approx((4 * (80 - 0.75 * 60) + 2 * 20) / 3600)
+    assert row["hours_all_rows"] < row["hours"]
+    assert "lower bound" in run.page
+    assert "| 25% |" in run.page
+
+
+def test_an_engine_without_statistics_has_no_lower_bound(usual):
+    table = usual()
+    assert table["all"]["hours_all_rows"] is None
+    assert "lower bound" not in usual.page
+    assert "upper bound" in usual.page
+
+
+def test_shares_have_wilson_intervals(run):
+    run.changes["g"] = {
+        "i00": {"finish_reason": "length"},
+        "i01": {"finish_reason": "length"},
+        "i02": {"text": "no marks"},
+        "i03": {"text": None, "finish_reason": "error", "error": "image cannot be read: x"},
+    }
+    run.changes["g"]["i03"] |= dict.fromkeys(("prompt_tokens", "completion_tokens"), 0)
+    for model in NAMES:
+        run.generate(model, "r1", 100.0, **GPU)
+    row = run()["g"]
+    assert row["not_done"] == 0.2
+    assert (row["cut_off"], row["no_think"], row["unreadable_image"]) == (0.1, 0.05, 0.05)
+    assert row["loop"] == 0.0
+    # Without the image that could not be read.
+    kept = [t for n, t in enumerate(run.tokens["g"]) if n != 3]
+    assert row["tokens"] == pytest.approx(np.mean(kept))
+    assert row["prompt_tokens"] == 40
+    assert re.search(r"\| Model G \| 20.0% \(9\.\d%–3\d\.\d%\) \|", run.page)
+    assert "Cut off" in run.page
+    assert "Loop" not in run.page
+
+
+def test_a_page_without_failures_says_so(usual):
+    usual()
+    assert "All were taken apart into thinking and answer." in usual.page
+
+
+def test_a_rerun_takes_the_speed_of_the_jobs_that_made_the_responses(run):
+    """The pilot's responses were in the journal of the whole run already, made by two jobs."""
+    more = [
+        row | {"image_id": f"x{n}", "fingerprint": f"x{n}"} for n, row in enumerate(run.rows("g"))
+    ]
+    for model in ("g", "k"):
+        rows = run.rows(model)
+        run.generate(model, "r1", 50.0, rows[:10] + more, **GPU)
+        run.generate(model, "r2", 50.0, rows[10:], **GPU)
+        # This one made nothing of the pilot.
+        other = [row | {"fingerprint": "older"} for row in rows[:1]]
+        run.generate(model, "r3", 9000.0, other, **GPU)
+    row = run(models=["g", "k"])["g"]
+    assert (row["jobs"], row["job_responses"]) == (2, 40)
+    assert row["tokens_per_second"] == pytest.approx(2 * 20 * MEAN / 100)
+    assert row["hours"] == pytest.approx(4 * 50 / 3600)
+    assert "were in the journal already" in run.page
+    assert "Model G: 40 responses in 2 jobs" in run.page
+
+
+def test_a_killed_job_counts_and_is_told(run):
+    for model in ("g", "k"):
+        run.generate(model, "r1", None)
+        run.generate(model, "r2", 30.0, [], **GPU)
+    row = run(models=["g", "k"])["g"]
+    assert (row["jobs"], row["killed_jobs"]) == (1, 1)
+    assert row["tokens_per_second"] == pytest.approx(20 * MEAN / 10)
+    assert "Model G: 1 of 1 job ended without a record" in run.page
+
+
+def test_without_a_journal_the_speed_is_unknown(usual):
+    for path in (usual.folder / "journal" / "e").iterdir():
+        path.unlink()
+    table = usual()
+    for name in ("tokens_per_second", "hours", "hours_low", "wall_hours", "wall_hours_high"):
+        assert table["e"][name] is None
+        assert table["all"][name] is None
+    assert table["teachers"]["hours"] > 0
+    assert "Model E: no journal holds these responses" in usual.page
+
+
+def test_hours_on_the_cpu_are_called_so(run):
+    for model in NAMES:
+        run.generate(model, "r1", 100.0, device="cpu")
+    run()
+    assert "CPU hours at the pilot's speed" in run.page
+    assert "CPU hours are no GPU hours" in run.page
+
+
+def test_hours_of_a_server_elsewhere_are_no_gpu_hours(run):
+    for model in NAMES:
+        run.generate(model, "r1", 100.0, device="http://localhost:8000/v1")
+    run()
+    assert "Device hours at the pilot's speed" in run.page
+    assert "Device hours are no GPU hours" in run.page
+
+
+def test_hours_on_gpus_are_called_so(usual):
+    usual()
+    assert "GPU hours at the pilot's speed" in usual.page
+    assert "are no GPU hours" not in usual.page
+    assert "| The paper: 500,000 responses of both teachers, A100 | 6,000 |" in usual.page
+
+
+def test_pilots_of_different_images_are_refused(usual):
+    usual.changes["k"] = {"i00": {"image_id": "other"}}
+    with pytest.raises(ValueError, match="pilots of g and k are not of the same images"):
+        usual()
+
+
+def test_a_pilot_without_images_is_refused(run):
+    run.rows = lambda model: []
+    with pytest.raises(ValueError, match="first block holds no image that all"):
+        run()
+
+
+jobs = st.lists(st.floats(0, 100), max_size=20)
+
+
+@given(jobs, st.integers(1, 8))
+def test_a_schedule_keeps_the_bounds_of_list_scheduling(hours, machines):
+    end = list_schedule(hours, machines)
+    longest, even = max(hours, default=0.0), sum(hours) / machines
+    assert end >= max(longest, even) - 1e-9
+    assert end <= even + longest + 1e-9
+
+
+def test_a_schedule_by_hand():
+    assert list_schedule([3, 3, 2, 2, 2], 2) == 7
+    assert list_schedule([3, 3, 2, 2, 2], 1) == 12
+    assert list_schedule([3, 3, 2, 2, 2], 9) == 3
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_wilson_interval(counts):
+    k, n = counts
+    p, low, high = share(k, n, 0.95)
+    z = 1.959963984540054
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    assert (low, high) == pytest.approx((max(centre - half, 0), min(centre + half, 1)), abs=1e-12)
+    assert p == k / n
