@@ -6,7 +6,7 @@
 # make test-gpu    measures and checks the engine on an NVIDIA GPU, in under ten minutes (tests/gpu)
 # make bench   our metrics and our engine beside the reference libraries, as ratios; the image stages and the plan at full scale
 #              (the engine beside vLLM too, once make test-vllm has installed it)
-# make lint    ruff, snakefmt, snakemake --lint
+# make lint    ruff, snakefmt, snakemake --lint, import-linter, mypy
 SHELL := bash
 PYTHON ?= python3
 VENV := .venv
@@ -63,6 +63,8 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --configfile $(MINIATURE) --lint
+	PYTHONPATH=scripts $(BIN)/lint-imports
+	$(BIN)/mypy
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

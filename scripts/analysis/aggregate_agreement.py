@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -22,6 +23,9 @@ from imagenet_think.core.schemas import (
     agreement,
 )
 from imagenet_think.parsing import PARTS
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,9 @@ from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import GROUPS
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 QUARTERS = (0.25, 0.5, 0.75)
 

@@ -3,12 +3,16 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagenet_think.analysis.aggregation import aggregate, read_scores
 from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import AGGREGATES, IMAGE_COUNTS
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 
 def aggregate_scores(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import combinations, product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -20,6 +21,9 @@ from imagenet_think.analysis.resampling import Intervals, percentiles, resampled
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import log_to
 from imagenet_think.core.schemas import DIFFERENCES
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 PART = "full"
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -11,6 +12,9 @@ from imagenet_think.analysis.lengths import count_tokens, load_tokenizer
 from imagenet_think.analysis.other_datasets import FORMS, Sample
 from imagenet_think.core.files import atomic_path
 from imagenet_think.core.logs import log_to, logger
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 AT_ONCE = 4096
 """Samples in memory at a time."""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -13,6 +14,9 @@ from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import LENGTHS, MENTIONS
 from imagenet_think.parsing.statuses import OK
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 
 def read_hypernyms(path: str | Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 from pyarrow.parquet import ParquetFile
@@ -23,6 +24,9 @@ from imagenet_think.core.shards import names
 from imagenet_think.core.splits import CONFIGURATIONS, SPLITS, splits
 from imagenet_think.dataset.hub_files import TEXT_ROWS, remove_leftovers, writer
 from imagenet_think.parsing import statuses
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 Part = tuple[str, str]
 """A configuration and a split."""

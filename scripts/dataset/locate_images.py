@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -11,6 +12,9 @@ from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import LOCATED
 from imagenet_think.dataset.hub_files import published_schema
 from imagenet_think.images import sources
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 
 def locate_images(

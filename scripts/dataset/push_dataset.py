@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import huggingface_hub
 import polars as pl
@@ -12,6 +12,9 @@ from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled, RepositoryNo
 from build_dataset import PLAIN
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.splits import CONFIGURATIONS
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 CONFIRM = "IMAGENET_THINK_PUSH"
 """Environment variable that has to name the repository for anything to be uploaded."""

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
@@ -15,6 +15,9 @@ from imagenet_think.dataset.hub_files import TEXT_ROWS, published_schema, writer
 from imagenet_think.images import sources
 from imagenet_think.images.preparation import examine
 from imagenet_think.images.rejections import REASONS, RejectionError
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 NOT_FOUND, ANOTHER_SOURCE = "not_found", "another_source"
 UNCHECKED, ANOTHER_PREPARATION = "unchecked", "another_preparation"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import yaml
@@ -10,6 +11,9 @@ from imagenet_think.core.files import atomic_path, write_text
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import MISSING
 from imagenet_think.dataset.hub_files import count_rows, front_matter, remove_leftovers
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 CARD = """\
 ---

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import yaml
@@ -23,6 +23,9 @@ from imagenet_think.parsing.statuses import OK, STATUSES
 from imagenet_think.report import escaping
 from imagenet_think.report.table_captions import OURS
 from imagenet_think.report.tables import WHOLE, Column, markdown
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 SIZES = (
     (1_000, "n<1K"),

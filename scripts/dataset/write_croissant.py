@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -14,6 +14,9 @@ from imagenet_think.core.logs import log_to
 from imagenet_think.core.splits import CONFIGURATIONS, SPLITS
 from imagenet_think.dataset import publication
 from imagenet_think.dataset.dataset_fields import describe
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 CONTEXT = {
     "@language": "en",

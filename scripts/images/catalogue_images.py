@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -11,6 +12,9 @@ from imagenet_think.core.logs import log_to, logger, progress
 from imagenet_think.core.schemas import CATALOGUE
 from imagenet_think.images import sources
 from imagenet_think.images.classes import read_classes
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 
 def catalogue_images(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -23,6 +23,9 @@ from imagenet_think.images.luma import luma
 from imagenet_think.images.near_duplicates import Repetitions, perceptual_hash
 from imagenet_think.images.preparation import prepare
 from imagenet_think.images.rejections import RejectionError
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 Row = dict[str, Any]
 

@@ -3,12 +3,16 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import CATALOGUE
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 
 def gather_catalogue(

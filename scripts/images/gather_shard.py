@@ -3,12 +3,16 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from imagenet_think.core.files import parquet_writer
 from imagenet_think.core.logs import log_to, logger, progress
 from imagenet_think.core.schemas import IMAGE_ROWS, IMAGES
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 
 def gather_shard(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -9,6 +10,9 @@ from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import CLASSES
 from imagenet_think.images.classes import counted, read_classes
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 
 def index_classes(

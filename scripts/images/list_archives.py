@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -13,6 +14,9 @@ from imagenet_think.core.schemas import CATALOGUE
 from imagenet_think.images import sources
 from imagenet_think.images.classes import read_classes
 from imagenet_think.images.sources.labels import read_labels
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 
 def list_archives(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -15,6 +16,9 @@ from imagenet_think.images.classes import counted, read_classes
 from imagenet_think.images.manifests import LISTED
 from imagenet_think.images.rejections import REASONS
 from imagenet_think.report.tables import WHOLE, Column, markdown
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 ONE_CLASS = "resources/one_class.tsv"
 """Table of the classes for images of which none is known."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -17,6 +18,9 @@ from imagenet_think.core.schemas import CANDIDATES, IMAGE_ROWS
 from imagenet_think.images import image_matching, manifests
 from imagenet_think.images.preparation import examine
 from imagenet_think.images.rejections import RejectionError
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 AHEAD = 4
 """Pictures in memory for each thread."""

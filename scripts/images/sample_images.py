@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -15,6 +16,9 @@ from imagenet_think.images import complexity as visual
 from imagenet_think.images.apportionment import allocate
 from imagenet_think.images.near_duplicates import Repetitions
 from imagenet_think.images.rejections import RejectionError
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 
 def sample_images(

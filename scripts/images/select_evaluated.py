@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -10,6 +11,9 @@ from imagenet_think.core.files import write_parquet
 from imagenet_think.core.hash_order import image_order_key
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import EVALUATED
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 
 def choose(sample: pl.DataFrame, count: int | None, seed: int) -> set[str]:

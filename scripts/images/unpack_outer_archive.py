@@ -8,7 +8,7 @@ import time
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import polars as pl
 
@@ -17,6 +17,9 @@ from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import UNPACKED
 from imagenet_think.images.archives import readable, safe_name
 from imagenet_think.images.classes import read_classes
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 _CHUNK = 2**20
 _LOG_SECONDS = 10.0

@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import torch
@@ -14,6 +15,9 @@ from imagenet_think.core.files import atomic_path, write_text
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.settings import in_order
 from imagenet_think.inference import chat, checkpoint_specs, families
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 TOKENS = 8192
 """Length of the row whose cache is computed: prompt, image and response."""

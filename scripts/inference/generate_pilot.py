@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -12,6 +12,9 @@ from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import RESPONSES
 from imagenet_think.inference.fingerprint import asked_with
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 
 def generate_pilot(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from PIL import Image
@@ -32,6 +32,9 @@ from imagenet_think.inference.journal import Journal, JournalError, adopt
 from imagenet_think.inference.locks import LockError
 from imagenet_think.inference.seeding import row_seed
 from imagenet_think.inference.usage import TOKENS
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 logger = logging.getLogger("imagenet_think")
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -15,6 +16,9 @@ from imagenet_think.core.logs import log_to, logger, some
 from imagenet_think.core.schemas import ANNOTATIONS, RESPONSES
 from imagenet_think.images import image_matching
 from imagenet_think.parsing import Parsed, parse, statuses
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 ENGINE = "imported"
 """What stands in the place of an engine's name."""

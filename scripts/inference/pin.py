@@ -1,6 +1,7 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled
@@ -9,6 +10,9 @@ from ruamel.yaml import YAML
 from imagenet_think.core import model_sources
 from imagenet_think.core.files import atomic_path
 from imagenet_think.core.logs import log_to
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 logger = logging.getLogger("imagenet_think")
 

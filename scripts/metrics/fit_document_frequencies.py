@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -12,6 +13,9 @@ from imagenet_think.core.schemas import DOCUMENT_FREQUENCIES
 from imagenet_think.metrics.pairs import read_texts
 from imagenet_think.metrics.tfidf import DocumentFrequencies
 from imagenet_think.parsing import PARTS
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 
 def fit_document_frequencies(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -12,6 +13,9 @@ from imagenet_think.metrics.bertscore import BertScore
 from imagenet_think.metrics.precision import reporting
 from imagenet_think.metrics.score_cache import made_by
 from imagenet_think.metrics.scoring import Score, Shard, score_shard
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 
 def score_bertscore(

@@ -3,11 +3,15 @@
 import json
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from imagenet_think.core.logs import log_to
 from imagenet_think.metrics.rouge import rouge
 from imagenet_think.metrics.score_cache import made_by
 from imagenet_think.metrics.scoring import Shard, score_shard
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 
 def score_rouge(shards: Sequence[Shard], *, stemmer: bool) -> None:

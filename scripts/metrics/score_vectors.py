@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -14,6 +15,9 @@ from imagenet_think.metrics.score_cache import made_by
 from imagenet_think.metrics.scoring import Shard, score_pairs, write_scores
 from imagenet_think.metrics.tfidf import DocumentFrequencies, vectors
 from imagenet_think.parsing import PARTS
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 
 def read_frequencies(path: str | Path, part: str) -> DocumentFrequencies:

@@ -5,12 +5,16 @@ import json
 import random
 import tarfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from imagenet_think.core.files import atomic_path
 from imagenet_think.core.logs import log_to, progress
 from imagenet_think.miniature.drawings import draw, scene_of, seed_of
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 _QUALITY = 92  # of the JPEGs, about that of ImageNet's
 

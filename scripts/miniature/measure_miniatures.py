@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 import torch
 import transformers
@@ -18,6 +19,9 @@ from imagenet_think.inference.engines import transformers_engine
 from imagenet_think.miniature.drawings import COLOURS, NAMES, Scene, draw, scene_of
 from imagenet_think.miniature.reply_templates import object_words
 from imagenet_think.parsing import parse
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 COLUMNS = (
     "model",

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import transformers
@@ -32,6 +33,9 @@ from imagenet_think.miniature.drawings import (
 )
 from imagenet_think.miniature.miniatures import RECIPES, Recipe
 from imagenet_think.miniature.reply_templates import VOICES, first_look, wants_larger_image
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 logger = logging.getLogger("imagenet_think")
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -9,6 +10,9 @@ from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import ANNOTATIONS
 from imagenet_think.parsing import parse
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 
 def parse_responses(responses: str | Path, annotations: str | Path, output_format: str) -> None:

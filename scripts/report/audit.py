@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import yaml
@@ -20,6 +21,9 @@ from imagenet_think.report.audit_checks import (
     read_number,
 )
 from imagenet_think.report.tables import Column, latex, markdown, write_csv
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 MARKS = r"[*$]"
 """What the text in which the quotes were looked up puts around bold words and formulas."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from string import ascii_lowercase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import yaml
@@ -16,6 +16,9 @@ from imagenet_think.report import comparability, table_captions
 from imagenet_think.report.comparability import IMAGES, SCORES, TEXTS, Reason
 from imagenet_think.report.table_captions import OURS, REPORTED
 from imagenet_think.report.tables import Column, latex, markdown, write_csv
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 MODELS = {
     "internvl3.5": "InternVL-3.5-8B",

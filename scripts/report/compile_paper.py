@@ -7,9 +7,13 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagenet_think.core.files import atomic_path
 from imagenet_think.core.logs import log_to, logger
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 PACKAGES = "latexmk texlive-latex-recommended lmodern"
 TOO_WIDE = 2.0

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import yaml
@@ -18,6 +19,9 @@ from imagenet_think.report.audit_checks import CONTRADICTS
 from imagenet_think.report.comparability import PROMPTS, VECTORS
 from imagenet_think.report.escaping import latex
 from imagenet_think.report.table_captions import HEADINGS
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 NONE = "--"  # what is not there, as an en dash
 BENCHMARK_TABLES = ("table3", "table4", "table5", "table6")

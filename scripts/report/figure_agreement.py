@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import polars as pl
 from matplotlib.axes import Axes
@@ -14,6 +15,9 @@ from imagenet_think.core.schemas import BETWEEN, OTHER_CLASS, SAME_CLASS
 from imagenet_think.core.settings import names
 from imagenet_think.report.figures import GREY, PAGE, PAIR, chart, label, mark, save_figure, style
 from imagenet_think.report.table_captions import HEADINGS, SHORT_PARTS
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 SPREAD = 0.27  # distance of the rows of a part
 BASELINES = {SAME_CLASS: "other image, same class", OTHER_CLASS: "other image, other class"}

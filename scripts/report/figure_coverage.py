@@ -1,6 +1,7 @@
 """Draw how many images and classes each domain of WordNet has."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 from matplotlib.axes import Axes
@@ -17,6 +18,9 @@ from imagenet_think.report.figures import (
     save_figure,
     style,
 )
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 ROW = 10.5  # height of a domain, in points
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,9 @@ from imagenet_think.core import model_sources
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.settings import names
 from imagenet_think.report.figures import PAGE, PAIR, chart, label, log_axis, save_figure, style
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 PARTS = {"full": "Full output", "think": "Think", "answer": "Answer"}
 BINS = 30  # over all lengths, about

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
@@ -24,6 +25,9 @@ from imagenet_think.report.figures import (
     style,
     width_of,
 )
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 # Points.
 GAP = 18.0  # between neighbours, with room for an arrow

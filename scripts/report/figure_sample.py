@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -28,6 +29,9 @@ from imagenet_think.report.figures import (
     width_of,
     wrap,
 )
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 # Points.
 GUTTER = 18.0  # between the two columns

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import polars as pl
 from matplotlib.axes import Axes
@@ -12,6 +13,9 @@ from imagenet_think.core.logs import log_to
 from imagenet_think.core.settings import names
 from imagenet_think.report.figures import PAGE, PAIR, chart, label, mark, save_figure, style
 from imagenet_think.report.table_captions import HEADINGS
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 AGGREGATES = {"avg": "average of the two teachers", "max": "the higher of the two"}
 SPREAD = 0.16  # distance of the two aggregates from a row's middle

@@ -4,12 +4,16 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, StrictUndefined
 from markdown_it import MarkdownIt
 
 from imagenet_think.core.files import write_text
 from imagenet_think.core.logs import log_to
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 JOINER = "\u2060"
 """Between the ends of an interval and its dash: no line is broken there."""

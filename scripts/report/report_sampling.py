@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,9 @@ from imagenet_think.images.preparation import prepare
 from imagenet_think.images.rejections import REASONS, RejectionError
 from table_images import COLUMNS as TABLE_2
 from table_images import summarize
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 PER_SHEET = 20
 """Images on a contact sheet."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -12,6 +13,9 @@ from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.report import table_captions
 from imagenet_think.report.table_captions import AGGREGATES, PARTS
 from imagenet_think.report.tables import WHOLE, Column, latex, markdown, write_csv
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 LONG = [
     Column("metric", "Metric"),

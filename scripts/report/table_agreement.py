@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -17,6 +18,9 @@ from imagenet_think.core.schemas import (
 )
 from imagenet_think.report import table_captions
 from imagenet_think.report.tables import WHOLE, Column, latex, markdown, write_csv
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 LONG = [Column(name, "") for name in AGREEMENT_AGGREGATES if name not in ("grouping", "group")]
 """Columns of the csv: a row a number."""

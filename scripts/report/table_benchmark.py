@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -10,6 +11,9 @@ from imagenet_think.core.logs import log_to
 from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.report import table_captions
 from imagenet_think.report.tables import WHOLE, Column, write_table
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 TABLES = {
     3: ("Semantic similarity", ("bertscore", "sbert")),

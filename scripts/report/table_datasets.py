@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import yaml
@@ -13,6 +14,9 @@ from imagenet_think.core import model_sources
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.report.table_captions import COMPUTED, OURS, REPORTED
 from imagenet_think.report.tables import WHOLE, Column, write_table
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 COLUMNS = [
     Column("dataset", "Dataset", width=0.09),

@@ -1,11 +1,15 @@
 """Table 2: images, classes and images a class."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from imagenet_think.core.logs import log_to
 from imagenet_think.report.tables import WHOLE, Column, write_table
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 COLUMNS = [
     Column("images", "Total images", format=WHOLE),

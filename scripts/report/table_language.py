@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -13,6 +14,9 @@ from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.settings import names
 from imagenet_think.parsing import PARTS
 from imagenet_think.report.tables import WHOLE, Column, write_table
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 GROUP = 1000
 """Samples in a group whose different words are counted, as in section 4.3."""

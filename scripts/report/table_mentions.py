@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -13,6 +14,9 @@ from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import MENTIONS
 from imagenet_think.core.settings import in_order, names
 from imagenet_think.report.tables import WHOLE, Column, latex, markdown, write_csv
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 SHARES = {
     "synset": ("Its class", pl.col("synset")),

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -11,6 +12,9 @@ from imagenet_think.core.logs import log_to
 from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.report import table_captions
 from imagenet_think.report.tables import WHOLE, Column, latex, markdown, write_csv
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 ALL = "all"
 NUMBERS = [

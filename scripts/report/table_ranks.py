@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from string import ascii_uppercase
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -11,6 +12,9 @@ from imagenet_think.core.files import write_text
 from imagenet_think.core.logs import log_to
 from imagenet_think.report import table_captions
 from imagenet_think.report.tables import WHOLE, Column, latex, markdown, write_csv
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 LONG = [
     *(Column(name, name) for name in ("metric", "aggregate", "model", "key")),

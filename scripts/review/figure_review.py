@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import polars as pl
 from matplotlib.figure import Figure
@@ -10,6 +11,9 @@ from matplotlib.ticker import PercentFormatter
 from imagenet_think.core.logs import log_to
 from imagenet_think.core.settings import names
 from imagenet_think.report.figures import GREY, PAGE, PAIR, chart, label, mark, save_figure, style
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 SPREAD = 0.16  # distance of the two teachers from a row's middle
 BLIND = ("preferred", "tie", "both_bad", "left")  # questions of the blind comparison

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from jinja2 import Environment, StrictUndefined
@@ -21,6 +21,9 @@ from imagenet_think.images.preparation import prepare
 from imagenet_think.parsing.statuses import OK, STATUSES
 from imagenet_think.report.examples import read_pictures
 from imagenet_think.review import reviewing
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 JPEG_QUALITY = 85
 """Of images that are scaled down for the page."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,9 @@ from imagenet_think.core.settings import names
 from imagenet_think.report.tables import WHOLE, Column, write_table
 from imagenet_think.review.reliability import MISSING, Coefficient, cohen, krippendorff
 from imagenet_think.review.reviewing import ANSWERS, FAILURE, PREFERRED, TIES, read_decisions
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 PERCENT = ".1%"
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -13,6 +14,9 @@ from imagenet_think.parsing import FINISHED, STATUSES, statuses
 from imagenet_think.parsing.outcomes import DONE, EXCLUDED, EXCLUSIONS, FAILED, FAILURES, reason
 from imagenet_think.report import escaping
 from imagenet_think.report.tables import WHOLE, Column, markdown, write_csv
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 RESPONSE = ("image_id", "model", "revision", "prompt_id", "finish_reason", "rounds", "forced")
 RESPONSE += ("attempt", "fingerprint", "error")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import yaml
@@ -22,6 +23,9 @@ from imagenet_think.inference.usage import (
 )
 from imagenet_think.report import escaping
 from imagenet_think.report.tables import WHOLE, Column, markdown, write_csv
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 HOURS = {"gpu_hours": GPU, "cpu_hours": CPU, "unknown_hours": UNKNOWN}
 """Columns of hours, and the kind of device of each."""

@@ -7,13 +7,16 @@ import subprocess
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from imagenet_think.core.files import write_text
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.provenance import FOLDER
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 
 def record_run(

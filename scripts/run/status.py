@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from snakemake.exceptions import WorkflowError
@@ -20,6 +20,9 @@ from imagenet_think.inference.locks import held
 from imagenet_think.run import workflow_hooks
 from imagenet_think.run.run_logs import Failure, read_failures, was_killed
 from imagenet_think.run.workflow_hooks import PlannedJob
+
+if TYPE_CHECKING:
+    from imagenet_think.core.job import snakemake
 
 RECENT = 900.0
 """Seconds before now over which rates are computed."""

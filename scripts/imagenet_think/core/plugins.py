@@ -1,0 +1,38 @@
+"""Modules that describe themselves: a sub-package holds one module per thing, found by listing it.
+
+Nothing is imported to know the names, so that a plan loads only the modules that its config names.
+"""
+
+import importlib
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+@cache
+def names(package: str) -> tuple[str, ...]:
+    """Return the names of the modules in a sub-package, sorted.
+
+    Parameters
+    ----------
+    package
+        Dotted name below `imagenet_think`, such as `images.sources`. All modules in it are of one
+        kind; what they share lies outside of it.
+    """
+    folder = _PACKAGE.joinpath(*package.split("."))
+    return tuple(sorted(file.stem for file in folder.glob("*.py") if file.stem != "__init__"))
+
+
+def get(package: str, name: str) -> ModuleType:
+    """Import a module of a sub-package.
+
+    Raises
+    ------
+    ValueError
+        If there is no such module; the message names those that exist.
+    """
+    if name not in names(package):
+        raise ValueError(f"{name!r} is not in {package}, which has {', '.join(names(package))}")
+    return importlib.import_module(f"imagenet_think.{package}.{name}")
