@@ -322,7 +322,7 @@ CRITERIA = (
         reason="near_duplicate",
         threshold="near_duplicate_bits",
         meaning="looks like another image, which is named",
-        rule="nearly repeats another image (perceptual hashes that differ in at most {} of 64 bits)",
+        rule="nearly repeats another image (at most {} of 64 bits of their hashes differ)",
         stages=["comparison"],
     ),
 )

@@ -158,7 +158,9 @@ def test_ones_own_classes_need_no_wordnet_id(tmp_path):
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(ValueError, match="'zip' is not in images.sources, which has class_folders"):
+    with pytest.raises(
+        ValueError, match=r"'zip' is not in images\.sources, which has class_folders"
+    ):
         sources.get("zip")
 
 
