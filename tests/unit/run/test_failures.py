@@ -62,14 +62,9 @@ FAILED = (
     "of the involved rule(s)."
 )
 REFUSED = (
-    "SLURM sbatch failed. The error message was 'sbatch: error: invalid partition: cpu
-{}'.
-"
-    "    sbatch call:
-        sbatch --parsable
-"
+    "SLURM sbatch failed. The error message was 'sbatch: error: invalid partition: cpu\n{}'.\n"
+    "    sbatch call:\n        sbatch --parsable\n"
 )
-FIRST_LINE = "sbatch: error: invalid partition: cpu"
 
 
 INVALID = "sbatch: error: Batch job submission failed: Invalid partition name specified"
@@ -81,6 +76,10 @@ PARQUET = (
     "polars.exceptions.ComputeError: parquet: File out of specification: The file must end with "
     "PAR1"
 )
+
+
+def refusal(kind, text):
+    return Cause(kind, f"sbatch: error: invalid partition: cpu {text}")
 
 
 @pytest.mark.parametrize(
@@ -119,8 +118,8 @@ PARQUET = (
         (failures.from_message, FAILED.format(7, "NODE_FAIL"), Cause("NODE_FAIL", "NODE_FAIL")),
         (failures.from_message, FAILED.format(7, "TIMEOUT"), Cause("TIMEOUT", "TIMEOUT")),
         (failures.from_message, FAILED.format(7, "FAILED"), None),
-        (failures.from_message, REFUSED.format(INVALID), Cause("refused", f"{FIRST_LINE} {INVALID}")),
-        (failures.from_message, REFUSED.format(UNREACHABLE), Cause("unreachable", f"{FIRST_LINE} {UNREACHABLE}")),
+        (failures.from_message, REFUSED.format(INVALID), refusal("refused", INVALID)),
+        (failures.from_message, REFUSED.format(UNREACHABLE), refusal("unreachable", UNREACHABLE)),
     ],
 )
 def test_causes(read, text, cause):
