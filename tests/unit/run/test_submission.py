@@ -39,7 +39,7 @@ def said(tmp_path):
             watch = failures.Watch(logger.error)
             logger.addHandler(watch)
             workflow_hooks.keep_messages_of_groups()
-            workflow_hooks.mend_submission(sys.modules["snakemake_executor_plugin_slurm"])
+            workflow_hooks.patch_slurm(sys.modules["snakemake_executor_plugin_slurm"])
             onerror:
                 logger.error(failures.report(watch, workflow.dag, []))
             rule all:
