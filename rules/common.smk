@@ -40,8 +40,8 @@ SHARDS = shards.names(**config["sharding"])
 DATASETS = config["statistics"]["datasets"]
 METRICS = ["bertscore", "sbert", "rouge", "sets", "vectors"]
 
-# What a name in braces stands for in the keys that rules declare; any other is a wildcard of the job.
-SETS = {
+# The keys that placeholders stand for; any other placeholder is a wildcard of the job.
+PLACEHOLDERS = {
     "teachers": TEACHERS,
     "benchmarked": config["benchmarked"],
     "models": MODELS,
@@ -64,36 +64,6 @@ wildcard_constraints:
     part_of=r"[^/]+",
 
 
-def reads(*keys, of=config, **sets):
-    """Return a param: the keys of the config that a rule reads, as JSON; `sets` adds names in braces."""
-    return declarations.reads(keys, of, {**SETS, **sets})
-
-
-def uses(*keys, **sets):
-    """Return a param as `reads` does, for keys that change no result and so rerun nothing."""
-    return declarations.uses(keys, config, {**SETS, **sets})
-
-
-def derived(**values):
-    """Return a param that is no key of the config: values, or functions of wildcards, as JSON with their names."""
-    return declarations.derived(values)
-
-
-def files(*keys, by=None):
-    """Return the file that a key names, as input, if any; or what `by` finds, a function of wildcards."""
-    if by is None:
-        (key,) = keys
-        return declarations.named_by(
-            keys, lambda wildcards: declarations.value(key.split("."), config) or []
-        )
-    return declarations.named_by(keys, by)
-
-
-def content(*keys):
-    """Return a param: what stands for the files of models, whose repositories the keys name."""
-    return declarations.content(keys, config, SETS, content_of)
-
-
 @cache
 def content_of(repository):
     """Return `model_sources.content`, computed once in a plan; the plan saves it for its jobs."""
@@ -101,6 +71,11 @@ def content_of(repository):
     if workflow.is_main_process:
         model_sources.save()
     return found
+
+
+DECLARED = declarations.Declarations(config, PLACEHOLDERS, content_of)
+reads, uses, files, content = DECLARED.reads, DECLARED.uses, DECLARED.files, DECLARED.content
+derived = declarations.derived
 
 
 def code(rule):
@@ -184,7 +159,7 @@ def pinned(*keys):
     """Return no input, and note of hub repositories without revision that the planned jobs need it."""
 
     def inputs(wildcards):
-        paths = (path for key in keys for path in declarations.expand(key, SETS, wildcards))
+        paths = (path for key in keys for path in declarations.expand(key, PLACEHOLDERS, wildcards))
         UNPINNED.update({".".join(path) for path in paths} & {*configuration.unpinned(config)})
         return []
 
