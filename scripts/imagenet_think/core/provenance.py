@@ -32,12 +32,12 @@ PACKAGE = "imagenet_think"
 PLUGINS = {
     "engines": frozenset(engines.NAMES.values()),
     "families": frozenset(families.NAMES),
-    "parsing": frozenset(parsing.FORMATS),
+    "formats": frozenset(parsing.FORMATS),
     "sources": frozenset(map(sources.module_name, sources.BY_CLASS | sources.MIXED)),
 }
 """Modules of which a job uses only those that its settings name, by sub-package."""
 
-_NAMED_BY = {"family": "families", "output": "parsing", "kind": "sources"}
+_NAMED_BY = {"family": "families", "output": "formats", "kind": "sources"}
 """Keys of the settings whose values name a plugin, and the sub-package that holds it."""
 
 _PLANNED = "IMAGENET_THINK_PLANNED"

@@ -72,11 +72,11 @@ def test_an_import_inside_a_function_counts(tmp_path, monkeypatch):
 def test_of_plugins_only_the_chosen_ones_count():
     script = SCRIPTS / "inference" / "generate_responses.py"
     chosen = provenance.plugins({"model": {"family": "glm4v", "output": "boxed"}})
-    assert chosen == {"families.glm4v", "parsing.boxed"}
+    assert chosen == {"families.glm4v", "formats.boxed"}
     without, found = (set(provenance.code(script, plugins)) for plugins in ((), chosen))
     package = SCRIPTS / "imagenet_think"
     glm = package / "inference" / "families" / "glm4v.py"
-    assert found - without >= {glm, package / "parsing" / "boxed.py"}
+    assert found - without >= {glm, package / "parsing" / "formats" / "boxed.py"}
     for folder, names in provenance.PLUGINS.items():
         for name in names:
             (file,) = package.rglob(f"{folder}/{name}.py")
@@ -92,7 +92,7 @@ def test_of_plugins_only_the_chosen_ones_count():
         ({"images": {"source": {"kind": "drawings"}}}, {"sources.class_tars"}),
         (
             {"models": [{"family": "internvl"}, {"output": "kimi"}]},
-            {"families.internvl", "parsing.kimi"},
+            {"families.internvl", "formats.kimi"},
         ),
         ({"output": None, "family": "none of ours", "kind": ["folder"]}, set()),
         ({"output": {"family": "kimi_vl"}}, {"families.kimi_vl"}),
