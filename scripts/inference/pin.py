@@ -1,3 +1,5 @@
+"""Write the current hub revision of every model into the config."""
+
 import logging
 from collections.abc import Iterator
 from pathlib import Path

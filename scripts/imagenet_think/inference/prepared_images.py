@@ -65,7 +65,7 @@ def stream(files: Sequence[str], wanted: Collection[str]) -> Iterator[tuple[str,
 
 def varied(files: Sequence[str], count: int) -> dict[str, bytes]:
     """Return up to `count` different readable images, of different classes if possible."""
-    frame = pl.scan_parquet(files).select("image_id", "wnid", "sha256").collect()
+    frame = pl.scan_parquet(list(files)).select("image_id", "wnid", "sha256").collect()
     candidates = (
         frame.unique("sha256", keep="first", maintain_order=True)
         .with_columns(pl.int_range(pl.len()).over("wnid").alias("place_in_class"))
