@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple, Protocol, cast
 
 from imagenet_think.core import plugins
-from imagenet_think.parsing import formats as formats
 from imagenet_think.parsing import statuses
 from imagenet_think.parsing.marks import ANSWER, THINK, Split, without_special_tokens
 
