@@ -43,8 +43,8 @@ def test_everything_that_is_wrong_in_the_config_is_one_message(project):
     for words in (
         "unknown key 'totl' in images; did you mean 'total'?",
         "key 'figures' is missing",
-        "images.balance holds .inf",
-        'prompt holds "größer"',
+        "images.balance is .inf",
+        'prompt is "größer"',
         'images.criteria.denied_images_file: "拒否.txt": no such file',
     ):
         assert [problem for problem in problems if words in problem], words

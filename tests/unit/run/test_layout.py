@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 SCRIPTS = [path for path in ROOT.glob("scripts/*/*.py") if path.parent.name != "imagenet_think"]
 OF_ANOTHER_STAGE = {
-    "report_sampling": "report",  # belongs to `sampling`, which needs no report
+    "report_sampling": "report"  # belongs to `sampling`, which needs no report
 }
 """Rules in the file of one stage whose script is in the folder of another."""
 
