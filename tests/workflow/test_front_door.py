@@ -110,10 +110,10 @@ def test_every_reason_against_a_plan_is_in_one_message(project):
     first, *reasons = refused(project, "--configfile", "listed.yaml", "-n", *targets).splitlines()
     assert first == "Error: this cannot be run: 5 problems"
     for words in (
-        "No paper of a run with images.source of kind listing",
-        "the run knows its images by name only",
-        "No decisions to count: open results/miniature/review/index.html",
-        "No pilot: every model of the config has `responses`",
+        "The paper describes how images were sampled, but images.source of kind listing lists",
+        "the run knows its images only by name",
+        "There are no decisions yet: open results/miniature/review/index.html",
+        "There is no pilot: every model of the config has `responses`",
         "a dataset is rejoined with archives or folders of images",
     ):
         assert [reason for reason in reasons if words in reason], words

@@ -18,7 +18,7 @@ def project(demo, tmp_path_factory):
     project = demo.copy(tmp_path_factory.mktemp("review") / "project")
     project.snakemake(*CONFIG, "review")
     said = project.snakemake(*CONFIG, "review_results", check=False)
-    assert "No decisions to count: open results/miniature/review/index.html" in said
+    assert "There are no decisions yet: open results/miniature/review/index.html" in said
     sample = pl.read_parquet(project.root / "results" / "miniature" / "review" / "sample.parquet")
     assert len(sample) == 144
     for shift, name in enumerate(("Ada", "Ben")):
