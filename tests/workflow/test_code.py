@@ -1,4 +1,4 @@
-"""Which code a job depends on, and what an edit of it runs again."""
+"""Which code a job depends on, and which jobs an edit runs again."""
 
 import ast
 import json
@@ -26,7 +26,7 @@ PLUGINS = {f"{package}.{name}" for package, names in provenance.PLUGINS.items() 
 
 @pytest.fixture(scope="module")
 def imported():
-    """The files of ours that each script may import: by Python's own search through bytecode."""
+    """The project's files that each script may import, found by Python's `modulefinder`."""
     found = {}
     for script in sorted(SCRIPTS.glob("*.py")):
         finder = ModuleFinder(path=[str(SCRIPTS)])
@@ -84,12 +84,12 @@ def test_what_a_script_imports_when_it_starts_counts(imported):
 
 
 def forget():
-    """Let digests be computed again: they are kept for the time of a process."""
+    """Clear the caches of digests, which last as long as the process."""
     for function in (provenance._module, provenance._needs, provenance._digest):
         function.cache_clear()
 
 
-def test_an_edited_module_changes_the_digest_of_what_uses_it_alone(imported, tmp_path, monkeypatch):
+def test_an_edited_module_changes_only_the_digests_of_its_users(imported, tmp_path, monkeypatch):
     project = clone(tmp_path)
     monkeypatch.setattr(provenance, "FOLDER", project.root / "scripts")
 
@@ -128,19 +128,19 @@ EDITED = {
 
 @pytest.fixture(scope="module")
 def finished(tiny, tmp_path_factory):
-    """A copy of a finished run, whose modules a test may edit."""
+    """A copy of a finished run whose modules a test may edit."""
     return tiny.copy(tmp_path_factory.mktemp("edited") / "project")
 
 
 def uses(job, module):
-    """Tell whether a job's script uses a module, directly or not."""
+    """Return whether a job's script uses a module, directly or not."""
     given = json.loads(job.params.get("settings", "null"))
     script = (ROOT / "rules" / job.rule.script).resolve()
     return module in provenance.code(script, provenance.plugins(given))
 
 
 @pytest.mark.parametrize("stage", EDITED)
-def test_an_edited_module_runs_the_jobs_that_use_it_and_what_follows(stage, finished):
+def test_an_edited_module_runs_its_users_and_their_consumers(stage, finished):
     edited = SCRIPTS / "imagenet_think" / EDITED[stage]
     config = finished.root / TINY
     with finished.alone(), planned(finished.root, config, ["all"]) as workflow:
@@ -190,7 +190,7 @@ def test_an_edited_metric_scores_only_with_it(finished):
 
 
 USED_FOR_NO_RESULT = {"generate_responses": "parsing."}
-"""A format that the canary shows; what a rule uses of an engine changes no result either."""
+"""The canary shows the format, which changes no result; nor do the modules of engines."""
 
 
 def test_plugins_that_a_job_called_are_part_of_its_code(tiny):

@@ -1,4 +1,4 @@
-"""Every number of the tables, computed again from the annotations by the reference libraries.
+"""Every number of the tables, recomputed from the annotations by the reference libraries.
 
 Nothing of `imagenet_think` is imported here.
 """
@@ -68,7 +68,7 @@ def tokens(text):
     return set(re.findall(r"[a-z0-9]+", text.lower()))
 
 
-def score(pairs, texts, config):
+def score(pairs, texts, config, encoders):
     """Return the eight metrics of every pair by the libraries."""
     keys = list(pairs)
     responses, references = zip(*pairs.values(), strict=True)
@@ -76,12 +76,8 @@ def score(pairs, texts, config):
     row = {text: index for index, text in enumerate(distinct)}
     left, right = [row[text] for text in responses], [row[text] for text in references]
 
-    scorer = BERTScorer(model_type=MINILM, num_layers=6, idf=False, batch_size=64)
-    scorer._tokenizer.model_max_length = 512
+    scorer, model = encoders
     bertscore = scorer.score(list(responses), list(references))[2].numpy()
-
-    model = SentenceTransformer(MINILM)
-    model.max_seq_length = config["benchmark"]["sbert"]["max_tokens"]
     embeddings = model.encode(distinct, normalize_embeddings=True)
     sbert = (embeddings[left] * embeddings[right]).sum(axis=1)
 
@@ -90,7 +86,7 @@ def score(pairs, texts, config):
 
     sets = [(tokens(a), tokens(b)) for a, b in zip(responses, references, strict=True)]
 
-    # Document frequencies are counted in the references, each part a corpus of its own.
+    # Document frequencies are counted in the references, separately for each part.
     tfidf = {part: TfidfVectorizer().fit(corpus(part, texts, config)) for part in PARTS}
     tfidf = {part: vectorizer.transform(distinct) for part, vectorizer in tfidf.items()}
     counts = CountVectorizer().fit(distinct).transform(distinct)
@@ -121,9 +117,9 @@ def corpus(part, texts, config):
 
 
 @pytest.fixture(scope="module")
-def cells(pairs, texts, config):
+def cells(pairs, texts, config, encoders):
     """(model, part, metric) to avg and max: equations 1 to 3."""
-    keys, scores = score(pairs, texts, config)
+    keys, scores = score(pairs, texts, config, encoders)
     found = {}
     for metric, values in scores.items():
         by_row = dict(zip(keys, map(float, values), strict=True))
@@ -201,16 +197,29 @@ def test_table_2(results):
 
 
 ROWS = 40
-"""Rows of each scores file that are computed again, drawn anew at each run."""
+"""Rows of each scores file that are recomputed, drawn at random in each test run."""
 
 
-def libraries(texts, config, part):
-    """Return, for each scores file, a function from a response and a reference to its columns."""
-    rouge = RougeScorer(["rouge1", "rougeL"])
-    bertscore = BERTScorer(model_type=MINILM, num_layers=6, idf=False)
-    bertscore._tokenizer.model_max_length = 512
+@pytest.fixture(scope="module")
+def encoders(config):
+    """The scorer of BERTScore and the sentence encoder."""
+    scorer = BERTScorer(model_type=MINILM, num_layers=6, idf=False, batch_size=64)
+    scorer._tokenizer.model_max_length = 512
     sbert = SentenceTransformer(MINILM)
     sbert.max_seq_length = config["benchmark"]["sbert"]["max_tokens"]
+    return scorer, sbert
+
+
+@pytest.fixture(params=PARTS)
+def part(request):
+    return request.param
+
+
+@pytest.fixture
+def libraries(encoders, texts, config, part):
+    """For each scores file, a function from a response and a reference to its columns."""
+    bertscore, encoder = encoders
+    rouge = RougeScorer(["rouge1", "rougeL"])
     tfidf = TfidfVectorizer().fit(corpus(part, texts, config))
 
     def bert(a, b):
@@ -218,8 +227,8 @@ def libraries(texts, config, part):
         return dict(zip(("precision", "recall", "f1"), (x.item() for x in found), strict=True))
 
     def sentences(a, b):
-        one, other = sbert.encode([a, b])
-        return {"sbert": sbert.similarity(one, other).item()}
+        one, other = encoder.encode([a, b])
+        return {"sbert": encoder.similarity(one, other).item()}
 
     def overlap(a, b):
         a, b = tokens(a), tokens(b)
@@ -247,9 +256,8 @@ def drawn(frame):
     return frame.sample(min(ROWS, len(frame)), shuffle=True)
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_random_rows_of_every_scores_file(results, config, texts, part):
-    for metric, (score, tolerance) in libraries(texts, config, part).items():
+def test_random_rows_of_every_scores_file(results, config, texts, part, libraries):
+    for metric, (score, tolerance) in libraries.items():
         frame = pl.read_parquet(results / "scores" / metric / "[0-9]*.parquet")
         rows = drawn(frame.filter(pl.col("part") == part, pl.col("missing").is_null()))
         for row in rows.iter_rows(named=True):
@@ -261,12 +269,11 @@ def test_random_rows_of_every_scores_file(results, config, texts, part):
                     assert found == pytest.approx(value, rel=0, abs=tolerance), (metric, row)
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_random_rows_of_the_teachers_agreement(results, config, texts, part):
+def test_random_rows_of_the_teachers_agreement(results, config, texts, part, libraries):
     first, second = config["teachers"]
     sample = pl.read_parquet(results / "images" / "sample.parquet")
     classes = dict(sample.select("image_id", "wnid").iter_rows())
-    for metric, (score, tolerance) in libraries(texts, config, part).items():
+    for metric, (score, tolerance) in libraries.items():
         frame = pl.read_parquet(results / "agreement" / metric / "[0-9]*.parquet")
         column = frame.columns[4]
         frame = frame.filter(pl.col("part") == part, pl.col(column).is_not_null())
@@ -274,8 +281,8 @@ def test_random_rows_of_the_teachers_agreement(results, config, texts, part):
             image = row["image_id"]
             for name, value in score(texts[image, first, part], texts[image, second, part]).items():
                 assert row[name] == pytest.approx(value, rel=0, abs=tolerance), (metric, row)
-    # Which image a baseline's other text is of stands in no file: it is one of the right class.
-    rouge = libraries(texts, config, part)["rouge"][0]
+    # No file says which image a baseline's other text belongs to: it is one of the right class.
+    rouge = libraries["rouge"][0]
     frame = pl.read_parquet(results / "agreement" / "rouge" / "[0-9]*.parquet")
     frame = frame.filter(pl.col("part") == part, pl.col("against") != "teacher_2")
     for row in drawn(frame.drop_nulls("rougeL"))[:8].iter_rows(named=True):

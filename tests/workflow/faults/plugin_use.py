@@ -1,4 +1,4 @@
-"""Notes which of our plugins a job calls, and its settings, in a file of the folder `USED`."""
+"""Records which plugins a job calls, and its settings, in a file of the folder `USED`."""
 
 import atexit
 import functools
@@ -14,7 +14,7 @@ used = set()
 
 
 class Finder:
-    """Finds plugins as Python does, and has each function note that it was called."""
+    """Finds plugins as Python does, and wraps their functions so that calls are recorded."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -33,7 +33,7 @@ class Finder:
 
 
 def noting(function, name):
-    """Return a function that notes a plugin's name whenever it is called."""
+    """Wrap a function so that each call records the name of its plugin."""
 
     @functools.wraps(function)
     def noted(*arguments, **options):
