@@ -18,7 +18,7 @@ from imagenet_think.core import model_sources
 from imagenet_think.inference.fingerprint import asked_with, fingerprint, settings_digest
 from imagenet_think.inference.locks import held
 from imagenet_think.run import workflow_hooks
-from imagenet_think.run.run_logs import Failure, read_failures, was_killed
+from imagenet_think.run.run_logs import FailedJob, read_failures, was_killed
 from imagenet_think.run.workflow_hooks import PlannedJob
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Site:
     locked: bool = False
     killed: bool = False
     slurm: Mapping[str, str] | None = None
-    failures: Sequence[Failure] = ()
+    failures: Sequence[FailedJob] = ()
 
     @property
     def at_work(self) -> bool:
@@ -456,7 +456,7 @@ def _ending(now: float, seconds: float) -> str:
     return f"{datetime.fromtimestamp(now + seconds):{day} %H:%M}"
 
 
-def _notes(states: Sequence[str], site: Site, failures: Sequence[Failure]) -> Iterator[str]:
+def _notes(states: Sequence[str], site: Site, failures: Sequence[FailedJob]) -> Iterator[str]:
     yield from map(str, failures[:SHOWN])
     if len(failures) > SHOWN:
         yield f"and {len(failures) - SHOWN:,} more have failed"

@@ -37,7 +37,9 @@ def log_to(path: str | Path) -> None:
     ):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
-    def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType) -> None:
+    def excepthook(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
         logger.error("%s", error, exc_info=(kind, error, trace))
 
     sys.excepthook = excepthook

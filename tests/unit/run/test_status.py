@@ -13,7 +13,7 @@ import status as module
 from imagenet_think.inference.fingerprint import asked_with, fingerprint, settings_digest
 from imagenet_think.inference.journal import Journal
 from imagenet_think.inference.locks import Owner
-from imagenet_think.run.run_logs import Failure
+from imagenet_think.run.run_logs import FailedJob
 from imagenet_think.run.workflow_hooks import PlannedJob
 from status import (
     DONE,
@@ -243,8 +243,8 @@ def test_a_job_that_holds_its_journal_runs_whatever_snakemake_knows(begun):
 def test_a_failed_job_is_named(begun):
     begun.made(1)
     failures = [
-        Failure("generate_responses", begun.asking[0].outputs, ("a.log",)),
-        Failure("generate_responses", begun.asking[1].outputs, ("b.log",)),  # has succeeded since
+        FailedJob("generate_responses", begun.asking[0].outputs, ("a.log",)),
+        FailedJob("generate_responses", begun.asking[1].outputs, ("b.log",)),  # has succeeded since
     ]
     begun.site = Site(failures=failures)
     assert begun.states() == only(done=1, failed=1)
