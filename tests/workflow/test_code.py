@@ -11,35 +11,53 @@ from pathlib import Path
 
 import pytest
 
-from imagenet_think.core import provenance
+from imagenet_think.core import plugins, provenance
 from tests.pretended_runs import jobs, planned, with_consumers, workplace
 
-from .conftest import ROOT, clone, listed
+from .conftest import ROOT, TINY, clone, listed
 
 pytestmark = pytest.mark.slow
 
-TINY = "config/tiny.yaml"
-
 SCRIPTS = ROOT / "scripts"
-PLUGINS = {f"{package}.{name}" for package, names in provenance.PLUGINS.items() for name in names}
+BY_NAME = {
+    path.stem: path
+    for path in sorted(SCRIPTS.glob("*/*.py"))
+    if path.parent.name != provenance.PACKAGE
+}
+PLUGINS = {
+    f"{package}.{name}"
+    for package in provenance.PLUGINS.values()
+    for name in plugins.names(package)
+}
+
+
+def modules_of(package):
+    """Return the dotted names of a sub-package of plugins and of its modules."""
+    names = [package, *(f"{package}.{name}" for name in plugins.names(package))]
+    return [f"imagenet_think.{name}" for name in names]
 
 
 @pytest.fixture(scope="module")
 def imported():
-    """The project's files that each script may import, found by Python's `modulefinder`."""
+    """The project's files that each script may import, found by Python's `modulefinder`.
+
+    A module that mentions a sub-package of plugins as a string may load any of its modules.
+    """
     found = {}
-    for script in sorted(SCRIPTS.glob("*.py")):
+    for name, script in BY_NAME.items():
         finder = ModuleFinder(path=[str(SCRIPTS)])
         finder.run_script(str(script))
         known = 0
         while known < len(finder.modules):
             known = len(finder.modules)
-            for name in (f"imagenet_think.{package}" for package in provenance.PLUGINS):
-                if name in finder.modules:
-                    for module in SCRIPTS.joinpath(*name.split(".")).glob("[!_]*.py"):
-                        finder.import_hook(f"{name}.{module.stem}")
-        files = (module.__file__ for module in finder.modules.values())
-        found[script.stem] = {Path(file) for file in files if file}
+            files = {module.__file__ for module in finder.modules.values()} - {None}
+            texts = [Path(file).read_text() for file in files]
+            for package in provenance.PLUGINS.values():
+                mentioned = any(f'"{package}"' in text for text in texts)
+                if mentioned or f"imagenet_think.{package}" in finder.modules:
+                    for module in modules_of(package):
+                        finder.import_hook(module)
+        found[name] = set(map(Path, files))
     return found
 
 
@@ -51,13 +69,13 @@ def test_code_is_what_python_finds_and_templates(imported):
             for file in files
             for other in file.parent.glob(f"{file.stem}.{form}")
         }
-        assert set(provenance.code(SCRIPTS / f"{name}.py", PLUGINS)) == files | templates, name
+        assert set(provenance.code(BY_NAME[name], PLUGINS)) == files | templates, name
 
 
 IMPORTING = """
-import json, os, sys, importlib
-import torch, transformers, polars, pyarrow, matplotlib.figure, sklearn  # once for all
-sys.path.insert(0, sys.argv[1])
+import glob, json, os, sys, importlib
+import torch, transformers, polars, pyarrow, matplotlib.figure, sklearn  # once for all scripts
+sys.path[:0] = [sys.argv[1], *glob.glob(sys.argv[1] + "/*")]
 for name in sys.argv[2:]:
     sys.stdout.flush()
     if not os.fork():
@@ -80,7 +98,7 @@ def test_what_a_script_imports_when_it_starts_counts(imported):
     lines = dict(map(json.loads, done.stdout.splitlines()))
     assert lines.keys() == imported.keys()
     for name, files in lines.items():
-        assert set(map(Path, files)) <= set(provenance.code(SCRIPTS / f"{name}.py", PLUGINS)), name
+        assert set(map(Path, files)) <= set(provenance.code(BY_NAME[name], PLUGINS)), name
 
 
 def forget():
@@ -96,8 +114,10 @@ def test_an_edited_module_changes_only_the_digests_of_its_users(imported, tmp_pa
     def digests():
         forget()
         found = {}
-        for name in imported:
-            found[name] = provenance.digest(provenance.FOLDER / f"{name}.py", PLUGINS)
+        for name, script in BY_NAME.items():
+            found[name] = provenance.digest(
+                provenance.FOLDER / script.relative_to(SCRIPTS), PLUGINS
+            )
         return found
 
     before = digests()
@@ -116,13 +136,13 @@ def test_an_edited_module_changes_only_the_digests_of_its_users(imported, tmp_pa
 
 
 EDITED = {
-    "images": "luma.py",
-    "inference": "conversations.py",
-    "family": "families/kimi_vl.py",
-    "parsing": "parsing/kimi.py",
-    "statistics": "vocabulary.py",
-    "benchmark": "windows.py",
-    "figures": "examples.py",
+    "images": "images/luma.py",
+    "inference": "inference/conversations.py",
+    "family": "inference/families/kimi_vl.py",
+    "format": "parsing/formats/kimi.py",
+    "analysis": "analysis/vocabulary.py",
+    "metrics": "metrics/truncation.py",
+    "report": "report/examples.py",
 }
 
 
@@ -173,7 +193,7 @@ def after_an_edit(project, name):
 
 
 def test_an_edited_format_parses_only_the_models_that_use_it(finished):
-    said = after_an_edit(finished, "parsing/kimi.py")
+    said = after_an_edit(finished, "parsing/formats/kimi.py")
     counts = listed(said)
     assert counts["parse_responses"] == 1
     assert "responses of kimi-vl" in said
@@ -182,14 +202,14 @@ def test_an_edited_format_parses_only_the_models_that_use_it(finished):
 
 
 def test_an_edited_metric_scores_only_with_it(finished):
-    counts = listed(after_an_edit(finished, "rouge.py"))
+    counts = listed(after_an_edit(finished, "metrics/rouge.py"))
     assert {name for name in counts if name.startswith("score_")} == {"score_rouge"}
     assert counts["aggregate_scores"] == counts["table_benchmark"] == 1
     assert {"figure_scores", "compare_with_paper", "render_pages"} <= counts.keys()
     assert not counts.keys() & {"parse_responses", "build_dataset", "account_responses"}
 
 
-USED_FOR_NO_RESULT = {"generate_responses": "parsing."}
+USED_FOR_NO_RESULT = {"generate_responses": "parsing.formats."}
 """The canary shows the format, which changes no result; nor do the modules of engines."""
 
 
@@ -198,16 +218,18 @@ def test_plugins_that_a_job_called_are_part_of_its_code(tiny):
     seen = set()
     for record in records:
         chosen = provenance.plugins(json.loads(record["settings"] or "null"))
-        files = provenance.code(SCRIPTS / f"{record['script']}", chosen)
+        files = provenance.code(BY_NAME[record["script"]], chosen)
         for name in record["used"]:
-            if name.startswith(("engines.", USED_FOR_NO_RESULT.get(record["rule"], "engines."))):
+            engine = "inference.engines."
+            if name.startswith((engine, USED_FOR_NO_RESULT.get(record["rule"], engine))):
                 continue
             seen.add(name)
             file = SCRIPTS / "imagenet_think" / f"{name.replace('.', '/')}.py"
             assert file in files, (record["rule"], name)
     assert len(records) > 60
-    wanted = {"families.glm4v", "families.kimi_vl", "families.qwen2_5_vl", "sources.class_tars"}
-    assert seen >= wanted | {"parsing.kimi"}
+    families = {"glm4v", "internvl", "kimi_vl", "qwen2_5_vl"}
+    wanted = {"images.sources.class_tars", "parsing.formats.kimi"}
+    assert seen >= wanted | {f"inference.families.{name}" for name in families}
 
 
 def test_comments_docstrings_formatting_times_and_an_unused_module_run_nothing(finished):
@@ -216,7 +238,7 @@ def test_comments_docstrings_formatting_times_and_an_unused_module_run_nothing(f
         module.write_text(f'"""Edited."""\n{formatted}\n# edited\n')
     for rules in (finished.root / "rules").glob("*.smk"):
         rules.write_text(f"# Edited.\n{rules.read_text()}")
-    unused = finished.root / "scripts" / "imagenet_think" / "families" / "unused.py"
+    unused = finished.root / "scripts" / "imagenet_think" / "inference" / "families" / "unused.py"
     unused.write_text("USED = False\n")
     said = finished.snakemake("--configfile", TINY, "-n", "all")
     assert "Nothing to be done" in said

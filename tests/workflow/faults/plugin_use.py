@@ -9,7 +9,9 @@ import sys
 import types
 from importlib.machinery import PathFinder
 
-PLUGIN = re.compile(r"imagenet_think\.(?:engines|families|parsing|sources)\.\w+")
+PLUGIN = re.compile(
+    r"imagenet_think\.(?:inference\.(?:engines|families)|parsing\.formats|images\.sources)\.\w+"
+)
 used = set()
 
 
@@ -48,7 +50,7 @@ def save():
     if job is not None and hasattr(job, "params"):
         record = {
             "rule": job.rule,
-            "script": os.path.basename(sys.argv[0]).split(".", 1)[1],
+            "script": os.path.basename(sys.argv[0]).split(".")[1],
             "settings": job.params.get("settings"),
             "used": sorted(used),
         }
