@@ -12,6 +12,7 @@ from snakemake.logging import logger
 import imagenet_think.core.settings as declarations
 from imagenet_think.core import model_sources, paths, provenance, shards, splits
 from imagenet_think.images import sources
+from imagenet_think.parsing.outcomes import STATUSES
 from imagenet_think.run import config_file, configuration, workflow_hooks
 
 workflow_hooks.require_version()

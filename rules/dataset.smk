@@ -167,6 +167,7 @@ rule write_card:
             "dataset.test",
             "dataset.validation",
         ),
+        statuses=derived(statuses=STATUSES),
         full=derived(full=False),
     message:
         "Writing the dataset's card"
@@ -187,6 +188,7 @@ use rule write_card as write_card_full with:
         log("write_card_full"),
     params:
         settings=rules.write_card.params.settings,
+        statuses=rules.write_card.params.statuses,
         full=derived(full=True),
     message:
         "Writing the card of the dataset with images"

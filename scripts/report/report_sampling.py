@@ -17,7 +17,7 @@ from imagenet_think.core.files import write_text
 from imagenet_think.core.hash_order import order_key
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.images import sources
-from imagenet_think.images.criteria import REASONS, applied, rules, with_deny_files
+from imagenet_think.images.criteria import REASONS, applied, rules
 from imagenet_think.images.near_duplicates import twin
 from imagenet_think.images.preparation import decode
 from imagenet_think.images.rejections import RejectionError
@@ -125,7 +125,7 @@ def report_sampling(
                 for reason in (*REASONS, CHOSEN)
                 if reason in sheets
             ],
-            rules=rules(with_deny_files(criteria)),
+            rules=rules(criteria),
         ),
         output,
     )

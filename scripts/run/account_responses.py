@@ -10,8 +10,16 @@ import polars as pl
 from imagenet_think.core.files import write_text
 from imagenet_think.core.logs import log_to, logger, some
 from imagenet_think.core.settings import names
-from imagenet_think.parsing import FINISHED, STATUSES, statuses
-from imagenet_think.parsing.outcomes import DONE, EXCLUDED, EXCLUSIONS, FAILED, FAILURES, reason
+from imagenet_think.parsing import FINISHED, statuses
+from imagenet_think.parsing.outcomes import (
+    DONE,
+    EXCLUDED,
+    EXCLUSIONS,
+    FAILED,
+    FAILURES,
+    STATUSES,
+    reason,
+)
 from imagenet_think.report import escaping
 from imagenet_think.report.tables import WHOLE, Column, markdown, write_csv
 

@@ -130,11 +130,21 @@ def require(stage: Stage, candidate: Candidate, thresholds: Mapping[str, Any]) -
 
 
 def rules(thresholds: Mapping[str, Any]) -> list[str]:
-    """Return the rule of each criterion that a config applies, with its threshold in words."""
-    return [
-        criterion.rule.format(len(value) if isinstance(value, list | frozenset) else value)
-        for criterion, value in applied(thresholds)
-    ]
+    """Return the rule of each criterion that a config applies, with its threshold in words.
+
+    Parameters
+    ----------
+    thresholds
+        `images.criteria` of the config. Deny files are read.
+    """
+
+    def words(threshold: Any) -> str:
+        if isinstance(threshold, frozenset):
+            return f"{len(threshold):,}"
+        return threshold if isinstance(threshold, str) else f"{threshold:,.10g}"
+
+    found = applied(with_deny_files(thresholds))
+    return [criterion.rule.format(words(threshold)) for criterion, threshold in found]
 
 
 # The criteria ------------------------------------------------------------------------------------
@@ -274,7 +284,7 @@ CRITERIA = (
         reason="too_many_pixels",
         threshold="max_pixels",
         meaning="too large to be decoded (decompression bomb)",
-        rule="has more than {:,} pixels",
+        rule="has more than {} pixels",
         stages=["decoding"],
     ),
     Criterion(
@@ -290,7 +300,7 @@ CRITERIA = (
         reason="low_contrast",
         threshold="min_contrast",
         meaning="blank or nearly so",
-        rule="is blank (standard deviation of the grey levels below {:g})",
+        rule="is blank (standard deviation of the grey levels below {})",
         stages=["pixels"],
     ),
     Criterion(
@@ -298,7 +308,7 @@ CRITERIA = (
         reason="blurred",
         threshold="min_sharpness",
         meaning="no clear edge anywhere",
-        rule="is blurred (variance of the Laplacian below {:g})",
+        rule="is blurred (variance of the Laplacian below {})",
         stages=["pixels"],
     ),
     Criterion(
@@ -306,7 +316,7 @@ CRITERIA = (
         reason="noisy",
         threshold="max_noise",
         meaning="more noise than picture",
-        rule="is noisy (estimated noise above {:g} grey levels)",
+        rule="is noisy (estimated noise above {} grey levels)",
         stages=["pixels"],
     ),
     Criterion(
@@ -333,15 +343,16 @@ REASONS = rejections.READING | {each.reason: each.meaning for each in CRITERIA}
 
 
 def with_deny_files(thresholds: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the thresholds with the deny files' entries added to the deny lists, as sets.
+    """Return the thresholds with deny lists as sets, which include those of the deny files.
 
     A file (`denied_classes_file`, `denied_images_file`) holds one class or image_id per line; empty
     lines and lines that begin with `#` are ignored.
     """
-    thresholds = dict(thresholds)
-    for key in [key for key in thresholds if f"{key}_file" in thresholds]:
-        thresholds[key] = frozenset(thresholds[key]) | _listed(thresholds[f"{key}_file"])
-    return thresholds
+    complete = dict(thresholds)
+    for key, value in thresholds.items():
+        if isinstance(value, list | frozenset):
+            complete[key] = frozenset(value) | _listed(thresholds.get(f"{key}_file"))
+    return complete
 
 
 def _listed(path: str | Path | None) -> frozenset[str]:

@@ -13,8 +13,8 @@ from account_responses import (
 )
 from imagenet_think.core import schemas
 from imagenet_think.core.files import write_parquet
-from imagenet_think.parsing import FINISHED, STATUSES
-from imagenet_think.parsing.outcomes import EXCLUSIONS, FAILURES
+from imagenet_think.parsing import FINISHED
+from imagenet_think.parsing.outcomes import EXCLUSIONS, FAILURES, STATUSES
 
 MODELS = ["b", "a"]
 ERRORS = {

@@ -139,7 +139,7 @@ def test_a_run_that_was_never_started(run):
     assert run.lines()[1] == "Never started: no job of 3 has run."
     assert run.states() == only(waiting=2)
     assert run.responses() == ["0/–", "–", "–"]
-    assert run.lines()[-1] == "No Snakemake is at work in this folder."
+    assert run.lines()[-1] == "No Snakemake is running in this folder."
     assert not run.folder.exists()
 
 
@@ -172,7 +172,7 @@ def test_a_run_at_work(begun):
     assert (responses, tokens) == ("5/6", "50")
     assert " ".join(end) == f"{datetime.fromtimestamp(NOW + 60):%a %H:%M}"
     assert begun.lines()[1] == "Not finished: 2 of 3 jobs are done for this config."
-    assert begun.lines()[-1] == "A Snakemake is at work in this folder."
+    assert begun.lines()[-1] == "A Snakemake is running in this folder."
 
 
 def test_an_end_in_weeks_has_its_date():
