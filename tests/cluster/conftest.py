@@ -41,40 +41,20 @@ def minutes(time: str) -> float:
 
 @dataclass(frozen=True)
 class SlurmJob:
-    """A job of Slurm.
-
-    Attributes
-    ----------
-    number
-        Its id.
-    state
-        As Slurm names it: PENDING, RUNNING, COMPLETED, FAILED, OUT_OF_MEMORY and so on.
-    node
-        Where it runs or ran; empty before it starts.
-    minutes
-        How long it has run, or ran.
-    folder
-        Its working directory.
-    """
+    """A job of Slurm."""
 
     number: int
-    state: str
-    node: str
-    minutes: float
-    folder: Path
+    state: str  # as Slurm names it: PENDING, RUNNING, COMPLETED, FAILED, OUT_OF_MEMORY and so on
+    node: str  # empty before it starts
+    minutes: float  # for which it has run
+    folder: Path  # its working directory
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Four nodes, each with a simulated GPU.
+    """Four nodes, each with a simulated GPU."""
 
-    Attributes
-    ----------
-    folder
-        Holds `<daemon>.pid` and `log/<daemon>` of slurmctld and of each node.
-    """
-
-    folder: Path
+    folder: Path  # has `<daemon>.pid` and `log/<daemon>` of slurmctld and of each node
 
     def call(self, *command: str) -> str:
         """Run a command of Slurm and return what it printed."""

@@ -18,24 +18,12 @@ from tests.workflow.conftest import ROOT, clone, differences
 
 @dataclass(frozen=True)
 class Script:
-    """A rule's script in a job of Slurm.
-
-    Attributes
-    ----------
-    rule
-        Its rule.
-    environment
-        Of its process.
-    given
-        The environment in which Slurm started the job's Snakemake.
-    job
-        The job as `scontrol show job` describes it.
-    """
+    """A rule's script in a job of Slurm."""
 
     rule: str
     environment: dict[str, str]
-    given: dict[str, str]
-    job: str
+    given: dict[str, str]  # the environment in which Slurm started the job's Snakemake
+    job: str  # as `scontrol show job` describes it
 
 
 def environment(pid: int) -> dict[str, str]:
@@ -53,43 +41,21 @@ def snakemake_of(pid: int) -> int:
 
 @dataclass
 class Submission:
-    """A job of Slurm, as observed.
+    """A job of Slurm, as observed."""
 
-    Attributes
-    ----------
-    said
-        Its description by `scontrol show job`.
-    at_once
-        Rules whose scripts ran at the same time, at each observation.
-    minutes
-        How long it ran.
-    """
-
-    said: str
-    at_once: set[tuple[str, ...]] = field(default_factory=set)
+    said: str  # its description by `scontrol show job`
+    at_once: set[tuple[str, ...]] = field(default_factory=set)  # rules that ran simultaneously
     minutes: float = 0.0
 
 
 @dataclass
 class Watch:
-    """Observes the running jobs of a run.
-
-    Attributes
-    ----------
-    cluster
-        Where the jobs run.
-    folder
-        The run's working directory.
-    seen
-        The scripts that were observed, by process id.
-    submissions
-        The jobs in which scripts were observed, by their numbers.
-    """
+    """Observes the running jobs of a run in a folder."""
 
     cluster: Cluster
     folder: Path
-    seen: dict[int, Script] = field(default_factory=dict)
-    submissions: dict[int, Submission] = field(default_factory=dict)
+    seen: dict[int, Script] = field(default_factory=dict)  # by process id
+    submissions: dict[int, Submission] = field(default_factory=dict)  # by number of the job
 
     def look(self) -> None:
         """Record the scripts that are running."""

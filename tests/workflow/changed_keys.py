@@ -19,26 +19,12 @@ Edit = Callable[[Config], None]
 
 @dataclass(frozen=True)
 class Change:
-    """A change of a leaf in the config of a run.
+    """A change of a leaf in the config of a run."""
 
-    Attributes
-    ----------
-    key
-        The leaf, as the schema names it.
-    case
-        What distinguishes it from other changes of the leaf; "" if it is the only one.
-    run
-        Name of the run.
-    path
-        Path of the key in the run's config.
-    edit
-        Changes the config.
-    """
-
-    key: str
-    case: str
+    key: str  # the leaf, as the schema names it
+    case: str  # what distinguishes it from other changes of the leaf
     run: str
-    path: Sequence[str]
+    path: Sequence[str]  # in the run's config
     edit: Edit
 
     def __str__(self) -> str:

@@ -30,13 +30,7 @@ OF_THE_MOMENT = {
 
 @dataclass(frozen=True)
 class Project:
-    """A copy of the project, like a fresh clone.
-
-    Attributes
-    ----------
-    root
-        Its folder.
-    """
+    """A copy of the project, like a fresh clone."""
 
     root: Path
 
@@ -144,16 +138,7 @@ FAULTS = Path(__file__).with_name("faults")
 def start(project: Project, *arguments: str, fault: str = "", **environment: str):
     """Start Snakemake on the cut-down config in a new session, as a terminal does.
 
-    Parameters
-    ----------
-    project
-        Where it runs.
-    arguments
-        Options or targets.
-    fault
-        The accident of a job, see `faults/sitecustomize.py`.
-    environment
-        Environment variables to add.
+    `fault` is the accident of a job, see `faults/sitecustomize.py`.
     """
     command = [BIN / "snakemake", "--configfile", TINY, "--cores", "2", *arguments]
     return subprocess.Popen(

@@ -33,9 +33,9 @@ def targets_of(config):
     source = config["images"]["source"]
     if source["kind"] != configuration.LISTING:
         return TARGETS
-    return [name for name in TARGETS if name not in ("paper", "rejoin")][
-        : None if source["pictures"] else 1
-    ]
+    if not source["pictures"]:
+        return ["all"]
+    return [name for name in TARGETS if name not in ("paper", "rejoin")]
 
 
 def written_rules():
@@ -56,34 +56,16 @@ RULES = written_rules()
 
 @dataclass(frozen=True)
 class Plan:
-    """The jobs behind some targets, each identified by its rule and outputs.
+    """The jobs behind some targets, each identified by its rule and outputs."""
 
-    Attributes
-    ----------
-    outputs
-        The outputs of each rule that has some.
-    deletable
-        Outputs that may be deleted.
-    affected
-        By rule: its jobs and all that depend on them, directly or not.
-    again
-        The jobs that would run.
-    """
-
-    outputs: dict[str, set[str]]
-    deletable: set[str]
-    affected: dict[str, set[tuple[str, ...]]]
-    again: set[tuple[str, ...]]
+    outputs: dict[str, set[str]]  # by rule
+    deletable: set[str]  # outputs that may be deleted
+    affected: dict[str, set[tuple[str, ...]]]  # by rule: its jobs and all that depend on them
+    again: set[tuple[str, ...]]  # jobs that would run
 
 
 class Finished:
-    """A folder with the finished runs of several configs.
-
-    Attributes
-    ----------
-    whole
-        By config, the plan of all its targets.
-    """
+    """A folder with the finished runs of several configs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = clone(folder).root

@@ -27,30 +27,14 @@ KEPT = ("score_cache/", "canary/")
 
 @dataclass(frozen=True)
 class Step:
-    """A change of the config, and an accident.
-
-    Attributes
-    ----------
-    key
-        The key that is changed.
-    value
-        Its new value.
-    fault
-        The accident of the job that makes a file.
-    file
-        The file, in the run's folder.
-    targets
-        The targets of the command to which it happens.
-    then
-        The targets of the later commands; the same ones unless given.
-    """
+    """A change of a key of the config, and an accident of the job that makes a file."""
 
     key: str
     value: object
     fault: str
-    file: str
+    file: str  # in the run's folder
     targets: list[str]
-    then: list[list[str]] = field(default_factory=list)
+    then: list[list[str]] = field(default_factory=list)  # later targets; the same ones if empty
 
 
 STEPS = {
