@@ -99,13 +99,6 @@ def test_second_rounds_are_asked_before_new_images():
     assert [answer.response.key for answer in answers] == ["a", "b", "c", "d"]
 
 
-def test_what_the_last_batch_wants_is_asked_too():
-    script = {(key, 1, 1): (CALL, "stop") for key in "abc"}
-    script |= {(key, 1, 2): ("done", "stop") for key in "abc"}
-    found, *_ = ask(script, TOOL, batch=5)
-    assert {answer.rounds for answer in found.values()} == {2}
-
-
 def test_there_are_two_rounds_at_most():
     found, engine, _ = ask({("a", 1, 1): (CALL, "stop"), ("a", 1, 2): (CALL, "stop")}, TOOL)
     assert found["a"].rounds == 2
@@ -116,11 +109,6 @@ def test_there_are_two_rounds_at_most():
 def test_a_first_round_that_is_cut_off_has_no_second(reason):
     found, *_ = ask({("a", 1, 1): (CALL + " and so on", reason)}, TOOL)
     assert (found["a"].rounds, found["a"].response.finish_reason) == (1, reason)
-
-
-def test_models_without_a_second_round_never_have_one():
-    found, *_ = ask({("a", 1, 1): (CALL, "stop")})
-    assert found["a"].rounds == 1
 
 
 def test_a_failing_second_round_fails_the_row():

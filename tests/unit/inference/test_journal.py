@@ -75,33 +75,6 @@ def test_nothing_is_written_twice(tmp_path):
             journal.append_response(row(0, text="another"), run="a", at=1)
 
 
-def test_the_first_of_two_lines_of_a_key_counts(tmp_path):
-    path = tmp_path / "00.jsonl"
-    filled(path, 1)
-    with path.open("a") as file:
-        file.write(json.dumps({"kind": "response", "row": row(0, text="later")}) + "\n")
-    with Journal(path) as journal:
-        assert journal.get("image 0", "f")["text"] == "text 0"
-
-
-@unsynced
-def test_a_torn_end_is_cut_at_every_byte(tmp_path, caplog):
-    path = tmp_path / "00.jsonl"
-    whole = filled(path)
-    lines = whole.splitlines(keepends=True)
-    for end in range(len(whole) + 1):
-        path.write_bytes(whole[:end])
-        complete = sum(len(b"".join(lines[: i + 1])) <= end for i in range(3))
-        assert kept(path) == list(range(complete))
-        assert path.read_bytes() == b"".join(lines[:complete])
-        with Journal(path) as journal:  # and writing goes on after a whole line
-            for i in range(complete, 3):
-                journal.append_response(row(i), run="a", at=i)
-        assert path.read_bytes() == whole
-    assert "removed an incomplete last line" in caplog.text
-    assert not list(tmp_path.glob("*.unreadable"))
-
-
 def test_unreadable_lines_are_reported_and_set_aside(tmp_path, caplog):
     path = tmp_path / "00.jsonl"
     lines = filled(path).splitlines(keepends=True)
@@ -487,18 +460,6 @@ def test_of_two_copies_the_first_journals_is_taken_once(tmp_path):
         adopt({("image 0", "f"): journal, ("image 1", "f"): journal})
     assert [one["text"] for one in read_rows(tmp_path / "c.jsonl")] == ["a", "a"]
     assert len(list(read_lines(tmp_path / "c.jsonl"))) == 2
-
-
-def test_journals_of_jobs_at_work_can_be_read_and_are_not_touched(tmp_path):
-    other = tmp_path / "00.jsonl"
-    with Journal(other) as at_work:
-        at_work.append_response(row(0))
-        state = other.read_bytes() + b'?\n{"kind": "response", "row": {"image_id": "image 1"'
-        other.write_bytes(state)
-        with Journal(tmp_path / "10.jsonl") as journal:
-            assert adopt({(f"image {i}", "f"): journal for i in (0, 1)}) == {("image 0", "f")}
-        assert other.read_bytes() == state
-        at_work._lock.check()
 
 
 def test_nothing_is_read_when_nothing_is_wanted_or_all_is_found(tmp_path, monkeypatch):
