@@ -368,7 +368,7 @@ def test_case(output_format: str, name: str) -> None:
         ("boxed", "{think}\n\n\\boxed{{{answer}}}<|im_end|>"),
     ],
 )
-def test_texts_like_those_of_figure_2_are_kept_to_the_letter(output_format: str, text: str) -> None:
+def test_texts_like_those_of_figure_2_are_kept_verbatim(output_format: str, text: str) -> None:
     think = (
         "Got it, let's go step by step. First, the subject: a rower in a red cap (on the left?). "
         "Wait, the oars are wooden... Then the water: calm, with reeds."
@@ -394,7 +394,7 @@ def test_every_status_is_reached_by_the_formats_that_declare_it() -> None:
 @pytest.mark.parametrize(
     ("reason", "status"), [("length", "cut_off"), ("loop", "loop"), ("error", "error")]
 )
-def test_how_a_generation_ended_comes_first_and_parts_are_kept(reason: str, status: str) -> None:
+def test_the_finish_reason_takes_precedence_and_parts_are_kept(reason: str, status: str) -> None:
     parsed = parse("think_answer", "<think>Fur.</think><answer>A lyn", reason)
     assert parsed == Parsed("Fur.\nA lyn", "Fur.", "A lyn", status)
     assert parse("think_answer", "Fur, fur, fur", reason).full == "Fur, fur, fur"
@@ -406,7 +406,7 @@ def test_no_text_is_an_error(output_format: str) -> None:
     assert parse(output_format, "", "stop").full is None
 
 
-def test_what_failed_keeps_all_text_without_marks() -> None:
+def test_failures_keep_the_whole_text_without_marks() -> None:
     assert parse("kimi", "Snow.<|im_end|>", "stop").full == "Snow."
     assert parse("think", "A<think>B</think>C<think>D<|im_end|>", "stop").full == "A\nB\nC\nD"
     assert parse("boxed", "So \\boxed{a cott", "length").full == "So a cott"
@@ -439,7 +439,7 @@ LOOPING = "Fur, and fur, " * 40
         ("boxed", "So \\boxed{A lynx}. Wait", False),
     ],
 )
-def test_whether_a_thought_is_open(output_format: str, text: str, is_open: bool) -> None:
+def test_open_thinking(output_format: str, text: str, is_open: bool) -> None:
     assert thought_is_open(output_format, text) is is_open
 
 
@@ -450,7 +450,7 @@ def test_a_loop_keeps_its_text(output_format: str) -> None:
     assert (parsed.full, parsed.status) == (LOOPING.strip(), "loop")
 
 
-def test_unknown_names_are_refused() -> None:
+def test_unknown_names_are_rejected() -> None:
     with pytest.raises(ValueError, match="'xml'; known: boxed"):
         parse("xml", "", "stop")
     with pytest.raises(ValueError, match="'abort'; known: stop"):
@@ -578,7 +578,7 @@ def test_any_text(output_format: str, text: str) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.text("ab .{}$\\\n", min_size=1), st.text("ab .\n", min_size=1))
-def test_what_parses_loses_nothing(think: str, answer: str) -> None:
+def test_parsed_texts_lose_nothing(think: str, answer: str) -> None:
     for output_format, text in (
         ("think_answer", f"<think>{think}</think><answer>{answer}</answer>"),
         ("kimi", f"◁think▷{think}◁/think▷{answer}"),
