@@ -3,6 +3,15 @@
 # source also catalogue/, candidates/ and report.html; of a list of images, listing.md and, with pictures, candidates/.
 
 
+def no_pictures(wildcards):
+    """Refuse what shows images, or prompts models with them."""
+    return refuse(
+        f"images.source is of kind {SOURCE['kind']}: the run knows its images only by name and cannot make what needs the "
+        "images themselves (responses, figures 1 and 2, review). `tables` does not need them. Otherwise write `pictures: true` "
+        "under images.source if its files hold the images' bytes, or name the images themselves as images.source."
+    )
+
+
 @cache
 def class_ids():
     """Return the classes that may be drawn, in the class list's order."""
