@@ -13,13 +13,13 @@ def spent(tokens):
     return dict(zip(TOKENS, (9, 6, tokens), strict=True))
 
 
-def test_without_journals_nothing_is_known(tmp_path):
+def test_without_journals_no_usage_is_known(tmp_path):
     spending = read_spending(tmp_path / "no_such_model")
     assert spending.jobs == []
     assert len(spending.responses) == 0
 
 
-def test_a_job_is_one_whichever_journals_it_wrote_into(tmp_path):
+def test_a_job_that_wrote_into_two_journals_counts_once(tmp_path):
     """Lines in two shards, and a record that stands in both."""
     for shard, image in (("00", "a"), ("01", "b")):
         with Journal(tmp_path / f"{shard}.jsonl") as journal:
@@ -53,7 +53,7 @@ def test_a_killed_job_counts_until_its_last_response(tmp_path):
     assert spending.hours("GPU") == pytest.approx(259 / 3600)
 
 
-def test_the_device_of_a_killed_job_is_unknown_where_the_others_differ(tmp_path):
+def test_the_device_of_a_killed_job_is_unknown_if_the_others_differ(tmp_path):
     with Journal(tmp_path / "00.jsonl") as journal:
         journal.append_response(row("a"), run="r1", at=3600.0)
         journal.append_run(run="r2", host="one", seconds=1800.0, device="cpu")
@@ -73,7 +73,7 @@ def test_the_device_of_a_killed_job_is_unknown_where_the_others_differ(tmp_path)
         (None, "unknown"),
     ],
 )
-def test_what_kind_a_device_is(tmp_path, device, kind):
+def test_kinds_of_devices(tmp_path, device, kind):
     with Journal(tmp_path / "00.jsonl") as journal:
         journal.append_run(run="r1", seconds=3600.0, device=device, devices=None)
     spending = read_spending(tmp_path)
@@ -82,7 +82,7 @@ def test_what_kind_a_device_is(tmp_path, device, kind):
     }
 
 
-def test_a_line_that_was_taken_over_is_spent_once(tmp_path):
+def test_a_copied_line_counts_once(tmp_path):
     """After a change of the shards the line stands in the old journal and in the new one."""
     for shard in ("00", "20"):
         with Journal(tmp_path / f"{shard}.jsonl") as journal:
@@ -90,14 +90,14 @@ def test_a_line_that_was_taken_over_is_spent_once(tmp_path):
     assert read_spending(tmp_path).responses["completion_tokens"].to_list() == [40]
 
 
-def test_what_two_jobs_made_is_spent_twice(tmp_path):
+def test_a_response_generated_by_two_jobs_counts_twice(tmp_path):
     for shard, run in (("00", "r1"), ("20", "r2")):
         with Journal(tmp_path / f"{shard}.jsonl") as journal:
             journal.append_response(row("a"), run=run, at=5.0, spent=spent(40))
     assert read_spending(tmp_path).responses["completion_tokens"].to_list() == [40, 40]
 
 
-def test_a_line_without_what_was_spent_counts_its_row(tmp_path):
+def test_a_line_without_spent_tokens_counts_its_row(tmp_path):
     with Journal(tmp_path / "00.jsonl") as journal:
         journal.append_response(row("a", tokens=12))
     spending = read_spending(tmp_path)
@@ -105,7 +105,7 @@ def test_a_line_without_what_was_spent_counts_its_row(tmp_path):
     assert spending.jobs == []
 
 
-def test_only_the_jobs_that_made_some_responses(tmp_path):
+def test_the_jobs_that_generated_some_responses(tmp_path):
     with Journal(tmp_path / "00.jsonl") as journal:
         journal.append_response(row("a"), run="r1", at=1.0)
         journal.append_response(row("b"), run="r1", at=2.0)
@@ -117,7 +117,7 @@ def test_only_the_jobs_that_made_some_responses(tmp_path):
     assert own.responses["image_id"].to_list() == ["a", "b"]
 
 
-def test_the_paper_s_speed_follows_from_its_own_numbers():
+def test_the_papers_speed_follows_from_its_numbers():
     reported = {
         "text": {"pairs": 20, "gpu_hours_a100": 2},
         "table1": [{"images": 1, "mean": 1}, {"images": 10, "mean": 7200}],
