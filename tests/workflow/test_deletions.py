@@ -31,7 +31,7 @@ CONFIGS = ("drawn", "packed", "labelled", "pictured", "listed")
 def targets_of(config):
     """Return the targets that a config has: listed images allow fewer."""
     source = config["images"]["source"]
-    if source["kind"] != configuration.LISTING:
+    if source["kind"] != "listing":
         return TARGETS
     if not source["pictures"]:
         return ["all"]
