@@ -23,15 +23,17 @@ class Run:
         self.folder = folder
 
     def __call__(self, models="gnc"):
-        names = {"g": "Model G", "n": "Model N", "c": "Model C"}
         cost(
             [self.folder / "responses" / f"{model}.parquet" for model in models],
             self.folder / "journal",
             REPORTED,
             self.folder / "cost",
-            run="tiny",
-            names={model: names[model] for model in models},
-            teachers=["g", "c"],
+            {
+                "run": "tiny",
+                "teachers": ["g", "c"],
+                "benchmarked": ["n"],
+                "models": {model: {"name": f"Model {model.upper()}"} for model in models},
+            },
         )
         table = pl.read_csv(self.folder / "cost.csv")
         return {r["model"]: r for r in table.iter_rows(named=True)}

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_run import REPORTED
 
-from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core import schemas
 from imagenet_think.core.files import write_parquet
 from imagenet_think.inference.journal import Journal
@@ -82,12 +81,15 @@ class Run:
             self.folder / "journal",
             REPORTED,
             self.folder / "pilot",
-            run="tiny",
-            names={model: NAMES[model] for model in models},
-            teachers=["g", "k"],
-            output_formats=dict.fromkeys(NAMES, "think_answer"),
-            gpus=gpus,
-            intervals=Intervals(draws=500, level=0.9, seed=1),
+            {
+                "run": "tiny",
+                "seed": 1,
+                "teachers": ["g", "k"],
+                "benchmarked": ["e"],
+                "models": {m: {"name": NAMES[m], "output": "think_answer"} for m in models},
+                "pilot": {"gpus": gpus},
+                "benchmark": {"intervals": {"draws": 500, "level": 0.9}},
+            },
         )
         table = pl.read_csv(self.folder / "pilot.csv")
         return {row["model"]: row for row in table.iter_rows(named=True)}
