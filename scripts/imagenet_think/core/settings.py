@@ -7,7 +7,7 @@ format of the model that the job's wildcard names.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 Values = Mapping[str, Any]
@@ -253,30 +253,34 @@ def check(rule: Any, schema: Values) -> None:
             )
 
 
-def leaves(key: str, schema: Values) -> list[str]:
+def leaves(
+    key: str, schema: Values, known: Mapping[str, Collection[str]] | None = None
+) -> list[str]:
     """Return the leaves that a key stands for, named as `configuration.keys` names them.
 
     `models.{teachers}.image` stands for `models.<name>.image.min_pixels` and so on. Where the
     schema names the keys of a section, a name in braces stands for those that the rest of the key
-    exists for.
+    exists for; `known` restricts some names in braces further.
     """
-    nodes = list(_nodes(key.split("."), schema))
+    nodes = list(_nodes(key.split("."), schema, known or {}))
     return list(dict.fromkeys(leaf for name, node in nodes for leaf in _below(name, node)))
 
 
-def _nodes(parts: Sequence[str], node: Values, above: str = "") -> Iterator[tuple[str, Values]]:
+def _nodes(
+    parts: Sequence[str], node: Values, known: Mapping[str, Collection[str]], above: str = ""
+) -> Iterator[tuple[str, Values]]:
     """Yield what a path with names in braces leads to in the schema: keys and their nodes."""
     if not parts:
         yield above.removesuffix("."), node
         return
     first, *rest = parts
     children = _children(node)
-    if _PLACEHOLDER.fullmatch(first):
-        own = list(children)
+    if placeholder := _PLACEHOLDER.fullmatch(first):
+        own = [name for name in children if name in known.get(placeholder[1], children)]
     else:
         own = [first] if first in children else [name for name in children if name == ANY]
     for name in own:
-        yield from _nodes(rest, children[name], f"{above}{name}.")
+        yield from _nodes(rest, children[name], known, f"{above}{name}.")
 
 
 ANY = "<name>"
