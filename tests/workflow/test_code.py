@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from imagenet_think.core import provenance
+from imagenet_think.metrics import registry
 from tests.pretended_runs import jobs, planned, with_consumers, workplace
 
 from .conftest import ROOT, clone, listed
@@ -119,7 +120,7 @@ EDITED = {
     "images": "luma.py",
     "inference": "conversations.py",
     "family": "families/kimi_vl.py",
-    "parsing": "parsing/kimi.py",
+    "parsing": "parsing/formats/kimi.py",
     "statistics": "vocabulary.py",
     "benchmark": "windows.py",
     "figures": "examples.py",
@@ -134,9 +135,17 @@ def finished(tiny, tmp_path_factory):
 
 def uses(job, module):
     """Tell whether a job's script uses a module, directly or not."""
-    given = json.loads(job.params.get("settings", "null"))
-    script = (ROOT / "rules" / job.rule.script).resolve()
-    return module in provenance.code(script, provenance.plugins(given))
+    metrics = {"metric": [metric.name for metric in registry.metrics()]}
+    named = [json.loads(job.params.get("settings", "null")), metrics | dict(job.wildcards.items())]
+    files = provenance.code((ROOT / "rules" / job.rule.script).resolve(), provenance.plugins(named))
+    if "metric_code" in job.params.keys():
+        files += provenance.code(implementation(registry.get(job.wildcards.metric)))
+    return module in files
+
+
+def implementation(metric):
+    """The file that computes a metric."""
+    return SCRIPTS / "imagenet_think" / f"{metric.module.replace('.', '/')}.py"
 
 
 @pytest.mark.parametrize("stage", EDITED)
@@ -173,23 +182,23 @@ def after_an_edit(project, name):
 
 
 def test_an_edited_format_parses_only_the_models_that_use_it(finished):
-    said = after_an_edit(finished, "parsing/kimi.py")
+    said = after_an_edit(finished, "parsing/formats/kimi.py")
     counts = listed(said)
     assert counts["parse_responses"] == 1
     assert "responses of kimi-vl" in said
     assert "generate_responses" not in counts
-    assert {"score_rouge", "table_agreement", "build_dataset"} <= counts.keys()
+    assert {"score", "table_agreement", "build_dataset"} <= counts.keys()
 
 
 def test_an_edited_metric_scores_only_with_it(finished):
-    counts = listed(after_an_edit(finished, "rouge.py"))
-    assert {name for name in counts if name.startswith("score_")} == {"score_rouge"}
-    assert counts["aggregate_scores"] == counts["table_benchmark"] == 1
+    counts = listed(after_an_edit(finished, "metrics/rouge.py"))
+    assert "score_embeddings" not in counts
+    assert counts["score"] == counts["aggregate_scores"] == counts["table_benchmark"] == 1
     assert {"figure_scores", "compare_with_paper", "render_pages"} <= counts.keys()
     assert not counts.keys() & {"parse_responses", "build_dataset", "account_responses"}
 
 
-USED_FOR_NO_RESULT = {"generate_responses": "parsing."}
+USED_FOR_NO_RESULT = {"generate_responses": "formats."}
 """A format that the canary shows; what a rule uses of an engine changes no result either."""
 
 
@@ -207,7 +216,7 @@ def test_plugins_that_a_job_called_are_part_of_its_code(tiny):
             assert file in files, (record["rule"], name)
     assert len(records) > 60
     wanted = {"families.glm4v", "families.kimi_vl", "families.qwen2_5_vl", "sources.class_tars"}
-    assert seen >= wanted | {"parsing.kimi"}
+    assert seen >= wanted | {"formats.kimi"}
 
 
 def test_comments_docstrings_formatting_times_and_an_unused_module_run_nothing(finished):
@@ -226,15 +235,13 @@ def test_known_scores_are_keyed_by_the_code_of_their_metric(tmp_path):
     workplace(tmp_path)
     with planned(tmp_path, ROOT / "config/miniature.yaml", ["tables"]) as workflow:
         keyed = {
-            job.rule.name: json.loads(job.params.metric_code)["metric_code"]
+            job.wildcards.metric: json.loads(job.params.metric_code)["metric_code"]
             for job in jobs(workflow)
-            if job.rule.name.startswith("score_")
+            if job.rule.name in ("score", "score_embeddings")
         }
-    modules = {
-        f"score_{metric}": SCRIPTS / "imagenet_think" / f"{metric}.py"
-        for metric in ("rouge", "sets", "vectors", "bertscore", "sbert")
+    assert keyed == {
+        metric.name: provenance.digest(implementation(metric)) for metric in registry.metrics()
     }
-    assert keyed == {name: provenance.digest(module) for name, module in modules.items()}
 
 
 def test_a_checkpoint_is_known_by_its_content(finished):

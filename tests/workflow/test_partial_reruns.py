@@ -103,7 +103,7 @@ def test_another_pattern_of_tokens_scores_one_metric(finished):
     # Of Tables 3 to 6, only the one that prints it.
     once += ["table_benchmark", "tables"]
     blocks = config["sharding"]["blocks"]
-    assert counts == {"score_sets": blocks} | dict.fromkeys(once, 1)
+    assert counts == {"score": blocks} | dict.fromkeys(once, 1)
     computed, known = pairs(finished, "sets")
     assert computed > known  # known are those of equal texts, computed once
 
