@@ -11,7 +11,9 @@ FILE = ROOT / "profiles" / "slurm" / "config.yaml"
 PROFILE = yaml.safe_load(FILE.read_text())
 RULES = set(
     re.findall(
-        r"^ *rule (\w+):$", "".join(file.read_text() for file in ROOT.glob("rules/*.smk")), re.M
+        r"^ *(?:rule|use rule \w+ as) (\w+)(?: with)?:$",
+        "".join(file.read_text() for file in ROOT.glob("rules/*.smk")),
+        re.M,
     )
 )
 
