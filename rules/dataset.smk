@@ -209,6 +209,7 @@ rule write_card:
             "models.{teachers}.system",
             "models.{teachers}.template",
             "models.{teachers}.prefix",
+            "models.{teachers}.output",
             "dataset.repository",
             "dataset.license",
             "dataset.test",

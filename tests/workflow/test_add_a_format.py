@@ -12,12 +12,13 @@ pytestmark = pytest.mark.slow
 
 MODULE = "scripts/imagenet_think/parsing/formats/neighbours.py"
 MEANING = "No two things are side by side."
+RULE = "Thinking is what precedes the first mention of neighbours, the answer what follows it."
 FORMAT = f'''"""Texts about two things that are side by side."""
 
 from imagenet_think.parsing.marks import ANSWER, THINK, Piece, Split
 from imagenet_think.parsing.statuses import OK
 
-RULE = "Thinking is what precedes the first mention of neighbours, the answer what follows it."
+RULE = "{RULE}"
 MARKS = ("side by side",)
 SINGLE = "single"
 FAILURES = {{SINGLE: "{MEANING}"}}
@@ -78,7 +79,9 @@ def test_a_format_is_one_module(tiny, tmp_path):
     assert account["failed_single"].sum() == failed
     for page in ("accounting.md", "dataset/README.md", "review/index.html"):
         assert MEANING in (results / page).read_text(), page
-    published = pl.concat(map(pl.read_parquet, sorted(results.glob("dataset/*/*.parquet"))))
+    assert f"- Parsing: {RULE}" in (results / "dataset/README.md").read_text()
+    files = sorted(results.glob("dataset/*/*.parquet"))
+    published = pl.concat([pl.read_parquet(file, columns=["status_1"]) for file in files])
     assert (published["status_1"] == "single").sum() == failed
     json.loads((results / "dataset/croissant.json").read_text())
 

@@ -40,7 +40,7 @@ SEEN_IN_PLANS = {
 
 def targets(config):
     """Return the targets of a config: listed images allow no paper, imported models no pilot."""
-    return TARGETS[:1] if config["images"]["source"]["kind"] == configuration.LISTING else TARGETS
+    return TARGETS[:1] if config["images"]["source"]["kind"] == "listing" else TARGETS
 
 
 @pytest.fixture(scope="module")
