@@ -121,7 +121,7 @@ def test_without_a_journal_costs_are_null(run):
 
 def test_sums_and_the_paper(run):
     table = run()
-    assert list(table) == ["g", "n", "c", "teachers", "all", "paper"]
+    assert list(table) == ["g", "c", "n", "teachers", "all", "paper"]
     teachers, everything, paper = (table[key] for key in ("teachers", "all", "paper"))
     assert teachers["completion_tokens"] == 460
     assert teachers["gpu_hours"] == table["g"]["gpu_hours"]
@@ -161,7 +161,7 @@ def test_a_run_without_responses_has_a_table(tmp_path):
 
 def test_imported_teachers_have_no_row(run):
     table = run("nc")
-    assert list(table) == ["n", "c", "all", "paper"]
+    assert list(table) == ["c", "n", "all", "paper"]
     assert table["all"]["completion_tokens"] == 160
     assert "Both teachers" not in run.page
 
