@@ -12,6 +12,7 @@ from snakemake.logging import logger
 import imagenet_think.core.settings as declarations
 from imagenet_think.core import model_sources, paths, provenance, shards, splits
 from imagenet_think.images import sources
+from imagenet_think.metrics import registry
 from imagenet_think.parsing.outcomes import STATUSES
 from imagenet_think.run import config_file, configuration, workflow_hooks
 
@@ -38,7 +39,9 @@ IMPORTED = [key for key in MODELS if "responses" in config["models"][key]]
 GENERATED = [key for key in MODELS if key not in IMPORTED]
 SHARDS = shards.names(**config["sharding"])
 DATASETS = config["statistics"]["datasets"]
-METRICS = ["bertscore", "sbert", "rouge", "sets", "vectors"]
+METRICS = [metric.name for metric in registry.metrics()]
+TUNING = sorted({key for metric in registry.metrics() for key in metric.tuning})
+SCORING = sorted({key for metric in METRICS for key in BENCHMARK[metric]}.difference(TUNING))
 
 # The keys that placeholders stand for; any other placeholder is a wildcard of the job.
 PLACEHOLDERS = {
@@ -49,6 +52,10 @@ PLACEHOLDERS = {
     "imported": IMPORTED,
     "ablation_model": [BENCHMARK["ablation_model"]],
     "prompt": [config["prompt"]],
+    "metrics": METRICS,
+    "setting": SCORING,  # of a metric
+    "described": [key for key in SCORING if key != "revision"],  # by captions
+    "tuning": TUNING,  # changes no score
 }
 
 
@@ -85,16 +92,16 @@ def code(rule):
 
     def used(wildcards):
         text = given(wildcards) if callable(given) else given
-        named = [json.loads(text or "null"), dict(wildcards.items())]
+        named = [json.loads(text or "null"), {"metric": METRICS} | dict(wildcards.items())]
         return provenance.digest(script, provenance.plugins(named))
 
     return used
 
 
-def metric_code(module):
-    """Return a param: the digest of a metric's module and of all that it imports, for the cache of scores."""
-    file = Path(workflow.basedir) / "scripts" / "imagenet_think" / "metrics" / f"{module}.py"
-    return derived(metric_code=lambda wildcards: provenance.digest(file))
+def metric_code(wildcards):
+    """Return the digest of the module that computes a metric, and of all that it imports, for the cache of scores."""
+    file = registry.get(wildcards.metric).module.replace(".", "/") + ".py"
+    return provenance.digest(Path(workflow.basedir) / "scripts" / "imagenet_think" / file)
 
 
 REFUSED = {}  # in this order
@@ -174,12 +181,6 @@ def shown(path, category, title, caption=None):
     """Return an output that the report shows, with the words of rules/report/<caption, or its name>.rst."""
     words = f"report/{caption or Path(path).stem}.rst"
     return report(path, caption=words, category=category, labels={"title": title})
-
-
-def scored(metric):
-    """Return the files of a metric and block: the models' scores, the teachers' agreement."""
-    folders = ("scores", "agreement")
-    return {name: block_files(f"{R}/{name}/{metric}/{{shard}}.parquet") for name in folders}
 
 
 def of_metrics(name, metrics=METRICS):

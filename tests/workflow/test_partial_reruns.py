@@ -100,7 +100,7 @@ def test_another_pattern_of_tokens_scores_one_metric(finished):
     once += ["table_ablation", "table_agreement", "table_groups", "table_parts", "table_ranks"]
     once += ["table_benchmark", "tables"]  # of Tables 3 to 6, only the one that prints it
     blocks = config["sharding"]["blocks"]
-    assert counts == {"score_sets": blocks} | dict.fromkeys(once, 1)
+    assert counts == {"score": blocks} | dict.fromkeys(once, 1)
     computed, known = pairs(finished, "sets")
     assert computed > known  # pairs of equal texts are computed once
 

@@ -40,7 +40,7 @@ SEEN_IN_PLANS = {
 
 def targets(config):
     """Return the targets of a config: listed images allow no paper, imported models no pilot."""
-    return TARGETS[:1] if config["images"]["source"]["kind"] == configuration.LISTING else TARGETS
+    return TARGETS[:1] if config["images"]["source"]["kind"] == "listing" else TARGETS
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ SWAPPED = {
     "loops": (["length_policy", "loop"], "longest_period", "repeats", {"generate_responses"}),
     "bounds": (["models", "glm-4.1v", "image"], "min_pixels", "max_pixels", {"generate_responses"}),
     "prompts": (["prompts"], "section_3_2", "figure_2", {"generate_responses", "figure_sample"}),
-    "metrics": (["benchmark"], "sets", "vectors", {"score_sets", "score_vectors"}),
+    "metrics": (["benchmark"], "sets", "vectors", {"score"}),
     "models": (["models"], "glm-4.1v", "kimi-vl", {"generate_responses", "parse_responses"}),
     "splits": (["dataset"], "test", "validation", {"build_dataset", "write_card"}),
 }

@@ -470,8 +470,9 @@ def repository_entries(config: Config) -> Iterator[tuple[str, Config]]:
         if "processor" in model:
             yield f"models.{name}.processor", model["processor"]
     yield "statistics.tokenizer", config["statistics"]["tokenizer"]
-    yield "benchmark.bertscore", config["benchmark"]["bertscore"]
-    yield "benchmark.sbert", config["benchmark"]["sbert"]
+    for metric in plugins.names("metrics.definitions"):
+        if "repository" in config["benchmark"][metric]:
+            yield f"benchmark.{metric}", config["benchmark"][metric]
 
 
 def unpinned(config: Config) -> list[str]:
@@ -662,12 +663,18 @@ def _readers() -> Iterator[str]:
         if file.stem == MINIATURE:
             continue
         for key, counts in settings.declared_in(file.read_text(), schema()).items():
-            for leaf in settings.leaves(key, schema()):
+            for leaf in leaves(key):
                 own = sections[_section(leaf)]
                 own[file.stem] = own.get(file.stem, False) or counts
     for section, files in sections.items():
         named = [name if counts else f"({name})" for name, counts in files.items()]
         yield f"| `{section}` | {', '.join(named) or 'planning only'} |"
+
+
+def leaves(key: str) -> list[str]:
+    """Return the leaves of the schema that a key in a rule stands for, see `settings.leaves`."""
+    metrics = plugins.names("metrics.definitions")
+    return settings.leaves(key, schema(), {"metric": metrics, "metrics": metrics})
 
 
 MINIATURE = "miniature"

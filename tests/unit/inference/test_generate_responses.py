@@ -160,7 +160,7 @@ def test_failures_are_counted_by_reason(run, use, caplog):
     run()
     assert run.record["finish_reasons"] == {"error": 1, "length": 2, "loop": 1, "stop": 2}
     assert any("6 of 6" in line and "1 error, 2 length, 1 loop" in line for line in caplog.messages)
-    assert any("tokens a second" in line for line in caplog.messages)
+    assert any("tokens per second" in line for line in caplog.messages)
 
 
 # Where nothing is missing ------------------------------------------------------------------------
