@@ -207,14 +207,6 @@ def test_without_new_work_torch_is_not_even_imported(run, use):
     assert process.communicate()[0].strip() == "[]"
 
 
-def test_a_renamed_prompt_generates_nothing(run, use):
-    echo = use(Echo())
-    run()
-    run.settings["prompt"] = {"id": "renamed", "text": "Describe."}
-    assert run()["prompt_id"].unique().to_list() == ["renamed"]
-    assert len(echo.requests) == 6
-
-
 def test_changed_settings_keep_the_old_responses(run, use):
     echo = use(Echo())
     run()
@@ -227,10 +219,12 @@ def test_changed_settings_keep_the_old_responses(run, use):
     assert len(echo.requests) == 12
 
 
-def test_another_engine_or_batch_size_generates_nothing(run, use):
+def test_another_engine_batch_size_or_name_of_the_prompt_generates_nothing(run, use):
     echo = use(Echo())
     run()
-    run(engine="vllm", batch_size=7, engines={"vllm": {"command": "other"}})
+    run.settings["prompt"] = {"id": "renamed", "text": "Describe."}
+    found = run(engine="vllm", batch_size=7, engines={"vllm": {"command": "other"}})
+    assert found["prompt_id"].unique().to_list() == ["renamed"]
     assert len(echo.requests) == 6
 
 
