@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from noise import noise
 from PIL import Image
 
-from imagenet_think.inference import canary, families
+from imagenet_think.inference import canary, checkpoints, families
 from imagenet_think.inference.canary import BLANK, OWN, SWAPPED, CanaryError, blank, garbled, judge
 from imagenet_think.inference.chat import PromptError, encode, png_file
 from imagenet_think.inference.conversations import Policy
@@ -393,7 +393,7 @@ def test_a_blind_model_of_each_family_is_found_out(tiny_model, name):
         processor,
         decoding=GREEDY,
         loop=None,
-        stop_ids=families.stop_ids(family, processor, model),
+        stop_ids=checkpoints.stop_ids(family, processor, model.name_or_path),
         batch_size=6,
     )
     asked = policy(GREEDY | {"max_new_tokens": 24})

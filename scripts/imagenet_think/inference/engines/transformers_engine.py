@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import transformers
 
-from imagenet_think.inference import families
+from imagenet_think.inference import checkpoints, families
 from imagenet_think.inference.chat import PromptError
 from imagenet_think.inference.engines import EngineError, Request, Response, versions
 from imagenet_think.inference.engines.hardware import choose_hardware, device_name
@@ -94,7 +94,7 @@ def load(
         encoder,
         decoding=model["decoding"],
         loop=loop,
-        stop_ids=families.stop_ids(family, encoder, loaded),
+        stop_ids=checkpoints.stop_ids(family, encoder, checkpoints.local_folder(*checkpoint)),
         batch_size=inference["batch_size"],
         cached_tokens=inference.get("cached_tokens"),
         workers=inference.get("workers", 2),

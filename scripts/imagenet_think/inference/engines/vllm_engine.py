@@ -15,11 +15,10 @@ from pathlib import Path
 import torch
 
 from imagenet_think.core import model_sources
-from imagenet_think.inference import families
+from imagenet_think.inference import checkpoints, families
 from imagenet_think.inference.engines import EngineError, versions
-from imagenet_think.inference.engines.openai_client import PACKAGES, ChatEngine, end_tokens
+from imagenet_think.inference.engines.openai_client import PACKAGES, ChatEngine
 from imagenet_think.inference.engines.vllm_server import VllmServer
-from imagenet_think.inference.families import checkpoints
 from imagenet_think.inference.loops import CHECK_EVERY
 
 # The prefix stands behind the whole prompt: templates treat a turn of the assistant in ways of
@@ -98,7 +97,7 @@ def load(
         served = VllmServer(
             [_executable(inference), "serve", *arguments], settings, folder, threads
         )
-        stop_ids = end_tokens(family, encoder, checkpoints.local_folder(*checkpoint))
+        stop_ids = checkpoints.stop_ids(family, encoder, checkpoints.local_folder(*checkpoint))
     except BaseException:
         folder.cleanup()
         raise
