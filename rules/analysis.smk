@@ -1,4 +1,11 @@
 # In: annotations/, scores/, agreement/, images/sample.parquet. Out: statistics/, scores/<metric>/*.parquet, agreement/aggregate.
+
+
+def counted_files(wildcards):
+    """Return the files of another dataset of Table 1."""
+    return paths.dataset_files(wildcards.dataset, DATASETS[wildcards.dataset])
+
+
 rule measure_texts:
     input:
         annotations=block_files(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
@@ -112,9 +119,10 @@ rule aggregate_groups:
 
 rule aggregate_agreement:
     input:
-        agreement=expand(
-            f"{R}/agreement/{{metric}}/{{shard}}.parquet", metric=METRICS, shard=SHARDS
-        ),
+        **{
+            metric: expand(f"{R}/agreement/{metric}/{{shard}}.parquet", shard=SHARDS)
+            for metric in METRICS
+        },
         sample=f"{R}/images/sample.parquet",
     output:
         f"{R}/agreement/aggregate.parquet",

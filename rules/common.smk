@@ -1,4 +1,4 @@
-# What the rules share: the checked config, the run's folder, shards, models and paths.
+# Shared by the rules: the validated config, the run's folder, shards, models and paths.
 import json
 import os
 import re
@@ -12,6 +12,8 @@ from snakemake.logging import logger
 import imagenet_think.core.settings as declarations
 from imagenet_think.core import model_sources, paths, provenance, shards, splits
 from imagenet_think.images import sources
+from imagenet_think.metrics import registry
+from imagenet_think.parsing.outcomes import STATUSES
 from imagenet_think.run import config_file, configuration, workflow_hooks
 
 workflow_hooks.require_version()
@@ -28,20 +30,21 @@ R = f"results/{config['run']}"
 IMAGES = config["images"]
 SOURCE = IMAGES["source"]
 PICTURES = configuration.has_pictures(SOURCE)
-SAMPLED = SOURCE["kind"] != configuration.LISTING
+LAYOUT = sources.get(SOURCE["kind"])
 BENCHMARK = config["benchmark"]
 PUBLISHED = config["dataset"]
-REJOINED = Path(PUBLISHED["rejoin"] or f"{R}/dataset")
 TEACHERS = config["teachers"]
 MODELS = TEACHERS + config["benchmarked"]
 IMPORTED = [key for key in MODELS if "responses" in config["models"][key]]
 GENERATED = [key for key in MODELS if key not in IMPORTED]
 SHARDS = shards.names(**config["sharding"])
 DATASETS = config["statistics"]["datasets"]
-METRICS = ["bertscore", "sbert", "rouge", "sets", "vectors"]
+METRICS = [metric.name for metric in registry.metrics()]
+TUNING = sorted({key for metric in registry.metrics() for key in metric.tuning})
+SCORING = sorted({key for metric in METRICS for key in BENCHMARK[metric]}.difference(TUNING))
 
-# What a name in braces stands for in the keys that rules declare; any other is a wildcard of the job.
-SETS = {
+# The keys that placeholders stand for; any other placeholder is a wildcard of the job.
+PLACEHOLDERS = {
     "teachers": TEACHERS,
     "benchmarked": config["benchmarked"],
     "models": MODELS,
@@ -49,6 +52,10 @@ SETS = {
     "imported": IMPORTED,
     "ablation_model": [BENCHMARK["ablation_model"]],
     "prompt": [config["prompt"]],
+    "metrics": METRICS,
+    "setting": SCORING,  # of a metric
+    "described": [key for key in SCORING if key != "revision"],  # by captions
+    "tuning": TUNING,  # changes no score
 }
 
 
@@ -64,36 +71,6 @@ wildcard_constraints:
     part_of=r"[^/]+",
 
 
-def reads(*keys, of=config, **sets):
-    """Return a param: the keys of the config that a rule reads, as JSON; `sets` adds names in braces."""
-    return declarations.reads(keys, of, {**SETS, **sets})
-
-
-def uses(*keys, **sets):
-    """Return a param as `reads` does, for keys that change no result and so rerun nothing."""
-    return declarations.uses(keys, config, {**SETS, **sets})
-
-
-def derived(**values):
-    """Return a param that is no key of the config: values, or functions of wildcards, as JSON with their names."""
-    return declarations.derived(values)
-
-
-def files(*keys, by=None):
-    """Return the file that a key names, as input, if any; or what `by` finds, a function of wildcards."""
-    if by is None:
-        (key,) = keys
-        return declarations.named_by(
-            keys, lambda wildcards: declarations.value(key.split("."), config) or []
-        )
-    return declarations.named_by(keys, by)
-
-
-def content(*keys):
-    """Return a param: what stands for the files of models, whose repositories the keys name."""
-    return declarations.content(keys, config, SETS, content_of)
-
-
 @cache
 def content_of(repository):
     """Return `model_sources.content`, computed once in a plan; the plan saves it for its jobs."""
@@ -103,48 +80,42 @@ def content_of(repository):
     return found
 
 
+DECLARED = declarations.Declarations(config, PLACEHOLDERS, content_of)
+reads, uses, files, content = DECLARED.reads, DECLARED.uses, DECLARED.files, DECLARED.content
+derived = declarations.derived
+
+
 def code(rule):
-    """Return a param: the digest of a rule's script and of the modules that a job of it uses."""
+    """Return a param: the digest of a rule's script and of the modules that its job uses."""
     script = Path(workflow.basedir) / "rules" / rule.script
     given = rule.params.get("settings")
 
     def used(wildcards):
         text = given(wildcards) if callable(given) else given
-        return provenance.digest(script, provenance.plugins(json.loads(text or "null")))
+        named = [json.loads(text or "null"), {"metric": METRICS} | dict(wildcards.items())]
+        return provenance.digest(script, provenance.plugins(named))
 
     return used
 
 
-def metric_code(module):
-    """Return a param: the digest of a metric's module and of all that it imports, for the cache of scores."""
-    file = Path(workflow.basedir) / "scripts" / "imagenet_think" / "metrics" / f"{module}.py"
-    return derived(metric_code=lambda wildcards: provenance.digest(file))
+def metric_code(wildcards):
+    """Return the digest of the module that computes a metric, and of all that it imports, for the cache of scores."""
+    file = registry.get(wildcards.metric).module.replace(".", "/") + ".py"
+    return provenance.digest(Path(workflow.basedir) / "scripts" / "imagenet_think" / file)
 
 
-def run_code(wildcards):
-    """Return one digest of all code that this config's run uses."""
-    chosen_plugins = provenance.plugins(config)
-    scripts = sorted({each.script for each in workflow.rules if each.script and each.output})
-    return provenance.digest_text(
-        *(
-            provenance.digest(Path(workflow.basedir) / "rules" / script, chosen_plugins)
-            for script in scripts
-        )
-    )
-
-
-REFUSED = {}  # in the order in which they were noted
+REFUSED = {}  # in this order
 UNPINNED = set()
 
 
 def refuse(*reasons):
-    """Note why the plan cannot be carried out, and return no input: `check_plan` reports all reasons in one message."""
+    """Record why the plan cannot be run, and return no input; `check_plan` reports all reasons at once."""
     REFUSED.update(dict.fromkeys(reasons))
     return []
 
 
 def check_plan(purpose, dag):
-    """Refuse a run for all that input functions noted, and a report of a run that is not finished."""
+    """Refuse a run for the reasons that input functions recorded, and a report of an unfinished run."""
     problems, unpinned = list(REFUSED), list(configuration.unpinned_problems(sorted(UNPINNED)))
     if purpose == "run":
         problems += unpinned
@@ -164,7 +135,7 @@ def check_plan(purpose, dag):
 
 
 def one_of(models):
-    """Return a wildcard's constraint to some models; to none where there are none."""
+    """Return the constraint of a wildcard to some models, or to none."""
     return "|".join(map(re.escape, models)) or "(?!)"
 
 
@@ -173,121 +144,21 @@ def log(name):
     return f"{R}/logs/{name}.log"
 
 
-@cache
-def class_ids():
-    """Return the classes that may be drawn, in the class list's order."""
-    return configuration.class_ids(config)
-
-
-def group_classes(group):
-    """Return every `groups`-th class: groups of the same size, whatever the list's order."""
-    return class_ids()[int(group) :: IMAGES["groups"]]
-
-
-def class_place(wnid):
-    """Return where the images of a class lie, relative to the source folder."""
-    return sources.BY_CLASS[SOURCE["kind"]].format(wnid=wnid)
-
-
-@cache
-def present_places():
-    """Return what lies in the source folder and holds images; refuse if nothing does."""
-    if problems := list(configuration.image_problems(config)):
-        return refuse(*problems)
-    return sources.places(SOURCE["kind"], SOURCE["path"], class_ids())
-
-
-def class_places(wildcards):
-    """Return the archives or folders of a group of classes that exist, or will be drawn."""
-    if SOURCE["kind"] == "outer_archive":
-        return []  # known once it is unpacked
-    places = map(class_place, group_classes(wildcards.group))
-    if SOURCE["kind"] != "drawings":
-        present = set(present_places())
-        places = [place for place in places if place in present]
-    return [f"{SOURCE['path']}/{place}" for place in places]
-
-
-def part_places(part):
-    """Return every `groups`-th archive of many classes, relative to the source folder."""
-    return present_places()[int(part) :: IMAGES["groups"]]
-
-
-def part_inputs(wildcards):
-    """Return what a listing depends on: archives, or a folder and every folder in it."""
-    if SOURCE["kind"] == "folder":
-        return sorted(folder for folder, _, _ in os.walk(SOURCE["path"]))
-    return [f"{SOURCE['path']}/{place}" for place in part_places(wildcards.part)]
-
-
-def listings(wildcards):
-    """Return the listings of all archives of many classes."""
-    parts = range(min(IMAGES["groups"], len(present_places())))
-    return [f"{R}/images/listing/{part}.parquet" for part in parts]
-
-
-def outer_archive(wildcards):
-    """Return the archive of class archives, which is not needed once it is unpacked; note if it is missing."""
-    if not Path(SOURCE["archive"]).is_file() and not Path(f"{R}/images/unpacked.parquet").exists():
-        refuse(f"images.source.archive: {SOURCE['archive']}: no such file")
-        return []
-    return SOURCE["archive"]
-
-
-def scorer_file(wildcards):
-    """Return the file of the user's scorer, where it is one of its own."""
-    place = (IMAGES["criteria"]["scorer"] or "").rpartition(":")[0]
-    return [place] if place.endswith(".py") else []
-
-
 def block_files(pattern):
-    """Return `pattern` once for each shard of a block, the block left as a wildcard."""
+    """Return `pattern` for each shard of a block, with the block as a wildcard."""
     digits = sorted({shard[1] for shard in SHARDS})
     return [pattern.replace("{shard}", f"{{block}}{digit}") for digit in digits]
 
 
 def pinned(*keys):
-    """Return no input, and note of hub repositories without revision that the planned jobs need it."""
+    """Return an input function without input: it records the hub repositories that lack a revision."""
 
     def inputs(wildcards):
-        paths = (path for key in keys for path in declarations.expand(key, SETS, wildcards))
+        paths = (path for key in keys for path in declarations.expand(key, PLACEHOLDERS, wildcards))
         UNPINNED.update({".".join(path) for path in paths} & {*configuration.unpinned(config)})
         return []
 
     return inputs
-
-
-def closes_thoughts(wildcards):
-    """Return the model of a job if its cut-off thoughts are closed by force."""
-    return [wildcards.model] if "close_thought" in config["models"][wildcards.model] else []
-
-
-def imported_files(wildcards):
-    """Return the files of responses that are imported."""
-    return paths.parquet_files(config["models"][wildcards.model]["responses"]["path"])
-
-
-def evaluated_file(wildcards):
-    """Return the list of images that a model is asked about; a teacher is asked about all."""
-    return [] if wildcards.model in TEACHERS else [f"{R}/images/evaluated.parquet"]
-
-
-def no_pictures(wildcards):
-    """Refuse what shows pictures, or shows them to a model."""
-    return refuse(
-        "images.source is of kind listing: the run knows its images by name only, and makes nothing that needs their "
-        "pictures (responses, figures 1 and 2, review). `tables` needs none. To have the rest, write `pictures: true` "
-        "under images.source if its files hold the images' bytes, or name the images themselves as images.source."
-    )
-
-
-def pilots(wildcards):
-    """Return the pilot of each model that is prompted; refuse if there is none."""
-    if not GENERATED:
-        return refuse(
-            "No pilot: every model of the config has `responses`, so that none would be prompted."
-        )
-    return expand(f"{R}/pilot/{{model}}.parquet", model=GENERATED)
 
 
 def of_teachers(pattern):
@@ -298,12 +169,6 @@ def of_teachers(pattern):
 def table(name):
     """Return the three forms of a table."""
     return multiext(f"{R}/tables/{name}", ".csv", ".tex", ".md")
-
-
-def annotations_of_block():
-    """Return the annotations of a block, shard by shard: those of all models, teachers first."""
-    shards_of_block = block_files(f"{R}/annotations/{{model}}/{{shard}}.parquet")
-    return [file.replace("{model}", model) for file in shards_of_block for model in MODELS]
 
 
 def figure(name, title):
@@ -318,82 +183,6 @@ def shown(path, category, title, caption=None):
     return report(path, caption=words, category=category, labels={"title": title})
 
 
-def scored(metric):
-    """Return the files of a metric and block: the models' scores, the teachers' agreement."""
-    folders = ("scores", "agreement")
-    return {name: block_files(f"{R}/{name}/{metric}/{{shard}}.parquet") for name in folders}
-
-
 def of_metrics(name, metrics=METRICS):
     """Return what was made of the scores of each metric, in the tables' order."""
     return [f"{R}/scores/{metric}/{name}.parquet" for metric in metrics]
-
-
-def dataset_files(folder):
-    """Return the dataset's files by configuration, split and shard, as the script has them."""
-    return expand(
-        f"{R}/{folder}/{{place}}/{{split}}-{{number:05d}}-of-{len(SHARDS):05d}.parquet",
-        place=splits.CONFIGURATIONS.values(),
-        split=splits.SPLITS,
-        number=range(len(SHARDS)),
-    )
-
-
-def files_to_rejoin(wildcards):
-    """Return the files of the dataset whose texts are joined with images again."""
-    if PUBLISHED["rejoin"] is None:
-        return dataset_files("dataset")
-    patterns = expand(
-        "{place}/{split}-*.parquet", place=splits.CONFIGURATIONS.values(), split=splits.SPLITS
-    )
-    files = [path for pattern in patterns for path in sorted(REJOINED.glob(pattern))]
-    if not files:
-        return refuse(
-            f"dataset.rejoin: {REJOINED}/ holds no data/train-….parquet. Name a folder that `snakemake dataset` wrote, "
-            "or a copy of it."
-        )
-    return files
-
-
-def for_rejoined(pattern):
-    """Return a function that gives `pattern` for each file that is rejoined."""
-    return lambda wildcards: [
-        pattern.format(name=f"{path.parent.name}/{path.stem}")
-        for path in map(Path, files_to_rejoin(wildcards))
-    ]
-
-
-def counted_files(wildcards):
-    """Return the files of another dataset that is counted."""
-    return paths.dataset_files(wildcards.dataset, DATASETS[wildcards.dataset])
-
-
-def located(wildcards):
-    """Return where images lie, by group of classes; refuse a list of images."""
-    if not SAMPLED:
-        return refuse(
-            "images.source is of kind listing, and a dataset is rejoined with archives or folders of images: name them "
-            "as images.source."
-        )
-    return expand(f"{R}/rejoin/located/{{group}}.parquet", group=GROUPS)
-
-
-def sampled_images(wildcards):
-    """Return the sample of images; refuse a list of images."""
-    if SOURCE["kind"] == configuration.LISTING:
-        return refuse(
-            "No paper of a run with images.source of kind listing: its text tells how images were sampled, and these were "
-            "listed. `tables`, `figures` and `comparison` need no sampling."
-        )
-    return f"{R}/images/sample.parquet"
-
-
-def decisions(wildcards):
-    """Return what reviewers exported; refuse if nothing is named."""
-    place = config["review"]["decisions"]
-    if place is None:
-        return refuse(
-            f"No decisions to count: open {R}/review/index.html in a browser (`review` makes it), decide, press Export, "
-            "and name the file, or a folder of several reviewers' files, as review.decisions in the config."
-        )
-    return paths.json_files(place)

@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from pyarrow.parquet import read_metadata
 
 from build_dataset import FULL, PLAIN
+from imagenet_think import parsing
 from imagenet_think.core import model_sources
 from imagenet_think.core.files import write_text
 from imagenet_think.core.logs import log_to
@@ -19,7 +20,8 @@ from imagenet_think.core.splits import CONFIGURATIONS, SPLITS
 from imagenet_think.dataset import hub_files, publication
 from imagenet_think.dataset.dataset_fields import describe
 from imagenet_think.dataset.hub_files import arrow_schema, count_rows
-from imagenet_think.parsing.statuses import OK, STATUSES
+from imagenet_think.parsing.outcomes import STATUSES
+from imagenet_think.parsing.statuses import OK
 from imagenet_think.report import escaping
 from imagenet_think.report.table_captions import OURS
 from imagenet_think.report.tables import WHOLE, Column, markdown
@@ -220,6 +222,7 @@ def teacher(rows: pl.DataFrame, k: int, model: Mapping[str, Any]) -> dict[str, A
         "system": model.get("system"),
         "template": model.get("template"),
         "prefix": model.get("prefix"),
+        "rule": parsing.rule(model["output"]) if model.get("output") else None,
     }
 
 

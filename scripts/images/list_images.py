@@ -13,8 +13,8 @@ from imagenet_think.core.schemas import CLASSES, EXCLUSIONS, SAMPLE
 from imagenet_think.core.shards import shard_of
 from imagenet_think.images import image_matching, manifests
 from imagenet_think.images.classes import counted, read_classes
+from imagenet_think.images.criteria import REASONS
 from imagenet_think.images.manifests import LISTED
-from imagenet_think.images.rejections import REASONS
 from imagenet_think.report.tables import WHOLE, Column, markdown
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ def list_images(
     Parameters
     ----------
     classes
-        Table of the classes (`imagenet_think.images.classes.read_classes`). Where it has one row, an image
-        of which nothing says the class is of that one.
+        Table of the classes (`read_classes`). If it has one row, an image whose class is not known
+        is of that class.
     files
         Parquet files that name images; all they name are the sample.
     labels
-        What integer labels count (`imagenet_think.images.sources.labels.read_labels`).
+        What integer labels count (`imagenet_think.images.classes.read_labels`).
     sample, index, exclusions
         Parquets to write, schemas `SAMPLE`, `CLASSES` and `EXCLUSIONS`.
     page
@@ -74,7 +74,7 @@ def list_images(
         `read_classes`, and `imagenet_think.images.image_matching.opened` and `check_column`).
     """
     if prepared:
-        rows = pl.scan_parquet(files).select(list(LISTED)).collect()
+        rows = pl.scan_parquet(list(files)).select(list(LISTED)).collect()
     else:
         known = manifests.read(classes, labels)
         rows = pl.DataFrame(list(_rows(files, image, label, known)), schema=LISTED)
@@ -83,8 +83,8 @@ def list_images(
     excluded = rows.filter(pl.col("reason").is_not_null())
     table = read_classes(classes)
     if not len(taken):
-        source = rows["source"].first() if prepared else files[0]
-        raise ValueError(_nothing(source, image, excluded["detail"], table["wnid"]))
+        source = str(rows["source"].first()) if prepared else files[0]
+        raise ValueError(_nothing(source, image, list(excluded["detail"]), list(table["wnid"])))
     available = taken["wnid"].value_counts(name="available")
     listed = counted(table, available)
     lemma = pl.col("lemmas").str.split(", ").list.first().alias("lemma")
@@ -161,7 +161,7 @@ def _number(count: int, one: str, several: str | None = None) -> str:
 
 
 def _nothing(file: str, image: str, details: Sequence[str], known: Collection[str]) -> str:
-    what = some(list(details), "; ") or "they have no rows"
+    what = some(details, "; ") or "they have no rows"
     return (
         f"{file}: column {image!r} names no image of a class of the table "
         f"({some(sorted(known))}): {what}. A name begins with its class and a "

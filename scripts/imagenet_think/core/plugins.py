@@ -1,8 +1,9 @@
-"""Modules that describe themselves: a sub-package holds one module per thing, found by listing it.
+"""Plugins: a sub-package with one self-describing module per thing, found by listing its folder.
 
-Nothing is imported to know the names, so that a plan loads only the modules that its config names.
+Listing imports nothing, so that a plan imports only the modules that its config names.
 """
 
+import ast
 import importlib
 from functools import cache
 from pathlib import Path
@@ -18,8 +19,8 @@ def names(package: str) -> tuple[str, ...]:
     Parameters
     ----------
     package
-        Dotted name below `imagenet_think`, such as `images.sources`. All modules in it are of one
-        kind; what they share lies outside of it.
+        Dotted name below `imagenet_think`, such as `images.sources`. All modules in it are plugins;
+        shared code is outside.
     """
     folder = _PACKAGE.joinpath(*package.split("."))
     return tuple(sorted(file.stem for file in folder.glob("*.py") if file.stem != "__init__"))
@@ -36,3 +37,10 @@ def get(package: str, name: str) -> ModuleType:
     if name not in names(package):
         raise ValueError(f"{name!r} is not in {package}, which has {', '.join(names(package))}")
     return importlib.import_module(f"imagenet_think.{package}.{name}")
+
+
+def summary(package: str, name: str) -> str:
+    """Return the first line of a module's docstring, without importing it."""
+    file = _PACKAGE.joinpath(*package.split("."), f"{name}.py")
+    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0]

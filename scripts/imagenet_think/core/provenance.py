@@ -1,9 +1,8 @@
-"""The code behind a file: a script, and every module of ours that it uses, directly or not.
+"""The code behind a file: a script, and every module of this project that it uses.
 
-Snakemake notices an edited script by its modification time, and never a module that the script
-imports. Each job therefore has a digest of its code among its params. The digest covers what the
-code means: comments, docstrings and formatting are no part of it, nor are modules that this very
-job does not use.
+Snakemake detects an edited script by its modification time, but not an edited module. Each job
+therefore has a digest of its code among its params. It covers the meaning of the code, without
+comments, docstrings and formatting, and only the modules that this job uses.
 """
 
 import ast
@@ -11,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import sys
 import tokenize
 from collections.abc import Collection, Iterator
@@ -18,55 +18,55 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from imagenet_think import parsing
 from imagenet_think.core.digest_cache import DigestCache
 from imagenet_think.core.digests import digest_settings, digest_text
-from imagenet_think.images import sources
-from imagenet_think.inference import engines, families
+from imagenet_think.core.plugins import names as plugin_names
 
 FOLDER = Path(__file__).resolve().parents[2]
-"""Where imports start from: the folder of the scripts."""
+"""The folder of the scripts, where imports start."""
 
 PACKAGE = "imagenet_think"
 
 PLUGINS = {
-    "engines": frozenset(engines.NAMES.values()),
-    "families": frozenset(families.NAMES),
-    "parsing": frozenset(parsing.FORMATS),
-    "sources": frozenset(map(sources.module_name, sources.BY_CLASS | sources.MIXED)),
+    "family": "inference.families",
+    "output": "parsing.formats",
+    "kind": "images.sources",
+    "metric": "metrics.definitions",
 }
-"""Modules of which a job uses only those that its settings name, by sub-package."""
+"""Settings whose values name plugins, and the sub-package that holds them.
 
-_NAMED_BY = {"family": "families", "output": "parsing", "kind": "sources"}
-"""Keys of the settings whose values name a plugin, and the sub-package that holds it."""
+A job uses only the plugins that its settings name. A module depends on the sub-package itself if
+it imports it or mentions it as a string, as in `plugins.get("inference.families", name)`.
+"""
 
 _PLANNED = "IMAGENET_THINK_PLANNED"
 _CACHE = DigestCache(".snakemake/code_digests.json")
 
 
 class EditedError(RuntimeError):
-    """A job would run something else than what was planned."""
+    """A job would not run what was planned."""
 
 
 class _Module(NamedTuple):
-    """What a Python file means, and the dotted names that it may import."""
+    """Digest of a Python file's meaning, and the dotted names that it may import or mentions."""
 
     digest: str
     imports: list[str]
+    strings: list[str]
 
 
 def keep_to_plan(config: object, planning: bool) -> None:
     """Make sure that a job runs what was planned, by a digest in its environment.
 
-    A job on a cluster reads config and code when it starts, perhaps hours after it was planned, and
-    its files are recorded as made by what was planned.
+    A job on a cluster reads config and code when it starts, perhaps hours after it was planned, but
+    its files are recorded as made by the planned ones.
 
     Parameters
     ----------
     config
         The config.
     planning
-        Whether this process plans the jobs, and does not run one of them.
+        Whether this process plans the jobs instead of running one.
 
     Raises
     ------
@@ -81,23 +81,23 @@ def keep_to_plan(config: object, planning: bool) -> None:
             "Config, rules or scripts were edited after this job was planned, so it does not "
             "start: its files would be recorded as made by the old ones. Let the run end, or "
             "stop it, and start it again: finished work is kept, and what the edit affects is "
-            "regenerated. To edit while a run goes on, use another clone or a git worktree."
+            "regenerated. To edit during a run, use another clone or a git worktree."
         )
 
 
 def plugins(settings: Any) -> frozenset[str]:
-    """Return the plugins that settings name, such as `families.glm4v`.
+    """Return the plugins that settings name, such as `inference.families.glm4v`.
 
     Parameters
     ----------
     settings
-        Any JSON value. A key `family`, `output` or `kind` in it, at any depth, names a plugin.
+        Any JSON value. A key of `PLUGINS` in it, at any depth, names one plugin or a list of them.
     """
     return frozenset(_named(settings))
 
 
 def digest(path: str | Path, chosen: Collection[str] = ()) -> str:
-    """Return the SHA-256 (hex) of what a script and the modules it uses mean, and of their places.
+    """Return the SHA-256 (hex) of the meaning and paths of a script and the modules it uses.
 
     Parameters
     ----------
@@ -112,8 +112,7 @@ def digest(path: str | Path, chosen: Collection[str] = ()) -> str:
 def snapshot(config: object) -> str:
     """Return the SHA-256 (hex) of a config and of all code: Snakefile, rules and scripts.
 
-    A job runs something else than what was planned if this has changed. Comments and formatting are
-    no part of it.
+    A job runs what was planned if this has not changed. Comments and formatting do not count.
     """
     root = FOLDER.parent
     rules = {
@@ -125,11 +124,10 @@ def snapshot(config: object) -> str:
 
 
 def code(path: str | Path, chosen: Collection[str] = ()) -> list[Path]:
-    """Return the files of ours that a script or module uses, in the order of their names.
+    """Return the project's files that a script or module uses, in name order.
 
-    These are the file itself, each module that it imports from the scripts' folder, what these
-    import, files of the same name beside them (such as the template of a page), and the chosen
-    plugins.
+    These are the file itself, the modules that it imports from the scripts' folder, their imports,
+    files of the same stem next to them (such as the template of a page), and the chosen plugins.
 
     Parameters
     ----------
@@ -145,26 +143,27 @@ def code(path: str | Path, chosen: Collection[str] = ()) -> list[Path]:
         if file not in found:
             found.add(file)
             waiting += _needs(file)
-            if file.name == "__init__.py":
-                waiting += _plugins_of(file.parent, chosen)
+            if package := _package(file):
+                files = _plugin_files(package)
+                waiting += [path for name, path in files.items() if name in chosen]
     return sorted(found, key=_place)
 
 
 def save() -> None:
-    """Write what was parsed to the cache, so that the next plan need not parse it."""
+    """Save what was parsed, so that the next plan does not need to."""
     _CACHE.save()
 
 
 def meaning(text: str) -> str:
-    """Return a text that is the same for all Python code of the same meaning.
+    """Return a string that is the same for Python code of the same meaning.
 
-    Comments, docstrings and formatting make no difference; the version of Python does not either,
-    as fields that hold nothing are left out of the syntax tree.
+    Comments, docstrings and formatting make no difference, nor does the version of Python, as empty
+    fields of the syntax tree are left out.
 
     Raises
     ------
     SyntaxError
-        If it is no Python.
+        If it is not Python.
     """
     return repr(_simplified(ast.parse(text)))
 
@@ -181,32 +180,41 @@ def _named(settings: Any) -> Iterator[str]:
             yield from _named(value)
     elif isinstance(settings, dict):
         for key, value in settings.items():
-            package = _NAMED_BY.get(key)
-            name = value if isinstance(value, str) else None
-            if package == "sources" and name:
-                name = sources.module_name(name)
-            if package and name in PLUGINS[package]:
-                yield f"{package}.{name}"
-            else:
-                yield from _named(value)
+            names = value if isinstance(value, list) else [value]
+            package = PLUGINS.get(key, "")
+            yield from (f"{package}.{name}" for name in names if _is_plugin(package, name))
+            yield from _named(value)
 
 
-def _plugins_of(folder: Path, chosen: Collection[str]) -> list[Path]:
-    """Return the files of those plugins of a sub-package that are chosen."""
-    names = PLUGINS.get(folder.name, ())
-    return [folder / f"{name}.py" for name in names if f"{folder.name}.{name}" in chosen]
+def _is_plugin(package: str, name: object) -> bool:
+    return bool(package) and name in plugin_names(package)
+
+
+def _plugin_files(package: str) -> dict[str, Path]:
+    """Return the files of a sub-package's plugins by their dotted names."""
+    folder = FOLDER.joinpath(PACKAGE, *package.split("."))
+    return {f"{package}.{name}": folder / f"{name}.py" for name in plugin_names(package)}
+
+
+def _package(file: Path) -> str | None:
+    """Return the sub-package of plugins whose `__init__.py` a file is, if it is one."""
+    folders = {FOLDER.joinpath(PACKAGE, *name.split(".")): name for name in PLUGINS.values()}
+    return folders.get(file.parent) if file.name == "__init__.py" else None
 
 
 @cache
 def _needs(file: Path) -> frozenset[Path]:
-    """Return what a file needs itself; a sub-package does not need all of its plugins."""
+    """Return the files that a file needs directly; a sub-package does not need its plugins."""
     if file.suffix != ".py":
         return frozenset()
     found = set(file.parent.glob(f"{file.stem}.*")) - {file}
-    for name in _module(file).imports:
+    module = _module(file)
+    for name in module.imports:
         found.update(_files(name))
-    if file.name == "__init__.py":
-        found -= {file.parent / f"{name}.py" for name in PLUGINS.get(file.parent.name, ())}
+    for name in set(module.strings) & set(PLUGINS.values()):
+        found.update(_files(f"{PACKAGE}.{name}"))
+    if package := _package(file):
+        found.difference_update(_plugin_files(package).values())
     return frozenset(found)
 
 
@@ -225,7 +233,7 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 
 
 def _files(name: str) -> Iterator[Path]:
-    """Yield the file of one of our modules; none for a module of others, or no module."""
+    """Yield the file of a module of this project; none for any other name."""
     place = FOLDER.joinpath(*name.split("."))
     for file in (place.with_suffix(".py"), place / "__init__.py"):
         if file.is_file():
@@ -242,17 +250,20 @@ def _file_digest(file: Path) -> str:
 def _module(file: Path) -> _Module:
     text = file.read_text(encoding="utf-8")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return _Module(*_CACHE.get(digest_text(version, text), lambda: _parsed(text, file)))
+    return _Module(*_CACHE.get(digest_text(version, "strings", text), lambda: _parsed(text, file)))
 
 
 def _parsed(text: str, file: Path) -> list[Any]:
     tree = ast.parse(text, file)
     names = sorted({name for name in _imports(tree) if name.split(".")[0] not in _OTHERS})
-    return [digest_text(repr(_simplified(tree))), names]
+    strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    dotted = sorted(text for text in strings if isinstance(text, str) and _DOTTED.fullmatch(text))
+    return [digest_text(repr(_simplified(tree))), names, dotted]
 
 
+_DOTTED = re.compile(r"[a-z]\w*\.[a-z]\w*")
 _OTHERS = frozenset(sys.stdlib_module_names)
-"""Modules that are certainly none of ours."""
+"""Modules that are certainly not in this project."""
 
 
 def _simplified(node: Any) -> Any:
@@ -266,7 +277,7 @@ def _simplified(node: Any) -> Any:
 
 
 def _is_docstring(node: Any) -> bool:
-    """Tell whether a statement is a string alone, which has no effect."""
+    """Return whether a statement is only a string, which has no effect."""
     return (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
@@ -276,7 +287,7 @@ def _is_docstring(node: Any) -> bool:
 
 @cache
 def _tokens(file: Path) -> str:
-    """Return the tokens of a rule file but for comments, line breaks and indentation's width."""
+    """Return a digest of a rule file's tokens, without comments and line breaks."""
     text = file.read_text(encoding="utf-8")
 
     def tokens() -> str:

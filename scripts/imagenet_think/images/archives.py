@@ -5,17 +5,16 @@ import os
 import tarfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from imagenet_think.images.rejections import RejectionError
+from imagenet_think.images.sources import Read
 
 MAX_BYTES = 2**28
 """Largest member that is read, and largest content a gzip-compressed member may have (256 MiB)."""
 
-ENDINGS = {
-    *(".jpeg", ".jpg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".gz")
-}
 _GZIP = b"\x1f\x8b"
 _MAX_HEADER = 2**20  # bytes; real ones have hundreds
 
@@ -34,27 +33,6 @@ class Member(NamedTuple):
     detail: str | None = None
 
 
-def image_id(member: str) -> str:
-    """Return the stem of a member's name: no folder, and no endings even where there are two.
-
-    Examples
-    --------
-    >>> image_id("n00005787/n00005787_11054.JPEG.gz")
-    'n00005787_11054'
-    """
-    # Of 13 million names; pathlib would take eight times as long.
-    name, _ = _cut(member.rstrip("/").rpartition("/")[2])
-    while (cut := _cut(name))[1].lower() in ENDINGS:
-        name = cut[0]
-    return name
-
-
-def _cut(name: str) -> tuple[str, str]:
-    """Split a file name into stem and suffix, as pathlib does (".JPEG" and "a." have no suffix)."""
-    stem, dot, ending = name.rpartition(".")
-    return (stem, dot + ending) if stem and ending else (name, "")
-
-
 def safe_name(name: str) -> bool:
     """Tell whether a member's name stays in the folder it would be unpacked to, and names a file.
 
@@ -67,16 +45,52 @@ def safe_name(name: str) -> bool:
     return bool(parts[0]) and ".." not in parts and parts[-1] not in ("", ".")
 
 
-class _Headers(io.BufferedReader):
+class _Headers(io.RawIOBase):
     """An archive as tarfile reads it, header by header: never much at a time.
 
     The length of a GNU long name or PAX header is taken from the archive, and may claim gigabytes.
     """
 
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _MAX_HEADER:
             raise tarfile.ReadError(f"a header of {size} bytes")
-        return super().read(size)
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+class _Tar(tarfile.TarFile):
+    members: list[tarfile.TarInfo]  # every header that was read
+
+
+def entries(file: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, int]]:
+    """Yield each header of an uncompressed tar, and the offset at which the next one begins.
+
+    Parameters
+    ----------
+    file
+        The tar, which must be at that offset or before it when the next header is wanted.
+
+    Raises
+    ------
+    tarfile.TarError, ValueError, RecursionError
+        If the tar is damaged. (tarfile follows a chain of long names by recursion.)
+    """
+    with _Tar.open(
+        fileobj=_Headers(file), mode="r:", encoding="utf-8", errors="surrogateescape"
+    ) as archive:
+        while (entry := archive.next()) is not None:
+            archive.members.clear()  # or tarfile would keep them all
+            if entry.size < 0:
+                raise tarfile.ReadError(f"negative size of {entry.name!r}")
+            yield entry, archive.offset
 
 
 def list_members(path: str | Path) -> Iterator[Member]:
@@ -103,27 +117,17 @@ def list_members(path: str | Path) -> Iterator[Member]:
     total = os.path.getsize(path)
     end = 0
     try:
-        with (
-            _Headers(io.FileIO(path)) as file,
-            tarfile.open(
-                fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape"
-            ) as archive,
-        ):
-            while (entry := archive.next()) is not None:
-                archive.members.clear()  # tarfile keeps every header otherwise
-                if entry.size < 0:
-                    raise tarfile.ReadError(f"negative size of {entry.name!r}")
-                end = archive.offset
+        with open(path, "rb") as file:
+            for entry, end in entries(file):
                 if not entry.isdir():
                     yield _member(entry, total)
                 if end > total:
                     raise tarfile.ReadError("unexpected end of data")
-    # RecursionError: tarfile follows a chain of long-name headers one call deeper each.
     except (tarfile.TarError, ValueError, RecursionError) as error:
         yield _damage(end, total, str(error))
         return
     # tarfile takes an invalid header for the end of the archive, and stops at the end mark of the
-    # first of several archives joined; after a real end come zeros or nothing.
+    # first of several joined archives. After a real end there are zeros or nothing.
     with open(path, "rb") as file:
         file.seek(end)
         while block := file.read(_MAX_HEADER):
@@ -165,7 +169,14 @@ def _damage(offset: int, total: int, what: str) -> Member:
     return Member(None, None, None, "damaged_archive", detail)
 
 
-def read_member(archive: BinaryIO, offset: int, size: int) -> bytes:
+@contextmanager
+def opened(place: Path) -> Iterator[Read]:
+    """Open an archive; members are read by offset, and decompressed where they are gzipped."""
+    with open(place, "rb") as file:
+        yield lambda member, offset, size: read_member(file, offset, size)
+
+
+def read_member(archive: BinaryIO, offset: int, size: int | None) -> bytes:
     """Return the content of a member, decompressed where the member itself is gzip-compressed.
 
     Parameters
@@ -179,7 +190,11 @@ def read_member(archive: BinaryIO, offset: int, size: int) -> bytes:
     ------
     RejectionError
         `too_many_bytes`, `damaged_archive` (fewer bytes than listed), `undecodable` (broken gzip).
+    ValueError
+        If the size is not known, as of a damaged member.
     """
+    if size is None:
+        raise ValueError(f"{archive.name}: a member without a size cannot be read")
     if size > MAX_BYTES:
         raise RejectionError("too_many_bytes", f"{size} bytes, above {MAX_BYTES}")
     archive.seek(offset)

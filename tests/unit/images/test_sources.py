@@ -9,95 +9,39 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from image_stages import SEED, catalogued, collected, sampled
 from pictures import CRITERIA, PREPARATION, encoded, photo, write_tar
-from source_forms import FORMS, class_folders, hub_parquet, read_tar, sparse_claim, webdataset
+from source_forms import (
+    FORMS,
+    class_folders,
+    hub_parquet,
+    read_tar,
+    sparse_claim,
+    webdataset,
+    write_classes,
+)
 
-from catalogue_images import catalogue_images, split_unpacked
+from catalogue_images import split_unpacked
 from collect_candidates import collect_candidates
 from draw_images import draw_images
-from gather_catalogue import gather_catalogue
 from imagenet_think.core.schemas import CATALOGUE
-from imagenet_think.images import archives, sources
+from imagenet_think.images import archives, image_ids, labels, sources
+from imagenet_think.images.classes import read_labels
 from imagenet_think.images.rejections import RejectionError
-from imagenet_think.images.sources import folder as own_folder
-from imagenet_think.images.sources import hub_parquet as parquet
-from imagenet_think.images.sources import labels
-from imagenet_think.images.sources import webdataset as wds
-from index_classes import index_classes
-from list_archives import list_archives
-from sample_images import sample_images
 from unpack_outer_archive import unpack_outer_archive
 
 WNIDS = ["n02782093", "n03544143", "n02948072"]  # not sorted, as in the class list
-SEED = 11
 
 
-def write_classes(path, wnids=WNIDS):
-    rows = ["wnid\tlemmas\tdomain\thypernym"] + [f"{wnid}\ta, b\tfood\tn1" for wnid in wnids]
-    path.write_text("\n".join(rows) + "\n")
-    return path
-
-
-def catalogue(folder, source, classes, groups=2):
-    """Catalogue a source in groups of classes, as the rules do; return the catalogues."""
-    kind, path = source["kind"], Path(source["path"])
-    wnids = [line.split("\t")[0] for line in classes.read_text().splitlines()[1:]]
-    files = [folder / f"catalogue-{group}.parquet" for group in range(groups)]
-    if kind == "outer_archive":
-        unpack_outer_archive(source["archive"], classes, path, folder / "unpacked.parquet")
-    if kind in sources.MIXED:
-        pattern = sources.MIXED[kind]
-        found = [path] if pattern == "." else sorted(path.glob(pattern))
-        parts = []
-        for part in range(2):
-            places = [os.path.relpath(place, path) for place in found[part::2]]
-            parts.append(folder / f"listing-{part}.parquet")
-            list_archives(classes, path, places, parts[-1], kind, source.get("labels"))
-    for group, file in enumerate(files):
-        mine = wnids[group::groups]
-        if kind in sources.MIXED:
-            gather_catalogue(parts, mine, file, without_class=group == 0)
-            continue
-        unusable = None
-        if kind == "outer_archive":
-            mine, unusable = split_unpacked(folder / "unpacked.parquet", mine, group == 0)
-        places = [path / sources.BY_CLASS[kind].format(wnid=wnid) for wnid in mine]
-        catalogue_images(classes, places, file, kind, unusable)
-    return files
-
-
-def sample(folder, source, wnids=WNIDS, threads=1, candidates_per_class=9, **changes):
+def sample(folder, source, wnids=WNIDS, **changes):
     """Run the image stages over a source; return sample and exclusions."""
-    folder.mkdir(exist_ok=True)
-    classes = write_classes(folder / "classes.tsv", wnids)
-    catalogues = catalogue(folder, source, classes)
-    index_classes(classes, catalogues, folder / "classes.parquet")
-    candidates = [folder / f"candidates-{group}.parquet" for group in range(len(catalogues))]
-    for listed, output in zip(catalogues, candidates, strict=True):
-        collect_candidates(
-            *(listed, output, source["path"], SEED, candidates_per_class, CRITERIA, PREPARATION),
-            threads=threads,
-            kind=source["kind"],
-        )
-    paths = folder / "sample.parquet", folder / "exclusions.parquet"
-    settings = {
-        "seed": SEED,
-        "total": 18,
-        "class_count": len(wnids),
-        "min_per_class": 5,
-        "max_per_class": 7,
-        "balance": 0.5,
-        "near_duplicate_bits": 4,
-        "complexity": {"strata": 3, "probe": 6},
-        "sharding": {"blocks": 1, "shards_per_block": 2},
-    }
-    sample_images(folder / "classes.parquet", candidates, *paths, **settings | changes)
-    return tuple(map(pl.read_parquet, paths))
+    collected(folder, source, wnids, wanted=9)
+    return sampled(folder, class_count=len(wnids), **changes)
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """Twelve drawings a class, and those that must be turned away."""
+    """Twelve drawings per class, and those that must be rejected."""
     folder = tmp_path_factory.mktemp("drawn")
     draw_images(folder, WNIDS, 12, SEED)
     return {wnid: read_tar(folder / f"{wnid}.tar") for wnid in WNIDS}
@@ -119,14 +63,14 @@ def test_every_form_gives_the_same_sample(form, drawn, reference, tmp_path):
     expected, turned_away = reference
     assert len(chosen) == 18
     assert chosen.drop("source", "member").equals(expected.drop("source", "member"))
-    image_id = sources.get(form).image_id
+    image_id = sources.get_sampled(form).image_id
 
     def without_place(frame, name):
         rows = frame.select("wnid", "member", "reason", "detail").rows()
         return sorted((wnid, name(member), *why) for wnid, member, *why in rows)
 
     assert len(excluded) > 5
-    assert without_place(excluded, image_id) == without_place(turned_away, archives.image_id)
+    assert without_place(excluded, image_id) == without_place(turned_away, image_ids.stem)
 
 
 def test_a_folder_of_folders_gives_the_same_sample_under_paths_as_ids(drawn, reference, tmp_path):
@@ -162,12 +106,14 @@ def test_ones_own_classes_need_no_wordnet_id(tmp_path):
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(ValueError, match="'zip' is none of class_tars"):
+    with pytest.raises(
+        ValueError, match=r"'zip' is not in images\.sources, which has class_folders"
+    ):
         sources.get("zip")
 
 
 def listed(kind, place, names=()):
-    return list(sources.get(kind).list_place(place, names))
+    return list(sources.get_sampled(kind).list_place(place, names))
 
 
 def test_files_of_a_folder_are_listed_in_order_and_links_not_followed(tmp_path):
@@ -192,7 +138,7 @@ def test_files_of_a_folder_are_listed_in_order_and_links_not_followed(tmp_path):
         "pipe": "not_an_image",
         "\\xe9.jpg": "unsafe_name",
     }
-    with sources.get("class_folders").opened(place) as read:
+    with sources.get_sampled("class_folders").opened(place) as read:
         assert read("inner/c.JPG", 0, 11) == b"inner/c.JPG"
 
 
@@ -201,7 +147,7 @@ def test_images_directly_in_a_folder_have_its_class(tmp_path):
     (tmp_path / "cats" / "a.jpg").write_bytes(b"x")
     (row,) = listed("folder", tmp_path / "cats")
     assert (row.wnid, row.member) == ("cats", "a.jpg")
-    assert own_folder.image_id("2019/Ä b.tar.JPEG") == "2019/Ä b.tar"
+    assert image_ids.relative_path("2019/Ä b.tar.JPEG") == "2019/Ä b.tar"
 
 
 @pytest.mark.parametrize("kind", ["class_tars", "class_folders", "folder", "webdataset"])
@@ -218,8 +164,7 @@ def test_a_parquet_file_that_is_gone_is_an_error_with_its_name(tmp_path):
 @pytest.mark.parametrize("form", ["class_tars", "class_folders", "webdataset", "hub_parquet"])
 def test_a_source_that_vanishes_fails_by_name_and_the_rerun_goes_on(form, drawn, tmp_path):
     source = FORMS[form](tmp_path / "source", {WNIDS[0]: drawn[WNIDS[0]]})
-    classes = write_classes(tmp_path / "classes.tsv", WNIDS[:1])
-    (listing,) = catalogue(tmp_path, source, classes, groups=1)
+    (listing,) = catalogued(tmp_path, source, WNIDS[:1], groups=1)
     place = pl.read_parquet(listing)["source"][0]
     output = tmp_path / "candidates.parquet"
     arguments = (listing, output, source["path"], SEED, 9, CRITERIA, PREPARATION)
@@ -258,10 +203,10 @@ def test_labels_that_count_another_list_are_refused():
 
 
 def test_labels_count_the_sorted_classes_or_a_file(tmp_path):
-    classes = write_classes(tmp_path / "classes.tsv")
-    assert labels.read_labels(classes, None) == sorted(WNIDS)
+    classes = write_classes(tmp_path / "classes.tsv", WNIDS)
+    assert read_labels(classes, None) == sorted(WNIDS)
     (tmp_path / "labels.txt").write_text("n2 a name\nn1\n\n")
-    assert labels.read_labels(classes, tmp_path / "labels.txt") == ["n2", "n1"]
+    assert read_labels(classes, tmp_path / "labels.txt") == ["n2", "n1"]
 
 
 def test_samples_are_grouped_by_webdatasets_rules(tmp_path):
@@ -292,7 +237,7 @@ def test_samples_are_grouped_by_webdatasets_rules(tmp_path):
         ("5.jpg", None, "no_class"),
         ("6.jpg", None, "no_class"),
     ]
-    with wds.opened(place) as read:
+    with archives.opened(place) as read:
         assert read(*rows[1][1:4]) == b"two"
 
 
@@ -306,16 +251,16 @@ def test_damage_in_archives_of_many_classes_reaches_the_exclusions(drawn, tmp_pa
     assert set(damage["reason"]) == {"damaged_archive"}
 
 
-def test_images_of_other_classes_are_left_out_and_counted(drawn, tmp_path, caplog):
-    source = webdataset(tmp_path / "source", drawn)
-    classes = write_classes(tmp_path / "classes.tsv", WNIDS[:2])
-    files = catalogue(tmp_path, source | {"labels": None}, write_classes(tmp_path / "all.tsv"))
-    names = tmp_path / "labels.txt"
-    names.write_text("\n".join(sorted(WNIDS)))
-    fewer = catalogue(tmp_path, source | {"labels": names}, classes)
-    assert set(pl.read_parquet(fewer)["wnid"]) == set(WNIDS[:2])
-    assert f"of 1 classes that {classes} lacks are left out: {WNIDS[2]}" in caplog.text
-    assert files == fewer
+@pytest.mark.parametrize("form", ["class_folders", "webdataset"])
+def test_images_of_other_classes_are_left_out(form, drawn, tmp_path, caplog):
+    source = FORMS[form](tmp_path / "source", drawn)
+    (tmp_path / "labels.txt").write_text("\n".join(sorted(WNIDS)))
+    if form == "webdataset":
+        source["labels"] = str(tmp_path / "labels.txt")
+    rows = pl.read_parquet(catalogued(tmp_path, source, WNIDS[:2]))
+    assert set(rows["wnid"]) == set(WNIDS[:2])
+    left_out = f"of 1 classes that {tmp_path / 'classes.tsv'} lacks are left out: {WNIDS[2]}"
+    assert (left_out in caplog.text) == (form == "webdataset")
 
 
 # Parquet ----------------------------------------------------------------------------------------
@@ -327,7 +272,7 @@ def test_rows_are_read_in_any_order_and_from_any_row_group(tmp_path):
     rows = listed("hub_parquet", place, ["n00000001"])
     assert [row.offset for row in rows] == list(range(40))
     assert {row.size for row in rows} == {None}
-    with parquet.opened(place) as read:
+    with sources.get_sampled("hub_parquet").opened(place) as read:
         for row in [*rows[::3], rows[4], rows[4], *rows[::-1]]:
             assert read(row.member, row.offset, None).decode() == row.member.split("_")[1]
 
@@ -355,7 +300,10 @@ def test_rows_without_bytes_class_or_a_safe_name_have_a_reason(tmp_path):
     place = write_hub(tmp_path / "a.parquet", {"image": images, "label": ["cats", "cats", None]})
     rows = listed("hub_parquet", place, ["cats"])
     assert [row.reason for row in rows] == [None, "unsafe_name", "no_class"]
-    with parquet.opened(place) as read, pytest.raises(RejectionError, match="not_an_image"):
+    with (
+        sources.get_sampled("hub_parquet").opened(place) as read,
+        pytest.raises(RejectionError, match="not_an_image"),
+    ):
         read("a.jpg", 0, None)
 
 
@@ -394,7 +342,7 @@ def test_a_damaged_row_group_costs_its_images_only(tmp_path):
     content[start : start + 30] = b"\xff" * 30
     place.write_bytes(content)
     outcomes = []
-    with parquet.opened(place) as read:
+    with sources.get_sampled("hub_parquet").opened(place) as read:
         for row, name in enumerate(names):
             try:
                 assert read(name, row, None) == data[f"{name}.JPEG"]
@@ -459,7 +407,7 @@ def test_a_link_for_a_class_archive_is_not_followed(tmp_path):
 
 def test_a_stopped_unpacking_goes_on(drawn, tmp_path, caplog):
     source = FORMS["outer_archive"](tmp_path / "source", drawn)
-    classes = write_classes(tmp_path / "classes.tsv")
+    classes = write_classes(tmp_path / "classes.tsv", WNIDS)
     out, listing = tmp_path / "out", tmp_path / "u.parquet"
     whole = Path(source["archive"]).read_bytes()
     cut = tmp_path / "winter21_whole.tar.gz"

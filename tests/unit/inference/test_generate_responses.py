@@ -1,5 +1,3 @@
-import hashlib
-import io
 import json
 import os
 import re
@@ -8,211 +6,40 @@ import signal
 import subprocess
 import sys
 import textwrap
-from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
 import polars as pl
 import pytest
+from generation_runs import (
+    GREEDY,
+    INFERENCE,
+    LOOP,
+    Echo,
+    Run,
+    jpeg,
+    write_shard,
+)
 from noise import noise
 from pyarrow.parquet import ParquetFile
 
-import generate_responses as script
-from imagenet_think.core.schemas import IMAGES, RESPONSES
-from imagenet_think.inference import chat, checkpoints, engines, families
+import generate_responses
+from imagenet_think.core.schemas import RESPONSES
+from imagenet_think.inference import canary, chat, checkpoints, engines, families, prepared_images
 from imagenet_think.inference.canary import CanaryError
 from imagenet_think.inference.chat import encode, first_conversation
-from imagenet_think.inference.engines import EngineError, Response
-from imagenet_think.inference.journal import read_lines, read_runs
+from imagenet_think.inference.engines import EngineError
+from imagenet_think.inference.journal import read_lines
 from imagenet_think.inference.locks import LockError
 from imagenet_think.inference.seeding import row_seed
 
-FOLDER = Path(script.__file__).parent
-INFERENCE = {
-    "engine": "transformers",
-    "device": "cpu",
-    "attention": "auto",
-    "dtype": "auto",
-    "batch_size": 2,
-    "cached_tokens": None,
-    "workers": 1,
-    "engines": {},
-}
-LOOP = {"longest_period": 256, "repeats": 4, "least_tokens": 96}
-GREEDY = {"max_new_tokens": 6, "temperature": 0.0}
+FOLDER = Path(generate_responses.__file__).parent
 
 
-def jpeg(image):
-    data = io.BytesIO()
-    image.save(data, "JPEG", quality=95)
-    return data.getvalue()
-
-
-def shard_file(path, pictures, group=128):
-    """Write prepared images, (image_id, bytes), as a shard."""
-    rows = [
-        {
-            "image_id": name,
-            "wnid": "n01",
-            "image": {"bytes": data, "path": f"{name}.jpg"},
-            "width": 70,
-            "height": 60,
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "source_sha256": hashlib.sha256(name.encode()).hexdigest(),
-        }
-        for name, data in pictures
-    ]
-    pl.DataFrame(rows, schema=IMAGES).write_parquet(path, row_group_size=group)
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    """Two shards of three images each; the bytes of `b` are cut off."""
-    folder = tmp_path_factory.mktemp("shards")
-    for shard, names in (("00", "cab"), ("01", "fde")):
-        pictures = [(n, jpeg(noise(ord(n), 70, 50 + 5 * (ord(n) % 4)))) for n in names]
-        shard_file(
-            folder / f"{shard}.parquet",
-            [(n, data[:300] if n == "b" else data) for n, data in pictures],
-            group=2,
-        )
-    return folder
-
-
-class Run:
-    """A run in a folder of its own."""
-
-    def __init__(self, folder, shards, checkpoint, **changes):
-        self.folder = folder
-        self.images = [str(shards / "00.parquet"), str(shards / "01.parquet")]
-        model = {
-            "key": "tiny",
-            "family": "qwen2_5_vl",
-            "repository": str(checkpoint),
-            "decoding": GREEDY,
-        }
-        self.settings = {
-            "model": model | changes,
-            "prompt": {"id": "short", "text": "Describe."},
-            "preparation": {"longest_side": 320},
-            "length_policy": {"attempts": 3, "loop": LOOP},
-            "seed": 1,
-        }
-        self.canary = None
-
-    @property
-    def asked(self):
-        """What both functions of the script take."""
-        return {
-            "images": self.images,
-            "journal": str(self.folder / "journal"),
-            "settings": self.settings,
-            "threads": 1,
-            "canary": self.canary,
-        }
-
-    def __call__(self, **inference):
-        outputs = [str(out) for out in self.outputs]
-        script.generate_responses(**self.asked, responses=outputs, inference=INFERENCE | inference)
-        return pl.concat([pl.read_parquet(out) for out in self.outputs])
-
-    def some(self, limit):
-        return script.respond(**self.asked, inference=INFERENCE, limit=limit)
-
-    @property
-    def outputs(self):
-        return [self.folder / "responses" / Path(file).name for file in self.images]
-
-    @property
-    def bytes(self):
-        return [out.read_bytes() for out in self.outputs]
-
-    @property
-    def journal(self):
-        files = sorted((self.folder / "journal").glob("*.jsonl"))
-        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
-
-    @property
-    def journaled(self):
-        return [line["row"]["image_id"] for line in self.journal if line["kind"] == "response"]
-
-    @property
-    def record(self):
-        (record,) = [line for line in self.journal if line["kind"] == "run"]
-        return record
-
-    @property
-    def locks(self):
-        return list((self.folder / "journal").glob("*.lock*"))
-
-
-@pytest.fixture
-def run(tmp_path, shards, tiny_checkpoint):
-    return Run(tmp_path / "run", shards, tiny_checkpoint("qwen2_5_vl"))
-
-
-# An engine whose texts follow from image and seed ------------------------------------------------
-
-
-class Echo:
-    """An engine that answers in batches of two. It is its own module."""
-
-    def __init__(self, say=None, ends=None):
-        self.say = say or (lambda image, request: (f"<think>{image[:9]}</think>seen", "stop"))
-        self.ends = ends  # number of responses after which it fails, and how
-        self.requests, self.closed, self.loads, self.checks = [], 0, [], 0
-        self.record = {"engine": "echo", "device": "cpu", "dtype": "float32", "attention": "none"}
-        self.record["restarts"] = 0
-
-    def check(self, inference):
-        self.checks += 1
-
-    def load(self, model, **given):
-        self.loads.append((model, given))
-        return self
-
-    def generate(self, requests):
-        requests, done = iter(requests), 0
-        while batch := list(islice(requests, 2)):
-            self.requests += batch
-            self.record["restarts"] += 1
-            for request in batch:
-                if self.ends and done == self.ends[0]:
-                    raise self.ends[1]
-                done += 1
-                (image,) = (
-                    part["image"] for part in request.messages[-1]["content"] if "image" in part
-                )
-                text, reason = self.say(hashlib.sha256(image).hexdigest(), request)
-                if reason == "error":
-                    yield Response(request.key, None, reason, error=text)
-                else:
-                    yield Response(request.key, text, reason, 20, 4, 7)
-
-    def close(self):
-        self.closed += 1
-
-
-@pytest.fixture
-def use(monkeypatch):
-    """A function that has an engine used in the place of all others."""
-
-    def replace(engine):
-        monkeypatch.setattr(engines, "get", lambda name: engine)
-        return engine
-
-    return replace
-
-
-def asked(engine):
-    return [request.key for request in engine.requests]
-
-
-def test_the_engine_is_checked_loaded_used_and_closed(run, use):
+def test_the_engine_is_checked_loaded_used_and_closed_once(run, use):
     echo = use(Echo())
     found = run()
-    assert asked(echo) == list("cabfde")
+    assert echo.keys == list("cabfde")
     assert echo.checks == echo.closed == len(echo.loads) == 1
     ((model, given),) = echo.loads
     assert model == run.settings["model"]
@@ -227,7 +54,7 @@ def test_the_engine_is_checked_loaded_used_and_closed(run, use):
     assert found["seed"].to_list() == [row_seed(1, name, "tiny", 1, 1) for name in "cabfde"]
 
 
-def test_images_come_a_row_group_at_a_time(run, use, monkeypatch):
+def test_images_are_read_one_row_group_at_a_time(run, use, monkeypatch):
     read, taken = [], []
     read_row_group = ParquetFile.read_row_group
 
@@ -254,7 +81,7 @@ def test_images_come_a_row_group_at_a_time(run, use, monkeypatch):
     assert [group for _, group in read] == [1]
 
 
-def test_what_is_missing_alone_is_asked(run, use):
+def test_only_missing_responses_are_generated(run, use):
     use(Echo(ends=(3, KeyboardInterrupt())))
     with pytest.raises(KeyboardInterrupt):
         run()
@@ -262,12 +89,12 @@ def test_what_is_missing_alone_is_asked(run, use):
     assert not any(out.exists() for out in run.outputs)
     echo = use(Echo())
     run()
-    assert asked(echo) == ["f", "d", "e"]
+    assert echo.keys == ["f", "d", "e"]
     assert sorted(run.journaled) == list("abcdef")
 
 
 @pytest.mark.parametrize("error", [EngineError("it died"), KeyboardInterrupt(), SystemExit(143)])
-def test_a_job_that_fails_gives_back_what_it_holds(run, use, error):
+def test_a_failing_job_releases_engine_and_locks(run, use, error):
     echo = use(Echo(ends=(3, error)))
     with pytest.raises(type(error)):
         run()
@@ -279,7 +106,7 @@ def test_a_job_that_fails_gives_back_what_it_holds(run, use, error):
     assert run.record["restarts"] == 2  # as it stands at the end
 
 
-def test_an_engine_that_does_not_load_leaves_a_record_too(run, use):
+def test_an_engine_that_does_not_load_leaves_a_record(run, use):
     echo = use(Echo())
 
     def load(model, **given):
@@ -293,7 +120,7 @@ def test_an_engine_that_does_not_load_leaves_a_record_too(run, use):
     assert run.locks == []
 
 
-def test_dropped_attempts_are_counted_as_spent(run, use):
+def test_tokens_of_dropped_attempts_are_recorded(run, use):
     run.settings["model"]["decoding"] = {"max_new_tokens": 6, "temperature": 0.7}
 
     def say(image, request):
@@ -311,7 +138,7 @@ def test_dropped_attempts_are_counted_as_spent(run, use):
     assert run.record["spent"]["completion_tokens"] == 7 * 7
 
 
-def test_a_thought_closed_by_force_is_marked(run, use):
+def test_thinking_closed_by_force_is_marked(run, use):
     run.settings["model"] |= {
         "close_thought": {"text": "</think><answer>", "max_new_tokens": 3},
         "output": "think_answer",
@@ -333,7 +160,7 @@ def test_failures_are_counted_by_reason(run, use, caplog):
     run()
     assert run.record["finish_reasons"] == {"error": 1, "length": 2, "loop": 1, "stop": 2}
     assert any("6 of 6" in line and "1 error, 2 length, 1 loop" in line for line in caplog.messages)
-    assert any("tokens a second" in line for line in caplog.messages)
+    assert any("tokens per second" in line for line in caplog.messages)
 
 
 # Where nothing is missing ------------------------------------------------------------------------
@@ -346,47 +173,41 @@ def test_a_second_call_generates_nothing_and_writes_the_same(run, use, monkeypat
     for out in run.outputs:
         out.unlink()
     monkeypatch.setattr(engines, "get", lambda name: pytest.fail("asked for an engine"))
-    run.canary = {"folder": str(run.folder / "canary"), "output": "think"}
+    run.add_canary()
     run()
     assert run.bytes == first
     assert run.journal == journal
     assert not (run.folder / "canary").exists()
 
 
+def worker(program):
+    """Start a program in a process that finds the scripts."""
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        cwd=FOLDER,
+        env=os.environ | {"PYTHONPATH": str(FOLDER.parent)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
 def test_without_new_work_torch_is_not_even_imported(run, use):
     use(Echo())
     run()
-    arguments = run.asked | {
-        "responses": [str(out) for out in run.outputs],
-        "inference": INFERENCE,
-        "canary": {"folder": str(run.folder / "canary"), "output": "think"},
-    }
-    program = (
-        "import json, sys, generate_responses\n"
-        f"generate_responses.generate_responses(**json.loads({json.dumps(arguments)!r}))\n"
-        "heavy = ('torch', 'transformers', 'imagenet_think.inference.engines.transformers_engine')\n"
-        "print([name for name in heavy if name in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=FOLDER,
-        env=os.environ | {"PYTHONPATH": str(FOLDER.parent)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == "[]"
+    run.add_canary()
+    files = run.files | {"responses": [str(out) for out in run.outputs]}
+    process = worker(f"""
+        import json, sys
+        from generate_responses import Task, generate_responses
+        task, files = json.loads({json.dumps([run.task(), files])!r})
+        generate_responses(Task(**task), **files)
+        heavy = ("torch", "transformers", "imagenet_think.inference.engines.transformers_engine")
+        print([name for name in heavy if name in sys.modules])
+    """)
+    assert process.communicate()[0].strip() == "[]"
 
 
-def test_a_renamed_prompt_is_not_asked_again(run, use):
-    echo = use(Echo())
-    run()
-    run.settings["prompt"] = {"id": "renamed", "text": "Describe."}
-    assert run()["prompt_id"].unique().to_list() == ["renamed"]
-    assert len(echo.requests) == 6
-
-
-def test_changed_settings_are_asked_anew_beside_the_old(run, use):
+def test_changed_settings_keep_the_old_responses(run, use):
     echo = use(Echo())
     run()
     run.settings["model"]["decoding"] = {"max_new_tokens": 3, "temperature": 0.0}
@@ -398,14 +219,16 @@ def test_changed_settings_are_asked_anew_beside_the_old(run, use):
     assert len(echo.requests) == 12
 
 
-def test_engine_and_batch_size_are_no_reason_to_ask_again(run, use):
+def test_another_engine_batch_size_or_name_of_the_prompt_generates_nothing(run, use):
     echo = use(Echo())
     run()
-    run(engine="vllm", batch_size=7, engines={"vllm": {"command": "other"}})
+    run.settings["prompt"] = {"id": "renamed", "text": "Describe."}
+    found = run(engine="vllm", batch_size=7, engines={"vllm": {"command": "other"}})
+    assert found["prompt_id"].unique().to_list() == ["renamed"]
     assert len(echo.requests) == 6
 
 
-def test_only_new_images_are_asked(run, use, tmp_path):
+def test_only_new_images_are_generated(run, use, tmp_path):
     echo = use(Echo())
     run()
     extra = pl.read_parquet(run.images[1])
@@ -414,10 +237,10 @@ def test_only_new_images_are_asked(run, use, tmp_path):
     pl.concat([extra, extra.head(1).with_columns(**new)]).write_parquet(third)
     run.images[1] = str(third)
     assert run()["image_id"].to_list() == ["c", "a", "b", "f", "d", "e", "new"]
-    assert asked(echo)[6:] == ["new"]
+    assert echo.keys[6:] == ["new"]
 
 
-def test_a_shard_that_is_cut_off_is_named(run, use, tmp_path):
+def test_a_truncated_shard_is_named(run, use, tmp_path):
     use(Echo())
     broken = tmp_path / "01.parquet"
     broken.write_bytes(Path(run.images[1]).read_bytes()[:-100])
@@ -426,7 +249,7 @@ def test_a_shard_that_is_cut_off_is_named(run, use, tmp_path):
         run()
 
 
-def test_rows_are_taken_over_where_the_shards_have_changed(run, use, tmp_path):
+def test_rows_are_kept_when_the_shards_change(run, use, tmp_path):
     echo = use(Echo())
     before = run()
     both = pl.concat([pl.read_parquet(file) for file in run.images])
@@ -439,7 +262,7 @@ def test_rows_are_taken_over_where_the_shards_have_changed(run, use, tmp_path):
     assert after.sort("image_id").equals(before.sort("image_id"))
 
 
-def test_two_workers_on_a_shard(run, use):
+def test_a_shard_admits_one_worker(run, use):
     def say(image, request):
         with pytest.raises(LockError, match=r"00\.lock: held by process"):
             run()
@@ -448,38 +271,6 @@ def test_two_workers_on_a_shard(run, use):
     echo = use(Echo(say))
     assert len(run()) == 6
     assert len(echo.requests) == 6
-
-
-# A part of the images, for a pilot ---------------------------------------------------------------
-
-
-def test_a_pilot_leaves_as_many_fewer_for_the_run(run, use):
-    pilot = use(Echo())
-    found = run.some(limit=3)
-    # Evenly spread over the block.
-    assert asked(pilot) == ["c", "b", "d"]
-    assert [[row["image_id"] for row in rows] for rows in found.rows.values()] == [
-        ["c", "b"],
-        ["d"],
-    ]
-    assert list(found.rows) == ["00", "01"]
-    assert found.run == {key: value for key, value in run.record.items() if key != "kind"}
-    assert found.run["responses"] == 3
-    assert 0 <= found.run["ready_seconds"] <= found.run["seconds"]
-    rest = use(Echo())
-    rows = run()
-    assert asked(rest) == ["a", "f", "e"]
-    assert rows["image_id"].to_list() == list("cabfde")
-
-
-def test_a_pilot_of_what_is_there_asks_nothing(run, use):
-    use(Echo())
-    run()
-    echo = use(Echo())
-    found = run.some(limit=100)
-    assert found.run is None
-    assert sum(map(len, found.rows.values())) == 6
-    assert not echo.requests
 
 
 # The canary --------------------------------------------------------------------------------------
@@ -494,10 +285,10 @@ def telling(image, request):
 @pytest.fixture
 def watched(run, monkeypatch):
     """A run with a canary, which does not count image tokens: the engine here has none."""
-    run.canary = {"folder": str(run.folder / "canary"), "output": "think"}
+    run.add_canary()
     loaded = SimpleNamespace(load_processor=lambda *args, **options: None)
     monkeypatch.setattr(families, "get", lambda name: loaded)
-    monkeypatch.setattr(script.canary, "_counting", uncounted)
+    monkeypatch.setattr(canary, "_counting", uncounted)
     return run
 
 
@@ -511,7 +302,7 @@ def uncounted(generate, processor, expected):
 
 
 def of_canary(engine):
-    return [key for key in asked(engine) if "/" in key]
+    return [key for key in engine.keys if "/" in key]
 
 
 def test_a_model_that_passes_is_used(watched, use):
@@ -520,7 +311,7 @@ def test_a_model_that_passes_is_used(watched, use):
     assert len(found) == 6
     # Four images that can be read, in three ways, before all others.
     assert len(of_canary(echo)) == 12
-    assert asked(echo)[:12] == of_canary(echo)
+    assert echo.keys[:12] == of_canary(echo)
     assert "b" not in {key.split("/")[1] for key in of_canary(echo)}
     assert [path.suffix for path in sorted((watched.folder / "canary").iterdir())] == [
         ".html",
@@ -531,7 +322,7 @@ def test_a_model_that_passes_is_used(watched, use):
     assert watched.record["spent"]["completion_tokens"] == 6 * 7
 
 
-def test_a_model_that_is_blind_stops_before_a_row_is_written(watched, use):
+def test_a_blind_model_is_stopped_before_a_row_is_written(watched, use):
     echo = use(Echo(lambda image, request: ("<think>A fish swims.</think>A fish.", "stop")))
     with pytest.raises(CanaryError, match=r"blank image.*") as error:
         watched()
@@ -540,7 +331,7 @@ def test_a_model_that_is_blind_stops_before_a_row_is_written(watched, use):
     assert watched.journaled == []
     assert watched.record["responses"] == 0
     assert echo.closed == 1
-    assert of_canary(echo) == asked(echo)
+    assert of_canary(echo) == echo.keys
     assert watched.locks == []
     assert not any(out.exists() for out in watched.outputs)
     # Repaired, it is looked at again when the verdict is gone.
@@ -550,9 +341,9 @@ def test_a_model_that_is_blind_stops_before_a_row_is_written(watched, use):
     assert len(of_canary(echo)) == 12
 
 
-def test_a_canary_sings_once(watched, use, tmp_path):
+def test_the_canary_runs_once(watched, use, tmp_path):
     echo = use(Echo(telling))
-    watched.some(limit=2)
+    watched.pilot(2)
     assert len(of_canary(echo)) == 12
     echo = use(Echo(telling))
     watched()
@@ -561,9 +352,9 @@ def test_a_canary_sings_once(watched, use, tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"dtype": "bfloat16"}, {"attention": "sdpa"}, {"versions": {}}])
-def test_what_computes_otherwise_is_looked_at_anew(watched, use, change):
+def test_the_canary_runs_again_for_another_computation(watched, use, change):
     use(Echo(telling))
-    watched.some(limit=2)
+    watched.pilot(2)
     echo = Echo(telling)
     echo.record |= change
     use(echo)
@@ -571,7 +362,7 @@ def test_what_computes_otherwise_is_looked_at_anew(watched, use, change):
     assert len(of_canary(echo)) == 12
 
 
-def test_the_canary_sees_different_classes(watched, use, tmp_path):
+def test_the_canary_shows_different_classes(watched, use, tmp_path):
     frame = pl.read_parquet(watched.images[1])
     rows = pl.concat([frame] * 4).with_columns(
         image_id=pl.Series([f"i{n:02}" for n in range(12)]),
@@ -581,12 +372,12 @@ def test_the_canary_sees_different_classes(watched, use, tmp_path):
     )
     watched.images = [str(tmp_path / "00.parquet")]
     rows.write_parquet(watched.images[0])
-    found = script._canary_images(watched.images)
+    found = prepared_images.varied(watched.images, 4)
     assert list(found) == ["i00", "i06", "i11", "i01"]
 
 
-def test_where_no_image_can_be_read_there_is_no_canary(watched, use, tmp_path):
-    watched.images = [shard_file(tmp_path / "00.parquet", [("x", b"nothing"), ("y", b"either")])]
+def test_without_a_readable_image_there_is_no_canary(watched, use, tmp_path):
+    watched.images = [write_shard(tmp_path / "00.parquet", [("x", b"nothing"), ("y", b"either")])]
     echo = use(Echo(lambda image, request: ("image cannot be read: x", "error")))
     assert watched()["finish_reason"].to_list() == ["error", "error"]
     assert of_canary(echo) == []
@@ -595,13 +386,12 @@ def test_where_no_image_can_be_read_there_is_no_canary(watched, use, tmp_path):
 # SIGTERM -----------------------------------------------------------------------------------------
 
 
-def test_a_job_that_is_told_to_stop_lets_go_of_everything(run, tmp_path):
+def test_sigterm_releases_engine_and_locks(run, tmp_path):
     """Slurm and Snakemake send SIGTERM; here while the engine waits for a token."""
-    program = f"""
-        import json, sys, time
+    process = worker(f"""
+        import json, time
         from pathlib import Path
-        import generate_responses as script
-        from imagenet_think.inference import engines
+        from imagenet_think.inference import engines, generation
         from imagenet_think.inference.engines import Response
 
         class Slow:
@@ -615,20 +405,14 @@ def test_a_job_that_is_told_to_stop_lets_go_of_everything(run, tmp_path):
                 time.sleep(6000)
 
         engines.get = lambda name: Slow()
-        script.stop_when_told()
-        script.respond(**json.loads({json.dumps(run.asked | {"inference": INFERENCE})!r}))
-    """
-    worker = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        cwd=FOLDER,
-        env=os.environ | {"PYTHONPATH": str(FOLDER.parent)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert worker.stdout.readline() == "waiting\n"
+        generation.exit_on_sigterm()
+        task, files = json.loads({json.dumps([run.task(), run.files])!r})
+        generation.respond(generation.Task(**task), **files)
+    """)
+    assert process.stdout.readline() == "waiting\n"
     assert len(run.locks) == 2
-    worker.send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=600) == 143
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=600) == 143
     assert (tmp_path / "closed").exists()
     assert run.locks == []
     assert run.journaled == ["c"]
@@ -684,7 +468,9 @@ def test_every_image_has_a_row_in_the_order_of_its_shard(run, tiny_model):
 
 
 @pytest.mark.parametrize("family", families.NAMES)
-def test_a_bad_image_is_a_named_failure_and_the_rest_goes_on(tmp_path, tiny_checkpoint, family):
+def test_a_bad_image_is_a_named_failure_and_the_others_are_generated(
+    tmp_path, tiny_checkpoint, family
+):
     good = jpeg(noise(1, 70, 60))
     pictures = [
         ("good 1", good),
@@ -696,7 +482,7 @@ def test_a_bad_image_is_a_named_failure_and_the_rest_goes_on(tmp_path, tiny_chec
         ("good 2", jpeg(noise(4, 60, 70))),
     ]
     run = Run(tmp_path, tmp_path, tiny_checkpoint(family), family=family)
-    run.images = [shard_file(tmp_path / "00.parquet", pictures)]
+    run.images = [write_shard(tmp_path / "00.parquet", pictures)]
     rows = {row["image_id"]: row for row in run().iter_rows(named=True)}
     assert list(rows) == [name for name, _ in pictures]
     for name in ("cut off", "no image", "empty"):
@@ -715,31 +501,23 @@ def test_a_bad_image_is_a_named_failure_and_the_rest_goes_on(tmp_path, tiny_chec
         assert "aspect ratio" in rows["narrow"]["error"]
 
 
-def test_a_prompt_that_holds_the_image_token_fails_every_row(run, tiny_model):
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ("Describe.", "must not be used for this run"),  # random weights
+        ("What is {token}?", "it cannot be prompted: the user text holds"),
+    ],
+)
+def test_the_canary_stops_a_real_engine(run, tiny_model, prompt, message):
+    run.add_canary()
     token = tiny_model("qwen2_5_vl")[1].image_token
-    run.settings["prompt"] = {"id": "bad", "text": f"What is {token}?"}
-    found = run()
-    assert found["finish_reason"].to_list() == ["error"] * 6
-    assert f"holds the model's image token {token}" in found["error"][0]
-
-
-def test_a_prompt_that_holds_the_image_token_stops_at_the_canary(run, tiny_model):
-    run.canary = {"folder": str(run.folder / "canary"), "output": "think"}
-    token = tiny_model("qwen2_5_vl")[1].image_token
-    run.settings["prompt"] = {"id": "bad", "text": f"What is {token}?"}
-    with pytest.raises(CanaryError, match="it cannot be asked: the user text holds"):
+    run.settings["prompt"] = {"id": "p", "text": prompt.format(token=token)}
+    with pytest.raises(CanaryError, match=message):
         run()
     assert run.journaled == []
 
 
-def test_random_weights_are_stopped_by_the_canary(run):
-    run.canary = {"folder": str(run.folder / "canary"), "output": "think"}
-    with pytest.raises(CanaryError, match="must not be asked about this run"):
-        run()
-    assert run.journaled == []
-
-
-def test_a_killed_job_goes_on_where_it_stopped(run, tmp_path, shards, tiny_checkpoint, encoded):
+def test_a_killed_job_is_resumed(run, tmp_path, shards, tiny_checkpoint, encoded):
     whole = Run(tmp_path / "whole", shards, tiny_checkpoint("qwen2_5_vl"))
     whole()
     run()
@@ -760,7 +538,7 @@ def test_batch_size_does_not_change_a_byte(run, tmp_path, shards, tiny_checkpoin
     assert other.bytes == run.bytes
 
 
-def test_sampled_texts_depend_on_the_seed_alone(tmp_path, shards, tiny_checkpoint):
+def test_sampled_texts_depend_only_on_the_seed(tmp_path, shards, tiny_checkpoint):
     decoding = {"max_new_tokens": 6, "temperature": 1.0}
     runs = [
         Run(tmp_path / str(i), shards, tiny_checkpoint("qwen2_5_vl"), decoding=decoding)
@@ -772,10 +550,10 @@ def test_sampled_texts_depend_on_the_seed_alone(tmp_path, shards, tiny_checkpoin
     assert (first["text"] != other["text"]).drop_nulls().all()
 
 
-def test_a_job_leaves_one_record_of_what_it_was(run):
+def test_a_job_leaves_one_record(run):
     run()
     record = run.record
-    assert read_runs(run.folder / "journal" / "00.jsonl") == [record]
+    assert record in read_lines(run.folder / "journal" / "00.jsonl")
     rows = [line["row"] for line in run.journal if line["kind"] == "response"]
     assert record["responses"] == 6
     assert record["completion_tokens"] == sum(row["completion_tokens"] for row in rows) > 0
@@ -799,7 +577,7 @@ def test_an_unknown_engine_is_an_error(run):
         run(engine="vlm")
 
 
-def test_what_cannot_be_had_fails_before_a_model_is_loaded(run, monkeypatch):
+def test_an_unavailable_setting_fails_before_a_model_is_loaded(run, monkeypatch):
     monkeypatch.setattr(families, "get", lambda name: pytest.fail("a model was asked for"))
     with pytest.raises(ValueError, match=r"inference\.attention is flash_attention_2, but"):
         run(attention="flash_attention_2")
@@ -807,7 +585,7 @@ def test_what_cannot_be_had_fails_before_a_model_is_loaded(run, monkeypatch):
     assert run.locks == []
 
 
-def test_a_model_that_asks_for_the_whole_image_has_two_rounds(
+def test_a_model_that_requests_the_full_image_has_two_rounds(
     tmp_path, shards, tiny_checkpoint, monkeypatch, encoded
 ):
     second = {"first_scale": 0.5, "template": "<tool_response>{image}</tool_response>"}
@@ -834,7 +612,7 @@ def test_image_settings_reach_the_processor(run):
     assert run()["image_tokens"].max() > own
 
 
-def test_the_processor_may_come_from_another_repository(run, tmp_path, tiny_checkpoint):
+def test_the_processor_may_be_in_another_repository(run, tmp_path, tiny_checkpoint):
     folder = shutil.copytree(tiny_checkpoint("qwen2_5_vl"), tmp_path / "processor")
     config = json.loads((folder / "preprocessor_config.json").read_text())
     (folder / "preprocessor_config.json").write_text(json.dumps(config | {"min_pixels": 112 * 112}))

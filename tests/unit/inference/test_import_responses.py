@@ -13,6 +13,8 @@ import import_responses as script
 from account_responses import ANNOTATION, RESPONSE, account
 from imagenet_think.core import schemas
 from imagenet_think.core.files import write_parquet
+from imagenet_think.inference import response_files
+from imagenet_think.inference.response_files import Columns, ResponseFiles
 from imagenet_think.parsing import FORMATS, parse
 
 SHARDS = ["00", "01"]
@@ -48,18 +50,17 @@ class Import:
     def __call__(self, **columns):
         """Import and return responses, annotations and the rows not used; the account is made."""
         folders = [self.folder / name for name in ("responses", "annotations")]
-        given = {"image": "image", "output": None, "path": "my*.parquet"} | columns
+        output = columns.pop("output", None)
         evaluated = self.folder / "evaluated"
-        script.import_responses(
-            self.files,
+        found = script.import_responses(
+            MODEL,
+            ResponseFiles(self.files, Columns(**{"image": "image"} | columns), "my*.parquet"),
+            output,
             self.folder / "sample",
             evaluated if evaluated.exists() else None,
             *([folder / f"{shard}.parquet" for shard in SHARDS] for folder in folders),
-            self.folder / "unused.csv",
-            self.folder / "matched.csv",
-            model=MODEL,
-            **given,
         )
+        script.report_matches(found, self.folder / "unused.csv", self.folder / "matched.csv")
         responses, annotations = (pl.read_parquet(folder / "*.parquet") for folder in folders)
         assert (responses.schema, annotations.schema) == (schemas.RESPONSES, schemas.ANNOTATIONS)
         asked = pl.read_parquet(evaluated if evaluated.exists() else self.folder / "sample")
@@ -91,7 +92,7 @@ def importing(tmp_path):
 TEXTS = ["<think>so</think><answer>a cat</answer>", "no marks", "<think>open", ""]
 
 
-def test_raw_text_is_taken_apart_as_a_generated_one(importing):
+def test_raw_text_is_parsed_like_a_generated_one(importing):
     importing.add(image=IMAGES, text=TEXTS)
     responses, annotations, unused = importing(text="text", output="think_answer")
     for image, text in zip(IMAGES, TEXTS, strict=True):
@@ -105,7 +106,7 @@ def test_raw_text_is_taken_apart_as_a_generated_one(importing):
     assert unused == []
 
 
-def test_thinking_and_answer_are_taken_to_the_letter(importing):
+def test_thinking_and_answer_are_taken_verbatim(importing):
     importing.add(
         image=IMAGES,
         think_1=[" <think> so\n", None, "t", " "],
@@ -123,7 +124,7 @@ def test_thinking_and_answer_are_taken_to_the_letter(importing):
     assert unused == []
 
 
-def test_every_row_that_is_not_used_is_named(importing, caplog):
+def test_every_unused_row_is_listed(importing, caplog):
     importing.add(
         image=["n1_0.JPEG", "n3_0", "a/n1_1", None],
         text=["first", "strange", None, "nameless"],
@@ -166,7 +167,7 @@ def test_the_first_row_with_a_text_counts(importing):
 
 
 @pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view()])
-def test_other_kinds_of_text_give_the_same(importing, kind):
+def test_other_string_types_give_the_same(importing, kind):
     importing.add(image=IMAGES, text=TEXTS)
     plain, _, _ = importing(text="text", output="think_answer")
     columns = {"image": pa.array(IMAGES, kind), "text": pa.array(TEXTS, kind)}
@@ -177,7 +178,7 @@ def test_other_kinds_of_text_give_the_same(importing, kind):
     assert unused == []
 
 
-def test_a_text_that_is_not_utf_8_is_refused_by_name(importing):
+def test_a_text_that_is_not_utf_8_is_rejected(importing):
     importing.add(image=IMAGES[:1], text=["x"])
     broken = pa.array([b"\xff"]).view(pa.string())
     pq.write_table(pa.table({"image": IMAGES[:1], "text": broken}), importing.files[0])
@@ -194,7 +195,7 @@ def test_only_evaluated_images_have_rows(importing):
     assert unused == []
 
 
-def test_the_hubs_images_are_known_by_path_or_bytes(importing):
+def test_the_hubs_images_are_matched_by_path_or_bytes(importing):
     images = [
         {"bytes": b"n1_0", "path": None},
         {"bytes": b"prepared n1_1", "path": None},
@@ -212,7 +213,7 @@ def test_the_hubs_images_are_known_by_path_or_bytes(importing):
     assert importing.matched == {"name": 1, "sha256": 2}
 
 
-def test_names_of_the_published_files_are_understood(importing):
+def test_names_of_the_published_files_are_matched(importing):
     importing.add(image=["n00005787_n00005787_2.JPEG"], text=["2"])
     sample = pl.DataFrame([{"image_id": "n00005787_2", "shard": "00"}], schema=schemas.SAMPLE)
     write_parquet(sample, importing.folder / "sample", schemas.SAMPLE)
@@ -221,14 +222,7 @@ def test_names_of_the_published_files_are_understood(importing):
     assert importing.matched == {"name": 1, "sha256": 0}
 
 
-def test_bytes_count_where_no_path_is_known(importing):
-    images = [{"bytes": name.encode(), "path": f"image{n}.jpg"} for n, name in enumerate(IMAGES)]
-    importing.add(image=images, text=list("0123"))
-    responses, _, _ = importing(text="text", output="think")
-    assert [responses[image]["text"] for image in IMAGES] == list("0123")
-
-
-def test_bytes_count_for_every_path_that_is_not_known(importing):
+def test_bytes_count_for_every_unknown_path(importing):
     images = [{"bytes": name.encode(), "path": f"image{n}.jpg"} for n, name in enumerate(IMAGES)]
     images[3] = {"bytes": b"?", "path": "n2_0.JPEG"}
     images.append({"bytes": b"other", "path": "other.jpg"})
@@ -238,7 +232,7 @@ def test_bytes_count_for_every_path_that_is_not_known(importing):
     assert unused == [("other.jpg", "not in the sample")]
 
 
-def test_a_file_of_other_images_is_refused_with_examples(importing):
+def test_a_file_of_other_images_is_rejected_with_examples(importing):
     importing.add(image=["x/one.jpg", "two"], text=["1", "2"])
     with pytest.raises(ValueError, match=r"my\*.parquet: none of 2 rows names an image") as error:
         importing(text="text", output="think")
@@ -264,7 +258,7 @@ def test_a_wrong_column_is_named(importing, columns, message):
         importing(output="think", **columns)
 
 
-def test_the_revision_is_that_of_the_content(importing):
+def test_the_revision_depends_on_the_content(importing):
     def revision(**columns):
         responses, _, _ = importing(**columns)
         return responses["n1_0"]["revision"], responses["n1_0"]["fingerprint"]
@@ -284,10 +278,10 @@ def test_files_larger_than_the_memory_give_the_same(importing, monkeypatch):
     importing.add(image=IMAGES[3:], text=TEXTS[3:])
     whole = importing(text="text", output="think_answer")
     readings = []
-    read = script.read_texts
-    monkeypatch.setattr(script, "read_texts", lambda *a: readings.append(1) or read(*a))
+    read = ResponseFiles.read
+    monkeypatch.setattr(ResponseFiles, "read", lambda *a: readings.append(1) or read(*a))
     monkeypatch.setattr(script, "AT_ONCE", 1)
-    monkeypatch.setattr(script, "ROWS", 1)
+    monkeypatch.setattr(response_files, "ROWS", 1)
     assert importing(text="text", output="think_answer") == whole
     assert len(readings) == len(SHARDS)
 

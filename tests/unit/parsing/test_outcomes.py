@@ -6,8 +6,7 @@ from PIL import Image
 
 from imagenet_think.inference.chat import PromptError, encode, first_conversation
 from imagenet_think.inference.engines import Request
-from imagenet_think.parsing import STATUSES
-from imagenet_think.parsing.outcomes import EXCLUSIONS, FAILURES, reason
+from imagenet_think.parsing.outcomes import EXCLUSIONS, FAILURES, STATUSES, reason
 
 PROMPT = "Describe."
 
@@ -67,7 +66,7 @@ def test_a_prompt_that_is_longer_than_the_context(tiny_model):
     assert reason("error", response.error) == "context"
 
 
-def test_an_error_of_the_second_round_is_known_too(refusal):
+def test_an_error_of_the_second_round(refusal):
     assert reason("error", f"second round: {refusal(b'')}") == "unreadable_image"
 
 
@@ -83,7 +82,7 @@ def test_an_error_of_the_second_round_is_known_too(refusal):
         (None, "refused"),
     ],
 )
-def test_what_engines_say(error, expected):
+def test_errors_of_engines(error, expected):
     assert reason("error", error) == expected
 
 

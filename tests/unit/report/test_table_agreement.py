@@ -1,4 +1,5 @@
 import csv
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.agreeing import COMPARISONS, TEACHERS, agreement, sample, write_files
 
-from aggregate_agreement import aggregate_agreement, group_files, measured
-from imagenet_think.analysis.aggregation import METRICS
-from imagenet_think.core import schemas
+from aggregate_agreement import aggregate_agreement, measured
+from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.schemas import AGREEMENT_AGGREGATES
+from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
 from imagenet_think.report import table_captions
 from imagenet_think.run import configuration
 from table_agreement import table_agreement
+
+METRICS = registry.measures()
+SBERT = registry.get("sbert")
 
 ROOT = Path(__file__).parents[3]
 CONFIG = configuration.check(
@@ -34,13 +38,11 @@ IMAGES = 12
 def run(tmp_path_factory):
     """The aggregate of twelve images, and its tables."""
     folder = tmp_path_factory.mktemp("agreement")
-    aggregate_agreement(
-        **write_files(folder, IMAGES),
-        output=folder / "aggregate.parquet",
-        teachers=TEACHERS,
-        intervals=SETTINGS["intervals"] | {"least": 1},
-        seed=3,
+    intervals = Intervals(**SETTINGS["intervals"], seed=3, least=1)
+    frame = aggregate_agreement(
+        **write_files(folder, IMAGES), teachers=TEACHERS, intervals=intervals
     )
+    frame.write_parquet(folder / "aggregate.parquet")
     table_agreement(
         folder / "aggregate.parquet", folder / "agreement", folder / "domains", SETTINGS
     )
@@ -71,21 +73,23 @@ def found(frame, **keys):
 def test_means_are_those_of_the_rows(run):
     frame = pl.read_parquet(run / "aggregate.parquet")
     assert frame.schema == AGREEMENT_AGGREGATES
-    for metric, (kind, column) in METRICS.items():
+    for metric, measure in METRICS.items():
+        own, column = registry.metric_of(metric), measure.score_column
         for part in PARTS:
             for model, against in COMPARISONS:
                 row = found(frame, metric=metric, part=part, model=model, against=against)
-                numbers = rows_of(kind, model, part, against, column)
+                numbers = rows_of(own.name, model, part, against, column)
                 assert row["value"] == pytest.approx(np.mean(list(numbers.values())), abs=1e-15)
                 assert row["low"] < row["value"] < row["high"]
                 assert (row["images"], row["left_out"]) == (len(numbers), IMAGES - len(numbers))
                 assert row["unpaired"] == (0 if against == "teacher_2" else 4)
-                assert (row["seen"] is not None) == (kind in schemas.SEEN)
+                assert (row["seen"] is not None) == own.coverage
 
 
 def test_differences_are_on_images_that_have_both(run):
     frame = pl.read_parquet(run / "aggregate.parquet")
-    for metric, (kind, column) in METRICS.items():
+    for metric, measure in METRICS.items():
+        kind, column = registry.metric_of(metric).name, measure.score_column
         between = rows_of(kind, "glm", "think", "teacher_2", column)
         for teacher in TEACHERS:
             same = rows_of(kind, teacher, "think", "same_class", column)
@@ -121,7 +125,9 @@ def test_the_order_of_rows_does_not_matter(order):
     rows = agreement("sets", IMAGES)
     images = sample(IMAGES)["image_id"]
     shuffled = pl.concat([rows.filter(image_id=images[place]) for place in order])
-    one, two = (measured(frame, "sets", images, TEACHERS) for frame in (rows, shuffled))
+    one, two = (
+        measured(frame, registry.get("sets"), images, TEACHERS) for frame in (rows, shuffled)
+    )
     assert list(one) == list(two)
     for series in one:
         assert np.array_equal(one[series].values, two[series].values, equal_nan=True)
@@ -131,31 +137,23 @@ def test_rows_that_are_wrong():
     rows, images = agreement("sbert", IMAGES), sample(IMAGES)["image_id"]
     double = pl.concat([rows, rows.filter(image_id="i03", part="full", against="teacher_2")])
     with pytest.raises(ValueError, match="agreement of sbert, glm, full, teacher_2: image i03 app"):
-        measured(double, "sbert", images, TEACHERS)
+        measured(double, SBERT, images, TEACHERS)
     with pytest.raises(ValueError, match="image i11 is not in the sample"):
-        measured(rows, "sbert", images.head(11), TEACHERS)
+        measured(rows, SBERT, images.head(11), TEACHERS)
     with pytest.raises(ValueError, match="1 of 12 images have no row, the first being i05"):
-        measured(rows.filter(pl.col("image_id") != "i05"), "sbert", images, TEACHERS)
-
-
-def test_files_that_are_wrong(tmp_path):
-    files = write_files(tmp_path)["files"]
-    with pytest.raises(ValueError, match="no agreement file of rouge among"):
-        group_files([path for path in files if path.parent.name != "rouge"])
-    with pytest.raises(ValueError, match=r"sample.parquet: its columns .* no agreement file"):
-        group_files([*files, tmp_path / "sample.parquet"])
+        measured(rows.filter(pl.col("image_id") != "i05"), SBERT, images, TEACHERS)
 
 
 def test_no_pair_at_all(tmp_path):
     """Where no shard holds two images of a class there are no baselines, and no error."""
     files = write_files(tmp_path)
-    for path in files["files"]:
+    for path in chain(*files["files"].values()):
         rows = pl.read_parquet(path).filter(against="teacher_2")
         rows.write_parquet(path)
     output = tmp_path / "aggregate.parquet"
-    intervals = SETTINGS["intervals"]
-    aggregate_agreement(**files, output=output, teachers=TEACHERS, intervals=intervals, seed=1)
-    frame = pl.read_parquet(output)
+    intervals = Intervals(**SETTINGS["intervals"], seed=1)
+    frame = aggregate_agreement(**files, teachers=TEACHERS, intervals=intervals)
+    frame.write_parquet(output)
     none = frame.filter((pl.col("against") != "teacher_2") | pl.col("minus").is_not_null())
     assert none.select("value", "low", "high").null_count().row(0) == (len(none),) * 3
     assert set(none.filter(grouping="all")["unpaired"]) == {IMAGES}

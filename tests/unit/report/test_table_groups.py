@@ -4,9 +4,11 @@ import polars as pl
 import pytest
 from test_table_benchmark import MODELS, SETTINGS
 
-from imagenet_think.analysis.aggregation import METRICS
 from imagenet_think.core.schemas import AGGREGATES, GROUPS
+from imagenet_think.metrics import registry
 from table_groups import table_groups
+
+METRICS = registry.measures()
 
 DIVIDED = [("domain", "plant"), ("domain", "animal"), ("stratum", "1"), ("stratum", "2")]
 

@@ -140,7 +140,7 @@ class ChatEngine:
     model
         Its entry in the config.
     loop
-        What counts as a loop (`imagenet_think.inference.loops.ends_in_loop`), or None: nothing does.
+        What counts as a loop (`inference.loops.ends_in_loop`), or None: nothing does.
     stop_ids
         Tokens that end a row.
     batch_size

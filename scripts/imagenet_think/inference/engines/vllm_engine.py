@@ -2,8 +2,9 @@
 
 `vllm serve` listens on 127.0.0.1, at a free port and with a random key that stands in no argument.
 It ends when the engine is closed, and also when the job dies, in whatever way
-(`imagenet_think.inference.engines.supervisor`). vLLM sees what the engine in this process sees: the family's image
-settings and chat template, none of the checkpoint's sampling settings, no code of a repository.
+(`imagenet_think.inference.engines.supervisor`). vLLM sees what the engine in this process sees: the
+family's image settings and chat template, none of the checkpoint's sampling settings, no code of a
+repository.
 """
 
 import json
