@@ -131,7 +131,7 @@ def read_names(files: Sequence[str], column: str) -> list[str | None]:
     files
         Parquet files; rows are numbered across all of them.
     column
-        ImageNames as text, or the hub's images, whose `path` is the name.
+        Names as text, or the hub's images, whose `path` is the name.
 
     Raises
     ------
