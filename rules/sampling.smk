@@ -206,7 +206,7 @@ rule report_sampling:
         denied_images=files("images.criteria.denied_images_file"),
         template="scripts/report/report_sampling.html",
     output:
-        shown(f"{R}/images/report.html", "The run", "Sampling", caption="sampling"),
+        shown(f"{R}/images/report.html", products.SAMPLING),
     log:
         log("report_sampling"),
     conda:
@@ -225,7 +225,7 @@ rule report_sampling:
             "images.criteria.denied_images_file",
         ),
     message:
-        "Reporting the sample and what was turned away"
+        "Reporting the sample and the rejected images"
     script:
         "../scripts/report/report_sampling.py"
 

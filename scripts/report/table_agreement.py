@@ -236,7 +236,7 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     table_agreement(
         aggregate=snakemake.input.aggregate,
-        stem=Path(snakemake.output.overall[0]).with_suffix(""),
-        domain_stem=Path(snakemake.output.domains[0]).with_suffix(""),
+        stem=Path(snakemake.output.agreement[0]).with_suffix(""),
+        domain_stem=Path(snakemake.output.agreement_domains[0]).with_suffix(""),
         settings=table_captions.benchmark(json.loads(snakemake.params.settings)),
     )
