@@ -111,7 +111,8 @@ def code(rule):
 
     def used(wildcards):
         text = given(wildcards) if callable(given) else given
-        return provenance.digest(script, provenance.plugins(json.loads(text or "null")))
+        named = [json.loads(text or "null"), dict(wildcards.items())]
+        return provenance.digest(script, provenance.plugins(named))
 
     return used
 
@@ -124,7 +125,7 @@ def metric_code(module):
 
 def run_code(wildcards):
     """Return one digest of all code that this config's run uses."""
-    chosen_plugins = provenance.plugins(config)
+    chosen_plugins = provenance.plugins([config, {"metric": METRICS}])
     scripts = sorted({each.script for each in workflow.rules if each.script and each.output})
     return provenance.digest_text(
         *(

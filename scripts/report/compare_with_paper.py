@@ -1,4 +1,4 @@
-"""Each number of the paper beside ours."""
+"""Compare each number of the paper with ours."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +11,17 @@ import yaml
 
 from imagenet_think.core.files import write_text
 from imagenet_think.core.logs import log_to
+from imagenet_think.core.settings import Values
 from imagenet_think.parsing import PARTS
 from imagenet_think.report import comparability, table_captions
-from imagenet_think.report.comparability import IMAGES, SCORES, TEXTS, Reason
+from imagenet_think.report.comparability import (
+    IMAGES,
+    SCORES,
+    SEPARATOR,
+    TEXTS,
+    Caveat,
+    split_reasons,
+)
 from imagenet_think.report.table_captions import OURS, REPORTED
 from imagenet_think.report.tables import Column, latex, markdown, write_csv
 
@@ -27,10 +35,10 @@ MODELS = {
     "visionthink": "VisionThink-Efficient",
     "vl-rethinker": "VL-Rethinker-7B",
 }
-"""Keys of the benchmarked models and their names in the paper's tables."""
+"""Keys of the benchmarked models, and their names in the paper's tables."""
 
 ABLATED = "openvlthinker"
-"""The model of the paper's Table 7."""
+"""The model in the paper's Table 7."""
 
 TABLES = {
     "table3": ("bertscore", "sbert"),
@@ -59,11 +67,7 @@ SCHEMA = pl.Schema(
         "reasons": pl.String,
     }
 )
-"""`reasons` says why the two numbers cannot be compared or why there is none of ours; null where
-they can."""
-
-BETWEEN = "\n"
-"""Stands between reasons, which name models as the config does: with anything but line breaks."""
+"""`reasons` says why two numbers cannot be compared, or why we have none; null where they can."""
 
 NOT_LOCAL = "not computed: the config names no local copy of this dataset"
 NOT_RUN = "not computed: this run does not benchmark the model"
@@ -82,7 +86,8 @@ PRINTED = [
     Column("letters", "Reasons", width=0.07),
 ]
 
-Cell = dict[str, object]
+Cell = dict[str, Any]
+"""A row of `SCHEMA` without its reasons, with `subjects` and `missing` instead."""
 
 
 def cell(
@@ -90,12 +95,12 @@ def cell(
     row: str,
     column: str,
     paper: float,
-    ours: Mapping,
+    ours: Mapping[str, Any],
     name: str,
     *subjects: str,
     missing: str = "",
 ) -> Cell:
-    """Return one comparison.
+    """Compare one number.
 
     Parameters
     ----------
@@ -106,21 +111,23 @@ def cell(
     ours
         A row of our table; empty where there is none.
     name
-        The column in it; its interval is `<name>_low` and `<name>_high`.
+        Column of our number; its interval is `<name>_low` and `<name>_high`.
     subjects
-        What our number depends on, as in `comparability.Reason`.
+        What our number depends on, as in `comparability.Caveat`.
     missing
-        Why there is none of ours, where there is none.
+        Why our number is missing, where it may be.
 
     Returns
     -------
     dict
-        A row of `SCHEMA` but for its reasons, with `subjects` and `missing`. `difference` is ours
-        minus the paper's. `inside` tells whether the paper's number, which is rounded to three
-        decimals, can lie in our interval; it is null without one.
+        `difference` is ours minus the paper's. `inside` says whether the paper's number, which is
+        rounded to three decimals, may be within our interval; it is null without one.
     """
     value, low, high = (ours.get(key) for key in (name, f"{name}_low", f"{name}_high"))
     rounding = 0.0005
+    inside = None
+    if low is not None and high is not None:
+        inside = low - rounding <= paper <= high + rounding
     return {
         "table": table,
         "row": row,
@@ -130,16 +137,14 @@ def cell(
         "ours_low": low,
         "ours_high": high,
         "difference": None if value is None else value - paper,
-        "inside": None if low is None else low - rounding <= paper <= high + rounding,
+        "inside": inside,
         "subjects": frozenset(subjects),
         "missing": missing,
     }
 
 
-def compare(
-    reported: Mapping, tables: Mapping[str, pl.DataFrame], settings: Mapping
-) -> pl.DataFrame:
-    """Return a row for each number of the paper.
+def compare(reported: Values, tables: Mapping[str, pl.DataFrame], settings: Values) -> pl.DataFrame:
+    """Return one row per number of the paper.
 
     Parameters
     ----------
@@ -148,7 +153,7 @@ def compare(
     tables
         Our tables by name: `table1` to `table7`, and `language`.
     settings
-        The run's, as `comparability.reasons` takes them, and `ablation_model`, the key of the model
+        The settings that `comparability.caveats` takes, and `ablation_model`, the key of the model
         in our Table 7.
 
     Returns
@@ -164,21 +169,21 @@ def compare(
         *_ablation(reported["ablation"], tables["table7"], settings["ablation_model"]),
     ]
     run = tables["table2"].row(0, named=True)
-    known = comparability.reasons(settings, run, reported["table2"])
-    return pl.DataFrame([_with_reasons(each, known) for each in cells], schema=SCHEMA)
+    caveats = comparability.caveats(settings, run, reported["table2"])
+    return pl.DataFrame([_with_reasons(each, caveats) for each in cells], schema=SCHEMA)
 
 
-def _with_reasons(cell: Cell, known: Sequence[Reason]) -> Cell:
+def _with_reasons(cell: Cell, caveats: Sequence[Caveat]) -> dict[str, Any]:
     """Return a row of `SCHEMA`."""
-    words = [reason.words for reason in known if reason.subjects & cell["subjects"]]
+    words = [caveat.words for caveat in caveats if caveat.subjects & cell["subjects"]]
     if cell["ours"] is None:
         words = [cell["missing"]]
     row = {name: cell[name] for name in SCHEMA if name != "reasons"}
-    return row | {"reasons": BETWEEN.join(words) or None}
+    return row | {"reasons": SEPARATOR.join(words) or None}
 
 
-def _datasets(paper: Sequence[Mapping], table: pl.DataFrame) -> Iterator[Cell]:
-    """Compare Table 1; rows that ours takes from the paper are no numbers of ours."""
+def _datasets(paper: Sequence[Values], table: pl.DataFrame) -> Iterator[Cell]:
+    """Compare Table 1, without the rows that our table copies from the paper."""
     computed = table.filter(pl.col("source") != REPORTED)
     ours = {row["dataset"]: row for row in computed.iter_rows(named=True)}
     for row in paper:
@@ -197,14 +202,14 @@ def _datasets(paper: Sequence[Mapping], table: pl.DataFrame) -> Iterator[Cell]:
             )
 
 
-def _images(paper: Mapping, table: pl.DataFrame) -> Iterator[Cell]:
+def _images(paper: Values, table: pl.DataFrame) -> Iterator[Cell]:
     """Compare Table 2."""
     ours = table.row(0, named=True)
     for name, column in CLASSES.items():
         yield cell("Tab. 2", "all", column, paper[name], ours, name, IMAGES)
 
 
-def _text(paper: Mapping, language: pl.DataFrame) -> Iterator[Cell]:
+def _text(paper: Values, language: pl.DataFrame) -> Iterator[Cell]:
     """Compare the numbers of sections 3.2 and 4.1 to 4.3."""
     classes = _first(language.filter(pl.col("measure") == "images_per_class"))
     words = _first(language.filter(measure="unique_words").filter(pl.col("part").is_null()))
@@ -229,7 +234,7 @@ def _text(paper: Mapping, language: pl.DataFrame) -> Iterator[Cell]:
         )
 
 
-def _benchmark(paper: Mapping, tables: Mapping[str, pl.DataFrame]) -> Iterator[Cell]:
+def _benchmark(paper: Values, tables: Mapping[str, pl.DataFrame]) -> Iterator[Cell]:
     """Compare Tables 3 to 6."""
     for name, metrics in TABLES.items():
         ours = {row["key"]: row for row in tables[name].iter_rows(named=True)}
@@ -248,8 +253,8 @@ def _benchmark(paper: Mapping, tables: Mapping[str, pl.DataFrame]) -> Iterator[C
                     )
 
 
-def _ablation(paper: Mapping, table: pl.DataFrame, model: str) -> Iterator[Cell]:
-    """Compare Table 7, where ours is of the same model."""
+def _ablation(paper: Values, table: pl.DataFrame, model: str) -> Iterator[Cell]:
+    """Compare Table 7, if ours is about the same model."""
     ours = {(row["metric"], row["part"]): row for row in table.iter_rows(named=True)}
     if model != ABLATED:
         ours = {}
@@ -268,18 +273,17 @@ def _ablation(paper: Mapping, table: pl.DataFrame, model: str) -> Iterator[Cell]
             )
 
 
-def _first(rows: pl.DataFrame) -> Mapping:
+def _first(rows: pl.DataFrame) -> Mapping[str, Any]:
     return rows.row(0, named=True) if len(rows) else {}
 
 
 def lettered(comparison: pl.DataFrame) -> dict[str, str]:
-    """Map each reason to its letter, in the order in which they come."""
-    given = comparison["reasons"].drop_nulls().str.split(BETWEEN).explode()
-    return dict(zip(given.unique(maintain_order=True), ascii_lowercase, strict=False))
+    """Return the letter of each reason, in order of appearance."""
+    return dict(zip(split_reasons(comparison), ascii_lowercase, strict=False))
 
 
 def caption(comparison: pl.DataFrame) -> str:
-    """Say what the columns are, how many numbers can be compared and agree, and why others not."""
+    """Explain the columns, count the numbers that can be compared, and list the reasons."""
     comparable = comparison.filter(pl.col("reasons").is_null())
     inside = comparable["inside"].drop_nulls()
     numbers = len(comparable) or "none"
@@ -298,7 +302,7 @@ def caption(comparison: pl.DataFrame) -> str:
 
 
 def printed(comparison: pl.DataFrame) -> pl.DataFrame:
-    """Return the comparison as text, each number with its table's decimals."""
+    """Return the comparison as text, each number with the decimals of its table."""
     letters = lettered(comparison)
     rows = []
     for row in comparison.iter_rows(named=True):
@@ -321,7 +325,7 @@ def printed(comparison: pl.DataFrame) -> pl.DataFrame:
                 "difference": number("difference", "+"),
                 "inside": {None: "–", True: "inside", False: "outside"}[row["inside"]],
                 "letters": " ".join(
-                    letters[words] for words in (row["reasons"] or "").split(BETWEEN) if words
+                    letters[words] for words in (row["reasons"] or "").split(SEPARATOR) if words
                 ),
             }
         )
@@ -332,9 +336,9 @@ def compare_with_paper(
     tables: Sequence[str | Path],
     reported: str | Path,
     stem: str | Path,
-    settings: Mapping[str, object],
+    settings: Values,
 ) -> None:
-    """Write the comparison.
+    """Write the comparison as csv, Markdown and LaTeX.
 
     Parameters
     ----------
@@ -345,7 +349,7 @@ def compare_with_paper(
     stem
         Path of the comparison without ending.
     settings
-        The run's, as for `compare`.
+        As for `compare`.
     """
     ours = {Path(path).stem: pl.read_csv(path, infer_schema_length=None) for path in tables}
     paper = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))
@@ -357,16 +361,16 @@ def compare_with_paper(
     write_text(latex(shown, PRINTED, text, "tab:comparison", long=True), f"{stem}.tex")
 
 
-def compared_as(taken: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of `compare_with_paper`, of the keys of the config its rule declares."""
-    benchmark = taken["benchmark"]
+def compared_as(config: Values) -> dict[str, Any]:
+    """Return the settings of `compare`, given the keys of the config that the rule declares."""
+    benchmark = config["benchmark"]
     return {
-        **comparability.compared(taken),
-        "benchmarked": taken["benchmarked"],
+        **comparability.compared(config),
+        "benchmarked": config["benchmarked"],
         "ablation_model": benchmark["ablation_model"],
         "evaluated": benchmark["images"],
         "encoders": {name: benchmark[name]["repository"] for name in comparability.EVALUATORS},
-        "tokenizer": taken["statistics"]["tokenizer"]["repository"],
+        "tokenizer": config["statistics"]["tokenizer"]["repository"],
     }
 
 

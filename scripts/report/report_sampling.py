@@ -21,8 +21,8 @@ from imagenet_think.images import sources
 from imagenet_think.images.near_duplicates import twin
 from imagenet_think.images.preparation import prepare
 from imagenet_think.images.rejections import REASONS, RejectionError
-from table_images import COLUMNS as TABLE_2
-from table_images import summarize
+from imagenet_think.report.image_summary import COLUMNS as TABLE_2
+from imagenet_think.report.image_summary import summarize
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake

@@ -1,11 +1,13 @@
-"""Why a number of a run cannot be set against the paper's: what of the run is not the paper's."""
+"""Why a run's numbers cannot be compared with the paper's: how the run differs from it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
+
 from imagenet_think.core.model_sources import PACKAGE
-from imagenet_think.core.settings import names, prompt
+from imagenet_think.core.settings import Values, names, prompt
 
 REPOSITORIES = {
     "glm-4.1v": "zai-org/GLM-4.1V-9B-Thinking",
@@ -16,7 +18,7 @@ REPOSITORIES = {
     "visionthink": "Senqiao/VisionThink-Efficient",
     "vl-rethinker": "TIGER-Lab/VL-Rethinker-7B",
 }
-"""Where the authors of the paper's models publish them, by the config's keys."""
+"""Where the paper's models are published by their authors, by the config's keys."""
 
 TEACHERS = ("glm-4.1v", "kimi-vl")
 
@@ -33,10 +35,10 @@ EVALUATORS = {
         "sentence-transformers/all-MiniLM-L6-v2 is the usual one",
     ),
 }
-"""Embedding metrics: name, encoders that may be the paper's, which names none, and why these."""
+"""Embedding metrics: name, encoders that the paper may have used (it names none), and why these."""
 
 TOKENIZER = "Qwen/Qwen2.5-VL-7B-Instruct"
-"""In its tokens the texts that the paper prints come near its average; the paper names none."""
+"""With this tokenizer, texts printed in the paper come near its average; the paper names none."""
 
 PROMPTS = (
     "Please analyze this image step by step. First, describe what you observe, then explain your "
@@ -54,22 +56,26 @@ OTHER_SOURCES = {
 }
 
 VECTORS = "the paper does not say how it fitted these vectors, and exchanges their names in Table 7"
-"""Holds for every run, the paper's too."""
+"""True of every run, including the paper's."""
 
 IMAGES, TEXTS, TOKENS, SCORES = "images", "texts", "tokens", "scores"
-"""What a number depends on: the sample, the teachers' texts, the tokenizer, the benchmark."""
+"""What numbers depend on: the sample, the teachers' texts, the tokenizer, the benchmark."""
+
+
+SEPARATOR = "\n"
+"""Separates reasons in the column `reasons` of the comparison; none contains a line break."""
 
 
 @dataclass(frozen=True)
-class Reason:
-    """One reason, and the numbers that it holds for.
+class Caveat:
+    """A reason why some of a run's numbers cannot be compared with the paper's.
 
     Attributes
     ----------
     words
         The reason as a clause, on one line.
     subjects
-        Numbers that depend on any of these cannot be compared: `IMAGES`, `TEXTS`, `TOKENS`,
+        The numbers affected are those that depend on any of these: `IMAGES`, `TEXTS`, `TOKENS`,
         `SCORES`, a benchmarked model's key, or a metric's.
     """
 
@@ -77,55 +83,61 @@ class Reason:
     subjects: frozenset[str]
 
 
-def compared(taken: Mapping) -> dict[str, Any]:
-    """Return what `of_dataset` reads of a config.
+def compared(config: Values) -> dict[str, Any]:
+    """Return what `of_dataset` needs of a config.
 
     Parameters
     ----------
-    taken
-        What a rule declares: `images.source.kind`, `teachers`, `prompt`, `prompts.{prompt}`, and
-        of the teachers at least `name` and `repository`.
+    config
+        `images.source.kind`, `teachers`, `prompt`, `prompts.{prompt}`, and of the teachers at least
+        `name` and `repository`.
     """
     return {
-        "source": taken["images"]["source"]["kind"],
-        "prompt": prompt(taken),
-        "teachers": taken["teachers"],
-        "names": names(taken),
-        "repositories": {key: own.get("repository") for key, own in taken["models"].items()},
+        "source": config["images"]["source"]["kind"],
+        "prompt": prompt(config),
+        "teachers": config["teachers"],
+        "names": names(config),
+        "repositories": {key: model.get("repository") for key, model in config["models"].items()},
     }
 
 
-def reasons(settings: Mapping, run: Mapping[str, int], paper: Mapping[str, int]) -> list[Reason]:
+def caveats(settings: Values, run: Mapping[str, int], paper: Mapping[str, int]) -> list[Caveat]:
     """Return why a run's numbers cannot be compared with the paper's.
 
-    Of the paper's own run `VECTORS` alone is left.
+    For the paper's own run, only `VECTORS` remains.
 
     Parameters
     ----------
     settings
-        Of the run: `source`, the kind of its images' source; `prompt`, its text; `teachers` and
-        `benchmarked`, keys of models; `repositories`, of each model, None where its responses were
-        imported; `names`, as printed; `encoders`, repositories of the embedding metrics;
-        `tokenizer`, a repository; `evaluated`, the number of images of the benchmark or None.
+        `source`, the kind of image source; `prompt`, its text; `teachers` and `benchmarked`, keys
+        of models; `repositories` by model, None where responses were imported; `names`, as printed;
+        `encoders`, repositories of the embedding metrics; `tokenizer`, a repository; `evaluated`,
+        the number of images of the benchmark, or None for all.
     run, paper
         Numbers of Table 2: images, classes, min_per_class, max_per_class.
     """
-    found = _reasons(settings, run, paper)
-    return [Reason(" ".join(words.split()), frozenset(subjects)) for words, *subjects in found]
+    found = _of_run(settings, run, paper)
+    return [Caveat(" ".join(words.split()), frozenset(subjects)) for words, *subjects in found]
 
 
-def of_dataset(settings: Mapping, run: Mapping[str, int], paper: Mapping[str, int]) -> list[str]:
-    """Return why a run's dataset is not the paper's, in words; parameters as for `reasons`.
+def of_dataset(settings: Values, run: Mapping[str, int], paper: Mapping[str, int]) -> list[str]:
+    """Return in words how a run's dataset differs from the paper's; parameters as for `caveats`.
 
     Of the settings, `source`, `prompt`, `teachers`, `repositories` and `names` are read.
     """
-    return [" ".join(words.split()) for words, *_ in _dataset(settings, run, paper)]
+    return [" ".join(words.split()) for words, *_ in _of_dataset(settings, run, paper)]
 
 
-def _reasons(settings: Mapping, run: Mapping, paper: Mapping) -> Iterable[tuple[str, ...]]:
+def split_reasons(comparison: pl.DataFrame) -> list[str]:
+    """Return the distinct reasons in the column `reasons`, in order of appearance."""
+    given = comparison["reasons"].drop_nulls().str.split(SEPARATOR).explode()
+    return given.unique(maintain_order=True).to_list()
+
+
+def _of_run(settings: Values, run: Mapping, paper: Mapping) -> Iterable[tuple[str, ...]]:
     """Yield the words of each reason, and its subjects."""
-    yield from _dataset(settings, run, paper)
-    yield from _models(settings, "benchmarked", ())
+    yield from _of_dataset(settings, run, paper)
+    yield from _of_models(settings, "benchmarked", ())
     if settings["evaluated"] is not None and settings["evaluated"] < run["images"]:
         yield f"{settings['evaluated']:,} of the images are scored", SCORES
     for metric, (name, known, why) in EVALUATORS.items():
@@ -139,8 +151,8 @@ def _reasons(settings: Mapping, run: Mapping, paper: Mapping) -> Iterable[tuple[
     yield VECTORS, "tfidf", "cosine"
 
 
-def _dataset(settings: Mapping, run: Mapping, paper: Mapping) -> Iterable[tuple[str, ...]]:
-    """Yield why the images and the teachers' texts are others, and the subjects."""
+def _of_dataset(settings: Values, run: Mapping, paper: Mapping) -> Iterable[tuple[str, ...]]:
+    """Yield how the images and the teachers' texts differ, and the subjects."""
     if settings["source"] in OTHER_SOURCES:
         yield OTHER_SOURCES[settings["source"]], IMAGES, TEXTS, SCORES
     if (run["images"], run["classes"]) != (paper["images"], paper["classes"]):
@@ -154,10 +166,10 @@ def _dataset(settings: Mapping, run: Mapping, paper: Mapping) -> Iterable[tuple[
     if tuple(settings["teachers"]) != TEACHERS:
         names = _listed(settings["names"][key] for key in settings["teachers"])
         yield f"the teachers are {names}, not the paper's, in its order", TEXTS, SCORES
-    yield from _models(settings, "teachers", (TEXTS, SCORES))
+    yield from _of_models(settings, "teachers", (TEXTS, SCORES))
 
 
-def _models(settings: Mapping, role: str, subjects: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
+def _of_models(settings: Values, role: str, subjects: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
     """Yield the models of a role whose weights or responses are not the paper's models'."""
     others, imported = [], []
     for key in settings[role]:

@@ -21,7 +21,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from imagenet_think.core import model_sources, paths, settings
+from imagenet_think.core import model_sources, paths, plugins, settings
 from imagenet_think.images import sources
 from imagenet_think.report import products
 from imagenet_think.run import file_checks
@@ -48,7 +48,10 @@ _KINDS = {
 
 @cache
 def schema() -> Config:
-    """Return the schema with its shared definitions put in place of the references to them."""
+    """Return the schema with its shared definitions inlined.
+
+    A node with `plugin: inference.families` allows the names of the modules in that sub-package.
+    """
     document = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     definitions = document.pop("$defs")
 
@@ -56,7 +59,10 @@ def schema() -> Config:
         if isinstance(node, dict):
             if "$ref" in node:
                 return deepcopy(definitions[node["$ref"].removeprefix("#/$defs/")])
-            return {key: inline(value) for key, value in node.items()}
+            inlined = {key: inline(value) for key, value in node.items()}
+            if isinstance(package := node.get("plugin"), str):
+                inlined["enum"] = list(plugins.names(package))
+            return inlined
         return [inline(item) for item in node] if isinstance(node, list) else node
 
     return inline(document)
@@ -665,9 +671,18 @@ def as_markdown() -> str:
     for key, node in keys(schema()):
         default = f"`{json.dumps(node['default'])}`" if "default" in node else ""
         allowed = "" if node.get("type") == "object" else _allowed(node)
-        cells = [f"`{key}`", node["description"], allowed, default]
+        cells = [f"`{key}`", _described(node), allowed, default]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([*lines, "", *_readers()]) + "\n"
+
+
+def _described(node: Config) -> str:
+    """Return the description of a key; for a choice of plugins, with a summary of each."""
+    package = node.get("plugin")
+    listed = (
+        [f"`{name}`: {plugins.summary(package, name)}" for name in node["enum"]] if package else []
+    )
+    return " ".join([node["description"], *listed])
 
 
 def _readers() -> Iterator[str]:

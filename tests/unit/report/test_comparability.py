@@ -11,7 +11,7 @@ from imagenet_think.report.comparability import (
     TEXTS,
     TOKENS,
     VECTORS,
-    reasons,
+    caveats,
 )
 from imagenet_think.run.configuration import check
 
@@ -40,7 +40,7 @@ PAPER = settings_of("config.yaml")
 
 def found(changes=None, run=TABLE_2):
     """Reasons of the paper's config with changes, but for that which always holds."""
-    given = reasons(PAPER | (changes or {}), run, TABLE_2)
+    given = caveats(PAPER | (changes or {}), run, TABLE_2)
     assert given.pop().words == VECTORS
     return {reason.words: set(reason.subjects) for reason in given}
 
@@ -121,7 +121,7 @@ def test_the_package_s_encoder_is_the_usual_one():
 
 
 def test_the_miniature_cannot_be_compared_in_any_number():
-    miniature = reasons(settings_of("miniature.yaml"), {"images": 144, "classes": 12}, TABLE_2)
+    miniature = caveats(settings_of("miniature.yaml"), {"images": 144, "classes": 12}, TABLE_2)
     assert {IMAGES, TEXTS, SCORES, TOKENS, "bertscore", *REPOSITORIES} - {
         "glm-4.1v",
         "kimi-vl",

@@ -3,8 +3,10 @@ import re
 import pytest
 from synthetic_run import CONFIG, FIGURES, ROOT, make_run
 
-from export_numbers import SOURCES, define, export_numbers, listing, number, spelled
+from export_numbers import export_numbers
 from imagenet_think.report.comparability import VECTORS
+from imagenet_think.report.macros import define, number, series, spelled
+from imagenet_think.report.setting_macros import SOURCES
 from imagenet_think.run import configuration
 
 MAIN = (ROOT / "paper" / "main.tex").read_text(encoding="utf-8")
@@ -215,9 +217,9 @@ def test_numbers_as_text():
     assert number(1234567) == "1,234,567"
     assert number(-0.5, 1) == "$-$0.5"
     assert number(None) == "--"
-    assert listing(["a", "b", "c"]) == "a, b and c"
-    assert listing(["a"]) == "a"
-    assert listing([]) == "--"
+    assert series(["a", "b", "c"]) == "a, b and c"
+    assert series(["a"]) == "a"
+    assert series([]) == "--"
     assert [spelled(n) for n in (0, 2, 12, 13)] == ["no", "two", "twelve", "13"]
 
 

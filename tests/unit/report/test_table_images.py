@@ -2,7 +2,8 @@
 
 import polars as pl
 
-from table_images import summarize, table_images
+from imagenet_think.report.image_summary import summarize
+from table_images import table_images
 
 
 def test_counts() -> None:

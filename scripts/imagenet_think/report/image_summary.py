@@ -1,0 +1,34 @@
+"""The numbers of the paper's Table 2: images, classes and images per class of a sample."""
+
+import polars as pl
+
+from imagenet_think.report.tables import WHOLE, Column
+
+COLUMNS = [
+    Column("images", "Total images", format=WHOLE),
+    Column("classes", "Total classes", format=WHOLE),
+    Column("min_per_class", "Min. samples per class", format=WHOLE),
+    Column("max_per_class", "Max. samples per class", format=WHOLE),
+    Column("mean_per_class", "Avg. samples per class", format=".1f"),
+]
+
+
+def summarize(sample: pl.DataFrame) -> pl.DataFrame:
+    """Return the one row of Table 2.
+
+    Parameters
+    ----------
+    sample
+        One row per image, with column wnid. Only classes with an image in the sample count.
+    """
+    counts = sample.group_by("wnid").len("images")["images"]
+    return pl.DataFrame(
+        {
+            "images": [len(sample)],
+            "classes": [len(counts)],
+            "min_per_class": [counts.min()],
+            "max_per_class": [counts.max()],
+            "mean_per_class": [counts.mean()],
+        },
+        schema_overrides={"mean_per_class": pl.Float64},
+    )

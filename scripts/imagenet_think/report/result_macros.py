@@ -1,0 +1,239 @@
+"""Macros of the paper's text that state results: counts, lengths, scores and comparisons."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from imagenet_think.core.settings import Values
+from imagenet_think.core.splits import SPLITS, splits
+from imagenet_think.parsing.statuses import OK
+from imagenet_think.report.audit_checks import CONTRADICTS
+from imagenet_think.report.comparability import PROMPTS, VECTORS, split_reasons
+from imagenet_think.report.escaping import latex
+from imagenet_think.report.macros import (
+    MISSING,
+    WORDS,
+    counted,
+    number,
+    percent,
+    series,
+    spelled,
+    table_rows,
+)
+from imagenet_think.report.setting_macros import PLACES, models_in_order
+from imagenet_think.report.table_captions import HEADINGS
+
+
+def image_macros(
+    table: pl.DataFrame, sample: pl.DataFrame, exclusions: pl.DataFrame
+) -> dict[str, str]:
+    """Return the numbers of Table 2, of the sample's domains, and of the rejected images."""
+    row = table.row(0, named=True)
+    return {
+        "NumImages": number(row["images"]),
+        "NumClasses": number(row["classes"]),
+        "MinPerClass": number(row["min_per_class"]),
+        "MaxPerClass": number(row["max_per_class"]),
+        "MeanPerClass": number(row["mean_per_class"], 1),
+        "NumDomains": number(sample["domain"].n_unique()),
+        "NumExcluded": number(len(exclusions)),
+        "ExcludedReasons": counted(exclusions.group_by("reason").len("rows"), "reason"),
+    }
+
+
+def response_macros(counts: pl.DataFrame, settings: Values) -> dict[str, str]:
+    """Return how many responses there are and how many parsed, by model and of the teachers.
+
+    Parameters
+    ----------
+    counts
+        Columns model, status, rows.
+    settings
+        The config's models, teachers and benchmarked models.
+    """
+
+    def total_and_parsed(rows: pl.DataFrame) -> tuple[int, int]:
+        return int(rows["rows"].sum()), int(rows.filter(status=OK)["rows"].sum())
+
+    lines = []
+    for key, model in models_in_order(settings).items():
+        rows = counts.filter(model=key)
+        failed = counted(rows.filter(pl.col("status") != OK), "status")
+        lines.append([latex(model["name"]), *map(number, total_and_parsed(rows)), failed])
+    total, parsed = total_and_parsed(counts)
+    of_teachers = counts.filter(pl.col("model").is_in(settings["teachers"]))
+    pairs, parsed_pairs = total_and_parsed(of_teachers)
+    return {
+        "StatusRows": table_rows(lines),
+        "NumResponses": number(total),
+        "NumParsed": number(parsed),
+        "ParsedPercent": percent(parsed, total),
+        "NumPairs": number(pairs),
+        "NumParsedPairs": number(parsed_pairs),
+        "ParsedPairsPercent": percent(parsed_pairs, pairs),
+    }
+
+
+def dataset_macros(
+    sample: pl.DataFrame, statuses: pl.DataFrame, settings: Values
+) -> dict[str, str]:
+    """Return how many rows each split has in the dataset's two configurations.
+
+    Parameters
+    ----------
+    sample
+        Columns image_id, wnid.
+    statuses
+        Columns image_id, status; one row per image and teacher.
+    settings
+        `test` and `validation`: images of each class in these splits.
+    """
+    split = splits(
+        sample.select("image_id", "wnid").iter_rows(), settings["test"], settings["validation"]
+    )
+    images = statuses.group_by("image_id").agg((pl.col("status") == OK).all().alias("ok"))
+    rows = images.with_columns(split=pl.col("image_id").replace_strict(split))
+    counts = {
+        name: [rows.filter(split=name, ok=ok).height for ok in (True, False)] for name in SPLITS
+    }
+    good, failed = (sum(column) for column in zip(*counts.values(), strict=True))
+    return {
+        "SplitRows": table_rows(
+            [rf"\texttt{{{name}}}", *map(number, row)] for name, row in counts.items()
+        ),
+        "DatasetRows": number(good),
+        "DatasetLeftOut": number(failed),
+    }
+
+
+def text_macros(table: pl.DataFrame, language: pl.DataFrame, settings: Values) -> dict[str, str]:
+    """Return the numbers of the texts: tokens per sample, lengths by teacher and part, words.
+
+    Parameters
+    ----------
+    table
+        Table 1, whose last row is this run.
+    language
+        The table of lengths and words.
+    settings
+        The config's models and teachers.
+    """
+
+    def measured(measure: str, **where: str | None) -> dict[str, Any]:
+        same = (pl.col(name).eq_missing(pl.lit(value)) for name, value in where.items())
+        return language.filter(pl.col("measure") == measure, *same).row(0, named=True)
+
+    ours = table.row(-1, named=True)
+    images = measured("images_per_class")
+    macros = {
+        "NumSamples": number(ours["images"]),
+        "SampleTokensMin": number(ours["min"]),
+        "SampleTokensMax": number(ours["max"]),
+        "SampleTokensMean": number(ours["mean"]),
+        "SampleTokensTotal": number(ours["total"]),
+        "ClassImagesMean": number(images["mean"], 1),
+        "ClassImagesSD": number(images["sd"], 1),
+        "UniqueWords": number(measured("unique_words", part=None)["mean"]),
+    }
+    for place, key in zip(PLACES, settings["teachers"], strict=True):
+        name = settings["models"][key]["name"]
+        for part in ("think", "answer"):
+            median = measured("tokens", model=name, part=part)["median"]
+            macros[f"{part.title()}Median{place}"] = number(median)
+        other = measured("non_latin_percent", model=name)["mean"]
+        macros[f"NonLatin{place}"] = rf"{number(other, 2)}\%"
+    return macros
+
+
+def score_macros(tables: Sequence[pl.DataFrame], ablation: pl.DataFrame) -> dict[str, str]:
+    """Return each metric's highest average with the models that reach it, and the ablation.
+
+    Parameters
+    ----------
+    tables
+        Tables 3 to 6.
+    ablation
+        Table 7.
+    """
+    macros = {"NumMetrics": spelled(ablation["metric"].n_unique())}
+    for table in tables:
+        for column in table.columns:
+            if column.endswith("_avg"):
+                metric = _in_letters(column.removesuffix("_avg"))
+                printed = table.select("model", score=pl.col(column).round(3)).drop_nulls()
+                best = printed.filter(pl.col("score") == pl.col("score").max())
+                highest = best["score"].to_list()
+                macros[f"Best{metric}"] = number(highest[0], 3) if highest else MISSING
+                macros[f"Best{metric}Models"] = series(latex(name) for name in best["model"])
+    parts = ablation.pivot("part", index="metric", values="avg")
+    higher = parts.filter(pl.col("think") > pl.col("answer"))["metric"].to_list()
+    macros["ThinkHigher"] = spelled(len(higher))
+    macros["ThinkHigherMetrics"] = series(latex(HEADINGS[m]) for m in higher) if higher else "none"
+    return macros
+
+
+def _in_letters(metric: str) -> str:
+    """Return a metric's key as part of a macro's name, which contains no digits."""
+    letters = (WORDS[int(mark)].title() if mark.isdigit() else mark for mark in metric[1:])
+    return metric[0].upper() + "".join(letters)
+
+
+def incomparable(comparison: pl.DataFrame) -> list[str]:
+    """Return why this run's numbers cannot be compared with the paper's; empty for the paper's run.
+
+    That the paper does not define its vectors holds for every run, and is left out.
+    """
+    reasons = split_reasons(comparison.filter(pl.col("ours").is_not_null()))
+    return [reason for reason in reasons if reason != VECTORS]
+
+
+def comparison_macros(comparison: pl.DataFrame) -> dict[str, str]:
+    """Return how many of the paper's numbers we computed, can be compared, and are inside."""
+    comparable = comparison.filter(pl.col("reasons").is_null())
+    with_interval = comparable.filter(pl.col("inside").is_not_null())
+    median: Any = with_interval["difference"].abs().median()
+    return {
+        "ComparedCells": number(len(comparison)),
+        "ComparedWithOurs": number(comparison["ours"].count()),
+        "ComparedComparable": number(len(comparable)),
+        "ComparedWithInterval": number(len(with_interval)),
+        "ComparedInside": number(with_interval["inside"].to_list().count(True)),
+        "MedianDifference": number(median, 3),
+        "ComparisonReasons": "\n".join(
+            rf"\item {latex(words[:1].upper() + words[1:])}." for words in incomparable(comparison)
+        ),
+    }
+
+
+def audit_macros(audit: pl.DataFrame) -> dict[str, str]:
+    """Return how many entries the audit has by kind, and how many the numbers contradict."""
+    macros, total = {}, 0
+    for kind, name in (("hard", "Hard"), ("argued", "Argued"), ("quote", "Quoted")):
+        rows = audit.filter(kind=kind)
+        total += len(rows)
+        macros[f"Audit{name}"] = spelled(len(rows))
+        if kind != "quote":
+            contradicted = len(rows.filter(verdict=CONTRADICTS))
+            macros[f"Audit{name}Contradicted"] = spelled(contradicted)
+    return macros | {"AuditEntries": spelled(total)}
+
+
+def reported_macros(reported: Values) -> dict[str, str]:
+    """Return the paper's own numbers that the text cites."""
+    text, images = reported["text"], reported["table2"]
+    return {
+        "PaperImages": number(images["images"]),
+        "PaperClasses": number(images["classes"]),
+        "PaperMinPerClass": number(images["min_per_class"]),
+        "PaperMaxPerClass": number(images["max_per_class"]),
+        "PaperMeanPerClass": number(images["mean_per_class"], 1),
+        "PaperCategoryMean": number(text["images_per_category_mean"], 1),
+        "PaperCategorySD": number(text["images_per_category_sd"], 1),
+        "PaperUniqueWords": number(text["unique_words_per_1000_samples"]),
+        "PaperPairs": number(text["pairs"]),
+        "PaperPrompts": spelled(len(PROMPTS)),
+        "OtherDatasets": spelled(len(reported["table1"]) - 1),
+        "PaperSampleTokensMean": number(reported["table1"][-1]["mean"]),
+        "PaperSampleTokensMax": number(reported["table1"][-1]["max"]),
+    }
