@@ -72,7 +72,7 @@ def declared(folder, configs):
                 file = file.with_name("review.smk") if stage == "review" else file
                 keys = found.setdefault((file, rule.name), set())
                 keys.update(*(function.config_keys for function in settings.declaring(rule)))
-    return {place: keys for place, keys in found.items() if place[0].stem != "miniatures"}
+    return {place: keys for place, keys in found.items() if place[0].stem != "miniature"}
 
 
 def test_every_leaf_of_the_schema_is_read_by_a_rule_or_by_planning_alone(declared):

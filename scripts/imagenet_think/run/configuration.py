@@ -722,7 +722,7 @@ def declared_in(file: Path) -> dict[str, bool]:
     return found | dict.fromkeys(products.keys(file.stem), True)
 
 
-MINIATURES = "miniatures"
+MINIATURES = "miniature"
 """The rule file that reads `miniature.yaml`, whichever config is loaded."""
 
 
