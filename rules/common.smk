@@ -12,6 +12,7 @@ from snakemake.logging import logger
 import imagenet_think.core.settings as declarations
 from imagenet_think.core import model_sources, paths, provenance, shards, splits
 from imagenet_think.images import sources
+from imagenet_think.metrics import registry
 from imagenet_think.report import products
 from imagenet_think.run import config_file, configuration, workflow_hooks
 
@@ -39,7 +40,9 @@ IMPORTED = [key for key in MODELS if "responses" in config["models"][key]]
 GENERATED = [key for key in MODELS if key not in IMPORTED]
 SHARDS = shards.names(**config["sharding"])
 DATASETS = config["statistics"]["datasets"]
-METRICS = ["bertscore", "sbert", "rouge", "sets", "vectors"]
+METRICS = [metric.name for metric in registry.metrics()]
+TUNING = sorted({key for metric in registry.metrics() for key in metric.tuning})
+SCORING = sorted({key for metric in METRICS for key in BENCHMARK[metric]}.difference(TUNING))
 
 # What a name in braces stands for in the keys that rules declare; any other is a wildcard of the job.
 SETS = {
@@ -50,6 +53,10 @@ SETS = {
     "imported": IMPORTED,
     "ablation_model": [BENCHMARK["ablation_model"]],
     "prompt": [config["prompt"]],
+    "metrics": METRICS,
+    "setting": SCORING,  # of a metric
+    "described": [key for key in SCORING if key != "revision"],  # by captions
+    "tuning": TUNING,  # changes no score
 }
 
 

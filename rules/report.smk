@@ -53,15 +53,20 @@ for stem, written in products.by_script().items():
         create_rule(stem, written)
 
 
+def metrics_of(table):
+    """Return the names of the metrics that a table of scores prints."""
+    return [metric.name for metric in registry.tables()[table]]
+
+
 rule table_benchmark:
     input:
-        aggregate=lambda wildcards: of_metrics("aggregate", products.METRIC_TABLES[wildcards.table]),
+        aggregate=lambda wildcards: of_metrics("aggregate", metrics_of(wildcards.table)),
     output:
         table("{table}"),
     log:
         log("table_benchmark/{table}"),
     wildcard_constraints:
-        table="|".join(products.METRIC_TABLES),
+        table="|".join(registry.tables()),
     conda:
         "../envs/texts.yaml"
     params:
@@ -73,15 +78,8 @@ rule table_benchmark:
             "benchmark.missing",
             "benchmark.intervals",
             "benchmark.printed_tfidf",
-            "benchmark.{tabled}.repository",
-            "benchmark.{tabled}.layer",
-            "benchmark.{tabled}.max_tokens",
-            "benchmark.{tabled}.windows",
-            "benchmark.{tabled}.precision",
-            "benchmark.{tabled}.stemmer",
-            "benchmark.{tabled}.token_pattern",
-            "benchmark.{tabled}.stop_words",
-            tabled=lambda wildcards: products.METRIC_TABLES[wildcards.table],
+            "benchmark.{tabled}.{described}",
+            tabled=lambda wildcards: metrics_of(wildcards.table),
         ),
     message:
         "Table of scores: {wildcards.table}"

@@ -6,9 +6,11 @@ rules, the targets `tables` and `figures`, the pages, the HTML report, the paper
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from imagenet_think.metrics import registry
 
 PAPER, FURTHER = "Tables of the paper", "Further tables"
 FIGURES, RUN = "Figures", "The run"
@@ -103,22 +105,8 @@ _EXAMPLES = {
     "annotations": _ANNOTATIONS,
 }
 
-DEFINITIONS = (
-    "benchmark.printed_tfidf",
-    "benchmark.bertscore.repository",
-    "benchmark.bertscore.layer",
-    "benchmark.bertscore.max_tokens",
-    "benchmark.bertscore.windows",
-    "benchmark.bertscore.precision",
-    "benchmark.sbert.repository",
-    "benchmark.sbert.max_tokens",
-    "benchmark.sbert.windows",
-    "benchmark.sbert.precision",
-    "benchmark.rouge",
-    "benchmark.sets",
-    "benchmark.vectors",
-)
-"""Keys that the definitions of all metrics are made of."""
+_DEFINITIONS = ("benchmark.printed_tfidf", "benchmark.{metrics}.{described}")
+"""Keys that the definitions of metrics in captions are made of."""
 
 _TEACHERS = ("teachers", "models.{teachers}.name")
 _BENCHMARK = (
@@ -130,17 +118,23 @@ _BENCHMARK = (
 )
 _EXAMPLE = ("seed", "prompt", "prompts.{prompt}", *_TEACHERS, "figures.samples")
 
-_MEANS = (
-    "the average and the maximum over the two teachers, as means over images with their intervals."
-)
 
-METRIC_TABLES = {
-    "table3": ("bertscore", "sbert"),
-    "table4": ("rouge",),
-    "table5": ("sets",),
-    "table6": ("vectors",),
-}
-"""The tables that hold a few metrics each, and the scores that they read."""
+def _tables_of_scores() -> Iterator[Product]:
+    """Yield the tables that the metrics name, which one rule makes."""
+    for name, metrics in registry.tables().items():
+        title, number = metrics[0].title, metrics[0].table
+        short = [own.short_heading or own.heading for one in metrics for own in one.printed]
+        yield Product(
+            name,
+            f"Table {number}: {title[0].lower()}{title[1:]}" if number else title,
+            f"{title} of the models' full outputs and the teachers' texts, by "
+            f"{' and '.join(map(str, short))}: the average and the maximum over the two teachers, "
+            "as means over images with their intervals.",
+            PAPER if number else FURTHER,
+            script="table_benchmark",
+            in_paper=number is not None,
+        )
+
 
 PRODUCTS = (
     Product(
@@ -166,38 +160,7 @@ PRODUCTS = (
         script="table_images",
         inputs={"sample": _SAMPLE},
     ),
-    Product(
-        "table3",
-        "Table 3: BERTScore, Sentence-BERT",
-        "How close the models' full outputs come to the teachers' in meaning, by BERTScore and "
-        f"Sentence-BERT: {_MEANS}",
-        PAPER,
-        script="table_benchmark",
-    ),
-    Product(
-        "table4",
-        "Table 4: ROUGE",
-        "How many words and word sequences the models' full outputs share with the teachers', by "
-        f"ROUGE-1 and ROUGE-L: {_MEANS}",
-        PAPER,
-        script="table_benchmark",
-    ),
-    Product(
-        "table5",
-        "Table 5: Jaccard, overlap",
-        "How far the sets of words of the models' full outputs and the teachers' overlap, by "
-        f"Jaccard index and overlap coefficient: {_MEANS}",
-        PAPER,
-        script="table_benchmark",
-    ),
-    Product(
-        "table6",
-        "Table 6: TF-IDF, cosine",
-        "How alike the word counts of the models' full outputs and the teachers' are, as cosines "
-        f"with and without TF-IDF weights: {_MEANS}",
-        PAPER,
-        script="table_benchmark",
-    ),
+    *_tables_of_scores(),
     Product(
         "table7",
         "Table 7: thinking and answer",
@@ -214,7 +177,7 @@ PRODUCTS = (
             "benchmark.ablation_model",
             "benchmark.missing",
             "benchmark.intervals",
-            *DEFINITIONS,
+            *_DEFINITIONS,
         ),
     ),
     Product(
@@ -225,7 +188,7 @@ PRODUCTS = (
         FURTHER,
         script="table_agreement",
         inputs={"aggregate": _AGREEMENT},
-        reads=(*_TEACHERS, "benchmark.intervals", *DEFINITIONS),
+        reads=(*_TEACHERS, "benchmark.intervals", *_DEFINITIONS),
     ),
     Product(
         "agreement_domains",

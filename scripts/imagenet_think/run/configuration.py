@@ -717,7 +717,7 @@ def _readers() -> Iterator[str]:
 
 
 def declared_in(file: Path) -> dict[str, bool]:
-    """Return the keys that a stage's rules declare, and whether a change of each runs jobs again."""
+    """Return the keys that a stage's rules declare, and whether a change of each reruns jobs."""
     found = settings.declared_in(file.read_text(encoding="utf-8"), schema())
     return found | dict.fromkeys(products.keys(file.stem), True)
 
