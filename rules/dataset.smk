@@ -155,8 +155,7 @@ rule write_card:
             "prompt",
             "prompts.{prompt}",
             "images.source.kind",
-            *(["images.criteria.min_side"] if SAMPLED else []),
-            *(["images.criteria.near_duplicate_bits"] if SAMPLED else []),
+            *(["images.criteria"] if LAYOUT.sampled else []),
             *(["images.preparation"] if PICTURES else []),
             "models.{teachers}.name",
             "models.{teachers}.repository",
@@ -168,6 +167,7 @@ rule write_card:
             "dataset.test",
             "dataset.validation",
         ),
+        statuses=derived(statuses=STATUSES),
         full=derived(full=False),
     message:
         "Writing the dataset's card"
@@ -188,6 +188,7 @@ use rule write_card as write_card_full with:
         log("write_card_full"),
     params:
         settings=rules.write_card.params.settings,
+        statuses=rules.write_card.params.statuses,
         full=derived(full=True),
     message:
         "Writing the card of the dataset with images"

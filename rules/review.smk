@@ -30,6 +30,7 @@ rule review:
             "review.images",
             "review.longest_side",
         ),
+        statuses=derived(statuses=STATUSES),
     message:
         "The page on which people review responses: {output.page}"
     script:

@@ -13,8 +13,9 @@ from imagenet_think.core.logs import log_to, logger, progress, some
 from imagenet_think.core.schemas import IMAGE, IMAGE_ROWS, MISSING
 from imagenet_think.dataset.hub_files import TEXT_ROWS, published_schema, writer
 from imagenet_think.images import sources
+from imagenet_think.images.criteria import REASONS
 from imagenet_think.images.preparation import examine
-from imagenet_think.images.rejections import REASONS, RejectionError
+from imagenet_think.images.rejections import RejectionError
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
@@ -165,7 +166,7 @@ def join(
     broken = called.filter(pl.col("reason").is_not_null())
     found = {place["image_id"]: _unreadable(place) for place in broken.iter_rows(named=True)}
     whole = called.filter(pl.col("reason").is_null()).iter_rows(named=True)
-    for place, read in sources.opened(whole, Path(source["path"]), sources.get(source["kind"])):
+    for place, read in sources.get_sampled(source["kind"]).read(whole, Path(source["path"])):
         name = place["image_id"]
         if name in found and found[name].image:
             continue
@@ -202,7 +203,7 @@ def check(data: bytes, row: Row, preparation: Mapping[str, int], max_pixels: int
     if row["source_sha256"] not in (None, digest):
         detail = f"SHA-256 {digest}, in the dataset {row['source_sha256']}"
         return Joined(None, ANOTHER_SOURCE, detail)
-    prepared = examine(data, max_pixels, preparation)
+    prepared = examine(data, {"max_pixels": max_pixels}, preparation)
     if row["source_sha256"] is None:
         return Joined(prepared["image"], UNCHECKED, f"SHA-256 {digest}")
     if row["sha256"] not in (None, prepared["sha256"]):

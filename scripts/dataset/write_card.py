@@ -19,7 +19,8 @@ from imagenet_think.core.splits import CONFIGURATIONS, SPLITS
 from imagenet_think.dataset import hub_files, publication
 from imagenet_think.dataset.dataset_fields import describe
 from imagenet_think.dataset.hub_files import arrow_schema, count_rows
-from imagenet_think.parsing.statuses import OK, STATUSES
+from imagenet_think.parsing.outcomes import STATUSES
+from imagenet_think.parsing.statuses import OK
 from imagenet_think.report import escaping
 from imagenet_think.report.table_captions import OURS
 from imagenet_think.report.tables import WHOLE, Column, markdown

@@ -18,7 +18,8 @@ from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import REVIEWED
 from imagenet_think.core.settings import names, prompt
 from imagenet_think.images.preparation import prepare
-from imagenet_think.parsing.statuses import OK, STATUSES
+from imagenet_think.parsing.outcomes import STATUSES
+from imagenet_think.parsing.statuses import OK
 from imagenet_think.report.examples import read_pictures
 from imagenet_think.review import reviewing
 

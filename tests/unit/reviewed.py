@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from imagenet_think.parsing.statuses import STATUSES
+from imagenet_think.parsing.outcomes import STATUSES
 from review import describe, left, listed, render
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

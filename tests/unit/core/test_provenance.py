@@ -164,7 +164,7 @@ def test_a_module_printed_anew_means_the_same(file):
 
 
 def test_a_template_counts_with_its_module():
-    assert "imagenet_think/inference/canary.html" in names(
+    assert "imagenet_think/inference/canary_page.html" in names(
         SCRIPTS / "inference" / "generate_responses.py"
     )
     assert "report/report_sampling.html" in names(SCRIPTS / "report" / "report_sampling.py")

@@ -20,7 +20,7 @@ from markdown_it import MarkdownIt
 
 from imagenet_think.dataset import publication
 from imagenet_think.dataset.dataset_fields import describe
-from imagenet_think.parsing.statuses import STATUSES
+from imagenet_think.parsing.outcomes import STATUSES
 from imagenet_think.report.comparability import TEACHERS
 from write_card import size_category, where, write_card
 

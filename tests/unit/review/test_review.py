@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import review
 from imagenet_think.core import schemas
-from imagenet_think.parsing.statuses import STATUSES
+from imagenet_think.parsing.outcomes import STATUSES
 
 SEED = 5
 

@@ -271,7 +271,7 @@ WRONG = {
     ),
     "labels where none are read": (
         lambda c: c["images"]["source"].__setitem__("labels", "labels.txt"),
-        ["images.source.labels is only for kind webdataset, hub_parquet and listing"],
+        ["images.source.labels is only for kind hub_parquet, listing and webdataset"],
     ),
     "neither asked nor imported": (
         lambda c: c["models"]["kimi-vl"].pop("repository"),

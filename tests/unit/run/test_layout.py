@@ -13,13 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[3]
 SCRIPTS = [path for path in ROOT.glob("scripts/*/*.py") if path.parent.name != "imagenet_think"]
 OF_ANOTHER_STAGE = {
-    "draw_images": "miniature",  # makes the images of the source `drawings`
     "report_sampling": "report",  # belongs to `sampling`, which needs no report
 }
 """Rules in the file of one stage whose script is in the folder of another."""
-
-STAGES = {"sampling": "images", "listing": "images"}
-"""Stages of rule files that are not named by one."""
 
 WAITING = {"build_dataset", "compare_with_paper", "generate_responses", "table_images"}
 """Scripts that others still import."""
@@ -53,7 +49,7 @@ def test_a_rule_and_its_script_have_the_same_name_and_stage():
         for rule in re.split(r"^ *rule ", file.read_text(encoding="utf-8"), flags=re.M)[1:]:
             name = rule.partition(":")[0]
             used.update(scripts := re.findall(r'"\.\./scripts/(\S+)\.py"', rule))
-            stage = OF_ANOTHER_STAGE.get(name, STAGES.get(file.stem, file.stem))
+            stage = OF_ANOTHER_STAGE.get(name, file.stem)
             if scripts:
                 expected[name], found[name] = [f"{stage}/{name}"], scripts
     assert found == expected
