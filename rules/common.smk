@@ -94,16 +94,16 @@ def code(rule):
 
     def used(wildcards):
         text = given(wildcards) if callable(given) else given
-        named = [json.loads(text or "null"), dict(wildcards.items())]
+        named = [json.loads(text or "null"), {"metric": METRICS} | dict(wildcards.items())]
         return provenance.digest(script, provenance.plugins(named))
 
     return used
 
 
-def metric_code(module):
-    """Return a param: the digest of a metric's module and of all that it imports, for the cache of scores."""
-    file = Path(workflow.basedir) / "scripts" / "imagenet_think" / "metrics" / f"{module}.py"
-    return derived(metric_code=lambda wildcards: provenance.digest(file))
+def metric_code(wildcards):
+    """Return the digest of the module that computes a metric, and of all that it imports, for the cache of scores."""
+    file = registry.get(wildcards.metric).module.replace(".", "/") + ".py"
+    return provenance.digest(Path(workflow.basedir) / "scripts" / "imagenet_think" / file)
 
 
 def run_code(wildcards):
@@ -243,12 +243,6 @@ def shown(path, entry):
     """Return an output that the report shows; `check_plan` gives it its caption."""
     REPORT_ENTRIES[path] = entry
     return report(path, category=entry.category, labels={"title": entry.title})
-
-
-def scored(metric):
-    """Return the files of a metric and block: the models' scores, the teachers' agreement."""
-    folders = ("scores", "agreement")
-    return {name: block_files(f"{R}/{name}/{metric}/{{shard}}.parquet") for name in folders}
 
 
 def of_metrics(name, metrics=METRICS):

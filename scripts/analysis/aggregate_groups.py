@@ -19,6 +19,8 @@ from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import GROUPS
+from imagenet_think.metrics import registry
+from imagenet_think.metrics.registry import Metric
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
@@ -96,6 +98,7 @@ def _where(chosen: pl.Series) -> np.ndarray:
 
 
 def aggregate_groups(
+    metric: Metric,
     score_files: Sequence[str | Path],
     sample: str | Path,
     length_files: Sequence[str | Path],
@@ -111,8 +114,10 @@ def aggregate_groups(
 
     Parameters
     ----------
+    metric
+        Whose scores they are.
     score_files
-        Parquet files of schema `scores(kind)`: one kind, all shards.
+        Parquet files of all shards, see `imagenet_think.metrics.score_schemas`.
     sample
         Parquet file of schema `SAMPLE`.
     length_files
@@ -131,7 +136,7 @@ def aggregate_groups(
     workers
         Threads; the numbers do not depend on them.
     """
-    scored = read_scores(score_files, models, missing=missing)
+    scored = read_scores(metric, score_files, models, missing=missing)
     columns = ["wnid", "domain", "complexity_stratum"]
     frame = pl.read_parquet(sample, columns=["image_id", *columns])
     lengths = pl.concat(
@@ -154,6 +159,7 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
     aggregate_groups(
+        registry.get(snakemake.wildcards.metric),
         snakemake.input.scores,
         snakemake.input.sample,
         snakemake.input.lengths,

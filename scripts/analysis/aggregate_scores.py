@@ -10,12 +10,15 @@ from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import AGGREGATES, IMAGE_COUNTS
+from imagenet_think.metrics import registry
+from imagenet_think.metrics.registry import Metric
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
 
 def aggregate_scores(
+    metric: Metric,
     score_files: Sequence[str | Path],
     output: str | Path,
     *,
@@ -29,8 +32,10 @@ def aggregate_scores(
 
     Parameters
     ----------
+    metric
+        Whose scores they are.
     score_files
-        Parquet files of schema `scores(kind)`: one kind, all shards.
+        Parquet files of all shards, see `imagenet_think.metrics.score_schemas`.
     output
         Parquet file of schema `AGGREGATES`.
     models
@@ -44,7 +49,7 @@ def aggregate_scores(
     workers
         Threads; the numbers do not depend on them.
     """
-    scored = read_scores(score_files, models, missing=missing)
+    scored = read_scores(metric, score_files, models, missing=missing)
     frame = aggregate(scored, Intervals(**intervals, seed=seed), workers)
     counts = frame.select("model", "part", *IMAGE_COUNTS)
     for row in counts.unique(maintain_order=True).iter_rows():
@@ -56,6 +61,7 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
     aggregate_scores(
+        registry.get(snakemake.wildcards.metric),
         snakemake.input.scores,
         snakemake.output[0],
         models=settings["benchmarked"],

@@ -21,6 +21,8 @@ from imagenet_think.analysis.resampling import Intervals, percentiles, resampled
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import log_to
 from imagenet_think.core.schemas import DIFFERENCES
+from imagenet_think.metrics import registry
+from imagenet_think.metrics.registry import Metric
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
@@ -82,6 +84,7 @@ def compare(
 
 
 def compare_models(
+    metric: Metric,
     score_files: Sequence[str | Path],
     output: str | Path,
     *,
@@ -95,8 +98,10 @@ def compare_models(
 
     Parameters
     ----------
+    metric
+        Whose scores they are.
     score_files
-        Parquet files of schema `scores(kind)`: one kind, all shards.
+        Parquet files of all shards, see `imagenet_think.metrics.score_schemas`.
     output
         Parquet file of schema `DIFFERENCES`.
     models
@@ -110,7 +115,7 @@ def compare_models(
     workers
         Threads; the numbers do not depend on them.
     """
-    scored = read_scores(score_files, models, [PART], missing)
+    scored = read_scores(metric, score_files, models, [PART], missing)
     frame = compare(scored, models, Intervals(**intervals, seed=seed), workers)
     write_parquet(frame, output, DIFFERENCES)
 
@@ -119,6 +124,7 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
     compare_models(
+        registry.get(snakemake.wildcards.metric),
         snakemake.input.scores,
         snakemake.output[0],
         models=settings["benchmarked"],

@@ -21,7 +21,6 @@ import figure_sample
 import figure_scores
 from audit import audit
 from compare_with_paper import compare_with_paper
-from imagenet_think.analysis.aggregation import METRICS
 from imagenet_think.core import schemas
 from imagenet_think.core.files import write_parquet
 from imagenet_think.metrics import registry
@@ -44,6 +43,7 @@ ROOT = Path(__file__).parents[2]
 REPORTED = ROOT / "resources" / "reported.yaml"
 CONFIG = check(yaml.safe_load((ROOT / "config" / "miniature.yaml").read_text(encoding="utf-8")))
 CLASS_LIST = ROOT / "resources" / "imagenet21k_p_winter21.tsv"
+MEASURES = [measure.name for metric in registry.metrics() for measure in metric.measures]
 NAMES = {key: model["name"] for key, model in CONFIG["models"].items()}
 CLASSES = {"balloon": "artifact", "apple": "food", "fish": "animal", "star": "object"}
 COMPARED = {
@@ -159,9 +159,9 @@ def _aggregates(images: int, draw: random.Random) -> pl.DataFrame:
     rows = []
     for model in CONFIG["benchmarked"]:
         for part in PARTS:
-            for metric, (file, _) in METRICS.items():
+            for metric in MEASURES:
                 value = draw.uniform(0.2, 0.9)
-                seen = 0.8 if file in schemas.SEEN else None
+                seen = 0.8 if registry.metric_of(metric).coverage else None
                 for aggregate, number in (("avg", value), ("max", value + 0.02)):
                     row = {"model": model, "part": part, "metric": metric, "aggregate": aggregate}
                     row |= {"value": number, "low": number - 0.01, "high": number + 0.01}
@@ -174,7 +174,7 @@ def _aggregates(images: int, draw: random.Random) -> pl.DataFrame:
 
 def _differences(images: int, draw: random.Random) -> pl.DataFrame:
     rows = []
-    for metric, aggregate in product(METRICS, ("avg", "max")):
+    for metric, aggregate in product(MEASURES, ("avg", "max")):
         for model, other in combinations(CONFIG["benchmarked"], 2):
             value = draw.uniform(-0.1, 0.1)
             row = {"metric": metric, "aggregate": aggregate, "model": model, "other": other}
@@ -190,10 +190,10 @@ def _agreement(images: int, draw: random.Random) -> pl.DataFrame:
         numbers += [(teacher, against, None) for against in schemas.AGAINST[1:]]
         numbers.append((teacher, "teacher_2", "same_class"))
     rows = []
-    for group, metric, part in product(("all", *CLASSES.values()), METRICS, PARTS):
+    for group, metric, part in product(("all", *CLASSES.values()), MEASURES, PARTS):
         for model, against, minus in numbers:
             value = draw.uniform(0.2, 0.9) - (0.5 if minus else 0)
-            seen = 0.8 if METRICS[metric][0] in schemas.SEEN else None
+            seen = 0.8 if registry.metric_of(metric).coverage else None
             row = {"grouping": "all" if group == "all" else "domain", "group": group}
             row |= {"metric": metric, "part": part, "model": model}
             row |= {"against": against, "minus": minus}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,9 @@ from transformers import (
     RobertaTokenizer,
 )
 
-from imagenet_think.metrics.precision import FLOAT32, arithmetic, check_precision
+from imagenet_think.core.model_sources import pretrained
+from imagenet_think.metrics.precision import FLOAT32, arithmetic, check_precision, reporting
+from imagenet_think.metrics.score_function import ScoreFunction
 from imagenet_think.metrics.truncation import (
     FIRST,
     Windowed,
@@ -66,6 +69,14 @@ def load_model(path: str, layer: int, revision: str | None = None) -> PreTrained
     ).eval()
 
 
+def load(*, repository: str, revision: str | None, **settings: Any) -> ScoreFunction:
+    """Return the function that scores pairs; `settings` are those of `BertScore`."""
+    # Sums of several threads depend on their number; jobs run in parallel instead.
+    torch.set_num_threads(1)
+    path, commit = pretrained(repository, revision)
+    return reporting(BertScore(path, revision=commit, **settings))
+
+
 class BertScore:
     """BERTScore (Zhang et al., 2019) without idf weights and without rescaling.
 
@@ -91,7 +102,8 @@ class BertScore:
         `first`: the rest of a text is not seen, as bert-score does. `all`: each window of a text
         is embedded by itself, and the tokens of all windows are matched.
     precision
-        Of the encoder; see `imagenet_think.metrics.precision.arithmetic`. Tokens are matched in float32.
+        Of the encoder; see `imagenet_think.metrics.precision.arithmetic`. Tokens are matched in
+        float32.
     device
         "cpu", "cuda", or None for a GPU if there is one.
 

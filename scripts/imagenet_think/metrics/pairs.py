@@ -41,6 +41,11 @@ class Pairs:
         for start, end in pairwise(bounds):
             yield Pairs(self.texts, self.rows[start:end])
 
+    def of_part(self, part: str) -> "Pairs":
+        """Return the comparisons of one part, numbered from 0."""
+        rows = self.rows.filter(pl.col("part") == part)
+        return Pairs(self.texts, rows.with_columns(pl.int_range(pl.len()).alias("row")))
+
     def scorable(self) -> pl.DataFrame:
         """Return the rows of which both texts are there."""
         there = self.texts.is_not_null().to_numpy()

@@ -1,7 +1,7 @@
 """ROUGE-1 and ROUGE-L, bit for bit as rouge-score computes them, each text tokenized once."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +10,7 @@ from nltk.stem.porter import PorterStemmer
 from rapidfuzz.distance import LCSseq
 from rapidfuzz.process import cpdist
 
+from imagenet_think.metrics.score_function import ScoreFunction
 from imagenet_think.metrics.tokenization import Tokens, number_pairs, tokenize
 
 TOKEN = "[a-z0-9]+"
@@ -19,6 +20,11 @@ SURROGATES = range(0xD800, 0xE000)
 CHARACTERS = 0x110000 - len(SURROGATES)
 
 _stem = lru_cache(maxsize=2**20)(PorterStemmer().stem)
+
+
+def load(*, stemmer: bool) -> ScoreFunction:
+    """Return the function that scores pairs."""
+    return partial(rouge, stemmer=stemmer)
 
 
 def rouge(

@@ -1,13 +1,16 @@
 """Cosine of sentence embeddings (Sentence-BERT), each distinct input embedded once."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import pairwise_cos_sim
 
-from imagenet_think.metrics.precision import FLOAT32, arithmetic, check_precision
+from imagenet_think.core.model_sources import pretrained
+from imagenet_think.metrics.precision import FLOAT32, arithmetic, check_precision, reporting
+from imagenet_think.metrics.score_function import ScoreFunction
 from imagenet_think.metrics.truncation import (
     FIRST,
     Windowed,
@@ -17,6 +20,14 @@ from imagenet_think.metrics.truncation import (
     cut,
     padded,
 )
+
+
+def load(*, repository: str, revision: str | None, **settings: Any) -> ScoreFunction:
+    """Return the function that scores pairs; `settings` are those of `SentenceBert`."""
+    # Sums of several threads depend on their number; jobs run in parallel instead.
+    torch.set_num_threads(1)
+    path, commit = pretrained(repository, revision)
+    return reporting(SentenceBert(path, revision=commit, **settings))
 
 
 class SentenceBert:

@@ -11,10 +11,14 @@ numbers, so three named variants are computed:
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice, repeat
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 
+from imagenet_think.metrics.score_function import ScoreFunction
 from imagenet_think.metrics.tokenization import StopWords, number_pairs, tokenize
 
 AT_ONCE = 4096
@@ -43,13 +47,34 @@ class DocumentFrequencies:
         token_pattern: str,
         stop_words: StopWords = None,
     ) -> None:
-        """Count further documents; for tokens see `imagenet_think.metrics.tokenization.analyzer`."""
+        """Count more documents; for tokens see `imagenet_think.metrics.tokenization.analyzer`."""
         texts = iter(texts)
         while some := list(islice(texts, AT_ONCE)):
             tokens = tokenize(some, token_pattern, stop_words)
             documents = np.bincount(tokens.counts().indices, minlength=len(tokens.terms))
             self.terms.update(dict(zip(tokens.terms.to_pylist(), documents.tolist(), strict=True)))
             self.documents += len(some)
+
+
+def read_frequencies(path: str | Path, part: str) -> DocumentFrequencies:
+    """Read the document frequencies of one part, schema `DOCUMENT_FREQUENCIES`."""
+    rows = pl.read_parquet(path).filter(pl.col("part") == part)
+    documents = dict(rows.select("part", "documents").iter_rows()).get(part, 0)
+    return DocumentFrequencies(
+        documents, Counter(dict(rows.select("term", "frequency").iter_rows()))
+    )
+
+
+def load(
+    *, document_frequencies: str | Path, part: str, token_pattern: str, stop_words: StopWords
+) -> ScoreFunction:
+    """Return the function that scores pairs of one part."""
+    return partial(
+        vectors,
+        frequencies=read_frequencies(document_frequencies, part),
+        token_pattern=token_pattern,
+        stop_words=stop_words,
+    )
 
 
 def vectors(

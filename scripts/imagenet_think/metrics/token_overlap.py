@@ -1,10 +1,17 @@
 """Jaccard index and overlap coefficient of the sets of tokens (section 5.3.3)."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
+from imagenet_think.metrics.score_function import ScoreFunction
 from imagenet_think.metrics.tokenization import StopWords, number_pairs, tokenize
+
+
+def load(*, token_pattern: str, stop_words: StopWords) -> ScoreFunction:
+    """Return the function that scores pairs."""
+    return partial(sets, token_pattern=token_pattern, stop_words=stop_words)
 
 
 def sets(

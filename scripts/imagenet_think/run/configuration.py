@@ -473,8 +473,9 @@ def repository_entries(config: Config) -> Iterator[tuple[str, Config]]:
         if "processor" in model:
             yield f"models.{name}.processor", model["processor"]
     yield "statistics.tokenizer", config["statistics"]["tokenizer"]
-    yield "benchmark.bertscore", config["benchmark"]["bertscore"]
-    yield "benchmark.sbert", config["benchmark"]["sbert"]
+    for metric in plugins.names("metrics.definitions"):
+        if "repository" in config["benchmark"][metric]:
+            yield f"benchmark.{metric}", config["benchmark"][metric]
 
 
 def unpinned(config: Config) -> list[str]:
@@ -673,7 +674,7 @@ def _readers() -> Iterator[str]:
         if file.stem == MINIATURES:
             continue
         for key, counts in declared_in(file).items():
-            for leaf in settings.leaves(key, schema()):
+            for leaf in leaves(key):
                 own = sections[_section(leaf)]
                 own[file.stem] = own.get(file.stem, False) or counts
     for section, files in sections.items():
@@ -685,6 +686,12 @@ def declared_in(file: Path) -> dict[str, bool]:
     """Return the keys that a stage's rules declare, and whether a change of each reruns jobs."""
     found = settings.declared_in(file.read_text(encoding="utf-8"), schema())
     return found | dict.fromkeys(products.keys(file.stem), True)
+
+
+def leaves(key: str) -> list[str]:
+    """Return the leaves of the schema that a key in a rule stands for, see `settings.leaves`."""
+    metrics = plugins.names("metrics.definitions")
+    return settings.leaves(key, schema(), {"metric": metrics, "metrics": metrics})
 
 
 MINIATURES = "miniature"
