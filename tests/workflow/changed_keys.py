@@ -104,7 +104,7 @@ def runs(folder: Path) -> dict[str, Config]:
         "packed": {"kind": "outer_archive", "path": "unpacked", "archive": "packed.tar"},
         "labelled": {"kind": "hub_parquet", "path": "source", "labels": "labels.txt"},
     }
-    listing = {"kind": configuration.LISTING, "path": "texts.parquet", "label": "label"}
+    listing = {"kind": "listing", "path": "texts.parquet", "label": "label"}
     sources["pictured"] = listing | {"pictures": True}
     found = {"drawn": drawn}
     for name, source in sources.items():

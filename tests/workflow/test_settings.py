@@ -41,7 +41,7 @@ SEEN_IN_PLANS = {
 
 def targets(config):
     """Return what a run can make: listed images give no paper, and imported models no pilot."""
-    return TARGETS[:1] if config["images"]["source"]["kind"] == configuration.LISTING else TARGETS
+    return TARGETS[:1] if config["images"]["source"]["kind"] == "listing" else TARGETS
 
 
 @pytest.fixture(scope="module")
