@@ -199,14 +199,11 @@ def _rows(
 def aggregate_agreement(
     files: Mapping[str, Sequence[str | Path]],
     sample: str | Path,
-    output: str | Path,
-    *,
     teachers: Sequence[str],
-    intervals: Mapping[str, float],
-    seed: int,
+    intervals: Intervals,
     workers: int = 1,
-) -> None:
-    """Write how alike the teachers' texts are.
+) -> pl.DataFrame:
+    """Return the agreement between the two teachers.
 
     Parameters
     ----------
@@ -214,36 +211,35 @@ def aggregate_agreement(
         Parquet files of all shards by metric, see `imagenet_think.metrics.score_schemas`; one
         metric is read at a time.
     sample
-        Parquet of schema `SAMPLE`.
-    output
-        Parquet to write, schema `AGREEMENT_AGGREGATES`.
+        Parquet file of schema `SAMPLE`.
     teachers
         Keys of teacher 1 and teacher 2.
-    intervals
-        `draws` and `level` of the intervals.
-    seed
-        Of the resamples.
-    workers
-        Threads of the resampling, which change nothing of the result.
+    intervals, workers
+        See `imagenet_think.analysis.resampling.bootstrap`.
+
+    Returns
+    -------
+    polars.DataFrame
+        Schema `AGREEMENT_AGGREGATES`.
     """
     images = pl.read_parquet(sample, columns=["image_id", "domain"]).sort("image_id")
     found: dict[Series, Measured] = {}
     for name, paths in files.items():
         # The frame has no name, so that it is freed before the next one is read.
-        found |= measured(pl.read_parquet(paths), registry.get(name), images["image_id"], teachers)
-    frame = aggregate(found, images["domain"], Intervals(**intervals, seed=seed), workers)
-    write_parquet(frame, output, AGREEMENT_AGGREGATES)
+        found |= measured(
+            pl.read_parquet(list(paths)), registry.get(name), images["image_id"], teachers
+        )
+    return aggregate(found, images["domain"], intervals, workers)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
-    aggregate_agreement(
+    frame = aggregate_agreement(
         {metric.name: snakemake.input[metric.name] for metric in registry.metrics()},
         snakemake.input.sample,
-        snakemake.output[0],
-        teachers=settings["teachers"],
-        intervals=settings["benchmark"]["intervals"],
-        seed=settings["seed"],
-        workers=snakemake.threads,
+        settings["teachers"],
+        Intervals(**settings["benchmark"]["intervals"], seed=settings["seed"]),
+        snakemake.threads,
     )
+    write_parquet(frame, snakemake.output[0], AGREEMENT_AGGREGATES)

@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from pyarrow.parquet import read_metadata
 
 from build_dataset import FULL, PLAIN
+from imagenet_think import parsing
 from imagenet_think.core import model_sources
 from imagenet_think.core.files import write_text
 from imagenet_think.core.logs import log_to
@@ -221,6 +222,7 @@ def teacher(rows: pl.DataFrame, k: int, model: Mapping[str, Any]) -> dict[str, A
         "system": model.get("system"),
         "template": model.get("template"),
         "prefix": model.get("prefix"),
+        "rule": parsing.rule(model["output"]) if model.get("output") else None,
     }
 
 

@@ -74,7 +74,7 @@ def list_images(
         `read_classes`, and `imagenet_think.images.image_matching.opened` and `check_column`).
     """
     if prepared:
-        rows = pl.scan_parquet(files).select(list(LISTED)).collect()
+        rows = pl.scan_parquet(list(files)).select(list(LISTED)).collect()
     else:
         known = manifests.read(classes, labels)
         rows = pl.DataFrame(list(_rows(files, image, label, known)), schema=LISTED)
@@ -83,8 +83,8 @@ def list_images(
     excluded = rows.filter(pl.col("reason").is_not_null())
     table = read_classes(classes)
     if not len(taken):
-        source = rows["source"].first() if prepared else files[0]
-        raise ValueError(_nothing(source, image, excluded["detail"], table["wnid"]))
+        source = str(rows["source"].first()) if prepared else files[0]
+        raise ValueError(_nothing(source, image, list(excluded["detail"]), list(table["wnid"])))
     available = taken["wnid"].value_counts(name="available")
     listed = counted(table, available)
     lemma = pl.col("lemmas").str.split(", ").list.first().alias("lemma")
@@ -161,7 +161,7 @@ def _number(count: int, one: str, several: str | None = None) -> str:
 
 
 def _nothing(file: str, image: str, details: Sequence[str], known: Collection[str]) -> str:
-    what = some(list(details), "; ") or "they have no rows"
+    what = some(details, "; ") or "they have no rows"
     return (
         f"{file}: column {image!r} names no image of a class of the table "
         f"({some(sorted(known))}): {what}. A name begins with its class and a "

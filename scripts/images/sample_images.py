@@ -75,7 +75,7 @@ def sample_images(
         If the classes or their images do not suffice; the message does the arithmetic.
     """
     index = pl.read_parquet(classes)
-    looked_at = pl.scan_parquet(candidates).drop("image").collect()
+    looked_at = pl.scan_parquet(list(map(str, candidates))).drop("image").collect()
     looked_at = reject_repetitions(looked_at, seed, criteria)
     measured = looked_at.filter(pl.col("complexity").is_not_null())
     usable = measured.filter(pl.col("reason").is_null())

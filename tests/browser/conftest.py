@@ -9,24 +9,24 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 300_000
-"""Milliseconds that a test waits for what must happen: a slow machine is no failure."""
+"""Milliseconds that a test waits for an event: a slow machine is not a failure."""
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Leave these tests out where they are not asked for: they need a browser."""
+    """Collect these tests only when they are named: they need a browser."""
     return None if any("tests/browser" in argument for argument in config.args) else True
 
 
 @pytest.fixture(scope="session")
 def browser():
-    """A Chromium. Without one the tests are skipped; in continuous integration they fail."""
+    """Chromium; without it the tests are skipped, or fail if `CI` is set."""
     executable = shutil.which("chromium")
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
         executable = None
     if executable is None:
-        told = "there is no Chromium, or nothing that drives it: say `make test-browser`"
+        told = "Chromium or Playwright is missing: run `make test-browser`"
         if os.environ.get("CI"):
             pytest.fail(told)
         pytest.skip(told)
@@ -40,7 +40,7 @@ def browser():
 
 @pytest.fixture
 def page(browser):
-    """An empty page that must not have met an error when a test ends."""
+    """An empty page; the test fails if the page reported errors."""
     page, errors = browser.new_page(viewport={"width": 1400, "height": 800}), []
     page.set_default_timeout(TIMEOUT)
     page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
@@ -55,7 +55,7 @@ def page(browser):
 def run():
     """The results of `make demo` in this checkout."""
     folder = ROOT / "results" / "miniature"
-    assert (folder / "comparison.md").exists(), "there is no finished miniature: say `make demo`"
+    assert (folder / "comparison.md").exists(), "there is no finished miniature: run `make demo`"
     return folder
 
 

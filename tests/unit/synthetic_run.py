@@ -43,7 +43,7 @@ ROOT = Path(__file__).parents[2]
 REPORTED = ROOT / "resources" / "reported.yaml"
 CONFIG = check(yaml.safe_load((ROOT / "config" / "miniature.yaml").read_text(encoding="utf-8")))
 CLASS_LIST = ROOT / "resources" / "imagenet21k_p_winter21.tsv"
-MEASURES = [measure.name for metric in registry.metrics() for measure in metric.measures]
+MEASURES = registry.measures()
 NAMES = {key: model["name"] for key, model in CONFIG["models"].items()}
 CLASSES = {"balloon": "artifact", "apple": "food", "fish": "animal", "star": "object"}
 COMPARED = {

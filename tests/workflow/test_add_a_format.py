@@ -12,12 +12,13 @@ pytestmark = pytest.mark.slow
 
 MODULE = "scripts/imagenet_think/parsing/formats/neighbours.py"
 MEANING = "No two things are side by side."
+RULE = "Thinking is what precedes the first mention of neighbours, the answer what follows it."
 FORMAT = f'''"""Texts about two things that are side by side."""
 
 from imagenet_think.parsing.marks import ANSWER, THINK, Piece, Split
 from imagenet_think.parsing.statuses import OK
 
-RULE = "Thinking is what precedes the first mention of neighbours, the answer what follows it."
+RULE = "{RULE}"
 MARKS = ("side by side",)
 SINGLE = "single"
 FAILURES = {{SINGLE: "{MEANING}"}}
@@ -62,18 +63,13 @@ def test_a_format_is_one_module(tiny, tmp_path):
         MODULE,
         "config/tiny.yaml",
     }
-    assert "rule parse_responses:" in said
-    assert "rule generate_responses:" not in said
+    assert listed(said)["parse_responses"] == 1
+    assert "generate_responses" not in listed(said)
     assert {path: path.read_bytes() for path in results.glob("journal/*/*.jsonl")} == journals
 
     rows = pl.read_parquet(results / "annotations" / model / "*.parquet")
     assert set(rows["status"]) == {"ok", "single"}
-    parsed = rows.filter(pl.col("status") == "ok")
-    assert (
-        not parsed.select(pl.col("full", "think", "answer").str.contains("side by side"))
-        .sum_horizontal()
-        .sum()
-    )
+    assert not rows.filter(pl.col("status") == "ok")["full"].str.contains("side by side").any()
     failed = (rows["status"] == "single").sum()
 
     account = pl.read_csv(results / "accounting.csv")
@@ -83,8 +79,10 @@ def test_a_format_is_one_module(tiny, tmp_path):
     assert account["failed_single"].sum() == failed
     for page in ("accounting.md", "dataset/README.md", "review/index.html"):
         assert MEANING in (results / page).read_text(), page
-    kept = pl.read_parquet(results / "dataset/data/*.parquet", columns=["status_1"])
-    assert set(kept["status_1"]) <= {"ok", "single"}
+    assert f"- Parsing: {RULE}" in (results / "dataset/README.md").read_text()
+    files = sorted(results.glob("dataset/*/*.parquet"))
+    published = pl.concat([pl.read_parquet(file, columns=["status_1"]) for file in files])
+    assert (published["status_1"] == "single").sum() == failed
     json.loads((results / "dataset/croissant.json").read_text())
 
     docs = project.call(

@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 
 from imagenet_think.analysis.resampling import Intervals, bootstrap
-from imagenet_think.core.schemas import AGGREGATES
 from imagenet_think.metrics.registry import Metric
 from imagenet_think.parsing import PARTS
 
@@ -101,20 +100,6 @@ def read_scores(
     no_response = dict(zip(cells, absent, strict=True))
     seen = {cell: numbers[-3:, place] for place, cell in enumerate(cells)} if shares else {}
     return ImageScores(images, values, no_response, seen)
-
-
-def aggregate(scored: ImageScores, intervals: Intervals, workers: int = 1) -> pl.DataFrame:
-    """Return the benchmark's numbers with their intervals.
-
-    Returns
-    -------
-    polars.DataFrame
-        Schema `AGGREGATES`, a row a model, part, metric and aggregate. Without any image the value
-        is null.
-    """
-    everything = np.arange(len(scored.images))
-    rows = summarise(scored, list(scored.values), everything, intervals, workers)
-    return pl.DataFrame(list(rows), schema=AGGREGATES)
 
 
 def summarise(

@@ -45,16 +45,52 @@ def safe_name(name: str) -> bool:
     return bool(parts[0]) and ".." not in parts and parts[-1] not in ("", ".")
 
 
-class _Headers(io.BufferedReader):
+class _Headers(io.RawIOBase):
     """An archive as tarfile reads it, header by header: never much at a time.
 
     The length of a GNU long name or PAX header is taken from the archive, and may claim gigabytes.
     """
 
-    def read(self, size: int | None = -1) -> bytes:
-        if size is None or not 0 <= size <= _MAX_HEADER:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _MAX_HEADER:
             raise tarfile.ReadError(f"a header of {size} bytes")
-        return super().read(size)
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+class _Tar(tarfile.TarFile):
+    members: list[tarfile.TarInfo]  # every header that was read
+
+
+def entries(file: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, int]]:
+    """Yield each header of an uncompressed tar, and the offset at which the next one begins.
+
+    Parameters
+    ----------
+    file
+        The tar, which must be at that offset or before it when the next header is wanted.
+
+    Raises
+    ------
+    tarfile.TarError, ValueError, RecursionError
+        If the tar is damaged. (tarfile follows a chain of long names by recursion.)
+    """
+    with _Tar.open(
+        fileobj=_Headers(file), mode="r:", encoding="utf-8", errors="surrogateescape"
+    ) as archive:
+        while (entry := archive.next()) is not None:
+            archive.members.clear()  # or tarfile would keep them all
+            if entry.size < 0:
+                raise tarfile.ReadError(f"negative size of {entry.name!r}")
+            yield entry, archive.offset
 
 
 def list_members(path: str | Path) -> Iterator[Member]:
@@ -81,27 +117,17 @@ def list_members(path: str | Path) -> Iterator[Member]:
     total = os.path.getsize(path)
     end = 0
     try:
-        with (
-            _Headers(io.FileIO(path)) as file,
-            tarfile.open(
-                fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape"
-            ) as archive,
-        ):
-            while (entry := archive.next()) is not None:
-                archive.members.clear()  # tarfile keeps every header otherwise
-                if entry.size < 0:
-                    raise tarfile.ReadError(f"negative size of {entry.name!r}")
-                end = archive.offset
+        with open(path, "rb") as file:
+            for entry, end in entries(file):
                 if not entry.isdir():
                     yield _member(entry, total)
                 if end > total:
                     raise tarfile.ReadError("unexpected end of data")
-    # RecursionError: tarfile follows a chain of long-name headers one call deeper each.
     except (tarfile.TarError, ValueError, RecursionError) as error:
         yield _damage(end, total, str(error))
         return
     # tarfile takes an invalid header for the end of the archive, and stops at the end mark of the
-    # first of several archives joined; after a real end come zeros or nothing.
+    # first of several joined archives. After a real end there are zeros or nothing.
     with open(path, "rb") as file:
         file.seek(end)
         while block := file.read(_MAX_HEADER):

@@ -54,7 +54,8 @@ def open_image(data: bytes) -> Image.Image:
         try:
             return Image.open(io.BytesIO(data), formats=FORMATS)
         except UnidentifiedImageError:
-            claimed = [name for name in FORMATS if Image.OPEN[name][1](data[:16])]
+            known = {name: Image.OPEN[name][1] for name in FORMATS}
+            claimed = [name for name, begins in known.items() if begins and begins(data[:16])]
             if claimed:
                 raise RejectionError("undecodable", f"broken {claimed[0]} header") from None
             start = data[:8].hex(" ")

@@ -61,7 +61,8 @@ def to_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Imag
     """Return an image in sRGB (perceptual intent, by LittleCMS), or as it is if that fails."""
     srgb = ImageCms.createProfile("sRGB")
     try:
-        return ImageCms.profileToProfile(image, profile, srgb, outputMode=_CONVERTED[image.mode][1])
+        mode = _CONVERTED[image.mode][1]
+        return ImageCms.profileToProfile(image, profile, srgb, outputMode=mode) or image
     except ImageCms.PyCMSError:
         return image  # a profile without what the conversion needs
 

@@ -176,9 +176,14 @@ def get(name: str) -> Metric:
     return plugins.get(PACKAGE, name).METRIC
 
 
+def measures() -> dict[str, Measure]:
+    """Return all measures by name, in the order to print."""
+    return {measure.name: measure for metric in metrics() for measure in metric.measures}
+
+
 def printed() -> dict[str, Measure]:
-    """Return all printed measures by name, in the order to print."""
-    return {measure.name: measure for metric in metrics() for measure in metric.printed}
+    """Return the measures that have a heading by name, in the order to print."""
+    return {name: measure for name, measure in measures().items() if measure.heading}
 
 
 def metric_of(measure: str) -> Metric:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests.unit.agreeing import COMPARISONS, TEACHERS, agreement, sample, write_files
 
 from aggregate_agreement import aggregate_agreement, measured
+from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.schemas import AGREEMENT_AGGREGATES
 from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
@@ -24,10 +25,8 @@ def frame(tmp_path_factory):
 
 def aggregated(folder, **files):
     files = files or write_files(folder, IMAGES)
-    output = folder / "aggregate.parquet"
-    intervals = {"draws": 200, "level": 0.9, "least": 1}
-    aggregate_agreement(**files, output=output, teachers=TEACHERS, intervals=intervals, seed=3)
-    return pl.read_parquet(output)
+    intervals = Intervals(draws=200, level=0.9, least=1, seed=3)
+    return aggregate_agreement(**files, teachers=TEACHERS, intervals=intervals)
 
 
 def rows_of(metric, model, part, against, column, images=None):

@@ -319,7 +319,8 @@ def test_the_licence_of_texts_is_the_configs(card):
 def test_hard_texts_survive(card):
     teachers = [
         settings()["teachers"][0]
-        | {"name": HARD, "repository": HARD, "system": HARD, "template": HARD, "prefix": HARD},
+        | {"name": HARD, "repository": HARD, "system": HARD, "template": HARD, "prefix": HARD}
+        | {"output": "think_answer"},
         settings()["teachers"][1],
     ]
     changes = {"revision_1": HARD, "engine_1": HARD, "decoding_1": '{"max_new_tokens": "<b>_1_"}'}
@@ -341,6 +342,7 @@ def test_hard_texts_survive(card):
         f"System prompt: “{SHOWN}”",
         f"The user's turn: “{SHOWN}”",
         f"begin with “{SHOWN}”",
+        "Parsing: Thinking is what precedes </think>, the answer what follows it;",
         f"“Look closely. {SHOWN}”",
         f"Teacher 1: {SHOWN}.",
         f"language models {SHOWN} and Kimi",

@@ -8,6 +8,7 @@ from tests.pretended_runs import ROOT
 from tests.unit.agreeing import TEACHERS, write_files
 
 from aggregate_agreement import aggregate_agreement
+from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.report import table_captions
 from imagenet_think.run import configuration
 from table_agreement import table_agreement
@@ -27,13 +28,10 @@ IMAGES = 12
 def run(tmp_path_factory):
     """The aggregate of twelve images, and its tables."""
     folder = tmp_path_factory.mktemp("agreement")
-    aggregate_agreement(
-        **write_files(folder, IMAGES),
-        output=folder / "aggregate.parquet",
-        teachers=TEACHERS,
-        intervals=SETTINGS["intervals"] | {"least": 1},
-        seed=3,
-    )
+    intervals = Intervals(**SETTINGS["intervals"], least=1, seed=3)
+    files = write_files(folder, IMAGES)
+    frame = aggregate_agreement(**files, teachers=TEACHERS, intervals=intervals)
+    frame.write_parquet(folder / "aggregate.parquet")
     table_agreement(
         folder / "aggregate.parquet", folder / "agreement", folder / "domains", SETTINGS
     )

@@ -3,7 +3,10 @@ import pytest
 from aggregates import MEASURES, MODELS, SETTINGS, rows
 
 from imagenet_think.core.schemas import AGGREGATES, GROUPS
+from imagenet_think.metrics import registry
 from table_groups import table_groups
+
+METRICS = registry.measures()
 
 DIVIDED = [("domain", "plant"), ("domain", "animal"), ("stratum", "1"), ("stratum", "2")]
 

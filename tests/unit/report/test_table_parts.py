@@ -4,9 +4,12 @@ from aggregates import MODELS, SETTINGS, rows
 from aggregates import value as value_of
 
 from imagenet_think.core.schemas import AGGREGATES, GROUPS
+from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
 from imagenet_think.report import table_captions
 from table_parts import table_parts
+
+METRICS = registry.measures()
 
 QUARTERS = {"a": ["1 (5–8 tokens)", "4 (9 tokens)"], "b": ["1 (2–3 tokens)"]}
 

@@ -8,8 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagenet_think.core.schemas import AGGREGATES, DIFFERENCES
+from imagenet_think.metrics import registry
 from imagenet_think.report import table_captions
 from table_ranks import alike, rank, table_ranks
+
+METRICS = registry.measures()
 
 MODELS = ["a", "b", "c"]
 NAMES = {"a": "Model_A", "b": "Model B", "c": "Model C"}

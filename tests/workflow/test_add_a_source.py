@@ -1,0 +1,80 @@
+"""A new kind of image source is one module; all other places derive from it."""
+
+import zipfile
+
+import polars as pl
+import pytest
+import yaml
+from source_forms import read_tar
+
+from .additions import CONFIG, changed_files, documented, read_files, report_again
+
+pytestmark = pytest.mark.slow
+
+MODULE = "scripts/imagenet_think/images/sources/class_zips.py"
+SOURCE = '''"""One `<wnid>.zip` per class."""
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from imagenet_think.images import image_ids
+from imagenet_think.images.sources import Entry, Read, SampledSource
+
+
+def list_place(place: Path, labels: Sequence[str] = ()) -> Iterator[Entry]:
+    with zipfile.ZipFile(place) as archive:
+        for member in archive.infolist():
+            yield Entry(place.stem, member.filename, member.header_offset, member.file_size)
+
+
+@contextmanager
+def opened(place: Path) -> Iterator[Read]:
+    with zipfile.ZipFile(place) as archive:
+        yield lambda member, offset, size: archive.read(member)
+
+
+SOURCE = SampledSource(
+    paper="members of zip files",
+    card="sampled from zip files",
+    not_comparable="the images are zipped",
+    pattern="{wnid}.zip",
+    place="class zip",
+    example="zip file per class",
+    list_place=list_place,
+    opened=opened,
+    image_id=image_ids.stem,
+)
+'''
+
+
+def test_a_source_is_one_module(tiny, tmp_path):
+    project = tiny.copy(tmp_path / "project")
+    results, before = project.root / "results" / "tiny", read_files(project)
+    sample = pl.read_parquet(results / "images" / "sample.parquet")
+
+    (project.root / MODULE).write_text(SOURCE)
+    config = yaml.safe_load((project.root / "config/tiny.yaml").read_text())
+    drawn = config["images"]["source"]
+    config["images"]["source"] = {"kind": "class_zips", "path": "zips"}
+    (project.root / "config/tiny.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    assert changed_files(project, before) == {MODULE, "config/tiny.yaml"}
+
+    said = project.snakemake(*CONFIG, "sampling", check=False)
+    assert "images.source.path: no images: zips/ does not exist. Put one zip file per class" in said
+    (project.root / "zips").mkdir()
+    for wnid in drawn["classes"]:
+        with zipfile.ZipFile(project.root / f"zips/{wnid}.zip", "w") as archive:
+            for name, data in read_tar(project.root / drawn["path"] / f"{wnid}.tar").items():
+                archive.writestr(name, data)
+    project.snakemake(*CONFIG, "sampling")
+    found = pl.read_parquet(results / "images" / "sample.parquet")
+    assert set(found["source"].str.slice(-4)) == {".zip"}
+    assert found.drop("source").equals(sample.drop("source"))
+
+    texts = report_again(project)
+    assert "sampled from zip files" in texts["write_card"]
+    assert r"\newcommand{\ImageSource}{members of zip files}" in texts["export_numbers"]
+    assert "the images are zipped" in texts["compare_with_paper"]
+    assert "`class_zips`: One `<wnid>.zip` per class." in documented(project)
