@@ -20,7 +20,7 @@ report: "report/run.rst"
 PLACES = dict(
     run=R, teachers=TEACHERS, models=MODELS, metrics=METRICS, datasets=DATASETS, shards=SHARDS
 )
-FOUND_BY = {"review.decisions": decisions}
+FOUND_BY = {}  # functions that find the files that a key of the config names, by the key
 
 
 def product_files(pattern):
@@ -58,9 +58,14 @@ def create_rule(stem, written):
             f"../scripts/{first.stage}/{stem}.py"
 
 
-for stem, written in products.by_script().items():
-    if stem != "table_benchmark":
-        create_rule(stem, written)
+def create_rules(stage):
+    """Create the rules of a stage's tables and figures, except those of tables of scores."""
+    for stem, written in products.by_script(stage).items():
+        if stem != "table_benchmark":
+            create_rule(stem, written)
+
+
+create_rules("report")
 
 
 def metrics_of(table):

@@ -48,6 +48,10 @@ rule review:
         "../scripts/review/review.py"
 
 
+FOUND_BY["review.decisions"] = decisions
+create_rules("review")
+
+
 rule review_results:
     input:
         [

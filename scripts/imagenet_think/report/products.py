@@ -386,11 +386,12 @@ def figures(stage: str = "report", pictures: bool = True) -> list[Product]:
     return [product for product in found if pictures or not product.needs_pictures]
 
 
-def by_script() -> dict[str, list[Product]]:
-    """Return the products that each script writes, by the script's name."""
+def by_script(stage: str) -> dict[str, list[Product]]:
+    """Return the products that each script of a stage writes, by the script's name."""
     found: dict[str, list[Product]] = {}
     for product in PRODUCTS:
-        found.setdefault(product.script, []).append(product)
+        if product.stage == stage:
+            found.setdefault(product.script, []).append(product)
     return found
 
 
