@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # Points.
 GUTTER = 18.0  # between the two columns
 SIDE = (PAGE - GUTTER) / 2  # width of a column
-PICTURE = 112.0  # greatest height of the image, to whose right the question stands
+PICTURE = 112.0  # greatest height of the image, which has the question on its right
 GAP = 7.0  # between blocks
 INDENT = 6.0  # of a text from the coloured rule at its left
 MOST = 20_000  # characters, more than a page holds
@@ -48,14 +48,14 @@ LABEL = sans(6.5)
 
 @dataclass(frozen=True)
 class Block:
-    """A text, or the part of it that stands in one column.
+    """A text, or the part of it that is in one column.
 
     Attributes
     ----------
     title
-        What it is; "" where it continues the block before.
+        What it is; "" where it continues the previous block.
     name
-        What stands beside the title.
+        Printed next to the title.
     colour, line
         Look of the rule at its left.
     text
@@ -81,9 +81,9 @@ def draw_sample(
 ) -> Figure:
     """Draw an image, its question, and both teachers' thinks and answers.
 
-    Each teacher has a column where a page is tall enough for that; else the texts run on through
-    both columns. What a page cannot hold is left out from the ends of the longest texts, and
-    their titles tell the share that is shown.
+    Each teacher has a column where a page is tall enough for that; otherwise the texts run through
+    both columns. The longest texts are shortened to what a page can hold, and their titles give
+    the share that is shown.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def _arrange(blocks: Sequence[Block], room: float) -> tuple[Columns, float]:
             return columns, size
     font = serif(SIZES[-1])
     low, high = 1, min(longest, MOST)
-    while low < high:  # the greatest length to which texts are cut so that all find room
+    while low < high:  # the greatest length to which texts can be cut so that all of them fit
         middle = (low + high + 1) // 2
         if _tallest(_split(_cut(blocks, middle), font, room), font) <= room:
             low = middle
@@ -163,7 +163,7 @@ def _cut(blocks: Sequence[Block], length: int) -> list[Block]:
 
 
 def _split(blocks: Sequence[Block], font: FontProperties, room: float) -> Columns:
-    """Set the blocks in two columns: a teacher each if they fit, else of equal height."""
+    """Set the blocks in two columns: one per teacher if they fit, else of equal height."""
     blocks = [
         replace(block, lines=tuple(wrap(block.text, font, SIDE - INDENT))) for block in blocks
     ]
@@ -172,7 +172,7 @@ def _split(blocks: Sequence[Block], font: FontProperties, room: float) -> Column
     if _tallest(by_teacher, font) <= room:
         return by_teacher
     low, high = 0, sum(len(block.lines) for block in blocks)
-    while low < high:  # the fewest lines at the left that make it the taller one
+    while low < high:  # the fewest lines on the left that make it the taller column
         count = (low + high) // 2
         left, right = _break(blocks, count)
         if _height(left, font) >= _height(right, font):
@@ -228,7 +228,7 @@ def _draw_column(
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
-    # The one that follows those of Figure 1, which are chosen in the same order.
+    # The one after those of Figure 1, which are chosen in the same order.
     examples = choose_examples(
         snakemake.input.sample,
         snakemake.input.images,

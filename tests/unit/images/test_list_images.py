@@ -192,10 +192,10 @@ def test_what_is_no_image_of_the_sample_is_listed_with_its_reason(listing, caplo
         ("cats/../..", "unsafe_name"),
     ]
     assert classes["available"].sum() == 1
-    assert "rows turned away, no_class (1): dogs/1: no class" in caplog.text
-    assert "1 image of 1 class as listed by 1 file: 1 called by their names, 0" in listing.page
+    assert "rows rejected, no_class (1): dogs/1: no class" in caplog.text
+    assert "1 image of 1 class as listed by 1 file: 1 identified by their names, 0" in listing.page
     assert "0 have pictures" in listing.page
-    assert "| no\\_class | nothing says to which class it belongs | 1 |" in listing.page
+    assert "| no\\_class | its class is not known | 1 |" in listing.page
 
 
 def test_a_class_listed_twice_is_refused(listing):
@@ -264,9 +264,9 @@ def test_pictures_are_prepared_and_gathered(listing):
     for name, picture in images.select("image_id", "image").iter_rows():
         assert sha256(picture["bytes"]) == rows[name]["sha256"]
         assert Image.open(io.BytesIO(picture["bytes"])).format == "JPEG"
-    assert "2 called by their names, 1 without a name" in listing.page
+    assert "2 identified by their names, 1 without a name" in listing.page
     assert "3 have pictures" in listing.page
-    assert "No row was turned away" in listing.page
+    assert "No row was rejected" in listing.page
 
 
 def test_what_cannot_be_decoded_is_an_exclusion_and_the_rest_goes_on(listing):

@@ -25,7 +25,7 @@ from pyarrow.parquet import ParquetFile
 
 import generate_responses
 from imagenet_think.core.schemas import RESPONSES
-from imagenet_think.inference import canary, chat, engines, families, prepared_images
+from imagenet_think.inference import canary, chat, checkpoints, engines, families, prepared_images
 from imagenet_think.inference.canary import CanaryError
 from imagenet_think.inference.chat import encode, first_conversation
 from imagenet_think.inference.engines import EngineError
@@ -458,7 +458,7 @@ def test_every_image_has_a_row_in_the_order_of_its_shard(run, tiny_model):
         **inputs,
         max_new_tokens=6,
         do_sample=False,
-        eos_token_id=families.stop_ids(family, processor, model),
+        eos_token_id=checkpoints.stop_ids(family, processor, model.name_or_path),
     )
     text = processor.tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :])
     row = good.row(by_predicate=pl.col("image_id") == "d", named=True)
@@ -592,7 +592,7 @@ def test_a_model_that_requests_the_full_image_has_two_rounds(
     run = Run(tmp_path, shards, tiny_checkpoint("qwen2_5_vl"), second_round=second)
     # Random weights call no tool: take any text for a call, and any token for an end.
     monkeypatch.setattr(chat, "TOOL_CALL", re.compile(""))
-    monkeypatch.setattr(families, "stop_ids", lambda *parts: list(range(400)))
+    monkeypatch.setattr(checkpoints, "stop_ids", lambda *parts: list(range(400)))
     found = run().filter(pl.col("image_id") != "b")
     assert found["rounds"].to_list() == [2] * 5
     assert found["completion_tokens"].to_list() == [2] * 5
