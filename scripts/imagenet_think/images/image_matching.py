@@ -172,7 +172,7 @@ def read_digests(files: Sequence[str], column: str, rows: Collection[int]) -> di
             for group in range(file.metadata.num_row_groups):
                 end = first + file.metadata.row_group(group).num_rows
                 if holds and not wanted.isdisjoint(range(first, end)):
-                    for row, data in enumerate(_pictures(file, group, column), start=first):
+                    for row, data in enumerate(pictures(file, group, column), start=first):
                         if row in wanted and data is not None:
                             digests[row] = hashlib.sha256(data).hexdigest()
                 first = end
@@ -203,10 +203,11 @@ def read_pictures(path: str, column: str) -> Iterator[bytes | None]:
                 "images.source.pictures away, or name a column of images as images.source.image"
             )
         for group in range(file.metadata.num_row_groups):
-            yield from _pictures(file, group, column)
+            yield from pictures(file, group, column)
 
 
-def _pictures(file: ParquetFile, group: int, column: str) -> Iterator[bytes | None]:
+def pictures(file: ParquetFile, group: int, column: str) -> Iterator[bytes | None]:
+    """Yield the bytes of each image in a row group; few are in memory at a time."""
     for batch in file.iter_batches(_READ, row_groups=[group], columns=[f"{column}.bytes"]):
         for picture in batch.column(column):
             yield picture["bytes"].as_py() if picture.is_valid else None
