@@ -1,6 +1,7 @@
 """Draw one sample in full (Figure 2)."""
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -137,15 +138,14 @@ def _arrange(blocks: Sequence[Block], room: float) -> tuple[Columns, float]:
         if _tallest(columns, serif(size)) <= room:
             return columns, size
     font = serif(SIZES[-1])
-    low, high = 1, min(longest, MOST)
-    while low < high:  # the greatest length to which texts can be cut so that all of them fit
-        middle = (low + high + 1) // 2
-        if _tallest(_split(_cut(blocks, middle), font, room), font) <= room:
-            low = middle
-        else:
-            high = middle - 1
-    logger.info("texts longer than %d characters are shortened: a page holds no more", low)
-    return _split(_cut(blocks, low), font, room), SIZES[-1]
+    # The greatest length to which texts can be cut so that all of them fit.
+    lengths = range(1, 1 + min(longest, MOST))
+    fitting = bisect_right(
+        lengths, room, key=lambda n: _tallest(_split(_cut(blocks, n), font, room), font)
+    )
+    length = max(fitting, 1)
+    logger.info("texts longer than %d characters are shortened: a page holds no more", length)
+    return _split(_cut(blocks, length), font, room), SIZES[-1]
 
 
 def _cut(blocks: Sequence[Block], length: int) -> list[Block]:
@@ -171,15 +171,15 @@ def _split(blocks: Sequence[Block], font: FontProperties, room: float) -> Column
     by_teacher = blocks[:middle], blocks[middle:]
     if _tallest(by_teacher, font) <= room:
         return by_teacher
-    low, high = 0, sum(len(block.lines) for block in blocks)
-    while low < high:  # the fewest lines on the left that make it the taller column
-        count = (low + high) // 2
+
+    def excess(count: int) -> float:
         left, right = _break(blocks, count)
-        if _height(left, font) >= _height(right, font):
-            high = count
-        else:
-            low = count + 1
-    return min((_break(blocks, n) for n in (low - 1, low)), key=lambda c: _tallest(c, font))
+        return _height(left, font) - _height(right, font)
+
+    # The fewest lines on the left that make it the taller column.
+    fewest = bisect_left(range(sum(len(block.lines) for block in blocks)), 0, key=excess)
+    nearest = (_break(blocks, count) for count in (fewest - 1, fewest))
+    return min(nearest, key=lambda columns: _tallest(columns, font))
 
 
 def _break(blocks: Sequence[Block], count: int) -> Columns:

@@ -2,16 +2,15 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from .conftest import Project, listed
+from .additions import CONFIG, RESULTS, changed_files, read_files
+from .conftest import listed
 
 pytestmark = pytest.mark.slow
 
-TINY = ("--configfile", "config/tiny.yaml", "--cores", "2")
-REGISTRY = Path("scripts", "imagenet_think", "report", "products.py")
+REGISTRY = "scripts/imagenet_think/report/products.py"
 
 
 @dataclass(frozen=True)
@@ -87,47 +86,32 @@ if __name__ == "__main__":
 )
 
 
-def sources(project: Project) -> dict[str, bytes]:
-    """Return the project's own files."""
-    folders = ("config", "paper", "resources", "rules", "scripts", "tests")
-    files = (file for name in folders for file in (project.root / name).rglob("*"))
-    return {
-        str(file.relative_to(project.root)): file.read_bytes()
-        for file in [project.root / "Snakefile", *files]
-        if file.is_file() and file.suffix != ".pyc"
-    }
-
-
 @pytest.mark.parametrize(("added", "target"), [(TABLE, "tables"), (FIGURE, "figures")])
 def test_a_product_is_its_script_and_one_row(added, target, tiny, tmp_path):
     project = tiny.copy(tmp_path / "project")
-    results = project.root / "results" / "tiny"
-    before = sources(project)
-    script = Path("scripts", "report", f"{added.script}.py")
+    before = read_files(project)
+    script = f"scripts/report/{added.script}.py"
     (project.root / script).write_text(added.code)
-    registry = (project.root / REGISTRY).read_text()
-    start = "\nPRODUCTS = ("
+    registry, start = (project.root / REGISTRY).read_text(), "\nPRODUCTS = ("
     assert start in registry
     (project.root / REGISTRY).write_text(registry.replace(start, start + added.row, 1))
-    after = sources(project)
-    changed = {name for name, text in after.items() if before.get(name) != text}
-    assert changed == {str(REGISTRY), str(script)}
-    assert before.keys() <= after.keys()
+    assert changed_files(project, before) == {script, REGISTRY}
 
     # The plan: nothing but the product and what shows it. The paper is among its consumers.
-    plan = project.snakemake(*TINY, "-n", "all", "paper")
-    rerun = {added.script: 1, "render_pages": 1} if added is TABLE else {added.script: 1}
-    paper = {"compile_paper": 1, "export_numbers": 1}
-    assert listed(plan) == {name: 1 for name in rerun | paper}
+    plan = project.snakemake(*CONFIG, "-n", "all", "paper")
+    pages = ["render_pages"] if added is TABLE else []
+    planned = [added.script, *pages, "compile_paper", "export_numbers"]
+    assert listed(plan) == dict.fromkeys(planned, 1)
     (reason,) = re.findall(r"Typesetting the paper\nReason: (.*)", plan)
     (printed,) = [name for name in added.forms if name.endswith((".tex", ".pdf"))]
-    assert f"results/tiny/{printed}" in reason
-    status = project.snakemake(*TINY, "status")
-    assert re.search(r"^report +(\d+) +\d+ ", status, re.M), status
+    assert f"{RESULTS}/{printed}" in reason
+    status = project.snakemake(*CONFIG, "status")
+    done, of = map(int, re.search(r"Not finished: (\d+) of (\d+) jobs", status).groups())
+    assert of - done >= 1 + len(pages)
 
-    project.snakemake(*TINY, target, "pages")
-    assert all((results / name).stat().st_size for name in added.forms)
-    project.snakemake(*TINY, "--report", "report.html", "all")
+    project.snakemake(*CONFIG, target, "pages")
+    assert all((project.root / RESULTS / name).stat().st_size for name in added.forms)
+    project.snakemake(*CONFIG, "--report", "report.html", "all")
     report = (project.root / "report.html").read_text()
-    for words in ("Images by domain, counted anew", "An added product", f"tiny/{added.shown}"):
+    for words in ("Images by domain, counted anew", "An added product", f"{RESULTS}/{added.shown}"):
         assert words in report

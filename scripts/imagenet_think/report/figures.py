@@ -4,6 +4,7 @@ import io
 import logging
 import math
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -255,15 +256,12 @@ def _pieces(word: str, font: FontProperties, width: float) -> list[str]:
     letters = regex.findall(r"\X", word)
     pieces = []
     while letters:
-        low, high = 1, min(len(letters), 1 + int(width))
-        while low < high:  # as many letters as fit on a line, and at least one
-            middle = (low + high + 1) // 2
-            if width_of("".join(letters[:middle]), font) <= width:
-                low = middle
-            else:
-                high = middle - 1
-        pieces.append("".join(letters[:low]))
-        letters = letters[low:]
+        # As many letters as fit on a line, and at least one; no letter is narrower than a point.
+        counts = range(1, 1 + min(len(letters), 1 + int(width)))
+        fitting = bisect_right(counts, width, key=lambda n: width_of("".join(letters[:n]), font))
+        count = max(fitting, 1)
+        pieces.append("".join(letters[:count]))
+        letters = letters[count:]
     return pieces
 
 
@@ -289,15 +287,12 @@ def shorten(text: str, font: FontProperties, width: float) -> str:
     if width_of(text, font) <= width:
         return text
     text = text.removesuffix(_ELLIPSIS).rstrip()
-    low, high = 0, min(len(text), 1 + int(width))  # no character is narrower than a point
-    while low < high:
-        middle = (low + high + 1) // 2
-        if width_of(text[:middle].rstrip() + _ELLIPSIS, font) <= width:
-            low = middle
-        else:
-            high = middle - 1
-    cut = text[:low]
-    if low < len(text) and not text[low].isspace() and " " in cut[low // 2 :]:
+    counts = range(1, 1 + min(len(text), 1 + int(width)))  # no character is narrower than a point
+    fitting = bisect_right(
+        counts, width, key=lambda n: width_of(text[:n].rstrip() + _ELLIPSIS, font)
+    )
+    cut = text[:fitting]
+    if fitting < len(text) and not text[fitting].isspace() and " " in cut[fitting // 2 :]:
         cut = cut[: cut.rindex(" ")]
     return cut.rstrip() + _ELLIPSIS
 
