@@ -1,4 +1,4 @@
-# In: images/, responses/, annotations/. Out: review/index.html; of exported decisions tables/review, figures/figure_review.
+# In: images/, responses/, annotations/. Out: review/index.html; from exported decisions tables/review and figures/figure_review.
 
 
 rule review:
@@ -31,7 +31,7 @@ rule review:
             "review.longest_side",
         ),
     message:
-        "The page on which people review responses: {output.page}"
+        "Making the page for human review: {output.page}"
     script:
         "../scripts/review/review.py"
 
@@ -49,7 +49,7 @@ rule tabulate_review:
     params:
         settings=reads("run", "seed", "teachers", "models.{teachers}.name", "benchmark.intervals"),
     message:
-        "Counting what reviewers decided"
+        "Tabulating the reviewers' decisions"
     script:
         "../scripts/review/tabulate_review.py"
 
@@ -66,7 +66,7 @@ rule figure_review:
     params:
         settings=reads("teachers", "models.{teachers}.name"),
     message:
-        "Figure: what reviewers decided"
+        "Figure: the reviewers' decisions"
     script:
         "../scripts/review/figure_review.py"
 
@@ -76,4 +76,4 @@ rule review_results:
         rules.tabulate_review.output,
         rules.figure_review.output,
     message:
-        "What reviewers decided is in {R}/tables/review.md"
+        "The reviewers' decisions are in {R}/tables/review.md"

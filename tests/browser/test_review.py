@@ -15,7 +15,8 @@ from tests.unit import reviewed
 from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.schemas import REVIEWED
-from imagenet_think.review.reviewing import QUESTIONS, read_decisions
+from imagenet_think.review.decisions import read_decisions
+from imagenet_think.review.form import QUESTIONS
 from tabulate_review import results
 
 ITEMS = reviewed.items(24, failures=0.25, seed=4)

@@ -1,10 +1,10 @@
-"""How far several judges agree: Cohen's kappa and Krippendorff's alpha, with intervals.
+"""Inter-rater agreement: Cohen's kappa and Krippendorff's alpha, with intervals.
 
 J. Cohen, A coefficient of agreement for nominal scales, 1960; K. Krippendorff, Computing
 Krippendorff's alpha-reliability, 2011. All values are nominal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +12,11 @@ import numpy as np
 from imagenet_think.analysis.resampling import Intervals, percentiles, resampled_means
 
 MISSING = -1
-"""Code of a value that a judge did not give."""
+"""Code of a missing value."""
 
 
 class Coefficient(NamedTuple):
-    """A coefficient of agreement with its interval; NaN where there is none."""
+    """A coefficient of agreement with its interval; NaN where undefined."""
 
     value: float
     low: float
@@ -31,21 +31,20 @@ def krippendorff(
     Parameters
     ----------
     values
-        Shape (units, judges): codes from 0, or `MISSING`. A unit with fewer than two values does
-        not count.
+        Shape (units, judges): codes from 0, or `MISSING`. Units with fewer than two values are
+        ignored.
     categories
         Number of codes.
     clusters
         The image of each unit, from 0. Images are resampled, with all their units.
     intervals
-        How the interval is made.
+        How images are resampled.
 
     Returns
     -------
     Coefficient
-        1 means agreement, 0 what chance would give. It has no value if no two judges judged the
-        same unit, or if all gave one and the same value everywhere: then nothing tells agreement
-        from habit.
+        1 means agreement, 0 agreement by chance. It is undefined if no two judges judged the same
+        unit, or if all gave the same value everywhere.
     """
     tables = np.stack([_coincidences(unit, categories) for unit in values]) if len(values) else None
     return _with_interval(tables, categories, clusters, intervals, _alpha)
@@ -54,7 +53,7 @@ def krippendorff(
 def cohen(
     values: np.ndarray, categories: int, clusters: Sequence[int], intervals: Intervals
 ) -> Coefficient:
-    """Return Cohen's kappa of two judges, of the units that both judged.
+    """Return Cohen's kappa of two judges over the units that both judged.
 
     Parameters
     ----------
@@ -70,7 +69,7 @@ def cohen(
 
 
 def _coincidences(unit: np.ndarray, categories: int) -> np.ndarray:
-    """Return the pairs of values of a unit by category, each judge's value weighing 1 in all."""
+    """Return a unit's pairs of values by category; each judge's value has a total weight of 1."""
     counts = np.bincount(unit[unit != MISSING], minlength=categories).astype(float)
     total = counts.sum()
     if total < 2:
@@ -79,7 +78,7 @@ def _coincidences(unit: np.ndarray, categories: int) -> np.ndarray:
 
 
 def _alpha(tables: np.ndarray) -> np.ndarray:
-    """Return alpha of coincidence matrices, shape (..., categories, categories)."""
+    """Return alpha for coincidence matrices, shape (..., categories, categories)."""
     totals = tables.sum(axis=-1)
     number = totals.sum(axis=-1)
     observed = number - np.trace(tables, axis1=-2, axis2=-1)
@@ -88,7 +87,7 @@ def _alpha(tables: np.ndarray) -> np.ndarray:
 
 
 def _kappa(tables: np.ndarray) -> np.ndarray:
-    """Return kappa of contingency tables, shape (..., categories, categories)."""
+    """Return kappa for contingency tables, shape (..., categories, categories)."""
     number = tables.sum(axis=(-2, -1))
     agreed = np.trace(tables, axis1=-2, axis2=-1) * number
     chance = (tables.sum(axis=-1) * tables.sum(axis=-2)).sum(axis=-1)
@@ -96,14 +95,20 @@ def _kappa(tables: np.ndarray) -> np.ndarray:
 
 
 def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Return quotients; NaN where there is nothing to divide by."""
+    """Return quotients; NaN where the divisor is 0."""
     quotients = np.full(np.shape(below), np.nan)
-    # Of values that are all the same, rounding leaves a trace.
+    # For values that are all the same, rounding leaves a small remainder.
     return np.divide(above, below, out=quotients, where=below > 1e-9)
 
 
-def _with_interval(tables, categories, clusters, intervals, coefficient) -> Coefficient:
-    """Return a coefficient of the sum of the units' tables, and its percentiles over images."""
+def _with_interval(
+    tables: np.ndarray | None,
+    categories: int,
+    clusters: Sequence[int],
+    intervals: Intervals,
+    coefficient: Callable[[np.ndarray], np.ndarray],
+) -> Coefficient:
+    """Return a coefficient for the sum of the units' tables, and its percentiles over images."""
     if tables is None or not tables.any():
         return Coefficient(np.nan, np.nan, np.nan)
     value = float(coefficient(tables.sum(axis=0)))
