@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from missing_tools import skip
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 300_000
@@ -13,23 +14,20 @@ TIMEOUT = 300_000
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Leave these tests out where they are not asked for: they need a browser."""
+    """Collect these tests only if they are named, because they need a browser."""
     return None if any("tests/browser" in argument for argument in config.args) else True
 
 
 @pytest.fixture(scope="session")
 def browser():
-    """A Chromium. Without one the tests are skipped; in continuous integration they fail."""
+    """A Chromium browser."""
     executable = shutil.which("chromium")
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
         executable = None
     if executable is None:
-        told = "there is no Chromium, or nothing that drives it: say `make test-browser`"
-        if os.environ.get("CI"):
-            pytest.fail(told)
-        pytest.skip(told)
+        skip("Chromium or Playwright is not installed: run `make test-browser`")
     with sync_playwright() as playwright:
         # Chromium refuses its sandbox to root.
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
@@ -40,7 +38,7 @@ def browser():
 
 @pytest.fixture
 def page(browser):
-    """An empty page that must not have met an error when a test ends."""
+    """An empty page; a test fails if the page has logged an error."""
     page, errors = browser.new_page(viewport={"width": 1400, "height": 800}), []
     page.set_default_timeout(TIMEOUT)
     page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
@@ -55,7 +53,7 @@ def page(browser):
 def run():
     """The results of `make demo` in this checkout."""
     folder = ROOT / "results" / "miniature"
-    assert (folder / "comparison.md").exists(), "there is no finished miniature: say `make demo`"
+    assert (folder / "comparison.md").exists(), "there is no finished miniature: run `make demo`"
     return folder
 
 
