@@ -107,8 +107,7 @@ onerror:
 # Slurm may be restarted while a run waits for its jobs, and may refuse a job.
 workflow_hooks.keep_messages_of_groups()
 if plugin := sys.modules.get("snakemake_executor_plugin_slurm"):
-    workflow_hooks.wait_out_outages(plugin)
-    workflow_hooks.mend_submission(plugin)
+    workflow_hooks.patch_slurm(plugin)
 
 
 # No rule reads a key that the schema does not know.

@@ -12,6 +12,7 @@ from snakemake.logging import logger
 import imagenet_think.core.settings as declarations
 from imagenet_think.core import model_sources, paths, provenance, shards, splits
 from imagenet_think.images import sources
+from imagenet_think.parsing.outcomes import STATUSES
 from imagenet_think.run import config_file, configuration, workflow_hooks
 
 workflow_hooks.require_version()
@@ -28,7 +29,7 @@ R = f"results/{config['run']}"
 IMAGES = config["images"]
 SOURCE = IMAGES["source"]
 PICTURES = configuration.has_pictures(SOURCE)
-SAMPLED = SOURCE["kind"] != configuration.LISTING
+LAYOUT = sources.get(SOURCE["kind"])
 BENCHMARK = config["benchmark"]
 PUBLISHED = config["dataset"]
 REJOINED = Path(PUBLISHED["rejoin"] or f"{R}/dataset")
@@ -40,8 +41,8 @@ SHARDS = shards.names(**config["sharding"])
 DATASETS = config["statistics"]["datasets"]
 METRICS = ["bertscore", "sbert", "rouge", "sets", "vectors"]
 
-# What a name in braces stands for in the keys that rules declare; any other is a wildcard of the job.
-SETS = {
+# The keys that placeholders stand for; any other placeholder is a wildcard of the job.
+PLACEHOLDERS = {
     "teachers": TEACHERS,
     "benchmarked": config["benchmarked"],
     "models": MODELS,
@@ -64,36 +65,6 @@ wildcard_constraints:
     part_of=r"[^/]+",
 
 
-def reads(*keys, of=config, **sets):
-    """Return a param: the keys of the config that a rule reads, as JSON; `sets` adds names in braces."""
-    return declarations.reads(keys, of, {**SETS, **sets})
-
-
-def uses(*keys, **sets):
-    """Return a param as `reads` does, for keys that change no result and so rerun nothing."""
-    return declarations.uses(keys, config, {**SETS, **sets})
-
-
-def derived(**values):
-    """Return a param that is no key of the config: values, or functions of wildcards, as JSON with their names."""
-    return declarations.derived(values)
-
-
-def files(*keys, by=None):
-    """Return the file that a key names, as input, if any; or what `by` finds, a function of wildcards."""
-    if by is None:
-        (key,) = keys
-        return declarations.named_by(
-            keys, lambda wildcards: declarations.value(key.split("."), config) or []
-        )
-    return declarations.named_by(keys, by)
-
-
-def content(*keys):
-    """Return a param: what stands for the files of models, whose repositories the keys name."""
-    return declarations.content(keys, config, SETS, content_of)
-
-
 @cache
 def content_of(repository):
     """Return `model_sources.content`, computed once in a plan; the plan saves it for its jobs."""
@@ -103,6 +74,11 @@ def content_of(repository):
     return found
 
 
+DECLARED = declarations.Declarations(config, PLACEHOLDERS, content_of)
+reads, uses, files, content = DECLARED.reads, DECLARED.uses, DECLARED.files, DECLARED.content
+derived = declarations.derived
+
+
 def code(rule):
     """Return a param: the digest of a rule's script and of the modules that a job of it uses."""
     script = Path(workflow.basedir) / "rules" / rule.script
@@ -110,7 +86,8 @@ def code(rule):
 
     def used(wildcards):
         text = given(wildcards) if callable(given) else given
-        return provenance.digest(script, provenance.plugins(json.loads(text or "null")))
+        named = [json.loads(text or "null"), dict(wildcards.items())]
+        return provenance.digest(script, provenance.plugins(named))
 
     return used
 
@@ -123,7 +100,7 @@ def metric_code(module):
 
 def run_code(wildcards):
     """Return one digest of all code that this config's run uses."""
-    chosen_plugins = provenance.plugins(config)
+    chosen_plugins = provenance.plugins([config, {"metric": METRICS}])
     scripts = sorted({each.script for each in workflow.rules if each.script and each.output})
     return provenance.digest_text(
         *(
@@ -173,73 +150,6 @@ def log(name):
     return f"{R}/logs/{name}.log"
 
 
-@cache
-def class_ids():
-    """Return the classes that may be drawn, in the class list's order."""
-    return configuration.class_ids(config)
-
-
-def group_classes(group):
-    """Return every `groups`-th class: groups of the same size, whatever the list's order."""
-    return class_ids()[int(group) :: IMAGES["groups"]]
-
-
-def class_place(wnid):
-    """Return where the images of a class lie, relative to the source folder."""
-    return sources.BY_CLASS[SOURCE["kind"]].format(wnid=wnid)
-
-
-@cache
-def present_places():
-    """Return what lies in the source folder and holds images; refuse if nothing does."""
-    if problems := list(configuration.image_problems(config)):
-        return refuse(*problems)
-    return sources.places(SOURCE["kind"], SOURCE["path"], class_ids())
-
-
-def class_places(wildcards):
-    """Return the archives or folders of a group of classes that exist, or will be drawn."""
-    if SOURCE["kind"] == "outer_archive":
-        return []  # known once it is unpacked
-    places = map(class_place, group_classes(wildcards.group))
-    if SOURCE["kind"] != "drawings":
-        present = set(present_places())
-        places = [place for place in places if place in present]
-    return [f"{SOURCE['path']}/{place}" for place in places]
-
-
-def part_places(part):
-    """Return every `groups`-th archive of many classes, relative to the source folder."""
-    return present_places()[int(part) :: IMAGES["groups"]]
-
-
-def part_inputs(wildcards):
-    """Return what a listing depends on: archives, or a folder and every folder in it."""
-    if SOURCE["kind"] == "folder":
-        return sorted(folder for folder, _, _ in os.walk(SOURCE["path"]))
-    return [f"{SOURCE['path']}/{place}" for place in part_places(wildcards.part)]
-
-
-def listings(wildcards):
-    """Return the listings of all archives of many classes."""
-    parts = range(min(IMAGES["groups"], len(present_places())))
-    return [f"{R}/images/listing/{part}.parquet" for part in parts]
-
-
-def outer_archive(wildcards):
-    """Return the archive of class archives, which is not needed once it is unpacked; note if it is missing."""
-    if not Path(SOURCE["archive"]).is_file() and not Path(f"{R}/images/unpacked.parquet").exists():
-        refuse(f"images.source.archive: {SOURCE['archive']}: no such file")
-        return []
-    return SOURCE["archive"]
-
-
-def scorer_file(wildcards):
-    """Return the file of the user's scorer, where it is one of its own."""
-    place = (IMAGES["criteria"]["scorer"] or "").rpartition(":")[0]
-    return [place] if place.endswith(".py") else []
-
-
 def block_files(pattern):
     """Return `pattern` once for each shard of a block, the block left as a wildcard."""
     digits = sorted({shard[1] for shard in SHARDS})
@@ -250,7 +160,7 @@ def pinned(*keys):
     """Return no input, and note of hub repositories without revision that the planned jobs need it."""
 
     def inputs(wildcards):
-        paths = (path for key in keys for path in declarations.expand(key, SETS, wildcards))
+        paths = (path for key in keys for path in declarations.expand(key, PLACEHOLDERS, wildcards))
         UNPINNED.update({".".join(path) for path in paths} & {*configuration.unpinned(config)})
         return []
 
@@ -275,7 +185,7 @@ def evaluated_file(wildcards):
 def no_pictures(wildcards):
     """Refuse what shows pictures, or shows them to a model."""
     return refuse(
-        "images.source is of kind listing: the run knows its images by name only, and makes nothing that needs their "
+        f"images.source is of kind {SOURCE['kind']}: the run knows its images by name only, and makes nothing that needs their "
         "pictures (responses, figures 1 and 2, review). `tables` needs none. To have the rest, write `pictures: true` "
         "under images.source if its files hold the images' bytes, or name the images themselves as images.source."
     )
@@ -370,9 +280,9 @@ def counted_files(wildcards):
 
 def located(wildcards):
     """Return where images lie, by group of classes; refuse a list of images."""
-    if not SAMPLED:
+    if not LAYOUT.sampled:
         return refuse(
-            "images.source is of kind listing, and a dataset is rejoined with archives or folders of images: name them "
+            f"images.source is of kind {SOURCE['kind']}, and a dataset is rejoined with archives or folders of images: name them "
             "as images.source."
         )
     return expand(f"{R}/rejoin/located/{{group}}.parquet", group=GROUPS)
@@ -380,9 +290,9 @@ def located(wildcards):
 
 def sampled_images(wildcards):
     """Return the sample of images; refuse a list of images."""
-    if SOURCE["kind"] == configuration.LISTING:
+    if not LAYOUT.sampled:
         return refuse(
-            "No paper of a run with images.source of kind listing: its text tells how images were sampled, and these were "
+            f"No paper of a run with images.source of kind {SOURCE['kind']}: its text tells how images were sampled, and these were "
             "listed. `tables`, `figures` and `comparison` need no sampling."
         )
     return f"{R}/images/sample.parquet"

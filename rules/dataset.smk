@@ -152,8 +152,7 @@ rule write_card:
             "prompt",
             "prompts.{prompt}",
             "images.source.kind",
-            *(["images.criteria.min_side"] if SAMPLED else []),
-            *(["images.criteria.near_duplicate_bits"] if SAMPLED else []),
+            *(["images.criteria"] if LAYOUT.sampled else []),
             *(["images.preparation"] if PICTURES else []),
             "models.{teachers}.name",
             "models.{teachers}.repository",
@@ -165,6 +164,7 @@ rule write_card:
             "dataset.test",
             "dataset.validation",
         ),
+        statuses=derived(statuses=STATUSES),
         full=derived(full=has_images),
     message:
         "Writing the card of {wildcards.form}/"

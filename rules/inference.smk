@@ -1,5 +1,5 @@
-# In: images/shards/, models, or a file of responses that were made elsewhere.
-# Out: responses/<model>/<shard>.parquet, by way of the journal; of imported models annotations/ too; checkpoints.md.
+# In: images/shards/, models, or files of responses that were generated elsewhere.
+# Out: responses/<model>/<shard>.parquet, by way of the journal; annotations/ too for imported models; checkpoints.md.
 FIRST_BLOCK = shards.blocks(**config["sharding"])[0]
 
 
@@ -38,7 +38,7 @@ rule generate_responses:
             "models.{model}.close_thought",
             "models.{model}.image",
             "models.{model}.decoding",
-            # The format decides what is generated only where a thought may be closed by force.
+            # The format affects generation only if thinking may be closed by force.
             "models.{closing}.output",
             closing=closes_thoughts,
         ),
@@ -48,19 +48,17 @@ rule generate_responses:
         canary=f"{R}/canary",
         journal=f"{R}/journal/{{model}}",
     message:
-        "{wildcards.model} describes the images of block {wildcards.block}"
+        "Generating the responses of {wildcards.model}, block {wildcards.block}"
     script:
         "../scripts/inference/generate_responses.py"
 
 
-# By way of the run's own journal: what the pilot generates, the run does not generate again.
-
-
+# It shares the run's journal: what the pilot generates, the run does not generate again.
 rule generate_pilot:
     input:
         images=expand(block_files(f"{R}/images/shards/{{shard}}.parquet"), block=FIRST_BLOCK),
         pinned=pinned("models.{model}", "models.{model}.processor"),
-        # All models are measured on the same images, so a teacher too on those that the others are asked about.
+        # All models are measured on the same images, so teachers also get only the evaluated ones.
         evaluated=f"{R}/images/evaluated.parquet",
     output:
         f"{R}/pilot/{{model}}.parquet",
@@ -80,7 +78,7 @@ rule generate_pilot:
         journal=rules.generate_responses.params.journal,
         pilot=reads("pilot.images"),
     message:
-        "{wildcards.model} describes the images of the pilot"
+        "Generating the pilot's responses of {wildcards.model}"
     script:
         "../scripts/inference/generate_pilot.py"
 
@@ -117,14 +115,14 @@ rule pin:
     params:
         config=lambda wildcards: str(workflow.configfiles[-1]),
     message:
-        "Asking the hub for the current revision of every model"
+        "Looking up the current hub revision of every model"
     script:
         "../scripts/inference/pin.py"
 
 
 rule describe_checkpoints:
     input:
-        # Checkpoints in the hub's cache are no files of the run.
+        # Checkpoints in the hub's cache are not files of the run.
         "resources/checkpoints/sources.yaml",
         [
             path
@@ -161,4 +159,4 @@ rule checkpoints:
         rules.describe_checkpoints.output,
         f"{R}/pages/checkpoints.html",
     message:
-        "What the models need is in {R}/checkpoints.md"
+        "The requirements of the models are in {R}/checkpoints.md"

@@ -1,11 +1,37 @@
 # In: config/miniature.yaml, whichever config is loaded, and a seed.
-# Out: results/miniatures/<model>/, the trained checkpoints, and results/miniatures/accuracy.csv, what they can do.
+# Out: results/miniatures/<model>/, the trained checkpoints, and results/miniatures/accuracy.csv, what they can do;
+# and the class archives of a source that is drawn.
 # The run uses those of resources/miniatures/: who retrains copies them there, with accuracy.csv, and commits them.
 import os
 
 from snakemake.common.configfile import load_configfile
 
 MINIATURE = load_configfile(Path(workflow.basedir) / "config/miniature.yaml")
+
+
+if LAYOUT.made_by == "drawing":
+
+    rule draw_images:
+        input:
+            classes=files("images.classes"),
+        output:
+            expand("{path}/{wnid}.tar", path=SOURCE["path"], wnid=class_ids()),
+        log:
+            log("draw_images"),
+        conda:
+            "../envs/images.yaml"
+        params:
+            settings=reads(
+                "seed",
+                "images.source.path",
+                "images.source.classes",
+                "images.source.drawings_per_class",
+                "images.source.drawings_step",
+            ),
+        message:
+            "Drawing images of the classes"
+        script:
+            "../scripts/miniature/draw_images.py"
 
 
 rule miniatures:

@@ -524,6 +524,7 @@ rule export_numbers:
         reported="resources/reported.yaml",
         sample=sampled_images,
         exclusions=f"{R}/images/exclusions.parquet",
+        criteria=files("images.criteria", by=criteria_files),
         annotations=expand(
             f"{R}/annotations/{{model}}/{{shard}}.parquet", model=MODELS, shard=SHARDS
         ),
@@ -544,12 +545,7 @@ rule export_numbers:
             "images.balance",
             "images.preparation",
             "images.source.kind",
-            "images.criteria.min_side",
-            "images.criteria.max_pixels",
-            "images.criteria.min_contrast",
-            "images.criteria.min_sharpness",
-            "images.criteria.max_noise",
-            "images.criteria.near_duplicate_bits",
+            "images.criteria",
             "images.complexity.strata",
             "models.{models}.name",
             "models.{generated}.repository",

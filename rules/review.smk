@@ -30,6 +30,7 @@ rule review:
             "review.images",
             "review.longest_side",
         ),
+        statuses=derived(statuses=STATUSES),
     message:
         "Making the page for human review: {output.page}"
     script:

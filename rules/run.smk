@@ -24,6 +24,7 @@ rule account_responses:
             "models.{models}.name",
             "models.{imported}.responses.path",
         ),
+        statuses=derived(statuses=STATUSES),
     message:
         "Accounting for every image and model"
     script:
@@ -81,6 +82,7 @@ rule pilot:
             "pilot.gpus",
             "benchmark.intervals",
         ),
+        statuses=derived(statuses=STATUSES),
         journals=f"{R}/journal",
     message:
         "Estimating the whole run from the pilot"

@@ -44,7 +44,7 @@ def locate_images(
     for path in dataset:
         published_schema(path)
         wanted.update(pl.read_parquet(path, columns=["image_id"])["image_id"])
-    layout = sources.get(kind)
+    layout = sources.get_sampled(kind)
     members = pl.read_parquet(catalogue)
     names = [member and layout.image_id(member) for member in members["member"]]
     named = members.with_columns(pl.Series("image_id", names, pl.String))

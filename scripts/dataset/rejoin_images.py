@@ -14,8 +14,9 @@ from imagenet_think.core.schemas import IMAGE, IMAGE_ROWS, MISSING
 from imagenet_think.core.settings import Values
 from imagenet_think.dataset.hub_files import TEXT_ROWS, published_schema, writer
 from imagenet_think.images import sources
+from imagenet_think.images.criteria import REASONS
 from imagenet_think.images.preparation import examine
-from imagenet_think.images.rejections import REASONS, RejectionError
+from imagenet_think.images.rejections import RejectionError
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
@@ -169,7 +170,8 @@ def join(
         for place in unreadable
     }
     readable = members.filter(pl.col("reason").is_null()).iter_rows(named=True)
-    for place, read in sources.opened(readable, Path(source["path"]), sources.get(source["kind"])):
+    layout = sources.get_sampled(source["kind"])
+    for place, read in layout.read(readable, Path(source["path"])):
         name = place["image_id"]
         if name in found and found[name].image:
             continue
@@ -208,7 +210,7 @@ def check(data: bytes, row: Values, preparation: Mapping[str, int], max_pixels: 
     if row["source_sha256"] not in (None, digest):
         detail = f"SHA-256 {digest}, in the dataset {row['source_sha256']}"
         return Joined(None, ANOTHER_SOURCE, detail)
-    prepared = examine(data, max_pixels, preparation)
+    prepared = examine(data, {"max_pixels": max_pixels}, preparation)
     if row["source_sha256"] is None:
         return Joined(prepared["image"], UNCHECKED, f"SHA-256 {digest}")
     if row["sha256"] not in (None, prepared["sha256"]):

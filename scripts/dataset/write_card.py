@@ -82,7 +82,6 @@ def write_card(
         "notice": notice,
         "full": full,
         "config": config,
-        "owner": publication.owner(config),
         "source": publication.source(config),
         "summary": publication.description(images, names, full),
         **publication.places(config["dataset"], Path(output).parent, full),

@@ -115,7 +115,7 @@ def publication_fields(config: Values, folder: Path, full: bool) -> dict[str, An
     dataset, teachers = config["dataset"], publication.teacher_names(config)
     owner = (dataset["repository"] or "").partition("/")[0]
     licences = [publication.LICENSES[dataset["license"]][1]]
-    if full and publication.owner(config) == "imagenet":
+    if full and publication.source(config).owner == "imagenet":
         licences.append(publication.IMAGENET_TERMS)
     return {
         "url": publication.places(dataset, folder, full)["url"],

@@ -50,7 +50,7 @@ def catalogue_images(
     OSError
         If a place is gone; the error names it.
     """
-    source = sources.get(kind)
+    source = sources.get_sampled(kind)
     known = set(read_classes(classes)["wnid"])
     rows = []
     for place in progress(map(Path, places), len(places), "archives listed"):

@@ -1,4 +1,4 @@
-"""Read, judge and prepare the images that a group of classes may give to the sample."""
+"""Read, check and prepare the images of a group of classes that the sample may be drawn from."""
 
 import hashlib
 import json
@@ -16,13 +16,11 @@ from imagenet_think.core.hash_order import image_order_key
 from imagenet_think.core.logs import log_to, logger, progress
 from imagenet_think.core.pools import in_turn
 from imagenet_think.core.schemas import CANDIDATES
-from imagenet_think.images import criteria as judge
-from imagenet_think.images import sources
+from imagenet_think.images import criteria, sources
 from imagenet_think.images.complexity import spatial_information
-from imagenet_think.images.luma import luma
 from imagenet_think.images.near_duplicates import Repetitions, perceptual_hash
-from imagenet_think.images.preparation import prepare
-from imagenet_think.images.rejections import RejectionError
+from imagenet_think.images.preparation import decode
+from imagenet_think.images.rejections import recorded
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
@@ -39,7 +37,7 @@ def collect_candidates(
     source: str | Path,
     seed: int,
     candidates_per_class: int,
-    criteria: Mapping[str, Any],
+    thresholds: Mapping[str, Any],
     preparation: Mapping[str, int],
     threads: int = 1,
     kind: str = "class_tars",
@@ -64,7 +62,7 @@ def collect_candidates(
         The run's seed.
     candidates_per_class
         Accepted images after which a class is left.
-    criteria
+    thresholds
         `images.criteria` of the config.
     preparation
         `longest_side` and `jpeg_quality`.
@@ -73,18 +71,19 @@ def collect_candidates(
     kind
         Layout of the source, `images.source.kind`.
     """
-    criteria = judge.with_deny_files(criteria)
+    thresholds = criteria.with_deny_files(thresholds)
+    layout = sources.get_sampled(kind)
     classes = pl.read_parquet(catalogue).partition_by("wnid", maintain_order=True)
 
     def collect(members: pl.DataFrame) -> list[Row]:
         return collect_class(
             members.to_dicts(),
+            layout,
             Path(source),
             seed,
             candidates_per_class,
-            criteria,
+            thresholds,
             preparation,
-            kind,
         )
 
     counts = Counter[str]()
@@ -97,7 +96,61 @@ def collect_candidates(
         logger.info("%s: %d", reason, count)
 
 
-def in_hash_order(members: list[Row], seed: int, layout: sources.Source) -> list[Row]:
+def collect_class(
+    members: list[Row],
+    layout: sources.SampledSource,
+    folder: Path,
+    seed: int,
+    wanted: int,
+    thresholds: Mapping[str, Any],
+    preparation: Mapping[str, int],
+) -> list[Row]:
+    """Return the candidates of one class, in the order of their rank.
+
+    Members are read in batches of as many as are still wanted, so that no member is read beyond the
+    one that completes the class, and each batch in the order of its archive.
+    """
+    unreadable = [_row(member, layout) for member in members if member["reason"]]
+    ordered = in_hash_order([member for member in members if not member["reason"]], seed, layout)
+    rows: list[Row] = []
+
+    def candidates() -> Iterator[Row]:
+        # Rows are created on demand: a class may have a hundred times as many members.
+        for rank, member in enumerate(ordered):
+            row = _row(member, layout) | {"rank": rank}
+            with recorded(row):
+                named = criteria.Candidate(row["wnid"], row["image_id"])
+                criteria.require("name", named, thresholds)
+            if row["reason"]:
+                rows.append(row)
+            else:
+                yield row
+
+    accepted = 0
+    kept = Repetitions(thresholds)
+    queue = candidates()
+    while batch := list(islice(queue, wanted - accepted)):
+        for row, read in layout.read(batch, folder):
+            with recorded(row):
+                data = read(row["member"], row["offset"], row["bytes"])
+                row["source_bytes"] = len(data)
+                row["source_sha256"] = hashlib.sha256(data).hexdigest()
+                row.update(examine(data, thresholds, preparation))
+        for row in batch:
+            if row["reason"] is None:
+                with recorded(row):
+                    kept.keep(row)
+                if row["reason"]:
+                    row.update(dict.fromkeys(PREPARED))
+            accepted += row["reason"] is None
+        rows += batch
+    if any(criteria.applied(thresholds, "name")):
+        deque(queue, maxlen=0)  # an image rejected by its name is listed, whatever its rank
+    rows.sort(key=lambda row: row["rank"])
+    return [{name: row[name] for name in CANDIDATES} for row in unreadable + rows]
+
+
+def in_hash_order(members: list[Row], seed: int, layout: sources.SampledSource) -> list[Row]:
     """Return members in the keyed-hash order of (seed, wnid, image_id); namesakes by place."""
 
     def place(member: Row) -> tuple[Any, ...]:
@@ -107,106 +160,20 @@ def in_hash_order(members: list[Row], seed: int, layout: sources.Source) -> list
     return sorted(members, key=place)
 
 
-def collect_class(
-    members: list[Row],
-    source: Path,
-    seed: int,
-    wanted: int,
-    criteria: Mapping[str, Any],
-    preparation: Mapping[str, int],
-    kind: str = "class_tars",
-) -> list[Row]:
-    """Return the candidates of one class, in the order of their rank.
-
-    Members are read in batches of as many as are still wanted, so that no member is read beyond the
-    one that completes the class, and each batch in the order in which it lies in the archive.
-    """
-    layout = sources.get(kind)
-    unreadable = [_row(member, layout) for member in members if member["reason"]]
-
-    ordered = in_hash_order([member for member in members if not member["reason"]], seed, layout)
-    rows: list[Row] = []
-
-    def candidates() -> Iterator[Row]:
-        # Rows are made as they are wanted: a class may have a hundred times as many members.
-        for rank, member in enumerate(ordered):
-            row = _row(member, layout) | {"rank": rank}
-            if denied := _denied(row, criteria):
-                rows.append(row | denied)
-            else:
-                yield row
-
-    accepted = 0
-    kept = Repetitions(criteria["near_duplicate_bits"])
-    queue = candidates()
-    while batch := list(islice(queue, wanted - accepted)):
-        _read_and_judge(batch, source, criteria, preparation, layout)
-        for row in batch:
-            if row["reason"] is None:
-                _keep(row, kept)
-            accepted += row["reason"] is None
-        rows += batch
-    if criteria["denied_images"]:
-        deque(queue, maxlen=0)  # what is denied is listed, however far down it stands
-    rows.sort(key=lambda row: row["rank"])
-    return [{name: row[name] for name in CANDIDATES} for row in unreadable + rows]
-
-
-def _keep(row: Row, kept: Repetitions) -> None:
-    """Keep an image that met every criterion, unless it repeats one of its class."""
-    try:
-        kept.keep(row)
-    except RejectionError as rejection:
-        row.update(dict.fromkeys(PREPARED))
-        row.update(reason=rejection.reason, detail=rejection.detail)
-
-
-def _row(member: Row, layout: sources.Source) -> Row:
+def _row(member: Row, layout: sources.SampledSource) -> Row:
     """Return a candidate row that knows no more than the catalogue."""
     name = member["member"]
     return dict.fromkeys(CANDIDATES) | member | {"image_id": name and layout.image_id(name)}
 
 
-def _denied(row: Row, criteria: Mapping[str, Any]) -> Row:
-    """Return reason and detail where a deny list names the image or its class, else nothing."""
-    for reason, key, value in (
-        ("denied_class", "denied_classes", row["wnid"]),
-        ("denied_image", "denied_images", row["image_id"]),
-    ):
-        if value in criteria[key]:
-            return {"reason": reason, "detail": f"{value} is in images.criteria.{key}"}
-    return {}
-
-
-def _read_and_judge(
-    batch: list[Row],
-    source: Path,
-    criteria: Mapping[str, Any],
-    preparation: Mapping[str, int],
-    layout: sources.Source,
-) -> None:
-    """Fill the rows of a batch with what their images hold, or with why they are turned away."""
-    for row, read in sources.opened(batch, source, layout):
-        try:
-            data = read(row["member"], row["offset"], row["bytes"])
-            row["source_bytes"] = len(data)
-            row["source_sha256"] = hashlib.sha256(data).hexdigest()
-            row.update(examine(data, criteria, preparation))
-        except RejectionError as rejection:
-            row.update(reason=rejection.reason, detail=rejection.detail)
-
-
-def examine(data: bytes, criteria: Mapping[str, Any], preparation: Mapping[str, int]) -> Row:
-    """Judge one image by itself and prepare it.
-
-    Contrast, sharpness, noise and complexity are measured on the prepared pixels, which are what
-    the models see: they depend on the scale.
+def examine(data: bytes, thresholds: Mapping[str, Any], preparation: Mapping[str, int]) -> Row:
+    """Check one image against all criteria but those that compare images, and prepare it.
 
     Parameters
     ----------
     data
         The image file.
-    criteria, preparation
+    thresholds, preparation
         As for `collect_candidates`.
 
     Returns
@@ -219,27 +186,12 @@ def examine(data: bytes, criteria: Mapping[str, Any], preparation: Mapping[str, 
     RejectionError
         With the first criterion that is not met.
     """
-    opened = judge.open_image(data)
-    judge.require_pixels(opened.size, criteria["max_pixels"])
-    judge.require_sides(opened.size, criteria["min_side"])
-    judge.require_few_scans(opened, data)
-    judge.require_intact(opened, data)
-    with judge.decoding():
-        stored, image = prepare(data, opened, **preparation)
-    # Scaled down to the bound, a long strip may end up narrower than the paper allows.
-    judge.require_sides(image.size, criteria["min_side"])
-    grey = luma(image)
-    judge.require_contrast(grey, criteria["min_contrast"])
-    judge.require_sharpness(grey, criteria["min_sharpness"])
-    judge.require_little_noise(grey, criteria["max_noise"])
-    judge.require_score(image, criteria.get("scorer"))
-    return {
-        "width": image.width,
-        "height": image.height,
-        "sha256": hashlib.sha256(stored).hexdigest(),
-        "complexity": spatial_information(grey),
-        "perceptual_hash": perceptual_hash(image),
-        "image": stored,
+    prepared = decode(data, thresholds, preparation)
+    candidate = criteria.Candidate(size=prepared.image.size, prepared=prepared.image)
+    criteria.require("pixels", candidate, thresholds)
+    return prepared.stored() | {
+        "complexity": spatial_information(candidate.grey),
+        "perceptual_hash": perceptual_hash(prepared.image),
     }
 
 
@@ -253,7 +205,7 @@ if __name__ == "__main__":
         images["source"]["path"],
         seed=settings["seed"],
         candidates_per_class=images["max_per_class"] + images["reserve"],
-        criteria=images["criteria"],
+        thresholds=images["criteria"],
         preparation=images["preparation"],
         threads=snakemake.threads,
         kind=images["source"]["kind"],

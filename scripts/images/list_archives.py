@@ -12,8 +12,7 @@ from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import log_to, logger, progress
 from imagenet_think.core.schemas import CATALOGUE
 from imagenet_think.images import sources
-from imagenet_think.images.classes import read_classes
-from imagenet_think.images.sources.labels import read_labels
+from imagenet_think.images.classes import read_classes, read_labels
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
@@ -52,7 +51,7 @@ def list_archives(
     OSError
         If a place is gone; the error names it.
     """
-    source = sources.get(kind)
+    source = sources.get_sampled(kind)
     known = set(read_classes(classes)["wnid"])
     names = read_labels(classes, labels)
     rows = []

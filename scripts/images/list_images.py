@@ -13,8 +13,8 @@ from imagenet_think.core.schemas import CLASSES, EXCLUSIONS, SAMPLE
 from imagenet_think.core.shards import shard_of
 from imagenet_think.images import image_matching, manifests
 from imagenet_think.images.classes import counted, read_classes
+from imagenet_think.images.criteria import REASONS
 from imagenet_think.images.manifests import LISTED
-from imagenet_think.images.rejections import REASONS
 from imagenet_think.report.tables import WHOLE, Column, markdown
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ def list_images(
     Parameters
     ----------
     classes
-        Table of the classes (`imagenet_think.images.classes.read_classes`). Where it has one row, an image
-        of which nothing says the class is of that one.
+        Table of the classes (`read_classes`). If it has one row, an image whose class is not known
+        is of that class.
     files
         Parquet files that name images; all they name are the sample.
     labels
-        What integer labels count (`imagenet_think.images.sources.labels.read_labels`).
+        What integer labels count (`imagenet_think.images.classes.read_labels`).
     sample, index, exclusions
         Parquets to write, schemas `SAMPLE`, `CLASSES` and `EXCLUSIONS`.
     page

@@ -17,7 +17,7 @@ from imagenet_think.core.pools import in_turn
 from imagenet_think.core.schemas import CANDIDATES, IMAGE_ROWS
 from imagenet_think.images import image_matching, manifests
 from imagenet_think.images.preparation import examine
-from imagenet_think.images.rejections import RejectionError
+from imagenet_think.images.rejections import recorded
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
@@ -34,7 +34,7 @@ def prepare_images(
     *,
     image: str,
     label: str | None,
-    max_pixels: int,
+    thresholds: Mapping[str, int],
     preparation: Mapping[str, int],
     threads: int = 1,
 ) -> None:
@@ -52,8 +52,8 @@ def prepare_images(
     output
         Parquet to write, schema `CANDIDATES`, in the file's order. Complexity and perceptual hash
         are not measured.
-    max_pixels
-        Of `images.criteria`: a larger image is not decoded.
+    thresholds
+        Of `images.criteria`: `max_pixels`; a larger image is not decoded.
     preparation
         `longest_side` and `jpeg_quality`.
     threads
@@ -73,10 +73,8 @@ def prepare_images(
         digest = None if data is None else hashlib.sha256(data).hexdigest()
         row = dict.fromkeys(CANDIDATES) | manifests.identify(file, name, digest, says, known)
         if row["reason"] is None:
-            try:
-                row |= examine(data, max_pixels, preparation)
-            except RejectionError as rejection:
-                row.update(reason=rejection.reason, detail=rejection.detail)
+            with recorded(row):
+                row |= examine(data, thresholds, preparation)
         return row
 
     pictures = zip(names, given, image_matching.read_pictures(file, image), strict=True)
@@ -113,7 +111,7 @@ if __name__ == "__main__":
         snakemake.output[0],
         image=images["source"].get("image", manifests.IMAGE),
         label=images["source"].get("label"),
-        max_pixels=images["criteria"]["max_pixels"],
+        thresholds=images["criteria"],
         preparation=images["preparation"],
         threads=snakemake.threads,
     )

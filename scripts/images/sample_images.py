@@ -1,9 +1,9 @@
-"""Choose the sample: classes, images of each class, and a reason for every image turned away."""
+"""Choose the sample: classes, images of each class, and a reason for each rejected image."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -15,7 +15,7 @@ from imagenet_think.core.shards import shard_of
 from imagenet_think.images import complexity as visual
 from imagenet_think.images.apportionment import allocate
 from imagenet_think.images.near_duplicates import Repetitions
-from imagenet_think.images.rejections import RejectionError
+from imagenet_think.images.rejections import recorded
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
@@ -33,7 +33,7 @@ def sample_images(
     min_per_class: int,
     max_per_class: int,
     balance: float,
-    near_duplicate_bits: int,
+    criteria: Mapping[str, Any],
     complexity: Mapping[str, int],
     sharding: Mapping[str, int],
 ) -> None:
@@ -61,8 +61,9 @@ def sample_images(
         Images and classes of the sample, exactly, and the bounds of a class (Table 2).
     balance
         Power of the class size in the source by which images are spread between the bounds.
-    near_duplicate_bits
-        Greatest number of bits by which the hashes of near-duplicates differ.
+    criteria
+        Of `images.criteria`: `near_duplicate_bits`, the greatest number of bits by which the
+        hashes of near-duplicates differ.
     complexity
         `strata` and `probe`.
     sharding
@@ -75,7 +76,7 @@ def sample_images(
     """
     index = pl.read_parquet(classes)
     looked_at = pl.scan_parquet(candidates).drop("image").collect()
-    looked_at = turn_away_repetitions(looked_at, seed, near_duplicate_bits)
+    looked_at = reject_repetitions(looked_at, seed, criteria)
     measured = looked_at.filter(pl.col("complexity").is_not_null())
     usable = measured.filter(pl.col("reason").is_null())
 
@@ -109,18 +110,17 @@ def sample_images(
     _account(index, looked_at, len(rows))
 
 
-def turn_away_repetitions(
-    candidates: pl.DataFrame, seed: int, near_duplicate_bits: int
+def reject_repetitions(
+    candidates: pl.DataFrame, seed: int, criteria: Mapping[str, Any]
 ) -> pl.DataFrame:
-    """Turn away the accepted candidates that repeat another one, of whatever class.
+    """Reject the accepted candidates that repeat an earlier one of any class.
 
     Parameters
     ----------
     candidates
         Candidates of all classes.
-    seed, near_duplicate_bits
-        An image that repeats an earlier one in the keyed-hash order over all classes is turned
-        away.
+    seed, criteria
+        As for `sample_images`. Earlier is earlier in the keyed-hash order over all classes.
 
     Returns
     -------
@@ -134,16 +134,13 @@ def turn_away_repetitions(
     candidates = candidates.with_columns(pl.Series("key", keys, pl.Binary)).sort(
         "key", "rank", maintain_order=True
     )
-    kept = Repetitions(near_duplicate_bits)
+    kept = Repetitions(criteria)
     reasons: list[tuple[str | None, str | None]] = []
     for row in candidates.iter_rows(named=True):
-        reason, detail = row["reason"], row["detail"]
-        if reason is None:
-            try:
+        if row["reason"] is None:
+            with recorded(row):
                 kept.keep(row)
-            except RejectionError as rejection:
-                reason, detail = rejection.reason, rejection.detail
-        reasons.append((reason, detail))
+        reasons.append((row["reason"], row["detail"]))
     columns = pl.DataFrame(reasons, {"reason": pl.String, "detail": pl.String}, orient="row")
     return candidates.drop("key").with_columns(columns)
 
@@ -247,15 +244,12 @@ def _account(index: pl.DataFrame, looked_at: pl.DataFrame, chosen: int) -> None:
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
-    images = settings["images"]
-    criteria = images.pop("criteria")
     sample_images(
         snakemake.input.classes,
         snakemake.input.candidates,
         snakemake.output.sample,
         snakemake.output.exclusions,
         seed=settings["seed"],
-        near_duplicate_bits=criteria["near_duplicate_bits"],
         sharding=settings["sharding"],
-        **images,
+        **settings["images"],
     )

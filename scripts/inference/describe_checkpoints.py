@@ -1,9 +1,9 @@
-"""Build every model of the config without its weights, and say what it needs."""
+"""Build every model of the config without its weights, and report what it needs."""
 
 import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import torch
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
 TOKENS = 8192
-"""Length of the row whose cache is computed: prompt, image and response."""
+"""Length of the sequence whose cache is computed: prompt, image and response."""
 
 IMAGE_SIZE = (500, 375)
 """Width and height of the image whose tokens are counted."""
@@ -29,26 +29,27 @@ DTYPE = torch.bfloat16
 
 
 def describe_checkpoints(models: dict[str, dict], stem: str | Path) -> None:
-    """Write `<stem>.md` and `<stem>.csv`: a row a model.
+    """Write `<stem>.md` and `<stem>.csv`, with one row per model.
 
-    Each model is built at full size on the meta device by its family's own loader, which maps every
-    weight by its published name. Where the files of a checkpoint are on the disk (a local folder,
-    the hub's cache), those are taken; where its weights are not among them, the published names.
+    Each model is built at full size on the meta device by its family's loader, which maps every
+    weight by its published name. Files of a checkpoint are used if they are on the disk (in a local
+    folder or the hub's cache); if its weights are not among them, the published names are used.
 
     Parameters
     ----------
     models
         Entries of `models` in the config by key, in the order of the rows.
     stem
-        The files' path without the ending.
+        The files' path without its suffix.
 
     Raises
     ------
     ValueError
-        If a model cannot be built, or a weight is missing, left over or of another shape. Every
-        such model is named.
+        If models cannot be built, or weights are missing, unexpected or of a different shape. All
+        such models are named.
     """
-    rows, problems = [], []
+    rows: list[dict[str, Any]] = []
+    problems = []
     for key, settings in models.items():
         try:
             rows.append({"model": key, **describe(settings)})
@@ -65,8 +66,8 @@ def describe_checkpoints(models: dict[str, dict], stem: str | Path) -> None:
         pl.DataFrame(joined).write_csv(path)
 
 
-def describe(settings: dict) -> dict[str, object]:
-    """Return what one model is and needs.
+def describe(settings: dict) -> dict[str, Any]:
+    """Return the properties of one model.
 
     Parameters
     ----------
@@ -77,8 +78,8 @@ def describe(settings: dict) -> dict[str, object]:
     -------
     dict
         `repository`, `family`, `read` (what was read), `parameters`, `weights_gib`, `cached_bytes`
-        (a token, all layers, bf16), `expanded_bytes` (the same where a latent is kept expanded),
-        `cache_gib` (of a row of `TOKENS`), `image_tokens` (of an image of `IMAGE_SIZE`) and
+        (per token, all layers, bf16), `expanded_bytes` (the same if a latent is cached expanded),
+        `cache_gib` (of a sequence of `TOKENS`), `image_tokens` (of an image of `IMAGE_SIZE`) and
         `unchecked` (list of str).
     """
     family, repository = settings["family"], settings["repository"]
@@ -103,7 +104,7 @@ def describe(settings: dict) -> dict[str, object]:
 
 
 def on_disk(repository: str, revision: str | None) -> Path | None:
-    """Return the folder with a repository's config.json, or None where that is not on the disk."""
+    """Return the folder of a repository's config.json, or None if it is not on the disk."""
     if not model_sources.is_hub(repository):
         return model_sources.folder(repository)
     found = try_to_load_from_cache(repository, "config.json", revision=revision)
@@ -111,10 +112,10 @@ def on_disk(repository: str, revision: str | None) -> Path | None:
 
 
 def image_tokens(settings: dict, folder: Path | None) -> int:
-    """Return the tokens of an image of `IMAGE_SIZE` in the model's first round."""
+    """Return the number of tokens of an image of `IMAGE_SIZE` in the model's first round."""
     family, image = settings["family"], settings.get("image")
-    own = [("tokenizer.json", "tiktoken.model"), ("preprocessor_config.json",)]
-    if folder and all(any((folder / name).exists() for name in names) for names in own):
+    needed = [("tokenizer.json", "tiktoken.model"), ("preprocessor_config.json",)]
+    if folder and all(any((folder / name).exists() for name in names) for names in needed):
         processor = families.get(family).load_processor(folder, image)
     else:
         processor = checkpoint_specs.processor(family, image)
@@ -125,14 +126,14 @@ def image_tokens(settings: dict, folder: Path | None) -> int:
 
 
 def report(rows: list[dict]) -> str:
-    """Return the rows as a Markdown page, with what is unchecked below."""
+    """Return the rows as a Markdown page, with a list of unchecked properties."""
     width, height = IMAGE_SIZE
     lines = [
         "# Checkpoints",
         "",
-        "Built at full size without values: every weight has its place. Memory in bfloat16.",
+        "Built at full size without values: every weight finds its place. Memory in bfloat16.",
         "",
-        "| model | from | parameters | weights, GiB | cached bytes a token "
+        "| model | from | parameters | weights, GiB | cached bytes per token "
         f"| cache of {TOKENS:,} tokens, GiB | tokens of a {width} × {height} image | unchecked |",
         "| --- | --- | --: | --: | --: | --: | --: | --- |",
     ]

@@ -1,52 +1,48 @@
-"""Ask one model about a few images before the whole run, by the run's own way and journal."""
+"""Generate one model's responses to a few images before the whole run, into the run's journal."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from generate_responses import respond, stop_when_told
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import RESPONSES
-from imagenet_think.inference.fingerprint import asked_with
+from imagenet_think.inference.generation import Task, exit_on_sigterm, respond
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
 
 def generate_pilot(
+    task: Task,
     images: Sequence[str],
     responses: str,
     journal: str,
-    settings: Mapping[str, Any],
-    inference: Mapping[str, Any],
-    threads: int,
-    canary: Mapping[str, str] | None,
     count: int,
     evaluated: str | None = None,
 ) -> None:
     """Write the responses to some images of a block.
 
-    They stay in the journal: the run will take them from there, as this does with those that the
-    run has made already. How long it took is in the journal, not here.
+    They stay in the journal, where the run finds them, just as this function finds those that the
+    run has generated already. How long they took is recorded in the journal, not here.
 
     Parameters
     ----------
-    images, journal, settings, inference, threads, canary, evaluated
-        As for `generate_responses.respond`.
+    task, images, journal, evaluated
+        As in `imagenet_think.inference.generation.respond`.
     responses
         Parquet to write, schema `RESPONSES`.
     count
-        Number of images, spread evenly over the block; all where it has fewer.
+        Number of images, spread evenly over the block; all if it has fewer.
     """
-    found = respond(images, journal, settings, inference, threads, canary, evaluated, limit=count)
-    rows = list(chain.from_iterable(found.rows.values()))
+    shards = respond(task, images, journal, evaluated, limit=count)
+    rows = list(chain.from_iterable(shards.values()))
     if len(rows) < count:
         logger.warning(
-            "%d images wanted (pilot.images), the block has %d that every model is asked about",
+            "pilot.images is %d, but only %d images of the block are shown to every model",
             count,
             len(rows),
         )
@@ -55,19 +51,18 @@ def generate_pilot(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    stop_when_told()
-    model, inference = snakemake.wildcards.model, json.loads(snakemake.params.inference)
+    exit_on_sigterm()
     generate_pilot(
+        Task.of(
+            model=snakemake.wildcards.model,
+            settings=json.loads(snakemake.params.settings),
+            inference=json.loads(snakemake.params.inference),
+            canary=snakemake.params.canary,
+            threads=snakemake.threads,
+        ),
         images=list(snakemake.input.images),
         responses=snakemake.output[0],
         journal=snakemake.params.journal,
-        settings=asked_with(json.loads(snakemake.params.settings), model),
-        inference={**inference["inference"], "engines": inference["engines"]},
-        threads=snakemake.threads,
-        canary={
-            "folder": snakemake.params.canary,
-            "output": inference["models"][model]["output"],
-        },
         count=json.loads(snakemake.params.pilot)["pilot"]["images"],
         evaluated=snakemake.input.evaluated,
     )

@@ -1,3 +1,5 @@
+"""Write the current hub revision of every model into the config."""
+
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +22,12 @@ logger = logging.getLogger("imagenet_think")
 def pin_revisions(config: str | Path) -> dict[str, str]:
     """Write the hub's current commit of every repository without a revision into the config.
 
-    Comments and layout of the file stay. A revision that is there already is not touched.
+    Comments and layout of the file are kept, and so are existing revisions.
 
     Parameters
     ----------
     config
-        The YAML file. Repositories are looked for in `models` (and their `processor`),
+        The YAML file. Repositories are those of `models` (and their `processor`),
         `statistics.tokenizer`, `benchmark.bertscore` and `benchmark.sbert`.
 
     Returns
@@ -36,7 +38,7 @@ def pin_revisions(config: str | Path) -> dict[str, str]:
     Raises
     ------
     ConnectionError
-        If the hub cannot be asked about a repository; nothing is written then.
+        If the hub does not return a repository's commit; nothing is written then.
     """
     yaml = _round_trip()
     document = yaml.load(Path(config).read_text(encoding="utf-8"))
@@ -56,11 +58,11 @@ def pin_revisions(config: str | Path) -> dict[str, str]:
 
 
 def _round_trip() -> YAML:
-    """Return a reader and writer that leaves everything as it stands."""
+    """Return a reader and writer that preserves the layout."""
     yaml = YAML()
     yaml.preserve_quotes = True
-    yaml.width = 4096  # no line is folded anew
-    # It would write a null as nothing at all.
+    yaml.width = 4096  # no line is wrapped
+    # By default, it would write a null as an empty string.
     yaml.representer.add_representer(
         type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
     )
@@ -68,7 +70,7 @@ def _round_trip() -> YAML:
 
 
 def _entries(document: dict) -> Iterator[dict]:
-    """Yield the parts of the config that name a repository."""
+    """Yield the entries of the config that name a repository."""
     for model in (document.get("models") or {}).values():
         yield model
         yield model.get("processor") or {}
@@ -79,10 +81,10 @@ def _entries(document: dict) -> Iterator[dict]:
 
 def _commit(repository: str) -> str:
     try:
-        return HfApi().model_info(repository).sha
+        return str(HfApi().model_info(repository).sha)
     except (HTTPError, OfflineModeIsEnabled) as error:
         raise ConnectionError(
-            f"the hub does not give a commit of {repository}: {error}. "
+            f"the hub returns no commit of {repository}: {error}. "
             "Check the name and the connection, or write the commit into the config by hand"
         ) from error
 

@@ -23,7 +23,7 @@ def parse_responses(responses: str | Path, annotations: str | Path, output_forma
     responses
         Parquet of schema `RESPONSES`.
     annotations
-        Parquet to write, of schema `ANNOTATIONS`: a row for each response, in the same order.
+        Parquet to write, of schema `ANNOTATIONS`: one row per response, in the same order.
     output_format
         One of `imagenet_think.parsing.FORMATS`.
 

@@ -1,4 +1,4 @@
-"""Show the sample, and what was turned away, on a page for judging the criteria by eye."""
+"""Show the sample and the rejected images on a page, to judge the criteria by eye."""
 
 import base64
 import heapq
@@ -16,11 +16,11 @@ from jinja2 import Environment, StrictUndefined
 from imagenet_think.core.files import write_text
 from imagenet_think.core.hash_order import order_key
 from imagenet_think.core.logs import log_to, logger
-from imagenet_think.images import criteria as judge
 from imagenet_think.images import sources
+from imagenet_think.images.criteria import REASONS, applied, rules
 from imagenet_think.images.near_duplicates import twin
-from imagenet_think.images.preparation import prepare
-from imagenet_think.images.rejections import REASONS, RejectionError
+from imagenet_think.images.preparation import decode
+from imagenet_think.images.rejections import RejectionError
 from imagenet_think.report.image_summary import COLUMNS as TABLE_2
 from imagenet_think.report.image_summary import summarize
 
@@ -91,7 +91,7 @@ def report_sampling(
     source
         `kind` and `path`. The images of the sheets, and no others, are read from it again.
     criteria
-        Of `images.criteria` of the config: `max_pixels`, `scorer`, and what denies.
+        `images.criteria` of the config.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def report_sampling(
                 for reason in (*REASONS, CHOSEN)
                 if reason in sheets
             ],
-            criteria=judge.with_deny_files(criteria),
+            rules=rules(criteria),
         ),
         output,
     )
@@ -175,7 +175,7 @@ def contact_sheets(
     catalogues, source, criteria
         As for `report_sampling`.
     """
-    layout = sources.get(source["kind"])
+    layout = sources.get_sampled(source["kind"])
     twins = {twin(row["detail"]) for row in shown.get("near_duplicate", [])}
     named = (
         seen.filter(pl.col("image_id").is_in(sorted(twins)))
@@ -207,7 +207,7 @@ def _read(
     places: set[Place],
     catalogues: Sequence[str | Path],
     source: Mapping[str, str],
-    layout: sources.Source,
+    layout: sources.SampledSource,
     criteria: Mapping[str, Any],
 ) -> dict[Place, tuple[str, str]]:
     """Return the thumbnail at each place, as data URI and "", or "" and why there is none."""
@@ -244,11 +244,8 @@ def thumbnail(data: bytes, criteria: Mapping[str, Any]) -> str:
     RejectionError
         If it is no image, cannot be decoded, or would take too much to decode.
     """
-    opened = judge.open_image(data)
-    judge.require_pixels(opened.size, criteria["max_pixels"])
-    judge.require_few_scans(opened, data)
-    with judge.decoding():
-        image = prepare(data, opened, **THUMBNAIL).image
+    bounds = {each.threshold: bound for each, bound in applied(criteria, "decoding")}
+    image = decode(data, bounds, THUMBNAIL, intact=False).image
     file = io.BytesIO()
     image.save(file, format="JPEG", quality=THUMBNAIL["jpeg_quality"])
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""Account for every image and model: done, failed for a named reason, or excluded; or refuse."""
+"""Account for every image and model: done, failed for a named reason, or excluded."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -10,21 +10,33 @@ import polars as pl
 from imagenet_think.core.files import write_text
 from imagenet_think.core.logs import log_to, logger, some
 from imagenet_think.core.settings import names
-from imagenet_think.parsing import FINISHED, STATUSES, statuses
-from imagenet_think.parsing.outcomes import DONE, EXCLUDED, EXCLUSIONS, FAILED, FAILURES, reason
+from imagenet_think.parsing import FINISHED, statuses
+from imagenet_think.parsing.outcomes import (
+    DONE,
+    EXCLUDED,
+    EXCLUSIONS,
+    FAILED,
+    FAILURES,
+    STATUSES,
+    reason,
+)
 from imagenet_think.report import escaping
 from imagenet_think.report.tables import WHOLE, Column, markdown, write_csv
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
-RESPONSE = ("image_id", "model", "revision", "prompt_id", "finish_reason", "rounds", "forced")
-RESPONSE += ("attempt", "fingerprint", "error")
-ANNOTATION = ("image_id", "model", "status")
+RESPONSE = [
+    *("image_id", "model", "revision", "prompt_id", "finish_reason", "rounds", "forced"),
+    *("attempt", "fingerprint", "error"),
+]
+ANNOTATION = ["image_id", "model", "status"]
 """Columns that are read."""
 
-REASONS = {f"{FAILED}_{name}": meaning for name, meaning in FAILURES.items()}
-REASONS |= {f"{EXCLUDED}_{name}": meaning for name, meaning in EXCLUSIONS.items()}
+REASONS = {
+    **{f"{FAILED}_{name}": meaning for name, meaning in FAILURES.items()},
+    **{f"{EXCLUDED}_{name}": meaning for name, meaning in EXCLUSIONS.items()},
+}
 """Columns that count the reasons, and what these mean."""
 
 COUNTS = [
@@ -46,32 +58,32 @@ class AccountError(ValueError):
 def account(
     asked: Mapping[str, pl.Series], responses: pl.DataFrame, annotations: pl.DataFrame
 ) -> pl.DataFrame:
-    """Say how each image ended with each model.
+    """Return how each image ended with each model.
 
     Parameters
     ----------
     asked
-        The image_ids that each model was to be asked about, by its key.
+        The image_ids that each model is prompted with, by its key.
     responses, annotations
         Rows of all models, with the columns `RESPONSE` and `ANNOTATION`.
 
     Returns
     -------
     polars.DataFrame
-        A row a model and image: the columns of both, and `reason` (`ok`, one of `FAILURES` or one
-        of `EXCLUSIONS`).
+        One row per model and image: the columns of both, and `reason` (`ok`, one of `FAILURES` or
+        one of `EXCLUSIONS`).
 
     Raises
     ------
     AccountError
-        If an image does not have exactly one response and one annotation by each model that was to
-        be asked about it, if there are any of something else, if a response and its annotation
-        contradict each other, or if rows of one model are not all of one kind.
+        If an image does not have exactly one response and one annotation from each model that is
+        prompted with it, if there are others, if a response and its annotation contradict each
+        other, or if a model's rows are of more than one revision or prompt.
     """
     problems = []
     for what, frame in (("responses", responses), ("annotations", annotations)):
         for model in sorted(set(frame["model"]) - asked.keys()):
-            problems.append(f"{model}: it has {what}, but is no model of this run")
+            problems.append(f"{model}: it has {what}, but is not a model of this run")
     for model, images in asked.items():
         own = (frame.filter(pl.col("model") == model) for frame in (responses, annotations))
         problems += [
@@ -79,9 +91,9 @@ def account(
         ]
     if problems:
         raise AccountError(
-            "not every image is accounted for:\n  " + "\n  ".join(problems) + "\nDelete what "
-            "responses/ and annotations/ hold of these models and run again: what the journal has "
-            "is not generated anew."
+            "not every image is accounted for:\n  " + "\n  ".join(problems) + "\nDelete the files "
+            "of these models in responses/ and annotations/ and run again: what is in the journal "
+            "is not generated again."
         )
     both = responses.join(annotations, on=["image_id", "model"], how="inner")
     reasons = [reason(*row) for row in both.select("status", "error").iter_rows()]
@@ -91,13 +103,13 @@ def account(
 def _problems(
     images: pl.Series, responses: pl.DataFrame, annotations: pl.DataFrame
 ) -> Iterator[tuple[Collection[str], str]]:
-    """Yield what may be wrong with a model's rows, and the images that it is wrong with."""
+    """Yield what may be wrong with a model's rows, and the images with which it is wrong."""
     asked = set(images)
-    yield _repeated(images), "more than once among those to ask about"
+    yield _repeated(images), "more than once in the sample"
     for what, frame in (("response", responses), ("annotation", annotations)):
         found = set(frame["image_id"])
         yield asked - found, f"without {what}"
-        yield found - asked, f"with a {what}, but not among those to ask about"
+        yield found - asked, f"with a {what}, but not in the sample"
         yield _repeated(frame["image_id"]), f"with more than one {what}"
     for frame, column, known in (
         (responses, "finish_reason", FINISHED),
@@ -107,12 +119,12 @@ def _problems(
         yield _where(frame, ~inside), f"whose {column} is none of {', '.join(known)}"
     for column in ("revision", "prompt_id"):
         most = pl.col(column).mode(maintain_order=True).first()
-        yield _where(responses, pl.col(column).ne_missing(most)), f"of another {column} than most"
+        yield _where(responses, pl.col(column).ne_missing(most)), f"with another {column} than most"
     yield _where(responses, pl.col("fingerprint").is_null()), "without fingerprint"
     keyed = responses.drop_nulls("fingerprint").unique("image_id")
     shared = pl.col("fingerprint").is_duplicated()
-    yield _where(keyed, shared), "whose fingerprint another image has too"
-    # How the generation ended is in both: one says it of the response, the other makes it a status.
+    yield _where(keyed, shared), "with the fingerprint of another image"
+    # The finish reason decides the status of a response that did not stop by itself.
     ends = [status for status in FINISHED.values() if status != statuses.OK]
     status = pl.when(pl.col("status").is_in(ends)).then("status").otherwise(pl.lit(statuses.OK))
     expected = pl.col("finish_reason").replace_strict(FINISHED, default=None)
@@ -134,20 +146,21 @@ def _images(images: Collection[str]) -> str:
 
 
 def count(ledger: pl.DataFrame, asked: Mapping[str, int]) -> pl.DataFrame:
-    """Count how images ended, a row a model.
+    """Count how images ended.
 
     Parameters
     ----------
     ledger
         From `account`.
     asked
-        How many images each model was to be asked about, by its key, in the order to report.
+        How many images each model is prompted with, by its key, in the order to report.
 
     Returns
     -------
     polars.DataFrame
-        model, the columns of `COUNTS` and those of `REASONS`. `failed` and `excluded` are the sums
-        of their reasons; retried, forced and two_rounds count answers however they ended.
+        One row per model: model, the columns of `COUNTS` and those of `REASONS`. `failed` and
+        `excluded` are the sums of their reasons; retried, forced and two_rounds count all
+        responses, whatever their status.
 
     Raises
     ------
@@ -158,23 +171,22 @@ def count(ledger: pl.DataFrame, asked: Mapping[str, int]) -> pl.DataFrame:
     for model, images in asked.items():
         own = ledger.filter(pl.col("model") == model)
         found = dict(own["reason"].value_counts().iter_rows())
-        failures = {f"{FAILED}_{name}": found.get(name, 0) for name in FAILURES}
-        exclusions = {f"{EXCLUDED}_{name}": found.get(name, 0) for name in EXCLUSIONS}
-        done = found.get(statuses.OK, 0)
-        row = {"model": model, "asked": images, DONE: done}
-        row |= {FAILED: sum(failures.values()), EXCLUDED: sum(exclusions.values())}
-        if row[DONE] + row[FAILED] + row[EXCLUDED] != images:
+        counts = {name: found.get(name.partition("_")[2], 0) for name in REASONS}
+        row: dict[str, object] = {"model": model, "asked": images, DONE: found.get(statuses.OK, 0)}
+        for end in (FAILED, EXCLUDED):
+            row[end] = sum(n for name, n in counts.items() if name.startswith(f"{end}_"))
+        if found.get(statuses.OK, 0) + sum(counts.values()) != images:
             raise AccountError(f"{row} do not add up: done + failed + excluded is not asked")
         row |= {
-            "share_done": done / images if images else None,
+            "share_done": found.get(statuses.OK, 0) / images if images else None,
             "retried": (own["attempt"] > 1).sum(),
             "forced": own["forced"].sum(),
             "two_rounds": (own["rounds"] > 1).sum(),
         }
-        rows.append(row | failures | exclusions)
-    names = [*(column.name for column in COUNTS), *REASONS]
-    types = {name: pl.Float64 if name == "share_done" else pl.Int64 for name in names}
-    return pl.DataFrame(rows, schema={"model": pl.String} | types)
+        rows.append(row | counts)
+    schema: dict[str, pl.DataType] = {"model": pl.String()}
+    schema |= dict.fromkeys([*(column.name for column in COUNTS), *REASONS], pl.Int64())
+    return pl.DataFrame(rows, schema=schema | {"share_done": pl.Float64()})
 
 
 def page(
@@ -188,12 +200,12 @@ def page(
     """Return the account as Markdown: the sums, the reasons, and which images were excluded."""
     named = counts.with_columns(pl.col("model").replace_strict(names).alias("name"))
     summary = _to_describe(counts["asked"]) + (
-        " An image is done if the response could be taken apart into thinking and answer, failed "
-        "if there is a response that could not, and excluded if the model could not be asked about "
-        "it. Asked is the sum of the "
-        "three, checked image by image. Retried, forced and two rounds count responses however "
-        "they ended: those kept after a second or later attempt, those whose thought was closed "
-        "by force, and those for which the model asked to see the whole image."
+        " An image is done if the response was parsed into thinking and answer, failed if there "
+        "is a response that was not, and excluded if the model could not be prompted with it. "
+        "Asked is the sum of the three, checked image by image. Retried, forced and two rounds "
+        "count all responses, whatever their status: those kept after a second or later attempt, "
+        "those whose thinking was closed by force, and those for which the model requested the "
+        "whole image."
     )
     parts = [
         f"# Accounting of the run {escaping.markdown(run)}\n",
@@ -209,34 +221,34 @@ def page(
 
 
 def _to_describe(asked: pl.Series) -> str:
-    """Say which images the models are to describe."""
+    """Say which images the models describe."""
     if asked.n_unique() < 2:
-        return "Each model is to describe every image of the sample."
+        return "Each model describes every image of the sample."
     return (
-        f"The teachers are to describe all {asked.max():,} images of the sample, the other models "
-        f"the {asked.min():,} on which they are scored (benchmark.images)."
+        f"The teachers describe all {max(asked):,} images of the sample, the other models the "
+        f"{min(asked):,} on which they are scored (benchmark.images)."
     )
 
 
 def _imported(
     paths: Mapping[str, str], names: Mapping[str, str], matched: Mapping[str, Mapping[str, int]]
 ) -> str:
-    """Return which models were not asked here, where their responses are from, and how matched."""
+    """List the models whose responses were imported, from where, and how images were matched."""
     lines = (
         f"- {escaping.markdown(names[model])}: {escaping.markdown(path)}; "
-        f"{matched[model]['name']:,} images found by name, {matched[model]['sha256']:,} by the "
+        f"{matched[model]['name']:,} images matched by name, {matched[model]['sha256']:,} by the "
         f"SHA-256 of their bytes (imported/{model}.csv)\n"
         for model, path in paths.items()
     )
     return (
-        "These models were not asked here. An image for which their file has no response is "
-        "excluded; rows of the file that are not used stand in the csv beside it.\n\n"
+        "These models were not prompted by this run. An image for which their file has no response "
+        "is excluded; rows of the file that were not used are listed in the csv.\n\n"
         + "".join(lines)
     )
 
 
 def _reasons(counts: pl.DataFrame) -> str:
-    """Return a table of the reasons that occurred: a row a reason, a column a model."""
+    """Return a table of the reasons that occurred: one row per reason, one column per model."""
     occurred = {name: text for name, text in REASONS.items() if counts[name].sum()}
     if not occurred:
         return "Nothing failed, and nothing was excluded.\n"
@@ -262,8 +274,8 @@ def _words(column: str) -> str:
 
 
 def _excluded(ledger: pl.DataFrame, names: Mapping[str, str]) -> str:
-    """Return a line for each model and reason of exclusion: its first images, an error."""
-    groups = (
+    """Return one line per model and reason of exclusion: its first images and an error."""
+    rows = (
         ledger.filter(pl.col("reason").is_in(list(EXCLUSIONS)))
         .sort("image_id")
         .group_by("model", "reason", maintain_order=True)
@@ -272,17 +284,17 @@ def _excluded(ledger: pl.DataFrame, names: Mapping[str, str]) -> str:
     )
     return "".join(
         f"- {escaping.markdown(names[model])}, {escaping.markdown(reason)}: "
-        f"{escaping.markdown(_images(images))}. The first says: "
-        f"{escaping.markdown(error or 'nothing')}\n"
-        for model, reason, images, error in groups.iter_rows()
+        f"{escaping.markdown(_images(images))}. The first error: "
+        f"{escaping.markdown(error or 'none')}\n"
+        for model, reason, images, error in rows.iter_rows()
     )
 
 
 def account_responses(
     sample: str | Path,
     evaluated: str | Path,
-    responses: Sequence[str | Path],
-    annotations: Sequence[str | Path],
+    responses: list[str],
+    annotations: list[str],
     matched: Sequence[str | Path],
     stem: str | Path,
     *,
@@ -295,16 +307,15 @@ def account_responses(
 
     Parameters
     ----------
-    sample
-        Parquet of schema `SAMPLE`: what the teachers are asked about.
-    evaluated
-        Parquet of schema `EVALUATED`: what the other models are asked about.
+    sample, evaluated
+        Parquet of schemas `SAMPLE` and `EVALUATED`: the images that teachers and other models are
+        prompted with.
     responses, annotations
-        Parquet files of schemas `RESPONSES` and `ANNOTATIONS`: all models and shards.
+        Parquet of schemas `RESPONSES` and `ANNOTATIONS`: all models and shards.
     matched
-        For each model of `imported` a CSV of its name, which says by what rows found their images.
+        For each imported model a CSV named after it: how its rows were matched with images.
     stem
-        Path without ending.
+        Path without suffix.
     run
         Name of the run.
     names
@@ -312,7 +323,7 @@ def account_responses(
     teachers
         Keys of the teachers.
     imported
-        For each model whose responses were imported, where from.
+        For each model whose responses were imported, from where.
 
     Raises
     ------
@@ -343,19 +354,14 @@ def account_responses(
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
+    models = settings["models"]
     account_responses(
-        sample=snakemake.input.sample,
-        evaluated=snakemake.input.evaluated,
-        responses=snakemake.input.responses,
-        annotations=snakemake.input.annotations,
-        matched=list(snakemake.input.matched),
-        stem=Path(snakemake.output[0]).with_suffix(""),
+        *(snakemake.input.sample, snakemake.input.evaluated),
+        *(list(snakemake.input.responses), list(snakemake.input.annotations)),
+        list(snakemake.input.matched),
+        Path(snakemake.output[0]).with_suffix(""),
         run=settings["run"],
         names=names(settings),
         teachers=settings["teachers"],
-        imported={
-            key: own["responses"]["path"]
-            for key, own in settings["models"].items()
-            if "responses" in own
-        },
+        imported={key: m["responses"]["path"] for key, m in models.items() if "responses" in m},
     )

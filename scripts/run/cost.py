@@ -1,9 +1,9 @@
-"""What the responses cost: tokens, seconds and hours by model, beside the paper's."""
+"""Report what the responses cost: tokens, seconds and hours by model, next to the paper's."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import yaml
@@ -51,7 +51,7 @@ COLUMNS = [
 ]
 
 TOTALS = ("teachers", "paper")
-"""Keys of the rows that are set side by side: what this run's teachers took, and the paper's."""
+"""Keys of the rows that are compared: this run's teachers, and the paper."""
 
 SCHEMA = pl.Schema(
     {
@@ -65,23 +65,22 @@ SCHEMA = pl.Schema(
 )
 
 
-def cost_of(responses: pl.DataFrame, spending: Spending) -> dict[str, object]:
+def cost_of(responses: pl.DataFrame, spending: Spending) -> dict[str, Any]:
     """Return what a model's responses cost.
 
     Parameters
     ----------
     responses
-        The responses that are used: columns image_id, fingerprint and those of `TOKENS`.
+        The responses in use: columns image_id, fingerprint and those of `TOKENS`.
     spending
         What the model's journals record.
 
     Returns
     -------
     dict
-        The columns of `COLUMNS` that are sums, and `device_seconds` and `used_seconds`: of them,
-        the part in which responses were generated that are used. A job's seconds are divided by the
-        tokens generated in it; attempts that were dropped and responses that are no longer used
-        (an older prompt, say) are not used.
+        The columns of `COLUMNS` that are sums, and `device_seconds` and `used_seconds`: the part
+        of them in which responses in use were generated, by the tokens generated in each job.
+        Dropped attempts and responses to an older prompt, for instance, are not in use.
     """
     made = first_made(spending.responses, responses).select("image_id", "fingerprint", "run")
     used = _tokens(responses.join(made, on=["image_id", "fingerprint"], how="inner"))
@@ -107,24 +106,25 @@ def cost_of(responses: pl.DataFrame, spending: Spending) -> dict[str, object]:
 
 
 def _tokens(rows: pl.DataFrame) -> dict[str, int]:
-    """Return the completion tokens of each run."""
+    """Return the completion tokens by job."""
     return dict(rows.group_by("run").agg(pl.col("completion_tokens").sum()).iter_rows())
 
 
 def summarize(
-    costs: Mapping[str, Mapping], teachers: Sequence[str], names: Mapping[str, str], paper: Mapping
+    costs: Mapping[str, Mapping[str, Any]],
+    teachers: Sequence[str],
+    names: Mapping[str, str],
+    paper: Mapping[str, Any],
 ) -> pl.DataFrame:
-    """Return the table: a row a model, both teachers, all models, and the paper.
-
-    Without a model there is but the paper's row.
+    """Return the table: one row per model, one for both teachers, all models, and the paper.
 
     Parameters
     ----------
     costs
-        What each model cost, from `cost_of`, in the order to report.
+        The cost of each model, from `cost_of`, in the order to report.
     teachers
-        Keys of the teachers: what the paper's hours were spent on. They have a row if both were
-        asked here.
+        Keys of the teachers, which the paper's hours are about. They have a row if both were
+        prompted by this run.
     names
         Printed names by key.
     paper
@@ -140,37 +140,38 @@ def summarize(
         rows.append(_row("teachers", "Both teachers", [costs[key] for key in teachers]))
     if costs:
         rows.append(_row("all", "All models", list(costs.values())))
-    rows.append({"model": "paper", "name": "The paper (both teachers)"} | paper)
+    rows.append({"model": "paper", "name": "The paper (both teachers)", **paper})
     return pl.DataFrame([{name: row.get(name) for name in SCHEMA} for row in rows], schema=SCHEMA)
 
 
-def _row(key: str, name: str, costs: Sequence[Mapping]) -> dict[str, object]:
+def _row(key: str, name: str, costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the sum of some costs with its ratios; null where no job is known."""
     total = {
         column: sum(cost[column] for cost in costs) for column in costs[0] if column != "devices"
     }
     devices = {device for cost in costs for device in cost["devices"].split(", ") if device}
-    row = {"model": key, "name": name} | total | {"devices": ", ".join(sorted(devices))}
+    row: dict[str, Any] = {"model": key, "name": name, **total}
+    row["devices"] = ", ".join(sorted(devices))
     seconds = total["device_seconds"]
     row["tokens_per_second"] = total["generated_tokens"] / seconds if seconds else None
     row["share_used"] = total["used_seconds"] / seconds if seconds else None
-    # Of a kind of device that was not used, and without journals, there are no hours.
+    # No hours for a kind of device that was not used, nor without journals.
     row |= {column: total[column] or None for column in ("seconds", *HOURS)}
     return row
 
 
 def page(table: pl.DataFrame, run: str) -> str:
-    """Return the table as Markdown, with what its columns mean and what is missing from it."""
+    """Return the table as Markdown, with what its columns mean and what is missing."""
     title = f"# Cost of the run {escaping.markdown(run)}\n\n"
     if "all" not in table["model"]:
-        return title + "No model was asked: all responses were imported.\n"
+        return title + "No model was prompted: all responses were imported.\n"
     caption = (
-        "Tokens are those of the responses in use, the prompt's with the image's. Generated in "
-        "all adds the attempts that were dropped and responses no longer in use. A job's seconds "
+        "Tokens are those of the responses in use; prompt tokens include the image's. Tokens "
+        "generated in all include dropped attempts and responses no longer in use. A job's seconds "
         "run from its start to its end, with loading the model and its canary; a job counts one "
         "device unless its record says more. Share used is the part of the hours in which "
-        "responses were generated that are in use, by tokens. The paper's row: pairs and hours as "
-        "it reports them, tokens from its Table 1 (images times mean tokens a sample), speed from "
+        "responses in use were generated, by tokens. The paper's row: pairs and hours as it "
+        "reports them, tokens from its Table 1 (images times mean tokens per sample), speed from "
         "both."
     )
     hidden = [name for name in ("cpu_hours", "unknown_hours") if not table[name].sum()]
@@ -180,37 +181,37 @@ def page(table: pl.DataFrame, run: str) -> str:
 
 
 def _notes(table: pl.DataFrame) -> Iterator[str]:
-    """Yield what the reader of the table must know."""
+    """Yield notes on the table."""
     models = table.filter(~pl.col("model").is_in(["all", *TOTALS]))
     for row in models.iter_rows(named=True):
         name = escaping.markdown(row["name"])
         if row["killed_jobs"]:
             yield (
                 f"{name}: {row['killed_jobs']:,} of {row['jobs']:,} jobs ended without a record "
-                "(killed). They are counted until their last response, which is a little short, "
-                "and as on the kind of device of the other jobs. One that was killed before its "
-                "first response left no trace."
+                "(killed). They are counted up to their last response, slightly less than they "
+                "took, and on the kind of device of the other jobs. A job that was killed before "
+                "its first response left no trace."
             )
         if row["unrecorded_responses"]:
             yield (
                 f"{name}: {row['unrecorded_responses']:,} of {row['responses']:,} responses are in "
-                "no journal; what they cost is not known, and not in the table."
+                "no journal; their cost is unknown and not in the table."
             )
     totals = {row["model"]: row for row in table.iter_rows(named=True) if row["model"] in TOTALS}
-    ours, paper = (totals.get(key) for key in TOTALS)
+    ours, paper = totals.get("teachers"), totals["paper"]
     others = ("cpu_hours", "unknown_hours", "unrecorded_responses")
     if ours and ours["gpu_hours"] and ours["responses"] and not any(ours[name] for name in others):
         hours = ours["gpu_hours"] / ours["responses"] * paper["responses"]
         yield (
-            f"At the GPU hours that both teachers took for a response, the paper's "
+            f"At this run's GPU hours per response of both teachers, the paper's "
             f"{paper['responses']:,} would take {hours:,.0f}, not {paper['gpu_hours']:,.0f}."
         )
     if table["cpu_hours"].sum():
-        yield "Hours on CPUs are no GPU hours: do not set them beside the paper's."
+        yield "Hours on CPUs are not GPU hours: do not compare them with the paper's."
 
 
 def cost(
-    responses: Sequence[str | Path],
+    responses: list[str],
     journals: str | Path,
     reported: str | Path,
     stem: str | Path,
@@ -224,13 +225,13 @@ def cost(
     Parameters
     ----------
     responses
-        Parquet files of schema `RESPONSES`: all shards of the models that were asked here.
+        Parquet files of schema `RESPONSES`: all shards of the models that this run prompted.
     journals
-        Folder of the journals: a folder a model.
+        Folder of the journals: one folder per model.
     reported
         What the paper reports (YAML).
     stem
-        Path without ending.
+        Path without suffix.
     run
         Name of the run.
     names
@@ -239,7 +240,7 @@ def cost(
         Keys of the teachers.
     """
     columns = ("image_id", "model", "fingerprint", *TOKENS)
-    rows = pl.scan_parquet(responses).select(columns).collect() if responses else None
+    rows = pl.scan_parquet(responses).select(columns).collect() if names else pl.DataFrame()
     costs = {}
     for model in names:
         own = rows.filter(pl.col("model") == model)
@@ -255,7 +256,7 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
     cost(
-        responses=snakemake.input.responses,
+        responses=list(snakemake.input.responses),
         journals=snakemake.params.journals,
         reported=snakemake.input.reported,
         stem=Path(snakemake.output[0]).with_suffix(""),

@@ -1,4 +1,4 @@
-"""Estimate from a pilot what the whole run will take, beside the paper's hours."""
+"""Estimate from a pilot how long the whole run takes, next to the paper's hours."""
 
 import heapq
 import json
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
 PAPER = "paper"
-"""Key of the row that holds what the paper's run took."""
+"""Key of the row of the paper's run."""
 
 MODEL = Column("name", "Model")
 
 MEASURED = [
     Column("images", "Images", format=WHOLE),
-    Column("tokens", "Tokens a response: mean", format=",.0f", interval=True),
+    Column("tokens", "Tokens per response: mean", format=",.0f", interval=True),
     Column("tokens_median", "median", format=",.0f"),
     Column("tokens_p95", "95th percentile", format=",.0f"),
     Column("prompt_tokens", "Prompt tokens, mean", format=",.0f"),
-    Column("tokens_per_second", "Tokens a second", format=",.1f"),
+    Column("tokens_per_second", "Tokens per second", format=",.1f"),
     Column("rows_in_use", "Rows in use", format=".0%"),
     Column("loading_seconds", "Loading in seconds", format=",.0f"),
     Column("devices", "Device"),
@@ -72,11 +72,11 @@ class Pilot:
     Attributes
     ----------
     answers
-        A row an image, by image_id: columns image_id, reason (`imagenet_think.parsing.outcomes`),
-        prompt_tokens, completion_tokens and `spent`, the tokens that were generated for it, dropped
-        attempts included (null where the journal has none).
+        One row per image, by image_id: columns image_id, reason (`parsing.outcomes`),
+        prompt_tokens, completion_tokens and `spent`, the tokens that were generated for it with
+        dropped attempts (null where the journal has none).
     spending
-        The jobs that made these answers, with all that they made.
+        The jobs that generated these responses, with everything they generated.
     """
 
     answers: pl.DataFrame
@@ -85,63 +85,64 @@ class Pilot:
     @property
     def generated(self) -> int:
         """Tokens that the jobs generated."""
-        return self.spending.responses["completion_tokens"].sum()
+        return int(self.spending.responses["completion_tokens"].sum())
 
     @property
     def device_seconds(self) -> float:
-        """Seconds of devices that the jobs took."""
+        """Device seconds of the jobs."""
         return sum(job.hours for job in self.spending.jobs) * 3600
 
     @property
     def loading_seconds(self) -> float:
-        """Mean time a job takes until the model is loaded and its canary has passed; 0 if unknown.
+        """Mean seconds of a job until the model is loaded and its canary has passed; 0 if unknown.
 
-        A job that was killed does not tell: all its time counts as spent on responses.
+        All the time of a job that was killed counts as spent on responses.
         """
         known = [job.loading_seconds for job in self.spending.jobs if job.recorded]
         return sum(known) / len(known) if known else 0.0
 
     @property
     def busy_seconds(self) -> float:
-        """Seconds of devices that the jobs spent on responses."""
+        """Device seconds that the jobs spent on responses."""
         return self.device_seconds - sum(job.loading_seconds for job in self.spending.jobs)
 
     @property
     def rows_in_use(self) -> float | None:
-        """Share of the batch's places that held a row, over all steps; None where not recorded."""
+        """Share of the batch's rows in use, over all steps; None if not recorded."""
         steps = self._statistics("row_steps", "places")
         return steps[0] / steps[1] if steps and steps[1] else None
 
     def image_seconds(self, all_rows: bool = False) -> np.ndarray:
-        """Return what each image takes beside loading, shape (images,).
+        """Return the seconds for each image without loading, shape (images,); NaN if unknown.
 
-        The jobs' time is divided by the tokens generated in it, attempts that were dropped
-        included. NaN where the journal does not tell.
+        The jobs' time is divided by the tokens generated in it, with dropped attempts.
 
         Parameters
         ----------
         all_rows
-            Whether the steps of decoding take only the share of their time in which places of the
-            batch were in use: as if all always were, and a step took no longer for it.
+            Whether decoding steps count only by their share of rows in use, as if all rows were
+            always in use and a step took no longer.
         """
         seconds = self.busy_seconds if self.generated else math.nan
         if all_rows:
-            decoding = self._statistics("decode_seconds")
-            known = decoding and self.rows_in_use is not None
-            seconds -= decoding[0] * (1 - self.rows_in_use) if known else math.nan
+            decoding, in_use = self._statistics("decode_seconds"), self.rows_in_use
+            if decoding is None or in_use is None:
+                seconds = math.nan
+            else:
+                seconds -= decoding[0] * (1 - in_use)
         spent = self.answers["spent"].cast(pl.Float64).fill_null(math.nan).to_numpy()
         return spent * (seconds / max(self.generated, 1))
 
     def tokens(self) -> np.ndarray:
-        """Return the tokens of each response, shape (images,); NaN where there is none."""
+        """Return the tokens of each response, shape (images,); NaN without a response."""
         excluded = pl.col("reason").is_in(list(EXCLUSIONS))
         tokens = pl.when(~excluded).then(pl.col("completion_tokens").cast(pl.Float64))
         return self.answers.select(tokens.fill_null(math.nan)).to_series().to_numpy()
 
     def _statistics(self, *names: str) -> list[float] | None:
-        """Sum statistics of the engine over the jobs, their loading and canary taken off.
+        """Return sums of engine statistics over the jobs, without loading and canary.
 
-        None where a job did not record them.
+        None if a job did not record them.
         """
         try:
             return [
@@ -165,7 +166,7 @@ def read_pilot(responses: str | Path, journals: str | Path, output_format: str) 
     journals
         Folder of the model's journals.
     output_format
-        How its text is taken apart.
+        How its text is parsed.
     """
     frame = pl.read_parquet(responses)
     reasons = [
@@ -186,7 +187,7 @@ def read_pilot(responses: str | Path, journals: str | Path, output_format: str) 
 
 
 def list_schedule(hours: Iterable[float], machines: int) -> float:
-    """Return when the last job ends if each in turn goes to the machine that is free first."""
+    """Return when the last job ends if each in turn goes to the first free machine."""
     free = [0.0] * machines
     for job in hours:
         heapq.heapreplace(free, free[0] + job)
@@ -200,64 +201,63 @@ def estimate(
     teachers: Sequence[str],
     intervals: Intervals,
 ) -> pl.DataFrame:
-    """Return what was measured, and what the run will take.
+    """Return the measurements, and how long the run takes.
 
     Parameters
     ----------
     pilots
         By model, in the order to report.
     blocks
-        By model, the images of each block that it is asked about: a model and block is a job of the
-        run.
+        By model, the number of images in each block: one job of the run per model and block.
     gpus
-        Jobs that run side by side.
+        Jobs that run in parallel.
     teachers
-        Keys of the teachers. They have a row of their own if both are among the models.
+        Keys of the teachers. They get a row if both are among the models.
     intervals
-        Draws, level and seed of the bootstrap over images; the level is that of the shares too.
+        Draws, level and seed of the bootstrap over images; the level also applies to shares.
 
     Returns
     -------
     polars.DataFrame
-        model and the columns of `MEASURED`, `ENDS` and `ESTIMATED`, with their intervals: a row a
-        model, one for both teachers and one for all models. Null is what is not known.
+        model and the columns of `MEASURED`, `ENDS` and `ESTIMATED`, with their intervals: one row
+        per model, one for both teachers and one for all models. Unknown values are null.
 
     Raises
     ------
     ValueError
-        If the models were not asked about the same images, or about none.
+        If the models were prompted with different images, or with none.
     """
     first, *others = pilots
     if not len(pilots[first].answers):
         raise ValueError(
-            "the first block holds no image that all models are asked about, so there is no pilot: "
+            "the first block has no image that all models are prompted with, so there is no pilot: "
             "use fewer blocks, or more images (benchmark.images)"
         )
     for other in others:
         ids = [pilots[model].answers["image_id"] for model in (first, other)]
         if not ids[0].equals(ids[1]):
             raise ValueError(
-                f"the pilots of {first} and {other} are not of the same images: delete the run's "
-                "folder pilot/ and run again; what is in the journal is not generated anew"
+                f"the pilots of {first} and {other} have different images: delete the run's "
+                "folder pilot/ and run again; what is in the journal is not generated again"
             )
-    groups = {model: [model] for model in pilots}
+    combined = {model: [model] for model in pilots}
     if set(teachers) <= pilots.keys():
-        groups["teachers"] = list(teachers)
-    groups["all"] = list(pilots)
+        combined["teachers"] = list(teachers)
+    combined["all"] = list(pilots)
     tokens = {model: pilot.tokens() for model, pilot in pilots.items()}
     seconds = {
-        group: sum(sum(blocks[model]) * pilots[model].image_seconds() for model in models)
-        for group, models in groups.items()
+        key: _sum(sum(blocks[model]) * pilots[model].image_seconds() for model in models)
+        for key, models in combined.items()
     }
     ends = np.stack(bootstrap(np.column_stack([*tokens.values(), *seconds.values()]), intervals), 1)
-    rows = []
-    for group, models in groups.items():
-        row = {"model": group}
-        if group in pilots:
-            row |= _measured(pilots[group], intervals.level)
+    rows: list[dict[str, Any]] = []
+    for key, models in combined.items():
+        row: dict[str, Any] = {"model": key}
+        if key in pilots:
+            row |= _measured(pilots[key], intervals.level)
             row |= _interval("tokens", ends[len(rows)])
         own = [(pilots[model], blocks[model]) for model in models]
-        row |= _whole(own, seconds[group], ends[len(tokens) + len(rows)], gpus)
+        row |= _whole(own, seconds[key], ends[len(tokens) + len(rows)], gpus)
         rows.append(row)
     schema = {"model": pl.String} | {
         name: _type(column) for column in (*MEASURED, *ENDS, *ESTIMATED) for name in column.names
@@ -272,11 +272,15 @@ def _type(column: Column) -> type[pl.DataType]:
     return pl.Int64 if column.format == WHOLE and not column.interval else pl.Float64
 
 
-def _measured(pilot: Pilot, level: float) -> dict[str, object]:
-    """Return what was measured with one model, without the interval of its tokens."""
+def _sum(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    return np.sum(list(arrays), axis=0)
+
+
+def _measured(pilot: Pilot, level: float) -> dict[str, Any]:
+    """Return what was measured for one model, without the interval of its tokens."""
     tokens = pl.Series(pilot.tokens()).drop_nans()
     jobs = pilot.spending.jobs
-    row = {
+    row: dict[str, Any] = {
         "images": len(pilot.answers),
         "tokens": tokens.mean(),
         "tokens_median": tokens.median(),
@@ -308,31 +312,29 @@ def _whole(
     pilots
         Of these models, with the images of each block.
     seconds
-        What all of them take for all their images if each takes as long as this one, shape
+        How long all of them take for all their images if each takes as long as this one, shape
         (images,).
     ends
-        The interval of its mean, shape (2,). The wall time's is in proportion.
+        The interval of its mean, shape (2,). That of the wall time is proportional.
     gpus
         As for `estimate`.
     """
-
-    def hours(seconds: float | np.ndarray) -> float | np.ndarray:
-        loading = sum(len(blocks) * pilot.loading_seconds for pilot, blocks in pilots)
-        return (seconds + loading) / 3600
-
+    loading = sum(len(blocks) * pilot.loading_seconds for pilot, blocks in pilots)
     jobs = [
         (block * _mean(pilot.image_seconds()) + pilot.loading_seconds) / 3600
         for pilot, blocks in pilots
         for block in blocks
     ]
-    total, wall = hours(_mean(seconds)), list_schedule(jobs, gpus)
-    full = hours(
-        _mean(sum(sum(blocks) * pilot.image_seconds(all_rows=True) for pilot, blocks in pilots))
-    )
-    row = {"hours": total, "hours_all_rows": full, "wall_hours": wall}
-    return (
-        row | _interval("hours", hours(ends)) | _interval("wall_hours", hours(ends) * wall / total)
-    )
+    full = _sum(sum(blocks) * pilot.image_seconds(all_rows=True) for pilot, blocks in pilots)
+    hours, hours_all_rows = ((_mean(each) + loading) / 3600 for each in (seconds, full))
+    wall, hours_ends = list_schedule(jobs, gpus), (ends + loading) / 3600
+    return {
+        "hours": hours,
+        "hours_all_rows": hours_all_rows,
+        "wall_hours": wall,
+        **_interval("hours", hours_ends),
+        **_interval("wall_hours", hours_ends * wall / hours),
+    }
 
 
 def _interval(name: str, ends: np.ndarray) -> dict[str, float]:
@@ -340,7 +342,7 @@ def _interval(name: str, ends: np.ndarray) -> dict[str, float]:
 
 
 def _mean(values: np.ndarray) -> float:
-    """Return the mean of what is known; NaN where nothing is."""
+    """Return the mean of known values; NaN if there are none."""
     values = values[~np.isnan(values)]
     return float(values.mean()) if len(values) else math.nan
 
@@ -353,24 +355,14 @@ def page(
     gpus: int,
     level: float,
 ) -> str:
-    """Return the pilot as Markdown, with what its numbers mean and do not.
-
-    Parameters
-    ----------
-    table
-        From `estimate`, with a last row of what the paper's run took.
-    run, names
-        Name of the run, and printed names of the rows by key.
-    blocks, gpus, level
-        As for `estimate`.
-    """
+    """Return the pilot as Markdown: the table of `estimate` with the paper's row, and notes."""
     named = table.with_columns(pl.col("model").replace_strict(names).alias("name"))
     models = named.filter(pl.col("images").is_not_null())
     occurred = [column for column in ENDS if models[column.name].sum()]
     kinds = {kind_of(device) for row in models["devices"] for device in row.split(", ") if device}
     kind = next((kind for kind in (GPU, CPU) if kinds == {kind}), "Device")
-    ours = named.filter(pl.col("model") != PAPER)
-    places = ",.4g" if (ours["hours"].max() or 0) < 1 else ",.1f"
+    few = named.filter((pl.col("model") != PAPER) & (pl.col("hours") >= 1)).is_empty()
+    places = ",.4g" if few else ",.1f"
     estimated = [
         replace(column, heading=column.heading.format(kind=kind), format=places)
         for column in ESTIMATED
@@ -380,12 +372,12 @@ def page(
         markdown(
             models,
             [MODEL, *MEASURED],
-            "Each model described the same images, which are spread evenly over the first block. "
-            "Their responses stay in the journal: the run does not generate them again. Tokens are "
-            "those of the responses that were kept. Tokens a second are of everything that the "
-            "jobs generated which made these responses, without the time in which they loaded the "
-            f"model and asked its canary (a column of its own). In brackets: {level:.0%} intervals "
-            "from resampling the images.",
+            "Each model described the same images, spread evenly over the first block. Their "
+            "responses stay in the journal: the run does not generate them again. Tokens are those "
+            "of the responses that were kept. Tokens per second count everything that the jobs "
+            "behind these responses generated, without the time for loading the model and for its "
+            f"canary (a separate column). In brackets: {level:.0%} intervals from resampling the "
+            "images.",
         ),
         "## Responses that are not done\n",
         markdown(
@@ -395,13 +387,13 @@ def page(
             "accounting. Reasons that are left out did not occur.",
         )
         if occurred
-        else "All were taken apart into thinking and answer.\n",
-        "## What the whole run will take\n",
+        else "All were parsed into thinking and answer.\n",
+        "## How long the whole run takes\n",
         markdown(
             named,
             [MODEL, *estimated],
-            f"{_images(blocks, names)} The wall time is with {gpus} jobs side by side, each on a "
-            "device like the pilot's; waiting in a queue is not counted.",
+            f"{_images(blocks, names)} The wall time is with {gpus} jobs in parallel, each on a "
+            "device like the pilot's; time in a queue is not counted.",
         ),
         "".join(f"- {note}\n" for note in _notes(models, kind)),
     ]
@@ -409,22 +401,22 @@ def page(
 
 
 def _notes(models: pl.DataFrame, kind: str) -> Iterator[str]:
-    """Yield what the reader of the estimate must know."""
+    """Yield notes on the estimate."""
     yield (
-        "Hours at the pilot's speed are an upper bound. A pilot is short: its batch fills, empties "
-        "and seldom has all its rows in use. Loading and canary are counted once a job where the "
-        "pilot's jobs recorded how long they took, and otherwise as part of the speed."
+        "Hours at the pilot's speed are an upper bound. A pilot is short: its batch fills and "
+        "empties, and rarely has all its rows in use. Loading and canary are counted once per job "
+        "if the pilot's jobs recorded how long they took, and otherwise as part of the speed."
     )
     if models["hours_all_rows"].count():
         yield (
-            "Hours with all rows in use are a lower bound: of the time of the decoding steps only "
-            "the share counts in which rows were in use, as if a step took no longer with more. "
-            "The more images a pilot has for each row of a batch (pilot.images, "
-            "inference.batch_size), the closer are the two bounds."
+            "Hours with all rows in use are a lower bound: decoding steps count only by their "
+            "share of rows in use, as if a step took no longer with more. The more images a pilot "
+            "has per row of the batch (pilot.images, inference.batch_size), the closer the two "
+            "bounds are."
         )
     yield (
-        "The intervals are of the number of tokens alone (what other images would have given), not "
-        "of the speed. Those of the wall time are in proportion."
+        "The intervals cover only the number of tokens (as other images would have given), not the "
+        "speed. Those of the wall time are proportional."
     )
     earlier = models.filter(pl.col("job_responses") > pl.col("images"))
     if len(earlier):
@@ -436,22 +428,22 @@ def _notes(models: pl.DataFrame, kind: str) -> Iterator[str]:
         )
         yield (
             "Some of the pilot's responses were in the journal already, so the speed is that of "
-            f"the jobs that made them, with all that these made ({'; '.join(jobs)})."
+            f"the jobs that generated them, over everything they generated ({'; '.join(jobs)})."
         )
     for name in models.filter(pl.col("jobs") == 0)["name"]:
-        yield f"{escaping.markdown(name)}: no journal holds these responses; the speed is unknown."
+        yield f"{escaping.markdown(name)}: these responses are in no journal; the speed is unknown."
     for name, killed, count in models.select("name", "killed_jobs", "jobs").iter_rows():
         if killed:
             yield (
                 f"{escaping.markdown(name)}: {killed:,} of {_jobs(count)} ended without a record "
-                "(killed), and count until their last response."
+                "(killed), and count up to their last response."
             )
     if kind != GPU:
-        yield f"{kind} hours are no GPU hours: do not set them beside the paper's."
+        yield f"{kind} hours are not GPU hours: do not compare them with the paper's."
 
 
 def _images(blocks: Mapping[str, Sequence[int]], names: Mapping[str, str]) -> str:
-    """Say how many images there are, and for which models where not all have the same."""
+    """Return how many images there are, by model if they differ."""
     kinds: dict[tuple[int, int], list[str]] = {}
     for model, own in blocks.items():
         kinds.setdefault((sum(own), len(own)), []).append(names[model])
@@ -459,7 +451,7 @@ def _images(blocks: Mapping[str, Sequence[int]], names: Mapping[str, str]) -> st
     for (images, jobs), models in kinds.items():
         whom = "model" if len(kinds) == 1 else f"of {escaping.markdown(', '.join(models))}"
         sentences.append(
-            f"For {images:,} images, described by each {whom} in {_jobs(jobs)} (one a block)."
+            f"For {images:,} images, described by each {whom} in {_jobs(jobs)} (one per block)."
         )
     return " ".join(sentences)
 
@@ -481,8 +473,7 @@ def pilot(
     teachers: Sequence[str],
     output_formats: Mapping[str, str],
     gpus: int,
-    intervals: Mapping[str, float],
-    seed: int,
+    intervals: Intervals,
 ) -> None:
     """Write `<stem>.csv` and `<stem>.md`.
 
@@ -490,16 +481,14 @@ def pilot(
     ----------
     responses
         Parquet files of schema `RESPONSES`, one for each of `names`: the pilot's.
-    sample
-        Parquet of schema `SAMPLE`: how many images the teachers will be asked about, by block.
-    evaluated
-        Parquet of schema `EVALUATED`: the same for the other models.
+    sample, evaluated
+        Parquet of schemas `SAMPLE` and `EVALUATED`: the images of teachers and other models.
     journals
-        Folder of the journals: a folder a model.
+        Folder of the journals: one folder per model.
     reported
         What the paper reports (YAML).
     stem
-        Path without ending.
+        Path without suffix.
     run
         Name of the run.
     names
@@ -507,11 +496,11 @@ def pilot(
     teachers
         Keys of the teachers.
     output_formats
-        How each model's text is taken apart.
+        How each model's text is parsed.
     gpus
-        Jobs that run side by side.
-    intervals, seed
-        `draws` and `level` of the intervals; seed of the bootstrap.
+        Jobs that run in parallel.
+    intervals
+        Draws, level and seed of the bootstrap.
     """
     pilots = {
         model: read_pilot(file, Path(journals) / model, output_formats[model])
@@ -526,7 +515,7 @@ def pilot(
         for path in (sample, evaluated)
     )
     blocks = {model: everything if model in teachers else some for model in names}
-    table = estimate(pilots, blocks, gpus, teachers, Intervals(**intervals, seed=seed))
+    table = estimate(pilots, blocks, gpus, teachers, intervals)
     paper = paper_cost(yaml.safe_load(Path(reported).read_text(encoding="utf-8")))
     row = {
         "model": PAPER,
@@ -540,7 +529,7 @@ def pilot(
     write_csv(table, columns, f"{stem}.csv")
     printed = dict(names) | {"teachers": "Both teachers", "all": "All models"}
     printed[PAPER] = f"The paper: {paper['responses']:,} responses of both teachers, A100"
-    text = page(table, run, printed, blocks, gpus, intervals["level"])
+    text = page(table, run, printed, blocks, gpus, intervals.level)
     write_text(text, f"{stem}.md")
 
 
@@ -559,6 +548,5 @@ if __name__ == "__main__":
         teachers=settings["teachers"],
         output_formats={key: own["output"] for key, own in settings["models"].items()},
         gpus=settings["pilot"]["gpus"],
-        intervals=settings["benchmark"]["intervals"],
-        seed=settings["seed"],
+        intervals=Intervals(**settings["benchmark"]["intervals"], seed=settings["seed"]),
     )

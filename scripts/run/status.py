@@ -1,11 +1,11 @@
-"""Say how far a run has come, by stage and model. Nothing is written, and no lock is taken."""
+"""Print the progress of a run, by stage and model. Nothing is written, and no lock is taken."""
 
 import json
 import shutil
 import subprocess
 import time
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,17 +18,17 @@ from imagenet_think.core import model_sources
 from imagenet_think.inference.fingerprint import asked_with, fingerprint, settings_digest
 from imagenet_think.inference.locks import held
 from imagenet_think.run import workflow_hooks
-from imagenet_think.run.run_logs import Failure, read_failures, was_killed
+from imagenet_think.run.run_logs import FailedJob, read_failures, was_killed
 from imagenet_think.run.workflow_hooks import PlannedJob
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
 RECENT = 900.0
-"""Seconds before now over which rates are computed."""
+"""Rates are computed over this many seconds before now."""
 
 TAIL = 1000
-"""Lines at the end of a journal that are read for them, at most."""
+"""At most this many lines at the end of a journal are read for them."""
 
 DONE, OUTDATED, RUNNING, WAITING, FAILED = STATES = (
     "done",
@@ -42,28 +42,28 @@ GENERATING = "generate_responses"
 """The rule whose jobs prompt the models."""
 
 WIDEST = 22
-"""Characters of a model's key that are printed, so that a line has 80 at most."""
+"""Characters of a model's key that are printed, so that a line has at most 80."""
 
 UNKNOWN = "–"
 
 SHOWN = 10
-"""Failures that are named below the tables."""
+"""Failures listed below the tables."""
 
 _KEY = b'"fingerprint": "'
 
 
 @dataclass(frozen=True)
 class Site:
-    """Who may be at work.
+    """What is running in the working directory.
 
     Attributes
     ----------
     locked
-        Whether a Snakemake has locked the working directory.
+        Whether a Snakemake has locked it.
     killed
         Whether that Snakemake is known to be gone.
     slurm
-        State of each of the user's jobs at Slurm (`R`, `PD`); None where Slurm does not answer.
+        State of each of the user's Slurm jobs (`R`, `PD`); None if Slurm does not answer.
     failures
         Jobs that failed in the latest run, even if they have succeeded since.
     """
@@ -71,31 +71,31 @@ class Site:
     locked: bool = False
     killed: bool = False
     slurm: Mapping[str, str] | None = None
-    failures: Sequence[Failure] = ()
+    failures: Sequence[FailedJob] = ()
 
     @property
-    def at_work(self) -> bool:
-        """Whether a Snakemake is at work, as far as can be seen from here."""
+    def running(self) -> bool:
+        """Whether a Snakemake is running, as far as this machine can see."""
         return self.locked and not self.killed
 
     def state(self, job: PlannedJob) -> str | None:
-        """Return `RUNNING`, `WAITING` (in Slurm's queue) or None of a job that was started."""
+        """Return `RUNNING`, `WAITING` (in Slurm's queue) or None for a job that was started."""
         if job.external is None or self.slurm is None:
-            return RUNNING if self.at_work else None
+            return RUNNING if self.running else None
         state = self.slurm.get(job.external)
         return WAITING if state in ("PD", "CF") else state and RUNNING
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a model has come with its images.
+    """Progress of a model.
 
     Attributes
     ----------
     done, total
-        Responses that there are, and images to prompt with; None while they are not sampled.
+        Responses and images; None while no images are sampled.
     per_second, tokens_per_second
-        Responses and generated tokens, of the running jobs; None where too few are known.
+        Responses and generated tokens per second of the running jobs; None if too few are known.
     """
 
     done: int
@@ -105,7 +105,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the rest takes at this rate; None where that is unknown."""
+        """How long the rest takes at this rate; None if unknown."""
         if not self.per_second or self.total is None or self.done >= self.total:
             return None
         return (self.total - self.done) / self.per_second
@@ -119,7 +119,7 @@ def status(
     site: Site,
     now: float,
 ) -> str:
-    """Return the verdict, the tables, and what there is to say below them.
+    """Return the verdict, the tables and the notes below them.
 
     Parameters
     ----------
@@ -128,18 +128,18 @@ def status(
     jobs
         Every job of the plan for `all`.
     models
-        The models' keys, in the order in which they are printed.
+        The models' keys, in the order to print.
     results
         The run's folder. It may not exist yet.
     site
-        Who may be at work.
+        What is running.
     now
         Seconds since the epoch.
     """
     failed = {output for failure in site.failures for output in failure.outputs}
     states = {job.outputs: state(job, site, failed, now) for job in jobs}
-    lost = {path for outputs, each in states.items() if each == FAILED for path in outputs}
-    named = [failure for failure in site.failures if lost.intersection(failure.outputs)]
+    missing = {path for outputs, each in states.items() if each == FAILED for path in outputs}
+    failures = [failure for failure in site.failures if missing.intersection(failure.outputs)]
     found = list(states.values())
     lines = [
         f"Run {run}, {datetime.fromtimestamp(now):%a %d %b %Y %H:%M:%S}",
@@ -148,29 +148,21 @@ def status(
         *table(("stage", "of", *STATES), 2, [*counts(jobs, states, models), _total(found)]),
         "",
     ]
-    answered = [
+    rows = [
         [model, *_printed(progress(own, states, results, now), now)]
         for model in models
         if (own := [job for job in jobs if _responses_of(job, model)])
     ]
-    if answered:
-        headings = ("model", "responses", "tokens/s", "expected end")
-        lines += [*table(headings, 1, answered), ""]
-    return "\n".join([*lines, *_notes(found, site, named)])
+    if rows:
+        lines += [*table(("model", "responses", "tokens/s", "expected end"), 1, rows), ""]
+    return "\n".join([*lines, *_notes(found, site, failures)])
 
 
-def state(job: PlannedJob, site: Site, failed: Collection[str], now: float) -> str:
-    """Return how a job stands, one of `STATES`.
+def state(job: PlannedJob, site: Site, failed: Set[str], now: float) -> str:
+    """Return the state of a job, one of `STATES`; `failed` are the outputs of failed jobs.
 
-    A job is done if a run would not run it. Of the others, one whose journal is locked by a living
-    process runs, whatever Snakemake knows.
-
-    Parameters
-    ----------
-    job, site, now
-        As for `status`.
-    failed
-        Outputs of jobs that failed.
+    A job is done if a run would not run it. Otherwise, a job whose journal is locked by a living
+    process is running, whatever Snakemake knows.
     """
     if not job.needed:
         return DONE
@@ -180,7 +172,7 @@ def state(job: PlannedJob, site: Site, failed: Collection[str], now: float) -> s
         return known
     if not failed.isdisjoint(job.outputs):
         return FAILED
-    # What a killed job has left is half made.
+    # A killed job leaves incomplete files.
     complete = not job.started and all(Path(output).exists() for output in job.outputs)
     return OUTDATED if complete else WAITING
 
@@ -192,12 +184,10 @@ def counts(
 
     Parameters
     ----------
-    jobs
-        Every job, by stage.
+    jobs, models
+        As for `status`.
     states
-        Their states by their outputs.
-    models
-        The models' keys, in the order in which they are printed.
+        States by the jobs' outputs.
     """
     stages: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for job in jobs:
@@ -209,15 +199,7 @@ def counts(
 
 
 def verdict(states: Sequence[str], begun: bool) -> str:
-    """Return in one sentence how a run stands.
-
-    Parameters
-    ----------
-    states
-        The state of every job.
-    begun
-        Whether there is any file of the run.
-    """
+    """Return one sentence on the run, from the state of every job and whether it has any file."""
     done = states.count(DONE)
     if done == len(states):
         return f"Finished: all {done:,} jobs are done for this config."
@@ -232,11 +214,10 @@ def progress(
     results: str | Path,
     now: float,
 ) -> Progress:
-    """Return how far a model has come.
+    """Return the progress of a model.
 
-    Of jobs that are done, responses are counted by the footers of their files. For the others, the
-    journals are read, and of their lines just the fingerprints, so that responses to a different
-    prompt do not count.
+    The responses of finished jobs are counted by the footers of their files. For other jobs, the
+    journals are read for their fingerprints, so that responses to a different prompt do not count.
 
     Parameters
     ----------
@@ -252,12 +233,12 @@ def progress(
     done = pl.scan_parquet(files).select(pl.len()).collect().item() if files else 0
     if len(finished) == len(jobs):
         return Progress(done, done)
-    asking = [job for job in jobs if states[job.outputs] != DONE and "journal" in job.params]
-    images = _images(results, asking[0].inputs["evaluated"]) if asking else None
+    unfinished = [job for job in jobs if states[job.outputs] != DONE and "journal" in job.params]
+    images = _images(results, unfinished[0].inputs["evaluated"]) if unfinished else None
     if images is None:
         return Progress(done, None)
     rates = []
-    for job in asking:
+    for job in unfinished:
         shards = {Path(output).stem for output in job.outputs}
         sources = images.filter(pl.col("shard").is_in(sorted(shards)))["source_sha256"]
         settings = asked_with(json.loads(job.params["settings"]), job.wildcards["model"])
@@ -271,10 +252,10 @@ def progress(
 
 
 def rate(lines: Iterable[Mapping[str, Any]], now: float) -> tuple[float, float] | None:
-    """Return a job's responses and tokens a second, None where too little is known.
+    """Return a job's responses and tokens per second, None if too little is known.
 
-    They are of the last `RECENT` seconds, from the first response in them up to now, so that
-    neither loading a model counts nor a silence is hidden.
+    They cover the last `RECENT` seconds, from the first response in them until now, so that loading
+    a model does not count and a stall does.
 
     Parameters
     ----------
@@ -283,13 +264,13 @@ def rate(lines: Iterable[Mapping[str, Any]], now: float) -> tuple[float, float] 
     now
         Seconds since the epoch.
     """
-    lines = [(_time(line), line) for line in lines]
-    if not lines:
+    timed = [(_time(line), line) for line in lines]
+    if not timed:
         return None
-    latest = max(lines, key=lambda line: line[0])[1]["run"]
+    latest = max(timed, key=lambda each: each[0])[1]["run"]
     own = sorted(
         (at, line["spent"]["completion_tokens"])
-        for at, line in lines
+        for at, line in timed
         if line["run"] == latest and at > now - RECENT
     )
     if len(own) < 2 or now <= own[0][0]:
@@ -306,14 +287,14 @@ def _time(line: Mapping[str, Any]) -> float:
 def _responses(
     journals: Iterable[Path], settings: Mapping[str, Any], sources: Iterable[str], now: float
 ) -> tuple[int, list[dict]]:
-    """Return how many responses are in a job's journals, and the recent lines of each."""
+    """Return the number of responses in a job's journals, and the recent lines of each."""
     found: set[bytes] = set()
     tail: list[dict] = []
     for journal in journals:
         last: deque[bytes] = deque(maxlen=TAIL)
         for line in _lines(journal):
             place = line.rfind(_KEY)
-            if place >= 0:  # else it is the record of a run
+            if place >= 0:  # otherwise the record of a run
                 start = place + len(_KEY)
                 found.add(line[start : line.find(b'"', start)])
                 last.append(line)
@@ -325,30 +306,30 @@ def _responses(
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """Yield the whole lines of a journal; its job may be at work."""
+    """Yield the complete lines of a journal; its job may be writing."""
     if path.exists():
         with path.open("rb", buffering=1 << 20) as file:
             yield from (line for line in file if line.endswith(b"\n"))
 
 
 def _recent(lines: Sequence[bytes], now: float) -> Iterator[dict]:
-    """Yield the last line, and those before it as long as they are recent."""
+    """Yield the last line and those before it, as long as they are recent."""
     for line in reversed(lines):
         try:
             record = json.loads(line)
             at = _time(record)
         except (ValueError, KeyError):
-            continue  # its job reports such a line, and sets it aside
+            continue  # its job reports such lines
         yield record
         if at < now - RECENT:
             return
 
 
 def _digest(settings: Mapping[str, Any], revision: str) -> str:
-    """Return the digest of what decides a model's answers.
+    """Return the digest of the settings that decide a model's responses.
 
-    A local folder's revision would be the digest of its files, gigabytes: the one that the journal
-    names last stands for it.
+    The revision of a local folder is the digest of its files, which may be gigabytes: the last one
+    in the journal is used instead.
     """
     model = settings["model"]
     own = model.get("revision") if model_sources.is_hub(model["repository"]) else revision
@@ -367,7 +348,7 @@ def _digest(settings: Mapping[str, Any], revision: str) -> str:
 
 
 def _images(results: str | Path, evaluated: Sequence[str]) -> pl.DataFrame | None:
-    """Return the images that a model is prompted with; None where they are not chosen yet."""
+    """Return the images that a model is prompted with; None if they are not chosen yet."""
     files = [Path(results) / "images" / "sample.parquet", *map(Path, evaluated)]
     if not all(file.exists() for file in files):
         return None
@@ -379,7 +360,7 @@ def _images(results: str | Path, evaluated: Sequence[str]) -> pl.DataFrame | Non
 
 
 def _journals(job: PlannedJob) -> list[Path]:
-    """Return the journals of a job, one per shard; none if it keeps none."""
+    """Return the journals of a job, one per shard, if it has any."""
     if "journal" not in job.params:
         return []
     return [Path(job.params["journal"]) / f"{Path(output).stem}.jsonl" for output in job.outputs]
@@ -404,17 +385,7 @@ def _responses_of(job: PlannedJob, model: str) -> bool:
 
 
 def table(headings: Sequence[str], left: int, rows: Iterable[Sequence[object]]) -> list[str]:
-    """Return the lines of a table, its columns aligned; a stage is named once.
-
-    Parameters
-    ----------
-    headings
-        One per column.
-    left
-        How many of the first columns hold words, which begin at their left.
-    rows
-        Their values.
-    """
+    """Return the lines of a table with `left` left-aligned columns; a stage is named once."""
     cells = [list(headings), *([_cell(value) for value in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines, above = [], ""
@@ -451,30 +422,30 @@ def _printed(found: Progress, now: float) -> list[str]:
 
 
 def _ending(now: float, seconds: float) -> str:
-    """Return when that many seconds will have passed: the weekday, or from six days on the date."""
+    """Return the time in so many seconds, with the weekday, or from six days on the date."""
     day = "%a" if seconds < 6 * 24 * 3600 else "%d %b"
     return f"{datetime.fromtimestamp(now + seconds):{day} %H:%M}"
 
 
-def _notes(states: Sequence[str], site: Site, failures: Sequence[Failure]) -> Iterator[str]:
+def _notes(states: Sequence[str], site: Site, failures: Sequence[FailedJob]) -> Iterator[str]:
     yield from map(str, failures[:SHOWN])
     if len(failures) > SHOWN:
-        yield f"and {len(failures) - SHOWN:,} more have failed"
+        yield f"and {len(failures) - SHOWN:,} more failed"
     if OUTDATED in states:
         yield "outdated: config, code or inputs changed; `snakemake -n all` lists the reasons."
-    if site.at_work:
-        yield "A Snakemake is at work in this folder."
+    if site.running:
+        yield "A Snakemake is running in this folder."
     elif site.locked:
         yield "A Snakemake was killed in this folder: `snakemake --unlock`, then run it again."
     else:
-        yield "No Snakemake is at work in this folder."
+        yield "No Snakemake is running in this folder."
 
 
 # What Slurm knows --------------------------------------------------------------------------------
 
 
 def slurm_states() -> dict[str, str] | None:
-    """Return the states of this user's jobs at Slurm by their numbers; None where it is silent."""
+    """Return the states of this user's Slurm jobs by number; None if Slurm does not answer."""
     if shutil.which("squeue") is None:
         return None
     command = ["squeue", "--me", "--noheader", "--array", "--format=%i %t"]
@@ -486,17 +457,7 @@ def slurm_states() -> dict[str, str] | None:
 
 
 def read(plan: Mapping[str, Any], logs: str | Path, results: str) -> tuple[list[PlannedJob], Site]:
-    """Plan the run and return its jobs, and who is at work on them.
-
-    Parameters
-    ----------
-    plan
-        Arguments of `workflow_hooks.planned`.
-    logs
-        Snakemake's logs.
-    results
-        The run's folder.
-    """
+    """Plan the run (`plan`: arguments of `workflow_hooks.planned`); return its jobs and site."""
     with workflow_hooks.planned(**plan) as workflow:
         jobs = workflow_hooks.planned_jobs(workflow, detailed=[GENERATING])
         locked = workflow_hooks.locked_since(workflow)
@@ -512,7 +473,7 @@ if __name__ == "__main__":
     params = snakemake.params
     try:
         jobs, site = read(params.plan, params.logs, params.results)
-    except (WorkflowError, SystemExit) as error:  # the workflow refuses to be planned
+    except (WorkflowError, SystemExit) as error:
         print(f"Run {params.run} cannot be planned, so its jobs are unknown.\n{error}")
     else:
         print(status(params.run, jobs, params.models, params.results, site, time.time()))

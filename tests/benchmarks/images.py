@@ -167,7 +167,7 @@ def order(folder: Path, count: int) -> Measured:
         },
         schema=schemas.CATALOGUE,
     )
-    layout = sources.get("class_tars")
+    layout = sources.get_sampled("class_tars")
 
     def work() -> tuple[int, str]:
         for rows in members.partition_by("wnid", maintain_order=True):
@@ -212,7 +212,7 @@ def sample(folder: Path, count: int) -> Measured:
             total=24 * classes,
             class_count=classes,
             sharding=CONFIG["sharding"],
-            near_duplicate_bits=CRITERIA["near_duplicate_bits"],
+            criteria=CRITERIA,
             **{k: IMAGES[k] for k in ("min_per_class", "max_per_class", "balance", "complexity")},
         )
         return count, ""

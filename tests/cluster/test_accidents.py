@@ -242,7 +242,7 @@ def test_a_killed_snakemake_leaves_a_lock_and_jobs_that_go_on(cluster, undisturb
     (goes_on, at_work), (hangs, script) = killed.stop(CANCELLED, KILLED)
     said = status(project, *LOCAL)
     assert all(states(said)["inference", model]["running"] == 1 for model in (CANCELLED, KILLED))
-    assert said.endswith("A Snakemake is at work in this folder.\n")
+    assert said.endswith("A Snakemake is running in this folder.\n")
     killed.process.kill()
     killed.end()
     said = status(project, *LOCAL)

@@ -45,7 +45,7 @@ def sampled(folder: Path, **numbers: int) -> pl.DataFrame:
         folder / "exclusions.parquet",
         seed=SEED,
         balance=0.5,
-        near_duplicate_bits=CRITERIA["near_duplicate_bits"],
+        criteria=CRITERIA,
         complexity={"strata": 3, "probe": 5},
         sharding={"blocks": 1, "shards_per_block": 1},
         **numbers,

@@ -20,9 +20,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import generate_responses
+from generate_responses import generate_responses
 from imagenet_think.inference import journal as journals
 from imagenet_think.inference.engines import Request, Response, transformers_engine
+from imagenet_think.inference.generation import Task
 
 TORN = 0.2
 """Share of workers that die while they write a line; the others die whenever it is."""
@@ -75,9 +76,8 @@ def work(call: dict, folder: Path, engine, notes: Path, torn: tuple[int, float] 
 
         journals._write = write_or_die
     outputs = [str(folder / "responses" / Path(file).name) for file in call["images"]]
-    generate_responses.generate_responses(
-        **call, responses=outputs, journal=str(folder / "journal")
-    )
+    journal = str(folder / "journal")
+    generate_responses(Task(**call["task"]), call["images"], outputs, journal)
 
 
 def attempt(worker: Callable[[], None], seconds: float | None) -> int:
@@ -104,13 +104,14 @@ def held(folder: Path) -> list[str]:
 
 def main(plan: dict) -> list[list[dict]]:
     call, root, kills = plan["call"], Path(plan["folder"]), plan["kills"]
-    model = call["settings"]["model"]
+    settings = call["task"]["settings"]
+    model = settings["model"]
     engine = transformers_engine.load(
         model,
-        loop=call["settings"]["length_policy"]["loop"],
+        loop=settings["length_policy"]["loop"],
         checkpoint=(model["repository"], None),
         processor=(model["repository"], None),
-        inference=call["inference"],
+        inference=call["task"]["inference"],
         threads=1,
     )
     rng = random.Random(plan["seed"])

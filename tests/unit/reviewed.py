@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from imagenet_think.parsing.statuses import STATUSES
+from imagenet_think.parsing.outcomes import STATUSES
 from imagenet_think.review.form import FORMAT, VERSION
 from imagenet_think.review.review_page import ReviewedRun, describe, listed, render
 from imagenet_think.review.review_sample import left

@@ -119,7 +119,7 @@ EDITED = {
     "images": "luma.py",
     "inference": "conversations.py",
     "family": "families/kimi_vl.py",
-    "parsing": "parsing/kimi.py",
+    "parsing": "parsing/formats/kimi.py",
     "statistics": "vocabulary.py",
     "benchmark": "windows.py",
     "figures": "examples.py",
@@ -173,7 +173,7 @@ def after_an_edit(project, name):
 
 
 def test_an_edited_format_parses_only_the_models_that_use_it(finished):
-    said = after_an_edit(finished, "parsing/kimi.py")
+    said = after_an_edit(finished, "parsing/formats/kimi.py")
     counts = listed(said)
     assert counts["parse_responses"] == 1
     assert "responses of kimi-vl" in said
@@ -189,7 +189,7 @@ def test_an_edited_metric_scores_only_with_it(finished):
     assert not counts.keys() & {"parse_responses", "build_dataset", "account_responses"}
 
 
-USED_FOR_NO_RESULT = {"generate_responses": "parsing."}
+USED_FOR_NO_RESULT = {"generate_responses": "formats."}
 """A format that the canary shows; what a rule uses of an engine changes no result either."""
 
 
@@ -207,7 +207,7 @@ def test_plugins_that_a_job_called_are_part_of_its_code(tiny):
             assert file in files, (record["rule"], name)
     assert len(records) > 60
     wanted = {"families.glm4v", "families.kimi_vl", "families.qwen2_5_vl", "sources.class_tars"}
-    assert seen >= wanted | {"parsing.kimi"}
+    assert seen >= wanted | {"formats.kimi"}
 
 
 def test_comments_docstrings_formatting_times_and_an_unused_module_run_nothing(finished):

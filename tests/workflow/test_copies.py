@@ -72,7 +72,7 @@ def test_results_of_another_run_copied_over_a_runs_own_are_detected(copied):
     assert "Nothing to be done" in dry_run(copied, "all")
     copy(copied.root / RESULTS, copied.root / "results" / "other")
     said = dry_run(copied, "all")
-    assert "edited, copied" in said
+    assert "edited or copied" in said
     wanted = everything(copied)
     del wanted[DRAWN]
     assert listed(said) == wanted
@@ -109,7 +109,7 @@ def test_after_an_interruption_the_same_command_goes_on(profile, copied):
     assert status == 1, said
     status, said = outcome(copied, *profile, "figures")
     assert status == 0, said
-    assert "edited, copied" not in said
+    assert "edited or copied" not in said
     assert {name: (copied.root / name).read_bytes() for name in held} == held
 
 
@@ -134,7 +134,7 @@ def test_a_second_snakemake_says_that_another_is_running(copied, tmp_path):
     assert status == 1
     assert "cannot be locked" in said
     assert "ncomplete" not in said
-    assert "edited, copied" not in said
+    assert "edited or copied" not in said
     printed, _ = first.communicate()
     assert first.returncode == 0, printed
     assert {name: (copied.root / name).read_bytes() for name in held} == held

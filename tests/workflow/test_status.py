@@ -74,7 +74,7 @@ def test_a_finished_run_is_said_to_be_finished_and_every_job_is_counted(demo):
     assert counts["inference", "kimi-vl"]["done"] == 1
     assert table(said, "model")["kimi-vl"] == ["144/144", "–", "–"]
     assert f"Finished: all {total} jobs are done for this config." in said.splitlines()
-    assert said.splitlines()[-1] == "No Snakemake is at work in this folder."
+    assert said.splitlines()[-1] == "No Snakemake is running in this folder."
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_status_beside_a_run_changes_nothing_and_leaves_its_lock(at_work):
     assert counts["all", ""]["waiting"] > 0
     assert counts["all", ""]["done"] > 0
     assert counts["all", ""]["outdated"] == counts["all", ""]["failed"] == 0
-    assert said.splitlines()[-1] == "A Snakemake is at work in this folder."
+    assert said.splitlines()[-1] == "A Snakemake is running in this folder."
     assert digest(project.root) == before
     assert locks(project.root) == held
     said = project.snakemake(*config, "--cores", "1", "tables", check=False)
@@ -192,4 +192,4 @@ def test_status_beside_a_run_changes_nothing_and_leaves_its_lock(at_work):
     assert "A Snakemake was killed in this folder" in said
     assert locks(project.root) == held
     project.snakemake(*config, "--unlock")
-    assert status(project, *config).endswith("No Snakemake is at work in this folder.\n")
+    assert status(project, *config).endswith("No Snakemake is running in this folder.\n")

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -37,7 +37,9 @@ def log_to(path: str | Path) -> None:
     ):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
-    def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType) -> None:
+    def excepthook(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
         logger.error("%s", error, exc_info=(kind, error, trace))
 
     sys.excepthook = excepthook
@@ -57,7 +59,7 @@ def progress(
     tokens: Callable[[Item], int] | None = None,
     generated: Callable[[], int | None] = lambda: None,
     failure: Callable[[Item], str | None] | None = None,
-) -> Iterator[Item]:
+) -> Generator[Item, None, None]:
     """Yield `items`; log how many are done, how fast, what failed, and when all will be.
 
     A line comes every so often also while no item is finished. On a terminal a bar shows the same

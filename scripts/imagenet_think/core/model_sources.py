@@ -58,9 +58,10 @@ def _has_weights(module: str) -> bool:
     except PackageNotFoundError:
         return False
     spec = importlib.util.find_spec(module)
-    if spec is None or not (spec.origin or "").endswith(".py"):
+    origin = (spec and spec.origin) or ""
+    if not origin.endswith(".py"):
         return False
-    tree = ast.parse(Path(spec.origin).read_bytes())
+    tree = ast.parse(Path(origin).read_bytes())
     return any(isinstance(node, ast.FunctionDef) and node.name == _ENTRY for node in tree.body)
 
 

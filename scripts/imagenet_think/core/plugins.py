@@ -3,6 +3,7 @@
 Nothing is imported to know the names, so that a plan loads only the modules that its config names.
 """
 
+import ast
 import importlib
 from functools import cache
 from pathlib import Path
@@ -36,3 +37,10 @@ def get(package: str, name: str) -> ModuleType:
     if name not in names(package):
         raise ValueError(f"{name!r} is not in {package}, which has {', '.join(names(package))}")
     return importlib.import_module(f"imagenet_think.{package}.{name}")
+
+
+def summary(package: str, name: str) -> str:
+    """Return the first line of a module's docstring, without importing it."""
+    file = _PACKAGE.joinpath(*package.split("."), f"{name}.py")
+    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0]

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import sys
 import tokenize
 from collections.abc import Collection, Iterator
@@ -18,27 +19,26 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from imagenet_think import parsing
 from imagenet_think.core.digest_cache import DigestCache
 from imagenet_think.core.digests import digest_settings, digest_text
-from imagenet_think.images import sources
-from imagenet_think.inference import engines, families
+from imagenet_think.core.plugins import names as plugin_names
 
 FOLDER = Path(__file__).resolve().parents[2]
-"""Where imports start from: the folder of the scripts."""
+"""The folder of the scripts, where imports start."""
 
 PACKAGE = "imagenet_think"
 
 PLUGINS = {
-    "engines": frozenset(engines.NAMES.values()),
-    "families": frozenset(families.NAMES),
-    "parsing": frozenset(parsing.FORMATS),
-    "sources": frozenset(map(sources.module_name, sources.BY_CLASS | sources.MIXED)),
+    "family": "inference.families",
+    "output": "parsing.formats",
+    "kind": "images.sources",
+    "metric": "metrics.definitions",
 }
-"""Modules of which a job uses only those that its settings name, by sub-package."""
+"""Settings whose values name plugins, and the sub-package that holds them.
 
-_NAMED_BY = {"family": "families", "output": "parsing", "kind": "sources"}
-"""Keys of the settings whose values name a plugin, and the sub-package that holds it."""
+A job uses only the plugins that its settings name. A module depends on the sub-package itself if
+it imports it or mentions it as a string, as in `plugins.get("inference.families", name)`.
+"""
 
 _PLANNED = "IMAGENET_THINK_PLANNED"
 _CACHE = DigestCache(".snakemake/code_digests.json")
@@ -49,10 +49,11 @@ class EditedError(RuntimeError):
 
 
 class _Module(NamedTuple):
-    """What a Python file means, and the dotted names that it may import."""
+    """Digest of a Python file's meaning, and the dotted names that it may import or mentions."""
 
     digest: str
     imports: list[str]
+    strings: list[str]
 
 
 def keep_to_plan(config: object, planning: bool) -> None:
@@ -86,12 +87,12 @@ def keep_to_plan(config: object, planning: bool) -> None:
 
 
 def plugins(settings: Any) -> frozenset[str]:
-    """Return the plugins that settings name, such as `families.glm4v`.
+    """Return the plugins that settings name, such as `inference.families.glm4v`.
 
     Parameters
     ----------
     settings
-        Any JSON value. A key `family`, `output` or `kind` in it, at any depth, names a plugin.
+        Any JSON value. A key of `PLUGINS` in it, at any depth, names one plugin or a list of them.
     """
     return frozenset(_named(settings))
 
@@ -145,8 +146,9 @@ def code(path: str | Path, chosen: Collection[str] = ()) -> list[Path]:
         if file not in found:
             found.add(file)
             waiting += _needs(file)
-            if file.name == "__init__.py":
-                waiting += _plugins_of(file.parent, chosen)
+            if package := _package(file):
+                files = _plugin_files(package)
+                waiting += [path for name, path in files.items() if name in chosen]
     return sorted(found, key=_place)
 
 
@@ -181,20 +183,26 @@ def _named(settings: Any) -> Iterator[str]:
             yield from _named(value)
     elif isinstance(settings, dict):
         for key, value in settings.items():
-            package = _NAMED_BY.get(key)
-            name = value if isinstance(value, str) else None
-            if package == "sources" and name:
-                name = sources.module_name(name)
-            if package and name in PLUGINS[package]:
-                yield f"{package}.{name}"
-            else:
-                yield from _named(value)
+            names = value if isinstance(value, list) else [value]
+            package = PLUGINS.get(key, "")
+            yield from (f"{package}.{name}" for name in names if _is_plugin(package, name))
+            yield from _named(value)
 
 
-def _plugins_of(folder: Path, chosen: Collection[str]) -> list[Path]:
-    """Return the files of those plugins of a sub-package that are chosen."""
-    names = PLUGINS.get(folder.name, ())
-    return [folder / f"{name}.py" for name in names if f"{folder.name}.{name}" in chosen]
+def _is_plugin(package: str, name: object) -> bool:
+    return bool(package) and name in plugin_names(package)
+
+
+def _plugin_files(package: str) -> dict[str, Path]:
+    """Return the files of a sub-package's plugins by their dotted names."""
+    folder = FOLDER.joinpath(PACKAGE, *package.split("."))
+    return {f"{package}.{name}": folder / f"{name}.py" for name in plugin_names(package)}
+
+
+def _package(file: Path) -> str | None:
+    """Return the sub-package of plugins whose `__init__.py` a file is, if it is one."""
+    folders = {FOLDER.joinpath(PACKAGE, *name.split(".")): name for name in PLUGINS.values()}
+    return folders.get(file.parent) if file.name == "__init__.py" else None
 
 
 @cache
@@ -203,10 +211,13 @@ def _needs(file: Path) -> frozenset[Path]:
     if file.suffix != ".py":
         return frozenset()
     found = set(file.parent.glob(f"{file.stem}.*")) - {file}
-    for name in _module(file).imports:
+    module = _module(file)
+    for name in module.imports:
         found.update(_files(name))
-    if file.name == "__init__.py":
-        found -= {file.parent / f"{name}.py" for name in PLUGINS.get(file.parent.name, ())}
+    for name in set(module.strings) & set(PLUGINS.values()):
+        found.update(_files(f"{PACKAGE}.{name}"))
+    if package := _package(file):
+        found.difference_update(_plugin_files(package).values())
     return frozenset(found)
 
 
@@ -242,15 +253,18 @@ def _file_digest(file: Path) -> str:
 def _module(file: Path) -> _Module:
     text = file.read_text(encoding="utf-8")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return _Module(*_CACHE.get(digest_text(version, text), lambda: _parsed(text, file)))
+    return _Module(*_CACHE.get(digest_text(version, "strings", text), lambda: _parsed(text, file)))
 
 
 def _parsed(text: str, file: Path) -> list[Any]:
     tree = ast.parse(text, file)
     names = sorted({name for name in _imports(tree) if name.split(".")[0] not in _OTHERS})
-    return [digest_text(repr(_simplified(tree))), names]
+    strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    dotted = sorted(text for text in strings if isinstance(text, str) and _DOTTED.fullmatch(text))
+    return [digest_text(repr(_simplified(tree))), names, dotted]
 
 
+_DOTTED = re.compile(r"[a-z]\w*\.[a-z]\w*")
 _OTHERS = frozenset(sys.stdlib_module_names)
 """Modules that are certainly none of ours."""
 

@@ -2,7 +2,10 @@
 
 import polars as pl
 
-TEXT, INT, FLOAT, BOOL = pl.String, pl.Int64, pl.Float64, pl.Boolean
+TEXT: pl.DataType = pl.String()
+INT: pl.DataType = pl.Int64()
+FLOAT: pl.DataType = pl.Float64()
+BOOL: pl.DataType = pl.Boolean()
 
 CLASSES = pl.Schema(
     {
@@ -55,8 +58,8 @@ CANDIDATES = pl.Schema(
         "source_sha256": TEXT,
         "sha256": TEXT,
         "complexity": FLOAT,
-        "perceptual_hash": pl.UInt64,
-        "image": pl.Binary,
+        "perceptual_hash": pl.UInt64(),
+        "image": pl.Binary(),
     }
 )
 
@@ -87,7 +90,7 @@ EXCLUSIONS = pl.Schema(
 IMAGE_ROWS = 128
 """Rows a row group in files that hold images: some 15 MB, what a reader has in memory at a time."""
 
-IMAGE = pl.Struct({"bytes": pl.Binary, "path": TEXT})
+IMAGE = pl.Struct({"bytes": pl.Binary(), "path": TEXT})
 """An image as the hub's `datasets` know it."""
 
 IMAGES = pl.Schema(

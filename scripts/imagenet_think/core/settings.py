@@ -1,8 +1,8 @@
-"""Which keys of the config a rule reads: declared at the rule, and handed to its script as JSON.
+"""Which config keys a rule reads: declared at the rule, and passed to its script as JSON.
 
-A key is dotted (`images.criteria.min_side`). A name in braces stands for some keys of a section:
+A key is dotted (`images.criteria.min_side`). A placeholder stands for some keys of a section:
 `models.{teachers}.name` for the names of both teachers, `models.{model}.output` for the output
-format of the model that the job's wildcard names.
+format of the model in the job's wildcard.
 """
 
 import json
@@ -13,168 +13,184 @@ from typing import Any
 Values = Mapping[str, Any]
 """A config, or a section of it."""
 
-Sets = Mapping[str, Sequence[str] | Callable[[Any], Sequence[str]]]
-"""What the names in braces stand for; a function is given the job's wildcards."""
+Placeholders = Mapping[str, Sequence[str] | Callable[[Any], Sequence[str]]]
+"""The keys that placeholders stand for; a function is called with the job's wildcards."""
+
+Param = Callable[..., Any]
+"""A param or input function, as Snakemake calls it."""
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 class UnknownKeyError(ValueError):
-    """A rule declares a key that the schema of the config does not know."""
+    """A rule declares a key that the config's schema does not have."""
 
 
-def as_json(**values: object) -> str:
-    """Return values with their names as JSON, the same for any order of keys."""
-    return json.dumps(values, sort_keys=True, ensure_ascii=False)
-
-
-def reads(keys: Sequence[str], config: Values, sets: Sets) -> Callable[[Any], str]:
-    """Return a param that holds some keys of the config, as a function of a job's wildcards.
+class Declarations:
+    """Makes the params and input functions by which rules declare the keys that they read.
 
     Parameters
     ----------
-    keys
-        The keys. A section stands for all that it holds.
     config
         The config.
-    sets
-        What the names in braces stand for. Any other name is a wildcard of the job.
-
-    Returns
-    -------
-    callable
-        A function that returns JSON with sorted keys, in the config's own nesting. A key that the
-        config does not hold is left out, but not the sections around it. (It is a function because
-        Snakemake would look for wildcards in the braces of a text.)
+    placeholders
+        The keys that placeholders stand for. Any other placeholder is a wildcard of the job.
+    content_of
+        Returns a digest or version of the files of a model repository; None for one on the hub.
     """
 
-    def settings(wildcards: Any) -> str:
-        return as_json(**select(keys, config, sets, wildcards))
+    def __init__(
+        self,
+        config: Values,
+        placeholders: Placeholders,
+        content_of: Callable[[str], str | None] = lambda repository: None,
+    ) -> None:
+        self.config, self.placeholders, self.content_of = config, placeholders, content_of
 
-    settings.holds_keys = True
-    return _declare(settings, keys, sets)
+    def reads(self, *keys: str, of: Values | None = None, **placeholders: Any) -> Param:
+        """Return a param with the values of some keys, as JSON in the config's own nesting.
+
+        A key that the config does not have is left out, but not the sections around it. The param
+        is a function because Snakemake would look for wildcards in the braces of a string.
+
+        Parameters
+        ----------
+        keys
+            The keys. A section stands for everything in it.
+        of
+            A config to read instead.
+        placeholders
+            More placeholders.
+        """
+        config = self.config if of is None else of
+        known = {**self.placeholders, **placeholders}
+
+        def settings(wildcards: Any) -> str:
+            return as_json(**select(keys, config, known, wildcards))
+
+        return _declare(settings, keys, known, holds_keys=True)
+
+    def uses(self, *keys: str) -> Param:
+        """Return a param as `reads` does, for keys that change no result: they rerun no job.
+
+        Snakemake does not count functions of `resources` among the reasons to rerun a job.
+        """
+
+        def settings(wildcards: Any, resources: Any) -> str:
+            return as_json(**select(keys, self.config, self.placeholders, wildcards))
+
+        return _declare(settings, keys, self.placeholders, holds_keys=True, changes_nothing=True)
+
+    def content(self, *keys: str) -> Param:
+        """Return a param that changes with the files of the models whose repositories keys name."""
+
+        def contents(wildcards: Any) -> str:
+            paths = [path for key in keys for path in expand(key, self.placeholders, wildcards)]
+            named = {".".join(path): value(path, self.config) for path in paths}
+            found = {key: self.content_of(own) for key, own in named.items() if own is not None}
+            return as_json(content=found)
+
+        return _declare(contents, keys, self.placeholders)
+
+    def files(self, *keys: str, by: Param | None = None) -> Param:
+        """Return an input function for the file that a key names, if any.
+
+        Parameters
+        ----------
+        keys
+            The key; with `by` all keys that decide which files it finds.
+        by
+            An input function.
+        """
+
+        def found(wildcards: Any) -> Any:
+            return by(wildcards) if by else value(keys[0].split("."), self.config) or []
+
+        return _declare(found, keys, {})
 
 
-def uses(keys: Sequence[str], config: Values, sets: Sets) -> Callable[[Any, Any], str]:
-    """Return a param as `reads` does, for keys that change no result: a job does not run again.
-
-    Snakemake does not count functions of `resources` among the reasons to run a job again.
-    """
-
-    def settings(wildcards: Any, resources: Any) -> str:
-        return as_json(**select(keys, config, sets, wildcards))
-
-    settings.holds_keys = settings.changes_nothing = True
-    return _declare(settings, keys, sets)
+def as_json(**values: object) -> str:
+    """Return named values as JSON, the same for any order of keys."""
+    return json.dumps(values, sort_keys=True, ensure_ascii=False)
 
 
-def derived(values: Values) -> Callable[[Any], str]:
-    """Return a param that is no key of the config, as a function of a job's wildcards.
+def derived(**values: Any) -> Param:
+    """Return a param that is not a config key, as JSON.
 
-    Snakemake keeps params without their names, so each value is recorded with its own.
+    Snakemake records params without their names, so each value is recorded with its own.
 
     Parameters
     ----------
     values
-        Values by their names; a function is given the job's wildcards.
+        Values by name; a function is called with the job's wildcards.
     """
 
     def named(wildcards: Any) -> str:
-        found = {
-            name: value(wildcards) if callable(value) else value for name, value in values.items()
-        }
+        found = {key: each(wildcards) if callable(each) else each for key, each in values.items()}
         return as_json(**found)
 
     return named
 
 
-def content(
-    keys: Sequence[str], config: Values, sets: Sets, of: Callable[[str], str | None]
-) -> Callable[[Any], str]:
-    """Return a param that stands for the files of models, as a function of a job's wildcards.
-
-    Parameters
-    ----------
-    keys
-        Keys whose values are repositories. One that the config does not hold is left out.
-    config, sets
-        As for `reads`.
-    of
-        Returns what stands for the files of a repository.
-    """
-
-    def contents(wildcards: Any) -> str:
-        named = {".".join(path): value(path, config) for path in contents.config_paths(wildcards)}
-        return as_json(content={key: of(own) for key, own in named.items() if own is not None})
-
-    return _declare(contents, keys, sets)
-
-
-def named_by(keys: Sequence[str], find: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return an input function that declares which keys of the config decide what it finds."""
-
-    def files(wildcards: Any) -> Any:
-        return find(wildcards)
-
-    return _declare(files, keys, {})
-
-
-def _declare(function: Callable, keys: Sequence[str], sets: Sets) -> Callable:
-    """Write on a function which keys it reads: as they were declared, and of one job."""
+def _declare(
+    function: Any, keys: Sequence[str], placeholders: Placeholders, **marks: bool
+) -> Param:
+    """Attach to a function the keys that it reads: as declared, and for one job."""
     function.config_keys = tuple(keys)
     function.config_paths = lambda wildcards: [
-        path for key in keys for path in expand(key, sets, wildcards)
+        path for key in keys for path in expand(key, placeholders, wildcards)
     ]
+    vars(function).update(marks)
     return function
 
 
 def select(
-    keys: Iterable[str], config: Values, sets: Sets, wildcards: Any = None
+    keys: Iterable[str], config: Values, placeholders: Placeholders, wildcards: Any = None
 ) -> dict[str, Any]:
-    """Return some keys of a config in its own nesting; what it does not hold is left out."""
+    """Return some keys of a config in its own nesting; keys that it does not have are left out."""
     found: dict[str, Any] = {}
     for key in keys:
-        for path in expand(key, sets, wildcards):
+        for path in expand(key, placeholders, wildcards):
             _copy(path, config, found)
     return found
 
 
 def value(path: Iterable[str], config: Values) -> Any:
-    """Return what stands at a path of a config, None where it is left out."""
+    """Return the value at a path of a config, None if it is left out."""
     found: Any = config
     for part in path:
         found = found.get(part) if found else None
     return found
 
 
-def expand(key: str, sets: Sets, wildcards: Any = None) -> Iterator[list[str]]:
+def expand(key: str, placeholders: Placeholders, wildcards: Any = None) -> Iterator[list[str]]:
     """Yield the paths in a config that a key stands for.
 
     Parameters
     ----------
     key
-        A key, perhaps with names in braces.
-    sets, wildcards
-        What these stand for; names that are not in `sets` are wildcards.
+        A key, with or without placeholders.
+    placeholders, wildcards
+        What these stand for; a name that is not in `placeholders` is a wildcard.
     """
     paths: list[list[str]] = [[]]
     for part in key.split("."):
-        paths = [[*path, own] for path in paths for own in _meant(part, sets, wildcards)]
+        paths = [[*path, own] for path in paths for own in _expanded(part, placeholders, wildcards)]
     yield from paths
 
 
-def _meant(part: str, sets: Sets, wildcards: Any) -> Sequence[str]:
+def _expanded(part: str, placeholders: Placeholders, wildcards: Any) -> Sequence[str]:
     if not (placeholder := _PLACEHOLDER.fullmatch(part)):
         return [part]
     name = placeholder[1]
-    if name not in sets:
+    if name not in placeholders:
         return [getattr(wildcards, name)]
-    meant = sets[name]
-    return meant(wildcards) if callable(meant) else meant
+    keys = placeholders[name]
+    return keys(wildcards) if callable(keys) else keys
 
 
 def _copy(path: Sequence[str], source: Any, target: dict[str, Any]) -> None:
-    """Put what stands at a path of one config at the same path of another, if it is there."""
+    """Copy the value at a path from one config into another, if there is one."""
     *above, last = path
     for part in above:
         if not isinstance(source.get(part), Mapping):
@@ -187,8 +203,8 @@ def _copy(path: Sequence[str], source: Any, target: dict[str, Any]) -> None:
 # What is declared ---------------------------------------------------------------------------------
 
 
-def declaring(rule: Any) -> list[Callable]:
-    """Return the functions by which a rule of Snakemake declares what it reads.
+def declaring(rule: Any) -> list[Any]:
+    """Return the functions by which a Snakemake rule declares what it reads.
 
     Each has `config_keys`, the keys, and `config_paths`, a function of a job's wildcards that
     returns their paths in the config; `changes_nothing` marks those of `uses`, and `holds_keys`
@@ -204,14 +220,14 @@ _TEXT = re.compile(r'"([^"\n]*)"')
 
 
 def declared_in(rules: str, schema: Values) -> dict[str, bool]:
-    """Return the keys that a rule file declares, and whether a change of each runs jobs again.
+    """Return the keys that a rule file declares, and whether a change of each reruns jobs.
 
     Parameters
     ----------
     rules
         The file's text.
     schema
-        The schema of the config, definitions inlined. Texts that it does not know are no keys.
+        The config's schema, definitions inlined. Strings that it does not know are not keys.
     """
     found: dict[str, bool] = {}
     for start in _DECLARATION.finditer(rules):
@@ -222,7 +238,7 @@ def declared_in(rules: str, schema: Values) -> dict[str, bool]:
 
 
 def _closing(text: str, start: int) -> int:
-    """Return where the parenthesis closes that is open at a place."""
+    """Return where the parenthesis that is open at a position closes."""
     depth = 1
     for place in range(start, len(text)):
         depth += {"(": 1, ")": -1}.get(text[place], 0)
@@ -232,14 +248,7 @@ def _closing(text: str, start: int) -> int:
 
 
 def check(rule: Any, schema: Values) -> None:
-    """Make sure that the schema of the config knows every key that a rule declares.
-
-    Parameters
-    ----------
-    rule
-        A rule of Snakemake.
-    schema
-        The schema, definitions inlined.
+    """Make sure that the config's schema has every key that a Snakemake rule declares.
 
     Raises
     ------
@@ -249,23 +258,27 @@ def check(rule: Any, schema: Values) -> None:
     for key in (key for function in declaring(rule) for key in function.config_keys):
         if not leaves(key, schema):
             raise UnknownKeyError(
-                f"Rule {rule.name} reads {key}, which config/schema.yaml does not know."
+                f"Rule {rule.name} reads {key}, which config/schema.yaml does not have."
             )
+
+
+ANY = "<name>"
+"""How the schema's keys name a key that the user chooses."""
 
 
 def leaves(key: str, schema: Values) -> list[str]:
     """Return the leaves that a key stands for, named as `configuration.keys` names them.
 
     `models.{teachers}.image` stands for `models.<name>.image.min_pixels` and so on. Where the
-    schema names the keys of a section, a name in braces stands for those that the rest of the key
-    exists for.
+    schema names the keys of a section, a placeholder stands for those that have the rest of the
+    key.
     """
     nodes = list(_nodes(key.split("."), schema))
     return list(dict.fromkeys(leaf for name, node in nodes for leaf in _below(name, node)))
 
 
 def _nodes(parts: Sequence[str], node: Values, above: str = "") -> Iterator[tuple[str, Values]]:
-    """Yield what a path with names in braces leads to in the schema: keys and their nodes."""
+    """Yield the keys and nodes of the schema at a path with placeholders."""
     if not parts:
         yield above.removesuffix("."), node
         return
@@ -279,10 +292,6 @@ def _nodes(parts: Sequence[str], node: Values, above: str = "") -> Iterator[tupl
         yield from _nodes(rest, children[name], f"{above}{name}.")
 
 
-ANY = "<name>"
-"""What the schema's keys call a key that the user names."""
-
-
 def _children(node: Values) -> dict[str, Values]:
     other = node.get("additionalProperties")
     named = {ANY: other} if isinstance(other, Mapping) else {}
@@ -290,12 +299,12 @@ def _children(node: Values) -> dict[str, Values]:
 
 
 def has_keys(node: Values) -> bool:
-    """Tell whether a node of the schema is a section."""
+    """Return whether a node of the schema is a section."""
     return bool(_children(node))
 
 
 def _below(name: str, node: Values) -> Iterator[str]:
-    """Yield the leaves of a node of the schema."""
+    """Yield the leaves below a node of the schema."""
     children = _children(node)
     if not children:
         yield name
@@ -307,19 +316,19 @@ def _below(name: str, node: Values) -> Iterator[str]:
 
 
 def in_order(settings: Values) -> list[str]:
-    """Return the models that a script is given settings of: teachers first, then the benchmarked.
+    """Return the models in a script's settings: teachers first, then the benchmarked.
 
     Parameters
     ----------
     settings
-        What the rule declares: `models`, and `teachers` and `benchmarked`, which give the order.
+        With `models`, and `teachers` and `benchmarked`, which give the order.
     """
     order = [*settings.get("teachers", ()), *settings.get("benchmarked", ())]
     return [key for key in order if key in settings.get("models", {})]
 
 
 def names(settings: Values) -> dict[str, str]:
-    """Return the printed names of these models by their keys, in the same order."""
+    """Return the printed names of these models by key, in the same order."""
     return {key: settings["models"][key]["name"] for key in in_order(settings)}
 
 

@@ -67,7 +67,7 @@ def size_category(rows: int) -> str:
 
 def license_fields(config: Values, full: bool) -> dict[str, str]:
     """Return the licence in the hub's fields: the texts', or the images' if there are any."""
-    owner = publication.owner(config)
+    owner = publication.source(config).owner
     if not full or owner == "pipeline":
         return {"license": config["dataset"]["license"]}
     if owner == "user":

@@ -6,7 +6,8 @@ import polars as pl
 
 from imagenet_think.core.splits import CONFIGURATIONS, SPLITS
 from imagenet_think.dataset.dataset_fields import describe
-from imagenet_think.parsing.statuses import OK, STATUSES
+from imagenet_think.parsing.outcomes import STATUSES
+from imagenet_think.parsing.statuses import OK
 from imagenet_think.report.tables import WHOLE, Column, markdown
 
 

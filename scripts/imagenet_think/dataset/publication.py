@@ -6,20 +6,12 @@ from pathlib import Path
 import yaml
 
 from imagenet_think.core.settings import Values
+from imagenet_think.images import sources
+from imagenet_think.images.sources import Source
 from imagenet_think.report import comparability
 
 PAPER = "https://arxiv.org/abs/2510.01582"
 IMAGENET_TERMS = "https://image-net.org/download"
-
-OWNERS = {"drawings": "pipeline", "folder": "user"}
-"""Whose images those of a kind of source are, if not ImageNet's."""
-
-SOURCES = {
-    "drawings": "drawn by the pipeline itself, so none of them is a photograph",
-    "folder": "sampled from a folder of the user's own images",
-    "listing": "those that parquet files name, all of them",
-}
-"""Where images come from, by kind of source, if not sampled from a copy of ImageNet."""
 
 LICENSES = {
     "cc-by-nc-4.0": ("CC BY-NC 4.0", "https://creativecommons.org/licenses/by-nc/4.0/"),
@@ -82,15 +74,9 @@ LIMITS = {
 """Limitations by heading."""
 
 
-def owner(config: Values) -> str:
-    """Return whose images they are: "imagenet", the "pipeline"'s, or the "user"'s."""
-    return OWNERS.get(config["images"]["source"]["kind"], "imagenet")
-
-
-def source(config: Values) -> str:
-    """Return where the images come from, in words."""
-    kind = config["images"]["source"]["kind"]
-    return SOURCES.get(kind, "sampled from a copy of ImageNet-21k")
+def source(config: Values) -> Source:
+    """Return the kind of source of the images: its `owner` and its description for the `card`."""
+    return sources.get(config["images"]["source"]["kind"])
 
 
 def teacher_names(config: Values) -> list[str]:

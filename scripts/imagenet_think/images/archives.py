@@ -5,17 +5,16 @@ import os
 import tarfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from imagenet_think.images.rejections import RejectionError
+from imagenet_think.images.sources import Read
 
 MAX_BYTES = 2**28
 """Largest member that is read, and largest content a gzip-compressed member may have (256 MiB)."""
 
-ENDINGS = {
-    *(".jpeg", ".jpg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".gz")
-}
 _GZIP = b"\x1f\x8b"
 _MAX_HEADER = 2**20  # bytes; real ones have hundreds
 
@@ -32,27 +31,6 @@ class Member(NamedTuple):
     size: int | None
     reason: str | None = None
     detail: str | None = None
-
-
-def image_id(member: str) -> str:
-    """Return the stem of a member's name: no folder, and no endings even where there are two.
-
-    Examples
-    --------
-    >>> image_id("n00005787/n00005787_11054.JPEG.gz")
-    'n00005787_11054'
-    """
-    # Of 13 million names; pathlib would take eight times as long.
-    name, _ = _cut(member.rstrip("/").rpartition("/")[2])
-    while (cut := _cut(name))[1].lower() in ENDINGS:
-        name = cut[0]
-    return name
-
-
-def _cut(name: str) -> tuple[str, str]:
-    """Split a file name into stem and suffix, as pathlib does (".JPEG" and "a." have no suffix)."""
-    stem, dot, ending = name.rpartition(".")
-    return (stem, dot + ending) if stem and ending else (name, "")
 
 
 def safe_name(name: str) -> bool:
@@ -73,8 +51,8 @@ class _Headers(io.BufferedReader):
     The length of a GNU long name or PAX header is taken from the archive, and may claim gigabytes.
     """
 
-    def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _MAX_HEADER:
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= _MAX_HEADER:
             raise tarfile.ReadError(f"a header of {size} bytes")
         return super().read(size)
 
@@ -165,7 +143,14 @@ def _damage(offset: int, total: int, what: str) -> Member:
     return Member(None, None, None, "damaged_archive", detail)
 
 
-def read_member(archive: BinaryIO, offset: int, size: int) -> bytes:
+@contextmanager
+def opened(place: Path) -> Iterator[Read]:
+    """Open an archive; members are read by offset, and decompressed where they are gzipped."""
+    with open(place, "rb") as file:
+        yield lambda member, offset, size: read_member(file, offset, size)
+
+
+def read_member(archive: BinaryIO, offset: int, size: int | None) -> bytes:
     """Return the content of a member, decompressed where the member itself is gzip-compressed.
 
     Parameters
@@ -179,7 +164,11 @@ def read_member(archive: BinaryIO, offset: int, size: int) -> bytes:
     ------
     RejectionError
         `too_many_bytes`, `damaged_archive` (fewer bytes than listed), `undecodable` (broken gzip).
+    ValueError
+        If the size is not known, as of a damaged member.
     """
+    if size is None:
+        raise ValueError(f"{archive.name}: a member without a size cannot be read")
     if size > MAX_BYTES:
         raise RejectionError("too_many_bytes", f"{size} bytes, above {MAX_BYTES}")
     archive.seek(offset)

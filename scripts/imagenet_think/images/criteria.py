@@ -1,133 +1,193 @@
-"""What turns an image away: the inclusion criteria of section 3.1, one function each.
+"""The criteria that images have to meet (section 3.1 of the paper), as one list.
 
-Every function takes what it judges and its limit from the config (`images.criteria`), and raises
-`RejectionError` with its reason and the measured value. The paper names the criteria and, apart
-from 224×224, no thresholds.
+Each criterion is a function of an image and of its threshold in the config (`images.criteria`).
+Everything that is reported of a criterion derives from its entry in `CRITERIA`. The paper names the
+criteria and, apart from 224×224, no thresholds.
 """
 
 import importlib
 import importlib.util
-import io
 import math
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import simplejpeg
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from imagenet_think.images.luma import Grey
+from imagenet_think.images import rejections
+from imagenet_think.images.luma import Grey, luma
 from imagenet_think.images.rejections import RejectionError
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
-"""What is opened at all; among Pillow's other formats are programs (EPS) and containers."""
-
-MAX_SCANS = 50
-"""Scans a JPEG may have; progressive ones have about ten."""
-
-_HARMLESS = ("Invalid SOS parameters", "Unknown Adobe color transform")
-"""Warnings of libjpeg about headers, after which every pixel is decoded."""
-
-# `require_pixels` checks the size before any decoding, with the config's limit.
-Image.MAX_IMAGE_PIXELS = None
-Image.init()  # here, once, and not by several threads at a time
+Stage = Literal["name", "decoding", "header", "pixels", "comparison"]
+"""When a criterion is checked: before an image is read; before it is decoded, to bound the work; of
+the size in its header; of the prepared image; by comparison with other images."""
 
 
-@contextmanager
-def decoding() -> Iterator[None]:
-    """Turn whatever a decoder raises into the reason `undecodable`.
+@dataclass(frozen=True)
+class Candidate:
+    """An image to judge. Each stage knows more about it than the one before.
 
-    Decoders of damaged files raise errors of many types, so all are taken but those that speak of
-    this machine and not of the image.
+    Attributes
+    ----------
+    wnid, image_id
+        Its class and name.
+    size
+        Width and height in pixels.
+    prepared
+        The prepared image (upright, RGB), whose pixels the models see. Contrast, sharpness and
+        noise depend on the scale, so they are measured on it.
     """
-    try:
-        yield
-    except (MemoryError, RejectionError):
-        raise
-    except Exception as error:
-        # An object's address would differ from run to run.
-        message = re.sub(r"0x[0-9a-f]+", "0x…", str(error))
-        raise RejectionError("undecodable", f"{type(error).__name__}: {message}") from error
+
+    wnid: str = ""
+    image_id: str = ""
+    size: tuple[int, int] = (0, 0)
+    prepared: Image.Image | None = None
+
+    @property
+    def image(self) -> Image.Image:
+        """The prepared image."""
+        if self.prepared is None:
+            raise ValueError(f"{self.image_id} is not prepared yet")
+        return self.prepared
+
+    @cached_property
+    def grey(self) -> Grey:
+        """Luma of the prepared image."""
+        return luma(self.image)
 
 
-def open_image(data: bytes) -> Image.Image:
-    """Open an image without decoding it; `not_an_image` for content that only pretends.
+@dataclass(frozen=True, kw_only=True)
+class Criterion:
+    """A reason to reject an image.
+
+    Attributes
+    ----------
+    check
+        Returns what was measured if the threshold is not met, else None. None for a criterion that
+        compares images (`imagenet_think.images.near_duplicates`).
+    reason
+        Its name in the column `reason`.
+    threshold
+        Its key in `images.criteria`. Without a value there, it is not applied.
+    meaning
+        What the reason means, on pages and in tables.
+    rule
+        Completes "An image is rejected if it …", with the threshold in braces.
+    stages
+        When it is checked.
+    """
+
+    check: Callable[[Candidate, Any], str | None] | None
+    reason: str
+    threshold: str
+    meaning: str
+    rule: str
+    stages: Collection[Stage]
+
+
+def applied(
+    thresholds: Mapping[str, Any], stage: Stage | None = None
+) -> Iterator[tuple[Criterion, Any]]:
+    """Yield the criteria that a config applies, at one stage or at any, with their thresholds.
+
+    Parameters
+    ----------
+    thresholds
+        `images.criteria` of the config, or some of its keys.
+    stage
+        When; None for all stages.
+    """
+    for criterion in CRITERIA:
+        threshold = thresholds.get(criterion.threshold)
+        unused = threshold is None or (isinstance(threshold, Collection) and not threshold)
+        if not unused and stage in (None, *criterion.stages):
+            yield criterion, threshold
+
+
+def require(stage: Stage, candidate: Candidate, thresholds: Mapping[str, Any]) -> None:
+    """Check all criteria of a stage.
+
+    Parameters
+    ----------
+    stage
+        When.
+    candidate
+        The image.
+    thresholds
+        As for `applied`; deny lists are complete (`with_deny_files`).
 
     Raises
     ------
     RejectionError
-        `not_an_image`, or `undecodable` where the content begins like an image and the header is
-        broken.
+        With the first criterion that is not met.
     """
-    with decoding():
-        try:
-            return Image.open(io.BytesIO(data), formats=FORMATS)
-        except UnidentifiedImageError:
-            claimed = [name for name in FORMATS if Image.OPEN[name][1](data[:16])]
-            if claimed:
-                raise RejectionError("undecodable", f"broken {claimed[0]} header") from None
-            start = data[:8].hex(" ")
-            raise RejectionError("not_an_image", f"{len(data)} bytes, beginning {start}") from None
+    for criterion, threshold in applied(thresholds, stage):
+        if criterion.check and (detail := criterion.check(candidate, threshold)):
+            raise RejectionError(criterion.reason, detail)
 
 
-def require_pixels(size: tuple[int, int], max_pixels: int) -> None:
-    """`too_many_pixels`: more than `images.criteria.max_pixels`, known before decoding."""
-    width, height = size
-    if width * height > max_pixels:
-        detail = f"{width}×{height} = {width * height} pixels, above {max_pixels}"
-        raise RejectionError("too_many_pixels", detail)
+def rules(thresholds: Mapping[str, Any]) -> list[str]:
+    """Return the rule of each criterion that a config applies, with its threshold in words.
 
-
-def require_few_scans(image: Image.Image, data: bytes) -> None:
-    """`too_many_scans`: a JPEG that would take too long to decode.
-
-    Each scan of a progressive JPEG goes over the whole image, and one of a few bytes is enough: the
-    size bounds the work of every other format, but not of this one. Start-of-scan markers are
-    counted; inside compressed data their two bytes cannot stand next to each other. With the
-    bounds on bytes, pixels and scans no image takes longer than some seconds, so that no watch
-    over the decoder is needed.
+    Parameters
+    ----------
+    thresholds
+        `images.criteria` of the config. Deny files are read.
     """
-    scans = data.count(b"\xff\xda") if image.format in ("JPEG", "MPO") else 0
-    if scans > MAX_SCANS:
-        raise RejectionError("too_many_scans", f"{scans} scans, above {MAX_SCANS}")
+
+    def words(threshold: Any) -> str:
+        if isinstance(threshold, frozenset):
+            return f"{len(threshold):,}"
+        return threshold if isinstance(threshold, str) else f"{threshold:,.10g}"
+
+    found = applied(with_deny_files(thresholds))
+    return [criterion.rule.format(words(threshold)) for criterion, threshold in found]
 
 
-def require_intact(image: Image.Image, data: bytes) -> None:
-    """`undecodable`: a JPEG in whose compressed data libjpeg finds something wrong.
+# The criteria ------------------------------------------------------------------------------------
 
-    Where data are lost inside a JPEG (a disk block of zeros, say), libjpeg warns, fills in grey and
-    goes on, and Pillow does not pass the warnings on. So the data are decoded once more, at an
-    eighth of the scale, by the same library with warnings as errors (`simplejpeg`). A JPEG has no
-    checksum: a single wrong bit mostly goes unnoticed here too, and changes a few blocks.
+
+def denied_class(candidate: Candidate, classes: Collection[str]) -> str | None:
+    """Check the class against `images.criteria.denied_classes`."""
+    denied = candidate.wnid in classes
+    return f"{candidate.wnid} is in images.criteria.denied_classes" if denied else None
+
+
+def denied_image(candidate: Candidate, images: Collection[str]) -> str | None:
+    """Check the image_id against `images.criteria.denied_images`."""
+    denied = candidate.image_id in images
+    return f"{candidate.image_id} is in images.criteria.denied_images" if denied else None
+
+
+def too_many_pixels(candidate: Candidate, most: int) -> str | None:
+    """Check the number of pixels, which is known before decoding."""
+    width, height = candidate.size
+    pixels = width * height
+    return f"{width}×{height} = {pixels} pixels, above {most}" if pixels > most else None
+
+
+def too_small(candidate: Candidate, least: int) -> str | None:
+    """Check the shorter side (224×224 in section 3.1).
+
+    It is checked again after preparation: scaled down to the bound, a long strip may end up
+    narrower than the paper allows.
     """
-    if image.format not in ("JPEG", "MPO"):
-        return
-    try:
-        simplejpeg.decode_jpeg(
-            data, colorspace="GRAY", min_height=1, min_width=1, min_factor=1, strict=True
-        )
-    except ValueError as error:
-        if not str(error).startswith(_HARMLESS):
-            raise RejectionError("undecodable", f"libjpeg: {error}") from error
+    width, height = candidate.size
+    small = min(width, height) < least
+    return f"{width}×{height} pixels, a side below {least}" if small else None
 
 
-def require_sides(size: tuple[int, int], min_side: int) -> None:
-    """`too_small`: a side below `images.criteria.min_side` (224×224 in section 3.1)."""
-    if min(size) < min_side:
-        raise RejectionError("too_small", f"{size[0]}×{size[1]} pixels, a side below {min_side}")
-
-
-def require_contrast(grey: Grey, min_contrast: float) -> None:
-    """`low_contrast`: standard deviation of the grey levels below `min_contrast`.
+def low_contrast(candidate: Candidate, least: float) -> str | None:
+    """Check the standard deviation of the grey levels.
 
     Root mean square contrast (E. Peli, Contrast in complex images, JOSA A 1990), on 0 to 255: a
     blank or nearly blank image has no visual content.
     """
-    _require("low_contrast", "contrast", float(grey.std()), least=min_contrast)
+    value = float(candidate.grey.std())
+    return f"contrast {value:.2f}, below {least}" if value < least else None
 
 
 def sharpness(grey: Grey) -> float:
@@ -140,9 +200,10 @@ def sharpness(grey: Grey) -> float:
     return float((beside + above_and_below - 4 * grey[1:-1, 1:-1]).var())
 
 
-def require_sharpness(grey: Grey, min_sharpness: float) -> None:
-    """`blurred`: variance of the Laplacian below `min_sharpness` (no clear visual content)."""
-    _require("blurred", "sharpness", sharpness(grey), least=min_sharpness)
+def blurred(candidate: Candidate, least: float) -> str | None:
+    """Check the variance of the Laplacian (no clear visual content)."""
+    value = sharpness(candidate.grey)
+    return f"sharpness {value:.2f}, below {least}" if value < least else None
 
 
 def noise(grey: Grey) -> float:
@@ -157,20 +218,21 @@ def noise(grey: Grey) -> float:
     return math.sqrt(math.pi / 2) / 6 * float(np.abs(both).mean())
 
 
-def require_little_noise(grey: Grey, max_noise: float) -> None:
-    """`noisy`: noise above `max_noise` grey levels (section 3.1 excludes excessive noise)."""
-    _require("noisy", "noise", noise(grey), most=max_noise)
+def noisy(candidate: Candidate, most: float) -> str | None:
+    """Check the noise in grey levels (section 3.1 excludes excessive noise)."""
+    value = noise(candidate.grey)
+    return f"noise {value:.2f}, above {most}" if value > most else None
 
 
-def require_score(image: Image.Image, scorer: str | None) -> None:
-    """`scorer`: the user's own function (`images.criteria.scorer`) speaks against the image.
+def rejected_by_scorer(candidate: Candidate, scorer: str) -> str | None:
+    """Ask the user's own function (`images.criteria.scorer`).
 
     Parameters
     ----------
-    image
-        The prepared image (upright, RGB).
+    candidate
+        The image.
     scorer
-        `module:function` or `path/to/file.py:function`; None for none. The function gets the image
+        `module:function` or `path/to/file.py:function`. The function is given the prepared image
         and returns None or, in words, what is wrong with it.
 
     Raises
@@ -179,13 +241,10 @@ def require_score(image: Image.Image, scorer: str | None) -> None:
         If it returns anything else. Its own errors are not caught: they say nothing about the
         image.
     """
-    if scorer is None:
-        return
-    found = load_scorer(scorer)(image)
-    if isinstance(found, str) and found:
-        raise RejectionError("scorer", found)
-    if found is not None:
+    found = load_scorer(scorer)(candidate.image)
+    if found is not None and not (isinstance(found, str) and found):
         raise TypeError(f"{scorer} returned {found!r}; it must return None or what is wrong")
+    return found
 
 
 @cache
@@ -194,6 +253,8 @@ def load_scorer(scorer: str) -> Callable[[Image.Image], str | None]:
     place, _, name = scorer.rpartition(":")
     if place.endswith(".py"):
         spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{place} cannot be imported")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     else:
@@ -201,30 +262,101 @@ def load_scorer(scorer: str) -> Callable[[Image.Image], str | None]:
     return getattr(module, name)
 
 
-def with_deny_files(criteria: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the criteria with the deny files' entries added to the deny lists, as sets.
+CRITERIA = (
+    Criterion(
+        check=denied_class,
+        reason="denied_class",
+        threshold="denied_classes",
+        meaning="its class is on the config's deny list",
+        rule="is of one of {} denied classes",
+        stages=["name"],
+    ),
+    Criterion(
+        check=denied_image,
+        reason="denied_image",
+        threshold="denied_images",
+        meaning="on the config's deny list",
+        rule="is one of {} denied images",
+        stages=["name"],
+    ),
+    Criterion(
+        check=too_many_pixels,
+        reason="too_many_pixels",
+        threshold="max_pixels",
+        meaning="too large to be decoded (decompression bomb)",
+        rule="has more than {} pixels",
+        stages=["decoding"],
+    ),
+    Criterion(
+        check=too_small,
+        reason="too_small",
+        threshold="min_side",
+        meaning="a side below the minimum",
+        rule="has a side shorter than {} pixels",
+        stages=["header", "pixels"],
+    ),
+    Criterion(
+        check=low_contrast,
+        reason="low_contrast",
+        threshold="min_contrast",
+        meaning="blank or nearly so",
+        rule="is blank (standard deviation of the grey levels below {})",
+        stages=["pixels"],
+    ),
+    Criterion(
+        check=blurred,
+        reason="blurred",
+        threshold="min_sharpness",
+        meaning="no clear edge anywhere",
+        rule="is blurred (variance of the Laplacian below {})",
+        stages=["pixels"],
+    ),
+    Criterion(
+        check=noisy,
+        reason="noisy",
+        threshold="max_noise",
+        meaning="more noise than picture",
+        rule="is noisy (estimated noise above {} grey levels)",
+        stages=["pixels"],
+    ),
+    Criterion(
+        check=rejected_by_scorer,
+        reason="scorer",
+        threshold="scorer",
+        meaning="rejected by the user's own function",
+        rule="is rejected by the function {}",
+        stages=["pixels"],
+    ),
+    Criterion(
+        check=None,
+        reason="near_duplicate",
+        threshold="near_duplicate_bits",
+        meaning="looks like another image, which is named",
+        rule="nearly repeats another image (at most {} of 64 bits of their hashes differ)",
+        stages=["comparison"],
+    ),
+)
+"""All criteria, in the order in which they are checked."""
 
-    A file (`denied_classes_file`, `denied_images_file`) holds one class or image_id a line; empty
-    lines and lines that begin with `#` are passed over.
+REASONS = rejections.READING | {each.reason: each.meaning for each in CRITERIA}
+"""Every value of `reason` in catalogue, candidates and exclusions, and what it means."""
+
+
+def with_deny_files(thresholds: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the thresholds with deny lists as sets, which include those of the deny files.
+
+    A file (`denied_classes_file`, `denied_images_file`) holds one class or image_id per line; empty
+    lines and lines that begin with `#` are ignored.
     """
-    criteria = dict(criteria)
-    for key in ("denied_classes", "denied_images"):
-        criteria[key] = frozenset(criteria[key]) | _listed(criteria.get(f"{key}_file"))
-    return criteria
+    complete = dict(thresholds)
+    for key, value in thresholds.items():
+        if isinstance(value, list | frozenset):
+            complete[key] = frozenset(value) | _listed(thresholds.get(f"{key}_file"))
+    return complete
 
 
-def _listed(path: str | Path | None) -> Collection[str]:
+def _listed(path: str | Path | None) -> frozenset[str]:
     if path is None:
         return frozenset()
     lines = (line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines())
     return frozenset(line for line in lines if line and not line.startswith("#"))
-
-
-def _require(
-    reason: str, name: str, value: float, least: float = -math.inf, most: float = math.inf
-) -> None:
-    """Raise with `reason` where `value` is not between `least` and `most`."""
-    if value < least:
-        raise RejectionError(reason, f"{name} {value:.2f}, below {least}")
-    if value > most:
-        raise RejectionError(reason, f"{name} {value:.2f}, above {most}")

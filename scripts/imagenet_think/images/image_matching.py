@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
-from imagenet_think.images.sources.folder import image_id
+from imagenet_think.images import image_ids
 
 TEXT, LABELS, IMAGES = "text", "text or integers", "text, or the hub's images (bytes and path)"
 """What a column may hold, beside nulls."""
@@ -235,7 +235,7 @@ class Names:
         """Return the image_id that a name means; None where it means no image of the sample."""
         if name in self._images:
             return name
-        whole = image_id(name)
+        whole = image_ids.relative_path(name)
         meant = (self._cut(each) for each in dict.fromkeys((whole, _TWICE.sub("", whole))))
         return next(filter(None, meant), None)
 
@@ -263,7 +263,7 @@ def listed_id(name: str, classes: Collection[str]) -> str:
         The name without ending and folders, its class said once. Where its beginning names no
         class but a folder does, as with one's own images, the path from that folder on.
     """
-    *folders, stem = parts = _TWICE.sub("", image_id(name)).split("/")
+    *folders, stem = parts = _TWICE.sub("", image_ids.relative_path(name)).split("/")
     if class_in(stem, classes) is None:
         place = next((n for n, part in enumerate(folders) if part in classes), None)
         if place is not None:

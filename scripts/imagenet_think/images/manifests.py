@@ -8,9 +8,9 @@ import polars as pl
 
 from imagenet_think.core.schemas import CANDIDATES
 from imagenet_think.images import archives, image_matching
-from imagenet_think.images.classes import read_classes
-from imagenet_think.images.rejections import RejectionError
-from imagenet_think.images.sources.labels import class_of, read_labels
+from imagenet_think.images.classes import read_classes, read_labels
+from imagenet_think.images.labels import class_of
+from imagenet_think.images.rejections import RejectionError, recorded
 
 IMAGE = "image"
 """Column that names the image where the config names none, as in the hub's datasets."""
@@ -99,8 +99,8 @@ def identify(
     classes
         The classes.
     """
-    row = dict.fromkeys(LISTED) | {"source": place, "member": name, "source_sha256": digest}
-    try:
+    row: Row = dict.fromkeys(LISTED) | {"source": place, "member": name, "source_sha256": digest}
+    with recorded(row):
         called = name or digest
         if called is None:
             raise RejectionError("not_an_image", "the row names no image")
@@ -113,8 +113,6 @@ def identify(
             raise RejectionError("unsafe_name", f"{called} leads out of its folder")
         if row["wnid"] not in classes.known:
             raise RejectionError("no_class", f"{called}: {row['wnid'] or 'no class'}")
-    except RejectionError as rejection:
-        row.update(reason=rejection.reason, detail=rejection.detail)
     return row
 
 

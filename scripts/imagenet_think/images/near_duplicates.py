@@ -86,23 +86,23 @@ class NearDuplicates:
 
 
 class Repetitions:
-    """Images seen so far: one that repeats an earlier one is turned away, kept or not that one.
+    """Images seen so far: one that repeats an earlier one is rejected, even if that one was too.
 
-    Because those turned away are remembered too, an image more turns others away and brings none
-    back: a sample of more classes keeps what it had of the others.
+    Because rejected images are remembered as well, one more image can reject others but never
+    brings one back: a sample of more classes keeps what it had of the others.
 
     Parameters
     ----------
-    radius
-        Greatest number of differing bits of near-duplicates (`near_duplicate_bits`).
+    thresholds
+        Of `images.criteria`: `near_duplicate_bits`, the greatest number of differing bits.
     """
 
-    def __init__(self, radius: int) -> None:
-        self._looks = NearDuplicates(radius)
+    def __init__(self, thresholds: Mapping[str, Any]) -> None:
+        self._looks = NearDuplicates(thresholds["near_duplicate_bits"])
         self._places: dict[str, str] = {}
 
     def keep(self, image: Mapping[str, Any]) -> None:
-        """Keep an image (image_id, source, member, perceptual_hash), or turn it away.
+        """Add an image (image_id, source, member, perceptual_hash), or reject it.
 
         Raises
         ------

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
-from imagenet_think.images import archives, criteria
+from imagenet_think.images import archives, criteria, decoding
 from imagenet_think.images.rejections import RejectionError
 
 _CONVERTED = {"RGB": ("RGB ", "RGB"), "RGBA": ("RGB ", "RGBA"), "CMYK": ("CMYK", "RGB")}
@@ -21,6 +21,15 @@ class Prepared(NamedTuple):
 
     data: bytes
     image: Image.Image
+
+    def stored(self) -> dict[str, Any]:
+        """Return what is stored: `width`, `height`, `sha256`, and the bytes as `image`."""
+        return {
+            "width": self.image.width,
+            "height": self.image.height,
+            "sha256": hashlib.sha256(self.data).hexdigest(),
+            "image": self.data,
+        }
 
 
 def orientation(image: Image.Image) -> int:
@@ -124,17 +133,53 @@ def prepare(data: bytes, image: Image.Image, longest_side: int, jpeg_quality: in
     return Prepared(file.getvalue(), image)
 
 
-def examine(data: bytes | None, max_pixels: int, preparation: Mapping[str, int]) -> dict[str, Any]:
-    """Decode and prepare a picture.
+def decode(
+    data: bytes,
+    thresholds: Mapping[str, Any],
+    preparation: Mapping[str, int],
+    intact: bool = True,
+) -> Prepared:
+    """Decode and prepare an image that may be damaged or hostile.
+
+    Parameters
+    ----------
+    data
+        The image file.
+    thresholds
+        Those criteria among them that are checked before decoding apply.
+    preparation
+        `longest_side` and `jpeg_quality`.
+    intact
+        Whether a JPEG is rejected in whose data something is missing.
+
+    Raises
+    ------
+    RejectionError
+        If it is no image, cannot be decoded completely, would take too long to decode, or does not
+        meet a criterion.
+    """
+    opened = decoding.open_image(data)
+    candidate = criteria.Candidate(size=opened.size)
+    criteria.require("decoding", candidate, thresholds)
+    criteria.require("header", candidate, thresholds)
+    decoding.require_few_scans(opened, data)
+    if intact:
+        decoding.require_intact(opened, data)
+    with decoding.decoding():
+        return prepare(data, opened, **preparation)
+
+
+def examine(
+    data: bytes | None, thresholds: Mapping[str, Any], preparation: Mapping[str, int]
+) -> dict[str, Any]:
+    """Decode and prepare an image; return what is stored of it.
 
     Parameters
     ----------
     data
         The image file; None where the row has none.
-    max_pixels
-        A larger image is not decoded.
-    preparation
-        `longest_side` and `jpeg_quality`.
+    thresholds, preparation
+        As for `decode`.
 
     Returns
     -------
@@ -144,22 +189,10 @@ def examine(data: bytes | None, max_pixels: int, preparation: Mapping[str, int])
     Raises
     ------
     RejectionError
-        If it is no image, cannot be decoded wholly, or would take too much to decode.
+        As for `decode`, and if there are no bytes or too many.
     """
     if data is None:
         raise RejectionError("not_an_image", "the row holds no bytes")
     if len(data) > archives.MAX_BYTES:
         raise RejectionError("too_many_bytes", f"{len(data)} bytes")
-    opened = criteria.open_image(data)
-    criteria.require_pixels(opened.size, max_pixels)
-    criteria.require_few_scans(opened, data)
-    criteria.require_intact(opened, data)
-    with criteria.decoding():
-        stored, image = prepare(data, opened, **preparation)
-    return {
-        "width": image.width,
-        "height": image.height,
-        "source_bytes": len(data),
-        "sha256": hashlib.sha256(stored).hexdigest(),
-        "image": stored,
-    }
+    return {"source_bytes": len(data), **decode(data, thresholds, preparation).stored()}

@@ -1,18 +1,19 @@
-"""Conversations: what is said to a model about an image, and how that becomes its inputs.
+"""Conversations about an image, and their encoding as model inputs.
 
-A model's entry in the config says how the run's prompt is put to it: `system` (system message),
-`template` (the user's text, where `{image}` marks the image's place and `{prompt}` the run's
-prompt) and, for a model that may ask for the image at full size, `second_round` (`first_scale`, the
-share of width and height that the first round shows, and the `template` of the second user turn).
+A model's entry in the config determines its messages: `system` (system message), `template` (the
+user's text, with `{image}` in the image's place and `{prompt}` in that of the run's prompt) and,
+for a model that may request the image at full size, `second_round` (`first_scale`, the scale of
+width and height in the first round, and the `template` of the second user turn).
 
 Messages have the form of transformers' chat templates: system and assistant turns are strings, user
 turns lists of parts. An image part is `{"type": "image", "image": bytes, "scale": share}` with the
-bytes of an image file, so that a conversation that waits costs no more memory than its file.
+bytes of an image file, so that a waiting conversation takes no more memory than its file.
 """
 
 import io
 import re
 from collections.abc import Callable
+from typing import Any, Protocol
 
 from PIL import Image
 
@@ -21,7 +22,18 @@ TOOL_CALL = re.compile(r"<tool_call>.*?</tool_call>", re.DOTALL)
 
 
 class PromptError(ValueError):
-    """A request that would not say to the model what it should, and never will."""
+    """A conversation that the model cannot be given, now or later."""
+
+
+class Processor(Protocol):
+    """A family's processor, as far as conversations need it."""
+
+    tokenizer: Any
+    image_token: str
+    image_token_id: int
+
+    def apply_chat_template(self, conversation: list[dict], **options: Any) -> Any:
+        """Return the model inputs of a conversation."""
 
 
 def first_conversation(image: bytes, prompt: str, model_settings: dict) -> list[dict]:
@@ -30,7 +42,7 @@ def first_conversation(image: bytes, prompt: str, model_settings: dict) -> list[
     Parameters
     ----------
     image
-        The image file. It is not read here, nor resized: that is done by `encode`.
+        The image file. It is read and resized only by `encode`.
     prompt
         The run's prompt.
     model_settings
@@ -44,7 +56,7 @@ def first_conversation(image: bytes, prompt: str, model_settings: dict) -> list[
     Raises
     ------
     PromptError
-        If the template does not show the image once.
+        If the template does not contain the image exactly once.
     """
     scale = (model_settings.get("second_round") or {}).get("first_scale", 1.0)
     user = _user_turn(model_settings.get("template", TEMPLATE), image, scale, prompt)
@@ -55,32 +67,32 @@ def first_conversation(image: bytes, prompt: str, model_settings: dict) -> list[
 def second_conversation(
     first: list[dict], first_text: str, image: bytes, model_settings: dict
 ) -> list[dict] | None:
-    """Return the messages of the second round, or None where there is none.
+    """Return the messages of the second round, or None if there is none.
 
-    There is one where the model's settings have a `second_round` and its first text holds a whole
-    call of the tool. The history keeps the first, smaller image, and the new turn shows the whole
-    one, as in the authors' own program.
+    There is one if the model's settings have a `second_round` and its first text contains a whole
+    tool call. The history keeps the first, smaller image, and the new turn shows the image at full
+    size, as in the authors' program.
 
     Parameters
     ----------
     first
         The first round's messages.
     first_text
-        What the model answered. What follows its call (the end token) does not go into the history.
+        The model's response. What follows its call (the end token) is not part of the history.
     image
         The image file.
     model_settings
         The model's entry in the config.
     """
     settings = model_settings.get("second_round")
-    call = TOOL_CALL.search(first_text) if settings else None
-    if call is None:
+    call = TOOL_CALL.search(first_text)
+    if settings is None or call is None:
         return None
-    said = _turn("assistant", first_text[: call.end()])
-    return [*first, said, _user_turn(settings["template"], image, 1.0)]
+    call_turn = _turn("assistant", first_text[: call.end()])
+    return [*first, call_turn, _user_turn(settings["template"], image, 1.0)]
 
 
-def encode(processor, messages: list[dict], prefix: str = "") -> dict:
+def encode(processor: Processor, messages: list[dict], prefix: str = "") -> dict:
     """Return a conversation as model inputs.
 
     Parameters
@@ -90,22 +102,20 @@ def encode(processor, messages: list[dict], prefix: str = "") -> dict:
     messages
         From `first_conversation` or `second_conversation`, also after `fitted`.
     prefix
-        What the model is made to have said already: it stands behind the opening of the
-        assistant's turn.
+        Beginning of the assistant's turn, which the model continues.
 
     Returns
     -------
     dict of str to torch.Tensor
-        What `generate` takes, as a batch of one: `input_ids` and `attention_mask` of shape (1,
-        tokens), pixels, and what else the family needs. `token_type_ids`, which no model takes, are
-        left out.
+        Inputs of `generate`, as a batch of one: `input_ids` and `attention_mask` of shape (1,
+        tokens), pixels, and whatever else the family needs, but no `token_type_ids`, which no model
+        accepts.
 
     Raises
     ------
     PromptError
-        If an image cannot be read or has a shape that the model refuses, if a text holds the
-        model's image token, or if no image token stands in the inputs (a blind answer would
-        follow).
+        If an image cannot be read or has a shape that the model rejects, if a text contains the
+        model's image token, or if the inputs contain no image token (the model would answer blind).
     """
     check_texts(processor, messages, prefix)
     messages, resize = _with_pictures(processor, messages)
@@ -128,12 +138,12 @@ def encode(processor, messages: list[dict], prefix: str = "") -> dict:
     return _continued(processor, inputs, prefix) if prefix else inputs
 
 
-def fitted(processor, messages: list[dict]) -> list[dict]:
-    """Return a conversation whose images have the size at which the model shall see them.
+def fitted(processor: Processor, messages: list[dict]) -> list[dict]:
+    """Return a conversation whose images have the size at which the model sees them.
 
-    Where an image has a `scale` other than 1, all images of the conversation are resized (a
-    processor resizes all or none) and marked `"fitted": True`: no engine may resize them again.
-    Other conversations are returned as they are, their images checked to be readable.
+    If an image has a `scale` other than 1, all images of the conversation are resized (a processor
+    resizes all or none) and marked `"fitted": True`: no engine may resize them again. Other
+    conversations are returned unchanged, after a check that their images are readable.
 
     Parameters
     ----------
@@ -145,7 +155,7 @@ def fitted(processor, messages: list[dict]) -> list[dict]:
     Returns
     -------
     list of dict
-        Messages, resized images as PNG files.
+        Messages, with resized images as PNG files.
 
     Raises
     ------
@@ -160,16 +170,15 @@ def fitted(processor, messages: list[dict]) -> list[dict]:
     )
 
 
-def check_texts(processor, messages: list[dict], prefix: str = "") -> None:
-    """Check that no text holds the model's image token.
+def check_texts(processor: Processor, messages: list[dict], prefix: str = "") -> None:
+    """Check that no text contains the model's image token, which would count as an image.
 
-    It would be taken for an image. The run's prompt may hold it, and so may what a model said in an
-    earlier round.
+    The run's prompt may contain it, and so may the model's text of an earlier round.
 
     Raises
     ------
     PromptError
-        If one does; the message names the token and whose text it is.
+        If one does; the message names the token and the role of the text.
     """
     texts = [(message["role"], part) for message in messages for part in _parts(message)]
     texts.append(("prefix", {"text": prefix}))
@@ -188,7 +197,7 @@ def png_file(image: Image.Image) -> bytes:
 
 
 def _turn(role: str, text: str) -> dict:
-    # Some chat templates take a plain string only, where no image is.
+    # Without an image, some chat templates accept only a plain string.
     return {"role": role, "content": text}
 
 
@@ -198,11 +207,11 @@ def _parts(message: dict) -> list[dict]:
 
 
 def _user_turn(template: str, image: bytes, scale: float, prompt: str = "") -> dict:
-    """Return a user turn. It is taken apart at `{image}` first: a prompt may hold braces."""
+    """Return a user turn. It is split at `{image}` first, because a prompt may contain braces."""
     pieces = template.split("{image}")
     if len(pieces) != 2:
         raise PromptError(
-            f"a template holds {{image}} once, not {len(pieces) - 1} times: {template!r}"
+            f"a template contains {{image}} once, not {len(pieces) - 1} times: {template!r}"
         )
     before, after = (
         {"type": "text", "text": piece.replace("{prompt}", prompt)} for piece in pieces
@@ -214,32 +223,29 @@ def _user_turn(template: str, image: bytes, scale: float, prompt: str = "") -> d
 
 def _each_image(messages: list[dict], change: Callable[[dict], dict]) -> list[dict]:
     """Return the messages with every image part changed; strings stay strings."""
-    return [
-        message
-        if isinstance(message["content"], str)
-        else message
-        | {
-            "content": [
-                change(part) if part["type"] == "image" else part for part in message["content"]
-            ]
-        }
-        for message in messages
-    ]
+
+    def changed(content: str | list[dict]) -> str | list[dict]:
+        if isinstance(content, str):
+            return content
+        return [change(part) if part["type"] == "image" else part for part in content]
+
+    return [message | {"content": changed(message["content"])} for message in messages]
 
 
-def _with_pictures(processor, messages: list[dict]) -> tuple[list[dict], bool]:
-    """Return the messages with opened images, and whether the processor is to resize them."""
+def _with_pictures(processor: Processor, messages: list[dict]) -> tuple[list[dict], bool]:
+    """Return the messages with opened images, and whether the processor should resize them."""
     images = [part for m in messages for part in _parts(m) if part["type"] == "image"]
     opened = _each_image(messages, lambda part: part | {"image": _opened(part["image"])})
     if any(part.get("fitted") for part in images):
         return opened, False
     if all(part["scale"] == 1.0 for part in images):
         return opened, True
-    if not hasattr(processor, "fit"):
+    fit: Callable[[Image.Image, float], Image.Image] | None = getattr(processor, "fit", None)
+    if fit is None:
         raise PromptError(f"{type(processor).__module__} cannot scale images: no second_round here")
     try:
         return _each_image(
-            opened, lambda part: part | {"image": processor.fit(part["image"], part["scale"])}
+            opened, lambda part: part | {"image": fit(part["image"], part["scale"])}
         ), False
     except ValueError as error:
         raise PromptError(f"the image cannot be scaled: {error}") from error
@@ -255,9 +261,9 @@ def _opened(data: bytes) -> Image.Image:
         raise PromptError(f"image cannot be read: {error}") from error
 
 
-def _continued(processor, inputs: dict, prefix: str) -> dict:
-    """Return the inputs with the tokens of a prefix behind them."""
-    import torch  # here alone: what only builds conversations starts without it
+def _continued(processor: Processor, inputs: dict, prefix: str) -> dict:
+    """Return the inputs with the tokens of a prefix appended."""
+    import torch  # only here: building conversations does not need it
 
     ids = processor.tokenizer(prefix, add_special_tokens=False, return_tensors="pt")[
         "input_ids"

@@ -1,20 +1,19 @@
-"""One answer from as many requests as it takes, whichever engine speaks for the model.
+"""One answer from as many requests as it takes, with any engine.
 
-Rounds: a model with a `second_round` that calls its tool is shown the whole image and answers
-again. Attempts: an answer that is cut off (at its length limit, or in a loop) is asked for again
-from the first round, with other seeds, where decoding draws at random; greedy decoding would say
-the same. Forced closing: if the last attempt, too, is cut off within its thinking, the model's
+Rounds: a model with a `second_round` that calls its tool is shown the image at full size and
+answers again. Attempts: an answer that is cut off (at its length limit, or in a loop) is generated
+again from the first round with new seeds, if decoding samples; greedy decoding would give the same
+text. Forced closing: if the last attempt, too, is cut off within its thinking, the model's
 `close_thought` closes it and the answer is generated.
 
-Of an answer the text is: its rounds, one after the other, `ROUND_SEPARATOR` between them; a round
-is the model's `prefix` and what was generated behind it, the end token included; where thinking was
-closed by force, the text that closes it and what was generated then follow. So the parsers of
-`imagenet_think.parsing`, which know prefix, tool call and closing mark as if the model had said
-them, take it apart as any other.
+The text of an answer is that of its rounds, joined by `ROUND_SEPARATOR`. A round is the model's
+`prefix` and the generated text after it, including the end token; if thinking was closed by force,
+the closing text and the text generated after it follow. So `imagenet_think.parsing` splits it like
+any other text: prefix, tool call and closing mark look as if the model had generated them.
 
-What goes wrong in a further request costs nothing that is there: an error in a later attempt or in
-a forced answer leaves the answer that was cut off. An error in a round is that of its answer (a
-model that asked for the whole image and cannot be shown it has given none).
+A failing request does not lose an earlier result: after an error in a later attempt or in a forced
+answer, the answer that was cut off is kept. An error in a round is that of its answer (a model that
+requested the image at full size and cannot be shown it has given none).
 """
 
 from collections import deque
@@ -44,7 +43,7 @@ class Round(NamedTuple):
 
 @dataclass(frozen=True)
 class Policy:
-    """What one model is asked, and how often.
+    """How one model is prompted.
 
     Attributes
     ----------
@@ -53,10 +52,10 @@ class Policy:
     prompt
         The run's prompt.
     attempts
-        Answers asked for at most, where decoding draws at random; elsewhere there is one.
+        Greatest number of answers generated if decoding samples; otherwise there is one.
     seed
-        Gives the seed of a request from image id, attempt and turn, both counted from 1. A forced
-        answer is a turn of its own, after the rounds.
+        Returns the seed of a request from image id, attempt and turn, both counted from 1. A forced
+        answer is a separate turn, after the rounds.
     """
 
     model: dict
@@ -72,11 +71,11 @@ class Answer:
     Attributes
     ----------
     response
-        With the whole text, and the tokens of all requests that made it: one that continues a
+        With the whole text, and the tokens of all requests behind it: one that continues a
         conversation counts its prompt again, as the engine reads it again. Its key is the image's
         id.
     rounds
-        Rounds asked.
+        Number of rounds.
     forced
         Whether the thinking was closed by force.
     attempt
@@ -84,7 +83,7 @@ class Answer:
     seed
         The seed of that attempt's first round.
     spent
-        Tokens of everything that was generated for it (`TOKENS`), dropped attempts included.
+        Tokens of everything generated for it (`TOKENS`), including dropped attempts.
     """
 
     response: Response
@@ -102,22 +101,21 @@ def converse(
 ) -> Iterator[Answer]:
     """Yield an answer for each image, in the order in which they finish.
 
-    What continues a conversation is asked before new images, so that few of them are held in
-    memory. Of an image one request is open at a time, with the image's id as its key. The order of
-    requests follows from the order of responses alone.
+    Requests that continue a conversation come before new images, so that few images are held in
+    memory. Each image has one open request at a time, with the image's id as its key. The order of
+    requests depends only on the order of responses.
 
     Parameters
     ----------
     generate
         An engine's `generate`.
     images
-        Image ids, no two the same, and image files; taken as the engine asks for requests.
+        Unique image ids and image files; consumed as the engine takes requests.
     policy
-        What is asked.
+        How the model is prompted.
     """
     requests = _Requests(images, policy)
-    # An engine may have stopped asking while rows that then want a further request were still open:
-    # so ask it again.
+    # An engine may have stopped taking requests before the last responses led to further ones.
     while True:
         for response in generate(requests):
             answer = requests.answered(response)
@@ -130,8 +128,8 @@ def converse(
 class _Requests(Iterator[Request]):
     """The requests that can be made now.
 
-    It ends when none waits and no image is left. An engine that asks on finds what its responses
-    have led to since, and so keeps its places full to the end of a run.
+    It ends when none is waiting and no image is left. An engine that calls it again finds the
+    requests that its responses have led to since, and so stays full to the end of a run.
     """
 
     def __init__(self, images: Iterable[tuple[str, bytes]], policy: Policy):
@@ -144,12 +142,12 @@ class _Requests(Iterator[Request]):
             return self.waiting.popleft()
         image_id, image = next(self.images)
         if image_id in self.talks:
-            raise ValueError(f"image {image_id} is asked about twice at a time")
+            raise ValueError(f"image {image_id} has two open conversations")
         self.talks[image_id] = _talk(self.policy, image_id, image)
         return next(self.talks[image_id])
 
     def answered(self, response: Response) -> Answer | None:
-        """Go on with a conversation; return its answer where that was all."""
+        """Continue a conversation; return its answer if it has ended."""
         try:
             self.waiting.append(self.talks[response.key].send(response))
         except StopIteration as end:
@@ -159,9 +157,10 @@ class _Requests(Iterator[Request]):
 
 
 def _talk(policy: Policy, image_id: str, image: bytes) -> Talk:
-    """Ask for one answer: yield each request, be sent its response, return the answer."""
+    """Generate one answer: yield each request, receive its response, return the answer."""
     spent = dict.fromkeys(TOKENS, 0)
     attempts = policy.attempts if seeding.at_random(policy.model["decoding"]) else 1
+    kept: list[Round] = []
     for number in range(1, attempts + 1):
         seed = partial(policy.seed, image_id, number)
         rounds = yield from _rounds(policy, image_id, image, seed, spent)
@@ -185,17 +184,17 @@ def _talk(policy: Policy, image_id: str, image: bytes) -> Talk:
 def _rounds(
     policy: Policy, image_id: str, image: bytes, seed: Callable[[int], int], spent: dict[str, int]
 ) -> Generator[Request, Response, list[Round]]:
-    """Ask for the first round and, if the model wants it, the second."""
+    """Request the first round and, if the model calls its tool, the second."""
     model = policy.model
     prefix, limit = model.get("prefix") or "", model["decoding"]["max_new_tokens"]
     messages = first_conversation(image, policy.prompt, model)
     first = yield from _round(Request(image_id, messages, seed(1), limit, prefix), spent)
     if first.response.finish_reason != "stop":
         return [first]
-    messages = second_conversation(messages, first.response.text, image, model)
-    if messages is None:
+    longer = second_conversation(messages, first.response.text or "", image, model)
+    if longer is None:
         return [first]
-    second = yield from _round(Request(image_id, messages, seed(2), limit, prefix), spent)
+    second = yield from _round(Request(image_id, longer, seed(2), limit, prefix), spent)
     return [first, second]
 
 
@@ -203,43 +202,44 @@ def _closed(
     model: dict, rounds: list[Round], seed: Callable[[int], int], spent: dict[str, int]
 ) -> Generator[Request, Response, list[Round] | None]:
     """Return the rounds with the last one's thinking closed and answered; None if it is not."""
-    closing, (request, said) = model.get("close_thought"), rounds[-1]
-    if not closing or said.finish_reason not in CUT_OFF:
+    closing, (request, response) = model.get("close_thought"), rounds[-1]
+    text = response.text or ""
+    if not closing or response.finish_reason not in CUT_OFF:
         return None
-    if not thought_is_open(model["output"], said.text):
+    if not thought_is_open(model["output"], text):
         return None
     request = replace(
         request,
-        prefix=said.text + closing["text"],
+        prefix=text + closing["text"],
         seed=seed(len(rounds) + 1),
         max_new_tokens=closing["max_new_tokens"],
     )
     _, answer = yield from _round(request, spent)
     if answer.finish_reason == "error":
         return None
-    return [*rounds[:-1], Round(request, _sum([said, answer], answer.text))]
+    return [*rounds[:-1], Round(request, _sum([response, answer], answer.text))]
 
 
 def _round(request: Request, spent: dict[str, int]) -> Generator[Request, Response, Round]:
-    """Ask, count what was spent, and put the prefix before what was generated."""
+    """Send a request, count its tokens, and put the prefix before the generated text."""
     response = yield request
     for name in TOKENS:
         spent[name] += getattr(response, name)
     if response.finish_reason != "error":
-        response = replace(response, text=request.prefix + response.text)
+        response = replace(response, text=request.prefix + (response.text or ""))
     return Round(request, response)
 
 
 def _joined(rounds: list[Round]) -> Response:
     responses = [response for _, response in rounds]
     if responses[-1].finish_reason != "error":
-        return _sum(responses, ROUND_SEPARATOR.join(response.text for response in responses))
+        return _sum(responses, ROUND_SEPARATOR.join(each.text or "" for each in responses))
     if len(responses) == 1:
         return responses[0]
     return replace(responses[-1], error=f"second round: {responses[-1].error}")
 
 
-def _sum(responses: list[Response], text: str) -> Response:
+def _sum(responses: list[Response], text: str | None) -> Response:
     """Return the last response with a text and the tokens of all."""
     tokens = {name: sum(getattr(response, name) for response in responses) for name in TOKENS}
     return replace(responses[-1], text=text, **tokens)

@@ -1,4 +1,4 @@
-"""What a response depends on, as one digest: the key under which the journal keeps it."""
+"""The fingerprint of a response: a digest of everything it depends on, its key in the journal."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,7 @@ _MODEL_KEYS = (
 
 
 def asked_with(settings: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """Return what decides a model's answers, of the keys of the config that its job declares.
+    """Return the settings that determine a model's responses, from the keys its job declares.
 
     Returns
     -------
@@ -46,11 +46,11 @@ def settings_digest(
     length_policy: dict,
     seed: int,
 ) -> str:
-    """Return the digest of everything but the image that decides what a model answers.
+    """Return the digest of everything that determines a model's responses, except the image.
 
-    How fast and where it is computed (engine, attention, dtype, batch size, versions) does not
-    belong to it, nor does the model's name. How its text is taken apart does only where it decides
-    whether a thought is open and has to be closed.
+    It does not cover how and where they are computed (engine, attention, dtype, batch size,
+    versions), nor the model's name. It covers the output format only if that decides whether a
+    thought is open and has to be closed.
 
     Parameters
     ----------
@@ -63,10 +63,10 @@ def settings_digest(
     preparation
         How images were prepared.
     length_policy
-        `loop`, what counts as a loop; and `attempts`, which count only where decoding draws at
-        random, as there is one elsewhere.
+        `loop`, what counts as a loop; and `attempts`, which count only if decoding samples, as
+        there is one otherwise.
     seed
-        The run's seed; it, too, counts only where decoding draws at random.
+        The run's seed; it, too, counts only if decoding samples.
     """
     decoding, random = model["decoding"], seeding.at_random(model["decoding"])
     return digest_settings(
@@ -85,5 +85,5 @@ def settings_digest(
 
 
 def fingerprint(settings: str, source_sha256: str) -> str:
-    """Return the fingerprint of a response: of the settings' digest and the source image's."""
+    """Return the fingerprint of a response from the digests of its settings and source image."""
     return digest_text(settings, source_sha256)

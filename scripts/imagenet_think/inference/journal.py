@@ -1,13 +1,13 @@
-"""The journal: every response ever generated, a line each, so that none is generated twice.
+"""The journal: one line per response ever generated, so that none is generated twice.
 
-One file holds the responses of one model to the images of one shard. It is append-only JSON lines
-of two kinds: `{"kind": "response", "row": …}` with a row of the responses file, and `{"kind":
-"run", …}`, one a job. Time lives here and only here: a response line holds its run and the seconds
-since that run's start, a run line what was run where.
+One file holds the responses of one model to the images of one shard, as append-only JSON lines of
+two kinds: `{"kind": "response", "row": …}` with a row of the responses file, and `{"kind": "run",
+…}`, one per job. Times are recorded only here: a response line has its run and the seconds since
+that run's start, a run line the host, the time and the settings.
 
-A line is with the operating system when an append returns, so it outlives the process whatever
-ends it. It is forced to the disk every `SYNC` seconds of writing and on closing: a machine that
-dies costs the lines of the last seconds, and a network file system says in time that it is full.
+When an append returns, the operating system has the line, so it survives the end of the process.
+Lines are synced to the disk every `SYNC` seconds of writing and on closing: a crash of the machine
+costs the lines of the last seconds, and a full network file system is noticed in time.
 """
 
 import json
@@ -34,17 +34,17 @@ Key = tuple[str, str]
 
 
 class JournalError(RuntimeError):
-    """A journal cannot be read or written. What it holds is whole."""
+    """A journal cannot be read or written. Its lines are intact."""
 
 
 class Journal:
-    """The journal of one model and shard, opened by the one job that makes the shard.
+    """The journal of one model and shard, opened by the one job that generates the shard.
 
-    It is locked by `<shard>.lock` beside it (`imagenet_think.inference.locks`). On opening, a last line
-    without its end (a job was killed while it wrote) is cut off, and lines that cannot be read are
-    reported and moved to `<name>.unreadable` beside the journal. Of two rows of an image under one
-    fingerprint the first counts. Rows with an error count as made: delete their lines to have them
-    tried again.
+    It is locked by `<shard>.lock` next to it (`imagenet_think.inference.locks`). On opening, an
+    incomplete last line (of a job killed while writing) is removed, and unreadable lines are
+    reported and moved to `<name>.unreadable` next to the journal. Of two rows of an image with the
+    same fingerprint, the first counts. Rows with an error count as finished: delete their lines to
+    try them again.
 
     Parameters
     ----------
@@ -54,10 +54,10 @@ class Journal:
     Raises
     ------
     LockError
-        If another worker has the journal open; when writing, if it was taken from this one.
+        If another worker has the journal open; when writing, if another has taken it over.
     JournalError
-        If the file cannot be read or written, as when the disk is full. It ends in a whole line
-        all the same, and goes on from there when it is opened again.
+        If the file cannot be read or written, for instance because the disk is full. It still ends
+        in a complete line, and continues from there when it is opened again.
     """
 
     def __init__(self, path: str | Path):
@@ -68,7 +68,6 @@ class Journal:
             self._lock = stack.enter_context(Lock(self.path.with_suffix(".lock")))
             for record in _recovered(self.path):
                 if record["kind"] == "response":
-                    # The first stays: what is in the journal is never made again.
                     self._rows.setdefault(_key(record["row"]), record["row"])
             self._file = stack.enter_context(self.path.open("ab", buffering=0))
             self._synced = time.monotonic()
@@ -88,21 +87,21 @@ class Journal:
                 os.fsync(self._file.fileno())
 
     def get(self, image_id: str, fingerprint: str) -> dict | None:
-        """Return the row of an image under a fingerprint, or None."""
+        """Return the row of an image with a fingerprint, or None."""
         return self._rows.get((image_id, fingerprint))
 
     def append_response(self, row: dict, **meta: Any) -> None:
-        """Write a row at once. `meta` goes into the line beside it.
+        """Write a row at once, with `meta` as further entries of its line.
 
         Raises
         ------
         ValueError
-            If the image already has a row under this fingerprint.
+            If the image already has a row with this fingerprint.
         """
         self._append({"kind": "response", **meta, "row": row})
 
     def append_run(self, **record: Any) -> None:
-        """Write what a job did: where, when, how long, with what."""
+        """Write the record of a job: host, time, duration, settings."""
         self._append({"kind": "run", **record})
 
     def _append(self, record: dict) -> None:
@@ -124,50 +123,50 @@ class Journal:
 
 
 def adopt(wanted: Mapping[Key, Journal]) -> set[Key]:
-    """Copy rows that are wanted from other journals in the same folder, so that none is made again.
+    """Copy missing rows from other journals in the same folder, so that none is generated again.
 
-    Rows lie in journals of other names when the number of blocks or shards has changed. The other
-    journals stay as they are, whether their jobs are at work or not. Each is read once, and none if
-    nothing is wanted.
+    Rows are in journals of other names if the number of blocks or shards has changed. The other
+    journals stay unchanged, whether their jobs are running or not. Each is read once, and none if
+    nothing is missing.
 
     Parameters
     ----------
     wanted
-        The open journal into which the row of an image under a fingerprint belongs, by both.
+        By image and fingerprint, the open journal in which the row belongs.
 
     Returns
     -------
     set of (str, str)
-        Image and fingerprint of the rows that were found. They are in their journals now, each line
-        as it was written at first, with the run that made it.
+        Image and fingerprint of the rows found. They are in their journals now, each line as it was
+        first written, with the run that generated it.
     """
     missing = dict(wanted)
     for folder in sorted({journal.path.parent for journal in wanted.values()}):
         for path in sorted(folder.glob("*.jsonl")):
             before = len(missing)
-            # A job may open several journals, and what one lacks lie in another: so all are read.
+            # All are read: a job opens several, and one of them may have what another lacks.
             for record in read_lines(path) if missing else ():
                 if record["kind"] == "response":
                     journal = missing.pop(_key(record["row"]), None)
                     if journal is not None:
                         journal._append(record)
             if len(missing) < before:
-                logger.info("%s: took over %d rows from it", path, before - len(missing))
+                logger.info("%s: copied %d rows from it", path, before - len(missing))
     return wanted.keys() - missing.keys()
 
 
 def read_lines(path: str | Path) -> Iterator[dict]:
-    """Yield the records of a journal, without changing the file (its job may be at work).
+    """Yield the records of a journal, without changing the file (its job may be running).
 
-    A last line that is not finished is left out, as are lines that cannot be read. Where there is
-    no file there are no records.
+    An incomplete last line is skipped, as are unreadable lines. If there is no file there are no
+    records.
     """
     path = Path(path)
     if not path.exists():
         return
     with path.open("rb") as file:
         for line in file:
-            # The rest of an unfinished line may follow any moment: it would be taken for a line.
+            # The rest of an incomplete line may follow at any moment, and would pass for a line.
             if not line.endswith(b"\n"):
                 return
             record = _parsed(line)
@@ -181,7 +180,7 @@ def read_runs(path: str | Path) -> list[dict]:
 
 
 def read_rows(path: str | Path) -> list[dict]:
-    """Return the rows of a journal, as `read_lines` does: of equal keys the first."""
+    """Return the rows of a journal, as `read_lines` does; for equal keys the first."""
     rows: dict[Key, dict] = {}
     for record in read_lines(path):
         if record["kind"] == "response":
@@ -194,7 +193,7 @@ def _key(row: dict) -> Key:
 
 
 def _parsed(line: bytes) -> dict | None:
-    """Return the record of a line, or None where it is none."""
+    """Return the record of a line, or None if it is unreadable."""
     try:
         record = json.loads(line)
         if record["kind"] == "run":
@@ -209,12 +208,12 @@ def _parsed(line: bytes) -> dict | None:
 
 
 def _recovered(path: Path) -> list[dict]:
-    """Return a journal's records; cut a torn end off the file, set unreadable lines aside."""
+    """Return a journal's records; remove an incomplete last line, move unreadable lines aside."""
     if not path.exists():
         return []
     *lines, torn = path.read_bytes().split(b"\n")
     if torn:
-        logger.warning("%s: cut off an unfinished last line of %d bytes", path, len(torn))
+        logger.warning("%s: removed an incomplete last line of %d bytes", path, len(torn))
         os.truncate(path, path.stat().st_size - len(torn))
     records = [_parsed(line) for line in lines]
     numbers = [i for i, record in enumerate(records, start=1) if record is None]
@@ -230,12 +229,12 @@ def _recovered(path: Path) -> list[dict]:
                 if record is not None
             )
             file.flush()
-            os.fsync(file.fileno())  # the old file goes when the new one takes its name
+            os.fsync(file.fileno())  # before it replaces the old file
     return [record for record in records if record is not None]
 
 
 def _write(file: FileIO, data: bytes) -> None:
-    """Append all of the data or, whatever happens, nothing."""
+    """Append all of the data or, on any error, nothing."""
     end = file.seek(0, os.SEEK_END)
     rest = memoryview(data)
     try:
@@ -245,13 +244,13 @@ def _write(file: FileIO, data: bytes) -> None:
         try:
             file.truncate(end)
         except OSError:
-            file.close()  # nothing may follow a torn line; it is cut when the file is opened again
+            file.close()  # nothing may follow an incomplete line; reopening removes it
         raise
 
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn errors of the system about a journal into a `JournalError` that says what to do."""
+    """Turn system errors about a journal into a `JournalError` that says what to do."""
     try:
         yield
     except OSError as error:
@@ -259,6 +258,6 @@ def _explained(path: Path) -> Iterator[None]:
         with suppress(OSError):
             free = f" ({shutil.disk_usage(path.parent).free:,} bytes are free there)"
         raise JournalError(
-            f"{path} cannot be read or written: {error.strerror}{free}. Make room, or see to the "
-            "disk, and run again: what the journal holds is whole and is not generated again."
+            f"{path} cannot be read or written: {error.strerror}{free}. Free some space, or repair "
+            "the disk, and run again: the journal is intact, and its responses are kept."
         ) from error

@@ -1,20 +1,20 @@
-"""Locks: one worker at a time, also where hosts share a file system.
+"""Locks: one worker at a time, also across hosts that share a file system.
 
-A lock is a small file that says who holds it: host, process, since when. It appears whole, under a
-name that only one worker can get, and its holder touches it every `HEARTBEAT` seconds as long as it
-lives. A holder may die without a word, so a lock that has gone stale is taken over. It is stale
+A lock is a small file that names its holder: host, process, start. It is created atomically, and
+its holder touches it every `HEARTBEAT` seconds. A holder may die without releasing it, so a stale
+lock is taken over. A lock is stale
 
-- on the machine where its holder ran: when that process is gone. A later process that was given
-  the same number, and one that is dead but not yet buried, do not count for it.
-- seen from another machine, which cannot know: when it was not touched for `SILENCE` seconds.
+- on the machine of its holder: when that process has ended. A zombie, or a later process with the
+  same number, does not count.
+- on any other machine, which cannot know: when it has not been touched for `SILENCE` seconds.
 
-A worker that finds the lock of a living one refuses. It looks at a lock of another machine until
-it is touched or stale: the holder may have died a moment ago, and its job be started again here.
-Ages are differences of times that the file system gave, not of the clocks of two hosts.
+A worker that finds the lock of a live worker refuses. It watches a lock of another machine until it
+is touched or stale: the holder may just have died, and its job may have been restarted here. Ages
+are differences of times given by the file system, not by the clocks of two hosts.
 
-Taking over is safe among several takers: each first takes a second lock, named after the stale one,
-and looks again. A holder that was silent for too long (its machine was asleep) and lost its lock
-finds out when it asks `Lock.check`, and must stop.
+Several workers cannot take over the same lock: each first takes a second lock, named after the
+stale one, and checks again. A holder that was silent for too long (its machine was suspended) and
+lost its lock finds out from `Lock.check`, and must stop.
 """
 
 import errno
@@ -34,7 +34,7 @@ from types import TracebackType
 logger = logging.getLogger(__name__)
 
 HEARTBEAT = 30.0
-"""Seconds between two touches of a lock."""
+"""Seconds between touches of a lock."""
 
 SILENCE = 600.0
 """Seconds without a touch after which a holder on another machine counts as dead."""
@@ -48,20 +48,20 @@ class LockError(RuntimeError):
 
 @dataclass(frozen=True)
 class Owner:
-    """Who holds a lock.
+    """The holder of a lock.
 
     Attributes
     ----------
     host, pid
         The worker.
     machine
-        Where `pid` means this process: the machine since it was started, and the container.
+        The scope of `pid`: the machine since its last boot, and the container.
     process
-        Tells the process from a later one of the same number; None where the system does not say.
+        Distinguishes the process from a later one with the same number; None if unknown.
     since
         Seconds since the epoch, by the clock of its host.
     token
-        Random, another one for each lock.
+        Random, different for each lock.
     """
 
     host: str
@@ -73,14 +73,14 @@ class Owner:
 
     @classmethod
     def this_process(cls) -> "Owner":
-        """Return an owner of this process with a new token."""
+        """Return this process as an owner with a new token."""
         pid = os.getpid()
         return cls(
             socket.gethostname(), pid, _machine(), _process(pid), time.time(), secrets.token_hex(8)
         )
 
     def alive(self) -> bool | None:
-        """Return whether the process is there, or None where that cannot be known from here."""
+        """Return whether the process exists, or None if that cannot be known on this machine."""
         if self.machine != _machine():
             return None
         try:
@@ -88,7 +88,7 @@ class Owner:
         except ProcessLookupError:
             return False
         except PermissionError:
-            pass  # somebody else's, so it is there
+            pass  # another user's, so it exists
         process = _process(self.pid)
         return None if None in (process, self.process) else process == self.process
 
@@ -104,10 +104,10 @@ class Lock:
     Parameters
     ----------
     path
-        The file that is the lock. Its folder must exist. Names that begin with a dot and this one
-        belong to the lock too.
+        The lock file. Its folder must exist. Names that begin with a dot and this name belong to
+        the lock too.
     heartbeat, silence
-        As `HEARTBEAT` and `SILENCE`; the same for all who use the lock.
+        As `HEARTBEAT` and `SILENCE`; equal for all users of the lock.
     """
 
     def __init__(self, path: str | Path, *, heartbeat: float = HEARTBEAT, silence: float = SILENCE):
@@ -137,9 +137,9 @@ class Lock:
         Raises
         ------
         LockError
-            If another worker holds it and lives; the message names it and says what to do.
+            If a live worker holds it; the message names it and says what to do.
         OSError
-            If the file cannot be made.
+            If the file cannot be created.
         """
         own = self._beside(self.owner.token)
         watched: _Seen | None = None
@@ -150,14 +150,14 @@ class Lock:
                 now = own.stat().st_mtime
                 seen = _look(self.path)
                 if seen is None:
-                    continue  # released this moment
+                    continue  # just released
                 if seen.content == self._content:
-                    break  # a network's answer that the link was made may get lost
+                    break  # the link was made, but a network file system lost the reply
                 alive = seen.alive()
                 if alive is False or (alive is None and now - seen.touched > self.silence):
                     if self._take_over(own, seen):
                         break
-                    time.sleep(0.01)  # another one is at it
+                    time.sleep(0.01)  # another worker is taking it over
                 elif alive or (watched is not None and seen != watched):
                     raise LockError(self._refusal(seen, now))
                 else:
@@ -173,23 +173,23 @@ class Lock:
         self._sweep()
 
     def check(self) -> None:
-        """Make sure that the lock is still held.
+        """Check that the lock is still held.
 
         Raises
         ------
         LockError
-            If it was taken over or removed. The caller must not write any more.
+            If it was taken over or removed. The caller must stop writing.
         """
         seen = _look(self.path)
         if seen is None or seen.content != self._content:
             taken = "it was removed" if seen is None else f"it is now held by {seen}"
             raise LockError(
                 f"{self.path}: this worker (process {self.owner.pid} on {self.owner.host}) lost "
-                f"its lock, {taken}. It stops here; what it has written so far is kept."
+                f"its lock, {taken}. It stops here; what it has written is kept."
             )
 
     def release(self) -> None:
-        """Give the lock back, if it is still held; in a forked child, do nothing."""
+        """Release the lock, if it is still held; in a forked child, do nothing."""
         if os.getpid() != self.owner.pid:
             return
         self._released.set()
@@ -207,12 +207,12 @@ class Lock:
                 self.check()
                 os.utime(self.path)
             except LockError:
-                return  # the worker will find out when it asks
+                return  # the worker finds out from `check`
             except OSError as error:
                 logger.warning("%s: cannot be touched: %s", self.path, error)
 
     def _take_over(self, own: Path, stale: "_Seen") -> bool:
-        """Put `own` in the place of a stale lock, unless another worker was quicker."""
+        """Replace a stale lock by `own`, unless another worker was faster."""
         claim = self._beside(f"{stale.token}.claim")
         try:
             with Lock(claim, heartbeat=self.heartbeat, silence=self.silence):
@@ -220,12 +220,12 @@ class Lock:
                     return False
                 os.replace(own, self.path)
         except LockError:
-            return False  # another one is at it, and will hold the lock in a moment
-        logger.warning("%s: taken over from %s, which is gone", self.path, stale)
+            return False  # another worker is taking it over
+        logger.warning("%s: taken over from %s, which has ended", self.path, stale)
         return True
 
     def _sweep(self) -> None:
-        """Remove what workers left that died while they took the lock."""
+        """Remove files of workers that died while taking the lock."""
         now = self.path.stat().st_mtime
         for left in self.path.parent.glob(self._beside("*").name):
             seen = _look(left)
@@ -240,15 +240,15 @@ class Lock:
         silent = max(0, round(now - seen.touched))
         return (
             f"{self.path}: held by {seen}, last sign of life {silent} s ago. Only one worker can "
-            "write here: wait until it has ended, or end it, and run again. If it is certain that "
-            "it runs no more, delete this file and run again."
+            "write here: wait until it has ended, or end it, and run again. If you are certain "
+            "that it has ended, delete this file and run again."
         )
 
 
 def held(path: Path, now: float) -> bool:
-    """Tell whether a worker that lives holds a lock, as far as can be seen from here.
+    """Return whether a live worker seems to hold a lock.
 
-    Nothing is taken or written, so the answer is a look, and may be old when it is used.
+    Nothing is taken or written, so the answer may be outdated when it is used.
 
     Parameters
     ----------
@@ -269,14 +269,14 @@ def held(path: Path, now: float) -> bool:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A lock as it was found: content and time of the last touch."""
+    """A lock file as found: content and time of the last touch."""
 
     content: bytes
     touched: float
 
     @property
     def owner(self) -> Owner | None:
-        """Who holds it; None where the file says nothing of use."""
+        """The holder; None if the file is not valid."""
         try:
             owner = Owner(**json.loads(self.content))
         except (ValueError, TypeError):
@@ -296,7 +296,7 @@ class _Seen:
 
 def _look(path: Path) -> _Seen | None:
     try:
-        # Opened first: a network file system shows the newest times of an open file only.
+        # Open it first: a network file system updates the times only of open files.
         with path.open("rb") as file:
             return _Seen(file.read(), os.fstat(file.fileno()).st_mtime)
     except FileNotFoundError:
@@ -304,7 +304,7 @@ def _look(path: Path) -> _Seen | None:
 
 
 def _linked(own: Path, path: Path) -> bool:
-    """Give the file `own` the name `path` too; return False where there is such a file."""
+    """Link the file `own` to the name `path`; return False if that file exists."""
     try:
         try:
             os.link(own, path)
@@ -319,7 +319,7 @@ def _linked(own: Path, path: Path) -> bool:
 
 
 def _machine() -> str:
-    """Return a name of this machine since its start, and of the space of its process numbers."""
+    """Return a name of this machine since its last boot, and of the namespace of its processes."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         space = os.readlink("/proc/self/ns/pid")
@@ -329,7 +329,7 @@ def _machine() -> str:
 
 
 def _process(pid: int) -> str | None:
-    """Return when a process was started, in the kernel's ticks, or that it has ended."""
+    """Return when a process was started, in the kernel's ticks, or "ended"."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:

@@ -1,20 +1,20 @@
-"""Runaway generations: a text that goes on repeating its end until its length limit."""
+"""Detection of loops: texts that would repeat their end until the length limit."""
 
 from collections.abc import Sequence
 
 CHECK_EVERY = 32
-"""Tokens after which a row is checked again. Rows are checked at the same numbers of their own
-tokens, whoever is beside them, so the same row always ends at the same token."""
+"""Number of tokens between checks of a row. They depend on the row's own tokens, not on the rest
+of the batch, so the same row always ends at the same token."""
 
 
 def ends_in_loop(
     tokens: Sequence[int], *, longest_period: int, repeats: int, least_tokens: int
 ) -> bool:
-    """Tell whether a sequence ends in one block that stands there over and over.
+    """Return whether a sequence ends in repetitions of one block.
 
-    The block may be cut anywhere: of a loop that is found, every later token is found in a loop
-    too. A text is compared by its tokens, so a list with running numbers, or a table whose rows
-    differ in a word, is none.
+    The block may begin anywhere: once a loop is found, it is also found after every further token
+    of it. Tokens are compared, so a numbered list, or a table whose rows differ in a word, is not a
+    loop.
 
     Parameters
     ----------
@@ -23,28 +23,23 @@ def ends_in_loop(
     longest_period
         Greatest length of the block in tokens.
     repeats
-        Times the block must stand at the end at least, the first time included.
+        Least number of occurrences of the block at the end, including the first.
     least_tokens
-        Tokens that those times must hold together at least: a short block must stand there more
-        often, so that a line of equal marks is no loop.
-
-    Returns
-    -------
-    bool
-        True if there is such a block.
+        Least number of tokens of all occurrences together: a short block must occur more often, so
+        that a line of equal characters is not a loop.
     """
     reach = max(repeats * longest_period, least_tokens + longest_period)
     tail = list(tokens[-reach:])
-    # Newest first: a block can begin behind those tokens alone that equal the last one.
+    # Latest first: a block can begin only after a token that equals the last one.
     earlier = tail[-2 : -longest_period - 2 : -1]
     return any(
-        token == tail[-1] and _stands(tail, period, max(repeats, -(-least_tokens // period)))
+        token == tail[-1] and _repeats(tail, period, max(repeats, -(-least_tokens // period)))
         for period, token in enumerate(earlier, start=1)
     )
 
 
-def _stands(tail: list[int], period: int, times: int) -> bool:
-    """Tell whether the last `period` tokens stand at the end `times` times over."""
+def _repeats(tail: list[int], period: int, times: int) -> bool:
+    """Return whether the last `period` tokens occur at the end `times` times in a row."""
     length = period * times
-    # Of fewer tokens than that the two parts differ in length.
+    # With fewer tokens the two slices differ in length.
     return tail[-length:-period] == tail[period - length :]

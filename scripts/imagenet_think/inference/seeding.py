@@ -1,4 +1,4 @@
-"""Random numbers that belong to one row: the same in any batch, any order, after any restart."""
+"""Random numbers of one row: the same in any batch, in any order, after any restart."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ from imagenet_think.core.digests import digest_text
 
 
 def at_random(decoding: dict) -> bool:
-    """Tell whether decoding draws: greedy decoding would say the same again, whatever the seed."""
+    """Return whether decoding samples; greedy decoding gives the same text for any seed."""
     return bool(decoding.get("temperature")) and decoding.get("top_k") != 1
 
 
@@ -17,6 +17,6 @@ def row_seed(seed: int, image_id: str, model: str, attempt: int, turn: int = 1) 
 
 
 def bits(seed: int, step: int) -> int:
-    """Return the 64 bits, as a signed integer, from which a row draws its token number `step`."""
+    """Return the 64 bits, as a signed integer, that determine a row's draw of token `step`."""
     digest = hashlib.sha256(f"{seed}/{step}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)

@@ -1,8 +1,7 @@
-"""Choosing the next token of each row: greedy, or drawn with numbers that belong to the row alone.
+"""Choosing the next token of each row: greedy, or sampled with the row's own random numbers.
 
-The draw of a row depends on its seed and on how many tokens it has, and on nothing else: not on the
-rows beside it, their number or their order. The warping of scores is transformers' own, in its
-order.
+The draw of a row depends only on its seed and on its number of tokens, not on the other rows of the
+batch, their number or their order. Scores are warped by transformers' own classes, in its order.
 """
 
 import torch
@@ -16,7 +15,7 @@ from transformers import (
 from imagenet_think.inference import seeding
 
 _AT_ONCE = 64
-"""Rows whose noise is held at a time: of 160,000 tokens each, 80 MB a copy."""
+"""Rows whose noise is in memory at a time: with 160,000 tokens each, 80 MB per copy."""
 
 DECODING_KEYS = ("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty")
 
@@ -27,14 +26,14 @@ class RowSampler:
     Parameters
     ----------
     decoding
-        `temperature` (0 or absent: greedy), `top_k`, `top_p` and `repetition_penalty`; what is
-        absent does nothing.
+        `temperature` (0 or absent: greedy), `top_k`, `top_p` and `repetition_penalty`; absent
+        settings have no effect.
     rows
-        Rows at most; they are numbered from 0.
+        Greatest number of rows; they are numbered from 0.
     vocabulary
-        Number of tokens there are.
+        Number of tokens in the vocabulary.
     device
-        Of the scores.
+        Device of the scores.
 
     Raises
     ------
@@ -66,9 +65,9 @@ class RowSampler:
                 self.warpers.append(TopPLogitsWarper(decoding["top_p"]))
 
     def admit(self, row: int, seed: int, prompt: torch.Tensor) -> None:
-        """Begin a row with its seed and the ids of its prompt (tokens,).
+        """Start a row with its seed and the ids of its prompt (tokens,).
 
-        As in transformers the repetition penalty counts the prompt's tokens.
+        As in transformers, the repetition penalty includes the prompt's tokens.
         """
         self.seeds[row], self.drawn[row] = seed, 0
         if self.seen is not None:
@@ -76,7 +75,7 @@ class RowSampler:
             self.seen[row, prompt.to(self.seen.device)] = True
 
     def move(self, source: int, target: int) -> None:
-        """Put a row in another's place."""
+        """Move a row to another's place."""
         for values in (self.seeds, self.drawn):
             values[target] = values[source]
         if self.seen is not None:
@@ -84,10 +83,10 @@ class RowSampler:
 
     def __call__(self, scores: torch.Tensor, rows: list[int]) -> torch.Tensor:
         """Return the next token (rows,) of the given rows from their scores (rows, vocabulary)."""
-        drawing = [] if self.greedy else rows
-        bits = [seeding.bits(self.seeds[row], self.drawn[row]) for row in drawing]
-        # `non_blocking`, or the copy would wait for all that the device has still to do.
-        bits = torch.tensor(bits, dtype=torch.long).to(scores.device, non_blocking=True)
+        sampled = [] if self.greedy else rows
+        numbers = [seeding.bits(self.seeds[row], self.drawn[row]) for row in sampled]
+        # Without `non_blocking`, the copy would wait for all pending work of the device.
+        bits = torch.tensor(numbers, dtype=torch.long).to(scores.device, non_blocking=True)
         chosen = torch.cat(
             [
                 self._chosen(scores[part], rows[part], bits[part])
@@ -101,7 +100,7 @@ class RowSampler:
     def _chosen(self, scores: torch.Tensor, rows: list[int], bits: torch.Tensor) -> torch.Tensor:
         scores = scores.float()
         if self.seen is not None:
-            # A slice where it is one: a list is copied to the device, and waits for it.
+            # A slice if possible: a list would be copied to the device, and wait for it.
             first, last = rows[0], rows[-1] + 1
             places = slice(first, last) if rows == list(range(first, last)) else rows
             seen = self.seen[places]
@@ -119,19 +118,19 @@ class RowSampler:
 
 
 def _drawn(scores: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
-    """Return a token a row: that of the largest score after each got noise of its own.
+    """Return one token per row: the one with the largest sum of score and noise.
 
-    With Gumbel noise this draws from the softmax (Gumbel-max; Maddison et al. 2014, arXiv
-    1411.0030). A draw changes only where two tokens come within rounding of each other, and so
-    hardly ever with the rows beside it, as it might at the bounds of a cumulated sum.
+    With Gumbel noise this samples from the softmax (Gumbel-max; Maddison et al. 2014, arXiv
+    1411.0030). Rounding that differs with the batch changes a draw only if two tokens are nearly
+    tied, which is much rarer than at the bounds of a cumulative sum.
     """
     return (scores + _gumbel(bits, scores.shape[-1])).argmax(-1)
 
 
 def _gumbel(bits: torch.Tensor, count: int) -> torch.Tensor:
-    """Return Gumbel noise (rows, count) in float64 that depends on each row's 64 bits alone.
+    """Return Gumbel noise (rows, count) in float64 that depends only on each row's 64 bits.
 
-    The bits are counted on and mixed as by SplitMix64 (Steele et al. 2014), the same on any device.
+    The bits are incremented and mixed as in SplitMix64 (Steele et al. 2014), equal on all devices.
     """
     steps = torch.arange(1, count + 1, device=bits.device)
     mixed = bits[:, None] + steps * -0x61C8864680B583EB  # 2 ** 64 divided by the golden ratio
@@ -143,5 +142,5 @@ def _gumbel(bits: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def _shifted(values: torch.Tensor, by: int) -> torch.Tensor:
-    """Return 64-bit integers shifted to the right, zeros coming in."""
+    """Return 64-bit integers shifted to the right, filled with zeros."""
     return (values >> by) & ((1 << (64 - by)) - 1)

@@ -1,9 +1,8 @@
-"""What generating cost: the jobs and the tokens that a model's journals record.
+"""Usage: the jobs and tokens that a model's journals record.
 
-A job writes a record of itself when it ends, also when it fails. One that is killed writes none;
-what it spent is then known from its responses: each carries its job and the seconds since the job
-began. A job may have written into the journals of several shards, and its record may stand in any
-of them.
+A job writes a record when it ends, also when it fails. A killed job writes none; its usage is then
+known from its responses, each of which has its job and the seconds since the job began. A job may
+write to the journals of several shards, and its record may be in any of them.
 """
 
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -19,7 +19,7 @@ from imagenet_think.inference.journal import read_lines
 GPU, CPU, UNKNOWN = "GPU", "CPU", "unknown"
 
 TOKENS = ("prompt_tokens", "image_tokens", "completion_tokens")
-"""Counts of tokens. Those of the image are among those of the prompt."""
+"""Numbers of tokens; those of the image are part of those of the prompt."""
 
 SPENT = pl.Schema(
     {"image_id": pl.String, "fingerprint": pl.String, "run": pl.String}
@@ -28,17 +28,17 @@ SPENT = pl.Schema(
 
 
 @dataclass(frozen=True)
-class Job:
-    """One job.
+class RecordedJob:
+    """One job that generated responses.
 
     Attributes
     ----------
     run
         Its name.
     record
-        What it wrote of itself; empty where it was killed.
+        Its record; empty if it was killed.
     seconds
-        How long it took. Of a killed job: until its last response, so a little less than it took.
+        Its duration; for a killed job until its last response, so slightly too short.
     """
 
     run: str
@@ -47,27 +47,27 @@ class Job:
 
     @property
     def recorded(self) -> bool:
-        """Whether it lived to say how long it took."""
+        """Whether it recorded its duration."""
         return "seconds" in self.record
 
     @property
     def device(self) -> str | None:
-        """Name of the GPU, or `cpu`; None where nothing tells."""
+        """Name of the GPU, or `cpu`; None if unknown."""
         return self.record.get("device")
 
     @property
     def hours(self) -> float:
-        """Hours of devices: one a job, unless its record says more."""
+        """Device hours: of one device, unless its record says more."""
         return self.seconds / 3600 * self.devices
 
     @property
     def loading_seconds(self) -> float:
-        """Seconds of devices until the model was loaded and its canary had passed; 0 if unknown."""
+        """Device seconds until the model was loaded and its canary passed; 0 if unknown."""
         return self.record.get("ready_seconds", 0.0) * self.devices
 
     @property
     def devices(self) -> int:
-        """Devices that it held."""
+        """Number of devices it used."""
         return self.record.get("devices") or 1
 
 
@@ -80,21 +80,21 @@ class Spending:
     jobs
         In the order in which they began.
     responses
-        Schema `SPENT`, a row for each response that was ever finished, in the journals' order, with
-        the tokens of all attempts that it took, those included that were dropped.
+        Schema `SPENT`, one row for each response ever finished, in the journals' order, with the
+        tokens of all its attempts, including dropped ones.
     """
 
-    jobs: list[Job]
+    jobs: list[RecordedJob]
     responses: pl.DataFrame
 
     @cached_property
     def kind(self) -> str:
-        """What the recorded jobs ran on, where they agree. A killed job ran on that too."""
+        """Kind of device of all recorded jobs, assumed for killed jobs; unknown if they differ."""
         kinds = {kind_of(job.device) for job in self.jobs if job.device}
         return kinds.pop() if len(kinds) == 1 else UNKNOWN
 
     def hours(self, kind: str) -> float:
-        """Return the hours that were spent on a kind of device."""
+        """Return the hours on a kind of device."""
         return sum(
             job.hours
             for job in self.jobs
@@ -102,7 +102,7 @@ class Spending:
         )
 
     def of(self, keys: pl.DataFrame) -> "Spending":
-        """Return the jobs that made some responses, with all that those jobs made.
+        """Return the jobs that generated some responses, with everything those jobs generated.
 
         Parameters
         ----------
@@ -117,12 +117,12 @@ class Spending:
 
 
 def read_spending(folder: str | Path) -> Spending:
-    """Read the journals of a model; jobs may be at work on them.
+    """Read the journals of a model; its jobs may be running.
 
     Parameters
     ----------
     folder
-        Folder of the model's journals. Where there is none, nothing is known to have been spent.
+        Folder of the model's journals. If there is none, no usage is known.
     """
     records: dict[str, dict] = {}
     last: dict[str, float] = {}
@@ -139,12 +139,12 @@ def read_spending(folder: str | Path) -> Spending:
             tokens = row | line.get("spent", {})
             rows.append([row["image_id"], row["fingerprint"], run, *(tokens[t] for t in TOKENS)])
     jobs = [
-        Job(run, record, max(record.get("seconds", 0.0), last.get(run, 0.0)))
+        RecordedJob(run, record, max(record.get("seconds", 0.0), last.get(run, 0.0)))
         for run, record in sorted(records.items())
         if run
     ]
     responses = pl.DataFrame(rows, schema=SPENT, orient="row")
-    # Where the shards have changed a line stands in two journals.
+    # If the shards have changed, a line is in two journals.
     return Spending(
         jobs,
         responses.unique(["image_id", "fingerprint", "run"], keep="first", maintain_order=True),
@@ -152,7 +152,7 @@ def read_spending(folder: str | Path) -> Spending:
 
 
 def first_made(responses: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of `responses` (schema `SPENT`) that made `keys`: the first of each."""
+    """Return for each of `keys` its first row in `responses` (schema `SPENT`)."""
     key = ["image_id", "fingerprint"]
     return responses.join(keys.select(key), on=key, how="semi").unique(
         key, keep="first", maintain_order=True
@@ -160,21 +160,21 @@ def first_made(responses: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
 
 
 def kind_of(device: str) -> str:
-    """Return what a device of this name is; that of a server, named by its URL, is unknown."""
+    """Return the kind of a named device; that of a server, named by its URL, is unknown."""
     if "://" in device or device == "auto":
         return UNKNOWN
     return CPU if device.lower().startswith("cpu") else GPU
 
 
-def paper_cost(reported: Mapping) -> dict[str, float]:
-    """Return what the paper's responses cost, as far as it says.
+def paper_cost(reported: Mapping) -> dict[str, Any]:
+    """Return the cost of the paper's responses, as far as it is reported.
 
     Parameters
     ----------
     reported
-        What the paper reports (`resources/reported.yaml`): pairs and GPU hours from its text
-        (section 3.2: "over 6000"), tokens from the last row of its Table 1, by an unnamed tokenizer
-        and without what was dropped.
+        The paper's numbers (`resources/reported.yaml`): pairs and GPU hours from its text (section
+        3.2: "over 6000"), tokens from the last row of its Table 1, by an unnamed tokenizer and
+        without dropped attempts.
 
     Returns
     -------

@@ -1,24 +1,14 @@
-"""Generated texts taken apart into thinking and answer, one module a format (section 3.2)."""
+"""Splitting generated texts into thinking and answer (section 3.2), by the model's format."""
 
-from types import ModuleType
-from typing import NamedTuple
+from collections.abc import Collection, Mapping
+from typing import NamedTuple, Protocol, cast
 
-from imagenet_think.parsing import boxed, kimi, statuses, think, think_answer, tool_call
-from imagenet_think.parsing.marks import ANSWER, THINK, without_special_tokens
+from imagenet_think.core import plugins
+from imagenet_think.parsing import statuses
+from imagenet_think.parsing.marks import ANSWER, THINK, Split, without_special_tokens
 
-FORMATS: dict[str, ModuleType] = {
-    "think_answer": think_answer,
-    "kimi": kimi,
-    "think": think,
-    "tool_call": tool_call,
-    "boxed": boxed,
-}
-"""The formats by the name that a model's `output` has in the config."""
-
-RULES: dict[str, str] = {name: module.RULE for name, module in FORMATS.items()}
-"""For each format, how it splits a text, in one sentence."""
-
-STATUSES = statuses.STATUSES
+FORMATS = plugins.names("parsing.formats")
+"""Names of the formats: the values of a model's `output` in the config."""
 
 PARTS = ("full", THINK, ANSWER)
 """The parts of a response that are kept, measured and scored."""
@@ -29,22 +19,46 @@ FINISHED = {
     "loop": statuses.LOOP,
     "error": statuses.ERROR,
 }
-"""What the finish reason of a generation says of its parsing."""
+"""The status that each finish reason of a generation implies."""
+
+
+class Format(Protocol):
+    """What a module in `formats` declares.
+
+    Attributes
+    ----------
+    RULE
+        How the format splits a text, in one sentence.
+    MARKS
+        Tags and commands that are removed.
+    FAILURES
+        Statuses that its `split` can return, except `ok`, with their meanings.
+    OPEN
+        Those of them that mean that nothing marks the end of the thinking.
+    """
+
+    RULE: str
+    MARKS: tuple[str, ...]
+    FAILURES: Mapping[str, str]
+    OPEN: Collection[str]
+
+    def split(self, text: str) -> Split:
+        """Split a text without special tokens."""
 
 
 class Parsed(NamedTuple):
-    """A response taken apart. What has no text is None.
+    """A parsed response. A part without text is None.
 
     Attributes
     ----------
     full
-        Thinking, a newline, and the answer, without marks. Where parsing failed: the whole text
-        without marks, a newline in the place of a tag.
+        Thinking, a newline, and the answer, without marks. If parsing failed: the whole text
+        without marks, with newlines in place of tags.
     think, answer
-        The parts. They are kept where they could be told apart, even if `status` is a failure;
-        only where it is ok are they what the model was asked for.
+        The parts. If `status` is a failure, they are still kept where the format can tell them
+        apart.
     status
-        One of `STATUSES`.
+        One of `outcomes.STATUSES`.
     """
 
     full: str | None
@@ -54,37 +68,36 @@ class Parsed(NamedTuple):
 
 
 def parse(output_format: str, text: str | None, finish_reason: str) -> Parsed:
-    """Take a response apart.
+    """Split a response into thinking and answer.
 
-    Marks are the tags of the format and the special tokens of the models. They are removed; the
-    text between is kept to the letter, without outer white space.
+    Marks (the format's tags and the models' special tokens) are removed; the text between them is
+    kept verbatim, but stripped.
 
     Parameters
     ----------
     output_format
         One of `FORMATS`.
     text
-        What was generated, with special tokens, all rounds; None where there is nothing.
+        The generated text of all rounds, with special tokens; None if there is none.
     finish_reason
         stop, length, loop or error.
 
     Returns
     -------
     Parsed
-        Any text gives one, in time linear in its length.
+        For any text, in time linear in its length.
 
     Raises
     ------
     ValueError
         If format or finish reason is unknown.
     """
-    if output_format not in FORMATS:
-        raise ValueError(f"unknown output format {output_format!r}; known: {', '.join(FORMATS)}")
     if finish_reason not in FINISHED:
         raise ValueError(f"unknown finish reason {finish_reason!r}; known: {', '.join(FINISHED)}")
+    module = _format(output_format)
     if text is None:
         return Parsed(None, None, None, statuses.ERROR)
-    pieces, status = FORMATS[output_format].split(without_special_tokens(text))
+    pieces, status = module.split(without_special_tokens(text))
     full, thought, answer = (
         "\n".join(piece.text for piece in pieces if piece.text and part in ("full", piece.part))
         or None
@@ -100,14 +113,20 @@ def parse(output_format: str, text: str | None, finish_reason: str) -> Parsed:
 
 
 def thought_is_open(output_format: str, text: str) -> bool:
-    """Tell whether a text ends within its thinking: no mark closes it, and no answer has begun.
+    """Return whether a text ends within its thinking: no mark closes it, and no answer has begun.
 
     Parameters
     ----------
     output_format
         One of `FORMATS`.
     text
-        What was generated in one round; with or without the opening mark.
+        The generated text of one round, with or without the opening mark.
     """
     parsed = parse(output_format, text, "stop")
-    return parsed.status in statuses.OPEN and parsed.answer is None
+    return parsed.status in _format(output_format).OPEN and parsed.answer is None
+
+
+def _format(name: str) -> Format:
+    if name not in FORMATS:
+        raise ValueError(f"unknown output format {name!r}; known: {', '.join(FORMATS)}")
+    return cast(Format, plugins.get("parsing.formats", name))

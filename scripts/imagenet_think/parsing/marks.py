@@ -1,6 +1,7 @@
 """Special tokens and tags in a generated text, and the pieces of text between them."""
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 THINK, ANSWER = "think", "answer"
@@ -8,7 +9,7 @@ THINK, ANSWER = "think", "answer"
 SPECIAL_TOKEN = re.compile(
     r"<\|[a-z0-9_]{1,40}\|>|\[(?:BOS|EOS|EOT|PAD|UNK|g?MASK|sMASK)\]|<[se]op>"
 )
-"""What the seven tokenizers call special, among them GLM's marks of a boxed answer."""
+"""The special tokens of the seven tokenizers, including GLM's marks of a boxed answer."""
 
 
 class Piece(NamedTuple):
@@ -17,9 +18,9 @@ class Piece(NamedTuple):
     Attributes
     ----------
     part
-        `THINK`, `ANSWER`, or None where the format cannot tell.
+        `THINK`, `ANSWER`, or None if the format cannot tell.
     text
-        The text, without outer white space; possibly empty.
+        The text, stripped; possibly empty.
     """
 
     part: str | None
@@ -27,7 +28,7 @@ class Piece(NamedTuple):
 
 
 class Split(NamedTuple):
-    """A text taken apart: all its pieces in order, and what its marks say of it."""
+    """All pieces of a text in order, and the status that its marks imply."""
 
     pieces: list[Piece]
     status: str
@@ -36,13 +37,13 @@ class Split(NamedTuple):
 def without_special_tokens(text: str) -> str:
     """Return `text` without special tokens.
 
-    Taking one out can join the halves of another; a space in its place cannot, so two passes are
+    Removing one can join the halves of another; replacing it by a space cannot, so two passes are
     enough for any text.
     """
     return SPECIAL_TOKEN.sub(" ", SPECIAL_TOKEN.sub("", text))
 
 
-def cut(text: str, tags: re.Pattern[str]) -> list[tuple[str, str]]:
+def cut(text: str, tags: Sequence[str]) -> list[tuple[str, str]]:
     """Cut `text` at its tags.
 
     Parameters
@@ -50,15 +51,15 @@ def cut(text: str, tags: re.Pattern[str]) -> list[tuple[str, str]]:
     text
         Any text.
     tags
-        Matches a tag, as its only group.
+        The tags, such as "<think>"; their first and last characters are brackets.
 
     Returns
     -------
     list of (str, str)
-        The tag before a piece, without its brackets ("think", "/think"; "" at the beginning), and
-        the piece without outer white space.
+        The tag before each piece, without its brackets ("think", "/think"; "" at the beginning),
+        and the stripped piece.
     """
-    pieces = ["", *tags.split(text)]
+    pieces = ["", *re.split(f"({'|'.join(map(re.escape, tags))})", text)]
     return [
         (tag[1:-1], piece.strip()) for tag, piece in zip(pieces[::2], pieces[1::2], strict=True)
     ]

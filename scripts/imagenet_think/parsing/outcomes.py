@@ -1,18 +1,30 @@
-"""How a model's answer to an image ended: done, failed for a reason, or excluded for a reason."""
+"""All statuses of a response, and its outcome: done, failed or excluded, with the reason."""
 
 import re
 
-from imagenet_think.parsing import statuses
+from imagenet_think.core import plugins
+from imagenet_think.parsing import statuses, tagged
 
 DONE, FAILED, EXCLUDED = "done", "failed", "excluded"
 
+
+def _all_statuses() -> dict[str, str]:
+    found = statuses.PARSED | tagged.FAILURES
+    for name in reversed(plugins.names("parsing.formats")):
+        found |= plugins.get("parsing.formats", name).FAILURES
+    return found | statuses.EMPTY | statuses.UNFINISHED
+
+
+STATUSES = _all_statuses()
+"""Every status with its meaning, in the order in which tables list them."""
+
 FAILURES = {
     status: meaning
-    for status, meaning in statuses.STATUSES.items()
+    for status, meaning in STATUSES.items()
     if status not in (statuses.OK, statuses.ERROR)
 }
-"""Reasons for which an answer failed, with their meanings: the model was asked, and what it said
-was cut off, a loop, or cannot be taken apart."""
+"""Reasons for which a response failed, with their meanings: the model was prompted, but its text
+was cut off, went into a loop, or cannot be parsed."""
 
 EXCLUSIONS = {
     "unreadable_image": "The image cannot be read.",
@@ -24,8 +36,8 @@ EXCLUSIONS = {
     "not_imported": "The file of the model's responses holds none to the image.",
     "refused": "The model cannot be asked for another reason: the response's error says it.",
 }
-"""Reasons for which there is no response at all, with their meanings: the model could not be asked
-about the image, and could not the next time, with as much memory."""
+"""Reasons for which there is no response, with their meanings: the model could not be prompted
+with the image, and could not be in another run either, with the same memory."""
 
 _MESSAGES = {
     "not_imported": r"^no (response|text) in ",
@@ -36,11 +48,11 @@ _MESSAGES = {
     "memory": r"out of memory",
     "context": r"context|too long|longer than|maximum (model )?length",
 }
-"""What the error of an exclusion holds; the first that fits counts."""
+"""Patterns in the errors of excluded responses; the first match decides."""
 
 
 def reason(status: str, error: str | None) -> str:
-    """Return why an answer is not done: one of `FAILURES` or `EXCLUSIONS`, or `ok`.
+    """Return why a response is not done: one of `FAILURES` or `EXCLUSIONS`, or `ok`.
 
     Parameters
     ----------
@@ -54,8 +66,8 @@ def reason(status: str, error: str | None) -> str:
     ValueError
         If the status is unknown.
     """
-    if status not in statuses.STATUSES:
-        raise ValueError(f"unknown status {status!r}; known: {', '.join(statuses.STATUSES)}")
+    if status not in STATUSES:
+        raise ValueError(f"unknown status {status!r}; known: {', '.join(STATUSES)}")
     if status != statuses.ERROR:
         return status
     found = (name for name, text in _MESSAGES.items() if re.search(text, error or "", re.I))

@@ -8,6 +8,7 @@ import polars as pl
 
 from imagenet_think.core.model_sources import PACKAGE
 from imagenet_think.core.settings import Values, names, prompt
+from imagenet_think.images import sources
 
 REPOSITORIES = {
     "glm-4.1v": "zai-org/GLM-4.1V-9B-Thinking",
@@ -48,12 +49,6 @@ PROMPTS = (
     "as much information as possible",
 )
 """The two prompts that the paper prints, in section 3.2 and in Figure 2."""
-
-OTHER_SOURCES = {
-    "drawings": "the images are drawings, not photographs of ImageNet-21k",
-    "folder": "the images are the user's own, not ImageNet-21k's",
-    "listing": "the images are those that a file names, not a sample drawn from ImageNet-21k",
-}
 
 VECTORS = "the paper does not say how it fitted these vectors, and exchanges their names in Table 7"
 """True of every run, including the paper's."""
@@ -153,8 +148,8 @@ def _of_run(settings: Values, run: Mapping, paper: Mapping) -> Iterable[tuple[st
 
 def _of_dataset(settings: Values, run: Mapping, paper: Mapping) -> Iterable[tuple[str, ...]]:
     """Yield how the images and the teachers' texts differ, and the subjects."""
-    if settings["source"] in OTHER_SOURCES:
-        yield OTHER_SOURCES[settings["source"]], IMAGES, TEXTS, SCORES
+    if (other := sources.get(settings["source"]).not_comparable) is not None:
+        yield other, IMAGES, TEXTS, SCORES
     if (run["images"], run["classes"]) != (paper["images"], paper["classes"]):
         yield (
             f"the sample is {run['images']:,} images of {run['classes']:,} classes, not "

@@ -51,10 +51,10 @@ def percent(part: float, whole: float) -> str:
     return rf"{number(100 * part / whole, 1)}\%" if whole else MISSING
 
 
-def series(items: Iterable[str]) -> str:
+def series(items: Iterable[str], conjunction: str = "and") -> str:
     """Return `a, b and c`."""
     *first, last = list(items) or [MISSING]
-    return f"{', '.join(first)} and {last}" if first else last
+    return f"{', '.join(first)} {conjunction} {last}" if first else last
 
 
 def counted(counts: pl.DataFrame, column: str) -> str:

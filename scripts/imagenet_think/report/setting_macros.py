@@ -5,6 +5,7 @@ from typing import Any
 
 from imagenet_think.core.model_sources import PACKAGE
 from imagenet_think.core.settings import Values
+from imagenet_think.images import criteria, sources
 from imagenet_think.report.escaping import latex
 from imagenet_think.report.macros import (
     MISSING,
@@ -18,18 +19,6 @@ from imagenet_think.report.macros import (
 
 PLACES = ("One", "Two")
 """Suffixes of the macros about teacher 1 and teacher 2."""
-
-SOURCES = {
-    "class_tars": "originals from one archive per class",
-    "outer_archive": "originals from the archive of all class archives",
-    "class_folders": "files from one folder per class",
-    "webdataset": "samples of webdataset archives",
-    "hub_parquet": "rows of parquet files in the layout of the Hugging Face hub",
-    "folder": "the user's own files",
-    "listing": "images known by name only",
-    "drawings": "drawings that the pipeline made itself, not photographs",
-}
-"""Kinds of image sources in words."""
 
 
 def setting_macros(settings: Values) -> dict[str, str]:
@@ -83,17 +72,11 @@ def _origin(model: Values) -> list[str]:
 
 
 def _images(images: Values) -> dict[str, str]:
-    """Return the criteria by which the sample was drawn."""
-    criteria = images["criteria"]
+    """Return how the images were sampled and prepared."""
     return {
-        "ImageSource": SOURCES[images["source"]["kind"]],
+        "ImageSource": sources.get(images["source"]["kind"]).paper,
         "BalancePower": setting(images["balance"]),
-        "MinSide": number(criteria["min_side"]),
-        "MaxPixels": number(criteria["max_pixels"]),
-        "MinContrast": setting(criteria["min_contrast"]),
-        "MinSharpness": setting(criteria["min_sharpness"]),
-        "MaxNoise": setting(criteria["max_noise"]),
-        "DuplicateBits": number(criteria["near_duplicate_bits"]),
+        "Criteria": latex(series(criteria.rules(images["criteria"]), "or")),
         "ComplexityStrata": number(images["complexity"]["strata"]),
         "LongestSide": number(images["preparation"]["longest_side"]),
         "JpegQuality": number(images["preparation"]["jpeg_quality"]),

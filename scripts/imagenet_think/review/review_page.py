@@ -12,7 +12,7 @@ import polars as pl
 from jinja2 import Environment, StrictUndefined
 
 from imagenet_think.core.schemas import REVIEWED
-from imagenet_think.parsing.statuses import STATUSES
+from imagenet_think.parsing.outcomes import STATUSES
 from imagenet_think.review import form
 from imagenet_think.review.review_sample import digests
 

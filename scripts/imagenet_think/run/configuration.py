@@ -7,7 +7,6 @@ python -m imagenet_think.run.configuration         prints config/README.md
 import difflib
 import json
 import math
-import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from imagenet_think.core import model_sources, paths, settings
+from imagenet_think.core import model_sources, paths, plugins, settings
 from imagenet_think.images import sources
 from imagenet_think.run import file_checks
 from imagenet_think.run.config_file import ConfigError, read
@@ -47,7 +46,10 @@ _KINDS = {
 
 @cache
 def schema() -> Config:
-    """Return the schema with its shared definitions put in place of the references to them."""
+    """Return the schema with its shared definitions inlined.
+
+    A node with `plugin: inference.families` allows the names of the modules in that sub-package.
+    """
     document = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     definitions = document.pop("$defs")
 
@@ -55,7 +57,10 @@ def schema() -> Config:
         if isinstance(node, dict):
             if "$ref" in node:
                 return deepcopy(definitions[node["$ref"].removeprefix("#/$defs/")])
-            return {key: inline(value) for key, value in node.items()}
+            inlined = {key: inline(value) for key, value in node.items()}
+            if isinstance(package := node.get("plugin"), str):
+                inlined["enum"] = list(plugins.names(package))
+            return inlined
         return [inline(item) for item in node] if isinstance(node, list) else node
 
     return inline(document)
@@ -125,7 +130,7 @@ def _affects(place: Place, section: str) -> bool:
 
 def has_pictures(source: Config) -> bool:
     """Tell whether a source (`images.source`) holds pictures, or only names the images."""
-    return source["kind"] != LISTING or source.get("pictures", False)
+    return sources.get(source["kind"]).has_pictures(source)
 
 
 def _reference_contradictions(config: Config) -> Iterator[str]:
@@ -366,7 +371,7 @@ def _interval_contradictions(config: Config) -> Iterator[str]:
 def _total_contradictions(config: Config) -> Iterator[str]:
     """Yield what is wrong between the total and the bounds of a class."""
     images = config["images"]
-    if images["source"]["kind"] == LISTING:
+    if not sources.get(images["source"]["kind"]).sampled:
         return  # needs none of them
     least, most = images["min_per_class"], images["max_per_class"]
     if least > most:
@@ -416,8 +421,9 @@ def _kind_of_model(name: str, model: Config) -> Iterator[str]:
 
 
 def _listing_contradictions(config: Config) -> Iterator[str]:
-    """Yield what is wrong with a run whose images are listed by files."""
-    if config["images"]["source"]["kind"] != LISTING:
+    """Yield which models cannot be prompted, as the source holds no pictures."""
+    source = config["images"]["source"]
+    if has_pictures(source):
         return
     asked = (*config["teachers"], *config["benchmarked"])
     models = [
@@ -425,43 +431,30 @@ def _listing_contradictions(config: Config) -> Iterator[str]:
         for key in asked
         if "responses" not in config["models"].get(key, {"responses": 0})
     ]
-    if models and not has_pictures(config["images"]["source"]):
+    if models:
         yield (
-            f"images.source is of kind {LISTING}, without pictures, so that {_listed(models)} "
-            f"cannot be prompted: {'they need' if models[1:] else 'it needs'} `responses`, or, if "
-            "the files hold the images' bytes, images.source needs `pictures: true`"
+            f"images.source is of kind {source['kind']}, without pictures, so that "
+            f"{_listed(models)} cannot be prompted: "
+            f"{'they need' if models[1:] else 'it needs'} `responses`, or, if the files hold the "
+            "images' bytes, images.source needs `pictures: true`"
         )
-
-
-LISTING = "listing"
-"""The kind of source that lists images in parquet files, with or without their bytes."""
-
-_SOURCE_KEYS = {
-    "classes": ("drawings",),
-    "drawings_per_class": ("drawings",),
-    "drawings_step": ("drawings",),
-    "archive": ("outer_archive",),
-    "labels": ("webdataset", "hub_parquet", LISTING),
-    "image": (LISTING,),
-    "label": (LISTING,),
-    "pictures": (LISTING,),
-}
-"""Keys of `images.source` that are not for every kind, and the kinds they are for."""
-
-_OPTIONAL = {"labels", "image", "label", "pictures"}
-"""Those that may be left out."""
 
 
 def _source_contradictions(config: Config) -> Iterator[str]:
     """Yield what is wrong between the kind of the source and its other keys."""
-    source = config["images"]["source"]
-    kind = source["kind"]
-    needed = {key for key, kinds in _SOURCE_KEYS.items() if kind in kinds} - _OPTIONAL
-    if missing := sorted(needed - source.keys()):
-        yield f"images.source of kind {kind} needs {', '.join(missing)}"
-    for key, kinds in _SOURCE_KEYS.items():
-        if key in source and kind not in kinds:
-            yield f"images.source.{key} is only for kind {_listed(kinds)}"
+    given = config["images"]["source"]
+    source = sources.get(given["kind"])
+    if missing := sorted(set(source.required_keys) - given.keys()):
+        yield f"images.source of kind {given['kind']} needs {', '.join(missing)}"
+    allowed = {"kind", "path", *source.required_keys, *source.optional_keys}
+    for key in sorted(given.keys() - allowed):
+        kinds = [kind for kind in sources.kinds() if key in _source_keys(kind)]
+        yield f"images.source.{key} is only for kind {_listed(kinds)}"
+
+
+def _source_keys(kind: str) -> list[str]:
+    source = sources.get(kind)
+    return [*source.required_keys, *source.optional_keys]
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -505,44 +498,22 @@ def unpinned_problems(keys: Sequence[str]) -> Iterator[str]:
 def class_ids(config: Config) -> list[str]:
     """Return the classes that may be drawn, in the order of their list."""
     images = config["images"]
-    source = images["source"]
-    return (
-        source["classes"]
-        if source["kind"] == "drawings"
-        else file_checks.class_ids(images["classes"])
-    )
+    return images["source"].get("classes") or file_checks.class_ids(images["classes"])
 
 
 def image_problems(config: Config) -> Iterator[str]:
     """Yield where images should be, if there are none."""
     source = config["images"]["source"]
-    kind, folder = source["kind"], source["path"]
-    if kind in ("drawings", "outer_archive", LISTING):
-        return  # drawn, or checked as files
-    try:
-        if sources.places(kind, folder, class_ids(config)):
-            return
-    except OSError as error:
-        yield f"images.source.path: {folder} cannot be read: {error.strerror}"
-        return
-    what, example = _PLACES[kind]
-    state = f"holds no {what}" if os.path.isdir(folder) else "does not exist"
-    yield (
-        f"images.source.path: no images: {folder}/ {state}. Put one {example} there (ImageNet-21k: "
-        "winter21_whole.tar.gz or fall11_whole.tar from https://image-net.org, or their copies on "
-        "the hub), name another folder as images.source.path, or name another layout as "
-        "images.source.kind (config/README.md lists them). `make demo` needs no images"
-    )
+    yield from sources.get(source["kind"]).problems(source, class_ids(config))
 
 
-_PLACES = {
-    "class_tars": ("class archive", "archive per class, such as n00005787.tar,"),
-    "class_folders": ("class folder", "folder per class, such as n00005787/,"),
-    "webdataset": ("tar of samples", "or more tars of samples"),
-    "hub_parquet": ("parquet file", "or more parquet files"),
-    "folder": ("image", "or more images"),
-}
-"""What each layout consists of, and what to put where it is missing."""
+def files_of(section: str, config: Config) -> list[str]:
+    """Return the files that a section of the config names."""
+    place = section.split(".")
+    named = _named_paths(settings.value(place, config), _node(place))
+    # The function of a file is named `path/to/file.py:function`, that of a module is in no file.
+    files = [path.rpartition(":")[0] if kind == "function" else path for _, kind, path in named]
+    return [file for file in files if Path(file).suffix]
 
 
 def _path_problem(kind: str, path: str) -> str | None:
@@ -583,8 +554,8 @@ def _file_problems(config: Config, right: Callable[..., bool]) -> Iterator[str]:
         if place[0] == "models" and place[1] in replaced:
             continue
         if kind == "images":  # of other kinds they are looked for when a job needs them
-            listing = right("images.source") and config["images"]["source"].get("kind") == LISTING
-            kind = "parquet" if listing else None
+            known = right("images.source", "images.source.kind")
+            kind = sources.get(config["images"]["source"]["kind"]).path_check if known else None
         elif kind == "archive":
             kind = None  # not needed once it is unpacked
         elif kind == "executable" and not (
@@ -664,9 +635,18 @@ def as_markdown() -> str:
     for key, node in keys(schema()):
         default = f"`{json.dumps(node['default'])}`" if "default" in node else ""
         allowed = "" if node.get("type") == "object" else _allowed(node)
-        cells = [f"`{key}`", node["description"], allowed, default]
+        cells = [f"`{key}`", _described(node), allowed, default]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([*lines, "", *_readers()]) + "\n"
+
+
+def _described(node: Config) -> str:
+    """Return the description of a key; for a choice of plugins, with a summary of each."""
+    package = node.get("plugin")
+    listed = (
+        [f"`{name}`: {plugins.summary(package, name)}" for name in node["enum"]] if package else []
+    )
+    return " ".join([node["description"], *listed])
 
 
 def _readers() -> Iterator[str]:

@@ -1,9 +1,9 @@
 """What failed in a run and why: a report for its end.
 
-Snakemake tells of a failed job when it fails, among thousands of other lines, and on a cluster
-often without the reason: that stands in the job's log, or in Slurm's. `Watch` listens to the events
-of Snakemake's log (`snakemake_interface_logger_plugins.common.LogEvent`) and says it at once;
-`report` says at the end what failed for good, why, where that is written, and what to do.
+Snakemake reports a failed job when it fails, among thousands of other lines, and on a cluster often
+without the reason, which is in the job's log or in Slurm's. `Watch` listens to the events of
+Snakemake's log (`snakemake_interface_logger_plugins.common.LogEvent`) and reports each failure at
+once; `report` says at the end what failed for good, why, where to read more, and what to do.
 """
 
 import logging
@@ -18,22 +18,22 @@ MOST = 20
 """Failures that a report shows one by one."""
 
 PROFILE = "profiles/slurm/config.yaml"
-NOTHING = "nothing has to be mended"
+NOTHING = "there is nothing to fix"
 ADVICE = {
-    "OUT_OF_MEMORY": f"more mem_mb for {{rule}} in {PROFILE}",
-    "TIMEOUT": f"more runtime for {{rule}} in {PROFILE}",
+    "OUT_OF_MEMORY": f"raise mem_mb for {{rule}} in {PROFILE}",
+    "TIMEOUT": f"raise runtime for {{rule}} in {PROFILE}",
     "NODE_FAIL": NOTHING,
     "BOOT_FAIL": NOTHING,
     "PREEMPTED": NOTHING,
-    "CANCELLED": f"{NOTHING}, if the one who cancelled it (scancel) did not mean it",
+    "CANCELLED": f"{NOTHING}, unless whoever cancelled it (scancel) meant to",
     "unreachable": f"{NOTHING}; `scontrol ping` says whether Slurm is back",
     "interrupted": NOTHING,
-    "killed": "look whether it had enough memory; the kernel kills a process for want of it",
-    "refused": f"mend partition, account or what {{rule}} asks for in {PROFILE}",
+    "killed": "check whether it had enough memory; the kernel kills a process when memory runs out",
+    "refused": f"fix partition, account or what {{rule}} requests in {PROFILE}",
 }
-"""What to do about a failure, by the kind of its reason. `{rule}` is the rule."""
+"""What to do about a failure, by the kind of its cause. `{rule}` is the rule."""
 
-ASKED = {"OUT_OF_MEMORY": "mem_mb", "TIMEOUT": "runtime"}
+SHORT_OF = {"OUT_OF_MEMORY": "mem_mb", "TIMEOUT": "runtime"}
 """The resource of which a job had too little."""
 
 _CLOCKS = 60.0  # seconds by which the clocks of two machines may differ
@@ -63,15 +63,10 @@ _MISSING = re.compile(r"Job (\d+) +(completed successfully, but some output file
 
 
 @dataclass(frozen=True)
-class Reason:
-    """Why a job failed.
+class Cause:
+    """Why a job failed: in one line, and of which kind.
 
-    Attributes
-    ----------
-    kind
-        A key of `ADVICE`, or another status of Slurm; empty where an error says what is the matter.
-    text
-        It in one line.
+    The kind is a key of `ADVICE` or another status of Slurm; empty where the text is an error.
     """
 
     kind: str
@@ -79,17 +74,10 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Job:
-    """A job as Snakemake announced it last.
+class AnnouncedJob:
+    """A job as Snakemake announced it last, at `since` (seconds since the epoch).
 
-    Attributes
-    ----------
-    rule, wildcards, logs
-        Its rule, the values of its wildcards and its log files.
-    resources
-        What it asked for, where that is known.
-    since
-        Seconds since the epoch at which it was announced.
+    `resources` are those of `SHORT_OF`, where known.
     """
 
     rule: str
@@ -110,26 +98,26 @@ class Failure:
     Attributes
     ----------
     job
-        The job, or the first of the group whose own log ends in an error; None where none does.
+        The job, or the first of the group whose own log ends in an error; None if there is none.
     group
-        Every job that failed with it, and itself.
+        All jobs that failed with it, itself included.
     attempts
         How often it was tried.
-    reason
+    cause
         Why it failed the last time.
     logs
-        Files that say more, with a note where one cannot be read.
+        Log files, with a note where one cannot be read.
     """
 
-    job: Job | None
-    group: Sequence[Job]
+    job: AnnouncedJob | None
+    group: Sequence[AnnouncedJob]
     attempts: int
-    reason: Reason
+    cause: Cause
     logs: Sequence[str]
 
     def __str__(self) -> str:
         times = f", {self.attempts} attempts" if self.attempts > 1 else ""
-        advice = ADVICE.get(self.reason.kind, "mend what the error names; its log says more")
+        advice = ADVICE.get(self.cause.kind, "fix what the error names; its log says more")
         lines = [f"{self.name}{times}", f"    why:  {self.why}"]
         lines += [f"    log:  {log}" for log in self.logs]
         return "\n".join([*lines, f"    next: {advice.format(rule=self.rules)}"])
@@ -144,10 +132,10 @@ class Failure:
 
     @property
     def why(self) -> str:
-        """The reason, with what the job had of what it wanted more of."""
-        name = ASKED.get(self.reason.kind)
+        """The cause, with how much the job had of what it needed more of."""
+        name = SHORT_OF.get(self.cause.kind, "")
         had = self.job and self.job.resources.get(name)
-        return f"{self.reason.text} with {name} {had}" if had else self.reason.text
+        return f"{self.cause.text} with {name} {had}" if had else self.cause.text
 
     @property
     def rules(self) -> str:
@@ -161,67 +149,65 @@ class Watch(logging.Handler):
 
     Parameters
     ----------
-    tell
-        Takes a line about each attempt that failed, at once.
+    say
+        Called at once with a line about each failed attempt.
 
     Attributes
     ----------
     total
-        Number of jobs that the run has.
+        Number of jobs in the run.
     failures
         The last failure of each job or group that failed at least once, by the jobs' numbers.
     unread
-        Why an event could not be read, if one could not.
+        Why an event could not be read, if any.
     """
 
-    def __init__(self, tell: Callable[[str], object]) -> None:
+    def __init__(self, say: Callable[[str], object]) -> None:
         super().__init__()
-        self.tell = tell
+        self.say = say
         self.total = 0
         self.failures: dict[frozenset[int], Failure] = {}
         self.unread: str | None = None
-        self._jobs: dict[int, Job] = {}
-        self._errors: dict[int | None, str] = {}  # by thread: the next failure there is its
+        self._jobs: dict[int, AnnouncedJob] = {}
+        self._errors: dict[int | None, str] = {}  # of a thread: they belong to its next failure
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take note of an event; the report says so if it cannot be read, and the run goes on."""
-        reader: Callable[[logging.LogRecord], None] | None = getattr(
-            self, f"_{getattr(record, 'event', None)}", None
-        )
-        if reader:
+        """Read an event; if that fails, the report says so and the run goes on."""
+        read = getattr(self, f"_{getattr(record, 'event', None)}", None)
+        if read:
             try:
-                reader(record)
+                read(record)
             except Exception as error:
                 self.unread = f"{type(error).__name__}: {error}"
 
-    def _run_info(self, record: logging.LogRecord) -> None:
+    def _run_info(self, record: Any) -> None:
         self.total = record.stats["total"]
 
-    def _job_info(self, record: logging.LogRecord) -> None:
-        asked = {name: record.resources.get(name) for name in ASKED.values()}
-        self._jobs[record.jobid] = Job(
+    def _job_info(self, record: Any) -> None:
+        requested = {name: record.resources.get(name) for name in SHORT_OF.values()}
+        self._jobs[record.jobid] = AnnouncedJob(
             record.rule_name,
             dict(record.wildcards),
             list(record.log),
-            {name: value for name, value in asked.items() if value is not None},
+            {name: value for name, value in requested.items() if value is not None},
             record.created,
         )
 
-    def _error(self, record: logging.LogRecord) -> None:
+    def _error(self, record: Any) -> None:
         message = self._errors[record.thread] = record.getMessage()
-        if missing := _MISSING.search(message):  # no other event tells of these
+        if missing := _MISSING.search(message):  # these have no other event
             self._fail([int(missing[1])], missing[2], [])
 
-    def _job_error(self, record: logging.LogRecord) -> None:
+    def _job_error(self, record: Any) -> None:
         if record.indent:
-            return  # of a group, which has an event of its own
-        job = self._jobs.setdefault(record.jobid, Job(record.rule_name, logs=record.log))
+            return  # in a group, which has an event of its own
+        job = self._jobs.setdefault(record.jobid, AnnouncedJob(record.rule_name, logs=record.log))
         message = record.rule_msg or self._errors.pop(record.thread, "")
         self._fail([record.jobid], message, [log for log in record.log if log not in job.logs])
 
-    def _group_error(self, record: logging.LogRecord) -> None:
+    def _group_error(self, record: Any) -> None:
         for job in record.job_error_info:
-            self._jobs.setdefault(job["jobid"], Job(job["rule_name"], logs=job["log"]))
+            self._jobs.setdefault(job["jobid"], AnnouncedJob(job["rule_name"], logs=job["log"]))
         numbers = [job["jobid"] for job in record.job_error_info]
         message = getattr(record, "group_msg", None) or ""
         self._fail(numbers, message, [log for log in record.aux_logs if log])
@@ -230,26 +216,27 @@ class Watch(logging.Handler):
         key = frozenset(numbers)
         attempt = self.failures[key].attempts + 1 if key in self.failures else 1
         jobs = [self._jobs[number] for number in sorted(key)]
-        failure = self.failures[key] = found(jobs, attempt, message, logs)
+        failure = self.failures[key] = diagnose(jobs, attempt, message, logs)
         log = f" ({failure.logs[-1]})" if failure.logs else ""
-        self.tell(f"{failure.name}, attempt {attempt}: {failure.why}{log}")
+        self.say(f"{failure.name}, attempt {attempt}: {failure.why}{log}")
 
 
-def found(jobs: Sequence[Job], attempt: int, message: str, logs: Sequence[str]) -> Failure:
-    """Return what became of a job or a group that failed, with the reason that its logs give.
+def diagnose(
+    jobs: Sequence[AnnouncedJob], attempt: int, message: str, logs: Sequence[str]
+) -> Failure:
+    """Return the failure of a job or group, with the cause that messages and logs give.
 
-    Slurm's word comes first, because a job that is out of memory or time may say anything in its
-    own log; then comes that log, and at last what Slurm's log has of a job that did not get so far
-    as to open its own.
+    What Slurm says comes first, because a job that is out of memory or time may log anything; then
+    the job's own log; then Slurm's log, for a job that failed before it opened its own.
 
     Parameters
     ----------
     jobs
-        The job, or all of the group.
+        The job, or all jobs of the group.
     attempt
         How often it was tried.
     message
-        What Snakemake said of it.
+        Snakemake's message.
     logs
         The cluster's logs of the attempt.
     """
@@ -258,60 +245,58 @@ def found(jobs: Sequence[Job], attempt: int, message: str, logs: Sequence[str]) 
         (job, error)
         for job in jobs
         for log in job.logs
-        if (error := stated(_read(log, job.since)[0]))
+        if (error := from_error(_read(log, job.since)[0]))
     ]
     job = jobs[0] if len(jobs) == 1 else errors[0][0] if errors else None
-    reason = (
-        told(message)
-        or ended(cluster)
+    cause = (
+        from_message(message)
+        or from_slurm(cluster)
         or (errors[0][1] if errors else None)
-        or stated(cluster)
-        or killed(cluster)
-        or killed(message)
-        or Reason("", _first_line(message) or "nobody says why")
+        or from_error(cluster)
+        or from_signal(cluster)
+        or from_signal(message)
+        or Cause("", message.strip().partition("\n")[0] or "unknown")
     )
     own = [f"{log}{_read(log, job.since)[1]}" for log in job.logs] if job else []
-    return Failure(job, jobs, attempt, reason, [*own, *(f"{log}{_read(log)[1]}" for log in logs)])
+    return Failure(job, jobs, attempt, cause, [*own, *(f"{log}{_read(log)[1]}" for log in logs)])
 
 
-def told(message: str) -> Reason | None:
-    """Return what Slurm said by way of Snakemake's message, unless it just says `FAILED`."""
+def from_message(message: str) -> Cause | None:
+    """Return the cause that Slurm gave in Snakemake's message, if it is more than `FAILED`."""
     if refused := _REFUSED.search(message):
         words = " ".join((refused[1] or refused[2]).split())
-        return Reason("unreachable" if "slurm controller" in words else "refused", words)
+        return Cause("unreachable" if "slurm controller" in words else "refused", words)
     if (status := _STATUS.search(message)) and status[1] != "FAILED":
-        return Reason(status[1], status[1])
+        return Cause(status[1], status[1])
     return None
 
 
-def ended(text: str) -> Reason | None:
-    """Return why Slurm ended a job, by the lines that it wrote into its log.
+def from_slurm(text: str) -> Cause | None:
+    """Return why Slurm ended a job, by the lines that Slurm wrote into its log.
 
-    Without accounting its status is `FAILED` too where a part of a job ran out of memory.
+    Without accounting, the status is `FAILED` also where part of a job ran out of memory.
     """
     lines = "\n".join(_SLURM.findall(text))
     kinds = (kind for kind, pattern in _SLURM_SAYS.items() if pattern.search(lines))
-    return next((Reason(kind, kind) for kind in kinds), None)
+    return next((Cause(kind, kind) for kind in kinds), None)
 
 
-def stated(text: str) -> Reason | None:
-    """Return the last error that stands in a log."""
+def from_error(text: str) -> Cause | None:
+    """Return the last error in a log."""
     *_, last = [None, *_ERROR.finditer(text)]
-    return last and Reason("", last[last.lastgroup].strip())
+    return Cause("", next(filter(None, last.groups())).strip()) if last else None
 
 
-def killed(text: str) -> Reason | None:
-    """Return by which signal a job died, as its Snakemake saw it; SIGINT is Ctrl-C."""
+def from_signal(text: str) -> Cause | None:
+    """Return the signal that a job died of, as its Snakemake saw it; SIGINT is Ctrl-C."""
     signal = _SIGNAL.search(text)
     if signal and signal[1] == "SIGINT":
-        return Reason("interrupted", "interrupted (SIGINT)")
-    return signal and Reason("killed", f"killed by {signal[1]}")
+        return Cause("interrupted", "interrupted (SIGINT)")
+    return Cause("killed", f"killed by {signal[1]}") if signal else None
 
 
 def report(watch: Watch, dag: Any, missing: Sequence[str] = ()) -> str:
-    """Return what a person wants to know at the end of a run that did not succeed.
-
-    It never raises: a report may not break a run.
+    """Return the report at the end of a run that did not succeed. It never raises.
 
     Parameters
     ----------
@@ -320,7 +305,7 @@ def report(watch: Watch, dag: Any, missing: Sequence[str] = ()) -> str:
     dag
         Snakemake's, with `finished_jobs`.
     missing
-        Files that the run was to make and has not made.
+        Files that the run should have made and did not.
     """
     try:
         return _report(watch, {job.jobid for job in dag.finished_jobs}, missing)
@@ -330,53 +315,46 @@ def report(watch: Watch, dag: Any, missing: Sequence[str] = ()) -> str:
 
 def _report(watch: Watch, done: set[int], missing: Sequence[str]) -> str:
     failures = [each for jobs, each in watch.failures.items() if not jobs <= done]
-    mended = [each for jobs, each in watch.failures.items() if jobs <= done]
+    recovered = [each for jobs, each in watch.failures.items() if jobs <= done]
     failed = sum(len(failure.group) for failure in failures)
     left = watch.total - len(done) - failed
     counts = [f"{len(done):,} of {watch.total:,} jobs are done"]
     counts += [f"{failed:,} failed"] if failed else ["none failed"]
-    counts += [f"{left:,} did not run because of that"] if failed and left else []
-    counts += [f"{left:,} did not run: the run was stopped"] if left and not failed else []
+    if left:
+        why = "because of that" if failed else "because the run was stopped"
+        counts.append(f"{left:,} did not run {why}")
     parts = [", ".join(counts) + ".", *map(str, failures[:MOST])]
     if more := failures[MOST:]:
         rules = Counter(failure.rules for failure in more)
-        parts.append(
-            f"And {len(more):,} more: {', '.join(f'{n:,} {name}' for name, n in rules.items())}."
-        )
-    if mended:
+        names = ", ".join(f"{n:,} {name}" for name, n in rules.items())
+        parts.append(f"And {len(more):,} more: {names}.")
+    if recovered:
         attempts: Counter[str] = Counter()
-        for each in mended:
-            attempts[f"{each.rules}, {each.reason.text if each.reason.kind else 'an error'}"] += (
-                each.attempts
-            )
-        parts.append(
-            "Attempts that failed and were made good by another one:\n"
-            + "\n".join(f"    {number:,} of {what}" for what, number in attempts.items())
-        )
+        for each in recovered:
+            cause = each.cause.text if each.cause.kind else "an error"
+            attempts[f"{each.rules}, {cause}"] += each.attempts
+        lines = (f"\n    {number:,} of {what}" for what, number in attempts.items())
+        parts.append(f"Attempts that failed and then succeeded:{''.join(lines)}")
     if watch.unread:
         parts.append(
             f"Some of Snakemake's events could not be read ({watch.unread}): more may have failed."
         )
     if missing:
-        more = f"\n    and {len(missing) - MOST:,} more" if len(missing) > MOST else ""
+        lines = (f"\n    {path}" for path in missing[:MOST])
+        rest = f"\n    and {len(missing) - MOST:,} more" if len(missing) > MOST else ""
         parts.append(
-            "Not made by this run; where such a file exists, it is of an earlier one:\n"
-            + "\n".join(f"    {path}" for path in missing[:MOST])
-            + more
+            "Not made by this run (where such a file exists, it is from an earlier one):"
+            f"{''.join(lines)}{rest}"
         )
-    parts.append("Then run the same command again: what is done stays.")
+    parts.append("Then run the same command again: finished work is kept.")
     return "\n\n".join(parts)
 
 
 def _read(path: str, since: float = 0.0) -> tuple[str, str]:
-    """Return the text of a log, empty if there is none since then, and why it is empty."""
+    """Return the text of a log, empty if it is older than `since`, and why it is empty."""
     try:
         if Path(path).stat().st_mtime < since - _CLOCKS:
             return "", " (of an earlier attempt)"
         return Path(path).read_text(encoding="utf-8", errors="replace"), ""
     except OSError as error:
         return "", f" (cannot be read: {error.strerror})"
-
-
-def _first_line(text: str) -> str:
-    return text.strip().partition("\n")[0]

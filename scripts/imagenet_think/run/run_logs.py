@@ -4,30 +4,21 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 _ERROR = re.compile(
     r"^(?:Error in rule| {8}rule) (?P<rule>\w+):\n"
-    r"(?P<told>(?: +(?:message|jobid|input|output|log): .*\n)*)",
+    r"(?P<lines>(?: +(?:message|jobid|input|output|log): .*\n)*)",
     re.MULTILINE,
 )
-_TOLD = re.compile(r"^ +(output|log): (.*?)(?: \(check log file.*)?$", re.MULTILINE)
+_FILES = re.compile(r"^ +(output|log): (.*?)(?: \(check log file.*)?$", re.MULTILINE)
 _STATUS = re.compile(r"^status +1\ntotal +1$|^(?:local)?rule status:$", re.MULTILINE)
 _HOST = re.compile(r"^ +Host: (.+)$", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A job that failed.
-
-    Attributes
-    ----------
-    rule
-        Its rule.
-    outputs, logs
-        Its output and log files.
-    """
+class FailedJob(NamedTuple):
+    """A job that failed: its rule, output files and log files."""
 
     rule: str
     outputs: tuple[str, ...]
@@ -37,7 +28,7 @@ class Failure:
         return f"failed: {self.rule}, see {', '.join(self.logs) or self.outputs[0]}"
 
 
-def read_failures(folder: str | Path, results: str) -> list[Failure]:
+def read_failures(folder: str | Path, results: str) -> list[FailedJob]:
     """Return the jobs that failed in the latest run, also if a later attempt succeeded.
 
     Parameters
@@ -45,18 +36,17 @@ def read_failures(folder: str | Path, results: str) -> list[Failure]:
     folder
         Snakemake's logs.
     results
-        The run's folder. A log that does not mention it is that of a different run.
+        The run's folder. A log that does not mention it belongs to a different run.
     """
-    for _, text in _logs(folder, results):
-        return [_failure(found) for found in _ERROR.finditer(text)]
-    return []
+    _, text = next(_logs(folder, results), (None, ""))
+    return [_failed_job(found) for found in _ERROR.finditer(text)]
 
 
 def was_killed(folder: str | Path, results: str, since: float) -> bool:
     """Return whether the Snakemake that locked the working directory is known to be gone.
 
-    It keeps its log open as long as it lives, which only its own host can see; so the answer is
-    False where it may run on a different host.
+    It keeps its log open as long as it lives, which only its own host can see: the answer is False
+    if it may run on a different host.
 
     Parameters
     ----------
@@ -78,13 +68,13 @@ def _logs(folder: str | Path, results: str) -> Iterator[tuple[Path, str]]:
             yield path, text
 
 
-def _failure(found: re.Match) -> Failure:
-    told = {name: tuple(paths.split(", ")) for name, paths in _TOLD.findall(found["told"])}
-    return Failure(found["rule"], told.get("output", ()), told.get("log", ()))
+def _failed_job(error: re.Match[str]) -> FailedJob:
+    files = {name: tuple(paths.split(", ")) for name, paths in _FILES.findall(error["lines"])}
+    return FailedJob(error["rule"], files.get("output", ()), files.get("log", ()))
 
 
 def _open_files() -> Iterator[Path]:
-    """Yield the files that processes of this host hold open, as far as they may be seen."""
-    for place in Path("/proc").glob("[0-9]*/fd/*"):
-        with suppress(OSError):  # the process has just ended, or belongs to somebody else
-            yield place.readlink()
+    """Yield the files that processes on this host have open, as far as this user may see them."""
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):  # the process has just ended, or belongs to another user
+            yield link.readlink()

@@ -5,18 +5,17 @@ widen them.
 
 Snakemake regenerates a missing file only if a target names it or a consumer runs anyway. A job that
 fails in a rerun loses its files, so the next call would find nothing to do and leave old numbers in
-place. Here, every file behind a target counts: one that is missing, or that is not the file that
-Snakemake recorded when the job ended, makes its job and all that depend on it run.
+place. Here, every file behind a target counts: if one is missing, or is not the file that Snakemake
+recorded when its job ended, its job and all that depend on it run.
 """
 
 import logging
 import os
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import snakemake
@@ -44,37 +43,27 @@ from snakemake.workflow import Workflow
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
+from imagenet_think.core.logs import some
+
 TESTED = "9.27"
 """Version of Snakemake whose private API this module knows."""
-
-SHOWN = 10
-"""Files that a message names before it counts the rest."""
-
-States = tuple[dict[str, str] | None, float | None]
-"""The state of each job and the seconds that asking took; None, None where nobody answered."""
 
 _DELETABLE = "deletable"
 _CLOCK = 1.0  # seconds: some file systems keep no more of a modification time
 
 
 def require_version() -> None:
-    """Refuse a Snakemake whose private API may differ.
-
-    Raises
-    ------
-    snakemake.exceptions.WorkflowError
-        If its version was not tested.
-    """
+    """Raise a WorkflowError if this version of Snakemake was not tested."""
     if snakemake.__version__.split(".")[:2] != TESTED.split("."):
         raise WorkflowError(
             f"This workflow needs Snakemake {TESTED}, and this is {snakemake.__version__}: install "
-            "the versions of requirements.txt (`make .venv/installed`), or `pip install "
+            "the versions in requirements.txt (`make .venv/installed`), or run `pip install "
             f"'snakemake=={TESTED}.*'`."
         )
 
 
 def deletable(paths: str | list[str]) -> Any:
-    """Mark outputs that may be deleted to save space: their absence makes no job run.
+    """Mark outputs that may be deleted to save space: if they are missing, no job runs.
 
     They are regenerated when a job that reads them runs, or when they would have changed.
     """
@@ -92,18 +81,18 @@ def install() -> None:
 async def _check_files(dag: DAG) -> None:
     """Schedule the jobs whose files are not those that Snakemake recorded.
 
-    Takes the place of Snakemake's own check, which only looks for incomplete outputs, and refuses
-    to go on if there are any.
+    This replaces Snakemake's own check, which only looks for incomplete outputs and refuses to
+    continue if there are any.
     """
     workflow = dag.workflow
     if not workflow.is_main_process:
         return
     settings = workflow.dag_settings
-    # The digest of their code tells whether scripts changed; in a clone, their times do not.
+    # Whether scripts changed is decided by the digest of their code; times differ in a clone.
     settings.rerun_triggers = frozenset(settings.rerun_triggers) - {RerunTrigger.CODE}
     incomplete = set(await dag.incomplete_files())
     if not dag.ignore_incomplete:
-        settings.force_incomplete = True  # for the executors, which ask for it too
+        settings.force_incomplete = True  # for the executors, which check it too
         dag.forcefiles.update(incomplete)
     changed = []
     for job in dag.jobs:
@@ -118,18 +107,18 @@ async def _check_files(dag: DAG) -> None:
     if changed:
         dag.forcefiles.update(changed)
         logger.warning(
-            f"{_listed(changed)}: edited, copied, or without a record in .snakemake since they "
-            "were made, so they are regenerated. (Copy a run with its .snakemake folder and its "
-            "modification times: `cp -a` or `rsync -a`. Responses in the journal are kept anyway.)"
+            f"{some(sorted(changed))}: edited or copied, or without a record in .snakemake, and so "
+            "regenerated. (Copy a run with its .snakemake folder and its modification times: "
+            "`cp -a` or `rsync -a`. Responses in the journal are kept.)"
         )
     await _check_sources(dag)
 
 
 async def _check_sources(dag: DAG) -> None:
-    """Schedule the jobs of which an input that no job makes has other contents than recorded.
+    """Schedule the jobs with an input that no job makes and whose contents have changed.
 
-    Snakemake compares checksums only where an input is newer than the outputs, and so misses a file
-    that an older one has replaced. Large files have no checksum, and are known by their times.
+    Snakemake compares checksums only if an input is newer than the outputs, and so misses a file
+    that was replaced by an older one. Large files have no checksum; for them, times decide.
     """
     persistence, most = dag.workflow.persistence, dag.max_checksum_file_size
     made = {file for job in dag.jobs for file in job.output}
@@ -145,7 +134,7 @@ async def _check_sources(dag: DAG) -> None:
 
 
 def _modification_time(file: Any) -> float | None:
-    """Return when an output was modified, as Snakemake records it; None if it is missing."""
+    """Return an output's modification time as Snakemake records it; None if it is missing."""
     place = Path(file)
     if place.is_dir():
         place /= ".snakemake_timestamp"
@@ -156,7 +145,7 @@ def _modification_time(file: Any) -> float | None:
 
 
 def _is_recorded(record: Any, modified: float) -> bool:
-    """Tell whether a file is the one that its job left."""
+    """Return whether a file is the one that its job made."""
     return (
         record is not None
         and record.record_format_version == RECORD_FORMAT_VERSION
@@ -165,31 +154,24 @@ def _is_recorded(record: Any, modified: float) -> bool:
     )
 
 
-def _listed(files: Iterable[str]) -> str:
-    """Return the first of some files, and how many more there are."""
-    names = sorted(map(str, files))
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
-
-
 def missing(dag: DAG) -> list[str]:
-    """Return the outputs of a plan that a run was to make and has not made, in name order."""
+    """Return the outputs that a run should have made and did not, in name order."""
     return sorted({str(file) for job in dag.needrun_jobs() for file in job.output})
 
 
 def after_planning(workflow: Workflow, check: Callable[[str, DAG], None]) -> None:
-    """Call a function each time the jobs are planned, before anything is done with the plan.
+    """Call `check` each time the jobs are planned, before anything is done with the plan.
 
-    An error that an input function raises is reported as an InputFunctionException of whatever rule
-    happened to be planned first; what input functions note instead can be reported here, together.
+    An error in an input function is reported as an InputFunctionException of whatever rule was
+    planned first. What input functions record instead can be reported here, all at once.
 
     Parameters
     ----------
     workflow
         Snakemake's.
     check
-        Gets the purpose of the plan, `run`, `dry run`, `report` or `other` (such as a summary), and
-        Snakemake's DAG.
+        Called with the purpose of the plan, `run`, `dry run`, `report` or `other` (such as a
+        summary), and with Snakemake's DAG.
     """
     build, report = workflow._build_dag, workflow.create_report
     purpose = "other"
@@ -210,16 +192,16 @@ def after_planning(workflow: Workflow, check: Callable[[str, DAG], None]) -> Non
 
 
 def missing_from_report(dag: DAG) -> list[str]:
-    """Return the files that Snakemake's report shows and that are not there, in name order."""
+    """Return the missing files among those that Snakemake's report shows, in name order."""
     shown = {str(file) for job in dag.jobs for file in job.output if is_flagged(file, "report")}
     return sorted(file for file in shown if not Path(file).exists())
 
 
 def only_read(workflow: Workflow, target: str) -> list[str]:
-    """Let a target that only reads run beside another Snakemake; return no input.
+    """Let a target that only reads run while another Snakemake runs; return no input.
 
-    Nothing is printed except errors and what the target prints. Snakemake releases the folder's
-    lock when it ends, even one that another process holds; this one leaves it alone.
+    Nothing is printed except errors and the target's own output. Snakemake releases the folder's
+    lock when it ends, even if another process holds it; here it does not.
     """
     if set(workflow.dag_settings.targets) == {target}:
         workflow.persistence.lock = workflow.persistence.noop
@@ -229,7 +211,7 @@ def only_read(workflow: Workflow, target: str) -> list[str]:
 
 
 def add_param(workflow: Workflow, name: str, value: Callable[[Any], Callable[..., object]]) -> None:
-    """Add a param to every rule that has a script; `value` takes the rule and returns the param."""
+    """Add a param to every rule with a script; `value` gets the rule and returns the param."""
     for rule in workflow.rules:
         if rule.script:
             rule.set_params(**{name: value(rule)})
@@ -244,22 +226,18 @@ def planned(
     overrides: Mapping[str, Any] | None = None,
     deployment: DeploymentSettings | None = None,
 ) -> Iterator[Workflow]:
-    """Yield the workflow with its plan, as a dry run makes it, without a word on the terminal.
+    """Yield the workflow with the plan of a dry run; nothing is printed.
 
     Parameters
     ----------
-    snakefile
-        The workflow.
+    snakefile, configfile, targets
+        As on the command line.
     folder
         Where jobs would run, and the working directory meanwhile.
-    configfile
-        Its config.
-    targets
-        What is wanted.
     overrides
         Values that replace the config's, as `--config` gives them.
     deployment
-        How software is deployed, as `--sdm` says; by default not at all.
+        How software is deployed (`--sdm`); by default not at all.
     """
     quiet = OutputSettings(dryrun=True, log_level_override=logging.CRITICAL)
     with SnakemakeApi(quiet) as api:
@@ -271,7 +249,7 @@ def planned(
             workdir=folder,
         )
         given.dag(DAGSettings(targets=frozenset(targets)))
-        # What `execute_workflow` does, up to where it would print the jobs.
+        # As `execute_workflow`, up to where it would print the jobs.
         workflow = given._workflow
         workflow.execution_settings = ExecutionSettings()
         workflow.remote_execution_settings = RemoteExecutionSettings()
@@ -303,20 +281,22 @@ def keep_messages_of_groups() -> None:
     GroupJob.log_error = log_error
 
 
-def mend_submission(plugin: ModuleType) -> None:
-    """Have Snakemake's Slurm plugin (2.8.0) guess no account, and report what it cannot submit.
+def patch_slurm(plugin: Any) -> None:
+    """Fix three faults of Snakemake's Slurm plugin (2.8.0).
 
-    A job without `slurm_account` is submitted without an account, so that Slurm charges the user's
-    default; the plugin would take the account of the user's last job, and warn of it. A group whose
-    submission raises an error counts as failed; the plugin would wait for it for ever.
+    - A job without `slurm_account` is charged to the user's default account; the plugin would
+      take the account of the user's last job, and warn about it.
+    - A group whose submission raises an error fails; the plugin would wait for it forever.
+    - While Slurm does not answer, as when its controller is restarted, jobs count as running; the
+      plugin would forget them and wait forever (its issue 207).
 
     Parameters
     ----------
     plugin
         The module `snakemake_executor_plugin_slurm`.
     """
-
     guess_account, submit = plugin.Executor.get_account_arg, plugin.Executor.run_job
+    query = plugin.query_job_status
 
     def get_account_arg(executor: Any, job: Any) -> Iterator[str]:
         given = job.resources.get("slurm_account")
@@ -326,18 +306,23 @@ def mend_submission(plugin: ModuleType) -> None:
         try:
             submit(executor, job)
         except Exception as error:
-            # To report an error it asks for the rule of the job, which a group does not have.
+            # The plugin's own report reads the job's rule, which a group does not have.
             cause = error.__context__ or error
             executor._report_job_error_threadsafe(
                 SubmittedJobInfo(job), f"Job submission failed with exception: {cause}"
             )
 
+    async def query_job_status(*arguments: object) -> tuple[dict[str, str], float | None]:
+        states, seconds = await query(*arguments)  # None, None without an answer
+        return ({}, 0.0) if states is None else (states, seconds)
+
+    plugin.query_job_status = query_job_status
     plugin.Executor.get_account_arg = get_account_arg
     plugin.Executor.run_job = run_job
 
 
 def command_line(workflow: Workflow) -> dict[str, Any]:
-    """Return what the command line gives that decides which jobs run again, for `planned`."""
+    """Return the command line's arguments that decide which jobs rerun, for `planned`."""
     return {
         "overrides": dict(workflow.config_settings.config),
         "deployment": workflow.deployment_settings,
@@ -350,22 +335,18 @@ class PlannedJob:
 
     Attributes
     ----------
-    rule
-        Its rule.
-    stage
-        The name of the file in which the rule stands.
-    outputs
-        Its output files.
-    wildcards
-        The values of its wildcards.
+    rule, stage
+        Its rule, and the name of the rule file.
+    outputs, wildcards
+        Its output files, and the values of its wildcards.
     needed
         Whether a run would run it.
     started
         Whether a Snakemake has started it and has not seen it end.
     external
-        The number that it then has on the cluster; None on this machine.
+        Its number on the cluster, if it was started there.
     params, inputs
-        Its named params and inputs; empty unless they were asked for.
+        Its named params and inputs; empty unless requested.
     """
 
     rule: str
@@ -387,7 +368,7 @@ def planned_jobs(workflow: Workflow, detailed: Collection[str] = ()) -> list[Pla
     workflow
         The workflow with its plan.
     detailed
-        Rules whose jobs are wanted with their params and inputs.
+        Rules whose jobs are returned with params and inputs.
     """
     dag, persistence = workflow.dag, workflow.persistence
     order = {rule.name: place for place, rule in enumerate(workflow.rules)}
@@ -415,35 +396,12 @@ def planned_jobs(workflow: Workflow, detailed: Collection[str] = ()) -> list[Pla
 
 
 def locked_since(workflow: Workflow) -> float | None:
-    """Return when a Snakemake locked the working directory, in seconds since the epoch.
+    """Return when a Snakemake locked the working directory (seconds since the epoch), if one did.
 
-    None if none did. A Snakemake that is killed leaves its lock.
+    A Snakemake that is killed leaves its lock.
     """
     times = []
     for lock in Path(workflow.persistence._lockdir).glob("*.lock"):
-        with suppress(FileNotFoundError):  # it has just been released
+        with suppress(FileNotFoundError):  # just released
             times.append(lock.stat().st_mtime)
     return min(times, default=None)
-
-
-def wait_out_outages(plugin: ModuleType) -> None:
-    """Have Snakemake's Slurm plugin ask again later when Slurm does not answer.
-
-    A job of which an answer says nothing counts as one that still runs. But the plugin (2.8.0; its
-    issue 207) forgets all jobs when there is no answer, as while the controller is restarted: it
-    never asks for them again, and the run waits for ever. So no answer becomes an empty one.
-
-    Parameters
-    ----------
-    plugin
-        The module `snakemake_executor_plugin_slurm`.
-    """
-    plugin.query_job_status = _answered(plugin.query_job_status)
-
-
-def _answered(ask: Callable[..., Awaitable[States]]) -> Callable[..., Awaitable[States]]:
-    async def answer(*arguments: object) -> States:
-        states, seconds = await ask(*arguments)
-        return ({}, 0.0) if states is None else (states, seconds)
-
-    return answer

@@ -73,7 +73,7 @@ def settings_of(config: dict, **changes: object) -> dict:
     keys = ("total", "class_count", "min_per_class", "max_per_class", "balance", "complexity")
     return (
         {"seed": config["seed"], "sharding": config["sharding"]}
-        | {"near_duplicate_bits": images["criteria"]["near_duplicate_bits"]}
+        | {"criteria": images["criteria"]}
         | {key: images[key] for key in keys}
         | changes
     )

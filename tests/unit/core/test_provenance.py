@@ -69,34 +69,48 @@ def test_an_import_inside_a_function_counts(tmp_path, monkeypatch):
     assert found == {"script.py", "late.py", "__init__.py"}
 
 
-def test_of_plugins_only_the_chosen_ones_count():
+def test_only_the_chosen_plugins_count():
     script = SCRIPTS / "inference" / "generate_responses.py"
-    chosen = provenance.plugins({"model": {"family": "glm4v", "output": "boxed"}})
-    assert chosen == {"families.glm4v", "parsing.boxed"}
+    chosen = provenance.plugins({"model": {"family": "glm4v"}})
+    assert chosen == {"inference.families.glm4v"}
     without, found = (set(provenance.code(script, plugins)) for plugins in ((), chosen))
-    package = SCRIPTS / "imagenet_think"
-    glm = package / "inference" / "families" / "glm4v.py"
-    assert found - without >= {glm, package / "parsing" / "boxed.py"}
-    for folder, names in provenance.PLUGINS.items():
-        for name in names:
-            (file,) = package.rglob(f"{folder}/{name}.py")
-            assert file.is_file()
-            assert file not in without
-            if folder in ("engines", "families"):  # formats may build on each other
-                assert (file in found) == (f"{folder}.{name}" in chosen)
+    folder = SCRIPTS / "imagenet_think" / "inference" / "families"
+    assert folder / "__init__.py" in without
+    for name in ("glm4v", "internvl", "kimi_vl", "qwen2_5_vl"):
+        assert folder / f"{name}.py" not in without
+        assert (folder / f"{name}.py" in found) == (name == "glm4v")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from imagenet_think.inference import families",
+        'PACKAGE = "inference.families"',
+        'def f(name):\n    return plugins.get("inference.families", name)',
+    ],
+)
+def test_a_module_that_names_a_package_of_plugins_uses_the_chosen_ones(text, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(text)
+    needs = provenance._needs(script)
+    assert {file.parent.name for file in needs if file.stem == "__init__"} >= {"families"}
 
 
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"images": {"source": {"kind": "drawings"}}}, {"sources.class_tars"}),
+        ({"images": {"source": {"kind": "class_folders"}}}, {"images.sources.class_folders"}),
         (
-            {"models": [{"family": "internvl"}, {"output": "kimi"}]},
-            {"families.internvl", "parsing.kimi"},
+            {"models": [{"family": "internvl"}, {"family": "glm4v"}]},
+            {"inference.families.internvl", "inference.families.glm4v"},
         ),
-        ({"output": None, "family": "none of ours", "kind": ["folder"]}, set()),
-        ({"output": {"family": "kimi_vl"}}, {"families.kimi_vl"}),
-        ("think", set()),
+        (
+            {"kind": ["folder", "class_tars"]},
+            {"images.sources.folder", "images.sources.class_tars"},
+        ),
+        ({"family": "unknown", "kind": None, "output": {"family": 1}}, set()),
+        ({"output": {"family": "kimi_vl"}}, {"inference.families.kimi_vl"}),
+        ("glm4v", set()),
     ],
 )
 def test_settings_name_plugins(settings, named):
@@ -150,7 +164,7 @@ def test_a_module_printed_anew_means_the_same(file):
 
 
 def test_a_template_counts_with_its_module():
-    assert "imagenet_think/inference/canary.html" in names(
+    assert "imagenet_think/inference/canary_page.html" in names(
         SCRIPTS / "inference" / "generate_responses.py"
     )
     assert "report/report_sampling.html" in names(SCRIPTS / "report" / "report_sampling.py")

@@ -21,11 +21,14 @@ CONFIG = {
     "teachers": ["b", "a"],
     "benchmarked": ["c"],
 }
-SETS = {"teachers": ["b", "a"], "prompt": ["one"], "nobody": []}
+PLACEHOLDERS = {"teachers": ["b", "a"], "prompt": ["one"], "nobody": []}
 
 
-def taken(*keys, wildcards=None, **sets):
-    return json.loads(settings.reads(keys, CONFIG, SETS | sets)(wildcards))
+DECLARED = settings.Declarations(CONFIG, PLACEHOLDERS)
+
+
+def taken(*keys, wildcards=None, **placeholders):
+    return json.loads(DECLARED.reads(*keys, **placeholders)(wildcards))
 
 
 def test_only_the_declared_keys_are_given_in_the_nesting_of_the_config():
@@ -79,23 +82,23 @@ def test_what_only_some_models_hold_is_left_out_of_the_others():
 def test_a_param_is_the_same_for_any_order_of_keys():
     turned = {key: CONFIG[key] for key in reversed(CONFIG)}
     keys = ("seed", "models.{teachers}.name", "images")
-    first = settings.reads(keys, CONFIG, SETS)(None)
-    assert settings.reads(keys[::-1], turned, SETS)(None) == first
+    first = DECLARED.reads(*keys)(None)
+    assert DECLARED.reads(*keys[::-1], of=turned)(None) == first
     assert json.dumps(json.loads(first), sort_keys=True) == first
 
 
 def test_swapped_values_change_a_param():
-    keys = ("models.{teachers}.name",)
     swapped = CONFIG | {
         "models": CONFIG["models"] | {"a": CONFIG["models"]["b"], "b": CONFIG["models"]["a"]}
     }
-    texts = {settings.reads(keys, config, SETS)(None) for config in (CONFIG, swapped)}
+    key = "models.{teachers}.name"
+    texts = {DECLARED.reads(key, of=config)(None) for config in (CONFIG, swapped)}
     assert len(texts) == 2
 
 
 def test_what_is_derived_names_itself():
     wildcards = SimpleNamespace(group="3")
-    param = settings.derived({"full": False, "classes": lambda given: [given.group, "é"]})
+    param = settings.derived(full=False, classes=lambda given: [given.group, "é"])
     assert param(wildcards) == '{"classes": ["3", "é"], "full": false}'
 
 
@@ -105,11 +108,11 @@ def rule(*params, inputs=()):
 
 def test_a_rule_declares_the_keys_of_its_params_and_inputs():
     made = rule(
-        settings.reads(["seed", "images.total"], CONFIG, SETS),
-        settings.uses(["inference", "seed"], CONFIG, SETS),
-        settings.derived({"full": True}),
+        DECLARED.reads("seed", "images.total"),
+        DECLARED.uses("inference", "seed"),
+        settings.derived(full=True),
         "text",
-        inputs=["file", settings.named_by(["images.classes"], lambda wildcards: "classes.tsv")],
+        inputs=["file", DECLARED.files("images.classes", by=lambda wildcards: "classes.tsv")],
     )
     keys, unseen, named = (function.config_keys for function in settings.declaring(made))
     assert keys == ("seed", "images.total")
@@ -119,7 +122,7 @@ def test_a_rule_declares_the_keys_of_its_params_and_inputs():
 
 def test_what_a_job_reads_follows_from_its_wildcards():
     keys = ["seed", "models.{teachers}.name", "models.{model}.output"]
-    (function,) = settings.declaring(rule(settings.reads(keys, CONFIG, SETS)))
+    (function,) = settings.declaring(rule(DECLARED.reads(*keys)))
     paths = function.config_paths(SimpleNamespace(model="c"))
     assert [".".join(path) for path in paths] == [
         *("seed", "models.b.name", "models.a.name", "models.c.output")
@@ -131,7 +134,7 @@ def test_what_a_job_reads_follows_from_its_wildcards():
 )
 def test_a_key_that_the_schema_does_not_know_is_refused_by_rule_and_key(key):
     with pytest.raises(settings.UnknownKeyError, match="Rule make reads") as caught:
-        settings.check(rule(settings.reads([key], CONFIG, SETS)), configuration.schema())
+        settings.check(rule(DECLARED.reads(key)), configuration.schema())
     assert key in str(caught.value)
 
 
@@ -143,7 +146,7 @@ def test_a_key_that_the_schema_knows_passes():
         "prompts.{prompt}",
         "benchmark.{m}",
     ]
-    settings.check(rule(settings.uses(keys, CONFIG, SETS)), configuration.schema())
+    settings.check(rule(DECLARED.uses(*keys)), configuration.schema())
 
 
 def test_the_leaves_of_a_key():

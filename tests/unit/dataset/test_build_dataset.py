@@ -22,7 +22,7 @@ FAILURES = {
     ("one", "n1_3"): statuses.CUT_OFF,
     ("two", "n1_3"): statuses.LOOP,
     ("two", "n1_4"): statuses.ERROR,
-    ("one", "n2_5"): statuses.NO_THINK,
+    ("one", "n2_5"): "no_think",
 }
 SHARDS = ["00", "01"]
 
@@ -160,7 +160,7 @@ def test_every_reader_reads_hard_texts_alike(tmp_path):
 def test_empty_files_and_empty_splits(tmp_path):
     """A file may be empty; a split without rows is left out of the card."""
     images = {f"n1_{n}": ("n1", "01") for n in range(5)} | {"n2_1": ("n2", "00")}
-    run = write_run(tmp_path / "run", images, {("one", "n1_2"): statuses.NO_THINK})
+    run = write_run(tmp_path / "run", images, {("one", "n1_2"): "no_think"})
     dataset = build(run, tmp_path / "dataset", SHARDS, validation=0)
     of_all = splits(((name, wnid) for name, (wnid, _) in images.items()), 2, 0)
     good = Counter(split for name, split in of_all.items() if name != "n1_2")

@@ -13,7 +13,7 @@ from imagenet_think.dataset.card_metadata import size_category
 from imagenet_think.dataset.dataset_fields import describe
 from imagenet_think.dataset.hub_files import schemas
 from imagenet_think.dataset.teachers import location
-from imagenet_think.parsing.statuses import STATUSES
+from imagenet_think.parsing.outcomes import STATUSES
 from write_card import write_card
 
 TEMPLATE = ROOT / "scripts" / "dataset" / "write_card.md"

@@ -1,7 +1,6 @@
 """Where a source has images, and what is said where it has none."""
 
 import pytest
-import yaml
 
 from imagenet_think.images import sources
 from imagenet_think.run import configuration
@@ -39,7 +38,7 @@ def test_what_is_missing_is_named(config, tmp_path, kind):
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch()
     assert not list(configuration.image_problems(config))
-    (place,) = sources.places(kind, folder, CLASSES)
+    (place,) = sources.get_sampled(kind).places(folder, CLASSES)
     assert ONE_OF[kind].startswith("" if place == "." else place)
 
 
@@ -47,7 +46,9 @@ def test_places_by_class_are_in_the_order_of_the_classes(tmp_path):
     for wnid in CLASSES:
         (tmp_path / f"{wnid}.tar").touch()
     backwards = CLASSES[::-1]
-    assert sources.places("class_tars", tmp_path, backwards) == [f"{w}.tar" for w in backwards]
+    assert sources.get_sampled("class_tars").places(tmp_path, backwards) == [
+        f"{w}.tar" for w in backwards
+    ]
 
 
 @pytest.mark.parametrize("path", ["n" * 300, "a/b\0c"])
@@ -58,7 +59,6 @@ def test_a_path_that_cannot_exist_is_no_exception(config, path):
 
 
 def test_every_layout_says_what_to_put_where():
-    kinds = yaml.safe_load(configuration.SCHEMA.read_text())["properties"]["images"]["properties"][
-        "source"
-    ]["properties"]["kind"]["enum"]
-    assert set(kinds) - {"drawings", "outer_archive", "listing"} == ONE_OF.keys()
+    found = {kind: sources.get(kind) for kind in sources.kinds()}
+    of_the_user = {kind for kind, one in found.items() if one.sampled and one.made_by == "user"}
+    assert of_the_user == ONE_OF.keys()

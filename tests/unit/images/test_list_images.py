@@ -46,7 +46,12 @@ class Listing:
 
     def with_pictures(self, image="image", label=None, labels=None):
         """List what `prepare_images` makes of the files; then gather the shards of the sample."""
-        own = {"image": image, "label": label, "max_pixels": MAX_PIXELS, "preparation": PREPARATION}
+        own = {
+            "image": image,
+            "label": label,
+            "thresholds": {"max_pixels": MAX_PIXELS},
+            "preparation": PREPARATION,
+        }
         made = [f"{path}.prepared" for path in self.files]
         for path, candidates in zip(self.files, made, strict=True):
             prepare_images(self.classes, path, labels, candidates, **own, threads=2)
@@ -336,7 +341,12 @@ def test_a_listing_without_any_bytes_is_refused(listing):
 def test_threads_change_nothing(listing, threads):
     listing.add(image=[{"bytes": drawn(n, (20, 16)), "path": f"cats/{n}"} for n in range(20)])
     place = listing.folder / "made"
-    own = {"image": "image", "label": None, "max_pixels": 999, "preparation": PREPARATION}
+    own = {
+        "image": "image",
+        "label": None,
+        "thresholds": {"max_pixels": 999},
+        "preparation": PREPARATION,
+    }
     prepare_images(listing.classes, listing.files[0], None, place, **own, threads=threads)
     made = pl.read_parquet(place)
     assert made["member"].to_list() == [f"cats/{n}" for n in range(20)]

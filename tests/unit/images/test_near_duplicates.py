@@ -81,7 +81,7 @@ def image(name, value, source="n1.tar"):
 
 
 def test_the_first_of_several_is_kept():
-    kept = Repetitions(1)
+    kept = Repetitions({"near_duplicate_bits": 1})
     kept.keep(image("a", 0b0))
     with pytest.raises(RejectionError, match="near_duplicate: 1 bits from a"):
         kept.keep(image("b", 0b1))
@@ -93,7 +93,7 @@ def test_the_first_of_several_is_kept():
 @given(crowds(), st.integers(0, 9), st.integers(0, 2**64 - 1), st.integers(0, 99))
 def test_an_image_more_brings_none_back(hashes, radius, value, place):
     def kept(rows):
-        seen, names = Repetitions(radius), set()
+        seen, names = Repetitions({"near_duplicate_bits": radius}), set()
         for name, number in rows:
             with contextlib.suppress(RejectionError):
                 seen.keep(image(name, number))
@@ -106,7 +106,7 @@ def test_an_image_more_brings_none_back(hashes, radius, value, place):
 
 
 def test_a_name_is_kept_once():
-    kept = Repetitions(1)
+    kept = Repetitions({"near_duplicate_bits": 1})
     kept.keep(image("a", 0))
     with pytest.raises(RejectionError, match=r"clashing_id: n1\.tar/a\.JPEG is called a too"):
         kept.keep(image("a", 2**60 - 1, source="n2.tar"))

@@ -5,14 +5,14 @@ import pytest
 from pictures import encoded, photo
 from PIL import Image, ImageCms
 
-from imagenet_think.images import criteria
+from imagenet_think.images import decoding
 from imagenet_think.images.preparation import orientation, prepare, to_rgb
 
 RED, BLUE = (250, 10, 10), (10, 10, 250)
 
 
 def prepared(data, longest_side=320, jpeg_quality=95):
-    return prepare(data, criteria.open_image(data), longest_side, jpeg_quality)
+    return prepare(data, decoding.open_image(data), longest_side, jpeg_quality)
 
 
 def stored(data, **settings):
@@ -127,7 +127,7 @@ def test_16_bit_grey_is_scaled_not_clipped(form):
 
 
 def decoded_rgb(data):
-    image = criteria.open_image(data)
+    image = decoding.open_image(data)
     image.load()
     return to_rgb(image)
 

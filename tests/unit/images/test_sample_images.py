@@ -11,7 +11,7 @@ from gather_shard import gather_shard
 from imagenet_think.core.schemas import CANDIDATES, CATALOGUE, CLASSES, EXCLUSIONS, IMAGES, SAMPLE
 from imagenet_think.core.shards import names
 from index_classes import index_classes
-from sample_images import choose_classes, draw_class, sample_images, turn_away_repetitions
+from sample_images import choose_classes, draw_class, reject_repetitions, sample_images
 
 SIZES = {"n00000001": 6, "n00000002": 12, "n00000003": 9, "n00000004": 2, "n00000005": 0}
 SETTINGS = {
@@ -21,7 +21,7 @@ SETTINGS = {
     "min_per_class": 3,
     "max_per_class": 7,
     "balance": 0.5,
-    "near_duplicate_bits": 4,
+    "criteria": CRITERIA,
     "complexity": {"strata": 3, "probe": 5},
     "sharding": {"blocks": 2, "shards_per_block": 2},
 }
@@ -225,7 +225,7 @@ def test_a_clash_across_classes_is_an_exclusion():
     frame = pl.DataFrame([dict.fromkeys(CANDIDATES) | row for row in rows], schema=CANDIDATES).drop(
         "image"
     )
-    result = turn_away_repetitions(frame, 7, 4)
+    result = reject_repetitions(frame, 7, CRITERIA)
     assert result["reason"].to_list() == [None, "clashing_id"]
 
 

@@ -17,12 +17,10 @@ from collect_candidates import collect_candidates
 from draw_images import draw_images
 from gather_catalogue import gather_catalogue
 from imagenet_think.core.schemas import CATALOGUE
-from imagenet_think.images import archives, sources
+from imagenet_think.images import archives, image_ids, labels, sources
+from imagenet_think.images.classes import read_labels
 from imagenet_think.images.rejections import RejectionError
-from imagenet_think.images.sources import folder as own_folder
 from imagenet_think.images.sources import hub_parquet as parquet
-from imagenet_think.images.sources import labels
-from imagenet_think.images.sources import webdataset as wds
 from index_classes import index_classes
 from list_archives import list_archives
 from sample_images import sample_images
@@ -45,23 +43,21 @@ def catalogue(folder, source, classes, groups=2):
     files = [folder / f"catalogue-{group}.parquet" for group in range(groups)]
     if kind == "outer_archive":
         unpack_outer_archive(source["archive"], classes, path, folder / "unpacked.parquet")
-    if kind in sources.MIXED:
-        pattern = sources.MIXED[kind]
-        found = [path] if pattern == "." else sorted(path.glob(pattern))
-        parts = []
-        for part in range(2):
-            places = [os.path.relpath(place, path) for place in found[part::2]]
-            parts.append(folder / f"listing-{part}.parquet")
-            list_archives(classes, path, places, parts[-1], kind, source.get("labels"))
+    layout = sources.get_sampled(kind)
+    if not layout.by_class:
+        found = layout.places(path, wnids)
+        parts = [folder / f"listing-{part}.parquet" for part in range(2)]
+        for part, file in enumerate(parts):
+            list_archives(classes, path, found[part::2], file, kind, source.get("labels"))
     for group, file in enumerate(files):
         mine = wnids[group::groups]
-        if kind in sources.MIXED:
+        if not layout.by_class:
             gather_catalogue(parts, mine, file, without_class=group == 0)
             continue
         unusable = None
         if kind == "outer_archive":
             mine, unusable = split_unpacked(folder / "unpacked.parquet", mine, group == 0)
-        places = [path / sources.BY_CLASS[kind].format(wnid=wnid) for wnid in mine]
+        places = [path / layout.place_of(wnid) for wnid in mine]
         catalogue_images(classes, places, file, kind, unusable)
     return files
 
@@ -87,7 +83,7 @@ def sample(folder, source, wnids=WNIDS, threads=1, candidates_per_class=9, **cha
         "min_per_class": 5,
         "max_per_class": 7,
         "balance": 0.5,
-        "near_duplicate_bits": 4,
+        "criteria": CRITERIA,
         "complexity": {"strata": 3, "probe": 6},
         "sharding": {"blocks": 1, "shards_per_block": 2},
     }
@@ -119,14 +115,14 @@ def test_every_form_gives_the_same_sample(form, drawn, reference, tmp_path):
     expected, turned_away = reference
     assert len(chosen) == 18
     assert chosen.drop("source", "member").equals(expected.drop("source", "member"))
-    image_id = sources.get(form).image_id
+    image_id = sources.get_sampled(form).image_id
 
     def without_place(frame, name):
         rows = frame.select("wnid", "member", "reason", "detail").rows()
         return sorted((wnid, name(member), *why) for wnid, member, *why in rows)
 
     assert len(excluded) > 5
-    assert without_place(excluded, image_id) == without_place(turned_away, archives.image_id)
+    assert without_place(excluded, image_id) == without_place(turned_away, image_ids.stem)
 
 
 def test_a_folder_of_folders_gives_the_same_sample_under_paths_as_ids(drawn, reference, tmp_path):
@@ -162,12 +158,14 @@ def test_ones_own_classes_need_no_wordnet_id(tmp_path):
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(ValueError, match="'zip' is none of class_tars"):
+    with pytest.raises(
+        ValueError, match=r"'zip' is not in images\.sources, which has class_folders"
+    ):
         sources.get("zip")
 
 
 def listed(kind, place, names=()):
-    return list(sources.get(kind).list_place(place, names))
+    return list(sources.get_sampled(kind).list_place(place, names))
 
 
 def test_files_of_a_folder_are_listed_in_order_and_links_not_followed(tmp_path):
@@ -192,7 +190,7 @@ def test_files_of_a_folder_are_listed_in_order_and_links_not_followed(tmp_path):
         "pipe": "not_an_image",
         "\\xe9.jpg": "unsafe_name",
     }
-    with sources.get("class_folders").opened(place) as read:
+    with sources.get_sampled("class_folders").opened(place) as read:
         assert read("inner/c.JPG", 0, 11) == b"inner/c.JPG"
 
 
@@ -201,7 +199,7 @@ def test_images_directly_in_a_folder_have_its_class(tmp_path):
     (tmp_path / "cats" / "a.jpg").write_bytes(b"x")
     (row,) = listed("folder", tmp_path / "cats")
     assert (row.wnid, row.member) == ("cats", "a.jpg")
-    assert own_folder.image_id("2019/Ä b.tar.JPEG") == "2019/Ä b.tar"
+    assert image_ids.relative_path("2019/Ä b.tar.JPEG") == "2019/Ä b.tar"
 
 
 @pytest.mark.parametrize("kind", ["class_tars", "class_folders", "folder", "webdataset"])
@@ -259,9 +257,9 @@ def test_labels_that_count_another_list_are_refused():
 
 def test_labels_count_the_sorted_classes_or_a_file(tmp_path):
     classes = write_classes(tmp_path / "classes.tsv")
-    assert labels.read_labels(classes, None) == sorted(WNIDS)
+    assert read_labels(classes, None) == sorted(WNIDS)
     (tmp_path / "labels.txt").write_text("n2 a name\nn1\n\n")
-    assert labels.read_labels(classes, tmp_path / "labels.txt") == ["n2", "n1"]
+    assert read_labels(classes, tmp_path / "labels.txt") == ["n2", "n1"]
 
 
 def test_samples_are_grouped_by_webdatasets_rules(tmp_path):
@@ -292,7 +290,7 @@ def test_samples_are_grouped_by_webdatasets_rules(tmp_path):
         ("5.jpg", None, "no_class"),
         ("6.jpg", None, "no_class"),
     ]
-    with wds.opened(place) as read:
+    with archives.opened(place) as read:
         assert read(*rows[1][1:4]) == b"two"
 
 

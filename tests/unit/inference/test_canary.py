@@ -15,7 +15,9 @@ from noise import noise
 from PIL import Image
 
 from imagenet_think.inference import canary, families
-from imagenet_think.inference.canary import BLANK, OWN, SWAPPED, CanaryError, blank, garbled, judge
+from imagenet_think.inference.canary import CanaryError
+from imagenet_think.inference.canary_checks import BLANK, OWN, SWAPPED, Reply, garbled, judge
+from imagenet_think.inference.canary_page import blank
 from imagenet_think.inference.chat import PromptError, encode, png_file
 from imagenet_think.inference.conversations import Policy
 from imagenet_think.inference.engines import Response, transformers_engine
@@ -228,8 +230,8 @@ def test_marks_that_do_not_parse_are_found(findings):
 def test_a_thought_that_is_cut_off_is_no_garbage(checked, tmp_path, caplog):
     checked(lambda image, request: speech(image)[:60], reason="length")
     page = (tmp_path / "tiny-01234567.html").read_text()
-    assert "<b>0</b><span>texts that ended</span>" in page
-    assert "its marks could not be judged" in caplog.text
+    assert "<b>0</b><span>finished texts</span>" in page
+    assert "its marks could not be checked" in caplog.text
 
 
 def test_an_image_that_cannot_be_asked_about_is_left_out(checked, findings):
@@ -245,7 +247,7 @@ def test_a_prompt_that_cannot_be_asked_stops_the_run(findings, tiny_model):
 
 def test_two_texts_alike_are_found(checked, tmp_path):
     first, second, *_ = pictures(4).values()
-    with pytest.raises(CanaryError, match="the same of n0_0 as of n0_1"):
+    with pytest.raises(CanaryError, match="for n0_0 is the same as for n0_1"):
         checked(lambda image, request: speech(first if image == second else image))
 
 
@@ -300,7 +302,7 @@ def test_the_page_of_a_stopped_model_says_why(findings, tmp_path):
     findings(lambda image, request: speech("same"))
     page = (tmp_path / "tiny-01234567.html").read_text()
     assert "Stopped." in page
-    assert "it says the same of n0_0 as of a blank image" in page
+    assert "its text for n0_0 is the same as for a blank image" in page
 
 
 def test_the_same_answers_give_the_same_bytes(checked, tmp_path):
@@ -425,10 +427,10 @@ def test_each_miniature_passes_and_blinded_does_not(key, tmp_path):
 
 
 def test_findings_name_what_they_mean():
-    one = canary.Said("a", OWN, "a", "x", "stop", None, 4, 4, 1, "ok", None)
+    one = Reply("a", OWN, "a", "x", "stop", None, 4, 4, 1, "ok", None)
     gray = replace(one, way=BLANK)
     (found,) = judge([one, gray], greedy=True)
-    assert found == ("blind", "it says the same of a as of a blank image")
+    assert found == ("blind", "its text for a is the same as for a blank image")
     other = replace(one, way=SWAPPED, asked_as="b", text="y")
     assert [f.kind for f in judge([one, replace(gray, text="z"), other], greedy=True)] == [
         "swapped"

@@ -433,7 +433,7 @@ def test_an_engine_that_asks_on_is_given_what_came_up_since():
 def test_the_same_image_twice_at_a_time_is_an_error():
     engine = Script({("a", 1, 1): ("A", "stop")})
     policy = Policy(GREEDY, "Describe.", 1, seed)
-    with pytest.raises(ValueError, match="image a is asked about twice"):
+    with pytest.raises(ValueError, match="image a has two open conversations"):
         list(converse(engine.generate, [("a", b""), ("a", b"")], policy))
 
 

@@ -1,5 +1,3 @@
-import hashlib
-import io
 import json
 import os
 import re
@@ -8,211 +6,40 @@ import signal
 import subprocess
 import sys
 import textwrap
-from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
 import polars as pl
 import pytest
+from generation_runs import (
+    GREEDY,
+    INFERENCE,
+    LOOP,
+    Echo,
+    Run,
+    jpeg,
+    write_shard,
+)
 from noise import noise
 from pyarrow.parquet import ParquetFile
 
-import generate_responses as script
-from imagenet_think.core.schemas import IMAGES, RESPONSES
-from imagenet_think.inference import chat, engines, families
+import generate_responses
+from imagenet_think.core.schemas import RESPONSES
+from imagenet_think.inference import canary, chat, engines, families, prepared_images
 from imagenet_think.inference.canary import CanaryError
 from imagenet_think.inference.chat import encode, first_conversation
-from imagenet_think.inference.engines import EngineError, Response
+from imagenet_think.inference.engines import EngineError
 from imagenet_think.inference.journal import read_lines, read_runs
 from imagenet_think.inference.locks import LockError
 from imagenet_think.inference.seeding import row_seed
 
-FOLDER = Path(script.__file__).parent
-INFERENCE = {
-    "engine": "transformers",
-    "device": "cpu",
-    "attention": "auto",
-    "dtype": "auto",
-    "batch_size": 2,
-    "cached_tokens": None,
-    "workers": 1,
-    "engines": {},
-}
-LOOP = {"longest_period": 256, "repeats": 4, "least_tokens": 96}
-GREEDY = {"max_new_tokens": 6, "temperature": 0.0}
-
-
-def jpeg(image):
-    data = io.BytesIO()
-    image.save(data, "JPEG", quality=95)
-    return data.getvalue()
-
-
-def shard_file(path, pictures, group=128):
-    """Write prepared images, (image_id, bytes), as a shard."""
-    rows = [
-        {
-            "image_id": name,
-            "wnid": "n01",
-            "image": {"bytes": data, "path": f"{name}.jpg"},
-            "width": 70,
-            "height": 60,
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "source_sha256": hashlib.sha256(name.encode()).hexdigest(),
-        }
-        for name, data in pictures
-    ]
-    pl.DataFrame(rows, schema=IMAGES).write_parquet(path, row_group_size=group)
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    """Two shards of three images each; the bytes of `b` are cut off."""
-    folder = tmp_path_factory.mktemp("shards")
-    for shard, names in (("00", "cab"), ("01", "fde")):
-        pictures = [(n, jpeg(noise(ord(n), 70, 50 + 5 * (ord(n) % 4)))) for n in names]
-        shard_file(
-            folder / f"{shard}.parquet",
-            [(n, data[:300] if n == "b" else data) for n, data in pictures],
-            group=2,
-        )
-    return folder
-
-
-class Run:
-    """A run in a folder of its own."""
-
-    def __init__(self, folder, shards, checkpoint, **changes):
-        self.folder = folder
-        self.images = [str(shards / "00.parquet"), str(shards / "01.parquet")]
-        model = {
-            "key": "tiny",
-            "family": "qwen2_5_vl",
-            "repository": str(checkpoint),
-            "decoding": GREEDY,
-        }
-        self.settings = {
-            "model": model | changes,
-            "prompt": {"id": "short", "text": "Describe."},
-            "preparation": {"longest_side": 320},
-            "length_policy": {"attempts": 3, "loop": LOOP},
-            "seed": 1,
-        }
-        self.canary = None
-
-    @property
-    def asked(self):
-        """What both functions of the script take."""
-        return {
-            "images": self.images,
-            "journal": str(self.folder / "journal"),
-            "settings": self.settings,
-            "threads": 1,
-            "canary": self.canary,
-        }
-
-    def __call__(self, **inference):
-        outputs = [str(out) for out in self.outputs]
-        script.generate_responses(**self.asked, responses=outputs, inference=INFERENCE | inference)
-        return pl.concat([pl.read_parquet(out) for out in self.outputs])
-
-    def some(self, limit):
-        return script.respond(**self.asked, inference=INFERENCE, limit=limit)
-
-    @property
-    def outputs(self):
-        return [self.folder / "responses" / Path(file).name for file in self.images]
-
-    @property
-    def bytes(self):
-        return [out.read_bytes() for out in self.outputs]
-
-    @property
-    def journal(self):
-        files = sorted((self.folder / "journal").glob("*.jsonl"))
-        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
-
-    @property
-    def journaled(self):
-        return [line["row"]["image_id"] for line in self.journal if line["kind"] == "response"]
-
-    @property
-    def record(self):
-        (record,) = [line for line in self.journal if line["kind"] == "run"]
-        return record
-
-    @property
-    def locks(self):
-        return list((self.folder / "journal").glob("*.lock*"))
-
-
-@pytest.fixture
-def run(tmp_path, shards, tiny_checkpoint):
-    return Run(tmp_path / "run", shards, tiny_checkpoint("qwen2_5_vl"))
-
-
-# An engine whose texts follow from image and seed ------------------------------------------------
-
-
-class Echo:
-    """An engine that answers in batches of two. It is its own module."""
-
-    def __init__(self, say=None, ends=None):
-        self.say = say or (lambda image, request: (f"<think>{image[:9]}</think>seen", "stop"))
-        self.ends = ends  # number of responses after which it fails, and how
-        self.requests, self.closed, self.loads, self.checks = [], 0, [], 0
-        self.record = {"engine": "echo", "device": "cpu", "dtype": "float32", "attention": "none"}
-        self.record["restarts"] = 0
-
-    def check(self, inference):
-        self.checks += 1
-
-    def load(self, model, **given):
-        self.loads.append((model, given))
-        return self
-
-    def generate(self, requests):
-        requests, done = iter(requests), 0
-        while batch := list(islice(requests, 2)):
-            self.requests += batch
-            self.record["restarts"] += 1
-            for request in batch:
-                if self.ends and done == self.ends[0]:
-                    raise self.ends[1]
-                done += 1
-                (image,) = (
-                    part["image"] for part in request.messages[-1]["content"] if "image" in part
-                )
-                text, reason = self.say(hashlib.sha256(image).hexdigest(), request)
-                if reason == "error":
-                    yield Response(request.key, None, reason, error=text)
-                else:
-                    yield Response(request.key, text, reason, 20, 4, 7)
-
-    def close(self):
-        self.closed += 1
-
-
-@pytest.fixture
-def use(monkeypatch):
-    """A function that has an engine used in the place of all others."""
-
-    def replace(engine):
-        monkeypatch.setattr(engines, "get", lambda name: engine)
-        return engine
-
-    return replace
-
-
-def asked(engine):
-    return [request.key for request in engine.requests]
+FOLDER = Path(generate_responses.__file__).parent
 
 
 def test_the_engine_is_checked_loaded_used_and_closed(run, use):
     echo = use(Echo())
     found = run()
-    assert asked(echo) == list("cabfde")
+    assert echo.keys == list("cabfde")
     assert echo.checks == echo.closed == len(echo.loads) == 1
     ((model, given),) = echo.loads
     assert model == run.settings["model"]
@@ -262,7 +89,7 @@ def test_what_is_missing_alone_is_asked(run, use):
     assert not any(out.exists() for out in run.outputs)
     echo = use(Echo())
     run()
-    assert asked(echo) == ["f", "d", "e"]
+    assert echo.keys == ["f", "d", "e"]
     assert sorted(run.journaled) == list("abcdef")
 
 
@@ -346,36 +173,38 @@ def test_a_second_call_generates_nothing_and_writes_the_same(run, use, monkeypat
     for out in run.outputs:
         out.unlink()
     monkeypatch.setattr(engines, "get", lambda name: pytest.fail("asked for an engine"))
-    run.canary = {"folder": str(run.folder / "canary"), "output": "think"}
+    run.add_canary()
     run()
     assert run.bytes == first
     assert run.journal == journal
     assert not (run.folder / "canary").exists()
 
 
+def worker(program):
+    """Start a program in a process that finds the scripts."""
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        cwd=FOLDER,
+        env=os.environ | {"PYTHONPATH": str(FOLDER.parent)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
 def test_without_new_work_torch_is_not_even_imported(run, use):
     use(Echo())
     run()
-    arguments = run.asked | {
-        "responses": [str(out) for out in run.outputs],
-        "inference": INFERENCE,
-        "canary": {"folder": str(run.folder / "canary"), "output": "think"},
-    }
-    program = (
-        "import json, sys, generate_responses\n"
-        f"generate_responses.generate_responses(**json.loads({json.dumps(arguments)!r}))\n"
-        "heavy = ('torch', 'transformers', 'imagenet_think.inference.engines.transformers_engine')\n"
-        "print([name for name in heavy if name in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=FOLDER,
-        env=os.environ | {"PYTHONPATH": str(FOLDER.parent)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == "[]"
+    run.add_canary()
+    files = run.files | {"responses": [str(out) for out in run.outputs]}
+    process = worker(f"""
+        import json, sys
+        from generate_responses import Task, generate_responses
+        task, files = json.loads({json.dumps([run.task(), files])!r})
+        generate_responses(Task(**task), **files)
+        heavy = ("torch", "transformers", "imagenet_think.inference.engines.transformers_engine")
+        print([name for name in heavy if name in sys.modules])
+    """)
+    assert process.communicate()[0].strip() == "[]"
 
 
 def test_a_renamed_prompt_is_not_asked_again(run, use):
@@ -414,7 +243,7 @@ def test_only_new_images_are_asked(run, use, tmp_path):
     pl.concat([extra, extra.head(1).with_columns(**new)]).write_parquet(third)
     run.images[1] = str(third)
     assert run()["image_id"].to_list() == ["c", "a", "b", "f", "d", "e", "new"]
-    assert asked(echo)[6:] == ["new"]
+    assert echo.keys[6:] == ["new"]
 
 
 def test_a_shard_that_is_cut_off_is_named(run, use, tmp_path):
@@ -450,38 +279,6 @@ def test_two_workers_on_a_shard(run, use):
     assert len(echo.requests) == 6
 
 
-# A part of the images, for a pilot ---------------------------------------------------------------
-
-
-def test_a_pilot_leaves_as_many_fewer_for_the_run(run, use):
-    pilot = use(Echo())
-    found = run.some(limit=3)
-    # Evenly spread over the block.
-    assert asked(pilot) == ["c", "b", "d"]
-    assert [[row["image_id"] for row in rows] for rows in found.rows.values()] == [
-        ["c", "b"],
-        ["d"],
-    ]
-    assert list(found.rows) == ["00", "01"]
-    assert found.run == {key: value for key, value in run.record.items() if key != "kind"}
-    assert found.run["responses"] == 3
-    assert 0 <= found.run["ready_seconds"] <= found.run["seconds"]
-    rest = use(Echo())
-    rows = run()
-    assert asked(rest) == ["a", "f", "e"]
-    assert rows["image_id"].to_list() == list("cabfde")
-
-
-def test_a_pilot_of_what_is_there_asks_nothing(run, use):
-    use(Echo())
-    run()
-    echo = use(Echo())
-    found = run.some(limit=100)
-    assert found.run is None
-    assert sum(map(len, found.rows.values())) == 6
-    assert not echo.requests
-
-
 # The canary --------------------------------------------------------------------------------------
 
 
@@ -494,10 +291,10 @@ def telling(image, request):
 @pytest.fixture
 def watched(run, monkeypatch):
     """A run with a canary, which does not count image tokens: the engine here has none."""
-    run.canary = {"folder": str(run.folder / "canary"), "output": "think"}
+    run.add_canary()
     loaded = SimpleNamespace(load_processor=lambda *args, **options: None)
     monkeypatch.setattr(families, "get", lambda name: loaded)
-    monkeypatch.setattr(script.canary, "_counting", uncounted)
+    monkeypatch.setattr(canary, "_counting", uncounted)
     return run
 
 
@@ -511,7 +308,7 @@ def uncounted(generate, processor, expected):
 
 
 def of_canary(engine):
-    return [key for key in asked(engine) if "/" in key]
+    return [key for key in engine.keys if "/" in key]
 
 
 def test_a_model_that_passes_is_used(watched, use):
@@ -520,7 +317,7 @@ def test_a_model_that_passes_is_used(watched, use):
     assert len(found) == 6
     # Four images that can be read, in three ways, before all others.
     assert len(of_canary(echo)) == 12
-    assert asked(echo)[:12] == of_canary(echo)
+    assert echo.keys[:12] == of_canary(echo)
     assert "b" not in {key.split("/")[1] for key in of_canary(echo)}
     assert [path.suffix for path in sorted((watched.folder / "canary").iterdir())] == [
         ".html",
@@ -540,7 +337,7 @@ def test_a_model_that_is_blind_stops_before_a_row_is_written(watched, use):
     assert watched.journaled == []
     assert watched.record["responses"] == 0
     assert echo.closed == 1
-    assert of_canary(echo) == asked(echo)
+    assert of_canary(echo) == echo.keys
     assert watched.locks == []
     assert not any(out.exists() for out in watched.outputs)
     # Repaired, it is looked at again when the verdict is gone.
@@ -552,7 +349,7 @@ def test_a_model_that_is_blind_stops_before_a_row_is_written(watched, use):
 
 def test_a_canary_sings_once(watched, use, tmp_path):
     echo = use(Echo(telling))
-    watched.some(limit=2)
+    watched.pilot(2)
     assert len(of_canary(echo)) == 12
     echo = use(Echo(telling))
     watched()
@@ -563,7 +360,7 @@ def test_a_canary_sings_once(watched, use, tmp_path):
 @pytest.mark.parametrize("change", [{"dtype": "bfloat16"}, {"attention": "sdpa"}, {"versions": {}}])
 def test_what_computes_otherwise_is_looked_at_anew(watched, use, change):
     use(Echo(telling))
-    watched.some(limit=2)
+    watched.pilot(2)
     echo = Echo(telling)
     echo.record |= change
     use(echo)
@@ -581,12 +378,12 @@ def test_the_canary_sees_different_classes(watched, use, tmp_path):
     )
     watched.images = [str(tmp_path / "00.parquet")]
     rows.write_parquet(watched.images[0])
-    found = script._canary_images(watched.images)
+    found = prepared_images.varied(watched.images, 4)
     assert list(found) == ["i00", "i06", "i11", "i01"]
 
 
 def test_where_no_image_can_be_read_there_is_no_canary(watched, use, tmp_path):
-    watched.images = [shard_file(tmp_path / "00.parquet", [("x", b"nothing"), ("y", b"either")])]
+    watched.images = [write_shard(tmp_path / "00.parquet", [("x", b"nothing"), ("y", b"either")])]
     echo = use(Echo(lambda image, request: ("image cannot be read: x", "error")))
     assert watched()["finish_reason"].to_list() == ["error", "error"]
     assert of_canary(echo) == []
@@ -597,11 +394,10 @@ def test_where_no_image_can_be_read_there_is_no_canary(watched, use, tmp_path):
 
 def test_a_job_that_is_told_to_stop_lets_go_of_everything(run, tmp_path):
     """Slurm and Snakemake send SIGTERM; here while the engine waits for a token."""
-    program = f"""
-        import json, sys, time
+    process = worker(f"""
+        import json, time
         from pathlib import Path
-        import generate_responses as script
-        from imagenet_think.inference import engines
+        from imagenet_think.inference import engines, generation
         from imagenet_think.inference.engines import Response
 
         class Slow:
@@ -615,20 +411,14 @@ def test_a_job_that_is_told_to_stop_lets_go_of_everything(run, tmp_path):
                 time.sleep(6000)
 
         engines.get = lambda name: Slow()
-        script.stop_when_told()
-        script.respond(**json.loads({json.dumps(run.asked | {"inference": INFERENCE})!r}))
-    """
-    worker = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        cwd=FOLDER,
-        env=os.environ | {"PYTHONPATH": str(FOLDER.parent)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert worker.stdout.readline() == "waiting\n"
+        generation.exit_on_sigterm()
+        task, files = json.loads({json.dumps([run.task(), run.files])!r})
+        generation.respond(generation.Task(**task), **files)
+    """)
+    assert process.stdout.readline() == "waiting\n"
     assert len(run.locks) == 2
-    worker.send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=600) == 143
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=600) == 143
     assert (tmp_path / "closed").exists()
     assert run.locks == []
     assert run.journaled == ["c"]
@@ -696,7 +486,7 @@ def test_a_bad_image_is_a_named_failure_and_the_rest_goes_on(tmp_path, tiny_chec
         ("good 2", jpeg(noise(4, 60, 70))),
     ]
     run = Run(tmp_path, tmp_path, tiny_checkpoint(family), family=family)
-    run.images = [shard_file(tmp_path / "00.parquet", pictures)]
+    run.images = [write_shard(tmp_path / "00.parquet", pictures)]
     rows = {row["image_id"]: row for row in run().iter_rows(named=True)}
     assert list(rows) == [name for name, _ in pictures]
     for name in ("cut off", "no image", "empty"):
@@ -723,18 +513,18 @@ def test_a_prompt_that_holds_the_image_token_fails_every_row(run, tiny_model):
     assert f"holds the model's image token {token}" in found["error"][0]
 
 
-def test_a_prompt_that_holds_the_image_token_stops_at_the_canary(run, tiny_model):
-    run.canary = {"folder": str(run.folder / "canary"), "output": "think"}
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ("Describe.", "must not be used for this run"),  # random weights
+        ("What is {token}?", "it cannot be prompted: the user text holds"),
+    ],
+)
+def test_the_canary_stops_a_real_engine(run, tiny_model, prompt, message):
+    run.add_canary()
     token = tiny_model("qwen2_5_vl")[1].image_token
-    run.settings["prompt"] = {"id": "bad", "text": f"What is {token}?"}
-    with pytest.raises(CanaryError, match="it cannot be asked: the user text holds"):
-        run()
-    assert run.journaled == []
-
-
-def test_random_weights_are_stopped_by_the_canary(run):
-    run.canary = {"folder": str(run.folder / "canary"), "output": "think"}
-    with pytest.raises(CanaryError, match="must not be asked about this run"):
+    run.settings["prompt"] = {"id": "p", "text": prompt.format(token=token)}
+    with pytest.raises(CanaryError, match=message):
         run()
     assert run.journaled == []
 

@@ -13,6 +13,8 @@ import import_responses as script
 from account_responses import ANNOTATION, RESPONSE, account
 from imagenet_think.core import schemas
 from imagenet_think.core.files import write_parquet
+from imagenet_think.inference import response_files
+from imagenet_think.inference.response_files import Columns, ResponseFiles
 from imagenet_think.parsing import FORMATS, parse
 
 SHARDS = ["00", "01"]
@@ -48,18 +50,17 @@ class Import:
     def __call__(self, **columns):
         """Import and return responses, annotations and the rows not used; the account is made."""
         folders = [self.folder / name for name in ("responses", "annotations")]
-        given = {"image": "image", "output": None, "path": "my*.parquet"} | columns
+        output = columns.pop("output", None)
         evaluated = self.folder / "evaluated"
-        script.import_responses(
-            self.files,
+        found = script.import_responses(
+            MODEL,
+            ResponseFiles(self.files, Columns(**{"image": "image"} | columns), "my*.parquet"),
+            output,
             self.folder / "sample",
             evaluated if evaluated.exists() else None,
             *([folder / f"{shard}.parquet" for shard in SHARDS] for folder in folders),
-            self.folder / "unused.csv",
-            self.folder / "matched.csv",
-            model=MODEL,
-            **given,
         )
+        script.report_matches(found, self.folder / "unused.csv", self.folder / "matched.csv")
         responses, annotations = (pl.read_parquet(folder / "*.parquet") for folder in folders)
         assert (responses.schema, annotations.schema) == (schemas.RESPONSES, schemas.ANNOTATIONS)
         asked = pl.read_parquet(evaluated if evaluated.exists() else self.folder / "sample")
@@ -284,10 +285,10 @@ def test_files_larger_than_the_memory_give_the_same(importing, monkeypatch):
     importing.add(image=IMAGES[3:], text=TEXTS[3:])
     whole = importing(text="text", output="think_answer")
     readings = []
-    read = script.read_texts
-    monkeypatch.setattr(script, "read_texts", lambda *a: readings.append(1) or read(*a))
+    read = ResponseFiles.read
+    monkeypatch.setattr(ResponseFiles, "read", lambda *a: readings.append(1) or read(*a))
     monkeypatch.setattr(script, "AT_ONCE", 1)
-    monkeypatch.setattr(script, "ROWS", 1)
+    monkeypatch.setattr(response_files, "ROWS", 1)
     assert importing(text="text", output="think_answer") == whole
     assert len(readings) == len(SHARDS)
 

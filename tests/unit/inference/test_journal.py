@@ -98,7 +98,7 @@ def test_a_torn_end_is_cut_at_every_byte(tmp_path, caplog):
             for i in range(complete, 3):
                 journal.append_response(row(i), run="a", at=i)
         assert path.read_bytes() == whole
-    assert "cut off an unfinished last line" in caplog.text
+    assert "removed an incomplete last line" in caplog.text
     assert not list(tmp_path.glob("*.unreadable"))
 
 
@@ -279,7 +279,7 @@ def test_a_job_killed_in_the_middle_of_a_line_leaves_all_before_it(tmp_path, cap
     assert (tmp_path / "00.lock").exists()
     assert kept(path, 4) == [0, 1, 2]
     assert torn.startswith(path.read_bytes())
-    assert "cut off an unfinished last line of 20 bytes" in caplog.text
+    assert "removed an incomplete last line of 20 bytes" in caplog.text
     assert "taken over from process" in caplog.text
     assert os.listdir(tmp_path) == ["00.jsonl"]
 
@@ -314,7 +314,7 @@ def fill_and_make_room(folder):
     count, error = fill(path)
     assert error.__cause__.errno == errno.ENOSPC
     assert f"{path} cannot be read or written: No space left on device (" in str(error)
-    assert "Make room" in str(error)
+    assert "Free some space" in str(error)
     assert len(read_rows(path)) == count > 5
     whole = path.read_bytes()
     with pytest.raises(OSError, match="No space left"):

@@ -6,8 +6,7 @@ from PIL import Image
 
 from imagenet_think.inference.chat import PromptError, encode, first_conversation
 from imagenet_think.inference.engines import Request
-from imagenet_think.parsing import STATUSES
-from imagenet_think.parsing.outcomes import EXCLUSIONS, FAILURES, reason
+from imagenet_think.parsing.outcomes import EXCLUSIONS, FAILURES, STATUSES, reason
 
 PROMPT = "Describe."
 

@@ -10,18 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from imagenet_think.core import plugins
 from imagenet_think.core.schemas import ANNOTATIONS, RESPONSES
 from imagenet_think.inference.conversations import ROUND_SEPARATOR
-from imagenet_think.parsing import (
-    FINISHED,
-    FORMATS,
-    PARTS,
-    RULES,
-    STATUSES,
-    Parsed,
-    parse,
-    thought_is_open,
-)
+from imagenet_think.parsing import FINISHED, FORMATS, PARTS, Parsed, parse, thought_is_open
+from imagenet_think.parsing.outcomes import STATUSES
 from parse_responses import parse_responses
 
 CALL = '<tool_call>{"name": "resize_image", "arguments": {"action": "resize"}}</tool_call>'
@@ -412,13 +405,7 @@ OUTER_MARKS = (
     "[PAD]",
     "<sop>",
 )
-TAGS = {
-    "think_answer": ("<think>", "</think>", "<answer>", "</answer>"),
-    "kimi": ("◁think▷", "◁/think▷"),
-    "think": ("<think>", "</think>", "<answer>", "</answer>"),
-    "tool_call": ("<think>", "</think>", "<answer>", "</answer>", "<tool_call>", "</tool_call>"),
-    "boxed": ("\\boxed{",),
-}
+MODULES = {name: plugins.get("parsing.formats", name) for name in FORMATS}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -453,10 +440,15 @@ def test_texts_like_those_of_figure_2_are_kept_to_the_letter(output_format: str,
     assert parsed == Parsed(f"{think}\n{answer}", think, answer, "ok")
 
 
-def test_every_status_is_reached() -> None:
-    reached = {parse(case[0], case[1], "stop").status for case in CASES.values()}
-    reached |= {parse("kimi", "a", reason).status for reason in FINISHED if reason != "stop"}
-    assert reached == set(STATUSES)
+def test_every_status_is_reached_by_the_formats_that_declare_it() -> None:
+    reached = {(case[0], parse(case[0], case[1], "stop").status) for case in CASES.values()}
+    statuses = {status for _, status in reached}
+    statuses |= {parse("kimi", "a", reason).status for reason in FINISHED if reason != "stop"}
+    assert statuses == set(STATUSES)
+    common = {"ok", "empty_think", "empty_answer"}
+    for name, module in MODULES.items():
+        assert {status for key, status in reached if key == name} <= common | module.FAILURES.keys()
+        assert module.FAILURES.keys() >= module.OPEN
 
 
 @pytest.mark.parametrize(
@@ -513,23 +505,29 @@ def test_whether_a_thought_is_open(output_format: str, text: str, is_open: bool)
 
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_a_loop_keeps_its_text(output_format: str) -> None:
-    opening = TAGS[output_format][0] if output_format != "boxed" else ""
+    opening = "" if output_format == "boxed" else MODULES[output_format].MARKS[0]
     parsed = parse(output_format, opening + LOOPING, "loop")
     assert (parsed.full, parsed.status) == (LOOPING.strip(), "loop")
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(ValueError, match="'xml'; known: think_answer"):
+    with pytest.raises(ValueError, match="'xml'; known: boxed"):
         parse("xml", "", "stop")
     with pytest.raises(ValueError, match="'abort'; known: stop"):
         parse("kimi", "", "abort")
 
 
-def test_rules_are_one_sentence_each() -> None:
-    assert set(RULES) == set(TAGS)
-    for rule in RULES.values():
-        assert rule.endswith(".")
-        assert len(rule) > 50
+@pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
+def test_a_rule_is_one_sentence(module) -> None:
+    assert re.fullmatch(r"[A-Z].{50,}\.", module.RULE)
+
+
+def test_statuses_keep_the_order_of_earlier_versions() -> None:
+    assert list(STATUSES) == [
+        *("ok", "no_think", "unclosed_think", "several_thinks", "answer_inside_think"),
+        *("tool_call_without_answer", "no_box", "empty_think", "empty_answer"),
+        *("cut_off", "loop", "error"),
+    ]
 
 
 # Mutations
@@ -552,7 +550,7 @@ def check(output_format: str, text: str, reason: str) -> None:
     for part in PARTS:
         value = getattr(parsed, part)
         assert value is None or (value and value == value.strip())
-        for mark in (*OUTER_MARKS, *TAGS[output_format]):
+        for mark in (*OUTER_MARKS, *MODULES[output_format].MARKS):
             assert mark not in (value or ""), (part, mark)
         assert _is_subsequence(_letters(value), _letters(text))
     for part in (parsed.think, parsed.answer):
@@ -570,7 +568,7 @@ def check(output_format: str, text: str, reason: str) -> None:
 
 
 FRAGMENTS = [
-    *sorted({tag for tags in TAGS.values() for tag in tags} | set(OUTER_MARKS)),
+    *sorted({mark for module in MODULES.values() for mark in module.MARKS} | set(OUTER_MARKS)),
     "<",
     ">",
     "<thi",

@@ -6,8 +6,6 @@ from synthetic_run import CONFIG, FIGURES, ROOT, make_run
 from export_numbers import export_numbers
 from imagenet_think.report.comparability import VECTORS
 from imagenet_think.report.macros import define, number, series, spelled
-from imagenet_think.report.setting_macros import SOURCES
-from imagenet_think.run import configuration
 
 MAIN = (ROOT / "paper" / "main.tex").read_text(encoding="utf-8")
 BODY = MAIN.split(r"\begin{document}")[1]
@@ -221,8 +219,3 @@ def test_numbers_as_text():
     assert series(["a"]) == "a"
     assert series([]) == "--"
     assert [spelled(n) for n in (0, 2, 12, 13)] == ["no", "two", "twelve", "13"]
-
-
-def test_every_kind_of_source_has_words():
-    images = configuration.schema()["properties"]["images"]["properties"]
-    assert set(SOURCES) == set(images["source"]["properties"]["kind"]["enum"])

@@ -118,12 +118,12 @@ def test_the_same_input_gives_the_same_bytes_and_another_seed_other_images(drawn
     assert report(drawn) != report(drawn, "again.html", seed=SEED + 1)
 
 
-def test_what_is_not_applied_is_named(drawn):
+def test_criteria_and_what_is_not_applied_are_named(drawn):
     page = report(drawn, criteria=CRITERIA | {"denied_images": ["a", "b"], "scorer": "mine:judge"})
     for claim in ("occlusion", "copyright", "harmful", "Semantic diversity beyond the classes"):
         assert claim in page
-    assert "2 images denied" in page
-    assert "scorer mine:judge" in page
+    assert "is one of 2 denied images" in page
+    assert "is rejected by the function mine:judge" in page
 
 
 def test_a_source_that_is_gone_is_an_error_with_its_name(drawn, tmp_path):

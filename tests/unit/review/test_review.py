@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import review
 from imagenet_think.core import schemas
-from imagenet_think.parsing.statuses import STATUSES
+from imagenet_think.parsing.outcomes import STATUSES
 from imagenet_think.report.examples import read_pictures
 from imagenet_think.review.review_page import ReviewedRun, policy
 from imagenet_think.review.review_sample import choose, left, read_statuses

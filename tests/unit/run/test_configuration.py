@@ -78,6 +78,16 @@ def test_every_key_is_described():
     assert not [key for key, node in keys.items() if not node.get("description")]
 
 
+def test_the_names_of_plugins_come_from_their_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(configuration, "SCHEMA", tmp_path / "schema.yaml")
+    configuration.SCHEMA.write_text(
+        "{$defs: {}, properties: {family: {description: Family., plugin: inference.families}}}"
+    )
+    node = configuration.schema.__wrapped__()["properties"]["family"]
+    assert {"glm4v", "kimi_vl"} <= set(node["enum"])
+    assert "`glm4v`: GLM-4.1V" in configuration._described(node)
+
+
 RAW = {"path": "resources/stand_in.parquet", "text": "text"}
 PARTS = {"path": RAW["path"], "think": "think_1", "answer": "answer_1"}
 
@@ -261,7 +271,7 @@ WRONG = {
     ),
     "labels where none are read": (
         lambda c: c["images"]["source"].__setitem__("labels", "labels.txt"),
-        ["images.source.labels is only for kind webdataset, hub_parquet and listing"],
+        ["images.source.labels is only for kind hub_parquet, listing and webdataset"],
     ),
     "neither asked nor imported": (
         lambda c: c["models"]["kimi-vl"].pop("repository"),

@@ -87,14 +87,14 @@ def test_what_a_model_cost(run):
     assert g["share_used"] == pytest.approx((7000 + 1800) / (3600 + 2 * 7000 + 1800 + 900))
 
 
-def test_hours_on_the_cpu_are_no_gpu_hours(run):
+def test_hours_on_the_cpu_are_not_gpu_hours(run):
     c = run()["c"]
     assert (c["gpu_hours"], c["cpu_hours"]) == (None, pytest.approx(0.01))
     assert (c["devices"], c["share_used"]) == ("cpu", 1.0)
-    assert "Hours on CPUs are no GPU hours" in run.page
+    assert "Hours on CPUs are not GPU hours" in run.page
 
 
-def test_gpu_hours_are_set_beside_the_paper_s_where_all_are_known(run):
+def test_gpu_hours_are_compared_with_the_papers_where_all_are_known(run):
     run()
     assert "would take" not in run.page  # a teacher ran on the CPU
     for path in (run.folder / "journal" / "c").iterdir():
@@ -109,7 +109,7 @@ def test_gpu_hours_are_set_beside_the_paper_s_where_all_are_known(run):
     assert "the paper's 500,000 would take 583,333, not 6,000." in run.page
 
 
-def test_without_a_journal_nothing_is_made_up(run):
+def test_without_a_journal_costs_are_null(run):
     n = run()["n"]
     assert (n["responses"], n["completion_tokens"], n["unrecorded_responses"]) == (1, 100, 1)
     for name in ("seconds", "tokens_per_second", "gpu_hours", "cpu_hours", "share_used"):
@@ -133,7 +133,7 @@ def test_sums_and_the_paper(run):
     assert paper["tokens_per_second"] == pytest.approx(17.847, abs=0.001)
 
 
-def test_the_page_tells_of_killed_jobs(run):
+def test_the_page_mentions_killed_jobs(run):
     run()
     assert "Model G: 1 of 4 jobs ended without a record" in run.page
     assert "| The paper (both teachers) | 500,000 | – | – | 385,500,000 |" in run.page
@@ -148,7 +148,7 @@ def test_the_device_of_a_killed_job_may_be_unknown(run):
     assert "Hours on an unknown device" in run.page
 
 
-def test_a_run_without_responses_has_a_table_all_the_same(tmp_path):
+def test_a_run_without_responses_has_a_table(tmp_path):
     run = Run(tmp_path)
     for model in "gnc":
         run.responses(model)
@@ -164,6 +164,6 @@ def test_imported_teachers_have_no_row(run):
     assert "Both teachers" not in run.page
 
 
-def test_a_run_that_asks_no_model_says_so(run):
+def test_a_run_that_prompts_no_model_says_so(run):
     assert list(run("")) == ["paper"]
     assert "all responses were imported" in run.page

@@ -1,4 +1,4 @@
-"""The report of what failed in a run: the logs are of real runs, and one run is made here."""
+"""The report of what failed in a run, on logs of real runs and on one real run."""
 
 import logging
 import subprocess
@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from imagenet_think.run import failures
-from imagenet_think.run.failures import Job, Reason, Watch
+from imagenet_think.run.failures import AnnouncedJob, Cause, Watch
 
 SCRIPTS = Path(failures.__file__).parents[2]
 
@@ -51,7 +51,7 @@ Will exit after finishing currently running jobs (scheduler).
 CANCELLED = TIME.replace(" DUE TO TIME LIMIT", "")
 REFUSAL = """\
 WorkflowError in file "/project/rules/common.smk", line 18:
-The workflow was changed since this job was handed in.
+The workflow was changed since this job was submitted.
 srun: error: node3: task 0: Exited with exit code 1
 WorkflowError:
 At least one job did not complete successfully.
@@ -62,64 +62,68 @@ FAILED = (
     "of the involved rule(s)."
 )
 REFUSED = (
-    "SLURM sbatch failed. The error message was 'sbatch: error: invalid partition specified: cpu\n"
-    "sbatch: error: Batch job submission failed: Invalid partition name specified'.\n"
+    "SLURM sbatch failed. The error message was 'sbatch: error: invalid partition: cpu\n{}'.\n"
     "    sbatch call:\n        sbatch --parsable\n"
 )
 
 
-@pytest.mark.parametrize(
-    ("text", "kind"),
-    [(MEMORY, "OUT_OF_MEMORY"), (TIME, "TIMEOUT"), (CANCELLED, "CANCELLED"), (KILLED, None)],
+INVALID = "sbatch: error: Batch job submission failed: Invalid partition name specified"
+UNREACHABLE = (
+    "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect "
+    "failure)"
 )
-def test_slurm_says_in_its_log_why_it_ended_a_job(text, kind):
-    assert failures.ended(text) == (kind and Reason(kind, kind))
+PARQUET = (
+    "polars.exceptions.ComputeError: parquet: File out of specification: The file must end with "
+    "PAR1"
+)
 
 
-def test_a_job_that_writes_such_words_itself_was_not_ended_by_slurm():
-    assert failures.ended("12:00:00 INFO CANCELLED AT noon, oom-kill, DUE TO TIME LIMIT\n") is None
+def refusal(kind, text):
+    return Cause(kind, f"sbatch: error: invalid partition: cpu {text}")
 
 
-def test_the_last_error_of_a_log_counts():
-    raised = "polars.exceptions.ComputeError: parquet: File out of specification: "
-    assert failures.stated(OWN) == Reason("", f"{raised}The file must end with PAR1")
-    logged = "12:00:00 ERROR no such place\n12:00:01 INFO the end\n"
-    assert failures.stated(logged) == Reason("", "no such place")
-    assert failures.stated("12:00:00 ERROR \nMemoryError\n") == Reason("", "MemoryError")
-
-
-def test_what_snakemake_says_of_every_failed_job_is_no_reason():
-    assert failures.stated(KILLED) is None
-    assert failures.killed(KILLED) == Reason("killed", "killed by SIGKILL")
-    interrupted = failures.killed(KILLED.replace("SIGKILL: 9", "SIGINT: 2"))
-    assert interrupted == Reason("interrupted", "interrupted (SIGINT)")
-    assert failures.ADVICE[interrupted.kind] == failures.NOTHING
-
-
-def test_a_job_that_its_own_snakemake_refuses_says_so_in_slurms_log():
-    said = "The workflow was changed since this job was handed in."
-    assert failures.stated(REFUSAL) == Reason("", said)
-
-
-@pytest.mark.parametrize("status", ["CANCELLED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT"])
-def test_slurms_status_is_a_reason(status):
-    assert failures.told(FAILED.format(7, status)) == Reason(status, status)
-
-
-def test_that_a_job_failed_is_no_reason():
-    assert failures.told(FAILED.format(7, "FAILED")) is None
-
-
-def test_a_job_that_slurm_does_not_take():
-    why = failures.told(REFUSED)
-    assert why.kind == "refused"
-    assert why.text.endswith("Batch job submission failed: Invalid partition name specified")
-
-
-def test_a_job_that_slurm_could_not_be_asked_to_take():
-    said = "Batch job submission failed: Unable to contact slurm controller (connect failure)"
-    why = failures.told(f"SLURM sbatch failed. The error message was 'sbatch: error: {said}'.\n")
-    assert why == Reason("unreachable", f"sbatch: error: {said}")
+@pytest.mark.parametrize(
+    ("read", "text", "cause"),
+    [
+        # What Slurm writes into its log; a job that writes such words itself was not ended by it.
+        (failures.from_slurm, MEMORY, Cause("OUT_OF_MEMORY", "OUT_OF_MEMORY")),
+        (failures.from_slurm, TIME, Cause("TIMEOUT", "TIMEOUT")),
+        (failures.from_slurm, CANCELLED, Cause("CANCELLED", "CANCELLED")),
+        (failures.from_slurm, KILLED, None),
+        (
+            failures.from_slurm,
+            "12:00:00 INFO CANCELLED AT noon, oom-kill, DUE TO TIME LIMIT\n",
+            None,
+        ),
+        # The last error of a log; what Snakemake says of every failed job is none.
+        (failures.from_error, OWN, Cause("", PARQUET)),
+        (
+            failures.from_error,
+            "12:00:00 ERROR no such place\n12:00:01 INFO the end\n",
+            Cause("", "no such place"),
+        ),
+        (failures.from_error, "12:00:00 ERROR \nMemoryError\n", Cause("", "MemoryError")),
+        (failures.from_error, KILLED, None),
+        (
+            failures.from_error,
+            REFUSAL,
+            Cause("", "The workflow was changed since this job was submitted."),
+        ),
+        (failures.from_signal, KILLED, Cause("killed", "killed by SIGKILL")),
+        (
+            failures.from_signal,
+            KILLED.replace("SIGKILL: 9", "SIGINT: 2"),
+            Cause("interrupted", "interrupted (SIGINT)"),
+        ),
+        (failures.from_message, FAILED.format(7, "NODE_FAIL"), Cause("NODE_FAIL", "NODE_FAIL")),
+        (failures.from_message, FAILED.format(7, "TIMEOUT"), Cause("TIMEOUT", "TIMEOUT")),
+        (failures.from_message, FAILED.format(7, "FAILED"), None),
+        (failures.from_message, REFUSED.format(INVALID), refusal("refused", INVALID)),
+        (failures.from_message, REFUSED.format(UNREACHABLE), refusal("unreachable", UNREACHABLE)),
+    ],
+)
+def test_causes(read, text, cause):
+    assert read(text) == cause
 
 
 @pytest.fixture
@@ -133,49 +137,54 @@ def logs(tmp_path):
     return write
 
 
-def test_memory_comes_before_what_the_job_itself_says(logs):
-    job = Job("score_sets", {"shard": "00"}, [logs("own", OWN)], {"mem_mb": 400})
-    text = str(failures.found([job], 3, FAILED.format(30, "FAILED"), [logs("30", MEMORY)]))
+def test_slurms_cause_comes_before_the_jobs_own_error(logs):
+    job = AnnouncedJob("score_sets", {"shard": "00"}, [logs("own", OWN)], {"mem_mb": 400})
+    text = str(failures.diagnose([job], 3, FAILED.format(30, "FAILED"), [logs("30", MEMORY)]))
     assert "score_sets (shard 00), 3 attempts\n    why:  OUT_OF_MEMORY with mem_mb 400\n" in text
-    assert text.endswith("next: more mem_mb for score_sets in profiles/slurm/config.yaml")
+    assert text.endswith("next: raise mem_mb for score_sets in profiles/slurm/config.yaml")
 
 
-def test_of_a_group_the_job_is_named_whose_log_ends_in_an_error(logs):
+def test_a_group_names_the_job_whose_log_ends_in_an_error(logs):
     jobs = [
-        Job("parse_responses", {"shard": "00"}, [logs("fine", "12:00:00 INFO 15 of 15\n")]),
-        Job("score_sets", {"shard": "00"}, [logs("broken", OWN)]),
-        Job("score_rouge", {"shard": "00"}, ["nowhere.log"]),
+        AnnouncedJob(
+            "parse_responses", {"shard": "00"}, [logs("fine", "12:00:00 INFO 15 of 15\n")]
+        ),
+        AnnouncedJob("score_sets", {"shard": "00"}, [logs("broken", OWN)]),
+        AnnouncedJob("score_rouge", {"shard": "00"}, ["nowhere.log"]),
     ]
-    found = failures.found(jobs, 1, "", [logs("31", KILLED)])
+    found = failures.diagnose(jobs, 1, "", [logs("31", KILLED)])
     assert found.job is jobs[1]
     assert "score_sets (shard 00), with the other 2 of its group" in str(found)
-    assert "must end with PAR1" in found.reason.text
+    assert "must end with PAR1" in found.cause.text
 
 
 def test_a_group_that_slurm_ended_is_named_as_a_whole(logs):
-    jobs = [Job("parse_responses", logs=["nowhere.log"]), Job("score_sets", logs=["nowhere.log"])]
-    text = str(failures.found(jobs, 1, "", [logs("31", TIME)]))
+    jobs = [
+        AnnouncedJob("parse_responses", logs=["nowhere.log"]),
+        AnnouncedJob("score_sets", logs=["nowhere.log"]),
+    ]
+    text = str(failures.diagnose(jobs, 1, "", [logs("31", TIME)]))
     assert text.startswith("a group of 2 jobs: parse_responses, score_sets\n    why:  TIMEOUT\n")
     assert "nowhere" not in text
 
 
-def test_the_log_of_an_earlier_run_is_no_reason(logs, tmp_path):
+def test_the_log_of_an_earlier_run_is_not_the_cause(logs, tmp_path):
     own = logs("own", OWN)
-    job = Job("score_sets", logs=[own], since=(tmp_path / "own").stat().st_mtime + 3600)
-    text = str(failures.found([job], 1, "", []))
-    assert "why:  nobody says why" in text
+    job = AnnouncedJob("score_sets", logs=[own], since=(tmp_path / "own").stat().st_mtime + 3600)
+    text = str(failures.diagnose([job], 1, "", []))
+    assert "why:  unknown" in text
     assert f"log:  {own} (of an earlier attempt)" in text
 
 
-def test_a_log_that_cannot_be_read_is_told(tmp_path):
-    job = Job("score_sets", logs=[str(tmp_path)])
-    text = str(failures.found([job], 1, "", ["nowhere.log"]))
+def test_a_log_that_cannot_be_read_is_reported(tmp_path):
+    job = AnnouncedJob("score_sets", logs=[str(tmp_path)])
+    text = str(failures.diagnose([job], 1, "", ["nowhere.log"]))
     assert f"log:  {tmp_path} (cannot be read: Is a directory)" in text
     assert "log:  nowhere.log (cannot be read: No such file or directory)" in text
 
 
-def heard(*events: dict, told: list[str] | None = None) -> Watch:
-    watch = Watch(told.append if told is not None else str)
+def watched(*events: dict, said: list[str] | None = None) -> Watch:
+    watch = Watch(said.append if said is not None else str)
     for fields in events:
         watch.handle(logging.makeLogRecord(fields))
     return watch
@@ -196,18 +205,18 @@ def group_error(*numbers: int) -> dict:
 
 
 def test_a_group_that_succeeds_later_has_not_failed():
-    told = []
+    said = []
     total = {"event": "run_info", "stats": {"total": 4}}
-    watch = heard(total, info(1), info(2), group_error(1, 2), group_error(1, 2), told=told)
-    counts, mended, *_ = failures.report(watch, finished(1, 2)).split("\n\n")
-    assert counts == "2 of 4 jobs are done, none failed, 2 did not run: the run was stopped."
-    assert mended.endswith("    2 of score_sets, an error")
-    assert told == [
-        f"a group of 2 jobs: score_sets, attempt {attempt}: nobody says why" for attempt in (1, 2)
+    watch = watched(total, info(1), info(2), group_error(1, 2), group_error(1, 2), said=said)
+    counts, recovered, *_ = failures.report(watch, finished(1, 2)).split("\n\n")
+    assert counts == "2 of 4 jobs are done, none failed, 2 did not run because the run was stopped."
+    assert recovered.endswith("    2 of score_sets, an error")
+    assert said == [
+        f"a group of 2 jobs: score_sets, attempt {attempt}: unknown" for attempt in (1, 2)
     ]
 
 
-def test_many_failures_are_told_in_few_lines():
+def test_many_failures_are_summarized():
     errors = [
         {
             "event": "job_error",
@@ -219,22 +228,22 @@ def test_many_failures_are_told_in_few_lines():
         }
         for number in range(500)
     ]
-    text = failures.report(heard(*map(info, range(500)), *errors), finished())
+    text = failures.report(watched(*map(info, range(500)), *errors), finished())
     assert "500 failed" in text
     assert "And 480 more: 480 score_sets." in text
     assert len(text.splitlines()) < 100
 
 
-def test_an_event_that_cannot_be_read_stops_nothing_and_is_told():
-    watch = heard({"event": "job_info"}, {"event": "run_info", "stats": {"total": 4}})
+def test_an_event_that_cannot_be_read_is_reported_and_stops_nothing():
+    watch = watched({"event": "job_info"}, {"event": "run_info", "stats": {"total": 4}})
     text = failures.report(watch, finished(7, 8, 9))
     assert "3 of 4 jobs are done" in text
     assert "could not be read (AttributeError" in text
 
 
-def test_a_report_that_cannot_be_made_says_so_in_one_line():
+def test_a_report_that_fails_says_so_in_one_line():
     said = "There is no report of what failed: AttributeError"
-    assert failures.report(heard(), None).startswith(said)
+    assert failures.report(watched(), None).startswith(said)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from disks import run_again_as_root, small_disk
 
 from generate_responses import generate_responses
 from imagenet_think.core.schemas import IMAGES
+from imagenet_think.inference.generation import Task
 from imagenet_think.inference.journal import JournalError, read_lines, read_rows
 from imagenet_think.miniature.drawings import NAMES, draw, scene_of
 
@@ -53,8 +54,7 @@ def call(tmp_path_factory):
             )
         files.append(str(folder / f"{shard}.parquet"))
         pl.DataFrame(rows, schema=IMAGES).write_parquet(files[-1])
-    return {
-        "images": files,
+    task = {
         "settings": {
             "model": model,
             "prompt": {"id": "section_3_2", "text": config["prompts"]["section_3_2"]},
@@ -64,8 +64,8 @@ def call(tmp_path_factory):
         },
         "inference": config["inference"] | {"device": "cpu", "batch_size": 4, "engines": {}},
         "threads": 1,
-        "canary": None,
     }
+    return {"images": files, "task": task}
 
 
 def outputs(folder, call):
@@ -74,7 +74,7 @@ def outputs(folder, call):
 
 def ask(call, folder):
     paths = [str(out) for out in outputs(folder, call)]
-    generate_responses(**call, responses=paths, journal=str(folder / "journal"))
+    generate_responses(Task(**call["task"]), call["images"], paths, str(folder / "journal"))
 
 
 def responses(folder):
@@ -92,8 +92,9 @@ def test_killed_at_a_hundred_moments_a_run_ends_as_if_nothing_had_happened(tmp_p
     plan = {"call": call, "folder": str(tmp_path), "kills": 100, "share": 0.5, "seed": 9}
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("killed_runs.py"), tmp_path / "plan.json"],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "scripts"), "OMP_NUM_THREADS": "1"},
+        [sys.executable, Path(__file__).parents[1] / "killed_runs.py", tmp_path / "plan.json"],
+        env=os.environ
+        | {"PYTHONPATH": f"{ROOT}/scripts:{ROOT}/scripts/inference", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=7200,

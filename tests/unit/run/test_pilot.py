@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_run import REPORTED
 
+from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core import schemas
 from imagenet_think.core.files import write_parquet
 from imagenet_think.inference.journal import Journal
@@ -86,8 +87,7 @@ class Run:
             teachers=["g", "k"],
             output_formats=dict.fromkeys(NAMES, "think_answer"),
             gpus=gpus,
-            intervals={"draws": 500, "level": 0.9},
-            seed=1,
+            intervals=Intervals(draws=500, level=0.9, seed=1),
         )
         table = pl.read_csv(self.folder / "pilot.csv")
         return {row["model"]: row for row in table.iter_rows(named=True)}
@@ -244,7 +244,7 @@ def test_shares_have_wilson_intervals(run):
 
 def test_a_page_without_failures_says_so(usual):
     usual()
-    assert "All were taken apart into thinking and answer." in usual.page
+    assert "All were parsed into thinking and answer." in usual.page
 
 
 def test_a_rerun_takes_the_speed_of_the_jobs_that_made_the_responses(run):
@@ -267,7 +267,7 @@ def test_a_rerun_takes_the_speed_of_the_jobs_that_made_the_responses(run):
     assert "Model G: 40 responses in 2 jobs" in run.page
 
 
-def test_a_killed_job_counts_and_is_told(run):
+def test_a_killed_job_counts_and_is_reported(run):
     for model in ("g", "k"):
         run.generate(model, "r1", None)
         run.generate(model, "r2", 30.0, [], **GPU)
@@ -285,7 +285,7 @@ def test_without_a_journal_the_speed_is_unknown(usual):
         assert table["e"][name] is None
         assert table["all"][name] is None
     assert table["teachers"]["hours"] > 0
-    assert "Model E: no journal holds these responses" in usual.page
+    assert "Model E: these responses are in no journal" in usual.page
 
 
 def test_hours_on_the_cpu_are_called_so(run):
@@ -293,33 +293,33 @@ def test_hours_on_the_cpu_are_called_so(run):
         run.generate(model, "r1", 100.0, device="cpu")
     run()
     assert "CPU hours at the pilot's speed" in run.page
-    assert "CPU hours are no GPU hours" in run.page
+    assert "CPU hours are not GPU hours" in run.page
 
 
-def test_hours_of_a_server_elsewhere_are_no_gpu_hours(run):
+def test_hours_of_a_server_elsewhere_are_not_gpu_hours(run):
     for model in NAMES:
         run.generate(model, "r1", 100.0, device="http://localhost:8000/v1")
     run()
     assert "Device hours at the pilot's speed" in run.page
-    assert "Device hours are no GPU hours" in run.page
+    assert "Device hours are not GPU hours" in run.page
 
 
 def test_hours_on_gpus_are_called_so(usual):
     usual()
     assert "GPU hours at the pilot's speed" in usual.page
-    assert "are no GPU hours" not in usual.page
+    assert "are not GPU hours" not in usual.page
     assert "| The paper: 500,000 responses of both teachers, A100 | 6,000 |" in usual.page
 
 
 def test_pilots_of_different_images_are_refused(usual):
     usual.changes["k"] = {"i00": {"image_id": "other"}}
-    with pytest.raises(ValueError, match="pilots of g and k are not of the same images"):
+    with pytest.raises(ValueError, match="pilots of g and k have different images"):
         usual()
 
 
 def test_a_pilot_without_images_is_refused(run):
     run.rows = lambda model: []
-    with pytest.raises(ValueError, match="first block holds no image that all"):
+    with pytest.raises(ValueError, match="first block has no image that all"):
         run()
 
 

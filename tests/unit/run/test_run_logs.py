@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from imagenet_think.run.run_logs import Failure, read_failures, was_killed
+from imagenet_think.run.run_logs import FailedJob, read_failures, was_killed
 
 LOG = f"""  Host: {socket.gethostname()}
 Job stats:
@@ -47,9 +47,11 @@ def test_failures_are_those_of_the_last_run_of_this_config(tmp_path):
     (tmp_path / SECOND).write_text(LOG)
     (tmp_path / LAST).write_text(LOG.replace("results/r/", "results/different/"))
     assert read_failures(tmp_path, "results/r") == [
-        Failure("score", ("results/r/00.parquet", "results/r/01.parquet"), ("logs/score/00.log",)),
-        Failure("parse", ("parsed/00.parquet",), ()),
-        Failure("measure", ("measured/00.parquet",), ("logs/measure.log",)),
+        FailedJob(
+            "score", ("results/r/00.parquet", "results/r/01.parquet"), ("logs/score/00.log",)
+        ),
+        FailedJob("parse", ("parsed/00.parquet",), ()),
+        FailedJob("measure", ("measured/00.parquet",), ("logs/measure.log",)),
     ]
     assert read_failures(tmp_path / "none", "results/r") == []
 

@@ -13,7 +13,7 @@ import status as module
 from imagenet_think.inference.fingerprint import asked_with, fingerprint, settings_digest
 from imagenet_think.inference.journal import Journal
 from imagenet_think.inference.locks import Owner
-from imagenet_think.run.run_logs import Failure
+from imagenet_think.run.run_logs import FailedJob
 from imagenet_think.run.workflow_hooks import PlannedJob
 from status import (
     DONE,
@@ -139,7 +139,7 @@ def test_a_run_that_was_never_started(run):
     assert run.lines()[1] == "Never started: no job of 3 has run."
     assert run.states() == only(waiting=2)
     assert run.responses() == ["0/–", "–", "–"]
-    assert run.lines()[-1] == "No Snakemake is at work in this folder."
+    assert run.lines()[-1] == "No Snakemake is running in this folder."
     assert not run.folder.exists()
 
 
@@ -172,7 +172,7 @@ def test_a_run_at_work(begun):
     assert (responses, tokens) == ("5/6", "50")
     assert " ".join(end) == f"{datetime.fromtimestamp(NOW + 60):%a %H:%M}"
     assert begun.lines()[1] == "Not finished: 2 of 3 jobs are done for this config."
-    assert begun.lines()[-1] == "A Snakemake is at work in this folder."
+    assert begun.lines()[-1] == "A Snakemake is running in this folder."
 
 
 def test_an_end_in_weeks_has_its_date():
@@ -243,8 +243,8 @@ def test_a_job_that_holds_its_journal_runs_whatever_snakemake_knows(begun):
 def test_a_failed_job_is_named(begun):
     begun.made(1)
     failures = [
-        Failure("generate_responses", begun.asking[0].outputs, ("a.log",)),
-        Failure("generate_responses", begun.asking[1].outputs, ("b.log",)),  # has succeeded since
+        FailedJob("generate_responses", begun.asking[0].outputs, ("a.log",)),
+        FailedJob("generate_responses", begun.asking[1].outputs, ("b.log",)),  # has succeeded since
     ]
     begun.site = Site(failures=failures)
     assert begun.states() == only(done=1, failed=1)

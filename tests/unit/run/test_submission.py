@@ -39,7 +39,7 @@ def said(tmp_path):
             watch = failures.Watch(logger.error)
             logger.addHandler(watch)
             workflow_hooks.keep_messages_of_groups()
-            workflow_hooks.mend_submission(sys.modules["snakemake_executor_plugin_slurm"])
+            workflow_hooks.patch_slurm(sys.modules["snakemake_executor_plugin_slurm"])
             onerror:
                 logger.error(failures.report(watch, workflow.dag, []))
             rule all:
@@ -79,13 +79,13 @@ def said(tmp_path):
 def test_a_refused_group_says_why(said):
     text = said("slurm_partition=nowhere")
     assert f"a group of 2 jobs: first, last, attempt 1: {REFUSAL}" in text.splitlines()
-    assert f"why:  {REFUSAL}\n    next: mend partition, account" in text
+    assert f"why:  {REFUSAL}\n    next: fix partition, account" in text
 
 
 def test_a_group_with_an_unknown_account_says_so_and_is_not_waited_for(said):
     text = said("slurm_account=theirs")
     assert "why:  The given account theirs appears to be invalid. Available accounts: ours" in text
-    assert "next: mend partition, account" in text
+    assert "next: fix partition, account" in text
 
 
 def test_without_an_account_none_is_guessed_and_nothing_is_said_of_it(said):

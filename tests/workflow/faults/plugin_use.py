@@ -9,7 +9,7 @@ import sys
 import types
 from importlib.machinery import PathFinder
 
-PLUGIN = re.compile(r"imagenet_think\.(?:engines|families|parsing|sources)\.\w+")
+PLUGIN = re.compile(r"imagenet_think\.(?:engines|families|formats|sources)\.\w+")
 used = set()
 
 

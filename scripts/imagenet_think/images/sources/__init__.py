@@ -1,49 +1,30 @@
-"""Where images come from: one module a layout, all with the same three names.
+"""Where images come from: one module per value of `images.source.kind`, which describes it.
 
-- `list_place(place, labels)` yields an `Entry` for everything in a place: a class archive, a class
-  folder, an archive of samples of many classes, or the whole source folder. Nothing is decoded.
-- `opened(place)` is a context manager that gives a function `read(member, offset, size)`, which
-  returns the bytes of one member.
-- `image_id(member)` is what a member is called: the same in every layout for the same file name.
+A module of this folder holds the constant `SOURCE`, which the rules, the checks of the config, the
+card and the paper ask. The first line of its docstring documents the kind in `config/README.md`.
 """
 
-import importlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
-BY_CLASS = {
-    "class_tars": "{wnid}.tar",
-    "outer_archive": "{wnid}.tar",
-    "drawings": "{wnid}.tar",
-    "class_folders": "{wnid}",
-}
-"""Layouts whose places hold one class each, and how those are called.
+from imagenet_think.core import plugins
 
-Each group of classes lists its own places.
-"""
+Read = Callable[[str, int, int | None], bytes]
+"""Returns the bytes of a member, given its name, offset and size."""
 
-MIXED = {"webdataset": "**/*.tar", "hub_parquet": "**/*.parquet", "folder": "."}
-"""Layouts whose places hold many classes, and where those lie.
-
-Places are listed in groups and the rows sorted by class afterwards, so that each is listed once:
-were each group of classes to look for its own, it would have to read them all.
-"""
-
-_SAME_AS_CLASS_TARS = ("outer_archive", "drawings")  # once unpacked or drawn
-
-Read = Callable[[str, int | None, int | None], bytes]
-Row = TypeVar("Row", bound=Mapping[str, Any])
+CatalogueRow = TypeVar("CatalogueRow", bound=Mapping[str, Any])
 
 
 class Entry(NamedTuple):
-    """A member of a place; `reason` and `detail` say why it cannot be read, if so.
+    """A member of a place; if it cannot be read, `reason` and `detail` say why.
 
-    `offset` is where its content begins (bytes), or its row in a parquet file, or 0 for a file of
-    its own. `size` is in bytes as stored, None where only reading the content would tell.
+    `offset` is where its content begins (bytes), its row in a parquet file, or 0 for a file of its
+    own. `size` is in bytes as stored, None where it is known only once the content is read.
     """
 
     wnid: str | None
@@ -54,75 +35,181 @@ class Entry(NamedTuple):
     detail: str | None = None
 
 
-class Source(Protocol):
-    """What the module of a layout offers."""
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A kind of source: its keys in the config, and how texts about a run describe it.
 
-    def list_place(self, place: Path, labels: Sequence[str]) -> Iterator[Entry]:
-        """Yield what lies in a place."""
+    Attributes
+    ----------
+    paper
+        Completes "The images of this run are …." in the paper.
+    card
+        Completes "Images: …." in the dataset card.
+    owner
+        Whose pictures they are, which decides what the card says about passing them on.
+    not_comparable
+        Why results on these images cannot be compared with the paper's; None if they can.
+    required_keys, optional_keys
+        Keys of `images.source` besides `kind` and `path`.
+    path_check
+        How `images.source.path` is checked before a run: a value of `x-path` in the schema, or None
+        if places are only looked for when a job needs them.
+    """
 
-    def opened(self, place: Path) -> AbstractContextManager[Read]:
-        """Open a place for reading members."""
+    paper: str
+    card: str = "sampled from a copy of ImageNet-21k"
+    owner: Literal["imagenet", "pipeline", "user"] = "imagenet"
+    not_comparable: str | None = None
+    required_keys: Collection[str] = ()
+    optional_keys: Collection[str] = ()
+    path_check: str | None = None
+    sampled: ClassVar[bool] = False
+    """Whether a sample is drawn; otherwise all images that the files list are the sample."""
 
-    def image_id(self, member: str) -> str:
-        """Return what a member is called."""
+    def has_pictures(self, settings: Mapping[str, Any]) -> bool:
+        """Return whether a source with these settings (`images.source`) holds pixels."""
+        return self.sampled or settings.get("pictures", False)
+
+    def problems(self, settings: Mapping[str, Any], classes: Sequence[str]) -> Iterator[str]:
+        """Yield what is missing for a run.
+
+        Parameters
+        ----------
+        settings
+            `images.source` of the config.
+        classes
+            The classes that may be drawn.
+        """
+        yield from ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampledSource(Source):
+    """A source whose images lie in places: archives, folders, or the whole source folder.
+
+    Attributes
+    ----------
+    pattern
+        Where places lie in the source folder: a name with `{wnid}` if each place holds one class, a
+        glob pattern if places hold many, or "." for the folder itself.
+    place, example
+        What a place is called, and what to put where there is none.
+    list_place
+        Yields everything in a place, given what integer labels count. Nothing is decoded.
+    opened
+        Opens a place for reading members.
+    image_id
+        Returns the image_id of a member: the same in every layout for the same file name.
+    made_by
+        Who makes the places: the user, or a rule of the workflow, which unpacks or draws them.
+    """
+
+    pattern: str
+    place: str
+    example: str
+    list_place: Callable[[Path, Sequence[str]], Iterator[Entry]]
+    opened: Callable[[Path], AbstractContextManager[Read]]
+    image_id: Callable[[str], str]
+    made_by: Literal["user", "unpacking", "drawing"] = "user"
+    sampled: ClassVar[bool] = True
+
+    @property
+    def by_class(self) -> bool:
+        """Whether each place holds one class.
+
+        Then each group of classes lists its own places. Places of many classes are listed once
+        each, in groups of places, and the rows are sorted by class afterwards.
+        """
+        return "{wnid}" in self.pattern
+
+    def place_of(self, wnid: str) -> str:
+        """Return the place of a class, relative to the source folder."""
+        return self.pattern.format(wnid=wnid)
+
+    def places(self, folder: str | Path, classes: Sequence[str]) -> list[str]:
+        """Return the places in a source folder, relative to it.
+
+        Parameters
+        ----------
+        folder
+            The source folder, which need not exist.
+        classes
+            The classes whose places are wanted, in the order of the result; ignored where places
+            hold many classes, which are returned in the order of their names.
+        """
+        if not os.path.isdir(folder):  # False also for a name too long for the file system
+            return []
+        folder = Path(folder)
+        if self.by_class:
+            names = set(os.listdir(folder))
+            return [place for place in map(self.place_of, classes) if place in names]
+        found = [folder] if self.pattern == "." else folder.glob(self.pattern)
+        return sorted(path.relative_to(folder).as_posix() for path in found if path.exists())
+
+    def problems(self, settings: Mapping[str, Any], classes: Sequence[str]) -> Iterator[str]:
+        """Yield what is missing for a run: places, unless a rule makes them."""
+        folder = settings["path"]
+        if self.made_by != "user":
+            return
+        try:
+            if self.places(folder, classes):
+                return
+        except OSError as error:
+            yield f"images.source.path: {folder} cannot be read: {error.strerror}"
+            return
+        state = f"holds no {self.place}" if os.path.isdir(folder) else "does not exist"
+        yield (
+            f"images.source.path: no images: {folder}/ {state}. Put one {self.example} there "
+            "(ImageNet-21k: winter21_whole.tar.gz or fall11_whole.tar from https://image-net.org, "
+            "or their copies on the hub), name another folder as images.source.path, or name "
+            "another layout as images.source.kind (config/README.md lists them). `make demo` needs "
+            "no images"
+        )
+
+    def read(
+        self, rows: Iterable[CatalogueRow], folder: Path
+    ) -> Iterator[tuple[CatalogueRow, Read]]:
+        """Yield each row of a catalogue with a function that reads members of its place.
+
+        Parameters
+        ----------
+        rows
+            With `source`, `offset` and `member`. They are yielded by place and position in it.
+        folder
+            The source folder.
+        """
+        by_place = sorted(rows, key=lambda row: (row["source"], row["offset"], row["member"]))
+        for name, members in groupby(by_place, key=lambda row: row["source"]):
+            with self.opened(folder / name) as read:
+                for row in members:
+                    yield row, read
+
+
+def kinds() -> tuple[str, ...]:
+    """Return the values of `images.source.kind`."""
+    return plugins.names("images.sources")
 
 
 def get(kind: str) -> Source:
-    """Return the module of a layout (`images.source.kind`).
+    """Return a kind of source.
 
     Raises
     ------
     ValueError
-        If there is none of this name.
+        If there is no such kind.
     """
-    known = BY_CLASS | MIXED
-    if kind not in known:
-        raise ValueError(f"images.source.kind: {kind!r} is none of {', '.join(known)}")
-    return cast(Source, importlib.import_module(f"{__name__}.{module_name(kind)}"))
+    return plugins.get("images.sources", kind).SOURCE
 
 
-def module_name(kind: str) -> str:
-    """Return the name of the module that reads a layout: some layouts share one."""
-    return "class_tars" if kind in _SAME_AS_CLASS_TARS else kind
+def get_sampled(kind: str) -> SampledSource:
+    """Return a kind of source from which a sample is drawn.
 
-
-def places(kind: str, folder: str | Path, classes: Sequence[str]) -> list[str]:
-    """Return the places in a source folder that hold images, relative to it.
-
-    Parameters
-    ----------
-    kind
-        A layout, a key of `BY_CLASS` or `MIXED`.
-    folder
-        The source folder, which need not exist.
-    classes
-        Classes whose archives or folders are wanted, in the order of the result; where places hold
-        many classes, they are all wanted, in name order.
+    Raises
+    ------
+    ValueError
+        If there is no such kind, or its files list the sample.
     """
-    if not os.path.isdir(folder):  # nor is a name too long for the file system
-        return []
-    folder = Path(folder)
-    if kind in BY_CLASS:
-        names = set(os.listdir(folder))
-        return [place for wnid in classes if (place := BY_CLASS[kind].format(wnid=wnid)) in names]
-    found = [folder] if MIXED[kind] == "." else folder.glob(MIXED[kind])
-    return sorted(path.relative_to(folder).as_posix() for path in found if path.exists())
-
-
-def opened(rows: Iterable[Row], folder: Path, layout: Source) -> Iterator[tuple[Row, Read]]:
-    """Yield each row of a catalogue with what reads from its archive, by archive and place in it.
-
-    Parameters
-    ----------
-    rows
-        With `source`, `offset` and `member`.
-    folder
-        The source folder.
-    layout
-        What `get` returns.
-    """
-    by_place = sorted(rows, key=lambda row: (row["source"], row["offset"], row["member"]))
-    for name, members in groupby(by_place, key=lambda row: row["source"]):
-        with layout.opened(folder / name) as read:
-            for row in members:
-                yield row, read
+    source = get(kind)
+    if not isinstance(source, SampledSource):
+        raise ValueError(f"no sample is drawn from a source of kind {kind}")
+    return source

@@ -1,15 +1,12 @@
-"""One folder a class, named by it (`n00005787/n00005787_11054.JPEG`)."""
+"""One folder per class, named by it, such as `n00005787/n00005787_11054.JPEG`."""
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from imagenet_think.images import archives
-from imagenet_think.images.archives import image_id
-from imagenet_think.images.sources import Entry, Read
-
-__all__ = ["image_id", "list_files", "list_place", "opened"]
+from imagenet_think.images import archives, image_ids
+from imagenet_think.images.sources import Entry, Read, SampledSource
 
 
 def list_place(place: Path, labels: Sequence[str] = ()) -> Iterator[Entry]:
@@ -53,8 +50,19 @@ def list_files(
 def opened(place: Path) -> Iterator[Read]:
     """Open a folder: members are files in it."""
 
-    def read(member: str, offset: int | None, size: int) -> bytes:
+    def read(member: str, offset: int, size: int | None) -> bytes:
         with open(place / member, "rb") as file:
             return archives.read_member(file, 0, size)
 
     yield read
+
+
+SOURCE = SampledSource(
+    paper="files from one folder per class",
+    pattern="{wnid}",
+    place="class folder",
+    example="folder per class, such as n00005787/,",
+    list_place=list_place,
+    opened=opened,
+    image_id=image_ids.stem,
+)

@@ -1,4 +1,4 @@
-"""Parquet files as the hub's `datasets` writes them: `image` (bytes and path) and `label`.
+"""Parquet files with columns image and label, as `datasets` writes them (`timm/imagenet-w21-p`).
 
 The label is an integer or the class itself. Integers count the names that the file's own metadata
 gives them, where those are classes; else `images.source.labels`, else the sorted class table. An
@@ -14,35 +14,20 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from imagenet_think.images import archives
-from imagenet_think.images.archives import ENDINGS
+from imagenet_think.images import archives, image_ids
+from imagenet_think.images.labels import class_of
 from imagenet_think.images.rejections import RejectionError
-from imagenet_think.images.sources import Entry, Read
-from imagenet_think.images.sources.labels import class_of
+from imagenet_think.images.sources import Entry, Read, SampledSource
 
-__all__ = ["image_id", "list_place", "opened"]
+if TYPE_CHECKING:  # the rules load this module, and pyarrow is slow to import
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
 _LISTED = 65_536  # rows
 _READ = 16  # images in memory at a time
-
-
-def image_id(member: str) -> str:
-    """Return the stem of an image's name; a dot that begins no image ending belongs to it.
-
-    Examples
-    --------
-    >>> image_id("n00005787/n00005787_11054.webp"), image_id("train-0.2_17")
-    ('n00005787_11054', 'train-0.2_17')
-    """
-    path = PurePosixPath(PurePosixPath(member).name)
-    while path.suffix.lower() in ENDINGS:
-        path = path.with_suffix("")
-    return path.name
 
 
 def list_place(place: Path, labels: Sequence[str]) -> Iterator[Entry]:
@@ -53,6 +38,9 @@ def list_place(place: Path, labels: Sequence[str]) -> Iterator[Entry]:
     ValueError
         If columns are missing, or a label contradicts the name of its image.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     row = 0
     try:
         with pq.ParquetFile(place) as file:
@@ -76,7 +64,7 @@ def list_place(place: Path, labels: Sequence[str]) -> Iterator[Entry]:
         yield Entry(None, None, None, None, "damaged_archive", detail)
 
 
-def _own_labels(schema: pa.Schema, labels: Sequence[str]) -> list[str] | None:
+def _own_labels(schema: "pa.Schema", labels: Sequence[str]) -> list[str] | None:
     """Return the label names in the metadata of `datasets`, if they are classes of the list."""
     about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     names = about.get("info", {}).get("features", {}).get("label", {}).get("names")
@@ -105,6 +93,9 @@ def opened(place: Path) -> Iterator[Read]:
 
     A row group's pages are read as a stream, so that few images are in memory at a time.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     with pq.ParquetFile(place, buffer_size=2**20, pre_buffer=False) as file:
         groups = range(file.metadata.num_row_groups)
         rows = (file.metadata.row_group(group).num_rows for group in groups)
@@ -133,7 +124,7 @@ def opened(place: Path) -> Iterator[Read]:
         yield read
 
 
-def _images(file: pq.ParquetFile, group: int, first: int) -> Iterator[tuple[int, bytes | None]]:
+def _images(file: "pq.ParquetFile", group: int, first: int) -> Iterator[tuple[int, bytes | None]]:
     """Yield row number and bytes of the images of a row group."""
     batches = file.iter_batches(_READ, row_groups=[group], columns=["image.bytes"])
     images = (image for batch in batches for image in batch.column("image"))
@@ -148,3 +139,15 @@ def _is_about_this_machine(error: Exception) -> bool:
 
 def _message(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+SOURCE = SampledSource(
+    paper="rows of parquet files in the hub's layout",
+    optional_keys=("labels",),
+    pattern="**/*.parquet",
+    place="parquet file",
+    example="or more parquet files",
+    list_place=list_place,
+    opened=opened,
+    image_id=image_ids.file_name,
+)

@@ -1,4 +1,4 @@
-"""Webdataset tars: samples of many classes, each a few consecutive members of one key.
+"""Tars of webdataset samples of many classes (`timm/imagenet-w21-wds`).
 
 The rules are webdataset's own: the key is the path up to the first dot of the file name, the rest
 (in lower case) is the extension; members without an extension and those named `__…__` belong to no
@@ -14,16 +14,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from imagenet_think.images import archives
-from imagenet_think.images.archives import Member, image_id
+from imagenet_think.images import archives, image_ids
+from imagenet_think.images.archives import Member
+from imagenet_think.images.labels import class_of
 from imagenet_think.images.rejections import RejectionError
-from imagenet_think.images.sources import Entry, Read
-from imagenet_think.images.sources.class_tars import opened
-from imagenet_think.images.sources.labels import class_of
+from imagenet_think.images.sources import Entry, Read, SampledSource
 
-__all__ = ["image_id", "list_place", "opened"]
-
-_IMAGES = {ending.removeprefix(".") for ending in archives.ENDINGS - {".gz"}}
+_IMAGES = {ending.removeprefix(".") for ending in image_ids.ENDINGS - {".gz"}}
 _KEY = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")
 _MAX_LABEL = 2**20  # bytes of a json or cls member that is read
 
@@ -55,7 +52,7 @@ def list_place(place: Path, labels: Sequence[str]) -> Iterator[Entry]:
         split = member.name and not member.reason and split_name(member.name)
         return split[0] if split else None
 
-    with opened(place) as read:
+    with archives.opened(place) as read:
         for name, group in groupby(archives.list_members(place), key):
             if name is None:  # damage, links; README and the like are passed over
                 yield from (Entry(None, *member) for member in group if member.reason)
@@ -101,3 +98,15 @@ def _read(member: Member, read: Read) -> bytes:
     if member.size > _MAX_LABEL:
         raise RejectionError("too_many_bytes", f"{member.name} has {member.size} bytes")
     return read(member.name, member.offset, member.size)
+
+
+SOURCE = SampledSource(
+    paper="samples of webdataset archives",
+    optional_keys=("labels",),
+    pattern="**/*.tar",
+    place="tar of samples",
+    example="or more tars of samples",
+    list_place=list_place,
+    opened=archives.opened,
+    image_id=image_ids.stem,
+)

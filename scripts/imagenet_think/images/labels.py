@@ -2,30 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from imagenet_think.images.classes import read_classes
-
 _NAMED = re.compile(r"(?:^|/)(n\d{8})[_/]")
-
-
-def read_labels(classes: str | Path, labels: str | Path | None) -> list[str]:
-    """Return the classes that integer labels count, from 0.
-
-    Parameters
-    ----------
-    classes
-        Table of the classes. Sorted, they are what integers count where no file says otherwise:
-        so it is in `timm/imagenet-w21-p`, whose 10,450 classes are those of ImageNet-21K-P.
-    labels
-        Text file with one class a line (its first column counts), in the order of the integers;
-        None for the sorted class table.
-    """
-    if labels is None:
-        return sorted(read_classes(classes)["wnid"])
-    lines = Path(labels).read_text(encoding="utf-8").splitlines()
-    return [line.split()[0] for line in lines if line.strip()]
 
 
 def class_of(name: str, label: Any, labels: Sequence[str]) -> str | None:

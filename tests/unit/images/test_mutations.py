@@ -13,8 +13,9 @@ from PIL import Image
 
 from catalogue_images import catalogue_images
 from collect_candidates import collect_candidates, examine
-from imagenet_think.images import criteria as judge
-from imagenet_think.images.rejections import REASONS, RejectionError
+from imagenet_think.images.criteria import REASONS
+from imagenet_think.images.decoding import MAX_SCANS
+from imagenet_think.images.rejections import RejectionError
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
@@ -67,9 +68,9 @@ def test_the_unspoilt_files_are_images():
 
 def test_a_jpeg_of_many_scans_is_not_decoded():
     data = encoded(photo(1), progressive=True)
-    assert data.count(b"\xff\xda") < judge.MAX_SCANS // 2
+    assert data.count(b"\xff\xda") < MAX_SCANS // 2
     examine(data, CRITERIA, PREPARATION)
     last = data.rfind(b"\xff\xda")
-    many = data[:-2] + data[last:-2] * judge.MAX_SCANS + data[-2:]
+    many = data[:-2] + data[last:-2] * MAX_SCANS + data[-2:]
     with pytest.raises(RejectionError, match="too_many_scans: "):
         examine(many, CRITERIA, PREPARATION)

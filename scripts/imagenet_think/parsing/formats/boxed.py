@@ -1,24 +1,29 @@
-r"""VL-Rethinker: no tags, a chain of thought whose result stands in a last `\boxed{…}`.
+r"""VL-Rethinker: no tags, a chain of thought that ends in a last `\boxed{…}`.
 
-The box is the one whose closing brace stands last (braces balanced, `\{` and `\}` not counted).
-The answer begins with the sentence or line that holds the box: behind the last line break, or the
-last full stop, question or exclamation mark with white space after it, before the box. It goes on
-to the end of the text, so that no text is lost. The box is replaced by its content, together with
-delimiters of mathematics around it and a `\text{…}` that fills it. Earlier boxes, whose results the
-model has thought over again, are thinking; of them the command and the brace are removed.
+That box is the one whose closing brace comes last (braces balanced, `\{` and `\}` not counted). The
+answer begins with the sentence or line that contains the box: after the last line break before it,
+or the last full stop, question or exclamation mark followed by white space. It continues to the end
+of the text, so that no text is lost. The box is replaced by its content; math delimiters around it
+and a `\text{…}` that fills it are removed too. Earlier boxes, which the model reconsidered, are
+thinking; only their command and braces are removed.
 """
 
 import re
 
 from imagenet_think.parsing.marks import ANSWER, THINK, Piece, Split
-from imagenet_think.parsing.statuses import NO_BOX, OK
+from imagenet_think.parsing.statuses import OK
 
 RULE = (
-    "Thinking is what stands before the sentence or line that holds the last closed \\boxed{...}, "
-    "the answer what begins there, with the box replaced by its content."
+    "Thinking is what precedes the sentence or line with the last closed \\boxed{...}, the answer "
+    "what begins there, with the box replaced by its content."
 )
 
+NO_BOX = "no_box"
+FAILURES = {NO_BOX: "No box that is closed, so nothing marks the answer."}
+OPEN = frozenset({NO_BOX})
+
 BOX, TEXT = r"\boxed{", r"\text{"
+MARKS = (BOX,)
 BRACE = re.compile(r"\\boxed\{|\\[^\\]|[{}]", re.DOTALL)
 BOUNDARY = re.compile(r"\n|[.!?][\"')*\]]*\s")
 MATHEMATICS = (("\\[", "\\]"), ("\\(", "\\)"), ("$$", "$$"), ("$", "$"))
@@ -27,7 +32,7 @@ Span = tuple[int, int]
 
 
 def split(text: str) -> Split:
-    """Take a text without special tokens apart."""
+    """Split a text without special tokens."""
     boxes, closing = _braces(text)
     spans = [(start, start + len(BOX)) for start in boxes]
     closed = [closing[end - 1] for _, end in spans if end - 1 in closing]
@@ -47,7 +52,7 @@ def split(text: str) -> Split:
 
 
 def _braces(text: str) -> tuple[list[int], dict[int, int]]:
-    """Return where boxes start, and for each brace that is closed where that is."""
+    """Return the positions of boxes, and of the closing brace by that of the opening brace."""
     boxes: list[int] = []
     closing: dict[int, int] = {}
     stack: list[int] = []
@@ -72,7 +77,7 @@ def _inner(text: str, content: Span, closing: dict[int, int]) -> Span:
 
 
 def _outer(text: str, box: Span) -> Span:
-    """Return the span of a box with the delimiters of mathematics around it."""
+    """Return the span of a box including math delimiters around it."""
     before, after = text[: box[0]].rstrip(), text[box[1] :]
     skipped = len(after) - len(after.lstrip())
     for left, right in MATHEMATICS:
@@ -82,11 +87,11 @@ def _outer(text: str, box: Span) -> Span:
 
 
 def _without(text: str, spans: list[Span], inside: Span) -> str:
-    """Return the text inside a span without other spans, which may overlap."""
+    """Return the text inside a span, without the given spans, which may overlap."""
     kept, position = [], inside[0]
     for start, end in sorted(spans):
         kept.append(text[position : min(start, inside[1])])
         position = max(position, min(end, inside[1]))
     kept.append(text[position : inside[1]])
-    # Taking a command out can join the halves of another; a space in its place cannot.
+    # Removing a command can join the halves of another; replacing it by a space cannot.
     return "".join(kept).replace(BOX, " ").strip()

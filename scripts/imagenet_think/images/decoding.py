@@ -1,0 +1,94 @@
+"""Opening and decoding image files that may be damaged or hostile."""
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import simplejpeg
+from PIL import Image, UnidentifiedImageError
+
+from imagenet_think.images.rejections import RejectionError
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
+"""What is opened at all; among Pillow's other formats are programs (EPS) and containers."""
+
+MAX_SCANS = 50
+"""Scans a JPEG may have; progressive ones have about ten."""
+
+_HARMLESS = ("Invalid SOS parameters", "Unknown Adobe color transform")
+"""Warnings of libjpeg about headers, after which every pixel is decoded."""
+
+# The number of pixels is checked before decoding, against the config's limit.
+Image.MAX_IMAGE_PIXELS = None
+Image.init()  # here, once, and not by several threads at a time
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Turn whatever a decoder raises into the reason `undecodable`.
+
+    Decoders of damaged files raise errors of many types, so all are taken but those that speak of
+    this machine and not of the image.
+    """
+    try:
+        yield
+    except (MemoryError, RejectionError):
+        raise
+    except Exception as error:
+        # An object's address would differ from run to run.
+        message = re.sub(r"0x[0-9a-f]+", "0x…", str(error))
+        raise RejectionError("undecodable", f"{type(error).__name__}: {message}") from error
+
+
+def open_image(data: bytes) -> Image.Image:
+    """Open an image without decoding it; `not_an_image` for content that only pretends.
+
+    Raises
+    ------
+    RejectionError
+        `not_an_image`, or `undecodable` where the content begins like an image and the header is
+        broken.
+    """
+    with decoding():
+        try:
+            return Image.open(io.BytesIO(data), formats=FORMATS)
+        except UnidentifiedImageError:
+            claimed = [name for name in FORMATS if Image.OPEN[name][1](data[:16])]
+            if claimed:
+                raise RejectionError("undecodable", f"broken {claimed[0]} header") from None
+            start = data[:8].hex(" ")
+            raise RejectionError("not_an_image", f"{len(data)} bytes, beginning {start}") from None
+
+
+def require_few_scans(image: Image.Image, data: bytes) -> None:
+    """`too_many_scans`: a JPEG that would take too long to decode.
+
+    Each scan of a progressive JPEG goes over the whole image, and one of a few bytes is enough: the
+    size bounds the work of every other format, but not of this one. Start-of-scan markers are
+    counted; inside compressed data their two bytes cannot stand next to each other. With the
+    bounds on bytes, pixels and scans no image takes longer than some seconds, so that no watch
+    over the decoder is needed.
+    """
+    scans = data.count(b"\xff\xda") if image.format in ("JPEG", "MPO") else 0
+    if scans > MAX_SCANS:
+        raise RejectionError("too_many_scans", f"{scans} scans, above {MAX_SCANS}")
+
+
+def require_intact(image: Image.Image, data: bytes) -> None:
+    """`undecodable`: a JPEG in whose compressed data libjpeg finds something wrong.
+
+    Where data are lost inside a JPEG (a disk block of zeros, say), libjpeg warns, fills in grey and
+    goes on, and Pillow does not pass the warnings on. So the data are decoded once more, at an
+    eighth of the scale, by the same library with warnings as errors (`simplejpeg`). A JPEG has no
+    checksum: a single wrong bit mostly goes unnoticed here too, and changes a few blocks.
+    """
+    if image.format not in ("JPEG", "MPO"):
+        return
+    try:
+        simplejpeg.decode_jpeg(
+            data, colorspace="GRAY", min_height=1, min_width=1, min_factor=1, strict=True
+        )
+    except ValueError as error:
+        if not str(error).startswith(_HARMLESS):
+            raise RejectionError("undecodable", f"libjpeg: {error}") from error

@@ -1,0 +1,53 @@
+"""How images are called: the image_id of a file name or a path."""
+
+from pathlib import PurePosixPath
+
+ENDINGS = {
+    *(".jpeg", ".jpg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".gz")
+}
+
+
+def stem(member: str) -> str:
+    """Return a member's name without folders and endings, even where there are two endings.
+
+    Examples
+    --------
+    >>> stem("n00005787/n00005787_11054.JPEG.gz")
+    'n00005787_11054'
+    """
+    # Called for 13 million names; pathlib would take eight times as long.
+    name, _ = _split(member.rstrip("/").rpartition("/")[2])
+    while (split := _split(name))[1].lower() in ENDINGS:
+        name = split[0]
+    return name
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Split a file name into stem and suffix, as pathlib does (".JPEG" and "a." have no suffix)."""
+    before, dot, ending = name.rpartition(".")
+    return (before, dot + ending) if before and ending else (name, "")
+
+
+def relative_path(name: str) -> str:
+    """Return a path without the endings of an image; any other dot belongs to the name.
+
+    Examples
+    --------
+    >>> relative_path("cats/holiday.2019.JPG"), relative_path("cats/holiday.2019")
+    ('cats/holiday.2019', 'cats/holiday.2019')
+    """
+    path = PurePosixPath(name)
+    while path.suffix.lower() in ENDINGS:
+        path = path.with_suffix("")
+    return str(path)
+
+
+def file_name(name: str) -> str:
+    """Return `relative_path` without its folders.
+
+    Examples
+    --------
+    >>> file_name("n00005787/n00005787_11054.webp"), file_name("train-0.2_17")
+    ('n00005787_11054', 'train-0.2_17')
+    """
+    return relative_path(PurePosixPath(name).name)

@@ -1,0 +1,215 @@
+"""Parquet files of responses that were generated elsewhere, matched to the images of the sample."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from imagenet_think.core.digests import digest_text
+from imagenet_think.core.logs import some
+from imagenet_think.images import image_matching
+from imagenet_think.parsing import Parsed, parse, statuses
+
+UNKNOWN, REPEATED, NAMELESS, TEXTLESS = (
+    "not in the sample",
+    "named in an earlier row",
+    "the row names no image",
+    "no text",
+)
+"""Reasons for which a row is not used."""
+
+BY_NAME, BY_DIGEST = "name", "sha256"
+"""How a row was matched to its image."""
+
+ROWS = 1024
+"""Rows read at a time."""
+
+Row = Mapping[str, str | None]
+"""The texts of a row, by column."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns to read.
+
+    Attributes
+    ----------
+    image
+        Names the image: an image_id, a file name or path, or the hub's images
+        (`imagenet_think.images.image_matching`). If a path names no image of the sample, the
+        SHA-256 of the bytes counts.
+    text
+        Raw text; or None, and thinking and answer are in two columns.
+    think, answer
+        Those two columns, which are taken verbatim, but stripped; otherwise None.
+    """
+
+    image: str
+    text: str | None = None
+    think: str | None = None
+    answer: str | None = None
+
+    @property
+    def texts(self) -> list[str]:
+        """The columns of text."""
+        return [self.text] if self.text else [name for name in (self.think, self.answer) if name]
+
+    def parse(self, row: Row, output: str | None) -> Parsed:
+        """Return thinking and answer of a row; `output` is the format of raw text."""
+        if self.text:
+            return parse(str(output), row[self.text], "stop")
+        think, answer = ((row[name] or "").strip() or None for name in self.texts)
+        status = statuses.OK
+        if think is None:
+            status = statuses.EMPTY_THINK
+        if answer is None:
+            status = statuses.EMPTY_ANSWER
+        return Parsed("\n".join(filter(None, (think, answer))) or None, think, answer, status)
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Rows and the images that they belong to.
+
+    Attributes
+    ----------
+    rows
+        Row numbers by image_id: for each image the first row that names it and has a text.
+    unused
+        Name of the image (or digest, or None) and reason for every other row.
+    matched_by
+        Number of images by `BY_NAME` and `BY_DIGEST`.
+    """
+
+    rows: dict[str, int]
+    unused: list[tuple[str | None, str]]
+    matched_by: Counter[str]
+
+
+@dataclass(frozen=True)
+class ResponseFiles:
+    """A model's files; rows are counted through all of them.
+
+    Attributes
+    ----------
+    paths
+        The files.
+    columns
+        The columns to read.
+    label
+        The files as the config names them, for messages.
+    """
+
+    paths: Sequence[str]
+    columns: Columns
+    label: str
+
+    def match(self, sample: pl.DataFrame) -> Matches:
+        """Match rows to the images of the sample.
+
+        Parameters
+        ----------
+        sample
+            Columns image_id, source_sha256 and sha256.
+
+        Raises
+        ------
+        ValueError
+            If no row names an image of the sample, or a file or column cannot be read (see
+            `imagenet_think.images.image_matching.opened` and `check_column`).
+        """
+        names = image_matching.read_names(self.paths, self.columns.image)
+        known = image_matching.Names(sample["image_id"])
+        named = [None if name is None else known.image(name) for name in names]
+        unknown = [row for row, name in enumerate(named) if name is None]
+        by_digest = {
+            digest: name
+            for column in ("sha256", "source_sha256")
+            for name, digest in sample.select("image_id", column).drop_nulls().iter_rows()
+        }
+        digests = (
+            image_matching.read_digests(self.paths, self.columns.image, unknown)
+            if by_digest
+            else {}
+        )
+        found = Matches({}, [], Counter())
+        has_text = self._has_text()
+        for row, (name, image) in enumerate(zip(names, named, strict=True)):
+            digest = digests.get(row)
+            shown = name or digest
+            matched_by = BY_NAME if image else BY_DIGEST
+            image = image or by_digest.get(digest or "")
+            if image is None:
+                found.unused.append((shown, UNKNOWN if shown else NAMELESS))
+            elif not has_text[row]:
+                found.unused.append((shown, TEXTLESS))
+            elif image in found.rows:
+                found.unused.append((shown, REPEATED))
+            else:
+                found.rows[image] = row
+                found.matched_by[matched_by] += 1
+        if not found.rows and all(why in (UNKNOWN, NAMELESS) for _, why in found.unused):
+            raise ValueError(self._no_match(found.unused, sample["image_id"].sort().to_list()))
+        return found
+
+    def _has_text(self) -> list[bool]:
+        """Return for each row whether any column of text is not null; it may be empty."""
+        held: list[bool] = []
+        for path in self.paths:
+            with image_matching.opened(path, *self.columns.texts) as file:
+                for column in self.columns.texts:
+                    image_matching.check_column(file, path, column)
+                for batch in file.iter_batches(ROWS, columns=self.columns.texts):
+                    valid = (batch[column].is_valid().to_pylist() for column in self.columns.texts)
+                    held += map(any, zip(*valid, strict=True))
+        return held
+
+    def read(self, wanted: Mapping[int, str]) -> dict[str, Row]:
+        """Return the texts of some rows by name, given their numbers and names."""
+        found: dict[str, Row] = {}
+        row = 0
+        for path in self.paths:
+            with image_matching.opened(path, *self.columns.texts) as file:
+                for batch in file.iter_batches(ROWS, columns=self.columns.texts):
+                    for n in range(len(batch)):
+                        if name := wanted.get(row + n):
+                            texts = {key: batch[key][n].as_py() for key in self.columns.texts}
+                            found[name] = texts
+                    row += len(batch)
+        return found
+
+    def text_bytes(self) -> int:
+        """Return about how many bytes the texts take up in memory."""
+        total = 0
+        for path in self.paths:
+            with image_matching.opened(path, *self.columns.texts) as file:
+                groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+                total += sum(
+                    group.column(n).total_uncompressed_size
+                    for group in groups
+                    for n in range(group.num_columns)
+                    if group.column(n).path_in_schema in self.columns.texts
+                )
+        return total
+
+    def digest(self) -> str:
+        """Return the SHA-256 (hex) of the files' contents in order, regardless of their names."""
+        digests = []
+        for path in self.paths:
+            with Path(path).open("rb") as file:
+                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+        return digest_text(*digests)
+
+    def _no_match(self, rows: Sequence[tuple[str | None, str]], sample: Sequence[str]) -> str:
+        if not rows:
+            return f"{self.label} has no rows"
+        named = [name for name, _ in rows if name]
+        return (
+            f"{self.label}: none of {len(rows)} rows names an image of the sample in column "
+            f"{self.columns.image!r}. {f'It names {some(named)}' if named else 'They name none'}; "
+            f"the sample's images are called {some(sample)}. Use these names, or file names with "
+            "these stems, with or without folders, or name another column as responses.image"
+        )

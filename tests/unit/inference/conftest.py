@@ -1,0 +1,26 @@
+import pytest
+from generation_runs import Run, write_shards
+
+from imagenet_think.inference import engines
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory):
+    """Two shards of three images each; `b` cannot be read."""
+    return write_shards(tmp_path_factory.mktemp("shards"))
+
+
+@pytest.fixture
+def run(tmp_path, shards, tiny_checkpoint):
+    return Run(tmp_path / "run", shards, tiny_checkpoint("qwen2_5_vl"))
+
+
+@pytest.fixture
+def use(monkeypatch):
+    """A function that replaces all engines by one."""
+
+    def replace(engine):
+        monkeypatch.setattr(engines, "get", lambda name: engine)
+        return engine
+
+    return replace

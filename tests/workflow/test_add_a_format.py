@@ -1,0 +1,101 @@
+"""A new output format with its own parse failure is one module; all other places derive from it."""
+
+import json
+
+import polars as pl
+import pytest
+import yaml
+
+from .conftest import BIN, listed
+
+pytestmark = pytest.mark.slow
+
+MODULE = "scripts/imagenet_think/parsing/formats/neighbours.py"
+MEANING = "No two things are side by side."
+FORMAT = f'''"""Texts about two things that are side by side."""
+
+from imagenet_think.parsing.marks import ANSWER, THINK, Piece, Split
+from imagenet_think.parsing.statuses import OK
+
+RULE = "Thinking is what precedes the first mention of neighbours, the answer what follows it."
+MARKS = ("side by side",)
+SINGLE = "single"
+FAILURES = {{SINGLE: "{MEANING}"}}
+OPEN = frozenset({{SINGLE}})
+
+
+def split(text: str) -> Split:
+    """Split a text without special tokens."""
+    before, mark, after = text.partition(MARKS[0])
+    pieces = [Piece(THINK, before.strip()), Piece(ANSWER, after.replace(mark, "").strip())]
+    return Split(pieces, OK) if mark else Split([Piece(None, text)], SINGLE)
+'''
+CONFIG = ["--configfile", "config/tiny.yaml", "--cores", "2"]
+
+
+def sources(project):
+    """The files of a project that a run reads, except those in results/."""
+    names = ("Snakefile", "config/**/*", "rules/**/*", "scripts/**/*", "resources/*")
+    files = {path for name in names for path in project.root.glob(name) if path.is_file()}
+    return {
+        str(path.relative_to(project.root)): path.read_bytes()
+        for path in files
+        if path.suffix != ".pyc"
+    }
+
+
+def test_a_format_is_one_module(tiny, tmp_path):
+    project = tiny.copy(tmp_path / "project")
+    results, before = project.root / "results" / "tiny", sources(project)
+    config = yaml.safe_load((project.root / "config/tiny.yaml").read_text())
+    model = config["teachers"][0]
+    journals = {path: path.read_bytes() for path in results.glob("journal/*/*.jsonl")}
+
+    (project.root / MODULE).write_text(FORMAT)
+    config["models"][model]["output"] = "neighbours"
+    (project.root / "config/tiny.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    said = project.snakemake(*CONFIG, "accounting", "dataset", "review")
+
+    # Nothing else was edited, and nothing was generated.
+    after = sources(project)
+    assert {name for name in after if after[name] != before.get(name)} == {
+        MODULE,
+        "config/tiny.yaml",
+    }
+    assert "rule parse_responses:" in said
+    assert "rule generate_responses:" not in said
+    assert {path: path.read_bytes() for path in results.glob("journal/*/*.jsonl")} == journals
+
+    rows = pl.read_parquet(results / "annotations" / model / "*.parquet")
+    assert set(rows["status"]) == {"ok", "single"}
+    parsed = rows.filter(pl.col("status") == "ok")
+    assert (
+        not parsed.select(pl.col("full", "think", "answer").str.contains("side by side"))
+        .sum_horizontal()
+        .sum()
+    )
+    failed = (rows["status"] == "single").sum()
+
+    account = pl.read_csv(results / "accounting.csv")
+    columns = [name for name in account.columns if name.startswith("failed_")]
+    assert columns.index("failed_single") == columns.index("failed_answer_inside_think") + 2
+    assert account.filter(pl.col("model") == model)["failed_single"].to_list() == [failed]
+    assert account["failed_single"].sum() == failed
+    for page in ("accounting.md", "dataset/README.md", "review/index.html"):
+        assert MEANING in (results / page).read_text(), page
+    kept = pl.read_parquet(results / "dataset/data/*.parquet", columns=["status_1"])
+    assert set(kept["status_1"]) <= {"ok", "single"}
+    json.loads((results / "dataset/croissant.json").read_text())
+
+    docs = project.call(
+        *("env", f"PYTHONPATH={project.root}/scripts", str(BIN / "python")),
+        *("-m", "imagenet_think.run.configuration"),
+    )
+    (row,) = [line for line in docs.splitlines() if "`models.<name>.output`" in line]
+    assert "`neighbours`: Texts about two things that are side by side." in row
+    assert "one of boxed, kimi, neighbours, think," in row
+
+    # Rewording the failure reruns the jobs that print it, and no other.
+    (project.root / MODULE).write_text(FORMAT.replace(MEANING, "There are no neighbours."))
+    planned = listed(project.snakemake(*CONFIG, "-n", "accounting", "dataset", "review"))
+    assert {"account_responses", "write_card", "review"} <= planned.keys()
