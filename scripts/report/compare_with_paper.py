@@ -122,7 +122,7 @@ class Cell(NamedTuple):
     missing: str = ""
 
 
-def compare(reported: Values, tables: Mapping[str, pl.DataFrame], settings: Values) -> pl.DataFrame:
+def compare(reported: Values, tables: Mapping[str, pl.DataFrame], config: Values) -> pl.DataFrame:
     """Return one row per number of the paper.
 
     Parameters
@@ -131,9 +131,8 @@ def compare(reported: Values, tables: Mapping[str, pl.DataFrame], settings: Valu
         What the paper reports (`resources/reported.yaml`).
     tables
         Our tables by name: `table1` to `table7`, and `language`.
-    settings
-        The settings that `comparability.caveats` takes, and `ablation_model`, the key of the model
-        in our Table 7.
+    config
+        What `comparability.caveats` reads, and `benchmark.ablation_model`, the model of Table 7.
 
     Returns
     -------
@@ -147,10 +146,10 @@ def compare(reported: Values, tables: Mapping[str, pl.DataFrame], settings: Valu
         *_images(reported["table2"], tables["table2"]),
         *_text(reported["text"], tables["language"]),
         *_benchmark(reported["benchmark"], tables),
-        *_ablation(reported["ablation"], tables["table7"], settings["ablation_model"]),
+        *_ablation(reported["ablation"], tables["table7"], config["benchmark"]["ablation_model"]),
     ]
     run = tables["table2"].row(0, named=True)
-    caveats = comparability.caveats(settings, run, reported["table2"])
+    caveats = comparability.caveats(config, run, reported["table2"])
     return pl.DataFrame([_compared(cell, caveats) for cell in cells], schema=SCHEMA)
 
 
@@ -300,7 +299,7 @@ def compare_with_paper(
     tables: Sequence[str | Path],
     reported: str | Path,
     stem: str | Path,
-    settings: Values,
+    config: Values,
 ) -> None:
     """Write the comparison as csv, Markdown and LaTeX.
 
@@ -312,30 +311,17 @@ def compare_with_paper(
         What the paper reports (YAML).
     stem
         Path of the comparison without ending.
-    settings
-        As for `compare`.
+    config
+        The keys of the config that the rule declares.
     """
     ours = {Path(path).stem: pl.read_csv(path, infer_schema_length=None) for path in tables}
     paper = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))
-    comparison = compare(paper, ours, settings)
+    comparison = compare(paper, ours, config)
     text = caption(comparison)
     write_csv(comparison, [Column(name, name) for name in SCHEMA], f"{stem}.csv")
     shown = printed(comparison)
     write_text(markdown(shown, PRINTED, text), f"{stem}.md")
     write_text(latex(shown, PRINTED, text, "tab:comparison", long=True), f"{stem}.tex")
-
-
-def compared_as(config: Values) -> dict[str, Any]:
-    """Return the settings of `compare`, given the keys of the config that the rule declares."""
-    benchmark = config["benchmark"]
-    return {
-        **comparability.compared(config),
-        "benchmarked": config["benchmarked"],
-        "ablation_model": benchmark["ablation_model"],
-        "evaluated": benchmark["images"],
-        "encoders": {name: benchmark[name]["repository"] for name in comparability.EVALUATORS},
-        "tokenizer": config["statistics"]["tokenizer"]["repository"],
-    }
 
 
 if __name__ == "__main__":
@@ -344,5 +330,5 @@ if __name__ == "__main__":
         tables=[*snakemake.input.tables, snakemake.input.language],
         reported=snakemake.input.reported,
         stem=Path(snakemake.output[0]).with_suffix(""),
-        settings=compared_as(json.loads(snakemake.params.settings)),
+        config=json.loads(snakemake.params.settings),
     )

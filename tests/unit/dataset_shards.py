@@ -3,11 +3,9 @@
 import hashlib
 import io
 from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
 
 import polars as pl
-import yaml
 from PIL import Image
 
 from build_dataset import PARTS, build_dataset, images_by_shard
@@ -16,10 +14,8 @@ from imagenet_think.core.schemas import ANNOTATIONS, IMAGES, RESPONSES, SAMPLE
 from imagenet_think.core.splits import CONFIGURATIONS
 from imagenet_think.dataset.hub_files import remove_leftovers, schemas, writer
 from imagenet_think.parsing import statuses
-from imagenet_think.run.configuration import check
 
-ROOT = Path(__file__).parents[2]
-REPORTED = ROOT / "resources" / "reported.yaml"
+REPORTED = Path(__file__).parents[2] / "resources" / "reported.yaml"
 
 TEACHERS = ("one", "two")
 SETTINGS = {
@@ -232,21 +228,6 @@ def publish(
             with writer(path, schema) as append:
                 append(rows.with_columns(**new))
     return [every[part] for part in PARTS for every in paths]
-
-
-def config(changes: Mapping[str, object] | None = None) -> dict:
-    """Return the config of the paper's run with other values, by paths such as `dataset/test`."""
-    changed = deepcopy(_CONFIG)
-    for path, value in (changes or {}).items():
-        *sections, key = path.split("/")
-        section = changed
-        for name in sections:
-            section = section[name]
-        section[key] = value
-    return changed
-
-
-_CONFIG = check(yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8")))
 
 
 def write_tables(folder: Path) -> list[Path]:

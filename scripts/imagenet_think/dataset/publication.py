@@ -92,15 +92,14 @@ def identity(
     Parameters
     ----------
     config
-        `run`, and what `comparability.compared` reads.
+        `run`, and what `comparability.of_dataset` reads.
     images
         The row of the run's Table 2.
     reported
         What the paper reports (YAML).
     """
     paper = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))["table2"]
-    compared = comparability.compared(config)
-    differences = comparability.of_dataset(compared, images, paper)
+    differences = comparability.of_dataset(config, images, paper)
     if not differences:
         return "ImageNet-Think-250K", None
     run = config["run"]
@@ -108,8 +107,8 @@ def identity(
         f"This is the run {run}, not the paper's: none of its numbers are those of "
         f"ImageNet-Think-250K, because {'; '.join(differences)}."
     )
-    repositories = compared["repositories"].values()
-    if any(name and name.startswith("resources/miniatures/") for name in repositories):
+    repositories = [config["models"][key].get("repository", "") for key in config["teachers"]]
+    if any(name.startswith("resources/miniatures/") for name in repositories):
         notice += (
             " Its texts were written by miniature checkpoints of a few megabytes, trained on "
             "drawings: they show that the pipeline works, and nothing about the real models."

@@ -4,7 +4,8 @@ from html.parser import HTMLParser
 import datasets
 import pytest
 import yaml
-from dataset_shards import PUBLISHED, REPORTED, ROOT, ROWS, config, publish, write_tables
+from configs import ROOT, config
+from dataset_shards import PUBLISHED, REPORTED, ROWS, publish, write_tables
 from datasets.exceptions import NonMatchingSplitsSizesError
 from markdown_it import MarkdownIt
 

@@ -5,7 +5,8 @@ import json
 import mlcroissant
 import polars as pl
 import pytest
-from dataset_shards import REPORTED, ROWS, config, publish, write_tables
+from configs import config
+from dataset_shards import REPORTED, ROWS, publish, write_tables
 from PIL import Image
 
 from imagenet_think.core.splits import CONFIGURATIONS

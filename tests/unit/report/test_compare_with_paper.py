@@ -4,16 +4,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
+from configs import config
 
 from compare_with_paper import MODELS, TABLES, compare_with_paper
-from imagenet_think.report.comparability import (
-    EVALUATORS,
-    PROMPTS,
-    REPOSITORIES,
-    TEACHERS,
-    TOKENIZER,
-    VECTORS,
-)
+from imagenet_think.report.comparability import VECTORS
 from imagenet_think.report.table_captions import COMPUTED
 from imagenet_think.report.table_captions import REPORTED as REPORTED_SOURCE
 
@@ -73,24 +67,9 @@ def write_tables(folder, shift=0.0):
     return paths
 
 
-RUN = {
-    "teachers": list(TEACHERS),
-    "benchmarked": list(MODELS),
-    "ablation_model": "openvlthinker",
-    "names": {key: key for key in REPOSITORIES},
-    "repositories": REPOSITORIES,
-    "source": "class_tars",
-    "prompt": PROMPTS[0],
-    "evaluated": None,
-    "encoders": {key: known[0] for key, (_, known, _) in EVALUATORS.items()},
-    "tokenizer": TOKENIZER,
-}
-"""Settings of the paper's run."""
-
-
-def compare(folder, paths, **settings):
+def compare(folder, paths, changes=None):
     stem = folder / "comparison"
-    compare_with_paper(paths, REPORTED, stem, RUN | settings)
+    compare_with_paper(paths, REPORTED, stem, config(changes))
     with open(f"{stem}.csv", newline="") as file:
         return list(csv.DictReader(file)), stem.with_suffix(".md").read_text()
 
@@ -136,7 +115,7 @@ def test_a_dataset_counted_here_is_compared(tmp_path):
     table1 = pl.read_csv(paths[0])
     sources = [REPORTED_SOURCE, COMPUTED, REPORTED_SOURCE, REPORTED_SOURCE, COMPUTED]
     table1.with_columns(source=pl.Series(sources)).write_csv(paths[0])
-    rows, _ = compare(tmp_path, paths, tokenizer="package:mini")
+    rows, _ = compare(tmp_path, paths, {"statistics/tokenizer/repository": "package:mini"})
     ours = {row["column"]: row["reasons"] for row in rows if row["row"] == "LLaVA-CoT-100K"}
     assert ours.pop("images") == ""
     assert all(reasons.startswith("tokens are mini's") for reasons in ours.values())
@@ -187,12 +166,12 @@ def test_thinking_answer_pairs_are_those_of_both_teachers(tmp_path):
 
 
 def test_a_different_run_gives_reasons_and_counts_nothing(tmp_path):
-    repositories = REPOSITORIES | {"internvl3.5": "resources/miniatures/internvl3.5"}
+    other = {"models/internvl3.5/repository": "resources/miniatures/internvl3.5"}
     paths = write_tables(tmp_path)
-    rows, text = compare(tmp_path, paths, repositories=repositories)
-    other = {row["row"] for row in rows if "other weights" in row["reasons"]}
-    assert other == {"InternVL-3.5-8B"}
-    rows, text = compare(tmp_path, paths, repositories=repositories, source="drawings")
+    rows, text = compare(tmp_path, paths, other)
+    differing = {row["row"] for row in rows if "other weights" in row["reasons"]}
+    assert differing == {"InternVL-3.5-8B"}
+    rows, text = compare(tmp_path, paths, other | {"images/source/kind": "drawings"})
     drawn = "the images are drawings, not photographs of ImageNet-21k"
     for row in rows:
         if row["ours"] and row["row"] not in ("Visual CoT", "LLaVA-CoT-100K", "Emma", "MAC"):
@@ -210,7 +189,7 @@ def test_models_that_were_not_run_or_ablated_have_no_number(tmp_path):
     paths = write_tables(tmp_path)
     path = tmp_path / "table5.csv"
     pl.read_csv(path).filter(pl.col("key") != "visionthink").write_csv(path)
-    rows, text = compare(tmp_path, paths, ablation_model="vl-rethinker")
+    rows, text = compare(tmp_path, paths, {"benchmark/ablation_model": "vl-rethinker"})
     missing = {(row["table"], row["row"]) for row in rows if not row["ours"]}
     assert missing - {("Sec. 3.2", "all")} == {
         ("Tab. 5", "VisionThink-Efficient"),
@@ -222,9 +201,8 @@ def test_models_that_were_not_run_or_ablated_have_no_number(tmp_path):
 
 def test_hard_names_are_one_reason_and_escaped(tmp_path):
     name = "A; B_1 & 50% <b>$x$</b> \\ {#} | ~^\nC"
-    settings = {"names": RUN["names"] | {"kimi-vl": name}}
-    settings["repositories"] = REPOSITORIES | {"kimi-vl": "mine"}
-    rows, text = compare(tmp_path, write_tables(tmp_path), **settings)
+    kimi = {"models/kimi-vl/name": name, "models/kimi-vl/repository": "mine"}
+    rows, text = compare(tmp_path, write_tables(tmp_path), kimi)
     given = {row["reasons"] for row in rows if row["table"] == "Tab. 3"}
     assert len(given) == 1
     assert "A; B_1 & 50% <b>$x$</b> \\ {#} | ~^ C" in given.pop()
