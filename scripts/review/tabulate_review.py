@@ -225,11 +225,10 @@ def _judged(rows: pl.DataFrame, values: Sequence[str], intervals: Intervals) -> 
     table = codes.pivot("reviewer", index="image_id", values="value").sort("image_id")
     reviewers = sorted(set(table.columns) - {"image_id"})
     matrix = table.select(reviewers).fill_null(MISSING).to_numpy()
-    clusters = range(len(matrix))
-    alpha = krippendorff(matrix, len(values), clusters, intervals)
+    alpha = krippendorff(matrix, len(values), intervals)
     kappa = Coefficient(*[np.nan] * 3)
     if len(reviewers) == 2:
-        kappa = cohen(matrix, len(values), clusters, intervals)
+        kappa = cohen(matrix, len(values), intervals)
     return {
         **_named("alpha", alpha),
         **_named("kappa", kappa),

@@ -5,6 +5,7 @@ how, and whether it contradicts the statement. Only what rounding cannot explain
 where the statement is ambiguous, the verdict is that it cannot be decided.
 """
 
+import inspect
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -529,30 +530,8 @@ def _list(metrics: Sequence[str]) -> str:
 
 
 CHECKS: dict[str, Callable[..., Result]] = {
-    check.__name__: check
-    for check in (
-        ratios,
-        largest,
-        mean_in_range,
-        spread,
-        per_image,
-        total,
-        units,
-        classes_of_mean,
-        vocabulary,
-        coverage,
-        evenness,
-        above,
-        reach,
-        lowest,
-        improves,
-        around,
-        named_alike,
-        column_order,
-        dice_bound,
-        between,
-        best_part,
-        gaps,
-    )
+    name: value
+    for name, value in list(globals().items())
+    if inspect.isfunction(value) and value.__annotations__.get("return") is Result
 }
-"""The checks by name."""
+"""The functions of this module that return a `Result`, by name."""

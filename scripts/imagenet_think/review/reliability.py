@@ -4,7 +4,7 @@ J. Cohen, A coefficient of agreement for nominal scales, 1960; K. Krippendorff, 
 Krippendorff's alpha-reliability, 2011. All values are nominal.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -23,20 +23,16 @@ class Coefficient(NamedTuple):
     high: float
 
 
-def krippendorff(
-    values: np.ndarray, categories: int, clusters: Sequence[int], intervals: Intervals
-) -> Coefficient:
+def krippendorff(values: np.ndarray, categories: int, intervals: Intervals) -> Coefficient:
     """Return Krippendorff's alpha for nominal values.
 
     Parameters
     ----------
     values
-        Shape (units, judges): codes from 0, or `MISSING`. Units with fewer than two values are
+        Shape (images, judges): codes from 0, or `MISSING`. Images with fewer than two values are
         ignored.
     categories
         Number of codes.
-    clusters
-        The image of each unit, from 0. Images are resampled, with all their units.
     intervals
         How images are resampled.
 
@@ -44,33 +40,31 @@ def krippendorff(
     -------
     Coefficient
         1 means agreement, 0 agreement by chance. It is undefined if no two judges judged the same
-        unit, or if all gave the same value everywhere.
+        image, or if all gave the same value everywhere.
     """
-    tables = np.stack([_coincidences(unit, categories) for unit in values]) if len(values) else None
-    return _with_interval(tables, categories, clusters, intervals, _alpha)
+    tables = [_coincidences(image, categories) for image in values]
+    return _with_interval(np.array(tables), intervals, _alpha)
 
 
-def cohen(
-    values: np.ndarray, categories: int, clusters: Sequence[int], intervals: Intervals
-) -> Coefficient:
-    """Return Cohen's kappa of two judges over the units that both judged.
+def cohen(values: np.ndarray, categories: int, intervals: Intervals) -> Coefficient:
+    """Return Cohen's kappa of two judges over the images that both judged.
 
     Parameters
     ----------
     values
-        Shape (units, 2), as for `krippendorff`.
-    categories, clusters, intervals
+        Shape (images, 2), as for `krippendorff`.
+    categories, intervals
         As for `krippendorff`.
     """
     tables = np.zeros((len(values), categories, categories))
     both = (values != MISSING).all(axis=1)
     tables[both, values[both, 0], values[both, 1]] = 1
-    return _with_interval(tables, categories, clusters, intervals, _kappa)
+    return _with_interval(tables, intervals, _kappa)
 
 
-def _coincidences(unit: np.ndarray, categories: int) -> np.ndarray:
-    """Return a unit's pairs of values by category; each judge's value has a total weight of 1."""
-    counts = np.bincount(unit[unit != MISSING], minlength=categories).astype(float)
+def _coincidences(image: np.ndarray, categories: int) -> np.ndarray:
+    """Return an image's pairs of values by category; each judge's value has a total weight of 1."""
+    counts = np.bincount(image[image != MISSING], minlength=categories).astype(float)
     total = counts.sum()
     if total < 2:
         return np.zeros((categories, categories))
@@ -102,21 +96,14 @@ def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def _with_interval(
-    tables: np.ndarray | None,
-    categories: int,
-    clusters: Sequence[int],
-    intervals: Intervals,
-    coefficient: Callable[[np.ndarray], np.ndarray],
+    tables: np.ndarray, intervals: Intervals, coefficient: Callable[[np.ndarray], np.ndarray]
 ) -> Coefficient:
-    """Return a coefficient for the sum of the units' tables, and its percentiles over images."""
-    if tables is None or not tables.any():
+    """Return a coefficient for the sum of the images' tables, and its percentiles over images."""
+    tables = tables[tables.any(axis=(1, 2))] if tables.size else tables
+    if not len(tables):
         return Coefficient(np.nan, np.nan, np.nan)
     value = float(coefficient(tables.sum(axis=0)))
-    places = np.unique(np.asarray(clusters)[tables.any(axis=(1, 2))], return_inverse=True)[1]
-    images = places.max() + 1
-    sums = np.zeros((images, categories, categories))
-    np.add.at(sums, places, tables[tables.any(axis=(1, 2))])
-    means = resampled_means(sums.reshape(images, -1), intervals)
-    drawn = coefficient(means.reshape(-1, categories, categories) * images)
+    means = resampled_means(tables.reshape(len(tables), -1), intervals)
+    drawn = coefficient(means.reshape(-1, *tables.shape[1:]) * len(tables))
     low, high = percentiles(drawn[:, None], intervals.level)
     return Coefficient(value, float(low[0]), float(high[0]))

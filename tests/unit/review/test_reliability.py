@@ -14,13 +14,12 @@ INTERVALS = Intervals(draws=50, level=0.9, seed=1)
 MANY = Intervals(draws=4000, level=0.9, seed=1)
 
 
-def alpha(values, categories=5, intervals=INTERVALS, clusters=None):
-    values = np.array(values)
-    return krippendorff(values, categories, clusters or range(len(values)), intervals)
+def alpha(values, categories=5, intervals=INTERVALS):
+    return krippendorff(np.array(values), categories, intervals)
 
 
 def kappa(values, categories=5, intervals=INTERVALS):
-    return cohen(np.array(values), categories, range(len(values)), intervals)
+    return cohen(np.array(values), categories, intervals)
 
 
 def units(*judges: str) -> np.ndarray:
@@ -129,15 +128,6 @@ def test_intervals_match_a_bootstrap(coefficient):
     assert found.low == pytest.approx(low, abs=0.02)
     assert found.high == pytest.approx(high, abs=0.02)
     assert found.low < found.value < found.high
-
-
-def test_units_of_an_image_are_resampled_together():
-    values = noisy(100, 0.4)
-    apart = alpha(np.tile(values, (4, 1)), 3, MANY)
-    together = alpha(np.tile(values, (4, 1)), 3, MANY, [*range(100)] * 4)
-    alone = alpha(values, 3, MANY)
-    assert together.high - together.low == pytest.approx(alone.high - alone.low, rel=0.02)
-    assert apart.high - apart.low == pytest.approx((alone.high - alone.low) / 2, rel=0.1)
 
 
 def test_few_images_have_no_interval():
