@@ -1,11 +1,11 @@
 # make demo    the whole pipeline on the miniature: no download but Python packages, no GPU
-# make test    every test that needs nothing but the environment and a LaTeX installation
+# make test    every test that needs only the environment and a LaTeX installation
 # make test-vllm    installs a real vLLM (for CPUs) and tests against it
 # make test-cluster    starts a real Slurm on this machine (as root; Debian's packages) and tests against it
-# make test-browser    installs Chromium (Debian's, as root) and looks with it at the reports of the miniature
+# make test-browser    installs Chromium (Debian's, as root) and tests the reports of the miniature with it
 # make test-gpu    measures and checks the engine on an NVIDIA GPU, in under ten minutes (tests/gpu)
-# make bench   our metrics and our engine beside the reference libraries, as ratios; the image stages and the plan at full scale
-#              (the engine beside vLLM too, once make test-vllm has installed it)
+# make bench   our metrics and our engine next to the reference libraries, as ratios; the image stages and the plan at full scale
+#              (the engine next to vLLM too, once make test-vllm has installed it)
 # make lint    ruff, snakefmt, snakemake --lint, import-linter, mypy
 SHELL := bash
 PYTHON ?= python3
@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 MINIATURE := config/miniature.yaml
 VLLM := .venv-vllm
-# Jobs run side by side, so each keeps to one thread. Nothing is asked of a model hub.
+# Jobs run side by side, so each uses one thread. No model hub is contacted.
 export OMP_NUM_THREADS := 1
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
@@ -34,17 +34,17 @@ test-quick: $(STAMP)
 	$(BIN)/pytest -m "not slow" -n 2
 
 test-vllm: $(STAMP) $(VLLM)/installed
-	$(BIN)/pytest tests/vllm
+	$(BIN)/pytest tests/vllm -n 2 --dist loadgroup
 
-# Whatever happens to the tests, the cluster is stopped.
+# The cluster is stopped even if tests fail. Their jobs wait much of the time, hence three workers.
 test-cluster: demo
 	export CLUSTER=$$(mktemp -d) && trap tests/cluster/stop_slurm.sh EXIT && \
-		tests/cluster/start_slurm.sh && $(BIN)/pytest tests/cluster -n 2 --dist loadfile
+		tests/cluster/start_slurm.sh && $(BIN)/pytest tests/cluster -n 3 --dist loadfile
 
 test-browser: demo $(VENV)/browser
 	@command -v chromium >/dev/null || { apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
-	$(BIN)/pytest tests/browser
+	$(BIN)/pytest tests/browser -n 2 --dist loadfile
 
 test-gpu: $(STAMP)
 	$(BIN)/python tests/gpu/session.py --out results/gpu_session
@@ -71,17 +71,17 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
 
-# The exact pins lie in two files: torch has builds of its own for each platform, hence no hash.
+# The exact pins are in two files: torch has different builds for each platform, hence no hashes.
 $(STAMP): requirements.txt requirements-torch.txt
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or newer, or say make PYTHON=/path/to/python3 ..."; exit 1; }
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed; {sys.executable} is {v.major}.{v.minor}. Say make PYTHON=/path/to/python3 ...")'
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or newer, or run make PYTHON=/path/to/python3 ..."; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed; {sys.executable} is {v.major}.{v.minor}. Run make PYTHON=/path/to/python3 ...")'
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo "Python's venv module is missing: on Debian and Ubuntu, apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-torch.txt
 	touch $@
 
-# In an environment of its own; what has to be put right there is told in the file that does it.
+# In a separate environment; vllm_on_cpu.py says what has to be adapted there.
 $(VLLM)/installed: requirements-vllm.txt requirements-torch.txt tests/vllm/vllm_on_cpu.py
 	rm -rf $(VLLM)
 	$(PYTHON) -m venv $(VLLM)

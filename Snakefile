@@ -1,4 +1,4 @@
-# ImageNet-Think-250K: images -> responses -> annotations -> statistics and scores -> tables, figures, paper.
+# ImageNet-Think-250K: images -> responses -> annotations -> metrics and analysis -> tables, figures, paper.
 #
 #   snakemake --configfile config/miniature.yaml --cores all all    the embedded run (make demo)
 #   snakemake --profile slurm all                                   the paper's run on a cluster
@@ -15,14 +15,14 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 
 from imagenet_think.run import config_file
 
-# The project's own files are named by paths from its root.
+# The project's files are named by paths from its root.
 if absent := [name for name in ("paper", "resources", "scripts") if not Path(name).is_dir()]:
     sys.exit(
         f"Error: {Path.cwd()} has no {' and no '.join(f'{name}/' for name in absent)}, whose files the workflow reads: run "
         f"snakemake in the project's folder ({workflow.basedir}), or link its folders here."
     )
 
-# Snakemake's reader lets the last of two equal keys win, and names neither file nor line of an error.
+# Snakemake's reader keeps the last of duplicate keys, and names neither file nor line of an error.
 if len(workflow.configfiles) > 1:
     sys.exit(
         "Error: --configfile names several files, which Snakemake would merge: name one complete config."
@@ -91,12 +91,12 @@ rule all:
         "Everything for {config[run]} is in {R}"
 
 
-# A job that fails says why; a run that fails says at its end what failed, why, what to do, and what is missing.
+# A failed job says why at once; a failed run says at its end what failed, why, what to do, and what is missing.
 from imagenet_think.run import failures
 from snakemake.logging import logger
 
 watch = failures.Watch(logger.error)
-if workflow.is_main_process:  # and not that of a job
+if workflow.is_main_process:  # not in a job
     logger.addHandler(watch)
 
 
@@ -104,13 +104,13 @@ onerror:
     logger.error(failures.report(watch, workflow.dag, workflow_hooks.missing(workflow.dag)))
 
 
-# Slurm may be restarted while a run waits for its jobs, and may refuse a job.
+# Slurm may be restarted during a run, and may refuse a job.
 workflow_hooks.keep_messages_of_groups()
 if plugin := sys.modules.get("snakemake_executor_plugin_slurm"):
     workflow_hooks.patch_slurm(plugin)
 
 
-# No rule reads a key that the schema does not know.
+# Rules only read keys of the schema.
 try:
     for each in workflow.rules:
         declarations.check(each, configuration.schema())
@@ -118,12 +118,12 @@ except declarations.UnknownKeyError as error:
     raise WorkflowError(str(error)) from None
 
 
-# A product depends on everything behind it, and on what its code means.
+# A product depends on everything behind it, and on the meaning of its code.
 workflow_hooks.install()
 workflow_hooks.add_param(workflow, "code", code)
 if workflow.is_main_process:
     provenance.save()
 
 
-# Whatever is missing for the planned jobs is reported at once, and before the first of them.
+# Everything that is missing for the planned jobs is reported at once, before the first job.
 workflow_hooks.after_planning(workflow, check_plan)

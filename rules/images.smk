@@ -3,6 +3,15 @@
 # source also catalogue/, candidates/ and report.html; of a list of images, listing.md and, with pictures, candidates/.
 
 
+def no_pictures(wildcards):
+    """Refuse what shows images, or prompts models with them."""
+    return refuse(
+        f"images.source is of kind {SOURCE['kind']}: the run knows its images only by name and cannot make what needs the "
+        "images themselves (responses, figures 1 and 2, review). `tables` does not need them. Otherwise write `pictures: true` "
+        "under images.source if its files hold the images' bytes, or name the images themselves as images.source."
+    )
+
+
 @cache
 def class_ids():
     """Return the classes that may be drawn, in the class list's order."""
@@ -22,33 +31,32 @@ def present_places():
     return LAYOUT.places(SOURCE["path"], class_ids())
 
 
-def class_places(wildcards):
-    """Return the archives or folders of a group of classes that exist, or will be drawn."""
-    if UNPACKED:
-        return []  # known once the outer archive is unpacked
-    places = list(map(LAYOUT.place_of, group_classes(wildcards.group)))
-    if LAYOUT.made_by == "user":
-        present = set(present_places())
-        places = [place for place in places if place in present]
-    return [f"{SOURCE['path']}/{place}" for place in places]
+def group_places(group):
+    """Return the places that a group lists, relative to the source folder.
+
+    Those of its classes that exist or will be drawn; where places hold many classes, every
+    `groups`-th place. What an outer archive holds is known once it is unpacked.
+    """
+    if LAYOUT.made_by == "unpacking":
+        return []
+    if not LAYOUT.by_class:
+        return present_places()[int(group) :: IMAGES["groups"]]
+    places = list(map(LAYOUT.place_of, group_classes(group)))
+    present = set(present_places() if LAYOUT.made_by == "user" else places)
+    return [place for place in places if place in present]
 
 
-def part_places(part):
-    """Return every `groups`-th archive of many classes, relative to the source folder."""
-    return present_places()[int(part) :: IMAGES["groups"]]
-
-
-def part_inputs(wildcards):
-    """Return what a listing depends on: archives, or the source folder and every folder in it."""
+def place_inputs(wildcards):
+    """Return the archives or folders that a group lists; of a whole source folder, every folder in it."""
     if LAYOUT.pattern == ".":
         return sorted(folder for folder, _, _ in os.walk(SOURCE["path"]))
-    return [f"{SOURCE['path']}/{place}" for place in part_places(wildcards.part)]
+    return [f"{SOURCE['path']}/{place}" for place in group_places(wildcards[0])]
 
 
 def listings(wildcards):
-    """Return the listings of all archives of many classes."""
-    parts = range(min(IMAGES["groups"], len(present_places())))
-    return [f"{R}/images/listing/{part}.parquet" for part in parts]
+    """Return the listings of all places that hold many classes."""
+    groups = range(min(IMAGES["groups"], len(present_places())))
+    return [f"{R}/images/listing/{group}.parquet" for group in groups]
 
 
 def outer_archive(wildcards):
@@ -94,7 +102,7 @@ if LAYOUT.sampled:
         rule catalogue_images:
             input:
                 classes=files("images.classes"),
-                places=files("images.source.path", by=class_places),
+                places=files("images.source.path", by=place_inputs),
                 unpacked=rules.unpack_outer_archive.output if UNPACKED else [],
             output:
                 f"{R}/images/catalogue/{{group}}.parquet",
@@ -103,10 +111,11 @@ if LAYOUT.sampled:
             conda:
                 "../envs/images.yaml"
             params:
-                settings=reads("images.source.kind", *(["images.source.path"] if UNPACKED else [])),
-                # Which of them have an archive is known once they are unpacked.
-                classes=derived(
-                    classes=lambda wildcards: group_classes(wildcards.group) if UNPACKED else None
+                settings=reads("images.source.kind", "images.source.path"),
+                group=derived(
+                    places=lambda wildcards: group_places(wildcards.group),
+                    # Which of them have an archive is known once they are unpacked.
+                    classes=lambda wildcards: group_classes(wildcards.group) if UNPACKED else None,
                 ),
             message:
                 "Listing the images of class group {wildcards.group}"
@@ -120,7 +129,7 @@ if LAYOUT.sampled:
         rule list_archives:
             input:
                 classes=files("images.classes"),
-                places=files("images.source.path", by=part_inputs),
+                places=files("images.source.path", by=place_inputs),
                 labels=files("images.source.labels"),
             output:
                 f"{R}/images/listing/{{part}}.parquet",
@@ -130,7 +139,7 @@ if LAYOUT.sampled:
                 "../envs/images.yaml"
             params:
                 settings=reads("images.source.kind", "images.source.path", "images.source.labels"),
-                places=derived(places=lambda wildcards: part_places(wildcards.part)),
+                places=derived(places=lambda wildcards: group_places(wildcards.part)),
             message:
                 "Listing archives, part {wildcards.part}"
             script:

@@ -1,4 +1,10 @@
 # In: annotations/. Out: scores/<metric>/<shard>, agreement/<metric>/<shard>.
+def annotations_of_block():
+    """Return the annotations of a block, shard by shard: those of all models, teachers first."""
+    shards_of_block = block_files(f"{R}/annotations/{{model}}/{{shard}}.parquet")
+    return [file.replace("{model}", model) for file in shards_of_block for model in MODELS]
+
+
 COMPARED = dict(
     annotations=annotations_of_block(),
     sample=f"{R}/images/sample.parquet",

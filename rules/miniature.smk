@@ -9,7 +9,7 @@ from snakemake.common.configfile import load_configfile
 MINIATURE = load_configfile(Path(workflow.basedir) / "config/miniature.yaml")
 
 
-if LAYOUT.made_by == "drawing":
+if LAYOUT.sampled and LAYOUT.made_by == "drawing":
 
     rule draw_images:
         input:

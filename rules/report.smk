@@ -26,6 +26,16 @@ ACCOUNTS = {
 }
 
 
+def sampled_images(wildcards):
+    """Return the sample of images; refuse a list of images."""
+    if not LAYOUT.sampled:
+        return refuse(
+            f"The paper describes how images were sampled, but images.source of kind {SOURCE['kind']} lists them. `tables`, "
+            "`figures` and `comparison` need no sampling."
+        )
+    return f"{R}/images/sample.parquet"
+
+
 report: "report/run.rst"
 
 

@@ -1,6 +1,6 @@
 import os
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for the hub
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test contacts the hub
 
 import functools
 

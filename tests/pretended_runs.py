@@ -1,6 +1,6 @@
-"""Runs that are pretended to be finished, to see what another config would run again.
+"""Simulated finished runs, to see what another config or a deletion would run again.
 
-Each file of a plan is made, empty, and recorded as Snakemake records the files that jobs make.
+Each file of a plan is created, empty, and recorded as Snakemake records the outputs of jobs.
 """
 
 import os
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 
 FOLDERS = ("config", "paper", "resources", "scripts")
-"""What of the project jobs read, by paths from where they run."""
+"""Folders of the project that jobs read by relative paths."""
 
 RECORD = "record_run"
-"""The rule that records config and commit: it runs again with every change, and is left out."""
+"""The rule that records config and commit: it runs again with every change, so it is left out."""
 
 Config = Mapping[str, Any] | Path
-"""A config, or its file."""
+"""A config or its file."""
 
 
 def workplace(folder: Path) -> None:
-    """Let jobs find the project's files from a folder in which runs are planned."""
+    """Link the project's files into a folder in which runs are planned."""
     for name in FOLDERS:
         (folder / name).symlink_to(ROOT / name)
 
 
 @contextmanager
 def planned(folder: Path, config: Config, targets: Iterable[str]) -> Iterator["Workflow"]:
-    """Yield the workflow with the plan of a config in a folder."""
+    """Yield the workflow of a config that is planned in a folder."""
     if not isinstance(config, Path):
         file = folder / "planned.yaml"
         file.write_text(yaml.safe_dump(dict(config), allow_unicode=True), encoding="utf-8")
@@ -48,7 +48,7 @@ def planned(folder: Path, config: Config, targets: Iterable[str]) -> Iterator["W
 
 
 def pretend(folder: Path, config: Config, targets: Iterable[str]) -> None:
-    """Make the files that a config's plan lacks, all empty, and record that its jobs made them."""
+    """Create the missing files of a config's plan, all empty, as if its jobs had made them."""
     with planned(folder, config, targets) as workflow:
         made = [job for job in workflow.dag.jobs if not all(map(os.path.exists, job.output))]
         for job in made:
@@ -57,11 +57,11 @@ def pretend(folder: Path, config: Config, targets: Iterable[str]) -> None:
                 if file.is_directory:
                     Path(file).mkdir()
                 file.touch_or_create()
-            if job.benchmark:  # as much a product as an output, where a rule is the target
+            if job.benchmark:  # counts as an output where a rule is the target
                 Path(job.benchmark).parent.mkdir(parents=True, exist_ok=True)
                 Path(job.benchmark).touch()
-        workflow.iocache.deactivate()  # it remembers that they were missing
-        now = time.time()  # one time for all: no file is newer than what is made of it
+        workflow.iocache.deactivate()  # it still holds them for missing
+        now = time.time()  # one time for all: no file is newer than its consumers
         for job in made:
             for file in job.output:
                 place = Path(file, ".snakemake_timestamp") if file.is_directory else file
@@ -71,16 +71,16 @@ def pretend(folder: Path, config: Config, targets: Iterable[str]) -> None:
 
 
 def jobs(workflow: "Workflow") -> list["Job"]:
-    """Return the jobs of a plan that make something, except the one that records the run."""
+    """Return the jobs of a plan that have outputs, except the one that records the run."""
     return [job for job in workflow.dag.jobs if not job.is_norun and job.rule.name != RECORD]
 
 
 def again(workflow: "Workflow") -> list["Job"]:
-    """Return those of them that would run."""
+    """Return those that would run."""
     return [job for job in jobs(workflow) if workflow.dag.needrun(job)]
 
 
 def with_consumers(workflow: "Workflow", some: Iterable["Job"]) -> set["Job"]:
-    """Return some jobs of a plan and all that need their files, directly or not."""
+    """Return some jobs of a plan and all that depend on them, directly or not."""
     found = {job for first in some for job in workflow.dag.bfs(workflow.dag.depending, first)}
     return {job for job in found if not job.is_norun and job.rule.name != RECORD}

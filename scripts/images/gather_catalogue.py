@@ -1,4 +1,4 @@
-"""Gather what the listings hold of a group of classes."""
+"""Gather the catalogue of a group of classes from the listings of all archives."""
 
 import json
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ import polars as pl
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import CATALOGUE
+from imagenet_think.images.catalogue import of_classes
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
@@ -27,20 +28,14 @@ def gather_catalogue(
     ----------
     listings
         Listings of all archives.
-    classes
-        The group's classes.
+    classes, without_class
+        As for `of_classes`.
     catalogue
         Parquet to write, schema `CATALOGUE`: by class, then in the order of the listings.
-    without_class
-        Whether the group also takes the rows without a class (damage, broken labels): one group of
-        all should, so that nothing is lost.
     """
-    mine = pl.col("wnid").is_in(list(classes))
-    if without_class:
-        mine = mine | pl.col("wnid").is_null()
-    rows = pl.concat([pl.scan_parquet(listing).filter(mine) for listing in listings]).collect()
+    rows = of_classes(pl.scan_parquet(list(listings)), classes, without_class).collect()
     write_parquet(rows.sort("wnid", maintain_order=True), catalogue, CATALOGUE)
-    logger.info("%d rows of %d classes", len(rows), rows["wnid"].n_unique())
+    logger.info("%d rows of %d classes", len(rows), len(classes))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Import responses that were generated elsewhere, so that they are scored without any generation."""
+"""Import responses that were generated elsewhere, to score them without generating any."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

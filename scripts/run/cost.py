@@ -16,10 +16,10 @@ from imagenet_think.inference.usage import (
     GPU,
     TOKENS,
     UNKNOWN,
-    Spending,
+    Usage,
     first_made,
     paper_cost,
-    read_spending,
+    read_usage,
 )
 from imagenet_think.report import escaping
 from imagenet_think.report.tables import WHOLE, Column, markdown, write_csv
@@ -65,7 +65,7 @@ SCHEMA = pl.Schema(
 )
 
 
-def cost_of(responses: pl.DataFrame, spending: Spending) -> dict[str, Any]:
+def cost_of(responses: pl.DataFrame, spending: Usage) -> dict[str, Any]:
     """Return what a model's responses cost.
 
     Parameters
@@ -244,7 +244,7 @@ def cost(
     costs = {}
     for model in names:
         own = rows.filter(pl.col("model") == model)
-        costs[model] = cost_of(own, read_spending(Path(journals) / model))
+        costs[model] = cost_of(own, read_usage(Path(journals) / model))
         logger.info("%s: %s", model, costs[model])
     paper = paper_cost(yaml.safe_load(Path(reported).read_text(encoding="utf-8")))
     table = summarize(costs, teachers, names, paper)

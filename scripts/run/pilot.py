@@ -19,11 +19,11 @@ from imagenet_think.core.settings import names
 from imagenet_think.inference.usage import (
     CPU,
     GPU,
-    Spending,
+    Usage,
     first_made,
     kind_of,
     paper_cost,
-    read_spending,
+    read_usage,
 )
 from imagenet_think.parsing import parse, statuses
 from imagenet_think.parsing.outcomes import EXCLUSIONS, FAILURES, reason
@@ -80,7 +80,7 @@ class Pilot:
     """
 
     answers: pl.DataFrame
-    spending: Spending
+    spending: Usage
 
     @property
     def generated(self) -> int:
@@ -173,7 +173,7 @@ def read_pilot(responses: str | Path, journals: str | Path, output_format: str) 
         reason(parse(output_format, text, finish_reason).status, error)
         for text, finish_reason, error in frame.select("text", "finish_reason", "error").iter_rows()
     ]
-    spending = read_spending(journals)
+    spending = read_usage(journals)
     spent = first_made(spending.responses, frame).select(
         "image_id", pl.col("completion_tokens").alias("spent")
     )

@@ -1,4 +1,4 @@
-"""What a run was made with: its whole config, the installed packages, the commit of the code."""
+"""Record a run's whole config, the installed packages and the commit of the code."""
 
 import json
 import platform
@@ -25,7 +25,7 @@ def record_run(
     versions: str | Path,
     checkout: Path = FOLDER.parent,
 ) -> None:
-    """Write the config as it was resolved, which is a config again, and the versions as JSON.
+    """Write the resolved config, which is a valid config, and the versions as JSON.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def record_run(
     versions
         The JSON file of Python, packages and commit.
     checkout
-        Folder of the code; its `requirements.in` says which packages matter.
+        Folder of the code, with `requirements.in`, which lists the packages.
     """
     write_text(yaml.safe_dump(dict(config), allow_unicode=True, width=100), resolved)
     found = {
@@ -48,9 +48,9 @@ def record_run(
 
 
 def installed(requirements: str) -> dict[str, str | None]:
-    """Return the installed version of each package that the lines of a requirements file name.
+    """Return the installed version of each package in a requirements file, None if there is none.
 
-    What a version says of its build (`+cpu`) is left out. A package that is not installed is null.
+    Suffixes of builds (`+cpu`) are removed.
     """
     names = re.findall(r"^([A-Za-z0-9][A-Za-z0-9._-]*)", requirements, flags=re.MULTILINE)
     return {name: _version(name) for name in sorted(names)}
@@ -66,19 +66,19 @@ def _version(name: str) -> str | None:
 def commit(checkout: Path) -> dict[str, str | bool | None]:
     """Return the commit of a checkout, and whether its tracked files differ from it (`dirty`).
 
-    Both are null where git is missing, or the folder is no checkout of its own.
+    Both are None without git, or if the folder is not the root of a checkout.
     """
     try:
         top = _git(checkout, "rev-parse", "--show-toplevel")
         if Path(top).resolve() != checkout.resolve():
-            raise OSError(f"{checkout} is no checkout, but lies inside the one of {top}")
+            raise OSError(f"{checkout} is not a checkout, but is inside that of {top}")
         return {
             "commit": _git(checkout, "rev-parse", "HEAD"),
             "dirty": bool(_git(checkout, "status", "--porcelain", "--untracked-files=no")),
         }
     except (OSError, subprocess.CalledProcessError) as error:
         why = (getattr(error, "stderr", None) or str(error)).strip()
-        logger.warning("The commit is not known: %s", why)
+        logger.warning("The commit is unknown: %s", why)
         return {"commit": None, "dirty": None}
 
 

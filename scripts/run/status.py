@@ -15,7 +15,7 @@ import polars as pl
 from snakemake.exceptions import WorkflowError
 
 from imagenet_think.core import model_sources
-from imagenet_think.inference.fingerprint import asked_with, fingerprint, settings_digest
+from imagenet_think.inference.fingerprint import fingerprint, response_settings, settings_digest
 from imagenet_think.inference.locks import held
 from imagenet_think.run import workflow_hooks
 from imagenet_think.run.run_logs import FailedJob, read_failures, was_killed
@@ -241,7 +241,7 @@ def progress(
     for job in unfinished:
         shards = {Path(output).stem for output in job.outputs}
         sources = images.filter(pl.col("shard").is_in(sorted(shards)))["source_sha256"]
-        settings = asked_with(json.loads(job.params["settings"]), job.wildcards["model"])
+        settings = response_settings(json.loads(job.params["settings"]), job.wildcards["model"])
         counted, last = _responses(_journals(job), settings, sources, now)
         done += counted
         if states[job.outputs] == RUNNING:

@@ -10,17 +10,17 @@ from missing_tools import skip
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 300_000
-"""Milliseconds that a test waits for what must happen: a slow machine is no failure."""
+"""Milliseconds that a test waits for an event: a slow machine is not a failure."""
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Collect these tests only if they are named, because they need a browser."""
+    """Collect these tests only when they are named: they need a browser."""
     return None if any("tests/browser" in argument for argument in config.args) else True
 
 
 @pytest.fixture(scope="session")
 def browser():
-    """A Chromium browser."""
+    """Chromium; without it the tests are skipped, or fail in continuous integration."""
     executable = shutil.which("chromium")
     try:
         from playwright.sync_api import sync_playwright
@@ -38,7 +38,7 @@ def browser():
 
 @pytest.fixture
 def page(browser):
-    """An empty page; a test fails if the page has logged an error."""
+    """An empty page; the test fails if the page reported errors."""
     page, errors = browser.new_page(viewport={"width": 1400, "height": 800}), []
     page.set_default_timeout(TIMEOUT)
     page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)

@@ -2,13 +2,13 @@
 # Starts a Slurm of four nodes on this machine, for tests. Run it as root, as often as you like: it installs and
 # starts only what is missing.
 #
-#   CLUSTER=/tmp/cluster tests/cluster/start_slurm.sh    # then sbatch, squeue and Snakemake speak to it
+#   CLUSTER=/tmp/cluster tests/cluster/start_slurm.sh    # then sbatch, squeue and Snakemake use it
 #   CLUSTER=/tmp/cluster tests/cluster/stop_slurm.sh
 #
-# Each node has a stand-in for a GPU and real memory limits (a job that exceeds its memory is killed), for which
+# Each node has a simulated GPU and real memory limits (a job that exceeds its memory is killed), for which
 # cgroup v1 must be writable. Nodes claim more CPUs and memory than the machine has, because the profile asks for
-# what the real models need. All that it makes lies in the folder CLUSTER, but for links to its
-# configuration in /etc/slurm, where alone Snakemake's jobs look for it.
+# what the real models need. Everything it creates is in the folder CLUSTER, except links to its
+# configuration in /etc/slurm, the only place where Snakemake's jobs look for it.
 set -euo pipefail
 : "${CLUSTER:?name a folder for configuration, state and logs, as in CLUSTER=/tmp/cluster $0}"
 nodes=(node1 node2 node3 node4)
@@ -20,12 +20,12 @@ wait_for() { # what it is called, then the command that succeeds when it is ther
 }
 
 etc=/etc/slurm
-((EUID == 0)) || fail "only root may start a cluster"
+((EUID == 0)) || fail "only root can start a cluster"
 for controller in memory freezer; do
   [[ -w /sys/fs/cgroup/$controller ]] || fail "memory limits need a writable /sys/fs/cgroup/$controller (cgroup v1)"
 done
 if [[ -e $etc/slurm.conf && $(realpath $etc/slurm.conf) != "$(realpath --canonicalize-missing "$CLUSTER")/slurm.conf" ]]; then
-  fail "$(realpath $etc/slurm.conf) configures another cluster; only where there is none may one be started"
+  fail "$(realpath $etc/slurm.conf) configures another cluster; remove that first"
 fi
 
 installed() { for program; do command -v "$program" >/dev/null || return; done; }
@@ -43,7 +43,7 @@ fi
 mkdir -p "$CLUSTER"/{log,munge,state}
 CLUSTER=$(realpath "$CLUSTER")
 
-# Munge, by which the daemons know each other, refuses folders that others may write to.
+# Munge, which authenticates the daemons, refuses folders that others can write to.
 chmod 755 "$CLUSTER"
 if ! alive munged; then
   [[ -s $CLUSTER/munge/key ]] || mungekey --create --keyfile "$CLUSTER/munge/key"
@@ -52,7 +52,7 @@ if ! alive munged; then
 fi
 
 if ! alive slurmctld; then
-  # A stand-in for a GPU is a device file, which Slurm counts and grants, and jobs see CUDA_VISIBLE_DEVICES.
+  # A simulated GPU is a device file, which Slurm counts and grants; jobs see CUDA_VISIBLE_DEVICES.
   [[ -e $CLUSTER/gpu ]] || mknod "$CLUSTER/gpu" c 1 3
   echo "Name=gpu File=$CLUSTER/gpu" >"$CLUSTER/gres.conf"
   cat >"$CLUSTER/cgroup.conf" <<END
@@ -60,6 +60,8 @@ CgroupPlugin=cgroup/v1
 CgroupMountpoint=/sys/fs/cgroup
 ConstrainRAMSpace=yes
 END
+  printf '#!/bin/sh\necho unset PYTHONPATH\n' >"$CLUSTER/task_prolog"
+  chmod 755 "$CLUSTER/task_prolog"
   cat >"$CLUSTER/slurm.conf" <<END
 ClusterName=tests
 SlurmctldHost=$(hostname -s)(127.0.0.1)
@@ -85,6 +87,8 @@ KillWait=2
 SchedulerParameters=sched_interval=1,bf_interval=2,batch_sched_delay=0
 # A node that comes back is used again.
 ReturnToService=2
+# As at sites whose jobs do not inherit the environment of the submission.
+TaskProlog=$CLUSTER/task_prolog
 NodeName=node[1-4] NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=[17001-17004] CPUs=8 RealMemory=256000 Gres=gpu:1
 PartitionName=cpu Nodes=ALL Default=YES LLN=YES
 PartitionName=gpu Nodes=ALL LLN=YES

@@ -1,5 +1,6 @@
 """The whole miniature through Slurm, by the command that makes the paper's run."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -11,61 +12,53 @@ from pathlib import Path
 
 import pytest
 from submissions import project, submissions
-from tests.cluster.conftest import Cluster, minutes
-from tests.workflow.conftest import BIN, ROOT, clone, differences
+from tests.cluster.conftest import SNAKEMAKE, Cluster, minutes
+from tests.workflow.conftest import ROOT, clone, differences
 
 
 @dataclass(frozen=True)
 class Script:
-    """A rule's script in a job: the environment of its process, and what Slurm says of the job."""
+    """A rule's script in a job of Slurm."""
 
     rule: str
     environment: dict[str, str]
-    job: str
+    given: dict[str, str]  # the environment in which Slurm started the job's Snakemake
+    job: str  # as `scontrol show job` describes it
+
+
+def environment(pid: int) -> dict[str, str]:
+    """Return the environment in which a process was started."""
+    pairs = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+def snakemake_of(pid: int) -> int:
+    """Return the process of the Snakemake that started a script."""
+    while b"\0snakemake\0" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return pid
 
 
 @dataclass
 class Submission:
-    """What was seen of a job of Slurm.
+    """A job of Slurm, as observed."""
 
-    Attributes
-    ----------
-    said
-        What Slurm says of it, as `scontrol show job` does.
-    at_once
-        Rules whose scripts ran at the same time, each time that it was looked at.
-    minutes
-        How long it ran.
-    """
-
-    said: str
-    at_once: set[tuple[str, ...]] = field(default_factory=set)
+    said: str  # its description by `scontrol show job`
+    at_once: set[tuple[str, ...]] = field(default_factory=set)  # rules that ran simultaneously
     minutes: float = 0.0
 
 
 @dataclass
 class Watch:
-    """Looks into the running jobs of a run, again and again.
-
-    Attributes
-    ----------
-    cluster
-        Where the jobs run.
-    folder
-        Of the run.
-    seen
-        The scripts that were found running, by process id.
-    submissions
-        The jobs of Slurm in which scripts were found running, by their numbers.
-    """
+    """Observes the running jobs of a run in a folder."""
 
     cluster: Cluster
     folder: Path
-    seen: dict[int, Script] = field(default_factory=dict)
-    submissions: dict[int, Submission] = field(default_factory=dict)
+    seen: dict[int, Script] = field(default_factory=dict)  # by process id
+    submissions: dict[int, Submission] = field(default_factory=dict)  # by number of the job
 
     def look(self) -> None:
-        """Note the scripts that run now."""
+        """Record the scripts that are running."""
         for job in self.cluster.jobs():
             if job.folder != self.folder:
                 continue
@@ -82,16 +75,15 @@ class Watch:
             for pid in running.keys() - self.seen.keys():
                 # A process that has just ended has no environment.
                 with suppress(FileNotFoundError, ProcessLookupError):
-                    pairs = Path(f"/proc/{pid}/environ").read_text().split("\0")
-                    environment = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-                    self.seen[pid] = Script(running[pid], environment, submission.said)
+                    own, given = environment(pid), environment(snakemake_of(pid))
+                    self.seen[pid] = Script(running[pid], own, given, submission.said)
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a whole run left."""
+    """A whole run on Slurm."""
 
-    results: Path
+    folder: Path
     status: int
     said: str
     scripts: list[Script]
@@ -100,25 +92,22 @@ class Run:
 
 @pytest.fixture(scope="module")
 def run(cluster, tmp_path_factory):
-    """The miniature as a user's own config, on Slurm, in a fresh clone."""
+    """The miniature as a user's own config, on Slurm, in a fresh clone, without `PYTHONPATH`."""
     folder = tmp_path_factory.mktemp("slurm")
     clone(folder)
     shutil.copy(folder / "config" / "miniature.yaml", folder / "config" / "config.yaml")
-    # Jobs are short here, so their ends are asked for more often.
-    profile = folder / "profiles" / "slurm" / "config.yaml"
-    every = "slurm-init-seconds-before-status-checks: "
-    profile.write_text(re.sub(f"{every}.*", f"{every}2", profile.read_text()))
-    # A user's own defaults are no reason to run anywhere else.
+    # A user's own defaults must not keep the jobs from Slurm.
     defaults = folder / "profiles" / "default" / "config.yaml"
     defaults.parent.mkdir()
     defaults.write_text("printshellcmds: true\nnocolor: true\n")
     watch, log = Watch(cluster, folder), folder / "said"
     with (
-        cluster.shared(),
+        cluster.in_use(),
         log.open("w") as output,
         subprocess.Popen(
-            [BIN / "snakemake", "--profile", "slurm", "all"],
+            [*SNAKEMAKE, "--profile", "slurm", "all"],
             cwd=folder,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -127,9 +116,8 @@ def run(cluster, tmp_path_factory):
         while process.poll() is None:
             watch.look()
             time.sleep(0.5)
-    results = folder / "results" / "miniature"
     return Run(
-        results,
+        folder,
         process.returncode,
         log.read_text(),
         list(watch.seen.values()),
@@ -139,29 +127,36 @@ def run(cluster, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory):
-    """What the plan hands to Slurm."""
+    """The submissions that a dry run plans."""
     folder = project(tmp_path_factory.mktemp("plan"))
     return submissions(folder, "--configfile", "config/miniature.yaml", "-n", "all")
 
 
-def test_it_ends_well_and_nothing_is_tried_twice(run):
+def test_it_succeeds_and_nothing_is_tried_twice(run):
     assert run.status == 0, run.said[-5000:]
     assert "steps (100%) done" in run.said
     assert "Trying to restart" not in run.said
 
 
-def test_results_are_the_same_bytes_as_of_a_local_run(run):
+def test_results_have_the_same_bytes_as_those_of_a_local_run(run):
     local = ROOT / "results" / "miniature"
-    assert (local / "comparison.md").exists(), "there is no finished miniature: say `make demo`"
-    assert differences(local, run.results) == []
+    assert (local / "comparison.md").exists(), "there is no finished miniature: run `make demo`"
+    assert differences(local, run.folder / "results" / "miniature") == []
 
 
-def test_jobs_that_ask_for_a_gpu_have_one_and_no_others(run, planned):
-    asking = Counter(job.rules[0] for job in planned if "gpu" in job.asked[0])
-    assert asking.total() == 7 + 1 + 1
+def test_scripts_find_the_package_even_if_slurm_passes_no_path(run):
+    assert not [script for script in run.scripts if "PYTHONPATH" in script.given]
+    assert {script.environment["PYTHONPATH"] for script in run.scripts} == {
+        str(run.folder / "scripts")
+    }
+
+
+def test_exactly_the_jobs_that_request_a_gpu_have_one(run, planned):
+    requested = Counter(job.rules[0] for job in planned if "gpu" in job.asked[0])
+    assert requested.total() == 7 + 1 + 1
     with_gpu = set()
     for script in run.scripts:
-        if script.rule in asking:
+        if script.rule in requested:
             assert script.environment["CUDA_VISIBLE_DEVICES"] == "0", script
             assert "gres:gpu:1" in script.job, script
             assert "Partition=gpu" in script.job, script
@@ -169,7 +164,7 @@ def test_jobs_that_ask_for_a_gpu_have_one_and_no_others(run, planned):
         else:
             assert "CUDA_VISIBLE_DEVICES" not in script.environment, script
             assert "Partition=cpu" in script.job, script
-    assert Counter(rule for rule, _ in with_gpu) == asking
+    assert Counter(rule for rule, _ in with_gpu) == requested
 
 
 def test_jobs_keep_to_their_cores(run):
@@ -179,7 +174,7 @@ def test_jobs_keep_to_their_cores(run):
 
 
 def test_a_submission_is_granted_what_it_uses(run, planned):
-    """CPUs for what runs at once, minutes for all that runs one after another."""
+    """CPUs for what runs at once, minutes for the sum of what runs in sequence."""
     of_rule = {rule: job for job in planned for rule in job.rules}
     needs = {rule: asked for job in planned for step in job.steps for rule, asked in step}
     groups = Counter()
@@ -200,11 +195,11 @@ def test_a_submission_is_granted_what_it_uses(run, planned):
     assert groups[2] > 0
 
 
-def test_every_submission_is_one_that_was_planned(run, planned):
+def test_the_submissions_are_those_that_were_planned(run, planned):
     submitted = re.findall(r"has been submitted with SLURM jobid (\d+)", run.said)
     assert len(set(submitted)) == len(submitted) == len(planned)
 
 
-def test_only_what_matters_is_said(run):
+def test_snakemake_prints_no_noise(run):
     for noise in ("was never awaited", "SLURM account", "No wall time", "No job memory", "Warning"):
         assert noise not in run.said

@@ -3,8 +3,9 @@
 import gzip
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +15,15 @@ Images = Mapping[str, Mapping[str, bytes]]
 """Of each class, the images by file name."""
 
 
-def class_tars(folder: Path, images: Images) -> dict:
+def write_classes(path: Path, wnids: Sequence[str]) -> Path:
+    """Write the table of some classes."""
+    rows = ["wnid\tlemmas\tdomain\thypernym"]
+    rows += [f"{wnid}\tlemma of {wnid}, <b>\tfood & drink\tn1" for wnid in wnids]
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def class_tars(folder: Path, images: Images = MappingProxyType({})) -> dict:
     for wnid, members in images.items():
         write_tar(folder / f"{wnid}.tar", members)
     return {"kind": "class_tars", "path": str(folder)}

@@ -1,3 +1,3 @@
 def pytest_ignore_collect(collection_path, config):
-    """Leave these tests out where they are not asked for: they need an environment of their own."""
+    """Collect these tests only when they are named: they need a separate environment."""
     return None if any("tests/vllm" in argument for argument in config.args) else True

@@ -153,6 +153,10 @@ def answers_with_a_kill(engine, model, what):
     return first, again
 
 
+ONE_SERVER = pytest.mark.xdist_group("glm")
+"""Tests that share the server of `glm` run in one worker."""
+
+
 @pytest.fixture(scope="module")
 def glm():
     model = entry("glm-4.1v")
@@ -160,6 +164,7 @@ def glm():
         yield engine, model
 
 
+@ONE_SERVER
 def test_glm_says_the_same_as_in_this_process(glm):
     engine, model = glm
     assert answers(engine, model) == ours(model)
@@ -168,6 +173,7 @@ def test_glm_says_the_same_as_in_this_process(glm):
     assert record["versions"]["vllm"].startswith("0.")
 
 
+@ONE_SERVER
 def test_a_forced_prefix_is_gone_on_from(glm):
     engine, model = glm
     prefixed = model | {"prefix": "<think>Got it, let's look"}
@@ -176,6 +182,7 @@ def test_a_forced_prefix_is_gone_on_from(glm):
     assert all(answer.response.text.startswith(prefixed["prefix"]) for answer in said.values())
 
 
+@ONE_SERVER
 def test_a_thought_is_closed_by_force(glm):
     engine, model = glm
     short = model | {
@@ -187,6 +194,7 @@ def test_a_thought_is_closed_by_force(glm):
     assert said == ours(short)
 
 
+@ONE_SERVER
 def test_another_server_engine_says_the_same(glm, monkeypatch, caplog):
     """The server is one that is there already, for the other engine."""
     engine, model = glm
@@ -233,6 +241,7 @@ def test_another_server_engine_says_the_same(glm, monkeypatch, caplog):
     assert response.completion_tokens % CHECK_EVERY == 0
 
 
+@ONE_SERVER
 @pytest.mark.parametrize("what", ["EngineCore", "serve"])
 def test_a_killed_server_is_started_again_and_nothing_is_lost(glm, what):
     engine, model = glm

@@ -1,4 +1,4 @@
-"""Configs of runs, and for every leaf of the schema a change of one of them."""
+"""Configs of several runs, and changes of every leaf of the schema."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -19,40 +19,26 @@ Edit = Callable[[Config], None]
 
 @dataclass(frozen=True)
 class Change:
-    """A leaf that is changed in one of the runs.
+    """A change of a leaf in the config of a run."""
 
-    Attributes
-    ----------
-    key
-        As the schema names it.
-    case
-        Of what, or how, in words; "" where there is no choice.
-    run
-        Name of the run.
-    path
-        Where it is in the run's config.
-    edit
-        What changes its config.
-    """
-
-    key: str
-    case: str
+    key: str  # the leaf, as the schema names it
+    case: str  # what distinguishes it from other changes of the leaf
     run: str
-    path: Sequence[str]
+    path: Sequence[str]  # in the run's config
     edit: Edit
 
     def __str__(self) -> str:
         return f"{self.key} {self.case}".rstrip()
 
     def of(self, configs: Mapping[str, Config]) -> Config:
-        """Return the run's config, changed."""
+        """Return the changed config of the run."""
         config = deepcopy(configs[self.run])
         self.edit(config)
         return config
 
 
 def every_leaf() -> dict[str, Config]:
-    """Return the leaves of the schema by their keys, each with its node."""
+    """Return the nodes of the schema's leaves by their keys."""
     schema = configuration.schema()
     nodes = dict(configuration.keys(schema))
     return {leaf: nodes[leaf] for key in schema["properties"] for leaf in leaves(key, schema)}
@@ -69,15 +55,15 @@ _SECTIONS = {
     "second_round": {"first_scale": 0.5, "template": "{image} Look again."},
     "close_thought": {"text": "</think>", "max_new_tokens": 64},
 }
-"""What not every model has: `OTHER_TEACHER` and `OTHER_BENCHMARKED` have it."""
+"""Optional sections of a model, which `OTHER_TEACHER` and `OTHER_BENCHMARKED` have."""
 
 
 def runs(folder: Path) -> dict[str, Config]:
-    """Return configs by their runs' names; the files that they name are made in the folder.
+    """Return configs by the names of their runs; the files that they name are created empty.
 
-    `drawn` is the miniature with models on the hub, one that is imported, and one that no list
-    names. The others have other sources of images: in `listed`, all models are imported; in
-    `pictured`, a listing holds the pictures too.
+    `drawn` is the miniature with models on the hub, an imported model, and one that no list names.
+    The others have other sources of images: in `listed`, all models are imported; in `pictured`,
+    the listing has pictures.
     """
     text = (ROOT / "config" / "miniature.yaml").read_text(encoding="utf-8")
     drawn = yaml.safe_load(text) | {"run": "drawn"}
@@ -104,7 +90,7 @@ def runs(folder: Path) -> dict[str, Config]:
         "packed": {"kind": "outer_archive", "path": "unpacked", "archive": "packed.tar"},
         "labelled": {"kind": "hub_parquet", "path": "source", "labels": "labels.txt"},
     }
-    listing = {"kind": configuration.LISTING, "path": "texts.parquet", "label": "label"}
+    listing = {"kind": "listing", "path": "texts.parquet", "label": "label"}
     sources["pictured"] = listing | {"pictures": True}
     found = {"drawn": drawn}
     for name, source in sources.items():
@@ -140,12 +126,12 @@ def runs(folder: Path) -> dict[str, Config]:
 
 
 def changes(configs: dict[str, Config]) -> Iterator[Change]:
-    """Yield the changes of every key of the schema, in its order.
+    """Yield the changes of every leaf of the schema, in its order.
 
     Parameters
     ----------
     configs
-        As of `runs`.
+        As `runs` returns them.
     """
     for key, node in every_leaf().items():
         if key in _CASES:
@@ -158,7 +144,7 @@ def changes(configs: dict[str, Config]) -> Iterator[Change]:
 
 
 def _places(key: str) -> Iterator[tuple[str, str, Sequence[str]]]:
-    """Yield where a key is changed: the case, the run, and the path in its config."""
+    """Yield the places of a key: the case, the run, and the path in its config."""
     parts = key.split(".")
     if parts[:2] != ["models", "<name>"]:
         yield "", _RUN_OF.get(key, "drawn"), parts
@@ -168,7 +154,7 @@ def _places(key: str) -> Iterator[tuple[str, str, Sequence[str]]]:
 
 
 def _models(parts: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Return the models of which a key is changed: the case, the run, the model's key."""
+    """Return the models whose key is changed: the case, the run, the model's key."""
     a_teacher, a_benchmarked = "of a teacher", "of a benchmarked model"
     if parts[0] == "responses":
         if parts[1] == "text":
@@ -186,7 +172,7 @@ def _models(parts: Sequence[str]) -> list[tuple[str, str, str]]:
 
 
 def _put(path: Sequence[str], value: Any) -> Edit:
-    """Return what puts a value into a config."""
+    """Return a function that sets a value in a config."""
     *above, last = path
 
     def edit(config: Config) -> None:
@@ -198,12 +184,12 @@ def _put(path: Sequence[str], value: Any) -> Edit:
 
 
 def _another(config: Config, path: Sequence[str], node: Config) -> Any:
-    """Return a value that a key may hold and does not hold.
+    """Return an allowed value that differs from the present one.
 
     Raises
     ------
     KeyError
-        If the schema does not say how to find one: the key.
+        If the schema does not tell how to find one.
     """
     value: Any = config
     for key in path:
@@ -283,7 +269,7 @@ _RUN_OF = {
     "images.source.pictures": "listed",
     "images.source.archive": "packed",
 }
-"""Runs in which keys are changed that are not for every source."""
+"""Runs of the keys that do not exist for every source."""
 
 
 def _roles(teachers: list[str], benchmarked: list[str]) -> Edit:
@@ -320,4 +306,4 @@ _CASES: dict[str, list[tuple[str, str, Sequence[str], Edit]]] = {
         ("one fewer", "drawn", ["benchmarked"], _roles(_TEACHERS, _BENCHMARKED[1:])),
     ],
 }
-"""Changes of keys of which one does not stand for all: the case, the run, the path, the edit."""
+"""Changes of keys that need several, or special ones: the case, the run, the path, the edit."""

@@ -6,33 +6,31 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 from filelock import FileLock
+from snakemake.parser import parse
 
 from tests.pretended_runs import RECORD
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+DEMO = "results/miniature"
+TINY = "config/tiny.yaml"
 OF_THE_MOMENT = {
     *("logs", "benchmarks", "journal", "versions.json"),
     *("cost.csv", "cost.md", "cost.html"),
 }
-"""What holds times, or tells of the machine, and so is another in every run."""
+"""Files and folders that contain times or describe the machine, and so differ in every run."""
 
 
 @dataclass(frozen=True)
 class Project:
-    """A copy of the project, as a fresh clone would hold it.
-
-    Attributes
-    ----------
-    root
-        Its folder.
-    """
+    """A copy of the project, like a fresh clone."""
 
     root: Path
 
@@ -41,7 +39,7 @@ class Project:
         return self.call(str(BIN / "snakemake"), *arguments, check=check)
 
     def call(self, *command: str, check: bool = True) -> str:
-        """Run a command in it, when no other test does, and return what it printed."""
+        """Run a command in it, while no other test does, and return what it printed."""
         with self.alone():
             done = subprocess.run(
                 command,
@@ -60,18 +58,18 @@ class Project:
         return done.stdout
 
     def alone(self) -> FileLock:
-        """Return a lock that one test at a time holds, among all workers."""
+        """Return a lock that one test at a time holds, across all workers."""
         return FileLock(f"{self.root}.running")
 
     def copy(self, folder: Path) -> "Project":
-        """Copy it with all it has made."""
+        """Copy it with all its files."""
         with self.alone():
             shutil.copytree(self.root, folder, symlinks=True)
         return Project(folder)
 
 
 def clone(folder: Path) -> Project:
-    """Copy what git tracks, and what it would track, to `folder`."""
+    """Copy the files that git tracks, or would track, to `folder`."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -95,9 +93,9 @@ def project(tmp_path):
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory, worker_id):
-    """The whole miniature, as `make demo` runs it, with the PDF of the paper.
+    """The finished miniature with the PDF of the paper, made once for all workers.
 
-    Made once for all workers of a test run; the others wait for the first one.
+    In continuous integration it starts from the run that `make demo` left in this checkout.
     """
     base = tmp_path_factory.getbasetemp()
     root = (base if worker_id == "master" else base.parent) / "demo"
@@ -105,25 +103,17 @@ def demo(tmp_path_factory, worker_id):
         if (root / "made").exists():
             return Project(root)
         project = clone(root)
+        if "CI" in os.environ and (ROOT / DEMO / "comparison.md").exists():
+            for name in (DEMO, ".snakemake/metadata"):
+                shutil.copytree(ROOT / name, root / name)
         project.call("make", "demo", f"VENV={BIN.parent}")
         project.snakemake("--configfile", "config/miniature.yaml", "--cores", "2", "paper")
         (root / "made").touch()
     return project
 
 
-def shrink(project: Project, **changes: object) -> str:
-    """Write a config of 36 images beside the miniature's, with other changes; return its name."""
-    config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
-    config["run"] = "small"
-    config["images"] |= {"total": 36, "min_per_class": 2, "max_per_class": 4, "reserve": 3}
-    config["images"]["source"] |= {"path": "results/small/source", "drawings_per_class": 10}
-    text = yaml.safe_dump(config | changes, sort_keys=False)
-    (project.root / "config" / "small.yaml").write_text(text)
-    return "config/small.yaml"
-
-
 def cut_down(project: Project, **changes: object) -> str:
-    """Write a config of 12 images and 3 models, 2 of them teachers; return its name."""
+    """Write a config of 12 images and one model of each family; return its name."""
     config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
     config["run"] = "tiny"
     source = config["images"]["source"]
@@ -132,33 +122,25 @@ def cut_down(project: Project, **changes: object) -> str:
     config["images"] |= {"total": 12, "class_count": 4, "min_per_class": 2, "max_per_class": 4}
     config["images"] |= {"reserve": 2, "complexity": {"strata": 3, "probe": 6}}
     config["sharding"] = {"blocks": 1, "shards_per_block": 1}
-    config["benchmarked"] = [config["benchmark"]["ablation_model"]]
+    config["inference"]["batch_size"] = 8  # fewer than images: finished responses free slots
+    config["benchmarked"] = ["internvl3.5", config["benchmark"]["ablation_model"]]
     models = [*config["teachers"], *config["benchmarked"]]
     config["models"] = {name: config["models"][name] for name in models}
     config["benchmark"]["intervals"]["draws"] = 200
     text = yaml.safe_dump(config | changes, sort_keys=False)
-    (project.root / "config" / "tiny.yaml").write_text(text)
-    return "config/tiny.yaml"
+    (project.root / TINY).write_text(text)
+    return TINY
 
 
 FAULTS = Path(__file__).with_name("faults")
 
 
 def start(project: Project, *arguments: str, fault: str = "", **environment: str):
-    """Start Snakemake on the cut-down config in a session of its own, as a terminal does.
+    """Start Snakemake on the cut-down config in a new session, as a terminal does.
 
-    Parameters
-    ----------
-    project
-        Where.
-    arguments
-        Options, or targets.
-    fault
-        What befalls a job, see `faults/sitecustomize.py`.
-    environment
-        Variables to add.
+    `fault` is the accident of a job, see `faults/sitecustomize.py`.
     """
-    command = [BIN / "snakemake", "--configfile", "config/tiny.yaml", "--cores", "2", *arguments]
+    command = [BIN / "snakemake", "--configfile", TINY, "--cores", "2", *arguments]
     return subprocess.Popen(
         command,
         cwd=project.root,
@@ -180,9 +162,9 @@ def outcome(project: Project, *arguments: str, **options: str) -> tuple[int, str
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory, worker_id):
-    """The finished run of the cut-down config, made once for all workers of a test run.
+    """The finished run of the cut-down config, made once for all workers.
 
-    Its folder `used` holds what `faults/plugin_use.py` noted of each job.
+    Its folder `used` contains what `faults/plugin_use.py` recorded of each job.
     """
     base = tmp_path_factory.getbasetemp()
     root = (base if worker_id == "master" else base.parent) / "tiny"
@@ -197,7 +179,7 @@ def tiny(tmp_path_factory, worker_id):
 
 
 def differences(one: Path, other: Path) -> list[str]:
-    """Return the files that two folders of results do not both hold, byte by byte the same."""
+    """Return the files that are missing from one of two folders of results, or differ."""
     names = {
         str(path.relative_to(folder))
         for folder in (one, other)
@@ -209,12 +191,34 @@ def differences(one: Path, other: Path) -> list[str]:
     return different + missing
 
 
-def listed(said):
-    """Return how many jobs of each rule a dry run lists; those without a script are left out."""
-    if "Job stats:" not in said:
-        assert "Nothing to be done" in said
-        return {}
-    stats = said.split("Job stats:", 1)[1].split("\ntotal", 1)[0]
-    counts = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", stats, re.M)}
-    untold = ("all", "paper", RECORD)
-    return {name: count for name, count in counts.items() if name not in untold}
+@pytest.fixture(scope="module")
+def parsed_once() -> Iterator[None]:
+    """Parse each rule file once for all plans of a module: that is half of the time of a plan."""
+    known = {}
+
+    def remembered(path, workflow, linemap, rulecount=0):
+        key = path.get_path_or_uri(secret_free=True), rulecount
+        if key not in known:
+            lines: dict[int, int] = {}
+            known[key] = *parse(path, workflow, linemap=lines, rulecount=rulecount), lines
+        code, count, lines = known[key]
+        linemap.update(lines)
+        return code, count
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("snakemake.workflow.parse", remembered)
+        yield
+
+
+def job_counts(said: str) -> dict[str, int]:
+    """Return how many jobs of each rule Snakemake lists, in a dry run or before a run."""
+    counts = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", said, re.M)}
+    counts.pop("total", None)
+    return counts
+
+
+def listed(said: str) -> dict[str, int]:
+    """Return the counts of the jobs that have a script, except the record of the run."""
+    counts = job_counts(said)
+    assert counts or "Nothing to be done" in said, said
+    return {name: counts[name] for name in counts if name not in ("all", "paper", RECORD)}

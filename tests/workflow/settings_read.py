@@ -1,8 +1,8 @@
-"""Run the scripts of a finished run again, and print which declared keys they did not read.
+"""Run the scripts of a finished run again and print which declared keys they do not read.
 
 `python settings_read.py <project> <config> <target>...` runs a job of each rule that declares keys
 of the config, in the project's folder, and rewrites its files. It prints as JSON, by rule, the
-dotted keys that its script did not look at.
+dotted keys that its script did not read.
 """
 
 import json
@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 
 class Watched(dict):
-    """A dict that notes which of its keys are read, and those of the dicts in it."""
+    """A dict that records which of its keys, and of those of nested dicts, are read."""
 
     def __init__(self, content):
         super().__init__({key: watched(value) for key, value in content.items()})
@@ -68,7 +68,7 @@ def unread(value) -> Iterator[str]:
 
 
 def run(job, names: list[str], script: Path) -> list[str]:
-    """Run a job's script; return the keys in some of its params that it did not look at."""
+    """Run a job's script and return the keys in some of its params that it did not read."""
     load = json.loads
     given = {text: watched(load(text)) for text in (job.params[name] for name in names)}
 

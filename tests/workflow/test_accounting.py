@@ -1,4 +1,4 @@
-"""The ledger, the costs and the pilot: what is planned, and what a whole run leaves."""
+"""Accounting, costs and the pilot: what is planned, and what a whole run contains."""
 
 import json
 from collections import Counter
@@ -7,39 +7,34 @@ import polars as pl
 import pytest
 import yaml
 
+from .conftest import job_counts
+
+pytestmark = pytest.mark.slow
+
 MINIATURE = ["--configfile", "config/miniature.yaml"]
 
 
-def planned(said):
-    """Return how many jobs of each rule Snakemake means to run."""
-    lines = (line.split() for line in said.splitlines())
-    return {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdecimal()}
-
-
-@pytest.mark.slow
-def test_accounts_cost_and_pilot_are_planned(project):
+def test_accounts_cost_and_pilot_are_job_counts(project):
     said = project.snakemake(*MINIATURE, "-n", "pilot", "accounting", "cost", "--quiet", "rules")
-    jobs = planned(said)
+    jobs = job_counts(said)
     wanted = {"generate_pilot": 7, "pilot": 1, "account_responses": 1, "cost": 1}
     assert {name: jobs.get(name) for name in wanted} == wanted
 
 
-@pytest.mark.slow
-def test_the_pilot_needs_the_first_block_alone(project):
+def test_the_pilot_needs_only_the_first_block(project):
     path = project.root / "config" / "miniature.yaml"
     config = yaml.safe_load(path.read_text())
     config["sharding"] = {"blocks": 4, "shards_per_block": 2}
     path.write_text(yaml.safe_dump(config, sort_keys=False))
-    jobs = planned(project.snakemake(*MINIATURE, "-n", "pilot", "--quiet", "rules"))
+    jobs = job_counts(project.snakemake(*MINIATURE, "-n", "pilot", "--quiet", "rules"))
     assert (jobs["generate_pilot"], jobs["gather_shard"]) == (7, 1)
     assert "generate_responses" not in jobs
-    everything = planned(project.snakemake(*MINIATURE, "-n", "all", "--quiet", "rules"))
+    everything = job_counts(project.snakemake(*MINIATURE, "-n", "all", "--quiet", "rules"))
     assert everything["gather_shard"] == 4
     assert everything["account_responses"] == everything["cost"] == 1
     assert "generate_pilot" not in everything
 
 
-@pytest.mark.slow
 def test_every_image_of_the_demo_is_accounted_for(demo):
     made = demo.root / "results" / "miniature"
     table = pl.read_csv(made / "accounting.csv")
@@ -53,8 +48,7 @@ def test_every_image_of_the_demo_is_accounted_for(demo):
         assert row["excluded"] == statuses.count("error") == 0
 
 
-@pytest.mark.slow
-def test_the_demo_says_what_it_cost(demo):
+def test_the_costs_of_the_demo(demo):
     made = demo.root / "results" / "miniature"
     table = {row["model"]: row for row in pl.read_csv(made / "cost.csv").iter_rows(named=True)}
     responses = pl.read_parquet(made / "responses" / "*" / "*.parquet")
@@ -67,8 +61,7 @@ def test_the_demo_says_what_it_cost(demo):
     assert table["paper"]["gpu_hours"] == 6000
 
 
-@pytest.mark.slow
-def test_a_pilot_after_the_run_asks_no_model(demo):
+def test_a_pilot_after_the_run_generates_nothing(demo):
     made = demo.root / "results" / "miniature"
 
     def journaled():

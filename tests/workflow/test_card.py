@@ -1,4 +1,4 @@
-"""Card and Croissant of the miniature's dataset, some of whose responses are made to fail."""
+"""Card and Croissant of the miniature's dataset, with some failed responses."""
 
 import json
 
@@ -17,14 +17,11 @@ MINIATURE = "config/miniature.yaml"
 RUN = ["--configfile", MINIATURE, "--cores", "2"]
 TEACHERS = ("glm-4.1v", "kimi-vl")
 BROKEN = {"glm-4.1v": {"cut_off": 2, "unclosed_think": 1}, "kimi-vl": {"cut_off": 1}}
-"""How many responses of a teacher fail in which way."""
+"""Failures of each teacher's responses."""
 
 
 def break_responses(results):
-    """Cut some responses off, and take the mark that closes the thinking from others.
-
-    Return the files.
-    """
+    """Truncate some responses and remove the closing think tag from others; return the files."""
     files = []
     for teacher, wanted in BROKEN.items():
         path = results / "responses" / teacher / "00.parquet"
@@ -45,10 +42,10 @@ def break_responses(results):
 
 @pytest.fixture(scope="module")
 def project(demo, tmp_path_factory):
-    """A copy of the finished miniature with failures, and its dataset in both forms."""
+    """A copy of the finished miniature with failures, and both forms of its dataset."""
     project = demo.copy(tmp_path_factory.mktemp("published") / "project")
     broken = break_responses(project.root / "results" / "miniature")
-    # Otherwise they are noticed, and made of the journal again.
+    # Otherwise the edits are noticed, and the files restored from the journal.
     project.snakemake(*RUN, "--touch", *(str(path.relative_to(project.root)) for path in broken))
     project.snakemake(
         *RUN, "dataset", "dataset_full", "accounting", "results/miniature/config.yaml"
@@ -135,7 +132,7 @@ def test_models_are_those_of_the_responses(results):
     assert f"“{config['prompts'][config['prompt']]}”" in told
 
 
-def test_it_says_whose_run_it_is(results):
+def test_it_says_which_run_it_is_from(results):
     front, body = parts(results / "dataset" / "README.md")
     assert front["pretty_name"] == "ImageNet-Think (run miniature)"
     assert "not the paper's" in body
@@ -175,7 +172,7 @@ def test_the_run_is_recorded(project, results):
     assert set(recorded) >= set(configuration.schema()["required"])
     versions = json.loads((results / "versions.json").read_text())
     assert versions["packages"]["polars"] == pl.__version__
-    assert versions["commit"] is versions["dirty"] is None  # the copy is no checkout
+    assert versions["commit"] is versions["dirty"] is None  # the copy is not a git checkout
 
 
 def test_the_recorded_config_runs_nothing_again(project):
@@ -192,7 +189,7 @@ def test_nothing_is_pushed_by_all(project):
     assert "push_dataset" not in said
 
 
-def test_pushing_says_what_it_would_do_and_does_nothing(project):
+def test_pushing_says_what_it_would_do_and_uploads_nothing(project):
     said = project.snakemake("--configfile", MINIATURE, "--cores", "1", "push_dataset", check=False)
     assert "dataset.repository is null" in said
     config = yaml.safe_load((project.root / MINIATURE).read_text())

@@ -1,4 +1,4 @@
-"""Which code a job depends on, and what an edit of it runs again."""
+"""Which code a job depends on, and which jobs an edit runs again."""
 
 import ast
 import json
@@ -11,35 +11,54 @@ from pathlib import Path
 
 import pytest
 
-from imagenet_think.core import provenance
+from imagenet_think.core import plugins, provenance
 from tests.pretended_runs import jobs, planned, with_consumers, workplace
 
-from .conftest import ROOT, clone, listed
+from .conftest import ROOT, TINY, clone, listed
 
 pytestmark = pytest.mark.slow
 
-TINY = "config/tiny.yaml"
-
 SCRIPTS = ROOT / "scripts"
-PLUGINS = {f"{package}.{name}" for package, names in provenance.PLUGINS.items() for name in names}
+BY_NAME = {
+    path.stem: path
+    for path in sorted(SCRIPTS.glob("*/*.py"))
+    if path.parent.name != provenance.PACKAGE
+}
+PLUGINS = {
+    f"{package}.{name}"
+    for package in provenance.PLUGINS.values()
+    for name in plugins.names(package)
+}
+METRICS = plugins.names("metrics.definitions")
+
+
+def modules_of(package):
+    """Return the dotted names of a sub-package of plugins and of its modules."""
+    names = [package, *(f"{package}.{name}" for name in plugins.names(package))]
+    return [f"imagenet_think.{name}" for name in names]
 
 
 @pytest.fixture(scope="module")
 def imported():
-    """The files of ours that each script may import: by Python's own search through bytecode."""
+    """The project's files that each script may import, found by Python's `modulefinder`.
+
+    A module that mentions a sub-package of plugins as a string may load any of its modules.
+    """
     found = {}
-    for script in sorted(SCRIPTS.glob("*.py")):
+    for name, script in BY_NAME.items():
         finder = ModuleFinder(path=[str(SCRIPTS)])
         finder.run_script(str(script))
         known = 0
         while known < len(finder.modules):
             known = len(finder.modules)
-            for name in (f"imagenet_think.{package}" for package in provenance.PLUGINS):
-                if name in finder.modules:
-                    for module in SCRIPTS.joinpath(*name.split(".")).glob("[!_]*.py"):
-                        finder.import_hook(f"{name}.{module.stem}")
-        files = (module.__file__ for module in finder.modules.values())
-        found[script.stem] = {Path(file) for file in files if file}
+            files = {module.__file__ for module in finder.modules.values()} - {None}
+            texts = [Path(file).read_text() for file in files]
+            for package in provenance.PLUGINS.values():
+                mentioned = any(f'"{package}"' in text for text in texts)
+                if mentioned or f"imagenet_think.{package}" in finder.modules:
+                    for module in modules_of(package):
+                        finder.import_hook(module)
+        found[name] = set(map(Path, files))
     return found
 
 
@@ -51,13 +70,13 @@ def test_code_is_what_python_finds_and_templates(imported):
             for file in files
             for other in file.parent.glob(f"{file.stem}.{form}")
         }
-        assert set(provenance.code(SCRIPTS / f"{name}.py", PLUGINS)) == files | templates, name
+        assert set(provenance.code(BY_NAME[name], PLUGINS)) == files | templates, name
 
 
 IMPORTING = """
-import json, os, sys, importlib
-import torch, transformers, polars, pyarrow, matplotlib.figure, sklearn  # once for all
-sys.path.insert(0, sys.argv[1])
+import glob, json, os, sys, importlib
+import torch, transformers, polars, pyarrow, matplotlib.figure, sklearn  # once for all scripts
+sys.path[:0] = [sys.argv[1], *glob.glob(sys.argv[1] + "/*")]
 for name in sys.argv[2:]:
     sys.stdout.flush()
     if not os.fork():
@@ -80,24 +99,26 @@ def test_what_a_script_imports_when_it_starts_counts(imported):
     lines = dict(map(json.loads, done.stdout.splitlines()))
     assert lines.keys() == imported.keys()
     for name, files in lines.items():
-        assert set(map(Path, files)) <= set(provenance.code(SCRIPTS / f"{name}.py", PLUGINS)), name
+        assert set(map(Path, files)) <= set(provenance.code(BY_NAME[name], PLUGINS)), name
 
 
 def forget():
-    """Let digests be computed again: they are kept for the time of a process."""
+    """Clear the caches of digests, which last as long as the process."""
     for function in (provenance._module, provenance._needs, provenance._digest):
         function.cache_clear()
 
 
-def test_an_edited_module_changes_the_digest_of_what_uses_it_alone(imported, tmp_path, monkeypatch):
+def test_an_edited_module_changes_only_the_digests_of_its_users(imported, tmp_path, monkeypatch):
     project = clone(tmp_path)
     monkeypatch.setattr(provenance, "FOLDER", project.root / "scripts")
 
     def digests():
         forget()
         found = {}
-        for name in imported:
-            found[name] = provenance.digest(provenance.FOLDER / f"{name}.py", PLUGINS)
+        for name, script in BY_NAME.items():
+            found[name] = provenance.digest(
+                provenance.FOLDER / script.relative_to(SCRIPTS), PLUGINS
+            )
         return found
 
     before = digests()
@@ -116,37 +137,53 @@ def test_an_edited_module_changes_the_digest_of_what_uses_it_alone(imported, tmp
 
 
 EDITED = {
-    "images": "luma.py",
-    "inference": "conversations.py",
-    "family": "families/kimi_vl.py",
-    "parsing": "parsing/formats/kimi.py",
-    "statistics": "vocabulary.py",
-    "benchmark": "windows.py",
-    "figures": "examples.py",
+    "images/luma.py": ({"collect_candidates", "sample_images"}, set()),
+    "inference/conversations.py": ({"generate_responses"}, {"sample_images"}),
+    "inference/families/kimi_vl.py": ({"generate_responses"}, {"sample_images"}),
+    "parsing/formats/kimi.py": (
+        {"parse_responses", "score", "table_agreement", "build_dataset"},
+        {"generate_responses"},
+    ),
+    "analysis/vocabulary.py": ({"table_language"}, {"generate_responses"}),
+    "metrics/truncation.py": ({"score_embeddings"}, {"score", "parse_responses"}),
+    "metrics/rouge.py": (
+        {"score", "aggregate_scores", "table_benchmark", "figure_scores", "compare_with_paper"},
+        {"score_embeddings", "parse_responses", "build_dataset", "account_responses"},
+    ),
+    "report/examples.py": ({"figure_sample"}, {"parse_responses"}),
 }
+"""Modules, with some rules whose jobs use them and some whose jobs do not."""
+
+ONE_JOB = {"inference/families/kimi_vl.py", "parsing/formats/kimi.py", "metrics/rouge.py"}
+"""Modules that a single job of the first rule uses."""
 
 
 @pytest.fixture(scope="module")
 def finished(tiny, tmp_path_factory):
-    """A copy of a finished run, whose modules a test may edit."""
+    """A copy of a finished run whose modules a test may edit."""
     return tiny.copy(tmp_path_factory.mktemp("edited") / "project")
 
 
 def uses(job, module):
-    """Tell whether a job's script uses a module, directly or not."""
-    given = json.loads(job.params.get("settings", "null"))
+    """Return whether a job's script uses a module, directly or not."""
+    settings = json.loads(job.params.get("settings", "null"))
+    named = [settings, {"metric": list(METRICS)} | dict(job.wildcards.items())]
     script = (ROOT / "rules" / job.rule.script).resolve()
-    return module in provenance.code(script, provenance.plugins(given))
+    return module in provenance.code(script, provenance.plugins(named))
 
 
-@pytest.mark.parametrize("stage", EDITED)
-def test_an_edited_module_runs_the_jobs_that_use_it_and_what_follows(stage, finished):
-    edited = SCRIPTS / "imagenet_think" / EDITED[stage]
+@pytest.mark.parametrize("name", EDITED)
+def test_an_edited_module_runs_its_users_and_their_consumers(name, finished):
+    edited = SCRIPTS / "imagenet_think" / name
     config = finished.root / TINY
     with finished.alone(), planned(finished.root, config, ["all"]) as workflow:
         users = [job for job in jobs(workflow) if uses(job, edited)]
         expected = Counter(job.rule.name for job in with_consumers(workflow, users))
-    assert users
+    affected, unaffected = EDITED[name]
+    assert affected <= expected.keys()
+    assert not unaffected & expected.keys()
+    if name in ONE_JOB:
+        assert sum(job.rule.name in affected for job in users) == 1
     module = finished.root / edited.relative_to(ROOT)
     text, times = module.read_text(), module.stat()
     module.write_text(text + "\nEDITED = True\n")
@@ -158,39 +195,8 @@ def test_an_edited_module_runs_the_jobs_that_use_it_and_what_follows(stage, fini
     assert listed(said) == expected
 
 
-def after_an_edit(project, name):
-    """Add a statement to the first function of a module; return what a dry run prints."""
-    module = project.root / "scripts" / "imagenet_think" / name
-    text = module.read_text()
-    tree = ast.parse(text)
-    function = next(node for node in tree.body if isinstance(node, ast.FunctionDef))
-    function.body += ast.parse("edited = True").body
-    module.write_text(ast.unparse(tree))
-    try:
-        return project.snakemake("--configfile", TINY, "-n", "all")
-    finally:
-        module.write_text(text)
-
-
-def test_an_edited_format_parses_only_the_models_that_use_it(finished):
-    said = after_an_edit(finished, "parsing/formats/kimi.py")
-    counts = listed(said)
-    assert counts["parse_responses"] == 1
-    assert "responses of kimi-vl" in said
-    assert "generate_responses" not in counts
-    assert {"score_rouge", "table_agreement", "build_dataset"} <= counts.keys()
-
-
-def test_an_edited_metric_scores_only_with_it(finished):
-    counts = listed(after_an_edit(finished, "rouge.py"))
-    assert {name for name in counts if name.startswith("score_")} == {"score_rouge"}
-    assert counts["aggregate_scores"] == counts["table_benchmark"] == 1
-    assert {"figure_scores", "compare_with_paper", "render_pages"} <= counts.keys()
-    assert not counts.keys() & {"parse_responses", "build_dataset", "account_responses"}
-
-
-USED_FOR_NO_RESULT = {"generate_responses": "formats."}
-"""A format that the canary shows; what a rule uses of an engine changes no result either."""
+USED_FOR_NO_RESULT = {"generate_responses": "parsing.formats."}
+"""The canary shows the format, which changes no result; nor do the modules of engines."""
 
 
 def test_plugins_that_a_job_called_are_part_of_its_code(tiny):
@@ -198,16 +204,18 @@ def test_plugins_that_a_job_called_are_part_of_its_code(tiny):
     seen = set()
     for record in records:
         chosen = provenance.plugins(json.loads(record["settings"] or "null"))
-        files = provenance.code(SCRIPTS / f"{record['script']}", chosen)
+        files = provenance.code(BY_NAME[record["script"]], chosen)
         for name in record["used"]:
-            if name.startswith(("engines.", USED_FOR_NO_RESULT.get(record["rule"], "engines."))):
+            engine = "inference.engines."
+            if name.startswith((engine, USED_FOR_NO_RESULT.get(record["rule"], engine))):
                 continue
             seen.add(name)
             file = SCRIPTS / "imagenet_think" / f"{name.replace('.', '/')}.py"
             assert file in files, (record["rule"], name)
     assert len(records) > 60
-    wanted = {"families.glm4v", "families.kimi_vl", "families.qwen2_5_vl", "sources.class_tars"}
-    assert seen >= wanted | {"formats.kimi"}
+    families = {"glm4v", "internvl", "kimi_vl", "qwen2_5_vl"}
+    wanted = {"images.sources.class_tars", "parsing.formats.kimi"}
+    assert seen >= wanted | {f"inference.families.{name}" for name in families}
 
 
 def test_comments_docstrings_formatting_times_and_an_unused_module_run_nothing(finished):
@@ -216,7 +224,7 @@ def test_comments_docstrings_formatting_times_and_an_unused_module_run_nothing(f
         module.write_text(f'"""Edited."""\n{formatted}\n# edited\n')
     for rules in (finished.root / "rules").glob("*.smk"):
         rules.write_text(f"# Edited.\n{rules.read_text()}")
-    unused = finished.root / "scripts" / "imagenet_think" / "families" / "unused.py"
+    unused = finished.root / "scripts" / "imagenet_think" / "inference" / "families" / "unused.py"
     unused.write_text("USED = False\n")
     said = finished.snakemake("--configfile", TINY, "-n", "all")
     assert "Nothing to be done" in said
@@ -226,15 +234,16 @@ def test_known_scores_are_keyed_by_the_code_of_their_metric(tmp_path):
     workplace(tmp_path)
     with planned(tmp_path, ROOT / "config/miniature.yaml", ["tables"]) as workflow:
         keyed = {
-            job.rule.name: json.loads(job.params.metric_code)["metric_code"]
+            job.wildcards.metric: json.loads(job.params.metric_code)["metric_code"]
             for job in jobs(workflow)
-            if job.rule.name.startswith("score_")
+            if job.rule.name in ("score", "score_embeddings")
         }
-    modules = {
-        f"score_{metric}": SCRIPTS / "imagenet_think" / f"{metric}.py"
-        for metric in ("rouge", "sets", "vectors", "bertscore", "sbert")
+    modules = {"rouge": "rouge", "sets": "token_overlap", "vectors": "tfidf"}
+    modules |= {"bertscore": "bertscore", "sbert": "sbert"}
+    folder = SCRIPTS / "imagenet_think" / "metrics"
+    assert keyed == {
+        metric: provenance.digest(folder / f"{module}.py") for metric, module in modules.items()
     }
-    assert keyed == {name: provenance.digest(module) for name, module in modules.items()}
 
 
 def test_a_checkpoint_is_known_by_its_content(finished):

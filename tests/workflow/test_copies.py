@@ -1,4 +1,4 @@
-"""Copies of finished runs, and runs that are stopped or started twice."""
+"""Copies of finished runs, and runs that are interrupted or started twice."""
 
 import os
 import shutil
@@ -12,12 +12,12 @@ import yaml
 
 from tests.pretended_runs import pretend
 
-from .conftest import Project, clone, cut_down, listed, outcome, start
+from .conftest import TINY, Project, clone, cut_down, listed, outcome, start
 
 pytestmark = pytest.mark.slow
 
 RESULTS = Path("results/tiny")
-DRAWN = "draw_images"  # the run's source is named in the config, whatever the run is called
+DRAWN = "draw_images"  # its outputs are named in the config, whatever the run is called
 
 
 @pytest.fixture
@@ -38,16 +38,16 @@ def dry_run(project: Project, *arguments: str) -> str:
 
 
 def everything(project: Project) -> dict[str, int]:
-    """Return how many jobs of each rule the whole run has."""
+    """Return the counts of all jobs of the run."""
     return listed(dry_run(project, "--forceall", "all"))
 
 
 def rename_run(project: Project, name: str) -> None:
-    path = project.root / "config" / "tiny.yaml"
+    path = project.root / TINY
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"run": name}))
 
 
-def test_results_under_another_name_are_not_taken_for_its_own(copied):
+def test_results_copied_to_another_runs_name_are_not_accepted(copied):
     copy(copied.root / RESULTS, copied.root / "results" / "other")
     rename_run(copied, "other")
     said = dry_run(copied, "all")
@@ -57,7 +57,7 @@ def test_results_under_another_name_are_not_taken_for_its_own(copied):
     assert listed(said) == wanted
 
 
-def test_results_without_records_are_not_taken_for_the_runs(tiny, tmp_path):
+def test_results_without_records_are_not_accepted(tiny, tmp_path):
     project = clone(tmp_path / "moved")
     cut_down(project)
     copy(tiny.root / RESULTS, project.root / RESULTS)
@@ -66,9 +66,9 @@ def test_results_without_records_are_not_taken_for_the_runs(tiny, tmp_path):
     assert listed(said) == everything(project)
 
 
-def test_results_of_another_run_copied_over_a_runs_own_are_detected(copied):
+def test_results_of_another_run_copied_over_a_finished_run_are_detected(copied):
     rename_run(copied, "other")
-    pretend(copied.root, copied.root / "config" / "tiny.yaml", ["all"])
+    pretend(copied.root, copied.root / TINY, ["all"])
     assert "Nothing to be done" in dry_run(copied, "all")
     copy(copied.root / RESULTS, copied.root / "results" / "other")
     said = dry_run(copied, "all")
@@ -91,11 +91,11 @@ def test_a_finished_run_in_a_fresh_clone_has_nothing_to_do(copied, tmp_path):
 
 
 SECOND, FIRST = (f"{RESULTS}/figures/figure_coverage.{form}" for form in ("png", "pdf"))
-"""Two files of one job, the first of which is in place when something happens to the second."""
+"""Two files of one job. The first is in place when the accident happens to the second."""
 
 
 def without_a_figure(project: Project) -> dict[str, bytes]:
-    """Delete both files; return what they held."""
+    """Delete both files and return their contents."""
     held = {name: (project.root / name).read_bytes() for name in (FIRST, SECOND)}
     for name in held:
         (project.root / name).unlink()
@@ -103,7 +103,7 @@ def without_a_figure(project: Project) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("profile", [[], ["--workflow-profile", "none"]], ids=["own", "none"])
-def test_after_an_interruption_the_same_command_goes_on(profile, copied):
+def test_after_an_interruption_the_same_command_continues(profile, copied):
     held = without_a_figure(copied)
     status, said = outcome(copied, *profile, "figures", fault=f"interrupt {SECOND}")
     assert status == 1, said

@@ -1,4 +1,4 @@
-"""The dataset of the miniature, as others read it, and rejoined with its images."""
+"""The dataset of the miniature, read by several libraries and rejoined with its images."""
 
 import hashlib
 import shutil
@@ -14,9 +14,7 @@ from PIL import Image
 from polars.testing import assert_frame_equal
 from source_forms import read_tar
 
-from .conftest import clone
-from .test_accounting import planned
-from .test_import import deliver, imported, publish
+from .conftest import clone, job_counts
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +25,7 @@ TEXTS = ["question", "think_1", "answer_1", "think_2", "answer_2"]
 
 @pytest.fixture(scope="module")
 def project(demo, tmp_path_factory):
-    """The demo with every form of its dataset."""
+    """The miniature with every form of its dataset."""
     project = demo.copy(tmp_path_factory.mktemp("dataset") / "demo")
     project.snakemake(*RUN, "dataset", "dataset_full", "rejoin")
     return project
@@ -40,7 +38,7 @@ def results(project):
 
 @pytest.fixture(scope="module")
 def expected(project, results):
-    """What the dataset is to hold, by image_id, from the files that it is made of."""
+    """The expected rows of the dataset, computed from the files that it is made of."""
     config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
     rows = pl.read_parquet(results / "images" / "sample.parquet").with_columns(
         question=pl.lit(config["prompts"][config["prompt"]])
@@ -95,7 +93,7 @@ def test_each_class_gives_the_same_number_to_test_and_validation(results, expect
         assert Counter(split[name] for name in order)["train"] == len(order) - 3
 
 
-def test_the_full_form_holds_the_images(results, tmp_path):
+def test_the_full_form_contains_the_images(results, tmp_path):
     shards = pl.read_parquet(results / "images" / "shards" / "*.parquet")
     image = dict(shards.select("image_id", "image").iter_rows())
     count = 0
@@ -125,15 +123,15 @@ def test_the_rejoined_form_is_the_full_form(results, tmp_path):
 
 
 def rewrite(tar, name, content):
-    """Write an archive anew with another content of a member; without it where that is None."""
+    """Replace the content of a member of an archive; remove the member if it is None."""
     members = read_tar(tar)
     assert name in members
     members[name] = content
     write_tar(tar, {name: data for name, data in members.items() if data is not None})
 
 
-def test_a_copy_is_rejoined_with_ones_own_archives_alone(results, expected, tmp_path):
-    """Nothing is sampled or generated, and what is missing or another is named."""
+def test_a_copy_of_the_dataset_is_rejoined_with_archives(results, expected, tmp_path):
+    """Nothing is sampled or generated, and images that are missing or differ are named."""
     own = clone(tmp_path / "own")
     shutil.copytree(results / "dataset", own.root / "published")
     shutil.copytree(results / "source", own.root / "archives")
@@ -150,9 +148,9 @@ def test_a_copy_is_rejoined_with_ones_own_archives_alone(results, expected, tmp_
     }
     (own.root / "own.yaml").write_text(yaml.safe_dump(config))
     run = ["--configfile", "own.yaml", "--cores", "2"]
-    jobs = planned(own.snakemake(*run, "-n", "rejoin", "--quiet", "rules"))
+    jobs = job_counts(own.snakemake(*run, "-n", "rejoin", "--quiet", "rules"))
     made = {"catalogue_images", "locate_images", "rejoin_images", "report_missing", "rejoin"}
-    assert jobs.keys() - {"total"} == made
+    assert jobs.keys() == made
     own.snakemake(*run, "rejoin")
     rejoined = own.root / "results" / "own" / "dataset_rejoined"
     missing = pl.read_csv(rejoined / "missing.csv")
@@ -170,7 +168,7 @@ def test_a_copy_is_rejoined_with_ones_own_archives_alone(results, expected, tmp_
     assert 'dataset.rejoin: "published": no such folder' in said
 
 
-def test_only_what_changed_is_made_again(project):
+def test_another_split_builds_only_the_dataset_again(project):
     def jobs(**changes):
         config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
         config["dataset"] = config.get("dataset", {}) | changes
@@ -178,41 +176,7 @@ def test_only_what_changed_is_made_again(project):
         said = project.snakemake(
             *("--configfile", "changed.yaml", "-n", "dataset", "--quiet", "rules")
         )
-        return planned(said).keys() - {"total", "dataset", "write_card", "write_croissant"}
+        return job_counts(said).keys() - {"dataset", "write_card", "write_croissant"}
 
     assert jobs() == set()
     assert jobs(test=3) == {"build_dataset"}
-
-
-def test_a_run_without_pictures_has_a_dataset_and_no_full_one(demo, tmp_path):
-    made = demo.root / "results" / "miniature"
-    project = clone(tmp_path / "listed")
-    config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
-    publish(made, config["teachers"], project.root / "texts" / "published.parquet")
-    for model in config["benchmarked"]:
-        deliver(made, model, project.root / "texts" / model)
-    imported(config, "texts")
-    source = {"kind": "listing", "path": "texts/published.parquet"}
-    config |= {
-        "run": "listed",
-        "images": {"classes": config["images"]["classes"], "source": source},
-    }
-    (project.root / "listed.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    run = ["--configfile", "listed.yaml", "--cores", "2"]
-    files = [
-        f"results/listed/dataset/data/{split}-0000{n}-of-00002.parquet"
-        for split in SPLITS
-        for n in (0, 1)
-    ]
-    project.snakemake(*run, *files)
-    rows = pl.concat(map(pl.read_parquet, (project.root / name for name in files))).sort("image_id")
-    texts = pl.read_parquet(project.root / "texts" / "published.parquet")
-    texts = texts.with_columns(image_id=pl.col("image").struct["path"].str.strip_suffix(".JPEG"))
-    assert_frame_equal(
-        rows.select("image_id", *TEXTS[1:]), texts.select("image_id", *TEXTS[1:]).sort("image_id")
-    )
-    unknown = ["question", "sha256", "width", "prompt_id_1", "decoding_2", "completion_tokens_2"]
-    assert rows.select(unknown).null_count().row(0) == (144,) * len(unknown)
-    for target in ("dataset_full", "rejoin"):
-        said = project.snakemake(*run, "-n", target, check=False)
-        assert "images.source is of kind listing" in said

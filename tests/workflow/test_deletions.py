@@ -1,7 +1,6 @@
-"""For every rule: if its outputs are deleted, they and all that is made of them are made again.
+"""For every rule: if its outputs are deleted, they and everything made of them are made again.
 
-The finished run is real as far as it goes; what it did not make, and other sources of images, are
-pretended.
+The finished runs are simulated.
 """
 
 import re
@@ -11,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from snakemake.parser import parse
 
+from imagenet_think.run import configuration
 from tests.pretended_runs import planned, pretend
 
-from .conftest import ROOT
-from .pretended import configs
+from . import changed_keys
+from .conftest import ROOT, clone
 
 pytestmark = pytest.mark.slow
 
@@ -25,66 +24,51 @@ TARGETS = [
     *("dataset", "dataset_full", "rejoin", "review", "review_results", "paper", "pilot"),
     *("checkpoints", "miniatures"),
 ]
-LACKED = {"tiny": ["review_results"], "listed": ["paper", "rejoin"]}
-"""Targets that a config cannot have: nobody has reviewed, or there is no source of images."""
+CONFIGS = ("drawn", "packed", "labelled", "pictured", "listed")
+"""Of `changed_keys.runs`: together they have every rule."""
 
 
-def written_rules():
-    """Return the rules that have outputs, by the text of the rule files."""
-    texts = [path.read_text() for path in [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]]
-    named = r"^ *(?:use rule \w+ as|rule) (\w+)(?: with)?:\n"
-    found = set()
-    for text in texts:
-        _, *parts = re.split(named, text, flags=re.MULTILINE)
-        for name, body in zip(parts[::2], parts[1::2], strict=True):
-            if re.search(r"^ +output:", body, re.MULTILINE):
-                found.add(name)
-    return sorted(found)
-
-
-RULES = written_rules()
+def targets_of(config):
+    """Return the targets that a config has: listed images allow fewer."""
+    source = config["images"]["source"]
+    if source["kind"] != "listing":
+        return TARGETS
+    if not source["pictures"]:
+        return ["all"]
+    return [name for name in TARGETS if name not in ("paper", "rejoin")]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a target needs, and what of it would run. A job is known by its rule and its outputs.
+    """The jobs behind some targets, each identified by its rule and outputs."""
 
-    Attributes
-    ----------
-    outputs
-        The outputs of each rule that has some.
-    deletable
-        Those that may be deleted.
-    affected
-        By rule: its jobs, and all jobs that need what they make, directly or not.
-    again
-        The jobs that would run.
-    """
-
-    outputs: dict[str, set[str]]
-    deletable: set[str]
-    affected: dict[str, set[tuple[str, ...]]]
-    again: set[tuple[str, ...]]
+    outputs: dict[str, set[str]]  # by rule
+    deletable: set[str]  # outputs that may be deleted
+    affected: dict[str, set[tuple[str, ...]]]  # by rule: its jobs and all that depend on them
+    again: set[tuple[str, ...]]  # jobs that would run
 
 
 class Finished:
-    """A folder with the finished runs of several configs.
+    """A folder with the finished runs of several configs."""
 
-    Attributes
-    ----------
-    whole
-        By config, the plan of all targets that it has.
-    """
-
-    def __init__(self, folder: Path, files: dict[str, Path]) -> None:
-        self.folder, self.files = folder, files
-        self.targets = {
-            name: [target for target in TARGETS if target not in LACKED.get(name, ())]
-            for name in files
+    def __init__(self, folder: Path) -> None:
+        self.folder = clone(folder).root
+        configs = changed_keys.runs(folder)
+        configs["drawn"]["statistics"]["datasets"] = {
+            "visual_cot": "train.jsonl",
+            "llava_cot": "train.jsonl",
+            "emma": "texts.parquet",
+            "mac": "image2text.csv",
         }
-        for name, file in files.items():
-            pretend(folder, file, self.targets[name])
-        self.whole = {name: self.plan_now(name, self.targets[name]) for name in files}
+        self.configs = {name: configs[name] for name in CONFIGS}
+        self.targets = {name: targets_of(config) for name, config in self.configs.items()}
+        for name, config in self.configs.items():
+            pretend(folder, config, self.targets[name])
+        self.rules = {}
+        for config in self.configs.values():
+            with planned(folder, config, ["all"]) as workflow:
+                self.rules |= {rule.name: bool(rule.output) for rule in workflow.rules}
+        self.whole = {name: self.plan_now(name, self.targets[name]) for name in CONFIGS}
         self._plans: dict[tuple[str, str], Plan] = {}
 
     def plan(self, config: str, target: str) -> Plan:
@@ -95,8 +79,8 @@ class Finished:
         return self._plans[key]
 
     def plan_now(self, config: str, targets: list[str]) -> Plan:
-        """Return the plan of some targets with the files that there are now."""
-        with planned(self.folder, self.files[config], targets) as workflow:
+        """Return the plan of some targets with the present files."""
+        with planned(self.folder, self.configs[config], targets) as workflow:
             dag = workflow.dag
             names = {job: (job.rule.name, *map(str, job.output)) for job in dag.jobs}
             of_rules: dict[str, list] = {}
@@ -143,59 +127,36 @@ class Finished:
 
 
 @pytest.fixture(scope="module")
-def parsed_once():
-    """Parse each rule file once for all plans of this module: half of the time goes into that."""
-    known = {}
-
-    def remembered(path, workflow, linemap, rulecount=0):
-        key = path.get_path_or_uri(secret_free=True), rulecount
-        if key not in known:
-            lines: dict[int, int] = {}
-            known[key] = *parse(path, workflow, linemap=lines, rulecount=rulecount), lines
-        code, count, lines = known[key]
-        linemap.update(lines)
-        return code, count
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("snakemake.workflow.parse", remembered)
-        yield
+def finished(parsed_once, tmp_path_factory):
+    return Finished(tmp_path_factory.mktemp("finished"))
 
 
-@pytest.fixture(scope="module")
-def finished(tiny, tmp_path_factory, parsed_once):
-    folder = tmp_path_factory.mktemp("finished") / "project"
-    tiny.copy(folder)
-    plain = folder / "config" / "tiny.yaml"
-    return Finished(folder, {"tiny": plain} | configs(folder, plain))
-
-
-def test_the_rules_are_those_of_the_workflow(finished):
-    assert set().union(*(plan.outputs for plan in finished.whole.values())) == set(RULES)
+def test_the_configs_have_every_rule(finished):
+    texts = [path.read_text() for path in [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]]
+    named = re.findall(r"^ *(?:use rule \w+ as|rule) (\w+)(?: with)?:\n", "".join(texts), re.M)
+    assert set(named) <= finished.rules.keys()
 
 
 def test_a_finished_run_runs_nothing(finished):
     assert {name: plan.again for name, plan in finished.whole.items() if plan.again} == {}
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_outputs_that_were_deleted_are_made_again_with_all_that_needs_them(rule, finished):
-    config = finished.having(rule)
-    whole = finished.whole[config]
-    targets = [
-        target
-        for target in finished.targets[config]
-        if rule in finished.plan(config, target).outputs
-    ]
-    with finished.without(whole.outputs[rule]):
-        for target in targets:
-            plan = finished.plan(config, target)
-            needed = plan.outputs[rule] - plan.deletable
-            wanted = plan.affected[rule] if needed else set()
-            assert finished.plan_now(config, [target]).again == wanted, target
+def test_deleted_outputs_are_made_again_with_all_that_depends_on_them(finished):
+    """Behind all targets at once, and behind one of them, so that every target has its turn."""
+    for place, rule in enumerate(rule for rule, has_output in finished.rules.items() if has_output):
+        config = finished.having(rule)
+        whole, targets = finished.whole[config], finished.targets[config]
+        own = [name for name in targets if rule in finished.plan(config, name).outputs]
+        one = own[place % len(own)]
+        with finished.without(whole.outputs[rule]):
+            for wanted, plan in ((targets, whole), ([one], finished.plan(config, one))):
+                needed = plan.outputs[rule] - plan.deletable
+                affected = plan.affected[rule] if needed else set()
+                assert finished.plan_now(config, wanted).again == affected, (rule, wanted)
 
 
 def test_a_deletable_output_is_made_again_when_its_job_failed(finished):
-    """A job that fails loses its outputs and what was recorded of them."""
+    """A failed job loses its outputs and their records."""
     records = finished.folder / ".snakemake" / "metadata"
     found = set()
     for config, plan in finished.whole.items():
@@ -205,7 +166,7 @@ def test_a_deletable_output_is_made_again_when_its_job_failed(finished):
             found.add(rule)
             shutil.copytree(records, finished.folder / "records")
             with finished.without(outputs):
-                with planned(finished.folder, finished.files[config], ["all"]) as workflow:
+                with planned(finished.folder, finished.configs[config], ["all"]) as workflow:
                     for file in (file for job in workflow.dag.jobs for file in job.output):
                         if str(file) in outputs:
                             workflow.persistence.cleanup_metadata(file)

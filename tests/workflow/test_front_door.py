@@ -1,4 +1,4 @@
-"""What a user meets first: messages, plans, targets."""
+"""What a user sees first: messages, plans, targets."""
 
 import shutil
 
@@ -9,7 +9,7 @@ MINIATURE = ["--configfile", "config/miniature.yaml"]
 
 
 def refused(project, *arguments):
-    """Return the one message with which Snakemake refuses a command, all of it."""
+    """Return the single error message with which Snakemake refuses a command."""
     said = project.snakemake(*arguments, check=False)
     assert not [
         word for word in ("Traceback", "Exception", "WorkflowError", "File ") if word in said
@@ -36,15 +36,15 @@ def test_everything_that_is_wrong_in_the_config_is_one_message(project):
         ("  balance: 0.5", "  balance: .inf"),
         ("prompt: section_3_2", "prompt: größer"),
         ("    denied_images: []", "    denied_images: []\n    denied_images_file: 拒否.txt"),
-        ("figures:\n  samples: 2\n", ""),  # and not merged in from the default config
+        ("figures:\n  samples: 2\n", ""),  # and not merged from the default config
     )
     first, *problems = refused(project, *MINIATURE, "-n", "all").splitlines()
     assert first == f"Error: {project.root}/config/miniature.yaml: 5 problems"
     for words in (
         "unknown key 'totl' in images; did you mean 'total'?",
         "key 'figures' is missing",
-        "images.balance holds .inf",
-        'prompt holds "größer"',
+        "images.balance is .inf",
+        'prompt is "größer"',
         'images.criteria.denied_images_file: "拒否.txt": no such file',
     ):
         assert [problem for problem in problems if words in problem], words
@@ -73,14 +73,14 @@ def test_several_configs_are_not_merged(project):
     assert "--configfile names several files" in said
 
 
-def test_another_folder_is_none_of_the_project(project):
+def test_another_working_directory_is_refused(project):
     said = refused(project, "-s", "Snakefile", "-d", "elsewhere", *MINIATURE, "-n")
     assert f"{project.root}/elsewhere has no paper/ and no resources/ and no scripts/" in said
     assert f"run snakemake in the project's folder ({project.root})" in said
 
 
 @pytest.mark.slow
-def test_without_images_the_paper_run_says_where_they_go(project):
+def test_without_images_the_paper_run_says_where_to_put_them(project):
     said = refused(project, "-n", "all")
     assert "images.source.path: no images: data/imagenet21k/ does not exist. Put" in said
 
@@ -95,7 +95,7 @@ def test_an_unfinished_run_has_no_report(project):
 
 
 def test_every_reason_against_a_plan_is_in_one_message(project):
-    """What input functions cannot give is no exception of the rule that happens to ask first."""
+    """What input functions lack is not an exception of the first rule that needs it."""
     config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
     (project.root / "texts.parquet").touch()
     responses = {"path": "texts.parquet", "think": "think", "answer": "answer"}
@@ -110,10 +110,10 @@ def test_every_reason_against_a_plan_is_in_one_message(project):
     first, *reasons = refused(project, "--configfile", "listed.yaml", "-n", *targets).splitlines()
     assert first == "Error: this cannot be run: 5 problems"
     for words in (
-        "No paper of a run with images.source of kind listing",
-        "the run knows its images by name only",
-        "No decisions to count: open results/miniature/review/index.html",
-        "No pilot: every model of the config has `responses`",
+        "The paper describes how images were sampled, but images.source of kind listing lists",
+        "the run knows its images only by name",
+        "There are no decisions yet: open results/miniature/review/index.html",
+        "There is no pilot: every model of the config has `responses`",
         "a dataset is rejoined with archives or folders of images",
     ):
         assert [reason for reason in reasons if words in reason], words
@@ -137,8 +137,8 @@ def test_an_outer_archive_is_needed_until_it_is_unpacked(project):
 
 
 @pytest.fixture
-def stand_in(project):
-    """A source folder with an empty archive for each of the paper's classes."""
+def empty_archives(project):
+    """A project with an empty archive for each of the paper's classes."""
     folder = project.root / "data" / "imagenet21k"
     folder.mkdir(parents=True)
     lines = (project.root / "resources" / "imagenet21k_p_winter21.tsv").read_text().splitlines()
@@ -148,14 +148,14 @@ def stand_in(project):
 
 
 @pytest.mark.slow
-def test_the_paper_run_is_planned_on_slurm(stand_in):
-    said = stand_in.snakemake("--profile", "slurm", "all", "-n", "--quiet", "rules")
+def test_the_paper_run_is_planned_on_slurm(empty_archives):
+    said = empty_archives.snakemake("--profile", "slurm", "all", "-n", "--quiet", "rules")
     assert "Only a dry run is possible so far: no revision for benchmark.bertscore, " in said
     jobs = dict(line.split() for line in said.splitlines() if len(line.split()) == 2)
     assert jobs["collect_candidates"] == "16"
     assert jobs["generate_responses"] == str(7 * 16)
     assert jobs["score_bertscore"] == "16"
-    assert (stand_in.root / "slurm").is_symlink()
+    assert (empty_archives.root / "slurm").is_symlink()
 
 
 @pytest.mark.slow
@@ -163,13 +163,13 @@ def test_the_paper_run_is_planned_on_slurm(stand_in):
     ("target", "needed"),
     [("all", ["statistics.tokenizer", "benchmark.sbert", "models.kimi-vl"]), ("pilot", [])],
 )
-def test_a_real_run_refuses_models_without_revision(stand_in, target, needed):
-    said = refused(stand_in, "--cores", "1", target)
+def test_a_real_run_refuses_models_without_revision(empty_archives, target, needed):
+    said = refused(empty_archives, "--cores", "1", target)
     assert "no revision for " in said
     assert "run `snakemake --cores 1 pin` once" in said
     assert not [key for key in ("models.openvlthinker.processor", *needed) if key not in said]
     assert ("benchmark.sbert" in said) == ("benchmark.sbert" in needed)
-    assert not (stand_in.root / "results" / "paper" / "images").exists()
+    assert not (empty_archives.root / "results" / "paper" / "images").exists()
 
 
 def test_the_class_archives_of_the_miniature_are_planned(project):
@@ -179,8 +179,8 @@ def test_the_class_archives_of_the_miniature_are_planned(project):
     assert "rule pin" not in said
 
 
-def test_a_job_that_was_planned_otherwise_does_not_start(project, monkeypatch):
-    """A job on a cluster parses the workflow again, hours after it was planned perhaps."""
+def test_a_job_whose_plan_is_outdated_does_not_start(project, monkeypatch):
+    """A job on a cluster parses the workflow again, perhaps hours after it was planned."""
     monkeypatch.setenv("IMAGENET_THINK_PLANNED", "what the main process saw")
     said = project.snakemake(*MINIATURE, "--mode", "remote", "-n", "tables", check=False)
     assert "were edited after this job was planned, so it does not start" in said

@@ -1,7 +1,7 @@
-r"""Names, paths and texts with `_ % & # { } \ ~ ^ | < > $` survive into all that a run makes.
+r"""Names, paths and texts with `_ % & # { } \ ~ ^ | < > $` are intact in every output of a run.
 
-The run is small and real: drawings in folders of one's own, and three models whose responses were
-made elsewhere.
+The run is small and real: drawings in a folder of images, and three models whose responses were
+generated elsewhere.
 """
 
 import html
@@ -28,10 +28,10 @@ WORDS = {
     "right to left": "\u05e7\u05e9\u05ea \u0642\u0648\u0633 bow",
     "long": "bow" * 60,
 }
-"""What class names, domains, names of models, the prompt and the responses are made of."""
+"""Parts of class names, domains, names of models, the prompt and the responses."""
 
 FOLDERS = {"c_1 & 100%": WORDS["marks"], "c#2 ~^$x": WORDS["emoji"], "c3": WORDS["right to left"]}
-"""Folders of the classes and what the classes are called."""
+"""Folders of the classes and their names."""
 
 NAMES = {
     "one": f"Teacher {MARKS}",
@@ -39,28 +39,28 @@ NAMES = {
     "three": f"Model_{WORDS['long']}",
 }
 MARGIN = 36
-"""Half of the paper's margin, in points: what sticks out no further can be read."""
+"""Half of the paper's margin, in points: text that is wider by less can be read."""
 
 ALL = ("--configfile", "hard.yaml", "--cores", "2", "all")
 
 
 def plain(text):
-    """Return a text without white space and what is set where lines may be broken."""
+    """Return a text without white space and invisible break opportunities."""
     return re.sub(r"[\s\u00ad\u2060\u200b]+", "", text)
 
 
 def unbroken(latex):
-    """Return LaTeX without what may or does end a line."""
+    """Return LaTeX without line breaks and break opportunities."""
     return plain(latex.replace(r"\allowbreak{}", "").replace(r"\\", ""))
 
 
 def shown(page):
-    """Return the text of an HTML page, plain."""
+    """Return the plain text of an HTML page."""
     return plain(html.unescape(re.sub(r"<[^>]*>", "", page)))
 
 
 def typeset(text):
-    """Return a text as LaTeX prints it here: what Latin fonts lack by its code point."""
+    """Return a text as LaTeX prints it here: characters without a glyph as code points."""
     return plain("".join(c if c < "\u0250" else f"U+{ord(c):04X}" for c in text))
 
 
@@ -128,10 +128,10 @@ def test_names_are_whole_in_every_form_of_a_table(hard):
         page = MarkdownIt("commonmark", {"html": True}).enable("table")
         markdown = shown(page.render(path.with_suffix(".md").read_text("utf-8")))
         browser = shown((hard / "pages" / f"{path.stem}.html").read_text("utf-8"))
-        typeset_as = path.with_suffix(".tex")  # accounts have none
+        typeset_as = path.with_suffix(".tex")  # the accounting has none
         latex = unbroken(typeset_as.read_text("utf-8")) if typeset_as.exists() else None
         if path.stem not in ("groups", "agreement_domains"):
-            names &= {*NAMES.values()}  # the others print no domains
+            names &= {*NAMES.values()}  # other tables print no domains
         for name in names:
             assert plain(name) in markdown, path
             assert plain(name) in browser, path
@@ -140,7 +140,7 @@ def test_names_are_whole_in_every_form_of_a_table(hard):
     assert found >= {*NAMES.values(), *(f"d_{name}" for name in FOLDERS.values())}
 
 
-def test_the_paper_prints_them_whole(hard):
+def test_the_paper_prints_names_whole(hard):
     said = ["pdftotext", hard / "paper.pdf", "-"]
     pages = plain(subprocess.run(said, capture_output=True, text=True, check=True).stdout)
     for name in NAMES.values():
@@ -152,7 +152,7 @@ def test_the_paper_prints_them_whole(hard):
     assert all(int(points[1]) < MARGIN for points in too_wide), warnings
 
 
-def test_figures_print_them(hard):
+def test_figures_print_names(hard):
     pages = {}
     for path in hard.glob("figures/*.pdf"):
         said = subprocess.run(["pdftotext", path, "-"], capture_output=True, text=True, check=True)
@@ -164,7 +164,7 @@ def test_figures_print_them(hard):
     assert len(pages) > 5
 
 
-def test_no_mark_becomes_one_of_a_page(hard):
+def test_no_text_becomes_markup(hard):
     pages = [*hard.rglob("*.html")]
     assert len(pages) > 19
     for path in pages:
@@ -175,7 +175,7 @@ def test_no_mark_becomes_one_of_a_page(hard):
         assert plain(f"d_{lemma}") in report
 
 
-def test_texts_are_kept_to_the_letter(hard):
+def test_texts_are_unchanged(hard):
     for key in NAMES:
         said = pl.read_parquet(hard.parents[1] / "said by" / f"{key}_100%.parquet")
         kept = pl.read_parquet(hard / "annotations" / key / "*.parquet")
@@ -187,7 +187,7 @@ def test_texts_are_kept_to_the_letter(hard):
         assert both["answer"].equals(both["answer_said"], check_names=False)
 
 
-def test_the_dataset_and_its_card_hold_them(hard):
+def test_the_dataset_and_its_card_contain_names_and_texts(hard):
     folder = hard / "dataset"
     rows = pl.read_parquet(folder / "data" / "*.parquet")
     assert len(rows) == 12
@@ -206,7 +206,7 @@ def test_the_dataset_and_its_card_hold_them(hard):
         assert plain(NAMES[key]) in plain(croissant["description"])
 
 
-def test_the_review_page_holds_them(hard):
+def test_the_review_page_contains_the_texts(hard):
     page = (hard / "review" / "index.html").read_text("utf-8")
     data = re.search(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.S)[1]
     assert "<" not in data

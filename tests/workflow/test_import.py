@@ -1,4 +1,4 @@
-"""Runs of texts that were made elsewhere: with no picture at hand, and with those of the texts."""
+"""Runs of texts that were generated elsewhere, without pictures and with pictures."""
 
 import re
 import shutil
@@ -8,17 +8,18 @@ import pytest
 import yaml
 from polars.testing import assert_frame_equal
 
-from .conftest import clone
-from .test_accounting import planned
+from .conftest import clone, job_counts
 
 pytestmark = pytest.mark.slow
 
 RUN = ["--configfile", "listed.yaml", "--cores", "2"]
 METRICS = ["bertscore", "sbert", "rouge", "sets", "vectors"]
+LISTED = "images.source is of kind listing"
+NEEDING_PICTURES = ("figures/figure_sample.png", "images/shards/00.parquet", "review/index.html")
 
 
 def imported(config, folder):
-    """Make every model of a config an imported one; the teachers are those of one table."""
+    """Make every model of a config an imported one; one table has both teachers."""
     for key, model in config["models"].items():
         if key in config["teachers"]:
             place = config["teachers"].index(key) + 1
@@ -31,11 +32,11 @@ def imported(config, folder):
 
 
 def publish(made, teachers, path):
-    """Write the teachers' texts as the published dataset has them: a row an image, in any order."""
+    """Write the teachers' texts like the published dataset: one row per image, in any order."""
     frames = []
     for place, teacher in enumerate(teachers, start=1):
         texts = pl.read_parquet(made / "annotations" / teacher / "*.parquet")
-        assert set(texts["status"]) == {"ok"}  # what failed is not published
+        assert set(texts["status"]) == {"ok"}  # failures are not published
         columns = {f"{part}_{place}": part for part in ("think", "answer")}
         frames.append(texts.select("image_id", **columns))
     rows = frames[0].join(frames[1], on="image_id").sample(fraction=1, shuffle=True, seed=1)
@@ -49,7 +50,7 @@ def publish(made, teachers, path):
 
 
 def deliver(made, model, folder):
-    """Write a model's raw texts as a user may have them: in two files, images by their paths."""
+    """Write a model's raw texts as users may have them: in two files, with paths of images."""
     rows = pl.read_parquet(made / "responses" / model / "*.parquet").select(
         pl.format("val/{}/{}.JPEG", pl.col("image_id").str.head(9), "image_id").alias("file"),
         pl.col("text").alias("said"),
@@ -67,7 +68,7 @@ def original(demo):
 
 @pytest.fixture(scope="module")
 def listed(original, tmp_path_factory):
-    """A clone without checkpoints and pictures, its tables made of the demo's texts."""
+    """A clone without checkpoints and pictures, with tables of the demo's texts."""
     project = clone(tmp_path_factory.mktemp("listed"))
     shutil.rmtree(project.root / "resources" / "miniatures")
     config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
@@ -80,7 +81,7 @@ def listed(original, tmp_path_factory):
         "run": "listed",
         "images": {"classes": config["images"]["classes"], "source": source},
     }
-    # The same texts have the same scores: with those of the demo at hand, none is computed again.
+    # The same texts have the same scores: none that the demo's cache holds is computed again.
     shutil.copytree(original / "score_cache", project.root / "results" / "listed" / "score_cache")
     (project.root / "listed.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     project.snakemake(*RUN, "tables", "accounting", "cost", "sampling")
@@ -106,7 +107,7 @@ def test_the_scores_are_those_of_the_demo(listed, original):
         assert (made / name).read_bytes() == (original / name).read_bytes()
 
 
-def test_no_model_was_asked_and_no_picture_seen(listed):
+def test_no_model_was_loaded_and_no_picture_read(listed):
     made = listed.root / "results" / "listed"
     for name in ("journal", "canary", "images/shards", "images/candidates", "pilot"):
         assert not (made / name).exists()
@@ -120,19 +121,33 @@ def test_no_model_was_asked_and_no_picture_seen(listed):
 
 
 @pytest.mark.parametrize(
-    "name", ["figures/figure_sample.png", "images/shards/00.parquet", "review/index.html"]
+    ("target", "reason"),
+    [
+        *((f"results/listed/{name}", LISTED) for name in NEEDING_PICTURES),
+        ("dataset_full", LISTED),
+        ("rejoin", LISTED),
+        ("pilot", "every model of the config has `responses`"),
+    ],
 )
-def test_what_needs_pictures_says_so(name, listed):
-    said = listed.snakemake(*RUN, "-n", f"results/listed/{name}", check=False)
-    assert "images.source is of kind listing" in said
+def test_targets_that_need_pictures_or_models_are_refused(target, reason, listed):
+    assert reason in listed.snakemake(*RUN, "-n", target, check=False)
 
 
-def test_a_pilot_of_no_model_says_so(listed):
-    said = listed.snakemake(*RUN, "-n", "pilot", check=False)
-    assert "every model of the config has `responses`" in said
+def test_the_dataset_has_the_published_texts_and_nulls(listed):
+    splits = ("train", "validation", "test")
+    names = [f"{split}-0000{n}-of-00002.parquet" for split in splits for n in (0, 1)]
+    listed.snakemake(*RUN, *(f"results/listed/dataset/data/{name}" for name in names))
+    rows = pl.read_parquet(listed.root / "results/listed/dataset/data/*.parquet").sort("image_id")
+    texts = pl.read_parquet(listed.root / "texts" / "published.parquet")
+    name = pl.col("image").struct["path"].str.strip_suffix(".JPEG")
+    columns = ["image_id", "think_1", "answer_1", "think_2", "answer_2"]
+    texts = texts.with_columns(image_id=name).select(columns).sort("image_id")
+    assert_frame_equal(rows.select(columns), texts)
+    unknown = ["question", "sha256", "width", "prompt_id_1", "decoding_2", "completion_tokens_2"]
+    assert rows.select(unknown).null_count().row(0) == (144,) * len(unknown)
 
 
-def test_fewer_images_leave_the_teachers_alone(listed, original):
+def test_fewer_evaluated_images_change_nothing_of_the_teachers(listed, original):
     made = listed.root / "results" / "listed"
     teachers = ["glm-4.1v", "kimi-vl"]
 
@@ -145,7 +160,7 @@ def test_fewer_images_leave_the_teachers_alone(listed, original):
     config["benchmark"]["images"] = 30
     (listed.root / "some.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     some = ["--configfile", "some.yaml", "--cores", "2"]
-    jobs = planned(listed.snakemake(*some, "-n", "tables", "accounting", "--quiet", "rules"))
+    jobs = job_counts(listed.snakemake(*some, "-n", "tables", "accounting", "--quiet", "rules"))
     assert (jobs["select_evaluated"], jobs["import_responses"]) == (1, 5)
     listed.snakemake(*some, "accounting", "results/listed/scores/rouge/00.parquet")
     assert times() == before
@@ -160,16 +175,16 @@ def test_fewer_images_leave_the_teachers_alone(listed, original):
 
 # Published references, with pictures --------------------------------------------------------------
 
-ASKED = "openvlthinker"
+GENERATING = "openvlthinker"
 SHOWN = 24
 DRAWN = ["sample", "organisation", "coverage"]
-"""Figures of pictures and classes."""
+"""Figures that show pictures or classes."""
 
 
 def show(made, teachers, path):
     """Write some of the demo's texts with their pictures, every other one without a name.
 
-    One more row holds a picture that is cut off. Returns the image_ids by the pictures' SHA-256.
+    One more row has a truncated picture. Returns the image_ids by the pictures' SHA-256.
     """
     images = pl.read_parquet(made / "images" / "shards" / "*.parquet").sort("image_id")
     images = images.gather_every(len(images) // SHOWN).head(SHOWN)
@@ -197,7 +212,7 @@ def show(made, teachers, path):
 
 @pytest.fixture(scope="module")
 def published(original, tmp_path_factory):
-    """A clone that asks one model about published pictures, and what the demo calls these."""
+    """A clone whose only generating model gets published pictures, and the demo's ids of these."""
     project = clone(tmp_path_factory.mktemp("published"))
     config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
     known = show(original, config["teachers"], project.root / "hub" / "train.parquet")
@@ -206,13 +221,13 @@ def published(original, tmp_path_factory):
     config |= {
         "run": "published",
         "references": {"published": "hub"},
-        "benchmarked": [ASKED],
+        "benchmarked": [GENERATING],
     }
     config["images"]["classes"] = "resources/one_class.tsv"
     config["images"]["source"] = {"kind": "listing", "path": "hub", "pictures": True}
     config["statistics"]["datasets"] = {"emma": "emma.parquet"}
     (project.root / "published.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    # Pairs of the same texts have the same scores: none of those that the demo knows is computed.
+    # Pairs of the same texts have the same scores: none in the demo's cache is computed.
     shutil.copytree(
         original / "score_cache", project.root / "results" / "published" / "score_cache"
     )
@@ -222,12 +237,12 @@ def published(original, tmp_path_factory):
     return project, known
 
 
-def test_a_model_is_asked_about_the_published_pictures(published, original):
+def test_a_model_describes_the_published_pictures(published, original):
     project, known = published
     made = project.root / "results" / "published"
     sample = pl.read_parquet(made / "images" / "sample.parquet")
     assert len(sample) == SHOWN
-    assert sample["sha256"].equals(sample["source_sha256"])  # prepared already
+    assert sample["sha256"].equals(sample["source_sha256"])  # already prepared
     called = {row["image_id"]: known[row["sha256"]] for row in sample.iter_rows(named=True)}
     assert sum(len(name) == 64 for name in called) == SHOWN // 2
     assert all(name == own for name, own in called.items() if len(name) != 64)
@@ -236,8 +251,10 @@ def test_a_model_is_asked_about_the_published_pictures(published, original):
         rows = pl.read_parquet(made / pattern)
         return rows.with_columns(pl.col("image_id").replace_strict(called))
 
-    theirs = pl.read_parquet(original / "responses" / ASKED / "*.parquet")
-    texts = of_the_demo(f"responses/{ASKED}/*.parquet").select("image_id", "text", "finish_reason")
+    theirs = pl.read_parquet(original / "responses" / GENERATING / "*.parquet")
+    texts = of_the_demo(f"responses/{GENERATING}/*.parquet").select(
+        "image_id", "text", "finish_reason"
+    )
     theirs = theirs.join(texts, on="image_id", how="semi").select(texts.columns)
     assert_frame_equal(texts.sort("image_id"), theirs.sort("image_id"))
     for metric in METRICS:
@@ -254,22 +271,22 @@ def test_a_model_is_asked_about_the_published_pictures(published, original):
         )
 
 
-def test_no_teacher_is_asked(published):
+def test_no_teacher_generates(published):
     project, _ = published
     made = project.root / "results" / "published"
     for name in ("journal", "logs/generate_responses"):
-        assert [path.name for path in (made / name).iterdir()] == [ASKED]
+        assert [path.name for path in (made / name).iterdir()] == [GENERATING]
     imported = {path.name for path in (made / "imported" / "matched").iterdir()}
     assert imported == {"glm-4.1v.csv", "kimi-vl.csv"}
     account = pl.read_csv(made / "accounting.csv")
     assert account.select("model", "asked", "excluded").rows() == [
         ("glm-4.1v", SHOWN, 0),
         ("kimi-vl", SHOWN, 0),
-        (ASKED, SHOWN, 0),
+        (GENERATING, SHOWN, 0),
     ]
 
 
-def test_the_reports_say_how_images_are_known(published):
+def test_the_reports_say_how_images_are_identified(published):
     project, _ = published
     made = project.root / "results" / "published"
     half = SHOWN // 2
@@ -298,11 +315,11 @@ def test_images_of_no_known_class_have_every_table_and_figure(published):
 def test_a_paper_of_listed_images_is_refused(published):
     project, _ = published
     said = project.snakemake("--configfile", "published.yaml", "-n", "paper", check=False)
-    assert "No paper of a run with images.source of kind listing" in said
+    assert "but images.source of kind listing lists them" in said
 
 
-def test_an_imported_model_beside_generated_ones(demo, original, tmp_path):
-    """Nothing is generated again for a model that is added to a finished run."""
+def test_an_imported_model_next_to_generating_ones(demo, original, tmp_path):
+    """Adding a model to a finished run generates nothing again."""
     deliver(original, "vl-rethinker", tmp_path / "texts")
     config = yaml.safe_load((demo.root / "config" / "miniature.yaml").read_text())
     path = {"path": str(tmp_path / "texts"), "image": "file", "text": "said"}
@@ -312,6 +329,6 @@ def test_an_imported_model_beside_generated_ones(demo, original, tmp_path):
     said = demo.snakemake(
         "--configfile", str(tmp_path / "mine.yaml"), "-n", "tables", "--quiet", "rules"
     )
-    jobs = planned(said)
+    jobs = job_counts(said)
     assert jobs["import_responses"] == 1
     assert not jobs.keys() & {"generate_responses", "parse_responses", "sample_images"}

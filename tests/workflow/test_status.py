@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import BIN, clone, shrink
-from .test_accounting import planned
+from .conftest import BIN, TINY, job_counts
+
+pytestmark = pytest.mark.slow
 
 MINIATURE = ("--configfile", "config/miniature.yaml")
+SMALL = ("--configfile", TINY)
 STATES = ("done", "outdated", "running", "waiting", "failed")
 
 
@@ -22,7 +25,7 @@ def status(project, *config):
 
 
 def table(said, first):
-    """Return the rows of one of the tables that `status` prints, by their words."""
+    """Return the rows of one of the tables that `status` prints, by their first cells."""
     lines = said.splitlines()
     (start,) = [place for place, line in enumerate(lines) if line.startswith(f"{first} ")]
     spans = [found.span() for found in re.finditer("-+", lines[start + 1])]
@@ -48,14 +51,14 @@ def states(said):
 
 
 def dry_run(project, *options):
-    """Return how many jobs a run of everything would have that make files."""
-    said = project.snakemake(*MINIATURE, "-n", *options, "--quiet", "rules", "all")
-    jobs = planned(said)
-    return jobs["total"] - jobs["all"]
+    """Return how many jobs with outputs a run of everything would have."""
+    said = project.snakemake(*options, "-n", "--quiet", "rules", "all")
+    jobs = job_counts(said)
+    return sum(jobs.values()) - jobs["all"]
 
 
 def digest(root):
-    """Return the contents of all files but the logs and scripts of Snakemake's own calls."""
+    """Return the digests of all files except the logs and scripts of Snakemake itself."""
     own = {root / ".snakemake" / name for name in ("log", "scripts", "status.log", "auxiliary")}
     files = (path for path in sorted(root.rglob("*")) if own.isdisjoint([path, *path.parents]))
     return {
@@ -65,11 +68,10 @@ def digest(root):
     }
 
 
-@pytest.mark.slow
-def test_a_finished_run_is_said_to_be_finished_and_every_job_is_counted(demo):
+def test_a_finished_run_is_finished_and_every_job_is_counted(demo):
     said = status(demo, *MINIATURE)
     counts = states(said)
-    total = dry_run(demo, "--forceall")
+    total = dry_run(demo, *MINIATURE, "--forceall")
     assert counts["all", ""] == dict.fromkeys(STATES, 0) | {"done": total}
     assert counts["inference", "kimi-vl"]["done"] == 1
     assert table(said, "model")["kimi-vl"] == ["144/144", "–", "–"]
@@ -78,53 +80,50 @@ def test_a_finished_run_is_said_to_be_finished_and_every_job_is_counted(demo):
 
 
 @pytest.fixture
-def finished(demo, tmp_path):
-    """A copy of the finished miniature, which a test may change."""
-    return demo.copy(tmp_path / "project")
+def finished(tiny, tmp_path):
+    """A copy of the finished run, which a test may change."""
+    return tiny.copy(tmp_path / "project")
 
 
-@pytest.mark.slow
-def test_what_a_run_would_replace_is_outdated_and_what_it_would_add_is_waiting(finished):
-    config = finished.root / "config" / "miniature.yaml"
+def test_jobs_to_replace_are_outdated_and_jobs_to_add_are_waiting(finished):
+    config = finished.root / TINY
     text = config.read_text()
     config.write_text(re.sub("token_pattern: .*", "token_pattern: '[a-z]+'", text))
     assert config.read_text() != text
-    counts = states(status(finished, *MINIATURE))
-    outdated = dry_run(finished)
+    counts = states(status(finished, *SMALL))
+    outdated = dry_run(finished, *SMALL)
     assert counts["all", ""]["outdated"] == outdated > 0
     assert counts["all", ""]["waiting"] == 0
     assert counts["benchmark", "sets"]["done"] == 0
     assert counts["benchmark", "rouge"]["outdated"] < counts["benchmark", "sets"]["outdated"]
 
-    (finished.root / "results/miniature/scores/rouge/00.parquet").unlink()
-    said = status(finished, *MINIATURE)
+    (finished.root / "results/tiny/scores/rouge/00.parquet").unlink()
+    said = status(finished, *SMALL)
     counts = states(said)
     assert counts["benchmark", "rouge"]["waiting"] == 1
     assert counts["all", ""]["waiting"] == 1
-    assert counts["all", ""]["outdated"] == dry_run(finished) - 1 > outdated
+    assert counts["all", ""]["outdated"] == dry_run(finished, *SMALL) - 1 > outdated
     assert "outdated: config, code or inputs changed" in said
 
 
-@pytest.mark.slow
 def test_a_job_that_failed_is_named_until_it_succeeds(finished):
     script = finished.root / "scripts" / "report" / "table_groups.py"
     text = script.read_text()
     script.write_text(f"raise RuntimeError('broken on purpose')\n{text}")
-    target = (*MINIATURE, "--cores", "1", "results/miniature/tables/groups.csv")
+    target = (*SMALL, "--cores", "1", "results/tiny/tables/groups.csv")
     finished.snakemake(*target, check=False)
-    said = status(finished, *MINIATURE)
+    said = status(finished, *SMALL)
     assert states(said)["all", ""]["failed"] == 1
-    assert "failed: table_groups, see results/miniature/logs/table_groups.log" in said.splitlines()
+    assert "failed: table_groups, see results/tiny/logs/table_groups.log" in said.splitlines()
 
     script.write_text(text)
     finished.snakemake(*target)
-    said = status(finished, *MINIATURE)
+    said = status(finished, *SMALL)
     assert states(said)["all", ""]["failed"] == 0
     assert "failed: " not in said
 
 
-@pytest.mark.slow
-def test_a_run_that_was_never_started_or_cannot_be_planned_is_said_to_be_so(project):
+def test_a_run_that_was_never_started_and_one_that_cannot_be_planned(project):
     said = status(project, *MINIATURE)
     everything = states(said)["all", ""]
     assert everything == dict.fromkeys(STATES, 0) | {"waiting": everything["waiting"]}
@@ -137,23 +136,26 @@ def test_a_run_that_was_never_started_or_cannot_be_planned_is_said_to_be_so(proj
 
 
 @pytest.fixture
-def at_work(tmp_path):
-    """A copy in which Snakemake holds the lock and a model is at work, both stopped for now."""
-    project = clone(tmp_path / "project")
-    config = shrink(project)
-    command = [BIN / "snakemake", "--configfile", config, "--cores", "1", "tables"]
+def at_work(tiny, tmp_path):
+    """A run with nothing but its images, whose Snakemake and job are stopped while it generates."""
+    project = tiny.copy(tmp_path / "project")
+    made = project.root / "results" / "tiny"
+    for path in made.iterdir():
+        if path.is_file():
+            path.unlink()
+        elif path.name not in ("images", "source"):
+            shutil.rmtree(path)
+    command = [BIN / "snakemake", *SMALL, "--cores", "1", "tables"]
     with (tmp_path / "log").open("w") as log:
         running = subprocess.Popen(
             command, cwd=project.root, stdout=log, stderr=log, start_new_session=True
         )
     try:
-        deadline = time.monotonic() + 1800
-        while not (lock := next(project.root.glob("results/small/journal/*/00.lock"), None)):
+        while not (lock := next(made.glob("journal/*/00.lock"), None)):
             assert running.poll() is None, (tmp_path / "log").read_text()
-            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
             time.sleep(0.05)
         os.killpg(running.pid, signal.SIGSTOP)
-        yield project, config, lock.parent.name, running
+        yield project, lock.parent.name, running
     finally:
         if running.poll() is None:
             os.killpg(running.pid, signal.SIGKILL)
@@ -164,32 +166,30 @@ def locks(root: Path):
     return sorted(path.name for path in (root / ".snakemake/locks").iterdir())
 
 
-@pytest.mark.slow
-def test_status_beside_a_run_changes_nothing_and_leaves_its_lock(at_work):
-    project, config, model, running = at_work
-    config = ("--configfile", config)
+def test_status_during_a_run_changes_nothing_and_leaves_its_lock(at_work):
+    project, model, running = at_work
     before = digest(project.root)
     held = locks(project.root)
     assert held
-    said = status(project, *config)
+    said = status(project, *SMALL)
     counts = states(said)
     assert counts["inference", model] == dict.fromkeys(STATES, 0) | {"running": 1}
-    assert table(said, "model")[model][0].endswith("/36")
+    assert table(said, "model")[model][0].endswith("/12")
     assert counts["all", ""]["waiting"] > 0
     assert counts["all", ""]["done"] > 0
     assert counts["all", ""]["outdated"] == counts["all", ""]["failed"] == 0
     assert said.splitlines()[-1] == "A Snakemake is running in this folder."
     assert digest(project.root) == before
     assert locks(project.root) == held
-    said = project.snakemake(*config, "--cores", "1", "tables", check=False)
+    said = project.snakemake(*SMALL, "--cores", "1", "tables", check=False)
     assert "Directory cannot be locked" in said
 
     # Killed, with its lock and marks left behind.
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
-    said = status(project, *config)
+    said = status(project, *SMALL)
     assert states(said)["inference", model] == dict.fromkeys(STATES, 0) | {"waiting": 1}
     assert "A Snakemake was killed in this folder" in said
     assert locks(project.root) == held
-    project.snakemake(*config, "--unlock")
-    assert status(project, *config).endswith("No Snakemake is running in this folder.\n")
+    project.snakemake(*SMALL, "--unlock")
+    assert status(project, *SMALL).endswith("No Snakemake is running in this folder.\n")

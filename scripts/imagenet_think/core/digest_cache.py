@@ -1,8 +1,4 @@
-"""Digests that were computed before, by what they are digests of.
-
-The cache makes planning quick and decides nothing: without it, everything is computed again. It may
-be deleted at any time.
-"""
+"""A cache of digests, which makes planning fast. It may be deleted at any time."""
 
 import json
 from collections.abc import Callable
@@ -13,13 +9,13 @@ Value = TypeVar("Value", bound=Any)
 
 
 class DigestCache:
-    """JSON values by a key that stands for all they depend on.
+    """JSON values by a key that identifies everything they depend on.
 
     Parameters
     ----------
     path
-        The file, below the working directory in which the workflow runs. One that cannot be read
-        counts as empty, and is replaced.
+        The file, relative to the working directory. If it cannot be read, it counts as empty and is
+        replaced.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -28,7 +24,7 @@ class DigestCache:
         self._used: dict[str, Any] = {}
 
     def get(self, key: str, compute: Callable[[], Value]) -> Value:
-        """Return the value of a key; compute it where it is not known."""
+        """Return the value of a key; compute it if it is unknown."""
         if self._known is None:
             self._known = self._read()
         if key not in self._used:
@@ -36,10 +32,12 @@ class DigestCache:
         return self._used[key]
 
     def save(self, keep: bool = False) -> None:
-        """Write what was used, atomically, if any of it is new; the rest is dropped or kept."""
+        """Write the values that were used, if any is new; drop or keep the others."""
         if self._known is None or self._used.keys() <= self._known.keys():
             return
-        from imagenet_think.core.files import atomic_path  # loads polars, which planning need not
+        from imagenet_think.core.files import (
+            atomic_path,
+        )  # imports polars, which planning does not need
 
         written = {**self._known, **self._used} if keep else dict(self._used)
         with atomic_path(self.path) as temporary:

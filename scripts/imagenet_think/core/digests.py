@@ -25,7 +25,7 @@ def digest_settings(settings: object) -> str:
 def digest_files(paths: Iterable[str | Path]) -> str:
     """Return the SHA-256 (hex) of files by name and content, in name order.
 
-    This is the revision of a model that lies in a local folder.
+    This is the revision of a model in a local folder.
     """
     digest = hashlib.sha256()
     for path in sorted(Path(p) for p in paths):

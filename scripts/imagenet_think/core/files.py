@@ -1,4 +1,4 @@
-"""Atomic writes: a reader sees the old file or the whole new one."""
+"""Atomic writes: a reader sees the old file or the complete new one."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -14,18 +14,10 @@ _PLAIN = pl.CompatLevel.oldest()
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` and rename it to `path` when the block succeeds.
+    """Yield a temporary path next to `path`, which replaces `path` when the block succeeds.
 
-    Parameters
-    ----------
-    path
-        The file to make. Its folder is created.
-
-    Yields
-    ------
-    Path
-        Where to write. It keeps the file's ending, because many writers choose the format by it.
-        When the block raises, the temporary file is removed and `path` stays as it was.
+    It has the same suffix, because many writers choose the format by it. If the block raises, the
+    temporary file is removed and `path` stays as it was. The folder is created.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,20 +46,20 @@ def write_parquet(
     Parameters
     ----------
     frame
-        The rows; columns may stand in any order.
+        The rows, with columns in any order.
     path
         The parquet file.
     schema
-        Names and types the file promises, from `imagenet_think.core.schemas`.
+        Names and types of its columns, from `imagenet_think.core.schemas`.
     row_group_size
-        Rows a group. Small groups let readers scan a file of images within little memory.
+        Rows per row group. Small ones let readers scan a file of images in little memory.
 
     Raises
     ------
     ValueError
-        If a column is missing, extra, or of another type; the message names file and column.
+        If a column is missing, unexpected or of another type; the message names file and column.
     OSError
-        If it cannot be written, as when the disk is full. What stood there before still does.
+        If it cannot be written, as when the disk is full. The old file is kept.
     """
     frame = _conforming(frame, path, schema)
     with atomic_path(path) as temporary:
@@ -83,16 +75,16 @@ def write_parquet(
 def parquet_writer(path: str | Path, schema: pl.Schema) -> Iterator[Callable[[pl.DataFrame], None]]:
     """Yield a function that appends a frame to a parquet file, as one row group.
 
-    For files that are larger than what should be in memory. The file appears when the block
-    succeeds; without a frame it has no rows. Binary columns, which hold images, are stored as they
-    are: they do not shrink any further.
+    For files that should not be in memory as a whole. The file appears when the block succeeds, if
+    need be without rows. Binary columns hold images, which are already compressed, and are stored
+    uncompressed.
 
     Parameters
     ----------
     path
         The parquet file.
     schema
-        Names and types the file promises. Each frame is checked as by `write_parquet`.
+        Names and types of its columns. Each frame is checked as by `write_parquet`.
     """
     columns = schema.to_frame().to_arrow(compat_level=_PLAIN).schema
     plain = [name for name, dtype in schema.items() if dtype != pl.Binary]
@@ -116,7 +108,7 @@ def parquet_writer(path: str | Path, schema: pl.Schema) -> Iterator[Callable[[pl
 
 
 def _conforming(frame: pl.DataFrame, path: str | Path, schema: pl.Schema) -> pl.DataFrame:
-    """Return the frame with the schema's columns in its order, or say what is wrong with it."""
+    """Return the frame with the columns in the schema's order; raise if it does not conform."""
     missing = [name for name in schema if name not in frame.columns]
     extra = [name for name in frame.columns if name not in schema]
     if missing or extra:

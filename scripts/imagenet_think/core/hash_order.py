@@ -1,20 +1,19 @@
-"""The keyed-hash order: a random order that depends on the seed and on each item alone."""
+"""The keyed-hash order: a random order that depends only on the seed and on each item."""
 
 import hashlib
 
 
 def order_key(seed: int, *parts: str) -> bytes:
-    """Return the place of an item in the random order of a seed; sort by it.
+    """Return the sort key of an item in the random order of a seed.
 
-    An item keeps its place relative to all others when items come or go, which no shuffle with a
-    random generator promises.
+    Unlike with a shuffle, items keep their relative order when others are added or removed.
 
     Parameters
     ----------
     seed
         The run's seed: key of BLAKE2b (RFC 7693, keyed mode).
     parts
-        What names the item. Each is preceded by its length.
+        The item's name. Each part is hashed with its length.
 
     Returns
     -------
@@ -30,9 +29,9 @@ def order_key(seed: int, *parts: str) -> bytes:
 
 
 def image_order_key(seed: int, wnid: str, image_id: str) -> bytes:
-    """Return the place of an image in the random order of its class, whatever its source's layout.
+    """Return the sort key of an image in the random order of its class, for any source layout.
 
-    What counts is the image's name inside its class: the ids of one's own images begin with the
-    class's folder, those from archives do not.
+    The image's name within its class decides: the ids of images in folders begin with the class's
+    folder, those from archives do not.
     """
     return order_key(seed, wnid, image_id.removeprefix(f"{wnid}/"))

@@ -1,9 +1,9 @@
-"""What Snakemake puts into the globals of a script, for type checkers."""
+"""The object that Snakemake puts into the globals of a script, for type checkers."""
 
 from typing import Any, Protocol
 
 
-class Job(Protocol):
+class SnakemakeJob(Protocol):
     """The job that runs a script."""
 
     input: Any
@@ -14,4 +14,4 @@ class Job(Protocol):
     threads: int
 
 
-snakemake: Job
+snakemake: SnakemakeJob

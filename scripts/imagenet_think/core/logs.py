@@ -1,4 +1,4 @@
-"""Log files of jobs, and progress of long work: lines in the log, a bar on a terminal."""
+"""Log files of jobs, and progress of long tasks: lines in the log, a bar on a terminal."""
 
 import logging
 import sys
@@ -17,7 +17,7 @@ logger = logging.getLogger("imagenet_think")
 
 
 def log_to(path: str | Path) -> None:
-    """Send logging, warnings and an uncaught error to `path`, and all of it to stderr too."""
+    """Log messages, warnings and an uncaught error to `path` and to stderr."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     handlers: list[logging.Handler] = [
         logging.FileHandler(path, mode="w", encoding="utf-8"),
@@ -46,7 +46,7 @@ def log_to(path: str | Path) -> None:
 
 
 def some(names: Sequence[str], separator: str = ", ") -> str:
-    """Return the first five of many names, and an ellipsis where there are more."""
+    """Return the first five names, with an ellipsis if there are more."""
     return separator.join([*names[:5], "…"] if len(names) > 5 else names)
 
 
@@ -60,29 +60,29 @@ def progress(
     generated: Callable[[], int | None] = lambda: None,
     failure: Callable[[Item], str | None] | None = None,
 ) -> Generator[Item, None, None]:
-    """Yield `items`; log how many are done, how fast, what failed, and when all will be.
+    """Yield `items`; log how many are done, how fast, what failed, and the expected end.
 
-    A line comes every so often also while no item is finished. On a terminal a bar shows the same
-    between the lines. It is no part of a log file.
+    Lines also appear while no item is finished. On a terminal, but not in a log file, a bar shows
+    the same between the lines.
 
     Parameters
     ----------
     items
-        What is worked through. The clock starts when the first one is asked for.
+        The items. Time is counted from the first request.
     total
         How many there are.
     label
-        What an item is, in words: "images of block 0".
+        What they are: "images of block 0".
     seconds
-        Time between two lines. The last item has one in any case.
+        Time between lines. There is always one at the last item.
     tokens
-        The tokens that were generated for an item, for the rates in tokens a second: since the
-        last line, and since the start.
+        Returns the tokens generated for an item, for rates in tokens per second: since the last
+        line, and since the start.
     generated
-        The tokens that were generated so far, for items that are not finished too; None where
-        nobody counts them.
+        Returns the tokens generated so far, including unfinished items; None if they are not
+        counted.
     failure
-        Why an item failed, or None. Failures are counted by reason.
+        Returns why an item failed, or None. Failures are counted by reason.
     """
     tally = _Tally(label, total, tokens is not None, generated)
     with _bar(total, label) as advance, _beat(tally, seconds):
@@ -94,7 +94,7 @@ def progress(
 
 
 class _Tally:
-    """What is done so far, and what was when the last line was written."""
+    """What is done so far, and what was done at the last line."""
 
     def __init__(
         self, label: str, total: int, counts_tokens: bool, generated: Callable[[], int | None]
@@ -121,28 +121,28 @@ class _Tally:
                 self.failures[failure] += 1
 
     def write(self, seconds: float) -> None:
-        """Log a line, if the last one was written at least that long ago."""
+        """Log a line if the last one is at least that old."""
         with self._lock:
             if time.monotonic() - self.then >= seconds:
                 logger.info("%s", self.line())
 
     def notes(self) -> list[str]:
-        """Return what there is to say beyond a number of items: tokens a second, failures."""
+        """Return notes beyond the number of items: tokens per second, failures."""
         now = time.monotonic()
         notes = []
         if self.counts_tokens:
             recent = (self.tokens - self.tokens_then) / max(now - self.then, 1e-9)
             average = self.tokens / max(now - self.start, 1e-9)
-            notes.append(f"{recent:,.0f} tokens a second ({average:,.0f} on average)")
+            notes.append(f"{recent:,.0f} tokens per second ({average:,.0f} on average)")
         if self.failures:
             notes.append(", ".join(f"{n:,} {name}" for name, n in sorted(self.failures.items())))
         return notes
 
     def line(self) -> str:
-        """Return a line for the log, and start counting for the next one."""
+        """Return a line for the log, and start the next one."""
         now = time.monotonic()
         rate = self.done / max(now - self.start, 1e-9)
-        parts = [f"{self.done:,} of {self.total:,}", f"{rate:,.1f} a second", *self.notes()]
+        parts = [f"{self.done:,} of {self.total:,}", f"{rate:,.1f} per second", *self.notes()]
         if 0 < self.done < self.total:
             parts.append(_ending((self.total - self.done) / rate))
         self.then, self.tokens_then = now, self.tokens
@@ -151,7 +151,7 @@ class _Tally:
 
 @contextmanager
 def _beat(tally: _Tally, seconds: float) -> Iterator[None]:
-    """Write a line whenever none has been written for so long."""
+    """Log a line whenever the last one is too old."""
     ended = threading.Event()
 
     def beat() -> None:
@@ -170,7 +170,7 @@ def _beat(tally: _Tally, seconds: float) -> Iterator[None]:
 
 
 def _ending(seconds: float) -> str:
-    """Return when that many seconds will have passed: how long it takes, and the clock then."""
+    """Return the remaining time and the time of day at its end."""
     end = f"until {datetime.now() + timedelta(seconds=seconds):%a %H:%M}"
     if seconds < 100:
         return f"{seconds:.0f} s left, {end}"
@@ -181,9 +181,9 @@ def _ending(seconds: float) -> str:
 
 @contextmanager
 def _bar(total: int, label: str) -> Iterator[Callable[[Callable[[], list[str]]], None]]:
-    """Yield a function that moves a bar on by one item; without a terminal it does nothing.
+    """Yield a function that advances a bar by one item; without a terminal it does nothing.
 
-    The function takes what gives the notes beside the bar.
+    Its argument returns the notes next to the bar.
     """
     if not sys.stderr.isatty():
         yield lambda notes: None
@@ -191,11 +191,11 @@ def _bar(total: int, label: str) -> Iterator[Callable[[Callable[[], list[str]]],
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    redirected = logging_redirect_tqdm()  # lines go above the bar, not through it
+    redirected = logging_redirect_tqdm()  # lines above the bar, not through it
     with redirected, tqdm(total=total, desc=label, leave=False, dynamic_ncols=True) as bar:
 
         def advance(notes: Callable[[], list[str]]) -> None:
-            if bar.update():  # it was drawn anew
+            if bar.update():  # it was redrawn
                 bar.set_postfix_str(", ".join(notes()), refresh=False)
 
         yield advance

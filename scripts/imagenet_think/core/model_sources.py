@@ -1,4 +1,4 @@
-"""Where a model lies: on the hub, in a local folder, or inside a Python package."""
+"""Where a model is stored: on the hub, in a local folder, or in a Python package."""
 
 import ast
 import importlib.util
@@ -21,7 +21,7 @@ _CACHE = DigestCache(".snakemake/checkpoint_digests.json")
 
 
 def is_hub(repository: str) -> bool:
-    """Tell whether `repository` is a hub id (`owner/name`), neither a folder nor a package."""
+    """Return whether `repository` is a hub id (`owner/name`), neither a folder nor a package."""
     return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", repository)) and not os.path.isdir(repository)
 
 
@@ -32,8 +32,7 @@ def folder(repository: str) -> Path:
     Raises
     ------
     ModuleNotFoundError
-        If a `package:` repository names what is no installed package with weights. Nothing of it
-        is imported then.
+        If a `package:` repository is not an installed package with weights. It is not imported.
     NotADirectoryError
         If there is no such folder.
     """
@@ -50,11 +49,11 @@ def folder(repository: str) -> Path:
 
 
 def _has_weights(module: str) -> bool:
-    """Return whether an installed package offers its weights; nothing is imported to find out."""
+    """Return whether an installed package has weights, without importing it."""
     if not module.isidentifier():
         return False
     try:
-        version(module)  # of a distribution, which the standard library is not
+        version(module)  # the standard library has none
     except PackageNotFoundError:
         return False
     spec = importlib.util.find_spec(module)
@@ -68,7 +67,7 @@ def _has_weights(module: str) -> bool:
 def files(repository: str) -> list[str]:
     """Return the files of a local repository in name order; none for a hub id.
 
-    Hidden files are no part of it: tools leave them behind.
+    Hidden files, which tools leave behind, do not count.
     """
     if is_hub(repository):
         return []
@@ -86,13 +85,14 @@ def name(repository: str) -> str:
 
 
 def content(repository: str) -> str | None:
-    """Return what stands for the files of a repository among the params of its jobs.
+    """Return what identifies the files of a repository in the params of its jobs.
 
     Returns
     -------
     str or None
-        A local folder's revision: the digest of its files. The version of a package, whose files
-        lie elsewhere in another environment. None for the hub's, whose revision the config names.
+        The revision of a local folder, which is the digest of its files; the version of a package,
+        whose files are elsewhere in another environment; None for the hub, whose revision is in the
+        config.
     """
     if is_hub(repository):
         return None
@@ -114,7 +114,7 @@ def revision_of(repository: str) -> str:
 
 
 def save() -> None:
-    """Write what was digested to the cache, so that no other process need read it."""
+    """Save the digests, so that no other process needs to read the files."""
     _CACHE.save(keep=True)
 
 
@@ -130,8 +130,8 @@ def pretrained(repository: str, revision: str | None) -> tuple[str, str | None]:
         return str(folder(repository)), None
     if revision is None:
         raise ValueError(
-            f"{repository} has no revision: run `snakemake --cores 1 pin` once, which asks the hub "
-            "for the current commit and writes it into the config (or name a local folder as "
+            f"{repository} has no revision: run `snakemake --cores 1 pin` once, which looks up the "
+            "current commit on the hub and writes it into the config (or use a local folder as "
             "repository)"
         )
     return repository, revision

@@ -1,4 +1,4 @@
-"""Which files a path of the config means."""
+"""The files that a path in the config stands for."""
 
 import glob
 from pathlib import Path
@@ -9,16 +9,16 @@ OF_A_DATASET = {
     "emma": ("**/*.parquet",),
     "mac": ("**/image2text*.csv",),
 }
-"""The files of a folder that hold another dataset's texts: the first pattern that finds some."""
+"""Patterns of the files with another dataset's texts; the first that finds any is used."""
 
 
 def parquet_files(path: str) -> list[str]:
-    """Return the parquet files that a path means, in name order.
+    """Return the parquet files that a path stands for, in name order.
 
     Parameters
     ----------
     path
-        A file, a folder (with all inside, at any depth), or a pattern with `*`, `?` and `**`.
+        A file, a folder (files at any depth), or a pattern with `*`, `?` and `**`.
 
     Raises
     ------
@@ -29,7 +29,7 @@ def parquet_files(path: str) -> list[str]:
 
 
 def json_files(path: str) -> list[str]:
-    """Return the JSON files that a path means, as `parquet_files` does."""
+    """Return the JSON files that a path stands for, as `parquet_files` does."""
     return _of_form(path, "json")
 
 
@@ -40,20 +40,7 @@ def _of_form(path: str, form: str) -> list[str]:
 
 
 def dataset_files(dataset: str, path: str) -> list[str]:
-    """Return the files of another dataset that a path means, in name order.
-
-    Parameters
-    ----------
-    dataset
-        One of `OF_A_DATASET`.
-    path
-        A file, a folder, or a pattern.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    """
+    """Return the files of another dataset (of `OF_A_DATASET`), as `parquet_files` does."""
     patterns = OF_A_DATASET[dataset]
     if found := _files(path, patterns):
         return found
@@ -62,7 +49,7 @@ def dataset_files(dataset: str, path: str) -> list[str]:
 
 
 def _files(path: str, patterns: tuple[str, ...]) -> list[str]:
-    """Return the files that a path means; of a folder those of the first pattern that finds any."""
+    """Return the files at a path; in a folder, those of the first pattern that finds any."""
     place = Path(path)
     if place.is_file():
         return [path]

@@ -1,6 +1,6 @@
-"""Modules that describe themselves: a sub-package holds one module per thing, found by listing it.
+"""Plugins: a sub-package with one self-describing module per thing, found by listing its folder.
 
-Nothing is imported to know the names, so that a plan loads only the modules that its config names.
+Listing imports nothing, so that a plan imports only the modules that its config names.
 """
 
 import ast
@@ -19,8 +19,8 @@ def names(package: str) -> tuple[str, ...]:
     Parameters
     ----------
     package
-        Dotted name below `imagenet_think`, such as `images.sources`. All modules in it are of one
-        kind; what they share lies outside of it.
+        Dotted name below `imagenet_think`, such as `images.sources`. All modules in it are plugins;
+        shared code is outside.
     """
     folder = _PACKAGE.joinpath(*package.split("."))
     return tuple(sorted(file.stem for file in folder.glob("*.py") if file.stem != "__init__"))

@@ -1,4 +1,4 @@
-"""Thread pools that work ahead by a bounded number of items."""
+"""Thread pools with a bounded number of pending items."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,10 +12,10 @@ Result = TypeVar("Result")
 def in_turn(
     pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
 ) -> Iterator[Result]:
-    """Yield `function` of each item in their order, at most `ahead` of them not yet asked for.
+    """Yield `function` of each item in order, with at most `ahead` results pending.
 
-    `Executor.map` works through all items whether anyone takes the results or not: with images,
-    a whole group would pile up behind one slow class.
+    `Executor.map` processes all items even if nobody takes the results: with images, a whole group
+    would accumulate behind one slow class.
     """
     pending = deque[Future[Result]]()
     for item in items:

@@ -1,9 +1,8 @@
-"""The code behind a file: a script, and every module of ours that it uses, directly or not.
+"""The code behind a file: a script, and every module of this project that it uses.
 
-Snakemake notices an edited script by its modification time, and never a module that the script
-imports. Each job therefore has a digest of its code among its params. The digest covers what the
-code means: comments, docstrings and formatting are no part of it, nor are modules that this very
-job does not use.
+Snakemake detects an edited script by its modification time, but not an edited module. Each job
+therefore has a digest of its code among its params. It covers the meaning of the code, without
+comments, docstrings and formatting, and only the modules that this job uses.
 """
 
 import ast
@@ -45,7 +44,7 @@ _CACHE = DigestCache(".snakemake/code_digests.json")
 
 
 class EditedError(RuntimeError):
-    """A job would run something else than what was planned."""
+    """A job would not run what was planned."""
 
 
 class _Module(NamedTuple):
@@ -59,15 +58,15 @@ class _Module(NamedTuple):
 def keep_to_plan(config: object, planning: bool) -> None:
     """Make sure that a job runs what was planned, by a digest in its environment.
 
-    A job on a cluster reads config and code when it starts, perhaps hours after it was planned, and
-    its files are recorded as made by what was planned.
+    A job on a cluster reads config and code when it starts, perhaps hours after it was planned, but
+    its files are recorded as made by the planned ones.
 
     Parameters
     ----------
     config
         The config.
     planning
-        Whether this process plans the jobs, and does not run one of them.
+        Whether this process plans the jobs instead of running one.
 
     Raises
     ------
@@ -82,7 +81,7 @@ def keep_to_plan(config: object, planning: bool) -> None:
             "Config, rules or scripts were edited after this job was planned, so it does not "
             "start: its files would be recorded as made by the old ones. Let the run end, or "
             "stop it, and start it again: finished work is kept, and what the edit affects is "
-            "regenerated. To edit while a run goes on, use another clone or a git worktree."
+            "regenerated. To edit during a run, use another clone or a git worktree."
         )
 
 
@@ -98,7 +97,7 @@ def plugins(settings: Any) -> frozenset[str]:
 
 
 def digest(path: str | Path, chosen: Collection[str] = ()) -> str:
-    """Return the SHA-256 (hex) of what a script and the modules it uses mean, and of their places.
+    """Return the SHA-256 (hex) of the meaning and paths of a script and the modules it uses.
 
     Parameters
     ----------
@@ -113,8 +112,7 @@ def digest(path: str | Path, chosen: Collection[str] = ()) -> str:
 def snapshot(config: object) -> str:
     """Return the SHA-256 (hex) of a config and of all code: Snakefile, rules and scripts.
 
-    A job runs something else than what was planned if this has changed. Comments and formatting are
-    no part of it.
+    A job runs what was planned if this has not changed. Comments and formatting do not count.
     """
     root = FOLDER.parent
     rules = {
@@ -126,11 +124,10 @@ def snapshot(config: object) -> str:
 
 
 def code(path: str | Path, chosen: Collection[str] = ()) -> list[Path]:
-    """Return the files of ours that a script or module uses, in the order of their names.
+    """Return the project's files that a script or module uses, in name order.
 
-    These are the file itself, each module that it imports from the scripts' folder, what these
-    import, files of the same name beside them (such as the template of a page), and the chosen
-    plugins.
+    These are the file itself, the modules that it imports from the scripts' folder, their imports,
+    files of the same stem next to them (such as the template of a page), and the chosen plugins.
 
     Parameters
     ----------
@@ -153,20 +150,20 @@ def code(path: str | Path, chosen: Collection[str] = ()) -> list[Path]:
 
 
 def save() -> None:
-    """Write what was parsed to the cache, so that the next plan need not parse it."""
+    """Save what was parsed, so that the next plan does not need to."""
     _CACHE.save()
 
 
 def meaning(text: str) -> str:
-    """Return a text that is the same for all Python code of the same meaning.
+    """Return a string that is the same for Python code of the same meaning.
 
-    Comments, docstrings and formatting make no difference; the version of Python does not either,
-    as fields that hold nothing are left out of the syntax tree.
+    Comments, docstrings and formatting make no difference, nor does the version of Python, as empty
+    fields of the syntax tree are left out.
 
     Raises
     ------
     SyntaxError
-        If it is no Python.
+        If it is not Python.
     """
     return repr(_simplified(ast.parse(text)))
 
@@ -207,7 +204,7 @@ def _package(file: Path) -> str | None:
 
 @cache
 def _needs(file: Path) -> frozenset[Path]:
-    """Return what a file needs itself; a sub-package does not need all of its plugins."""
+    """Return the files that a file needs directly; a sub-package does not need its plugins."""
     if file.suffix != ".py":
         return frozenset()
     found = set(file.parent.glob(f"{file.stem}.*")) - {file}
@@ -236,7 +233,7 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 
 
 def _files(name: str) -> Iterator[Path]:
-    """Yield the file of one of our modules; none for a module of others, or no module."""
+    """Yield the file of a module of this project; none for any other name."""
     place = FOLDER.joinpath(*name.split("."))
     for file in (place.with_suffix(".py"), place / "__init__.py"):
         if file.is_file():
@@ -266,7 +263,7 @@ def _parsed(text: str, file: Path) -> list[Any]:
 
 _DOTTED = re.compile(r"[a-z]\w*\.[a-z]\w*")
 _OTHERS = frozenset(sys.stdlib_module_names)
-"""Modules that are certainly none of ours."""
+"""Modules that are certainly not in this project."""
 
 
 def _simplified(node: Any) -> Any:
@@ -280,7 +277,7 @@ def _simplified(node: Any) -> Any:
 
 
 def _is_docstring(node: Any) -> bool:
-    """Tell whether a statement is a string alone, which has no effect."""
+    """Return whether a statement is only a string, which has no effect."""
     return (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
@@ -290,7 +287,7 @@ def _is_docstring(node: Any) -> bool:
 
 @cache
 def _tokens(file: Path) -> str:
-    """Return the tokens of a rule file but for comments, line breaks and indentation's width."""
+    """Return a digest of a rule file's tokens, without comments and line breaks."""
     text = file.read_text(encoding="utf-8")
 
     def tokens() -> str:

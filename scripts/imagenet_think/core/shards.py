@@ -1,4 +1,4 @@
-"""Blocks and shards: where an image's rows are kept, by its image_id alone."""
+"""Blocks and shards: an image's rows are assigned to them only by its image_id."""
 
 import hashlib
 
@@ -27,8 +27,7 @@ def shard_of(image_id: str, blocks: int, shards_per_block: int) -> str:
     """Return the name of an image's shard.
 
     The first hex digit of the SHA-256 of the image_id, scaled to the number of blocks, is the
-    block; the second, scaled to `shards_per_block`, the shard in it. No other image has a say, so
-    adding images moves none.
+    block; the second, scaled to `shards_per_block`, the shard in it. So adding images moves none.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The dataset's configurations and splits, and which image belongs to which split."""
+"""The dataset's configurations and splits, and how images are assigned to splits."""
 
 import hashlib
 from collections import Counter
@@ -13,12 +13,11 @@ SPLITS = TRAIN, VALIDATION, TEST = ("train", "validation", "test")
 def splits(images: Iterable[tuple[str, str]], test: int, validation: int) -> dict[str, str]:
     """Return the split of each image.
 
-    In each class, the images stand in the order of the SHA-256 of their image_id, read from its end
-    (its beginning says the shard: in that order, the test set would lie in the first shards). The
-    first are the test set, the next ones the validation set, the rest is for training: so every
-    class is in each as far as it has images, and neither order nor number of the images has a say.
-    An image that comes moves only those behind it, one at most from each split of its class to the
-    next.
+    In each class, images are ordered by the reversed SHA-256 of their image_id (unreversed, it
+    decides the shard, and the test set would be in the first shards). The first are the test set,
+    the next the validation set, the rest is for training. So every class is in each split, as far
+    as it has images, and their order and number do not matter. An added image moves only those
+    after it, at most one from each split of its class to the next.
 
     Parameters
     ----------

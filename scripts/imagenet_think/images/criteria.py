@@ -59,15 +59,15 @@ class Candidate:
         return luma(self.image)
 
 
-@dataclass(frozen=True, kw_only=True)
+Check = Callable[[Candidate, Any], str | None]
+
+
+@dataclass(frozen=True)
 class Criterion:
     """A reason to reject an image.
 
     Attributes
     ----------
-    check
-        Returns what was measured if the threshold is not met, else None. None for a criterion that
-        compares images (`imagenet_think.images.near_duplicates`).
     reason
         Its name in the column `reason`.
     threshold
@@ -78,14 +78,31 @@ class Criterion:
         Completes "An image is rejected if it …", with the threshold in braces.
     stages
         When it is checked.
+    check
+        Returns what was measured if the threshold is not met, else None. None for a criterion that
+        compares images (`imagenet_think.images.near_duplicates`).
     """
 
-    check: Callable[[Candidate, Any], str | None] | None
     reason: str
     threshold: str
     meaning: str
     rule: str
-    stages: Collection[Stage]
+    stages: tuple[Stage, ...]
+    check: Check | None = None
+
+
+CRITERIA: list[Criterion] = []
+"""All criteria, in the order in which they are checked."""
+
+
+def criterion(threshold: str, meaning: str, rule: str, *stages: Stage) -> Callable[[Check], Check]:
+    """Add a function to `CRITERIA`; its name is the reason. For parameters see `Criterion`."""
+
+    def add(check: Check) -> Check:
+        CRITERIA.append(Criterion(check.__name__, threshold, meaning, rule, stages, check))
+        return check
+
+    return add
 
 
 def applied(
@@ -100,11 +117,11 @@ def applied(
     stage
         When; None for all stages.
     """
-    for criterion in CRITERIA:
-        threshold = thresholds.get(criterion.threshold)
+    for each in CRITERIA:
+        threshold = thresholds.get(each.threshold)
         unused = threshold is None or (isinstance(threshold, Collection) and not threshold)
-        if not unused and stage in (None, *criterion.stages):
-            yield criterion, threshold
+        if not unused and stage in (None, *each.stages):
+            yield each, threshold
 
 
 def require(stage: Stage, candidate: Candidate, thresholds: Mapping[str, Any]) -> None:
@@ -124,9 +141,9 @@ def require(stage: Stage, candidate: Candidate, thresholds: Mapping[str, Any]) -
     RejectionError
         With the first criterion that is not met.
     """
-    for criterion, threshold in applied(thresholds, stage):
-        if criterion.check and (detail := criterion.check(candidate, threshold)):
-            raise RejectionError(criterion.reason, detail)
+    for each, threshold in applied(thresholds, stage):
+        if each.check and (detail := each.check(candidate, threshold)):
+            raise RejectionError(each.reason, detail)
 
 
 def rules(thresholds: Mapping[str, Any]) -> list[str]:
@@ -144,202 +161,7 @@ def rules(thresholds: Mapping[str, Any]) -> list[str]:
         return threshold if isinstance(threshold, str) else f"{threshold:,.10g}"
 
     found = applied(with_deny_files(thresholds))
-    return [criterion.rule.format(words(threshold)) for criterion, threshold in found]
-
-
-# The criteria ------------------------------------------------------------------------------------
-
-
-def denied_class(candidate: Candidate, classes: Collection[str]) -> str | None:
-    """Check the class against `images.criteria.denied_classes`."""
-    denied = candidate.wnid in classes
-    return f"{candidate.wnid} is in images.criteria.denied_classes" if denied else None
-
-
-def denied_image(candidate: Candidate, images: Collection[str]) -> str | None:
-    """Check the image_id against `images.criteria.denied_images`."""
-    denied = candidate.image_id in images
-    return f"{candidate.image_id} is in images.criteria.denied_images" if denied else None
-
-
-def too_many_pixels(candidate: Candidate, most: int) -> str | None:
-    """Check the number of pixels, which is known before decoding."""
-    width, height = candidate.size
-    pixels = width * height
-    return f"{width}×{height} = {pixels} pixels, above {most}" if pixels > most else None
-
-
-def too_small(candidate: Candidate, least: int) -> str | None:
-    """Check the shorter side (224×224 in section 3.1).
-
-    It is checked again after preparation: scaled down to the bound, a long strip may end up
-    narrower than the paper allows.
-    """
-    width, height = candidate.size
-    small = min(width, height) < least
-    return f"{width}×{height} pixels, a side below {least}" if small else None
-
-
-def low_contrast(candidate: Candidate, least: float) -> str | None:
-    """Check the standard deviation of the grey levels.
-
-    Root mean square contrast (E. Peli, Contrast in complex images, JOSA A 1990), on 0 to 255: a
-    blank or nearly blank image has no visual content.
-    """
-    value = float(candidate.grey.std())
-    return f"contrast {value:.2f}, below {least}" if value < least else None
-
-
-def sharpness(grey: Grey) -> float:
-    """Return the variance of the Laplacian (J. L. Pech-Pacheco et al., ICPR 2000).
-
-    The kernel is [[0, 1, 0], [1, -4, 1], [0, 1, 0]], taken where it lies wholly inside.
-    """
-    beside = grey[1:-1, :-2] + grey[1:-1, 2:]
-    above_and_below = grey[:-2, 1:-1] + grey[2:, 1:-1]
-    return float((beside + above_and_below - 4 * grey[1:-1, 1:-1]).var())
-
-
-def blurred(candidate: Candidate, least: float) -> str | None:
-    """Check the variance of the Laplacian (no clear visual content)."""
-    value = sharpness(candidate.grey)
-    return f"sharpness {value:.2f}, below {least}" if value < least else None
-
-
-def noise(grey: Grey) -> float:
-    """Return the fast estimate of the noise's standard deviation.
-
-    J. Immerkær, Fast noise variance estimation, CVIU 64(2), 1996: the mean magnitude of a filter
-    that is blind to planes and edges, scaled for Gaussian noise. Dense texture counts in part.
-    The kernel, [[1, -2, 1], [-2, 4, -2], [1, -2, 1]], is a second difference along each axis.
-    """
-    down = grey[:-2] - 2 * grey[1:-1] + grey[2:]
-    both = down[:, :-2] - 2 * down[:, 1:-1] + down[:, 2:]
-    return math.sqrt(math.pi / 2) / 6 * float(np.abs(both).mean())
-
-
-def noisy(candidate: Candidate, most: float) -> str | None:
-    """Check the noise in grey levels (section 3.1 excludes excessive noise)."""
-    value = noise(candidate.grey)
-    return f"noise {value:.2f}, above {most}" if value > most else None
-
-
-def rejected_by_scorer(candidate: Candidate, scorer: str) -> str | None:
-    """Ask the user's own function (`images.criteria.scorer`).
-
-    Parameters
-    ----------
-    candidate
-        The image.
-    scorer
-        `module:function` or `path/to/file.py:function`. The function is given the prepared image
-        and returns None or, in words, what is wrong with it.
-
-    Raises
-    ------
-    TypeError
-        If it returns anything else. Its own errors are not caught: they say nothing about the
-        image.
-    """
-    found = load_scorer(scorer)(candidate.image)
-    if found is not None and not (isinstance(found, str) and found):
-        raise TypeError(f"{scorer} returned {found!r}; it must return None or what is wrong")
-    return found
-
-
-@cache
-def load_scorer(scorer: str) -> Callable[[Image.Image], str | None]:
-    """Import the user's function, `module:function` or `path/to/file.py:function`."""
-    place, _, name = scorer.rpartition(":")
-    if place.endswith(".py"):
-        spec = importlib.util.spec_from_file_location(Path(place).stem, place)
-        if spec is None or spec.loader is None:
-            raise ImportError(f"{place} cannot be imported")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    else:
-        module = importlib.import_module(place)
-    return getattr(module, name)
-
-
-CRITERIA = (
-    Criterion(
-        check=denied_class,
-        reason="denied_class",
-        threshold="denied_classes",
-        meaning="its class is on the config's deny list",
-        rule="is of one of {} denied classes",
-        stages=["name"],
-    ),
-    Criterion(
-        check=denied_image,
-        reason="denied_image",
-        threshold="denied_images",
-        meaning="on the config's deny list",
-        rule="is one of {} denied images",
-        stages=["name"],
-    ),
-    Criterion(
-        check=too_many_pixels,
-        reason="too_many_pixels",
-        threshold="max_pixels",
-        meaning="too large to be decoded (decompression bomb)",
-        rule="has more than {} pixels",
-        stages=["decoding"],
-    ),
-    Criterion(
-        check=too_small,
-        reason="too_small",
-        threshold="min_side",
-        meaning="a side below the minimum",
-        rule="has a side shorter than {} pixels",
-        stages=["header", "pixels"],
-    ),
-    Criterion(
-        check=low_contrast,
-        reason="low_contrast",
-        threshold="min_contrast",
-        meaning="blank or nearly so",
-        rule="is blank (standard deviation of the grey levels below {})",
-        stages=["pixels"],
-    ),
-    Criterion(
-        check=blurred,
-        reason="blurred",
-        threshold="min_sharpness",
-        meaning="no clear edge anywhere",
-        rule="is blurred (variance of the Laplacian below {})",
-        stages=["pixels"],
-    ),
-    Criterion(
-        check=noisy,
-        reason="noisy",
-        threshold="max_noise",
-        meaning="more noise than picture",
-        rule="is noisy (estimated noise above {} grey levels)",
-        stages=["pixels"],
-    ),
-    Criterion(
-        check=rejected_by_scorer,
-        reason="scorer",
-        threshold="scorer",
-        meaning="rejected by the user's own function",
-        rule="is rejected by the function {}",
-        stages=["pixels"],
-    ),
-    Criterion(
-        check=None,
-        reason="near_duplicate",
-        threshold="near_duplicate_bits",
-        meaning="looks like another image, which is named",
-        rule="nearly repeats another image (at most {} of 64 bits of their hashes differ)",
-        stages=["comparison"],
-    ),
-)
-"""All criteria, in the order in which they are checked."""
-
-REASONS = rejections.READING | {each.reason: each.meaning for each in CRITERIA}
-"""Every value of `reason` in catalogue, candidates and exclusions, and what it means."""
+    return [each.rule.format(words(threshold)) for each, threshold in found]
 
 
 def with_deny_files(thresholds: Mapping[str, Any]) -> dict[str, Any]:
@@ -360,3 +182,181 @@ def _listed(path: str | Path | None) -> frozenset[str]:
         return frozenset()
     lines = (line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines())
     return frozenset(line for line in lines if line and not line.startswith("#"))
+
+
+# The criteria ------------------------------------------------------------------------------------
+
+
+@criterion(
+    "denied_classes",
+    "its class is on the config's deny list",
+    "is of one of {} denied classes",
+    "name",
+)
+def denied_class(candidate: Candidate, classes: Collection[str]) -> str | None:
+    """Check the class against `images.criteria.denied_classes`."""
+    denied = candidate.wnid in classes
+    return f"{candidate.wnid} is in images.criteria.denied_classes" if denied else None
+
+
+@criterion(
+    "denied_images",
+    "on the config's deny list",
+    "is one of {} denied images",
+    "name",
+)
+def denied_image(candidate: Candidate, images: Collection[str]) -> str | None:
+    """Check the image_id against `images.criteria.denied_images`."""
+    denied = candidate.image_id in images
+    return f"{candidate.image_id} is in images.criteria.denied_images" if denied else None
+
+
+@criterion(
+    "max_pixels",
+    "too large to be decoded (decompression bomb)",
+    "has more than {} pixels",
+    "decoding",
+)
+def too_many_pixels(candidate: Candidate, most: int) -> str | None:
+    """Check the number of pixels, which is known before decoding."""
+    width, height = candidate.size
+    pixels = width * height
+    return f"{width}×{height} = {pixels} pixels, above {most}" if pixels > most else None
+
+
+@criterion(
+    "min_side",
+    "a side below the minimum",
+    "has a side shorter than {} pixels",
+    "header",
+    "pixels",
+)
+def too_small(candidate: Candidate, least: int) -> str | None:
+    """Check the shorter side (224×224 in section 3.1).
+
+    It is checked again after preparation: scaled down to the bound, a long strip may end up
+    narrower than the paper allows.
+    """
+    width, height = candidate.size
+    small = min(width, height) < least
+    return f"{width}×{height} pixels, a side below {least}" if small else None
+
+
+@criterion(
+    "min_contrast",
+    "blank or nearly so",
+    "is blank (standard deviation of the grey levels below {})",
+    "pixels",
+)
+def low_contrast(candidate: Candidate, least: float) -> str | None:
+    """Check the standard deviation of the grey levels.
+
+    Root mean square contrast (E. Peli, Contrast in complex images, JOSA A 1990), on 0 to 255: a
+    blank or nearly blank image has no visual content.
+    """
+    value = float(candidate.grey.std())
+    return f"contrast {value:.2f}, below {least}" if value < least else None
+
+
+def sharpness(grey: Grey) -> float:
+    """Return the variance of the Laplacian (J. L. Pech-Pacheco et al., ICPR 2000).
+
+    The kernel is [[0, 1, 0], [1, -4, 1], [0, 1, 0]], taken where it lies wholly inside.
+    """
+    beside = grey[1:-1, :-2] + grey[1:-1, 2:]
+    above_and_below = grey[:-2, 1:-1] + grey[2:, 1:-1]
+    return float((beside + above_and_below - 4 * grey[1:-1, 1:-1]).var())
+
+
+@criterion(
+    "min_sharpness",
+    "no clear edge anywhere",
+    "is blurred (variance of the Laplacian below {})",
+    "pixels",
+)
+def blurred(candidate: Candidate, least: float) -> str | None:
+    """Check the variance of the Laplacian (no clear visual content)."""
+    value = sharpness(candidate.grey)
+    return f"sharpness {value:.2f}, below {least}" if value < least else None
+
+
+def noise(grey: Grey) -> float:
+    """Return the fast estimate of the noise's standard deviation.
+
+    J. Immerkær, Fast noise variance estimation, CVIU 64(2), 1996: the mean magnitude of a filter
+    that is blind to planes and edges, scaled for Gaussian noise. Dense texture counts in part.
+    The kernel, [[1, -2, 1], [-2, 4, -2], [1, -2, 1]], is a second difference along each axis.
+    """
+    down = grey[:-2] - 2 * grey[1:-1] + grey[2:]
+    both = down[:, :-2] - 2 * down[:, 1:-1] + down[:, 2:]
+    return math.sqrt(math.pi / 2) / 6 * float(np.abs(both).mean())
+
+
+@criterion(
+    "max_noise",
+    "more noise than picture",
+    "is noisy (estimated noise above {} grey levels)",
+    "pixels",
+)
+def noisy(candidate: Candidate, most: float) -> str | None:
+    """Check the noise in grey levels (section 3.1 excludes excessive noise)."""
+    value = noise(candidate.grey)
+    return f"noise {value:.2f}, above {most}" if value > most else None
+
+
+@criterion(
+    "scorer",
+    "rejected by the user's own function",
+    "is rejected by the function {}",
+    "pixels",
+)
+def scorer(candidate: Candidate, function: str) -> str | None:
+    """Ask the user's own function (`images.criteria.scorer`).
+
+    Parameters
+    ----------
+    candidate
+        The image.
+    function
+        `module:function` or `path/to/file.py:function`. The function is given the prepared image
+        and returns None or, in words, what is wrong with it.
+
+    Raises
+    ------
+    TypeError
+        If it returns anything else. Its own errors are not caught: they say nothing about the
+        image.
+    """
+    found = load_scorer(function)(candidate.image)
+    if found is not None and not (isinstance(found, str) and found):
+        raise TypeError(f"{function} returned {found!r}; it must return None or what is wrong")
+    return found
+
+
+@cache
+def load_scorer(scorer: str) -> Callable[[Image.Image], str | None]:
+    """Import the user's function, `module:function` or `path/to/file.py:function`."""
+    place, _, name = scorer.rpartition(":")
+    if place.endswith(".py"):
+        spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{place} cannot be imported")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    else:
+        module = importlib.import_module(place)
+    return getattr(module, name)
+
+
+CRITERIA.append(
+    Criterion(
+        "near_duplicate",
+        "near_duplicate_bits",
+        "looks like another image, which is named",
+        "nearly repeats another image (at most {} of 64 bits of their hashes differ)",
+        ("comparison",),
+    )
+)
+
+REASONS = rejections.READING | {each.reason: each.meaning for each in CRITERIA}
+"""Every value of `reason` in catalogue, candidates and exclusions, and what it means."""

@@ -20,7 +20,7 @@ _MODEL_KEYS = (
 )
 
 
-def asked_with(settings: Mapping[str, Any], model: str) -> dict[str, Any]:
+def response_settings(settings: Mapping[str, Any], model: str) -> dict[str, Any]:
     """Return the settings that determine a model's responses, from the keys its job declares.
 
     Returns

@@ -22,7 +22,7 @@ from imagenet_think.core.logs import progress
 from imagenet_think.inference import canary, engines, families, prepared_images
 from imagenet_think.inference.conversations import Answer, Policy, converse
 from imagenet_think.inference.engines import Engine
-from imagenet_think.inference.fingerprint import asked_with, fingerprint, settings_digest
+from imagenet_think.inference.fingerprint import fingerprint, response_settings, settings_digest
 from imagenet_think.inference.journal import Journal, JournalError, adopt
 from imagenet_think.inference.locks import LockError
 from imagenet_think.inference.seeding import row_seed
@@ -44,7 +44,7 @@ class Task:
     Attributes
     ----------
     settings
-        From `fingerprint.asked_with`.
+        From `fingerprint.response_settings`.
     inference
         The config's section `inference`, with its section `engines` as an entry: how responses are
         computed, which does not change them.
@@ -77,7 +77,7 @@ class Task:
             CPU threads.
         """
         return cls(
-            asked_with(settings, model),
+            response_settings(settings, model),
             {**inference["inference"], "engines": inference["engines"]},
             threads,
             {"folder": canary, "output": inference["models"][model]["output"]},

@@ -72,7 +72,7 @@ class RecordedJob:
 
 
 @dataclass(frozen=True)
-class Spending:
+class Usage:
     """All that a model's journals record.
 
     Attributes
@@ -101,7 +101,7 @@ class Spending:
             if (kind_of(job.device) if job.device else self.kind) == kind
         )
 
-    def of(self, keys: pl.DataFrame) -> "Spending":
+    def of(self, keys: pl.DataFrame) -> "Usage":
         """Return the jobs that generated some responses, with everything those jobs generated.
 
         Parameters
@@ -110,13 +110,13 @@ class Spending:
             Columns image_id and fingerprint.
         """
         runs = set(first_made(self.responses, keys)["run"])
-        return Spending(
+        return Usage(
             [job for job in self.jobs if job.run in runs],
             self.responses.filter(pl.col("run").is_in(sorted(runs))),
         )
 
 
-def read_spending(folder: str | Path) -> Spending:
+def read_usage(folder: str | Path) -> Usage:
     """Read the journals of a model; its jobs may be running.
 
     Parameters
@@ -145,7 +145,7 @@ def read_spending(folder: str | Path) -> Spending:
     ]
     responses = pl.DataFrame(rows, schema=SPENT, orient="row")
     # If the shards have changed, a line is in two journals.
-    return Spending(
+    return Usage(
         jobs,
         responses.unique(["image_id", "fingerprint", "run"], keep="first", maintain_order=True),
     )

@@ -1,7 +1,7 @@
-"""Reading a YAML file strictly: whatever is wrong with the file itself is named with its line.
+"""Strict reading of a YAML file: everything that is wrong with it is reported with its line.
 
-Snakemake's own reader lets the last of two equal keys win, and names neither file nor line of a
-syntax error.
+Snakemake's own reader keeps the last of duplicate keys, and names neither file nor line of a syntax
+error.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 MOST_VALUES = 1_000_000
-"""Values that a file may hold once its aliases are expanded."""
+"""Maximum number of values in a file, with aliases expanded."""
 
 _MERGE = "tag:yaml.org,2002:merge"
 _STRING = "tag:yaml.org,2002:str"
@@ -33,7 +33,7 @@ class ConfigError(ValueError):
         Name of the file.
     problems
         Everything that is wrong with it, in one line each; characters that a terminal would not
-        show, or obey, are escaped.
+        show or would interpret are escaped.
     """
 
     def __init__(self, origin: str, problems: Sequence[str]) -> None:
@@ -43,7 +43,7 @@ class ConfigError(ValueError):
 
 
 def listed(subject: str, problems: Sequence[str]) -> str:
-    """Return one message that lists all problems of a subject, a single one in the same line."""
+    """Return one message that lists the problems of a subject, a single one on the same line."""
     if len(problems) == 1:
         return f"{subject}: {problems[0]}"
     lines = [f"{subject}: {len(problems)} problems", *(f"  - {each}" for each in problems)]
@@ -60,13 +60,13 @@ def read(path: str | Path) -> dict[str, Any]:
     Parameters
     ----------
     path
-        A YAML file (JSON is YAML, too) with a mapping at its top level, encoded in UTF-8.
+        A YAML (or JSON) file with a mapping at its top level, encoded in UTF-8.
 
     Raises
     ------
     ConfigError
-        If it cannot be read or is wrong as YAML, with the line. Duplicate keys, and keys that are
-        no strings, are listed all at once.
+        If it cannot be read or is not valid, with the line. Duplicate keys, and keys that are not
+        strings, are listed all at once.
     """
     try:
         text = Path(path).read_bytes().decode("utf-8")
@@ -116,7 +116,7 @@ def _parse(text: str, origin: str) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, whose every error about a value has its line."""
+    """PyYAML's safe loader, with the line in every error about a value."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
@@ -143,7 +143,7 @@ def _children(node: yaml.Node) -> Iterator[yaml.Node]:
 def _cycles(
     node: yaml.Node, above: frozenset[int] = frozenset(), done: set[int] | None = None
 ) -> Iterator[str]:
-    """Yield where an alias stands for something that holds it."""
+    """Yield aliases to something that contains them."""
     done = set() if done is None else done
     if id(node) in above:
         yield f"{_line(node.start_mark)}: an alias refers to a part that contains it"
@@ -154,14 +154,14 @@ def _cycles(
 
 
 def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
-    """Return the number of values of a node, with those that aliases repeat."""
+    """Return the number of values in a node, with aliases expanded."""
     if id(node) not in sizes:
         sizes[id(node)] = 1 + sum(_size(child, sizes) for child in _children(node))
     return sizes[id(node)]
 
 
 def _wrong_nodes(node: yaml.Node, done: set[int]) -> Iterator[str]:
-    """Yield duplicate keys, keys that are not strings, and values that no key takes."""
+    """Yield duplicate keys, keys that are not strings, and values of types that no key takes."""
     if id(node) in done:
         return
     done.add(id(node))
@@ -189,7 +189,7 @@ def _wrong_nodes(node: yaml.Node, done: set[int]) -> Iterator[str]:
 
 
 def _held(node: yaml.Node) -> str:
-    """Return what a node holds as a message shows it."""
+    """Return a node's value for a message."""
     if not isinstance(node, yaml.ScalarNode):
         return "a collection"
     text = node.value if len(node.value) <= 60 else f"{node.value[:60]}…"

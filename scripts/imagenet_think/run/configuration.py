@@ -1,4 +1,4 @@
-"""The config: checked against its schema before anything runs, and documented from it.
+"""The config: validated against its schema before anything runs, and documented from it.
 
 python -m imagenet_think.run.configuration FILE    checks a config
 python -m imagenet_think.run.configuration         prints config/README.md
@@ -31,17 +31,17 @@ SCHEMA = Path(__file__).parents[3] / "config" / "schema.yaml"
 RULES = Path(__file__).parents[3] / "rules"
 _MOST_SHOWN = 200  # characters of a value in a message
 _KINDS = {
-    "regex": "a regular expression of Python",
+    "regex": "a Python regular expression",
     "date": "a date",
     "text": "a file",
     "classes": "a file",
     "folder": "a folder",
-    "parquet": "one file at least",
-    "json": "one file at least",
-    "dataset": "one file at least",
-    "function": "a file that defines the function, where a file is named",
+    "parquet": "at least one file",
+    "json": "at least one file",
+    "dataset": "at least one file",
+    "function": "a file, if one is named, that defines the function",
 }
-"""What formats and paths are, in the words of the documentation."""
+"""Formats and paths in words, for messages and the documentation."""
 
 
 @cache
@@ -67,7 +67,7 @@ def schema() -> Config:
 
 
 def check(config: Mapping[str, Any], origin: str = "config") -> Config:
-    """Check a config and fill in what may be left out.
+    """Validate a config and return a copy with all defaults.
 
     Parameters
     ----------
@@ -76,27 +76,25 @@ def check(config: Mapping[str, Any], origin: str = "config") -> Config:
     origin
         Name of the file, for messages.
 
-    Returns
-    -------
-    dict
-        A complete copy.
-
     Raises
     ------
     ConfigError
         With everything that is wrong: unknown and missing keys, values that are not allowed, files
-        that are missing or unusable, and keys that contradict each other. Keys that are each wrong
-        are not compared with others.
+        that are missing or unusable, and keys that contradict each other. Keys that are wrong by
+        themselves are not compared with others.
     """
     if problems := list(_wrong_structure(config)):
         raise ConfigError(origin, problems)
-    config = deepcopy(dict(config))
+    return _checked(deepcopy(dict(config)), origin)
+
+
+def _checked(config: Config, origin: str) -> Config:
     errors = list(_schema_errors(config))
     problems = [problem for _, problem in errors if problem]
     wrong = [place for place, _ in errors]
 
     def right(*sections: str) -> bool:
-        """Return whether the schema allows some sections; with all in them, where `.**` follows."""
+        """Return whether sections are valid; with everything in them if `.**` follows."""
         return not any(_affects(place, section) for place in wrong for section in sections)
 
     missing = list(_file_problems(config, right))
@@ -104,7 +102,7 @@ def check(config: Mapping[str, Any], origin: str = "config") -> Config:
         problems += _reference_contradictions(config)
         _import_references(config)
     if right("models.**"):
-        # Of what each model holds itself: defaults would hide it.
+        # Before defaults are filled in, which would hide what each model has itself.
         problems += [each for item in config["models"].items() for each in _kind_of_model(*item)]
     _fill(config, schema())
     if right("models.**"):
@@ -114,7 +112,7 @@ def check(config: Mapping[str, Any], origin: str = "config") -> Config:
     for contradictions, sections in _CHECKS:
         if right(*sections):
             problems += contradictions(config)
-    if missing and not problems:  # whatever a run lacks is said at once
+    if missing and not problems:  # everything that a run lacks is reported at once
         missing += [*unpinned_problems(unpinned(config)), *image_problems(config)]
     if problems := [*problems, *missing]:
         raise ConfigError(origin, problems)
@@ -122,33 +120,33 @@ def check(config: Mapping[str, Any], origin: str = "config") -> Config:
 
 
 def _affects(place: Place, section: str) -> bool:
-    """Return whether an error somewhere makes a section unusable."""
+    """Return whether an error at a place makes a section unusable."""
     path = tuple(section.removesuffix(".**").split("."))
     inside = section.endswith(".**") and place[: len(path)] == path
     return inside or path[: len(place)] == place
 
 
 def has_pictures(source: Config) -> bool:
-    """Tell whether a source (`images.source`) holds pictures, or only names the images."""
+    """Return whether a source (`images.source`) has the images, or only their names."""
     return sources.get(source["kind"]).has_pictures(source)
 
 
 def _reference_contradictions(config: Config) -> Iterator[str]:
-    """Yield what is wrong with references that take the place of the teachers' responses."""
+    """Yield what is wrong with references that replace the teachers' responses."""
     if "references" not in config:
         return
     for key in config["teachers"]:
         if "responses" in config["models"].get(key, {}):
             yield (
                 f"references.published gives the teachers' responses, and so does "
-                f"models.{key}.responses: take away the one or the other"
+                f"models.{key}.responses: remove one of them"
             )
 
 
 def _import_references(config: Config) -> None:
-    """Make the teachers imported models where references are named, in place.
+    """Make the teachers imported models if references are named, in place.
 
-    Their other keys, which say how they would be asked, count no more.
+    Their other keys, which say how they would be prompted, are dropped.
     """
     if "references" not in config:
         return
@@ -161,7 +159,7 @@ def _import_references(config: Config) -> None:
 
 
 def _fill(value: Any, node: Config) -> None:
-    """Put the schema's defaults into `value`, in place."""
+    """Fill the schema's defaults into `value`, in place."""
     if isinstance(value, dict):
         for key, child in node.get("properties", {}).items():
             if key not in value and "default" in child:
@@ -175,7 +173,7 @@ def _fill(value: Any, node: Config) -> None:
 
 
 def _wrong_structure(value: Any, key: str = "", above: tuple[int, ...] = ()) -> Iterator[str]:
-    """Yield what no key may hold: itself, keys that are not strings, numbers beyond 64 bits."""
+    """Yield cycles, keys that are not strings, and integers of more than 64 bits."""
     inside = f" in {key}" if key else ""
     if isinstance(value, dict | list):
         if id(value) in above:
@@ -192,7 +190,7 @@ def _wrong_structure(value: Any, key: str = "", above: tuple[int, ...] = ()) -> 
         for child in value:
             yield from _wrong_structure(child, key, above)
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-        yield f"{key} holds {_shown(value)}; allowed are integers of 64 bits"
+        yield f"{key} is {_shown(value)}; allowed are integers of 64 bits"
 
 
 def _is_integer(_: object, value: object) -> bool:
@@ -216,7 +214,7 @@ _FORMATS = jsonschema.FormatChecker(formats=())
 @_FORMATS.checks("regex", raises=(re.error, OverflowError, RecursionError))
 def _is_regex(value: object) -> bool:
     if isinstance(value, str) and re.compile(value).groups > 1:  # as scikit-learn has it
-        raise re.error("more than one group; write (?:…) for a group that captures nothing")
+        raise re.error("more than one group; write (?:…) for a group that does not capture")
     return True
 
 
@@ -232,13 +230,13 @@ _Validator = jsonschema.validators.extend(
         {"integer": _is_integer, "number": _is_number}
     ),
 )
-"""JSON Schema to the letter: 2.0 is no integer, and neither infinity nor NaN is a number."""
+"""JSON Schema, strictly: 2.0 is not an integer, and neither infinity nor NaN is a number."""
 
 
 def _schema_errors(config: Config) -> Iterator[tuple[Place, str | None]]:
-    """Yield the places that the schema does not allow, with what is wrong there.
+    """Yield the places that violate the schema, with what is wrong there.
 
-    Nothing is said of a missing key where an unknown one is likely to be the same, misspelt.
+    A missing key is not reported if an unknown key is likely to be a misspelling of it.
     """
     seen: set[Place] = set()
     found = _Validator(schema(), format_checker=_FORMATS).iter_errors(config)
@@ -271,11 +269,11 @@ def _schema_errors(config: Config) -> Iterator[tuple[Place, str | None]]:
         else:
             cause = f" ({error.cause})" if error.cause else ""
             held = _shown(error.instance)
-            yield place, f"{key} holds {held}; allowed is {_allowed(error.schema)}{cause}"
+            yield place, f"{key} is {held}; allowed is {_allowed(error.schema)}{cause}"
 
 
 def _shown(value: Any) -> str:
-    """Return a value as a config has it, shortened."""
+    """Return a value as it is written in a config, shortened."""
     if isinstance(value, float) and not math.isfinite(value):
         return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
     try:
@@ -286,7 +284,7 @@ def _shown(value: Any) -> str:
 
 
 def _node(path: Iterable[str | int]) -> Config:
-    """Return what the schema says of a place in a config."""
+    """Return the schema's node for a place in a config."""
     node = schema()
     for key in path:
         node = node["items"] if isinstance(key, int) else _child(node, key)
@@ -299,7 +297,7 @@ def _child(node: Config, key: str) -> Config:
 
 
 def _allowed(node: Config) -> str:
-    """Say in words what a schema node allows."""
+    """Return what a schema node allows, in words."""
     if "enum" in node:
         return "one of " + ", ".join("null" if v is None else str(v) for v in node["enum"])
     kinds = node.get("type", "text")
@@ -323,10 +321,10 @@ def _allowed(node: Config) -> str:
 
 
 def _prompt_contradictions(config: Config) -> Iterator[str]:
-    """Yield that the prompt is none of the prompts, if so."""
+    """Yield that the prompt is not one of the prompts."""
     if config["prompt"] not in config["prompts"]:
         allowed = ", ".join(config["prompts"])
-        yield f"prompt holds {_shown(config['prompt'])}; allowed is one of {allowed}"
+        yield f"prompt is {_shown(config['prompt'])}; allowed is one of {allowed}"
 
 
 def _role_contradictions(config: Config) -> Iterator[str]:
@@ -335,34 +333,34 @@ def _role_contradictions(config: Config) -> Iterator[str]:
     for key in ("teachers", "benchmarked"):
         for model in config[key]:
             if model not in models:
-                yield f"{key} holds {_shown(model)}; allowed is one of {', '.join(models)}"
+                yield f"{key} has {_shown(model)}; allowed is one of {', '.join(models)}"
     for model in sorted(set(config["teachers"]) & set(config["benchmarked"])):
-        yield f"benchmarked holds {_shown(model)}, a teacher: it would be scored against itself"
+        yield f"benchmarked has {_shown(model)}, a teacher: it would be scored against itself"
 
 
 def _ablation_contradictions(config: Config) -> Iterator[str]:
-    """Yield that the model of the ablation is not benchmarked, if so."""
+    """Yield that the model of the ablation is not benchmarked."""
     ablation = config["benchmark"]["ablation_model"]
     if ablation not in config["benchmarked"]:
         allowed = ", ".join(config["benchmarked"])
-        yield f"benchmark.ablation_model holds {_shown(ablation)}; allowed is one of {allowed}"
+        yield f"benchmark.ablation_model is {_shown(ablation)}; allowed is one of {allowed}"
 
 
 def _revision_contradictions(config: Config) -> Iterator[str]:
-    """Yield revisions of what is not on the hub."""
+    """Yield revisions of repositories that are not on the hub."""
     for key, entry in repository_entries(config):
         if entry["revision"] is not None and not model_sources.is_hub(entry["repository"]):
-            yield f"{key}.revision is only for the hub: {entry['repository']} lies on this machine"
+            yield f"{key}.revision is only for the hub: {entry['repository']} is on this machine"
 
 
 def _interval_contradictions(config: Config) -> Iterator[str]:
-    """Yield what is wrong where no resample would lie beyond an end of a simultaneous interval."""
+    """Yield that there are too few resamples for simultaneous intervals."""
     intervals, pairs = config["benchmark"]["intervals"], math.comb(len(config["benchmarked"]), 2)
     # Exact: in floats, 2 / (1 - 0.95) is more than 40.
     least = math.ceil(2 * pairs / (1 - Fraction(str(intervals["level"]))))
     if intervals["draws"] < least:
         yield (
-            f"benchmark.intervals.draws holds {intervals['draws']}, too few for intervals at "
+            f"benchmark.intervals.draws is {intervals['draws']}, too few for intervals at "
             f"{intervals['level']} that hold for {pairs} pairs of models at once; allowed is at "
             f"least {least}"
         )
@@ -379,44 +377,44 @@ def _total_contradictions(config: Config) -> Iterator[str]:
     classes, total = images["class_count"], images["total"]
     if not classes * least <= total <= classes * most:
         yield (
-            f"images.total holds {total}; allowed is {classes * least} to {classes * most}: "
+            f"images.total is {total}; allowed is {classes * least} to {classes * most}: "
             f"images.class_count ({classes}) times images.min_per_class ({least}) to "
             f"images.max_per_class ({most})"
         )
 
 
 _GENERATED = ("repository", "family", "output")
-"""Keys that a model needs to be asked."""
+"""Keys that a model needs to be prompted."""
 
 _IMPORTED = ("name", "responses", "output")
-"""Keys that a model may have whose responses are imported."""
+"""Keys that a model with imported responses may have."""
 
 
 def _kind_of_model(name: str, model: Config) -> Iterator[str]:
-    """Yield what is wrong with a model that is neither asked nor imported, or both."""
+    """Yield what is wrong with a model that can be neither prompted nor imported, or both."""
     if "responses" not in model:
         for key in _GENERATED:
             if key not in model:
                 about = _node(["models", name])["properties"][key]["description"]
                 yield (
-                    f"key {key!r} is missing in models.{name}: {about} (A model whose "
-                    "responses are there already has `responses` instead.)"
+                    f"key {key!r} is missing in models.{name}: {about} (A model with existing "
+                    "responses has `responses` instead.)"
                 )
         return
-    if strange := [key for key in model if key not in _IMPORTED]:
+    if others := [key for key in model if key not in _IMPORTED]:
         yield (
-            f"models.{name} has `responses`, which are imported, and {', '.join(strange)}, "
-            "which say how responses are generated: take away the one or the other"
+            f"models.{name} has `responses`, which are imported, and {', '.join(others)}, "
+            "which say how responses are generated: remove one or the other"
         )
     columns = model["responses"].keys() & {"text", "think", "answer"}
     if columns not in ({"text"}, {"think", "answer"}):
         given = ", ".join(sorted(columns)) or "neither"
-        yield f"models.{name}.responses names {given}; needed is text, or think and answer"
+        yield f"models.{name}.responses has {given}; needed is text, or think and answer"
     elif ("text" in columns) != ("output" in model):
         yield (
-            f"models.{name} lacks output, which says how responses.text is taken apart"
+            f"models.{name} lacks output, which says how responses.text is parsed"
             if "text" in columns
-            else f"models.{name}.output is only for responses.text: think and answer are apart"
+            else f"models.{name}.output is only for responses.text: think and answer are separate"
         )
 
 
@@ -464,7 +462,7 @@ def _listed(words: Sequence[str]) -> str:
 
 
 def repository_entries(config: Config) -> Iterator[tuple[str, Config]]:
-    """Yield every part of the config that names a repository, with its dotted key."""
+    """Yield the sections that name a repository, with their dotted keys."""
     for name, model in config["models"].items():
         if "responses" in model:
             continue
@@ -486,7 +484,7 @@ def unpinned(config: Config) -> list[str]:
 
 
 def unpinned_problems(keys: Sequence[str]) -> Iterator[str]:
-    """Yield how hub repositories get their revisions, if some have none."""
+    """Yield that hub repositories have no revision, and how they get one."""
     if keys:
         yield (
             f"no revision for {', '.join(keys)}: run `snakemake --cores 1 pin` once (with the same "
@@ -496,13 +494,13 @@ def unpinned_problems(keys: Sequence[str]) -> Iterator[str]:
 
 
 def class_ids(config: Config) -> list[str]:
-    """Return the classes that may be drawn, in the order of their list."""
+    """Return the classes that may be sampled, in the order of their list."""
     images = config["images"]
     return images["source"].get("classes") or file_checks.class_ids(images["classes"])
 
 
 def image_problems(config: Config) -> Iterator[str]:
-    """Yield where images should be, if there are none."""
+    """Yield that there are no images, and where they should be."""
     source = config["images"]["source"]
     yield from sources.get(source["kind"]).problems(source, class_ids(config))
 
@@ -517,7 +515,7 @@ def files_of(section: str, config: Config) -> list[str]:
 
 
 def _path_problem(kind: str, path: str) -> str | None:
-    """Return what is the matter with a path that the config names, if anything."""
+    """Return what is wrong with a path in the config, if anything."""
     try:
         _PATHS[kind](path)
     except (OSError, ValueError, ModuleNotFoundError) as error:
@@ -536,40 +534,34 @@ _PATHS: Mapping[str, Callable[[str], object]] = {
     "json": lambda path: paths.json_files(path),
     **{f"dataset.{name}": partial(paths.dataset_files, name) for name in paths.OF_A_DATASET},
 }
-"""How a path is checked, by what the schema says of it (`x-path`)."""
+"""Checks of paths, by the schema's `x-path`."""
 
 
 def _file_problems(config: Config, right: Callable[..., bool]) -> Iterator[str]:
-    """Yield what is the matter with each file that the config names.
-
-    Parameters
-    ----------
-    config
-        As it was written.
-    right
-        Returns whether the schema allows a section.
-    """
+    """Yield what is wrong with the files that the config names; `right` as in `_checked`."""
     replaced = config["teachers"] if "references" in config and right("teachers.**") else ()
     for place, kind, path in _named_paths(config, schema()):
         if place[0] == "models" and place[1] in replaced:
             continue
-        if kind == "images":  # of other kinds they are looked for when a job needs them
+        check: str | None = kind
+        if kind == "images":  # of other kinds: checked when a job needs them
             known = right("images.source", "images.source.kind")
-            kind = sources.get(config["images"]["source"]["kind"]).path_check if known else None
-        elif kind == "archive":
-            kind = None  # not needed once it is unpacked
-        elif kind == "executable" and not (
-            right("inference") and config["inference"].get("engine") == "vllm"
-        ):
-            kind = None
+            check = sources.get(config["images"]["source"]["kind"]).path_check if known else None
+        elif kind == "archive":  # not needed once it is unpacked
+            check = None
+        elif kind == "executable":
+            used = right("inference") and config["inference"].get("engine") == "vllm"
+            check = kind if used else None
         elif kind == "dataset":
-            kind = f"dataset.{place[-1]}"
-        if kind and (problem := _path_problem(kind, path)):
+            check = f"dataset.{place[-1]}"
+        if check and (problem := _path_problem(check, path)):
             yield f"{'.'.join(place)}: {problem}"
 
 
-def _named_paths(value: Any, node: Config, place: Place = ()) -> Iterator[tuple[Place, str, str]]:
-    """Yield every path in a config with its place and what the schema says of it (`x-path`)."""
+def _named_paths(
+    value: Any, node: Config, place: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], str, str]]:
+    """Yield every path in a config with its place and its `x-path` in the schema."""
     if "x-path" in node and isinstance(value, str):
         yield place, node["x-path"], value
     elif isinstance(value, dict):
@@ -602,28 +594,27 @@ _CHECKS: Sequence[tuple[Callable[[Config], Iterable[str]], Sequence[str]]] = (
         ["models.**", "statistics.tokenizer.**", "benchmark.bertscore.**", "benchmark.sbert.**"],
     ),
 )
-"""Checks of keys against each other, and the sections that have to be right for each.
+"""Checks of keys against each other, and the sections that must be valid for each.
 
-`.**` is for all keys of a section; without it, a wrong key inside does not matter.
+`.**` means all keys of a section; without it, an invalid key inside does not matter.
 """
 
 
 def as_markdown() -> str:
-    """Return `config/README.md`: every key of the schema with its meaning and what it allows."""
+    """Return `config/README.md`: every key of the schema with its description."""
     lines = [
         "# Configuration",
         "",
         schema()["description"],
         "",
         "`config.yaml` is the paper's run, `miniature.yaml` the embedded one. Everything that is",
-        "wrong with a config, and everything that is missing for the planned jobs (images and",
-        "revisions of models), is reported in one message before the first job. This page is",
-        "made from `schema.yaml` by `make config-docs`. [What reads it](#what-reads-it) says what",
-        "a change runs again.",
+        "wrong with a config or missing for the planned jobs (images, revisions of models) is",
+        "reported in one message before the first job. This page is generated from `schema.yaml`",
+        "by `make config-docs`. [What reads it](#what-reads-it) says what a change reruns.",
         "",
         "Snakemake reads the file of `--configfile` before this workflow starts. If the file is",
         "missing, empty, not valid YAML or not UTF-8, Snakemake stops without naming the line.",
-        "This command does, and checks the whole config without planning a run:",
+        "This command names it, and validates the whole config without planning a run:",
         "",
         "```bash",
         "PYTHONPATH=scripts python -m imagenet_think.run.configuration my.yaml",
@@ -650,15 +641,15 @@ def _described(node: Config) -> str:
 
 
 def _readers() -> Iterator[str]:
-    """Yield the lines of the table of the config's sections and the rule files that read them."""
+    """Yield the lines of a table of the config's sections and the rule files that read them."""
     yield from (
         "## What reads it",
         "",
-        "Each rule names the keys that it reads, and its jobs run again when one of them changes,",
-        "with everything that depends on their files: `grep -rn images.criteria rules` finds the",
-        "rules, and `snakemake -n all` lists the jobs. Comments and the order of keys change",
-        "nothing. What is in brackets reads keys that change no result, and does not run again.",
-        "`record_run`, which writes the whole config down, runs again with every change.",
+        "Each rule names the keys that it reads, and its jobs rerun when one of them changes, with",
+        "everything that depends on their files: `grep -rn images.criteria rules` finds the rules,",
+        "and `snakemake -n all` lists the jobs. Comments and the order of keys do not matter.",
+        "Rule files in parentheses only read keys that change no result, and do not rerun.",
+        "`record_run`, which records the whole config, reruns after every change.",
         "",
         "| section | rule files that read it |",
         "| --- | --- |",
@@ -668,7 +659,7 @@ def _readers() -> Iterator[str]:
         if not settings.has_keys(node):
             sections.setdefault(_section(key), {})
     for file in sorted(RULES.glob("*.smk")):
-        if file.stem == MINIATURES:
+        if file.stem == MINIATURE:
             continue
         for key, counts in settings.declared_in(file.read_text(), schema()).items():
             for leaf in settings.leaves(key, schema()):
@@ -679,12 +670,12 @@ def _readers() -> Iterator[str]:
         yield f"| `{section}` | {', '.join(named) or 'planning only'} |"
 
 
-MINIATURES = "miniatures"
+MINIATURE = "miniature"
 """The rule file that reads `miniature.yaml`, whichever config is loaded."""
 
 
 def _section(leaf: str) -> str:
-    """Return the section that a leaf is counted to, at most two keys deep, or the leaf itself."""
+    """Return the section of a leaf, at most two keys deep, or the leaf itself."""
     *above, _ = leaf.split(".")
     return ".".join(above[:2]) or leaf
 
@@ -701,7 +692,7 @@ def keys(node: Config, prefix: str = "") -> Iterator[tuple[str, Config]]:
 
 
 def _main(files: Sequence[str]) -> None:
-    """Check some configs, or print `config/README.md` if there are none."""
+    """Validate configs, or print `config/README.md` without any."""
     if not files:
         print(as_markdown(), end="")
     refused = []

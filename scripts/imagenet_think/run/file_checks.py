@@ -1,7 +1,7 @@
-"""Whether the files that a config names are there and can be used: checked before any job runs.
+"""Checks of the files that a config names, before any job runs.
 
-Each function takes the path as the config has it, and raises an `OSError` or a `ValueError` whose
-message says what is the matter.
+Each function takes a path from the config, and raises an `OSError` or a `ValueError` that says what
+is wrong.
 """
 
 import ast
@@ -33,13 +33,13 @@ def folder(path: str) -> None:
 
 
 def executable(path: str) -> None:
-    """Require a file where a path is given; a mere name is looked up where the jobs run."""
+    """Require a file if a path is given; a name without a slash is looked up where the jobs run."""
     if "/" in path and not os.path.isfile(path):
         raise FileNotFoundError("no such file")
 
 
 def class_ids(path: str) -> list[str]:
-    """Return the classes of a table in its order, without any library for tables."""
+    """Return the classes of a table in its order."""
     header, *rows = text(path).removeprefix("\ufeff").removesuffix("\n").split("\n")
     columns = header.rstrip("\r").split("\t")
     if missing := [name for name in COLUMNS if name not in columns]:
@@ -65,8 +65,8 @@ def class_ids(path: str) -> list[str]:
 def function(place: str) -> None:
     """Require the function of `path/to/file.py:function`, without running the file.
 
-    A function of a module, `module:function`, is looked up where the jobs run, which may be in
-    another environment.
+    A function of a module, `module:function`, is looked up where the jobs run, perhaps in another
+    environment.
     """
     path, _, name = place.rpartition(":")
     if not path.endswith(".py"):
@@ -81,7 +81,7 @@ def function(place: str) -> None:
 
 
 def _bound(tree: ast.Module) -> Iterator[str]:
-    """Yield the names that a module binds anywhere outside of its functions and classes."""
+    """Yield the names that a module binds outside its functions and classes."""
     waiting: list[ast.AST] = [tree]
     while waiting:
         for node in ast.iter_child_nodes(waiting.pop()):

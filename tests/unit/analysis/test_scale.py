@@ -12,6 +12,7 @@ from generated_candidates import class_sizes, write_candidates, write_classes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from image_stages import collected, sampled
+from source_forms import class_tars
 
 import collect_candidates
 from draw_images import draw_images
@@ -176,7 +177,7 @@ def drawings(tmp_path_factory):
     """Archives of drawn classes, planted faults among them."""
     folder = tmp_path_factory.mktemp("drawings")
     draw_images(folder, WNIDS, 12, SMALL["seed"])
-    return folder
+    return class_tars(folder)
 
 
 WNIDS = ["n02782093", "n03354903", "n09444783", "n13104059"]
@@ -186,11 +187,11 @@ def test_drawn_images_stay_when_the_sample_grows(drawings, tmp_path):
     bounds = {"min_per_class": 4, "max_per_class": 10}
     three = collected(tmp_path / "three", drawings, WNIDS[:3], 13)
     four = collected(tmp_path / "four", drawings, WNIDS, 13)
-    before = choices(sampled(three, total=20, class_count=3, **bounds))
-    more_images = choices(sampled(three, total=22, class_count=3, **bounds))
+    before = choices(sampled(three, total=20, **bounds)[0])
+    more_images = choices(sampled(three, total=22, **bounds)[0])
     assert (len(before), len(more_images)) == (20, 22)
     assert before <= more_images
-    more_classes = choices(sampled(four, total=30, class_count=4, **bounds))
+    more_classes = choices(sampled(four, total=30, class_count=4, **bounds)[0])
     excluded = set(pl.read_parquet(four / "exclusions.parquet")["member"])
     assert len(more_classes) == 30
     assert {choice for choice in before if f"{choice[0]}.JPEG" not in excluded} <= more_classes

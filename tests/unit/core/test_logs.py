@@ -47,15 +47,15 @@ def test_a_line_is_written_when_its_time_has_come_and_at_the_end(clock, lines):
         "things: 20 of 25",
         "things: 25 of 25",
     ]
-    assert "1.0 a second" in found[0]
+    assert "1.0 per second" in found[0]
     assert "15 s left, until" in found[0]
     assert "left" not in found[-1]
 
 
 def test_tokens_a_second_are_those_since_the_last_line_and_on_average(clock, lines):
     found = lines(clock, [100] * 10 + [300] * 10, 1.0, tokens=lambda item: item)
-    assert "100 tokens a second (100 on average)" in found[0]
-    assert "300 tokens a second (200 on average)" in found[1]
+    assert "100 tokens per second (100 on average)" in found[0]
+    assert "300 tokens per second (200 on average)" in found[1]
 
 
 def test_tokens_of_unfinished_items_count_where_somebody_counts_them(clock, lines):
@@ -66,7 +66,7 @@ def test_tokens_of_unfinished_items_count_where_somebody_counts_them(clock, line
         tokens=lambda item: 1,
         generated=lambda: int(1000 + 500 * (clock.now - 100)),
     )
-    assert all("500 tokens a second (500 on average)" in line for line in found)
+    assert all("500 tokens per second (500 on average)" in line for line in found)
 
 
 def test_lines_come_also_while_nothing_is_finished(caplog):

@@ -5,11 +5,11 @@ import polars as pl
 import pytest
 import yaml
 from dataset_shards import build, write_run
+from image_stages import catalogued
 from pictures import PREPARATION, encoded, photo, write_tar
 from PIL import Image
 from polars.testing import assert_frame_equal
 from source_forms import FORMS, class_folders, class_tars
-from tests.unit.images.test_sources import catalogue, write_classes
 
 from imagenet_think.core.schemas import MISSING
 from imagenet_think.dataset.hub_files import count_rows, schemas
@@ -70,7 +70,7 @@ def rejoin(folder, dataset, source, **changes):
     """Rejoin a dataset as the rules do; return the result's folder and the missing rows."""
     folder.mkdir(exist_ok=True)
     files = sorted(dataset.glob("*/*.parquet"))
-    catalogues = catalogue(folder, source, write_classes(folder / "classes.tsv"))
+    catalogues = catalogued(folder, source, WNIDS)
     located = [path.with_name(f"located-{path.name}") for path in catalogues]
     for path, place in zip(catalogues, located, strict=True):
         locate_images(files, path, place, source["kind"])

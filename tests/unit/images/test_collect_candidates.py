@@ -4,42 +4,21 @@ import io
 
 import polars as pl
 import pytest
-from pictures import CRITERIA, PREPARATION, bomb, encoded, noise, photo, write_tar
+from image_stages import SEED, candidates, collected
+from pictures import bomb, encoded, noise, photo
 from PIL import Image, ImageFilter
+from source_forms import class_tars
 
-from catalogue_images import catalogue_images
-from collect_candidates import collect_candidates
 from imagenet_think.core.hash_order import order_key
-from imagenet_think.core.schemas import CANDIDATES, CATALOGUE
+from imagenet_think.core.schemas import CANDIDATES
 
 WNIDS = ["n00000001", "n00000002"]
 
 
-@pytest.fixture
-def classes(tmp_path):
-    path = tmp_path / "classes.tsv"
-    rows = ["wnid\tlemmas\tdomain\thypernym"] + [f"{wnid}\ta, b\tfood\tn1" for wnid in WNIDS]
-    path.write_text("\n".join(rows) + "\n")
-    return path
-
-
-def collect(tmp_path, classes, archives, wanted=50, threads=1, seed=7, **criteria):
-    """Write archives, catalogue them and return their candidates."""
-    source = tmp_path / "source"
-    tars = [write_tar(source / f"{wnid}.tar", members) for wnid, members in archives.items()]
-    catalogue_images(classes, tars, tmp_path / "catalogue.parquet")
-    output = tmp_path / f"candidates-{threads}.parquet"
-    collect_candidates(
-        tmp_path / "catalogue.parquet",
-        output,
-        source,
-        seed,
-        wanted,
-        CRITERIA | criteria,
-        PREPARATION,
-        threads,
-    )
-    return pl.read_parquet(output)
+def collect(folder, archives, **options):
+    """Return the candidates of archives, whose members are given by class."""
+    source = class_tars(folder / "source", archives)
+    return candidates(collected(folder, source, list(archives), groups=1, **options))
 
 
 def good(wnid, count, first=0):
@@ -82,8 +61,8 @@ EXPECTED = {
 }
 
 
-def test_every_planted_fault_is_named(tmp_path, classes, planted):
-    rows = collect(tmp_path, classes, {WNIDS[0]: planted}, denied_images=["denied"])
+def test_every_planted_fault_is_named(tmp_path, planted):
+    rows = collect(tmp_path, {WNIDS[0]: planted}, denied_images=["denied"])
     assert rows.schema == CANDIDATES
     found = dict(rows.drop_nulls("reason").select("image_id", "reason").rows())
     assert found == EXPECTED
@@ -93,8 +72,8 @@ def test_every_planted_fault_is_named(tmp_path, classes, planted):
     assert set(rows["source"]) == {f"{WNIDS[0]}.tar"}
 
 
-def test_an_accepted_candidate_is_complete(tmp_path, classes, planted):
-    rows = collect(tmp_path, classes, {WNIDS[0]: planted})
+def test_an_accepted_candidate_is_complete(tmp_path, planted):
+    rows = collect(tmp_path, {WNIDS[0]: planted})
     row = rows.row(by_predicate=pl.col("image_id") == "gzipped", named=True)
     content = gzip.decompress(planted["gzipped.JPEG"])
     assert row["source_bytes"] == len(content)
@@ -106,83 +85,74 @@ def test_an_accepted_candidate_is_complete(tmp_path, classes, planted):
     assert row["perceptual_hash"] > 0
 
 
-def test_of_near_duplicates_the_first_in_hash_order_is_kept(tmp_path, classes):
+def test_of_near_duplicates_the_first_in_hash_order_is_kept(tmp_path):
     image = photo(1, (300, 260))
     twins = {"a.JPEG": encoded(image), "b.JPEG": encoded(image.resize((270, 234)), quality=80)}
-    rows = collect(tmp_path, classes, {WNIDS[0]: twins}, seed=7)
-    first, second = sorted(twins, key=lambda member: order_key(7, WNIDS[0], member[0]))
+    rows = collect(tmp_path, {WNIDS[0]: twins})
+    first, second = sorted(twins, key=lambda member: order_key(SEED, WNIDS[0], member[0]))
     assert rows["member"].to_list() == [first, second]
     assert rows["reason"].to_list() == [None, "near_duplicate"]
     assert rows["detail"][1].endswith(f"bits from {first[0]}")
     assert rows["image"].null_count() == 1
 
 
-def test_one_name_twice_is_a_clash(tmp_path, classes):
+def test_one_name_twice_is_a_clash(tmp_path):
     members = {"one/a.JPEG": encoded(photo(1)), "two/a.jpg": encoded(photo(2))}
-    rows = collect(tmp_path, classes, {WNIDS[0]: members})
+    rows = collect(tmp_path, {WNIDS[0]: members})
     assert rows["reason"].to_list() == [None, "clashing_id"]
     assert rows["member"][0] in rows["detail"][1]
 
 
-def test_a_denied_class_is_not_read(tmp_path, classes):
+def test_a_denied_class_is_not_read(tmp_path):
     archives = {WNIDS[0]: {"a.JPEG": b"?"}, WNIDS[1]: good(WNIDS[1], 2)}
-    rows = collect(tmp_path, classes, archives, denied_classes=[WNIDS[0]])
+    rows = collect(tmp_path, archives, denied_classes=[WNIDS[0]])
     assert rows.filter(pl.col("wnid") == WNIDS[0])["reason"].to_list() == ["denied_class"]
     assert rows.filter(pl.col("wnid") == WNIDS[1])["reason"].null_count() == 2
 
 
-def test_no_member_is_read_beyond_the_last_one_wanted(tmp_path, classes, planted):
+def test_no_member_is_read_beyond_the_last_one_wanted(tmp_path, planted):
     archives = {WNIDS[0]: planted | good(WNIDS[0], 20)}
-    everything = collect(tmp_path, classes, archives)
-    some = collect(tmp_path, classes, archives, wanted=6)
+    everything = collect(tmp_path, archives)
+    some = collect(tmp_path, archives, wanted=6)
     assert some.equals(everything.head(len(some)))
     assert some["reason"].null_count() == 6
     assert some["reason"][-1] is None
     assert some["rank"].to_list() == list(range(len(some)))
 
 
-def test_a_denied_image_is_listed_though_it_is_far_down(tmp_path, classes):
+def test_a_denied_image_is_listed_though_it_is_far_down(tmp_path):
     members = good(WNIDS[0], 12)
-    last = max(members, key=lambda member: order_key(7, WNIDS[0], member.removesuffix(".JPEG")))
+    last = max(members, key=lambda member: order_key(SEED, WNIDS[0], member.removesuffix(".JPEG")))
     rows = collect(
-        tmp_path, classes, {WNIDS[0]: members}, wanted=2, denied_images=[last.removesuffix(".JPEG")]
+        tmp_path, {WNIDS[0]: members}, wanted=2, denied_images=[last.removesuffix(".JPEG")]
     )
     assert rows["member"].to_list()[-1] == last
     assert rows["rank"].to_list() == [0, 1, 11]
 
 
-def test_more_threads_give_the_same_bytes(tmp_path, classes, planted):
-    archives = {WNIDS[0]: planted, WNIDS[1]: good(WNIDS[1], 8)}
-    for threads in (1, 3):
-        collect(tmp_path, classes, archives, threads=threads)
-    one, three = (tmp_path / f"candidates-{threads}.parquet" for threads in (1, 3))
+def test_more_threads_give_the_same_bytes(tmp_path, planted):
+    source = class_tars(tmp_path / "source", {WNIDS[0]: planted, WNIDS[1]: good(WNIDS[1], 8)})
+    one, three = (
+        collected(tmp_path / f"{threads}", source, WNIDS, groups=1, threads=threads)
+        / "candidates-0.parquet"
+        for threads in (1, 3)
+    )
     assert one.read_bytes() == three.read_bytes()
 
 
-def test_a_damaged_archive_costs_only_what_is_damaged(tmp_path, classes):
-    source = tmp_path / "source"
-    tars = [write_tar(source / f"{wnid}.tar", good(wnid, 4)) for wnid in WNIDS]
-    whole = tars[0].read_bytes()
-    tars[0].write_bytes(whole[: len(whole) // 2])
-    catalogue_images(classes, tars, tmp_path / "catalogue.parquet")
-    catalogue = pl.read_parquet(tmp_path / "catalogue.parquet")
-    assert catalogue.schema == CATALOGUE
-    output = tmp_path / "candidates.parquet"
-    collect_candidates(tmp_path / "catalogue.parquet", output, source, 7, 9, CRITERIA, PREPARATION)
-    rows = pl.read_parquet(output)
+def test_a_damaged_archive_costs_only_what_is_damaged(tmp_path):
+    source = class_tars(tmp_path / "source", {wnid: good(wnid, 4) for wnid in WNIDS})
+    tar = tmp_path / "source" / f"{WNIDS[0]}.tar"
+    tar.write_bytes(tar.read_bytes()[: tar.stat().st_size // 2])
+    rows = candidates(collected(tmp_path, source, WNIDS, groups=1))
     damaged = rows.filter(pl.col("reason") == "damaged_archive")
     assert damaged["wnid"].unique().to_list() == [WNIDS[0]]
     assert damaged["member"].null_count() == 1
     accepted = rows.filter(pl.col("reason").is_null())["wnid"].value_counts()
     assert dict(accepted.rows())[WNIDS[1]] == 4
-    assert len(rows) == len(catalogue)
+    assert len(rows) == len(pl.read_parquet(tmp_path / "catalogue-0.parquet"))
 
 
-def test_a_group_without_archives_gives_empty_files(tmp_path, classes):
-    rows = collect(tmp_path, classes, {})
+def test_a_group_without_archives_gives_empty_files(tmp_path):
+    rows = collect(tmp_path, {})
     assert (len(rows), rows.schema) == (0, CANDIDATES)
-
-
-def test_an_archive_of_an_unknown_class_is_refused(tmp_path, classes):
-    with pytest.raises(ValueError, match="n99999999"):
-        collect(tmp_path, classes, {"n99999999": good("n99999999", 1)})

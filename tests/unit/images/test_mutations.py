@@ -7,12 +7,13 @@ from collections import Counter
 
 import polars as pl
 import pytest
+from image_stages import candidates, collected
 from mutations import files, mutations
-from pictures import CRITERIA, PREPARATION, encoded, photo, write_tar
+from pictures import CRITERIA, PREPARATION, encoded, photo
 from PIL import Image
+from source_forms import class_tars
 
-from catalogue_images import catalogue_images
-from collect_candidates import collect_candidates, examine
+from collect_candidates import examine
 from imagenet_think.images.criteria import REASONS
 from imagenet_think.images.decoding import MAX_SCANS
 from imagenet_think.images.rejections import RejectionError
@@ -27,15 +28,8 @@ SLOWER = 100
 def test_every_spoilt_file_ends_accepted_or_with_a_reason(tmp_path):
     spoilt = dict(mutations(COUNT, seed=2510))
     assert len(spoilt) == COUNT
-    classes = tmp_path / "classes.tsv"
-    classes.write_text("wnid\tlemmas\tdomain\thypernym\nn1\ta\tb\tc\n")
-    tar = write_tar(tmp_path / "n1.tar", spoilt)
-    catalogue_images(classes, [tar], tmp_path / "catalogue.parquet")
-    collect_candidates(
-        *(tmp_path / "catalogue.parquet", tmp_path / "candidates.parquet", tmp_path),
-        *(7, COUNT, CRITERIA, PREPARATION, 2),
-    )
-    rows = pl.read_parquet(tmp_path / "candidates.parquet")
+    source = class_tars(tmp_path / "source", {"n1": spoilt})
+    rows = candidates(collected(tmp_path, source, ["n1"], wanted=COUNT, groups=1, threads=2))
     assert len(rows) == COUNT
     reasons = Counter(rows["reason"])
     assert reasons.keys() <= {None, *REASONS}

@@ -3,10 +3,10 @@ import logging
 
 import polars as pl
 import pytest
-from pictures import CRITERIA, PREPARATION, encoded, photo, write_tar
+from image_stages import SETTINGS, candidates, collected, group_files, sampled
+from pictures import CRITERIA, encoded, photo
+from source_forms import class_tars, write_classes
 
-from catalogue_images import catalogue_images
-from collect_candidates import collect_candidates
 from gather_shard import gather_shard
 from imagenet_think.core.schemas import CANDIDATES, CATALOGUE, CLASSES, EXCLUSIONS, IMAGES, SAMPLE
 from imagenet_think.core.shards import names
@@ -14,64 +14,30 @@ from index_classes import index_classes
 from sample_images import choose_classes, draw_class, reject_repetitions, sample_images
 
 SIZES = {"n00000001": 6, "n00000002": 12, "n00000003": 9, "n00000004": 2, "n00000005": 0}
-SETTINGS = {
-    "seed": 7,
-    "total": 15,
-    "class_count": 3,
-    "min_per_class": 3,
-    "max_per_class": 7,
-    "balance": 0.5,
-    "criteria": CRITERIA,
-    "complexity": {"strata": 3, "probe": 5},
-    "sharding": {"blocks": 2, "shards_per_block": 2},
-}
 SHARED = encoded(photo(999))
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
-    """Run catalogue, index and collection over small archives in two groups."""
+    """Small archives, collected in two groups."""
     folder = tmp_path_factory.mktemp("stage")
-    table = ["wnid\tlemmas\tdomain\thypernym"]
-    table += [f"{wnid}\tlemma of {wnid}, other\tfood\tn1" for wnid in SIZES]
-    (folder / "classes.tsv").write_text("\n".join(table) + "\n")
+    archives = {}
     for wnid, count in SIZES.items():
         members = {f"{wnid}_{k}.JPEG": encoded(photo(int(wnid[1:]) * 50 + k)) for k in range(count)}
         if wnid in ("n00000001", "n00000003"):
             members["broken.JPEG"] = b"broken"  # image_id clashes, but neither is accepted
             members[f"{wnid}_shared.JPEG"] = SHARED
         if count:
-            write_tar(folder / "source" / f"{wnid}.tar", members)
-    wnids = [wnid for wnid in SIZES if SIZES[wnid]]
-    for group in range(2):
-        tars = [folder / "source" / f"{wnid}.tar" for wnid in wnids[group::2]]
-        catalogue = folder / f"catalogue-{group}.parquet"
-        catalogue_images(folder / "classes.tsv", tars, catalogue)
-        collect_candidates(
-            catalogue,
-            folder / f"candidates-{group}.parquet",
-            folder / "source",
-            SETTINGS["seed"],
-            8,
-            CRITERIA,
-            PREPARATION,
-        )
-    catalogues = [folder / f"catalogue-{group}.parquet" for group in range(2)]
-    index_classes(folder / "classes.tsv", catalogues, folder / "classes.parquet")
-    return folder
+            archives[wnid] = members
+    return collected(folder, class_tars(folder / "source", archives), list(SIZES), wanted=8)
 
 
 def candidate_files(folder):
-    return [folder / f"candidates-{group}.parquet" for group in range(2)]
+    return group_files(folder, "candidates")
 
 
 def draw(folder, **changes):
-    sample, exclusions = folder / "sample.parquet", folder / "exclusions.parquet"
-    settings = SETTINGS | changes
-    sample_images(
-        folder / "classes.parquet", candidate_files(folder), sample, exclusions, **settings
-    )
-    return pl.read_parquet(sample), pl.read_parquet(exclusions)
+    return sampled(folder, **{"total": 15, "min_per_class": 3} | changes)
 
 
 def test_classes_are_indexed_in_order(stage):
@@ -90,8 +56,7 @@ def test_a_class_listed_twice_is_refused(stage, tmp_path):
 
 
 def test_a_catalogued_class_must_be_in_the_table(stage, tmp_path):
-    table = tmp_path / "classes.tsv"
-    table.write_text("wnid\tlemmas\tdomain\thypernym\nn00000001\ta\tfood\tn1\n")
+    table = write_classes(tmp_path / "classes.tsv", ["n00000001"])
     with pytest.raises(ValueError, match="lacks: n00000003"):
         index_classes(table, [stage / "catalogue-0.parquet"], tmp_path / "x.parquet")
 
@@ -148,7 +113,7 @@ def test_one_image_in_two_classes_is_kept_once(stage):
 def test_nothing_is_lost(stage, caplog):
     with caplog.at_level(logging.INFO, logger="imagenet_think"):
         sample, exclusions = draw(stage)
-    looked_at = pl.concat([pl.read_parquet(path) for path in candidate_files(stage)])
+    looked_at = candidates(stage)
     members = sum(SIZES.values()) + 4
     unseen = members - len(looked_at)
     reserve = len(looked_at) - len(sample) - len(exclusions)
@@ -185,7 +150,7 @@ def test_the_same_seed_gives_the_same_bytes_in_any_order_of_files(stage, tmp_pat
         candidate_files(stage)[::-1],
         tmp_path / "sample.parquet",
         tmp_path / "exclusions.parquet",
-        **SETTINGS,
+        **SETTINGS | {"total": 15, "min_per_class": 3},
     )
     for name in ("sample.parquet", "exclusions.parquet"):
         assert (stage / name).read_bytes() == (tmp_path / name).read_bytes()
@@ -265,7 +230,7 @@ def test_a_rejected_twin_of_a_sampled_member_is_not_gathered(stage, tmp_path):
     shard = sample["shard"][0]
     gather_shard(stage / "sample.parquet", candidate_files(stage), shard, tmp_path / "a.parquet")
     # An archive may hold two members of one name: the second is a clash.
-    twins = pl.concat([pl.read_parquet(path) for path in candidate_files(stage)]).with_columns(
+    twins = candidates(stage).with_columns(
         reason=pl.lit("clashing_id"), image=pl.lit(None, pl.Binary)
     )
     twins.write_parquet(tmp_path / "twins.parquet")

@@ -9,91 +9,39 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from image_stages import SEED, catalogued, collected, sampled
 from pictures import CRITERIA, PREPARATION, encoded, photo, write_tar
-from source_forms import FORMS, class_folders, hub_parquet, read_tar, sparse_claim, webdataset
+from source_forms import (
+    FORMS,
+    class_folders,
+    hub_parquet,
+    read_tar,
+    sparse_claim,
+    webdataset,
+    write_classes,
+)
 
-from catalogue_images import catalogue_images, split_unpacked
+from catalogue_images import split_unpacked
 from collect_candidates import collect_candidates
 from draw_images import draw_images
-from gather_catalogue import gather_catalogue
 from imagenet_think.core.schemas import CATALOGUE
 from imagenet_think.images import archives, image_ids, labels, sources
 from imagenet_think.images.classes import read_labels
 from imagenet_think.images.rejections import RejectionError
-from imagenet_think.images.sources import hub_parquet as parquet
-from index_classes import index_classes
-from list_archives import list_archives
-from sample_images import sample_images
 from unpack_outer_archive import unpack_outer_archive
 
 WNIDS = ["n02782093", "n03544143", "n02948072"]  # not sorted, as in the class list
-SEED = 11
 
 
-def write_classes(path, wnids=WNIDS):
-    rows = ["wnid\tlemmas\tdomain\thypernym"] + [f"{wnid}\ta, b\tfood\tn1" for wnid in wnids]
-    path.write_text("\n".join(rows) + "\n")
-    return path
-
-
-def catalogue(folder, source, classes, groups=2):
-    """Catalogue a source in groups of classes, as the rules do; return the catalogues."""
-    kind, path = source["kind"], Path(source["path"])
-    wnids = [line.split("\t")[0] for line in classes.read_text().splitlines()[1:]]
-    files = [folder / f"catalogue-{group}.parquet" for group in range(groups)]
-    if kind == "outer_archive":
-        unpack_outer_archive(source["archive"], classes, path, folder / "unpacked.parquet")
-    layout = sources.get_sampled(kind)
-    if not layout.by_class:
-        found = layout.places(path, wnids)
-        parts = [folder / f"listing-{part}.parquet" for part in range(2)]
-        for part, file in enumerate(parts):
-            list_archives(classes, path, found[part::2], file, kind, source.get("labels"))
-    for group, file in enumerate(files):
-        mine = wnids[group::groups]
-        if not layout.by_class:
-            gather_catalogue(parts, mine, file, without_class=group == 0)
-            continue
-        unusable = None
-        if kind == "outer_archive":
-            mine, unusable = split_unpacked(folder / "unpacked.parquet", mine, group == 0)
-        places = [path / layout.place_of(wnid) for wnid in mine]
-        catalogue_images(classes, places, file, kind, unusable)
-    return files
-
-
-def sample(folder, source, wnids=WNIDS, threads=1, candidates_per_class=9, **changes):
+def sample(folder, source, wnids=WNIDS, **changes):
     """Run the image stages over a source; return sample and exclusions."""
-    folder.mkdir(exist_ok=True)
-    classes = write_classes(folder / "classes.tsv", wnids)
-    catalogues = catalogue(folder, source, classes)
-    index_classes(classes, catalogues, folder / "classes.parquet")
-    candidates = [folder / f"candidates-{group}.parquet" for group in range(len(catalogues))]
-    for listed, output in zip(catalogues, candidates, strict=True):
-        collect_candidates(
-            *(listed, output, source["path"], SEED, candidates_per_class, CRITERIA, PREPARATION),
-            threads=threads,
-            kind=source["kind"],
-        )
-    paths = folder / "sample.parquet", folder / "exclusions.parquet"
-    settings = {
-        "seed": SEED,
-        "total": 18,
-        "class_count": len(wnids),
-        "min_per_class": 5,
-        "max_per_class": 7,
-        "balance": 0.5,
-        "criteria": CRITERIA,
-        "complexity": {"strata": 3, "probe": 6},
-        "sharding": {"blocks": 1, "shards_per_block": 2},
-    }
-    sample_images(folder / "classes.parquet", candidates, *paths, **settings | changes)
-    return tuple(map(pl.read_parquet, paths))
+    collected(folder, source, wnids, wanted=9)
+    return sampled(folder, class_count=len(wnids), **changes)
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """Twelve drawings a class, and those that must be turned away."""
+    """Twelve drawings per class, and those that must be rejected."""
     folder = tmp_path_factory.mktemp("drawn")
     draw_images(folder, WNIDS, 12, SEED)
     return {wnid: read_tar(folder / f"{wnid}.tar") for wnid in WNIDS}
@@ -216,8 +164,7 @@ def test_a_parquet_file_that_is_gone_is_an_error_with_its_name(tmp_path):
 @pytest.mark.parametrize("form", ["class_tars", "class_folders", "webdataset", "hub_parquet"])
 def test_a_source_that_vanishes_fails_by_name_and_the_rerun_goes_on(form, drawn, tmp_path):
     source = FORMS[form](tmp_path / "source", {WNIDS[0]: drawn[WNIDS[0]]})
-    classes = write_classes(tmp_path / "classes.tsv", WNIDS[:1])
-    (listing,) = catalogue(tmp_path, source, classes, groups=1)
+    (listing,) = catalogued(tmp_path, source, WNIDS[:1], groups=1)
     place = pl.read_parquet(listing)["source"][0]
     output = tmp_path / "candidates.parquet"
     arguments = (listing, output, source["path"], SEED, 9, CRITERIA, PREPARATION)
@@ -256,7 +203,7 @@ def test_labels_that_count_another_list_are_refused():
 
 
 def test_labels_count_the_sorted_classes_or_a_file(tmp_path):
-    classes = write_classes(tmp_path / "classes.tsv")
+    classes = write_classes(tmp_path / "classes.tsv", WNIDS)
     assert read_labels(classes, None) == sorted(WNIDS)
     (tmp_path / "labels.txt").write_text("n2 a name\nn1\n\n")
     assert read_labels(classes, tmp_path / "labels.txt") == ["n2", "n1"]
@@ -304,16 +251,16 @@ def test_damage_in_archives_of_many_classes_reaches_the_exclusions(drawn, tmp_pa
     assert set(damage["reason"]) == {"damaged_archive"}
 
 
-def test_images_of_other_classes_are_left_out_and_counted(drawn, tmp_path, caplog):
-    source = webdataset(tmp_path / "source", drawn)
-    classes = write_classes(tmp_path / "classes.tsv", WNIDS[:2])
-    files = catalogue(tmp_path, source | {"labels": None}, write_classes(tmp_path / "all.tsv"))
-    names = tmp_path / "labels.txt"
-    names.write_text("\n".join(sorted(WNIDS)))
-    fewer = catalogue(tmp_path, source | {"labels": names}, classes)
-    assert set(pl.read_parquet(fewer)["wnid"]) == set(WNIDS[:2])
-    assert f"of 1 classes that {classes} lacks are left out: {WNIDS[2]}" in caplog.text
-    assert files == fewer
+@pytest.mark.parametrize("form", ["class_folders", "webdataset"])
+def test_images_of_other_classes_are_left_out(form, drawn, tmp_path, caplog):
+    source = FORMS[form](tmp_path / "source", drawn)
+    (tmp_path / "labels.txt").write_text("\n".join(sorted(WNIDS)))
+    if form == "webdataset":
+        source["labels"] = str(tmp_path / "labels.txt")
+    rows = pl.read_parquet(catalogued(tmp_path, source, WNIDS[:2]))
+    assert set(rows["wnid"]) == set(WNIDS[:2])
+    left_out = f"of 1 classes that {tmp_path / 'classes.tsv'} lacks are left out: {WNIDS[2]}"
+    assert (left_out in caplog.text) == (form == "webdataset")
 
 
 # Parquet ----------------------------------------------------------------------------------------
@@ -325,7 +272,7 @@ def test_rows_are_read_in_any_order_and_from_any_row_group(tmp_path):
     rows = listed("hub_parquet", place, ["n00000001"])
     assert [row.offset for row in rows] == list(range(40))
     assert {row.size for row in rows} == {None}
-    with parquet.opened(place) as read:
+    with sources.get_sampled("hub_parquet").opened(place) as read:
         for row in [*rows[::3], rows[4], rows[4], *rows[::-1]]:
             assert read(row.member, row.offset, None).decode() == row.member.split("_")[1]
 
@@ -353,7 +300,10 @@ def test_rows_without_bytes_class_or_a_safe_name_have_a_reason(tmp_path):
     place = write_hub(tmp_path / "a.parquet", {"image": images, "label": ["cats", "cats", None]})
     rows = listed("hub_parquet", place, ["cats"])
     assert [row.reason for row in rows] == [None, "unsafe_name", "no_class"]
-    with parquet.opened(place) as read, pytest.raises(RejectionError, match="not_an_image"):
+    with (
+        sources.get_sampled("hub_parquet").opened(place) as read,
+        pytest.raises(RejectionError, match="not_an_image"),
+    ):
         read("a.jpg", 0, None)
 
 
@@ -392,7 +342,7 @@ def test_a_damaged_row_group_costs_its_images_only(tmp_path):
     content[start : start + 30] = b"\xff" * 30
     place.write_bytes(content)
     outcomes = []
-    with parquet.opened(place) as read:
+    with sources.get_sampled("hub_parquet").opened(place) as read:
         for row, name in enumerate(names):
             try:
                 assert read(name, row, None) == data[f"{name}.JPEG"]
@@ -457,7 +407,7 @@ def test_a_link_for_a_class_archive_is_not_followed(tmp_path):
 
 def test_a_stopped_unpacking_goes_on(drawn, tmp_path, caplog):
     source = FORMS["outer_archive"](tmp_path / "source", drawn)
-    classes = write_classes(tmp_path / "classes.tsv")
+    classes = write_classes(tmp_path / "classes.tsv", WNIDS)
     out, listing = tmp_path / "out", tmp_path / "u.parquet"
     whole = Path(source["archive"]).read_bytes()
     cut = tmp_path / "winter21_whole.tar.gz"

@@ -3,7 +3,6 @@ import json
 import random
 import re
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from PIL import Image
 
 from imagenet_think.inference import canary, families
 from imagenet_think.inference.canary import CanaryError
-from imagenet_think.inference.canary_checks import BLANK, OWN, SWAPPED, Reply, garbled, judge
+from imagenet_think.inference.canary_checks import garbled, judge
 from imagenet_think.inference.canary_page import blank
 from imagenet_think.inference.chat import PromptError, encode, png_file
 from imagenet_think.inference.conversations import Policy
@@ -121,7 +120,7 @@ def findings(checked, tmp_path):
 # What is asked
 
 
-def test_each_image_is_asked_in_three_ways(checked):
+def test_each_image_is_shown_in_three_ways(checked):
     shown = pictures(4)
     speaker, spent = checked(sees, images=shown)
     asked = {}
@@ -144,7 +143,7 @@ def test_a_blank_is_gray_and_of_the_same_size():
         assert image.getcolors() == [(31 * 17, (128, 128, 128))]
 
 
-def test_texts_are_bounded_and_made_once(checked):
+def test_texts_are_limited_and_generated_once(checked):
     closing = {"close_thought": {"text": "</think>", "max_new_tokens": 9}, "output": "think_answer"}
     long = DRAWN | {"max_new_tokens": 100_000}
     say = lambda image, request: f"<think>{speech(image, request.seed)[7:60]}"  # noqa: E731
@@ -156,7 +155,7 @@ def test_texts_are_bounded_and_made_once(checked):
 
 
 @pytest.mark.parametrize(("images", "requests"), [(1, 2), (2, 6), (3, 8)])
-def test_fewer_images_do_too(checked, images, requests):
+def test_fewer_images_are_enough(checked, images, requests):
     speaker, _ = checked(sees, images=images)
     assert len(speaker.requests) == requests
 
@@ -169,11 +168,11 @@ def test_a_model_that_sees_passes(checked):
     checked(lambda image, request: speech(image, request.seed), decoding=DRAWN, digest="2" * 16)
 
 
-def test_a_model_that_says_the_same_of_everything_is_blind(findings):
+def test_a_model_that_ignores_everything_is_blind(findings):
     assert findings(lambda image, request: speech("same")) >= {"blind", "alike"}
 
 
-def test_a_model_that_looks_at_the_seed_alone_is_blind(findings):
+def test_a_model_that_depends_only_on_the_seed_is_blind(findings):
     say = lambda image, request: speech(request.seed)  # noqa: E731
     assert findings(say) == {"blind", "swapped"}
     assert findings(say, decoding=DRAWN) == {"blind"}
@@ -189,7 +188,7 @@ def test_images_that_reach_the_wrong_row_are_found(findings):
     assert findings(say) == {"swapped"}
 
 
-def test_noise_of_the_arithmetic_is_no_reason_to_stop(checked, findings):
+def test_rounding_noise_does_not_stop_a_model(checked, findings):
     # As in bfloat16: one word in ten is another one wherever a row stands.
     def noisy(text, key):
         draw = random.Random(key)
@@ -200,7 +199,7 @@ def test_noise_of_the_arithmetic_is_no_reason_to_stop(checked, findings):
     assert "swapped" in findings(lambda image, request: noisy(speech("same"), request.key))
 
 
-def test_a_blind_model_whose_arithmetic_drifts_is_found(checked, findings):
+def test_a_blind_model_with_rounding_noise_is_found(checked, findings):
     def drifting(length):
         beginning = " ".join(re.sub(r"\W", "", word) or "a" for word in WORDS[:length])
         return lambda image, request: f"<think>{beginning} {speech(request.key)[7:]}"
@@ -227,25 +226,20 @@ def test_marks_that_do_not_parse_are_found(findings):
     assert findings(lambda image, request: speech(image)[7:30]) == {"marks"}
 
 
-def test_a_thought_that_is_cut_off_is_no_garbage(checked, tmp_path, caplog):
+def test_truncated_thinking_is_not_garbled(checked, tmp_path, caplog):
     checked(lambda image, request: speech(image)[:60], reason="length")
     page = (tmp_path / "tiny-01234567.html").read_text()
     assert "<b>0</b><span>finished texts</span>" in page
     assert "its marks could not be checked" in caplog.text
 
 
-def test_an_image_that_cannot_be_asked_about_is_left_out(checked, findings):
+def test_a_rejected_image_is_left_out(checked, findings):
     narrow = {"narrow": png_file(Image.new("RGB", (2000, 5)))}
     checked(sees, images=narrow | pictures(3), digest="4" * 16)
     assert findings(sees, images=narrow) == {"refused"}
 
 
-def test_a_prompt_that_cannot_be_asked_stops_the_run(findings, tiny_model):
-    token = tiny_model("qwen2_5_vl")[1].image_token
-    assert findings(sees, model={"template": f"{{image}}{token}{{prompt}}"}) == {"refused"}
-
-
-def test_two_texts_alike_are_found(checked, tmp_path):
+def test_equal_texts_are_found(checked, tmp_path):
     first, second, *_ = pictures(4).values()
     with pytest.raises(CanaryError, match="for n0_0 is the same as for n0_1"):
         checked(lambda image, request: speech(first if image == second else image))
@@ -254,7 +248,7 @@ def test_two_texts_alike_are_found(checked, tmp_path):
 # The verdict
 
 
-def test_who_has_passed_is_not_asked_again(checked):
+def test_a_model_that_passed_is_not_prompted_again(checked):
     first, spent = checked(sees)
     again, nothing = checked(lambda image, request: pytest.fail("asked"))
     assert (len(first.requests), len(again.requests)) == (12, 0)
@@ -264,7 +258,7 @@ def test_who_has_passed_is_not_asked_again(checked):
     assert len(checked(sees, digest="01234567ffffffff")[0].requests) == 12
 
 
-def test_who_has_failed_is_asked_again_only_when_the_verdict_is_gone(checked, tmp_path):
+def test_a_failed_canary_runs_again_only_without_its_verdict(checked, tmp_path):
     with pytest.raises(CanaryError):
         checked(lambda image, request: speech("same"))
     with pytest.raises(CanaryError, match=r"failed the canary before.*; delete .*\.json") as error:
@@ -330,7 +324,7 @@ def test_the_same_answers_give_the_same_bytes(checked, tmp_path):
         ("fish рыба 물고기 ปลา ψάρι דג " * 5, "it mixes 6 scripts"),
     ],
 )
-def test_what_is_no_text(text, why):
+def test_garbled_texts(text, why):
     assert garbled(text).startswith(why)
 
 
@@ -347,7 +341,7 @@ def test_what_is_no_text(text, why):
         "!!! Look !!!",
     ],
 )
-def test_what_is_text(text):
+def test_texts_that_are_not_garbled(text):
     assert garbled(text) is None
 
 
@@ -356,7 +350,7 @@ def test_any_text_can_be_judged(text):
     assert garbled(text) is None or garbled(text)
 
 
-def test_what_a_model_says_is_judged_without_its_marks(checked, findings):
+def test_marks_do_not_count_as_text(checked, findings):
     # Special tokens repeat in a short text, and a text of marks alone is empty.
     assert "garbled" in findings(lambda image, request: "<think></think><|im_end|>" * len(image))
 
@@ -388,7 +382,7 @@ def blinded(model):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", families.NAMES)
-def test_a_blind_model_of_each_family_is_found_out(tiny_model, name):
+def test_a_blinded_model_of_each_family_is_found(tiny_model, name):
     family, processor, model = tiny_model(name)
     engine = TransformersEngine(
         model,
@@ -407,7 +401,7 @@ def test_a_blind_model_of_each_family_is_found_out(tiny_model, name):
 
 
 @pytest.mark.parametrize("key", MINIATURES["models"])
-def test_each_miniature_passes_and_blinded_does_not(key, tmp_path):
+def test_each_miniature_passes_unless_blinded(key, tmp_path):
     model = MINIATURES["models"][key] | {"key": key}
     folder = (str(ROOT / model["repository"]), "unused")
     engine = transformers_engine.load(
@@ -424,14 +418,3 @@ def test_each_miniature_passes_and_blinded_does_not(key, tmp_path):
     assert look(engine, images, asked, model["output"]) == set()
     with blinded(engine.model):
         assert "blind" in look(engine, images, asked, model["output"])
-
-
-def test_findings_name_what_they_mean():
-    one = Reply("a", OWN, "a", "x", "stop", None, 4, 4, 1, "ok", None)
-    gray = replace(one, way=BLANK)
-    (found,) = judge([one, gray], greedy=True)
-    assert found == ("blind", "its text for a is the same as for a blank image")
-    other = replace(one, way=SWAPPED, asked_as="b", text="y")
-    assert [f.kind for f in judge([one, replace(gray, text="z"), other], greedy=True)] == [
-        "swapped"
-    ]

@@ -42,7 +42,7 @@ def texts(message):
     return [part.get("text", "IMAGE") for part in message["content"]]
 
 
-def test_without_settings_the_image_stands_before_the_prompt():
+def test_by_default_the_image_precedes_the_prompt():
     image = b"file"
     (user,) = first_conversation(image, "Describe.", {})
     assert user["role"] == "user"
@@ -50,7 +50,7 @@ def test_without_settings_the_image_stands_before_the_prompt():
     assert user["content"][0]["image"] is image
 
 
-def test_template_and_system_message_keep_their_braces():
+def test_braces_in_template_and_system_message_are_kept():
     system, user = first_conversation(b"file", "What is {image} in {this}?", TOOL)
     assert system == {"role": "system", "content": "You may call {tools}."}
     assert texts(user) == ["Question about {it}:\n", "IMAGE", "\nWhat is {image} in {this}?"]
@@ -101,26 +101,25 @@ def test_first_round_shows_half_of_what_the_second_shows(tiny_checkpoint, width,
 
 
 @pytest.mark.parametrize("name", ["glm4v", "internvl", "kimi_vl"])
-def test_families_without_scaled_images_say_so(tiny_model, name):
+def test_families_that_cannot_scale_images_reject_a_second_round(tiny_model, name):
     processor = tiny_model(name)[1]
     with pytest.raises(PromptError, match="no second_round"):
         encode(processor, first_conversation(file(0), "Describe.", TOOL))
 
 
 @pytest.mark.parametrize("name", families.NAMES)
-def test_a_prompt_with_the_image_token_is_named(tiny_model, name):
+def test_a_text_with_the_image_token_is_rejected(tiny_model, name):
     processor = tiny_model(name)[1]
-    messages = first_conversation(file(0), f"Is it {processor.image_token}?", {})
-    with pytest.raises(PromptError, match="the user text holds the model's image token"):
-        encode(processor, messages)
-
-
-def test_an_answer_with_the_image_token_ends_before_a_second_round(tiny_model):
-    processor = tiny_model("qwen2_5_vl")[1]
-    first = first_conversation(file(0), "Describe.", TOOL)
-    second = second_conversation(first, "<|image_pad|>" + CALL, file(0), TOOL)
-    with pytest.raises(PromptError, match="the assistant text"):
-        encode(processor, second)
+    token = processor.image_token
+    first, bad = (first_conversation(file(0), f"Is it{end}?", {}) for end in ("", f" {token}"))
+    second = second_conversation(first, f"Is it {token}? {CALL}", file(0), TOOL)
+    for role, messages, prefix in (
+        ("user", bad, ""),
+        ("assistant", second, ""),
+        ("prefix", first, f"Again and {token}"),
+    ):
+        with pytest.raises(PromptError, match=f"the {role} text holds the model's image token"):
+            encode(processor, messages, prefix)
 
 
 def test_a_template_that_drops_the_image_is_an_error(tiny_checkpoint):
@@ -131,7 +130,7 @@ def test_a_template_that_drops_the_image_is_an_error(tiny_checkpoint):
 
 
 @pytest.mark.parametrize("name", families.NAMES)
-def test_inputs_are_what_generate_takes(tiny_model, name):
+def test_inputs_fit_generate(tiny_model, name):
     _, processor, _ = tiny_model(name)
     inputs = encode(processor, first_conversation(file(0), "Describe.", {"system": "Think."}))
     assert inputs["input_ids"].shape == inputs["attention_mask"].shape
@@ -169,7 +168,7 @@ def test_lack_of_memory_is_not_the_images_fault(tiny_model, monkeypatch):
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "I;16"])
-def test_every_kind_of_picture_is_shown_in_colour(tiny_model, mode):
+def test_images_of_every_mode_are_shown(tiny_model, mode):
     inputs = plain(tiny_model("glm4v")[1], png_file(Image.new(mode, (70, 90))))
     assert (inputs["image_grid_thw"].prod() == len(inputs["pixel_values"])).all()
 
@@ -211,13 +210,13 @@ def test_a_thin_image_is_a_named_failure(tiny_model, name, size):
 
 @pytest.mark.parametrize("name", ["internvl", "kimi_vl"])
 @pytest.mark.parametrize("size", THIN)
-def test_a_thin_image_is_shown_where_tiles_or_patches_allow(tiny_model, name, size):
+def test_a_thin_image_is_shown_if_tiles_or_patches_allow(tiny_model, name, size):
     processor, model = tiny_model(name)[1:]
     with torch.inference_mode():
         assert model(**plain(processor, file(0, *size))).logits.isfinite().all()
 
 
-def test_a_line_of_too_many_patches_is_named(tiny_checkpoint):
+def test_too_long_a_row_of_patches_is_rejected(tiny_checkpoint):
     processor = families.get("kimi_vl").load_processor(
         tiny_checkpoint("kimi_vl"), {"in_token_limit": 4096}
     )
@@ -225,13 +224,13 @@ def test_a_line_of_too_many_patches_is_named(tiny_checkpoint):
         plain(processor, file(0, 20, 9000))
 
 
-def test_a_thin_image_is_named_in_a_first_round_too(tiny_model):
+def test_a_thin_image_is_rejected_in_a_first_round_too(tiny_model):
     for ask in (encode, fitted):
         with pytest.raises(PromptError, match=r"cannot be scaled: .*aspect ratio"):
             ask(tiny_model("qwen2_5_vl")[1], first_conversation(file(0, 3, 900), "Describe.", TOOL))
 
 
-def test_other_conversations_stay_as_they_are(tiny_model):
+def test_other_conversations_are_unchanged(tiny_model):
     messages = first_conversation(file(0), "Describe.", {})
     assert fitted(tiny_model("glm4v")[1], messages) is messages
 
@@ -260,7 +259,7 @@ def test_fitted_images_have_the_size_that_the_model_sees(tiny_checkpoint):
 
 
 @pytest.mark.parametrize("name", families.NAMES)
-def test_a_prefix_is_what_the_model_has_said_already(tiny_model, name):
+def test_the_model_continues_a_prefix_like_its_own_text(tiny_model, name):
     processor, model = tiny_model(name)[1:]
     messages = first_conversation(file(0), "Describe.", {})
     prompt, inputs = encode(processor, messages), encode(processor, messages, "a fish: ")
@@ -282,7 +281,7 @@ def test_a_prefix_is_what_the_model_has_said_already(tiny_model, name):
     torch.testing.assert_close(logits[:, -1], generated.logits[-1], atol=1e-4, rtol=1e-4)
 
 
-def test_no_special_token_stands_before_a_prefix(tiny_checkpoint):
+def test_no_special_token_precedes_a_prefix(tiny_checkpoint):
     processor = families.get("glm4v").load_processor(tiny_checkpoint("glm4v"))
     end = processor.tokenizer.convert_tokens_to_ids("<|user|>")
     processor.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
@@ -295,15 +294,7 @@ def test_no_special_token_stands_before_a_prefix(tiny_checkpoint):
 
 
 @pytest.mark.parametrize("name", families.NAMES)
-def test_a_prefix_with_the_image_token_is_named(tiny_model, name):
-    processor = tiny_model(name)[1]
-    messages = first_conversation(file(0), "Describe.", {})
-    with pytest.raises(PromptError, match="the prefix text holds the model's image token"):
-        encode(processor, messages, f"Again and {processor.image_token}")
-
-
-@pytest.mark.parametrize("name", families.NAMES)
-def test_a_prompt_with_another_mark_of_vision_is_shown_or_named(tiny_model, name):
+def test_a_prompt_with_another_vision_token_is_encoded_or_rejected(tiny_model, name):
     processor, model = tiny_model(name)[1:]
     marks = "<|vision_start|> <|begin_of_image|> <img> <|media_start|> <|im_end|>"
     with torch.inference_mode():
@@ -318,7 +309,7 @@ def test_conversations_are_built_without_torch():
 
 
 @pytest.mark.parametrize("config", ["config.yaml", "miniature.yaml"])
-def test_every_model_of_a_config_can_be_asked(config):
+def test_every_model_of_a_config_can_be_prompted(config):
     settings = YAML(typ="safe").load((ROOT / "config" / config).read_text())
     prompt = settings["prompts"][settings["prompt"]]
     for key, model in settings["models"].items():
@@ -368,7 +359,7 @@ def digest(text):
 
 @pytest.mark.parametrize("config", ["config.yaml", "miniature.yaml"])
 @pytest.mark.parametrize("key", PUBLISHED)
-def test_what_is_added_to_a_prompt_is_what_was_published(config, key):
+def test_additions_to_a_prompt_are_as_published(config, key):
     model = YAML(typ="safe").load((ROOT / "config" / config).read_text())["models"][key]
     for setting, published in zip(("system", "template"), PUBLISHED[key], strict=True):
         text = model.get(setting)

@@ -91,19 +91,12 @@ def test_two_rounds_are_joined_and_counted_together():
     assert second[2]["content"][0] == {"type": "image", "image": b"a", "scale": 1.0}
 
 
-def test_second_rounds_are_asked_before_new_images():
+def test_second_rounds_come_before_new_images():
     script = {(key, 1, 1): (CALL, "stop") for key in "abcd"}
     script |= {(key, 1, 2): ("done", "stop") for key in "abcd"}
     _, engine, answers = ask(script, TOOL)
     assert engine.batches == [["a", "b"], ["b", "a"], ["c", "d"], ["d", "c"]]
     assert [answer.response.key for answer in answers] == ["a", "b", "c", "d"]
-
-
-def test_what_the_last_batch_wants_is_asked_too():
-    script = {(key, 1, 1): (CALL, "stop") for key in "abc"}
-    script |= {(key, 1, 2): ("done", "stop") for key in "abc"}
-    found, *_ = ask(script, TOOL, batch=5)
-    assert {answer.rounds for answer in found.values()} == {2}
 
 
 def test_there_are_two_rounds_at_most():
@@ -116,11 +109,6 @@ def test_there_are_two_rounds_at_most():
 def test_a_first_round_that_is_cut_off_has_no_second(reason):
     found, *_ = ask({("a", 1, 1): (CALL + " and so on", reason)}, TOOL)
     assert (found["a"].rounds, found["a"].response.finish_reason) == (1, reason)
-
-
-def test_models_without_a_second_round_never_have_one():
-    found, *_ = ask({("a", 1, 1): (CALL, "stop")})
-    assert found["a"].rounds == 1
 
 
 def test_a_failing_second_round_fails_the_row():
@@ -142,7 +130,7 @@ def test_a_failing_first_round_fails_the_row_at_once():
 
 
 @pytest.mark.parametrize("reason", ["length", "loop"])
-def test_what_is_cut_off_is_asked_again_with_another_seed(reason):
+def test_a_truncated_answer_is_generated_again_with_another_seed(reason):
     found, engine, _ = ask(
         {("a", 1, 1): ("and and", reason), ("a", 2, 1): ("A", "stop")}, DRAWING, attempts=3
     )
@@ -163,7 +151,7 @@ def test_the_last_attempt_is_kept_and_marked():
 @pytest.mark.parametrize(
     "decoding", [{"temperature": 0.0}, {"temperature": 0.8, "top_k": 1}, {"top_p": 0.9}]
 )
-def test_greedy_decoding_would_say_the_same_again(decoding):
+def test_greedy_decoding_has_one_attempt(decoding):
     model = GREEDY | {"decoding": decoding | {"max_new_tokens": 100}}
     found, engine, _ = ask({("a", 1, 1): ("A", "length")}, model, attempts=3)
     assert (found["a"].attempt, len(engine.requests)) == (1, 1)
@@ -205,7 +193,7 @@ def test_an_error_in_a_later_attempt_keeps_the_earlier_one():
 # Prefix
 
 
-def test_a_prefix_is_asked_with_and_stands_in_the_text():
+def test_a_prefix_is_requested_and_part_of_the_text():
     model = DRAWING | {"prefix": "<think>\n"}
     found, engine, _ = ask(
         {("a", 1, 1): ("on", "length"), ("a", 2, 1): ("T</think>A", "stop")}, model, attempts=2
@@ -225,7 +213,7 @@ def test_every_round_has_the_prefix():
     assert found["a"].response.text == f"{first}\n<think>B"
 
 
-def test_an_error_has_no_text_with_a_prefix_either():
+def test_an_error_has_no_text_even_with_a_prefix():
     found, *_ = ask({("a", 1, 1): ("no", "error")}, GREEDY | {"prefix": "<think>"})
     assert found["a"].response.text is None
 
@@ -234,7 +222,7 @@ def test_an_error_has_no_text_with_a_prefix_either():
 
 
 @pytest.mark.parametrize("reason", ["length", "loop"])
-def test_a_thought_that_is_cut_off_is_closed(reason):
+def test_truncated_thinking_is_closed(reason):
     found, engine, _ = ask(
         {("a", 1, 1): ("<think>Fur, fur", reason), ("a", 1, 2): ("A lynx.</answer>", "stop")},
         GREEDY | CLOSING,
@@ -276,13 +264,13 @@ def test_closing_follows_the_last_attempt_only():
         ("<think>Fur", "stop"),
     ],
 )
-def test_what_is_not_cut_off_within_its_thinking_is_left(text, reason):
+def test_text_truncated_outside_its_thinking_is_kept(text, reason):
     found, engine, _ = ask({("a", 1, 1): (text, reason)}, GREEDY | CLOSING)
     assert (found["a"].response.text, found["a"].forced) == (text, False)
     assert len(engine.requests) == 1
 
 
-def test_an_error_in_a_forced_answer_leaves_what_was_cut_off():
+def test_an_error_in_a_forced_answer_keeps_the_truncated_one():
     found, *_ = ask(
         {("a", 1, 1): ("<think>Fur <|image|>", "loop"), ("a", 1, 2): ("image token", "error")},
         GREEDY | CLOSING,
@@ -291,7 +279,7 @@ def test_an_error_in_a_forced_answer_leaves_what_was_cut_off():
     assert not found["a"].forced
 
 
-def test_the_thought_of_a_second_round_is_closed_with_its_own_messages():
+def test_thinking_of_a_second_round_is_closed_with_its_own_messages():
     found, engine, _ = ask(
         {
             ("a", 1, 1): (CALL, "stop"),
@@ -320,7 +308,7 @@ def test_the_thought_of_a_second_round_is_closed_with_its_own_messages():
         ("boxed", None, "Fur, ears", "\n\nSo the answer is \\boxed{"),
     ],
 )
-def test_forced_answers_can_be_taken_apart(output, prefix, said, closing):
+def test_forced_answers_parse(output, prefix, said, closing):
     model = GREEDY | {
         "output": output,
         "prefix": prefix,
@@ -356,7 +344,7 @@ def told(key, **changes):
     return answers
 
 
-def test_a_model_goes_on_from_a_prefix_as_if_it_had_said_it():
+def test_a_trained_model_continues_a_prefix_like_its_own_text():
     decoding = {"max_new_tokens": 200, "temperature": 0.0}
     of_itself = told("internvl3.5", decoding=decoding, prefix=None)
     made_to = told("internvl3.5", decoding=decoding, prefix="<think>")
@@ -385,7 +373,7 @@ def test_a_model_whose_thinking_is_closed_by_force_answers():
 # Order
 
 
-def test_images_are_taken_as_the_engine_asks():
+def test_images_are_read_as_the_engine_needs_them():
     taken = []
 
     def images():
@@ -400,7 +388,7 @@ def test_images_are_taken_as_the_engine_asks():
     assert len(list(answers)) == 5
 
 
-def test_an_engine_that_asked_for_all_at_once_is_asked_again():
+def test_an_engine_that_took_all_requests_at_once_is_called_again():
     script = {(key, 1, 1): (CALL, "stop") for key in "abc"}
     script |= {(key, 1, 2): ("done", "stop") for key in "abc"}
     engine = Script(script)
@@ -410,7 +398,7 @@ def test_an_engine_that_asked_for_all_at_once_is_asked_again():
     assert [answer.rounds for answer in answers] == [2, 2, 2]
 
 
-def test_an_engine_that_asks_on_is_given_what_came_up_since():
+def test_an_exhausted_iterator_of_requests_can_continue():
     script = {(key, 1, 1): (CALL, "stop") for key in "ab"}
     script |= {(key, 1, 2): ("done", "stop") for key in "ab"}
     engine = Script(script)
@@ -430,7 +418,7 @@ def test_an_engine_that_asks_on_is_given_what_came_up_since():
     assert open_at_end == [2, 2, 2, 1]
 
 
-def test_the_same_image_twice_at_a_time_is_an_error():
+def test_two_open_conversations_about_an_image_are_an_error():
     engine = Script({("a", 1, 1): ("A", "stop")})
     policy = Policy(GREEDY, "Describe.", 1, seed)
     with pytest.raises(ValueError, match="image a has two open conversations"):

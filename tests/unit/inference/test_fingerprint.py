@@ -61,16 +61,16 @@ def test_the_fingerprint_is_stable():
         {"model": MODEL | {"processor": {"repository": "Qwen/Qwen2.5-VL-7B-Instruct"}}},
     ],
 )
-def test_what_decides_an_answer_changes_the_fingerprint(change):
+def test_settings_that_affect_a_response_change_the_fingerprint(change):
     assert settings_digest(**(BASE | change)) != settings_digest(**BASE)
 
 
 @pytest.mark.parametrize("change", [{"name": "another"}, {"key": "other"}, {"output": "think"}])
-def test_names_and_parsing_do_not(change):
+def test_names_and_parsing_do_not_change_the_fingerprint(change):
     assert settings_digest(**(BASE | {"model": MODEL | change})) == settings_digest(**BASE)
 
 
-def test_order_of_keys_does_not():
+def test_the_order_of_keys_does_not_change_the_fingerprint():
     assert settings_digest(**(BASE | {"model": dict(reversed(MODEL.items()))})) == settings_digest(
         **BASE
     )
@@ -78,7 +78,7 @@ def test_order_of_keys_does_not():
 
 @pytest.mark.parametrize("decoding", [{"temperature": 0.0}, {}, {"temperature": 1.0, "top_k": 1}])
 @pytest.mark.parametrize("change", [{"seed": 2}, policy(attempts=3)])
-def test_seed_and_attempts_count_only_where_something_is_drawn(decoding, change):
+def test_seed_and_attempts_count_only_if_decoding_samples(decoding, change):
     base = greedy(**decoding)
     assert settings_digest(**(base | change)) == settings_digest(**base)
 
@@ -90,11 +90,11 @@ def test_loops_count_in_greedy_decoding_too():
 
 
 @pytest.mark.parametrize("key", ["prefix", "close_thought", "system", "image"])
-def test_a_null_is_as_good_as_no_key(key):
+def test_null_is_equivalent_to_a_missing_key(key):
     assert settings_digest(**(BASE | {"model": MODEL | {key: None}})) == settings_digest(**BASE)
 
 
-def test_parsing_counts_where_it_decides_whether_a_thought_is_open():
+def test_the_format_counts_if_thinking_may_be_closed_by_force():
     model = MODEL | CLOSING
     one, other = (BASE | {"model": model | {"output": output}} for output in ("think", "kimi"))
     assert settings_digest(**one) != settings_digest(**other)

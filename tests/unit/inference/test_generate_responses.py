@@ -36,7 +36,7 @@ from imagenet_think.inference.seeding import row_seed
 FOLDER = Path(generate_responses.__file__).parent
 
 
-def test_the_engine_is_checked_loaded_used_and_closed(run, use):
+def test_the_engine_is_checked_loaded_used_and_closed_once(run, use):
     echo = use(Echo())
     found = run()
     assert echo.keys == list("cabfde")
@@ -54,7 +54,7 @@ def test_the_engine_is_checked_loaded_used_and_closed(run, use):
     assert found["seed"].to_list() == [row_seed(1, name, "tiny", 1, 1) for name in "cabfde"]
 
 
-def test_images_come_a_row_group_at_a_time(run, use, monkeypatch):
+def test_images_are_read_one_row_group_at_a_time(run, use, monkeypatch):
     read, taken = [], []
     read_row_group = ParquetFile.read_row_group
 
@@ -81,7 +81,7 @@ def test_images_come_a_row_group_at_a_time(run, use, monkeypatch):
     assert [group for _, group in read] == [1]
 
 
-def test_what_is_missing_alone_is_asked(run, use):
+def test_only_missing_responses_are_generated(run, use):
     use(Echo(ends=(3, KeyboardInterrupt())))
     with pytest.raises(KeyboardInterrupt):
         run()
@@ -94,7 +94,7 @@ def test_what_is_missing_alone_is_asked(run, use):
 
 
 @pytest.mark.parametrize("error", [EngineError("it died"), KeyboardInterrupt(), SystemExit(143)])
-def test_a_job_that_fails_gives_back_what_it_holds(run, use, error):
+def test_a_failing_job_releases_engine_and_locks(run, use, error):
     echo = use(Echo(ends=(3, error)))
     with pytest.raises(type(error)):
         run()
@@ -106,7 +106,7 @@ def test_a_job_that_fails_gives_back_what_it_holds(run, use, error):
     assert run.record["restarts"] == 2  # as it stands at the end
 
 
-def test_an_engine_that_does_not_load_leaves_a_record_too(run, use):
+def test_an_engine_that_does_not_load_leaves_a_record(run, use):
     echo = use(Echo())
 
     def load(model, **given):
@@ -120,7 +120,7 @@ def test_an_engine_that_does_not_load_leaves_a_record_too(run, use):
     assert run.locks == []
 
 
-def test_dropped_attempts_are_counted_as_spent(run, use):
+def test_tokens_of_dropped_attempts_are_recorded(run, use):
     run.settings["model"]["decoding"] = {"max_new_tokens": 6, "temperature": 0.7}
 
     def say(image, request):
@@ -138,7 +138,7 @@ def test_dropped_attempts_are_counted_as_spent(run, use):
     assert run.record["spent"]["completion_tokens"] == 7 * 7
 
 
-def test_a_thought_closed_by_force_is_marked(run, use):
+def test_thinking_closed_by_force_is_marked(run, use):
     run.settings["model"] |= {
         "close_thought": {"text": "</think><answer>", "max_new_tokens": 3},
         "output": "think_answer",
@@ -160,7 +160,7 @@ def test_failures_are_counted_by_reason(run, use, caplog):
     run()
     assert run.record["finish_reasons"] == {"error": 1, "length": 2, "loop": 1, "stop": 2}
     assert any("6 of 6" in line and "1 error, 2 length, 1 loop" in line for line in caplog.messages)
-    assert any("tokens a second" in line for line in caplog.messages)
+    assert any("tokens per second" in line for line in caplog.messages)
 
 
 # Where nothing is missing ------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def test_without_new_work_torch_is_not_even_imported(run, use):
     assert process.communicate()[0].strip() == "[]"
 
 
-def test_a_renamed_prompt_is_not_asked_again(run, use):
+def test_a_renamed_prompt_generates_nothing(run, use):
     echo = use(Echo())
     run()
     run.settings["prompt"] = {"id": "renamed", "text": "Describe."}
@@ -215,7 +215,7 @@ def test_a_renamed_prompt_is_not_asked_again(run, use):
     assert len(echo.requests) == 6
 
 
-def test_changed_settings_are_asked_anew_beside_the_old(run, use):
+def test_changed_settings_keep_the_old_responses(run, use):
     echo = use(Echo())
     run()
     run.settings["model"]["decoding"] = {"max_new_tokens": 3, "temperature": 0.0}
@@ -227,14 +227,14 @@ def test_changed_settings_are_asked_anew_beside_the_old(run, use):
     assert len(echo.requests) == 12
 
 
-def test_engine_and_batch_size_are_no_reason_to_ask_again(run, use):
+def test_another_engine_or_batch_size_generates_nothing(run, use):
     echo = use(Echo())
     run()
     run(engine="vllm", batch_size=7, engines={"vllm": {"command": "other"}})
     assert len(echo.requests) == 6
 
 
-def test_only_new_images_are_asked(run, use, tmp_path):
+def test_only_new_images_are_generated(run, use, tmp_path):
     echo = use(Echo())
     run()
     extra = pl.read_parquet(run.images[1])
@@ -246,7 +246,7 @@ def test_only_new_images_are_asked(run, use, tmp_path):
     assert echo.keys[6:] == ["new"]
 
 
-def test_a_shard_that_is_cut_off_is_named(run, use, tmp_path):
+def test_a_truncated_shard_is_named(run, use, tmp_path):
     use(Echo())
     broken = tmp_path / "01.parquet"
     broken.write_bytes(Path(run.images[1]).read_bytes()[:-100])
@@ -255,7 +255,7 @@ def test_a_shard_that_is_cut_off_is_named(run, use, tmp_path):
         run()
 
 
-def test_rows_are_taken_over_where_the_shards_have_changed(run, use, tmp_path):
+def test_rows_are_kept_when_the_shards_change(run, use, tmp_path):
     echo = use(Echo())
     before = run()
     both = pl.concat([pl.read_parquet(file) for file in run.images])
@@ -268,7 +268,7 @@ def test_rows_are_taken_over_where_the_shards_have_changed(run, use, tmp_path):
     assert after.sort("image_id").equals(before.sort("image_id"))
 
 
-def test_two_workers_on_a_shard(run, use):
+def test_a_shard_admits_one_worker(run, use):
     def say(image, request):
         with pytest.raises(LockError, match=r"00\.lock: held by process"):
             run()
@@ -328,7 +328,7 @@ def test_a_model_that_passes_is_used(watched, use):
     assert watched.record["spent"]["completion_tokens"] == 6 * 7
 
 
-def test_a_model_that_is_blind_stops_before_a_row_is_written(watched, use):
+def test_a_blind_model_is_stopped_before_a_row_is_written(watched, use):
     echo = use(Echo(lambda image, request: ("<think>A fish swims.</think>A fish.", "stop")))
     with pytest.raises(CanaryError, match=r"blank image.*") as error:
         watched()
@@ -347,7 +347,7 @@ def test_a_model_that_is_blind_stops_before_a_row_is_written(watched, use):
     assert len(of_canary(echo)) == 12
 
 
-def test_a_canary_sings_once(watched, use, tmp_path):
+def test_the_canary_runs_once(watched, use, tmp_path):
     echo = use(Echo(telling))
     watched.pilot(2)
     assert len(of_canary(echo)) == 12
@@ -358,7 +358,7 @@ def test_a_canary_sings_once(watched, use, tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"dtype": "bfloat16"}, {"attention": "sdpa"}, {"versions": {}}])
-def test_what_computes_otherwise_is_looked_at_anew(watched, use, change):
+def test_the_canary_runs_again_for_another_computation(watched, use, change):
     use(Echo(telling))
     watched.pilot(2)
     echo = Echo(telling)
@@ -368,7 +368,7 @@ def test_what_computes_otherwise_is_looked_at_anew(watched, use, change):
     assert len(of_canary(echo)) == 12
 
 
-def test_the_canary_sees_different_classes(watched, use, tmp_path):
+def test_the_canary_shows_different_classes(watched, use, tmp_path):
     frame = pl.read_parquet(watched.images[1])
     rows = pl.concat([frame] * 4).with_columns(
         image_id=pl.Series([f"i{n:02}" for n in range(12)]),
@@ -382,7 +382,7 @@ def test_the_canary_sees_different_classes(watched, use, tmp_path):
     assert list(found) == ["i00", "i06", "i11", "i01"]
 
 
-def test_where_no_image_can_be_read_there_is_no_canary(watched, use, tmp_path):
+def test_without_a_readable_image_there_is_no_canary(watched, use, tmp_path):
     watched.images = [write_shard(tmp_path / "00.parquet", [("x", b"nothing"), ("y", b"either")])]
     echo = use(Echo(lambda image, request: ("image cannot be read: x", "error")))
     assert watched()["finish_reason"].to_list() == ["error", "error"]
@@ -392,7 +392,7 @@ def test_where_no_image_can_be_read_there_is_no_canary(watched, use, tmp_path):
 # SIGTERM -----------------------------------------------------------------------------------------
 
 
-def test_a_job_that_is_told_to_stop_lets_go_of_everything(run, tmp_path):
+def test_sigterm_releases_engine_and_locks(run, tmp_path):
     """Slurm and Snakemake send SIGTERM; here while the engine waits for a token."""
     process = worker(f"""
         import json, time
@@ -474,7 +474,9 @@ def test_every_image_has_a_row_in_the_order_of_its_shard(run, tiny_model):
 
 
 @pytest.mark.parametrize("family", families.NAMES)
-def test_a_bad_image_is_a_named_failure_and_the_rest_goes_on(tmp_path, tiny_checkpoint, family):
+def test_a_bad_image_is_a_named_failure_and_the_others_are_generated(
+    tmp_path, tiny_checkpoint, family
+):
     good = jpeg(noise(1, 70, 60))
     pictures = [
         ("good 1", good),
@@ -505,14 +507,6 @@ def test_a_bad_image_is_a_named_failure_and_the_rest_goes_on(tmp_path, tiny_chec
         assert "aspect ratio" in rows["narrow"]["error"]
 
 
-def test_a_prompt_that_holds_the_image_token_fails_every_row(run, tiny_model):
-    token = tiny_model("qwen2_5_vl")[1].image_token
-    run.settings["prompt"] = {"id": "bad", "text": f"What is {token}?"}
-    found = run()
-    assert found["finish_reason"].to_list() == ["error"] * 6
-    assert f"holds the model's image token {token}" in found["error"][0]
-
-
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
@@ -529,7 +523,7 @@ def test_the_canary_stops_a_real_engine(run, tiny_model, prompt, message):
     assert run.journaled == []
 
 
-def test_a_killed_job_goes_on_where_it_stopped(run, tmp_path, shards, tiny_checkpoint, encoded):
+def test_a_killed_job_is_resumed(run, tmp_path, shards, tiny_checkpoint, encoded):
     whole = Run(tmp_path / "whole", shards, tiny_checkpoint("qwen2_5_vl"))
     whole()
     run()
@@ -550,7 +544,7 @@ def test_batch_size_does_not_change_a_byte(run, tmp_path, shards, tiny_checkpoin
     assert other.bytes == run.bytes
 
 
-def test_sampled_texts_depend_on_the_seed_alone(tmp_path, shards, tiny_checkpoint):
+def test_sampled_texts_depend_only_on_the_seed(tmp_path, shards, tiny_checkpoint):
     decoding = {"max_new_tokens": 6, "temperature": 1.0}
     runs = [
         Run(tmp_path / str(i), shards, tiny_checkpoint("qwen2_5_vl"), decoding=decoding)
@@ -562,7 +556,7 @@ def test_sampled_texts_depend_on_the_seed_alone(tmp_path, shards, tiny_checkpoin
     assert (first["text"] != other["text"]).drop_nulls().all()
 
 
-def test_a_job_leaves_one_record_of_what_it_was(run):
+def test_a_job_leaves_one_record(run):
     run()
     record = run.record
     assert read_runs(run.folder / "journal" / "00.jsonl") == [record]
@@ -589,7 +583,7 @@ def test_an_unknown_engine_is_an_error(run):
         run(engine="vlm")
 
 
-def test_what_cannot_be_had_fails_before_a_model_is_loaded(run, monkeypatch):
+def test_an_unavailable_setting_fails_before_a_model_is_loaded(run, monkeypatch):
     monkeypatch.setattr(families, "get", lambda name: pytest.fail("a model was asked for"))
     with pytest.raises(ValueError, match=r"inference\.attention is flash_attention_2, but"):
         run(attention="flash_attention_2")
@@ -597,7 +591,7 @@ def test_what_cannot_be_had_fails_before_a_model_is_loaded(run, monkeypatch):
     assert run.locks == []
 
 
-def test_a_model_that_asks_for_the_whole_image_has_two_rounds(
+def test_a_model_that_requests_the_full_image_has_two_rounds(
     tmp_path, shards, tiny_checkpoint, monkeypatch, encoded
 ):
     second = {"first_scale": 0.5, "template": "<tool_response>{image}</tool_response>"}
@@ -624,7 +618,7 @@ def test_image_settings_reach_the_processor(run):
     assert run()["image_tokens"].max() > own
 
 
-def test_the_processor_may_come_from_another_repository(run, tmp_path, tiny_checkpoint):
+def test_the_processor_may_be_in_another_repository(run, tmp_path, tiny_checkpoint):
     folder = shutil.copytree(tiny_checkpoint("qwen2_5_vl"), tmp_path / "processor")
     config = json.loads((folder / "preprocessor_config.json").read_text())
     (folder / "preprocessor_config.json").write_text(json.dumps(config | {"min_pixels": 112 * 112}))

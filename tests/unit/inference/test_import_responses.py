@@ -92,7 +92,7 @@ def importing(tmp_path):
 TEXTS = ["<think>so</think><answer>a cat</answer>", "no marks", "<think>open", ""]
 
 
-def test_raw_text_is_taken_apart_as_a_generated_one(importing):
+def test_raw_text_is_parsed_like_a_generated_one(importing):
     importing.add(image=IMAGES, text=TEXTS)
     responses, annotations, unused = importing(text="text", output="think_answer")
     for image, text in zip(IMAGES, TEXTS, strict=True):
@@ -106,7 +106,7 @@ def test_raw_text_is_taken_apart_as_a_generated_one(importing):
     assert unused == []
 
 
-def test_thinking_and_answer_are_taken_to_the_letter(importing):
+def test_thinking_and_answer_are_taken_verbatim(importing):
     importing.add(
         image=IMAGES,
         think_1=[" <think> so\n", None, "t", " "],
@@ -124,7 +124,7 @@ def test_thinking_and_answer_are_taken_to_the_letter(importing):
     assert unused == []
 
 
-def test_every_row_that_is_not_used_is_named(importing, caplog):
+def test_every_unused_row_is_listed(importing, caplog):
     importing.add(
         image=["n1_0.JPEG", "n3_0", "a/n1_1", None],
         text=["first", "strange", None, "nameless"],
@@ -167,7 +167,7 @@ def test_the_first_row_with_a_text_counts(importing):
 
 
 @pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view()])
-def test_other_kinds_of_text_give_the_same(importing, kind):
+def test_other_string_types_give_the_same(importing, kind):
     importing.add(image=IMAGES, text=TEXTS)
     plain, _, _ = importing(text="text", output="think_answer")
     columns = {"image": pa.array(IMAGES, kind), "text": pa.array(TEXTS, kind)}
@@ -178,7 +178,7 @@ def test_other_kinds_of_text_give_the_same(importing, kind):
     assert unused == []
 
 
-def test_a_text_that_is_not_utf_8_is_refused_by_name(importing):
+def test_a_text_that_is_not_utf_8_is_rejected(importing):
     importing.add(image=IMAGES[:1], text=["x"])
     broken = pa.array([b"\xff"]).view(pa.string())
     pq.write_table(pa.table({"image": IMAGES[:1], "text": broken}), importing.files[0])
@@ -195,7 +195,7 @@ def test_only_evaluated_images_have_rows(importing):
     assert unused == []
 
 
-def test_the_hubs_images_are_known_by_path_or_bytes(importing):
+def test_the_hubs_images_are_matched_by_path_or_bytes(importing):
     images = [
         {"bytes": b"n1_0", "path": None},
         {"bytes": b"prepared n1_1", "path": None},
@@ -213,7 +213,7 @@ def test_the_hubs_images_are_known_by_path_or_bytes(importing):
     assert importing.matched == {"name": 1, "sha256": 2}
 
 
-def test_names_of_the_published_files_are_understood(importing):
+def test_names_of_the_published_files_are_matched(importing):
     importing.add(image=["n00005787_n00005787_2.JPEG"], text=["2"])
     sample = pl.DataFrame([{"image_id": "n00005787_2", "shard": "00"}], schema=schemas.SAMPLE)
     write_parquet(sample, importing.folder / "sample", schemas.SAMPLE)
@@ -222,14 +222,14 @@ def test_names_of_the_published_files_are_understood(importing):
     assert importing.matched == {"name": 1, "sha256": 0}
 
 
-def test_bytes_count_where_no_path_is_known(importing):
+def test_bytes_count_if_no_path_is_known(importing):
     images = [{"bytes": name.encode(), "path": f"image{n}.jpg"} for n, name in enumerate(IMAGES)]
     importing.add(image=images, text=list("0123"))
     responses, _, _ = importing(text="text", output="think")
     assert [responses[image]["text"] for image in IMAGES] == list("0123")
 
 
-def test_bytes_count_for_every_path_that_is_not_known(importing):
+def test_bytes_count_for_every_unknown_path(importing):
     images = [{"bytes": name.encode(), "path": f"image{n}.jpg"} for n, name in enumerate(IMAGES)]
     images[3] = {"bytes": b"?", "path": "n2_0.JPEG"}
     images.append({"bytes": b"other", "path": "other.jpg"})
@@ -239,7 +239,7 @@ def test_bytes_count_for_every_path_that_is_not_known(importing):
     assert unused == [("other.jpg", "not in the sample")]
 
 
-def test_a_file_of_other_images_is_refused_with_examples(importing):
+def test_a_file_of_other_images_is_rejected_with_examples(importing):
     importing.add(image=["x/one.jpg", "two"], text=["1", "2"])
     with pytest.raises(ValueError, match=r"my\*.parquet: none of 2 rows names an image") as error:
         importing(text="text", output="think")
@@ -265,7 +265,7 @@ def test_a_wrong_column_is_named(importing, columns, message):
         importing(output="think", **columns)
 
 
-def test_the_revision_is_that_of_the_content(importing):
+def test_the_revision_depends_on_the_content(importing):
     def revision(**columns):
         responses, _, _ = importing(**columns)
         return responses["n1_0"]["revision"], responses["n1_0"]["fingerprint"]

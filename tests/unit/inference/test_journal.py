@@ -47,7 +47,7 @@ def kept(path, count=3):
         return [i for i in range(count) if journal.get(f"image {i}", "f") is not None]
 
 
-def test_what_was_written_is_found_again_by_image_and_fingerprint(tmp_path):
+def test_rows_are_found_by_image_and_fingerprint(tmp_path):
     path = tmp_path / "model" / "00.jsonl"
     filled(path)
     with Journal(path) as journal:
@@ -75,34 +75,7 @@ def test_nothing_is_written_twice(tmp_path):
             journal.append_response(row(0, text="another"), run="a", at=1)
 
 
-def test_the_first_of_two_lines_of_a_key_counts(tmp_path):
-    path = tmp_path / "00.jsonl"
-    filled(path, 1)
-    with path.open("a") as file:
-        file.write(json.dumps({"kind": "response", "row": row(0, text="later")}) + "\n")
-    with Journal(path) as journal:
-        assert journal.get("image 0", "f")["text"] == "text 0"
-
-
-@unsynced
-def test_a_torn_end_is_cut_at_every_byte(tmp_path, caplog):
-    path = tmp_path / "00.jsonl"
-    whole = filled(path)
-    lines = whole.splitlines(keepends=True)
-    for end in range(len(whole) + 1):
-        path.write_bytes(whole[:end])
-        complete = sum(len(b"".join(lines[: i + 1])) <= end for i in range(3))
-        assert kept(path) == list(range(complete))
-        assert path.read_bytes() == b"".join(lines[:complete])
-        with Journal(path) as journal:  # and writing goes on after a whole line
-            for i in range(complete, 3):
-                journal.append_response(row(i), run="a", at=i)
-        assert path.read_bytes() == whole
-    assert "removed an incomplete last line" in caplog.text
-    assert not list(tmp_path.glob("*.unreadable"))
-
-
-def test_unreadable_lines_are_reported_and_set_aside(tmp_path, caplog):
+def test_unreadable_lines_are_reported_and_moved_aside(tmp_path, caplog):
     path = tmp_path / "00.jsonl"
     lines = filled(path).splitlines(keepends=True)
     bad = [b"\x00\x00\xff\n", b'{"kind": "response", "row": {"image_id": 3}}\n', b"[]\n", b"\n"]
@@ -117,7 +90,7 @@ def test_unreadable_lines_are_reported_and_set_aside(tmp_path, caplog):
 
 @unsynced
 @given(text=st.text() | st.characters(categories=["Cs"]), error=st.none() | st.text())
-def test_any_text_comes_back(tmp_path_factory, text, error):
+def test_any_text_is_preserved(tmp_path_factory, text, error):
     path = tmp_path_factory.mktemp("journal") / "00.jsonl"
     with Journal(path) as journal:
         journal.append_response(row(0, text=text, error=error), run="a", at=0)
@@ -143,7 +116,7 @@ NO_LINE = st.sampled_from(
         max_size=12,
     )
 )
-def test_whatever_happens_to_the_file_its_whole_lines_are_kept(tmp_path_factory, events):
+def test_complete_lines_survive_whatever_happens_to_the_file(tmp_path_factory, events):
     path = tmp_path_factory.mktemp("journal") / "00.jsonl"
     lines, bad, moment = [], [], 0  # what the file should hold, and what should lie aside
     for event, what in events:
@@ -187,7 +160,7 @@ def test_whatever_happens_to_the_file_its_whole_lines_are_kept(tmp_path_factory,
     assert (aside.read_bytes() if aside.exists() else b"") == b"".join(bad)
 
 
-def test_a_journal_at_work_is_read_without_touching_it(tmp_path):
+def test_an_open_journal_is_read_without_changes(tmp_path):
     path = tmp_path / "00.jsonl"
     assert read_runs(path) == read_rows(path) == list(read_lines(path)) == []
     with Journal(path) as journal:
@@ -205,7 +178,7 @@ def test_a_journal_at_work_is_read_without_touching_it(tmp_path):
     assert os.listdir(tmp_path) == ["00.jsonl"]
 
 
-def test_the_rest_of_a_line_that_is_being_written_is_not_taken_for_a_line(tmp_path, monkeypatch):
+def test_the_rest_of_an_incomplete_line_is_not_a_line(tmp_path, monkeypatch):
     path = tmp_path / "00.jsonl"
     path.touch()
     seen = [LINE + b"\n", b'{"kind": "response", "row": ', b'{"kind": "run"}\n']
@@ -227,7 +200,7 @@ def test_a_second_worker_is_refused_and_changes_nothing(tmp_path):
         pass
 
 
-def test_a_worker_whose_journal_was_taken_over_writes_no_more(tmp_path):
+def test_a_worker_whose_journal_was_taken_over_cannot_write(tmp_path):
     path, lock = tmp_path / "00.jsonl", tmp_path / "00.lock"
     with Journal(path) as sleeper:
         sleeper.append_response(row(0))
@@ -268,7 +241,7 @@ for i in range(4):
 """
 
 
-def test_a_job_killed_in_the_middle_of_a_line_leaves_all_before_it(tmp_path, caplog):
+def test_a_job_killed_while_writing_leaves_the_earlier_lines(tmp_path, caplog):
     path = tmp_path / "00.jsonl"
     scripts = Path(module.__file__).parents[2]
     program = [sys.executable, "-c", KILLED_WHILE_WRITING, str(path)]
@@ -301,7 +274,7 @@ def fill(path, start=0):
     raise AssertionError("the disk never filled")
 
 
-def test_a_full_disk_stops_the_job_and_room_lets_it_go_on(request, tmp_path):
+def test_a_full_disk_stops_the_job_until_there_is_space(request, tmp_path):
     if run_again_as_root(request):
         return
     with small_disk(tmp_path / "disk", "64k") as folder:
@@ -341,7 +314,7 @@ def limit_size():
 
 @given(size=st.integers(400, 9000))
 @settings(max_examples=30, deadline=None)
-def test_a_line_that_does_not_fit_is_not_begun(tmp_path_factory, size):
+def test_a_line_that_does_not_fit_is_not_written_in_part(tmp_path_factory, size):
     path = tmp_path_factory.mktemp("journal") / "00.jsonl"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -362,7 +335,7 @@ def test_a_line_that_does_not_fit_is_not_begun(tmp_path_factory, size):
     assert not path.with_name("00.jsonl.unreadable").exists()
 
 
-def test_an_unreadable_line_stays_where_it_is_while_there_is_no_room_for_it(tmp_path, limit_size):
+def test_an_unreadable_line_stays_while_there_is_no_space_to_move_it(tmp_path, limit_size):
     path, aside = tmp_path / "00.jsonl", tmp_path / "00.jsonl.unreadable"
     whole = filled(path)
     path.write_bytes(whole + b"?" * 3000 + b"\n")
@@ -377,7 +350,7 @@ def test_an_unreadable_line_stays_where_it_is_while_there_is_no_room_for_it(tmp_
     assert aside.read_bytes() == b"?" * 3000 + b"\n"
 
 
-def test_a_torn_line_that_cannot_be_cut_is_the_last_one(tmp_path):
+def test_nothing_follows_an_incomplete_line_that_cannot_be_removed(tmp_path):
     path = tmp_path / "00.jsonl"
     whole = filled(path)
     with Journal(path) as journal:
@@ -400,7 +373,7 @@ def test_a_torn_line_that_cannot_be_cut_is_the_last_one(tmp_path):
     assert path.read_bytes() == whole
 
 
-def test_an_interrupted_line_is_taken_back(tmp_path):
+def test_an_interrupted_line_is_removed(tmp_path):
     path = tmp_path / "00.jsonl"
     whole = filled(path)
     with Journal(path) as journal:
@@ -418,7 +391,7 @@ def test_an_interrupted_line_is_taken_back(tmp_path):
     assert path.read_bytes() == whole + b'{"kind": "run", "n": 1}\n'
 
 
-def test_what_a_network_file_system_says_late_is_heard(tmp_path, monkeypatch):
+def test_late_errors_of_a_network_file_system_are_raised(tmp_path, monkeypatch):
     def full(number):
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
@@ -469,7 +442,7 @@ def test_rows_are_found_in_the_journals_of_other_shards(tmp_path):
         assert one.get("image 9", "f") == row(9)
 
 
-def test_only_the_wanted_fingerprint_is_taken(tmp_path):
+def test_only_the_wanted_fingerprint_is_copied(tmp_path):
     with Journal(tmp_path / "00.jsonl") as journal:
         journal.append_response(row(0, "old"))
     with Journal(tmp_path / "10.jsonl") as journal:
@@ -478,7 +451,7 @@ def test_only_the_wanted_fingerprint_is_taken(tmp_path):
         assert adopt({("image 0", "old"): journal}) == {("image 0", "old")}
 
 
-def test_of_two_copies_the_first_journals_is_taken_once(tmp_path):
+def test_of_two_copies_the_first_is_copied_once(tmp_path):
     for name in ("a", "b"):
         with Journal(tmp_path / f"{name}.jsonl") as journal:
             journal.append_response(row(0, text=name))
@@ -489,19 +462,7 @@ def test_of_two_copies_the_first_journals_is_taken_once(tmp_path):
     assert len(list(read_lines(tmp_path / "c.jsonl"))) == 2
 
 
-def test_journals_of_jobs_at_work_can_be_read_and_are_not_touched(tmp_path):
-    other = tmp_path / "00.jsonl"
-    with Journal(other) as at_work:
-        at_work.append_response(row(0))
-        state = other.read_bytes() + b'?\n{"kind": "response", "row": {"image_id": "image 1"'
-        other.write_bytes(state)
-        with Journal(tmp_path / "10.jsonl") as journal:
-            assert adopt({(f"image {i}", "f"): journal for i in (0, 1)}) == {("image 0", "f")}
-        assert other.read_bytes() == state
-        at_work._lock.check()
-
-
-def test_nothing_is_read_when_nothing_is_wanted_or_all_is_found(tmp_path, monkeypatch):
+def test_no_more_journals_are_read_than_necessary(tmp_path, monkeypatch):
     spread(tmp_path, range(6), lambda i: f"{i}0")
     read, lines = [], read_lines
 
@@ -523,7 +484,7 @@ def test_nothing_is_read_when_nothing_is_wanted_or_all_is_found(tmp_path, monkey
 @unsynced
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 30)), min_size=1, max_size=5))
 @settings(max_examples=40, deadline=None)
-def test_however_often_the_shards_change_nothing_is_made_twice(tmp_path_factory, runs):
+def test_nothing_is_generated_twice_however_often_the_shards_change(tmp_path_factory, runs):
     folder = tmp_path_factory.mktemp("journals")
     made = []
     for shards, count in runs:

@@ -93,7 +93,7 @@ def holder(path):
     process.join()
 
 
-def test_a_lock_is_there_while_it_is_held_and_nothing_after(path):
+def test_a_lock_exists_only_while_it_is_held(path):
     with Lock(path) as lock:
         assert json.loads(path.read_text()) == asdict(lock.owner)
         assert os.listdir(path.parent) == ["00.lock"]
@@ -103,7 +103,7 @@ def test_a_lock_is_there_while_it_is_held_and_nothing_after(path):
         pass
 
 
-def test_a_lock_of_a_living_process_is_refused_at_once_and_its_owner_named(path, holder, waiting):
+def test_the_lock_of_a_live_process_is_refused_and_its_owner_named(path, holder, waiting):
     content, waits = path.read_bytes(), waiting(lambda: None)
     with pytest.raises(LockError) as refusal:
         Lock(path).acquire()
@@ -116,7 +116,7 @@ def test_a_lock_of_a_living_process_is_refused_at_once_and_its_owner_named(path,
     assert os.listdir(path.parent) == ["00.lock"]
 
 
-def test_a_living_process_on_this_machine_keeps_its_lock_though_it_was_stopped(path, holder):
+def test_a_stopped_process_on_this_machine_keeps_its_lock(path, holder):
     os.kill(holder.pid, signal.SIGSTOP)
     os.utime(path, (time.time() - 2 * SILENCE,) * 2)
     with pytest.raises(LockError, match=r"last sign of life 12\d\d s ago"):
@@ -148,14 +148,14 @@ def test_a_later_process_of_the_same_number_is_not_the_owner(path):
         Lock(path).acquire()
 
 
-def test_another_machine_that_was_silent_for_long_loses_its_lock(path, caplog):
+def test_another_machine_loses_its_lock_after_a_long_silence(path, caplog):
     left_by(path, elsewhere(), silent=SILENCE + 1)
     with Lock(path) as lock:
         lock.check()
     assert "taken over from process 4711 on node7 since 20" in caplog.text
 
 
-def test_another_machine_is_watched_until_it_has_been_silent_for_long(
+def test_another_machine_is_watched_until_it_was_silent_for_long(
     path, waiting, monkeypatch, caplog
 ):
     left_by(path, elsewhere(), silent=SILENCE / 2)
@@ -186,7 +186,7 @@ def test_another_machine_that_gives_a_sign_of_life_keeps_its_lock(path, waiting)
     assert path.read_bytes() == content
 
 
-def test_a_lock_that_says_nothing_counts_by_its_age(path, waiting, caplog):
+def test_an_invalid_lock_counts_by_its_age(path, waiting, caplog):
     path.write_bytes(b"")
     os.utime(path, (time.time() - SILENCE - 1,) * 2)
     with Lock(path):
@@ -206,7 +206,7 @@ def test_a_holder_touches_its_lock(path):
             until(lambda: path.stat().st_mtime)
 
 
-def test_a_holder_that_lost_its_lock_is_told_and_leaves_the_new_one_alone(path, caplog):
+def test_a_holder_that_lost_its_lock_notices_and_leaves_the_new_one(path, caplog):
     with Lock(path, heartbeat=0.05) as lock:
         content = left_by(path, elsewhere(), silent=50)
         with pytest.raises(LockError, match=r"lost its lock, it is now held by process 4711"):
@@ -216,14 +216,14 @@ def test_a_holder_that_lost_its_lock_is_told_and_leaves_the_new_one_alone(path, 
     assert "lost its lock" in caplog.text
 
 
-def test_a_holder_whose_lock_was_deleted_is_told(path):
+def test_a_holder_whose_lock_was_deleted_notices(path):
     with Lock(path) as lock:
         path.unlink()
         with pytest.raises(LockError, match="lost its lock, it was removed"):
             lock.check()
 
 
-def test_a_taker_that_was_overtaken_after_it_looked_refuses(path, monkeypatch):
+def test_a_slower_worker_does_not_take_over_a_stale_lock_twice(path, monkeypatch):
     left_by(path, dead())
     quick, slow = Lock(path), Lock(path)
     take_over = Lock._take_over
@@ -246,7 +246,7 @@ def die_while_taking_over(path):
     Lock(path).acquire()
 
 
-def test_a_taker_that_died_while_it_took_over_is_in_nobodys_way(path):
+def test_a_worker_that_died_while_taking_over_blocks_nobody(path):
     left_by(path, dead())
     process = PROCESSES.Process(target=die_while_taking_over, args=(path,))
     process.start()
@@ -261,7 +261,7 @@ def test_a_taker_that_died_while_it_took_over_is_in_nobodys_way(path):
         assert os.listdir(path.parent) == ["00.lock"]
 
 
-def test_what_is_being_taken_now_is_not_swept_away(path):
+def test_recent_files_of_other_workers_are_kept(path):
     others = [path.with_name(".00.lock.abc"), path.with_name(".00.lock.abc.claim")]
     for other in others:
         other.write_text("")
@@ -289,7 +289,7 @@ def race(folder, rounds, barrier, sender):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stale", [False, True])
-def test_of_several_takers_exactly_one_wins(tmp_path, stale):
+def test_exactly_one_of_several_workers_wins(tmp_path, stale):
     rounds, takers = 200, 4
     if stale:
         owner = dead()
@@ -312,7 +312,7 @@ def test_of_several_takers_exactly_one_wins(tmp_path, stale):
     assert os.listdir(tmp_path) == []
 
 
-def test_without_hard_links_a_lock_is_one_all_the_same(path, monkeypatch):
+def test_locks_work_without_hard_links(path, monkeypatch):
     def refuse(*names):
         raise OSError(errno.EOPNOTSUPP, "no links here")
 
@@ -327,7 +327,7 @@ def test_without_hard_links_a_lock_is_one_all_the_same(path, monkeypatch):
     assert os.listdir(path.parent) == []
 
 
-def test_a_link_that_was_made_though_the_answer_got_lost_counts(path, monkeypatch):
+def test_a_link_counts_although_its_reply_was_lost(path, monkeypatch):
     link = os.link
 
     def sent_twice(*names):
@@ -339,7 +339,7 @@ def test_a_link_that_was_made_though_the_answer_got_lost_counts(path, monkeypatc
         lock.check()
 
 
-def test_a_forked_child_does_not_give_its_parents_lock_back(path):
+def test_a_forked_child_does_not_release_its_parents_lock(path):
     with Lock(path) as lock:
         child = os.fork()
         if child == 0:
@@ -351,7 +351,7 @@ def test_a_forked_child_does_not_give_its_parents_lock_back(path):
         lock.check()
 
 
-def test_a_touch_that_fails_is_reported_and_tried_again(path, monkeypatch, caplog):
+def test_a_failed_touch_is_reported_and_retried(path, monkeypatch, caplog):
     utime, failed = os.utime, threading.Event()
 
     def fail_once(*arguments):
@@ -368,7 +368,7 @@ def test_a_touch_that_fails_is_reported_and_tried_again(path, monkeypatch, caplo
     assert "cannot be touched" in caplog.text
 
 
-def test_a_lock_of_another_machine_is_seen_as_held_while_it_is_touched(tmp_path):
+def test_another_machines_lock_is_held_while_it_is_touched(tmp_path):
     lock = tmp_path / "00.lock"
     owner = replace(Owner.this_process(), machine="another", host="another")
     lock.write_text(json.dumps(asdict(owner)))

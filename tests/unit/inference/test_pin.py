@@ -113,7 +113,7 @@ def test_every_null_of_a_hub_repository_is_filled_and_nothing_else_changes(hub, 
     assert sorted(hub.asked) == sorted(found)
 
 
-def test_a_pinned_config_is_not_asked_about_again(hub, config):
+def test_a_pinned_config_is_not_looked_up_again(hub, config):
     pin_revisions(config)
     pinned = config.read_text()
     hub.asked.clear()

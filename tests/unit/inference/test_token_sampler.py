@@ -70,7 +70,7 @@ def test_draws_follow_the_probabilities():
     assert counts[4] == 0
 
 
-def test_temperature_top_k_and_top_p_cut_as_in_transformers():
+def test_temperature_top_k_and_top_p_are_as_in_transformers():
     seeds = list(range(2000))
     scores = torch.tensor([0.4, 0.3, 0.2, 0.1]).log().expand(len(seeds), -1)
     assert set(chosen({"temperature": 1.0, "top_k": 2}, seeds, scores)) == {0, 1}
@@ -82,7 +82,7 @@ def test_temperature_top_k_and_top_p_cut_as_in_transformers():
     assert cold == pytest.approx(0.16 / (0.16 + 0.09 + 0.04 + 0.01), abs=0.04)
 
 
-def test_a_row_draws_the_same_beside_any_others_and_in_any_place():
+def test_a_row_draws_the_same_in_any_batch_and_place():
     scores = torch.randn(6, 50, generator=torch.Generator().manual_seed(0))
     seeds = [row_seed(0, f"image {i}", "m", 1) for i in range(6)]
     together = chosen({"temperature": 1.0}, seeds, scores, drawn=3)
@@ -92,7 +92,7 @@ def test_a_row_draws_the_same_beside_any_others_and_in_any_place():
 
 
 @pytest.mark.parametrize("rows", [[0, 1, 2, 3, 4], [4, 0, 3, 6, 5]])
-def test_rows_in_parts_choose_as_all_at_once(monkeypatch, rows):
+def test_rows_sampled_in_parts_give_the_same(monkeypatch, rows):
     decoding = {"temperature": 0.7, "top_p": 0.9, "repetition_penalty": 3.0}
     scores = torch.randn(4, 5, 40, generator=torch.Generator().manual_seed(0))
 
@@ -107,7 +107,7 @@ def test_rows_in_parts_choose_as_all_at_once(monkeypatch, rows):
     assert said() == together
 
 
-def test_a_moved_row_goes_on_with_its_draws_and_its_penalties():
+def test_a_moved_row_keeps_its_draws_and_penalties():
     scores = torch.randn(5, 1, 40, generator=torch.Generator().manual_seed(0))
     decoding = {"temperature": 1.0, "repetition_penalty": 5.0}
 
@@ -151,7 +151,7 @@ def test_unknown_decoding_settings_are_named():
         RowSampler({"top_q": 1}, 1, 10, "cpu")
 
 
-def test_every_token_of_a_row_has_a_number_of_its_own():
+def test_every_token_of_a_row_has_its_own_noise():
     sampler = RowSampler({"temperature": 1.0}, 1, 1000, "cpu")
     sampler.admit(0, 5, torch.tensor([1]))
     drawn = [int(sampler(torch.zeros((1, 1000)), [0])) for _ in range(20)]

@@ -1,7 +1,7 @@
 import pytest
 
 from imagenet_think.inference.journal import Journal
-from imagenet_think.inference.usage import TOKENS, paper_cost, read_spending
+from imagenet_think.inference.usage import TOKENS, paper_cost, read_usage
 
 
 def row(image_id, tokens=10, fingerprint="f"):
@@ -13,25 +13,25 @@ def spent(tokens):
     return dict(zip(TOKENS, (9, 6, tokens), strict=True))
 
 
-def test_without_journals_nothing_is_known(tmp_path):
-    spending = read_spending(tmp_path / "no_such_model")
-    assert spending.jobs == []
-    assert len(spending.responses) == 0
+def test_without_journals_no_usage_is_known(tmp_path):
+    usage = read_usage(tmp_path / "no_such_model")
+    assert usage.jobs == []
+    assert len(usage.responses) == 0
 
 
-def test_a_job_is_one_whichever_journals_it_wrote_into(tmp_path):
+def test_a_job_that_wrote_into_two_journals_counts_once(tmp_path):
     """Lines in two shards, and a record that stands in both."""
     for shard, image in (("00", "a"), ("01", "b")):
         with Journal(tmp_path / f"{shard}.jsonl") as journal:
             journal.append_response(row(image), run="r1", at=30.0, spent=spent(25))
             journal.append_run(run="r1", seconds=40.0, device="NVIDIA H200", ready_seconds=8.0)
-    spending = read_spending(tmp_path)
-    (job,) = spending.jobs
+    usage = read_usage(tmp_path)
+    (job,) = usage.jobs
     assert (job.recorded, job.seconds, job.device) == (True, 40.0, "NVIDIA H200")
     assert job.loading_seconds == 8.0
-    assert spending.hours("GPU") == pytest.approx(40 / 3600)
-    assert (spending.hours("CPU"), spending.hours("unknown")) == (0, 0)
-    assert spending.responses["completion_tokens"].to_list() == [25, 25]
+    assert usage.hours("GPU") == pytest.approx(40 / 3600)
+    assert (usage.hours("CPU"), usage.hours("unknown")) == (0, 0)
+    assert usage.responses["completion_tokens"].to_list() == [25, 25]
 
 
 def test_a_killed_job_counts_until_its_last_response(tmp_path):
@@ -44,22 +44,22 @@ def test_a_killed_job_counts_until_its_last_response(tmp_path):
         journal.append_response(row("d"), run="r1", at=150.0)
     with (tmp_path / "01.jsonl").open("ab") as file:
         file.write(b'{"kind": "response", "run": "r1", "at": 900')
-    spending = read_spending(tmp_path)
-    assert [(job.run, job.recorded, job.seconds) for job in spending.jobs] == [
+    usage = read_usage(tmp_path)
+    assert [(job.run, job.recorded, job.seconds) for job in usage.jobs] == [
         ("r1", False, 250.0),
         ("r2", True, 9.0),
     ]
     # Its device is that of the others.
-    assert spending.hours("GPU") == pytest.approx(259 / 3600)
+    assert usage.hours("GPU") == pytest.approx(259 / 3600)
 
 
-def test_the_device_of_a_killed_job_is_unknown_where_the_others_differ(tmp_path):
+def test_the_device_of_a_killed_job_is_unknown_if_the_others_differ(tmp_path):
     with Journal(tmp_path / "00.jsonl") as journal:
         journal.append_response(row("a"), run="r1", at=3600.0)
         journal.append_run(run="r2", host="one", seconds=1800.0, device="cpu")
         journal.append_run(run="r3", host="two", seconds=900.0, device="NVIDIA A100", devices=2)
-    spending = read_spending(tmp_path)
-    hours = {kind: spending.hours(kind) for kind in ("GPU", "CPU", "unknown")}
+    usage = read_usage(tmp_path)
+    hours = {kind: usage.hours(kind) for kind in ("GPU", "CPU", "unknown")}
     assert hours == {"GPU": 0.5, "CPU": 0.5, "unknown": 1.0}
 
 
@@ -73,51 +73,51 @@ def test_the_device_of_a_killed_job_is_unknown_where_the_others_differ(tmp_path)
         (None, "unknown"),
     ],
 )
-def test_what_kind_a_device_is(tmp_path, device, kind):
+def test_kinds_of_devices(tmp_path, device, kind):
     with Journal(tmp_path / "00.jsonl") as journal:
         journal.append_run(run="r1", seconds=3600.0, device=device, devices=None)
-    spending = read_spending(tmp_path)
-    assert {name: spending.hours(name) for name in ("GPU", "CPU", "unknown")} == {
+    usage = read_usage(tmp_path)
+    assert {name: usage.hours(name) for name in ("GPU", "CPU", "unknown")} == {
         name: float(name == kind) for name in ("GPU", "CPU", "unknown")
     }
 
 
-def test_a_line_that_was_taken_over_is_spent_once(tmp_path):
+def test_a_copied_line_counts_once(tmp_path):
     """After a change of the shards the line stands in the old journal and in the new one."""
     for shard in ("00", "20"):
         with Journal(tmp_path / f"{shard}.jsonl") as journal:
             journal.append_response(row("a"), run="r1", at=5.0, spent=spent(40))
-    assert read_spending(tmp_path).responses["completion_tokens"].to_list() == [40]
+    assert read_usage(tmp_path).responses["completion_tokens"].to_list() == [40]
 
 
-def test_what_two_jobs_made_is_spent_twice(tmp_path):
+def test_a_response_generated_by_two_jobs_counts_twice(tmp_path):
     for shard, run in (("00", "r1"), ("20", "r2")):
         with Journal(tmp_path / f"{shard}.jsonl") as journal:
             journal.append_response(row("a"), run=run, at=5.0, spent=spent(40))
-    assert read_spending(tmp_path).responses["completion_tokens"].to_list() == [40, 40]
+    assert read_usage(tmp_path).responses["completion_tokens"].to_list() == [40, 40]
 
 
-def test_a_line_without_what_was_spent_counts_its_row(tmp_path):
+def test_a_line_without_spent_tokens_counts_its_row(tmp_path):
     with Journal(tmp_path / "00.jsonl") as journal:
         journal.append_response(row("a", tokens=12))
-    spending = read_spending(tmp_path)
-    assert spending.responses["completion_tokens"].to_list() == [12]
-    assert spending.jobs == []
+    usage = read_usage(tmp_path)
+    assert usage.responses["completion_tokens"].to_list() == [12]
+    assert usage.jobs == []
 
 
-def test_only_the_jobs_that_made_some_responses(tmp_path):
+def test_the_jobs_that_generated_some_responses(tmp_path):
     with Journal(tmp_path / "00.jsonl") as journal:
         journal.append_response(row("a"), run="r1", at=1.0)
         journal.append_response(row("b"), run="r1", at=2.0)
         journal.append_response(row("a", fingerprint="older"), run="r2", at=3.0)
         journal.append_run(run="r3", seconds=4.0)
-    spending = read_spending(tmp_path)
-    own = spending.of(spending.responses[:1])
+    usage = read_usage(tmp_path)
+    own = usage.of(usage.responses[:1])
     assert [job.run for job in own.jobs] == ["r1"]
     assert own.responses["image_id"].to_list() == ["a", "b"]
 
 
-def test_the_paper_s_speed_follows_from_its_own_numbers():
+def test_the_papers_speed_follows_from_its_numbers():
     reported = {
         "text": {"pairs": 20, "gpu_hours_a100": 2},
         "table1": [{"images": 1, "mean": 1}, {"images": 10, "mean": 7200}],

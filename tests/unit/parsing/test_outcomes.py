@@ -66,7 +66,7 @@ def test_a_prompt_that_is_longer_than_the_context(tiny_model):
     assert reason("error", response.error) == "context"
 
 
-def test_an_error_of_the_second_round_is_known_too(refusal):
+def test_an_error_of_the_second_round(refusal):
     assert reason("error", f"second round: {refusal(b'')}") == "unreadable_image"
 
 
@@ -82,7 +82,7 @@ def test_an_error_of_the_second_round_is_known_too(refusal):
         (None, "refused"),
     ],
 )
-def test_what_engines_say(error, expected):
+def test_errors_of_engines(error, expected):
     assert reason("error", error) == expected
 
 

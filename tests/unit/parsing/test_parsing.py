@@ -19,381 +19,322 @@ from parse_responses import parse_responses
 
 CALL = '<tool_call>{"name": "resize_image", "arguments": {"action": "resize"}}</tool_call>'
 
-# Format, text, status, think, answer.
-CASES: dict[str, tuple[str, str, str, str | None, str | None]] = {
-    # GLM-4.1V-Thinking and OpenVLThinker
-    "glm": (
-        "think_answer",
-        "<think>Got it, let's look. A heron in water.</think><answer>A heron, wading.</answer>",
-        "ok",
-        "Got it, let's look. A heron in water.",
-        "A heron, wading.",
-    ),
-    "glm without the last tag": (
-        "think_answer",
-        "<think>A kettle.\n\nSteam rises.</think><answer>### Subject\nA kettle.<|user|>",
-        "ok",
-        "A kettle.\n\nSteam rises.",
-        "### Subject\nA kettle.",
-    ),
-    "glm with a box": (
-        "think_answer",
-        "<think>Two hands, roman numerals.</think><answer>It is a "
-        "<|begin_of_box|>clock<|end_of_box|>.</answer><|user|><|endoftext|><|endoftext|>",
-        "ok",
-        "Two hands, roman numerals.",
-        "It is a clock.",
-    ),
-    "opening tag in the prompt": (
-        "think_answer",
-        "Got it. Stripes, hooves.</think>\n<answer>A zebra.</answer>",
-        "ok",
-        "Got it. Stripes, hooves.",
-        "A zebra.",
-    ),
-    "openvlthinker": (
-        "think_answer",
-        "<think>\nI start with the sky.\n</think>\n\n<answer>A pier at dusk</answer><|im_end|>",
-        "ok",
-        "I start with the sky.",
-        "A pier at dusk",
-    ),
-    "text around the answer tags is the answer's": (
-        "think_answer",
-        "<think>Fur.</think>In short:\n<answer>a lynx</answer> (probably)",
-        "ok",
-        "Fur.",
-        "In short:\na lynx\n(probably)",
-    ),
-    "no answer tags": ("think_answer", "<think>Fur.</think>A lynx.", "ok", "Fur.", "A lynx."),
-    "several thinks": (
-        "think_answer",
-        "<think>Fur.</think><think>Ears.</think><answer>A lynx.</answer>",
-        "several_thinks",
-        "Fur.\nEars.",
-        "A lynx.",
-    ),
-    "a think inside a think": (
-        "think_answer",
-        "<think>Fur. <think>Ears.</think><answer>A lynx.</answer>",
-        "several_thinks",
-        "Fur.\nEars.",
-        "A lynx.",
-    ),
-    "answer tags inside the thinking": (
-        "think_answer",
-        "<think>Fur. <answer>A lynx.</answer></think>",
-        "answer_inside_think",
-        "Fur.",
-        "A lynx.",
-    ),
-    "unclosed": ("think_answer", "<think>Fur, ears", "unclosed_think", "Fur, ears", None),
-    "unclosed before the answer": (
-        "think_answer",
-        "<think>Fur.<answer>A lynx.</answer>",
-        "unclosed_think",
-        "Fur.",
-        "A lynx.",
-    ),
-    "answer alone": ("think_answer", "<answer>A lynx.</answer>", "no_think", None, "A lynx."),
-    "no marks": ("think_answer", "A lynx.", "no_think", None, None),
-    "empty answer": (
-        "think_answer",
-        "<think>Fur.</think><answer></answer>",
-        "empty_answer",
-        "Fur.",
-        None,
-    ),
-    "empty think": (
-        "think_answer",
-        "<think>\n\n</think>\n\nA lynx.",
-        "empty_think",
-        None,
-        "A lynx.",
-    ),
-    "nothing": ("think_answer", "<|endoftext|>", "no_think", None, None),
-    # Kimi-VL-Thinking
-    "kimi": (
-        "kimi",
-        "◁think▷So, let's see. Snow, pines.◁/think▷To analyze it, **pines** first.<|im_end|>",
-        "ok",
-        "So, let's see. Snow, pines.",
-        "To analyze it, **pines** first.",
-    ),
-    "kimi with white space": (
-        "kimi",
-        "◁think▷\nSnow.\n◁/think▷\n\nPines.\n",
-        "ok",
-        "Snow.",
-        "Pines.",
-    ),
-    "kimi padded": (
-        "kimi",
-        "◁think▷Snow.◁/think▷Pines.<|im_end|>[EOS][PAD][PAD]",
-        "ok",
-        "Snow.",
-        "Pines.",
-    ),
-    "kimi, opening tag in the prompt": ("kimi", "Snow.◁/think▷Pines.", "ok", "Snow.", "Pines."),
-    "kimi, prefix and its own tag": (
-        "kimi",
-        "◁think▷\n◁think▷Snow.◁/think▷Pines.",
-        "ok",
-        "Snow.",
-        "Pines.",
-    ),
-    "kimi keeps other tags": (
-        "kimi",
-        "◁think▷A page with <think> on it.◁/think▷Source code: `<answer>`.",
-        "ok",
-        "A page with <think> on it.",
-        "Source code: `<answer>`.",
-    ),
-    "kimi unclosed": ("kimi", "◁think▷Snow, and snow", "unclosed_think", "Snow, and snow", None),
-    "kimi twice": ("kimi", "◁think▷A◁/think▷B◁think▷C◁/think▷D", "several_thinks", "A\nC", "B\nD"),
-    "kimi without": ("kimi", "Pines.", "no_think", None, None),
-    "kimi without answer": ("kimi", "◁think▷Snow.◁/think▷", "empty_answer", "Snow.", None),
-    # InternVL3.5 and R1-Onevision
-    "internvl": (
-        "think",
-        "<think>The question asks for a description. Bricks, ivy.</think>\nAn old wall.<|im_end|>",
-        "ok",
-        "The question asks for a description. Bricks, ivy.",
-        "An old wall.",
-    ),
-    "internvl with a forced prefix": (
-        "think",
-        "<think>\nBricks, ivy.\n</think>\n\nAn old wall.<|im_end|>",
-        "ok",
-        "Bricks, ivy.",
-        "An old wall.",
-    ),
-    "internvl, prefix and its own tag": (
-        "think",
-        "<think>\n<think>Bricks, ivy.</think>\nAn old wall.",
-        "ok",
-        "Bricks, ivy.",
-        "An old wall.",
-    ),
-    "two thinks after a prefix": (
-        "think",
-        "<think>\n<think>Bricks.</think><think>Ivy.</think>\nAn old wall.",
-        "several_thinks",
-        "Bricks.\nIvy.",
-        "An old wall.",
-    ),
-    "internvl without thinking": ("think", "An old wall.<|im_end|>", "no_think", None, None),
-    "internvl thinking twice": (
-        "think",
-        "<think>Bricks.</think>\n<think>Ivy.</think>\nAn old wall.",
-        "several_thinks",
-        "Bricks.\nIvy.",
-        "An old wall.",
-    ),
-    "r1-onevision": (
-        "think",
-        "<think>\n## Image\nA bus, red.\n</think>\n\nA red bus.\n\n**Final answer:** bus",
-        "ok",
-        "## Image\nA bus, red.",
-        "A red bus.\n\n**Final answer:** bus",
-    ),
-    "r1-onevision, answer inside": (
-        "think",
-        "<think>A bus, red.\n\n**Final Answer**: a red bus</think><|im_end|>",
-        "answer_inside_think",
-        "A bus, red.\n\n**Final Answer**: a red bus",
-        None,
-    ),
-    "r1-onevision, answer missing": (
-        "think",
-        "<think>A bus, red.</think>",
-        "empty_answer",
-        "A bus, red.",
-        None,
-    ),
-    "the word answer is not an announcement": (
-        "think",
-        "<think>An answer needs the colour: red.</think>",
-        "empty_answer",
-        "An answer needs the colour: red.",
-        None,
-    ),
-    "r1-onevision unclosed": ("think", "<think>A bus", "unclosed_think", "A bus", None),
-    # VisionThink
-    "visionthink, one round": (
-        "tool_call",
-        "<think>A jetty, boats.</think>\n<answer>A harbour.</answer><|im_end|>",
-        "ok",
-        "A jetty, boats.",
-        "A harbour.",
-    ),
-    "visionthink, two rounds": (
-        "tool_call",
-        f"<think>Too small.</think>\n{CALL}<|im_end|>"
-        "<think>Now boats.</think>\n<answer>A harbour.</answer><|im_end|>",
-        "ok",
-        "Too small.\nNow boats.",
-        "A harbour.",
-    ),
-    "visionthink, two rounds as they are joined": (
-        "tool_call",
-        f"<think>Too small.</think>{CALL}<|im_end|>{ROUND_SEPARATOR}<think>Boats.</think>"
-        "<answer>A harbour.</answer><|im_end|>",
-        "ok",
-        "Too small.\nBoats.",
-        "A harbour.",
-    ),
-    "visionthink, words before the call": (
-        "tool_call",
-        f"<think>Too small.</think>Enlarge it.{CALL}<think>Boats.</think><answer>A port.</answer>",
-        "ok",
-        "Too small.\nEnlarge it.\nBoats.",
-        "A port.",
-    ),
-    "visionthink, no thinking before the call": (
-        "tool_call",
-        f"{CALL}<think>Boats.</think><answer>A harbour.</answer>",
-        "ok",
-        "Boats.",
-        "A harbour.",
-    ),
-    "visionthink, no thinking after the call": (
-        "tool_call",
-        f"<think>Too small.</think>{CALL}<answer>A harbour.</answer>",
-        "ok",
-        "Too small.",
-        "A harbour.",
-    ),
-    "visionthink, call alone": (
-        "tool_call",
-        f"<think>Too small.</think>{CALL}<|im_end|>",
-        "tool_call_without_answer",
-        "Too small.",
-        None,
-    ),
-    "visionthink, call after the answer": (
-        "tool_call",
-        f"<think>Boats.</think><answer>A harbour.</answer>{CALL}",
-        "tool_call_without_answer",
-        "Boats.\nA harbour.",
-        None,
-    ),
-    "visionthink, call not closed": (
-        "tool_call",
-        '<think>Too small.</think><tool_call>{"name": "resize_image"',
-        "tool_call_without_answer",
-        "Too small.",
-        None,
-    ),
-    "visionthink, unclosed before the call": (
-        "tool_call",
-        f"<think>Too small.{CALL}<think>Boats.</think><answer>A harbour.</answer>",
-        "unclosed_think",
-        "Too small.\nBoats.",
-        "A harbour.",
-    ),
-    "visionthink, twice in a round": (
-        "tool_call",
-        f"<think>A</think>{CALL}<think>B</think><think>C</think><answer>D</answer>",
-        "several_thinks",
-        "A\nB\nC",
-        "D",
-    ),
-    "visionthink, nothing after the call's thinking": (
-        "tool_call",
-        f"<think>A</think>{CALL}<think>B</think>",
-        "empty_answer",
-        "A\nB",
-        None,
-    ),
-    # VL-Rethinker
-    "vl-rethinker": (
-        "boxed",
-        "The roof is thatched.\n\nTherefore, the final answer is \\boxed{A cottage}.<|im_end|>",
-        "ok",
-        "The roof is thatched.",
-        "Therefore, the final answer is A cottage.",
-    ),
-    "vl-rethinker, displayed": (
-        "boxed",
-        "The roof is thatched.\n\nThe answer is:\n\\[\n\\boxed{\\text{A cottage}}\n\\]",
-        "ok",
-        "The roof is thatched.\n\nThe answer is:",
-        "A cottage",
-    ),
-    "vl-rethinker, thinking again": (
-        "boxed",
-        "It may be \\boxed{a barn}. Wait, there is a chimney! So it is \\boxed{a cottage}",
-        "ok",
-        "It may be a barn. Wait, there is a chimney!",
-        "So it is a cottage",
-    ),
-    "vl-rethinker, braces in the box": (
-        "boxed",
-        "A sign.\nIt reads \\boxed{\\{x \\mid \\frac{1}{2}\\}}",
-        "ok",
-        "A sign.",
-        "It reads \\{x \\mid \\frac{1}{2}\\}",
-    ),
-    "vl-rethinker, one escaped brace in the box": (
-        "boxed",
-        "A sign. It reads \\boxed{\\left\\{ 1.5 \\right.} (2.5 m high)",
-        "ok",
-        "A sign.",
-        "It reads \\left\\{ 1.5 \\right. (2.5 m high)",
-    ),
-    "vl-rethinker, a decimal point ends no sentence": (
-        "boxed",
-        "A mast. Its height is 2.5 m, so \\boxed{a yacht}",
-        "ok",
-        "A mast.",
-        "Its height is 2.5 m, so a yacht",
-    ),
-    "vl-rethinker, words after the box": (
-        "boxed",
-        "Thatched. It is $\\boxed{A cottage}$. It looks old.",
-        "ok",
-        "Thatched.",
-        "It is A cottage. It looks old.",
-    ),
-    "vl-rethinker, sentences in the box": (
-        "boxed",
-        "Thatched.\n\n\\boxed{A cottage. It has a garden.\nIt looks old.}",
-        "ok",
-        "Thatched.",
-        "A cottage. It has a garden.\nIt looks old.",
-    ),
-    "vl-rethinker, box in a box": (
-        "boxed",
-        "Thatched. \\boxed{A \\boxed{cottage}}",
-        "ok",
-        "Thatched.",
-        "A cottage",
-    ),
-    "vl-rethinker, text in part of the box": (
-        "boxed",
-        "Thatched. \\boxed{\\text{A} \\text{cottage}}",
-        "ok",
-        "Thatched.",
-        "\\text{A} \\text{cottage}",
-    ),
-    "vl-rethinker, last box not closed": (
-        "boxed",
-        "Thatched. So \\boxed{a barn}. Or \\boxed{a cott",
-        "ok",
-        "Thatched.",
-        "So a barn. Or a cott",
-    ),
-    "vl-rethinker, no box": ("boxed", "A thatched cottage.", "no_box", None, None),
-    "vl-rethinker, box not closed": ("boxed", "Thatched. \\boxed{A cott", "no_box", None, None),
-    "vl-rethinker, empty box": (
-        "boxed",
-        "Thatched. So \\boxed{ }.",
-        "empty_answer",
-        "Thatched.",
-        None,
-    ),
-    "vl-rethinker, box alone": ("boxed", "\\boxed{A cottage}", "empty_think", None, "A cottage"),
+# By format and name: text, status, think, answer.
+CASES: dict[str, dict[str, tuple[str, str, str | None, str | None]]] = {
+    "think_answer": {
+        "glm": (
+            "<think>Got it, let's look. A heron in water.</think><answer>A heron, wading.</answer>",
+            "ok",
+            "Got it, let's look. A heron in water.",
+            "A heron, wading.",
+        ),
+        "glm without the last tag": (
+            "<think>A kettle.\n\nSteam rises.</think><answer>### Subject\nA kettle.<|user|>",
+            "ok",
+            "A kettle.\n\nSteam rises.",
+            "### Subject\nA kettle.",
+        ),
+        "glm with a box": (
+            (
+                "<think>Two hands, roman numerals.</think><answer>It is a "
+                "<|begin_of_box|>clock<|end_of_box|>.</answer><|user|><|endoftext|><|endoftext|>"
+            ),
+            "ok",
+            "Two hands, roman numerals.",
+            "It is a clock.",
+        ),
+        "opening tag in the prompt": (
+            "Got it. Stripes, hooves.</think>\n<answer>A zebra.</answer>",
+            "ok",
+            "Got it. Stripes, hooves.",
+            "A zebra.",
+        ),
+        "openvlthinker": (
+            "<think>\nI start with the sky.\n</think>\n\n<answer>A pier at dusk</answer><|im_end|>",
+            "ok",
+            "I start with the sky.",
+            "A pier at dusk",
+        ),
+        "text around the answer tags is the answer's": (
+            "<think>Fur.</think>In short:\n<answer>a lynx</answer> (probably)",
+            "ok",
+            "Fur.",
+            "In short:\na lynx\n(probably)",
+        ),
+        "no answer tags": ("<think>Fur.</think>A lynx.", "ok", "Fur.", "A lynx."),
+        "several thinks": (
+            "<think>Fur.</think><think>Ears.</think><answer>A lynx.</answer>",
+            "several_thinks",
+            "Fur.\nEars.",
+            "A lynx.",
+        ),
+        "a think inside a think": (
+            "<think>Fur. <think>Ears.</think><answer>A lynx.</answer>",
+            "several_thinks",
+            "Fur.\nEars.",
+            "A lynx.",
+        ),
+        "answer tags inside the thinking": (
+            "<think>Fur. <answer>A lynx.</answer></think>",
+            "answer_inside_think",
+            "Fur.",
+            "A lynx.",
+        ),
+        "unclosed": ("<think>Fur, ears", "unclosed_think", "Fur, ears", None),
+        "unclosed before the answer": (
+            "<think>Fur.<answer>A lynx.</answer>",
+            "unclosed_think",
+            "Fur.",
+            "A lynx.",
+        ),
+        "answer alone": ("<answer>A lynx.</answer>", "no_think", None, "A lynx."),
+        "no marks": ("A lynx.", "no_think", None, None),
+        "empty answer": ("<think>Fur.</think><answer></answer>", "empty_answer", "Fur.", None),
+        "empty think": ("<think>\n\n</think>\n\nA lynx.", "empty_think", None, "A lynx."),
+        "nothing": ("<|endoftext|>", "no_think", None, None),
+    },
+    "kimi": {
+        "kimi": (
+            "◁think▷So, let's see. Snow, pines.◁/think▷To analyze it, **pines** first.<|im_end|>",
+            "ok",
+            "So, let's see. Snow, pines.",
+            "To analyze it, **pines** first.",
+        ),
+        "kimi with white space": ("◁think▷\nSnow.\n◁/think▷\n\nPines.\n", "ok", "Snow.", "Pines."),
+        "kimi padded": (
+            "◁think▷Snow.◁/think▷Pines.<|im_end|>[EOS][PAD][PAD]",
+            "ok",
+            "Snow.",
+            "Pines.",
+        ),
+        "kimi, opening tag in the prompt": ("Snow.◁/think▷Pines.", "ok", "Snow.", "Pines."),
+        "kimi, prefix and its own tag": (
+            "◁think▷\n◁think▷Snow.◁/think▷Pines.",
+            "ok",
+            "Snow.",
+            "Pines.",
+        ),
+        "kimi keeps other tags": (
+            "◁think▷A page with <think> on it.◁/think▷Source code: `<answer>`.",
+            "ok",
+            "A page with <think> on it.",
+            "Source code: `<answer>`.",
+        ),
+        "kimi unclosed": ("◁think▷Snow, and snow", "unclosed_think", "Snow, and snow", None),
+        "kimi twice": ("◁think▷A◁/think▷B◁think▷C◁/think▷D", "several_thinks", "A\nC", "B\nD"),
+        "kimi without": ("Pines.", "no_think", None, None),
+        "kimi without answer": ("◁think▷Snow.◁/think▷", "empty_answer", "Snow.", None),
+    },
+    "think": {
+        "internvl": (
+            "<think>The question asks for a description. Ivy.</think>\nAn old wall.<|im_end|>",
+            "ok",
+            "The question asks for a description. Ivy.",
+            "An old wall.",
+        ),
+        "internvl with a forced prefix": (
+            "<think>\nBricks, ivy.\n</think>\n\nAn old wall.<|im_end|>",
+            "ok",
+            "Bricks, ivy.",
+            "An old wall.",
+        ),
+        "internvl, prefix and its own tag": (
+            "<think>\n<think>Bricks, ivy.</think>\nAn old wall.",
+            "ok",
+            "Bricks, ivy.",
+            "An old wall.",
+        ),
+        "two thinks after a prefix": (
+            "<think>\n<think>Bricks.</think><think>Ivy.</think>\nAn old wall.",
+            "several_thinks",
+            "Bricks.\nIvy.",
+            "An old wall.",
+        ),
+        "internvl without thinking": ("An old wall.<|im_end|>", "no_think", None, None),
+        "internvl thinking twice": (
+            "<think>Bricks.</think>\n<think>Ivy.</think>\nAn old wall.",
+            "several_thinks",
+            "Bricks.\nIvy.",
+            "An old wall.",
+        ),
+        "r1-onevision": (
+            "<think>\n## Image\nA bus, red.\n</think>\n\nA red bus.\n\n**Final answer:** bus",
+            "ok",
+            "## Image\nA bus, red.",
+            "A red bus.\n\n**Final answer:** bus",
+        ),
+        "r1-onevision, answer inside": (
+            "<think>A bus, red.\n\n**Final Answer**: a red bus</think><|im_end|>",
+            "answer_inside_think",
+            "A bus, red.\n\n**Final Answer**: a red bus",
+            None,
+        ),
+        "r1-onevision, answer missing": (
+            "<think>A bus, red.</think>",
+            "empty_answer",
+            "A bus, red.",
+            None,
+        ),
+        "the word answer is not an announcement": (
+            "<think>An answer needs the colour: red.</think>",
+            "empty_answer",
+            "An answer needs the colour: red.",
+            None,
+        ),
+        "r1-onevision unclosed": ("<think>A bus", "unclosed_think", "A bus", None),
+    },
+    "tool_call": {
+        "visionthink, one round": (
+            "<think>A jetty, boats.</think>\n<answer>A harbour.</answer><|im_end|>",
+            "ok",
+            "A jetty, boats.",
+            "A harbour.",
+        ),
+        "visionthink, two rounds": (
+            (
+                f"<think>Too small.</think>\n{CALL}<|im_end|>"
+                "<think>Now boats.</think>\n<answer>A harbour.</answer><|im_end|>"
+            ),
+            "ok",
+            "Too small.\nNow boats.",
+            "A harbour.",
+        ),
+        "visionthink, two rounds as they are joined": (
+            (
+                f"<think>Too small.</think>{CALL}<|im_end|>{ROUND_SEPARATOR}<think>Boats.</think>"
+                "<answer>A harbour.</answer><|im_end|>"
+            ),
+            "ok",
+            "Too small.\nBoats.",
+            "A harbour.",
+        ),
+        "visionthink, words before the call": (
+            f"<think>Small.</think>Enlarge it.{CALL}<think>Boats.</think><answer>A port.</answer>",
+            "ok",
+            "Small.\nEnlarge it.\nBoats.",
+            "A port.",
+        ),
+        "visionthink, no thinking before the call": (
+            f"{CALL}<think>Boats.</think><answer>A harbour.</answer>",
+            "ok",
+            "Boats.",
+            "A harbour.",
+        ),
+        "visionthink, no thinking after the call": (
+            f"<think>Too small.</think>{CALL}<answer>A harbour.</answer>",
+            "ok",
+            "Too small.",
+            "A harbour.",
+        ),
+        "visionthink, call alone": (
+            f"<think>Too small.</think>{CALL}<|im_end|>",
+            "tool_call_without_answer",
+            "Too small.",
+            None,
+        ),
+        "visionthink, call after the answer": (
+            f"<think>Boats.</think><answer>A harbour.</answer>{CALL}",
+            "tool_call_without_answer",
+            "Boats.\nA harbour.",
+            None,
+        ),
+        "visionthink, call not closed": (
+            '<think>Too small.</think><tool_call>{"name": "resize_image"',
+            "tool_call_without_answer",
+            "Too small.",
+            None,
+        ),
+        "visionthink, unclosed before the call": (
+            f"<think>Too small.{CALL}<think>Boats.</think><answer>A harbour.</answer>",
+            "unclosed_think",
+            "Too small.\nBoats.",
+            "A harbour.",
+        ),
+        "visionthink, twice in a round": (
+            f"<think>A</think>{CALL}<think>B</think><think>C</think><answer>D</answer>",
+            "several_thinks",
+            "A\nB\nC",
+            "D",
+        ),
+        "visionthink, nothing after the call's thinking": (
+            f"<think>A</think>{CALL}<think>B</think>",
+            "empty_answer",
+            "A\nB",
+            None,
+        ),
+    },
+    "boxed": {
+        "vl-rethinker": (
+            "The roof is thatched.\n\nTherefore, the final answer is \\boxed{A cottage}.<|im_end|>",
+            "ok",
+            "The roof is thatched.",
+            "Therefore, the final answer is A cottage.",
+        ),
+        "vl-rethinker, displayed": (
+            "The roof is thatched.\n\nThe answer is:\n\\[\n\\boxed{\\text{A cottage}}\n\\]",
+            "ok",
+            "The roof is thatched.\n\nThe answer is:",
+            "A cottage",
+        ),
+        "vl-rethinker, thinking again": (
+            "It may be \\boxed{a barn}. Wait, there is a chimney! So it is \\boxed{a cottage}",
+            "ok",
+            "It may be a barn. Wait, there is a chimney!",
+            "So it is a cottage",
+        ),
+        "vl-rethinker, braces in the box": (
+            "A sign.\nIt reads \\boxed{\\{x \\mid \\frac{1}{2}\\}}",
+            "ok",
+            "A sign.",
+            "It reads \\{x \\mid \\frac{1}{2}\\}",
+        ),
+        "vl-rethinker, one escaped brace in the box": (
+            "A sign. It reads \\boxed{\\left\\{ 1.5 \\right.} (2.5 m high)",
+            "ok",
+            "A sign.",
+            "It reads \\left\\{ 1.5 \\right. (2.5 m high)",
+        ),
+        "vl-rethinker, a decimal point ends no sentence": (
+            "A mast. Its height is 2.5 m, so \\boxed{a yacht}",
+            "ok",
+            "A mast.",
+            "Its height is 2.5 m, so a yacht",
+        ),
+        "vl-rethinker, words after the box": (
+            "Thatched. It is $\\boxed{A cottage}$. It looks old.",
+            "ok",
+            "Thatched.",
+            "It is A cottage. It looks old.",
+        ),
+        "vl-rethinker, sentences in the box": (
+            "Thatched.\n\n\\boxed{A cottage. It has a garden.\nIt looks old.}",
+            "ok",
+            "Thatched.",
+            "A cottage. It has a garden.\nIt looks old.",
+        ),
+        "vl-rethinker, box in a box": (
+            "Thatched. \\boxed{A \\boxed{cottage}}",
+            "ok",
+            "Thatched.",
+            "A cottage",
+        ),
+        "vl-rethinker, text in part of the box": (
+            "Thatched. \\boxed{\\text{A} \\text{cottage}}",
+            "ok",
+            "Thatched.",
+            "\\text{A} \\text{cottage}",
+        ),
+        "vl-rethinker, last box not closed": (
+            "Thatched. So \\boxed{a barn}. Or \\boxed{a cott",
+            "ok",
+            "Thatched.",
+            "So a barn. Or a cott",
+        ),
+        "vl-rethinker, no box": ("A thatched cottage.", "no_box", None, None),
+        "vl-rethinker, box not closed": ("Thatched. \\boxed{A cott", "no_box", None, None),
+        "vl-rethinker, empty box": ("Thatched. So \\boxed{ }.", "empty_answer", "Thatched.", None),
+        "vl-rethinker, box alone": ("\\boxed{A cottage}", "empty_think", None, "A cottage"),
+    },
 }
 
 OUTER_MARKS = (
@@ -408,9 +349,9 @@ OUTER_MARKS = (
 MODULES = {name: plugins.get("parsing.formats", name) for name in FORMATS}
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_case(name: str) -> None:
-    output_format, text, status, think, answer = CASES[name]
+@pytest.mark.parametrize(("output_format", "name"), [(f, n) for f in CASES for n in CASES[f]])
+def test_case(output_format: str, name: str) -> None:
+    text, status, think, answer = CASES[output_format][name]
     parsed = parse(output_format, text, "stop")
     assert (parsed.status, parsed.think, parsed.answer) == (status, think, answer)
     if status == "ok":
@@ -427,7 +368,7 @@ def test_case(name: str) -> None:
         ("boxed", "{think}\n\n\\boxed{{{answer}}}<|im_end|>"),
     ],
 )
-def test_texts_like_those_of_figure_2_are_kept_to_the_letter(output_format: str, text: str) -> None:
+def test_texts_like_those_of_figure_2_are_kept_verbatim(output_format: str, text: str) -> None:
     think = (
         "Got it, let's go step by step. First, the subject: a rower in a red cap (on the left?). "
         "Wait, the oars are wooden... Then the water: calm, with reeds."
@@ -441,20 +382,19 @@ def test_texts_like_those_of_figure_2_are_kept_to_the_letter(output_format: str,
 
 
 def test_every_status_is_reached_by_the_formats_that_declare_it() -> None:
-    reached = {(case[0], parse(case[0], case[1], "stop").status) for case in CASES.values()}
-    statuses = {status for _, status in reached}
-    statuses |= {parse("kimi", "a", reason).status for reason in FINISHED if reason != "stop"}
-    assert statuses == set(STATUSES)
+    reached = {f: {parse(f, case[0], "stop").status for case in CASES[f].values()} for f in CASES}
+    ends = {parse("kimi", "a", reason).status for reason in FINISHED if reason != "stop"}
+    assert ends.union(*reached.values()) == set(STATUSES)
     common = {"ok", "empty_think", "empty_answer"}
     for name, module in MODULES.items():
-        assert {status for key, status in reached if key == name} <= common | module.FAILURES.keys()
+        assert reached[name] <= common | module.FAILURES.keys()
         assert module.FAILURES.keys() >= module.OPEN
 
 
 @pytest.mark.parametrize(
     ("reason", "status"), [("length", "cut_off"), ("loop", "loop"), ("error", "error")]
 )
-def test_how_a_generation_ended_comes_first_and_parts_are_kept(reason: str, status: str) -> None:
+def test_the_finish_reason_takes_precedence_and_parts_are_kept(reason: str, status: str) -> None:
     parsed = parse("think_answer", "<think>Fur.</think><answer>A lyn", reason)
     assert parsed == Parsed("Fur.\nA lyn", "Fur.", "A lyn", status)
     assert parse("think_answer", "Fur, fur, fur", reason).full == "Fur, fur, fur"
@@ -466,7 +406,7 @@ def test_no_text_is_an_error(output_format: str) -> None:
     assert parse(output_format, "", "stop").full is None
 
 
-def test_what_failed_keeps_all_text_without_marks() -> None:
+def test_failures_keep_the_whole_text_without_marks() -> None:
     assert parse("kimi", "Snow.<|im_end|>", "stop").full == "Snow."
     assert parse("think", "A<think>B</think>C<think>D<|im_end|>", "stop").full == "A\nB\nC\nD"
     assert parse("boxed", "So \\boxed{a cott", "length").full == "So a cott"
@@ -499,7 +439,7 @@ LOOPING = "Fur, and fur, " * 40
         ("boxed", "So \\boxed{A lynx}. Wait", False),
     ],
 )
-def test_whether_a_thought_is_open(output_format: str, text: str, is_open: bool) -> None:
+def test_open_thinking(output_format: str, text: str, is_open: bool) -> None:
     assert thought_is_open(output_format, text) is is_open
 
 
@@ -510,7 +450,7 @@ def test_a_loop_keeps_its_text(output_format: str) -> None:
     assert (parsed.full, parsed.status) == (LOOPING.strip(), "loop")
 
 
-def test_unknown_names_are_refused() -> None:
+def test_unknown_names_are_rejected() -> None:
     with pytest.raises(ValueError, match="'xml'; known: boxed"):
         parse("xml", "", "stop")
     with pytest.raises(ValueError, match="'abort'; known: stop"):
@@ -598,7 +538,8 @@ SPLIT = re.compile("(" + "|".join(map(re.escape, sorted(FRAGMENTS, key=len, reve
 @st.composite
 def mutated(draw: st.DrawFn) -> tuple[str, str]:
     """A case's text with fragments deleted, repeated, swapped and inserted."""
-    output_format, text, *_ = draw(st.sampled_from(list(CASES.values())))
+    output_format = draw(st.sampled_from(list(CASES)))
+    text, *_ = draw(st.sampled_from(list(CASES[output_format].values())))
     pieces = SPLIT.split(text)
     for _ in range(draw(st.integers(1, 6))):
         place = draw(st.integers(0, max(len(pieces) - 1, 0)))
@@ -637,7 +578,7 @@ def test_any_text(output_format: str, text: str) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.text("ab .{}$\\\n", min_size=1), st.text("ab .\n", min_size=1))
-def test_what_parses_loses_nothing(think: str, answer: str) -> None:
+def test_parsed_texts_lose_nothing(think: str, answer: str) -> None:
     for output_format, text in (
         ("think_answer", f"<think>{think}</think><answer>{answer}</answer>"),
         ("kimi", f"◁think▷{think}◁/think▷{answer}"),

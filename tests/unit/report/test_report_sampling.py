@@ -4,9 +4,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from image_stages import SEED, collected, sampled
-from pictures import CRITERIA, bomb, encoded, photo, write_tar
+from image_stages import SEED, collected, group_files, sampled
+from pictures import CRITERIA, bomb, encoded, photo
 from PIL import Image
+from source_forms import class_tars
 
 from draw_images import FLAWS, draw_images
 from imagenet_think.core.schemas import EXCLUSIONS
@@ -36,8 +37,8 @@ def report(folder, name="report.html", **changes):
         folder / "sample.parquet",
         folder / "exclusions.parquet",
         folder / "classes.parquet",
-        [folder / "candidates.parquet"],
-        [folder / "catalogue.parquet"],
+        group_files(folder, "candidates"),
+        group_files(folder, "catalogue"),
         TEMPLATE,
         folder / name,
         **settings | changes,
@@ -52,7 +53,7 @@ def drawn(tmp_path_factory):
     wnids = ["n02782093", "n03354903", "n09444783"]
     draw_images(folder / "source", wnids, DRAWINGS, SEED)
     limits = {"total": 12, "class_count": 3, "min_per_class": 3, "max_per_class": 6}
-    sampled(collected(folder, folder / "source", wnids, 50), **limits)
+    sampled(collected(folder, class_tars(folder / "source"), wnids), **limits)
     return folder
 
 
@@ -134,10 +135,11 @@ def test_a_source_that_is_gone_is_an_error_with_its_name(drawn, tmp_path):
 def test_hostile_names_and_damaged_archives(tmp_path):
     members = {"bomb.JPEG": bomb(), '"><img src=x onerror=alert(1)>.JPEG': b"no image"}
     members |= {f"n00000001_{k}.JPEG": encoded(photo(k)) for k in range(6)}
-    tar = write_tar(tmp_path / "source" / "n00000001.tar", members)
+    source = class_tars(tmp_path / "source", {"n00000001": members})
+    tar = tmp_path / "source" / "n00000001.tar"
     tar.write_bytes(tar.read_bytes()[:-10_240] + b"damage" * 200)
     limits = {"total": 4, "class_count": 1, "min_per_class": 4, "max_per_class": 4}
-    sampled(collected(tmp_path, tmp_path / "source", ["n00000001"], 50), **limits)
+    sampled(collected(tmp_path, source, ["n00000001"]), **limits)
     page = report(tmp_path)
     assert "<img src=x" not in page
     assert "&#34;&gt;&lt;img src=x" in page

@@ -3,14 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from account_responses import (
-    COUNTS,
-    REASONS,
-    AccountError,
-    account,
-    account_responses,
-    count,
-)
+from account_responses import COUNTS, REASONS, AccountError, account, account_responses, count
 from imagenet_think.core import schemas
 from imagenet_think.core.files import write_parquet
 from imagenet_think.parsing import FINISHED
@@ -147,11 +140,7 @@ FAULTS = {
         r"b: 1 image \(x\) with more than one response",
     ),
     "a response under two fingerprints": (
-        lambda s, r, n: (
-            s,
-            pl.concat([r, r[:1].with_columns(fingerprint=pl.lit("other"))]),
-            n,
-        ),
+        lambda s, r, n: (s, pl.concat([r, r[:1].with_columns(fingerprint=pl.lit("other"))]), n),
         r"b: 1 image \(x\) with more than one response",
     ),
     "an annotation is there twice": (

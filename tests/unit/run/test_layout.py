@@ -1,4 +1,4 @@
-"""Where scripts are, what they import, and how they find the package."""
+"""Where scripts are, what they import, how they find the package, and the version."""
 
 import ast
 import os
@@ -6,14 +6,16 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[3]
 SCRIPTS = [path for path in ROOT.glob("scripts/*/*.py") if path.parent.name != "imagenet_think"]
 OF_ANOTHER_STAGE = {
-    "report_sampling": "report",  # belongs to `sampling`, which needs no report
+    "report_sampling": "report"  # belongs to `sampling`, which needs no report
 }
 """Rules in the file of one stage whose script is in the folder of another."""
 
@@ -54,6 +56,14 @@ def test_a_rule_and_its_script_have_the_same_name_and_stage():
                 expected[name], found[name] = [f"{stage}/{name}"], scripts
     assert found == expected
     assert used == {f"{path.parent.name}/{path.stem}" for path in SCRIPTS}
+
+
+def test_the_version_is_that_of_pyproject():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    released = [heading.split()[0] for heading in headings if heading != "Unreleased"]
+    assert released[:1] in ([], [version])
 
 
 @pytest.fixture

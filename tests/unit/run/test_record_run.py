@@ -86,20 +86,20 @@ def test_the_commit_is_the_checkouts(checkout, tmp_path):
 
 def test_without_a_repository_nothing_is_known(tmp_path, caplog):
     assert commit(tmp_path) == {"commit": None, "dirty": None}
-    assert "The commit is not known" in caplog.text
+    assert "The commit is unknown" in caplog.text
 
 
 def test_the_repository_around_a_copy_is_not_its_own(checkout, caplog):
     inside = checkout / "copy"
     inside.mkdir()
     assert commit(inside) == {"commit": None, "dirty": None}
-    assert "lies inside" in caplog.text
+    assert "is inside" in caplog.text
 
 
 def test_without_git_nothing_is_known(checkout, monkeypatch, caplog):
     monkeypatch.setenv("PATH", "")
     assert commit(checkout) == {"commit": None, "dirty": None}
-    assert "The commit is not known" in caplog.text
+    assert "The commit is unknown" in caplog.text
 
 
 def test_the_same_run_is_recorded_in_the_same_bytes(checkout, tmp_path):

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import status as module
-from imagenet_think.inference.fingerprint import asked_with, fingerprint, settings_digest
+from imagenet_think.inference.fingerprint import fingerprint, response_settings, settings_digest
 from imagenet_think.inference.journal import Journal
 from imagenet_think.inference.locks import Owner
 from imagenet_think.run.run_logs import FailedJob
@@ -48,7 +48,7 @@ SETTINGS = {
 
 
 def key(source, prompt="Describe."):
-    given = asked_with(SETTINGS, "m")
+    given = response_settings(SETTINGS, "m")
     model = given.pop("model")
     del given["prompt"]
     return fingerprint(settings_digest(model, ("abc", "abc"), prompt, **given), source)

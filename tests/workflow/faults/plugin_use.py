@@ -1,4 +1,4 @@
-"""Notes which of our plugins a job calls, and its settings, in a file of the folder `USED`."""
+"""Records which plugins a job calls, and its settings, in a file of the folder `USED`."""
 
 import atexit
 import functools
@@ -9,12 +9,14 @@ import sys
 import types
 from importlib.machinery import PathFinder
 
-PLUGIN = re.compile(r"imagenet_think\.(?:engines|families|formats|sources)\.\w+")
+PLUGIN = re.compile(
+    r"imagenet_think\.(?:inference\.(?:engines|families)|parsing\.formats|images\.sources)\.\w+"
+)
 used = set()
 
 
 class Finder:
-    """Finds plugins as Python does, and has each function note that it was called."""
+    """Finds plugins as Python does, and wraps their functions so that calls are recorded."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -33,7 +35,7 @@ class Finder:
 
 
 def noting(function, name):
-    """Return a function that notes a plugin's name whenever it is called."""
+    """Wrap a function so that each call records the name of its plugin."""
 
     @functools.wraps(function)
     def noted(*arguments, **options):
@@ -48,7 +50,7 @@ def save():
     if job is not None and hasattr(job, "params"):
         record = {
             "rule": job.rule,
-            "script": os.path.basename(sys.argv[0]).split(".", 1)[1],
+            "script": os.path.basename(sys.argv[0]).split(".")[1],
             "settings": job.params.get("settings"),
             "used": sorted(used),
         }

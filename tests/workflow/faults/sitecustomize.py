@@ -1,13 +1,13 @@
-"""What befalls a job that is about to put a chosen file into place. Python imports it by itself.
+"""Accidents of the job that is about to rename a file into place. Python imports this by itself.
 
-The environment's `FAULT` names what happens and the file, such as `kill results/run/file.parquet`:
+The variable `FAULT` names the accident and the file, such as `kill results/run/file.parquet`:
 
 - `kill`: the job is killed.
 - `refuse`: the disk is full.
-- `interrupt`: everybody is interrupted, as by Ctrl-C in a terminal.
-- `blackout`: everybody is killed.
-- `orphan`: Snakemake is killed, and the job goes on.
-- `hold`: the job waits for the end of what is written to the named pipe `HOLD`.
+- `interrupt`: Snakemake and its jobs are interrupted, as by Ctrl-C in a terminal.
+- `blackout`: Snakemake and its jobs are killed.
+- `orphan`: Snakemake is killed, and the job continues.
+- `hold`: the job waits until the named pipe `HOLD` is closed.
 """
 
 import errno

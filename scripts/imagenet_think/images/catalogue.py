@@ -1,0 +1,91 @@
+"""The catalogue: one row for each image of a source, and for whatever in it cannot be read."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from imagenet_think.core.logs import logger, progress, some
+from imagenet_think.core.schemas import CATALOGUE
+from imagenet_think.images import sources
+from imagenet_think.images.classes import read_classes, read_labels
+
+
+def list_places(
+    kind: str,
+    folder: str | Path,
+    places: Sequence[str],
+    classes: str | Path,
+    labels: str | Path | None = None,
+) -> pl.DataFrame:
+    """Return a row for each image of a listed class, and for whatever cannot be read.
+
+    Only headers are read: nothing is unpacked or decoded. What cannot be read has a row with its
+    reason, and no archive stops the others.
+
+    Parameters
+    ----------
+    kind
+        `images.source.kind`.
+    folder
+        The source folder.
+    places
+        Archives or folders relative to it; none for a group without images.
+    classes
+        Table of the classes. Images of other classes are left out, and counted in the log.
+    labels
+        File of the classes that integer labels count, or None (see `read_labels`).
+
+    Returns
+    -------
+    polars.DataFrame
+        Schema `CATALOGUE`, in the order of `places` and of the members in them. `wnid` is null
+        where the class is not known.
+
+    Raises
+    ------
+    ValueError
+        If labels contradict the images' names, or a place is not of this kind.
+    OSError
+        If a place is gone; the error names it.
+    """
+    source = sources.get_sampled(kind)
+    known = set(read_classes(classes)["wnid"])
+    names = [] if source.by_class else read_labels(classes, labels)
+    rows = []
+    others = Counter[str]()
+    for place in progress(places, len(places), "archives listed"):
+        for entry in source.list_place(Path(folder) / place, names):
+            if entry.wnid is not None and entry.wnid not in known:
+                others[entry.wnid] += 1
+                continue
+            if entry.reason:
+                logger.warning("%s: %s: %s", place, entry.reason, entry.detail)
+            rows.append((entry.wnid, place, *entry[1:]))
+    if others:
+        logger.warning(
+            "%d images of %d classes that %s lacks are left out: %s",
+            others.total(),
+            len(others),
+            classes,
+            some([f"{wnid} ({count})" for wnid, count in others.most_common()]),
+        )
+    return pl.DataFrame(rows, schema=CATALOGUE, orient="row")
+
+
+def of_classes(rows: pl.LazyFrame, classes: Sequence[str], without_class: bool) -> pl.LazyFrame:
+    """Return the rows of a group of classes.
+
+    Parameters
+    ----------
+    rows
+        With `wnid`.
+    classes
+        The group's classes.
+    without_class
+        Whether the group also takes the rows without a class (damage, broken labels): exactly one
+        group should, so that nothing is lost.
+    """
+    mine = pl.col("wnid").is_in(list(classes))
+    return rows.filter(mine | pl.col("wnid").is_null() if without_class else mine)
