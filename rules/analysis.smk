@@ -119,9 +119,10 @@ rule aggregate_groups:
 
 rule aggregate_agreement:
     input:
-        agreement=expand(
-            f"{R}/agreement/{{metric}}/{{shard}}.parquet", metric=METRICS, shard=SHARDS
-        ),
+        **{
+            metric: expand(f"{R}/agreement/{metric}/{{shard}}.parquet", shard=SHARDS)
+            for metric in METRICS
+        },
         sample=f"{R}/images/sample.parquet",
     output:
         f"{R}/agreement/aggregate.parquet",

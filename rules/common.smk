@@ -12,7 +12,9 @@ from snakemake.logging import logger
 import imagenet_think.core.settings as declarations
 from imagenet_think.core import model_sources, paths, provenance, shards, splits
 from imagenet_think.images import sources
+from imagenet_think.metrics import registry
 from imagenet_think.parsing.outcomes import STATUSES
+from imagenet_think.report import products
 from imagenet_think.run import config_file, configuration, workflow_hooks
 
 workflow_hooks.require_version()
@@ -38,7 +40,9 @@ IMPORTED = [key for key in MODELS if "responses" in config["models"][key]]
 GENERATED = [key for key in MODELS if key not in IMPORTED]
 SHARDS = shards.names(**config["sharding"])
 DATASETS = config["statistics"]["datasets"]
-METRICS = ["bertscore", "sbert", "rouge", "sets", "vectors"]
+METRICS = [metric.name for metric in registry.metrics()]
+TUNING = sorted({key for metric in registry.metrics() for key in metric.tuning})
+SCORING = sorted({key for metric in METRICS for key in BENCHMARK[metric]}.difference(TUNING))
 
 # The keys that placeholders stand for; any other placeholder is a wildcard of the job.
 PLACEHOLDERS = {
@@ -49,6 +53,10 @@ PLACEHOLDERS = {
     "imported": IMPORTED,
     "ablation_model": [BENCHMARK["ablation_model"]],
     "prompt": [config["prompt"]],
+    "metrics": METRICS,
+    "setting": SCORING,  # of a metric
+    "described": [key for key in SCORING if key != "revision"],  # by captions
+    "tuning": TUNING,  # changes no score
 }
 
 
@@ -85,16 +93,16 @@ def code(rule):
 
     def used(wildcards):
         text = given(wildcards) if callable(given) else given
-        named = [json.loads(text or "null"), dict(wildcards.items())]
+        named = [json.loads(text or "null"), {"metric": METRICS} | dict(wildcards.items())]
         return provenance.digest(script, provenance.plugins(named))
 
     return used
 
 
-def metric_code(module):
-    """Return a param: the digest of a metric's module and of all that it imports, for the cache of scores."""
-    file = Path(workflow.basedir) / "scripts" / "imagenet_think" / "metrics" / f"{module}.py"
-    return derived(metric_code=lambda wildcards: provenance.digest(file))
+def metric_code(wildcards):
+    """Return the digest of the module that computes a metric, and of all that it imports, for the cache of scores."""
+    file = registry.get(wildcards.metric).module.replace(".", "/") + ".py"
+    return provenance.digest(Path(workflow.basedir) / "scripts" / "imagenet_think" / file)
 
 
 REFUSED = {}  # in this order
@@ -117,8 +125,14 @@ def check_plan(purpose, dag):
             logger.warning(f"Only a dry run is possible so far: {problem}.")
     if problems and purpose in ("run", "dry run"):
         sys.exit(f"Error: {config_file.listed('this cannot be run', problems)}")
-    missing = workflow_hooks.missing_from_report(dag) if purpose == "report" else []
-    if missing:
+    if purpose != "report":
+        return
+    model = config["models"][BENCHMARK["ablation_model"]]["name"]
+    captions = {
+        path: entry.about.format(ablation_model=model) for path, entry in REPORT_ENTRIES.items()
+    }
+    workflow_hooks.caption_report(dag, captions)
+    if missing := workflow_hooks.missing_from_report(dag):
         what = "is not finished" if Path(R).exists() else "was never run"
         others = f" and {len(missing) - 1} more files" if missing[1:] else ""
         sys.exit(
@@ -164,22 +178,19 @@ def table(name):
     return multiext(f"{R}/tables/{name}", ".csv", ".tex", ".md")
 
 
-def figure(name, title):
+def figure(product):
     """Return both forms of a figure; the report shows the pdf, as it cuts tall pictures off."""
-    pdf, png = (f"{R}/figures/{name}.{form}" for form in ("pdf", "png"))
-    return dict(pdf=shown(pdf, "Figures", title), png=png)
+    pdf, png = (f"{R}/{file}" for file in product.files)
+    return dict(pdf=shown(pdf, product), png=png)
 
 
-def shown(path, category, title, caption=None):
-    """Return an output that the report shows, with the words of rules/report/<caption, or its name>.rst."""
-    words = f"report/{caption or Path(path).stem}.rst"
-    return report(path, caption=words, category=category, labels={"title": title})
+REPORT_ENTRIES = {}  # by path
 
 
-def scored(metric):
-    """Return the files of a metric and block: the models' scores, the teachers' agreement."""
-    folders = ("scores", "agreement")
-    return {name: block_files(f"{R}/{name}/{metric}/{{shard}}.parquet") for name in folders}
+def shown(path, entry):
+    """Return an output that the report shows; `check_plan` gives it its caption."""
+    REPORT_ENTRIES[path] = entry
+    return report(path, category=entry.category, labels={"title": entry.title})
 
 
 def of_metrics(name, metrics=METRICS):

@@ -206,6 +206,7 @@ rule write_card:
             "models.{teachers}.system",
             "models.{teachers}.template",
             "models.{teachers}.prefix",
+            "models.{teachers}.output",
             "dataset.repository",
             "dataset.license",
             "dataset.test",

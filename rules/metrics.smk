@@ -5,11 +5,9 @@ def annotations_of_block():
     return [file.replace("{model}", model) for file in shards_of_block for model in MODELS]
 
 
-COMPARED = dict(
-    annotations=annotations_of_block(),
-    sample=f"{R}/images/sample.parquet",
-    evaluated=f"{R}/images/evaluated.parquet",
-)
+def statistics_of(metric):
+    """Return the files that a metric needs besides the texts, by name."""
+    return {name: f"{R}/statistics/{name}.parquet" for name in registry.get(metric).statistics}
 
 
 rule fit_document_frequencies:
@@ -24,141 +22,45 @@ rule fit_document_frequencies:
     params:
         settings=reads("benchmark.vectors"),
     message:
-        "Counting in how many references each word stands"
+        "Counting the references in which each word occurs"
     script:
         "../scripts/metrics/fit_document_frequencies.py"
 
 
-rule score_rouge:
+rule score:
     input:
-        **COMPARED,
+        unpack(lambda wildcards: statistics_of(wildcards.metric)),
+        annotations=annotations_of_block(),
+        sample=f"{R}/images/sample.parquet",
+        evaluated=f"{R}/images/evaluated.parquet",
+        pinned=pinned("benchmark.{metric}"),
     output:
-        **scored("rouge"),
+        scores=block_files(f"{R}/scores/{{metric}}/{{shard}}.parquet"),
+        agreement=block_files(f"{R}/agreement/{{metric}}/{{shard}}.parquet"),
     log:
-        log("score_rouge/{block}"),
+        log("score/{metric}/{block}"),
     benchmark:
-        f"{R}/benchmarks/score_rouge/{{block}}.tsv"
+        f"{R}/benchmarks/score/{{metric}}/{{block}}.tsv"
+    wildcard_constraints:
+        metric=one_of(metric.name for metric in registry.metrics() if not metric.encoder),
     conda:
         "../envs/texts.yaml"
     params:
-        settings=reads("seed", "teachers", "benchmarked", "benchmark.rouge"),
-        metric_code=metric_code("rouge"),
-        cache=f"{R}/score_cache/rouge",
+        settings=reads("seed", "teachers", "benchmarked", "benchmark.{metric}.{setting}"),
+        checkpoint=content("benchmark.{metric}.repository"),
+        metric_code=derived(metric_code=metric_code),
+        cache=f"{R}/score_cache/{{metric}}",
+        inference=uses("benchmark.{metric}.{tuning}"),
     message:
-        "ROUGE-1 and ROUGE-L, block {wildcards.block}"
+        "Scores: {wildcards.metric}, block {wildcards.block}"
     script:
-        "../scripts/metrics/score_rouge.py"
+        "../scripts/metrics/score.py"
 
 
-rule score_sets:
-    input:
-        **COMPARED,
-    output:
-        **scored("sets"),
-    log:
-        log("score_sets/{block}"),
-    benchmark:
-        f"{R}/benchmarks/score_sets/{{block}}.tsv"
-    conda:
-        "../envs/texts.yaml"
-    params:
-        settings=reads("seed", "teachers", "benchmarked", "benchmark.sets"),
-        metric_code=metric_code("token_overlap"),
-        cache=f"{R}/score_cache/sets",
-    message:
-        "Jaccard and overlap, block {wildcards.block}"
-    script:
-        "../scripts/metrics/score_sets.py"
-
-
-rule score_vectors:
-    input:
-        **COMPARED,
-        document_frequencies=f"{R}/statistics/document_frequencies.parquet",
-    output:
-        **scored("vectors"),
-    log:
-        log("score_vectors/{block}"),
-    benchmark:
-        f"{R}/benchmarks/score_vectors/{{block}}.tsv"
-    conda:
-        "../envs/texts.yaml"
-    params:
-        settings=reads("seed", "teachers", "benchmarked", "benchmark.vectors"),
-        metric_code=metric_code("tfidf"),
-        cache=f"{R}/score_cache/vectors",
-    message:
-        "TF-IDF and cosine, block {wildcards.block}"
-    script:
-        "../scripts/metrics/score_vectors.py"
-
-
-rule score_bertscore:
-    input:
-        **COMPARED,
-        pinned=pinned("benchmark.bertscore"),
-    output:
-        **scored("bertscore"),
-    log:
-        log("score_bertscore/{block}"),
-    benchmark:
-        f"{R}/benchmarks/score_bertscore/{{block}}.tsv"
+use rule score as score_embeddings with:
+    wildcard_constraints:
+        metric=one_of(metric.name for metric in registry.metrics() if metric.encoder),
     conda:
         "../envs/embeddings.yaml"
     resources:
         gpu=1,
-    params:
-        settings=reads(
-            "seed",
-            "teachers",
-            "benchmarked",
-            "benchmark.bertscore.repository",
-            "benchmark.bertscore.revision",
-            "benchmark.bertscore.layer",
-            "benchmark.bertscore.max_tokens",
-            "benchmark.bertscore.windows",
-            "benchmark.bertscore.precision",
-        ),
-        checkpoint=content("benchmark.bertscore.repository"),
-        metric_code=metric_code("bertscore"),
-        cache=f"{R}/score_cache/bertscore",
-        inference=uses("benchmark.bertscore.batch_size"),
-    message:
-        "BERTScore, block {wildcards.block}"
-    script:
-        "../scripts/metrics/score_bertscore.py"
-
-
-rule score_sbert:
-    input:
-        **COMPARED,
-        pinned=pinned("benchmark.sbert"),
-    output:
-        **scored("sbert"),
-    log:
-        log("score_sbert/{block}"),
-    benchmark:
-        f"{R}/benchmarks/score_sbert/{{block}}.tsv"
-    conda:
-        "../envs/embeddings.yaml"
-    resources:
-        gpu=1,
-    params:
-        settings=reads(
-            "seed",
-            "teachers",
-            "benchmarked",
-            "benchmark.sbert.repository",
-            "benchmark.sbert.revision",
-            "benchmark.sbert.max_tokens",
-            "benchmark.sbert.windows",
-            "benchmark.sbert.precision",
-        ),
-        checkpoint=content("benchmark.sbert.repository"),
-        metric_code=metric_code("sbert"),
-        cache=f"{R}/score_cache/sbert",
-        inference=uses("benchmark.sbert.batch_size"),
-    message:
-        "Sentence-BERT, block {wildcards.block}"
-    script:
-        "../scripts/metrics/score_sbert.py"

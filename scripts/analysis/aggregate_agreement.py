@@ -1,7 +1,7 @@
 """How alike the teachers' texts are: means over images, differences from baselines, intervals."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from imagenet_think.analysis.aggregation import METRICS, kind_of, largest_first, mean, number
+from imagenet_think.analysis.aggregation import largest_first, mean, number
 from imagenet_think.analysis.resampling import Intervals, bootstrap
 from imagenet_think.core.files import write_parquet
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.logs import log_to
 from imagenet_think.core.schemas import (
     AGREEMENT_AGGREGATES,
     BASELINES,
     BETWEEN,
     SAME_CLASS,
-    SCORE_COLUMNS,
-    SEEN,
-    agreement,
 )
+from imagenet_think.metrics import registry
+from imagenet_think.metrics.registry import Metric
 from imagenet_think.parsing import PARTS
 
 if TYPE_CHECKING:
@@ -37,23 +36,6 @@ class Series:
     model: str
     against: str
     minus: str | None = None
-
-
-def group_files(paths: Iterable[str | Path]) -> dict[str, list[str | Path]]:
-    """Return the files of agreement by kind of metric, which their columns tell.
-
-    Raises
-    ------
-    ValueError
-        If a file has the columns of no kind, or a kind has no file.
-    """
-    found: dict[str, list[str | Path]] = {kind: [] for kind in SCORE_COLUMNS}
-    for path in paths:
-        found[kind_of(path, agreement)].append(path)
-    missing = [kind for kind, own in found.items() if not own]
-    if missing:
-        raise ValueError(f"no agreement file of {', '.join(missing)} among those given")
-    return found
 
 
 @dataclass(frozen=True)
@@ -77,16 +59,16 @@ class Measured:
 
 
 def measured(
-    frame: pl.DataFrame, kind: str, images: pl.Series, teachers: Sequence[str]
+    frame: pl.DataFrame, metric: Metric, images: pl.Series, teachers: Sequence[str]
 ) -> dict[Series, Measured]:
-    """Return the numbers of one kind of metric.
+    """Return the numbers of one metric.
 
     Parameters
     ----------
     frame
-        Rows of schema `agreement(kind)` of all shards.
-    kind
-        Key of `SCORE_COLUMNS`.
+        Rows of all shards, see `imagenet_think.metrics.score_schemas.agreement`.
+    metric
+        Whose they are.
     images
         Ids of the sample's images.
     teachers
@@ -95,7 +77,7 @@ def measured(
     Returns
     -------
     dict
-        For each metric and part: teacher 1's texts against teacher 2's; each teacher's against
+        For each measure and part: teacher 1's texts against teacher 2's; each teacher's against
         its baselines; and for each teacher the difference between the former and its same_class
         baseline, on images that have both.
 
@@ -109,32 +91,33 @@ def measured(
     frame = frame.join(places, on="image_id", how="left")
     strange = frame.filter(pl.col("place").is_null())["image_id"]
     if len(strange):
-        raise ValueError(f"agreement of {kind}: image {strange[0]} is not in the sample")
+        raise ValueError(f"agreement of {metric.name}: image {strange[0]} is not in the sample")
     wanted = [(teachers[0], BETWEEN), *((t, baseline) for t in teachers for baseline in BASELINES)]
-    metrics = {metric: column for metric, (file, column) in METRICS.items() if file == kind}
     found: dict[Series, Measured] = {}
     for part in PARTS:
         for model, against in wanted:
             rows = frame.filter(
                 pl.col("part") == part, pl.col("model") == model, pl.col("against") == against
             )
-            _check(rows, kind, images if against == BETWEEN else None, (model, part, against))
+            _check(
+                rows, metric.name, images if against == BETWEEN else None, (model, part, against)
+            )
             place = rows["place"].to_numpy()
             paired = np.zeros(len(images), dtype=bool)
             paired[place] = True
             seen = np.full(len(images), np.nan)
-            if kind in SEEN:
+            if metric.coverage:
                 shares = pl.mean_horizontal("seen", "seen_other", ignore_nulls=False)
                 seen[place] = rows.select(shares).to_series()
-            for metric, column in metrics.items():
+            for measure in metric.measures:
                 values = np.full(len(images), np.nan)
-                values[place] = rows[column]
-                found[Series(metric, part, model, against)] = Measured(values, paired, seen)
-        for metric in metrics:
-            between = found[Series(metric, part, teachers[0], BETWEEN)]
+                values[place] = rows[measure.score_column]
+                found[Series(measure.name, part, model, against)] = Measured(values, paired, seen)
+        for measure in metric.measures:
+            between = found[Series(measure.name, part, teachers[0], BETWEEN)]
             for teacher in teachers:
-                baseline = found[Series(metric, part, teacher, SAME_CLASS)]
-                found[Series(metric, part, teacher, BETWEEN, SAME_CLASS)] = Measured(
+                baseline = found[Series(measure.name, part, teacher, SAME_CLASS)]
+                found[Series(measure.name, part, teacher, BETWEEN, SAME_CLASS)] = Measured(
                     between.values - baseline.values,
                     between.paired & baseline.paired,
                     np.full(len(images), np.nan),
@@ -142,17 +125,17 @@ def measured(
     return found
 
 
-def _check(rows: pl.DataFrame, kind: str, images: pl.Series | None, what: Sequence[str]) -> None:
+def _check(rows: pl.DataFrame, metric: str, images: pl.Series | None, what: Sequence[str]) -> None:
     twice = rows["image_id"].filter(rows["image_id"].is_duplicated())
     if len(twice):
         raise ValueError(
-            f"agreement of {kind}, {', '.join(what)}: image {twice[0]} appears more than once"
+            f"agreement of {metric}, {', '.join(what)}: image {twice[0]} appears more than once"
         )
     if images is not None and len(rows) < len(images):
         missing = images.filter(~images.is_in(rows["image_id"].implode()))
         raise ValueError(
-            f"agreement of {kind}, {', '.join(what)}: {len(missing)} of {len(images)} images have "
-            f"no row, the first being {missing[0]}"
+            f"agreement of {metric}, {', '.join(what)}: {len(missing)} of {len(images)} images "
+            f"have no row, the first being {missing[0]}"
         )
 
 
@@ -214,58 +197,49 @@ def _rows(
 
 
 def aggregate_agreement(
-    files: Iterable[str | Path],
+    files: Mapping[str, Sequence[str | Path]],
     sample: str | Path,
-    output: str | Path,
-    *,
     teachers: Sequence[str],
-    intervals: Mapping[str, float],
-    seed: int,
+    intervals: Intervals,
     workers: int = 1,
-) -> None:
-    """Write how alike the teachers' texts are.
+) -> pl.DataFrame:
+    """Return the agreement between the two teachers.
 
     Parameters
     ----------
     files
-        Parquets of schemas `agreement(kind)`, all kinds and shards; one kind is read at a time.
+        Parquet files of all shards by metric, see `imagenet_think.metrics.score_schemas`; one
+        metric is read at a time.
     sample
-        Parquet of schema `SAMPLE`.
-    output
-        Parquet to write, schema `AGREEMENT_AGGREGATES`.
+        Parquet file of schema `SAMPLE`.
     teachers
         Keys of teacher 1 and teacher 2.
-    intervals
-        `draws` and `level` of the intervals.
-    seed
-        Of the resamples.
-    workers
-        Threads of the resampling, which change nothing of the result.
+    intervals, workers
+        See `imagenet_think.analysis.resampling.bootstrap`.
+
+    Returns
+    -------
+    polars.DataFrame
+        Schema `AGREEMENT_AGGREGATES`.
     """
     images = pl.read_parquet(sample, columns=["image_id", "domain"]).sort("image_id")
     found: dict[Series, Measured] = {}
-    for kind, paths in group_files(files).items():
-        # No name for the frame: it is to be gone before the next is read.
-        found |= measured(pl.read_parquet(paths), kind, images["image_id"], teachers)
-    frame = aggregate(found, images["domain"], Intervals(**intervals, seed=seed), workers)
-    shown = frame.filter(pl.col("minus").is_null())
-    for row in shown.filter(grouping="all", metric="sbert", part="full").iter_rows(named=True):
-        logger.info(
-            "%s against %s: %d images, %d left out",
-            *(row["model"], row["against"], row["images"], row["left_out"]),
+    for name, paths in files.items():
+        # The frame has no name, so that it is freed before the next one is read.
+        found |= measured(
+            pl.read_parquet([*map(str, paths)]), registry.get(name), images["image_id"], teachers
         )
-    write_parquet(frame, output, AGREEMENT_AGGREGATES)
+    return aggregate(found, images["domain"], intervals, workers)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
-    aggregate_agreement(
-        snakemake.input.agreement,
+    frame = aggregate_agreement(
+        {metric.name: snakemake.input[metric.name] for metric in registry.metrics()},
         snakemake.input.sample,
-        snakemake.output[0],
-        teachers=settings["teachers"],
-        intervals=settings["benchmark"]["intervals"],
-        seed=settings["seed"],
-        workers=snakemake.threads,
+        settings["teachers"],
+        Intervals(**settings["benchmark"]["intervals"], seed=settings["seed"]),
+        snakemake.threads,
     )
+    write_parquet(frame, snakemake.output[0], AGREEMENT_AGGREGATES)

@@ -1,8 +1,7 @@
 """The benchmark's numbers over groups of images: by domain, complexity, and length of response."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +18,7 @@ from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import GROUPS
+from imagenet_think.metrics import registry
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 QUARTERS = (0.25, 0.5, 0.75)
 
 Group = tuple[str, str, list[Key], np.ndarray]
-"""Grouping, group, the numbers to make, and the places of the images to make them of."""
+"""Grouping, group, the scores to average, and the places of the images to average over."""
 
 
 def by_image(scored: ImageScores, sample: pl.DataFrame) -> Iterator[Group]:
@@ -35,9 +35,9 @@ def by_image(scored: ImageScores, sample: pl.DataFrame) -> Iterator[Group]:
     Parameters
     ----------
     scored
-        Scores, of which those of full outputs are taken.
+        Scores, of which those of full outputs are used.
     sample
-        Schema `SAMPLE`. What is null, as complexity in a listing of one's own, makes no group.
+        Schema `SAMPLE`. A null (complexity, where the images are listed) belongs to no group.
 
     Raises
     ------
@@ -48,8 +48,8 @@ def by_image(scored: ImageScores, sample: pl.DataFrame) -> Iterator[Group]:
     unknown = images.filter(pl.col("wnid").is_null())
     if len(unknown):
         raise ValueError(
-            f"image {unknown['image_id'][0]} has scores, but is not in the sample; both have to be "
-            "of the same run"
+            f"image {unknown['image_id'][0]} has scores, but is not in the sample; both must come "
+            "from the same run"
         )
     keys = [key for key in scored.values if key.part == "full"]
     for domain in largest_first(images["domain"]):
@@ -66,7 +66,7 @@ def by_length(scored: ImageScores, lengths: pl.DataFrame, models: Sequence[str])
     scored
         Scores of all parts.
     lengths
-        Schema `LENGTHS`, of the models. Outputs of one length stay in one quarter, so that quarters
+        Schema `LENGTHS`, of the models. Outputs of equal length stay in one quarter, so quarters
         may differ in size; an image without output is in none.
     models
         The models.
@@ -96,71 +96,64 @@ def _where(chosen: pl.Series) -> np.ndarray:
 
 
 def aggregate_groups(
-    score_files: Sequence[str | Path],
-    sample: str | Path,
-    length_files: Sequence[str | Path],
-    output: str | Path,
-    *,
+    scored: ImageScores,
+    sample: pl.DataFrame,
+    lengths: pl.DataFrame,
     models: Sequence[str],
-    missing: str,
-    intervals: Mapping[str, float],
-    seed: int,
+    intervals: Intervals,
     workers: int = 1,
-) -> None:
-    """Write the benchmark's numbers over groups of images.
+) -> pl.DataFrame:
+    """Return the benchmark's numbers over groups of images.
 
     Parameters
     ----------
-    score_files
-        Parquet files of schema `scores(kind)`: one kind, all shards.
+    scored
+        Scores of all images and parts.
     sample
-        Parquet file of schema `SAMPLE`.
-    length_files
-        Parquet files of schema `LENGTHS`, of the benchmarked models.
-    output
-        Parquet file of schema `GROUPS`. By domain and by stratum, scores of full outputs; by
-        length, of every part, the group being a quarter of the model's own full outputs.
+        Schema `SAMPLE`.
+    lengths
+        Schema `LENGTHS`, of the models.
     models
         Keys of the benchmarked models.
-    missing
-        `leave_out` or `zero`: what a missing response counts.
-    intervals
-        `draws` and `level` of the intervals.
-    seed
-        Of the resamples, which are drawn for each group by itself.
-    workers
-        Threads; the numbers do not depend on them.
+    intervals, workers
+        See `imagenet_think.analysis.resampling.bootstrap`. Each group has its own resamples.
+
+    Returns
+    -------
+    polars.DataFrame
+        Schema `GROUPS`. By domain and by stratum, scores of full outputs; by length, of every
+        part, grouped by the quarters of the model's full outputs.
     """
-    scored = read_scores(score_files, models, missing=missing)
-    columns = ["wnid", "domain", "complexity_stratum"]
-    frame = pl.read_parquet(sample, columns=["image_id", *columns])
-    lengths = pl.concat(
-        pl.read_parquet(path, columns=["image_id", "model", "part", "tokens"])
-        for path in length_files
-    )
-    resampling = Intervals(**intervals, seed=seed)
     rows = []
-    for groups in (by_image(scored, frame), by_length(scored, lengths, models)):
+    for groups in (by_image(scored, sample), by_length(scored, lengths, models)):
         for grouping, group, keys, chosen in groups:
             logger.info("%s %s: %d images", grouping, group, len(chosen))
             rows += [
                 {"grouping": grouping, "group": group} | row
-                for row in summarise(scored, keys, chosen, resampling, workers)
+                for row in summarise(scored, keys, chosen, intervals, workers)
             ]
-    write_parquet(pl.DataFrame(rows, schema=GROUPS), output, GROUPS)
+    return pl.DataFrame(rows, schema=GROUPS)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
-    aggregate_groups(
+    models, benchmark = settings["benchmarked"], settings["benchmark"]
+    scored = read_scores(
+        registry.get(snakemake.wildcards.metric),
         snakemake.input.scores,
-        snakemake.input.sample,
-        snakemake.input.lengths,
-        snakemake.output[0],
-        models=settings["benchmarked"],
-        missing=settings["benchmark"]["missing"],
-        intervals=settings["benchmark"]["intervals"],
-        seed=settings["seed"],
-        workers=snakemake.threads,
+        models,
+        missing=benchmark["missing"],
     )
+    columns = ["image_id", "wnid", "domain", "complexity_stratum"]
+    frame = aggregate_groups(
+        scored,
+        pl.read_parquet(snakemake.input.sample, columns=columns),
+        pl.read_parquet(
+            list(snakemake.input.lengths), columns=["image_id", "model", "part", "tokens"]
+        ),
+        models,
+        Intervals(**benchmark["intervals"], seed=settings["seed"]),
+        snakemake.threads,
+    )
+    write_parquet(frame, snakemake.output[0], GROUPS)

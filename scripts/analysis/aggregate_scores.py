@@ -1,66 +1,56 @@
 """Averages and maxima over both teachers, their means over images, and intervals."""
 
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagenet_think.analysis.aggregation import aggregate, read_scores
+import numpy as np
+import polars as pl
+
+from imagenet_think.analysis.aggregation import ImageScores, read_scores, summarise
 from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import AGGREGATES, IMAGE_COUNTS
+from imagenet_think.metrics import registry
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
 
-def aggregate_scores(
-    score_files: Sequence[str | Path],
-    output: str | Path,
-    *,
-    models: Sequence[str],
-    missing: str,
-    intervals: Mapping[str, float],
-    seed: int,
-    workers: int = 1,
-) -> None:
-    """Write the benchmark's numbers.
+def aggregate_scores(scored: ImageScores, intervals: Intervals, workers: int = 1) -> pl.DataFrame:
+    """Return the benchmark's numbers with their intervals.
 
     Parameters
     ----------
-    score_files
-        Parquet files of schema `scores(kind)`: one kind, all shards.
-    output
-        Parquet file of schema `AGGREGATES`.
-    models
-        Keys of the benchmarked models.
-    missing
-        `leave_out` or `zero`: what a missing response counts.
-    intervals
-        `draws` and `level` of the intervals.
-    seed
-        Of the resamples.
-    workers
-        Threads; the numbers do not depend on them.
+    scored
+        Scores of all images.
+    intervals, workers
+        See `imagenet_think.analysis.resampling.bootstrap`.
+
+    Returns
+    -------
+    polars.DataFrame
+        Schema `AGGREGATES`, one row per model, part, measure and aggregate. The value is null
+        where no image is scored.
     """
-    scored = read_scores(score_files, models, missing=missing)
-    frame = aggregate(scored, Intervals(**intervals, seed=seed), workers)
-    counts = frame.select("model", "part", *IMAGE_COUNTS)
-    for row in counts.unique(maintain_order=True).iter_rows():
-        logger.info("%s, %s: %d images, %d left out, %d without a response", *row)
-    write_parquet(frame, output, AGGREGATES)
+    everything = np.arange(len(scored.images))
+    rows = summarise(scored, list(scored.values), everything, intervals, workers)
+    return pl.DataFrame(list(rows), schema=AGGREGATES)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
-    aggregate_scores(
+    benchmark = settings["benchmark"]
+    scored = read_scores(
+        registry.get(snakemake.wildcards.metric),
         snakemake.input.scores,
-        snakemake.output[0],
-        models=settings["benchmarked"],
-        missing=settings["benchmark"]["missing"],
-        intervals=settings["benchmark"]["intervals"],
-        seed=settings["seed"],
-        workers=snakemake.threads,
+        settings["benchmarked"],
+        missing=benchmark["missing"],
     )
+    intervals = Intervals(**benchmark["intervals"], seed=settings["seed"])
+    frame = aggregate_scores(scored, intervals, snakemake.threads)
+    counts = frame.select("model", "part", *IMAGE_COUNTS)
+    for row in counts.unique(maintain_order=True).iter_rows():
+        logger.info("%s, %s: %d images, %d left out, %d without a response", *row)
+    write_parquet(frame, snakemake.output[0], AGGREGATES)

@@ -1,9 +1,8 @@
-"""Differences between the benchmarked models' scores, image by image, and their intervals."""
+"""Mean paired differences between the benchmarked models' scores, and their intervals."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations, product
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +20,7 @@ from imagenet_think.analysis.resampling import Intervals, percentiles, resampled
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import log_to
 from imagenet_think.core.schemas import DIFFERENCES
+from imagenet_think.metrics import registry
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 PART = "full"
 
 
-def compare(
+def compare_models(
     scored: ImageScores, models: Sequence[str], intervals: Intervals, workers: int = 1
 ) -> pl.DataFrame:
-    """Return the mean difference of every pair of models over the images both are scored on.
+    """Return the mean difference of every pair of models over the images that have both scores.
 
     Parameters
     ----------
@@ -46,12 +46,12 @@ def compare(
     -------
     polars.DataFrame
         Schema `DIFFERENCES`. The simultaneous intervals have the level 1 - (1 - level) / pairs
-        (Bonferroni): at least `level` that all of a metric and aggregate hold at once. The config's
-        check makes sure that there are resamples beyond their ends.
+        (Bonferroni), so that all intervals of a measure and aggregate hold at once with at least
+        `level`. The config's check makes sure that there are resamples beyond their ends.
     """
     pairs = list(combinations(models, 2))
-    metrics = dict.fromkeys(key.metric for key in scored.values)
-    rows = list(product(metrics, AGGREGATE_NAMES, pairs))
+    measures = dict.fromkeys(key.metric for key in scored.values)
+    rows = list(product(measures, AGGREGATE_NAMES, pairs))
     if not rows:
         return pl.DataFrame(schema=DIFFERENCES)
     matrix = np.empty((len(rows), len(scored.images)))
@@ -81,49 +81,17 @@ def compare(
     )
 
 
-def compare_models(
-    score_files: Sequence[str | Path],
-    output: str | Path,
-    *,
-    models: Sequence[str],
-    missing: str,
-    intervals: Mapping[str, float],
-    seed: int,
-    workers: int = 1,
-) -> None:
-    """Write the differences between the models' scores of full outputs.
-
-    Parameters
-    ----------
-    score_files
-        Parquet files of schema `scores(kind)`: one kind, all shards.
-    output
-        Parquet file of schema `DIFFERENCES`.
-    models
-        Keys of the benchmarked models.
-    missing
-        `leave_out` or `zero`: what a missing response counts.
-    intervals
-        `draws` and `level` of the intervals.
-    seed
-        Of the resamples.
-    workers
-        Threads; the numbers do not depend on them.
-    """
-    scored = read_scores(score_files, models, [PART], missing)
-    frame = compare(scored, models, Intervals(**intervals, seed=seed), workers)
-    write_parquet(frame, output, DIFFERENCES)
-
-
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
-    compare_models(
+    models, benchmark = settings["benchmarked"], settings["benchmark"]
+    scored = read_scores(
+        registry.get(snakemake.wildcards.metric),
         snakemake.input.scores,
-        snakemake.output[0],
-        models=settings["benchmarked"],
-        missing=settings["benchmark"]["missing"],
-        intervals=settings["benchmark"]["intervals"],
-        seed=settings["seed"],
-        workers=snakemake.threads,
+        models,
+        [PART],
+        benchmark["missing"],
     )
+    intervals = Intervals(**benchmark["intervals"], seed=settings["seed"])
+    frame = compare_models(scored, models, intervals, snakemake.threads)
+    write_parquet(frame, snakemake.output[0], DIFFERENCES)

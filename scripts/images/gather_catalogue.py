@@ -33,7 +33,7 @@ def gather_catalogue(
     catalogue
         Parquet to write, schema `CATALOGUE`: by class, then in the order of the listings.
     """
-    rows = of_classes(pl.scan_parquet(list(listings)), classes, without_class).collect()
+    rows = of_classes(pl.scan_parquet(list(map(str, listings))), classes, without_class).collect()
     write_parquet(rows.sort("wnid", maintain_order=True), catalogue, CATALOGUE)
     logger.info("%d rows of %d classes", len(rows), len(classes))
 

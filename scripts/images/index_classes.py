@@ -36,7 +36,7 @@ def index_classes(
     """
     table = read_classes(classes)
     available = (
-        pl.scan_parquet(catalogues)
+        pl.scan_parquet(list(map(str, catalogues)))
         .drop_nulls("wnid")
         .group_by("wnid")
         .agg(pl.col("reason").is_null().sum().alias("available"))

@@ -1,21 +1,20 @@
 """Unpack the class archives out of the one archive that holds them all."""
 
 import gzip
-import io
 import json
 import tarfile
 import time
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import polars as pl
 
 from imagenet_think.core.files import atomic_path, write_parquet
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import UNPACKED
-from imagenet_think.images.archives import readable, safe_name
+from imagenet_think.images.archives import entries, readable, safe_name
 from imagenet_think.images.classes import read_classes
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ _CHUNK = 2**20
 _LOG_SECONDS = 10.0
 _DAMAGE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError)
 
-Row = tuple[str | None, str | None, int | None, str | None, str | None]
+UnpackedRow = tuple[str | None, str | None, int | None, str | None, str | None]
 
 
 def unpack_outer_archive(
@@ -33,25 +32,25 @@ def unpack_outer_archive(
 ) -> None:
     """Read the outer archive once, as a stream, and write the archive of every class of the list.
 
-    A class archive appears under its name when it is whole. One that is there already, with the
-    size that the outer archive gives it, is passed over: so a stopped run goes on where it was,
-    though a compressed stream has to be read again up to there.
+    A class archive appears under its name once it is complete. One that exists already, with the
+    size given by the outer archive, is skipped: so a stopped run continues where it was, though a
+    compressed stream has to be read again up to that point.
 
-    Files are written into `folder` alone, under the names of classes, whatever the members'
-    own names say. Of several archives of one class the first counts.
+    Files are only written into `folder`, under the names of classes, whatever the members' paths.
+    Of several archives of one class the first counts.
 
     Parameters
     ----------
     archive
         `winter21_whole.tar.gz` or `fall11_whole.tar`: a tar, gzip-compressed or not, with one
-        `<wnid>.tar` a class in whatever folder.
+        `<wnid>.tar` per class in any folder.
     classes
-        Table of the classes; archives of other classes are passed over.
+        Table of the classes; archives of other classes are skipped.
     folder
         Where the class archives go.
     unpacked
-        Parquet to write, schema `UNPACKED`: a row for each class archive, and with its reason for
-        what could not be used. A damaged stream ends the list with such a row and no error.
+        Parquet to write, schema `UNPACKED`: one row per class archive, and one with its reason
+        for whatever could not be used. A damaged stream ends the list with such a row and no error.
 
     Raises
     ------
@@ -70,29 +69,27 @@ def unpack_outer_archive(
     write_parquet(pl.DataFrame(rows, schema=UNPACKED, orient="row"), unpacked, UNPACKED)
 
 
-def _unpack(archive: Path, wanted: Collection[str], folder: Path) -> Iterator[Row]:
+def _unpack(archive: Path, wanted: Collection[str], folder: Path) -> Iterator[UnpackedRow]:
     """Yield a row for each member that is a wanted class archive or could not be used."""
     done: dict[str, str] = {}
     with open(archive, "rb") as raw:
         log = _Progress(raw, archive)
-        stream = _stream(raw)
+        stream = _decompressed(raw)
         try:
-            with tarfile.open(
-                fileobj=stream, mode="r:", encoding="utf-8", errors="surrogateescape"
-            ) as outer:
-                while (entry := outer.next()) is not None:
-                    outer.members.clear()
-                    name = readable(entry.name)
-                    wnid = PurePosixPath(name).stem
-                    refusal = _refusal(entry, done.get(wnid))
-                    if name.endswith(".tar") and wnid in wanted:
-                        if refusal is None:
-                            _write(outer.fileobj, entry, folder / f"{wnid}.tar", log)
-                            done[wnid] = name
-                        yield (wnid, name, entry.size, *(refusal or (None, None)))
-                    elif refusal and not entry.isdir():
-                        yield (None, name, entry.size, *refusal)
-                    _skip_to(stream, outer.offset, log)
+            for entry, end in entries(stream):
+                name = readable(entry.name)
+                wnid = PurePosixPath(name).stem
+                refusal = _refusal(entry, done.get(wnid))
+                if name.endswith(".tar") and wnid in wanted:
+                    if refusal is None:
+                        _write(stream, entry, folder / f"{wnid}.tar", log)
+                        done[wnid] = name
+                    yield (wnid, name, entry.size, *(refusal or (None, None)))
+                elif refusal and not entry.isdir():
+                    yield (None, name, entry.size, *refusal)
+                # Faster than gzip's own seeking, and with progress lines.
+                while (left := end - stream.tell()) > 0 and stream.read(min(left, _CHUNK)):
+                    log.line()
             while rest := stream.read(_CHUNK):  # also checks gzip's checksum
                 if rest.strip(b"\0"):
                     raise tarfile.ReadError("no valid header")
@@ -103,7 +100,7 @@ def _unpack(archive: Path, wanted: Collection[str], folder: Path) -> Iterator[Ro
 
 
 def _refusal(entry: tarfile.TarInfo, earlier: str | None) -> tuple[str, str] | None:
-    """Return reason and detail where a member cannot be taken for a class archive."""
+    """Return reason and detail if a member cannot be used as a class archive."""
     if not safe_name(entry.name):
         return "unsafe_name", f"{readable(entry.name)!r} leads out of the archive's folder"
     if not entry.isreg() or entry.issparse():
@@ -113,31 +110,15 @@ def _refusal(entry: tarfile.TarInfo, earlier: str | None) -> tuple[str, str] | N
     return None
 
 
-def _stream(raw: BinaryIO) -> "_Bounded":
+def _decompressed(raw: BinaryIO) -> BinaryIO:
     """Return the tar inside: decompressed where it begins like gzip."""
     compressed = raw.read(2) == b"\x1f\x8b"
     raw.seek(0)
-    return _Bounded(gzip.GzipFile(fileobj=raw) if compressed else raw)
-
-
-class _Bounded(io.RawIOBase):
-    """A stream that refuses large reads.
-
-    The length of a GNU long name or PAX header is taken from the archive, and may claim gigabytes.
-    """
-
-    def __init__(self, inner: BinaryIO) -> None:
-        self._inner = inner
-        self.seek, self.tell = inner.seek, inner.tell
-
-    def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _CHUNK:
-            raise tarfile.ReadError(f"a header of {size} bytes")
-        return self._inner.read(size)
+    return cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if compressed else raw
 
 
 def _write(stream: BinaryIO, entry: tarfile.TarInfo, path: Path, log: "_Progress") -> None:
-    """Write a member to a file, unless it is there."""
+    """Write a member to a file, unless it exists."""
     if path.exists() and path.stat().st_size == entry.size:
         log.passed += 1
         return
@@ -152,12 +133,6 @@ def _write(stream: BinaryIO, entry: tarfile.TarInfo, path: Path, log: "_Progress
             left -= len(data)
             log.line()
     log.written += 1
-
-
-def _skip_to(stream: BinaryIO, offset: int, log: "_Progress") -> None:
-    """Read on to an offset: faster than gzip's own seeking, and with progress lines."""
-    while (left := offset - stream.tell()) > 0 and stream.read(min(left, _CHUNK)):
-        log.line()
 
 
 class _Progress:

@@ -75,8 +75,8 @@ def _entries(document: dict) -> Iterator[dict]:
         yield model
         yield model.get("processor") or {}
     yield (document.get("statistics") or {}).get("tokenizer") or {}
-    for metric in ("bertscore", "sbert"):
-        yield (document.get("benchmark") or {}).get(metric) or {}
+    for section in (document.get("benchmark") or {}).values():
+        yield section if isinstance(section, dict) else {}
 
 
 def _commit(repository: str) -> str:

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from imagenet_think.core.files import write_text
 from imagenet_think.core.logs import log_to, logger, some
-from imagenet_think.core.settings import names
+from imagenet_think.core.settings import in_order
+from imagenet_think.core.settings import names as printed_names
 from imagenet_think.parsing import FINISHED, statuses
 from imagenet_think.parsing.outcomes import (
     DONE,
@@ -192,12 +193,11 @@ def count(ledger: pl.DataFrame, asked: Mapping[str, int]) -> pl.DataFrame:
 def page(
     counts: pl.DataFrame,
     ledger: pl.DataFrame,
-    run: str,
-    names: Mapping[str, str],
-    imported: Mapping[str, str],
+    settings: Mapping[str, Any],
     matched: Mapping[str, Mapping[str, int]],
 ) -> str:
     """Return the account as Markdown: the sums, the reasons, and which images were excluded."""
+    names = printed_names(settings)
     named = counts.with_columns(pl.col("model").replace_strict(names).alias("name"))
     summary = _to_describe(counts["asked"]) + (
         " An image is done if the response was parsed into thinking and answer, failed if there "
@@ -208,13 +208,13 @@ def page(
         "whole image."
     )
     parts = [
-        f"# Accounting of the run {escaping.markdown(run)}\n",
+        f"# Accounting of the run {escaping.markdown(settings['run'])}\n",
         markdown(named, [Column("name", "Model"), *COUNTS], summary),
         "## Why responses failed and images were excluded\n",
         _reasons(named),
     ]
-    if imported:
-        parts += ["## Imported responses\n", _imported(imported, names, matched)]
+    if matched:
+        parts += ["## Imported responses\n", _imported(settings["models"], matched)]
     if excluded := _excluded(ledger, names):
         parts += ["## Excluded images\n", excluded]
     return "\n".join(parts)
@@ -231,14 +231,15 @@ def _to_describe(asked: pl.Series) -> str:
 
 
 def _imported(
-    paths: Mapping[str, str], names: Mapping[str, str], matched: Mapping[str, Mapping[str, int]]
+    models: Mapping[str, Mapping[str, Any]], matched: Mapping[str, Mapping[str, int]]
 ) -> str:
     """List the models whose responses were imported, from where, and how images were matched."""
     lines = (
-        f"- {escaping.markdown(names[model])}: {escaping.markdown(path)}; "
-        f"{matched[model]['name']:,} images matched by name, {matched[model]['sha256']:,} by the "
-        f"SHA-256 of their bytes (imported/{model}.csv)\n"
-        for model, path in paths.items()
+        f"- {escaping.markdown(models[key]['name'])}: "
+        f"{escaping.markdown(models[key]['responses']['path'])}; "
+        f"{images['name']:,} images matched by name, {images['sha256']:,} by the SHA-256 of their "
+        f"bytes (imported/{key}.csv)\n"
+        for key, images in matched.items()
     )
     return (
         "These models were not prompted by this run. An image for which their file has no response "
@@ -297,11 +298,7 @@ def account_responses(
     annotations: list[str],
     matched: Sequence[str | Path],
     stem: str | Path,
-    *,
-    run: str,
-    names: Mapping[str, str],
-    teachers: Collection[str],
-    imported: Mapping[str, str],
+    settings: Mapping[str, Any],
 ) -> None:
     """Write `<stem>.csv` and `<stem>.md`.
 
@@ -316,14 +313,8 @@ def account_responses(
         For each imported model a CSV named after it: how its rows were matched with images.
     stem
         Path without suffix.
-    run
-        Name of the run.
-    names
-        Printed names of the models by key, in the order to report.
-    teachers
-        Keys of the teachers.
-    imported
-        For each model whose responses were imported, from where.
+    settings
+        Of the config: run, teachers, benchmarked, and the models' names and `responses.path`.
 
     Raises
     ------
@@ -333,7 +324,9 @@ def account_responses(
     everything, some = (
         pl.read_parquet(path, columns=["image_id"])["image_id"] for path in (sample, evaluated)
     )
-    asked = {model: everything if model in teachers else some for model in names}
+    asked = {
+        model: everything if model in settings["teachers"] else some for model in in_order(settings)
+    }
     ledger = account(
         asked,
         pl.scan_parquet(responses).select(RESPONSE).collect(),
@@ -348,20 +341,15 @@ def account_responses(
         Path(path).stem: dict(pl.read_csv(path).select("by", "images").iter_rows())
         for path in matched
     }
-    write_text(page(counts, ledger, run, names, imported, found_by), f"{stem}.md")
+    write_text(page(counts, ledger, settings, found_by), f"{stem}.md")
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    settings = json.loads(snakemake.params.settings)
-    models = settings["models"]
     account_responses(
         *(snakemake.input.sample, snakemake.input.evaluated),
         *(list(snakemake.input.responses), list(snakemake.input.annotations)),
         list(snakemake.input.matched),
         Path(snakemake.output[0]).with_suffix(""),
-        run=settings["run"],
-        names=names(settings),
-        teachers=settings["teachers"],
-        imported={key: m["responses"]["path"] for key, m in models.items() if "responses" in m},
+        json.loads(snakemake.params.settings),
     )

@@ -10,7 +10,7 @@ import yaml
 
 from imagenet_think.core.files import write_text
 from imagenet_think.core.logs import log_to, logger
-from imagenet_think.core.settings import names
+from imagenet_think.core.settings import names as printed_names
 from imagenet_think.inference.usage import (
     CPU,
     GPU,
@@ -215,10 +215,7 @@ def cost(
     journals: str | Path,
     reported: str | Path,
     stem: str | Path,
-    *,
-    run: str,
-    names: Mapping[str, str],
-    teachers: Sequence[str],
+    settings: Mapping[str, Any],
 ) -> None:
     """Write `<stem>.csv` and `<stem>.md`.
 
@@ -232,13 +229,10 @@ def cost(
         What the paper reports (YAML).
     stem
         Path without suffix.
-    run
-        Name of the run.
-    names
-        Printed names of these models by key, in the order to report.
-    teachers
-        Keys of the teachers.
+    settings
+        Of the config: run, teachers, benchmarked, and the names of these models.
     """
+    names = printed_names(settings)
     columns = ("image_id", "model", "fingerprint", *TOKENS)
     rows = pl.scan_parquet(responses).select(columns).collect() if names else pl.DataFrame()
     costs = {}
@@ -247,20 +241,17 @@ def cost(
         costs[model] = cost_of(own, read_usage(Path(journals) / model))
         logger.info("%s: %s", model, costs[model])
     paper = paper_cost(yaml.safe_load(Path(reported).read_text(encoding="utf-8")))
-    table = summarize(costs, teachers, names, paper)
+    table = summarize(costs, settings["teachers"], names, paper)
     write_csv(table, COLUMNS, f"{stem}.csv")
-    write_text(page(table, run), f"{stem}.md")
+    write_text(page(table, settings["run"]), f"{stem}.md")
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    settings = json.loads(snakemake.params.settings)
     cost(
-        responses=list(snakemake.input.responses),
-        journals=snakemake.params.journals,
-        reported=snakemake.input.reported,
-        stem=Path(snakemake.output[0]).with_suffix(""),
-        run=settings["run"],
-        names=names(settings),
-        teachers=settings["teachers"],
+        list(snakemake.input.responses),
+        snakemake.params.journals,
+        snakemake.input.reported,
+        Path(snakemake.output[0]).with_suffix(""),
+        json.loads(snakemake.params.settings),
     )

@@ -15,7 +15,7 @@ import yaml
 from imagenet_think.analysis.resampling import Intervals, bootstrap, share
 from imagenet_think.core.files import write_text
 from imagenet_think.core.logs import log_to, logger
-from imagenet_think.core.settings import names
+from imagenet_think.core.settings import names as printed_names
 from imagenet_think.inference.usage import (
     CPU,
     GPU,
@@ -467,20 +467,14 @@ def pilot(
     journals: str | Path,
     reported: str | Path,
     stem: str | Path,
-    *,
-    run: str,
-    names: Mapping[str, str],
-    teachers: Sequence[str],
-    output_formats: Mapping[str, str],
-    gpus: int,
-    intervals: Intervals,
+    settings: Mapping[str, Any],
 ) -> None:
     """Write `<stem>.csv` and `<stem>.md`.
 
     Parameters
     ----------
     responses
-        Parquet files of schema `RESPONSES`, one for each of `names`: the pilot's.
+        Parquet files of schema `RESPONSES`: the pilot's, one per model in the order to report.
     sample, evaluated
         Parquet of schemas `SAMPLE` and `EVALUATED`: the images of teachers and other models.
     journals
@@ -489,21 +483,15 @@ def pilot(
         What the paper reports (YAML).
     stem
         Path without suffix.
-    run
-        Name of the run.
-    names
-        Printed names of the models by key, in the order to report.
-    teachers
-        Keys of the teachers.
-    output_formats
-        How each model's text is parsed.
-    gpus
-        Jobs that run in parallel.
-    intervals
-        Draws, level and seed of the bootstrap.
+    settings
+        Of the config: run, seed, teachers, benchmarked, the models' names and outputs, pilot.gpus
+        and benchmark.intervals.
     """
+    names, teachers = printed_names(settings), settings["teachers"]
+    intervals = Intervals(**settings["benchmark"]["intervals"], seed=settings["seed"])
+    gpus = settings["pilot"]["gpus"]
     pilots = {
-        model: read_pilot(file, Path(journals) / model, output_formats[model])
+        model: read_pilot(file, Path(journals) / model, settings["models"][model]["output"])
         for model, file in zip(names, responses, strict=True)
     }
     everything, some = (
@@ -529,24 +517,17 @@ def pilot(
     write_csv(table, columns, f"{stem}.csv")
     printed = dict(names) | {"teachers": "Both teachers", "all": "All models"}
     printed[PAPER] = f"The paper: {paper['responses']:,} responses of both teachers, A100"
-    text = page(table, run, printed, blocks, gpus, intervals.level)
+    text = page(table, settings["run"], printed, blocks, gpus, intervals.level)
     write_text(text, f"{stem}.md")
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    settings = json.loads(snakemake.params.settings)
     pilot(
-        responses=snakemake.input.responses,
-        sample=snakemake.input.sample,
-        evaluated=snakemake.input.evaluated,
-        journals=snakemake.params.journals,
-        reported=snakemake.input.reported,
-        stem=Path(snakemake.output[0]).with_suffix(""),
-        run=settings["run"],
-        names=names(settings),
-        teachers=settings["teachers"],
-        output_formats={key: own["output"] for key, own in settings["models"].items()},
-        gpus=settings["pilot"]["gpus"],
-        intervals=Intervals(**settings["benchmark"]["intervals"], seed=settings["seed"]),
+        snakemake.input.responses,
+        *(snakemake.input.sample, snakemake.input.evaluated),
+        snakemake.params.journals,
+        snakemake.input.reported,
+        Path(snakemake.output[0]).with_suffix(""),
+        json.loads(snakemake.params.settings),
     )

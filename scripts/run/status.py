@@ -368,9 +368,7 @@ def _journals(job: PlannedJob) -> list[Path]:
 
 def _part(job: PlannedJob) -> str:
     """Return the model or the metric that a job is about, or nothing."""
-    wildcards = job.wildcards
-    own = job.rule.removeprefix("score_") if job.rule.startswith("score_") else ""
-    return wildcards.get("model") or wildcards.get("metric") or own
+    return job.wildcards.get("model") or job.wildcards.get("metric") or ""
 
 
 def _response_files(job: PlannedJob) -> list[str]:

@@ -24,7 +24,9 @@ import numpy as np
 import polars as pl
 
 from imagenet_think.analysis.resampling import Intervals, bootstrap
-from imagenet_think.core.schemas import LENGTHS, SAMPLE, scores
+from imagenet_think.core.schemas import LENGTHS, SAMPLE
+from imagenet_think.metrics import registry
+from imagenet_think.metrics.score_schemas import scores
 from imagenet_think.parsing import PARTS
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -33,14 +35,30 @@ DOMAINS = 21
 STRATA = 4
 SHARDS = 64
 MISSING = 0.02
-KIND = "vectors"
+METRIC = registry.get("vectors")
 
-JOB = """
+READ = """
 import json, sys
-sys.path.insert(0, sys.argv[1])
-arguments = json.loads(sys.argv[3])
-getattr(__import__(sys.argv[2]), sys.argv[2])(*arguments["paths"], **arguments["settings"])
+sys.path[:0] = [sys.argv[1], f"{sys.argv[1]}/analysis"]
+import polars as pl
+from imagenet_think.analysis.aggregation import read_scores
+from imagenet_think.analysis.resampling import Intervals
+from imagenet_think.metrics import registry
+paths, settings = json.loads(sys.argv[2])
+models, workers = settings["models"], settings["workers"]
+intervals = Intervals(**settings["intervals"])
+scored = read_scores(registry.get(settings["metric"]), paths["scores"], models)
 """
+
+JOBS = {
+    "aggregate_scores": "aggregate_scores(scored, intervals, workers)",
+    "compare_models": "compare_models(scored, models, intervals, workers)",
+    "aggregate_groups": (
+        "aggregate_groups(scored, pl.read_parquet(paths['sample']), "
+        "pl.read_parquet(paths['lengths']), models, intervals, workers)"
+    ),
+}
+"""What the jobs run, by the name of the script."""
 
 
 def generate(folder: Path, images: int, seed: int = 2510) -> dict[str, list[str]]:
@@ -68,8 +86,8 @@ def generate(folder: Path, images: int, seed: int = 2510) -> dict[str, list[str]
         )
         reason = pl.Series("missing", generator.random(len(keys)) < MISSING)
         keys = keys.with_columns(pl.when(reason).then(pl.lit("response")).alias("missing"))
-        path = folder / f"{KIND}-{shard:02}.parquet"
-        _numbers(keys, KIND, generator).write_parquet(path, compression="uncompressed")
+        path = folder / f"{METRIC.name}-{shard:02}.parquet"
+        _numbers(keys, generator).write_parquet(path, compression="uncompressed")
         paths["scores"].append(str(path))
         tokens = pl.Series("tokens", generator.geometric(1 / 900, len(keys)))
         lengths = keys.drop("missing").with_columns(
@@ -84,9 +102,9 @@ def generate(folder: Path, images: int, seed: int = 2510) -> dict[str, list[str]
     return paths
 
 
-def _numbers(keys: pl.DataFrame, kind: str, generator: np.random.Generator) -> pl.DataFrame:
+def _numbers(keys: pl.DataFrame, generator: np.random.Generator) -> pl.DataFrame:
     """Return a scores file's rows; a row with a missing text has no number."""
-    schema = scores(kind)
+    schema = scores(METRIC)
     names = [name for name in schema if name not in keys.columns]
     numbers = pl.DataFrame({name: generator.random(len(keys)) for name in names})
     present = pl.col("missing").is_null()
@@ -112,11 +130,12 @@ def measure_bootstrap(images: int, columns: int, draws: int, workers: int, some:
     print(f"ratio: {plain / ours:.1f}", flush=True)
 
 
-def measure_job(name: str, paths: list[object], settings: Mapping[str, object]) -> None:
-    """Run a script's function in a process of its own; print its seconds and greatest memory."""
-    arguments = json.dumps({"paths": paths, "settings": settings})
+def measure_job(name: str, paths: object, settings: Mapping[str, object]) -> None:
+    """Run a script's function in a new process; print its seconds and greatest memory."""
+    arguments = json.dumps([paths, settings])
+    code = f"{READ}from {name} import {name}\n{JOBS[name]}"
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-c", JOB, str(SCRIPTS), name, arguments])
+    process = subprocess.Popen([sys.executable, "-c", code, str(SCRIPTS), arguments])
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -140,19 +159,16 @@ def main() -> None:
     measure_bootstrap(
         arguments.images, arguments.columns, draws, workers, min(arguments.some, arguments.images)
     )
-    settings = {"models": MODELS, "missing": "leave_out", "seed": 1, "workers": workers}
-    settings |= {"intervals": {"draws": draws, "level": 0.95}}
+    settings = {"metric": METRIC.name, "models": MODELS, "workers": workers}
+    settings |= {"intervals": {"draws": draws, "level": 0.95, "seed": 1}}
     with tempfile.TemporaryDirectory() as name:
         start = time.perf_counter()
         paths = generate(Path(name), arguments.images)
         print(f"\nscores files generated in {time.perf_counter() - start:.0f} s\n")
         print("| job | seconds | of processor time | memory, GiB |")
         print("| --- | ---: | ---: | ---: |", flush=True)
-        output = f"{name}/out.parquet"
-        measure_job("aggregate_scores", [paths["scores"], output], settings)
-        measure_job("compare_models", [paths["scores"], output], settings)
-        inputs = [paths["scores"], paths["sample"][0], paths["lengths"], output]
-        measure_job("aggregate_groups", inputs, settings)
+        for job in JOBS:
+            measure_job(job, paths, settings)
 
 
 if __name__ == "__main__":

@@ -24,11 +24,12 @@ from pathlib import Path
 # One thread on both sides, and no bars between the lines.
 os.environ |= {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "TQDM_DISABLE": "1"}
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "metrics"))
 
 import numpy as np
 from benchmark_texts import PARTS, RESPONSES, Pairs, generate
 from rouge_score.rouge_scorer import RougeScorer
-from scoring import shard_of
+from scoring import score, shard_of
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
 from fit_document_frequencies import fit_document_frequencies
@@ -36,9 +37,6 @@ from imagenet_think.metrics.rouge import rouge
 from imagenet_think.metrics.scoring import Shard
 from imagenet_think.metrics.tfidf import DocumentFrequencies, vectors
 from imagenet_think.metrics.token_overlap import sets
-from score_rouge import score_rouge
-from score_sets import score_sets
-from score_vectors import score_vectors
 
 SET_TOKENS = {"token_pattern": "[a-z0-9]+", "stop_words": None}
 VECTOR_TOKENS = {"token_pattern": r"(?u)\b\w\w+\b", "stop_words": None}
@@ -117,8 +115,8 @@ def compare(images: int, words: int) -> None:
     )
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
     for metric, library, reference, ours in rows:
-        for score in (reference, ours):
-            score(["a bow"], ["the bow"])  # what is loaded once
+        for function in (reference, ours):
+            function(["a bow"], ["the bow"])  # what is loaded once
         slow, expected = timed(reference, pairs)
         fast, found = timed(ours, pairs)
         difference = max(np.abs(found[name] - expected[name]).max() for name in expected)
@@ -136,9 +134,11 @@ def seconds_of_jobs(shard: Shard, corpus: Path) -> dict[str, float]:
         FREQUENCIES: lambda: fit_document_frequencies(
             shard.annotations[:2], corpus, **VECTOR_TOKENS
         ),
-        "ROUGE": lambda: score_rouge([shard], stemmer=False),
-        "sets": lambda: score_sets([shard], **SET_TOKENS),
-        "vectors": lambda: score_vectors([shard], corpus, **VECTOR_TOKENS),
+        "ROUGE": lambda: score("rouge", shard, stemmer=False),
+        "sets": lambda: score("sets", shard, **SET_TOKENS),
+        "vectors": lambda: score(
+            "vectors", shard, {"document_frequencies": corpus}, **VECTOR_TOKENS
+        ),
     }
     seconds = {}
     for name, job in jobs.items():

@@ -36,7 +36,7 @@ LIMITS = {"plan": 7, "finished": 6}
 """Seconds of the clock that the paper's run may take on two idle cores."""
 
 # A job of one block, and the one with most inputs.
-JOBS = {"score_rouge": "score_rouge:block=0", "account_responses": "account_responses:"}
+JOBS = {"score": "score:block=0,metric=rouge", "account_responses": "account_responses:"}
 FINISHED = "Nothing to be done (all requested files are present and up to date)."
 
 
@@ -103,7 +103,7 @@ def check(folder: Path, config: Config) -> None:
         again = Counter(job.rule.name for job in pretended_runs.again(workflow))
     blocks = config["sharding"]["blocks"]
     per_block = {name: count for name, count in again.items() if count >= blocks}
-    if per_block != {"score_sbert": blocks}:
+    if per_block != {"score_embeddings": blocks}:
         raise RuntimeError(f"another window of Sentence-BERT runs {again}")
 
 

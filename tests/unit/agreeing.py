@@ -7,6 +7,7 @@ import polars as pl
 
 from imagenet_think.core import schemas
 from imagenet_think.core.files import write_parquet
+from imagenet_think.metrics import registry, score_schemas
 from imagenet_think.parsing import PARTS
 
 TEACHERS = ["glm", "kimi"]
@@ -35,9 +36,10 @@ def sample(images: int) -> pl.DataFrame:
     )
 
 
-def agreement(kind: str, images: int, seed: int = 0) -> pl.DataFrame:
-    """Rows of one kind of metric: every third image has no partner, some no text."""
-    draw = np.random.default_rng([seed, list(schemas.SCORE_COLUMNS).index(kind)])
+def agreement(metric: str, images: int, seed: int = 0) -> pl.DataFrame:
+    """Rows of one metric: every third image has no partner, some have no text."""
+    schema = score_schemas.agreement(registry.get(metric))
+    draw = np.random.default_rng([seed, *metric.encode()])
     rows = []
     for place in range(images):
         for part in PARTS:
@@ -47,22 +49,23 @@ def agreement(kind: str, images: int, seed: int = 0) -> pl.DataFrame:
                 lost = part != "full" and place % 5 == 1
                 numbers = {
                     name: None if lost else draw.uniform(0, 1)
-                    for name in schemas.agreement(kind)
+                    for name in schema
                     if name not in ("image_id", "model", "part", "against")
                 }
                 row = {"image_id": f"i{place:02d}", "model": model, "part": part}
                 rows.append(row | {"against": against} | numbers)
-    return pl.DataFrame(rows, schema=schemas.agreement(kind))
+    return pl.DataFrame(rows, schema=schema)
 
 
 def write_files(folder: Path, images: int = 12) -> dict[str, object]:
     """Write sample and agreement, in two shards; return the paths."""
     write_parquet(sample(images), folder / "sample.parquet", schemas.SAMPLE)
-    paths = []
-    for kind in schemas.SCORE_COLUMNS:
-        rows = agreement(kind, images)
+    files: dict[str, list[Path]] = {}
+    for metric in registry.metrics():
+        rows = agreement(metric.name, images)
         first = pl.col("image_id") < f"i{images // 2:02d}"
         for shard, part in (("00", rows.filter(first)), ("01", rows.filter(~first))):
-            paths.append(folder / kind / f"{shard}.parquet")
-            write_parquet(part, paths[-1], schemas.agreement(kind))
-    return {"files": paths, "sample": folder / "sample.parquet"}
+            path = folder / metric.name / f"{shard}.parquet"
+            write_parquet(part, path, score_schemas.agreement(metric))
+            files.setdefault(metric.name, []).append(path)
+    return {"files": files, "sample": folder / "sample.parquet"}

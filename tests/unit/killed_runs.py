@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from journal_rows import journal_rows
+
 from generate_responses import generate_responses
 from imagenet_think.inference import journal as journals
 from imagenet_think.inference.engines import Request, Response, transformers_engine
@@ -99,7 +101,7 @@ def attempt(worker: Callable[[], None], seconds: float | None) -> int:
 def held(folder: Path) -> list[str]:
     """Return the images in the journals of a run."""
     files = sorted((folder / "journal").glob("*.jsonl"))
-    return [row["image_id"] for file in files for row in journals.read_rows(file)]
+    return [row["image_id"] for row in journal_rows(*files)]
 
 
 def main(plan: dict) -> list[list[dict]]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
-from imagenet_think.core.schemas import SCORE_COLUMNS, SEEN, scores
+from imagenet_think.metrics import registry
+from imagenet_think.metrics.score_schemas import scores
 from imagenet_think.parsing import PARTS
 
 Pair = tuple[float, float] | str
@@ -15,13 +16,13 @@ SHARES = {"seen": 0.5, "seen_1": 0.2, "seen_2": 0.4}
 
 
 def frames(pairs: Mapping[tuple[str, str, str], Pair]) -> dict[str, pl.DataFrame]:
-    """Return a frame a kind, in which every metric holds the same pair for (image, model, part).
+    """Return one frame per metric, in which every column has the same pair of scores.
 
-    What of an image and model is not given lacks its reference.
+    The reference is missing of any part of an image and model that is not given.
     """
     cells = {(image, model) for image, model, _ in pairs}
     result = {}
-    for kind, columns in SCORE_COLUMNS.items():
+    for metric in registry.metrics():
         rows = []
         for image, model in sorted(cells):
             for part in PARTS:
@@ -30,10 +31,10 @@ def frames(pairs: Mapping[tuple[str, str, str], Pair]) -> dict[str, pl.DataFrame
                 if isinstance(pair, str):
                     row["missing"] = pair
                 else:
-                    row |= {f"{c}_{k}": pair[k - 1] for c in columns for k in (1, 2)}
-                    row |= SHARES if kind in SEEN else {}
+                    row |= {f"{c}_{k}": pair[k - 1] for c in metric.score_columns for k in (1, 2)}
+                    row |= SHARES if metric.coverage else {}
                 rows.append(row)
-        result[kind] = pl.DataFrame(rows, schema=scores(kind))
+        result[metric.name] = pl.DataFrame(rows, schema=scores(metric))
     return result
 
 
@@ -43,8 +44,8 @@ def full(*pairs: Pair, model: str = "m") -> dict[tuple[str, str, str], Pair]:
 
 
 def write(files: Mapping[str, pl.DataFrame], folder: Path, name: str = "00") -> dict[str, Path]:
-    """Write frames as one shard; return the path of each kind."""
-    paths = {kind: folder / f"{kind}-{name}.parquet" for kind in files}
-    for kind, path in paths.items():
-        files[kind].write_parquet(path)
+    """Write frames as one shard; return the path of each metric's file."""
+    paths = {metric: folder / f"{metric}-{name}.parquet" for metric in files}
+    for metric, path in paths.items():
+        files[metric].write_parquet(path)
     return paths

@@ -6,7 +6,8 @@ from pathlib import Path
 import polars as pl
 
 from imagenet_think.core.schemas import ANNOTATIONS, EVALUATED, SAMPLE
-from imagenet_think.metrics.scoring import Shard
+from imagenet_think.metrics import registry
+from imagenet_think.metrics.scoring import Shard, score_shards
 
 TEACHERS = ["glm", "kimi"]
 
@@ -38,7 +39,7 @@ def write_shard(
     evaluated
         Images that they are scored on; all by default.
     metric
-        Names the files to write.
+        Name of the metric whose files are written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -63,10 +64,22 @@ def write_shard(
         evaluated=folder / "evaluated.parquet",
         scores=folder / "scores" / metric / "00.parquet",
         agreement=folder / "agreement" / metric / "00.parquet",
-        cache=folder / "score_cache" / metric,
-        code="0" * 64,
         name="00",
         models=models,
         teachers=TEACHERS,
         seed=2510,
+    )
+
+
+def score(metric: str, shard: Shard, statistics: Mapping[str, Path] | None = None, **settings):
+    """Score a shard; its cache is in the folder of the annotations."""
+    declared = registry.get(metric)
+    score_shards(
+        declared,
+        [shard],
+        settings={key: own for key, own in settings.items() if key not in declared.tuning},
+        tuning={key: own for key, own in settings.items() if key in declared.tuning},
+        statistics=statistics or {},
+        cache_folder=Path(shard.annotations[0]).parent / "score_cache" / metric,
+        code="0" * 64,
     )

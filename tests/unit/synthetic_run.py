@@ -21,16 +21,16 @@ import figure_sample
 import figure_scores
 from audit import audit
 from compare_with_paper import compare_with_paper
-from imagenet_think.analysis.aggregation import METRICS
 from imagenet_think.core import schemas
 from imagenet_think.core.files import write_parquet
+from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
 from imagenet_think.report.examples import Example, choose_examples
 from imagenet_think.report.figures import save_figure
 from imagenet_think.run.configuration import check
 from table_ablation import table_ablation
 from table_agreement import table_agreement
-from table_benchmark import TABLES, table_benchmark
+from table_benchmark import table_benchmark
 from table_datasets import table_datasets
 from table_groups import table_groups
 from table_images import table_images
@@ -43,6 +43,7 @@ ROOT = Path(__file__).parents[2]
 REPORTED = ROOT / "resources" / "reported.yaml"
 CONFIG = check(yaml.safe_load((ROOT / "config" / "miniature.yaml").read_text(encoding="utf-8")))
 CLASS_LIST = ROOT / "resources" / "imagenet21k_p_winter21.tsv"
+MEASURES = registry.measures()
 NAMES = {key: model["name"] for key, model in CONFIG["models"].items()}
 CLASSES = {"balloon": "artifact", "apple": "food", "fish": "animal", "star": "object"}
 STATUSES = ("ok",) * 17 + ("cut_off", "no_think", "loop")
@@ -145,9 +146,9 @@ def _aggregates(images: int, draw: random.Random) -> pl.DataFrame:
     rows = []
     for model in CONFIG["benchmarked"]:
         for part in PARTS:
-            for metric, (file, _) in METRICS.items():
+            for metric in MEASURES:
                 value = draw.uniform(0.2, 0.9)
-                seen = 0.8 if file in schemas.SEEN else None
+                seen = 0.8 if registry.metric_of(metric).coverage else None
                 for aggregate, number in (("avg", value), ("max", value + 0.02)):
                     row = {"model": model, "part": part, "metric": metric, "aggregate": aggregate}
                     row |= {"value": number, "low": number - 0.01, "high": number + 0.01}
@@ -160,7 +161,7 @@ def _aggregates(images: int, draw: random.Random) -> pl.DataFrame:
 
 def _differences(images: int, draw: random.Random) -> pl.DataFrame:
     rows = []
-    for metric, aggregate in product(METRICS, ("avg", "max")):
+    for metric, aggregate in product(MEASURES, ("avg", "max")):
         for model, other in combinations(CONFIG["benchmarked"], 2):
             value = draw.uniform(-0.1, 0.1)
             row = {"metric": metric, "aggregate": aggregate, "model": model, "other": other}
@@ -176,10 +177,10 @@ def _agreement(images: int, draw: random.Random) -> pl.DataFrame:
         numbers += [(teacher, against, None) for against in schemas.AGAINST[1:]]
         numbers.append((teacher, "teacher_2", "same_class"))
     rows = []
-    for group, metric, part in product(("all", *CLASSES.values()), METRICS, PARTS):
+    for group, metric, part in product(("all", *CLASSES.values()), MEASURES, PARTS):
         for model, against, minus in numbers:
             value = draw.uniform(0.2, 0.9) - (0.5 if minus else 0)
-            seen = 0.8 if METRICS[metric][0] in schemas.SEEN else None
+            seen = 0.8 if registry.metric_of(metric).coverage else None
             row = {"grouping": "all" if group == "all" else "domain", "group": group}
             row |= {"metric": metric, "part": part, "model": model}
             row |= {"against": against, "minus": minus}
@@ -238,8 +239,8 @@ def _tables(folder: Path, annotations: list[Path], lengths: list[Path]) -> None:
     settings = CONFIG["benchmark"] | {"models": CONFIG["benchmarked"], "names": NAMES}
     rules = {key: model["output"] for key, model in CONFIG["models"].items()}
     settings |= {"teachers": teachers, "rules_of_parsing": rules}
-    for number in TABLES:
-        table_benchmark(folder / "aggregate.parquet", tables / f"table{number}", number, settings)
+    for name in registry.tables():
+        table_benchmark(folder / "aggregate.parquet", tables / name, name, settings)
     table_ablation(folder / "aggregate.parquet", tables / "table7", settings)
     aggregate = folder / "aggregate.parquet"
     table_ranks(folder / "differences.parquet", aggregate, tables / "ranks", settings)
@@ -253,7 +254,6 @@ def _tables(folder: Path, annotations: list[Path], lengths: list[Path]) -> None:
         sample,
         tables / "mentions",
         names=NAMES,
-        models=list(NAMES),
         level=0.95,
     )
     compare_with_paper(
@@ -277,7 +277,11 @@ def _examples(folder: Path) -> list[Example]:
 
 
 PROMPT, TEACHERS = CONFIG["prompts"][CONFIG["prompt"]], CONFIG["teachers"]
-TFIDF = CONFIG["benchmark"]["printed_tfidf"]
+DRAWN = CONFIG["benchmark"] | {
+    "models": CONFIG["benchmarked"],
+    "teachers": TEACHERS,
+    "names": NAMES,
+}
 FIGURES = {
     "organisation": lambda run: figure_organisation.draw_organisation(
         _examples(run)[:2], PROMPT, TEACHERS, NAMES
@@ -290,10 +294,10 @@ FIGURES = {
         figure_lengths.read_lengths(_files(run, "lengths")), TEACHERS, NAMES, "a tokenizer"
     ),
     "scores": lambda run: figure_scores.draw_scores(
-        pl.read_parquet(run / "aggregate.parquet"), CONFIG["benchmarked"], NAMES, TFIDF
+        pl.read_parquet(run / "aggregate.parquet"), DRAWN
     ),
     "agreement": lambda run: figure_agreement.draw_agreement(
-        pl.read_parquet(run / "agreement.parquet"), TEACHERS, NAMES, TFIDF
+        pl.read_parquet(run / "agreement.parquet"), DRAWN
     ),
 }
 """How each figure of a run in a folder is drawn."""

@@ -1,6 +1,5 @@
 """A new kind of image source is one module; all other places derive from it."""
 
-import json
 import zipfile
 
 import polars as pl
@@ -8,7 +7,7 @@ import pytest
 import yaml
 from source_forms import read_tar
 
-from .conftest import CONFIG, changed_files, read_files
+from .additions import CONFIG, changed_files, documented, read_files, report_again
 
 pytestmark = pytest.mark.slow
 
@@ -74,9 +73,8 @@ def test_a_source_is_one_module(tiny, tmp_path):
     assert set(found["source"].str.slice(-4)) == {".zip"}
     assert found.drop("source").equals(sample.drop("source"))
 
-    texts = project.report_again()
-    assert "Images: sampled from zip files." in texts["card"]
-    assert r"\newcommand{\ImageSource}{members of zip files}" in texts["macros"]
-    assert "the images are zipped" in texts["comparison"]
-    described = project.call(BIN_PYTHON, "-m", "imagenet_think.run.configuration")
-    assert "`class_zips`: One `<wnid>.zip` per class." in described
+    texts = report_again(project)
+    assert "sampled from zip files" in texts["write_card"]
+    assert r"\newcommand{\ImageSource}{members of zip files}" in texts["export_numbers"]
+    assert "the images are zipped" in texts["compare_with_paper"]
+    assert "`class_zips`: One `<wnid>.zip` per class." in documented(project)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from imagenet_think.core import plugins, provenance
+from imagenet_think.metrics import registry
 from tests.pretended_runs import jobs, planned, with_consumers, workplace
 
 from .conftest import ROOT, TINY, clone, listed
@@ -76,7 +77,8 @@ def test_code_is_what_python_finds_and_templates(imported):
 IMPORTING = """
 import glob, json, os, sys, importlib
 import torch, transformers, polars, pyarrow, matplotlib.figure, sklearn  # once for all scripts
-sys.path[:0] = [sys.argv[1], *glob.glob(sys.argv[1] + "/*")]
+folders = glob.glob(sys.argv[1] + "/*")
+sys.path[:0] = [sys.argv[1], *(f for f in folders if os.path.basename(f) != "imagenet_think")]
 for name in sys.argv[2:]:
     sys.stdout.flush()
     if not os.fork():
@@ -169,7 +171,18 @@ def uses(job, module):
     settings = json.loads(job.params.get("settings", "null"))
     named = [settings, {"metric": list(METRICS)} | dict(job.wildcards.items())]
     script = (ROOT / "rules" / job.rule.script).resolve()
-    return module in provenance.code(script, provenance.plugins(named))
+    files = provenance.code(script, provenance.plugins(named))
+    if job.rule.name in SCORING:
+        files += provenance.code(implementation(registry.get(job.wildcards.metric)))
+    return module in files
+
+
+SCORING = ("score", "score_embeddings")
+
+
+def implementation(metric):
+    """Return the file that computes a metric."""
+    return SCRIPTS / "imagenet_think" / f"{metric.module.replace('.', '/')}.py"
 
 
 @pytest.mark.parametrize("name", EDITED)
@@ -236,13 +249,10 @@ def test_known_scores_are_keyed_by_the_code_of_their_metric(tmp_path):
         keyed = {
             job.wildcards.metric: json.loads(job.params.metric_code)["metric_code"]
             for job in jobs(workflow)
-            if job.rule.name in ("score", "score_embeddings")
+            if job.rule.name in SCORING
         }
-    modules = {"rouge": "rouge", "sets": "token_overlap", "vectors": "tfidf"}
-    modules |= {"bertscore": "bertscore", "sbert": "sbert"}
-    folder = SCRIPTS / "imagenet_think" / "metrics"
     assert keyed == {
-        metric: provenance.digest(folder / f"{module}.py") for metric, module in modules.items()
+        metric.name: provenance.digest(implementation(metric)) for metric in registry.metrics()
     }
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from imagenet_think.run import configuration
 from tests.pretended_runs import planned, pretend
 
 from . import changed_keys

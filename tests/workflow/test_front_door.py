@@ -154,7 +154,7 @@ def test_the_paper_run_is_planned_on_slurm(empty_archives):
     jobs = dict(line.split() for line in said.splitlines() if len(line.split()) == 2)
     assert jobs["collect_candidates"] == "16"
     assert jobs["generate_responses"] == str(7 * 16)
-    assert jobs["score_bertscore"] == "16"
+    assert jobs["score_embeddings"] == "32"
     assert (empty_archives.root / "slurm").is_symlink()
 
 

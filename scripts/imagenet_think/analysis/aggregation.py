@@ -1,7 +1,7 @@
 """From scores against two references to a benchmark's numbers: equations 1 to 3 of the paper."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -11,18 +11,10 @@ import numpy as np
 import polars as pl
 
 from imagenet_think.analysis.resampling import Intervals, bootstrap
-from imagenet_think.core.schemas import AGGREGATES, SCORE_COLUMNS, SEEN, scores
+from imagenet_think.metrics.registry import Metric
 from imagenet_think.parsing import PARTS
 
 AGGREGATE_NAMES = ("avg", "max")
-
-METRICS: dict[str, tuple[str, str]] = {
-    column if file != "bertscore" else "bertscore": (file, column)
-    for file, columns in SCORE_COLUMNS.items()
-    for column in columns
-    if file != "bertscore" or column == "f1"
-}
-"""Metrics that are aggregated: the scores file and the column of each. BERTScore is its F1."""
 
 MISSING = ("leave_out", "zero")
 """What a missing response may count: nothing, its image left out, or 0 in every metric."""
@@ -61,6 +53,7 @@ class ImageScores:
 
 
 def read_scores(
+    metric: Metric,
     paths: Sequence[str | Path],
     models: Sequence[str],
     parts: Sequence[str] = PARTS,
@@ -70,9 +63,10 @@ def read_scores(
 
     Parameters
     ----------
+    metric
+        Whose scores they are.
     paths
-        Parquet files of schema `scores(kind)`: one kind, which the columns tell, all shards, in any
-        order.
+        Parquet files of all shards, in any order, see `imagenet_think.metrics.score_schemas`.
     models, parts
         The ones to read.
     missing
@@ -81,48 +75,31 @@ def read_scores(
     Raises
     ------
     ValueError
-        If there is no file, one has the columns of no kind or of another kind than the first, an
-        image, model and part has no row or more than one, a null has no reason, or `missing` is
-        neither.
+        If an image, model and part has no row or more than one, a null has no reason, or `missing`
+        is neither.
 
     Notes
     -----
-    Memory is 8 bytes for each image, model, part, metric and aggregate, and the scores.
+    Memory is 8 bytes for each image, model, part, measure and aggregate, and the scores.
     """
     if missing not in MISSING:
         raise ValueError(f"a missing response counts {' or '.join(MISSING)}, not {missing!r}")
-    kind = _kind(paths)
     images = _image_ids(paths)
     cells = list(product(models, parts))
-    metrics = {metric: column for metric, (of, column) in METRICS.items() if of == kind}
-    shares = ["seen", "seen_1", "seen_2"] if kind in SEEN else []
-    names = [f"{column}_{k}" for column in metrics.values() for k in (1, 2)] + shares
-    numbers, absent = _read(kind, paths, images, cells, names)
+    shares = ["seen", "seen_1", "seen_2"] if metric.coverage else []
+    columns = [f"{own.score_column}_{k}" for own in metric.measures for k in (1, 2)]
+    numbers, absent = _read(metric.name, paths, images, cells, columns + shares)
     values = {}
     for place, cell in enumerate(cells):
-        for metric, pair in zip(metrics, range(0, 2 * len(metrics), 2), strict=True):
-            first, second = numbers[pair, place], numbers[pair + 1, place]
+        for row, measure in enumerate(metric.measures):
+            first, second = numbers[2 * row : 2 * row + 2, place]
             for name, value in (("avg", (first + second) / 2), ("max", np.maximum(first, second))):
                 if missing == "zero":
                     value[absent[place]] = 0.0
-                values[Key(*cell, metric, name)] = value
+                values[Key(*cell, measure.name, name)] = value
     no_response = dict(zip(cells, absent, strict=True))
     seen = {cell: numbers[-3:, place] for place, cell in enumerate(cells)} if shares else {}
     return ImageScores(images, values, no_response, seen)
-
-
-def aggregate(scored: ImageScores, intervals: Intervals, workers: int = 1) -> pl.DataFrame:
-    """Return the benchmark's numbers with their intervals.
-
-    Returns
-    -------
-    polars.DataFrame
-        Schema `AGGREGATES`, a row a model, part, metric and aggregate. Without any image the value
-        is null.
-    """
-    everything = np.arange(len(scored.images))
-    rows = summarise(scored, list(scored.values), everything, intervals, workers)
-    return pl.DataFrame(list(rows), schema=AGGREGATES)
 
 
 def summarise(
@@ -181,40 +158,10 @@ def number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def kind_of(path: str | Path, schema: Callable[[str], pl.Schema]) -> str:
-    """Return the kind of metric that a file is of, which its columns tell.
-
-    Parameters
-    ----------
-    path
-        Parquet file.
-    schema
-        Gives the schema of each kind: `schemas.scores` or `schemas.agreement`.
-
-    Raises
-    ------
-    ValueError
-        If the file has the columns of no kind.
-    """
-    columns = list(pl.read_parquet_schema(path))
-    for kind in SCORE_COLUMNS:
-        if list(schema(kind)) == columns:
-            return kind
-    raise ValueError(f"{path}: its columns {columns} are those of no {schema.__name__} file")
-
-
 def largest_first(groups: pl.Series) -> list[str]:
     """Return the names of groups, that of the most images first; null is none."""
     sizes = groups.drop_nulls().rename("group").value_counts()
     return sizes.sort(["count", "group"], descending=[True, False])["group"].to_list()
-
-
-def _kind(paths: Sequence[str | Path]) -> str:
-    """Return the one kind of scores files."""
-    found = {kind_of(path, scores) for path in paths}
-    if len(found) != 1:
-        raise ValueError(f"scores files of one kind are needed, not of {sorted(found) or 'none'}")
-    return found.pop()
 
 
 def _image_ids(paths: Sequence[str | Path]) -> pl.Series:
@@ -224,7 +171,7 @@ def _image_ids(paths: Sequence[str | Path]) -> pl.Series:
 
 
 def _read(
-    kind: str,
+    metric: str,
     paths: Sequence[str | Path],
     images: pl.Series,
     cells: Sequence[tuple[str, str]],
@@ -267,7 +214,7 @@ def _read(
     if len(wrong):
         cell, image = divmod(int(wrong[0]), len(images))
         raise ValueError(
-            f"scores of {kind}: {', '.join(cells[cell])} has {rows[wrong[0]]} rows of image "
+            f"scores of {metric}: {', '.join(cells[cell])} has {rows[wrong[0]]} rows of image "
             f"{images[image]}; every image needs one row, null where it could not be scored"
         )
     shape = (len(cells), len(images))

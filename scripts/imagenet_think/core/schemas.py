@@ -163,31 +163,6 @@ DOCUMENT_FREQUENCIES = pl.Schema(
 # Whom the benchmarked models are asked about and scored on.
 EVALUATED = pl.Schema({"image_id": TEXT, "shard": TEXT})
 
-SCORE_COLUMNS: dict[str, tuple[str, ...]] = {
-    "bertscore": ("precision", "recall", "f1"),
-    "sbert": ("sbert",),
-    "rouge": ("rouge1", "rougeL"),
-    "sets": ("jaccard", "overlap"),
-    "vectors": ("tfidf", "tfidf_pair", "cosine"),
-}
-"""Columns of each scores file; each appears twice, as `<column>_1` and `<column>_2`."""
-
-SEEN = {"bertscore", "sbert"}
-"""Metrics whose window cuts texts: their files hold the shares of tokens seen."""
-
-
-def scores(metric: str) -> pl.Schema:
-    """Return the schema of `scores/<metric>/<shard>.parquet`."""
-    columns = {"image_id": TEXT, "model": TEXT, "part": TEXT}
-    columns |= {f"{name}_{k}": FLOAT for name in SCORE_COLUMNS[metric] for k in (1, 2)}
-    if metric in SEEN:
-        # Share of tokens inside the window: of the response, of teacher 1's text, of teacher 2's.
-        columns |= {"seen": FLOAT, "seen_1": FLOAT, "seen_2": FLOAT}
-    # Which text a null is for want of: "reference" (a teacher's), "response" (the model's alone).
-    columns |= {"missing": TEXT}
-    return pl.Schema(columns)
-
-
 TEACHERS = ("teacher_1", "teacher_2")
 """With what a benchmarked model's text is compared."""
 
@@ -197,16 +172,6 @@ different image of the class, or of another class."""
 
 BETWEEN, SAME_CLASS, OTHER_CLASS = AGAINST
 BASELINES = (SAME_CLASS, OTHER_CLASS)
-
-
-def agreement(metric: str) -> pl.Schema:
-    """Return the schema of `agreement/<metric>/<shard>.parquet`: the teachers' texts compared."""
-    columns = {"image_id": TEXT, "model": TEXT, "part": TEXT, "against": TEXT}
-    columns |= dict.fromkeys(SCORE_COLUMNS[metric], FLOAT)
-    if metric in SEEN:
-        # Share of tokens inside the window: of the text, of the one it is compared with.
-        columns |= {"seen": FLOAT, "seen_other": FLOAT}
-    return pl.Schema(columns)
 
 
 AGREEMENT_AGGREGATES = pl.Schema(

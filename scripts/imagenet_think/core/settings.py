@@ -7,7 +7,7 @@ format of the model in the job's wildcard.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 Values = Mapping[str, Any]
@@ -266,30 +266,34 @@ ANY = "<name>"
 """How the schema's keys name a key that the user chooses."""
 
 
-def leaves(key: str, schema: Values) -> list[str]:
+def leaves(
+    key: str, schema: Values, known: Mapping[str, Collection[str]] | None = None
+) -> list[str]:
     """Return the leaves that a key stands for, named as `configuration.keys` names them.
 
     `models.{teachers}.image` stands for `models.<name>.image.min_pixels` and so on. Where the
     schema names the keys of a section, a placeholder stands for those that have the rest of the
-    key.
+    key; `known` restricts some placeholders further.
     """
-    nodes = list(_nodes(key.split("."), schema))
+    nodes = list(_nodes(key.split("."), schema, known or {}))
     return list(dict.fromkeys(leaf for name, node in nodes for leaf in _below(name, node)))
 
 
-def _nodes(parts: Sequence[str], node: Values, above: str = "") -> Iterator[tuple[str, Values]]:
+def _nodes(
+    parts: Sequence[str], node: Values, known: Mapping[str, Collection[str]], above: str = ""
+) -> Iterator[tuple[str, Values]]:
     """Yield the keys and nodes of the schema at a path with placeholders."""
     if not parts:
         yield above.removesuffix("."), node
         return
     first, *rest = parts
     children = _children(node)
-    if _PLACEHOLDER.fullmatch(first):
-        own = list(children)
+    if placeholder := _PLACEHOLDER.fullmatch(first):
+        own = [name for name in children if name in known.get(placeholder[1], children)]
     else:
         own = [first] if first in children else [name for name in children if name == ANY]
     for name in own:
-        yield from _nodes(rest, children[name], f"{above}{name}.")
+        yield from _nodes(rest, children[name], known, f"{above}{name}.")
 
 
 def _children(node: Values) -> dict[str, Values]:

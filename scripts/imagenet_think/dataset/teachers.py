@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from imagenet_think import parsing
 from imagenet_think.core import model_sources
 from imagenet_think.core.settings import Values
 
@@ -38,6 +39,7 @@ def facts(rows: pl.DataFrame, k: int, model: Values) -> dict[str, Any]:
             for text in decodings
         ],
         **{key: model.get(key) for key in ("system", "template", "prefix")},
+        "rule": parsing.rule(model["output"]) if model.get("output") else None,
     }
 
 

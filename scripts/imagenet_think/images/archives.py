@@ -1,4 +1,4 @@
-"""Class archives (tar): where each member lies, and its bytes by offset, without unpacking."""
+"""Class archives (tar): the offset of each member, and its bytes, without unpacking."""
 
 import io
 import os
@@ -20,10 +20,10 @@ _MAX_HEADER = 2**20  # bytes; real ones have hundreds
 
 
 class Member(NamedTuple):
-    """An entry of an archive; `reason` and `detail` say why it cannot be read, if so.
+    """An entry of an archive; if it cannot be read, `reason` and `detail` say why.
 
     `name`, `offset` (bytes from the archive's start to the content) and `size` (bytes as stored)
-    are None in an entry that stands for a damaged stretch of the archive.
+    are None in an entry for a damaged part of the archive.
     """
 
     name: str | None
@@ -34,7 +34,7 @@ class Member(NamedTuple):
 
 
 def safe_name(name: str) -> bool:
-    """Tell whether a member's name stays in the folder it would be unpacked to, and names a file.
+    """Return whether a member's name is a file inside the folder it would be unpacked to.
 
     Examples
     --------
@@ -45,24 +45,60 @@ def safe_name(name: str) -> bool:
     return bool(parts[0]) and ".." not in parts and parts[-1] not in ("", ".")
 
 
-class _Headers(io.BufferedReader):
+class _Headers(io.RawIOBase):
     """An archive as tarfile reads it, header by header: never much at a time.
 
     The length of a GNU long name or PAX header is taken from the archive, and may claim gigabytes.
     """
 
-    def read(self, size: int | None = -1) -> bytes:
-        if size is None or not 0 <= size <= _MAX_HEADER:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _MAX_HEADER:
             raise tarfile.ReadError(f"a header of {size} bytes")
-        return super().read(size)
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+class _Tar(tarfile.TarFile):
+    members: list[tarfile.TarInfo]  # every header that was read
+
+
+def entries(file: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, int]]:
+    """Yield each header of an uncompressed tar, and the offset at which the next one begins.
+
+    Parameters
+    ----------
+    file
+        The tar, which must be at that offset or before it when the next header is wanted.
+
+    Raises
+    ------
+    tarfile.TarError, ValueError, RecursionError
+        If the tar is damaged. (tarfile follows a chain of long names by recursion.)
+    """
+    with _Tar.open(
+        fileobj=_Headers(file), mode="r:", encoding="utf-8", errors="surrogateescape"
+    ) as archive:
+        while (entry := archive.next()) is not None:
+            archive.members.clear()  # or tarfile would keep them all
+            if entry.size < 0:
+                raise tarfile.ReadError(f"negative size of {entry.name!r}")
+            yield entry, archive.offset
 
 
 def list_members(path: str | Path) -> Iterator[Member]:
-    """Yield the members of an uncompressed tar in the order in which they lie there.
+    """Yield the members of an uncompressed tar in their order.
 
-    Only headers are read. Folders are passed over. Links, devices, sparse files, members cut short
-    or too large, names that lead out of the archive and damaged stretches are yielded with their
-    reason, so that a damaged archive loses what is damaged and nothing else before it.
+    Only headers are read. Folders are skipped. Links, devices, sparse files, members cut short or
+    too large, names that lead out of the archive and damaged parts are yielded with their reason,
+    so that a damaged archive loses what is damaged and nothing before it.
 
     Parameters
     ----------
@@ -81,27 +117,17 @@ def list_members(path: str | Path) -> Iterator[Member]:
     total = os.path.getsize(path)
     end = 0
     try:
-        with (
-            _Headers(io.FileIO(path)) as file,
-            tarfile.open(
-                fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape"
-            ) as archive,
-        ):
-            while (entry := archive.next()) is not None:
-                archive.members.clear()  # tarfile keeps every header otherwise
-                if entry.size < 0:
-                    raise tarfile.ReadError(f"negative size of {entry.name!r}")
-                end = archive.offset
+        with open(path, "rb") as file:
+            for entry, end in entries(file):
                 if not entry.isdir():
                     yield _member(entry, total)
                 if end > total:
                     raise tarfile.ReadError("unexpected end of data")
-    # RecursionError: tarfile follows a chain of long-name headers one call deeper each.
     except (tarfile.TarError, ValueError, RecursionError) as error:
         yield _damage(end, total, str(error))
         return
     # tarfile takes an invalid header for the end of the archive, and stops at the end mark of the
-    # first of several archives joined; after a real end come zeros or nothing.
+    # first of several joined archives. After a real end there are zeros or nothing.
     with open(path, "rb") as file:
         file.seek(end)
         while block := file.read(_MAX_HEADER):
@@ -133,12 +159,12 @@ def _member(entry: tarfile.TarInfo, total: int) -> Member:
 
 
 def readable(name: str) -> str:
-    """Return a file's name with bytes that are no UTF-8 written out (`\\xe9`)."""
+    """Return a file's name with bytes that are not UTF-8 escaped (`\\xe9`)."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _damage(offset: int, total: int, what: str) -> Member:
-    """Return the row that stands for the rest of a damaged archive."""
+    """Return the row for the rest of a damaged archive."""
     detail = f"{what} at byte {offset} of {total}: {max(total - offset, 0)} bytes not listed"
     return Member(None, None, None, "damaged_archive", detail)
 
@@ -158,7 +184,7 @@ def read_member(archive: BinaryIO, offset: int, size: int | None) -> bytes:
     archive
         The tar, opened for reading bytes.
     offset, size
-        Where the content lies and how long it is, in bytes.
+        Position and length of the content in bytes.
 
     Raises
     ------

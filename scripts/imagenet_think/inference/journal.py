@@ -174,20 +174,6 @@ def read_lines(path: str | Path) -> Iterator[dict]:
                 yield record
 
 
-def read_runs(path: str | Path) -> list[dict]:
-    """Return the run records of a journal, as `read_lines` does."""
-    return [record for record in read_lines(path) if record["kind"] == "run"]
-
-
-def read_rows(path: str | Path) -> list[dict]:
-    """Return the rows of a journal, as `read_lines` does; for equal keys the first."""
-    rows: dict[Key, dict] = {}
-    for record in read_lines(path):
-        if record["kind"] == "response":
-            rows.setdefault(_key(record["row"]), record["row"])
-    return list(rows.values())
-
-
 def _key(row: dict) -> Key:
     return row["image_id"], row["fingerprint"]
 

@@ -41,6 +41,11 @@ class Pairs:
         for start, end in pairwise(bounds):
             yield Pairs(self.texts, self.rows[start:end])
 
+    def of_part(self, part: str) -> "Pairs":
+        """Return the comparisons of one part, numbered from 0."""
+        rows = self.rows.filter(pl.col("part") == part)
+        return Pairs(self.texts, rows.with_columns(pl.int_range(pl.len()).alias("row")))
+
     def scorable(self) -> pl.DataFrame:
         """Return the rows of which both texts are there."""
         there = self.texts.is_not_null().to_numpy()
@@ -51,7 +56,8 @@ class Pairs:
         """Return both texts of each row. A text that is in many rows is one object."""
         places = np.unique(rows.select("text", "other").to_numpy())
         found = dict(zip(places.tolist(), self.texts.gather(places).to_list(), strict=True))
-        return tuple([found[place] for place in rows[name].to_list()] for name in ("text", "other"))
+        texts, others = ([found[place] for place in rows[name]] for name in ("text", "other"))
+        return texts, others
 
 
 def read_texts(annotations: str | Path) -> pl.DataFrame:

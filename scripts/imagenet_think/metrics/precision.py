@@ -1,7 +1,7 @@
 """In which precision an encoder computes: float32, or faster and less exact on a GPU."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -9,18 +9,19 @@ import numpy as np
 import torch
 
 from imagenet_think.core.logs import logger
+from imagenet_think.metrics.score_function import ScoreFunction
 
 FLOAT32, TF32, FLOAT16 = "float32", "tf32", "float16"
 PRECISIONS = (FLOAT32, TF32, FLOAT16)
 
 
-class Metric(Protocol):
+class Embedder(Protocol):
     """A metric that embeds texts."""
 
     precision: str
 
     def __call__(
-        self, candidates: Sequence[str], references: Sequence[str]
+        self, candidates: Sequence[str], references: Sequence[str], /
     ) -> dict[str, np.ndarray]: ...
 
 
@@ -62,7 +63,7 @@ def arithmetic(precision: str, device: str) -> Iterator[None]:
 
 
 def greatest_error(
-    metric: Metric, candidates: Sequence[str], references: Sequence[str], pairs: int = 64
+    metric: Embedder, candidates: Sequence[str], references: Sequence[str], pairs: int = 64
 ) -> dict[str, float]:
     """Score the first pairs in the metric's precision and in float32.
 
@@ -92,9 +93,7 @@ def greatest_error(
     }
 
 
-def reporting(
-    metric: Metric, pairs: int = 64
-) -> Callable[[Sequence[str], Sequence[str]], dict[str, np.ndarray]]:
+def reporting(metric: Embedder, pairs: int = 64) -> ScoreFunction:
     """Return the metric, which logs the error of its precision at its first call.
 
     In float32 nothing is logged.

@@ -1,7 +1,7 @@
 """ROUGE-1 and ROUGE-L, bit for bit as rouge-score computes them, each text tokenized once."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +10,8 @@ from nltk.stem.porter import PorterStemmer
 from rapidfuzz.distance import LCSseq
 from rapidfuzz.process import cpdist
 
-from imagenet_think.metrics.tokenization import Tokens, number_pairs, tokenize
+from imagenet_think.metrics.score_function import ScoreFunction, distinct_texts
+from imagenet_think.metrics.tokenization import Tokens, tokenize
 
 TOKEN = "[a-z0-9]+"
 """What `rouge_score.tokenize` leaves of a text in lower case."""
@@ -19,6 +20,11 @@ SURROGATES = range(0xD800, 0xE000)
 CHARACTERS = 0x110000 - len(SURROGATES)
 
 _stem = lru_cache(maxsize=2**20)(PorterStemmer().stem)
+
+
+def load(*, stemmer: bool) -> ScoreFunction:
+    """Return the function that scores pairs."""
+    return partial(rouge, stemmer=stemmer)
 
 
 def rouge(
@@ -48,7 +54,7 @@ def rouge(
     table grows with the product of the lengths; the bit-parallel subsequence of rapidfuzz does
     not, so texts of 200,000 tokens go through.
     """
-    texts, first, second = number_pairs(candidates, references)
+    texts, first, second = distinct_texts(candidates, references)
     tokens = tokenize(texts, TOKEN)
     if stemmer:
         tokens = _stemmed(tokens)

@@ -1,23 +1,25 @@
-"""A scoring job: the comparisons of each shard in one metric, those known and those new."""
+"""Score the texts of a shard in one metric, computing only the pairs that are not known yet."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from imagenet_think.core import schemas
+from imagenet_think.core.digests import digest_files
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import logger, progress
+from imagenet_think.core.model_sources import resolve
+from imagenet_think.core.schemas import BASELINES, TEACHERS
 from imagenet_think.metrics.pairs import KEYS, Pairs, read_pairs
-from imagenet_think.metrics.score_cache import ScoreCache, digest, key
+from imagenet_think.metrics.registry import Metric
+from imagenet_think.metrics.score_cache import ScoreCache, digest, key, made_by
+from imagenet_think.metrics.score_function import ScoreFunction
+from imagenet_think.metrics.score_schemas import agreement, scores
 from imagenet_think.parsing import PARTS
-
-Score = Callable[[Sequence[str], Sequence[str]], dict[str, np.ndarray]]
-"""Takes candidates and references, gives columns of numbers, one a pair."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,7 @@ class Shard:
     annotations, sample, evaluated
         Parquet files, see `imagenet_think.metrics.pairs.read_pairs`.
     scores, agreement
-        Parquet files to write, of schemas `scores(metric)` and `agreement(metric)`.
-    cache
-        Folder of the metric's known scores, see `imagenet_think.metrics.score_cache`.
-    code
-        Digest of the metric's code, see `imagenet_think.metrics.score_cache.made_by`.
+        Parquet files to write, see `imagenet_think.metrics.score_schemas`.
     name
         Name of the shard.
     models, teachers, seed
@@ -45,37 +43,10 @@ class Shard:
     evaluated: str | Path
     scores: str | Path
     agreement: str | Path
-    cache: str | Path
-    code: str
     name: str
     models: Sequence[str]
     teachers: Sequence[str]
     seed: int
-
-    @classmethod
-    def of_job(cls, job: Any, settings: Mapping[str, Any]) -> list["Shard"]:
-        """Return the shards of a Snakemake job; `settings` hold benchmarked, teachers and seed.
-
-        The job's annotations come shard by shard, and those of a shard as the class has them.
-        """
-        annotations, count = list(job.input.annotations), len(job.output.scores)
-        models = len(annotations) // count
-        return [
-            cls(
-                annotations=annotations[k * models : (k + 1) * models],
-                sample=job.input.sample,
-                evaluated=job.input.evaluated,
-                scores=job.output.scores[k],
-                agreement=job.output.agreement[k],
-                cache=job.params.cache,
-                code=json.loads(job.params.metric_code)["metric_code"],
-                name=Path(job.output.scores[k]).stem,
-                models=settings["benchmarked"],
-                teachers=settings["teachers"],
-                seed=settings["seed"],
-            )
-            for k in range(count)
-        ]
 
     def pairs(self) -> Pairs:
         """Read the comparisons."""
@@ -90,15 +61,61 @@ class Shard:
         )
 
 
-def score_pairs(
-    pairs: Pairs,
-    metric: str,
-    settings: object,
-    load: Callable[[], Score],
+def score_shards(
+    metric: Metric,
+    shards: Sequence[Shard],
     *,
-    images: int,
-    cache: str | Path,
-    name: str,
+    settings: Mapping[str, Any],
+    tuning: Mapping[str, Any],
+    statistics: Mapping[str, str | Path],
+    cache_folder: str | Path,
+    code: str,
+) -> None:
+    """Write the scores of some shards, one shard after the other.
+
+    Parameters
+    ----------
+    metric
+        What to compute.
+    shards
+        What is compared, and the files to write.
+    settings
+        The metric's keys of the config that decide its scores.
+    tuning
+        Its other keys.
+    statistics
+        Path of each of the metric's `statistics` by name. Where one has changed, all pairs are
+        scored again.
+    cache_folder
+        Folder of the metric's known scores, see `imagenet_think.metrics.score_cache`.
+    code
+        Digest of the metric's code, see `imagenet_think.metrics.score_cache.made_by`.
+    """
+    deciding = {**settings, **made_by(code, metric.packages)}
+    deciding |= {name: digest_files([path]) for name, path in statistics.items()}
+    if "repository" in settings:
+        _, deciding["revision"] = resolve(settings["repository"], settings["revision"])
+
+    @cache  # one model for all shards
+    def load(part: str | None) -> ScoreFunction:
+        of_part = {"part": part} if part else {}
+        return metric.load(**settings, **tuning, **statistics, **of_part)
+
+    for shard in shards:
+        pairs = shard.pairs()
+        frames = []
+        for part in PARTS if metric.statistics else (None,):
+            known = ScoreCache(
+                cache_folder, shard.name, deciding | {"part": part}, _columns(metric)
+            )
+            chosen = pairs if part is None else pairs.of_part(part)
+            images = metric.images_at_once(settings)
+            frames.append(score_pairs(chosen, metric, known, partial(load, part), images))
+        write_scores(pl.concat(frames), metric, shard, pairs)
+
+
+def score_pairs(
+    pairs: Pairs, metric: Metric, known: ScoreCache, load: Callable[[], ScoreFunction], images: int
 ) -> pl.DataFrame:
     """Score comparisons, some images at a time.
 
@@ -107,30 +124,28 @@ def score_pairs(
     pairs
         The comparisons.
     metric
-        Which scores file they are for.
-    settings
-        All that decides a score but the texts: the metric's settings and its code (see
-        `imagenet_think.metrics.score_cache.made_by`).
+        What to compute.
+    known
+        Scores computed before, to which the new ones are added.
     load
-        Makes the metric; called only if there is a pair whose score is not known. The texts of
-        some images come to it in one call, so that each is worked on once.
+        Returns the metric's function; called only if there is a pair whose score is not known.
+        All texts of some images are passed to it in one call, so that each is processed once.
     images
         How many images to score at once: what bounds the memory.
-    cache, name
-        Folder of the metric's known scores, and name of the shard.
 
     Returns
     -------
     polars.DataFrame
         Keys and `against` of every comparison, and the metric's columns, null where one of the two
         texts is. The numbers of pairs computed and known are logged.
+
+    Raises
+    ------
+    ValueError
+        If a score is not finite, which would stay in the cache.
     """
-    columns = [*schemas.SCORE_COLUMNS[metric]]
-    if metric in schemas.SEEN:
-        columns += ["seen_candidate", "seen_reference"]
-    known = ScoreCache(cache, name, settings, columns)
     score, computed, found = None, 0, 0
-    values = np.full((len(pairs.rows), len(columns)), np.nan)
+    values = np.full((len(pairs.rows), len(known.columns)), np.nan)
     batches = list(pairs.batches(images))
     for batch in progress(batches, len(batches), f"batches of {images} images"):
         rows = batch.scorable()
@@ -140,53 +155,23 @@ def score_pairs(
         new = {pair: row for row, pair in enumerate(keys) if pair not in known}
         if new:
             score = score or load()
-            chosen = ([column[row] for row in new.values()] for column in texts)
-            known.add(list(new), _numbers(score(*chosen), rows[list(new.values())], metric))
+            candidates, references = ([column[row] for row in new.values()] for column in texts)
+            numbers = score(candidates, references)
+            _check_finite(numbers, rows[list(new.values())], metric)
+            known.add(list(new), numbers)
         values[rows["row"].to_numpy()] = known.get(keys)
         computed += len(new)
         found += len(keys) - len(new)
     known.save()
     logger.info(
         "%s of shard %s: %d pairs computed, %d known, %d without text",
-        *(metric, name, computed, found, len(pairs.rows) - computed - found),
+        *(metric.name, known.path.stem, computed, found, len(pairs.rows) - computed - found),
     )
-    frame = pl.DataFrame(values, schema=dict.fromkeys(columns, pl.Float64)).fill_nan(None)
+    frame = pl.DataFrame(values, schema=dict.fromkeys(known.columns, pl.Float64)).fill_nan(None)
     return pairs.rows.hstack(frame)
 
 
-def _numbers(
-    values: dict[str, np.ndarray], rows: pl.DataFrame, metric: str
-) -> dict[str, np.ndarray]:
-    """Return a metric's columns; refuse what is no number, which would be known for ever."""
-    for name, column in values.items():
-        wrong = np.flatnonzero(~np.isfinite(column))
-        if len(wrong):
-            row = rows.row(int(wrong[0]), named=True)
-            raise ValueError(
-                f"{metric}: {name} is {column[wrong[0]]}, no number, for {row['model']}, "
-                f"{row['part']} of image {row['image_id']} against {row['against']}"
-            )
-    return values
-
-
-def score_shard(
-    shard: Shard,
-    metric: str,
-    settings: object,
-    load: Callable[[], Score],
-    *,
-    images: int,
-    pairs: Pairs | None = None,
-) -> None:
-    """Score a shard in one metric and write its files; parameters as of `score_pairs`."""
-    pairs = pairs or shard.pairs()
-    frame = score_pairs(
-        pairs, metric, settings, load, images=images, cache=shard.cache, name=shard.name
-    )
-    write_scores(frame, metric, shard, pairs)
-
-
-def write_scores(frame: pl.DataFrame, metric: str, shard: Shard, pairs: Pairs) -> None:
+def write_scores(frame: pl.DataFrame, metric: Metric, shard: Shard, pairs: Pairs) -> None:
     """Write both files of a shard.
 
     Parameters
@@ -194,7 +179,7 @@ def write_scores(frame: pl.DataFrame, metric: str, shard: Shard, pairs: Pairs) -
     frame
         From `score_pairs`, for all comparisons.
     metric
-        Which scores files.
+        What was computed.
     shard, pairs
         What was scored.
     """
@@ -205,22 +190,40 @@ def write_scores(frame: pl.DataFrame, metric: str, shard: Shard, pairs: Pairs) -
         "image_id",
         _place("model", [*shard.teachers, *shard.models]),
         _place("part", PARTS),
-        _place("against", [*schemas.TEACHERS, *schemas.BASELINES]),
+        _place("against", [*TEACHERS, *BASELINES]),
     )
     benchmarked = pl.col("model").is_in(list(shard.models))
-    columns = schemas.SCORE_COLUMNS[metric]
-    scores = _side_by_side(frame.filter(benchmarked), columns)
-    write_parquet(scores.select(list(schemas.scores(metric))), shard.scores, schemas.scores(metric))
-    agreement = schemas.agreement(metric)
+    responses = _side_by_side(frame.filter(benchmarked), metric)
     teachers = frame.filter(~benchmarked).rename(
         {"seen_candidate": "seen", "seen_reference": "seen_other"}, strict=False
     )
-    write_parquet(teachers.select(list(agreement)), shard.agreement, agreement)
+    for rows, path, schema in (
+        (responses, shard.scores, scores(metric)),
+        (teachers, shard.agreement, agreement(metric)),
+    ):
+        write_parquet(rows.select(list(schema)), path, schema)
 
 
-def _side_by_side(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """Return a row a response and part, the scores against both teachers beside each other."""
-    first, second = (frame.filter(pl.col("against") == teacher) for teacher in schemas.TEACHERS)
+def _columns(metric: Metric) -> list[str]:
+    """Return the columns that a metric's function returns."""
+    shares = ["seen_candidate", "seen_reference"] if metric.coverage else []
+    return [*metric.score_columns, *shares]
+
+
+def _check_finite(values: Mapping[str, np.ndarray], rows: pl.DataFrame, metric: Metric) -> None:
+    for name, column in values.items():
+        wrong = np.flatnonzero(~np.isfinite(column))
+        if len(wrong):
+            row = rows.row(int(wrong[0]), named=True)
+            raise ValueError(
+                f"{metric.name}: {name} is {column[wrong[0]]}, not a finite number, for "
+                f"{row['model']}, {row['part']} of image {row['image_id']} against {row['against']}"
+            )
+
+
+def _side_by_side(frame: pl.DataFrame, metric: Metric) -> pl.DataFrame:
+    """Return one row per response and part, with the scores against both teachers as columns."""
+    first, second = (frame.filter(pl.col("against") == teacher) for teacher in TEACHERS)
     both = first.join(second, on=KEYS, how="inner", maintain_order="left", suffix="_2")
     missing = (
         pl.when(~pl.col("other_there") | ~pl.col("other_there_2"))
@@ -228,8 +231,8 @@ def _side_by_side(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
         .when(~pl.col("text_there"))
         .then(pl.lit("response"))
     )
-    both = both.rename({name: f"{name}_1" for name in columns})
-    if "seen_candidate" in both.columns:
+    both = both.rename({name: f"{name}_1" for name in metric.score_columns})
+    if metric.coverage:
         both = both.with_columns(
             pl.coalesce("seen_candidate", "seen_candidate_2").alias("seen"),
             pl.col("seen_reference").alias("seen_1"),

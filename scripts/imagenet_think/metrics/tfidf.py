@@ -11,11 +11,15 @@ numbers, so three named variants are computed:
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice, repeat
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 
-from imagenet_think.metrics.tokenization import StopWords, number_pairs, tokenize
+from imagenet_think.metrics.score_function import ScoreFunction, distinct_texts
+from imagenet_think.metrics.tokenization import StopWords, tokenize
 
 AT_ONCE = 4096
 """Documents that are counted at once: what bounds the memory."""
@@ -43,13 +47,34 @@ class DocumentFrequencies:
         token_pattern: str,
         stop_words: StopWords = None,
     ) -> None:
-        """Count further documents; for tokens see `imagenet_think.metrics.tokenization.analyzer`."""
+        """Count more documents; for tokens see `imagenet_think.metrics.tokenization.analyzer`."""
         texts = iter(texts)
         while some := list(islice(texts, AT_ONCE)):
             tokens = tokenize(some, token_pattern, stop_words)
             documents = np.bincount(tokens.counts().indices, minlength=len(tokens.terms))
             self.terms.update(dict(zip(tokens.terms.to_pylist(), documents.tolist(), strict=True)))
             self.documents += len(some)
+
+
+def read_frequencies(path: str | Path, part: str) -> DocumentFrequencies:
+    """Read the document frequencies of one part, schema `DOCUMENT_FREQUENCIES`."""
+    rows = pl.read_parquet(path).filter(pl.col("part") == part)
+    documents = dict(rows.select("part", "documents").iter_rows()).get(part, 0)
+    return DocumentFrequencies(
+        documents, Counter(dict(rows.select("term", "frequency").iter_rows()))
+    )
+
+
+def load(
+    *, document_frequencies: str | Path, part: str, token_pattern: str, stop_words: StopWords
+) -> ScoreFunction:
+    """Return the function that scores pairs of one part."""
+    return partial(
+        vectors,
+        frequencies=read_frequencies(document_frequencies, part),
+        token_pattern=token_pattern,
+        stop_words=stop_words,
+    )
 
 
 def vectors(
@@ -78,7 +103,7 @@ def vectors(
         `tfidf`, `tfidf_pair` and `cosine`, float64 of shape (n,). A text without a term
         scores 0.
     """
-    texts, first, second = number_pairs(candidates, references)
+    texts, first, second = distinct_texts(candidates, references)
     # Sums over terms are made in one order, so that a score does not depend on the pairs beside it.
     tokens = tokenize(texts, token_pattern, stop_words).in_order()
     counts = tokens.counts().astype(np.float64)

@@ -112,6 +112,11 @@ def parse(output_format: str, text: str | None, finish_reason: str) -> Parsed:
     return Parsed(full, thought, answer, status)
 
 
+def rule(output_format: str) -> str:
+    """Return how a format splits a text, in one sentence."""
+    return _format(output_format).RULE
+
+
 def thought_is_open(output_format: str, text: str) -> bool:
     """Return whether a text ends within its thinking: no mark closes it, and no answer has begun.
 

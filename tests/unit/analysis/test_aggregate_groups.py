@@ -4,20 +4,17 @@ import pytest
 from score_files import frames, write
 
 from aggregate_groups import aggregate_groups, by_image, by_length
-from imagenet_think.analysis.aggregation import METRICS, read_scores
+from imagenet_think.analysis.aggregation import read_scores
+from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.schemas import GROUPS, LENGTHS, SAMPLE
+from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
 
-KIND = "vectors"
+METRIC = registry.get("vectors")
 MODELS = ["a", "b"]
 IDS = [f"i{place:03}" for place in range(12)]
 DOMAINS = ["plant"] * 3 + ["animal"] * 7 + ["food"] * 2
-SETTINGS = {
-    "models": MODELS,
-    "missing": "leave_out",
-    "intervals": {"draws": 60, "level": 0.9, "least": 1},
-    "seed": 3,
-}
+INTERVALS = Intervals(draws=60, level=0.9, seed=3, least=1)
 
 
 def make_sample(strata=True):
@@ -55,19 +52,16 @@ def pairs():
     return pairs
 
 
+def scores(pairs, folder):
+    return read_scores(METRIC, [write(frames(pairs), folder)[METRIC.name]], MODELS)
+
+
 @pytest.fixture
 def groups(tmp_path, pairs):
-    paths = [write(frames(pairs), tmp_path)[KIND]]
-    make_sample().write_parquet(tmp_path / "sample.parquet")
-    lengths = [tmp_path / f"lengths-{model}.parquet" for model in MODELS]
-    for model, path in zip(MODELS, lengths, strict=True):
-        make_lengths({model: TOKENS[model]}).write_parquet(path)
-    output = tmp_path / "groups.parquet"
-    aggregate_groups(paths, tmp_path / "sample.parquet", lengths, output, **SETTINGS)
-    first = output.read_bytes()
-    aggregate_groups(paths, tmp_path / "sample.parquet", lengths, output, **SETTINGS, workers=2)
-    assert output.read_bytes() == first
-    return pl.read_parquet(output)
+    given = scores(pairs, tmp_path), make_sample(), make_lengths(TOKENS), MODELS, INTERVALS
+    found = aggregate_groups(*given)
+    assert aggregate_groups(*given, workers=2).equals(found)
+    return found
 
 
 def test_means_of_each_domain(groups):
@@ -75,7 +69,7 @@ def test_means_of_each_domain(groups):
     by_domain = groups.filter(grouping="domain")
     assert by_domain["group"].unique(maintain_order=True).to_list() == ["animal", "plant", "food"]
     assert by_domain["part"].unique().to_list() == ["full"]
-    metrics = [metric for metric, (kind, _) in METRICS.items() if kind == KIND]
+    metrics = [measure.name for measure in METRIC.measures]
     assert by_domain["metric"].unique(maintain_order=True).to_list() == metrics
     assert len(by_domain) == 3 * len(MODELS) * len(metrics) * 2
     chosen = by_domain.filter(model="a", metric="tfidf", aggregate="avg")
@@ -114,7 +108,7 @@ def test_quarters_are_of_each_model_s_own_lengths(groups):
 
 
 def test_without_strata_or_lengths_there_are_no_such_groups(tmp_path, pairs):
-    scored = read_scores([write(frames(pairs), tmp_path)[KIND]], MODELS)
+    scored = scores(pairs, tmp_path)
     groupings = [grouping for grouping, *_ in by_image(scored, make_sample(strata=False))]
     assert set(groupings) == {"domain"}
     nothing = make_lengths({"a": [None] * 12, "b": TOKENS["b"]})
@@ -124,14 +118,14 @@ def test_without_strata_or_lengths_there_are_no_such_groups(tmp_path, pairs):
 
 
 def test_an_image_that_was_not_sampled_is_an_error(tmp_path, pairs):
-    scored = read_scores([write(frames(pairs), tmp_path)[KIND]], MODELS)
+    scored = scores(pairs, tmp_path)
     with pytest.raises(ValueError, match="image i000 has scores, but is not in the sample"):
         list(by_image(scored, make_sample().filter(pl.col("image_id") != "i000")))
 
 
 def test_images_that_are_not_evaluated_are_in_no_group(tmp_path, pairs):
     few = {key: pair for key, pair in pairs.items() if key[0] in IDS[:4]}
-    scored = read_scores([write(frames(few), tmp_path)[KIND]], MODELS)
+    scored = scores(few, tmp_path)
     chosen = {group: len(rows) for _, group, _, rows in by_image(scored, make_sample())}
     assert chosen == {"plant": 3, "animal": 1, "1": 2, "2": 2}
     lengths = by_length(scored, make_lengths(TOKENS), ["a"])

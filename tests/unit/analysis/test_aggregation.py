@@ -6,10 +6,13 @@ from hypothesis import strategies as st
 from score_files import frames, full, write
 
 from aggregate_scores import aggregate_scores
-from imagenet_think.analysis.aggregation import METRICS, aggregate, largest_first, read_scores
+from imagenet_think.analysis.aggregation import largest_first, read_scores
 from imagenet_think.analysis.resampling import Intervals
-from imagenet_think.core.schemas import AGGREGATES, SCORE_COLUMNS, SEEN
+from imagenet_think.core.schemas import AGGREGATES
+from imagenet_think.metrics import registry
 
+MEASURES = registry.measures()
+SETS, ROUGE = registry.get("sets"), registry.get("rouge")
 INTERVALS = Intervals(draws=200, level=0.95, seed=7, least=1)
 PAIRS = st.one_of(
     st.sampled_from(["reference", "response"]), st.tuples(st.floats(0, 1), st.floats(0, 1))
@@ -25,16 +28,18 @@ def one(frame, **keys):
     return frame.filter(**keys).row(0, named=True)
 
 
-def aggregated_files(files, models=("m",), intervals=INTERVALS, missing="leave_out"):
-    """The numbers of every kind, from lists of its files."""
+def aggregated_files(files, models=("m",), intervals=INTERVALS, missing="leave_out", workers=1):
+    """The numbers of every metric, from lists of its files."""
     return pl.concat(
-        aggregate(read_scores(paths, models, missing=missing), intervals)
-        for paths in files.values()
+        aggregate_scores(
+            read_scores(registry.get(metric), paths, models, missing=missing), intervals, workers
+        )
+        for metric, paths in files.items()
     )
 
 
 def written(files, folder, name="00"):
-    return {kind: [path] for kind, path in write(files, folder, name).items()}
+    return {metric: [path] for metric, path in write(files, folder, name).items()}
 
 
 def aggregated(pairs, folder, **keys):
@@ -44,7 +49,7 @@ def aggregated(pairs, folder, **keys):
 def test_means_by_hand(tmp_path):
     frame = aggregated(full((0.2, 0.6), (0.5, 0.1), "reference", "response"), tmp_path)
     assert frame.schema == AGGREGATES
-    for metric in METRICS:
+    for metric in MEASURES:
         avg = one(frame, metric=metric, part="full", aggregate="avg")
         best = one(frame, metric=metric, part="full", aggregate="max")
         assert avg["value"] == pytest.approx((0.4 + 0.3) / 2)
@@ -56,7 +61,7 @@ def test_means_by_hand(tmp_path):
 def test_a_missing_response_scores_0_if_so_configured(tmp_path):
     pairs = full((0.2, 0.6), (0.5, 0.1), "reference", "response")
     frame = aggregated(pairs, tmp_path, missing="zero")
-    for metric in METRICS:
+    for metric in MEASURES:
         avg = one(frame, metric=metric, part="full", aggregate="avg")
         best = one(frame, metric=metric, part="full", aggregate="max")
         assert avg["value"] == pytest.approx((0.4 + 0.3 + 0) / 3)
@@ -94,17 +99,18 @@ def test_bertscore_is_its_f1_and_every_metric_is_there(tmp_path):
 
 def test_each_metric_is_read_from_its_own_columns(tmp_path):
     files = frames(full((0.0, 0.0)))
-    for kind, columns in SCORE_COLUMNS.items():
-        numbers = {name: 0.1 * place + 0.01 * len(kind) for place, name in enumerate(columns)}
-        files[kind] = files[kind].with_columns(
+    places = {name: 0.1 * p for m in registry.metrics() for p, name in enumerate(m.score_columns)}
+    for metric in registry.metrics():
+        numbers = {name: places[name] + 0.01 * len(metric.name) for name in metric.score_columns}
+        files[metric.name] = files[metric.name].with_columns(
             pl.when(pl.col("missing").is_null()).then(value + 0.001 * k).alias(f"{name}_{k}")
             for name, value in numbers.items()
             for k in (1, 2)
         )
     frame = aggregated_files(written(files, tmp_path))
-    for metric, (kind, column) in METRICS.items():
-        expected = 0.1 * SCORE_COLUMNS[kind].index(column) + 0.01 * len(kind)
-        row = one(frame, metric=metric, part="full", aggregate="max")
+    for name, measure in MEASURES.items():
+        expected = places[measure.score_column] + 0.01 * len(registry.metric_of(name).name)
+        row = one(frame, metric=name, part="full", aggregate="max")
         assert row["value"] == pytest.approx(expected + 0.002)
 
 
@@ -112,8 +118,9 @@ def test_what_the_window_showed(tmp_path):
     pairs = full((0.2, 0.6), (0.3, 0.3), (0.4, 0.1), "response")
     files = frames(pairs)
     whole = pl.when(pl.col("image_id") == "i001").then(1.0).otherwise("seen").alias("seen")
-    for kind in SEEN:
-        files[kind] = files[kind].with_columns(whole)
+    for metric in registry.metrics():
+        if metric.coverage:
+            files[metric.name] = files[metric.name].with_columns(whole)
     frame = aggregated_files(written(files, tmp_path))
     row = one(frame, metric="sbert", part="full", aggregate="avg")
     assert row["seen"] == pytest.approx((0.5 + 1 + 0.5) / 3)
@@ -165,7 +172,7 @@ def test_order_of_rows_and_division_into_files_change_nothing(tmp_path, draw, sh
     pairs = full(*((place / 7, place / 9) for place in range(7)), "response")
     few = Intervals(20, 0.95, 7, 1)
     expected = aggregated(pairs, tmp_path, intervals=few)
-    paths = {kind: [] for kind in SCORE_COLUMNS}
+    paths = {metric.name: [] for metric in registry.metrics()}
     shard = {image: draw.randrange(shards) for image, _, _ in pairs}
     for place in range(shards):
         some = {
@@ -190,17 +197,17 @@ def test_a_missing_row_and_one_too_many_are_errors(tmp_path):
     rows = frames(full((0.1, 0.2), (0.3, 0.9)))["sets"]
     less = write({"sets": rows.slice(1)}, tmp_path, "less")
     with pytest.raises(ValueError, match="scores of sets: m, full has 0 rows of image i000"):
-        read_scores([less["sets"]], ["m"])
+        read_scores(SETS, [less["sets"]], ["m"])
     more = write({"sets": pl.concat([rows, rows[:1]])}, tmp_path, "more")
     with pytest.raises(ValueError, match="scores of sets: m, full has 2 rows of image i000"):
-        read_scores([more["sets"]], ["m"])
+        read_scores(SETS, [more["sets"]], ["m"])
 
 
 def test_a_null_without_a_reason_is_an_error(tmp_path):
     files = frames(full((0.1, 0.2)))
     files["rouge"] = files["rouge"].with_columns(pl.lit(None, pl.Float64).alias("rougeL_2"))
     with pytest.raises(ValueError, match=r"rouge-00\.parquet: m, full, i000 has a null score"):
-        read_scores([write(files, tmp_path)["rouge"]], ["m"])
+        read_scores(ROUGE, [write(files, tmp_path)["rouge"]], ["m"])
 
 
 def test_a_shard_without_images_is_no_error(tmp_path):
@@ -223,26 +230,6 @@ def test_the_largest_group_comes_first():
     assert largest_first(groups) == ["animal", "food", "plant"]
 
 
-def test_the_script_reads_one_kind_by_its_columns(tmp_path):
-    output = tmp_path / "aggregate.parquet"
-    settings = {
-        "models": ["m"],
-        "missing": "leave_out",
-        "intervals": {"draws": 50, "level": 0.95},
-        "seed": 1,
-    }
-    paths = write(frames(full((0.1, 0.2), (0.3, 0.9))), tmp_path)
-    aggregate_scores([paths["sets"]], output, **settings)
-    first = output.read_bytes()
-    row = one(pl.read_parquet(output), metric="overlap", part="full", aggregate="max")
-    assert row["value"] == pytest.approx((0.2 + 0.9) / 2)
-    aggregate_scores([paths["sets"]], output, **settings, workers=2)
-    assert output.read_bytes() == first
-    with pytest.raises(ValueError, match="of one kind are needed, not of none"):
-        read_scores([], ["m"])
-    with pytest.raises(ValueError, match=r"of one kind are needed, not of \['rouge', 'sets'\]"):
-        read_scores([paths["sets"], paths["rouge"]], ["m"])
-    strange = tmp_path / "strange.parquet"
-    pl.DataFrame({"a": [1]}).write_parquet(strange)
-    with pytest.raises(ValueError, match=r"strange\.parquet.*no scores file"):
-        read_scores([paths["sets"], strange], ["m"])
+def test_workers_change_nothing(tmp_path):
+    pairs = full((0.1, 0.2), (0.3, 0.9))
+    assert aggregated(pairs, tmp_path, workers=2).equals(aggregated(pairs, tmp_path))

@@ -1,27 +1,28 @@
 import numpy as np
-import polars as pl
 import pytest
 import scipy.stats
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from score_files import frames, full, write
 
-from compare_models import compare, compare_models
-from imagenet_think.analysis.aggregation import METRICS, read_scores
+from compare_models import compare_models
+from imagenet_think.analysis.aggregation import read_scores
 from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.schemas import DIFFERENCES
+from imagenet_think.metrics import registry
 
 INTERVALS = Intervals(draws=400, level=0.9, seed=7)
-KIND = "rouge"
+METRIC = registry.get("rouge")
 MODELS = ["a", "b", "c"]
 PAIRS = st.one_of(
     st.sampled_from(["reference", "response"]), st.tuples(st.floats(0, 1), st.floats(0, 1))
 )
 
 
-def compared(pairs, folder, models=MODELS, intervals=INTERVALS, missing="leave_out"):
-    scored = read_scores([write(frames(pairs), folder)[KIND]], models, ["full"], missing)
-    return compare(scored, models, intervals)
+def compared(pairs, folder, models=MODELS, intervals=INTERVALS, missing="leave_out", workers=1):
+    paths = [write(frames(pairs), folder)[METRIC.name]]
+    scored = read_scores(METRIC, paths, models, ["full"], missing)
+    return compare_models(scored, models, intervals, workers)
 
 
 def one(frame, **keys):
@@ -47,7 +48,7 @@ def pairs():
 def test_a_row_for_every_metric_aggregate_and_pair(tmp_path, pairs):
     frame = compared(pairs, tmp_path)
     assert frame.schema == DIFFERENCES
-    metrics = [metric for metric, (kind, _) in METRICS.items() if kind == KIND]
+    metrics = [measure.name for measure in METRIC.measures]
     assert frame["metric"].unique(maintain_order=True).to_list() == metrics
     assert len(frame) == len(metrics) * 2 * 3
     chosen = frame.filter(metric="rouge1", aggregate="max")
@@ -134,17 +135,5 @@ def test_the_simultaneous_interval_holds_the_other_and_order_only_turns_signs(tm
         assert gaps.abs().max() is None or gaps.abs().max() < 1e-8
 
 
-def test_the_script(tmp_path, pairs):
-    settings = {
-        "models": MODELS,
-        "missing": "zero",
-        "intervals": {"draws": 60, "level": 0.9},
-        "seed": 3,
-    }
-    paths = [write(frames(pairs), tmp_path)[KIND]]
-    output = tmp_path / "differences.parquet"
-    compare_models(paths, output, **settings)
-    first = output.read_bytes()
-    compare_models(paths, output, **settings, workers=2)
-    assert output.read_bytes() == first
-    assert pl.read_parquet_schema(output) == DIFFERENCES
+def test_workers_change_nothing(tmp_path, pairs):
+    assert compared(pairs, tmp_path, workers=2).equals(compared(pairs, tmp_path))

@@ -301,6 +301,7 @@ def test_hard_texts_survive(card):
         f"System prompt: “{SHOWN}”",
         f"User turn: “{SHOWN}”",
         f"begin with “{SHOWN}”",
+        "Parsing: Thinking is what precedes </think>, the answer what follows it;",
         f"“{SHOWN}”",
         f"Teacher 1: {SHOWN}.",
         f"language models {SHOWN} and Kimi",

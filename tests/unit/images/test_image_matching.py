@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagenet_think.images.image_matching import (
-    Names,
+    ImageNames,
     class_in,
     listed_id,
     read_digests,
@@ -31,11 +31,11 @@ IDS = ["n00005787_11054", "n00005787_2", "n00006484_2"]
     ],
 )
 def test_ending_and_folders_do_not_count(name):
-    assert Names(IDS).image(name) == "n00005787_2"
+    assert ImageNames(IDS).image(name) == "n00005787_2"
 
 
 def test_a_class_may_be_said_twice():
-    names = Names(["n00005787_2", "n00006484_n00006484_3"])
+    names = ImageNames(["n00005787_2", "n00006484_n00006484_3"])
     assert names.image("x/n00005787_n00005787_2.JPEG") == "n00005787_2"
     assert names.image("n00005787_n00006484_2.JPEG") is None
     # It may be the name itself.
@@ -45,11 +45,11 @@ def test_a_class_may_be_said_twice():
 
 @pytest.mark.parametrize("name", ["", "n00005787", "n00005787_3.JPEG", "n00005787_2/other.JPEG"])
 def test_a_strange_name_means_nothing(name):
-    assert Names(IDS).image(name) is None
+    assert ImageNames(IDS).image(name) is None
 
 
 def test_ids_with_folders():
-    names = Names(["cats/12", "12", "cats/2019/1.5"])
+    names = ImageNames(["cats/12", "12", "cats/2019/1.5"])
     assert names.image("/home/me/pictures/cats/12.jpg") == "cats/12"
     assert names.image("12.png") == "12"
     assert names.image("cats/2019/1.5") == names.image("x/cats/2019/1.5.jpeg") == "cats/2019/1.5"
@@ -63,7 +63,7 @@ paths = st.lists(words, min_size=1, max_size=3).map("/".join)
 
 @given(st.sets(paths, min_size=1, max_size=5), paths)
 def test_an_id_means_itself_wherever_it_lies(ids, other):
-    names = Names(ids)
+    names = ImageNames(ids)
     for name in ids:
         assert names.image(name) == name
         assert names.image(f"{name}.JPEG") == name

@@ -48,13 +48,6 @@ def test_classes_are_indexed_in_order(stage):
     assert index["available"].to_list() == [8, 12, 11, 2, 0]
 
 
-def test_a_class_listed_twice_is_refused(stage, tmp_path):
-    table = tmp_path / "classes.tsv"
-    table.write_text((stage / "classes.tsv").read_text() + "n00000002\ta\tfood\tn1\n")
-    with pytest.raises(ValueError, match="more than once: n00000002"):
-        index_classes(table, [stage / "catalogue-0.parquet"], tmp_path / "x.parquet")
-
-
 def test_a_catalogued_class_must_be_in_the_table(stage, tmp_path):
     table = write_classes(tmp_path / "classes.tsv", ["n00000001"])
     with pytest.raises(ValueError, match="lacks: n00000003"):

@@ -15,6 +15,7 @@ import pytest
 from disks import run_again_as_root, small_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from journal_rows import journal_rows
 
 from imagenet_think.inference import journal as module
 from imagenet_think.inference.journal import (
@@ -22,8 +23,6 @@ from imagenet_think.inference.journal import (
     JournalError,
     adopt,
     read_lines,
-    read_rows,
-    read_runs,
 )
 from imagenet_think.inference.locks import SILENCE, LockError
 
@@ -155,14 +154,13 @@ def test_complete_lines_survive_whatever_happens_to_the_file(tmp_path_factory, e
                 assert journal.get(f"image {i}", "f") == first.get(f"image {i}")
         assert path.read_bytes() == b"".join(lines)
         assert list(read_lines(path)) == records
-        assert read_rows(path) == list(first.values())
     aside = path.with_name("00.jsonl.unreadable")
     assert (aside.read_bytes() if aside.exists() else b"") == b"".join(bad)
 
 
 def test_an_open_journal_is_read_without_changes(tmp_path):
     path = tmp_path / "00.jsonl"
-    assert read_runs(path) == read_rows(path) == list(read_lines(path)) == []
+    assert list(read_lines(path)) == []
     with Journal(path) as journal:
         journal.append_response(row(0), run="a", at=0)
         journal.append_run(run="a", host="h", seconds=1.5)
@@ -171,10 +169,11 @@ def test_an_open_journal_is_read_without_changes(tmp_path):
     line = b'{"kind": "response", "row": {"image_id": "image 0", "fingerprint": "f", "text": ""}}'
     for torn in (b"nonsense\n", line + b"\n", line):
         path.write_bytes(whole + torn)
-        assert read_runs(path) == [{"kind": "run", "run": "a", "host": "h", "seconds": 1.5}]
-        assert read_rows(path) == [row(0), row(1)]
+        lines = list(read_lines(path))
+        assert lines[1] == {"kind": "run", "run": "a", "host": "h", "seconds": 1.5}
+        assert [line["row"] for line in (lines[0], lines[2])] == [row(0), row(1)]
         assert path.read_bytes() == whole + torn
-        assert len(list(read_lines(path))) == 3 + (torn == line + b"\n")
+        assert len(lines) == 3 + (torn == line + b"\n")
     assert os.listdir(tmp_path) == ["00.jsonl"]
 
 
@@ -214,7 +213,7 @@ def test_a_worker_whose_journal_was_taken_over_cannot_write(tmp_path):
                     append()
             assert sleeper.get("image 1", "f") is None
             taker.append_response(row(1))
-    assert read_rows(path) == [row(0), row(1)]
+    assert journal_rows(path) == [row(0), row(1)]
 
 
 def test_a_job_that_fails_to_open_a_journal_keeps_no_lock(tmp_path, monkeypatch):
@@ -288,7 +287,7 @@ def fill_and_make_room(folder):
     assert error.__cause__.errno == errno.ENOSPC
     assert f"{path} cannot be read or written: No space left on device (" in str(error)
     assert "Free some space" in str(error)
-    assert len(read_rows(path)) == count > 5
+    assert len(journal_rows(path)) == count > 5
     whole = path.read_bytes()
     with pytest.raises(OSError, match="No space left"):
         rest.write_bytes(b"x" * 65536)
@@ -301,7 +300,7 @@ def fill_and_make_room(folder):
     more, _ = fill(path, start=count)
     assert more > count
     assert path.read_bytes().startswith(whole)
-    assert [one["image_id"] for one in read_rows(path)] == [f"image {i}" for i in range(more)]
+    assert [one["image_id"] for one in journal_rows(path)] == [f"image {i}" for i in range(more)]
 
 
 @pytest.fixture
@@ -327,11 +326,11 @@ def test_a_line_that_does_not_fit_is_not_written_in_part(tmp_path_factory, size)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.stat().st_size <= size
-    assert [one["image_id"] for one in read_rows(path)] == [f"image {i}" for i in range(count)]
+    assert [one["image_id"] for one in journal_rows(path)] == [f"image {i}" for i in range(count)]
     assert path.read_bytes().count(b"\n") == len(list(read_lines(path)))
     with Journal(path) as journal:
         journal.append_response(row(count))
-    assert len(read_rows(path)) == count + 1
+    assert len(journal_rows(path)) == count + 1
     assert not path.with_name("00.jsonl.unreadable").exists()
 
 
@@ -458,7 +457,7 @@ def test_of_two_copies_the_first_is_copied_once(tmp_path):
             journal.append_response(row(1, text=name))
     with Journal(tmp_path / "c.jsonl") as journal:
         adopt({("image 0", "f"): journal, ("image 1", "f"): journal})
-    assert [one["text"] for one in read_rows(tmp_path / "c.jsonl")] == ["a", "a"]
+    assert [one["text"] for one in journal_rows(tmp_path / "c.jsonl")] == ["a", "a"]
     assert len(list(read_lines(tmp_path / "c.jsonl"))) == 2
 
 

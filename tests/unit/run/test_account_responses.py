@@ -1,3 +1,5 @@
+from functools import partial
+
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -118,104 +120,92 @@ def without(frame, model, image):
     return frame.filter(~((pl.col("model") == model) & (pl.col("image_id") == image)))
 
 
-FAULTS = {
-    "a response is missing": (
-        lambda s, r, n: (s, without(r, "a", "y"), n),
-        r"a: 1 image \(y\) without response",
-    ),
-    "an annotation is missing": (
-        lambda s, r, n: (s, r, without(n, "b", "z")),
-        r"b: 1 image \(z\) without annotation",
-    ),
-    "both are missing": (
-        lambda s, r, n: (s, without(r, "b", "z"), without(n, "b", "z")),
-        r"(?s)b: 1 image \(z\) without response.*b: 1 image \(z\) without annotation",
-    ),
-    "a model has nothing": (
-        lambda s, r, n: (s, r.filter(pl.col("model") == "b"), n),
+def one(frame, model, image):
+    return frame.filter((pl.col("model") == model) & (pl.col("image_id") == image))
+
+
+def twice(frame, model, image, **changes):
+    """Add a row again, with changes."""
+    return pl.concat(
+        [
+            frame,
+            one(frame, model, image).with_columns(pl.lit(v).alias(k) for k, v in changes.items()),
+        ]
+    )
+
+
+SAMPLE, RESPONSES, ANNOTATIONS = range(3)
+FAULTS = [
+    (RESPONSES, lambda r: without(r, "a", "y"), r"a: 1 image \(y\) without response"),
+    (ANNOTATIONS, lambda n: without(n, "b", "z"), r"b: 1 image \(z\) without annotation"),
+    (
+        RESPONSES,
+        lambda r: r.filter(pl.col("model") == "b"),
         r"a: 3 images \(x, y, z\) without response",
     ),
-    "a response is there twice": (
-        lambda s, r, n: (s, pl.concat([r, r[:1]]), n),
+    (RESPONSES, lambda r: twice(r, "b", "x"), r"b: 1 image \(x\) with more than one response"),
+    (
+        RESPONSES,
+        lambda r: twice(r, "b", "x", fingerprint="other"),
         r"b: 1 image \(x\) with more than one response",
     ),
-    "a response under two fingerprints": (
-        lambda s, r, n: (s, pl.concat([r, r[:1].with_columns(fingerprint=pl.lit("other"))]), n),
-        r"b: 1 image \(x\) with more than one response",
-    ),
-    "an annotation is there twice": (
-        lambda s, r, n: (s, r, pl.concat([n, n[4:5]])),
-        r"a: 1 image \(y\) with more than one annotation",
-    ),
-    "one missing and one twice, so that the number is right": (
-        lambda s, r, n: (s, pl.concat([without(r, "a", "x"), r[4:5]]), n),
+    (ANNOTATIONS, lambda n: twice(n, "a", "y"), r"a: 1 image \(y\) with more than one annotation"),
+    (  # as many rows as there should be
+        RESPONSES,
+        lambda r: twice(without(r, "a", "x"), "a", "y"),
         r"(?s)a: 1 image \(x\) without response.*a: 1 image \(y\) with more than one response",
     ),
-    "an image that was not asked": (
-        lambda s, r, n: (s.filter(s != "y"), r, n),
+    (
+        SAMPLE,
+        lambda s: s.filter(s != "y"),
         r"a: 1 image \(y\) with a response, but not in the sample",
     ),
-    "a model that was not asked": (
-        lambda s, r, n: (s, pl.concat([r, r[:1].with_columns(model=pl.lit("c"))]), n),
+    (
+        RESPONSES,
+        lambda r: pl.concat([r, r[:1].with_columns(model=pl.lit("c"))]),
         "c: it has responses, but is not a model of this run",
     ),
-    "an image twice in the sample": (
-        lambda s, r, n: (s.append(pl.Series(["x"])), r, n),
+    (
+        SAMPLE,
+        lambda s: s.append(pl.Series(["x"])),
         r"a: 1 image \(x\) more than once in the sample",
     ),
-    "an unknown status": (
-        lambda s, r, n: (s, r, changed(n, "a", "x", status="fine")),
-        r"a: 1 image \(x\) whose status is none of ok, ",
+    *(
+        (ANNOTATIONS, partial(changed, model="a", image="x", status=status), message)
+        for status, message in {
+            "fine": r"a: 1 image \(x\) whose status is none of ok, ",
+            None: r"a: 1 image \(x\) whose status is none of ok, ",
+            "loop": r"a: 1 image \(x\) whose annotation contradicts the response",
+        }.items()
     ),
-    "no status": (
-        lambda s, r, n: (s, r, changed(n, "a", "x", status=None)),
-        r"a: 1 image \(x\) whose status is none of ok, ",
+    *(
+        (RESPONSES, partial(changed, model="a", image="x", finish_reason=reason), message)
+        for reason, message in {
+            "eos": r"a: 1 image \(x\) whose finish_reason is none of stop, ",
+            None: r"a: 1 image \(x\) whose finish_reason is none of stop, ",
+            "length": r"a: 1 image \(x\) whose annotation contradicts the response",
+            "error": r"a: 1 image \(x\) whose annotation contradicts the response",
+        }.items()
     ),
-    "an unknown finish reason": (
-        lambda s, r, n: (s, changed(r, "a", "x", finish_reason="eos"), n),
-        r"a: 1 image \(x\) whose finish_reason is none of stop, ",
+    *(
+        (RESPONSES, partial(changed, model="a", image="z", **{column: value}), message)
+        for column, value, message in (
+            ("revision", "older", r"a: 1 image \(z\) with another revision than most"),
+            ("prompt_id", "q", r"a: 1 image \(z\) with another prompt_id than most"),
+            ("fingerprint", None, r"a: 1 image \(z\) without fingerprint"),
+            ("fingerprint", "a/x", r"a: 2 images \(x, z\) with the fingerprint of another image"),
+        )
     ),
-    "no finish reason": (
-        lambda s, r, n: (s, changed(r, "a", "x", finish_reason=None), n),
-        r"a: 1 image \(x\) whose finish_reason is none of stop, ",
-    ),
-    "done, though cut off": (
-        lambda s, r, n: (s, changed(r, "a", "x", finish_reason="length"), n),
-        r"a: 1 image \(x\) whose annotation contradicts the response",
-    ),
-    "a loop that came to its end": (
-        lambda s, r, n: (s, r, changed(n, "a", "x", status="loop")),
-        r"a: 1 image \(x\) whose annotation contradicts the response",
-    ),
-    "an error that was parsed": (
-        lambda s, r, n: (s, changed(r, "a", "x", finish_reason="error"), n),
-        r"a: 1 image \(x\) whose annotation contradicts the response",
-    ),
-    "another revision": (
-        lambda s, r, n: (s, changed(r, "a", "z", revision="older"), n),
-        r"a: 1 image \(z\) with another revision than most",
-    ),
-    "another prompt": (
-        lambda s, r, n: (s, changed(r, "a", "z", prompt_id="q"), n),
-        r"a: 1 image \(z\) with another prompt_id than most",
-    ),
-    "no fingerprint": (
-        lambda s, r, n: (s, changed(r, "a", "z", fingerprint=None), n),
-        r"a: 1 image \(z\) without fingerprint",
-    ),
-    "another image's fingerprint": (
-        lambda s, r, n: (s, changed(r, "a", "z", fingerprint="a/x"), n),
-        r"a: 2 images \(x, z\) with the fingerprint of another image",
-    ),
-}
+]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_what_does_not_add_up_is_named(run, fault):
+@pytest.mark.parametrize(("place", "spoil", "message"), FAULTS)
+def test_what_does_not_add_up_is_named(run, place, spoil, message):
     account_all(*run)
-    spoil, message = FAULTS[fault]
+    frames = list(run)
+    frames[place] = spoil(frames[place])
     with pytest.raises(AccountError, match=message):
-        account_all(*spoil(*run))
+        account_all(*frames)
 
 
 def test_a_message_names_the_first_few_images_of_many():
@@ -241,44 +231,55 @@ def test_a_ledger_that_lacks_an_image_is_refused(run):
 
 
 @pytest.fixture
-def files(tmp_path):
-    """A run in files, two shards a model: some done, some failed, some excluded."""
+def account_for(tmp_path):
+    """Write a small run in several files and account for it; return table and page."""
+
+    def write(images, evaluated, responses, annotations, matched=(), imported=(), **names):
+        sample = pl.DataFrame({"image_id": list(images), "shard": "00"})
+        evaluated = sample.filter(pl.col("image_id").is_in(list(evaluated)))
+        sample = pl.concat([schemas.SAMPLE.to_frame(), sample], how="diagonal")
+        paths = {}
+        for name, frame in {
+            "SAMPLE": [sample],
+            "EVALUATED": [evaluated],
+            "RESPONSES": responses.partition_by("model", "rounds"),
+            "ANNOTATIONS": annotations.partition_by("model", "status"),
+        }.items():
+            paths[name] = [str(tmp_path / f"{name}{i}.parquet") for i in range(len(frame))]
+            for rows, path in zip(frame, paths[name], strict=True):
+                write_parquet(rows, path, getattr(schemas, name))
+        models = {key: {"name": names.get(key, key.upper())} for key in "ba"}
+        for key in imported:
+            models[key]["responses"] = {"path": imported[key]}
+        settings = {"run": "r", "teachers": ["b"], "benchmarked": ["a"], "models": models}
+        (sample,), (evaluated,), responses, annotations = paths.values()
+        out = tmp_path / "out"
+        account_responses(sample, evaluated, responses, annotations, matched, out, settings)
+        return pl.read_csv(tmp_path / "out.csv"), (tmp_path / "out.md").read_text()
+
+    return write
+
+
+@pytest.fixture
+def mixed():
+    """The frames of a run with six images: some done, some failed, some excluded."""
     ends = [end("ok", f"i{n}", model, rounds=1 + n % 2) for model in MODELS for n in range(4)]
-    ends += [
-        end("cut_off", "i4", "a", attempt=2),
-        end("error", "i5", "a", ERRORS["image_token"]),
-        end("loop", "i4", "b", forced=True),
-        end("error", "i5", "b", "what | nobody <b>foresaw</b>"),
-    ]
-    responses, annotations = frames(ends)
-    sample = pl.DataFrame({"image_id": [f"i{n}" for n in range(6)]})
-    write_parquet(
-        pl.concat([schemas.SAMPLE.to_frame(), sample], how="diagonal"),
-        tmp_path / "sample.parquet",
-        schemas.SAMPLE,
+    return frames(
+        [
+            *ends,
+            end("cut_off", "i4", "a", attempt=2),
+            end("error", "i5", "a", ERRORS["image_token"]),
+            end("loop", "i4", "b", forced=True),
+            end("error", "i5", "b", "what | nobody <b>foresaw</b>"),
+        ]
     )
-    evaluated = sample.select("image_id", pl.lit("00").alias("shard"))
-    write_parquet(evaluated, tmp_path / "evaluated.parquet", schemas.EVALUATED)
-    paths = {name: tmp_path / f"{name}.parquet" for name in ("sample", "evaluated")}
-    for name, frame, schema in (
-        ("responses", responses, schemas.RESPONSES),
-        ("annotations", annotations, schemas.ANNOTATIONS),
-    ):
-        paths[name] = []
-        for (model, odd), rows in frame.group_by(
-            "model", pl.col("image_id").str.tail(1).cast(pl.Int64) % 2, maintain_order=True
-        ):
-            paths[name].append(tmp_path / name / model / f"0{odd}.parquet")
-            write_parquet(rows, paths[name][-1], schema)
-    return paths
 
 
-def test_the_files_say_where_every_image_went(files, tmp_path):
-    names = {"b": "Model <B>", "a": "Model A"}
-    stem = tmp_path / "accounting"
-    files |= {"stem": stem, "matched": []}
-    account_responses(**files, run="test_run", names=names, teachers=["b"], imported={})
-    table = pl.read_csv(tmp_path / "accounting.csv")
+SIX = [f"i{n}" for n in range(6)]
+
+
+def test_table_and_page_say_how_every_image_ended(mixed, account_for):
+    table, page = account_for(SIX, SIX, *mixed, b="Model <B>")
     assert table.columns == ["model", *(column.name for column in COUNTS), *REASONS]
     assert table.select("model", "asked", "done", "failed", "excluded").rows() == [
         ("b", 6, 4, 1, 1),
@@ -287,46 +288,17 @@ def test_the_files_say_where_every_image_went(files, tmp_path):
     (b, a) = table.iter_rows(named=True)
     assert (a["failed_cut_off"], a["excluded_image_token"], a["retried"]) == (1, 1, 1)
     assert (b["failed_loop"], b["excluded_refused"], b["forced"], b["two_rounds"]) == (1, 1, 1, 2)
-    page = (tmp_path / "accounting.md").read_text()
-    assert "| Model \\<B\\> | 6 | 4 | 1 | 1 | 66.67% | 0 | 1 | 2 |" in page
-    assert "| failed: cut off | The generation reached its length limit. | 0 | 1 |" in page
+    for words in (
+        "| Model \\<B\\> | 6 | 4 | 1 | 1 | 66.67% | 0 | 1 | 2 |",
+        "| failed: cut off | The generation reached its length limit. | 0 | 1 |",
+        "- Model \\<B\\>, refused: 1 image (i5). The first error: what \\| nobody \\<b\\>foresaw",
+    ):
+        assert words in page
     assert "failed: no box" in page.split("| Reason |")[0]
-    assert (
-        "- Model \\<B\\>, refused: 1 image (i5). The first error: what \\| nobody \\<b\\>foresaw"
-        in page
-    )
-
-
-@pytest.fixture
-def account_for(tmp_path):
-    """Write a small run and account for it; return the stem of what was written."""
-
-    def write(images, evaluated, responses, annotations, matched=(), **arguments):
-        sample = pl.DataFrame({"image_id": list(images), "shard": "00"})
-        evaluated = sample.filter(pl.col("image_id").is_in(list(evaluated)))
-        frames = {
-            "SAMPLE": pl.concat([schemas.SAMPLE.to_frame(), sample], how="diagonal"),
-            "EVALUATED": evaluated,
-            "RESPONSES": responses,
-            "ANNOTATIONS": annotations,
-        }
-        paths = {name: str(tmp_path / f"{name}.parquet") for name in frames}
-        for name, frame in frames.items():
-            write_parquet(frame, paths[name], getattr(schemas, name))
-        sample, evaluated, responses, annotations = paths.values()
-        account_responses(
-            *(sample, evaluated, [responses], [annotations], matched, tmp_path / "out"),
-            **{"run": "r", "names": {"b": "B", "a": "A"}, "teachers": ["b"]} | arguments,
-        )
-        return tmp_path / "out"
-
-    return write
 
 
 def test_a_page_without_faults_says_so(run, account_for):
-    _, responses, annotations = run
-    out = account_for("xyz", "xyz", responses, annotations, imported={})
-    page = out.with_suffix(".md").read_text()
+    _, page = account_for("xyz", "xyz", *run[1:])
     assert "Nothing failed, and nothing was excluded." in page
     assert "Excluded images" not in page
 
@@ -336,13 +308,11 @@ def test_only_teachers_are_prompted_with_images_that_are_not_evaluated(tmp_path,
     ends += [end("ok", "x", "a", prompt_id=None), end("error", "z", "a", "no", prompt_id=None)]
     (tmp_path / "a.csv").write_text("by,images\nname,0\nsha256,1\n")
     imported = {"a": "my|texts.parquet"}
-    account_for("xyz", "xz", *frames(ends), [tmp_path / "a.csv"], imported=imported)
-    table = pl.read_csv(tmp_path / "out.csv")
+    table, page = account_for("xyz", "xz", *frames(ends), [tmp_path / "a.csv"], imported)
     assert table.select("model", "asked", "done", "excluded").rows() == [
         ("b", 3, 3, 0),
         ("a", 2, 1, 1),
     ]
-    page = (tmp_path / "out.md").read_text()
     assert "all 3 images of the sample, the other models the 2 on which they are scored" in page
     assert (
         "- A: my\\|texts.parquet; 0 images matched by name, 1 by the SHA-256 of their bytes "
@@ -350,16 +320,8 @@ def test_only_teachers_are_prompted_with_images_that_are_not_evaluated(tmp_path,
     )
 
 
-def test_a_fault_leaves_no_files(files, tmp_path):
-    files["annotations"].pop()
+def test_a_fault_leaves_no_files(mixed, account_for, tmp_path):
+    responses, annotations = mixed
     with pytest.raises(AccountError, match="without annotation"):
-        account_responses(
-            **files,
-            matched=[],
-            stem=tmp_path / "accounting",
-            run="r",
-            names={"a": "A", "b": "B"},
-            teachers=["a"],
-            imported={},
-        )
-    assert not list(tmp_path.glob("accounting*"))
+        account_for(SIX, SIX, responses, annotations[1:])
+    assert not list(tmp_path.glob("out*"))

@@ -23,15 +23,17 @@ class Run:
         self.folder = folder
 
     def __call__(self, models="gnc"):
-        names = {"g": "Model G", "n": "Model N", "c": "Model C"}
         cost(
             [self.folder / "responses" / f"{model}.parquet" for model in models],
             self.folder / "journal",
             REPORTED,
             self.folder / "cost",
-            run="tiny",
-            names={model: names[model] for model in models},
-            teachers=["g", "c"],
+            {
+                "run": "tiny",
+                "teachers": ["g", "c"],
+                "benchmarked": ["n"],
+                "models": {model: {"name": f"Model {model.upper()}"} for model in models},
+            },
         )
         table = pl.read_csv(self.folder / "cost.csv")
         return {r["model"]: r for r in table.iter_rows(named=True)}
@@ -119,7 +121,7 @@ def test_without_a_journal_costs_are_null(run):
 
 def test_sums_and_the_paper(run):
     table = run()
-    assert list(table) == ["g", "n", "c", "teachers", "all", "paper"]
+    assert list(table) == ["g", "c", "n", "teachers", "all", "paper"]
     teachers, everything, paper = (table[key] for key in ("teachers", "all", "paper"))
     assert teachers["completion_tokens"] == 460
     assert teachers["gpu_hours"] == table["g"]["gpu_hours"]
@@ -159,7 +161,7 @@ def test_a_run_without_responses_has_a_table(tmp_path):
 
 def test_imported_teachers_have_no_row(run):
     table = run("nc")
-    assert list(table) == ["n", "c", "all", "paper"]
+    assert list(table) == ["c", "n", "all", "paper"]
     assert table["all"]["completion_tokens"] == 160
     assert "Both teachers" not in run.page
 

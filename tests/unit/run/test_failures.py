@@ -138,10 +138,10 @@ def logs(tmp_path):
 
 
 def test_slurms_cause_comes_before_the_jobs_own_error(logs):
-    job = AnnouncedJob("score_sets", {"shard": "00"}, [logs("own", OWN)], {"mem_mb": 400})
+    job = AnnouncedJob("score", {"shard": "00"}, [logs("own", OWN)], {"mem_mb": 400})
     text = str(failures.diagnose([job], 3, FAILED.format(30, "FAILED"), [logs("30", MEMORY)]))
-    assert "score_sets (shard 00), 3 attempts\n    why:  OUT_OF_MEMORY with mem_mb 400\n" in text
-    assert text.endswith("next: raise mem_mb for score_sets in profiles/slurm/config.yaml")
+    assert "score (shard 00), 3 attempts\n    why:  OUT_OF_MEMORY with mem_mb 400\n" in text
+    assert text.endswith("next: raise mem_mb for score in profiles/slurm/config.yaml")
 
 
 def test_a_group_names_the_job_whose_log_ends_in_an_error(logs):
@@ -149,35 +149,35 @@ def test_a_group_names_the_job_whose_log_ends_in_an_error(logs):
         AnnouncedJob(
             "parse_responses", {"shard": "00"}, [logs("fine", "12:00:00 INFO 15 of 15\n")]
         ),
-        AnnouncedJob("score_sets", {"shard": "00"}, [logs("broken", OWN)]),
-        AnnouncedJob("score_rouge", {"shard": "00"}, ["nowhere.log"]),
+        AnnouncedJob("score", {"shard": "00"}, [logs("broken", OWN)]),
+        AnnouncedJob("score_embeddings", {"shard": "00"}, ["nowhere.log"]),
     ]
     found = failures.diagnose(jobs, 1, "", [logs("31", KILLED)])
     assert found.job is jobs[1]
-    assert "score_sets (shard 00), with the other 2 of its group" in str(found)
+    assert "score (shard 00), with the other 2 of its group" in str(found)
     assert "must end with PAR1" in found.cause.text
 
 
 def test_a_group_that_slurm_ended_is_named_as_a_whole(logs):
     jobs = [
         AnnouncedJob("parse_responses", logs=["nowhere.log"]),
-        AnnouncedJob("score_sets", logs=["nowhere.log"]),
+        AnnouncedJob("score", logs=["nowhere.log"]),
     ]
     text = str(failures.diagnose(jobs, 1, "", [logs("31", TIME)]))
-    assert text.startswith("a group of 2 jobs: parse_responses, score_sets\n    why:  TIMEOUT\n")
+    assert text.startswith("a group of 2 jobs: parse_responses, score\n    why:  TIMEOUT\n")
     assert "nowhere" not in text
 
 
 def test_the_log_of_an_earlier_run_is_not_the_cause(logs, tmp_path):
     own = logs("own", OWN)
-    job = AnnouncedJob("score_sets", logs=[own], since=(tmp_path / "own").stat().st_mtime + 3600)
+    job = AnnouncedJob("score", logs=[own], since=(tmp_path / "own").stat().st_mtime + 3600)
     text = str(failures.diagnose([job], 1, "", []))
     assert "why:  unknown" in text
     assert f"log:  {own} (of an earlier attempt)" in text
 
 
 def test_a_log_that_cannot_be_read_is_reported(tmp_path):
-    job = AnnouncedJob("score_sets", logs=[str(tmp_path)])
+    job = AnnouncedJob("score", logs=[str(tmp_path)])
     text = str(failures.diagnose([job], 1, "", ["nowhere.log"]))
     assert f"log:  {tmp_path} (cannot be read: Is a directory)" in text
     assert "log:  nowhere.log (cannot be read: No such file or directory)" in text
@@ -195,12 +195,12 @@ def finished(*numbers: int) -> SimpleNamespace:
 
 
 def info(number: int, **wildcards: str) -> dict:
-    fields = {"rule_name": "score_sets", "wildcards": wildcards, "log": [], "resources": {}}
+    fields = {"rule_name": "score", "wildcards": wildcards, "log": [], "resources": {}}
     return {"event": "job_info", "jobid": number, **fields}
 
 
 def group_error(*numbers: int) -> dict:
-    jobs = [{"jobid": number, "rule_name": "score_sets", "log": []} for number in numbers]
+    jobs = [{"jobid": number, "rule_name": "score", "log": []} for number in numbers]
     return {"event": "group_error", "groupid": "texts_00", "aux_logs": [], "job_error_info": jobs}
 
 
@@ -210,10 +210,8 @@ def test_a_group_that_succeeds_later_has_not_failed():
     watch = watched(total, info(1), info(2), group_error(1, 2), group_error(1, 2), said=said)
     counts, recovered, *_ = failures.report(watch, finished(1, 2)).split("\n\n")
     assert counts == "2 of 4 jobs are done, none failed, 2 did not run because the run was stopped."
-    assert recovered.endswith("    2 of score_sets, an error")
-    assert said == [
-        f"a group of 2 jobs: score_sets, attempt {attempt}: unknown" for attempt in (1, 2)
-    ]
+    assert recovered.endswith("    2 of score, an error")
+    assert said == [f"a group of 2 jobs: score, attempt {attempt}: unknown" for attempt in (1, 2)]
 
 
 def test_many_failures_are_summarized():
@@ -221,7 +219,7 @@ def test_many_failures_are_summarized():
         {
             "event": "job_error",
             "jobid": number,
-            "rule_name": "score_sets",
+            "rule_name": "score",
             "rule_msg": FAILED.format(number, "NODE_FAIL"),
             "log": [],
             "indent": False,
@@ -230,7 +228,7 @@ def test_many_failures_are_summarized():
     ]
     text = failures.report(watched(*map(info, range(500)), *errors), finished())
     assert "500 failed" in text
-    assert "And 480 more: 480 score_sets." in text
+    assert "And 480 more: 480 score." in text
     assert len(text.splitlines()) < 100
 
 

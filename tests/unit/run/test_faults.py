@@ -14,11 +14,12 @@ import polars as pl
 import pytest
 import yaml
 from disks import run_again_as_root, small_disk
+from journal_rows import journal_rows
 
 from generate_responses import generate_responses
 from imagenet_think.core.schemas import IMAGES
 from imagenet_think.inference.generation import Task
-from imagenet_think.inference.journal import JournalError, read_lines, read_rows
+from imagenet_think.inference.journal import JournalError
 from imagenet_think.miniature.drawings import NAMES, draw, scene_of
 
 ROOT = Path(__file__).parents[3]
@@ -79,12 +80,8 @@ def ask(call, folder):
 
 def responses(folder):
     """Return image and fingerprint of each response line of a run."""
-    return [
-        (line["row"]["image_id"], line["row"]["fingerprint"])
-        for file in sorted((folder / "journal").glob("*.jsonl"))
-        for line in read_lines(file)
-        if line["kind"] == "response"
-    ]
+    rows = journal_rows(*sorted((folder / "journal").glob("*.jsonl")))
+    return [(row["image_id"], row["fingerprint"]) for row in rows]
 
 
 @pytest.mark.slow
@@ -145,7 +142,7 @@ def test_a_run_whose_disk_fills_goes_on_when_there_is_room(request, tmp_path, ca
         assert not any(out.exists() for out in outputs(folder, call))
         files = sorted((folder / "journal").glob("*.jsonl"))
         before = [file.read_bytes() for file in files]
-        assert 0 < sum(len(read_rows(file)) for file in files) < 2 * IMAGES_A_SHARD
+        assert 0 < len(journal_rows(*files)) < 2 * IMAGES_A_SHARD
         ballast.unlink()
         ask(call, folder)
         for file, lines in zip(files, before, strict=True):

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_run import REPORTED
 
-from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core import schemas
 from imagenet_think.core.files import write_parquet
 from imagenet_think.inference.journal import Journal
@@ -82,12 +81,15 @@ class Run:
             self.folder / "journal",
             REPORTED,
             self.folder / "pilot",
-            run="tiny",
-            names={model: NAMES[model] for model in models},
-            teachers=["g", "k"],
-            output_formats=dict.fromkeys(NAMES, "think_answer"),
-            gpus=gpus,
-            intervals=Intervals(draws=500, level=0.9, seed=1),
+            {
+                "run": "tiny",
+                "seed": 1,
+                "teachers": ["g", "k"],
+                "benchmarked": ["e"],
+                "models": {m: {"name": NAMES[m], "output": "think_answer"} for m in models},
+                "pilot": {"gpus": gpus},
+                "benchmark": {"intervals": {"draws": 500, "level": 0.9}},
+            },
         )
         table = pl.read_csv(self.folder / "pilot.csv")
         return {row["model"]: row for row in table.iter_rows(named=True)}
@@ -136,7 +138,7 @@ def test_the_estimate_follows_from_speed_tokens_and_loading(usual):
     assert table["paper"]["hours"] == 6000.0
 
 
-def test_models_that_are_asked_about_fewer_images_take_less(usual):
+def test_models_with_fewer_images_take_less(usual):
     """Twelve images of the first block and none of the second are evaluated."""
     whole = usual()
     images = pl.read_parquet(usual.folder / "sample.parquet")
@@ -151,7 +153,7 @@ def test_models_that_are_asked_about_fewer_images_take_less(usual):
     assert "For 12 images, described by each of Model E in 1 job" in usual.page
 
 
-def test_teachers_that_were_not_asked_here_have_no_row(usual):
+def test_imported_teachers_have_no_row(usual):
     table = usual(models=["k", "e"])
     assert list(table) == ["k", "e", "all", "paper"]
     assert "Both teachers" not in usual.page
@@ -192,7 +194,7 @@ def test_dropped_attempts_take_time_too(run):
     assert table["g"]["hours"] == pytest.approx(table["k"]["hours"])
 
 
-def test_what_is_left_of_the_time_if_all_rows_are_in_use(run):
+def test_hours_with_all_rows_in_use(run):
     """Of 60 seconds of steps, beside the canary's, places were in use a quarter of the time."""
     for model in ("g", "k"):
         run.generate(
@@ -242,11 +244,6 @@ def test_shares_have_wilson_intervals(run):
     assert "Loop" not in run.page
 
 
-def test_a_page_without_failures_says_so(usual):
-    usual()
-    assert "All were parsed into thinking and answer." in usual.page
-
-
 def test_a_rerun_takes_the_speed_of_the_jobs_that_made_the_responses(run):
     """The pilot's responses were in the journal of the whole run already, made by two jobs."""
     more = [
@@ -288,24 +285,20 @@ def test_without_a_journal_the_speed_is_unknown(usual):
     assert "Model E: these responses are in no journal" in usual.page
 
 
-def test_hours_on_the_cpu_are_called_so(run):
+@pytest.mark.parametrize(
+    ("device", "kind"), [("cpu", "CPU"), ("http://localhost:8000/v1", "Device")]
+)
+def test_hours_of_other_devices_are_not_gpu_hours(run, device, kind):
     for model in NAMES:
-        run.generate(model, "r1", 100.0, device="cpu")
+        run.generate(model, "r1", 100.0, device=device)
     run()
-    assert "CPU hours at the pilot's speed" in run.page
-    assert "CPU hours are not GPU hours" in run.page
+    assert f"{kind} hours at the pilot's speed" in run.page
+    assert f"{kind} hours are not GPU hours" in run.page
 
 
-def test_hours_of_a_server_elsewhere_are_not_gpu_hours(run):
-    for model in NAMES:
-        run.generate(model, "r1", 100.0, device="http://localhost:8000/v1")
-    run()
-    assert "Device hours at the pilot's speed" in run.page
-    assert "Device hours are not GPU hours" in run.page
-
-
-def test_hours_on_gpus_are_called_so(usual):
+def test_a_page_without_failures_on_gpus(usual):
     usual()
+    assert "All were parsed into thinking and answer." in usual.page
     assert "GPU hours at the pilot's speed" in usual.page
     assert "are not GPU hours" not in usual.page
     assert "| The paper: 500,000 responses of both teachers, A100 | 6,000 |" in usual.page

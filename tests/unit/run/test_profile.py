@@ -11,7 +11,9 @@ FILE = ROOT / "profiles" / "slurm" / "config.yaml"
 PROFILE = yaml.safe_load(FILE.read_text())
 RULES = set(
     re.findall(
-        r"^ *rule (\w+):$", "".join(file.read_text() for file in ROOT.glob("rules/*.smk")), re.M
+        r"^ *(?:rule|use rule \w+ as) (\w+)(?: with)?:$",
+        "".join(file.read_text() for file in ROOT.glob("rules/*.smk")),
+        re.M,
     )
 )
 
@@ -59,7 +61,7 @@ def test_jobs_with_a_gpu_go_to_its_partition_and_no_others(planned):
             assert (asked["slurm_partition"] == "gpu") == (asked.get("gpu", 0) == 1), job.rules
         if "gpu" in job.asked[0]:
             with_gpu |= set(job.rules)
-    assert with_gpu == {"generate_pilot", "generate_responses", "score_bertscore", "score_sbert"}
+    assert with_gpu == {"generate_pilot", "generate_responses", "score_embeddings"}
 
 
 def test_a_job_gets_more_memory_and_time_at_each_attempt(planned):

@@ -287,7 +287,7 @@ def test_every_job_is_counted_by_stage_and_by_model_or_metric():
         PlannedJob("sample", "images", ("a",)),
         PlannedJob("parse", "parsing", ("b",), {"model": "x"}),
         PlannedJob("parse", "parsing", ("c",), {"model": "y"}),
-        PlannedJob("score_rouge", "benchmark", ("d",), {"shard": "00"}),
+        PlannedJob("score", "benchmark", ("d",), {"metric": "rouge"}),
         PlannedJob("aggregate", "benchmark", ("e",), {"metric": "rouge"}),
         PlannedJob("table", "benchmark", ("f",)),
         PlannedJob("new", "new_stage", ("g",), {"number": "3"}),

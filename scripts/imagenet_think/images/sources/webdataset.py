@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from imagenet_think.images import archives, image_ids
 from imagenet_think.images.archives import Member
@@ -48,56 +47,56 @@ def list_place(place: Path, labels: Sequence[str]) -> Iterator[Entry]:
         If a label contradicts the name of its image.
     """
 
-    def key(member: Member) -> str | None:
-        split = member.name and not member.reason and split_name(member.name)
-        return split[0] if split else None
+    def keyed(member: Member) -> tuple[str | None, str, Member]:
+        split = split_name(member.name) if member.name and not member.reason else None
+        return *(split or (None, "")), member
 
     with archives.opened(place) as read:
-        for name, group in groupby(archives.list_members(place), key):
-            if name is None:  # damage, links; README and the like are passed over
-                yield from (Entry(None, *member) for member in group if member.reason)
-            else:
-                yield from _sample(place, name, list(group), read, labels)
+        members = map(keyed, archives.list_members(place))
+        for key, group in groupby(members, key=lambda item: item[0]):
+            if key is None:  # damage and links; README and the like are ignored
+                yield from (Entry(None, *member) for _, _, member in group if member.reason)
+                continue
+            parts: dict[str, Member] = {}
+            for _, extension, member in group:
+                parts.setdefault(extension, member)
+            image = next((part for name, part in parts.items() if name in _IMAGES), None)
+            if image:
+                yield _sample(place, key, image, parts, read, labels)
 
 
 def _sample(
-    place: Path, key: str, members: list[Member], read: Read, labels: Sequence[str]
-) -> Iterator[Entry]:
-    """Yield the image of a sample, if it has one."""
-    parts: dict[str, Member] = {}
-    for member in members:
-        parts.setdefault(split_name(member.name)[1], member)
-    image = next((part for extension, part in parts.items() if extension in _IMAGES), None)
-    if image is None:
-        return
+    place: Path,
+    key: str,
+    image: Member,
+    parts: Mapping[str, Member],
+    read: Read,
+    labels: Sequence[str],
+) -> Entry:
+    """Return the image of a sample."""
     try:
-        about = _json(parts, read)
+        about = json.loads(_read(parts["json"], read)) if "json" in parts else {}
+        if not isinstance(about, dict):
+            about = {}
         label = _read(parts["cls"], read).decode().strip() if "cls" in parts else about.get("label")
         wnid = about.get("wnid") or class_of(
             key if re.search(r"n\d{8}", key) else str(about.get("filename") or key), label, labels
         )
     except (RejectionError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        yield Entry(None, *image[:3], "no_class", f"broken label of {key}: {error}")
+        return Entry(None, *image[:3], "no_class", f"broken label of {key}: {error}")
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from error
-    else:
-        if wnid is None:
-            detail = f"neither json, key nor cls of {key} names a class (label {label})"
-            yield Entry(None, *image[:3], "no_class", detail)
-        else:
-            yield Entry(str(wnid), *image)
-
-
-def _json(parts: Mapping[str, Member], read: Read) -> dict[str, Any]:
-    """Return what the sample's json says, nothing where there is none or it is no object."""
-    content = json.loads(_read(parts["json"], read)) if "json" in parts else {}
-    return content if isinstance(content, dict) else {}
+    if wnid is None:
+        detail = f"neither json, key nor cls of {key} names a class (label {label})"
+        return Entry(None, *image[:3], "no_class", detail)
+    return Entry(str(wnid), *image)
 
 
 def _read(member: Member, read: Read) -> bytes:
-    if member.size > _MAX_LABEL:
-        raise RejectionError("too_many_bytes", f"{member.name} has {member.size} bytes")
-    return read(member.name, member.offset, member.size)
+    name, offset, size = member.name or "", member.offset or 0, member.size or 0
+    if size > _MAX_LABEL:
+        raise RejectionError("too_many_bytes", f"{name} has {size} bytes")
+    return read(name, offset, size)
 
 
 SOURCE = SampledSource(

@@ -1,0 +1,1 @@
+"""One module per metric, which holds its `METRIC`; see `imagenet_think.metrics.registry`."""

@@ -1,0 +1,23 @@
+"""ROUGE-1 and ROUGE-L (Lin, 2004): F1 of common words and of the longest common subsequence."""
+
+from imagenet_think.metrics.registry import Measure, Metric, Settings
+
+
+def definition(settings: Settings) -> str:
+    """Say how ROUGE is defined in this run."""
+    stemmer = "with" if settings["rouge"]["stemmer"] else "without"
+    return f"ROUGE is the F1 of rouge-score {stemmer} stemming, ROUGE-L over the whole text."
+
+
+METRIC = Metric(
+    name="rouge",
+    title="N-gram overlap",
+    table=4,
+    measures=(
+        Measure("rouge1", "ROUGE-1", macro="RougeUnigram"),
+        Measure("rougeL", "ROUGE-L", macro="RougeSequence", brief=True),
+    ),
+    definition=definition,
+    implementation="metrics.rouge",
+    packages=("rapidfuzz", "nltk", "pyarrow"),
+)

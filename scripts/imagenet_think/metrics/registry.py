@@ -1,0 +1,201 @@
+"""The metrics as they declare themselves, one module per metric in `metrics.definitions`.
+
+Everything else that depends on which metrics there are (rules, schemas, aggregates, tables,
+figures, captions) asks this registry. It is read at every plan, so it and the declarations import
+nothing heavy; the code that computes scores is imported by `Metric.load`.
+"""
+
+import importlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from imagenet_think.core import plugins
+
+if TYPE_CHECKING:
+    from imagenet_think.metrics.score_function import ScoreFunction
+
+Settings = Mapping[str, Any]
+"""The section `benchmark` of the config."""
+
+PACKAGE = "metrics.definitions"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number that a metric gives for a pair of texts, and that is averaged over images.
+
+    Attributes
+    ----------
+    name
+        In aggregates and in the columns of tables, csv files and `resources/reported.yaml`.
+    heading
+        As printed in tables and figures; None for a measure that is aggregated only to replace
+        another one, see `chosen_by`.
+    short_heading
+        Where there is little room, if that differs.
+    macro
+        In the names of LaTeX macros, which hold no digits; see `macro_name`.
+    column
+        Of the scores file, if that differs from `name`.
+    brief
+        Whether it is printed where there is no room for all measures.
+    chosen_by
+        Key of `benchmark` in the config whose value names the measure to print in its place.
+    """
+
+    name: str
+    heading: str | None = None
+    short_heading: str | None = None
+    macro: str | None = None
+    column: str | None = None
+    brief: bool = False
+    chosen_by: str | None = None
+
+    @property
+    def score_column(self) -> str:
+        """Column of the scores file."""
+        return self.column or self.name
+
+    @property
+    def macro_name(self) -> str:
+        """Name in LaTeX macros: `macro`, or the letters of the measure's name."""
+        return self.macro or re.sub("[^a-z]", "", self.name.lower()).capitalize()
+
+    def printed(self, settings: Settings) -> str:
+        """Return the name of the measure whose numbers are printed under this one's heading."""
+        return settings[self.chosen_by] if self.chosen_by else self.name
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric: what it computes, where it runs, and how it is printed.
+
+    Attributes
+    ----------
+    name
+        Of its module, its section in `benchmark` of the config and its folder in `scores/`.
+    title
+        What it measures, as a table's title; metrics of one table share it.
+    measures
+        What is aggregated and printed, in the order to print.
+    definition
+        Returns a sentence for captions that says how it is defined in this run.
+    packages
+        Libraries that compute it, by their names on PyPI: other versions compute anew.
+    implementation
+        Module of the package that has `load`, if not the declaration's own. Known scores are kept
+        as long as its code and that of what it imports stays the same.
+    columns
+        Of its scores files, if there are more than the measures'; each appears as `<column>_1` and
+        `<column>_2`.
+    coverage
+        Whether it may read a part of a text only: its files then hold the shares of tokens read.
+    encoder
+        Whether it runs a neural encoder: on a GPU if there is one, in the environment `embeddings`
+        instead of `texts`. If it names a `repository` in the config, its files are part of its key.
+    bounded
+        Whether it is in the range from 0 to 1.
+    tuning
+        Its keys in the config that change no score, such as the batch size.
+    statistics
+        Files `statistics/<name>.parquet` that it needs, counted part by part over the texts of the
+        whole run. Pairs of each part are then scored by themselves.
+    images_at_once
+        Returns how many images to score at once, given its section of the config: what bounds the
+        memory.
+    table
+        Number of the paper's table that prints it; None if it gets a table of its own.
+    caveat
+        Returns why its numbers cannot be compared with the paper's, or None if they can.
+    """
+
+    name: str
+    title: str
+    measures: tuple[Measure, ...]
+    definition: Callable[[Settings], str]
+    packages: tuple[str, ...] = ()
+    implementation: str | None = None
+    columns: tuple[str, ...] = ()
+    coverage: bool = False
+    encoder: bool = False
+    bounded: bool = True
+    tuning: tuple[str, ...] = ()
+    statistics: tuple[str, ...] = ()
+    images_at_once: Callable[[Mapping[str, Any]], int] = lambda section: 64
+    table: int | None = None
+    caveat: Callable[[Settings], str | None] = lambda settings: None
+
+    @property
+    def score_columns(self) -> tuple[str, ...]:
+        """Columns of its scores files, without the number of the teacher."""
+        return self.columns or tuple(measure.score_column for measure in self.measures)
+
+    @property
+    def printed(self) -> tuple[Measure, ...]:
+        """Measures that have a heading."""
+        return tuple(measure for measure in self.measures if measure.heading)
+
+    @property
+    def table_name(self) -> str:
+        """Name of the table that prints it, as in `results/<run>/tables/<name>.csv`."""
+        return self.name if self.table is None else f"table{self.table}"
+
+    @property
+    def module(self) -> str:
+        """Module that has `load`, by its name in the package."""
+        return self.implementation or f"{PACKAGE}.{self.name}"
+
+    def load(self, **settings: Any) -> "ScoreFunction":
+        """Return the function that scores pairs.
+
+        Parameters
+        ----------
+        settings
+            Its section of the config; for `statistics`, the path of each file by its name, and
+            the `part` that is scored.
+        """
+        return importlib.import_module(f"imagenet_think.{self.module}").load(**settings)
+
+
+@cache
+def metrics() -> tuple[Metric, ...]:
+    """Return all metrics in the order of the paper's tables; those it does not print come last."""
+    found = [plugins.get(PACKAGE, name).METRIC for name in plugins.names(PACKAGE)]
+    return tuple(sorted(found, key=lambda metric: (metric.table or 100, metric.name)))
+
+
+def get(name: str) -> Metric:
+    """Return a metric by its name.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name.
+    """
+    return plugins.get(PACKAGE, name).METRIC
+
+
+def measures() -> dict[str, Measure]:
+    """Return all measures by name, in the order to print."""
+    return {measure.name: measure for metric in metrics() for measure in metric.measures}
+
+
+def printed() -> dict[str, Measure]:
+    """Return the measures that have a heading by name, in the order to print."""
+    return {name: measure for name, measure in measures().items() if measure.heading}
+
+
+def metric_of(measure: str) -> Metric:
+    """Return the metric that gives a measure."""
+    return next(metric for metric in metrics() if measure in (own.name for own in metric.measures))
+
+
+def tables() -> dict[str, tuple[Metric, ...]]:
+    """Return the metrics of each table of benchmark scores, by the table's name."""
+    found: dict[str, tuple[Metric, ...]] = {}
+    for metric in metrics():
+        found[metric.table_name] = (*found.get(metric.table_name, ()), metric)
+    return found

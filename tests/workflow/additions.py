@@ -1,0 +1,54 @@
+"""Helpers of the tests that add something to a finished run."""
+
+from .conftest import BIN, Project
+
+CONFIG = ["--configfile", "config/tiny.yaml", "--cores", "2"]
+RESULTS = "results/tiny"
+REPORTED = {
+    "write_card": "dataset/README.md",
+    "export_numbers": "paper/numbers.tex",
+    "compare_with_paper": "comparison.md",
+}
+"""Rules that write about how images were chosen, and the files."""
+
+
+def read_files(project: Project) -> dict[str, bytes]:
+    """Return the files of a project that a run reads, except those in results/."""
+    names = ("Snakefile", "config/**/*", "rules/**/*", "scripts/**/*", "resources/*")
+    files = {path for name in names for path in project.root.glob(name) if path.is_file()}
+    return {
+        str(path.relative_to(project.root)): path.read_bytes()
+        for path in files
+        if path.suffix != ".pyc"
+    }
+
+
+def changed_files(project: Project, before: dict[str, bytes]) -> set[str]:
+    """Return the files that were added or edited since `read_files` returned `before`."""
+    after = read_files(project)
+    assert before.keys() <= after.keys()
+    return {name for name in after if after[name] != before.get(name)}
+
+
+def report_again(project: Project) -> dict[str, str]:
+    """Run the rules that write about how images were chosen, on the texts that there are.
+
+    Returns
+    -------
+    dict
+        The file of each rule, white space as single spaces, by the rule's name.
+    """
+    files = [f"{RESULTS}/{file}" for file in REPORTED.values()]
+    project.snakemake(*CONFIG, "--allowed-rules", *REPORTED, "--forcerun", *REPORTED, "--", *files)
+    return {
+        name: " ".join((project.root / RESULTS / file).read_text().split())
+        for name, file in REPORTED.items()
+    }
+
+
+def documented(project: Project) -> str:
+    """Return the documentation of the config."""
+    return project.call(
+        *("env", f"PYTHONPATH={project.root}/scripts", str(BIN / "python")),
+        *("-m", "imagenet_think.run.configuration"),
+    )
