@@ -92,7 +92,7 @@ def test_a_folder_of_folders_gives_the_same_sample_under_paths_as_ids(drawn, ref
     assert sorted(excluded["reason"]) == sorted(turned_away["reason"])
 
 
-def test_ones_own_classes_need_no_wordnet_id(tmp_path):
+def test_the_users_classes_need_no_wordnet_id(tmp_path):
     source = tmp_path / "my pets"
     for name in ("cats", "dogs"):
         (source / name / "2019").mkdir(parents=True)
@@ -207,7 +207,7 @@ def test_a_place_that_is_gone_is_an_error_with_its_name(tmp_path, kind):
 
 
 @pytest.mark.parametrize("form", ["class_tars", "class_folders", "webdataset", "hub_parquet"])
-def test_a_source_that_vanishes_fails_by_name_and_the_rerun_goes_on(form, drawn, tmp_path):
+def test_a_source_that_vanishes_fails_by_name_and_the_rerun_continues(form, drawn, tmp_path):
     source = FORMS[form](tmp_path / "source", {WNIDS[0]: drawn[WNIDS[0]]})
     (listing,) = catalogued(tmp_path, source, WNIDS[:1], groups=1)
     place = pl.read_parquet(listing)["source"][0]
@@ -238,7 +238,7 @@ def test_a_source_that_vanishes_fails_by_name_and_the_rerun_goes_on(form, drawn,
         ("n00000001_5", 7, "n00000001"),
     ],
 )
-def test_a_name_or_a_label_tells_the_class(name, label, expected):
+def test_a_name_or_a_label_determines_the_class(name, label, expected):
     assert labels.class_of(name, label, ["a", "b"]) == expected
 
 
@@ -450,7 +450,7 @@ def test_a_link_for_a_class_archive_is_not_followed(tmp_path):
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_a_stopped_unpacking_goes_on(drawn, tmp_path, caplog):
+def test_a_stopped_unpacking_continues(drawn, tmp_path, caplog):
     source = FORMS["outer_archive"](tmp_path / "source", drawn)
     classes = write_classes(tmp_path / "classes.tsv", WNIDS)
     out, listing = tmp_path / "out", tmp_path / "u.parquet"
