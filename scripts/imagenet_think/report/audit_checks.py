@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
 from imagenet_think.report.table_captions import HEADINGS
 
@@ -24,8 +25,13 @@ NUMBER_WORDS = {"two": 2, "three": 3}
 AVG, MAX = range(2)
 """Positions of the two aggregates in a pair of scores; the ablation has one pair per part."""
 
-LEXICAL = ("rouge1", "rougeL", "jaccard", "overlap", "tfidf", "cosine")
-"""Metrics that compare words instead of embeddings."""
+LEXICAL = [
+    measure.name
+    for metric in registry.metrics()
+    for measure in metric.printed
+    if metric.table and not metric.encoder
+]
+"""The paper's measures that compare words instead of embeddings."""
 
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
 """Average and maximum by model and metric."""
