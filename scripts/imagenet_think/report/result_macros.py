@@ -13,7 +13,6 @@ from imagenet_think.report.comparability import PROMPTS, VECTORS, split_reasons
 from imagenet_think.report.escaping import latex
 from imagenet_think.report.macros import (
     MISSING,
-    WORDS,
     counted,
     number,
     percent,
@@ -22,7 +21,7 @@ from imagenet_think.report.macros import (
     table_rows,
 )
 from imagenet_think.report.setting_macros import PLACES, models_in_order
-from imagenet_think.report.table_captions import HEADINGS
+from imagenet_think.report.table_captions import HEADINGS, MEASURES
 
 
 def image_macros(
@@ -160,23 +159,17 @@ def score_macros(tables: Sequence[pl.DataFrame], ablation: pl.DataFrame) -> dict
     for table in tables:
         for column in table.columns:
             if column.endswith("_avg"):
-                metric = _in_letters(column.removesuffix("_avg"))
+                name = MEASURES[column.removesuffix("_avg")].macro_name
                 printed = table.select("model", score=pl.col(column).round(3)).drop_nulls()
                 best = printed.filter(pl.col("score") == pl.col("score").max())
                 highest = best["score"].to_list()
-                macros[f"Best{metric}"] = number(highest[0], 3) if highest else MISSING
-                macros[f"Best{metric}Models"] = series(latex(name) for name in best["model"])
+                macros[f"Best{name}"] = number(highest[0], 3) if highest else MISSING
+                macros[f"Best{name}Models"] = series(latex(model) for model in best["model"])
     parts = ablation.pivot("part", index="metric", values="avg")
     higher = parts.filter(pl.col("think") > pl.col("answer"))["metric"].to_list()
     macros["ThinkHigher"] = spelled(len(higher))
     macros["ThinkHigherMetrics"] = series(latex(HEADINGS[m]) for m in higher) if higher else "none"
     return macros
-
-
-def _in_letters(metric: str) -> str:
-    """Return a metric's key as part of a macro's name, which contains no digits."""
-    letters = (WORDS[int(mark)].title() if mark.isdigit() else mark for mark in metric[1:])
-    return metric[0].upper() + "".join(letters)
 
 
 def incomparable(comparison: pl.DataFrame) -> list[str]:
