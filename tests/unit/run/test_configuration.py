@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagenet_think.core import model_sources, paths
+from imagenet_think.core.settings import schema_keys
 from imagenet_think.run import configuration
 
 ROOT = Path(__file__).parents[3]
@@ -74,7 +75,7 @@ def test_the_readme_is_up_to_date():
 
 
 def test_every_key_is_described():
-    keys = dict(configuration.keys(configuration.schema()))
+    keys = dict(schema_keys(configuration.schema()))
     assert not [key for key, node in keys.items() if not node.get("description")]
 
 

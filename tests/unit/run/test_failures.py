@@ -211,9 +211,7 @@ def test_a_group_that_succeeds_later_has_not_failed():
     counts, recovered, *_ = failures.report(watch, finished(1, 2)).split("\n\n")
     assert counts == "2 of 4 jobs are done, none failed, 2 did not run because the run was stopped."
     assert recovered.endswith("    2 of score, an error")
-    assert said == [
-        f"a group of 2 jobs: score, attempt {attempt}: unknown" for attempt in (1, 2)
-    ]
+    assert said == [f"a group of 2 jobs: score, attempt {attempt}: unknown" for attempt in (1, 2)]
 
 
 def test_many_failures_are_summarized():
