@@ -16,8 +16,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from imagenet_think.core.logs import log_to, progress
-from imagenet_think.inference import chat, families
-from imagenet_think.miniature import miniatures
+from imagenet_think.inference import chat, families, small_models
 from imagenet_think.miniature.drawings import (
     BACKGROUNDS,
     CLUTTERS,
@@ -31,7 +30,7 @@ from imagenet_think.miniature.drawings import (
     sample_scene,
     seed_of,
 )
-from imagenet_think.miniature.miniatures import RECIPES, Recipe
+from imagenet_think.miniature.recipes import RECIPES, Recipe, corpus
 from imagenet_think.miniature.reply_templates import VOICES, first_look, wants_larger_image
 
 if TYPE_CHECKING:
@@ -111,7 +110,8 @@ def train_miniature(
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
-        miniatures.build(model, settings, prompts, work, seed, recipe)
+        texts = corpus(model, settings, prompts)
+        small_models.build(settings["family"], work, recipe.size, corpus=texts, seed=seed)
         family = families.get(settings["family"])
         processor = family.load_processor(work, settings.get("image"))
         net = family.load_model(work, dtype=torch.float32, attention="sdpa", device=device).train()
@@ -127,7 +127,7 @@ def train_miniature(
         order = random.Random(seed_of(seed, model, "order"))
         _train_tower(net, examples, recipe, order, device)
         losses = _train_whole(net, examples, recipe, order, device)
-        miniatures.save(net, work)
+        small_models.save(family, net, work)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(work, folder)
     finally:
@@ -268,7 +268,7 @@ def _tower(net: torch.nn.Module) -> list[torch.nn.Parameter]:
 def _train_tower(
     net: torch.nn.Module, examples: list[Example], recipe: Recipe, order: random.Random, device: str
 ) -> None:
-    questions = Questions(recipe.hidden).to(device)
+    questions = Questions(recipe.size.hidden).to(device)
     parameters = [*_tower(net), *questions.parameters()]
     optimizer, schedule = _optimizer(parameters, _VISION_RATE, recipe.vision_steps)
     easy = [e for e in examples if e.scene.count == 1 and e.scene.size == "large"]

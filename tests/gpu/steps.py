@@ -28,7 +28,13 @@ import numpy as np
 import throughput
 import torch
 from flash_emulation import Kernels
-from throughput import CONFIG, MODELS, drawn_lengths, drawn_picture, synchronize
+from throughput import (
+    CONFIG,
+    MODELS,
+    drawn_lengths,
+    drawn_picture,
+    synchronize,
+)
 
 from imagenet_think.core.files import write_text
 from imagenet_think.inference import checkpoint_specs, families
@@ -286,9 +292,14 @@ def _attend_both(record: Record, ways: list, layer: tuple, heads: int, rows: int
             )
 
 
-def encoded_prompts(family: str, count: int) -> list[dict[str, torch.Tensor]]:
+def small(family: str, device: str, dtype: torch.dtype, attention: str = "sdpa") -> tuple:
+    """Return a family's smallest model, with the same weights on each device, and its processor."""
+    hardware = Hardware(device, str(dtype).removeprefix("torch."), attention)
+    return throughput.built({"family": family}, hardware, tiny=True)
+
+
+def encoded_prompts(processor, count: int) -> list[dict[str, torch.Tensor]]:
     """Return prompts of different lengths, with pictures of different sizes."""
-    processor = checkpoint_specs.processor(family)
     return [
         encode(
             processor,
@@ -346,16 +357,13 @@ def reference(setting: Setting, record: Record) -> None:
         record.lack("flash_attention_2 cannot be had here and is not compared")
     for family in families.NAMES:
         with record.case(family):
-            exact = checkpoint_specs.random_model(family, "cpu", torch.float32, tiny=True)
-            prompts = encoded_prompts(family, 3)
+            exact, processor = small(family, "cpu", torch.float32)
+            prompts = encoded_prompts(processor, 3)
             wanted, _ = decoded(exact, prompts, together=False)
             forced = [scores.argmax(-1) for scores in wanted[:-1]]
         for dtype, attention, bound in cases:
             with record.case(f"{family}, {dtype}, {attention}"):
-                model = checkpoint_specs.random_model(
-                    family, setting.device, getattr(torch, dtype), attention=attention, tiny=True
-                )
-                model.load_state_dict(exact.state_dict())
+                model, _ = small(family, setting.device, getattr(torch, dtype), attention)
                 for together in (False, True):
                     found, decoder = decoded(model, prompts, together=together, forced=forced)
                     error = max(map(relative_error, found, wanted))
@@ -376,8 +384,8 @@ def graphs(setting: Setting, record: Record) -> None:
         record.lack("no CUDA device: nothing is captured, and no wait for the host is noticed")
     for family in families.NAMES:
         with record.case(family):
-            model = checkpoint_specs.random_model(family, setting.device, setting.half, tiny=True)
-            prompts = encoded_prompts(family, 3)
+            model, processor = small(family, setting.device, setting.half)
+            prompts = encoded_prompts(processor, 3)
         for rows in (3, 24):
             with record.case(f"{family}, {rows} rows wait nowhere for the host"):
                 scores = _watched_step(model, [prompts[0]] * rows, setting)
@@ -466,10 +474,7 @@ def _step_times_of(key: str, setting: Setting) -> dict:
     few, device, settings = setting.tiny, setting.device, CONFIG["models"][key]
     rows = throughput.chosen_options(few)["rows"]
     hardware = setting.hardware
-    model = checkpoint_specs.random_model(
-        settings["family"], device, hardware.torch_dtype, attention=hardware.attention, tiny=few
-    )
-    processor = checkpoint_specs.processor(settings["family"], settings.get("image"))
+    model, processor = throughput.built(settings, hardware, few)
     prompts = [
         encode(processor, first_conversation(drawn_picture(i), throughput.PROMPT, {}))
         for i in range(2 if few else 32)
@@ -567,8 +572,7 @@ def out_of_memory(setting: Setting, record: Record) -> None:
     count, tokens, spares = (18, 4, (400, 60)) if setting.tiny else (40, 20, (400, 150, 60))
     for family in ("glm4v", "kimi_vl"):
         with record.case(family):
-            model = checkpoint_specs.random_model(family, setting.device, setting.half, tiny=True)
-            processor = checkpoint_specs.processor(family)
+            model, processor = small(family, setting.device, setting.half)
             roomy, _ = _answers(model, processor, count, tokens)
             for spare in spares:
                 name = f"{family}, {spare} MiB"

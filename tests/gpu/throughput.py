@@ -6,11 +6,11 @@ or more; it takes less than ten minutes, whatever is slow (`--seconds`, plus at 
 number of decoding steps, not after a time, so that it succeeds on a machine of any speed.
 
 GLM-4.1V, Kimi-VL and Qwen2.5-VL-7B are built in their published shapes with random weights
-(`imagenet_think.inference.checkpoint_specs`): what they say means nothing, and its length is forced. Lengths are
-drawn log-normally (sigma 1 on the log scale, cut at 8,192) with the paper's mean a response: Table
-1 has 1,542 tokens a sample, 0.386 billion in all, and a sample is two responses. Images are 500 x
-375. The stand-in tokenizer has a token a byte, so a short text stands for the prompt. Decoding is
-that of `config/config.yaml` in flight, greedy for transformers' `generate`.
+(`imagenet_think.inference.checkpoint_specs`): what they say means nothing, and its length is
+forced. Lengths are drawn log-normally (sigma 1 on the log scale, cut at 8,192) with the paper's
+mean per response: Table 1 has 1,542 tokens per sample, 0.386 billion in all, and a sample is two
+responses. Images are 500 x 375. The tokenizer has one token per byte, so a short text replaces the
+prompt. Decoding is that of `config/config.yaml` in flight, greedy for transformers' `generate`.
 
 - in flight: the pipeline's engine; steady state, without the first third of its time
 - in flight, no graphs: the same with every kernel launched by itself
@@ -37,6 +37,7 @@ import logging
 import multiprocessing
 import os
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -56,10 +57,10 @@ import transformers
 import yaml
 from PIL import Image
 
-from imagenet_think.inference import checkpoint_specs
+from imagenet_think.inference import checkpoint_specs, families, small_models
 from imagenet_think.inference.chat import encode, first_conversation
 from imagenet_think.inference.engines import Request
-from imagenet_think.inference.engines.hardware import choose_hardware, device_name
+from imagenet_think.inference.engines.hardware import Hardware, choose_hardware, device_name
 from imagenet_think.inference.engines.transformers_engine import TransformersEngine, collate
 
 ROOT = Path(__file__).parents[2]
@@ -159,6 +160,20 @@ class Clock(transformers.StoppingCriteria):
         return torch.full((len(input_ids),), over, dtype=torch.bool, device=input_ids.device)
 
 
+def built(settings: dict, hardware: Hardware, tiny: bool) -> tuple:
+    """Return a model with random weights and its processor, in published or in tiny shapes."""
+    family, image = settings["family"], settings.get("image")
+    device, dtype, attention = hardware.device, hardware.torch_dtype, hardware.attention
+    if not tiny:
+        model = checkpoint_specs.random_model(family, device, dtype, attention=attention)
+        return model, checkpoint_specs.processor(family, image)
+    loaders = families.get(family)
+    with tempfile.TemporaryDirectory() as folder:
+        small_models.build(family, Path(folder), small_models.TINY)
+        model = loaders.load_model(folder, dtype=dtype, attention=attention, device=device)
+        return model, loaders.load_processor(folder, image)
+
+
 class Bench:
     """One model and what is asked of it; its methods measure one way of generation each."""
 
@@ -169,16 +184,9 @@ class Bench:
         settings = CONFIG["models"][key]
         self.bandwidth = copy_bandwidth(self.device, 2**31 if self.device == "cuda" else 2**26)
         start = time.perf_counter()
-        self.model = checkpoint_specs.random_model(
-            settings["family"],
-            hardware.device,
-            hardware.torch_dtype,
-            attention=hardware.attention,
-            tiny=options["tiny"],
-        )
+        self.model, self.processor = built(settings, hardware, options["tiny"])
         synchronize(self.device)
         self.built = time.perf_counter() - start
-        self.processor = checkpoint_specs.processor(settings["family"], settings.get("image"))
         self.decoding = settings["decoding"]
         plain = {name: settings[name] for name in ("system",) if name in settings}
         self.conversations = [

@@ -3,9 +3,9 @@
 import played_server
 from noise import noise_file
 
+from imagenet_think.inference import checkpoints
 from imagenet_think.inference.chat import first_conversation
 from imagenet_think.inference.engines import Request
-from imagenet_think.inference.engines.openai_client import end_tokens
 from imagenet_think.inference.families import qwen2_5_vl
 
 LOOP = {"longest_period": 16, "repeats": 4, "least_tokens": 32}
@@ -19,7 +19,7 @@ class Tiny:
     def __init__(self, tiny_checkpoint):
         self.folder = tiny_checkpoint("qwen2_5_vl")
         self.processor = qwen2_5_vl.load_processor(self.folder)
-        self.stop_ids = end_tokens(qwen2_5_vl, self.processor, self.folder)
+        self.stop_ids = checkpoints.stop_ids(qwen2_5_vl, self.processor, self.folder)
 
 
 def requests(count=12, word="Describe", limit=64, model=MODEL):

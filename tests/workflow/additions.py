@@ -1,4 +1,4 @@
-"""What the tests that add a source or a criterion to a finished run share."""
+"""Helpers of the tests that add something to a finished run."""
 
 from .conftest import BIN, Project
 

@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 import yaml
 
-from .conftest import BIN, listed
+from .additions import CONFIG, changed_files, documented, read_files
+from .conftest import listed
 
 pytestmark = pytest.mark.slow
 
@@ -31,23 +32,11 @@ def split(text: str) -> Split:
     pieces = [Piece(THINK, before.strip()), Piece(ANSWER, after.replace(mark, "").strip())]
     return Split(pieces, OK) if mark else Split([Piece(None, text)], SINGLE)
 '''
-CONFIG = ["--configfile", "config/tiny.yaml", "--cores", "2"]
-
-
-def sources(project):
-    """The files of a project that a run reads, except those in results/."""
-    names = ("Snakefile", "config/**/*", "rules/**/*", "scripts/**/*", "resources/*")
-    files = {path for name in names for path in project.root.glob(name) if path.is_file()}
-    return {
-        str(path.relative_to(project.root)): path.read_bytes()
-        for path in files
-        if path.suffix != ".pyc"
-    }
 
 
 def test_a_format_is_one_module(tiny, tmp_path):
     project = tiny.copy(tmp_path / "project")
-    results, before = project.root / "results" / "tiny", sources(project)
+    results, before = project.root / "results" / "tiny", read_files(project)
     config = yaml.safe_load((project.root / "config/tiny.yaml").read_text())
     model = config["teachers"][0]
     journals = {path: path.read_bytes() for path in results.glob("journal/*/*.jsonl")}
@@ -58,11 +47,7 @@ def test_a_format_is_one_module(tiny, tmp_path):
     said = project.snakemake(*CONFIG, "accounting", "dataset", "review")
 
     # Nothing else was edited, and nothing was generated.
-    after = sources(project)
-    assert {name for name in after if after[name] != before.get(name)} == {
-        MODULE,
-        "config/tiny.yaml",
-    }
+    assert changed_files(project, before) == {MODULE, "config/tiny.yaml"}
     assert listed(said)["parse_responses"] == 1
     assert "generate_responses" not in listed(said)
     assert {path: path.read_bytes() for path in results.glob("journal/*/*.jsonl")} == journals
@@ -85,15 +70,12 @@ def test_a_format_is_one_module(tiny, tmp_path):
     assert (published["status_1"] == "single").sum() == failed
     json.loads((results / "dataset/croissant.json").read_text())
 
-    docs = project.call(
-        *("env", f"PYTHONPATH={project.root}/scripts", str(BIN / "python")),
-        *("-m", "imagenet_think.run.configuration"),
-    )
+    docs = documented(project)
     (row,) = [line for line in docs.splitlines() if "`models.<name>.output`" in line]
     assert "`neighbours`: Texts about two things that are side by side." in row
     assert "one of boxed, kimi, neighbours, think," in row
 
-    # Rewording the failure reruns the jobs that print it, and no other.
+    # Rewording the failure reruns the jobs that print it.
     (project.root / MODULE).write_text(FORMAT.replace(MEANING, "There are no neighbours."))
     planned = listed(project.snakemake(*CONFIG, "-n", "accounting", "dataset", "review"))
     assert {"account_responses", "write_card", "review"} <= planned.keys()

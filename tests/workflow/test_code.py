@@ -248,7 +248,7 @@ def test_known_scores_are_keyed_by_the_code_of_their_metric(tmp_path):
         keyed = {
             job.wildcards.metric: json.loads(job.params.metric_code)["metric_code"]
             for job in jobs(workflow)
-            if job.rule.name in ("score", "score_embeddings")
+            if job.rule.name in SCORING
         }
     assert keyed == {
         metric.name: provenance.digest(implementation(metric)) for metric in registry.metrics()

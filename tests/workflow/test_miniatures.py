@@ -6,7 +6,7 @@ import torch
 import yaml
 
 from imagenet_think.miniature.drawings import COLOURS, NAMES, scene_of
-from imagenet_think.miniature.miniatures import RECIPES
+from imagenet_think.miniature.recipes import RECIPES
 from measure_miniatures import COLUMNS, measure_miniature
 from train_miniature import training_scenes
 

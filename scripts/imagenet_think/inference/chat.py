@@ -235,23 +235,24 @@ def _each_image(messages: list[dict], change: Callable[[dict], dict]) -> list[di
 def _with_pictures(processor: Processor, messages: list[dict]) -> tuple[list[dict], bool]:
     """Return the messages with opened images, and whether the processor should resize them."""
     images = [part for m in messages for part in _parts(m) if part["type"] == "image"]
-    opened = _each_image(messages, lambda part: part | {"image": _opened(part["image"])})
+    read = _each_image(messages, lambda part: part | {"image": opened(part["image"])})
     if any(part.get("fitted") for part in images):
-        return opened, False
+        return read, False
     if all(part["scale"] == 1.0 for part in images):
-        return opened, True
+        return read, True
     fit: Callable[[Image.Image, float], Image.Image] | None = getattr(processor, "fit", None)
     if fit is None:
         raise PromptError(f"{type(processor).__module__} cannot scale images: no second_round here")
     try:
         return _each_image(
-            opened, lambda part: part | {"image": fit(part["image"], part["scale"])}
+            read, lambda part: part | {"image": fit(part["image"], part["scale"])}
         ), False
     except ValueError as error:
         raise PromptError(f"the image cannot be scaled: {error}") from error
 
 
-def _opened(data: bytes) -> Image.Image:
+def opened(data: bytes) -> Image.Image:
+    """Return an image file as an RGB image; raise `PromptError` if it cannot be read."""
     try:
         with Image.open(io.BytesIO(data)) as file:
             return file.convert("RGB")

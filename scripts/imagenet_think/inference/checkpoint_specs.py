@@ -22,58 +22,11 @@ import transformers
 import yaml
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from imagenet_think.inference import families
-from imagenet_think.inference.families import checkpoints
+from imagenet_think.inference import checkpoints, families
 
 ROOT = Path(__file__).parents[3] / "resources" / "checkpoints"
 _SHARD = 4 * 2**30  # bytes of a file of weights, about as published
 _TYPES = {torch.bfloat16: "BF16", torch.float32: "F32"}
-
-# Sizes for trying the code, by family, as keys of the published config.
-_TINY_TEXT = {
-    "hidden_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "intermediate_size": 128,
-}
-_TINY_VISION = {"hidden_size": 32, "intermediate_size": 64}
-_TINY = {
-    "glm4v": {
-        **_TINY_TEXT,
-        "rope_scaling": {"type": "default", "mrope_section": [1, 1, 2]},
-        "vision_config": {**_TINY_VISION, "depth": 2, "num_heads": 2, "out_hidden_size": 64},
-    },
-    "internvl": {
-        "text_config": {**_TINY_TEXT, "head_dim": 16},
-        "vision_config": {**_TINY_VISION, "num_hidden_layers": 2, "num_attention_heads": 2},
-    },
-    "kimi_vl": {
-        "text_config": {
-            **_TINY_TEXT,
-            "num_key_value_heads": 4,
-            "kv_lora_rank": 32,
-            "qk_nope_head_dim": 16,
-            "qk_rope_head_dim": 8,
-            "v_head_dim": 16,
-            "n_routed_experts": 4,
-            "num_experts_per_tok": 2,
-            "moe_intermediate_size": 32,
-        },
-        "vision_config": {**_TINY_VISION, "num_hidden_layers": 2, "num_attention_heads": 2},
-    },
-    "qwen2_5_vl": {
-        **_TINY_TEXT,
-        "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
-        "vision_config": {
-            **_TINY_VISION,
-            "depth": 2,
-            "num_heads": 2,
-            "out_hidden_size": 64,
-            "fullatt_block_indexes": [1],
-        },
-    },
-}
 
 
 def weights(family: str) -> dict[str, tuple[int, ...]]:
@@ -159,6 +112,8 @@ def meta_model(
     ValueError
         If weights are missing, left over or of another shape, or the config is not the family's.
     """
+    if source is None and not (ROOT / family).exists():
+        raise ValueError(f"not on the disk, and {ROOT.name}/{family} does not describe it")
     source = source or ROOT / family
     if has_weights(source):
         return _load(family, source, dtype, "sdpa")
@@ -176,10 +131,10 @@ def random_model(
     dtype: torch.dtype,
     *,
     attention: str = "sdpa",
-    tiny: bool = False,
+    source: Path | None = None,
     seed: int = 0,
 ) -> transformers.PreTrainedModel:
-    """Return a model of the published shapes with random weights, drawn on the device itself.
+    """Return a model with random weights, drawn on the device itself.
 
     Weights are drawn as transformers draws those of a new model: normal with the class's small
     standard deviation, norms one, biases zero. So activations stay small in bfloat16 too.
@@ -190,15 +145,12 @@ def random_model(
         One of `families.NAMES`.
     device, dtype, attention
         As in the families' `load_model`.
-    tiny
-        Two narrow layers instead of the published ones, and the published vocabulary.
+    source
+        The folder of a checkpoint whose config to use; the published one by default.
     seed
         Of the weights.
     """
-    with _checkpoint(ROOT / family) as folder:
-        if tiny:
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            (folder / "config.json").write_text(json.dumps(_merged(config, _TINY[family])))
+    with _checkpoint(source or ROOT / family) as folder:
         model = _load(family, folder, dtype, attention)
     model.to_empty(device=device)
     torch.manual_seed(seed)
@@ -284,9 +236,11 @@ def expanded_bytes(config: transformers.PreTrainedConfig, dtype: torch.dtype) ->
 def sources(family: str) -> dict:
     """Return what `sources.yaml` says of a family: `checkpoint` and, by file, a list of entries.
 
-    An entry has `keys`, and `source` or `unchecked` (why), or both.
+    An entry has `keys`, and `source` or `unchecked` (why), or both. Of a family without recorded
+    specifications nothing is said.
     """
-    return yaml.safe_load((ROOT / "sources.yaml").read_text(encoding="utf-8"))["families"][family]
+    stated = yaml.safe_load((ROOT / "sources.yaml").read_text(encoding="utf-8"))["families"]
+    return stated.get(family, {"checkpoint": None, "files": {}})
 
 
 def unchecked(family: str, repository: str, folder: Path | None = None) -> list[str]:
@@ -312,7 +266,9 @@ def unchecked(family: str, repository: str, folder: Path | None = None) -> list[
         if "unchecked" in entry and file not in held
     ]
     if repository != stated["checkpoint"] and "config.json" not in held:
-        doubts.insert(0, f"config.json: all of it, taken to be that of {stated['checkpoint']}")
+        known = stated["checkpoint"]
+        source = f"taken to be that of {known}" if known else "nothing is recorded of the family"
+        doubts.insert(0, f"config.json: all of it, {source}")
     return doubts
 
 
@@ -328,11 +284,3 @@ def _checkpoint(source: Path) -> Iterator[Path]:
 
 def _load(family: str, folder: Path, dtype: torch.dtype, attention: str):
     return families.get(family).load_model(folder, dtype=dtype, attention=attention, device="meta")
-
-
-def _merged(config: dict, changes: dict) -> dict:
-    """Return the config with the changes, which may lie in its parts."""
-    return config | {
-        key: _merged(config[key], value) if isinstance(value, dict) else value
-        for key, value in changes.items()
-    }

@@ -1,12 +1,12 @@
 """Reading the prepared images of a block: parquet files of schema `IMAGES`, one per shard."""
 
-import io
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
-from PIL import Image
 from pyarrow.parquet import ParquetFile
+
+from imagenet_think.inference.chat import PromptError, opened
 
 
 def select(files: Sequence[str], evaluated: str | None, limit: int | None) -> pl.DataFrame:
@@ -80,8 +80,7 @@ def varied(files: Sequence[str], count: int) -> dict[str, bytes]:
 
 def _readable(data: bytes) -> bool:
     try:
-        with Image.open(io.BytesIO(data)) as file:
-            file.convert("RGB")
-    except Exception:  # damaged files raise errors of many kinds
+        opened(data)
+    except PromptError:
         return False
     return True

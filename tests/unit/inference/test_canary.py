@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from noise import noise
 from PIL import Image
 
-from imagenet_think.inference import canary, families
+from imagenet_think.inference import canary, checkpoints, families
 from imagenet_think.inference.canary import CanaryError
 from imagenet_think.inference.canary_checks import garbled, judge
 from imagenet_think.inference.canary_page import blank
@@ -389,7 +389,7 @@ def test_a_blinded_model_of_each_family_is_found(tiny_model, name):
         processor,
         decoding=GREEDY,
         loop=None,
-        stop_ids=families.stop_ids(family, processor, model),
+        stop_ids=checkpoints.stop_ids(family, processor, model.name_or_path),
         batch_size=6,
     )
     asked = policy(GREEDY | {"max_new_tokens": 24})

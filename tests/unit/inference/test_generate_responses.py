@@ -25,7 +25,7 @@ from pyarrow.parquet import ParquetFile
 
 import generate_responses
 from imagenet_think.core.schemas import RESPONSES
-from imagenet_think.inference import canary, chat, engines, families, prepared_images
+from imagenet_think.inference import canary, chat, checkpoints, engines, families, prepared_images
 from imagenet_think.inference.canary import CanaryError
 from imagenet_think.inference.chat import encode, first_conversation
 from imagenet_think.inference.engines import EngineError
@@ -207,14 +207,6 @@ def test_without_new_work_torch_is_not_even_imported(run, use):
     assert process.communicate()[0].strip() == "[]"
 
 
-def test_a_renamed_prompt_generates_nothing(run, use):
-    echo = use(Echo())
-    run()
-    run.settings["prompt"] = {"id": "renamed", "text": "Describe."}
-    assert run()["prompt_id"].unique().to_list() == ["renamed"]
-    assert len(echo.requests) == 6
-
-
 def test_changed_settings_keep_the_old_responses(run, use):
     echo = use(Echo())
     run()
@@ -227,10 +219,12 @@ def test_changed_settings_keep_the_old_responses(run, use):
     assert len(echo.requests) == 12
 
 
-def test_another_engine_or_batch_size_generates_nothing(run, use):
+def test_another_engine_batch_size_or_name_of_the_prompt_generates_nothing(run, use):
     echo = use(Echo())
     run()
-    run(engine="vllm", batch_size=7, engines={"vllm": {"command": "other"}})
+    run.settings["prompt"] = {"id": "renamed", "text": "Describe."}
+    found = run(engine="vllm", batch_size=7, engines={"vllm": {"command": "other"}})
+    assert found["prompt_id"].unique().to_list() == ["renamed"]
     assert len(echo.requests) == 6
 
 
@@ -464,7 +458,7 @@ def test_every_image_has_a_row_in_the_order_of_its_shard(run, tiny_model):
         **inputs,
         max_new_tokens=6,
         do_sample=False,
-        eos_token_id=families.stop_ids(family, processor, model),
+        eos_token_id=checkpoints.stop_ids(family, processor, model.name_or_path),
     )
     text = processor.tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :])
     row = good.row(by_predicate=pl.col("image_id") == "d", named=True)
@@ -598,7 +592,7 @@ def test_a_model_that_requests_the_full_image_has_two_rounds(
     run = Run(tmp_path, shards, tiny_checkpoint("qwen2_5_vl"), second_round=second)
     # Random weights call no tool: take any text for a call, and any token for an end.
     monkeypatch.setattr(chat, "TOOL_CALL", re.compile(""))
-    monkeypatch.setattr(families, "stop_ids", lambda *parts: list(range(400)))
+    monkeypatch.setattr(checkpoints, "stop_ids", lambda *parts: list(range(400)))
     found = run().filter(pl.col("image_id") != "b")
     assert found["rounds"].to_list() == [2] * 5
     assert found["completion_tokens"].to_list() == [2] * 5

@@ -222,13 +222,6 @@ def test_names_of_the_published_files_are_matched(importing):
     assert importing.matched == {"name": 1, "sha256": 0}
 
 
-def test_bytes_count_if_no_path_is_known(importing):
-    images = [{"bytes": name.encode(), "path": f"image{n}.jpg"} for n, name in enumerate(IMAGES)]
-    importing.add(image=images, text=list("0123"))
-    responses, _, _ = importing(text="text", output="think")
-    assert [responses[image]["text"] for image in IMAGES] == list("0123")
-
-
 def test_bytes_count_for_every_unknown_path(importing):
     images = [{"bytes": name.encode(), "path": f"image{n}.jpg"} for n, name in enumerate(IMAGES)]
     images[3] = {"bytes": b"?", "path": "n2_0.JPEG"}

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from imagenet_think.inference.engines.kv_cache import RowStore
-from imagenet_think.inference.families.latent_attention import DeepseekV3Attention, LatentAttention
+from imagenet_think.inference.latent_attention import DeepseekV3Attention, LatentAttention
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from contextlib import closing
-from pathlib import Path
 from types import SimpleNamespace
 
 import httpx2
@@ -19,7 +18,6 @@ from PIL import ExifTags, Image, ImageOps
 
 from imagenet_think.inference.chat import encode, first_conversation
 from imagenet_think.inference.engines import EngineError, Request, openai_client, server_engine
-from imagenet_think.inference.engines.openai_client import end_tokens
 from imagenet_think.inference.loops import CHECK_EVERY, ends_in_loop
 
 
@@ -402,12 +400,3 @@ def test_no_server_is_an_error_after_the_retries(tiny):
 def test_settings_are_checked_early(change, message):
     with pytest.raises(ValueError, match=message):
         server_engine.check(inference("http://127.0.0.1:1/v1") | change)
-
-
-def test_end_tokens_are_those_of_the_loaded_model(tiny_model, tiny_checkpoint):
-    from imagenet_think.inference import families
-
-    for name in families.NAMES:
-        family, processor, model = tiny_model(name)
-        folder = Path(tiny_checkpoint(name))
-        assert end_tokens(family, processor, folder) == families.stop_ids(family, processor, model)

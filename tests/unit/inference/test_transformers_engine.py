@@ -9,7 +9,7 @@ import torch
 from flash_emulation import emulated_flash
 from noise import noise_file
 
-from imagenet_think.inference import families
+from imagenet_think.inference import checkpoints, families
 from imagenet_think.inference.chat import encode, first_conversation
 from imagenet_think.inference.engines import EngineError, Request, attention, model_runner, prefetch
 from imagenet_think.inference.engines.transformers_engine import TransformersEngine, check, load
@@ -57,7 +57,7 @@ def engine(tiny_model, name, batch_size=3, *, stop=True, loop=LOOP, cached_token
         processor,
         decoding=decoding,
         loop=loop,
-        stop_ids=families.stop_ids(family, processor, model) if stop else [],
+        stop_ids=checkpoints.stop_ids(family, processor, model.name_or_path) if stop else [],
         batch_size=batch_size,
         cached_tokens=cached_tokens,
     )
@@ -88,7 +88,9 @@ def _alone(tiny_model, name, request, stop, options):
     ids = model.generate(
         **inputs,
         max_new_tokens=request.max_new_tokens,
-        eos_token_id=families.stop_ids(family, processor, model) if stop else NO_TOKEN,
+        eos_token_id=checkpoints.stop_ids(family, processor, model.name_or_path)
+        if stop
+        else NO_TOKEN,
         **{"do_sample": False, **options},
     )
     return ids[0, inputs["input_ids"].shape[1] :].tolist()

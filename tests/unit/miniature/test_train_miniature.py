@@ -1,5 +1,4 @@
 import functools
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,20 +7,19 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from imagenet_think.inference import chat, families
-from imagenet_think.miniature import kimi_layout, miniatures
+from imagenet_think.inference import chat, families, small_models
+from imagenet_think.inference.families import kimi_vl
+from imagenet_think.inference.small_models import Size
 from imagenet_think.miniature.drawings import NAMES, draw, places, scene_of
-from imagenet_think.miniature.miniatures import RECIPES, Recipe
+from imagenet_think.miniature.recipes import RECIPES, Recipe, corpus
 from imagenet_think.miniature.reply_templates import VOICES
 from train_miniature import objects_at, train_miniature, training_scenes
 
 CONFIG = yaml.safe_load(Path("config/miniature.yaml").read_text(encoding="utf-8"))
 PROMPTS = list(CONFIG["prompts"].values())
+COMMITTED = Path("resources/miniatures")
 SMALL = Recipe(
-    hidden=64,
-    layers=2,
-    vision_hidden=32,
-    vision_layers=2,
+    Size(hidden=64, layers=2, vision_hidden=32, vision_layers=2),
     drawings=24,
     vision_steps=4,
     language_steps=12,
@@ -40,9 +38,14 @@ def built(tmp_path_factory):
 
     @functools.cache
     def build(model):
-        folder = tmp_path_factory.mktemp(model)
-        miniatures.build(model, CONFIG["models"][model], PROMPTS, folder, seed=1)
-        return folder
+        settings = CONFIG["models"][model]
+        return small_models.build(
+            settings["family"],
+            tmp_path_factory.mktemp(model),
+            RECIPES[model].size,
+            corpus=corpus(model, settings, PROMPTS),
+            seed=1,
+        )
 
     return build
 
@@ -52,6 +55,10 @@ def loaded(model, folder):
     processor = family.load_processor(folder, CONFIG["models"][model].get("image"))
     net = family.load_model(folder, dtype=torch.float32, attention="sdpa", device="cpu")
     return processor, net
+
+
+def save(model, net, folder):
+    small_models.save(families.get(CONFIG["models"][model]["family"]), net, folder)
 
 
 def drawing(seed, number):
@@ -97,19 +104,31 @@ def test_failed_training_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("model", RECIPES)
-def test_built_checkpoints_are_small_and_speak_their_voice(model, built):
-    processor, net = loaded(model, built(model))
-    miniatures.save(net, built(model))
-    assert sum(path.stat().st_size for path in built(model).iterdir()) <= 4e6
-    heads = net.config.get_text_config()
-    assert heads.hidden_size // heads.num_attention_heads == miniatures.HEAD
-    reply = VOICES[model].reply(scene_of(1, "n02274259", 1))
-    ids = processor.tokenizer(reply, add_special_tokens=False)["input_ids"]
-    assert processor.tokenizer.decode(ids, skip_special_tokens=False) == reply
-    assert len(ids) < 60
-    odd = "Überraschung: 猫 🐈 \t <|nothing|>"
-    ids = processor.tokenizer(odd, add_special_tokens=False)["input_ids"]
-    assert processor.tokenizer.decode(ids, skip_special_tokens=False) == odd
+def test_a_new_checkpoint_differs_from_the_committed_one_in_its_weights_only(model, built):
+    _, net = loaded(model, built(model))
+    save(model, net, built(model))
+    names = {path.name for path in built(model).iterdir()}
+    assert names == {path.name for path in (COMMITTED / model).iterdir()}
+    for name in names - {"model.safetensors"}:
+        assert (built(model) / name).read_bytes() == (COMMITTED / model / name).read_bytes(), name
+    new, committed = (
+        {
+            name: (tensor.shape, tensor.dtype)
+            for name, tensor in load_file(folder / "model.safetensors").items()
+        }
+        for folder in (built(model), COMMITTED / model)
+    )
+    assert new == committed
+
+
+@pytest.mark.parametrize("model", RECIPES)
+def test_tokenizers_keep_every_text_and_are_made_for_the_replies(model, built):
+    processor, _ = loaded(model, built(model))
+    reply, odd = VOICES[model].reply(scene_of(1, "n02274259", 1)), "Über: 猫 🐈 \t <|nothing|>"
+    for text in (reply, odd):
+        ids = processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert processor.tokenizer.decode(ids, skip_special_tokens=False) == text
+    assert len(processor.tokenizer(reply)["input_ids"]) < 60
 
 
 @pytest.mark.parametrize("model", RECIPES)
@@ -136,23 +155,18 @@ def test_visionthink_first_sees_half_of_what_it_sees_then(built):
     assert grids[1][1:] == [2 * size for size in grids[0][1:]]
 
 
-def test_kimi_is_written_in_its_published_layout(built):
-    folder = built("kimi-vl")
-    published = load_file(folder / "model.safetensors")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert config["model_type"] == "kimi_vl"
-    shapes = kimi_layout.shapes_of(config["text_config"], config["vision_config"])
-    assert {name: tuple(tensor.shape) for name, tensor in published.items()} == shapes
-    _, net = loaded("kimi-vl", folder)
-    back = kimi_layout.published_from(net.state_dict(), net.config)
-    assert back.keys() == published.keys()
-    assert all(torch.equal(back[name], published[name]) for name in published)
+def test_kimis_weights_survive_loading_and_saving(built):
+    published = load_file(built("kimi-vl") / "model.safetensors")
+    _, net = loaded("kimi-vl", built("kimi-vl"))
+    saved = kimi_vl.published_weights(net)
+    assert saved.keys() == published.keys()
+    assert all(torch.equal(saved[name], published[name].float()) for name in published)
 
 
 def test_saving_keeps_what_the_model_says(built):
     for model in ("kimi-vl", "internvl3.5"):
         processor, net = loaded(model, built(model))
-        miniatures.save(net, built(model))
+        save(model, net, built(model))
         _, again = loaded(model, built(model))
         conversation = chat.first_conversation(drawing(1, 1), PROMPTS[0], CONFIG["models"][model])
         inputs = chat.encode(processor, conversation)

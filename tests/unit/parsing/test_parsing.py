@@ -19,321 +19,229 @@ from parse_responses import parse_responses
 
 CALL = '<tool_call>{"name": "resize_image", "arguments": {"action": "resize"}}</tool_call>'
 
-# By format and name: text, status, think, answer.
-CASES: dict[str, dict[str, tuple[str, str, str | None, str | None]]] = {
+# By format and name: text, "status: think | answer".
+CASES = {
     "think_answer": {
         "glm": (
             "<think>Got it, let's look. A heron in water.</think><answer>A heron, wading.</answer>",
-            "ok",
-            "Got it, let's look. A heron in water.",
-            "A heron, wading.",
+            "ok: Got it, let's look. A heron in water. | A heron, wading.",
         ),
         "glm without the last tag": (
             "<think>A kettle.\n\nSteam rises.</think><answer>### Subject\nA kettle.<|user|>",
-            "ok",
-            "A kettle.\n\nSteam rises.",
-            "### Subject\nA kettle.",
+            "ok: A kettle.\n\nSteam rises. | ### Subject\nA kettle.",
         ),
         "glm with a box": (
             (
                 "<think>Two hands, roman numerals.</think><answer>It is a "
                 "<|begin_of_box|>clock<|end_of_box|>.</answer><|user|><|endoftext|><|endoftext|>"
             ),
-            "ok",
-            "Two hands, roman numerals.",
-            "It is a clock.",
+            "ok: Two hands, roman numerals. | It is a clock.",
         ),
         "opening tag in the prompt": (
             "Got it. Stripes, hooves.</think>\n<answer>A zebra.</answer>",
-            "ok",
-            "Got it. Stripes, hooves.",
-            "A zebra.",
+            "ok: Got it. Stripes, hooves. | A zebra.",
         ),
         "openvlthinker": (
             "<think>\nI start with the sky.\n</think>\n\n<answer>A pier at dusk</answer><|im_end|>",
-            "ok",
-            "I start with the sky.",
-            "A pier at dusk",
+            "ok: I start with the sky. | A pier at dusk",
         ),
         "text around the answer tags is the answer's": (
             "<think>Fur.</think>In short:\n<answer>a lynx</answer> (probably)",
-            "ok",
-            "Fur.",
-            "In short:\na lynx\n(probably)",
+            "ok: Fur. | In short:\na lynx\n(probably)",
         ),
-        "no answer tags": ("<think>Fur.</think>A lynx.", "ok", "Fur.", "A lynx."),
+        "no answer tags": ("<think>Fur.</think>A lynx.", "ok: Fur. | A lynx."),
         "several thinks": (
             "<think>Fur.</think><think>Ears.</think><answer>A lynx.</answer>",
-            "several_thinks",
-            "Fur.\nEars.",
-            "A lynx.",
+            "several_thinks: Fur.\nEars. | A lynx.",
         ),
         "a think inside a think": (
             "<think>Fur. <think>Ears.</think><answer>A lynx.</answer>",
-            "several_thinks",
-            "Fur.\nEars.",
-            "A lynx.",
+            "several_thinks: Fur.\nEars. | A lynx.",
         ),
         "answer tags inside the thinking": (
             "<think>Fur. <answer>A lynx.</answer></think>",
-            "answer_inside_think",
-            "Fur.",
-            "A lynx.",
+            "answer_inside_think: Fur. | A lynx.",
         ),
-        "unclosed": ("<think>Fur, ears", "unclosed_think", "Fur, ears", None),
+        "unclosed": ("<think>Fur, ears", "unclosed_think: Fur, ears | "),
         "unclosed before the answer": (
             "<think>Fur.<answer>A lynx.</answer>",
-            "unclosed_think",
-            "Fur.",
-            "A lynx.",
+            "unclosed_think: Fur. | A lynx.",
         ),
-        "answer alone": ("<answer>A lynx.</answer>", "no_think", None, "A lynx."),
-        "no marks": ("A lynx.", "no_think", None, None),
-        "empty answer": ("<think>Fur.</think><answer></answer>", "empty_answer", "Fur.", None),
-        "empty think": ("<think>\n\n</think>\n\nA lynx.", "empty_think", None, "A lynx."),
-        "nothing": ("<|endoftext|>", "no_think", None, None),
+        "answer alone": ("<answer>A lynx.</answer>", "no_think:  | A lynx."),
+        "no marks": ("A lynx.", "no_think:  | "),
+        "empty answer": ("<think>Fur.</think><answer></answer>", "empty_answer: Fur. | "),
+        "empty think": ("<think>\n\n</think>\n\nA lynx.", "empty_think:  | A lynx."),
+        "nothing": ("<|endoftext|>", "no_think:  | "),
     },
     "kimi": {
         "kimi": (
             "◁think▷So, let's see. Snow, pines.◁/think▷To analyze it, **pines** first.<|im_end|>",
-            "ok",
-            "So, let's see. Snow, pines.",
-            "To analyze it, **pines** first.",
+            "ok: So, let's see. Snow, pines. | To analyze it, **pines** first.",
         ),
-        "kimi with white space": ("◁think▷\nSnow.\n◁/think▷\n\nPines.\n", "ok", "Snow.", "Pines."),
+        "kimi with white space": ("◁think▷\nSnow.\n◁/think▷\n\nPines.\n", "ok: Snow. | Pines."),
         "kimi padded": (
             "◁think▷Snow.◁/think▷Pines.<|im_end|>[EOS][PAD][PAD]",
-            "ok",
-            "Snow.",
-            "Pines.",
+            "ok: Snow. | Pines.",
         ),
-        "kimi, opening tag in the prompt": ("Snow.◁/think▷Pines.", "ok", "Snow.", "Pines."),
+        "kimi, opening tag in the prompt": ("Snow.◁/think▷Pines.", "ok: Snow. | Pines."),
         "kimi, prefix and its own tag": (
             "◁think▷\n◁think▷Snow.◁/think▷Pines.",
-            "ok",
-            "Snow.",
-            "Pines.",
+            "ok: Snow. | Pines.",
         ),
         "kimi keeps other tags": (
             "◁think▷A page with <think> on it.◁/think▷Source code: `<answer>`.",
-            "ok",
-            "A page with <think> on it.",
-            "Source code: `<answer>`.",
+            "ok: A page with <think> on it. | Source code: `<answer>`.",
         ),
-        "kimi unclosed": ("◁think▷Snow, and snow", "unclosed_think", "Snow, and snow", None),
-        "kimi twice": ("◁think▷A◁/think▷B◁think▷C◁/think▷D", "several_thinks", "A\nC", "B\nD"),
-        "kimi without": ("Pines.", "no_think", None, None),
-        "kimi without answer": ("◁think▷Snow.◁/think▷", "empty_answer", "Snow.", None),
+        "kimi unclosed": ("◁think▷Snow, and snow", "unclosed_think: Snow, and snow | "),
+        "kimi twice": ("◁think▷A◁/think▷B◁think▷C◁/think▷D", "several_thinks: A\nC | B\nD"),
+        "kimi without": ("Pines.", "no_think:  | "),
+        "kimi without answer": ("◁think▷Snow.◁/think▷", "empty_answer: Snow. | "),
     },
     "think": {
         "internvl": (
             "<think>The question asks for a description. Ivy.</think>\nAn old wall.<|im_end|>",
-            "ok",
-            "The question asks for a description. Ivy.",
-            "An old wall.",
+            "ok: The question asks for a description. Ivy. | An old wall.",
         ),
         "internvl with a forced prefix": (
             "<think>\nBricks, ivy.\n</think>\n\nAn old wall.<|im_end|>",
-            "ok",
-            "Bricks, ivy.",
-            "An old wall.",
+            "ok: Bricks, ivy. | An old wall.",
         ),
         "internvl, prefix and its own tag": (
             "<think>\n<think>Bricks, ivy.</think>\nAn old wall.",
-            "ok",
-            "Bricks, ivy.",
-            "An old wall.",
+            "ok: Bricks, ivy. | An old wall.",
         ),
         "two thinks after a prefix": (
             "<think>\n<think>Bricks.</think><think>Ivy.</think>\nAn old wall.",
-            "several_thinks",
-            "Bricks.\nIvy.",
-            "An old wall.",
+            "several_thinks: Bricks.\nIvy. | An old wall.",
         ),
-        "internvl without thinking": ("An old wall.<|im_end|>", "no_think", None, None),
+        "internvl without thinking": ("An old wall.<|im_end|>", "no_think:  | "),
         "internvl thinking twice": (
             "<think>Bricks.</think>\n<think>Ivy.</think>\nAn old wall.",
-            "several_thinks",
-            "Bricks.\nIvy.",
-            "An old wall.",
+            "several_thinks: Bricks.\nIvy. | An old wall.",
         ),
         "r1-onevision": (
             "<think>\n## Image\nA bus, red.\n</think>\n\nA red bus.\n\n**Final answer:** bus",
-            "ok",
-            "## Image\nA bus, red.",
-            "A red bus.\n\n**Final answer:** bus",
+            "ok: ## Image\nA bus, red. | A red bus.\n\n**Final answer:** bus",
         ),
         "r1-onevision, answer inside": (
             "<think>A bus, red.\n\n**Final Answer**: a red bus</think><|im_end|>",
-            "answer_inside_think",
-            "A bus, red.\n\n**Final Answer**: a red bus",
-            None,
+            "answer_inside_think: A bus, red.\n\n**Final Answer**: a red bus | ",
         ),
         "r1-onevision, answer missing": (
             "<think>A bus, red.</think>",
-            "empty_answer",
-            "A bus, red.",
-            None,
+            "empty_answer: A bus, red. | ",
         ),
         "the word answer is not an announcement": (
             "<think>An answer needs the colour: red.</think>",
-            "empty_answer",
-            "An answer needs the colour: red.",
-            None,
+            "empty_answer: An answer needs the colour: red. | ",
         ),
-        "r1-onevision unclosed": ("<think>A bus", "unclosed_think", "A bus", None),
+        "r1-onevision unclosed": ("<think>A bus", "unclosed_think: A bus | "),
     },
     "tool_call": {
         "visionthink, one round": (
             "<think>A jetty, boats.</think>\n<answer>A harbour.</answer><|im_end|>",
-            "ok",
-            "A jetty, boats.",
-            "A harbour.",
+            "ok: A jetty, boats. | A harbour.",
         ),
         "visionthink, two rounds": (
             (
                 f"<think>Too small.</think>\n{CALL}<|im_end|>"
                 "<think>Now boats.</think>\n<answer>A harbour.</answer><|im_end|>"
             ),
-            "ok",
-            "Too small.\nNow boats.",
-            "A harbour.",
+            "ok: Too small.\nNow boats. | A harbour.",
         ),
         "visionthink, two rounds as they are joined": (
             (
                 f"<think>Too small.</think>{CALL}<|im_end|>{ROUND_SEPARATOR}<think>Boats.</think>"
                 "<answer>A harbour.</answer><|im_end|>"
             ),
-            "ok",
-            "Too small.\nBoats.",
-            "A harbour.",
+            "ok: Too small.\nBoats. | A harbour.",
         ),
         "visionthink, words before the call": (
             f"<think>Small.</think>Enlarge it.{CALL}<think>Boats.</think><answer>A port.</answer>",
-            "ok",
-            "Small.\nEnlarge it.\nBoats.",
-            "A port.",
+            "ok: Small.\nEnlarge it.\nBoats. | A port.",
         ),
         "visionthink, no thinking before the call": (
             f"{CALL}<think>Boats.</think><answer>A harbour.</answer>",
-            "ok",
-            "Boats.",
-            "A harbour.",
+            "ok: Boats. | A harbour.",
         ),
         "visionthink, no thinking after the call": (
             f"<think>Too small.</think>{CALL}<answer>A harbour.</answer>",
-            "ok",
-            "Too small.",
-            "A harbour.",
+            "ok: Too small. | A harbour.",
         ),
         "visionthink, call alone": (
             f"<think>Too small.</think>{CALL}<|im_end|>",
-            "tool_call_without_answer",
-            "Too small.",
-            None,
+            "tool_call_without_answer: Too small. | ",
         ),
         "visionthink, call after the answer": (
             f"<think>Boats.</think><answer>A harbour.</answer>{CALL}",
-            "tool_call_without_answer",
-            "Boats.\nA harbour.",
-            None,
+            "tool_call_without_answer: Boats.\nA harbour. | ",
         ),
         "visionthink, call not closed": (
             '<think>Too small.</think><tool_call>{"name": "resize_image"',
-            "tool_call_without_answer",
-            "Too small.",
-            None,
+            "tool_call_without_answer: Too small. | ",
         ),
         "visionthink, unclosed before the call": (
             f"<think>Too small.{CALL}<think>Boats.</think><answer>A harbour.</answer>",
-            "unclosed_think",
-            "Too small.\nBoats.",
-            "A harbour.",
+            "unclosed_think: Too small.\nBoats. | A harbour.",
         ),
         "visionthink, twice in a round": (
             f"<think>A</think>{CALL}<think>B</think><think>C</think><answer>D</answer>",
-            "several_thinks",
-            "A\nB\nC",
-            "D",
+            "several_thinks: A\nB\nC | D",
         ),
         "visionthink, nothing after the call's thinking": (
             f"<think>A</think>{CALL}<think>B</think>",
-            "empty_answer",
-            "A\nB",
-            None,
+            "empty_answer: A\nB | ",
         ),
     },
     "boxed": {
         "vl-rethinker": (
             "The roof is thatched.\n\nTherefore, the final answer is \\boxed{A cottage}.<|im_end|>",
-            "ok",
-            "The roof is thatched.",
-            "Therefore, the final answer is A cottage.",
+            "ok: The roof is thatched. | Therefore, the final answer is A cottage.",
         ),
         "vl-rethinker, displayed": (
             "The roof is thatched.\n\nThe answer is:\n\\[\n\\boxed{\\text{A cottage}}\n\\]",
-            "ok",
-            "The roof is thatched.\n\nThe answer is:",
-            "A cottage",
+            "ok: The roof is thatched.\n\nThe answer is: | A cottage",
         ),
         "vl-rethinker, thinking again": (
             "It may be \\boxed{a barn}. Wait, there is a chimney! So it is \\boxed{a cottage}",
-            "ok",
-            "It may be a barn. Wait, there is a chimney!",
-            "So it is a cottage",
+            "ok: It may be a barn. Wait, there is a chimney! | So it is a cottage",
         ),
         "vl-rethinker, braces in the box": (
             "A sign.\nIt reads \\boxed{\\{x \\mid \\frac{1}{2}\\}}",
-            "ok",
-            "A sign.",
-            "It reads \\{x \\mid \\frac{1}{2}\\}",
+            "ok: A sign. | It reads \\{x \\mid \\frac{1}{2}\\}",
         ),
         "vl-rethinker, one escaped brace in the box": (
             "A sign. It reads \\boxed{\\left\\{ 1.5 \\right.} (2.5 m high)",
-            "ok",
-            "A sign.",
-            "It reads \\left\\{ 1.5 \\right. (2.5 m high)",
+            "ok: A sign. | It reads \\left\\{ 1.5 \\right. (2.5 m high)",
         ),
         "vl-rethinker, a decimal point ends no sentence": (
             "A mast. Its height is 2.5 m, so \\boxed{a yacht}",
-            "ok",
-            "A mast.",
-            "Its height is 2.5 m, so a yacht",
+            "ok: A mast. | Its height is 2.5 m, so a yacht",
         ),
         "vl-rethinker, words after the box": (
             "Thatched. It is $\\boxed{A cottage}$. It looks old.",
-            "ok",
-            "Thatched.",
-            "It is A cottage. It looks old.",
+            "ok: Thatched. | It is A cottage. It looks old.",
         ),
         "vl-rethinker, sentences in the box": (
             "Thatched.\n\n\\boxed{A cottage. It has a garden.\nIt looks old.}",
-            "ok",
-            "Thatched.",
-            "A cottage. It has a garden.\nIt looks old.",
+            "ok: Thatched. | A cottage. It has a garden.\nIt looks old.",
         ),
         "vl-rethinker, box in a box": (
             "Thatched. \\boxed{A \\boxed{cottage}}",
-            "ok",
-            "Thatched.",
-            "A cottage",
+            "ok: Thatched. | A cottage",
         ),
         "vl-rethinker, text in part of the box": (
             "Thatched. \\boxed{\\text{A} \\text{cottage}}",
-            "ok",
-            "Thatched.",
-            "\\text{A} \\text{cottage}",
+            "ok: Thatched. | \\text{A} \\text{cottage}",
         ),
         "vl-rethinker, last box not closed": (
             "Thatched. So \\boxed{a barn}. Or \\boxed{a cott",
-            "ok",
-            "Thatched.",
-            "So a barn. Or a cott",
+            "ok: Thatched. | So a barn. Or a cott",
         ),
-        "vl-rethinker, no box": ("A thatched cottage.", "no_box", None, None),
-        "vl-rethinker, box not closed": ("Thatched. \\boxed{A cott", "no_box", None, None),
-        "vl-rethinker, empty box": ("Thatched. So \\boxed{ }.", "empty_answer", "Thatched.", None),
-        "vl-rethinker, box alone": ("\\boxed{A cottage}", "empty_think", None, "A cottage"),
+        "vl-rethinker, no box": ("A thatched cottage.", "no_box:  | "),
+        "vl-rethinker, box not closed": ("Thatched. \\boxed{A cott", "no_box:  | "),
+        "vl-rethinker, empty box": ("Thatched. So \\boxed{ }.", "empty_answer: Thatched. | "),
+        "vl-rethinker, box alone": ("\\boxed{A cottage}", "empty_think:  | A cottage"),
     },
 }
 
@@ -351,11 +259,11 @@ MODULES = {name: plugins.get("parsing.formats", name) for name in FORMATS}
 
 @pytest.mark.parametrize(("output_format", "name"), [(f, n) for f in CASES for n in CASES[f]])
 def test_case(output_format: str, name: str) -> None:
-    text, status, think, answer = CASES[output_format][name]
+    text, expected = CASES[output_format][name]
     parsed = parse(output_format, text, "stop")
-    assert (parsed.status, parsed.think, parsed.answer) == (status, think, answer)
-    if status == "ok":
-        assert parsed.full == f"{think}\n{answer}"
+    assert f"{parsed.status}: {parsed.think or ''} | {parsed.answer or ''}" == expected
+    if parsed.status == "ok":
+        assert parsed.full == f"{parsed.think}\n{parsed.answer}"
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ NAMES = {"transformers": "transformers_engine", "vllm": "vllm_engine", "server":
 class Request:
     """One round of one conversation.
 
-    `messages` are as in `imagenet_think.inference.chat`, their images as bytes of an image file; `prefix` is
-    what the model is made to have said already, and no part of the response's text. `seed` decides
-    the row's draws where decoding is not greedy, `max_new_tokens` bounds the response, and `key`,
-    which no other open request has, comes back with it.
+    `messages` are as in `imagenet_think.inference.chat`, their images as bytes of an image file;
+    `prefix` is what the model is made to have said already, and no part of the response's text.
+    `seed` decides the row's draws where decoding is not greedy, `max_new_tokens` bounds the
+    response, and `key`, which no other open request has, comes back with it.
     """
 
     key: str

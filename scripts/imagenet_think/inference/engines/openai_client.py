@@ -15,17 +15,13 @@ from collections.abc import Coroutine, Iterable, Iterator
 from concurrent import futures
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any, Protocol, TypeVar
 
 import httpx2
 from PIL import ExifTags, Image
 
-from imagenet_think.inference import families
 from imagenet_think.inference.chat import PromptError, encode, first_conversation, fitted, png_file
 from imagenet_think.inference.engines import EngineError, Request, Response
-from imagenet_think.inference.families import checkpoints
 from imagenet_think.inference.loops import CHECK_EVERY, ends_in_loop
 
 logger = logging.getLogger("imagenet_think")
@@ -127,27 +123,6 @@ async def server_version(client: httpx2.AsyncClient, url: str) -> str | None:
     return found.get("version")
 
 
-def end_tokens(family: ModuleType, processor, folder: Path) -> list[int]:
-    """Return the tokens at which a row ends, as `families.stop_ids`, without loading the model.
-
-    Raises
-    ------
-    ValueError
-        If the checkpoint names no end token.
-    """
-    config = checkpoints.read_json(folder, "config.json")
-    named = (
-        checkpoints.read_json(folder, "generation_config.json"),
-        config.get("text_config") or {},
-        config,
-    )
-    ends = next((part["eos_token_id"] for part in named if part.get("eos_token_id")), None)
-    if ends is None:
-        raise ValueError(f"{folder}: no end token in generation_config.json or config.json")
-    settings = SimpleNamespace(eos_token_id=[ends] if isinstance(ends, int) else ends)
-    return families.stop_ids(family, processor, SimpleNamespace(generation_config=settings))
-
-
 class ChatEngine:
     """Answers requests by asking a server, a bounded number of them at a time.
 
@@ -165,7 +140,7 @@ class ChatEngine:
     model
         Its entry in the config.
     loop
-        What counts as a loop (`imagenet_think.inference.loops.ends_in_loop`), or None: nothing does.
+        What counts as a loop (`inference.loops.ends_in_loop`), or None: nothing does.
     stop_ids
         Tokens that end a row.
     batch_size

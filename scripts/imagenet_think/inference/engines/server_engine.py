@@ -11,7 +11,7 @@ import asyncio
 import os
 from typing import Any
 
-from imagenet_think.inference import families
+from imagenet_think.inference import checkpoints, families
 from imagenet_think.inference.engines import EngineError, versions
 from imagenet_think.inference.engines.openai_client import (
     FIRST_PAUSE,
@@ -20,11 +20,9 @@ from imagenet_think.inference.engines.openai_client import (
     ChatEngine,
     UnavailableError,
     discover,
-    end_tokens,
     http_client,
     server_version,
 )
-from imagenet_think.inference.families import checkpoints
 
 
 def check(inference: dict) -> None:
@@ -90,7 +88,7 @@ def load(
         encoder,
         model=model,
         loop=loop,
-        stop_ids=end_tokens(family, encoder, checkpoints.local_folder(*checkpoint)),
+        stop_ids=checkpoints.stop_ids(family, encoder, checkpoints.local_folder(*checkpoint)),
         batch_size=inference["batch_size"],
         record={
             "engine": "server",

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import transformers
 
-from imagenet_think.inference import families
+from imagenet_think.inference import checkpoints, families
 from imagenet_think.inference.chat import PromptError
 from imagenet_think.inference.engines import EngineError, Request, Response, versions
 from imagenet_think.inference.engines.hardware import choose_hardware, device_name
@@ -94,7 +94,7 @@ def load(
         encoder,
         decoding=model["decoding"],
         loop=loop,
-        stop_ids=families.stop_ids(family, encoder, loaded),
+        stop_ids=checkpoints.stop_ids(family, encoder, checkpoints.local_folder(*checkpoint)),
         batch_size=inference["batch_size"],
         cached_tokens=inference.get("cached_tokens"),
         workers=inference.get("workers", 2),
@@ -129,10 +129,10 @@ class TransformersEngine:
     model, processor
         From a family's loaders.
     decoding
-        What `imagenet_think.inference.token_sampler.RowSampler` takes. Nothing is added from the checkpoint's own
+        What `inference.token_sampler.RowSampler` takes. Nothing is added from the checkpoint's own
         generation settings.
     loop
-        What counts as a loop (`imagenet_think.inference.loops.ends_in_loop`), or None: nothing does.
+        What counts as a loop (`inference.loops.ends_in_loop`), or None: nothing does.
     stop_ids
         Tokens that end a row.
     batch_size
@@ -470,8 +470,8 @@ def collate(rows: list[dict], padding: int) -> dict[str, torch.Tensor]:
     Parameters
     ----------
     rows
-        Each as from `imagenet_think.inference.chat.encode`: token-wise tensors of shape (1, tokens), others
-        with a first dimension that counts images or patches.
+        Each as from `inference.chat.encode`: token-wise tensors of shape (1, tokens), others with
+        a first dimension that counts images or patches.
     padding
         The padding token.
 

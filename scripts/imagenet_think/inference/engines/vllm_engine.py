@@ -2,8 +2,9 @@
 
 `vllm serve` listens on 127.0.0.1, at a free port and with a random key that stands in no argument.
 It ends when the engine is closed, and also when the job dies, in whatever way
-(`imagenet_think.inference.engines.supervisor`). vLLM sees what the engine in this process sees: the family's image
-settings and chat template, none of the checkpoint's sampling settings, no code of a repository.
+(`imagenet_think.inference.engines.supervisor`). vLLM sees what the engine in this process sees: the
+family's image settings and chat template, none of the checkpoint's sampling settings, no code of a
+repository.
 """
 
 import json
@@ -15,11 +16,10 @@ from pathlib import Path
 import torch
 
 from imagenet_think.core import model_sources
-from imagenet_think.inference import families
+from imagenet_think.inference import checkpoints, families
 from imagenet_think.inference.engines import EngineError, versions
-from imagenet_think.inference.engines.openai_client import PACKAGES, ChatEngine, end_tokens
+from imagenet_think.inference.engines.openai_client import PACKAGES, ChatEngine
 from imagenet_think.inference.engines.vllm_server import VllmServer
-from imagenet_think.inference.families import checkpoints
 from imagenet_think.inference.loops import CHECK_EVERY
 
 # The prefix stands behind the whole prompt: templates treat a turn of the assistant in ways of
@@ -98,7 +98,7 @@ def load(
         served = VllmServer(
             [_executable(inference), "serve", *arguments], settings, folder, threads
         )
-        stop_ids = end_tokens(family, encoder, checkpoints.local_folder(*checkpoint))
+        stop_ids = checkpoints.stop_ids(family, encoder, checkpoints.local_folder(*checkpoint))
     except BaseException:
         folder.cleanup()
         raise

@@ -1,37 +1,115 @@
-"""Families of vision-language models: one module a family, all with the same two loaders.
+"""Families of vision-language models: one module per family, which says all that is known of it.
 
-A family module has `load_processor(path, image_settings, *, revision)`, `load_model(path, *, dtype,
-attention, device, revision)` and `END_TOKENS`, the tokens that end an answer. `VLLM_OVERRIDES`,
-where there is one, is what vLLM must be told beyond the checkpoint's config. Everything is read
-from a local folder or from a snapshot of a hub repository; no code of the repository is run, and
-neither torchvision nor a video part is needed.
+Adding a family means adding its module here. Everything is read from a local folder or from a
+snapshot of a hub repository; no code of the repository is run, and neither torchvision nor a video
+processor is needed. A module has the members of `Family`, and where the family needs them:
+
+`VLLM_OVERRIDES`
+    What vLLM must be told beyond the checkpoint's config.
+`published_weights(model)`
+    The weights under their published names, if `save_pretrained` does not write those.
 """
 
-import importlib
-from types import ModuleType
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-NAMES = ("glm4v", "internvl", "kimi_vl", "qwen2_5_vl")
+from imagenet_think.core import plugins
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+    from imagenet_think.inference.small_models import Size
+
+NAMES = plugins.names("inference.families")
 
 
-def get(name: str) -> ModuleType:
+class Family(Protocol):
+    """What every module of this package has.
+
+    Attributes
+    ----------
+    END_TOKENS
+        Tokens that end a response, besides those of the checkpoint's generation settings.
+    SPECIAL_TOKENS, PLAIN_TOKENS
+        Added tokens of the family's tokenizers, those that decoding can skip and the others.
+    TOKENIZER
+        Arguments of a fast tokenizer that name its end and padding tokens.
+    CHAT_TEMPLATE
+        A chat template of the family, with `CONTENT` for a message's text and images.
+    IMAGE
+        What the template writes for an image.
+    """
+
+    END_TOKENS: tuple[str, ...]
+    SPECIAL_TOKENS: tuple[str, ...]
+    PLAIN_TOKENS: tuple[str, ...]
+    TOKENIZER: dict[str, Any]
+    CHAT_TEMPLATE: str
+    IMAGE: str
+
+    def load_processor(
+        self, path: str | Path, image_settings: dict | None = None, *, revision: str | None = None
+    ) -> Any:
+        """Return the processor of a checkpoint for images and text.
+
+        Parameters
+        ----------
+        path
+            Folder or hub id.
+        image_settings
+            Settings that override the checkpoint's; nulls do not.
+        revision
+            Commit of a hub repository.
+
+        Raises
+        ------
+        ValueError
+            If the family does not know a setting, or the checkpoint's preprocessing is of another
+            class.
+        """
+
+    def load_model(
+        self,
+        path: str | Path,
+        *,
+        dtype: "torch.dtype",
+        attention: str,
+        device: str,
+        revision: str | None = None,
+    ) -> "PreTrainedModel":
+        """Return the model of a checkpoint in evaluation mode; see `checkpoints.load_weights`.
+
+        Raises
+        ------
+        ValueError
+            If the config is not the family's, or a weight is missing, left over or of another
+            shape.
+        """
+
+    def small_files(
+        self, size: "Size", vocabulary: int, token: Callable[[str], int]
+    ) -> dict[str, dict[str, Any]]:
+        """Return the JSON files of a small checkpoint by name, in the published layout.
+
+        Parameters
+        ----------
+        size
+            How small.
+        vocabulary
+            Number of tokens.
+        token
+            Returns the id of a token.
+        """
+
+
+def get(name: str) -> Family:
     """Return the module of a family.
 
     Raises
     ------
     ValueError
-        If there is no such family; the message names those there are.
+        If there is no such family; the message names those that exist.
     """
-    if name not in NAMES:
-        raise ValueError(f"unknown model family {name!r}; known are {', '.join(NAMES)}")
-    return importlib.import_module(f"imagenet_think.inference.families.{name}")
-
-
-def stop_ids(family: ModuleType, processor, model) -> list[int]:
-    """Return the tokens at which a row ends, in ascending order.
-
-    They are those of the checkpoint's generation settings and the family's own (`END_TOKENS`),
-    because published generation settings were seen to lack some.
-    """
-    vocabulary = processor.tokenizer.get_vocab()
-    named = {vocabulary[token] for token in family.END_TOKENS if token in vocabulary}
-    return sorted(named | set(model.generation_config.eos_token_id))
+    return cast(Family, plugins.get("inference.families", name))

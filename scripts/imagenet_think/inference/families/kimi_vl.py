@@ -8,7 +8,9 @@ here.
 
 import ast
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from transformers import (
     Kimi_K25Config,
     Kimi_K25ForConditionalGeneration,
     Kimi_K25Processor,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 from transformers.convert_slow_tokenizer import TikTokenConverter
@@ -25,7 +28,10 @@ from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import PILImageResampling, SizeDict
 from transformers.processing_utils import ImagesKwargs
 
-from imagenet_think.inference.families import checkpoints, latent_attention
+from imagenet_think.inference import checkpoints, latent_attention
+
+if TYPE_CHECKING:
+    from imagenet_think.inference.small_models import Size
 
 END_TOKENS = ("<|im_end|>", "[EOS]")
 
@@ -112,31 +118,19 @@ class ImagePreprocessing(PilBackend):
         return BatchFeature(data, tensor_type=return_tensors)
 
 
-class Processor(Kimi_K25Processor):
-    """The processor without its video part (which needs torchvision)."""
-
-    # The signature tells transformers which parts a processor has.
-    def __init__(self, image_processor=None, tokenizer=None, chat_template=None, **kwargs):
-        super().__init__(image_processor, tokenizer, None, chat_template=chat_template, **kwargs)
+class Processor(checkpoints.WithoutVideo, Kimi_K25Processor):
+    """The processor without its video part."""
 
 
 def load_processor(
     path: str | Path, image_settings: dict | None = None, *, revision: str | None = None
 ) -> Processor:
-    """Return the image-and-text processor of a checkpoint.
+    """Return the processor of a checkpoint.
 
-    Parameters
-    ----------
-    path
-        Folder or hub id.
-    image_settings
-        `in_token_limit` (patches of one image, before 2 x 2 of them are merged) overrides the
-        checkpoint's.
-    revision
-        Commit of a hub repository.
+    The image setting is `in_token_limit`, patches of one image before 2 x 2 of them are merged.
     """
     folder = checkpoints.local_folder(path, revision)
-    settings = checkpoints.known_settings("kimi_vl", image_settings or {}, ("in_token_limit",))
+    settings = checkpoints.known_settings("kimi_vl", image_settings, ("in_token_limit",))
     published = checkpoints.read_json(folder, "preprocessor_config.json")
     names = ("in_token_limit", "image_mean", "image_std", "patch_size")
     return Processor(
@@ -177,37 +171,16 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     )
 
 
-def load_model(
-    path: str | Path,
-    *,
-    dtype: torch.dtype,
-    attention: str,
-    device: str,
-    revision: str | None = None,
-) -> Kimi_K25ForConditionalGeneration:
-    """Return the model of a checkpoint, on `device` and in evaluation mode.
-
-    Raises
-    ------
-    ValueError
-        If the config holds what the native class cannot express, or a weight is missing or left
-        over.
-    """
-    folder = checkpoints.local_folder(path, revision, weights=True)
+def load_model(path: str | Path, **loading: Unpack[checkpoints.Loading]) -> PreTrainedModel:
+    """Return the model of a checkpoint."""
     model = checkpoints.load_weights(
-        Kimi_K25ForConditionalGeneration,
-        folder,
-        config=translated_config(folder),
-        dtype=dtype,
-        attention=attention,
-        device=device,
-        key_mapping=_RENAMED,
+        Kimi_K25ForConditionalGeneration, path, read_config, _RENAMED, **loading
     )
     return latent_attention.absorb(model)
 
 
-def translated_config(folder: Path) -> Kimi_K25Config:
-    """Return the published config in the native class's words.
+def read_config(folder: Path) -> Kimi_K25Config:
+    """Return the published config as that of the native class.
 
     Raises
     ------
@@ -264,3 +237,166 @@ def split_pattern(folder: Path) -> str:
         return ast.literal_eval(value)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{files[0]}: no pat_str that can be read without running it") from error
+
+
+SPECIAL_TOKENS = (
+    "[BOS]",
+    "[EOS]",
+    "<|im_end|>",
+    "<|im_user|>",
+    "<|im_assistant|>",
+    "<|im_system|>",
+    "<|im_middle|>",
+    "<|media_start|>",
+    "<|media_content|>",
+    "<|media_pad|>",
+    "<|media_end|>",
+    "[PAD]",
+)
+PLAIN_TOKENS = ()
+TOKENIZER = {"bos_token": "[BOS]", "eos_token": "[EOS]", "pad_token": "[PAD]"}
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}"
+    "<|im_system|>system<|im_middle|>You are a helpful assistant<|im_end|>{% endif %}"
+    "<|im_{{ message['role'] }}|>{{ message['role'] }}<|im_middle|>CONTENT<|im_end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|im_assistant|>assistant<|im_middle|>{% endif %}"
+)
+IMAGE = "<|media_start|>image<|media_content|><|media_pad|><|media_end|>"
+
+
+def small_files(
+    size: "Size", vocabulary: int, token: Callable[[str], int]
+) -> dict[str, dict[str, Any]]:
+    """Return the JSON files of a small checkpoint by name."""
+    text = size.text(vocabulary, token("[PAD]")) | {
+        "model_type": "deepseek_v3",
+        "num_key_value_heads": size.hidden // size.head,
+        "moe_intermediate_size": size.hidden // 2,
+        "n_shared_experts": 2,
+        "n_routed_experts": 8,
+        "num_experts_per_tok": 2,
+        "n_group": 1,
+        "topk_group": 1,
+        "topk_method": "noaux_tc",
+        "scoring_func": "sigmoid",
+        "moe_layer_freq": 1,
+        "first_k_dense_replace": 1,
+        "q_lora_rank": None,
+        "kv_lora_rank": 2 * size.head,
+        "qk_rope_head_dim": size.head // 2,
+        "qk_nope_head_dim": size.head,
+        "v_head_dim": size.head,
+        "routed_scaling_factor": 2.446,
+        "norm_topk_prob": True,
+        "rope_theta": 800000.0,
+        "rope_scaling": None,
+        "rms_norm_eps": 1e-5,
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "bos_token_id": token("[BOS]"),
+        "eos_token_id": token("[EOS]"),
+    }
+    side = math.isqrt(size.most_pixels) // 14
+    vision = {
+        "model_type": "moonvit",
+        "patch_size": 14,
+        "init_pos_emb_height": side,
+        "init_pos_emb_width": side,
+        **size.vision("num_hidden_layers", "num_attention_heads"),
+        "merge_kernel_size": [2, 2],
+    }
+    config = {
+        "model_type": "kimi_vl",
+        "architectures": ["KimiVLForConditionalGeneration"],
+        "auto_map": {
+            "AutoConfig": "configuration_kimi_vl.KimiVLConfig",
+            "AutoModelForCausalLM": "modeling_kimi_vl.KimiVLForConditionalGeneration",
+        },
+        "torch_dtype": "bfloat16",
+        "ignore_index": -100,
+        "pad_token_id": token("[PAD]"),
+        "media_placeholder_token_id": token("<|media_pad|>"),
+        "text_config": text,
+        "vision_config": vision,
+    }
+    image = {
+        "image_processor_type": "KimiVLImageProcessor",
+        "patch_size": 14,
+        "pad_input": True,
+        "in_token_limit": side**2,
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+        "num_pooled_tokens": 1024,
+    }
+    return {"config.json": config, "preprocessor_config.json": image}
+
+
+_PUBLISHED_NAMES = (
+    ("model.vision_tower.layers.", "vision_tower.encoder.blocks."),
+    ("model.vision_tower.final_layernorm", "vision_tower.encoder.final_layernorm"),
+    (
+        "model.vision_tower.patch_embed.pos_emb.position_embeddings",
+        "vision_tower.patch_embed.pos_emb.weight",
+    ),
+    ("model.vision_tower.", "vision_tower."),
+    ("model.mm_projector.in_proj", "multi_modal_projector.linear_1"),
+    ("model.mm_projector.out_proj", "multi_modal_projector.linear_2"),
+    ("model.mm_projector.", "multi_modal_projector."),
+    ("model.language_model.", "language_model.model."),
+    ("lm_head.", "language_model.lm_head."),
+)
+_PUBLISHED_BLOCK_NAMES = (
+    (".norm1.", ".norm0."),
+    (".norm2.", ".norm1."),
+    (".mlp.fc1.", ".mlp.fc0."),
+    (".mlp.fc2.", ".mlp.fc1."),
+    (".attn.proj.", ".wo."),
+)
+
+
+def published_weights(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """Return the weights under their published names: the inverse of loading them.
+
+    `save_pretrained` garbles `q_proj` where `q_lora_rank` is null.
+    """
+    state, heads = model.state_dict(), model.config.vision_config.num_attention_heads
+    published = {}
+    for native, tensor in state.items():
+        name = _replaced(native, _PUBLISHED_NAMES)
+        if name.startswith("vision_tower.encoder.blocks."):
+            name = _replaced(name, _PUBLISHED_BLOCK_NAMES)
+        if ".attn.q_proj." in name:
+            fused = [
+                _interleaved(tensor, heads),
+                _interleaved(state[native.replace("q_proj", "k_proj")], heads),
+                state[native.replace("q_proj", "v_proj")],
+            ]
+            published[name.replace("attn.q_proj", "wqkv")] = torch.cat(fused)
+        elif ".attn.k_proj." in name or ".attn.v_proj." in name:
+            continue
+        elif name.endswith("experts.gate_up_proj"):
+            for expert, both in enumerate(tensor):
+                gate, up = both.chunk(2)
+                base = name.replace("gate_up_proj", str(expert))
+                published[f"{base}.gate_proj.weight"] = gate
+                published[f"{base}.up_proj.weight"] = up
+        elif name.endswith("experts.down_proj"):
+            for expert, down in enumerate(tensor):
+                published[f"{name.replace('down_proj', str(expert))}.down_proj.weight"] = down
+        else:
+            published[name] = tensor
+    return published
+
+
+def _replaced(name: str, pairs: tuple[tuple[str, str], ...]) -> str:
+    """Return the name with the first pair that occurs in it applied."""
+    for old, new in pairs:
+        if old in name:
+            return name.replace(old, new)
+    return name
+
+
+def _interleaved(tensor: torch.Tensor, heads: int) -> torch.Tensor:
+    """Put a projection's rows from split halves into the pairs that the published code rotates."""
+    halves = tensor.reshape(heads, 2, tensor.shape[0] // heads // 2, *tensor.shape[1:])
+    return halves.transpose(1, 2).reshape(tensor.shape)

@@ -3,12 +3,14 @@
 Tried on miniature checkpoints of the real class; the published weights were not run here.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
 
-import torch
 from PIL import Image
 from transformers import (
     AutoTokenizer,
+    PreTrainedModel,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLProcessor,
@@ -16,20 +18,19 @@ from transformers import (
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
-from imagenet_think.inference.families import checkpoints
+from imagenet_think.inference import checkpoints
+
+if TYPE_CHECKING:
+    from imagenet_think.inference.small_models import Size
 
 END_TOKENS = ("<|im_end|>", "<|endoftext|>")
 
-# R1-Onevision's preprocessor_config.json names a class that never was released.
+# R1-Onevision's preprocessor_config.json names a class that was never released.
 _IMAGE_PROCESSORS = ("Qwen2VLImageProcessor", "Qwen2_5_VLImageProcessor")
 
 
-class Processor(Qwen2_5_VLProcessor):
-    """The processor without its video part (which needs torchvision)."""
-
-    # The signature tells transformers which parts a processor has.
-    def __init__(self, image_processor=None, tokenizer=None, chat_template=None, **kwargs):
-        super().__init__(image_processor, tokenizer, None, chat_template=chat_template, **kwargs)
+class Processor(checkpoints.WithoutVideo, Qwen2_5_VLProcessor):
+    """The processor without its video part."""
 
     def fit(self, image: Image.Image, scale: float) -> Image.Image:
         """Resize an image as the model would see it with image and pixel bounds scaled.
@@ -53,20 +54,13 @@ class Processor(Qwen2_5_VLProcessor):
 def load_processor(
     path: str | Path, image_settings: dict | None = None, *, revision: str | None = None
 ) -> Processor:
-    """Return the image-and-text processor of a checkpoint.
+    """Return the processor of a checkpoint.
 
-    Parameters
-    ----------
-    path
-        Folder or hub id.
-    image_settings
-        `min_pixels` and `max_pixels` (of one image) override the checkpoint's.
-    revision
-        Commit of a hub repository.
+    Image settings are `min_pixels` and `max_pixels` of one image.
     """
     folder = checkpoints.local_folder(path, revision)
     settings = checkpoints.known_settings(
-        "qwen2_5_vl", image_settings or {}, ("min_pixels", "max_pixels")
+        "qwen2_5_vl", image_settings, ("min_pixels", "max_pixels")
     )
     return Processor(
         checkpoints.image_processor(
@@ -77,35 +71,98 @@ def load_processor(
     )
 
 
-def load_model(
-    path: str | Path,
-    *,
-    dtype: torch.dtype,
-    attention: str,
-    device: str,
-    revision: str | None = None,
-) -> Qwen2_5_VLForConditionalGeneration:
-    """Return the model of a checkpoint, on `device` and in evaluation mode.
+def load_model(path: str | Path, **loading: Unpack[checkpoints.Loading]) -> PreTrainedModel:
+    """Return the model of a checkpoint."""
+    return checkpoints.load_weights(
+        Qwen2_5_VLForConditionalGeneration, path, read_config, **loading
+    )
+
+
+def read_config(folder: Path) -> Qwen2_5_VLConfig:
+    """Return the config.
 
     Raises
     ------
     ValueError
-        If the config is not what was published (the class's defaults are those of the 72B model),
-        or a weight is missing or left over.
+        If the text width is not that of the file: the class's defaults are those of the 72B model.
     """
-    folder = checkpoints.local_folder(path, revision, weights=True)
     published = checkpoints.read_json(folder, "config.json")
     config = Qwen2_5_VLConfig.from_pretrained(folder)
     expected = published.get("text_config", published).get("hidden_size")
-    if config.text_config.hidden_size != expected:
-        raise ValueError(
-            f"{folder}: text width {config.text_config.hidden_size}, config.json says {expected}"
-        )
-    return checkpoints.load_weights(
-        Qwen2_5_VLForConditionalGeneration,
-        folder,
-        config=config,
-        dtype=dtype,
-        attention=attention,
-        device=device,
-    )
+    text: Any = config.text_config
+    if text.hidden_size != expected:
+        raise ValueError(f"{folder}: text width {text.hidden_size}, config.json says {expected}")
+    return config
+
+
+SPECIAL_TOKENS = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|object_ref_start|>",
+    "<|object_ref_end|>",
+    "<|box_start|>",
+    "<|box_end|>",
+    "<|quad_start|>",
+    "<|quad_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+PLAIN_TOKENS = ("<tool_call>", "</tool_call>")
+TOKENIZER = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}"
+    "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}"
+    "<|im_start|>{{ message['role'] }}\nCONTENT<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
+
+
+def small_files(
+    size: "Size", vocabulary: int, token: Callable[[str], int]
+) -> dict[str, dict[str, Any]]:
+    """Return the JSON files of a small checkpoint by name."""
+    text = size.text(vocabulary, token("<|endoftext|>")) | {
+        "bos_token_id": token("<|endoftext|>"),
+        "eos_token_id": token("<|im_end|>"),
+        "rms_norm_eps": 1e-6,
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 1e6,
+            "mrope_section": size.rotary_sections(1.0),
+        },
+    }
+    vision = size.vision() | {
+        "out_hidden_size": size.hidden,
+        "patch_size": 14,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+        "window_size": 112,
+        "fullatt_block_indexes": list(range(size.vision_layers)),
+    }
+    config = {
+        "model_type": "qwen2_5_vl",
+        "text_config": text,
+        "vision_config": vision,
+        "image_token_id": token("<|image_pad|>"),
+        "video_token_id": token("<|video_pad|>"),
+        "vision_start_token_id": token("<|vision_start|>"),
+        "vision_end_token_id": token("<|vision_end|>"),
+        "tie_word_embeddings": False,
+    }
+    image = {
+        "image_processor_type": "Qwen2VLImageProcessor",
+        "processor_class": "Qwen2_5_VLProcessor",
+        "patch_size": 14,
+        "merge_size": 2,
+        "temporal_patch_size": 2,
+        "min_pixels": size.least_pixels,
+        "max_pixels": size.most_pixels,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+    }
+    return {"config.json": config, "preprocessor_config.json": image}

@@ -1,14 +1,18 @@
-"""What the families share in reading a checkpoint: its folder, its files, its weights."""
+"""Reading a checkpoint: its folder, settings, image processor, weights and end tokens."""
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any, Required, TypedDict, Unpack
 
 import torch
 import transformers
 from huggingface_hub import snapshot_download
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.modeling_utils import LoadStateDictConfig, load_state_dict
+
+from imagenet_think.inference.families import Family
 
 # Settings, vocabularies, templates, and the one file of code that is read (never run): Kimi's
 # tokenizer.
@@ -17,6 +21,34 @@ _WEIGHTS = ["*.safetensors"]
 
 # Derived from the config, so a checkpoint may hold them or not.
 _DERIVED = ("rotary_emb.inv_freq",)
+
+
+class Loading(TypedDict, total=False):
+    """How a model is loaded.
+
+    `dtype` and `device` are torch's, `attention` is transformers' `attn_implementation`. On the
+    device "meta" no value is read: what is checked are the names and shapes of the weights in the
+    folder, if it has any. `revision` is the commit of a hub repository.
+    """
+
+    dtype: Required[torch.dtype]
+    attention: Required[str]
+    device: Required[str]
+    revision: str | None
+
+
+class WithoutVideo(transformers.ProcessorMixin):
+    """A processor without its video part, which needs torchvision."""
+
+    # The signature tells transformers which parts a processor has.
+    def __init__(
+        self,
+        image_processor: Any = None,
+        tokenizer: Any = None,
+        chat_template: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(image_processor, tokenizer, None, chat_template=chat_template, **kwargs)
 
 
 def local_folder(path: str | Path, revision: str | None, *, weights: bool = False) -> Path:
@@ -29,7 +61,7 @@ def local_folder(path: str | Path, revision: str | None, *, weights: bool = Fals
     revision
         The commit on the hub; not used for a folder.
     weights
-        Whether the weights are wanted too: a processor needs none.
+        Whether to fetch the weights too: a processor needs none.
 
     Raises
     ------
@@ -39,7 +71,7 @@ def local_folder(path: str | Path, revision: str | None, *, weights: bool = Fals
     if Path(path).is_dir():
         return Path(path)
     if revision is None:
-        raise ValueError(f"{path} is no folder, and a hub repository needs a revision")
+        raise ValueError(f"{path} is not a folder, and a hub repository needs a revision")
     patterns = _SMALL + (_WEIGHTS if weights else [])
     return Path(snapshot_download(str(path), revision=revision, allow_patterns=patterns))
 
@@ -58,7 +90,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def chat_template(folder: Path) -> str:
-    """Return the chat template, from whichever of the usual files holds it.
+    """Return the chat template, from whichever of the usual files has it.
 
     Raises
     ------
@@ -72,29 +104,26 @@ def chat_template(folder: Path) -> str:
         template = read_json(folder, name).get("chat_template")
         if template:
             return template
-    raise ValueError(
-        f"{folder} holds no chat template (chat_template.jinja or a JSON file with one)"
-    )
+    raise ValueError(f"{folder} has no chat template (chat_template.jinja or a JSON file with one)")
 
 
-def known_settings(family: str, settings: dict, known: tuple[str, ...]) -> dict:
-    """Return the image settings without the nulls, after checking that the family knows them all.
+def known_settings(family: str, settings: dict | None, known: tuple[str, ...]) -> dict:
+    """Return the image settings that are not null.
 
     Raises
     ------
     ValueError
         If a key is not one of `known`.
     """
+    settings = settings or {}
     unknown = sorted(set(settings) - set(known))
     if unknown:
-        raise ValueError(
-            f"family {family} knows no image setting {unknown}; known are {list(known)}"
-        )
+        raise ValueError(f"family {family} has no image setting {unknown}; known are {list(known)}")
     return {key: value for key, value in settings.items() if value is not None}
 
 
-def image_processor(cls: type, folder: Path, types: tuple[str, ...], **settings):
-    """Return image processor `cls` with the checkpoint's preprocessing, `settings` overriding.
+def image_processor(cls: type, folder: Path, types: tuple[str, ...], **settings: Any) -> Any:
+    """Return image processor `cls` with the checkpoint's preprocessing, overridden by `settings`.
 
     The class is chosen by the family and not by the name in `preprocessor_config.json`, because
     some checkpoints name classes that no longer exist; that name is only checked.
@@ -102,8 +131,8 @@ def image_processor(cls: type, folder: Path, types: tuple[str, ...], **settings)
     Raises
     ------
     ValueError
-        If the checkpoint has no preprocessing, or one made for another class than `types` (with or
-        without "Fast").
+        If the checkpoint has no preprocessing, or its class is not one of `types` (with or without
+        "Fast").
     """
     config = read_json(folder, "preprocessor_config.json")
     config = config or read_json(folder, "processor_config.json").get("image_processor", {})
@@ -111,40 +140,36 @@ def image_processor(cls: type, folder: Path, types: tuple[str, ...], **settings)
         config.get("image_processor_type") or config.get("feature_extractor_type")
     ).removesuffix("Fast")
     if kind not in types:
-        raise ValueError(f"{folder}: image processor {kind!r} is none of {list(types)}")
+        raise ValueError(f"{folder}: image processor {kind!r} is not one of {list(types)}")
     named = ("image_processor_type", "feature_extractor_type", "processor_class", "auto_map")
     return cls(**{key: value for key, value in config.items() if key not in named} | settings)
 
 
 def load_weights(
     cls: type[transformers.PreTrainedModel],
-    folder: Path,
-    *,
-    config: transformers.PreTrainedConfig,
-    dtype: torch.dtype,
-    attention: str,
-    device: str,
-    **options,
+    path: str | Path,
+    read_config: Callable[[Path], transformers.PreTrainedConfig],
+    key_mapping: dict[str, str] | None = None,
+    **loading: Unpack[Loading],
 ) -> transformers.PreTrainedModel:
     """Load a checkpoint into `cls` and check that every weight found its place.
 
     Of the checkpoint's generation settings only the end and padding tokens are kept: `generate`
-    would quietly add its sampling settings to those of the run's config.
+    would silently add its sampling settings to those of the run's config.
 
     Parameters
     ----------
     cls
         The transformers class.
-    folder
-        The checkpoint.
-    config
-        The checkpoint's config, corrected by the family where it must be.
-    dtype, attention, device
-        As chosen by the engine; `attention` is transformers' `attn_implementation`. On the device
-        "meta" no value is read: what is checked are the names and shapes of the weights in the
-        folder, if it holds any.
-    **options
-        Passed on to `from_pretrained`.
+    path
+        The checkpoint: folder or hub id.
+    read_config
+        Returns the config of a folder, corrected by the family where necessary.
+    key_mapping
+        Patterns of names in the checkpoint that transformers does not know, and their names in
+        `cls`.
+    **loading
+        See `Loading`.
 
     Returns
     -------
@@ -156,14 +181,18 @@ def load_weights(
     ValueError
         If weights are missing, left over or of another shape, or if no end token is known.
     """
-    load = partial(_without_values, cls) if device == "meta" else cls.from_pretrained
+    folder = local_folder(path, loading.get("revision"), weights=True)
+    config, device = read_config(folder), loading["device"]
+    load: Callable[..., Any] = cls.from_pretrained
+    if device == "meta":
+        load = partial(_without_values, cls)
     model, report = load(
         folder,
         config=config,
-        dtype=dtype,
-        attn_implementation=attention,
+        dtype=loading["dtype"],
+        attn_implementation=loading["attention"],
         output_loading_info=True,
-        **options,
+        key_mapping=key_mapping,
     )
     left_over = [key for key in report["unexpected_keys"] if not key.endswith(_DERIVED)]
     problems = {
@@ -178,6 +207,45 @@ def load_weights(
     return model.to(device).eval()
 
 
+def end_tokens(folder: Path) -> list[int]:
+    """Return the end tokens that a checkpoint's generation settings or config name.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    config = read_json(folder, "config.json")
+    places = (
+        read_json(folder, "generation_config.json"),
+        config.get("text_config") or {},
+        config,
+    )
+    ends = next((place["eos_token_id"] for place in places if place.get("eos_token_id")), None)
+    if ends is None:
+        raise ValueError(f"{folder}: no end token in generation_config.json or config.json")
+    return [ends] if isinstance(ends, int) else list(ends)
+
+
+def stop_ids(family: Family, processor: Any, folder: str | Path) -> list[int]:
+    """Return the tokens at which a response ends, in ascending order.
+
+    Published generation settings sometimes lack some, so the family's `END_TOKENS` are added.
+
+    Parameters
+    ----------
+    family
+        Its module.
+    processor
+        Of the checkpoint.
+    folder
+        The checkpoint, see `local_folder`.
+    """
+    vocabulary = processor.tokenizer.get_vocab()
+    named = {vocabulary[token] for token in family.END_TOKENS if token in vocabulary}
+    return sorted(named | set(end_tokens(Path(folder))))
+
+
 def _without_values(
     cls: type[transformers.PreTrainedModel],
     folder: Path,
@@ -186,12 +254,11 @@ def _without_values(
     dtype: torch.dtype,
     attn_implementation: str,
     output_loading_info: bool,
-    key_mapping: dict[str, str] | None = None,
+    key_mapping: dict[str, str] | None,
 ) -> tuple[transformers.PreTrainedModel, dict]:
-    """Do as `from_pretrained` does, on the meta device.
+    """Do what `from_pretrained` does, on the meta device.
 
-    `from_pretrained(device_map="meta")` takes these same steps, but asks for accelerate first, and
-    for weights.
+    `from_pretrained(device_map="meta")` takes the same steps, but needs accelerate and weights.
     """
     with torch.device("meta"):
         model = cls._from_config(config, dtype=dtype, attn_implementation=attn_implementation)
@@ -215,14 +282,12 @@ def _without_values(
     return model, cls._finalize_model_loading(model, load, report).to_dict()
 
 
-def _generation_config(folder: Path, config) -> transformers.GenerationConfig:
-    published = read_json(folder, "generation_config.json")
-    text = config.get_text_config()
-    ends = published.get("eos_token_id", text.eos_token_id)
-    if ends is None:
-        raise ValueError(f"{folder}: no end token in generation_config.json or config.json")
-    ends = [ends] if isinstance(ends, int) else list(ends)
-    padding = published.get("pad_token_id", text.pad_token_id)
+def _generation_config(
+    folder: Path, config: transformers.PreTrainedConfig
+) -> transformers.GenerationConfig:
+    ends = end_tokens(folder)
+    default = config.get_text_config().pad_token_id
+    padding = read_json(folder, "generation_config.json").get("pad_token_id", default)
     return transformers.GenerationConfig(
         eos_token_id=ends, pad_token_id=ends[0] if padding is None else padding
     )
