@@ -236,7 +236,7 @@ WRONG = {
     "out of bounds": (set_to("images/balance", 2), ["images.balance", "2", "at most 1"]),
     "not a choice": (
         set_to("models/kimi-vl/family", "llava"),
-        ["models.kimi-vl.family", '"llava"', "glm4v, kimi_vl, internvl, qwen2_5_vl"],
+        ["models.kimi-vl.family", '"llava"', "glm4v, internvl, kimi_vl, qwen2_5_vl"],
     ),
     "bad model key": (set_to("models/My Model", {}), ['"My Model" cannot be a key of models']),
     "impossible total": (set_to("images/total", 1000), ["images.total is 1000", "120 to 168"]),
