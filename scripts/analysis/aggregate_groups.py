@@ -149,7 +149,9 @@ if __name__ == "__main__":
     frame = aggregate_groups(
         scored,
         pl.read_parquet(snakemake.input.sample, columns=columns),
-        pl.read_parquet(list(snakemake.input.lengths), columns=["image_id", "model", "part", "tokens"]),
+        pl.read_parquet(
+            list(snakemake.input.lengths), columns=["image_id", "model", "part", "tokens"]
+        ),
         models,
         Intervals(**benchmark["intervals"], seed=settings["seed"]),
         snakemake.threads,

@@ -30,7 +30,7 @@ from imagenet_think.report.figures import save_figure
 from imagenet_think.run.configuration import check
 from table_ablation import table_ablation
 from table_agreement import table_agreement
-from table_benchmark import TABLES, table_benchmark
+from table_benchmark import table_benchmark
 from table_datasets import table_datasets
 from table_groups import table_groups
 from table_images import table_images
@@ -252,8 +252,8 @@ def _tables(folder: Path, annotations: list[Path], lengths: list[Path]) -> None:
     settings = CONFIG["benchmark"] | {"models": CONFIG["benchmarked"], "names": NAMES}
     rules = {key: model["output"] for key, model in CONFIG["models"].items()}
     settings |= {"teachers": teachers, "rules_of_parsing": rules}
-    for number in TABLES:
-        table_benchmark(folder / "aggregate.parquet", tables / f"table{number}", number, settings)
+    for name in registry.tables():
+        table_benchmark(folder / "aggregate.parquet", tables / name, name, settings)
     table_ablation(folder / "aggregate.parquet", tables / "table7", settings)
     aggregate = folder / "aggregate.parquet"
     table_ranks(folder / "differences.parquet", aggregate, tables / "ranks", settings)
@@ -267,7 +267,6 @@ def _tables(folder: Path, annotations: list[Path], lengths: list[Path]) -> None:
         sample,
         tables / "mentions",
         names=NAMES,
-        models=list(NAMES),
         level=0.95,
     )
     compare_with_paper(
@@ -291,7 +290,11 @@ def _examples(folder: Path) -> list[Example]:
 
 
 PROMPT, TEACHERS = CONFIG["prompts"][CONFIG["prompt"]], CONFIG["teachers"]
-TFIDF = CONFIG["benchmark"]["printed_tfidf"]
+DRAWN = CONFIG["benchmark"] | {
+    "models": CONFIG["benchmarked"],
+    "teachers": TEACHERS,
+    "names": NAMES,
+}
 FIGURES = {
     "organisation": lambda run: figure_organisation.draw_organisation(
         _examples(run)[:2], PROMPT, TEACHERS, NAMES
@@ -304,10 +307,10 @@ FIGURES = {
         figure_lengths.read_lengths(_files(run, "lengths")), TEACHERS, NAMES, "a tokenizer"
     ),
     "scores": lambda run: figure_scores.draw_scores(
-        pl.read_parquet(run / "aggregate.parquet"), CONFIG["benchmarked"], NAMES, TFIDF
+        pl.read_parquet(run / "aggregate.parquet"), DRAWN
     ),
     "agreement": lambda run: figure_agreement.draw_agreement(
-        pl.read_parquet(run / "agreement.parquet"), TEACHERS, NAMES, TFIDF
+        pl.read_parquet(run / "agreement.parquet"), DRAWN
     ),
 }
 """How each figure of a run in a folder is drawn."""

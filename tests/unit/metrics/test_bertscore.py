@@ -328,7 +328,7 @@ def test_a_layer_that_does_not_exist_is_refused():
 def test_an_encoder_with_a_decoder_is_refused(tmp_path):
     BartConfig().save_pretrained(tmp_path)
     load_tokenizer(MINILM).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"bertscore\.repository: .* choose an encoder alone"):
+    with pytest.raises(ValueError, match=r"bertscore\.repository: .* has a decoder"):
         BertScore(str(tmp_path), layer=1, max_tokens=64, batch_size=8, device="cpu")
 
 

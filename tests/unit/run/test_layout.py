@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from imagenet_think.report import products
+
 ROOT = Path(__file__).parents[3]
 SCRIPTS = [path for path in ROOT.glob("scripts/*/*.py") if path.parent.name != "imagenet_think"]
 OF_ANOTHER_STAGE = {
@@ -55,6 +57,8 @@ def test_a_rule_and_its_script_have_the_same_name_and_stage():
             if scripts:
                 expected[name], found[name] = [f"{stage}/{name}"], scripts
     assert found == expected
+    stages = {path.parent.name for path in SCRIPTS}  # tables and figures have the rules' names
+    used |= {f"{stage}/{name}" for stage in stages for name in products.by_script(stage)}
     assert used == {f"{path.parent.name}/{path.stem}" for path in SCRIPTS}
 
 
