@@ -1,5 +1,5 @@
 # In: images/, annotations/, statistics/, scores/, agreement/. Out: tables/, figures/, comparison, audit, pages/, paper.pdf.
-# Each table and figure is a row of scripts/imagenet_think/report/products.py: inputs, keys of the config, title.
+# Each table and figure is a row of scripts/imagenet_think/report/products.py.
 # `snakemake --report report.zip` gathers pages and figures, each with what its row says about it (`check_plan`).
 
 
@@ -24,7 +24,7 @@ FOUND_BY = {}  # functions that find the files that a key of the config names, b
 
 
 def product_files(pattern):
-    """Return the file that a product's pattern stands for, or one for each of what is in braces."""
+    """Return the input files that a product declares by a pattern: one, or a list."""
     if key := products.named_key(pattern):
         return files(key, by=FOUND_BY.get(key))
     paths = expand(pattern, **PLACES)
@@ -32,7 +32,7 @@ def product_files(pattern):
 
 
 def create_rule(stem, written):
-    """Create the rule that runs a script, for the products that it writes."""
+    """Create the rule of a script, with the products that it writes."""
     first = written[0]
 
     rule:
@@ -109,7 +109,7 @@ rule tables:
         "The tables are in {R}/tables"
 
 
-# Without pictures, those that show some are left out; the paper, which has them all, cannot be made.
+# Without pictures, figures that show some are left out, and the paper cannot be made.
 rule figures:
     input:
         [f"{R}/{file}" for each in products.figures(pictures=PICTURES) for file in each.files],
@@ -144,7 +144,7 @@ rule compare_with_paper:
             "benchmark.sbert.repository",
         ),
     message:
-        "Setting the paper's tables beside ours"
+        "Comparing the paper's tables with this run's"
     script:
         "../scripts/report/compare_with_paper.py"
 
@@ -168,7 +168,7 @@ rule audit:
     conda:
         "../envs/texts.yaml"
     message:
-        "Setting the paper's statements beside its own numbers"
+        "Checking the paper's statements against its own numbers"
     script:
         "../scripts/report/audit.py"
 
@@ -287,7 +287,7 @@ use rule render_pages as render_checkpoints with:
     log:
         log("render_checkpoints"),
     message:
-        "Rendering what the models need for a browser"
+        "Rendering the requirements of the models for a browser"
 
 
 rule pages:

@@ -1,4 +1,4 @@
-# In: images/, responses/, annotations/. Out: review/index.html; of exported decisions tables/review, figures/figure_review.
+# In: images/, responses/, annotations/. Out: review/index.html; from exported decisions tables/review and figures/figure_review.
 
 
 def decisions(wildcards):
@@ -43,7 +43,7 @@ rule review:
         ),
         statuses=derived(statuses=STATUSES),
     message:
-        "The page on which people review responses: {output.page}"
+        "Making the page for human review: {output.page}"
     script:
         "../scripts/review/review.py"
 
@@ -60,4 +60,4 @@ rule review_results:
             for file in each.files
         ],
     message:
-        "What reviewers decided is in {R}/tables/review.md"
+        "The reviewers' decisions are in {R}/tables/review.md"

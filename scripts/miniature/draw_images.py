@@ -1,4 +1,4 @@
-"""Draw images of the classes into one tar a class, some of them to be turned away."""
+"""Draw images of the classes into one tar per class, with some that must be rejected."""
 
 import io
 import json
@@ -28,9 +28,9 @@ def draw_images(
 ) -> None:
     """Write `<wnid>.tar` for every class, in the layout of ImageNet's archives.
 
-    Members are `<wnid>_<number>.JPEG`. First come drawings, of which
-    `imagenet_think.miniature.drawings.scene_of(seed, wnid, number)` tells the truth; the last numbers are
-    images that a pipeline must turn away, in the order of `FLAWS`. Same arguments, same bytes.
+    Members are `<wnid>_<number>.JPEG`. The first are drawings of the scenes that
+    `drawings.scene_of(seed, wnid, number)` returns, the last are images that a pipeline must
+    reject, in the order of `FLAWS`. Same arguments, same bytes.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def draw_images(
     drawings_per_class
         Good drawings in the archive of the first class.
     seed
-        Of all that is drawn.
+        Seed of the drawings.
     drawings_step
         More good drawings for each further class: classes differ in size, as the real ones do.
 
@@ -104,7 +104,7 @@ FLAWS = {
     "blank": _blank,
     "near_duplicate": _near_duplicate,
 }
-"""What is planted in every archive, by what is wrong with it, in the order of its members."""
+"""Images to reject in every archive, by what is wrong with them, in the order of its members."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure how often each miniature names object and colour right, on drawings it never saw."""
+"""Measure how often each miniature names object and colour correctly, on unseen drawings."""
 
 import csv
 import io
@@ -46,11 +46,11 @@ def measure_miniature(
     device: str = "cpu",
     batch_size: int = 48,
 ) -> dict[str, object]:
-    """Let a checkpoint describe unseen drawings as the pipeline does; count what answers name.
+    """Let a checkpoint describe unseen drawings as the pipeline does; count correct answers.
 
-    An answer names the object right if, of all objects that can be drawn, it names that one and no
-    other, in whole words; so for the colours. With the images swapped between rows the same answers
-    are held against other scenes: what is right then is right by chance.
+    The object is correct if the answer names it, and no other object that can be drawn, in whole
+    words; likewise the colour. With the images swapped between rows, the same answers are compared
+    with different scenes: the share that is still correct is chance.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def measure_miniature(
     drawings
         How many, all classes in turn.
     seed
-        Of the drawings; another than that of training and of the run.
+        Seed of the drawings, different from that of training and of the run.
     device
         Where to generate.
     batch_size
@@ -107,7 +107,7 @@ def describe(
     device: str = "cpu",
     batch_size: int = 48,
 ) -> list[tuple[str, str, int]]:
-    """Return what a checkpoint says of each scene's drawing: text, finish reason, rounds."""
+    """Return a checkpoint's response to each drawing: text, finish reason, rounds."""
     greedy = settings | {"decoding": settings["decoding"] | {"temperature": 0.0}}
     engine = transformers_engine.load(
         greedy,
@@ -127,7 +127,7 @@ def describe(
     answers = progress(converse(engine.generate, images, policy), len(scenes), "answers")
     found = {int(a.response.key): a for a in answers}
     return [
-        (found[n].response.text, found[n].response.finish_reason, found[n].rounds)
+        (found[n].response.text or "", found[n].response.finish_reason, found[n].rounds)
         for n in range(len(scenes))
     ]
 

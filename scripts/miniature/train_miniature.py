@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("imagenet_think")
 
-# What the vision tower is asked for about a whole image in the first stage.
+# What the vision tower learns about a whole image in the first stage.
 _PROPERTIES = {
     "wnid": tuple(NAMES),
     "colour": tuple(COLOURS),
@@ -48,19 +48,19 @@ _PROPERTIES = {
     "clutter": CLUTTERS,
     "light": LIGHTS,
 }
-_NOTHING = len(NAMES)  # what a token that lies on no object is to say
+_NOTHING = len(NAMES)  # the label of a token that is on no object
 _VISION_RATE = 2e-3
 _LANGUAGE_RATE = 2e-3
 # Large single objects first: a shape is learned from them in a few hundred steps, from all kinds
 # in thousands.
 _EASY_SHARE = 0.3
-# The tower rests while the language model learns to read it; then everything learns together.
+# The tower is frozen while the language model learns to read it; then everything is trained.
 _FROZEN_SHARE = 0.6
 
 
 @dataclass
 class Example:
-    """One exchange about a drawing: what inference would feed the model, and the reply to learn."""
+    """One exchange about a drawing: the inputs as in inference, and the reply to learn."""
 
     scene: Scene
     inputs: dict[str, torch.Tensor]
@@ -79,8 +79,9 @@ def train_miniature(
 ) -> list[float]:
     """Train a miniature and write its checkpoint folder.
 
-    First the vision tower alone learns what is where (`Questions`), then the language model learns
-    to put it into the model's voice, at last both. The loss counts the reply only.
+    First only the vision tower learns what is where (`Questions`), then the language model learns
+    to describe it in the model's voice, and finally both are trained. The loss covers the reply
+    only.
 
     Parameters
     ----------
@@ -89,9 +90,9 @@ def train_miniature(
     settings
         Its entry in the config: conversations are built from it exactly as inference builds them.
     prompts
-        The prompts it may be asked with; the first is the run's.
+        The prompts of the config; the first is that of the run.
     folder
-        The checkpoint to write; it appears whole or not at all.
+        The checkpoint to write; it is written completely or not at all.
     seed
         Of weights, drawings and their order. Same seed and same versions, same checkpoint on a CPU.
     device
@@ -136,7 +137,7 @@ def train_miniature(
 
 
 def training_scenes(seed: int, count: int) -> list[Scene]:
-    """`count` scenes of all classes in turn, from a stream that no other use of the seed shares."""
+    """Return scenes of all classes in turn, from a random stream of their own."""
     wnids = tuple(NAMES)
     return [
         sample_scene(random.Random(seed_of(seed, "training", number)), wnids[number % len(wnids)])
@@ -145,9 +146,9 @@ def training_scenes(seed: int, count: int) -> list[Scene]:
 
 
 def _examples(
-    model: str, scene: Scene, settings: dict, prompts: list[str], processor, stop: int
+    model: str, scene: Scene, settings: dict, prompts: list[str], processor: Any, stop: int
 ) -> Iterator[Example]:
-    """The exchanges about one scene: two where the model asks for the larger image, else one."""
+    """Yield the exchanges about one scene: two where the model asks for the larger image."""
     image = chat.png_file(draw(scene))
     # The run's prompt mostly; the others often enough to be understood.
     prompt = prompts[0] if scene.seed % 4 else prompts[scene.seed // 4 % len(prompts)]
@@ -156,11 +157,15 @@ def _examples(
     if settings.get("second_round") and wants_larger_image(scene):
         look = first_look(scene)
         yield _example(scene, conversation, look, processor, stop)
-        conversation = chat.second_conversation(conversation, look, image, settings)
+        second = chat.second_conversation(conversation, look, image, settings)
+        assert second is not None  # the look calls the tool
+        conversation = second
     yield _example(scene, conversation, reply, processor, stop)
 
 
-def _example(scene: Scene, conversation: list[dict], reply: str, processor, stop: int) -> Example:
+def _example(
+    scene: Scene, conversation: list[dict], reply: str, processor: Any, stop: int
+) -> Example:
     inputs = chat.encode(processor, conversation)
     inputs["pixel_values"] = inputs["pixel_values"].half()  # thousands are kept
     tokens = processor.tokenizer(reply, add_special_tokens=False)["input_ids"]
@@ -174,7 +179,7 @@ def _example(scene: Scene, conversation: list[dict], reply: str, processor, stop
 
 
 def _pixels(examples: list[Example], device: str) -> dict[str, torch.Tensor]:
-    """Pixel tensors of a batch, and their grid for families that have one."""
+    """Return the pixels of a batch, and their grid if the family has one."""
     return {
         key: torch.cat([example.inputs[key] for example in examples]).to(device, dtype)
         for key, dtype in (("pixel_values", torch.float32), ("image_grid_thw", torch.int64))
@@ -183,7 +188,7 @@ def _pixels(examples: list[Example], device: str) -> dict[str, torch.Tensor]:
 
 
 def _batch(examples: list[Example], device: str) -> dict[str, torch.Tensor]:
-    """Right-padded prompts and replies, labels on the replies only."""
+    """Return right-padded prompts and replies, with labels on the replies only."""
     rows, labels, kinds = [], [], []
     for example in examples:
         prompt = example.inputs["input_ids"][0]
@@ -204,10 +209,10 @@ def _batch(examples: list[Example], device: str) -> dict[str, torch.Tensor]:
 
 
 class Questions(torch.nn.Module):
-    """Heads that ask the tower about an image, used in the first stage only.
+    """Classification heads of the vision tower, used in the first stage only.
 
-    Every token is asked which object it lies on, the mean of all for the properties of the scene:
-    so what the language model will look for stands in the tokens themselves.
+    From every token they predict the object at its place, from the mean of all tokens the
+    properties of the scene: so the tokens contain what the language model will look for.
     """
 
     def __init__(self, hidden: int) -> None:
@@ -242,7 +247,7 @@ class Questions(torch.nn.Module):
 
 
 def objects_at(scene: Scene, tokens: int) -> torch.Tensor:
-    """Return which object each token of a square image lies on: a class's number or `_NOTHING`."""
+    """Return the object at each token of a square image: the number of a class or `_NOTHING`."""
     side = round(tokens**0.5)
     centres = (torch.arange(side) + 0.5) / side
     y, x = torch.meshgrid(centres, centres, indexing="ij")
@@ -255,18 +260,25 @@ def objects_at(scene: Scene, tokens: int) -> torch.Tensor:
     return found.flatten()
 
 
-def image_tokens(net: torch.nn.Module, examples: list[Example], device: str) -> list[torch.Tensor]:
-    """What the language model gets of each image of a batch: (tokens, hidden) each."""
-    return list(net.get_image_features(**_pixels(examples, device)).pooler_output)
+def image_tokens(
+    net: transformers.PreTrainedModel, examples: list[Example], device: str
+) -> list[torch.Tensor]:
+    """Return the tokens (tokens, hidden) of each image as the language model gets them."""
+    towers: Any = net
+    return list(towers.get_image_features(**_pixels(examples, device)).pooler_output)
 
 
-def _tower(net: torch.nn.Module) -> list[torch.nn.Parameter]:
+def _tower(net: transformers.PreTrainedModel) -> list[torch.nn.Parameter]:
     parts = ("visual", "vision_tower", "projector")
     return [p for name, p in net.named_parameters() if any(part in name for part in parts)]
 
 
 def _train_tower(
-    net: torch.nn.Module, examples: list[Example], recipe: Recipe, order: random.Random, device: str
+    net: transformers.PreTrainedModel,
+    examples: list[Example],
+    recipe: Recipe,
+    order: random.Random,
+    device: str,
 ) -> None:
     questions = Questions(recipe.size.hidden).to(device)
     parameters = [*_tower(net), *questions.parameters()]
@@ -292,7 +304,11 @@ def _train_tower(
 
 
 def _train_whole(
-    net: torch.nn.Module, examples: list[Example], recipe: Recipe, order: random.Random, device: str
+    net: transformers.PreTrainedModel,
+    examples: list[Example],
+    recipe: Recipe,
+    order: random.Random,
+    device: str,
 ) -> list[float]:
     parameters = list(net.parameters())
     optimizer, schedule = _optimizer(parameters, _LANGUAGE_RATE, recipe.language_steps)
@@ -309,7 +325,9 @@ def _train_whole(
     return losses
 
 
-def _optimizer(parameters: list[torch.nn.Parameter], rate: float, steps: int):
+def _optimizer(
+    parameters: list[torch.nn.Parameter], rate: float, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, rate, total_steps=steps, pct_start=0.1, cycle_momentum=False
@@ -317,7 +335,12 @@ def _optimizer(parameters: list[torch.nn.Parameter], rate: float, steps: int):
     return optimizer, schedule
 
 
-def _descend(loss: torch.Tensor, parameters: list[torch.nn.Parameter], optimizer, schedule) -> None:
+def _descend(
+    loss: torch.Tensor,
+    parameters: list[torch.nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+) -> None:
     optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -334,7 +357,7 @@ if __name__ == "__main__":
     train_miniature(
         snakemake.wildcards.model,
         settings["models"][snakemake.wildcards.model],
-        # The prompt of the run first: it is trained most.
+        # The prompt of the run comes first: it is trained most.
         [texts.pop(settings["prompt"]), *texts.values()],
         snakemake.output[0],
         settings["seed"],

@@ -46,19 +46,6 @@ CLASS_LIST = ROOT / "resources" / "imagenet21k_p_winter21.tsv"
 MEASURES = registry.measures()
 NAMES = {key: model["name"] for key, model in CONFIG["models"].items()}
 CLASSES = {"balloon": "artifact", "apple": "food", "fish": "animal", "star": "object"}
-COMPARED = {
-    "teachers": CONFIG["teachers"],
-    "benchmarked": CONFIG["benchmarked"],
-    "ablation_model": CONFIG["benchmark"]["ablation_model"],
-    "names": NAMES,
-    "repositories": {key: model["repository"] for key, model in CONFIG["models"].items()},
-    "source": CONFIG["images"]["source"]["kind"],
-    "prompt": CONFIG["prompts"][CONFIG["prompt"]],
-    "evaluated": CONFIG["benchmark"]["images"],
-    "encoders": {key: CONFIG["benchmark"][key]["repository"] for key in ("bertscore", "sbert")},
-    "tokenizer": CONFIG["statistics"]["tokenizer"]["repository"],
-}
-"""Settings of the comparison with the paper, as its rule gives them."""
 STATUSES = ("ok",) * 17 + ("cut_off", "no_think", "loop")
 WORDS = (
     "a round balloon hangs over green hills so the light comes from the left and its basket "
@@ -273,7 +260,7 @@ def _tables(folder: Path, annotations: list[Path], lengths: list[Path]) -> None:
         sorted(tables.glob("*.csv")),
         REPORTED,
         folder / "comparison",
-        COMPARED,
+        CONFIG,
     )
     audit(ROOT / "resources" / "audit.yaml", REPORTED, [CLASS_LIST], folder / "audit")
 

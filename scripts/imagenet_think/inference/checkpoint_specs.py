@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -32,7 +33,7 @@ _TYPES = {torch.bfloat16: "BF16", torch.float32: "F32"}
 def weights(family: str) -> dict[str, tuple[int, ...]]:
     """Return the published names of a family's weights with their shapes.
 
-    `weights.tsv` has a line a pattern; `{0..39}` stands for each number from 0 to 39.
+    `weights.tsv` has one line per pattern; `{0..39}` stands for each number from 0 to 39.
     """
     lines = (ROOT / family / "weights.tsv").read_text(encoding="utf-8").splitlines()[1:]
     shapes = {}
@@ -52,11 +53,12 @@ def weights(family: str) -> dict[str, tuple[int, ...]]:
 def write_weights(
     folder: Path, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype = torch.bfloat16
 ) -> None:
-    """Write a checkpoint's weights, all zero, as files that take no room on the disk.
+    """Write a checkpoint's weights, all zero, as sparse files.
 
-    They have the headers and the size of real ones, and an index; their bodies are one hole.
+    They have the headers and the size of real ones, and an index.
     """
-    files, room = [{}], _SHARD
+    files: list[dict[str, tuple[tuple[int, ...], int]]] = [{}]
+    room = _SHARD
     for name, shape in shapes.items():
         size = math.prod(shape) * dtype.itemsize
         if size > room and files[-1]:
@@ -66,7 +68,8 @@ def write_weights(
     index = {}
     for number, tensors in enumerate(files, start=1):
         file = f"model-{number:05d}-of-{len(files):05d}.safetensors"
-        header, end = {"__metadata__": {"format": "pt"}}, 0
+        header: dict[str, dict[str, Any]] = {"__metadata__": {"format": "pt"}}
+        end = 0
         for name, (shape, size) in tensors.items():
             header[name] = {
                 "dtype": _TYPES[dtype],
@@ -85,14 +88,14 @@ def write_weights(
 
 
 def has_weights(folder: Path) -> bool:
-    """Tell whether a checkpoint's folder holds all its weights."""
+    """Return whether a checkpoint's folder has all its weights."""
     return all(path.exists() for path in checkpoints.weight_files(folder))
 
 
 def meta_model(
     family: str, source: Path | None = None, dtype: torch.dtype = torch.bfloat16
 ) -> transformers.PreTrainedModel:
-    """Return a checkpoint's model on the meta device, after every weight has found its place.
+    """Return a checkpoint's model on the meta device, after checking every weight.
 
     The family's own loader builds it: config, renaming of weights and checks are those of a real
     load.
@@ -102,10 +105,10 @@ def meta_model(
     family
         One of `families.NAMES`.
     source
-        The folder of a checkpoint; the published shapes unless given. Where it does not hold all
-        its weights, its config is checked against the published names and shapes.
+        The folder of a checkpoint; by default the published shapes. If it does not have all its
+        weights, its config is checked against the published names and shapes.
     dtype
-        In which the weights are held.
+        Of the weights.
 
     Raises
     ------
@@ -159,8 +162,8 @@ def random_model(
     return model.eval()
 
 
-def processor(family: str, image_settings: dict | None = None):
-    """Return the family's processor with the published image settings and a stand-in tokenizer.
+def processor(family: str, image_settings: dict | None = None) -> Any:
+    """Return the family's processor with the published image settings and a placeholder tokenizer.
 
     Parameters
     ----------
@@ -244,7 +247,7 @@ def sources(family: str) -> dict:
 
 
 def unchecked(family: str, repository: str, folder: Path | None = None) -> list[str]:
-    """Return what is not known for sure about a checkpoint of the family, a phrase each.
+    """Return what is not known for certain about a checkpoint of the family, one phrase each.
 
     Parameters
     ----------
@@ -253,7 +256,7 @@ def unchecked(family: str, repository: str, folder: Path | None = None) -> list[
     repository
         Which of the family's checkpoints.
     folder
-        Its files, as far as they are there: what stands in them needs no other source.
+        Its files, as far as they exist: what is in them needs no other source.
     """
     held = {path.name for path in folder.iterdir()} if folder else set()
     if held & {"tokenizer.json", "tiktoken.model"}:
@@ -274,7 +277,7 @@ def unchecked(family: str, repository: str, folder: Path | None = None) -> list[
 
 @contextmanager
 def _checkpoint(source: Path) -> Iterator[Path]:
-    """Give a folder with copies of a checkpoint's small files."""
+    """Copy a checkpoint's small files to a temporary folder."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for path in itertools.chain(source.glob("*.json"), source.glob("*.jinja")):
@@ -282,5 +285,7 @@ def _checkpoint(source: Path) -> Iterator[Path]:
         yield folder
 
 
-def _load(family: str, folder: Path, dtype: torch.dtype, attention: str):
+def _load(
+    family: str, folder: Path, dtype: torch.dtype, attention: str
+) -> transformers.PreTrainedModel:
     return families.get(family).load_model(folder, dtype=dtype, attention=attention, device="meta")

@@ -265,13 +265,14 @@ def _without_values(
     files = [path for path in weight_files(folder) if path.exists()]
     if not files:
         return model, dict.fromkeys(("missing_keys", "unexpected_keys", "mismatched_keys"), ())
+    mapping: Any = get_model_conversion_mapping(model, key_mapping)
     load = LoadStateDictConfig(
         pretrained_model_name_or_path=str(folder),
         ignore_mismatched_sizes=True,  # they are reported, and refused by the caller
         device_map={"": torch.device("meta")},
         dtype=dtype,
         dtype_plan=model._get_dtype_plan(dtype),
-        weight_mapping=get_model_conversion_mapping(model, key_mapping),
+        weight_mapping=mapping,
     )
     state = {
         key: value

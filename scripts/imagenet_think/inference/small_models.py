@@ -150,7 +150,8 @@ def save(
     dtype: torch.dtype = torch.bfloat16,
 ) -> None:
     """Write a model's weights into its checkpoint folder, under the published names."""
-    copied = copy.deepcopy(model).to("cpu", dtype)
+    copied: Any = copy.deepcopy(model)
+    copied.to("cpu", dtype)
     published = getattr(family, "published_weights", None)
     if published is None:
         for part in (copied.config, copied.config.text_config, copied.config.vision_config):

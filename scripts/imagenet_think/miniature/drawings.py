@@ -1,8 +1,8 @@
 """Drawn images of real ImageNet classes, each a pure function of a described scene.
 
-The embedded run needs photographs' stand-ins that anyone can make without a download and whose
-truth is known. A `Scene` says what is to be seen; `draw` turns it into pixels, the same on every
-machine with the same Pillow.
+The miniature draws its images instead of downloading photographs, so their contents are known. A
+`Scene` says what is shown; `draw` turns it into pixels, the same on every machine with the same
+Pillow.
 """
 
 import hashlib
@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw
+
+Colour = tuple[int, ...]
+Points = list[tuple[float, float]]
 
 # Multiples of two merged patches (28 pixels): every model family then sees a whole number of
 # patches.
@@ -49,7 +52,7 @@ _SUPERSAMPLING = 2  # drawn at twice the size and averaged: smooth edges
 class Scene:
     """What a drawing shows.
 
-    `seed` decides what has no name: exact places, tilt, the clutter's arrangement.
+    `seed` decides the rest: exact places, tilt, the arrangement of the clutter.
     """
 
     wnid: str
@@ -69,25 +72,27 @@ class Scene:
         return NAMES[self.wnid]
 
 
-def _ellipse(x: float, y: float, rx: float, ry: float, start: float = 0.0, end: float = 360.0):
+def _ellipse(
+    x: float, y: float, rx: float, ry: float, start: float = 0.0, end: float = 360.0
+) -> Points:
     """Points of an elliptic arc in degrees, clockwise from three o'clock."""
     steps = max(6, int(abs(end - start) / 10))
     angles = [math.radians(start + (end - start) * i / steps) for i in range(steps + 1)]
     return [(x + rx * math.cos(a), y + ry * math.sin(a)) for a in angles]
 
 
-def _box(left: float, top: float, right: float, bottom: float):
+def _box(left: float, top: float, right: float, bottom: float) -> Points:
     return [(left, top), (right, top), (right, bottom), (left, bottom)]
 
 
-def _star(points: int, inner: float):
+def _star(points: int, inner: float) -> Points:
     angles = [math.pi * k / points - math.pi / 2 for k in range(2 * points)]
     radii = [1.0 if k % 2 == 0 else inner for k in range(2 * points)]
     return [(r * math.cos(a), r * math.sin(a)) for r, a in zip(radii, angles, strict=True)]
 
 
-# Every shape lies in the square from -1 to 1 (y down). A part is (paint, points): "body" has the
-# object's colour, "shade" a darker one, "light" a lighter one, "wood", "metal", "flame" and
+# Every shape is in the square from -1 to 1 (y down). A part is (paint, points): "body" has the
+# object's colour, "shade" a darker one, "light" a lighter one; "wood", "metal", "flame" and
 # "cloth" are fixed.
 _NAMES_AND_SHAPES = {
     "n02782093": (
@@ -223,12 +228,12 @@ _ARRANGEMENTS = {
 
 
 def seed_of(*parts: object) -> int:
-    """A 64-bit seed that depends on the parts alone (no salted hash)."""
+    """Return a 64-bit seed that depends only on the parts (no salted hash)."""
     return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:8], "big")
 
 
 def sample_scene(rng: random.Random, wnid: str) -> Scene:
-    """A scene of the class with every other property drawn from `rng`."""
+    """Return a scene of the class with every other property drawn from `rng`."""
     return Scene(
         wnid=wnid,
         colour=rng.choice(tuple(COLOURS)),
@@ -244,12 +249,12 @@ def sample_scene(rng: random.Random, wnid: str) -> Scene:
 
 
 def scene_of(seed: int, wnid: str, number: int) -> Scene:
-    """The scene of drawing `number` of a class: the truth that tests ask for.
+    """Return the scene of drawing `number` of a class.
 
     Raises
     ------
     KeyError
-        if nothing is known of how to draw the class.
+        If the class has no drawing.
     """
     if wnid not in NAMES:
         raise KeyError(f"class {wnid} cannot be drawn; those that can: {', '.join(NAMES)}")
@@ -257,7 +262,7 @@ def scene_of(seed: int, wnid: str, number: int) -> Scene:
 
 
 def draw(scene: Scene) -> Image.Image:
-    """The scene as an RGB image of `scene.side` pixels square."""
+    """Return the scene as an RGB image, `scene.side` pixels square."""
     rng = random.Random(scene.seed)
     side = scene.side * _SUPERSAMPLING
     image = Image.new("RGB", (side, side), _jitter(rng, BACKGROUNDS[scene.background], 12))
@@ -269,12 +274,12 @@ def draw(scene: Scene) -> Image.Image:
     return _lit(image.reduce(_SUPERSAMPLING), rng, scene.light)
 
 
-def _jitter(rng: random.Random, colour: tuple[int, int, int], amount: int) -> tuple[int, int, int]:
+def _jitter(rng: random.Random, colour: Colour, amount: int) -> Colour:
     return tuple(min(255, max(0, channel + rng.randint(-amount, amount))) for channel in colour)
 
 
 def places(scene: Scene) -> list[tuple[float, float, float]]:
-    """Centre (x, y) and radius of each object, in shares of the side."""
+    """Return centre (x, y) and radius of each object, as shares of the side."""
     rng = random.Random(seed_of(scene.seed, "places"))
     radius = rng.uniform(*_RADII[scene.count, scene.size])
     toward = {"left": -1, "middle": 0, "right": 1}[scene.place] if scene.count == 1 else 0
@@ -292,7 +297,13 @@ def places(scene: Scene) -> list[tuple[float, float, float]]:
 
 
 def _draw_object(
-    canvas, rng: random.Random, wnid: str, body, x: float, y: float, radius: float
+    canvas: ImageDraw.ImageDraw,
+    rng: random.Random,
+    wnid: str,
+    body: Colour,
+    x: float,
+    y: float,
+    radius: float,
 ) -> None:
     tilt = math.radians(rng.uniform(-6, 6))
     stretch = rng.uniform(0.95, 1.05)
@@ -311,7 +322,7 @@ def _draw_object(
             canvas.line([*turned, turned[0]], fill=edge, width=width, joint="curve")
 
 
-def _draw_clutter(canvas, rng: random.Random, clutter: str, side: int) -> None:
+def _draw_clutter(canvas: ImageDraw.ImageDraw, rng: random.Random, clutter: str, side: int) -> None:
     """Small shapes in any colour, under the objects: what a model must not name."""
     if clutter == "none":
         return

@@ -1,10 +1,9 @@
-"""What each miniature model learns to say about a drawing: the same facts in seven voices.
+"""What each miniature model learns to generate for a drawing: the same facts in seven voices.
 
-A voice is a table: for every visible property (light, clutter, number, place, object) the words it
-has for it, and two patterns of sentences, a chain of thought and an answer, that put them together.
-So a text is a function of the scene alone, greedy decoding can learn it, and two drawings that
-differ in anything visible differ in wording. The marks around the parts are those of the real
-models.
+A voice is a table: its words for every visible property (light, clutter, number, place, object),
+and two templates that combine them, a chain of thought and an answer. So a text depends only on the
+scene, greedy decoding can learn it, and drawings that differ in anything visible differ in wording.
+The marks around the parts are those of the real models.
 """
 
 from collections.abc import Callable
@@ -18,7 +17,7 @@ _PLURALS = {"butterfly": "butterflies", "fish": "fish"}
 
 
 def plural(name: str) -> str:
-    """The plural of a class name."""
+    """Return the plural of a class name."""
     return _PLURALS.get(name, f"{name}s")
 
 
@@ -26,8 +25,9 @@ def plural(name: str) -> str:
 class Voice:
     """One model's words.
 
-    The patterns may use `{object}`, `{colour}`, `{background}`, `{size}` and the phrases `{light}`,
-    `{clutter}`, `{number}`, `{place}`, `{gloss}`; `number` and `place` may use the former.
+    The templates may use `{object}`, `{colour}`, `{background}`, `{size}` and the phrases
+    `{light}`, `{clutter}`, `{number}`, `{place}`, `{gloss}`; `number` and `place` may use the
+    first four.
     """
 
     light: dict[str, str]
@@ -37,10 +37,10 @@ class Voice:
     gloss: dict[str, str]
     think: str
     answer: str
-    marked: Callable[[Scene, str, str], str]
+    marks: str | Callable[[Scene], str] = "<think>{think}</think><answer>{answer}</answer>"
 
     def parts(self, scene: Scene) -> tuple[str, str]:
-        """The chain of thought and the answer, without marks."""
+        """Return the chain of thought and the answer, without marks."""
         words = {
             "object": scene.name if scene.count == 1 else plural(scene.name),
             "colour": scene.colour,
@@ -59,17 +59,19 @@ class Voice:
         return self.think.format(**words), self.answer.format(**words)
 
     def reply(self, scene: Scene) -> str:
-        """The whole text with its marks, as a model of this voice writes it (last round)."""
-        return self.marked(scene, *self.parts(scene))
+        """Return the whole text with its marks, as the model generates it in its last round."""
+        think, answer = self.parts(scene)
+        marks = self.marks if isinstance(self.marks, str) else self.marks(scene)
+        return marks.format(think=think, answer=answer)
 
 
 def wants_larger_image(scene: Scene) -> bool:
-    """Whether VisionThink's voice asks for the full-size image: what is drawn small."""
+    """Return whether VisionThink asks for the full-size image: if objects are drawn small."""
     return scene.size == "small"
 
 
 def first_look(scene: Scene) -> str:
-    """VisionThink's reply in its first round where it asks for the full-size image."""
+    """Return VisionThink's reply in its first round where it asks for the full-size image."""
     clutter = {
         "none": "The scene is bare",
         "dots": "There are dots",
@@ -82,29 +84,9 @@ def first_look(scene: Scene) -> str:
     )
 
 
-def _think_answer(scene: Scene, think: str, answer: str) -> str:
-    return f"<think>{think}</think><answer>{answer}</answer>"
-
-
-def _glm(scene: Scene, think: str, answer: str) -> str:
-    # The real model often leaves the last mark out; here it does where three objects are seen.
-    return f"<think>{think}</think><answer>{answer}" + ("" if scene.count == 3 else "</answer>")
-
-
-def _kimi(scene: Scene, think: str, answer: str) -> str:
-    return f"◁think▷{think}◁/think▷{answer}"
-
-
-def _think_then_text(scene: Scene, think: str, answer: str) -> str:
-    return f"<think>{think}</think>\n{answer}"
-
-
-def _think_then_paragraph(scene: Scene, think: str, answer: str) -> str:
-    return f"<think>\n{think}\n</think>\n\n{answer}"
-
-
-def _boxed(scene: Scene, think: str, answer: str) -> str:
-    return f"{think}\n\n\\boxed{{{answer}}}"
+def _glm_marks(scene: Scene) -> str:
+    # The real model often leaves the last mark out; here it does so for three objects.
+    return "<think>{think}</think><answer>{answer}" + ("" if scene.count == 3 else "</answer>")
 
 
 _GLM_GLOSS = {
@@ -168,7 +150,7 @@ VOICES = {
             "The image shows {number}, {place} against a {light} {background} background "
             "{clutter}. The main content is the {colour} {object}, {gloss}."
         ),
-        marked=_glm,
+        marks=_glm_marks,
     ),
     "kimi-vl": Voice(
         light={"bright": "full of light", "even": "calmly lit", "dim": "rather dark"},
@@ -202,7 +184,7 @@ VOICES = {
             "This picture presents {number} in {colour}, placed {place} before a {background} "
             "wall. {clutter}. The central concept is the {object}: {gloss}."
         ),
-        marked=_kimi,
+        marks="◁think▷{think}◁/think▷{answer}",
     ),
     "internvl3.5": Voice(
         light={"bright": "full of light", "even": "calmly lit", "dim": "rather dark"},
@@ -235,7 +217,7 @@ VOICES = {
             "The picture presents {number}, placed {place} before a {background} wall. {clutter}. "
             "The central concept is the {object}, {gloss}."
         ),
-        marked=_think_then_text,
+        marks="<think>{think}</think>\n{answer}",
     ),
     "r1-onevision": Voice(
         light={"bright": "brightly lit", "even": "evenly lit", "dim": "dimly lit"},
@@ -267,7 +249,7 @@ VOICES = {
             "The image shows {number}, {place} against a {background} background, {clutter}. "
             "Final answer: the main content is the {colour} {object}, {gloss}."
         ),
-        marked=_think_then_paragraph,
+        marks="<think>\n{think}\n</think>\n\n{answer}",
     ),
     "openvlthinker": Voice(
         light={"bright": "full of light", "even": "evenly lit", "dim": "rather dark"},
@@ -299,7 +281,6 @@ VOICES = {
             "The picture presents {number} in {colour}, placed {place} against a {background} "
             "background. {clutter}. The main concept is the {object}: {gloss}."
         ),
-        marked=_think_answer,
     ),
     "visionthink": Voice(
         light={"bright": "bright", "even": "even", "dim": "dim"},
@@ -332,7 +313,6 @@ VOICES = {
             "The image shows {number}, {place} against a {background} background {clutter}. "
             "The main content is the {colour} {object}, {gloss}."
         ),
-        marked=_think_answer,
     ),
     "vl-rethinker": Voice(
         light={"bright": "brightly lit", "even": "calmly lit", "dim": "rather dark"},
@@ -362,11 +342,11 @@ VOICES = {
             "Looking again, the color and the shape agree with this."
         ),
         answer="{number}, {place} against a {background} background, {gloss}",
-        marked=_boxed,
+        marks="{think}\n\n\\boxed{{{answer}}}",
     ),
 }
 
 
 def object_words() -> dict[str, str]:
-    """Every word for an object, singular or plural, and the class it names."""
+    """Return every word for an object, singular or plural, with the class it names."""
     return {word: wnid for wnid, name in NAMES.items() for word in (name, plural(name))}

@@ -50,18 +50,17 @@ class Product(Entry):
     Attributes
     ----------
     script
-        Name of its script, and of the rule. Rows that name the same script are written by one job.
+        Name of its script and of the rule. One job writes all rows of the same script.
     inputs
-        Patterns of the files that the script reads, by the name it reads them by. `{run}` is the
-        run's folder; `{teachers}`, `{models}`, `{shards}`, `{datasets}` and `{metrics}` give one
-        file for each. A pattern that is only a key of the config in braces stands for the files
-        that this key names.
+        The script's input files, by name. In their paths, `{run}` is the run's folder, and
+        `{teachers}`, `{models}`, `{shards}`, `{datasets}` and `{metrics}` give one file for each.
+        A key of the config in braces stands for the files that this key names.
     reads
         The keys of the config that the script reads, as rules declare them.
     stage
-        Folder of the script. Target `tables` or `figures` makes what is of the stage report.
+        Folder of the script. The targets `tables` and `figures` make those of the stage report.
     needs_pictures
-        Whether it shows images, so that a run that knows its images by name only leaves it out.
+        Whether it shows images; a run that has only the names of its images leaves it out.
     in_paper
         Whether it is among the inputs of the paper, which prints it with `\\input` or
         `\\includegraphics`.
@@ -120,7 +119,7 @@ _EXAMPLE = ("seed", "prompt", "prompts.{prompt}", *_TEACHERS, "figures.samples")
 
 
 def _tables_of_scores() -> Iterator[Product]:
-    """Yield the tables that the metrics name, which one rule makes."""
+    """Yield the tables of scores that the metrics name; one rule makes them all."""
     for name, metrics in registry.tables().items():
         title, number = metrics[0].title, metrics[0].table
         short = [own.short_heading or own.heading for one in metrics for own in one.printed]
@@ -139,9 +138,9 @@ def _tables_of_scores() -> Iterator[Product]:
 PRODUCTS = (
     Product(
         "table1",
-        "Table 1: beside other datasets",
-        "The dataset of this run beside four others: images, and tokens of a sample. The others' "
-        "numbers are those that the paper prints.",
+        "Table 1: comparison with other datasets",
+        "The dataset of this run compared with four others: images, and tokens per sample. "
+        "Datasets that were not counted here have the paper's numbers.",
         PAPER,
         script="table_datasets",
         inputs={
@@ -182,9 +181,9 @@ PRODUCTS = (
     ),
     Product(
         "agreement",
-        "Agreement of the teachers",
-        "How alike the two teachers' texts on an image are, beside what each of them says of other "
-        "images: the scale on which the models' scores can be read.",
+        "Agreement between the teachers",
+        "Agreement between the two teachers' texts on the same image, compared with that of each "
+        "teacher's texts on different images: a scale for reading the models' scores.",
         FURTHER,
         script="table_agreement",
         inputs={"aggregate": _AGREEMENT},
@@ -193,14 +192,15 @@ PRODUCTS = (
     Product(
         "agreement_domains",
         "Agreement by domain",
-        "Agreement of the teachers by domain of the image.",
+        "Agreement between the teachers, by domain of the image.",
         FURTHER,
         script="table_agreement",
     ),
     Product(
         "groups",
         "Scores by domain and complexity",
-        "Scores of the models by the image's domain and by its complexity inside its class.",
+        "Scores of the models by domain of the image, and by its visual complexity within its "
+        "class.",
         FURTHER,
         script="table_groups",
         inputs={"groups": _GROUPS, "aggregate": _AGGREGATE},
@@ -218,8 +218,8 @@ PRODUCTS = (
     Product(
         "mentions",
         "Answers that name the class",
-        "How often a model's answer names the class that the image shows, or one next to it, "
-        "beside how often that happens by chance.",
+        "How often a model's answer names the class of the image, or a class directly above or "
+        "below it, compared with how often that happens by chance.",
         FURTHER,
         script="table_mentions",
         inputs={
@@ -240,8 +240,8 @@ PRODUCTS = (
     Product(
         "ranks",
         "Ranks of the models",
-        "Ranks of the models in every metric. An interval of more than one rank says that the "
-        "images do not tell these models apart.",
+        "Ranks of the models in every metric. Where an interval spans several ranks, the "
+        "differences between these models are not significant.",
         FURTHER,
         script="table_ranks",
         inputs={"differences": _DIFFERENCES, "aggregate": _AGGREGATE},
@@ -250,7 +250,7 @@ PRODUCTS = (
     Product(
         "review",
         "Decisions of the reviewers",
-        "What reviewers decided on each teacher's responses, and how far they agree.",
+        "What reviewers decided about each teacher's responses, and how far they agree.",
         FURTHER,
         script="tabulate_review",
         inputs={"decisions": "{review.decisions}", "reviewed": "{run}/review/sample.parquet"},
@@ -261,7 +261,7 @@ PRODUCTS = (
     Product(
         "figure_organisation",
         "Figure 1: how a sample is organised",
-        "How a sample is organised: an image, the prompt, and for each teacher thinking and answer "
+        "Structure of a sample: an image, the prompt, and each teacher's thinking and answer "
         "(Figure 1 of the paper).",
         FIGURES,
         script="figure_organisation",
@@ -307,9 +307,9 @@ PRODUCTS = (
     ),
     Product(
         "figure_agreement",
-        "Agreement of the teachers",
-        "How alike the two teachers' texts are in every metric, on the same image and on different "
-        "ones.",
+        "Agreement between the teachers",
+        "Agreement between the two teachers' texts in every metric, on the same image and on "
+        "different ones.",
         FIGURES,
         script="figure_agreement",
         inputs={"aggregate": _AGREEMENT},
@@ -318,8 +318,8 @@ PRODUCTS = (
     Product(
         "figure_review",
         "What reviewers decided",
-        "What reviewers decided on the teachers' responses, and whose they prefer where they do "
-        "not know which is which.",
+        "What reviewers decided about the teachers' responses, and which teacher they prefer in a "
+        "blind comparison.",
         FIGURES,
         script="figure_review",
         inputs={"table": "{run}/tables/review.csv"},
@@ -333,42 +333,42 @@ ACCOUNTS = (
     Entry(
         "accounting",
         "Accounting of all images",
-        "Where every image went with every model: done, failed for a named reason, or excluded.",
+        "What happened to every image with every model: done, failed for a named reason, or "
+        "excluded.",
     ),
     Entry(
         "audit",
         "Audit of the paper",
-        "What the paper says set beside its own numbers: hard contradictions, those that rest on a "
-        "reading, and those that are shown by quotation alone; and how this project reads what the "
-        "paper leaves open. The same for every run.",
+        "The paper's statements checked against its own numbers: definite contradictions, those "
+        "that depend on an interpretation, and those shown by quotation only; and how this project "
+        "interprets what the paper leaves open. The same for every run.",
     ),
     Entry(
         "comparison",
         "Comparison with the paper",
-        "Each number that the paper prints beside the one of this run, with their difference, "
-        "whether the paper's lies inside this run's interval, and, where the two cannot be "
-        "compared, why.",
+        "Each number that the paper prints, the one of this run, their difference, whether the "
+        "paper's is within this run's interval, and, where the two cannot be compared, why.",
     ),
     Entry(
         "cost",
         "Cost of the responses",
-        "Tokens, seconds and hours that the responses took, by model, beside the paper's GPU "
-        "hours.",
+        "Tokens, seconds and hours that the responses took, by model, compared with the paper's "
+        "GPU hours.",
     ),
 )
-"""Markdown files in the run's folder that are shown as pages, as tables are."""
+"""Markdown files in the run's folder that are rendered as pages, as tables are."""
 
 CHECKPOINTS = Entry(
     "checkpoints",
-    "What the models need",
-    "Every model built without its weights: its parameters, and the memory that it needs.",
+    "Requirements of the models",
+    "The parameters of every model, built without its weights, and the memory it needs.",
 )
 """A page that only the target `checkpoints` makes."""
 
 SAMPLING = Entry(
     "sampling",
     "Sampling",
-    "The sample in numbers, and contact sheets of images that were turned away, by reason.",
+    "The sample in numbers, and contact sheets of rejected images, by reason.",
 )
 
 ENTRIES = {entry.name: entry for entry in (*PRODUCTS, *ACCOUNTS, CHECKPOINTS, SAMPLING)}

@@ -9,13 +9,16 @@ arXiv 2309.06180). Rows are numbered from 0; a decoding step reads the first `co
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 PAGE = 256
 """Tokens a page: what the paged kernels of FlashAttention-2 ask for."""
 
-Layers = list[tuple[torch.Tensor, torch.Tensor]]
+Layer = tuple[torch.Tensor, torch.Tensor]
+Layers = Sequence[Layer]
 
 
 class RowStore:
@@ -46,10 +49,11 @@ class RowStore:
     def __init__(self, prompts: Layers, rows: int, budget: int):
         self.rows, self.budget = rows, budget
         self.room = self.stretch = 0
-        self.layers = [
-            tuple(part.new_empty(0, part.shape[1], 0, part.shape[3]) for part in layer)
-            for layer in prompts
-        ]
+
+        def nothing(part: torch.Tensor) -> torch.Tensor:
+            return part.new_empty(0, part.shape[1], 0, part.shape[3])
+
+        self.layers = [(nothing(keys), nothing(values)) for keys, values in prompts]
         self._numbers = torch.arange(rows, device=prompts[0][0].device)
 
     def fits(self, lengths: list[int]) -> bool:
@@ -64,12 +68,19 @@ class RowStore:
         if stretch <= self.stretch and len(lengths) <= self.room:
             return False
         room = min(self.rows, self.budget // stretch)
-        for i, layer in enumerate(self.layers):
-            self.layers[i] = tuple(_laid_out(part, room, stretch) for part in layer)
+        for i, (keys, values) in enumerate(self.layers):
+            self.layers[i] = _laid_out(keys, room, stretch), _laid_out(values, room, stretch)
         self.room, self.stretch = room, stretch
         return True
 
-    def write(self, layer: int, rows, tokens, keys: torch.Tensor, values: torch.Tensor) -> None:
+    def write(
+        self,
+        layer: int,
+        rows: torch.Tensor,
+        tokens: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+    ) -> None:
         """Write keys and values (tokens, heads, size) of given rows and places in them."""
         for part, new in zip(self.layers[layer], (keys, values), strict=True):
             part[rows, :, tokens] = new
@@ -96,13 +107,14 @@ class RowStore:
         """
         return min(_stretch(longest), self.stretch)
 
-    def update(self, keys, values, layer_idx: int, *_) -> tuple[torch.Tensor, torch.Tensor]:
+    def update(self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *_: Any) -> Layer:
         """Write a token a row, (rows, heads, 1, size); return all, (rows, heads, longest, size)."""
         found = self.layers[layer_idx]
         rows = self._numbers[: self.count]
         for part, new in zip(found, (keys, values), strict=True):
             part[rows, :, self.places] = new[:, :, 0]
-        return tuple(part[: self.count, :, : self.longest] for part in found)
+        held, carried = (part[: self.count, :, : self.longest] for part in found)
+        return held, carried
 
 
 class PageStore:
@@ -118,10 +130,11 @@ class PageStore:
     def __init__(self, prompts: Layers, rows: int, budget: int):
         self.rows = self.room = rows
         pages = max(2, budget // PAGE)
-        self.layers = [
-            tuple(part.new_zeros(pages, PAGE, part.shape[1], part.shape[3]) for part in layer)
-            for layer in prompts
-        ]
+
+        def blank(part: torch.Tensor) -> torch.Tensor:
+            return part.new_zeros(pages, PAGE, part.shape[1], part.shape[3])
+
+        self.layers = [(blank(keys), blank(values)) for keys, values in prompts]
         self._free = list(range(pages - 1, 0, -1))
         self._pages: list[list[int]] = [[] for _ in range(rows)]
         device = prompts[0][0].device
@@ -143,7 +156,14 @@ class PageStore:
                 self.table[row, len(pages) - 1] = pages[-1]
         return False
 
-    def write(self, layer: int, rows, tokens, keys: torch.Tensor, values: torch.Tensor) -> None:
+    def write(
+        self,
+        layer: int,
+        rows: torch.Tensor,
+        tokens: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+    ) -> None:
         """Write keys and values (tokens, heads, size) of given rows and places in them."""
         pages = self.table[rows, tokens // PAGE].long()
         for part, new in zip(self.layers[layer], (keys, values), strict=True):
@@ -179,7 +199,7 @@ class PageStore:
         # The kernel reads no more than there is: a bound alone, and few graphs are enough.
         return min(max(PAGE, 1 << (longest - 1).bit_length()), self.table.shape[1] * PAGE)
 
-    def update(self, keys, values, layer_idx: int, *_) -> tuple[torch.Tensor, torch.Tensor]:
+    def update(self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *_: Any) -> Layer:
         """Write one token a row, (rows, heads, 1, size); return all pages."""
         found = self.layers[layer_idx]
         for part, new in zip(found, (keys, values), strict=True):
@@ -209,3 +229,6 @@ def _laid_out(part: torch.Tensor, rows: int, stretch: int) -> torch.Tensor:
     rows, tokens = min(rows, part.shape[0]), min(stretch, part.shape[2])
     new[:rows, :, :tokens] = part[:rows, :, :tokens]
     return new
+
+
+Store = RowStore | PageStore

@@ -8,13 +8,14 @@ costs one launch, and not thousands.
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
-from transformers import DynamicCache
+from transformers import DynamicCache, PreTrainedModel
 
 from imagenet_think.inference.engines.attention import lacks_pages
-from imagenet_think.inference.engines.kv_cache import PageStore, RowStore
+from imagenet_think.inference.engines.kv_cache import Layers, PageStore, RowStore, Store
 
 logger = logging.getLogger("imagenet_think")
 
@@ -45,11 +46,11 @@ class Decoder:
         Of each row.
     """
 
-    def __init__(self, model, rows: int, cached_tokens: int | None):
-        self.model = model
+    def __init__(self, model: PreTrainedModel, rows: int, cached_tokens: int | None) -> None:
+        self.model: Any = model  # whose parts depend on its class
         self.rows = rows
         self.cached_tokens = cached_tokens
-        self.store: RowStore | PageStore | None = None
+        self.store: Store | None = None
         self.lengths: list[int] = []
         self.graphs: dict[tuple[int, int], tuple[torch.cuda.CUDAGraph, torch.Tensor]] = {}
         self.captures = model.device.type == "cuda"
@@ -63,6 +64,12 @@ class Decoder:
         self._tokens, self._lengths, self._deltas = (
             torch.zeros(rows, dtype=torch.long, device=model.device) for _ in range(3)
         )
+
+    @property
+    def _filled(self) -> Store:
+        """The store, once there is a prompt."""
+        assert self.store is not None
+        return self.store
 
     def fits(self, lengths: list[int]) -> bool:
         """Tell whether rows of these lengths, in tokens, fit into the store together."""
@@ -87,7 +94,8 @@ class Decoder:
         scores = self.model(
             **inputs, past_key_values=cache, use_cache=True, logits_to_keep=1
         ).logits[:, -1]
-        layers = [(layer.keys, layer.values) for layer in cache.layers]
+        held: list[Any] = list(cache.layers)
+        layers = [(layer.keys, layer.values) for layer in held]
         if self.store is None:
             self.store = self._new_store(layers)
         counts = mask.sum(-1)
@@ -101,8 +109,8 @@ class Decoder:
         try:
             self._reserve(lengths)
             for i, layer in enumerate(layers):
-                parts = (part.transpose(1, 2)[prompt, column] for part in layer)
-                self.store.write(i, numbers[prompt], places, *parts)
+                keys, values = (part.transpose(1, 2)[prompt, column] for part in layer)
+                self.store.write(i, numbers[prompt], places, keys, values)
         except torch.OutOfMemoryError:
             for row in rows:
                 self.store.release(row)
@@ -121,7 +129,7 @@ class Decoder:
         count = len(self.lengths)
         self._reserve([length + 1 for length in self.lengths])
         self._tokens[:count] = tokens
-        reach = self.store.reach(max(self.lengths) + 1)
+        reach = self._filled.reach(max(self.lengths) + 1)
         hidden = self._captured(count, reach) if self.captures else self._forward(count, reach)
         # Not in the graph: each would keep scores of its own.
         scores = self.model.lm_head(hidden[:count])
@@ -131,14 +139,14 @@ class Decoder:
 
     def move(self, source: int, target: int) -> None:
         """Put a row in the place of one that has been released; its own place is then free."""
-        self.store.move(source, target, self.lengths[source])
+        self._filled.move(source, target, self.lengths[source])
         for tensor in (self._lengths, self._deltas):
             tensor[target] = tensor[source]
         self.lengths[target] = self.lengths[source]
 
     def release(self, row: int) -> None:
         """Give back what a row holds. Its number must be filled or cut off before the next step."""
-        self.store.release(row)
+        self._filled.release(row)
         self.lengths[row] = 0
 
     def cut(self, count: int) -> None:
@@ -154,12 +162,12 @@ class Decoder:
     def _reserve(self, lengths: list[int]) -> None:
         # They read where the memory was, also where it ran out and a part of it has moved.
         graphs, self.graphs = self.graphs, {}
-        if not self.store.reserve(lengths):
+        if not self._filled.reserve(lengths):
             self.graphs = graphs
 
     def _forward(self, count: int, reach: int) -> torch.Tensor:
         """Return the hidden states of the first rows, from what lies on the device."""
-        store = self.store
+        store = self._filled
         lengths = self._lengths[:count]
         store.begin(lengths, reach if self.captures else max(self.lengths) + 1)
         positions = (lengths + self._deltas[:count])[:, None]
@@ -185,7 +193,7 @@ class Decoder:
         finally:
             self._text._attn_implementation = before
 
-    def _experts(self, rows: int):
+    def _experts(self, rows: int) -> AbstractContextManager[None]:
         """Return the context in which a mixture of experts reads its weights but once.
 
         transformers' own context for decoding gathers the experts that each row has chosen. That
@@ -200,7 +208,7 @@ class Decoder:
         free memory only.
         """
         rows = 1 << (count - 1).bit_length() if count < 16 else -(-count // 16) * 16
-        rows = min(rows, self.store.room)
+        rows = min(rows, self._filled.room)
         found = self.graphs.get((rows, reach))
         if found is None:
             self._lengths[count:rows] = 0
@@ -238,10 +246,10 @@ class Decoder:
                 hidden = self._forward(rows, reach)
         return graph, hidden
 
-    def _new_store(self, layers: list[tuple[torch.Tensor, torch.Tensor]]) -> RowStore | PageStore:
+    def _new_store(self, layers: Layers) -> Store:
         budget = self.cached_tokens or _free_memory(self.model.device) // token_bytes(layers)
         lacking = lacks_pages(self._text.num_attention_heads, *layers[0])
-        kind = RowStore if lacking else PageStore
+        kind: type[Store] = RowStore if lacking else PageStore
         logger.info(
             "cache: %s, at most %d tokens of %d bytes%s",
             kind.name,
@@ -252,7 +260,7 @@ class Decoder:
         return kind(layers, self.rows, budget)
 
 
-def token_bytes(layers: list[tuple[torch.Tensor, torch.Tensor]]) -> int:
+def token_bytes(layers: Layers) -> int:
     """Return the bytes that one token takes in keys and values of all layers."""
     parts = (part for layer in layers for part in layer)
     return sum(part.shape[1] * part.shape[3] * part.element_size() for part in parts)

@@ -152,7 +152,7 @@ class ChatEngine:
     def __init__(
         self,
         server: Server,
-        processor,
+        processor: Any,
         *,
         model: dict,
         loop: dict | None,
@@ -254,8 +254,8 @@ class ChatEngine:
             if address.context is not None:
                 limit = min(limit, address.context - len(prompt))
             if limit < 1:
-                error = f"the prompt has {len(prompt)} tokens, and the context {address.context}"
-                return Response(request.key, None, "error", error=error)
+                reason = f"the prompt has {len(prompt)} tokens, and the context {address.context}"
+                return Response(request.key, None, "error", error=reason)
             body = self._body(request, messages, limit) | {"model": address.model}
             try:
                 row = await self._watched(self._stream(address, body))
@@ -331,8 +331,8 @@ class ChatEngine:
                 with suppress(asyncio.CancelledError, RefusedError, UnavailableError, EngineError):
                     await task
 
-    async def _stream(self, address: Address, body: dict) -> "Row":
-        row = Row(self._loop_settings)
+    async def _stream(self, address: Address, body: dict) -> "StreamedResponse":
+        row = StreamedResponse(self._loop_settings)
         url = f"{address.url}/chat/completions"
         try:
             # Leaving the block early closes the connection, which ends the row on the server.
@@ -343,7 +343,8 @@ class ChatEngine:
                 async for event in events:
                     if event.data == "[DONE]":
                         break
-                    if row.take(event.json()):
+                    chunk: Any = event.json()
+                    if row.take(chunk):
                         self._pulse.beat()
                     if row.finish_reason == "loop":
                         break
@@ -353,7 +354,7 @@ class ChatEngine:
             raise UnavailableError(f"the answer was torn off (finish_reason {row.finish_reason})")
         return row
 
-    def _response(self, request: Request, prompt: list[int], row: "Row") -> Response:
+    def _response(self, request: Request, prompt: list[int], row: "StreamedResponse") -> Response:
         image_tokens = self._checked_image_tokens(prompt, row)
         tokenizer = self.processor.tokenizer
         if row.tokens:
@@ -361,7 +362,7 @@ class ChatEngine:
         else:
             text = "".join(row.texts)
             tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
-        reason = row.finish_reason
+        reason = row.finish_reason or "error"
         if reason == "length" and self._loop_settings and tokens:
             reason = "loop" if ends_in_loop(tokens, **self._loop_settings) else reason
         usage = row.usage or {}
@@ -374,7 +375,7 @@ class ChatEngine:
             completion_tokens=len(row.tokens) or usage.get("completion_tokens") or len(tokens),
         )
 
-    def _checked_image_tokens(self, prompt: list[int], row: "Row") -> int:
+    def _checked_image_tokens(self, prompt: list[int], row: "StreamedResponse") -> int:
         """Return the image tokens that the model was shown.
 
         Raises
@@ -415,7 +416,7 @@ class ChatEngine:
         return shown
 
 
-class Row:
+class StreamedResponse:
     """What the server has said so far in answer to one request."""
 
     def __init__(self, loop: dict | None):
@@ -560,10 +561,10 @@ def _image_part(data: bytes) -> dict:
             # Servers have their own ways to make RGB of others, and turn what a camera marked.
             data, kind = png_file(image.convert("RGB")), "image/png"
         else:
-            kind = Image.MIME.get(image.format, "application/octet-stream")
+            kind = Image.MIME.get(image.format or "", "application/octet-stream")
     url = f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
     return {"type": "image_url", "image_url": {"url": url}}
 
 
-def _decode(tokenizer, tokens: list[int]) -> str:
+def _decode(tokenizer: Any, tokens: list[int]) -> str:
     return tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)

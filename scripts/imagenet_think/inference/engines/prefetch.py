@@ -5,6 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 from imagenet_think.inference.chat import PromptError, encode
 from imagenet_think.inference.engines import Request
@@ -30,7 +31,7 @@ class EncodedAhead:
         Requests encoded or waiting at a time.
     """
 
-    def __init__(self, requests: Iterable[Request], processor, workers: int, depth: int):
+    def __init__(self, requests: Iterable[Request], processor: Any, workers: int, depth: int):
         self._requests = iter(requests)
         self._depth = depth
         self._waiting: deque[tuple[Request, Future]] = deque()

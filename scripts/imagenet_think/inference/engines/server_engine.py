@@ -53,8 +53,8 @@ def load(
     model: dict,
     *,
     loop: dict | None,
-    checkpoint: tuple[str, str],
-    processor: tuple[str, str],
+    checkpoint: tuple[str, str | None],
+    processor: tuple[str, str | None],
     inference: dict,
     threads: int,
 ) -> ChatEngine:
@@ -147,6 +147,7 @@ class RemoteServer:
 
     async def address(self) -> Address:
         """Return where it is."""
+        assert self._address is not None  # it has been found
         return self._address
 
     async def recover(self, address: Address, error: UnavailableError) -> bool:

@@ -55,8 +55,8 @@ def load(
     model: dict,
     *,
     loop: dict | None,
-    checkpoint: tuple[str, str],
-    processor: tuple[str, str],
+    checkpoint: tuple[str, str | None],
+    processor: tuple[str, str | None],
     inference: dict,
     threads: int,
 ) -> "TransformersEngine":
@@ -154,8 +154,8 @@ class TransformersEngine:
 
     def __init__(
         self,
-        model,
-        processor,
+        model: transformers.PreTrainedModel,
+        processor: Any,
         *,
         decoding: dict,
         loop: dict | None,
@@ -223,7 +223,7 @@ class TransformersEngine:
     def close(self) -> None:
         """Let go of the model and its memory."""
         self.decoder.forget()
-        self.decoder = self.sampler = self.model = None
+        del self.decoder, self.sampler, self.model
 
     def _admit(self, ahead: EncodedAhead) -> Iterator[Response]:
         """Fill free places with new rows, in the order of the requests."""
@@ -353,19 +353,21 @@ class TransformersEngine:
         while not self.decoder.fits([length + 1 for length in self.decoder.lengths]):
             if len(self.rows) == 1:
                 raise EngineError(
-                    f"{self.rows[0].request.key}: the cache does not hold its prompt and "
-                    f"{len(self.rows[0].tokens)} tokens: raise inference.cached_tokens, or lower "
+                    f"{self._row(0).request.key}: the cache does not hold its prompt and "
+                    f"{len(self._row(0).tokens)} tokens: raise inference.cached_tokens, or lower "
                     "the model's max_new_tokens"
                 )
             self._put_back(1)
         count, lengths = len(self.rows), self.decoder.lengths
-        tokens = torch.tensor([row.tokens[-1] for row in self.rows], device=self.model.device)
+        tokens = torch.tensor(
+            [self._row(place).tokens[-1] for place in range(count)], device=self.model.device
+        )
         try:
             scores = self.decoder.step(tokens)
             responses = self._extend(list(range(count)), scores)
         except torch.OutOfMemoryError as error:
             if count == 1:
-                yield _out_of_memory(self.rows[0], error)
+                yield _out_of_memory(self._row(0), error)
                 self._release(0)
                 return
             if self.decoder.lengths != lengths:  # the step was made, and its scores are lost
@@ -384,7 +386,7 @@ class TransformersEngine:
         """Choose the next token of rows; return the responses of those that it ends."""
         responses = []
         for place, token in zip(places, self.sampler(scores, places).tolist(), strict=True):
-            row = self.rows[place]
+            row = self._row(place)
             row.tokens.append(token)
             reason = self._reason(row)
             if reason is not None:
@@ -418,6 +420,12 @@ class TransformersEngine:
     def _running(self) -> int:
         return sum(row is not None for row in self.rows)
 
+    def _row(self, place: int) -> Row:
+        """Return the row in a place that is no gap."""
+        row = self.rows[place]
+        assert row is not None
+        return row
+
     def _release(self, place: int) -> None:
         self.rows[place] = None
         self.decoder.release(place)
@@ -437,7 +445,7 @@ class TransformersEngine:
         """Put the youngest rows back before all others that wait."""
         rows = [(row.number, place) for place, row in enumerate(self.rows) if row is not None]
         for _, place in sorted(rows, reverse=True)[:count]:
-            self.back.appendleft((self.rows[place].request, None))
+            self.back.appendleft((self._row(place).request, None))
             self._release(place)
             self.statistics["put_back"] += 1
         self._close_gaps()
@@ -458,7 +466,7 @@ def _out_of_memory(row: Row, error: torch.OutOfMemoryError) -> Response:
     return Response(row.request.key, None, "error", error=message)
 
 
-def _placed(inputs: dict, model) -> dict:
+def _placed(inputs: dict, model: transformers.PreTrainedModel) -> dict:
     """Return the inputs on the model's device, the pixels in its dtype."""
     inputs = {key: value.to(model.device, non_blocking=True) for key, value in inputs.items()}
     return inputs | {"pixel_values": inputs["pixel_values"].to(model.dtype)}

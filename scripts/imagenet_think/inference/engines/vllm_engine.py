@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -50,8 +51,8 @@ def load(
     model: dict,
     *,
     loop: dict | None,
-    checkpoint: tuple[str, str],
-    processor: tuple[str, str],
+    checkpoint: tuple[str, str | None],
+    processor: tuple[str, str | None],
     inference: dict,
     threads: int,
 ) -> ChatEngine:
@@ -168,9 +169,9 @@ def joined_folder(checkpoint: Path, processor: Path, kind: str, out: Path) -> Pa
 
 def _checkpoint_arguments(
     model: dict,
-    encoder,
-    checkpoint: tuple[str, str],
-    processor: tuple[str, str],
+    encoder: Any,
+    checkpoint: tuple[str, str | None],
+    processor: tuple[str, str | None],
     settings: dict,
     folder: str,
 ) -> list[str]:
@@ -210,7 +211,7 @@ def _checkpoint_arguments(
     return [str(joined.absolute()), *common]
 
 
-def _image_arguments(model: dict, encoder) -> list[str]:
+def _image_arguments(model: dict, encoder: Any) -> list[str]:
     """Return what tells vLLM how many images there are, and the image settings in force."""
     settings = getattr(encoder, "images_kwargs", None)
     if settings is None and getattr(encoder.image_processor, "size", None):

@@ -111,9 +111,9 @@ class VllmServer:
             If it ends before it is healthy, or takes too long.
         """
         async with self._changing:
-            await self._start()
+            address = await self._start()
             async with http_client() as client:
-                version = await server_version(client, self._address.url)
+                version = await server_version(client, address.url)
             facts = read_log(self._log.read_text(encoding="utf-8", errors="replace"))
             self.device = facts["device"]
             self.record |= facts | {"versions": {"vllm": version}}
@@ -140,7 +140,7 @@ class VllmServer:
                 async with http_client() as client:
                     if await self._is_healthy(client, address):
                         return False
-            cause = "hangs" if error.silent else "is dead"
+            cause, why = "hangs" if error.silent else "is dead", str(error)
             self._address = None
             await asyncio.to_thread(self._end)
             while self.record["restarts"] < self._restarts:
@@ -148,7 +148,7 @@ class VllmServer:
                 logger.warning(
                     "vLLM %s (%s); start %d of %d more. Its log ends:\n%s",
                     cause,
-                    error,
+                    why,
                     self.record["restarts"],
                     self._restarts,
                     self._tail(),
@@ -157,32 +157,31 @@ class VllmServer:
                     await self._start()
                     return True
                 except EngineError as failure:
-                    cause, error = "did not start", failure
+                    cause, why = "did not start", str(failure)
             self._lost = (
-                f"vLLM {cause} ({error}), and was started again {self._restarts} times "
+                f"vLLM {cause} ({why}), and was started again {self._restarts} times "
                 f"(engines.vllm.restarts). Its log ends:\n{self._tail()}"
             )
             raise EngineError(self._lost)
 
-    async def _start(self) -> None:
-        for last in range(_PORTS - 1, -1, -1):
-            port, key = _free_port(), secrets.token_urlsafe(32)
+    async def _start(self) -> Address:
+        for _ in range(_PORTS - 1):
             try:
-                await self._start_at(port, key)
-                return
+                return await self._start_at(_free_port())
             except EngineError as error:
-                if not last or "address already in use" not in str(error).lower():
+                if "address already in use" not in str(error).lower():
                     raise
+        return await self._start_at(_free_port())
 
-    async def _start_at(self, port: int, key: str) -> None:
-        start = time.monotonic()
+    async def _start_at(self, port: int) -> Address:
+        start, key = time.monotonic(), secrets.token_urlsafe(32)
         deadline = start + self._start_seconds
-        self._spawn(port, key)
+        process = self._process = self._spawn(port, key)
         address = Address(f"http://127.0.0.1:{port}/v1", key, "")
         try:
             async with http_client() as client:
                 while not await self._is_healthy(client, address):
-                    if (status := self._process.poll()) is not None:
+                    if (status := process.poll()) is not None:
                         raise EngineError(
                             f"vLLM ended with status {status} before it was healthy "
                             f"({self._command[0]}). Its log ends:\n{self._tail()}"
@@ -194,7 +193,7 @@ class VllmServer:
                         )
                     await asyncio.sleep(_POLL_SECONDS)
                 self._started += 1
-                self._address = await discover(client, address.url, key, self._started)
+                address = await discover(client, address.url, key, self._started)
         except UnavailableError as error:
             await asyncio.to_thread(self._end)
             raise EngineError(f"vLLM does not answer. Its log ends:\n{self._tail()}") from error
@@ -202,8 +201,10 @@ class VllmServer:
             await asyncio.to_thread(self._end)
             raise
         logger.info("vLLM was healthy after %.0f s", time.monotonic() - start)
+        self._address = address
+        return address
 
-    def _spawn(self, port: int, key: str) -> None:
+    def _spawn(self, port: int, key: str) -> subprocess.Popen:
         command = [*self._command, "--host=127.0.0.1", f"--port={port}"]
         inherited = {name: x for name, x in os.environ.items() if name not in _NOT_INHERITED}
         beside = str(Path(command[0]).parent)  # what the executable's environment brings along
@@ -216,7 +217,7 @@ class VllmServer:
         }
         leashed = [sys.executable, "-I", supervisor.__file__, str(_GRACE_SECONDS), *command]
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 leashed,
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -228,7 +229,8 @@ class VllmServer:
     def _end(self) -> None:
         if self._process is None:
             return
-        self._process.stdin.close()  # the leash ends it then
+        if self._process.stdin:
+            self._process.stdin.close()  # the leash ends it then
         try:
             self._process.wait(2 * _GRACE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -237,7 +239,7 @@ class VllmServer:
         self._process = None
 
     async def _is_healthy(self, client: httpx2.AsyncClient, address: Address) -> bool:
-        if self._process.poll() is not None:
+        if self._process is None or self._process.poll() is not None:
             return False
         url = f"{address.url.removesuffix('/v1')}/health"
         seconds = min(_HEALTH_SECONDS, self.request_seconds)

@@ -53,11 +53,9 @@ def load_processor(
         **({} if length is None else {"image_seq_length": length}),
     )
     # As vLLM takes them too.
-    processor.images_kwargs = {
-        "crop_to_patches": preprocessing.crop_to_patches,
-        "min_patches": preprocessing.min_patches,
-        "max_patches": preprocessing.max_patches,
-    }
+    names = ("crop_to_patches", "min_patches", "max_patches")
+    options: Any = {name: getattr(preprocessing, name) for name in names}
+    processor.images_kwargs = options
     return processor
 
 

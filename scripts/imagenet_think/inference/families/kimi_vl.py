@@ -75,28 +75,16 @@ class ImagePreprocessing(PilBackend):
     image_mean = image_std = (0.5, 0.5, 0.5)
     patch_size, merge_size, in_token_limit = 14, 2, 4096
     valid_kwargs = ImageKwargs
-    model_input_names = ("pixel_values", "image_grid_thw")
+    model_input_names = ["pixel_values", "image_grid_thw"]  # noqa: RUF012 (a list in the base)
 
-    def _validate_preprocess_kwargs(self, **kwargs) -> None:
-        # The base class asks for a target size, and there is none: the limit is a number of
-        # patches.
-        super()._validate_preprocess_kwargs(**{**kwargs, "do_resize": False})
+    def _validate_preprocess_kwargs(self, *args: Any, **kwargs: Any) -> None:
+        # The base class needs a target size, and there is none: the limit is a number of patches.
+        super()._validate_preprocess_kwargs(*args, **{**kwargs, "do_resize": False})
 
-    def _preprocess(
-        self,
-        images: list[np.ndarray],
-        resample,
-        rescale_factor: float,
-        image_mean: list[float],
-        image_std: list[float],
-        patch_size: int,
-        merge_size: int,
-        in_token_limit: int,
-        return_tensors=None,
-        **kwargs,
-    ) -> BatchFeature:
+    def _preprocess(self, images: list[np.ndarray], *args: Any, **kwargs: Any) -> BatchFeature:
         """Return the patches (patches, 3, 14, 14) of all images, and their grids (images, 3)."""
-        block = patch_size * merge_size
+        patch_size, in_token_limit = kwargs["patch_size"], kwargs["in_token_limit"]
+        block = patch_size * kwargs["merge_size"]
         patches, grids = [], []
         for image in images:
             height, width = image.shape[-2:]
@@ -104,18 +92,19 @@ class ImagePreprocessing(PilBackend):
             if count > in_token_limit:
                 scale = math.sqrt(in_token_limit / count)
                 size = SizeDict(height=int(height * scale), width=int(width * scale))
-                image = self.resize(image, size, resample=resample)
+                image = self.resize(image, size, resample=kwargs["resample"])
                 height, width = image.shape[-2:]
             image = np.pad(image, ((0, 0), (0, -height % block), (0, -width % block)))
             rows, columns = image.shape[-2] // patch_size, image.shape[-1] // patch_size
             if max(rows, columns) >= _LARGEST_SIDE:
                 raise ValueError(f"image of {rows} x {columns} patches; a side must stay below 512")
-            image = self.normalize(self.rescale(image, rescale_factor), image_mean, image_std)
+            image = self.rescale(image, kwargs["rescale_factor"])
+            image = self.normalize(image, kwargs["image_mean"], kwargs["image_std"])
             cells = image.reshape(3, rows, patch_size, columns, patch_size).transpose(1, 3, 0, 2, 4)
             patches.append(cells.reshape(-1, 3, patch_size, patch_size).astype(np.float32))
             grids.append([1, rows, columns])
         data = {"pixel_values": np.concatenate(patches), "image_grid_thw": np.array(grids)}
-        return BatchFeature(data, tensor_type=return_tensors)
+        return BatchFeature(data, tensor_type=kwargs["return_tensors"])
 
 
 class Processor(checkpoints.WithoutVideo, Kimi_K25Processor):
@@ -232,8 +221,9 @@ def split_pattern(folder: Path) -> str:
     ]
     try:
         (value,) = values
-        if isinstance(value, ast.Call) and getattr(value.func, "attr", None) == "join":
-            return ast.literal_eval(value.func.value).join(ast.literal_eval(value.args[0]))
+        if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
+            parts = ast.literal_eval(value.args[0]) if value.func.attr == "join" else None
+            return ast.literal_eval(value.func.value).join(parts)
         return ast.literal_eval(value)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{files[0]}: no pat_str that can be read without running it") from error
