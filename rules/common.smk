@@ -14,6 +14,7 @@ from imagenet_think.core import model_sources, paths, provenance, shards, splits
 from imagenet_think.images import sources
 from imagenet_think.metrics import registry
 from imagenet_think.parsing.outcomes import STATUSES
+from imagenet_think.report import products
 from imagenet_think.run import config_file, configuration, workflow_hooks
 
 workflow_hooks.require_version()
@@ -124,8 +125,14 @@ def check_plan(purpose, dag):
             logger.warning(f"Only a dry run is possible so far: {problem}.")
     if problems and purpose in ("run", "dry run"):
         sys.exit(f"Error: {config_file.listed('this cannot be run', problems)}")
-    missing = workflow_hooks.missing_from_report(dag) if purpose == "report" else []
-    if missing:
+    if purpose != "report":
+        return
+    model = config["models"][BENCHMARK["ablation_model"]]["name"]
+    captions = {
+        path: entry.about.format(ablation_model=model) for path, entry in REPORT_ENTRIES.items()
+    }
+    workflow_hooks.caption_report(dag, captions)
+    if missing := workflow_hooks.missing_from_report(dag):
         what = "is not finished" if Path(R).exists() else "was never run"
         others = f" and {len(missing) - 1} more files" if missing[1:] else ""
         sys.exit(
@@ -171,16 +178,19 @@ def table(name):
     return multiext(f"{R}/tables/{name}", ".csv", ".tex", ".md")
 
 
-def figure(name, title):
+def figure(product):
     """Return both forms of a figure; the report shows the pdf, as it cuts tall pictures off."""
-    pdf, png = (f"{R}/figures/{name}.{form}" for form in ("pdf", "png"))
-    return dict(pdf=shown(pdf, "Figures", title), png=png)
+    pdf, png = (f"{R}/{file}" for file in product.files)
+    return dict(pdf=shown(pdf, product), png=png)
 
 
-def shown(path, category, title, caption=None):
-    """Return an output that the report shows, with the words of rules/report/<caption, or its name>.rst."""
-    words = f"report/{caption or Path(path).stem}.rst"
-    return report(path, caption=words, category=category, labels={"title": title})
+REPORT_ENTRIES = {}  # by path
+
+
+def shown(path, entry):
+    """Return an output that the report shows; `check_plan` gives it its caption."""
+    REPORT_ENTRIES[path] = entry
+    return report(path, category=entry.category, labels={"title": entry.title})
 
 
 def of_metrics(name, metrics=METRICS):

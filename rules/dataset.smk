@@ -1,8 +1,16 @@
-# In: images/, responses/, annotations/; for `rejoin` a dataset and the catalogue of one's own images.
-# Out: dataset/data and dataset/failed; dataset_full/, the same with images; dataset_rejoined/, likewise.
-# Also README.md and croissant.json of dataset/ and dataset_full/.
+# In: images/, responses/, annotations/; for `rejoin` a dataset and the catalogue of your own images.
+# Out: dataset/ without images, dataset_full/ with images, each with README.md and croissant.json; dataset_rejoined/.
 localrules:
     push_dataset,
+
+
+wildcard_constraints:
+    form="dataset|dataset_full",
+
+
+def has_images(wildcards):
+    """Return whether a form of the dataset contains the images."""
+    return wildcards.form == "dataset_full"
 
 
 REJOINED = Path(PUBLISHED["rejoin"] or f"{R}/dataset")
@@ -57,12 +65,17 @@ rule build_dataset:
         sample=f"{R}/images/sample.parquet",
         responses=of_teachers(f"{R}/responses/{{model}}/{{shard}}.parquet"),
         annotations=of_teachers(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
+        images=lambda wildcards: (
+            expand(f"{R}/images/shards/{{shard}}.parquet", shard=SHARDS)
+            if has_images(wildcards)
+            else []
+        ),
     output:
-        dataset_files("dataset"),
+        dataset_files("{{form}}"),
     log:
-        log("build_dataset"),
+        log("build_dataset/{form}"),
     benchmark:
-        f"{R}/benchmarks/build_dataset.tsv"
+        f"{R}/benchmarks/build_dataset/{{form}}.tsv"
     conda:
         "../envs/texts.yaml"
     params:
@@ -75,25 +88,9 @@ rule build_dataset:
             "dataset.validation",
         ),
     message:
-        "Writing the dataset"
+        "Writing {wildcards.form}/"
     script:
         "../scripts/dataset/build_dataset.py"
-
-
-use rule build_dataset as build_dataset_full with:
-    input:
-        sample=f"{R}/images/sample.parquet",
-        responses=of_teachers(f"{R}/responses/{{model}}/{{shard}}.parquet"),
-        annotations=of_teachers(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
-        images=expand(f"{R}/images/shards/{{shard}}.parquet", shard=SHARDS),
-    output:
-        dataset_files("dataset_full"),
-    log:
-        log("build_dataset_full"),
-    benchmark:
-        f"{R}/benchmarks/build_dataset_full.tsv"
-    message:
-        "Writing the dataset with images"
 
 
 rule dataset:
@@ -127,7 +124,7 @@ rule locate_images:
     params:
         settings=reads("images.source.kind"),
     message:
-        "Looking for the dataset's images in class group {wildcards.group}"
+        "Finding the dataset's images in class group {wildcards.group}"
     script:
         "../scripts/dataset/locate_images.py"
 
@@ -170,7 +167,7 @@ rule report_missing:
     conda:
         "../envs/texts.yaml"
     message:
-        "Gathering which images are missing"
+        "Listing the missing images"
     script:
         "../scripts/dataset/report_missing.py"
 
@@ -179,20 +176,20 @@ rule rejoin:
     input:
         rules.report_missing.output,
     message:
-        "The rejoined dataset is in {R}/dataset_rejoined; missing.csv there names the rows without image"
+        "The rejoined dataset is in {R}/dataset_rejoined; missing.csv there lists the rows without image"
 
 
 rule write_card:
     input:
-        files=dataset_files("dataset"),
+        files=dataset_files("{{form}}"),
         tables=expand(f"{R}/tables/{{name}}.csv", name=["table1", "table2"]),
         language=f"{R}/tables/language.md",
         reported="resources/reported.yaml",
         template="scripts/dataset/write_card.md",
     output:
-        f"{R}/dataset/README.md",
+        f"{R}/{{form}}/README.md",
     log:
-        log("write_card"),
+        log("write_card/{form}"),
     conda:
         "../envs/texts.yaml"
     params:
@@ -216,41 +213,22 @@ rule write_card:
             "dataset.validation",
         ),
         statuses=derived(statuses=STATUSES),
-        full=derived(full=False),
+        full=derived(full=has_images),
     message:
-        "Writing the dataset's card"
+        "Writing the card of {wildcards.form}/"
     script:
         "../scripts/dataset/write_card.py"
 
 
-use rule write_card as write_card_full with:
-    input:
-        files=dataset_files("dataset_full"),
-        tables=expand(f"{R}/tables/{{name}}.csv", name=["table1", "table2"]),
-        language=f"{R}/tables/language.md",
-        reported="resources/reported.yaml",
-        template="scripts/dataset/write_card.md",
-    output:
-        f"{R}/dataset_full/README.md",
-    log:
-        log("write_card_full"),
-    params:
-        settings=rules.write_card.params.settings,
-        statuses=rules.write_card.params.statuses,
-        full=derived(full=True),
-    message:
-        "Writing the card of the dataset with images"
-
-
 rule write_croissant:
     input:
-        files=dataset_files("dataset"),
+        files=dataset_files("{{form}}"),
         images=f"{R}/tables/table2.csv",
         reported="resources/reported.yaml",
     output:
-        f"{R}/dataset/croissant.json",
+        f"{R}/{{form}}/croissant.json",
     log:
-        log("write_croissant"),
+        log("write_croissant/{form}"),
     conda:
         "../envs/texts.yaml"
     params:
@@ -267,27 +245,11 @@ rule write_croissant:
             "dataset.version",
             "dataset.published",
         ),
-        full=derived(full=False),
+        full=derived(full=has_images),
     message:
-        "Describing the dataset in Croissant"
+        "Describing {wildcards.form}/ in Croissant"
     script:
         "../scripts/dataset/write_croissant.py"
-
-
-use rule write_croissant as write_croissant_full with:
-    input:
-        files=dataset_files("dataset_full"),
-        images=f"{R}/tables/table2.csv",
-        reported="resources/reported.yaml",
-    output:
-        f"{R}/dataset_full/croissant.json",
-    log:
-        log("write_croissant_full"),
-    params:
-        settings=rules.write_croissant.params.settings,
-        full=derived(full=True),
-    message:
-        "Describing the dataset with images in Croissant"
 
 
 rule push_dataset:
@@ -303,6 +265,6 @@ rule push_dataset:
         settings=reads("dataset.repository", "dataset.private"),
         confirmed=lambda wildcards: os.environ.get("IMAGENET_THINK_PUSH"),
     message:
-        "What would go to the hub; it goes where IMAGENET_THINK_PUSH names the repository"
+        "Uploading the dataset to the hub if IMAGENET_THINK_PUSH names the repository; otherwise listing its files"
     script:
         "../scripts/dataset/push_dataset.py"

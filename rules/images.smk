@@ -246,7 +246,7 @@ if LAYOUT.sampled:
             criteria=files("images.criteria", by=criteria_files),
             template="scripts/report/report_sampling.html",
         output:
-            shown(f"{R}/images/report.html", "The run", "Sampling", caption="sampling"),
+            shown(f"{R}/images/report.html", products.SAMPLING),
         log:
             log("report_sampling"),
         conda:

@@ -1,29 +1,6 @@
 # In: images/, annotations/, statistics/, scores/, agreement/. Out: tables/, figures/, comparison, audit, pages/, paper.pdf.
-# `snakemake --report report.zip` gathers pages and figures, each with the words of rules/report/<name>.rst.
-PAPER_TABLES = {
-    "table1": "Table 1: beside other datasets",
-    "table2": "Table 2: images and classes",
-    "table3": "Table 3: BERTScore, Sentence-BERT",
-    "table4": "Table 4: ROUGE",
-    "table5": "Table 5: Jaccard, overlap",
-    "table6": "Table 6: TF-IDF, cosine",
-    "table7": "Table 7: thinking and answer",
-}
-FURTHER_TABLES = {
-    "agreement": "Agreement of the teachers",
-    "agreement_domains": "Agreement by domain",
-    "groups": "Scores by domain and complexity",
-    "language": "Length and language",
-    "mentions": "Answers that name the class",
-    "parts": "Thinking against answer",
-    "ranks": "Ranks of the models",
-}
-ACCOUNTS = {
-    "accounting": "Accounting of all images",
-    "audit": "Audit of the paper",
-    "comparison": "Comparison with the paper",
-    "cost": "Cost of the responses",
-}
+# Each table and figure is a row of scripts/imagenet_think/report/products.py.
+# `snakemake --report report.zip` gathers pages and figures, each with what its row says about it (`check_plan`).
 
 
 def sampled_images(wildcards):
@@ -39,96 +16,72 @@ def sampled_images(wildcards):
 report: "report/run.rst"
 
 
-rule table_datasets:
-    input:
-        sample=f"{R}/images/sample.parquet",
-        lengths=of_teachers(f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet"),
-        counts=expand(f"{R}/statistics/datasets/{{dataset}}.csv", dataset=DATASETS),
-        reported="resources/reported.yaml",
-    output:
-        table("table1"),
-    log:
-        log("table_datasets"),
-    conda:
-        "../envs/texts.yaml"
-    params:
-        settings=reads("run", "teachers", "statistics.tokenizer.repository"),
-    message:
-        "Table 1: this dataset beside four others"
-    script:
-        "../scripts/report/table_datasets.py"
+# What the names in braces stand for in the inputs of tables and figures.
+PLACES = dict(
+    run=R, teachers=TEACHERS, models=MODELS, metrics=METRICS, datasets=DATASETS, shards=SHARDS
+)
+FOUND_BY = {}  # functions that find the files that a key of the config names, by the key
 
 
-rule table_images:
-    input:
-        sample=f"{R}/images/sample.parquet",
-    output:
-        table("table2"),
-    log:
-        log("table_images"),
-    conda:
-        "../envs/texts.yaml"
-    message:
-        "Table 2: images and classes"
-    script:
-        "../scripts/report/table_images.py"
+def product_files(pattern):
+    """Return the input files that a product declares by a pattern: one, or a list."""
+    if key := products.named_key(pattern):
+        return files(key, by=FOUND_BY.get(key))
+    paths = expand(pattern, **PLACES)
+    return paths if "{" in pattern.replace("{run}", "") else paths[0]
 
 
-rule table_language:
-    input:
-        sample=f"{R}/images/sample.parquet",
-        annotations=of_teachers(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
-        lengths=of_teachers(f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet"),
-    output:
-        table("language"),
-    log:
-        log("table_language"),
-    conda:
-        "../envs/texts.yaml"
-    params:
-        settings=reads(
-            "seed", "teachers", "models.{teachers}.name", "statistics.tokenizer.repository"
-        ),
-    message:
-        "Lengths, vocabulary and script of the teachers' texts (sections 4.2 and 4.3)"
-    script:
-        "../scripts/report/table_language.py"
+def create_rule(stem, written):
+    """Create the rule of a script, with the products that it writes."""
+    first = written[0]
+
+    rule:
+        name:
+            stem
+        input:
+            **{name: product_files(pattern) for name, pattern in first.inputs.items()},
+        output:
+            **(
+                figure(first)
+                if first.is_figure
+                else {each.name: table(each.name) for each in written}
+            ),
+        log:
+            log(stem),
+        conda:
+            "../envs/figures.yaml" if first.is_figure else "../envs/texts.yaml"
+        params:
+            settings=reads(*first.reads),
+        message:
+            first.title
+        script:
+            f"../scripts/{first.stage}/{stem}.py"
 
 
-rule table_mentions:
-    input:
-        mentions=expand(
-            f"{R}/statistics/mentions/{{model}}/{{shard}}.parquet", model=MODELS, shard=SHARDS
-        ),
-        sample=f"{R}/images/sample.parquet",
-    output:
-        table("mentions"),
-    log:
-        log("table_mentions"),
-    conda:
-        "../envs/texts.yaml"
-    params:
-        settings=reads(
-            "teachers", "benchmarked", "models.{models}.name", "benchmark.intervals.level"
-        ),
-    message:
-        "Table: how often answers name what the image shows"
-    script:
-        "../scripts/report/table_mentions.py"
+def create_rules(stage):
+    """Create the rules of a stage's tables and figures, except those of tables of scores."""
+    for stem, written in products.by_script(stage).items():
+        if stem != "table_benchmark":
+            create_rule(stem, written)
 
 
-TABLED = {"3": ["bertscore", "sbert"], "4": ["rouge"], "5": ["sets"]}
+create_rules("report")
+
+
+def metrics_of(table):
+    """Return the names of the metrics that a table of scores prints."""
+    return [metric.name for metric in registry.tables()[table]]
 
 
 rule table_benchmark:
     input:
-        aggregate=lambda wildcards: of_metrics("aggregate", TABLED[wildcards.n]),
+        aggregate=lambda wildcards: of_metrics("aggregate", metrics_of(wildcards.table)),
     output:
-        table("table{n}"),
+        table("{table}"),
     log:
-        log("table_benchmark/{n}"),
+        log("table_benchmark/{table}"),
     wildcard_constraints:
-        n="[345]",
+        table="|".join(registry.tables()),
     conda:
         "../envs/texts.yaml"
     params:
@@ -139,204 +92,29 @@ rule table_benchmark:
             "models.{benchmarked}.name",
             "benchmark.missing",
             "benchmark.intervals",
-            "benchmark.{tabled}.repository",
-            "benchmark.{tabled}.layer",
-            "benchmark.{tabled}.max_tokens",
-            "benchmark.{tabled}.windows",
-            "benchmark.{tabled}.precision",
-            "benchmark.{tabled}.stemmer",
-            "benchmark.{tabled}.token_pattern",
-            "benchmark.{tabled}.stop_words",
-            tabled=lambda wildcards: TABLED[wildcards.n],
+            "benchmark.printed_tfidf",
+            "benchmark.{tabled}.{described}",
+            tabled=lambda wildcards: metrics_of(wildcards.table),
         ),
     message:
-        "Table {wildcards.n}"
+        "Table of scores: {wildcards.table}"
     script:
         "../scripts/report/table_benchmark.py"
 
 
-use rule table_benchmark as table_vectors with:
-    input:
-        aggregate=of_metrics("aggregate", ["vectors"]),
-    output:
-        table("table6"),
-    log:
-        log("table_vectors"),
-    params:
-        settings=reads(
-            "teachers",
-            "benchmarked",
-            "models.{teachers}.name",
-            "models.{benchmarked}.name",
-            "benchmark.missing",
-            "benchmark.intervals",
-            "benchmark.printed_tfidf",
-            "benchmark.vectors",
-        ),
-    message:
-        "Table 6"
-
-
-rule table_ablation:
-    input:
-        aggregate=of_metrics("aggregate"),
-    output:
-        table("table7"),
-    log:
-        log("table_ablation"),
-    conda:
-        "../envs/texts.yaml"
-    params:
-        settings=reads(
-            "teachers",
-            "models.{teachers}.name",
-            "models.{teachers}.output",
-            "models.{ablation_model}.name",
-            "models.{ablation_model}.output",
-            "benchmark.ablation_model",
-            "benchmark.missing",
-            "benchmark.intervals",
-            "benchmark.printed_tfidf",
-            "benchmark.bertscore.repository",
-            "benchmark.bertscore.layer",
-            "benchmark.bertscore.max_tokens",
-            "benchmark.bertscore.windows",
-            "benchmark.bertscore.precision",
-            "benchmark.sbert.repository",
-            "benchmark.sbert.max_tokens",
-            "benchmark.sbert.windows",
-            "benchmark.sbert.precision",
-            "benchmark.rouge",
-            "benchmark.sets",
-            "benchmark.vectors",
-        ),
-    message:
-        "Table 7: full text, thinking and answer"
-    script:
-        "../scripts/report/table_ablation.py"
-
-
-rule table_ranks:
-    input:
-        differences=of_metrics("differences"),
-        aggregate=of_metrics("aggregate"),
-    output:
-        table("ranks"),
-    log:
-        log("table_ranks"),
-    conda:
-        "../envs/texts.yaml"
-    params:
-        settings=reads(
-            "teachers",
-            "benchmarked",
-            "models.{teachers}.name",
-            "models.{benchmarked}.name",
-            "benchmark.missing",
-            "benchmark.intervals",
-            "benchmark.printed_tfidf",
-        ),
-    message:
-        "Ranks of the models, and which of them the images tell apart"
-    script:
-        "../scripts/report/table_ranks.py"
-
-
-rule table_groups:
-    input:
-        groups=of_metrics("groups"),
-        aggregate=of_metrics("aggregate"),
-    output:
-        table("groups"),
-    log:
-        log("table_groups"),
-    conda:
-        "../envs/texts.yaml"
-    params:
-        settings=reads(
-            "teachers",
-            "benchmarked",
-            "models.{teachers}.name",
-            "models.{benchmarked}.name",
-            "benchmark.missing",
-            "benchmark.intervals",
-        ),
-    message:
-        "Scores by domain and complexity"
-    script:
-        "../scripts/report/table_groups.py"
-
-
-rule table_parts:
-    input:
-        aggregate=of_metrics("aggregate"),
-        groups=of_metrics("groups"),
-    output:
-        table("parts"),
-    log:
-        log("table_parts"),
-    conda:
-        "../envs/texts.yaml"
-    params:
-        settings=reads(
-            "teachers",
-            "benchmarked",
-            "models.{teachers}.name",
-            "models.{benchmarked}.name",
-            "benchmark.missing",
-            "benchmark.intervals",
-            "benchmark.printed_tfidf",
-        ),
-    message:
-        "Thinking against answer of every model, and by length"
-    script:
-        "../scripts/report/table_parts.py"
-
-
-rule table_agreement:
-    input:
-        aggregate=f"{R}/agreement/aggregate.parquet",
-    output:
-        overall=table("agreement"),
-        domains=table("agreement_domains"),
-    log:
-        log("table_agreement"),
-    conda:
-        "../envs/texts.yaml"
-    params:
-        settings=reads(
-            "teachers",
-            "models.{teachers}.name",
-            "benchmark.intervals",
-            "benchmark.printed_tfidf",
-            "benchmark.bertscore.repository",
-            "benchmark.bertscore.layer",
-            "benchmark.bertscore.max_tokens",
-            "benchmark.bertscore.windows",
-            "benchmark.bertscore.precision",
-            "benchmark.sbert.repository",
-            "benchmark.sbert.max_tokens",
-            "benchmark.sbert.windows",
-            "benchmark.sbert.precision",
-            "benchmark.rouge",
-            "benchmark.sets",
-            "benchmark.vectors",
-        ),
-    message:
-        "Tables: agreement of the teachers, overall and by domain"
-    script:
-        "../scripts/report/table_agreement.py"
-
-
-TABLES = [f"table{n}" for n in range(1, 8)]
-TABLES += ["language", "ranks", "groups", "parts", "agreement", "agreement_domains", "mentions"]
-
-
 rule tables:
     input:
-        expand(f"{R}/tables/{{name}}{{form}}", name=TABLES, form=[".csv", ".tex", ".md"]),
+        [f"{R}/{file}" for each in products.tables() for file in each.files],
     message:
         "The tables are in {R}/tables"
+
+
+# Without pictures, figures that show some are left out, and the paper cannot be made.
+rule figures:
+    input:
+        [f"{R}/{file}" for each in products.figures(pictures=PICTURES) for file in each.files],
+    message:
+        "The figures are in {R}/figures"
 
 
 rule compare_with_paper:
@@ -366,7 +144,7 @@ rule compare_with_paper:
             "benchmark.sbert.repository",
         ),
     message:
-        "Setting the paper's tables beside ours"
+        "Comparing the paper's tables with this run's"
     script:
         "../scripts/report/compare_with_paper.py"
 
@@ -390,138 +168,9 @@ rule audit:
     conda:
         "../envs/texts.yaml"
     message:
-        "Setting the paper's statements beside its own numbers"
+        "Checking the paper's statements against its own numbers"
     script:
         "../scripts/report/audit.py"
-
-
-SHOWN = dict(
-    sample=f"{R}/images/sample.parquet",
-    images=expand(f"{R}/images/shards/{{shard}}.parquet", shard=SHARDS),
-    annotations=of_teachers(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
-)
-
-
-rule figure_organisation:
-    input:
-        **SHOWN,
-    output:
-        **figure("figure_organisation", "Figure 1: how a sample is organised"),
-    log:
-        log("figure_organisation"),
-    conda:
-        "../envs/figures.yaml"
-    params:
-        settings=reads(
-            "seed",
-            "prompt",
-            "prompts.{prompt}",
-            "teachers",
-            "models.{teachers}.name",
-            "figures.samples",
-        ),
-    message:
-        "Figure 1: how a sample is organised"
-    script:
-        "../scripts/report/figure_organisation.py"
-
-
-rule figure_sample:
-    input:
-        **SHOWN,
-    output:
-        **figure("figure_sample", "Figure 2: one sample in full"),
-    log:
-        log("figure_sample"),
-    conda:
-        "../envs/figures.yaml"
-    params:
-        settings=rules.figure_organisation.params.settings,
-    message:
-        "Figure 2: one sample in full"
-    script:
-        "../scripts/report/figure_sample.py"
-
-
-rule figure_coverage:
-    input:
-        sample=f"{R}/images/sample.parquet",
-        classes=f"{R}/images/classes.parquet",
-    output:
-        **figure("figure_coverage", "Images and classes by domain"),
-    log:
-        log("figure_coverage"),
-    conda:
-        "../envs/figures.yaml"
-    message:
-        "Figure: images and classes by domain"
-    script:
-        "../scripts/report/figure_coverage.py"
-
-
-rule figure_lengths:
-    input:
-        lengths=of_teachers(f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet"),
-    output:
-        **figure("figure_lengths", "Lengths by teacher and part"),
-    log:
-        log("figure_lengths"),
-    conda:
-        "../envs/figures.yaml"
-    params:
-        settings=reads("teachers", "models.{teachers}.name", "statistics.tokenizer.repository"),
-    message:
-        "Figure: token lengths by teacher and part"
-    script:
-        "../scripts/report/figure_lengths.py"
-
-
-rule figure_scores:
-    input:
-        aggregate=of_metrics("aggregate"),
-    output:
-        **figure("figure_scores", "Scores by model"),
-    log:
-        log("figure_scores"),
-    conda:
-        "../envs/figures.yaml"
-    params:
-        settings=reads("benchmarked", "models.{benchmarked}.name", "benchmark.printed_tfidf"),
-    message:
-        "Figure: scores by model"
-    script:
-        "../scripts/report/figure_scores.py"
-
-
-rule figure_agreement:
-    input:
-        aggregate=f"{R}/agreement/aggregate.parquet",
-    output:
-        **figure("figure_agreement", "Agreement of the teachers"),
-    log:
-        log("figure_agreement"),
-    conda:
-        "../envs/figures.yaml"
-    params:
-        settings=reads("teachers", "models.{teachers}.name", "benchmark.printed_tfidf"),
-    message:
-        "Figure: agreement of the teachers"
-    script:
-        "../scripts/report/figure_agreement.py"
-
-
-FIGURES = ["organisation", "sample", "coverage", "lengths", "scores", "agreement"]
-
-# Without pictures, those that show some are left out; the paper, which has them all, cannot be made.
-WITHOUT_PICTURES = [name for name in FIGURES if name not in ("organisation", "sample")]
-MADE = FIGURES if PICTURES else WITHOUT_PICTURES
-
-
-rule figures:
-    input:
-        expand(f"{R}/figures/figure_{{name}}.{{form}}", name=MADE, form=["pdf", "png"]),
-    message:
-        "The figures are in {R}/figures"
 
 
 rule export_numbers:
@@ -587,8 +236,8 @@ rule compile_paper:
             f"{R}/comparison.tex",
             f"{R}/audit.tex",
         ],
-        tables=expand(f"{R}/tables/{{name}}.tex", name=TABLES),
-        figures=expand(f"{R}/figures/figure_{{name}}.pdf", name=FIGURES),
+        tables=[f"{R}/tables/{each.name}.tex" for each in products.tables() if each.in_paper],
+        figures=[f"{R}/figures/{each.name}.pdf" for each in products.figures() if each.in_paper],
     output:
         f"{R}/paper.pdf",
     log:
@@ -608,23 +257,15 @@ rule paper:
         "The paper is {R}/paper.pdf"
 
 
+SHOWN_AS_PAGES = [*products.tables(), *products.ACCOUNTS]
+
+
 rule render_pages:
     input:
-        pages=[
-            *expand(f"{R}/tables/{{name}}.md", name=[*PAPER_TABLES, *FURTHER_TABLES]),
-            *expand(f"{R}/{{name}}.md", name=ACCOUNTS),
-        ],
+        pages=[f"{R}/{each.markdown}" for each in SHOWN_AS_PAGES],
         template="scripts/report/render_pages.html",
     output:
-        [
-            shown(f"{R}/pages/{name}.html", "Tables of the paper", PAPER_TABLES[name])
-            for name in PAPER_TABLES
-        ],
-        [
-            shown(f"{R}/pages/{name}.html", "Further tables", FURTHER_TABLES[name])
-            for name in FURTHER_TABLES
-        ],
-        [shown(f"{R}/pages/{name}.html", "The run", ACCOUNTS[name]) for name in ACCOUNTS],
+        [shown(f"{R}/pages/{each.name}.html", each) for each in SHOWN_AS_PAGES],
     log:
         log("render_pages"),
     conda:
@@ -639,14 +280,14 @@ rule render_pages:
 
 use rule render_pages as render_checkpoints with:
     input:
-        pages=[f"{R}/checkpoints.md"],
+        pages=[f"{R}/{products.CHECKPOINTS.markdown}"],
         template="scripts/report/render_pages.html",
     output:
-        shown(f"{R}/pages/checkpoints.html", "The run", "What the models need"),
+        shown(f"{R}/pages/checkpoints.html", products.CHECKPOINTS),
     log:
         log("render_checkpoints"),
     message:
-        "Rendering what the models need for a browser"
+        "Rendering the requirements of the models for a browser"
 
 
 rule pages:

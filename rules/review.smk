@@ -1,4 +1,4 @@
-# In: images/, responses/, annotations/. Out: review/index.html; of exported decisions tables/review, figures/figure_review.
+# In: images/, responses/, annotations/. Out: review/index.html; from exported decisions tables/review and figures/figure_review.
 
 
 def decisions(wildcards):
@@ -43,49 +43,21 @@ rule review:
         ),
         statuses=derived(statuses=STATUSES),
     message:
-        "The page on which people review responses: {output.page}"
+        "Making the page for human review: {output.page}"
     script:
         "../scripts/review/review.py"
 
 
-rule tabulate_review:
-    input:
-        decisions=files("review.decisions", by=decisions),
-        reviewed=f"{R}/review/sample.parquet",
-    output:
-        table("review"),
-    log:
-        log("tabulate_review"),
-    conda:
-        "../envs/texts.yaml"
-    params:
-        settings=reads("run", "seed", "teachers", "models.{teachers}.name", "benchmark.intervals"),
-    message:
-        "Counting what reviewers decided"
-    script:
-        "../scripts/review/tabulate_review.py"
-
-
-rule figure_review:
-    input:
-        table=f"{R}/tables/review.csv",
-    output:
-        **figure("figure_review", "What reviewers decided"),
-    log:
-        log("figure_review"),
-    conda:
-        "../envs/figures.yaml"
-    params:
-        settings=reads("teachers", "models.{teachers}.name"),
-    message:
-        "Figure: what reviewers decided"
-    script:
-        "../scripts/review/figure_review.py"
+FOUND_BY["review.decisions"] = decisions
+create_rules("review")
 
 
 rule review_results:
     input:
-        rules.tabulate_review.output,
-        rules.figure_review.output,
+        [
+            f"{R}/{file}"
+            for each in [*products.tables("review"), *products.figures("review")]
+            for file in each.files
+        ],
     message:
-        "What reviewers decided is in {R}/tables/review.md"
+        "The reviewers' decisions are in {R}/tables/review.md"

@@ -227,7 +227,7 @@ def aggregate_agreement(
     for name, paths in files.items():
         # The frame has no name, so that it is freed before the next one is read.
         found |= measured(
-            pl.read_parquet(list(paths)), registry.get(name), images["image_id"], teachers
+            pl.read_parquet([*map(str, paths)]), registry.get(name), images["image_id"], teachers
         )
     return aggregate(found, images["domain"], intervals, workers)
 

@@ -1,4 +1,4 @@
-"""Find out where the images of a dataset lie in one's own copy of the source."""
+"""Find the images of a dataset in your own copy of the source."""
 
 import json
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def locate_images(
     dataset: Sequence[str | Path], catalogue: str | Path, located: str | Path, kind: str
 ) -> None:
-    """Write the members of a catalogue that are called as an image of the dataset is.
+    """Write the members of a catalogue that have the name of an image of the dataset.
 
     Parameters
     ----------
@@ -29,16 +29,16 @@ def locate_images(
     catalogue
         Catalogue of a group of classes.
     located
-        Parquet to write, schema `LOCATED`: in the catalogue's order, also members that cannot be
-        read, with their reasons; and with a null image_id each damaged stretch of an archive, in
-        which an image may have been.
+        Parquet to write, schema `LOCATED`, in the catalogue's order. It includes members that
+        cannot be read, with reasons, and damaged parts of archives that may have held an image,
+        with a null image_id.
     kind
         Layout of the source, `images.source.kind`.
 
     Raises
     ------
     ValueError
-        If a file is none of the dataset (`imagenet_think.dataset.hub_files.published_schema`).
+        If a file is not part of a dataset (`hub_files.published_schema`).
     """
     wanted: set[str] = set()
     for path in dataset:
@@ -47,14 +47,14 @@ def locate_images(
     layout = sources.get_sampled(kind)
     members = pl.read_parquet(catalogue)
     names = [member and layout.image_id(member) for member in members["member"]]
-    called = members.with_columns(pl.Series("image_id", names, pl.String))
-    found = called.filter(
+    named = members.with_columns(pl.Series("image_id", names, pl.String))
+    found = named.filter(
         pl.col("image_id").is_in(wanted)
         | pl.col("image_id").is_null() & pl.col("reason").is_not_null()
     )
     write_parquet(found, located, LOCATED)
     logger.info(
-        "%d of %d members are called as an image of the dataset",
+        "%d of %d members have the name of an image of the dataset",
         found["image_id"].count(),
         len(members),
     )

@@ -1,4 +1,4 @@
-"""Upload the dataset without pictures to the hub: said first, done only where it is confirmed."""
+"""Upload the dataset without images to the hub; without confirmation, only say what would be."""
 
 import json
 from collections.abc import Sequence
@@ -9,24 +9,24 @@ import huggingface_hub
 import polars as pl
 from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
 
-from build_dataset import PLAIN
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.splits import CONFIGURATIONS
+from imagenet_think.dataset.hub_files import schemas
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
 CONFIRM = "IMAGENET_THINK_PUSH"
-"""Environment variable that has to name the repository for anything to be uploaded."""
+"""Environment variable that must name the repository, or nothing is uploaded."""
 
 PAGES = ("README.md", "croissant.json")
 
 
 class Remote(NamedTuple):
-    """What the hub says of a repository.
+    """The state of a repository on the hub.
 
-    `private` is None where there is none that the token (or who has none) may see; `files` are its
-    files' names.
+    `private` is None if there is no such repository or the token does not give access to it.
+    `files` are the names of its files.
     """
 
     private: bool | None
@@ -36,10 +36,10 @@ class Remote(NamedTuple):
 def push_dataset(
     folder: str | Path, repository: str | None, *, private: bool, confirmed: str | None
 ) -> None:
-    """Say what would be uploaded, and upload it where that is confirmed.
+    """Log what would be uploaded, and upload it if that is confirmed.
 
-    The files replace those of the repository in one commit; parquet files of another number of
-    shards, which readers would take for more rows, are deleted there by the same one.
+    The files replace those of the repository in one commit. Parquet files of a different number of
+    shards, which readers would take for more rows, are deleted by the same commit.
 
     Parameters
     ----------
@@ -48,24 +48,23 @@ def push_dataset(
     repository
         The hub's repository, `owner/name`.
     private
-        Whether a repository that is made here is private.
+        Whether a repository that is created here is private.
     confirmed
         Value of the environment variable `IMAGENET_THINK_PUSH`.
 
     Raises
     ------
     ValueError
-        If there is no repository, it is not the one that is confirmed, or the folder holds
-        pictures or anything else than the dataset has.
+        If there is no repository, it is not the confirmed one, or the folder contains images or
+        columns that are not in the dataset.
     ConnectionError
         If the hub cannot be reached, or refuses.
     PermissionError
-        If no token is there.
+        If there is no token.
     """
     if repository is None:
         raise ValueError(
-            "dataset.repository is null: write the hub's repository of the dataset (owner/name) "
-            "into the config"
+            "dataset.repository is null: set it to the dataset's repository on the hub (owner/name)"
         )
     if confirmed not in (None, "", repository):
         raise ValueError(
@@ -73,21 +72,21 @@ def push_dataset(
         )
     files = to_upload(Path(folder))
     api = huggingface_hub.HfApi()
-    remote = ask(api, repository, needed=bool(confirmed))
+    remote = find_remote(api, repository, needed=bool(confirmed))
     stale = renumbered(remote.files, files) if remote else []
     for line in plan(Path(folder), files, repository, remote, private, stale):
         logger.info("%s", line)
-    if not confirmed:
+    if not confirmed or remote is None:
         logger.info(
-            "Nothing was uploaded. The same command with %s=%s before it uploads this.",
+            "Nothing was uploaded. To upload, run the same command with %s=%s set.",
             CONFIRM,
             repository,
         )
         return
     if huggingface_hub.get_token() is None:
         raise PermissionError(
-            "no token for the hub: run `hf auth login`, or put one that may write into the "
-            "environment variable HF_TOKEN"
+            "no token for the hub: run `hf auth login`, or set the environment variable HF_TOKEN "
+            "to a token with write access"
         )
     try:
         if remote.private is None:
@@ -102,8 +101,8 @@ def push_dataset(
         )
     except (HTTPError, OfflineModeIsEnabled) as error:
         raise ConnectionError(
-            f"the hub does not take {repository} ({error}): check that the token may write there. "
-            "What was there before still is, since all is one commit"
+            f"the hub refuses the upload to {repository} ({error}): check that the token has write "
+            "access. The repository is unchanged, since an upload is one commit"
         ) from error
     logger.info("Uploaded: %s", done.commit_url)
 
@@ -114,9 +113,9 @@ def to_upload(folder: Path) -> dict[str, int]:
     Raises
     ------
     ValueError
-        If one holds pictures, or other columns than the dataset has.
+        If one contains images, or columns that are not in the dataset.
     FileNotFoundError
-        If card, Croissant or all rows of a configuration are missing.
+        If the card, the Croissant file or all files of a configuration are missing.
     """
     found = [folder / name for name in PAGES]
     for configuration, place in CONFIGURATIONS.items():
@@ -127,11 +126,11 @@ def to_upload(folder: Path) -> dict[str, int]:
             columns = pl.read_parquet_schema(part)
             if "image" in columns or pl.Binary in columns.values():
                 raise ValueError(
-                    f"{part} holds pictures: ImageNet's terms forbid their redistribution, so this "
-                    "is never uploaded"
+                    f"{part} contains images: ImageNet's terms forbid their redistribution, so "
+                    "they are never uploaded"
                 )
-            if list(columns) != list(PLAIN[configuration]):
-                raise ValueError(f"{part} has other columns than the dataset: make it anew")
+            if list(columns) != list(schemas(full=False)[configuration]):
+                raise ValueError(f"{part} does not have the dataset's columns: build it again")
         found += parts
     for path in found:
         if not path.is_file():
@@ -139,31 +138,31 @@ def to_upload(folder: Path) -> dict[str, int]:
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in found}
 
 
-def ask(api: huggingface_hub.HfApi, repository: str, needed: bool) -> Remote | None:
-    """Return what the hub says of the repository; None where it cannot be asked and need not be.
+def find_remote(api: huggingface_hub.HfApi, repository: str, needed: bool) -> Remote | None:
+    """Return the state of the repository; None if the hub cannot be reached and need not be.
 
     Raises
     ------
     ConnectionError
-        If it cannot be asked, and an answer is needed.
+        If the hub cannot be reached, and the state is needed.
     """
     try:
-        info = api.repo_info(repository, repo_type="dataset")
+        info = api.dataset_info(repository)
         return Remote(bool(info.private), [file.rfilename for file in info.siblings or []])
     except RepositoryNotFoundError:
         return Remote(None, [])
     except (HTTPError, OfflineModeIsEnabled) as error:
         if needed:
             raise ConnectionError(
-                f"the hub cannot be asked about {repository} ({error}): check the connection, and "
-                "that HF_HUB_OFFLINE is not set. Nothing was uploaded"
+                f"the hub cannot be queried about {repository} ({error}): check the connection, "
+                "and that HF_HUB_OFFLINE is not set. Nothing was uploaded"
             ) from error
-        logger.warning("The hub cannot be asked about %s: %s", repository, error)
+        logger.warning("The hub cannot be queried about %s: %s", repository, error)
         return None
 
 
 def renumbered(remote: Sequence[str], files: dict[str, int]) -> list[str]:
-    """Return the parquet files of the hub's copy that this one has no file for."""
+    """Return the parquet files in the repository that this dataset does not have."""
     places = tuple(f"{place}/" for place in CONFIGURATIONS.values())
     return sorted(
         name
@@ -180,14 +179,14 @@ def plan(
     private: bool,
     stale: Sequence[str],
 ) -> list[str]:
-    """Return the lines that say what would be uploaded, and where to."""
+    """Return lines that describe the upload and its destination."""
     if remote is None:
-        state = "could not be asked about"
+        state = "could not be queried"
     elif remote.private is None:
-        made = "private" if private else "PUBLIC, for everyone to read"
-        state = f"is not there, or not to be seen with this token; it would be made, {made}"
+        access = "private" if private else "PUBLIC, readable by everyone"
+        state = f"does not exist or is not visible with this token; it would be created, {access}"
     else:
-        state = "is there, private" if remote.private else "is there, PUBLIC, for everyone to read"
+        state = f"exists, {'private' if remote.private else 'PUBLIC, readable by everyone'}"
     return [
         f"From {folder}:",
         *(f"  {size:>14,} bytes  {name}" for name, size in files.items()),

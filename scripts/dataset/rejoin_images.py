@@ -1,16 +1,17 @@
-"""Join the texts of a published dataset with the images of one's own copy of the source."""
+"""Join the texts of a published dataset with images from your own copy of the source."""
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import log_to, logger, progress, some
 from imagenet_think.core.schemas import IMAGE, IMAGE_ROWS, MISSING
+from imagenet_think.core.settings import Values
 from imagenet_think.dataset.hub_files import TEXT_ROWS, published_schema, writer
 from imagenet_think.images import sources
 from imagenet_think.images.criteria import REASONS
@@ -24,26 +25,24 @@ NOT_FOUND, ANOTHER_SOURCE = "not_found", "another_source"
 UNCHECKED, ANOTHER_PREPARATION = "unchecked", "another_preparation"
 
 LEFT_OUT = {
-    NOT_FOUND: "nothing in its class of the source is called so",
-    ANOTHER_SOURCE: "what is called so is not the image that was described",
+    NOT_FOUND: "no member of the source has this name and class",
+    ANOTHER_SOURCE: "the image with this name differs from the one that the teachers saw",
     **REASONS,
 }
-"""Why a row has no image, and so is left out."""
+"""Reasons why a row has no image, and so is left out."""
 
 KEPT = {
-    UNCHECKED: "the dataset holds no digest of the source image: its name alone tells it",
+    UNCHECKED: "the dataset has no digest of the source image, which is identified by name only",
     ANOTHER_PREPARATION: (
-        "the source image is the same, and was prepared with other settings or by another version "
-        "of Pillow or libjpeg"
+        "the source image is the same, but was prepared with different settings or a different "
+        "version of Pillow or libjpeg"
     ),
 }
-"""What may be said of a row that has an image all the same."""
-
-Row = Mapping[str, Any]
+"""Remarks on rows that have an image nevertheless."""
 
 
 class Joined(NamedTuple):
-    """The prepared image, or None; and what is amiss, if anything is."""
+    """The prepared image, or None, with the problem, if there is one."""
 
     image: bytes | None
     reason: str | None = None
@@ -61,43 +60,43 @@ def rejoin_images(
     preparation: Mapping[str, int],
     max_pixels: int,
 ) -> None:
-    """Write the rows of a file of the dataset with their images, and say which have none.
+    """Write the rows of one dataset file with their images, and list those without.
 
-    Some thousand images are in memory at a time.
+    About a thousand images are in memory at a time.
 
     Parameters
     ----------
     dataset
         Parquet file of the dataset (`read_dataset`).
     located
-        Where its images may lie, schema `LOCATED`, a file a group of classes.
+        Locations of its images, schema `LOCATED`, one file per group of classes.
     output
-        Parquet to write: the same rows in the same order with `image` in front, as in
-        `DATASET_FULL` or `FAILED_FULL`. Rows without image are left out.
+        Parquet to write: the same rows in the same order, with `image` as the first column. Rows
+        without image are left out.
     missing
-        Parquet to write, schema `MISSING`: the rows that are left out (`LEFT_OUT`), and those of
-        which there is something to say (`KEPT`), in the order of the rows.
+        Parquet to write, schema `MISSING`: the rows that are left out (`LEFT_OUT`) or kept with a
+        remark (`KEPT`), in the order of the rows.
     split
         The file's split.
     source
         `kind` and `path` of `images.source`.
     preparation, max_pixels
-        How images are prepared; a larger one is not decoded.
+        How images are prepared; a larger image is not decoded.
 
     Raises
     ------
     ValueError
-        If the dataset's file is none; the message names it and what it lacks.
+        If the file is not part of a dataset; the message names it and the wrong columns.
     """
     rows = read_dataset(dataset)
-    called = pl.col("image_id").is_in(rows["image_id"].implode()) | pl.col("image_id").is_null()
-    places = pl.scan_parquet(list(located)).filter(called).collect()
-    amiss: list[Row] = []
+    wanted = pl.col("image_id").is_in(rows["image_id"].implode()) | pl.col("image_id").is_null()
+    places = pl.scan_parquet(list(map(Path, located))).filter(wanted).collect()
+    problems: list[Values] = []
     pieces = list(rows.iter_slices(TEXT_ROWS))
     with writer(output, pl.Schema({"image": IMAGE} | dict(rows.schema))) as write:
         for piece in progress(pieces, len(pieces), f"pieces of {TEXT_ROWS} rows"):
             found = join(piece, places, source, preparation, max_pixels)
-            amiss += [
+            problems += [
                 {"image_id": name, "row": "left_out" if one.image is None else "kept"}
                 | {"reason": one.reason, "detail": one.detail}
                 for name, one in found.items()
@@ -114,7 +113,7 @@ def rejoin_images(
         pl.lit(split).alias("split"),
     )
     own = {name: MISSING[name] for name in ("image_id", "row", "reason", "detail")}
-    frame = pl.DataFrame(amiss, schema=own).join(known, on="image_id", maintain_order="left")
+    frame = pl.DataFrame(problems, schema=own).join(known, on="image_id", maintain_order="left")
     write_parquet(frame, missing, MISSING)
     for (row, reason), group in frame.group_by("row", "reason", maintain_order=True):
         names = some(group["image_id"].to_list())
@@ -125,15 +124,15 @@ def rejoin_images(
 
 
 def read_dataset(path: str | Path) -> pl.DataFrame:
-    """Return the rows of a file of the dataset, in the columns of its configuration.
+    """Return the rows of one dataset file, with the columns of its configuration.
 
     Raises
     ------
     ValueError
-        As for `published_schema`, and if an image has two rows.
+        As for `hub_files.published_schema`, or if an image has two rows.
     """
     schema = published_schema(path)
-    rows = pl.read_parquet(path, columns=list(schema)).cast(dict(schema))
+    rows = pl.read_parquet(path, columns=list(schema)).cast(schema)
     if repeated := rows["image_id"].filter(rows["image_id"].is_duplicated()).to_list():
         raise ValueError(f"{path} has several rows of the same image: {some(repeated)}")
     return rows
@@ -148,25 +147,31 @@ def join(
 ) -> dict[str, Joined]:
     """Find the image of each row, in the order of the rows.
 
-    A row's image is a member of its class that is called as it is, and has its digest. Archives
-    are read one after the other, each in the order in which the images lie there.
+    A row's image is a member of its class with its name and digest. Archives are read one after
+    the other, each from beginning to end.
 
     Parameters
     ----------
     rows
         Rows of the dataset.
     places
-        Where their images may lie, schema `LOCATED`.
+        Where their images may be, schema `LOCATED`.
     source, preparation, max_pixels
         As for `rejoin_images`.
     """
     images = ("image_id", "wnid", "source_sha256", "sha256")
     wanted = {row["image_id"]: row for row in rows.select(images).iter_rows(named=True)}
-    called = places.join(rows, on=["image_id", "wnid"], how="semi")
-    broken = called.filter(pl.col("reason").is_not_null())
-    found = {place["image_id"]: _unreadable(place) for place in broken.iter_rows(named=True)}
-    whole = called.filter(pl.col("reason").is_null()).iter_rows(named=True)
-    for place, read in sources.get_sampled(source["kind"]).read(whole, Path(source["path"])):
+    members = places.join(rows, on=["image_id", "wnid"], how="semi")
+    unreadable = members.filter(pl.col("reason").is_not_null()).iter_rows(named=True)
+    found = {
+        place["image_id"]: Joined(
+            None, place["reason"], f"{place['source']}, {place['member']}: {place['detail']}"
+        )
+        for place in unreadable
+    }
+    readable = members.filter(pl.col("reason").is_null()).iter_rows(named=True)
+    layout = sources.get_sampled(source["kind"])
+    for place, read in layout.read(readable, Path(source["path"])):
         name = place["image_id"]
         if name in found and found[name].image:
             continue
@@ -179,18 +184,20 @@ def join(
             where = f"{place['source']}, {place['member']}: {found[name].detail}"
             found[name] = found[name]._replace(detail=where)
     damage = places.filter(pl.col("image_id").is_null()).to_dicts()
-    return {name: found.get(name) or _lost(row["wnid"], damage) for name, row in wanted.items()}
+    return {
+        name: found.get(name) or _not_found(row["wnid"], damage) for name, row in wanted.items()
+    }
 
 
-def check(data: bytes, row: Row, preparation: Mapping[str, int], max_pixels: int) -> Joined:
-    """Prepare a source image, if it is the one that a row is about.
+def check(data: bytes, row: Values, preparation: Mapping[str, int], max_pixels: int) -> Joined:
+    """Prepare a source image, if it is the one that a row describes.
 
     Parameters
     ----------
     data
         The image file.
     row
-        `source_sha256` and `sha256` of the dataset's row; null where it knows none.
+        `source_sha256` and `sha256` of the dataset's row; None if unknown.
     preparation, max_pixels
         As for `rejoin_images`.
 
@@ -212,19 +219,13 @@ def check(data: bytes, row: Row, preparation: Mapping[str, int], max_pixels: int
     return Joined(prepared["image"])
 
 
-def _unreadable(place: Row) -> Joined:
-    """Return what the catalogue says of a member that cannot be read."""
-    detail = f"{place['source']}, {place['member']}: {place['detail']}"
-    return Joined(None, place["reason"], detail)
-
-
-def _lost(wnid: str, damage: Sequence[Row]) -> Joined:
-    """Return what is to be said of an image that nothing is called as."""
+def _not_found(wnid: str, damage: Sequence[Values]) -> Joined:
+    """Return why no member has the name of an image: perhaps it was in a damaged archive."""
     near = [row for row in damage if row["wnid"] in (wnid, None)]
     if near:
         stretches = "; ".join(f"{row['source']}: {row['detail']}" for row in near)
         return Joined(None, near[0]["reason"], f"not found; perhaps in {stretches}")
-    return Joined(None, NOT_FOUND, f"no member of class {wnid} in images.source is called so")
+    return Joined(None, NOT_FOUND, f"no member of class {wnid} in images.source has this name")
 
 
 if __name__ == "__main__":

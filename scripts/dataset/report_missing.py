@@ -1,4 +1,4 @@
-"""Gather what rejoining found amiss, and describe the rejoined dataset to `datasets`."""
+"""List the problems of rejoining a dataset with its images, and write the result's card."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ import yaml
 from imagenet_think.core.files import atomic_path, write_text
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import MISSING
-from imagenet_think.dataset.hub_files import count_rows, front_matter, remove_leftovers
+from imagenet_think.dataset.hub_files import count_rows, data_files, remove_leftovers
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
@@ -21,10 +21,10 @@ CARD = """\
 
 # ImageNet-Think, rejoined
 
-The texts of a published dataset with the images of one's own copy of their source: {joined:,} of
+The texts of a published dataset with images from your own copy of their source: {joined:,} of
 {rows:,} rows. {left_out}
 
-The images are for one's own use: ImageNet's terms forbid to pass them on.
+The images are for your own use: ImageNet's terms forbid passing them on.
 """
 
 
@@ -34,37 +34,37 @@ def report_missing(
     report: str | Path,
     card: str | Path,
 ) -> None:
-    """Write one list of all rows that are left out, or of which there is something to say.
+    """Write one list of all rows that were left out or kept with a remark, and the card.
 
     Parameters
     ----------
     dataset
-        Parquet files of the rejoined dataset. What an earlier one left beside them is removed.
+        Parquet files of the rejoined dataset. Files of an earlier one next to them are removed.
     missing
         Parquet files, schema `MISSING`, one for each of them.
     report
-        CSV to write, by image_id.
+        CSV to write, sorted by image_id.
     card
-        Markdown to write, which tells `datasets` the configurations and splits.
+        Markdown to write, with the configurations and splits for `datasets`.
     """
     remove_leftovers(dataset, numbered="*")
-    rows = pl.scan_parquet(list(missing)).sort("image_id").collect()
+    rows = pl.scan_parquet(list(map(Path, missing))).sort("image_id").collect()
     with atomic_path(report) as temporary:
         rows.select(list(MISSING)).write_csv(temporary)
     left_out = rows["row"].eq("left_out").sum()
     counted = count_rows(dataset)
     joined = counted.total()
-    why = "None is left out."
+    why = "No row is left out."
     if left_out:
-        why = f"{left_out:,} are left out: `{Path(report).name}` says which, and why."
-    front = yaml.safe_dump({"configs": front_matter(counted)}, sort_keys=False)
+        why = f"{left_out:,} are left out; `{Path(report).name}` lists them with reasons."
+    front = yaml.safe_dump({"configs": data_files(counted)}, sort_keys=False)
     text = CARD.format(front=front, joined=joined, rows=joined + left_out, left_out=why)
     write_text(text, card)
     for row, reason, count in (
         rows.group_by("row", "reason").len().sort("row", "reason").iter_rows()
     ):
         logger.warning("%s, %s: %d rows", row, reason, count)
-    logger.info("%d rows have their image, %d have none", joined, left_out)
+    logger.info("%d rows have their image, %d were left out", joined, left_out)
 
 
 if __name__ == "__main__":

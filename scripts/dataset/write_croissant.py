@@ -1,65 +1,50 @@
-"""The dataset in Croissant 1.0 (https://docs.mlcommons.org/croissant/docs/croissant-spec.html)."""
+"""Describe the dataset in Croissant 1.0, a JSON-LD format for datasets.
+
+Specification: https://docs.mlcommons.org/croissant/docs/croissant-spec.html
+"""
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from build_dataset import FULL, PLAIN
 from imagenet_think.core.files import write_text
 from imagenet_think.core.logs import log_to
+from imagenet_think.core.settings import Values
 from imagenet_think.core.splits import CONFIGURATIONS, SPLITS
-from imagenet_think.dataset import publication
+from imagenet_think.dataset import hub_files, publication
 from imagenet_think.dataset.dataset_fields import describe
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
-CONTEXT = {
+CROISSANT_TERMS = (
+    *("citeAs", "column", "extract", "field", "fileProperty", "fileObject", "fileSet", "format"),
+    *("includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet"),
+    *("references", "regex", "repeated", "replace", "samplingRate", "separator", "source"),
+    *("subField", "transform"),
+)
+CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
-    "conformsTo": "dct:conformsTo",
     "cr": "http://mlcommons.org/croissant/",
+    "dct": "http://purl.org/dc/terms/",
     "rai": "http://mlcommons.org/croissant/RAI/",
+    "sc": "https://schema.org/",
+    "conformsTo": "dct:conformsTo",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
     "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileProperty": "cr:fileProperty",
-    "fileObject": "cr:fileObject",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
-    "parentField": "cr:parentField",
-    "path": "cr:path",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
-    "samplingRate": "cr:samplingRate",
-    "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
+    **{term: f"cr:{term}" for term in CROISSANT_TERMS},
 }
-"""The names that Croissant 1.0 prescribes (its appendix 1)."""
+"""The JSON-LD context that Croissant 1.0 prescribes (appendix 1)."""
 
 PARQUET = "application/x-parquet"
-TYPES = {
+TYPES: dict[type[pl.DataType], str] = {
     pl.String: "sc:Text",
     pl.Int64: "sc:Integer",
     pl.Float64: "sc:Float",
@@ -67,13 +52,13 @@ TYPES = {
 }
 """Croissant's data types."""
 
-SPLIT = "Whether the image is for training, validation or test; the name of its file says it."
+SPLIT = "Whether the image is for training, validation or test, as in the name of its file."
 
 SUMMARIES = {
-    "default": "Images of which both teachers' responses could be taken apart.",
-    "failed": "Images of which a response failed, was cut off or could not be taken apart.",
+    "default": "Images for which both teachers' responses could be parsed.",
+    "failed": "Images for which a response failed, was cut off or could not be parsed.",
 }
-"""What each configuration holds."""
+"""The contents of each configuration."""
 
 
 def write_croissant(
@@ -81,7 +66,9 @@ def write_croissant(
     images: str | Path,
     reported: str | Path,
     output: str | Path,
-    settings: Mapping[str, Any],
+    config: Values,
+    *,
+    full: bool,
 ) -> None:
     """Write the description.
 
@@ -95,48 +82,16 @@ def write_croissant(
         What the paper reports (YAML).
     output
         The JSON file, in the dataset's folder.
-    settings
-        `full`, `run`, `source`, `dataset` and `compared`, as of `write_card`.
+    config
+        The keys of the config that the rule declares.
+    full
+        Whether the dataset contains images.
     """
     counts = pl.read_csv(images).row(0, named=True)
-    identity = publication.identity(settings, counts, reported)
-    described = describe_dataset(files, Path(output).parent, counts, identity, settings)
-    write_text(json.dumps(described, ensure_ascii=False, indent=1) + "\n", output)
-
-
-def describe_dataset(
-    files: Sequence[str | Path],
-    folder: Path,
-    images: Mapping[str, Any],
-    identity: tuple[str, str | None],
-    settings: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Return the description as JSON-LD.
-
-    Its files are named from the folder it lies in, so that a copy of the folder is as good.
-
-    Parameters
-    ----------
-    files, settings
-        As of `write_croissant`.
-    folder
-        Where the files and the description lie.
-    images
-        The row of Table 2.
-    identity
-        The dataset's name, and what it says that is not the paper's (`publication.identity`).
-    """
-    full, dataset = settings["full"], settings["dataset"]
-    compared = settings["compared"]
-    teachers = [compared["names"][key] for key in compared["teachers"]]
-    name, notice = identity
-    summary = publication.description(images["images"], images["classes"], teachers, full)
-    owner = (dataset["repository"] or "").partition("/")[0]
-    licences = [publication.LICENSES[dataset["license"]][1]]
-    if settings["source"] not in publication.FOREIGN and full:
-        licences.append(publication.IMAGENET_TERMS)
-    schemas = FULL if full else PLAIN
-    return {
+    name, notice = publication.identity(config, counts, reported)
+    summary = publication.description(counts, publication.teacher_names(config), full)
+    folder = Path(output).parent
+    described = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": [
@@ -145,11 +100,29 @@ def describe_dataset(
         ],
         "name": name,
         "description": f"{notice} {summary}" if notice else summary,
+        **publication_fields(config, folder, full),
+        "distribution": [
+            *(file_object(Path(file), folder) for file in files),
+            *(file_set(name) for name in CONFIGURATIONS),
+        ],
+        "recordSet": [record_set(*each) for each in hub_files.schemas(full).items()],
+    }
+    write_text(json.dumps(described, ensure_ascii=False, indent=1) + "\n", output)
+
+
+def publication_fields(config: Values, folder: Path, full: bool) -> dict[str, Any]:
+    """Return who publishes the dataset where, under which licences and with which limitations."""
+    dataset, teachers = config["dataset"], publication.teacher_names(config)
+    owner = (dataset["repository"] or "").partition("/")[0]
+    licences = [publication.LICENSES[dataset["license"]][1]]
+    if full and publication.source(config).owner == "imagenet":
+        licences.append(publication.IMAGENET_TERMS)
+    return {
         "url": publication.places(dataset, folder, full)["url"],
         "license": licences,
         "creator": {
             "@type": "sc:Organization",
-            "name": owner or "Who ran the ImageNet-Think pipeline",
+            "name": owner or "The user who ran the ImageNet-Think pipeline",
         },
         **({"datePublished": dataset["published"]} if dataset["published"] else {}),
         "version": dataset["version"],
@@ -158,24 +131,19 @@ def describe_dataset(
         "citeAs": publication.CITATION,
         "isLiveDataset": False,
         "rai:dataCollection": (
-            "Each image was shown to each teacher with the same prompt; its response was taken "
-            "apart into thinking and answer by the rules of the model's format."
+            "Each teacher was prompted with each image and the same text; its response was parsed "
+            "into thinking and answer by the rules of the model's format."
         ),
         "rai:machineAnnotationTools": teachers,
         "rai:annotationsPerItem": str(len(teachers)),
         "rai:dataCollectionMissingData": SUMMARIES["failed"],
         "rai:dataBiases": list(publication.BIASES.values()),
         "rai:dataLimitations": list(publication.LIMITS.values()),
-        "distribution": [
-            *(file_object(Path(file), folder) for file in files),
-            *(file_set(name) for name in CONFIGURATIONS),
-        ],
-        "recordSet": [record_set(name, schemas[name]) for name in CONFIGURATIONS],
     }
 
 
 def file_object(file: Path, folder: Path) -> dict[str, str]:
-    """Return a file with its checksum."""
+    """Describe a file, with its checksum; its location is relative to the folder."""
     place = file.relative_to(folder).as_posix()
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -191,7 +159,7 @@ def file_object(file: Path, folder: Path) -> dict[str, str]:
 
 
 def file_set(configuration: str) -> dict[str, str]:
-    """Return the files of a configuration."""
+    """Describe the files of a configuration."""
     return {
         "@type": "cr:FileSet",
         "@id": f"{configuration}-files",
@@ -203,7 +171,7 @@ def file_set(configuration: str) -> dict[str, str]:
 
 
 def record_set(configuration: str, schema: pl.Schema) -> dict[str, Any]:
-    """Return a configuration: the split, which the files' names tell, and a field a column."""
+    """Describe a configuration: the split, read from file names, and one field per column."""
     files = {"fileSet": {"@id": f"{configuration}-files"}}
     split = {
         "@type": "cr:Field",
@@ -214,7 +182,7 @@ def record_set(configuration: str, schema: pl.Schema) -> dict[str, Any]:
         "source": {
             **files,
             "extract": {"fileProperty": "fullpath"},
-            # With brackets for one part alone, readers can open the files of a split only.
+            # With one group only, readers can open the files of one split.
             "transform": {
                 "regex": rf"{CONFIGURATIONS[configuration]}/({'|'.join(SPLITS)})-.+\.parquet$"
             },
@@ -231,7 +199,7 @@ def record_set(configuration: str, schema: pl.Schema) -> dict[str, Any]:
                 "@id": f"{configuration}/{name}",
                 "name": name,
                 "description": describe(name),
-                "dataType": "sc:ImageObject" if name == "image" else TYPES[dtype],
+                "dataType": "sc:ImageObject" if name == "image" else TYPES[type(dtype)],
                 "source": source,
             }
         )
@@ -252,7 +220,6 @@ if __name__ == "__main__":
         images=snakemake.input.images,
         reported=snakemake.input.reported,
         output=snakemake.output[0],
-        settings=publication.published_as(
-            json.loads(snakemake.params.settings), json.loads(snakemake.params.full)["full"]
-        ),
+        config=json.loads(snakemake.params.settings),
+        full=json.loads(snakemake.params.full)["full"],
     )

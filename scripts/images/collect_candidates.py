@@ -25,7 +25,7 @@ from imagenet_think.images.rejections import recorded
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
-Row = dict[str, Any]
+CandidateRow = dict[str, Any]
 
 PREPARED = ("width", "height", "sha256", "complexity", "perceptual_hash", "image")
 """Columns that only accepted candidates have."""
@@ -75,7 +75,7 @@ def collect_candidates(
     layout = sources.get_sampled(kind)
     classes = pl.read_parquet(catalogue).partition_by("wnid", maintain_order=True)
 
-    def collect(members: pl.DataFrame) -> list[Row]:
+    def collect(members: pl.DataFrame) -> list[CandidateRow]:
         return collect_class(
             members.to_dicts(),
             layout,
@@ -97,14 +97,14 @@ def collect_candidates(
 
 
 def collect_class(
-    members: list[Row],
+    members: list[CandidateRow],
     layout: sources.SampledSource,
     folder: Path,
     seed: int,
     wanted: int,
     thresholds: Mapping[str, Any],
     preparation: Mapping[str, int],
-) -> list[Row]:
+) -> list[CandidateRow]:
     """Return the candidates of one class, in the order of their rank.
 
     Members are read in batches of as many as are still wanted, so that no member is read beyond the
@@ -112,9 +112,9 @@ def collect_class(
     """
     unreadable = [_row(member, layout) for member in members if member["reason"]]
     ordered = in_hash_order([member for member in members if not member["reason"]], seed, layout)
-    rows: list[Row] = []
+    rows: list[CandidateRow] = []
 
-    def candidates() -> Iterator[Row]:
+    def candidates() -> Iterator[CandidateRow]:
         # Rows are created on demand: a class may have a hundred times as many members.
         for rank, member in enumerate(ordered):
             row = _row(member, layout) | {"rank": rank}
@@ -150,23 +150,27 @@ def collect_class(
     return [{name: row[name] for name in CANDIDATES} for row in unreadable + rows]
 
 
-def in_hash_order(members: list[Row], seed: int, layout: sources.SampledSource) -> list[Row]:
+def in_hash_order(
+    members: list[CandidateRow], seed: int, layout: sources.SampledSource
+) -> list[CandidateRow]:
     """Return members in the keyed-hash order of (seed, wnid, image_id); namesakes by place."""
 
-    def place(member: Row) -> tuple[Any, ...]:
+    def place(member: CandidateRow) -> tuple[Any, ...]:
         key = image_order_key(seed, member["wnid"], layout.image_id(member["member"]))
         return key, member["member"], member["source"], member["offset"]
 
     return sorted(members, key=place)
 
 
-def _row(member: Row, layout: sources.SampledSource) -> Row:
+def _row(member: CandidateRow, layout: sources.SampledSource) -> CandidateRow:
     """Return a candidate row that knows no more than the catalogue."""
     name = member["member"]
     return dict.fromkeys(CANDIDATES) | member | {"image_id": name and layout.image_id(name)}
 
 
-def examine(data: bytes, thresholds: Mapping[str, Any], preparation: Mapping[str, int]) -> Row:
+def examine(
+    data: bytes, thresholds: Mapping[str, Any], preparation: Mapping[str, int]
+) -> CandidateRow:
     """Check one image against all criteria but those that compare images, and prepare it.
 
     Parameters

@@ -47,7 +47,7 @@ def gather_shard(
         )
         .collect()
     )
-    # An image_id may clash with one that was turned away, so source and member must agree too (the
+    # An image_id may clash with one that was rejected, so source and member must agree too (the
     # member is null where an image has no name).
     place = ["image_id", "source", "member"]
     found = [

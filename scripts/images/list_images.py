@@ -1,4 +1,4 @@
-"""Make the sample of a run whose images are listed by parquet files."""
+"""Write the sample of a run whose images are listed in parquet files."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
 ONE_CLASS = "resources/one_class.tsv"
-"""Table of the classes for images of which none is known."""
+"""Table of the classes for images whose class is not known."""
 
 
 def list_images(
@@ -38,10 +38,10 @@ def list_images(
     label: str | None = None,
     prepared: bool = False,
 ) -> None:
-    """Write the sample, the classes, what of the files is no image of the sample, and a page.
+    """Write the sample, the classes, the rejected rows, and a page that describes them.
 
-    An image that is named by its bytes alone is called by their SHA-256, which is its source's too.
-    Its complexity is not measured. Without pictures, sizes and digests are null as well.
+    The image_id of an image without a name is the SHA-256 of its bytes, which is its source's too.
+    Complexity is not measured. Without pictures, sizes and digests are null as well.
 
     Parameters
     ----------
@@ -49,23 +49,22 @@ def list_images(
         Table of the classes (`read_classes`). If it has one row, an image whose class is not known
         is of that class.
     files
-        Parquet files that name images; all they name are the sample.
+        Parquet files that list images; all of them are the sample.
     labels
         What integer labels count (`imagenet_think.images.classes.read_labels`).
     sample, index, exclusions
         Parquets to write, schemas `SAMPLE`, `CLASSES` and `EXCLUSIONS`.
     page
-        Markdown to write: how the images are known, and what was turned away.
+        Markdown to write: how the images are identified, and which rows were rejected.
     image
         Column that names the image.
     sharding
         `blocks` and `shards_per_block`.
     label
-        Column that says its class; None for `wnid`, where there is one. Without it, the image_id
-        says it (`imagenet_think.images.image_matching.class_in`).
+        Column with its class; None for `wnid`, if there is one. Without it, the class is taken
+        from the image_id (`imagenet_think.images.image_matching.class_in`).
     prepared
-        Whether `files` are what `prepare_images` made of them; then labels and column count no
-        more.
+        Whether `files` were written by `prepare_images`; then labels and columns are ignored.
 
     Raises
     ------
@@ -78,7 +77,7 @@ def list_images(
     else:
         known = manifests.read(classes, labels)
         rows = pl.DataFrame(list(_rows(files, image, label, known)), schema=LISTED)
-    rows = manifests.turn_away_clashes(rows)
+    rows = manifests.reject_clashes(rows)
     taken = rows.filter(pl.col("reason").is_null())
     excluded = rows.filter(pl.col("reason").is_not_null())
     table = read_classes(classes)
@@ -100,16 +99,16 @@ def list_images(
     nameless = images["member"].null_count()
     logger.info("%d images of %d classes", len(images), len(available))
     if nameless:
-        logger.info("%d of them have no name and are called by their SHA-256", nameless)
+        logger.info("%d of them have no name; their image_id is their SHA-256", nameless)
     for (reason,), own in excluded.group_by("reason", maintain_order=True):
         details = some(own["detail"].to_list(), "; ")
-        logger.warning("rows turned away, %s (%d): %s", reason, len(own), details)
+        logger.warning("rows rejected, %s (%d): %s", reason, len(own), details)
 
 
 def _rows(
     files: Sequence[str], image: str, label: str | None, classes: manifests.Classes
-) -> Iterator[manifests.Row]:
-    """Yield what each row is about; bytes are read where there is no name, and then forgotten."""
+) -> Iterator[manifests.ListedRow]:
+    """Yield what each row lists; bytes are read where there is no name, and not kept."""
     for path in files:
         names = image_matching.read_names([path], image)
         nameless = [row for row, name in enumerate(names) if name is None]
@@ -120,7 +119,7 @@ def _rows(
 
 
 def describe(images: pl.DataFrame, excluded: pl.DataFrame) -> str:
-    """Return the page: how the images are known, and how many rows were turned away and why.
+    """Return the page: how the images are identified, and how many rows were rejected and why.
 
     Parameters
     ----------
@@ -134,14 +133,14 @@ def describe(images: pl.DataFrame, excluded: pl.DataFrame) -> str:
         "# The images of the run",
         "",
         f"{_number(len(images), 'image')} of {_number(classes, 'class', 'classes')} as listed by "
-        f"{_number(images['source'].n_unique(), 'file')}: {len(images) - nameless:,} called by "
-        f"their names, {nameless:,} without a name and called by the SHA-256 of their bytes. "
+        f"{_number(images['source'].n_unique(), 'file')}: {len(images) - nameless:,} identified "
+        f"by their names, {nameless:,} without a name by the SHA-256 of their bytes. "
         f"{images['sha256'].count():,} have pictures. Nothing was sampled here, and no criterion "
         "was applied to what can be decoded.",
         "",
     ]
     if not len(excluded):
-        return "\n".join([*lines, "No row was turned away.", ""])
+        return "\n".join([*lines, "No row was rejected.", ""])
     counts = excluded.group_by("reason").agg(pl.len().alias("rows"), pl.col("detail").first())
     counts = counts.sort("reason").with_columns(
         pl.col("reason").replace_strict(REASONS).alias("meaning")
@@ -152,7 +151,7 @@ def describe(images: pl.DataFrame, excluded: pl.DataFrame) -> str:
         Column("rows", "Rows", format=WHOLE),
         Column("detail", "The first"),
     ]
-    caption = "Rows turned away. Each stands with its reason in images/exclusions.parquet."
+    caption = "Rejected rows. images/exclusions.parquet lists each with its reason."
     return "\n".join(lines) + "\n" + markdown(counts, columns, caption)
 
 
@@ -165,9 +164,9 @@ def _nothing(file: str, image: str, details: Sequence[str], known: Collection[st
     return (
         f"{file}: column {image!r} names no image of a class of the table "
         f"({some(sorted(known))}): {what}. A name begins with its class and a "
-        "_, or lies in a folder of that name; else images.source.label names a column that says "
-        f"it. Where no class is known, write `classes: {ONE_CLASS}` under images: then all are of "
-        "one class"
+        "_, or is in a folder of that name; otherwise images.source.label names the column of the "
+        f"class. Where no class is known, write `classes: {ONE_CLASS}` under images: then all are "
+        "of one class"
     )
 
 

@@ -1,4 +1,4 @@
-"""Decode and prepare the pictures that a parquet file of a listing holds."""
+"""Decode and prepare the pictures in a parquet file that lists images."""
 
 import hashlib
 import json
@@ -38,9 +38,9 @@ def prepare_images(
     preparation: Mapping[str, int],
     threads: int = 1,
 ) -> None:
-    """Write a candidate for each row: prepared, or turned away with its reason.
+    """Write a candidate for each row: prepared, or rejected with its reason.
 
-    Only what cannot be decoded is turned away, or what names no image or class: the list is the
+    Only rows that cannot be decoded, or without an image or class, are rejected: the list is the
     sample, so no other criterion is applied.
 
     Parameters
@@ -68,7 +68,7 @@ def prepare_images(
     names = image_matching.read_names([file], image)
     given = manifests.read_labels_of(file, label, len(names))
 
-    def prepared(item: tuple[str | None, object, bytes | None]) -> manifests.Row:
+    def prepared(item: tuple[str | None, object, bytes | None]) -> manifests.ListedRow:
         name, says, data = item
         digest = None if data is None else hashlib.sha256(data).hexdigest()
         row = dict.fromkeys(CANDIDATES) | manifests.identify(file, name, digest, says, known)
@@ -89,8 +89,8 @@ def prepare_images(
         logger.info("%s: %d", reason, count)
 
 
-def _without_clashes(rows: Iterator[manifests.Row]) -> Iterator[manifests.Row]:
-    """Yield the rows, those turned away that repeat an image: each image is gathered from one."""
+def _without_clashes(rows: Iterator[manifests.ListedRow]) -> Iterator[manifests.ListedRow]:
+    """Yield the rows, rejecting those that repeat an image: each is gathered from one row."""
     taken: set[str] = set()
     for row in rows:
         if row["reason"] is None and row["image_id"] in taken:

@@ -54,7 +54,7 @@ def sample_images(
         Parquet to write, schema `SAMPLE`, by image_id. `complexity_stratum` is 1 (least) to
         `strata`; width and height are the prepared image's.
     exclusions
-        Parquet to write, schema `EXCLUSIONS`: every image turned away, by class and member.
+        Parquet to write, schema `EXCLUSIONS`: every rejected image, by class and member.
     seed
         The run's seed.
     total, class_count, min_per_class, max_per_class
@@ -155,7 +155,7 @@ def choose_classes(supply: Mapping[str, int], count: int, least: int, seed: int)
     count
         Classes wanted.
     least
-        Images that a class must be able to give.
+        Images that a class must be able to provide.
     seed
         Where more classes can, the first in the keyed-hash order of (seed, wnid) are taken.
 
@@ -178,7 +178,7 @@ def choose_classes(supply: Mapping[str, int], count: int, least: int, seed: int)
             f"class_count: {count} classes with at least {least} usable images are wanted "
             f"(min_per_class), but of {len(supply)} classes {len(able)} have so many; "
             f"{count - len(able)} are missing. Closest: {closest or 'none'}. Lower class_count or "
-            "min_per_class; the logs of collect_candidates count what was turned away, and why"
+            "min_per_class; the logs of collect_candidates count the rejected images by reason"
         )
     taken = set(sorted(able, key=lambda wnid: order_key(seed, wnid))[:count])
     return [wnid for wnid in able if wnid in taken]

@@ -1,4 +1,4 @@
-"""Choose the images on which the benchmarked models are asked and scored."""
+"""Choose the images on which the benchmarked models are prompted and scored."""
 
 import json
 from collections import defaultdict
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def choose(sample: pl.DataFrame, count: int | None, seed: int) -> set[str]:
     """Choose images that are spread over the classes as the sample is.
 
-    Each class is brought into its keyed-hash order. Place p (from 0) of a class of n images stands
-    at (p + 0.5) / n, and the first `count` images by that are taken: at any count each class has
-    given the same share of its images, to within half an image, and a greater count keeps all
+    Each class is sorted into its keyed-hash order. Image p (from 0) of a class of n images has
+    the rank (p + 0.5) / n, and the `count` images of lowest rank are taken: each class then
+    contributes the same share of its images, to within half an image, and a larger count keeps all
     images of a smaller one.
 
     Parameters
@@ -47,7 +47,7 @@ def choose(sample: pl.DataFrame, count: int | None, seed: int) -> set[str]:
 def select_evaluated(
     sample: str | Path, output: str | Path, *, images: int | None, seed: int
 ) -> None:
-    """Write the images on which the benchmarked models are asked and scored.
+    """Write the images on which the benchmarked models are prompted and scored.
 
     Parameters
     ----------

@@ -32,25 +32,25 @@ def unpack_outer_archive(
 ) -> None:
     """Read the outer archive once, as a stream, and write the archive of every class of the list.
 
-    A class archive appears under its name when it is whole. One that is there already, with the
-    size that the outer archive gives it, is passed over: so a stopped run goes on where it was,
-    though a compressed stream has to be read again up to there.
+    A class archive appears under its name once it is complete. One that exists already, with the
+    size given by the outer archive, is skipped: so a stopped run continues where it was, though a
+    compressed stream has to be read again up to that point.
 
-    Files are written into `folder` alone, under the names of classes, whatever the members'
-    own names say. Of several archives of one class the first counts.
+    Files are only written into `folder`, under the names of classes, whatever the members' paths.
+    Of several archives of one class the first counts.
 
     Parameters
     ----------
     archive
         `winter21_whole.tar.gz` or `fall11_whole.tar`: a tar, gzip-compressed or not, with one
-        `<wnid>.tar` a class in whatever folder.
+        `<wnid>.tar` per class in any folder.
     classes
-        Table of the classes; archives of other classes are passed over.
+        Table of the classes; archives of other classes are skipped.
     folder
         Where the class archives go.
     unpacked
-        Parquet to write, schema `UNPACKED`: a row for each class archive, and with its reason for
-        what could not be used. A damaged stream ends the list with such a row and no error.
+        Parquet to write, schema `UNPACKED`: one row per class archive, and one with its reason
+        for whatever could not be used. A damaged stream ends the list with such a row and no error.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def _unpack(archive: Path, wanted: Collection[str], folder: Path) -> Iterator[Un
 
 
 def _refusal(entry: tarfile.TarInfo, earlier: str | None) -> tuple[str, str] | None:
-    """Return reason and detail where a member cannot be taken for a class archive."""
+    """Return reason and detail if a member cannot be used as a class archive."""
     if not safe_name(entry.name):
         return "unsafe_name", f"{readable(entry.name)!r} leads out of the archive's folder"
     if not entry.isreg() or entry.issparse():
@@ -118,7 +118,7 @@ def _decompressed(raw: BinaryIO) -> BinaryIO:
 
 
 def _write(stream: BinaryIO, entry: tarfile.TarInfo, path: Path, log: "_Progress") -> None:
-    """Write a member to a file, unless it is there."""
+    """Write a member to a file, unless it exists."""
     if path.exists() and path.stat().st_size == entry.size:
         log.passed += 1
         return

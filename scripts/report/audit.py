@@ -1,22 +1,22 @@
-"""Where the paper contradicts itself: each entry of the audit with its check computed."""
+"""Audit the paper: compute whether its own numbers contradict its statements."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import yaml
 
 from imagenet_think.core.files import write_text
 from imagenet_think.core.logs import log_to
+from imagenet_think.core.settings import Values
 from imagenet_think.report import escaping
 from imagenet_think.report.audit_checks import (
     CHECKS,
     CONTRADICTS,
     NUMBER_WORDS,
-    Finding,
     Printed,
     read_number,
 )
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
 MARKS = r"[*$]"
-"""What the text in which the quotes were looked up puts around bold words and formulas."""
+"""Marks of bold words and formulas in the text that the quotes were taken from."""
 
 KINDS = {
     "hard": (
@@ -43,10 +43,10 @@ KINDS = {
         "Two places of the text, or one that leaves open what it means; nothing to compute.",
     ),
 }
-"""Kinds of entries, in the order to print, with heading and meaning."""
+"""Kinds of entries in the order to print, with heading and meaning."""
 
 READING = "reading"
-"""Kind of the rows that say how this project reads the paper."""
+"""Kind of the rows that state how this project reads the paper."""
 
 SCHEMA = pl.Schema(
     dict.fromkeys(
@@ -91,7 +91,7 @@ def audit(
     reported
         What the paper reports (YAML).
     resources
-        Tables with a heading, of which checks take the number of rows.
+        Tables with a heading; checks use their numbers of rows.
     stem
         Path of the audit without ending.
     """
@@ -105,68 +105,69 @@ def audit(
     write_text(typeset(frame), f"{stem}.tex")
 
 
-def examine(document: Mapping, reported: Mapping, resources: Mapping[str, int]) -> pl.DataFrame:
-    """Return the entries and readings as rows of `SCHEMA`, each check computed.
+def examine(document: Values, reported: Values, resources: Mapping[str, int]) -> pl.DataFrame:
+    """Return the entries and readings as rows of `SCHEMA`, with the results of their checks.
 
     Raises
     ------
     ValueError
-        If a check names a place, a resource or a pattern that is not there; it names the entry.
+        If a check refers to a number, resource or quote that does not exist; names the entry.
     """
     quotes = {entry["id"]: entry["quotes"] for entry in document["entries"]}
     rows = []
     for entry in document["entries"]:
-        finding = _checked(entry, entry["quotes"], reported, resources)
+        result = _checked(entry, entry["quotes"], reported, resources)
         words = {name: entry[name] for name in ("id", "kind", "name", "where", "note")}
-        rows.append(words | {"quotes": " ".join(f"“{q}”" for q in entry["quotes"])} | finding)
+        rows.append(words | {"quotes": " ".join(f"“{q}”" for q in entry["quotes"])} | result)
     for place, reading in enumerate(document["readings"], start=1):
         own = quotes.get(reading.get("quotes_of"), [])
-        finding = _checked(reading, own, reported, resources) | {"verdict": None}
+        result = _checked(reading, own, reported, resources) | {"verdict": None}
         words = {"id": f"R{place:02}", "kind": READING, "name": reading["question"]}
-        rows.append(words | {"note": reading["reading"]} | finding)
+        rows.append(words | {"note": reading["reading"]} | result)
     return pl.DataFrame(rows, schema=SCHEMA)
 
 
 def _checked(
-    entry: Mapping, quotes: Sequence[str], reported: Mapping, resources: Mapping[str, int]
-) -> dict[str, str]:
-    """Return what the check of an entry finds; nothing for an entry without one."""
+    entry: Values, quotes: Sequence[str], reported: Values, resources: Mapping[str, int]
+) -> dict[str, str | None]:
+    """Return the result of an entry's check; empty for an entry without one."""
     if "check" not in entry:
         return {}
     try:
-        return asdict(check(entry["check"], quotes, reported, resources))
+        check = CHECKS[entry["check"]["name"]]
+        return asdict(check(**arguments(entry["check"], quotes, reported, resources)))
     except (KeyError, ValueError) as error:
         name = entry.get("id", entry.get("question"))
         raise ValueError(f"audit, {name}: {error}") from error
 
 
-def check(
-    section: Mapping, quotes: Sequence[str], reported: Mapping, resources: Mapping[str, int]
-) -> Finding:
-    """Return what a check finds.
+def arguments(
+    section: Values, quotes: Sequence[str], reported: Values, resources: Mapping[str, int]
+) -> dict[str, Any]:
+    """Return the arguments of a check.
 
     Parameters
     ----------
     section
-        Its name, and where its arguments come from: `reported`, `quoted`, `resource`, `given`.
+        The check's name, and the sources of its arguments: `reported`, `quoted`, `resource`,
+        `given`.
     quotes
-        The quotes in which patterns are looked for.
+        The quotes in which patterns are searched.
     reported
         What the paper reports.
     resources
-        Rows of each resource by file name.
+        Number of rows of each resource by file name.
     """
-    arguments = {
+    return {
         **_each(section.get("reported", {}), lambda place: find(reported, place)),
         **_each(section.get("quoted", {}), lambda pattern: read_quoted(quotes, pattern)),
         **_each(section.get("resource", {}), resources.__getitem__),
         **section.get("given", {}),
     }
-    return CHECKS[section["name"]](**arguments)
 
 
-def _each(value: object, function) -> object:
-    """Return a text, or the texts in mappings and lists, each replaced by the function's result."""
+def _each(value: Any, function: Callable[[str], Any]) -> Any:
+    """Apply a function to a text, or to each text in mappings and lists."""
     if isinstance(value, Mapping):
         return {key: _each(item, function) for key, item in value.items()}
     if isinstance(value, list):
@@ -174,15 +175,15 @@ def _each(value: object, function) -> object:
     return function(value)
 
 
-def find(reported: Mapping, place: str) -> object:
-    """Return what stands at a dotted place; rows of a list go by their dataset, `*` is all of them.
+def find(reported: Values, place: str) -> Any:
+    """Return the value at a dotted path; list items go by their dataset, and `*` selects all.
 
     Raises
     ------
     KeyError
-        If there is no such place.
+        If there is no such path.
     """
-    found: object = reported
+    found: Any = reported
     names = place.split(".")
     for position, name in enumerate(names):
         if isinstance(found, list):
@@ -196,20 +197,20 @@ def find(reported: Mapping, place: str) -> object:
 
 
 def read_quoted(quotes: Sequence[str], pattern: str) -> Printed | str | list[Printed | str]:
-    """Return a pattern's group in the first quote where it is found, or its groups.
+    """Return the groups of a pattern in the first quote that matches; a single one without list.
 
-    What reads as a number is one (`Printed`), the rest is text.
+    Numbers are returned as `Printed`, other groups as text.
 
     Raises
     ------
     ValueError
-        If no quote holds the pattern.
+        If no quote matches the pattern.
     """
     for quote in quotes:
         if match := re.search(pattern, quote):
             found = [_number_or_text(group) for group in match.groups()]
             return found[0] if len(found) == 1 else found
-    raise ValueError(f"no quote holds {pattern!r}")
+    raise ValueError(f"no quote matches {pattern!r}")
 
 
 def _number_or_text(text: str) -> Printed | str:
@@ -222,7 +223,7 @@ def _rows(path: str | Path) -> int:
 
 
 def summary(frame: pl.DataFrame, kind: str) -> str:
-    """Say what the entries of a kind are, and how many of them the numbers decide."""
+    """Say what the entries of a kind are, and how many of them the numbers contradict."""
     rows = frame.filter(pl.col("kind") == kind)
     text = f"{KINDS[kind][1]} {len(rows)} entries"
     if kind == "quote":
@@ -232,7 +233,7 @@ def summary(frame: pl.DataFrame, kind: str) -> str:
 
 
 def shown(frame: pl.DataFrame, kind: str) -> tuple[pl.DataFrame, list[Column]]:
-    """Return the rows of a kind as they are printed, and the columns."""
+    """Return the rows of a kind as printed, and the columns."""
     rows = frame.filter(pl.col("kind") == kind)
     found = pl.concat_str(pl.col("note"), pl.col("computed"), separator=" ", ignore_nulls=True)
     rows = rows.with_columns(found=found, quotes=pl.col("quotes").str.replace_all(MARKS, ""))
@@ -263,14 +264,14 @@ def _page(frame: pl.DataFrame) -> Iterator[str]:
 
 
 def typeset(frame: pl.DataFrame) -> str:
-    """Return the audit as long tables in LaTeX, one a kind and one of readings."""
+    """Return the audit as long LaTeX tables, one per kind and one for the readings."""
     captions = {kind: f"{heading}. {summary(frame, kind)}" for kind, (heading, _) in KINDS.items()}
     captions[READING] = "How this project reads the paper where it is silent, and why."
     tables = [
         latex(*shown(frame, kind), text, f"tab:audit_{kind}", long=True, gap=5)
         for kind, text in captions.items()
     ]
-    # Cells of several lines want space between the rows.
+    # Cells of several lines need space between the rows.
     return "\n".join([r"{\renewcommand{\arraystretch}{1.3}", *tables, "}", ""])
 
 

@@ -1,10 +1,11 @@
 """Compare each number of the paper with ours."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from string import ascii_lowercase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 import yaml
@@ -69,6 +70,11 @@ SCHEMA = pl.Schema(
 )
 """`reasons` says why two numbers cannot be compared, or why we have none; null where they can."""
 
+WORDS = "unique words per 1,000 samples"
+
+ROUNDING = 0.0005
+"""Of the paper's scores, which are printed with three decimals."""
+
 NOT_LOCAL = "not computed: the config names no local copy of this dataset"
 NOT_RUN = "not computed: this run does not benchmark the model"
 NOT_ABLATED = "not computed: this run's Table 7 is of another model"
@@ -86,64 +92,37 @@ PRINTED = [
     Column("letters", "Reasons", width=0.07),
 ]
 
-Cell = dict[str, Any]
-"""A row of `SCHEMA` without its reasons, with `subjects` and `missing` instead."""
 
+class Cell(NamedTuple):
+    """A number of the paper, and where ours is.
 
-def cell(
-    table: str,
-    row: str,
-    column: str,
-    paper: float,
-    ours: Mapping[str, Any],
-    name: str,
-    *subjects: str,
-    missing: str = "",
-) -> Cell:
-    """Compare one number.
-
-    Parameters
+    Attributes
     ----------
     table, row, column
         Where the paper prints the number.
     paper
         The number.
     ours
-        A row of our table; empty where there is none.
+        A row of our table; empty if there is none.
     name
         Column of our number; its interval is `<name>_low` and `<name>_high`.
     subjects
         What our number depends on, as in `comparability.Caveat`.
     missing
         Why our number is missing, where it may be.
-
-    Returns
-    -------
-    dict
-        `difference` is ours minus the paper's. `inside` says whether the paper's number, which is
-        rounded to three decimals, may be within our interval; it is null without one.
     """
-    value, low, high = (ours.get(key) for key in (name, f"{name}_low", f"{name}_high"))
-    rounding = 0.0005
-    inside = None
-    if low is not None and high is not None:
-        inside = low - rounding <= paper <= high + rounding
-    return {
-        "table": table,
-        "row": row,
-        "column": column,
-        "paper": paper,
-        "ours": value,
-        "ours_low": low,
-        "ours_high": high,
-        "difference": None if value is None else value - paper,
-        "inside": inside,
-        "subjects": frozenset(subjects),
-        "missing": missing,
-    }
+
+    table: str
+    row: str
+    column: str
+    paper: float
+    ours: Mapping[str, Any]
+    name: str
+    subjects: Collection[str] = ()
+    missing: str = ""
 
 
-def compare(reported: Values, tables: Mapping[str, pl.DataFrame], settings: Values) -> pl.DataFrame:
+def compare(reported: Values, tables: Mapping[str, pl.DataFrame], config: Values) -> pl.DataFrame:
     """Return one row per number of the paper.
 
     Parameters
@@ -152,34 +131,41 @@ def compare(reported: Values, tables: Mapping[str, pl.DataFrame], settings: Valu
         What the paper reports (`resources/reported.yaml`).
     tables
         Our tables by name: `table1` to `table7`, and `language`.
-    settings
-        The settings that `comparability.caveats` takes, and `ablation_model`, the key of the model
-        in our Table 7.
+    config
+        What `comparability.caveats` reads, and `benchmark.ablation_model`, the model of Table 7.
 
     Returns
     -------
     polars.DataFrame
-        See `SCHEMA`; `ours` is null where our tables lack the number, and `reasons` say why.
+        See `SCHEMA`. `difference` is ours minus the paper's. `inside` says whether the paper's
+        number, which is rounded to three decimals, may be within our interval; it is null without
+        one. `ours` is null where our tables lack the number, and `reasons` say why.
     """
     cells = [
         *_datasets(reported["table1"], tables["table1"]),
         *_images(reported["table2"], tables["table2"]),
         *_text(reported["text"], tables["language"]),
         *_benchmark(reported["benchmark"], tables),
-        *_ablation(reported["ablation"], tables["table7"], settings["ablation_model"]),
+        *_ablation(reported["ablation"], tables["table7"], config["benchmark"]["ablation_model"]),
     ]
     run = tables["table2"].row(0, named=True)
-    caveats = comparability.caveats(settings, run, reported["table2"])
-    return pl.DataFrame([_with_reasons(each, caveats) for each in cells], schema=SCHEMA)
+    caveats = comparability.caveats(config, run, reported["table2"])
+    return pl.DataFrame([_compared(cell, caveats) for cell in cells], schema=SCHEMA)
 
 
-def _with_reasons(cell: Cell, caveats: Sequence[Caveat]) -> dict[str, Any]:
+def _compared(cell: Cell, caveats: Sequence[Caveat]) -> dict[str, Any]:
     """Return a row of `SCHEMA`."""
-    words = [caveat.words for caveat in caveats if caveat.subjects & cell["subjects"]]
-    if cell["ours"] is None:
-        words = [cell["missing"]]
-    row = {name: cell[name] for name in SCHEMA if name != "reasons"}
-    return row | {"reasons": SEPARATOR.join(words) or None}
+    value, low, high = (cell.ours.get(f"{cell.name}{end}") for end in ("", "_low", "_high"))
+    reasons = [caveat.words for caveat in caveats if caveat.subjects.intersection(cell.subjects)]
+    row = {name: getattr(cell, name) for name in ("table", "row", "column", "paper")}
+    row |= {"ours": value, "ours_low": low, "ours_high": high}
+    if low is not None and high is not None:
+        row["inside"] = low - ROUNDING <= cell.paper <= high + ROUNDING
+    if value is None:
+        reasons = [cell.missing]
+    else:
+        row["difference"] = value - cell.paper
+    return row | {"reasons": SEPARATOR.join(reasons) or None}
 
 
 def _datasets(paper: Sequence[Values], table: pl.DataFrame) -> Iterator[Cell]:
@@ -187,89 +173,69 @@ def _datasets(paper: Sequence[Values], table: pl.DataFrame) -> Iterator[Cell]:
     computed = table.filter(pl.col("source") != REPORTED)
     ours = {row["dataset"]: row for row in computed.iter_rows(named=True)}
     for row in paper:
-        own = (IMAGES, TEXTS) if row["dataset"] == OURS else ()
+        dataset = row["dataset"]
+        own = {IMAGES, TEXTS} if dataset == OURS else set()
         for name, column in TOKENS.items():
-            yield cell(
-                "Tab. 1",
-                row["dataset"],
-                column,
-                row[name],
-                ours.get(row["dataset"], {}),
-                name,
-                *own,
-                *(() if name == "images" else (comparability.TOKENS,)),
-                missing=NOT_LOCAL,
-            )
+            subjects = own if name == "images" else own | {comparability.TOKENS}
+            numbers = ours.get(dataset, {})
+            yield Cell("Tab. 1", dataset, column, row[name], numbers, name, subjects, NOT_LOCAL)
 
 
 def _images(paper: Values, table: pl.DataFrame) -> Iterator[Cell]:
     """Compare Table 2."""
     ours = table.row(0, named=True)
     for name, column in CLASSES.items():
-        yield cell("Tab. 2", "all", column, paper[name], ours, name, IMAGES)
+        yield Cell("Tab. 2", "all", column, paper[name], ours, name, {IMAGES})
 
 
 def _text(paper: Values, language: pl.DataFrame) -> Iterator[Cell]:
     """Compare the numbers of sections 3.2 and 4.1 to 4.3."""
-    classes = _first(language.filter(pl.col("measure") == "images_per_class"))
-    words = _first(language.filter(measure="unique_words").filter(pl.col("part").is_null()))
-    answers = language.filter(pl.col("measure") == "tokens", pl.col("part") == "answer")
-    pairs = {"n": answers["n"].sum()}
+    classes = _first(language.filter(measure="images_per_class"))
+    words = _first(language.filter(pl.col("part").is_null(), measure="unique_words"))
+    pairs = {"n": language.filter(measure="tokens", part="answer")["n"].sum()}
+    hours, per_class = "A100 GPU hours (more than)", "images per class"
     for section, column, reported, ours, name, subject in (
-        ("3.2", "A100 GPU hours (more than)", "gpu_hours_a100", {}, "", IMAGES),
+        ("3.2", hours, "gpu_hours_a100", {}, "", IMAGES),
         ("4.1", "thinking-answer pairs", "pairs", pairs, "n", TEXTS),
-        ("4.2", "mean images per class", "images_per_category_mean", classes, "mean", IMAGES),
-        ("4.2", "SD of images per class", "images_per_category_sd", classes, "sd", IMAGES),
-        (
-            "4.3",
-            "unique words per 1,000 samples",
-            "unique_words_per_1000_samples",
-            words,
-            "mean",
-            TEXTS,
-        ),
+        ("4.2", f"mean {per_class}", "images_per_category_mean", classes, "mean", IMAGES),
+        ("4.2", f"SD of {per_class}", "images_per_category_sd", classes, "sd", IMAGES),
+        ("4.3", WORDS, "unique_words_per_1000_samples", words, "mean", TEXTS),
     ):
-        yield cell(
-            f"Sec. {section}", "all", column, paper[reported], ours, name, subject, missing=TIME
-        )
+        yield Cell(f"Sec. {section}", "all", column, paper[reported], ours, name, {subject}, TIME)
 
 
 def _benchmark(paper: Values, tables: Mapping[str, pl.DataFrame]) -> Iterator[Cell]:
     """Compare Tables 3 to 6."""
-    for name, metrics in TABLES.items():
-        ours = {row["key"]: row for row in tables[name].iter_rows(named=True)}
-        for key, model in MODELS.items():
-            for metric in metrics:
-                for aggregate, number in zip(AGGREGATES, paper[model][metric], strict=True):
-                    yield cell(
-                        f"Tab. {name[-1]}",
-                        model,
-                        f"{table_captions.HEADINGS[metric]}, {aggregate}",
-                        number,
-                        ours.get(key, {}),
-                        f"{metric}_{aggregate}",
-                        *(SCORES, key, metric),
-                        missing=NOT_RUN,
-                    )
+    for table, metrics in TABLES.items():
+        ours = {row["key"]: row for row in tables[table].iter_rows(named=True)}
+        for (key, model), metric in product(MODELS.items(), metrics):
+            for aggregate, number in zip(AGGREGATES, paper[model][metric], strict=True):
+                yield Cell(
+                    f"Tab. {table[-1]}",
+                    model,
+                    f"{table_captions.HEADINGS[metric]}, {aggregate}",
+                    number,
+                    ours.get(key, {}),
+                    f"{metric}_{aggregate}",
+                    {SCORES, key, metric},
+                    NOT_RUN,
+                )
 
 
 def _ablation(paper: Values, table: pl.DataFrame, model: str) -> Iterator[Cell]:
     """Compare Table 7, if ours is about the same model."""
     ours = {(row["metric"], row["part"]): row for row in table.iter_rows(named=True)}
-    if model != ABLATED:
-        ours = {}
-    places = [(part, aggregate) for part in PARTS for aggregate in AGGREGATES]
     for metric, numbers in paper.items():
-        for (part, aggregate), number in zip(places, numbers, strict=True):
-            yield cell(
+        for (part, aggregate), number in zip(product(PARTS, AGGREGATES), numbers, strict=True):
+            yield Cell(
                 "Tab. 7",
                 f"{MODELS[ABLATED]}, {part}",
                 f"{table_captions.HEADINGS[metric]}, {aggregate}",
                 number,
-                ours.get((metric, part), {}),
+                ours.get((metric, part), {}) if model == ABLATED else {},
                 aggregate,
-                *(SCORES, ABLATED, metric),
-                missing=NOT_ABLATED,
+                {SCORES, ABLATED, metric},
+                NOT_ABLATED,
             )
 
 
@@ -304,39 +270,36 @@ def caption(comparison: pl.DataFrame) -> str:
 def printed(comparison: pl.DataFrame) -> pl.DataFrame:
     """Return the comparison as text, each number with the decimals of its table."""
     letters = lettered(comparison)
-    rows = []
-    for row in comparison.iter_rows(named=True):
-        decimals = 3 if row["table"] in {f"Tab. {n}" for n in range(3, 8)} else 1
-        if decimals == 1 and row["paper"].is_integer():
-            decimals = 0
+    return pl.DataFrame([_printed(row, letters) for row in comparison.iter_rows(named=True)])
 
-        def number(name: str, sign: str = "", row: Cell = row, decimals: int = decimals) -> str:
-            value = row[name]
-            text = "–" if value is None else f"{value:{sign},.{decimals}f}"
-            return text.replace("-", "−")
 
-        low, high = number("ours_low"), number("ours_high")
-        dash = " to " if "−" in low + high else "–"
-        rows.append(
-            {name: row[name] for name in ("table", "row", "column")}
-            | {name: number(name) for name in ("paper", "ours")}
-            | {
-                "interval": "–" if row["ours_low"] is None else low + dash + high,
-                "difference": number("difference", "+"),
-                "inside": {None: "–", True: "inside", False: "outside"}[row["inside"]],
-                "letters": " ".join(
-                    letters[words] for words in (row["reasons"] or "").split(SEPARATOR) if words
-                ),
-            }
-        )
-    return pl.DataFrame(rows)
+def _printed(row: Values, letters: Mapping[str, str]) -> dict[str, str]:
+    scores = row["table"] in {f"Tab. {n}" for n in range(3, 8)}
+    decimals = 3 if scores else 0 if row["paper"].is_integer() else 1
+
+    def number(name: str, sign: str = "") -> str:
+        text = "–" if row[name] is None else f"{row[name]:{sign},.{decimals}f}"
+        return text.replace("-", "−")
+
+    low, high = number("ours_low"), number("ours_high")
+    dash = " to " if "−" in low + high else "–"
+    reasons = (row["reasons"] or "").split(SEPARATOR)
+    return {
+        **{name: row[name] for name in ("table", "row", "column")},
+        "paper": number("paper"),
+        "ours": number("ours"),
+        "interval": "–" if row["ours_low"] is None else low + dash + high,
+        "difference": number("difference", "+"),
+        "inside": {None: "–", True: "inside", False: "outside"}[row["inside"]],
+        "letters": " ".join(letters[words] for words in reasons if words),
+    }
 
 
 def compare_with_paper(
     tables: Sequence[str | Path],
     reported: str | Path,
     stem: str | Path,
-    settings: Values,
+    config: Values,
 ) -> None:
     """Write the comparison as csv, Markdown and LaTeX.
 
@@ -348,30 +311,17 @@ def compare_with_paper(
         What the paper reports (YAML).
     stem
         Path of the comparison without ending.
-    settings
-        As for `compare`.
+    config
+        The keys of the config that the rule declares.
     """
     ours = {Path(path).stem: pl.read_csv(path, infer_schema_length=None) for path in tables}
     paper = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))
-    comparison = compare(paper, ours, settings)
+    comparison = compare(paper, ours, config)
     text = caption(comparison)
     write_csv(comparison, [Column(name, name) for name in SCHEMA], f"{stem}.csv")
     shown = printed(comparison)
     write_text(markdown(shown, PRINTED, text), f"{stem}.md")
     write_text(latex(shown, PRINTED, text, "tab:comparison", long=True), f"{stem}.tex")
-
-
-def compared_as(config: Values) -> dict[str, Any]:
-    """Return the settings of `compare`, given the keys of the config that the rule declares."""
-    benchmark = config["benchmark"]
-    return {
-        **comparability.compared(config),
-        "benchmarked": config["benchmarked"],
-        "ablation_model": benchmark["ablation_model"],
-        "evaluated": benchmark["images"],
-        "encoders": {name: benchmark[name]["repository"] for name in comparability.EVALUATORS},
-        "tokenizer": config["statistics"]["tokenizer"]["repository"],
-    }
 
 
 if __name__ == "__main__":
@@ -380,5 +330,5 @@ if __name__ == "__main__":
         tables=[*snakemake.input.tables, snakemake.input.language],
         reported=snakemake.input.reported,
         stem=Path(snakemake.output[0]).with_suffix(""),
-        settings=compared_as(json.loads(snakemake.params.settings)),
+        config=json.loads(snakemake.params.settings),
     )

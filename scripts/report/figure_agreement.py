@@ -1,4 +1,4 @@
-"""Draw how alike the teachers' texts are, beside each teacher's own other texts."""
+"""Draw the agreement between the teachers, next to that of each teacher's texts on other images."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,14 @@ from matplotlib.ticker import MaxNLocator
 
 from imagenet_think.core.logs import log_to
 from imagenet_think.core.schemas import BETWEEN, OTHER_CLASS, SAME_CLASS
-from imagenet_think.core.settings import names
-from imagenet_think.report.figures import GREY, PAGE, PAIR, chart, label, mark, save_figure, style
-from imagenet_think.report.table_captions import HEADINGS, SHORT_PARTS
+from imagenet_think.report.figures import GREY, PAIR, label, mark, panels, save_figure, style
+from imagenet_think.report.table_captions import (
+    HEADINGS,
+    SHORT_PARTS,
+    Settings,
+    benchmark,
+    printed_rows,
+)
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
@@ -24,44 +29,32 @@ BASELINES = {SAME_CLASS: "other image, same class", OTHER_CLASS: "other image, o
 
 
 @style()
-def draw_agreement(
-    aggregates: pl.DataFrame,
-    teachers: Sequence[str],
-    names: Mapping[str, str],
-    printed_tfidf: str,
-) -> Figure:
-    """Draw the numbers of all images: a panel a metric, three rows a part.
+def draw_agreement(aggregates: pl.DataFrame, settings: Settings) -> Figure:
+    """Draw the numbers of all images: one panel per metric, three rows per part.
 
     Parameters
     ----------
     aggregates
         Columns as in `schemas.AGREEMENT_AGGREGATES`.
-    teachers
-        Keys of teacher 1 and teacher 2.
-    names
-        Their names.
-    printed_tfidf
-        The variant that stands for `tfidf`.
+    settings
+        `teachers` (keys), `names`, and what chooses the printed variants.
 
     Returns
     -------
     Figure
-        As wide as a page. Of a part the first row is the teachers' agreement on the same image,
-        the others each teacher's agreement with itself on other images: of the class (filled) and
-        of another class (hollow). Each panel has its own scale.
+        As wide as a page. The first row of a part is the teachers' agreement on the same image;
+        the others are each teacher's agreement with itself on other images: of the class (filled)
+        and of another class (hollow). Each panel has its own scale.
     """
-    figure = chart(PAGE, 286)
-    panels = figure.subplots(2, 4, sharey=True)
-    means = aggregates.filter(
+    figure, grid = panels(list(HEADINGS.values()), 143)
+    means = printed_rows(aggregates, settings).filter(
         pl.col("grouping") == "all", pl.col("minus").is_null(), pl.col("value").is_not_null()
     )
-    for axes, (metric, title) in zip(panels.flat, HEADINGS.items(), strict=True):
-        variant = printed_tfidf if metric == "tfidf" else metric
-        _panel(axes, means.filter(metric=variant), teachers, names)
-        axes.set_title(label(title, 74, 7))
-    panels[0, 0].set_yticks(range(len(SHORT_PARTS)), list(SHORT_PARTS.values()))
-    panels[0, 0].set_ylim(len(SHORT_PARTS) - 0.5, -0.5)
-    handles, legend = panels[0, 0].get_legend_handles_labels()
+    for axes, metric in zip(grid, HEADINGS, strict=True):
+        _panel(axes, means.filter(metric=metric), settings["teachers"], settings["names"])
+    grid[0].set_yticks(range(len(SHORT_PARTS)), list(SHORT_PARTS.values()))
+    grid[0].set_ylim(len(SHORT_PARTS) - 0.5, -0.5)
+    handles, legend = grid[0].get_legend_handles_labels()
     # A column for each teacher, so nothing below the first entry.
     handles.insert(1, Line2D([], [], linestyle="none"))
     legend.insert(1, "")
@@ -92,11 +85,6 @@ def _panel(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    settings = json.loads(snakemake.params.settings)
-    figure = draw_agreement(
-        pl.read_parquet(snakemake.input.aggregate),
-        settings["teachers"],
-        names(settings),
-        settings["benchmark"]["printed_tfidf"],
-    )
+    settings = benchmark(json.loads(snakemake.params.settings))
+    figure = draw_agreement(pl.read_parquet(snakemake.input.aggregate), settings)
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)

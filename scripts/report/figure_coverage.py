@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -39,8 +40,8 @@ def count_domains(sample: str | Path, classes: str | Path) -> pl.DataFrame:
     -------
     DataFrame
         Columns domain, images and classes (of the sample), images_available and
-        classes_available (of the source), in falling order of images. Domains of which the source
-        has nothing are left out.
+        classes_available (of the source), in descending order of images. Domains of which the
+        source has nothing are left out.
     """
     sampled = (
         pl.scan_parquet(sample)
@@ -63,12 +64,12 @@ def count_domains(sample: str | Path, classes: str | Path) -> pl.DataFrame:
 
 @style()
 def draw_coverage(counts: pl.DataFrame) -> Figure:
-    """Draw the counts of `count_domains`, a row a domain: images at the left, classes at the right.
+    """Draw images (left) and classes (right), one row per domain.
 
     Parameters
     ----------
     counts
-        Columns domain, images, classes, images_available, classes_available.
+        From `count_domains`.
 
     Returns
     -------
@@ -91,7 +92,7 @@ def _panel(axes: Axes, counts: pl.DataFrame, column: str, title: str) -> None:
     sampled, available = counts[column], counts[f"{column}_available"]
     count_axis(axes, [*sampled, *available])
     axes.plot(
-        [value or None for value in available],
+        [value or np.nan for value in available],
         rows,
         "o",
         markersize=5.5,
@@ -99,7 +100,7 @@ def _panel(axes: Axes, counts: pl.DataFrame, column: str, title: str) -> None:
         markeredgecolor=GREY,
         label="in the source",
     )
-    axes.plot([value or None for value in sampled], rows, "o", color=BLUE, label="in the sample")
+    axes.plot([value or np.nan for value in sampled], rows, "o", color=BLUE, label="in the sample")
     for row, value in zip(rows, sampled, strict=True):
         axes.annotate(
             f"{value:,}",

@@ -1,4 +1,4 @@
-"""Draw how long the teachers' texts are, in tokens, by part."""
+"""Draw the lengths of the teachers' texts, in tokens, by part."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,8 +24,8 @@ MARKS = {"o": "●", "D": "◆"}  # markers as characters
 
 
 def read_lengths(paths: Sequence[str | Path]) -> pl.DataFrame:
-    """Return model, part and tokens of all texts that are there and hold a token."""
-    rows = pl.scan_parquet(paths).select("model", "part", "tokens").collect()
+    """Return model, part and tokens of all texts that are not missing or empty."""
+    rows = pl.scan_parquet(list(map(Path, paths))).select("model", "part", "tokens").collect()
     kept = rows.filter(pl.col("tokens") > 0)
     if len(kept) < len(rows):
         logger.info("%d of %d texts are missing or empty", len(rows) - len(kept), len(rows))
@@ -36,12 +36,12 @@ def read_lengths(paths: Sequence[str | Path]) -> pl.DataFrame:
 def draw_lengths(
     lengths: pl.DataFrame, teachers: Sequence[str], names: Mapping[str, str], tokenizer: str
 ) -> Figure:
-    """Draw the distribution of lengths, a panel a part, with both teachers in each.
+    """Draw the distribution of lengths: one panel per part, with both teachers in each.
 
     Parameters
     ----------
     lengths
-        Columns model, part, tokens; one row a text.
+        Columns model, part, tokens; one row per text.
     teachers
         The two teachers' keys, in order.
     names
@@ -91,9 +91,9 @@ def draw_lengths(
 def _edges(tokens: pl.Series) -> np.ndarray:
     """Return the edges of about `BINS` bins around all lengths, equally wide on a logarithmic axis.
 
-    A bin is at least a twentieth wide: narrower ones would tell single numbers of tokens apart.
+    A bin is at least 5% wide: narrower ones would show single numbers of tokens.
     """
-    low, high = (int(tokens.min()), int(tokens.max())) if len(tokens) else (1, 10)
+    low, high = min(tokens, default=1), max(tokens, default=10)
     width = max(np.log10((high + 1) / low) / BINS, np.log10(1.05))
     first = np.floor(np.log10(low) / width) - 1
     last = np.ceil(np.log10(high + 1) / width) + 1
@@ -111,7 +111,7 @@ def _distribution(
     axes.stairs(shares, edges, color=colour, linestyle=line, hatch=hatch, label=name)
     if not len(tokens):
         return "–"
-    median = float(tokens.median())
+    median = float(np.median(tokens))
     axes.plot([median], [0], marker, color=colour, clip_on=False, zorder=5)
     return f"{median:,.0f} ({MARKS[marker]})"
 

@@ -47,7 +47,7 @@ LABEL = sans(6.5)
 def draw_organisation(
     examples: Sequence[Example], prompt: str, teachers: Sequence[str], names: Mapping[str, str]
 ) -> Figure:
-    """Draw question, image, thinks and answers of samples, a row of boxes a teacher.
+    """Draw question, image, thinks and answers of samples, one row of boxes per teacher.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def _question_and_image(
 def _responses(
     page: Page, top: float, source: tuple[float, float], example: Example, names: Sequence[str]
 ) -> None:
-    """Draw a think and an answer a teacher, and the arrows that lead to them."""
+    """Draw a think and an answer for each teacher, and the arrows that lead to them."""
     width = (page.width - 2 * EDGE - LEFT - 2 * GAP) / 2
     height = (PANEL - BETWEEN) / 2
     think = EDGE + LEFT + GAP

@@ -1,6 +1,7 @@
 """Draw one sample in full (Figure 2)."""
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 # Points.
 GUTTER = 18.0  # between the two columns
 SIDE = (PAGE - GUTTER) / 2  # width of a column
-PICTURE = 112.0  # greatest height of the image, to whose right the question stands
+PICTURE = 112.0  # greatest height of the image, which has the question on its right
 GAP = 7.0  # between blocks
 INDENT = 6.0  # of a text from the coloured rule at its left
 MOST = 20_000  # characters, more than a page holds
@@ -48,14 +49,14 @@ LABEL = sans(6.5)
 
 @dataclass(frozen=True)
 class Block:
-    """A text, or the part of it that stands in one column.
+    """A text, or the part of it that is in one column.
 
     Attributes
     ----------
     title
-        What it is; "" where it continues the block before.
+        What it is; "" where it continues the previous block.
     name
-        What stands beside the title.
+        Printed next to the title.
     colour, line
         Look of the rule at its left.
     text
@@ -81,9 +82,9 @@ def draw_sample(
 ) -> Figure:
     """Draw an image, its question, and both teachers' thinks and answers.
 
-    Each teacher has a column where a page is tall enough for that; else the texts run on through
-    both columns. What a page cannot hold is left out from the ends of the longest texts, and
-    their titles tell the share that is shown.
+    Each teacher has a column where a page is tall enough for that; otherwise the texts run through
+    both columns. The longest texts are shortened to what a page can hold, and their titles give
+    the share that is shown.
 
     Parameters
     ----------
@@ -137,15 +138,14 @@ def _arrange(blocks: Sequence[Block], room: float) -> tuple[Columns, float]:
         if _tallest(columns, serif(size)) <= room:
             return columns, size
     font = serif(SIZES[-1])
-    low, high = 1, min(longest, MOST)
-    while low < high:  # the greatest length to which texts are cut so that all find room
-        middle = (low + high + 1) // 2
-        if _tallest(_split(_cut(blocks, middle), font, room), font) <= room:
-            low = middle
-        else:
-            high = middle - 1
-    logger.info("texts longer than %d characters are shortened: a page holds no more", low)
-    return _split(_cut(blocks, low), font, room), SIZES[-1]
+    # The greatest length to which texts can be cut so that all of them fit.
+    lengths = range(1, 1 + min(longest, MOST))
+    fitting = bisect_right(
+        lengths, room, key=lambda n: _tallest(_split(_cut(blocks, n), font, room), font)
+    )
+    length = max(fitting, 1)
+    logger.info("texts longer than %d characters are shortened: a page holds no more", length)
+    return _split(_cut(blocks, length), font, room), SIZES[-1]
 
 
 def _cut(blocks: Sequence[Block], length: int) -> list[Block]:
@@ -163,7 +163,7 @@ def _cut(blocks: Sequence[Block], length: int) -> list[Block]:
 
 
 def _split(blocks: Sequence[Block], font: FontProperties, room: float) -> Columns:
-    """Set the blocks in two columns: a teacher each if they fit, else of equal height."""
+    """Set the blocks in two columns: one per teacher if they fit, else of equal height."""
     blocks = [
         replace(block, lines=tuple(wrap(block.text, font, SIDE - INDENT))) for block in blocks
     ]
@@ -171,15 +171,15 @@ def _split(blocks: Sequence[Block], font: FontProperties, room: float) -> Column
     by_teacher = blocks[:middle], blocks[middle:]
     if _tallest(by_teacher, font) <= room:
         return by_teacher
-    low, high = 0, sum(len(block.lines) for block in blocks)
-    while low < high:  # the fewest lines at the left that make it the taller one
-        count = (low + high) // 2
+
+    def excess(count: int) -> float:
         left, right = _break(blocks, count)
-        if _height(left, font) >= _height(right, font):
-            high = count
-        else:
-            low = count + 1
-    return min((_break(blocks, n) for n in (low - 1, low)), key=lambda c: _tallest(c, font))
+        return _height(left, font) - _height(right, font)
+
+    # The fewest lines on the left that make it the taller column.
+    fewest = bisect_left(range(sum(len(block.lines) for block in blocks)), 0.0, key=excess)
+    nearest = (_break(blocks, count) for count in (fewest - 1, fewest))
+    return min(nearest, key=lambda columns: _tallest(columns, font))
 
 
 def _break(blocks: Sequence[Block], count: int) -> Columns:
@@ -228,7 +228,7 @@ def _draw_column(
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
-    # The one that follows those of Figure 1, which are chosen in the same order.
+    # The one after those of Figure 1, which are chosen in the same order.
     examples = choose_examples(
         snakemake.input.sample,
         snakemake.input.images,

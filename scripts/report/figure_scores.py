@@ -1,7 +1,7 @@
-"""Draw the benchmarked models' scores in eight metrics."""
+"""Draw the benchmarked models' scores in all metrics."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -10,9 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from imagenet_think.core.logs import log_to
-from imagenet_think.core.settings import names
-from imagenet_think.report.figures import PAGE, PAIR, chart, label, mark, save_figure, style
-from imagenet_think.report.table_captions import HEADINGS
+from imagenet_think.report.figures import PAIR, label, mark, panels, save_figure, style
+from imagenet_think.report.table_captions import (
+    HEADINGS,
+    Settings,
+    benchmark,
+    models,
+    printed_rows,
+)
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
@@ -22,38 +27,30 @@ SPREAD = 0.16  # distance of the two aggregates from a row's middle
 
 
 @style()
-def draw_scores(
-    scores: pl.DataFrame, models: Sequence[str], names: Mapping[str, str], printed_tfidf: str
-) -> Figure:
-    """Draw the scores of full outputs: a panel a metric, a row a model, both aggregates.
+def draw_scores(scores: pl.DataFrame, settings: Settings) -> Figure:
+    """Draw the scores of full outputs: one panel per metric, one row per model, both aggregates.
 
     Parameters
     ----------
     scores
         Columns as in `schemas.AGGREGATES`.
-    models
-        Keys of the models, from top to bottom.
-    names
-        Their names.
-    printed_tfidf
-        The variant that stands for `tfidf`.
+    settings
+        `models` (keys, from top to bottom), `names`, and what chooses the printed variants.
 
     Returns
     -------
     Figure
         As wide as a page. Each panel has its own scale, because the metrics' ranges differ.
     """
-    figure = chart(PAGE, 126 + 2 * 13 * len(models))
-    panels = figure.subplots(2, 4, sharey=True)
-    scores = scores.filter(pl.col("part") == "full")
-    for axes, (metric, title) in zip(panels.flat, HEADINGS.items(), strict=True):
-        variant = printed_tfidf if metric == "tfidf" else metric
-        _panel(axes, scores.filter(pl.col("metric") == variant), models)
-        axes.set_title(label(title, 74, 7))
-    shown = [label(names.get(model, model), 92) for model in models]
-    panels[0, 0].set_yticks(range(len(models)), shown)
-    panels[0, 0].set_ylim(len(models) - 0.5, -0.5)
-    handles, legend = panels[0, 0].get_legend_handles_labels()
+    names = models(settings)
+    scores = printed_rows(scores.filter(part="full"), settings)
+    figure, grid = panels(list(HEADINGS.values()), 63 + 13 * len(names))
+    for axes, metric in zip(grid, HEADINGS, strict=True):
+        _panel(axes, scores.filter(metric=metric), list(names))
+    first = grid[0]
+    first.set_yticks(range(len(names)), [label(name, 92) for name in names.values()])
+    first.set_ylim(len(names) - 0.5, -0.5)
+    handles, legend = first.get_legend_handles_labels()
     figure.legend(handles, legend, loc="outside lower center", ncols=2)
     return figure
 
@@ -73,11 +70,6 @@ def _panel(axes: Axes, scores: pl.DataFrame, models: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    settings = json.loads(snakemake.params.settings)
-    figure = draw_scores(
-        pl.read_parquet(snakemake.input.aggregate),
-        settings["benchmarked"],
-        names(settings),
-        settings["benchmark"]["printed_tfidf"],
-    )
+    settings = benchmark(json.loads(snakemake.params.settings))
+    figure = draw_scores(pl.read_parquet(snakemake.input.aggregate), settings)
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)

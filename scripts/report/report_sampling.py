@@ -5,6 +5,7 @@ import heapq
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,8 +39,9 @@ _QUANTILES = {"least": 0.0, "5%": 0.05, "median": 0.5, "95%": 0.95, "greatest": 
 Place = tuple[str, str]  # source, member
 
 
-class Bar(NamedTuple):
-    """One bar of a chart: what it counts, how many, and its length as a share of the longest."""
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a chart: its label, its number, and its length relative to the longest."""
 
     label: str
     count: int
@@ -48,9 +50,9 @@ class Bar(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """One image of a contact sheet, with its twin where it repeats one.
+    """One image of a contact sheet, with the image that it duplicates if it is a near-duplicate.
 
-    `pictures` holds data URIs, or for an image that cannot be shown, why.
+    `pictures` holds data URIs, or the reason why an image cannot be shown.
     """
 
     image_id: str
@@ -79,9 +81,9 @@ def report_sampling(
     Parameters
     ----------
     sample, exclusions, classes
-        As `sample_images` left them.
+        Outputs of `sample_images`.
     candidates, catalogues
-        Of all groups; the candidates' images are not read.
+        Those of all groups; the candidates' images are not read.
     template
         The page's Jinja template.
     output
@@ -96,24 +98,24 @@ def report_sampling(
     Raises
     ------
     OSError
-        If the source is no longer there.
+        If the source no longer exists.
     """
     images = pl.read_parquet(sample)
-    turned_away = pl.read_parquet(exclusions)
+    excluded = pl.read_parquet(exclusions)
     index = pl.read_parquet(classes)
-    seen = pl.scan_parquet(candidates).select(*SEEN).collect()
-    shown = choose(turned_away, seed) | choose(images.with_columns(reason=pl.lit(CHOSEN)), seed)
+    seen = pl.scan_parquet(list(map(Path, candidates))).select(*SEEN).collect()
+    shown = choose(excluded, seed) | choose(images.with_columns(reason=pl.lit(CHOSEN)), seed)
     sheets = contact_sheets(shown, seen, catalogues, source, criteria)
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(
         Path(template).read_text(encoding="utf-8")
     )
-    counts = dict(turned_away["reason"].value_counts().rows())
+    counts = dict(excluded["reason"].value_counts().rows())
     write_text(
         page.render(
             run=run,
             seed=seed,
             table_2=_table_2(images),
-            funnel=_funnel(index, seen, turned_away, images),
+            funnel=_funnel(index, seen, excluded, images),
             a_class=_a_class(images),
             domains=_domains(images),
             sizes=_sizes(images),
@@ -141,7 +143,7 @@ def choose(rows: pl.DataFrame, seed: int) -> dict[str, list[dict[str, Any]]]:
     Parameters
     ----------
     rows
-        Columns wnid, source, member and reason; detail where there is one.
+        Columns wnid, source, member and reason, perhaps detail.
     seed
         The run's seed.
     """
@@ -164,14 +166,14 @@ def contact_sheets(
     source: Mapping[str, str],
     criteria: Mapping[str, Any],
 ) -> dict[str, list[Tile]]:
-    """Return the tiles of each sheet, their images read from the source again.
+    """Return the tiles of each sheet, with images read from the source again.
 
     Parameters
     ----------
     shown
-        Rows to show by reason, as `choose` gives them.
+        Rows to show by reason, from `choose`.
     seen
-        The candidates, columns `SEEN`. They tell where a twin lies.
+        The candidates, columns `SEEN`, in which duplicated images are found.
     catalogues, source, criteria
         As for `report_sampling`.
     """
@@ -179,7 +181,7 @@ def contact_sheets(
     twins = {twin(row["detail"]) for row in shown.get("near_duplicate", [])}
     named = (
         seen.filter(pl.col("image_id").is_in(sorted(twins)))
-        .sort("reason", "source", "member", nulls_last=False)  # an accepted one is what was meant
+        .sort("reason", "source", "member", nulls_last=False)  # prefer an accepted one
         .unique("image_id", keep="first", maintain_order=True)
     )
     twin_place = {row[0]: row[1:] for row in named.select("image_id", "source", "member").rows()}
@@ -210,14 +212,14 @@ def _read(
     layout: sources.SampledSource,
     criteria: Mapping[str, Any],
 ) -> dict[Place, tuple[str, str]]:
-    """Return the thumbnail at each place, as data URI and "", or "" and why there is none."""
+    """Return for each place a thumbnail as data URI and "", or "" and why there is none."""
     wanted = pl.DataFrame(
         sorted(place for place in places if place[1] is not None),
         schema={"source": pl.String, "member": pl.String},
         orient="row",
     )
     found = (
-        pl.scan_parquet(catalogues)
+        pl.scan_parquet(list(map(Path, catalogues)))
         .select("source", "member", "offset", "bytes")
         .join(wanted.lazy(), on=["source", "member"], how="semi")
         .collect(engine="streaming")
@@ -237,12 +239,12 @@ def _read(
 
 
 def thumbnail(data: bytes, criteria: Mapping[str, Any]) -> str:
-    """Return an image as a small JPEG in a data URI, whatever its form.
+    """Return an image of any format as a small JPEG in a data URI.
 
     Raises
     ------
     RejectionError
-        If it is no image, cannot be decoded, or would take too much to decode.
+        If it is not an image, cannot be decoded, or is too expensive to decode.
     """
     bounds = {each.threshold: bound for each, bound in applied(criteria, "decoding")}
     image = decode(data, bounds, THUMBNAIL, intact=False).image
@@ -260,15 +262,15 @@ def _table_2(images: pl.DataFrame) -> list[tuple[str, str]]:
 
 
 def _funnel(
-    index: pl.DataFrame, seen: pl.DataFrame, turned_away: pl.DataFrame, images: pl.DataFrame
+    index: pl.DataFrame, seen: pl.DataFrame, excluded: pl.DataFrame, images: pl.DataFrame
 ) -> list[Bar]:
-    """Count what came through each step, from the archives to the sample."""
+    """Count the images that pass each step, from the archives to the sample."""
     ranked = seen.filter(pl.col("rank").is_not_null())
     return _bars(
         [
-            ("readable in the source", index["available"].sum(), ""),
+            ("readable in the source", int(index["available"].sum()), ""),
             ("looked at", len(ranked), "until a class has its candidates"),
-            ("met every criterion", len(seen) - len(turned_away), "and repeats no other"),
+            ("met every criterion", len(seen) - len(excluded), "and repeats no other"),
             ("chosen", len(images), ""),
         ]
     )
@@ -287,7 +289,7 @@ def _domains(images: pl.DataFrame) -> list[Bar]:
 
 
 def _sizes(images: pl.DataFrame) -> list[tuple[str, list[str]]]:
-    """Return the quantiles of what an image measures, after preparation and before."""
+    """Return quantiles of the images' sizes after and before preparation, and of complexity."""
     columns = {
         "width, prepared (pixels)": images["width"],
         "height, prepared (pixels)": images["height"],
@@ -301,7 +303,7 @@ def _sizes(images: pl.DataFrame) -> list[tuple[str, list[str]]]:
 
 
 def _strata(images: pl.DataFrame) -> list[tuple[int, int, list[Bar]]]:
-    """Return a histogram of complexity for each stratum, all over the same range."""
+    """Return a histogram of complexity for each stratum, all with the same bins."""
     edges = _edges(images["complexity"])
     return [
         (stratum, len(rows), histogram(rows["complexity"], edges))
@@ -318,7 +320,7 @@ def _bars(rows: Iterable[tuple[str, int, str]]) -> list[Bar]:
 
 
 def _a_class(images: pl.DataFrame) -> list[Bar]:
-    """Count the classes that have so many images, from the least to the greatest number."""
+    """Count classes by their number of images, in ascending order."""
     counts = images.group_by("wnid").len("images")["images"].value_counts().sort("images")
     return _bars((f"{n} images", classes, "") for n, classes in counts.rows())
 
@@ -328,7 +330,7 @@ def _edges(values: pl.Series) -> np.ndarray:
 
 
 def histogram(values: pl.Series, edges: np.ndarray | None = None) -> list[Bar]:
-    """Count values in ranges, 24 of the same width unless `edges` gives them."""
+    """Count values by bin: those between `edges`, or 24 bins of equal width."""
     edges = _edges(values) if edges is None else edges
     counts, _ = np.histogram(values, edges)
     labels = [f"{low:,.0f} to {high:,.0f}" for low, high in pairwise(edges)]

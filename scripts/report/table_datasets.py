@@ -1,9 +1,9 @@
-"""Table 1: this dataset beside four others, counted where copies are at hand, else as reported."""
+"""Table 1: this dataset and four others, counted where there are copies and else as reported."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import yaml
@@ -17,6 +17,9 @@ from imagenet_think.report.tables import WHOLE, Column, write_table
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
+
+Counts = Mapping[str, Mapping[str, Any]]
+"""What was counted in copies of other datasets, by the dataset's key."""
 
 COLUMNS = [
     Column("dataset", "Dataset", width=0.09),
@@ -33,27 +36,16 @@ COLUMNS = [
 ]
 
 SCHEMA = pl.Schema(
-    {
-        "dataset": pl.String,
-        "images": pl.Int64,
-        "samples": pl.Int64,
-        "min": pl.Int64,
-        "max": pl.Int64,
-        "mean": pl.Float64,
-        "total": pl.Int64,
-        "reasoning": pl.String,
-        "models": pl.String,
-        "domains": pl.String,
-        "source": pl.String,
-    }
+    {column.name: pl.Int64() if column.format == WHOLE else pl.String() for column in COLUMNS}
+    | {"mean": pl.Float64()}
 )
 
 
 def compare(
     lengths: pl.DataFrame,
-    reported: Sequence[dict[str, object]],
+    reported: Sequence[Mapping[str, Any]],
     teachers: Sequence[str],
-    counted: Mapping[str, Mapping[str, object]],
+    counted: Counts,
 ) -> pl.DataFrame:
     """Return the rows of Table 1, ours last.
 
@@ -67,14 +59,14 @@ def compare(
     teachers
         Keys of the teachers.
     counted
-        What `count_dataset` found in the copies that are at hand, by the dataset's key.
+        What `count_dataset` found in the copies that there are.
 
     Returns
     -------
     polars.DataFrame
         Columns as in the paper's Table 1, the number of samples, and where each row comes from.
         Tokens are per sample: an image with thinking and answer of every teacher, all of them
-        together. So samples times mean is total. Of the paper's samples nothing is known.
+        together. So samples times mean is total. The paper does not give its number of samples.
     """
     tokens = sample_tokens(lengths, teachers)["tokens"]
     paper = next(row for row in reported if row["dataset"] == OURS)
@@ -91,9 +83,9 @@ def compare(
         "domains": paper["domains"],
         "source": COMPUTED,
     }
-    found = {FORMS[key].name: counts | {"source": COMPUTED} for key, counts in counted.items()}
+    found = {FORMS[key].name: {**counts, "source": COMPUTED} for key, counts in counted.items()}
     others = [
-        row | {"samples": None, "source": REPORTED} | found.get(row["dataset"], {})
+        {**row, "samples": None, "source": REPORTED, **found.get(row["dataset"], {})}
         for row in reported
         if row is not paper
     ]
@@ -106,7 +98,7 @@ def caption(
     images: int,
     run: str,
     tokenizer: str,
-    counted: Mapping[str, Mapping[str, object]],
+    counted: Counts,
 ) -> str:
     """Say what the numbers are, what counts as a sample in each row, and what was left out."""
     others = [form.name for key, form in FORMS.items() if key not in counted]
@@ -122,7 +114,7 @@ def caption(
     )
 
 
-def _others(counted: Mapping[str, Mapping[str, object]]) -> str:
+def _others(counted: Counts) -> str:
     """Say what counts as a sample in the rows that are counted in copies of the datasets."""
     if not counted:
         return ""
@@ -163,11 +155,11 @@ def table_datasets(
     lengths
         Parquet files of schema `LENGTHS`, all shards of the teachers.
     counts
-        For each other dataset of which there is a copy a CSV of its key, from `count_dataset`.
+        One csv file for each other dataset of which there is a copy, from `count_dataset`.
     reported
         What the paper reports (YAML).
     stem
-        Path of the table without ending.
+        Path of the table without suffix.
     teachers
         Keys of the teachers.
     run, tokenizer
@@ -175,7 +167,11 @@ def table_datasets(
     """
     images = pl.read_parquet(sample, columns=["image_id"])
     rows = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))["table1"]
-    measured = pl.scan_parquet(lengths).select("image_id", "model", "part", "tokens").collect()
+    measured = (
+        pl.scan_parquet(list(map(Path, lengths)))
+        .select("image_id", "model", "part", "tokens")
+        .collect()
+    )
     found = {Path(path).stem: pl.read_csv(path).row(0, named=True) for path in counts}
     counted = {key: found[key] for key in FORMS if key in found}
     frame = compare(measured, rows, teachers, counted)

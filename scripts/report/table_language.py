@@ -22,41 +22,41 @@ GROUP = 1000
 """Samples in a group whose different words are counted, as in section 4.3."""
 
 NUMBER = ",.2f"
+NUMBERS = {"mean": "Mean", "sd": "SD", "min": "Min.", "median": "Median", "max": "Max."}
 COLUMNS = [
     Column("measure", "", printed=False),
     Column("label", "Measure"),
     Column("model", "Model"),
     Column("part", "Part"),
     Column("n", "n", format=WHOLE),
-    Column("mean", "Mean", format=NUMBER),
-    Column("sd", "SD", format=NUMBER),
-    Column("min", "Min.", format=NUMBER),
-    Column("median", "Median", format=NUMBER),
-    Column("max", "Max.", format=NUMBER),
+    *(Column(name, heading, format=NUMBER) for name, heading in NUMBERS.items()),
 ]
-NUMBERS = [column.name for column in COLUMNS if column.format == NUMBER]
-
-SCHEMA = pl.Schema(
-    dict.fromkeys(("measure", "label", "model", "part"), pl.String)
-    | {"n": pl.Int64}
-    | dict.fromkeys(NUMBERS, pl.Float64)
-)
 
 
 def describe(
-    measure: str, label: str, model: str | None, part: str | None, values: pl.Series
-) -> dict[str, object]:
+    values: pl.DataFrame, measure: str, label: str, model: str | None, part: str | None
+) -> pl.DataFrame:
     """Return a row: how many values there are, and what their distribution is like.
 
     The standard deviation divides by n - 1; one value has none. Without values all are null.
+
+    Parameters
+    ----------
+    values
+        The values in the only column.
+    measure, label, model, part
+        What they are of.
     """
-    values = values.cast(pl.Float64)
-    numbers = {
-        name: getattr(values, function)()
-        for name, function in zip(NUMBERS, ("mean", "std", "min", "median", "max"), strict=True)
-    }
-    return {"measure": measure, "label": label, "model": model, "part": part, "n": len(values)} | (
-        numbers
+    texts = {"measure": measure, "label": label, "model": model, "part": part}
+    value = pl.col(values.columns[0]).cast(pl.Float64)
+    return values.select(
+        *(pl.lit(text, pl.String).alias(name) for name, text in texts.items()),
+        n=pl.len().cast(pl.Int64),
+        mean=value.mean(),
+        sd=value.std(),
+        min=value.min(),
+        median=value.median(),
+        max=value.max(),
     )
 
 
@@ -72,7 +72,7 @@ def language(
     Parameters
     ----------
     sample
-        A row an image, column wnid.
+        One row per image, column wnid.
     lengths
         Rows of schema `LENGTHS`.
     words
@@ -85,35 +85,33 @@ def language(
     Returns
     -------
     polars.DataFrame
-        A row a distribution: images a class; tokens by teacher and part; different words of groups
-        of samples, by teacher and part and of all texts together; and for each teacher the share of
-        responses in another script than Latin, in percent, of which only the mean is given.
+        One row per distribution: images per class; tokens by teacher and part; different words of
+        groups of samples, by teacher and part and of all texts together; and for each teacher the
+        share of responses in another script than Latin, in percent, of which only the mean is
+        given.
     """
-    counts = sample.group_by("wnid").len("images")["images"]
-    rows = [describe("images_per_class", "Images per class", None, None, counts)]
-    texts = lengths.filter(pl.col("tokens").is_not_null())
+    texts = lengths.drop_nulls("tokens")
+    unique = f"Unique words per {group:,} samples"
+    images = sample.group_by("wnid").len("images").select("images")
+    rows = [describe(images, "images_per_class", "Images per class", None, None)]
     for key, name in names.items():
         for part in PARTS:
-            chosen = texts.filter((pl.col("model") == key) & (pl.col("part") == part))
-            rows.append(describe("tokens", "Tokens", name, part, chosen["tokens"]))
-    label = f"Unique words per {group:,} samples"
+            tokens = texts.filter(model=key, part=part).select("tokens")
+            rows.append(describe(tokens, "tokens", "Tokens", name, part))
     for key, name in names.items():
         for part in ("think", "answer"):
-            chosen = words.filter((pl.col("model") == key) & (pl.col("part") == part))
-            rows.append(describe("unique_words", label, name, part, chosen["words"]))
-    together = words.filter(pl.col("model").is_null())["words"]
-    rows.append(describe("unique_words", label, "all teachers", None, together))
+            types = words.filter(model=key, part=part).select("words")
+            rows.append(describe(types, "unique_words", unique, name, part))
+    together = words.filter(pl.col("model").is_null()).select("words")
+    rows.append(describe(together, "unique_words", unique, "all teachers", None))
+    nothing = [pl.lit(None, pl.Float64).alias(name) for name in NUMBERS if name != "mean"]
     for key, name in names.items():
-        chosen = texts.filter((pl.col("model") == key) & (pl.col("part") == "full"))
-        row = describe(
-            "non_latin_percent",
-            "Not in Latin script (%)",
-            name,
-            "full",
-            chosen["non_latin"].cast(pl.Float64) * 100,
+        other = texts.filter(model=key, part="full").select(
+            pl.col("non_latin").cast(pl.Float64) * 100
         )
-        rows.append(row | dict.fromkeys(("sd", "min", "median", "max")))
-    return pl.DataFrame(rows, schema=SCHEMA)
+        row = describe(other, "non_latin_percent", "Not in Latin script (%)", name, "full")
+        rows.append(row.with_columns(nothing))
+    return pl.concat(rows)
 
 
 def caption(samples: int, images: int, groups: int, group: int, size: int, tokenizer: str) -> str:
@@ -155,7 +153,7 @@ def table_language(
     annotations, lengths
         Parquet files of schemas `ANNOTATIONS` and `LENGTHS`, all shards of the teachers.
     stem
-        Path of the table without ending.
+        Path of the table without suffix.
     names
         Key of each teacher and its name.
     tokenizer
@@ -166,7 +164,7 @@ def table_language(
         Samples in a group.
     """
     images = pl.read_parquet(sample, columns=["image_id", "wnid"])
-    measured = pl.scan_parquet(lengths).collect()
+    measured = pl.scan_parquet(list(map(Path, lengths))).collect()
     samples = sample_tokens(measured, list(names))["image_id"].to_list()
     if len(samples) < len(images):
         logger.warning("%d of %d images left out", len(images) - len(samples), len(images))

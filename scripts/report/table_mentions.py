@@ -1,4 +1,4 @@
-"""How often answers name what the image shows, beside what chance gives."""
+"""How often answers name what the image shows, next to how often that happens by chance."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,10 @@ import polars as pl
 
 from imagenet_think.analysis.aggregation import largest_first
 from imagenet_think.analysis.resampling import share
-from imagenet_think.core.files import write_text
 from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import MENTIONS
-from imagenet_think.core.settings import in_order, names
-from imagenet_think.report.tables import WHOLE, Column, latex, markdown, write_csv
+from imagenet_think.core.settings import names
+from imagenet_think.report.tables import WHOLE, Column, with_interval, write_table
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
@@ -65,9 +64,9 @@ def shares(
     Returns
     -------
     polars.DataFrame
-        A row a model, over all images (grouping and group "all"), then over those of each domain
-        and of each stratum; images without stratum are in none. Shares are of the answers; where
-        there is none they are null.
+        One row per model over all images (grouping and group "all"), then over those of each domain
+        and of each stratum; images without stratum are in none. Shares are of the answers, and null
+        where there are none.
 
     Raises
     ------
@@ -88,7 +87,7 @@ def shares(
         for grouping, group, of_group in groups
         for key, name in names.items()
     ]
-    numbers = [n for name in SHARES for n in (name, f"{name}_low", f"{name}_high")]
+    numbers = [name for share in SHARES for name in with_interval(share)]
     return pl.DataFrame(table, schema_overrides=dict.fromkeys(numbers, pl.Float64))
 
 
@@ -106,8 +105,9 @@ def _row(rows: pl.DataFrame, level: float) -> dict[str, object]:
     row: dict[str, object] = {}
     for name, (_, expression) in SHARES.items():
         named = rows.select(expression).to_series().drop_nulls()
-        numbers = share(named.sum(), len(named), level) if len(named) else (None, None, None)
-        row |= dict(zip((name, f"{name}_low", f"{name}_high"), numbers, strict=True))
+        count = len(named.filter(named))
+        numbers = share(count, len(named), level) if len(named) else (None, None, None)
+        row |= dict(zip(with_interval(name), numbers, strict=True))
     answers = rows["synset"].count()
     return row | {"answers": answers, "no_answer": len(rows) - answers}
 
@@ -144,7 +144,6 @@ def table_mentions(
     stem: str | Path,
     *,
     names: Mapping[str, str],
-    models: Sequence[str],
     level: float,
 ) -> None:
     """Write the table.
@@ -156,28 +155,22 @@ def table_mentions(
     sample
         Parquet of schema `SAMPLE`.
     stem
-        Path of the table without ending.
+        Path of the table without suffix.
     names
-        Names of the models, by key.
-    models
-        Their keys in the order to print.
+        Key and name of the models in the order to print.
     level
         Of the intervals.
     """
     images = pl.read_parquet(sample, columns=["image_id", "domain", "complexity_stratum"])
-    found = pl.scan_parquet(mentions, schema=MENTIONS).collect()
-    ordered = {key: names[key] for key in models}
-    rows = shares(found, images, ordered, level)
+    found = pl.scan_parquet(list(map(Path, mentions)), schema=MENTIONS).collect()
+    rows = shares(found, images, names, level)
     total = rows.filter(grouping="all")
     for row in total.iter_rows(named=True):
         logger.info("%s: %d answers, %d without", row["key"], row["answers"], row["no_answer"])
-    text = caption(total, level)
-    write_csv(rows, COLUMNS, f"{stem}.csv")
     strata = rows.filter(grouping="stratum")
     strata = strata.with_columns(pl.format("{}, complexity {}", "model", "group").alias("model"))
-    printed = pl.concat([total, *(strata.filter(key=key) for key in models)])
-    write_text(latex(printed, PRINTED, text, f"tab:{Path(stem).name}"), f"{stem}.tex")
-    write_text(markdown(printed, PRINTED, text), f"{stem}.md")
+    printed = pl.concat([total, *(strata.filter(key=key) for key in names)])
+    write_table(rows, COLUMNS, caption(total, level), stem, printed=(printed, PRINTED))
 
 
 if __name__ == "__main__":
@@ -188,6 +181,5 @@ if __name__ == "__main__":
         sample=snakemake.input.sample,
         stem=Path(snakemake.output[0]).with_suffix(""),
         names=names(settings),
-        models=in_order(settings),
         level=settings["benchmark"]["intervals"]["level"],
     )

@@ -1,4 +1,4 @@
-"""Ranks of the benchmarked models, and which of them the images tell apart."""
+"""Ranks of the benchmarked models, and which of their differences are significant."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from imagenet_think.core.files import write_text
 from imagenet_think.core.logs import log_to
 from imagenet_think.report import table_captions
-from imagenet_think.report.tables import WHOLE, Column, latex, markdown, write_csv
+from imagenet_think.report.table_captions import HEADINGS, MEASURES, Settings
+from imagenet_think.report.tables import WHOLE, Column, with_interval, write_table
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
@@ -24,7 +24,7 @@ LONG = [
     *(Column(name, name) for name in ("all_low", "all_high")),
     Column("images", "images", format=WHOLE),
 ]
-"""Columns of the csv: a row a metric, aggregate, model and other model."""
+"""Columns of the csv: one row per metric, aggregate, model and other model."""
 
 
 def both_ways(differences: pl.DataFrame) -> pl.DataFrame:
@@ -63,14 +63,15 @@ def rank(differences: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
     ranks = []
     for model in models:
         own = rows.filter(model=model)
-        cells = {"model": model, "rank": None, "rank_low": None, "rank_high": None}
+        found: list[int | None] = [None, None, None]
         if len(own) or len(models) == 1:
-            cells["rank"] = 1 + (own["difference"] < 0).sum()
-            cells["rank_low"] = 1 + (own["all_high"] < 0).sum()
-            cells["rank_high"] = len(models) - (own["all_low"] > 0).sum()
-        ranks.append(cells)
-    names = ("rank", "rank_low", "rank_high")
-    return pl.DataFrame(ranks, schema={"model": pl.String} | dict.fromkeys(names, pl.Int64))
+            better, surely = own["difference"] < 0, own["all_high"] < 0
+            worse = own["all_low"] > 0
+            found = [1 + len(own.filter(better)), 1 + len(own.filter(surely))]
+            found.append(len(models) - len(own.filter(worse)))
+        ranks.append((model, *found))
+    names = dict.fromkeys(with_interval("rank"), pl.Int64())
+    return pl.DataFrame(ranks, schema={"model": pl.String(), **names}, orient="row")
 
 
 def alike(differences: pl.DataFrame) -> list[tuple[str, str]]:
@@ -86,92 +87,72 @@ def letter(place: int) -> str:
     return ascii_uppercase[place] + (str(turn) if turn else "")
 
 
-def arrange(
-    differences: pl.DataFrame, metrics: Mapping[str, str], names: Mapping[str, str]
-) -> pl.DataFrame:
+def arrange(differences: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
     """Return the csv's rows.
 
     Parameters
     ----------
     differences
-        Schema `DIFFERENCES`.
-    metrics
-        The metric to take for each printed one.
+        Schema `DIFFERENCES`, of the printed measures.
     names
         Key and printed name of the models in the order to print.
     """
-    # The only model of a run has a rank, but nobody to differ from.
-    alone = [(only, None) for only in names] if len(names) == 1 else []
-    order = [(a, b) for a in names for b in names if a != b] or alone
-    rows = []
-    for printed, metric in metrics.items():
+    keys = pl.DataFrame({"key": list(names)})
+    pairs = keys.join(keys.rename({"key": "other_key"}), how="cross")
+    pairs = pairs.filter(pl.col("key") != pl.col("other_key"))
+    if len(names) == 1:  # which has a rank, but nobody to differ from
+        pairs = keys.with_columns(other_key=pl.lit(None, pl.String))
+    tables = []
+    for metric in MEASURES:
         for aggregate in ("avg", "max"):
             chosen = differences.filter(metric=metric, aggregate=aggregate)
-            found = {(row["model"], row["other"]): row for row in both_ways(chosen).to_dicts()}
-            ranks = {row["model"]: row for row in rank(chosen, list(names)).to_dicts()}
-            for model, other in order:
-                row = found.get((model, other), {})
-                rows.append(
-                    {"metric": printed, "aggregate": aggregate}
-                    | ranks[model]
-                    | {"model": names[model], "key": model}
-                    | {"other": names.get(other), "other_key": other}
-                    | {"difference_low": row.get("low"), "difference_high": row.get("high")}
-                    | {n: row.get(n) for n in ("difference", "all_low", "all_high", "images")}
-                )
-    texts = ("metric", "aggregate", "model", "key", "other", "other_key")
-    counts = ("rank", "rank_low", "rank_high", "images")
-    reals = ("difference", "difference_low", "difference_high", "all_low", "all_high")
-    schema = dict.fromkeys(texts, pl.String) | dict.fromkeys(counts, pl.Int64)
-    return pl.DataFrame(rows, schema=schema | dict.fromkeys(reals, pl.Float64))
+            ranks = rank(chosen, list(names)).rename({"model": "key"})
+            found = both_ways(chosen).rename({"model": "key", "other": "other_key"})
+            rows = pairs.with_columns(metric=pl.lit(metric), aggregate=pl.lit(aggregate))
+            rows = rows.join(ranks, on="key", how="left", maintain_order="left")
+            on = ["metric", "aggregate", "key", "other_key"]
+            tables.append(rows.join(found, on=on, how="left", maintain_order="left"))
+    return pl.concat(tables).with_columns(
+        pl.col("key").replace(names).alias("model"),
+        pl.col("other_key").replace(names).alias("other"),
+        pl.col("low").alias("difference_low"),
+        pl.col("high").alias("difference_high"),
+    )
 
 
-def widen(long: pl.DataFrame, metrics: Sequence[str]) -> tuple[pl.DataFrame, list[Column]]:
-    """Return the printed table, a row a model and a column a metric, and its columns."""
+def widen(long: pl.DataFrame) -> tuple[pl.DataFrame, list[Column]]:
+    """Return the printed table, one row per model and one column per metric, and its columns."""
     rows: dict[str, dict[str, object]] = {}
     for row in long.filter(aggregate="avg").iter_rows(named=True):
         cells = rows.setdefault(row["key"], {"letter": letter(len(rows)), "model": row["model"]})
         for end in ("", "_low", "_high"):
             cells[row["metric"] + end] = row[f"rank{end}"]
     columns = [
-        Column(metric, "Rank", table_captions.HEADINGS[metric], format=WHOLE, interval=True)
-        for metric in metrics
+        Column(name, "Rank", heading, format=WHOLE, interval=True)
+        for name, heading in HEADINGS.items()
     ]
-    texts = ("letter", "model")
-    counts = {name: pl.Int64 for column in columns for name in column.names}
-    frame = pl.DataFrame(list(rows.values()), schema=dict.fromkeys(texts, pl.String) | counts)
+    counts = {name: pl.Int64() for column in columns for name in column.names}
+    frame = pl.DataFrame(list(rows.values()), schema_overrides=counts)
     return frame, [Column("letter", ""), Column("model", "Model"), *columns]
 
 
-def caption(
-    differences: pl.DataFrame,
-    aggregates: pl.DataFrame,
-    metrics: Mapping[str, str],
-    settings: Mapping,
-) -> str:
-    """Say what the ranks mean, which models are not told apart, and on how many images."""
-    names = {key: settings["names"][key] for key in settings["models"]}
-    first, second = (settings["names"][key] for key in settings["teachers"])
-    chosen = aggregates.filter(pl.col("metric").is_in(list(metrics.values())))
-    return " ".join(
-        sentence
-        for sentence in (
-            "Ranks by the mean over images of the average of the two scores of full outputs, "
-            f"against the texts of {first} and {second}; 1 is the highest. Models are compared on "
-            "the images that both are scored on.",
-            *(_openness(differences, metrics, list(names), settings) if len(names) > 1 else ()),
-            table_captions.AS_PRINTED,
-            table_captions.counted(chosen, settings),
-            table_captions.missing(settings),
-        )
-        if sentence
+def caption(differences: pl.DataFrame, aggregates: pl.DataFrame, settings: Settings) -> str:
+    """Say what the ranks mean, which differences are not significant, and on how many images."""
+    first, second = table_captions.teachers(settings)
+    return table_captions.caption(
+        "Ranks by the mean over images of the average of the two scores of full outputs, "
+        f"against the texts of {first} and {second}; 1 is the highest. Models are compared on "
+        "the images that both are scored on.",
+        *(_openness(differences, settings) if len(settings["models"]) > 1 else ()),
+        table_captions.AS_PRINTED,
+        table_captions.counted(aggregates, settings),
+        table_captions.missing(settings),
     )
 
 
-def _openness(
-    differences: pl.DataFrame, metrics: Mapping[str, str], models: Sequence[str], settings: Mapping
-) -> Iterator[str]:
-    """Say how sure the ranks are, and which models are not told apart."""
+def _openness(differences: pl.DataFrame, settings: Settings) -> Iterator[str]:
+    """Say how certain the ranks are, and which differences are not significant."""
+    models = settings["models"]
     pairs = len(models) * (len(models) - 1) // 2
     level, draws = settings["intervals"]["level"], settings["intervals"]["draws"]
     yield (
@@ -179,27 +160,27 @@ def _openness(
         f"all pairs of models ({pairs}) of a metric at once ({level:.0%}, Bonferroni; {draws:,} "
         "resamples of the images); models with too few images in common are not told apart."
     )
-    yield f"Pairs not told apart: {_not_apart(differences, metrics, models)}."
+    yield f"Pairs not told apart: {_not_apart(differences, models)}."
     yield "The csv holds the differences and their intervals, of the averages and of the maxima."
 
 
-def _not_apart(differences: pl.DataFrame, metrics: Mapping[str, str], models: Sequence[str]) -> str:
-    """Name the pairs of models that are not told apart, metric by metric, by the letters."""
+def _not_apart(differences: pl.DataFrame, models: Sequence[str]) -> str:
+    """Name the pairs of models without a significant difference by their letters, by metric."""
     letters = {model: letter(place) for place, model in enumerate(models)}
     found: dict[str, list[str]] = {}
-    for printed, metric in metrics.items():
+    for metric, heading in HEADINGS.items():
         chosen = differences.filter(metric=metric, aggregate="avg")
         pairs = alike(chosen)
         text = ", ".join(f"{letters[model]}–{letters[other]}" for model, other in pairs) or "none"
         text = "all" if len(pairs) == len(chosen) else text
-        found.setdefault(text, []).append(table_captions.HEADINGS[printed])
+        found.setdefault(text, []).append(heading)
     return "; ".join(f"{', '.join(headings)}: {text}" for text, headings in found.items())
 
 
 def table_ranks(
-    differences: str | Path, aggregate: str | Path, stem: str | Path, settings: Mapping
+    differences: str | Path, aggregate: str | Path, stem: str | Path, settings: Settings
 ) -> None:
-    """Write the table of ranks: the csv with a row a pair of models, the others a row a model.
+    """Write the table of ranks: the csv with one row per pair of models, the others one per model.
 
     Parameters
     ----------
@@ -208,20 +189,16 @@ def table_ranks(
     aggregate
         Parquet file of schema `AGGREGATES`, for the caption.
     stem
-        Path of the table without ending.
+        Path of the table without suffix.
     settings
         `models` and `teachers` (keys), `names`, `printed_tfidf`, and for the caption `missing`
         and `intervals`.
     """
-    metrics = table_captions.printed_metrics(settings)
-    rows = pl.read_parquet(differences)
-    aggregates = pl.read_parquet(aggregate).filter(pl.col("part") == "full")
-    long = arrange(rows, metrics, {key: settings["names"][key] for key in settings["models"]})
-    wide, columns = widen(long, list(metrics))
-    text = caption(rows, aggregates, metrics, settings)
-    write_csv(long, LONG, f"{stem}.csv")
-    write_text(latex(wide, columns, text, f"tab:{Path(stem).name}"), f"{stem}.tex")
-    write_text(markdown(wide, columns, text), f"{stem}.md")
+    rows = table_captions.printed_rows(pl.read_parquet(differences), settings)
+    aggregates = table_captions.printed_rows(pl.read_parquet(aggregate), settings)
+    long = arrange(rows, table_captions.models(settings))
+    text = caption(rows, aggregates.filter(part="full"), settings)
+    write_table(long, LONG, text, stem, printed=widen(long))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draw what reviewers decided: rates by question and teacher, and whose responses they prefer."""
+"""Plot the reviewers' decisions: rates by question and teacher, and preferences."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,13 @@ from imagenet_think.report.figures import GREY, PAGE, PAIR, chart, label, mark, 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
-SPREAD = 0.16  # distance of the two teachers from a row's middle
+SPREAD = 0.16  # offset of the two teachers' marks from the middle of a row
 BLIND = ("preferred", "tie", "both_bad", "left")  # questions of the blind comparison
 
 
 @style()
 def draw_review(results: pl.DataFrame, teachers: Sequence[str], names: Mapping[str, str]) -> Figure:
-    """Draw shares with their intervals, a row a statement.
+    """Plot shares with their intervals, one row per statement.
 
     Parameters
     ----------
@@ -35,8 +35,8 @@ def draw_review(results: pl.DataFrame, teachers: Sequence[str], names: Mapping[s
     Returns
     -------
     Figure
-        As wide as a page: what was said of single responses at the left, of pairs at the right.
-        A panel of which nothing was decided stays empty.
+        As wide as a page: decisions about single responses on the left, about pairs on the right.
+        A panel without decisions stays empty.
     """
     rows = results.filter(pl.col("share").is_not_null()).rename(
         {"share": "value", "share_low": "low", "share_high": "high"}

@@ -1,5 +1,5 @@
 "use strict";
-// Everything that models wrote is set by textContent; no markup is ever made from text.
+// All model output is set by textContent; text is never turned into markup.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const { run, items, teachers, statuses, questions, answers, choices, limits } = data;
@@ -10,8 +10,8 @@
   const page = new Proxy({}, { get: (_, id) => at(id) });
 
   // Decisions ----------------------------------------------------------------------------------
-  // Each has a place of its own in the browser's storage, so that two tabs never overwrite
-  // one another's.
+  // Each has its own key in the browser's storage, so that two tabs never overwrite each
+  // other's decisions.
 
   const PREFIX = `imagenet-think-review/${run}/${sample}/`;
   const decisions = new Map();
@@ -65,7 +65,7 @@
     try {
       decision = JSON.parse(stored(id));
     } catch (error) {
-      say(`A stored decision is damaged and was left out (${id}: ${error.message}).`, true);
+      say(`A stored decision is damaged and was ignored (${id}: ${error.message}).`, true);
     }
     if (decision && !problem(known.get(id), decision)) decisions.set(id, decision);
     else decisions.delete(id);
@@ -82,7 +82,7 @@
     showProgress();
   }
 
-  // What is shown ------------------------------------------------------------------------------
+  // Display ----------------------------------------------------------------------------------
 
   let mode = "quality";
   let list = entries.quality;
@@ -92,7 +92,7 @@
 
   function text(element, value) {
     const words = value ?? "";
-    // What is said of a live region is said again whenever it is set.
+    // Setting a live region announces it again, even if the text is the same.
     if (element.textContent !== words) element.textContent = words;
   }
 
@@ -208,7 +208,7 @@
       const to = (place + step) % list.length;
       if (!decided(list[to])) return go(to);
     }
-    return say("All that is shown is decided.");
+    return say("Everything shown is decided.");
   }
 
   function matches(entry) {
@@ -228,7 +228,7 @@
     return [item.id, item.lemma, ...texts].some((one) => one?.toLowerCase().includes(words));
   }
 
-  /** List what the filters leave, and stay where we are, or else at the same image. */
+  /** List the items that pass the filters; stay at the current one, or at its image. */
   function filter(wanted = here()) {
     list = entries[mode].filter(matches);
     const same = (test) => list.findIndex(test);
@@ -259,7 +259,7 @@
     showDecision();
   }
 
-  /** Make the first question current that has no answer, from the current one on. */
+  /** Move to the next question without an answer, starting with the current one. */
   function nextQuestion() {
     const open = asked(here().response);
     const decision = decisions.get(here().id) ?? {};
@@ -325,37 +325,37 @@
   const plain = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
   const TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z$/;
 
-  /** Return what is wrong with a decision, "" where nothing is. */
+  /** Return what is wrong with a decision, or "". */
   function problem(entry, decision) {
-    if (!entry) return "is about nothing on this page";
-    if (!plain(decision)) return "is no decision";
+    if (!entry) return "is about an item that is not on this page";
+    if (!plain(decision)) return "is not a decision";
     if (typeof decision.at !== "string" || !TIME.test(decision.at) || Number.isNaN(Date.parse(decision.at))) return "has no valid time";
-    if (decision.notes !== undefined && (typeof decision.notes !== "string" || decision.notes.length > limits.notes)) return "has notes that are too long or no text";
+    if (decision.notes !== undefined && (typeof decision.notes !== "string" || decision.notes.length > limits.notes)) return "has notes that are too long or not text";
     const allowed = entry.response ? asked(entry.response) : ["choice"];
     const values = entry.response ? answers : Object.keys(choices);
     for (const key of Object.keys(decision)) {
       if (key === "at" || key === "notes") continue;
-      if (!allowed.includes(key)) return `answers ${key}, which is not asked there`;
+      if (!allowed.includes(key)) return `answers ${key}, which is not asked here`;
       if (!values.includes(decision[key])) return `answers ${JSON.stringify(decision[key])?.slice(0, 80)}; allowed is ${values.join(", ")}`;
     }
     return "";
   }
 
-  /** Return the decisions of a file by id, or throw an Error that says what is wrong with it. */
+  /** Return the decisions in a file by id, or throw an Error that says what is wrong. */
   function read(words) {
     let file;
     try {
       file = JSON.parse(words);
     } catch (error) {
-      throw new Error(`it is damaged or no JSON (${error.message})`);
+      throw new Error(`it is damaged or not JSON (${error.message})`);
     }
-    if (!plain(file) || file.format !== data.format) throw new Error("it is no export of a review page");
-    if (file.version !== data.version) throw new Error(`it has version ${JSON.stringify(file.version)?.slice(0, 20)} of the form, this page reads ${data.version}`);
-    if (file.run !== run) throw new Error(`it is of run ${JSON.stringify(file.run)?.slice(0, 80)}, this page shows ${JSON.stringify(run)}`);
-    // The digests are a chain: a page with fewer images has that of a longer one's beginning.
-    if (!Number.isInteger(file.images) || items[file.images - 1]?.sample !== file.sample) throw new Error("it is of another sample of this run (other responses, or more images)");
+    if (!plain(file) || file.format !== data.format) throw new Error("it is not an export of a review page");
+    if (file.version !== data.version) throw new Error(`it has version ${JSON.stringify(file.version)?.slice(0, 20)} of the format, this page reads ${data.version}`);
+    if (file.run !== run) throw new Error(`it belongs to run ${JSON.stringify(file.run)?.slice(0, 80)}, this page shows ${JSON.stringify(run)}`);
+    // The digests are a chain, so a larger sample has the digests of smaller ones.
+    if (!Number.isInteger(file.images) || items[file.images - 1]?.sample !== file.sample) throw new Error("it belongs to a different sample of this run (other responses, or more images)");
     if (typeof file.reviewer !== "string" || !file.reviewer.trim() || file.reviewer.length > limits.name) throw new Error("it names no reviewer");
-    if (reviewer && file.reviewer.trim() !== reviewer) throw new Error(`it holds the decisions of ${file.reviewer.trim()}, this page those of ${reviewer}: the results are counted from both files`);
+    if (reviewer && file.reviewer.trim() !== reviewer) throw new Error(`it has the decisions of ${file.reviewer.trim()}, this page those of ${reviewer}: there is no need to merge them, results are counted from several files`);
     const found = new Map();
     for (const name of ["quality", "blind"]) {
       if (!plain(file.decisions) || !Array.isArray(file.decisions[name])) throw new Error(`it lacks decisions.${name}`);
@@ -388,7 +388,7 @@
       reviewer = name;
       store("reviewer", name);
       filter();
-      say(`Imported ${(found.size - kept).toLocaleString("en")} decisions of ${name}${kept ? `; ${kept.toLocaleString("en")} newer ones of this page were kept` : ""}.`);
+      say(`Imported ${(found.size - kept).toLocaleString("en")} decisions of ${name}${kept ? `; ${kept.toLocaleString("en")} newer ones on this page were kept` : ""}.`);
     } catch (error) {
       say(`Nothing was imported from ${file.name}: ${error.message}.`, true);
     }
@@ -421,7 +421,7 @@
   }
 
   const sides = Object.keys(choices);
-  // What each key does, where, and what the help says of it.
+  // Keys, how the help shows them, what they do, and in which mode.
   const KEYS = [
     [["ArrowRight", "j"], "→ j", "Next", () => go(place + 1)],
     [["ArrowLeft", "k"], "← k", "Previous", () => go(place - 1)],
@@ -430,7 +430,7 @@
     [["1", "2", "3", "4"], "1 – 4", "Go to a question", (key) => toQuestion(Number(key) - 1), "quality"],
     [["r"], "r", "Raw text", () => { page.raw.open = !page.raw.open; }, "quality"],
     ...sides.map((side, number) => [[String(number + 1)], String(number + 1), choices[side], () => choose(side), "blind"]),
-    [["t"], "t", "Write notes; Esc leaves them", () => page.notes.focus()],
+    [["t"], "t", "Write notes (Esc to leave)", () => page.notes.focus()],
     [["m"], "m", "Other mode", () => turn(mode === "blind" ? "quality" : "blind")],
     [["f"], "f", "Filters", toggleFilters],
     [["/"], "/", "Search", () => { page.filters.hidden = true; toggleFilters(); page.search.focus(); }],
@@ -442,7 +442,7 @@
   function press(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (document.querySelector("dialog[open]")) return;
-    // A field of a dialog that was just closed has the focus until the page is painted again.
+    // A field of a dialog that was just closed keeps the focus until the page is repainted.
     if (event.target.matches("input, textarea, select") && event.target.checkVisibility()) {
       if (event.key === "Escape") event.target.blur();
       return;
@@ -525,7 +525,7 @@
     try {
       last = JSON.parse(stored("place")) ?? {};
     } catch (error) {
-      say(`Where you were is not known (${error.message}).`);
+      say(`Your last position is unknown (${error.message}).`);
     }
     turn(last.mode === "blind" ? "blind" : "quality", known.get(last.id));
     performance.mark("ready");

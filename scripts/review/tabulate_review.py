@@ -1,9 +1,9 @@
-"""Count what reviewers decided: rates and preferences, and how far the reviewers agree."""
+"""Tabulate the reviewers' decisions: rates, preferences, and inter-rater agreement."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -13,8 +13,9 @@ from imagenet_think.core.logs import log_to, logger
 from imagenet_think.core.schemas import REVIEWED
 from imagenet_think.core.settings import names
 from imagenet_think.report.tables import WHOLE, Column, write_table
+from imagenet_think.review.decisions import read_decisions
+from imagenet_think.review.form import ANSWERS, FAILURE, PREFERRED, TIES
 from imagenet_think.review.reliability import MISSING, Coefficient, cohen, krippendorff
-from imagenet_think.review.reviewing import ANSWERS, FAILURE, PREFERRED, TIES, read_decisions
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
@@ -28,7 +29,7 @@ ASKED = {
     "harmful": "Something is harmful",
     FAILURE: "Failure is rightly one",
 }
-"""The questions on one response, as statements of which `share` is the share."""
+"""The questions about one response, as statements; `share` is how often they hold."""
 
 BETTER, TIED, BAD, LEFT = (
     "Preferred, not knowing whose",
@@ -39,7 +40,7 @@ BETTER, TIED, BAD, LEFT = (
 """The rows of the blind comparison."""
 
 SPLIT = "split"
-"""What a subject is on which reviewers are divided: no value has more votes than every other."""
+"""Value of an image on which reviewers are divided: no value has the most votes."""
 
 COUNTS = ("agreeing", "decided", "undecided", "twice", "judgements", "reviewers")
 
@@ -69,36 +70,36 @@ def tabulate_review(
     seed: int,
     teachers: Sequence[str],
     names: Mapping[str, str],
-    intervals: Mapping[str, float],
+    intervals: Mapping[str, Any],
 ) -> None:
-    """Write the table.
+    """Write the table of the reviewers' decisions.
 
     Parameters
     ----------
     decisions
         Files that reviewers exported.
     reviewed
-        Parquet of schema `REVIEWED`: what the page shows.
+        The page's sample, parquet of schema `REVIEWED`.
     stem
-        Path of the table without ending.
+        Path of the table without extension.
     run, seed
         The run's name and seed.
     teachers, names
         Keys of teacher 1 and 2, and the models' names.
     intervals
-        Draws and level.
+        Number of draws and level of the intervals.
 
     Raises
     ------
-    reviewing.ExportError
-        If a file is damaged, or of another run or sample.
+    decisions.ExportError
+        If a file is damaged, or belongs to a different run or sample.
     ValueError
-        If no file holds an answer.
+        If no file contains an answer.
     """
     sample = pl.read_parquet(reviewed, schema=REVIEWED)
     found, reviewers = read_decisions(decisions, sample, run)
     if found.is_empty():
-        raise ValueError(f"no decision stands in {', '.join(map(str, decisions))}")
+        raise ValueError(f"no decisions in {', '.join(map(str, decisions))}")
     rows = results(found, teachers, names, Intervals(**intervals, seed=seed))
     for reviewer in reviewers:
         own = found.filter(reviewer=reviewer)
@@ -127,14 +128,13 @@ def results(
     teachers, names
         Keys of teacher 1 and 2, and the models' names.
     intervals
-        How intervals of alpha and kappa are made; its level is that of the shares too.
+        Resampling for the intervals of alpha and kappa; the level holds for shares too.
 
     Returns
     -------
     polars.DataFrame
-        The columns of `COLUMNS`. A row for each question that was answered and teacher, then the
-        rows of the blind comparison. `share` is `agreeing` of `decided`; what is not decided is in
-        neither.
+        The columns of `COLUMNS`. One row per answered question and teacher, then the rows of the
+        blind comparison. `share` is `agreeing` / `decided`, both without undecided images.
     """
     rows = [*_quality(decisions, teachers, names, intervals)]
     rows += _blind(decisions.filter(question=PREFERRED), teachers, names, intervals)
@@ -142,7 +142,12 @@ def results(
     return pl.DataFrame(rows, schema_overrides=kinds)
 
 
-def _quality(decisions, teachers, names, intervals) -> Iterator[dict[str, object]]:
+def _quality(
+    decisions: pl.DataFrame,
+    teachers: Sequence[str],
+    names: Mapping[str, str],
+    intervals: Intervals,
+) -> Iterator[dict[str, object]]:
     for question, statement in ASKED.items():
         for teacher in teachers:
             rows = decisions.filter(question=question, model=teacher)
@@ -159,7 +164,12 @@ def _quality(decisions, teachers, names, intervals) -> Iterator[dict[str, object
             }
 
 
-def _blind(decisions, teachers, names, intervals) -> Iterator[dict[str, object]]:
+def _blind(
+    decisions: pl.DataFrame,
+    teachers: Sequence[str],
+    names: Mapping[str, str],
+    intervals: Intervals,
+) -> Iterator[dict[str, object]]:
     if decisions.is_empty():
         return
     counts = _votes(decisions)
@@ -174,17 +184,16 @@ def _blind(decisions, teachers, names, intervals) -> Iterator[dict[str, object]]
         number = counts.get(value, 0)
         shared = _shared(number, total - number, counts, intervals.level)
         yield common | nothing | {"question": value, "statement": statement, "model": "", **shared}
-    left = (decisions["side"] == "left").sum()
-    right = (decisions["side"] == "right").sum()
+    left, right = (len(decisions.filter(side=side)) for side in ("left", "right"))
     sides = {"left": left, "right": right, "neither": len(decisions) - left - right}
     shared = _shared(left, right, sides, intervals.level)
     yield common | nothing | {"question": "left", "statement": LEFT, "model": "", **shared}
 
 
 def _votes(rows: pl.DataFrame) -> dict[str, int]:
-    """Return how many subjects have each value: the one that most of its reviewers gave.
+    """Return how many images have each value, which is the one that most reviewers gave.
 
-    Where no value has more votes than every other, the subject counts as `SPLIT`.
+    An image without such a value counts as `SPLIT`.
     """
     votes = rows.group_by("image_id", "value").len("votes")
     most = votes.filter(pl.col("votes") == pl.col("votes").max().over("image_id"))
@@ -197,7 +206,7 @@ def _votes(rows: pl.DataFrame) -> dict[str, int]:
 def _shared(
     agreeing: int, other: int, counts: Mapping[str, int], level: float
 ) -> dict[str, object]:
-    """Return a share with its interval, and of how many it is."""
+    """Return a share with its interval and counts."""
     decided = agreeing + other
     numbers = share(agreeing, decided, level) if decided else (None, None, None)
     return {
@@ -209,24 +218,23 @@ def _shared(
 
 
 def _judged(rows: pl.DataFrame, values: Sequence[str], intervals: Intervals) -> dict[str, object]:
-    """Return how far reviewers agree on the images of some rows, and how many there are."""
+    """Return the reviewers' agreement on the images of some rows, with counts."""
     codes = rows.with_columns(
         pl.col("value").replace_strict({value: code for code, value in enumerate(values)})
     )
     table = codes.pivot("reviewer", index="image_id", values="value").sort("image_id")
-    judges = sorted(set(table.columns) - {"image_id"})
-    matrix = table.select(judges).fill_null(MISSING).to_numpy()
-    clusters = range(len(matrix))
-    alpha = krippendorff(matrix, len(values), clusters, intervals)
+    reviewers = sorted(set(table.columns) - {"image_id"})
+    matrix = table.select(reviewers).fill_null(MISSING).to_numpy()
+    alpha = krippendorff(matrix, len(values), intervals)
     kappa = Coefficient(*[np.nan] * 3)
-    if len(judges) == 2:
-        kappa = cohen(matrix, len(values), clusters, intervals)
+    if len(reviewers) == 2:
+        kappa = cohen(matrix, len(values), intervals)
     return {
         **_named("alpha", alpha),
         **_named("kappa", kappa),
         "twice": int(((matrix != MISSING).sum(axis=1) > 1).sum()),
         "judgements": len(rows),
-        "reviewers": len(judges),
+        "reviewers": len(reviewers),
     }
 
 
@@ -236,7 +244,7 @@ def _named(name: str, coefficient: Coefficient) -> dict[str, float | None]:
 
 
 def caption(decisions: pl.DataFrame, images: int, reviewers: int, level: float) -> str:
-    """Say who judged what, and how it is counted."""
+    """Say who judged what, and how judgements are counted."""
     judged = decisions["image_id"].n_unique()
     people = "one reviewer" if reviewers == 1 else f"{reviewers} reviewers"
     return (

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from missing_tools import skip
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 300_000
@@ -19,17 +20,14 @@ def pytest_ignore_collect(collection_path, config):
 
 @pytest.fixture(scope="session")
 def browser():
-    """Chromium; without it the tests are skipped, or fail if `CI` is set."""
+    """Chromium; without it the tests are skipped, or fail in continuous integration."""
     executable = shutil.which("chromium")
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
         executable = None
     if executable is None:
-        told = "Chromium or Playwright is missing: run `make test-browser`"
-        if os.environ.get("CI"):
-            pytest.fail(told)
-        pytest.skip(told)
+        skip("Chromium or Playwright is not installed: run `make test-browser`")
     with sync_playwright() as playwright:
         # Chromium refuses its sandbox to root.
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []

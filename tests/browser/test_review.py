@@ -15,7 +15,8 @@ from tests.unit import reviewed
 from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.schemas import REVIEWED
-from imagenet_think.review.reviewing import QUESTIONS, read_decisions
+from imagenet_think.review.decisions import read_decisions
+from imagenet_think.review.form import QUESTIONS
 from tabulate_review import results
 
 ITEMS = reviewed.items(24, failures=0.25, seed=4)
@@ -25,7 +26,7 @@ PHONE = {"width": 375, "height": 720}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Pages: of a few items, of fewer of them, of another run, and of hostile texts."""
+    """Pages of a few items, of the first of them, of another run, and of hostile texts."""
     folder = tmp_path_factory.mktemp("pages")
     reviewed.write_page(folder / "few.html", ITEMS)
     reviewed.write_page(folder / "fewer.html", ITEMS[:10])
@@ -36,7 +37,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def requests(page):
-    """Whatever the page asks for beside itself and what it holds."""
+    """Requests by the page, of which there must be none."""
     found = []
 
     def note(request):
@@ -60,7 +61,7 @@ def press(page, *keys):
 
 
 def pressed(page):
-    """Return the ids of what is pressed of the decision's buttons."""
+    """Return the ids of the decision's pressed buttons."""
     return page.eval_on_selector_all(
         ".decision [aria-pressed=true]",
         "all => all.filter(one => one.checkVisibility()).map(one => one.id)",
@@ -72,7 +73,7 @@ def shown(page, name):
 
 
 def export(page, path, name="Ada"):
-    """Export by keyboard; return what the file holds."""
+    """Export by keyboard; return the file's content."""
     press(page, "e")
     page.locator("#name").fill(name)
     with page.expect_download() as download:
@@ -82,7 +83,7 @@ def export(page, path, name="Ada"):
 
 
 def load(page, path):
-    """Import a file; return what the page says of it."""
+    """Import a file; return the page's message."""
     page.locator("#file").set_input_files(path)
     page.locator("#message", has_text="mported").wait_for()
     return page.locator("#message").inner_text()
@@ -108,7 +109,7 @@ def test_decisions_survive_a_reload(opened):
     assert shown(opened, "progress") == "0 of 48 decided"
 
 
-def test_decisions_go_to_a_file_and_to_another_browser(opened, browser, folder, tmp_path):
+def test_decisions_are_exported_and_imported_elsewhere(opened, browser, folder, tmp_path):
     """Decide in both modes, export, count, and import elsewhere."""
     wanted = []
     for item in ITEMS:
@@ -159,11 +160,11 @@ def test_decisions_go_to_a_file_and_to_another_browser(opened, browser, folder, 
     elsewhere.close()
 
 
-def test_a_key_counts_at_once_after_an_export(opened):
+def test_keys_work_at_once_after_an_export(opened):
     press(opened, "e")
     opened.locator("#name").fill("Ada")
     with opened.expect_download():
-        # Both before the page is painted, when its field still has the focus.
+        # Both before the page is repainted, while the field still has the focus.
         opened.evaluate(
             """() => {
                 document.getElementById("save").click();
@@ -174,12 +175,12 @@ def test_a_key_counts_at_once_after_an_export(opened):
     assert pressed(opened) == ["split-yes"]
 
 
-def test_import_keeps_what_is_newer(opened, tmp_path):
+def test_import_keeps_newer_decisions(opened, tmp_path):
     press(opened, "y")
     content = export(opened, tmp_path / "ada.json")
     press(opened, "1", "n", "ArrowRight", "n")
     assert load(opened, tmp_path / "ada.json") == (
-        "Imported 0 decisions of Ada; 1 newer ones of this page were kept."
+        "Imported 0 decisions of Ada; 1 newer ones on this page were kept."
     )
     press(opened, "k")
     assert pressed(opened) == ["split-no"]
@@ -189,7 +190,7 @@ def test_import_keeps_what_is_newer(opened, tmp_path):
     assert pressed(opened) == ["split-yes"]
 
 
-def test_a_larger_page_takes_a_smaller_ones_decisions(page, requests, folder, tmp_path):
+def test_a_larger_page_accepts_the_decisions_of_a_smaller_one(page, requests, folder, tmp_path):
     page.goto((folder / "fewer.html").as_uri())
     press(page, "y", "y", "y", "n")
     export(page, tmp_path / "fewer.json")
@@ -199,7 +200,7 @@ def test_a_larger_page_takes_a_smaller_ones_decisions(page, requests, folder, tm
     assert shown(page, "progress") == "1 of 48 decided"
     export(page, tmp_path / "few.json")
     page.goto((folder / "fewer.html").as_uri())
-    assert "of another sample" in load(page, tmp_path / "few.json")
+    assert "a different sample" in load(page, tmp_path / "few.json")
 
 
 def edit(content, *path, value):
@@ -211,28 +212,32 @@ def edit(content, *path, value):
 
 FIRST = ("decisions", "quality", 0)
 WRONG = {
-    "another run": (("run",), "<img src=x onerror=1>", 'is of run "<img src=x onerror=1>"'),
+    "another run": (("run",), "<img src=x onerror=1>", 'belongs to run "<img src=x onerror=1>"'),
     "another version": (("version",), 9, "has version 9"),
-    "no export": (("format",), None, "is no export"),
-    "another sample": (("sample",), "0", "of another sample"),
-    "another number": (("images",), 99, "of another sample"),
+    "no export": (("format",), None, "is not an export"),
+    "another sample": (("sample",), "0", "a different sample"),
+    "another number": (("images",), 99, "a different sample"),
     "another reviewer": (
         ("reviewer",),
         "Ben",
-        "holds the decisions of Ben, this page those of Ada",
+        "has the decisions of Ben, this page those of Ada",
     ),
     "no list": (("decisions", "blind"), {}, "lacks decisions.blind"),
-    "a strange image": ((*FIRST, "image"), "__proto__", "[0] (__proto__) is about nothing"),
-    "a strange teacher": ((*FIRST, "teacher"), "toString", "is about nothing on this page"),
+    "a strange image": ((*FIRST, "image"), "__proto__", "[0] (__proto__) is about an item"),
+    "a strange teacher": (
+        (*FIRST, "teacher"),
+        "toString",
+        "is about an item that is not on this page",
+    ),
     "a strange answer": ((*FIRST, "split"), "maybe", 'answers "maybe"; allowed is yes, no, unsure'),
     "a strange question": ((*FIRST, "constructor"), "yes", "answers constructor, which is not"),
     "a strange time": ((*FIRST, "at"), "yesterday", "has no valid time"),
-    "strange notes": ((*FIRST, "notes"), ["x"], "has notes that are too long or no text"),
+    "strange notes": ((*FIRST, "notes"), ["x"], "has notes that are too long or not text"),
 }
 
 
 @pytest.mark.parametrize("name", [*WRONG, "damage", "nothing"])
-def test_what_is_wrong_with_a_file_is_said_and_nothing_taken(opened, tmp_path, name):
+def test_the_error_in_a_file_is_shown_and_nothing_imported(opened, tmp_path, name):
     press(opened, "y")
     content = export(opened, tmp_path / "ada.json")
     path = tmp_path / "wrong.json"
@@ -245,7 +250,7 @@ def test_what_is_wrong_with_a_file_is_said_and_nothing_taken(opened, tmp_path, n
         path.write_text(json.dumps(content))
     else:
         path.write_bytes((tmp_path / "ada.json").read_bytes()[:-9] if name == "damage" else b"")
-        message = "is damaged or no JSON"
+        message = "is damaged or not JSON"
     said = load(opened, path)
     assert said.startswith("Nothing was imported from wrong.json: ")
     assert message in said
@@ -255,14 +260,14 @@ def test_what_is_wrong_with_a_file_is_said_and_nothing_taken(opened, tmp_path, n
     )
 
 
-def test_a_name_is_asked_for(opened):
+def test_a_name_is_required(opened):
     press(opened, "e", "Enter")
     assert opened.locator("#unnamed").is_visible()
     press(opened, "Escape")
     assert not opened.locator("#name-dialog").is_visible()
 
 
-def test_a_damaged_storage_is_said(opened):
+def test_damaged_storage_is_reported(opened):
     press(opened, "y", "ArrowRight", "y")
     opened.evaluate(
         """() => Object.keys(localStorage).filter(key => key.includes("/quality/glm/"))
@@ -273,7 +278,7 @@ def test_a_damaged_storage_is_said(opened):
     assert pressed(opened) == ["split-yes"]
 
 
-def test_a_browser_that_keeps_nothing_is_said(page, requests, folder, tmp_path):
+def test_a_browser_without_storage_is_reported(page, requests, folder, tmp_path):
     page.add_init_script(
         "Storage.prototype.setItem = () => { throw new DOMException('no', 'QuotaExceededError') }"
     )
@@ -312,7 +317,7 @@ def test_hostile_texts_are_shown_and_do_nothing(page, requests, folder):
     assert page.locator("*").count() == elements
     assert page.evaluate("globalThis.harmed") is None
     assert page.url.endswith("/hostile.html")
-    # Search goes through them too.
+    # Search finds them too.
     press(page, "/")
     page.keyboard.type("javascript:")
     page.locator("#place", has_text="1 of 1").wait_for()
@@ -328,12 +333,12 @@ ATTEMPTS = {
     "a style": "add('style', {textContent: 'a{}'})",
     "a base": "add('base', {href: '/x/'})",
 }
-"""What a text would do that became markup or code after all."""
+"""Attempts of a text that became markup or code in spite of everything."""
 
 
 @pytest.mark.parametrize("name", ATTEMPTS)
 def test_the_policy_refuses(browser, folder, name):
-    page = browser.new_page()  # whose errors are what is asked for
+    page = browser.new_page()  # without the fixture, which fails on errors
     page.set_default_timeout(TIMEOUT)
     page.goto((folder / "few.html").as_uri())
     refused = page.evaluate(
@@ -389,7 +394,7 @@ def test_the_comparison_is_blind(opened):
     assert shown(opened, "progress").startswith("0 of ")
 
 
-def test_filters_leave_what_they_say(opened):
+def test_filters_keep_matching_items(opened):
     press(opened, "f")
     assert opened.locator("#filters").is_visible()
     opened.locator("#domain").select_option("food")
@@ -432,7 +437,7 @@ def test_two_tabs_share_decisions(browser, folder):
 # Everyone ----------------------------------------------------------------------------------------
 
 
-def test_focus_goes_everywhere_and_is_seen(opened):
+def test_focus_reaches_everything_and_is_visible(opened):
     press(opened, "f")
     opened.evaluate("document.activeElement.blur()")
     seen = {}
@@ -478,7 +483,7 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_light_and_dark_can_be_read(opened, scheme):
+def test_light_and_dark_are_readable(opened, scheme):
     opened.emulate_media(color_scheme=scheme)
     back = opened.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (luminance(back) > 0.5) == (scheme == "light")
@@ -520,7 +525,7 @@ def test_a_phone_scrolls_in_one_direction(page, requests, folder, name):
 
 
 def write_large(path, count):
-    """Write a page of images of 512 pixels and texts of 670 words, as long as real ones."""
+    """Write a page with images of 512 pixels and texts of 670 words, as in real runs."""
     found = reviewed.items(count, words=335, failures=0.05, size=(512, 384))
     noise = np.random.default_rng(1)
     pictures = []
@@ -533,7 +538,7 @@ def write_large(path, count):
 
 
 def step_times(page, path):
-    """Return the milliseconds of 100 decisions, each from the key to the painted picture."""
+    """Return the milliseconds of 100 decisions, each from key press to painted picture."""
     page.goto(path.as_uri())
     taken = []
     for mode in ("quality", "blind"):

@@ -1,17 +1,21 @@
-"""Made-up shards of a run, from which the dataset is built."""
+"""Made-up shards of a run, the dataset built from them, and the tables that describe it."""
 
 import hashlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
+from PIL import Image
 
 from build_dataset import PARTS, build_dataset, images_by_shard
 from imagenet_think.core.files import parquet_writer, write_parquet
 from imagenet_think.core.schemas import ANNOTATIONS, IMAGES, RESPONSES, SAMPLE
 from imagenet_think.core.splits import CONFIGURATIONS
-from imagenet_think.dataset.hub_files import remove_leftovers
+from imagenet_think.dataset.hub_files import remove_leftovers, schemas, writer
 from imagenet_think.parsing import statuses
+
+REPORTED = Path(__file__).parents[2] / "resources" / "reported.yaml"
 
 TEACHERS = ("one", "two")
 SETTINGS = {
@@ -21,8 +25,8 @@ SETTINGS = {
     "prompts": {"plain": "What is it?"},
     "decoding": [{"temperature": 0.5}, {"temperature": 0.0}],
 }
-ENDS = {statuses.CUT_OFF: "length", statuses.LOOP: "loop", statuses.ERROR: "error"}
-"""How a generation ended that has such a status."""
+FINISH = {statuses.CUT_OFF: "length", statuses.LOOP: "loop", statuses.ERROR: "error"}
+"""Finish reasons of responses with these statuses; "stop" for others."""
 
 
 def digest(text: str) -> str:
@@ -30,12 +34,14 @@ def digest(text: str) -> str:
 
 
 def picture(image_id: str) -> bytes:
-    """Return what stands for the bytes of an image."""
-    return f"picture of {image_id}".encode() * 3
+    """Return a small PNG of one colour, which depends on the image_id."""
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 6), f"#{digest(image_id)[:6]}").save(stream, "PNG")
+    return stream.getvalue()
 
 
 def sample(images: Mapping[str, tuple[str, str]]) -> pl.DataFrame:
-    """Return a sample; `images` says class and shard of each."""
+    """Return a sample, given the class and shard of each image."""
     rows = [
         {
             "image_id": name,
@@ -59,7 +65,7 @@ def sample(images: Mapping[str, tuple[str, str]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=SAMPLE)
 
 
-def said(teacher: str, image_id: str, status: str, text: str) -> tuple[dict, dict]:
+def respond(teacher: str, image_id: str, status: str, text: str) -> tuple[dict, dict]:
     """Return a response and its annotation."""
     failed = status == statuses.ERROR
     response = {
@@ -68,7 +74,7 @@ def said(teacher: str, image_id: str, status: str, text: str) -> tuple[dict, dic
         "revision": digest(teacher),
         "prompt_id": "plain",
         "text": None if failed else f"<think>{text} {teacher}</think>{text}",
-        "finish_reason": ENDS.get(status, "stop"),
+        "finish_reason": FINISH.get(status, "stop"),
         "rounds": 1,
         "forced": len(image_id) % 2 == 0,
         "prompt_tokens": 30 + len(teacher),
@@ -108,16 +114,16 @@ def write_run(
     images
         Class and shard of each image.
     status
-        Of (teacher, image), where it is not ok.
+        Status by teacher and image, where it is not ok.
     texts
-        What is said of an image, where it is to be something special.
+        Text about an image, where it matters.
     """
     rows = sample(images)
     write_parquet(rows, folder / "sample.parquet", SAMPLE)
     for shard, own in rows.sort("image_id").group_by("shard", maintain_order=True):
         for teacher in TEACHERS:
-            ends = [
-                said(
+            pairs = [
+                respond(
                     teacher,
                     name,
                     (status or {}).get((teacher, name), statuses.OK),
@@ -129,7 +135,7 @@ def write_run(
                 ("responses", RESPONSES, 0),
                 ("annotations", ANNOTATIONS, 1),
             ):
-                frame = pl.DataFrame([end[part] for end in ends], schema=schema)
+                frame = pl.DataFrame([pair[part] for pair in pairs], schema=schema)
                 write_parquet(frame, folder / kind / teacher / f"{shard[0]}.parquet", schema)
         pictures = own.with_columns(
             pl.struct(
@@ -143,7 +149,7 @@ def write_run(
 
 
 def files(folder: Path, number: int, count: int) -> dict[tuple[str, str], Path]:
-    """Return the files of the dataset in a folder that a shard is written to."""
+    """Return the files of a dataset folder that a shard is written to."""
     return {
         (configuration, split): folder
         / CONFIGURATIONS[configuration]
@@ -169,3 +175,70 @@ def build(run: Path, dataset: Path, shards: list[str], *, full: bool = False, **
             **{"shard": shard} | settings,
         )
     return dataset
+
+
+PUBLISHED = {f"n1_{n}": ("n1", f"0{n % 2}") for n in range(11)}
+"""Images of `publish`: class and shard of each."""
+FAILURES = {
+    ("one", "n1_0"): statuses.CUT_OFF,
+    ("two", "n1_3"): statuses.LOOP,
+    ("one", "n1_2"): statuses.LOOP,
+    ("two", "n1_2"): statuses.ERROR,
+}
+ROWS = {
+    ("default", "train"): 6,
+    ("default", "validation"): 1,
+    ("default", "test"): 1,
+    ("failed", "train"): 2,
+    ("failed", "validation"): 0,
+    ("failed", "test"): 1,
+}
+"""Rows of `publish` by configuration and split."""
+
+
+def publish(
+    folder: Path,
+    *,
+    full: bool = False,
+    failures: Mapping[tuple[str, str], str] = FAILURES,
+    columns: Mapping[str, object] | None = None,
+) -> list[Path]:
+    """Build a dataset of 11 images in two shards; return its files in the order of a rule's inputs.
+
+    Parameters
+    ----------
+    folder
+        The dataset's folder.
+    full
+        Whether with images.
+    failures
+        Status by teacher and image, where it is not ok.
+    columns
+        Values to fill whole columns with.
+    """
+    shards = ["00", "01"]
+    run = write_run(folder.parent / "run", PUBLISHED, failures)
+    build(run, folder, shards, full=full)
+    paths = [files(folder, number, 2) for number in (0, 1)]
+    for configuration, split in PARTS if columns else []:
+        schema = schemas(full)[configuration]
+        for path in (every[configuration, split] for every in paths):
+            rows = pl.read_parquet(path)
+            new = {k: pl.lit(v, schema[k]) for k, v in (columns or {}).items() if k in schema}
+            with writer(path, schema) as append:
+                append(rows.with_columns(**new))
+    return [every[part] for part in PARTS for every in paths]
+
+
+def write_tables(folder: Path) -> list[Path]:
+    """Write csv files of Tables 1 and 2 of the paper's run; return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = {
+        "table1": "dataset,images,min,max,mean,total\nMAC,9000,1,2,1.5,3\n"
+        "ImageNet-Think,8,1101,2203,1652.4,13219\n",
+        "table2": "images,classes,min_per_class,max_per_class,mean_per_class\n"
+        "250000,10450,2,5,23.92\n",
+    }
+    for name, text in tables.items():
+        (folder / f"{name}.csv").write_text(text)
+    return [folder / f"{name}.csv" for name in tables]

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
+from missing_tools import skip
 
 
 @contextmanager
@@ -18,7 +18,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     mounted = subprocess.run(command, capture_output=True, text=True)
     if mounted.returncode:
-        _no_disk(mounted.stderr)
+        skip(f"cannot mount a file system: {mounted.stderr}")
     try:
         yield folder
     finally:
@@ -43,12 +43,6 @@ def run_again_as_root(test: pytest.FixtureRequest) -> bool:
         text=True,
     )
     if not again.stdout:
-        _no_disk(again.stderr)
+        skip(f"cannot mount a file system: {again.stderr}")
     assert "1 passed" in again.stdout, again.stdout + again.stderr
     return True
-
-
-def _no_disk(reason: str) -> NoReturn:
-    """Skip the test, or fail it where all must run: `CI` is set."""
-    end = pytest.fail if os.environ.get("CI") else pytest.skip
-    end(f"nothing can be mounted here: {reason}")

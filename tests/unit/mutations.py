@@ -1,4 +1,4 @@
-"""Image files spoilt at random, by a seed."""
+"""Image files damaged at random, by a seed."""
 
 import gzip
 import random
@@ -44,11 +44,11 @@ def files() -> dict[str, bytes]:
 
 def _flip(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
     """Flip a few bits, half the time near the beginning."""
-    spoilt = bytearray(data)
+    damaged = bytearray(data)
     reach = rng.choice([len(data), min(len(data), 700)])
     for _ in range(rng.choice([1, 2, 8, 64])):
-        spoilt[rng.randrange(reach)] ^= 1 << rng.randrange(8)
-    return bytes(spoilt)
+        damaged[rng.randrange(reach)] ^= 1 << rng.randrange(8)
+    return bytes(damaged)
 
 
 def _truncate(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
@@ -69,7 +69,7 @@ def _splice(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
 
 
 def mutations(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
-    """Yield file names, many with the wrong ending, and spoilt contents."""
+    """Yield file names, many with the wrong ending, and damaged contents."""
     rng = random.Random(seed)
     good = files()
     names, contents = list(good), list(good.values())

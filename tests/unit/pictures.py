@@ -1,4 +1,4 @@
-"""Made-up photographs and class archives for the tests of the image stages."""
+"""Synthetic photographs and class archives for the tests of the image stages."""
 
 import io
 import tarfile
@@ -23,7 +23,7 @@ PREPARATION = {"longest_side": 320, "jpeg_quality": 95}
 
 
 def photo(seed: int, size: tuple[int, int] = (240, 232)) -> Image.Image:
-    """Return a picture of soft colours and sharp shapes, another for each seed."""
+    """Return a picture of soft colours and sharp shapes, different for each seed."""
     rng = np.random.default_rng(seed)
     soft = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
     image = soft.resize(size, Image.Resampling.BICUBIC)

@@ -1,4 +1,4 @@
-"""Items for a review page that no run has made, and the page made of them."""
+"""Made-up items of a review page, and the page that shows them."""
 
 import io
 import random
@@ -7,7 +7,9 @@ from pathlib import Path
 from PIL import Image
 
 from imagenet_think.parsing.outcomes import STATUSES
-from review import describe, left, listed, render
+from imagenet_think.review.form import FORMAT, VERSION
+from imagenet_think.review.review_page import ReviewedRun, describe, listed, render
+from imagenet_think.review.review_sample import left
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SOURCES = {
@@ -15,8 +17,8 @@ SOURCES = {
     "style": SCRIPTS / "review" / "review.css",
     "script": SCRIPTS / "review" / "review.js",
 }
-TEACHERS = ["glm", "kimi"]
 NAMES = {"glm": "GLM the Long", "kimi": "Kimi the Short"}
+TEACHERS = list(NAMES)
 RUN = "a_run"
 PROMPT = "What is <b>this</b>?"
 TEXT = "the image shows a wooden bow beside an arrow, so it is most likely archery; perhaps"
@@ -40,11 +42,11 @@ HOSTILE = [
     "a\tb  c   d\n\n\n   indented",
     "\\u003cscript\\u003e &lt;b&gt; &amp;",
 ]
-"""What a model might say to whoever shows its texts as they are."""
+"""Texts that do harm if a page shows them unescaped."""
 
 
 def picture(number: int, width: int = 48, height: int = 36) -> bytes:
-    """Return a small JPEG, another for every number."""
+    """Return a small JPEG, a different one for each number."""
     file = io.BytesIO()
     colour = (37 * number % 256, 91 * number % 256, 150)
     Image.new("RGB", (width, height), colour).save(file, "JPEG")
@@ -54,7 +56,7 @@ def picture(number: int, width: int = 48, height: int = 36) -> bytes:
 def items(
     number: int, words: int = 30, failures: float = 0.1, seed: int = 1, size=(48, 36)
 ) -> list[dict]:
-    """Return items with texts of so many words, of which a share failed."""
+    """Return items with texts of so many words, and a share of failures."""
     draw = random.Random(seed)
     failed = [status for status in STATUSES if status != "ok"]
     found = []
@@ -88,7 +90,7 @@ def items(
 
 
 def hostile_items() -> list[dict]:
-    """Return an item a hostile text, with the text wherever the item has some."""
+    """Return items with a hostile text in every place, two items per text."""
     found = items(2 * len(HOSTILE), failures=0)
     for item, text in zip(found, HOSTILE * 2, strict=True):
         item["lemma"] = text[:200]
@@ -101,16 +103,32 @@ def hostile_items() -> list[dict]:
 
 
 def content(found: list[dict], run: str = RUN) -> dict:
-    """Return all that a page of some items shows but its pictures."""
-    return describe(found, run=run, prompt=PROMPT, teachers=TEACHERS, names=NAMES)
+    """Return the content of a page of some items."""
+    return describe(found, ReviewedRun(run, PROMPT, NAMES))
 
 
 def write_page(path: Path, found: list[dict], pictures=None, run: str = RUN) -> dict:
-    """Write a page of some items; return what it shows."""
+    """Write a page of some items; return its content."""
     shown = content(found, run)
     pictures = pictures or [picture(place) for place in range(len(found))]
     path.write_text(render(shown, pictures, SOURCES), encoding="utf-8")
     return shown
+
+
+def export(listed, quality=(), blind=(), reviewer="Ada", images=None, run: str = RUN) -> dict:
+    """Return what a reviewer exports who decided on the first images of a sample, or on all."""
+    at = "2026-11-21T10:00:09Z"
+    images = images or len(listed)
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "run": run,
+        "sample": listed["sample"][images - 1],
+        "images": images,
+        "reviewer": reviewer,
+        "exported": at,
+        "decisions": {"quality": list(quality), "blind": list(blind)},
+    }
 
 
 def sample(found: list[dict], run: str = RUN):

@@ -30,7 +30,7 @@ from imagenet_think.report.figures import save_figure
 from imagenet_think.run.configuration import check
 from table_ablation import table_ablation
 from table_agreement import table_agreement
-from table_benchmark import TABLES, table_benchmark
+from table_benchmark import table_benchmark
 from table_datasets import table_datasets
 from table_groups import table_groups
 from table_images import table_images
@@ -46,19 +46,6 @@ CLASS_LIST = ROOT / "resources" / "imagenet21k_p_winter21.tsv"
 MEASURES = registry.measures()
 NAMES = {key: model["name"] for key, model in CONFIG["models"].items()}
 CLASSES = {"balloon": "artifact", "apple": "food", "fish": "animal", "star": "object"}
-COMPARED = {
-    "teachers": CONFIG["teachers"],
-    "benchmarked": CONFIG["benchmarked"],
-    "ablation_model": CONFIG["benchmark"]["ablation_model"],
-    "names": NAMES,
-    "repositories": {key: model["repository"] for key, model in CONFIG["models"].items()},
-    "source": CONFIG["images"]["source"]["kind"],
-    "prompt": CONFIG["prompts"][CONFIG["prompt"]],
-    "evaluated": CONFIG["benchmark"]["images"],
-    "encoders": {key: CONFIG["benchmark"][key]["repository"] for key in ("bertscore", "sbert")},
-    "tokenizer": CONFIG["statistics"]["tokenizer"]["repository"],
-}
-"""Settings of the comparison with the paper, as its rule gives them."""
 STATUSES = ("ok",) * 17 + ("cut_off", "no_think", "loop")
 WORDS = (
     "a round balloon hangs over green hills so the light comes from the left and its basket "
@@ -252,8 +239,8 @@ def _tables(folder: Path, annotations: list[Path], lengths: list[Path]) -> None:
     settings = CONFIG["benchmark"] | {"models": CONFIG["benchmarked"], "names": NAMES}
     rules = {key: model["output"] for key, model in CONFIG["models"].items()}
     settings |= {"teachers": teachers, "rules_of_parsing": rules}
-    for number in TABLES:
-        table_benchmark(folder / "aggregate.parquet", tables / f"table{number}", number, settings)
+    for name in registry.tables():
+        table_benchmark(folder / "aggregate.parquet", tables / name, name, settings)
     table_ablation(folder / "aggregate.parquet", tables / "table7", settings)
     aggregate = folder / "aggregate.parquet"
     table_ranks(folder / "differences.parquet", aggregate, tables / "ranks", settings)
@@ -267,14 +254,13 @@ def _tables(folder: Path, annotations: list[Path], lengths: list[Path]) -> None:
         sample,
         tables / "mentions",
         names=NAMES,
-        models=list(NAMES),
         level=0.95,
     )
     compare_with_paper(
         sorted(tables.glob("*.csv")),
         REPORTED,
         folder / "comparison",
-        COMPARED,
+        CONFIG,
     )
     audit(ROOT / "resources" / "audit.yaml", REPORTED, [CLASS_LIST], folder / "audit")
 
@@ -291,7 +277,11 @@ def _examples(folder: Path) -> list[Example]:
 
 
 PROMPT, TEACHERS = CONFIG["prompts"][CONFIG["prompt"]], CONFIG["teachers"]
-TFIDF = CONFIG["benchmark"]["printed_tfidf"]
+DRAWN = CONFIG["benchmark"] | {
+    "models": CONFIG["benchmarked"],
+    "teachers": TEACHERS,
+    "names": NAMES,
+}
 FIGURES = {
     "organisation": lambda run: figure_organisation.draw_organisation(
         _examples(run)[:2], PROMPT, TEACHERS, NAMES
@@ -304,10 +294,10 @@ FIGURES = {
         figure_lengths.read_lengths(_files(run, "lengths")), TEACHERS, NAMES, "a tokenizer"
     ),
     "scores": lambda run: figure_scores.draw_scores(
-        pl.read_parquet(run / "aggregate.parquet"), CONFIG["benchmarked"], NAMES, TFIDF
+        pl.read_parquet(run / "aggregate.parquet"), DRAWN
     ),
     "agreement": lambda run: figure_agreement.draw_agreement(
-        pl.read_parquet(run / "agreement.parquet"), TEACHERS, NAMES, TFIDF
+        pl.read_parquet(run / "agreement.parquet"), DRAWN
     ),
 }
 """How each figure of a run in a folder is drawn."""

@@ -98,7 +98,7 @@ def test_numbers_are_those_of_the_tables(results):
     text = " ".join(body.split())
     assert (
         f"{images['images']} images of {images['classes']} classes, {images['min_per_class']} to "
-        f"{images['max_per_class']} a class ({images['mean_per_class']:.1f} on average)"
+        f"{images['max_per_class']} per class ({images['mean_per_class']:.1f} on average)"
     ) in text
     assert (
         f"has {tokens['min']:,} to {tokens['max']:,} tokens ({tokens['mean']:,.0f} on average, "
@@ -196,7 +196,7 @@ def test_pushing_says_what_it_would_do_and_uploads_nothing(project):
     config["dataset"] = {"repository": "me/think"}
     (project.root / "config" / "mine.yaml").write_text(yaml.safe_dump(config))
     said = project.snakemake("--configfile", "config/mine.yaml", "--cores", "1", "push_dataset")
-    assert "Nothing was uploaded. The same command with IMAGENET_THINK_PUSH=me/think " in said
+    assert "run the same command with IMAGENET_THINK_PUSH=me/think set" in said
     assert "data/train-00000-of-00002.parquet" in said
     assert (
         'load_dataset("me/think")'

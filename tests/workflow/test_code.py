@@ -77,7 +77,8 @@ def test_code_is_what_python_finds_and_templates(imported):
 IMPORTING = """
 import glob, json, os, sys, importlib
 import torch, transformers, polars, pyarrow, matplotlib.figure, sklearn  # once for all scripts
-sys.path[:0] = [sys.argv[1], *glob.glob(sys.argv[1] + "/*")]
+folders = glob.glob(sys.argv[1] + "/*")
+sys.path[:0] = [sys.argv[1], *(f for f in folders if os.path.basename(f) != "imagenet_think")]
 for name in sys.argv[2:]:
     sys.stdout.flush()
     if not os.fork():

@@ -99,7 +99,7 @@ def test_the_scores_are_those_of_the_demo(listed, original):
             if path.stem == "groups":  # a listing knows no complexity
                 theirs = theirs.filter(pl.col("grouping") != "stratum")
             assert_frame_equal(own, theirs, check_exact=True)
-        logs = "".join(path.read_text() for path in made.glob(f"logs/score_{metric}/*.log"))
+        logs = "".join(path.read_text() for path in made.glob(f"logs/score/{metric}/*.log"))
         assert ": 0 pairs computed, " in logs
         assert not re.search(r": [1-9]\d* pairs computed", logs)
     for n in range(1, 8):

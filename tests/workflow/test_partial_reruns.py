@@ -43,14 +43,14 @@ def change(project, edit):
 
 def run(project, *targets):
     """Make targets and return how many jobs of each rule ran."""
-    for path in results(project).glob("logs/score_*/*.log"):
+    for path in results(project).glob("logs/score/*/*.log"):
         path.unlink()
     return job_counts(project.snakemake("--configfile", TINY, "--cores", "2", *targets))
 
 
 def pairs(project, metric):
     """Return how many pairs the jobs of a metric computed, and how many they knew."""
-    logs = results(project).glob(f"logs/score_{metric}/*.log")
+    logs = results(project).glob(f"logs/score/{metric}/*.log")
     text = "".join(path.read_text() for path in logs)
     found = re.findall(r"(\d+) pairs computed, (\d+) known", text)
     assert found
@@ -166,7 +166,7 @@ def test_only_a_missing_metric_is_scored(finished):
         for path in results(finished).glob(f"scores/{metric}/0*.parquet"):
             path.unlink()
     counts = run(finished, *SCORES)
-    assert counts == {f"score_{metric}": 1 for metric in (never, *deleted)}
+    assert counts == {"score": 2, "score_embeddings": 1}
     computed, known = pairs(finished, never)
     assert computed > known  # pairs of equal texts are computed once
     for metric in deleted:
@@ -198,6 +198,6 @@ def test_the_policy_for_missing_responses_scores_nothing_again(finished):
     change(finished, edit)
     counts = run(finished, "tables")
     assert counts["aggregate_scores"] == len(METRICS)
-    assert not [name for name in counts if name.startswith(("score_", "table_agreement"))]
+    assert not [name for name in counts if name.startswith(("score", "table_agreement"))]
     table = (results(finished) / "tables" / "table3.md").read_text()
     assert "it scores 0 in every metric" in table

@@ -5,9 +5,9 @@ import json
 import polars as pl
 import pytest
 import yaml
+from reviewed import export
 
-from imagenet_think.review import reviewing
-from imagenet_think.review.reviewing import CHOICES
+from imagenet_think.review.form import CHOICES
 
 CONFIG = ("--configfile", "config/miniature.yaml", "--cores", "1")
 
@@ -33,16 +33,7 @@ def project(demo, tmp_path_factory):
             {"image": row["image_id"], "at": at, "choice": list(CHOICES)[place % (3 + shift)]}
             for place, row in enumerate(rows)
         ]
-        content = {
-            "format": reviewing.FORMAT,
-            "version": reviewing.VERSION,
-            "run": "miniature",
-            "sample": sample["sample"][-1],
-            "images": len(sample),
-            "reviewer": name,
-            "exported": at,
-            "decisions": {"quality": quality, "blind": blind},
-        }
+        content = export(sample, quality, blind, name, run="miniature")
         path = project.root / "decisions" / f"{name}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(content))
@@ -79,5 +70,5 @@ def test_decisions_on_another_run_are_refused(project):
     content = json.loads((path.with_name("Ada.json")).read_text())
     path.write_text(json.dumps(content | {"run": "paper", "reviewer": "Cleo"}))
     said = project.snakemake(*CONFIG, "review_results", check=False)
-    assert "decisions/Cleo.json: it is of run \"paper\", not of 'miniature'" in said
+    assert "decisions/Cleo.json: it belongs to run \"paper\", not to 'miniature'" in said
     path.unlink()

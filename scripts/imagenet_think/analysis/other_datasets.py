@@ -74,7 +74,7 @@ def _json_lines(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield where, row
 
 
-_KINDS = {str: "text", list: "a list"}
+_KINDS: dict[type, str] = {str: "text", list: "a list"}
 
 
 def _value(row: dict[str, Any], key: str, where: str, kind: type = str) -> Any:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from scipy.stats import binomtest, poisson
@@ -107,7 +108,7 @@ def resampled_means(values: np.ndarray, intervals: Intervals, workers: int = 1) 
 
     # One thread of linear algebra for each worker; the workers are the parallelism.
     with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
-        sums = sum(pool.map(add_blocks, range(workers)))
+        sums = reduce(np.add, pool.map(add_blocks, range(workers)))
     counts = sums[:, width:][:, pattern]
     means = np.full((intervals.draws, width), np.nan)
     enough = np.count_nonzero(~np.isnan(values), axis=0) >= intervals.least
@@ -163,7 +164,8 @@ def weigh(start: int, images: int, intervals: Intervals) -> Iterator[tuple[slice
 def _patterns(values: np.ndarray) -> tuple[list[int], np.ndarray]:
     """Return a column for each pattern of NaN, and the place of each column's among them."""
     found: dict[bytes, int] = {}
-    columns, pattern = [], []
+    columns: list[int] = []
+    pattern: list[int] = []
     for place, column in enumerate(values.T):
         key = np.packbits(np.isnan(column)).tobytes()
         if key not in found:

@@ -65,7 +65,9 @@ def unique_words(annotations: Sequence[str | Path], groups: dict[str, int]) -> p
     together: dict[int, set[str]] = defaultdict(set)
     for (group, _, _), words in found.items():
         together[group] |= words
-    rows = [(model, part, group, len(words)) for (group, model, part), words in found.items()]
+    rows: list[tuple[str | None, str | None, int, int]] = [
+        (model, part, group, len(words)) for (group, model, part), words in found.items()
+    ]
     rows += [(None, None, group, len(words)) for group, words in together.items()]
     schema = {"model": pl.String, "part": pl.String, "group": pl.Int64, "words": pl.Int64}
     return pl.DataFrame(rows, schema=schema, orient="row").sort("model", "part", "group")

@@ -256,7 +256,7 @@ def _of_teachers(columns: dict[str, pl.DataType]) -> dict[str, pl.DataType]:
     return {f"{name}_{k}": dtype for k in (1, 2) for name, dtype in columns.items()}
 
 
-# The dataset that is published: a row an image of which both teachers' responses are good.
+# The published dataset: one row per image for which both teachers' responses are good.
 DATASET = pl.Schema(
     {
         "question": TEXT,  # the prompt; null where neither teacher was asked by this pipeline
@@ -290,16 +290,13 @@ DATASET = pl.Schema(
     }
 )
 
-# Images of which a response failed, was cut or cannot be taken apart: with the raw texts.
+# Images with a response that failed, was cut off or cannot be parsed: with the raw texts.
 FAILED = pl.Schema(dict(DATASET) | _of_teachers({"text": TEXT}))
 
-DATASET_FULL = pl.Schema({"image": IMAGE} | dict(DATASET))
-FAILED_FULL = pl.Schema({"image": IMAGE} | dict(FAILED))
-
-# Where images of a dataset may lie in a source: one row a member of the name of one.
+# Where images of a dataset may be in a source: one row per member with the name of one.
 LOCATED = pl.Schema({"image_id": TEXT} | dict(CATALOGUE))
 
-# What rejoining a dataset with its images found amiss, one row an image.
+# Problems of rejoining a dataset with its images, one row per image.
 MISSING = pl.Schema(
     {
         "image_id": TEXT,

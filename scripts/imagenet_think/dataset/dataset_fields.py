@@ -1,52 +1,52 @@
-"""What the columns of the dataset hold, in words: for its card and its Croissant description."""
+"""Descriptions of the dataset's columns, for its card and its Croissant file."""
 
 import re
 
 DESCRIPTIONS = {
     "image": "The picture, prepared: upright, RGB, bounded in size.",
-    "question": "The prompt that both teachers got, without what a model's template adds.",
+    "question": "The prompt for both teachers, without what a model's template adds.",
     "image_id": "Name of the image: the stem of its file in ImageNet, such as n00005787_11054.",
     "wnid": "WordNet id of the image's class.",
     "lemma": "Name of the class: the first of its WordNet lemmas.",
     "domain": "Broad domain of the class, such as artifact, animal or plant.",
-    "source_sha256": "SHA-256 of the image file as it lies in the source; a copy is checked by it.",
+    "source_sha256": "SHA-256 of the image file in the source, by which a copy is checked.",
     "sha256": "SHA-256 of the prepared image, which the teachers saw.",
     "width": "Width of the prepared image in pixels.",
     "height": "Height of the prepared image in pixels.",
 }
-"""Columns of an image, by name."""
+"""Columns that describe the image, by name."""
 
 OF_TEACHER = {
     "think": "Thinking of teacher {k}: its response up to the answer, without marks.",
     "answer": "Answer of teacher {k}, which follows its thinking, without marks.",
     "model": "Key of teacher {k} in the pipeline's config.",
-    "revision": "Commit of teacher {k} on the hub, or digest of its files if it lay in a folder.",
-    "prompt_id": "Name of the prompt that teacher {k} got.",
+    "revision": "Commit of teacher {k} on the hub, or digest of its files if it is a local folder.",
+    "prompt_id": "Name of the prompt for teacher {k}.",
     "decoding": "How the tokens of teacher {k} were chosen, as JSON; null where imported.",
     "finish_reason": "Why teacher {k} stopped: stop, length, loop or error.",
-    "forced": "Whether a thought of teacher {k} that was cut off was closed by force.",
-    "prompt_tokens": "Tokens of the prompt of teacher {k}, with those of the image.",
+    "forced": "Whether the thinking of teacher {k} was cut off and closed by force.",
+    "prompt_tokens": "Tokens of the prompt of teacher {k}, including those of the image.",
     "completion_tokens": "Tokens that teacher {k} generated.",
-    "status": "How taking the response of teacher {k} apart ended: ok, or a named failure.",
+    "status": "Result of parsing the response of teacher {k}: ok, or a named failure.",
     "engine": "What ran teacher {k}: transformers, vllm or server; null where imported.",
     "seed": "Seed with which teacher {k} was sampled.",
     "fingerprint": "Digest of image, model, prompt and decoding behind the text of teacher {k}.",
-    "text": "Response of teacher {k} as it was generated, special tokens kept.",
+    "text": "Response of teacher {k} as generated, with special tokens.",
 }
-"""Columns of a teacher, by name without its number."""
+"""Columns that describe a teacher's response, by name without the teacher's number."""
 
 
 def describe(column: str) -> str:
-    """Return what a column holds.
+    """Return the description of a column.
 
     Raises
     ------
     KeyError
-        If nothing is said of it here.
+        If it is not described here.
     """
     if column in DESCRIPTIONS:
         return DESCRIPTIONS[column]
     name, _, k = column.rpartition("_")
     if name in OF_TEACHER and re.fullmatch("[1-9]", k):
         return OF_TEACHER[name].format(k=k)
-    raise KeyError(f"{column}: say what this column holds in imagenet_think.dataset.dataset_fields")
+    raise KeyError(f"{column}: describe this column in imagenet_think.dataset.dataset_fields")

@@ -1,7 +1,7 @@
-"""Parquet files of the dataset, as `datasets`, polars and DuckDB read them without being told how.
+"""Parquet files of the dataset, which `datasets`, polars and DuckDB read without further options.
 
 Types are the plain ones (`string`, not Arrow's `large_string`), and the metadata holds the features
-as the hub's `datasets` write them: so images are images there, whatever the dataset's card says.
+as the library `datasets` writes them, so that images load as images whatever the card says.
 """
 
 import itertools
@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
-from pyarrow.parquet import ParquetWriter, read_metadata
+from pyarrow.parquet import FileMetaData, ParquetWriter, read_metadata
 
 from imagenet_think.core.files import atomic_path
 from imagenet_think.core.logs import logger
@@ -21,7 +22,7 @@ from imagenet_think.core.schemas import DATASET, FAILED, IMAGE
 from imagenet_think.core.splits import CONFIGURATIONS, SPLITS
 
 TEXT_ROWS = 1024
-"""Rows a row group in files of texts: some 8 MB."""
+"""Rows per row group in files of texts: about 8 MB."""
 
 _TYPES = {
     pl.String: (pa.string(), {"dtype": "string", "_type": "Value"}),
@@ -29,33 +30,45 @@ _TYPES = {
     pl.Boolean: (pa.bool_(), {"dtype": "bool", "_type": "Value"}),
     IMAGE: (pa.struct({"bytes": pa.binary(), "path": pa.string()}), {"_type": "Image"}),
 }
-"""Arrow's type of each of polars', and the feature of `datasets`."""
+"""The Arrow type of each polars type, and the feature of `datasets`."""
+
+
+def schemas(full: bool) -> dict[str, pl.Schema]:
+    """Return the schema of each configuration; the full form has images."""
+    plain = {"default": DATASET, "failed": FAILED}
+    if not full:
+        return plain
+    return {name: pl.Schema({"image": IMAGE} | dict(schema)) for name, schema in plain.items()}
+
+
+def features(schema: pl.Schema) -> dict[str, dict[str, str]]:
+    """Return the columns as features of `datasets`."""
+    return {name: _TYPES[dtype][1] for name, dtype in schema.items()}
 
 
 def arrow_schema(schema: pl.Schema) -> pa.Schema:
-    """Return a schema as it stands in the files, with the features in its metadata."""
-    features = {name: _TYPES[dtype][1] for name, dtype in schema.items()}
+    """Return the Arrow schema of a file, with the features of `datasets` in its metadata."""
     return pa.schema(
         {name: _TYPES[dtype][0] for name, dtype in schema.items()},
-        metadata={"huggingface": json.dumps({"info": {"features": features}})},
+        metadata={"huggingface": json.dumps({"info": {"features": features(schema)}})},
     )
 
 
 @contextmanager
 def writer(path: str | Path, schema: pl.Schema) -> Iterator[Callable[[pl.DataFrame], None]]:
-    """Yield a function that appends rows to a file, as a row group.
+    """Yield a function that appends a row group to a parquet file.
 
-    The file appears when the block succeeds; without rows it still has the schema.
+    The file appears when the block succeeds; without rows it holds only the schema.
 
     Parameters
     ----------
     path
         The parquet file.
     schema
-        Its columns, of `imagenet_think.core.schemas`. Rows may hold others too, which are left out.
+        Its columns. Further columns of the rows are left out.
     """
     columns = arrow_schema(schema)
-    # Images do not shrink any further, and nobody looks for one by its bytes.
+    # Images do not compress any further, and nobody filters by their bytes.
     leaves = [name for name, dtype in schema.items() if dtype != IMAGE]
     with (
         atomic_path(path) as temporary,
@@ -83,32 +96,32 @@ def published_schema(path: str | Path) -> pl.Schema:
     Raises
     ------
     ValueError
-        If columns are missing or of another type; the message names file and columns.
+        If columns are missing or have a different type; the message names file and columns.
     """
     held = pl.read_parquet_schema(path)
     schema = FAILED if "text_1" in held else DATASET
-    # A file that others wrote anew may lack the type of a column without values.
+    # If other software rewrote the file, a column without values may have lost its type.
     wrong = [name for name, dtype in schema.items() if held.get(name) not in (dtype, pl.Null)]
     if wrong:
         raise ValueError(
-            f"{path} is no file of the dataset: columns missing or of another type: "
-            f"{', '.join(wrong)}. Name a folder that `snakemake dataset` wrote, or a copy of it, "
-            "as dataset.rejoin"
+            f"{path} is not a file of the dataset: columns missing or of a different type: "
+            f"{', '.join(wrong)}. Set dataset.rejoin to a folder that `snakemake dataset` wrote, "
+            "or to a copy of it"
         )
     return schema
 
 
 def remove_leftovers(files: Iterable[str | Path], numbered: str = "?????-of-?????") -> None:
-    """Remove what an earlier dataset left in a dataset's folders, with a line in the log each.
+    """Remove files of an earlier dataset from a dataset's folders, and log each.
 
-    `datasets` reads every file that is named as a split's, such as `data/train-*.parquet`.
+    `datasets` reads every file with the name of a split, such as `data/train-*.parquet`.
 
     Parameters
     ----------
     files
         The dataset's files, of all configurations.
     numbered
-        What stands between split and ending in the names of files that may be removed; a pattern.
+        Pattern of the part between split and extension in the names of files that may be removed.
     """
     own = set(map(Path, files))
     for root in {path.parent.parent for path in own}:
@@ -116,28 +129,45 @@ def remove_leftovers(files: Iterable[str | Path], numbered: str = "?????-of-????
         for pattern in (f"{folder}/{split}-{numbered}.parquet" for folder, split in patterns):
             for path in sorted(set(root.glob(pattern)) - own):
                 path.unlink(missing_ok=True)
-                logger.info("%s removed: an earlier dataset left it", path)
+                logger.info("%s removed: it belongs to an earlier dataset", path)
 
 
 def count_rows(files: Iterable[str | Path]) -> Counter[tuple[str, str]]:
-    """Return the rows of each configuration and split, by the names of the dataset's files."""
+    """Return the number of rows of each configuration and split, given the dataset's files."""
+    return _sum_by_part(files, lambda metadata: metadata.num_rows)
+
+
+def count_bytes(files: Iterable[str | Path]) -> Counter[tuple[str, str]]:
+    """Return the uncompressed size of each configuration and split in bytes."""
+    return _sum_by_part(
+        files,
+        lambda metadata: sum(
+            metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups)
+        ),
+    )
+
+
+def _sum_by_part(
+    files: Iterable[str | Path], measure: Callable[[FileMetaData], int]
+) -> Counter[tuple[str, str]]:
     names = {folder: name for name, folder in CONFIGURATIONS.items()}
-    rows = Counter[tuple[str, str]]()
+    sums = Counter[tuple[str, str]]()
     for path in map(Path, files):
-        rows[names[path.parent.name], path.name.partition("-")[0]] += read_metadata(path).num_rows
-    return rows
+        split = path.name.partition("-")[0]
+        sums[names[path.parent.name], split] += measure(read_metadata(path))
+    return sums
 
 
-def front_matter(rows: Mapping[tuple[str, str], int]) -> list[dict]:
-    """Return `configs` of the dataset's card: which files are which configuration and split.
+def data_files(rows: Mapping[tuple[str, str], int]) -> list[dict[str, Any]]:
+    """Return `configs` of the card's front matter: the files of each configuration and split.
 
-    Those without any row are left out: `datasets` 5.2 refuses to load a split that is empty, and
-    with it its configuration ("corresponds to no data"). Single files may be.
+    Splits without rows are left out: `datasets` 5.2 refuses to load a configuration with an empty
+    split ("corresponds to no data"). Single files may be empty.
 
     Parameters
     ----------
     rows
-        Of each configuration and split, as `count_rows` returns them.
+        Rows of each configuration and split, from `count_rows`.
     """
     return [
         {

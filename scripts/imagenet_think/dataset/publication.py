@@ -1,18 +1,17 @@
-"""What a published run says of itself: its name, what it is not, its licences, its limits."""
+"""What card and Croissant file say about a dataset: its name, licences, biases and limits."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from imagenet_think.core.settings import Values
+from imagenet_think.images import sources
+from imagenet_think.images.sources import Source
 from imagenet_think.report import comparability
 
 PAPER = "https://arxiv.org/abs/2510.01582"
 IMAGENET_TERMS = "https://image-net.org/download"
-
-FOREIGN = ("drawings", "folder")
-"""Kinds of sources whose images are not ImageNet's."""
 
 LICENSES = {
     "cc-by-nc-4.0": ("CC BY-NC 4.0", "https://creativecommons.org/licenses/by-nc/4.0/"),
@@ -23,7 +22,7 @@ LICENSES = {
     "apache-2.0": ("Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0"),
     "mit": ("MIT", "https://opensource.org/license/mit"),
 }
-"""Licences of texts by the hub's identifiers: the printed name, and where it is written."""
+"""Licences of texts by their identifiers on the hub: the printed name, and the address."""
 
 KEYWORDS = ("reasoning", "chain-of-thought", "vision-language", "imagenet", "synthetic")
 
@@ -38,129 +37,118 @@ CITATION = """\
 
 BIASES = {
     "The teachers' habits": (
-        "Every text carries the leanings of the model that wrote it, of its architecture and of "
-        "what it was trained on. The paper (section 4.5) expects Kimi-VL-A3B-Thinking-2506, a "
-        "mixture of experts, to favour orderly step-by-step analysis, and GLM-4.1V-9B-Thinking, "
-        "trained by reinforcement learning with curriculum sampling, to favour exhaustive "
-        "analysis. A model trained on these texts takes such habits over."
+        "Every text reflects the tendencies of the model that wrote it, of its architecture and of "
+        "its training data. The paper (section 4.5) expects Kimi-VL-A3B-Thinking-2506, a mixture "
+        "of experts, to favour systematic step-by-step analysis, and GLM-4.1V-9B-Thinking, trained "
+        "by reinforcement learning with curriculum sampling, to favour exhaustive analysis. A "
+        "model trained on these texts adopts such habits."
     ),
     "Where the pictures come from": (
-        "ImageNet-21k was collected from the web and does not show all parts of the world alike. "
-        "Drawing evenly over its classes does not mend that: which places, objects and people "
-        "appear, and how classes are named, is ImageNet's choice."
+        "ImageNet-21k was collected from the web and does not represent all parts of the world "
+        "equally. Sampling its classes evenly does not correct that: which places, objects and "
+        "people appear, and what classes are called, is ImageNet's choice."
     ),
     "One language, one way to reason": (
-        "Prompt and texts are in English, and the way of reasoning is the one that such texts "
-        "have. Other cultures' ways to look at a picture and to argue about it are not in it."
+        "Prompts and texts are in English, and the style of reasoning is the one common in such "
+        "texts. How other cultures look at a picture and argue about it is not represented."
     ),
 }
-"""What leans to one side, by heading: section 4.5 of the paper in other words."""
+"""Biases by heading: section 4.5 of the paper in other words."""
 
 LIMITS = {
-    "Nobody checked each text": (
-        "All of them are machine-written. An answer can be wrong, and a thought can be wrong and "
-        "end in a right answer, or the other way round. The status says only that a response could "
-        "be taken apart into thinking and answer, not that either is true."
+    "Texts are not checked one by one": (
+        "All of them are machine-written. An answer can be wrong; wrong thinking can lead to a "
+        "right answer, and the reverse. The status only says that a response could be parsed into "
+        "thinking and answer, not that either is true."
     ),
-    "A thought is no record of a computation": (
-        "It is text that the model wrote before its answer. That the answer follows from it is not "
-        "shown by its standing there."
+    "Thinking is not a record of a computation": (
+        "It is text that the model wrote before its answer. That it precedes the answer does not "
+        "show that the answer follows from it."
     ),
     "What was filtered": (
-        "The pipeline judges images by size, contrast, sharpness, noise and likeness to others, "
-        "and by nothing else of its own: not whether one shows people, is under copyright or "
-        "harmful, nor whether its class is right. Texts are not filtered by what they say."
+        "The pipeline filters images by size, contrast, sharpness, noise and similarity to others, "
+        "and by nothing else by default: not by whether people are shown, whether an image is "
+        "copyrighted or harmful, or whether its class is right. Texts are not filtered by content."
     ),
 }
-"""What the dataset cannot do, by heading."""
+"""Limitations by heading."""
 
 
-def published_as(taken: Mapping[str, Any], full: bool) -> dict[str, Any]:
-    """Return what card and Croissant description say of a config.
+def source(config: Values) -> Source:
+    """Return the kind of source of the images: its `owner` and its description for the `card`."""
+    return sources.get(config["images"]["source"]["kind"])
 
-    Parameters
-    ----------
-    taken
-        What their rules declare: `run`, keys of `dataset`, and what `comparability.compared` reads.
-    full
-        Whether the dataset holds pictures.
-    """
-    return {
-        "full": full,
-        "run": taken["run"],
-        "source": taken["images"]["source"]["kind"],
-        "dataset": taken["dataset"],
-        "compared": comparability.compared(taken),
-    }
+
+def teacher_names(config: Values) -> list[str]:
+    """Return the printed names of teacher 1 and teacher 2."""
+    return [config["models"][key]["name"] for key in config["teachers"]]
 
 
 def identity(
-    settings: Mapping[str, Any], images: Mapping[str, int], reported: str | Path
+    config: Values, images: Mapping[str, int], reported: str | Path
 ) -> tuple[str, str | None]:
-    """Return a dataset's printed name, and what it says that is not the paper's, or None.
+    """Return a dataset's printed name, and how it differs from the paper's, or None.
 
     Parameters
     ----------
-    settings
-        Of the run: its name as `run`, and as `compared` what
-        `imagenet_think.report.comparability.of_dataset` reads.
+    config
+        `run`, and what `comparability.of_dataset` reads.
     images
         The row of the run's Table 2.
     reported
         What the paper reports (YAML).
     """
     paper = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))["table2"]
-    other = comparability.of_dataset(settings["compared"], images, paper)
-    if not other:
+    differences = comparability.of_dataset(config, images, paper)
+    if not differences:
         return "ImageNet-Think-250K", None
-    run = settings["run"]
-    sentences = [
+    run = config["run"]
+    notice = (
         f"This is the run {run}, not the paper's: none of its numbers are those of "
-        f"ImageNet-Think-250K, for {'; '.join(other)}."
-    ]
-    repositories = settings["compared"]["repositories"].values()
-    if any(name and name.startswith("resources/miniatures/") for name in repositories):
-        sentences.append(
-            "Its texts were written by miniature checkpoints of a few megabytes, trained on "
+        f"ImageNet-Think-250K, because {'; '.join(differences)}."
+    )
+    repositories = [config["models"][key].get("repository", "") for key in config["teachers"]]
+    if any(name.startswith("resources/miniatures/") for name in repositories):
+        notice += (
+            " Its texts were written by miniature checkpoints of a few megabytes, trained on "
             "drawings: they show that the pipeline works, and nothing about the real models."
         )
-    return f"ImageNet-Think (run {run})", " ".join(sentences)
+    return f"ImageNet-Think (run {run})", notice
 
 
-def description(images: int, classes: int, teachers: Sequence[str], full: bool) -> str:
-    """Return in a few sentences what the dataset is."""
+def description(images: Mapping[str, int], teachers: Sequence[str], full: bool) -> str:
+    """Return in two sentences what the dataset is; `images` is the row of Table 2."""
     pictures = (
-        "The pictures are in it."
+        "The images are included."
         if full
-        else "The pictures are not in it: images are named and have checksums."
+        else "The images are not included, but identified by name and checksum."
     )
     return (
-        f"{images:,} images of {classes:,} classes, each described step by step by the reasoning "
-        f"vision-language models {' and '.join(teachers)}, with what a model thought apart from "
-        f"what it answered. {pictures}"
+        f"{images['images']:,} images of {images['classes']:,} classes, each described step by "
+        f"step by the reasoning vision-language models {' and '.join(teachers)}, with thinking and "
+        f"answer in separate columns. {pictures}"
     )
 
 
-def places(settings: Mapping[str, str | None], folder: Path, full: bool) -> dict[str, str]:
-    """Return where `load_dataset` and readers of parquet find the dataset, and its page.
+def places(dataset: Values, folder: Path, full: bool) -> dict[str, str]:
+    """Return where `load_dataset` and readers of parquet find the dataset, and its web page.
 
-    That is on the hub, where the config names a repository; what holds pictures never goes there.
+    It is on the hub if the config names a repository; the form with images is never uploaded.
 
     Parameters
     ----------
-    settings
+    dataset
         The section `dataset` of the config.
     folder
-        Where it lies.
+        The dataset's local folder.
     full
-        Whether it holds pictures.
+        Whether it contains the images.
     """
-    repository = settings["repository"]
+    repository = dataset["repository"]
     if full or not repository:
         return {"place": folder.as_posix(), "files": folder.as_posix(), "url": PAPER}
-    hub = f"hf://datasets/{repository}"
     return {
         "place": repository,
-        "files": hub,
+        "files": f"hf://datasets/{repository}",
         "url": f"https://huggingface.co/datasets/{repository}",
     }

@@ -11,9 +11,9 @@ def allocate(
 
     Webster's divisor method (Sainte-Laguë) with bounds: every class starts at `least`; each further
     image goes to the class with the greatest weight / (images + 1/2) that is not full. A class that
-    is full hands on to the others. The method is house-monotone: a greater total takes no image
-    from any class. And it is coherent: whatever one class gets, the others share the rest as they
-    would without it, so a class more takes its own share and moves nothing between the others
+    is full passes its share on. The method is house-monotone: a larger total takes no image from
+    any class. It is also coherent: whatever one class gets, the others share the rest as they
+    would without it, so an added class takes its share and moves nothing between the others
     (M. L. Balinski and H. P. Young, Fair Representation, 1982).
 
     Parameters
@@ -23,14 +23,14 @@ def allocate(
     weights
         Of each class, above 0 wherever a class can give more than `least`.
     least
-        Least number of images a class.
+        Least number of images per class.
     capacities
-        Greatest number of images each class can give, at least `least`.
+        Greatest number of images that each class can provide, at least `least`.
 
     Returns
     -------
     list of int
-        Images of each class; they add up to `total`. Ties go to the class that stands first.
+        Images of each class; they add up to `total`. Ties go to the first class.
 
     Raises
     ------

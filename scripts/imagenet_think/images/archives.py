@@ -1,4 +1,4 @@
-"""Class archives (tar): where each member lies, and its bytes by offset, without unpacking."""
+"""Class archives (tar): the offset of each member, and its bytes, without unpacking."""
 
 import io
 import os
@@ -20,10 +20,10 @@ _MAX_HEADER = 2**20  # bytes; real ones have hundreds
 
 
 class Member(NamedTuple):
-    """An entry of an archive; `reason` and `detail` say why it cannot be read, if so.
+    """An entry of an archive; if it cannot be read, `reason` and `detail` say why.
 
     `name`, `offset` (bytes from the archive's start to the content) and `size` (bytes as stored)
-    are None in an entry that stands for a damaged stretch of the archive.
+    are None in an entry for a damaged part of the archive.
     """
 
     name: str | None
@@ -34,7 +34,7 @@ class Member(NamedTuple):
 
 
 def safe_name(name: str) -> bool:
-    """Tell whether a member's name stays in the folder it would be unpacked to, and names a file.
+    """Return whether a member's name is a file inside the folder it would be unpacked to.
 
     Examples
     --------
@@ -94,11 +94,11 @@ def entries(file: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, int]]:
 
 
 def list_members(path: str | Path) -> Iterator[Member]:
-    """Yield the members of an uncompressed tar in the order in which they lie there.
+    """Yield the members of an uncompressed tar in their order.
 
-    Only headers are read. Folders are passed over. Links, devices, sparse files, members cut short
-    or too large, names that lead out of the archive and damaged stretches are yielded with their
-    reason, so that a damaged archive loses what is damaged and nothing else before it.
+    Only headers are read. Folders are skipped. Links, devices, sparse files, members cut short or
+    too large, names that lead out of the archive and damaged parts are yielded with their reason,
+    so that a damaged archive loses what is damaged and nothing before it.
 
     Parameters
     ----------
@@ -159,12 +159,12 @@ def _member(entry: tarfile.TarInfo, total: int) -> Member:
 
 
 def readable(name: str) -> str:
-    """Return a file's name with bytes that are no UTF-8 written out (`\\xe9`)."""
+    """Return a file's name with bytes that are not UTF-8 escaped (`\\xe9`)."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _damage(offset: int, total: int, what: str) -> Member:
-    """Return the row that stands for the rest of a damaged archive."""
+    """Return the row for the rest of a damaged archive."""
     detail = f"{what} at byte {offset} of {total}: {max(total - offset, 0)} bytes not listed"
     return Member(None, None, None, "damaged_archive", detail)
 
@@ -184,7 +184,7 @@ def read_member(archive: BinaryIO, offset: int, size: int | None) -> bytes:
     archive
         The tar, opened for reading bytes.
     offset, size
-        Where the content lies and how long it is, in bytes.
+        Position and length of the content in bytes.
 
     Raises
     ------

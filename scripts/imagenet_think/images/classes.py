@@ -1,4 +1,4 @@
-"""The class list: which classes there are, in what order, and how many images each has."""
+"""The classes: their order, their labels, and how many images each has."""
 
 from pathlib import Path
 
@@ -8,17 +8,17 @@ from imagenet_think.core.schemas import CLASSES
 
 
 def read_classes(path: str | Path) -> pl.DataFrame:
-    """Return the table of the classes, a row a class in the list's order, all columns text.
+    """Return the table of the classes, one row per class in its order, all columns text.
 
     Parameters
     ----------
     path
-        Tab-separated; `wnid, lemmas, domain, hypernym`, and further columns as one likes.
+        Tab-separated; `wnid, lemmas, domain, hypernym`, and any further columns.
 
     Raises
     ------
     ValueError
-        If a column is missing, a row names no class, or a class stands twice.
+        If a column is missing, a row has no class, or a class is listed twice.
     """
     table = pl.read_csv(path, separator="\t", quote_char=None, infer_schema=False)
     missing = [name for name in ("wnid", "lemmas", "domain", "hypernym") if name not in table]
@@ -42,10 +42,10 @@ def read_labels(classes: str | Path, labels: str | Path | None) -> list[str]:
     Parameters
     ----------
     classes
-        Table of the classes. Sorted, they are what integers count where no file says otherwise:
+        Table of the classes. Sorted, they are what integers count unless a file says otherwise:
         so it is in `timm/imagenet-w21-p`, whose 10,450 classes are those of ImageNet-21K-P.
     labels
-        Text file with one class a line (its first column counts), in the order of the integers;
+        Text file with one class per line (its first column counts), in the order of the integers;
         None for the sorted class table.
     """
     if labels is None:
@@ -60,7 +60,7 @@ def counted(classes: pl.DataFrame, available: pl.DataFrame) -> pl.DataFrame:
     Parameters
     ----------
     classes
-        From `read_classes`. The place of a class, from 0, is its class_index.
+        From `read_classes`. The position of a class, from 0, is its class_index.
     available
         `wnid, available`: how many images a class has, 0 where it has no row.
 

@@ -1,4 +1,4 @@
-"""Visual complexity: spatial information, its strata inside a class, and the turn of the strata."""
+"""Visual complexity: spatial information, its strata within a class, and the order of drawing."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -60,10 +60,10 @@ def strata(complexities: Sequence[float], count: int, probe: int) -> list[int]:
 
 
 def draw_order(members: Sequence[int], count: int, first: int) -> list[int]:
-    """Return the order in which the images of a class are drawn: the strata take turns.
+    """Return the order in which the images of a class are drawn: one from each stratum in turn.
 
-    Inside a stratum the hash order stands; an empty stratum is passed over. The first n of the
-    order are the choice of n images, so a greater n keeps every earlier choice.
+    Within a stratum the hash order is kept; an empty stratum is skipped. The first n are the choice
+    of n images, so a larger n keeps every earlier choice.
 
     Parameters
     ----------

@@ -199,12 +199,7 @@ def denied_class(candidate: Candidate, classes: Collection[str]) -> str | None:
     return f"{candidate.wnid} is in images.criteria.denied_classes" if denied else None
 
 
-@criterion(
-    "denied_images",
-    "on the config's deny list",
-    "is one of {} denied images",
-    "name",
-)
+@criterion("denied_images", "on the config's deny list", "is one of {} denied images", "name")
 def denied_image(candidate: Candidate, images: Collection[str]) -> str | None:
     """Check the image_id against `images.criteria.denied_images`."""
     denied = candidate.image_id in images
@@ -225,11 +220,7 @@ def too_many_pixels(candidate: Candidate, most: int) -> str | None:
 
 
 @criterion(
-    "min_side",
-    "a side below the minimum",
-    "has a side shorter than {} pixels",
-    "header",
-    "pixels",
+    "min_side", "a side below the minimum", "has a side shorter than {} pixels", "header", "pixels"
 )
 def too_small(candidate: Candidate, least: int) -> str | None:
     """Check the shorter side (224×224 in section 3.1).
@@ -305,10 +296,7 @@ def noisy(candidate: Candidate, most: float) -> str | None:
 
 
 @criterion(
-    "scorer",
-    "rejected by the user's own function",
-    "is rejected by the function {}",
-    "pixels",
+    "scorer", "rejected by the user's own function", "is rejected by the function {}", "pixels"
 )
 def scorer(candidate: Candidate, function: str) -> str | None:
     """Ask the user's own function (`images.criteria.scorer`).

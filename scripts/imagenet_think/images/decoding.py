@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from imagenet_think.images.rejections import RejectionError
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
-"""What is opened at all; among Pillow's other formats are programs (EPS) and containers."""
+"""Formats that are opened; among Pillow's others are programs (EPS) and containers."""
 
 MAX_SCANS = 50
 """Scans a JPEG may have; progressive ones have about ten."""
@@ -28,8 +28,8 @@ Image.init()  # here, once, and not by several threads at a time
 def decoding() -> Iterator[None]:
     """Turn whatever a decoder raises into the reason `undecodable`.
 
-    Decoders of damaged files raise errors of many types, so all are taken but those that speak of
-    this machine and not of the image.
+    Decoders of damaged files raise errors of many types, so all are caught except those about this
+    machine rather than the image.
     """
     try:
         yield
@@ -42,7 +42,7 @@ def decoding() -> Iterator[None]:
 
 
 def open_image(data: bytes) -> Image.Image:
-    """Open an image without decoding it; `not_an_image` for content that only pretends.
+    """Open an image without decoding it.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def require_few_scans(image: Image.Image, data: bytes) -> None:
 
     Each scan of a progressive JPEG goes over the whole image, and one of a few bytes is enough: the
     size bounds the work of every other format, but not of this one. Start-of-scan markers are
-    counted; inside compressed data their two bytes cannot stand next to each other. With the
+    counted; compressed data never contain their two bytes in sequence. With the
     bounds on bytes, pixels and scans no image takes longer than some seconds, so that no watch
     over the decoder is needed.
     """

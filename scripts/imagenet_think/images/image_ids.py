@@ -1,4 +1,4 @@
-"""How images are called: the image_id of a file name or a path."""
+"""The image_id of a file name or a path."""
 
 from pathlib import PurePosixPath
 

@@ -1,4 +1,4 @@
-"""Parquet files that name images, and which image a name means."""
+"""Parquet files that name images, and the image that a name refers to."""
 
 import hashlib
 import re
@@ -11,7 +11,7 @@ from pyarrow.parquet import ParquetFile
 from imagenet_think.images import image_ids
 
 TEXT, LABELS, IMAGES = "text", "text or integers", "text, or the hub's images (bytes and path)"
-"""What a column may hold, beside nulls."""
+"""What a column may hold besides nulls."""
 
 _TEXTS = {pa.string(), pa.large_string(), pa.string_view(), pa.null()}
 _BYTES = {pa.binary(), pa.large_binary(), pa.binary_view(), pa.null()}
@@ -19,12 +19,12 @@ _BYTES = {pa.binary(), pa.large_binary(), pa.binary_view(), pa.null()}
 _READ = 16  # images in memory at a time
 
 _TWICE = re.compile(r"(?<![^/])(n\d{8})_(?=\1_)")
-"""What is too much where a name says its class twice, as those of the published dataset have."""
+"""A class that a name repeats, as the names of the published dataset do."""
 
 
 @contextmanager
 def opened(path: str, *columns: str) -> Iterator[ParquetFile]:
-    """Open a parquet file that others made; what is read inside fails with a remedy.
+    """Open a user's parquet file; reading errors inside the context name a remedy.
 
     Row groups are read as streams, so that few images are in memory at a time.
 
@@ -43,10 +43,10 @@ def opened(path: str, *columns: str) -> Iterator[ParquetFile]:
     Raises
     ------
     ValueError
-        If it is no parquet file, is damaged, or holds text that is not UTF-8. The message names
-        file and columns, and says what to do.
+        If it is not a parquet file, is damaged, or holds text that is not UTF-8. The message names
+        the file, the columns and a remedy.
     OSError
-        If this machine cannot read it.
+        If it cannot be read on this machine.
     """
     names = " or ".join(repr(column) for column in columns)
     try:
@@ -67,7 +67,7 @@ def opened(path: str, *columns: str) -> Iterator[ParquetFile]:
 
 
 def check_column(file: ParquetFile, path: str, column: str, wanted: str = TEXT) -> None:
-    """Refuse a file whose column is missing, stands twice, or holds something else.
+    """Check that a column exists once and has the wanted type.
 
     Parameters
     ----------
@@ -76,12 +76,12 @@ def check_column(file: ParquetFile, path: str, column: str, wanted: str = TEXT) 
     column
         The column.
     wanted
-        What it is to hold: `TEXT`, `LABELS` or `IMAGES`, plain or dictionary-encoded.
+        `TEXT`, `LABELS` or `IMAGES`, plain or dictionary-encoded.
 
     Raises
     ------
     ValueError
-        The message names file and column, and the columns that there are.
+        If not; the message names the file, the column and the columns that exist.
     """
     schema = file.schema_arrow
     if column not in schema.names:
@@ -116,20 +116,20 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def _parts(kind: pa.DataType) -> dict[str, pa.DataType]:
-    """Return the types of `bytes` and `path` in the hub's images, where they are there."""
+    """Return the types of `bytes` and `path` in the hub's images, as far as they exist."""
     fields = kind if pa.types.is_struct(kind) else ()
     return {field.name: field.type for field in fields if field.name in {"bytes", "path"}}
 
 
 def read_names(files: Sequence[str], column: str) -> list[str | None]:
-    """Return what each row of some files calls its image; None where only its bytes are there.
+    """Return each row's name of its image; None for images without a name.
 
     Bytes are not read.
 
     Parameters
     ----------
     files
-        Parquet files; rows are counted through all of them.
+        Parquet files; rows are numbered across all of them.
     column
         Names as text, or the hub's images, whose `path` is the name.
 
@@ -154,15 +154,15 @@ def read_names(files: Sequence[str], column: str) -> list[str | None]:
 
 
 def read_digests(files: Sequence[str], column: str, rows: Collection[int]) -> dict[int, str]:
-    """Return the SHA-256 (hex) of the image's bytes in some rows; rows without bytes are left out.
+    """Return the SHA-256 (hex) of the images' bytes in some rows; rows without bytes are left out.
 
     Parameters
     ----------
     files, column
         As for `read_names`.
     rows
-        Which rows, from 0. Row groups that hold none of them are not read, and a few images are in
-        memory at a time.
+        Their numbers, from 0. Row groups without them are not read, and few images are in memory
+        at a time.
     """
     wanted = set(rows)
     digests, first = {}, 0
@@ -172,7 +172,7 @@ def read_digests(files: Sequence[str], column: str, rows: Collection[int]) -> di
             for group in range(file.metadata.num_row_groups):
                 end = first + file.metadata.row_group(group).num_rows
                 if holds and not wanted.isdisjoint(range(first, end)):
-                    for row, data in enumerate(_pictures(file, group, column), start=first):
+                    for row, data in enumerate(pictures(file, group, column), start=first):
                         if row in wanted and data is not None:
                             digests[row] = hashlib.sha256(data).hexdigest()
                 first = end
@@ -180,7 +180,7 @@ def read_digests(files: Sequence[str], column: str, rows: Collection[int]) -> di
 
 
 def read_pictures(path: str, column: str) -> Iterator[bytes | None]:
-    """Yield the bytes of each row's image, None where a row has none; few are in memory at a time.
+    """Yield the bytes of each row's image, or None; few are in memory at a time.
 
     Parameters
     ----------
@@ -203,22 +203,23 @@ def read_pictures(path: str, column: str) -> Iterator[bytes | None]:
                 "images.source.pictures away, or name a column of images as images.source.image"
             )
         for group in range(file.metadata.num_row_groups):
-            yield from _pictures(file, group, column)
+            yield from pictures(file, group, column)
 
 
-def _pictures(file: ParquetFile, group: int, column: str) -> Iterator[bytes | None]:
+def pictures(file: ParquetFile, group: int, column: str) -> Iterator[bytes | None]:
+    """Yield the bytes of each image in a row group; few are in memory at a time."""
     for batch in file.iter_batches(_READ, row_groups=[group], columns=[f"{column}.bytes"]):
         for picture in batch.column(column):
             yield picture["bytes"].as_py() if picture.is_valid else None
 
 
-class Names:
-    """Which image of a sample a name means.
+class ImageNames:
+    """The image of a sample that a name refers to.
 
-    A name is an image_id, or a file name or path: its ending is cut off, and leading folders are,
+    A name is an image_id, a file name or a path: its ending and then leading folders are removed
     until it is an image_id. So `train/n00005787/n00005787_11054.JPEG` is `n00005787_11054`, and
-    `/home/me/pictures/cats/12.jpg` is `cats/12`. `n00005787_n00005787_11054`, as names of the
-    published dataset have it, is `n00005787_11054`.
+    `/home/me/pictures/cats/12.jpg` is `cats/12`. `n00005787_n00005787_11054`, as in the published
+    dataset, is `n00005787_11054`.
 
     Parameters
     ----------
@@ -228,11 +229,11 @@ class Names:
 
     def __init__(self, images: Iterable[str]):
         self._images = set(images)
-        # Where folders belong to the ids, `dogs/12.jpg` is not the image `12` beside the folders.
+        # If ids contain folders, `dogs/12.jpg` is not the image `12` outside of them.
         self._flat = not any("/" in image for image in self._images)
 
     def image(self, name: str) -> str | None:
-        """Return the image_id that a name means; None where it means no image of the sample."""
+        """Return the image_id that a name refers to; None if it is no image of the sample."""
         if name in self._images:
             return name
         whole = image_ids.relative_path(name)
@@ -240,7 +241,7 @@ class Names:
         return next(filter(None, meant), None)
 
     def _cut(self, whole: str) -> str | None:
-        """Return what is left of a path when folders are cut off until it is an image_id."""
+        """Return the longest end of a path that is an image_id."""
         parts = whole.split("/")
         shorter = ("/".join(parts[first:]) for first in range(1, len(parts)))
         allowed = [whole, *(cut for cut in shorter if self._flat or "/" in cut)]
@@ -248,7 +249,7 @@ class Names:
 
 
 def listed_id(name: str, classes: Collection[str]) -> str:
-    """Return what an image is to be called that a file names, where no sample says it.
+    """Return the image_id of an image that a file lists.
 
     Parameters
     ----------
@@ -260,8 +261,8 @@ def listed_id(name: str, classes: Collection[str]) -> str:
     Returns
     -------
     str
-        The name without ending and folders, its class said once. Where its beginning names no
-        class but a folder does, as with one's own images, the path from that folder on.
+        The name without ending and folders, its class not repeated. If it does not begin with a
+        class but a folder does, as with the user's own images, the path from that folder on.
     """
     *folders, stem = parts = _TWICE.sub("", image_ids.relative_path(name)).split("/")
     if class_in(stem, classes) is None:
@@ -272,7 +273,7 @@ def listed_id(name: str, classes: Collection[str]) -> str:
 
 
 def class_in(image: str, classes: Collection[str]) -> str | None:
-    """Return the class that an image_id names: by its first folder, or by what precedes a `_`.
+    """Return the class in an image_id: its first folder, or what precedes a `_`.
 
     Examples
     --------

@@ -8,11 +8,10 @@ _NAMED = re.compile(r"(?:^|/)(n\d{8})[_/]")
 
 
 def class_of(name: str, label: Any, labels: Sequence[str]) -> str | None:
-    """Return the class of a sample, or None where nothing tells it.
+    """Return the class of a sample, or None if it is not known.
 
-    ImageNet's file names begin with the class (`n00005787_11054`, or the folder `n00005787/`):
-    where a name does, it says the class. Else the label does: an integer counts `labels`, a text is
-    the class.
+    ImageNet's file names begin with the class (`n00005787_11054`, or the folder `n00005787/`). If a
+    name does not, the label decides: an integer is an index of `labels`, a text is the class.
 
     Parameters
     ----------
@@ -21,12 +20,12 @@ def class_of(name: str, label: Any, labels: Sequence[str]) -> str | None:
     label
         The label, if there is one: an integer or a text (of digits, it is an integer).
     labels
-        What integers count.
+        The classes that integers count, from 0.
 
     Raises
     ------
     ValueError
-        If name and label say different classes: then the integers count another list.
+        If name and label name different classes: then the integers count a different list.
     """
     named = match[1] if (match := _NAMED.search(name)) else None
     labelled = None

@@ -1,4 +1,4 @@
-"""Parquet files that list images: what each row's image is called, and of which class it is."""
+"""Parquet files that list images: the image_id and the class of each row."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -13,10 +13,10 @@ from imagenet_think.images.labels import class_of
 from imagenet_think.images.rejections import RejectionError, recorded
 
 IMAGE = "image"
-"""Column that names the image where the config names none, as in the hub's datasets."""
+"""Column of the image's name unless the config names one, as in the hub's datasets."""
 
 WNID = "wnid"
-"""Column that says the class where there is one and the config names none."""
+"""Column of the class, if it exists and the config names none."""
 
 LISTED = pl.Schema(
     {
@@ -25,13 +25,13 @@ LISTED = pl.Schema(
         if name not in ("rank", "complexity", "perceptual_hash", "image")
     }
 )
-"""What is known of a row: what a candidate has, without its place in a class and its picture."""
+"""What is known of a row: the columns of a candidate except rank, measures and picture."""
 
-Row = dict[str, Any]
+ListedRow = dict[str, Any]
 
 
 class Classes(NamedTuple):
-    """The classes that rows may be of.
+    """The classes that rows may belong to.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Classes(NamedTuple):
 
 
 def read(classes: str | Path, labels: str | Path | None) -> Classes:
-    """Read the table of the classes, and the file that says what integers count, if there is one.
+    """Read the table of the classes, and the file of labels, if there is one.
 
     Raises
     ------
@@ -62,14 +62,14 @@ def read(classes: str | Path, labels: str | Path | None) -> Classes:
 
 
 def read_labels_of(path: str, label: str | None, count: int) -> list[object]:
-    """Return what the rows of a file say of their class; None where they say nothing.
+    """Return the class labels of a file's rows; None for a row without one.
 
     Parameters
     ----------
     path
         The file.
     label
-        The column; None for `wnid`, where there is one.
+        The column; None for `wnid`, if it exists.
     count
         Rows of the file.
     """
@@ -83,7 +83,7 @@ def read_labels_of(path: str, label: str | None, count: int) -> list[object]:
 
 def identify(
     place: str, name: str | None, digest: str | None, label: object, classes: Classes
-) -> Row:
+) -> ListedRow:
     """Return what a row is about: columns `LISTED`, or why it is no image of the sample.
 
     Parameters
@@ -91,15 +91,19 @@ def identify(
     place
         The file.
     name
-        What it calls the image; None where it does not.
+        Its name of the image, or None.
     digest
-        SHA-256 of the image's bytes, if it is known. It is the image_id where there is no name.
+        SHA-256 of the image's bytes, if known; the image_id of an image without a name.
     label
-        What the row says of the class.
+        The row's class label.
     classes
         The classes.
     """
-    row: Row = dict.fromkeys(LISTED) | {"source": place, "member": name, "source_sha256": digest}
+    row: ListedRow = dict.fromkeys(LISTED) | {
+        "source": place,
+        "member": name,
+        "source_sha256": digest,
+    }
     with recorded(row):
         called = name or digest
         if called is None:
@@ -117,7 +121,7 @@ def identify(
 
 
 def _labelled(name: str, label: object, counted: Sequence[str]) -> str | None:
-    """Return the class that a row's label says, if there is one; turn away what counts nothing."""
+    """Return the class of a label, None for no label; reject a label that counts no class."""
     if label is None or not str(label).strip():
         return None
     if class_of("", label, counted) is None:
@@ -125,8 +129,8 @@ def _labelled(name: str, label: object, counted: Sequence[str]) -> str | None:
     return class_of(name, label, counted)
 
 
-def turn_away_clashes(rows: pl.DataFrame) -> pl.DataFrame:
-    """Turn away the rows whose image an earlier one is; those turned away already do not count."""
+def reject_clashes(rows: pl.DataFrame) -> pl.DataFrame:
+    """Reject the rows that repeat an image of an earlier row that is not rejected."""
     usable = pl.col("reason").is_null()
     clashes = usable & (pl.int_range(pl.len()).over("image_id", usable) > 0)
     why = pl.format("{} is in the list already", "image_id")

@@ -1,4 +1,4 @@
-"""Repetitions: images that look like an earlier one, or have its name."""
+"""Images that look like an earlier one, or have its name."""
 
 from collections import defaultdict
 from collections.abc import Mapping

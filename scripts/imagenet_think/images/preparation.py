@@ -37,14 +37,14 @@ def orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except (SyntaxError, ValueError, KeyError, struct.error):
-        return 1  # Pillow's complaints about a broken EXIF block; the pixels are as good as ever
+        return 1  # a broken EXIF block says nothing about the pixels
     return value if value in range(1, 9) else 1
 
 
 def foreign_profile(image: Image.Image) -> ImageCms.ImageCmsProfile | None:
-    """Return the embedded colour profile, if it is another than sRGB and fits the image.
+    """Return the embedded colour profile, if it is not sRGB and fits the image.
 
-    A broken profile, or one for another kind of image, is as good as none.
+    A broken profile, or one for a different kind of image, is ignored.
     """
     data = image.info.get("icc_profile")
     if not data or image.mode not in _CONVERTED:
@@ -70,9 +70,9 @@ def to_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Imag
 def to_rgb(image: Image.Image) -> Image.Image:
     """Return an image of any mode as 8-bit RGB.
 
-    Transparency is laid on white. 16-bit grey is scaled to 8 bits (Pillow's own conversion clips in
-    some modes); 32-bit integers and floats, which have no fixed white, are stretched over their
-    range. CMYK without a colour profile is converted by Pillow's plain rule.
+    Transparent images are composited on white. 16-bit grey is scaled to 8 bits (Pillow's own
+    conversion clips in some modes); 32-bit integers and floats, which have no fixed white, are
+    stretched over their range. CMYK without a colour profile is converted by Pillow's plain rule.
     """
     if image.mode.startswith("I;16"):
         levels = np.asarray(image).astype(np.uint32)
@@ -109,7 +109,7 @@ def prepare(data: bytes, image: Image.Image, longest_side: int, jpeg_quality: in
     Raises
     ------
     Exception
-        Whatever Pillow raises for a file that cannot be decoded wholly.
+        Whatever Pillow raises for a file that cannot be decoded completely.
     """
     image.load()
     turned = orientation(image) != 1

@@ -122,7 +122,7 @@ class ResponseFiles:
             `imagenet_think.images.image_matching.opened` and `check_column`).
         """
         names = image_matching.read_names(self.paths, self.columns.image)
-        known = image_matching.Names(sample["image_id"])
+        known = image_matching.ImageNames(sample["image_id"])
         named = [None if name is None else known.image(name) for name in names]
         unknown = [row for row, name in enumerate(named) if name is None]
         by_digest = {

@@ -1,4 +1,4 @@
-"""BERTScore with bert-score's definitions, each distinct input embedded once."""
+"""BERTScore as bert-score defines it, with each distinct window embedded once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,29 +17,20 @@ from transformers import (
     RobertaTokenizer,
 )
 
-from imagenet_think.core.model_sources import pretrained
-from imagenet_think.metrics.precision import FLOAT32, arithmetic, check_precision, reporting
-from imagenet_think.metrics.score_function import ScoreFunction
-from imagenet_think.metrics.truncation import (
-    FIRST,
-    Windowed,
-    batch_size_on,
-    batches,
-    check_max_tokens,
-    cut,
-    padded,
-)
+from imagenet_think.metrics.encoder import Encoder
+from imagenet_think.metrics.precision import FLOAT32, arithmetic
+from imagenet_think.metrics.truncation import Windowed, batches, check_max_tokens
 
-# Tokens of a text that are compared at once with so many of another: what bounds the memory that
-# the similarities of two very long texts take.
 TILE = 1024
+"""Tokens of a text that are compared at once with as many of another: bounds the memory that the
+similarities of two very long texts take."""
 
 
 def load_tokenizer(path: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """Load a tokenizer that treats a text's first word as bert-score means to.
+    """Load a tokenizer that treats a text's first word as bert-score intends.
 
-    For RoBERTa and GPT-2 bert-score asks for a space before the first word when it encodes, a
-    request that transformers 5 ignores without a word; here the tokenizer is built with it.
+    For RoBERTa and GPT-2, bert-score requests a space before the first word when it encodes, which
+    transformers 5 silently ignores; here the tokenizer is built with it.
     """
     tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
     if isinstance(tokenizer, (RobertaTokenizer, GPT2Tokenizer)):
@@ -53,151 +44,99 @@ def load_model(path: str, layer: int, revision: str | None = None) -> PreTrained
     Raises
     ------
     ValueError
-        If the encoder has fewer layers, or the checkpoint is not an encoder alone.
+        If the encoder has fewer layers, or the checkpoint also has a decoder.
     """
     config = AutoConfig.from_pretrained(path, revision=revision)
     if config.is_encoder_decoder:
         raise ValueError(
-            f"bertscore.repository: {path} has an encoder and a decoder: choose an encoder alone"
+            f"bertscore.repository: {path} has a decoder: choose a checkpoint with only an encoder"
         )
     available = config.num_hidden_layers
     if not 1 <= layer <= available:
         raise ValueError(f"bertscore.layer is {layer}, but {path} has layers 1 to {available}")
-    # The layers above are not built; their weights are reported as unexpected when loading.
+    # Higher layers are not built; loading reports their weights as unexpected.
     return AutoModel.from_pretrained(
         path, revision=revision, num_hidden_layers=layer, dtype=torch.float32
     ).eval()
 
 
-def load(*, repository: str, revision: str | None, **settings: Any) -> ScoreFunction:
-    """Return the function that scores pairs; `settings` are those of `BertScore`."""
-    # Sums of several threads depend on their number; jobs run in parallel instead.
-    torch.set_num_threads(1)
-    path, commit = pretrained(repository, revision)
-    return reporting(BertScore(path, revision=commit, **settings))
+class BertScore(Encoder):
+    """BERTScore (Zhang et al., 2019) without idf weights and without rescaling, see `Encoder`.
 
+    Equal to bert-score 0.3.13 called with one pair at a time. Given several pairs at once, the
+    library pads the shorter texts, and padding has a similarity of 0: a token whose cosines are all
+    negative then counts 0, unless the other text is the longest on its side of the batch. Here a
+    score depends only on its own pair, and no similarity is clipped at 0. The difference shows in
+    texts of one or two words (by up to 0.001 with MiniLM); in a longer text every token resembles
+    some token.
 
-class BertScore:
-    """BERTScore (Zhang et al., 2019) without idf weights and without rescaling.
-
-    Equal to bert-score 0.3.13 called pair by pair. Where the library is given several pairs at
-    once it pads the shorter texts, and padding has a similarity of 0: a token whose cosines are all
-    negative then counts 0, unless the other text is the longest of its side of the batch. Here a
-    pair's score is its own, and no similarity is cut off at 0. The two ways differ for texts of a
-    word or two (by up to 0.001 with MiniLM); in a longer text every token resembles some token.
+    Its columns `precision`, `recall` and `f1` are of cosines: at most 1 and not bounded by 0. A
+    text without a token scores 0. With all windows, the tokens of all windows are matched.
 
     Parameters
     ----------
     path
-        What `from_pretrained` takes.
-    revision
-        Commit on the hub, or None.
+        Folder or hub id of the encoder.
     layer
-        Whose output the embeddings are.
-    max_tokens
-        Tokens of a window, special tokens included.
-    batch_size
-        Inputs embedded, and pairs matched, at once on a GPU; on a CPU it is always one.
-    windows
-        `first`: the rest of a text is not seen, as bert-score does. `all`: each window of a text
-        is embedded by itself, and the tokens of all windows are matched.
-    precision
-        Of the encoder; see `imagenet_think.metrics.precision.arithmetic`. Tokens are matched in
-        float32.
-    device
-        "cpu", "cuda", or None for a GPU if there is one.
-
-    Raises
-    ------
-    ValueError
-        If the model's window is smaller than `max_tokens`, it has fewer layers or is not an
-        encoder alone, or the device does not compute in `precision`.
+        The layer whose output the embeddings are.
+    settings
+        See `Encoder`. Tokens are matched in float32; `batch_size` also bounds the pairs matched at
+        once.
     """
 
-    def __init__(
-        self,
-        path: str,
-        *,
-        layer: int,
-        max_tokens: int,
-        batch_size: int,
-        revision: str | None = None,
-        windows: str = FIRST,
-        precision: str = FLOAT32,
-        device: str | None = None,
-    ) -> None:
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        check_precision("bertscore", precision, self.device)
-        self.tokenizer = load_tokenizer(path, revision)
-        self.model = load_model(path, layer, revision).to(self.device)
-        check_max_tokens("bertscore", max_tokens, path, self.model, self.tokenizer)
-        self.max_tokens = max_tokens
-        self.batch_size = batch_size_on(self.device, batch_size)
-        self.windows = windows
-        self.precision = precision
+    section = "bertscore"
 
-    @torch.inference_mode()
-    def __call__(
-        self, candidates: Sequence[str], references: Sequence[str]
+    def __init__(self, path: str, *, layer: int, **settings: Any) -> None:
+        self.layer = layer
+        super().__init__(path, **settings)
+
+    def _load(self, path: str, revision: str | None) -> PreTrainedTokenizerBase:
+        tokenizer = load_tokenizer(path, revision)
+        self.model = load_model(path, self.layer, revision)
+        torch.nn.Module.to(self.model, self.device)
+        check_max_tokens(self.section, self.max_tokens, path, self.model, tokenizer)
+        return tokenizer
+
+    def _cut(self, texts: Sequence[str]) -> Windowed:
+        return super()._cut([text.strip() for text in texts])
+
+    def _forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return self.model(ids, attention_mask=mask)[0]
+
+    def _compare(
+        self, windowed: Windowed, first: np.ndarray, second: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Score pairs of texts.
-
-        Embeddings of all texts are held at once, 4 bytes a token and dimension, and none beyond
-        the call: give some dozen images' pairs at a time.
-
-        Returns
-        -------
-        dict
-            `precision`, `recall` and `f1`, from cosines: not clipped, at most 1 and not bounded by
-            0; `seen_candidate` and `seen_reference`, the share of each text's tokens inside its
-            windows; float64 of shape (n,). A text without a token scores 0.
-        """
-        texts = list(dict.fromkeys([*candidates, *references]))
-        place = {text: row for row, text in enumerate(texts)}
-        windowed = cut(
-            self.tokenizer, [text.strip() for text in texts], self.max_tokens, self.windows
-        )
         embedded = self.embed(windowed)
-        first = np.array([place[text] for text in candidates], dtype=np.int64)
-        second = np.array([place[text] for text in references], dtype=np.int64)
         with arithmetic(FLOAT32, self.device):
             precision, recall = match(embedded, first, second, self.batch_size)
         total = precision + recall
-        return {
-            "precision": precision,
-            "recall": recall,
-            "f1": np.divide(
-                2 * precision * recall, total, out=np.zeros_like(total), where=total != 0
-            ),
-            "seen_candidate": windowed.seen[first],
-            "seen_reference": windowed.seen[second],
-        }
+        f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total != 0)
+        return {"precision": precision, "recall": recall, "f1": f1}
 
     @torch.inference_mode()
     def embed(self, windowed: Windowed) -> "Embedded":
-        """Embed every distinct input once."""
+        """Embed every distinct window once."""
         inputs = windowed.inputs
-        grouped = list(batches(inputs, self.batch_size))
-        rows = sum(len(group) * len(inputs[group[0]]) for group in grouped)
-        embeddings = torch.empty(rows, self.model.config.hidden_size, device=self.device)
-        weights = np.zeros(rows, dtype=np.float32)
-        # By id, as in bert-score: also inside a text a special token weighs nothing.
-        named = {self.tokenizer.cls_token_id, self.tokenizer.sep_token_id} - {None}
-        weightless = torch.tensor(sorted(named), dtype=torch.int64)
+        size = sum(len(g) * len(inputs[g[0]]) for g in batches(inputs, self.batch_size))
+        embeddings = torch.empty(size, self.model.config.hidden_size, device=self.device)
+        weights = np.zeros(size, dtype=np.float32)
+        # By id, as in bert-score: a special token inside a text also has weight 0.
+        special = {self.tokenizer.cls_token_id, self.tokenizer.sep_token_id} - {None}
+        weightless = torch.tensor(sorted(special), dtype=torch.int64)
         places: dict[int, np.ndarray] = {}
         end = 0
-        with arithmetic(self.precision, self.device):
-            for group in grouped:
-                ids, mask = padded([inputs[row] for row in group], self.tokenizer.pad_token_id)
-                output = self.model(ids.to(self.device), attention_mask=mask.to(self.device))[0]
-                # The batch as it is, padding included, which no text refers to.
-                start, end = end, end + ids.numel()
-                embeddings[start:end] = normalize(output.float(), dim=-1).flatten(0, 1)
-                weights[start:end] = (mask.bool() & ~torch.isin(ids, weightless)).flatten().numpy()
-                for place, row in enumerate(group):
-                    places[row] = start + place * ids.shape[1] + np.arange(len(inputs[row]))
+        for rows, ids, mask, output in self._outputs(inputs):
+            # The whole batch, including padding, which no text refers to.
+            start, end = end, end + ids.numel()
+            embeddings[start:end] = normalize(output.float(), dim=-1).flatten(0, 1)
+            weights[start:end] = (mask.bool() & ~torch.isin(ids, weightless)).flatten().numpy()
+            for place, row in enumerate(rows):
+                places[row] = start + place * ids.shape[1] + np.arange(len(inputs[row]))
         texts = [np.concatenate([places[row] for row in text]) for text in windowed.rows]
         return Embedded(embeddings, weights, texts)
+
+
+load = BertScore.load
 
 
 @dataclass(frozen=True)
@@ -209,10 +148,10 @@ class Embedded:
     embeddings
         Unit vectors, in fp32 on the encoder's device; shape (tokens, dimensions).
     weights
-        Of each token in its text's mean, 0 or 1: special tokens weigh nothing, but other tokens
+        Of each token in its text's mean, 0 or 1: special tokens have weight 0, but other tokens
         may be matched to them; shape (tokens,).
     texts
-        Which tokens each text consists of.
+        The tokens that each text consists of.
     """
 
     embeddings: torch.Tensor
@@ -240,13 +179,13 @@ def match(
     -------
     tuple
         Precision, the mean of the candidate's greatest similarities, and recall, that of the
-        reference's; float64 of shape (n,). Both are 0 where one of the texts has no token that
-        weighs.
+        reference's; float64 of shape (n,). Both are 0 where all tokens of one of the texts have
+        weight 0.
     """
     lengths = np.array([len(text) for text in embedded.texts], dtype=np.int64)
     longest = np.maximum(lengths[first], lengths[second])
     order = np.argsort(-longest, kind="stable")
-    # A very long text is matched alone: it would pad all others of its batch.
+    # A very long text is matched by itself: it would pad all others of its batch.
     alone = int((longest > tile).sum())
     batched = range(alone, len(order), batch_size)
     groups = [*order[:alone, None], *(order[k : k + batch_size] for k in batched)]
@@ -288,7 +227,7 @@ def _match(embedded: Embedded, first: np.ndarray, second: np.ndarray, tile: int)
 def _gathered(embedded: Embedded, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the tokens of texts and their weights; both of shape (texts, longest).
 
-    The last token stands in for padding: a copy of a token changes no greatest similarity.
+    Rows are padded with their last token: a copy of a token changes no greatest similarity.
     """
     rows = [embedded.texts[text] for text in texts]
     lengths = np.array([len(row) for row in rows])

@@ -10,10 +10,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imagenet_think.core import plugins
-from imagenet_think.metrics.score_function import ScoreFunction
+
+if TYPE_CHECKING:
+    from imagenet_think.metrics.score_function import ScoreFunction
 
 Settings = Mapping[str, Any]
 """The section `benchmark` of the config."""
@@ -146,7 +148,7 @@ class Metric:
         """Module that has `load`, by its name in the package."""
         return self.implementation or f"{PACKAGE}.{self.name}"
 
-    def load(self, **settings: Any) -> ScoreFunction:
+    def load(self, **settings: Any) -> "ScoreFunction":
         """Return the function that scores pairs.
 
         Parameters

@@ -10,8 +10,8 @@ from nltk.stem.porter import PorterStemmer
 from rapidfuzz.distance import LCSseq
 from rapidfuzz.process import cpdist
 
-from imagenet_think.metrics.score_function import ScoreFunction
-from imagenet_think.metrics.tokenization import Tokens, number_pairs, tokenize
+from imagenet_think.metrics.score_function import ScoreFunction, distinct_texts
+from imagenet_think.metrics.tokenization import Tokens, tokenize
 
 TOKEN = "[a-z0-9]+"
 """What `rouge_score.tokenize` leaves of a text in lower case."""
@@ -54,7 +54,7 @@ def rouge(
     table grows with the product of the lengths; the bit-parallel subsequence of rapidfuzz does
     not, so texts of 200,000 tokens go through.
     """
-    texts, first, second = number_pairs(candidates, references)
+    texts, first, second = distinct_texts(candidates, references)
     tokens = tokenize(texts, TOKEN)
     if stemmer:
         tokens = _stemmed(tokens)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +110,7 @@ def score_shards(
             )
             chosen = pairs if part is None else pairs.of_part(part)
             images = metric.images_at_once(settings)
-            # The default binds this part; `score_pairs` loads only where a pair is not known.
-            frames.append(score_pairs(chosen, metric, known, lambda part=part: load(part), images))
+            frames.append(score_pairs(chosen, metric, known, partial(load, part), images))
         write_scores(pl.concat(frames), metric, shard, pairs)
 
 

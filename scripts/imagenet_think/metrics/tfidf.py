@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from imagenet_think.metrics.score_function import ScoreFunction
-from imagenet_think.metrics.tokenization import StopWords, number_pairs, tokenize
+from imagenet_think.metrics.score_function import ScoreFunction, distinct_texts
+from imagenet_think.metrics.tokenization import StopWords, tokenize
 
 AT_ONCE = 4096
 """Documents that are counted at once: what bounds the memory."""
@@ -103,7 +103,7 @@ def vectors(
         `tfidf`, `tfidf_pair` and `cosine`, float64 of shape (n,). A text without a term
         scores 0.
     """
-    texts, first, second = number_pairs(candidates, references)
+    texts, first, second = distinct_texts(candidates, references)
     # Sums over terms are made in one order, so that a score does not depend on the pairs beside it.
     tokens = tokenize(texts, token_pattern, stop_words).in_order()
     counts = tokens.counts().astype(np.float64)

@@ -5,8 +5,8 @@ from functools import partial
 
 import numpy as np
 
-from imagenet_think.metrics.score_function import ScoreFunction
-from imagenet_think.metrics.tokenization import StopWords, number_pairs, tokenize
+from imagenet_think.metrics.score_function import ScoreFunction, distinct_texts
+from imagenet_think.metrics.tokenization import StopWords, tokenize
 
 
 def load(*, token_pattern: str, stop_words: StopWords) -> ScoreFunction:
@@ -36,7 +36,7 @@ def sets(
         `jaccard`, common tokens by all tokens, and `overlap`, common tokens by the tokens of the
         smaller set; in [0, 1], float64 of shape (n,). A text without a token scores 0.
     """
-    texts, first, second = number_pairs(candidates, references)
+    texts, first, second = distinct_texts(candidates, references)
     held = tokenize(texts, token_pattern, stop_words).counts().sign()
     sizes = np.diff(held.indptr)
     common = held[first].multiply(held[second]).sum(axis=1)

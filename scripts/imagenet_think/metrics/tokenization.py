@@ -92,22 +92,9 @@ def analyzer(token_pattern: str, stop_words: StopWords) -> Callable[[str], list[
     return vectorizer.build_analyzer()
 
 
-def number_pairs(
-    candidates: Iterable[str], references: Iterable[str]
-) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Return the distinct texts of some pairs, and the places of candidates and references."""
-    places: dict[str, int] = {}
-    first, second = (
-        np.array([places.setdefault(text, len(places)) for text in texts], dtype=np.int64)
-        for texts in (candidates, references)
-    )
-    if len(first) != len(second):
-        raise ValueError(f"{len(first)} candidates, but {len(second)} references: give pairs")
-    return list(places), first, second
-
-
 def _words(stop_words: StopWords) -> str | list[str] | None:
-    return list(stop_words) if isinstance(stop_words, (list, tuple)) else stop_words
+    """Return stop words as scikit-learn takes them."""
+    return stop_words if stop_words is None or isinstance(stop_words, str) else list(stop_words)
 
 
 @cache

@@ -1,14 +1,16 @@
-"""Checks of what a paper states against its own numbers.
+"""Checks of a paper's statements against its own numbers.
 
-Each check takes numbers as the paper prints them and returns a `Finding`: what was computed, how,
-and whether it contradicts the statement. A contradiction is only what rounding cannot explain;
-where the statement leaves open how it is to be read, the verdict says so.
+Each check takes numbers as the paper prints them and returns a `Result`: what was computed,
+how, and whether it contradicts the statement. Only what rounding cannot explain is a contradiction;
+where the statement is ambiguous, the verdict is that it cannot be decided.
 """
 
+import inspect
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from imagenet_think.parsing import PARTS
 from imagenet_think.report.table_captions import HEADINGS
@@ -20,18 +22,18 @@ OPEN = "cannot be decided"
 UNITS = {"": 1, "k": 1e3, "K": 1e3, "M": 1e6, " million": 1e6, "B": 1e9}
 NUMBER_WORDS = {"two": 2, "three": 3}
 AVG, MAX = range(2)
-"""Places of the two aggregates in each pair of scores; a row of the ablation has a pair a part."""
+"""Positions of the two aggregates in a pair of scores; the ablation has one pair per part."""
 
 LEXICAL = ("rouge1", "rougeL", "jaccard", "overlap", "tfidf", "cosine")
-"""Metrics that compare words, not embeddings."""
+"""Metrics that compare words instead of embeddings."""
 
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
-"""By model and metric the average and the maximum."""
+"""Average and maximum by model and metric."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What a check has found.
+class Result:
+    """The result of a check.
 
     Attributes
     ----------
@@ -59,7 +61,7 @@ class Printed:
     value
         The number.
     step
-        What its last digit counts.
+        The value of one unit of the last digit.
     """
 
     text: str
@@ -67,30 +69,30 @@ class Printed:
     step: float
 
     def rounds(self, low: float, high: float | None = None) -> bool:
-        """Tell whether a number, or one of a range, may have been rounded to this."""
+        """Return whether a number, or one in a range, may have been rounded to this."""
         return _meet((low, high or low), (self.value - self.step / 2, self.value + self.step / 2))
 
     def cuts(self, low: float, high: float | None = None) -> bool:
-        """Tell whether a number, or one of a range, may have been cut off to this."""
+        """Return whether a number, or one in a range, may have been truncated to this."""
         return _meet((low, high or low), (self.value, self.value + self.step))
 
 
 def read_number(text: str) -> Printed:
-    """Return a printed number: digits with separators and one of `UNITS`, or a word.
+    """Parse a printed number: digits with separators and one of `UNITS`, or a word.
 
     Raises
     ------
     ValueError
-        If it is none.
+        If it is not a number.
     """
     if text in NUMBER_WORDS:
         return Printed(text, NUMBER_WORDS[text], 1)
     match = re.fullmatch(r"(\d[\d,]*)(?:\.(\d+))?([kKMB]| million)?", text)
     if not match:
-        raise ValueError(f"{text!r} is no number as the paper prints them")
+        raise ValueError(f"{text!r} is not a number as the paper prints them")
     whole, decimals, unit = match.groups(default="")
     scale, parts = UNITS[unit], 10 ** len(decimals)
-    # Multiplied first, so that 2.1M is 2,100,000 and 0.820 is 0.82, and not nearly so.
+    # Multiply first, so that 2.1M is exactly 2,100,000 and 0.820 is exactly 0.82.
     value = int(whole.replace(",", "") + decimals) * scale / parts
     return Printed(text, value, scale / parts)
 
@@ -108,7 +110,7 @@ def _real(value: float, decimals: int = 3) -> str:
 
 
 def _tokens(value: float) -> str:
-    """Return a count of tokens in millions, or in full where it is small."""
+    """Return a count of tokens in millions, or in full if it is small."""
     return f"{value / 1e6:,.1f} million" if value >= 1e6 else _whole(value)
 
 
@@ -117,22 +119,22 @@ def _tokens(value: float) -> str:
 
 def ratios(
     counts: Mapping[str, float],
-    bases: Mapping[str, float | Printed],
+    bases: Mapping[str, Any],
     claimed: Printed,
     named: str | None = None,
-) -> Finding:
-    """Compare a stated factor with counts divided by what they are compared with.
+) -> Result:
+    """Compare a stated factor with the ratios of this dataset's size to others'.
 
     Parameters
     ----------
     counts
-        What may be meant by this dataset's size.
+        The possible meanings of this dataset's size.
     bases
-        Sizes of other datasets by name.
+        Sizes of other datasets by name, each a number or `Printed`.
     claimed
         The factor.
     named
-        The dataset that the statement names; None for all.
+        The dataset named by the statement; None for all.
     """
     quotients = []
     for base, size in bases.items():
@@ -147,22 +149,22 @@ def ratios(
         computed += f" It fits {' and '.join(elsewhere)}."
     fits = any(fits for _, fits, _ in said)
     formula = "The size of this dataset divided by that of the other."
-    return Finding(formula, computed, CONSISTENT if fits else CONTRADICTS)
+    return Result(formula, computed, CONSISTENT if fits else CONTRADICTS)
 
 
-def largest(images: Mapping[str, float], own: str, pairs: float) -> Finding:
-    """Look for a dataset with more images than the one that is said to be the largest."""
+def largest(images: Mapping[str, float], own: str, pairs: float) -> Result:
+    """Find a dataset with more images than the one stated to be the largest."""
     greatest = max(images, key=images.__getitem__)
     computed = (
         f"{greatest} has {_whole(images[greatest])} images, {own} {_whole(images[own])} "
         f"({_whole(pairs)} pairs)."
     )
     formula = "The greatest number of images in Table 1."
-    return Finding(formula, computed, CONSISTENT if greatest == own else CONTRADICTS)
+    return Result(formula, computed, CONSISTENT if greatest == own else CONTRADICTS)
 
 
-def mean_in_range(mean: float, low: float, high: float, images: float, classes: float) -> Finding:
-    """Compare a mean with the least and the greatest value, and with total by number."""
+def mean_in_range(mean: float, low: float, high: float, images: float, classes: float) -> Result:
+    """Compare a mean with the smallest and largest value, and with total / number."""
     computed = (
         f"{mean} is not between {low} and {high}; {_whole(images)} / {_whole(classes)} = "
         f"{_real(images / classes, 1)}."
@@ -171,11 +173,11 @@ def mean_in_range(mean: float, low: float, high: float, images: float, classes: 
     if inside:
         computed = computed.replace("is not", "is")
     formula = "A mean lies between the least and the greatest value."
-    return Finding(formula, computed, CONSISTENT if inside else CONTRADICTS)
+    return Result(formula, computed, CONSISTENT if inside else CONTRADICTS)
 
 
-def spread(sd: Printed, low: float, high: float, mean: float) -> Finding:
-    """Compare a standard deviation with the greatest that a range allows.
+def spread(sd: Printed, low: float, high: float, mean: float) -> Result:
+    """Compare a standard deviation with the largest that a range allows.
 
     At most (max - min) / 2 (Popoviciu), and with a known mean at most the square root of
     (max - mean)(mean - min) (Bhatia and Davis).
@@ -191,21 +193,21 @@ def spread(sd: Printed, low: float, high: float, mean: float) -> Finding:
         "(Bhatia and Davis)."
     )
     impossible = sd.value - sd.step / 2 > popoviciu
-    return Finding(formula, computed, CONTRADICTS if impossible else CONSISTENT)
+    return Result(formula, computed, CONTRADICTS if impossible else CONSISTENT)
 
 
-def per_image(pairs: float, images: float, claimed: Printed) -> Finding:
-    """Compare a number of responses to an image with pairs by images."""
+def per_image(pairs: float, images: float, claimed: Printed) -> Result:
+    """Compare a number of responses per image with pairs / images."""
     count = pairs / images
     computed = (
         f"{_whole(pairs)} pairs / {_whole(images)} images = {count:g}; stated: {claimed.text}."
     )
     verdict = CONSISTENT if claimed.value == count else CONTRADICTS
-    return Finding("Pairs divided by images.", computed, verdict)
+    return Result("Pairs divided by images.", computed, verdict)
 
 
-def total(images: Printed, mean: Printed, total: Printed) -> Finding:
-    """Compare a total with number times mean, each as exact as it is printed."""
+def total(images: Printed, mean: Printed, total: Printed) -> Result:
+    """Compare a total with number × mean, each with the precision of its printed digits."""
     product = images.value * mean.value
     low = (images.value - images.step / 2) * (mean.value - mean.step / 2)
     high = (images.value + images.step / 2) * (mean.value + mean.step / 2)
@@ -221,21 +223,21 @@ def total(images: Printed, mean: Printed, total: Printed) -> Finding:
         computed += f", off by a factor of {factor:,.0f}"
         verdict = CONTRADICTS
     formula = "Images times average tokens, within what the printed digits leave open."
-    return Finding(formula, f"{computed}.", verdict)
+    return Result(formula, f"{computed}.", verdict)
 
 
 def units(
     images: Printed, mean: Printed, total: Printed, pairs: Printed, printed: Mapping
-) -> Finding:
-    """Ask what Table 1 counts as a sample: which number of samples gives its total.
+) -> Result:
+    """Find what Table 1 counts as a sample: which number of samples gives its total.
 
     Parameters
     ----------
     images, mean, total, pairs
         As printed.
     printed
-        Tokens of the texts that the paper prints of one image: `image`, all of them; `chain`, a
-        thinking on average.
+        Tokens of the texts that the paper prints for one image: `image`, all of them; `chain`,
+        the average of its thinking texts.
     """
     low, high = total.value / mean.value, (total.value + total.step) / mean.value
     half = total.step / 2 / mean.value
@@ -249,32 +251,32 @@ def units(
     )
     fits = [low <= number.value <= high for number in (images, pairs)]
     formula = "Number of samples times average tokens; total divided by average tokens."
-    return Finding(formula, computed, CONSISTENT if fits == [True, False] else OPEN)
+    return Result(formula, computed, CONSISTENT if fits == [True, False] else OPEN)
 
 
-def classes_of_mean(images: float, mean: float, classes: float) -> Finding:
-    """Ask what number of classes or images a mean number of images a class would stand for."""
+def classes_of_mean(images: float, mean: float, classes: float) -> Result:
+    """Compute the numbers of classes or images that a mean number per class would imply."""
     computed = (
         f"{_whole(images)} / {mean} = {_whole(images / mean)} classes; {_whole(classes)} × {mean} "
         f"= {_whole(classes * mean)} images."
     )
     formula = "Images divided by the mean; classes times the mean."
-    return Finding(formula, computed, OPEN)
+    return Result(formula, computed, OPEN)
 
 
-def vocabulary(words: Printed, samples: Printed, classes: float, printed_image: Mapping) -> Finding:
-    """Compare a number of different words with that of the one image whose texts are printed.
+def vocabulary(words: Printed, samples: Printed, classes: float, printed_image: Mapping) -> Result:
+    """Compare a vocabulary size with that of the one image whose texts are printed.
 
     Parameters
     ----------
     words
-        Different words in `samples` samples, as stated.
+        Distinct words in `samples` samples, as stated.
     samples
-        The group's size.
+        Size of the group of samples.
     classes
         Classes of the dataset.
     printed_image
-        Different words of the printed texts of one image: `words`, and `thinking_words`.
+        Distinct words of the printed texts of one image: `words`, and `thinking_words`.
     """
     seen = classes * (1 - (1 - 1 / classes) ** samples.value)
     one = printed_image["words"]
@@ -288,11 +290,11 @@ def vocabulary(words: Printed, samples: Printed, classes: float, printed_image: 
     formula = (
         "Classes that a random group of samples meets: C × (1 − (1 − 1/C)^n); words divided by it."
     )
-    return Finding(formula, computed, CONTRADICTS if words.value < one else OPEN)
+    return Result(formula, computed, CONTRADICTS if words.value < one else OPEN)
 
 
-def coverage(classes: float, stated: Printed, listed: int) -> Finding:
-    """Compare a number of classes with all, and with those of a processed version."""
+def coverage(classes: float, stated: Printed, listed: int) -> Result:
+    """Compare a number of classes with all classes, and with those of a processed version."""
     computed = (
         f"{_whole(classes)} of {stated.text} categories are {classes / stated.value:.0%}; "
         f"ImageNet-21K-P of winter 2021 has {_whole(listed)}."
@@ -300,25 +302,25 @@ def coverage(classes: float, stated: Printed, listed: int) -> Finding:
     part = OPEN if classes == listed else CONTRADICTS
     verdict = CONSISTENT if classes >= stated.value else part
     formula = "Classes divided by categories; the number of classes in the processed version."
-    return Finding(formula, computed, verdict)
+    return Result(formula, computed, verdict)
 
 
-def evenness(low: float, high: float, images: Printed, categories: Printed) -> Finding:
-    """Set the spread of images over classes beside the number there is to draw from."""
+def evenness(low: float, high: float, images: Printed, categories: Printed) -> Result:
+    """Compare the spread of images over classes with the number available per class."""
     source = images.value / categories.value
     computed = (
         f"{high} / {low} = {_real(high / low, 2)} times as many images in the largest class as in "
         f"the smallest; the source has {_whole(source)} a category on average."
     )
     formula = "Most images of a class divided by least; the source's images by its categories."
-    return Finding(formula, computed, OPEN)
+    return Result(formula, computed, OPEN)
 
 
 # Scores -------------------------------------------------------------------------------------------
 
 
-def above(scores: Scores, metric: str, models: Sequence[str], bounds: Sequence[Printed]) -> Finding:
-    """Compare scores of models, average and maximum, with the bounds that they are said to pass."""
+def above(scores: Scores, metric: str, models: Sequence[str], bounds: Sequence[Printed]) -> Result:
+    """Compare scores of models, average and maximum, with the bounds that they allegedly exceed."""
     found = [
         (name, scores[name][metric][place], bounds[place]) for name in models for place in (0, 1)
     ]
@@ -326,26 +328,25 @@ def above(scores: Scores, metric: str, models: Sequence[str], bounds: Sequence[P
     computed = "; ".join(f"{name} {_pair(scores[name][metric])}" for name in models)
     computed += f"; stated: above {' / '.join(bound.text for bound in bounds)}."
     formula = "Each model's average and maximum beside the bounds."
-    return Finding(formula, computed, CONTRADICTS if wrong else CONSISTENT)
+    return Result(formula, computed, CONTRADICTS if wrong else CONSISTENT)
 
 
-def reach(
-    scores: Scores, metric: str, models: Sequence[str], claimed: Sequence[Printed]
-) -> Finding:
-    """Compare the scores of models with those that all of them are said to reach."""
+def reach(scores: Scores, metric: str, models: Sequence[str], claimed: Sequence[Printed]) -> Result:
+    """Compare the scores of models with those that all of them allegedly reach."""
     computed = "; ".join(f"{name} {_pair(scores[name][metric])}" for name in models)
     computed += f"; stated of both: {' / '.join(number.text for number in claimed)}."
     numbers = [number.value for number in claimed]
     same = all(list(scores[name][metric]) == numbers for name in models)
     formula = "Each model's average and maximum beside those stated."
-    return Finding(formula, computed, CONSISTENT if same else CONTRADICTS)
+    return Result(formula, computed, CONSISTENT if same else CONTRADICTS)
 
 
-def lowest(scores: Scores, metrics: Sequence[str], model: str) -> Finding:
-    """Look for the model with the lowest score in each column."""
+def lowest(scores: Scores, metrics: Sequence[str], model: str) -> Result:
+    """Find the model with the lowest score in each column."""
     found = []
     for metric, place in ((metric, place) for metric in metrics for place in (AVG, MAX)):
-        name = min(scores, key=lambda key, m=metric, p=place: scores[key][m][p])
+        column = {name: row[metric][place] for name, row in scores.items()}
+        name = min(column, key=column.__getitem__)
         found.append(
             (
                 name,
@@ -356,11 +357,11 @@ def lowest(scores: Scores, metrics: Sequence[str], model: str) -> Finding:
     computed = f"Lowest in {'; '.join(words for _, words in found)}. {model}: {own}."
     formula = "The least of each column."
     wrong = any(name != model for name, _ in found)
-    return Finding(formula, computed, CONTRADICTS if wrong else CONSISTENT)
+    return Result(formula, computed, CONTRADICTS if wrong else CONSISTENT)
 
 
-def improves(scores: Scores, metrics: Sequence[str], models: Sequence[str], over: str) -> Finding:
-    """Look for columns in which a model is not above another that it is said to be above."""
+def improves(scores: Scores, metrics: Sequence[str], models: Sequence[str], over: str) -> Result:
+    """Find columns in which a model is not above another that it allegedly improves on."""
     cells = [(m, metric, place) for m in models for metric in metrics for place in (AVG, MAX)]
     below = [
         f"{name}, {HEADINGS[metric]} {_place(place)} {_real(scores[name][metric][place])} < "
@@ -370,7 +371,7 @@ def improves(scores: Scores, metrics: Sequence[str], models: Sequence[str], over
     ]
     computed = f"{len(below)} of {len(cells)} cells are below {over}'s: {'; '.join(below)}."
     formula = "Each score minus the other model's."
-    return Finding(formula, computed, CONTRADICTS if below else CONSISTENT)
+    return Result(formula, computed, CONTRADICTS if below else CONSISTENT)
 
 
 def around(
@@ -378,8 +379,8 @@ def around(
     metrics: Sequence[str],
     models: Sequence[str],
     bounds: Sequence[Sequence[Printed]],
-) -> Finding:
-    """Compare the range of some models' scores with one that is stated loosely."""
+) -> Result:
+    """Compare the range of some models' scores with one that is stated approximately."""
     words, inside = [], True
     for metric, (low, high) in zip(metrics, bounds, strict=True):
         numbers = [value for name in models for value in scores[name][metric]]
@@ -389,26 +390,26 @@ def around(
             f"{low.text}–{high.text}"
         )
     formula = "Least and greatest of the models' averages and maxima."
-    return Finding(formula, f"{'; '.join(words)}.", CONSISTENT if inside else OPEN)
+    return Result(formula, f"{'; '.join(words)}.", CONSISTENT if inside else OPEN)
 
 
 def named_alike(
     scores: Scores, model: str, metrics: Sequence[str], named: str, claimed: Sequence[Printed]
-) -> Finding:
-    """Look for the column of Table 6 that holds the numbers which Table 7 gives a name.
+) -> Result:
+    """Find the column of Table 6 that contains the numbers under a metric's name in Table 7.
 
     Parameters
     ----------
     scores
-        The benchmark's.
+        Scores of the benchmark.
     model
-        The ablation's.
+        The model of the ablation.
     metrics
         The columns of Table 6.
     named
-        The one with the name.
+        The metric.
     claimed
-        Average and maximum under that name.
+        Average and maximum of the metric in Table 7.
     """
     numbers = [number.value for number in claimed]
     held = [key for key in metrics if list(scores[model][key]) == numbers]
@@ -418,11 +419,11 @@ def named_alike(
         f"{_pair(scores[model][named])} there."
     )
     formula = "The column of Table 6 with these two numbers."
-    return Finding(formula, computed, CONSISTENT if held == [named] else CONTRADICTS)
+    return Result(formula, computed, CONSISTENT if held == [named] else CONTRADICTS)
 
 
-def column_order(scores: Scores, above: str, below: str) -> Finding:
-    """Count where one column is above another that it could not exceed under one reading."""
+def column_order(scores: Scores, above: str, below: str) -> Result:
+    """Count cells where one column is above another that it cannot exceed under one reading."""
     pairs = [
         (row[above][place], row[below][place]) for row in scores.values() for place in (AVG, MAX)
     ]
@@ -436,15 +437,15 @@ def column_order(scores: Scores, above: str, below: str) -> Finding:
         "Fitted on two texts, TF-IDF weighs no shared word above one of a single text: the product "
         "of the vectors grows no more than their lengths."
     )
-    return Finding(formula, computed, OPEN if greater else CONSISTENT)
+    return Result(formula, computed, OPEN if greater else CONSISTENT)
 
 
-def dice_bound(scores: Scores, cosine: str, jaccard: str) -> Finding:
-    """Ask how far the Jaccard index must spread if a column were the cosine of sets.
+def dice_bound(scores: Scores, cosine: str, jaccard: str) -> Result:
+    """Compute how widely the Jaccard index must vary if a column were the cosine of sets.
 
-    For one pair the cosine of the sets is at least Dice's coefficient, 2J / (1 + J). Over pairs the
-    mean of that may be lower than that of the mean J, but by no more than twice the variance of J,
-    as its second derivative is at least -4.
+    For one pair, the cosine of the sets is at least Dice's coefficient, 2J / (1 + J). Over pairs,
+    its mean may be lower than that of the mean J, but by at most twice the variance of J, because
+    its second derivative is at least -4.
     """
     gaps, spreads = [], []
     for row in scores.values():
@@ -458,11 +459,11 @@ def dice_bound(scores: Scores, cosine: str, jaccard: str) -> Finding:
         f"{_real(min(spreads), 2)} to {_real(max(spreads), 2)}."
     )
     formula = "Set cosine ≥ Dice = 2J / (1 + J) for each pair; mean Dice ≥ Dice(mean J) − 2 var(J)."
-    return Finding(formula, computed, OPEN if below else CONSISTENT)
+    return Result(formula, computed, OPEN if below else CONSISTENT)
 
 
-def between(ablation: Mapping[str, Sequence[float]]) -> Finding:
-    """Count where the full output lies between its parts, as it is said to in general."""
+def between(ablation: Mapping[str, Sequence[float]]) -> Result:
+    """Count cells where the full output is between its parts, as it allegedly is in general."""
     words, inside, cells = [], 0, 0
     for place in (AVG, MAX):
         rows = [row[place::2] for row in ablation.values()]
@@ -475,13 +476,13 @@ def between(ablation: Mapping[str, Sequence[float]]) -> Finding:
             f"{least}"
         )
     formula = "Full output beside both parts; generally is read as in more than half of the cells."
-    return Finding(
+    return Result(
         formula, f"{'; '.join(words)}.", CONSISTENT if 2 * inside > cells else CONTRADICTS
     )
 
 
-def best_part(ablation: Mapping[str, Sequence[float]], part: str) -> Finding:
-    """Look for the lexical metrics in which a part is the highest, as it is said to be."""
+def best_part(ablation: Mapping[str, Sequence[float]], part: str) -> Result:
+    """Find the lexical metrics in which a part scores highest, as it allegedly does."""
     own = PARTS.index(part)
     words, best = [], 0
     for place in (AVG, MAX):
@@ -498,11 +499,11 @@ def best_part(ablation: Mapping[str, Sequence[float]], part: str) -> Finding:
         )
     formula = "The part with the highest and the lowest score in each lexical metric."
     verdict = CONSISTENT if 2 * best > len(LEXICAL) else CONTRADICTS
-    return Finding(formula, f"{'; '.join(words)}.", verdict)
+    return Result(formula, f"{'; '.join(words)}.", verdict)
 
 
-def gaps(scores: Scores) -> Finding:
-    """Measure the distance between the best model and the second in each column."""
+def gaps(scores: Scores) -> Result:
+    """Compute the difference between the best and the second-best model in each column."""
     columns = []
     for place in (AVG, MAX):
         distances = []
@@ -513,7 +514,7 @@ def gaps(scores: Scores) -> Finding:
             distances.append(first - second)
         columns.append(f"{_place(place)} {_real(min(distances))} to {_real(max(distances))}")
     computed = f"Best minus second: {'; '.join(columns)}. No M, no interval."
-    return Finding("Best minus second of each column.", computed, OPEN)
+    return Result("Best minus second of each column.", computed, OPEN)
 
 
 def _place(place: int) -> str:
@@ -528,31 +529,9 @@ def _list(metrics: Sequence[str]) -> str:
     return ", ".join(HEADINGS[metric] for metric in metrics) or "none"
 
 
-CHECKS: dict[str, Callable[..., Finding]] = {
-    check.__name__: check
-    for check in (
-        ratios,
-        largest,
-        mean_in_range,
-        spread,
-        per_image,
-        total,
-        units,
-        classes_of_mean,
-        vocabulary,
-        coverage,
-        evenness,
-        above,
-        reach,
-        lowest,
-        improves,
-        around,
-        named_alike,
-        column_order,
-        dice_bound,
-        between,
-        best_part,
-        gaps,
-    )
+CHECKS: dict[str, Callable[..., Result]] = {
+    name: value
+    for name, value in list(globals().items())
+    if inspect.isfunction(value) and value.__annotations__.get("return") is Result
 }
-"""The checks by name."""
+"""The functions of this module that return a `Result`, by name."""

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
 from imagenet_think.core.model_sources import PACKAGE
-from imagenet_think.core.settings import Values, names, prompt
+from imagenet_think.core.settings import Values, prompt
 from imagenet_think.images import sources
 
 REPOSITORIES = {
@@ -78,49 +77,35 @@ class Caveat:
     subjects: frozenset[str]
 
 
-def compared(config: Values) -> dict[str, Any]:
-    """Return what `of_dataset` needs of a config.
-
-    Parameters
-    ----------
-    config
-        `images.source.kind`, `teachers`, `prompt`, `prompts.{prompt}`, and of the teachers at least
-        `name` and `repository`.
-    """
-    return {
-        "source": config["images"]["source"]["kind"],
-        "prompt": prompt(config),
-        "teachers": config["teachers"],
-        "names": names(config),
-        "repositories": {key: model.get("repository") for key, model in config["models"].items()},
-    }
-
-
-def caveats(settings: Values, run: Mapping[str, int], paper: Mapping[str, int]) -> list[Caveat]:
+def caveats(config: Values, run: Mapping[str, int], paper: Mapping[str, int]) -> list[Caveat]:
     """Return why a run's numbers cannot be compared with the paper's.
 
     For the paper's own run, only `VECTORS` remains.
 
     Parameters
     ----------
-    settings
-        `source`, the kind of image source; `prompt`, its text; `teachers` and `benchmarked`, keys
-        of models; `repositories` by model, None where responses were imported; `names`, as printed;
-        `encoders`, repositories of the embedding metrics; `tokenizer`, a repository; `evaluated`,
-        the number of images of the benchmark, or None for all.
+    config
+        What `of_dataset` reads, `benchmarked`, their names and repositories, `benchmark.images`,
+        and the repositories of the embedding metrics and of the tokenizer.
     run, paper
-        Numbers of Table 2: images, classes, min_per_class, max_per_class.
+        Numbers of Table 2: images and classes.
     """
-    found = _of_run(settings, run, paper)
+    found = _of_run(config, run, paper)
     return [Caveat(" ".join(words.split()), frozenset(subjects)) for words, *subjects in found]
 
 
-def of_dataset(settings: Values, run: Mapping[str, int], paper: Mapping[str, int]) -> list[str]:
-    """Return in words how a run's dataset differs from the paper's; parameters as for `caveats`.
+def of_dataset(config: Values, run: Mapping[str, int], paper: Mapping[str, int]) -> list[str]:
+    """Return in words how a run's dataset differs from the paper's.
 
-    Of the settings, `source`, `prompt`, `teachers`, `repositories` and `names` are read.
+    Parameters
+    ----------
+    config
+        `images.source.kind`, `prompt`, `prompts.{prompt}`, `teachers`, and their names and
+        repositories.
+    run, paper
+        Numbers of Table 2: images and classes.
     """
-    return [" ".join(words.split()) for words, *_ in _of_dataset(settings, run, paper)]
+    return [" ".join(words.split()) for words, *_ in _of_dataset(config, run, paper)]
 
 
 def split_reasons(comparison: pl.DataFrame) -> list[str]:
@@ -129,46 +114,48 @@ def split_reasons(comparison: pl.DataFrame) -> list[str]:
     return given.unique(maintain_order=True).to_list()
 
 
-def _of_run(settings: Values, run: Mapping, paper: Mapping) -> Iterable[tuple[str, ...]]:
+def _of_run(config: Values, run: Mapping, paper: Mapping) -> Iterable[tuple[str, ...]]:
     """Yield the words of each reason, and its subjects."""
-    yield from _of_dataset(settings, run, paper)
-    yield from _of_models(settings, "benchmarked", ())
-    if settings["evaluated"] is not None and settings["evaluated"] < run["images"]:
-        yield f"{settings['evaluated']:,} of the images are scored", SCORES
+    yield from _of_dataset(config, run, paper)
+    yield from _of_models(config, "benchmarked", ())
+    benchmark, tokenizer = config["benchmark"], config["statistics"]["tokenizer"]["repository"]
+    if benchmark["images"] is not None and benchmark["images"] < run["images"]:
+        yield f"{benchmark['images']:,} of the images are scored", SCORES
     for metric, (name, known, why) in EVALUATORS.items():
-        encoder = settings["encoders"][metric]
+        encoder = benchmark[metric]["repository"]
         if encoder not in known:
             own = encoder.removeprefix(PACKAGE)
             yield f"{name} is computed with {own} (the paper names no model, {why})", metric
-    if settings["tokenizer"] != TOKENIZER:
-        own = settings["tokenizer"].removeprefix(PACKAGE)
+    if tokenizer != TOKENIZER:
+        own = tokenizer.removeprefix(PACKAGE)
         yield f"tokens are {own}'s (the paper names no tokenizer, {TOKENIZER}'s fits)", TOKENS
     yield VECTORS, "tfidf", "cosine"
 
 
-def _of_dataset(settings: Values, run: Mapping, paper: Mapping) -> Iterable[tuple[str, ...]]:
+def _of_dataset(config: Values, run: Mapping, paper: Mapping) -> Iterable[tuple[str, ...]]:
     """Yield how the images and the teachers' texts differ, and the subjects."""
-    if (other := sources.get(settings["source"]).not_comparable) is not None:
-        yield other, IMAGES, TEXTS, SCORES
+    other_images = sources.get(config["images"]["source"]["kind"]).not_comparable
+    if other_images:
+        yield other_images, IMAGES, TEXTS, SCORES
     if (run["images"], run["classes"]) != (paper["images"], paper["classes"]):
         yield (
             f"the sample is {run['images']:,} images of {run['classes']:,} classes, not "
             f"{paper['images']:,} of {paper['classes']:,}",
             *(IMAGES, TEXTS, SCORES),
         )
-    if " ".join(settings["prompt"].split()) not in PROMPTS:
+    if " ".join(prompt(config).split()) not in PROMPTS:
         yield "the prompt is neither of the paper's two", TEXTS, SCORES
-    if tuple(settings["teachers"]) != TEACHERS:
-        names = _listed(settings["names"][key] for key in settings["teachers"])
-        yield f"the teachers are {names}, not the paper's, in its order", TEXTS, SCORES
-    yield from _of_models(settings, "teachers", (TEXTS, SCORES))
+    if tuple(config["teachers"]) != TEACHERS:
+        teachers = _listed(config, config["teachers"])
+        yield f"the teachers are {teachers}, not the paper's, in its order", TEXTS, SCORES
+    yield from _of_models(config, "teachers", (TEXTS, SCORES))
 
 
-def _of_models(settings: Values, role: str, subjects: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
+def _of_models(config: Values, role: str, subjects: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
     """Yield the models of a role whose weights or responses are not the paper's models'."""
     others, imported = [], []
-    for key in settings[role]:
-        repository = settings["repositories"][key]
+    for key in config[role]:
+        repository = config["models"][key].get("repository")
         if repository is None:
             imported.append(key)
         elif key in REPOSITORIES and repository != REPOSITORIES[key]:
@@ -179,10 +166,9 @@ def _of_models(settings: Values, role: str, subjects: tuple[str, ...]) -> Iterab
         (imported, "were not run here, their responses are imported"),
     ):
         if keys:
-            names = _listed(settings["names"][key] for key in keys)
-            yield f"the {what} {names} {words}", *(subjects or keys)
+            yield f"the {what} {_listed(config, keys)} {words}", *(subjects or keys)
 
 
-def _listed(names: Iterable[str]) -> str:
-    *first, last = names
+def _listed(config: Values, keys: Iterable[str]) -> str:
+    *first, last = (config["models"][key]["name"] for key in keys)
     return f"{', '.join(first)} and {last}" if first else last

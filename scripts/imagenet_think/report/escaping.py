@@ -1,4 +1,4 @@
-"""Plain text made safe for LaTeX and Markdown: every table and caption goes through here."""
+"""Escaping of plain text for LaTeX and Markdown; every table and caption goes through here."""
 
 import re
 import unicodedata
@@ -85,12 +85,12 @@ _ACCENTS = {
 # Two of these in a row would print as a dash, a quotation mark.
 _LIGATURE = re.compile(r"([-,'])(?=\1)")
 
-# Where a word that may be longer than a line is broken if need be: after each of these.
+# Where a word that may be longer than a line can be broken: after each of these.
 _LONG_WORD = re.compile(r"\S{40,}")
 _PIECE = re.compile(r"\S{8}(?=\S)")
 _SPELLED = re.compile(r"U\+[0-9A-F]{4,6}(?=U\+)")
 
-# The punctuation with which CommonMark, its tables and GitHub's mathematics start something.
+# Punctuation that has a meaning in CommonMark, its tables or GitHub's mathematics.
 _MARKDOWN = re.compile(r"[\\`*_\[\]<>&~#$|{}]")
 
 
@@ -108,8 +108,8 @@ def latex(text: str) -> str:
         LaTeX for a document in T1 encoding (`\usepackage[T1]{fontenc}`), good in table cells,
         captions and running text. Letters with an accent are spelled with the accent's command; a
         very long word may be broken anywhere.
-        A character that Latin fonts lack is printed as its code point, `U+4E2D`: visible, and no
-        error of the compiler.
+        A character that Latin fonts lack is printed as its code point, `U+4E2D`, which is visible
+        and does not stop the compiler.
     """
     line = _LONG_WORD.sub(lambda word: _PIECE.sub("\\g<0>\n", word[0]), _one_line(text))
     escaped = _SPELLED.sub("\\g<0>\n", "".join(map(_latex_character, line)))
@@ -145,9 +145,10 @@ def _latex_character(character: str) -> str:
         return _LATEX[character]
     if character.isascii():
         return character
-    base, *marks = unicodedata.normalize("NFD", character)
-    if base.isascii() and base.isalpha() and len(marks) == 1 and marks[0] in _ACCENTS:
-        return f"\\{_ACCENTS[marks[0]]}{{{base}}}"
+    decomposed = unicodedata.normalize("NFD", character)
+    base, marks = decomposed[0], decomposed[1:]
+    if base.isascii() and base.isalpha() and marks in _ACCENTS:
+        return f"\\{_ACCENTS[marks]}{{{base}}}"
     return _code_point(character)
 
 

@@ -1,4 +1,4 @@
-"""Samples to be shown: which ones, with their images and both teachers' texts."""
+"""The samples that figures show, with their images and both teachers' texts."""
 
 import logging
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class Example:
     image
         The prepared image's bytes.
     thinks, answers
-        A text a teacher, in the teachers' order.
+        One text per teacher, in the teachers' order.
     """
 
     image_id: str
@@ -43,10 +43,10 @@ def choose_examples(
     seed: int,
     count: int,
 ) -> list[Example]:
-    """Choose samples by seed among those that both teachers' responses parsed for.
+    """Choose samples by seed among those for which both teachers' responses could be parsed.
 
-    Images are taken in the order of a digest of seed and image id, each from a domain that is not
-    shown yet as long as there are such domains. So a longer list begins with the shorter one.
+    Images are taken in the order of a digest of seed and image id, each from a new domain as long
+    as there is one. So a longer list begins with the shorter one.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def choose_examples(
         If no image has a parsed response of every teacher, or a chosen image is in no images file.
     """
     parsed = (
-        pl.scan_parquet(annotations)
+        pl.scan_parquet(list(map(Path, annotations)))
         .filter(pl.col("model").is_in(list(teachers)), pl.col("status") == OK)
         .group_by("image_id")
         .agg(pl.col("model").n_unique().alias("parsed"))
@@ -85,10 +85,10 @@ def choose_examples(
             "there is no sample to show; see the status column of the annotations"
         )
     if len(chosen) < count:
-        logger.warning("%d samples were asked for, %d can be shown", count, len(chosen))
+        logger.warning("%d of %d samples can be shown", len(chosen), count)
     ids = chosen["image_id"].to_list()
     texts = (
-        pl.scan_parquet(annotations)
+        pl.scan_parquet(list(map(Path, annotations)))
         .filter(pl.col("image_id").is_in(ids))
         .select("image_id", "model", "think", "answer")
         .collect()

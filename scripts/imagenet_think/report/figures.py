@@ -1,13 +1,16 @@
-"""The look of every figure, text that stays in its place, and files that are always the same."""
+"""The style of all figures, text that fits its place, and reproducible files."""
 
 import io
 import logging
+import math
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -29,11 +32,14 @@ logger = logging.getLogger(__name__)
 PAGE = 468.0
 """Width of every figure in points (6.5 inches): one column of text, or two beside each other."""
 
-TALLEST = 626.0
-"""Greatest height of a figure in points: a page less its margins and a caption."""
+PANELS = 4
+"""Panels in a row."""
 
-# Okabe and Ito's colours, told apart with any colour vision; each has its marker, line and hatch,
-# so that a figure can be read without colour.
+TALLEST = 626.0
+"""Greatest height of a figure in points: a page without its margins and a caption."""
+
+# Okabe and Ito's colours, distinguishable with any colour vision; each has its marker, line and
+# hatch, so that a figure can be read without colour.
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#595959"
 PAIR = ((BLUE, "o", "-", ""), (VERMILLION, "D", "--", "////"))
 """Colour, marker, line and hatch of the first and the second of two series."""
@@ -47,7 +53,7 @@ _ELLIPSIS = "…"
 # Room of a line above and below its baseline, as shares of the font's size.
 _ABOVE, _BELOW = 0.9, 0.24
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.labelsize": 7,
     "axes.linewidth": 0.6,
@@ -144,8 +150,8 @@ def printable(text: str, source: str = "text") -> str:
     Returns
     -------
     str
-        The text in composed form. Line breaks stay; other white space becomes a space. Invisible
-        characters (joiners, variation selectors) that the fonts lack are left out.
+        The text in composed form. Line breaks are kept; other white space becomes a space.
+        Invisible characters (joiners, variation selectors) that the fonts lack are left out.
     """
     text = unicodedata.normalize("NFC", text)
     table: dict[int, str | None] = {}
@@ -176,7 +182,7 @@ def printable(text: str, source: str = "text") -> str:
 
 @lru_cache(maxsize=1)
 def _scratch() -> FigureCanvasAgg:
-    """Return a canvas on which texts are measured and nothing is drawn."""
+    """Return a canvas on which texts are only measured."""
     return FigureCanvasAgg(Figure((1, 1), dpi=_DPI))
 
 
@@ -194,7 +200,7 @@ def width_of(text: str, font: FontProperties) -> float:
 
 
 def height_of(lines: Sequence[str], font: FontProperties) -> float:
-    """Return the height in points of lines set below each other."""
+    """Return the height in points of several lines."""
     return _baselines(lines, font)[1]
 
 
@@ -218,7 +224,7 @@ def wrap(text: str, font: FontProperties, width: float) -> Iterator[str]:
     """Break text into lines no wider than `width` points.
 
     Lines break at spaces, and inside a word that is wider than a line. Line breaks of the text
-    are kept, empty lines are not. Lines are made one by one, so that the first few lines of a
+    are kept, empty lines are not. Lines are yielded one by one, so that the first few lines of a
     very long text cost no more than those of a short one.
     """
     space = width_of("x x", font) - 2 * width_of("x", font)
@@ -250,15 +256,12 @@ def _pieces(word: str, font: FontProperties, width: float) -> list[str]:
     letters = regex.findall(r"\X", word)
     pieces = []
     while letters:
-        low, high = 1, min(len(letters), 1 + int(width))
-        while low < high:  # as many letters as a line holds, and one at least
-            middle = (low + high + 1) // 2
-            if width_of("".join(letters[:middle]), font) <= width:
-                low = middle
-            else:
-                high = middle - 1
-        pieces.append("".join(letters[:low]))
-        letters = letters[low:]
+        # As many letters as fit on a line, and at least one; no letter is narrower than a point.
+        counts = range(1, 1 + min(len(letters), 1 + int(width)))
+        fitting = bisect_right(counts, width, key=lambda n: width_of("".join(letters[:n]), font))
+        count = max(fitting, 1)
+        pieces.append("".join(letters[:count]))
+        letters = letters[count:]
     return pieces
 
 
@@ -284,15 +287,12 @@ def shorten(text: str, font: FontProperties, width: float) -> str:
     if width_of(text, font) <= width:
         return text
     text = text.removesuffix(_ELLIPSIS).rstrip()
-    low, high = 0, min(len(text), 1 + int(width))  # no character is narrower than a point
-    while low < high:
-        middle = (low + high + 1) // 2
-        if width_of(text[:middle].rstrip() + _ELLIPSIS, font) <= width:
-            low = middle
-        else:
-            high = middle - 1
-    cut = text[:low]
-    if low < len(text) and not text[low].isspace() and " " in cut[low // 2 :]:
+    counts = range(1, 1 + min(len(text), 1 + int(width)))  # no character is narrower than a point
+    fitting = bisect_right(
+        counts, width, key=lambda n: width_of(text[:n].rstrip() + _ELLIPSIS, font)
+    )
+    cut = text[:fitting]
+    if fitting < len(text) and not text[fitting].isspace() and " " in cut[fitting // 2 :]:
         cut = cut[: cut.rindex(" ")]
     return cut.rstrip() + _ELLIPSIS
 
@@ -308,7 +308,7 @@ def picture_size(data: bytes, width: float, height: float) -> tuple[float, float
 
 
 class Page:
-    """A figure on which things are placed in points from the upper left corner.
+    """A figure whose elements are placed in points from the upper left corner.
 
     Parameters
     ----------
@@ -334,7 +334,7 @@ class Page:
         colour: str = "black",
         align: str = "left",
     ) -> float:
-        """Set lines below each other from (x, y) down; return their height in points."""
+        """Write lines from (x, y) down; return their height in points."""
         baselines, height = _baselines(lines, font)
         for line, baseline in zip(lines, baselines, strict=True):
             self.figure.text(
@@ -348,7 +348,15 @@ class Page:
         return height
 
     def box(
-        self, x: float, y: float, width: float, height: float, *, edge: str, face: str, line: str
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        *,
+        edge: str,
+        face: str,
+        line: str,
     ) -> None:
         """Draw a box with rounded corners."""
         left, bottom = x, self.height - y - height
@@ -369,9 +377,9 @@ class Page:
     def rule(self, x: float, top: float, bottom: float, *, colour: str, line: str) -> None:
         """Draw a vertical line."""
         ends = [self.height - top, self.height - bottom]
-        self.figure.add_artist(
-            Line2D([x, x], ends, transform=self._points(), color=colour, linestyle=line)
-        )
+        vertical = Line2D([x, x], ends, transform=self._points())
+        vertical.set(color=colour, linestyle=line)
+        self.figure.add_artist(vertical)
 
     def arrow(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Draw an arrow between two points."""
@@ -414,6 +422,27 @@ def chart(width: float, height: float) -> Figure:
     return figure
 
 
+def panels(titles: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a panel for each title, four in a row, and its panels.
+
+    Parameters
+    ----------
+    titles
+        Titles of the panels, which share their y axis.
+    height
+        Of a row of panels, in points.
+    """
+    rows = math.ceil(len(titles) / PANELS)
+    figure = chart(PAGE, height * rows)
+    grid = figure.subplots(rows, min(len(titles), PANELS), sharey=True, squeeze=False)
+    axes = list(grid.flat)
+    for spare in axes[len(titles) :]:
+        spare.remove()
+    for panel, title in zip(axes, titles, strict=False):
+        panel.set_title(label(title, 74, 7))
+    return figure, axes[: len(titles)]
+
+
 def label(name: str, width: float, size: float = 6.5) -> str:
     """Return a name as a label of at most two lines of `width` points."""
     font = sans(size)
@@ -442,9 +471,9 @@ def mark(
         `value, low, high` and `column`, which says whose line; where `low` and `high` are null, the
         value has no interval. A line without a row stays empty.
     column, order
-        What tells the lines apart, and its values from line 0 on.
+        What distinguishes the lines, and its values from line 0 on.
     shift
-        How far from a line the mark stands.
+        Distance of the mark from its line.
     colour, marker, face
         Colour of marks and intervals, shape of the marks, and what they are filled with.
     legend

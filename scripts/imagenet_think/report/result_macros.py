@@ -13,7 +13,6 @@ from imagenet_think.report.comparability import PROMPTS, VECTORS, split_reasons
 from imagenet_think.report.escaping import latex
 from imagenet_think.report.macros import (
     MISSING,
-    WORDS,
     counted,
     number,
     percent,
@@ -23,6 +22,18 @@ from imagenet_think.report.macros import (
 )
 from imagenet_think.report.setting_macros import PLACES, models_in_order
 from imagenet_think.report.table_captions import HEADINGS
+
+METRICS = {
+    "bertscore": "Bertscore",
+    "sbert": "Sbert",
+    "rouge1": "RougeUnigram",
+    "rougeL": "RougeSequence",
+    "jaccard": "Jaccard",
+    "overlap": "Overlap",
+    "tfidf": "Tfidf",
+    "cosine": "Cosine",
+}
+"""Metrics in the names of macros, which contain no digits."""
 
 
 def image_macros(
@@ -160,7 +171,7 @@ def score_macros(tables: Sequence[pl.DataFrame], ablation: pl.DataFrame) -> dict
     for table in tables:
         for column in table.columns:
             if column.endswith("_avg"):
-                metric = _in_letters(column.removesuffix("_avg"))
+                metric = METRICS[column.removesuffix("_avg")]
                 printed = table.select("model", score=pl.col(column).round(3)).drop_nulls()
                 best = printed.filter(pl.col("score") == pl.col("score").max())
                 highest = best["score"].to_list()
@@ -171,12 +182,6 @@ def score_macros(tables: Sequence[pl.DataFrame], ablation: pl.DataFrame) -> dict
     macros["ThinkHigher"] = spelled(len(higher))
     macros["ThinkHigherMetrics"] = series(latex(HEADINGS[m]) for m in higher) if higher else "none"
     return macros
-
-
-def _in_letters(metric: str) -> str:
-    """Return a metric's key as part of a macro's name, which contains no digits."""
-    letters = (WORDS[int(mark)].title() if mark.isdigit() else mark for mark in metric[1:])
-    return metric[0].upper() + "".join(letters)
 
 
 def incomparable(comparison: pl.DataFrame) -> list[str]:

@@ -1,29 +1,30 @@
-"""What a benchmark table's caption says: definitions, how many images, and what was seen."""
+"""What the captions of benchmark tables say: how metrics are defined, and on how many images."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
-from imagenet_think.core.model_sources import PACKAGE
+from imagenet_think.metrics import registry
+from imagenet_think.metrics.registry import Measure, Metric
+
+Settings = Mapping[str, Any]
+"""What tables of the benchmark read of the config, see `benchmark`."""
 
 OURS = "ImageNet-Think"
-"""Name in Table 1 of the paper's own row, and of ours in its place."""
+"""Name of the paper's own row in its Table 1, and of ours in its place."""
 
 REPORTED, COMPUTED = "reported by the paper", "computed here"
 """Where a row of Table 1 comes from."""
 
-HEADINGS = {
-    "bertscore": "BERTScore",
-    "sbert": "Sentence-BERT Cosine Similarity",
-    "rouge1": "ROUGE-1",
-    "rougeL": "ROUGE-L",
-    "jaccard": "Jaccard Index",
-    "overlap": "Overlap Coefficient",
-    "tfidf": "TF-IDF Cosine Similarity",
-    "cosine": "Cosine Similarity",
-}
-"""The printed metrics in the paper's order, named as in its Tables 3 to 6."""
+MEASURES = registry.printed()
+"""The printed measures in the order of the paper's Tables 3 to 6."""
+
+HEADINGS = {name: measure.heading or name for name, measure in MEASURES.items()}
+"""Their headings, as in these tables."""
+
+BRIEF = {name: measure for name, measure in MEASURES.items() if measure.brief}
+"""Those that are printed where there is no room for all."""
 
 AGGREGATES = {"avg": "Avg.", "max": "Max"}
 """The mean of the two teachers' scores and the higher of them, named as in Tables 3 to 7."""
@@ -32,19 +33,6 @@ PARTS = {"full": "Full Output", "think": "Thinking Tokens", "answer": "Answer To
 """The parts of a response, named as in the paper's Table 7."""
 
 SHORT_PARTS = {"full": "Full", "think": "Thinking", "answer": "Answer"}
-
-FEW = ("bertscore", "sbert", "rougeL")
-"""What is printed where there is no room for all metrics: one of meaning by tokens, one by
-sentences, and one of words."""
-
-TFIDF = {
-    "tfidf": (
-        "document frequencies counted over the references of this run, with which its values "
-        "change (variant tfidf)"
-    ),
-    "tfidf_pair": "document frequencies counted over the two texts compared (variant tfidf_pair)",
-}
-"""What `printed_tfidf` may be, in words."""
 
 COUNTS = {
     "leave_out": "its image is left out of the model's means",
@@ -55,7 +43,7 @@ COUNTS = {
 AS_PRINTED = "Metrics are defined in the captions of Tables 3 to 6."
 
 
-def benchmark(taken: Mapping[str, Any]) -> dict[str, Any]:
+def benchmark(taken: Settings) -> dict[str, Any]:
     """Return what tables of the benchmark and their captions read of a config.
 
     Parameters
@@ -67,76 +55,74 @@ def benchmark(taken: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        The section `benchmark`, with `teachers` and `models` (keys) and `names` (by key).
+        The section `benchmark`, with `teachers` and `models` (keys, the benchmarked ones) and
+        `names` (of both, by key).
     """
     return {
         **taken["benchmark"],
-        "teachers": taken["teachers"],
+        "teachers": taken.get("teachers", []),
         "models": taken.get("benchmarked", []),
         "names": {key: own["name"] for key, own in taken["models"].items()},
     }
 
 
-def printed_metrics(settings: Mapping) -> dict[str, str]:
-    """Return the metric that stands for each printed one; `printed_tfidf` for TF-IDF."""
-    return {name: settings["printed_tfidf"] if name == "tfidf" else name for name in HEADINGS}
+def teachers(settings: Settings) -> list[str]:
+    """Return the names of teacher 1 and teacher 2."""
+    return [settings["names"][key] for key in settings["teachers"]]
 
 
-def definitions(metrics: Sequence[str], settings: Mapping) -> str:
-    """Say how metrics are defined in this run.
+def models(settings: Settings) -> dict[str, str]:
+    """Return the names of the benchmarked models by key, in the order to print."""
+    return {key: settings["names"][key] for key in settings["models"]}
+
+
+def printed_rows(
+    rows: pl.DataFrame, settings: Settings, measures: Mapping[str, Measure] = MEASURES
+) -> pl.DataFrame:
+    """Return the aggregates that are printed, under the names of the measures they are printed as.
 
     Parameters
     ----------
-    metrics
-        Keys of `HEADINGS`.
+    rows
+        Aggregates with the column metric, which holds the name of a measure.
     settings
-        The benchmark's settings: a section for each kind of scores, and `printed_tfidf`.
+        The benchmark's settings, which may choose a variant for a measure.
+    measures
+        The measures to print.
     """
-    sentences = []
-    if "bertscore" in metrics:
-        bertscore = settings["bertscore"]
-        window = bertscore["max_tokens"]
-        read = {
-            "first": f"the first {window} tokens of a text",
-            "all": f"all tokens of a text, read {window} at a time",
-        }
-        sentences.append(
-            f"BERTScore is the F1 of {_name(bertscore)}, layer {bertscore['layer']}, without idf "
-            f"weights and not rescaled, of {read[bertscore['windows']]}{_precision(bertscore)}."
-        )
-    if "sbert" in metrics:
-        sbert = settings["sbert"]
-        window = sbert["max_tokens"]
-        read = {
-            "first": f"the first {window} tokens",
-            "all": f"all tokens, {window} at a time, averaged by their number",
-        }
-        sentences.append(
-            f"Sentence-BERT is the cosine of {_name(sbert)}'s embeddings of "
-            f"{read[sbert['windows']]}{_precision(sbert)}."
-        )
-    if {"bertscore", "sbert"} & set(metrics):
-        sentences.append(
-            "Neither is bounded by 0, and neither is clipped, although section 5.3 of the paper "
-            "puts every metric in the range from 0 to 1."
-        )
-    if {"rouge1", "rougeL"} & set(metrics):
-        stemmer = "with" if settings["rouge"]["stemmer"] else "without"
-        sentences.append(
-            f"ROUGE is the F1 of rouge-score {stemmer} stemming, ROUGE-L over the whole text."
-        )
-    if {"jaccard", "overlap"} & set(metrics):
-        sentences.append(f"Sets are of {_tokens(settings['sets'])}.")
-    if {"tfidf", "cosine"} & set(metrics):
-        sentences.append(
-            f"Vectors count {_tokens(settings['vectors'])}; TF-IDF takes "
-            f"{TFIDF[settings['printed_tfidf']]}, and Cosine Similarity is of raw counts. The "
-            "paper does not say how its two were fitted."
+    names = {measure.printed(settings): name for name, measure in measures.items()}
+    chosen = rows.filter(pl.col("metric").is_in(list(names)))
+    return chosen.with_columns(pl.col("metric").replace(names))
+
+
+def caption(*sentences: str) -> str:
+    """Return the sentences of a caption, without those that are empty."""
+    return " ".join(filter(None, sentences))
+
+
+def definitions(metrics: Sequence[Metric], settings: Settings) -> str:
+    """Say how metrics are defined in this run, and which of them are not bounded by 0."""
+    sentences = [metric.definition(settings) for metric in metrics]
+    unbounded = [place for place, metric in enumerate(metrics, start=1) if not metric.bounded]
+    if unbounded:
+        not_bounded = {
+            1: "It is not bounded by 0, and not clipped",
+            2: "Neither is bounded by 0, and neither is clipped",
+        }.get(len(unbounded), "None of these is bounded by 0, and none is clipped")
+        sentences.insert(
+            unbounded[-1],
+            f"{not_bounded}, although section 5.3 of the paper puts every metric in the range from "
+            "0 to 1.",
         )
     return " ".join(sentences)
 
 
-def counted(aggregates: pl.DataFrame, settings: Mapping) -> str:
+def brief_metrics() -> list[Metric]:
+    """Return the metrics of the measures in `BRIEF`."""
+    return [m for m in registry.metrics() if BRIEF.keys() & {own.name for own in m.measures}]
+
+
+def counted(aggregates: pl.DataFrame, settings: Settings) -> str:
     """Say how many images the means are over, and what was missing.
 
     Parameters
@@ -146,17 +132,25 @@ def counted(aggregates: pl.DataFrame, settings: Mapping) -> str:
     settings
         The benchmark's settings, of which `missing` tells what a missing response counts.
     """
-    # Beside the responses that are left out, what is left out lacks a reference.
+    # Images that are left out although there is a response lack a reference.
     responses = aggregates["no_response"] if settings["missing"] == "leave_out" else 0
     references = aggregates["left_out"] - responses
-    images = (aggregates["images"] + aggregates["left_out"]).max() or 0
+    total = max(aggregates["images"] + aggregates["left_out"], default=0)
     return (
-        f"M = {count_range(aggregates['images'])} of {images:,} images (response missing: "
+        f"M = {count_range(aggregates['images'])} of {total:,} images (response missing: "
         f"{count_range(aggregates['no_response'])}; reference missing: {count_range(references)})."
     )
 
 
-def missing(settings: Mapping) -> str:
+def counted_by_part(aggregates: pl.DataFrame, settings: Settings) -> str:
+    """Say the same of each part of the responses."""
+    return " ".join(
+        f"{name.capitalize()}: {counted(aggregates.filter(part=part), settings)}"
+        for part, name in PARTS.items()
+    )
+
+
+def missing(settings: Settings) -> str:
     """Say which responses are missing, and what they count."""
     return (
         "A response is missing where it failed or is empty, its thinking and answer also where it "
@@ -166,10 +160,7 @@ def missing(settings: Mapping) -> str:
 
 
 def seen(aggregates: pl.DataFrame) -> str:
-    """Say what the windows held and how many texts they cut, metric by metric and part by part.
-
-    Without windows it is "".
-    """
+    """Say what share of the texts was read, metric by metric and part by part; "" if all of it."""
     columns = ("seen", "seen_references", "cut", "cut_references")
     means = aggregates.group_by("metric", "part", maintain_order=True).agg(pl.col(columns).mean())
     sentences = []
@@ -184,7 +175,7 @@ def seen(aggregates: pl.DataFrame) -> str:
     return " ".join(sentences)
 
 
-def intervals(settings: Mapping) -> str:
+def intervals(settings: Settings) -> str:
     """Say what the small numbers are."""
     return (
         f"Small: {settings['level']:.0%} intervals from {settings['draws']:,} resamples of the "
@@ -194,23 +185,5 @@ def intervals(settings: Mapping) -> str:
 
 def count_range(counts: pl.Series) -> str:
     """Return one number, or the least and the greatest."""
-    low, high = counts.min() or 0, counts.max() or 0
+    low, high = min(counts, default=0), max(counts, default=0)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def _precision(section: Mapping) -> str:
-    """Name the encoder's precision where it is not the full one."""
-    names = {"float32": "", "tf32": "TF32", "float16": "half precision (float16)"}
-    name = names[section["precision"]]
-    return f", computed in {name}" if name else ""
-
-
-def _name(section: Mapping) -> str:
-    return section["repository"].removeprefix(PACKAGE)
-
-
-def _tokens(section: Mapping) -> str:
-    words = section["stop_words"]
-    kept = {None: "stop words kept", "english": "English stop words dropped"}
-    stop_words = kept[words] if words is None or words in kept else f"{len(words)} words dropped"
-    return f"lower-cased matches of {section['token_pattern']} ({stop_words})"

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -28,6 +28,10 @@ WRAPPED = 0.3
 """Share of the text width that such a text gets."""
 
 
+ENDS = {"value": "", "low": "_low", "high": "_high"}
+"""Columns of an aggregated number and of its interval, and how a table's columns of them end."""
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of a table.
@@ -39,7 +43,7 @@ class Column:
     heading
         Printed above it.
     group
-        Printed above this and the neighbouring columns of the same group; "" for none.
+        Printed above this column and its neighbours of the same group; "" for none.
     format
         Format specification of its numbers. Text is printed as it is.
     ranked
@@ -47,7 +51,7 @@ class Column:
     interval
         Whether the frame holds `<name>_low` and `<name>_high`, to be printed with each value.
     printed
-        False for what stands in the csv alone.
+        False for a column of the csv only.
     width
         Share of the text width for wrapped text in LaTeX; None sets each cell on one line.
     """
@@ -64,7 +68,12 @@ class Column:
     @property
     def names(self) -> list[str]:
         """Names of its columns in the frame and in the csv."""
-        return [self.name, f"{self.name}_low", f"{self.name}_high"][: 3 if self.interval else 1]
+        return with_interval(self.name) if self.interval else [self.name]
+
+
+def with_interval(name: str) -> list[str]:
+    """Return the columns of a number and of its interval."""
+    return [f"{name}{end}" for end in ENDS.values()]
 
 
 def write_table(
@@ -73,7 +82,7 @@ def write_table(
     caption: str,
     stem: str | Path,
     *,
-    label: str | None = None,
+    printed: tuple[pl.DataFrame, Sequence[Column]] | None = None,
     long: bool = False,
 ) -> None:
     """Write `<stem>.csv`, `<stem>.tex` and `<stem>.md`.
@@ -81,28 +90,74 @@ def write_table(
     Parameters
     ----------
     frame
-        A row of the table each, in the order to print.
+        One row per row of the table, in the order to print.
     columns
         The columns in the order to print.
     caption
         Plain text; it is escaped here.
     stem
-        Path without ending.
-    label
-        LaTeX label; `tab:` and the stem's name by default.
+        Path without suffix. The LaTeX label is `tab:` and its last part.
+    printed
+        Frame and columns of the LaTeX and Markdown tables, where they differ from those of the csv.
     long
         Let the LaTeX table break over pages (`longtable`).
 
     Raises
     ------
     ValueError
-        If the frame lacks a column.
+        If a frame lacks a column.
     """
-    stem = Path(stem)
     write_csv(frame, columns, f"{stem}.csv")
-    label = label or f"tab:{stem.name}"
-    write_text(latex(frame, columns, caption, label, long=long), f"{stem}.tex")
-    write_text(markdown(frame, columns, caption), f"{stem}.md")
+    shown = printed or (frame, columns)
+    write_text(latex(*shown, caption, f"tab:{Path(stem).name}", long=long), f"{stem}.tex")
+    write_text(markdown(*shown, caption), f"{stem}.md")
+
+
+def spread(
+    rows: pl.DataFrame,
+    order: pl.DataFrame,
+    name: pl.Expr,
+    names: Sequence[str],
+    values: Mapping[str, str] = ENDS,
+    kept: Sequence[str] = (),
+) -> pl.DataFrame:
+    """Return the rows of a table with numbers side by side that `rows` holds below each other.
+
+    Parameters
+    ----------
+    rows
+        One row per number, with the columns of `order`, `values` and `kept`.
+    order
+        The columns that identify a row of the table, in the order to print.
+    name
+        What distinguishes the numbers of a row of the table.
+    names
+        Its values, in the order of the columns.
+    values
+        Columns to take, and how the table's columns of them end: `<name><end>`.
+    kept
+        Columns that are the same for all numbers of a row of the table.
+
+    Raises
+    ------
+    KeyError
+        If a number is missing; the message says which.
+    """
+    index = order.columns
+    named = rows.with_columns(name.alias("name"))
+    wanted = order.join(pl.DataFrame({"name": names}), how="cross")
+    missing = wanted.join(named, on=wanted.columns, how="anti")
+    if len(missing):
+        raise KeyError(f"no number of {', '.join(map(str, missing.row(0)))}")
+    wide = named.group_by(index).agg(
+        *(
+            pl.col(column).filter(pl.col("name") == own).first().alias(f"{own}{end}")
+            for own in names
+            for column, end in values.items()
+        ),
+        pl.col(list(kept)).first(),
+    )
+    return order.join(wide, on=index, how="left", maintain_order="left")
 
 
 def write_csv(frame: pl.DataFrame, columns: Sequence[Column], path: str | Path) -> None:
@@ -122,9 +177,9 @@ def latex(
     long: bool = False,
     gap: int = 3,
 ) -> str:
-    r"""Return a complete `table` environment, or a `longtable`, `gap` points beside each column.
+    r"""Return a complete `table` environment, or a `longtable` with `gap` points between columns.
 
-    Intervals stand in small type on a line below their values. The document needs `booktabs`,
+    Intervals are set in small type on a line below their values. The document needs `booktabs`,
     `array`, T1 fonts and, for long tables, `longtable`.
     """
     _check(frame, columns)
@@ -133,7 +188,7 @@ def latex(
     body = []
     for index, row in enumerate(frame.iter_rows(named=True)):
         cells = [
-            _latex_value(row[column.name], column.format, ranks[place].get(index))
+            _latex_value(row[column.name], column.format, ranks[place].get(index, 0))
             for place, column in enumerate(columns)
         ]
         body.append(_latex_row(cells))
@@ -175,7 +230,7 @@ def latex(
 
 
 def markdown(frame: pl.DataFrame, columns: Sequence[Column], caption: str) -> str:
-    """Return the caption in words and a pipe table; intervals stand behind their values."""
+    """Return the caption and a pipe table; intervals follow their values in parentheses."""
     _check(frame, columns)
     columns = [column for column in columns if column.printed]
     ranks = [_ranks(frame, column) for column in columns]
@@ -189,7 +244,7 @@ def markdown(frame: pl.DataFrame, columns: Sequence[Column], caption: str) -> st
         cells = []
         for place, column in enumerate(columns):
             text = escaping.markdown(_printed(row[column.name], column.format, missing="–"))
-            text = {1: f"**{text}**", 2: f"<ins>{text}</ins>"}.get(ranks[place].get(index), text)
+            text = {1: f"**{text}**", 2: f"<ins>{text}</ins>"}.get(ranks[place].get(index, 0), text)
             interval = _interval(row, column)
             cells.append(f"{text} ({escaping.markdown(interval)})" if interval else text)
         lines.append(_markdown_row(cells))
@@ -203,7 +258,7 @@ def _check(frame: pl.DataFrame, columns: Sequence[Column]) -> None:
 
 
 def _ranks(frame: pl.DataFrame, column: Column) -> dict[int, int]:
-    """Map row to 1 (best) or 2 (second). What prints alike ranks alike."""
+    """Map row to 1 (best) or 2 (second). Values that are printed alike rank alike."""
     if not column.ranked:
         return {}
     printed = {
@@ -232,7 +287,7 @@ def _printed(value: object, specification: str, missing: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = value if isinstance(value, str) else format(value, specification)
-    # What rounds to nothing has no sign.
+    # What rounds to zero has no sign.
     return text.lstrip("-") if not isinstance(value, str) and not text.strip("-0.,%") else text
 
 
@@ -241,17 +296,17 @@ def _interval(row: dict[str, object], column: Column) -> str:
     if not column.interval or _missing(row[f"{column.name}_low"]):
         return ""
     low, high = (_printed(row[name], column.format, missing="–") for name in column.names[1:])
-    # A dash beside a minus sign would be read as one.
+    # A dash next to a minus sign would be read as one.
     return f"{low} to {high}" if "-" in low + high else f"{low}–{high}"
 
 
-def _latex_value(value: object, specification: str, rank: int | None) -> str:
+def _latex_value(value: object, specification: str, rank: int) -> str:
     text = _latex_text(_printed(value, specification, missing="–"), isinstance(value, str))
     return {1: rf"\textbf{{{text}}}", 2: rf"\underline{{{text}}}"}.get(rank, text)
 
 
 def _latex_text(text: str, words: bool = False) -> str:
-    """Escape a cell. A number's sign is a minus, a word's hyphen stays one."""
+    """Escape a cell. The sign of a number is a minus; a hyphen in a word stays one."""
     return escaping.latex(text if words else text.replace("-", "−"))
 
 
@@ -261,9 +316,14 @@ def _latex_row(cells: Sequence[str]) -> str:
 
 def _latex_alignment(frame: pl.DataFrame, column: Column, long: bool) -> str:
     width, is_text = column.width, _is_text(frame, column)
-    if width is None and long and is_text:  # what breaks over pages cannot be made smaller
-        longest = frame[column.name].str.len_chars().max() or 0
-        width = WRAPPED if longest > LONG_TEXT else None
+    # A table that breaks over pages cannot be scaled down.
+    if (
+        width is None
+        and long
+        and is_text
+        and frame[column.name].str.len_chars().gt(LONG_TEXT).any()
+    ):
+        width = WRAPPED
     if width is not None:
         return rf">{{\raggedright\arraybackslash}}p{{{width}\linewidth}}"
     return "l" if is_text else "r"

@@ -22,6 +22,7 @@ import yaml
 
 from imagenet_think.core import model_sources, paths, plugins, settings
 from imagenet_think.images import sources
+from imagenet_think.report import products
 from imagenet_think.run import file_checks
 from imagenet_think.run.config_file import ConfigError, read
 
@@ -647,8 +648,9 @@ def _readers() -> Iterator[str]:
         "## What reads it",
         "",
         "Each rule names the keys that it reads, and its jobs rerun when one of them changes, with",
-        "everything that depends on their files: `grep -rn images.criteria rules` finds the rules,",
-        "and `snakemake -n all` lists the jobs. Comments and the order of keys do not matter.",
+        "everything that depends on their files: `grep -rn images.criteria rules` finds the rules",
+        "(for tables and figures, search `scripts/imagenet_think/report/products.py`), and",
+        "`snakemake -n all` lists the jobs. Comments and the order of keys do not matter.",
         "Rule files in parentheses only read keys that change no result, and do not rerun.",
         "`record_run`, which records the whole config, reruns after every change.",
         "",
@@ -662,13 +664,19 @@ def _readers() -> Iterator[str]:
     for file in sorted(RULES.glob("*.smk")):
         if file.stem == MINIATURE:
             continue
-        for key, counts in settings.declared_in(file.read_text(), schema()).items():
+        for key, counts in declared_in(file).items():
             for leaf in leaves(key):
                 own = sections[_section(leaf)]
                 own[file.stem] = own.get(file.stem, False) or counts
     for section, files in sections.items():
         named = [name if counts else f"({name})" for name, counts in files.items()]
         yield f"| `{section}` | {', '.join(named) or 'planning only'} |"
+
+
+def declared_in(file: Path) -> dict[str, bool]:
+    """Return the keys that a stage's rules declare, and whether a change of each reruns jobs."""
+    found = settings.declared_in(file.read_text(encoding="utf-8"), schema())
+    return found | dict.fromkeys(products.keys(file.stem), True)
 
 
 def leaves(key: str) -> list[str]:

@@ -39,6 +39,7 @@ from snakemake.settings.types import (
     ResourceSettings,
     SchedulingSettings,
 )
+from snakemake.sourcecache import LocalSourceFile
 from snakemake.workflow import Workflow
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
@@ -191,6 +192,28 @@ def after_planning(workflow: Workflow, check: Callable[[str, DAG], None]) -> Non
     workflow._build_dag, workflow.create_report = build_and_check, create_report
 
 
+def caption_report(dag: DAG, captions: Mapping[str, str]) -> None:
+    """Give the files that Snakemake's report shows their captions.
+
+    A rule names a file that holds a caption; these are written where only a report looks for them.
+
+    Parameters
+    ----------
+    dag
+        The plan of the report.
+    captions
+        Captions (reStructuredText) by path.
+    """
+    folder = Path(".snakemake", "captions").absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    shown = (file for job in dag.jobs for file in job.output if is_flagged(file, "report"))
+    for number, file in enumerate(shown):
+        place = folder / f"{number}.rst"
+        place.write_text(captions[file], encoding="utf-8")
+        entry = file.flags["report"]._replace(caption=LocalSourceFile(str(place)))
+        file.flags["report"] = entry
+
+
 def missing_from_report(dag: DAG) -> list[str]:
     """Return the missing files among those that Snakemake's report shows, in name order."""
     shown = {str(file) for job in dag.jobs for file in job.output if is_flagged(file, "report")}
@@ -336,7 +359,7 @@ class PlannedJob:
     Attributes
     ----------
     rule, stage
-        Its rule, and the name of the rule file.
+        Its rule, and the folder of the rule's script, or else the name of the rule's file.
     outputs, wildcards
         Its output files, and the values of its wildcards.
     needed
@@ -382,7 +405,7 @@ def planned_jobs(workflow: Workflow, detailed: Collection[str] = ()) -> list[Pla
         found.append(
             PlannedJob(
                 rule.name,
-                Path(rule.snakefile).stem,
+                Path(rule.script).parent.name if rule.script else Path(rule.snakefile).stem,
                 outputs,
                 dict(job.wildcards_dict),
                 dag.needrun(job),

@@ -12,9 +12,9 @@ from hard_texts import FIXED
 from polars.testing import assert_frame_equal
 
 import build_dataset as built
-from imagenet_think.core.schemas import DATASET, DATASET_FULL, FAILED, FAILED_FULL
+from imagenet_think.core.schemas import DATASET
 from imagenet_think.core.splits import CONFIGURATIONS, splits
-from imagenet_think.dataset.hub_files import count_rows, front_matter
+from imagenet_think.dataset.hub_files import count_rows, data_files, schemas
 from imagenet_think.parsing import statuses
 
 IMAGES = {f"n{c}_{n}": (f"n{c}", "00" if (n + c) % 3 else "01") for c in (1, 2) for n in range(9)}
@@ -22,7 +22,7 @@ FAILURES = {
     ("one", "n1_3"): statuses.CUT_OFF,
     ("two", "n1_3"): statuses.LOOP,
     ("two", "n1_4"): statuses.ERROR,
-    ("one", "n2_5"): statuses.NO_THINK,
+    ("one", "n2_5"): "no_think",
 }
 SHARDS = ["00", "01"]
 
@@ -42,8 +42,8 @@ def read(folder, configuration):
 
 
 def load(folder, configuration="default"):
-    """Load a dataset as the card's front matter describes it."""
-    head = yaml.safe_dump({"configs": front_matter(count_rows(folder.glob("*/*.parquet")))})
+    """Load a dataset by the front matter of its card."""
+    head = yaml.safe_dump({"configs": data_files(count_rows(folder.glob("*/*.parquet")))})
     (folder / "README.md").write_text(f"---\n{head}---\n")
     return datasets.load_dataset(str(folder), configuration, cache_dir=str(folder / "cache"))
 
@@ -70,7 +70,7 @@ def test_every_column_comes_from_its_source(run, tmp_path):
     assert dict(rows.select("image_id", "split").iter_rows()) == of_all
 
 
-def test_what_failed_or_was_cut_is_in_the_other_configuration(run, tmp_path):
+def test_failed_responses_are_in_their_own_configuration(run, tmp_path):
     dataset = build(run, tmp_path / "dataset", SHARDS)
     good, failed = read(dataset, "default"), read(dataset, "failed")
     assert set(failed["image_id"]) == {"n1_3", "n1_4", "n2_5"}
@@ -83,7 +83,7 @@ def test_what_failed_or_was_cut_is_in_the_other_configuration(run, tmp_path):
             assert text == raw[name]
     assert failed.row(1, named=True)["text_2"] is None
     assert failed["finish_reason_1"].to_list() == ["length", "stop", "stop"]
-    # Which split an image is in does not depend on what was said of it.
+    # The split of an image does not depend on its responses.
     whole = build(write_run(tmp_path / "good", IMAGES), tmp_path / "whole", SHARDS)
     before = dict(pl.concat([good, failed.select(good.columns)]).select("image_id", "split").rows())
     assert dict(read(whole, "default").select("image_id", "split").rows()) == before
@@ -93,11 +93,11 @@ def test_the_full_form_is_the_same_with_images(run, tmp_path, monkeypatch):
     monkeypatch.setattr(built, "IMAGE_ROWS", 2)
     plain = build(run, tmp_path / "dataset", SHARDS)
     full = build(run, tmp_path / "full", SHARDS, full=True)
-    schemas = {"default": (DATASET, DATASET_FULL), "failed": (FAILED, FAILED_FULL)}
     for path in sorted(plain.glob("*/*.parquet")):
         rows, with_image = pl.read_parquet(path), pl.read_parquet(full / path.relative_to(plain))
-        expected = next(s for c, s in schemas.items() if CONFIGURATIONS[c] == path.parent.name)
-        assert (rows.schema, with_image.schema) == expected
+        configuration = {"data": "default"}.get(path.parent.name, path.parent.name)
+        assert rows.schema == schemas(full=False)[configuration]
+        assert with_image.schema == schemas(full=True)[configuration]
         assert_frame_equal(with_image.drop("image"), rows)
         assert rows["image_id"].is_sorted()
         for name, image in with_image.select("image_id", "image").iter_rows():
@@ -127,7 +127,7 @@ def test_imported_responses_have_no_prompt_and_no_tokens(run, tmp_path, imported
     assert set(rows["engine_1"]) == {"imported"}
 
 
-def test_a_listing_knows_no_pictures(run, tmp_path):
+def test_a_listing_has_no_image_columns(run, tmp_path):
     sample = pl.read_parquet(run / "sample.parquet")
     unknown = ("width", "height", "source_sha256", "sha256", "complexity", "source_bytes")
     sample.with_columns(
@@ -138,7 +138,7 @@ def test_a_listing_knows_no_pictures(run, tmp_path):
     assert rows["think_1"].null_count() == 0
 
 
-def test_hard_texts_are_the_same_to_every_reader(tmp_path):
+def test_every_reader_reads_hard_texts_alike(tmp_path):
     texts = {f"n1_{n}": text for n, text in enumerate(FIXED.values())}
     images = {name: ("n1", "00") for name in texts}
     run = write_run(tmp_path / "run", images, texts=texts)
@@ -157,10 +157,10 @@ def test_hard_texts_are_the_same_to_every_reader(tmp_path):
         assert dict(found) == texts, reader
 
 
-def test_files_without_rows_and_splits_without_any(tmp_path):
-    """A shard's file may be empty; the card leaves out a split that is empty as a whole."""
+def test_empty_files_and_empty_splits(tmp_path):
+    """A file may be empty; a split without rows is left out of the card."""
     images = {f"n1_{n}": ("n1", "01") for n in range(5)} | {"n2_1": ("n2", "00")}
-    run = write_run(tmp_path / "run", images, {("one", "n1_2"): statuses.NO_THINK})
+    run = write_run(tmp_path / "run", images, {("one", "n1_2"): "no_think"})
     dataset = build(run, tmp_path / "dataset", SHARDS, validation=0)
     of_all = splits(((name, wnid) for name, (wnid, _) in images.items()), 2, 0)
     good = Counter(split for name, split in of_all.items() if name != "n1_2")
@@ -175,7 +175,7 @@ def test_files_without_rows_and_splits_without_any(tmp_path):
         assert len(pl.scan_parquet(pattern).collect()) == count
 
 
-def test_files_of_another_number_of_shards_go(run, tmp_path):
+def test_files_of_a_different_number_of_shards_are_removed(run, tmp_path):
     dataset = build(run, tmp_path / "dataset", SHARDS)
     (dataset / "data" / "notes.txt").write_text("mine")
     merged = pl.read_parquet(run / "sample.parquet").with_columns(shard=pl.lit("00"))
@@ -189,7 +189,7 @@ def test_files_of_another_number_of_shards_go(run, tmp_path):
 
 @pytest.mark.parametrize("place", ["responses/one", "annotations/two", "shards"])
 @pytest.mark.parametrize("change", ["lacks", "repeats", "is of another shard"])
-def test_files_of_other_images_are_named(run, tmp_path, place, change):
+def test_files_with_other_images_are_reported(run, tmp_path, place, change):
     path = run / place / "00.parquet"
     rows = pl.read_parquet(path)
     rows = {"lacks": rows[1:], "repeats": pl.concat([rows, rows[:1]])}.get(change)
@@ -201,6 +201,6 @@ def test_files_of_other_images_are_named(run, tmp_path, place, change):
     assert not list(tmp_path.glob("dataset/*/*.parquet"))
 
 
-def test_another_models_responses_are_named(run, tmp_path):
-    with pytest.raises(ValueError, match=r"one/00.parquet is of one, not of three"):
+def test_responses_of_a_different_model_are_reported(run, tmp_path):
+    with pytest.raises(ValueError, match=r"one/00.parquet has responses of one, not of three"):
         build(run, tmp_path / "dataset", SHARDS, teachers=("three", "two"))

@@ -1,4 +1,4 @@
-"""Against a server on this machine in the hub's place: never against the hub itself."""
+"""Against a local server in place of the hub, never against the hub itself."""
 
 import base64
 import json
@@ -7,22 +7,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import huggingface_hub
 import pytest
-from datasets_of_a_run import REPORTED, settings, write_dataset, write_tables
+from dataset_shards import publish
 
 from push_dataset import push_dataset, to_upload
-from write_croissant import write_croissant
 
 REPOSITORY = "me/imagenet-think"
-API = "/api/datasets/me/imagenet-think"
+API = f"/api/datasets/{REPOSITORY}"
+URL = f"https://huggingface.co/datasets/{REPOSITORY}"
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Answers what the client asks about one repository, and keeps what it is sent."""
+    """Answers requests about one repository and keeps its files; subclasses hold the state."""
 
     private: bool | None
     refuses: int | None
     files: dict[str, bytes]
-    asked: list[str]
+    requests: list[str]
 
     def answer(self, body, status=200, code=None):
         data = json.dumps(body).encode()
@@ -34,72 +34,41 @@ class Hub(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def body(self):
-        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-
     def do_GET(self):
         path = self.path.split("?")[0]
-        self.asked.append(f"GET {path}")
-        if type(self).private is None:
-            self.answer({"error": "Not found"}, 404, "RepoNotFound")
-        elif path.startswith(f"{API}/tree/"):
-            self.answer(
-                [
-                    {"type": "file", "path": name, "size": len(data), "oid": "2" * 40}
-                    for name, data in self.files.items()
-                ]
-            )
-        elif path.startswith(API):
-            siblings = [{"rfilename": name} for name in self.files]
-            self.answer(
-                {
-                    "id": REPOSITORY,
-                    "sha": "0" * 40,
-                    "private": self.private,
-                    "siblings": siblings,
-                    "tags": [],
-                    "downloads": 0,
-                    "likes": 0,
-                }
-            )
-        else:
-            self.answer({})
+        self.requests.append(f"GET {path}")
+        if self.private is None:
+            return self.answer({"error": "Not found"}, 404, "RepoNotFound")
+        if path.startswith(f"{API}/tree/"):
+            names = self.files.items()
+            tree = [{"type": "file", "path": n, "size": len(d), "oid": "2" * 40} for n, d in names]
+            return self.answer(tree)
+        siblings = [{"rfilename": name} for name in self.files]
+        state = {"id": REPOSITORY, "sha": "0" * 40, "private": self.private, "siblings": siblings}
+        return self.answer(state | {"tags": [], "downloads": 0, "likes": 0})
 
     def do_POST(self):
-        path, sent = self.path.split("?")[0], self.body()
-        self.asked.append(f"POST {path}")
-        if type(self).refuses:
-            self.answer({"error": "You may not write here"}, type(self).refuses)
-        elif path == "/api/repos/create":
+        path = self.path.split("?")[0]
+        sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.requests.append(f"POST {path}")
+        if self.refuses:
+            return self.answer({"error": "You may not write here"}, self.refuses)
+        if path == "/api/repos/create":
             type(self).private = json.loads(sent)["visibility"] == "private"
-            self.answer(
-                {"url": f"https://huggingface.co/datasets/{REPOSITORY}", "name": REPOSITORY}
-            )
-        elif path.startswith(f"{API}/preupload/"):
-            files = json.loads(sent)["files"]
-            self.answer(
-                {
-                    "files": [
-                        {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False}
-                        for f in files
-                    ]
-                }
-            )
-        elif path.startswith(f"{API}/commit/"):
+            return self.answer({"url": URL, "name": REPOSITORY})
+        if path.startswith(f"{API}/preupload/"):
+            mode = {"uploadMode": "regular", "shouldIgnore": False}
+            files = [{"path": file["path"]} | mode for file in json.loads(sent)["files"]]
+            return self.answer({"files": files})
+        if path.startswith(f"{API}/commit/"):
             for line in map(json.loads, sent.decode().splitlines()):
                 if line["key"] == "file":
-                    data = base64.b64decode(line["value"]["content"])
-                    self.files[line["value"]["path"]] = data
+                    content = base64.b64decode(line["value"]["content"])
+                    self.files[line["value"]["path"]] = content
                 elif line["key"] == "deletedFile":
                     del self.files[line["value"]["path"]]
-            self.answer(
-                {
-                    "commitUrl": f"https://huggingface.co/datasets/{REPOSITORY}/commit/{'1' * 40}",
-                    "commitOid": "1" * 40,
-                }
-            )
-        else:
-            self.answer({})
+            return self.answer({"commitUrl": f"{URL}/commit/{'1' * 40}", "commitOid": "1" * 40})
+        return self.answer({})
 
     def log_message(self, *arguments):
         pass
@@ -107,33 +76,35 @@ class Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(monkeypatch):
-    """The server; there is a token, and no repository yet."""
-    handler = type("Handler", (Hub,), {"private": None, "refuses": None, "files": {}, "asked": []})
+    """The server's state: there is a token, and no repository yet."""
+    state = {"private": None, "refuses": None, "files": {}, "requests": []}
+    handler = type("Handler", (Hub,), state)
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    endpoint = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", endpoint)
-    monkeypatch.setattr(huggingface_hub.hf_api.constants, "ENDPOINT", endpoint)
     monkeypatch.setenv("HF_TOKEN", "hf_of_nobody")
-    huggingface_hub.close_session()
+    connect(monkeypatch, f"http://127.0.0.1:{server.server_port}")
     yield handler
     huggingface_hub.close_session()
     server.shutdown()
     server.server_close()
 
 
+def connect(monkeypatch, endpoint, offline=False):
+    """Make the hub's client use an endpoint."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
+    for module in (huggingface_hub.constants, huggingface_hub.hf_api.constants):
+        monkeypatch.setattr(module, "ENDPOINT", endpoint)
+    huggingface_hub.close_session()
+
+
 @pytest.fixture
-def folder(tmp_path):
-    """A dataset with card and Croissant, and a file that is none of it."""
-    folder = tmp_path / "results" / "mini" / "dataset"
-    files = write_dataset(folder)
-    write_croissant(
-        *(files, write_tables(tmp_path / "tables")[1], REPORTED),
-        *(folder / "croissant.json", settings()),
-    )
-    (folder / "README.md").write_text("The card.\n")
-    (folder / "notes.txt").write_text("My own.")
+def folder(tmp_path, caplog):
+    """A dataset with card and Croissant file, and a file that is not part of it."""
+    caplog.set_level("INFO")
+    folder = tmp_path / "dataset"
+    publish(folder)
+    for name, text in {"README.md": "Card.", "croissant.json": "{}", "notes.txt": "Mine."}.items():
+        (folder / name).write_text(text)
     return folder
 
 
@@ -150,107 +121,99 @@ def contents(folder):
 
 
 def writes(hub):
-    return [asked for asked in hub.asked if asked.startswith("POST")]
+    return [request for request in hub.requests if request.startswith("POST")]
 
 
 @pytest.mark.parametrize("confirmed", [None, ""])
-def test_unless_confirmed_it_says_what_would_go_and_sends_nothing(
+def test_without_confirmation_files_are_listed_and_nothing_is_sent(
     confirmed, hub, folder, caplog, monkeypatch
 ):
     monkeypatch.delenv("HF_TOKEN")
-    caplog.set_level("INFO")
     push(folder, confirmed)
-    for name, data in contents(folder).items():
+    files = contents(folder)
+    for name, data in files.items():
         assert f"{len(data):,} bytes  {name}\n" in caplog.text
-    total = sum(map(len, contents(folder).values()))
-    assert f"{total:,} bytes in 14 files" in caplog.text
-    assert f"/datasets/{REPOSITORY}, which is not there" in caplog.text
-    assert "it would be made, private" in caplog.text
-    assert (
-        "Nothing was uploaded. The same command with IMAGENET_THINK_PUSH=me/imagenet-think "
-        in caplog.text
-    )
+    assert f"{sum(map(len, files.values())):,} bytes in 14 files" in caplog.text
+    assert f"/datasets/{REPOSITORY}, which does not exist" in caplog.text
+    assert "it would be created, private" in caplog.text
+    assert f"run the same command with IMAGENET_THINK_PUSH={REPOSITORY} set" in caplog.text
     assert "notes.txt" not in caplog.text
     assert not writes(hub)
 
 
 @pytest.mark.parametrize(("private", "word"), [(True, "private"), (False, "PUBLIC")])
-def test_it_says_who_may_read_what_is_there(private, word, hub, folder, caplog):
-    caplog.set_level("INFO")
+def test_it_says_who_can_read_the_repository(private, word, hub, folder, caplog):
     hub.private = private
     push(folder)
-    assert f"which is there, {word}" in caplog.text
+    assert f"which exists, {word}" in caplog.text
     hub.private = None
     push(folder, private=private)
-    assert f"it would be made, {word}" in caplog.text
+    assert f"it would be created, {word}" in caplog.text
     assert not writes(hub)
 
 
 @pytest.mark.parametrize("private", [True, False])
-def test_confirmed_it_makes_the_repository_and_uploads_the_dataset_alone(
+def test_with_confirmation_the_repository_is_created_and_gets_the_dataset_only(
     private, hub, folder, caplog
 ):
-    caplog.set_level("INFO")
     push(folder, confirmed=REPOSITORY, private=private)
     assert hub.private is private
     assert hub.files == contents(folder)
-    assert len([asked for asked in hub.asked if "/commit/" in asked]) == 1
-    assert "Uploaded: https://huggingface.co/datasets/me/imagenet-think/commit/" in caplog.text
+    assert len([request for request in hub.requests if "/commit/" in request]) == 1
+    assert f"Uploaded: {URL}/commit/" in caplog.text
 
 
-def test_files_of_another_number_of_shards_are_deleted_there(hub, folder, caplog):
-    caplog.set_level("INFO")
+def test_files_of_a_different_number_of_shards_are_deleted_there(hub, folder, caplog):
     hub.private = True
     hub.files |= {"data/train-00000-of-00064.parquet": b"old", ".gitattributes": b"kept"}
     push(folder)
     assert "deleted there  data/train-00000-of-00064.parquet" in caplog.text
     push(folder, confirmed=REPOSITORY)
     assert hub.files == contents(folder) | {".gitattributes": b"kept"}
-    assert not any("create" in asked for asked in hub.asked)
+    assert not any("create" in request for request in hub.requests)
 
 
-def test_pictures_are_never_uploaded(hub, tmp_path):
-    folder = tmp_path / "dataset"
-    write_dataset(folder, full=True)
-    (folder / "README.md").write_text("The card.\n")
-    (folder / "croissant.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"-of-00002\.parquet holds pictures: .* never"):
+def test_images_are_never_uploaded(hub, folder):
+    publish(folder, full=True)
+    with pytest.raises(ValueError, match=r"-of-00002\.parquet contains images: .* never"):
         push(folder, confirmed=REPOSITORY)
-    assert not hub.asked
+    assert not hub.requests
 
 
-@pytest.mark.parametrize("place", ["README.md", "croissant.json"])
-def test_what_is_missing_is_named(place, hub, folder):
-    (folder / place).unlink()
-    with pytest.raises(FileNotFoundError, match=f"{place} is missing: run `snakemake dataset`"):
-        push(folder)
-    assert not hub.asked
-
-
-def test_a_folder_without_rows_is_named(folder):
-    for path in (folder / "failed").iterdir():
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("README.md", "README.md is missing: run `snakemake dataset`"),
+        ("croissant.json", "croissant.json is missing: run `snakemake dataset`"),
+        ("failed/*", r"failed/\*\.parquet: none"),
+    ],
+)
+def test_missing_files_are_reported(missing, message, hub, folder):
+    for path in folder.glob(missing):
         path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"failed/\*\.parquet: none"):
+    with pytest.raises(FileNotFoundError, match=message):
+        push(folder)
+    assert not hub.requests
+
+
+def test_other_columns_are_rejected(folder):
+    name = "train-00000-of-00002.parquet"
+    (folder / "failed" / name).replace(folder / "data" / name)
+    with pytest.raises(ValueError, match="does not have the dataset's columns"):
         to_upload(folder)
 
 
-def test_other_columns_are_refused(folder):
-    (folder / "failed" / "train-00000-of-00002.parquet").replace(
-        folder / "data" / "train-00000-of-00002.parquet"
-    )
-    with pytest.raises(ValueError, match="other columns than the dataset"):
-        to_upload(folder)
-
-
-def test_without_a_repository_the_key_is_named(folder):
-    with pytest.raises(ValueError, match=r"dataset\.repository is null"):
-        push(folder, repository=None)
-
-
-def test_another_repository_is_no_confirmation(hub, folder):
-    with pytest.raises(ValueError, match=r"names me/other, dataset\.repository me/im"):
-        push(folder, confirmed="me/other")
-    assert not hub.asked
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"repository": None}, r"dataset\.repository is null"),
+        ({"confirmed": "me/other"}, r"names me/other, dataset\.repository me/im"),
+    ],
+)
+def test_the_confirmed_repository_must_be_that_of_the_config(arguments, message, hub, folder):
+    with pytest.raises(ValueError, match=message):
+        push(folder, **arguments)
+    assert not hub.requests
 
 
 def test_without_a_token_it_says_how_to_get_one(hub, folder, monkeypatch, tmp_path):
@@ -262,25 +225,21 @@ def test_without_a_token_it_says_how_to_get_one(hub, folder, monkeypatch, tmp_pa
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refusal_is_told_as_one(status, hub, folder):
+def test_a_refusal_is_reported_as_such(status, hub, folder):
     hub.private, hub.refuses = True, status
-    with pytest.raises(ConnectionError, match=r"(?s)not take me/imagenet-think .*may write there"):
+    with pytest.raises(ConnectionError, match=r"(?s)refuses the upload to me/im.*write access"):
         push(folder, confirmed=REPOSITORY)
     assert not hub.files
 
 
 @pytest.mark.parametrize("offline", [True, False])
-def test_where_the_hub_cannot_be_reached_the_list_is_still_told(
+def test_if_the_hub_cannot_be_reached_the_files_are_listed_all_the_same(
     offline, folder, caplog, monkeypatch
 ):
-    caplog.set_level("INFO")
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
-    for module in (huggingface_hub.constants, huggingface_hub.hf_api.constants):
-        monkeypatch.setattr(module, "ENDPOINT", "http://127.0.0.1:9")
-    huggingface_hub.close_session()
+    connect(monkeypatch, "http://127.0.0.1:9", offline)
     push(folder)
     assert "README.md" in caplog.text
-    assert "which could not be asked about" in caplog.text
-    with pytest.raises(ConnectionError, match="cannot be asked about me/imagenet-think"):
+    assert "which could not be queried" in caplog.text
+    with pytest.raises(ConnectionError, match=f"cannot be queried about {REPOSITORY}"):
         push(folder, confirmed=REPOSITORY)
     huggingface_hub.close_session()

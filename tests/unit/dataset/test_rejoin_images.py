@@ -11,8 +11,8 @@ from PIL import Image
 from polars.testing import assert_frame_equal
 from source_forms import FORMS, class_folders, class_tars
 
-from imagenet_think.core.schemas import DATASET_FULL, FAILED_FULL, MISSING
-from imagenet_think.dataset.hub_files import count_rows
+from imagenet_think.core.schemas import MISSING
+from imagenet_think.dataset.hub_files import count_rows, schemas
 from imagenet_think.images.preparation import prepare
 from imagenet_think.parsing import statuses
 from locate_images import locate_images
@@ -24,7 +24,7 @@ WNIDS = ["n02782093", "n03544143", "n02948072"]
 
 @pytest.fixture(scope="module")
 def images():
-    """Of each class, four images by file name; the last is too large and is prepared anew."""
+    """Four images per class by file name; the last is too large and is scaled down."""
     sizes = [(240, 232)] * 3 + [(500, 400)]
     return {
         wnid: {f"{wnid}_{n}.JPEG": encoded(photo(10 * c + n, size)) for n, size in enumerate(sizes)}
@@ -45,7 +45,7 @@ def stem(name):
 
 
 def publish(folder, images, prefix="", **unknown):
-    """Build a dataset about images, of which one failed, with their true digests."""
+    """Build a dataset of images with their true digests; one response failed."""
     by_id = {
         f"{prefix and f'{wnid}/'}{stem(name)}": (wnid, data)
         for wnid, members in images.items()
@@ -67,7 +67,7 @@ def publish(folder, images, prefix="", **unknown):
 
 
 def rejoin(folder, dataset, source, **changes):
-    """Rejoin a dataset as the rules do; return the folder with the result, and what is missing."""
+    """Rejoin a dataset as the rules do; return the result's folder and the missing rows."""
     folder.mkdir(exist_ok=True)
     files = sorted(dataset.glob("*/*.parquet"))
     catalogues = catalogued(folder, source, WNIDS)
@@ -100,7 +100,7 @@ def rows(folder):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_gives_the_images_back(form, images, tmp_path):
+def test_images_are_rejoined_from_every_form(form, images, tmp_path):
     dataset = publish(tmp_path, images)
     out, missing = rejoin(tmp_path / "own", dataset, FORMS[form](tmp_path / "source", images))
     assert missing.is_empty()
@@ -112,12 +112,13 @@ def test_every_form_gives_the_images_back(form, images, tmp_path):
         assert digest(data) == sha256
     for path in sorted(dataset.glob("*/*.parquet")):
         full = pl.read_parquet(out / path.relative_to(dataset))
-        assert full.schema == (FAILED_FULL if path.parent.name == "failed" else DATASET_FULL)
+        configuration = "failed" if path.parent.name == "failed" else "default"
+        assert full.schema == schemas(full=True)[configuration]
         assert_frame_equal(full.drop("image"), pl.read_parquet(path))
-    assert "12 of\n12 rows. None is left out." in (out / "README.md").read_text()
+    assert "12 of\n12 rows. No row is left out." in (out / "README.md").read_text()
 
 
-def test_ones_own_folder_gives_the_images_back(images, tmp_path):
+def test_images_are_rejoined_from_a_plain_folder(images, tmp_path):
     dataset = publish(tmp_path, images, prefix="class")
     source = class_folders(tmp_path / "source", images) | {"kind": "folder"}
     out, missing = rejoin(tmp_path / "own", dataset, source)
@@ -125,8 +126,8 @@ def test_ones_own_folder_gives_the_images_back(images, tmp_path):
     assert rows(out)["image_id"][0] == f"{min(WNIDS)}/{min(WNIDS)}_0"
 
 
-def spoilt(images, **changes):
-    """Return the images with other contents; None takes one away."""
+def altered(images, **changes):
+    """Return the images with changed contents; None removes one."""
     return {
         wnid: {
             name: changes.get(stem(name), data)
@@ -137,10 +138,10 @@ def spoilt(images, **changes):
     }
 
 
-def test_what_is_missing_or_another_is_named(images, tmp_path):
+def test_missing_and_different_images_are_reported(images, tmp_path):
     dataset = publish(tmp_path, images)
     gone, other, cut, kept = (f"{WNIDS[0]}_{n}" for n in range(4))
-    changed = spoilt(images, **{gone: None, other: encoded(photo(99)), cut: b"no image"})
+    changed = altered(images, **{gone: None, other: encoded(photo(99)), cut: b"no image"})
     out, missing = rejoin(tmp_path / "own", dataset, class_tars(tmp_path / "source", changed))
     found = {row["image_id"]: row for row in missing.iter_rows(named=True)}
     assert {name: row["reason"] for name, row in found.items()} == {
@@ -168,10 +169,10 @@ def test_what_is_missing_or_another_is_named(images, tmp_path):
     left = set(rows(out)["image_id"])
     assert kept in left
     assert left == {stem(n) for members in images.values() for n in members} - found.keys()
-    assert "3 are left out: `missing.csv`" in (out / "README.md").read_text()
+    assert "3 are left out; `missing.csv`" in (out / "README.md").read_text()
 
 
-def test_a_damaged_archive_is_named(images, tmp_path):
+def test_a_damaged_archive_is_reported(images, tmp_path):
     dataset = publish(tmp_path, images)
     source = class_tars(tmp_path / "source", images)
     tar = tmp_path / "source" / f"{WNIDS[1]}.tar"
@@ -184,17 +185,17 @@ def test_a_damaged_archive_is_named(images, tmp_path):
         name: (reason, detail)
         for name, reason, detail in missing.select("image_id", "reason", "detail").iter_rows()
     }
-    reason, detail = found[f"{WNIDS[1]}_2"]  # its beginning is there
+    reason, detail = found[f"{WNIDS[1]}_2"]  # its beginning remains
     assert reason == "damaged_archive"
     assert f"{WNIDS[1]}.tar, {WNIDS[1]}_2.JPEG: cut short: 100 of" in detail
-    reason, detail = found[f"{WNIDS[1]}_3"]  # nothing of it
+    reason, detail = found[f"{WNIDS[1]}_3"]  # nothing remains
     assert reason == "damaged_archive"
     assert detail.startswith(f"not found; perhaps in {WNIDS[1]}.tar: unexpected end of data")
     assert {found.pop(f"{WNIDS[2]}_{n}")[0] for n in range(4)} == {"not_found"}
     assert len(found) == 2
 
 
-def test_another_preparation_is_kept_and_told(images, tmp_path):
+def test_a_different_preparation_is_kept_with_a_remark(images, tmp_path):
     dataset = publish(tmp_path, images)
     source = class_tars(tmp_path / "source", images)
     out, missing = rejoin(tmp_path / "own", dataset, source, jpeg_quality=60)
@@ -211,14 +212,14 @@ def test_another_preparation_is_kept_and_told(images, tmp_path):
         assert digest(prepared(images[name[:9]][f"{name}.JPEG"])) in detail
 
 
-def test_a_dataset_without_digests_goes_by_the_names(images, tmp_path):
+def test_without_digests_images_are_identified_by_name(images, tmp_path):
     dataset = publish(tmp_path, images, source_sha256=[None] * 12, sha256=[None] * 12)
     out, missing = rejoin(tmp_path / "own", dataset, class_tars(tmp_path / "source", images))
     assert set(missing["reason"]) == {"unchecked"} <= KEPT.keys()
     assert len(missing) == len(rows(out)) == 12
 
 
-def test_of_namesakes_the_digest_decides(images, tmp_path):
+def test_the_digest_decides_between_equal_names(images, tmp_path):
     dataset = publish(tmp_path, images)
     name = f"{WNIDS[0]}_1.JPEG"
     members = {f"a/{name}": encoded(photo(99))} | {f"b/{k}": v for k, v in images[WNIDS[0]].items()}
@@ -238,7 +239,7 @@ def test_an_image_of_another_class_is_not_taken(images, tmp_path):
     assert len(missing) == 8
 
 
-def test_files_of_an_earlier_dataset_go(images, tmp_path):
+def test_files_of_an_earlier_dataset_are_removed(images, tmp_path):
     dataset = publish(tmp_path, images)
     source = class_tars(tmp_path / "source", images)
     out, _ = rejoin(tmp_path / "own", dataset, source)
@@ -249,7 +250,7 @@ def test_files_of_an_earlier_dataset_go(images, tmp_path):
     assert count_rows(out.glob("*/*.parquet")).total() == 12
 
 
-def test_the_card_names_what_there_is(images, tmp_path):
+def test_the_card_lists_splits_with_rows(images, tmp_path):
     one = {wnid: dict(list(members.items())[:2]) for wnid, members in images.items()}
     out, _ = rejoin(
         tmp_path / "own", publish(tmp_path, one), class_tars(tmp_path / "source", images)
@@ -268,16 +269,16 @@ def test_the_card_names_what_there_is(images, tmp_path):
     [
         (
             lambda rows: rows.drop("source_sha256", "lemma"),
-            "another type: lemma, source_sha256. Name",
+            "different type: lemma, source_sha256. Set",
         ),
         (
             lambda rows: rows.with_columns(width=pl.lit("wide")),
-            "another type: width. Name a folder",
+            "different type: width. Set dataset.rejoin",
         ),
         (lambda rows: pl.concat([rows, rows]), "several rows of the same image: "),
     ],
 )
-def test_what_is_no_dataset_is_refused(change, said, images, tmp_path):
+def test_files_that_are_not_of_a_dataset_are_rejected(change, said, images, tmp_path):
     dataset = publish(tmp_path, images)
     path = next(dataset.glob("data/train-*.parquet"))
     change(pl.read_parquet(path)).write_parquet(path)

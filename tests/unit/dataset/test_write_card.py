@@ -1,41 +1,36 @@
 import re
-import shutil
 from html.parser import HTMLParser
-from pathlib import Path
 
 import datasets
 import pytest
 import yaml
-from datasets.utils.info_utils import NonMatchingSplitsSizesError
-from datasets_of_a_run import (
-    REPORTED,
-    ROWS,
-    SCHEMAS,
-    compared,
-    settings,
-    write_dataset,
-    write_tables,
-)
+from configs import ROOT, config
+from dataset_shards import PUBLISHED, REPORTED, ROWS, publish, write_tables
+from datasets.exceptions import NonMatchingSplitsSizesError
 from markdown_it import MarkdownIt
 
 from imagenet_think.dataset import publication
+from imagenet_think.dataset.card_metadata import size_category
 from imagenet_think.dataset.dataset_fields import describe
+from imagenet_think.dataset.hub_files import schemas
+from imagenet_think.dataset.teachers import location
 from imagenet_think.parsing.outcomes import STATUSES
-from imagenet_think.report.comparability import TEACHERS
-from write_card import size_category, where, write_card
+from write_card import write_card
 
-TEMPLATE = Path(__file__).parents[3] / "scripts" / "dataset" / "write_card.md"
+TEMPLATE = ROOT / "scripts" / "dataset" / "write_card.md"
 HARD = "_a_ % & # {b} \\ ~ ^ | <script>1</script> $c$ [d](javascript:1) *e* `f` 🏹 قوس\n- g"
 SHOWN = HARD.replace("\n", " ")
+GLM, KIMI = "models/glm-4.1v", "models/kimi-vl"
 
 
 class Page(HTMLParser):
-    """What a reader sees of a card: its text, and the kinds of elements in it."""
+    """The text of a card as rendered, its elements and links."""
 
     def __init__(self, html):
         super().__init__()
         self.text, self.tags, self.links = "", set(), []
         self.feed(html)
+        self.text = self.text.replace("\n", " ")
 
     def handle_starttag(self, tag, attributes):
         self.tags.add(tag)
@@ -45,60 +40,57 @@ class Page(HTMLParser):
         self.text += data
 
 
-def read(path):
-    """Return a card's front matter, its Markdown and the page."""
-    _, front, body = path.read_text(encoding="utf-8").split("---\n", 2)
-    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(body)
-    return yaml.safe_load(front), body, Page(html)
-
-
 @pytest.fixture
 def card(tmp_path):
-    """A function that writes a dataset and its card, and returns folder, front matter and page."""
+    """A function that writes a dataset with its card; it returns folder, front matter and page."""
 
-    def write(full=False, hard="", rows=ROWS, changes=(), **config):
+    def write(full=False, changes=None, **options):
         folder = tmp_path / ("dataset_full" if full else "dataset")
-        files = write_dataset(folder, full=full, hard=hard, rows=rows, **dict(changes))
-        (tmp_path / "language.md").write_text(
-            "Scale and language.\n\n| Measure |\n| --- |\n| M |\n"
-        )
-        tables = write_tables(tmp_path / "tables")
+        files = publish(folder, full=full, **options)
+        language = tmp_path / "language.md"
+        language.write_text("Scale and language.\n\n| Measure |\n| --- |\n| M |\n")
         write_card(
-            files,
-            tables,
-            tmp_path / "language.md",
-            REPORTED,
-            TEMPLATE,
-            folder / "README.md",
-            settings(full=full, **config),
+            *(files, write_tables(tmp_path / "tables"), language, REPORTED, TEMPLATE),
+            *(folder / "README.md", config(changes)),
+            full=full,
         )
-        return folder, *read(folder / "README.md")
+        _, front, body = (folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+        html = MarkdownIt("commonmark", {"html": True}).enable("table").render(body)
+        page = Page(html)
+        page.body = body
+        return folder, yaml.safe_load(front), page
 
     return write
 
 
-def cells(body, heading):
-    """Return the rows of the table whose first heading is given, by their first cell."""
-    lines = body.split(f"| {heading} |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+def cells(page, heading):
+    """Return the rows of the table with this first heading, by first cell."""
+    lines = page.body.split(f"| {heading} |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
-    return {row[0]: row[1:] for row in rows}
+    return {row[0].replace("\\", ""): row[1:] for row in rows}
 
 
-def test_front_matter_says_what_the_hub_asks(card):
-    _, front, _, _ = card()
+def load(folder, name, cache):
+    """Load a configuration in one line."""
+    return datasets.load_dataset(str(folder), name, cache_dir=str(cache))
+
+
+def expected(name):
+    return {split: n for (configuration, split), n in ROWS.items() if configuration == name and n}
+
+
+def test_front_matter_has_what_the_hub_reads(card):
+    _, front, page = card()
     assert front["license"] == "cc-by-nc-4.0"
     assert front["language"] == ["en"]
     assert front["task_categories"] == ["image-text-to-text"]
     assert front["size_categories"] == ["n<1K"]
     assert front["pretty_name"] == "ImageNet-Think-250K"
     assert "synthetic" in front["tags"]
-
-
-def test_configurations_are_those_with_rows(card):
-    _, front, _, _ = card()
+    assert "not the paper's" not in page.text
     found = {
-        config["config_name"]: {data["split"]: data["path"] for data in config["data_files"]}
-        for config in front["configs"]
+        each["config_name"]: {data["split"]: data["path"] for data in each["data_files"]}
+        for each in front["configs"]
     }
     assert found == {
         "default": {s: f"data/{s}-*.parquet" for s in ("train", "validation", "test")},
@@ -107,231 +99,198 @@ def test_configurations_are_those_with_rows(card):
     for info in front["dataset_info"]:
         name = info["config_name"]
         counted = {split["name"]: split["num_examples"] for split in info["splits"]}
-        assert counted == {split: ROWS[name, split] for split in found[name]}
-        assert [feature["name"] for feature in info["features"]] == list(SCHEMAS[False][name])
+        assert counted == expected(name)
+        assert [each["name"] for each in info["features"]] == list(schemas(full=False)[name])
         assert all(split["num_bytes"] > 0 for split in info["splits"])
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_it_is_loaded_in_one_line(full, card, tmp_path, caplog):
-    folder, _, _, _ = card(full=full)
-    for name, schema in SCHEMAS[full].items():
-        loaded = datasets.load_dataset(str(folder), name, cache_dir=str(tmp_path / "cache"))
-        expected = {split: n for (config, split), n in ROWS.items() if config == name and n}
-        assert {split: len(rows) for split, rows in loaded.items()} == expected
+def test_it_loads_in_one_line_without_files_of_an_earlier_dataset(full, card, tmp_path, caplog):
+    folder, *_ = card(full=full)
+    old = [folder / "data" / "train-00001-of-00004.parquet"]
+    old.append(folder / "failed" / "validation-00000-of-00001.parquet")
+    mine = folder / "data" / "mine.parquet"
+    for path in (*old, mine):
+        path.write_bytes((folder / "data" / "train-00000-of-00002.parquet").read_bytes())
+    before = (folder / "README.md").read_bytes()
+    caplog.set_level("INFO", "imagenet_think")
+    card(full=full)
+    assert (folder / "README.md").read_bytes() == before
+    assert [path for path in old if path.exists()] == []
+    assert all(f"{path} removed" in caplog.text for path in old)
+    assert mine.exists()
+    caplog.clear()
+    for name, schema in schemas(full).items():
+        loaded = load(folder, name, tmp_path / "cache")
+        assert {split: len(rows) for split, rows in loaded.items()} == expected(name)
         assert loaded["train"].column_names == list(schema)
         if full:
             assert loaded["train"][0]["image"].size == (8, 6)
-    assert "dataset_info" not in caplog.text  # nothing of it is ignored
+    assert "dataset_info" not in caplog.text  # `datasets` ignores none of it
 
 
-@pytest.mark.parametrize("full", [False, True])
-def test_what_an_earlier_dataset_left_is_not_loaded(full, card, tmp_path, caplog):
-    folder, _, _, _ = card(full=full)
-    own = folder / "data" / "train-00000-of-00002.parquet"
-    left = [folder / "data" / "train-00001-of-00004.parquet"]
-    left.append(folder / "failed" / "validation-00000-of-00001.parquet")
-    for path in left:
-        shutil.copy(own, path)
-    mine = shutil.copy(own, folder / "data" / "mine.parquet")
-    caplog.set_level("INFO", "imagenet_think")
-    card(full=full)
-    assert [path for path in left if path.exists()] == []
-    assert all(f"{path} removed" in caplog.text for path in left)
-    assert Path(mine).exists()
-    for name in SCHEMAS[full]:
-        loaded = datasets.load_dataset(str(folder), name, cache_dir=str(tmp_path / "cache"))
-        expected = {split: n for (config, split), n in ROWS.items() if config == name and n}
-        assert {split: len(rows) for split, rows in loaded.items()} == expected
-
-
-def test_a_missing_shard_is_noticed_by_those_who_load_it(card, tmp_path):
-    folder, _, _, _ = card()
+def test_loading_fails_if_a_shard_is_missing(card, tmp_path):
+    folder, *_ = card()
     (folder / "data" / "train-00001-of-00002.parquet").unlink()
-    with pytest.raises(NonMatchingSplitsSizesError, match="num_examples=5"):
-        datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
+    with pytest.raises(NonMatchingSplitsSizesError, match="num_examples=6"):
+        load(folder, "default", tmp_path / "cache")
 
 
-def test_numbers_are_those_of_data_and_tables(card):
-    _, _, body, page = card()
-    splits = cells(body, "Split")
+def test_numbers_come_from_data_and_tables(card):
+    _, _, page = card()
+    splits = cells(page, "Split")
     for split in ("train", "validation", "test"):
         default, failed = ROWS["default", split], ROWS["failed", split]
         assert splits[split] == [str(default + failed), str(default), str(failed)]
     assert splits["all"] == ["11", "8", "3"]
-    assert "250,000 images of 10,450 classes, 2 to 5 a class (23.9 on average)" in page.text
-    sentence = (
+    assert "250,000 images of 10,450 classes, 2 to 5 per class (23.9 on average)" in page.text
+    assert (
         "1,101 to 2,203 tokens (1,652 on average, 13,219 in all, over the 8 images of default)"
+        in page.text
     )
-    assert sentence in page.text.replace("\n", " ")
     assert "Scale and language." in page.text
-
-
-def test_failures_are_counted_by_teacher_and_status(card):
-    _, _, body, _ = card()
-    assert cells(body, "Status") == {
-        "cut\\_off": [STATUSES["cut_off"], "1", "0"],
+    assert cells(page, "Status") == {
+        "cut_off": [STATUSES["cut_off"], "1", "0"],
         "loop": [STATUSES["loop"], "1", "1"],
         "error": [STATUSES["error"], "0", "1"],
     }
 
 
-def test_without_failures_it_says_so(card):
-    none = {key: 0 if key[0] == "failed" else n for key, n in ROWS.items()}
-    _, front, _, page = card(rows=none)
-    assert [config["config_name"] for config in front["configs"]] == ["default"]
-    assert "None: every response of both teachers could be taken apart." in page.text
-    assert "the configuration failed has no rows" in page.text
-
-
-def test_with_failures_alone_it_is_a_card_too(card):
-    none = {key: 0 if key[0] == "default" else n for key, n in ROWS.items()}
-    _, front, _, page = card(rows=none)
-    assert [config["config_name"] for config in front["configs"]] == ["failed"]
-    assert "no image has two good responses" in page.text
+@pytest.mark.parametrize(
+    ("failures", "configuration", "texts"),
+    [
+        (
+            {},
+            "default",
+            ["None: every response of both", "the configuration failed has no rows"],
+        ),
+        (
+            {("one", name): "loop" for name in PUBLISHED},
+            "failed",
+            ["none: no image has two good responses"],
+        ),
+    ],
+)
+def test_a_configuration_may_be_empty(failures, configuration, texts, card):
+    _, front, page = card(failures=failures)
+    assert [each["config_name"] for each in front["configs"]] == [configuration]
+    assert all(text in page.text for text in texts)
 
 
 def test_every_column_is_explained(card):
-    _, _, body, _ = card()
+    _, _, page = card()
     explained = {
-        name.replace("\\", ""): meaning[0]
-        for names, meaning in cells(body, "Column").items()
+        name: meaning[0]
+        for names, meaning in cells(page, "Column").items()
         for name in names.split(", ")
     }
-    assert explained.keys() == SCHEMAS[False]["failed"].keys()
+    assert explained.keys() == schemas(full=False)["failed"].keys()
     for name, meaning in explained.items():
-        said = describe(name.replace("_2", "_1")).replace("teacher 1", "teacher 1 or 2")
-        assert meaning.replace("\\", "").startswith(said)
-        assert ("In failed alone" in meaning) == name.startswith("text_")
+        words = describe(name.replace("_2", "_1")).replace("teacher 1", "teacher 1 or 2")
+        assert meaning.replace("\\", "").startswith(words)
+        assert ("Only in failed" in meaning) == name.startswith("text_")
 
 
-def test_models_are_told_with_what_their_rows_record(card):
-    _, _, _, page = card()
-    assert "https://huggingface.co/zai-org/GLM" in page.links
+def test_models_are_described_as_their_rows_record_them(card):
+    columns = {"revision_1": "1" * 40, "engine_2": "vllm", "forced_1": False, "forced_2": False}
+    _, _, page = card(columns=columns)
+    assert "https://huggingface.co/zai-org/GLM-4.1V-9B-Thinking" in page.links
     for text in (
-        "zai-org/GLM, revision " + "1" * 40,
-        "moonshotai/Kimi, revision " + "2" * 40,
+        "zai-org/GLM-4.1V-9B-Thinking, revision " + "1" * 40,
         "Engine: transformers",
         "Engine: vllm",
-        "Decoding: max_new_tokens 8192; temperature 0.6",
+        "Decoding: temperature 0.5",
         "System prompt: “You are a helpful assistant”",
-        "“Look closely.”",
+        "“What is it?”",
     ):
         assert text in page.text
     assert "begin with" not in page.text
     assert "closed by force; forced_1" not in page.text
-
-
-def test_several_engines_and_forced_thoughts_are_told(card, tmp_path):
-    changes = {"engine_1": "server", "forced_2": True}
-    _, _, _, page = card(changes=changes.items())
+    _, _, page = card(columns={"engine_1": "server", "forced_1": False, "forced_2": True})
     assert "Engine: server" in page.text
-    assert "11 responses have a thought that was cut off and closed by force" in page.text
+    assert "The thinking of 11 responses was cut off and closed by force" in page.text
 
 
-def test_imported_responses_are_called_so(card):
-    teachers = [{"name": "GLM", "responses": True}, {"name": "Kimi", "responses": True}]
-    changes = {
-        f"{name}_{k}": None
-        for name in ("revision", "prompt_id", "decoding", "engine", "forced")
-        for k in (1, 2)
-    }
-    _, _, _, page = card(changes=[*changes.items(), ("question", None)], teachers=teachers)
+def test_imported_responses_are_described_as_such(card):
+    names = ("revision", "prompt_id", "decoding", "engine", "forced")
+    unknown = {f"{name}_{k}": None for name in names for k in (1, 2)}
+    models = {GLM: {"name": "GLM", "responses": {}}, KIMI: {"name": "Kimi", "responses": {}}}
+    _, _, page = card(changes=models, columns=unknown | {"question": None})
     assert page.text.count("made elsewhere and imported") == 2
     assert "The texts were made elsewhere, so the prompt is not known here." in page.text
     assert "Checkpoint" not in page.text
 
 
-def test_the_papers_run_is_no_other(card):
-    _, front, _, page = card()
-    assert front["pretty_name"] == "ImageNet-Think-250K"
-    assert "not the paper's" not in page.text
-
-
-def test_a_run_of_that_name_may_be_another(card):
-    _, front, _, page = card(compared=compared(prompt="What is it?"))
+def test_a_run_of_the_papers_name_may_differ(card):
+    _, front, page = card(changes={"prompts/section_3_2": "What is it?"})
     assert front["pretty_name"] == "ImageNet-Think (run paper)"
     assert "not the paper's" in page.text
     assert "the prompt is neither of the paper's two" in page.text
 
 
-def test_another_run_says_so_at_once(card):
-    miniatures = dict.fromkeys(TEACHERS, "resources/miniatures/glm-4.1v")
-    other = compared(source="drawings", repositories=miniatures)
-    _, front, body, page = card(run="mini.1", source="drawings", compared=other)
+def test_a_different_run_says_so_first(card):
+    changes = {"run": "mini.1", "images/source/kind": "drawings"}
+    changes |= {f"{model}/repository": "resources/miniatures/glm-4.1v" for model in (GLM, KIMI)}
+    _, front, page = card(changes=changes)
     assert front["pretty_name"] == "ImageNet-Think (run mini.1)"
-    first = body.split("\n\n")[1]
+    first = page.body.split("\n\n")[1]
     assert first.startswith("> This is the run mini.1, not the paper's")
-    assert "for the images are drawings, not photographs of ImageNet-21k; " in first
+    assert "because the images are drawings, not photographs of ImageNet-21k; " in first
     assert "miniature checkpoints" in first
     assert "drawn by the pipeline itself" in page.text
     assert "ImageNet's terms" not in page.text
 
 
-def test_terms_of_the_pictures_are_told(card):
-    _, _, _, page = card()
-    text = page.text.replace("\n", " ")
-    assert "No pictures are in this folder: ImageNet's terms of access forbid" in text
+def test_without_images_imagenets_terms_are_stated(card):
+    _, _, page = card()
+    assert "No images are in this folder: ImageNet's terms of access forbid" in page.text
     assert publication.IMAGENET_TERMS in page.links
-    assert "snakemake --cores all rejoin" in text
-    assert "must not be redistributed" not in text
+    assert "snakemake --cores all rejoin" in page.text
+    assert "must not be redistributed" not in page.text
 
 
-def test_the_form_with_pictures_must_not_be_passed_on(card):
-    folder, front, _, page = card(full=True, dataset=settings()["dataset"] | {"repository": "a/b"})
-    text = page.text.replace("\n", " ")
-    assert "This form holds ImageNet's pictures and must not be redistributed" in text
+def test_the_form_with_images_must_not_be_passed_on(card):
+    folder, front, page = card(full=True, changes={"dataset/repository": "a/b"})
+    assert "This form contains ImageNet's images and must not be redistributed" in page.text
     assert front["license"] == "other"
     assert front["license_link"] == publication.IMAGENET_TERMS
     assert front["dataset_info"][0]["features"][0] == {"name": "image", "dtype": "image"}
-    assert f'load_dataset("{folder}")' in text
-    assert "a/b" not in text
-    assert "rejoin" not in text
+    assert f'load_dataset("{folder}")' in page.text
+    assert "a/b" not in page.text
+    assert "rejoin" not in page.text
 
 
 @pytest.mark.parametrize(
-    ("source", "license_", "said"),
+    ("source", "license_", "text"),
     [
         ("drawings", "cc-by-nc-4.0", "They are the pipeline's own drawings"),
-        ("folder", "unknown", "pass it on only if you may pass on the pictures"),
+        ("folder", "unknown", "pass it on only if you may pass on the images"),
         ("listing", "other", "must not be redistributed"),
     ],
 )
-def test_other_pictures_have_other_terms(source, license_, said, card):
-    _, front, _, page = card(full=True, source=source, run="mine", criteria=None)
+def test_images_of_other_owners_have_other_terms(source, license_, text, card):
+    images = {"run": "mine", "images": {"source": {"kind": source}}}
+    _, front, page = card(full=True, changes=images)
     assert front["license"] == license_
-    assert said in page.text
+    assert text in page.text
     assert "near-duplicates" not in page.text
 
 
-def test_a_repository_of_the_hub_is_where_it_is_loaded_from(card):
-    _, _, _, page = card(dataset=settings()["dataset"] | {"repository": "me/think"})
+def test_repository_and_licence_are_those_of_the_config(card):
+    changes = {"dataset/repository": "me/think", "dataset/license": "cc0-1.0"}
+    _, front, page = card(changes=changes)
     assert 'load_dataset("me/think")' in page.text
     assert 'polars.read_parquet("hf://datasets/me/think/data/*.parquet")' in page.text
-
-
-def test_the_licence_of_texts_is_the_configs(card):
-    _, front, _, page = card(dataset=settings()["dataset"] | {"license": "cc0-1.0"})
     assert front["license"] == "cc0-1.0"
     assert "The texts are CC0 1.0." in page.text
 
 
 def test_hard_texts_survive(card):
-    teachers = [
-        settings()["teachers"][0]
-        | {"name": HARD, "repository": HARD, "system": HARD, "template": HARD, "prefix": HARD}
-        | {"output": "think_answer"},
-        settings()["teachers"][1],
-    ]
-    changes = {"revision_1": HARD, "engine_1": HARD, "decoding_1": '{"max_new_tokens": "<b>_1_"}'}
-    _, front, body, page = card(
-        hard=HARD,
-        run=HARD,
-        teachers=teachers,
-        changes=changes.items(),
-        compared=compared(
-            names=dict.fromkeys(TEACHERS, HARD), repositories=dict.fromkeys(TEACHERS)
-        ),
+    keys = ("name", "repository", "system", "template", "prefix")
+    changes = {"run": HARD} | {f"{GLM}/{key}": HARD for key in keys}
+    columns = {"revision_1": HARD, "engine_1": HARD, "question": HARD, "lemma": HARD}
+    _, front, page = card(
+        changes=changes, columns=columns | {"decoding_1": '{"max_new_tokens": "<b>_1_"}'}
     )
     assert front["pretty_name"] == f"ImageNet-Think (run {HARD})"
     for text in (
@@ -340,10 +299,10 @@ def test_hard_texts_survive(card):
         f"Engine: {SHOWN}",
         "Decoding: max_new_tokens <b>_1_",
         f"System prompt: “{SHOWN}”",
-        f"The user's turn: “{SHOWN}”",
+        f"User turn: “{SHOWN}”",
         f"begin with “{SHOWN}”",
         "Parsing: Thinking is what precedes </think>, the answer what follows it;",
-        f"“Look closely. {SHOWN}”",
+        f"“{SHOWN}”",
         f"Teacher 1: {SHOWN}.",
         f"language models {SHOWN} and Kimi",
     ):
@@ -354,7 +313,8 @@ def test_hard_texts_survive(card):
         *("table", "thead", "tbody", "tr", "th", "td"),
     }
     assert not any(link.startswith("javascript") for link in page.links)
-    assert len(cells(body, "Status")) == 3  # no bar of a name divides a row
+    assert len(cells(page, "Status")) == 3  # no bar in a name splits a row
+    assert not re.search(r"\{\{|\}\}|\{%|\n\n\n", page.body)
 
 
 @pytest.mark.parametrize(
@@ -366,25 +326,13 @@ def test_hard_texts_survive(card):
         ("package:of_weights", "package:of_weights", ""),
     ],
 )
-def test_where_a_model_lies_is_told_without_this_machine(repository, shown, link):
-    assert where({"repository": repository}) == {"repository": shown, "link": link}
+def test_a_models_location_does_not_reveal_local_folders(repository, shown, link):
+    assert location({"repository": repository}) == {"repository": shown, "link": link}
 
 
 @pytest.mark.parametrize(
     ("rows", "name"),
     [(999, "n<1K"), (1_000, "1K<n<10K"), (250_000, "100K<n<1M"), (10**7, "10M<n<100M")],
 )
-def test_sizes_are_the_hubs(rows, name):
+def test_size_categories_are_the_hubs(rows, name):
     assert size_category(rows) == name
-
-
-def test_the_same_inputs_give_the_same_bytes(card):
-    folder, _, _, _ = card()
-    again = (folder / "README.md").read_bytes()
-    card()
-    assert (folder / "README.md").read_bytes() == again
-
-
-def test_no_line_of_the_template_is_left(card):
-    _, _, body, _ = card()
-    assert not re.search(r"\{\{|\}\}|\{%|\n\n\n", body)

@@ -29,7 +29,7 @@ def test_sum_is_exact_and_bounds_hold(problem):
 
 
 @given(problems())
-def test_a_greater_total_takes_from_no_class(problem):
+def test_a_larger_total_takes_from_no_class(problem):
     total, weights, least, capacities = problem
     if total == sum(capacities):
         return
@@ -55,7 +55,7 @@ def test_webster_by_hand():
     assert allocate(7, [53.0, 24.0, 23.0], 0, [9, 9, 9]) == [3, 2, 2]
 
 
-def test_a_full_class_hands_on():
+def test_a_full_class_passes_its_share_on():
     assert allocate(10, [1_000.0, 1.0, 1.0], 1, [4, 9, 9]) == [4, 3, 3]
 
 

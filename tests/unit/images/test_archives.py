@@ -53,7 +53,7 @@ def test_members_are_found_by_offset(tmp_path):
             assert read_member(file, member.offset, member.size) == content[member.name]
 
 
-def test_folders_are_passed_over_and_links_named(tmp_path):
+def test_folders_are_skipped_and_links_listed(tmp_path):
     path = tmp_path / "n1.tar"
     with tarfile.open(path, "w:") as archive:
         for name, kind in (("folder", tarfile.DIRTYPE), ("link.JPEG", tarfile.SYMTYPE)):
@@ -120,7 +120,7 @@ def test_damaged_header_is_not_taken_for_the_end(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"no tar at all" * 100, gzip.compress(b"\0" * 10_240, mtime=0)]
 )
-def test_what_is_no_archive_is_one_row(tmp_path, content):
+def test_a_file_that_is_no_archive_is_one_row(tmp_path, content):
     path = tmp_path / "n1.tar"
     path.write_bytes(content)
     (row,) = list_members(path)
@@ -261,7 +261,7 @@ def test_a_chain_of_long_names_is_damage(tmp_path):
     assert row.reason == "damaged_archive"
 
 
-def test_spoilt_archives_end_in_rows(tmp_path):
+def test_damaged_archives_end_in_rows(tmp_path):
     rng = random.Random(5)
     content = {f"{'long' * 40 * (k % 2)}{k}.JPEG": rng.randbytes(700) for k in range(6)}
     good = bytearray(write_tar(tmp_path / "good.tar", content).read_bytes())

@@ -1,4 +1,4 @@
-"""Which image a name in a parquet file means."""
+"""The image that a name in a parquet file refers to."""
 
 import hashlib
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagenet_think.images.image_matching import (
-    Names,
+    ImageNames,
     class_in,
     listed_id,
     read_digests,
@@ -31,29 +31,29 @@ IDS = ["n00005787_11054", "n00005787_2", "n00006484_2"]
     ],
 )
 def test_ending_and_folders_do_not_count(name):
-    assert Names(IDS).image(name) == "n00005787_2"
+    assert ImageNames(IDS).image(name) == "n00005787_2"
 
 
-def test_a_class_may_be_said_twice():
-    names = Names(["n00005787_2", "n00006484_n00006484_3"])
+def test_a_class_may_be_repeated():
+    names = ImageNames(["n00005787_2", "n00006484_n00006484_3"])
     assert names.image("x/n00005787_n00005787_2.JPEG") == "n00005787_2"
     assert names.image("n00005787_n00006484_2.JPEG") is None
-    # It may be the name itself.
+    # The repetition may belong to the image_id.
     assert names.image("n00006484_n00006484_3.JPEG") == "n00006484_n00006484_3"
     assert listed_id("n00005787/n00005787_n00005787_2.JPEG", {"n00005787"}) == "n00005787_2"
 
 
 @pytest.mark.parametrize("name", ["", "n00005787", "n00005787_3.JPEG", "n00005787_2/other.JPEG"])
-def test_a_strange_name_means_nothing(name):
-    assert Names(IDS).image(name) is None
+def test_an_unknown_name_is_no_image(name):
+    assert ImageNames(IDS).image(name) is None
 
 
 def test_ids_with_folders():
-    names = Names(["cats/12", "12", "cats/2019/1.5"])
+    names = ImageNames(["cats/12", "12", "cats/2019/1.5"])
     assert names.image("/home/me/pictures/cats/12.jpg") == "cats/12"
     assert names.image("12.png") == "12"
     assert names.image("cats/2019/1.5") == names.image("x/cats/2019/1.5.jpeg") == "cats/2019/1.5"
-    # Not the image that lies beside the folders.
+    # Not the image outside of the folders.
     assert names.image("dogs/12.jpg") is None
 
 
@@ -62,8 +62,8 @@ paths = st.lists(words, min_size=1, max_size=3).map("/".join)
 
 
 @given(st.sets(paths, min_size=1, max_size=5), paths)
-def test_an_id_means_itself_wherever_it_lies(ids, other):
-    names = Names(ids)
+def test_an_image_id_refers_to_itself(ids, other):
+    names = ImageNames(ids)
     for name in ids:
         assert names.image(name) == name
         assert names.image(f"{name}.JPEG") == name
@@ -167,7 +167,7 @@ def test_images_of_all_kinds_of_text_and_bytes(text, data, tmp_path):
 
 
 def broken_text():
-    """Return a column of text whose one row is no UTF-8, as writers make that do not look."""
+    """Return a column of text whose one row is no UTF-8, as careless writers make it."""
     return pa.array([b"\xff\xfe"]).view(pa.string())
 
 

@@ -1,4 +1,4 @@
-"""Spoilt image files: each ends accepted or turned away with a reason, in bounded time."""
+"""Damaged image files: each is accepted or rejected with a reason, in bounded time."""
 
 import contextlib
 import io
@@ -22,13 +22,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 COUNT = 2_000
 SLOWER = 100
-"""Times the processor time of the slowest unspoilt file; usual is less than 2."""
+"""Times the processor time of the slowest undamaged file; usual is less than 2."""
 
 
-def test_every_spoilt_file_ends_accepted_or_with_a_reason(tmp_path):
-    spoilt = dict(mutations(COUNT, seed=2510))
-    assert len(spoilt) == COUNT
-    source = class_tars(tmp_path / "source", {"n1": spoilt})
+def test_every_damaged_file_is_accepted_or_rejected_with_a_reason(tmp_path):
+    damaged = dict(mutations(COUNT, seed=2510))
+    assert len(damaged) == COUNT
+    source = class_tars(tmp_path / "source", {"n1": damaged})
     rows = candidates(collected(tmp_path, source, ["n1"], wanted=COUNT, groups=1, threads=2))
     assert len(rows) == COUNT
     reasons = Counter(rows["reason"])
@@ -42,7 +42,7 @@ def test_every_spoilt_file_ends_accepted_or_with_a_reason(tmp_path):
             assert image.size == (row["width"], row["height"])
 
 
-def test_no_spoilt_file_takes_long():
+def test_no_damaged_file_takes_long():
     def taken(data):
         start = time.process_time()
         with contextlib.suppress(RejectionError):
@@ -54,7 +54,7 @@ def test_no_spoilt_file_takes_long():
         assert taken(data) < SLOWER * usual, name
 
 
-def test_the_unspoilt_files_are_images():
+def test_the_undamaged_files_are_images():
     for name, data in files().items():
         if not name.endswith(".gz"):
             assert examine(data, CRITERIA, PREPARATION)["width"] == 232, name

@@ -85,13 +85,13 @@ def test_the_first_of_several_is_kept():
     kept.keep(image("a", 0b0))
     with pytest.raises(RejectionError, match="near_duplicate: 1 bits from a"):
         kept.keep(image("b", 0b1))
-    # c is near b, which was turned away, and not near a.
+    # c is near b, which was rejected, and not near a.
     with pytest.raises(RejectionError, match="near_duplicate: 1 bits from b"):
         kept.keep(image("c", 0b11))
 
 
 @given(crowds(), st.integers(0, 9), st.integers(0, 2**64 - 1), st.integers(0, 99))
-def test_an_image_more_brings_none_back(hashes, radius, value, place):
+def test_an_additional_image_brings_none_back(hashes, radius, value, place):
     def kept(rows):
         seen, names = Repetitions({"near_duplicate_bits": radius}), set()
         for name, number in rows:

@@ -20,7 +20,7 @@ seeds = st.integers(0, 9)
 
 
 @given(samples, st.integers(1, 80), seeds)
-def test_a_greater_number_keeps_all_of_a_smaller_one(sample, count, seed):
+def test_a_larger_number_keeps_all_of_a_smaller_one(sample, count, seed):
     chosen = choose(sample, count, seed)
     assert len(chosen) == min(count, len(sample))
     assert chosen <= choose(sample, count + 1, seed) <= set(sample["image_id"])
@@ -64,7 +64,7 @@ def test_the_file_holds_image_and_shard(sample, tmp_path):
     assert all(shard == f"0{int(name[-1]) % 2}" for name, shard in rows.rows())
 
 
-def test_more_than_there_are_is_all_and_said(sample, tmp_path, caplog):
+def test_more_than_there_are_is_all_with_a_warning(sample, tmp_path, caplog):
     select_evaluated(sample, tmp_path / "e", images=5, seed=1)
     assert len(pl.read_parquet(tmp_path / "e")) == 4
     assert "benchmark.images: 5 images wanted, the sample has 4" in caplog.text

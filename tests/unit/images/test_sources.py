@@ -31,6 +31,14 @@ from imagenet_think.images.rejections import RejectionError
 from unpack_outer_archive import unpack_outer_archive
 
 WNIDS = ["n02782093", "n03544143", "n02948072"]  # not sorted, as in the class list
+ONE_OF = {
+    "class_tars": f"{WNIDS[1]}.tar",
+    "class_folders": f"{WNIDS[1]}/a.jpg",
+    "webdataset": "deep/train-0.tar",
+    "hub_parquet": "deep/train-0.parquet",
+    "folder": "any/thing.jpg",
+}
+"""A file of each kind of source whose places the user provides."""
 
 
 def sample(folder, source, wnids=WNIDS, **changes):
@@ -84,7 +92,7 @@ def test_a_folder_of_folders_gives_the_same_sample_under_paths_as_ids(drawn, ref
     assert sorted(excluded["reason"]) == sorted(turned_away["reason"])
 
 
-def test_ones_own_classes_need_no_wordnet_id(tmp_path):
+def test_the_users_classes_need_no_wordnet_id(tmp_path):
     source = tmp_path / "my pets"
     for name in ("cats", "dogs"):
         (source / name / "2019").mkdir(parents=True)
@@ -102,14 +110,56 @@ def test_ones_own_classes_need_no_wordnet_id(tmp_path):
     assert chosen["image_id"].n_unique() == 12
 
 
-# Parts ------------------------------------------------------------------------------------------
+# Places -----------------------------------------------------------------------------------------
 
 
-def test_an_unknown_kind_is_refused():
+def problems(kind, path):
+    return list(sources.get(kind).problems({"path": str(path)}, WNIDS))
+
+
+def test_every_kind_of_the_users_files_is_here():
+    found = {kind: sources.get(kind) for kind in sources.kinds()}
+    assert {kind for kind, one in found.items() if one.sampled and one.made_by == "user"} == {
+        *ONE_OF
+    }
     with pytest.raises(
         ValueError, match=r"'zip' is not in images\.sources, which has class_folders"
     ):
         sources.get("zip")
+
+
+@pytest.mark.parametrize("kind", ONE_OF)
+def test_missing_places_are_named(tmp_path, kind):
+    folder = tmp_path / "images"
+    (problem,) = problems(kind, folder)
+    assert f"{folder}/ does not exist. Put one " in problem
+    folder.mkdir()
+    if kind != "folder":  # which may hold anything
+        (folder / "other.txt").touch()
+        (problem,) = problems(kind, folder)
+        assert f"{folder}/ holds no " in problem
+    file = folder / ONE_OF[kind]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    assert not problems(kind, folder)
+    (place,) = sources.get_sampled(kind).places(folder, WNIDS)
+    assert ONE_OF[kind].startswith("" if place == "." else place)
+
+
+@pytest.mark.parametrize("path", ["n" * 300, "a/b\0c"])
+def test_a_path_that_cannot_exist_is_reported(path):
+    (problem,) = problems("class_tars", path)
+    assert "does not exist" in problem
+
+
+def test_places_by_class_are_in_the_order_of_the_classes(tmp_path):
+    for wnid in WNIDS:
+        (tmp_path / f"{wnid}.tar").touch()
+    places = sources.get_sampled("class_tars").places(tmp_path, WNIDS)
+    assert places == [f"{wnid}.tar" for wnid in WNIDS]
+
+
+# Parts ------------------------------------------------------------------------------------------
 
 
 def listed(kind, place, names=()):
@@ -150,19 +200,14 @@ def test_images_directly_in_a_folder_have_its_class(tmp_path):
     assert image_ids.relative_path("2019/Ä b.tar.JPEG") == "2019/Ä b.tar"
 
 
-@pytest.mark.parametrize("kind", ["class_tars", "class_folders", "folder", "webdataset"])
+@pytest.mark.parametrize("kind", ONE_OF)
 def test_a_place_that_is_gone_is_an_error_with_its_name(tmp_path, kind):
     with pytest.raises(FileNotFoundError, match="vanished"):
         listed(kind, tmp_path / "vanished")
 
 
-def test_a_parquet_file_that_is_gone_is_an_error_with_its_name(tmp_path):
-    with pytest.raises(FileNotFoundError, match="vanished"):
-        listed("hub_parquet", tmp_path / "vanished")
-
-
 @pytest.mark.parametrize("form", ["class_tars", "class_folders", "webdataset", "hub_parquet"])
-def test_a_source_that_vanishes_fails_by_name_and_the_rerun_goes_on(form, drawn, tmp_path):
+def test_a_source_that_vanishes_fails_by_name_and_the_rerun_continues(form, drawn, tmp_path):
     source = FORMS[form](tmp_path / "source", {WNIDS[0]: drawn[WNIDS[0]]})
     (listing,) = catalogued(tmp_path, source, WNIDS[:1], groups=1)
     place = pl.read_parquet(listing)["source"][0]
@@ -193,7 +238,7 @@ def test_a_source_that_vanishes_fails_by_name_and_the_rerun_goes_on(form, drawn,
         ("n00000001_5", 7, "n00000001"),
     ],
 )
-def test_a_name_or_a_label_tells_the_class(name, label, expected):
+def test_a_name_or_a_label_determines_the_class(name, label, expected):
     assert labels.class_of(name, label, ["a", "b"]) == expected
 
 
@@ -405,7 +450,7 @@ def test_a_link_for_a_class_archive_is_not_followed(tmp_path):
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_a_stopped_unpacking_goes_on(drawn, tmp_path, caplog):
+def test_a_stopped_unpacking_continues(drawn, tmp_path, caplog):
     source = FORMS["outer_archive"](tmp_path / "source", drawn)
     classes = write_classes(tmp_path / "classes.tsv", WNIDS)
     out, listing = tmp_path / "out", tmp_path / "u.parquet"

@@ -205,7 +205,7 @@ def test_a_model_that_puts_a_prompt_before_each_text_is_refused(tmp_path):
         MINILM, prompts={"query": "query: "}, default_prompt_name="query", device="cpu"
     )
     prompted.save(str(tmp_path))
-    with pytest.raises(ValueError, match=r"sbert\.repository: .* puts a prompt or a template"):
+    with pytest.raises(ValueError, match=r"sbert\.repository: .* adds a prompt or a template"):
         SentenceBert(str(tmp_path), max_tokens=16, batch_size=4, device="cpu")
 
 

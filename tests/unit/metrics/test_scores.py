@@ -174,66 +174,65 @@ def test_only_new_pairs_are_computed(shard, caplog):
     check(shard("rouge"), "rouge")
 
 
+MEASURES = (registry.Measure("length", "Length"),)
+
+
 @pytest.fixture
-def metric():
-    """A function from a function that scores pairs, and images at once, to a metric."""
+def score_with(shard, monkeypatch):
+    """Score a shard with a function, so many images at a time, and return the shard."""
 
-    def declared(function, images=2):
-        measures = (registry.Measure("length", "Length"),)
+    def scored(function, cache, images=2):
         metric = registry.Metric(
-            "length", "", measures, lambda settings: "", images_at_once=lambda section: images
+            "length", "", MEASURES, lambda settings: "", images_at_once=lambda section: images
         )
-        object.__setattr__(metric, "load", lambda: function)
-        return metric
+        monkeypatch.setattr(registry.Metric, "load", lambda self: function)
+        done = shard("length")
+        scoring.score_shards(
+            metric, [done], settings={}, tuning={}, statistics={}, cache_folder=cache, code=""
+        )
+        return done
 
-    return declared
-
-
-def score_with(metric, shard, cache):
-    scoring.score_shards(
-        metric, [shard], settings={}, tuning={}, statistics={}, cache_folder=cache, code=""
-    )
+    return scored
 
 
 def ones(candidates, references):
     return {"length": np.ones(len(candidates))}
 
 
-def test_known_pairs_load_no_model(shard, metric, tmp_path):
-    done = shard("length")
-    score_with(metric(ones), done, tmp_path)
-    known = metric(ones)
-    object.__setattr__(known, "load", None)
-    score_with(known, done, tmp_path)
+def test_known_pairs_load_no_model(score_with, tmp_path):
+    score_with(ones, tmp_path)
+    score_with(None, tmp_path)
 
 
-def test_a_killed_job_resumes_where_it_stopped(shard, metric, tmp_path, monkeypatch):
+def test_a_killed_job_resumes_where_it_stopped(score_with, shard, tmp_path, monkeypatch):
     monkeypatch.setattr("imagenet_think.metrics.score_cache.SAVE_SECONDS", 0)
-    done, calls = shard("length"), []
+    calls = []
+
+    def count(candidates, references):
+        calls.append(len(candidates))
+        return ones(candidates, references)
 
     def killed(candidates, references):
         if calls:
             raise KeyboardInterrupt
         return count(candidates, references)
 
-    def count(candidates, references):
-        calls.append(len(candidates))
-        return ones(candidates, references)
-
     with pytest.raises(KeyboardInterrupt):
-        score_with(metric(killed, images=1), done, tmp_path / "killed")
-    assert not done.scores.exists()
-    score_with(metric(count, images=1), done, tmp_path / "killed")
-    resumed, files = sum(calls), done.scores.read_bytes()
+        score_with(killed, tmp_path / "killed", images=1)
+    assert not shard("length").scores.exists()
+    resumed = score_with(count, tmp_path / "killed", images=1).scores.read_bytes()
+    computed = sum(calls)
     calls.clear()
-    score_with(metric(count, images=1), done, tmp_path / "whole")
-    assert (resumed, files) == (sum(calls), done.scores.read_bytes())
+    assert score_with(count, tmp_path / "whole", images=1).scores.read_bytes() == resumed
+    assert sum(calls) == computed
 
 
-def test_a_score_that_is_not_finite_is_an_error(shard, metric, tmp_path):
-    nan = metric(lambda candidates, references: {"length": np.full(len(candidates), np.nan)})
+def test_a_score_that_is_not_finite_is_an_error(score_with, tmp_path):
+    def nan(candidates, references):
+        return {"length": np.full(len(candidates), np.nan)}
+
     with pytest.raises(ValueError, match=r"length: length is nan.* of image . against teacher_"):
-        score_with(nan, shard("length"), tmp_path / "cache")
+        score_with(nan, tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.parquet"))
 
 

@@ -1,6 +1,5 @@
-import shutil
-
 import pytest
+from missing_tools import require
 from synthetic_run import ROOT, make_figures, make_run
 
 import compile_paper as paper
@@ -15,8 +14,8 @@ def test_without_latexmk_the_message_says_what_to_install(monkeypatch, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("latexmk") is None, reason="needs a LaTeX installation")
 def test_the_paper_compiles_to_the_same_bytes(tmp_path, caplog):
+    require("latexmk")
     inputs = make_run(tmp_path)
     export_numbers(**inputs, output=tmp_path / "numbers.tex")
     files = {
@@ -36,7 +35,7 @@ def test_the_paper_compiles_to_the_same_bytes(tmp_path, caplog):
     first, second = (tmp_path / name / "paper.pdf" for name in ("first", "second"))
     assert first.read_bytes() == second.read_bytes()
     assert first.read_bytes().startswith(b"%PDF")
-    # What only the paper's own run says is typeset as well.
+    # The text that only the paper's own run prints compiles too.
     numbers = (tmp_path / "numbers.tex").read_text()
     (tmp_path / "numbers.tex").write_text(numbers.replace(r"\PaperRunfalse", r"\PaperRuntrue"))
     paper.compile_paper(**files, output=tmp_path / "own" / "paper.pdf")
@@ -58,13 +57,13 @@ def test_the_paper_compiles_to_the_same_bytes(tmp_path, caplog):
         ("LaTeX Font Info: Trying to load font information for T1+lmss", False),
     ],
 )
-def test_what_is_wrong_on_a_page_is_told(line, wrong):
+def test_typesetting_problems_are_reported(line, wrong):
     assert paper.warnings(["This is pdfTeX", line]) == ([line] if wrong else [])
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("latexmk") is None, reason="needs a LaTeX installation")
-def test_an_error_of_latex_is_told_and_leaves_nothing(tmp_path):
+def test_an_error_of_latex_is_reported_and_leaves_no_files(tmp_path):
+    require("latexmk")
     (tmp_path / "main.tex").write_text(
         "\\documentclass{article}\\begin{document}\\NoSuchMacro\\end{document}"
     )

@@ -1,10 +1,9 @@
 import re
-import shutil
-import subprocess
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from latex_documents import compile_latex
 from markdown_it import MarkdownIt
 
 from imagenet_think.report import escaping
@@ -88,21 +87,11 @@ def test_one_line_keeps_what_it_can():
     assert escaping._one_line("\x07\ud800") == "U+0007U+D800"
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs a LaTeX installation")
 def test_latex_compiles(tmp_path):
     accents = "ÀÉÎÕÜÅÇŠŁØÆŒßĐÐÞıāăȧőę"
     odd = "–—−‘’“”…•°§±×·≤≥≠≈→∞µ²³€£©\u00a0\u00ad 弓 😀 \x01"
-    lines = [escaping.latex(text) for text in (SPECIALS * 2, accents, odd, "---, ,,''")]
-    document = [r"\documentclass{article}", r"\usepackage[T1]{fontenc}", r"\begin{document}"]
-    document += [*(f"{line}\\\\" for line in lines), r"\end{document}"]
-    (tmp_path / "text.tex").write_text("\n".join(document), encoding="ascii")
-    result = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "text.tex"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stdout[-2000:]
+    texts = (SPECIALS * 2, accents, odd, "---, ,,''")
+    compile_latex(tmp_path, *(f"{escaping.latex(text)}\\\\" for text in texts))
 
 
 def test_spelled_is_what_is_printed():

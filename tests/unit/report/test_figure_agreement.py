@@ -24,18 +24,19 @@ def aggregates() -> pl.DataFrame:
     return pl.DataFrame(rows, schema=AGREEMENT_AGGREGATES)
 
 
-def draw(frame: pl.DataFrame, printed_tfidf: str = "tfidf"):
-    return draw_agreement(frame, TEACHERS, NAMES, printed_tfidf)
+SETTINGS = {"teachers": TEACHERS, "names": NAMES, "printed_tfidf": "tfidf"}
+
+
+def draw(frame: pl.DataFrame, **settings):
+    return draw_agreement(frame, SETTINGS | settings)
 
 
 def test_it_is_readable():
-    assert_readable(
-        draw_agreement(aggregates(), TEACHERS, dict(NAMES, kimi=NAMES["three"]), "tfidf")
-    )
+    assert_readable(draw(aggregates(), names=dict(NAMES, kimi=NAMES["three"])))
 
 
 def test_numbers_stand_in_their_rows():
-    figure = draw(aggregates(), "tfidf_pair")
+    figure = draw(aggregates(), printed_tfidf="tfidf_pair")
     panels = figure.axes
     assert [axes.get_title().replace("\n", " ") for axes in panels] == list(
         table_captions.HEADINGS.values()

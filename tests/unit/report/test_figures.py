@@ -35,6 +35,7 @@ NAMES = {
     "two": "VisionThink-Efficient (miniature)",
     "three": "A model whose name is longer than any label could ever be, $x$ and more",
 }
+SCORES = {"models": MODELS, "names": NAMES, "printed_tfidf": "tfidf"}
 TALK = (
     "the image shows a balloon over green hills while light falls from the left and its basket "
     "hangs below **Details** colour suggests summer $5 and $7 so I conclude step by step that"
@@ -361,8 +362,17 @@ def test_lengths_without_a_part():
     assert_readable(figure_lengths.draw_lengths(lengths.clear(), TEACHERS, NAMES, "tokenizer"))
 
 
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_any_number_of_panels(count):
+    with figures.style():
+        figure, panels = figures.panels([f"Metric {n}" for n in range(count)], 80)
+    assert figure.axes == panels
+    assert [axes.get_title() for axes in panels] == [f"Metric {n}" for n in range(count)]
+    assert_readable(figure)
+
+
 def test_scores():
-    assert_readable(figure_scores.draw_scores(aggregates_frame(MODELS), MODELS, NAMES, "tfidf"))
+    assert_readable(figure_scores.draw_scores(aggregates_frame(MODELS), SCORES))
 
 
 def test_scores_with_gaps():
@@ -370,7 +380,7 @@ def test_scores_with_gaps():
         pl.when(pl.col("model") == "one").then(None).otherwise(pl.col(c)).alias(c)
         for c in ("value", "low", "high")
     )
-    assert_readable(figure_scores.draw_scores(scores, MODELS, NAMES, "tfidf"))
+    assert_readable(figure_scores.draw_scores(scores, SCORES))
 
 
 def test_an_interval_may_end_at_0_and_none_is_not_drawn():
@@ -378,7 +388,7 @@ def test_an_interval_may_end_at_0_and_none_is_not_drawn():
     scores = aggregates_frame(MODELS).with_columns(
         low=pl.when(one).then(0.0).when(~two).then("low"), high=pl.when(~two).then("high")
     )
-    figure = figure_scores.draw_scores(scores, MODELS, NAMES, "tfidf")
+    figure = figure_scores.draw_scores(scores, SCORES)
     for container in (container for axes in figure.axes for container in axes.containers):
         values, _, (bars,) = container.lines
         lows = {round(bar[0, 1]): bar[0, 0] for bar in bars.get_segments() if len(bar)}
@@ -416,7 +426,7 @@ def test_equal_figures_are_equal_files(make, tmp_path):
 @pytest.mark.slow
 def test_own_settings_of_the_user_change_nothing(tmp_path):
     def make():
-        return figure_scores.draw_scores(aggregates_frame(MODELS), MODELS, NAMES, "tfidf")
+        return figure_scores.draw_scores(aggregates_frame(MODELS), SCORES)
 
     figures.save_figure(make(), tmp_path / "a.pdf", tmp_path / "a.png")
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "savefig.dpi": 50}):

@@ -4,6 +4,7 @@ import pytest
 from synthetic_run import CONFIG, FIGURES, ROOT, make_run
 
 from export_numbers import export_numbers
+from imagenet_think.report import products
 from imagenet_think.report.comparability import VECTORS
 from imagenet_think.report.macros import define, number, series, spelled
 
@@ -103,6 +104,11 @@ def test_every_table_and_figure_is_included_and_cited(run):
     for name in FIGURES:
         assert rf"\includegraphics{{figures/figure_{name}.pdf}}" in BODY
         assert rf"\ref{{fig:{name}}}" in BODY
+
+
+def test_the_paper_prints_the_products_that_say_so():
+    printed = re.findall(r"\\(?:input|includegraphics)\{(?:tables|figures)/(\w+)\.", BODY)
+    assert sorted(printed) == sorted(each.name for each in products.PRODUCTS if each.in_paper)
 
 
 def test_the_comparison_and_the_audit_are_included_and_cited(run):

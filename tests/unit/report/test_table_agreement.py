@@ -1,28 +1,18 @@
 import csv
-from itertools import chain
-from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tests.unit.agreeing import COMPARISONS, TEACHERS, agreement, sample, write_files
+from aggregates import MEASURES
+from tests.pretended_runs import ROOT
+from tests.unit.agreeing import TEACHERS, write_files
 
-from aggregate_agreement import aggregate_agreement, measured
+from aggregate_agreement import aggregate_agreement
 from imagenet_think.analysis.resampling import Intervals
-from imagenet_think.core.schemas import AGREEMENT_AGGREGATES
-from imagenet_think.metrics import registry
-from imagenet_think.parsing import PARTS
 from imagenet_think.report import table_captions
 from imagenet_think.run import configuration
 from table_agreement import table_agreement
 
-METRICS = registry.measures()
-SBERT = registry.get("sbert")
-
-ROOT = Path(__file__).parents[3]
 CONFIG = configuration.check(
     yaml.safe_load((ROOT / "config" / "miniature.yaml").read_text(encoding="utf-8")), "miniature"
 )
@@ -38,10 +28,9 @@ IMAGES = 12
 def run(tmp_path_factory):
     """The aggregate of twelve images, and its tables."""
     folder = tmp_path_factory.mktemp("agreement")
-    intervals = Intervals(**SETTINGS["intervals"], seed=3, least=1)
-    frame = aggregate_agreement(
-        **write_files(folder, IMAGES), teachers=TEACHERS, intervals=intervals
-    )
+    intervals = Intervals(**SETTINGS["intervals"], least=1, seed=3)
+    files = write_files(folder, IMAGES)
+    frame = aggregate_agreement(**files, teachers=TEACHERS, intervals=intervals)
     frame.write_parquet(folder / "aggregate.parquet")
     table_agreement(
         folder / "aggregate.parquet", folder / "agreement", folder / "domains", SETTINGS
@@ -54,15 +43,6 @@ def read(path):
         return list(csv.DictReader(file))
 
 
-def rows_of(kind, model, part, against, column, images=None):
-    """Numbers of a comparison by image, straight from the rows."""
-    frame = agreement(kind, IMAGES).filter(
-        pl.col("model") == model, pl.col("part") == part, pl.col("against") == against
-    )
-    chosen = frame.filter(pl.col("image_id").is_in(images)) if images is not None else frame
-    return dict(chosen.drop_nulls(column).select("image_id", column).iter_rows())
-
-
 def found(frame, **keys):
     keys = {"grouping": "all", "minus": None} | keys
     chosen = frame.filter(pl.col(name).eq_missing(pl.lit(key)) for name, key in keys.items())
@@ -70,95 +50,15 @@ def found(frame, **keys):
     return chosen.row(0, named=True)
 
 
-def test_means_are_those_of_the_rows(run):
+def test_without_any_pair_there_are_no_baselines(run, tmp_path):
     frame = pl.read_parquet(run / "aggregate.parquet")
-    assert frame.schema == AGREEMENT_AGGREGATES
-    for metric, measure in METRICS.items():
-        own, column = registry.metric_of(metric), measure.score_column
-        for part in PARTS:
-            for model, against in COMPARISONS:
-                row = found(frame, metric=metric, part=part, model=model, against=against)
-                numbers = rows_of(own.name, model, part, against, column)
-                assert row["value"] == pytest.approx(np.mean(list(numbers.values())), abs=1e-15)
-                assert row["low"] < row["value"] < row["high"]
-                assert (row["images"], row["left_out"]) == (len(numbers), IMAGES - len(numbers))
-                assert row["unpaired"] == (0 if against == "teacher_2" else 4)
-                assert (row["seen"] is not None) == own.coverage
-
-
-def test_differences_are_on_images_that_have_both(run):
-    frame = pl.read_parquet(run / "aggregate.parquet")
-    for metric, measure in METRICS.items():
-        kind, column = registry.metric_of(metric).name, measure.score_column
-        between = rows_of(kind, "glm", "think", "teacher_2", column)
-        for teacher in TEACHERS:
-            same = rows_of(kind, teacher, "think", "same_class", column)
-            both = [between[image] - same[image] for image in between.keys() & same.keys()]
-            keys = {"metric": metric, "part": "think", "model": teacher, "against": "teacher_2"}
-            row = found(frame, **keys, minus="same_class")
-            assert row["value"] == pytest.approx(np.mean(both), abs=1e-15)
-            assert row["images"] == len(both) < len(between)
-            assert row["unpaired"] == 4
-
-
-def test_the_largest_domain_comes_first(run):
-    frame = pl.read_parquet(run / "aggregate.parquet").filter(grouping="domain")
-    assert frame["group"].unique(maintain_order=True).to_list() == ["animal", "plant"]
-    assert sorted(frame["part"].unique()) == sorted(PARTS)
-    images = sample(IMAGES).filter(domain="animal")["image_id"].to_list()
-    keys = {
-        "grouping": "domain",
-        "group": "animal",
-        "metric": "rougeL",
-        "part": "full",
-        "model": "kimi",
-    }
-    row = found(frame, **keys, against="same_class")
-    numbers = rows_of("rouge", "kimi", "full", "same_class", "rougeL", images)
-    assert row["value"] == pytest.approx(np.mean(list(numbers.values())), abs=1e-15)
-    assert row["images"] + row["left_out"] == len(images)
-
-
-@settings(max_examples=15, deadline=None)
-@given(st.permutations(range(IMAGES)))
-def test_the_order_of_rows_does_not_matter(order):
-    rows = agreement("sets", IMAGES)
-    images = sample(IMAGES)["image_id"]
-    shuffled = pl.concat([rows.filter(image_id=images[place]) for place in order])
-    one, two = (
-        measured(frame, registry.get("sets"), images, TEACHERS) for frame in (rows, shuffled)
+    between = (pl.col("against") == "teacher_2") & pl.col("minus").is_null()
+    numbers = pl.when(between).then(pl.col("value", "low", "high"))
+    frame.with_columns(numbers, unpaired=pl.lit(IMAGES, pl.Int64)).write_parquet(
+        tmp_path / "aggregate.parquet"
     )
-    assert list(one) == list(two)
-    for series in one:
-        assert np.array_equal(one[series].values, two[series].values, equal_nan=True)
-
-
-def test_rows_that_are_wrong():
-    rows, images = agreement("sbert", IMAGES), sample(IMAGES)["image_id"]
-    double = pl.concat([rows, rows.filter(image_id="i03", part="full", against="teacher_2")])
-    with pytest.raises(ValueError, match="agreement of sbert, glm, full, teacher_2: image i03 app"):
-        measured(double, SBERT, images, TEACHERS)
-    with pytest.raises(ValueError, match="image i11 is not in the sample"):
-        measured(rows, SBERT, images.head(11), TEACHERS)
-    with pytest.raises(ValueError, match="1 of 12 images have no row, the first being i05"):
-        measured(rows.filter(pl.col("image_id") != "i05"), SBERT, images, TEACHERS)
-
-
-def test_no_pair_at_all(tmp_path):
-    """Where no shard holds two images of a class there are no baselines, and no error."""
-    files = write_files(tmp_path)
-    for path in chain(*files["files"].values()):
-        rows = pl.read_parquet(path).filter(against="teacher_2")
-        rows.write_parquet(path)
-    output = tmp_path / "aggregate.parquet"
-    intervals = Intervals(**SETTINGS["intervals"], seed=1)
-    frame = aggregate_agreement(**files, teachers=TEACHERS, intervals=intervals)
-    frame.write_parquet(output)
-    none = frame.filter((pl.col("against") != "teacher_2") | pl.col("minus").is_not_null())
-    assert none.select("value", "low", "high").null_count().row(0) == (len(none),) * 3
-    assert set(none.filter(grouping="all")["unpaired"]) == {IMAGES}
-    table_agreement(output, tmp_path / "agreement", tmp_path / "domains", SETTINGS)
-    text = (tmp_path / "agreement.md").read_text()
+    table_agreement(tmp_path / "aggregate.parquet", tmp_path / "a", tmp_path / "d", SETTINGS)
+    text = (tmp_path / "a.md").read_text()
     assert f"{IMAGES} images are in no mean of a baseline" in text
     assert "| – | – | – |" in text
 
@@ -174,7 +74,7 @@ def test_the_csvs_hold_every_number(run):
             assert float(row["value"]) == one["value"]
             assert row["minus"] == (one["minus"] or "")
             assert row.get("group", "all") == one["group"]
-    assert {row["metric"] for row in read(run / "agreement.csv")} == set(METRICS)
+    assert {row["metric"] for row in read(run / "agreement.csv")} == set(MEASURES)
 
 
 def test_what_is_printed(run):

@@ -12,12 +12,16 @@ NAMES = {"glm": "GLM", "kimi": "Kimi"}
 
 
 def test_describe() -> None:
-    row = describe("tokens", "Tokens", "GLM", "full", pl.Series([2, 4, 4, 10]))
+    def described(values: list[int]) -> dict[str, float | None]:
+        frame = pl.DataFrame({"tokens": values}, schema={"tokens": pl.Int64})
+        return describe(frame, "tokens", "Tokens", "GLM", "full").row(0, named=True)
+
+    row = described([2, 4, 4, 10])
     numbers = [row[name] for name in ("n", "mean", "min", "median", "max")]
     assert numbers == [4, 5.0, 2.0, 4.0, 10.0]
     assert row["sd"] == pytest.approx((36 / 3) ** 0.5)
-    assert describe("t", "T", None, None, pl.Series([3]))["sd"] is None
-    assert describe("t", "T", None, None, pl.Series([], dtype=pl.Int64))["mean"] is None
+    assert described([3])["sd"] is None
+    assert described([])["mean"] is None
 
 
 @pytest.fixture

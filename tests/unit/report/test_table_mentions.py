@@ -9,8 +9,7 @@ from imagenet_think.core import schemas
 from imagenet_think.core.files import write_parquet
 from table_mentions import table_mentions
 
-NAMES = {"a": "Model_A", "b": "Model B"}
-SETTINGS = {"names": NAMES, "models": ["b", "a"], "level": 0.9}
+SETTINGS = {"names": {"b": "Model B", "a": "Model_A"}, "level": 0.9}
 IMAGES = 40
 
 

@@ -3,9 +3,9 @@ import csv
 import numpy as np
 import polars as pl
 import pytest
+from aggregates import MEASURES, SETTINGS, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_table_benchmark import SETTINGS
 
 from imagenet_think.core.schemas import AGGREGATES, DIFFERENCES
 from imagenet_think.metrics import registry
@@ -72,20 +72,14 @@ def test_ranks_are_those_of_the_means_and_lie_inside_their_ranges(means, margin)
 
 @pytest.fixture
 def aggregate(tmp_path):
-    rows = [
-        {"model": model, "part": part, "metric": metric, "aggregate": name, "value": 0.5}
-        | {"images": 40, "left_out": 0, "no_response": 0}
-        for model in MODELS
-        for part in ("full", "think")
-        for metric in METRICS
-        for name in ("avg", "max")
-    ]
+    counts = {"images": 40, "left_out": 0, "no_response": 0}
+    found = list(rows(lambda *_: 0.5, MODELS, **counts))
     path = tmp_path / "aggregate.parquet"
-    pl.DataFrame(rows, schema=AGGREGATES).write_parquet(path)
+    pl.DataFrame(found, schema=AGGREGATES).write_parquet(path)
     return path
 
 
-def read(path):
+def read_rows(path):
     with open(path, newline="") as file:
         return list(csv.DictReader(file))
 
@@ -93,7 +87,7 @@ def read(path):
 def test_the_table(aggregate, tmp_path):
     gaps = {("a", "b"): -0.1, ("a", "c"): -0.12, ("b", "c"): -0.02}
     apart = {pair: 2 * gap - 0.1 for pair, gap in gaps.items()}
-    frame = pl.concat([differences(apart, ["bertscore"]), differences(gaps, list(METRICS)[1:])])
+    frame = pl.concat([differences(apart, ["bertscore"]), differences(gaps, list(MEASURES)[1:])])
     frame.write_parquet(tmp_path / "differences.parquet")
     table_ranks(tmp_path / "differences.parquet", aggregate, tmp_path / "ranks", CHOSEN)
     lines = (tmp_path / "ranks.md").read_text().splitlines()
@@ -104,9 +98,9 @@ def test_the_table(aggregate, tmp_path):
     assert "Cosine Similarity: B–C. The csv" in lines[0]
     assert "all pairs of models (3) of a metric" in lines[0]
     assert "M = 40 of 40 images" in lines[0]
-    rows = read(tmp_path / "ranks.csv")
-    assert len(rows) == 8 * 2 * 6
-    by_pair = {(r["metric"], r["aggregate"], r["key"], r["other_key"]): r for r in rows}
+    found = read_rows(tmp_path / "ranks.csv")
+    assert len(found) == 8 * 2 * 6
+    by_pair = {(r["metric"], r["aggregate"], r["key"], r["other_key"]): r for r in found}
     row = by_pair["rougeL", "max", "c", "b"]
     assert [row[name] for name in ("model", "rank", "rank_low", "rank_high", "images")] == [
         *("Model C", "1", "1", "2", "40")
@@ -121,14 +115,14 @@ def test_the_table(aggregate, tmp_path):
 def test_nothing_apart_and_one_model_alone(aggregate, tmp_path):
     path = tmp_path / "differences.parquet"
     gaps = dict.fromkeys([("a", "b"), ("a", "c"), ("b", "c")], 0.001)
-    differences(gaps, METRICS).write_parquet(path)
+    differences(gaps, MEASURES).write_parquet(path)
     table_ranks(path, aggregate, tmp_path / "ranks", CHOSEN)
     caption = (tmp_path / "ranks.md").read_text().splitlines()[0]
     assert f"Pairs not told apart: {', '.join(table_captions.HEADINGS.values())}: all." in caption
     differences({}).write_parquet(path)
     table_ranks(path, aggregate, tmp_path / "ranks", CHOSEN | {"models": ["b"]})
-    rows = read(tmp_path / "ranks.csv")
-    assert {(row["key"], row["rank"], row["other"]) for row in rows} == {("b", "1", "")}
+    found = read_rows(tmp_path / "ranks.csv")
+    assert {(row["key"], row["rank"], row["other"]) for row in found} == {("b", "1", "")}
     text = (tmp_path / "ranks.md").read_text()
     assert "| A | Model B | 1 (1–1) |" in text
     assert "pairs" not in text
@@ -138,7 +132,7 @@ def test_nothing_apart_and_one_model_alone(aggregate, tmp_path):
 def test_models_whose_difference_has_no_interval_are_not_told_apart(aggregate, tmp_path):
     gaps = {("a", "b"): -0.1, ("a", "c"): -0.12, ("b", "c"): -0.02}
     ends = pl.when(pl.col("model") != "b").then(pl.col("low", "high", "all_low", "all_high"))
-    frame = differences(gaps, METRICS, margin=0.001).with_columns(ends)
+    frame = differences(gaps, MEASURES, margin=0.001).with_columns(ends)
     assert alike(frame.filter(metric="sbert", aggregate="avg")) == [("b", "c")]
     assert rank(frame.filter(metric="sbert", aggregate="avg"), MODELS).rows() == [
         *(("a", 3, 3, 3), ("b", 2, 1, 2), ("c", 1, 1, 2))
@@ -152,12 +146,12 @@ def test_models_whose_difference_has_no_interval_are_not_told_apart(aggregate, t
 
 def test_the_printed_variant_of_tfidf_is_as_configured(aggregate, tmp_path):
     path = tmp_path / "differences.parquet"
-    gaps = {metric: 0.2 if metric == "tfidf_pair" else -0.2 for metric in METRICS}
+    gaps = {metric: 0.2 if metric == "tfidf_pair" else -0.2 for metric in MEASURES}
     pl.concat(
         differences(dict.fromkeys([("a", "b"), ("a", "c"), ("b", "c")], gap), [metric])
         for metric, gap in gaps.items()
     ).write_parquet(path)
     table_ranks(path, aggregate, tmp_path / "ranks", CHOSEN | {"printed_tfidf": "tfidf_pair"})
-    of_a = [row for row in read(tmp_path / "ranks.csv") if row["key"] == "a"]
+    of_a = [row for row in read_rows(tmp_path / "ranks.csv") if row["key"] == "a"]
     assert {row["metric"] for row in of_a if row["rank"] == "1"} == {"tfidf"}
     assert np.isclose(float(of_a[0]["difference"]), -0.2)

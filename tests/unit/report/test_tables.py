@@ -1,10 +1,9 @@
 import csv
 import re
-import shutil
-import subprocess
 
 import polars as pl
 import pytest
+from latex_documents import compile_latex
 
 from imagenet_think.report.tables import WHOLE, Column, latex, markdown, write_table
 
@@ -164,26 +163,10 @@ def test_long_tables_repeat_their_headings():
     assert r"\begin{table}" not in tex
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs a LaTeX installation")
 @pytest.mark.parametrize("long", [False, True])
 def test_latex_compiles(tmp_path, long):
     columns = [*COLUMNS, Column("text", "Text", width=0.3)]
     table = frame([0.5, 0.4], low=[0.45, -0.1], high=[0.55, 0.6])
     table = table.with_columns(text=pl.lit("[a_b] 100% {x} \\ <y> " * 8))
-    document = [
-        r"\documentclass{article}",
-        r"\usepackage[T1]{fontenc}",
-        r"\usepackage{array,booktabs,longtable}",
-        r"\begin{document}",
-        latex(table, columns, "A caption of 5% & [more].", "tab:x", long=long),
-        r"See \ref{tab:x}.",
-        r"\end{document}",
-    ]
-    (tmp_path / "table.tex").write_text("\n".join(document), encoding="ascii")
-    result = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stdout[-2000:]
+    tex = latex(table, columns, "A caption of 5% & [more].", "tab:x", long=long)
+    compile_latex(tmp_path, tex, r"See \ref{tab:x}.", packages="array,booktabs,longtable")

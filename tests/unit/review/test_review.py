@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 import review
 from imagenet_think.core import schemas
 from imagenet_think.parsing.outcomes import STATUSES
+from imagenet_think.report.examples import read_pictures
+from imagenet_think.review.review_page import ReviewedRun, policy
+from imagenet_think.review.review_sample import choose, left, read_statuses
 
 SEED = 5
 
 
 def run(number: int, failures: dict[str, int]) -> pl.DataFrame:
-    """Return so many images, of which every so many-th failed with a status, by teacher 1 or 2."""
+    """Return images of which every n-th failed with a status, by teachers 1 and 2 in turn."""
     rows = []
     for place in range(number):
         ended = ["ok", "ok"]
@@ -43,8 +46,8 @@ def strata(rows: pl.DataFrame) -> set[tuple]:
     }
 
 
-def test_every_stratum_is_there_and_the_rest_is_as_the_run():
-    chosen = review.choose(IMAGES, SEED, 1000)
+def test_every_stratum_is_included_and_the_rest_has_the_runs_proportions():
+    chosen = choose(IMAGES, SEED, 1000)
     assert len(chosen) == chosen["image_id"].n_unique() == 1000
     assert strata(chosen) == strata(IMAGES)
     assert len(strata(IMAGES)) > 15
@@ -52,7 +55,7 @@ def test_every_stratum_is_there_and_the_rest_is_as_the_run():
         for domain in ("artifact", "animal", "plant"):
             share = (rows["domain"] == domain).mean()
             assert share == pytest.approx((IMAGES["domain"] == domain).mean(), abs=0.04)
-    # Some 1.3% of the run failed; of the sample more, but not much more than a stratum needs.
+    # About 1.3% of the run failed; more of the sample, but hardly more than the strata require.
     failed = chosen.filter((pl.col("status_1") != "ok") | (pl.col("status_2") != "ok"))
     assert 13 <= len(failed) <= 13 + len(strata(IMAGES))
 
@@ -74,27 +77,27 @@ def test_a_larger_number_begins_with_the_smaller(smaller, larger, seed, statuses
     ]
     images = pl.DataFrame(rows)
     smaller, larger = sorted([smaller, larger])
-    few = review.choose(images, seed, smaller)
-    many = review.choose(images.sample(fraction=1, shuffle=True, seed=1), seed, larger)
+    few = choose(images, seed, smaller)
+    many = choose(images.sample(fraction=1, shuffle=True, seed=1), seed, larger)
     assert few.rows() == many.head(smaller).rows()
     assert len(many) == min(larger, len(images))
     if larger >= len(strata(images)):
         assert strata(many) == strata(images)
 
 
-def test_what_is_common_comes_before_what_is_rare():
-    assert set(review.choose(IMAGES, SEED, 3)["status_1"]) == {"ok"}
+def test_common_strata_come_before_rare_ones():
+    assert set(choose(IMAGES, SEED, 3)["status_1"]) == {"ok"}
 
 
 def test_another_seed_gives_another_sample():
-    one, other = (set(review.choose(IMAGES, seed, 500)["image_id"]) for seed in (1, 2))
+    one, other = (set(choose(IMAGES, seed, 500)["image_id"]) for seed in (1, 2))
     assert len(one & other) < 100
 
 
 def test_sides_are_balanced_and_stay():
-    sides = [review.left(SEED, f"i{place}") for place in range(2000)]
+    sides = [left(SEED, f"i{place}") for place in range(2000)]
     assert 900 < sum(sides) < 1100
-    assert sides == [review.left(SEED, f"i{place}") for place in range(2000)]
+    assert sides == [left(SEED, f"i{place}") for place in range(2000)]
 
 
 def test_digests_are_a_chain():
@@ -110,7 +113,7 @@ def test_digests_are_a_chain():
 
 
 class Elements(HTMLParser):
-    """What the page's elements are, as an HTML parser sees them."""
+    """The page's elements, as an HTML parser sees them."""
 
     def __init__(self, text: str):
         super().__init__(convert_charrefs=False)
@@ -131,7 +134,7 @@ def structure(page: str) -> list[tuple]:
     return [(tag, sorted(attributes)) for tag, attributes in Elements(page).tags if tag != "title"]
 
 
-def test_no_text_makes_an_element(tmp_path):
+def test_no_text_becomes_an_element(tmp_path):
     hostile = reviewed.hostile_items()
     plain = reviewed.items(len(hostile), failures=0)
     pages = [tmp_path / "hostile.html", tmp_path / "plain.html"]
@@ -146,26 +149,26 @@ def test_no_text_makes_an_element(tmp_path):
     assert said == [response["text"] for item in hostile for response in item["responses"]]
 
 
-def test_only_the_own_script_may_run(tmp_path):
+def test_only_the_pages_own_script_may_run(tmp_path):
     reviewed.write_page(tmp_path / "page.html", reviewed.items(2))
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     tags = Elements(text).tags
-    policy = next(a["content"] for tag, a in tags if a.get("http-equiv"))
-    assert policy.startswith("default-src 'none'; script-src 'sha256-")
-    assert "unsafe" not in policy
-    assert "'none'; form-action 'none'" in policy
+    allowed = next(a["content"] for tag, a in tags if a.get("http-equiv"))
+    assert allowed.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in allowed
+    assert "'none'; form-action 'none'" in allowed
     assert not [a for _, a in tags if any(name.startswith("on") for name in a) or "style" in a]
     links = [a[name] for _, a in tags for name in ("src", "href", "action") if name in a]
     assert links == ["data:,"]
     assert not re.search(r"https?://", text)
-    # A byte more, and the script is another one.
+    # With one more byte, it is a different script.
     script = reviewed.SOURCES["script"].read_text()
-    assert review.policy("", script) != review.policy("", script + " ")
+    assert policy("", script) != policy("", script + " ")
 
 
 @pytest.fixture
 def files(tmp_path):
-    """The files of a run of 30 images, one of which failed in either way, and what makes a page."""
+    """The files of a run of 30 images, some with failures."""
     found = reviewed.items(30, failures=0.1, seed=3)
     rows = {"sample": [], "images": [], "annotations": [], "responses": []}
     for place, item in enumerate(found):
@@ -189,28 +192,28 @@ def files(tmp_path):
     return tmp_path
 
 
-def make(folder, name="page", **changes) -> str:
-    settings = {
-        "run": reviewed.RUN,
-        "seed": SEED,
-        "number": 20,
-        "longest_side": 512,
-        "prompt": reviewed.PROMPT,
-        "teachers": reviewed.TEACHERS,
-        "names": reviewed.NAMES,
-    }
+def make(folder, name="page", number=20, longest_side=512) -> str:
+    """Make a page as the script does; return it."""
+    kinds = ("sample", "images", "annotations", "responses")
+    sample, *others = (folder / f"{kind}.parquet" for kind in kinds)
+    images, annotations, responses = ([path] for path in others)
+    chosen = choose(read_statuses(sample, annotations, reviewed.TEACHERS), SEED, number)
+    ids = chosen["image_id"].to_list()
+    pictures = read_pictures(images, ids)
     review.review(
-        folder / "sample.parquet",
-        *([folder / f"{kind}.parquet"] for kind in ("images", "annotations", "responses")),
+        chosen,
+        review.read_responses(ids, reviewed.TEACHERS, annotations, responses),
+        {image_id: review.scale(data, longest_side) for image_id, data in pictures.items()},
+        ReviewedRun(reviewed.RUN, reviewed.PROMPT, reviewed.NAMES),
+        SEED,
         reviewed.SOURCES,
         folder / f"{name}.html",
         folder / f"{name}.parquet",
-        **settings | changes,
     )
     return (folder / f"{name}.html").read_text(encoding="utf-8")
 
 
-def test_a_page_is_made_of_a_runs_files(files):
+def test_a_page_shows_a_runs_files(files):
     page = make(files)
     shown = json.loads(Elements(page).scripts[-2])
     listed = pl.read_parquet(files / "page.parquet", schema=schemas.REVIEWED)
@@ -232,7 +235,7 @@ def test_the_same_inputs_give_the_same_bytes(files):
     assert (files / "page.parquet").read_bytes() == (files / "again.parquet").read_bytes()
 
 
-def test_a_page_of_more_images_knows_the_decisions_of_fewer(files):
+def test_a_larger_page_accepts_the_decisions_of_a_smaller_one(files):
     make(files, number=9)
     few = pl.read_parquet(files / "page.parquet")
     make(files, number=1000, longest_side=100)
@@ -241,7 +244,7 @@ def test_a_page_of_more_images_knows_the_decisions_of_fewer(files):
     assert len(many) == 30
 
 
-def test_an_image_without_annotation_is_named(files):
+def test_an_image_without_annotation_is_reported(files):
     path = files / "annotations.parquet"
     rows = pl.read_parquet(path)
     rows.filter((pl.col("image_id") != "n4_4") | (pl.col("model") != "kimi")).write_parquet(path)

@@ -13,7 +13,7 @@ from figure_review import draw_review
 from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.schemas import DECISIONS, REVIEWED
-from imagenet_think.review import reviewing
+from imagenet_think.review.form import CHOICES, QUESTIONS
 from tabulate_review import results, tabulate_review
 
 NAMES = {"glm": "GLM_4.1 & co", "kimi": "Kimi $x$"}
@@ -58,7 +58,7 @@ def test_rates_of_one_reviewer():
     assert (row["twice"], row["reviewers"], row["alpha"], row["kappa"]) == (0, 1, None, None)
 
 
-def test_a_response_counts_once_as_most_decided():
+def test_a_response_counts_once_as_the_majority_decided():
     votes = {
         "i1": ["yes", "yes", "no"],
         "i2": ["yes", "no"],
@@ -75,7 +75,7 @@ def test_a_response_counts_once_as_most_decided():
     assert (row["twice"], row["judgements"], row["reviewers"]) == (3, 9, 3)
 
 
-def test_agreement_of_two_is_kappa_too():
+def test_two_reviewers_have_a_kappa():
     one = "yyynnuyynnyyuynynyyn"
     other = "yynnnuyynyyyynynnyyu"
     words = {"y": "yes", "n": "no", "u": "unsure"}
@@ -112,7 +112,7 @@ def test_ties_count_for_neither():
     assert found(decisions, "left")["share"] == 0.75
 
 
-def test_the_divided_prefer_neither():
+def test_divided_reviewers_prefer_neither():
     rows = [
         ("a", "i1", None, "preferred", "glm", "left"),
         ("b", "i1", None, "preferred", "kimi", "right"),
@@ -123,7 +123,7 @@ def test_the_divided_prefer_neither():
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The files of two reviewers, the sample, and the table made of them."""
+    """The files of two reviewers, the sample, and the table of them."""
     folder = tmp_path_factory.mktemp("review")
     items = reviewed.items(60, failures=0.2)
     sample = reviewed.sample(items)
@@ -135,7 +135,7 @@ def made(tmp_path_factory):
             for teacher, response in zip(reviewed.TEACHERS, item["responses"], strict=True):
                 asked = [
                     key
-                    for key, words in reviewing.QUESTIONS.items()
+                    for key, words in QUESTIONS.items()
                     if response["status"] == "ok" or words["failed"]
                 ]
                 said = {
@@ -143,17 +143,8 @@ def made(tmp_path_factory):
                 }
                 quality.append(at | {"teacher": teacher} | said)
             if item["left"] is not None:
-                blind.append(at | {"choice": list(reviewing.CHOICES)[(number * (place + 3)) % 4]})
-        content = {
-            "format": reviewing.FORMAT,
-            "version": reviewing.VERSION,
-            "run": reviewed.RUN,
-            "sample": sample["sample"][-1],
-            "images": len(items),
-            "reviewer": name,
-            "exported": "2026-11-21T11:00:00Z",
-            "decisions": {"quality": quality, "blind": blind},
-        }
+                blind.append(at | {"choice": list(CHOICES)[(number * (place + 3)) % 4]})
+        content = reviewed.export(sample, quality, blind, name)
         (folder / f"{place}.json").write_text(json.dumps(content))
     files = [folder / "0.json", folder / "1.json"]
     tabulate_review(files, folder / "sample.parquet", folder / "review", **SETTINGS)
@@ -178,7 +169,7 @@ def test_the_table_holds_every_row(made):
     assert failures == [(ended[f"status_{k}"] != "ok").sum() for k in (1, 2)]
 
 
-def test_words_are_escaped_and_reviewers_not_named(made):
+def test_texts_are_escaped_and_reviewers_stay_anonymous(made):
     latex, markdown = ((made / f"review.{form}").read_text() for form in ("tex", "md"))
     assert r"GLM\_4.1 \& co" in latex
     assert r"Kimi \$x\$" in latex
@@ -193,11 +184,11 @@ def test_the_same_files_in_any_order_give_the_same_bytes(made, tmp_path):
         assert (tmp_path / f"review.{form}").read_bytes() == (made / f"review.{form}").read_bytes()
 
 
-def test_no_answer_at_all_is_said(made, tmp_path):
+def test_files_without_answers_are_reported(made, tmp_path):
     content = json.loads((made / "0.json").read_text())
     content["decisions"] = {"quality": [], "blind": []}
     (tmp_path / "none.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"no decision stands in .*none\.json"):
+    with pytest.raises(ValueError, match=r"no decisions in .*none\.json"):
         tabulate_review(
             [tmp_path / "none.json"], made / "sample.parquet", tmp_path / "x", **SETTINGS
         )
@@ -220,7 +211,7 @@ def test_the_figure_is_readable_and_shows_the_shares(made):
     assert drawn == pytest.approx(wanted)
 
 
-def test_of_one_mode_alone_a_figure_is_drawn(made):
+def test_a_figure_of_one_mode_is_readable(made):
     table = pl.read_csv(made / "review.csv")
     for rows in (table.head(4), table.filter(question="preferred"), table.tail(3)):
         assert_readable(draw(rows))

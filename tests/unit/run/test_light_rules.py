@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
+PLUGINS = "[sources.get(kind) for kind in sources.kinds()]"
+"""The rules load the one that the config names."""
+
 HEAVY = {"numpy", "polars", "pyarrow", "torch", "transformers"}
 
 
@@ -16,7 +19,7 @@ def test_the_rules_import_nothing_heavy():
     # Snakemake loads some of them itself, in any workflow.
     lines = ["import sys, snakemake.api", "own = set(sys.modules)", *imports]
     done = subprocess.run(
-        [sys.executable, "-c", "\n".join([*lines, "print(*(set(sys.modules) - own))"])],
+        [sys.executable, "-c", "\n".join([*lines, PLUGINS, "print(*(set(sys.modules) - own))"])],
         cwd=ROOT / "scripts",
         text=True,
         capture_output=True,
@@ -25,3 +28,24 @@ def test_the_rules_import_nothing_heavy():
     loaded = set(done.stdout.split())
     assert "imagenet_think.core.provenance" in loaded
     assert HEAVY.isdisjoint(loaded)
+
+
+def test_only_the_source_that_the_config_names_is_loaded():
+    text = (
+        "import sys, yaml\n"
+        "from imagenet_think.run import configuration\n"
+        "config = yaml.safe_load(open('../config/miniature.yaml'))\n"
+        "config['images']['source'] = {'kind': 'webdataset', 'path': 'nowhere'}\n"
+        "sources = configuration.sources\n"
+        "list(configuration._source_contradictions(config))\n"
+        "list(sources.get('webdataset').problems(config['images']['source'], []))\n"
+        "print(*(name for name in sys.modules if name.startswith(sources.__name__ + '.')))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", text],
+        cwd=ROOT / "scripts",
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["imagenet_think.images.sources.webdataset"]

@@ -6,21 +6,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from imagenet_think.images import archives, image_ids
+from imagenet_think.images.archives import Member
 from imagenet_think.images.sources import Entry, Read, SampledSource
 
 
 def list_place(place: Path, labels: Sequence[str] = ()) -> Iterator[Entry]:
     """Yield the files of a class folder and of the folders in it; its name is the class."""
-    for name, size, reason, detail in list_files(place):
-        yield Entry(place.name, name, 0, size, reason, detail)
+    for file in list_files(place):
+        yield Entry(place.name, *file)
 
 
-def list_files(
-    place: Path, inside: str = ""
-) -> Iterator[tuple[str, int | None, str | None, str | None]]:
-    """Yield name (relative, with slashes), size, reason and detail of every file, in name order.
+def list_files(place: Path, inside: str = "") -> Iterator[Member]:
+    """Yield every file below a folder by its relative name (with slashes), in name order.
 
-    Links are rows of their own and not followed: they could lead out of the folder, or in circles.
+    Links are not followed: they could lead out of the folder, or in circles.
 
     Raises
     ------
@@ -33,17 +32,19 @@ def list_files(
         name = f"{inside}/{entry.name}" if inside else entry.name
         shown = archives.readable(name)
         if entry.is_symlink():
-            yield shown, None, "not_an_image", "a link; links are not followed"
+            yield Member(shown, 0, None, "not_an_image", "a link; links are not followed")
         elif entry.is_dir():
             yield from list_files(place, name)
         elif not entry.is_file():
-            yield shown, None, "not_an_image", "not a plain file"
+            yield Member(shown, 0, None, "not_an_image", "not a plain file")
         elif shown != name:
-            yield shown, None, "unsafe_name", "the name is no UTF-8; rename the file"
+            yield Member(shown, 0, None, "unsafe_name", "the name is no UTF-8; rename the file")
         elif (size := entry.stat().st_size) > archives.MAX_BYTES:
-            yield name, size, "too_many_bytes", f"{size} bytes, above {archives.MAX_BYTES}"
+            yield Member(
+                name, 0, size, "too_many_bytes", f"{size} bytes, above {archives.MAX_BYTES}"
+            )
         else:
-            yield name, size, None, None
+            yield Member(name, 0, size)
 
 
 @contextmanager

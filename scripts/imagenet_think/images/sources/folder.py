@@ -16,9 +16,9 @@ from imagenet_think.images.sources.class_folders import list_files, opened
 def list_place(place: Path, labels: Sequence[str] = ()) -> Iterator[Entry]:
     """Yield every file of the folder and of the folders in it."""
     own = place.resolve().name
-    for name, size, reason, detail in list_files(place):
-        first, slash, _ = name.partition("/")
-        yield Entry(first if slash else own, name, 0, size, reason, detail)
+    for file in list_files(place):
+        first, slash, _ = (file.name or "").partition("/")
+        yield Entry(first if slash else own, *file)
 
 
 SOURCE = SampledSource(

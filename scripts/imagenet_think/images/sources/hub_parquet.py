@@ -24,10 +24,8 @@ from imagenet_think.images.sources import Entry, Read, SampledSource
 
 if TYPE_CHECKING:  # the rules load this module, and pyarrow is slow to import
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
 _LISTED = 65_536  # rows
-_READ = 16  # images in memory at a time
 
 
 def list_place(place: Path, labels: Sequence[str]) -> Iterator[Entry]:
@@ -96,6 +94,8 @@ def opened(place: Path) -> Iterator[Read]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from imagenet_think.images.image_matching import pictures
+
     with pq.ParquetFile(place, buffer_size=2**20, pre_buffer=False) as file:
         groups = range(file.metadata.num_row_groups)
         rows = (file.metadata.row_group(group).num_rows for group in groups)
@@ -107,7 +107,7 @@ def opened(place: Path) -> Iterator[Read]:
             nonlocal stream, group, position
             if bisect_right(starts, offset) - 1 != group or offset <= position:
                 group = bisect_right(starts, offset) - 1
-                stream = _images(file, group, starts[group])
+                stream = enumerate(pictures(file, group, "image"), starts[group])
             try:
                 position, data = next(item for item in stream if item[0] >= offset)
             except (pa.ArrowException, OSError) as error:
@@ -122,14 +122,6 @@ def opened(place: Path) -> Iterator[Read]:
             return data
 
         yield read
-
-
-def _images(file: "pq.ParquetFile", group: int, first: int) -> Iterator[tuple[int, bytes | None]]:
-    """Yield row number and bytes of the images of a row group."""
-    batches = file.iter_batches(_READ, row_groups=[group], columns=["image.bytes"])
-    images = (image for batch in batches for image in batch.column("image"))
-    for row, image in enumerate(images, start=first):
-        yield row, image["bytes"].as_py() if image.is_valid else None
 
 
 def _is_about_this_machine(error: Exception) -> bool:

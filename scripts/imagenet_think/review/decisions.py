@@ -1,90 +1,33 @@
-"""Human review of responses: what is asked, what a sample is called, and the files of decisions."""
+"""Read the files of decisions that reviewers export from the review page."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jsonschema
 import polars as pl
 
-from imagenet_think.core.digests import digest_settings
 from imagenet_think.core.schemas import DECISIONS
 from imagenet_think.parsing.statuses import OK
-
-FORMAT, VERSION = "imagenet-think review", 1
-"""What an exported file calls its form, and the version of the form and of the questions."""
-
-ANSWERS = ("yes", "no", "unsure")
-
-QUESTIONS: dict[str, dict[str, Any]] = {
-    "split": {
-        "ask": "Is the split right?",
-        "hint": "Thought and answer are each whole, and in their place.",
-        "failed": {
-            "ask": "Is it rightly a failure?",
-            "hint": "The raw text bears out the reason given above.",
-        },
-    },
-    "answer": {
-        "ask": "Is the answer true?",
-        "hint": "The image, or general knowledge, bears out all that it says.",
-        "failed": None,
-    },
-    "thought": {
-        "ask": "Is the thought sound?",
-        "hint": "It reads the image rightly, and its steps lead to the answer.",
-        "failed": None,
-    },
-    "harmful": {
-        "ask": "Is anything harmful?",
-        "hint": "Hate, violence, sexual content, danger, private data: in text or image.",
-        "failed": {
-            "ask": "Is anything harmful?",
-            "hint": "Hate, violence, sexual content, danger, private data: in text or image.",
-        },
-    },
-}
-"""What is asked of a response, and in which words of one that failed; None where it is not."""
-
-FAILURE, PREFERRED = "failure", "preferred"
-"""What a decision is about beside `QUESTIONS`: whether a failure is rightly one, and which of two
-responses is better."""
-
-CHOICES = {"left": "Left", "right": "Right", "tie": "Equally good", "both_bad": "Both bad"}
-"""What may be said of two responses side by side."""
-
-TIES = ("tie", "both_bad")
-"""Those that prefer neither."""
-
-LIMITS = {"notes": 10_000, "name": 100}
-"""Greatest numbers of characters."""
+from imagenet_think.review.form import (
+    ANSWERS,
+    CHOICES,
+    FAILURE,
+    FORMAT,
+    LIMITS,
+    PREFERRED,
+    QUESTIONS,
+    TIES,
+    VERSION,
+)
 
 _TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z$"
 
 
-def digests(origin: Mapping[str, Any], items: Iterable[Sequence[Any]]) -> list[str]:
-    """Return what a sample is called after each of its items: a chain of SHA-256.
-
-    A file of decisions names the digest at the last item of its page. As a larger sample begins
-    with a smaller one, it knows the digests of all smaller ones, and so reads their decisions.
-
-    Parameters
-    ----------
-    origin
-        What all items share, as JSON values.
-    items
-        What is judged of each: JSON values.
-    """
-    first = digest_settings({"format": FORMAT, "version": VERSION, **origin})
-    chain = accumulate(items, lambda last, item: digest_settings([last, *item]), initial=first)
-    return list(chain)[1:]
-
-
 class ExportError(ValueError):
-    """A file that is no export of this run's review page; the message says which, and why."""
+    """A file is not an export of this run's review page; the message names it and says why."""
 
 
 def _schema() -> dict[str, Any]:
@@ -128,17 +71,16 @@ _VALIDATOR = jsonschema.Draft202012Validator(_schema())
 
 
 class Decision(NamedTuple):
-    """What a reviewer decided at one time: of one response, or between two.
+    """A reviewer's decision about one response, or between two.
 
     Attributes
     ----------
     subject
-        What it is about: the mode, the image, and the teacher or None.
+        The mode, the image, and the teacher or None.
     at
-        When it was made (UTC).
+        Time of the decision (UTC).
     answers
-        Rows of `schemas.DECISIONS`, one an answer, without the reviewer. There may be none, as with
-        a note alone.
+        Rows of `schemas.DECISIONS`, one per answer, without the reviewer. Empty for a mere note.
     """
 
     subject: tuple[str, str, str | None]
@@ -147,7 +89,7 @@ class Decision(NamedTuple):
 
 
 def read_export(path: str | Path, sample: pl.DataFrame, run: str) -> tuple[str, list[Decision]]:
-    """Read what one reviewer exported.
+    """Read the decisions that one reviewer exported.
 
     Parameters
     ----------
@@ -168,20 +110,20 @@ def read_export(path: str | Path, sample: pl.DataFrame, run: str) -> tuple[str, 
     Raises
     ------
     ExportError
-        If the file is damaged, of another form, run or sample, or answers what the page does not
-        ask.
+        If the file is damaged, has a different format, run or sample, or answers questions that
+        the page does not ask.
     """
     file = _load(path)
     wrong = jsonschema.exceptions.best_match(_VALIDATOR.iter_errors(file))
     if wrong:
         raise ExportError(f"{path}: {_explain(wrong)}")
     if file["run"] != run:
-        raise ExportError(f"{path}: it is of run {_short(file['run'])}, not of {run!r}")
+        raise ExportError(f"{path}: it belongs to run {_short(file['run'])}, not to {run!r}")
     number = file["images"]
     if number > len(sample) or sample["sample"][number - 1] != file["sample"]:
         raise ExportError(
-            f"{path}: it is of another sample of run {run!r} than review/index.html shows now: of "
-            "other responses, or of more images (review.images). It cannot be counted with this one"
+            f"{path}: it belongs to a different sample of run {run!r} than review/index.html shows "
+            "now, with other responses or more images (review.images), and cannot be counted"
         )
     items = {row["image_id"]: row for row in sample.head(number).iter_rows(named=True)}
     decisions = []
@@ -201,7 +143,7 @@ def _load(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_bytes())
     except (ValueError, RecursionError) as error:
-        raise ExportError(f"{path}: it is damaged or no JSON ({error})") from None
+        raise ExportError(f"{path}: it is damaged or not JSON ({error})") from None
 
 
 def _short(value: object) -> str:
@@ -210,16 +152,17 @@ def _short(value: object) -> str:
 
 
 def _explain(error: jsonschema.ValidationError) -> str:
-    """Say in one line which key is wrong and what it holds."""
+    """Return one line that names the wrong key and its value."""
     place = "".join(
         f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path
     ).lstrip(".")
     if error.validator in ("required", "additionalProperties"):
         return f"{place or 'the file'}: {_cut(error.message)}"
     if not place:
-        return "it is no export of a review page"
-    allowed = error.schema.get("enum", error.schema.get("const", error.schema.get("type")))
-    return f"{place} holds {_short(error.instance)}; allowed is {_short(allowed)}"
+        return "it is not an export of a review page"
+    schema: Any = error.schema
+    allowed = schema.get("enum", schema.get("const", schema.get("type")))
+    return f"{place} is {_short(error.instance)}; allowed is {_short(allowed)}"
 
 
 def _cut(text: str) -> str:
@@ -230,30 +173,30 @@ def _time(text: str, where: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except ValueError as error:
-        raise ExportError(f"{where}: {text} is no time ({error})") from None
+        raise ExportError(f"{where}: {text} is not a time ({error})") from None
 
 
 def _answers(decision: Mapping[str, Any], item: Mapping[str, Any], where: str) -> list[dict]:
-    """Return the rows of a decision on one response."""
+    """Return the rows of a decision about one response."""
     teacher = decision["teacher"]
     place = next((k for k in (1, 2) if item[f"model_{k}"] == teacher), None)
     if place is None:
-        raise ExportError(f"{where}: {_short(teacher)} is no teacher of the run")
+        raise ExportError(f"{where}: {_short(teacher)} is not a teacher of the run")
     parsed = item[f"status_{place}"] == OK
     rows = []
     for key, words in QUESTIONS.items():
         if key in decision:
             if not (parsed or words["failed"]):
-                raise ExportError(f"{where}: {key!r} is not asked of a response that failed")
+                raise ExportError(f"{where}: {key!r} is not asked about a response that failed")
             question = FAILURE if key == "split" and not parsed else key
             rows.append({"model": teacher, "question": question, "value": decision[key]})
     return rows
 
 
 def _preferences(decision: Mapping[str, Any], item: Mapping[str, Any], where: str) -> list[dict]:
-    """Return the row of a decision between two responses, if it holds a choice."""
+    """Return the row of a decision between two responses, if a choice was made."""
     if item["left"] is None:
-        raise ExportError(f"{where}: the image was not compared, as a response to it failed")
+        raise ExportError(f"{where}: the responses were not compared, because one of them failed")
     choice = decision.get("choice")
     if choice is None:
         return []
@@ -277,8 +220,8 @@ def read_decisions(
     Parameters
     ----------
     paths
-        Exported files. Of what a reviewer has decided more than once, in one file or in several,
-        the last decision counts, with all its answers.
+        Exported files. If a reviewer decided the same thing more than once, in one file or in
+        several, the last decision counts, with all its answers.
     sample, run
         As for `read_export`.
 

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagenet_think.core.schemas import DECISIONS
-from imagenet_think.review import reviewing
-from imagenet_think.review.reviewing import ExportError, read_decisions
+from imagenet_think.review.decisions import ExportError, read_decisions
 
 IMAGES = 40
 ITEMS = reviewed.items(IMAGES, failures=0.2)
@@ -28,17 +27,8 @@ def blind(image, second=0, **answers):
     return {"image": image, "at": TIME.format(second)} | answers
 
 
-def export(quality=(), blind=(), reviewer="Ada", images=IMAGES):
-    return {
-        "format": reviewing.FORMAT,
-        "version": reviewing.VERSION,
-        "run": reviewed.RUN,
-        "sample": SAMPLE["sample"][images - 1],
-        "images": images,
-        "reviewer": reviewer,
-        "exported": TIME.format(9),
-        "decisions": {"quality": list(quality), "blind": list(blind)},
-    }
+def export(*decisions, images=IMAGES, **options):
+    return reviewed.export(SAMPLE, *decisions, images=images, **options)
 
 
 @pytest.fixture
@@ -75,7 +65,7 @@ def test_answers_are_read(read):
     )
 
 
-def test_sides_become_the_models_that_stood_there(read):
+def test_sides_become_the_models_shown_there(read):
     choices = dict(zip(PARSED, ["left", "right", "tie", "both_bad", None] * 5, strict=False))
     found, _ = read(
         export(blind=[blind(i, **({"choice": c} if c else {})) for i, c in choices.items()])
@@ -93,7 +83,7 @@ def test_sides_become_the_models_that_stood_there(read):
             assert (row["value"] == at_left[row["image_id"]]) == (choice == "left")
 
 
-def test_the_last_of_ones_doubles_wins(read):
+def test_a_reviewers_last_decision_counts(read):
     first = export(
         [quality(PARSED[0], second=5, split="no", answer="no"), quality(PARSED[1], split="no")]
     )
@@ -109,11 +99,11 @@ def test_the_last_of_ones_doubles_wins(read):
         )
     last, _ = read(export([quality(PARSED[0], split="no"), quality(PARSED[0], split="yes")]))
     assert last["value"].to_list() == ["yes"]
-    # A later decision without answers takes the earlier ones back.
+    # A later decision without answers withdraws the earlier ones.
     assert read(first, export([quality(PARSED[0], second=8, notes="?")]))[0].height == 1
 
 
-def test_reviewers_do_not_touch_each_other(read):
+def test_reviewers_are_independent(read):
     found, reviewers = read(
         export([quality(PARSED[0], split="no")]),
         export([quality(PARSED[0], second=1, split="yes")], reviewer="Ben"),
@@ -122,7 +112,7 @@ def test_reviewers_do_not_touch_each_other(read):
     assert found.select("reviewer", "value").rows() == [("Ada", "no"), ("Ben", "yes")]
 
 
-def test_a_smaller_samples_file_is_read(read):
+def test_the_file_of_a_smaller_sample_is_read(read):
     early = [image for image in PARSED if image in SAMPLE["image_id"][:10]]
     assert len(read(export([quality(early[0], split="yes")], images=10))[0]) == 1
     late = [image for image in PARSED if image in SAMPLE["image_id"][10:]]
@@ -131,7 +121,7 @@ def test_a_smaller_samples_file_is_read(read):
 
 
 def changed(path, value):
-    """Return an export in which a place holds something else."""
+    """Return an export with a different value in one place."""
     content = export([quality(PARSED[0], split="yes", notes="x")], [blind(PARSED[0], choice="tie")])
     *above, last = path
     place = content
@@ -146,46 +136,46 @@ def changed(path, value):
 
 ANSWER, CHOICE = ("decisions", "quality", 0), ("decisions", "blind", 0)
 WRONG = {
-    "another form": (("format",), "something", "no export of a review page|format holds"),
-    "a later version": (("version",), 2, "version holds 2; allowed is 1"),
-    "another run": (("run",), "<b>", "of run \"<b>\", not of 'a_run'"),
-    "another sample": (("sample",), "0" * 64, "of another sample of run 'a_run'"),
-    "more images": (("images",), 41, "of another sample"),
-    "fewer images": (("images",), 39, "of another sample"),
-    "no images": (("images",), 0, "images holds 0"),
-    "a true number": (("images",), True, "images holds true"),
+    "another form": (("format",), "something", "not an export of a review page|format is"),
+    "a later version": (("version",), 2, "version is 2; allowed is 1"),
+    "another run": (("run",), "<b>", "to run \"<b>\", not to 'a_run'"),
+    "another sample": (("sample",), "0" * 64, "a different sample of run 'a_run'"),
+    "more images": (("images",), 41, "a different sample"),
+    "fewer images": (("images",), 39, "a different sample"),
+    "no images": (("images",), 0, "images is 0"),
+    "a true number": (("images",), True, "images is true"),
     "no reviewer": (("reviewer",), KeyError, "'reviewer' is a required"),
-    "an empty reviewer": (("reviewer",), " \n", "reviewer holds"),
-    "a long reviewer": (("reviewer",), "a" * 101, "reviewer holds"),
-    "no lists": (("decisions",), [], "decisions holds"),
+    "an empty reviewer": (("reviewer",), " \n", "reviewer is"),
+    "a long reviewer": (("reviewer",), "a" * 101, "reviewer is"),
+    "no lists": (("decisions",), [], "decisions is"),
     "a strange key": (("decisions", "other"), [], "decisions: .*'other' was unexpected"),
-    "no dictionary": (ANSWER, "yes", r"decisions.quality\[0\] holds \"yes\""),
+    "no dictionary": (ANSWER, "yes", r"decisions.quality\[0\] is \"yes\""),
     "a strange image": (
         (*ANSWER, "image"),
         "../x",
         r"decisions.quality\[0\]: image \"../x\" is not",
     ),
-    "a number for an image": ((*ANSWER, "image"), 7, r"quality\[0\].image holds 7"),
-    "a strange teacher": ((*ANSWER, "teacher"), "gpt", '"gpt" is no teacher'),
-    "a strange answer": ((*ANSWER, "split"), "Yes", r"quality\[0\].split holds \"Yes\"; allowed"),
-    "a list of answers": ((*ANSWER, "split"), ["yes"], r"split holds \[\"yes\"\]"),
+    "a number for an image": ((*ANSWER, "image"), 7, r"quality\[0\].image is 7"),
+    "a strange teacher": ((*ANSWER, "teacher"), "gpt", '"gpt" is not a teacher'),
+    "a strange answer": ((*ANSWER, "split"), "Yes", r"quality\[0\].split is \"Yes\"; allowed"),
+    "a list of answers": ((*ANSWER, "split"), ["yes"], r"split is \[\"yes\"\]"),
     "a strange question": ((*ANSWER, "__proto__"), {}, r"quality\[0\]: .*__proto__.* unexpected"),
-    "long notes": ((*ANSWER, "notes"), "x" * 10_001, 'notes holds "xxx'),
+    "long notes": ((*ANSWER, "notes"), "x" * 10_001, 'notes is "xxx'),
     "no time": ((*ANSWER, "at"), KeyError, "'at' is a required"),
-    "a local time": ((*ANSWER, "at"), "2026-11-21T10:00:00", "at holds"),
-    "a thirteenth month": ((*ANSWER, "at"), "2026-13-21T10:00:00Z", "is no time"),
-    "a strange choice": ((*CHOICE, "choice"), "glm", r"blind\[0\].choice holds \"glm\"; allowed"),
+    "a local time": ((*ANSWER, "at"), "2026-11-21T10:00:00", "at is"),
+    "a thirteenth month": ((*ANSWER, "at"), "2026-13-21T10:00:00Z", "is not a time"),
+    "a strange choice": ((*CHOICE, "choice"), "glm", r"blind\[0\].choice is \"glm\"; allowed"),
     "a failed one's truth": (
         ANSWER,
         quality(FAILED[0], answer="yes"),
-        "not asked of a response that",
+        "not asked about a response",
     ),
-    "an uncompared pair": (CHOICE, blind(FAILED[0], choice="tie"), "was not compared"),
+    "an uncompared pair": (CHOICE, blind(FAILED[0], choice="tie"), "were not compared"),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrong_with_a_file_is_said(read, name):
+def test_the_error_in_a_file_is_reported(read, name):
     path, value, message = WRONG[name]
     with pytest.raises(ExportError, match=message) as error:
         read(export(), changed(path, value))
@@ -198,14 +188,14 @@ def test_what_is_wrong_with_a_file_is_said(read, name):
     ["", "{", "[]", "null", "NaN", '"x"', "[" * 100_000, json.dumps(export())[:-20], "\ufeff{}"],
     ids=range(9),
 )
-def test_a_damaged_file_is_named(read, text):
+def test_a_damaged_file_is_reported(read, text):
     with pytest.raises(ExportError, match=r"0\.json: "):
         read(text)
 
 
-def test_a_file_that_is_no_text_is_named(tmp_path):
+def test_a_binary_file_is_reported(tmp_path):
     (tmp_path / "bad.json").write_bytes(b"\xff\xfe\x00{")
-    with pytest.raises(ExportError, match=r"bad\.json: it is damaged or no JSON"):
+    with pytest.raises(ExportError, match=r"bad\.json: it is damaged or not JSON"):
         read_decisions([tmp_path / "bad.json"], SAMPLE, reviewed.RUN)
 
 
@@ -227,7 +217,7 @@ PLACES = [
 
 @settings(deadline=None, max_examples=60)
 @given(path=st.sampled_from(PLACES), value=JSON)
-def test_whatever_stands_in_a_file_it_is_read_or_refused(tmp_path_factory, path, value):
+def test_any_file_is_read_or_rejected(tmp_path_factory, path, value):
     content = changed(path, deepcopy(value))
     file = tmp_path_factory.getbasetemp() / "any.json"
     file.write_text(json.dumps(content))

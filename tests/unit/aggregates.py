@@ -1,0 +1,60 @@
+"""Aggregates whose numbers tell where they come from, and settings of the tables made of them."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from imagenet_think.metrics import registry
+from imagenet_think.parsing import PARTS
+
+MEASURES = [own.name for metric in registry.metrics() for own in metric.measures]
+MODELS = ["b", "a"]
+SETTINGS = {
+    "models": MODELS,
+    "teachers": ["glm", "kimi"],
+    "names": {"a": "Model_A", "b": "Model B", "glm": "GLM", "kimi": "Kimi"},
+    "printed_tfidf": "tfidf",
+    "ablation_model": "a",
+    "rules_of_parsing": {"a": "boxed", "b": "think", "glm": "think_answer", "kimi": "kimi"},
+    "intervals": {"draws": 10000, "level": 0.95},
+    "missing": "leave_out",
+    "bertscore": {
+        "repository": "org/roberta",
+        "layer": 17,
+        "max_tokens": 512,
+        "windows": "first",
+        "precision": "float32",
+    },
+    "sbert": {
+        "repository": "package:minilm",
+        "max_tokens": 256,
+        "windows": "first",
+        "precision": "float32",
+    },
+    "rouge": {"stemmer": False},
+    "sets": {"token_pattern": "[a-z]+", "stop_words": None},
+    "vectors": {"token_pattern": r"\w+", "stop_words": "english"},
+}
+
+
+def value(model: str, part: str, measure: str, aggregate: str) -> float:
+    """Return a number that tells where it comes from."""
+    number = 0.3 * MODELS.index(model) + 0.1 * ["full", "think", "answer"].index(part)
+    return number + 0.01 * MEASURES.index(measure) + (0.005 if aggregate == "max" else 0)
+
+
+def rows(
+    number: Callable[[str, str, str, str], float] = value,
+    models: Iterable[str] = ("a", "b"),
+    parts: Iterable[str] = PARTS,
+    **columns: object,
+) -> Iterator[dict[str, object]]:
+    """Yield a row per model, part, measure and aggregate, with intervals and other columns."""
+    for model in models:
+        for part in parts:
+            for measure in MEASURES:
+                for aggregate in ("avg", "max"):
+                    found = number(model, part, measure, aggregate)
+                    row = {"model": model, "part": part, "metric": measure, "aggregate": aggregate}
+                    row |= {"value": found, "low": found - 0.01, "high": found + 0.02}
+                    row |= {"images": 140, "left_out": 4} if part == "full" else {"images": 130}
+                    row |= {"no_response": 3 if model == "a" else 1}
+                    yield {"left_out": 14} | row | columns
