@@ -140,8 +140,7 @@ rule compare_with_paper:
             "statistics.tokenizer.repository",
             "benchmark.images",
             "benchmark.ablation_model",
-            "benchmark.bertscore.repository",
-            "benchmark.sbert.repository",
+            "benchmark.{metrics}.repository",
         ),
     message:
         "Comparing the paper's tables with this run's"
@@ -216,10 +215,8 @@ rule export_numbers:
             "statistics.tokenizer.repository",
             "benchmark.ablation_model",
             "benchmark.intervals",
-            "benchmark.bertscore.repository",
-            "benchmark.bertscore.max_tokens",
-            "benchmark.sbert.repository",
-            "benchmark.sbert.max_tokens",
+            "benchmark.{metrics}.repository",
+            "benchmark.{metrics}.max_tokens",
         ),
     message:
         "Numbers for the paper's text"

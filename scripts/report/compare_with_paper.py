@@ -13,6 +13,7 @@ import yaml
 from imagenet_think.core.files import write_text
 from imagenet_think.core.logs import log_to
 from imagenet_think.core.settings import Values
+from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
 from imagenet_think.report import comparability, table_captions
 from imagenet_think.report.comparability import (
@@ -41,12 +42,12 @@ MODELS = {
 ABLATED = "openvlthinker"
 """The model in the paper's Table 7."""
 
-TABLES = {
-    "table3": ("bertscore", "sbert"),
-    "table4": ("rouge1", "rougeL"),
-    "table5": ("jaccard", "overlap"),
-    "table6": ("tfidf", "cosine"),
+BENCHMARK_TABLES = {
+    name: [measure.name for metric in metrics for measure in metric.printed]
+    for name, metrics in registry.tables().items()
 }
+"""Measures by table: Tables 3 to 6, and tables of metrics that the paper does not have."""
+
 AGGREGATES = ("avg", "max")
 
 TOKENS = {"images": "images", "min": "min. tokens", "max": "max. tokens", "mean": "mean tokens"}
@@ -206,18 +207,20 @@ def _text(paper: Values, language: pl.DataFrame) -> Iterator[Cell]:
 
 def _benchmark(paper: Values, tables: Mapping[str, pl.DataFrame]) -> Iterator[Cell]:
     """Compare Tables 3 to 6."""
-    for table, metrics in TABLES.items():
+    for table, measures in BENCHMARK_TABLES.items():
+        if table not in tables:
+            continue
         ours = {row["key"]: row for row in tables[table].iter_rows(named=True)}
-        for (key, model), metric in product(MODELS.items(), metrics):
-            for aggregate, number in zip(AGGREGATES, paper[model][metric], strict=True):
+        for (key, model), measure in product(MODELS.items(), measures):
+            for aggregate, number in zip(AGGREGATES, paper[model].get(measure, ()), strict=True):
                 yield Cell(
                     f"Tab. {table[-1]}",
                     model,
-                    f"{table_captions.HEADINGS[metric]}, {aggregate}",
+                    f"{table_captions.HEADINGS[measure]}, {aggregate}",
                     number,
                     ours.get(key, {}),
-                    f"{metric}_{aggregate}",
-                    {SCORES, key, metric},
+                    f"{measure}_{aggregate}",
+                    {SCORES, key, measure},
                     NOT_RUN,
                 )
 

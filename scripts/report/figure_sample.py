@@ -177,7 +177,7 @@ def _split(blocks: Sequence[Block], font: FontProperties, room: float) -> Column
         return _height(left, font) - _height(right, font)
 
     # The fewest lines on the left that make it the taller column.
-    fewest = bisect_left(range(sum(len(block.lines) for block in blocks)), 0, key=excess)
+    fewest = bisect_left(range(sum(len(block.lines) for block in blocks)), 0.0, key=excess)
     nearest = (_break(blocks, count) for count in (fewest - 1, fewest))
     return min(nearest, key=lambda columns: _tallest(columns, font))
 

@@ -94,13 +94,13 @@ def test_jobs_to_replace_are_outdated_and_jobs_to_add_are_waiting(finished):
     outdated = dry_run(finished, *SMALL)
     assert counts["all", ""]["outdated"] == outdated > 0
     assert counts["all", ""]["waiting"] == 0
-    assert counts["benchmark", "sets"]["done"] == 0
-    assert counts["benchmark", "rouge"]["outdated"] < counts["benchmark", "sets"]["outdated"]
+    assert counts["metrics", "sets"]["done"] == 0
+    assert counts["metrics", "rouge"]["outdated"] < counts["metrics", "sets"]["outdated"]
 
     (finished.root / "results/tiny/scores/rouge/00.parquet").unlink()
     said = status(finished, *SMALL)
     counts = states(said)
-    assert counts["benchmark", "rouge"]["waiting"] == 1
+    assert counts["metrics", "rouge"]["waiting"] == 1
     assert counts["all", ""]["waiting"] == 1
     assert counts["all", ""]["outdated"] == dry_run(finished, *SMALL) - 1 > outdated
     assert "outdated: config, code or inputs changed" in said

@@ -22,7 +22,7 @@ RELATIONS = ("synset", "hyponym", "hypernym")
 
 
 @dataclass(frozen=True)
-class Names:
+class ClassNames:
     """The names of a class.
 
     Attributes
@@ -42,7 +42,7 @@ class Names:
 
 def class_names(
     classes: pl.DataFrame, hypernyms: Mapping[str, str] | None = None
-) -> dict[str, Names]:
+) -> dict[str, ClassNames]:
     """Return the names of every class of a list.
 
     Parameters
@@ -56,7 +56,7 @@ def class_names(
     Returns
     -------
     dict
-        Names by wnid. Where hypernyms lead in a circle, a class is not below itself.
+        ClassNames by wnid. Where hypernyms lead in a circle, a class is not below itself.
     """
     lemmas = {wnid: _split(text) for wnid, text in classes.select("wnid", "lemmas").iter_rows()}
     above = dict(classes.select("wnid", "hypernym").iter_rows())
@@ -66,7 +66,7 @@ def class_names(
             below[hypernym].append(wnid)
     others = {wnid: _split(text) for wnid, text in (hypernyms or {}).items()}
     return {
-        wnid: Names(
+        wnid: ClassNames(
             synset=own,
             hyponym=_unique(name for lower in _descendants(wnid, below) for name in lemmas[lower]),
             hypernym=lemmas.get(above[wnid], others.get(above[wnid], ())),
@@ -150,7 +150,7 @@ def prepare(text: str) -> Text:
 
 
 Index = Mapping[str, tuple[str, ...]]
-"""Names by the words that a text needs to hold to name them: the first of each name."""
+"""ClassNames by the words that a text needs to hold to name them: the first of each name."""
 
 
 def index(names: Iterable[str]) -> Index:
@@ -182,7 +182,7 @@ def mentioned(text: Text, names: Mapping[str, Index]) -> dict[str, bool]:
     return {relation: named(text, names[relation]) for relation in RELATIONS}
 
 
-def indices(names: Names) -> dict[str, Index]:
+def indices(names: ClassNames) -> dict[str, Index]:
     """Return the indices of a class's names, by relation."""
     return {relation: index(getattr(names, relation)) for relation in RELATIONS}
 

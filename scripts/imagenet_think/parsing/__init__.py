@@ -55,8 +55,8 @@ class Parsed(NamedTuple):
         Thinking, a newline, and the answer, without marks. If parsing failed: the whole text
         without marks, with newlines in place of tags.
     think, answer
-        The parts. If `status` is a failure, they are still kept where the format can tell them
-        apart.
+        The parts. If `status` is a failure, they are still kept where the format can distinguish
+        them.
     status
         One of `outcomes.STATUSES`.
     """

@@ -18,7 +18,7 @@ class Piece(NamedTuple):
     Attributes
     ----------
     part
-        `THINK`, `ANSWER`, or None if the format cannot tell.
+        `THINK`, `ANSWER`, or None if that is unknown.
     text
         The text, stripped; possibly empty.
     """

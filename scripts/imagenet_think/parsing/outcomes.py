@@ -28,13 +28,13 @@ was cut off, went into a loop, or cannot be parsed."""
 
 EXCLUSIONS = {
     "unreadable_image": "The image cannot be read.",
-    "image_dropped": "The model's inputs would not hold the image.",
-    "image_token": "A text of the conversation holds the model's image token.",
+    "image_dropped": "The model's inputs would not contain the image.",
+    "image_token": "A text of the conversation contains the model's image token.",
     "aspect_ratio": "The image is too narrow for the model.",
     "context": "The conversation does not fit into the model's context.",
-    "memory": "The device's memory does not suffice for the image alone.",
-    "not_imported": "The file of the model's responses holds none to the image.",
-    "refused": "The model cannot be asked for another reason: the response's error says it.",
+    "memory": "The device's memory is too small even for this image alone.",
+    "not_imported": "The file of the model's responses has none for the image.",
+    "refused": "The model rejects the prompt for another reason, given in the response's error.",
 }
 """Reasons for which there is no response, with their meanings: the model could not be prompted
 with the image, and could not be in another run either, with the same memory."""

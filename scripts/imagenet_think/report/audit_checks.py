@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
 from imagenet_think.report.table_captions import HEADINGS
 
@@ -24,8 +25,13 @@ NUMBER_WORDS = {"two": 2, "three": 3}
 AVG, MAX = range(2)
 """Positions of the two aggregates in a pair of scores; the ablation has one pair per part."""
 
-LEXICAL = ("rouge1", "rougeL", "jaccard", "overlap", "tfidf", "cosine")
-"""Metrics that compare words instead of embeddings."""
+LEXICAL = [
+    measure.name
+    for metric in registry.metrics()
+    for measure in metric.printed
+    if metric.table and not metric.encoder
+]
+"""The paper's measures that compare words instead of embeddings."""
 
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
 """Average and maximum by model and metric."""
@@ -142,12 +148,12 @@ def ratios(
         for count, value in counts.items():
             words = f"{_whole(value)} {count} / {_whole(size)} ({base}) = {_real(value / size, 2)}"
             quotients.append((base, claimed.rounds(value / size), words))
-    said = [quotient for quotient in quotients if named in (None, quotient[0])]
+    compared = [quotient for quotient in quotients if named in (None, quotient[0])]
     elsewhere = [words for base, fits, words in quotients if fits and named not in (None, base)]
-    computed = f"{'; '.join(words for _, _, words in said)}; stated: {claimed.text}."
+    computed = f"{'; '.join(words for _, _, words in compared)}; stated: {claimed.text}."
     if elsewhere:
         computed += f" It fits {' and '.join(elsewhere)}."
-    fits = any(fits for _, fits, _ in said)
+    fits = any(fits for _, fits, _ in compared)
     formula = "The size of this dataset divided by that of the other."
     return Result(formula, computed, CONSISTENT if fits else CONTRADICTS)
 

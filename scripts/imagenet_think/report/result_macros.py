@@ -21,19 +21,7 @@ from imagenet_think.report.macros import (
     table_rows,
 )
 from imagenet_think.report.setting_macros import PLACES, models_in_order
-from imagenet_think.report.table_captions import HEADINGS
-
-METRICS = {
-    "bertscore": "Bertscore",
-    "sbert": "Sbert",
-    "rouge1": "RougeUnigram",
-    "rougeL": "RougeSequence",
-    "jaccard": "Jaccard",
-    "overlap": "Overlap",
-    "tfidf": "Tfidf",
-    "cosine": "Cosine",
-}
-"""Metrics in the names of macros, which contain no digits."""
+from imagenet_think.report.table_captions import HEADINGS, MEASURES
 
 
 def image_macros(
@@ -171,12 +159,12 @@ def score_macros(tables: Sequence[pl.DataFrame], ablation: pl.DataFrame) -> dict
     for table in tables:
         for column in table.columns:
             if column.endswith("_avg"):
-                metric = METRICS[column.removesuffix("_avg")]
+                name = MEASURES[column.removesuffix("_avg")].macro_name
                 printed = table.select("model", score=pl.col(column).round(3)).drop_nulls()
                 best = printed.filter(pl.col("score") == pl.col("score").max())
                 highest = best["score"].to_list()
-                macros[f"Best{metric}"] = number(highest[0], 3) if highest else MISSING
-                macros[f"Best{metric}Models"] = series(latex(name) for name in best["model"])
+                macros[f"Best{name}"] = number(highest[0], 3) if highest else MISSING
+                macros[f"Best{name}Models"] = series(latex(model) for model in best["model"])
     parts = ablation.pivot("part", index="metric", values="avg")
     higher = parts.filter(pl.col("think") > pl.col("answer"))["metric"].to_list()
     macros["ThinkHigher"] = spelled(len(higher))

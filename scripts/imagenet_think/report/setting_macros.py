@@ -6,6 +6,7 @@ from typing import Any
 from imagenet_think.core.model_sources import PACKAGE
 from imagenet_think.core.settings import Values
 from imagenet_think.images import criteria, sources
+from imagenet_think.metrics import registry
 from imagenet_think.report.escaping import latex
 from imagenet_think.report.macros import (
     MISSING,
@@ -91,9 +92,10 @@ def _benchmark(settings: Values) -> dict[str, str]:
         "IntervalLevel": percent(benchmark["intervals"]["level"], 1).replace(".0", ""),
         "AblationModel": latex(settings["models"][benchmark["ablation_model"]]["name"]),
     }
-    for metric in ("bertscore", "sbert"):
-        macros[f"{metric.title()}Model"] = _repository(benchmark[metric])
-        macros[f"{metric.title()}Window"] = number(benchmark[metric]["max_tokens"])
+    for metric in registry.metrics():
+        if metric.encoder:
+            name, own = metric.measures[0].macro_name, benchmark[metric.name]
+            macros |= {f"{name}Model": _repository(own), f"{name}Window": number(own["max_tokens"])}
     return macros
 
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from configs import config
 
-from compare_with_paper import MODELS, TABLES, compare_with_paper
+from compare_with_paper import BENCHMARK_TABLES, MODELS, compare_with_paper
 from imagenet_think.report.comparability import VECTORS
 from imagenet_think.report.table_captions import COMPUTED
 from imagenet_think.report.table_captions import REPORTED as REPORTED_SOURCE
@@ -40,7 +40,7 @@ def write_tables(folder, shift=0.0):
         value += shift
         return {name: value, f"{name}_low": value - 0.01, f"{name}_high": value + 0.01}
 
-    for name, metrics in TABLES.items():
+    for name, metrics in BENCHMARK_TABLES.items():
         rows = []
         for key, model in MODELS.items():
             row = {"model": f"our {model}", "key": key}

@@ -362,6 +362,15 @@ def test_lengths_without_a_part():
     assert_readable(figure_lengths.draw_lengths(lengths.clear(), TEACHERS, NAMES, "tokenizer"))
 
 
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_any_number_of_panels(count):
+    with figures.style():
+        figure, panels = figures.panels([f"Metric {n}" for n in range(count)], 80)
+    assert figure.axes == panels
+    assert [axes.get_title() for axes in panels] == [f"Metric {n}" for n in range(count)]
+    assert_readable(figure)
+
+
 def test_scores():
     assert_readable(figure_scores.draw_scores(aggregates_frame(MODELS), SCORES))
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from imagenet_think.report import products
+
 ROOT = Path(__file__).parents[3]
 ENVS = ROOT / "envs"
 RECIPES = sorted(ENVS.glob("*.yaml"))
@@ -118,6 +120,8 @@ def rules():
             recipe = re.search(r'"\.\./envs/(\w+)\.yaml"', body)
             if script:
                 yield name, script[1], recipe and recipe[1]
+    for each in products.PRODUCTS:
+        yield each.script, f"{each.stage}/{each.script}", "figures" if each.is_figure else "texts"
 
 
 def test_every_rule_names_a_recipe_that_exists():

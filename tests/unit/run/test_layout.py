@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from imagenet_think.report import products
+
 ROOT = Path(__file__).parents[3]
 SCRIPTS = [path for path in ROOT.glob("scripts/*/*.py") if path.parent.name != "imagenet_think"]
 OF_ANOTHER_STAGE = {
@@ -46,7 +48,8 @@ def test_folders_of_scripts_are_no_packages():
 
 
 def test_a_rule_and_its_script_have_the_same_name_and_stage():
-    expected, found, used = {}, {}, set()
+    expected, found = {}, {}
+    used = {f"{product.stage}/{product.script}" for product in products.PRODUCTS}
     for file in sorted(ROOT.glob("rules/*.smk")):
         for rule in re.split(r"^ *rule ", file.read_text(encoding="utf-8"), flags=re.M)[1:]:
             name = rule.partition(":")[0]
@@ -55,6 +58,8 @@ def test_a_rule_and_its_script_have_the_same_name_and_stage():
             if scripts:
                 expected[name], found[name] = [f"{stage}/{name}"], scripts
     assert found == expected
+    stages = {path.parent.name for path in SCRIPTS}  # tables and figures have the rules' names
+    used |= {f"{stage}/{name}" for stage in stages for name in products.by_script(stage)}
     assert used == {f"{path.parent.name}/{path.stem}" for path in SCRIPTS}
 
 
