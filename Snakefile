@@ -112,8 +112,9 @@ if plugin := sys.modules.get("snakemake_executor_plugin_slurm"):
 
 # Rules only read keys of the schema.
 try:
+    known = declarations.all_leaves(configuration.schema())
     for each in workflow.rules:
-        declarations.check(each, configuration.schema())
+        declarations.check(each, known)
 except declarations.UnknownKeyError as error:
     raise WorkflowError(str(error)) from None
 

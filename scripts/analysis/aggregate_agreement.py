@@ -1,4 +1,4 @@
-"""How alike the teachers' texts are: means over images, differences from baselines, intervals."""
+"""Agreement between the two teachers: means over images, differences from baselines, intervals."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,7 @@ from imagenet_think.analysis.aggregation import largest_first, mean, number
 from imagenet_think.analysis.resampling import Intervals, bootstrap
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import log_to
-from imagenet_think.core.schemas import (
-    AGREEMENT_AGGREGATES,
-    BASELINES,
-    BETWEEN,
-    SAME_CLASS,
-)
+from imagenet_think.core.schemas import AGREEMENT_AGGREGATES, BASELINES, BETWEEN, SAME_CLASS
 from imagenet_think.metrics import registry
 from imagenet_think.metrics.registry import Metric
 from imagenet_think.parsing import PARTS
@@ -28,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Series:
-    """What a column of numbers, one an image, is. Fields as in `AGREEMENT_AGGREGATES`."""
+class Comparison:
+    """What texts are compared, in which measure. Fields as in `AGREEMENT_AGGREGATES`."""
 
     metric: str
     part: str
@@ -39,18 +34,18 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Numbers of all images in one order.
+class Scores:
+    """Scores of one comparison, one per image, all of shape (images,).
 
     Attributes
     ----------
     values
-        Shape (images,), NaN where there is none.
+        NaN where there is none.
     paired
-        Shape (images,), whether the comparison has a row of the image: a baseline has none of an
-        image without a partner, or that is the partner of another.
+        Whether the comparison has a row for the image. A baseline has none for an image without a
+        partner, or that is the partner of another image.
     seen
-        Shape (images,), NaN where the metric has no window.
+        Mean share of both texts' tokens inside the window; NaN where the metric has no window.
     """
 
     values: np.ndarray
@@ -60,15 +55,15 @@ class Measured:
 
 def measured(
     frame: pl.DataFrame, metric: Metric, images: pl.Series, teachers: Sequence[str]
-) -> dict[Series, Measured]:
-    """Return the numbers of one metric.
+) -> dict[Comparison, Scores]:
+    """Return the scores of one metric by comparison.
 
     Parameters
     ----------
     frame
         Rows of all shards, see `imagenet_think.metrics.score_schemas.agreement`.
     metric
-        Whose they are.
+        The metric of these rows.
     images
         Ids of the sample's images.
     teachers
@@ -84,40 +79,36 @@ def measured(
     Raises
     ------
     ValueError
-        If an image stands twice for the same comparison, is not in the sample, or has no row of
-        the two teachers' texts.
+        If an image appears twice in a comparison, is not in the sample, or has no row that compares
+        the two teachers.
     """
-    places = pl.DataFrame({"image_id": images}).with_row_index("place")
-    frame = frame.join(places, on="image_id", how="left")
-    strange = frame.filter(pl.col("place").is_null())["image_id"]
-    if len(strange):
-        raise ValueError(f"agreement of {metric.name}: image {strange[0]} is not in the sample")
+    unknown = frame.filter(~pl.col("image_id").is_in(images.implode()))["image_id"]
+    if len(unknown):
+        raise ValueError(f"agreement of {metric.name}: image {unknown[0]} is not in the sample")
     wanted = [(teachers[0], BETWEEN), *((t, baseline) for t in teachers for baseline in BASELINES)]
-    found: dict[Series, Measured] = {}
+    shares = ("seen", "seen_other") if metric.coverage else ()
+    found: dict[Comparison, Scores] = {}
     for part in PARTS:
         for model, against in wanted:
-            rows = frame.filter(
-                pl.col("part") == part, pl.col("model") == model, pl.col("against") == against
+            rows = frame.filter(part=part, model=model, against=against)
+            where = f"agreement of {metric.name}, {model}, {part}, {against}"
+            _check(rows["image_id"], images if against == BETWEEN else None, where)
+            rows = images.to_frame("image_id").join(
+                rows, on="image_id", how="left", maintain_order="left"
             )
-            _check(
-                rows, metric.name, images if against == BETWEEN else None, (model, part, against)
-            )
-            place = rows["place"].to_numpy()
-            paired = np.zeros(len(images), dtype=bool)
-            paired[place] = True
-            seen = np.full(len(images), np.nan)
-            if metric.coverage:
-                shares = pl.mean_horizontal("seen", "seen_other", ignore_nulls=False)
-                seen[place] = rows.select(shares).to_series()
+            seen = pl.mean_horizontal(*shares, ignore_nulls=False) if shares else pl.lit(None)
+            numbers = rows.with_columns(mean_seen=seen.cast(pl.Float64))
             for measure in metric.measures:
-                values = np.full(len(images), np.nan)
-                values[place] = rows[measure.score_column]
-                found[Series(measure.name, part, model, against)] = Measured(values, paired, seen)
+                found[Comparison(measure.name, part, model, against)] = Scores(
+                    numbers[measure.score_column].to_numpy(),
+                    numbers["model"].is_not_null().to_numpy(),
+                    numbers["mean_seen"].to_numpy(),
+                )
         for measure in metric.measures:
-            between = found[Series(measure.name, part, teachers[0], BETWEEN)]
+            between = found[Comparison(measure.name, part, teachers[0], BETWEEN)]
             for teacher in teachers:
-                baseline = found[Series(measure.name, part, teacher, SAME_CLASS)]
-                found[Series(measure.name, part, teacher, BETWEEN, SAME_CLASS)] = Measured(
+                baseline = found[Comparison(measure.name, part, teacher, SAME_CLASS)]
+                found[Comparison(measure.name, part, teacher, BETWEEN, SAME_CLASS)] = Scores(
                     between.values - baseline.values,
                     between.paired & baseline.paired,
                     np.full(len(images), np.nan),
@@ -125,22 +116,21 @@ def measured(
     return found
 
 
-def _check(rows: pl.DataFrame, metric: str, images: pl.Series | None, what: Sequence[str]) -> None:
-    twice = rows["image_id"].filter(rows["image_id"].is_duplicated())
+def _check(found: pl.Series, images: pl.Series | None, where: str) -> None:
+    """Raise a ValueError if an image appears twice, or one of those given does not."""
+    twice = found.filter(found.is_duplicated())
     if len(twice):
+        raise ValueError(f"{where}: image {twice[0]} appears more than once")
+    if images is not None and len(found) < len(images):
+        missing = images.filter(~images.is_in(found.implode()))
         raise ValueError(
-            f"agreement of {metric}, {', '.join(what)}: image {twice[0]} appears more than once"
-        )
-    if images is not None and len(rows) < len(images):
-        missing = images.filter(~images.is_in(rows["image_id"].implode()))
-        raise ValueError(
-            f"agreement of {metric}, {', '.join(what)}: {len(missing)} of {len(images)} images "
-            f"have no row, the first being {missing[0]}"
+            f"{where}: {len(missing)} of {len(images)} images have no row, the first being "
+            f"{missing[0]}"
         )
 
 
 def aggregate(
-    found: Mapping[Series, Measured], domains: pl.Series, intervals: Intervals, workers: int = 1
+    found: Mapping[Comparison, Scores], domains: pl.Series, intervals: Intervals, workers: int = 1
 ) -> pl.DataFrame:
     """Return means and intervals over all images, and by domain.
 
@@ -149,18 +139,16 @@ def aggregate(
     found
         From `measured`.
     domains
-        Domain of each image, in the order of the numbers; null where it has none.
-    intervals
-        How intervals are made, by resampling images.
-    workers
-        Threads of the resampling.
+        Domain of each image, in the order of the scores; null where it has none.
+    intervals, workers
+        See `imagenet_think.analysis.resampling.bootstrap`.
 
     Returns
     -------
     polars.DataFrame
         Schema `AGREEMENT_AGGREGATES`, the largest domain first.
     """
-    rows = _rows("all", "all", found, slice(None), intervals, workers)
+    rows = _rows("all", "all", found, np.arange(len(domains)), intervals, workers)
     for domain in largest_first(domains):
         chosen = np.flatnonzero((domains == domain).fill_null(False).to_numpy())
         rows += _rows("domain", domain, found, chosen, intervals, workers)
@@ -170,27 +158,28 @@ def aggregate(
 def _rows(
     grouping: str,
     group: str,
-    found: Mapping[Series, Measured],
-    chosen: slice | np.ndarray,
+    found: Mapping[Comparison, Scores],
+    chosen: np.ndarray,
     intervals: Intervals,
     workers: int,
 ) -> list[dict[str, object]]:
-    matrix = np.column_stack([one.values[chosen] for one in found.values()])
+    matrix = np.column_stack([scores.values[chosen] for scores in found.values()])
     low, high = bootstrap(matrix, intervals, workers)
     rows = []
-    for place, (series, one) in enumerate(found.items()):
+    for place, (comparison, scores) in enumerate(found.items()):
         scored = ~np.isnan(matrix[:, place])
         rows.append(
-            {"grouping": grouping, "group": group}
-            | vars(series)
-            | {
+            {
+                "grouping": grouping,
+                "group": group,
+                **vars(comparison),
                 "value": mean(matrix[:, place]),
                 "low": number(low[place]),
                 "high": number(high[place]),
                 "images": int(scored.sum()),
                 "left_out": int((~scored).sum()),
-                "unpaired": int((~one.paired[chosen]).sum()),
-                "seen": mean(one.seen[chosen][scored]),
+                "unpaired": int((~scores.paired[chosen]).sum()),
+                "seen": mean(scores.seen[chosen][scored]),
             }
         )
     return rows
@@ -203,7 +192,7 @@ def aggregate_agreement(
     intervals: Intervals,
     workers: int = 1,
 ) -> pl.DataFrame:
-    """Return the agreement between the two teachers.
+    """Return the agreement between the two teachers, schema `AGREEMENT_AGGREGATES`.
 
     Parameters
     ----------
@@ -216,14 +205,9 @@ def aggregate_agreement(
         Keys of teacher 1 and teacher 2.
     intervals, workers
         See `imagenet_think.analysis.resampling.bootstrap`.
-
-    Returns
-    -------
-    polars.DataFrame
-        Schema `AGREEMENT_AGGREGATES`.
     """
     images = pl.read_parquet(sample, columns=["image_id", "domain"]).sort("image_id")
-    found: dict[Series, Measured] = {}
+    found: dict[Comparison, Scores] = {}
     for name, paths in files.items():
         # The frame has no name, so that it is freed before the next one is read.
         found |= measured(

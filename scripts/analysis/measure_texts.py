@@ -1,14 +1,15 @@
-"""Measure the texts of one model and block: their lengths, and whether answers name the class."""
+"""Measure the lengths of a block's texts by one model, and whether answers name the class."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from imagenet_think.analysis import label_mentions
+from imagenet_think.analysis.label_mentions import ClassNames
 from imagenet_think.analysis.lengths import load_tokenizer, measure
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import log_to, logger
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def read_hypernyms(path: str | Path) -> dict[str, str]:
-    """Return wnid and lemmas of the table of hypernyms (tab-separated)."""
+    """Read the table of hypernyms (tab-separated): lemmas by wnid."""
     table = pl.read_csv(path, separator="\t", quote_char=None, infer_schema=False)
     return dict(table.select("wnid", "lemmas").iter_rows())
 
@@ -28,27 +29,27 @@ def read_hypernyms(path: str | Path) -> dict[str, str]:
 def search(
     answers: pl.DataFrame,
     sample: Mapping[str, str],
-    names: Mapping[str, label_mentions.Names],
+    names: Mapping[str, ClassNames],
     seed: int,
 ) -> pl.DataFrame:
-    """Return what each answer names.
+    """Find out whether each answer names its image's class.
 
     Parameters
     ----------
     answers
-        Columns image_id, model and answer; null where there is none.
+        Columns image_id, model and answer; answer is null where there is none.
     sample
         Class of every sampled image, by image_id.
     names
-        Names of every class, from `mentions.class_names`.
+        Names of every class, from `label_mentions.class_names`.
     seed
-        Decides with which other class an image is compared, the same one for all models.
+        Chooses the other class that an image is compared with, the same for all models.
 
     Returns
     -------
     polars.DataFrame
-        Schema `MENTIONS`, one row per answer; null where the image's class has no name to look for.
-        `other` is null where all images are of one class.
+        Schema `MENTIONS`, one row per answer; null where the image's class has no name to search
+        for. `other` is null where all images are of one class.
 
     Raises
     ------
@@ -79,7 +80,7 @@ def search(
 
 def class_names(
     sample: str | Path, classes: str | Path, hypernyms: str | Path
-) -> tuple[dict[str, str], dict[str, label_mentions.Names]]:
+) -> tuple[dict[str, str], dict[str, ClassNames]]:
     """Return the class of every sampled image, and the names of every class.
 
     Parameters
@@ -102,67 +103,56 @@ def class_names(
     return dict(images.iter_rows()), label_mentions.class_names(table, read_hypernyms(hypernyms))
 
 
-def measure_texts(
-    annotations: Sequence[str | Path],
-    sample: str | Path,
-    classes: str | Path,
-    hypernyms: str | Path,
-    lengths: Sequence[str | Path],
-    mentioned: Sequence[str | Path],
-    *,
-    repository: str,
-    revision: str | None,
+def measure_shard(
+    annotations: pl.DataFrame,
+    class_of: Mapping[str, str],
+    names: Mapping[str, ClassNames],
+    tokenizer: Any,
     seed: int,
-) -> None:
-    """Measure every response of some shards, one shard after the other.
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Measure every response of a shard.
 
     Parameters
     ----------
     annotations
-        One Parquet of schema `ANNOTATIONS` per shard. All parts are measured; only answers of
-        parsed responses (status ok) are searched for the class's names.
-    sample, classes, hypernyms
-        See `class_names`.
-    lengths
-        Parquets to write, schema `LENGTHS`: three rows per response.
-    mentioned
-        Parquets to write, schema `MENTIONS`: one row per response.
-    repository, revision
-        The tokenizer, as `imagenet_think.core.model_sources.resolve` takes them.
+        Schema `ANNOTATIONS`. All parts are measured; only answers of parsed responses (status ok)
+        are searched for the names of the class.
+    class_of, names
+        From `class_names`.
+    tokenizer
+        From `imagenet_think.analysis.lengths.load_tokenizer`.
     seed
         The run's seed.
 
-    Raises
-    ------
-    ValueError
-        If an image is not in the sample, or a class of the sample is not among the classes.
+    Returns
+    -------
+    tuple
+        Three rows per response of schema `LENGTHS`, and one of schema `MENTIONS`.
     """
-    class_of, names = class_names(sample, classes, hypernyms)
-    tokenizer = load_tokenizer(repository, revision)
-    for source, own_lengths, own_mentions in zip(annotations, lengths, mentioned, strict=True):
-        frame = pl.read_parquet(source)
-        measured = measure(frame, tokenizer)
-        tokens = measured.filter(pl.col("part") == "full")["tokens"].sum()
-        write_parquet(measured, own_lengths, LENGTHS)
-        parsed = pl.when(pl.col("status") == OK).then("answer").alias("answer")
-        found = search(frame.select("image_id", "model", parsed), class_of, names, seed)
-        write_parquet(found, own_mentions, MENTIONS)
-        logger.info(
-            "%s: %d responses, %d tokens; %d answers, %d name their image's class",
-            *(source, len(frame), tokens, found["synset"].count(), found["synset"].sum()),
-        )
+    parsed = pl.when(pl.col("status") == OK).then("answer").alias("answer")
+    answers = annotations.select("image_id", "model", parsed)
+    return measure(annotations, tokenizer), search(answers, class_of, names, seed)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = json.loads(snakemake.params.settings)
-    measure_texts(
-        annotations=snakemake.input.annotations,
-        sample=snakemake.input.sample,
-        classes=snakemake.input.classes,
-        hypernyms=snakemake.input.hypernyms,
-        lengths=snakemake.output.lengths,
-        mentioned=snakemake.output.mentions,
-        **settings["statistics"]["tokenizer"],
-        seed=settings["seed"],
+    class_of, names = class_names(
+        snakemake.input.sample, snakemake.input.classes, snakemake.input.hypernyms
     )
+    tokenizer = load_tokenizer(**settings["statistics"]["tokenizer"])
+    for source, lengths_file, mentions_file in zip(
+        snakemake.input.annotations,
+        snakemake.output.lengths,
+        snakemake.output.mentions,
+        strict=True,
+    ):
+        annotations = pl.read_parquet(source)
+        lengths, found = measure_shard(annotations, class_of, names, tokenizer, settings["seed"])
+        write_parquet(lengths, lengths_file, LENGTHS)
+        write_parquet(found, mentions_file, MENTIONS)
+        logger.info(
+            "%s: %d responses, %d tokens; %d answers, %d name their image's class",
+            *(source, len(annotations), lengths.filter(part="full")["tokens"].sum()),
+            *(found["synset"].count(), found["synset"].sum()),
+        )

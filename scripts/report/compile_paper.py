@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PACKAGES = "latexmk texlive-latex-recommended lmodern"
 TOO_WIDE = 2.0
-"""Points by which a box may be too wide before anyone sees it."""
+"""Points by which a box may be too wide without being noticeable."""
 
 COMMAND = ("latexmk", "-pdf", "-halt-on-error", "-interaction=nonstopmode", "-file-line-error")
 
@@ -33,20 +33,20 @@ def compile_paper(
     Parameters
     ----------
     sources
-        Files that stand beside each other: main.tex, references.bib, numbers.tex, comparison.tex.
+        Files of the main folder: main.tex, references.bib, numbers.tex, comparison.tex, audit.tex.
     tables
-        LaTeX files, which the paper inputs from `tables/`.
+        LaTeX files that the paper inputs from `tables/`.
     figures
-        PDF files, which it includes from `figures/`.
+        PDF files that it includes from `figures/`.
     output
         The PDF.
 
     Raises
     ------
     FileNotFoundError
-        If there is no latexmk.
+        If latexmk is not installed.
     RuntimeError
-        If the paper does not compile; the message holds LaTeX's errors.
+        If the paper does not compile; the message contains LaTeX's errors.
     """
     if shutil.which(COMMAND[0]) is None:
         raise FileNotFoundError(
@@ -67,7 +67,7 @@ def compile_paper(
 
 
 def _run(build: Path) -> None:
-    """Run latexmk in a folder, and log what LaTeX could not print."""
+    """Run latexmk in a folder, and log typesetting problems."""
     fixed = {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
     done = subprocess.run(
         [*COMMAND, "main.tex"],
@@ -92,10 +92,10 @@ def _run(build: Path) -> None:
 
 
 def warnings(lines: Sequence[str]) -> list[str]:
-    """Return those lines of LaTeX's log that tell of something wrong on a page.
+    """Return the lines of LaTeX's log that report a visible problem.
 
-    That is text that sticks out by more than `TOO_WIDE`, a character that no font has, and a
-    reference, a citation or a label that is missing or there twice.
+    These are text that sticks out by more than `TOO_WIDE`, characters that no font has, and
+    references, citations or labels that are undefined or defined twice.
     """
     return [line for line in lines if _is_wrong(line)]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from imagenet_think.core.settings import leaves
+from imagenet_think.core.settings import all_leaves, schema_keys
 from imagenet_think.run import configuration
 from imagenet_think.run.configuration import Config
 from tests.pretended_runs import ROOT
@@ -40,8 +40,8 @@ class Change:
 def every_leaf() -> dict[str, Config]:
     """Return the nodes of the schema's leaves by their keys."""
     schema = configuration.schema()
-    nodes = dict(configuration.keys(schema))
-    return {leaf: nodes[leaf] for key in schema["properties"] for leaf in leaves(key, schema)}
+    nodes = dict(schema_keys(schema))
+    return {leaf: nodes[leaf] for leaf in all_leaves(schema)}
 
 
 # The runs ----------------------------------------------------------------------------------------

@@ -219,20 +219,20 @@ _DECLARATION = re.compile(r"\b(reads|uses|files|content)\(")
 _TEXT = re.compile(r'"([^"\n]*)"')
 
 
-def declared_in(rules: str, schema: Values) -> dict[str, bool]:
+def declared_in(rules: str, schema_leaves: Sequence[str]) -> dict[str, bool]:
     """Return the keys that a rule file declares, and whether a change of each reruns jobs.
 
     Parameters
     ----------
     rules
         The file's text.
-    schema
-        The config's schema, definitions inlined. Strings that it does not know are not keys.
+    schema_leaves
+        From `all_leaves`. Strings that stand for none are not keys.
     """
     found: dict[str, bool] = {}
     for start in _DECLARATION.finditer(rules):
         for key in _TEXT.findall(rules[start.end() : _closing(rules, start.end())]):
-            if leaves(key, schema):
+            if leaves(key, schema_leaves):
                 found[key] = found.get(key, False) or start[1] != "uses"
     return found
 
@@ -247,7 +247,7 @@ def _closing(text: str, start: int) -> int:
     raise ValueError(f"a parenthesis is never closed: {text[start : start + 80]}")
 
 
-def check(rule: Any, schema: Values) -> None:
+def check(rule: Any, schema_leaves: Sequence[str]) -> None:
     """Make sure that the config's schema has every key that a Snakemake rule declares.
 
     Raises
@@ -256,7 +256,7 @@ def check(rule: Any, schema: Values) -> None:
         If it does not; the message names the rule and the key.
     """
     for key in (key for function in declaring(rule) for key in function.config_keys):
-        if not leaves(key, schema):
+        if not leaves(key, schema_leaves):
             raise UnknownKeyError(
                 f"Rule {rule.name} reads {key}, which config/schema.yaml does not have."
             )
@@ -267,53 +267,41 @@ ANY = "<name>"
 
 
 def leaves(
-    key: str, schema: Values, known: Mapping[str, Collection[str]] | None = None
+    key: str, schema_leaves: Sequence[str], known: Mapping[str, Collection[str]] | None = None
 ) -> list[str]:
-    """Return the leaves that a key stands for, named as `configuration.keys` names them.
+    """Return those of the schema's leaves (from `all_leaves`) that a key stands for.
 
     `models.{teachers}.image` stands for `models.<name>.image.min_pixels` and so on. Where the
     schema names the keys of a section, a placeholder stands for those that have the rest of the
     key; `known` restricts some placeholders further.
     """
-    nodes = list(_nodes(key.split("."), schema, known or {}))
-    return list(dict.fromkeys(leaf for name, node in nodes for leaf in _below(name, node)))
+    parts = []
+    for part in key.split("."):
+        placeholder = _PLACEHOLDER.fullmatch(part)
+        if placeholder and placeholder[1] in (known or {}):
+            parts.append("|".join(map(re.escape, (known or {})[placeholder[1]])))
+        else:
+            parts.append(r"[^.]+" if placeholder else f"{re.escape(part)}|{ANY}")
+    pattern = re.compile(r"\.".join(f"(?:{part})" for part in parts) + r"(?:\.|$)")
+    return [leaf for leaf in schema_leaves if pattern.match(leaf)]
 
 
-def _nodes(
-    parts: Sequence[str], node: Values, known: Mapping[str, Collection[str]], above: str = ""
-) -> Iterator[tuple[str, Values]]:
-    """Yield the keys and nodes of the schema at a path with placeholders."""
-    if not parts:
-        yield above.removesuffix("."), node
-        return
-    first, *rest = parts
-    children = _children(node)
-    if placeholder := _PLACEHOLDER.fullmatch(first):
-        own = [name for name in children if name in known.get(placeholder[1], children)]
-    else:
-        own = [first] if first in children else [name for name in children if name == ANY]
-    for name in own:
-        yield from _nodes(rest, children[name], known, f"{above}{name}.")
+def all_leaves(schema: Values) -> list[str]:
+    """Return the keys of a schema, definitions inlined, that are not sections."""
+    return [key for key, node in schema_keys(schema) if not _children(node)]
+
+
+def schema_keys(node: Values, prefix: str = "") -> Iterator[tuple[str, Values]]:
+    """Yield every key of a schema with its node, parents before children."""
+    for key, child in _children(node).items():
+        yield prefix + key, child
+        yield from schema_keys(child, f"{prefix}{key}.")
 
 
 def _children(node: Values) -> dict[str, Values]:
     other = node.get("additionalProperties")
     named = {ANY: other} if isinstance(other, Mapping) else {}
     return {**node.get("properties", {}), **named}
-
-
-def has_keys(node: Values) -> bool:
-    """Return whether a node of the schema is a section."""
-    return bool(_children(node))
-
-
-def _below(name: str, node: Values) -> Iterator[str]:
-    """Yield the leaves below a node of the schema."""
-    children = _children(node)
-    if not children:
-        yield name
-    for key, child in children.items():
-        yield from _below(f"{name}.{key}", child)
 
 
 # What scripts read --------------------------------------------------------------------------------

@@ -66,8 +66,8 @@ LIMITS = {
         "show that the answer follows from it."
     ),
     "What was filtered": (
-        "The pipeline filters images by size, contrast, sharpness, noise and similarity to others, "
-        "and by nothing else by default: not by whether people are shown, whether an image is "
+        "The pipeline filters images by what can be measured, such as size, contrast, sharpness, "
+        "noise and similarity to others, and by nothing else by default: not by whether people are shown, whether an image is "
         "copyrighted or harmful, or whether its class is right. Texts are not filtered by content."
     ),
 }

@@ -9,8 +9,6 @@ that has the right ids and no words.
 
 import itertools
 import json
-import math
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -26,65 +24,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from imagenet_think.inference import checkpoints, families
 
 ROOT = Path(__file__).parents[3] / "resources" / "checkpoints"
-_SHARD = 4 * 2**30  # bytes of a file of weights, about as published
-_TYPES = {torch.bfloat16: "BF16", torch.float32: "F32"}
 
 
 def weights(family: str) -> dict[str, tuple[int, ...]]:
-    """Return the published names of a family's weights with their shapes.
-
-    `weights.tsv` has one line per pattern; `{0..39}` stands for each number from 0 to 39.
-    """
-    lines = (ROOT / family / "weights.tsv").read_text(encoding="utf-8").splitlines()[1:]
-    shapes = {}
-    for pattern, shape in (line.split("\t") for line in lines):
-        pieces = re.split(r"\{(\d+)\.\.(\d+)\}", pattern)
-        ranges = [
-            range(int(a), int(b) + 1) for a, b in zip(pieces[1::3], pieces[2::3], strict=True)
-        ]
-        for numbers in itertools.product(*ranges):
-            name = pieces[0] + "".join(
-                f"{number}{after}" for number, after in zip(numbers, pieces[3::3], strict=True)
-            )
-            shapes[name] = tuple(map(int, shape.split("x")))
-    return shapes
-
-
-def write_weights(
-    folder: Path, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype = torch.bfloat16
-) -> None:
-    """Write a checkpoint's weights, all zero, as sparse files.
-
-    They have the headers and the size of real ones, and an index.
-    """
-    files: list[dict[str, tuple[tuple[int, ...], int]]] = [{}]
-    room = _SHARD
-    for name, shape in shapes.items():
-        size = math.prod(shape) * dtype.itemsize
-        if size > room and files[-1]:
-            files.append({})
-            room = _SHARD
-        files[-1][name], room = (shape, size), room - size
-    index = {}
-    for number, tensors in enumerate(files, start=1):
-        file = f"model-{number:05d}-of-{len(files):05d}.safetensors"
-        header: dict[str, dict[str, Any]] = {"__metadata__": {"format": "pt"}}
-        end = 0
-        for name, (shape, size) in tensors.items():
-            header[name] = {
-                "dtype": _TYPES[dtype],
-                "shape": shape,
-                "data_offsets": [end, end + size],
-            }
-            end += size
-            index[name] = file
-        text = json.dumps(header).encode()
-        text += b" " * (-len(text) % 8)
-        with open(folder / file, "wb") as stream:
-            stream.write(len(text).to_bytes(8, "little") + text)
-            stream.truncate(8 + len(text) + end)
-    content = {"metadata": {}, "weight_map": index}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(content), encoding="utf-8")
+    """Return the published names of a family's weights with their shapes."""
+    return checkpoints.published_shapes(ROOT / family)
 
 
 def has_weights(folder: Path) -> bool:
@@ -121,7 +65,7 @@ def meta_model(
     if has_weights(source):
         return _load(family, source, dtype, "sdpa")
     with _checkpoint(source) as folder:
-        write_weights(folder, weights(family), dtype)
+        shutil.copy(ROOT / family / checkpoints.SHAPES, folder)
         try:
             return _load(family, folder, dtype, "sdpa")
         except ValueError as error:

@@ -1,6 +1,8 @@
 """Reading a checkpoint: its folder, settings, image processor, weights and end tokens."""
 
+import itertools
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,6 +21,9 @@ from imagenet_think.inference.families import Family
 _SMALL = ["*.json", "*.jinja", "*.txt", "*.model", "tokenization_*.py"]
 _WEIGHTS = ["*.safetensors"]
 
+SHAPES = "weights.tsv"
+"""File with names and shapes of weights, for a checkpoint without their values."""
+
 # Derived from the config, so a checkpoint may hold them or not.
 _DERIVED = ("rotary_emb.inv_freq",)
 
@@ -28,7 +33,7 @@ class Loading(TypedDict, total=False):
 
     `dtype` and `device` are torch's, `attention` is transformers' `attn_implementation`. On the
     device "meta" no value is read: what is checked are the names and shapes of the weights in the
-    folder, if it has any. `revision` is the commit of a hub repository.
+    folder, or those in its `weights.tsv`. `revision` is the commit of a hub repository.
     """
 
     dtype: Required[torch.dtype]
@@ -87,6 +92,28 @@ def weight_files(folder: Path) -> list[Path]:
     index = read_json(folder, "model.safetensors.index.json")
     names = sorted(set(index["weight_map"].values())) if index else ["model.safetensors"]
     return [folder / name for name in names]
+
+
+def published_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return the names and shapes of weights in `weights.tsv`; none without that file.
+
+    It has one line per pattern; `{0..39}` stands for each number from 0 to 39.
+    """
+    if not (folder / SHAPES).exists():
+        return {}
+    lines = (folder / SHAPES).read_text(encoding="utf-8").splitlines()[1:]
+    shapes = {}
+    for pattern, shape in (line.split("\t") for line in lines):
+        pieces = re.split(r"\{(\d+)\.\.(\d+)\}", pattern)
+        ranges = [
+            range(int(a), int(b) + 1) for a, b in zip(pieces[1::3], pieces[2::3], strict=True)
+        ]
+        for numbers in itertools.product(*ranges):
+            name = pieces[0] + "".join(
+                f"{number}{after}" for number, after in zip(numbers, pieces[3::3], strict=True)
+            )
+            shapes[name] = tuple(map(int, shape.split("x")))
+    return shapes
 
 
 def chat_template(folder: Path) -> str:
@@ -262,8 +289,13 @@ def _without_values(
     """
     with torch.device("meta"):
         model = cls._from_config(config, dtype=dtype, attn_implementation=attn_implementation)
-    files = [path for path in weight_files(folder) if path.exists()]
-    if not files:
+    state = {
+        name: torch.empty(shape, dtype=dtype, device="meta")
+        for name, shape in published_shapes(folder).items()
+    }
+    for path in filter(Path.exists, weight_files(folder)):
+        state |= load_state_dict(path, map_location="meta")
+    if not state:
         return model, dict.fromkeys(("missing_keys", "unexpected_keys", "mismatched_keys"), ())
     mapping: Any = get_model_conversion_mapping(model, key_mapping)
     load = LoadStateDictConfig(
@@ -274,11 +306,6 @@ def _without_values(
         dtype_plan=model._get_dtype_plan(dtype),
         weight_mapping=mapping,
     )
-    state = {
-        key: value
-        for path in files
-        for key, value in load_state_dict(path, map_location="meta").items()
-    }
     report, _ = cls._load_pretrained_model(model, state, None, load)
     return model, cls._finalize_model_loading(model, load, report).to_dict()
 

@@ -1,4 +1,4 @@
-"""In which precision an encoder computes: float32, or faster and less exact on a GPU."""
+"""Precision of an encoder: float32, or faster and less exact on a GPU."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ class Embedder(Protocol):
 
 
 def check_precision(metric: str, precision: str, device: str) -> None:
-    """Raise a ValueError if `device` cannot compute in `precision`; `metric` is for the message."""
+    """Raise a ValueError if a device cannot compute in a precision; `metric` is for the message."""
     if precision not in PRECISIONS:
         raise ValueError(
             f"{metric}.precision is {precision!r}: choose one of {', '.join(PRECISIONS)}"
@@ -40,10 +40,10 @@ def check_precision(metric: str, precision: str, device: str) -> None:
 
 @contextmanager
 def arithmetic(precision: str, device: str) -> Iterator[None]:
-    """Compute in `precision` inside the context, whatever was set outside.
+    """Compute in a precision inside the context, regardless of PyTorch's settings outside.
 
     float32
-        Products of matrices in full single precision: TF32 is off.
+        Matrix products in full single precision: TF32 is off.
     tf32
         Factors of matrix products are rounded to 10 bits of mantissa.
     float16
@@ -63,18 +63,9 @@ def arithmetic(precision: str, device: str) -> Iterator[None]:
 
 
 def greatest_error(
-    metric: Embedder, candidates: Sequence[str], references: Sequence[str], pairs: int = 64
+    metric: Embedder, candidates: Sequence[str], references: Sequence[str]
 ) -> dict[str, float]:
-    """Score the first pairs in the metric's precision and in float32.
-
-    Parameters
-    ----------
-    metric
-        A `BertScore` or a `SentenceBert`.
-    candidates, references
-        The pairs' texts.
-    pairs
-        How many pairs to take from the beginning.
+    """Score pairs in the metric's precision and in float32.
 
     Returns
     -------
@@ -82,11 +73,10 @@ def greatest_error(
         The greatest absolute difference of each of the metric's columns; 0 for float32, which is
         not computed twice, and where there is no pair.
     """
-    texts = candidates[:pairs], references[:pairs]
-    scores = metric(*texts)
+    scores = metric(candidates, references)
     exact = copy.copy(metric)  # the same model
     exact.precision = FLOAT32
-    reference = scores if metric.precision == FLOAT32 else exact(*texts)
+    reference = scores if metric.precision == FLOAT32 else exact(candidates, references)
     return {
         column: float(np.abs(scores[column] - reference[column]).max(initial=0.0))
         for column in scores
@@ -94,22 +84,19 @@ def greatest_error(
 
 
 def reporting(metric: Embedder, pairs: int = 64) -> ScoreFunction:
-    """Return the metric, which logs the error of its precision at its first call.
+    """Return a function that scores as the metric does, and logs the error of its precision.
 
-    In float32 nothing is logged.
-
-    Parameters
-    ----------
-    metric, pairs
-        See `greatest_error`.
+    The error is measured on the first pairs of the first call, and not at all in float32.
     """
-    told = metric.precision == FLOAT32
+    if metric.precision == FLOAT32:
+        return metric
+    logged = False
 
     def score(candidates: Sequence[str], references: Sequence[str]) -> dict[str, np.ndarray]:
-        nonlocal told
-        if not told and candidates:
-            told = True
-            errors = greatest_error(metric, candidates, references, pairs)
+        nonlocal logged
+        if candidates and not logged:
+            logged = True
+            errors = greatest_error(metric, candidates[:pairs], references[:pairs])
             logger.info(
                 "%s in %s: on %d pairs scores differ from float32 by at most %s",
                 *(type(metric).__name__, metric.precision, min(pairs, len(candidates))),

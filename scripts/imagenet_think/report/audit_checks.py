@@ -148,12 +148,12 @@ def ratios(
         for count, value in counts.items():
             words = f"{_whole(value)} {count} / {_whole(size)} ({base}) = {_real(value / size, 2)}"
             quotients.append((base, claimed.rounds(value / size), words))
-    said = [quotient for quotient in quotients if named in (None, quotient[0])]
+    compared = [quotient for quotient in quotients if named in (None, quotient[0])]
     elsewhere = [words for base, fits, words in quotients if fits and named not in (None, base)]
-    computed = f"{'; '.join(words for _, _, words in said)}; stated: {claimed.text}."
+    computed = f"{'; '.join(words for _, _, words in compared)}; stated: {claimed.text}."
     if elsewhere:
         computed += f" It fits {' and '.join(elsewhere)}."
-    fits = any(fits for _, fits, _ in said)
+    fits = any(fits for _, fits, _ in compared)
     formula = "The size of this dataset divided by that of the other."
     return Result(formula, computed, CONSISTENT if fits else CONTRADICTS)
 

@@ -100,10 +100,8 @@ def _parse(text: str, origin: str) -> dict[str, Any]:
         if not isinstance(root, yaml.MappingNode):
             problem = f"{_line(root.start_mark)}: keys are needed at the top level of a config"
             raise ConfigError(origin, [problem])
-        problems, size = list(_cycles(root)), 0
-        if not problems:
-            size = _size(root, {})
-            problems = list(_wrong_nodes(root, set()))
+        size = _size(root, {})
+        problems = list(_wrong_nodes(root, set()))
         if size > MOST_VALUES:
             problems.append(
                 f"the file holds more than {MOST_VALUES:,} values once aliases are expanded"
@@ -140,23 +138,14 @@ def _children(node: yaml.Node) -> Iterator[yaml.Node]:
         yield from node.value
 
 
-def _cycles(
-    node: yaml.Node, above: frozenset[int] = frozenset(), done: set[int] | None = None
-) -> Iterator[str]:
-    """Yield aliases to something that contains them."""
-    done = set() if done is None else done
-    if id(node) in above:
-        yield f"{_line(node.start_mark)}: an alias refers to a part that contains it"
-    elif id(node) not in done:
-        for child in _children(node):
-            yield from _cycles(child, above | {id(node)}, done)
-        done.add(id(node))
-
-
 def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
-    """Return the number of values in a node, with aliases expanded."""
+    """Return the number of values in a node, with aliases expanded; refuse an endless one."""
     if id(node) not in sizes:
+        sizes[id(node)] = 0  # as long as its children are counted
         sizes[id(node)] = 1 + sum(_size(child, sizes) for child in _children(node))
+    elif not sizes[id(node)]:
+        problem = "an alias refers to a part that contains it"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
     return sizes[id(node)]
 
 

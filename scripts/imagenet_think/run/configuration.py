@@ -297,7 +297,7 @@ def _child(node: Config, key: str) -> Config:
     return known[key] if key in known else node["additionalProperties"]
 
 
-def _allowed(node: Config) -> str:
+def _allowed(node: Mapping[str, Any]) -> str:
     """Return what a schema node allows, in words."""
     if "enum" in node:
         return "one of " + ", ".join("null" if v is None else str(v) for v in node["enum"])
@@ -593,7 +593,10 @@ _CHECKS: Sequence[tuple[Callable[[Config], Iterable[str]], Sequence[str]]] = (
     (_interval_contradictions, ["benchmark.intervals.**", "benchmarked.**"]),
     (
         _revision_contradictions,
-        ["models.**", "statistics.tokenizer.**", "benchmark.bertscore.**", "benchmark.sbert.**"],
+        [
+            *("models.**", "statistics.tokenizer.**"),
+            *(f"benchmark.{metric}.**" for metric in plugins.names("metrics.definitions")),
+        ],
     ),
 )
 """Checks of keys against each other, and the sections that must be valid for each.
@@ -625,7 +628,7 @@ def as_markdown() -> str:
         "| key | what it is | allowed | default |",
         "| --- | --- | --- | --- |",
     ]
-    for key, node in keys(schema()):
+    for key, node in settings.schema_keys(schema()):
         default = f"`{json.dumps(node['default'])}`" if "default" in node else ""
         allowed = "" if node.get("type") == "object" else _allowed(node)
         cells = [f"`{key}`", _described(node), allowed, default]
@@ -633,7 +636,7 @@ def as_markdown() -> str:
     return "\n".join([*lines, "", *_readers()]) + "\n"
 
 
-def _described(node: Config) -> str:
+def _described(node: Mapping[str, Any]) -> str:
     """Return the description of a key; for a choice of plugins, with a summary of each."""
     package = node.get("plugin")
     listed = (
@@ -657,15 +660,15 @@ def _readers() -> Iterator[str]:
         "| section | rule files that read it |",
         "| --- | --- |",
     )
+    metrics = plugins.names("metrics.definitions")
     sections: dict[str, dict[str, bool]] = {}
-    for key, node in keys(schema()):
-        if not settings.has_keys(node):
-            sections.setdefault(_section(key), {})
+    for leaf in _leaves():
+        sections.setdefault(_section(leaf), {})
     for file in sorted(RULES.glob("*.smk")):
         if file.stem == MINIATURE:
             continue
         for key, counts in declared_in(file).items():
-            for leaf in leaves(key):
+            for leaf in settings.leaves(key, _leaves(), {"metric": metrics, "metrics": metrics}):
                 own = sections[_section(leaf)]
                 own[file.stem] = own.get(file.stem, False) or counts
     for section, files in sections.items():
@@ -675,14 +678,13 @@ def _readers() -> Iterator[str]:
 
 def declared_in(file: Path) -> dict[str, bool]:
     """Return the keys that a stage's rules declare, and whether a change of each reruns jobs."""
-    found = settings.declared_in(file.read_text(encoding="utf-8"), schema())
+    found = settings.declared_in(file.read_text(encoding="utf-8"), _leaves())
     return found | dict.fromkeys(products.keys(file.stem), True)
 
 
-def leaves(key: str) -> list[str]:
-    """Return the leaves of the schema that a key in a rule stands for, see `settings.leaves`."""
-    metrics = plugins.names("metrics.definitions")
-    return settings.leaves(key, schema(), {"metric": metrics, "metrics": metrics})
+@cache
+def _leaves() -> list[str]:
+    return settings.all_leaves(schema())
 
 
 MINIATURE = "miniature"
@@ -693,17 +695,6 @@ def _section(leaf: str) -> str:
     """Return the section of a leaf, at most two keys deep, or the leaf itself."""
     *above, _ = leaf.split(".")
     return ".".join(above[:2]) or leaf
-
-
-def keys(node: Config, prefix: str = "") -> Iterator[tuple[str, Config]]:
-    """Yield every key of a schema with its node, parents before children."""
-    for key, child in node.get("properties", {}).items():
-        yield prefix + key, child
-        yield from keys(child, f"{prefix}{key}.")
-    other = node.get("additionalProperties")
-    if isinstance(other, dict):
-        yield f"{prefix}<name>", other
-        yield from keys(other, f"{prefix}<name>.")
 
 
 def _main(files: Sequence[str]) -> None:

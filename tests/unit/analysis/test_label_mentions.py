@@ -8,9 +8,10 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+import measure_texts
 from imagenet_think.analysis import label_mentions
 from imagenet_think.analysis.label_mentions import (
-    Names,
+    ClassNames,
     class_names,
     indices,
     mentioned,
@@ -20,10 +21,10 @@ from imagenet_think.analysis.label_mentions import (
     plurals,
     prepare,
 )
-from imagenet_think.analysis.lengths import load_tokenizer, measure
+from imagenet_think.analysis.lengths import load_tokenizer
 from imagenet_think.core import schemas
 from imagenet_think.core.files import write_parquet
-from measure_texts import measure_texts, read_hypernyms, search
+from measure_texts import read_hypernyms, search
 
 HYPERNYMS = "resources/hypernyms.tsv"
 CLASS_LIST = "resources/imagenet21k_p_winter21.tsv"
@@ -161,21 +162,23 @@ TREE = table(
 
 def test_names_of_a_class():
     found = class_names(TREE, {"n0": "organism, being"})
-    assert found["n1"] == Names(
+    assert found["n1"] == ClassNames(
         ("animal", "beast"),
         ("dog", "domestic dog", "poodle", "poodle dog", "toy poodle"),
         ("organism", "being"),
     )
-    assert found["n3"] == Names(("poodle", "poodle dog"), ("toy poodle",), ("dog", "domestic dog"))
-    assert found["n5"] == Names(("rock",), (), ())
-    assert found["n6"] == Names(("pebble",), (), ())  # its hypernym is in no table
+    assert found["n3"] == ClassNames(
+        ("poodle", "poodle dog"), ("toy poodle",), ("dog", "domestic dog")
+    )
+    assert found["n5"] == ClassNames(("rock",), (), ())
+    assert found["n6"] == ClassNames(("pebble",), (), ())  # its hypernym is in no table
 
 
 def test_a_table_without_names():
     found = class_names(table(("a", "", ""), ("b", "b", "a"), ("c", None, "c")))
-    assert found["a"] == Names((), ("b",), ())
-    assert found["b"] == Names(("b",), (), ())
-    assert found["c"] == Names((), (), ())
+    assert found["a"] == ClassNames((), ("b",), ())
+    assert found["b"] == ClassNames(("b",), (), ())
+    assert found["c"] == ClassNames((), (), ())
 
 
 @settings(max_examples=60, deadline=None)
@@ -250,21 +253,19 @@ def run(tmp_path):
     return tmp_path
 
 
-def find(folder):
-    measure_texts(
-        [folder / "annotations.parquet"],
-        *(folder / name for name in ("sample.parquet", "classes.parquet", "hypernyms.tsv")),
-        [folder / "lengths.parquet"],
-        [folder / "mentions.parquet"],
-        repository=TOKENIZER,
-        revision=None,
-        seed=3,
-    )
-    return pl.read_parquet(folder / "mentions.parquet")
+def find(folder, frame=None):
+    """Return lengths and mentions of annotations, by default those in the folder."""
+    paths = (folder / name for name in ("sample.parquet", "classes.parquet", "hypernyms.tsv"))
+    class_of, names = measure_texts.class_names(*paths)
+    frame = pl.read_parquet(folder / "annotations.parquet") if frame is None else frame
+    tokenizer = load_tokenizer(TOKENIZER, None)
+    return measure_texts.measure_shard(frame, class_of, names, tokenizer, seed=3)
 
 
 def test_the_files(run):
-    found = find(run)
+    lengths, found = find(run)
+    assert lengths.schema == schemas.LENGTHS
+    assert len(lengths) == 3 * len(found)
     assert found.schema == schemas.MENTIONS
     assert found.select("image_id", "synset", "hyponym", "hypernym").rows() == [
         ("i1", False, True, False),
@@ -282,26 +283,9 @@ def test_the_files(run):
     }
 
 
-def test_every_shard_of_a_block_has_files_of_its_own(run):
-    whole = pl.read_parquet(run / "annotations.parquet")
-    shards = {"00": whole.slice(0, 3), "01": whole.slice(3), "02": whole.clear()}
-    for name, frame in shards.items():
-        frame.write_parquet(run / f"{name}.parquet")
-    measure_texts(
-        [run / f"{name}.parquet" for name in shards],
-        *(run / name for name in ("sample.parquet", "classes.parquet", "hypernyms.tsv")),
-        [run / f"lengths-{name}.parquet" for name in shards],
-        [run / f"mentions-{name}.parquet" for name in shards],
-        repository=TOKENIZER,
-        revision=None,
-        seed=3,
-    )
-    tokenizer = load_tokenizer(TOKENIZER, None)
-    together = find(run)
-    for name, frame in shards.items():
-        assert pl.read_parquet(run / f"lengths-{name}.parquet").equals(measure(frame, tokenizer))
-        found = pl.read_parquet(run / f"mentions-{name}.parquet")
-        assert found.equals(together.join(frame, on="image_id", how="semi"))
+def test_a_shard_without_responses(run):
+    lengths, found = find(run, pl.DataFrame(schema=schemas.ANNOTATIONS))
+    assert (lengths.rows(), found.rows()) == ([], [])
 
 
 def test_chance_is_the_same_for_all_models():

@@ -25,6 +25,7 @@ PLACEHOLDERS = {"teachers": ["b", "a"], "prompt": ["one"], "nobody": []}
 
 
 DECLARED = settings.Declarations(CONFIG, PLACEHOLDERS)
+KNOWN = settings.all_leaves(configuration.schema())
 
 
 def taken(*keys, wildcards=None, **placeholders):
@@ -134,7 +135,7 @@ def test_what_a_job_reads_follows_from_its_wildcards():
 )
 def test_a_key_that_the_schema_does_not_know_is_refused_by_rule_and_key(key):
     with pytest.raises(settings.UnknownKeyError, match="Rule make reads") as caught:
-        settings.check(rule(DECLARED.reads(key)), configuration.schema())
+        settings.check(rule(DECLARED.reads(key)), KNOWN)
     assert key in str(caught.value)
 
 
@@ -146,19 +147,22 @@ def test_a_key_that_the_schema_knows_passes():
         "prompts.{prompt}",
         "benchmark.{m}",
     ]
-    settings.check(rule(DECLARED.uses(*keys)), configuration.schema())
+    settings.check(rule(DECLARED.uses(*keys)), KNOWN)
+
+
+def leaves_of(key):
+    return settings.leaves(key, KNOWN)
 
 
 def test_the_leaves_of_a_key():
-    schema = configuration.schema()
-    assert settings.leaves("sharding", schema) == ["sharding.blocks", "sharding.shards_per_block"]
-    assert settings.leaves("models.{teachers}.name", schema) == ["models.<name>.name"]
-    assert settings.leaves("prompts.{prompt}", schema) == ["prompts.<name>"]
-    assert settings.leaves("benchmark.{metric}.stemmer", schema) == ["benchmark.rouge.stemmer"]
-    assert len(settings.leaves("models.{model}.decoding", schema)) == 5
-    every = dict(configuration.keys(schema))
-    for section in schema["properties"]:
-        assert set(settings.leaves(section, schema)) <= every.keys()
+    assert leaves_of("sharding") == ["sharding.blocks", "sharding.shards_per_block"]
+    assert leaves_of("models.{teachers}.name") == ["models.<name>.name"]
+    assert leaves_of("prompts.{prompt}") == ["prompts.<name>"]
+    assert leaves_of("benchmark.{metric}.stemmer") == ["benchmark.rouge.stemmer"]
+    assert len(leaves_of("models.{model}.decoding")) == 5
+    assert settings.leaves("{m}.rouge.stemmer", KNOWN, {"m": ["benchmark"]}) == [
+        "benchmark.rouge.stemmer"
+    ]
 
 
 def test_models_in_the_order_of_their_roles():

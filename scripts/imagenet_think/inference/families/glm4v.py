@@ -110,31 +110,13 @@ def read_config(folder: Path) -> Glm4vConfig:
 
 
 SPECIAL_TOKENS = (
-    "<|endoftext|>",
-    "[MASK]",
-    "[gMASK]",
-    "[sMASK]",
-    "<sop>",
-    "<eop>",
-    "<|system|>",
-    "<|user|>",
-    "<|assistant|>",
-    "<|observation|>",
-    "<|begin_of_image|>",
-    "<|end_of_image|>",
-    "<|begin_of_video|>",
-    "<|end_of_video|>",
-    "<|image|>",
-    "<|video|>",
-)
+    "<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>", "<|system|>", "<|user|>",
+    "<|assistant|>", "<|observation|>", "<|begin_of_image|>", "<|end_of_image|>",
+    "<|begin_of_video|>", "<|end_of_video|>", "<|image|>", "<|video|>",
+)  # fmt: skip
 PLAIN_TOKENS = (
-    "<think>",
-    "</think>",
-    "<answer>",
-    "</answer>",
-    "<|begin_of_box|>",
-    "<|end_of_box|>",
-)
+    "<think>", "</think>", "<answer>", "</answer>", "<|begin_of_box|>", "<|end_of_box|>",
+)  # fmt: skip
 TOKENIZER = {"eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
 CHAT_TEMPLATE = (
     "[gMASK]<sop>{% for message in messages %}<|{{ message['role'] }}|>\nCONTENT{% endfor %}"

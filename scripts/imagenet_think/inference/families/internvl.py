@@ -75,14 +75,8 @@ def read_config(folder: Path) -> InternVLConfig:
 
 
 SPECIAL_TOKENS = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<img>",
-    "</img>",
-    "<IMG_CONTEXT>",
-    "<video>",
-)
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>", "<video>",
+)  # fmt: skip
 PLAIN_TOKENS = ("<think>", "</think>")
 TOKENIZER = {
     "eos_token": "<|im_end|>",

@@ -230,19 +230,10 @@ def split_pattern(folder: Path) -> str:
 
 
 SPECIAL_TOKENS = (
-    "[BOS]",
-    "[EOS]",
-    "<|im_end|>",
-    "<|im_user|>",
-    "<|im_assistant|>",
-    "<|im_system|>",
-    "<|im_middle|>",
-    "<|media_start|>",
-    "<|media_content|>",
-    "<|media_pad|>",
-    "<|media_end|>",
+    "[BOS]", "[EOS]", "<|im_end|>", "<|im_user|>", "<|im_assistant|>", "<|im_system|>",
+    "<|im_middle|>", "<|media_start|>", "<|media_content|>", "<|media_pad|>", "<|media_end|>",
     "[PAD]",
-)
+)  # fmt: skip
 PLAIN_TOKENS = ()
 TOKENIZER = {"bos_token": "[BOS]", "eos_token": "[EOS]", "pad_token": "[PAD]"}
 CHAT_TEMPLATE = (
