@@ -19,21 +19,9 @@ if TYPE_CHECKING:
 def split_unpacked(
     unpacked: str | Path, classes: Sequence[str], without_class: bool
 ) -> tuple[list[str], pl.DataFrame]:
-    """Split the list of unpacked class archives.
+    """Return the classes of a group that have an archive, and `CATALOGUE` rows for unusable ones.
 
-    Parameters
-    ----------
-    unpacked
-        Parquet of schema `UNPACKED`.
-    classes, without_class
-        As for `of_classes`.
-
-    Returns
-    -------
-    list of str
-        Classes of the group that have an archive, in the group's order.
-    polars.DataFrame
-        Rows of schema `CATALOGUE` for what could not be used.
+    `unpacked` is a parquet of schema `UNPACKED`; the rest is as for `of_classes`.
     """
     rows = of_classes(pl.scan_parquet(unpacked), classes, without_class).collect()
     good = set(rows.filter(pl.col("reason").is_null())["wnid"])

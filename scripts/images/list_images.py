@@ -45,13 +45,11 @@ def list_images(
 
     Parameters
     ----------
-    classes
-        Table of the classes (`read_classes`). If it has one row, an image whose class is not known
-        is of that class.
+    classes, labels
+        Class table, and the file that integer labels index (`imagenet_think.images.classes`). If
+        the table has one row, an image of unknown class belongs to that one.
     files
-        Parquet files that list images; all of them are the sample.
-    labels
-        What integer labels count (`imagenet_think.images.classes.read_labels`).
+        Parquet files whose images are the sample.
     sample, index, exclusions
         Parquets to write, schemas `SAMPLE`, `CLASSES` and `EXCLUSIONS`.
     page
@@ -69,8 +67,7 @@ def list_images(
     Raises
     ------
     ValueError
-        If no image has a class of the table, or the table, a file or a column cannot be read (see
-        `read_classes`, and `imagenet_think.images.image_matching.opened` and `check_column`).
+        If no image has a class of the table, or the table, a file or a column cannot be read.
     """
     if prepared:
         frame = pl.scan_parquet(list(files)).select(list(LISTED)).collect()
@@ -119,15 +116,7 @@ def _rows(
 
 
 def describe(images: pl.DataFrame, excluded: pl.DataFrame) -> str:
-    """Return the page: how the images are identified, and how many rows were rejected and why.
-
-    Parameters
-    ----------
-    images
-        Rows of schema `SAMPLE`.
-    excluded
-        Columns reason and detail.
-    """
+    """Return the page: how the sample's images are identified, and how many rows were rejected."""
     nameless, classes = images["member"].null_count(), images["wnid"].n_unique()
     lines = [
         "# The images of the run",

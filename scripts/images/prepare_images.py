@@ -46,16 +46,14 @@ def prepare_images(
     Parameters
     ----------
     classes, labels, image, label
-        As for `list_images`.
+        As for `list_images`; the column `image` holds the hub's images (bytes and path).
     file
-        Parquet file; the column `image` holds the hub's images, bytes and path.
+        Parquet file.
     output
         Parquet to write, schema `CANDIDATES`, in the file's order. Complexity and perceptual hash
         are not measured.
-    thresholds
-        Of `images.criteria`: `max_pixels`; a larger image is not decoded.
-    preparation
-        `longest_side` and `jpeg_quality`.
+    thresholds, preparation
+        `max_pixels` of `images.criteria`, and `longest_side` and `jpeg_quality`.
     threads
         Pictures decoded at a time.
 
