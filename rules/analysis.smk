@@ -24,7 +24,7 @@ rule measure_texts:
         settings=reads("seed", "statistics.tokenizer"),
         tokenizer=content("statistics.tokenizer.repository"),
     message:
-        "Measuring the texts of {wildcards.model}, block {wildcards.block}: lengths and label mentions"
+        "Measuring texts of {wildcards.model}, block {wildcards.block}: lengths and label mentions"
     script:
         "../scripts/analysis/measure_texts.py"
 
@@ -136,6 +136,6 @@ rule aggregate_agreement:
     params:
         settings=reads("seed", "teachers", "benchmark.intervals"),
     message:
-        "How alike the teachers' texts are, and its intervals"
+        "Agreement between the two teachers, with intervals"
     script:
         "../scripts/analysis/aggregate_agreement.py"

@@ -184,6 +184,7 @@ rule write_card:
         files=dataset_files("{{form}}"),
         tables=expand(f"{R}/tables/{{name}}.csv", name=["table1", "table2"]),
         language=f"{R}/tables/language.md",
+        criteria=files("images.criteria", by=criteria_files) if LAYOUT.sampled else [],
         reported="resources/reported.yaml",
         template="scripts/dataset/write_card.md",
     output:

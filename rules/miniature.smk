@@ -1,7 +1,7 @@
 # In: config/miniature.yaml, whichever config is loaded, and a seed.
-# Out: results/miniatures/<model>/, the trained checkpoints, and results/miniatures/accuracy.csv, what they can do;
-# and the class archives of a source that is drawn.
-# The run uses those of resources/miniatures/: who retrains copies them there, with accuracy.csv, and commits them.
+# Out: results/miniatures/<model>/, the trained checkpoints, and results/miniatures/accuracy.csv, their accuracy on
+# unseen drawings; and the class archives of a source that is drawn.
+# The run uses the checkpoints in resources/miniatures/: after training, copy them there with accuracy.csv and commit them.
 import os
 
 from snakemake.common.configfile import load_configfile
@@ -66,7 +66,7 @@ rule train_miniature:
             "models.{model}.image",
             of=MINIATURE,
         ),
-        # On a GPU the same seed gives other weights than on a CPU.
+        # On a GPU the same seed gives different weights than on a CPU.
         device=os.environ.get("MINIATURES_DEVICE", "cpu"),
     message:
         "Training the miniature of {wildcards.model}"
@@ -101,6 +101,6 @@ rule measure_miniatures:
         ),
         drawn=derived(drawings=240, seed=90210),
     message:
-        "Measuring the miniatures on drawings that they never saw"
+        "Measuring the miniatures on unseen drawings"
     script:
         "../scripts/miniature/measure_miniatures.py"

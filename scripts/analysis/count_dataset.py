@@ -1,9 +1,8 @@
 """Count samples, images and tokens of another dataset of Table 1."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -22,8 +21,8 @@ AT_ONCE = 4096
 COUNTS = pl.Schema(
     {
         "samples": pl.Int64,
-        "without_text": pl.Int64,  # not among the samples
-        "images": pl.Int64,  # of the samples, each counted once
+        "without_text": pl.Int64,  # not counted as samples
+        "images": pl.Int64,  # distinct ones, of the samples
         "min": pl.Int64,
         "max": pl.Int64,
         "mean": pl.Float64,
@@ -38,26 +37,26 @@ def count(samples: Iterable[Sample], tokens: Callable[[list[str]], list[int]]) -
     Parameters
     ----------
     samples
-        Those without text are counted apart.
+        Samples without text are counted separately.
     tokens
         Returns the number of tokens of each text.
 
     Returns
     -------
     polars.DataFrame
-        One row, schema `COUNTS`. The tokens of a sample are the sum of those of its texts; least,
-        greatest and mean are null where there is no sample.
+        One row, schema `COUNTS`. A sample has the tokens of all its texts; minimum, maximum and
+        mean are null where there is no sample.
     """
     images: set[str] = set()
     lengths: list[int] = []
     without = 0
     rest = iter(samples)
     while batch := list(islice(rest, AT_ONCE)):
-        told = [sample for sample in batch if sample.texts]
-        without += len(batch) - len(told)
-        images.update(chain.from_iterable(sample.images for sample in told))
-        numbers = iter(tokens([text for sample in told for text in sample.texts]))
-        lengths += (sum(islice(numbers, len(sample.texts))) for sample in told)
+        with_text = [sample for sample in batch if sample.texts]
+        without += len(batch) - len(with_text)
+        images.update(chain.from_iterable(sample.images for sample in with_text))
+        numbers = iter(tokens([text for sample in with_text for text in sample.texts]))
+        lengths += (sum(islice(numbers, len(sample.texts))) for sample in with_text)
     found = pl.Series(lengths, dtype=pl.Int64)
     row = {
         "samples": len(found),
@@ -71,58 +70,45 @@ def count(samples: Iterable[Sample], tokens: Callable[[list[str]], list[int]]) -
     return pl.DataFrame([row], schema=COUNTS)
 
 
-def count_dataset(
-    files: Sequence[str],
-    output: str | Path,
-    *,
-    dataset: str,
-    repository: str,
-    revision: str | None,
-) -> None:
-    """Write the counts of a dataset.
+def read_samples(files: Iterable[str], dataset: str) -> Iterator[Sample]:
+    """Yield the samples of a dataset's files.
 
     Parameters
     ----------
     files
         Its files, in the form of `imagenet_think.analysis.other_datasets`.
-    output
-        CSV to write, one row, columns `COUNTS`.
     dataset
         One of `imagenet_think.analysis.other_datasets.FORMS`.
-    repository, revision
-        The tokenizer, as `imagenet_think.core.model_sources.resolve` takes them.
 
     Raises
     ------
     ValueError
-        If a file is broken or lacks a column; the message names file and line. If no sample holds
-        a text.
+        If a file is broken or lacks a column; the message names file and line. If no sample has
+        text.
     """
-    tokenizer = load_tokenizer(repository, revision)
-    counts = count(
-        _samples(files, dataset), lambda texts: count_tokens(tokenizer, texts) if texts else []
-    )
-    row = counts.row(0, named=True)
-    if not row["samples"]:
-        raise ValueError(
-            f"{files[0]}: no sample of {FORMS[dataset].name} holds a text: are these its files?"
-        )
-    with atomic_path(output) as temporary:
-        counts.write_csv(temporary)
-    logger.info("%s: %s", FORMS[dataset].name, row)
-
-
-def _samples(files: Sequence[str], dataset: str) -> Iterator[Sample]:
+    has_text = False
+    first = ""
     for path in files:
         logger.info("reading %s", path)
-        yield from FORMS[dataset].read(path)
+        first = first or path
+        for sample in FORMS[dataset].read(path):
+            has_text = has_text or bool(sample.texts)
+            yield sample
+    if not has_text:
+        raise ValueError(
+            f"{first}: no sample of {FORMS[dataset].name} has text: are these its files?"
+        )
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    count_dataset(
-        list(snakemake.input.files),
-        snakemake.output[0],
-        dataset=snakemake.wildcards.dataset,
-        **json.loads(snakemake.params.settings)["statistics"]["tokenizer"],
+    dataset = snakemake.wildcards.dataset
+    settings = json.loads(snakemake.params.settings)
+    tokenizer = load_tokenizer(**settings["statistics"]["tokenizer"])
+    counts = count(
+        read_samples(snakemake.input.files, dataset),
+        lambda texts: count_tokens(tokenizer, texts),
     )
+    with atomic_path(snakemake.output[0]) as temporary:
+        counts.write_csv(temporary)
+    logger.info("%s: %s", FORMS[dataset].name, counts.row(0, named=True))

@@ -13,7 +13,9 @@ from imagenet_think.core.logs import log_to
 from imagenet_think.core.settings import Values
 from imagenet_think.dataset import card_tables, hub_files, publication, teachers
 from imagenet_think.dataset.card_metadata import front_matter
+from imagenet_think.images import criteria
 from imagenet_think.report import escaping
+from imagenet_think.report.macros import series
 from imagenet_think.report.table_captions import OURS
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ def write_card(
     names = publication.teacher_names(config)
     images = read["table2"].row(0, named=True)
     title, notice = publication.identity(config, images, reported)
+    rules = criteria.rules(config["images"].get("criteria", {}))
     counted = hub_files.count_rows(files)
     schemas = hub_files.schemas(full)
     facts = {
@@ -83,6 +86,7 @@ def write_card(
         "full": full,
         "config": config,
         "source": publication.source(config),
+        "criteria": series(rules, "or") if rules else "",
         "summary": publication.description(images, names, full),
         **publication.places(config["dataset"], Path(output).parent, full),
         "present": {

@@ -1,4 +1,4 @@
-"""Count in how many of the teachers' texts each term stands, part by part."""
+"""Count in how many of the teachers' texts each term occurs, part by part."""
 
 import json
 from collections.abc import Sequence
@@ -32,8 +32,8 @@ def fit_document_frequencies(
     annotations
         Parquet files of schema `ANNOTATIONS`, all shards of both teachers.
     output
-        Parquet file of schema `DOCUMENT_FREQUENCIES`. A document is a teacher's text of a part
-        that can be scored; full outputs, thinking and answers are corpora of their own.
+        Parquet file of schema `DOCUMENT_FREQUENCIES`. A document is a teacher's text that can be
+        scored; full outputs, thinking and answers are separate corpora.
     token_pattern, stop_words
         See `imagenet_think.metrics.tokenization.analyzer`.
     """

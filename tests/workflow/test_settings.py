@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
 from copy import deepcopy
 from pathlib import Path
 
@@ -201,30 +200,6 @@ def test_swapped_values_are_noticed(case, folder, configs):
 
 
 # By the command line, in a finished run -----------------------------------------------------------
-
-
-CHANGED = {
-    "images": (["images", "criteria", "min_contrast"], 5.0),
-    "models": (["models", "kimi-vl", "system"], "Be brief."),
-    "benchmark": (["benchmark", "sbert", "max_tokens"], 255),
-    "figures": (["figures", "samples"], 1),
-    "inference": (["inference", "batch_size"], 3),
-}
-"""A key of each section, and another value of it."""
-
-
-@pytest.mark.parametrize("section", CHANGED)
-def test_a_dry_run_of_a_finished_run_lists_readers_and_their_consumers(section, tiny, tmp_path):
-    path, value = CHANGED[section]
-    config = yaml.safe_load((tiny.root / TINY).read_text())
-    changed_keys._put(path, value)(config)
-    file = tmp_path / "changed.yaml"
-    file.write_text(yaml.safe_dump(config))
-    with tiny.alone(), planned(tiny.root, file, ["all"]) as workflow:
-        readers = [job for job in jobs(workflow) if reads(job, path)]
-        expected = Counter(job.rule.name for job in with_consumers(workflow, readers))
-    assert listed(tiny.snakemake("--configfile", str(file), "-n", "all")) == expected
-
 
 CONDA = """#!/bin/sh
 # Answers Snakemake's calls before planning.

@@ -1,4 +1,4 @@
-"""From scores against two references to a benchmark's numbers: equations 1 to 3 of the paper."""
+"""Aggregate scores against two references: equations 1 to 3 of the paper."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,11 +17,11 @@ from imagenet_think.parsing import PARTS
 AGGREGATE_NAMES = ("avg", "max")
 
 MISSING = ("leave_out", "zero")
-"""What a missing response may count: nothing, its image left out, or 0 in every metric."""
+"""How a missing response counts: its image is left out, or it scores 0 in every metric."""
 
 
 class Key(NamedTuple):
-    """What one number of the benchmark is of."""
+    """What one number of the benchmark describes; `metric` is the name of a measure."""
 
     model: str
     part: str
@@ -31,7 +31,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageScores:
-    """The average and the maximum of the two scores of every image, of one kind of metrics.
+    """The average and the maximum of the two scores of every image, in one metric.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class ImageScores:
     values
         For each key, an array of shape (images,); NaN where the image is left out.
     no_response
-        For each model and part, where the response alone is missing; shape (images,).
+        For each model and part, where only the response is missing; shape (images,).
     seen
         For each model and part, the shares of tokens inside the window, of the response and of the
         two references; shape (3, images), NaN where a text is missing. Empty without a window.
@@ -83,7 +83,7 @@ def read_scores(
     Memory is 8 bytes for each image, model, part, measure and aggregate, and the scores.
     """
     if missing not in MISSING:
-        raise ValueError(f"a missing response counts {' or '.join(MISSING)}, not {missing!r}")
+        raise ValueError(f"missing is {' or '.join(MISSING)}, not {missing!r}")
     images = _image_ids(paths)
     cells = list(product(models, parts))
     shares = ["seen", "seen_1", "seen_2"] if metric.coverage else []
@@ -159,7 +159,7 @@ def number(value: float) -> float | None:
 
 
 def largest_first(groups: pl.Series) -> list[str]:
-    """Return the names of groups, that of the most images first; null is none."""
+    """Return the names of groups, largest first; null is not a group."""
     sizes = groups.drop_nulls().rename("group").value_counts()
     return sizes.sort(["count", "group"], descending=[True, False])["group"].to_list()
 
@@ -177,7 +177,7 @@ def _read(
     cells: Sequence[tuple[str, str]],
     names: Sequence[str],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return columns, of shape (names, cells, images), and where no response is.
+    """Return columns of shape (names, cells, images), and where there is no response.
 
     A cell is a model and part. A column is NaN where its score is null.
     """
@@ -208,7 +208,7 @@ def _read(
             model, part, image = unexplained.row(0)[1], unexplained.row(0)[2], unexplained.row(0)[0]
             raise ValueError(
                 f"{path}: {model}, {part}, {image} has a null score, but its column `missing` "
-                "names no missing text; make the file anew"
+                "names no missing text; delete the file and run again"
             )
     wrong = np.flatnonzero(rows != 1)
     if len(wrong):
@@ -224,7 +224,7 @@ def _read(
 def _window(
     scored: ImageScores, cell: tuple[str, str], chosen: np.ndarray
 ) -> dict[str, float | None]:
-    """Return what a window showed of a model's texts, over the images whose texts are all there."""
+    """Return the coverage of a model's texts by a window, over the images that have all texts."""
     if cell not in scored.seen:
         return dict.fromkeys(("seen", "seen_references", "cut", "cut_references"))
     shares = scored.seen[cell][:, chosen]

@@ -1,4 +1,4 @@
-"""Whether a text names a class: its lemmas, those of the classes below it, and of the one above."""
+"""Whether a text names a class: by its lemmas, or those of its hyponyms or hypernym."""
 
 import re
 from collections import defaultdict
@@ -12,8 +12,8 @@ from imagenet_think.core.hash_order import order_key
 
 _MARK = r"[\u0300-\u036f]"
 WORD = re.compile(rf"[^\W_]+(?:{_MARK}+[^\W_]*)*")
-"""A run of letters and digits, with the marks that combine with them. An underscore is none of
-these: it may be Markdown's mark of emphasis."""
+"""A run of letters and digits with their combining marks. An underscore is not a letter: it may
+be Markdown's mark of emphasis."""
 
 _GAP = re.compile(r"[\s_\u2010\u2011-]+")
 _BEFORE, _AFTER = rf"(?<![^\W_]|{_MARK})", rf"(?![^\W_]|{_MARK})"
@@ -49,14 +49,14 @@ def class_names(
     ----------
     classes
         Columns wnid, lemmas (separated by commas) and hypernym (wnid of the class above, in the
-        list or not; null or empty where it is not known).
+        list or not; null or empty where it is unknown).
     hypernyms
-        wnid and lemmas of hypernyms that the list lacks.
+        wnid and lemmas of hypernyms that are not in the list.
 
     Returns
     -------
     dict
-        ClassNames by wnid. Where hypernyms lead in a circle, a class is not below itself.
+        Names by wnid. Where hypernyms form a cycle, a class is not its own hyponym.
     """
     lemmas = {wnid: _split(text) for wnid, text in classes.select("wnid", "lemmas").iter_rows()}
     above = dict(classes.select("wnid", "hypernym").iter_rows())
@@ -108,19 +108,19 @@ def plurals(word: str) -> tuple[str, ...]:
 
 @cache
 def pattern(name: str) -> re.Pattern[str]:
-    """Return the expression that finds a name.
+    """Return the regular expression that finds a name.
 
     Parameters
     ----------
     name
-        A lemma: words with spaces or hyphens between them, any of which stands for any other. Its
-        last word may be a regular plural. It holds a letter or digit.
+        A lemma: words separated by spaces or hyphens, which match each other. Its last word may be
+        a regular plural. It contains a letter or digit.
 
     Returns
     -------
     re.Pattern
-        Matches whole words. For a name with a small letter, the text is to be lower-cased; one in
-        capitals alone (OR, ER, C) is matched as it is written, for it is a common word otherwise.
+        Matches whole words, in a lower-cased text. A name in capitals only (OR, ER, C) is matched
+        in the text as written, because in lower case it is a common word.
     """
     name = name if name.isupper() else name.lower()
     *first, last = filter(None, _GAP.split(name.replace("’", "'")))
@@ -135,7 +135,7 @@ def pattern(name: str) -> re.Pattern[str]:
 
 @dataclass(frozen=True)
 class Text:
-    """A text made ready for searching: as written, lower-cased, and its different words."""
+    """A text prepared for searching: as written, in lower case, and its distinct words."""
 
     written: str
     lowered: str
@@ -143,20 +143,20 @@ class Text:
 
 
 def prepare(text: str) -> Text:
-    """Return a text ready for searching, its apostrophes made one."""
+    """Return a text prepared for searching, with all apostrophes as '."""
     written = text.replace("’", "'")
     lowered = written.lower()
     return Text(written, lowered, frozenset(WORD.findall(lowered)))
 
 
 Index = Mapping[str, tuple[str, ...]]
-"""ClassNames by the words that a text needs to hold to name them: the first of each name."""
+"""Names by their first word, which a text must contain to contain the name."""
 
 
 def index(names: Iterable[str]) -> Index:
-    """Return names by their first word, so that few expressions have to be tried on a text.
+    """Index names by their first word, so that few expressions must be tried on a text.
 
-    A name of one word stands under its plurals as well. One without letter or digit is no name.
+    A name of one word is also indexed by its plurals. One without letter or digit is left out.
     """
     by_word: dict[str, list[str]] = defaultdict(list)
     for name in names:
@@ -167,7 +167,7 @@ def index(names: Iterable[str]) -> Index:
 
 
 def named(text: Text, names: Index) -> bool:
-    """Tell whether a text holds one of the names."""
+    """Return whether a text contains one of the names."""
     small, large = sorted((text.words, names.keys()), key=len)
     return any(
         pattern(name).search(text.written if name.isupper() else text.lowered)
@@ -178,7 +178,7 @@ def named(text: Text, names: Index) -> bool:
 
 
 def mentioned(text: Text, names: Mapping[str, Index]) -> dict[str, bool]:
-    """Tell for each of `RELATIONS` whether a text holds one of its names."""
+    """Return for each of `RELATIONS` whether a text contains one of its names."""
     return {relation: named(text, names[relation]) for relation in RELATIONS}
 
 
@@ -188,7 +188,7 @@ def indices(names: ClassNames) -> dict[str, Index]:
 
 
 def other_class(seed: int, image_id: str, wnid: str, classes: Sequence[str]) -> str | None:
-    """Return another class than an image's own, by chance.
+    """Choose a random class other than an image's own.
 
     Parameters
     ----------
@@ -197,13 +197,13 @@ def other_class(seed: int, image_id: str, wnid: str, classes: Sequence[str]) -> 
     image_id, wnid
         The image and its class.
     classes
-        The classes of the sample, sorted, each once.
+        The distinct classes of the sample, sorted.
 
     Returns
     -------
     str or None
-        Each of the other classes with the same probability, for an image always the same; None
-        where there is no other.
+        Each of the other classes has the same probability, and an image always gets the same one;
+        None where there is no other.
     """
     if len(classes) < 2:
         return None

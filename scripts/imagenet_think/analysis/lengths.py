@@ -1,4 +1,4 @@
-"""How long responses are, in tokens and words, and whether they are written in Latin script."""
+"""Length of responses in tokens and words, and whether they are in Latin script."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,8 +12,9 @@ from imagenet_think.parsing import PARTS
 from imagenet_think.parsing.statuses import OK
 
 NON_LATIN_SHARE = 0.05
-"""Share of letters from which a text counts as not in Latin script. A sign's ten Chinese characters
-quoted in an English answer of two hundred words stay below it, a paragraph in Chinese does not."""
+"""Share of non-Latin letters from which a text counts as not in Latin script. Ten Chinese
+characters of a sign, quoted in an English answer of two hundred words, are below it; a Chinese
+paragraph is not."""
 
 LATIN = regex.compile(r"\p{Script=Latin}+")
 
@@ -27,7 +28,7 @@ NON_LATIN = regex.compile(
 
 def load_tokenizer(repository: str, revision: str | None) -> Any:
     """Load the tokenizer of a repository: a hub id, a local folder or `package:<module>`."""
-    # transformers takes seconds to import, and the tables that use this module need none of it.
+    # transformers takes seconds to import, and the tables that use this module do not need it.
     from transformers import AutoTokenizer
 
     path, commit = model_sources.pretrained(repository, revision)
@@ -35,7 +36,7 @@ def load_tokenizer(repository: str, revision: str | None) -> Any:
 
 
 def count_tokens(tokenizer: Any, texts: Sequence[str], batch: int = 256) -> list[int]:
-    """Count the tokens of each text: all of it, and no special tokens added.
+    """Count the tokens of each whole text, without special tokens.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ def count_tokens(tokenizer: Any, texts: Sequence[str], batch: int = 256) -> list
     """
     counts: list[int] = []
     for start in range(0, len(texts), batch):
-        # Truncation and padding are named because a tokenizer's file may turn them on.
+        # Explicitly off, because a tokenizer's file may turn truncation and padding on.
         encoded = tokenizer(
             list(texts[start : start + batch]),
             add_special_tokens=False,
@@ -62,10 +63,10 @@ def count_tokens(tokenizer: Any, texts: Sequence[str], batch: int = 256) -> list
 
 
 def is_non_latin(text: str) -> bool:
-    """Tell whether `NON_LATIN_SHARE` or more of a text's letters are of another script than Latin.
+    """Return whether at least `NON_LATIN_SHARE` of a text's letters are not Latin.
 
-    Digits, punctuation, emoji and mathematics are no letters here: neither styled letters (𝑥) nor
-    Greek ones that stand alone. A text without letters is not non-Latin.
+    Digits, punctuation, emoji and mathematics (styled letters such as 𝑥 and single Greek letters)
+    do not count as letters. A text without letters is not non-Latin.
     """
     if text.isascii():
         return False
@@ -87,9 +88,9 @@ def measure(annotations: pl.DataFrame, tokenizer: Any) -> pl.DataFrame:
     Returns
     -------
     polars.DataFrame
-        Schema `LENGTHS`: for each response, in order, a row each for full, think and answer. As for
-        scores, full is measured wherever there is text, think and answer where the status is ok;
-        elsewhere tokens, words and non_latin are null. Words are what white space separates.
+        Schema `LENGTHS`: for each response, in order, one row each for full, think and answer. As
+        for scores, full is measured wherever there is text, think and answer where the status is
+        ok; elsewhere tokens, words and non_latin are null. Words are separated by white space.
     """
     rows = [
         (

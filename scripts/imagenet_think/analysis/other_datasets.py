@@ -1,4 +1,4 @@
-"""The other datasets of Table 1: what of their files is a sample, its images and its texts.
+"""The other datasets of Table 1: the samples in their files, with images and texts.
 
 The forms are those of the copies on the Hugging Face hub, as public code reads them:
 `deepcs233/Visual-CoT` (arXiv 2403.16999), `Xkev/LLaVA-CoT-100k` (arXiv 2411.10440),
@@ -18,7 +18,7 @@ _TAGS = re.compile(r"</?(?:SUMMARY|CAPTION|REASONING|CONCLUSION)>")
 _NUMBERED_IMAGE = re.compile(r"image_\d+")
 _OPTION = re.compile(r"option_[A-Z]")
 
-_ROWS = 16  # of parquet, whose images are read, in memory at a time
+_ROWS = 16  # of a parquet file with images, in memory at a time
 
 REMEDY = "download the file again, or delete the line"
 
@@ -31,9 +31,9 @@ class Sample(NamedTuple):
     Attributes
     ----------
     texts
-        The texts whose tokens count, each by itself; none where it holds no reasoning.
+        The texts whose tokens count; none if the sample has no reasoning.
     images
-        What its images are called, or the SHA-256 of their bytes.
+        Names of its images, or the SHA-256 of their bytes.
     """
 
     texts: tuple[str, ...]
@@ -48,7 +48,7 @@ class Form(NamedTuple):
     name
         Its name in Table 1.
     counted
-        What is a sample and which tokens count, in words.
+        What a sample is and which tokens count, in words.
     read
         Yields the samples of a file.
     """
@@ -59,7 +59,7 @@ class Form(NamedTuple):
 
 
 def _json_lines(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield where a line stands and what it holds; empty ones are passed over."""
+    """Yield the place and the object of each line that is not empty."""
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
@@ -68,9 +68,9 @@ def _json_lines(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
             try:
                 row = json.loads(line)
             except ValueError as error:  # JSON or UTF-8
-                raise ValueError(f"{where}: this is no JSON ({error}): {REMEDY}") from error
+                raise ValueError(f"{where}: not valid JSON ({error}): {REMEDY}") from error
             if not isinstance(row, dict):
-                raise ValueError(f"{where}: this is no JSON object: {REMEDY}")
+                raise ValueError(f"{where}: not a JSON object: {REMEDY}")
             yield where, row
 
 
@@ -78,12 +78,12 @@ _KINDS: dict[type, str] = {str: "text", list: "a list"}
 
 
 def _value(row: dict[str, Any], key: str, where: str, kind: type = str) -> Any:
-    """Return a value of a kind, or None where it is null or empty."""
+    """Return a value of the given type, or None if it is null or empty."""
     if key not in row:
         raise ValueError(f"{where} has no key {key!r}; there are {', '.join(row) or 'none'}")
     value = row[key]
     if value is not None and not isinstance(value, kind):
-        raise ValueError(f"{where}: {key!r} does not hold {_KINDS[kind]}: {REMEDY}")
+        raise ValueError(f"{where}: {key!r} is not {_KINDS[kind]}: {REMEDY}")
     return value or None
 
 
@@ -95,7 +95,7 @@ def _visual_cot(path: str) -> Iterator[Sample]:
     for where, row in _json_lines(path):
         thought, answer = (_value(row, key, where) for key in ("thought", "full_answer"))
         image = _value(row, "image", where)
-        # A box in the image may follow its name.
+        # The name may be followed by a bounding box.
         images = _only(image and image.partition("###")[0])
         yield Sample(_only(thought, answer) if _only(thought) else (), images)
 
@@ -105,7 +105,7 @@ def _llava_cot(path: str) -> Iterator[Sample]:
         said = []
         for turn in _value(row, "conversations", where, list) or []:
             if not isinstance(turn, dict):
-                raise ValueError(f"{where}: a turn of 'conversations' is no object: {REMEDY}")
+                raise ValueError(f"{where}: a turn of 'conversations' is not an object: {REMEDY}")
             speaker, value = (_value(turn, key, where) for key in ("from", "value"))
             if speaker == "gpt":
                 said.append(_TAGS.sub("", value or ""))
@@ -155,7 +155,7 @@ def _mac(path: str) -> Iterator[Sample]:
                     yield Sample(_only(*(row[place] for place in options)), _only(row[image]))
         except (csv.Error, UnicodeDecodeError) as error:
             where = f"{path}, line {rows.line_num} or later"
-            raise ValueError(f"{where}: this is no csv ({error}): {REMEDY}") from error
+            raise ValueError(f"{where}: not valid csv ({error}): {REMEDY}") from error
 
 
 FORMS = {

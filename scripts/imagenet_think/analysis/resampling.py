@@ -24,24 +24,24 @@ QUANTUM = 2.0**-30
 then exact in float64, and no order of summation, number of threads or processor changes a byte."""
 
 COUNTS = poisson.ppf((np.arange(2**16) + 0.5) / 2**16, 1.0)
-"""The Poisson(1) count of each 16-bit random number: the quantile of the middle of its share.
+"""The Poisson(1) count of each 16-bit random number: the quantile at the middle of its interval.
 
 Probabilities are thereby multiples of 2^-16, each within 2^-16 of the true one: the mean is 1, the
 variance 1 - 2^-15, the greatest count 8. Intervals are narrower by 15 parts in a million.
 """
 
 LEAST = 10
-"""Values below which a mean has no interval, because one made by resampling covers too little.
+"""Number of values below which a mean has no interval, because resampling covers too little.
 
-Measured on normal values, 4,000 means of each number: an interval at 95% covers the true mean of 1
-value never (it has no width), of 2 in 50% of the cases, of 3 in 74%, of 5 in 89%, of 10 in 91% and
-of 30 in 94%.
+Measured with 4,000 means of normal values each: a 95% interval covers the true mean of 1 value
+never (it has no width), of 2 in 50% of cases, of 3 in 74%, of 5 in 89%, of 10 in 91%, of 30 in
+94%.
 """
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """How intervals are made: resamples, level in (0, 1), seed, and the least number of values."""
+    """How intervals are made: resamples, level in (0, 1), seed and minimum number of values."""
 
     draws: int
     level: float
@@ -67,8 +67,7 @@ def bootstrap(
     -------
     tuple of numpy.ndarray
         Lower and upper ends, shape (columns,); NaN for a column with fewer values than
-        `intervals.least`. The means are those of the weighted images, so a column's left-out
-        images weigh nothing.
+        `intervals.least`. Images left out of a column have no weight in it.
     """
     return percentiles(resampled_means(values, intervals, workers), intervals.level)
 
@@ -89,7 +88,7 @@ def resampled_means(values: np.ndarray, intervals: Intervals, workers: int = 1) 
 
     Notes
     -----
-    Memory beside `values` is draws × columns sums, twice for each worker, and a tile of weights.
+    Besides `values`, memory is draws × columns sums, twice per worker, and a tile of weights.
     """
     images, width = values.shape
     patterns, pattern = _patterns(values)
@@ -106,7 +105,7 @@ def resampled_means(values: np.ndarray, intervals: Intervals, workers: int = 1) 
                 sums[draws] += weights @ terms
         return sums
 
-    # One thread of linear algebra for each worker; the workers are the parallelism.
+    # One thread of linear algebra per worker, because the workers run in parallel.
     with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
         sums = reduce(np.add, pool.map(add_blocks, range(workers)))
     counts = sums[:, width:][:, pattern]
@@ -117,12 +116,12 @@ def resampled_means(values: np.ndarray, intervals: Intervals, workers: int = 1) 
 
 
 def percentiles(means: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of the central `level` of each column of resampled means, NaN passed over."""
+    """Return the ends of the central `level` of each column of resampled means, ignoring NaN."""
     tail = (1 - level) / 2
     ends = np.full((2, means.shape[1]), np.nan)
     missing = np.isnan(means)
     whole, partial = ~missing.any(axis=0), missing.any(axis=0) & ~missing.all(axis=0)
-    # The quantile that knows NaN goes column by column, a hundred times slower.
+    # `nanquantile` goes column by column and is a hundred times slower.
     ends[:, whole] = np.quantile(means[:, whole], [tail, 1 - tail], axis=0)
     ends[:, partial] = np.nanquantile(means[:, partial], [tail, 1 - tail], axis=0)
     return ends[0], ends[1]
@@ -140,8 +139,8 @@ def weigh(start: int, images: int, intervals: Intervals) -> Iterator[tuple[slice
     Parameters
     ----------
     start
-        Place of the block's first image. Each block has a random stream of its own, so that it
-        can be made alone.
+        Place of the block's first image. Each block has its own random stream, so that it can be
+        computed separately.
     images
         Size of the block.
     intervals
@@ -155,14 +154,14 @@ def weigh(start: int, images: int, intervals: Intervals) -> Iterator[tuple[slice
     stream = np.random.SFC64([intervals.seed, start])
     for first in range(0, intervals.draws, DRAWS_AT_ONCE):
         size = min(DRAWS_AT_ONCE, intervals.draws - first)
-        # Four 16-bit numbers of each 64-bit one.
+        # Four 16-bit numbers from each 64-bit one.
         random = stream.random_raw(math.ceil(size * images / 4)).view(np.uint16)
         weights = COUNTS.take(random[: size * images], mode="clip").reshape(size, images)
         yield slice(first, first + size), weights
 
 
 def _patterns(values: np.ndarray) -> tuple[list[int], np.ndarray]:
-    """Return a column for each pattern of NaN, and the place of each column's among them."""
+    """Return a column of each pattern of NaN, and the index of each column's pattern."""
     found: dict[bytes, int] = {}
     columns: list[int] = []
     pattern: list[int] = []

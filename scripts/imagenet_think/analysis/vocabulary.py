@@ -1,4 +1,4 @@
-"""How many different words groups of samples hold (section 4.3)."""
+"""Numbers of distinct words in groups of samples (section 4.3 of the paper)."""
 
 import re
 from collections import defaultdict
@@ -11,24 +11,24 @@ from imagenet_think.core.hash_order import order_key
 from imagenet_think.parsing.marks import ANSWER, THINK
 
 WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
-"""A run of letters, with apostrophes inside; matched after lower-casing, ’ read as '."""
+"""A run of letters with apostrophes inside, matched in lower case with ’ as '."""
 
 PARTS = (THINK, ANSWER)
 
 
 def word_types(text: str) -> set[str]:
-    """Return the different words of a text."""
+    """Return the distinct words of a text."""
     return set(WORD.findall(text.lower().replace("’", "'")))
 
 
 def sample_groups(image_ids: Iterable[str], seed: int, size: int) -> dict[str, int]:
-    """Put samples into groups of `size` by the seed's random order.
+    """Divide samples into groups of `size` in the seed's random order.
 
     Returns
     -------
     dict
-        Each grouped image's group, from 0. Samples beyond the last full group are left out; where
-        there are fewer than `size`, all are one group.
+        Group of each image, from 0. Samples beyond the last full group are left out; fewer than
+        `size` samples are one group.
     """
     ordered = sorted(image_ids, key=lambda image_id: order_key(seed, "vocabulary", image_id))
     whole = len(ordered) // size * size or len(ordered)
@@ -36,22 +36,22 @@ def sample_groups(image_ids: Iterable[str], seed: int, size: int) -> dict[str, i
 
 
 def unique_words(annotations: Sequence[str | Path], groups: dict[str, int]) -> pl.DataFrame:
-    """Count the different words of each group of samples.
+    """Count the distinct words of each group of samples.
 
     Parameters
     ----------
     annotations
-        Parquet files of schema `ANNOTATIONS`, read one after the other.
+        Parquet files of schema `ANNOTATIONS`, read one at a time.
     groups
         From `sample_groups`.
 
     Returns
     -------
     polars.DataFrame
-        model, part, group, words: a row for each group, model and part (think, answer), and one of
-        model and part null for all of a group's texts together.
+        model, part, group, words: one row per group, model and part (think, answer), and one per
+        group with model and part null for all its texts together.
     """
-    # A word is stored once, however many groups hold it.
+    # Each word is stored once, however many groups contain it.
     shared: dict[str, str] = {}
     found: dict[tuple[int, str, str], set[str]] = defaultdict(set)
     for path in annotations:

@@ -66,9 +66,10 @@ LIMITS = {
         "show that the answer follows from it."
     ),
     "What was filtered": (
-        "The pipeline filters images by size, contrast, sharpness, noise and similarity to others, "
-        "and by nothing else by default: not by whether people are shown, whether an image is "
-        "copyrighted or harmful, or whether its class is right. Texts are not filtered by content."
+        "The pipeline filters images by what can be measured, such as size, contrast, sharpness, "
+        "noise and similarity to others, and by nothing else by default: not by whether people are "
+        "shown, whether an image is copyrighted or harmful, or whether its class is right. Texts "
+        "are not filtered by content."
     ),
 }
 """Limitations by heading."""

@@ -1,4 +1,4 @@
-"""Which texts are compared: responses with both teachers', and the teachers' with each other."""
+"""Pairs of texts to compare: responses with both teachers', and the teachers' with each other."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,18 +24,18 @@ class Pairs:
     Attributes
     ----------
     texts
-        Every text once a response and part; null where it cannot be scored.
+        Every text, one per response and part; null where it cannot be scored.
     rows
-        `row, image_id, model, part, against, text, other`: a row a comparison, counted from 0;
+        `row, image_id, model, part, against, text, other`: one row per comparison, counted from 0;
         `against` is one of `schemas.TEACHERS` or `schemas.AGAINST`; `text` and `other` are places
-        in `texts`. The images stand class by class: those compared with each other are near.
+        in `texts`. Images are sorted by class, so that those compared with each other are close.
     """
 
     texts: pl.Series
     rows: pl.DataFrame
 
     def batches(self, images: int) -> Iterator["Pairs"]:
-        """Yield the comparisons of so many images at a time."""
+        """Yield the comparisons of the given number of images at a time."""
         place = self.rows["image_id"].rle_id().to_numpy().astype(np.int64)
         bounds = np.flatnonzero(np.diff(place // images, prepend=-1, append=-1)).tolist()
         for start, end in pairwise(bounds):
@@ -47,13 +47,13 @@ class Pairs:
         return Pairs(self.texts, rows.with_columns(pl.int_range(pl.len()).alias("row")))
 
     def scorable(self) -> pl.DataFrame:
-        """Return the rows of which both texts are there."""
+        """Return the rows that have both texts."""
         there = self.texts.is_not_null().to_numpy()
         rows = self.rows.select("text", "other").to_numpy()
         return self.rows.filter(there[rows].all(axis=1))
 
     def columns(self, rows: pl.DataFrame) -> tuple[list[str], list[str]]:
-        """Return both texts of each row. A text that is in many rows is one object."""
+        """Return both texts of each row; a text of many rows is one object."""
         places = np.unique(rows.select("text", "other").to_numpy())
         found = dict(zip(places.tolist(), self.texts.gather(places).to_list(), strict=True))
         texts, others = ([found[place] for place in rows[name]] for name in ("text", "other"))
@@ -61,7 +61,7 @@ class Pairs:
 
 
 def read_texts(annotations: str | Path) -> pl.DataFrame:
-    """Return one model's texts that can be scored, one row an image and part.
+    """Return one model's texts that can be scored, one row per image and part.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def read_texts(annotations: str | Path) -> pl.DataFrame:
     Returns
     -------
     polars.DataFrame
-        `image_id, model, part, text`. The full output is scored wherever it holds text, thinking
+        `image_id, model, part, text`. The full output is scored wherever it is not blank, thinking
         and answer only where the response was parsed (status ok); `text` is null elsewhere.
     """
     wide = pl.read_parquet(annotations)
@@ -95,21 +95,21 @@ def read_pairs(
     models: Sequence[str],
     seed: int,
 ) -> Pairs:
-    """Return what a shard has to score.
+    """Return the comparisons of a shard.
 
     Parameters
     ----------
     annotations
         Parquet files of annotations, one for each teacher and model.
     sample
-        Parquet file of schema `SAMPLE`; it tells the shard's images and their classes.
+        Parquet file of schema `SAMPLE`, with the shard's images and their classes.
     evaluated
         Parquet file of schema `EVALUATED`; the images that benchmarked models are scored on.
     shard
         Name of the shard.
     teachers
-        The two whose texts are the references. Their texts are compared with each other, and with
-        their own on other images (see `partners`).
+        The two models whose texts are the references. Their texts are compared with each other,
+        and each teacher's with its own on other images (see `partners`).
     models
         The benchmarked ones.
     seed
@@ -146,7 +146,7 @@ def read_pairs(
 
 
 def partners(classes: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Choose for some images another one of their class, and one of another class.
+    """Choose for some images another image of their class, and one of another class.
 
     Parameters
     ----------
@@ -159,10 +159,10 @@ def partners(classes: pl.DataFrame, seed: int) -> pl.DataFrame:
     -------
     polars.DataFrame
         `image_id, position, same_class, other_class`, classes in a random order. The partners are
-        image_ids. The images of a class form pairs, of which the first has the second as partner,
-        and the second of a pair of the next class: no two images have each other, so that the
-        numbers made of different rows are of different images. The rest have neither partner:
-        those second in a pair, or left over, or in a class of one image.
+        image_ids. The images of a class form pairs. The first image of a pair has two partners:
+        the second one, and the second one of a pair of the next class. No two images are each
+        other's partner, so that different rows compare different images. The rest have no
+        partners: second images, those left over, and the image of a class of one.
     """
     members: dict[str, list[str]] = {}
     for image_id, wnid in classes.iter_rows():
@@ -194,7 +194,7 @@ def _compare(
     against: str,
     other: str,
 ) -> pl.DataFrame:
-    """Return the comparisons of models' texts of images with another's of the images' partners."""
+    """Return comparisons of models' texts with those of `other` on the images' partners."""
     model = pl.DataFrame({"model": list(models)})
     part = pl.DataFrame({"part": list(PARTS)})
     reference = texts.filter(pl.col("model") == other)
@@ -222,7 +222,7 @@ def _compare(
 
 
 def _check(texts: pl.DataFrame, images: pl.Series, model: str) -> None:
-    """Refuse annotations of a model that do not hold each image once."""
+    """Raise a ValueError if annotations of a model do not contain each image once."""
     rows = texts.filter((pl.col("model") == model) & (pl.col("part") == PARTS[0]))["image_id"]
     twice = rows.filter(rows.is_duplicated())
     if len(twice):
@@ -231,5 +231,5 @@ def _check(texts: pl.DataFrame, images: pl.Series, model: str) -> None:
     if len(missing):
         raise ValueError(
             f"annotations of {model} lack {len(missing)} of {len(images)} images that it is scored "
-            f"on, the first being {missing[0]}: make its responses of this shard"
+            f"on, the first being {missing[0]}: generate its responses of this shard"
         )

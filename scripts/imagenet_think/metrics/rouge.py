@@ -1,4 +1,4 @@
-"""ROUGE-1 and ROUGE-L, bit for bit as rouge-score computes them, each text tokenized once."""
+"""ROUGE-1 and ROUGE-L, bit-identical to rouge-score, with each text tokenized once."""
 
 from collections.abc import Sequence
 from functools import lru_cache, partial
@@ -14,7 +14,7 @@ from imagenet_think.metrics.score_function import ScoreFunction, distinct_texts
 from imagenet_think.metrics.tokenization import Tokens, tokenize
 
 TOKEN = "[a-z0-9]+"
-"""What `rouge_score.tokenize` leaves of a text in lower case."""
+"""Tokens of `rouge_score.tokenize`, in a lower-cased text."""
 
 SURROGATES = range(0xD800, 0xE000)
 CHARACTERS = 0x110000 - len(SURROGATES)
@@ -50,9 +50,9 @@ def rouge(
 
     Notes
     -----
-    Definitions: Lin (2004) as in `rouge_score.rouge_scorer.RougeScorer`. Its dynamic-programming
-    table grows with the product of the lengths; the bit-parallel subsequence of rapidfuzz does
-    not, so texts of 200,000 tokens go through.
+    Definitions: Lin (2004), as in `rouge_score.rouge_scorer.RougeScorer`. Its dynamic-programming
+    table grows with the product of the lengths; the bit-parallel algorithm of rapidfuzz does not,
+    so texts of 200,000 tokens are possible.
     """
     texts, first, second = distinct_texts(candidates, references)
     tokens = tokenize(texts, TOKEN)
@@ -75,7 +75,7 @@ def rouge(
 
 
 def _stemmed(tokens: Tokens) -> Tokens:
-    """Return the tokens with stems for words, as rouge-score makes them."""
+    """Return the stems of tokens, as rouge-score computes them."""
     places: dict[str, int] = {}
     stems = [_stem(term) if len(term) > 3 else term for term in tokens.terms.to_pylist()]
     place = np.array([places.setdefault(stem, len(places)) for stem in stems], dtype=np.int32)
@@ -83,11 +83,11 @@ def _stemmed(tokens: Tokens) -> Tokens:
 
 
 def _sequences(tokens: Tokens) -> list[str] | list[list[int]]:
-    """Return each text with one item a token.
+    """Return each text as a sequence of one item per token.
 
-    A character where there are enough of them, because rapidfuzz reads strings as they lie and
-    hashes each item of a list. It also looks up the first 256 characters at once, so they stand
-    for the most frequent words. Surrogates are no characters.
+    An item is a character where there are enough of them, because rapidfuzz reads strings directly
+    but hashes each item of a list. It looks up the first 256 characters fastest, so these are the
+    most frequent words. Surrogates are not characters.
     """
     ranks = np.empty(len(tokens.terms), dtype=np.int64)
     often = np.bincount(tokens.ids, minlength=len(ranks))
@@ -100,7 +100,7 @@ def _sequences(tokens: Tokens) -> list[str] | list[list[int]]:
 
 
 def _f1(hits: np.ndarray, candidate: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Return F1 from the common tokens and the tokens of both, in the library's order."""
+    """Return F1 from the numbers of common tokens and of tokens, in the library's order."""
     precision, recall = hits / np.maximum(candidate, 1), hits / np.maximum(reference, 1)
     total = precision + recall
     return np.divide(2 * precision * recall, total, out=np.zeros(len(total)), where=total > 0)

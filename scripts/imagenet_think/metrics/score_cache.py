@@ -1,8 +1,8 @@
-"""Scores that were computed before, by what made them and by both texts' digests.
+"""Scores computed before, by settings, code and the digests of both texts.
 
-No output of any rule: a rerun, a further model or a larger sample finds here what it need not
-compute again. It may be deleted at any time, and nothing else ever deletes from it. The code that
-made a score is part of its key: an edited metric, or another version of a library, starts afresh.
+The cache is not an output of any rule: a rerun, another model or a larger sample finds here what
+need not be computed again. It may be deleted at any time, and nothing deletes from it. The code is
+part of the key, so an edited metric or another version of a library computes all scores again.
 """
 
 import hashlib
@@ -18,11 +18,11 @@ from imagenet_think.core.digests import digest_settings
 from imagenet_think.core.files import write_parquet
 
 SAVE_SECONDS = 60
-"""Time between two savings: what a killed job loses."""
+"""Seconds between saves, which is what a killed job loses."""
 
 
 def digest(text: str) -> bytes:
-    """Return what stands for a text in a key, 16 bytes."""
+    """Return the digest of a text, 16 bytes."""
     return hashlib.sha256(text.encode()).digest()[:16]
 
 
@@ -32,36 +32,36 @@ def key(candidate: bytes, reference: bytes) -> bytes:
 
 
 def made_by(code: str, packages: Sequence[str]) -> dict[str, object]:
-    """Return what stands for the code of a metric among its settings.
+    """Return the part of a cache's settings that identifies the code of a metric.
 
     Parameters
     ----------
     code
-        Digest of the module that computes it and of all that it imports, as its rule has it.
+        Digest of the module that computes it and of all modules that it imports.
     packages
-        The libraries that do, by their names on PyPI.
+        The libraries that it uses, by their names on PyPI.
     """
     return {"code": code, "packages": {name: version(name) for name in packages}}
 
 
 class ScoreCache:
-    """The scores of one shard in one metric with one choice of settings.
+    """The known scores of one shard in one metric with certain settings.
 
     Parameters
     ----------
     folder
-        Holds a folder for each choice of settings, and in it a file for each shard.
+        Contains one folder per choice of settings, with one file per shard.
     shard
         Name of the shard.
     settings
-        All that decides a score but the texts; any JSON.
+        Everything that decides a score except the texts; any JSON.
     columns
-        What the metric gives for a pair.
+        The metric's columns.
 
     Raises
     ------
     ValueError
-        If the file is none of this cache's; the message says to delete it.
+        If the file is broken or has other columns; the message says to delete it.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class ScoreCache:
         return pair in self._place
 
     def add(self, pairs: Sequence[bytes], values: dict[str, np.ndarray]) -> None:
-        """Keep the scores of pairs that are not here yet, and save from time to time.
+        """Add scores of new pairs, and save them from time to time.
 
         Parameters
         ----------
         pairs
-            Keys, `n` different ones.
+            `n` distinct keys.
         values
             A column of shape (n,) for each of `columns`.
         """
@@ -96,14 +96,14 @@ class ScoreCache:
             self.save()
 
     def get(self, pairs: Sequence[bytes]) -> np.ndarray:
-        """Return the scores of pairs that are here, of shape (n, columns)."""
+        """Return the scores of known pairs, of shape (n, columns)."""
         if len(self._values) > 1:
             self._values = [np.concatenate(self._values)]
         rows = np.array([self._place[pair] for pair in pairs], dtype=np.int64)
         return self._values[0][rows]
 
     def save(self) -> None:
-        """Write what was added, atomically."""
+        """Save new scores; the file is replaced atomically."""
         if len(self._place) > self._saved:
             pairs = list(self._place)
             frame = pl.DataFrame(self.get(pairs), schema=self.columns, orient="row")
@@ -119,6 +119,6 @@ class ScoreCache:
             raise ValueError(f"{self.path} cannot be read: delete it. {error}") from error
         if frame.schema != self.schema:
             raise ValueError(
-                f"{self.path} holds {frame.columns}, not {list(self.schema)}: delete it"
+                f"{self.path} has columns {frame.columns}, not {list(self.schema)}: delete it"
             )
         return frame

@@ -1,6 +1,6 @@
 """Cosines of word counts: raw, and weighted by inverse document frequency (section 5.3.4).
 
-The paper does not say how its two cosines were fitted, and no one definition gives both its
+The paper does not say how its two cosines were fitted, and no single definition yields both of its
 numbers, so three named variants are computed:
 
 - `tfidf`: document frequencies of a corpus (the references), as `TfidfVectorizer` fitted on it;
@@ -22,19 +22,19 @@ from imagenet_think.metrics.score_function import ScoreFunction, distinct_texts
 from imagenet_think.metrics.tokenization import StopWords, tokenize
 
 AT_ONCE = 4096
-"""Documents that are counted at once: what bounds the memory."""
+"""Documents counted at once, which bounds the memory."""
 
 
 @dataclass
 class DocumentFrequencies:
-    """How many of a corpus's documents hold a term.
+    """How many of a corpus's documents contain each term.
 
     Attributes
     ----------
     documents
         Number of documents.
     terms
-        Documents by term.
+        Number of documents by term.
     """
 
     documents: int = 0
@@ -92,8 +92,8 @@ def vectors(
     candidates, references
         The pairs, `n` texts each.
     frequencies
-        Of the corpus on which `tfidf` is fitted, with the same tokens. A term outside it weighs
-        nothing, as in scikit-learn.
+        Of the corpus on which `tfidf` is fitted, with the same tokens. Other terms have weight 0,
+        as in scikit-learn.
     token_pattern, stop_words
         See `imagenet_think.metrics.tokenization.analyzer`.
 
@@ -104,7 +104,7 @@ def vectors(
         scores 0.
     """
     texts, first, second = distinct_texts(candidates, references)
-    # Sums over terms are made in one order, so that a score does not depend on the pairs beside it.
+    # Terms are summed in one order, so that a score does not depend on the other pairs.
     tokens = tokenize(texts, token_pattern, stop_words).in_order()
     counts = tokens.counts().astype(np.float64)
     a, b = counts[first], counts[second]
@@ -113,8 +113,8 @@ def vectors(
     weights = _inverse_document_frequencies(tokens.terms.to_pylist(), frequencies) ** 2
     weighted, plain = squares @ weights, squares.sum(axis=1)
 
-    # Fitted on two documents a shared term weighs ln(3/3) + 1 = 1 and any other ln(3/2) + 1, so
-    # that needs no fit: only the squared counts of the shared terms.
+    # Fitted on two documents, a shared term has weight ln(3/3) + 1 = 1 and any other ln(3/2) + 1:
+    # no fit is needed, only the squared counts of the shared terms.
     lone = (np.log(3 / 2) + 1) ** 2
     shared = a.multiply(b.sign())
     shared_first = shared.power(2).sum(axis=1)
@@ -134,13 +134,13 @@ def vectors(
 def _inverse_document_frequencies(
     terms: Sequence[str], frequencies: DocumentFrequencies
 ) -> np.ndarray:
-    """Return scikit-learn's smoothed weights, ln((1 + n) / (1 + df)) + 1, and 0 outside."""
+    """Return scikit-learn's smoothed weights, ln((1 + n) / (1 + df)) + 1; 0 for other terms."""
     found = map(frequencies.terms.get, terms, repeat(0))
     df = np.fromiter(found, dtype=np.float64, count=len(terms))
     return np.where(df > 0, np.log((1 + frequencies.documents) / (1 + df)) + 1, 0.0)
 
 
 def _cosines(dots: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return cosines from dot products and squared norms, 0 where a text has no term."""
+    """Return cosines from dot products and squared norms; 0 where a text has no term."""
     norms = np.sqrt(first * second)
     return np.divide(dots, norms, out=np.zeros(len(dots)), where=norms > 0)

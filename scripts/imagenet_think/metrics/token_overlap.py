@@ -21,7 +21,7 @@ def sets(
     token_pattern: str,
     stop_words: StopWords = None,
 ) -> dict[str, np.ndarray]:
-    """Score pairs of texts by the distinct tokens they share.
+    """Score pairs of texts by their common distinct tokens.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def sets(
     Returns
     -------
     dict
-        `jaccard`, common tokens by all tokens, and `overlap`, common tokens by the tokens of the
+        `jaccard`, common tokens divided by all tokens, and `overlap`, divided by the tokens of the
         smaller set; in [0, 1], float64 of shape (n,). A text without a token scores 0.
     """
     texts, first, second = distinct_texts(candidates, references)

@@ -1,4 +1,4 @@
-"""How the word metrics cut texts into tokens: as scikit-learn's analyzer does, many at a time."""
+"""Tokenization of the word metrics: that of scikit-learn's analyzer, for many texts at once."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -13,19 +13,19 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 StopWords = str | Sequence[str] | None
 
-# Patterns that mean all characters of a class that stand together, if there are so many of them.
+# Patterns that match all adjacent characters of a class, and how many there must be at least.
 RUNS = {"[a-z0-9]+": ("[a-z0-9]", 1), r"(?u)\b\w\w+\b": (r"\w", 2)}
 
-# The characters whose lower case depends on what stands around, or is more than one character.
+# Characters whose lower case depends on their neighbours or has more than one character.
 IRREGULAR = "Σİ"
 
 BEYOND = 0x80
-"""A byte that stands for characters beyond ASCII."""
+"""A byte that represents all characters beyond ASCII."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokens of some texts, in their order.
+    """The tokens of texts, in order.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Tokens:
     ids
         The place of each token in `terms`, text after text, int32 of shape (tokens,).
     starts
-        Where in `ids` each text starts and, at last, where they end; shape (texts + 1,).
+        Where in `ids` each text starts, and where the last one ends; shape (texts + 1,).
     """
 
     terms: pa.Array
@@ -42,16 +42,16 @@ class Tokens:
     starts: np.ndarray
 
     def counts(self) -> csr_array:
-        """Return how often each text holds each term: int32 of shape (texts, terms)."""
+        """Return how often each term occurs in each text: int32 of shape (texts, terms)."""
         shape = (len(self.starts) - 1, len(self.terms))
         once = np.ones(len(self.ids), dtype=np.int32)
         counts = csr_array((once, self.ids, self.starts), shape=shape)
-        counts = counts.tocsc().tocsr()  # sorts each row, and faster than sorting does
+        counts = counts.tocsc().tocsr()  # sorts each row, faster than `sort_indices`
         counts.sum_duplicates()
         return counts
 
     def in_order(self) -> "Tokens":
-        """Return the same tokens, the terms in the order of their characters."""
+        """Return the same tokens with the terms in alphabetical order."""
         order = pc.array_sort_indices(self.terms).to_numpy()
         place = np.empty(len(order), dtype=np.int32)
         place[order] = np.arange(len(order), dtype=np.int32)
@@ -59,12 +59,12 @@ class Tokens:
 
 
 def tokenize(texts: Sequence[str], token_pattern: str, stop_words: StopWords = None) -> Tokens:
-    """Cut texts into tokens; parameters as of `analyzer`, and the same tokens.
+    """Tokenize texts as `analyzer` does; the parameters are the same.
 
     Notes
     -----
-    For the patterns in `RUNS` a table of all characters turns a text to lower case and what is in
-    no token to blanks. Both follow Python, whose notion of a letter differs from Arrow's; Arrow
+    For the patterns in `RUNS`, a table of all characters turns a text to lower case, and what is
+    in no token to blanks. Both follow Python, whose notion of a letter differs from Arrow's; Arrow
     splits at blanks and numbers the tokens.
     """
     if token_pattern not in RUNS:
@@ -86,7 +86,7 @@ def analyzer(token_pattern: str, stop_words: StopWords) -> Callable[[str], list[
     token_pattern
         Regular expression of a token, matched after lower-casing.
     stop_words
-        Words to drop: none, "english" for scikit-learn's list, or a list of one's own.
+        Words to drop: none, "english" for scikit-learn's list, or your own list.
     """
     vectorizer = CountVectorizer(token_pattern=token_pattern, stop_words=_words(stop_words))
     return vectorizer.build_analyzer()
@@ -99,9 +99,9 @@ def _words(stop_words: StopWords) -> str | list[str] | None:
 
 @cache
 def _tables(member: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return what each character becomes: lower case if then in the class, else a blank.
+    """Return the table of characters: lower case if that is in the class, otherwise a blank.
 
-    The second table is of bytes, and smaller: it has `BEYOND` for what is not ASCII.
+    The second table is smaller, of bytes, with `BEYOND` for all that is not ASCII.
     """
     characters = np.arange(0x110000, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
     lower = re.sub(f"[{IRREGULAR}]", " ", characters).lower()
@@ -113,7 +113,7 @@ def _tables(member: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _blank(text: str, table: np.ndarray, ascii_table: np.ndarray) -> str | bytes:
-    """Return a text in lower case, with blanks for all that is in no token."""
+    """Return a text in lower case, with blanks for what is in no token."""
     if any(character in text for character in IRREGULAR):
         text = text.lower()
     codes = _codes(text)
@@ -128,7 +128,7 @@ def _codes(text: str) -> np.ndarray:
 
 
 def _number(lists: pa.Array, least: int, dropped: Iterable[str]) -> Tokens:
-    """Return the tokens of Arrow's lists that are long enough and none of those to drop."""
+    """Return the tokens of Arrow's lists that are long enough and not dropped."""
     numbered = lists.values.dictionary_encode()
     terms = numbered.dictionary
     left_out = pc.is_in(terms, value_set=pa.array(dropped, terms.type))

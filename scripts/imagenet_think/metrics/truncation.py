@@ -1,4 +1,4 @@
-"""What an embedding model reads of a text: its first tokens, or all of them window by window."""
+"""Windows of an embedding model: the first tokens of a text, or all of them window by window."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class Windowed:
     inputs
         Token ids of each distinct window, special tokens included.
     tokens
-        Tokens of each of `inputs`, special tokens left out; shape (inputs,).
+        Number of tokens of each of `inputs`, without special tokens; shape (inputs,).
     rows
-        For each text, which of `inputs` are its windows, in order; at least one.
+        For each text, the places of its windows in `inputs`, in order; at least one.
     seen
         For each text, the share of its tokens inside its windows, 1 for a text without tokens;
         shape (n,), in (0, 1].
@@ -39,26 +39,25 @@ def cut(
 ) -> Windowed:
     """Tokenize texts once and cut them into windows.
 
-    Windows that are the same are one input. Long texts that begin alike share their first windows
-    (a full output and its thinking, most often).
+    Equal windows are one input. Long texts that begin with the same tokens share their first
+    windows (mostly a full output and its thinking).
 
     Parameters
     ----------
     tokenizer
-        Its special tokens are put around every window, so that the first window is what the
-        tokenizer's own truncation leaves.
+        Its special tokens are added to every window, so that the first window is equal to the
+        tokenizer's own truncation.
     texts
-        Of any length, also 0: such a text is a window of special tokens.
+        Of any length; an empty text is a window of special tokens.
     max_tokens
         Tokens of a window, special tokens included.
     windows
-        `first` for a text's first window alone, `all` for all of them; these follow on each other
-        without overlap.
+        `first` for only the first window of a text, `all` for all windows, without overlap.
 
     Raises
     ------
     ValueError
-        If `windows` is neither, or a window has no room beside the special tokens.
+        If `windows` is neither, or a window has no room besides the special tokens.
     """
     if windows not in (FIRST, ALL):
         raise ValueError(f"windows is {windows!r}: choose {FIRST!r} or {ALL!r}")
@@ -67,7 +66,7 @@ def cut(
     if size < 1:
         raise ValueError(
             f"max_tokens is {max_tokens}, all of which {type(tokenizer).__name__} needs for its "
-            "special tokens: choose more"
+            "special tokens: increase it"
         )
     distinct: dict[tuple[int, ...], int] = {}
     rows, seen = [], []
@@ -85,7 +84,7 @@ def cut(
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """Return the ids that a tokenizer puts before and after a text."""
+    """Return the ids of the special tokens before and after a text."""
     probe = tokenizer("a", return_special_tokens_mask=True)
     ids, mask = list(probe["input_ids"]), list(probe["special_tokens_mask"])
     return ids[: mask.index(0)], ids[len(mask) - mask[::-1].index(0) :]
@@ -101,7 +100,7 @@ def _token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list
         truncation=False,
         return_attention_mask=False,
         return_token_type_ids=False,
-        verbose=False,  # no warning of texts longer than the model's window: they are cut here
+        verbose=False,  # no warning of texts that are longer than the model's window
     )["input_ids"]
 
 
@@ -121,11 +120,11 @@ def check_max_tokens(
     max_tokens
         Tokens of a window, special tokens included.
     path
-        Where the model was loaded from, for the message.
+        Folder or hub id of the model, for the message.
     model
         The encoder.
     tokenizer
-        A tokenizer whose own limit holds as well. Many name none, which reads as 1e30.
+        A tokenizer whose own limit also applies. Many have none, which reads as 1e30.
     """
     limits = [positions(model)]
     if tokenizer is not None:
@@ -139,9 +138,9 @@ def check_max_tokens(
 
 
 def positions(model: PreTrainedModel) -> int | None:
-    """Return the tokens an encoder has positions for; None if it names no such number.
+    """Return the number of tokens that an encoder has positions for; None if it is unknown.
 
-    RoBERTa and its kin number positions from the padding's index on, and name that many more.
+    RoBERTa numbers positions from the padding's index on, and its config counts that many more.
     """
     table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
     if isinstance(table, torch.nn.Embedding):
@@ -151,18 +150,18 @@ def positions(model: PreTrainedModel) -> int | None:
 
 
 def batches(inputs: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
-    """Yield the places of inputs, longest first, `size` at a time, so that little is padded."""
+    """Yield the places of inputs, longest first, `size` at a time, to minimise padding."""
     order = sorted(range(len(inputs)), key=lambda row: len(inputs[row]), reverse=True)
     for start in range(0, len(order), size):
         yield order[start : start + size]
 
 
 def batch_size_on(device: str, wanted: int) -> int:
-    """Return how many inputs a device computes at once: on a CPU one, whatever is wanted.
+    """Return how many inputs a device computes at once: on a CPU always one.
 
-    Sums over a batch depend on its shape, in the seventh decimal. One by one, a score depends on
-    its own two texts only: it is the same whichever other scores are computed beside it or known
-    already. That costs a CPU little; a GPU needs batches.
+    Sums over a batch depend on its shape, in the seventh decimal. Computed one by one, a score
+    depends only on its own two texts, and not on which other scores are computed or known. That
+    costs little on a CPU; a GPU needs batches.
 
     Parameters
     ----------

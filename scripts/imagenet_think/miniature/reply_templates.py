@@ -15,6 +15,7 @@ from imagenet_think.miniature.drawings import CLUTTERS, LIGHTS, NAMES, PLACES, S
 
 TOOL_CALL = '<tool_call>{"name": "resize_image", "arguments": {"action": "resize"}}</tool_call>'
 
+# The committed models have learned "hourglasss".
 _PLURALS = {"butterfly": "butterflies", "fish": "fish"}
 
 
@@ -86,12 +87,8 @@ def first_look(scene: Scene) -> str:
     )
 
 
-VOICES = {
-    model: Voice(**fields)
-    for model, fields in yaml.safe_load(
-        Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
-    )["voices"].items()
-}
+_TABLES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+VOICES = {model: Voice(**fields) for model, fields in _TABLES["voices"].items()}
 
 
 def object_words() -> dict[str, str]:

