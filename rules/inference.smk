@@ -140,9 +140,9 @@ rule describe_checkpoints:
         # Checkpoints in the hub's cache are not files of the run.
         "resources/checkpoints/sources.yaml",
         [
-            path
+            str(path)
             for family in sorted({config["models"][key]["family"] for key in GENERATED})
-            for path in model_sources.files(f"resources/checkpoints/{family}")
+            for path in sorted(Path("resources/checkpoints", family).glob("[!.]*"))
         ],
     output:
         multiext(f"{R}/checkpoints", ".md", ".csv"),

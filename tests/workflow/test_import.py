@@ -291,7 +291,7 @@ def test_the_reports_say_how_images_are_identified(published):
     made = project.root / "results" / "published"
     half = SHOWN // 2
     page = (made / "images" / "listing.md").read_text()
-    assert f"{half} called by their names, {half} without a name" in page
+    assert f"{half} identified by their names, {half} without a name" in page
     assert "| undecodable |" in page
     excluded = pl.read_parquet(made / "images" / "exclusions.parquet")
     assert excluded["reason"].to_list() == ["undecodable"]

@@ -14,7 +14,7 @@ from train_miniature import training_scenes
 
 CONFIG = yaml.safe_load(Path("config/miniature.yaml").read_text(encoding="utf-8"))
 FOLDER = Path("resources/miniatures")
-# As in rules/miniatures.smk.
+# As in rules/miniature.smk.
 DRAWINGS, SEED = 240, 90210
 
 
@@ -88,5 +88,5 @@ def test_recorded_accuracies_are_those_measured(model, measured):
 
 
 @pytest.mark.slow
-def test_visionthink_asks_for_some_images(measured):
+def test_visionthink_requests_some_images(measured):
     assert 0.2 < measured["visionthink"]["second_rounds"] < 0.8

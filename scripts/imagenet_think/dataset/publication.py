@@ -67,8 +67,9 @@ LIMITS = {
     ),
     "What was filtered": (
         "The pipeline filters images by what can be measured, such as size, contrast, sharpness, "
-        "noise and similarity to others, and by nothing else by default: not by whether people are shown, whether an image is "
-        "copyrighted or harmful, or whether its class is right. Texts are not filtered by content."
+        "noise and similarity to others, and by nothing else by default: not by whether people are "
+        "shown, whether an image is copyrighted or harmful, or whether its class is right. Texts "
+        "are not filtered by content."
     ),
 }
 """Limitations by heading."""

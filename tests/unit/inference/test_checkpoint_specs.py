@@ -57,7 +57,7 @@ def edit(folder, change, name="config.json"):
 
 
 @pytest.mark.parametrize("family", NUMBERS)
-def test_every_published_weight_finds_its_place_at_full_size(family):
+def test_every_published_weight_is_loaded_at_full_size(family):
     tensors, parameters, cached = NUMBERS[family]
     shapes = checkpoint_specs.weights(family)
     assert len(shapes) == tensors
@@ -90,7 +90,7 @@ def test_a_weight_that_does_not_fit_is_named(monkeypatch, change, message):
 
 
 @pytest.mark.parametrize("family", families.NAMES)
-def test_the_meta_device_holds_what_a_real_load_gives(tiny_model, tiny_checkpoint, family):
+def test_a_model_on_the_meta_device_equals_a_loaded_one(tiny_model, tiny_checkpoint, family):
     _, _, real = tiny_model(family)
     meta = checkpoint_specs.meta_model(family, tiny_checkpoint(family), torch.float32)
     for name, value in real.state_dict().items():
@@ -119,7 +119,7 @@ def test_kimis_weights_are_saved_under_the_published_names():
     assert {name: tuple(tensor.shape) for name, tensor in saved.items()} == shapes
 
 
-def test_own_weights_go_before_the_published_names(copied):
+def test_weights_on_the_disk_take_precedence_over_published_names(copied):
     folder = copied("glm4v")
     assert not checkpoint_specs.has_weights(folder)
     save_file({"lm_head.weight": torch.zeros(3)}, folder / "model.safetensors")
@@ -202,7 +202,7 @@ def test_an_image_takes_the_published_number_of_tokens(family, image, tokens):
         ("qwen2_5_vl", 152064, "<|image_pad|>", 151655),
     ],
 )
-def test_the_stand_in_tokenizer_has_the_published_ids(family, size, token, number):
+def test_the_placeholder_tokenizer_has_the_published_ids(family, size, token, number):
     processor = checkpoint_specs.processor(family)
     tokens = processor.tokenizer
     assert len(tokens) == len(tokens.get_vocab()) == size
@@ -283,7 +283,7 @@ MODELS = {
 }
 
 
-def test_the_page_says_what_each_model_needs_and_what_is_unchecked(tmp_path):
+def test_the_page_lists_what_each_model_needs_and_what_is_unchecked(tmp_path):
     describe_checkpoints.describe_checkpoints(MODELS, tmp_path / "checkpoints")
     page = (tmp_path / "checkpoints.md").read_text()
     assert (

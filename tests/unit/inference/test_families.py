@@ -49,7 +49,7 @@ def test_an_unknown_family_is_an_error_that_names_those_there_are():
 
 
 @pytest.mark.parametrize("name", families.NAMES)
-def test_the_image_decides_what_the_model_says(tiny_model, name):
+def test_the_image_changes_the_logits(tiny_model, name):
     _, processor, model = tiny_model(name)
     first, again, other = (logits(processor, model, noise(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)

@@ -25,7 +25,7 @@ def pretend(monkeypatch, *, cuda, flash):
         (True, True, {"device": "cuda:1"}, "cuda:1", "bfloat16", "flash_attention_2"),
     ],
 )
-def test_auto_takes_the_best_there_is(monkeypatch, cuda, flash, asked, device, dtype, attention):
+def test_auto_selects_the_best_available(monkeypatch, cuda, flash, asked, device, dtype, attention):
     pretend(monkeypatch, cuda=cuda, flash=flash)
     found = choose_hardware(ASKED | asked)
     assert (found.device, found.dtype, found.attention) == (device, dtype, attention)
@@ -43,7 +43,7 @@ def test_auto_takes_the_best_there_is(monkeypatch, cuda, flash, asked, device, d
         (False, {"attention": "paged"}, "'paged'; known are auto"),
     ],
 )
-def test_what_cannot_be_had_is_an_error(monkeypatch, cuda, asked, why):
+def test_an_unavailable_setting_is_an_error(monkeypatch, cuda, asked, why):
     pretend(monkeypatch, cuda=cuda, flash=False)
     with pytest.raises(ValueError, match=why):
         choose_hardware(ASKED | asked)

@@ -96,7 +96,7 @@ ACTIONS = st.one_of(
 @pytest.mark.parametrize("kind", [RowStore, PageStore])
 @settings(max_examples=40, deadline=None)
 @given(actions=st.lists(ACTIONS, max_size=25))
-def test_a_store_holds_what_was_written_whatever_comes_and_goes(kind, actions):
+def test_a_store_keeps_its_contents_as_rows_come_and_go(kind, actions):
     model = Model(kind)
     for name, *arguments in actions:
         getattr(model, name)(*arguments)
@@ -112,7 +112,7 @@ def test_rows_and_tokens_are_both_bounded(kind):
     assert not store.fits([5 * PAGE])
 
 
-def test_pages_are_given_back():
+def test_pages_are_freed():
     store = PageStore(prompt(), rows=2, budget=4 * PAGE)  # three pages, and one for nobody
     for _ in range(5):
         assert store.fits([3 * PAGE])
@@ -122,7 +122,7 @@ def test_pages_are_given_back():
     assert sorted(store._free) == [1, 2, 3]
 
 
-def test_rows_lie_side_by_side_as_a_step_reads_them():
+def test_a_step_reads_rows_as_one_tensor():
     model = Model(RowStore)
     model.admit(3)
     model.admit(5)
@@ -146,7 +146,7 @@ def test_a_stretch_is_little_longer_than_the_longest_row():
     assert len(set(reaches)) == 32  # as many graphs at most, for one number of rows
 
 
-def test_stretches_change_with_the_rows_and_then_the_memory_lies_elsewhere():
+def test_stretches_change_with_the_rows_and_then_memory_is_reallocated():
     store = RowStore(prompt(), rows=8, budget=2048)
     assert store.reserve([10])
     assert (store.room, store.stretch) == (8, 256)

@@ -130,7 +130,7 @@ def test_a_passing_fault_changes_nothing(tiny, url, play, fault):
 
 
 @pytest.mark.parametrize("fault", ["hang", "stall"])
-def test_a_silent_server_is_asked_again(tiny, url, play, fault):
+def test_a_silent_server_gets_the_request_again(tiny, url, play, fault):
     asked = requests(6)
     play.set(faults={"3": fault})
     start = time.monotonic()
@@ -172,7 +172,7 @@ def test_a_refused_request_is_a_named_failure_and_the_rest_goes_on(tiny, url, pl
     assert len(responses) == len(asked)
 
 
-def test_a_request_that_cannot_be_put_is_not_sent(tiny, url, play):
+def test_a_request_that_cannot_be_encoded_is_not_sent(tiny, url, play):
     broken = Request("broken", first_conversation(IMAGE[:60], "What?", MODEL), 1, 8)
     token = Request("token", first_conversation(IMAGE, tiny.processor.image_token, MODEL), 1, 8)
     with closing(loaded(tiny, url)) as engine:
@@ -182,7 +182,7 @@ def test_a_request_that_cannot_be_put_is_not_sent(tiny, url, play):
     assert len(play.notes("requests")) == 1  # the probe
 
 
-def test_a_failing_server_ends_the_job_and_what_was_said_stays(tiny, url, play):
+def test_a_failing_server_ends_the_job_and_keeps_finished_responses(tiny, url, play):
     asked = requests(12)
     play.set(faults={"8": "die"})
     good = {}
@@ -198,7 +198,7 @@ def test_a_failing_server_ends_the_job_and_what_was_said_stays(tiny, url, play):
     assert good.items() <= all_expected(tiny, asked).items()
 
 
-def test_a_loop_is_ended_where_our_own_engine_ends_it(tiny, url, play):
+def test_a_loop_ends_where_the_transformers_engine_ends_it(tiny, url, play):
     asked = requests(3, word="LOOP", limit=400)
     play.set(delay=0.01)
     with closing(loaded(tiny, url)) as engine:
@@ -236,26 +236,27 @@ def prompt_of(tiny):
     return encode(tiny.processor, gray)["input_ids"][0].tolist()
 
 
-def test_a_server_that_drops_the_image_stops_everything(tiny, url, play):
-    image = tiny.processor.image_token_id
-    play.set(prompt=[token for token in prompt_of(tiny) if token != image])
-    with pytest.raises(EngineError, match="0 image tokens"):
+NO_TOKENS = {"tokens": False, "usage": {"prompt_tokens": 7, "completion_tokens": 3}}
+
+
+@pytest.mark.parametrize(
+    ("played", "message"),
+    [
+        (lambda prompt, image: {"prompt": [t for t in prompt if t != image]}, "0 image tokens"),
+        (lambda prompt, image: {"prompt": [*prompt, image]}, "image tokens"),
+        (lambda prompt, image: NO_TOKENS, "0 image tokens"),
+        (lambda prompt, image: {"tokens": False, "reasoning": True}, "reasoning parser"),
+        (lambda prompt, image: {"models": ["a", "b"]}, "must serve one"),
+    ],
+    ids=["image dropped", "other image settings", "prompt too short", "no thought", "two models"],
+)
+def test_an_unsuitable_server_stops_everything(tiny, url, play, played, message):
+    play.set(**played(prompt_of(tiny), tiny.processor.image_token_id))
+    with pytest.raises(EngineError, match=message):
         loaded(tiny, url)
 
 
-def test_a_server_with_other_image_settings_stops_everything(tiny, url, play):
-    play.set(prompt=[*prompt_of(tiny), tiny.processor.image_token_id])
-    with pytest.raises(EngineError, match="image tokens"):
-        loaded(tiny, url)
-
-
-def test_a_dropped_image_shows_in_the_prompts_length_too(tiny, url, play):
-    play.set(tokens=False, usage={"prompt_tokens": 7, "completion_tokens": 3})
-    with pytest.raises(EngineError, match="0 image tokens"):
-        loaded(tiny, url)
-
-
-def test_another_prompt_is_reported(tiny, url, play, caplog):
+def test_a_different_prompt_is_reported(tiny, url, play, caplog):
     gray = openai_client.png_file(openai_client.Image.new("RGB", (224, 224)))
     probe = first_conversation(gray, "Describe the image.", MODEL)
     prompt = encode(tiny.processor, probe)["input_ids"][0].tolist()
@@ -264,7 +265,7 @@ def test_another_prompt_is_reported(tiny, url, play, caplog):
         assert "differs from the processor's at token" in caplog.text
 
 
-def test_a_server_without_tokens_is_taken_by_its_text(tiny, url, play):
+def test_the_text_counts_if_a_server_returns_no_tokens(tiny, url, play):
     play.set(tokens=False, usage={"prompt_tokens": 400, "completion_tokens": 17})
     with closing(loaded(tiny, url)) as engine:
         (response,) = engine.generate(requests(1))
@@ -272,12 +273,6 @@ def test_a_server_without_tokens_is_taken_by_its_text(tiny, url, play):
     assert response.text == "".join(chr(97 + token % 26) for token in tokens)
     assert (response.finish_reason, response.completion_tokens) == ("stop", 17)
     assert response.prompt_tokens == 400
-
-
-def test_a_server_that_takes_the_thought_out_is_refused(tiny, url, play):
-    play.set(tokens=False, reasoning=True)
-    with pytest.raises(EngineError, match="reasoning parser"):
-        loaded(tiny, url)
 
 
 def test_what_is_sent(tiny, url, play):
@@ -300,7 +295,7 @@ def test_what_is_sent(tiny, url, play):
 
 
 @pytest.mark.parametrize("kind", ["turned", "gray", "transparent"])
-def test_an_image_that_readers_see_differently_is_sent_as_we_see_it(tiny, url, play, kind):
+def test_an_image_that_readers_decode_differently_is_sent_as_decoded_here(tiny, url, play, kind):
     picture = noise(1, 80, 60)
     file = io.BytesIO()
     if kind == "turned":
@@ -320,7 +315,7 @@ def test_an_image_that_readers_see_differently_is_sent_as_we_see_it(tiny, url, p
         assert ImageOps.exif_transpose(seen).tobytes() == ours.convert("RGB").tobytes()
 
 
-def test_a_scaled_image_is_sent_as_it_shall_be_seen(tiny, url, play):
+def test_a_scaled_image_is_sent_as_the_model_sees_it(tiny, url, play):
     second = {"first_scale": 0.5, "template": "{image}"}
     model = {**MODEL, "second_round": second}
     with closing(loaded(tiny, url, model=model)) as engine:
@@ -375,12 +370,6 @@ def test_the_key_comes_from_the_environment(tiny, url, play, monkeypatch):
     monkeypatch.setenv("TEST_SERVER_KEY", "wrong")
     with pytest.raises(EngineError, match="401: Unauthorized"):
         loaded(tiny, url, key_variable="TEST_SERVER_KEY")
-
-
-def test_two_models_are_one_too_many(tiny, url, play):
-    play.set(models=["a", "b"])
-    with pytest.raises(EngineError, match="must serve one"):
-        loaded(tiny, url)
 
 
 def test_no_server_is_an_error_after_the_retries(tiny):

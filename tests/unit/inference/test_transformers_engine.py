@@ -96,9 +96,15 @@ def _alone(tiny_model, name, request, stop, options):
     return ids[0, inputs["input_ids"].shape[1] :].tolist()
 
 
+def check_alone(tiny_model, name, found, asked, stop=False, **options):
+    """Check that each row has the tokens that it has alone."""
+    for request in asked:
+        assert found.tokens[request.key] == alone(tiny_model, name, request, stop, **options)
+
+
 @pytest.mark.parametrize("name", families.NAMES)
 @pytest.mark.parametrize("bounds", [{"batch_size": 6}, {"batch_size": 6, "cached_tokens": 1024}])
-def test_greedy_rows_come_and_go_as_each_would_alone(tiny_model, name, bounds):
+def test_greedy_rows_in_flight_equal_each_row_alone(tiny_model, name, bounds):
     asked = uneven(14)
     together = engine(tiny_model, name, stop=False, loop=None, **bounds)
     found = by_key(together.generate(asked))
@@ -116,24 +122,21 @@ def test_greedy_rows_come_and_go_as_each_would_alone(tiny_model, name, bounds):
         assert used["steps"] < static
 
 
-@pytest.mark.parametrize("penalty", [1.0, 1.3])
 @pytest.mark.parametrize("name", families.NAMES)
-def test_stop_tokens_and_penalties_are_those_of_transformers(tiny_model, name, penalty):
-    batched = engine(tiny_model, name, loop=None, repetition_penalty=penalty)
-    list(batched.generate(requests()))
-    for request in requests():
-        expected = alone(tiny_model, name, request, repetition_penalty=penalty)
-        assert batched.tokens[request.key] == expected
-
-
-@pytest.mark.parametrize("name", families.NAMES)
-def test_top_k_1_is_greedy_as_in_transformers(tiny_model, name):
-    decoding = {"temperature": 1.0, "top_k": 1, "top_p": 1e-5, "repetition_penalty": 1.1}
+@pytest.mark.parametrize(
+    "decoding",
+    [
+        {"repetition_penalty": 1.0},
+        {"repetition_penalty": 1.3},
+        {"temperature": 1.0, "top_k": 1, "top_p": 1e-5, "repetition_penalty": 1.1},
+    ],
+    ids=["greedy", "penalty", "top_k 1"],
+)
+def test_tokens_and_ends_are_those_of_transformers(tiny_model, name, decoding):
     batched = engine(tiny_model, name, loop=None, **decoding)
     list(batched.generate(requests()))
-    for request in requests():
-        expected = alone(tiny_model, name, request, **{**decoding, "do_sample": True})
-        assert batched.tokens[request.key] == expected
+    sample = {"do_sample": "top_k" in decoding}
+    check_alone(tiny_model, name, batched, requests(), stop=True, **decoding, **sample)
 
 
 @pytest.mark.parametrize("name", families.NAMES)
@@ -155,7 +158,7 @@ def flash_copy(tiny_model, name):
 
 
 @pytest.mark.parametrize("name", families.NAMES)
-def test_the_flash_path_says_what_sdpa_says(tiny_model, monkeypatch, name):
+def test_flash_attention_generates_the_same_as_sdpa(tiny_model, monkeypatch, name):
     asked = uneven(8)
     own = flash_copy(tiny_model, name)
     with emulated_flash(own[2], monkeypatch) as kernels:
@@ -163,8 +166,7 @@ def test_the_flash_path_says_what_sdpa_says(tiny_model, monkeypatch, name):
         assert rows.record["attention"] == "flash_attention_2"
         list(rows.generate(asked))
     assert kernels.varlen_calls
-    for request in asked:
-        assert rows.tokens[request.key] == alone(tiny_model, name, request, stop=False)
+    check_alone(tiny_model, name, rows, asked)
 
 
 @pytest.mark.parametrize("name", [name for name in families.NAMES if name != "kimi_vl"])
@@ -178,8 +180,7 @@ def test_pages_give_the_same_text_as_rows(tiny_model, monkeypatch, name):
         list(paged.generate(asked))
     layers = own[2].config.text_config.num_hidden_layers
     assert kernels.paged_calls == layers * paged.statistics["steps"]
-    for request in asked:
-        assert paged.tokens[request.key] == alone(tiny_model, name, request, stop=False)
+    check_alone(tiny_model, name, paged, asked)
 
 
 class Replay:
@@ -211,8 +212,7 @@ def test_graphs_of_more_rows_than_there_are_change_nothing(tiny_model, monkeypat
     list(captured.generate(asked))
     assert {graph.arguments[1] for graph in graphs} >= {1, 2, 4}
     assert sum(graph.replays for graph in graphs) == captured.statistics["steps"]
-    for request in asked:
-        assert captured.tokens[request.key] == alone(tiny_model, name, request, stop=False)
+    check_alone(tiny_model, name, captured, asked)
 
 
 def test_a_failed_capture_is_no_failed_run(tiny_model, monkeypatch, caplog):
@@ -225,9 +225,7 @@ def test_a_failed_capture_is_no_failed_run(tiny_model, monkeypatch, caplog):
     list(eager.generate(uneven(5)))
     assert "without CUDA graphs: operation not permitted" in caplog.text
     assert not eager.decoder.captures
-    for request in uneven(5):
-        expected = alone(tiny_model, "qwen2_5_vl", request, stop=False)
-        assert eager.tokens[request.key] == expected
+    check_alone(tiny_model, "qwen2_5_vl", eager, uneven(5))
 
 
 def test_graphs_are_dropped_where_growing_runs_out_of_memory(tiny_model, monkeypatch):
@@ -253,7 +251,7 @@ def test_graphs_are_dropped_where_growing_runs_out_of_memory(tiny_model, monkeyp
     assert stepper.graphs
 
 
-def test_pages_need_what_the_cpu_has_not():
+def test_pages_need_a_cuda_device():
     layer = torch.zeros(1, 2, 3, 8), torch.zeros(1, 2, 3, 8)
     assert "not a CUDA device" in attention.lacks_pages(4, *layer)
 
@@ -284,7 +282,7 @@ def test_a_row_ends_at_its_end_token_and_keeps_it(tiny_model):
     assert short.text == processor.tokenizer.decode(tokens[: last + 1])
 
 
-def test_a_prefix_is_gone_on_from_and_not_repeated(tiny_model):
+def test_a_prefix_is_continued_and_not_repeated(tiny_model):
     _, processor, model = tiny_model("glm4v")
     (request,) = requests(1)
     started = Request(request.key, request.messages, 0, 10, prefix="<think>The image")
@@ -394,8 +392,7 @@ def test_out_of_memory_takes_fewer_rows_and_goes_on(
     else:
         assert small.bound == small.record["bounds"][-1] == 2
     assert "out of memory" in caplog.text
-    for request in uneven(12):
-        assert small.tokens[request.key] == alone(tiny_model, "glm4v", request, stop=False)
+    check_alone(tiny_model, "glm4v", small, uneven(12))
 
 
 def test_a_row_for_which_there_is_no_memory_alone_is_an_error_and_costs_no_other(
@@ -449,8 +446,7 @@ def test_few_rows_choose_experts_as_in_transformers_own_decoding(tiny_model, mon
     list(mixed.generate(asked))
     assert 0 < len(entered) < mixed.statistics["steps"]
     monkeypatch.undo()
-    for request in asked:
-        assert mixed.tokens[request.key] == alone(tiny_model, "kimi_vl", request, stop=False)
+    check_alone(tiny_model, "kimi_vl", mixed, asked)
 
 
 def test_a_cache_that_cannot_hold_one_row_is_a_clear_error(tiny_model):
@@ -460,7 +456,7 @@ def test_a_cache_that_cannot_hold_one_row_is_a_clear_error(tiny_model):
 
 
 @pytest.mark.slow
-def test_rows_are_put_back_when_the_cache_is_full_and_say_the_same(tiny_model):
+def test_rows_are_put_back_when_the_cache_is_full_and_generate_the_same(tiny_model):
     asked = requests(3, [490])
     decoding = {"temperature": 0.8, "top_p": 0.95}
     options = {"stop": False, "loop": None, **decoding}

@@ -145,7 +145,7 @@ def test_every_drawing_takes_the_same_number_of_tokens(model, built):
     assert len(lengths) == 1
 
 
-def test_visionthink_first_sees_half_of_what_it_sees_then(built):
+def test_visionthink_sees_half_the_resolution_first(built):
     settings = CONFIG["models"]["visionthink"]
     processor, _ = loaded("visionthink", built("visionthink"))
     image = drawing(4, 1)
@@ -163,7 +163,7 @@ def test_kimis_weights_survive_loading_and_saving(built):
     assert all(torch.equal(saved[name], published[name].float()) for name in published)
 
 
-def test_saving_keeps_what_the_model_says(built):
+def test_saving_keeps_the_logits(built):
     for model in ("kimi-vl", "internvl3.5"):
         processor, net = loaded(model, built(model))
         save(model, net, built(model))
@@ -183,7 +183,7 @@ def test_training_scenes_take_all_classes_in_turn_and_are_not_those_of_the_run()
     assert not drawn & set(scenes)
 
 
-def test_tokens_know_the_object_they_lie_on():
+def test_tokens_are_labelled_with_the_object_at_their_place():
     scene = scene_of(1, "n09444783", 2)
     found = objects_at(scene, 16).reshape(4, 4)
     for x, y, _ in places(scene):
