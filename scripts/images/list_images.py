@@ -73,11 +73,11 @@ def list_images(
         `read_classes`, and `imagenet_think.images.image_matching.opened` and `check_column`).
     """
     if prepared:
-        rows = pl.scan_parquet(list(files)).select(list(LISTED)).collect()
+        frame = pl.scan_parquet(list(files)).select(list(LISTED)).collect()
+        listed = frame.iter_rows(named=True)
     else:
-        known = manifests.read(classes, labels)
-        rows = pl.DataFrame(list(_rows(files, image, label, known)), schema=LISTED)
-    rows = manifests.reject_clashes(rows)
+        listed = _rows(files, image, label, manifests.read(classes, labels))
+    rows = pl.DataFrame(list(manifests.reject_clashes(listed)), schema=LISTED)
     taken = rows.filter(pl.col("reason").is_null())
     excluded = rows.filter(pl.col("reason").is_not_null())
     table = read_classes(classes)
@@ -85,15 +85,15 @@ def list_images(
         source = str(rows["source"].first()) if prepared else files[0]
         raise ValueError(_nothing(source, image, list(excluded["detail"]), list(table["wnid"])))
     available = taken["wnid"].value_counts(name="available")
-    listed = counted(table, available)
+    counts = counted(table, available)
     lemma = pl.col("lemmas").str.split(", ").list.first().alias("lemma")
     shards = [shard_of(name, **sharding) for name in taken["image_id"]]
-    of_class = listed.select("wnid", "class_index", "domain", lemma)
+    of_class = counts.select("wnid", "class_index", "domain", lemma)
     images = taken.with_columns(pl.Series("shard", shards, pl.String)).join(of_class, on="wnid")
     images = images.select(name for name in SAMPLE if name in images.columns)
     images = pl.concat([SAMPLE.to_frame(), images], how="diagonal")
     write_parquet(images.sort("image_id"), sample, SAMPLE)
-    write_parquet(listed, index, CLASSES)
+    write_parquet(counts, index, CLASSES)
     write_parquet(excluded.select(list(EXCLUSIONS)), exclusions, EXCLUSIONS)
     write_text(describe(images, excluded), page)
     nameless = images["member"].null_count()

@@ -1,6 +1,6 @@
 """Parquet files that list images: the image_id and the class of each row."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,12 +129,13 @@ def _labelled(name: str, label: object, counted: Sequence[str]) -> str | None:
     return class_of(name, label, counted)
 
 
-def reject_clashes(rows: pl.DataFrame) -> pl.DataFrame:
-    """Reject the rows that repeat an image of an earlier row that is not rejected."""
-    usable = pl.col("reason").is_null()
-    clashes = usable & (pl.int_range(pl.len()).over("image_id", usable) > 0)
-    why = pl.format("{} is in the list already", "image_id")
-    return rows.with_columns(
-        reason=pl.when(clashes).then(pl.lit("clashing_id")).otherwise("reason"),
-        detail=pl.when(clashes).then(why).otherwise("detail"),
-    )
+def reject_clashes(rows: Iterable[ListedRow]) -> Iterator[ListedRow]:
+    """Yield the rows; reject those that repeat an image of an earlier row that is not rejected."""
+    taken: set[str] = set()
+    for row in rows:
+        if row["reason"] is None:
+            with recorded(row):
+                if row["image_id"] in taken:
+                    raise RejectionError("clashing_id", f"{row['image_id']} is in the list already")
+            taken.add(row["image_id"])
+        yield row
