@@ -205,8 +205,7 @@ def caption_report(dag: DAG, captions: Mapping[str, str]) -> None:
     """
     folder = Path(".snakemake", "captions").absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    shown = (file for job in dag.jobs for file in job.output if is_flagged(file, "report"))
-    for number, file in enumerate(shown):
+    for number, file in enumerate(_shown_in_report(dag)):
         place = folder / f"{number}.rst"
         place.write_text(captions[file], encoding="utf-8")
         entry = file.flags["report"]._replace(caption=LocalSourceFile(str(place)))
@@ -215,8 +214,11 @@ def caption_report(dag: DAG, captions: Mapping[str, str]) -> None:
 
 def missing_from_report(dag: DAG) -> list[str]:
     """Return the missing files among those that Snakemake's report shows, in name order."""
-    shown = {str(file) for job in dag.jobs for file in job.output if is_flagged(file, "report")}
-    return sorted(file for file in shown if not Path(file).exists())
+    return sorted({str(file) for file in _shown_in_report(dag) if not Path(file).exists()})
+
+
+def _shown_in_report(dag: DAG) -> Iterator[Any]:
+    return (file for job in dag.jobs for file in job.output if is_flagged(file, "report"))
 
 
 def only_read(workflow: Workflow, target: str) -> list[str]:

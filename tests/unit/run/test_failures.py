@@ -115,7 +115,6 @@ def refusal(kind, text):
             KILLED.replace("SIGKILL: 9", "SIGINT: 2"),
             Cause("interrupted", "interrupted (SIGINT)"),
         ),
-        (failures.from_message, FAILED.format(7, "NODE_FAIL"), Cause("NODE_FAIL", "NODE_FAIL")),
         (failures.from_message, FAILED.format(7, "TIMEOUT"), Cause("TIMEOUT", "TIMEOUT")),
         (failures.from_message, FAILED.format(7, "FAILED"), None),
         (failures.from_message, REFUSED.format(INVALID), refusal("refused", INVALID)),
