@@ -67,7 +67,7 @@ def schema() -> Config:
     return inline(document)
 
 
-def check(config: Mapping[str, Any], origin: str = "config") -> Config:
+def check(config: Config, origin: str = "config") -> Config:
     """Validate a config and return a copy with all defaults.
 
     Parameters
@@ -86,7 +86,7 @@ def check(config: Mapping[str, Any], origin: str = "config") -> Config:
     """
     if problems := list(_wrong_structure(config)):
         raise ConfigError(origin, problems)
-    config = deepcopy(dict(config))
+    config = deepcopy(config)
     errors = list(_schema_errors(config))
     problems = [problem for _, problem in errors if problem]
     wrong = [place for place, _ in errors]
