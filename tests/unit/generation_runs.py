@@ -142,7 +142,7 @@ class Run:
 
 
 class Echo:
-    """An engine that answers in batches of two, from image and request. It is its own module."""
+    """A fake engine that responds in batches of two; it also replaces the engine's module."""
 
     def __init__(self, say=None, ends=None):
         self.say = say or (lambda image, request: (f"<think>{image[:9]}</think>seen", "stop"))

@@ -205,18 +205,6 @@ def test_another_engine_batch_size_or_name_of_the_prompt_generates_nothing(run, 
     assert len(echo.requests) == 6
 
 
-def test_only_new_images_are_generated(run, use, tmp_path):
-    echo = use(Echo())
-    run()
-    extra = pl.read_parquet(run.images[1])
-    third = tmp_path / "01.parquet"
-    new = {"image_id": pl.lit("new"), "sha256": pl.lit("0"), "source_sha256": pl.lit("0")}
-    pl.concat([extra, extra.head(1).with_columns(**new)]).write_parquet(third)
-    run.images[1] = str(third)
-    assert run()["image_id"].to_list() == ["c", "a", "b", "f", "d", "e", "new"]
-    assert echo.keys[6:] == ["new"]
-
-
 def test_a_truncated_shard_is_named(run, use, tmp_path):
     use(Echo())
     broken = tmp_path / "01.parquet"
@@ -388,21 +376,6 @@ def test_sigterm_releases_engine_and_locks(run, tmp_path):
 # The real engine ---------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def encoded(monkeypatch):
-    """The conversations that the engine encoded, as a list that grows."""
-    from imagenet_think.inference.engines import prefetch
-
-    made = []
-
-    def counted(processor, messages, prefix=""):
-        made.append(messages)
-        return encode(processor, messages, prefix)
-
-    monkeypatch.setattr(prefetch, "encode", counted)
-    return made
-
-
 def test_every_image_has_a_row_in_the_order_of_its_shard(run, tiny_model):
     found = run()
     assert found.schema == RESPONSES
@@ -453,20 +426,6 @@ def test_the_canary_stops_random_weights(run):
     assert run.journaled == []
 
 
-def test_a_killed_job_is_resumed(run, tmp_path, shards, tiny_checkpoint, encoded):
-    whole = Run(tmp_path / "whole", shards, tiny_checkpoint("qwen2_5_vl"))
-    whole()
-    run()
-    # The response of an incomplete line is generated again, that of a complete one is not.
-    journal = run.folder / "journal" / "00.jsonl"
-    kept = [line for line in journal.read_text().splitlines() if '"image_id": "c"' in line]
-    journal.write_text(kept[0] + "\n" + kept[0][:40])
-    encoded.clear()
-    run()
-    assert len(encoded) == 2  # a; and b, which cannot be read
-    assert run.bytes == whole.bytes
-
-
 def test_sampled_texts_depend_only_on_the_seed(tmp_path, shards, tiny_checkpoint):
     decoding = {"max_new_tokens": 6, "temperature": 1.0}
     runs = [
@@ -515,7 +474,7 @@ def test_an_unavailable_setting_fails_before_a_model_is_loaded(run, monkeypatch)
 
 
 def test_a_model_that_requests_the_full_image_has_two_rounds(
-    tmp_path, shards, tiny_checkpoint, monkeypatch, encoded
+    tmp_path, shards, tiny_checkpoint, monkeypatch
 ):
     second = {"first_scale": 0.5, "template": "<tool_response>{image}</tool_response>"}
     run = Run(tmp_path, shards, tiny_checkpoint("qwen2_5_vl"), second_round=second)
