@@ -54,6 +54,7 @@ PLACEHOLDERS = {
     "ablation_model": [BENCHMARK["ablation_model"]],
     "prompt": [config["prompt"]],
     "metrics": METRICS,
+    "encoders": [metric.name for metric in registry.metrics() if metric.encoder],
     "setting": SCORING,  # of a metric
     "described": [key for key in SCORING if key != "revision"],  # by captions
     "tuning": TUNING,  # changes no score

@@ -140,7 +140,7 @@ rule compare_with_paper:
             "statistics.tokenizer.repository",
             "benchmark.images",
             "benchmark.ablation_model",
-            "benchmark.{metrics}.repository",
+            "benchmark.{encoders}.repository",
         ),
     message:
         "Comparing the paper's tables with this run's"
@@ -215,8 +215,8 @@ rule export_numbers:
             "statistics.tokenizer.repository",
             "benchmark.ablation_model",
             "benchmark.intervals",
-            "benchmark.{metrics}.repository",
-            "benchmark.{metrics}.max_tokens",
+            "benchmark.{encoders}.repository",
+            "benchmark.{encoders}.max_tokens",
         ),
     message:
         "Numbers for the paper's text"

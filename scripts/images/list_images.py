@@ -45,13 +45,11 @@ def list_images(
 
     Parameters
     ----------
-    classes
-        Table of the classes (`read_classes`). If it has one row, an image whose class is not known
-        is of that class.
+    classes, labels
+        Class table, and the file that integer labels index (`imagenet_think.images.classes`). If
+        the table has one row, an image of unknown class belongs to that one.
     files
-        Parquet files that list images; all of them are the sample.
-    labels
-        What integer labels count (`imagenet_think.images.classes.read_labels`).
+        Parquet files whose images are the sample.
     sample, index, exclusions
         Parquets to write, schemas `SAMPLE`, `CLASSES` and `EXCLUSIONS`.
     page
@@ -69,15 +67,14 @@ def list_images(
     Raises
     ------
     ValueError
-        If no image has a class of the table, or the table, a file or a column cannot be read (see
-        `read_classes`, and `imagenet_think.images.image_matching.opened` and `check_column`).
+        If no image has a class of the table, or the table, a file or a column cannot be read.
     """
     if prepared:
-        rows = pl.scan_parquet(list(files)).select(list(LISTED)).collect()
+        frame = pl.scan_parquet(list(files)).select(list(LISTED)).collect()
+        listed = frame.iter_rows(named=True)
     else:
-        known = manifests.read(classes, labels)
-        rows = pl.DataFrame(list(_rows(files, image, label, known)), schema=LISTED)
-    rows = manifests.reject_clashes(rows)
+        listed = _rows(files, image, label, manifests.read(classes, labels))
+    rows = pl.DataFrame(list(manifests.reject_clashes(listed)), schema=LISTED)
     taken = rows.filter(pl.col("reason").is_null())
     excluded = rows.filter(pl.col("reason").is_not_null())
     table = read_classes(classes)
@@ -85,15 +82,15 @@ def list_images(
         source = str(rows["source"].first()) if prepared else files[0]
         raise ValueError(_nothing(source, image, list(excluded["detail"]), list(table["wnid"])))
     available = taken["wnid"].value_counts(name="available")
-    listed = counted(table, available)
+    counts = counted(table, available)
     lemma = pl.col("lemmas").str.split(", ").list.first().alias("lemma")
     shards = [shard_of(name, **sharding) for name in taken["image_id"]]
-    of_class = listed.select("wnid", "class_index", "domain", lemma)
+    of_class = counts.select("wnid", "class_index", "domain", lemma)
     images = taken.with_columns(pl.Series("shard", shards, pl.String)).join(of_class, on="wnid")
     images = images.select(name for name in SAMPLE if name in images.columns)
     images = pl.concat([SAMPLE.to_frame(), images], how="diagonal")
     write_parquet(images.sort("image_id"), sample, SAMPLE)
-    write_parquet(listed, index, CLASSES)
+    write_parquet(counts, index, CLASSES)
     write_parquet(excluded.select(list(EXCLUSIONS)), exclusions, EXCLUSIONS)
     write_text(describe(images, excluded), page)
     nameless = images["member"].null_count()
@@ -119,15 +116,7 @@ def _rows(
 
 
 def describe(images: pl.DataFrame, excluded: pl.DataFrame) -> str:
-    """Return the page: how the images are identified, and how many rows were rejected and why.
-
-    Parameters
-    ----------
-    images
-        Rows of schema `SAMPLE`.
-    excluded
-        Columns reason and detail.
-    """
+    """Return the page: how the sample's images are identified, and how many rows were rejected."""
     nameless, classes = images["member"].null_count(), images["wnid"].n_unique()
     lines = [
         "# The images of the run",

@@ -46,10 +46,8 @@ def sample_images(
 
     Parameters
     ----------
-    classes
-        Classes with their availability.
-    candidates
-        Candidates of all groups; their images are not read.
+    classes, candidates
+        Classes with their availability, and the candidates of all groups, without their images.
     sample
         Parquet to write, schema `SAMPLE`, by image_id. `complexity_stratum` is 1 (least) to
         `strata`; width and height are the prepared image's.
@@ -64,15 +62,13 @@ def sample_images(
     criteria
         Of `images.criteria`: `near_duplicate_bits`, the greatest number of bits by which the
         hashes of near-duplicates differ.
-    complexity
-        `strata` and `probe`.
-    sharding
-        `blocks` and `shards_per_block`.
+    complexity, sharding
+        `strata` and `probe`; `blocks` and `shards_per_block`.
 
     Raises
     ------
     ValueError
-        If the classes or their images do not suffice; the message does the arithmetic.
+        If there are too few classes or images; the message does the arithmetic.
     """
     index = pl.read_parquet(classes)
     looked_at = pl.scan_parquet(list(map(str, candidates))).drop("image").collect()
@@ -115,17 +111,11 @@ def reject_repetitions(
 ) -> pl.DataFrame:
     """Reject the accepted candidates that repeat an earlier one of any class.
 
-    Parameters
-    ----------
-    candidates
-        Candidates of all classes.
-    seed, criteria
-        As for `sample_images`. Earlier is earlier in the keyed-hash order over all classes.
-
     Returns
     -------
     polars.DataFrame
-        The same rows in hash order, `reason` and `detail` filled in for the repetitions.
+        The same rows in keyed-hash order over all classes, which determines what is earlier; with
+        `reason` and `detail` of the repetitions.
     """
     keys = [
         image_order_key(seed, wnid or "", image_id or "")
@@ -146,28 +136,14 @@ def reject_repetitions(
 
 
 def choose_classes(supply: Mapping[str, int], count: int, least: int, seed: int) -> list[str]:
-    """Choose the classes of the sample.
+    """Choose `count` classes with at least `least` usable images, in the order of `supply`.
 
-    Parameters
-    ----------
-    supply
-        Usable images of each class, in the class list's order.
-    count
-        Classes wanted.
-    least
-        Images that a class must be able to provide.
-    seed
-        Where more classes can, the first in the keyed-hash order of (seed, wnid) are taken.
-
-    Returns
-    -------
-    list of str
-        `count` classes in the order of `supply`.
+    If more classes qualify, the first in the keyed-hash order of (seed, wnid) are taken.
 
     Raises
     ------
     ValueError
-        If fewer classes can; the message names those that come closest.
+        If fewer qualify; the message names those that come closest.
     """
     able = [wnid for wnid, images in supply.items() if images >= least]
     if len(able) < count:
@@ -197,9 +173,9 @@ def draw_class(
     count
         Images to draw.
     seed
-        Decides, with the wnid, which stratum begins.
+        Determines, with the wnid, which stratum begins.
     strata, probe
-        Number of strata, and how many first images fix their bounds.
+        As for `imagenet_think.images.complexity.strata`.
 
     Returns
     -------

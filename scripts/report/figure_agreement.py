@@ -8,7 +8,6 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from imagenet_think.core.logs import log_to
 from imagenet_think.core.schemas import BETWEEN, OTHER_CLASS, SAME_CLASS
@@ -46,16 +45,14 @@ def draw_agreement(aggregates: pl.DataFrame, settings: Settings) -> Figure:
         the others are each teacher's agreement with itself on other images: of the class (filled)
         and of another class (hollow). Each panel has its own scale.
     """
-    figure, grid = panels(list(HEADINGS.values()), 143)
+    figure, grid = panels(list(HEADINGS.values()), list(SHORT_PARTS.values()), 143)
     means = printed_rows(aggregates, settings).filter(
         pl.col("grouping") == "all", pl.col("minus").is_null(), pl.col("value").is_not_null()
     )
     for axes, metric in zip(grid, HEADINGS, strict=True):
         _panel(axes, means.filter(metric=metric), settings["teachers"], settings["names"])
-    grid[0].set_yticks(range(len(SHORT_PARTS)), list(SHORT_PARTS.values()))
-    grid[0].set_ylim(len(SHORT_PARTS) - 0.5, -0.5)
     handles, legend = grid[0].get_legend_handles_labels()
-    # A column for each teacher, so nothing below the first entry.
+    # Each teacher has a column of the legend, and nothing is below the first entry.
     handles.insert(1, Line2D([], [], linestyle="none"))
     legend.insert(1, "")
     figure.legend(handles, legend, loc="outside lower center", ncols=3)
@@ -78,8 +75,6 @@ def _panel(
             mark(axes, rows, "part", parts, shift, **look, legend=name)
     for place in range(1, len(SHORT_PARTS)):
         axes.axhline(place - 0.5, color="#d9d9d9", linewidth=0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(3))
-    axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
 
 

@@ -61,14 +61,11 @@ def draw_lengths(
     for axes, (part, title) in zip(panels, PARTS.items(), strict=True):
         log_axis(axes, edges[0], edges[-1])
         rows = lengths.filter(pl.col("part") == part)
-        medians = [
-            _distribution(
-                axes, rows.filter(pl.col("model") == teacher)["tokens"], edges, look, name
-            )
-            for teacher, look, name in zip(
-                teachers, PAIR, [label(names.get(t, t), 200) for t in teachers], strict=True
-            )
-        ]
+        medians = []
+        for teacher, look in zip(teachers, PAIR, strict=True):
+            tokens = rows.filter(model=teacher)["tokens"]
+            name = label(names.get(teacher, teacher), 200)
+            medians.append(_distribution(axes, tokens, edges, look, name))
         axes.set_title(title, pad=14)
         axes.annotate(
             f"medians: {' · '.join(medians)}",
@@ -91,7 +88,7 @@ def draw_lengths(
 def _edges(tokens: pl.Series) -> np.ndarray:
     """Return the edges of about `BINS` bins around all lengths, equally wide on a logarithmic axis.
 
-    A bin is at least 5% wide: narrower ones would show single numbers of tokens.
+    A bin is at least 5% wide: narrower ones would show individual counts.
     """
     low, high = min(tokens, default=1), max(tokens, default=10)
     width = max(np.log10((high + 1) / low) / BINS, np.log10(1.05))

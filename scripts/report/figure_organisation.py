@@ -11,26 +11,26 @@ from imagenet_think.core.settings import names, prompt
 from imagenet_think.report.examples import Example, choose_examples
 from imagenet_think.report.figures import (
     GREY,
+    LABEL,
     PAGE,
     PAIR,
+    TITLE,
     Page,
     fit,
     height_of,
     picture_size,
     printable,
-    sans,
     save_figure,
     serif,
     shorten,
     style,
-    width_of,
 )
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
-# Points.
-GAP = 18.0  # between neighbours, with room for an arrow
+# In points.
+GAP = 18.0  # between neighbours, with space for an arrow
 LEFT = 118.0  # width of question and image
 PANEL = 180.0  # height of a sample
 QUESTION = 52.0  # height of the question's box
@@ -39,8 +39,6 @@ EDGE = 1.0  # so that lines on the border are whole
 PAD = 4.0
 
 TEXT = serif(7.5)
-TITLE = sans(6.5, "bold")
-LABEL = sans(6.5)
 
 
 @style()
@@ -78,7 +76,7 @@ def _question_and_image(
     page: Page, top: float, letter: str, example: Example, prompt: str
 ) -> tuple[float, float]:
     """Draw the left column; return the point from which the arrows to the thinks start."""
-    _box(page, EDGE, top, LEFT, QUESTION, ("Question", ""), prompt, (GREY, "-", "#f2f2f2"))
+    _box(page, EDGE, top, LEFT, QUESTION, "Question", "", prompt, (GREY, "-", "#f2f2f2"))
     label = shorten(printable(f"({letter}) {example.lemma}", example.image_id), LABEL, LEFT)
     middle = EDGE + LEFT / 2
     upper = top + QUESTION + GAP
@@ -103,8 +101,8 @@ def _responses(
         y = top + (number - 1) * (height + BETWEEN)
         middle = y + height / 2
         looks = (colour, "--", "white"), (colour, "-", "white")
-        _box(page, think, y, width, height, (f"Think {number}", name), reasoning, looks[0])
-        _box(page, answer, y, width, height, (f"Answer {number}", name), conclusion, looks[1])
+        _box(page, think, y, width, height, f"Think {number}", name, reasoning, looks[0])
+        _box(page, answer, y, width, height, f"Answer {number}", name, conclusion, looks[1])
         page.arrow((source[0] + 3, source[1]), (think - 2, middle))
         page.arrow((think + width + 2, middle), (answer - 2, middle))
 
@@ -115,20 +113,17 @@ def _box(
     y: float,
     width: float,
     height: float,
-    title: tuple[str, str],
+    title: str,
+    name: str,
     text: str,
     look: tuple[str, str, str],
 ) -> None:
     """Draw a titled box and as much of its text as it holds."""
     colour, line, face = look
     page.box(x, y, width, height, edge=colour, line=line, face=face)
-    page.write(x + PAD, y + PAD, [title[0]], TITLE, colour=colour)
-    after = width_of(title[0], TITLE) + 5
-    if title[1]:
-        name = shorten(title[1], LABEL, width - 2 * PAD - after)
-        page.write(x + PAD + after, y + PAD, [name], LABEL, colour=GREY)
+    page.title(x + PAD, y + PAD, width - 2 * PAD, title, name, colour=colour)
     head = PAD + max(height_of(["x"], TITLE), height_of(["x"], LABEL)) + 2
-    words = " ".join(printable(text, title[0]).split())
+    words = " ".join(printable(text, title).split())
     page.write(x + PAD, y + head, fit(words, TEXT, width - 2 * PAD, height - head - PAD), TEXT)
 
 

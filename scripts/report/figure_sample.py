@@ -14,63 +14,46 @@ from imagenet_think.core.settings import names, prompt
 from imagenet_think.report.examples import Example, choose_examples
 from imagenet_think.report.figures import (
     GREY,
+    LABEL,
     PAGE,
     PAIR,
     TALLEST,
+    TITLE,
     Page,
     fit,
     height_of,
     picture_size,
     printable,
-    sans,
     save_figure,
     serif,
     shorten,
     style,
-    width_of,
     wrap,
 )
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
-# Points.
+# In points.
 GUTTER = 18.0  # between the two columns
 SIDE = (PAGE - GUTTER) / 2  # width of a column
 PICTURE = 112.0  # greatest height of the image, which has the question on its right
 GAP = 7.0  # between blocks
-INDENT = 6.0  # of a text from the coloured rule at its left
+INDENT = 6.0  # of a text from the coloured rule to its left
 MOST = 20_000  # characters, more than a page holds
 SIZES = (7.5, 7.0, 6.5)  # of the text: the largest that a page holds
-
-TITLE = sans(6.5, "bold")
-LABEL = sans(6.5)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A text, or the part of it that is in one column.
+    """A text, or the part of it that is in one column."""
 
-    Attributes
-    ----------
-    title
-        What it is; "" where it continues the previous block.
-    name
-        Printed next to the title.
-    colour, line
-        Look of the rule at its left.
-    text
-        The whole text.
-    lines
-        The lines of this part.
-    """
-
-    title: str
-    name: str
-    colour: str
-    line: str
-    text: str
-    lines: tuple[str, ...] = ()
+    title: str  # "" if it continues the previous block
+    name: str  # printed next to the title
+    colour: str  # of the rule to its left
+    line: str  # style of that rule
+    text: str  # all of it
+    lines: tuple[str, ...] = ()  # those of this part
 
 
 Columns = tuple[list[Block], list[Block]]
@@ -131,7 +114,7 @@ def draw_sample(
 
 
 def _arrange(blocks: Sequence[Block], room: float) -> tuple[Columns, float]:
-    """Return two columns no taller than `room`, and the size of their text."""
+    """Return two columns no taller than `room`, and the font size of their text."""
     longest = max(len(block.text) for block in blocks)
     for size in SIZES if longest <= MOST else ():
         columns = _split(blocks, serif(size), room)
@@ -215,10 +198,8 @@ def _draw_column(
     for block in column:
         top = y
         if block.title:
-            page.write(x + INDENT, y, [block.title], TITLE, colour=block.colour)
-            after = INDENT + width_of(block.title, TITLE) + 5
-            name = shorten(block.name, LABEL, SIDE - after)
-            page.write(x + after, y, [name], LABEL, colour=GREY)
+            width = SIDE - INDENT
+            page.title(x + INDENT, y, width, block.title, block.name, colour=block.colour)
         y += _title_height(block)
         y += page.write(x + INDENT, y, block.lines, font)
         page.rule(x + 1, top, y, colour=block.colour, line=block.line)

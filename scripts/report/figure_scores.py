@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from imagenet_think.core.logs import log_to
 from imagenet_think.report.figures import PAIR, label, mark, panels, save_figure, style
-from imagenet_think.report.table_captions import (
-    HEADINGS,
-    Settings,
-    benchmark,
-    models,
-    printed_rows,
-)
+from imagenet_think.report.table_captions import HEADINGS, Settings, benchmark, models, printed_rows
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
@@ -44,13 +37,11 @@ def draw_scores(scores: pl.DataFrame, settings: Settings) -> Figure:
     """
     names = models(settings)
     scores = printed_rows(scores.filter(part="full"), settings)
-    figure, grid = panels(list(HEADINGS.values()), 63 + 13 * len(names))
+    lines = [label(name, 92) for name in names.values()]
+    figure, grid = panels(list(HEADINGS.values()), lines, 63 + 13 * len(names))
     for axes, metric in zip(grid, HEADINGS, strict=True):
         _panel(axes, scores.filter(metric=metric), list(names))
-    first = grid[0]
-    first.set_yticks(range(len(names)), [label(name, 92) for name in names.values()])
-    first.set_ylim(len(names) - 0.5, -0.5)
-    handles, legend = first.get_legend_handles_labels()
+    handles, legend = grid[0].get_legend_handles_labels()
     figure.legend(handles, legend, loc="outside lower center", ncols=2)
     return figure
 
@@ -63,8 +54,6 @@ def _panel(axes: Axes, scores: pl.DataFrame, models: Sequence[str]) -> None:
         face = colour if aggregate == "avg" else "white"
         look = {"colour": colour, "marker": marker, "face": face}
         mark(axes, rows, "model", models, shift, **look, legend=name)
-    axes.xaxis.set_major_locator(MaxNLocator(3))
-    axes.tick_params(axis="y", length=0)
     axes.grid(axis="both")
 
 

@@ -1,16 +1,17 @@
 """Checks of a paper's statements against its own numbers.
 
-Each check takes numbers as the paper prints them and returns a `Result`: what was computed,
-how, and whether it contradicts the statement. Only what rounding cannot explain is a contradiction;
-where the statement is ambiguous, the verdict is that it cannot be decided.
+A check takes numbers as the paper prints them and computes whether they contradict a statement.
+Only what rounding cannot explain is a contradiction; where the statement is ambiguous, the verdict
+is that it cannot be decided.
 """
 
-import inspect
+import functools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import product
+from typing import Any, ParamSpec
 
 from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
@@ -19,11 +20,15 @@ from imagenet_think.report.table_captions import HEADINGS
 CONTRADICTS = "contradicts"
 CONSISTENT = "does not contradict"
 OPEN = "cannot be decided"
+VERDICTS = {True: CONSISTENT, False: CONTRADICTS, None: OPEN}
 
 UNITS = {"": 1, "k": 1e3, "K": 1e3, "M": 1e6, " million": 1e6, "B": 1e9}
 NUMBER_WORDS = {"two": 2, "three": 3}
 AVG, MAX = range(2)
 """Positions of the two aggregates in a pair of scores; the ablation has one pair per part."""
+
+PLACES = ("Avg.", "Max")
+"""Headings of the two aggregates."""
 
 LEXICAL = [
     measure.name
@@ -36,39 +41,43 @@ LEXICAL = [
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
 """Average and maximum by model and metric."""
 
+Outcome = tuple[str, bool | None]
+"""What a check computed, and whether the statement holds; None if that cannot be decided."""
+
+P = ParamSpec("P")
+
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a check.
-
-    Attributes
-    ----------
-    formula
-        What was computed, in words.
-    computed
-        The numbers.
-    verdict
-        `CONTRADICTS`, `CONSISTENT` or `OPEN`.
-    """
+    """The result of a check: what was computed, in words; the numbers; one of the `VERDICTS`."""
 
     formula: str
     computed: str
     verdict: str
 
 
+CHECKS: dict[str, Callable[..., Result]] = {}
+"""The checks by name."""
+
+
+def check(formula: str) -> Callable[[Callable[P, Outcome]], Callable[P, Result]]:
+    """Add a function to `CHECKS`, and return its outcomes as results with this formula."""
+
+    def register(function: Callable[P, Outcome]) -> Callable[P, Result]:
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> Result:
+            computed, holds = function(*args, **kwargs)
+            return Result(formula, computed, VERDICTS[holds])
+
+        CHECKS[function.__name__] = checked
+        return checked
+
+    return register
+
+
 @dataclass(frozen=True)
 class Printed:
-    """A number as a text prints it.
-
-    Attributes
-    ----------
-    text
-        Its digits and unit.
-    value
-        The number.
-    step
-        The value of one unit of the last digit.
-    """
+    """A number as a text prints it: digits and unit, value, and the value of one last digit."""
 
     text: str
     value: float
@@ -76,11 +85,11 @@ class Printed:
 
     def rounds(self, low: float, high: float | None = None) -> bool:
         """Return whether a number, or one in a range, may have been rounded to this."""
-        return _meet((low, high or low), (self.value - self.step / 2, self.value + self.step / 2))
+        return self.value - self.step / 2 <= (high or low) and low <= self.value + self.step / 2
 
     def cuts(self, low: float, high: float | None = None) -> bool:
         """Return whether a number, or one in a range, may have been truncated to this."""
-        return _meet((low, high or low), (self.value, self.value + self.step))
+        return self.value <= (high or low) and low <= self.value + self.step
 
 
 def read_number(text: str) -> Printed:
@@ -103,32 +112,21 @@ def read_number(text: str) -> Printed:
     return Printed(text, value, scale / parts)
 
 
-def _meet(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    return one[0] <= other[1] and other[0] <= one[1]
-
-
-def _whole(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def _real(value: float, decimals: int = 3) -> str:
-    return f"{value:.{decimals}f}"
-
-
 def _tokens(value: float) -> str:
     """Return a count of tokens in millions, or in full if it is small."""
-    return f"{value / 1e6:,.1f} million" if value >= 1e6 else _whole(value)
+    return f"{value / 1e6:,.1f} million" if value >= 1e6 else f"{value:,.0f}"
 
 
 # Counts -------------------------------------------------------------------------------------------
 
 
+@check("The size of this dataset divided by that of the other.")
 def ratios(
     counts: Mapping[str, float],
     bases: Mapping[str, Any],
     claimed: Printed,
     named: str | None = None,
-) -> Result:
+) -> Outcome:
     """Compare a stated factor with the ratios of this dataset's size to others'.
 
     Parameters
@@ -146,43 +144,43 @@ def ratios(
     for base, size in bases.items():
         size = getattr(size, "value", size)
         for count, value in counts.items():
-            words = f"{_whole(value)} {count} / {_whole(size)} ({base}) = {_real(value / size, 2)}"
+            words = f"{value:,.0f} {count} / {size:,.0f} ({base}) = {value / size:.2f}"
             quotients.append((base, claimed.rounds(value / size), words))
     compared = [quotient for quotient in quotients if named in (None, quotient[0])]
     elsewhere = [words for base, fits, words in quotients if fits and named not in (None, base)]
     computed = f"{'; '.join(words for _, _, words in compared)}; stated: {claimed.text}."
     if elsewhere:
         computed += f" It fits {' and '.join(elsewhere)}."
-    fits = any(fits for _, fits, _ in compared)
-    formula = "The size of this dataset divided by that of the other."
-    return Result(formula, computed, CONSISTENT if fits else CONTRADICTS)
+    return computed, any(fits for _, fits, _ in compared)
 
 
-def largest(images: Mapping[str, float], own: str, pairs: float) -> Result:
+@check("The greatest number of images in Table 1.")
+def largest(images: Mapping[str, float], own: str, pairs: float) -> Outcome:
     """Find a dataset with more images than the one stated to be the largest."""
     greatest = max(images, key=images.__getitem__)
-    computed = (
-        f"{greatest} has {_whole(images[greatest])} images, {own} {_whole(images[own])} "
-        f"({_whole(pairs)} pairs)."
+    return (
+        f"{greatest} has {images[greatest]:,.0f} images, {own} {images[own]:,.0f} "
+        f"({pairs:,.0f} pairs).",
+        greatest == own,
     )
-    formula = "The greatest number of images in Table 1."
-    return Result(formula, computed, CONSISTENT if greatest == own else CONTRADICTS)
 
 
-def mean_in_range(mean: float, low: float, high: float, images: float, classes: float) -> Result:
+@check("A mean lies between the least and the greatest value.")
+def mean_in_range(mean: float, low: float, high: float, images: float, classes: float) -> Outcome:
     """Compare a mean with the smallest and largest value, and with total / number."""
-    computed = (
-        f"{mean} is not between {low} and {high}; {_whole(images)} / {_whole(classes)} = "
-        f"{_real(images / classes, 1)}."
-    )
     inside = low <= mean <= high
-    if inside:
-        computed = computed.replace("is not", "is")
-    formula = "A mean lies between the least and the greatest value."
-    return Result(formula, computed, CONSISTENT if inside else CONTRADICTS)
+    return (
+        f"{mean} is{'' if inside else ' not'} between {low} and {high}; {images:,.0f} / "
+        f"{classes:,.0f} = {images / classes:.1f}.",
+        inside,
+    )
 
 
-def spread(sd: Printed, low: float, high: float, mean: float) -> Result:
+@check(
+    "(max − min) / 2 (Popoviciu), and the square root of (max − mean)(mean − min) (Bhatia and "
+    "Davis)."
+)
+def spread(sd: Printed, low: float, high: float, mean: float) -> Outcome:
     """Compare a standard deviation with the largest that a range allows.
 
     At most (max - min) / 2 (Popoviciu), and with a known mean at most the square root of
@@ -190,51 +188,43 @@ def spread(sd: Printed, low: float, high: float, mean: float) -> Result:
     """
     popoviciu = (high - low) / 2
     bhatia_davis = math.sqrt((high - mean) * (mean - low))
-    computed = (
-        f"At most {_real(popoviciu, 1)} on [{low}, {high}], and {_real(bhatia_davis, 2)} with a "
-        f"mean of {mean}; stated: {sd.text}."
+    return (
+        f"At most {popoviciu:.1f} on [{low}, {high}], and {bhatia_davis:.2f} with a mean of "
+        f"{mean}; stated: {sd.text}.",
+        sd.value - sd.step / 2 <= popoviciu,
     )
-    formula = (
-        "(max − min) / 2 (Popoviciu), and the square root of (max − mean)(mean − min) "
-        "(Bhatia and Davis)."
-    )
-    impossible = sd.value - sd.step / 2 > popoviciu
-    return Result(formula, computed, CONTRADICTS if impossible else CONSISTENT)
 
 
-def per_image(pairs: float, images: float, claimed: Printed) -> Result:
+@check("Pairs divided by images.")
+def per_image(pairs: float, images: float, claimed: Printed) -> Outcome:
     """Compare a number of responses per image with pairs / images."""
     count = pairs / images
-    computed = (
-        f"{_whole(pairs)} pairs / {_whole(images)} images = {count:g}; stated: {claimed.text}."
+    return (
+        f"{pairs:,.0f} pairs / {images:,.0f} images = {count:g}; stated: {claimed.text}.",
+        claimed.value == count,
     )
-    verdict = CONSISTENT if claimed.value == count else CONTRADICTS
-    return Result("Pairs divided by images.", computed, verdict)
 
 
-def total(images: Printed, mean: Printed, total: Printed) -> Result:
+@check("Images times average tokens, within what the printed digits leave open.")
+def total(images: Printed, mean: Printed, total: Printed) -> Outcome:
     """Compare a total with number × mean, each with the precision of its printed digits."""
-    product = images.value * mean.value
+    expected = images.value * mean.value
     low = (images.value - images.step / 2) * (mean.value - mean.step / 2)
     high = (images.value + images.step / 2) * (mean.value + mean.step / 2)
     most = (images.value + images.step) * (mean.value + mean.step)
-    computed = f"{images.text} × {mean.text} = {_tokens(product)}; printed: {total.text}"
+    computed = f"{images.text} × {mean.text} = {_tokens(expected)}; printed: {total.text}"
     if total.rounds(low, high):
-        verdict = CONSISTENT
-    elif total.cuts(product, most):
-        computed += ", which fits if digits were cut off and not rounded"
-        verdict = OPEN
-    else:
-        factor = max(product / total.value, total.value / product)
-        computed += f", off by a factor of {factor:,.0f}"
-        verdict = CONTRADICTS
-    formula = "Images times average tokens, within what the printed digits leave open."
-    return Result(formula, f"{computed}.", verdict)
+        return f"{computed}.", True
+    if total.cuts(expected, most):
+        return f"{computed}, which fits if digits were cut off and not rounded.", None
+    factor = max(expected / total.value, total.value / expected)
+    return f"{computed}, off by a factor of {factor:,.0f}.", False
 
 
+@check("Number of samples times average tokens; total divided by average tokens.")
 def units(
     images: Printed, mean: Printed, total: Printed, pairs: Printed, printed: Mapping
-) -> Result:
+) -> Outcome:
     """Find what Table 1 counts as a sample: which number of samples gives its total.
 
     Parameters
@@ -247,30 +237,30 @@ def units(
     """
     low, high = total.value / mean.value, (total.value + total.step) / mean.value
     half = total.step / 2 / mean.value
-    computed = (
-        f"An image: {_whole(images.value)} × {mean.text} = {_tokens(images.value * mean.value)}; "
-        f"a thinking–answer pair: {_whole(pairs.value)} × {mean.text} = "
-        f"{_tokens(pairs.value * mean.value)}. {total.text} divided by {mean.text} is of "
-        f"{_whole(low)} to {_whole(high)} samples if digits were cut off, of {_whole(low - half)} "
-        f"to {_whole(low + half)} if they were rounded. The texts printed of one image have "
-        f"{_whole(printed['image'])} tokens together, and {_whole(printed['chain'])} a thinking."
-    )
     fits = [low <= number.value <= high for number in (images, pairs)]
-    formula = "Number of samples times average tokens; total divided by average tokens."
-    return Result(formula, computed, CONSISTENT if fits == [True, False] else OPEN)
-
-
-def classes_of_mean(images: float, mean: float, classes: float) -> Result:
-    """Compute the numbers of classes or images that a mean number per class would imply."""
-    computed = (
-        f"{_whole(images)} / {mean} = {_whole(images / mean)} classes; {_whole(classes)} × {mean} "
-        f"= {_whole(classes * mean)} images."
+    return (
+        f"An image: {images.value:,.0f} × {mean.text} = {_tokens(images.value * mean.value)}; "
+        f"a thinking–answer pair: {pairs.value:,.0f} × {mean.text} = "
+        f"{_tokens(pairs.value * mean.value)}. {total.text} divided by {mean.text} is of "
+        f"{low:,.0f} to {high:,.0f} samples if digits were cut off, of {low - half:,.0f} "
+        f"to {low + half:,.0f} if they were rounded. The texts printed of one image have "
+        f"{printed['image']:,.0f} tokens together, and {printed['chain']:,.0f} a thinking.",
+        True if fits == [True, False] else None,
     )
-    formula = "Images divided by the mean; classes times the mean."
-    return Result(formula, computed, OPEN)
 
 
-def vocabulary(words: Printed, samples: Printed, classes: float, printed_image: Mapping) -> Result:
+@check("Images divided by the mean; classes times the mean.")
+def classes_of_mean(images: float, mean: float, classes: float) -> Outcome:
+    """Compute the numbers of classes or images that a mean number per class would imply."""
+    return (
+        f"{images:,.0f} / {mean} = {images / mean:,.0f} classes; {classes:,.0f} × {mean} = "
+        f"{classes * mean:,.0f} images.",
+        None,
+    )
+
+
+@check("Classes that a random group of samples meets: C × (1 − (1 − 1/C)^n); words divided by it.")
+def vocabulary(words: Printed, samples: Printed, classes: float, printed_image: Mapping) -> Outcome:
     """Compare a vocabulary size with that of the one image whose texts are printed.
 
     Parameters
@@ -286,122 +276,114 @@ def vocabulary(words: Printed, samples: Printed, classes: float, printed_image: 
     """
     seen = classes * (1 - (1 - 1 / classes) ** samples.value)
     one = printed_image["words"]
-    computed = (
+    return (
         f"The texts printed of one image hold {one} different words, "
         f"{printed_image['thinking_words']} of them in its thinking; {samples.text} samples are of "
-        f"about {_whole(seen)} classes, so that {words.text} words are "
-        f"{_real(words.value / seen, 1)} a class, and {_real(words.value / one, 1)} times one "
-        "image's."
+        f"about {seen:,.0f} classes, so that {words.text} words are {words.value / seen:.1f} a "
+        f"class, and {words.value / one:.1f} times one image's.",
+        False if words.value < one else None,
     )
-    formula = (
-        "Classes that a random group of samples meets: C × (1 − (1 − 1/C)^n); words divided by it."
-    )
-    return Result(formula, computed, CONTRADICTS if words.value < one else OPEN)
 
 
-def coverage(classes: float, stated: Printed, listed: int) -> Result:
+@check("Classes divided by categories; the number of classes in the processed version.")
+def coverage(classes: float, stated: Printed, listed: int) -> Outcome:
     """Compare a number of classes with all classes, and with those of a processed version."""
     computed = (
-        f"{_whole(classes)} of {stated.text} categories are {classes / stated.value:.0%}; "
-        f"ImageNet-21K-P of winter 2021 has {_whole(listed)}."
+        f"{classes:,.0f} of {stated.text} categories are {classes / stated.value:.0%}; "
+        f"ImageNet-21K-P of winter 2021 has {listed:,.0f}."
     )
-    part = OPEN if classes == listed else CONTRADICTS
-    verdict = CONSISTENT if classes >= stated.value else part
-    formula = "Classes divided by categories; the number of classes in the processed version."
-    return Result(formula, computed, verdict)
+    if classes >= stated.value:
+        return computed, True
+    return computed, None if classes == listed else False
 
 
-def evenness(low: float, high: float, images: Printed, categories: Printed) -> Result:
+@check("Most images of a class divided by least; the source's images by its categories.")
+def evenness(low: float, high: float, images: Printed, categories: Printed) -> Outcome:
     """Compare the spread of images over classes with the number available per class."""
     source = images.value / categories.value
-    computed = (
-        f"{high} / {low} = {_real(high / low, 2)} times as many images in the largest class as in "
-        f"the smallest; the source has {_whole(source)} a category on average."
+    return (
+        f"{high} / {low} = {high / low:.2f} times as many images in the largest class as in "
+        f"the smallest; the source has {source:,.0f} a category on average.",
+        None,
     )
-    formula = "Most images of a class divided by least; the source's images by its categories."
-    return Result(formula, computed, OPEN)
 
 
 # Scores -------------------------------------------------------------------------------------------
 
 
-def above(scores: Scores, metric: str, models: Sequence[str], bounds: Sequence[Printed]) -> Result:
+@check("Each model's average and maximum beside the bounds.")
+def above(scores: Scores, metric: str, models: Sequence[str], bounds: Sequence[Printed]) -> Outcome:
     """Compare scores of models, average and maximum, with the bounds that they allegedly exceed."""
-    found = [
-        (name, scores[name][metric][place], bounds[place]) for name in models for place in (0, 1)
-    ]
-    wrong = [f"{name} {_real(value)}" for name, value, bound in found if value <= bound.value]
-    computed = "; ".join(f"{name} {_pair(scores[name][metric])}" for name in models)
-    computed += f"; stated: above {' / '.join(bound.text for bound in bounds)}."
-    formula = "Each model's average and maximum beside the bounds."
-    return Result(formula, computed, CONTRADICTS if wrong else CONSISTENT)
+    return (
+        f"{_of_models(scores, metric, models)}; stated: above {_texts(bounds)}.",
+        all(
+            score > bound.value
+            for name in models
+            for score, bound in zip(scores[name][metric], bounds, strict=True)
+        ),
+    )
 
 
-def reach(scores: Scores, metric: str, models: Sequence[str], claimed: Sequence[Printed]) -> Result:
+@check("Each model's average and maximum beside those stated.")
+def reach(
+    scores: Scores, metric: str, models: Sequence[str], claimed: Sequence[Printed]
+) -> Outcome:
     """Compare the scores of models with those that all of them allegedly reach."""
-    computed = "; ".join(f"{name} {_pair(scores[name][metric])}" for name in models)
-    computed += f"; stated of both: {' / '.join(number.text for number in claimed)}."
-    numbers = [number.value for number in claimed]
-    same = all(list(scores[name][metric]) == numbers for name in models)
-    formula = "Each model's average and maximum beside those stated."
-    return Result(formula, computed, CONSISTENT if same else CONTRADICTS)
+    return (
+        f"{_of_models(scores, metric, models)}; stated of both: {_texts(claimed)}.",
+        all(_equal(scores[name][metric], claimed) for name in models),
+    )
 
 
-def lowest(scores: Scores, metrics: Sequence[str], model: str) -> Result:
+@check("The least of each column.")
+def lowest(scores: Scores, metrics: Sequence[str], model: str) -> Outcome:
     """Find the model with the lowest score in each column."""
-    found = []
-    for metric, place in ((metric, place) for metric in metrics for place in (AVG, MAX)):
+    lowest_models, words = set(), []
+    for metric, place in product(metrics, (AVG, MAX)):
         column = {name: row[metric][place] for name, row in scores.items()}
         name = min(column, key=column.__getitem__)
-        found.append(
-            (
-                name,
-                f"{HEADINGS[metric]} {_place(place)}: {name} {_real(scores[name][metric][place])}",
-            )
-        )
+        lowest_models.add(name)
+        words.append(f"{HEADINGS[metric]} {PLACES[place]}: {name} {column[name]:.3f}")
     own = "; ".join(f"{HEADINGS[metric]} {_pair(scores[model][metric])}" for metric in metrics)
-    computed = f"Lowest in {'; '.join(words for _, words in found)}. {model}: {own}."
-    formula = "The least of each column."
-    wrong = any(name != model for name, _ in found)
-    return Result(formula, computed, CONTRADICTS if wrong else CONSISTENT)
+    return f"Lowest in {'; '.join(words)}. {model}: {own}.", lowest_models <= {model}
 
 
-def improves(scores: Scores, metrics: Sequence[str], models: Sequence[str], over: str) -> Result:
+@check("Each score minus the other model's.")
+def improves(scores: Scores, metrics: Sequence[str], models: Sequence[str], over: str) -> Outcome:
     """Find columns in which a model is not above another that it allegedly improves on."""
-    cells = [(m, metric, place) for m in models for metric in metrics for place in (AVG, MAX)]
+    cells = list(product(models, metrics, (AVG, MAX)))
     below = [
-        f"{name}, {HEADINGS[metric]} {_place(place)} {_real(scores[name][metric][place])} < "
-        f"{_real(scores[over][metric][place])}"
+        f"{name}, {HEADINGS[metric]} {PLACES[place]} {scores[name][metric][place]:.3f} < "
+        f"{scores[over][metric][place]:.3f}"
         for name, metric, place in cells
         if scores[name][metric][place] <= scores[over][metric][place]
     ]
-    computed = f"{len(below)} of {len(cells)} cells are below {over}'s: {'; '.join(below)}."
-    formula = "Each score minus the other model's."
-    return Result(formula, computed, CONTRADICTS if below else CONSISTENT)
+    return f"{len(below)} of {len(cells)} cells are below {over}'s: {'; '.join(below)}.", not below
 
 
+@check("Least and greatest of the models' averages and maxima.")
 def around(
     scores: Scores,
     metrics: Sequence[str],
     models: Sequence[str],
     bounds: Sequence[Sequence[Printed]],
-) -> Result:
+) -> Outcome:
     """Compare the range of some models' scores with one that is stated approximately."""
     words, inside = [], True
     for metric, (low, high) in zip(metrics, bounds, strict=True):
         numbers = [value for name in models for value in scores[name][metric]]
         inside &= low.value <= min(numbers) and max(numbers) <= high.value
         words.append(
-            f"{HEADINGS[metric]} {_real(min(numbers))}–{_real(max(numbers))}, stated "
+            f"{HEADINGS[metric]} {min(numbers):.3f}–{max(numbers):.3f}, stated "
             f"{low.text}–{high.text}"
         )
-    formula = "Least and greatest of the models' averages and maxima."
-    return Result(formula, f"{'; '.join(words)}.", CONSISTENT if inside else OPEN)
+    return f"{'; '.join(words)}.", True if inside else None
 
 
+@check("The column of Table 6 with these two numbers.")
 def named_alike(
     scores: Scores, model: str, metrics: Sequence[str], named: str, claimed: Sequence[Printed]
-) -> Result:
+) -> Outcome:
     """Find the column of Table 6 that contains the numbers under a metric's name in Table 7.
 
     Parameters
@@ -417,58 +399,55 @@ def named_alike(
     claimed
         Average and maximum of the metric in Table 7.
     """
-    numbers = [number.value for number in claimed]
-    held = [key for key in metrics if list(scores[model][key]) == numbers]
-    computed = (
-        f"{' / '.join(number.text for number in claimed)} stand in Table 6 under "
-        f"{_list(held)}; {HEADINGS[named]} has "
-        f"{_pair(scores[model][named])} there."
+    held = [key for key in metrics if _equal(scores[model][key], claimed)]
+    return (
+        f"{_texts(claimed)} stand in Table 6 under {_list(held)}; {HEADINGS[named]} has "
+        f"{_pair(scores[model][named])} there.",
+        held == [named],
     )
-    formula = "The column of Table 6 with these two numbers."
-    return Result(formula, computed, CONSISTENT if held == [named] else CONTRADICTS)
 
 
-def column_order(scores: Scores, above: str, below: str) -> Result:
+@check(
+    "Fitted on two texts, TF-IDF weighs no shared word above one of a single text: the product of "
+    "the vectors grows no more than their lengths."
+)
+def column_order(scores: Scores, above: str, below: str) -> Outcome:
     """Count cells where one column is above another that it cannot exceed under one reading."""
     pairs = [
         (row[above][place], row[below][place]) for row in scores.values() for place in (AVG, MAX)
     ]
     greater = sum(one > other for one, other in pairs)
-    ranges = [f"{_real(min(column))}–{_real(max(column))}" for column in zip(*pairs, strict=True)]
-    computed = (
+    ranges = [f"{min(column):.3f}–{max(column):.3f}" for column in zip(*pairs, strict=True)]
+    return (
         f"TF-IDF ({ranges[0]}) is above raw cosine ({ranges[1]}) in {greater} of {len(pairs)} "
-        "cells; fitted on the two texts alone it never is."
+        "cells; fitted on the two texts alone it never is.",
+        None if greater else True,
     )
-    formula = (
-        "Fitted on two texts, TF-IDF weighs no shared word above one of a single text: the product "
-        "of the vectors grows no more than their lengths."
-    )
-    return Result(formula, computed, OPEN if greater else CONSISTENT)
 
 
-def dice_bound(scores: Scores, cosine: str, jaccard: str) -> Result:
+@check("Set cosine ≥ Dice = 2J / (1 + J) for each pair; mean Dice ≥ Dice(mean J) − 2 var(J).")
+def dice_bound(scores: Scores, cosine: str, jaccard: str) -> Outcome:
     """Compute how widely the Jaccard index must vary if a column were the cosine of sets.
 
     For one pair, the cosine of the sets is at least Dice's coefficient, 2J / (1 + J). Over pairs,
     its mean may be lower than that of the mean J, but by at most twice the variance of J, because
     its second derivative is at least -4.
     """
-    gaps, spreads = [], []
-    for row in scores.values():
-        mean = row[jaccard][AVG]
-        gaps.append(2 * mean / (1 + mean) - row[cosine][AVG])
-        spreads.append(math.sqrt(max(gaps[-1], 0) / 2))
+    means = [row[jaccard][AVG] for row in scores.values()]
+    cosines = [row[cosine][AVG] for row in scores.values()]
+    gaps = [2 * mean / (1 + mean) - own for mean, own in zip(means, cosines, strict=True)]
+    spreads = [math.sqrt(max(gap, 0) / 2) for gap in gaps]
     below = sum(gap > 0 for gap in gaps)
-    computed = (
+    return (
         f"Below 2J / (1 + J) of the mean J in {below} of {len(gaps)} models, by "
-        f"{_real(min(gaps))} to {_real(max(gaps))}: J would need a standard deviation of at least "
-        f"{_real(min(spreads), 2)} to {_real(max(spreads), 2)}."
+        f"{min(gaps):.3f} to {max(gaps):.3f}: J would need a standard deviation of at least "
+        f"{min(spreads):.2f} to {max(spreads):.2f}.",
+        None if below else True,
     )
-    formula = "Set cosine ≥ Dice = 2J / (1 + J) for each pair; mean Dice ≥ Dice(mean J) − 2 var(J)."
-    return Result(formula, computed, OPEN if below else CONSISTENT)
 
 
-def between(ablation: Mapping[str, Sequence[float]]) -> Result:
+@check("Full output beside both parts; generally is read as in more than half of the cells.")
+def between(ablation: Mapping[str, Sequence[float]]) -> Outcome:
     """Count cells where the full output is between its parts, as it allegedly is in general."""
     words, inside, cells = [], 0, 0
     for place in (AVG, MAX):
@@ -478,66 +457,59 @@ def between(ablation: Mapping[str, Sequence[float]]) -> Result:
         least = sum(full < min(think, answer) for full, think, answer in rows)
         inside, cells = inside + middle, cells + len(rows)
         words.append(
-            f"{_place(place)}: between in {middle} of {len(rows)}, highest in {highest}, lowest in "
+            f"{PLACES[place]}: between in {middle} of {len(rows)}, highest in {highest}, lowest in "
             f"{least}"
         )
-    formula = "Full output beside both parts; generally is read as in more than half of the cells."
-    return Result(
-        formula, f"{'; '.join(words)}.", CONSISTENT if 2 * inside > cells else CONTRADICTS
-    )
+    return f"{'; '.join(words)}.", 2 * inside > cells
 
 
-def best_part(ablation: Mapping[str, Sequence[float]], part: str) -> Result:
+@check("The part with the highest and the lowest score in each lexical metric.")
+def best_part(ablation: Mapping[str, Sequence[float]], part: str) -> Outcome:
     """Find the lexical metrics in which a part scores highest, as it allegedly does."""
     own = PARTS.index(part)
     words, best = [], 0
     for place in (AVG, MAX):
         rows = {metric: ablation[metric][place::2] for metric in LEXICAL}
-        highest = [
-            m for m, row in rows.items() if row[own] == max(row) and row.count(row[own]) == 1
-        ]
-        tied = [m for m, row in rows.items() if row[own] == max(row) and row.count(row[own]) > 1]
-        lowest = [m for m, row in rows.items() if row[own] == min(row)]
+        reached = [metric for metric, row in rows.items() if row[own] == max(row)]
+        tied = [metric for metric in reached if rows[metric].count(max(rows[metric])) > 1]
+        highest = [metric for metric in reached if metric not in tied]
+        lowest = [metric for metric, row in rows.items() if row[own] == min(row)]
         best = max(best, len(highest))
         words.append(
-            f"{_place(place)}: highest in {_list(highest)}, tied for it in {_list(tied)}, lowest "
+            f"{PLACES[place]}: highest in {_list(highest)}, tied for it in {_list(tied)}, lowest "
             f"in {_list(lowest)}"
         )
-    formula = "The part with the highest and the lowest score in each lexical metric."
-    verdict = CONSISTENT if 2 * best > len(LEXICAL) else CONTRADICTS
-    return Result(formula, f"{'; '.join(words)}.", verdict)
+    return f"{'; '.join(words)}.", 2 * best > len(LEXICAL)
 
 
-def gaps(scores: Scores) -> Result:
+@check("Best minus second of each column.")
+def gaps(scores: Scores) -> Outcome:
     """Compute the difference between the best and the second-best model in each column."""
     columns = []
     for place in (AVG, MAX):
         distances = []
         for metric in next(iter(scores.values())):
-            first, second, *_ = sorted(
-                (row[metric][place] for row in scores.values()), reverse=True
-            )
-            distances.append(first - second)
-        columns.append(f"{_place(place)} {_real(min(distances))} to {_real(max(distances))}")
-    computed = f"Best minus second: {'; '.join(columns)}. No M, no interval."
-    return Result("Best minus second of each column.", computed, OPEN)
-
-
-def _place(place: int) -> str:
-    return ("Avg.", "Max")[place]
+            column = sorted((row[metric][place] for row in scores.values()), reverse=True)
+            distances.append(column[0] - column[1])
+        columns.append(f"{PLACES[place]} {min(distances):.3f} to {max(distances):.3f}")
+    return f"Best minus second: {'; '.join(columns)}. No M, no interval.", None
 
 
 def _pair(numbers: Sequence[float]) -> str:
-    return " / ".join(map(_real, numbers))
+    return " / ".join(f"{number:.3f}" for number in numbers)
+
+
+def _texts(numbers: Sequence[Printed]) -> str:
+    return " / ".join(number.text for number in numbers)
+
+
+def _equal(pair: Sequence[float], printed: Sequence[Printed]) -> bool:
+    return list(pair) == [number.value for number in printed]
+
+
+def _of_models(scores: Scores, metric: str, models: Sequence[str]) -> str:
+    return "; ".join(f"{name} {_pair(scores[name][metric])}" for name in models)
 
 
 def _list(metrics: Sequence[str]) -> str:
     return ", ".join(HEADINGS[metric] for metric in metrics) or "none"
-
-
-CHECKS: dict[str, Callable[..., Result]] = {
-    name: value
-    for name, value in list(globals().items())
-    if inspect.isfunction(value) and value.__annotations__.get("return") is Result
-}
-"""The functions of this module that return a `Result`, by name."""

@@ -1,4 +1,4 @@
-"""The style of all figures, text that fits its place, and reproducible files."""
+"""The style of all figures, text that fits its area, and reproducible files."""
 
 import io
 import logging
@@ -50,7 +50,7 @@ _SERIF = ("STIXGeneral", "DejaVu Sans")  # both come with matplotlib: the same o
 _REPLACEMENT = "□"
 _ELLIPSIS = "…"
 
-# Room of a line above and below its baseline, as shares of the font's size.
+# Space that a line takes above and below its baseline, as shares of the font's size.
 _ABOVE, _BELOW = 0.9, 0.24
 
 _STYLE: dict[Any, Any] = {
@@ -89,9 +89,9 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Set the look of the figures made inside, whatever the user's own matplotlib settings are.
+    """Set the look of figures, whatever the user's own matplotlib settings are.
 
-    Use it as a decorator of every function that draws.
+    It decorates every function that draws.
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -106,9 +106,10 @@ def save_figure(figure: Figure, pdf: str | Path, png: str | Path) -> None:
     Parameters
     ----------
     figure
-        The figure, at the size of print.
+        The figure, at its printed size.
     pdf, png
-        The files to make. They hold no date and no name of software: equal figures are equal files.
+        The files to write. They contain no date and no name of software, so that equal figures are
+        equal files.
     """
     nothing = {"Creator": None, "Producer": None, "CreationDate": None}
     with atomic_path(pdf) as temporary:
@@ -127,12 +128,16 @@ def serif(size: float) -> FontProperties:
     return FontProperties(family=list(_SERIF), size=size)
 
 
+TITLE, LABEL = sans(6.5, "bold"), sans(6.5)
+"""Fonts of a text's title, and of what is written next to it."""
+
+
 # Text of unknown content -------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=1)
 def _drawable() -> frozenset[int]:
-    """Code points for which the fonts that come with matplotlib hold a glyph."""
+    """Return the code points for which the fonts that come with matplotlib have a glyph."""
     families = sorted({*_SANS, *_SERIF})
     return frozenset().union(*(get_font(findfont(family)).get_charmap() for family in families))
 
@@ -207,8 +212,8 @@ def height_of(lines: Sequence[str], font: FontProperties) -> float:
 def _baselines(lines: Sequence[str], font: FontProperties) -> tuple[list[float], float]:
     """Return the depths of the lines' baselines below the top, and the height of them all.
 
-    Lines follow each other at an even distance. Only a line with taller or deeper letters than
-    Latin ones, as with several marks above each other, gets more room.
+    Lines are evenly spaced. Only a line with taller or deeper letters than Latin ones, for example
+    with stacked marks, gets more space.
     """
     size = font.get_size_in_points()
     baselines: list[float] = []
@@ -250,7 +255,7 @@ def wrap(text: str, font: FontProperties, width: float) -> Iterator[str]:
 
 
 def _pieces(word: str, font: FontProperties, width: float) -> list[str]:
-    """Break a word that is wider than a line; marks stay with the letter they stand on."""
+    """Break a word that is wider than a line; combining marks stay with their letter."""
     if len(word) < 200 and width_of(word, font) <= width:
         return [word]
     letters = regex.findall(r"\X", word)
@@ -266,9 +271,9 @@ def _pieces(word: str, font: FontProperties, width: float) -> list[str]:
 
 
 def fit(text: str, font: FontProperties, width: float, height: float) -> list[str]:
-    """Return the lines of a text that fill a place of `width` × `height` points.
+    """Return the lines of a text that fit into `width` × `height` points.
 
-    Where the text is longer than its place, the last line ends in an ellipsis.
+    If the text is longer, the last line ends in an ellipsis.
     """
     enough = 2 + int(height / (0.8 * font.get_size_in_points()))
     # No letter is narrower than a point.
@@ -282,7 +287,7 @@ def fit(text: str, font: FontProperties, width: float, height: float) -> list[st
 
 
 def shorten(text: str, font: FontProperties, width: float) -> str:
-    """Return text on one line of at most `width` points, with an ellipsis where it is cut."""
+    """Return text on one line of at most `width` points, with an ellipsis if it is cut."""
     text = " ".join(text.split())
     if width_of(text, font) <= width:
         return text
@@ -298,7 +303,7 @@ def shorten(text: str, font: FontProperties, width: float) -> str:
 
 
 def picture_size(data: bytes, width: float, height: float) -> tuple[float, float]:
-    """Return the size in points of an encoded image that fills a place without being cropped."""
+    """Return the size in points of an encoded image that fills an area without being cropped."""
     with Image.open(io.BytesIO(data)) as image:
         scale = min(width / image.width, height / image.height)
         return image.width * scale, image.height * scale
@@ -313,7 +318,7 @@ class Page:
     Parameters
     ----------
     width, height
-        Size in points, that of print.
+        Printed size in points.
     """
 
     def __init__(self, width: float, height: float) -> None:
@@ -347,22 +352,22 @@ class Page:
             )
         return height
 
+    def title(
+        self, x: float, y: float, width: float, title: str, name: str, *, colour: str
+    ) -> None:
+        """Write a title in bold, and a name next to it as far as both fit into the width."""
+        self.write(x, y, [title], TITLE, colour=colour)
+        after = width_of(title, TITLE) + 5
+        if name:
+            self.write(x + after, y, [shorten(name, LABEL, width - after)], LABEL, colour=GREY)
+
     def box(
-        self,
-        x: float,
-        y: float,
-        width: float,
-        height: float,
-        *,
-        edge: str,
-        face: str,
-        line: str,
+        self, x: float, y: float, width: float, height: float, *, edge: str, face: str, line: str
     ) -> None:
         """Draw a box with rounded corners."""
-        left, bottom = x, self.height - y - height
         self.figure.add_artist(
             FancyBboxPatch(
-                (left, bottom),
+                (x, self.height - y - height),
                 width,
                 height,
                 boxstyle="round,pad=0,rounding_size=3",
@@ -422,13 +427,15 @@ def chart(width: float, height: float) -> Figure:
     return figure
 
 
-def panels(titles: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
+def panels(titles: Sequence[str], lines: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
     """Return a figure with a panel for each title, four in a row, and its panels.
 
     Parameters
     ----------
     titles
         Titles of the panels, which share their y axis.
+    lines
+        Labels of the lines of a panel, from the top.
     height
         Of a row of panels, in points.
     """
@@ -440,6 +447,10 @@ def panels(titles: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
         spare.remove()
     for panel, title in zip(axes, titles, strict=False):
         panel.set_title(label(title, 74, 7))
+        panel.xaxis.set_major_locator(MaxNLocator(3))
+        panel.tick_params(axis="y", length=0)
+    axes[0].set_yticks(range(len(lines)), lines)
+    axes[0].set_ylim(len(lines) - 0.5, -0.5)
     return figure, axes[: len(titles)]
 
 
@@ -468,16 +479,16 @@ def mark(
     axes
         The panel.
     rows
-        `value, low, high` and `column`, which says whose line; where `low` and `high` are null, the
-        value has no interval. A line without a row stays empty.
+        Columns value, low, high (null where there is no interval) and `column`.
     column, order
-        What distinguishes the lines, and its values from line 0 on.
+        What distinguishes the lines, and its values from line 0 on. A line without a row stays
+        empty.
     shift
         Distance of the mark from its line.
     colour, marker, face
-        Colour of marks and intervals, shape of the marks, and what they are filled with.
+        Colour of marks and intervals, shape of the marks, and their filling.
     legend
-        What the legend says.
+        Label in the legend.
     """
     found = {row[column]: row for row in rows.iter_rows(named=True)}
     drawn = [(place, found[key]) for place, key in enumerate(order) if key in found]

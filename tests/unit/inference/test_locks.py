@@ -55,10 +55,7 @@ def hold(path, sender):
 
 @pytest.fixture
 def waiting(monkeypatch):
-    """A function that lets something happen each time that a taker waits, instead of time passing.
-
-    It returns the list of those times, which grows.
-    """
+    """A function that replaces waiting by an action; it returns the growing list of waits."""
 
     def let(happen):
         waits = []
@@ -74,7 +71,7 @@ def waiting(monkeypatch):
 
 
 def until(condition):
-    """Wait for what happens in a moment, on a slow machine a little later."""
+    """Wait until a condition holds, for as long as a slow machine may need."""
     deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline, "it does not happen"
@@ -161,7 +158,7 @@ def test_another_machine_is_watched_until_it_was_silent_for_long(
     left_by(path, elsewhere(), silent=SILENCE / 2)
     utime, passed = os.utime, 0.0
 
-    def touch(file, times=None):  # the file system's clock goes on as somebody waits
+    def touch(file, times=None):  # the file system's clock advances with each wait
         utime(file, times or (time.time() + passed,) * 2)
 
     def pass_on():
@@ -211,7 +208,7 @@ def test_a_holder_that_lost_its_lock_notices_and_leaves_the_new_one(path, caplog
         content = left_by(path, elsewhere(), silent=50)
         with pytest.raises(LockError, match=r"lost its lock, it is now held by process 4711"):
             lock.check()
-        until(lambda: not lock._pulse.is_alive())  # nobody is left who could touch it
+        until(lambda: not lock._pulse.is_alive())  # so nothing touches it any more
     assert path.read_bytes() == content
     assert "lost its lock" in caplog.text
 
@@ -253,7 +250,7 @@ def test_a_worker_that_died_while_taking_over_blocks_nobody(path):
     process.join()
     assert process.exitcode == -signal.SIGKILL
     left = [file for file in path.parent.iterdir() if file != path]
-    assert len(left) == 2  # its second lock, and what it would have put in place
+    assert len(left) == 2  # its second lock, and the file that would have replaced the first
     for file in left:
         os.utime(file, (time.time() - SILENCE - 1,) * 2)
     with Lock(path) as lock:
@@ -281,7 +278,7 @@ def race(folder, rounds, barrier, sender):
             won.append(False)
         else:
             won.append(True)
-        barrier.wait()  # nobody gives it back before all have tried
+        barrier.wait()  # nobody releases it before all have tried
         if won[-1]:
             lock.release()
     sender.send(won)
@@ -368,14 +365,12 @@ def test_a_failed_touch_is_reported_and_retried(path, monkeypatch, caplog):
     assert "cannot be touched" in caplog.text
 
 
-def test_another_machines_lock_is_held_while_it_is_touched(tmp_path):
-    lock = tmp_path / "00.lock"
-    owner = replace(Owner.this_process(), machine="another", host="another")
-    lock.write_text(json.dumps(asdict(owner)))
+def test_another_machines_lock_is_held_while_it_is_touched(path):
     now = time.time()
-    assert held(lock, now)
-    os.utime(lock, (now - SILENCE - 1, now - SILENCE - 1))
-    assert not held(lock, now)
-    lock.write_text("{")
-    assert not held(lock, now)
-    assert not held(tmp_path / "none.lock", now)
+    assert not held(path, now)
+    left_by(path, elsewhere())
+    assert held(path, now)
+    left_by(path, elsewhere(), silent=SILENCE + 1)
+    assert not held(path, now)
+    path.write_text("{")
+    assert not held(path, now)

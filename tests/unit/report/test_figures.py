@@ -365,7 +365,7 @@ def test_lengths_without_a_part():
 @pytest.mark.parametrize("count", [1, 4, 9])
 def test_any_number_of_panels(count):
     with figures.style():
-        figure, panels = figures.panels([f"Metric {n}" for n in range(count)], 80)
+        figure, panels = figures.panels([f"Metric {n}" for n in range(count)], ["line"], 80)
     assert figure.axes == panels
     assert [axes.get_title() for axes in panels] == [f"Metric {n}" for n in range(count)]
     assert_readable(figure)
