@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from generate_responses import generate_responses
 from imagenet_think.core.schemas import IMAGES
 from imagenet_think.inference.engines import Response
 from imagenet_think.inference.generation import Task
+from imagenet_think.inference.journal import read_lines
 
 INFERENCE = {
     "engine": "transformers",
@@ -88,10 +88,9 @@ class Run:
 
     def task(self, **inference):
         """Return the arguments of a task; they can be written as JSON."""
-        inference = INFERENCE | inference
         return {
             "settings": self.settings,
-            "inference": inference,
+            "inference": INFERENCE | inference,
             "threads": 1,
             "canary": self.canary,
         }
@@ -125,7 +124,7 @@ class Run:
     @property
     def journal(self):
         files = sorted((self.folder / "journal").glob("*.jsonl"))
-        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        return [line for file in files for line in read_lines(file)]
 
     @property
     def journaled(self):
