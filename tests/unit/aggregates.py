@@ -1,4 +1,4 @@
-"""Aggregates whose numbers tell where they come from, and settings of the tables made of them."""
+"""Aggregates whose numbers show where they come from, and settings of the tables made of them."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -7,11 +7,14 @@ from imagenet_think.parsing import PARTS
 
 MEASURES = [own.name for metric in registry.metrics() for own in metric.measures]
 MODELS = ["b", "a"]
+PRINTED = {name: name for name in MEASURES} | {"tfidf": "tfidf_pair"}
+"""The measure that is printed under each name: of TF-IDF not the variant of the same name."""
+
 SETTINGS = {
     "models": MODELS,
     "teachers": ["glm", "kimi"],
     "names": {"a": "Model_A", "b": "Model B", "glm": "GLM", "kimi": "Kimi"},
-    "printed_tfidf": "tfidf",
+    "printed_tfidf": PRINTED["tfidf"],
     "ablation_model": "a",
     "rules_of_parsing": {"a": "boxed", "b": "think", "glm": "think_answer", "kimi": "kimi"},
     "intervals": {"draws": 10000, "level": 0.95},
@@ -36,7 +39,7 @@ SETTINGS = {
 
 
 def value(model: str, part: str, measure: str, aggregate: str) -> float:
-    """Return a number that tells where it comes from."""
+    """Return a number that shows where it comes from."""
     number = 0.3 * MODELS.index(model) + 0.1 * ["full", "think", "answer"].index(part)
     return number + 0.01 * MEASURES.index(measure) + (0.005 if aggregate == "max" else 0)
 

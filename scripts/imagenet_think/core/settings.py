@@ -215,7 +215,7 @@ def declaring(rule: Any) -> list[Any]:
     return [function for function in functions if hasattr(function, "config_keys")]
 
 
-_DECLARATION = re.compile(r"\b(reads|uses|files|content)\(")
+_DECLARATION = re.compile(r"\b(reads|uses|files|content)\(((?:[^()]|\([^()]*\))*)\)")
 _TEXT = re.compile(r'"([^"\n]*)"')
 
 
@@ -230,21 +230,11 @@ def declared_in(rules: str, schema_leaves: Sequence[str]) -> dict[str, bool]:
         From `all_leaves`. Strings that stand for none are not keys.
     """
     found: dict[str, bool] = {}
-    for start in _DECLARATION.finditer(rules):
-        for key in _TEXT.findall(rules[start.end() : _closing(rules, start.end())]):
+    for function, arguments in _DECLARATION.findall(rules):
+        for key in _TEXT.findall(arguments):
             if leaves(key, schema_leaves):
-                found[key] = found.get(key, False) or start[1] != "uses"
+                found[key] = found.get(key, False) or function != "uses"
     return found
-
-
-def _closing(text: str, start: int) -> int:
-    """Return where the parenthesis that is open at a position closes."""
-    depth = 1
-    for place in range(start, len(text)):
-        depth += {"(": 1, ")": -1}.get(text[place], 0)
-        if depth == 0:
-            return place
-    raise ValueError(f"a parenthesis is never closed: {text[start : start + 80]}")
 
 
 def check(rule: Any, schema_leaves: Sequence[str]) -> None:

@@ -1,22 +1,16 @@
-import csv
-
 import polars as pl
 import pytest
-import yaml
 from aggregates import MEASURES
-from tests.pretended_runs import ROOT
+from configs import config
 from tests.unit.agreeing import TEACHERS, write_files
 
 from aggregate_agreement import aggregate_agreement
 from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.report import table_captions
-from imagenet_think.run import configuration
 from table_agreement import table_agreement
 
-CONFIG = configuration.check(
-    yaml.safe_load((ROOT / "config" / "miniature.yaml").read_text(encoding="utf-8")), "miniature"
-)
-SETTINGS = CONFIG["benchmark"] | {
+SETTINGS = config(name="miniature")["benchmark"] | {
+    "printed_tfidf": "tfidf_pair",
     "teachers": TEACHERS,
     "names": {"glm": "GLM_4.1", "kimi": "Kimi"},
     "intervals": {"draws": 200, "level": 0.9},
@@ -31,16 +25,15 @@ def run(tmp_path_factory):
     intervals = Intervals(**SETTINGS["intervals"], least=1, seed=3)
     files = write_files(folder, IMAGES)
     frame = aggregate_agreement(**files, teachers=TEACHERS, intervals=intervals)
+    return write_tables(frame, folder)
+
+
+def write_tables(frame, folder):
     frame.write_parquet(folder / "aggregate.parquet")
     table_agreement(
         folder / "aggregate.parquet", folder / "agreement", folder / "domains", SETTINGS
     )
     return folder
-
-
-def read(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def found(frame, **keys):
@@ -54,11 +47,8 @@ def test_without_any_pair_there_are_no_baselines(run, tmp_path):
     frame = pl.read_parquet(run / "aggregate.parquet")
     between = (pl.col("against") == "teacher_2") & pl.col("minus").is_null()
     numbers = pl.when(between).then(pl.col("value", "low", "high"))
-    frame.with_columns(numbers, unpaired=pl.lit(IMAGES, pl.Int64)).write_parquet(
-        tmp_path / "aggregate.parquet"
-    )
-    table_agreement(tmp_path / "aggregate.parquet", tmp_path / "a", tmp_path / "d", SETTINGS)
-    text = (tmp_path / "a.md").read_text()
+    write_tables(frame.with_columns(numbers, unpaired=pl.lit(IMAGES, pl.Int64)), tmp_path)
+    text = (tmp_path / "agreement.md").read_text()
     assert f"{IMAGES} images are in no mean of a baseline" in text
     assert "| – | – | – |" in text
 
@@ -66,15 +56,10 @@ def test_without_any_pair_there_are_no_baselines(run, tmp_path):
 def test_the_csvs_hold_every_number(run):
     frame = pl.read_parquet(run / "aggregate.parquet")
     for name, grouping in (("agreement", "all"), ("domains", "domain")):
-        written = read(run / f"{name}.csv")
-        wanted = frame.filter(grouping=grouping)
-        assert len(written) == len(wanted)
-        for row, one in zip(written, wanted.iter_rows(named=True), strict=True):
-            assert row["metric"] == one["metric"]
-            assert float(row["value"]) == one["value"]
-            assert row["minus"] == (one["minus"] or "")
-            assert row.get("group", "all") == one["group"]
-    assert {row["metric"] for row in read(run / "agreement.csv")} == set(MEASURES)
+        written = pl.read_csv(run / f"{name}.csv", infer_schema_length=None)
+        assert ("group" in written.columns) == (grouping == "domain")
+        assert written.equals(frame.filter(grouping=grouping).select(written.columns))
+        assert set(written["metric"]) == set(MEASURES)
 
 
 def test_what_is_printed(run):
@@ -92,6 +77,10 @@ def test_what_is_printed(run):
     assert cells[1].startswith(f"{between['value']:.3f} ({between['low']:.3f}")
     assert cells[-2] == f"{other['value']:.3f}"
     assert cells[-1].startswith(f"{less['value']:.3f} ({less['low']:.3f}")
+    row = found(frame, metric="tfidf_pair", part="full", model="glm", against="teacher_2")
+    heading = "TF-IDF Cosine Similarity"
+    line = lines[4 + 3 * headings.index(heading)]
+    assert line.startswith(f"| {heading} | Full | {row['value']:.3f} ")
 
 
 def test_what_is_printed_by_domain(run):
@@ -122,17 +111,7 @@ def test_captions(run):
     assert r"GLM\_4.1" in (run / "agreement.tex").read_text()
 
 
-def test_the_configured_variant_of_tfidf_is_printed(run, tmp_path):
-    frame = pl.read_parquet(run / "aggregate.parquet")
-    variant = SETTINGS | {"printed_tfidf": "tfidf_pair"}
-    table_agreement(run / "aggregate.parquet", tmp_path / "a", tmp_path / "d", variant)
-    row = found(frame, metric="tfidf_pair", part="full", model="glm", against="teacher_2")
-    line = (tmp_path / "a.md").read_text().splitlines()[4 + 3 * 6]
-    assert line.startswith(f"| TF-IDF Cosine Similarity | Full | {row['value']:.3f} ")
-
-
 def test_an_aggregate_that_lacks_a_number_is_an_error(run, tmp_path):
     frame = pl.read_parquet(run / "aggregate.parquet").filter(pl.col("metric") != "rouge1")
-    frame.write_parquet(tmp_path / "aggregate.parquet")
     with pytest.raises(KeyError, match="rouge1"):
-        table_agreement(tmp_path / "aggregate.parquet", tmp_path / "a", tmp_path / "d", SETTINGS)
+        write_tables(frame, tmp_path)

@@ -1,5 +1,6 @@
 """Table 1 on a few images with numbers worked out by hand."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +11,7 @@ from imagenet_think.core.schemas import LENGTHS
 from table_datasets import compare, table_datasets
 
 REPORTED = Path(__file__).parents[3] / "resources" / "reported.yaml"
+PAPER = yaml.safe_load(REPORTED.read_text())["table1"]
 
 
 def lengths(*rows: tuple[str, str, int | None, int | None]) -> pl.DataFrame:
@@ -35,8 +37,7 @@ THREE = lengths(
 
 
 def test_our_row_is_computed_and_the_others_are_the_papers() -> None:
-    reported = yaml.safe_load(REPORTED.read_text())["table1"]
-    frame = compare(THREE, reported, ["glm", "kimi"], {})
+    frame = compare(THREE, PAPER, ["glm", "kimi"], {})
     assert frame["dataset"].to_list() == [
         "Visual CoT",
         "LLaVA-CoT-100K",
@@ -44,7 +45,7 @@ def test_our_row_is_computed_and_the_others_are_the_papers() -> None:
         "MAC",
         "ImageNet-Think",
     ]
-    for ours, row in zip(frame.rows(named=True)[:4], reported, strict=False):
+    for ours, row in zip(frame.rows(named=True)[:4], PAPER, strict=False):
         assert ours == {name: row.get(name) for name in ours} | {"source": "reported by the paper"}
     assert frame.row(-1, named=True) == {
         "dataset": "ImageNet-Think",
@@ -62,52 +63,60 @@ def test_our_row_is_computed_and_the_others_are_the_papers() -> None:
 
 
 def test_no_complete_sample_gives_empty_cells() -> None:
-    reported = yaml.safe_load(REPORTED.read_text())["table1"]
-    row = compare(THREE.clear(), reported, ["glm"], {}).row(-1, named=True)
+    row = compare(THREE.clear(), PAPER, ["glm"], {}).row(-1, named=True)
     assert (row["images"], row["min"], row["mean"], row["total"]) == (0, None, None, 0)
     assert row["models"] == "Single"
 
 
-def test_files_and_caption(tmp_path) -> None:
-    pl.DataFrame({"image_id": ["i1", "i2", "i3", "i4"]}).write_parquet(tmp_path / "sample.parquet")
-    # One file a teacher, and nothing of i4.
-    for model, rows in THREE.partition_by("model", as_dict=True).items():
-        rows.write_parquet(tmp_path / f"{model[0]}.parquet")
+def write(folder: Path, images: int, keys: Sequence[str] = ()) -> str:
+    """Write Table 1 with the datasets counted that `keys` name; return its Markdown."""
+    ids = [f"i{place}" for place in range(1, images + 1)]
+    pl.DataFrame({"image_id": ids}).write_parquet(folder / "sample.parquet")
+    for model in ("glm", "kimi"):
+        THREE.filter(model=model).write_parquet(folder / f"{model}.parquet")
+    for key in keys:
+        pl.DataFrame([COUNTED | {"without_text": 4}]).write_csv(folder / f"{key}.csv")
     table_datasets(
-        tmp_path / "sample.parquet",
-        [tmp_path / "glm.parquet", tmp_path / "kimi.parquet"],
-        [],
+        folder / "sample.parquet",
+        [folder / "glm.parquet", folder / "kimi.parquet"],
+        [folder / f"{key}.csv" for key in keys],
         REPORTED,
-        tmp_path / "table1",
+        folder / "table1",
         teachers=["glm", "kimi"],
         run="tiny",
         tokenizer="Some/tokenizer_1",
     )
+    return (folder / "table1.md").read_text()
+
+
+def test_files_and_caption(tmp_path) -> None:
+    markdown = write(tmp_path, images=4)  # nothing of the fourth
     frame = pl.read_csv(tmp_path / "table1.csv")
     assert frame["total"].to_list()[-1] == 220
     assert frame["mean"].to_list()[-1] == pytest.approx(110)
-    markdown = (tmp_path / "table1.md").read_text()
-    assert "the run tiny" in markdown
-    assert "M = 2 of 4 images, 2 left out" in markdown
-    assert "Some/tokenizer\\_1" in markdown
-    assert "reported by the paper" in markdown
+    for words in (
+        "the run tiny",
+        "M = 2 of 4 images, 2 left out",
+        "Some/tokenizer\\_1",
+        "reported by the paper",
+    ):
+        assert words in markdown
     assert (tmp_path / "table1.tex").exists()
 
 
 COUNTED = {"images": 7, "min": 3, "max": 9, "mean": 6.5, "total": 52, "samples": 8}
 
 
-def test_a_dataset_that_was_counted_takes_the_place_of_the_papers_figures() -> None:
-    reported = yaml.safe_load(REPORTED.read_text())["table1"]
+def test_a_dataset_that_was_counted_replaces_the_paper_s_numbers() -> None:
     counts = COUNTED | {"without_text": 4}
-    frame = compare(THREE, reported, ["glm", "kimi"], {"emma": counts})
+    frame = compare(THREE, PAPER, ["glm", "kimi"], {"emma": counts})
     rows = {row["dataset"]: row for row in frame.iter_rows(named=True)}
     row = rows["Emma"]
     assert {name: row[name] for name in COUNTED} == COUNTED
     assert (row["source"], row["domains"]) == ("computed here", "Coding, Chemistry, Physics")
     assert rows["MAC"]["source"] == "reported by the paper"
     assert rows["MAC"]["samples"] is None
-    assert frame["dataset"].to_list() == [row["dataset"] for row in reported]
+    assert frame["dataset"].to_list() == [row["dataset"] for row in PAPER]
 
 
 @pytest.mark.parametrize(
@@ -131,21 +140,7 @@ def test_a_dataset_that_was_counted_takes_the_place_of_the_papers_figures() -> N
     ],
 )
 def test_the_caption_says_what_a_sample_is(keys, words, tmp_path) -> None:
-    pl.DataFrame({"image_id": ["i1", "i2", "i3"]}).write_parquet(tmp_path / "sample.parquet")
-    THREE.write_parquet(tmp_path / "lengths.parquet")
-    for key in keys:
-        pl.DataFrame([COUNTED | {"without_text": 4}]).write_csv(tmp_path / f"{key}.csv")
-    table_datasets(
-        tmp_path / "sample.parquet",
-        [tmp_path / "lengths.parquet"],
-        [tmp_path / f"{key}.csv" for key in keys],
-        REPORTED,
-        tmp_path / "table1",
-        teachers=["glm", "kimi"],
-        run="tiny",
-        tokenizer="t",
-    )
-    markdown = (tmp_path / "table1.md").read_text()
+    markdown = write(tmp_path, 3, keys)
     for text in words:
         assert text in markdown
     assert markdown.count("computed here") == len(keys) + 1

@@ -3,16 +3,13 @@ import pytest
 from aggregates import MEASURES, MODELS, SETTINGS, rows
 
 from imagenet_think.core.schemas import AGGREGATES, GROUPS
-from imagenet_think.metrics import registry
 from table_groups import table_groups
-
-METRICS = registry.measures()
 
 DIVIDED = [("domain", "plant"), ("domain", "animal"), ("stratum", "1"), ("stratum", "2")]
 
 
 def value(place, model, metric, aggregate):
-    """A number that tells where it comes from."""
+    """Return a number that shows where it comes from."""
     number = 0.1 * place + 0.05 * MODELS.index(model) + 0.002 * MEASURES.index(metric)
     return number + (0.001 if aggregate == "max" else 0)
 

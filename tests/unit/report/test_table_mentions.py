@@ -1,5 +1,3 @@
-import csv
-
 import numpy as np
 import polars as pl
 import pytest
@@ -46,17 +44,23 @@ FOUND = {
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mentions")
-    write_parquet(sample(), folder / "sample.parquet", schemas.SAMPLE)
-    for model, frame in FOUND.items():
+    return folder, *write_table(folder)
+
+
+def write_table(folder, images=None, **changed):
+    """Write the table of some mentions; return the rows of its csv and its Markdown's lines."""
+    write_parquet(sample() if images is None else images, folder / "sample.parquet", schemas.SAMPLE)
+    for model, frame in (FOUND | changed).items():
         write_parquet(frame, folder / f"{model}.parquet", schemas.MENTIONS)
     paths = [folder / "a.parquet", folder / "b.parquet"]
     table_mentions(paths, folder / "sample.parquet", folder / "mentions", **SETTINGS)
-    return folder
+    frame = pl.read_csv(folder / "mentions.csv", schema_overrides={"group": pl.String})
+    return frame, (folder / "mentions.md").read_text().splitlines()
 
 
-def read(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
+def of_all_images(frame):
+    rows = frame.filter(grouping="all").iter_rows(named=True)
+    return {row["key"]: row for row in rows}
 
 
 def wanted(model: str, images: pl.Series) -> dict[str, float]:
@@ -72,93 +76,86 @@ def wanted(model: str, images: pl.Series) -> dict[str, float]:
 
 
 def test_shares_are_those_of_the_answers(run):
-    rows = read(run / "mentions.csv")
+    _, frame, _ = run
     images = sample()
     groups = {"all": pl.lit(True), "animal": pl.col("domain") == "animal"}
     groups |= {str(stratum): pl.col("complexity_stratum") == stratum for stratum in (1, 2)}
     for group, chosen in groups.items():
         for model in ("a", "b"):
-            row = next(row for row in rows if row["group"] == group and row["key"] == model)
+            row = frame.filter(group=group, key=model).row(0, named=True)
             for name, value in wanted(model, images.filter(chosen)["image_id"]).items():
-                assert float(row[name]) == pytest.approx(value), (group, model, name)
-            assert float(row["any_low"]) <= float(row["any"]) <= float(row["any_high"])
+                assert row[name] == pytest.approx(value), (group, model, name)
+            assert row["any_low"] <= row["any"] <= row["any_high"]
 
 
-def test_groups_and_models_stand_in_order(run):
-    rows = read(run / "mentions.csv")
+def test_the_order_of_groups_and_models(run):
+    _, frame, _ = run
     groups = [("all", "all"), ("domain", "animal"), ("domain", "plant")]
     groups += [("stratum", "1"), ("stratum", "2")]
-    assert [(row["grouping"], row["group"], row["model"]) for row in rows] == [
+    assert frame.select("grouping", "group", "model").rows() == [
         (*group, name) for group in groups for name in ("Model B", "Model_A")
     ]
 
 
-def test_what_has_no_answer_is_counted(run):
-    rows = {row["key"]: row for row in read(run / "mentions.csv") if row["group"] == "all"}
-    assert (rows["a"]["answers"], rows["a"]["no_answer"]) == ("35", "5")
-    assert (rows["b"]["answers"], rows["b"]["no_answer"]) == ("26", "4")
-    caption = (run / "mentions.md").read_text().splitlines()[0]
+def test_responses_without_an_answer_are_counted(run):
+    _, frame, (caption, *_) = run
+    rows = of_all_images(frame)
+    assert (rows["a"]["answers"], rows["a"]["no_answer"]) == (35, 5)
+    assert (rows["b"]["answers"], rows["b"]["no_answer"]) == (26, 4)
     assert "9 responses without an answer or of a class without a name left out" in caption
-    # Of model b fewer images were asked.
+    # Model b was prompted with fewer images.
     assert "the other models for those that are evaluated (benchmark.images)" in caption
 
 
-def test_one_response_is_in_the_singular_and_equal_numbers_need_no_words(run, tmp_path):
+def test_a_single_response_is_in_the_singular(tmp_path):
     found = ("synset", "hyponym", "hypernym", "other")
     whole = FOUND["a"].with_columns(pl.col(found).fill_null(False))
     silent = whole.with_columns(pl.when(pl.col("image_id") != "i07").then(pl.col(found)))
-    write_parquet(silent, tmp_path / "a.parquet", schemas.MENTIONS)
-    write_parquet(whole.with_columns(model=pl.lit("b")), tmp_path / "b.parquet", schemas.MENTIONS)
-    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
-    table_mentions(paths, run / "sample.parquet", tmp_path / "mentions", **SETTINGS)
-    caption = (tmp_path / "mentions.md").read_text().splitlines()[0]
+    _, (caption, *_) = write_table(tmp_path, a=silent, b=whole.with_columns(model=pl.lit("b")))
+    # Both models were prompted with all images, which needs no words.
     assert "; 1 response without an answer or of a class without a name left out. Sm" in caption
 
 
 def test_intervals_are_wilson_s_and_have_a_width_at_0(run):
-    rows = {row["key"]: row for row in read(run / "mentions.csv") if row["group"] == "all"}
+    rows = of_all_images(run[1])
     z = norm.ppf(0.95)
     for key, name in (("a", "synset"), ("b", "chance")):
         row = rows[key]
-        p, n = float(row[name]), int(row["answers"])
+        p, n = row[name], row["answers"]
         middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
         half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-        assert float(row[f"{name}_low"]) == pytest.approx(middle - half, abs=1e-12)
-        assert float(row[f"{name}_high"]) == pytest.approx(middle + half, abs=1e-12)
+        ends = (row[f"{name}_low"], row[f"{name}_high"])
+        assert ends == pytest.approx((middle - half, middle + half), abs=1e-12)
     none = rows["b"]
-    assert (none["chance"], none["chance_low"]) == ("0.0", "0.0")
-    assert float(none["chance_high"]) > 0.05
+    assert (none["chance"], none["chance_low"]) == (0, 0)
+    assert none["chance_high"] > 0.05
 
 
 def test_what_is_printed(run):
-    lines = (run / "mentions.md").read_text().splitlines()
+    folder, frame, lines = run
     strata = ["Model B, complexity 1", "Model B, complexity 2"]
     strata += [r"Model\_A, complexity 1", r"Model\_A, complexity 2"]
     assert [line.strip("| ").split(" | ")[0] for line in lines[6:]] == strata
-    row = next(row for row in read(run / "mentions.csv") if row["key"] == "a")
+    row = of_all_images(frame)["a"]
     cells = lines[5].strip("| ").split(" | ")
     assert cells[0] == r"Model\_A"
-    assert cells[1].startswith(f"{float(row['synset']):.1%} ({float(row['synset_low']):.1%}–")
-    assert cells[4].startswith(f"{float(row['chance']):.1%} (")
+    assert cells[1].startswith(f"{row['synset']:.1%} ({row['synset_low']:.1%}–")
+    assert cells[4].startswith(f"{row['chance']:.1%} (")
     assert cells[-1] == "35"
-    assert r"\%" in (run / "mentions.tex").read_text()
+    assert r"\%" in (folder / "mentions.tex").read_text()
     assert "90% intervals (Wilson)" in lines[0]
 
 
-def test_without_strata_domains_or_answers(run, tmp_path):
+def test_without_strata_domains_or_answers(tmp_path):
     nothing = [
         pl.lit(None, dtype=schemas.SAMPLE[c]).alias(c) for c in ("domain", "complexity_stratum")
     ]
-    write_parquet(sample().with_columns(nothing), tmp_path / "sample.parquet", schemas.SAMPLE)
     silent = FOUND["b"].with_columns(
         pl.lit(None, dtype=pl.Boolean).alias(c) for c in ("synset", "hyponym", "hypernym", "other")
     )
-    write_parquet(silent, tmp_path / "b.parquet", schemas.MENTIONS)
-    paths = [run / "a.parquet", tmp_path / "b.parquet"]
-    table_mentions(paths, tmp_path / "sample.parquet", tmp_path / "mentions", **SETTINGS)
-    rows = read(tmp_path / "mentions.csv")
-    assert [row["grouping"] for row in rows] == ["all", "all"]
-    assert [rows[0][name] for name in ("synset", "synset_low", "answers")] == ["", "", "0"]
+    frame, _ = write_table(tmp_path, sample().with_columns(nothing), b=silent)
+    assert frame["grouping"].to_list() == ["all", "all"]
+    assert frame.select("synset", "synset_low", "answers").row(0) == (None, None, 0)
 
 
 @pytest.mark.parametrize(
@@ -171,8 +168,6 @@ def test_without_strata_domains_or_answers(run, tmp_path):
         ),
     ],
 )
-def test_rows_that_are_wrong(run, tmp_path, change, words):
-    write_parquet(change(FOUND["a"]), tmp_path / "a.parquet", schemas.MENTIONS)
-    paths = [tmp_path / "a.parquet", run / "b.parquet"]
+def test_wrong_rows_are_an_error(tmp_path, change, words):
     with pytest.raises(ValueError, match=words):
-        table_mentions(paths, run / "sample.parquet", tmp_path / "mentions", **SETTINGS)
+        write_table(tmp_path, a=change(FOUND["a"]))

@@ -1,21 +1,17 @@
 import polars as pl
 import pytest
-from aggregates import MODELS, SETTINGS, rows
+from aggregates import MODELS, PRINTED, SETTINGS, rows
 from aggregates import value as value_of
 
 from imagenet_think.core.schemas import AGGREGATES, GROUPS
-from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
-from imagenet_think.report import table_captions
 from table_parts import table_parts
-
-METRICS = registry.measures()
 
 QUARTERS = {"a": ["1 (5–8 tokens)", "4 (9 tokens)"], "b": ["1 (2–3 tokens)"]}
 
 
 def value(model, length, part, metric, aggregate):
-    """A number that tells where it comes from."""
+    """Return a number that shows where it comes from."""
     return value_of(model, part, metric, aggregate) + (0.05 if length == "all" else 0.01)
 
 
@@ -45,7 +41,7 @@ def test_the_csv_holds_every_metric_of_every_model_and_length(files, tmp_path):
     for row in frame.iter_rows(named=True):
         for part in PARTS:
             for name in ("avg", "max"):
-                expected = value(row["key"], row["length"], part, row["metric"], name)
+                expected = value(row["key"], row["length"], part, PRINTED[row["metric"]], name)
                 assert row[f"{part}_{name}"] == expected
                 assert row[f"{part}_{name}_low"] == expected - 0.01
         assert (row["full_images"], row["think_images"]) == (140, 130)
@@ -68,22 +64,12 @@ def test_the_printed_table(files, tmp_path):
     assert r"\begin{longtable}" in (tmp_path / "parts.tex").read_text()
 
 
-def test_the_printed_variant_of_tfidf_is_as_configured(files, tmp_path):
-    table_parts(*files, tmp_path / "parts", SETTINGS | {"printed_tfidf": "tfidf_pair"})
-    frame = pl.read_csv(tmp_path / "parts.csv")
-    number = frame.filter(key="a", length="all", metric="tfidf")["full_avg"].item()
-    assert number == value("a", "all", "full", "tfidf_pair", "avg")
-    assert set(frame["metric"]) == set(table_captions.HEADINGS)
-
-
 def test_the_caption_says_what_windows_held_of_each_part(files, tmp_path):
     """Thinking and answer are shorter, so that more of them is read."""
-    in_full = pl.when(pl.col("part") == "full")
+    shares = {"seen": (0.25, 1), "seen_references": (0.5, 1), "cut": (0.75, 0)}
     rows = pl.read_parquet(files[0]).with_columns(
-        seen=in_full.then(0.25).otherwise(1.0),
-        seen_references=in_full.then(0.5).otherwise(1.0),
-        cut=in_full.then(0.75).otherwise(0.0),
-        cut_references=in_full.then(0.6).otherwise(0.0),
+        pl.when(part="full").then(full).otherwise(short).alias(name)
+        for name, (full, short) in (shares | {"cut_references": (0.6, 0)}).items()
     )
     rows.write_parquet(files[0])
     table_parts(*files, tmp_path / "parts", SETTINGS)
