@@ -141,12 +141,16 @@ class Run:
 
 
 class Echo:
-    """A fake engine that responds in batches of two; it also replaces the engine's module."""
+    """A fake engine that responds in batches, last request first; it also replaces its module.
 
-    def __init__(self, say=None, ends=None):
+    `say` returns text and finish reason, from the image's digest and the request.
+    """
+
+    def __init__(self, say=None, ends=None, batch=2):
         self.say = say or (lambda image, request: (f"<think>{image[:9]}</think>seen", "stop"))
         self.ends = ends  # number of responses after which it fails, and how
-        self.requests, self.closed, self.loads, self.checks = [], 0, [], 0
+        self.requests, self.batches, self.batch = [], [], batch
+        self.closed, self.loads, self.checks = 0, [], 0
         self.record = {"engine": "echo", "device": "cpu", "dtype": "float32", "attention": "none"}
         self.record["restarts"] = 0
 
@@ -159,10 +163,11 @@ class Echo:
 
     def generate(self, requests):
         requests, done = iter(requests), 0
-        while batch := list(islice(requests, 2)):
+        while batch := list(islice(requests, self.batch)):
             self.requests += batch
+            self.batches.append([request.key for request in batch])
             self.record["restarts"] += 1
-            for request in batch:
+            for request in reversed(batch):
                 if self.ends and done == self.ends[0]:
                     raise self.ends[1]
                 done += 1
@@ -173,7 +178,7 @@ class Echo:
                 if reason == "error":
                     yield Response(request.key, None, reason, error=text)
                 else:
-                    yield Response(request.key, text, reason, 20, 4, 7)
+                    yield Response(request.key, text, reason, 10, 4, 3)
 
     def close(self):
         self.closed += 1

@@ -222,10 +222,10 @@ def test_a_job_that_fails_to_open_a_journal_keeps_no_lock(tmp_path, monkeypatch)
 # Full disks: a limit on the size of files stops a write in the middle of a line, like a full disk.
 
 
-def fill(path, start=0):
+def fill(path):
     """Append rows until the journal refuses one; return their number and the error."""
     with Journal(path) as journal:
-        for i in range(start, 1000):
+        for i in range(1000):
             try:
                 journal.append_response(row(i, text="x" * (1000 + 37 * i % 1000)))
             except JournalError as error:
