@@ -285,13 +285,11 @@ def _node(path: Iterable[str | int]) -> Config:
     """Return the schema's node for a place in a config."""
     node = schema()
     for key in path:
-        node = node["items"] if isinstance(key, int) else _child(node, key)
+        if isinstance(key, int):
+            node = node["items"]
+        else:
+            node = node.get("properties", {}).get(key) or node["additionalProperties"]
     return node
-
-
-def _child(node: Config, key: str) -> Config:
-    known = node.get("properties", {})
-    return known[key] if key in known else node["additionalProperties"]
 
 
 def _allowed(node: Mapping[str, Any]) -> str:
