@@ -68,14 +68,7 @@ def schema() -> Config:
 
 
 def check(config: Config, origin: str = "config") -> Config:
-    """Validate a config and return a copy with all defaults.
-
-    Parameters
-    ----------
-    config
-        The config as read from its file.
-    origin
-        Name of the file, for messages.
+    """Validate a config, from the file `origin`, and return a copy with all defaults.
 
     Raises
     ------
