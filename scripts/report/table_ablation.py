@@ -29,7 +29,7 @@ WIDE = [Column("heading", "Metric", width=0.2), *PART_NUMBERS]
 
 
 def caption(aggregates: pl.DataFrame, settings: Settings) -> str:
-    """Say what the table holds, how it was measured, and on how many images."""
+    """Return the caption: what the table shows, how it was measured, and on how many images."""
     first, second = table_captions.teachers(settings)
     names = settings["names"]
     rules = ", ".join(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def caption(table: str, aggregates: pl.DataFrame, settings: Settings) -> str:
-    """Say what the table holds, how it was measured, and on how many images."""
+    """Return the caption: what the table shows, how it was measured, and on how many images."""
     metrics = registry.tables()[table]
     first, second = table_captions.teachers(settings)
     return table_captions.caption(

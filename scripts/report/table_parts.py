@@ -84,7 +84,7 @@ def digest(long: pl.DataFrame) -> pl.DataFrame:
 
 
 def caption(aggregates: pl.DataFrame, settings: Settings) -> str:
-    """Say what the table holds, how it was measured, and on how many images."""
+    """Return the caption: what the table shows, how it was measured, and on how many images."""
     first, second = table_captions.teachers(settings)
     chosen = table_captions.printed_rows(aggregates, settings)
     return table_captions.caption(

@@ -28,7 +28,7 @@ LONG = [
 
 
 def both_ways(differences: pl.DataFrame) -> pl.DataFrame:
-    """Return every difference twice: of the first from the second, and of the second from it."""
+    """Return every difference twice, once in each direction."""
     low, high = ("low", "all_low"), ("high", "all_high")
     turned = differences.with_columns(
         pl.col("other").alias("model"),
@@ -75,7 +75,7 @@ def rank(differences: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
 
 
 def alike(differences: pl.DataFrame) -> list[tuple[str, str]]:
-    """Return the pairs of models whose simultaneous interval holds 0, or that have no interval."""
+    """Return the pairs of models whose simultaneous interval contains 0, or is missing."""
     apart = (pl.col("all_low") > 0) | (pl.col("all_high") < 0)
     rows = differences.filter(~apart.fill_null(False))
     return list(rows.select("model", "other").iter_rows())
@@ -138,7 +138,7 @@ def widen(long: pl.DataFrame) -> tuple[pl.DataFrame, list[Column]]:
 
 
 def caption(differences: pl.DataFrame, aggregates: pl.DataFrame, settings: Settings) -> str:
-    """Say what the ranks mean, which differences are not significant, and on how many images."""
+    """Return the caption: what ranks mean, which differences are not significant, and M."""
     first, second = table_captions.teachers(settings)
     return table_captions.caption(
         "Ranks by the mean over images of the average of the two scores of full outputs, "
@@ -152,7 +152,7 @@ def caption(differences: pl.DataFrame, aggregates: pl.DataFrame, settings: Setti
 
 
 def _openness(differences: pl.DataFrame, settings: Settings) -> Iterator[str]:
-    """Say how certain the ranks are, and which differences are not significant."""
+    """Explain how certain the ranks are, and which differences are not significant."""
     models = settings["models"]
     pairs = len(models) * (len(models) - 1) // 2
     level, draws = settings["intervals"]["level"], settings["intervals"]["draws"]

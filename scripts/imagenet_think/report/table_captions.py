@@ -92,7 +92,7 @@ def printed_rows(
     Parameters
     ----------
     rows
-        Aggregates with the column metric, which holds the name of a measure.
+        Aggregates with the column metric, the name of a measure.
     settings
         The benchmark's settings, which may choose a variant for a measure.
     measures
@@ -109,7 +109,7 @@ def caption(*sentences: str) -> str:
 
 
 def definitions(metrics: Sequence[Metric], settings: Settings) -> str:
-    """Say how metrics are defined in this run, and which of them are not bounded by 0."""
+    """Explain how metrics are defined in this run, and which of them are not bounded by 0."""
     sentences = [metric.definition(settings) for metric in metrics]
     unbounded = [place for place, metric in enumerate(metrics, start=1) if not metric.bounded]
     if unbounded:
@@ -131,7 +131,7 @@ def brief_metrics() -> list[Metric]:
 
 
 def counted(aggregates: pl.DataFrame, settings: Settings) -> str:
-    """Say how many images the means are over, and what was missing.
+    """State how many images the means are over, and what was missing.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def counted(aggregates: pl.DataFrame, settings: Settings) -> str:
 
 
 def counted_by_part(aggregates: pl.DataFrame, settings: Settings) -> str:
-    """Say the same of each part of the responses."""
+    """State the same for each part of the responses."""
     return " ".join(
         f"{name.capitalize()}: {counted(aggregates.filter(part=part), settings)}"
         for part, name in PARTS.items()
@@ -159,7 +159,7 @@ def counted_by_part(aggregates: pl.DataFrame, settings: Settings) -> str:
 
 
 def missing(settings: Settings) -> str:
-    """Say which responses are missing, and what they count."""
+    """Explain which responses count as missing, and what they score."""
     return (
         "A response is missing where it failed or is empty, its thinking and answer also where it "
         f"could not be taken apart: {COUNTS[settings['missing']]}. Images of which a reference is "
@@ -168,7 +168,7 @@ def missing(settings: Settings) -> str:
 
 
 def seen(aggregates: pl.DataFrame) -> str:
-    """Say what share of the texts was read, metric by metric and part by part; "" if all of it."""
+    """State which share of the texts was read, by metric and part; "" if all of it was."""
     columns = ("seen", "seen_references", "cut", "cut_references")
     means = aggregates.group_by("metric", "part", maintain_order=True).agg(pl.col(columns).mean())
     sentences = []
@@ -184,7 +184,7 @@ def seen(aggregates: pl.DataFrame) -> str:
 
 
 def intervals(settings: Settings) -> str:
-    """Say what the small numbers are."""
+    """Explain the small numbers."""
     return (
         f"Small: {settings['level']:.0%} intervals from {settings['draws']:,} resamples of the "
         "images; a mean over too few images has none."
