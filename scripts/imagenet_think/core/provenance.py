@@ -163,13 +163,10 @@ def _named(settings: Any) -> Iterator[str]:
     elif isinstance(settings, dict):
         for key, value in settings.items():
             names = value if isinstance(value, list) else [value]
-            package = PLUGINS.get(key, "")
-            yield from (f"{package}.{name}" for name in names if _is_plugin(package, name))
+            if package := PLUGINS.get(key):
+                known = plugin_names(package)
+                yield from (f"{package}.{name}" for name in names if name in known)
             yield from _named(value)
-
-
-def _is_plugin(package: str, name: object) -> bool:
-    return bool(package) and name in plugin_names(package)
 
 
 def _plugin_files(package: str) -> dict[str, Path]:

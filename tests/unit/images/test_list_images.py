@@ -279,7 +279,7 @@ def test_a_label_other_than_the_only_class_is_rejected(listing):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        ("cats/1", r"column 'image' holds (large_)?string.*, without bytes: take images"),
+        ("cats/1", r"column 'image' holds (large_)?string.*, without bytes: remove images"),
         ({"bytes": None, "path": "cats/1"}, r"0\.parquet: column 'image' names no.*no bytes"),
     ],
 )

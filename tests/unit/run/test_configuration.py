@@ -44,7 +44,7 @@ def test_both_configs_are_accepted(name):
     assert checked["models"]["glm-4.1v"]["template"] == "{image}{prompt}"
 
 
-def test_the_paper_run_is_the_papers():
+def test_the_paper_run_has_the_papers_numbers():
     config = configuration.check(load("config.yaml"))
     images = config["images"]
     assert (images["total"], images["class_count"]) == (250_000, 10_450)
@@ -121,7 +121,7 @@ def listing(config):
     return config["images"]
 
 
-def test_an_imported_model_keeps_only_the_keys_of_its_import(miniature):
+def test_an_imported_model_keeps_only_its_import_keys(miniature):
     imported(miniature, RAW)
     imported(miniature, PARTS, "kimi-vl")
     del miniature["models"]["kimi-vl"]["output"]
@@ -178,7 +178,6 @@ def test_published_references_replace_the_teachers_responses(miniature):
         }
     assert checked["models"]["vl-rethinker"]["family"] == "qwen2_5_vl"
     assert "references" in miniature
-    # What was filled in can be checked again.
     assert configuration.check(checked) == checked
 
 
@@ -306,7 +305,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_config_is_one_clear_message(miniature, name):
+def test_an_invalid_config_gives_one_clear_message(miniature, name):
     spoil, words = WRONG[name]
     spoil(miniature)
     with pytest.raises(configuration.ConfigError) as caught:
@@ -364,7 +363,7 @@ def test_everything_that_is_wrong_is_in_one_message(miniature):
     ]
 
 
-def test_all_that_is_missing_is_in_one_message():
+def test_everything_missing_is_in_one_message():
     config = load("config.yaml")
     config["images"]["source"]["path"] = "nowhere"
     config["images"]["criteria"]["denied_classes_file"] = "denied.txt"
@@ -402,7 +401,7 @@ def kinds(node):
 LEAVES = dict(leaves(configuration.schema()))
 PATHS = {place: node["x-path"] for place, node in LEAVES.items() if "x-path" in node}
 PLANNED = {("images", "source", "path"), ("images", "source", "archive")}
-"""Files that are looked for when a job needs them."""
+"""Files that are checked when a job needs them."""
 
 
 def put(config, place, value):
@@ -423,7 +422,7 @@ def put(config, place, value):
     return ".".join(map(str, [*keys, last]))
 
 
-def test_every_key_that_names_a_file_is_marked():
+def test_every_key_that_names_a_file_has_a_check():
     named = {
         place
         for place, node in LEAVES.items()
@@ -447,7 +446,7 @@ def test_every_key_that_names_a_file_is_marked():
 
 @pytest.mark.parametrize("place", sorted(PATHS.keys() - PLANNED), ids=".".join)
 @pytest.mark.parametrize("missing", ["nowhere/no.thing", "n" * 300, "no\nwhere", "*/[", "~"])
-def test_a_file_that_is_missing_is_named_with_its_key(miniature, place, missing):
+def test_a_missing_file_is_named_with_its_key(miniature, place, missing):
     kind = PATHS[place]
     if kind == "function":
         missing += ".py:judge"
@@ -633,7 +632,7 @@ def test_any_value_anywhere_is_accepted_or_gives_a_message(replaced):
     assert repr(config) == before
 
 
-def test_a_file_is_checked_from_the_command_line(tmp_path):
+def test_a_config_is_checked_from_the_command_line(tmp_path):
     file = tmp_path / "my.yaml"
     module = "imagenet_think.run.configuration"
     command = [sys.executable, "-m", module, "config/miniature.yaml", file]
