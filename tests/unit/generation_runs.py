@@ -1,12 +1,11 @@
 """Runs of a tiny model on a few images, and an engine that needs no model."""
 
 import hashlib
-import io
 from itertools import islice
 from pathlib import Path
 
 import polars as pl
-from noise import noise
+from noise import noise_file
 
 from generate_pilot import generate_pilot
 from generate_responses import generate_responses
@@ -29,19 +28,13 @@ LOOP = {"longest_period": 256, "repeats": 4, "least_tokens": 96}
 GREEDY = {"max_new_tokens": 6, "temperature": 0.0}
 
 
-def jpeg(image):
-    data = io.BytesIO()
-    image.save(data, "JPEG", quality=95)
-    return data.getvalue()
-
-
 def write_shard(path, pictures, group=128):
     """Write prepared images, (image_id, bytes), as a shard."""
     rows = [
         {
             "image_id": name,
             "wnid": "n01",
-            "image": {"bytes": data, "path": f"{name}.jpg"},
+            "image": {"bytes": data, "path": f"{name}.png"},
             "width": 70,
             "height": 60,
             "sha256": hashlib.sha256(data).hexdigest(),
@@ -56,7 +49,7 @@ def write_shard(path, pictures, group=128):
 def write_shards(folder):
     """Write two shards of three images each; the bytes of `b` are cut off."""
     for shard, names in (("00", "cab"), ("01", "fde")):
-        pictures = [(n, jpeg(noise(ord(n), 70, 50 + 5 * (ord(n) % 4)))) for n in names]
+        pictures = [(n, noise_file(ord(n), 70, 50 + 5 * (ord(n) % 4))) for n in names]
         pictures = [(n, data[:300] if n == "b" else data) for n, data in pictures]
         write_shard(folder / f"{shard}.parquet", pictures, group=2)
     return folder
