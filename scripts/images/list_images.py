@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
 ONE_CLASS = "resources/one_class.tsv"
-"""Table of the classes for images whose class is not known."""
+"""Class table for images whose classes are unknown."""
 
 
 def list_images(
@@ -105,7 +105,7 @@ def list_images(
 def _rows(
     files: Sequence[str], image: str, label: str | None, classes: manifests.Classes
 ) -> Iterator[manifests.ListedRow]:
-    """Yield what each row lists; bytes are read where there is no name, and not kept."""
+    """Yield what each row lists; the bytes of images without a name are read for their digest."""
     for path in files:
         names = image_matching.read_names([path], image)
         nameless = [row for row, name in enumerate(names) if name is None]
@@ -152,10 +152,10 @@ def _nothing(file: str, image: str, details: Sequence[str], known: Collection[st
     what = some(details, "; ") or "they have no rows"
     return (
         f"{file}: column {image!r} names no image of a class of the table "
-        f"({some(sorted(known))}): {what}. A name begins with its class and a "
-        "_, or is in a folder of that name; otherwise images.source.label names the column of the "
-        f"class. Where no class is known, write `classes: {ONE_CLASS}` under images: then all are "
-        "of one class"
+        f"({some(sorted(known))}): {what}. A name should begin with its class and a _, or be in a "
+        "folder of that name; otherwise images.source.label should name the column of the class. "
+        f"If the classes are unknown, write `classes: {ONE_CLASS}` under images, so that all "
+        "images are of one class"
     )
 
 

@@ -39,10 +39,10 @@ def sample_images(
 ) -> None:
     """Write the sample and the exclusions.
 
-    Every step but the quota is independent of `total`, and the quota takes from no class when the
-    total grows: a larger sample holds every image of a smaller one. When classes come and the total
-    grows by at least what they get, it holds every image that still qualifies, which are all but
-    those that repeat an image of the new classes.
+    Every step except the quota is independent of `total`, and a larger total reduces the quota of
+    no class, so a larger sample includes every image of a smaller one. If classes are added and the
+    total grows by at least what they get, it includes every image that still qualifies, that is,
+    all except those that repeat an image of the new classes.
 
     Parameters
     ----------
@@ -58,7 +58,8 @@ def sample_images(
     total, class_count, min_per_class, max_per_class
         Images and classes of the sample, exactly, and the bounds of a class (Table 2).
     balance
-        Power of the class size in the source by which images are spread between the bounds.
+        Within the bounds, a class gets images in proportion to its size in the source, raised to
+        this power.
     criteria
         Of `images.criteria`: `near_duplicate_bits`, the greatest number of bits by which the
         hashes of near-duplicates differ.
@@ -191,7 +192,7 @@ def draw_class(
 
 
 def _account(index: pl.DataFrame, looked_at: pl.DataFrame, chosen: int) -> None:
-    """Log where every member of the catalogue went; refuse if the files contradict each other."""
+    """Log what became of every member of the catalogue; raise if the files are inconsistent."""
     available = index["available"].sum()
     ranked = looked_at.filter(pl.col("rank").is_not_null())
     listed = len(looked_at.filter(pl.col("rank").is_null(), pl.col("member").is_not_null()))

@@ -186,7 +186,7 @@ def table_agreement(
     stem, domain_stem
         Paths of the tables without suffix.
     settings
-        `teachers` (keys), `names`, and the section `benchmark` of the config.
+        From `table_captions.benchmark`.
     """
     frame = pl.read_parquet(aggregate, schema=AGREEMENT_AGGREGATES)
     printed = aspects(settings["teachers"]).join(

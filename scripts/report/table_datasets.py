@@ -93,13 +93,7 @@ def compare(
     return pl.DataFrame(rows, schema=SCHEMA)
 
 
-def caption(
-    samples: int,
-    images: int,
-    run: str,
-    tokenizer: str,
-    counted: Counts,
-) -> str:
+def caption(samples: int, images: int, run: str, tokenizer: str, counted: Counts) -> str:
     """Say what the numbers are, what counts as a sample in each row, and what was left out."""
     others = [form.name for key, form in FORMS.items() if key not in counted]
     names = _subject(others) if counted and others else "The others are"

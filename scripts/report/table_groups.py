@@ -92,14 +92,12 @@ def table_groups(
 
     Parameters
     ----------
-    groups
-        Parquet file of schema `GROUPS`.
-    aggregate
-        Parquet file of schema `AGGREGATES`, for the caption.
+    groups, aggregate
+        Parquet files of schemas `GROUPS` and, for the caption, `AGGREGATES`.
     stem
         Path of the table without suffix.
     settings
-        `models` and `teachers` (keys), `names`, and for the caption `missing` and `intervals`.
+        From `table_captions.benchmark`.
     """
     names = table_captions.models(settings)
     rows = pl.read_parquet(groups)

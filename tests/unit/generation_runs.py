@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from generate_responses import generate_responses
 from imagenet_think.core.schemas import IMAGES
 from imagenet_think.inference.engines import Response
 from imagenet_think.inference.generation import Task
+from imagenet_think.inference.journal import read_lines
 
 INFERENCE = {
     "engine": "transformers",
@@ -88,10 +88,9 @@ class Run:
 
     def task(self, **inference):
         """Return the arguments of a task; they can be written as JSON."""
-        inference = INFERENCE | inference
         return {
             "settings": self.settings,
-            "inference": inference,
+            "inference": INFERENCE | inference,
             "threads": 1,
             "canary": self.canary,
         }
@@ -125,7 +124,7 @@ class Run:
     @property
     def journal(self):
         files = sorted((self.folder / "journal").glob("*.jsonl"))
-        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        return [line for file in files for line in read_lines(file)]
 
     @property
     def journaled(self):
@@ -142,12 +141,16 @@ class Run:
 
 
 class Echo:
-    """An engine that answers in batches of two, from image and request. It is its own module."""
+    """A fake engine that responds in batches, last request first; it also replaces its module.
 
-    def __init__(self, say=None, ends=None):
+    `say` returns text and finish reason, from the image's digest and the request.
+    """
+
+    def __init__(self, say=None, ends=None, batch=2):
         self.say = say or (lambda image, request: (f"<think>{image[:9]}</think>seen", "stop"))
         self.ends = ends  # number of responses after which it fails, and how
-        self.requests, self.closed, self.loads, self.checks = [], 0, [], 0
+        self.requests, self.batches, self.batch = [], [], batch
+        self.closed, self.loads, self.checks = 0, [], 0
         self.record = {"engine": "echo", "device": "cpu", "dtype": "float32", "attention": "none"}
         self.record["restarts"] = 0
 
@@ -160,10 +163,11 @@ class Echo:
 
     def generate(self, requests):
         requests, done = iter(requests), 0
-        while batch := list(islice(requests, 2)):
+        while batch := list(islice(requests, self.batch)):
             self.requests += batch
+            self.batches.append([request.key for request in batch])
             self.record["restarts"] += 1
-            for request in batch:
+            for request in reversed(batch):
                 if self.ends and done == self.ends[0]:
                     raise self.ends[1]
                 done += 1
@@ -174,7 +178,7 @@ class Echo:
                 if reason == "error":
                     yield Response(request.key, None, reason, error=text)
                 else:
-                    yield Response(request.key, text, reason, 20, 4, 7)
+                    yield Response(request.key, text, reason, 10, 4, 3)
 
     def close(self):
         self.closed += 1

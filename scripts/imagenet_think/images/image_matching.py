@@ -49,8 +49,8 @@ def opened(path: str, *columns: str) -> Iterator[ParquetFile]:
         if getattr(error, "errno", None) is not None:
             raise
         raise ValueError(
-            f"{path}: column {names} cannot be read, as the file is damaged or no parquet file "
-            f"({error}): make or download it again, or give a path or pattern without it"
+            f"{path}: column {names} cannot be read, as the file is damaged or not a parquet file "
+            f"({error}): create or download it again, or give a path or pattern without it"
         ) from error
 
 
@@ -166,8 +166,8 @@ def read_pictures(path: str, column: str) -> Iterator[bytes | None]:
         kind = file.schema_arrow.field(column).type
         if "bytes" not in _parts(kind):
             raise ValueError(
-                f"{path}: column {column!r} holds {kind}, without bytes: take "
-                "images.source.pictures away, or name a column of images as images.source.image"
+                f"{path}: column {column!r} holds {kind}, without bytes: remove "
+                "images.source.pictures, or name a column of images as images.source.image"
             )
         for group in range(file.metadata.num_row_groups):
             yield from pictures(file, group, column)

@@ -27,7 +27,7 @@ def class_of(name: str, label: Any, labels: Sequence[str]) -> str | None:
         labelled = labels[int(label)]
     if named and labelled and named != labelled:
         raise ValueError(
-            f"{name} says class {named}, but its label {label} says {labelled}: the labels count "
-            "another list of classes; name the right one as images.source.labels in the config"
+            f"{name} says class {named}, but its label {label} says {labelled}: the labels index a "
+            "different list of classes; name the right one as images.source.labels in the config"
         )
     return named or labelled

@@ -7,6 +7,7 @@ import polars as pl
 
 from imagenet_think.metrics import registry
 from imagenet_think.metrics.registry import Measure, Metric
+from imagenet_think.report.tables import Column
 
 Settings = Mapping[str, Any]
 """What tables of the benchmark read of the config, see `benchmark`."""
@@ -32,6 +33,13 @@ AGGREGATES = {"avg": "Avg.", "max": "Max"}
 PARTS = {"full": "Full Output", "think": "Thinking Tokens", "answer": "Answer Tokens"}
 """The parts of a response, named as in the paper's Table 7."""
 
+PART_NUMBERS = [
+    Column(f"{part}_{name}", heading, group, interval=True)
+    for part, group in PARTS.items()
+    for name, heading in AGGREGATES.items()
+]
+"""Columns of the parts side by side, as in the paper's Table 7."""
+
 SHORT_PARTS = {"full": "Full", "think": "Thinking", "answer": "Answer"}
 
 COUNTS = {
@@ -49,8 +57,8 @@ def benchmark(taken: Settings) -> dict[str, Any]:
     Parameters
     ----------
     taken
-        The keys of the config that a rule declares: `teachers`, perhaps `benchmarked`, names of
-        models, and keys of the section `benchmark`.
+        The keys of the config that a rule declares: names of models, `teachers` and `benchmarked`
+        where they are needed, and keys of the section `benchmark`.
 
     Returns
     -------
@@ -79,7 +87,7 @@ def models(settings: Settings) -> dict[str, str]:
 def printed_rows(
     rows: pl.DataFrame, settings: Settings, measures: Mapping[str, Measure] = MEASURES
 ) -> pl.DataFrame:
-    """Return the aggregates that are printed, under the names of the measures they are printed as.
+    """Return the aggregates that are printed, each under the name that it is printed as.
 
     Parameters
     ----------
@@ -130,7 +138,7 @@ def counted(aggregates: pl.DataFrame, settings: Settings) -> str:
     aggregates
         Rows of schema `AGGREGATES` over the same images.
     settings
-        The benchmark's settings, of which `missing` tells what a missing response counts.
+        The benchmark's settings; `missing` decides what a missing response counts.
     """
     # Images that are left out although there is a response lack a reference.
     responses = aggregates["no_response"] if settings["missing"] == "leave_out" else 0

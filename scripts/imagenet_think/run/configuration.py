@@ -49,7 +49,8 @@ _KINDS = {
 def schema() -> Config:
     """Return the schema with its shared definitions inlined.
 
-    A node with `plugin: inference.families` allows the names of the modules in that sub-package.
+    A node with `plugin: inference.families` allows the names of the modules in that sub-package;
+    one with `sampled: false`, the kinds of image sources from which no sample is drawn.
     """
     document = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     definitions = document.pop("$defs")
@@ -61,6 +62,9 @@ def schema() -> Config:
             inlined = {key: inline(value) for key, value in node.items()}
             if isinstance(package := node.get("plugin"), str):
                 inlined["enum"] = list(plugins.names(package))
+            if isinstance(sampled := node.get("sampled"), bool):
+                kinds = sources.kinds()
+                inlined["enum"] = [kind for kind in kinds if sources.get(kind).sampled == sampled]
             return inlined
         return [inline(item) for item in node] if isinstance(node, list) else node
 

@@ -180,7 +180,7 @@ def test_candidates_of_another_catalogue_are_refused(stage, tmp_path):
 def test_shards_hold_every_image_once(stage, tmp_path):
     sample, _ = draw(stage)
     gathered = []
-    for shard in names(**SETTINGS["sharding"]):
+    for shard in [*names(**SETTINGS["sharding"]), "one without images"]:
         path = tmp_path / f"{shard}.parquet"
         gather_shard(stage / "sample.parquet", candidate_files(stage), shard, path)
         images = pl.read_parquet(path)
@@ -207,14 +207,6 @@ def test_a_rejected_twin_of_a_sampled_member_is_not_gathered(stage, tmp_path):
     files = [*candidate_files(stage), tmp_path / "twins.parquet"]
     gather_shard(stage / "sample.parquet", files, shard, tmp_path / "b.parquet")
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
-
-
-def test_a_shard_without_images_is_an_empty_file(stage, tmp_path):
-    draw(stage)
-    path = tmp_path / "ff.parquet"
-    gather_shard(stage / "sample.parquet", candidate_files(stage), "ff", path)
-    assert pl.read_parquet(path).schema == IMAGES
-    assert pl.read_parquet(path).is_empty()
 
 
 def test_a_sampled_image_that_is_gone_is_an_error(stage, tmp_path):

@@ -313,10 +313,8 @@ def test_the_same_answers_give_the_same_bytes(checked, tmp_path):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "it is empty"),
         (" \n", "it is empty"),
         ("the " * 100, "it repeats itself"),
-        ("!" * 300, "it repeats itself"),
         ("a red fish, a blue fish, " * 20, "it repeats itself"),
         ("\ufffd" * 3 + "fish", "43% of its characters cannot be printed"),
         ("\x01\x02 a b", "33% of its characters cannot be printed"),
@@ -335,7 +333,6 @@ def test_garbled_texts(text, why):
         "赤い魚が左に泳いでいる。背景は明るい。カメラは水面の下にある。" * 2,
         "红色的鱼向左游动，背景明亮，水面上有光。鱼的身体细长，尾巴分叉。",
         "".join(f"| row {i} | {i * i} | a {ENGLISH.split()[i]} |\n" for i in range(12)),
-        "".join(f"- {word}\n" for word in ENGLISH.split()),
         "The angle is \\(\\alpha = 30^\\circ\\), so α < β, and the area is πr².",
         "!!! Look !!!",
     ],

@@ -87,7 +87,8 @@ class SampledSource(Source):
     place, example
         What a place is called, and what to put where there is none.
     list_place
-        Yields everything in a place, given what integer labels count. Nothing is decoded.
+        Yields everything in a place, given the classes that integer labels index. Nothing is
+        decoded.
     opened
         Opens a place for reading members.
     image_id
