@@ -54,6 +54,7 @@ PLACEHOLDERS = {
     "ablation_model": [BENCHMARK["ablation_model"]],
     "prompt": [config["prompt"]],
     "metrics": METRICS,
+    "encoders": [metric.name for metric in registry.metrics() if metric.encoder],
     "setting": SCORING,  # of a metric
     "described": [key for key in SCORING if key != "revision"],  # by captions
     "tuning": TUNING,  # changes no score
@@ -158,7 +159,7 @@ def block_files(pattern):
 
 
 def pinned(*keys):
-    """Return an input function without input: it records the hub repositories that lack a revision."""
+    """Return an input function that records hub repositories without a revision, and no input."""
 
     def inputs(wildcards):
         paths = (path for key in keys for path in declarations.expand(key, PLACEHOLDERS, wildcards))
@@ -174,12 +175,12 @@ def of_teachers(pattern):
 
 
 def table(name):
-    """Return the three forms of a table."""
+    """Return the three files of a table."""
     return multiext(f"{R}/tables/{name}", ".csv", ".tex", ".md")
 
 
 def figure(product):
-    """Return both forms of a figure; the report shows the pdf, as it cuts tall pictures off."""
+    """Return both files of a figure; the report shows the pdf, because it crops tall pictures."""
     pdf, png = (f"{R}/{file}" for file in product.files)
     return dict(pdf=shown(pdf, product), png=png)
 
@@ -191,8 +192,3 @@ def shown(path, entry):
     """Return an output that the report shows; `check_plan` gives it its caption."""
     REPORT_ENTRIES[path] = entry
     return report(path, category=entry.category, labels={"title": entry.title})
-
-
-def of_metrics(name, metrics=METRICS):
-    """Return what was made of the scores of each metric, in the tables' order."""
-    return [f"{R}/scores/{metric}/{name}.parquet" for metric in metrics]

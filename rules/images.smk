@@ -4,7 +4,7 @@
 
 
 def no_pictures(wildcards):
-    """Refuse what shows images, or prompts models with them."""
+    """Refuse whatever shows images or prompts models with them."""
     return refuse(
         f"images.source is of kind {SOURCE['kind']}: the run knows its images only by name and cannot make what needs the "
         "images themselves (responses, figures 1 and 2, review). `tables` does not need them. Otherwise write `pictures: true` "
@@ -19,7 +19,7 @@ def class_ids():
 
 
 def group_classes(group):
-    """Return every `groups`-th class: groups of the same size, whatever the list's order."""
+    """Return every `groups`-th class, so that groups have the same size."""
     return class_ids()[int(group) :: IMAGES["groups"]]
 
 
@@ -34,8 +34,7 @@ def present_places():
 def group_places(group):
     """Return the places that a group lists, relative to the source folder.
 
-    Those of its classes that exist or will be drawn; where places hold many classes, every
-    `groups`-th place. What an outer archive holds is known once it is unpacked.
+    What an outer archive holds is only known once it is unpacked.
     """
     if LAYOUT.made_by == "unpacking":
         return []
@@ -47,7 +46,7 @@ def group_places(group):
 
 
 def place_inputs(wildcards):
-    """Return the archives or folders that a group lists; of a whole source folder, every folder in it."""
+    """Return the archives or folders that a group lists; for a whole source folder, every folder in it."""
     if LAYOUT.pattern == ".":
         return sorted(folder for folder, _, _ in os.walk(SOURCE["path"]))
     return [f"{SOURCE['path']}/{place}" for place in group_places(wildcards[0])]
@@ -55,12 +54,12 @@ def place_inputs(wildcards):
 
 def listings(wildcards):
     """Return the listings of all places that hold many classes."""
-    groups = range(min(IMAGES["groups"], len(present_places())))
-    return [f"{R}/images/listing/{group}.parquet" for group in groups]
+    parts = range(min(IMAGES["groups"], len(present_places())))
+    return expand(f"{R}/images/listing/{{part}}.parquet", part=parts)
 
 
 def outer_archive(wildcards):
-    """Return the archive of class archives; it may be missing once it is unpacked."""
+    """Return the archive of class archives, which may be deleted after unpacking."""
     if not Path(SOURCE["archive"]).is_file() and not Path(f"{R}/images/unpacked.parquet").exists():
         refuse(f"images.source.archive: {SOURCE['archive']}: no such file")
         return []
@@ -78,8 +77,8 @@ if LAYOUT.sampled:
 
     if UNPACKED:
 
-        # The class archives are no outputs: Snakemake would delete them when the job is stopped. The list
-        # of them is, so that the plan does not depend on what the outer archive holds.
+        # The class archives are not outputs, as Snakemake would delete them if the job is stopped. The
+        # output is a list of them, so that the plan does not depend on what the outer archive holds.
         rule unpack_outer_archive:
             input:
                 classes=files("images.classes"),
@@ -114,7 +113,7 @@ if LAYOUT.sampled:
                 settings=reads("images.source.kind", "images.source.path"),
                 group=derived(
                     places=lambda wildcards: group_places(wildcards.group),
-                    # Which of them have an archive is known once they are unpacked.
+                    # Which of them have an archive is only known after unpacking.
                     classes=lambda wildcards: group_classes(wildcards.group) if UNPACKED else None,
                 ),
             message:
@@ -124,8 +123,7 @@ if LAYOUT.sampled:
 
     else:
 
-        # Archives that hold many classes are listed once each, in groups of archives; the rows are
-        # sorted by class afterwards.
+        # Archives of many classes are listed once each, in groups; the rows are sorted by class later.
         rule list_archives:
             input:
                 classes=files("images.classes"),

@@ -75,7 +75,9 @@ def metrics_of(table):
 
 rule table_benchmark:
     input:
-        aggregate=lambda wildcards: of_metrics("aggregate", metrics_of(wildcards.table)),
+        aggregate=lambda wildcards: expand(
+            f"{R}/scores/{{metric}}/aggregate.parquet", metric=metrics_of(wildcards.table)
+        ),
     output:
         table("{table}"),
     log:
@@ -140,7 +142,7 @@ rule compare_with_paper:
             "statistics.tokenizer.repository",
             "benchmark.images",
             "benchmark.ablation_model",
-            "benchmark.{metrics}.repository",
+            "benchmark.{encoders}.repository",
         ),
     message:
         "Comparing the paper's tables with this run's"
@@ -215,8 +217,8 @@ rule export_numbers:
             "statistics.tokenizer.repository",
             "benchmark.ablation_model",
             "benchmark.intervals",
-            "benchmark.{metrics}.repository",
-            "benchmark.{metrics}.max_tokens",
+            "benchmark.{encoders}.repository",
+            "benchmark.{encoders}.max_tokens",
         ),
     message:
         "Numbers for the paper's text"

@@ -1,10 +1,10 @@
 # In: images/sample.parquet, responses/, annotations/, the journal; the plan of `all`.
 # Out: accounting, cost, pilot, config.yaml, versions.json, on which nothing depends; a table on the terminal.
-# Cost and pilot tell of time: no two runs give the same bytes.
+# Cost and pilot report times, so they differ from run to run.
 
 
 def pilots(wildcards):
-    """Return the pilot of each model that is prompted; refuse if there is none."""
+    """Return the pilot of each prompted model; refuse the run if there is none."""
     if not GENERATED:
         return refuse(
             "There is no pilot: every model of the config has `responses`, so none would be prompted."
@@ -123,7 +123,7 @@ rule record_run:
         "../envs/texts.yaml"
     params:
         config=derived(**config),
-        # The commit is asked for again where the code has changed.
+        # Looks the commit up again when the code has changed.
         run_code=derived(code=run_code),
     message:
         "Recording config, packages and commit"
@@ -142,7 +142,7 @@ rule status:
         run=config["run"],
         results=R,
         models=MODELS,
-        # The script plans in a process of its own: no plan can be made while another one is being made.
+        # For the script, which plans in its own process: Snakemake cannot plan while it plans.
         plan=dict(
             snakefile=workflow.main_snakefile,
             folder=Path.cwd(),

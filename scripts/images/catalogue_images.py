@@ -16,49 +16,12 @@ if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
 
-def catalogue_images(
-    classes: str | Path,
-    folder: str | Path,
-    places: Sequence[str],
-    catalogue: str | Path,
-    kind: str = "class_tars",
-    unusable: pl.DataFrame | None = None,
-) -> None:
-    """Write one row for each member of each class archive or folder.
-
-    Parameters
-    ----------
-    classes, folder, places, kind
-        As for `list_places`.
-    catalogue
-        Parquet to write, schema `CATALOGUE`.
-    unusable
-        Rows (schema `CATALOGUE`) about archives that could not be unpacked, to append.
-    """
-    rows = list_places(kind, folder, places, classes)
-    write_parquet(
-        pl.concat([rows, *([] if unusable is None else [unusable])]), catalogue, CATALOGUE
-    )
-
-
 def split_unpacked(
     unpacked: str | Path, classes: Sequence[str], without_class: bool
 ) -> tuple[list[str], pl.DataFrame]:
-    """Split the list of unpacked class archives.
+    """Return the classes of a group that have an archive, and `CATALOGUE` rows for unusable ones.
 
-    Parameters
-    ----------
-    unpacked
-        Parquet of schema `UNPACKED`.
-    classes, without_class
-        As for `of_classes`.
-
-    Returns
-    -------
-    list of str
-        Classes of the group that have an archive, in the group's order.
-    polars.DataFrame
-        Rows of schema `CATALOGUE` for what could not be used.
+    `unpacked` is a parquet of schema `UNPACKED`; the rest is as for `of_classes`.
     """
     rows = of_classes(pl.scan_parquet(unpacked), classes, without_class).collect()
     good = set(rows.filter(pl.col("reason").is_null())["wnid"])
@@ -77,17 +40,11 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     source = json.loads(snakemake.params.settings)["images"]["source"]
     group = json.loads(snakemake.params.group)
-    places, unusable = group["places"], None
+    places, unusable = group["places"], CATALOGUE.to_frame()
     if unpacked := snakemake.input.get("unpacked"):
         present, unusable = split_unpacked(
             unpacked, group["classes"], without_class=snakemake.wildcards.group == "0"
         )
         places = [f"{wnid}.tar" for wnid in present]
-    catalogue_images(
-        snakemake.input.classes,
-        source["path"],
-        places,
-        snakemake.output[0],
-        source["kind"],
-        unusable,
-    )
+    rows = list_places(source["kind"], source["path"], places, snakemake.input.classes)
+    write_parquet(pl.concat([rows, unusable]), snakemake.output[0], CATALOGUE)

@@ -5,6 +5,7 @@ import json
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,8 +46,8 @@ def collect_candidates(
     """Write the candidates of each class: accepted ones prepared, rejected ones with their reason.
 
     The members of a class are taken in the keyed-hash order of (seed, wnid, image_id) until
-    `candidates_per_class` are accepted or none is left. So the candidates do not depend on how many
-    the sample will want of them, nor on the number of threads.
+    `candidates_per_class` are accepted or none is left. So the candidates depend neither on the
+    size of the sample nor on the number of threads.
 
     Parameters
     ----------
@@ -54,41 +55,35 @@ def collect_candidates(
         Catalogue of the group.
     output
         Parquet to write, schema `CANDIDATES`: by class in the catalogue's order, then by rank; a
-        class is a row group. It is written as classes are done, so that the images of few more
-        than `threads` classes are in memory.
-    source
-        Folder in which the catalogue's sources lie.
+        class is a row group. Each class is written once it is complete, so that the images of few
+        more than `threads` classes are in memory.
+    source, kind
+        The source folder, and its layout (`images.source.kind`).
     seed
         The run's seed.
     candidates_per_class
-        Accepted images after which a class is left.
+        Accepted images after which a class is complete.
     thresholds
         `images.criteria` of the config.
     preparation
         `longest_side` and `jpeg_quality`.
     threads
-        Classes worked on at a time.
-    kind
-        Layout of the source, `images.source.kind`.
+        Classes processed at a time.
     """
-    thresholds = criteria.with_deny_files(thresholds)
-    layout = sources.get_sampled(kind)
+    collect = partial(
+        collect_class,
+        layout=sources.get_sampled(kind),
+        folder=Path(source),
+        seed=seed,
+        wanted=candidates_per_class,
+        thresholds=criteria.with_deny_files(thresholds),
+        preparation=preparation,
+    )
     classes = pl.read_parquet(catalogue).partition_by("wnid", maintain_order=True)
-
-    def collect(members: pl.DataFrame) -> list[CandidateRow]:
-        return collect_class(
-            members.to_dicts(),
-            layout,
-            Path(source),
-            seed,
-            candidates_per_class,
-            thresholds,
-            preparation,
-        )
-
     counts = Counter[str]()
     with ThreadPoolExecutor(threads) as pool, parquet_writer(output, CANDIDATES) as write:
-        done = in_turn(pool, collect, classes, ahead=threads)
+        members = (frame.to_dicts() for frame in classes)
+        done = in_turn(pool, collect, members, ahead=threads)
         for rows in progress(done, len(classes), "classes collected"):
             write(pl.DataFrame(rows, schema=CANDIDATES))
             counts.update(row["reason"] or "accepted" for row in rows)
@@ -153,7 +148,7 @@ def collect_class(
 def in_hash_order(
     members: list[CandidateRow], seed: int, layout: sources.SampledSource
 ) -> list[CandidateRow]:
-    """Return members in the keyed-hash order of (seed, wnid, image_id); namesakes by place."""
+    """Return members in the keyed-hash order of (seed, wnid, image_id), ties by place."""
 
     def place(member: CandidateRow) -> tuple[Any, ...]:
         key = image_order_key(seed, member["wnid"], layout.image_id(member["member"]))
@@ -163,7 +158,7 @@ def in_hash_order(
 
 
 def _row(member: CandidateRow, layout: sources.SampledSource) -> CandidateRow:
-    """Return a candidate row that knows no more than the catalogue."""
+    """Return a candidate row with what the catalogue knows."""
     name = member["member"]
     return dict.fromkeys(CANDIDATES) | member | {"image_id": name and layout.image_id(name)}
 
@@ -171,19 +166,12 @@ def _row(member: CandidateRow, layout: sources.SampledSource) -> CandidateRow:
 def examine(
     data: bytes, thresholds: Mapping[str, Any], preparation: Mapping[str, int]
 ) -> CandidateRow:
-    """Check one image against all criteria but those that compare images, and prepare it.
-
-    Parameters
-    ----------
-    data
-        The image file.
-    thresholds, preparation
-        As for `collect_candidates`.
+    """Check an image against all criteria that need no other image, and prepare it.
 
     Returns
     -------
     dict
-        The columns `PREPARED`, all of the prepared image.
+        The columns `PREPARED`.
 
     Raises
     ------

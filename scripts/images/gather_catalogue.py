@@ -22,16 +22,9 @@ def gather_catalogue(
     catalogue: str | Path,
     without_class: bool,
 ) -> None:
-    """Write the rows of a group of classes.
+    """Write a group's rows (see `of_classes`) by class, then in the order of the listings.
 
-    Parameters
-    ----------
-    listings
-        Listings of all archives.
-    classes, without_class
-        As for `of_classes`.
-    catalogue
-        Parquet to write, schema `CATALOGUE`: by class, then in the order of the listings.
+    Listings and catalogue have the schema `CATALOGUE`.
     """
     rows = of_classes(pl.scan_parquet(list(map(str, listings))), classes, without_class).collect()
     write_parquet(rows.sort("wnid", maintain_order=True), catalogue, CATALOGUE)

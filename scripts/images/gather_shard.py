@@ -18,26 +18,16 @@ if TYPE_CHECKING:
 def gather_shard(
     sample: str | Path, candidates: Sequence[str | Path], shard: str, output: str | Path
 ) -> None:
-    """Write the images of a shard, in the form in which the hub's `datasets` know images.
+    """Write the images of a shard, in the form of the hub's `datasets`.
 
-    The candidates are scanned file by file and lazily: beside the shard's own images, only a row
-    group or two are in memory.
-
-    Parameters
-    ----------
-    sample
-        The sample.
-    candidates
-        Candidates of all groups.
-    shard
-        Name of the shard.
-    output
-        Parquet to write, schema `IMAGES`, by image_id; without rows where the shard has no images.
+    The candidates of all groups are scanned file by file and lazily: besides the shard's images,
+    only a row group or two are in memory. The output has the schema `IMAGES`, by image_id, and no
+    rows if the shard has no images.
 
     Raises
     ------
     ValueError
-        If an image of the sample is not found, or is not the one that was sampled.
+        If an image of the sample is missing or differs from the one that was sampled.
     """
     wanted = (
         pl.scan_parquet(sample)

@@ -20,19 +20,13 @@ def index_classes(
 ) -> None:
     """Write one row for each class of the list, with the number of its readable images.
 
-    Parameters
-    ----------
-    classes
-        Table of the classes (`imagenet_think.images.classes.read_classes`).
-    catalogues
-        Catalogues of all groups. A class that is in none has no images.
-    output
-        Parquet to write, schema `CLASSES`, in the order of the table.
+    The output has the schema `CLASSES`, in the order of the class table. A class that is in none
+    of the catalogues has no images.
 
     Raises
     ------
     ValueError
-        If the table is none (see `read_classes`), or a catalogue holds a class that it lacks.
+        As for `read_classes`, or if the table lacks a class of a catalogue.
     """
     table = read_classes(classes)
     available = (

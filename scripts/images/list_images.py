@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
 ONE_CLASS = "resources/one_class.tsv"
-"""Table of the classes for images whose class is not known."""
+"""Class table for images whose classes are unknown."""
 
 
 def list_images(
@@ -45,13 +45,11 @@ def list_images(
 
     Parameters
     ----------
-    classes
-        Table of the classes (`read_classes`). If it has one row, an image whose class is not known
-        is of that class.
+    classes, labels
+        Class table, and the file that integer labels index (`imagenet_think.images.classes`). If
+        the table has one row, an image of unknown class belongs to that one.
     files
-        Parquet files that list images; all of them are the sample.
-    labels
-        What integer labels count (`imagenet_think.images.classes.read_labels`).
+        Parquet files whose images are the sample.
     sample, index, exclusions
         Parquets to write, schemas `SAMPLE`, `CLASSES` and `EXCLUSIONS`.
     page
@@ -69,15 +67,14 @@ def list_images(
     Raises
     ------
     ValueError
-        If no image has a class of the table, or the table, a file or a column cannot be read (see
-        `read_classes`, and `imagenet_think.images.image_matching.opened` and `check_column`).
+        If no image has a class of the table, or the table, a file or a column cannot be read.
     """
     if prepared:
-        rows = pl.scan_parquet(list(files)).select(list(LISTED)).collect()
+        frame = pl.scan_parquet(list(files)).select(list(LISTED)).collect()
+        listed = frame.iter_rows(named=True)
     else:
-        known = manifests.read(classes, labels)
-        rows = pl.DataFrame(list(_rows(files, image, label, known)), schema=LISTED)
-    rows = manifests.reject_clashes(rows)
+        listed = _rows(files, image, label, manifests.read(classes, labels))
+    rows = pl.DataFrame(list(manifests.reject_clashes(listed)), schema=LISTED)
     taken = rows.filter(pl.col("reason").is_null())
     excluded = rows.filter(pl.col("reason").is_not_null())
     table = read_classes(classes)
@@ -85,15 +82,15 @@ def list_images(
         source = str(rows["source"].first()) if prepared else files[0]
         raise ValueError(_nothing(source, image, list(excluded["detail"]), list(table["wnid"])))
     available = taken["wnid"].value_counts(name="available")
-    listed = counted(table, available)
+    counts = counted(table, available)
     lemma = pl.col("lemmas").str.split(", ").list.first().alias("lemma")
     shards = [shard_of(name, **sharding) for name in taken["image_id"]]
-    of_class = listed.select("wnid", "class_index", "domain", lemma)
+    of_class = counts.select("wnid", "class_index", "domain", lemma)
     images = taken.with_columns(pl.Series("shard", shards, pl.String)).join(of_class, on="wnid")
     images = images.select(name for name in SAMPLE if name in images.columns)
     images = pl.concat([SAMPLE.to_frame(), images], how="diagonal")
     write_parquet(images.sort("image_id"), sample, SAMPLE)
-    write_parquet(listed, index, CLASSES)
+    write_parquet(counts, index, CLASSES)
     write_parquet(excluded.select(list(EXCLUSIONS)), exclusions, EXCLUSIONS)
     write_text(describe(images, excluded), page)
     nameless = images["member"].null_count()
@@ -108,7 +105,7 @@ def list_images(
 def _rows(
     files: Sequence[str], image: str, label: str | None, classes: manifests.Classes
 ) -> Iterator[manifests.ListedRow]:
-    """Yield what each row lists; bytes are read where there is no name, and not kept."""
+    """Yield what each row lists; the bytes of images without a name are read for their digest."""
     for path in files:
         names = image_matching.read_names([path], image)
         nameless = [row for row, name in enumerate(names) if name is None]
@@ -119,15 +116,7 @@ def _rows(
 
 
 def describe(images: pl.DataFrame, excluded: pl.DataFrame) -> str:
-    """Return the page: how the images are identified, and how many rows were rejected and why.
-
-    Parameters
-    ----------
-    images
-        Rows of schema `SAMPLE`.
-    excluded
-        Columns reason and detail.
-    """
+    """Return the page: how the sample's images are identified, and how many rows were rejected."""
     nameless, classes = images["member"].null_count(), images["wnid"].n_unique()
     lines = [
         "# The images of the run",
@@ -163,10 +152,10 @@ def _nothing(file: str, image: str, details: Sequence[str], known: Collection[st
     what = some(details, "; ") or "they have no rows"
     return (
         f"{file}: column {image!r} names no image of a class of the table "
-        f"({some(sorted(known))}): {what}. A name begins with its class and a "
-        "_, or is in a folder of that name; otherwise images.source.label names the column of the "
-        f"class. Where no class is known, write `classes: {ONE_CLASS}` under images: then all are "
-        "of one class"
+        f"({some(sorted(known))}): {what}. A name should begin with its class and a _, or be in a "
+        "folder of that name; otherwise images.source.label should name the column of the class. "
+        f"If the classes are unknown, write `classes: {ONE_CLASS}` under images, so that all "
+        "images are of one class"
     )
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -46,16 +46,14 @@ def prepare_images(
     Parameters
     ----------
     classes, labels, image, label
-        As for `list_images`.
+        As for `list_images`; the column `image` holds the hub's images (bytes and path).
     file
-        Parquet file; the column `image` holds the hub's images, bytes and path.
+        Parquet file.
     output
         Parquet to write, schema `CANDIDATES`, in the file's order. Complexity and perceptual hash
         are not measured.
-    thresholds
-        Of `images.criteria`: `max_pixels`; a larger image is not decoded.
-    preparation
-        `longest_side` and `jpeg_quality`.
+    thresholds, preparation
+        `max_pixels` of `images.criteria`, and `longest_side` and `jpeg_quality`.
     threads
         Pictures decoded at a time.
 
@@ -81,24 +79,14 @@ def prepare_images(
     counts = Counter[str]()
     with ThreadPoolExecutor(threads) as pool, parquet_writer(output, CANDIDATES) as write:
         done = in_turn(pool, prepared, pictures, ahead=AHEAD * threads)
-        rows = _without_clashes(progress(done, len(names), "pictures prepared"))
+        rows = manifests.reject_clashes(progress(done, len(names), "pictures prepared"))
         while batch := list(islice(rows, IMAGE_ROWS)):
-            write(pl.DataFrame(batch, schema=CANDIDATES))
+            # An image is gathered from one row: a repetition is stored without it.
+            stored = pl.when(pl.col("reason").is_null()).then("image")
+            write(pl.DataFrame(batch, schema=CANDIDATES).with_columns(image=stored))
             counts.update(row["reason"] or "prepared" for row in batch)
     for reason, count in sorted(counts.items()):
         logger.info("%s: %d", reason, count)
-
-
-def _without_clashes(rows: Iterator[manifests.ListedRow]) -> Iterator[manifests.ListedRow]:
-    """Yield the rows, rejecting those that repeat an image: each is gathered from one row."""
-    taken: set[str] = set()
-    for row in rows:
-        if row["reason"] is None and row["image_id"] in taken:
-            row |= dict(reason="clashing_id", detail=f"{row['image_id']} is in the list already")
-            row["image"] = None
-        elif row["reason"] is None:
-            taken.add(row["image_id"])
-        yield row
 
 
 if __name__ == "__main__":

@@ -39,17 +39,15 @@ def sample_images(
 ) -> None:
     """Write the sample and the exclusions.
 
-    Every step but the quota is independent of `total`, and the quota takes from no class when the
-    total grows: a larger sample holds every image of a smaller one. When classes come and the total
-    grows by at least what they get, it holds every image that still qualifies, which are all but
-    those that repeat an image of the new classes.
+    Every step except the quota is independent of `total`, and a larger total reduces the quota of
+    no class, so a larger sample includes every image of a smaller one. If classes are added and the
+    total grows by at least what they get, it includes every image that still qualifies, that is,
+    all except those that repeat an image of the new classes.
 
     Parameters
     ----------
-    classes
-        Classes with their availability.
-    candidates
-        Candidates of all groups; their images are not read.
+    classes, candidates
+        Classes with their availability, and the candidates of all groups, without their images.
     sample
         Parquet to write, schema `SAMPLE`, by image_id. `complexity_stratum` is 1 (least) to
         `strata`; width and height are the prepared image's.
@@ -60,19 +58,18 @@ def sample_images(
     total, class_count, min_per_class, max_per_class
         Images and classes of the sample, exactly, and the bounds of a class (Table 2).
     balance
-        Power of the class size in the source by which images are spread between the bounds.
+        Within the bounds, a class gets images in proportion to its size in the source, raised to
+        this power.
     criteria
         Of `images.criteria`: `near_duplicate_bits`, the greatest number of bits by which the
         hashes of near-duplicates differ.
-    complexity
-        `strata` and `probe`.
-    sharding
-        `blocks` and `shards_per_block`.
+    complexity, sharding
+        `strata` and `probe`; `blocks` and `shards_per_block`.
 
     Raises
     ------
     ValueError
-        If the classes or their images do not suffice; the message does the arithmetic.
+        If there are too few classes or images; the message does the arithmetic.
     """
     index = pl.read_parquet(classes)
     looked_at = pl.scan_parquet(list(map(str, candidates))).drop("image").collect()
@@ -115,17 +112,11 @@ def reject_repetitions(
 ) -> pl.DataFrame:
     """Reject the accepted candidates that repeat an earlier one of any class.
 
-    Parameters
-    ----------
-    candidates
-        Candidates of all classes.
-    seed, criteria
-        As for `sample_images`. Earlier is earlier in the keyed-hash order over all classes.
-
     Returns
     -------
     polars.DataFrame
-        The same rows in hash order, `reason` and `detail` filled in for the repetitions.
+        The same rows in keyed-hash order over all classes, which determines what is earlier; with
+        `reason` and `detail` of the repetitions.
     """
     keys = [
         image_order_key(seed, wnid or "", image_id or "")
@@ -146,28 +137,14 @@ def reject_repetitions(
 
 
 def choose_classes(supply: Mapping[str, int], count: int, least: int, seed: int) -> list[str]:
-    """Choose the classes of the sample.
+    """Choose `count` classes with at least `least` usable images, in the order of `supply`.
 
-    Parameters
-    ----------
-    supply
-        Usable images of each class, in the class list's order.
-    count
-        Classes wanted.
-    least
-        Images that a class must be able to provide.
-    seed
-        Where more classes can, the first in the keyed-hash order of (seed, wnid) are taken.
-
-    Returns
-    -------
-    list of str
-        `count` classes in the order of `supply`.
+    If more classes qualify, the first in the keyed-hash order of (seed, wnid) are taken.
 
     Raises
     ------
     ValueError
-        If fewer classes can; the message names those that come closest.
+        If fewer qualify; the message names those that come closest.
     """
     able = [wnid for wnid, images in supply.items() if images >= least]
     if len(able) < count:
@@ -197,9 +174,9 @@ def draw_class(
     count
         Images to draw.
     seed
-        Decides, with the wnid, which stratum begins.
+        Determines, with the wnid, which stratum begins.
     strata, probe
-        Number of strata, and how many first images fix their bounds.
+        As for `imagenet_think.images.complexity.strata`.
 
     Returns
     -------
@@ -215,7 +192,7 @@ def draw_class(
 
 
 def _account(index: pl.DataFrame, looked_at: pl.DataFrame, chosen: int) -> None:
-    """Log where every member of the catalogue went; refuse if the files contradict each other."""
+    """Log what became of every member of the catalogue; raise if the files are inconsistent."""
     available = index["available"].sum()
     ranked = looked_at.filter(pl.col("rank").is_not_null())
     listed = len(looked_at.filter(pl.col("rank").is_null(), pl.col("member").is_not_null()))

@@ -23,15 +23,7 @@ def choose(sample: pl.DataFrame, count: int | None, seed: int) -> set[str]:
     the rank (p + 0.5) / n, and the `count` images of lowest rank are taken: each class then
     contributes the same share of its images, to within half an image, and a larger count keeps all
     images of a smaller one.
-
-    Parameters
-    ----------
-    sample
-        Columns image_id and wnid.
-    count
-        Images wanted; None, or more than there are, for all.
-    seed
-        The run's seed, which orders the images of a class.
+    All are taken if `count` is None or greater than their number.
     """
     classes: dict[str, list[tuple[bytes, str]]] = defaultdict(list)
     for image, wnid in sample.select("image_id", "wnid").iter_rows():
@@ -47,19 +39,7 @@ def choose(sample: pl.DataFrame, count: int | None, seed: int) -> set[str]:
 def select_evaluated(
     sample: str | Path, output: str | Path, *, images: int | None, seed: int
 ) -> None:
-    """Write the images on which the benchmarked models are prompted and scored.
-
-    Parameters
-    ----------
-    sample
-        Parquet of schema `SAMPLE`.
-    output
-        Parquet to write, schema `EVALUATED`, by image_id.
-    images
-        How many; None for all.
-    seed
-        The run's seed.
-    """
+    """Write the chosen images by image_id, schema `EVALUATED`; `images` is their number or None."""
     frame = pl.read_parquet(sample, columns=["image_id", "wnid", "shard"])
     if images is not None and images > len(frame):
         logger.warning(

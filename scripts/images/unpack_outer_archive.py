@@ -3,7 +3,6 @@
 import gzip
 import json
 import tarfile
-import time
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import polars as pl
 
 from imagenet_think.core.files import atomic_path, write_parquet
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.logs import log_to, logger, progress
 from imagenet_think.core.schemas import UNPACKED
 from imagenet_think.images.archives import entries, readable, safe_name
 from imagenet_think.images.classes import read_classes
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
 _CHUNK = 2**20
-_LOG_SECONDS = 10.0
 _DAMAGE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError)
 
 UnpackedRow = tuple[str | None, str | None, int | None, str | None, str | None]
@@ -45,7 +43,7 @@ def unpack_outer_archive(
         `winter21_whole.tar.gz` or `fall11_whole.tar`: a tar, gzip-compressed or not, with one
         `<wnid>.tar` per class in any folder.
     classes
-        Table of the classes; archives of other classes are skipped.
+        Class table; archives of other classes are skipped.
     folder
         Where the class archives go.
     unpacked
@@ -62,7 +60,8 @@ def unpack_outer_archive(
     for stale in folder.glob(".*.tmp.tar"):
         stale.unlink()
     wanted = set(read_classes(classes)["wnid"])
-    rows = list(_unpack(Path(archive), wanted, folder))
+    unpacking = _unpack(Path(archive), wanted, folder)
+    rows = list(progress(unpacking, len(wanted), "class archives unpacked"))
     for wnid, _, _, reason, detail in rows:
         if reason:
             logger.warning("%s: %s: %s", wnid or archive, reason, detail)
@@ -72,8 +71,8 @@ def unpack_outer_archive(
 def _unpack(archive: Path, wanted: Collection[str], folder: Path) -> Iterator[UnpackedRow]:
     """Yield a row for each member that is a wanted class archive or could not be used."""
     done: dict[str, str] = {}
+    written = 0
     with open(archive, "rb") as raw:
-        log = _Progress(raw, archive)
         stream = _decompressed(raw)
         try:
             for entry, end in entries(stream):
@@ -82,21 +81,21 @@ def _unpack(archive: Path, wanted: Collection[str], folder: Path) -> Iterator[Un
                 refusal = _refusal(entry, done.get(wnid))
                 if name.endswith(".tar") and wnid in wanted:
                     if refusal is None:
-                        _write(stream, entry, folder / f"{wnid}.tar", log)
+                        written += _write(stream, entry, folder / f"{wnid}.tar")
                         done[wnid] = name
                     yield (wnid, name, entry.size, *(refusal or (None, None)))
                 elif refusal and not entry.isdir():
                     yield (None, name, entry.size, *refusal)
-                # Faster than gzip's own seeking, and with progress lines.
+                # Faster than gzip's own seeking.
                 while (left := end - stream.tell()) > 0 and stream.read(min(left, _CHUNK)):
-                    log.line()
+                    pass
             while rest := stream.read(_CHUNK):  # also checks gzip's checksum
                 if rest.strip(b"\0"):
                     raise tarfile.ReadError("no valid header")
         except _DAMAGE as error:
             where = f"after {len(done)} class archives, at byte {raw.tell()}"
             yield (None, None, None, "damaged_archive", f"{where} of {archive.name}: {error}")
-        log.finish(len(done))
+    logger.info("class archives: %d written, %d there already", written, len(done) - written)
 
 
 def _refusal(entry: tarfile.TarInfo, earlier: str | None) -> tuple[str, str] | None:
@@ -117,54 +116,22 @@ def _decompressed(raw: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if compressed else raw
 
 
-def _write(stream: BinaryIO, entry: tarfile.TarInfo, path: Path, log: "_Progress") -> None:
-    """Write a member to a file, unless it exists."""
+def _write(stream: BinaryIO, entry: tarfile.TarInfo, path: Path) -> bool:
+    """Write a member to a file; return False if the file exists with that size."""
     if path.exists() and path.stat().st_size == entry.size:
-        log.passed += 1
-        return
+        return False
     stream.seek(entry.offset_data)
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         left = entry.size
         while left:
             data = stream.read(min(left, _CHUNK))
             if not data:
-                raise tarfile.ReadError(f"{readable(entry.name)} is cut short, {left} bytes lack")
+                raise tarfile.ReadError(
+                    f"{readable(entry.name)} is cut short, {left} bytes are missing"
+                )
             file.write(data)
             left -= len(data)
-            log.line()
-    log.written += 1
-
-
-class _Progress:
-    """Progress lines: how much of the archive is read, and how long the rest will take."""
-
-    def __init__(self, raw: BinaryIO, archive: Path) -> None:
-        self._raw, self._name, self._size = raw, archive.name, archive.stat().st_size
-        self._start = self._last = time.monotonic()
-        self.written = self.passed = 0
-
-    def line(self, now: bool = False) -> None:
-        """Log a line, if the last one is old."""
-        clock = time.monotonic()
-        if not now and clock - self._last < _LOG_SECONDS:
-            return
-        self._last = clock
-        read = self._raw.tell()
-        rate = read / max(clock - self._start, 1e-9)
-        logger.info(
-            "%s: %.1f %% read, %d class archives written, %d there already, %.0f MB/s, %.0f s left",
-            self._name,
-            100 * read / max(self._size, 1),
-            self.written,
-            self.passed,
-            rate / 1e6,
-            (self._size - read) / max(rate, 1.0),
-        )
-
-    def finish(self, classes: int) -> None:
-        """Log the last line."""
-        self.line(now=True)
-        logger.info("%s: %d classes", self._name, classes)
+    return True
 
 
 if __name__ == "__main__":

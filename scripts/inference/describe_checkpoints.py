@@ -1,6 +1,5 @@
 """Build every model of the config without its weights, and report what it needs."""
 
-import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,9 +118,8 @@ def image_tokens(settings: dict, folder: Path | None) -> int:
         processor = families.get(family).load_processor(folder, image)
     else:
         processor = checkpoint_specs.processor(family, image)
-    picture = io.BytesIO()
-    Image.new("RGB", IMAGE_SIZE).save(picture, "PNG")
-    inputs = chat.encode(processor, chat.first_conversation(picture.getvalue(), "", settings))
+    picture = chat.png_file(Image.new("RGB", IMAGE_SIZE))
+    inputs = chat.encode(processor, chat.first_conversation(picture, "", settings))
     return int((inputs["input_ids"] == processor.image_token_id).sum())
 
 

@@ -157,17 +157,7 @@ class Pilot:
 
 
 def read_pilot(responses: str | Path, journals: str | Path, output_format: str) -> Pilot:
-    """Read what a model did in the pilot.
-
-    Parameters
-    ----------
-    responses
-        Parquet of schema `RESPONSES`: the pilot's.
-    journals
-        Folder of the model's journals.
-    output_format
-        How its text is parsed.
-    """
+    """Read a model's pilot: its responses (schema `RESPONSES`) and the folder of its journals."""
     frame = pl.read_parquet(responses)
     reasons = [
         reason(parse(output_format, text, finish_reason).status, error)
@@ -307,17 +297,9 @@ def _whole(
 ) -> dict[str, float]:
     """Return how long the run takes for some models together.
 
-    Parameters
-    ----------
-    pilots
-        Of these models, with the images of each block.
-    seconds
-        How long all of them take for all their images if each takes as long as this one, shape
-        (images,).
-    ends
-        The interval of its mean, shape (2,). That of the wall time is proportional.
-    gpus
-        As for `estimate`.
+    `pilots` are theirs, with the images of each block. `seconds`, shape (images,), is how long they
+    take for all images if each takes as long as this one, and `ends`, shape (2,), the interval of
+    its mean; that of the wall time is proportional.
     """
     loading = sum(len(blocks) * pilot.loading_seconds for pilot, blocks in pilots)
     jobs = [
@@ -471,21 +453,11 @@ def pilot(
 ) -> None:
     """Write `<stem>.csv` and `<stem>.md`.
 
-    Parameters
-    ----------
-    responses
-        Parquet files of schema `RESPONSES`: the pilot's, one per model in the order to report.
-    sample, evaluated
-        Parquet of schemas `SAMPLE` and `EVALUATED`: the images of teachers and other models.
-    journals
-        Folder of the journals: one folder per model.
-    reported
-        What the paper reports (YAML).
-    stem
-        Path without suffix.
-    settings
-        Of the config: run, seed, teachers, benchmarked, the models' names and outputs, pilot.gpus
-        and benchmark.intervals.
+    `responses` are the pilot's, one file (schema `RESPONSES`) per model in the order to report;
+    `journals` has a folder for each. In the whole run, teachers describe the images of `sample`,
+    other models those of `evaluated`. `reported` is what the paper reports (YAML). `settings` are
+    keys of the config: run, seed, teachers, benchmarked, the models' names and outputs, pilot.gpus
+    and benchmark.intervals.
     """
     names, teachers = printed_names(settings), settings["teachers"]
     intervals = Intervals(**settings["benchmark"]["intervals"], seed=settings["seed"])

@@ -25,18 +25,9 @@ def record_run(
     versions: str | Path,
     checkout: Path = FOLDER.parent,
 ) -> None:
-    """Write the resolved config, which is a valid config, and the versions as JSON.
+    """Write the checked config as YAML, and the versions of Python, packages and code as JSON.
 
-    Parameters
-    ----------
-    config
-        The checked config, defaults filled in.
-    resolved
-        The YAML file of the config.
-    versions
-        The JSON file of Python, packages and commit.
-    checkout
-        Folder of the code, with `requirements.in`, which lists the packages.
+    The folder of the code, `checkout`, has `requirements.in`, which lists the packages.
     """
     write_text(yaml.safe_dump(dict(config), allow_unicode=True, width=100), resolved)
     found = {

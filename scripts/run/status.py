@@ -121,20 +121,8 @@ def status(
 ) -> str:
     """Return the verdict, the tables and the notes below them.
 
-    Parameters
-    ----------
-    run
-        The run's name.
-    jobs
-        Every job of the plan for `all`.
-    models
-        The models' keys, in the order to print.
-    results
-        The run's folder. It may not exist yet.
-    site
-        What is running.
-    now
-        Seconds since the epoch.
+    `jobs` is the whole plan for `all`, `models` the order to print, `results` the run's folder,
+    which may not exist yet, and `now` the time in seconds since the epoch.
     """
     failed = {output for failure in site.failures for output in failure.outputs}
     states = {job.outputs: state(job, site, failed, now) for job in jobs}
@@ -182,12 +170,7 @@ def counts(
 ) -> Iterator[list[object]]:
     """Yield stage, model (or metric, or nothing) and the number of jobs in each of `STATES`.
 
-    Parameters
-    ----------
-    jobs, models
-        As for `status`.
-    states
-        States by the jobs' outputs.
+    `states` are the states by the jobs' outputs.
     """
     stages: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for job in jobs:
@@ -218,15 +201,7 @@ def progress(
 
     The responses of finished jobs are counted by the footers of their files. For other jobs, the
     journals are read for their fingerprints, so that responses to a different prompt do not count.
-
-    Parameters
-    ----------
-    jobs
-        The model's jobs that make responses.
-    states
-        States by the jobs' outputs.
-    results, now
-        As for `status`.
+    `jobs` are those that generate or import the model's responses.
     """
     finished = [job for job in jobs if states[job.outputs] == DONE]
     files = [path for job in finished for path in _response_files(job)]
@@ -254,15 +229,8 @@ def progress(
 def rate(lines: Iterable[Mapping[str, Any]], now: float) -> tuple[float, float] | None:
     """Return a job's responses and tokens per second, None if too little is known.
 
-    They cover the last `RECENT` seconds, from the first response in them until now, so that loading
-    a model does not count and a stall does.
-
-    Parameters
-    ----------
-    lines
-        Responses in its journals. Those of earlier runs of the job do not count.
-    now
-        Seconds since the epoch.
+    They cover the last `RECENT` seconds, from the first response in them until now, so that a stall
+    counts, but not loading a model, nor responses of earlier runs of the job.
     """
     timed = [(_time(line), line) for line in lines]
     if not timed:

@@ -34,13 +34,13 @@ import yaml
 from generated_candidates import class_sizes, write_candidates, write_classes
 from PIL import Image
 
-from catalogue_images import catalogue_images
 from collect_candidates import collect_candidates, in_hash_order
 from gather_shard import gather_shard
 from imagenet_think.core import schemas
 from imagenet_think.core.files import parquet_writer
 from imagenet_think.images import sources
 from imagenet_think.images.apportionment import allocate
+from imagenet_think.images.catalogue import list_places
 from sample_images import sample_images
 
 ROOT = Path(__file__).parents[2]
@@ -146,7 +146,7 @@ def catalogue(folder: Path, count: int) -> Measured:
     table = write_table(folder, 1)
 
     def work() -> tuple[int, str]:
-        catalogue_images(table, [tar], folder / "catalogue.parquet")
+        list_places("class_tars", folder, [tar.name], table)
         return count, ""
 
     return measured(work)
@@ -223,8 +223,9 @@ def sample(folder: Path, count: int) -> Measured:
 def _collect(folder: Path, count: int, turned: bool) -> Measured:
     classes = count // DISTINCT
     mean = write_group(folder, classes, turned)
-    tars = sorted(folder.glob("*.tar"))
-    catalogue_images(write_table(folder, classes), tars, folder / "catalogue.parquet")
+    places = [tar.name for tar in sorted(folder.glob("*.tar"))]
+    rows = list_places("class_tars", folder, places, write_table(folder, classes))
+    rows.write_parquet(folder / "catalogue.parquet")
     output = folder / "candidates.parquet"
 
     def work() -> tuple[int, str]:

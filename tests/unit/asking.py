@@ -1,4 +1,4 @@
-"""Requests to a played server, and what it answers to them."""
+"""Requests to a played server, and the expected responses."""
 
 import played_server
 from noise import noise_file
@@ -14,7 +14,7 @@ IMAGE = noise_file(0, 80, 70)
 
 
 class Tiny:
-    """The tiny checkpoint that the played server is said to serve."""
+    """The tiny checkpoint that the played server claims to serve."""
 
     def __init__(self, tiny_checkpoint):
         self.folder = tiny_checkpoint("qwen2_5_vl")
@@ -37,7 +37,7 @@ def answered(engine, asked):
 
 
 def all_expected(tiny, asked):
-    """What the engine should say to each request: text, finish_reason, number of tokens."""
+    """The expected text, finish_reason and number of tokens of each request."""
     return {request.key: _expected(tiny, request) for request in asked}
 
 

@@ -1,4 +1,4 @@
-"""A small disk of its own for tests that fill it."""
+"""A small disk for tests that fill it."""
 
 import os
 import subprocess
@@ -26,12 +26,12 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
 
 
 def run_again_as_root(test: pytest.FixtureRequest) -> bool:
-    """Run a test again, as root of a namespace of its own, unless this is root, who may mount.
+    """Run a test again as root of a new namespace, unless this user is root and may mount.
 
     Returns
     -------
     bool
-        Whether it was run, and passed: then nothing is left to do.
+        Whether it was run there, and passed: then the caller has nothing left to do.
     """
     if os.geteuid() == 0:
         return False

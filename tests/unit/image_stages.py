@@ -8,7 +8,7 @@ import polars as pl
 from pictures import CRITERIA, PREPARATION
 from source_forms import write_classes
 
-from catalogue_images import catalogue_images, split_unpacked
+from catalogue_images import split_unpacked
 from collect_candidates import collect_candidates
 from gather_catalogue import gather_catalogue
 from imagenet_think.core.files import write_parquet
@@ -55,14 +55,16 @@ def catalogued(
             rows = list_places(kind, path, places[part::2], classes, source.get("labels"))
             write_parquet(rows, folder / f"listing-{part}.parquet", CATALOGUE)
     for group in range(groups):
-        file, mine, unusable = folder / f"catalogue-{group}.parquet", wnids[group::groups], None
+        file, mine = folder / f"catalogue-{group}.parquet", wnids[group::groups]
+        unusable = CATALOGUE.to_frame()
         if not layout.by_class:
             gather_catalogue(group_files(folder, "listing"), mine, file, without_class=group == 0)
             continue
         if layout.made_by == "unpacking":
             mine, unusable = split_unpacked(folder / "unpacked.parquet", mine, group == 0)
         present = [place for place in map(layout.place_of, mine) if place in places]
-        catalogue_images(classes, path, present, file, kind, unusable)
+        rows = list_places(kind, path, present, classes)
+        write_parquet(pl.concat([rows, unusable]), file, CATALOGUE)
     catalogues = group_files(folder, "catalogue")
     index_classes(classes, catalogues, folder / "classes.parquet")
     return catalogues

@@ -1,12 +1,12 @@
-"""Runs of `generate_responses` with `kill -9` at random moments, in a process of their own.
+"""Runs of `generate_responses` with `kill -9` at random moments.
 
-It imports everything and loads the model once, then forks a worker for each attempt at a run: one
-that had to import anew would take seconds. It does nothing itself that starts threads (as polars
-does), for they do not outlive a fork.
+It imports everything and loads the model once, then forks a worker for each attempt at a run, as
+importing again would take seconds. It starts no threads itself (as polars would), because they do
+not survive a fork.
 
 `python killed_runs.py plan.json` makes an undisturbed run in `<folder>/whole`, then runs in
-`<folder>/0`, `<folder>/1` and so on, each to its end, until enough workers were killed. It prints
-what happened, as JSON: a list of attempts for each run.
+`<folder>/0`, `<folder>/1` and so on, until enough workers have been killed; every run is continued
+until it finishes. It prints what happened, as JSON: a list of attempts for each run.
 """
 
 import json
@@ -28,7 +28,7 @@ from imagenet_think.inference.engines import Request, Response, transformers_eng
 from imagenet_think.inference.generation import Task
 
 TORN = 0.2
-"""Share of workers that die while they write a line; the others die whenever it is."""
+"""Share of workers that die while writing a line; the others die at any moment."""
 
 
 class Noted:
@@ -40,29 +40,20 @@ class Noted:
         self.notes = os.open(notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def generate(self, requests: Iterator[Request]) -> Iterator[Response]:
-        for response in self.engine.generate(_NotedRequests(requests, self.note)):
+        for response in self.engine.generate(map(self.noted, requests)):
             self.note("given", response.key)
             yield response
+
+    def noted(self, request: Request) -> Request:
+        self.note("taken", request.key)
+        return request
 
     def note(self, what: str, key: str) -> None:
         os.write(self.notes, f"{what} {key}\n".encode())
 
 
-class _NotedRequests:
-    def __init__(self, requests: Iterator[Request], note: Callable[[str, str], None]):
-        self.requests, self.note = requests, note
-
-    def __iter__(self) -> Iterator[Request]:
-        return self
-
-    def __next__(self) -> Request:
-        request = next(self.requests)
-        self.note("taken", request.key)
-        return request
-
-
 def work(call: dict, folder: Path, engine, notes: Path, torn: tuple[int, float] | None) -> None:
-    """Be a worker: ask for all responses, or die in the middle of a certain line of the journal."""
+    """Be a worker: generate all responses, or die while writing a certain line of the journal."""
     transformers_engine.load = lambda *settings, **more: Noted(engine, notes)
     if torn:
         lines, share = torn
@@ -141,7 +132,7 @@ def main(plan: dict) -> list[list[dict]]:
                 }
             )
             kills -= end == -signal.SIGKILL
-            patience *= 1.1  # on a slow machine a run must come to its end too
+            patience *= 1.1  # so that a run finishes on a slow machine too
             if end not in (0, -signal.SIGKILL):
                 return [*runs, attempts]
         runs.append(attempts)

@@ -1,9 +1,9 @@
-"""Images of noise, for what needs different images and no sense in them."""
-
-import io
+"""Images of noise, for tests that need different images of no particular content."""
 
 import numpy as np
 from PIL import Image
+
+from imagenet_think.inference.chat import png_file
 
 
 def noise(seed: int, width: int = 70, height: int = 90) -> Image.Image:
@@ -14,6 +14,4 @@ def noise(seed: int, width: int = 70, height: int = 90) -> Image.Image:
 
 def noise_file(seed: int, width: int = 70, height: int = 90) -> bytes:
     """Return such an image as a PNG file."""
-    data = io.BytesIO()
-    noise(seed, width, height).save(data, "PNG")
-    return data.getvalue()
+    return png_file(noise(seed, width, height))

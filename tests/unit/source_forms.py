@@ -109,8 +109,3 @@ def sparse_claim(path: Path, name: str, size: int, kind: bytes = tarfile.REGTYPE
         file.write(entry.tobuf(tarfile.GNU_FORMAT))
         file.truncate(tarfile.BLOCKSIZE + size + 10_240)
     return path
-
-
-def folder_listing(path: Path) -> set[str]:
-    """Return every file below a folder, relative."""
-    return {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()}

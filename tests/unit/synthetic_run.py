@@ -1,12 +1,12 @@
-"""A finished run in small, for the tests of the paper.
+"""A small finished run for the tests of the paper.
 
-Its tables, and figures where they are wanted, are made by the pipeline's own functions from random
-frames, under the miniature's config.
+The pipeline's own functions make its tables and figures from random rows, with the miniature's
+config.
 """
 
 import io
 import random
-from itertools import combinations, product
+from itertools import combinations, cycle, product
 from pathlib import Path
 
 import polars as pl
@@ -46,6 +46,10 @@ CLASS_LIST = ROOT / "resources" / "imagenet21k_p_winter21.tsv"
 MEASURES = registry.measures()
 NAMES = {key: model["name"] for key, model in CONFIG["models"].items()}
 CLASSES = {"balloon": "artifact", "apple": "food", "fish": "animal", "star": "object"}
+GROUPS = [{"grouping": "domain", "group": domain} for domain in CLASSES.values()]
+GROUPS += [{"grouping": "stratum", "group": stratum} for stratum in "12"]
+GROUPS += [{"grouping": "length", "group": f"{n} ({n}00 tokens)"} for n in range(1, 5)]
+IMAGES = 40
 STATUSES = ("ok",) * 17 + ("cut_off", "no_think", "loop")
 WORDS = (
     "a round balloon hangs over green hills so the light comes from the left and its basket "
@@ -53,36 +57,48 @@ WORDS = (
 )
 
 
-def make_run(folder: Path, images: int = 40, words: int = 60) -> dict[str, object]:
-    """Make a run's files in `folder`; return the arguments of export_numbers but the output."""
+Rows = list[dict[str, object]]
+
+
+def make_run(folder: Path) -> dict[str, object]:
+    """Make a run's files in `folder`; return the arguments of export_numbers except the output."""
     draw = random.Random(5)
-    sample = _sample(images)
-    ids = sample["image_id"].to_list()
-    write_parquet(sample, folder / "sample.parquet", schemas.SAMPLE)
-    write_parquet(_exclusions(), folder / "exclusions.parquet", schemas.EXCLUSIONS)
-    write_parquet(_classes(), folder / "classes.parquet", schemas.CLASSES)
-    write_parquet(_images(ids), folder / "images.parquet", schemas.IMAGES)
-    annotations = {key: folder / "annotations" / f"{key}.parquet" for key in NAMES}
-    lengths = {key: folder / "lengths" / f"{key}.parquet" for key in CONFIG["teachers"]}
-    for key, path in annotations.items():
-        rows = _annotations(ids, key, words, draw)
-        write_parquet(rows, path, schemas.ANNOTATIONS)
-        if key in lengths:
-            write_parquet(_lengths(rows), lengths[key], schemas.LENGTHS)
-    write_parquet(_aggregates(images, draw), folder / "aggregate.parquet", schemas.AGGREGATES)
-    write_parquet(_differences(images, draw), folder / "differences.parquet", schemas.DIFFERENCES)
-    write_parquet(
-        _agreement(images, draw), folder / "agreement.parquet", schemas.AGREEMENT_AGGREGATES
-    )
-    write_parquet(_groups(images, draw), folder / "groups.parquet", schemas.GROUPS)
-    write_parquet(_mentions(ids, draw), folder / "mentions.parquet", schemas.MENTIONS)
-    teachers = [annotations[key] for key in CONFIG["teachers"]]
-    _tables(folder, teachers, list(lengths.values()))
+    sample = _sample()
+    image = {"bytes": _jpeg(), "path": "image.jpg"}
+    reasons = ["too_small"] * 5 + ["near_duplicate"] * 3 + ["undecodable"]
+    files: dict[str, tuple[Rows, pl.Schema]] = {
+        "sample": (sample, schemas.SAMPLE),
+        "images": ([row | {"image": image} for row in sample], schemas.IMAGES),
+        "exclusions": ([{"reason": reason} for reason in reasons], schemas.EXCLUSIONS),
+        "classes": (
+            [
+                {"wnid": f"n_{lemma}", "lemmas": lemma, "domain": domain, "available": 26}
+                for lemma, domain in CLASSES.items()
+            ],
+            schemas.CLASSES,
+        ),
+        "aggregate": (_aggregates({}, draw), schemas.AGGREGATES),
+        "groups": (
+            [row for group in GROUPS for row in _aggregates(group, draw)],
+            schemas.GROUPS,
+        ),
+        "differences": (_differences(draw), schemas.DIFFERENCES),
+        "agreement": (_agreement(draw), schemas.AGREEMENT_AGGREGATES),
+        "mentions": (_mentions(sample, draw), schemas.MENTIONS),
+    }
+    for key in NAMES:
+        rows = _annotations(sample, key, draw)
+        files[f"annotations/{key}"] = (rows, schemas.ANNOTATIONS)
+        files[f"lengths/{key}"] = (_lengths(rows), schemas.LENGTHS)
+    for name, (rows, schema) in files.items():
+        known = [{column: row.get(column) for column in schema} for row in rows]
+        write_parquet(pl.DataFrame(known, schema=schema), folder / f"{name}.parquet", schema)
+    _tables(folder)
     return {
         "tables": sorted((folder / "tables").glob("*.csv")),
         "sample": folder / "sample.parquet",
         "exclusions": folder / "exclusions.parquet",
-        "annotations": list(annotations.values()),
+        "annotations": [folder / "annotations" / f"{key}.parquet" for key in NAMES],
         "comparison": folder / "comparison.csv",
         "audit": folder / "audit.csv",
         "reported": REPORTED,
@@ -90,178 +106,121 @@ def make_run(folder: Path, images: int = 40, words: int = 60) -> dict[str, objec
     }
 
 
-def _sample(images: int) -> pl.DataFrame:
-    rows = []
-    for place in range(images):
-        lemma = list(CLASSES)[place % len(CLASSES)]
+def _sample() -> Rows:
+    rows: Rows = []
+    for place, (lemma, domain) in zip(range(IMAGES), cycle(CLASSES.items()), strict=False):
         row = {"image_id": f"{lemma}_{place}", "wnid": f"n_{lemma}", "lemma": lemma}
-        rows.append(row | {"domain": CLASSES[lemma], "shard": "00"})
-    return pl.DataFrame(rows, schema=schemas.SAMPLE)
+        rows.append(row | {"domain": domain, "shard": "00"})
+    return rows
 
 
-def _exclusions() -> pl.DataFrame:
-    reasons = ["too_small"] * 5 + ["near_duplicate"] * 3 + ["undecodable"]
-    return pl.DataFrame([{"reason": reason} for reason in reasons], schema=schemas.EXCLUSIONS)
-
-
-def _classes() -> pl.DataFrame:
-    rows = [
-        {"wnid": f"n_{lemma}", "lemmas": lemma, "domain": domain, "available": 26}
-        for lemma, domain in CLASSES.items()
-    ]
-    return pl.DataFrame(rows, schema=schemas.CLASSES)
-
-
-def _images(ids: list[str]) -> pl.DataFrame:
+def _jpeg() -> bytes:
     image = Image.new("RGB", (320, 240), "#9ecae1")
     ImageDraw.Draw(image).ellipse((80, 30, 240, 210), "#d7301f")
     buffer = io.BytesIO()
     image.save(buffer, "JPEG")
-    rows = [{"image_id": i, "image": {"bytes": buffer.getvalue(), "path": i}} for i in ids]
-    return pl.DataFrame(rows, schema=schemas.IMAGES)
+    return buffer.getvalue()
 
 
-def _annotations(ids: list[str], model: str, words: int, draw: random.Random) -> pl.DataFrame:
-    rows = []
-    for image_id in ids:
-        think, answer = (" ".join(draw.choices(WORDS.split(), k=words)) for _ in range(2))
+def _annotations(sample: Rows, model: str, draw: random.Random) -> Rows:
+    rows: Rows = []
+    for image in sample:
+        think, answer = (" ".join(draw.choices(WORDS.split(), k=60)) for _ in range(2))
         status = draw.choice(STATUSES)
         parts = {"think": think, "answer": answer} if status == "ok" else {}
-        row = {"image_id": image_id, "model": model, "full": f"{think}\n{answer}"}
+        row = {"image_id": image["image_id"], "model": model, "full": f"{think}\n{answer}"}
         rows.append(row | parts | {"status": status})
-    return pl.DataFrame(rows, schema=schemas.ANNOTATIONS)
+    return rows
 
 
-def _lengths(annotations: pl.DataFrame) -> pl.DataFrame:
-    rows = []
-    for row in annotations.iter_rows(named=True):
-        for part in PARTS:
-            words = None if row[part] is None else len(row[part].split())
-            counts = {"tokens": words, "words": words, "non_latin": words and False}
-            rows.append({"image_id": row["image_id"], "model": row["model"], "part": part} | counts)
-    return pl.DataFrame(rows, schema=schemas.LENGTHS)
+def _lengths(annotations: Rows) -> Rows:
+    rows: Rows = []
+    for row, part in product(annotations, PARTS):
+        words = len(str(row[part]).split()) if part in row else None
+        counts = {"tokens": words, "words": words, "non_latin": words and False}
+        rows.append({"image_id": row["image_id"], "model": row["model"], "part": part} | counts)
+    return rows
 
 
-def _aggregates(images: int, draw: random.Random) -> pl.DataFrame:
-    rows = []
-    for model in CONFIG["benchmarked"]:
-        for part in PARTS:
-            for metric in MEASURES:
-                value = draw.uniform(0.2, 0.9)
-                seen = 0.8 if registry.metric_of(metric).coverage else None
-                for aggregate, number in (("avg", value), ("max", value + 0.02)):
-                    row = {"model": model, "part": part, "metric": metric, "aggregate": aggregate}
-                    row |= {"value": number, "low": number - 0.01, "high": number + 0.01}
-                    row |= {"images": images - 2, "left_out": 2, "no_response": 1}
-                    shares = {"seen": seen, "seen_references": seen, "cut": seen and 1 - seen}
-                    shares |= {"cut_references": shares["cut"]}
-                    rows.append(row | shares)
-    return pl.DataFrame(rows, schema=schemas.AGGREGATES)
+def _value(metric: str, value: float) -> dict[str, object]:
+    """Return the columns of an aggregated number."""
+    seen = 0.8 if registry.metric_of(metric).coverage else None
+    number = {"metric": metric, "value": value, "low": value - 0.01, "high": value + 0.01}
+    return number | {"images": IMAGES - 2, "left_out": 2, "seen": seen}
 
 
-def _differences(images: int, draw: random.Random) -> pl.DataFrame:
-    rows = []
-    for metric, aggregate in product(MEASURES, ("avg", "max")):
-        for model, other in combinations(CONFIG["benchmarked"], 2):
-            value = draw.uniform(-0.1, 0.1)
-            row = {"metric": metric, "aggregate": aggregate, "model": model, "other": other}
-            row |= {"difference": value, "low": value - 0.02, "high": value + 0.02}
-            rows.append(row | {"all_low": value - 0.03, "all_high": value + 0.03, "images": images})
-    return pl.DataFrame(rows, schema=schemas.DIFFERENCES)
+def _aggregates(group: dict[str, str], draw: random.Random) -> Rows:
+    rows: Rows = []
+    for model, part, metric in product(CONFIG["benchmarked"], PARTS, MEASURES):
+        value = draw.uniform(0.2, 0.9)
+        for aggregate, number in (("avg", value), ("max", value + 0.02)):
+            row = group | {"model": model, "part": part, "aggregate": aggregate}
+            row |= {"no_response": 1} | _value(metric, number)
+            cut = row["seen"] and 0.2
+            shares = {"seen_references": row["seen"], "cut": cut, "cut_references": cut}
+            rows.append(row | shares)
+    return rows
 
 
-def _agreement(images: int, draw: random.Random) -> pl.DataFrame:
-    first, second = CONFIG["teachers"]
-    numbers = [(first, "teacher_2", None)]
-    for teacher in (first, second):
+def _differences(draw: random.Random) -> Rows:
+    rows: Rows = []
+    pairs = combinations(CONFIG["benchmarked"], 2)
+    for metric, aggregate, (model, other) in product(MEASURES, ("avg", "max"), pairs):
+        value = draw.uniform(-0.1, 0.1)
+        row = {"metric": metric, "aggregate": aggregate, "model": model, "other": other}
+        row |= {"difference": value, "low": value - 0.02, "high": value + 0.02}
+        rows.append(row | {"all_low": value - 0.03, "all_high": value + 0.03, "images": IMAGES})
+    return rows
+
+
+def _agreement(draw: random.Random) -> Rows:
+    numbers = [(CONFIG["teachers"][0], "teacher_2", None)]
+    for teacher in CONFIG["teachers"]:
         numbers += [(teacher, against, None) for against in schemas.AGAINST[1:]]
         numbers.append((teacher, "teacher_2", "same_class"))
-    rows = []
-    for group, metric, part in product(("all", *CLASSES.values()), MEASURES, PARTS):
-        for model, against, minus in numbers:
-            value = draw.uniform(0.2, 0.9) - (0.5 if minus else 0)
-            seen = 0.8 if registry.metric_of(metric).coverage else None
-            row = {"grouping": "all" if group == "all" else "domain", "group": group}
-            row |= {"metric": metric, "part": part, "model": model}
-            row |= {"against": against, "minus": minus}
-            row |= {"value": value, "low": value - 0.01, "high": value + 0.01}
-            rows.append(row | {"images": images - 2, "left_out": 2, "unpaired": 0, "seen": seen})
-    return pl.DataFrame(rows, schema=schemas.AGREEMENT_AGGREGATES)
+    rows: Rows = []
+    keys = product(("all", *CLASSES.values()), MEASURES, PARTS, numbers)
+    for group, metric, part, (model, against, minus) in keys:
+        row = {"grouping": "all" if group == "all" else "domain", "group": group, "part": part}
+        row |= {"model": model, "against": against, "minus": minus, "unpaired": 0}
+        rows.append(row | _value(metric, draw.uniform(0.2, 0.9) - (0.5 if minus else 0)))
+    return rows
 
 
-def _groups(images: int, draw: random.Random) -> pl.DataFrame:
-    groups = [("domain", domain) for domain in CLASSES.values()]
-    groups += [("stratum", "1"), ("stratum", "2")]
-    groups += [("length", f"{place} ({place}00 tokens)") for place in range(1, 5)]
-    frames = [
-        _aggregates(images, draw).select(
-            pl.lit(grouping).alias("grouping"), pl.lit(group).alias("group"), pl.all()
-        )
-        for grouping, group in groups
-    ]
-    return pl.concat(frames)
-
-
-def _mentions(ids: list[str], draw: random.Random) -> pl.DataFrame:
+def _mentions(sample: Rows, draw: random.Random) -> Rows:
     levels = ("synset", "hyponym", "hypernym", "other")
-    rows = [
-        {"image_id": image, "model": model} | {name: draw.random() < 0.5 for name in levels}
-        for model in NAMES
-        for image in ids
+    return [
+        {"image_id": image["image_id"], "model": model}
+        | {level: draw.random() < 0.5 for level in levels}
+        for model, image in product(NAMES, sample)
     ]
-    return pl.DataFrame(rows, schema=schemas.MENTIONS)
 
 
-def _tables(folder: Path, annotations: list[Path], lengths: list[Path]) -> None:
+def _tables(folder: Path) -> None:
     tables, sample = folder / "tables", folder / "sample.parquet"
+    aggregate, groups = folder / "aggregate.parquet", folder / "groups.parquet"
+    annotations, lengths = _files(folder, "annotations"), _files(folder, "lengths")
     tokenizer = CONFIG["statistics"]["tokenizer"]["repository"]
-    teachers = CONFIG["teachers"]
-    table_datasets(
-        sample,
-        lengths,
-        [],
-        REPORTED,
-        tables / "table1",
-        teachers=teachers,
-        run=CONFIG["run"],
-        tokenizer=tokenizer,
-    )
+    teachers, run = CONFIG["teachers"], CONFIG["run"]
+    of_teachers = {"teachers": teachers, "run": run, "tokenizer": tokenizer}
+    table_datasets(sample, lengths, [], REPORTED, tables / "table1", **of_teachers)
     table_images(sample, tables / "table2")
-    table_language(
-        sample,
-        annotations,
-        lengths,
-        tables / "language",
-        names={key: NAMES[key] for key in teachers},
-        tokenizer=tokenizer,
-        seed=CONFIG["seed"],
-    )
-    settings = CONFIG["benchmark"] | {"models": CONFIG["benchmarked"], "names": NAMES}
+    named = {"names": {key: NAMES[key] for key in teachers}, "tokenizer": tokenizer}
+    table_language(sample, annotations, lengths, tables / "language", **named, seed=CONFIG["seed"])
     rules = {key: model["output"] for key, model in CONFIG["models"].items()}
-    settings |= {"teachers": teachers, "rules_of_parsing": rules}
+    settings = DRAWN | {"rules_of_parsing": rules}
     for name in registry.tables():
-        table_benchmark(folder / "aggregate.parquet", tables / name, name, settings)
-    table_ablation(folder / "aggregate.parquet", tables / "table7", settings)
-    aggregate = folder / "aggregate.parquet"
+        table_benchmark(aggregate, tables / name, name, settings)
+    table_ablation(aggregate, tables / "table7", settings)
     table_ranks(folder / "differences.parquet", aggregate, tables / "ranks", settings)
-    table_groups(folder / "groups.parquet", aggregate, tables / "groups", settings)
-    table_parts(aggregate, folder / "groups.parquet", tables / "parts", settings)
+    table_groups(groups, aggregate, tables / "groups", settings)
+    table_parts(aggregate, groups, tables / "parts", settings)
     table_agreement(
         folder / "agreement.parquet", tables / "agreement", tables / "agreement_domains", settings
     )
-    table_mentions(
-        [folder / "mentions.parquet"],
-        sample,
-        tables / "mentions",
-        names=NAMES,
-        level=0.95,
-    )
-    compare_with_paper(
-        sorted(tables.glob("*.csv")),
-        REPORTED,
-        folder / "comparison",
-        CONFIG,
-    )
+    mentions = [folder / "mentions.parquet"]
+    table_mentions(mentions, sample, tables / "mentions", names=NAMES, level=0.95)
+    compare_with_paper(sorted(tables.glob("*.csv")), REPORTED, folder / "comparison", CONFIG)
     audit(ROOT / "resources" / "audit.yaml", REPORTED, [CLASS_LIST], folder / "audit")
 
 

@@ -227,7 +227,7 @@ def test_plugins_that_a_job_called_are_part_of_its_code(tiny):
             assert file in files, (record["rule"], name)
     assert len(records) > 60
     families = {"glm4v", "internvl", "kimi_vl", "qwen2_5_vl"}
-    wanted = {"images.sources.class_tars", "parsing.formats.kimi"}
+    wanted = {"images.sources.drawings", "parsing.formats.kimi"}
     assert seen >= wanted | {f"inference.families.{name}" for name in families}
 
 

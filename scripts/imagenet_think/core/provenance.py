@@ -59,14 +59,7 @@ def keep_to_plan(config: object, planning: bool) -> None:
     """Make sure that a job runs what was planned, by a digest in its environment.
 
     A job on a cluster reads config and code when it starts, perhaps hours after it was planned, but
-    its files are recorded as made by the planned ones.
-
-    Parameters
-    ----------
-    config
-        The config.
-    planning
-        Whether this process plans the jobs instead of running one.
+    its files are recorded as made by the planned ones. `planning` is False in a job.
 
     Raises
     ------
@@ -86,26 +79,15 @@ def keep_to_plan(config: object, planning: bool) -> None:
 
 
 def plugins(settings: Any) -> frozenset[str]:
-    """Return the plugins that settings name, such as `inference.families.glm4v`.
+    """Return the plugins that settings (any JSON value) name, such as `inference.families.glm4v`.
 
-    Parameters
-    ----------
-    settings
-        Any JSON value. A key of `PLUGINS` in it, at any depth, names one plugin or a list of them.
+    A key of `PLUGINS`, at any depth, names one plugin or a list of them.
     """
     return frozenset(_named(settings))
 
 
 def digest(path: str | Path, chosen: Collection[str] = ()) -> str:
-    """Return the SHA-256 (hex) of the meaning and paths of a script and the modules it uses.
-
-    Parameters
-    ----------
-    path
-        A Python file in the scripts' folder.
-    chosen
-        The plugins that it uses, see `plugins`.
-    """
+    """Return the SHA-256 (hex) of the meaning and paths of the files in `code(path, chosen)`."""
     return _digest(Path(path).resolve(), frozenset(chosen))
 
 
@@ -181,13 +163,10 @@ def _named(settings: Any) -> Iterator[str]:
     elif isinstance(settings, dict):
         for key, value in settings.items():
             names = value if isinstance(value, list) else [value]
-            package = PLUGINS.get(key, "")
-            yield from (f"{package}.{name}" for name in names if _is_plugin(package, name))
+            if package := PLUGINS.get(key):
+                known = plugin_names(package)
+                yield from (f"{package}.{name}" for name in names if name in known)
             yield from _named(value)
-
-
-def _is_plugin(package: str, name: object) -> bool:
-    return bool(package) and name in plugin_names(package)
 
 
 def _plugin_files(package: str) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""Columns and types of every parquet file that one rule hands to another."""
+"""Columns and types of every parquet file that one rule writes and another reads."""
 
 import polars as pl
 
@@ -18,10 +18,10 @@ CLASSES = pl.Schema(
     }
 )
 
-# One row a class archive in the outer archive; what cannot be used carries its reason.
+# One row per class archive in the outer archive, with a reason if it cannot be used.
 UNPACKED = pl.Schema(
     {
-        "wnid": TEXT,  # null where it is no class, as in the row of a damaged stretch
+        "wnid": TEXT,  # null if it is not a class, as in the row of a damaged section
         "archive": TEXT,  # its name in the outer archive
         "bytes": INT,
         "reason": TEXT,
@@ -29,28 +29,28 @@ UNPACKED = pl.Schema(
     }
 )
 
-# One row a member; a member or a stretch of the archive that cannot be read carries its reason.
+# One row per member or damaged section of an archive, with a reason if it cannot be read.
 CATALOGUE = pl.Schema(
     {
-        "wnid": TEXT,  # null where nothing tells the class (damage in archives of many classes)
+        "wnid": TEXT,  # null if unknown (damage in an archive of many classes)
         "source": TEXT,  # the archive or folder, relative to the source folder
-        "member": TEXT,  # null in the row of a damaged stretch, as are offset and bytes
-        "offset": INT,  # in bytes; a parquet file's row; 0 where the member is a file of its own
-        "bytes": INT,  # null in parquet files, whose images are not read for the catalogue
-        "reason": TEXT,  # null where it can be read
+        "member": TEXT,  # null for a damaged section, as are offset and bytes
+        "offset": INT,  # in bytes, or the row of a parquet file; 0 for a file
+        "bytes": INT,  # null in parquet files, whose images are not read here
+        "reason": TEXT,  # null if it can be read
         "detail": TEXT,
     }
 )
 
-# One row a candidate: accepted ones carry the prepared image, rejected ones a reason.
+# One row per candidate: accepted ones with the prepared image, rejected ones with a reason.
 CANDIDATES = pl.Schema(
     {
         "image_id": TEXT,
         "wnid": TEXT,
         "source": TEXT,
         "member": TEXT,
-        "rank": INT,  # place in the class's keyed-hash order; null where never in it (catalogue)
-        "reason": TEXT,  # null where accepted
+        "rank": INT,  # in the class's keyed-hash order; null for rows of the catalogue
+        "reason": TEXT,  # null if accepted
         "detail": TEXT,
         "width": INT,
         "height": INT,
@@ -88,10 +88,10 @@ EXCLUSIONS = pl.Schema(
 )
 
 IMAGE_ROWS = 128
-"""Rows a row group in files that hold images: some 15 MB, what a reader has in memory at a time."""
+"""Rows per row group in files of images: about 15 MB, which a reader holds in memory at once."""
 
 IMAGE = pl.Struct({"bytes": pl.Binary(), "path": TEXT})
-"""An image as the hub's `datasets` know it."""
+"""An image as Hugging Face's `datasets` stores it."""
 
 IMAGES = pl.Schema(
     {
@@ -111,7 +111,7 @@ RESPONSES = pl.Schema(
         "model": TEXT,
         "revision": TEXT,
         "prompt_id": TEXT,
-        "text": TEXT,  # with special tokens; null only where the row failed
+        "text": TEXT,  # with special tokens; null only if the row failed
         "finish_reason": TEXT,  # stop, length, loop, error
         "rounds": INT,
         "forced": BOOL,
@@ -138,7 +138,7 @@ ANNOTATIONS = pl.Schema(
     }
 )
 
-# Tokens by the configured tokenizer, words and script, one row a response and part.
+# Tokens (of the configured tokenizer), words and script; one row per response and part.
 LENGTHS = pl.Schema(
     {
         "image_id": TEXT,
@@ -150,7 +150,7 @@ LENGTHS = pl.Schema(
     }
 )
 
-# In how many of the teachers' texts a term stands; one row a part and term.
+# In how many of the teachers' texts a term occurs; one row per part and term.
 DOCUMENT_FREQUENCIES = pl.Schema(
     {
         "part": TEXT,
@@ -160,15 +160,15 @@ DOCUMENT_FREQUENCIES = pl.Schema(
     }
 )
 
-# Whom the benchmarked models are asked about and scored on.
+# The images that the benchmarked models are prompted with and scored on.
 EVALUATED = pl.Schema({"image_id": TEXT, "shard": TEXT})
 
 TEACHERS = ("teacher_1", "teacher_2")
-"""With what a benchmarked model's text is compared."""
+"""What a benchmarked model's text is compared with."""
 
 AGAINST = (TEACHERS[1], "same_class", "other_class")
-"""With what a teacher's text is compared: the other teacher's on the same image, or its own on a
-different image of the class, or of another class."""
+"""What a teacher's text is compared with: the other teacher's on the same image, or its own on a
+different image of the same class or of another class."""
 
 BETWEEN, SAME_CLASS, OTHER_CLASS = AGAINST
 BASELINES = (SAME_CLASS, OTHER_CLASS)
@@ -180,7 +180,7 @@ AGREEMENT_AGGREGATES = pl.Schema(
         "group": TEXT,
         "metric": TEXT,
         "part": TEXT,
-        "model": TEXT,  # teacher whose text it is; where `minus`, whose baseline
+        "model": TEXT,  # the teacher whose text it is, or with `minus` whose baseline
         "against": TEXT,  # one of `AGAINST`
         "minus": TEXT,  # null, or same_class: the mean difference from that baseline
         "value": FLOAT,
@@ -188,8 +188,8 @@ AGREEMENT_AGGREGATES = pl.Schema(
         "high": FLOAT,
         "images": INT,  # in the mean
         "left_out": INT,  # not in the mean; with `images` all of the group
-        "unpaired": INT,  # left out without a partner in the shard, or as that of another
-        # Mean share of both texts' tokens inside the window; null where there is none.
+        "unpaired": INT,  # left out: without a partner, or itself the partner of another image
+        # Mean share of both texts' tokens inside the window; null without a window.
         "seen": FLOAT,
     }
 )
@@ -205,9 +205,9 @@ AGGREGATES = pl.Schema(
         "high": FLOAT,
         "images": INT,  # in the mean
         "left_out": INT,  # not in the mean; with `images` all that are evaluated
-        "no_response": INT,  # both references are there, the response is not: left out, or 0
+        "no_response": INT,  # references but no response: left out, or scored 0
         # Mean share of tokens inside the window, of the responses and of the teachers' texts, and
-        # shares of both that the window cut; null where the metric has no window.
+        # shares of both that the window cut; null if the metric has no window.
         "seen": FLOAT,
         "seen_references": FLOAT,
         "cut": FLOAT,
@@ -216,12 +216,12 @@ AGGREGATES = pl.Schema(
 )
 
 IMAGE_COUNTS = ("images", "left_out", "no_response")
-"""The columns of `AGGREGATES` that say over how many images a mean is."""
+"""The columns of `AGGREGATES` that count the images of a mean."""
 
 GROUPS = pl.Schema({"grouping": TEXT, "group": TEXT} | dict(AGGREGATES))
-"""The benchmark's numbers over some of the images: `grouping` is domain, stratum or length."""
+"""The benchmark's results on groups of images; `grouping` is domain, stratum or length."""
 
-# One row a metric, aggregate and pair of models, of full outputs.
+# One row per metric, aggregate and pair of models, for full outputs.
 DIFFERENCES = pl.Schema(
     {
         "metric": TEXT,
@@ -238,15 +238,15 @@ DIFFERENCES = pl.Schema(
     }
 )
 
-# Whether a model's answer names the image's class; one row a model and image.
+# Whether a model's answer names the image's class; one row per model and image.
 MENTIONS = pl.Schema(
     {
         "image_id": TEXT,
         "model": TEXT,
-        "synset": BOOL,  # a lemma of the class itself; null where there is no answer
+        "synset": BOOL,  # a lemma of the class itself; null without an answer
         "hyponym": BOOL,  # of a class below it
         "hypernym": BOOL,  # of the one above it
-        "other": BOOL,  # any of these of another image's class: what chance gives
+        "other": BOOL,  # any of these of another image's class: the chance level
     }
 )
 
@@ -256,17 +256,17 @@ def _of_teachers(columns: dict[str, pl.DataType]) -> dict[str, pl.DataType]:
     return {f"{name}_{k}": dtype for k in (1, 2) for name, dtype in columns.items()}
 
 
-# The published dataset: one row per image for which both teachers' responses are good.
+# The published dataset: one row per image with two usable responses.
 DATASET = pl.Schema(
     {
-        "question": TEXT,  # the prompt; null where neither teacher was asked by this pipeline
+        "question": TEXT,  # the prompt; null if this pipeline prompted neither teacher
         **_of_teachers({"think": TEXT, "answer": TEXT}),
         "image_id": TEXT,
         "wnid": TEXT,
         "lemma": TEXT,
         "domain": TEXT,
-        # Digests of the source image and of the prepared one, whose size this is; null where the
-        # run knew images by name alone.
+        # Digests of the source image and of the prepared one, and the size of the latter; null if
+        # the run knew images only by name.
         "source_sha256": TEXT,
         "sha256": TEXT,
         "width": INT,
@@ -276,9 +276,9 @@ DATASET = pl.Schema(
                 "model": TEXT,
                 "revision": TEXT,
                 "prompt_id": TEXT,
-                "decoding": TEXT,  # JSON; null where imported
+                "decoding": TEXT,  # JSON; null if imported
                 "finish_reason": TEXT,
-                "forced": BOOL,  # a thought that was cut off was closed by force
+                "forced": BOOL,  # whether thinking was cut off and closed by force
                 "prompt_tokens": INT,
                 "completion_tokens": INT,
                 "status": TEXT,
@@ -318,19 +318,19 @@ REVIEWED = pl.Schema(
         "status_1": TEXT,
         "model_2": TEXT,
         "status_2": TEXT,
-        "left": TEXT,  # model that stands at the left where both are compared, null where not
-        "sample": TEXT,  # what the sample is called that ends here
+        "left": TEXT,  # model shown on the left in a comparison; else null
+        "sample": TEXT,  # name of the sample that ends here
     }
 )
 
-# What reviewers said, one row an answer.
+# The reviewers' judgements, one row per question answered.
 DECISIONS = pl.Schema(
     {
         "reviewer": TEXT,
         "image_id": TEXT,
-        "model": TEXT,  # whose response; null where two were compared
+        "model": TEXT,  # whose response; null for a comparison of two
         "question": TEXT,
-        "value": TEXT,  # yes, no, unsure; where two were compared a model, tie or both_bad
-        "side": TEXT,  # left or right, where the preferred response stood
+        "value": TEXT,  # yes, no, unsure; for a comparison a model, tie or both_bad
+        "side": TEXT,  # left or right: where the preferred response was shown
     }
 )

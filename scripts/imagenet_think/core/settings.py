@@ -50,17 +50,9 @@ class Declarations:
     def reads(self, *keys: str, of: Values | None = None, **placeholders: Any) -> Param:
         """Return a param with the values of some keys, as JSON in the config's own nesting.
 
-        A key that the config does not have is left out, but not the sections around it. The param
-        is a function because Snakemake would look for wildcards in the braces of a string.
-
-        Parameters
-        ----------
-        keys
-            The keys. A section stands for everything in it.
-        of
-            A config to read instead.
-        placeholders
-            More placeholders.
+        A section stands for everything in it. A key that the config does not have is left out, but
+        not the sections around it. The param is a function because Snakemake would look for
+        wildcards in the braces of a string. `of` is a config to read instead.
         """
         config = self.config if of is None else of
         known = {**self.placeholders, **placeholders}
@@ -95,12 +87,7 @@ class Declarations:
     def files(self, *keys: str, by: Param | None = None) -> Param:
         """Return an input function for the file that a key names, if any.
 
-        Parameters
-        ----------
-        keys
-            The key; with `by` all keys that decide which files it finds.
-        by
-            An input function.
+        With an input function `by`, `keys` are all keys that decide which files it finds.
         """
 
         def found(wildcards: Any) -> Any:
@@ -115,14 +102,10 @@ def as_json(**values: object) -> str:
 
 
 def derived(**values: Any) -> Param:
-    """Return a param that is not a config key, as JSON.
+    """Return a param with values that are not config keys, as JSON.
 
-    Snakemake records params without their names, so each value is recorded with its own.
-
-    Parameters
-    ----------
-    values
-        Values by name; a function is called with the job's wildcards.
+    A value may be a function of the job's wildcards. Snakemake records params without their names,
+    so each value is recorded with its own.
     """
 
     def named(wildcards: Any) -> str:
@@ -164,14 +147,9 @@ def value(path: Iterable[str], config: Values) -> Any:
 
 
 def expand(key: str, placeholders: Placeholders, wildcards: Any = None) -> Iterator[list[str]]:
-    """Yield the paths in a config that a key stands for.
+    """Yield the paths in a config that a key, with or without placeholders, stands for.
 
-    Parameters
-    ----------
-    key
-        A key, with or without placeholders.
-    placeholders, wildcards
-        What these stand for; a name that is not in `placeholders` is a wildcard.
+    A name that is not in `placeholders` is a wildcard.
     """
     paths: list[list[str]] = [[]]
     for part in key.split("."):
@@ -215,36 +193,21 @@ def declaring(rule: Any) -> list[Any]:
     return [function for function in functions if hasattr(function, "config_keys")]
 
 
-_DECLARATION = re.compile(r"\b(reads|uses|files|content)\(")
+_DECLARATION = re.compile(r"\b(reads|uses|files|content)\(((?:[^()]|\([^()]*\))*)\)")
 _TEXT = re.compile(r'"([^"\n]*)"')
 
 
 def declared_in(rules: str, schema_leaves: Sequence[str]) -> dict[str, bool]:
-    """Return the keys that a rule file declares, and whether a change of each reruns jobs.
+    """Return the keys that the text of a rule file declares, and whether a change reruns jobs.
 
-    Parameters
-    ----------
-    rules
-        The file's text.
-    schema_leaves
-        From `all_leaves`. Strings that stand for none are not keys.
+    Strings that stand for none of the schema's leaves (from `all_leaves`) are not keys.
     """
     found: dict[str, bool] = {}
-    for start in _DECLARATION.finditer(rules):
-        for key in _TEXT.findall(rules[start.end() : _closing(rules, start.end())]):
+    for function, arguments in _DECLARATION.findall(rules):
+        for key in _TEXT.findall(arguments):
             if leaves(key, schema_leaves):
-                found[key] = found.get(key, False) or start[1] != "uses"
+                found[key] = found.get(key, False) or function != "uses"
     return found
-
-
-def _closing(text: str, start: int) -> int:
-    """Return where the parenthesis that is open at a position closes."""
-    depth = 1
-    for place in range(start, len(text)):
-        depth += {"(": 1, ")": -1}.get(text[place], 0)
-        if depth == 0:
-            return place
-    raise ValueError(f"a parenthesis is never closed: {text[start : start + 80]}")
 
 
 def check(rule: Any, schema_leaves: Sequence[str]) -> None:
@@ -308,13 +271,7 @@ def _children(node: Values) -> dict[str, Values]:
 
 
 def in_order(settings: Values) -> list[str]:
-    """Return the models in a script's settings: teachers first, then the benchmarked.
-
-    Parameters
-    ----------
-    settings
-        With `models`, and `teachers` and `benchmarked`, which give the order.
-    """
+    """Return the keys of `models` in a script's settings: `teachers`, then `benchmarked`."""
     order = [*settings.get("teachers", ()), *settings.get("benchmarked", ())]
     return [key for key in order if key in settings.get("models", {})]
 

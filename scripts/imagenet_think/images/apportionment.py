@@ -1,4 +1,4 @@
-"""How many images each class gives."""
+"""Number of images of each class."""
 
 import heapq
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 def allocate(
     total: int, weights: Sequence[float], least: int, capacities: Sequence[int]
 ) -> list[int]:
-    """Spread images over classes in proportion to weights, between bounds.
+    """Distribute images over classes in proportion to weights, within bounds.
 
     Webster's divisor method (Sainte-Laguë) with bounds: every class starts at `least`; each further
     image goes to the class with the greatest weight / (images + 1/2) that is not full. A class that
@@ -19,18 +19,16 @@ def allocate(
     Parameters
     ----------
     total
-        Images to spread, exactly.
+        Exact number of images to spread.
     weights
-        Of each class, above 0 wherever a class can give more than `least`.
-    least
-        Least number of images per class.
-    capacities
-        Greatest number of images that each class can provide, at least `least`.
+        Of each class, above 0 if the class can give more than `least`.
+    least, capacities
+        Bounds of a class: the same minimum for all, and the maximum of each.
 
     Returns
     -------
     list of int
-        Images of each class; they add up to `total`. Ties go to the first class.
+        Images of each class, which add up to `total`. Ties go to the first class.
 
     Raises
     ------

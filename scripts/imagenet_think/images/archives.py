@@ -46,7 +46,7 @@ def safe_name(name: str) -> bool:
 
 
 class _Headers(io.RawIOBase):
-    """An archive as tarfile reads it, header by header: never much at a time.
+    """An archive as tarfile reads it, header by header, in small reads only.
 
     The length of a GNU long name or PAX header is taken from the archive, and may claim gigabytes.
     """
@@ -73,10 +73,7 @@ class _Tar(tarfile.TarFile):
 def entries(file: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, int]]:
     """Yield each header of an uncompressed tar, and the offset at which the next one begins.
 
-    Parameters
-    ----------
-    file
-        The tar, which must be at that offset or before it when the next header is wanted.
+    When the next header is requested, the file must be at that offset or before it.
 
     Raises
     ------
@@ -96,18 +93,9 @@ def entries(file: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, int]]:
 def list_members(path: str | Path) -> Iterator[Member]:
     """Yield the members of an uncompressed tar in their order.
 
-    Only headers are read. Folders are skipped. Links, devices, sparse files, members cut short or
-    too large, names that lead out of the archive and damaged parts are yielded with their reason,
-    so that a damaged archive loses what is damaged and nothing before it.
-
-    Parameters
-    ----------
-    path
-        The tar.
-
-    Yields
-    ------
-    Member
+    Only headers are read. Folders are skipped. Links, devices, sparse files, truncated or too large
+    members, names that lead out of the archive and damaged parts are yielded with their reason, so
+    that a damaged archive loses nothing before the damage.
 
     Raises
     ------
@@ -177,21 +165,14 @@ def opened(place: Path) -> Iterator[Read]:
 
 
 def read_member(archive: BinaryIO, offset: int, size: int | None) -> bytes:
-    """Return the content of a member, decompressed where the member itself is gzip-compressed.
-
-    Parameters
-    ----------
-    archive
-        The tar, opened for reading bytes.
-    offset, size
-        Position and length of the content in bytes.
+    """Return the content (offset and size in bytes) of a member, decompressed if it is gzipped.
 
     Raises
     ------
     RejectionError
         `too_many_bytes`, `damaged_archive` (fewer bytes than listed), `undecodable` (broken gzip).
     ValueError
-        If the size is not known, as of a damaged member.
+        If the size is unknown, as for a damaged member.
     """
     if size is None:
         raise ValueError(f"{archive.name}: a member without a size cannot be read")

@@ -26,16 +26,12 @@ def list_places(
 
     Parameters
     ----------
-    kind
-        `images.source.kind`.
-    folder
-        The source folder.
+    kind, folder
+        `images.source.kind`, and the source folder.
     places
         Archives or folders relative to it; none for a group without images.
-    classes
-        Table of the classes. Images of other classes are left out, and counted in the log.
-    labels
-        File of the classes that integer labels count, or None (see `read_labels`).
+    classes, labels
+        As for `read_labels`. Images of other classes are omitted, and counted in the log.
 
     Returns
     -------
@@ -77,15 +73,8 @@ def list_places(
 def of_classes(rows: pl.LazyFrame, classes: Sequence[str], without_class: bool) -> pl.LazyFrame:
     """Return the rows of a group of classes.
 
-    Parameters
-    ----------
-    rows
-        With `wnid`.
-    classes
-        The group's classes.
-    without_class
-        Whether the group also takes the rows without a class (damage, broken labels): exactly one
-        group should, so that nothing is lost.
+    Exactly one group should also take the rows `without_class` (damage, broken labels), so that
+    none is lost.
     """
     mine = pl.col("wnid").is_in(list(classes))
     return rows.filter(mine | pl.col("wnid").is_null() if without_class else mine)

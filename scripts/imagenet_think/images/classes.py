@@ -8,12 +8,9 @@ from imagenet_think.core.schemas import CLASSES
 
 
 def read_classes(path: str | Path) -> pl.DataFrame:
-    """Return the table of the classes, one row per class in its order, all columns text.
+    """Return the class table, one row per class, all columns text.
 
-    Parameters
-    ----------
-    path
-        Tab-separated; `wnid, lemmas, domain, hypernym`, and any further columns.
+    The file is tab-separated: `wnid, lemmas, domain, hypernym`, and any further columns.
 
     Raises
     ------
@@ -37,16 +34,16 @@ def read_classes(path: str | Path) -> pl.DataFrame:
 
 
 def read_labels(classes: str | Path, labels: str | Path | None) -> list[str]:
-    """Return the classes that integer labels count, from 0.
+    """Return the classes that integer labels index, from 0.
 
     Parameters
     ----------
     classes
-        Table of the classes. Sorted, they are what integers count unless a file says otherwise:
-        so it is in `timm/imagenet-w21-p`, whose 10,450 classes are those of ImageNet-21K-P.
+        Class table.
     labels
         Text file with one class per line (its first column counts), in the order of the integers;
-        None for the sorted class table.
+        None for the sorted class table, as in `timm/imagenet-w21-p`, whose 10,450 classes are those
+        of ImageNet-21K-P.
     """
     if labels is None:
         return sorted(read_classes(classes)["wnid"])
@@ -55,19 +52,9 @@ def read_labels(classes: str | Path, labels: str | Path | None) -> list[str]:
 
 
 def counted(classes: pl.DataFrame, available: pl.DataFrame) -> pl.DataFrame:
-    """Return the index of the classes.
+    """Return the class table in its order, schema `CLASSES`: with class_index and available.
 
-    Parameters
-    ----------
-    classes
-        From `read_classes`. The position of a class, from 0, is its class_index.
-    available
-        `wnid, available`: how many images a class has, 0 where it has no row.
-
-    Returns
-    -------
-    polars.DataFrame
-        Schema `CLASSES`, in the list's order.
+    `available` has the number of images (`available`) by `wnid`; classes without a row have none.
     """
     return (
         classes.with_row_index("class_index")

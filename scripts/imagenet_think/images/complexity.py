@@ -11,18 +11,9 @@ from imagenet_think.images.luma import Grey
 def spatial_information(grey: Grey) -> float:
     """Return the spatial perceptual information (SI) of ITU-T Recommendation P.910, for one frame.
 
-    The standard deviation over all pixels of the magnitude of the Sobel gradient of the luma;
-    border pixels, where the filter does not fit, are left out.
-
-    Parameters
-    ----------
-    grey
-        Luma, shape (height, width), 0 to 255.
-
-    Returns
-    -------
-    float
-        0 for a blank image, rounded to 6 decimals.
+    The standard deviation over all pixels of the magnitude of the Sobel gradient of the luma, 0 for
+    a blank image; border pixels, where the filter does not fit, are left out. Rounded to 6
+    decimals.
     """
     # Sobel's kernel is a difference along one axis, smoothed by [1, 2, 1] along the other.
     smooth = grey[:, :-2] + 2 * grey[:, 1:-1] + grey[:, 2:]
@@ -36,7 +27,7 @@ def spatial_information(grey: Grey) -> float:
 
 
 def strata(complexities: Sequence[float], count: int, probe: int) -> list[int]:
-    """Sort the images of a class into strata of complexity.
+    """Return the stratum, 1 (least complex) to `count`, of each image of a class.
 
     Parameters
     ----------
@@ -45,13 +36,8 @@ def strata(complexities: Sequence[float], count: int, probe: int) -> list[int]:
     count
         Number of strata.
     probe
-        The first so many images fix the bounds: their quantiles at 1/count, 2/count, … So an image
-        keeps its stratum however many follow.
-
-    Returns
-    -------
-    list of int
-        1 (least complex) to `count` for each image.
+        The first `probe` images determine the bounds: their quantiles at 1/count, 2/count, … So an
+        image keeps its stratum however many follow.
     """
     if not complexities:
         return []

@@ -22,23 +22,16 @@ from imagenet_think.images.luma import Grey, luma
 from imagenet_think.images.rejections import RejectionError
 
 Stage = Literal["name", "decoding", "header", "pixels", "comparison"]
-"""When a criterion is checked: before an image is read; before it is decoded, to bound the work; of
-the size in its header; of the prepared image; by comparison with other images."""
+"""When a criterion is checked: before an image is read; before it is decoded, to limit the work; on
+the size in its header; on the prepared image; by comparison with other images."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An image to judge. Each stage knows more about it than the one before.
+    """An image to check, of which each stage knows more than the one before.
 
-    Attributes
-    ----------
-    wnid, image_id
-        Its class and name.
-    size
-        Width and height in pixels.
-    prepared
-        The prepared image (upright, RGB), whose pixels the models see. Contrast, sharpness and
-        noise depend on the scale, so they are measured on it.
+    Contrast, sharpness and noise depend on the scale. They are measured on the `prepared` image
+    (upright, RGB), whose pixels the models see.
     """
 
     wnid: str = ""
@@ -68,14 +61,13 @@ class Criterion:
 
     Attributes
     ----------
-    reason
-        Its name in the column `reason`.
-    threshold
-        Its key in `images.criteria`. Without a value there, it is not applied.
+    reason, threshold
+        Its name in the column `reason`, and its key in `images.criteria`. Without a value there, it
+        is not applied.
     meaning
         What the reason means, on pages and in tables.
     rule
-        Completes "An image is rejected if it …", with the threshold in braces.
+        Completes "An image is rejected if it …", with `{}` for the threshold.
     stages
         When it is checked.
     check
@@ -108,14 +100,9 @@ def criterion(threshold: str, meaning: str, rule: str, *stages: Stage) -> Callab
 def applied(
     thresholds: Mapping[str, Any], stage: Stage | None = None
 ) -> Iterator[tuple[Criterion, Any]]:
-    """Yield the criteria that a config applies, at one stage or at any, with their thresholds.
+    """Yield the criteria with a threshold, at one stage or (None) at any, and their thresholds.
 
-    Parameters
-    ----------
-    thresholds
-        `images.criteria` of the config, or some of its keys.
-    stage
-        When; None for all stages.
+    `thresholds` is `images.criteria` of the config, or some of its keys.
     """
     for each in CRITERIA:
         threshold = thresholds.get(each.threshold)
@@ -125,16 +112,7 @@ def applied(
 
 
 def require(stage: Stage, candidate: Candidate, thresholds: Mapping[str, Any]) -> None:
-    """Check all criteria of a stage.
-
-    Parameters
-    ----------
-    stage
-        When.
-    candidate
-        The image.
-    thresholds
-        As for `applied`; deny lists are complete (`with_deny_files`).
+    """Check all criteria of a stage; deny lists must be complete (`with_deny_files`).
 
     Raises
     ------
@@ -147,13 +125,7 @@ def require(stage: Stage, candidate: Candidate, thresholds: Mapping[str, Any]) -
 
 
 def rules(thresholds: Mapping[str, Any]) -> list[str]:
-    """Return the rule of each criterion that a config applies, with its threshold in words.
-
-    Parameters
-    ----------
-    thresholds
-        `images.criteria` of the config. Deny files are read.
-    """
+    """Return the rule of each criterion that a config applies, with its threshold in words."""
 
     def words(threshold: Any) -> str:
         if isinstance(threshold, frozenset):
@@ -299,15 +271,9 @@ def noisy(candidate: Candidate, most: float) -> str | None:
     "scorer", "rejected by the user's own function", "is rejected by the function {}", "pixels"
 )
 def scorer(candidate: Candidate, function: str) -> str | None:
-    """Ask the user's own function (`images.criteria.scorer`).
+    """Call the user's function, `module:function` or `path/to/file.py:function`.
 
-    Parameters
-    ----------
-    candidate
-        The image.
-    function
-        `module:function` or `path/to/file.py:function`. The function is given the prepared image
-        and returns None or, in words, what is wrong with it.
+    It is given the prepared image and returns None or, in words, what is wrong with it.
 
     Raises
     ------
@@ -323,7 +289,7 @@ def scorer(candidate: Candidate, function: str) -> str | None:
 
 @cache
 def load_scorer(scorer: str) -> Callable[[Image.Image], str | None]:
-    """Import the user's function, `module:function` or `path/to/file.py:function`."""
+    """Import the user's function (see `scorer`)."""
     place, _, name = scorer.rpartition(":")
     if place.endswith(".py"):
         spec = importlib.util.spec_from_file_location(Path(place).stem, place)

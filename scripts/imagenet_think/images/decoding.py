@@ -63,13 +63,12 @@ def open_image(data: bytes) -> Image.Image:
 
 
 def require_few_scans(image: Image.Image, data: bytes) -> None:
-    """`too_many_scans`: a JPEG that would take too long to decode.
+    """Reject a JPEG that would take too long to decode (`too_many_scans`).
 
-    Each scan of a progressive JPEG goes over the whole image, and one of a few bytes is enough: the
-    size bounds the work of every other format, but not of this one. Start-of-scan markers are
-    counted; compressed data never contain their two bytes in sequence. With the
-    bounds on bytes, pixels and scans no image takes longer than some seconds, so that no watch
-    over the decoder is needed.
+    Each scan of a progressive JPEG, even of a few bytes, covers the whole image, so its size does
+    not limit the work as in every other format. Start-of-scan markers are counted; compressed data
+    never contain their two bytes in sequence. With the limits on bytes, pixels and scans no image
+    takes longer than some seconds, so that the decoder needs no timeout.
     """
     scans = data.count(b"\xff\xda") if image.format in ("JPEG", "MPO") else 0
     if scans > MAX_SCANS:
@@ -77,12 +76,12 @@ def require_few_scans(image: Image.Image, data: bytes) -> None:
 
 
 def require_intact(image: Image.Image, data: bytes) -> None:
-    """`undecodable`: a JPEG in whose compressed data libjpeg finds something wrong.
+    """Reject a JPEG in whose compressed data libjpeg finds an error (`undecodable`).
 
-    Where data are lost inside a JPEG (a disk block of zeros, say), libjpeg warns, fills in grey and
-    goes on, and Pillow does not pass the warnings on. So the data are decoded once more, at an
-    eighth of the scale, by the same library with warnings as errors (`simplejpeg`). A JPEG has no
-    checksum: a single wrong bit mostly goes unnoticed here too, and changes a few blocks.
+    If data are lost inside a JPEG (a disk block of zeros, say), libjpeg warns, fills in grey and
+    goes on, and Pillow hides the warnings. So the data are decoded once more, at an eighth of the
+    scale, by the same library with warnings as errors (`simplejpeg`). A JPEG has no checksum: a
+    single wrong bit mostly goes unnoticed here too, and changes a few blocks.
     """
     if image.format not in ("JPEG", "MPO"):
         return

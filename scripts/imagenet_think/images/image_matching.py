@@ -24,21 +24,9 @@ _TWICE = re.compile(r"(?<![^/])(n\d{8})_(?=\1_)")
 
 @contextmanager
 def opened(path: str, *columns: str) -> Iterator[ParquetFile]:
-    """Open a user's parquet file; reading errors inside the context name a remedy.
+    """Open a user's parquet file, of which `columns` are read.
 
     Row groups are read as streams, so that few images are in memory at a time.
-
-    Parameters
-    ----------
-    path
-        The file.
-    columns
-        The columns that are read, for messages.
-
-    Yields
-    ------
-    ParquetFile
-        The open file.
 
     Raises
     ------
@@ -61,22 +49,13 @@ def opened(path: str, *columns: str) -> Iterator[ParquetFile]:
         if getattr(error, "errno", None) is not None:
             raise
         raise ValueError(
-            f"{path}: column {names} cannot be read, as the file is damaged or no parquet file "
-            f"({error}): make or download it again, or give a path or pattern without it"
+            f"{path}: column {names} cannot be read, as the file is damaged or not a parquet file "
+            f"({error}): create or download it again, or give a path or pattern without it"
         ) from error
 
 
 def check_column(file: ParquetFile, path: str, column: str, wanted: str = TEXT) -> None:
-    """Check that a column exists once and has the wanted type.
-
-    Parameters
-    ----------
-    file, path
-        The open file, and its path.
-    column
-        The column.
-    wanted
-        `TEXT`, `LABELS` or `IMAGES`, plain or dictionary-encoded.
+    """Check that a column exists once and has the wanted type, plain or dictionary-encoded.
 
     Raises
     ------
@@ -154,15 +133,10 @@ def read_names(files: Sequence[str], column: str) -> list[str | None]:
 
 
 def read_digests(files: Sequence[str], column: str, rows: Collection[int]) -> dict[int, str]:
-    """Return the SHA-256 (hex) of the images' bytes in some rows; rows without bytes are left out.
+    """Return the SHA-256 (hex) of the images' bytes in some rows; rows without bytes are omitted.
 
-    Parameters
-    ----------
-    files, column
-        As for `read_names`.
-    rows
-        Their numbers, from 0. Row groups without them are not read, and few images are in memory
-        at a time.
+    Rows are numbered as for `read_names`. Row groups without them are not read, and few images are
+    in memory at a time.
     """
     wanted = set(rows)
     digests, first = {}, 0
@@ -182,13 +156,6 @@ def read_digests(files: Sequence[str], column: str, rows: Collection[int]) -> di
 def read_pictures(path: str, column: str) -> Iterator[bytes | None]:
     """Yield the bytes of each row's image, or None; few are in memory at a time.
 
-    Parameters
-    ----------
-    path
-        Parquet file.
-    column
-        The hub's images, with `bytes`.
-
     Raises
     ------
     ValueError
@@ -199,8 +166,8 @@ def read_pictures(path: str, column: str) -> Iterator[bytes | None]:
         kind = file.schema_arrow.field(column).type
         if "bytes" not in _parts(kind):
             raise ValueError(
-                f"{path}: column {column!r} holds {kind}, without bytes: take "
-                "images.source.pictures away, or name a column of images as images.source.image"
+                f"{path}: column {column!r} holds {kind}, without bytes: remove "
+                "images.source.pictures, or name a column of images as images.source.image"
             )
         for group in range(file.metadata.num_row_groups):
             yield from pictures(file, group, column)
@@ -220,11 +187,6 @@ class ImageNames:
     until it is an image_id. So `train/n00005787/n00005787_11054.JPEG` is `n00005787_11054`, and
     `/home/me/pictures/cats/12.jpg` is `cats/12`. `n00005787_n00005787_11054`, as in the published
     dataset, is `n00005787_11054`.
-
-    Parameters
-    ----------
-    images
-        The image_ids of the sample.
     """
 
     def __init__(self, images: Iterable[str]):
@@ -249,20 +211,10 @@ class ImageNames:
 
 
 def listed_id(name: str, classes: Collection[str]) -> str:
-    """Return the image_id of an image that a file lists.
+    """Return the image_id of an image that a file lists by image_id, file name or path.
 
-    Parameters
-    ----------
-    name
-        An image_id, a file name or a path.
-    classes
-        The classes.
-
-    Returns
-    -------
-    str
-        The name without ending and folders, its class not repeated. If it does not begin with a
-        class but a folder does, as with the user's own images, the path from that folder on.
+    This is the name without ending and folders, its class not repeated. If the name does not begin
+    with a class but a folder is one, as with the user's own images, the path from that folder on.
     """
     *folders, stem = parts = _TWICE.sub("", image_ids.relative_path(name)).split("/")
     if class_in(stem, classes) is None:

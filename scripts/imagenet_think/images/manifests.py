@@ -1,6 +1,6 @@
 """Parquet files that list images: the image_id and the class of each row."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,53 +25,30 @@ LISTED = pl.Schema(
         if name not in ("rank", "complexity", "perceptual_hash", "image")
     }
 )
-"""What is known of a row: the columns of a candidate except rank, measures and picture."""
+"""The columns of a candidate except rank, measures and picture."""
 
 ListedRow = dict[str, Any]
 
 
 class Classes(NamedTuple):
-    """The classes that rows may belong to.
-
-    Attributes
-    ----------
-    known
-        All of them.
-    numbered
-        What integer labels count.
-    only
-        The class where there is one alone: then it is that of every row that says none.
-    """
+    """The classes that rows may belong to."""
 
     known: Collection[str]
-    numbered: Sequence[str]
-    only: str | None
+    numbered: Sequence[str]  # the classes that integer labels index
+    only: str | None  # the class of every row that names none, if the table has a single class
 
 
 def read(classes: str | Path, labels: str | Path | None) -> Classes:
-    """Read the table of the classes, and the file of labels, if there is one.
-
-    Raises
-    ------
-    ValueError
-        As for `imagenet_think.images.classes.read_classes`.
-    """
+    """Read the class table, and the file of labels, if there is one."""
     wnids = read_classes(classes)["wnid"].to_list()
     only = wnids[0] if len(wnids) == 1 else None
     return Classes(frozenset(wnids), read_labels(classes, labels), only)
 
 
 def read_labels_of(path: str, label: str | None, count: int) -> list[object]:
-    """Return the class labels of a file's rows; None for a row without one.
+    """Return the class label of each of the file's `count` rows, or None.
 
-    Parameters
-    ----------
-    path
-        The file.
-    label
-        The column; None for `wnid`, if it exists.
-    count
-        Rows of the file.
+    The column is `label` or, if that is None, `wnid` where it exists.
     """
     column = label or WNID
     with image_matching.opened(path, column) as file:
@@ -84,14 +61,12 @@ def read_labels_of(path: str, label: str | None, count: int) -> list[object]:
 def identify(
     place: str, name: str | None, digest: str | None, label: object, classes: Classes
 ) -> ListedRow:
-    """Return what a row is about: columns `LISTED`, or why it is no image of the sample.
+    """Return the columns `LISTED` of a row; with a reason if it is no image of the sample.
 
     Parameters
     ----------
-    place
-        The file.
-    name
-        Its name of the image, or None.
+    place, name
+        The file, and what it calls the image, or None.
     digest
         SHA-256 of the image's bytes, if known; the image_id of an image without a name.
     label
@@ -129,12 +104,13 @@ def _labelled(name: str, label: object, counted: Sequence[str]) -> str | None:
     return class_of(name, label, counted)
 
 
-def reject_clashes(rows: pl.DataFrame) -> pl.DataFrame:
-    """Reject the rows that repeat an image of an earlier row that is not rejected."""
-    usable = pl.col("reason").is_null()
-    clashes = usable & (pl.int_range(pl.len()).over("image_id", usable) > 0)
-    why = pl.format("{} is in the list already", "image_id")
-    return rows.with_columns(
-        reason=pl.when(clashes).then(pl.lit("clashing_id")).otherwise("reason"),
-        detail=pl.when(clashes).then(why).otherwise("detail"),
-    )
+def reject_clashes(rows: Iterable[ListedRow]) -> Iterator[ListedRow]:
+    """Yield the rows; reject those that repeat an image of an earlier row that is not rejected."""
+    taken: set[str] = set()
+    for row in rows:
+        if row["reason"] is None:
+            with recorded(row):
+                if row["image_id"] in taken:
+                    raise RejectionError("clashing_id", f"{row['image_id']} is in the list already")
+            taken.add(row["image_id"])
+        yield row

@@ -34,17 +34,12 @@ def perceptual_hash(image: Image.Image) -> int:
 
 
 class NearDuplicates:
-    """Hashes seen so far, searched for one within a Hamming radius: exact, and in little time.
+    """Hashes seen so far: a fast exact search for one within a Hamming radius of 0 to 63 bits.
 
-    Cut into `radius // 2 + 1` parts, two hashes that differ in at most `radius` bits have a part in
-    which they differ in one bit or none (pigeonhole; multi-index hashing, M. Norouzi, A. Punjani
-    and D. J. Fleet, CVPR 2012), so only hashes that share a part but for one bit are compared. A
-    part takes every so-many-th bit, which spreads the telling low frequencies over all parts.
-
-    Parameters
-    ----------
-    radius
-        Greatest number of differing bits, 0 to 63.
+    If hashes are split into `radius // 2 + 1` parts, two that differ in at most `radius` bits have
+    a part in which they differ in at most one bit (pigeonhole; multi-index hashing, M. Norouzi,
+    A. Punjani and D. J. Fleet, CVPR 2012), so only hashes with such a part are compared. Parts are
+    interleaved, which spreads the informative low frequencies over all of them.
     """
 
     def __init__(self, radius: int) -> None:
@@ -54,7 +49,7 @@ class NearDuplicates:
         parts = radius // 2 + 1
         places = [range(part, BITS, parts) for part in range(parts)]
         self._masks = [sum(1 << bit for bit in bits) for bits in places]
-        # For each part, what turns its value into itself and into each that differs in one bit.
+        # XORed with a part's value, these give the value itself and those that differ in one bit.
         self._flips = [[0, *(1 << bit for bit in bits if radius)] for bits in places]
         self._tables: list[dict[int, list[int]]] = [defaultdict(list) for _ in self._masks]
         self._hashes: list[int] = []
@@ -88,13 +83,9 @@ class NearDuplicates:
 class Repetitions:
     """Images seen so far: one that repeats an earlier one is rejected, even if that one was too.
 
-    Because rejected images are remembered as well, one more image can reject others but never
-    brings one back: a sample of more classes keeps what it had of the others.
-
-    Parameters
-    ----------
-    thresholds
-        Of `images.criteria`: `near_duplicate_bits`, the greatest number of differing bits.
+    Because rejected images are remembered as well, an additional image can reject others but never
+    brings one back: a sample of more classes keeps what it had of the others. The `thresholds` are
+    `images.criteria`, of which `near_duplicate_bits` is used.
     """
 
     def __init__(self, thresholds: Mapping[str, Any]) -> None:

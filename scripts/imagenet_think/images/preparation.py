@@ -97,12 +97,10 @@ def prepare(data: bytes, image: Image.Image, longest_side: int, jpeg_quality: in
 
     Parameters
     ----------
-    data
-        The image file.
-    image
-        The same, opened; of an animation, the first frame counts.
+    data, image
+        The image file, and the same opened; of an animation, the first frame counts.
     longest_side
-        Bound of width and height in pixels; a larger image is scaled down (Lanczos).
+        Maximum width and height in pixels; a larger image is scaled down (Lanczos).
     jpeg_quality
         Quality of a new JPEG, 1 to 95.
 
@@ -142,16 +140,8 @@ def decode(
 ) -> Prepared:
     """Decode and prepare an image that may be damaged or hostile.
 
-    Parameters
-    ----------
-    data
-        The image file.
-    thresholds
-        Those criteria among them that are checked before decoding apply.
-    preparation
-        `longest_side` and `jpeg_quality`.
-    intact
-        Whether a JPEG is rejected in whose data something is missing.
+    The criteria that are checked before decoding are applied. Unless `intact` is False, a JPEG with
+    missing or damaged data is rejected.
 
     Raises
     ------
@@ -173,19 +163,7 @@ def decode(
 def examine(
     data: bytes | None, thresholds: Mapping[str, Any], preparation: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Decode and prepare an image; return what is stored of it.
-
-    Parameters
-    ----------
-    data
-        The image file; None where the row has none.
-    thresholds, preparation
-        As for `decode`.
-
-    Returns
-    -------
-    dict
-        `width`, `height`, `source_bytes`, `sha256` and `image`, the bytes to store.
+    """Decode and prepare an image; return `source_bytes` and what is stored (`Prepared.stored`).
 
     Raises
     ------

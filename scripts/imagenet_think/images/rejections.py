@@ -1,4 +1,4 @@
-"""Rejected images: the error, and the reasons that are no criteria of choice."""
+"""Rejected images: the error, and the reasons that are not selection criteria."""
 
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
@@ -22,15 +22,7 @@ Those of the criteria are in `imagenet_think.images.criteria`, and all in its `R
 
 
 class RejectionError(Exception):
-    """An image is rejected.
-
-    Parameters
-    ----------
-    reason
-        One of `imagenet_think.images.criteria.REASONS`.
-    detail
-        What was measured or found, and against which threshold.
-    """
+    """An image is rejected for a reason (`criteria.REASONS`); the detail says what was found."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -40,7 +32,7 @@ class RejectionError(Exception):
 
 @contextmanager
 def recorded(row: MutableMapping[str, Any]) -> Iterator[None]:
-    """Write the reason and the detail of a rejection into an image's row, instead of raising it."""
+    """Record a rejection in an image's row, as reason and detail, instead of raising it."""
     try:
         yield
     except RejectionError as rejection:

@@ -139,14 +139,7 @@ def ask(
     processor: Processor,
     output_format: str,
 ) -> tuple[list[Reply], dict[str, int]]:
-    """Prompt a model with images in all ways, in one go.
-
-    Parameters
-    ----------
-    generate
-        An engine's.
-    images, policy, processor, output_format
-        As in `require_sight`.
+    """Prompt a model with images in all ways, in one go; parameters are as in `require_sight`.
 
     Returns
     -------

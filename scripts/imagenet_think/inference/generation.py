@@ -63,18 +63,9 @@ class Task:
     def of(
         cls, model: str, settings: Mapping, inference: Mapping, canary: str, threads: int
     ) -> "Task":
-        """Return the task of a job.
+        """Return a job's task from the keys of the config that the job declares.
 
-        Parameters
-        ----------
-        model
-            The model's key.
-        settings, inference
-            The keys of the config that the job declares.
-        canary
-            Folder of the canaries' verdicts.
-        threads
-            CPU threads.
+        `model` is the model's key, `canary` the folder of the canaries' verdicts.
         """
         return cls(
             response_settings(settings, model),
@@ -250,7 +241,7 @@ def _prompt_all(
         f"responses of {name}",
         tokens=lambda answer: answer.spent["completion_tokens"],
         generated=lambda: engine.record.get("statistics", {}).get("decode_tokens"),
-        failure=lambda answer: _failure(answer.response.finish_reason),
+        failure=_failure,
     )
     with closing(answers):  # before the engine is closed
         for answer in answers:
@@ -307,8 +298,9 @@ class _Run:
         }
 
 
-def _failure(finish_reason: str) -> str | None:
-    return None if finish_reason == "stop" else finish_reason
+def _failure(answer: Answer) -> str | None:
+    reason = answer.response.finish_reason
+    return None if reason == "stop" else reason
 
 
 def _row(task: Task, answer: Answer, key: str, engine: Engine) -> dict:

@@ -19,7 +19,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from imagenet_think.core.files import atomic_path
@@ -76,12 +75,7 @@ class Journal:
     def __enter__(self) -> "Journal":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with self._open, _explained(self.path):
             if not self._file.closed:
                 os.fsync(self._file.fileno())
@@ -180,16 +174,12 @@ def _key(row: dict) -> Key:
 
 def _parsed(line: bytes) -> dict | None:
     """Return the record of a line, or None if it is unreadable."""
-    try:
+    with suppress(ValueError, KeyError, TypeError, RecursionError):
         record = json.loads(line)
         if record["kind"] == "run":
             return record
-        if record["kind"] == "response" and all(
-            isinstance(part, str) for part in _key(record["row"])
-        ):
+        if record["kind"] == "response" and all(isinstance(p, str) for p in _key(record["row"])):
             return record
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
     return None
 
 

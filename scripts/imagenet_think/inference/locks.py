@@ -29,7 +29,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
 
 logger = logging.getLogger(__name__)
 
@@ -106,14 +105,13 @@ class Lock:
     path
         The lock file. Its folder must exist. Names that begin with a dot and this name belong to
         the lock too.
-    heartbeat, silence
-        As `HEARTBEAT` and `SILENCE`; equal for all users of the lock.
+    heartbeat
+        As `HEARTBEAT`.
     """
 
-    def __init__(self, path: str | Path, *, heartbeat: float = HEARTBEAT, silence: float = SILENCE):
+    def __init__(self, path: str | Path, *, heartbeat: float = HEARTBEAT):
         self.path = Path(path)
         self.heartbeat = heartbeat
-        self.silence = silence
         self.owner = Owner.this_process()
         self._content = json.dumps(asdict(self.owner)).encode()
         self._released = threading.Event()
@@ -123,12 +121,7 @@ class Lock:
         self.acquire()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.release()
 
     def acquire(self) -> None:
@@ -154,7 +147,7 @@ class Lock:
                 if seen.content == self._content:
                     break  # the link was made, but a network file system lost the reply
                 alive = seen.alive()
-                if alive is False or (alive is None and now - seen.touched > self.silence):
+                if alive is False or (alive is None and now - seen.touched > SILENCE):
                     if self._take_over(own, seen):
                         break
                     time.sleep(0.01)  # another worker is taking it over
@@ -164,7 +157,7 @@ class Lock:
                     if watched is None:
                         watched = seen
                         text = "%s: held by %s; waiting up to %.0f s for a sign of life"
-                        patience = self.silence - (now - seen.touched)
+                        patience = SILENCE - (now - seen.touched)
                         logger.warning(text, self.path, seen, patience)
                     time.sleep(self.heartbeat / 20)
         finally:
@@ -215,7 +208,7 @@ class Lock:
         """Replace a stale lock by `own`, unless another worker was faster."""
         claim = self._beside(f"{stale.token}.claim")
         try:
-            with Lock(claim, heartbeat=self.heartbeat, silence=self.silence):
+            with Lock(claim, heartbeat=self.heartbeat):
                 if _look(self.path) != stale:
                     return False
                 os.replace(own, self.path)
@@ -229,7 +222,7 @@ class Lock:
         now = self.path.stat().st_mtime
         for left in self.path.parent.glob(self._beside("*").name):
             seen = _look(left)
-            if seen is not None and now - seen.touched > self.silence:
+            if seen is not None and now - seen.touched > SILENCE:
                 with suppress(PermissionError):  # another user's may stay
                     left.unlink(missing_ok=True)
 

@@ -49,7 +49,8 @@ _KINDS = {
 def schema() -> Config:
     """Return the schema with its shared definitions inlined.
 
-    A node with `plugin: inference.families` allows the names of the modules in that sub-package.
+    A node with `plugin: inference.families` allows the names of the modules in that sub-package;
+    one with `sampled: false`, the kinds of image sources from which no sample is drawn.
     """
     document = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     definitions = document.pop("$defs")
@@ -61,21 +62,17 @@ def schema() -> Config:
             inlined = {key: inline(value) for key, value in node.items()}
             if isinstance(package := node.get("plugin"), str):
                 inlined["enum"] = list(plugins.names(package))
+            if isinstance(sampled := node.get("sampled"), bool):
+                kinds = sources.kinds()
+                inlined["enum"] = [kind for kind in kinds if sources.get(kind).sampled == sampled]
             return inlined
         return [inline(item) for item in node] if isinstance(node, list) else node
 
     return inline(document)
 
 
-def check(config: Mapping[str, Any], origin: str = "config") -> Config:
-    """Validate a config and return a copy with all defaults.
-
-    Parameters
-    ----------
-    config
-        The config as read from its file.
-    origin
-        Name of the file, for messages.
+def check(config: Config, origin: str = "config") -> Config:
+    """Validate a config, from the file `origin`, and return a copy with all defaults.
 
     Raises
     ------
@@ -86,10 +83,7 @@ def check(config: Mapping[str, Any], origin: str = "config") -> Config:
     """
     if problems := list(_wrong_structure(config)):
         raise ConfigError(origin, problems)
-    return _checked(deepcopy(dict(config)), origin)
-
-
-def _checked(config: Config, origin: str) -> Config:
+    config = deepcopy(config)
     errors = list(_schema_errors(config))
     problems = [problem for _, problem in errors if problem]
     wrong = [place for place, _ in errors]
@@ -288,13 +282,11 @@ def _node(path: Iterable[str | int]) -> Config:
     """Return the schema's node for a place in a config."""
     node = schema()
     for key in path:
-        node = node["items"] if isinstance(key, int) else _child(node, key)
+        if isinstance(key, int):
+            node = node["items"]
+        else:
+            node = node.get("properties", {}).get(key) or node["additionalProperties"]
     return node
-
-
-def _child(node: Config, key: str) -> Config:
-    known = node.get("properties", {})
-    return known[key] if key in known else node["additionalProperties"]
 
 
 def _allowed(node: Mapping[str, Any]) -> str:
@@ -321,30 +313,34 @@ def _allowed(node: Mapping[str, Any]) -> str:
     return ", ".join([text, *words])
 
 
+def _choice_contradictions(
+    key: str, verb: str, chosen: Iterable[str], choices: Iterable[str]
+) -> Iterator[str]:
+    """Yield which values of a key are not among the choices that the config defines elsewhere."""
+    for value in chosen:
+        if value not in choices:
+            yield f"{key} {verb} {_shown(value)}; allowed is one of {', '.join(choices)}"
+
+
 def _prompt_contradictions(config: Config) -> Iterator[str]:
     """Yield that the prompt is not one of the prompts."""
-    if config["prompt"] not in config["prompts"]:
-        allowed = ", ".join(config["prompts"])
-        yield f"prompt is {_shown(config['prompt'])}; allowed is one of {allowed}"
+    yield from _choice_contradictions("prompt", "is", [config["prompt"]], config["prompts"])
 
 
 def _role_contradictions(config: Config) -> Iterator[str]:
     """Yield what is wrong between the models and their roles."""
-    models = config["models"]
     for key in ("teachers", "benchmarked"):
-        for model in config[key]:
-            if model not in models:
-                yield f"{key} has {_shown(model)}; allowed is one of {', '.join(models)}"
+        yield from _choice_contradictions(key, "has", config[key], config["models"])
     for model in sorted(set(config["teachers"]) & set(config["benchmarked"])):
         yield f"benchmarked has {_shown(model)}, a teacher: it would be scored against itself"
 
 
 def _ablation_contradictions(config: Config) -> Iterator[str]:
     """Yield that the model of the ablation is not benchmarked."""
-    ablation = config["benchmark"]["ablation_model"]
-    if ablation not in config["benchmarked"]:
-        allowed = ", ".join(config["benchmarked"])
-        yield f"benchmark.ablation_model is {_shown(ablation)}; allowed is one of {allowed}"
+    chosen = [config["benchmark"]["ablation_model"]]
+    yield from _choice_contradictions(
+        "benchmark.ablation_model", "is", chosen, config["benchmarked"]
+    )
 
 
 def _revision_contradictions(config: Config) -> Iterator[str]:
@@ -447,13 +443,13 @@ def _source_contradictions(config: Config) -> Iterator[str]:
         yield f"images.source of kind {given['kind']} needs {', '.join(missing)}"
     allowed = {"kind", "path", *source.required_keys, *source.optional_keys}
     for key in sorted(given.keys() - allowed):
-        kinds = [kind for kind in sources.kinds() if key in _source_keys(kind)]
+        known = {kind: sources.get(kind) for kind in sources.kinds()}
+        kinds = [
+            kind
+            for kind, each in known.items()
+            if key in (*each.required_keys, *each.optional_keys)
+        ]
         yield f"images.source.{key} is only for kind {_listed(kinds)}"
-
-
-def _source_keys(kind: str) -> list[str]:
-    source = sources.get(kind)
-    return [*source.required_keys, *source.optional_keys]
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -516,15 +512,6 @@ def files_of(section: str, config: Config) -> list[str]:
     return [file for file in files if Path(file).suffix]
 
 
-def _path_problem(kind: str, path: str) -> str | None:
-    """Return what is wrong with a path in the config, if anything."""
-    try:
-        _PATHS[kind](path)
-    except (OSError, ValueError, ModuleNotFoundError) as error:
-        return f"{_shown(path)}: {str(error).removeprefix(f'{path}: ')}"
-    return None
-
-
 _PATHS: Mapping[str, Callable[[str], object]] = {
     "text": file_checks.text,
     "classes": file_checks.class_ids,
@@ -540,7 +527,7 @@ _PATHS: Mapping[str, Callable[[str], object]] = {
 
 
 def _file_problems(config: Config, right: Callable[..., bool]) -> Iterator[str]:
-    """Yield what is wrong with the files that the config names; `right` as in `_checked`."""
+    """Yield what is wrong with the files that the config names; `right` as in `check`."""
     replaced = config["teachers"] if "references" in config and right("teachers.**") else ()
     for place, kind, path in _named_paths(config, schema()):
         if place[0] == "models" and place[1] in replaced:
@@ -556,8 +543,12 @@ def _file_problems(config: Config, right: Callable[..., bool]) -> Iterator[str]:
             check = kind if used else None
         elif kind == "dataset":
             check = f"dataset.{place[-1]}"
-        if check and (problem := _path_problem(check, path)):
-            yield f"{'.'.join(place)}: {problem}"
+        try:
+            if check:
+                _PATHS[check](path)
+        except (OSError, ValueError, ModuleNotFoundError) as error:
+            problem = str(error).removeprefix(f"{path}: ")
+            yield f"{'.'.join(place)}: {_shown(path)}: {problem}"
 
 
 def _named_paths(

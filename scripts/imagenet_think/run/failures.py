@@ -1,9 +1,9 @@
-"""What failed in a run and why: a report for its end.
+"""Which jobs of a run failed and why.
 
-Snakemake reports a failed job when it fails, among thousands of other lines, and on a cluster often
-without the reason, which is in the job's log or in Slurm's. `Watch` listens to the events of
-Snakemake's log (`snakemake_interface_logger_plugins.common.LogEvent`) and reports each failure at
-once; `report` says at the end what failed for good, why, where to read more, and what to do.
+Snakemake reports a failed job among thousands of other lines, and on a cluster often without the
+reason, which is in the job's log or in Slurm's. `Watch` listens to the events of Snakemake's log
+(`snakemake_interface_logger_plugins.common.LogEvent`) and reports each failure at once; `report`
+lists at the end what failed for good, why, where to read more, and what to do.
 """
 
 import logging
@@ -34,7 +34,7 @@ ADVICE = {
 """What to do about a failure, by the kind of its cause. `{rule}` is the rule."""
 
 SHORT_OF = {"OUT_OF_MEMORY": "mem_mb", "TIMEOUT": "runtime"}
-"""The resource of which a job had too little."""
+"""The resource that a job needs more of, by the kind of the cause."""
 
 _CLOCKS = 60.0  # seconds by which the clocks of two machines may differ
 
@@ -64,9 +64,9 @@ _MISSING = re.compile(r"Job (\d+) +(completed successfully, but some output file
 
 @dataclass(frozen=True)
 class Cause:
-    """Why a job failed: in one line, and of which kind.
+    """Why a job failed, in one line.
 
-    The kind is a key of `ADVICE` or another status of Slurm; empty where the text is an error.
+    The kind is a key of `ADVICE` or a different status of Slurm; empty if the text is an error.
     """
 
     kind: str
@@ -75,9 +75,9 @@ class Cause:
 
 @dataclass(frozen=True)
 class AnnouncedJob:
-    """A job as Snakemake announced it last, at `since` (seconds since the epoch).
+    """A job as last announced by Snakemake, at `since` (seconds since the epoch).
 
-    `resources` are those of `SHORT_OF`, where known.
+    `resources` are those of `SHORT_OF`, if known.
     """
 
     rule: str
@@ -93,7 +93,7 @@ class AnnouncedJob:
 
 @dataclass(frozen=True)
 class Failure:
-    """A job that failed, or a group of jobs that is one job to the cluster.
+    """A failed job, or a failed group of jobs, which is one job on the cluster.
 
     Attributes
     ----------
@@ -132,7 +132,7 @@ class Failure:
 
     @property
     def why(self) -> str:
-        """The cause, with how much the job had of what it needed more of."""
+        """The cause, with how much the job had of a resource that ran out."""
         name = SHORT_OF.get(self.cause.kind, "")
         had = self.job and self.job.resources.get(name)
         return f"{self.cause.text} with {name} {had}" if had else self.cause.text
@@ -224,21 +224,10 @@ class Watch(logging.Handler):
 def diagnose(
     jobs: Sequence[AnnouncedJob], attempt: int, message: str, logs: Sequence[str]
 ) -> Failure:
-    """Return the failure of a job or group, with the cause that messages and logs give.
+    """Return the failure of a job or group, with its cause from Snakemake's message and the logs.
 
-    What Slurm says comes first, because a job that is out of memory or time may log anything; then
-    the job's own log; then Slurm's log, for a job that failed before it opened its own.
-
-    Parameters
-    ----------
-    jobs
-        The job, or all jobs of the group.
-    attempt
-        How often it was tried.
-    message
-        Snakemake's message.
-    logs
-        The cluster's logs of the attempt.
+    Slurm's reason comes first, because a job that is out of memory or time may log anything; then
+    the job's own log; then Slurm's log (`logs`), for a job that failed before it opened its own.
     """
     cluster = "\n".join(_read(log)[0] for log in logs)
     errors = [
@@ -296,16 +285,9 @@ def from_signal(text: str) -> Cause | None:
 
 
 def report(watch: Watch, dag: Any, missing: Sequence[str] = ()) -> str:
-    """Return the report at the end of a run that did not succeed. It never raises.
+    """Return the report at the end of a run that did not succeed; it never raises.
 
-    Parameters
-    ----------
-    watch
-        What was seen of the run.
-    dag
-        Snakemake's, with `finished_jobs`.
-    missing
-        Files that the run should have made and did not.
+    `missing` are the files that the run should have made and did not.
     """
     try:
         return _report(watch, {job.jobid for job in dag.finished_jobs}, missing)

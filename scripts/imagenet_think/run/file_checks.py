@@ -4,9 +4,9 @@ Each function takes a path from the config, and raises an `OSError` or a `ValueE
 is wrong.
 """
 
-import ast
 import os
-from collections.abc import Iterator
+import re
+import symtable
 from pathlib import Path
 
 COLUMNS = ("wnid", "lemmas", "domain", "hypernym")
@@ -72,24 +72,12 @@ def function(place: str) -> None:
     if not path.endswith(".py"):
         return
     try:
-        tree = ast.parse(text(path))
+        code = text(path)
+        symbols = symtable.symtable(code, path, "exec").get_symbols()
     except SyntaxError as error:
         raise ValueError(f"line {error.lineno}: {error.msg}") from None
-    names = set(_bound(tree))
-    if not names & {name, "*"}:
+    defined = {
+        symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()
+    }
+    if name not in defined and not re.search(r"\bimport\s+\*", code):
         raise ValueError(f"the file defines no {name}")
-
-
-def _bound(tree: ast.Module) -> Iterator[str]:
-    """Yield the names that a module binds outside its functions and classes."""
-    waiting: list[ast.AST] = [tree]
-    while waiting:
-        for node in ast.iter_child_nodes(waiting.pop()):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                yield node.name
-                continue
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                yield from (alias.asname or alias.name for alias in node.names)
-            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                yield node.id
-            waiting.append(node)

@@ -29,14 +29,9 @@ class FailedJob(NamedTuple):
 
 
 def read_failures(folder: str | Path, results: str) -> list[FailedJob]:
-    """Return the jobs that failed in the latest run, also if a later attempt succeeded.
+    """Return the jobs that failed in the latest run, even if a later attempt succeeded.
 
-    Parameters
-    ----------
-    folder
-        Snakemake's logs.
-    results
-        The run's folder. A log that does not mention it belongs to a different run.
+    `folder` has Snakemake's logs; one that does not mention `results` belongs to a different run.
     """
     _, text = next(_logs(folder, results), (None, ""))
     return [_failed_job(found) for found in _ERROR.finditer(text)]
@@ -45,15 +40,8 @@ def read_failures(folder: str | Path, results: str) -> list[FailedJob]:
 def was_killed(folder: str | Path, results: str, since: float) -> bool:
     """Return whether the Snakemake that locked the working directory is known to be gone.
 
-    It keeps its log open as long as it lives, which only its own host can see: the answer is False
-    if it may run on a different host.
-
-    Parameters
-    ----------
-    folder, results
-        As for `read_failures`.
-    since
-        Seconds since the epoch at which the lock was taken.
+    A running Snakemake keeps its log open, which only its own host can see: the answer is False if
+    it may run on a different host. `since` is when it took the lock, in seconds since the epoch.
     """
     logs = {path: text for path, text in _logs(folder, results) if path.stat().st_mtime >= since}
     hosts = {found[1] if (found := _HOST.search(text)) else None for text in logs.values()}

@@ -1,7 +1,7 @@
-"""Every use of Snakemake's private API: what its public one cannot do for this workflow.
+"""Every use of Snakemake's private API.
 
-Tested with the versions of Snakemake that `require_version` accepts; read this module before you
-widen them.
+It is tested with the versions of Snakemake that `require_version` accepts; read this module before
+you accept others.
 
 Snakemake regenerates a missing file only if a target names it or a consumer runs anyway. A job that
 fails in a rerun loses its files, so the next call would find nothing to do and leave old numbers in
@@ -160,18 +160,11 @@ def missing(dag: DAG) -> list[str]:
 
 
 def after_planning(workflow: Workflow, check: Callable[[str, DAG], None]) -> None:
-    """Call `check` each time the jobs are planned, before anything is done with the plan.
+    """Call `check` after the jobs are planned, before anything is done with the plan.
 
-    An error in an input function is reported as an InputFunctionException of whatever rule was
-    planned first. What input functions record instead can be reported here, all at once.
-
-    Parameters
-    ----------
-    workflow
-        Snakemake's.
-    check
-        Called with the purpose of the plan, `run`, `dry run`, `report` or `other` (such as a
-        summary), and with Snakemake's DAG.
+    Its arguments are the purpose of the plan (`run`, `dry run`, `report` or `other`, such as a
+    summary) and Snakemake's DAG. It can report all problems that input functions recorded at once;
+    an error raised in one would be reported as an InputFunctionException of the first rule planned.
     """
     build, report = workflow._build_dag, workflow.create_report
     purpose = "other"
@@ -192,21 +185,13 @@ def after_planning(workflow: Workflow, check: Callable[[str, DAG], None]) -> Non
 
 
 def caption_report(dag: DAG, captions: Mapping[str, str]) -> None:
-    """Give the files that Snakemake's report shows their captions.
+    """Set the captions (reStructuredText, by path) of the files in Snakemake's report.
 
-    A rule names a file that holds a caption; these are written where only a report looks for them.
-
-    Parameters
-    ----------
-    dag
-        The plan of the report.
-    captions
-        Captions (reStructuredText) by path.
+    Snakemake reads a caption from a file; these are written to a folder that only a report reads.
     """
     folder = Path(".snakemake", "captions").absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    shown = (file for job in dag.jobs for file in job.output if is_flagged(file, "report"))
-    for number, file in enumerate(shown):
+    for number, file in enumerate(_shown_in_report(dag)):
         place = folder / f"{number}.rst"
         place.write_text(captions[file], encoding="utf-8")
         entry = file.flags["report"]._replace(caption=LocalSourceFile(str(place)))
@@ -215,8 +200,11 @@ def caption_report(dag: DAG, captions: Mapping[str, str]) -> None:
 
 def missing_from_report(dag: DAG) -> list[str]:
     """Return the missing files among those that Snakemake's report shows, in name order."""
-    shown = {str(file) for job in dag.jobs for file in job.output if is_flagged(file, "report")}
-    return sorted(file for file in shown if not Path(file).exists())
+    return sorted({str(file) for file in _shown_in_report(dag) if not Path(file).exists()})
+
+
+def _shown_in_report(dag: DAG) -> Iterator[Any]:
+    return (file for job in dag.jobs for file in job.output if is_flagged(file, "report"))
 
 
 def only_read(workflow: Workflow, target: str) -> list[str]:
@@ -385,12 +373,7 @@ class PlannedJob:
 def planned_jobs(workflow: Workflow, detailed: Collection[str] = ()) -> list[PlannedJob]:
     """Return the jobs of a plan that make files, in the order of the rules.
 
-    Parameters
-    ----------
-    workflow
-        The workflow with its plan.
-    detailed
-        Rules whose jobs are returned with params and inputs.
+    Only jobs of the rules in `detailed` have params and inputs.
     """
     dag, persistence = workflow.dag, workflow.persistence
     order = {rule.name: place for place, rule in enumerate(workflow.rules)}

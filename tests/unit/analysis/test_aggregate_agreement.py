@@ -105,7 +105,7 @@ def test_the_order_of_rows_does_not_matter(order):
         assert np.array_equal(one[series].values, two[series].values, equal_nan=True)
 
 
-def test_rows_that_are_wrong():
+def test_wrong_rows_are_errors():
     rows, images = agreement("sbert", IMAGES), sample(IMAGES)["image_id"]
     metric = registry.get("sbert")
     double = pl.concat([rows, rows.filter(image_id="i03", part="full", against="teacher_2")])
@@ -117,7 +117,7 @@ def test_rows_that_are_wrong():
         measured(rows.filter(pl.col("image_id") != "i05"), metric, images, TEACHERS)
 
 
-def test_no_pair_at_all(tmp_path):
+def test_without_pairs_there_are_no_baselines(tmp_path):
     """Where no shard holds two images of a class there are no baselines, and no error."""
     files = write_files(tmp_path)
     for path in (path for paths in files["files"].values() for path in paths):

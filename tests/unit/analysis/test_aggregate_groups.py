@@ -90,7 +90,7 @@ def test_domains_and_strata_divide_the_images(groups):
     ]
 
 
-def test_quarters_are_of_each_model_s_own_lengths(groups):
+def test_quarters_are_of_each_models_lengths(groups):
     by_length = groups.filter(grouping="length", metric="cosine", aggregate="avg")
     of_a = by_length.filter(model="a", part="think")
     assert of_a["group"].to_list() == [

@@ -83,7 +83,7 @@ def test_nothing_scored_is_null_and_counted(tmp_path):
     assert (row["images"], row["left_out"], row["no_response"]) == (0, 2, 0)
 
 
-def test_bertscore_is_its_f1_and_every_metric_is_there(tmp_path):
+def test_bertscore_is_its_f1_and_every_measure_is_present(tmp_path):
     files = frames(full((0.2, 0.6)))
     scored = pl.col("missing").is_null()
     files["bertscore"] = files["bertscore"].with_columns(
@@ -114,7 +114,7 @@ def test_each_metric_is_read_from_its_own_columns(tmp_path):
         assert row["value"] == pytest.approx(expected + 0.002)
 
 
-def test_what_the_window_showed(tmp_path):
+def test_coverage_of_the_window(tmp_path):
     pairs = full((0.2, 0.6), (0.3, 0.3), (0.4, 0.1), "response")
     files = frames(pairs)
     whole = pl.when(pl.col("image_id") == "i001").then(1.0).otherwise("seen").alias("seen")
@@ -187,7 +187,7 @@ def test_order_of_rows_and_division_into_files_change_nothing(tmp_path, draw, sh
     assert aggregated_files(paths, intervals=few).equals(expected)
 
 
-def test_models_stand_in_the_order_given(tmp_path):
+def test_models_are_in_the_given_order(tmp_path):
     pairs = full((0.1, 0.2), model="a") | full((0.3, 0.2), model="b")
     frame = aggregated(pairs, tmp_path, models=["b", "a"])
     assert frame["model"].unique(maintain_order=True).to_list() == ["b", "a"]

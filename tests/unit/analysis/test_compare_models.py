@@ -95,7 +95,7 @@ def test_models_without_a_common_image_have_no_difference(tmp_path):
     assert all(row[name] is None for name in ("difference", "low", "high", "all_low", "all_high"))
 
 
-def test_one_model_has_nobody_to_be_compared_with(tmp_path):
+def test_a_single_model_has_no_differences(tmp_path):
     frame = compared(full((0.2, 0.4), model="a"), tmp_path, ["a"])
     assert frame.schema == DIFFERENCES
     assert len(frame) == 0
@@ -117,7 +117,7 @@ def test_models_with_few_images_in_common_have_a_difference_without_an_interval(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_the_simultaneous_interval_holds_the_other_and_order_only_turns_signs(tmp_path, rows):
+def test_the_simultaneous_interval_contains_the_other_and_order_only_changes_signs(tmp_path, rows):
     pairs = {}
     for place, model in enumerate(MODELS):
         pairs |= full(*(row[place] for row in rows), model=model)

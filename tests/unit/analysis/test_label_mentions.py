@@ -299,27 +299,27 @@ def test_chance_is_the_same_for_all_models():
     assert one["other"].equals(two["other"])
 
 
-def test_one_class_alone_has_no_chance_level():
+def test_a_single_class_has_no_chance_level():
     answers = pl.DataFrame({"image_id": ["i"], "model": ["m"], "answer": ["a dog"]})
     found = search(answers, {"i": "n2"}, class_names(TREE), 5)
     assert found.row(0) == ("i", "m", True, False, False, None)
 
 
-def test_an_image_out_of_the_sample_is_an_error(run):
+def test_an_image_that_is_not_in_the_sample_is_an_error(run):
     sample = pl.read_parquet(run / "sample.parquet").filter(pl.col("image_id") != "i4")
     write_parquet(sample, run / "sample.parquet", schemas.SAMPLE)
     with pytest.raises(ValueError, match="annotations of m: image i4 is not in the sample"):
         find(run)
 
 
-def test_a_class_out_of_the_table_is_an_error(run):
+def test_a_class_that_is_not_in_the_table_is_an_error(run):
     classes = pl.read_parquet(run / "classes.parquet").filter(pl.col("wnid") != "n6")
     write_parquet(classes, run / "classes.parquet", schemas.CLASSES)
     with pytest.raises(ValueError, match=r"classes that .*classes.parquet lacks: n6"):
         find(run)
 
 
-def test_a_class_without_a_name_is_not_looked_for():
+def test_a_class_without_a_name_is_not_searched_for():
     answers = pl.DataFrame({"image_id": ["a", "b"], "model": "m", "answer": ["a cat?", "a cat?"]})
     known = pl.DataFrame(
         {"wnid": ["unknown", "cats"], "lemmas": ["?", "cat"], "hypernym": [None, None]}

@@ -28,7 +28,7 @@ def all_weights(images, intervals, block=500):
     return np.concatenate(blocks, axis=1)
 
 
-def test_each_count_s_share_of_random_numbers_is_its_probability():
+def test_the_share_of_each_count_is_its_probability():
     shares = np.bincount(COUNTS.astype(int)) / len(COUNTS)
     counts = np.arange(len(shares))
     assert np.abs(shares - scipy.stats.poisson.pmf(counts, 1)).max() <= 2**-16
@@ -51,7 +51,7 @@ def test_weights_are_poisson_counts():
     assert weights.mean(axis=1).std() == pytest.approx(1003**-0.5, rel=0.1)
 
 
-def test_a_block_can_be_made_alone():
+def test_a_block_can_be_computed_separately():
     intervals = Intervals(600, 0.95, 3)
     [(first, weights), (rest, more)] = weigh(500, 40, intervals)
     assert (first, rest) == (slice(0, 500), slice(500, 600))
@@ -129,7 +129,7 @@ def test_without_a_value_there_is_no_interval():
     assert np.isnan(bootstrap(np.zeros((0, 2)), Intervals(10, 0.9, 1))).all()
 
 
-def test_percentiles_pass_over_resamples_without_a_value():
+def test_percentiles_ignore_resamples_without_a_value():
     means = np.array([[0.0, np.nan], [1.0, 3.0], [2.0, np.nan], [3.0, 5.0], [4.0, np.nan]])
     low, high = percentiles(means, 0.5)
     assert (low.tolist(), high.tolist()) == ([1.0, 3.5], [3.0, 4.5])

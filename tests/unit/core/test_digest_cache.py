@@ -21,28 +21,17 @@ def test_a_known_value_is_not_computed_again(file):
     assert DigestCache(file).get("a", refuse) == [1, "x"]
 
 
-def test_what_was_not_used_is_dropped_when_something_is_new(file):
-    first = DigestCache(file)
-    first.get("old", lambda: 1)
-    first.save()
-    second = DigestCache(file)
-    second.get("new", lambda: 2)
-    second.save()
-    assert DigestCache(file).get("new", refuse) == 2
-    assert DigestCache(file).get("old", lambda: 3) == 3
-
-
-def test_what_was_not_used_is_kept_where_that_is_asked_for(file):
-    first = DigestCache(file)
-    first.get("old", lambda: 1)
-    first.save(keep=True)
-    second = DigestCache(file)
-    second.get("new", lambda: 2)
-    second.save(keep=True)
-    second.get("newer", lambda: 3)
-    second.save(keep=True)
-    third = DigestCache(file)
-    assert [third.get(key, refuse) for key in ("old", "new", "newer")] == [1, 2, 3]
+@pytest.mark.parametrize("keep", [False, True])
+def test_unused_values_are_dropped_or_kept_when_something_is_new(file, keep):
+    for key, value in (("old", 1), ("new", 2)):
+        cache = DigestCache(file)
+        cache.get(key, lambda value=value: value)
+        cache.save(keep)
+    cache.get("newer", lambda: 3)
+    cache.save(keep)
+    read = DigestCache(file)
+    assert [read.get(key, refuse) for key in ("new", "newer")] == [2, 3]
+    assert read.get("old", lambda: None) == (1 if keep else None)
 
 
 def test_nothing_new_writes_nothing(file):

@@ -2,6 +2,7 @@ import io
 import logging
 import re
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,29 +10,20 @@ from imagenet_think.core import logs
 from imagenet_think.core.logs import log_to, progress, some
 
 
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self):
-        self.now = 100.0
-
-    def monotonic(self):
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(logs.time, "monotonic", clock.monotonic)
+    """A clock that only a test advances."""
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(logs.time, "monotonic", lambda: clock.now)
     return clock
 
 
 @pytest.fixture
-def lines(caplog):
-    """A function that works through items, one a step of the clock, and returns the lines."""
+def lines(caplog, clock):
+    """A function that processes items, `step` seconds each, and returns the lines logged."""
     caplog.set_level(logging.INFO, logger="imagenet_think")
 
-    def work(clock, items, step, **options):
+    def work(items, step, **options):
         caplog.clear()
         for _ in progress(items, len(items), "things", **options):
             clock.now += step
@@ -40,8 +32,8 @@ def lines(caplog):
     return work
 
 
-def test_a_line_is_written_when_its_time_has_come_and_at_the_end(clock, lines):
-    found = lines(clock, range(25), 1.0)
+def test_a_line_is_logged_after_each_interval_and_at_the_end(lines):
+    found = lines(range(25), 1.0)
     assert [line.split(",")[0] for line in found] == [
         "things: 10 of 25",
         "things: 20 of 25",
@@ -52,24 +44,21 @@ def test_a_line_is_written_when_its_time_has_come_and_at_the_end(clock, lines):
     assert "left" not in found[-1]
 
 
-def test_tokens_a_second_are_those_since_the_last_line_and_on_average(clock, lines):
-    found = lines(clock, [100] * 10 + [300] * 10, 1.0, tokens=lambda item: item)
+def test_tokens_per_second_are_since_the_last_line_and_on_average(lines):
+    found = lines([100] * 10 + [300] * 10, 1.0, tokens=lambda item: item)
     assert "100 tokens per second (100 on average)" in found[0]
     assert "300 tokens per second (200 on average)" in found[1]
 
 
-def test_tokens_of_unfinished_items_count_where_somebody_counts_them(clock, lines):
-    found = lines(
-        clock,
-        range(20),
-        1.0,
-        tokens=lambda item: 1,
-        generated=lambda: int(1000 + 500 * (clock.now - 100)),
-    )
+def test_tokens_of_unfinished_items_count_if_known(clock, lines):
+    def generated():
+        return int(1000 + 500 * (clock.now - 100))
+
+    found = lines(range(20), 1.0, tokens=lambda item: 1, generated=generated)
     assert all("500 tokens per second (500 on average)" in line for line in found)
 
 
-def test_lines_come_also_while_nothing_is_finished(caplog):
+def test_lines_are_logged_while_no_item_finishes(caplog):
     caplog.set_level(logging.INFO, logger="imagenet_think")
 
     def waiting():
@@ -87,28 +76,25 @@ def test_lines_come_also_while_nothing_is_finished(caplog):
     assert caplog.messages[-1].startswith("things: 1 of 1")
 
 
-def test_failures_are_counted_by_reason(clock, lines):
+def test_failures_are_counted_by_reason(lines):
     items = [None, "length", "error", "length"]
-    (line,) = lines(clock, items, 1.0, failure=lambda item: item)
+    (line,) = lines(items, 1.0, failure=lambda item: item)
     assert "1 error, 2 length" in line
-    assert "error" not in lines(clock, [None] * 4, 1.0, failure=lambda item: item)[0]
+    assert "error" not in lines([None] * 4, 1.0, failure=lambda item: item)[0]
 
 
 @pytest.mark.parametrize(
     ("step", "left"), [(5, "90 s"), (60, "18 min"), (600, "3.0 h"), (3600, "18.0 h")]
 )
-def test_the_time_left_is_in_units_that_can_be_read(clock, lines, step, left):
-    found = lines(clock, range(20), step, seconds=2 * step)
+def test_the_time_left_is_in_readable_units(lines, step, left):
+    found = lines(range(20), step, seconds=2 * step)
     assert f"{left} left, until " in found[0]
     assert re.search(r"until [A-Z][a-z]{2} \d\d:\d\d$", found[0])
 
 
-def test_the_last_item_has_one_line_only(clock, lines):
-    assert len(lines(clock, range(10), 1.0)) == 1
-
-
-def test_no_items_have_no_line(clock, lines):
-    assert lines(clock, [], 1.0) == []
+@pytest.mark.parametrize(("items", "count"), [(10, 1), (0, 0)])
+def test_the_last_item_has_one_line_and_no_items_have_none(lines, items, count):
+    assert len(lines(range(items), 1.0)) == count
 
 
 class Terminal(io.StringIO):
@@ -150,7 +136,7 @@ def test_a_log_file_holds_lines_and_no_bar(tmp_path, monkeypatch):
         assert "\r" not in place
 
 
-def test_a_few_of_many_names_stand_for_all():
+def test_only_the_first_names_are_listed():
     assert some([]) == ""
     assert some(list("abcde")) == "a, b, c, d, e"
     assert some(list("abcdef"), "; ") == "a; b; c; d; e; …"

@@ -13,8 +13,7 @@ from imagenet_think.core import provenance
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
 
-# Digests are kept for the time of a process, so that a plan reads each file once.
-DIGEST = "import sys; from imagenet_think.core import provenance as p; print(p.digest(sys.argv[1]))"
+# In a process of its own, because parsed files are cached for its lifetime.
 SNAPSHOT = "from imagenet_think.core import provenance as p; print(p.snapshot({'a': 1, 'b': [2]}))"
 
 
@@ -22,33 +21,10 @@ def names(path):
     return [file.relative_to(SCRIPTS).as_posix() for file in provenance.code(path)]
 
 
-@pytest.fixture
-def copy(tmp_path):
-    """A function that runs Python in a copy of the project's code."""
-    for name in ("scripts", "rules"):
-        shutil.copytree(SCRIPTS.parent / name, tmp_path / name)
-    shutil.copy(SCRIPTS.parent / "Snakefile", tmp_path)
-
-    def python(code, *arguments):
-        scripts = tmp_path / "scripts"
-        command = [sys.executable, "-c", code, *(str(scripts / name) for name in arguments)]
-        environment = os.environ | {"PYTHONPATH": str(scripts)}
-        return subprocess.run(
-            command, env=environment, text=True, capture_output=True, check=True
-        ).stdout
-
-    python.root = tmp_path
-    return python
-
-
-def test_a_script_stands_on_what_its_imports_import():
+def test_the_imports_of_imports_count():
     found = names(SCRIPTS / "imagenet_think" / "metrics" / "rouge.py")
     # rouge imports tokenization, which imports nothing of ours.
-    for name in (
-        "imagenet_think/metrics/rouge",
-        "imagenet_think/metrics/tokenization",
-    ):
-        assert f"{name}.py" in found
+    assert {f"imagenet_think/metrics/{name}.py" for name in ("rouge", "tokenization")} <= {*found}
     assert "imagenet_think/metrics/bertscore.py" not in found
     assert found == sorted(set(found))
 
@@ -57,13 +33,10 @@ def test_an_import_inside_a_function_counts(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "FOLDER", tmp_path)
     package = tmp_path / "package"
     package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "late.py").touch()
-    (package / "other.py").touch()
+    for name in ("__init__", "late", "other"):
+        (package / f"{name}.py").touch()
     script = tmp_path / "script.py"
-    script.write_text(
-        "def f():\n    from package import (\n        late,\n    )\n    return late\n"
-    )
+    script.write_text("def f():\n    from package import late\n    return late\n")
     found = {file.name for file in provenance.code(script)}
     assert found == {"script.py", "late.py", "__init__.py"}
 
@@ -141,7 +114,7 @@ def f(x, *, y=3):
 '''
 
 
-def test_comments_docstrings_and_formatting_mean_nothing():
+def test_comments_docstrings_and_formatting_do_not_count():
     assert provenance.meaning(SAME) == provenance.meaning(ORIGINAL)
 
 
@@ -149,14 +122,14 @@ def test_comments_docstrings_and_formatting_mean_nothing():
     ("old", "new"),
     [("1 + 2", "1 + 3"), ("x, *", "x, z, *"), ("y=3", "y=4"), ('"a"', '"b"'), ("import os", "")],
 )
-def test_code_means_something(old, new):
+def test_an_edit_of_code_changes_its_meaning(old, new):
     assert old in ORIGINAL
     assert provenance.meaning(ORIGINAL.replace(old, new)) != provenance.meaning(ORIGINAL)
 
 
 @given(st.sampled_from(sorted(SCRIPTS.rglob("*.py"))))
 @settings(max_examples=20, deadline=None)
-def test_a_module_printed_anew_means_the_same(file):
+def test_a_reformatted_module_has_the_same_meaning(file):
     """`ast.unparse` drops comments and chooses its own quotes, brackets and line breaks."""
     text = file.read_text()
     assert provenance.meaning(ast.unparse(ast.parse(text))) == provenance.meaning(text)
@@ -169,32 +142,23 @@ def test_a_template_counts_with_its_module():
     assert "report/report_sampling.html" in names(SCRIPTS / "report" / "report_sampling.py")
 
 
-def test_an_edit_is_seen_by_those_alone_that_use_it(copy):
-    script = ("imagenet_think/metrics/rouge.py", "imagenet_think/metrics/bertscore.py")
-    before = [copy(DIGEST, name) for name in script]
-    module = copy.root / "scripts" / "imagenet_think" / "metrics" / "tokenization.py"
-    module.touch()
-    assert [copy(DIGEST, name) for name in script] == before
-    time = module.stat().st_mtime
-    module.write_text('"""Another docstring."""\n' + module.read_text() + "\n# edited\n")
-    assert [copy(DIGEST, name) for name in script] == before
-    module.write_text(module.read_text() + "\nEDITED = True\n")
-    os.utime(module, (time, time))
-    after = [copy(DIGEST, name) for name in script]
-    assert (after[0] != before[0], after[1] != before[1]) == (True, False)
+def test_a_snapshot_changes_with_the_meaning_of_config_and_code(tmp_path):
+    for name in ("scripts", "rules"):
+        shutil.copytree(SCRIPTS.parent / name, tmp_path / name)
+    shutil.copy(SCRIPTS.parent / "Snakefile", tmp_path)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "scripts")}
 
+    def snapshot(old="", new=""):
+        command = [sys.executable, "-c", SNAPSHOT.replace(old, new)]
+        return subprocess.check_output(command, env=environment, text=True)
 
-def test_a_snapshot_sees_config_and_code_whatever_the_order_of_keys(copy):
-    before = copy(SNAPSHOT)
-    assert copy(SNAPSHOT.replace("'a': 1, 'b': [2]", "'b': [2], 'a': 1")) == before
-    assert copy(SNAPSHOT.replace("'a': 1", "'a': 2")) != before
-    rules = copy.root / "rules" / "parsing.smk"
+    before = snapshot()
+    assert snapshot("'a': 1, 'b': [2]", "'b': [2], 'a': 1") == before
+    assert snapshot("'a': 1", "'a': 2") != before
+    rules = tmp_path / "rules" / "parsing.smk"
     rules.write_text("# A comment.\n\n" + rules.read_text())
-    assert copy(SNAPSHOT) == before
+    assert snapshot() == before
     rules.write_text(rules.read_text() + "\nEDITED = True\n")
-    assert copy(SNAPSHOT) != before
-    script = copy.root / "scripts" / "unused.py"
-    script.write_text("# nothing\n")
-    changed = copy(SNAPSHOT)
-    script.write_text("EDITED = True\n")
-    assert copy(SNAPSHOT) not in (before, changed)
+    edited = snapshot()
+    (tmp_path / "scripts" / "unused.py").write_text("EDITED = True\n")
+    assert len({before, edited, snapshot()}) == 3

@@ -32,38 +32,34 @@ def taken(*keys, wildcards=None, **placeholders):
     return json.loads(DECLARED.reads(*keys, **placeholders)(wildcards))
 
 
-def test_only_the_declared_keys_are_given_in_the_nesting_of_the_config():
-    assert taken("seed", "images.criteria.min_side") == {
-        "seed": 1,
-        "images": {"criteria": {"min_side": 224}},
-    }
+def test_several_keys_keep_the_nesting_of_the_config():
+    expected = {"seed": 1, "images": {"criteria": {"min_side": 224}}}
+    assert taken("seed", "images.criteria.min_side") == expected
 
 
-def test_a_section_is_given_whole_and_null_is_a_value():
-    assert taken("images.criteria") == {"images": {"criteria": {"min_side": 224, "scorer": None}}}
-
-
-def test_a_name_in_braces_stands_for_keys_of_a_section():
-    assert taken("models.{teachers}.name") == {"models": {"a": {"name": "A"}, "b": {"name": "B"}}}
-    assert taken("prompts.{prompt}") == {"prompts": {"one": "Describe."}}
-    assert taken("models.{nobody}.name") == {}
-
-
-def test_any_other_name_in_braces_is_a_wildcard():
+def test_any_other_placeholder_is_a_wildcard():
     wildcards = SimpleNamespace(model="unused")
     expected = {"models": {"unused": {"output": "boxed"}}}
     assert taken("models.{model}.output", wildcards=wildcards) == expected
 
 
-def test_a_rule_may_say_what_a_name_stands_for_by_its_wildcards():
+def test_a_rule_may_derive_a_placeholder_from_wildcards():
     wildcards = SimpleNamespace(model="b")
     same = taken("models.{own}.output", wildcards=wildcards, own=lambda given: [given.model])
     assert same == {"models": {"b": {"output": "think"}}}
 
 
 @pytest.mark.parametrize(
-    ("key", "left"),
+    ("key", "expected"),
     [
+        # A section is complete, and null is a value.
+        ("images.criteria", {"images": {"criteria": {"min_side": 224, "scorer": None}}}),
+        # A placeholder stands for keys of a section.
+        ("models.{teachers}.name", {"models": {"a": {"name": "A"}, "b": {"name": "B"}}}),
+        ("prompts.{prompt}", {"prompts": {"one": "Describe."}}),
+        ("models.{nobody}.name", {}),
+        # A key that the config or a model does not have is left out of its section.
+        ("models.{teachers}.decoding", {"models": {"a": {}, "b": {"decoding": {"top_k": 1}}}}),
         ("review", {}),
         ("images.reserve", {"images": {}}),
         ("images.source.labels", {"images": {}}),
@@ -71,13 +67,8 @@ def test_a_rule_may_say_what_a_name_stands_for_by_its_wildcards():
         ("seed.of.nothing", {}),
     ],
 )
-def test_what_the_config_does_not_hold_is_left_out_of_its_section(key, left):
-    assert taken(key) == left
-
-
-def test_what_only_some_models_hold_is_left_out_of_the_others():
-    given = taken("models.{teachers}.decoding")
-    assert given == {"models": {"a": {}, "b": {"decoding": {"top_k": 1}}}}
+def test_values_of_a_key(key, expected):
+    assert taken(key) == expected
 
 
 def test_a_param_is_the_same_for_any_order_of_keys():
@@ -97,7 +88,7 @@ def test_swapped_values_change_a_param():
     assert len(texts) == 2
 
 
-def test_what_is_derived_names_itself():
+def test_a_derived_param_includes_its_names():
     wildcards = SimpleNamespace(group="3")
     param = settings.derived(full=False, classes=lambda given: [given.group, "é"])
     assert param(wildcards) == '{"classes": ["3", "é"], "full": false}'
@@ -121,7 +112,7 @@ def test_a_rule_declares_the_keys_of_its_params_and_inputs():
     assert named == ("images.classes",)
 
 
-def test_what_a_job_reads_follows_from_its_wildcards():
+def test_the_keys_of_a_job_depend_on_its_wildcards():
     keys = ["seed", "models.{teachers}.name", "models.{model}.output"]
     (function,) = settings.declaring(rule(DECLARED.reads(*keys)))
     paths = function.config_paths(SimpleNamespace(model="c"))
@@ -133,36 +124,30 @@ def test_what_a_job_reads_follows_from_its_wildcards():
 @pytest.mark.parametrize(
     "key", ["images.totl", "seeds", "images.criteria.{any}.x", "models.{model}.nam", "seed.x"]
 )
-def test_a_key_that_the_schema_does_not_know_is_refused_by_rule_and_key(key):
+def test_an_unknown_key_is_refused_with_its_rule(key):
     with pytest.raises(settings.UnknownKeyError, match="Rule make reads") as caught:
         settings.check(rule(DECLARED.reads(key)), KNOWN)
     assert key in str(caught.value)
 
 
-def test_a_key_that_the_schema_knows_passes():
-    keys = [
-        "seed",
-        "images",
-        "models.{model}.image.min_pixels",
-        "prompts.{prompt}",
-        "benchmark.{m}",
-    ]
+def test_known_keys_are_accepted():
+    keys = ["seed", "images", "models.{model}.image.min_pixels", "prompts.{prompt}"]
     settings.check(rule(DECLARED.uses(*keys)), KNOWN)
 
 
-def leaves_of(key):
-    return settings.leaves(key, KNOWN)
-
-
-def test_the_leaves_of_a_key():
-    assert leaves_of("sharding") == ["sharding.blocks", "sharding.shards_per_block"]
-    assert leaves_of("models.{teachers}.name") == ["models.<name>.name"]
-    assert leaves_of("prompts.{prompt}") == ["prompts.<name>"]
-    assert leaves_of("benchmark.{metric}.stemmer") == ["benchmark.rouge.stemmer"]
-    assert len(leaves_of("models.{model}.decoding")) == 5
-    assert settings.leaves("{m}.rouge.stemmer", KNOWN, {"m": ["benchmark"]}) == [
-        "benchmark.rouge.stemmer"
-    ]
+@pytest.mark.parametrize(
+    ("key", "leaves"),
+    [
+        ("sharding", ["sharding.blocks", "sharding.shards_per_block"]),
+        ("models.{teachers}.name", ["models.<name>.name"]),
+        ("prompts.{prompt}", ["prompts.<name>"]),
+        ("benchmark.{metric}.stemmer", ["benchmark.rouge.stemmer"]),
+        ("{known}.rouge.stemmer", ["benchmark.rouge.stemmer"]),
+        ("{known}.blocks", []),
+    ],
+)
+def test_the_leaves_of_a_key(key, leaves):
+    assert settings.leaves(key, KNOWN, {"known": ["benchmark"]}) == leaves
 
 
 def test_models_in_the_order_of_their_roles():

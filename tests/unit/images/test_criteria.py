@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import CRITERIA, bomb, encoded, noise, photo
-from PIL import Image, ImageFilter
+from pictures import CRITERIA, bomb, encoded, photo
+from PIL import Image
 
 from imagenet_think.images import criteria, decoding, rejections
 from imagenet_think.images.criteria import Candidate
@@ -23,20 +23,16 @@ class Grey(Candidate):
         self.__dict__["grey"] = grey
 
 
-def rejection(stage, candidate, **thresholds):
-    try:
-        criteria.require(stage, candidate, thresholds or CRITERIA)
-    except RejectionError as error:
-        return error.reason
-    return None
-
-
 def reason(function, *args):
     try:
         function(*args)
     except RejectionError as error:
         return error.reason
     return None
+
+
+def rejection(stage, candidate, **thresholds):
+    return reason(criteria.require, stage, candidate, thresholds)
 
 
 # The list -----------------------------------------------------------------------------------------
@@ -62,16 +58,14 @@ def test_every_reason_in_the_code_is_declared():
 @pytest.mark.parametrize("criterion", criteria.CRITERIA, ids=lambda each: each.reason)
 def test_every_criterion_says_what_it_rejects(criterion):
     assert criterion.meaning
-    (rule,) = (
-        criteria.rules({criterion.threshold: ["a", "b"]})
-        if "denied" in criterion.reason
-        else (
-            criteria.rules(
-                {criterion.threshold: "mine:judge" if criterion.reason == "scorer" else 37}
-            )
-        )
-    )
-    assert any(value in rule for value in ("2", "37", "mine:judge"))
+    thresholds = {
+        "denied_classes": [f"{n}" for n in range(37)],
+        "denied_images": [f"{n}" for n in range(37)],
+        "scorer": "my:37",
+    }
+    key = criterion.threshold
+    (rule,) = criteria.rules({key: thresholds.get(key, 37)})
+    assert "37" in rule
 
 
 def test_a_criterion_without_a_threshold_is_not_applied():
@@ -84,12 +78,6 @@ def test_a_criterion_without_a_threshold_is_not_applied():
 
 
 # Criteria -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("stage", ["name", "decoding", "header", "pixels"])
-def test_a_photo_meets_every_criterion(stage):
-    image = photo(1)
-    assert rejection(stage, Candidate("n1", "n1_1", image.size, image)) is None
 
 
 @pytest.mark.parametrize("stage", ["header", "pixels"])
@@ -128,14 +116,6 @@ def test_noise_is_estimated_on_top_of_a_gradient(sigma):
     grey = plane + np.random.default_rng(1).normal(0, sigma, plane.shape)
     assert criteria.noise(plane) == pytest.approx(0, abs=1e-9)
     assert criteria.noise(grey) == pytest.approx(sigma, rel=0.03)
-
-
-@pytest.mark.parametrize(
-    ("image", "expected"),
-    [(photo(1).filter(ImageFilter.GaussianBlur(6)), "blurred"), (noise(1), "noisy")],
-)
-def test_blurred_and_noisy_images_are_rejected(image, expected):
-    assert rejection("pixels", Candidate(size=image.size, prepared=image)) == expected
 
 
 def test_luma_is_bt601():

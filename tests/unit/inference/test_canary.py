@@ -3,6 +3,7 @@ import json
 import random
 import re
 from contextlib import contextmanager
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from noise import noise
+from noise import noise_file
 from PIL import Image
 
 from imagenet_think.inference import canary, checkpoints, families
@@ -43,7 +44,7 @@ def policy(decoding=GREEDY, **model):
 
 
 def pictures(count):
-    return {f"n0_{i}": png_file(noise(i, 70, 60 + 10 * i)) for i in range(count)}
+    return {f"n0_{i}": noise_file(i, 70, 60 + 10 * i) for i in range(count)}
 
 
 def speech(*key):
@@ -54,7 +55,7 @@ def speech(*key):
 
 
 class Speaker:
-    """An engine whose words a function chooses, from the image (bytes) and the request."""
+    """A fake engine: a function gives each text, from the image (bytes) and the request."""
 
     def __init__(self, processor, say, reason="stop", **counts):
         self.processor, self.say, self.reason, self.counts = processor, say, reason, counts
@@ -82,7 +83,7 @@ def sees(image, request):
 
 @pytest.fixture
 def checked(tiny_model, tmp_path):
-    """A function that has a speaker looked at; it returns the speaker and what was spent."""
+    """A function that runs the canary on a speaker; it returns the speaker and its usage."""
     processor = tiny_model("qwen2_5_vl")[1]
 
     def check(say, images=4, decoding=GREEDY, digest="0123456789abcdef", model=None, **options):
@@ -104,20 +105,20 @@ def checked(tiny_model, tmp_path):
 
 @pytest.fixture
 def findings(checked, tmp_path):
-    """A function that has a speaker stopped; it returns the kinds of what was found."""
+    """A function that runs the canary on a bad speaker; it returns the kinds of its defects."""
 
     def find(say, **options):
         with pytest.raises(CanaryError, match=re.escape(str(tmp_path / "tiny-01234567.html"))):
             checked(say, **options)
         verdict = tmp_path / "tiny-01234567.json"
         found = json.loads(verdict.read_text())["findings"]
-        verdict.unlink()  # it would hold for the next one
+        verdict.unlink()  # otherwise it would hold for the next speaker
         return {finding["kind"] for finding in found}
 
     return find
 
 
-# What is asked
+# Prompts
 
 
 def test_each_image_is_shown_in_three_ways(checked):
@@ -138,7 +139,7 @@ def test_each_image_is_shown_in_three_ways(checked):
 
 
 def test_a_blank_is_gray_and_of_the_same_size():
-    with Image.open(io.BytesIO(blank(png_file(noise(1, 31, 17))))) as image:
+    with Image.open(io.BytesIO(blank(noise_file(1, 31, 17)))) as image:
         assert image.size == (31, 17)
         assert image.getcolors() == [(31 * 17, (128, 128, 128))]
 
@@ -160,7 +161,7 @@ def test_fewer_images_are_enough(checked, images, requests):
     assert len(speaker.requests) == requests
 
 
-# What is found
+# Defects
 
 
 def test_a_model_that_sees_passes(checked):
@@ -189,13 +190,13 @@ def test_images_that_reach_the_wrong_row_are_found(findings):
 
 
 def test_rounding_noise_does_not_stop_a_model(checked, findings):
-    # As in bfloat16: one word in ten is another one wherever a row stands.
+    # As in bfloat16: one word in ten is different for every row.
     def noisy(text, key):
         draw = random.Random(key)
         return re.sub(r"\w+ ", lambda m: "else " if draw.random() < 0.1 else m[0], text)
 
     checked(lambda image, request: noisy(speech(image), request.key), digest="3" * 16)
-    # A blind one with the same noise says nowhere the same, but its texts do not follow the images.
+    # A blind model with the same noise never repeats a text, but its texts ignore the images.
     assert "swapped" in findings(lambda image, request: noisy(speech("same"), request.key))
 
 
@@ -284,8 +285,6 @@ def test_the_page_shows_every_text_and_loads_nothing(checked, tmp_path):
     assert "default-src 'none'" in page
     assert set(re.findall(r'src="([^"]{0,11})', page)) == {"data:image/"}
     assert page.count("data:image/jpeg;base64,") == 12
-    from html import unescape
-
     said = re.findall(r'<div class="said">(.*?)</div>', page, re.DOTALL)
     assert {unescape(text) for text in said} == texts
     assert "Passes." in page
@@ -314,10 +313,8 @@ def test_the_same_answers_give_the_same_bytes(checked, tmp_path):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "it is empty"),
         (" \n", "it is empty"),
         ("the " * 100, "it repeats itself"),
-        ("!" * 300, "it repeats itself"),
         ("a red fish, a blue fish, " * 20, "it repeats itself"),
         ("\ufffd" * 3 + "fish", "43% of its characters cannot be printed"),
         ("\x01\x02 a b", "33% of its characters cannot be printed"),
@@ -336,7 +333,6 @@ def test_garbled_texts(text, why):
         "赤い魚が左に泳いでいる。背景は明るい。カメラは水面の下にある。" * 2,
         "红色的鱼向左游动，背景明亮，水面上有光。鱼的身体细长，尾巴分叉。",
         "".join(f"| row {i} | {i * i} | a {ENGLISH.split()[i]} |\n" for i in range(12)),
-        "".join(f"- {word}\n" for word in ENGLISH.split()),
         "The angle is \\(\\alpha = 30^\\circ\\), so α < β, and the area is πr².",
         "!!! Look !!!",
     ],

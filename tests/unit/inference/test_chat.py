@@ -1,12 +1,10 @@
 import hashlib
 import io
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from noise import noise
+from noise import noise_file
 from PIL import Image
 from ruamel.yaml import YAML
 from tokenizers.processors import TemplateProcessing
@@ -28,10 +26,6 @@ TOOL = {
     "second_round": {"first_scale": 0.5, "template": "<tool_response>\n{image}\n</tool_response>"},
 }
 CALL = 'Too small. <tool_call>\n{"name": "resize_image"}\n</tool_call>'
-
-
-def file(seed, width=70, height=90):
-    return png_file(noise(seed, width, height))
 
 
 def plain(processor, image, prompt="Describe."):
@@ -86,7 +80,7 @@ def test_first_round_shows_half_of_what_the_second_shows(tiny_checkpoint, width,
     processor = families.get("qwen2_5_vl").load_processor(
         tiny_checkpoint("qwen2_5_vl"), {"min_pixels": 112 * 112, "max_pixels": 224 * 224}
     )
-    image = file(0, width, height)
+    image = noise_file(0, width, height)
     first = first_conversation(image, "Describe.", TOOL)
     whole = plain(processor, image)
     ((_, rows, columns),) = encode(processor, first)["image_grid_thw"].tolist()
@@ -104,15 +98,17 @@ def test_first_round_shows_half_of_what_the_second_shows(tiny_checkpoint, width,
 def test_families_that_cannot_scale_images_reject_a_second_round(tiny_model, name):
     processor = tiny_model(name)[1]
     with pytest.raises(PromptError, match="no second_round"):
-        encode(processor, first_conversation(file(0), "Describe.", TOOL))
+        encode(processor, first_conversation(noise_file(0), "Describe.", TOOL))
 
 
 @pytest.mark.parametrize("name", families.NAMES)
 def test_a_text_with_the_image_token_is_rejected(tiny_model, name):
     processor = tiny_model(name)[1]
     token = processor.image_token
-    first, bad = (first_conversation(file(0), f"Is it{end}?", {}) for end in ("", f" {token}"))
-    second = second_conversation(first, f"Is it {token}? {CALL}", file(0), TOOL)
+    first, bad = (
+        first_conversation(noise_file(0), f"Is it{end}?", {}) for end in ("", f" {token}")
+    )
+    second = second_conversation(first, f"Is it {token}? {CALL}", noise_file(0), TOOL)
     for role, messages, prefix in (
         ("user", bad, ""),
         ("assistant", second, ""),
@@ -122,17 +118,10 @@ def test_a_text_with_the_image_token_is_rejected(tiny_model, name):
             encode(processor, messages, prefix)
 
 
-def test_a_template_that_drops_the_image_is_an_error(tiny_checkpoint):
-    processor = families.get("glm4v").load_processor(tiny_checkpoint("glm4v"))
-    processor.chat_template = "{% for m in messages %}{{ m['role'] }}{% endfor %}"
-    with pytest.raises(ValueError, match="image"):
-        encode(processor, first_conversation(file(0), "Describe.", {}))
-
-
 @pytest.mark.parametrize("name", families.NAMES)
 def test_inputs_fit_generate(tiny_model, name):
     _, processor, _ = tiny_model(name)
-    inputs = encode(processor, first_conversation(file(0), "Describe.", {"system": "Think."}))
+    inputs = encode(processor, first_conversation(noise_file(0), "Describe.", {"system": "Think."}))
     assert inputs["input_ids"].shape == inputs["attention_mask"].shape
     assert "token_type_ids" not in inputs
     # Without them Qwen's and GLM's logits change and no error says so.
@@ -145,9 +134,9 @@ def test_inputs_fit_generate(tiny_model, name):
 DAMAGED = {
     "empty": b"",
     "no image": b"<html>This photo is no longer available.</html>",
-    "cut off": file(0)[:500],
+    "cut off": noise_file(0)[:500],
     "no size": b"\x89PNG\r\n\x1a\n" + bytes(40),
-    "a broken stream": file(0)[:60] + b"\xff" * 40 + file(0)[100:],
+    "a broken stream": noise_file(0)[:60] + b"\xff" * 40 + noise_file(0)[100:],
 }
 
 
@@ -164,7 +153,7 @@ def test_lack_of_memory_is_not_the_images_fault(tiny_model, monkeypatch):
 
     monkeypatch.setattr(Image.Image, "convert", out_of_memory)
     with pytest.raises(MemoryError):
-        plain(tiny_model("kimi_vl")[1], file(0))
+        plain(tiny_model("kimi_vl")[1], noise_file(0))
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "I;16"])
@@ -205,7 +194,7 @@ THIN = [(1, 300), (300, 1), (3, 900), (9000, 30), (7200, 24)]
 @pytest.mark.parametrize("size", THIN)
 def test_a_thin_image_is_a_named_failure(tiny_model, name, size):
     with pytest.raises(PromptError, match="refuses the conversation: absolute aspect ratio must"):
-        plain(tiny_model(name)[1], file(0, *size))
+        plain(tiny_model(name)[1], noise_file(0, *size))
 
 
 @pytest.mark.parametrize("name", ["internvl", "kimi_vl"])
@@ -213,7 +202,7 @@ def test_a_thin_image_is_a_named_failure(tiny_model, name, size):
 def test_a_thin_image_is_shown_if_tiles_or_patches_allow(tiny_model, name, size):
     processor, model = tiny_model(name)[1:]
     with torch.inference_mode():
-        assert model(**plain(processor, file(0, *size))).logits.isfinite().all()
+        assert model(**plain(processor, noise_file(0, *size))).logits.isfinite().all()
 
 
 def test_too_long_a_row_of_patches_is_rejected(tiny_checkpoint):
@@ -221,17 +210,20 @@ def test_too_long_a_row_of_patches_is_rejected(tiny_checkpoint):
         tiny_checkpoint("kimi_vl"), {"in_token_limit": 4096}
     )
     with pytest.raises(PromptError, match="a side must stay below 512"):
-        plain(processor, file(0, 20, 9000))
+        plain(processor, noise_file(0, 20, 9000))
 
 
 def test_a_thin_image_is_rejected_in_a_first_round_too(tiny_model):
     for ask in (encode, fitted):
         with pytest.raises(PromptError, match=r"cannot be scaled: .*aspect ratio"):
-            ask(tiny_model("qwen2_5_vl")[1], first_conversation(file(0, 3, 900), "Describe.", TOOL))
+            ask(
+                tiny_model("qwen2_5_vl")[1],
+                first_conversation(noise_file(0, 3, 900), "Describe.", TOOL),
+            )
 
 
 def test_other_conversations_are_unchanged(tiny_model):
-    messages = first_conversation(file(0), "Describe.", {})
+    messages = first_conversation(noise_file(0), "Describe.", {})
     assert fitted(tiny_model("glm4v")[1], messages) is messages
 
 
@@ -239,7 +231,7 @@ def test_fitted_images_have_the_size_that_the_model_sees(tiny_checkpoint):
     processor = families.get("qwen2_5_vl").load_processor(
         tiny_checkpoint("qwen2_5_vl"), {"min_pixels": 56 * 56, "max_pixels": 224 * 224}
     )
-    image = file(0, 400, 300)
+    image = noise_file(0, 400, 300)
     first = first_conversation(image, "Describe.", TOOL)
     both = second_conversation(first, CALL, image, TOOL)
     before = repr(both)
@@ -261,7 +253,7 @@ def test_fitted_images_have_the_size_that_the_model_sees(tiny_checkpoint):
 @pytest.mark.parametrize("name", families.NAMES)
 def test_the_model_continues_a_prefix_like_its_own_text(tiny_model, name):
     processor, model = tiny_model(name)[1:]
-    messages = first_conversation(file(0), "Describe.", {})
+    messages = first_conversation(noise_file(0), "Describe.", {})
     prompt, inputs = encode(processor, messages), encode(processor, messages, "a fish: ")
     assert inputs.keys() == prompt.keys()
     said = processor.tokenizer("a fish: ", add_special_tokens=False)["input_ids"]
@@ -288,7 +280,7 @@ def test_no_special_token_precedes_a_prefix(tiny_checkpoint):
         single="<|user|> $A", special_tokens=[("<|user|>", end)]
     )
     assert processor.tokenizer("a fish")["input_ids"][0] == end
-    messages = first_conversation(file(0), "Describe.", {})
+    messages = first_conversation(noise_file(0), "Describe.", {})
     prompt, inputs = (encode(processor, messages, prefix) for prefix in ("", "a fish"))
     assert inputs["input_ids"][0, prompt["input_ids"].shape[1]] != end
 
@@ -298,14 +290,9 @@ def test_a_prompt_with_another_vision_token_is_encoded_or_rejected(tiny_model, n
     processor, model = tiny_model(name)[1:]
     marks = "<|vision_start|> <|begin_of_image|> <img> <|media_start|> <|im_end|>"
     with torch.inference_mode():
-        assert model(**plain(processor, file(0), marks)).logits.isfinite().all()
+        assert model(**plain(processor, noise_file(0), marks)).logits.isfinite().all()
     with pytest.raises(PromptError, match="no videos were passed"):
-        plain(processor, file(0), f"Is it {processor.video_token}?")
-
-
-def test_conversations_are_built_without_torch():
-    program = "import sys, imagenet_think.inference.chat; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT / "scripts").returncode == 0
+        plain(processor, noise_file(0), f"Is it {processor.video_token}?")
 
 
 @pytest.mark.parametrize("config", ["config.yaml", "miniature.yaml"])
@@ -314,13 +301,13 @@ def test_every_model_of_a_config_can_be_prompted(config):
     prompt = settings["prompts"][settings["prompt"]]
     for key, model in settings["models"].items():
         assert model["family"] in families.NAMES
-        messages = first_conversation(file(0), prompt, model)
+        messages = first_conversation(noise_file(0), prompt, model)
         said = "".join(part.get("text", "") for part in messages[-1]["content"])
         assert said.count(prompt) == 1, key
         assert "{prompt}" not in said
         assert "{image}" not in said
         assert [m["role"] for m in messages] == ["system", "user"][not model.get("system") :]
-        assert (second_conversation(messages, CALL, file(0), model) is not None) == (
+        assert (second_conversation(messages, CALL, noise_file(0), model) is not None) == (
             key == "visionthink"
         )
 

@@ -1,27 +1,28 @@
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import pytest
+from generation_runs import Echo
 from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from imagenet_think.inference.chat import png_file
-from imagenet_think.inference.conversations import ROUND_SEPARATOR, Policy, converse
+from imagenet_think.inference.conversations import ROUND_SEPARATOR, Answer, Policy, converse
 from imagenet_think.inference.engines import Response, transformers_engine
+from imagenet_think.inference.usage import TOKENS
 from imagenet_think.miniature.drawings import NAMES, draw, scene_of
 from imagenet_think.parsing import Parsed, parse
 
 ROOT = Path(__file__).parents[3]
 MINIATURES = YAML(typ="safe").load((ROOT / "config" / "miniature.yaml").read_text())
-LOOP = MINIATURES["length_policy"]["loop"]
 GREEDY = {"decoding": {"max_new_tokens": 100, "temperature": 0.0}, "output": "think_answer"}
 DRAWING = GREEDY | {"decoding": {"max_new_tokens": 100, "temperature": 0.8}}
 TOOL = GREEDY | {
     "output": "tool_call",
     "second_round": {"first_scale": 0.5, "template": "{image}Look again."},
 }
+DRAWING_TOOL = TOOL | {"decoding": DRAWING["decoding"]}
 CLOSING = {"close_thought": {"text": "</think><answer>", "max_new_tokens": 40}}
 CALL = "<think>Small.</think><tool_call>{}</tool_call>"
 
@@ -30,32 +31,14 @@ def seed(image_id, attempt, turn):
     return 10 * attempt + turn
 
 
-class Script:
-    """An engine that answers by a script, in batches; it remembers what it was asked.
-
-    The script says for each image, attempt and turn what is generated and how it ends.
-    """
-
-    def __init__(self, script, batch=2):
-        self.script, self.batch = script, batch
-        self.requests, self.batches = [], []
-
-    def generate(self, requests):
-        requests = iter(requests)
-        while batch := list(islice(requests, self.batch)):
-            self.batches.append([request.key for request in batch])
-            self.requests += batch
-            for request in reversed(batch):
-                text, reason = self.script[request.key, *divmod(request.seed, 10)]
-                if reason == "error":
-                    yield Response(request.key, None, reason, error=text)
-                else:
-                    yield Response(request.key, text, reason, 10, 4, 3)
+def scripted(script, batch=2):
+    """A fake engine whose texts and finish reasons are given by image, attempt and turn."""
+    return Echo(lambda _, request: script[request.key, *divmod(request.seed, 10)], batch=batch)
 
 
 def ask(script, model=GREEDY, attempts=1, batch=2):
     """Return the answers by image, the engine, and the images in the order of their answers."""
-    engine = Script(script, batch)
+    engine = scripted(script, batch)
     images = [(key, key.encode()) for key in dict.fromkeys(key for key, *_ in script)]
     found = list(converse(engine.generate, images, Policy(model, "Describe.", attempts, seed)))
     return {answer.response.key: answer for answer in found}, engine, found
@@ -99,95 +82,116 @@ def test_second_rounds_come_before_new_images():
     assert [answer.response.key for answer in answers] == ["a", "b", "c", "d"]
 
 
-def test_there_are_two_rounds_at_most():
-    found, engine, _ = ask({("a", 1, 1): (CALL, "stop"), ("a", 1, 2): (CALL, "stop")}, TOOL)
-    assert found["a"].rounds == 2
-    assert len(engine.requests) == 2
-
-
-@pytest.mark.parametrize("reason", ["length", "loop"])
-def test_a_first_round_that_is_cut_off_has_no_second(reason):
-    found, *_ = ask({("a", 1, 1): (CALL + " and so on", reason)}, TOOL)
-    assert (found["a"].rounds, found["a"].response.finish_reason) == (1, reason)
-
-
-def test_a_failing_second_round_fails_the_row():
-    found, *_ = ask({("a", 1, 1): (CALL, "stop"), ("a", 1, 2): ("no image token", "error")}, TOOL)
-    response = found["a"].response
-    assert (response.finish_reason, response.text) == ("error", None)
-    assert response.error == "second round: no image token"
-    assert found["a"].rounds == 2
-    assert found["a"].spent["completion_tokens"] == 3
-
-
-def test_a_failing_first_round_fails_the_row_at_once():
-    found, engine, _ = ask({("a", 1, 1): ("image cannot be read", "error")}, DRAWING, attempts=3)
-    assert found["a"].response == Response("a", None, "error", error="image cannot be read")
-    assert len(engine.requests) == 1
-
-
-# Attempts
-
-
-@pytest.mark.parametrize("reason", ["length", "loop"])
-def test_a_truncated_answer_is_generated_again_with_another_seed(reason):
-    found, engine, _ = ask(
-        {("a", 1, 1): ("and and", reason), ("a", 2, 1): ("A", "stop")}, DRAWING, attempts=3
-    )
-    assert found["a"].response == Response("a", "A", "stop", 10, 4, 3)
-    assert (found["a"].attempt, found["a"].seed) == (2, 21)
-    assert found["a"].spent == {"prompt_tokens": 20, "image_tokens": 8, "completion_tokens": 6}
-    assert [request.seed for request in engine.requests] == [11, 21]
-
-
-def test_the_last_attempt_is_kept_and_marked():
-    script = {("a", n, 1): (f"text {n}", "loop") for n in (1, 2, 3)}
-    found, engine, _ = ask(script, DRAWING, attempts=3)
-    assert (found["a"].response.text, found["a"].response.finish_reason) == ("text 3", "loop")
-    assert (found["a"].attempt, len(engine.requests)) == (3, 3)
-    assert found["a"].spent["completion_tokens"] == 9
-
-
-@pytest.mark.parametrize(
-    "decoding", [{"temperature": 0.0}, {"temperature": 0.8, "top_k": 1}, {"top_p": 0.9}]
-)
-def test_greedy_decoding_has_one_attempt(decoding):
-    model = GREEDY | {"decoding": decoding | {"max_new_tokens": 100}}
-    found, engine, _ = ask({("a", 1, 1): ("A", "length")}, model, attempts=3)
-    assert (found["a"].attempt, len(engine.requests)) == (1, 1)
-
-
-def test_an_attempt_is_the_whole_conversation():
-    model = TOOL | {"decoding": DRAWING["decoding"]}
-    found, engine, _ = ask(
+# By name: the model, what is generated (text and finish reason by seed, in the order of the
+# requests), and the answer: `requests` are those whose text and tokens it keeps.
+ANSWERS = {
+    "there are two rounds at most": (
+        TOOL,
+        {11: (CALL, "stop"), 12: (CALL, "stop")},
+        {"text": f"{CALL}\n{CALL}", "requests": 2, "rounds": 2},
+    ),
+    "a first round that is cut off has no second": (
+        TOOL,
+        {11: (CALL + " and so on", "length")},
+        {"text": CALL + " and so on", "reason": "length"},
+    ),
+    "a failing second round fails the row": (
+        TOOL,
+        {11: (CALL, "stop"), 12: ("no image token", "error")},
+        {"error": "second round: no image token", "rounds": 2},
+    ),
+    "a failing first round fails the row at once": (
+        DRAWING | {"prefix": "<think>"},
+        {11: ("image cannot be read", "error")},
+        {"error": "image cannot be read"},
+    ),
+    "a truncated answer is generated again": (
+        DRAWING,
+        {11: ("and and", "length"), 21: ("A", "stop")},
+        {"text": "A", "attempt": 2},
+    ),
+    "the last attempt is kept and marked": (
+        DRAWING,
+        {11: ("text 1", "loop"), 21: ("text 2", "length"), 31: ("text 3", "loop")},
+        {"text": "text 3", "reason": "loop", "attempt": 3},
+    ),
+    "temperature 0 has one attempt": (
+        GREEDY,
+        {11: ("A", "length")},
+        {"text": "A", "reason": "length"},
+    ),
+    "top_k 1 has one attempt": (
+        GREEDY | {"decoding": {"max_new_tokens": 100, "temperature": 0.8, "top_k": 1}},
+        {11: ("A", "length")},
+        {"text": "A", "reason": "length"},
+    ),
+    "no temperature has one attempt": (
+        GREEDY | {"decoding": {"max_new_tokens": 100, "top_p": 0.9}},
+        {11: ("A", "length")},
+        {"text": "A", "reason": "length"},
+    ),
+    "an attempt is the whole conversation": (
+        DRAWING_TOOL,
+        {11: (CALL, "stop"), 12: ("on and on", "length"), 21: ("<think>T</think>A", "stop")},
+        {"text": "<think>T</think>A", "attempt": 2},
+    ),
+    "an error in a later attempt keeps the earlier one": (
+        DRAWING_TOOL,
+        {11: ("on and on", "loop"), 21: (CALL, "stop"), 22: ("the image token", "error")},
+        {"text": "on and on", "reason": "loop"},
+    ),
+    "only the last attempt is closed by force": (
+        DRAWING | CLOSING,
         {
-            ("a", 1, 1): (CALL, "stop"),
-            ("a", 1, 2): ("on and on", "length"),
-            ("a", 2, 1): ("<think>T</think><answer>A</answer>", "stop"),
+            11: ("<think>Fur", "length"),
+            21: ("<think>Ears", "loop"),
+            31: ("<think>Tail", "loop"),
+            32: ("A lynx.", "length"),
         },
-        model,
-        attempts=2,
-    )
-    assert found["a"].response.text == "<think>T</think><answer>A</answer>"
-    assert (found["a"].rounds, found["a"].attempt) == (1, 2)
-    assert [request.seed for request in engine.requests] == [11, 12, 21]
-
-
-def test_an_error_in_a_later_attempt_keeps_the_earlier_one():
-    model = TOOL | {"decoding": DRAWING["decoding"]}
-    found, engine, _ = ask(
         {
-            ("a", 1, 1): ("on and on", "loop"),
-            ("a", 2, 1): (CALL, "stop"),
-            ("a", 2, 2): ("the assistant text holds the image token", "error"),
+            "text": "<think>Tail</think><answer>A lynx.",
+            "reason": "length",
+            "requests": 2,
+            "forced": True,
+            "attempt": 3,
         },
-        model,
-        attempts=3,
+    ),
+    "text truncated outside its thinking is kept": (
+        GREEDY | CLOSING,
+        {11: ("<think>Fur</think><answer>A ly", "loop")},
+        {"text": "<think>Fur</think><answer>A ly", "reason": "loop"},
+    ),
+    "text that the model finished is kept": (
+        GREEDY | CLOSING,
+        {11: ("<think>Fur", "stop")},
+        {"text": "<think>Fur"},
+    ),
+    "an error in a forced answer keeps the truncated one": (
+        GREEDY | CLOSING,
+        {11: ("<think>Fur <|image|>", "loop"), 12: ("image token", "error")},
+        {"text": "<think>Fur <|image|>", "reason": "loop"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer_is_composed_of_its_requests(name):
+    model, said, expected = ANSWERS[name]
+    script = {("a", *divmod(number, 10)): outcome for number, outcome in said.items()}
+    found, engine, _ = ask(script, model, attempts=3)
+    error, attempt = expected.get("error"), expected.get("attempt", 1)
+    counts = [count * (0 if error else expected.get("requests", 1)) for count in (10, 4, 3)]
+    reason = "error" if error else expected.get("reason", "stop")
+    finished = sum(reason != "error" for _, reason in said.values())
+    assert found["a"] == Answer(
+        Response("a", expected.get("text"), reason, *counts, error=error),
+        rounds=expected.get("rounds", 1),
+        forced=expected.get("forced", False),
+        attempt=attempt,
+        seed=10 * attempt + 1,
+        spent=dict(zip(TOKENS, (10 * finished, 4 * finished, 3 * finished), strict=True)),
     )
-    assert found["a"].response == Response("a", "on and on", "loop", 10, 4, 3)
-    assert (found["a"].attempt, found["a"].seed, found["a"].rounds) == (1, 11, 1)
-    assert found["a"].spent["completion_tokens"] == 6
-    assert len(engine.requests) == 3
+    assert [request.seed for request in engine.requests] == list(said)
 
 
 # Prefix
@@ -213,11 +217,6 @@ def test_every_round_has_the_prefix():
     assert found["a"].response.text == f"{first}\n<think>B"
 
 
-def test_an_error_has_no_text_even_with_a_prefix():
-    found, *_ = ask({("a", 1, 1): ("no", "error")}, GREEDY | {"prefix": "<think>"})
-    assert found["a"].response.text is None
-
-
 # Forced closing
 
 
@@ -235,48 +234,6 @@ def test_truncated_thinking_is_closed(reason):
     assert second == replace(
         first, prefix="<think>Fur, fur</think><answer>", seed=12, max_new_tokens=40
     )
-
-
-def test_closing_follows_the_last_attempt_only():
-    found, engine, _ = ask(
-        {
-            ("a", 1, 1): ("<think>Fur", "length"),
-            ("a", 2, 1): ("<think>Ears", "loop"),
-            ("a", 2, 2): ("A lynx.", "length"),
-        },
-        DRAWING | CLOSING,
-        attempts=2,
-    )
-    assert found["a"].response.text == "<think>Ears</think><answer>A lynx."
-    assert (found["a"].response.finish_reason, found["a"].forced) == ("length", True)
-    assert found["a"].attempt == 2
-    assert found["a"].spent["completion_tokens"] == 9
-    assert [request.seed for request in engine.requests] == [11, 21, 22]
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("<think>Fur</think>", "length"),
-        ("<think>Fur</think><answer>A ly", "loop"),
-        ("Fur</think>A ly", "length"),
-        ("<answer>A ly", "length"),
-        ("<think>Fur", "stop"),
-    ],
-)
-def test_text_truncated_outside_its_thinking_is_kept(text, reason):
-    found, engine, _ = ask({("a", 1, 1): (text, reason)}, GREEDY | CLOSING)
-    assert (found["a"].response.text, found["a"].forced) == (text, False)
-    assert len(engine.requests) == 1
-
-
-def test_an_error_in_a_forced_answer_keeps_the_truncated_one():
-    found, *_ = ask(
-        {("a", 1, 1): ("<think>Fur <|image|>", "loop"), ("a", 1, 2): ("image token", "error")},
-        GREEDY | CLOSING,
-    )
-    assert found["a"].response == Response("a", "<think>Fur <|image|>", "loop", 10, 4, 3)
-    assert not found["a"].forced
 
 
 def test_thinking_of_a_second_round_is_closed_with_its_own_messages():
@@ -322,44 +279,24 @@ def test_forced_answers_parse(output, prefix, said, closing):
     assert parsed == Parsed(f"Fur, ears\n{answer}", "Fur, ears", answer, "ok")
 
 
-# With trained models
-
-
-def told(key, **changes):
-    """What a miniature says of two drawings, with its settings changed."""
-    model = MINIATURES["models"][key] | changes
-    folder = (str(ROOT / "resources" / "miniatures" / key), None)
-    inference = {"device": "cpu", "dtype": "float32", "attention": "sdpa", "batch_size": 2}
-    engine = transformers_engine.load(
-        model, loop=LOOP, checkpoint=folder, processor=folder, inference=inference, threads=1
-    )
-    scenes = [scene_of(11, wnid, 0) for wnid in tuple(NAMES)[:2]]
-    images = [(str(number), png_file(draw(scene))) for number, scene in enumerate(scenes)]
-    prompt = MINIATURES["prompts"][MINIATURES["prompt"]]
-    policy = Policy(model, prompt, attempts=1, seed=lambda *_: 0)
-    answers = sorted(
-        converse(engine.generate, images, policy), key=lambda answer: answer.response.key
-    )
-    assert len(answers) == 2
-    return answers
-
-
-def test_a_trained_model_continues_a_prefix_like_its_own_text():
-    decoding = {"max_new_tokens": 200, "temperature": 0.0}
-    of_itself = told("internvl3.5", decoding=decoding, prefix=None)
-    made_to = told("internvl3.5", decoding=decoding, prefix="<think>")
-    for one, other in zip(of_itself, made_to, strict=True):
-        assert one.response.text.startswith("<think>")
-        assert other.response.text == one.response.text
-        assert other.response.completion_tokens == one.response.completion_tokens - 1
-        assert other.response.prompt_tokens == one.response.prompt_tokens + 1
-        assert parse("think", other.response.text, other.response.finish_reason).status == "ok"
+# With a trained model
 
 
 def test_a_model_whose_thinking_is_closed_by_force_answers():
     closing = {"text": "</think><answer>", "max_new_tokens": 200}
     decoding = {"max_new_tokens": 12, "temperature": 0.0}
-    for answer in told("glm-4.1v", decoding=decoding, close_thought=closing):
+    model = MINIATURES["models"]["glm-4.1v"] | {"decoding": decoding, "close_thought": closing}
+    folder = (str(ROOT / model["repository"]), None)
+    inference = {"device": "cpu", "dtype": "float32", "attention": "sdpa", "batch_size": 2}
+    loop = MINIATURES["length_policy"]["loop"]
+    engine = transformers_engine.load(
+        model, loop=loop, checkpoint=folder, processor=folder, inference=inference, threads=1
+    )
+    images = [(wnid, png_file(draw(scene_of(11, wnid, 0)))) for wnid in tuple(NAMES)[:2]]
+    prompt = MINIATURES["prompts"][MINIATURES["prompt"]]
+    answers = list(converse(engine.generate, images, Policy(model, prompt, 1, lambda *_: 0)))
+    assert len(answers) == 2
+    for answer in answers:
         assert answer.forced
         assert answer.response.finish_reason == "stop"
         assert answer.response.completion_tokens > decoding["max_new_tokens"]
@@ -373,25 +310,10 @@ def test_a_model_whose_thinking_is_closed_by_force_answers():
 # Order
 
 
-def test_images_are_read_as_the_engine_needs_them():
-    taken = []
-
-    def images():
-        for key in "abcdef":
-            taken.append(key)
-            yield key, b""
-
-    engine = Script({(key, 1, 1): ("A", "stop") for key in "abcdef"})
-    answers = converse(engine.generate, images(), Policy(GREEDY, "Describe.", 1, seed))
-    next(answers)
-    assert taken == ["a", "b"]
-    assert len(list(answers)) == 5
-
-
 def test_an_engine_that_took_all_requests_at_once_is_called_again():
     script = {(key, 1, 1): (CALL, "stop") for key in "abc"}
     script |= {(key, 1, 2): ("done", "stop") for key in "abc"}
-    engine = Script(script)
+    engine = scripted(script)
     images = [(key, b"") for key in "abc"]
     policy = Policy(TOOL, "Describe.", 1, seed)
     answers = list(converse(lambda requests: engine.generate(list(requests)), images, policy))
@@ -401,7 +323,7 @@ def test_an_engine_that_took_all_requests_at_once_is_called_again():
 def test_an_exhausted_iterator_of_requests_can_continue():
     script = {(key, 1, 1): (CALL, "stop") for key in "ab"}
     script |= {(key, 1, 2): ("done", "stop") for key in "ab"}
-    engine = Script(script)
+    engine = scripted(script)
     open_at_end = []
 
     def generate(requests):
@@ -419,7 +341,7 @@ def test_an_exhausted_iterator_of_requests_can_continue():
 
 
 def test_two_open_conversations_about_an_image_are_an_error():
-    engine = Script({("a", 1, 1): ("A", "stop")})
+    engine = scripted({("a", 1, 1): ("A", "stop")})
     policy = Policy(GREEDY, "Describe.", 1, seed)
     with pytest.raises(ValueError, match="image a has two open conversations"):
         list(converse(engine.generate, [("a", b""), ("a", b"")], policy))
@@ -441,7 +363,7 @@ REASONS = st.sampled_from(["stop", "stop", "length", "loop", "error"])
     batches=st.tuples(st.integers(1, 6), st.integers(1, 6)),
 )
 def test_an_answer_does_not_depend_on_the_batch(outcomes, batches):
-    model = TOOL | CLOSING | {"decoding": DRAWING["decoding"]}
+    model = DRAWING_TOOL | CLOSING
     (one, first, _), (two, second, _) = (ask(outcomes, model, 2, batch) for batch in batches)
     assert one == two
     assert sorted(one) == list("abcde")
@@ -450,7 +372,7 @@ def test_an_answer_does_not_depend_on_the_batch(outcomes, batches):
         return sorted((request.key, request.seed) for request in engine.requests)
 
     assert asked(first) == asked(second)
-    # One open request an image at a time, so a key names its request.
+    # Each image has one open request at a time, so a key identifies its request.
     assert all(len(set(batch)) == len(batch) for batch in (*first.batches, *second.batches))
     for key, answer in one.items():
         reasons = [outcomes[key, a, t][1] for k, a, t in outcomes if k == key]

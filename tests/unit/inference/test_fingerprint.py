@@ -34,7 +34,7 @@ def policy(**changes):
 
 
 def test_the_fingerprint_is_stable():
-    # A change of this value would have every response of every run generated anew.
+    # A change of this value would have every response of every run generated again.
     assert fingerprint(settings_digest(**BASE), "0" * 64) == (
         "9fc1950a2d03d5d6d708e6813a86e6e7956e32ea624ec5c9e9d88d010d5d0668"
     )

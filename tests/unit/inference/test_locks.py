@@ -55,10 +55,7 @@ def hold(path, sender):
 
 @pytest.fixture
 def waiting(monkeypatch):
-    """A function that lets something happen each time that a taker waits, instead of time passing.
-
-    It returns the list of those times, which grows.
-    """
+    """A function that replaces waiting by an action; it returns the growing list of waits."""
 
     def let(happen):
         waits = []
@@ -74,7 +71,7 @@ def waiting(monkeypatch):
 
 
 def until(condition):
-    """Wait for what happens in a moment, on a slow machine a little later."""
+    """Wait until a condition holds, for as long as a slow machine may need."""
     deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline, "it does not happen"
@@ -148,20 +145,13 @@ def test_a_later_process_of_the_same_number_is_not_the_owner(path):
         Lock(path).acquire()
 
 
-def test_another_machine_loses_its_lock_after_a_long_silence(path, caplog):
-    left_by(path, elsewhere(), silent=SILENCE + 1)
-    with Lock(path) as lock:
-        lock.check()
-    assert "taken over from process 4711 on node7 since 20" in caplog.text
-
-
 def test_another_machine_is_watched_until_it_was_silent_for_long(
     path, waiting, monkeypatch, caplog
 ):
     left_by(path, elsewhere(), silent=SILENCE / 2)
     utime, passed = os.utime, 0.0
 
-    def touch(file, times=None):  # the file system's clock goes on as somebody waits
+    def touch(file, times=None):  # the file system's clock advances with each wait
         utime(file, times or (time.time() + passed,) * 2)
 
     def pass_on():
@@ -174,6 +164,7 @@ def test_another_machine_is_watched_until_it_was_silent_for_long(
         assert len(waits) == 3  # a half and three fifths is more than the whole
         lock.check()
     assert "held by process 4711 on node7" in caplog.text
+    assert "taken over from process 4711 on node7 since 20" in caplog.text
     assert re.search(r"waiting up to (300|2\d\d) s for a sign of life", caplog.text)
 
 
@@ -211,7 +202,7 @@ def test_a_holder_that_lost_its_lock_notices_and_leaves_the_new_one(path, caplog
         content = left_by(path, elsewhere(), silent=50)
         with pytest.raises(LockError, match=r"lost its lock, it is now held by process 4711"):
             lock.check()
-        until(lambda: not lock._pulse.is_alive())  # nobody is left who could touch it
+        until(lambda: not lock._pulse.is_alive())  # so nothing touches it any more
     assert path.read_bytes() == content
     assert "lost its lock" in caplog.text
 
@@ -253,7 +244,7 @@ def test_a_worker_that_died_while_taking_over_blocks_nobody(path):
     process.join()
     assert process.exitcode == -signal.SIGKILL
     left = [file for file in path.parent.iterdir() if file != path]
-    assert len(left) == 2  # its second lock, and what it would have put in place
+    assert len(left) == 2  # its second lock, and the file that would have replaced the first
     for file in left:
         os.utime(file, (time.time() - SILENCE - 1,) * 2)
     with Lock(path) as lock:
@@ -281,7 +272,7 @@ def race(folder, rounds, barrier, sender):
             won.append(False)
         else:
             won.append(True)
-        barrier.wait()  # nobody gives it back before all have tried
+        barrier.wait()  # nobody releases it before all have tried
         if won[-1]:
             lock.release()
     sender.send(won)
@@ -368,14 +359,12 @@ def test_a_failed_touch_is_reported_and_retried(path, monkeypatch, caplog):
     assert "cannot be touched" in caplog.text
 
 
-def test_another_machines_lock_is_held_while_it_is_touched(tmp_path):
-    lock = tmp_path / "00.lock"
-    owner = replace(Owner.this_process(), machine="another", host="another")
-    lock.write_text(json.dumps(asdict(owner)))
+def test_another_machines_lock_is_held_while_it_is_touched(path):
     now = time.time()
-    assert held(lock, now)
-    os.utime(lock, (now - SILENCE - 1, now - SILENCE - 1))
-    assert not held(lock, now)
-    lock.write_text("{")
-    assert not held(lock, now)
-    assert not held(tmp_path / "none.lock", now)
+    assert not held(path, now)
+    left_by(path, elsewhere())
+    assert held(path, now)
+    left_by(path, elsewhere(), silent=SILENCE + 1)
+    assert not held(path, now)
+    path.write_text("{")
+    assert not held(path, now)

@@ -43,16 +43,16 @@ def commit(repository):
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Stands for the hub's `/api/models/<owner>/<name>`."""
+    """A fake of the hub's `/api/models/<owner>/<name>`."""
 
-    asked: list[str]
+    requested: list[str]
     missing: set[str]
 
     def do_GET(self):
         path, models = self.path.split("?")[0], "/api/models/"
         repository = path.removeprefix(models)
-        if path.startswith(models):  # the client asks other things of its own accord
-            self.asked.append(repository)
+        if path.startswith(models):  # the client also sends other requests
+            self.requested.append(repository)
         found = repository not in self.missing
         body = {"id": repository, "sha": commit(repository)} if found else {"error": "Not found"}
         data = json.dumps(body).encode()
@@ -70,8 +70,8 @@ class Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(monkeypatch):
-    """A server on this machine in the hub's place."""
-    handler = type("Handler", (Hub,), {"asked": [], "missing": set()})
+    """A local server that replaces the hub."""
+    handler = type("Handler", (Hub,), {"requested": [], "missing": set()})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     endpoint = f"http://127.0.0.1:{server.server_port}"
@@ -110,16 +110,12 @@ def test_every_null_of_a_hub_repository_is_filled_and_nothing_else_changes(hub, 
         repository: commit(repository)
         for repository in ("zai-org/GLM", "owner/model", "owner/tokenizer", "owner/sbert")
     }
-    assert sorted(hub.asked) == sorted(found)
-
-
-def test_a_pinned_config_is_not_looked_up_again(hub, config):
-    pin_revisions(config)
-    pinned = config.read_text()
-    hub.asked.clear()
+    assert sorted(hub.requested) == sorted(found)
+    # A pinned config is not looked up again.
+    hub.requested.clear()
     assert pin_revisions(config) == {}
-    assert hub.asked == []
-    assert config.read_text() == pinned
+    assert hub.requested == []
+    assert config.read_text() == expected
 
 
 def test_an_unknown_repository_is_named_and_nothing_written(hub, config):
@@ -130,13 +126,10 @@ def test_an_unknown_repository_is_named_and_nothing_written(hub, config):
     assert list(config.parent.iterdir()) == [config]
 
 
-def test_offline_is_a_clear_error(config, monkeypatch):
+@pytest.mark.parametrize("offline", [False, True])
+def test_offline_is_a_clear_error(config, monkeypatch, offline):
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    huggingface_hub.close_session()
-    with pytest.raises(ConnectionError, match="commit of zai-org/GLM"):
-        pin_revisions(config)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
     huggingface_hub.close_session()
     with pytest.raises(ConnectionError, match="commit of zai-org/GLM"):
         pin_revisions(config)

@@ -8,7 +8,7 @@ from imagenet_think.inference.token_sampler import RowSampler, _gumbel
 
 
 def chosen(decoding, seeds, scores, drawn=0):
-    """The tokens that rows of these seeds choose, having drawn so many."""
+    """The tokens that rows with these seeds choose after `drawn` tokens."""
     sampler = RowSampler(decoding, len(seeds), scores.shape[-1], "cpu")
     for row, seed in enumerate(seeds):
         sampler.admit(row, seed, torch.tensor([], dtype=torch.long))
@@ -27,12 +27,12 @@ def test_seeds_depend_on_each_part():
     }
     assert len(seeds) == 6
     assert all(0 <= seed < 2**63 for seed in seeds)
-    # Fixed: a change would give every sampled response of a run another text.
+    # Fixed: a change would change the text of every sampled response.
     assert row_seed(1, "n01_2", "glm", 1) == 8134388516904356034
 
 
 def splitmix64(state, count):
-    """The numbers as their authors' program makes them, one after another."""
+    """The numbers as the authors' program generates them, one after another."""
     for _ in range(count):
         state = (state + 0x9E3779B97F4A7C15) % 2**64
         z = state
@@ -117,7 +117,7 @@ def test_a_moved_row_keeps_its_draws_and_penalties():
         sampler.admit(place, 7, torch.tensor([3, 4]))
         for step in range(5):
             if moved and step == 2:
-                sampler.admit(0, 99, torch.tensor([5]))  # what stood there is overwritten
+                sampler.admit(0, 99, torch.tensor([5]))  # its previous row is overwritten
                 sampler.move(2, 0)
                 place = 0
             yield int(sampler(scores[step], [place]))

@@ -20,7 +20,7 @@ def test_without_journals_no_usage_is_known(tmp_path):
 
 
 def test_a_job_that_wrote_into_two_journals_counts_once(tmp_path):
-    """Lines in two shards, and a record that stands in both."""
+    """Lines in two shards, and a record in both."""
     for shard, image in (("00", "a"), ("01", "b")):
         with Journal(tmp_path / f"{shard}.jsonl") as journal:
             journal.append_response(row(image), run="r1", at=30.0, spent=spent(25))
@@ -83,7 +83,7 @@ def test_kinds_of_devices(tmp_path, device, kind):
 
 
 def test_a_copied_line_counts_once(tmp_path):
-    """After a change of the shards the line stands in the old journal and in the new one."""
+    """After the number of shards has changed, a line is in the old journal and in the new one."""
     for shard in ("00", "20"):
         with Journal(tmp_path / f"{shard}.jsonl") as journal:
             journal.append_response(row("a"), run="r1", at=5.0, spent=spent(40))

@@ -66,7 +66,7 @@ def largest_difference(scores, expected):
 
 @pytest.mark.parametrize("scored", ["ours", "every"])
 def test_a_score_depends_on_its_own_texts_only(scored, request):
-    """To the last bit, so that known and new scores together are those of one call."""
+    """Bit for bit, so that known and new scores together equal those of one call."""
     score = request.getfixturevalue(scored)
     together = score(*columns(PAIRS))
     for rows in (slice(0, 1), slice(3, 5), slice(10, 27)):
@@ -172,7 +172,7 @@ def test_properties(ours, every, pairs):
 
 @pytest.mark.parametrize("tile", [3, 1000])
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_matching_equals_bert_score_s_pair_by_pair(tile, batch_size):
+def test_matching_equals_that_of_bert_score_pair_by_pair(tile, batch_size):
     """Also where a token resembles none of the other text's: random vectors of few dimensions."""
     generator = np.random.default_rng(4)
     lengths = [3, 9, 4, 3, 6, 3]
@@ -306,19 +306,19 @@ def test_two_texts_of_200_000_tokens_with_all_windows(roberta, monkeypatch):
     assert held == bertscore.TILE**2
 
 
-def test_a_layer_that_does_not_exist_is_refused():
+def test_an_unknown_layer_is_an_error():
     with pytest.raises(ValueError, match=r"bertscore\.layer is 7"):
         BertScore(MINILM, layer=7, max_tokens=512, batch_size=8)
 
 
-def test_an_encoder_with_a_decoder_is_refused(tmp_path):
+def test_a_checkpoint_with_a_decoder_is_an_error(tmp_path):
     BartConfig().save_pretrained(tmp_path)
     load_tokenizer(MINILM).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"bertscore\.repository: .* has a decoder"):
         BertScore(str(tmp_path), layer=1, max_tokens=64, batch_size=8, device="cpu")
 
 
-def test_a_window_larger_than_the_model_s_is_refused():
+def test_a_window_larger_than_the_models_is_an_error():
     with pytest.raises(ValueError, match=r"bertscore\.max_tokens is 1024"):
         BertScore(MINILM, layer=6, max_tokens=1024, batch_size=8)
 

@@ -95,7 +95,7 @@ def test_a_missing_row_is_an_error_that_names_it(tmp_path, texts, model):
         write_shard(tmp_path, texts, CLASSES, models=MODELS).pairs()
 
 
-def test_a_row_twice_is_an_error(tmp_path, texts):
+def test_a_duplicate_row_is_an_error(tmp_path, texts):
     shard = write_shard(tmp_path, texts, CLASSES, models=MODELS)
     twice = replace(shard, annotations=[*shard.annotations, shard.annotations[0]])
     with pytest.raises(ValueError, match="glm: image x1 appears more than once"):

@@ -34,7 +34,7 @@ def test_less_than_float32_needs_a_gpu(metric, name, precision):
         build(metric, precision=precision, device="cpu")
 
 
-def test_an_unknown_precision_is_refused():
+def test_an_unknown_precision_is_an_error():
     with pytest.raises(ValueError, match=r"sbert\.precision is 'bfloat16': choose one of float32"):
         check_precision("sbert", "bfloat16", "cuda")
     for precision in PRECISIONS:
@@ -42,7 +42,7 @@ def test_an_unknown_precision_is_refused():
 
 
 @pytest.mark.parametrize("outside", ["highest", "high"])
-def test_tf32_is_on_where_it_is_asked_for_alone(outside):
+def test_tf32_is_on_only_where_requested(outside):
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(outside)
     try:
@@ -101,7 +101,7 @@ def test_the_error_is_logged_once_and_none_in_float32(caplog):
 @ON_A_GPU
 @pytest.mark.parametrize("precision", ["tf32", "float16"])
 @pytest.mark.parametrize("metric", [BertScore, SentenceBert])
-def test_on_a_gpu_the_error_is_small_and_not_nothing(metric, precision):
+def test_on_a_gpu_the_error_is_small_and_not_zero(metric, precision):
     score = build(metric, precision=precision, device="cuda")
     name = "f1" if metric is BertScore else "sbert"
     assert 0 < greatest_error(score, TEXTS, TEXTS[::-1])[name] < 5e-3

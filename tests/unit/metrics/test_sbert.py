@@ -50,7 +50,7 @@ def similarities(library):
 
 @pytest.mark.parametrize("scored", ["ours", "every"])
 def test_a_score_depends_on_its_own_texts_only(scored, request):
-    """To the last bit, so that known and new scores together are those of one call."""
+    """Bit for bit, so that known and new scores together equal those of one call."""
     score = request.getfixturevalue(scored)
     candidates, references = columns()
     together = score(candidates, references)["sbert"]
@@ -110,7 +110,7 @@ def test_the_share_of_tokens_seen(ours):
     assert scores["seen_reference"].tolist() == [1.0, 1.0]
 
 
-def test_texts_alike_inside_the_window_score_one(ours):
+def test_texts_that_are_equal_inside_the_window_score_1(ours):
     long = "the archer draws the bow " * 80
     scores = ours([long], [long + "and stock prices fell"])
     assert scores["sbert"][0] == pytest.approx(1, abs=1e-6)
@@ -181,12 +181,12 @@ def test_all_windows_of_200_000_tokens(every):
     assert whole > beginning + 0.2
 
 
-def test_a_window_larger_than_the_model_s_is_refused():
+def test_a_window_larger_than_the_models_is_an_error():
     with pytest.raises(ValueError, match=r"sbert\.max_tokens is 1024"):
         SentenceBert(MINILM, max_tokens=1024, batch_size=4)
 
 
-def test_positions_of_roberta_do_not_count_the_padding_s(tmp_path):
+def test_positions_of_roberta_do_not_include_the_paddings(tmp_path):
     encoder = Transformer(save_roberta(tmp_path / "encoder"), max_seq_length=POSITIONS)
     theirs = SentenceTransformer(modules=[encoder, Pooling(16)], device="cpu")
     theirs.save(str(tmp_path / "sentences"))
@@ -200,7 +200,7 @@ def test_positions_of_roberta_do_not_count_the_padding_s(tmp_path):
         SentenceBert(str(tmp_path / "sentences"), max_tokens=POSITIONS + 1, batch_size=4)
 
 
-def test_a_model_that_puts_a_prompt_before_each_text_is_refused(tmp_path):
+def test_a_model_with_a_prompt_is_an_error(tmp_path):
     prompted = SentenceTransformer(
         MINILM, prompts={"query": "query: "}, default_prompt_name="query", device="cpu"
     )
@@ -209,7 +209,7 @@ def test_a_model_that_puts_a_prompt_before_each_text_is_refused(tmp_path):
         SentenceBert(str(tmp_path), max_tokens=16, batch_size=4, device="cpu")
 
 
-def test_the_embedding_is_the_library_s(ours, theirs):
+def test_the_embedding_is_that_of_the_library(ours, theirs):
     """Bit for bit where the batches are the same."""
     with torch.inference_mode():
         windowed = ours.tokenizer(TEXTS[0], return_tensors="pt")

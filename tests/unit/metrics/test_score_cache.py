@@ -26,7 +26,7 @@ def test_what_was_saved_is_known_again(tmp_path):
     assert again.get([b"b", b"c"]).tolist() == [[0.2, 0.5], [1 / 3, 1.0]]
 
 
-def test_settings_and_shards_are_apart(tmp_path):
+def test_settings_and_shards_are_separate(tmp_path):
     first = cache(tmp_path)
     first.add([b"a"], {"f1": np.ones(1), "seen": np.ones(1)})
     first.save()
@@ -48,7 +48,7 @@ def test_it_saves_from_time_to_time(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 torn"])
-def test_a_torn_file_is_named(tmp_path, content):
+def test_a_broken_file_is_named(tmp_path, content):
     path = cache(tmp_path).path
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
@@ -66,7 +66,7 @@ def test_a_file_of_other_columns_is_named(tmp_path):
 
 @settings(max_examples=50)
 @given(st.text(), st.text(), st.text(), st.text())
-def test_keys_tell_pairs_apart(a, b, c, d):
+def test_keys_distinguish_pairs(a, b, c, d):
     first, second = (key(digest(x), digest(y)) for x, y in ((a, b), (c, d)))
     assert (first == second) == ((a, b) == (c, d))
 

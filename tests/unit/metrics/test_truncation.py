@@ -33,8 +33,8 @@ TEXTS = HARD | st.lists(
 ).map(" ".join)
 
 
-def ending_alone():
-    """A tokenizer of words that ends every text with a token and begins it with none, as T5's."""
+def tokenizer_without_start_token():
+    """A tokenizer of words that adds a token only at the end of a text, like T5's."""
     words = Tokenizer(models.WordLevel({"a": 0, "b": 1, "<unk>": 2, "</s>": 3}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     words.post_processor = processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 3)])
@@ -44,7 +44,11 @@ def ending_alone():
 @pytest.fixture(scope="module")
 def tokenizers(tmp_path_factory):
     roberta = save_roberta(tmp_path_factory.mktemp("roberta"))
-    return AutoTokenizer.from_pretrained(MINILM), load_tokenizer(roberta), ending_alone()
+    return (
+        AutoTokenizer.from_pretrained(MINILM),
+        load_tokenizer(roberta),
+        tokenizer_without_start_token(),
+    )
 
 
 def test_special_tokens(tokenizers):
@@ -58,7 +62,7 @@ def test_special_tokens(tokenizers):
 @settings(max_examples=60, deadline=None)
 @given(texts=st.lists(TEXTS, max_size=5), max_tokens=st.integers(3, 20))
 @example(texts=["", " \n", FIXED["one long word"]], max_tokens=3)
-def test_the_first_window_is_the_tokenizer_s_own_truncation(tokenizers, texts, max_tokens):
+def test_the_first_window_is_the_tokenizers_truncation(tokenizers, texts, max_tokens):
     for tokenizer in tokenizers:
         first = cut(tokenizer, texts, max_tokens, "first")
         assert [[first.inputs[row] for row in rows] for rows in first.rows] == [
@@ -123,14 +127,14 @@ def test_no_texts(tokenizers):
     assert cut(tokenizers[0], [], 16, "all").rows == []
 
 
-def test_what_cannot_be_cut_is_refused(tokenizers):
+def test_impossible_windows_are_errors(tokenizers):
     with pytest.raises(ValueError, match="'last': choose 'first' or 'all'"):
         cut(tokenizers[0], ["a bow"], 16, "last")
     with pytest.raises(ValueError, match="max_tokens is 2, all of which"):
         cut(tokenizers[0], ["a bow"], 2, "first")
 
 
-def test_positions_of_roberta_do_not_count_the_padding_s(tmp_path):
+def test_positions_of_roberta_do_not_include_the_paddings(tmp_path):
     roberta = AutoModel.from_pretrained(save_roberta(tmp_path)).eval()
     assert positions(roberta) == POSITIONS
     roberta(torch.full((1, POSITIONS), 5))
@@ -138,7 +142,7 @@ def test_positions_of_roberta_do_not_count_the_padding_s(tmp_path):
         roberta(torch.full((1, POSITIONS + 1), 5))
 
 
-def test_a_window_larger_than_the_model_s_is_refused(tokenizers):
+def test_a_window_larger_than_the_models_is_an_error(tokenizers):
     bert = BertModel(
         BertConfig(
             vocab_size=8,
@@ -153,7 +157,7 @@ def test_a_window_larger_than_the_model_s_is_refused(tokenizers):
     with pytest.raises(ValueError, match=message):
         check_max_tokens("sbert", 513, "/bert", bert)
     check_max_tokens("sbert", 512, "/bert", bert, tokenizers[1])  # which names no window
-    shorter = ending_alone()
+    shorter = tokenizer_without_start_token()
     shorter.model_max_length = 100
     with pytest.raises(ValueError, match="takes 100 tokens"):
         check_max_tokens("bertscore", 512, "/bert", bert, shorter)

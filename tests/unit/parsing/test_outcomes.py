@@ -1,8 +1,5 @@
-import io
-
 import pytest
-from noise import noise
-from PIL import Image
+from noise import noise_file
 
 from imagenet_think.inference.chat import PromptError, encode, first_conversation
 from imagenet_think.inference.engines import Request
@@ -11,45 +8,28 @@ from imagenet_think.parsing.outcomes import EXCLUSIONS, FAILURES, STATUSES, reas
 PROMPT = "Describe."
 
 
-def jpeg(width, height):
-    data = io.BytesIO()
-    noise(1, width, height).save(data, "JPEG")
-    return data.getvalue()
-
-
-@pytest.fixture
-def refusal(tiny_model):
-    """The error with which a real processor refuses to be asked."""
+@pytest.mark.parametrize(
+    ("image", "prompt", "expected"),
+    [
+        (noise_file(1)[:200], PROMPT, "unreadable_image"),
+        (noise_file(1), "A {image_token}?", "image_token"),
+        (noise_file(1, 6000, 4), PROMPT, "aspect_ratio"),
+    ],
+)
+def test_errors_of_a_processor(tiny_model, image, prompt, expected):
     _, processor, _ = tiny_model("qwen2_5_vl")
-
-    def ask(image, prompt=PROMPT):
-        with pytest.raises(PromptError) as error:
-            encode(processor, first_conversation(image, prompt, {}))
-        return str(error.value)
-
-    return ask
-
-
-def test_an_image_that_cannot_be_read(refusal):
-    assert reason("error", refusal(jpeg(60, 60)[:200])) == "unreadable_image"
-
-
-def test_a_prompt_that_holds_the_image_token(refusal, tiny_model):
-    _, processor, _ = tiny_model("qwen2_5_vl")
-    assert reason("error", refusal(jpeg(60, 60), f"A {processor.image_token}?")) == "image_token"
-
-
-def test_an_image_that_is_too_narrow(refusal):
-    data = io.BytesIO()
-    Image.new("RGB", (6000, 4)).save(data, "PNG")
-    assert reason("error", refusal(data.getvalue())) == "aspect_ratio"
+    prompt = prompt.format(image_token=processor.image_token)
+    with pytest.raises(PromptError) as error:
+        encode(processor, first_conversation(image, prompt, {}))
+    assert reason("error", str(error.value)) == expected
+    assert reason("error", f"second round: {error.value}") == expected
 
 
 def test_a_template_that_drops_the_image(tiny_model, monkeypatch):
     _, processor, _ = tiny_model("qwen2_5_vl")
     monkeypatch.setattr(processor, "chat_template", "{{ messages[0].content[-1].text }}")
     with pytest.raises(PromptError) as error:
-        encode(processor, first_conversation(jpeg(60, 60), PROMPT, {}))
+        encode(processor, first_conversation(noise_file(1), PROMPT, {}))
     assert reason("error", str(error.value)) == "image_dropped"
 
 
@@ -61,13 +41,9 @@ def test_a_prompt_that_is_longer_than_the_context(tiny_model):
         model, processor, decoding={"temperature": 0.0}, loop=None, stop_ids=[], batch_size=1
     )
     engine.context = 4
-    request = Request("a", first_conversation(jpeg(60, 60), PROMPT, {}), 1, 8)
+    request = Request("a", first_conversation(noise_file(1), PROMPT, {}), 1, 8)
     (response,) = engine.generate([request])
     assert reason("error", response.error) == "context"
-
-
-def test_an_error_of_the_second_round(refusal):
-    assert reason("error", f"second round: {refusal(b'')}") == "unreadable_image"
 
 
 @pytest.mark.parametrize(

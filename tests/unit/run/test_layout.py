@@ -1,6 +1,5 @@
 """Where scripts are, what they import, how they find the package, and the version."""
 
-import ast
 import os
 import re
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from imagenet_think.core import provenance
 from imagenet_think.report import products
 
 ROOT = Path(__file__).parents[3]
@@ -25,22 +25,11 @@ OF_ANOTHER_STAGE = {
 def test_no_script_imports_another():
     names = {path.stem for path in SCRIPTS}
     assert len(names) == len(SCRIPTS)  # the tests import scripts by name
-    found = {
-        module.split(".")[0]
-        for path in SCRIPTS
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        for module in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-    }
-    assert not found & names
+    imports = {name for path in SCRIPTS for name in provenance._module(path).imports}
+    assert not imports & names
 
 
-def test_folders_of_scripts_are_no_packages():
+def test_script_folders_are_not_packages():
     assert not [path for path in SCRIPTS if path.name == "__init__.py"]
 
 
@@ -82,9 +71,7 @@ def checkout(tmp_path):
     return folder
 
 
-def test_scripts_find_the_package_in_a_path_with_spaces_and_beside_a_users_pythonpath(
-    checkout, tmp_path
-):
+def test_scripts_find_the_package_in_a_path_with_spaces_and_a_pythonpath(checkout, tmp_path):
     users = tmp_path / "modules of the user"
     (users / "imagenet_think").mkdir(parents=True)
     (users / "imagenet_think" / "__init__.py").write_text("raise ImportError('not this one')")

@@ -48,16 +48,6 @@ def test_the_recorded_config_is_the_same_config_again(name, checkout, tmp_path, 
     assert configuration.check(recorded) == config
 
 
-def test_a_config_with_imported_responses_is_one_again(checkout, tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    (tmp_path / "texts.parquet").touch()
-    text = (ROOT / "config" / "miniature.yaml").read_text()
-    references = {"published": str(tmp_path / "texts.parquet")}
-    config = configuration.check(yaml.safe_load(text) | {"references": references})
-    recorded, _ = record(checkout, tmp_path, config)
-    assert configuration.check(recorded) == config
-
-
 def test_versions_are_those_installed(checkout, tmp_path):
     _, found = record(checkout, tmp_path)
     assert found["packages"] == {
@@ -84,22 +74,15 @@ def test_the_commit_is_the_checkouts(checkout, tmp_path):
     assert commit(checkout) == {"commit": head, "dirty": True}
 
 
-def test_without_a_repository_nothing_is_known(tmp_path, caplog):
-    assert commit(tmp_path) == {"commit": None, "dirty": None}
+@pytest.mark.parametrize("case", ["no repository", "inside a repository", "no git"])
+def test_the_commit_may_be_unknown(case, checkout, tmp_path, monkeypatch, caplog):
+    folder = {"no repository": tmp_path, "no git": checkout}.get(case, checkout / "copy")
+    folder.mkdir(exist_ok=True)
+    if case == "no git":
+        monkeypatch.setenv("PATH", "")
+    assert commit(folder) == {"commit": None, "dirty": None}
     assert "The commit is unknown" in caplog.text
-
-
-def test_the_repository_around_a_copy_is_not_its_own(checkout, caplog):
-    inside = checkout / "copy"
-    inside.mkdir()
-    assert commit(inside) == {"commit": None, "dirty": None}
-    assert "is inside" in caplog.text
-
-
-def test_without_git_nothing_is_known(checkout, monkeypatch, caplog):
-    monkeypatch.setenv("PATH", "")
-    assert commit(checkout) == {"commit": None, "dirty": None}
-    assert "The commit is unknown" in caplog.text
+    assert ("is inside" in caplog.text) == (case == "inside a repository")
 
 
 def test_the_same_run_is_recorded_in_the_same_bytes(checkout, tmp_path):

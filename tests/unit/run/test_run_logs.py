@@ -72,11 +72,9 @@ def test_a_snakemake_lives_while_its_log_is_open(tmp_path):
     assert was_killed(tmp_path, "results/r", since=0)
 
 
-def test_a_snakemake_that_may_run_on_a_different_host_is_not_called_killed(tmp_path):
-    log = tmp_path / FIRST
-    log.write_text(LOG.replace(socket.gethostname(), "login2"))
-    assert not was_killed(tmp_path, "results/r", since=0)
-    log.write_text(LOG.replace(f"  Host: {socket.gethostname()}\n", ""))
+@pytest.mark.parametrize("host", ["  Host: login2\n", ""])
+def test_a_snakemake_that_may_run_on_a_different_host_is_not_called_killed(tmp_path, host):
+    (tmp_path / FIRST).write_text(LOG.replace(f"  Host: {socket.gethostname()}\n", host))
     assert not was_killed(tmp_path, "results/r", since=0)
 
 

@@ -135,7 +135,7 @@ def run(tmp_path):
     return Run(tmp_path / "results/r")
 
 
-def test_a_run_that_was_never_started(run):
+def test_a_run_that_never_started(run):
     assert run.lines()[1] == "Never started: no job of 3 has run."
     assert run.states() == only(waiting=2)
     assert run.responses() == ["0/–", "–", "–"]
@@ -161,7 +161,7 @@ def begun(run):
     return run
 
 
-def test_a_run_at_work(begun):
+def test_a_run_in_progress(begun):
     """Two responses, the first 60 s ago: since then one more, of 3,000 tokens."""
     begun.made(0)
     begun.journal("10")
@@ -180,12 +180,7 @@ def test_an_end_in_weeks_has_its_date():
     assert module._ending(NOW, left) == f"{datetime.fromtimestamp(NOW + left):%d %b %H:%M}"
 
 
-def test_responses_to_a_different_prompt_do_not_count(begun):
-    begun.journal("00", count=3, prompt="Say what you see.")
-    assert begun.responses()[0] == "0/6"
-
-
-def test_a_file_that_a_different_prompt_made_is_outdated_and_does_not_count(begun):
+def test_responses_to_a_different_prompt_are_outdated_and_do_not_count(begun):
     begun.made(0)
     begun.made(1)
     begun.journal("00", count=3, prompt="Say what you see.")
@@ -213,7 +208,7 @@ def test_an_imported_model_has_responses_when_its_job_is_done(begun):
     assert begun.responses()[0] == "3/3"
 
 
-def test_a_line_that_is_being_written_does_not_disturb(begun):
+def test_an_incomplete_line_is_ignored(begun):
     path = begun.journal("00", count=2)
     with path.open("ab") as file:
         file.write(b'{"kind": "response", "run": "')
@@ -234,7 +229,7 @@ def test_a_killed_job_is_waiting(begun):
     assert "snakemake --unlock" in begun.lines()[-1]
 
 
-def test_a_job_that_holds_its_journal_runs_whatever_snakemake_knows(begun):
+def test_a_job_that_holds_its_journal_is_running(begun):
     path = begun.journal("00")
     path.with_suffix(".lock").write_text(json.dumps(asdict(Owner.this_process())))
     assert begun.states() == only(running=1, waiting=1)
@@ -251,7 +246,7 @@ def test_a_failed_job_is_named(begun):
     assert begun.lines()[-2:-1] == ["failed: generate_responses, see a.log"]
 
 
-def test_a_job_is_outdated_if_all_of_it_is_there_and_a_run_would_replace_it(tmp_path):
+def test_a_job_is_outdated_if_its_outputs_exist_and_a_run_would_replace_them(tmp_path):
     paths = [tmp_path / "a", tmp_path / "b"]
     job = PlannedJob("r", "s", tuple(map(str, paths)))
     paths[0].touch()
@@ -259,7 +254,7 @@ def test_a_job_is_outdated_if_all_of_it_is_there_and_a_run_would_replace_it(tmp_
     paths[1].touch()
     assert state(job, Site(), set(), NOW) == OUTDATED
     assert state(replace(job, needed=False), Site(), set(), NOW) == DONE
-    assert state(replace(job, started=True), Site(), set(), NOW) == WAITING  # half made
+    assert state(replace(job, started=True), Site(), set(), NOW) == WAITING  # incomplete
     assert state(job, Site(), {str(paths[1])}, NOW) == FAILED
 
 
@@ -274,7 +269,7 @@ def test_a_job_is_outdated_if_all_of_it_is_there_and_a_run_would_replace_it(tmp_
     ],
 )
 @pytest.mark.parametrize("killed", [False, True])
-def test_slurm_knows_whether_a_job_runs(states, expected, killed):
+def test_slurm_decides_whether_a_job_is_running(states, expected, killed):
     """A killed Snakemake leaves its jobs at Slurm running."""
     job = PlannedJob("r", "s", ("a",), started=True, external="7_1")
     site = Site(locked=True, killed=killed, slurm=states)
@@ -334,7 +329,7 @@ def test_too_few_responses_have_no_rate(lines):
     assert rate(lines, NOW) is None
 
 
-def test_without_slurm_nothing_is_asked(monkeypatch):
+def test_without_slurm_its_states_are_unknown(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert module.slurm_states() is None
 

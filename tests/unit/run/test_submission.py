@@ -23,7 +23,7 @@ COMMANDS = {
 
 @pytest.fixture
 def said(tmp_path):
-    """A function that runs a group of two jobs, and returns what Snakemake prints."""
+    """A function that runs a group of two jobs, and returns Snakemake's output."""
     commands = tmp_path / "commands"
     commands.mkdir()
     for name, body in COMMANDS.items():
@@ -68,7 +68,7 @@ def said(tmp_path):
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=120,  # it would wait for ever
+            timeout=120,  # without the patch it waits forever
         )
         assert done.returncode != 0
         return done.stdout
@@ -76,8 +76,9 @@ def said(tmp_path):
     return run
 
 
-def test_a_refused_group_says_why(said):
+def test_a_refused_group_says_why_and_no_account_is_guessed(said):
     text = said("slurm_partition=nowhere")
+    assert "SLURM account" not in text
     assert f"a group of 2 jobs: first, last, attempt 1: {REFUSAL}" in text.splitlines()
     assert f"why:  {REFUSAL}\n    next: fix partition, account" in text
 
@@ -86,9 +87,3 @@ def test_a_group_with_an_unknown_account_says_so_and_is_not_waited_for(said):
     text = said("slurm_account=theirs")
     assert "why:  The given account theirs appears to be invalid. Available accounts: ours" in text
     assert "next: fix partition, account" in text
-
-
-def test_without_an_account_none_is_guessed_and_nothing_is_said_of_it(said):
-    text = said("slurm_partition=nowhere")
-    assert REFUSAL in text
-    assert "SLURM account" not in text

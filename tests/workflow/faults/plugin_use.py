@@ -26,6 +26,8 @@ class Finder:
 
             def exec_module(module):
                 run(module)
+                if ".sources." in name:  # a declaration: its functions are called through it
+                    used.add(name.removeprefix("imagenet_think."))
                 for key, value in list(vars(module).items()):
                     if isinstance(value, types.FunctionType) and value.__module__ == name:
                         setattr(module, key, noting(value, name))

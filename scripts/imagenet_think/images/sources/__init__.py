@@ -71,15 +71,7 @@ class Source:
         return self.sampled or settings.get("pictures", False)
 
     def problems(self, settings: Mapping[str, Any], classes: Sequence[str]) -> Iterator[str]:
-        """Yield what is missing for a run.
-
-        Parameters
-        ----------
-        settings
-            `images.source` of the config.
-        classes
-            The classes that may be drawn.
-        """
+        """Yield what is missing for a run with these settings (`images.source`) and classes."""
         yield from ()
 
 
@@ -95,7 +87,8 @@ class SampledSource(Source):
     place, example
         What a place is called, and what to put where there is none.
     list_place
-        Yields everything in a place, given what integer labels count. Nothing is decoded.
+        Yields everything in a place, given the classes that integer labels index. Nothing is
+        decoded.
     opened
         Opens a place for reading members.
     image_id
@@ -127,15 +120,10 @@ class SampledSource(Source):
         return self.pattern.format(wnid=wnid)
 
     def places(self, folder: str | Path, classes: Sequence[str]) -> list[str]:
-        """Return the places in a source folder, relative to it.
+        """Return the places in a source folder, which need not exist, relative to it.
 
-        Parameters
-        ----------
-        folder
-            The source folder, which need not exist.
-        classes
-            The classes whose places are wanted, in the order of the result; ignored where places
-            hold many classes, which are returned in the order of their names.
+        Places that hold one class each are those of `classes`, in their order; others are in the
+        order of their names.
         """
         if not os.path.isdir(folder):  # False also for a name too long for the file system
             return []
@@ -171,12 +159,7 @@ class SampledSource(Source):
     ) -> Iterator[tuple[CatalogueRow, Read]]:
         """Yield each row of a catalogue with a function that reads members of its place.
 
-        Parameters
-        ----------
-        rows
-            With `source`, `offset` and `member`. They are yielded by place and position in it.
-        folder
-            The source folder.
+        Rows are yielded by place and position in it; `folder` is the source folder.
         """
         by_place = sorted(rows, key=lambda row: (row["source"], row["offset"], row["member"]))
         for name, members in groupby(by_place, key=lambda row: row["source"]):
@@ -191,24 +174,12 @@ def kinds() -> tuple[str, ...]:
 
 
 def get(kind: str) -> Source:
-    """Return a kind of source.
-
-    Raises
-    ------
-    ValueError
-        If there is no such kind.
-    """
+    """Return a kind of source, or raise ValueError."""
     return plugins.get("images.sources", kind).SOURCE
 
 
 def get_sampled(kind: str) -> SampledSource:
-    """Return a kind of source from which a sample is drawn.
-
-    Raises
-    ------
-    ValueError
-        If there is no such kind, or its files list the sample.
-    """
+    """Return a kind of source from which a sample is drawn, or raise ValueError."""
     source = get(kind)
     if not isinstance(source, SampledSource):
         raise ValueError(f"no sample is drawn from a source of kind {kind}")

@@ -1,12 +1,12 @@
 """Parquet files with columns image and label, as `datasets` writes them (`timm/imagenet-w21-p`).
 
-The label is an integer or the class itself. Integers count the names that the file's own metadata
-gives them, where those are classes; else `images.source.labels`, else the sorted class table. An
-image is called by the column `image_id`, where there is one, else by its path, else by file and
-row. Listing reads no image bytes, so sizes are unknown until an image is read.
+The label is an integer or the class itself. Integers index the names in the file's own metadata, if
+those are classes; else `images.source.labels`, else the sorted class table. An image is named by
+the column `image_id`, if there is one, else by its path, else by file and row. Listing reads no
+image bytes, so sizes are unknown until an image is read.
 
-Reading a row means reading its row group up to it (the hub's files have about a hundred rows a
-group), so that images spread over all files cost more here than in archives with offsets.
+Reading a row means reading its row group up to it (the hub's files have about a hundred rows per
+group), so images spread over all files cost more here than in archives with offsets.
 """
 
 import json
@@ -71,8 +71,7 @@ def _own_labels(schema: "pa.Schema", labels: Sequence[str]) -> list[str] | None:
 
 def _entry(place: Path, row: int, values: dict, labels: Sequence[str]) -> Entry:
     path = (values.get("image") or {}).get("path")
-    name = values.get("image_id") or path or f"{place.stem}_{row}"
-    name = str(name)
+    name = str(values.get("image_id") or path or f"{place.stem}_{row}")
     try:
         wnid = class_of(path or name, values["label"], labels)
     except ValueError as error:
@@ -125,7 +124,7 @@ def opened(place: Path) -> Iterator[Read]:
 
 
 def _is_about_this_machine(error: Exception) -> bool:
-    """Tell a missing or unreadable file (the system's error number) from damaged content."""
+    """Return whether a file is missing or unreadable (a system error) rather than damaged."""
     return isinstance(error, OSError) and error.errno is not None
 
 
