@@ -122,16 +122,6 @@ def test_nothing_is_lost(stage, caplog):
     ) in caplog.text
 
 
-def test_a_larger_total_keeps_every_image(stage):
-    smaller = set()
-    for total in range(9, 21):
-        sample, _ = draw(stage, total=total)
-        greater = set(sample.select("image_id", "complexity_stratum", "shard").rows())
-        assert len(greater) == total
-        assert smaller <= greater
-        smaller = greater
-
-
 def test_a_different_seed_draws_different_images(stage):
     assert not draw(stage)[0].equals(draw(stage, seed=8)[0])
 
