@@ -192,8 +192,3 @@ def shown(path, entry):
     """Return an output that the report shows; `check_plan` gives it its caption."""
     REPORT_ENTRIES[path] = entry
     return report(path, category=entry.category, labels={"title": entry.title})
-
-
-def of_metrics(name, metrics=METRICS):
-    """Return a file of this name for each metric, in the order of the tables."""
-    return [f"{R}/scores/{metric}/{name}.parquet" for metric in metrics]

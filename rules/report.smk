@@ -75,7 +75,9 @@ def metrics_of(table):
 
 rule table_benchmark:
     input:
-        aggregate=lambda wildcards: of_metrics("aggregate", metrics_of(wildcards.table)),
+        aggregate=lambda wildcards: expand(
+            f"{R}/scores/{{metric}}/aggregate.parquet", metric=metrics_of(wildcards.table)
+        ),
     output:
         table("{table}"),
     log:

@@ -1,7 +1,7 @@
 """Audit the paper: compute whether its own numbers contradict its statements."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,10 +77,7 @@ FORMULAS = [Column("id", "No."), Column("formula", "What is computed")]
 
 
 def audit(
-    entries: str | Path,
-    reported: str | Path,
-    resources: Sequence[str | Path],
-    stem: str | Path,
+    entries: str | Path, reported: str | Path, resources: Sequence[str | Path], stem: str | Path
 ) -> None:
     """Write the audit as `<stem>.csv`, `<stem>.md` and `<stem>.tex`.
 
@@ -95,10 +92,11 @@ def audit(
     stem
         Path of the audit without ending.
     """
+    lines = {Path(path).name: Path(path).read_text(encoding="utf-8") for path in resources}
     frame = examine(
         yaml.safe_load(Path(entries).read_text(encoding="utf-8")),
         yaml.safe_load(Path(reported).read_text(encoding="utf-8")),
-        {Path(path).name: _rows(path) for path in resources},
+        {name: len(text.splitlines()) - 1 for name, text in lines.items()},
     )
     write_csv(frame, [Column(name, name) for name in SCHEMA], f"{stem}.csv")
     write_text(page(frame), f"{stem}.md")
@@ -149,14 +147,11 @@ def arguments(
     Parameters
     ----------
     section
-        The check's name, and the sources of its arguments: `reported`, `quoted`, `resource`,
-        `given`.
+        The sources of the arguments: `reported`, `quoted`, `resource`, `given`.
     quotes
         The quotes in which patterns are searched.
-    reported
-        What the paper reports.
-    resources
-        Number of rows of each resource by file name.
+    reported, resources
+        What the paper reports, and the number of rows of each resource by file name.
     """
     return {
         **_each(section.get("reported", {}), lambda place: find(reported, place)),
@@ -208,22 +203,16 @@ def read_quoted(quotes: Sequence[str], pattern: str) -> Printed | str | list[Pri
     """
     for quote in quotes:
         if match := re.search(pattern, quote):
-            found = [_number_or_text(group) for group in match.groups()]
+            found = [
+                read_number(text) if text[0].isdigit() or text in NUMBER_WORDS else text
+                for text in match.groups()
+            ]
             return found[0] if len(found) == 1 else found
     raise ValueError(f"no quote matches {pattern!r}")
 
 
-def _number_or_text(text: str) -> Printed | str:
-    return read_number(text) if text[0].isdigit() or text in NUMBER_WORDS else text
-
-
-def _rows(path: str | Path) -> int:
-    """Return the number of lines after the heading."""
-    return len(Path(path).read_text(encoding="utf-8").splitlines()) - 1
-
-
 def summary(frame: pl.DataFrame, kind: str) -> str:
-    """Say what the entries of a kind are, and how many of them the numbers contradict."""
+    """State what the entries of a kind are, and how many of them the numbers contradict."""
     rows = frame.filter(pl.col("kind") == kind)
     text = f"{KINDS[kind][1]} {len(rows)} entries"
     if kind == "quote":
@@ -242,25 +231,25 @@ def shown(frame: pl.DataFrame, kind: str) -> tuple[pl.DataFrame, list[Column]]:
 
 def page(frame: pl.DataFrame) -> str:
     """Return the audit as Markdown."""
-    return "\n\n".join(part.strip("\n") for part in _page(frame)) + "\n"
-
-
-def _page(frame: pl.DataFrame) -> Iterator[str]:
-    yield "# Audit of the paper"
-    yield escaping.markdown(
+    about = escaping.markdown(
         "Statements of arXiv 2510.01582 set beside its own numbers. Every number in the columns of "
         "what was found is computed from the paper's tables and the quotes. The audit is the same "
         "for every run."
     )
-    for kind, (heading, _) in KINDS.items():
-        rows, columns = shown(frame, kind)
-        yield f"## {heading}"
-        yield markdown(rows, columns, summary(frame, kind))
-    yield "## How we read the paper"
-    yield markdown(*shown(frame, READING), "What this project takes it to mean where it is silent.")
-    yield "## What the checks compute"
+    readings = "What this project takes it to mean where it is silent."
     checked = frame.filter(pl.col("formula").is_not_null())
-    yield markdown(checked, FORMULAS, "By number of the entry or reading.")
+    sections = {
+        "# Audit of the paper": about,
+        **{
+            f"## {heading}": markdown(*shown(frame, kind), summary(frame, kind))
+            for kind, (heading, _) in KINDS.items()
+        },
+        "## How we read the paper": markdown(*shown(frame, READING), readings),
+        "## What the checks compute": markdown(
+            checked, FORMULAS, "By number of the entry or reading."
+        ),
+    }
+    return "\n".join(f"{heading}\n\n{body.strip()}\n" for heading, body in sections.items())
 
 
 def typeset(frame: pl.DataFrame) -> str:

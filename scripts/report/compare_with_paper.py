@@ -95,32 +95,16 @@ PRINTED = [
 
 
 class Cell(NamedTuple):
-    """A number of the paper, and where ours is.
-
-    Attributes
-    ----------
-    table, row, column
-        Where the paper prints the number.
-    paper
-        The number.
-    ours
-        A row of our table; empty if there is none.
-    name
-        Column of our number; its interval is `<name>_low` and `<name>_high`.
-    subjects
-        What our number depends on, as in `comparability.Caveat`.
-    missing
-        Why our number is missing, where it may be.
-    """
+    """A number of the paper, and where ours is."""
 
     table: str
     row: str
     column: str
     paper: float
-    ours: Mapping[str, Any]
-    name: str
-    subjects: Collection[str] = ()
-    missing: str = ""
+    ours: Mapping[str, Any]  # a row of our table; empty if there is none
+    name: str  # of its column; its interval is `<name>_low` and `<name>_high`
+    subjects: Collection[str]  # what our number depends on, as in `comparability.Caveat`
+    missing: str = ""  # why our number is missing, where it may be
 
 
 def compare(reported: Values, tables: Mapping[str, pl.DataFrame], config: Values) -> pl.DataFrame:
@@ -299,10 +283,7 @@ def _printed(row: Values, letters: Mapping[str, str]) -> dict[str, str]:
 
 
 def compare_with_paper(
-    tables: Sequence[str | Path],
-    reported: str | Path,
-    stem: str | Path,
-    config: Values,
+    tables: Sequence[str | Path], reported: str | Path, stem: str | Path, config: Values
 ) -> None:
     """Write the comparison as csv, Markdown and LaTeX.
 

@@ -34,14 +34,14 @@ def count_domains(sample: str | Path, classes: str | Path) -> pl.DataFrame:
     sample
         Parquet file of the sampled images.
     classes
-        Parquet file of the classes, with the number of images that the source has of each.
+        Parquet file of the classes, with the number of images of each in the source.
 
     Returns
     -------
     DataFrame
         Columns domain, images and classes (of the sample), images_available and
-        classes_available (of the source), in descending order of images. Domains of which the
-        source has nothing are left out.
+        classes_available (of the source), in descending order of images. Domains without images in
+        the source are left out.
     """
     sampled = (
         pl.scan_parquet(sample)

@@ -118,7 +118,7 @@ def _box(
     text: str,
     look: tuple[str, str, str],
 ) -> None:
-    """Draw a titled box and as much of its text as it holds."""
+    """Draw a titled box with as much of its text as fits."""
     colour, line, face = look
     page.box(x, y, width, height, edge=colour, line=line, face=face)
     page.title(x + PAD, y + PAD, width - 2 * PAD, title, name, colour=colour)

@@ -40,8 +40,8 @@ SIDE = (PAGE - GUTTER) / 2  # width of a column
 PICTURE = 112.0  # greatest height of the image, which has the question on its right
 GAP = 7.0  # between blocks
 INDENT = 6.0  # of a text from the coloured rule to its left
-MOST = 20_000  # characters, more than a page holds
-SIZES = (7.5, 7.0, 6.5)  # of the text: the largest that a page holds
+MOST = 20_000  # characters, more than fit on a page
+SIZES = (7.5, 7.0, 6.5)  # of the text: the largest that fits on a page is used
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ def draw_sample(
     """Draw an image, its question, and both teachers' thinks and answers.
 
     Each teacher has a column where a page is tall enough for that; otherwise the texts run through
-    both columns. The longest texts are shortened to what a page can hold, and their titles give
-    the share that is shown.
+    both columns. The longest texts are shortened to what fits on a page, and their titles give the
+    share that is shown.
 
     Parameters
     ----------

@@ -20,10 +20,7 @@ JOINER = "\u2060"
 
 
 def render_pages(
-    sources: Sequence[str | Path],
-    outputs: Sequence[str | Path],
-    template: str | Path,
-    run: str,
+    sources: Sequence[str | Path], outputs: Sequence[str | Path], template: str | Path, run: str
 ) -> None:
     """Write an HTML page, which loads nothing, for each Markdown file.
 

@@ -1,4 +1,4 @@
-"""Show the sample and the rejected images on a page, to judge the criteria by eye."""
+"""Show the sample and the rejected images on a page, to judge the criteria visually."""
 
 import base64
 import heapq
@@ -52,7 +52,7 @@ class Bar:
 class Tile(NamedTuple):
     """One image of a contact sheet, with the image that it duplicates if it is a near-duplicate.
 
-    `pictures` holds data URIs, or the reason why an image cannot be shown.
+    `pictures` are pairs of a data URI and "", or of "" and the reason why there is no image.
     """
 
     image_id: str
@@ -83,7 +83,7 @@ def report_sampling(
     sample, exclusions, classes
         Outputs of `sample_images`.
     candidates, catalogues
-        Those of all groups; the candidates' images are not read.
+        Files of all groups; the candidates' images are not read.
     template
         The page's Jinja template.
     output
@@ -91,7 +91,7 @@ def report_sampling(
     run, seed
         The run's name and seed; the seed chooses which images a sheet shows.
     source
-        `kind` and `path`. The images of the sheets, and no others, are read from it again.
+        `kind` and `path`. Only the images of the sheets are read from it again.
     criteria
         `images.criteria` of the config.
 

@@ -10,7 +10,7 @@ from imagenet_think.core.logs import log_to
 from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.metrics import registry
 from imagenet_think.report import table_captions
-from imagenet_think.report.table_captions import AGGREGATES, HEADINGS, PARTS, Settings
+from imagenet_think.report.table_captions import AGGREGATES, HEADINGS, PART_NUMBERS, PARTS, Settings
 from imagenet_think.report.tables import WHOLE, Column, spread, write_table
 
 if TYPE_CHECKING:
@@ -24,17 +24,12 @@ LONG = [
 ]
 """Columns of the csv: one row per metric and part."""
 
-NUMBERS = [
-    Column(f"{part}_{name}", heading, group, interval=True)
-    for part, group in PARTS.items()
-    for name, heading in AGGREGATES.items()
-]
-WIDE = [Column("heading", "Metric", width=0.2), *NUMBERS]
+WIDE = [Column("heading", "Metric", width=0.2), *PART_NUMBERS]
 """Columns as the paper prints them: one row per metric."""
 
 
 def caption(aggregates: pl.DataFrame, settings: Settings) -> str:
-    """Say what the table holds, how it was measured, and on how many images."""
+    """Return the caption: what the table shows, how it was measured, and on how many images."""
     first, second = table_captions.teachers(settings)
     names = settings["names"]
     rules = ", ".join(
@@ -63,8 +58,7 @@ def table_ablation(aggregate: str | Path, stem: str | Path, settings: Settings) 
     stem
         Path of the table without suffix.
     settings
-        `teachers` (keys), `names`, `rules_of_parsing` (by model), and the section `benchmark` of
-        the config.
+        From `table_captions.benchmark`, and `rules_of_parsing` (by model).
 
     Raises
     ------
@@ -76,7 +70,7 @@ def table_ablation(aggregate: str | Path, stem: str | Path, settings: Settings) 
     metrics = pl.DataFrame({"metric": list(HEADINGS)})
     order = metrics.join(pl.DataFrame({"part": list(PARTS)}), how="cross")
     long = spread(rows, order, pl.col("aggregate"), list(AGGREGATES), kept=IMAGE_COUNTS)
-    numbers = [column.name for column in NUMBERS]
+    numbers = [column.name for column in PART_NUMBERS]
     wide = spread(rows, metrics, pl.format("{}_{}", "part", "aggregate"), numbers).with_columns(
         pl.Series("heading", list(HEADINGS.values()))
     )

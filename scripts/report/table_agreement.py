@@ -115,7 +115,7 @@ def arrange_domains(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Column]]:
 
 
 def counted(aggregates: pl.DataFrame) -> str:
-    """Say of how many images the numbers are, by part, and why the others are left out."""
+    """State the number of images by part, and why the others are left out."""
     means = aggregates.filter(pl.col("grouping") == "all", pl.col("minus").is_null())
     sentences = []
     for part, name in SHORT_PARTS.items():
@@ -136,7 +136,7 @@ def counted(aggregates: pl.DataFrame) -> str:
 
 
 def seen(aggregates: pl.DataFrame) -> str:
-    """Say which share of the tokens was read; "" if all were."""
+    """State which share of the tokens was read; "" if all were."""
     rows = aggregates.filter(grouping="all", part="full", against=BETWEEN).drop_nulls("seen")
     shares = [
         f"{row['seen']:.1%} of a full text's tokens for {HEADINGS[row['metric']]}"
@@ -146,7 +146,7 @@ def seen(aggregates: pl.DataFrame) -> str:
 
 
 def caption(aggregates: pl.DataFrame, settings: Settings) -> str:
-    """Say what the table of all images holds."""
+    """Return the caption of the table of all images."""
     first, second = table_captions.teachers(settings)
     return table_captions.caption(
         f"How alike the texts of {first} and {second} are. Between: both teachers' texts on the "
@@ -162,7 +162,7 @@ def caption(aggregates: pl.DataFrame, settings: Settings) -> str:
 
 
 def domain_caption(settings: Settings) -> str:
-    """Say what the table by domain holds."""
+    """Return the caption of the table by domain."""
     first, second = table_captions.teachers(settings)
     return table_captions.caption(
         f"How alike the full outputs of {first} (1) and {second} (2) are, by domain, in "
@@ -186,7 +186,7 @@ def table_agreement(
     stem, domain_stem
         Paths of the tables without suffix.
     settings
-        `teachers` (keys), `names`, and the section `benchmark` of the config.
+        From `table_captions.benchmark`.
     """
     frame = pl.read_parquet(aggregate, schema=AGREEMENT_AGGREGATES)
     printed = aspects(settings["teachers"]).join(

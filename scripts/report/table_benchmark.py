@@ -1,4 +1,4 @@
-"""The benchmarked models' full outputs in the metrics of one table: Tables 3 to 6, and own ones."""
+"""The benchmarked models' full outputs in the metrics of one table: Tables 3 to 6, and our own."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def caption(table: str, aggregates: pl.DataFrame, settings: Settings) -> str:
-    """Say what the table holds, how it was measured, and on how many images."""
+    """Return the caption: what the table shows, how it was measured, and on how many images."""
     metrics = registry.tables()[table]
     first, second = table_captions.teachers(settings)
     return table_captions.caption(
@@ -47,7 +47,7 @@ def table_benchmark(
     table
         Name of the table in the registry of metrics.
     settings
-        `models` and `teachers` (keys), `names`, and the section `benchmark` of the config.
+        From `table_captions.benchmark`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Table 1: this dataset and four others, counted where there are copies and else as reported."""
+"""Table 1: this dataset and four others, counted in local copies or as the paper reports them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from imagenet_think.analysis.lengths import sample_tokens
 from imagenet_think.analysis.other_datasets import FORMS
 from imagenet_think.core import model_sources
 from imagenet_think.core.logs import log_to, logger
+from imagenet_think.report.macros import series
 from imagenet_think.report.table_captions import COMPUTED, OURS, REPORTED
 from imagenet_think.report.tables import WHOLE, Column, write_table
 
@@ -59,14 +60,14 @@ def compare(
     teachers
         Keys of the teachers.
     counted
-        What `count_dataset` found in the copies that there are.
+        What `count_dataset` found in the local copies.
 
     Returns
     -------
     polars.DataFrame
         Columns as in the paper's Table 1, the number of samples, and where each row comes from.
-        Tokens are per sample: an image with thinking and answer of every teacher, all of them
-        together. So samples times mean is total. The paper does not give its number of samples.
+        Tokens are per sample, which is an image with thinking and answer of every teacher together,
+        so that samples times mean is the total. The paper does not give its number of samples.
     """
     tokens = sample_tokens(lengths, teachers)["tokens"]
     paper = next(row for row in reported if row["dataset"] == OURS)
@@ -93,14 +94,8 @@ def compare(
     return pl.DataFrame(rows, schema=SCHEMA)
 
 
-def caption(
-    samples: int,
-    images: int,
-    run: str,
-    tokenizer: str,
-    counted: Counts,
-) -> str:
-    """Say what the numbers are, what counts as a sample in each row, and what was left out."""
+def caption(samples: int, images: int, run: str, tokenizer: str, counted: Counts) -> str:
+    """Return the caption: what counts as a sample in each row, and what was left out."""
     others = [form.name for key, form in FORMS.items() if key not in counted]
     names = _subject(others) if counted and others else "The others are"
     reported = f" {names} as reported by the paper, which names no tokenizer."
@@ -115,7 +110,7 @@ def caption(
 
 
 def _others(counted: Counts) -> str:
-    """Say what counts as a sample in the rows that are counted in copies of the datasets."""
+    """State what counts as a sample in the rows that are counted in copies of the datasets."""
     if not counted:
         return ""
     notes = [
@@ -131,8 +126,7 @@ def _others(counted: Counts) -> str:
 
 def _subject(names: Sequence[str]) -> str:
     """Return names as a subject with its verb: `a, b and c are`."""
-    *first, last = names
-    return f"{', '.join(first)} and {last} are" if first else f"{last} is"
+    return f"{series(names)} {'are' if len(names) > 1 else 'is'}"
 
 
 def table_datasets(
@@ -155,7 +149,7 @@ def table_datasets(
     lengths
         Parquet files of schema `LENGTHS`, all shards of the teachers.
     counts
-        One csv file for each other dataset of which there is a copy, from `count_dataset`.
+        One csv file from `count_dataset` for each other dataset with a local copy.
     reported
         What the paper reports (YAML).
     stem

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
 GROUPINGS = {"domain": "{}", "stratum": "complexity {}"}
-"""The groupings that are printed, and how a group is called."""
+"""The groupings that are printed, and how their groups are named."""
 
 LONG = [
     *(Column(name, name) for name in ("grouping", "group", "model", "key", "part")),
@@ -64,7 +64,7 @@ def widen(groups: pl.DataFrame, names: Mapping[str, str]) -> tuple[pl.DataFrame,
 
 
 def caption(groups: pl.DataFrame, aggregates: pl.DataFrame, settings: Settings) -> str:
-    """Say what the groups are, how the numbers were measured, and on how many images."""
+    """Return the caption: what the groups are, how scores were measured, and on how many images."""
     first, second = table_captions.teachers(settings)
     chosen = aggregates.filter(pl.col("metric").is_in(list(BRIEF)), pl.col("part") == "full")
     return table_captions.caption(
@@ -92,14 +92,12 @@ def table_groups(
 
     Parameters
     ----------
-    groups
-        Parquet file of schema `GROUPS`.
-    aggregate
-        Parquet file of schema `AGGREGATES`, for the caption.
+    groups, aggregate
+        Parquet files of schemas `GROUPS` and, for the caption, `AGGREGATES`.
     stem
         Path of the table without suffix.
     settings
-        `models` and `teachers` (keys), `names`, and for the caption `missing` and `intervals`.
+        From `table_captions.benchmark`.
     """
     names = table_captions.models(settings)
     rows = pl.read_parquet(groups)

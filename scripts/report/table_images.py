@@ -22,7 +22,4 @@ def table_images(sample: str | Path, stem: str | Path) -> None:
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    table_images(
-        sample=snakemake.input.sample,
-        stem=Path(snakemake.output[0]).with_suffix(""),
-    )
+    table_images(sample=snakemake.input.sample, stem=Path(snakemake.output[0]).with_suffix(""))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
 GROUP = 1000
-"""Samples in a group whose different words are counted, as in section 4.3."""
+"""Samples in a group whose distinct words are counted, as in section 4.3."""
 
 NUMBER = ",.2f"
 NUMBERS = {"mean": "Mean", "sd": "SD", "min": "Min.", "median": "Median", "max": "Max."}
@@ -36,16 +36,16 @@ COLUMNS = [
 def describe(
     values: pl.DataFrame, measure: str, label: str, model: str | None, part: str | None
 ) -> pl.DataFrame:
-    """Return a row: how many values there are, and what their distribution is like.
+    """Return a row with the number of values and their distribution.
 
-    The standard deviation divides by n - 1; one value has none. Without values all are null.
+    The standard deviation divides by n - 1; a single value has none. Without values all are null.
 
     Parameters
     ----------
     values
-        The values in the only column.
+        The values, in the only column.
     measure, label, model, part
-        What they are of.
+        What was measured.
     """
     texts = {"measure": measure, "label": label, "model": model, "part": part}
     value = pl.col(values.columns[0]).cast(pl.Float64)
@@ -85,10 +85,9 @@ def language(
     Returns
     -------
     polars.DataFrame
-        One row per distribution: images per class; tokens by teacher and part; different words of
+        One row per distribution: images per class; tokens by teacher and part; distinct words of
         groups of samples, by teacher and part and of all texts together; and for each teacher the
-        share of responses in another script than Latin, in percent, of which only the mean is
-        given.
+        percentage of responses that are not in Latin script, which has only a mean.
     """
     texts = lengths.drop_nulls("tokens")
     unique = f"Unique words per {group:,} samples"
@@ -115,7 +114,7 @@ def language(
 
 
 def caption(samples: int, images: int, groups: int, group: int, size: int, tokenizer: str) -> str:
-    """Say what the numbers are, and of how many images."""
+    """Return the caption: what the numbers are, and of how many images."""
     whole = (
         f"all {group:,} samples as one group, fewer than {size:,}"
         if group < size

@@ -23,7 +23,7 @@ SHARES = {
     "any": ("or the one above", pl.any_horizontal("synset", "hyponym", "hypernym")),
     "chance": ("Chance", pl.col("other")),
 }
-"""Columns of the table, their headings and what they are the shares of."""
+"""Columns of the table, their headings, and which answers they count."""
 
 PERCENT = ".1%"
 
@@ -58,15 +58,14 @@ def shares(
     names
         Key and name of the models in the order to print.
     level
-        Of the Wilson score intervals. Unlike those made by resampling they have a width where all
+        Of the Wilson score intervals. Unlike intervals from resampling, they have a width where all
         answers or none name the class.
 
     Returns
     -------
     polars.DataFrame
-        One row per model over all images (grouping and group "all"), then over those of each domain
-        and of each stratum; images without stratum are in none. Shares are of the answers, and null
-        where there are none.
+        One row per model over all images (grouping and group "all"), then by domain and by stratum;
+        images without a stratum are in none. Shares are of the answers, and null without answers.
 
     Raises
     ------
@@ -113,16 +112,16 @@ def _row(rows: pl.DataFrame, level: float) -> dict[str, object]:
 
 
 def caption(rows: pl.DataFrame, level: float) -> str:
-    """Say what is matched, and of how many answers."""
+    """Return the caption: what is matched, and in how many answers."""
     missing = rows["no_answer"].sum()
     responses = "response" if missing == 1 else "responses"
     why = "without an answer or of a class without a name"
     left = f"; {missing:,} {responses} {why} left out" if missing else ""
-    asked = rows["answers"] + rows["no_answer"]
+    responses_read = rows["answers"] + rows["no_answer"]
     differ = (
         " Teachers answer for all images of the sample, the other models for those that are "
         "evaluated (benchmark.images)."
-        if asked.n_unique() > 1
+        if responses_read.n_unique() > 1
         else ""
     )
     return (

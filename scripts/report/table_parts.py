@@ -9,21 +9,16 @@ import polars as pl
 from imagenet_think.core.logs import log_to
 from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.report import table_captions
-from imagenet_think.report.table_captions import AGGREGATES, BRIEF, HEADINGS, PARTS, Settings
+from imagenet_think.report.table_captions import BRIEF, HEADINGS, PART_NUMBERS, PARTS, Settings
 from imagenet_think.report.tables import WHOLE, Column, spread, write_table
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
 
 ALL = "all"
-NUMBERS = [
-    Column(f"{part}_{name}", heading, group, interval=True)
-    for part, group in PARTS.items()
-    for name, heading in AGGREGATES.items()
-]
 LONG = [
     *(Column(name, name) for name in ("model", "key", "length", "metric")),
-    *NUMBERS,
+    *PART_NUMBERS,
     *(Column(f"{part}_{name}", "", format=WHOLE) for part in PARTS for name in IMAGE_COUNTS),
 ]
 """Columns of the csv: one row per model, quarter of length (or all images) and metric."""
@@ -31,7 +26,7 @@ LONG = [
 WIDE = [
     Column("shown", "Model and length", width=0.2),
     Column("heading", "Metric", width=0.16),
-    *NUMBERS,
+    *PART_NUMBERS,
 ]
 
 
@@ -40,12 +35,10 @@ def arrange(aggregates: pl.DataFrame, groups: pl.DataFrame, settings: Settings) 
 
     Parameters
     ----------
-    aggregates
-        Schema `AGGREGATES`.
-    groups
-        Schema `GROUPS`, of which those of length are taken.
+    aggregates, groups
+        Rows of schemas `AGGREGATES` and `GROUPS`; of the latter, those of length are taken.
     settings
-        `models` (keys), `names`, and what chooses the printed variants.
+        From `table_captions.benchmark`.
 
     Returns
     -------
@@ -65,7 +58,7 @@ def arrange(aggregates: pl.DataFrame, groups: pl.DataFrame, settings: Settings) 
         .join(pl.DataFrame({"metric": list(HEADINGS)}), how="cross")
     )
     index = order.select("key", "length", "metric")
-    numbers = [column.name for column in NUMBERS]
+    numbers = [column.name for column in PART_NUMBERS]
     values = spread(rows, index, pl.format("{}_{}", "part", "aggregate"), numbers)
     counts = {name: f"_{name}" for name in IMAGE_COUNTS}
     images = spread(rows, index, pl.col("part"), list(PARTS), counts)
@@ -91,7 +84,7 @@ def digest(long: pl.DataFrame) -> pl.DataFrame:
 
 
 def caption(aggregates: pl.DataFrame, settings: Settings) -> str:
-    """Say what the table holds, how it was measured, and on how many images."""
+    """Return the caption: what the table shows, how it was measured, and on how many images."""
     first, second = table_captions.teachers(settings)
     chosen = table_captions.printed_rows(aggregates, settings)
     return table_captions.caption(
@@ -114,15 +107,12 @@ def table_parts(
 
     Parameters
     ----------
-    aggregate
-        Parquet file of schema `AGGREGATES`.
-    groups
-        Parquet file of schema `GROUPS`.
+    aggregate, groups
+        Parquet files of schemas `AGGREGATES` and `GROUPS`.
     stem
         Path of the table without suffix.
     settings
-        `models` and `teachers` (keys), `names`, `printed_tfidf`, and for the caption `missing`
-        and `intervals`.
+        From `table_captions.benchmark`.
     """
     aggregates = pl.read_parquet(aggregate)
     long = arrange(aggregates, pl.read_parquet(groups), settings)

@@ -11,7 +11,7 @@ import polars as pl
 from imagenet_think.core.logs import log_to
 from imagenet_think.report import table_captions
 from imagenet_think.report.table_captions import HEADINGS, MEASURES, Settings
-from imagenet_think.report.tables import WHOLE, Column, with_interval, write_table
+from imagenet_think.report.tables import ENDS, WHOLE, Column, spread, with_interval, write_table
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
@@ -28,7 +28,7 @@ LONG = [
 
 
 def both_ways(differences: pl.DataFrame) -> pl.DataFrame:
-    """Return every difference twice: of the first from the second, and of the second from it."""
+    """Return every difference twice, once in each direction."""
     low, high = ("low", "all_low"), ("high", "all_high")
     turned = differences.with_columns(
         pl.col("other").alias("model"),
@@ -41,7 +41,7 @@ def both_ways(differences: pl.DataFrame) -> pl.DataFrame:
 
 
 def rank(differences: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
-    """Return each model's rank in a metric, and the ranks that the images leave open.
+    """Return each model's rank in a metric, and the range of ranks that cannot be excluded.
 
     Parameters
     ----------
@@ -53,11 +53,11 @@ def rank(differences: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
     Returns
     -------
     polars.DataFrame
-        `model, rank, rank_low, rank_high`, in the models' order. The rank is 1 and the number of
-        models that score higher on the images that both are scored on; `rank_low` is 1 and the
-        number of surely better ones, `rank_high` the number of models less that of surely worse
-        ones, by the simultaneous intervals. All three are null for a model that shares no image
-        with another.
+        `model, rank, rank_low, rank_high`, in the models' order. The rank is 1 plus the number of
+        models that score higher on the images that both are scored on; `rank_low` is 1 plus the
+        number of significantly better ones, `rank_high` the number of models minus that of
+        significantly worse ones, by the simultaneous intervals. All three are null for a model that
+        shares no image with another.
     """
     rows = both_ways(differences).drop_nulls("difference")
     ranks = []
@@ -75,7 +75,7 @@ def rank(differences: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
 
 
 def alike(differences: pl.DataFrame) -> list[tuple[str, str]]:
-    """Return the pairs of models whose simultaneous interval holds 0, or that have no interval."""
+    """Return the pairs of models whose simultaneous interval contains 0, or is missing."""
     apart = (pl.col("all_low") > 0) | (pl.col("all_high") < 0)
     rows = differences.filter(~apart.fill_null(False))
     return list(rows.select("model", "other").iter_rows())
@@ -100,7 +100,7 @@ def arrange(differences: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame
     keys = pl.DataFrame({"key": list(names)})
     pairs = keys.join(keys.rename({"key": "other_key"}), how="cross")
     pairs = pairs.filter(pl.col("key") != pl.col("other_key"))
-    if len(names) == 1:  # which has a rank, but nobody to differ from
+    if len(names) == 1:  # it has a rank, but no other model to differ from
         pairs = keys.with_columns(other_key=pl.lit(None, pl.String))
     tables = []
     for metric in MEASURES:
@@ -122,22 +122,23 @@ def arrange(differences: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame
 
 def widen(long: pl.DataFrame) -> tuple[pl.DataFrame, list[Column]]:
     """Return the printed table, one row per model and one column per metric, and its columns."""
-    rows: dict[str, dict[str, object]] = {}
-    for row in long.filter(aggregate="avg").iter_rows(named=True):
-        cells = rows.setdefault(row["key"], {"letter": letter(len(rows)), "model": row["model"]})
-        for end in ("", "_low", "_high"):
-            cells[row["metric"] + end] = row[f"rank{end}"]
-    columns = [
-        Column(name, "Rank", heading, format=WHOLE, interval=True)
-        for name, heading in HEADINGS.items()
+    rows = long.filter(aggregate="avg")
+    models = rows.select("key", "model").unique(maintain_order=True)
+    ranks = {f"rank{end}": end for end in ENDS.values()}
+    frame = spread(rows, models, pl.col("metric"), list(HEADINGS), ranks)
+    letters = pl.Series("letter", map(letter, range(len(models))), pl.String)
+    return frame.with_columns(letters), [
+        Column("letter", ""),
+        Column("model", "Model"),
+        *(
+            Column(name, "Rank", heading, format=WHOLE, interval=True)
+            for name, heading in HEADINGS.items()
+        ),
     ]
-    counts = {name: pl.Int64() for column in columns for name in column.names}
-    frame = pl.DataFrame(list(rows.values()), schema_overrides=counts)
-    return frame, [Column("letter", ""), Column("model", "Model"), *columns]
 
 
 def caption(differences: pl.DataFrame, aggregates: pl.DataFrame, settings: Settings) -> str:
-    """Say what the ranks mean, which differences are not significant, and on how many images."""
+    """Return the caption: what ranks mean, which differences are not significant, and M."""
     first, second = table_captions.teachers(settings)
     return table_captions.caption(
         "Ranks by the mean over images of the average of the two scores of full outputs, "
@@ -151,7 +152,7 @@ def caption(differences: pl.DataFrame, aggregates: pl.DataFrame, settings: Setti
 
 
 def _openness(differences: pl.DataFrame, settings: Settings) -> Iterator[str]:
-    """Say how certain the ranks are, and which differences are not significant."""
+    """Explain how certain the ranks are, and which differences are not significant."""
     models = settings["models"]
     pairs = len(models) * (len(models) - 1) // 2
     level, draws = settings["intervals"]["level"], settings["intervals"]["draws"]
@@ -184,15 +185,12 @@ def table_ranks(
 
     Parameters
     ----------
-    differences
-        Parquet file of schema `DIFFERENCES`.
-    aggregate
-        Parquet file of schema `AGGREGATES`, for the caption.
+    differences, aggregate
+        Parquet files of schemas `DIFFERENCES` and, for the caption, `AGGREGATES`.
     stem
         Path of the table without suffix.
     settings
-        `models` and `teachers` (keys), `names`, `printed_tfidf`, and for the caption `missing`
-        and `intervals`.
+        From `table_captions.benchmark`.
     """
     rows = table_captions.printed_rows(pl.read_parquet(differences), settings)
     aggregates = table_captions.printed_rows(pl.read_parquet(aggregate), settings)

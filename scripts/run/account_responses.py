@@ -147,14 +147,9 @@ def _images(images: Collection[str]) -> str:
 
 
 def count(ledger: pl.DataFrame, asked: Mapping[str, int]) -> pl.DataFrame:
-    """Count how images ended.
+    """Count how the images in a ledger (from `account`) ended.
 
-    Parameters
-    ----------
-    ledger
-        From `account`.
-    asked
-        How many images each model is prompted with, by its key, in the order to report.
+    `asked` is the number of images that each model is prompted with, in the order to report.
 
     Returns
     -------
@@ -302,19 +297,10 @@ def account_responses(
 ) -> None:
     """Write `<stem>.csv` and `<stem>.md`.
 
-    Parameters
-    ----------
-    sample, evaluated
-        Parquet of schemas `SAMPLE` and `EVALUATED`: the images that teachers and other models are
-        prompted with.
-    responses, annotations
-        Parquet of schemas `RESPONSES` and `ANNOTATIONS`: all models and shards.
-    matched
-        For each imported model a CSV named after it: how its rows were matched with images.
-    stem
-        Path without suffix.
-    settings
-        Of the config: run, teachers, benchmarked, and the models' names and `responses.path`.
+    Teachers are prompted with the images of `sample`, other models with those of `evaluated`.
+    `responses` and `annotations` are the files of all models and shards, `matched` a CSV for each
+    imported model, named after it: how its rows were matched with images. `settings` are keys of
+    the config: run, teachers, benchmarked, and the models' names and `responses.path`.
 
     Raises
     ------

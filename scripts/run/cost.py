@@ -116,24 +116,10 @@ def summarize(
     names: Mapping[str, str],
     paper: Mapping[str, Any],
 ) -> pl.DataFrame:
-    """Return the table: one row per model, one for both teachers, all models, and the paper.
+    """Return a row (schema `SCHEMA`) per model, for both teachers, all models, and the paper.
 
-    Parameters
-    ----------
-    costs
-        The cost of each model, from `cost_of`, in the order to report.
-    teachers
-        Keys of the teachers, which the paper's hours are about. They have a row if both were
-        prompted by this run.
-    names
-        Printed names by key.
-    paper
-        From `paper_cost`.
-
-    Returns
-    -------
-    polars.DataFrame
-        Schema `SCHEMA`.
+    `costs` are those of each model, from `cost_of`, in the order to report, and `paper` is from
+    `paper_cost`. The teachers, whose hours the paper reports, have a row if this run prompted both.
     """
     rows = [_row(key, names[key], [cost]) for key, cost in costs.items()]
     if set(teachers) <= costs.keys():
@@ -219,18 +205,9 @@ def cost(
 ) -> None:
     """Write `<stem>.csv` and `<stem>.md`.
 
-    Parameters
-    ----------
-    responses
-        Parquet files of schema `RESPONSES`: all shards of the models that this run prompted.
-    journals
-        Folder of the journals: one folder per model.
-    reported
-        What the paper reports (YAML).
-    stem
-        Path without suffix.
-    settings
-        Of the config: run, teachers, benchmarked, and the names of these models.
+    `responses` are all shards (schema `RESPONSES`) of the models that this run prompted; `journals`
+    has a folder for each of them. `reported` is what the paper reports (YAML). `settings` are keys
+    of the config: run, teachers, benchmarked, and the names of these models.
     """
     names = printed_names(settings)
     columns = ("image_id", "model", "fingerprint", *TOKENS)

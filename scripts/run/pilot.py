@@ -453,21 +453,11 @@ def pilot(
 ) -> None:
     """Write `<stem>.csv` and `<stem>.md`.
 
-    Parameters
-    ----------
-    responses
-        Parquet files of schema `RESPONSES`: the pilot's, one per model in the order to report.
-    sample, evaluated
-        Parquet of schemas `SAMPLE` and `EVALUATED`: the images of teachers and other models.
-    journals
-        Folder of the journals: one folder per model.
-    reported
-        What the paper reports (YAML).
-    stem
-        Path without suffix.
-    settings
-        Of the config: run, seed, teachers, benchmarked, the models' names and outputs, pilot.gpus
-        and benchmark.intervals.
+    `responses` are the pilot's, one file (schema `RESPONSES`) per model in the order to report;
+    `journals` has a folder for each. In the whole run, teachers describe the images of `sample`,
+    other models those of `evaluated`. `reported` is what the paper reports (YAML). `settings` are
+    keys of the config: run, seed, teachers, benchmarked, the models' names and outputs, pilot.gpus
+    and benchmark.intervals.
     """
     names, teachers = printed_names(settings), settings["teachers"]
     intervals = Intervals(**settings["benchmark"]["intervals"], seed=settings["seed"])

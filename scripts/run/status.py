@@ -121,20 +121,8 @@ def status(
 ) -> str:
     """Return the verdict, the tables and the notes below them.
 
-    Parameters
-    ----------
-    run
-        The run's name.
-    jobs
-        Every job of the plan for `all`.
-    models
-        The models' keys, in the order to print.
-    results
-        The run's folder. It may not exist yet.
-    site
-        What is running.
-    now
-        Seconds since the epoch.
+    `jobs` is the whole plan for `all`, `models` the order to print, `results` the run's folder,
+    which may not exist yet, and `now` the time in seconds since the epoch.
     """
     failed = {output for failure in site.failures for output in failure.outputs}
     states = {job.outputs: state(job, site, failed, now) for job in jobs}

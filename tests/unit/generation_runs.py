@@ -1,12 +1,11 @@
 """Runs of a tiny model on a few images, and an engine that needs no model."""
 
 import hashlib
-import io
 from itertools import islice
 from pathlib import Path
 
 import polars as pl
-from noise import noise
+from noise import noise_file
 
 from generate_pilot import generate_pilot
 from generate_responses import generate_responses
@@ -29,19 +28,13 @@ LOOP = {"longest_period": 256, "repeats": 4, "least_tokens": 96}
 GREEDY = {"max_new_tokens": 6, "temperature": 0.0}
 
 
-def jpeg(image):
-    data = io.BytesIO()
-    image.save(data, "JPEG", quality=95)
-    return data.getvalue()
-
-
 def write_shard(path, pictures, group=128):
     """Write prepared images, (image_id, bytes), as a shard."""
     rows = [
         {
             "image_id": name,
             "wnid": "n01",
-            "image": {"bytes": data, "path": f"{name}.jpg"},
+            "image": {"bytes": data, "path": f"{name}.png"},
             "width": 70,
             "height": 60,
             "sha256": hashlib.sha256(data).hexdigest(),
@@ -56,7 +49,7 @@ def write_shard(path, pictures, group=128):
 def write_shards(folder):
     """Write two shards of three images each; the bytes of `b` are cut off."""
     for shard, names in (("00", "cab"), ("01", "fde")):
-        pictures = [(n, jpeg(noise(ord(n), 70, 50 + 5 * (ord(n) % 4)))) for n in names]
+        pictures = [(n, noise_file(ord(n), 70, 50 + 5 * (ord(n) % 4))) for n in names]
         pictures = [(n, data[:300] if n == "b" else data) for n, data in pictures]
         write_shard(folder / f"{shard}.parquet", pictures, group=2)
     return folder
@@ -141,12 +134,16 @@ class Run:
 
 
 class Echo:
-    """A fake engine that responds in batches of two; it also replaces the engine's module."""
+    """A fake engine that responds in batches, last request first; it also replaces its module.
 
-    def __init__(self, say=None, ends=None):
+    `say` returns text and finish reason, from the image's digest and the request.
+    """
+
+    def __init__(self, say=None, ends=None, batch=2):
         self.say = say or (lambda image, request: (f"<think>{image[:9]}</think>seen", "stop"))
         self.ends = ends  # number of responses after which it fails, and how
-        self.requests, self.closed, self.loads, self.checks = [], 0, [], 0
+        self.requests, self.batches, self.batch = [], [], batch
+        self.closed, self.loads, self.checks = 0, [], 0
         self.record = {"engine": "echo", "device": "cpu", "dtype": "float32", "attention": "none"}
         self.record["restarts"] = 0
 
@@ -159,10 +156,11 @@ class Echo:
 
     def generate(self, requests):
         requests, done = iter(requests), 0
-        while batch := list(islice(requests, 2)):
+        while batch := list(islice(requests, self.batch)):
             self.requests += batch
+            self.batches.append([request.key for request in batch])
             self.record["restarts"] += 1
-            for request in batch:
+            for request in reversed(batch):
                 if self.ends and done == self.ends[0]:
                     raise self.ends[1]
                 done += 1
@@ -173,7 +171,7 @@ class Echo:
                 if reason == "error":
                     yield Response(request.key, None, reason, error=text)
                 else:
-                    yield Response(request.key, text, reason, 20, 4, 7)
+                    yield Response(request.key, text, reason, 10, 4, 3)
 
     def close(self):
         self.closed += 1

@@ -1,7 +1,7 @@
-"""What Snakemake would hand to Slurm, taken from a dry run in this process.
+"""What Snakemake would submit to Slurm, from a dry run in this process.
 
-`python submissions.py <arguments>` prints how many jobs of Slurm `snakemake --profile slurm
-<arguments>` would be, in a folder like a fresh clone, as its last line.
+`python submissions.py <arguments>` prints, as its last line, how many Slurm jobs `snakemake
+--profile slurm <arguments>` would submit from the current folder.
 """
 
 import os
@@ -26,13 +26,13 @@ class Submission:
     Attributes
     ----------
     rules
-        Rules of its jobs, one entry a job of Snakemake.
+        Rules of its jobs, one entry per job of Snakemake.
     asked
-        What Slurm is asked for at the first, second and third attempt: `mem_mb`, `runtime` in
-        minutes, `_cores`, `slurm_partition`, and `gpu` where it has one.
+        Resources requested at the first, second and third attempt: `mem_mb`, `runtime` in minutes,
+        `_cores`, `slurm_partition`, and `gpu` if it has one.
     steps
-        Its jobs by step, those that could run side by side in one: the rule of each, and what it
-        asks for by itself at the first attempt.
+        Its jobs by step, where the jobs of a step could run in parallel: the rule of each, and the
+        resources it requests by itself at the first attempt.
     """
 
     rules: tuple[str, ...]
@@ -41,19 +41,19 @@ class Submission:
 
 
 def project(folder: Path) -> Path:
-    """Let a folder look like a fresh clone; return it."""
+    """Make a folder look like a fresh clone; return it."""
     for name in SHARED:
         (folder / name).symlink_to(ROOT / name)
     return folder
 
 
 def submissions(folder: Path, *arguments: str) -> list[Submission]:
-    """Return what `snakemake --profile slurm <arguments>` would hand to Slurm."""
+    """Return what `snakemake --profile slurm <arguments>` would submit."""
     found = []
 
     def record(scheduler, jobs, executor=None):
         local = scheduler.workflow._localrules
-        # A dry run takes all jobs for local ones.
+        # A dry run treats all jobs as local.
         found.extend(
             _submission(job)
             for job in jobs
@@ -92,7 +92,7 @@ def _asked(job, attempt: int) -> dict[str, int | str]:
     job.attempt = attempt
     if not job.is_group():
         return dict(job.resources.items())
-    # As Snakemake does for a group that does not run locally.
+    # As for a group that does not run locally.
     return GroupResources.basic_layered(
         job.toposorted, job.global_resources, run_local=False, additive_resources=["runtime"]
     )

@@ -43,16 +43,8 @@ def write_parquet(
 ) -> None:
     """Write a frame to parquet, atomically, after checking it against its schema.
 
-    Parameters
-    ----------
-    frame
-        The rows, with columns in any order.
-    path
-        The parquet file.
-    schema
-        Names and types of its columns, from `imagenet_think.core.schemas`.
-    row_group_size
-        Rows per row group. Small ones let readers scan a file of images in little memory.
+    The schema is one of `imagenet_think.core.schemas`; the frame may have its columns in any order.
+    Small row groups let readers scan a file of images in little memory.
 
     Raises
     ------
@@ -76,15 +68,8 @@ def parquet_writer(path: str | Path, schema: pl.Schema) -> Iterator[Callable[[pl
     """Yield a function that appends a frame to a parquet file, as one row group.
 
     For files that should not be in memory as a whole. The file appears when the block succeeds, if
-    need be without rows. Binary columns hold images, which are already compressed, and are stored
-    uncompressed.
-
-    Parameters
-    ----------
-    path
-        The parquet file.
-    schema
-        Names and types of its columns. Each frame is checked as by `write_parquet`.
+    need be without rows. Each frame is checked as by `write_parquet`. Binary columns hold images,
+    which are already compressed, and are stored uncompressed.
     """
     columns = schema.to_frame().to_arrow(compat_level=_PLAIN).schema
     plain = [name for name, dtype in schema.items() if dtype != pl.Binary]

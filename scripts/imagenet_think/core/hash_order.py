@@ -6,19 +6,9 @@ import hashlib
 def order_key(seed: int, *parts: str) -> bytes:
     """Return the sort key of an item in the random order of a seed.
 
-    Unlike with a shuffle, items keep their relative order when others are added or removed.
-
-    Parameters
-    ----------
-    seed
-        The run's seed: key of BLAKE2b (RFC 7693, keyed mode).
-    parts
-        The item's name. Each part is hashed with its length.
-
-    Returns
-    -------
-    bytes
-        16 bytes.
+    Unlike with a shuffle, items keep their relative order when others are added or removed. The key
+    is the BLAKE2b digest (16 bytes; RFC 7693, keyed by the seed) of the parts of the item's name,
+    each with its length.
     """
     digest = hashlib.blake2b(key=str(seed).encode(), digest_size=16)
     for part in parts:

@@ -140,12 +140,8 @@ def pretrained(repository: str, revision: str | None) -> tuple[str, str | None]:
 def resolve(repository: str, revision: str | None) -> tuple[str, str]:
     """Return what `from_pretrained` takes, and the revision to record.
 
-    Parameters
-    ----------
-    repository
-        Hub id, local folder, or `package:<module>`.
-    revision
-        Commit on the hub. A local repository's revision is the digest of its files.
+    The repository is a hub id, a local folder or `package:<module>`; the revision a commit on the
+    hub, or else the digest of the files.
 
     Raises
     ------

@@ -15,10 +15,7 @@ OF_A_DATASET = {
 def parquet_files(path: str) -> list[str]:
     """Return the parquet files that a path stands for, in name order.
 
-    Parameters
-    ----------
-    path
-        A file, a folder (files at any depth), or a pattern with `*`, `?` and `**`.
+    The path is a file, a folder (files at any depth), or a pattern with `*`, `?` and `**`.
 
     Raises
     ------

@@ -14,13 +14,9 @@ _PACKAGE = Path(__file__).parents[1]
 
 @cache
 def names(package: str) -> tuple[str, ...]:
-    """Return the names of the modules in a sub-package, sorted.
+    """Return the names of the modules in a sub-package of `imagenet_think`, sorted.
 
-    Parameters
-    ----------
-    package
-        Dotted name below `imagenet_think`, such as `images.sources`. All modules in it are plugins;
-        shared code is outside.
+    All modules of one such as `images.sources` are plugins; shared code is outside.
     """
     folder = _PACKAGE.joinpath(*package.split("."))
     return tuple(sorted(file.stem for file in folder.glob("*.py") if file.stem != "__init__"))

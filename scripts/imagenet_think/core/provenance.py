@@ -109,14 +109,8 @@ def code(path: str | Path, chosen: Collection[str] = ()) -> list[Path]:
     """Return the project's files that a script or module uses, in name order.
 
     These are the file itself, the modules that it imports from the scripts' folder, their imports,
-    files of the same stem next to them (such as the template of a page), and the chosen plugins.
-
-    Parameters
-    ----------
-    path
-        A Python file in the scripts' folder.
-    chosen
-        The plugins that it uses, see `plugins`.
+    files of the same stem next to them (such as the template of a page), and the chosen plugins
+    (from `plugins`).
     """
     found: set[Path] = set()
     waiting = [Path(path).resolve()]
@@ -163,13 +157,10 @@ def _named(settings: Any) -> Iterator[str]:
     elif isinstance(settings, dict):
         for key, value in settings.items():
             names = value if isinstance(value, list) else [value]
-            package = PLUGINS.get(key, "")
-            yield from (f"{package}.{name}" for name in names if _is_plugin(package, name))
+            if package := PLUGINS.get(key):
+                known = plugin_names(package)
+                yield from (f"{package}.{name}" for name in names if name in known)
             yield from _named(value)
-
-
-def _is_plugin(package: str, name: object) -> bool:
-    return bool(package) and name in plugin_names(package)
 
 
 def _plugin_files(package: str) -> dict[str, Path]:

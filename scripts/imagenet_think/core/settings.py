@@ -50,17 +50,9 @@ class Declarations:
     def reads(self, *keys: str, of: Values | None = None, **placeholders: Any) -> Param:
         """Return a param with the values of some keys, as JSON in the config's own nesting.
 
-        A key that the config does not have is left out, but not the sections around it. The param
-        is a function because Snakemake would look for wildcards in the braces of a string.
-
-        Parameters
-        ----------
-        keys
-            The keys. A section stands for everything in it.
-        of
-            A config to read instead.
-        placeholders
-            More placeholders.
+        A section stands for everything in it. A key that the config does not have is left out, but
+        not the sections around it. The param is a function because Snakemake would look for
+        wildcards in the braces of a string. `of` is a config to read instead.
         """
         config = self.config if of is None else of
         known = {**self.placeholders, **placeholders}
@@ -95,12 +87,7 @@ class Declarations:
     def files(self, *keys: str, by: Param | None = None) -> Param:
         """Return an input function for the file that a key names, if any.
 
-        Parameters
-        ----------
-        keys
-            The key; with `by` all keys that decide which files it finds.
-        by
-            An input function.
+        With an input function `by`, `keys` are all keys that decide which files it finds.
         """
 
         def found(wildcards: Any) -> Any:
@@ -115,14 +102,10 @@ def as_json(**values: object) -> str:
 
 
 def derived(**values: Any) -> Param:
-    """Return a param that is not a config key, as JSON.
+    """Return a param with values that are not config keys, as JSON.
 
-    Snakemake records params without their names, so each value is recorded with its own.
-
-    Parameters
-    ----------
-    values
-        Values by name; a function is called with the job's wildcards.
+    A value may be a function of the job's wildcards. Snakemake records params without their names,
+    so each value is recorded with its own.
     """
 
     def named(wildcards: Any) -> str:
@@ -164,14 +147,9 @@ def value(path: Iterable[str], config: Values) -> Any:
 
 
 def expand(key: str, placeholders: Placeholders, wildcards: Any = None) -> Iterator[list[str]]:
-    """Yield the paths in a config that a key stands for.
+    """Yield the paths in a config that a key, with or without placeholders, stands for.
 
-    Parameters
-    ----------
-    key
-        A key, with or without placeholders.
-    placeholders, wildcards
-        What these stand for; a name that is not in `placeholders` is a wildcard.
+    A name that is not in `placeholders` is a wildcard.
     """
     paths: list[list[str]] = [[]]
     for part in key.split("."):
@@ -220,14 +198,9 @@ _TEXT = re.compile(r'"([^"\n]*)"')
 
 
 def declared_in(rules: str, schema_leaves: Sequence[str]) -> dict[str, bool]:
-    """Return the keys that a rule file declares, and whether a change of each reruns jobs.
+    """Return the keys that the text of a rule file declares, and whether a change reruns jobs.
 
-    Parameters
-    ----------
-    rules
-        The file's text.
-    schema_leaves
-        From `all_leaves`. Strings that stand for none are not keys.
+    Strings that stand for none of the schema's leaves (from `all_leaves`) are not keys.
     """
     found: dict[str, bool] = {}
     for function, arguments in _DECLARATION.findall(rules):
@@ -298,13 +271,7 @@ def _children(node: Values) -> dict[str, Values]:
 
 
 def in_order(settings: Values) -> list[str]:
-    """Return the models in a script's settings: teachers first, then the benchmarked.
-
-    Parameters
-    ----------
-    settings
-        With `models`, and `teachers` and `benchmarked`, which give the order.
-    """
+    """Return the keys of `models` in a script's settings: `teachers`, then `benchmarked`."""
     order = [*settings.get("teachers", ()), *settings.get("benchmarked", ())]
     return [key for key in order if key in settings.get("models", {})]
 

@@ -28,13 +28,7 @@ def shard_of(image_id: str, blocks: int, shards_per_block: int) -> str:
 
     The first hex digit of the SHA-256 of the image_id, scaled to the number of blocks, is the
     block; the second, scaled to `shards_per_block`, the shard in it. So adding images moves none.
-
-    Parameters
-    ----------
-    image_id
-        The image.
-    blocks, shards_per_block
-        1 to 16 each; powers of two give equal shares.
+    There may be 1 to 16 of each; powers of two give equal shares.
     """
     _check(blocks, shards_per_block)
     first, second = (

@@ -180,10 +180,11 @@ def check_texts(processor: Processor, messages: list[dict], prefix: str = "") ->
     PromptError
         If one does; the message names the token and the role of the text.
     """
-    texts = [(message["role"], part) for message in messages for part in _parts(message)]
-    texts.append(("prefix", {"text": prefix}))
-    for role, part in texts:
-        if processor.image_token in part.get("text", ""):
+    texts = [
+        (message["role"], part.get("text", "")) for message in messages for part in _parts(message)
+    ]
+    for role, text in [*texts, ("prefix", prefix)]:
+        if processor.image_token in text:
             raise PromptError(
                 f"the {role} text holds the model's image token {processor.image_token}"
             )

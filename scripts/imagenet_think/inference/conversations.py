@@ -204,9 +204,8 @@ def _closed(
     """Return the rounds with the last one's thinking closed and answered; None if it is not."""
     closing, (request, response) = model.get("close_thought"), rounds[-1]
     text = response.text or ""
-    if not closing or response.finish_reason not in CUT_OFF:
-        return None
-    if not thought_is_open(model["output"], text):
+    cut_off = response.finish_reason in CUT_OFF
+    if not closing or not cut_off or not thought_is_open(model["output"], text):
         return None
     request = replace(
         request,

@@ -174,16 +174,12 @@ def _key(row: dict) -> Key:
 
 def _parsed(line: bytes) -> dict | None:
     """Return the record of a line, or None if it is unreadable."""
-    try:
+    with suppress(ValueError, KeyError, TypeError, RecursionError):
         record = json.loads(line)
         if record["kind"] == "run":
             return record
-        if record["kind"] == "response" and all(
-            isinstance(part, str) for part in _key(record["row"])
-        ):
+        if record["kind"] == "response" and all(isinstance(p, str) for p in _key(record["row"])):
             return record
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
     return None
 
 

@@ -10,6 +10,7 @@ from imagenet_think.core.settings import Values, prompt
 from imagenet_think.images import sources
 from imagenet_think.metrics import registry
 from imagenet_think.metrics.definitions import vectors
+from imagenet_think.report.macros import series
 
 REPOSITORIES = {
     "glm-4.1v": "zai-org/GLM-4.1V-9B-Thinking",
@@ -25,7 +26,7 @@ REPOSITORIES = {
 TEACHERS = ("glm-4.1v", "kimi-vl")
 
 TOKENIZER = "Qwen/Qwen2.5-VL-7B-Instruct"
-"""With this tokenizer, texts printed in the paper come near its average; the paper names none."""
+"""The paper names no tokenizer; with this one, its printed texts come near its average length."""
 
 PROMPTS = (
     "Please analyze this image step by step. First, describe what you observe, then explain your "
@@ -154,5 +155,4 @@ def _of_models(config: Values, role: str, subjects: tuple[str, ...]) -> Iterable
 
 
 def _listed(config: Values, keys: Iterable[str]) -> str:
-    *first, last = (config["models"][key]["name"] for key in keys)
-    return f"{', '.join(first)} and {last}" if first else last
+    return series(config["models"][key]["name"] for key in keys)

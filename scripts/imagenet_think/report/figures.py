@@ -30,7 +30,7 @@ from imagenet_think.core.files import atomic_path
 logger = logging.getLogger(__name__)
 
 PAGE = 468.0
-"""Width of every figure in points (6.5 inches): one column of text, or two beside each other."""
+"""Width of every figure in points (6.5 inches): one column of text, or two side by side."""
 
 PANELS = 4
 """Panels in a row."""

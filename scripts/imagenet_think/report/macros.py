@@ -1,4 +1,4 @@
-r"""LaTeX macros that hold the numbers of the paper's text, and how each number is printed."""
+r"""LaTeX macros for the numbers of the paper's text, and how numbers are printed."""
 
 import re
 from collections.abc import Iterable, Mapping

@@ -175,7 +175,7 @@ def score_macros(tables: Sequence[pl.DataFrame], ablation: pl.DataFrame) -> dict
 def incomparable(comparison: pl.DataFrame) -> list[str]:
     """Return why this run's numbers cannot be compared with the paper's; empty for the paper's run.
 
-    That the paper does not define its vectors holds for every run, and is left out.
+    That the paper does not define its vectors is true of every run, and is left out.
     """
     reasons = split_reasons(comparison.filter(pl.col("ours").is_not_null()))
     return [reason for reason in reasons if reason != VECTORS]

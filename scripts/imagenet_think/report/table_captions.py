@@ -7,6 +7,7 @@ import polars as pl
 
 from imagenet_think.metrics import registry
 from imagenet_think.metrics.registry import Measure, Metric
+from imagenet_think.report.tables import Column
 
 Settings = Mapping[str, Any]
 """What tables of the benchmark read of the config, see `benchmark`."""
@@ -32,6 +33,13 @@ AGGREGATES = {"avg": "Avg.", "max": "Max"}
 PARTS = {"full": "Full Output", "think": "Thinking Tokens", "answer": "Answer Tokens"}
 """The parts of a response, named as in the paper's Table 7."""
 
+PART_NUMBERS = [
+    Column(f"{part}_{name}", heading, group, interval=True)
+    for part, group in PARTS.items()
+    for name, heading in AGGREGATES.items()
+]
+"""Columns of the parts side by side, as in the paper's Table 7."""
+
 SHORT_PARTS = {"full": "Full", "think": "Thinking", "answer": "Answer"}
 
 COUNTS = {
@@ -49,8 +57,8 @@ def benchmark(taken: Settings) -> dict[str, Any]:
     Parameters
     ----------
     taken
-        The keys of the config that a rule declares: `teachers`, perhaps `benchmarked`, names of
-        models, and keys of the section `benchmark`.
+        The keys of the config that a rule declares: names of models, `teachers` and `benchmarked`
+        where they are needed, and keys of the section `benchmark`.
 
     Returns
     -------
@@ -79,12 +87,12 @@ def models(settings: Settings) -> dict[str, str]:
 def printed_rows(
     rows: pl.DataFrame, settings: Settings, measures: Mapping[str, Measure] = MEASURES
 ) -> pl.DataFrame:
-    """Return the aggregates that are printed, under the names of the measures they are printed as.
+    """Return the aggregates that are printed, each under the name that it is printed as.
 
     Parameters
     ----------
     rows
-        Aggregates with the column metric, which holds the name of a measure.
+        Aggregates with the column metric, the name of a measure.
     settings
         The benchmark's settings, which may choose a variant for a measure.
     measures
@@ -101,7 +109,7 @@ def caption(*sentences: str) -> str:
 
 
 def definitions(metrics: Sequence[Metric], settings: Settings) -> str:
-    """Say how metrics are defined in this run, and which of them are not bounded by 0."""
+    """Explain how metrics are defined in this run, and which of them are not bounded by 0."""
     sentences = [metric.definition(settings) for metric in metrics]
     unbounded = [place for place, metric in enumerate(metrics, start=1) if not metric.bounded]
     if unbounded:
@@ -123,14 +131,14 @@ def brief_metrics() -> list[Metric]:
 
 
 def counted(aggregates: pl.DataFrame, settings: Settings) -> str:
-    """Say how many images the means are over, and what was missing.
+    """State how many images the means are over, and what was missing.
 
     Parameters
     ----------
     aggregates
         Rows of schema `AGGREGATES` over the same images.
     settings
-        The benchmark's settings, of which `missing` tells what a missing response counts.
+        The benchmark's settings; `missing` decides what a missing response counts.
     """
     # Images that are left out although there is a response lack a reference.
     responses = aggregates["no_response"] if settings["missing"] == "leave_out" else 0
@@ -143,7 +151,7 @@ def counted(aggregates: pl.DataFrame, settings: Settings) -> str:
 
 
 def counted_by_part(aggregates: pl.DataFrame, settings: Settings) -> str:
-    """Say the same of each part of the responses."""
+    """State the same for each part of the responses."""
     return " ".join(
         f"{name.capitalize()}: {counted(aggregates.filter(part=part), settings)}"
         for part, name in PARTS.items()
@@ -151,7 +159,7 @@ def counted_by_part(aggregates: pl.DataFrame, settings: Settings) -> str:
 
 
 def missing(settings: Settings) -> str:
-    """Say which responses are missing, and what they count."""
+    """Explain which responses count as missing, and what they score."""
     return (
         "A response is missing where it failed or is empty, its thinking and answer also where it "
         f"could not be taken apart: {COUNTS[settings['missing']]}. Images of which a reference is "
@@ -160,7 +168,7 @@ def missing(settings: Settings) -> str:
 
 
 def seen(aggregates: pl.DataFrame) -> str:
-    """Say what share of the texts was read, metric by metric and part by part; "" if all of it."""
+    """State which share of the texts was read, by metric and part; "" if all of it was."""
     columns = ("seen", "seen_references", "cut", "cut_references")
     means = aggregates.group_by("metric", "part", maintain_order=True).agg(pl.col(columns).mean())
     sentences = []
@@ -176,7 +184,7 @@ def seen(aggregates: pl.DataFrame) -> str:
 
 
 def intervals(settings: Settings) -> str:
-    """Say what the small numbers are."""
+    """Explain the small numbers."""
     return (
         f"Small: {settings['level']:.0%} intervals from {settings['draws']:,} resamples of the "
         "images; a mean over too few images has none."

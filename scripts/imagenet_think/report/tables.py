@@ -27,9 +27,8 @@ LONG_TEXT = 40
 WRAPPED = 0.3
 """Share of the text width that such a text gets."""
 
-
 ENDS = {"value": "", "low": "_low", "high": "_high"}
-"""Columns of an aggregated number and of its interval, and how a table's columns of them end."""
+"""Columns of an aggregated number and its interval, with the suffixes of a table's columns."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Column:
     ranked
         Whether the greatest value is printed bold and the second underlined.
     interval
-        Whether the frame holds `<name>_low` and `<name>_high`, to be printed with each value.
+        Whether `<name>_low` and `<name>_high` are in the frame, to be printed with each value.
     printed
         False for a column of the csv only.
     width
@@ -121,7 +120,7 @@ def spread(
     values: Mapping[str, str] = ENDS,
     kept: Sequence[str] = (),
 ) -> pl.DataFrame:
-    """Return the rows of a table with numbers side by side that `rows` holds below each other.
+    """Pivot numbers from one per row to the rows and columns of a table.
 
     Parameters
     ----------

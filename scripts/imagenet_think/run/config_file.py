@@ -55,12 +55,7 @@ def _printable(text: str) -> str:
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """Read a config file.
-
-    Parameters
-    ----------
-    path
-        A YAML (or JSON) file with a mapping at its top level, encoded in UTF-8.
+    """Read a config: a YAML (or JSON) file in UTF-8 with a mapping at its top level.
 
     Raises
     ------

@@ -72,14 +72,7 @@ def schema() -> Config:
 
 
 def check(config: Config, origin: str = "config") -> Config:
-    """Validate a config and return a copy with all defaults.
-
-    Parameters
-    ----------
-    config
-        The config as read from its file.
-    origin
-        Name of the file, for messages.
+    """Validate a config, from the file `origin`, and return a copy with all defaults.
 
     Raises
     ------
@@ -289,13 +282,11 @@ def _node(path: Iterable[str | int]) -> Config:
     """Return the schema's node for a place in a config."""
     node = schema()
     for key in path:
-        node = node["items"] if isinstance(key, int) else _child(node, key)
+        if isinstance(key, int):
+            node = node["items"]
+        else:
+            node = node.get("properties", {}).get(key) or node["additionalProperties"]
     return node
-
-
-def _child(node: Config, key: str) -> Config:
-    known = node.get("properties", {})
-    return known[key] if key in known else node["additionalProperties"]
 
 
 def _allowed(node: Mapping[str, Any]) -> str:

@@ -1,8 +1,8 @@
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import pytest
+from generation_runs import Echo
 from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
@@ -31,29 +31,14 @@ def seed(image_id, attempt, turn):
     return 10 * attempt + turn
 
 
-class Script:
-    """A fake engine: text and finish reason come from a script, by image, attempt and turn."""
-
-    def __init__(self, script, batch=2):
-        self.script, self.batch = script, batch
-        self.requests, self.batches = [], []
-
-    def generate(self, requests):
-        requests = iter(requests)
-        while batch := list(islice(requests, self.batch)):
-            self.batches.append([request.key for request in batch])
-            self.requests += batch
-            for request in reversed(batch):
-                text, reason = self.script[request.key, *divmod(request.seed, 10)]
-                if reason == "error":
-                    yield Response(request.key, None, reason, error=text)
-                else:
-                    yield Response(request.key, text, reason, 10, 4, 3)
+def scripted(script, batch=2):
+    """A fake engine whose texts and finish reasons are given by image, attempt and turn."""
+    return Echo(lambda _, request: script[request.key, *divmod(request.seed, 10)], batch=batch)
 
 
 def ask(script, model=GREEDY, attempts=1, batch=2):
     """Return the answers by image, the engine, and the images in the order of their answers."""
-    engine = Script(script, batch)
+    engine = scripted(script, batch)
     images = [(key, key.encode()) for key in dict.fromkeys(key for key, *_ in script)]
     found = list(converse(engine.generate, images, Policy(model, "Describe.", attempts, seed)))
     return {answer.response.key: answer for answer in found}, engine, found
@@ -325,25 +310,10 @@ def test_a_model_whose_thinking_is_closed_by_force_answers():
 # Order
 
 
-def test_images_are_read_as_the_engine_needs_them():
-    taken = []
-
-    def images():
-        for key in "abcdef":
-            taken.append(key)
-            yield key, b""
-
-    engine = Script({(key, 1, 1): ("A", "stop") for key in "abcdef"})
-    answers = converse(engine.generate, images(), Policy(GREEDY, "Describe.", 1, seed))
-    next(answers)
-    assert taken == ["a", "b"]
-    assert len(list(answers)) == 5
-
-
 def test_an_engine_that_took_all_requests_at_once_is_called_again():
     script = {(key, 1, 1): (CALL, "stop") for key in "abc"}
     script |= {(key, 1, 2): ("done", "stop") for key in "abc"}
-    engine = Script(script)
+    engine = scripted(script)
     images = [(key, b"") for key in "abc"]
     policy = Policy(TOOL, "Describe.", 1, seed)
     answers = list(converse(lambda requests: engine.generate(list(requests)), images, policy))
@@ -353,7 +323,7 @@ def test_an_engine_that_took_all_requests_at_once_is_called_again():
 def test_an_exhausted_iterator_of_requests_can_continue():
     script = {(key, 1, 1): (CALL, "stop") for key in "ab"}
     script |= {(key, 1, 2): ("done", "stop") for key in "ab"}
-    engine = Script(script)
+    engine = scripted(script)
     open_at_end = []
 
     def generate(requests):
@@ -371,7 +341,7 @@ def test_an_exhausted_iterator_of_requests_can_continue():
 
 
 def test_two_open_conversations_about_an_image_are_an_error():
-    engine = Script({("a", 1, 1): ("A", "stop")})
+    engine = scripted({("a", 1, 1): ("A", "stop")})
     policy = Policy(GREEDY, "Describe.", 1, seed)
     with pytest.raises(ValueError, match="image a has two open conversations"):
         list(converse(engine.generate, [("a", b""), ("a", b"")], policy))

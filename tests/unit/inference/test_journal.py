@@ -222,10 +222,10 @@ def test_a_job_that_fails_to_open_a_journal_keeps_no_lock(tmp_path, monkeypatch)
 # Full disks: a limit on the size of files stops a write in the middle of a line, like a full disk.
 
 
-def fill(path, start=0):
+def fill(path):
     """Append rows until the journal refuses one; return their number and the error."""
     with Journal(path) as journal:
-        for i in range(start, 1000):
+        for i in range(1000):
             try:
                 journal.append_response(row(i, text="x" * (1000 + 37 * i % 1000)))
             except JournalError as error:
@@ -235,31 +235,30 @@ def fill(path, start=0):
     raise AssertionError("the disk never filled")
 
 
-@pytest.fixture
-def limit_size():
-    """Set the size that no file of this process may exceed, until the test ends."""
+@contextlib.contextmanager
+def file_size_limit(size):
+    """Let no file of this process become larger than `size` bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @given(size=st.integers(400, 9000))
 @settings(max_examples=30, deadline=None)
 def test_a_line_that_does_not_fit_is_not_written_in_part(tmp_path_factory, size):
     path = tmp_path_factory.mktemp("journal") / "00.jsonl"
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
+    with file_size_limit(size):
         count, error = fill(path)
         assert error.__cause__.errno == errno.EFBIG
         assert re.search(
             r"00.jsonl cannot be read .*: File too large \(.*Free some space", str(error)
         )
-        # A shorter line may still fit, and begins a line.
+        # A shorter line may still fit, and starts on a new line.
         with Journal(path) as journal, contextlib.suppress(JournalError):
             journal.append_run(n=1)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.stat().st_size <= size
     assert [one["image_id"] for one in journal_rows(path)] == [f"image {i}" for i in range(count)]
     assert path.read_bytes().count(b"\n") == len(list(read_lines(path)))
@@ -269,27 +268,25 @@ def test_a_line_that_does_not_fit_is_not_written_in_part(tmp_path_factory, size)
     assert not path.with_name("00.jsonl.unreadable").exists()
 
 
-def test_a_job_without_space_for_its_lock_stops_at_once(tmp_path, limit_size):
+def test_a_job_without_space_for_its_lock_stops_at_once(tmp_path):
     path = tmp_path / "00.jsonl"
     whole = filled(path)
-    limit_size(0)
-    with pytest.raises(JournalError, match=r"File too large \([\d,]+ bytes are free there\)"):
+    message = r"File too large \([\d,]+ bytes are free there\)"
+    with file_size_limit(0), pytest.raises(JournalError, match=message):
         Journal(path)
     assert path.read_bytes() == whole
     assert os.listdir(tmp_path) == ["00.jsonl"]
 
 
-def test_an_unreadable_line_stays_while_there_is_no_space_to_move_it(tmp_path, limit_size):
+def test_an_unreadable_line_stays_while_there_is_no_space_to_move_it(tmp_path):
     path, aside = tmp_path / "00.jsonl", tmp_path / "00.jsonl.unreadable"
     whole = filled(path)
     path.write_bytes(whole + b"?" * 3000 + b"\n")
     before = path.read_bytes()
-    limit_size(2000)
-    with pytest.raises(JournalError, match="File too large"):
+    with file_size_limit(2000), pytest.raises(JournalError, match="File too large"):
         Journal(path)
     assert path.read_bytes() == before
     assert aside.read_bytes() == b""
-    limit_size(resource.RLIM_INFINITY)
     assert kept(path) == [0, 1, 2]
     assert aside.read_bytes() == b"?" * 3000 + b"\n"
 

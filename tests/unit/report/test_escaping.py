@@ -1,4 +1,5 @@
 import re
+from html import unescape
 
 import pytest
 from hypothesis import example, given, settings
@@ -48,11 +49,8 @@ def test_latex_is_ascii_balanced_and_without_bare_specials(text):
 
 
 def plain(html):
-    """The text of rendered HTML."""
-    text = re.sub(r"<[^>]+>", "", html)
-    for entity, character in {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&amp;": "&"}.items():
-        text = text.replace(entity, character)
-    return text.strip()
+    """Return the text of rendered HTML."""
+    return unescape(re.sub(r"<[^>]+>", "", html)).strip()
 
 
 PARSER = MarkdownIt("commonmark").enable("table")
@@ -94,7 +92,7 @@ def test_latex_compiles(tmp_path):
     compile_latex(tmp_path, *(f"{escaping.latex(text)}\\\\" for text in texts))
 
 
-def test_spelled_is_what_is_printed():
+def test_spelled_text_is_what_is_printed():
     assert escaping.spelled("Čapek\t弓 & \x00") == "Čapek U+5F13 & U+0000"
 
 

@@ -253,7 +253,7 @@ def test_a_longer_choice_begins_with_the_shorter_one(frames):
     assert choose_examples(**frames, count=6)[:3] == choose_examples(**frames, count=3)
 
 
-def test_the_seed_decides(frames):
+def test_the_seed_decides_which_samples_are_chosen(frames):
     chosen = {choose_examples(**frames | {"seed": s}, count=1)[0].image_id for s in range(12)}
     assert len(chosen) > 3
 
@@ -277,7 +277,7 @@ def test_a_missing_image_is_named(frames):
 # Text --------------------------------------------------------------------------------------------
 
 
-def test_what_cannot_be_drawn_is_shown_and_logged(caplog):
+def test_characters_without_a_glyph_are_replaced_and_logged(caplog):
     assert figures.printable("a 中 b\u200d\ufe0f", "row 1") == "a □ b\u200d\ufe0f"
     assert "row 1: 1 characters" in caplog.text
     assert "U+4E2D" in caplog.text
@@ -290,13 +290,13 @@ def test_wrapped_text_is_whole_and_narrow_enough(text, width):
     font = figures.serif(7)
     lines = list(figures.wrap(text, font, width))
     assert "".join("".join(lines).split()) == "".join(text.split())
-    for line in lines:  # only a single letter may be wider than its place
+    for line in lines:  # only a single letter may be wider than the line
         letters = regex.findall(r"\X", line)
         assert figures.width_of(line, font) <= width + 1 or len(letters) == 1
 
 
 @pytest.mark.parametrize("text", HARD.values(), ids=HARD.keys())
-def test_fitted_text_keeps_its_place(text):
+def test_fitted_text_stays_in_its_area(text):
     font = figures.serif(7)
     text = figures.printable(text)
     lines = figures.fit(text, font, 120, 60)
@@ -363,16 +363,18 @@ def test_coverage(domains, tmp_path):
     assert_readable(figure_coverage.draw_coverage(counts))
 
 
-@pytest.mark.parametrize(("typical", "rows", "longest"), [(60, 70, 90), (400, 2000, 196388)])
-def test_lengths(typical, rows, longest):
-    lengths = lengths_frame(typical, rows, longest)
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        lengths_frame(60, 70, 90),
+        lengths_frame(400, 2000, 196388),
+        lengths_frame(60, 30, 90).filter(pl.col("part") != "answer"),
+        lengths_frame(60, 30, 90).clear(),
+    ],
+    ids=["short", "long", "without answers", "empty"],
+)
+def test_lengths(lengths):
     assert_readable(figure_lengths.draw_lengths(lengths, TEACHERS, NAMES, "Qwen2.5-VL-7B-Instruct"))
-
-
-def test_lengths_without_a_part():
-    lengths = lengths_frame(60, 30, 90).filter(pl.col("part") != "answer")
-    assert_readable(figure_lengths.draw_lengths(lengths, TEACHERS, NAMES, "tokenizer"))
-    assert_readable(figure_lengths.draw_lengths(lengths.clear(), TEACHERS, NAMES, "tokenizer"))
 
 
 @pytest.mark.parametrize("count", [1, 4, 9])

@@ -168,7 +168,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("place", "spoil", "message"), FAULTS)
-def test_what_does_not_add_up_is_named(run, place, spoil, message):
+def test_each_inconsistency_is_reported(run, place, spoil, message):
     account_all(*run)
     frames = list(run)
     frames[place] = spoil(frames[place])
@@ -183,7 +183,7 @@ def test_a_message_names_the_first_few_images_of_many():
         account({"a": images}, responses, annotations.clear())
 
 
-def test_all_faults_are_reported_at_once(run):
+def test_all_problems_are_reported_at_once(run):
     sample, responses, annotations = run
     with pytest.raises(AccountError) as error:
         account_all(sample, responses.filter(pl.col("image_id") != "y"), annotations)
@@ -191,7 +191,7 @@ def test_all_faults_are_reported_at_once(run):
     assert "is not generated again" in str(error.value)
 
 
-def test_a_ledger_that_lacks_an_image_is_refused(run):
+def test_a_ledger_without_an_image_is_refused(run):
     ledger = account_all(*run)
     with pytest.raises(AccountError, match="do not add up"):
         count(ledger[1:], dict.fromkeys(MODELS, 3))
@@ -245,7 +245,7 @@ def mixed():
 SIX = [f"i{n}" for n in range(6)]
 
 
-def test_table_and_page_say_how_every_image_ended(mixed, account_for):
+def test_table_and_page_count_how_every_image_ended(mixed, account_for):
     table, page = account_for(SIX, SIX, *mixed, b="Model <B>")
     assert table.columns == ["model", *(column.name for column in COUNTS), *REASONS]
     assert table.select("model", "asked", "done", "failed", "excluded").rows() == [
@@ -264,7 +264,7 @@ def test_table_and_page_say_how_every_image_ended(mixed, account_for):
     assert "failed: no box" in page.split("| Reason |")[0]
 
 
-def test_a_page_without_faults_says_so(run, account_for):
+def test_a_page_of_a_run_without_failures(run, account_for):
     _, page = account_for("xyz", "xyz", *run[1:])
     assert "Nothing failed, and nothing was excluded." in page
     assert "Excluded images" not in page
@@ -287,7 +287,7 @@ def test_only_teachers_are_prompted_with_images_that_are_not_evaluated(tmp_path,
     )
 
 
-def test_a_fault_leaves_no_files(mixed, account_for, tmp_path):
+def test_no_files_are_written_after_an_error(mixed, account_for, tmp_path):
     responses, annotations = mixed
     with pytest.raises(AccountError, match="without annotation"):
         account_for(SIX, SIX, responses, annotations[1:])

@@ -1,4 +1,4 @@
-"""A config file is read strictly, and whatever is wrong with it is named with its line."""
+"""A config file is read strictly, and every error is reported with its line."""
 
 from contextlib import suppress
 
@@ -39,7 +39,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_the_line_of_an_error_is_named(file, name):
+def test_an_error_is_reported_with_its_line(file, name):
     text, words = WRONG[name]
     file.write_text(text, encoding="utf-8")
     with pytest.raises(config_file.ConfigError) as caught:
@@ -58,14 +58,14 @@ def test_aliases_are_not_expanded_without_bound(file):
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-def test_another_encoding_is_named(file, encoding):
+def test_a_different_encoding_is_reported(file, encoding):
     file.write_bytes("a: 1\nb: é\n".encode(encoding))
     line = 2 if encoding == "latin-1" else 1
     with pytest.raises(config_file.ConfigError, match=f"line {line}: .* is not UTF-8"):
         config_file.read(file)
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path):
+def test_an_unreadable_file_is_reported(tmp_path):
     for path, reason in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(config_file.ConfigError, match=reason) as caught:
             config_file.read(path)
@@ -89,14 +89,14 @@ plain = st.recursive(
 
 @settings(deadline=None)
 @given(st.dictionaries(text, plain, min_size=1))
-def test_what_was_dumped_is_read(file, value):
+def test_a_dumped_config_is_read_back(file, value):
     file.write_text(yaml.safe_dump(value, allow_unicode=True), encoding="utf-8")
     assert config_file.read(file) == value
 
 
 @settings(deadline=None)
 @given(st.binary() | st.text(alphabet="ab:&*-[]{}<!|>'\"\n\t #?01.,%").map(str.encode))
-def test_any_bytes_are_a_config_or_an_error_of_this_file(file, content):
+def test_any_bytes_are_a_config_or_a_config_error(file, content):
     file.write_bytes(content)
     with suppress(config_file.ConfigError):
         assert isinstance(config_file.read(file), dict)

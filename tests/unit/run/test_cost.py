@@ -57,7 +57,7 @@ def run(tmp_path):
     run.responses("c", row("c", "a", tokens=60))
     run.responses("n", row("n", "a"))
     with run.journal("g") as journal:
-        # An hour with an older prompt, of which nothing is used.
+        # An hour with an older prompt; none of its responses are in use.
         for image in "abc":
             journal.append_response(row("g", image, 300, "old"), run="1", at=3000.0)
         journal.append_run(run="1", seconds=3600.0, **GPU)
@@ -68,7 +68,7 @@ def run(tmp_path):
         journal.append_run(run="2", seconds=7000.0, devices=2, **GPU)
         # A job that was killed after half an hour.
         journal.append_response(row("g", "d"), run="3", at=1800.0)
-        # Another one failed before it had answered anything.
+        # A job that failed before its first response.
         journal.append_run(run="4", seconds=900.0, **GPU)
     with run.journal("c") as journal:
         journal.append_response(row("c", "a", tokens=60), run="5", at=29.0)
@@ -96,13 +96,13 @@ def test_hours_on_the_cpu_are_not_gpu_hours(run):
     assert "Hours on CPUs are not GPU hours" in run.page
 
 
-def test_gpu_hours_are_compared_with_the_papers_where_all_are_known(run):
+def test_gpu_hours_are_compared_with_the_papers_if_all_are_known(run):
     run()
     assert "would take" not in run.page  # a teacher ran on the CPU
     for path in (run.folder / "journal" / "c").iterdir():
         path.unlink()
     run()
-    assert "would take" not in run.page  # what it took is not known
+    assert "would take" not in run.page  # the time is unknown
     with run.journal("c") as journal:
         journal.append_response(row("c", "a", tokens=60), run="5", at=29.0)
         journal.append_run(run="5", seconds=700.0, **GPU)

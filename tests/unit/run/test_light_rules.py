@@ -1,4 +1,4 @@
-"""What the rules import: each job reads them when it starts, so nothing that is slow to import."""
+"""The rules import nothing that is slow to import, because every job reads them at its start."""
 
 import re
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 PLUGINS = "[sources.get(kind) for kind in sources.kinds()]"
-"""The rules load the one that the config names."""
+"""The rules load the source that the config names."""
 
 HEAVY = {"numpy", "polars", "pyarrow", "torch", "transformers"}
 

@@ -1,4 +1,4 @@
-"""The real Slurm plugin, with a Slurm that does not answer: no job is forgotten."""
+"""The real Slurm plugin, while Slurm does not answer: no job is forgotten."""
 
 import asyncio
 import importlib
@@ -20,13 +20,13 @@ class Throttle:
 
 @pytest.fixture
 def plugin(monkeypatch):
-    """The plugin as nobody has changed it: a workflow that was read in this process does."""
+    """The plugin without the patch that a workflow parsed in this process has applied."""
     monkeypatch.delitem(sys.modules, "snakemake_executor_plugin_slurm", raising=False)
     return importlib.import_module("snakemake_executor_plugin_slurm")
 
 
 def still_running(plugin) -> list[str]:
-    """Return which of two jobs the plugin will ask for again after one that no one answers."""
+    """Return which of two jobs the plugin still tracks after a query without an answer."""
     executor = object.__new__(plugin.Executor)
     settings = {"init_seconds_before_status_checks": 1, "status_attempts": 2}
     executor.workflow = SimpleNamespace(executor_settings=SimpleNamespace(**settings))

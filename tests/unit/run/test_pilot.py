@@ -104,7 +104,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def usual(run):
-    """Each model did its images in one job."""
+    """Each model described its images in one job."""
     for model, seconds in (("g", 100.0), ("k", 200.0), ("e", 40.0)):
         run.generate(model, "r1", seconds, ready_seconds=20.0, **GPU)
     return run
@@ -121,7 +121,7 @@ def test_the_estimate_follows_from_speed_tokens_and_loading(usual):
         assert (row["images"], row["jobs"], row["job_responses"]) == (20, 1, 20)
         assert row["tokens_per_second"] == pytest.approx(20 * MEAN / (seconds - 20))
         assert row["loading_seconds"] == 20
-        # 80 images at the speed of 20, beside loading, which each of the two blocks has once.
+        # 80 images at the speed of 20, plus loading once for each of the two blocks.
         assert row["hours"] == pytest.approx((4 * (seconds - 20) + 2 * 20) / 3600)
         assert row["hours_low"] < row["hours"] < row["hours_high"]
         # Two jobs at once: the block with 60 images ends last.
@@ -166,14 +166,14 @@ def test_quantiles_are_those_of_the_tokens(usual):
     assert row["tokens_high"] - row["tokens_low"] == pytest.approx(2 * spread, rel=0.15)
 
 
-def test_models_described_the_same_images_so_their_sum_varies_with_them(usual):
-    """Tokens that vary together give the sum the sum of the intervals, not less."""
+def test_the_interval_of_the_sum_if_tokens_vary_together(usual):
+    """If the tokens vary together, the interval of the sum is the sum of the intervals."""
     table = usual()
     widths = {key: table[key]["hours_high"] - table[key]["hours_low"] for key in (*NAMES, "all")}
     assert widths["all"] == pytest.approx(widths["g"] + widths["k"] + widths["e"])
 
 
-def test_tokens_that_vary_against_each_other_cancel_out(run):
+def test_the_interval_of_the_sum_if_tokens_vary_in_opposite_directions(run):
     run.tokens["k"] = run.tokens["g"][::-1]
     for model in ("g", "k"):
         run.generate(model, "r1", 100.0, **GPU)
@@ -183,7 +183,7 @@ def test_tokens_that_vary_against_each_other_cancel_out(run):
 
 
 def test_dropped_attempts_take_time_too(run):
-    """Half of what was generated was dropped: the same tokens kept, the same hours."""
+    """Half of the tokens were dropped: with the same tokens kept, the hours are the same."""
     run.generate("g", "r1", 100.0, factor=2, **GPU)
     run.generate("k", "r1", 100.0, **GPU)
     table = run(models=["g", "k"])
@@ -193,7 +193,7 @@ def test_dropped_attempts_take_time_too(run):
 
 
 def test_hours_with_all_rows_in_use(run):
-    """Of 60 seconds of steps, beside the canary's, places were in use a quarter of the time."""
+    """In 60 seconds of steps, without the canary's, a quarter of the rows was in use."""
     for model in ("g", "k"):
         run.generate(
             model,
@@ -233,7 +233,7 @@ def test_shares_have_wilson_intervals(run):
     assert row["not_done"] == 0.2
     assert (row["cut_off"], row["no_think"], row["unreadable_image"]) == (0.1, 0.05, 0.05)
     assert row["loop"] == 0.0
-    # Without the image that could not be read.
+    # Without the unreadable image.
     kept = [t for n, t in enumerate(run.tokens["g"]) if n != 3]
     assert row["tokens"] == pytest.approx(np.mean(kept))
     assert row["prompt_tokens"] == 40
@@ -242,8 +242,8 @@ def test_shares_have_wilson_intervals(run):
     assert "Loop" not in run.page
 
 
-def test_a_rerun_takes_the_speed_of_the_jobs_that_made_the_responses(run):
-    """The pilot's responses were in the journal of the whole run already, made by two jobs."""
+def test_the_speed_is_that_of_the_jobs_that_generated_the_responses(run):
+    """Two jobs of the whole run had already generated the pilot's responses."""
     more = [
         row | {"image_id": f"x{n}", "fingerprint": f"x{n}"} for n, row in enumerate(run.rows("g"))
     ]
@@ -251,7 +251,7 @@ def test_a_rerun_takes_the_speed_of_the_jobs_that_made_the_responses(run):
         rows = run.rows(model)
         run.generate(model, "r1", 50.0, rows[:10] + more, **GPU)
         run.generate(model, "r2", 50.0, rows[10:], **GPU)
-        # This one made nothing of the pilot.
+        # This job generated no response of the pilot.
         other = [row | {"fingerprint": "older"} for row in rows[:1]]
         run.generate(model, "r3", 9000.0, other, **GPU)
     row = run(models=["g", "k"])["g"]

@@ -1,4 +1,4 @@
-"""The profile that hands the jobs to Slurm."""
+"""The profile that submits the jobs to Slurm."""
 
 import re
 
@@ -20,14 +20,14 @@ RULES = set(
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory):
-    """The miniature and its pilot, as they would go to Slurm."""
+    """The miniature and its pilot, as they would be submitted."""
     folder = project(tmp_path_factory.mktemp("plan"))
     return submissions(folder, "--configfile", "config/miniature.yaml", "-n", "all", "pilot")
 
 
 @pytest.fixture
 def whole(tmp_path):
-    """The paper's run, as it would go to Slurm; its archives are empty files."""
+    """The paper's run, as it would be submitted; its archives are empty files."""
     folder = project(tmp_path)
     archives = folder / "data" / "imagenet21k"
     archives.mkdir(parents=True)
@@ -36,7 +36,7 @@ def whole(tmp_path):
     return submissions(folder, "all")
 
 
-def test_it_lies_where_the_command_looks_for_it():
+def test_the_symlink_that_the_command_names_exists():
     assert (ROOT / "slurm").readlink().as_posix() == "profiles/slurm"
 
 
@@ -49,7 +49,7 @@ def test_every_entry_is_an_option_and_has_a_comment():
             assert lines[number - 1].startswith("# "), entry[0]
 
 
-def test_every_rule_that_it_names_exists():
+def test_every_rule_in_it_exists():
     for part in ("set-resources", "set-threads", "groups"):
         assert PROFILE[part].keys() <= RULES
 
@@ -73,8 +73,8 @@ def test_a_job_gets_more_memory_and_time_at_each_attempt(planned):
     assert PROFILE["retries"] == 2
 
 
-def test_a_job_asks_for_no_more_than_a_usual_node_has(planned):
-    # Snakemake would cut more threads down to it without a word.
+def test_a_job_requests_no_more_than_a_usual_node_has(planned):
+    # Snakemake would silently reduce more threads to it.
     assert max(PROFILE["set-threads"].values()) <= PROFILE["cores"] == 8
     for job in planned:
         asked = job.asked[0]
@@ -84,8 +84,8 @@ def test_a_job_asks_for_no_more_than_a_usual_node_has(planned):
         assert asked["runtime"] <= 24 * 60, job.rules
 
 
-def test_a_group_asks_for_what_it_uses_at_once_and_for_the_sum_of_its_minutes(planned):
-    """Its jobs run one after another, so none of them may be able to run beside another one."""
+def test_a_group_requests_what_it_uses_at_once_and_the_sum_of_its_runtimes(planned):
+    """Its jobs run one after another, so no two of them may be able to run in parallel."""
     groups = [job for job in planned if len(job.rules) > 1]
     assert {job.rules for job in groups} == {
         ("catalogue_images", "collect_candidates"),
@@ -99,14 +99,14 @@ def test_a_group_asks_for_what_it_uses_at_once_and_for_the_sum_of_its_minutes(pl
         assert job.asked[0]["runtime"] == sum(member["runtime"] for member in members), job.rules
 
 
-def test_the_miniature_is_few_jobs(tmp_path):
+def test_the_miniature_has_few_jobs(tmp_path):
     whole = submissions(project(tmp_path), "--configfile", "config/miniature.yaml", "-n", "all")
     local = 4  # all, audit, record_run, render_pages
     assert sum(len(job.rules) for job in whole) + local <= 90
 
 
 @pytest.mark.slow
-def test_the_papers_run_is_few_jobs_and_fewer_submissions(whole):
+def test_the_papers_run_has_few_jobs_and_fewer_submissions(whole):
     assert sum(len(job.rules) for job in whole) <= 960
     assert len(whole) <= 400
     assert max(job.asked[0]["mem_mb"] for job in whole if "gpu" not in job.asked[0]) == 8000
@@ -118,7 +118,7 @@ def test_no_other_profile_of_the_project_overrides_it():
         assert not yaml.safe_load(file.read_text()).keys() & PROFILE.keys(), file
 
 
-def test_no_profile_asks_for_other_software():
+def test_no_profile_deploys_software():
     asking = re.compile(r"^(sdm|software-deployment-method|use-\w+):", re.M)
     for file in ROOT.glob("profiles/*/config*.yaml"):
         assert not asking.search(file.read_text()), file
