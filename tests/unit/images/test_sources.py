@@ -397,24 +397,16 @@ def test_a_damaged_row_group_costs_its_images_only(tmp_path):
 # The outer archive ------------------------------------------------------------------------------
 
 
-def unpack(tmp_path, members, wnids=("n1", "n2")):
-    outer = write_tar(tmp_path / "outer.tar", members)
-    classes = write_classes(tmp_path / "classes.tsv", wnids)
+def unpacked(tmp_path, outer):
+    classes = write_classes(tmp_path / "classes.tsv", ("n1", "n2"))
     unpack_outer_archive(outer, classes, tmp_path / "out", tmp_path / "u.parquet")
     return pl.read_parquet(tmp_path / "u.parquet")
 
 
 def test_nothing_is_written_outside_the_folder(tmp_path):
-    rows = unpack(
-        tmp_path,
-        {
-            "../n1.tar": b"evil",
-            "/n2.tar": b"evil",
-            "x/n2.tar": b"good",
-            "n9.tar": b"",
-            "n.txt": b"",
-        },
-    )
+    members = {"../n1.tar": b"evil", "/n2.tar": b"evil", "x/n2.tar": b"good"}
+    members |= {"n9.tar": b"", "n.txt": b""}
+    rows = unpacked(tmp_path, write_tar(tmp_path / "outer.tar", members))
     assert {p.name for p in tmp_path.rglob("*") if p.is_file()} == {
         *("outer.tar", "classes.tsv", "u.parquet", "n2.tar")
     }
@@ -427,7 +419,8 @@ def test_nothing_is_written_outside_the_folder(tmp_path):
 
 
 def test_of_two_archives_of_a_class_the_first_counts(tmp_path):
-    rows = unpack(tmp_path, {"a/n1.tar": b"first", "b/n1.tar": b"second"})
+    members = {"a/n1.tar": b"first", "b/n1.tar": b"second"}
+    rows = unpacked(tmp_path, write_tar(tmp_path / "outer.tar", members))
     assert (tmp_path / "out" / "n1.tar").read_bytes() == b"first"
     assert rows["reason"].to_list() == [None, "clashing_archive"]
     present, unusable = split_unpacked(tmp_path / "u.parquet", ["n1", "n2"], True)
@@ -463,11 +456,9 @@ def test_a_stopped_unpacking_continues(drawn, tmp_path, caplog):
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.GNUTYPE_LONGNAME])
-def test_links_and_huge_headers_are_not_followed(tmp_path, kind):
+def test_links_are_not_followed_and_huge_headers_not_read(tmp_path, kind):
     outer = sparse_claim(tmp_path / "outer.tar", "n1.tar", 10 * 2**30, kind)
-    classes = write_classes(tmp_path / "classes.tsv", ["n1"])
-    unpack_outer_archive(outer, classes, tmp_path / "out", tmp_path / "u.parquet")
-    (row,) = pl.read_parquet(tmp_path / "u.parquet").rows(named=True)
+    (row,) = unpacked(tmp_path, outer).rows(named=True)
     assert row["reason"] == "damaged_archive"
     assert ("a header of" in row["detail"]) == (kind != tarfile.SYMTYPE)
     assert not list((tmp_path / "out").iterdir())
