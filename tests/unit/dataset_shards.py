@@ -12,7 +12,7 @@ from build_dataset import PARTS, build_dataset, images_by_shard
 from imagenet_think.core.files import parquet_writer, write_parquet
 from imagenet_think.core.schemas import ANNOTATIONS, IMAGES, RESPONSES, SAMPLE
 from imagenet_think.core.splits import CONFIGURATIONS
-from imagenet_think.dataset.hub_files import remove_leftovers, schemas, writer
+from imagenet_think.dataset.hub_files import schemas, writer
 from imagenet_think.parsing import statuses
 
 REPORTED = Path(__file__).parents[2] / "resources" / "reported.yaml"
@@ -163,8 +163,6 @@ def build(run: Path, dataset: Path, shards: list[str], *, full: bool = False, **
     settings = SETTINGS | settings
     chosen = {name: settings.pop(name) for name in ("test", "validation")}
     found = images_by_shard(run / "sample.parquet", shards, **chosen)
-    every = (files(dataset, number, len(shards)).values() for number in range(len(shards)))
-    remove_leftovers(path for paths in every for path in paths)
     for number, (shard, rows) in enumerate(found):
         build_dataset(
             rows,

@@ -1,8 +1,8 @@
 """The metrics as they declare themselves, one module per metric in `metrics.definitions`.
 
 Everything else that depends on which metrics there are (rules, schemas, aggregates, tables,
-figures, captions) asks this registry. It is read at every plan, so it and the declarations import
-nothing heavy; the code that computes scores is imported by `Metric.load`.
+figures, captions) uses this registry. It is read whenever Snakemake plans a run, so it and the
+declarations import nothing heavy; the code that computes scores is imported by `Metric.load`.
 """
 
 import importlib
@@ -84,7 +84,8 @@ class Metric:
     definition
         Returns a sentence for captions that says how it is defined in this run.
     packages
-        Libraries that compute it, by their names on PyPI: other versions compute anew.
+        Libraries that compute it, by their names on PyPI. With a different version, all scores are
+        computed again.
     implementation
         Module of the package that has `load`, if not the declaration's own. Known scores are kept
         as long as its code and that of what it imports stays the same.

@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from dataset_shards import TEACHERS, build, files, picture, write_run
+from dataset_shards import TEACHERS, build, picture, write_run
 from hard_texts import FIXED
 from polars.testing import assert_frame_equal
 
@@ -173,18 +173,6 @@ def test_empty_files_and_empty_splits(tmp_path):
         pattern = f"{dataset}/{folder}/*.parquet"
         assert duckdb.sql(f"SELECT count(*) FROM '{pattern}'").fetchall() == [(count,)]
         assert len(pl.scan_parquet(pattern).collect()) == count
-
-
-def test_files_of_a_different_number_of_shards_are_removed(run, tmp_path):
-    dataset = build(run, tmp_path / "dataset", SHARDS)
-    (dataset / "data" / "notes.txt").write_text("mine")
-    merged = pl.read_parquet(run / "sample.parquet").with_columns(shard=pl.lit("00"))
-    merged.write_parquet(run / "sample.parquet")
-    for folder in [run / kind / t for kind in ("responses", "annotations") for t in TEACHERS]:
-        pl.read_parquet(folder / "*.parquet").write_parquet(folder / "00.parquet")
-    build(run, dataset, ["00"])
-    kept = {path for path in dataset.rglob("*") if path.is_file()}
-    assert kept == {*files(dataset, 0, 1).values(), dataset / "data" / "notes.txt"}
 
 
 @pytest.mark.parametrize("place", ["responses/one", "annotations/two", "shards"])

@@ -32,6 +32,11 @@ def images():
     }
 
 
+@pytest.fixture
+def dataset(images, tmp_path):
+    return publish(tmp_path, images)
+
+
 def digest(data):
     return hashlib.sha256(data).hexdigest()
 
@@ -100,8 +105,7 @@ def rows(folder):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_images_are_rejoined_from_every_form(form, images, tmp_path):
-    dataset = publish(tmp_path, images)
+def test_images_are_rejoined_from_every_form(form, images, dataset, tmp_path):
     out, missing = rejoin(tmp_path / "own", dataset, FORMS[form](tmp_path / "source", images))
     assert missing.is_empty()
     assert count_rows(out.glob("*/*.parquet")) == count_rows(dataset.glob("*/*.parquet"))
@@ -138,8 +142,7 @@ def altered(images, **changes):
     }
 
 
-def test_missing_and_different_images_are_reported(images, tmp_path):
-    dataset = publish(tmp_path, images)
+def test_missing_and_different_images_are_reported(images, dataset, tmp_path):
     gone, other, cut, kept = (f"{WNIDS[0]}_{n}" for n in range(4))
     changed = altered(images, **{gone: None, other: encoded(photo(99)), cut: b"no image"})
     out, missing = rejoin(tmp_path / "own", dataset, class_tars(tmp_path / "source", changed))
@@ -172,8 +175,7 @@ def test_missing_and_different_images_are_reported(images, tmp_path):
     assert "3 are left out; `missing.csv`" in (out / "README.md").read_text()
 
 
-def test_a_damaged_archive_is_reported(images, tmp_path):
-    dataset = publish(tmp_path, images)
+def test_a_damaged_archive_is_reported(images, dataset, tmp_path):
     source = class_tars(tmp_path / "source", images)
     tar = tmp_path / "source" / f"{WNIDS[1]}.tar"
     start = tar.read_bytes().index(images[WNIDS[1]][f"{WNIDS[1]}_2.JPEG"])
@@ -195,8 +197,7 @@ def test_a_damaged_archive_is_reported(images, tmp_path):
     assert len(found) == 2
 
 
-def test_a_different_preparation_is_kept_with_a_remark(images, tmp_path):
-    dataset = publish(tmp_path, images)
+def test_a_different_preparation_is_kept_with_a_remark(images, dataset, tmp_path):
     source = class_tars(tmp_path / "source", images)
     out, missing = rejoin(tmp_path / "own", dataset, source, jpeg_quality=60)
     assert missing["image_id"].to_list() == [f"{wnid}_3" for wnid in sorted(WNIDS)]
@@ -219,8 +220,7 @@ def test_without_digests_images_are_identified_by_name(images, tmp_path):
     assert len(missing) == len(rows(out)) == 12
 
 
-def test_the_digest_decides_between_equal_names(images, tmp_path):
-    dataset = publish(tmp_path, images)
+def test_the_digest_decides_between_equal_names(images, dataset, tmp_path):
     name = f"{WNIDS[0]}_1.JPEG"
     members = {f"a/{name}": encoded(photo(99))} | {f"b/{k}": v for k, v in images[WNIDS[0]].items()}
     members[f"c/{name}"] = b"no image"
@@ -230,8 +230,7 @@ def test_the_digest_decides_between_equal_names(images, tmp_path):
     assert len(rows(out)) == 12
 
 
-def test_an_image_of_another_class_is_not_taken(images, tmp_path):
-    dataset = publish(tmp_path, images)
+def test_an_image_of_another_class_is_not_taken(images, dataset, tmp_path):
     first, second, third = WNIDS
     swapped = {first: images[second], second: images[first], third: images[third]}
     _, missing = rejoin(tmp_path / "own", dataset, class_tars(tmp_path / "source", swapped))
@@ -239,8 +238,7 @@ def test_an_image_of_another_class_is_not_taken(images, tmp_path):
     assert len(missing) == 8
 
 
-def test_files_of_an_earlier_dataset_are_removed(images, tmp_path):
-    dataset = publish(tmp_path, images)
+def test_files_of_an_earlier_dataset_are_removed(images, dataset, tmp_path):
     source = class_tars(tmp_path / "source", images)
     out, _ = rejoin(tmp_path / "own", dataset, source)
     stale = out / "data" / "train-00000-of-00064.parquet"
@@ -278,8 +276,7 @@ def test_the_card_lists_splits_with_rows(images, tmp_path):
         (lambda rows: pl.concat([rows, rows]), "several rows of the same image: "),
     ],
 )
-def test_files_that_are_not_of_a_dataset_are_rejected(change, said, images, tmp_path):
-    dataset = publish(tmp_path, images)
+def test_files_that_are_not_of_a_dataset_are_rejected(change, said, images, dataset, tmp_path):
     path = next(dataset.glob("data/train-*.parquet"))
     change(pl.read_parquet(path)).write_parquet(path)
     with pytest.raises(ValueError, match=rf"{path}.*{said}"):
