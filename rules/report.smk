@@ -16,7 +16,7 @@ def sampled_images(wildcards):
 report: "report/run.rst"
 
 
-# What the names in braces stand for in the inputs of tables and figures.
+# What replaces the names in braces in the inputs of tables and figures.
 PLACES = dict(
     run=R, teachers=TEACHERS, models=MODELS, metrics=METRICS, datasets=DATASETS, shards=SHARDS
 )

@@ -34,7 +34,7 @@ PER_SHEET = 20
 THUMBNAIL = {"longest_side": 240, "jpeg_quality": 85}
 CHOSEN = "chosen"
 SEEN = ("image_id", "source", "member", "rank", "reason")
-_QUANTILES = {"least": 0.0, "5%": 0.05, "median": 0.5, "95%": 0.95, "greatest": 1.0}
+QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 
 Place = tuple[str, str]  # source, member
 
@@ -110,11 +110,14 @@ def report_sampling(
         Path(template).read_text(encoding="utf-8")
     )
     counts = dict(excluded["reason"].value_counts().rows())
+    table_2 = summarize(images).row(0, named=True)
     write_text(
         page.render(
             run=run,
             seed=seed,
-            table_2=_table_2(images),
+            table_2=[
+                (column.heading, format(table_2[column.name], column.format)) for column in TABLE_2
+            ],
             funnel=_funnel(index, seen, excluded, images),
             a_class=_a_class(images),
             domains=_domains(images),
@@ -140,12 +143,7 @@ def report_sampling(
 def choose(rows: pl.DataFrame, seed: int) -> dict[str, list[dict[str, Any]]]:
     """Choose the images of each sheet: the first `PER_SHEET` of each reason in keyed-hash order.
 
-    Parameters
-    ----------
-    rows
-        Columns wnid, source, member and reason, perhaps detail.
-    seed
-        The run's seed.
+    The columns of `rows` are wnid, source, member and reason, and detail of rejected images.
     """
 
     def place(row: dict[str, Any]) -> bytes:
@@ -256,11 +254,6 @@ def thumbnail(data: bytes, criteria: Mapping[str, Any]) -> str:
 # Numbers -----------------------------------------------------------------------------------------
 
 
-def _table_2(images: pl.DataFrame) -> list[tuple[str, str]]:
-    row = summarize(images).row(0, named=True)
-    return [(column.heading, format(row[column.name], column.format)) for column in TABLE_2]
-
-
 def _funnel(
     index: pl.DataFrame, seen: pl.DataFrame, excluded: pl.DataFrame, images: pl.DataFrame
 ) -> list[Bar]:
@@ -297,7 +290,7 @@ def _sizes(images: pl.DataFrame) -> list[tuple[str, list[str]]]:
         "complexity (spatial information)": images["complexity"],
     }
     return [
-        (name, [f"{values.quantile(q, 'nearest') or 0:,.0f}" for q in _QUANTILES.values()])
+        (name, [f"{values.quantile(q, 'nearest') or 0:,.0f}" for q in QUANTILES])
         for name, values in columns.items()
     ]
 

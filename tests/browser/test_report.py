@@ -1,4 +1,4 @@
-"""What a person sees who opens the reports of a finished run."""
+"""What a reader sees in the reports of a finished run."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_every_table_figure_and_page_is_in_it(opened, run):
 
 
 def width_of_pdf(page, path):
-    """Wait until Chromium's viewer has laid a PDF out and return its width in pixels."""
+    """Wait until Chromium's viewer has laid out a PDF, and return its width in pixels."""
     for _ in range(3000):
         for frame in page.frames:
             if frame.url.endswith(path):
@@ -49,13 +49,8 @@ def width_of_pdf(page, path):
 def test_every_result_opens_and_has_its_words(opened, category):
     opened.get_by_text(category, exact=True).click()
     titles = opened.locator("tbody tr").all_inner_texts()
-    assert (
-        len(titles)
-        == len(set(titles))
-        == opened.evaluate(
-            "category => Object.values(categories[category]).flat().length", category
-        )
-    )
+    count = "category => Object.values(categories[category]).flat().length"
+    assert len(titles) == len(set(titles)) == opened.evaluate(count, category)
     paths = set()
     for row in range(len(titles)):
         opened.locator("tbody tr").nth(row).locator("a").nth(0).click()
@@ -84,7 +79,7 @@ def test_numbers_of_a_table_are_those_of_its_file(opened, run):
     assert cell.replace("\u2060", "") == line.split(" | ")[1].replace("**", "")
 
 
-def test_the_sampling_report_stands_alone(page, run):
+def test_the_sampling_report_is_self_contained(page, run):
     page.goto((run / "images" / "report.html").as_uri())
     assert page.locator("h1").inner_text() == "Sampling report: miniature"
     assert page.locator(".tile").count() > 20

@@ -54,7 +54,7 @@ class Product(Entry):
     inputs
         The script's input files, by name. In their paths, `{run}` is the run's folder, and
         `{teachers}`, `{models}`, `{shards}`, `{datasets}` and `{metrics}` give one file for each.
-        A key of the config in braces stands for the files that this key names.
+        A key of the config in braces is replaced by the files that this key names.
     reads
         The keys of the config that the script reads, as rules declare them.
     stage
@@ -404,6 +404,6 @@ def keys(stage: str) -> set[str]:
 
 
 def named_key(pattern: str) -> str | None:
-    """Return the key of the config whose files an input pattern stands for, if it is one."""
+    """Return the key of the config whose files replace an input pattern, if it is one."""
     found = re.fullmatch(r"\{(\w+(?:\.\w+)+)\}", pattern)
     return found[1] if found else None

@@ -63,21 +63,21 @@ def sheets(page):
     return {reason: re.findall(r'<li class="tile.*?</li>', body, re.S) for reason, body in sections}
 
 
-def test_the_sheets_show_just_the_planted_rejects(drawn):
+def test_the_sheets_show_only_the_planted_rejects(drawn):
     tiles = sheets(report(drawn))
     chosen = tiles.pop("chosen")
     found = {}
     for reason, shown in tiles.items():
         for tile in shown:
             number = int(re.search(r"<b>n\d{8}_(\d+)</b>", tile)[1])
-            if reason == "near_duplicate":  # which of a pair comes first is for the hash to say
+            if reason == "near_duplicate":  # the hash decides which of a pair comes first
                 number = max(number, int(re.search(r"bits from n\d{8}_(\d+)", tile)[1]))
             found.setdefault(reason, []).append(number)
     assert found == {REASON_OF[flaw]: [number] * 3 for number, flaw in FLAWED.items()}
     assert len(chosen) == 12
 
 
-def test_a_near_duplicate_stands_beside_its_twin(drawn):
+def test_a_near_duplicate_is_shown_next_to_its_twin(drawn):
     tiles = sheets(report(drawn))
     pictures = {
         reason: [tile.count('src="data:image/jpeg;base64,') for tile in shown]
@@ -114,7 +114,7 @@ def test_the_page_is_escaped_and_loads_nothing(drawn):
     assert "default-src 'none'" in page
 
 
-def test_the_same_input_gives_the_same_bytes_and_another_seed_other_images(drawn):
+def test_equal_inputs_give_equal_bytes_and_a_different_seed_different_images(drawn):
     assert report(drawn) == report(drawn, "again.html")
     assert report(drawn) != report(drawn, "again.html", seed=SEED + 1)
 
@@ -127,7 +127,7 @@ def test_criteria_and_what_is_not_applied_are_named(drawn):
     assert "is rejected by the function mine:judge" in page
 
 
-def test_a_source_that_is_gone_is_an_error_with_its_name(drawn, tmp_path):
+def test_a_missing_source_is_an_error_with_its_name(drawn, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"n\d{8}\.tar"):
         report(drawn, source={"kind": "class_tars", "path": str(tmp_path)})
 
@@ -149,18 +149,16 @@ def test_hostile_names_and_damaged_archives(tmp_path):
     assert "cannot be shown: too_many_pixels" in tiles["too_many_pixels"][0]
 
 
-def test_twenty_a_reason_are_drawn_by_the_seed():
+def test_twenty_images_per_reason_are_chosen_by_the_seed():
     rows = [("n1", "n1.tar", f"{k}.JPEG", "blurred", "") for k in range(90)]
     rows += [("n1", "n1.tar", f"s{k}.JPEG", "too_small", "") for k in range(3)]
     frame = pl.DataFrame(rows, schema=EXCLUSIONS, orient="row")
     chosen = choose(frame, 1)
-    assert {reason: len(rows) for reason, rows in chosen.items()} == {
-        "blurred": PER_SHEET,
-        "too_small": 3,
-    }
+    counts = {reason: len(rows) for reason, rows in chosen.items()}
+    assert counts == {"blurred": PER_SHEET, "too_small": 3}
     assert chosen == choose(frame.sample(fraction=1.0, shuffle=True, seed=3), 1)
     assert chosen["blurred"] != choose(frame, 2)["blurred"]
-    # Drawn from all of them, not from the first.
+    # From all of them, not from the first.
     assert len({int(row["member"].split(".")[0]) // 30 for row in chosen["blurred"]}) == 3
 
 

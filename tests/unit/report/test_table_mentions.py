@@ -12,18 +12,15 @@ IMAGES = 40
 
 
 def sample() -> pl.DataFrame:
-    places = range(IMAGES)
-    frame = pl.DataFrame(
+    rows = [
         {
-            "image_id": [f"i{place:02d}" for place in places],
-            "domain": ["animal" if place % 4 else "plant" for place in places],
-            "complexity_stratum": [None if place % 5 == 0 else 1 + place % 2 for place in places],
+            "image_id": f"i{place:02d}",
+            "domain": "animal" if place % 4 else "plant",
+            "complexity_stratum": 1 + place % 2 if place % 5 else None,
         }
-    )
-    return frame.select(
-        pl.col(name) if name in frame.columns else pl.lit(None, dtype=kind).alias(name)
-        for name, kind in schemas.SAMPLE.items()
-    )
+        for place in range(IMAGES)
+    ]
+    return pl.DataFrame(rows, schema=schemas.SAMPLE)
 
 
 def mentions(model: str, shares: tuple[float, ...], images: int = IMAGES) -> pl.DataFrame:
