@@ -109,14 +109,8 @@ def code(path: str | Path, chosen: Collection[str] = ()) -> list[Path]:
     """Return the project's files that a script or module uses, in name order.
 
     These are the file itself, the modules that it imports from the scripts' folder, their imports,
-    files of the same stem next to them (such as the template of a page), and the chosen plugins.
-
-    Parameters
-    ----------
-    path
-        A Python file in the scripts' folder.
-    chosen
-        The plugins that it uses, see `plugins`.
+    files of the same stem next to them (such as the template of a page), and the chosen plugins
+    (from `plugins`).
     """
     found: set[Path] = set()
     waiting = [Path(path).resolve()]

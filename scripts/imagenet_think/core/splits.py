@@ -19,12 +19,8 @@ def splits(images: Iterable[tuple[str, str]], test: int, validation: int) -> dic
     as it has images, and their order and number do not matter. An added image moves only those
     after it, at most one from each split of its class to the next.
 
-    Parameters
-    ----------
-    images
-        image_id and class of every image of the sample, each image once.
-    test, validation
-        Images of each class in these splits.
+    `images` are image_id and class of every image of the sample; `test` and `validation` are the
+    numbers of images of each class in these splits.
     """
     taken = Counter[str]()
     found = {}

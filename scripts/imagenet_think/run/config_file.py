@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from imagenet_think.run import file_checks
+
 MOST_VALUES = 1_000_000
 """Maximum number of values in a file, with aliases expanded."""
 
@@ -64,14 +66,9 @@ def read(path: str | Path) -> dict[str, Any]:
         strings, are listed all at once.
     """
     try:
-        text = Path(path).read_bytes().decode("utf-8")
-    except OSError as error:
-        raise ConfigError(str(path), [f"the file cannot be read: {error.strerror}"]) from None
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        held = error.object[error.start : error.start + 1].hex()
-        problem = f"line {line}: the byte 0x{held} is not UTF-8; save the file as UTF-8"
-        raise ConfigError(str(path), [problem]) from None
+        text = file_checks.text(str(path))
+    except (OSError, ValueError) as error:
+        raise ConfigError(str(path), [str(error)]) from None
     try:
         return _parse(text, str(path))
     except yaml.reader.ReaderError as error:

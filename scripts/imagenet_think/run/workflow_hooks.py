@@ -292,18 +292,13 @@ def keep_messages_of_groups() -> None:
 
 
 def patch_slurm(plugin: Any) -> None:
-    """Fix three faults of Snakemake's Slurm plugin (2.8.0).
+    """Fix three faults of Snakemake's Slurm plugin (module `plugin`, version 2.8.0).
 
     - A job without `slurm_account` is charged to the user's default account; the plugin would
       take the account of the user's last job, and warn about it.
     - A group whose submission raises an error fails; the plugin would wait for it forever.
     - While Slurm does not answer, as when its controller is restarted, jobs count as running; the
       plugin would forget them and wait forever (its issue 207).
-
-    Parameters
-    ----------
-    plugin
-        The module `snakemake_executor_plugin_slurm`.
     """
     guess_account, submit = plugin.Executor.get_account_arg, plugin.Executor.run_job
     query = plugin.query_job_status

@@ -215,7 +215,7 @@ def test_ten_claimed_gigabytes_are_not_read(tmp_path, kind, reason, present):
             content_of(path, rows[0])
 
 
-def test_a_gzipped_member_that_swells_is_not_kept(monkeypatch):
+def test_a_gzipped_member_that_expands_is_not_kept(monkeypatch):
     monkeypatch.setattr(archives, "MAX_BYTES", 2**20)
     data = gzip.compress(bytes(2**26))
     tracemalloc.start()

@@ -18,7 +18,6 @@ from source_forms import (
     hub_parquet,
     read_tar,
     sparse_claim,
-    webdataset,
     write_classes,
 )
 
@@ -281,14 +280,19 @@ def test_samples_are_grouped_by_webdatasets_rules(tmp_path):
         assert read(*rows[1][1:4]) == b"two"
 
 
-def test_damage_in_archives_of_many_classes_reaches_the_exclusions(drawn, tmp_path):
-    source = webdataset(tmp_path / "source", drawn)
-    place = tmp_path / "source" / "train-0001.tar"
+@pytest.mark.parametrize(
+    ("form", "archive", "wnid"),
+    [("class_tars", f"{WNIDS[0]}.tar", WNIDS[0]), ("webdataset", "train-0001.tar", None)],
+)
+def test_damage_costs_only_what_is_damaged(form, archive, wnid, drawn, tmp_path):
+    source = FORMS[form](tmp_path / "source", drawn)
+    place = tmp_path / "source" / archive
     place.write_bytes(place.read_bytes()[:60_000])
-    _, excluded = sample(tmp_path / "run", source, total=15, max_per_class=6, min_per_class=3)
-    damage = excluded.filter(pl.col("wnid").is_null())
-    assert set(damage["source"]) == {"train-0001.tar"}
-    assert set(damage["reason"]) == {"damaged_archive"}
+    _, excluded = sample(tmp_path / "run", source, total=12, max_per_class=6, min_per_class=2)
+    damage = excluded.filter(pl.col("reason") == "damaged_archive")
+    assert set(damage["source"]) == {archive}
+    assert set(damage["wnid"]) == {wnid}
+    assert damage["member"].null_count() == 1
 
 
 @pytest.mark.parametrize("form", ["class_folders", "webdataset"])
@@ -397,24 +401,16 @@ def test_a_damaged_row_group_costs_its_images_only(tmp_path):
 # The outer archive ------------------------------------------------------------------------------
 
 
-def unpack(tmp_path, members, wnids=("n1", "n2")):
-    outer = write_tar(tmp_path / "outer.tar", members)
-    classes = write_classes(tmp_path / "classes.tsv", wnids)
+def unpacked(tmp_path, outer):
+    classes = write_classes(tmp_path / "classes.tsv", ("n1", "n2"))
     unpack_outer_archive(outer, classes, tmp_path / "out", tmp_path / "u.parquet")
     return pl.read_parquet(tmp_path / "u.parquet")
 
 
 def test_nothing_is_written_outside_the_folder(tmp_path):
-    rows = unpack(
-        tmp_path,
-        {
-            "../n1.tar": b"evil",
-            "/n2.tar": b"evil",
-            "x/n2.tar": b"good",
-            "n9.tar": b"",
-            "n.txt": b"",
-        },
-    )
+    members = {"../n1.tar": b"evil", "/n2.tar": b"evil", "x/n2.tar": b"good"}
+    members |= {"n9.tar": b"", "n.txt": b""}
+    rows = unpacked(tmp_path, write_tar(tmp_path / "outer.tar", members))
     assert {p.name for p in tmp_path.rglob("*") if p.is_file()} == {
         *("outer.tar", "classes.tsv", "u.parquet", "n2.tar")
     }
@@ -427,7 +423,8 @@ def test_nothing_is_written_outside_the_folder(tmp_path):
 
 
 def test_of_two_archives_of_a_class_the_first_counts(tmp_path):
-    rows = unpack(tmp_path, {"a/n1.tar": b"first", "b/n1.tar": b"second"})
+    members = {"a/n1.tar": b"first", "b/n1.tar": b"second"}
+    rows = unpacked(tmp_path, write_tar(tmp_path / "outer.tar", members))
     assert (tmp_path / "out" / "n1.tar").read_bytes() == b"first"
     assert rows["reason"].to_list() == [None, "clashing_archive"]
     present, unusable = split_unpacked(tmp_path / "u.parquet", ["n1", "n2"], True)
@@ -463,11 +460,9 @@ def test_a_stopped_unpacking_continues(drawn, tmp_path, caplog):
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.GNUTYPE_LONGNAME])
-def test_links_and_huge_headers_are_not_followed(tmp_path, kind):
+def test_links_are_not_followed_and_huge_headers_not_read(tmp_path, kind):
     outer = sparse_claim(tmp_path / "outer.tar", "n1.tar", 10 * 2**30, kind)
-    classes = write_classes(tmp_path / "classes.tsv", ["n1"])
-    unpack_outer_archive(outer, classes, tmp_path / "out", tmp_path / "u.parquet")
-    (row,) = pl.read_parquet(tmp_path / "u.parquet").rows(named=True)
+    (row,) = unpacked(tmp_path, outer).rows(named=True)
     assert row["reason"] == "damaged_archive"
     assert ("a header of" in row["detail"]) == (kind != tarfile.SYMTYPE)
     assert not list((tmp_path / "out").iterdir())

@@ -61,12 +61,12 @@ def test_aliases_are_not_expanded_without_bound(file):
 def test_a_different_encoding_is_reported(file, encoding):
     file.write_bytes("a: 1\nb: é\n".encode(encoding))
     line = 2 if encoding == "latin-1" else 1
-    with pytest.raises(config_file.ConfigError, match=f"line {line}: .* is not UTF-8"):
+    with pytest.raises(config_file.ConfigError, match=f"line {line} is not UTF-8"):
         config_file.read(file)
 
 
 def test_an_unreadable_file_is_reported(tmp_path):
-    for path, reason in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "Is a directory")):
+    for path, reason in ((tmp_path / "none.yaml", "no such file"), (tmp_path, "Is a directory")):
         with pytest.raises(config_file.ConfigError, match=reason) as caught:
             config_file.read(path)
         assert str(path) in str(caught.value)

@@ -212,108 +212,83 @@ def without(path):
     return lambda config: reduce(getitem, above, config).pop(last)
 
 
-WRONG = {
-    "out of bounds": (set_to("images/balance", 2), ["images.balance", "2", "at most 1"]),
-    "not a choice": (
+WRONG = [
+    (set_to("images/balance", 2), "images.balance is 2; allowed is number, at least 0, at most 1"),
+    (
         set_to("models/kimi-vl/family", "llava"),
-        ["models.kimi-vl.family", '"llava"', "glm4v, internvl, kimi_vl, qwen2_5_vl"],
+        'models.kimi-vl.family is "llava"; allowed is one of glm4v, internvl, kimi_vl, qwen2_5_vl',
     ),
-    "impossible total": (set_to("images/total", 1000), ["images.total is 1000", "120 to 168"]),
-    "bounds crossed": (
+    (set_to("images/total", 1000), "images.total is 1000; allowed is 120 to 168"),
+    (
         set_to("images/min_per_class", 99),
-        ["images.min_per_class (99)", "images.max_per_class (14)"],
+        "images.min_per_class (99) is greater than images.max_per_class (14)",
     ),
-    "teacher benchmarked": (
-        lambda c: c["benchmarked"].append("kimi-vl"),
-        ['benchmarked has "kimi-vl"', "teacher"],
-    ),
-    "unknown ablation model": (
+    (lambda c: c["benchmarked"].append("kimi-vl"), 'benchmarked has "kimi-vl", a teacher'),
+    (
         set_to("benchmark/ablation_model", "glm-4.1v"),
-        ['benchmark.ablation_model is "glm-4.1v"'],
+        'benchmark.ablation_model is "glm-4.1v"; allowed is one of',
     ),
-    "revision of a local folder": (
+    (
         set_to("models/kimi-vl/revision", "0" * 40),
-        ["models.kimi-vl.revision", "resources/miniatures/kimi-vl"],
+        "models.kimi-vl.revision is only for the hub: resources/miniatures/kimi-vl",
     ),
-    "half a drawing source": (
+    (
         without("images/source/drawings_per_class"),
-        ["images.source", "drawings_per_class"],
+        "images.source of kind drawings needs drawings_per_class",
     ),
-    "drawing keys elsewhere": (
-        set_to("images/source/kind", "class_tars"),
-        ["images.source.classes", "drawings"],
-    ),
-    "outer archive without its name": (
+    (
         set_to("images/source", {"kind": "outer_archive", "path": "data"}),
-        ["images.source of kind outer_archive needs archive"],
+        "images.source of kind outer_archive needs archive",
     ),
-    "labels where none are read": (
+    (
         set_to("images/source/labels", "labels.txt"),
-        ["images.source.labels is only for kind hub_parquet, listing and webdataset"],
+        "images.source.labels is only for kind hub_parquet, listing and webdataset",
     ),
-    "neither prompted nor imported": (
+    (
         without("models/kimi-vl/repository"),
-        ["'repository' is missing in models.kimi-vl", "`responses` instead"],
+        "(A model with existing responses has `responses` instead.)",
     ),
-    "prompted and imported": (
+    (
         set_to("models/vl-rethinker/responses", RAW),
-        ["models.vl-rethinker has `responses`", "repository, family, system", "decoding"],
+        "models.vl-rethinker has `responses`, which are imported, and repository, family, ",
     ),
-    "imported without texts": (
-        lambda c: imported(c, {"path": "."}),
-        ["models.vl-rethinker.responses has neither; needed is text, or think and answer"],
+    *(
+        (partial(imported, responses=columns), f"responses has {given}; needed is text, or think")
+        for columns, given in (
+            ({"path": "."}, "neither"),
+            ({"path": ".", "think": "think"}, "think"),
+            (RAW | {"think": "think", "answer": "answer"}, "answer, text, think"),
+        )
     ),
-    "imported thinking without answer": (
-        lambda c: imported(c, {"path": ".", "think": "think"}),
-        ["models.vl-rethinker.responses has think; needed is text, or think and answer"],
-    ),
-    "imported twice": (
-        lambda c: imported(c, RAW | {"think": "think", "answer": "answer"}),
-        ["responses has answer, text, think; needed is text, or think and answer"],
-    ),
-    "raw text without a format": (
+    (
         lambda c: c["models"]["vl-rethinker"].pop("output") and imported(c, RAW),
-        ["models.vl-rethinker lacks output, which says how responses.text is parsed"],
+        "models.vl-rethinker lacks output, which says how responses.text is parsed",
     ),
-    "a format for separate parts": (
+    (
         lambda c: imported(c, PARTS),
-        ["models.vl-rethinker.output is only for responses.text"],
+        "models.vl-rethinker.output is only for responses.text",
     ),
-    "a listing of prompted models": (
+    (
         set_to("images/source", {"kind": "listing", "path": RAW["path"]}),
-        [
-            "kind listing, without pictures",
-            "models.glm-4.1v, models.kimi-vl, models.internvl3.5,",
-            "cannot be prompted",
-            "`responses`",
-            "`pictures: true`",
-        ],
+        "cannot be prompted: they need `responses`, or, if the files hold the images' bytes, "
+        "images.source needs `pictures: true`",
     ),
-    "a listing with pictures and no size": (
-        lambda c: with_pictures(c).pop("preparation"),
-        ["'preparation' is missing in images", "How an image is stored"],
-    ),
-    "published references and responses": (
+    (lambda c: with_pictures(c).pop("preparation"), "key 'preparation' is missing in images: How"),
+    (
         lambda c: published(c) and imported(c, RAW, "kimi-vl"),
-        [
-            "references.published gives",
-            "and so does models.kimi-vl.responses",
-            "remove one of them",
-        ],
+        "references.published gives the teachers' responses, and so does models.kimi-vl.responses",
     ),
-}
+]
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_an_invalid_config_gives_one_clear_message(miniature, name):
-    spoil, words = WRONG[name]
-    spoil(miniature)
+@pytest.mark.parametrize(("change", "message"), WRONG)
+def test_an_invalid_config_gives_one_clear_message(miniature, change, message):
+    change(miniature)
     with pytest.raises(configuration.ConfigError) as caught:
         configuration.check(miniature, "my.yaml")
     assert str(caught.value).startswith("my.yaml: ")
     assert not [problem for problem in caught.value.problems if "\n" in problem]
-    for word in words:
-        assert word in str(caught.value)
+    assert message in str(caught.value)
 
 
 @settings(deadline=None)
@@ -323,12 +298,6 @@ def test_an_unknown_key_is_refused(key):
     config[key] = 1
     with pytest.raises(configuration.ConfigError, match="unknown key"):
         configuration.check(config)
-
-
-def test_checking_does_not_change_its_argument(miniature):
-    before = deepcopy(miniature)
-    configuration.check(miniature)
-    assert miniature == before
 
 
 def test_everything_that_is_wrong_is_in_one_message(miniature):

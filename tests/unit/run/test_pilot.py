@@ -53,18 +53,16 @@ class Run:
             rows.append(row | self.changes[model].get(image, {}))
         return rows
 
-    def journal(self, model):
-        return Journal(self.folder / "journal" / model / "00.jsonl")
-
-    def generate(self, model, run, seconds=None, rows=None, factor=1, **record):
-        """Journal a job's responses and, unless it is killed, its record."""
-        with self.journal(model) as journal:
-            for row in self.rows(model) if rows is None else rows:
-                spent = {name: row[name] for name in ("prompt_tokens", "image_tokens")}
-                spent["completion_tokens"] = factor * row["completion_tokens"]
-                journal.append_response(row, run=run, at=10.0, spent=spent)
-            if seconds:
-                journal.append_run(run=run, seconds=seconds, **record)
+    def generate(self, models, run, seconds=None, rows=None, factor=1, **record):
+        """Journal the responses of a job of each model and, unless it is killed, its record."""
+        for model in models:
+            with Journal(self.folder / "journal" / model / "00.jsonl") as journal:
+                for row in self.rows(model) if rows is None else rows:
+                    spent = {name: row[name] for name in ("prompt_tokens", "image_tokens")}
+                    spent["completion_tokens"] = factor * row["completion_tokens"]
+                    journal.append_response(row, run=run, at=10.0, spent=spent)
+                if seconds:
+                    journal.append_run(run=run, seconds=seconds, **record)
 
     def __call__(self, gpus=2, models=NAMES):
         paths = []
@@ -175,8 +173,7 @@ def test_the_interval_of_the_sum_if_tokens_vary_together(usual):
 
 def test_the_interval_of_the_sum_if_tokens_vary_in_opposite_directions(run):
     run.tokens["k"] = run.tokens["g"][::-1]
-    for model in ("g", "k"):
-        run.generate(model, "r1", 100.0, **GPU)
+    run.generate("gk", "r1", 100.0, **GPU)
     table = run(models=["g", "k"])
     assert table["g"]["hours_high"] - table["g"]["hours_low"] > 1e-3
     assert table["teachers"]["hours_high"] - table["teachers"]["hours_low"] < 1e-6
@@ -194,16 +191,9 @@ def test_dropped_attempts_take_time_too(run):
 
 def test_hours_with_all_rows_in_use(run):
     """In 60 seconds of steps, without the canary's, a quarter of the rows was in use."""
-    for model in ("g", "k"):
-        run.generate(
-            model,
-            "r1",
-            100.0,
-            ready_seconds=20.0,
-            statistics=statistics(1100, 4200, 65.0),
-            ready_statistics=statistics(100, 200, 5.0),
-            **GPU,
-        )
+    counters = {"statistics": statistics(1100, 4200, 65.0)}
+    counters["ready_statistics"] = statistics(100, 200, 5.0)
+    run.generate("gk", "r1", 100.0, ready_seconds=20.0, **counters, **GPU)
     row = run(models=["g", "k"])["g"]
     assert row["rows_in_use"] == 0.25
     assert row["hours_all_rows"] == pytest.approx((4 * (80 - 0.75 * 60) + 2 * 20) / 3600)
@@ -227,8 +217,7 @@ def test_shares_have_wilson_intervals(run):
         "i03": {"text": None, "finish_reason": "error", "error": "image cannot be read: x"},
     }
     run.changes["g"]["i03"] |= dict.fromkeys(("prompt_tokens", "completion_tokens"), 0)
-    for model in NAMES:
-        run.generate(model, "r1", 100.0, **GPU)
+    run.generate(NAMES, "r1", 100.0, **GPU)
     row = run()["g"]
     assert row["not_done"] == 0.2
     assert (row["cut_off"], row["no_think"], row["unreadable_image"]) == (0.1, 0.05, 0.05)
@@ -244,16 +233,13 @@ def test_shares_have_wilson_intervals(run):
 
 def test_the_speed_is_that_of_the_jobs_that_generated_the_responses(run):
     """Two jobs of the whole run had already generated the pilot's responses."""
-    more = [
-        row | {"image_id": f"x{n}", "fingerprint": f"x{n}"} for n, row in enumerate(run.rows("g"))
-    ]
     for model in ("g", "k"):
         rows = run.rows(model)
+        more = [row | {"image_id": f"x{n}", "fingerprint": f"x{n}"} for n, row in enumerate(rows)]
         run.generate(model, "r1", 50.0, rows[:10] + more, **GPU)
         run.generate(model, "r2", 50.0, rows[10:], **GPU)
         # This job generated no response of the pilot.
-        other = [row | {"fingerprint": "older"} for row in rows[:1]]
-        run.generate(model, "r3", 9000.0, other, **GPU)
+        run.generate(model, "r3", 9000.0, [rows[0] | {"fingerprint": "older"}], **GPU)
     row = run(models=["g", "k"])["g"]
     assert (row["jobs"], row["job_responses"]) == (2, 40)
     assert row["tokens_per_second"] == pytest.approx(2 * 20 * MEAN / 100)
@@ -263,9 +249,8 @@ def test_the_speed_is_that_of_the_jobs_that_generated_the_responses(run):
 
 
 def test_a_killed_job_counts_and_is_reported(run):
-    for model in ("g", "k"):
-        run.generate(model, "r1", None)
-        run.generate(model, "r2", 30.0, [], **GPU)
+    run.generate("gk", "r1", None)
+    run.generate("gk", "r2", 30.0, [], **GPU)
     row = run(models=["g", "k"])["g"]
     assert (row["jobs"], row["killed_jobs"]) == (1, 1)
     assert row["tokens_per_second"] == pytest.approx(20 * MEAN / 10)
@@ -276,9 +261,9 @@ def test_without_a_journal_the_speed_is_unknown(usual):
     for path in (usual.folder / "journal" / "e").iterdir():
         path.unlink()
     table = usual()
-    for name in ("tokens_per_second", "hours", "hours_low", "wall_hours", "wall_hours_high"):
-        assert table["e"][name] is None
-        assert table["all"][name] is None
+    for row in (table["e"], table["all"]):
+        unknown = ("tokens_per_second", "hours", "hours_low", "wall_hours", "wall_hours_high")
+        assert {row[name] for name in unknown} == {None}
     assert table["teachers"]["hours"] > 0
     assert "Model E: these responses are in no journal" in usual.page
 
@@ -287,8 +272,7 @@ def test_without_a_journal_the_speed_is_unknown(usual):
     ("device", "kind"), [("cpu", "CPU"), ("http://localhost:8000/v1", "Device")]
 )
 def test_hours_of_other_devices_are_not_gpu_hours(run, device, kind):
-    for model in NAMES:
-        run.generate(model, "r1", 100.0, device=device)
+    run.generate(NAMES, "r1", 100.0, device=device)
     run()
     assert f"{kind} hours at the pilot's speed" in run.page
     assert f"{kind} hours are not GPU hours" in run.page

@@ -15,21 +15,9 @@ from imagenet_think.inference.journal import Journal
 from imagenet_think.inference.locks import Owner
 from imagenet_think.run.run_logs import FailedJob
 from imagenet_think.run.workflow_hooks import PlannedJob
-from status import (
-    DONE,
-    FAILED,
-    OUTDATED,
-    RUNNING,
-    STATES,
-    WAITING,
-    Site,
-    counts,
-    rate,
-    state,
-    status,
-    verdict,
-)
+from status import STATES, Site, counts, rate, state, status, verdict
 
+DONE, OUTDATED, RUNNING, WAITING, FAILED = STATES
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC).timestamp()
 MODEL = {
     "family": "f",
