@@ -5,31 +5,21 @@ from collections import Counter
 
 import polars as pl
 import pytest
-import yaml
 
-from .conftest import job_counts
+from .conftest import MINIATURE, job_counts
 
 pytestmark = pytest.mark.slow
 
-MINIATURE = ["--configfile", "config/miniature.yaml"]
-
-
-def test_accounts_cost_and_pilot_are_job_counts(project):
-    said = project.snakemake(*MINIATURE, "-n", "pilot", "accounting", "cost", "--quiet", "rules")
-    jobs = job_counts(said)
-    wanted = {"generate_pilot": 7, "pilot": 1, "account_responses": 1, "cost": 1}
-    assert {name: jobs.get(name) for name in wanted} == wanted
+RUN = ["--configfile", MINIATURE]
 
 
 def test_the_pilot_needs_only_the_first_block(project):
-    path = project.root / "config" / "miniature.yaml"
-    config = yaml.safe_load(path.read_text())
-    config["sharding"] = {"blocks": 4, "shards_per_block": 2}
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-    jobs = job_counts(project.snakemake(*MINIATURE, "-n", "pilot", "--quiet", "rules"))
-    assert (jobs["generate_pilot"], jobs["gather_shard"]) == (7, 1)
+    with project.editing(MINIATURE) as config:
+        config["sharding"] = {"blocks": 4, "shards_per_block": 2}
+    jobs = job_counts(project.snakemake(*RUN, "-n", "pilot", "--quiet", "rules"))
+    assert (jobs["generate_pilot"], jobs["gather_shard"], jobs["pilot"]) == (7, 1, 1)
     assert "generate_responses" not in jobs
-    everything = job_counts(project.snakemake(*MINIATURE, "-n", "all", "--quiet", "rules"))
+    everything = job_counts(project.snakemake(*RUN, "-n", "all", "--quiet", "rules"))
     assert everything["gather_shard"] == 4
     assert everything["account_responses"] == everything["cost"] == 1
     assert "generate_pilot" not in everything
@@ -71,7 +61,7 @@ def test_a_pilot_after_the_run_generates_nothing(demo):
         return Counter(line["kind"] for line in lines)
 
     before = journaled()
-    demo.snakemake(*MINIATURE, "--cores", "2", "pilot")
+    demo.snakemake(*RUN, "--cores", "2", "pilot")
     assert journaled() == before
     table = {row["model"]: row for row in pl.read_csv(made / "pilot.csv").iter_rows(named=True)}
     assert table["glm-4.1v"]["images"] == 100

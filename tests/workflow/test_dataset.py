@@ -12,7 +12,6 @@ import duckdb
 import mlcroissant
 import polars as pl
 import pytest
-import yaml
 from pictures import write_tar
 from PIL import Image
 from polars.testing import assert_frame_equal
@@ -20,11 +19,10 @@ from source_forms import read_tar
 
 from imagenet_think.core.splits import CONFIGURATIONS
 
-from .conftest import clone, job_counts
+from .conftest import MINIATURE, clone, job_counts
 
 pytestmark = pytest.mark.slow
 
-MINIATURE = "config/miniature.yaml"
 RUN = ["--configfile", MINIATURE, "--cores", "2"]
 SPLITS = ("train", "validation", "test")
 TEXTS = ["question", "think_1", "answer_1", "think_2", "answer_2"]
@@ -72,7 +70,7 @@ def results(project):
 @pytest.fixture(scope="module")
 def expected(project, results):
     """The expected rows of the configuration `default`, from the files that it is made of."""
-    config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
+    config = project.config(MINIATURE)
     rows = pl.read_parquet(results / "images" / "sample.parquet").with_columns(
         question=pl.lit(config["prompts"][config["prompt"]])
     )
@@ -172,15 +170,13 @@ def test_a_copy_of_the_dataset_is_rejoined_with_archives(results, expected, tmp_
     gone, other = expected["image_id"][0], expected["image_id"][50]
     for name, content in ((gone, None), (other, b"no image")):
         rewrite(own.root / "archives" / f"{name[:9]}.tar", f"{name}.JPEG", content)
-    config = yaml.safe_load((own.root / "config" / "config.yaml").read_text())
-    miniature = yaml.safe_load((own.root / "config" / "miniature.yaml").read_text())
-    config |= {"run": "own", "dataset": {"rejoin": "published"}}
-    config["images"] |= {
-        "source": {"kind": "class_tars", "path": "archives"},
-        "preparation": miniature["images"]["preparation"],
-        "groups": 2,
-    }
-    (own.root / "own.yaml").write_text(yaml.safe_dump(config))
+    with own.editing("config/config.yaml", to="own.yaml") as config:
+        config |= {"run": "own", "dataset": {"rejoin": "published"}}
+        config["images"] |= {
+            "source": {"kind": "class_tars", "path": "archives"},
+            "preparation": own.config(MINIATURE)["images"]["preparation"],
+            "groups": 2,
+        }
     run = ["--configfile", "own.yaml", "--cores", "2"]
     jobs = job_counts(own.snakemake(*run, "-n", "rejoin", "--quiet", "rules"))
     made = {"catalogue_images", "locate_images", "rejoin_images", "report_missing", "rejoin"}
@@ -204,9 +200,8 @@ def test_a_copy_of_the_dataset_is_rejoined_with_archives(results, expected, tmp_
 
 def test_another_split_builds_only_the_dataset_again(project):
     def jobs(**changes):
-        config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
-        config["dataset"] = config.get("dataset", {}) | changes
-        (project.root / "changed.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        with project.editing(MINIATURE, to="changed.yaml") as config:
+            config["dataset"] = config.get("dataset", {}) | changes
         said = project.snakemake(
             *("--configfile", "changed.yaml", "-n", "dataset", "--quiet", "rules")
         )
@@ -256,9 +251,8 @@ def test_nothing_is_pushed_by_all(project):
 def test_pushing_says_what_it_would_do_and_uploads_nothing(project, results):
     said = project.snakemake(*RUN, "push_dataset", check=False)
     assert "dataset.repository is null" in said
-    config = yaml.safe_load((project.root / MINIATURE).read_text())
-    config["dataset"] = {"repository": "me/think"}
-    (project.root / "config" / "mine.yaml").write_text(yaml.safe_dump(config))
+    with project.editing(MINIATURE, to="config/mine.yaml") as config:
+        config["dataset"] = {"repository": "me/think"}
     said = project.snakemake("--configfile", "config/mine.yaml", "--cores", "1", "push_dataset")
     assert "run the same command with IMAGENET_THINK_PUSH=me/think set" in said
     assert "data/train-00000-of-00002.parquet" in said

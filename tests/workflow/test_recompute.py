@@ -20,6 +20,8 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.metrics.pairwise import cosine_similarity
 from transformers import AutoTokenizer
 
+from .conftest import MINIATURE
+
 pytestmark = pytest.mark.slow
 
 PARTS = ["full", "think", "answer"]
@@ -31,7 +33,7 @@ ROUGE = RougeScorer(["rouge1", "rougeL"])
 
 @pytest.fixture(scope="module")
 def config(demo):
-    return yaml.safe_load((demo.root / "config" / "miniature.yaml").read_text())
+    return demo.config(MINIATURE)
 
 
 @pytest.fixture(scope="module")
