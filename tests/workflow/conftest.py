@@ -124,6 +124,12 @@ def made_once(tmp_path_factory, worker_id):
 
 
 @pytest.fixture(scope="session")
+def miniature(demo):
+    """The results of the finished miniature."""
+    return demo.root / DEMO
+
+
+@pytest.fixture(scope="session")
 def demo(made_once):
     """The finished miniature with the PDF of the paper.
 

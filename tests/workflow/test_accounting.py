@@ -13,6 +13,10 @@ pytestmark = pytest.mark.slow
 RUN = ["--configfile", MINIATURE]
 
 
+def by_model(path):
+    return pl.read_csv(path).rows_by_key("model", named=True, unique=True)
+
+
 def test_the_pilot_needs_only_the_first_block(project):
     with project.editing(MINIATURE) as config:
         config["sharding"] = {"blocks": 4, "shards_per_block": 2}
@@ -25,11 +29,10 @@ def test_the_pilot_needs_only_the_first_block(project):
     assert "generate_pilot" not in everything
 
 
-def test_every_image_of_the_demo_is_accounted_for(demo):
-    made = demo.root / "results" / "miniature"
-    table = pl.read_csv(made / "accounting.csv")
-    sample = pl.read_parquet(made / "images" / "sample.parquet")
-    annotations = pl.read_parquet(made / "annotations" / "*" / "*.parquet")
+def test_every_image_of_the_demo_is_accounted_for(miniature):
+    table = pl.read_csv(miniature / "accounting.csv")
+    sample = pl.read_parquet(miniature / "images" / "sample.parquet")
+    annotations = pl.read_parquet(miniature / "annotations" / "*" / "*.parquet")
     assert len(table) == 7
     for row in table.iter_rows(named=True):
         assert row["asked"] == len(sample) == row["done"] + row["failed"] + row["excluded"]
@@ -38,10 +41,9 @@ def test_every_image_of_the_demo_is_accounted_for(demo):
         assert row["excluded"] == statuses.count("error") == 0
 
 
-def test_the_costs_of_the_demo(demo):
-    made = demo.root / "results" / "miniature"
-    table = {row["model"]: row for row in pl.read_csv(made / "cost.csv").iter_rows(named=True)}
-    responses = pl.read_parquet(made / "responses" / "*" / "*.parquet")
+def test_the_costs_of_the_demo(miniature):
+    table = by_model(miniature / "cost.csv")
+    responses = pl.read_parquet(miniature / "responses" / "*" / "*.parquet")
     everything = table["all"]
     assert everything["responses"] == len(responses)
     assert everything["completion_tokens"] == responses["completion_tokens"].sum()
@@ -51,20 +53,19 @@ def test_the_costs_of_the_demo(demo):
     assert table["paper"]["gpu_hours"] == 6000
 
 
-def test_a_pilot_after_the_run_generates_nothing(demo):
-    made = demo.root / "results" / "miniature"
+def test_a_pilot_after_the_run_generates_nothing(demo, miniature):
 
     def journaled():
         lines = (
-            json.loads(line) for path in made.glob("journal/*/*.jsonl") for line in path.open()
+            json.loads(line) for path in miniature.glob("journal/*/*.jsonl") for line in path.open()
         )
         return Counter(line["kind"] for line in lines)
 
     before = journaled()
     demo.snakemake(*RUN, "--cores", "2", "pilot")
     assert journaled() == before
-    table = {row["model"]: row for row in pl.read_csv(made / "pilot.csv").iter_rows(named=True)}
+    table = by_model(miniature / "pilot.csv")
     assert table["glm-4.1v"]["images"] == 100
     assert table["glm-4.1v"]["job_responses"] == 144
     assert table["all"]["hours"] > 0
-    assert "were in the journal already" in (made / "pilot.md").read_text()
+    assert "were in the journal already" in (miniature / "pilot.md").read_text()

@@ -65,33 +65,28 @@ def deliver(made, model, folder):
 
 
 @pytest.fixture(scope="module")
-def original(demo):
-    return demo.root / "results" / "miniature"
-
-
-@pytest.fixture(scope="module")
-def listed(original, tmp_path_factory):
+def listed(miniature, tmp_path_factory):
     """A clone without checkpoints and pictures, with tables of the demo's texts."""
     project = clone(tmp_path_factory.mktemp("listed"))
     shutil.rmtree(project.root / "resources" / "miniatures")
     with project.editing(MINIATURE, to="listed.yaml") as config:
-        publish(original, config["teachers"], project.root / "texts" / "published.parquet")
+        publish(miniature, config["teachers"], project.root / "texts" / "published.parquet")
         for model in config["benchmarked"]:
-            deliver(original, model, project.root / "texts" / model)
+            deliver(miniature, model, project.root / "texts" / model)
         imported(config, "texts")
         source = {"kind": "listing", "path": "texts/published.parquet"}
         images = {"classes": config["images"]["classes"], "source": source}
         config |= {"run": "listed", "images": images}
     # The same texts have the same scores: none that the demo's cache holds is computed again.
-    shutil.copytree(original / "score_cache", project.root / "results" / "listed" / "score_cache")
+    shutil.copytree(miniature / "score_cache", project.root / "results" / "listed" / "score_cache")
     project.snakemake(*RUN, "tables", "accounting", "cost", "sampling")
     return project
 
 
-def test_the_scores_are_those_of_the_demo(listed, original):
+def test_the_scores_are_those_of_the_demo(listed, miniature):
     made = listed.root / "results" / "listed"
     for metric in METRICS:
-        for path in sorted((original / "scores" / metric).glob("*.parquet")):
+        for path in sorted((miniature / "scores" / metric).glob("*.parquet")):
             own = pl.read_parquet(made / "scores" / metric / path.name)
             theirs = pl.read_parquet(path)
             if path.stem == "groups":  # a listing knows no complexity
@@ -102,7 +97,7 @@ def test_the_scores_are_those_of_the_demo(listed, original):
         assert not re.search(r": [1-9]\d* pairs computed", logs)
     for n in range(1, 8):
         name = f"tables/table{n}.csv"
-        assert (made / name).read_bytes() == (original / name).read_bytes()
+        assert (made / name).read_bytes() == (miniature / name).read_bytes()
 
 
 def test_no_model_was_loaded_and_no_picture_read(listed):
@@ -138,7 +133,7 @@ def test_the_dataset_has_the_published_texts_and_nulls(listed):
     assert rows.select(unknown).null_count().row(0) == (144,) * len(unknown)
 
 
-def test_fewer_evaluated_images_change_nothing_of_the_teachers(listed, original):
+def test_fewer_evaluated_images_change_nothing_of_the_teachers(listed, miniature):
     made = listed.root / "results" / "listed"
     teachers = ["glm-4.1v", "kimi-vl"]
 
@@ -159,7 +154,7 @@ def test_fewer_evaluated_images_change_nothing_of_the_teachers(listed, original)
     account = pl.read_csv(made / "accounting.csv")
     assert account["asked"].to_list() == [144, 144, 30, 30, 30, 30, 30]
     scores = pl.read_parquet(made / "scores" / "rouge" / "00.parquet")
-    whole = pl.read_parquet(original / "scores" / "rouge" / "00.parquet")
+    whole = pl.read_parquet(miniature / "scores" / "rouge" / "00.parquet")
     assert_frame_equal(scores, whole.join(evaluated, on="image_id", how="semi"), check_exact=True)
 
 
@@ -201,13 +196,13 @@ def show(made, teachers, path):
 
 
 @pytest.fixture(scope="module")
-def published(original, tmp_path_factory):
+def published(miniature, tmp_path_factory):
     """The results of a model that gets published pictures, and the demo's ids of these."""
     project = clone(tmp_path_factory.mktemp("published"))
     other = {"solution": ["So it is.", None], "image_1": ["a", "b"]}
     pl.DataFrame(other).write_parquet(project.root / "emma.parquet")
     with project.editing(MINIATURE, to="published.yaml") as config:
-        known = show(original, config["teachers"], project.root / "hub" / "train.parquet")
+        known = show(miniature, config["teachers"], project.root / "hub" / "train.parquet")
         config |= {"run": "published", "references": {"published": "hub"}}
         config["benchmarked"] = [GENERATING]
         config["images"]["classes"] = "resources/one_class.tsv"
@@ -215,14 +210,14 @@ def published(original, tmp_path_factory):
         config["statistics"]["datasets"] = {"emma": "emma.parquet"}
     # Pairs of the same texts have the same scores: none in the demo's cache is computed.
     made = project.root / "results" / "published"
-    shutil.copytree(original / "score_cache", made / "score_cache")
+    shutil.copytree(miniature / "score_cache", made / "score_cache")
     figures = [f"results/published/figures/figure_{name}.png" for name in DRAWN]
     targets = ["tables", "accounting", "sampling", *figures]
     project.snakemake("--configfile", "published.yaml", "--cores", "2", *targets)
     return made, known
 
 
-def test_a_model_describes_the_published_pictures(published, original):
+def test_a_model_describes_the_published_pictures(published, miniature):
     made, known = published
     sample = pl.read_parquet(made / "images" / "sample.parquet")
     assert len(sample) == SHOWN
@@ -235,7 +230,7 @@ def test_a_model_describes_the_published_pictures(published, original):
         rows = pl.read_parquet(made / pattern)
         return rows.with_columns(pl.col("image_id").replace_strict(called))
 
-    theirs = pl.read_parquet(original / "responses" / GENERATING / "*.parquet")
+    theirs = pl.read_parquet(miniature / "responses" / GENERATING / "*.parquet")
     texts = of_the_demo(f"responses/{GENERATING}/*.parquet").select(
         "image_id", "text", "finish_reason"
     )
@@ -243,7 +238,7 @@ def test_a_model_describes_the_published_pictures(published, original):
     assert_frame_equal(texts.sort("image_id"), theirs.sort("image_id"))
     for metric in METRICS:
         own = of_the_demo(f"scores/{metric}/[0-9]*.parquet")
-        theirs = pl.read_parquet(original / "scores" / metric / "[0-9]*.parquet")
+        theirs = pl.read_parquet(miniature / "scores" / metric / "[0-9]*.parquet")
         theirs = theirs.join(own, on=["image_id", "model", "part"], how="semi")
         # The weights of `tfidf` are of all references.
         own, theirs = (
@@ -291,9 +286,9 @@ def test_images_of_no_known_class_have_every_table_and_figure(published):
     assert (row["images"], row["samples"], row["source"]) == (1, 1, "computed here")
 
 
-def test_an_imported_model_next_to_generating_ones(demo, original, tmp_path):
+def test_an_imported_model_next_to_generating_ones(demo, miniature, tmp_path):
     """Adding a model to a finished run generates nothing again."""
-    deliver(original, "vl-rethinker", tmp_path / "texts")
+    deliver(miniature, "vl-rethinker", tmp_path / "texts")
     file = str(tmp_path / "mine.yaml")
     with demo.editing(MINIATURE, to=file) as config:
         path = {"path": str(tmp_path / "texts"), "image": "file", "text": "said"}
