@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 
 from imagenet_think.metrics import registry
 from imagenet_think.metrics.score_schemas import scores
@@ -11,6 +14,16 @@ from imagenet_think.parsing import PARTS
 
 Pair = tuple[float, float] | str
 """Both scores, or which text is missing: "reference" or "response"."""
+
+PAIRS = st.one_of(
+    st.sampled_from(["reference", "response"]), st.tuples(st.floats(0, 1), st.floats(0, 1))
+)
+FILES = settings(
+    max_examples=10,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+"""Settings of property tests that write files."""
 
 SHARES = {"seen": 0.5, "seen_1": 0.2, "seen_2": 0.4}
 
@@ -41,6 +54,11 @@ def frames(pairs: Mapping[tuple[str, str, str], Pair]) -> dict[str, pl.DataFrame
 def full(*pairs: Pair, model: str = "m") -> dict[tuple[str, str, str], Pair]:
     """Return pairs of full outputs of one model, of the images i000, i001 and so on."""
     return {(f"i{place:03}", model, "full"): pair for place, pair in enumerate(pairs)}
+
+
+def one(frame: pl.DataFrame, **keys: str) -> dict[str, Any]:
+    """Return the first row with these values."""
+    return frame.filter(**keys).row(0, named=True)
 
 
 def write(files: Mapping[str, pl.DataFrame], folder: Path, name: str = "00") -> dict[str, Path]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.pretended_runs import planned
 
@@ -75,15 +74,12 @@ STEPS = {
 
 
 def change(project: Project, key: str, value: object) -> None:
-    path = project.root / "config" / "tiny.yaml"
-    config = yaml.safe_load(path.read_text())
-    section = config
     *above, last = key.split(".")
-    for name in above:
-        section = section.setdefault(name, {})
-    assert section.get(last) != value
-    section[last] = value
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    with project.editing() as section:
+        for name in above:
+            section = section.setdefault(name, {})
+        assert section.get(last) != value
+        section[last] = value
 
 
 def made_of(project: Project, file: str, targets: list[str]) -> list[Path]:

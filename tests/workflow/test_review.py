@@ -4,12 +4,15 @@ import json
 
 import polars as pl
 import pytest
-import yaml
 from reviewed import export
 
 from imagenet_think.review.form import CHOICES
 
-CONFIG = ("--configfile", "config/miniature.yaml", "--cores", "1")
+from .conftest import MINIATURE
+
+pytestmark = pytest.mark.slow
+
+CONFIG = ("--configfile", MINIATURE, "--cores", "1")
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +40,11 @@ def project(demo, tmp_path_factory):
         path = project.root / "decisions" / f"{name}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(content))
-    path = project.root / "config" / "miniature.yaml"
-    config = yaml.safe_load(path.read_text()) | {"review": {"decisions": "decisions"}}
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    with project.editing(MINIATURE) as config:
+        config["review"] = {"decisions": "decisions"}
     return project
 
 
-@pytest.mark.slow
 def test_decisions_become_a_table_and_a_figure(project):
     said = project.snakemake(*CONFIG, "review_results")
     made = project.root / "results" / "miniature"
@@ -51,20 +52,13 @@ def test_decisions_become_a_table_and_a_figure(project):
     table = pl.read_csv(made / "tables" / "review.csv")
     row = table.filter(question="split").row(0, named=True)
     assert (row["share"], row["decided"], row["twice"]) == (1, 40, 40)
-    assert table["question"].to_list() == [
-        "split",
-        "answer",
-        *["preferred"] * 2,
-        "tie",
-        "both_bad",
-        "left",
-    ]
+    questions = ["split", "answer", "preferred", "preferred", "tie", "both_bad", "left"]
+    assert table["question"].to_list() == questions
     for form in ("pdf", "png"):
         assert (made / "figures" / f"figure_review.{form}").stat().st_size > 5000
     assert "Nothing to be done" in project.snakemake(*CONFIG, "review_results")
 
 
-@pytest.mark.slow
 def test_decisions_on_another_run_are_refused(project):
     path = project.root / "decisions" / "Cleo.json"
     content = json.loads((path.with_name("Ada.json")).read_text())

@@ -14,7 +14,7 @@ from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
 
 IMAGES = 12
-MEASURES = {own.name: metric for metric in registry.metrics() for own in metric.measures}
+MEASURES = [(own, metric) for metric in registry.metrics() for own in metric.measures]
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +47,8 @@ def found(frame, **keys):
 
 def test_means_are_those_of_the_rows(frame):
     assert frame.schema == AGREEMENT_AGGREGATES
-    for name, metric in MEASURES.items():
-        column = next(own.score_column for own in metric.measures if own.name == name)
+    for measure, metric in MEASURES:
+        name, column = measure.name, measure.score_column
         for part in PARTS:
             for model, against in COMPARISONS:
                 row = found(frame, metric=name, part=part, model=model, against=against)
@@ -61,8 +61,8 @@ def test_means_are_those_of_the_rows(frame):
 
 
 def test_differences_are_on_images_that_have_both(frame):
-    for name, metric in MEASURES.items():
-        column = next(own.score_column for own in metric.measures if own.name == name)
+    for measure, metric in MEASURES:
+        name, column = measure.name, measure.score_column
         between = rows_of(metric.name, "glm", "think", "teacher_2", column)
         for teacher in TEACHERS:
             same = rows_of(metric.name, teacher, "think", "same_class", column)

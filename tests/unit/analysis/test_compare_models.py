@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from score_files import frames, full, write
+from score_files import FILES, PAIRS, frames, full, one, write
 
 from compare_models import compare_models
 from imagenet_think.analysis.aggregation import read_scores
@@ -14,19 +14,12 @@ from imagenet_think.metrics import registry
 INTERVALS = Intervals(draws=400, level=0.9, seed=7)
 METRIC = registry.get("rouge")
 MODELS = ["a", "b", "c"]
-PAIRS = st.one_of(
-    st.sampled_from(["reference", "response"]), st.tuples(st.floats(0, 1), st.floats(0, 1))
-)
 
 
-def compared(pairs, folder, models=MODELS, intervals=INTERVALS, missing="leave_out", workers=1):
+def compared(pairs, folder, models=MODELS, intervals=INTERVALS, missing="leave_out"):
     paths = [write(frames(pairs), folder)[METRIC.name]]
     scored = read_scores(METRIC, paths, models, ["full"], missing)
-    return compare_models(scored, models, intervals, workers)
-
-
-def one(frame, **keys):
-    return frame.filter(**keys).row(0, named=True)
+    return compare_models(scored, models, intervals)
 
 
 @pytest.fixture
@@ -112,11 +105,7 @@ def test_models_with_few_images_in_common_have_a_difference_without_an_interval(
 
 
 @given(st.lists(st.tuples(PAIRS, PAIRS, PAIRS), min_size=1, max_size=10))
-@settings(
-    max_examples=15,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@FILES
 def test_the_simultaneous_interval_contains_the_other_and_order_only_changes_signs(tmp_path, rows):
     pairs = {}
     for place, model in enumerate(MODELS):
@@ -133,7 +122,3 @@ def test_the_simultaneous_interval_contains_the_other_and_order_only_changes_sig
         both_known = both.drop_nulls(name)
         gaps = both_known[name] + both_known[f"{other}_turned"]
         assert gaps.abs().max() is None or gaps.abs().max() < 1e-8
-
-
-def test_workers_change_nothing(tmp_path, pairs):
-    assert compared(pairs, tmp_path, workers=2).equals(compared(pairs, tmp_path))

@@ -23,7 +23,6 @@ from imagenet_think.analysis.label_mentions import (
 )
 from imagenet_think.analysis.lengths import load_tokenizer
 from imagenet_think.core import schemas
-from imagenet_think.core.files import write_parquet
 from measure_texts import read_hypernyms, search
 
 HYPERNYMS = "resources/hypernyms.tsv"
@@ -224,23 +223,10 @@ def test_hypernyms_are_those_of_the_class_list_that_it_lacks():
 def run(tmp_path):
     """Files of four images of three classes."""
     images = {"i1": "n2", "i2": "n2", "i3": "n5", "i4": "n6"}
-    sample = pl.DataFrame({"image_id": list(images), "wnid": list(images.values())})
-    write_parquet(
-        sample.select(
-            pl.col(name) if name in sample.columns else pl.lit(None, dtype=kind).alias(name)
-            for name, kind in schemas.SAMPLE.items()
-        ),
-        tmp_path / "sample.parquet",
-        schemas.SAMPLE,
-    )
-    write_parquet(
-        TREE.select(
-            pl.col(name) if name in TREE.columns else pl.lit(None, dtype=kind).alias(name)
-            for name, kind in schemas.CLASSES.items()
-        ),
-        tmp_path / "classes.parquet",
-        schemas.CLASSES,
-    )
+    sample = [{"image_id": image, "wnid": wnid} for image, wnid in images.items()]
+    pl.DataFrame(sample, schema=schemas.SAMPLE).write_parquet(tmp_path / "sample.parquet")
+    classes = pl.DataFrame(TREE.to_dicts(), schema=schemas.CLASSES)
+    classes.write_parquet(tmp_path / "classes.parquet")
     (tmp_path / "hypernyms.tsv").write_text("wnid\tlemmas\nn0\torganism\nn9\tstone\n")
     rows = [
         ("i1", "m", "", "", "A Poodle, no rock", "ok"),
@@ -249,7 +235,7 @@ def run(tmp_path):
         ("i4", "m", "", "", "A stone", "ok"),
     ]
     annotations = pl.DataFrame(rows, schema=schemas.ANNOTATIONS, orient="row")
-    write_parquet(annotations, tmp_path / "annotations.parquet", schemas.ANNOTATIONS)
+    annotations.write_parquet(tmp_path / "annotations.parquet")
     return tmp_path
 
 
@@ -305,17 +291,17 @@ def test_a_single_class_has_no_chance_level():
     assert found.row(0) == ("i", "m", True, False, False, None)
 
 
-def test_an_image_that_is_not_in_the_sample_is_an_error(run):
-    sample = pl.read_parquet(run / "sample.parquet").filter(pl.col("image_id") != "i4")
-    write_parquet(sample, run / "sample.parquet", schemas.SAMPLE)
-    with pytest.raises(ValueError, match="annotations of m: image i4 is not in the sample"):
-        find(run)
-
-
-def test_a_class_that_is_not_in_the_table_is_an_error(run):
-    classes = pl.read_parquet(run / "classes.parquet").filter(pl.col("wnid") != "n6")
-    write_parquet(classes, run / "classes.parquet", schemas.CLASSES)
-    with pytest.raises(ValueError, match=r"classes that .*classes.parquet lacks: n6"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("sample", "annotations of m: image i4 is not in the sample"),
+        ("classes", r"classes that .*classes.parquet lacks: n6"),
+    ],
+)
+def test_an_unknown_image_or_class_is_an_error(run, name, message):
+    path = run / f"{name}.parquet"
+    pl.read_parquet(path).filter(~pl.col("wnid").is_in(["n6"])).write_parquet(path)
+    with pytest.raises(ValueError, match=message):
         find(run)
 
 

@@ -21,10 +21,6 @@ def tokenizer():
     return load_tokenizer(REPOSITORY, None)
 
 
-def annotations(*rows: tuple[str | None, ...]) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), schema=ANNOTATIONS, orient="row")
-
-
 def test_tokens_without_special_ones_and_without_truncation(tokenizer) -> None:
     # The tokenizer's own file turns on truncation at 128 tokens and padding.
     texts = ["a red balloon", "", "balloon " * 3000, "a"]
@@ -79,14 +75,12 @@ def test_the_threshold_is_a_share_of_letters() -> None:
 
 
 def test_measure(tokenizer) -> None:
-    frame = measure(
-        annotations(
-            ("i1", "glm", "A red balloon.\nIt floats", "A red balloon.", "It floats", "ok"),
-            ("i2", "glm", "出口 出口", "出口", "出口", "cut_off"),
-            ("i3", "glm", None, None, None, "error"),
-        ),
-        tokenizer,
-    )
+    rows = [
+        ("i1", "glm", "A red balloon.\nIt floats", "A red balloon.", "It floats", "ok"),
+        ("i2", "glm", "出口 出口", "出口", "出口", "cut_off"),
+        ("i3", "glm", None, None, None, "error"),
+    ]
+    frame = measure(pl.DataFrame(rows, schema=ANNOTATIONS, orient="row"), tokenizer)
     assert frame.schema == LENGTHS
     assert frame.rows() == [
         ("i1", "glm", "full", 6, 5, False),

