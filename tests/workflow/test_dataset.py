@@ -19,7 +19,7 @@ from source_forms import read_tar
 
 from imagenet_think.core.splits import CONFIGURATIONS
 
-from .conftest import MINIATURE, clone, job_counts
+from .conftest import DEMO, MINIATURE, clone, job_counts
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +54,7 @@ def break_responses(results):
 def project(demo, tmp_path_factory):
     """A copy of the finished miniature with failures, and every form of its dataset."""
     project = demo.copy(tmp_path_factory.mktemp("dataset") / "project")
-    broken = break_responses(project.root / "results" / "miniature")
+    broken = break_responses(project.root / DEMO)
     # Otherwise the edits are noticed, and the files restored from the journal.
     project.snakemake(*RUN, "--touch", *(str(path.relative_to(project.root)) for path in broken))
     targets = ("dataset", "dataset_full", "rejoin", "accounting")
@@ -64,7 +64,7 @@ def project(demo, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def results(project):
-    return project.root / "results" / "miniature"
+    return project.root / DEMO
 
 
 @pytest.fixture(scope="module")
@@ -235,10 +235,9 @@ def test_the_card_lists_the_failures_of_the_accounts(results, expected):
             assert accounts[teacher][f"failed_{status}"] == number
 
 
-def test_the_recorded_config_runs_nothing_again(project):
-    recorded = project.root / "results" / "miniature" / "config.yaml"
-    shutil.copy(recorded, project.root / "config" / "recorded.yaml")
-    said = project.snakemake("--configfile", "config/recorded.yaml", "-n", "dataset")
+def test_the_recorded_config_runs_nothing_again(project, results):
+    shutil.copy(results / "config.yaml", project.root / "recorded.yaml")
+    said = project.snakemake("--configfile", "recorded.yaml", "-n", "dataset")
     assert "Nothing to be done" in said
 
 

@@ -34,15 +34,20 @@ def imported(config, folder):
         config["models"][key] = {"name": model["name"]} | entry
 
 
-def publish(made, teachers, path):
-    """Write the teachers' texts like the published dataset: one row per image, in any order."""
+def texts_of(made, teachers):
+    """Return the texts of both teachers, one row per image, as the published dataset has them."""
     frames = []
     for place, teacher in enumerate(teachers, start=1):
         texts = pl.read_parquet(made / "annotations" / teacher / "*.parquet")
         assert set(texts["status"]) == {"ok"}  # failures are not published
         columns = {f"{part}_{place}": part for part in ("think", "answer")}
         frames.append(texts.select("image_id", **columns))
-    rows = frames[0].join(frames[1], on="image_id").sample(fraction=1, shuffle=True, seed=1)
+    return frames[0].join(frames[1], on="image_id")
+
+
+def publish(made, teachers, path):
+    """Write the teachers' texts like the published dataset, in any order."""
+    rows = texts_of(made, teachers).sample(fraction=1, shuffle=True, seed=1)
     name = pl.struct(
         pl.lit(None, pl.Binary).alias("bytes"), pl.format("{}.JPEG", "image_id").alias("path")
     )
@@ -183,10 +188,7 @@ def show(made, teachers, path):
         ),
         question=pl.lit("What is this?"),
     )
-    for place, teacher in enumerate(teachers, start=1):
-        texts = pl.read_parquet(made / "annotations" / teacher / "*.parquet")
-        columns = {f"{part}_{place}": part for part in ("think", "answer")}
-        rows = rows.join(texts.select("image_id", **columns), on="image_id")
+    rows = rows.join(texts_of(made, teachers), on="image_id")
     data = rows["image"][0]["bytes"]
     broken = {"bytes": data[: len(data) // 2], "path": None}
     cut = rows.head(1).with_columns(image=pl.lit(broken, dtype=rows.schema["image"]))
