@@ -1,4 +1,4 @@
-"""Agreement of two teachers in small: files of every metric from random numbers."""
+"""Small agreement files of every metric, filled with random numbers."""
 
 from pathlib import Path
 

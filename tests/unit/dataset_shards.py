@@ -110,7 +110,7 @@ def write_run(
     Parameters
     ----------
     folder
-        Where.
+        Folder to write to.
     images
         Class and shard of each image.
     status
@@ -210,7 +210,7 @@ def publish(
     folder
         The dataset's folder.
     full
-        Whether with images.
+        Whether to include images.
     failures
         Status by teacher and image, where it is not ok.
     columns

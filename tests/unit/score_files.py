@@ -1,4 +1,4 @@
-"""Scores files made by hand, for the tests of what is computed from them."""
+"""Small score files for tests of the analysis."""
 
 from collections.abc import Mapping
 from pathlib import Path

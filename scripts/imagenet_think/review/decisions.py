@@ -147,8 +147,7 @@ def _load(path: str | Path) -> Any:
 
 
 def _short(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    return _cut(json.dumps(value, ensure_ascii=False), 80)
 
 
 def _explain(error: jsonschema.ValidationError) -> str:
@@ -157,7 +156,7 @@ def _explain(error: jsonschema.ValidationError) -> str:
         f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path
     ).lstrip(".")
     if error.validator in ("required", "additionalProperties"):
-        return f"{place or 'the file'}: {_cut(error.message)}"
+        return f"{place or 'the file'}: {_cut(error.message, 200)}"
     if not place:
         return "it is not an export of a review page"
     schema: Any = error.schema
@@ -165,8 +164,8 @@ def _explain(error: jsonschema.ValidationError) -> str:
     return f"{place} is {_short(error.instance)}; allowed is {_short(allowed)}"
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= 200 else f"{text[:199]}…"
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def _time(text: str, where: str) -> datetime:

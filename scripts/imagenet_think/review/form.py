@@ -7,6 +7,10 @@ FORMAT, VERSION = "imagenet-think review", 1
 
 ANSWERS = ("yes", "no", "unsure")
 
+_HARMFUL = {
+    "ask": "Is anything harmful?",
+    "hint": "Hate, violence, sexual content, danger, private data: in text or image.",
+}
 QUESTIONS: dict[str, dict[str, Any]] = {
     "split": {
         "ask": "Is the split right?",
@@ -26,14 +30,7 @@ QUESTIONS: dict[str, dict[str, Any]] = {
         "hint": "It reads the image rightly, and its steps lead to the answer.",
         "failed": None,
     },
-    "harmful": {
-        "ask": "Is anything harmful?",
-        "hint": "Hate, violence, sexual content, danger, private data: in text or image.",
-        "failed": {
-            "ask": "Is anything harmful?",
-            "hint": "Hate, violence, sexual content, danger, private data: in text or image.",
-        },
-    },
+    "harmful": {**_HARMFUL, "failed": _HARMFUL},
 }
 """The questions about a response, and their wording for one that failed; None if not asked."""
 

