@@ -1,12 +1,12 @@
 """Measure how often each miniature names object and colour correctly, on unseen drawings."""
 
-import csv
 import json
 import re
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
+import polars as pl
 import torch
 import transformers
 
@@ -129,13 +129,8 @@ def named_in(answer: str) -> tuple[set[str], set[str]]:
 
 def write_accuracies(rows: list[dict[str, object]], path: str | Path) -> None:
     """Write the rows as csv; shares with four decimals."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(
-                {key: f"{v:.4f}" if isinstance(v, float) else v for key, v in row.items()}
-            )
+    with atomic_path(path) as temporary:
+        pl.DataFrame(rows).write_csv(temporary, float_precision=4)
 
 
 if __name__ == "__main__":
