@@ -216,7 +216,8 @@ def test_plugins_that_a_job_called_are_part_of_its_code(tiny):
     records = [json.loads(path.read_text()) for path in (tiny.root / "used").iterdir()]
     seen = set()
     for record in records:
-        named = [json.loads(record["settings"] or "null"), {"metric": record["metric"] or METRICS}]
+        named = [json.loads(record["settings"] or "null")]
+        named.append({"metric": record["metric"] or list(METRICS)})
         files = provenance.code(BY_NAME[record["script"]], provenance.plugins(named))
         for name in record["used"]:
             engine = "inference.engines."
