@@ -95,7 +95,7 @@ def describe(settings: dict) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "weights_gib": checkpoint_specs.weight_bytes(model) / 2**30,
         "cached_bytes": cached,
-        "expanded_bytes": checkpoint_specs.expanded_bytes(model.config, DTYPE),
+        "expanded_bytes": checkpoint_specs.cached_bytes(model.config, DTYPE, expanded=True),
         "cache_gib": TOKENS * cached / 2**30,
         "image_tokens": image_tokens(settings, folder),
         "unchecked": checkpoint_specs.unchecked(family, repository, folder),

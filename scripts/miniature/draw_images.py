@@ -11,12 +11,10 @@ from PIL import Image
 
 from imagenet_think.core.files import atomic_path
 from imagenet_think.core.logs import log_to, progress
-from imagenet_think.miniature.drawings import draw, scene_of, seed_of
+from imagenet_think.miniature.drawings import draw, jpeg, scene_of, seed_of
 
 if TYPE_CHECKING:
     from imagenet_think.core.job import snakemake
-
-_QUALITY = 92  # of the JPEGs, about that of ImageNet's
 
 
 def draw_images(
@@ -60,7 +58,7 @@ def draw_images(
 
 
 def _members(wnid: str, drawings: int, seed: int) -> list[bytes]:
-    good = [_jpeg(draw(scene_of(seed, wnid, number))) for number in range(drawings)]
+    good = [jpeg(draw(scene_of(seed, wnid, number))) for number in range(drawings)]
     spare = [draw(scene_of(seed, wnid, drawings + number)) for number in range(len(FLAWS))]
     rng = random.Random(seed_of(seed, wnid, "flaws"))
     return good + [
@@ -68,19 +66,13 @@ def _members(wnid: str, drawings: int, seed: int) -> list[bytes]:
     ]
 
 
-def _jpeg(image: Image.Image, quality: int = _QUALITY) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
-
-
 def _too_small(rng: random.Random, image: Image.Image, good: list[bytes]) -> bytes:
     side = rng.randrange(64, 200)
-    return _jpeg(image.resize((side, side)))
+    return jpeg(image.resize((side, side)))
 
 
 def _truncated(rng: random.Random, image: Image.Image, good: list[bytes]) -> bytes:
-    data = _jpeg(image)
+    data = jpeg(image)
     return data[: int(len(data) * rng.uniform(0.4, 0.7))]
 
 
@@ -89,12 +81,12 @@ def _no_image(rng: random.Random, image: Image.Image, good: list[bytes]) -> byte
 
 
 def _blank(rng: random.Random, image: Image.Image, good: list[bytes]) -> bytes:
-    return _jpeg(Image.new("RGB", image.size, (rng.randrange(200, 250),) * 3))
+    return jpeg(Image.new("RGB", image.size, (rng.randrange(200, 250),) * 3))
 
 
 def _near_duplicate(rng: random.Random, image: Image.Image, good: list[bytes]) -> bytes:
     with Image.open(io.BytesIO(rng.choice(good))) as original:
-        return _jpeg(original, quality=75)
+        return jpeg(original, quality=75)
 
 
 FLAWS = {

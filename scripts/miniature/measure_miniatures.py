@@ -1,13 +1,12 @@
 """Measure how often each miniature names object and colour correctly, on unseen drawings."""
 
-import csv
-import io
 import json
 import re
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
+import polars as pl
 import torch
 import transformers
 
@@ -16,7 +15,7 @@ from imagenet_think.core.logs import log_to, progress
 from imagenet_think.core.settings import prompt
 from imagenet_think.inference.conversations import Policy, converse
 from imagenet_think.inference.engines import transformers_engine
-from imagenet_think.miniature.drawings import COLOURS, NAMES, Scene, draw, scene_of
+from imagenet_think.miniature.drawings import COLOURS, NAMES, Scene, draw, jpeg, scene_of
 from imagenet_think.miniature.reply_templates import object_words
 from imagenet_think.parsing import parse
 
@@ -43,8 +42,6 @@ def measure_miniature(
     checkpoint: str | Path,
     drawings: int,
     seed: int,
-    device: str = "cpu",
-    batch_size: int = 48,
 ) -> dict[str, object]:
     """Let a checkpoint describe unseen drawings as the pipeline does; count correct answers.
 
@@ -64,10 +61,6 @@ def measure_miniature(
         How many, all classes in turn.
     seed
         Seed of the drawings, different from that of training and of the run.
-    device
-        Where to generate.
-    batch_size
-        Rows generated at once.
 
     Returns
     -------
@@ -76,7 +69,7 @@ def measure_miniature(
     """
     wnids = tuple(NAMES)
     scenes = [scene_of(seed, wnids[n % len(wnids)], n) for n in range(drawings)]
-    answers = describe(settings, prompt, checkpoint, scenes, device, batch_size)
+    answers = describe(settings, prompt, checkpoint, scenes)
     parsed = [parse(settings["output"], text, reason) for text, reason, _ in answers]
     named = [named_in(part.answer or "") for part in parsed]
     swapped = Random(seed).sample(scenes, k=drawings)
@@ -100,12 +93,7 @@ def measure_miniature(
 
 
 def describe(
-    settings: dict,
-    prompt: str,
-    checkpoint: str | Path,
-    scenes: list[Scene],
-    device: str = "cpu",
-    batch_size: int = 48,
+    settings: dict, prompt: str, checkpoint: str | Path, scenes: list[Scene]
 ) -> list[tuple[str, str, int]]:
     """Return a checkpoint's response to each drawing: text, finish reason, rounds."""
     greedy = settings | {"decoding": settings["decoding"] | {"temperature": 0.0}}
@@ -115,14 +103,14 @@ def describe(
         checkpoint=(str(checkpoint), None),
         processor=(str(checkpoint), None),
         inference={
-            "device": device,
+            "device": "cpu",
             "dtype": "float32",
             "attention": "sdpa",
-            "batch_size": batch_size,
+            "batch_size": 48,
         },
         threads=torch.get_num_threads(),
     )
-    images = ((str(number), photographed(scene)) for number, scene in enumerate(scenes))
+    images = ((str(number), jpeg(draw(scene))) for number, scene in enumerate(scenes))
     policy = Policy(greedy, prompt, attempts=1, seed=lambda *_: 0)
     answers = progress(converse(engine.generate, images, policy), len(scenes), "answers")
     found = {int(a.response.key): a for a in answers}
@@ -130,13 +118,6 @@ def describe(
         (found[n].response.text or "", found[n].response.finish_reason, found[n].rounds)
         for n in range(len(scenes))
     ]
-
-
-def photographed(scene: Scene) -> bytes:
-    """Return the drawing as a JPEG file, as images reach a model in the pipeline."""
-    buffer = io.BytesIO()
-    draw(scene).save(buffer, "JPEG", quality=92)
-    return buffer.getvalue()
 
 
 def named_in(answer: str) -> tuple[set[str], set[str]]:
@@ -148,13 +129,8 @@ def named_in(answer: str) -> tuple[set[str], set[str]]:
 
 def write_accuracies(rows: list[dict[str, object]], path: str | Path) -> None:
     """Write the rows as csv; shares with four decimals."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(
-                {key: f"{v:.4f}" if isinstance(v, float) else v for key, v in row.items()}
-            )
+    with atomic_path(path) as temporary:
+        pl.DataFrame(rows).write_csv(temporary, float_precision=4)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import logging
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -260,14 +260,6 @@ def objects_at(scene: Scene, tokens: int) -> torch.Tensor:
     return found.flatten()
 
 
-def image_tokens(
-    net: transformers.PreTrainedModel, examples: list[Example], device: str
-) -> list[torch.Tensor]:
-    """Return the tokens (tokens, hidden) of each image as the language model gets them."""
-    towers: Any = net
-    return list(towers.get_image_features(**_pixels(examples, device)).pooler_output)
-
-
 def _tower(net: transformers.PreTrainedModel) -> list[torch.nn.Parameter]:
     parts = ("visual", "vision_tower", "projector")
     return [p for name, p in net.named_parameters() if any(part in name for part in parts)]
@@ -281,8 +273,9 @@ def _train_tower(
     device: str,
 ) -> None:
     questions = Questions(recipe.size.hidden).to(device)
+    towers: Any = net  # whose method depends on its class
     parameters = [*_tower(net), *questions.parameters()]
-    optimizer, schedule = _optimizer(parameters, _VISION_RATE, recipe.vision_steps)
+    descend = _descent(parameters, _VISION_RATE, recipe.vision_steps)
     easy = [e for e in examples if e.scene.count == 1 and e.scene.size == "large"]
     right = 0.0
     for step in progress(
@@ -291,8 +284,9 @@ def _train_tower(
         pool = easy if step < _EASY_SHARE * recipe.vision_steps and easy else examples
         chosen = order.choices(pool, k=recipe.batch)
         scenes = [example.scene for example in chosen for _ in range(example.images)]
-        loss, share = questions(image_tokens(net, chosen, device), scenes)
-        _descend(loss, parameters, optimizer, schedule)
+        tokens = towers.get_image_features(**_pixels(chosen, device)).pooler_output
+        loss, share = questions(list(tokens), scenes)
+        descend(loss)
         right = share if step == 0 else 0.95 * right + 0.05 * share
         if step % 50 == 0:
             logger.info(
@@ -310,42 +304,37 @@ def _train_whole(
     order: random.Random,
     device: str,
 ) -> list[float]:
-    parameters = list(net.parameters())
-    optimizer, schedule = _optimizer(parameters, _LANGUAGE_RATE, recipe.language_steps)
+    descend = _descent(list(net.parameters()), _LANGUAGE_RATE, recipe.language_steps)
     tower = _tower(net)
     losses = []
     for step in progress(range(recipe.language_steps), recipe.language_steps, "steps of the whole"):
         for parameter in tower:
             parameter.requires_grad_(step >= _FROZEN_SHARE * recipe.language_steps)
         loss = net(**_batch(order.choices(examples, k=recipe.batch), device)).loss
-        _descend(loss, parameters, optimizer, schedule)
+        descend(loss)
         losses.append(loss.item())
         if step % 50 == 0:
             logger.info("whole model, step %d: loss %.4f", step, losses[-1])
     return losses
 
 
-def _optimizer(
+def _descent(
     parameters: list[torch.nn.Parameter], rate: float, steps: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+) -> Callable[[torch.Tensor], None]:
+    """Return a function that takes the next of `steps` optimizer steps down a loss."""
     optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, rate, total_steps=steps, pct_start=0.1, cycle_momentum=False
     )
-    return optimizer, schedule
 
+    def descend(loss: torch.Tensor) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
 
-def _descend(
-    loss: torch.Tensor,
-    parameters: list[torch.nn.Parameter],
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-) -> None:
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-    optimizer.step()
-    schedule.step()
+    return descend
 
 
 if __name__ == "__main__":

@@ -56,18 +56,9 @@ CLASSES = {"images": "images", "classes": "classes", "min_per_class": "min. imag
 CLASSES |= {"max_per_class": "max. images per class", "mean_per_class": "mean images per class"}
 
 SCHEMA = pl.Schema(
-    {
-        "table": pl.String,
-        "row": pl.String,
-        "column": pl.String,
-        "paper": pl.Float64,
-        "ours": pl.Float64,
-        "ours_low": pl.Float64,
-        "ours_high": pl.Float64,
-        "difference": pl.Float64,
-        "inside": pl.Boolean,
-        "reasons": pl.String,
-    }
+    dict.fromkeys(("table", "row", "column"), pl.String)
+    | dict.fromkeys(("paper", "ours", "ours_low", "ours_high", "difference"), pl.Float64)
+    | {"inside": pl.Boolean, "reasons": pl.String}
 )
 """`reasons` says why two numbers cannot be compared, or why we have none; null where they can."""
 

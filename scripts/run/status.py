@@ -30,13 +30,8 @@ RECENT = 900.0
 TAIL = 1000
 """At most this many lines at the end of a journal are read for them."""
 
-DONE, OUTDATED, RUNNING, WAITING, FAILED = STATES = (
-    "done",
-    "outdated",
-    "running",
-    "waiting",
-    "failed",
-)
+STATES = ("done", "outdated", "running", "waiting", "failed")
+DONE, OUTDATED, RUNNING, WAITING, FAILED = STATES
 
 GENERATING = "generate_responses"
 """The rule whose jobs prompt the models."""

@@ -19,6 +19,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,11 +72,6 @@ def drawn_requests(count: int, seed: int = 0) -> list[Request]:
     ]
 
 
-def one_by_one(model, processor, requests: list[Request]) -> Measured:
-    """transformers' own `generate`, a request a call."""
-    return static_batches(model, processor, requests, rows=1)
-
-
 def static_batches(model, processor, requests: list[Request], rows: int = ROWS) -> Measured:
     """transformers' own `generate`, on left-padded batches; each waits for its longest row."""
     start, steps = time.perf_counter(), 0
@@ -105,6 +101,8 @@ def in_flight(model, processor, requests: list[Request]) -> Measured:
 
 def with_vllm(command: str, requests: list[Request]) -> Measured:
     """The pipeline's vLLM engine; the server's start is not counted."""
+    import asking
+
     from imagenet_think.inference.engines import openai_client, vllm_engine
 
     class Unstoppable(openai_client.ChatEngine):
@@ -117,21 +115,13 @@ def with_vllm(command: str, requests: list[Request]) -> Measured:
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = "2"  # GiB; it would take what the machine has
     config = configuration.check(yaml.safe_load(CONFIG.read_text(encoding="utf-8")))
     config["engines"]["vllm"]["command"] = command
-    engine = vllm_engine.load(
-        config["models"][MODEL] | {"key": MODEL},
-        loop=None,
-        checkpoint=(str(MINIATURE), MODEL),
-        processor=(str(MINIATURE), MODEL),
-        inference=config["inference"] | {"batch_size": ROWS, "engines": config["engines"]},
-        threads=1,
-    )
-    try:
+    inference = config["inference"] | {"batch_size": ROWS, "engines": config["engines"]}
+    model = config["models"][MODEL] | {"key": MODEL}
+    with closing(asking.load(vllm_engine, MINIATURE, inference, model, loop=None)) as engine:
         list(engine.generate(requests[:2]))  # the first request compiles
         start = time.perf_counter()
         tokens = sum(response.completion_tokens for response in engine.generate(requests))
         return Measured(tokens, time.perf_counter() - start, None)
-    finally:
-        engine.close()
 
 
 def main(count: int, sample: int, vllm: str | None) -> None:
@@ -146,7 +136,9 @@ def main(count: int, sample: int, vllm: str | None) -> None:
     )
     requests = drawn_requests(count)
     ways: dict[str, Callable[[], Measured]] = {
-        f"one by one ({sample} of them)": lambda: one_by_one(model, processor, requests[:sample]),
+        f"one by one ({sample} of them)": lambda: static_batches(
+            model, processor, requests[:sample], rows=1
+        ),
         "static batches": lambda: static_batches(model, processor, requests),
         "in flight": lambda: in_flight(model, processor, requests),
     }

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 from tests.cluster.conftest import (
     BROKEN,
     CANCELLED,
@@ -114,9 +113,8 @@ def test_a_job_does_not_start_when_the_config_was_edited_while_it_waited(cluster
     (job,) = cluster.wait(lambda: run.submitted(f"{CANCELLED}_0"), "a job to wait")
     counts = states(status(project, *LOCAL))["inference", CANCELLED]
     assert (counts["running"], counts["waiting"]) == (0, 2)
-    path = project.root / CONFIG
-    config = yaml.safe_load(path.read_text())
-    path.write_text(yaml.safe_dump(config | {"seed": config["seed"] + 1}, sort_keys=False))
+    with project.editing() as config:
+        config["seed"] += 1
     cluster.call("scontrol", "release", str(job))
     assert run.end() != 0
     assert "why:  Config, rules or scripts were edited after this job was planned" in run.text()

@@ -4,7 +4,6 @@ import os
 import signal
 
 import pytest
-import yaml
 from tests.cluster.conftest import CONFIG, KILLED, Project, digests
 
 pytestmark = pytest.mark.slow
@@ -27,10 +26,8 @@ def edited(undisturbed, tmp_path_factory) -> tuple[Project, dict[str, str]]:
     local = ("--configfile", CONFIG, "--cores", "2", *TABLES)
     project.snakemake(*local)
     before = digests(project, TABLES)
-    path = project.root / CONFIG
-    config = yaml.safe_load(path.read_text())
-    config["models"][KILLED]["output"] = "boxed"  # not the format of its texts
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    with project.editing() as config:
+        config["models"][KILLED]["output"] = "boxed"  # not the format of its texts
     whole = project.copy(folder / "whole")
     whole.snakemake(*local)
     made = digests(whole, TABLES)

@@ -15,10 +15,11 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from unittest import mock
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "unit"))
@@ -28,13 +29,7 @@ import numpy as np
 import throughput
 import torch
 from flash_emulation import Kernels
-from throughput import (
-    CONFIG,
-    MODELS,
-    drawn_lengths,
-    drawn_picture,
-    synchronize,
-)
+from throughput import CONFIG, MODELS, drawn_lengths, drawn_picture, synchronize
 
 from imagenet_think.core.files import write_text
 from imagenet_think.inference import checkpoint_specs, families
@@ -211,16 +206,11 @@ def relative_error(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return error if error == error else float("inf")
 
 
-@contextmanager
-def plain_kernel(setting: Setting) -> Iterator[None]:
+def plain_kernel(setting: Setting) -> AbstractContextManager:
     """On the CPU, let a plain kernel replace that of pages: it checks what it is given."""
-    before = attention_module.varlen_attn
-    if not setting.cuda:
-        attention_module.varlen_attn = Kernels().paged
-    try:
-        yield
-    finally:
-        attention_module.varlen_attn = before
+    if setting.cuda:
+        return nullcontext()
+    return mock.patch.object(attention_module, "varlen_attn", Kernels().paged)
 
 
 @torch.inference_mode()
@@ -312,25 +302,10 @@ def encoded_prompts(processor, count: int) -> list[dict[str, torch.Tensor]]:
 def decoded(
     model, prompts: list[dict], *, together: bool, forced: list | None = None, steps: int = 8
 ) -> tuple[list[torch.Tensor], Decoder]:
-    """Return the scores of prompts and of the steps that follow.
+    """Return the scores of prompts and of the steps that follow, and the decoder.
 
-    Parameters
-    ----------
-    model
-        On any device.
-    prompts
-        Encoded conversations.
-    together
-        Whether they are taken in as one left-padded batch, or one by one.
-    forced
-        The tokens of each step; the most likely ones unless given.
-    steps
-        How many follow.
-
-    Returns
-    -------
-    tuple
-        Scores (rows, vocabulary) in float32 on the CPU, and the decoder.
+    The prompts enter as one left-padded batch (`together`) or one by one. The tokens of each step
+    are `forced`, or the most likely ones. Scores are (rows, vocabulary), float32, on the CPU.
     """
     decoder = Decoder(model, 5, 16384)
     placed = [_placed(prompt, model) for prompt in prompts]
@@ -530,15 +505,10 @@ def _step_times_of(key: str, setting: Setting) -> dict:
 
 @contextmanager
 def little_memory(setting: Setting, spare: int) -> Iterator[None]:
-    """Leave a device little memory beyond what is allocated now.
+    """Leave a device `spare` MiB beyond what is allocated now.
 
-    Parameters
-    ----------
-    setting
-        On the CPU, where no limit can be set, steps of more rows than a share of `spare` raise
-        what a full device raises.
-    spare
-        MiB.
+    On the CPU, where no limit can be set, steps of more rows than a share of `spare` raise what a
+    full device raises.
     """
     if setting.cuda:
         torch.cuda.empty_cache()
@@ -558,11 +528,8 @@ def little_memory(setting: Setting, spare: int) -> Iterator[None]:
             raise torch.OutOfMemoryError(f"{len(tokens)} rows on a device for {spare // 30}")
         return step(decoder, tokens)
 
-    Decoder.step = step_or_raise
-    try:
+    with mock.patch.object(Decoder, "step", step_or_raise):
         yield
-    finally:
-        Decoder.step = step
 
 
 def out_of_memory(setting: Setting, record: Record) -> None:

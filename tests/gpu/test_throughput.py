@@ -1,5 +1,6 @@
 """The benchmark of generation: its arithmetic, and all of it with tiny shapes."""
 
+import io
 import json
 import multiprocessing
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import throughput as bench
 import torch
+from PIL import Image
 
 from imagenet_think.inference import checkpoint_specs
 
@@ -27,10 +29,6 @@ def test_lengths_have_the_papers_mean_a_response_and_the_same_seed_gives_the_sam
 
 
 def test_a_picture_has_the_size_of_imagenets():
-    import io
-
-    from PIL import Image
-
     assert Image.open(io.BytesIO(bench.drawn_picture(3))).size == (500, 375)
     assert bench.drawn_picture(3) == bench.drawn_picture(3) != bench.drawn_picture(4)
 

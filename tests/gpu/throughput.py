@@ -262,7 +262,7 @@ class Bench:
             row_use=used["row_steps"] / used["places"],
             prefill_tokens=used["prefill_tokens"],
             prefill_seconds=used["prefill_seconds"],
-            prompt=self.prompt_tokens(),
+            prompt=encode(self.processor, self.conversations[0])["input_ids"].shape[1],
             waiting=wall / busy,
         )
 
@@ -320,10 +320,6 @@ class Bench:
         drawn = drawn_lengths(batches * rows, self.options["mean"], self.options["longest"], 7)
         drawn = drawn.reshape(batches, rows)
         return float(drawn.sum() / (rows * drawn.max(1).sum()))
-
-    def prompt_tokens(self) -> int:
-        """Return the tokens of a prompt with its image."""
-        return encode(self.processor, self.conversations[0])["input_ids"].shape[1]
 
     def figures(
         self,

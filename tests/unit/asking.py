@@ -1,11 +1,15 @@
 """Requests to a played server, and the expected responses."""
 
+import time
+from contextlib import closing
+
 import played_server
+import pytest
 from noise import noise_file
 
 from imagenet_think.inference import checkpoints
 from imagenet_think.inference.chat import first_conversation
-from imagenet_think.inference.engines import Request
+from imagenet_think.inference.engines import EngineError, Request
 from imagenet_think.inference.families import qwen2_5_vl
 
 LOOP = {"longest_period": 16, "repeats": 4, "least_tokens": 32}
@@ -29,11 +33,54 @@ def requests(count=12, word="Describe", limit=64, model=MODEL):
     ]
 
 
-def answered(engine, asked):
+def inference(engine, settings, **changes):
+    """The `inference` section for a server engine with these settings, and `engines` with it."""
     return {
-        response.key: (response.text, response.finish_reason, response.completion_tokens)
-        for response in engine.generate(iter(asked))
-    }
+        "engine": engine,
+        "device": "auto",
+        "attention": "auto",
+        "dtype": "auto",
+        "batch_size": 4,
+        "engines": {engine: settings},
+    } | changes
+
+
+def load(engine, folder, chosen, model=MODEL, loop=LOOP, processor=None):
+    """Check the settings and load the engine of a checkpoint's folder."""
+    engine.check(chosen)
+    return engine.load(
+        model,
+        loop=loop,
+        checkpoint=(str(folder), "digest"),
+        processor=(str(processor or folder), "digest"),
+        inference=chosen,
+        threads=1,
+    )
+
+
+def wait_for(condition, seconds=300):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.02)
+
+
+def answers(engine, asked):
+    """Each request's key with the text, finish_reason and number of tokens of its response."""
+    for response in engine.generate(iter(asked)):
+        yield response.key, (response.text, response.finish_reason, response.completion_tokens)
+
+
+def answered(engine, asked):
+    return dict(answers(engine, asked))
+
+
+def answered_before_error(engine, asked, message):
+    """The responses that came before the engine failed with a message."""
+    found = {}
+    with closing(engine), pytest.raises(EngineError, match=message):
+        found.update(answers(engine, asked))
+    return found
 
 
 def all_expected(tiny, asked):

@@ -15,14 +15,17 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 
+import asking
 import pytest
 import yaml
+from asking import wait_for
 
 from imagenet_think.inference.chat import first_conversation
 from imagenet_think.inference.conversations import Policy, converse
 from imagenet_think.inference.engines import (
     Request,
     server_engine,
+    supervisor,
     transformers_engine,
     vllm_engine,
 )
@@ -69,26 +72,11 @@ def inference(**settings):
         "retries": 3,
         "restarts": 2,
     }
-    return {
-        "device": "cpu",
-        "attention": "auto",
-        "dtype": "auto",
-        "batch_size": 4,
-        "engines": {"vllm": vllm | settings},
-    }
+    return asking.inference("vllm", vllm | settings, device="cpu")
 
 
 def load(engine, model, settings, processor=None):
-    checkpoint = (str(ROOT / model["repository"]), "digest")
-    engine.check(settings)
-    return engine.load(
-        model,
-        loop=LOOP,
-        checkpoint=checkpoint,
-        processor=processor or checkpoint,
-        inference=settings,
-        threads=1,
-    )
+    return asking.load(engine, ROOT / model["repository"], settings, model, LOOP, processor)
 
 
 def entry(key, **changes):
@@ -133,7 +121,7 @@ def kill(engine, what):
     (pid,) = [
         pid
         for pid, line in processes(key_of(engine)).items()
-        if what in line and "leash" not in line
+        if what in line and supervisor.__file__ not in line
     ]
     os.kill(pid, signal.SIGKILL)
 
@@ -265,8 +253,7 @@ def test_visionthink_sees_half_and_then_the_whole(tmp_path):
     settings["image_processor_type"] = "Qwen2_5_VLImageProcessor"
     (processor / "preprocessor_config.json").write_text(json.dumps(settings))
     apart = model | {"repository": str(checkpoint)}
-    place = (str(processor), "digest")
-    with closing(load(vllm_engine, apart, inference(), place)) as engine:
+    with closing(load(vllm_engine, apart, inference(), processor)) as engine:
         said = answers(engine, model, 16)
         key = key_of(engine)
         assert len(processes(key)) >= 3
@@ -309,14 +296,7 @@ def test_a_killed_job_leaves_no_server_behind(monkeypatch):
         [sys.executable, "-c", JOB, given],
         env=os.environ | {"PYTHONPATH": str(ROOT / "scripts"), "TEST_MARK": mark},
     )
-    wait_for(lambda: any("EngineCore" in line for line in processes(mark).values()))
+    wait_for(lambda: any("EngineCore" in line for line in processes(mark).values()), 1200)
     job.kill()
     job.wait()
-    wait_for(lambda: not processes(mark))
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 1200
-    while not condition():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.1)
+    wait_for(lambda: not processes(mark), 1200)

@@ -12,24 +12,6 @@ REPORTED = {
 """Rules that write about how images were chosen, and the files."""
 
 
-def read_files(project: Project) -> dict[str, bytes]:
-    """Return the files of a project that a run reads, except those in results/."""
-    names = ("Snakefile", "config/**/*", "rules/**/*", "scripts/**/*", "resources/*")
-    files = {path for name in names for path in project.root.glob(name) if path.is_file()}
-    return {
-        str(path.relative_to(project.root)): path.read_bytes()
-        for path in files
-        if path.suffix != ".pyc"
-    }
-
-
-def changed_files(project: Project, before: dict[str, bytes]) -> set[str]:
-    """Return the files that were added or edited since `read_files` returned `before`."""
-    after = read_files(project)
-    assert before.keys() <= after.keys()
-    return {name for name in after if after[name] != before.get(name)}
-
-
 def report_again(project: Project) -> dict[str, str]:
     """Run the rules that write about how images were chosen, on the texts that there are.
 

@@ -139,7 +139,9 @@ def changes(configs: dict[str, Config]) -> Iterator[Change]:
                 yield Change(key, case, run, path, edit)
         else:
             for case, run, path in _places(key):
-                value = _VALUES[key] if key in _VALUES else _another(configs[run], path, node)
+                names = (key, key.rpartition(".")[2])
+                known = [_VALUES[name] for name in names if name in _VALUES]
+                value = known[0] if known else _another(configs[run], path, node)
                 yield Change(key, case, run, path, _put(path, value))
 
 
@@ -208,6 +210,9 @@ def _another(config: Config, path: Sequence[str], node: Config) -> Any:
 
 
 _VALUES = {
+    "repository": "owner/another",
+    "revision": "1" * 40,
+    "token_pattern": "[a-z]+",
     "run": "another",
     "images.classes": "classes.tsv",
     "images.source.path": "elsewhere",
@@ -216,9 +221,9 @@ _VALUES = {
     "images.source.archive": "others.tar",
     "images.source.classes": ["n02782093", "n04507155"],
     "images.criteria.denied_classes": ["n02782093"],
-    "images.criteria.denied_images": ["n02782093_1"],
     "images.criteria.denied_classes_file": "denied.txt",
     "images.criteria.denied_images_file": "denied.txt",
+    "images.criteria.denied_images": ["n02782093_1"],
     "images.criteria.scorer": "judge.py:judge",
     "prompt": "figure_2",
     "models.<name>.name": "Another",
@@ -227,10 +232,6 @@ _VALUES = {
     "models.<name>.responses.text": "said",
     "models.<name>.responses.think": "thought",
     "models.<name>.responses.answer": "said",
-    "models.<name>.repository": "owner/another",
-    "models.<name>.revision": "1" * 40,
-    "models.<name>.processor.repository": "owner/another",
-    "models.<name>.processor.revision": "1" * 40,
     "models.<name>.system": "Be brief.",
     "models.<name>.template": "{prompt}{image}",
     "models.<name>.second_round.template": "{image}",
@@ -241,26 +242,17 @@ _VALUES = {
     "engines.vllm.arguments": ["--enforce-eager"],
     "engines.server.url": "http://localhost:9000/v1",
     "engines.server.key_variable": "KEY",
-    "statistics.tokenizer.repository": "owner/another",
-    "statistics.tokenizer.revision": "1" * 40,
     "statistics.datasets.visual_cot": "train.jsonl",
     "statistics.datasets.llava_cot": "train.jsonl",
     "statistics.datasets.emma": "texts.parquet",
     "statistics.datasets.mac": "image2text.csv",
     "benchmark.ablation_model": BENCHMARKED,
-    "benchmark.bertscore.repository": "owner/another",
-    "benchmark.bertscore.revision": "1" * 40,
-    "benchmark.sbert.repository": "owner/another",
-    "benchmark.sbert.revision": "1" * 40,
-    "benchmark.sets.token_pattern": "[a-z]+",
-    "benchmark.vectors.token_pattern": "[a-z]+",
     "dataset.rejoin": "published",
-    "dataset.repository": "owner/dataset",
     "dataset.version": "2.0.0",
     "dataset.published": "2026-01-31",
     "review.decisions": "others.json",
 }
-"""Other values of keys for which the schema does not tell how to find one."""
+"""Other values where the schema does not tell how to find one: of a key, or of all of its name."""
 
 _RUN_OF = {
     "images.source.path": "archives",

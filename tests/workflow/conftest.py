@@ -6,9 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -20,6 +22,7 @@ from tests.pretended_runs import RECORD
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 DEMO = "results/miniature"
+MINIATURE = "config/miniature.yaml"
 TINY = "config/tiny.yaml"
 OF_THE_MOMENT = {
     *("logs", "benchmarks", "journal", "versions.json"),
@@ -67,6 +70,18 @@ class Project:
             shutil.copytree(self.root, folder, symlinks=True)
         return Project(folder)
 
+    def config(self, name: str = TINY) -> dict[str, Any]:
+        """Return a config of it."""
+        return yaml.safe_load((self.root / name).read_text(encoding="utf-8"))
+
+    @contextmanager
+    def editing(self, name: str = TINY, to: str = "") -> Iterator[dict[str, Any]]:
+        """Yield a config of it, then save it as edited, in `name` or in the file `to`."""
+        config = self.config(name)
+        yield config
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        (self.root / (to or name)).write_text(text, encoding="utf-8")
+
 
 def clone(folder: Path) -> Project:
     """Copy the files that git tracks, or would track, to `folder`."""
@@ -92,44 +107,61 @@ def project(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory, worker_id):
-    """The finished miniature with the PDF of the paper, made once for all workers.
+def made_once(tmp_path_factory, worker_id):
+    """A function that returns a clone in which a run is finished, made once for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    base = base if worker_id == "master" else base.parent
+
+    def made(name: str, finish: Callable[[Project], None]) -> Project:
+        root = base / name
+        with FileLock(f"{root}.lock"):
+            if not (root / "made").exists():
+                finish(clone(root))
+                (root / "made").touch()
+        return Project(root)
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def miniature(demo):
+    """The results of the finished miniature."""
+    return demo.root / DEMO
+
+
+@pytest.fixture(scope="session")
+def demo(made_once):
+    """The finished miniature with the PDF of the paper.
 
     In continuous integration it starts from the run that `make demo` left in this checkout.
     """
-    base = tmp_path_factory.getbasetemp()
-    root = (base if worker_id == "master" else base.parent) / "demo"
-    with FileLock(f"{root}.lock"):
-        if (root / "made").exists():
-            return Project(root)
-        project = clone(root)
+
+    def finish(project: Project) -> None:
         if "CI" in os.environ and (ROOT / DEMO / "comparison.md").exists():
             for name in (DEMO, ".snakemake/metadata"):
-                shutil.copytree(ROOT / name, root / name)
+                shutil.copytree(ROOT / name, project.root / name)
         project.call("make", "demo", f"VENV={BIN.parent}")
-        project.snakemake("--configfile", "config/miniature.yaml", "--cores", "2", "paper")
-        (root / "made").touch()
-    return project
+        project.snakemake("--configfile", MINIATURE, "--cores", "2", "paper")
+
+    return made_once("demo", finish)
 
 
-def cut_down(project: Project, **changes: object) -> str:
-    """Write a config of 12 images and one model of each family; return its name."""
-    config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
-    config["run"] = "tiny"
-    source = config["images"]["source"]
-    source |= {"path": "results/tiny/source", "drawings_per_class": 8}
-    source["classes"] = source["classes"][:4]
-    config["images"] |= {"total": 12, "class_count": 4, "min_per_class": 2, "max_per_class": 4}
-    config["images"] |= {"reserve": 2, "complexity": {"strata": 3, "probe": 6}}
-    config["sharding"] = {"blocks": 1, "shards_per_block": 1}
-    config["inference"]["batch_size"] = 8  # fewer than images: finished responses free slots
-    config["benchmarked"] = ["internvl3.5", config["benchmark"]["ablation_model"]]
-    models = [*config["teachers"], *config["benchmarked"]]
-    config["models"] = {name: config["models"][name] for name in models}
-    config["benchmark"]["intervals"]["draws"] = 200
-    text = yaml.safe_dump(config | changes, sort_keys=False)
-    (project.root / TINY).write_text(text)
-    return TINY
+def cut_down(project: Project, **changes: object) -> None:
+    """Write the config `TINY`, of 12 images and one model of each family."""
+    with project.editing(MINIATURE, to=TINY) as config:
+        config["run"] = "tiny"
+        source = config["images"]["source"]
+        source |= {"path": "results/tiny/source", "drawings_per_class": 8}
+        source["classes"] = source["classes"][:4]
+        config["images"] |= {"total": 12, "class_count": 4, "min_per_class": 2, "max_per_class": 4}
+        config["images"] |= {"reserve": 2, "complexity": {"strata": 3, "probe": 6}}
+        config["sharding"] = {"blocks": 1, "shards_per_block": 1}
+        config["inference"]["batch_size"] = 8  # fewer than images: finished responses free slots
+        config["benchmarked"] = ["internvl3.5", config["benchmark"]["ablation_model"]]
+        models = [*config["teachers"], *config["benchmarked"]]
+        config["models"] = {name: config["models"][name] for name in models}
+        config["benchmark"]["intervals"]["draws"] = 200
+        config |= changes
 
 
 FAULTS = Path(__file__).with_name("faults")
@@ -161,21 +193,24 @@ def outcome(project: Project, *arguments: str, **options: str) -> tuple[int, str
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory, worker_id):
-    """The finished run of the cut-down config, made once for all workers.
+def tiny(made_once):
+    """The finished run of the cut-down config.
 
     Its folder `used` contains what `faults/plugin_use.py` recorded of each job.
     """
-    base = tmp_path_factory.getbasetemp()
-    root = (base if worker_id == "master" else base.parent) / "tiny"
-    with FileLock(f"{root}.lock"):
-        if not (root / "made").exists():
-            project = clone(root)
-            cut_down(project)
-            status, said = outcome(project, "all", USED=str(root / "used"))
-            assert status == 0, said
-            (root / "made").touch()
-    return Project(root)
+
+    def finish(project: Project) -> None:
+        cut_down(project)
+        status, said = outcome(project, "all", USED=str(project.root / "used"))
+        assert status == 0, said
+
+    return made_once("tiny", finish)
+
+
+@pytest.fixture
+def finished(tiny, tmp_path):
+    """A copy of the finished run of the cut-down config, which a test may change."""
+    return tiny.copy(tmp_path / "project")
 
 
 def differences(one: Path, other: Path) -> list[str]:

@@ -5,41 +5,34 @@ from collections import Counter
 
 import polars as pl
 import pytest
-import yaml
 
-from .conftest import job_counts
+from .conftest import MINIATURE, job_counts
 
 pytestmark = pytest.mark.slow
 
-MINIATURE = ["--configfile", "config/miniature.yaml"]
+RUN = ["--configfile", MINIATURE]
 
 
-def test_accounts_cost_and_pilot_are_job_counts(project):
-    said = project.snakemake(*MINIATURE, "-n", "pilot", "accounting", "cost", "--quiet", "rules")
-    jobs = job_counts(said)
-    wanted = {"generate_pilot": 7, "pilot": 1, "account_responses": 1, "cost": 1}
-    assert {name: jobs.get(name) for name in wanted} == wanted
+def by_model(path):
+    return pl.read_csv(path).rows_by_key("model", named=True, unique=True)
 
 
 def test_the_pilot_needs_only_the_first_block(project):
-    path = project.root / "config" / "miniature.yaml"
-    config = yaml.safe_load(path.read_text())
-    config["sharding"] = {"blocks": 4, "shards_per_block": 2}
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-    jobs = job_counts(project.snakemake(*MINIATURE, "-n", "pilot", "--quiet", "rules"))
-    assert (jobs["generate_pilot"], jobs["gather_shard"]) == (7, 1)
+    with project.editing(MINIATURE) as config:
+        config["sharding"] = {"blocks": 4, "shards_per_block": 2}
+    jobs = job_counts(project.snakemake(*RUN, "-n", "pilot", "--quiet", "rules"))
+    assert (jobs["generate_pilot"], jobs["gather_shard"], jobs["pilot"]) == (7, 1, 1)
     assert "generate_responses" not in jobs
-    everything = job_counts(project.snakemake(*MINIATURE, "-n", "all", "--quiet", "rules"))
+    everything = job_counts(project.snakemake(*RUN, "-n", "all", "--quiet", "rules"))
     assert everything["gather_shard"] == 4
     assert everything["account_responses"] == everything["cost"] == 1
     assert "generate_pilot" not in everything
 
 
-def test_every_image_of_the_demo_is_accounted_for(demo):
-    made = demo.root / "results" / "miniature"
-    table = pl.read_csv(made / "accounting.csv")
-    sample = pl.read_parquet(made / "images" / "sample.parquet")
-    annotations = pl.read_parquet(made / "annotations" / "*" / "*.parquet")
+def test_every_image_of_the_demo_is_accounted_for(miniature):
+    table = pl.read_csv(miniature / "accounting.csv")
+    sample = pl.read_parquet(miniature / "images" / "sample.parquet")
+    annotations = pl.read_parquet(miniature / "annotations" / "*" / "*.parquet")
     assert len(table) == 7
     for row in table.iter_rows(named=True):
         assert row["asked"] == len(sample) == row["done"] + row["failed"] + row["excluded"]
@@ -48,10 +41,9 @@ def test_every_image_of_the_demo_is_accounted_for(demo):
         assert row["excluded"] == statuses.count("error") == 0
 
 
-def test_the_costs_of_the_demo(demo):
-    made = demo.root / "results" / "miniature"
-    table = {row["model"]: row for row in pl.read_csv(made / "cost.csv").iter_rows(named=True)}
-    responses = pl.read_parquet(made / "responses" / "*" / "*.parquet")
+def test_the_costs_of_the_demo(miniature):
+    table = by_model(miniature / "cost.csv")
+    responses = pl.read_parquet(miniature / "responses" / "*" / "*.parquet")
     everything = table["all"]
     assert everything["responses"] == len(responses)
     assert everything["completion_tokens"] == responses["completion_tokens"].sum()
@@ -61,20 +53,19 @@ def test_the_costs_of_the_demo(demo):
     assert table["paper"]["gpu_hours"] == 6000
 
 
-def test_a_pilot_after_the_run_generates_nothing(demo):
-    made = demo.root / "results" / "miniature"
+def test_a_pilot_after_the_run_generates_nothing(demo, miniature):
 
     def journaled():
         lines = (
-            json.loads(line) for path in made.glob("journal/*/*.jsonl") for line in path.open()
+            json.loads(line) for path in miniature.glob("journal/*/*.jsonl") for line in path.open()
         )
         return Counter(line["kind"] for line in lines)
 
     before = journaled()
-    demo.snakemake(*MINIATURE, "--cores", "2", "pilot")
+    demo.snakemake(*RUN, "--cores", "2", "pilot")
     assert journaled() == before
-    table = {row["model"]: row for row in pl.read_csv(made / "pilot.csv").iter_rows(named=True)}
+    table = by_model(miniature / "pilot.csv")
     assert table["glm-4.1v"]["images"] == 100
     assert table["glm-4.1v"]["job_responses"] == 144
     assert table["all"]["hours"] > 0
-    assert "were in the journal already" in (made / "pilot.md").read_text()
+    assert "were in the journal already" in (miniature / "pilot.md").read_text()

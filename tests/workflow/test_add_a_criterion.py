@@ -2,9 +2,8 @@
 
 import polars as pl
 import pytest
-import yaml
 
-from .additions import CONFIG, changed_files, documented, read_files, report_again
+from .additions import CONFIG, RESULTS, documented, report_again
 from .conftest import listed
 
 pytestmark = pytest.mark.slow
@@ -30,28 +29,25 @@ THRESHOLD = """\
 """
 
 
-def test_a_criterion_is_its_function_and_its_threshold(tiny, tmp_path):
-    project = tiny.copy(tmp_path / "project")
-    results, before = project.root / "results" / "tiny", read_files(project)
+def test_a_criterion_is_its_function_and_its_threshold(finished):
+    results = finished.root / RESULTS
 
-    module = (project.root / MODULE).read_text()
+    module = (finished.root / MODULE).read_text()
     place = module.index('@criterion(\n    "min_contrast"')
-    (project.root / MODULE).write_text(module[:place] + CRITERION + module[place:])
-    schema = (project.root / "config/schema.yaml").read_text()
+    (finished.root / MODULE).write_text(module[:place] + CRITERION + module[place:])
+    schema = (finished.root / "config/schema.yaml").read_text()
     place = schema.index("          min_contrast:\n")
-    (project.root / "config/schema.yaml").write_text(schema[:place] + THRESHOLD + schema[place:])
-    config = yaml.safe_load((project.root / "config/tiny.yaml").read_text())
-    config["images"]["criteria"]["max_side"] = 300
-    (project.root / "config/tiny.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    assert changed_files(project, before) == {MODULE, "config/schema.yaml", "config/tiny.yaml"}
+    (finished.root / "config/schema.yaml").write_text(schema[:place] + THRESHOLD + schema[place:])
+    with finished.editing() as config:
+        config["images"]["criteria"]["max_side"] = 300
 
     rule = "has a side longer than 300 pixels"
-    texts = report_again(project)
+    texts = report_again(finished)
     assert rule in texts["write_card"]
     assert rule in texts["export_numbers"]
-    assert "`images.criteria.max_side`" in documented(project)
+    assert "`images.criteria.max_side`" in documented(finished)
 
-    said = project.snakemake(*CONFIG, "sampling")
+    said = finished.snakemake(*CONFIG, "sampling")
     assert "collect_candidates" in listed(said)
     assert "catalogue_images" not in listed(said)
     sample = pl.read_parquet(results / "images" / "sample.parquet")

@@ -4,9 +4,8 @@ import json
 
 import polars as pl
 import pytest
-import yaml
 
-from .additions import CONFIG, changed_files, documented, read_files
+from .additions import CONFIG, RESULTS, documented
 from .conftest import listed
 
 pytestmark = pytest.mark.slow
@@ -29,13 +28,12 @@ END_TOKENS = ({token!r},)
 '''
 
 
-def test_a_family_is_one_module(tiny, tmp_path):
-    project = tiny.copy(tmp_path / "project")
-    results, before = project.root / "results" / "tiny", read_files(project)
-    config = yaml.safe_load((project.root / "config/tiny.yaml").read_text())
+def test_a_family_is_one_module(finished):
+    results = finished.root / RESULTS
+    config = finished.config()
     known = config["benchmarked"][-1]
     assert config["models"][known]["family"] == "qwen2_5_vl"
-    tokenizer = project.root / config["models"][known]["repository"] / "tokenizer.json"
+    tokenizer = finished.root / config["models"][known]["repository"] / "tokenizer.json"
     vocabulary = json.loads(tokenizer.read_text())["model"]["vocab"]
     (whole,) = (
         pl.read_parquet(path).sort("image_id") for path in results.glob(f"responses/{known}/*")
@@ -48,19 +46,18 @@ def test_a_family_is_one_module(tiny, tmp_path):
     )
     end = token.replace("Ġ", " ")
 
-    (project.root / MODULE).write_text(FAMILY.format(token=token))
-    config["models"]["brief"] = config["models"][known] | {"family": "brief_qwen"}
-    config["benchmarked"].append("brief")
-    (project.root / "config/tiny.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    assert changed_files(project, before) == {MODULE, "config/tiny.yaml"}
+    (finished.root / MODULE).write_text(FAMILY.format(token=token))
+    with finished.editing() as config:
+        config["models"]["brief"] = config["models"][known] | {"family": "brief_qwen"}
+        config["benchmarked"].append("brief")
 
     files = [
-        str(path.relative_to(project.root)).replace(known, "brief")
+        str(path.relative_to(finished.root)).replace(known, "brief")
         for path in results.glob(f"responses/{known}/*")
     ]
-    said = project.snakemake(*CONFIG, *files, "checkpoints")
+    said = finished.snakemake(*CONFIG, *files, "checkpoints")
     assert listed(said)["generate_responses"] == 1
-    brief = pl.read_parquet([project.root / file for file in files]).sort("image_id")
+    brief = pl.read_parquet([finished.root / file for file in files]).sort("image_id")
     assert brief["image_id"].equals(whole["image_id"])
     assert brief["text"].to_list() == [text[: text.index(end) + len(end)] for text in texts]
     assert set(brief["finish_reason"]) == {"stop"}
@@ -72,4 +69,4 @@ def test_a_family_is_one_module(tiny, tmp_path):
     assert set(rows["family"]) == {"qwen2_5_vl", "brief_qwen"}
     assert rows.drop("family", "unchecked").unique().height == 1
     assert "| brief |" in (results / "checkpoints.md").read_text()
-    assert "brief_qwen" in documented(project)
+    assert "brief_qwen" in documented(finished)

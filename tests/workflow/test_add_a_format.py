@@ -4,9 +4,8 @@ import json
 
 import polars as pl
 import pytest
-import yaml
 
-from .additions import CONFIG, changed_files, documented, read_files
+from .additions import CONFIG, RESULTS, documented
 from .conftest import listed
 
 pytestmark = pytest.mark.slow
@@ -34,20 +33,16 @@ def split(text: str) -> Split:
 '''
 
 
-def test_a_format_is_one_module(tiny, tmp_path):
-    project = tiny.copy(tmp_path / "project")
-    results, before = project.root / "results" / "tiny", read_files(project)
-    config = yaml.safe_load((project.root / "config/tiny.yaml").read_text())
-    model = config["teachers"][0]
+def test_a_format_is_one_module(finished):
+    results = finished.root / RESULTS
     journals = {path: path.read_bytes() for path in results.glob("journal/*/*.jsonl")}
 
-    (project.root / MODULE).write_text(FORMAT)
-    config["models"][model]["output"] = "neighbours"
-    (project.root / "config/tiny.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    said = project.snakemake(*CONFIG, "accounting", "dataset", "review")
+    (finished.root / MODULE).write_text(FORMAT)
+    with finished.editing() as config:
+        model = config["teachers"][0]
+        config["models"][model]["output"] = "neighbours"
+    said = finished.snakemake(*CONFIG, "accounting", "dataset", "review")
 
-    # Nothing else was edited, and nothing was generated.
-    assert changed_files(project, before) == {MODULE, "config/tiny.yaml"}
     assert listed(said)["parse_responses"] == 1
     assert "generate_responses" not in listed(said)
     assert {path: path.read_bytes() for path in results.glob("journal/*/*.jsonl")} == journals
@@ -70,12 +65,12 @@ def test_a_format_is_one_module(tiny, tmp_path):
     assert (published["status_1"] == "single").sum() == failed
     json.loads((results / "dataset/croissant.json").read_text())
 
-    docs = documented(project)
+    docs = documented(finished)
     (row,) = [line for line in docs.splitlines() if "`models.<name>.output`" in line]
     assert "`neighbours`: Texts about two things that are side by side." in row
     assert "one of boxed, kimi, neighbours, think," in row
 
     # Rewording the failure reruns the jobs that print it.
-    (project.root / MODULE).write_text(FORMAT.replace(MEANING, "There are no neighbours."))
-    planned = listed(project.snakemake(*CONFIG, "-n", "accounting", "dataset", "review"))
+    (finished.root / MODULE).write_text(FORMAT.replace(MEANING, "There are no neighbours."))
+    planned = listed(finished.snakemake(*CONFIG, "-n", "accounting", "dataset", "review"))
     assert {"account_responses", "write_card", "review"} <= planned.keys()

@@ -2,9 +2,8 @@
 
 import polars as pl
 import pytest
-import yaml
 
-from .additions import CONFIG, RESULTS, changed_files, documented, read_files
+from .additions import CONFIG, RESULTS, documented
 from .conftest import listed
 
 pytestmark = pytest.mark.slow
@@ -55,31 +54,21 @@ PLANNED = {
 """Jobs that must run: one per product of the scores, and one per table of scores."""
 
 
-@pytest.fixture
-def added(tiny, tmp_path):
-    """A copy of a finished run, with the metric added."""
-    project = tiny.copy(tmp_path / "project")
-    before = read_files(project)
-    (project.root / MODULE).write_text(METRIC)
-    file = project.root / "config/schema.yaml"
+def test_a_metric_is_its_module_and_its_settings(finished):
+    (finished.root / MODULE).write_text(METRIC)
+    file = finished.root / "config/schema.yaml"
     schema = file.read_text()
     place = schema.index("      sets:\n        description:")
     file.write_text(schema[:place] + SCHEMA + schema[place:])
-    file = project.root / "config/tiny.yaml"
-    config = yaml.safe_load(file.read_text())
-    config["benchmark"]["lengths"] = {"unit": "words"}
-    file.write_text(yaml.safe_dump(config, sort_keys=False))
-    assert changed_files(project, before) == {MODULE, "config/schema.yaml", "config/tiny.yaml"}
-    return project
+    with finished.editing() as config:
+        config["benchmark"]["lengths"] = {"unit": "words"}
 
-
-def test_a_metric_is_its_module_and_its_settings(added):
     targets = ("tables", "figures", "comparison")
-    jobs = listed(added.snakemake(*CONFIG, "-n", *targets))
+    jobs = listed(finished.snakemake(*CONFIG, "-n", *targets))
     assert {name: jobs.get(name) for name in PLANNED} == PLANNED
     assert not jobs.keys() & {"score_embeddings", "generate_responses", "parse_responses"}
-    added.snakemake(*CONFIG, *targets)
-    results = added.root / RESULTS
+    finished.snakemake(*CONFIG, *targets)
+    results = finished.root / RESULTS
 
     scores = pl.concat(
         map(pl.read_parquet, (results / "scores" / "lengths").glob("[0-9]*.parquet"))
@@ -102,4 +91,4 @@ def test_a_metric_is_its_module_and_its_settings(added):
     for name in ("lengths", "table7", "agreement"):
         assert "Length Ratio counts words." in (tables / f"{name}.md").read_text(), name
     assert (results / "comparison.csv").exists()
-    assert "`benchmark.lengths.unit`" in documented(added)
+    assert "`benchmark.lengths.unit`" in documented(finished)

@@ -4,10 +4,9 @@ import zipfile
 
 import polars as pl
 import pytest
-import yaml
 from source_forms import read_tar
 
-from .additions import CONFIG, changed_files, documented, read_files, report_again
+from .additions import CONFIG, RESULTS, documented, report_again
 
 pytestmark = pytest.mark.slow
 
@@ -49,32 +48,29 @@ SOURCE = SampledSource(
 '''
 
 
-def test_a_source_is_one_module(tiny, tmp_path):
-    project = tiny.copy(tmp_path / "project")
-    results, before = project.root / "results" / "tiny", read_files(project)
+def test_a_source_is_one_module(finished):
+    results = finished.root / RESULTS
     sample = pl.read_parquet(results / "images" / "sample.parquet")
 
-    (project.root / MODULE).write_text(SOURCE)
-    config = yaml.safe_load((project.root / "config/tiny.yaml").read_text())
-    drawn = config["images"]["source"]
-    config["images"]["source"] = {"kind": "class_zips", "path": "zips"}
-    (project.root / "config/tiny.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    assert changed_files(project, before) == {MODULE, "config/tiny.yaml"}
+    (finished.root / MODULE).write_text(SOURCE)
+    with finished.editing() as config:
+        drawn = config["images"]["source"]
+        config["images"]["source"] = {"kind": "class_zips", "path": "zips"}
 
-    said = project.snakemake(*CONFIG, "sampling", check=False)
+    said = finished.snakemake(*CONFIG, "sampling", check=False)
     assert "images.source.path: no images: zips/ does not exist. Put one zip file per class" in said
-    (project.root / "zips").mkdir()
+    (finished.root / "zips").mkdir()
     for wnid in drawn["classes"]:
-        with zipfile.ZipFile(project.root / f"zips/{wnid}.zip", "w") as archive:
-            for name, data in read_tar(project.root / drawn["path"] / f"{wnid}.tar").items():
+        with zipfile.ZipFile(finished.root / f"zips/{wnid}.zip", "w") as archive:
+            for name, data in read_tar(finished.root / drawn["path"] / f"{wnid}.tar").items():
                 archive.writestr(name, data)
-    project.snakemake(*CONFIG, "sampling")
+    finished.snakemake(*CONFIG, "sampling")
     found = pl.read_parquet(results / "images" / "sample.parquet")
     assert set(found["source"].str.slice(-4)) == {".zip"}
     assert found.drop("source").equals(sample.drop("source"))
 
-    texts = report_again(project)
+    texts = report_again(finished)
     assert "sampled from zip files" in texts["write_card"]
     assert r"\newcommand{\ImageSource}{members of zip files}" in texts["export_numbers"]
     assert "the images are zipped" in texts["compare_with_paper"]
-    assert "`class_zips`: One `<wnid>.zip` per class." in documented(project)
+    assert "`class_zips`: One `<wnid>.zip` per class." in documented(finished)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from .additions import CONFIG, RESULTS, changed_files, read_files
+from .additions import CONFIG, RESULTS
 from .conftest import listed
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ class Added:
         return f"""
     Product(
         "{self.name}",
-        "Images by domain, counted anew",
+        "Images of each domain",
         "An added product, which {{ablation_model}} has no part in.",
         {self.category},
         script="{self.script}",
@@ -87,31 +87,32 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize(("added", "target"), [(TABLE, "tables"), (FIGURE, "figures")])
-def test_a_product_is_its_script_and_one_row(added, target, tiny, tmp_path):
-    project = tiny.copy(tmp_path / "project")
-    before = read_files(project)
+def test_a_product_is_its_script_and_one_row(added, target, finished):
     script = f"scripts/report/{added.script}.py"
-    (project.root / script).write_text(added.code)
-    registry, start = (project.root / REGISTRY).read_text(), "\nPRODUCTS = ("
+    (finished.root / script).write_text(added.code)
+    registry, start = (finished.root / REGISTRY).read_text(), "\nPRODUCTS = ("
     assert start in registry
-    (project.root / REGISTRY).write_text(registry.replace(start, start + added.row, 1))
-    assert changed_files(project, before) == {script, REGISTRY}
+    (finished.root / REGISTRY).write_text(registry.replace(start, start + added.row, 1))
 
     # The plan: nothing but the product and what shows it. The paper is among its consumers.
-    plan = project.snakemake(*CONFIG, "-n", "all", "paper")
+    plan = finished.snakemake(*CONFIG, "-n", "all", "paper")
     pages = ["render_pages"] if added is TABLE else []
     planned = [added.script, *pages, "compile_paper", "export_numbers"]
     assert listed(plan) == dict.fromkeys(planned, 1)
     (reason,) = re.findall(r"Typesetting the paper\nReason: (.*)", plan)
     (printed,) = [name for name in added.forms if name.endswith((".tex", ".pdf"))]
     assert f"{RESULTS}/{printed}" in reason
-    status = project.snakemake(*CONFIG, "status")
+    status = finished.snakemake(*CONFIG, "status")
     done, of = map(int, re.search(r"Not finished: (\d+) of (\d+) jobs", status).groups())
     assert of - done >= 1 + len(pages)
 
-    project.snakemake(*CONFIG, target, "pages")
-    assert all((project.root / RESULTS / name).stat().st_size for name in added.forms)
-    project.snakemake(*CONFIG, "--report", "report.html", "all")
-    report = (project.root / "report.html").read_text()
-    for words in ("Images by domain, counted anew", "An added product", f"{RESULTS}/{added.shown}"):
+    finished.snakemake(*CONFIG, target, "pages")
+    assert all((finished.root / RESULTS / name).stat().st_size for name in added.forms)
+    finished.snakemake(*CONFIG, "--report", "report.html", "all")
+    report = (finished.root / "report.html").read_text()
+    for words in (
+        "Images of each domain",
+        "An added product",
+        f"{RESULTS}/{added.shown}",
+    ):
         assert words in report

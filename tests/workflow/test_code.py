@@ -216,8 +216,9 @@ def test_plugins_that_a_job_called_are_part_of_its_code(tiny):
     records = [json.loads(path.read_text()) for path in (tiny.root / "used").iterdir()]
     seen = set()
     for record in records:
-        chosen = provenance.plugins(json.loads(record["settings"] or "null"))
-        files = provenance.code(BY_NAME[record["script"]], chosen)
+        named = [json.loads(record["settings"] or "null")]
+        named.append({"metric": record["metric"] or list(METRICS)})
+        files = provenance.code(BY_NAME[record["script"]], provenance.plugins(named))
         for name in record["used"]:
             engine = "inference.engines."
             if name.startswith((engine, USED_FOR_NO_RESULT.get(record["rule"], engine))):
@@ -227,7 +228,7 @@ def test_plugins_that_a_job_called_are_part_of_its_code(tiny):
             assert file in files, (record["rule"], name)
     assert len(records) > 60
     families = {"glm4v", "internvl", "kimi_vl", "qwen2_5_vl"}
-    wanted = {"images.sources.drawings", "parsing.formats.kimi"}
+    wanted = {"images.sources.drawings", "parsing.formats.kimi", "metrics.definitions.rouge"}
     assert seen >= wanted | {f"inference.families.{name}" for name in families}
 
 

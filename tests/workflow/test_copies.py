@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-import yaml
 
 from tests.pretended_runs import pretend
 
@@ -18,12 +17,6 @@ pytestmark = pytest.mark.slow
 
 RESULTS = Path("results/tiny")
 DRAWN = "draw_images"  # its outputs are named in the config, whatever the run is called
-
-
-@pytest.fixture
-def copied(tiny, tmp_path):
-    """A copy of the finished run."""
-    return tiny.copy(tmp_path / "copied")
 
 
 def copy(source: Path, target: Path) -> None:
@@ -43,16 +36,16 @@ def everything(project: Project) -> dict[str, int]:
 
 
 def rename_run(project: Project, name: str) -> None:
-    path = project.root / TINY
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"run": name}))
+    with project.editing() as config:
+        config["run"] = name
 
 
-def test_results_copied_to_another_runs_name_are_not_accepted(copied):
-    copy(copied.root / RESULTS, copied.root / "results" / "other")
-    rename_run(copied, "other")
-    said = dry_run(copied, "all")
+def test_results_copied_to_another_runs_name_are_not_accepted(finished):
+    copy(finished.root / RESULTS, finished.root / "results" / "other")
+    rename_run(finished, "other")
+    said = dry_run(finished, "all")
     assert "results/other/" in said.partition("without a record in .snakemake")[0]
-    wanted = everything(copied)
+    wanted = everything(finished)
     del wanted[DRAWN]
     assert listed(said) == wanted
 
@@ -66,26 +59,26 @@ def test_results_without_records_are_not_accepted(tiny, tmp_path):
     assert listed(said) == everything(project)
 
 
-def test_results_of_another_run_copied_over_a_finished_run_are_detected(copied):
-    rename_run(copied, "other")
-    pretend(copied.root, copied.root / TINY, ["all"])
-    assert "Nothing to be done" in dry_run(copied, "all")
-    copy(copied.root / RESULTS, copied.root / "results" / "other")
-    said = dry_run(copied, "all")
+def test_results_of_another_run_copied_over_a_finished_run_are_detected(finished):
+    rename_run(finished, "other")
+    pretend(finished.root, finished.root / TINY, ["all"])
+    assert "Nothing to be done" in dry_run(finished, "all")
+    copy(finished.root / RESULTS, finished.root / "results" / "other")
+    said = dry_run(finished, "all")
     assert "edited or copied" in said
-    wanted = everything(copied)
+    wanted = everything(finished)
     del wanted[DRAWN]
     assert listed(said) == wanted
 
 
-def test_a_finished_run_in_a_fresh_clone_has_nothing_to_do(copied, tmp_path):
-    git = ["git", "-c", "user.name=Test", "-c", "user.email=test@localhost", "-C", copied.root]
+def test_a_finished_run_in_a_fresh_clone_has_nothing_to_do(finished, tmp_path):
+    git = ["git", "-c", "user.name=Test", "-c", "user.email=test@localhost", "-C", finished.root]
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "All"]):
         subprocess.run([*git, *command], check=True)
     fresh = Project(tmp_path / "fresh")
-    subprocess.run(["git", "clone", "-q", copied.root, fresh.root], check=True)
+    subprocess.run(["git", "clone", "-q", finished.root, fresh.root], check=True)
     for name in ("results", ".snakemake"):
-        copy(copied.root / name, fresh.root / name)
+        copy(finished.root / name, fresh.root / name)
     status, said = outcome(fresh, "all")
     assert (status, "Nothing to be done" in said) == (0, True), said
 
@@ -103,14 +96,14 @@ def without_a_figure(project: Project) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("profile", [[], ["--workflow-profile", "none"]], ids=["own", "none"])
-def test_after_an_interruption_the_same_command_continues(profile, copied):
-    held = without_a_figure(copied)
-    status, said = outcome(copied, *profile, "figures", fault=f"interrupt {SECOND}")
+def test_after_an_interruption_the_same_command_continues(profile, finished):
+    held = without_a_figure(finished)
+    status, said = outcome(finished, *profile, "figures", fault=f"interrupt {SECOND}")
     assert status == 1, said
-    status, said = outcome(copied, *profile, "figures")
+    status, said = outcome(finished, *profile, "figures")
     assert status == 0, said
     assert "edited or copied" not in said
-    assert {name: (copied.root / name).read_bytes() for name in held} == held
+    assert {name: (finished.root / name).read_bytes() for name in held} == held
 
 
 def opened(pipe: Path, reader: subprocess.Popen) -> IO:
@@ -123,18 +116,18 @@ def opened(pipe: Path, reader: subprocess.Popen) -> IO:
             time.sleep(0.05)
 
 
-def test_a_second_snakemake_says_that_another_is_running(copied, tmp_path):
-    held = without_a_figure(copied)
+def test_a_second_snakemake_says_that_another_is_running(finished, tmp_path):
+    held = without_a_figure(finished)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    first = start(copied, "figures", fault=f"hold {SECOND}", HOLD=str(pipe))
+    first = start(finished, "figures", fault=f"hold {SECOND}", HOLD=str(pipe))
     with opened(pipe, first):
-        assert (copied.root / FIRST).exists()
-        status, said = outcome(copied, "figures")
+        assert (finished.root / FIRST).exists()
+        status, said = outcome(finished, "figures")
     assert status == 1
     assert "cannot be locked" in said
     assert "ncomplete" not in said
     assert "edited or copied" not in said
     printed, _ = first.communicate()
     assert first.returncode == 0, printed
-    assert {name: (copied.root / name).read_bytes() for name in held} == held
+    assert {name: (finished.root / name).read_bytes() for name in held} == held

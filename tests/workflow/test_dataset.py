@@ -1,4 +1,7 @@
-"""The dataset of the miniature, read by several libraries and rejoined with its images."""
+"""The dataset of the miniature, with some failed responses.
+
+It is read by several libraries and rejoined with its images.
+"""
 
 import hashlib
 import shutil
@@ -6,40 +9,68 @@ from collections import Counter
 
 import datasets
 import duckdb
+import mlcroissant
 import polars as pl
 import pytest
-import yaml
 from pictures import write_tar
 from PIL import Image
 from polars.testing import assert_frame_equal
 from source_forms import read_tar
 
-from .conftest import clone, job_counts
+from imagenet_think.core.splits import CONFIGURATIONS
+
+from .conftest import DEMO, MINIATURE, clone, job_counts
 
 pytestmark = pytest.mark.slow
 
-RUN = ["--configfile", "config/miniature.yaml", "--cores", "2"]
+RUN = ["--configfile", MINIATURE, "--cores", "2"]
 SPLITS = ("train", "validation", "test")
 TEXTS = ["question", "think_1", "answer_1", "think_2", "answer_2"]
+BROKEN = {"glm-4.1v": {"cut_off": 2, "unclosed_think": 1}, "kimi-vl": {"cut_off": 1}}
+"""Failures of each teacher's responses."""
+
+
+def break_responses(results):
+    """Truncate some responses and remove the closing think tag from others; return the files."""
+    files = []
+    for teacher, wanted in BROKEN.items():
+        path = results / "responses" / teacher / "00.parquet"
+        rows = pl.read_parquet(path).with_row_index()
+        cut = pl.col("index") < wanted["cut_off"]
+        unclosed = ~cut & (pl.col("index") < sum(wanted.values()))
+        rows = rows.with_columns(
+            pl.when(cut).then(pl.lit("length")).otherwise("finish_reason").alias("finish_reason"),
+            pl.when(unclosed)
+            .then(pl.col("text").str.replace_all("</think>", "", literal=True))
+            .otherwise("text")
+            .alias("text"),
+        )
+        rows.drop("index").write_parquet(path)
+        files.append(path)
+    return files
 
 
 @pytest.fixture(scope="module")
 def project(demo, tmp_path_factory):
-    """The miniature with every form of its dataset."""
-    project = demo.copy(tmp_path_factory.mktemp("dataset") / "demo")
-    project.snakemake(*RUN, "dataset", "dataset_full", "rejoin")
+    """A copy of the finished miniature with failures, and every form of its dataset."""
+    project = demo.copy(tmp_path_factory.mktemp("dataset") / "project")
+    broken = break_responses(project.root / DEMO)
+    # Otherwise the edits are noticed, and the files restored from the journal.
+    project.snakemake(*RUN, "--touch", *(str(path.relative_to(project.root)) for path in broken))
+    targets = ("dataset", "dataset_full", "rejoin", "accounting")
+    project.snakemake(*RUN, *targets, "results/miniature/config.yaml")
     return project
 
 
 @pytest.fixture(scope="module")
 def results(project):
-    return project.root / "results" / "miniature"
+    return project.root / DEMO
 
 
 @pytest.fixture(scope="module")
 def expected(project, results):
-    """The expected rows of the dataset, computed from the files that it is made of."""
-    config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
+    """The expected rows of the configuration `default`, from the files that it is made of."""
+    config = project.config(MINIATURE)
     rows = pl.read_parquet(results / "images" / "sample.parquet").with_columns(
         question=pl.lit(config["prompts"][config["prompt"]])
     )
@@ -50,7 +81,7 @@ def expected(project, results):
             rows = rows.join(said.drop(f"model_{k}", strict=False), on="image_id")
         rows = rows.with_columns(pl.lit(teacher).alias(f"model_{k}"))
     assert len(rows) == 144
-    return rows.sort("image_id")
+    return rows.filter(status_1="ok", status_2="ok").sort("image_id")
 
 
 def load(folder, cache):
@@ -79,13 +110,14 @@ def test_every_reader_finds_every_row_and_column(results, expected, tmp_path):
         assert "max_new_tokens" in rows["decoding_1"][0]
 
 
-def test_each_class_gives_the_same_number_to_test_and_validation(results, expected):
+def test_each_class_gives_the_same_number_to_test_and_validation(results):
+    sample = pl.read_parquet(results / "images" / "sample.parquet")
     split = {
         name: path.name.split("-")[0]
         for path in (results / "dataset").glob("*/*.parquet")
         for name in pl.read_parquet(path, columns=["image_id"])["image_id"]
     }
-    for (_,), own in expected.group_by("wnid"):
+    for (_,), own in sample.group_by("wnid"):
         order = sorted(
             own["image_id"], key=lambda name: hashlib.sha256(name.encode()).digest()[::-1]
         )
@@ -93,7 +125,7 @@ def test_each_class_gives_the_same_number_to_test_and_validation(results, expect
         assert Counter(split[name] for name in order)["train"] == len(order) - 3
 
 
-def test_the_full_form_contains_the_images(results, tmp_path):
+def test_the_full_form_contains_the_images(results, expected, tmp_path):
     shards = pl.read_parquet(results / "images" / "shards" / "*.parquet")
     image = dict(shards.select("image_id", "image").iter_rows())
     count = 0
@@ -102,14 +134,14 @@ def test_the_full_form_contains_the_images(results, tmp_path):
         for name, found in rows.select("image_id", "image").iter_rows():
             assert found == image[name], reader
             count += 1
-    assert count == 3 * len(shards)
+    assert count == 3 * len(expected)
     loaded = datasets.load_dataset(str(results / "dataset_full"), cache_dir=str(tmp_path))
     for row in loaded["test"]:
         assert isinstance(row["image"], Image.Image)
         assert row["image"].size == (row["width"], row["height"])
 
 
-def test_the_rejoined_form_is_the_full_form(results, tmp_path):
+def test_the_rejoined_form_is_the_full_form(results, expected, tmp_path):
     full, rejoined = results / "dataset_full", results / "dataset_rejoined"
     paths = sorted(full.glob("*/*.parquet"))
     assert len(paths) == 12
@@ -119,7 +151,7 @@ def test_the_rejoined_form_is_the_full_form(results, tmp_path):
         )
     assert len((rejoined / "missing.csv").read_text().splitlines()) == 1
     loaded = datasets.load_dataset(str(rejoined), cache_dir=str(tmp_path))
-    assert sum(map(len, loaded.values())) == 144
+    assert sum(map(len, loaded.values())) == len(expected)
 
 
 def rewrite(tar, name, content):
@@ -138,15 +170,13 @@ def test_a_copy_of_the_dataset_is_rejoined_with_archives(results, expected, tmp_
     gone, other = expected["image_id"][0], expected["image_id"][50]
     for name, content in ((gone, None), (other, b"no image")):
         rewrite(own.root / "archives" / f"{name[:9]}.tar", f"{name}.JPEG", content)
-    config = yaml.safe_load((own.root / "config" / "config.yaml").read_text())
-    miniature = yaml.safe_load((own.root / "config" / "miniature.yaml").read_text())
-    config |= {"run": "own", "dataset": {"rejoin": "published"}}
-    config["images"] |= {
-        "source": {"kind": "class_tars", "path": "archives"},
-        "preparation": miniature["images"]["preparation"],
-        "groups": 2,
-    }
-    (own.root / "own.yaml").write_text(yaml.safe_dump(config))
+    with own.editing("config/config.yaml", to="own.yaml") as config:
+        config |= {"run": "own", "dataset": {"rejoin": "published"}}
+        config["images"] |= {
+            "source": {"kind": "class_tars", "path": "archives"},
+            "preparation": own.config(MINIATURE)["images"]["preparation"],
+            "groups": 2,
+        }
     run = ["--configfile", "own.yaml", "--cores", "2"]
     jobs = job_counts(own.snakemake(*run, "-n", "rejoin", "--quiet", "rules"))
     made = {"catalogue_images", "locate_images", "rejoin_images", "report_missing", "rejoin"}
@@ -162,7 +192,7 @@ def test_a_copy_of_the_dataset_is_rejoined_with_archives(results, expected, tmp_
     full = pl.read_parquet(results / "dataset_full" / "data" / "*.parquet").sort("image_id")
     found = pl.read_parquet(rejoined / "data" / "*.parquet").sort("image_id")
     assert_frame_equal(found, full.filter(~pl.col("image_id").is_in([gone, other])))
-    assert len(found) == 142
+    assert len(found) == len(expected) - 2
     (own.root / "published").rename(own.root / "elsewhere")
     said = own.snakemake(*run, "-n", "rejoin", check=False)
     assert 'dataset.rejoin: "published": no such folder' in said
@@ -170,9 +200,8 @@ def test_a_copy_of_the_dataset_is_rejoined_with_archives(results, expected, tmp_
 
 def test_another_split_builds_only_the_dataset_again(project):
     def jobs(**changes):
-        config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
-        config["dataset"] = config.get("dataset", {}) | changes
-        (project.root / "changed.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        with project.editing(MINIATURE, to="changed.yaml") as config:
+            config["dataset"] = config.get("dataset", {}) | changes
         said = project.snakemake(
             *("--configfile", "changed.yaml", "-n", "dataset", "--quiet", "rules")
         )
@@ -180,3 +209,50 @@ def test_another_split_builds_only_the_dataset_again(project):
 
     assert jobs() == set()
     assert jobs(test=3) == {"build_dataset"}
+
+
+@pytest.mark.parametrize("form", ["dataset", "dataset_full"])
+def test_mlcroissant_reads_every_row(form, results):
+    opened = mlcroissant.Dataset(jsonld=str(results / form / "croissant.json"))
+    assert not opened.metadata.ctx.issues.errors
+    for name, folder in CONFIGURATIONS.items():
+        rows = pl.read_parquet(results / form / folder / "*.parquet", columns=["image_id"])
+        found = {record[f"{name}/image_id"].decode() for record in opened.records(name)}
+        assert found == set(rows["image_id"]) != set()
+
+
+def test_the_card_lists_the_failures_of_the_accounts(results, expected):
+    card = (results / "dataset" / "README.md").read_text(encoding="utf-8")
+    assert f"over the {len(expected)} images of `default`)" in " ".join(card.split())
+    table = card.split("| Status |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table]
+    accounts = pl.read_csv(results / "accounting.csv").rows_by_key("model", named=True, unique=True)
+    for k, teacher in enumerate(BROKEN, start=2):
+        failed = {row[0].replace("\\", ""): int(row[k]) for row in rows}
+        assert {status: n for status, n in failed.items() if n} == BROKEN[teacher]
+        assert sum(failed.values()) == accounts[teacher]["failed"] + accounts[teacher]["excluded"]
+        for status, number in failed.items():
+            assert accounts[teacher][f"failed_{status}"] == number
+
+
+def test_the_recorded_config_runs_nothing_again(project, results):
+    shutil.copy(results / "config.yaml", project.root / "recorded.yaml")
+    said = project.snakemake("--configfile", "recorded.yaml", "-n", "dataset")
+    assert "Nothing to be done" in said
+
+
+def test_nothing_is_pushed_by_all(project):
+    said = project.snakemake("--configfile", MINIATURE, "-n", "--forceall", "all")
+    assert "table_images" in said
+    assert "push_dataset" not in said
+
+
+def test_pushing_says_what_it_would_do_and_uploads_nothing(project, results):
+    said = project.snakemake(*RUN, "push_dataset", check=False)
+    assert "dataset.repository is null" in said
+    with project.editing(MINIATURE, to="config/mine.yaml") as config:
+        config["dataset"] = {"repository": "me/think"}
+    said = project.snakemake("--configfile", "config/mine.yaml", "--cores", "1", "push_dataset")
+    assert "run the same command with IMAGENET_THINK_PUSH=me/think set" in said
+    assert "data/train-00000-of-00002.parquet" in said
+    assert 'load_dataset("me/think")' in (results / "dataset" / "README.md").read_text("utf-8")

@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 from draw_images import draw_images
 from imagenet_think.report import escaping
 
-from .conftest import clone
+from .conftest import MINIATURE, clone
 
 pytestmark = pytest.mark.slow
 
@@ -78,29 +78,20 @@ def hard(tmp_path_factory):
     rows += [f"{wnid}\t{lemma}, x\td_{lemma}\tn1" for wnid, lemma in FOLDERS.items()]
     (project.root / "my classes.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
-    config = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
-    images = config["images"] | {"classes": "my classes.tsv", "groups": 1, "total": 12}
-    images |= {"class_count": 3, "min_per_class": 4, "max_per_class": 4, "reserve": 1}
-    images["source"] = {"kind": "folder", "path": str((folder / "own").relative_to(project.root))}
-    config |= {
-        "run": "hard",
-        "images": images,
-        "sharding": {"blocks": 1, "shards_per_block": 1},
-        "prompts": {"mine": f"Say: {' '.join(WORDS.values())}"},
-        "prompt": "mine",
-        "teachers": ["one", "two"],
-        "benchmarked": ["three"],
-        "models": {
-            key: {
-                "name": name,
-                "responses": {"path": f"said by/{key}_100%.parquet", "image": "image_id"}
-                | {"think": "think", "answer": "answer"},
-            }
+    columns = {"image": "image_id", "think": "think", "answer": "answer"}
+    with project.editing(MINIATURE, to="hard.yaml") as config:
+        config["images"] |= {"classes": "my classes.tsv", "groups": 1, "total": 12, "reserve": 1}
+        config["images"] |= {"class_count": 3, "min_per_class": 4, "max_per_class": 4}
+        own = str((folder / "own").relative_to(project.root))
+        config["images"]["source"] = {"kind": "folder", "path": own}
+        config |= {"run": "hard", "sharding": {"blocks": 1, "shards_per_block": 1}}
+        config |= {"prompts": {"mine": f"Say: {' '.join(WORDS.values())}"}, "prompt": "mine"}
+        config |= {"teachers": ["one", "two"], "benchmarked": ["three"]}
+        config["models"] = {
+            key: {"name": name, "responses": {"path": f"said by/{key}_100%.parquet"} | columns}
             for key, name in NAMES.items()
-        },
-    }
-    config["benchmark"]["ablation_model"] = "three"
-    (project.root / "hard.yaml").write_text(yaml.safe_dump(config, allow_unicode=True))
+        }
+        config["benchmark"]["ablation_model"] = "three"
     pictures = sorted(str(path.relative_to(folder / "own")) for path in folder.glob("own/*/*"))
     (project.root / "said by").mkdir()
     for key in NAMES:

@@ -9,7 +9,6 @@ from collections import Counter
 
 import polars as pl
 import pytest
-import yaml
 
 from imagenet_think.inference.journal import read_lines
 from imagenet_think.miniature.drawings import draw, scene_of
@@ -23,22 +22,8 @@ PARTS = 3
 SCORES = [f"results/tiny/scores/{metric}/00.parquet" for metric in METRICS]
 
 
-@pytest.fixture
-def finished(tiny, tmp_path):
-    """A copy of the finished run, which a test may change."""
-    return tiny.copy(tmp_path / "project")
-
-
 def results(project):
     return project.root / "results" / "tiny"
-
-
-def change(project, edit):
-    path = project.root / TINY
-    config = yaml.safe_load(path.read_text())
-    edit(config)
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-    return config
 
 
 def run(project, *targets):
@@ -91,10 +76,8 @@ def draw_class(project, wnid):
 
 
 def test_another_pattern_of_tokens_scores_one_metric(finished):
-    def edit(config):
+    with finished.editing() as config:
         config["benchmark"]["sets"]["token_pattern"] = "[a-z]+"
-
-    config = change(finished, edit)
     counts = run(finished, "tables")
     once = ["aggregate_agreement", "aggregate_groups", "aggregate_scores", "compare_models"]
     once += ["table_ablation", "table_agreement", "table_groups", "table_parts", "table_ranks"]
@@ -106,13 +89,11 @@ def test_another_pattern_of_tokens_scores_one_metric(finished):
 
 
 def test_only_an_added_model_generates_and_is_scored(finished):
-    def edit(config):
+    before = contents(finished, "journal/*/*")
+    with finished.editing() as config:
         added = config["models"]["openvlthinker"] | {"name": "An added model", "prefix": "So"}
         config["models"]["added"] = added
         config["benchmarked"].append("added")
-
-    before = contents(finished, "journal/*/*")
-    config = change(finished, edit)
     # BERTScore, the slowest, is left to the test below.
     metrics = [metric for metric in METRICS if metric != "bertscore"]
     counts = run(finished, *(path for path in SCORES if "bertscore" not in path))
@@ -128,13 +109,11 @@ def test_only_an_added_model_generates_and_is_scored(finished):
 
 
 def test_only_added_images_and_classes_are_generated_and_scored(finished):
-    def edit(config):
-        config["images"] |= {"total": 18, "class_count": 5}
-        config["images"]["source"] = {"kind": "class_tars", "path": "results/tiny/source"}
-
     draw_class(finished, "n06874185")
     before, generated = sample(finished), responses(finished)
-    config = change(finished, edit)
+    with finished.editing() as config:
+        config["images"] |= {"total": 18, "class_count": 5}
+        config["images"]["source"] = {"kind": "class_tars", "path": "results/tiny/source"}
     counts = run(finished, *SCORES)
     after = sample(finished)
     new = after.keys() - before.keys()
@@ -192,10 +171,8 @@ def test_after_an_edit_of_their_code_all_responses_are_in_the_journal(finished):
 
 
 def test_the_policy_for_missing_responses_scores_nothing_again(finished):
-    def edit(config):
+    with finished.editing() as config:
         config["benchmark"]["missing"] = "zero"
-
-    change(finished, edit)
     counts = run(finished, "tables")
     assert counts["aggregate_scores"] == len(METRICS)
     assert not [name for name in counts if name.startswith(("score", "table_agreement"))]

@@ -20,6 +20,8 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.metrics.pairwise import cosine_similarity
 from transformers import AutoTokenizer
 
+from .conftest import MINIATURE
+
 pytestmark = pytest.mark.slow
 
 PARTS = ["full", "think", "answer"]
@@ -31,18 +33,13 @@ ROUGE = RougeScorer(["rouge1", "rougeL"])
 
 @pytest.fixture(scope="module")
 def config(demo):
-    return yaml.safe_load((demo.root / "config" / "miniature.yaml").read_text())
+    return demo.config(MINIATURE)
 
 
 @pytest.fixture(scope="module")
-def results(demo):
-    return demo.root / "results" / "miniature"
-
-
-@pytest.fixture(scope="module")
-def texts(results):
+def texts(miniature):
     """Text by (image, model, part); full wherever there is text, the parts where parsed."""
-    frame = pl.read_parquet(results / "annotations" / "*" / "*.parquet")
+    frame = pl.read_parquet(miniature / "annotations" / "*" / "*.parquet")
     return {
         (row["image_id"], row["model"], part): row[part]
         for row in frame.iter_rows(named=True)
@@ -141,8 +138,8 @@ def cells(pairs, score):
 
 
 @pytest.mark.parametrize("number", COLUMNS)
-def test_tables_3_to_6(results, config, cells, number):
-    table = pl.read_csv(results / "tables" / f"table{number}.csv")
+def test_tables_3_to_6(miniature, config, cells, number):
+    table = pl.read_csv(miniature / "tables" / f"table{number}.csv")
     names = [config["models"][key]["name"] for key in config["benchmarked"]]
     assert table["model"].to_list() == names
     for row, key in zip(table.iter_rows(named=True), config["benchmarked"], strict=True):
@@ -153,8 +150,8 @@ def test_tables_3_to_6(results, config, cells, number):
             assert row[f"{column}_low"] <= ours <= row[f"{column}_high"]
 
 
-def test_table_7(results, config, cells):
-    table = pl.read_csv(results / "tables" / "table7.csv")
+def test_table_7(miniature, config, cells):
+    table = pl.read_csv(miniature / "tables" / "table7.csv")
     model = config["benchmark"]["ablation_model"]
     assert set(table.select("metric", "part").iter_rows()) == set(
         product(itertools.chain(*COLUMNS.values()), PARTS)
@@ -165,7 +162,7 @@ def test_table_7(results, config, cells):
             assert row[aggregate] == pytest.approx(theirs[aggregate], abs=1e-5), row
 
 
-def test_table_1(results, config, texts):
+def test_table_1(miniature, config, texts):
     tokenizer = AutoTokenizer.from_pretrained(MINILM)
 
     def count(text):
@@ -177,23 +174,23 @@ def test_table_1(results, config, texts):
         for image in {image for image, _, _ in texts}
         if all((image, model, part) in texts for model, part in wanted)
     ]
-    table = pl.read_csv(results / "tables" / "table1.csv")
+    table = pl.read_csv(miniature / "tables" / "table1.csv")
     row = table.filter(pl.col("dataset") == "ImageNet-Think").row(0, named=True)
     assert row["images"] == len(totals)
     assert (row["min"], row["max"], row["total"]) == (min(totals), max(totals), sum(totals))
     assert row["mean"] == pytest.approx(sum(totals) / len(totals))
-    paper = yaml.safe_load((results.parents[1] / "resources" / "reported.yaml").read_text())
+    paper = yaml.safe_load((miniature.parents[1] / "resources" / "reported.yaml").read_text())
     for reported in paper["table1"][:-1]:
         printed = table.filter(pl.col("dataset") == reported["dataset"]).row(0, named=True)
         assert printed["mean"] == reported["mean"]
         assert printed["source"] == "reported by the paper"
 
 
-def test_table_2(results):
+def test_table_2(miniature):
     counts = np.array(
-        pl.read_parquet(results / "images" / "sample.parquet").group_by("wnid").len()["len"]
+        pl.read_parquet(miniature / "images" / "sample.parquet").group_by("wnid").len()["len"]
     )
-    row = pl.read_csv(results / "tables" / "table2.csv").row(0, named=True)
+    row = pl.read_csv(miniature / "tables" / "table2.csv").row(0, named=True)
     assert (row["images"], row["classes"]) == (counts.sum(), len(counts))
     assert (row["min_per_class"], row["max_per_class"]) == (counts.min(), counts.max())
     assert row["mean_per_class"] == pytest.approx(counts.mean())
@@ -228,25 +225,25 @@ def compare(rows, folder, expected, suffix=""):
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_random_rows_of_every_scores_file(results, config, texts, score, part):
-    frame = pl.read_parquet(results / "scores" / "rouge" / "[0-9]*.parquet")
+def test_random_rows_of_every_scores_file(miniature, config, texts, score, part):
+    frame = pl.read_parquet(miniature / "scores" / "rouge" / "[0-9]*.parquet")
     frame = frame.filter(pl.col("part") == part, pl.col("missing").is_null())
     rows = drawn(frame).select("image_id", "model", "part")
     responses = [texts[key] for key in rows.iter_rows()]
     for place, teacher in enumerate(config["teachers"], start=1):
         references = [texts[image, teacher, part] for image in rows["image_id"]]
-        compare(rows, results / "scores", score(part, responses, references), f"_{place}")
+        compare(rows, miniature / "scores", score(part, responses, references), f"_{place}")
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_random_rows_of_the_teachers_agreement(results, config, texts, score, part):
-    sample = pl.read_parquet(results / "images" / "sample.parquet")
+def test_random_rows_of_the_teachers_agreement(miniature, config, texts, score, part):
+    sample = pl.read_parquet(miniature / "images" / "sample.parquet")
     classes = dict(sample.select("image_id", "wnid").iter_rows())
-    frame = pl.read_parquet(results / "agreement" / "rouge" / "[0-9]*.parquet")
+    frame = pl.read_parquet(miniature / "agreement" / "rouge" / "[0-9]*.parquet")
     frame = frame.filter(pl.col("part") == part).drop_nulls("rougeL")
     rows = drawn(frame.filter(against="teacher_2")).select("image_id", "part", "against")
     both = [[texts[image, key, part] for image in rows["image_id"]] for key in config["teachers"]]
-    compare(rows, results / "agreement", score(part, *both))
+    compare(rows, miniature / "agreement", score(part, *both))
     # No file says which image a baseline's other text belongs to: it is one of the right class.
     for row in drawn(frame.filter(pl.col("against") != "teacher_2"))[:8].iter_rows(named=True):
         image, same = row["image_id"], row["against"] == "same_class"

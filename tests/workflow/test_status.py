@@ -79,12 +79,6 @@ def test_a_finished_run_is_finished_and_every_job_is_counted(demo):
     assert said.splitlines()[-1] == "No Snakemake is running in this folder."
 
 
-@pytest.fixture
-def finished(tiny, tmp_path):
-    """A copy of the finished run, which a test may change."""
-    return tiny.copy(tmp_path / "project")
-
-
 def test_jobs_to_replace_are_outdated_and_jobs_to_add_are_waiting(finished):
     config = finished.root / TINY
     text = config.read_text()

@@ -15,6 +15,9 @@ from typing import TypeVar
 Item = TypeVar("Item")
 logger = logging.getLogger("imagenet_think")
 
+CHATTY = ("httpx", "httpx2", "filelock", "fontTools", "matplotlib", "sentence_transformers")
+"""Libraries that log too much below warnings."""
+
 
 def log_to(path: str | Path) -> None:
     """Log messages, warnings and an uncaught error to `path` and to stderr."""
@@ -27,15 +30,8 @@ def log_to(path: str | Path) -> None:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     logging.captureWarnings(True)
-    for chatty in (
-        "httpx",
-        "httpx2",
-        "filelock",
-        "fontTools",
-        "matplotlib",
-        "sentence_transformers",
-    ):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
     def excepthook(
         kind: type[BaseException], error: BaseException, trace: TracebackType | None

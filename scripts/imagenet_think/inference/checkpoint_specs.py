@@ -26,11 +26,6 @@ from imagenet_think.inference import checkpoints, families
 ROOT = Path(__file__).parents[3] / "resources" / "checkpoints"
 
 
-def weights(family: str) -> dict[str, tuple[int, ...]]:
-    """Return the published names of a family's weights with their shapes."""
-    return checkpoints.published_shapes(ROOT / family)
-
-
 def has_weights(folder: Path) -> bool:
     """Return whether a checkpoint's folder has all its weights."""
     return all(path.exists() for path in checkpoints.weight_files(folder))
@@ -153,31 +148,25 @@ def weight_bytes(model: transformers.PreTrainedModel) -> int:
     return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 
 
-def cached_bytes(config: transformers.PreTrainedConfig, dtype: torch.dtype) -> int:
+def cached_bytes(
+    config: transformers.PreTrainedConfig, dtype: torch.dtype, *, expanded: bool = False
+) -> int:
     """Return the bytes that attention has to keep for one token in all layers.
 
     Keys and values of every head that has its own; for multi-head latent attention (DeepSeek-V2,
-    arXiv 2405.04434, section 2.1) the latent and the rotated part of the keys.
+    arXiv 2405.04434, section 2.1) the latent and the rotated part of the keys or, if `expanded`,
+    the keys and values of all heads that are computed from them.
     """
     text = config.get_text_config()
-    if getattr(text, "kv_lora_rank", None):
+    if getattr(text, "kv_lora_rank", None) and expanded:
+        head = text.qk_nope_head_dim + text.qk_rope_head_dim + text.v_head_dim
+        width = text.num_attention_heads * head
+    elif getattr(text, "kv_lora_rank", None):
         width = text.kv_lora_rank + text.qk_rope_head_dim
     else:
         head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         width = 2 * text.num_key_value_heads * head
     return text.num_hidden_layers * width * dtype.itemsize
-
-
-def expanded_bytes(config: transformers.PreTrainedConfig, dtype: torch.dtype) -> int:
-    """Return the bytes for one token where a latent is kept as the keys and values it stands for.
-
-    The same as `cached_bytes` where there is no latent.
-    """
-    text = config.get_text_config()
-    if not getattr(text, "kv_lora_rank", None):
-        return cached_bytes(config, dtype)
-    width = text.qk_nope_head_dim + text.qk_rope_head_dim + text.v_head_dim
-    return text.num_hidden_layers * text.num_attention_heads * width * dtype.itemsize
 
 
 def sources(family: str) -> dict:

@@ -6,6 +6,7 @@ Pillow.
 """
 
 import hashlib
+import io
 import math
 import random
 from dataclasses import dataclass
@@ -272,6 +273,13 @@ def draw(scene: Scene) -> Image.Image:
     for x, y, radius in places(scene):
         _draw_object(canvas, rng, scene.wnid, body, x * side, y * side, radius * side)
     return _lit(image.reduce(_SUPERSAMPLING), rng, scene.light)
+
+
+def jpeg(image: Image.Image, quality: int = 92) -> bytes:
+    """Return the image as a JPEG file, by default of about the quality of ImageNet's."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
 
 
 def _jitter(rng: random.Random, colour: Colour, amount: int) -> Colour:

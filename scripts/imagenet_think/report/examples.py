@@ -45,8 +45,8 @@ def choose_examples(
 ) -> list[Example]:
     """Choose samples by seed among those for which both teachers' responses could be parsed.
 
-    Images are taken in the order of a digest of seed and image id, each from a new domain as long
-    as there is one. So a longer list begins with the shorter one.
+    Images are taken in the order of a digest of seed and image id, each from a new domain while
+    there is one, so that a longer list begins with the shorter one.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def choose_examples(
     seed
         Seed of the choice.
     count
-        How many to choose. There are fewer where fewer parsed.
+        How many to choose; fewer are returned if fewer could be parsed.
 
     Returns
     -------

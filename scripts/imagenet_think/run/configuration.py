@@ -94,8 +94,7 @@ def check(config: Config, origin: str = "config") -> Config:
 
     missing = list(_file_problems(config, right))
     if right("references.**", "teachers.**", "models.**"):
-        problems += _reference_contradictions(config)
-        _import_references(config)
+        problems += _import_references(config)
     if right("models.**"):
         # Before defaults are filled in, which would hide what each model has itself.
         problems += [each for item in config["models"].items() for each in _kind_of_model(*item)]
@@ -126,20 +125,8 @@ def has_pictures(source: Config) -> bool:
     return sources.get(source["kind"]).has_pictures(source)
 
 
-def _reference_contradictions(config: Config) -> Iterator[str]:
-    """Yield what is wrong with references that replace the teachers' responses."""
-    if "references" not in config:
-        return
-    for key in config["teachers"]:
-        if "responses" in config["models"].get(key, {}):
-            yield (
-                f"references.published gives the teachers' responses, and so does "
-                f"models.{key}.responses: remove one of them"
-            )
-
-
-def _import_references(config: Config) -> None:
-    """Make the teachers imported models if references are named, in place.
+def _import_references(config: Config) -> Iterator[str]:
+    """Make the teachers imported models if references are named, in place; yield what is wrong.
 
     Their other keys, which say how they would be prompted, are dropped.
     """
@@ -147,10 +134,16 @@ def _import_references(config: Config) -> None:
         return
     path = config.pop("references")["published"]
     for place, key in enumerate(config["teachers"], start=1):
-        if key in config["models"]:
-            columns = {"think": f"think_{place}", "answer": f"answer_{place}"}
-            name = config["models"][key]["name"]
-            config["models"][key] = {"name": name, "responses": {"path": path} | columns}
+        if key not in config["models"]:
+            continue
+        if "responses" in config["models"][key]:
+            yield (
+                f"references.published gives the teachers' responses, and so does "
+                f"models.{key}.responses: remove one of them"
+            )
+        columns = {"think": f"think_{place}", "answer": f"answer_{place}"}
+        name = config["models"][key]["name"]
+        config["models"][key] = {"name": name, "responses": {"path": path} | columns}
 
 
 def _fill(value: Any, node: Config) -> None:
@@ -429,7 +422,7 @@ def _listing_contradictions(config: Config) -> Iterator[str]:
     if models:
         yield (
             f"images.source is of kind {source['kind']}, without pictures, so that "
-            f"{_listed(models)} cannot be prompted: "
+            f"{_joined(models)} cannot be prompted: "
             f"{'they need' if models[1:] else 'it needs'} `responses`, or, if the files hold the "
             "images' bytes, images.source needs `pictures: true`"
         )
@@ -449,10 +442,10 @@ def _source_contradictions(config: Config) -> Iterator[str]:
             for kind, each in known.items()
             if key in (*each.required_keys, *each.optional_keys)
         ]
-        yield f"images.source.{key} is only for kind {_listed(kinds)}"
+        yield f"images.source.{key} is only for kind {_joined(kinds)}"
 
 
-def _listed(words: Sequence[str]) -> str:
+def _joined(words: Sequence[str]) -> str:
     """Return `a, b and c`."""
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last

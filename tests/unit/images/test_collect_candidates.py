@@ -122,19 +122,6 @@ def test_more_threads_give_the_same_bytes(tmp_path):
     assert one.read_bytes() == three.read_bytes()
 
 
-def test_a_damaged_archive_costs_only_what_is_damaged(tmp_path):
-    source = class_tars(tmp_path / "source", {wnid: good(wnid, 4) for wnid in WNIDS})
-    tar = tmp_path / "source" / f"{WNIDS[0]}.tar"
-    tar.write_bytes(tar.read_bytes()[: tar.stat().st_size // 2])
-    rows = candidates(collected(tmp_path, source, WNIDS, groups=1))
-    damaged = rows.filter(pl.col("reason") == "damaged_archive")
-    assert damaged["wnid"].unique().to_list() == [WNIDS[0]]
-    assert damaged["member"].null_count() == 1
-    accepted = rows.filter(pl.col("reason").is_null())["wnid"].value_counts()
-    assert dict(accepted.rows())[WNIDS[1]] == 4
-    assert len(rows) == len(pl.read_parquet(tmp_path / "catalogue-0.parquet"))
-
-
 def test_a_group_without_archives_gives_empty_files(tmp_path):
     rows = collect(tmp_path, {})
     assert (len(rows), rows.schema) == (0, CANDIDATES)

@@ -18,7 +18,6 @@ from source_forms import (
     hub_parquet,
     read_tar,
     sparse_claim,
-    webdataset,
     write_classes,
 )
 
@@ -281,14 +280,19 @@ def test_samples_are_grouped_by_webdatasets_rules(tmp_path):
         assert read(*rows[1][1:4]) == b"two"
 
 
-def test_damage_in_archives_of_many_classes_reaches_the_exclusions(drawn, tmp_path):
-    source = webdataset(tmp_path / "source", drawn)
-    place = tmp_path / "source" / "train-0001.tar"
+@pytest.mark.parametrize(
+    ("form", "archive", "wnid"),
+    [("class_tars", f"{WNIDS[0]}.tar", WNIDS[0]), ("webdataset", "train-0001.tar", None)],
+)
+def test_damage_costs_only_what_is_damaged(form, archive, wnid, drawn, tmp_path):
+    source = FORMS[form](tmp_path / "source", drawn)
+    place = tmp_path / "source" / archive
     place.write_bytes(place.read_bytes()[:60_000])
-    _, excluded = sample(tmp_path / "run", source, total=15, max_per_class=6, min_per_class=3)
-    damage = excluded.filter(pl.col("wnid").is_null())
-    assert set(damage["source"]) == {"train-0001.tar"}
-    assert set(damage["reason"]) == {"damaged_archive"}
+    _, excluded = sample(tmp_path / "run", source, total=12, max_per_class=6, min_per_class=2)
+    damage = excluded.filter(pl.col("reason") == "damaged_archive")
+    assert set(damage["source"]) == {archive}
+    assert set(damage["wnid"]) == {wnid}
+    assert damage["member"].null_count() == 1
 
 
 @pytest.mark.parametrize("form", ["class_folders", "webdataset"])

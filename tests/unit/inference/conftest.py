@@ -1,4 +1,6 @@
+import played_server
 import pytest
+from asking import Tiny
 from generation_runs import Run, write_shards
 
 from imagenet_think.inference import engines
@@ -13,6 +15,16 @@ def shards(tmp_path_factory):
 @pytest.fixture
 def run(tmp_path, shards, tiny_checkpoint):
     return Run(tmp_path / "run", shards, tiny_checkpoint("qwen2_5_vl"))
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_checkpoint):
+    return Tiny(tiny_checkpoint)
+
+
+@pytest.fixture
+def play(tmp_path):
+    return played_server.Play(tmp_path)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from transformers import Qwen2_5_VLConfig
 
 import describe_checkpoints
 from imagenet_think.inference import checkpoint_specs, checkpoints, families
+from imagenet_think.inference.checkpoints import published_shapes
 from imagenet_think.inference.families import kimi_vl
 
 # Tensors in the files, parameters, cached bytes a token as published or from a public build.
@@ -59,7 +60,7 @@ def edit(folder, change, name="config.json"):
 @pytest.mark.parametrize("family", NUMBERS)
 def test_every_published_weight_is_loaded_at_full_size(family):
     tensors, parameters, cached = NUMBERS[family]
-    shapes = checkpoint_specs.weights(family)
+    shapes = published_shapes(checkpoint_specs.ROOT / family)
     assert len(shapes) == tensors
     others = ROTARY + ROUTER_BIAS if family == "kimi_vl" else 0
     assert sum(map(math.prod, shapes.values())) == parameters + others
@@ -70,7 +71,7 @@ def test_every_published_weight_is_loaded_at_full_size(family):
     assert checkpoint_specs.weight_bytes(model) == 2 * parameters
     assert checkpoint_specs.cached_bytes(model.config, torch.bfloat16) == cached
     expanded = 276_480 if family == "kimi_vl" else cached
-    assert checkpoint_specs.expanded_bytes(model.config, torch.bfloat16) == expanded
+    assert checkpoint_specs.cached_bytes(model.config, torch.bfloat16, expanded=True) == expanded
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_every_published_weight_is_loaded_at_full_size(family):
     ],
 )
 def test_a_weight_that_does_not_fit_is_named(monkeypatch, change, message):
-    shapes = checkpoint_specs.weights("glm4v")
+    shapes = published_shapes(checkpoint_specs.ROOT / "glm4v")
     change(shapes)
     monkeypatch.setattr(checkpoints, "published_shapes", lambda folder: shapes)
     with pytest.raises(ValueError, match=message):
@@ -110,7 +111,7 @@ def test_kimis_projector_needs_its_renaming(monkeypatch):
 
 
 def test_kimis_weights_are_saved_under_the_published_names():
-    shapes = checkpoint_specs.weights("kimi_vl")
+    shapes = published_shapes(checkpoint_specs.ROOT / "kimi_vl")
     rotary = [name for name in shapes if name.endswith("rotary_emb.inv_freq")]
     assert len(rotary) == 27
     for name in rotary:
@@ -132,37 +133,6 @@ def test_weights_on_the_disk_take_precedence_over_published_names(copied):
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     assert not checkpoint_specs.has_weights(folder)
     assert checkpoint_specs.meta_model("glm4v", folder).lm_head.weight.shape == (151552, 4096)
-
-
-def test_glms_flat_and_nested_configs_are_one_model(copied):
-    def nest(config):
-        root = {"architectures", "model_type", "vision_config", "tie_word_embeddings"}
-        text = {k: config.pop(k) for k in list(config) if not (k in root or k.endswith("token_id"))}
-        rope = {
-            "rope_type": "default",
-            "rope_theta": text.pop("rope_theta"),
-            "partial_rotary_factor": text.pop("partial_rotary_factor"),
-            "mrope_section": text.pop("rope_scaling")["mrope_section"],
-        }
-        ends = config.pop("eos_token_id")
-        config["text_config"] = {**text, "rope_parameters": rope, "eos_token_id": ends}
-
-    flat = checkpoint_specs.meta_model("glm4v").config
-    nested = checkpoint_specs.meta_model("glm4v", edit(copied("glm4v"), nest)).config
-    assert flat.text_config.rope_parameters["mrope_section"] == [8, 12, 12]
-    flat.text_config.rope_parameters.pop("type")  # the older name of rope_type, kept beside it
-    assert nested.text_config.to_diff_dict() == flat.text_config.to_diff_dict()
-    assert nested.vision_config.to_diff_dict() == flat.vision_config.to_diff_dict()
-
-
-def test_internvls_output_layer_is_its_own():
-    # The published config leaves transformers' default, a shared one, at its root.
-    assert "tie_word_embeddings" not in json.loads(
-        (checkpoint_specs.ROOT / "internvl" / "config.json").read_text()
-    )
-    model = checkpoint_specs.meta_model("internvl")
-    assert model.lm_head.weight is not model.get_input_embeddings().weight
-    assert model.config.tie_word_embeddings is False
 
 
 def test_qwen_is_never_built_from_the_defaults_of_72b(copied):

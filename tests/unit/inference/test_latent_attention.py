@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from imagenet_think.inference.engines.kv_cache import RowStore
 from imagenet_think.inference.latent_attention import DeepseekV3Attention, LatentAttention
 
 
@@ -36,13 +35,3 @@ def test_attention_over_latents_is_attention_over_their_keys_and_values(layer):
     # What is masked is not read.
     latents[0, :, 5:] = 100.0
     torch.testing.assert_close(layer.attend(query, latents, rotary, mask, layer.scaling), found)
-
-
-def test_latents_are_left_as_they_are_only_while_decoding(layer):
-    latents, rotary = torch.zeros(1, 1, 2, layer.kv_lora_rank), torch.zeros(1, 1, 2, 16)
-    before = layer.config._attn_implementation
-    try:
-        layer.config._attn_implementation = RowStore.attention
-        assert layer.expand_kv(latents, rotary) == (latents, rotary)
-    finally:
-        layer.config._attn_implementation = before

@@ -9,10 +9,21 @@ import time
 from contextlib import closing
 from types import SimpleNamespace
 
+import asking
 import httpx2
 import played_server
 import pytest
-from asking import IMAGE, LOOP, MODEL, Tiny, all_expected, answered, requests
+from asking import (
+    IMAGE,
+    LOOP,
+    MODEL,
+    all_expected,
+    answered,
+    answered_before_error,
+    load,
+    requests,
+    wait_for,
+)
 from noise import noise
 from PIL import ExifTags, Image, ImageOps
 
@@ -27,16 +38,6 @@ def _short_pauses(monkeypatch):
     monkeypatch.setattr(server_engine, "FIRST_PAUSE", 0.05)
 
 
-@pytest.fixture(scope="module")
-def tiny(tiny_checkpoint):
-    return Tiny(tiny_checkpoint)
-
-
-@pytest.fixture
-def play(tmp_path):
-    return played_server.Play(tmp_path)
-
-
 @pytest.fixture
 def url(play):
     """The address of a played server."""
@@ -48,11 +49,8 @@ def url(play):
         env=os.environ | {"PLAY": str(play.folder)},
         stdout=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 300
-    while not answers(f"http://127.0.0.1:{port}/health"):
-        assert process.poll() is None, "the played server has ended"
-        assert time.monotonic() < deadline, "the played server does not start"
-        time.sleep(0.01)
+    wait_for(lambda: process.poll() is not None or answers(f"http://127.0.0.1:{port}/health"))
+    assert process.poll() is None, "the played server has ended"
     yield f"http://127.0.0.1:{port}/v1"
     process.kill()
     process.wait()
@@ -66,24 +64,12 @@ def answers(address):
 
 
 def inference(url, **settings):
-    server = {"url": url, "key_variable": None, "request_seconds": 300.0, "retries": 5} | settings
-    return {
-        "engine": "server",
-        "device": "auto",
-        "attention": "auto",
-        "dtype": "auto",
-        "batch_size": 4,
-        "engines": {"server": server},
-    }
+    defaults = {"url": url, "key_variable": None, "request_seconds": 300.0, "retries": 5}
+    return asking.inference("server", defaults | settings)
 
 
 def loaded(tiny, url, model=MODEL, loop=LOOP, **settings):
-    folder = (str(tiny.folder), "digest")
-    chosen = inference(url, **settings)
-    server_engine.check(chosen)
-    return server_engine.load(
-        model, loop=loop, checkpoint=folder, processor=folder, inference=chosen, threads=1
-    )
+    return load(server_engine, tiny.folder, inference(url, **settings), model, loop)
 
 
 def test_every_request_is_answered_as_the_server_says(tiny, url):
@@ -185,15 +171,7 @@ def test_a_request_that_cannot_be_encoded_is_not_sent(tiny, url, play):
 def test_a_failing_server_ends_the_job_and_keeps_finished_responses(tiny, url, play):
     asked = requests(12)
     play.set(faults={"8": "die"})
-    good = {}
-    engine = loaded(tiny, url, retries=2)
-
-    def ask():
-        for response in engine.generate(iter(asked)):
-            good[response.key] = response.text, response.finish_reason, response.completion_tokens
-
-    with closing(engine), pytest.raises(EngineError, match="failed 3 times"):
-        ask()
+    good = answered_before_error(loaded(tiny, url, retries=2), asked, "failed 3 times")
     assert good
     assert good.items() <= all_expected(tiny, asked).items()
 
@@ -211,24 +189,19 @@ def test_a_loop_ends_where_the_transformers_engine_ends_it(tiny, url, play):
         first = responses["0"]
         assert (first.finish_reason, first.completion_tokens) == ("loop", end)
         assert first.text == tiny.processor.tokenizer.decode(tokens[:end])
-        deadline = time.monotonic() + 300
-        while len(play.notes("aborted")) < 3 and time.monotonic() < deadline:
-            time.sleep(0.05)
-    assert len(play.notes("aborted")) == 3  # the server was told
+        wait_for(lambda: len(play.notes("aborted")) == 3)  # the server was told
 
 
-def test_a_loop_is_found_at_the_last_token_too(tiny, url):
+@pytest.mark.parametrize(
+    ("loop", "reason"),
+    [({**LOOP, "least_tokens": CHECK_EVERY * 2 - 4}, "loop"), (None, "length")],
+    ids=["found at the last token", "without a loop setting"],
+)
+def test_a_loop_at_the_length_limit(tiny, url, loop, reason):
     asked = requests(1, word="LOOP", limit=CHECK_EVERY * 2 + 10)
-    long = {**LOOP, "least_tokens": CHECK_EVERY * 2 - 4}
-    with closing(loaded(tiny, url, loop=long)) as engine:
+    with closing(loaded(tiny, url, loop=loop)) as engine:
         (response,) = engine.generate(asked)
-    assert (response.finish_reason, response.completion_tokens) == ("loop", CHECK_EVERY * 2 + 10)
-
-
-def test_without_a_loop_setting_nothing_is_a_loop(tiny, url):
-    with closing(loaded(tiny, url, loop=None)) as engine:
-        (response,) = engine.generate(requests(1, word="LOOP", limit=100))
-    assert (response.finish_reason, response.completion_tokens) == ("length", 100)
+    assert (response.finish_reason, response.completion_tokens) == (reason, CHECK_EVERY * 2 + 10)
 
 
 def prompt_of(tiny):

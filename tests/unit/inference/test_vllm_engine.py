@@ -8,9 +8,18 @@ from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
+import asking
 import played_server
 import pytest
-from asking import LOOP, MODEL, Tiny, all_expected, answered, requests
+from asking import (
+    MODEL,
+    all_expected,
+    answered,
+    answered_before_error,
+    load,
+    requests,
+    wait_for,
+)
 
 from imagenet_think.inference.engines import (
     EngineError,
@@ -28,16 +37,6 @@ def _short_times(monkeypatch):
     monkeypatch.setattr(vllm_server, "_POLL_SECONDS", 0.05)
 
 
-@pytest.fixture(scope="module")
-def tiny(tiny_checkpoint):
-    return Tiny(tiny_checkpoint)
-
-
-@pytest.fixture
-def play(tmp_path):
-    return played_server.Play(tmp_path)
-
-
 @pytest.fixture
 def executable(play, monkeypatch):
     """A `vllm` that plays one."""
@@ -50,35 +49,19 @@ def executable(play, monkeypatch):
 
 
 def inference(executable, **settings):
-    vllm = {
+    defaults = {
         "command": executable,
         "arguments": [],
         "start_seconds": 300.0,
         "request_seconds": 300.0,
         "retries": 5,
         "restarts": 3,
-    } | settings
-    return {
-        "engine": "vllm",
-        "device": "auto",
-        "attention": "auto",
-        "dtype": "auto",
-        "batch_size": 4,
-        "engines": {"vllm": vllm},
     }
+    return asking.inference("vllm", defaults | settings)
 
 
 def loaded(tiny, executable, model=MODEL, **settings):
-    return loaded_from(tiny.folder, executable, model, **settings)
-
-
-def loaded_from(folder, executable, model, **settings):
-    place = (str(folder), "digest")
-    chosen = inference(executable, **settings)
-    vllm_engine.check(chosen)
-    return vllm_engine.load(
-        model, loop=LOOP, checkpoint=place, processor=place, inference=chosen, threads=1
-    )
+    return load(vllm_engine, tiny.folder, inference(executable, **settings), model)
 
 
 def is_running(pid):
@@ -87,13 +70,6 @@ def is_running(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 300
-    while not condition():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.05)
 
 
 def servers(play):
@@ -159,12 +135,7 @@ def test_a_prefix_follows_the_whole_template(tiny, executable, play):
 
 
 @pytest.mark.parametrize("fault", ["die", "die halfway", "sick"])
-def test_a_dead_server_is_started_again_and_nothing_is_lost(
-    tiny,
-    executable,
-    play,
-    fault,
-):
+def test_a_dead_server_is_started_again_and_nothing_is_lost(tiny, executable, play, fault):
     asked = requests(20)
     play.set(faults={"6": fault, "17": fault})
     with closing(loaded(tiny, executable)) as engine:
@@ -176,12 +147,7 @@ def test_a_dead_server_is_started_again_and_nothing_is_lost(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["hang", "stall"])
-def test_a_hung_server_is_started_again_and_nothing_is_lost(
-    tiny,
-    executable,
-    play,
-    fault,
-):
+def test_a_hung_server_is_started_again_and_nothing_is_lost(tiny, executable, play, fault):
     asked = requests(10)
     # All that are in flight: one that hangs while others are answered is only slow.
     play.set(faults={str(number): fault for number in range(4, 8)}, stubborn=True)
@@ -203,15 +169,8 @@ def test_an_error_of_a_healthy_server_starts_nothing_again(tiny, executable, pla
 def test_a_server_that_keeps_dying_ends_the_job(tiny, executable, play):
     asked = requests(6)
     play.set(faults={str(number): "die" for number in range(4, 100)})
-    good = {}
     engine = loaded(tiny, executable, restarts=2)
-
-    def ask():
-        for response in engine.generate(iter(asked)):
-            good[response.key] = response.text, response.finish_reason, response.completion_tokens
-
-    with closing(engine), pytest.raises(EngineError, match="started again 2 times"):
-        ask()
+    good = answered_before_error(engine, asked, "started again 2 times")
     assert good.items() <= all_expected(tiny, asked).items()
     assert len(servers(play)) == 3
     assert not any(map(is_running, servers(play)))
@@ -252,12 +211,9 @@ def test_a_port_that_was_taken_is_changed(tiny, executable, play):
 
 
 def test_the_device_must_be_the_one_in_the_config(tiny, executable, play):
-    folder = (str(tiny.folder), "digest")
     chosen = inference(executable) | {"device": "cuda"}
     with pytest.raises(EngineError, match="computes on cpu"):
-        vllm_engine.load(
-            MODEL, loop=LOOP, checkpoint=folder, processor=folder, inference=chosen, threads=1
-        )
+        load(vllm_engine, tiny.folder, chosen)
     assert not any(map(is_running, servers(play)))
 
 
@@ -270,13 +226,13 @@ def test_settings_are_checked_early(tmp_path):
 
 OWNER = """
 import subprocess, sys, time
-leashed = [sys.executable, "-I", sys.argv[1], "0.5", sys.executable, "-c", sys.argv[2]]
-process = subprocess.Popen(leashed, stdin=subprocess.PIPE, start_new_session=True)
+command = [sys.executable, "-I", sys.argv[1], "0.5", sys.executable, "-c", sys.argv[2]]
+process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 if sys.argv[3] == "wait":
     sys.exit(process.wait())
 time.sleep(6000)
 """
-LEASHED = """
+SUPERVISED = """
 import os, pathlib, signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.{action})
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(6000)"])
@@ -290,7 +246,7 @@ sys.exit(7)
 @pytest.mark.parametrize("action", ["SIG_DFL", "SIG_IGN"])
 def test_a_supervised_process_ends_with_its_owner(tmp_path, number, action):
     pids = tmp_path / "pids"
-    script = LEASHED.format(action=action, path=str(pids), seconds=6000)
+    script = SUPERVISED.format(action=action, path=str(pids), seconds=6000)
     owner = subprocess.Popen([sys.executable, "-c", OWNER, supervisor.__file__, script, "sleep"])
     wait_for(lambda: pids.exists() and pids.read_text().count(" "))
     server, child = map(int, pids.read_text().split())
@@ -303,7 +259,7 @@ def test_a_supervised_process_ends_with_its_owner(tmp_path, number, action):
 
 def test_a_process_that_ends_leaves_nothing_behind(tmp_path):
     pids = tmp_path / "pids"
-    script = LEASHED.format(action="SIG_DFL", path=str(pids), seconds=0.2)
+    script = SUPERVISED.format(action="SIG_DFL", path=str(pids), seconds=0.2)
     owner = subprocess.run([sys.executable, "-c", OWNER, supervisor.__file__, script, "wait"])
     assert owner.returncode == 7
     _, child = map(int, pids.read_text().split())
@@ -390,14 +346,12 @@ def test_code_of_a_repository_is_run_only_if_trusted(tiny_checkpoint, executable
     folder = tiny_checkpoint("kimi_vl")  # its config has an `auto_map`
     model = MODEL | {"family": "kimi_vl"}
     with pytest.raises(ValueError, match=r"brings code of its own(.|\n)*--trust-remote-code"):
-        loaded_from(folder, executable, model)
+        load(vllm_engine, folder, inference(executable), model)
     assert not play.notes("starts")
-    trusted = ["--trust-remote-code"]
+    trusted = inference(executable, arguments=["--trust-remote-code"])
     with pytest.raises(ValueError, match=r"image settings \['in_token_limit'\] cannot be given"):
-        loaded_from(
-            folder, executable, model | {"image": {"in_token_limit": 64}}, arguments=trusted
-        )
-    with closing(loaded_from(folder, executable, model, arguments=trusted)):
+        load(vllm_engine, folder, trusted, model | {"image": {"in_token_limit": 64}})
+    with closing(load(vllm_engine, folder, trusted, model)):
         (start,) = play.notes("starts")
     assert start["arguments"][:2] == ["serve", str(folder)]
     assert "--trust-remote-code" in start["arguments"]

@@ -77,30 +77,13 @@ def test_the_pipeline_parses_every_reply_back_into_its_parts(model, scene):
 
 
 @given(scene=SCENES)
-def test_glm_leaves_its_last_mark_out_for_three_objects(scene):
+def test_only_glm_leaves_its_last_mark_out_for_three_objects(scene):
     reply = VOICES["glm-4.1v"].reply(scene)
     assert reply.startswith("<think>")
     assert "</think><answer>" in reply
     assert reply.endswith("</answer>") == (scene.count != 3)
-
-
-@given(scene=SCENES)
-def test_marks_of_the_others(scene):
-    kimi = VOICES["kimi-vl"].reply(scene)
-    assert kimi.startswith("◁think▷")
-    assert kimi.count("◁/think▷") == 1
-    assert "<" not in kimi
-    for model in ("internvl3.5", "r1-onevision"):
-        reply = VOICES[model].reply(scene)
-        assert reply.startswith("<think>")
-        assert reply.count("</think>\n") == 1
-        assert "<answer>" not in reply
     for model in ("openvlthinker", "visionthink"):
         assert VOICES[model].reply(scene).endswith("</answer>")
-    boxed = VOICES["vl-rethinker"].reply(scene)
-    assert "<" not in boxed
-    assert boxed.count("\\boxed{") == 1
-    assert boxed.endswith("}")
 
 
 @given(scene=SCENES)
@@ -122,20 +105,18 @@ def test_voices_differ_and_text_is_a_function_of_what_is_seen(one, other):
         assert all(voice.parts(one) != voice.parts(other) for voice in VOICES.values())
 
 
-@pytest.mark.parametrize("model", ["r1-onevision", "visionthink"])
+@pytest.mark.parametrize(
+    ("model", "near", "far"),
+    [
+        ("r1-onevision", "glm-4.1v", "kimi-vl"),
+        ("visionthink", "glm-4.1v", "kimi-vl"),
+        ("internvl3.5", "kimi-vl", "glm-4.1v"),
+        ("openvlthinker", "kimi-vl", "glm-4.1v"),
+    ],
+)
 @given(scene=SCENES)
-def test_some_students_lie_nearer_the_first_teacher(model, scene):
-    assert _nearer(model, scene, "glm-4.1v", "kimi-vl")
-
-
-@pytest.mark.parametrize("model", ["internvl3.5", "openvlthinker"])
-@given(scene=SCENES)
-def test_others_lie_nearer_the_second(model, scene):
-    assert _nearer(model, scene, "kimi-vl", "glm-4.1v")
-
-
-def _nearer(model, scene, near, far):
+def test_each_student_is_nearer_to_one_teacher(model, near, far, scene):
     said, nearer, farther = (
         words(" ".join(VOICES[key].parts(scene))) for key in (model, near, far)
     )
-    return len(said & nearer) / len(said | nearer) > len(said & farther) / len(said | farther)
+    assert len(said & nearer) / len(said | nearer) > len(said & farther) / len(said | farther)

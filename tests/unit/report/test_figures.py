@@ -3,6 +3,7 @@ import random
 from collections import Counter
 from pathlib import Path
 
+import aggregates
 import matplotlib
 import numpy as np
 import polars as pl
@@ -166,15 +167,8 @@ def lengths_frame(typical: int, rows: int, longest: int) -> pl.DataFrame:
 
 def aggregates_frame(models: list[str]) -> pl.DataFrame:
     draw = random.Random(3)
-    rows = []
-    for metric in table_captions.HEADINGS:
-        for model in models:
-            value = draw.uniform(0.2, 0.9)
-            for aggregate, shift in (("avg", 0.0), ("max", 0.02)):
-                v = value + shift
-                row = {"model": model, "part": "full", "metric": metric, "aggregate": aggregate}
-                rows.append(row | {"value": v, "low": v - 0.01, "high": v + 0.01})
-    return pl.DataFrame(rows, schema=schemas.AGGREGATES)
+    found = aggregates.rows(lambda *_: draw.uniform(0.2, 0.9), models, ["full"])
+    return pl.DataFrame(list(found), schema=schemas.AGGREGATES)
 
 
 def agreement_frame() -> pl.DataFrame:

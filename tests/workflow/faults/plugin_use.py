@@ -10,8 +10,11 @@ import types
 from importlib.machinery import PathFinder
 
 PLUGIN = re.compile(
-    r"imagenet_think\.(?:inference\.(?:engines|families)|parsing\.formats|images\.sources)\.\w+"
+    r"imagenet_think\.(?:inference\.(?:engines|families)|parsing\.formats|images\.sources"
+    r"|metrics\.definitions)\.\w+"
 )
+DECLARATION = re.compile(r"\.(?:sources|definitions)\.")
+"""Plugins that count as used when they are loaded: their functions are called through an object."""
 used = set()
 
 
@@ -26,7 +29,7 @@ class Finder:
 
             def exec_module(module):
                 run(module)
-                if ".sources." in name:  # a declaration: its functions are called through it
+                if DECLARATION.search(name):
                     used.add(name.removeprefix("imagenet_think."))
                 for key, value in list(vars(module).items()):
                     if isinstance(value, types.FunctionType) and value.__module__ == name:
@@ -54,6 +57,7 @@ def save():
             "rule": job.rule,
             "script": os.path.basename(sys.argv[0]).split(".")[1],
             "settings": job.params.get("settings"),
+            "metric": job.wildcards.get("metric"),
             "used": sorted(used),
         }
         os.makedirs(os.environ["USED"], exist_ok=True)

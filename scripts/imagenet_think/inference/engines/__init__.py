@@ -1,18 +1,16 @@
 """Engines: what turns requests into responses.
 
 An engine takes requests as it has room for them and yields finished responses in any order. Once
-loaded it knows neither model families nor files. A module of this folder holds one engine, with two
-functions: `check(inference)` says at once what cannot be had, before anything is loaded, and
-`load(model, *, loop, checkpoint, processor, inference, threads)` returns the engine of one model.
+loaded it knows neither model families nor files. A module of this folder holds one engine, with the
+functions of `EngineModule`.
 """
 
 import importlib
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 NAMES = {"transformers": "transformers_engine", "vllm": "vllm_engine", "server": "server_engine"}
 
@@ -72,11 +70,57 @@ class Engine(Protocol):
         """Give back what the engine holds: memory, threads, a server."""
 
 
+class EngineModule(Protocol):
+    """What every module with an engine has."""
+
+    def check(self, inference: Mapping[str, Any]) -> None:
+        """Check the settings before anything is loaded.
+
+        Raises
+        ------
+        ValueError
+            If they cannot be met here; the message says what to do.
+        """
+
+    def load(
+        self,
+        model: dict,
+        *,
+        loop: dict | None,
+        checkpoint: tuple[str, str | None],
+        processor: tuple[str, str | None],
+        inference: Mapping[str, Any],
+        threads: int,
+    ) -> Engine:
+        """Return the engine of one model.
+
+        Parameters
+        ----------
+        model
+            Its entry in the config.
+        loop
+            What counts as a loop: `longest_period`, `repeats`, `least_tokens`.
+        checkpoint, processor
+            Folder or hub id, and revision.
+        inference
+            The config's section, with `engines`.
+        threads
+            CPU threads.
+
+        Raises
+        ------
+        ValueError
+            If the engine cannot load the checkpoint as it is.
+        EngineError
+            If the server does not start or answer, or does not show the model the image.
+        """
+
+
 class EngineError(RuntimeError):
     """The engine cannot go on. What it has yielded is good; a new job goes on from there."""
 
 
-def get(name: str) -> ModuleType:
+def get(name: str) -> EngineModule:
     """Return the module of an engine.
 
     Raises
@@ -86,7 +130,8 @@ def get(name: str) -> ModuleType:
     """
     if name not in NAMES:
         raise ValueError(f"inference.engine is {name!r}; known are {', '.join(NAMES)}")
-    return importlib.import_module(f"imagenet_think.inference.engines.{NAMES[name]}")
+    module = importlib.import_module(f"imagenet_think.inference.engines.{NAMES[name]}")
+    return cast(EngineModule, module)
 
 
 def versions(*packages: str) -> dict[str, str]:

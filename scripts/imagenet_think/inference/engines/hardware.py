@@ -1,6 +1,8 @@
 """Where and how a model runs: device, dtype and attention, chosen before any model is loaded."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers.utils import is_flash_attn_2_available
@@ -20,7 +22,7 @@ class Hardware:
         return getattr(torch, self.dtype)
 
 
-def choose_hardware(inference: dict) -> Hardware:
+def choose_hardware(inference: Mapping[str, Any]) -> Hardware:
     """Turn the `auto` of the inference settings into what is there, before any model is loaded.
 
     Parameters

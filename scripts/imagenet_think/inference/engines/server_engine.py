@@ -9,6 +9,7 @@ Where it gives no tokens the text is taken as given, and loops are only found at
 
 import asyncio
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from imagenet_think.inference import checkpoints, families
@@ -25,14 +26,8 @@ from imagenet_think.inference.engines.openai_client import (
 )
 
 
-def check(inference: dict) -> None:
-    """Check that the config names a server, and that its key is there.
-
-    Raises
-    ------
-    ValueError
-        If not.
-    """
+def check(inference: Mapping[str, Any]) -> None:
+    """Check that the config names a server, and that its key is set."""
     settings = inference["engines"].get("server")
     if not settings:
         raise ValueError("inference.engine is server, and engines.server.url names none")
@@ -55,28 +50,14 @@ def load(
     loop: dict | None,
     checkpoint: tuple[str, str | None],
     processor: tuple[str, str | None],
-    inference: dict,
+    inference: Mapping[str, Any],
     threads: int,
 ) -> ChatEngine:
     """Find the server, and check with one request that its model sees an image.
 
-    Parameters
-    ----------
-    model
-        Its entry in the config.
-    loop
-        What counts as a loop: `longest_period`, `repeats`, `least_tokens`.
-    checkpoint, processor
-        Folder or hub id, and revision; no weights are read.
-    inference
-        `batch_size`, and `engines` with the config's `engines.server`.
-    threads
-        Not used: the server decides.
-
-    Raises
-    ------
-    imagenet_think.inference.engines.EngineError
-        If it cannot be reached, does not serve exactly one model, or does not show it the image.
+    Parameters and errors are those of `imagenet_think.inference.engines.EngineModule`. Of
+    `inference` it reads `batch_size` and `engines.server`; no weights are read, and `threads` is
+    not used.
     """
     settings = inference["engines"]["server"]
     family = families.get(model["family"])

@@ -1,4 +1,4 @@
-"""Runs a command for as long as its owner lives: `python leash.py SECONDS COMMAND …`.
+"""Runs a command for as long as its owner lives: `python supervisor.py SECONDS COMMAND …`.
 
 The owner holds the other end of standard input. When that ends, because the owner closed it or
 died in whatever way, also by SIGKILL, the command gets SIGTERM, and after the given seconds

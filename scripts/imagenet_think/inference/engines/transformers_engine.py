@@ -8,7 +8,7 @@ a row's text is the one it would have alone.
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,14 +40,8 @@ _PREFILL_TOKENS = 16384
 """Tokens of prompts taken in at once, padding included; a longer prompt is taken in alone."""
 
 
-def check(inference: dict) -> None:
-    """Check that the inference settings can be had here.
-
-    Raises
-    ------
-    ValueError
-        As `imagenet_think.inference.engines.hardware.choose_hardware`.
-    """
+def check(inference: Mapping[str, Any]) -> None:
+    """Check that this machine has the device, dtype and attention of the settings."""
     choose_hardware(inference)
 
 
@@ -57,23 +51,13 @@ def load(
     loop: dict | None,
     checkpoint: tuple[str, str | None],
     processor: tuple[str, str | None],
-    inference: dict,
+    inference: Mapping[str, Any],
     threads: int,
 ) -> "TransformersEngine":
-    """Load a model.
+    """Load a model, as `imagenet_think.inference.engines.EngineModule` describes.
 
-    Parameters
-    ----------
-    model
-        Its entry in the config.
-    loop
-        What counts as a loop: `longest_period`, `repeats`, `least_tokens`.
-    checkpoint, processor
-        Folder or hub id, and revision.
-    inference
-        `device`, `dtype`, `attention`, `batch_size`, `cached_tokens`, `workers`.
-    threads
-        CPU threads for torch.
+    Of `inference` it reads `device`, `dtype`, `attention`, `batch_size`, `cached_tokens` and
+    `workers`.
     """
     hardware = choose_hardware(inference)
     torch.set_num_threads(threads)

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,8 @@ _CONTINUATION = "{{ continuation | default('') }}"
 _MODEL_FILES = ("config.json", "generation_config.json")
 
 
-def check(inference: dict) -> None:
-    """Check that vLLM's executable is there, and that the settings can be put to it.
-
-    Raises
-    ------
-    ValueError
-        If not; the message says what to do.
-    """
+def check(inference: Mapping[str, Any]) -> None:
+    """Check that vLLM's executable exists and that the settings suit vLLM."""
     _executable(inference)
     if inference["attention"] != "auto":
         raise ValueError(
@@ -53,30 +48,13 @@ def load(
     loop: dict | None,
     checkpoint: tuple[str, str | None],
     processor: tuple[str, str | None],
-    inference: dict,
+    inference: Mapping[str, Any],
     threads: int,
 ) -> ChatEngine:
     """Start vLLM with a model, and check with one request that it sees an image.
 
-    Parameters
-    ----------
-    model
-        Its entry in the config.
-    loop
-        What counts as a loop: `longest_period`, `repeats`, `least_tokens`.
-    checkpoint, processor
-        Folder or hub id, and revision.
-    inference
-        `device`, `dtype`, `batch_size`, and `engines` with the config's `engines.vllm`.
-    threads
-        CPU threads of the server.
-
-    Raises
-    ------
-    ValueError
-        If the checkpoint cannot be given to vLLM as it is.
-    imagenet_think.inference.engines.EngineError
-        If the server does not start, or does not show the model the image.
+    Parameters and errors are those of `imagenet_think.inference.engines.EngineModule`. Of
+    `inference` it reads `device`, `dtype`, `batch_size` and `engines.vllm`.
     """
     family = families.get(model["family"])
     path, revision = processor
@@ -230,7 +208,7 @@ def _image_arguments(model: dict, encoder: Any) -> list[str]:
     ]
 
 
-def _dtype(inference: dict) -> str:
+def _dtype(inference: Mapping[str, Any]) -> str:
     """Return the dtype: `auto` is bfloat16 where there is an NVIDIA device, else float32.
 
     The main environment's torch may be one for CPUs where vLLM's is not.
@@ -241,7 +219,7 @@ def _dtype(inference: dict) -> str:
     return "bfloat16" if gpu and inference["device"] != "cpu" else "float32"
 
 
-def _executable(inference: dict) -> str:
+def _executable(inference: Mapping[str, Any]) -> str:
     command = inference["engines"]["vllm"]["command"]
     found = shutil.which(os.path.expanduser(command))
     if found is None:

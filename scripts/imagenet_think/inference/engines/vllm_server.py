@@ -215,10 +215,10 @@ class VllmServer:
             "VLLM_NO_USAGE_STATS": "1",
             "DO_NOT_TRACK": "1",
         }
-        leashed = [sys.executable, "-I", supervisor.__file__, str(_GRACE_SECONDS), *command]
+        supervised = [sys.executable, "-I", supervisor.__file__, str(_GRACE_SECONDS), *command]
         with self._log.open("wb") as log:
             return subprocess.Popen(
-                leashed,
+                supervised,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -230,7 +230,7 @@ class VllmServer:
         if self._process is None:
             return
         if self._process.stdin:
-            self._process.stdin.close()  # the leash ends it then
+            self._process.stdin.close()  # its supervisor then ends it
         try:
             self._process.wait(2 * _GRACE_SECONDS)
         except subprocess.TimeoutExpired:
