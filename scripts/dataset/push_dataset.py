@@ -1,4 +1,4 @@
-"""Upload the dataset without images to the hub; without confirmation, only say what would be."""
+"""Upload the dataset without images to the hub; without confirmation, only list its files."""
 
 import json
 from collections.abc import Sequence

@@ -290,7 +290,7 @@ def test_a_browser_without_storage_is_reported(page, requests, folder, tmp_path)
     assert content["reviewer"] == "Ada"
 
 
-# What models wrote -------------------------------------------------------------------------------
+# Models' texts ----------------------------------------------------------------------------------
 
 
 def test_hostile_texts_are_shown_and_do_nothing(page, requests, folder):
@@ -333,7 +333,7 @@ ATTEMPTS = {
     "a style": "add('style', {textContent: 'a{}'})",
     "a base": "add('base', {href: '/x/'})",
 }
-"""Attempts of a text that became markup or code in spite of everything."""
+"""What a text could attempt if it became markup or code after all."""
 
 
 @pytest.mark.parametrize("name", ATTEMPTS)
@@ -434,7 +434,7 @@ def test_two_tabs_share_decisions(browser, folder):
     context.close()
 
 
-# Everyone ----------------------------------------------------------------------------------------
+# Accessibility -----------------------------------------------------------------------------------
 
 
 def test_focus_reaches_everything_and_is_visible(opened):

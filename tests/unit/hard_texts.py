@@ -1,4 +1,4 @@
-"""Texts on which metrics go wrong: scripts, marks, emoji, code, tables, none at all, very long."""
+"""Texts that are hard for metrics: scripts, marks, emoji, code, tables, empty and very long."""
 
 from itertools import pairwise
 
@@ -35,7 +35,7 @@ FIXED = {
     "one long word": "bow" * 30_000,
 }
 
-# Pieces of all of them, so that drawn texts share words, whole and cut.
+# Pieces of all of them, so that generated texts share words, whole or truncated.
 PIECES = sorted({piece[:40] for text in FIXED.values() for piece in [*text.split(), *text[:60]]})
 
 TEXTS = st.one_of(
@@ -45,10 +45,9 @@ TEXTS = st.one_of(
     st.lists(st.sampled_from(PIECES), max_size=12).map("".join),
     st.lists(st.sampled_from(FIXED["plain"].split()), max_size=40).map("\n- ".join),
 )
-"""Of any kind but the longest."""
+"""Texts of every kind except the longest."""
 
 PAIRS = st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=6)
-"""Some pairs of texts."""
 
 WORDS = st.lists(st.text("abcdefghij", min_size=2, max_size=5), min_size=1, max_size=20)
 DISJOINT = st.tuples(WORDS.map(" ".join), WORDS.map(lambda words: " ".join(words).upper())).map(

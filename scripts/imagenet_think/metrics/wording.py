@@ -1,4 +1,4 @@
-"""How captions and comparisons name what metrics are set to."""
+"""Wording of metrics' settings in captions and comparisons."""
 
 from collections.abc import Collection, Mapping
 from typing import Any

@@ -54,7 +54,7 @@ def largest_difference(scores, expected):
 
 
 def test_equal_to_bert_score(ours, theirs):
-    """Texts of a sentence and more, in one batch of the library's."""
+    """Texts of at least a sentence, in one batch."""
     candidates, references = columns(pair for pair in PAIRS if "bow" not in pair)
     scores = ours(candidates, references)
     assert largest_difference(scores, theirs.score(candidates, references)) < 1e-5
@@ -92,8 +92,8 @@ def test_an_empty_text_scores_zero(ours):
         assert scores[name][3] == pytest.approx(1)
 
 
-def test_a_text_without_a_token_that_weighs_scores_zero(ours, theirs):
-    """Where bert-score divides by 0: its precision is no number, its F1 is 0."""
+def test_a_text_of_special_tokens_only_scores_zero(ours, theirs):
+    """bert-score divides by 0 here: its precision is NaN, its F1 is 0."""
     assert theirs.score(["[SEP]"], ["a bow"])[2].tolist() == [0]
     scores = ours(["[SEP]", "a bow"], ["a bow", "[SEP]"])
     assert [scores[name].tolist() for name in NAMES] == [[0, 0]] * 3
@@ -149,7 +149,7 @@ def test_matching_equals_that_of_bert_score_pair_by_pair(tile, batch_size):
 
 
 def test_special_tokens_may_be_matched(ours):
-    """They weigh nothing, but are the best match of some token, so that without them F1 is less."""
+    """They have weight 0, but are the best match of some tokens: without them, F1 is lower."""
     texts = ["a quiet lighthouse above the sea", "- 7"]
     embedded = ours.embed(cut(ours.tokenizer, texts, 512, "first"))
     places = np.array([0]), np.array([1])

@@ -102,7 +102,7 @@ def test_all_windows_against_the_library(every, theirs):
 def test_all_windows_of_200_000_tokens(every):
     long = "bow " * 200_000
     assert every([long], [long])["sbert"][0] == pytest.approx(1, abs=1e-6)
-    # A text that turns to something else is not what its beginning says.
+    # The beginning does not represent a text that changes its subject.
     turned = "the archer draws the bow " * 6 + "stock prices fell sharply on Monday " * 100
     first = SentenceBert(MINILM, max_tokens=16, batch_size=4, device="cpu")
     beginning, whole = (score([turned], ["stock prices"])["sbert"][0] for score in (first, every))
