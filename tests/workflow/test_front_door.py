@@ -2,9 +2,9 @@
 
 import pytest
 
-from . import conftest
+from .conftest import MINIATURE
 
-MINIATURE = ["--configfile", conftest.MINIATURE]
+RUN = ["--configfile", MINIATURE]
 
 
 def refused(project, *arguments):
@@ -37,7 +37,7 @@ def test_everything_that_is_wrong_in_the_config_is_one_message(project):
         ("    denied_images: []", "    denied_images: []\n    denied_images_file: 拒否.txt"),
         ("figures:\n  samples: 2\n", ""),  # and not merged from the default config
     )
-    first, *problems = refused(project, *MINIATURE, "-n", "all").splitlines()
+    first, *problems = refused(project, *RUN, "-n", "all").splitlines()
     assert first == f"Error: {project.root}/config/miniature.yaml: 5 problems"
     for words in (
         "unknown key 'totl' in images; did you mean 'total'?",
@@ -54,7 +54,7 @@ def test_everything_that_is_wrong_in_the_config_is_one_message(project):
     ("name", "wrong", "arguments", "line"),
     [
         ("config.yaml", "seed: 1\nseed: 2\n", (), "line {}: duplicate key 'seed'"),
-        ("miniature.yaml", "no: 1\nrun: a\n", MINIATURE, "line {}: duplicate key 'run'"),
+        ("miniature.yaml", "no: 1\nrun: a\n", RUN, "line {}: duplicate key 'run'"),
     ],
 )
 def test_the_line_of_an_error_in_a_config_is_named(project, name, wrong, arguments, line):
@@ -72,7 +72,7 @@ def test_several_configs_are_not_merged(project):
 
 
 def test_another_working_directory_is_refused(project):
-    said = refused(project, "-s", "Snakefile", "-d", "elsewhere", *MINIATURE, "-n")
+    said = refused(project, "-s", "Snakefile", "-d", "elsewhere", *RUN, "-n")
     assert f"{project.root}/elsewhere has no paper/ and no resources/ and no scripts/" in said
     assert f"run snakemake in the project's folder ({project.root})" in said
 
@@ -85,18 +85,18 @@ def test_without_images_the_paper_run_says_where_to_put_them(project):
 
 @pytest.mark.slow
 def test_an_unfinished_run_has_no_report(project):
-    said = refused(project, *MINIATURE, "--report", "report.zip")
+    said = refused(project, *RUN, "--report", "report.zip")
     assert "there is nothing to report yet: results/miniature was never run; " in said
     assert "results/miniature/figures/figure_agreement.pdf and " in said
     (project.root / "results" / "miniature").mkdir(parents=True)
-    assert "results/miniature is not finished" in refused(project, *MINIATURE, "--report", "r.zip")
+    assert "results/miniature is not finished" in refused(project, *RUN, "--report", "r.zip")
 
 
 def test_every_reason_against_a_plan_is_in_one_message(project):
     """What input functions lack is not an exception of the first rule that needs it."""
     (project.root / "texts.parquet").touch()
     responses = {"path": "texts.parquet", "think": "think", "answer": "answer"}
-    with project.editing(conftest.MINIATURE, to="listed.yaml") as config:
+    with project.editing(MINIATURE, to="listed.yaml") as config:
         for key, model in config["models"].items():
             config["models"][key] = {"name": model["name"], "responses": responses}
         config["images"] = {
@@ -119,7 +119,7 @@ def test_every_reason_against_a_plan_is_in_one_message(project):
 @pytest.mark.slow
 def test_an_outer_archive_is_needed_until_it_is_unpacked(project):
     source = {"kind": "outer_archive", "path": "tars", "archive": "winter21.tar.gz"}
-    with project.editing(conftest.MINIATURE, to="packed.yaml") as config:
+    with project.editing(MINIATURE, to="packed.yaml") as config:
         config["images"]["source"] = source
     packed = ("--configfile", "packed.yaml", "-n", "sampling")
     said = refused(project, *packed)
@@ -169,7 +169,7 @@ def test_a_real_run_refuses_models_without_revision(empty_archives, target, need
 
 
 def test_the_class_archives_of_the_miniature_are_planned(project):
-    said = project.snakemake(*MINIATURE, "-n", "all")
+    said = project.snakemake(*RUN, "-n", "all")
     assert "draw_images" in said
     assert "rule pin" not in said
 
@@ -177,6 +177,6 @@ def test_the_class_archives_of_the_miniature_are_planned(project):
 def test_a_job_whose_plan_is_outdated_does_not_start(project, monkeypatch):
     """A job on a cluster parses the workflow again, perhaps hours after it was planned."""
     monkeypatch.setenv("IMAGENET_THINK_PLANNED", "what the main process saw")
-    said = project.snakemake(*MINIATURE, "--mode", "remote", "-n", "tables", check=False)
+    said = project.snakemake(*RUN, "--mode", "remote", "-n", "tables", check=False)
     assert "were edited after this job was planned, so it does not start" in said
     assert "Traceback" not in said
