@@ -67,7 +67,7 @@ def test_code_is_what_python_finds_and_templates(imported):
     for name, files in imported.items():
         templates = {
             other
-            for form in ("html", "css", "js", "md")
+            for form in ("html", "css", "js", "md", "yaml")
             for file in files
             for other in file.parent.glob(f"{file.stem}.{form}")
         }
