@@ -273,7 +273,7 @@ def test_the_reports_say_how_images_are_identified(published):
     excluded = pl.read_parquet(made / "images" / "exclusions.parquet")
     assert excluded["reason"].to_list() == ["undecodable"]
     account = (made / "accounting.md").read_text()
-    assert f"hub; {half} images found by name, {half} by the SHA-256 of their bytes" in account
+    assert f"hub; {half} images matched by name, {half} by the SHA-256 of their bytes" in account
 
 
 def test_images_of_no_known_class_have_every_table_and_figure(published):
