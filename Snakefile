@@ -9,9 +9,8 @@ from pathlib import Path
 # Snakemake puts only a script's own folder on its path; scripts and jobs inherit this variable.
 SCRIPTS = str(Path(workflow.basedir) / "scripts")
 sys.path.insert(0, SCRIPTS)
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    dict.fromkeys([SCRIPTS, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
-)
+own = filter(None, os.getenv("PYTHONPATH", "").split(os.pathsep))
+os.environ.update(PYTHONPATH=os.pathsep.join(dict.fromkeys([SCRIPTS, *own])))
 
 from imagenet_think.run import config_file
 
@@ -39,6 +38,7 @@ if not workflow.configfiles:
 
 
 include: "rules/common.smk"
+include: "rules/functions.smk"
 include: "rules/images.smk"
 include: "rules/inference.smk"
 include: "rules/parsing.smk"

@@ -1,11 +1,6 @@
 # In: annotations/, scores/, agreement/, images/sample.parquet. Out: statistics/, scores/<metric>/*.parquet, agreement/aggregate.
 
 
-def counted_files(wildcards):
-    """Return the files of another dataset of Table 1."""
-    return paths.dataset_files(wildcards.dataset, DATASETS[wildcards.dataset])
-
-
 rule measure_texts:
     input:
         annotations=block_files(f"{R}/annotations/{{model}}/{{shard}}.parquet"),

@@ -102,8 +102,9 @@ def code(rule):
 
 def metric_code(wildcards):
     """Return the digest of the module that computes a metric, and of all that it imports, for the cache of scores."""
-    file = registry.get(wildcards.metric).module.replace(".", "/") + ".py"
-    return provenance.digest(Path(workflow.basedir) / "scripts" / "imagenet_think" / file)
+    package = Path(workflow.basedir) / "scripts" / "imagenet_think"
+    source = package.joinpath(*registry.get(wildcards.metric).module.split("."))
+    return provenance.digest(source.with_suffix(".py"))
 
 
 REFUSED = {}  # in this order

@@ -8,56 +8,7 @@ wildcard_constraints:
     form="dataset|dataset_full",
 
 
-def has_images(wildcards):
-    """Return whether a form of the dataset contains the images."""
-    return wildcards.form == "dataset_full"
-
-
 REJOINED = Path(PUBLISHED["rejoin"] or f"{R}/dataset")
-
-
-def dataset_files(folder):
-    """Return the dataset's files by configuration, split and shard, in the script's order."""
-    return expand(
-        f"{R}/{folder}/{{place}}/{{split}}-{{number:05d}}-of-{len(SHARDS):05d}.parquet",
-        place=splits.CONFIGURATIONS.values(),
-        split=splits.SPLITS,
-        number=range(len(SHARDS)),
-    )
-
-
-def files_to_rejoin(wildcards):
-    """Return the files of the dataset whose texts are joined with images."""
-    if PUBLISHED["rejoin"] is None:
-        return dataset_files("dataset")
-    patterns = expand(
-        "{place}/{split}-*.parquet", place=splits.CONFIGURATIONS.values(), split=splits.SPLITS
-    )
-    files = [path for pattern in patterns for path in sorted(REJOINED.glob(pattern))]
-    if not files:
-        return refuse(
-            f"dataset.rejoin: {REJOINED}/ holds no data/train-….parquet. Name a folder that `snakemake dataset` wrote, "
-            "or a copy of it."
-        )
-    return files
-
-
-def for_rejoined(pattern):
-    """Return an input function: `pattern` for each file that is rejoined."""
-    return lambda wildcards: [
-        pattern.format(name=f"{path.parent.name}/{path.stem}")
-        for path in map(Path, files_to_rejoin(wildcards))
-    ]
-
-
-def located(wildcards):
-    """Return the located images by group of classes; refuse a list of images."""
-    if not LAYOUT.sampled:
-        return refuse(
-            f"images.source is of kind {SOURCE['kind']}, but a dataset is rejoined with archives or folders of images: name "
-            "them as images.source."
-        )
-    return expand(f"{R}/rejoin/located/{{group}}.parquet", group=GROUPS)
 
 
 rule build_dataset:

@@ -3,21 +3,6 @@
 FIRST_BLOCK = shards.blocks(**config["sharding"])[0]
 
 
-def closes_thoughts(wildcards):
-    """Return a job's model if its cut-off thinking is closed by force."""
-    return [wildcards.model] if "close_thought" in config["models"][wildcards.model] else []
-
-
-def imported_files(wildcards):
-    """Return the files of a model's existing responses."""
-    return paths.parquet_files(config["models"][wildcards.model]["responses"]["path"])
-
-
-def evaluated_file(wildcards):
-    """Return the images that a model is prompted with, unless it is a teacher and prompted with all."""
-    return [] if wildcards.model in TEACHERS else [f"{R}/images/evaluated.parquet"]
-
-
 rule generate_responses:
     input:
         images=block_files(f"{R}/images/shards/{{shard}}.parquet"),

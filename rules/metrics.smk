@@ -1,15 +1,4 @@
 # In: annotations/. Out: scores/<metric>/<shard>, agreement/<metric>/<shard>.
-def annotations_of_block():
-    """Return the annotations of a block, shard by shard: those of all models, teachers first."""
-    shards_of_block = block_files(f"{R}/annotations/{{model}}/{{shard}}.parquet")
-    return [file.replace("{model}", model) for file in shards_of_block for model in MODELS]
-
-
-def statistics_of(metric):
-    """Return the files that a metric needs besides the texts, by name."""
-    return {name: f"{R}/statistics/{name}.parquet" for name in registry.get(metric).statistics}
-
-
 rule fit_document_frequencies:
     input:
         of_teachers(f"{R}/annotations/{{model}}/{{shard}}.parquet"),

@@ -3,16 +3,6 @@
 # `snakemake --report report.zip` gathers pages and figures, each with what its row says about it (`check_plan`).
 
 
-def sampled_images(wildcards):
-    """Return the sample of images; refuse a list of images."""
-    if not LAYOUT.sampled:
-        return refuse(
-            f"The paper describes how images were sampled, but images.source of kind {SOURCE['kind']} lists them. `tables`, "
-            "`figures` and `comparison` need no sampling."
-        )
-    return f"{R}/images/sample.parquet"
-
-
 report: "report/run.rst"
 
 
@@ -23,54 +13,7 @@ PLACES = dict(
 FOUND_BY = {}  # functions that find the files that a key of the config names, by the key
 
 
-def product_files(pattern):
-    """Return the input files that a product declares by a pattern: one, or a list."""
-    if key := products.named_key(pattern):
-        return files(key, by=FOUND_BY.get(key))
-    paths = expand(pattern, **PLACES)
-    return paths if "{" in pattern.replace("{run}", "") else paths[0]
-
-
-def create_rule(stem, written):
-    """Create the rule of a script, with the products that it writes."""
-    first = written[0]
-
-    rule:
-        name:
-            stem
-        input:
-            **{name: product_files(pattern) for name, pattern in first.inputs.items()},
-        output:
-            **(
-                figure(first)
-                if first.is_figure
-                else {each.name: table(each.name) for each in written}
-            ),
-        log:
-            log(stem),
-        conda:
-            "../envs/figures.yaml" if first.is_figure else "../envs/texts.yaml"
-        params:
-            settings=reads(*first.reads),
-        message:
-            first.title
-        script:
-            f"../scripts/{first.stage}/{stem}.py"
-
-
-def create_rules(stage):
-    """Create the rules of a stage's tables and figures, except those of tables of scores."""
-    for stem, written in products.by_script(stage).items():
-        if stem != "table_benchmark":
-            create_rule(stem, written)
-
-
 create_rules("report")
-
-
-def metrics_of(table):
-    """Return the names of the metrics that a table of scores prints."""
-    return [metric.name for metric in registry.tables()[table]]
 
 
 rule table_benchmark:

@@ -1,17 +1,6 @@
 # In: images/, responses/, annotations/. Out: review/index.html; from exported decisions tables/review and figures/figure_review.
 
 
-def decisions(wildcards):
-    """Return the reviewers' exported decisions; refuse if there are none."""
-    place = config["review"]["decisions"]
-    if place is None:
-        return refuse(
-            f"There are no decisions yet: open {R}/review/index.html (from `snakemake review`) in a browser, decide, press "
-            "Export, and name the file, or a folder of several reviewers' files, as review.decisions in the config."
-        )
-    return paths.json_files(place)
-
-
 rule review:
     input:
         sample=f"{R}/images/sample.parquet",

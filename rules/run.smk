@@ -3,27 +3,6 @@
 # Cost and pilot report times, so they differ from run to run.
 
 
-def pilots(wildcards):
-    """Return the pilot of each prompted model; refuse the run if there is none."""
-    if not GENERATED:
-        return refuse(
-            "There is no pilot: every model of the config has `responses`, so none would be prompted."
-        )
-    return expand(f"{R}/pilot/{{model}}.parquet", model=GENERATED)
-
-
-def run_code(wildcards):
-    """Return one digest of all the code that this config's run uses."""
-    chosen_plugins = provenance.plugins([config, {"metric": METRICS}])
-    scripts = sorted({each.script for each in workflow.rules if each.script and each.output})
-    return provenance.digest_text(
-        *(
-            provenance.digest(Path(workflow.basedir) / "rules" / script, chosen_plugins)
-            for script in scripts
-        )
-    )
-
-
 rule account_responses:
     input:
         sample=f"{R}/images/sample.parquet",

@@ -71,8 +71,8 @@ def declared(folder, configs):
                 if rule.name in OF_THE_MINIATURE:
                     continue
                 file = Path(rule.snakefile)
-                if rule.script and Path(rule.script).parent.name == "review":
-                    file = file.with_name("review.smk")  # tables and figures are created elsewhere
+                if file.stem == "functions":  # it creates the rules of tables and figures
+                    file = file.with_name(f"{Path(rule.script).parent.name}.smk")
                 keys = found.setdefault((file, rule.name), set())
                 keys.update(*(function.config_keys for function in settings.declaring(rule)))
     return found
@@ -229,6 +229,8 @@ def test_adding_conda_to_a_finished_run_runs_everything_again(tiny, tmp_path, mo
 UNREAD = {
     "length_policy.attempts",  # read where something is generated
     "engines.vllm",  # read where it is the engine
+    "benchmark.bertscore.batch_size",  # read where the cache lacks a score
+    "benchmark.sbert.batch_size",
 }
 """Settings that a script need not read."""
 
