@@ -59,7 +59,7 @@ _FROZEN_SHARE = 0.6
 
 
 @dataclass
-class Example:
+class TrainingExample:
     """One exchange about a drawing: the inputs as in inference, and the reply to learn."""
 
     scene: Scene
@@ -147,7 +147,7 @@ def training_scenes(seed: int, count: int) -> list[Scene]:
 
 def _examples(
     model: str, scene: Scene, settings: dict, prompts: list[str], processor: Any, stop: int
-) -> Iterator[Example]:
+) -> Iterator[TrainingExample]:
     """Yield the exchanges about one scene: two where the model asks for the larger image."""
     image = chat.png_file(draw(scene))
     # The run's prompt mostly; the others often enough to be understood.
@@ -165,7 +165,7 @@ def _examples(
 
 def _example(
     scene: Scene, conversation: list[dict], reply: str, processor: Any, stop: int
-) -> Example:
+) -> TrainingExample:
     inputs = chat.encode(processor, conversation)
     inputs["pixel_values"] = inputs["pixel_values"].half()  # thousands are kept
     tokens = processor.tokenizer(reply, add_special_tokens=False)["input_ids"]
@@ -175,10 +175,10 @@ def _example(
         if not isinstance(turn["content"], str)
         for part in turn["content"]
     )
-    return Example(scene, inputs, torch.tensor([*tokens, stop]), images)
+    return TrainingExample(scene, inputs, torch.tensor([*tokens, stop]), images)
 
 
-def _pixels(examples: list[Example], device: str) -> dict[str, torch.Tensor]:
+def _pixels(examples: list[TrainingExample], device: str) -> dict[str, torch.Tensor]:
     """Return the pixels of a batch, and their grid if the family has one."""
     return {
         key: torch.cat([example.inputs[key] for example in examples]).to(device, dtype)
@@ -187,7 +187,7 @@ def _pixels(examples: list[Example], device: str) -> dict[str, torch.Tensor]:
     }
 
 
-def _batch(examples: list[Example], device: str) -> dict[str, torch.Tensor]:
+def _batch(examples: list[TrainingExample], device: str) -> dict[str, torch.Tensor]:
     """Return right-padded prompts and replies, with labels on the replies only."""
     rows, labels, kinds = [], [], []
     for example in examples:
@@ -267,7 +267,7 @@ def _tower(net: transformers.PreTrainedModel) -> list[torch.nn.Parameter]:
 
 def _train_tower(
     net: transformers.PreTrainedModel,
-    examples: list[Example],
+    examples: list[TrainingExample],
     recipe: Recipe,
     order: random.Random,
     device: str,
@@ -299,7 +299,7 @@ def _train_tower(
 
 def _train_whole(
     net: transformers.PreTrainedModel,
-    examples: list[Example],
+    examples: list[TrainingExample],
     recipe: Recipe,
     order: random.Random,
     device: str,

@@ -17,7 +17,7 @@ FIGURES, RUN = "Figures", "The run"
 
 
 @dataclass(frozen=True)
-class Entry:
+class ReportEntry:
     """An entry of the HTML report.
 
     Attributes
@@ -44,7 +44,7 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Product(Entry):
+class Product(ReportEntry):
     """A table (csv, LaTeX, Markdown and a page) or a figure (PDF and PNG).
 
     Attributes
@@ -330,26 +330,26 @@ PRODUCTS = (
 )
 
 ACCOUNTS = (
-    Entry(
+    ReportEntry(
         "accounting",
         "Accounting of all images",
         "What happened to every image with every model: done, failed for a named reason, or "
         "excluded.",
     ),
-    Entry(
+    ReportEntry(
         "audit",
         "Audit of the paper",
         "The paper's statements checked against its own numbers: definite contradictions, those "
         "that depend on an interpretation, and those shown by quotation only; and how this project "
         "interprets what the paper leaves open. The same for every run.",
     ),
-    Entry(
+    ReportEntry(
         "comparison",
         "Comparison with the paper",
         "Each number that the paper prints, the one of this run, their difference, whether the "
         "paper's is within this run's interval, and, where the two cannot be compared, why.",
     ),
-    Entry(
+    ReportEntry(
         "cost",
         "Cost of the responses",
         "Tokens, seconds and hours that the responses took, by model, compared with the paper's "
@@ -358,14 +358,14 @@ ACCOUNTS = (
 )
 """Markdown files in the run's folder that are rendered as pages, as tables are."""
 
-CHECKPOINTS = Entry(
+CHECKPOINTS = ReportEntry(
     "checkpoints",
     "Requirements of the models",
     "The parameters of every model, built without its weights, and the memory it needs.",
 )
 """A page that only the target `checkpoints` makes."""
 
-SAMPLING = Entry(
+SAMPLING = ReportEntry(
     "sampling",
     "Sampling",
     "The sample in numbers, and contact sheets of rejected images, by reason.",
