@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -12,14 +11,11 @@ import polars as pl
 from imagenet_think.analysis.aggregation import largest_first, mean, number
 from imagenet_think.analysis.resampling import Intervals, bootstrap
 from imagenet_think.core.files import write_parquet
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import AGREEMENT_AGGREGATES, BASELINES, BETWEEN, SAME_CLASS
 from imagenet_think.metrics import registry
 from imagenet_think.metrics.registry import Metric
 from imagenet_think.parsing import PARTS
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 
 @dataclass(frozen=True)
@@ -217,7 +213,7 @@ def aggregate_agreement(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     frame = aggregate_agreement(
         {metric.name: snakemake.input[metric.name] for metric in registry.metrics()},

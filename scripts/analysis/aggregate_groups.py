@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -16,12 +15,10 @@ from imagenet_think.analysis.aggregation import (
 )
 from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.files import write_parquet
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import GROUPS
 from imagenet_think.metrics import registry
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 QUARTERS = (0.25, 0.5, 0.75)
 
@@ -136,7 +133,7 @@ def aggregate_groups(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     models, benchmark = settings["benchmarked"], settings["benchmark"]
     scored = read_scores(

@@ -1,7 +1,6 @@
 """Averages and maxima over both teachers, their means over images, and intervals."""
 
 import json
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -9,12 +8,10 @@ import polars as pl
 from imagenet_think.analysis.aggregation import ImageScores, read_scores, summarise
 from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.files import write_parquet
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import AGGREGATES, IMAGE_COUNTS
 from imagenet_think.metrics import registry
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 
 def aggregate_scores(scored: ImageScores, intervals: Intervals, workers: int = 1) -> pl.DataFrame:
@@ -39,7 +36,7 @@ def aggregate_scores(scored: ImageScores, intervals: Intervals, workers: int = 1
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     benchmark = settings["benchmark"]
     scored = read_scores(

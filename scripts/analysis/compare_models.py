@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from itertools import combinations, product
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -18,12 +17,9 @@ from imagenet_think.analysis.aggregation import (
 )
 from imagenet_think.analysis.resampling import Intervals, percentiles, resampled_means
 from imagenet_think.core.files import write_parquet
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import DIFFERENCES
 from imagenet_think.metrics import registry
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 PART = "full"
 
@@ -82,7 +78,7 @@ def compare_models(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     models, benchmark = settings["benchmarked"], settings["benchmark"]
     scored = read_scores(

@@ -3,17 +3,14 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from imagenet_think.analysis.lengths import count_tokens, load_tokenizer
 from imagenet_think.analysis.other_datasets import FORMS, Sample
 from imagenet_think.core.files import atomic_path
-from imagenet_think.core.logs import log_to, logger
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 
 AT_ONCE = 4096
 """Samples in memory at a time."""
@@ -101,7 +98,7 @@ def read_samples(files: Iterable[str], dataset: str) -> Iterator[Sample]:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     dataset = snakemake.wildcards.dataset
     settings = json.loads(snakemake.params.settings)
     tokenizer = load_tokenizer(**settings["statistics"]["tokenizer"])

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -12,12 +12,10 @@ from imagenet_think.analysis import label_mentions
 from imagenet_think.analysis.label_mentions import ClassNames
 from imagenet_think.analysis.lengths import load_tokenizer, measure
 from imagenet_think.core.files import write_parquet
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import LENGTHS, MENTIONS
 from imagenet_think.parsing.statuses import OK
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 
 def read_hypernyms(path: str | Path) -> dict[str, str]:
@@ -135,7 +133,7 @@ def measure_shard(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     class_of, names = class_names(
         snakemake.input.sample, snakemake.input.classes, snakemake.input.hypernyms

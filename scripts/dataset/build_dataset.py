@@ -5,20 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 from pyarrow.parquet import ParquetFile
 
-from imagenet_think.core.logs import log_to, logger, some
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger, some
 from imagenet_think.core.schemas import DATASET, IMAGE, IMAGE_ROWS, SAMPLE
 from imagenet_think.core.shards import names
 from imagenet_think.core.splits import CONFIGURATIONS, SPLITS, splits
 from imagenet_think.dataset.hub_files import TEXT_ROWS, remove_leftovers, schemas, writer
 from imagenet_think.parsing import statuses
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 Part = tuple[str, str]
 """A configuration and a split."""
@@ -203,7 +200,7 @@ def _joined(images: list[dict], rows: pl.DataFrame) -> pl.DataFrame:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     teachers, shards = settings["teachers"], names(**settings["sharding"])
     # Before any file is written, so that after a kill no earlier dataset looks complete.

@@ -3,18 +3,15 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from imagenet_think.core.files import write_parquet
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import LOCATED
 from imagenet_think.dataset.hub_files import published_schema
 from imagenet_think.images import sources
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 
 def locate_images(
@@ -61,7 +58,7 @@ def locate_images(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     locate_images(
         list(snakemake.input.dataset),
         snakemake.input.catalogue,

@@ -3,18 +3,16 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import huggingface_hub
 import polars as pl
 from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
 
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.splits import CONFIGURATIONS
 from imagenet_think.dataset.hub_files import schemas
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 CONFIRM = "IMAGENET_THINK_PUSH"
 """Environment variable that must name the repository, or nothing is uploaded."""
@@ -197,7 +195,7 @@ def plan(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     dataset = json.loads(snakemake.params.settings)["dataset"]
     push_dataset(
         Path(snakemake.input.card).parent,

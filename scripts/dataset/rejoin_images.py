@@ -4,12 +4,13 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
 from imagenet_think.core.files import write_parquet
-from imagenet_think.core.logs import log_to, logger, progress, some
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger, progress, some
 from imagenet_think.core.schemas import IMAGE, IMAGE_ROWS, MISSING
 from imagenet_think.core.settings import Values
 from imagenet_think.dataset.hub_files import TEXT_ROWS, published_schema, writer
@@ -17,9 +18,6 @@ from imagenet_think.images import sources
 from imagenet_think.images.criteria import REASONS
 from imagenet_think.images.preparation import examine
 from imagenet_think.images.rejections import RejectionError
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 NOT_FOUND, ANOTHER_SOURCE = "not_found", "another_source"
 UNCHECKED, ANOTHER_PREPARATION = "unchecked", "another_preparation"
@@ -229,7 +227,7 @@ def _not_found(wnid: str, damage: Sequence[Values]) -> Joined:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     images = json.loads(snakemake.params.settings)["images"]
     rejoin_images(
         snakemake.input.dataset,

@@ -2,18 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 import yaml
 
 from imagenet_think.core.files import atomic_path, write_text
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import MISSING
 from imagenet_think.dataset.hub_files import count_rows, data_files, remove_leftovers
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 CARD = """\
 ---
@@ -68,7 +65,7 @@ def report_missing(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     report_missing(
         list(snakemake.input.dataset),
         list(snakemake.input.missing),

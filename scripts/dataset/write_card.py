@@ -3,13 +3,13 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 from jinja2 import Environment, StrictUndefined
 
 from imagenet_think.core.files import write_text
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.core.settings import Values
 from imagenet_think.dataset import card_tables, hub_files, publication, teachers
 from imagenet_think.dataset.card_metadata import front_matter
@@ -17,9 +17,6 @@ from imagenet_think.images import criteria
 from imagenet_think.report import escaping
 from imagenet_think.report.macros import series
 from imagenet_think.report.table_captions import OURS
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 RECORDED = [
     "question",
@@ -138,7 +135,7 @@ def _printed(value: object) -> str:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     write_card(
         files=snakemake.input.files,
         tables=snakemake.input.tables,

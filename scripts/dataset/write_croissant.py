@@ -7,19 +7,16 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from imagenet_think.core.files import write_text
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.core.settings import Values
 from imagenet_think.core.splits import CONFIGURATIONS, SPLITS
 from imagenet_think.dataset import hub_files, publication
 from imagenet_think.dataset.dataset_fields import describe
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 CROISSANT_TERMS = (
     *("citeAs", "column", "extract", "field", "fileProperty", "fileObject", "fileSet", "format"),
@@ -214,7 +211,7 @@ def record_set(configuration: str, schema: pl.Schema) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     write_croissant(
         files=snakemake.input.files,
         images=snakemake.input.images,

@@ -3,17 +3,13 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from imagenet_think.core.files import write_parquet
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import CATALOGUE
 from imagenet_think.images.catalogue import list_places, of_classes
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 
 def split_unpacked(
@@ -37,7 +33,7 @@ def split_unpacked(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     source = json.loads(snakemake.params.settings)["images"]["source"]
     group = json.loads(snakemake.params.group)
     places, unusable = group["places"], CATALOGUE.to_frame()

@@ -8,13 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from imagenet_think.core.files import parquet_writer
 from imagenet_think.core.hash_order import image_order_key
-from imagenet_think.core.logs import log_to, logger, progress
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger, progress
 from imagenet_think.core.pools import in_turn
 from imagenet_think.core.schemas import CANDIDATES
 from imagenet_think.images import criteria, sources
@@ -22,9 +23,6 @@ from imagenet_think.images.complexity import spatial_information
 from imagenet_think.images.near_duplicates import Repetitions, perceptual_hash
 from imagenet_think.images.preparation import decode
 from imagenet_think.images.rejections import recorded
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 CandidateRow = dict[str, Any]
 
@@ -188,7 +186,7 @@ def examine(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     images = settings["images"]
     collect_candidates(

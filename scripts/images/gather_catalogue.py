@@ -3,17 +3,14 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from imagenet_think.core.files import write_parquet
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import CATALOGUE
 from imagenet_think.images.catalogue import of_classes
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 
 def gather_catalogue(
@@ -32,7 +29,7 @@ def gather_catalogue(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     gather_catalogue(
         snakemake.input.listings,
         json.loads(snakemake.params.classes)["classes"],

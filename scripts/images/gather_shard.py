@@ -3,16 +3,13 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from imagenet_think.core.files import parquet_writer
-from imagenet_think.core.logs import log_to, logger, progress
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger, progress
 from imagenet_think.core.schemas import IMAGE_ROWS, IMAGES
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 
 def gather_shard(
@@ -69,6 +66,6 @@ def gather_shard(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     for output in snakemake.output:
         gather_shard(snakemake.input.sample, snakemake.input.candidates, Path(output).stem, output)

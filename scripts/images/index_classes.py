@@ -2,17 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from imagenet_think.core.files import write_parquet
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import CLASSES
 from imagenet_think.images.classes import counted, read_classes
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 
 def index_classes(
@@ -50,5 +47,5 @@ def index_classes(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     index_classes(snakemake.input.classes, snakemake.input.catalogues, snakemake.output[0])

@@ -1,19 +1,14 @@
 """List the images in archives or folders that hold images of many classes."""
 
 import json
-from typing import TYPE_CHECKING
 
 from imagenet_think.core.files import write_parquet
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import CATALOGUE
 from imagenet_think.images.catalogue import list_places
 
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
-
-
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     source = json.loads(snakemake.params.settings)["images"]["source"]
     rows = list_places(
         source["kind"],

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from imagenet_think.core.files import write_parquet, write_text
-from imagenet_think.core.logs import log_to, logger, some
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger, some
 from imagenet_think.core.schemas import CLASSES, EXCLUSIONS, SAMPLE
 from imagenet_think.core.shards import shard_of
 from imagenet_think.images import image_matching, manifests
@@ -16,9 +16,6 @@ from imagenet_think.images.classes import counted, read_classes
 from imagenet_think.images.criteria import REASONS
 from imagenet_think.images.manifests import LISTED
 from imagenet_think.report.tables import WHOLE, Column, markdown
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 ONE_CLASS = "resources/one_class.tsv"
 """Class table for images whose classes are unknown."""
@@ -160,7 +157,7 @@ def _nothing(file: str, image: str, details: Sequence[str], known: Collection[st
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     source = settings["images"]["source"]
     list_images(

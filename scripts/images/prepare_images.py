@@ -7,20 +7,17 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from imagenet_think.core.files import parquet_writer
-from imagenet_think.core.logs import log_to, logger, progress
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger, progress
 from imagenet_think.core.pools import in_turn
 from imagenet_think.core.schemas import CANDIDATES, IMAGE_ROWS
 from imagenet_think.images import image_matching, manifests
 from imagenet_think.images.preparation import examine
 from imagenet_think.images.rejections import recorded
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 AHEAD = 4
 """Pictures in memory for each thread."""
@@ -90,7 +87,7 @@ def prepare_images(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     images = json.loads(snakemake.params.settings)["images"]
     prepare_images(
         snakemake.input.classes,

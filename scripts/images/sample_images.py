@@ -3,22 +3,20 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.hash_order import image_order_key, order_key
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import EXCLUSIONS, SAMPLE
 from imagenet_think.core.shards import shard_of
 from imagenet_think.images import complexity as visual
 from imagenet_think.images.apportionment import allocate
 from imagenet_think.images.near_duplicates import Repetitions
 from imagenet_think.images.rejections import recorded
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 
 def sample_images(
@@ -219,7 +217,7 @@ def _account(index: pl.DataFrame, looked_at: pl.DataFrame, chosen: int) -> None:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     sample_images(
         snakemake.input.classes,

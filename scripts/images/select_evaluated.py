@@ -3,17 +3,14 @@
 import json
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.hash_order import image_order_key
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import EVALUATED
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 
 def choose(sample: pl.DataFrame, count: int | None, seed: int) -> set[str]:
@@ -54,7 +51,7 @@ def select_evaluated(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     select_evaluated(
         snakemake.input.sample,

@@ -6,18 +6,16 @@ import tarfile
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import polars as pl
 
 from imagenet_think.core.files import atomic_path, write_parquet
-from imagenet_think.core.logs import log_to, logger, progress
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger, progress
 from imagenet_think.core.schemas import UNPACKED
 from imagenet_think.images.archives import entries, readable, safe_name
 from imagenet_think.images.classes import read_classes
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 _CHUNK = 2**20
 _DAMAGE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError)
@@ -135,7 +133,7 @@ def _write(stream: BinaryIO, entry: tarfile.TarInfo, path: Path) -> bool:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     unpack_outer_archive(
         snakemake.input.archive,
         snakemake.input.classes,

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 import torch
@@ -11,12 +11,10 @@ from PIL import Image
 
 from imagenet_think.core import model_sources
 from imagenet_think.core.files import atomic_path, write_text
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.settings import in_order
 from imagenet_think.inference import chat, checkpoint_specs, families
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 TOKENS = 8192
 """Length of the sequence whose cache is computed: prompt, image and response."""
@@ -154,7 +152,7 @@ def report(rows: list[dict]) -> str:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     describe_checkpoints(
         models={key: settings["models"][key] for key in in_order(settings)},

@@ -3,17 +3,14 @@
 import json
 from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from imagenet_think.core.files import write_parquet
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import RESPONSES
 from imagenet_think.inference.generation import Task, exit_on_sigterm, respond
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 
 def generate_pilot(
@@ -50,7 +47,7 @@ def generate_pilot(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     exit_on_sigterm()
     generate_pilot(
         Task.of(

@@ -2,17 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from imagenet_think.core.files import write_parquet
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import RESPONSES
 from imagenet_think.inference.generation import Task, exit_on_sigterm, respond
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 
 def generate_responses(
@@ -37,7 +33,7 @@ def generate_responses(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     exit_on_sigterm()
     generate_responses(
         Task.of(

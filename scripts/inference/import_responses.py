@@ -3,13 +3,13 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from imagenet_think.core.digests import digest_settings, digest_text
 from imagenet_think.core.files import atomic_path, write_parquet
-from imagenet_think.core.logs import log_to, logger, some
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger, some
 from imagenet_think.core.schemas import ANNOTATIONS, RESPONSES
 from imagenet_think.inference.response_files import (
     BY_DIGEST,
@@ -24,9 +24,6 @@ from imagenet_think.inference.response_files import (
     Row,
 )
 from imagenet_think.parsing import Parsed, statuses
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 ENGINE = "imported"
 """Recorded as the engine's name."""
@@ -170,7 +167,7 @@ def report_matches(found: Matches, unused: str | Path, matched: str | Path) -> N
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     model = snakemake.wildcards.model
     entry = json.loads(snakemake.params.settings)["models"][model]
     label = entry["responses"].pop("path")

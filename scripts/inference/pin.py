@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled
@@ -11,10 +10,7 @@ from ruamel.yaml import YAML
 
 from imagenet_think.core import model_sources
 from imagenet_think.core.files import atomic_path
-from imagenet_think.core.logs import log_to
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
+from imagenet_think.core.job import start_job
 
 logger = logging.getLogger("imagenet_think")
 
@@ -90,5 +86,5 @@ def _commit(repository: str) -> str:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     pin_revisions(snakemake.params.config)

@@ -3,19 +3,16 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from imagenet_think.core.files import write_parquet
-from imagenet_think.core.logs import log_to, progress
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import progress
 from imagenet_think.core.schemas import DOCUMENT_FREQUENCIES
 from imagenet_think.metrics.pairs import read_texts
 from imagenet_think.metrics.tfidf import DocumentFrequencies
 from imagenet_think.parsing import PARTS
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 
 def fit_document_frequencies(
@@ -57,7 +54,7 @@ def fit_document_frequencies(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     fit_document_frequencies(
         snakemake.input, snakemake.output[0], **settings["benchmark"]["vectors"]

@@ -2,17 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.metrics import registry
 from imagenet_think.metrics.scoring import Shard, score_shards
 
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
-
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     metric = registry.get(snakemake.wildcards.metric)
     # Annotations come shard by shard: those of all models, teachers first.

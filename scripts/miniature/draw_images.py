@@ -5,16 +5,13 @@ import json
 import random
 import tarfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from imagenet_think.core.files import atomic_path
-from imagenet_think.core.logs import log_to, progress
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import progress
 from imagenet_think.miniature.drawings import draw, jpeg, scene_of, seed_of
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 
 def draw_images(
@@ -100,7 +97,7 @@ FLAWS = {
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     source = settings["images"]["source"]
     draw_images(

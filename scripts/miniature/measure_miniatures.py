@@ -4,23 +4,20 @@ import json
 import re
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
 
 import polars as pl
 import torch
 import transformers
 
 from imagenet_think.core.files import atomic_path
-from imagenet_think.core.logs import log_to, progress
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import progress
 from imagenet_think.core.settings import prompt
 from imagenet_think.inference.conversations import Policy, converse
 from imagenet_think.inference.engines import transformers_engine
 from imagenet_think.miniature.drawings import COLOURS, NAMES, Scene, draw, jpeg, scene_of
 from imagenet_think.miniature.reply_templates import object_words
 from imagenet_think.parsing import parse
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 COLUMNS = (
     "model",
@@ -134,7 +131,7 @@ def write_accuracies(rows: list[dict[str, object]], path: str | Path) -> None:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     torch.set_num_threads(snakemake.threads)
     transformers.logging.disable_progress_bar()
     settings = json.loads(snakemake.params.settings)

@@ -8,14 +8,15 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import transformers
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from imagenet_think.core.logs import log_to, progress
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import progress
 from imagenet_think.inference import chat, families, small_models
 from imagenet_think.miniature.drawings import (
     BACKGROUNDS,
@@ -32,9 +33,6 @@ from imagenet_think.miniature.drawings import (
 )
 from imagenet_think.miniature.recipes import RECIPES, Recipe, corpus
 from imagenet_think.miniature.reply_templates import VOICES, first_look, wants_larger_image
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 logger = logging.getLogger("imagenet_think")
 
@@ -338,7 +336,7 @@ def _descent(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     torch.set_num_threads(snakemake.threads)
     transformers.logging.disable_progress_bar()
     settings = json.loads(snakemake.params.settings)

@@ -2,17 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from imagenet_think.core.files import write_parquet
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import ANNOTATIONS
 from imagenet_think.parsing import parse
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 
 def parse_responses(responses: str | Path, annotations: str | Path, output_format: str) -> None:
@@ -47,7 +44,7 @@ def parse_responses(responses: str | Path, annotations: str | Path, output_forma
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     models = json.loads(snakemake.params.settings)["models"]
     output_format = models[snakemake.wildcards.model]["output"]
     for responses, annotations in zip(snakemake.input, snakemake.output, strict=True):

@@ -4,13 +4,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 import yaml
 
 from imagenet_think.core.files import write_text
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.core.settings import Values
 from imagenet_think.report import escaping
 from imagenet_think.report.audit_checks import (
@@ -21,9 +21,6 @@ from imagenet_think.report.audit_checks import (
     read_number,
 )
 from imagenet_think.report.tables import Column, latex, markdown, write_csv
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 MARKS = r"[*$]"
 """Marks of bold words and formulas in the text that the quotes were taken from."""
@@ -265,7 +262,7 @@ def typeset(frame: pl.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     audit(
         entries=snakemake.input.entries,
         reported=snakemake.input.reported,

@@ -5,13 +5,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from string import ascii_lowercase
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 import yaml
 
 from imagenet_think.core.files import write_text
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
@@ -26,9 +26,6 @@ from imagenet_think.report.comparability import (
 )
 from imagenet_think.report.table_captions import OURS, REPORTED
 from imagenet_think.report.tables import Column, latex, markdown, write_csv
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 MODELS = {
     "internvl3.5": "InternVL-3.5-8B",
@@ -300,7 +297,7 @@ def compare_with_paper(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     compare_with_paper(
         tables=[*snakemake.input.tables, snakemake.input.language],
         reported=snakemake.input.reported,

@@ -7,13 +7,10 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from imagenet_think.core.files import atomic_path
-from imagenet_think.core.logs import log_to, logger
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 
 PACKAGES = "latexmk texlive-latex-recommended lmodern"
 TOO_WIDE = 2.0
@@ -107,7 +104,7 @@ def _is_wrong(line: str) -> bool:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     compile_paper(
         sources=snakemake.input.sources,
         tables=snakemake.input.tables,

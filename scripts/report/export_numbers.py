@@ -3,20 +3,16 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 import yaml
 
 from imagenet_think.core.files import write_text
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.core.settings import Values
 from imagenet_think.report import result_macros as results
 from imagenet_think.report.macros import define
 from imagenet_think.report.setting_macros import setting_macros
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 BENCHMARK_TABLES = ("table3", "table4", "table5", "table6")
 COMPARISON = {"inside": pl.Boolean, "reasons": pl.String, "ours": pl.Float64}
@@ -86,7 +82,7 @@ def export_numbers(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     export_numbers(
         tables=snakemake.input.tables,
         sample=snakemake.input.sample,

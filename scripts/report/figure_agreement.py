@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import BETWEEN, OTHER_CLASS, SAME_CLASS
 from imagenet_think.report.figures import GREY, PAIR, label, mark, panels, save_figure, style
 from imagenet_think.report.table_captions import (
@@ -19,9 +18,6 @@ from imagenet_think.report.table_captions import (
     benchmark,
     printed_rows,
 )
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 SPREAD = 0.27  # distance of the rows of a part
 BASELINES = {SAME_CLASS: "other image, same class", OTHER_CLASS: "other image, other class"}
@@ -79,7 +75,7 @@ def _panel(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = benchmark(json.loads(snakemake.params.settings))
     figure = draw_agreement(pl.read_parquet(snakemake.input.aggregate), settings)
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)

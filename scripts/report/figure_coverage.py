@@ -1,14 +1,13 @@
 """Draw how many images and classes each domain of WordNet has."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.report.figures import (
     BLUE,
     GREY,
@@ -19,9 +18,6 @@ from imagenet_think.report.figures import (
     save_figure,
     style,
 )
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 ROW = 10.5  # height of a domain, in points
 
@@ -117,6 +113,6 @@ def _panel(axes: Axes, counts: pl.DataFrame, column: str, title: str) -> None:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     figure = draw_coverage(count_domains(snakemake.input.sample, snakemake.input.classes))
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -11,12 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from imagenet_think.core import model_sources
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.settings import names
 from imagenet_think.report.figures import PAGE, PAIR, chart, label, log_axis, save_figure, style
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 PARTS = {"full": "Full output", "think": "Think", "answer": "Answer"}
 BINS = 30  # over all lengths, about
@@ -114,7 +111,7 @@ def _distribution(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     figure = draw_lengths(
         read_lengths(snakemake.input.lengths),

@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.core.settings import names, prompt
 from imagenet_think.report.examples import Example, choose_examples
 from imagenet_think.report.figures import (
@@ -25,9 +24,6 @@ from imagenet_think.report.figures import (
     shorten,
     style,
 )
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 # In points.
 GAP = 18.0  # between neighbours, with space for an arrow
@@ -128,7 +124,7 @@ def _box(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     figure = draw_organisation(
         choose_examples(

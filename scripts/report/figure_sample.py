@@ -4,12 +4,12 @@ import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.settings import names, prompt
 from imagenet_think.report.examples import Example, choose_examples
 from imagenet_think.report.figures import (
@@ -30,9 +30,6 @@ from imagenet_think.report.figures import (
     style,
     wrap,
 )
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 # In points.
 GUTTER = 18.0  # between the two columns
@@ -207,7 +204,7 @@ def _draw_column(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     # The one after those of Figure 1, which are chosen in the same order.
     examples = choose_examples(

@@ -2,18 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.report.figures import PAIR, label, mark, panels, save_figure, style
 from imagenet_think.report.table_captions import HEADINGS, Settings, benchmark, models, printed_rows
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 AGGREGATES = {"avg": "average of the two teachers", "max": "the higher of the two"}
 SPREAD = 0.16  # distance of the two aggregates from a row's middle
@@ -58,7 +54,7 @@ def _panel(axes: Axes, scores: pl.DataFrame, models: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = benchmark(json.loads(snakemake.params.settings))
     figure = draw_scores(pl.read_parquet(snakemake.input.aggregate), settings)
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)

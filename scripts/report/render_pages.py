@@ -4,16 +4,12 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jinja2 import Environment, StrictUndefined
 from markdown_it import MarkdownIt
 
 from imagenet_think.core.files import write_text
-from imagenet_think.core.logs import log_to
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
+from imagenet_think.core.job import start_job
 
 JOINER = "\u2060"
 """Between the ends of an interval and its dash: no line is broken there."""
@@ -55,7 +51,7 @@ def title(path: str | Path) -> str:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     render_pages(
         snakemake.input.pages,
         snakemake.output,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,8 @@ from jinja2 import Environment, StrictUndefined
 
 from imagenet_think.core.files import write_text
 from imagenet_think.core.hash_order import order_key
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.images import sources
 from imagenet_think.images.criteria import REASONS, applied, rules
 from imagenet_think.images.near_duplicates import twin
@@ -24,9 +25,6 @@ from imagenet_think.images.preparation import decode
 from imagenet_think.images.rejections import RejectionError
 from imagenet_think.report.image_summary import COLUMNS as TABLE_2
 from imagenet_think.report.image_summary import summarize
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 PER_SHEET = 20
 """Images on a contact sheet."""
@@ -331,7 +329,7 @@ def histogram(values: pl.Series, edges: np.ndarray | None = None) -> list[Bar]:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     report_sampling(
         snakemake.input.sample,

@@ -2,19 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.metrics import registry
 from imagenet_think.report import table_captions
 from imagenet_think.report.table_captions import AGGREGATES, HEADINGS, PART_NUMBERS, PARTS, Settings
 from imagenet_think.report.tables import WHOLE, Column, spread, write_table
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 LONG = [
     Column("metric", "Metric"),
@@ -78,7 +74,7 @@ def table_ablation(aggregate: str | Path, stem: str | Path, settings: Settings) 
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     rules = {key: own.get("output", "think and answer") for key, own in settings["models"].items()}
     table_ablation(

@@ -3,11 +3,10 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import (
     AGREEMENT_AGGREGATES,
     BASELINES,
@@ -20,9 +19,6 @@ from imagenet_think.report import table_captions
 from imagenet_think.report.macros import spelled
 from imagenet_think.report.table_captions import BRIEF, HEADINGS, SHORT_PARTS, Settings, count_range
 from imagenet_think.report.tables import WHOLE, Column, spread, write_table
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 LONG = [Column(name, "") for name in AGREEMENT_AGGREGATES if name not in ("grouping", "group")]
 """Columns of the csv: one row per number."""
@@ -205,7 +201,7 @@ def table_agreement(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     table_agreement(
         aggregate=snakemake.input.aggregate,
         stem=Path(snakemake.output.agreement[0]).with_suffix(""),

@@ -2,19 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.metrics import registry
 from imagenet_think.report import table_captions
 from imagenet_think.report.table_captions import AGGREGATES, Settings
 from imagenet_think.report.tables import WHOLE, Column, spread, write_table
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 
 def caption(table: str, aggregates: pl.DataFrame, settings: Settings) -> str:
@@ -80,7 +76,7 @@ def table_benchmark(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     stem = Path(snakemake.output[0]).with_suffix("")
     table_benchmark(
         snakemake.input.aggregate,

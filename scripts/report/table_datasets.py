@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 import yaml
@@ -11,13 +11,11 @@ import yaml
 from imagenet_think.analysis.lengths import sample_tokens
 from imagenet_think.analysis.other_datasets import FORMS
 from imagenet_think.core import model_sources
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.report.macros import series
 from imagenet_think.report.table_captions import COMPUTED, OURS, REPORTED
 from imagenet_think.report.tables import WHOLE, Column, write_table
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 Counts = Mapping[str, Mapping[str, Any]]
 """What was counted in copies of other datasets, by the dataset's key."""
@@ -177,7 +175,7 @@ def table_datasets(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     table_datasets(
         sample=snakemake.input.sample,

@@ -3,18 +3,14 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.report import table_captions
 from imagenet_think.report.table_captions import BRIEF, Settings
 from imagenet_think.report.tables import WHOLE, Column, spread, write_table
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 GROUPINGS = {"domain": "{}", "stratum": "complexity {}"}
 """The groupings that are printed, and how their groups are named."""
@@ -112,7 +108,7 @@ def table_groups(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     table_groups(
         groups=snakemake.input.groups,
         aggregate=snakemake.input.aggregate,

@@ -1,16 +1,12 @@
 """Table 2: images, classes and images per class."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.report.image_summary import COLUMNS, summarize
 from imagenet_think.report.tables import write_table
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 CAPTION = "Summary of images, counted in the sample of this run."
 
@@ -21,5 +17,5 @@ def table_images(sample: str | Path, stem: str | Path) -> None:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     table_images(sample=snakemake.input.sample, stem=Path(snakemake.output[0]).with_suffix(""))

@@ -3,20 +3,17 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from imagenet_think.analysis.lengths import NON_LATIN_SHARE, sample_tokens
 from imagenet_think.analysis.vocabulary import sample_groups, unique_words
 from imagenet_think.core import model_sources
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.settings import names
 from imagenet_think.parsing import PARTS
 from imagenet_think.report.tables import WHOLE, Column, write_table
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 GROUP = 1000
 """Samples in a group whose distinct words are counted, as in section 4.3."""
@@ -177,7 +174,7 @@ def table_language(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     table_language(
         sample=snakemake.input.sample,

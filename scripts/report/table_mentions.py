@@ -3,19 +3,16 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from imagenet_think.analysis.aggregation import largest_first
 from imagenet_think.analysis.resampling import share
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import MENTIONS
 from imagenet_think.core.settings import names
 from imagenet_think.report.tables import WHOLE, Column, with_interval, write_table
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 SHARES = {
     "synset": ("Its class", pl.col("synset")),
@@ -173,7 +170,7 @@ def table_mentions(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     table_mentions(
         mentions=snakemake.input.mentions,

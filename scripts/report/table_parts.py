@@ -2,18 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.report import table_captions
 from imagenet_think.report.table_captions import BRIEF, HEADINGS, PART_NUMBERS, PARTS, Settings
 from imagenet_think.report.tables import WHOLE, Column, spread, write_table
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 ALL = "all"
 LONG = [
@@ -121,7 +117,7 @@ def table_parts(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     table_parts(
         aggregate=snakemake.input.aggregate,
         groups=snakemake.input.groups,

@@ -4,17 +4,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from string import ascii_uppercase
-from typing import TYPE_CHECKING
 
 import polars as pl
 
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.report import table_captions
 from imagenet_think.report.table_captions import HEADINGS, MEASURES, Settings
 from imagenet_think.report.tables import ENDS, WHOLE, Column, spread, with_interval, write_table
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 LONG = [
     *(Column(name, name) for name in ("metric", "aggregate", "model", "key")),
@@ -200,7 +196,7 @@ def table_ranks(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     table_ranks(
         differences=snakemake.input.differences,
         aggregate=snakemake.input.aggregate,

@@ -2,18 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.core.settings import names
 from imagenet_think.report.figures import GREY, PAGE, PAIR, chart, label, mark, save_figure, style
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 SPREAD = 0.16  # offset of the two teachers' marks from the middle of a row
 BLIND = ("preferred", "tie", "both_bad", "left")  # questions of the blind comparison
@@ -69,7 +65,7 @@ def draw_review(results: pl.DataFrame, teachers: Sequence[str], names: Mapping[s
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     figure = draw_review(
         pl.read_csv(snakemake.input.table, infer_schema_length=None),

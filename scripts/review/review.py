@@ -4,13 +4,14 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 from PIL import Image
 
 from imagenet_think.core.files import write_parquet, write_text
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import REVIEWED
 from imagenet_think.core.settings import names, prompt
 from imagenet_think.images.preparation import prepare
@@ -18,9 +19,6 @@ from imagenet_think.parsing.statuses import OK
 from imagenet_think.report.examples import read_pictures
 from imagenet_think.review.review_page import ReviewedRun, describe, listed, render
 from imagenet_think.review.review_sample import choose, left, read_statuses
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 JPEG_QUALITY = 85
 """Of images that are scaled down for the page."""
@@ -127,7 +125,7 @@ def scale(data: bytes, longest_side: int) -> Picture:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     teachers, seed = settings["teachers"], settings["seed"]
     teacher_names = {key: names(settings)[key] for key in teachers}

@@ -3,22 +3,20 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from imagenet_think.analysis.resampling import LEAST, Intervals, share
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import REVIEWED
 from imagenet_think.core.settings import names
 from imagenet_think.report.tables import WHOLE, Column, write_table
 from imagenet_think.review.decisions import read_decisions
 from imagenet_think.review.form import ANSWERS, FAILURE, PREFERRED, TIES
 from imagenet_think.review.reliability import MISSING, Coefficient, cohen, krippendorff
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 PERCENT = ".1%"
 
@@ -264,7 +262,7 @@ def caption(decisions: pl.DataFrame, images: int, reviewers: int, level: float) 
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     tabulate_review(
         snakemake.input.decisions,

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from imagenet_think.core.files import write_text
-from imagenet_think.core.logs import log_to, logger, some
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger, some
 from imagenet_think.core.settings import in_order
 from imagenet_think.core.settings import names as printed_names
 from imagenet_think.parsing import FINISHED, statuses
@@ -23,9 +24,6 @@ from imagenet_think.parsing.outcomes import (
 )
 from imagenet_think.report import escaping
 from imagenet_think.report.tables import WHOLE, Column, markdown, write_csv
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 RESPONSE = [
     *("image_id", "model", "revision", "prompt_id", "finish_reason", "rounds", "forced"),
@@ -331,7 +329,7 @@ def account_responses(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     account_responses(
         *(snakemake.input.sample, snakemake.input.evaluated),
         *(list(snakemake.input.responses), list(snakemake.input.annotations)),

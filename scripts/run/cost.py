@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 import yaml
 
 from imagenet_think.core.files import write_text
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.settings import names as printed_names
 from imagenet_think.inference.usage import (
     CPU,
@@ -23,9 +24,6 @@ from imagenet_think.inference.usage import (
 )
 from imagenet_think.report import escaping
 from imagenet_think.report.tables import WHOLE, Column, markdown, write_csv
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 HOURS = {"gpu_hours": GPU, "cpu_hours": CPU, "unknown_hours": UNKNOWN}
 """Columns of hours, and the kind of device of each."""
@@ -224,7 +222,7 @@ def cost(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     cost(
         list(snakemake.input.responses),
         snakemake.params.journals,

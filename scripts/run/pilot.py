@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,7 +14,8 @@ import yaml
 
 from imagenet_think.analysis.resampling import Intervals, bootstrap, share
 from imagenet_think.core.files import write_text
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.settings import names as printed_names
 from imagenet_think.inference.usage import (
     CPU,
@@ -29,9 +30,6 @@ from imagenet_think.parsing import parse, statuses
 from imagenet_think.parsing.outcomes import EXCLUSIONS, FAILURES, reason
 from imagenet_think.report import escaping
 from imagenet_think.report.tables import WHOLE, Column, markdown, write_csv
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 PAPER = "paper"
 """Key of the row of the paper's run."""
@@ -494,7 +492,7 @@ def pilot(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     pilot(
         snakemake.input.responses,
         *(snakemake.input.sample, snakemake.input.evaluated),

@@ -7,16 +7,14 @@ import subprocess
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from imagenet_think.core.files import write_text
-from imagenet_think.core.logs import log_to, logger
+from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger
 from imagenet_think.core.provenance import FOLDER
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 
 def record_run(
@@ -80,7 +78,7 @@ def _git(checkout: Path, *arguments: str) -> str:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     record_run(
         json.loads(snakemake.params.config),
         resolved=snakemake.output.config,

@@ -9,20 +9,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 from snakemake.exceptions import WorkflowError
 
 from imagenet_think.core import model_sources
+from imagenet_think.core.job import this_job
 from imagenet_think.inference.fingerprint import fingerprint, response_settings, settings_digest
 from imagenet_think.inference.locks import held
 from imagenet_think.run import workflow_hooks
 from imagenet_think.run.run_logs import FailedJob, read_failures, was_killed
 from imagenet_think.run.workflow_hooks import PlannedJob
-
-if TYPE_CHECKING:
-    from imagenet_think.core.job import snakemake
 
 RECENT = 900.0
 """Rates are computed over this many seconds before now."""
@@ -431,6 +429,7 @@ def read(plan: Mapping[str, Any], logs: str | Path, results: str) -> tuple[list[
 
 
 if __name__ == "__main__":
+    snakemake = this_job()
     params = snakemake.params
     try:
         jobs, site = read(params.plan, params.logs, params.results)

@@ -1,10 +1,13 @@
-"""The object that Snakemake puts into the globals of a script, for type checkers."""
+"""The job of Snakemake that runs a script."""
 
+import sys
 from typing import Any, Protocol
+
+from imagenet_think.core.logs import log_to
 
 
 class SnakemakeJob(Protocol):
-    """The job that runs a script."""
+    """What a script reads of its job."""
 
     input: Any
     output: Any
@@ -14,4 +17,14 @@ class SnakemakeJob(Protocol):
     threads: int
 
 
-snakemake: SnakemakeJob
+def this_job() -> SnakemakeJob:
+    """Return the job that runs this script; Snakemake puts it into the script's globals."""
+    job: SnakemakeJob = vars(sys.modules["__main__"])["snakemake"]
+    return job
+
+
+def start_job() -> SnakemakeJob:
+    """Return the job that runs this script, and log to its log file."""
+    job = this_job()
+    log_to(job.log[0])
+    return job
