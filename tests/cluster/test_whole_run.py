@@ -71,6 +71,9 @@ class Watch:
                 said = self.cluster.call("scontrol", "show", "job", str(job.number))
                 self.submissions[job.number] = Submission(said)
             submission = self.submissions[job.number]
+            # Two rules may share a script; the log of a submission of one job has the rule's name.
+            if single := re.search(r"slurm_logs/rule_(\w+)/", submission.said):
+                running = dict.fromkeys(running, single[1])
             submission.at_once.add(tuple(sorted(running.values())))
             for pid in running.keys() - self.seen.keys():
                 # A process that has just ended has no environment.
