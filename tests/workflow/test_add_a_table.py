@@ -48,11 +48,11 @@ from pathlib import Path
 
 import polars as pl
 
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.report.tables import WHOLE, Column, write_table
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     counts = pl.read_parquet(snakemake.input.sample).group_by("domain").len("images")
     columns = [Column("domain", "Domain"), Column("images", "Images", format=WHOLE)]
     stem = Path(snakemake.output[0]).with_suffix("")
@@ -70,11 +70,11 @@ FIGURE = Added(
 
 import polars as pl
 
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.job import start_job
 from imagenet_think.report.figures import PAGE, chart, save_figure
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    snakemake = start_job()
     counts = pl.read_parquet(snakemake.input.sample).group_by("domain").len("images")
     counts = counts.sort("domain")
     figure = chart(PAGE, 100)
