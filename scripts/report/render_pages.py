@@ -18,17 +18,9 @@ JOINER = "\u2060"
 def render_pages(
     sources: Sequence[str | Path], outputs: Sequence[str | Path], template: str | Path, run: str
 ) -> None:
-    """Write an HTML page, which loads nothing, for each Markdown file.
+    """Write an HTML page, which loads nothing, for each Markdown file, given in the same order.
 
-    Parameters
-    ----------
-    sources, outputs
-        Markdown to read and HTML to write, in the same order. A page without a heading is called
-        after its file.
-    template
-        The pages' Jinja template.
-    run
-        Name of the run.
+    `template` is the pages' Jinja template. A page without a heading is called after its file.
     """
     page = html_template(template)
     for source, output in zip(sources, outputs, strict=True):
