@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from jinja2 import Environment, StrictUndefined
 
 from imagenet_think.core.files import write_text
 from imagenet_think.core.hash_order import order_key
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
+from imagenet_think.core.templates import html_template
 from imagenet_think.images import sources
 from imagenet_think.images.criteria import REASONS, applied, rules
 from imagenet_think.images.near_duplicates import twin
@@ -96,13 +96,10 @@ def report_sampling(
     seen = pl.scan_parquet(list(map(Path, candidates))).select(*SEEN).collect()
     shown = choose(excluded, seed) | choose(images.with_columns(reason=pl.lit(CHOSEN)), seed)
     sheets = contact_sheets(shown, seen, catalogues, source, criteria)
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(
-        Path(template).read_text(encoding="utf-8")
-    )
     counts = dict(excluded["reason"].value_counts().rows())
     table_2 = summarize(images).row(0, named=True)
     write_text(
-        page.render(
+        html_template(template).render(
             run=run,
             seed=seed,
             table_2=[

@@ -7,10 +7,10 @@ import polars as pl
 
 from imagenet_think.core.model_sources import PACKAGE
 from imagenet_think.core.settings import Values, prompt
+from imagenet_think.core.wording import series
 from imagenet_think.images import sources
 from imagenet_think.metrics import registry
 from imagenet_think.metrics.definitions import vectors
-from imagenet_think.report.macros import series
 
 REPOSITORIES = {
     "glm-4.1v": "zai-org/GLM-4.1V-9B-Thinking",

@@ -21,6 +21,7 @@ import jsonschema
 import yaml
 
 from imagenet_think.core import model_sources, paths, plugins, settings
+from imagenet_think.core.wording import series
 from imagenet_think.images import sources
 from imagenet_think.report import products
 from imagenet_think.run import file_checks
@@ -422,7 +423,7 @@ def _listing_contradictions(config: Config) -> Iterator[str]:
     if models:
         yield (
             f"images.source is of kind {source['kind']}, without pictures, so that "
-            f"{_joined(models)} cannot be prompted: "
+            f"{series(models)} cannot be prompted: "
             f"{'they need' if models[1:] else 'it needs'} `responses`, or, if the files hold the "
             "images' bytes, images.source needs `pictures: true`"
         )
@@ -442,13 +443,7 @@ def _source_contradictions(config: Config) -> Iterator[str]:
             for kind, each in known.items()
             if key in (*each.required_keys, *each.optional_keys)
         ]
-        yield f"images.source.{key} is only for kind {_joined(kinds)}"
-
-
-def _joined(words: Sequence[str]) -> str:
-    """Return `a, b and c`."""
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
+        yield f"images.source.{key} is only for kind {series(kinds)}"
 
 
 def repository_entries(config: Config) -> Iterator[tuple[str, Config]]:
