@@ -13,7 +13,7 @@ from imagenet_think.analysis.other_datasets import FORMS
 from imagenet_think.core import model_sources
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
-from imagenet_think.report.macros import series
+from imagenet_think.core.wording import series
 from imagenet_think.report.table_captions import COMPUTED, OURS, REPORTED
 from imagenet_think.report.tables import WHOLE, Column, write_table
 

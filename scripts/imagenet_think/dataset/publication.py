@@ -100,7 +100,7 @@ def identity(
         What the paper reports (YAML).
     """
     paper = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))["table2"]
-    differences = comparability.of_dataset(config, images, paper)
+    differences = [each.words for each in comparability.of_dataset(config, images, paper)]
     if not differences:
         return "ImageNet-Think-250K", None
     run = config["run"]

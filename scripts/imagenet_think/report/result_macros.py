@@ -7,6 +7,7 @@ import polars as pl
 
 from imagenet_think.core.settings import Values
 from imagenet_think.core.splits import SPLITS, splits
+from imagenet_think.core.wording import series
 from imagenet_think.parsing.statuses import OK
 from imagenet_think.report.audit_checks import CONTRADICTS
 from imagenet_think.report.comparability import PROMPTS, VECTORS, split_reasons
@@ -16,7 +17,6 @@ from imagenet_think.report.macros import (
     counted,
     number,
     percent,
-    series,
     spelled,
     table_rows,
 )
@@ -168,7 +168,7 @@ def score_macros(tables: Sequence[pl.DataFrame], ablation: pl.DataFrame) -> dict
     parts = ablation.pivot("part", index="metric", values="avg")
     higher = parts.filter(pl.col("think") > pl.col("answer"))["metric"].to_list()
     macros["ThinkHigher"] = spelled(len(higher))
-    macros["ThinkHigherMetrics"] = series(latex(HEADINGS[m]) for m in higher) if higher else "none"
+    macros["ThinkHigherMetrics"] = series(latex(HEADINGS[m]) for m in higher) or "none"
     return macros
 
 

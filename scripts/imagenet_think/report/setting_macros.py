@@ -5,6 +5,7 @@ from typing import Any
 
 from imagenet_think.core.model_sources import PACKAGE
 from imagenet_think.core.settings import Values
+from imagenet_think.core.wording import series
 from imagenet_think.images import criteria, sources
 from imagenet_think.metrics import registry
 from imagenet_think.report.escaping import latex
@@ -12,7 +13,6 @@ from imagenet_think.report.macros import (
     MISSING,
     number,
     percent,
-    series,
     setting,
     spelled,
     table_rows,
@@ -52,7 +52,7 @@ def _run(settings: Values) -> dict[str, str]:
         "NumTeachers": spelled(len(settings["teachers"])),
         "NumBenchmarked": spelled(len(settings["benchmarked"])),
         **{f"Teacher{place}": names[key] for place, key in teachers},
-        "BenchmarkedNames": series(names[key] for key in settings["benchmarked"]),
+        "BenchmarkedNames": series(names[key] for key in settings["benchmarked"]) or MISSING,
         "ModelRows": table_rows(
             [names[key], *_origin(model)] for key, model in models_in_order(settings).items()
         ),

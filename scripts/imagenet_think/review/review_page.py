@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, StrictUndefined
 
 from imagenet_think.core.schemas import REVIEWED
+from imagenet_think.core.templates import html_template
 from imagenet_think.parsing.outcomes import STATUSES
 from imagenet_think.review import form
 from imagenet_think.review.review_sample import digests
@@ -104,13 +104,9 @@ def render(
     sources
         Files of the page's `template` (Jinja), `style` and `script`.
     """
-    template, style, script = (
-        Path(sources[name]).read_text(encoding="utf-8") for name in ("template", "style", "script")
-    )
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(template).render(
+    style = Path(sources["style"]).read_text(encoding="utf-8")
+    script = Path(sources["script"]).read_text(encoding="utf-8")
+    return html_template(sources["template"]).render(
         **{key: content[key] for key in ("run", "prompt", "questions", "answers", "choices")},
         limits=content["limits"],
         policy=policy(style, script),

@@ -20,6 +20,7 @@ import jsonschema
 import yaml
 
 from imagenet_think.core import model_sources, paths, plugins, settings
+from imagenet_think.core.wording import series
 from imagenet_think.images import sources
 from imagenet_think.report import products
 from imagenet_think.run import file_checks
@@ -332,7 +333,7 @@ def _source_contradictions(config: Config) -> Iterator[str]:
         yield f"images.source of kind {given['kind']} needs {', '.join(missing)}"
     for key in sorted(given.keys() - {"kind", "path", *_keys_of(source)}):
         kinds = [kind for kind in sources.kinds() if key in _keys_of(sources.get(kind))]
-        yield f"images.source.{key} is only for kind {_joined(kinds)}"
+        yield f"images.source.{key} is only for kind {series(kinds)}"
 
 
 def _keys_of(source: sources.Source) -> list[str]:
@@ -350,7 +351,7 @@ def _listing_contradictions(config: Config) -> Iterator[str]:
     if models and not sources.get(source["kind"]).has_pictures(source):
         yield (
             f"images.source is of kind {source['kind']}, without pictures, so that "
-            f"{_joined(models)} cannot be prompted: "
+            f"{series(models)} cannot be prompted: "
             f"{'they need' if models[1:] else 'it needs'} `responses`, or, if the files hold the "
             "images' bytes, images.source needs `pictures: true`"
         )
@@ -457,12 +458,6 @@ def _kind_of_model(name: str, model: Config) -> Iterator[str]:
         yield f"models.{name} lacks output, which says how responses.text is parsed"
     elif "text" not in columns and "output" in model:
         yield f"models.{name}.output is only for responses.text: think and answer are separate"
-
-
-def _joined(words: Sequence[str]) -> str:
-    """Return `a, b and c`."""
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def repository_entries(config: Config) -> Iterator[tuple[str, Config]]:

@@ -18,7 +18,7 @@ DATASET = {TEXTS, SCORES}
 
 def found(changes=None, run=TABLE_2):
     """Return the subjects of each caveat of the paper's config with changes."""
-    given = caveats(config(changes), run, TABLE_2)
+    given = list(caveats(config(changes), run, TABLE_2))
     assert given.pop().words == VECTORS
     return {caveat.words: set(caveat.subjects) for caveat in given}
 
@@ -80,7 +80,7 @@ def test_all_images_and_the_same_encoder_are_no_difference():
 
 def test_the_miniature_cannot_be_compared_in_any_number():
     run = {"images": 144, "classes": 12}
-    miniature = caveats(config(name="miniature"), run, TABLE_2)
+    miniature = list(caveats(config(name="miniature"), run, TABLE_2))
     benchmarked = REPOSITORIES.keys() - {"glm-4.1v", "kimi-vl"}
     subjects = set().union(*(caveat.subjects for caveat in miniature))
     assert {IMAGES, TEXTS, SCORES, TOKENS, "bertscore", *benchmarked} <= subjects

@@ -5,9 +5,10 @@ import pytest
 from synthetic_run import CONFIG, FIGURES, ROOT, make_run
 
 from export_numbers import export_numbers
+from imagenet_think.core.wording import series
 from imagenet_think.report import products
 from imagenet_think.report.comparability import VECTORS
-from imagenet_think.report.macros import define, number, series, spelled
+from imagenet_think.report.macros import define, number, spelled
 
 MAIN = (ROOT / "paper" / "main.tex").read_text(encoding="utf-8")
 BODY = MAIN.split(r"\begin{document}")[1]
@@ -202,5 +203,5 @@ def test_numbers_as_text():
     assert number(None) == "--"
     assert series(["a", "b", "c"]) == "a, b and c"
     assert series(["a"]) == "a"
-    assert series([]) == "--"
+    assert series([]) == ""
     assert [spelled(n) for n in (0, 2, 12, 13)] == ["no", "two", "twelve", "13"]
