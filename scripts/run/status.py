@@ -232,13 +232,13 @@ def _responses(job: PlannedJob, images: pl.DataFrame) -> tuple[int, list[dict]]:
     return len(found & {fingerprint(digest, source) for source in sources}), lines
 
 
-def _digest(model: dict, prompt: Mapping[str, str], local: str, **others: Any) -> str:
+def _digest(model: dict[str, Any], prompt: Mapping[str, str], local: str, **others: Any) -> str:
     """Return the digest of the settings that decide a model's responses.
 
     The revision of a local folder is the digest of its files, which may be gigabytes: that of a
     response in the journal, `local`, is used instead.
     """
-    own = model.get("revision") if model_sources.is_hub(model["repository"]) else local
+    own: Any = model.get("revision") if model_sources.is_hub(model["repository"]) else local
     processor = own
     if other := model.get("processor"):
         processor = model_sources.resolve(other["repository"], other.get("revision"))[1]
