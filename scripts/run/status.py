@@ -30,9 +30,6 @@ RECENT = 900.0
 STATES = ("done", "outdated", "running", "waiting", "failed")
 DONE, OUTDATED, RUNNING, WAITING, FAILED = STATES
 
-GENERATING = "generate_responses"
-"""The rule whose jobs prompt the models."""
-
 WIDEST = 22
 """Characters of a model's key that are printed, so that a line has at most 80."""
 
@@ -348,7 +345,7 @@ def slurm_states() -> dict[str, str] | None:
 def read(plan: Mapping[str, Any], logs: str | Path, results: str) -> tuple[list[PlannedJob], Site]:
     """Plan the run (`plan`: arguments of `workflow_hooks.planned`); return its jobs and site."""
     with workflow_hooks.planned(**plan) as workflow:
-        jobs = workflow_hooks.planned_jobs(workflow, detailed=[GENERATING])
+        jobs = workflow_hooks.planned_jobs(workflow)
         locked = workflow_hooks.locked_since(workflow)
     return jobs, Site(
         locked is not None,
