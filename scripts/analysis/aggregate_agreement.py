@@ -14,6 +14,7 @@ from imagenet_think.core.files import write_parquet
 from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import AGREEMENT_AGGREGATES, BASELINES, BETWEEN, SAME_CLASS
 from imagenet_think.metrics import registry
+from imagenet_think.metrics.pairs import check_images
 from imagenet_think.metrics.registry import Metric
 from imagenet_think.parsing import PARTS
 
@@ -88,7 +89,8 @@ def measured(
         for model, against in wanted:
             rows = frame.filter(part=part, model=model, against=against)
             where = f"agreement of {metric.name}, {model}, {part}, {against}"
-            _check(rows["image_id"], images if against == BETWEEN else None, where)
+            needed = images if against == BETWEEN else images.clear()
+            check_images(rows["image_id"], needed, where)
             rows = images.to_frame("image_id").join(
                 rows, on="image_id", how="left", maintain_order="left"
             )
@@ -110,19 +112,6 @@ def measured(
                     np.full(len(images), np.nan),
                 )
     return found
-
-
-def _check(found: pl.Series, images: pl.Series | None, where: str) -> None:
-    """Raise a ValueError if an image appears twice, or one of those given does not."""
-    twice = found.filter(found.is_duplicated())
-    if len(twice):
-        raise ValueError(f"{where}: image {twice[0]} appears more than once")
-    if images is not None and len(found) < len(images):
-        missing = images.filter(~images.is_in(found.implode()))
-        raise ValueError(
-            f"{where}: {len(missing)} of {len(images)} images have no row, the first being "
-            f"{missing[0]}"
-        )
 
 
 def aggregate(

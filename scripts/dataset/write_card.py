@@ -44,23 +44,18 @@ def write_card(
     *,
     full: bool,
 ) -> None:
-    """Write the card.
+    """Write the card, and remove files of an earlier dataset from the dataset's folder.
 
     Parameters
     ----------
     files
-        The dataset's parquet files, of both configurations and all splits, in its folder. Files of
-        an earlier dataset there are removed.
-    tables
-        The csv files table1 and table2 of the run.
-    language
-        The Markdown file of the run's table of lengths and words.
+        The dataset's parquet files, of both configurations and all splits, in its folder.
+    tables, language
+        Of the run: the csv files table1 and table2, and the Markdown of lengths and words.
     reported
         What the paper reports (YAML).
-    template
-        The card's Jinja template.
-    output
-        The Markdown file, in the dataset's folder.
+    template, output
+        The card's Jinja template, and the card, in the dataset's folder.
     config
         The keys of the config that the rule declares.
     full
@@ -109,10 +104,7 @@ def write_card(
 def render(template: str, facts: dict[str, Any]) -> str:
     """Render a Markdown template: numbers get thousands separators, texts are escaped.
 
-    Raises
-    ------
-    ValueError
-        If the template prints None.
+    Printing None raises ValueError.
     """
     markdown = environment(keep_trailing_newline=True, finalize=_printed)
     # For code blocks, and for values that the config's schema keeps harmless.

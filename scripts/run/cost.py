@@ -51,17 +51,6 @@ COLUMNS = [
 TOTALS = ("teachers", "paper")
 """Keys of the rows that are compared: this run's teachers, and the paper."""
 
-SCHEMA = pl.Schema(
-    {
-        column.name: pl.String
-        if column.name in ("model", "name", "devices")
-        else pl.Int64
-        if column.format == WHOLE or column.name == "unrecorded_responses"
-        else pl.Float64
-        for column in COLUMNS
-    }
-)
-
 
 def cost_of(responses: pl.DataFrame, spending: Usage) -> dict[str, Any]:
     """Return what a model's responses cost.
@@ -114,7 +103,7 @@ def summarize(
     names: Mapping[str, str],
     paper: Mapping[str, Any],
 ) -> pl.DataFrame:
-    """Return a row (schema `SCHEMA`) per model, for both teachers, all models, and the paper.
+    """Return a row per model, for both teachers, all models, and the paper: columns `COLUMNS`.
 
     `costs` are those of each model, from `cost_of`, in the order to report, and `paper` is from
     `paper_cost`. The teachers, whose hours the paper reports, have a row if this run prompted both.
@@ -125,7 +114,7 @@ def summarize(
     if costs:
         rows.append(_row("all", "All models", list(costs.values())))
     rows.append({"model": "paper", "name": "The paper (both teachers)", **paper})
-    return pl.DataFrame([{name: row.get(name) for name in SCHEMA} for row in rows], schema=SCHEMA)
+    return pl.DataFrame(rows, schema=[each.name for each in COLUMNS], infer_schema_length=None)
 
 
 def _row(key: str, name: str, costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -33,8 +33,8 @@ from scoring import score, shard_of
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
 from fit_document_frequencies import fit_document_frequencies
+from imagenet_think.metrics.pairs import Shard
 from imagenet_think.metrics.rouge import rouge
-from imagenet_think.metrics.scoring import Shard
 from imagenet_think.metrics.tfidf import DocumentFrequencies, vectors
 from imagenet_think.metrics.token_overlap import sets
 
@@ -86,7 +86,7 @@ def reference_vectors(candidates: Sequence[str], references: Sequence[str]) -> C
 def ours_vectors(candidates: Sequence[str], references: Sequence[str]) -> Columns:
     """Our vectors, the fit on the references included."""
     frequencies = DocumentFrequencies()
-    frequencies.add(dict.fromkeys(references), **VECTOR_TOKENS)
+    frequencies.add(list(dict.fromkeys(references)), **VECTOR_TOKENS)
     return vectors(candidates, references, frequencies, **VECTOR_TOKENS)
 
 

@@ -30,8 +30,7 @@ from benchmark_texts import PARTS, RESPONSES, generate
 from tests.unit.scored_shards import TEACHERS, score, write_shard
 
 from imagenet_think.metrics import registry
-from imagenet_think.metrics.pairs import Pairs
-from imagenet_think.metrics.scoring import Shard
+from imagenet_think.metrics.pairs import Pairs, Shard
 
 MODELS = [f"model_{k}" for k in range(RESPONSES)]
 TOKENS = {"token_pattern": r"(?u)\b\w\w+\b", "stop_words": None}

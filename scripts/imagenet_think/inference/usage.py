@@ -182,7 +182,7 @@ def paper_cost(reported: Mapping) -> dict[str, Any]:
         responses, completion_tokens, gpu_hours, tokens_per_second (of one GPU) and devices.
     """
     text, dataset = reported["text"], reported["table1"][-1]
-    tokens, hours = dataset["images"] * dataset["mean"], text["gpu_hours_a100"]
+    tokens, hours = dataset["images"] * dataset["mean"], float(text["gpu_hours_a100"])
     return {
         "responses": text["pairs"],
         "completion_tokens": tokens,

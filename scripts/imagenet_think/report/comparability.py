@@ -85,8 +85,8 @@ def caveats(config: Values, run: Mapping[str, int], paper: Mapping[str, int]) ->
         words = f"tokens are {own}'s (the paper names no tokenizer, {TOKENIZER}'s fits)"
         yield _caveat(words, TOKENS)
     for metric in registry.metrics():
-        if words := metric.caveat(benchmark):
-            yield _caveat(words, *(measure.name for measure in metric.measures))
+        if own_words := metric.caveat(benchmark):
+            yield _caveat(own_words, *(measure.name for measure in metric.measures))
 
 
 def of_dataset(

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 from imagenet_think.dataset import publication
 from imagenet_think.dataset.card_metadata import size_category
-from imagenet_think.dataset.dataset_fields import describe
+from imagenet_think.dataset.dataset_fields import DESCRIPTIONS
 from imagenet_think.dataset.hub_files import schemas
 from imagenet_think.dataset.teachers import location
 from imagenet_think.parsing.outcomes import STATUSES
@@ -186,7 +186,7 @@ def test_every_column_is_explained(card):
     }
     assert explained.keys() == schemas(full=False)["failed"].keys()
     for name, meaning in explained.items():
-        words = describe(name.replace("_2", "_1")).replace("teacher 1", "teacher 1 or 2")
+        words = DESCRIPTIONS[name.replace("_2", "_1")].replace("teacher 1", "teacher 1 or 2")
         assert meaning.replace("\\", "").startswith(words)
         assert ("Only in failed" in meaning) == name.startswith("text_")
 

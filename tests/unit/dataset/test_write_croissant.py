@@ -11,7 +11,7 @@ from PIL import Image
 
 from imagenet_think.core.splits import CONFIGURATIONS
 from imagenet_think.dataset import publication
-from imagenet_think.dataset.dataset_fields import describe
+from imagenet_think.dataset.dataset_fields import DESCRIPTIONS
 from imagenet_think.dataset.hub_files import schemas
 from write_croissant import write_croissant
 
@@ -102,7 +102,7 @@ def test_every_column_is_a_field_with_type_and_description(described):
         assert [field["name"] for field in fields] == list(schema)
         for field in fields:
             name = field["name"]
-            assert field["description"] == describe(name)
+            assert field["description"] == DESCRIPTIONS[name]
             assert field["dataType"] == (
                 "sc:ImageObject" if name == "image" else types[schema[name]]
             )
