@@ -86,7 +86,7 @@ def reference_vectors(candidates: Sequence[str], references: Sequence[str]) -> C
 def ours_vectors(candidates: Sequence[str], references: Sequence[str]) -> Columns:
     """Our vectors, the fit on the references included."""
     frequencies = DocumentFrequencies()
-    frequencies.add(dict.fromkeys(references), **VECTOR_TOKENS)
+    frequencies.add(list(dict.fromkeys(references)), **VECTOR_TOKENS)
     return vectors(candidates, references, frequencies, **VECTOR_TOKENS)
 
 

@@ -37,26 +37,10 @@ class Processor(Protocol):
 
 
 def first_conversation(image: bytes, prompt: str, model_settings: dict) -> list[dict]:
-    """Return the messages of the first round.
+    """Return the messages of the first round, from the model's entry in the config.
 
-    Parameters
-    ----------
-    image
-        The image file. It is read and resized only by `encode`.
-    prompt
-        The run's prompt.
-    model_settings
-        The model's entry in the config.
-
-    Returns
-    -------
-    list of dict
-        Messages.
-
-    Raises
-    ------
-    PromptError
-        If the template does not contain the image exactly once.
+    The image file is read and resized only by `encode`. A template that does not contain the image
+    exactly once is a `PromptError`.
     """
     scale = (model_settings.get("second_round") or {}).get("first_scale", 1.0)
     user = _user_turn(model_settings.get("template", TEMPLATE), image, scale, prompt)
@@ -70,19 +54,9 @@ def second_conversation(
     """Return the messages of the second round, or None if there is none.
 
     There is one if the model's settings have a `second_round` and its first text contains a whole
-    tool call. The history keeps the first, smaller image, and the new turn shows the image at full
-    size, as in the authors' program.
-
-    Parameters
-    ----------
-    first
-        The first round's messages.
-    first_text
-        The model's response. What follows its call (the end token) is not part of the history.
-    image
-        The image file.
-    model_settings
-        The model's entry in the config.
+    tool call; what follows the call (the end token) is not part of the history. The history keeps
+    the first, smaller image, and the new turn shows the image at full size, as in the authors'
+    program.
     """
     settings = model_settings.get("second_round")
     call = TOOL_CALL.search(first_text)
@@ -95,14 +69,7 @@ def second_conversation(
 def encode(processor: Processor, messages: list[dict], prefix: str = "") -> dict:
     """Return a conversation as model inputs.
 
-    Parameters
-    ----------
-    processor
-        A family's processor.
-    messages
-        From `first_conversation` or `second_conversation`, also after `fitted`.
-    prefix
-        Beginning of the assistant's turn, which the model continues.
+    The model continues `prefix`, the beginning of the assistant's turn.
 
     Returns
     -------
@@ -117,7 +84,7 @@ def encode(processor: Processor, messages: list[dict], prefix: str = "") -> dict
         If an image cannot be read or has a shape that the model rejects, if a text contains the
         model's image token, or if the inputs contain no image token (the model would answer blind).
     """
-    check_texts(processor, messages, prefix)
+    _check_texts(processor, messages, prefix)
     messages, resize = _with_pictures(processor, messages)
     try:
         inputs = processor.apply_chat_template(
@@ -142,20 +109,8 @@ def fitted(processor: Processor, messages: list[dict]) -> list[dict]:
     """Return a conversation whose images have the size at which the model sees them.
 
     If an image has a `scale` other than 1, all images of the conversation are resized (a processor
-    resizes all or none) and marked `"fitted": True`: no engine may resize them again. Other
-    conversations are returned unchanged, after a check that their images are readable.
-
-    Parameters
-    ----------
-    processor
-        A family's processor.
-    messages
-        From `first_conversation` or `second_conversation`.
-
-    Returns
-    -------
-    list of dict
-        Messages, with resized images as PNG files.
+    resizes all or none), to PNG files marked `"fitted": True`: no engine may resize them again.
+    Other conversations are returned unchanged, after a check that their images are readable.
 
     Raises
     ------
@@ -170,16 +125,8 @@ def fitted(processor: Processor, messages: list[dict]) -> list[dict]:
     )
 
 
-def check_texts(processor: Processor, messages: list[dict], prefix: str = "") -> None:
-    """Check that no text contains the model's image token, which would count as an image.
-
-    The run's prompt may contain it, and so may the model's text of an earlier round.
-
-    Raises
-    ------
-    PromptError
-        If one does; the message names the token and the role of the text.
-    """
+def _check_texts(processor: Processor, messages: list[dict], prefix: str) -> None:
+    """Check that no text, also of an earlier round, has the image token: it would count as one."""
     texts = [
         (message["role"], part.get("text", "")) for message in messages for part in _parts(message)
     ]
