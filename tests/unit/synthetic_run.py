@@ -1,32 +1,22 @@
 """A small finished run for the tests of the paper.
 
-The pipeline's own functions make its tables and figures from random rows, with the miniature's
+The pipeline's own functions make its tables from random rows, with the miniature's
 config.
 """
 
-import io
 import random
 from itertools import combinations, cycle, product
 from pathlib import Path
 
 import polars as pl
 import yaml
-from PIL import Image, ImageDraw
 
-import figure_agreement
-import figure_coverage
-import figure_lengths
-import figure_organisation
-import figure_sample
-import figure_scores
 from audit import audit
 from compare_with_paper import compare_with_paper
 from imagenet_think.core import schemas
 from imagenet_think.core.files import write_parquet
 from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
-from imagenet_think.report.examples import Example, choose_examples
-from imagenet_think.report.figures import save_figure
 from imagenet_think.run.configuration import check
 from table_ablation import table_ablation
 from table_agreement import table_agreement
@@ -64,19 +54,10 @@ def make_run(folder: Path) -> dict[str, object]:
     """Make a run's files in `folder`; return the arguments of export_numbers except the output."""
     draw = random.Random(5)
     sample = _sample()
-    image = {"bytes": _jpeg(), "path": "image.jpg"}
     reasons = ["too_small"] * 5 + ["near_duplicate"] * 3 + ["undecodable"]
     files: dict[str, tuple[Rows, pl.Schema]] = {
         "sample": (sample, schemas.SAMPLE),
-        "images": ([row | {"image": image} for row in sample], schemas.IMAGES),
         "exclusions": ([{"reason": reason} for reason in reasons], schemas.EXCLUSIONS),
-        "classes": (
-            [
-                {"wnid": f"n_{lemma}", "lemmas": lemma, "domain": domain, "available": 26}
-                for lemma, domain in CLASSES.items()
-            ],
-            schemas.CLASSES,
-        ),
         "aggregate": (_aggregates({}, draw), schemas.AGGREGATES),
         "groups": (
             [row for group in GROUPS for row in _aggregates(group, draw)],
@@ -112,14 +93,6 @@ def _sample() -> Rows:
         row = {"image_id": f"{lemma}_{place}", "wnid": f"n_{lemma}", "lemma": lemma}
         rows.append(row | {"domain": domain, "shard": "00"})
     return rows
-
-
-def _jpeg() -> bytes:
-    image = Image.new("RGB", (320, 240), "#9ecae1")
-    ImageDraw.Draw(image).ellipse((80, 30, 240, 210), "#d7301f")
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG")
-    return buffer.getvalue()
 
 
 def _annotations(sample: Rows, model: str, draw: random.Random) -> Rows:
@@ -208,7 +181,12 @@ def _tables(folder: Path) -> None:
     named = {"names": {key: NAMES[key] for key in teachers}, "tokenizer": tokenizer}
     table_language(sample, annotations, lengths, tables / "language", **named, seed=CONFIG["seed"])
     rules = {key: model["output"] for key, model in CONFIG["models"].items()}
-    settings = DRAWN | {"rules_of_parsing": rules}
+    settings = CONFIG["benchmark"] | {
+        "models": CONFIG["benchmarked"],
+        "teachers": teachers,
+        "names": NAMES,
+        "rules_of_parsing": rules,
+    }
     for name in registry.tables():
         table_benchmark(aggregate, tables / name, name, settings)
     table_ablation(aggregate, tables / "table7", settings)
@@ -227,44 +205,3 @@ def _tables(folder: Path) -> None:
 def _files(folder: Path, kind: str) -> list[Path]:
     """Return the teachers' files of a kind."""
     return [folder / kind / f"{key}.parquet" for key in CONFIG["teachers"]]
-
-
-def _examples(folder: Path) -> list[Example]:
-    sample, images = folder / "sample.parquet", [folder / "images.parquet"]
-    annotations = _files(folder, "annotations")
-    return choose_examples(sample, images, annotations, CONFIG["teachers"], CONFIG["seed"], 3)
-
-
-PROMPT, TEACHERS = CONFIG["prompts"][CONFIG["prompt"]], CONFIG["teachers"]
-DRAWN = CONFIG["benchmark"] | {
-    "models": CONFIG["benchmarked"],
-    "teachers": TEACHERS,
-    "names": NAMES,
-}
-FIGURES = {
-    "organisation": lambda run: figure_organisation.draw_organisation(
-        _examples(run)[:2], PROMPT, TEACHERS, NAMES
-    ),
-    "sample": lambda run: figure_sample.draw_sample(_examples(run)[2], PROMPT, TEACHERS, NAMES),
-    "coverage": lambda run: figure_coverage.draw_coverage(
-        figure_coverage.count_domains(run / "sample.parquet", run / "classes.parquet")
-    ),
-    "lengths": lambda run: figure_lengths.draw_lengths(
-        figure_lengths.read_lengths(_files(run, "lengths")), TEACHERS, NAMES, "a tokenizer"
-    ),
-    "scores": lambda run: figure_scores.draw_scores(
-        pl.read_parquet(run / "aggregate.parquet"), DRAWN
-    ),
-    "agreement": lambda run: figure_agreement.draw_agreement(
-        pl.read_parquet(run / "agreement.parquet"), DRAWN
-    ),
-}
-"""How each figure of a run in a folder is drawn."""
-
-
-def make_figures(folder: Path) -> list[Path]:
-    """Make the figures of a run that `make_run` has made; return their PDFs."""
-    pdfs = [folder / "figures" / f"figure_{name}.pdf" for name in FIGURES]
-    for path, draw in zip(pdfs, FIGURES.values(), strict=True):
-        save_figure(draw(folder), path, path.with_suffix(".png"))
-    return pdfs
