@@ -8,19 +8,10 @@ from string import ascii_uppercase
 import polars as pl
 
 from imagenet_think.core.job import start_job
+from imagenet_think.core.settings import Values
 from imagenet_think.report import table_captions
-from imagenet_think.report.table_captions import HEADINGS, MEASURES, Settings
+from imagenet_think.report.table_captions import HEADINGS, MEASURES
 from imagenet_think.report.tables import ENDS, WHOLE, Column, spread, with_interval, write_table
-
-LONG = [
-    *(Column(name, name) for name in ("metric", "aggregate", "model", "key")),
-    *(Column(name, name, format=WHOLE) for name in ("rank", "rank_low", "rank_high")),
-    *(Column(name, name) for name in ("other", "other_key")),
-    Column("difference", "difference", interval=True),
-    *(Column(name, name) for name in ("all_low", "all_high")),
-    Column("images", "images", format=WHOLE),
-]
-"""Columns of the csv: one row per metric, aggregate, model and other model."""
 
 
 def both_ways(differences: pl.DataFrame) -> pl.DataFrame:
@@ -84,14 +75,9 @@ def letter(place: int) -> str:
 
 
 def arrange(differences: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
-    """Return the csv's rows.
+    """Return the csv: one row per metric, aggregate, model and other model.
 
-    Parameters
-    ----------
-    differences
-        Schema `DIFFERENCES`, of the printed measures.
-    names
-        Key and printed name of the models in the order to print.
+    `differences` are those of the printed measures, `names` the printed names of the models by key.
     """
     keys = pl.DataFrame({"key": list(names)})
     pairs = keys.join(keys.rename({"key": "other_key"}), how="cross")
@@ -108,11 +94,16 @@ def arrange(differences: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame
             rows = rows.join(ranks, on="key", how="left", maintain_order="left")
             on = ["metric", "aggregate", "key", "other_key"]
             tables.append(rows.join(found, on=on, how="left", maintain_order="left"))
-    return pl.concat(tables).with_columns(
+    return pl.concat(tables).select(
+        "metric",
+        "aggregate",
         pl.col("key").replace(names).alias("model"),
+        "key",
+        *with_interval("rank"),
         pl.col("other_key").replace(names).alias("other"),
-        pl.col("low").alias("difference_low"),
-        pl.col("high").alias("difference_high"),
+        *("other_key", "difference"),
+        pl.col("low", "high").name.prefix("difference_"),
+        *("all_low", "all_high", "images"),
     )
 
 
@@ -133,29 +124,30 @@ def widen(long: pl.DataFrame) -> tuple[pl.DataFrame, list[Column]]:
     ]
 
 
-def caption(differences: pl.DataFrame, aggregates: pl.DataFrame, settings: Settings) -> str:
+def caption(differences: pl.DataFrame, aggregates: pl.DataFrame, settings: Values) -> str:
     """Return the caption: what ranks mean, which differences are not significant, and M."""
     first, second = table_captions.teachers(settings)
     return table_captions.caption(
         "Ranks by the mean over images of the average of the two scores of full outputs, "
         f"against the texts of {first} and {second}; 1 is the highest. Models are compared on "
         "the images that both are scored on.",
-        *(_openness(differences, settings) if len(settings["models"]) > 1 else ()),
+        *(_openness(differences, settings) if len(settings["benchmarked"]) > 1 else ()),
         table_captions.AS_PRINTED,
         table_captions.counted(aggregates, settings),
         table_captions.missing(settings),
     )
 
 
-def _openness(differences: pl.DataFrame, settings: Settings) -> Iterator[str]:
+def _openness(differences: pl.DataFrame, settings: Values) -> Iterator[str]:
     """Explain how certain the ranks are, and which differences are not significant."""
-    models = settings["models"]
+    models = settings["benchmarked"]
     pairs = len(models) * (len(models) - 1) // 2
-    level, draws = settings["intervals"]["level"], settings["intervals"]["draws"]
+    own = settings["benchmark"]["intervals"]
     yield (
         "Small: the ranks left open by the intervals of the models' differences, which hold for "
-        f"all pairs of models ({pairs}) of a metric at once ({level:.0%}, Bonferroni; {draws:,} "
-        "resamples of the images); models with too few images in common are not told apart."
+        f"all pairs of models ({pairs}) of a metric at once ({own['level']:.0%}, Bonferroni; "
+        f"{own['draws']:,} resamples of the images); models with too few images in common are not "
+        "told apart."
     )
     yield f"Pairs not told apart: {_not_apart(differences, models)}."
     yield "The csv holds the differences and their intervals, of the averages and of the maxima."
@@ -175,7 +167,7 @@ def _not_apart(differences: pl.DataFrame, models: Sequence[str]) -> str:
 
 
 def table_ranks(
-    differences: str | Path, aggregate: str | Path, stem: str | Path, settings: Settings
+    differences: str | Path, aggregate: str | Path, stem: str | Path, settings: Values
 ) -> None:
     """Write the table of ranks: the csv with one row per pair of models, the others one per model.
 
@@ -186,13 +178,13 @@ def table_ranks(
     stem
         Path of the table without suffix.
     settings
-        From `table_captions.benchmark`.
+        The keys of the config that the rule declares.
     """
     rows = table_captions.printed_rows(pl.read_parquet(differences), settings)
     aggregates = table_captions.printed_rows(pl.read_parquet(aggregate), settings)
-    long = arrange(rows, table_captions.models(settings))
+    csv = arrange(rows, table_captions.models(settings))
     text = caption(rows, aggregates.filter(part="full"), settings)
-    write_table(long, LONG, text, stem, printed=widen(long))
+    write_table(*widen(csv), text, stem, csv=csv)
 
 
 if __name__ == "__main__":
@@ -201,5 +193,5 @@ if __name__ == "__main__":
         differences=snakemake.input.differences,
         aggregate=snakemake.input.aggregate,
         stem=Path(snakemake.output[0]).with_suffix(""),
-        settings=table_captions.benchmark(json.loads(snakemake.params.settings)),
+        settings=json.loads(snakemake.params.settings),
     )

@@ -57,20 +57,15 @@ class AccountError(ValueError):
 def account(
     asked: Mapping[str, pl.Series], responses: pl.DataFrame, annotations: pl.DataFrame
 ) -> pl.DataFrame:
-    """Return how each image ended with each model.
+    """Return how each image ended with each model: one row per model and image.
 
     Parameters
     ----------
     asked
         The image_ids that each model is prompted with, by its key.
     responses, annotations
-        Rows of all models, with the columns `RESPONSE` and `ANNOTATION`.
-
-    Returns
-    -------
-    polars.DataFrame
-        One row per model and image: the columns of both, and `reason` (`ok`, one of `FAILURES` or
-        one of `EXCLUSIONS`).
+        Rows of all models, with the columns `RESPONSE` and `ANNOTATION`. Both are in the result,
+        with `reason` (`ok`, one of `FAILURES` or one of `EXCLUSIONS`).
 
     Raises
     ------

@@ -67,14 +67,10 @@ ESTIMATED = [
 class Pilot:
     """What one model did in the pilot.
 
-    Attributes
-    ----------
-    answers
-        One row per image, by image_id: columns image_id, reason (`parsing.outcomes`),
-        prompt_tokens, completion_tokens and `spent`, the tokens that were generated for it with
-        dropped attempts (null where the journal has none).
-    spending
-        The jobs that generated these responses, with everything they generated.
+    `answers` has one row per image, by image_id: columns image_id, reason (`parsing.outcomes`),
+    prompt_tokens, completion_tokens and `spent`, the tokens that were generated for it with dropped
+    attempts (null where the journal has none). `spending` are the jobs that generated these
+    responses, with everything they generated.
     """
 
     answers: pl.DataFrame
@@ -128,14 +124,14 @@ class Pilot:
         if all_rows:
             decoding, in_use = self.decoding or (math.nan, math.nan)
             seconds -= decoding * (1 - in_use)
-        spent = self.answers["spent"].cast(pl.Float64).fill_null(math.nan).to_numpy()
+        spent = self.answers["spent"].cast(pl.Float64).to_numpy()
         return spent * (seconds / max(self.generated, 1))
 
     def tokens(self) -> np.ndarray:
         """Return the tokens of each response, shape (images,); NaN without a response."""
         excluded = pl.col("reason").is_in(list(EXCLUSIONS))
-        tokens = pl.when(~excluded).then(pl.col("completion_tokens").cast(pl.Float64))
-        return self.answers.select(tokens.fill_null(math.nan)).to_series().to_numpy()
+        tokens = self.answers.select(pl.when(~excluded).then("completion_tokens")).to_series()
+        return tokens.cast(pl.Float64).to_numpy()
 
 
 def read_pilot(responses: str | Path, journals: str | Path, output_format: str) -> Pilot:
@@ -173,7 +169,7 @@ def estimate(
     teachers: Sequence[str],
     intervals: Intervals,
 ) -> list[dict[str, Any]]:
-    """Return the measurements, and how long the run takes.
+    """Return the measurements, and how long the run takes: one row per model, and for all.
 
     Parameters
     ----------
@@ -184,15 +180,15 @@ def estimate(
     gpus
         Jobs that run in parallel.
     teachers
-        Keys of the teachers. They get a row if both are among the models.
+        Keys of the teachers. They get a row together if both are among the models.
     intervals
-        Draws, level and seed of the bootstrap over images; the level also applies to shares.
+        Bootstrap over images; the level also applies to shares.
 
     Returns
     -------
     list of dict
-        model and the columns of `MEASURED`, `ENDS` and `ESTIMATED`, with their intervals: one row
-        per model, one for both teachers and one for all models. Unknown values are left out or NaN.
+        model and the columns of `MEASURED`, `ENDS` and `ESTIMATED`, with their intervals. Unknown
+        values are left out or NaN.
 
     Raises
     ------
@@ -218,7 +214,7 @@ def estimate(
     combined["all"] = list(pilots)
     tokens = {model: pilot.tokens() for model, pilot in pilots.items()}
     seconds = {
-        key: _sum(sum(blocks[model]) * pilots[model].image_seconds() for model in models)
+        key: np.sum([sum(blocks[m]) * pilots[m].image_seconds() for m in models], axis=0)
         for key, models in combined.items()
     }
     ends = np.stack(bootstrap(np.column_stack([*tokens.values(), *seconds.values()]), intervals), 1)
@@ -232,10 +228,6 @@ def estimate(
         row |= _whole(own, seconds[key], ends[len(tokens) + len(rows)], gpus)
         rows.append(row)
     return rows
-
-
-def _sum(arrays: Iterable[np.ndarray]) -> np.ndarray:
-    return np.sum(list(arrays), axis=0)
 
 
 def _measured(pilot: Pilot, level: float) -> dict[str, Any]:
@@ -270,8 +262,7 @@ def _whole(
     """Return how long the run takes for some models together.
 
     `pilots` are theirs, with the images of each block. `seconds`, shape (images,), is how long they
-    take for all images if each takes as long as this one, and `ends`, shape (2,), the interval of
-    its mean; that of the wall time is proportional.
+    take for all images if each takes as long as this one, and `ends` the interval of its mean.
     """
     loading = sum(len(blocks) * pilot.loading_seconds for pilot, blocks in pilots)
     jobs = [
@@ -279,8 +270,10 @@ def _whole(
         for pilot, blocks in pilots
         for block in blocks
     ]
-    full = _sum(sum(blocks) * pilot.image_seconds(all_rows=True) for pilot, blocks in pilots)
-    hours, hours_all_rows = ((_mean(each) + loading) / 3600 for each in (seconds, full))
+    full = [sum(blocks) * pilot.image_seconds(all_rows=True) for pilot, blocks in pilots]
+    hours, hours_all_rows = (
+        (_mean(each) + loading) / 3600 for each in (seconds, np.sum(full, axis=0))
+    )
     wall, hours_ends = list_schedule(jobs, gpus), (ends + loading) / 3600
     return {
         "hours": hours,

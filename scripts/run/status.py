@@ -30,9 +30,6 @@ RECENT = 900.0
 STATES = ("done", "outdated", "running", "waiting", "failed")
 DONE, OUTDATED, RUNNING, WAITING, FAILED = STATES
 
-GENERATING = "generate_responses"
-"""The rule whose jobs prompt the models."""
-
 WIDEST = 22
 """Characters of a model's key that are printed, so that a line has at most 80."""
 
@@ -231,21 +228,22 @@ def _responses(job: PlannedJob, images: pl.DataFrame) -> tuple[int, list[dict]]:
     shards = [Path(output).stem for output in job.outputs]
     sources = images.filter(pl.col("shard").is_in(shards))["source_sha256"]
     settings = response_settings(json.loads(job.params["settings"]), job.wildcards["model"])
-    digest = _digest(**settings, local=revision)
+    digest = _digest(settings, revision)
     return len(found & {fingerprint(digest, source) for source in sources}), lines
 
 
-def _digest(model: dict, prompt: Mapping[str, str], local: str, **others: Any) -> str:
+def _digest(settings: Mapping[str, Any], local: str) -> str:
     """Return the digest of the settings that decide a model's responses.
 
     The revision of a local folder is the digest of its files, which may be gigabytes: that of a
     response in the journal, `local`, is used instead.
     """
-    own = model.get("revision") if model_sources.is_hub(model["repository"]) else local
+    model = settings["model"]
+    own: Any = model.get("revision") if model_sources.is_hub(model["repository"]) else local
     processor = own
     if other := model.get("processor"):
         processor = model_sources.resolve(other["repository"], other.get("revision"))[1]
-    return settings_digest(model, (own, processor), prompt["text"], **others)
+    return settings_digest(settings, (own, processor))
 
 
 def _images(results: str | Path, evaluated: Sequence[str]) -> pl.DataFrame | None:
@@ -348,7 +346,7 @@ def slurm_states() -> dict[str, str] | None:
 def read(plan: Mapping[str, Any], logs: str | Path, results: str) -> tuple[list[PlannedJob], Site]:
     """Plan the run (`plan`: arguments of `workflow_hooks.planned`); return its jobs and site."""
     with workflow_hooks.planned(**plan) as workflow:
-        jobs = workflow_hooks.planned_jobs(workflow, detailed=[GENERATING])
+        jobs = workflow_hooks.planned_jobs(workflow)
         locked = workflow_hooks.locked_since(workflow)
     return jobs, Site(
         locked is not None,

@@ -23,6 +23,7 @@ from audit import audit
 from compare_with_paper import compare_with_paper
 from imagenet_think.core import schemas
 from imagenet_think.core.files import write_parquet
+from imagenet_think.core.settings import prompt
 from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
 from imagenet_think.report.examples import Example, choose_examples
@@ -201,26 +202,20 @@ def _tables(folder: Path) -> None:
     tables, sample = folder / "tables", folder / "sample.parquet"
     aggregate, groups = folder / "aggregate.parquet", folder / "groups.parquet"
     annotations, lengths = _files(folder, "annotations"), _files(folder, "lengths")
-    tokenizer = CONFIG["statistics"]["tokenizer"]["repository"]
-    teachers, run = CONFIG["teachers"], CONFIG["run"]
-    of_teachers = {"teachers": teachers, "run": run, "tokenizer": tokenizer}
-    table_datasets(sample, lengths, [], REPORTED, tables / "table1", **of_teachers)
+    table_datasets(sample, lengths, [], REPORTED, tables / "table1", CONFIG)
     table_images(sample, tables / "table2")
-    named = {"names": {key: NAMES[key] for key in teachers}, "tokenizer": tokenizer}
-    table_language(sample, annotations, lengths, tables / "language", **named, seed=CONFIG["seed"])
-    rules = {key: model["output"] for key, model in CONFIG["models"].items()}
-    settings = DRAWN | {"rules_of_parsing": rules}
+    table_language(sample, annotations, lengths, tables / "language", CONFIG)
     for name in registry.tables():
-        table_benchmark(aggregate, tables / name, name, settings)
-    table_ablation(aggregate, tables / "table7", settings)
-    table_ranks(folder / "differences.parquet", aggregate, tables / "ranks", settings)
-    table_groups(groups, aggregate, tables / "groups", settings)
-    table_parts(aggregate, groups, tables / "parts", settings)
+        table_benchmark(aggregate, tables / name, CONFIG)
+    table_ablation(aggregate, tables / "table7", CONFIG)
+    table_ranks(folder / "differences.parquet", aggregate, tables / "ranks", CONFIG)
+    table_groups(groups, aggregate, tables / "groups", CONFIG)
+    table_parts(aggregate, groups, tables / "parts", CONFIG)
     table_agreement(
-        folder / "agreement.parquet", tables / "agreement", tables / "agreement_domains", settings
+        folder / "agreement.parquet", tables / "agreement", tables / "agreement_domains", CONFIG
     )
     mentions = [folder / "mentions.parquet"]
-    table_mentions(mentions, sample, tables / "mentions", names=NAMES, level=0.95)
+    table_mentions(mentions, sample, tables / "mentions", CONFIG)
     compare_with_paper(sorted(tables.glob("*.csv")), REPORTED, folder / "comparison", CONFIG)
     audit(ROOT / "resources" / "audit.yaml", REPORTED, [CLASS_LIST], folder / "audit")
 
@@ -233,31 +228,26 @@ def _files(folder: Path, kind: str) -> list[Path]:
 def _examples(folder: Path) -> list[Example]:
     sample, images = folder / "sample.parquet", [folder / "images.parquet"]
     annotations = _files(folder, "annotations")
-    return choose_examples(sample, images, annotations, CONFIG["teachers"], CONFIG["seed"], 3)
+    return choose_examples(sample, images, annotations, CONFIG, 3)
 
 
-PROMPT, TEACHERS = CONFIG["prompts"][CONFIG["prompt"]], CONFIG["teachers"]
-DRAWN = CONFIG["benchmark"] | {
-    "models": CONFIG["benchmarked"],
-    "teachers": TEACHERS,
-    "names": NAMES,
-}
+PROMPT, TEACHERS = prompt(CONFIG), [NAMES[key] for key in CONFIG["teachers"]]
 FIGURES = {
     "organisation": lambda run: figure_organisation.draw_organisation(
-        _examples(run)[:2], PROMPT, TEACHERS, NAMES
+        _examples(run)[:2], PROMPT, TEACHERS
     ),
-    "sample": lambda run: figure_sample.draw_sample(_examples(run)[2], PROMPT, TEACHERS, NAMES),
+    "sample": lambda run: figure_sample.draw_sample(_examples(run)[2], PROMPT, TEACHERS),
     "coverage": lambda run: figure_coverage.draw_coverage(
         figure_coverage.count_domains(run / "sample.parquet", run / "classes.parquet")
     ),
     "lengths": lambda run: figure_lengths.draw_lengths(
-        figure_lengths.read_lengths(_files(run, "lengths")), TEACHERS, NAMES, "a tokenizer"
+        figure_lengths.read_lengths(_files(run, "lengths")), CONFIG
     ),
     "scores": lambda run: figure_scores.draw_scores(
-        pl.read_parquet(run / "aggregate.parquet"), DRAWN
+        pl.read_parquet(run / "aggregate.parquet"), CONFIG
     ),
     "agreement": lambda run: figure_agreement.draw_agreement(
-        pl.read_parquet(run / "agreement.parquet"), DRAWN
+        pl.read_parquet(run / "agreement.parquet"), CONFIG
     ),
 }
 """How each figure of a run in a folder is drawn."""

@@ -32,19 +32,7 @@ def render(
     replies: Replies,
     defects: Sequence[Defect],
 ) -> str:
-    """Return the page as HTML.
-
-    Parameters
-    ----------
-    policy
-        The model and its prompt.
-    record
-        The engine's record.
-    images
-        Image files by image_id.
-    replies, defects
-        The model's replies, and what is wrong with them.
-    """
+    """Return the page as HTML, with the engine's record and the image files by image_id."""
     own = [reply for reply in replies if reply.way == OWN]
     finished = [reply for reply in own if reply.finish_reason == "stop"]
     return html_template(_TEMPLATE).render(

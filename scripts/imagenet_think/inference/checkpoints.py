@@ -3,7 +3,7 @@
 import itertools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from huggingface_hub import snapshot_download
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.modeling_utils import LoadStateDictConfig, load_state_dict
 
+from imagenet_think.inference import families
 from imagenet_think.inference.families import Family
 
 # Settings, vocabularies, templates, and the one file of code that is read (never run): Kimi's
@@ -185,6 +186,21 @@ def load_weights(
         raise ValueError(f"{folder} does not fit {cls.__name__}: {details}")
     model.generation_config = _generation_config(folder, config)
     return model.to(device).eval()
+
+
+def load_processor(
+    model: Mapping[str, Any],
+    processor: tuple[str, str | None],
+    checkpoint: tuple[str, str | None],
+) -> tuple[Any, list[int]]:
+    """Return the processor of a model of the config, and the tokens at which a response ends.
+
+    `processor` and `checkpoint` are a folder or hub id, and a revision.
+    """
+    family = families.get(model["family"])
+    path, revision = processor
+    loaded = family.load_processor(path, model.get("image"), revision=revision)
+    return loaded, stop_ids(family, loaded, local_folder(*checkpoint))
 
 
 def end_tokens(folder: Path) -> list[int]:

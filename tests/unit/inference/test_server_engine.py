@@ -35,7 +35,6 @@ from imagenet_think.inference.loops import CHECK_EVERY, ends_in_loop
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch):
     monkeypatch.setattr(openai_client, "FIRST_PAUSE", 0.05)
-    monkeypatch.setattr(server_engine, "FIRST_PAUSE", 0.05)
 
 
 @pytest.fixture
@@ -129,14 +128,14 @@ def test_a_silent_server_gets_the_request_again(tiny, url, play, fault):
 def test_a_slow_server_is_not_a_silent_one(tiny, url, play, monkeypatch):
     """Whole responses take longer than a server may be silent; no token does."""
     asked = requests(4)
-    beat, passed = openai_client.Pulse.beat, 0.0
+    take, passed = openai_client.StreamedResponse.take, 0.0
 
-    def slow_beat(pulse):
+    def slow_take(row, chunk):
         nonlocal passed
-        beat(pulse)
-        passed += 0.4 * pulse.seconds  # until the next token is there
+        passed += 0.4 * 300  # until this token is there
+        return take(row, chunk)
 
-    monkeypatch.setattr(openai_client.Pulse, "beat", slow_beat)
+    monkeypatch.setattr(openai_client.StreamedResponse, "take", slow_take)
     monkeypatch.setattr(openai_client, "time", SimpleNamespace(monotonic=lambda: passed))
     with closing(loaded(tiny, url)) as engine:
         assert answered(engine, asked) == all_expected(tiny, asked)

@@ -19,7 +19,8 @@ PAIR = (
     & pl.col("key").ne("a")
     & pl.col("other_key").ne("a")
 )
-CHOSEN = SETTINGS | {"models": MODELS, "names": SETTINGS["names"] | NAMES}
+NAMED = SETTINGS["models"] | {key: {"name": name} for key, name in NAMES.items()}
+CHOSEN = SETTINGS | {"benchmarked": MODELS, "models": NAMED}
 
 
 def differences(gaps, metrics=("sbert",), margin=0.05):
@@ -126,7 +127,7 @@ def test_the_table(made):
 def test_without_significant_differences_and_with_a_single_model(made):
     _, caption, _ = made(differences(dict.fromkeys(GAPS, 0.001), MEASURES))
     assert f"Pairs not told apart: {', '.join(table_captions.HEADINGS.values())}: all." in caption
-    frame, caption, lines = made(differences({}), models=["b"])
+    frame, caption, lines = made(differences({}), benchmarked=["b"])
     assert set(frame.select("key", "rank", "other").rows()) == {("b", 1, None)}
     assert lines[0].startswith("| A | Model B | 1 (1–1) |")
     assert "pairs" not in caption
