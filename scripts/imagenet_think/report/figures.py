@@ -6,7 +6,7 @@ import math
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from itertools import islice
 from pathlib import Path
@@ -88,12 +88,14 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def style() -> AbstractContextManager[None]:
+@contextmanager
+def style() -> Iterator[None]:
     """Set the look of figures, whatever the user's own matplotlib settings are.
 
     It decorates every function that draws.
     """
-    return matplotlib.style.context(_STYLE, after_reset=True)
+    with matplotlib.style.context(_STYLE, after_reset=True):
+        yield
 
 
 @style()
@@ -358,7 +360,8 @@ class Page:
     def rule(self, x: float, top: float, bottom: float, *, colour: str, line: str) -> None:
         """Draw a vertical line."""
         ends = [self.height - top, self.height - bottom]
-        vertical = Line2D([x, x], ends, color=colour, linestyle=line, transform=self.points)
+        vertical = Line2D([x, x], ends, color=colour, transform=self.points)
+        vertical.set_linestyle(line)
         self.figure.add_artist(vertical)
 
     def arrow(self, start: tuple[float, float], end: tuple[float, float]) -> None:
