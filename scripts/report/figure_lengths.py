@@ -62,8 +62,7 @@ def draw_lengths(lengths: pl.DataFrame, settings: Values) -> Figure:
     panels[0].set_ylabel("Share of texts (%)")
     tokenizer = model_sources.name(settings["statistics"]["tokenizer"]["repository"])
     panels[1].set_xlabel(label(f"Tokens of {tokenizer}", 400))
-    handles, shown = panels[0].get_legend_handles_labels()
-    figure.legend(handles, shown, loc="outside lower center", ncols=2)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

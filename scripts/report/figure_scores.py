@@ -29,8 +29,7 @@ def draw_scores(scores: pl.DataFrame, settings: Values) -> Figure:
     figure, grid = panels(list(HEADINGS.values()), lines, 63 + 13 * len(names))
     for axes, metric in zip(grid, HEADINGS, strict=True):
         _panel(axes, scores.filter(metric=metric), list(names))
-    handles, legend = grid[0].get_legend_handles_labels()
-    figure.legend(handles, legend, loc="outside lower center", ncols=2)
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
