@@ -50,13 +50,7 @@ if __name__ == "__main__":
     snakemake = start_job()
     exit_on_sigterm()
     generate_pilot(
-        Task.of(
-            model=snakemake.wildcards.model,
-            settings=json.loads(snakemake.params.settings),
-            inference=json.loads(snakemake.params.inference),
-            canary=snakemake.params.canary,
-            threads=snakemake.threads,
-        ),
+        Task.of(snakemake.wildcards.model, snakemake.params, snakemake.threads),
         images=list(snakemake.input.images),
         responses=snakemake.output[0],
         journal=snakemake.params.journal,

@@ -82,7 +82,7 @@ def import_responses(
     shards = dict(wanted.group_by("shard", maintain_order=True).agg("image_id").iter_rows())
     revision = files.digest()
     paths = list(zip(responses, annotations, strict=True))
-    for part in _parts(paths, files.text_bytes()):
+    for part in _parts(paths, found.text_bytes):
         parts = {Path(out).stem: (out, annotated) for out, annotated in part}
         rows = {
             found.rows[image]: image

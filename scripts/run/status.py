@@ -228,21 +228,22 @@ def _responses(job: PlannedJob, images: pl.DataFrame) -> tuple[int, list[dict]]:
     shards = [Path(output).stem for output in job.outputs]
     sources = images.filter(pl.col("shard").is_in(shards))["source_sha256"]
     settings = response_settings(json.loads(job.params["settings"]), job.wildcards["model"])
-    digest = _digest(**settings, local=revision)
+    digest = _digest(settings, revision)
     return len(found & {fingerprint(digest, source) for source in sources}), lines
 
 
-def _digest(model: dict[str, Any], prompt: Mapping[str, str], local: str, **others: Any) -> str:
+def _digest(settings: Mapping[str, Any], local: str) -> str:
     """Return the digest of the settings that decide a model's responses.
 
     The revision of a local folder is the digest of its files, which may be gigabytes: that of a
     response in the journal, `local`, is used instead.
     """
+    model = settings["model"]
     own: Any = model.get("revision") if model_sources.is_hub(model["repository"]) else local
     processor = own
     if other := model.get("processor"):
         processor = model_sources.resolve(other["repository"], other.get("revision"))[1]
-    return settings_digest(model, (own, processor), prompt["text"], **others)
+    return settings_digest(settings, (own, processor))
 
 
 def _images(results: str | Path, evaluated: Sequence[str]) -> pl.DataFrame | None:

@@ -34,7 +34,7 @@ REPORTED = ROOT / "resources" / "reported.yaml"
 CONFIG = check(yaml.safe_load((ROOT / "config" / "miniature.yaml").read_text(encoding="utf-8")))
 CLASS_LIST = ROOT / "resources" / "imagenet21k_p_winter21.tsv"
 MEASURES = registry.measures()
-NAMES = {key: model["name"] for key, model in CONFIG["models"].items()}
+COVERED = {own.name for metric in registry.metrics() if metric.coverage for own in metric.measures}
 CLASSES = {"balloon": "artifact", "apple": "food", "fish": "animal", "star": "object"}
 GROUPS = [{"grouping": "domain", "group": domain} for domain in CLASSES.values()]
 GROUPS += [{"grouping": "stratum", "group": stratum} for stratum in "12"]
@@ -59,15 +59,12 @@ def make_run(folder: Path) -> dict[str, object]:
         "sample": (sample, schemas.SAMPLE),
         "exclusions": ([{"reason": reason} for reason in reasons], schemas.EXCLUSIONS),
         "aggregate": (_aggregates({}, draw), schemas.AGGREGATES),
-        "groups": (
-            [row for group in GROUPS for row in _aggregates(group, draw)],
-            schemas.GROUPS,
-        ),
+        "groups": ([row for each in GROUPS for row in _aggregates(each, draw)], schemas.GROUPS),
         "differences": (_differences(draw), schemas.DIFFERENCES),
         "agreement": (_agreement(draw), schemas.AGREEMENT_AGGREGATES),
         "mentions": (_mentions(sample, draw), schemas.MENTIONS),
     }
-    for key in NAMES:
+    for key in CONFIG["models"]:
         rows = _annotations(sample, key, draw)
         files[f"annotations/{key}"] = (rows, schemas.ANNOTATIONS)
         files[f"lengths/{key}"] = (_lengths(rows), schemas.LENGTHS)
@@ -79,7 +76,7 @@ def make_run(folder: Path) -> dict[str, object]:
         "tables": sorted((folder / "tables").glob("*.csv")),
         "sample": folder / "sample.parquet",
         "exclusions": folder / "exclusions.parquet",
-        "annotations": [folder / "annotations" / f"{key}.parquet" for key in NAMES],
+        "annotations": [folder / "annotations" / f"{key}.parquet" for key in CONFIG["models"]],
         "comparison": folder / "comparison.csv",
         "audit": folder / "audit.csv",
         "reported": REPORTED,
@@ -117,7 +114,7 @@ def _lengths(annotations: Rows) -> Rows:
 
 def _value(metric: str, value: float) -> dict[str, object]:
     """Return the columns of an aggregated number."""
-    seen = 0.8 if registry.metric_of(metric).coverage else None
+    seen = 0.8 if metric in COVERED else None
     number = {"metric": metric, "value": value, "low": value - 0.01, "high": value + 0.01}
     return number | {"images": IMAGES - 2, "left_out": 2, "seen": seen}
 
@@ -165,43 +162,29 @@ def _mentions(sample: Rows, draw: random.Random) -> Rows:
     return [
         {"image_id": image["image_id"], "model": model}
         | {level: draw.random() < 0.5 for level in levels}
-        for model, image in product(NAMES, sample)
+        for model, image in product(CONFIG["models"], sample)
     ]
 
 
 def _tables(folder: Path) -> None:
     tables, sample = folder / "tables", folder / "sample.parquet"
     aggregate, groups = folder / "aggregate.parquet", folder / "groups.parquet"
-    annotations, lengths = _files(folder, "annotations"), _files(folder, "lengths")
-    tokenizer = CONFIG["statistics"]["tokenizer"]["repository"]
-    teachers, run = CONFIG["teachers"], CONFIG["run"]
-    of_teachers = {"teachers": teachers, "run": run, "tokenizer": tokenizer}
-    table_datasets(sample, lengths, [], REPORTED, tables / "table1", **of_teachers)
-    table_images(sample, tables / "table2")
-    named = {"names": {key: NAMES[key] for key in teachers}, "tokenizer": tokenizer}
-    table_language(sample, annotations, lengths, tables / "language", **named, seed=CONFIG["seed"])
-    rules = {key: model["output"] for key, model in CONFIG["models"].items()}
-    settings = CONFIG["benchmark"] | {
-        "models": CONFIG["benchmarked"],
-        "teachers": teachers,
-        "names": NAMES,
-        "rules_of_parsing": rules,
-    }
-    for name in registry.tables():
-        table_benchmark(aggregate, tables / name, name, settings)
-    table_ablation(aggregate, tables / "table7", settings)
-    table_ranks(folder / "differences.parquet", aggregate, tables / "ranks", settings)
-    table_groups(groups, aggregate, tables / "groups", settings)
-    table_parts(aggregate, groups, tables / "parts", settings)
-    table_agreement(
-        folder / "agreement.parquet", tables / "agreement", tables / "agreement_domains", settings
+    annotations, lengths = (
+        [folder / kind / f"{key}.parquet" for key in CONFIG["teachers"]]
+        for kind in ("annotations", "lengths")
     )
-    mentions = [folder / "mentions.parquet"]
-    table_mentions(mentions, sample, tables / "mentions", names=NAMES, level=0.95)
+    table_datasets(sample, lengths, [], REPORTED, tables / "table1", CONFIG)
+    table_images(sample, tables / "table2")
+    table_language(sample, annotations, lengths, tables / "language", CONFIG)
+    for name in registry.tables():
+        table_benchmark(aggregate, tables / name, CONFIG)
+    table_ablation(aggregate, tables / "table7", CONFIG)
+    table_ranks(folder / "differences.parquet", aggregate, tables / "ranks", CONFIG)
+    table_groups(groups, aggregate, tables / "groups", CONFIG)
+    table_parts(aggregate, groups, tables / "parts", CONFIG)
+    table_agreement(
+        folder / "agreement.parquet", tables / "agreement", tables / "agreement_domains", CONFIG
+    )
+    table_mentions([folder / "mentions.parquet"], sample, tables / "mentions", CONFIG)
     compare_with_paper(sorted(tables.glob("*.csv")), REPORTED, folder / "comparison", CONFIG)
     audit(ROOT / "resources" / "audit.yaml", REPORTED, [CLASS_LIST], folder / "audit")
-
-
-def _files(folder: Path, kind: str) -> list[Path]:
-    """Return the teachers' files of a kind."""
-    return [folder / kind / f"{key}.parquet" for key in CONFIG["teachers"]]

@@ -5,9 +5,10 @@ user's text, with `{image}` in the image's place and `{prompt}` in that of the r
 for a model that may request the image at full size, `second_round` (`first_scale`, the scale of
 width and height in the first round, and the `template` of the second user turn).
 
-Messages have the form of transformers' chat templates: system and assistant turns are strings, user
-turns lists of parts. An image part is `{"type": "image", "image": bytes, "scale": share}` with the
-bytes of an image file, so that a waiting conversation takes no more memory than its file.
+Messages have the form of transformers' chat templates: user turns are lists of parts; system and
+assistant turns are strings, because without an image some templates accept nothing else. An image
+part is `{"type": "image", "image": bytes, "scale": share}` with the bytes of an image file, so that
+a waiting conversation takes no more memory than its file.
 """
 
 import io
@@ -45,7 +46,7 @@ def first_conversation(image: bytes, prompt: str, model_settings: dict) -> list[
     scale = (model_settings.get("second_round") or {}).get("first_scale", 1.0)
     user = _user_turn(model_settings.get("template", TEMPLATE), image, scale, prompt)
     system = model_settings.get("system")
-    return [*([_turn("system", system)] if system else []), user]
+    return [{"role": "system", "content": system}, user] if system else [user]
 
 
 def second_conversation(
@@ -62,7 +63,7 @@ def second_conversation(
     call = TOOL_CALL.search(first_text)
     if settings is None or call is None:
         return None
-    call_turn = _turn("assistant", first_text[: call.end()])
+    call_turn = {"role": "assistant", "content": first_text[: call.end()]}
     return [*first, call_turn, _user_turn(settings["template"], image, 1.0)]
 
 
@@ -142,11 +143,6 @@ def png_file(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
-
-
-def _turn(role: str, text: str) -> dict:
-    # Without an image, some chat templates accept only a plain string.
-    return {"role": role, "content": text}
 
 
 def _parts(message: dict) -> list[dict]:

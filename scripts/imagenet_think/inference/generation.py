@@ -1,5 +1,6 @@
 """Generating one model's responses to the images of a block, by way of the journal."""
 
+import json
 import logging
 import os
 import signal
@@ -60,18 +61,14 @@ class Task:
     canary: Mapping[str, str] | None = None
 
     @classmethod
-    def of(
-        cls, model: str, settings: Mapping, inference: Mapping, canary: str, threads: int
-    ) -> "Task":
-        """Return a job's task from the keys of the config that the job declares.
-
-        `model` is the model's key, `canary` the folder of the canaries' verdicts.
-        """
+    def of(cls, model: str, params: Any, threads: int) -> "Task":
+        """Return the task of a job of `generate_responses` or `generate_pilot`."""
+        inference = json.loads(params.inference)
         return cls(
-            response_settings(settings, model),
+            response_settings(json.loads(params.settings), model),
             {**inference["inference"], "engines": inference["engines"]},
             threads,
-            {"folder": canary, "output": inference["models"][model]["output"]},
+            {"folder": params.canary, "output": inference["models"][model]["output"]},
         )
 
     @property
@@ -87,9 +84,8 @@ class Task:
     @cached_property
     def processor(self) -> tuple[str, str]:
         """As `checkpoint`."""
-        return (
-            _resolved(self.model["processor"]) if self.model.get("processor") else self.checkpoint
-        )
+        processor = self.model.get("processor")
+        return _resolved(processor) if processor else self.checkpoint
 
     @property
     def policy(self) -> Policy:
@@ -108,14 +104,7 @@ class Task:
     @property
     def digest(self) -> str:
         """Digest of everything that determines a response, except the image."""
-        return settings_digest(
-            self.model,
-            revisions=(self.checkpoint[1], self.processor[1]),
-            prompt=self.settings["prompt"]["text"],
-            preparation=self.settings["preparation"],
-            length_policy=self.settings["length_policy"],
-            seed=self.settings["seed"],
-        )
+        return settings_digest(self.settings, (self.checkpoint[1], self.processor[1]))
 
 
 def _resolved(entry: Mapping[str, Any]) -> tuple[str, str]:

@@ -77,7 +77,7 @@ def vectors(
     Parameters
     ----------
     candidates, references
-        The pairs, `n` texts each.
+        n texts each.
     frequencies
         Of the corpus on which `tfidf` is fitted, with the same tokens. Other terms have weight 0,
         as in scikit-learn.

@@ -76,12 +76,8 @@ def tokenize(texts: Sequence[str], token_pattern: str, stop_words: StopWords = N
 def analyzer(token_pattern: str, stop_words: StopWords) -> Callable[[str], list[str]]:
     """Return the function that scikit-learn's vectorizers apply to a text.
 
-    Parameters
-    ----------
-    token_pattern
-        Regular expression of a token, matched after lower-casing.
-    stop_words
-        Words to drop: none, "english" for scikit-learn's list, or your own list.
+    `token_pattern` is matched after lower-casing; `stop_words` are dropped: none, "english" for
+    scikit-learn's list, or your own list.
     """
     vectorizer = CountVectorizer(token_pattern=token_pattern, stop_words=_words(stop_words))
     return vectorizer.build_analyzer()

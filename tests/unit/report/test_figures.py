@@ -16,12 +16,12 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
 from PIL import Image, ImageDraw
 
-import figure_agreement
 import figure_coverage
 import figure_lengths
 import figure_organisation
 import figure_sample
 import figure_scores
+from figure_agreement import draw_agreement
 from imagenet_think.core import schemas
 from imagenet_think.core.files import write_parquet
 from imagenet_think.report import figures, table_captions
@@ -37,7 +37,14 @@ NAMES = {
     "two": "VisionThink-Efficient (miniature)",
     "three": "A model whose name is longer than any label could ever be, $x$ and more",
 }
-SCORES = {"models": MODELS, "names": NAMES, "printed_tfidf": "tfidf"}
+SETTINGS = {
+    "teachers": TEACHERS,
+    "benchmarked": MODELS,
+    "models": {key: {"name": name} for key, name in NAMES.items()},
+    "benchmark": {"printed_tfidf": "tfidf"},
+    "statistics": {"tokenizer": {"repository": "Qwen/Qwen2.5-VL-7B-Instruct"}},
+}
+SHOWN = [NAMES[key] for key in TEACHERS]
 TALK = (
     "the image shows a balloon over green hills while light falls from the left and its basket "
     "hangs below **Details** colour suggests summer $5 and $7 so I conclude step by step that"
@@ -73,7 +80,7 @@ def jpeg(width: int, height: int) -> bytes:
 
 def example(think: str, answer: str, size: tuple[int, int] = (320, 240)) -> Example:
     return Example(
-        "n02782093_12", "balloon", "artifact", jpeg(*size), (think, think), (answer, answer)
+        "n02782093_12", "balloon", "artifact", jpeg(*size), ((think, answer), (think, answer))
     )
 
 
@@ -186,11 +193,6 @@ def agreement_frame() -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schemas.AGREEMENT_AGGREGATES)
 
 
-def draw_agreement(frame: pl.DataFrame, **settings) -> Figure:
-    given = {"teachers": TEACHERS, "names": NAMES, "printed_tfidf": "tfidf"}
-    return figure_agreement.draw_agreement(frame, given | settings)
-
-
 PAPER = {
     name: (count, count * 24)
     for name, count in {
@@ -226,8 +228,7 @@ def frames(tmp_path: Path) -> dict[str, object]:
         "sample": tmp_path / "sample.parquet",
         "images": [tmp_path / "00.parquet", tmp_path / "01.parquet"],
         "annotations": [tmp_path / f"{teacher}.parquet" for teacher in TEACHERS],
-        "teachers": TEACHERS,
-        "seed": 7,
+        "settings": {"teachers": TEACHERS, "seed": 7},
     }
 
 
@@ -239,8 +240,10 @@ def test_examples_are_parsed_and_of_different_domains(frames):
     assert len({e.domain for e in chosen}) == 4
     for e in chosen:
         assert int(e.image_id.split("_")[1]) % 2 == 0
-        assert e.thinks == tuple(f"{teacher} think {e.image_id}" for teacher in TEACHERS)
-        assert e.answers == tuple(f"{teacher} answer {e.image_id}" for teacher in TEACHERS)
+        assert e.texts == tuple(
+            (f"{teacher} think {e.image_id}", f"{teacher} answer {e.image_id}")
+            for teacher in TEACHERS
+        )
 
 
 def test_a_longer_choice_begins_with_the_shorter_one(frames):
@@ -248,7 +251,10 @@ def test_a_longer_choice_begins_with_the_shorter_one(frames):
 
 
 def test_the_seed_decides_which_samples_are_chosen(frames):
-    chosen = {choose_examples(**frames | {"seed": s}, count=1)[0].image_id for s in range(12)}
+    chosen = set()
+    for seed in range(12):
+        frames["settings"]["seed"] = seed
+        chosen.add(choose_examples(**frames, count=1)[0].image_id)
     assert len(chosen) > 3
 
 
@@ -260,7 +266,9 @@ def test_more_samples_than_domains_and_than_images(frames):
 
 def test_nothing_parsed_is_an_error(frames):
     with pytest.raises(ValueError, match=r"no image of .*sample.parquet has a parsed response"):
-        choose_examples(**frames | {"teachers": ["glm", "another"]}, count=1)
+        choose_examples(
+            **frames | {"settings": {"teachers": ["glm", "another"], "seed": 7}}, count=1
+        )
 
 
 def test_a_missing_image_is_named(frames):
@@ -315,14 +323,14 @@ def test_shortened_text_breaks_at_a_word():
 def test_any_text_fits_the_figures_of_samples(text):
     one = example(text, words(20, 1))
     other = example(words(400, 2), text, (100, 900))
-    assert_readable(figure_organisation.draw_organisation([one, other], PROMPT, TEACHERS, NAMES))
-    assert_readable(figure_sample.draw_sample(other, text, TEACHERS, NAMES))
+    assert_readable(figure_organisation.draw_organisation([one, other], PROMPT, SHOWN))
+    assert_readable(figure_sample.draw_sample(other, text, SHOWN))
 
 
 @pytest.mark.parametrize("count", [1, 250, 2000])
 def test_a_sample_of_any_length_fits_a_page(count):
     shown = example(words(count, 1), words(count, 2))
-    figure = figure_sample.draw_sample(shown, PROMPT, TEACHERS, NAMES)
+    figure = figure_sample.draw_sample(shown, PROMPT, SHOWN)
     assert_readable(figure)
     assert figure.get_figheight() * 72 <= figures.TALLEST + 1
     texts = " ".join(text for text, _ in drawn_texts(figure))
@@ -336,8 +344,8 @@ def test_a_sample_of_any_length_fits_a_page(count):
 
 def test_a_runaway_text_fits_a_page():
     shown = example("loop " * 150_000, "x" * 500_000)
-    assert_readable(figure_sample.draw_sample(shown, PROMPT, TEACHERS, NAMES))
-    assert_readable(figure_organisation.draw_organisation([shown], PROMPT, TEACHERS, NAMES))
+    assert_readable(figure_sample.draw_sample(shown, PROMPT, SHOWN))
+    assert_readable(figure_organisation.draw_organisation([shown], PROMPT, SHOWN))
 
 
 @pytest.mark.parametrize("domains", [MINIATURE, PAPER, {"food": (1, 1)}])
@@ -368,7 +376,7 @@ def test_coverage(domains, tmp_path):
     ids=["short", "long", "without answers", "empty"],
 )
 def test_lengths(lengths):
-    assert_readable(figure_lengths.draw_lengths(lengths, TEACHERS, NAMES, "Qwen2.5-VL-7B-Instruct"))
+    assert_readable(figure_lengths.draw_lengths(lengths, SETTINGS))
 
 
 @pytest.mark.parametrize("count", [1, 4, 9])
@@ -381,12 +389,12 @@ def test_any_number_of_panels(count):
 
 
 def test_scores_with_and_without_gaps():
-    assert_readable(figure_scores.draw_scores(aggregates_frame(MODELS), SCORES))
+    assert_readable(figure_scores.draw_scores(aggregates_frame(MODELS), SETTINGS))
     scores = aggregates_frame(MODELS).with_columns(
         pl.when(pl.col("model") == "one").then(None).otherwise(pl.col(c)).alias(c)
         for c in ("value", "low", "high")
     )
-    assert_readable(figure_scores.draw_scores(scores, SCORES))
+    assert_readable(figure_scores.draw_scores(scores, SETTINGS))
 
 
 def test_an_interval_may_end_at_0_and_none_is_not_drawn():
@@ -394,7 +402,7 @@ def test_an_interval_may_end_at_0_and_none_is_not_drawn():
     scores = aggregates_frame(MODELS).with_columns(
         low=pl.when(one).then(0.0).when(~two).then("low"), high=pl.when(~two).then("high")
     )
-    figure = figure_scores.draw_scores(scores, SCORES)
+    figure = figure_scores.draw_scores(scores, SETTINGS)
     for container in (container for axes in figure.axes for container in axes.containers):
         values, _, (bars,) = container.lines
         lows = {round(bar[0, 1]): bar[0, 0] for bar in bars.get_segments() if len(bar)}
@@ -404,11 +412,13 @@ def test_an_interval_may_end_at_0_and_none_is_not_drawn():
 
 
 def test_agreement_is_readable():
-    assert_readable(draw_agreement(agreement_frame(), names=dict(NAMES, kimi=NAMES["three"])))
+    models = SETTINGS["models"] | {"kimi": SETTINGS["models"]["three"]}
+    assert_readable(draw_agreement(agreement_frame(), SETTINGS | {"models": models}))
 
 
 def test_agreement_is_drawn_in_its_rows():
-    figure = draw_agreement(agreement_frame(), printed_tfidf="tfidf_pair")
+    changed = {"benchmark": {"printed_tfidf": "tfidf_pair"}}
+    figure = draw_agreement(agreement_frame(), SETTINGS | changed)
     panels = figure.axes
     assert [axes.get_title().replace("\n", " ") for axes in panels] == list(
         table_captions.HEADINGS.values()
@@ -427,14 +437,14 @@ def test_agreement_is_drawn_in_its_rows():
 
 def test_agreement_without_baselines():
     none = pl.when(pl.col("against") == "teacher_2").then(pl.col("value"))
-    figure = draw_agreement(agreement_frame().with_columns(value=none))
+    figure = draw_agreement(agreement_frame().with_columns(value=none), SETTINGS)
     assert_readable(figure)
     assert [len(c.lines[0].get_xdata()) for c in figure.axes[0].containers] == [3, 0, 0, 0, 0]
 
 
 def test_agreement_without_an_interval_is_drawn_without_bars():
     few = pl.when(pl.col("part") != "think").then(pl.col("low", "high"))
-    figure = draw_agreement(agreement_frame().with_columns(few))
+    figure = draw_agreement(agreement_frame().with_columns(few), SETTINGS)
     assert_readable(figure)
     _, _, (bars,) = figure.axes[0].containers[0].lines
     widths = [float(np.ptp(bar[:, 0])) for bar in bars.get_segments() if len(bar)]
@@ -444,17 +454,17 @@ def test_agreement_without_an_interval_is_drawn_without_bars():
 
 DRAWINGS = {
     "organisation": lambda: figure_organisation.draw_organisation(
-        [example(words(90, 1), HARD["right to left"])] * 2, PROMPT, TEACHERS, NAMES
+        [example(words(90, 1), HARD["right to left"])] * 2, PROMPT, SHOWN
     ),
     "sample": lambda: figure_sample.draw_sample(
-        example(words(90, 1), HARD["emoji"]), PROMPT, TEACHERS, NAMES
+        example(words(90, 1), HARD["emoji"]), PROMPT, SHOWN
     ),
     "coverage": lambda: figure_coverage.draw_coverage(
         pl.DataFrame([["food", 3, 1, 9, 2]], schema=COVERAGE, orient="row")
     ),
-    "lengths": lambda: figure_lengths.draw_lengths(lengths_frame(60, 30, 90), TEACHERS, NAMES, "t"),
-    "scores": lambda: figure_scores.draw_scores(aggregates_frame(MODELS), SCORES),
-    "agreement": lambda: draw_agreement(agreement_frame()),
+    "lengths": lambda: figure_lengths.draw_lengths(lengths_frame(60, 30, 90), SETTINGS),
+    "scores": lambda: figure_scores.draw_scores(aggregates_frame(MODELS), SETTINGS),
+    "agreement": lambda: draw_agreement(agreement_frame(), SETTINGS),
 }
 COVERAGE = ["domain", "images", "classes", "images_available", "classes_available"]
 

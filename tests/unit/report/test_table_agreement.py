@@ -9,11 +9,12 @@ from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.report import table_captions
 from table_agreement import table_agreement
 
-SETTINGS = config(name="miniature")["benchmark"] | {
-    "printed_tfidf": "tfidf_pair",
+CONFIG = config(name="miniature")
+INTERVALS = {"draws": 200, "level": 0.9}
+SETTINGS = {
     "teachers": TEACHERS,
-    "names": {"glm": "GLM_4.1", "kimi": "Kimi"},
-    "intervals": {"draws": 200, "level": 0.9},
+    "models": {"glm": {"name": "GLM_4.1"}, "kimi": {"name": "Kimi"}},
+    "benchmark": CONFIG["benchmark"] | {"printed_tfidf": "tfidf_pair", "intervals": INTERVALS},
 }
 IMAGES = 12
 
@@ -22,7 +23,7 @@ IMAGES = 12
 def run(tmp_path_factory):
     """The aggregate of twelve images, and its tables."""
     folder = tmp_path_factory.mktemp("agreement")
-    intervals = Intervals(**SETTINGS["intervals"], least=1, seed=3)
+    intervals = Intervals(**INTERVALS, least=1, seed=3)
     files = write_files(folder, IMAGES)
     frame = aggregate_agreement(**files, teachers=TEACHERS, intervals=intervals)
     return write_tables(frame, folder)

@@ -82,9 +82,7 @@ def write(folder: Path, images: int, keys: Sequence[str] = ()) -> str:
         [folder / f"{key}.csv" for key in keys],
         REPORTED,
         folder / "table1",
-        teachers=["glm", "kimi"],
-        run="tiny",
-        tokenizer="Some/tokenizer_1",
+        SETTINGS,
     )
     return (folder / "table1.md").read_text()
 
@@ -104,6 +102,11 @@ def test_files_and_caption(tmp_path) -> None:
     assert (tmp_path / "table1.tex").exists()
 
 
+SETTINGS = {
+    "run": "tiny",
+    "teachers": ["glm", "kimi"],
+    "statistics": {"tokenizer": {"repository": "Some/tokenizer_1"}},
+}
 COUNTED = {"images": 7, "min": 3, "max": 9, "mean": 6.5, "total": 52, "samples": 8}
 
 

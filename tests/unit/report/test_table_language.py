@@ -9,6 +9,12 @@ from imagenet_think.core.schemas import ANNOTATIONS, LENGTHS
 from table_language import describe, table_language
 
 NAMES = {"glm": "GLM", "kimi": "Kimi"}
+SETTINGS = {
+    "seed": 1,
+    "teachers": list(NAMES),
+    "models": {key: {"name": name} for key, name in NAMES.items()},
+    "statistics": {"tokenizer": {"repository": "tokenizer"}},
+}
 
 
 def test_describe() -> None:
@@ -59,10 +65,8 @@ def table(folder: Path, size: int) -> pl.DataFrame:
         [folder / f"annotations_{model}.parquet" for model in NAMES],
         [folder / f"lengths_{model}.parquet" for model in NAMES],
         folder / "language",
-        names=NAMES,
-        tokenizer="tokenizer",
-        seed=1,
-        size=size,
+        SETTINGS,
+        size,
     )
     return pl.read_csv(folder / "language.csv")
 

@@ -7,7 +7,11 @@ from imagenet_think.core import schemas
 from imagenet_think.core.files import write_parquet
 from table_mentions import table_mentions
 
-SETTINGS = {"names": {"b": "Model B", "a": "Model_A"}, "level": 0.9}
+SETTINGS = {
+    "benchmarked": ["b", "a"],
+    "models": {"a": {"name": "Model_A"}, "b": {"name": "Model B"}},
+    "benchmark": {"intervals": {"level": 0.9}},
+}
 IMAGES = 40
 
 
@@ -50,7 +54,7 @@ def write_table(folder, images=None, **changed):
     for model, frame in (FOUND | changed).items():
         write_parquet(frame, folder / f"{model}.parquet", schemas.MENTIONS)
     paths = [folder / "a.parquet", folder / "b.parquet"]
-    table_mentions(paths, folder / "sample.parquet", folder / "mentions", **SETTINGS)
+    table_mentions(paths, folder / "sample.parquet", folder / "mentions", SETTINGS)
     frame = pl.read_csv(folder / "mentions.csv", schema_overrides={"group": pl.String})
     return frame, (folder / "mentions.md").read_text().splitlines()
 

@@ -147,7 +147,7 @@ def test_the_files(tmp_path):
 
 
 def test_a_missing_column_is_named(tmp_path):
-    with pytest.raises(ValueError, match="f1_high"):
+    with pytest.raises(pl.exceptions.ColumnNotFoundError, match="f1_high"):
         write_table(frame([0.1]).drop("f1_high"), COLUMNS, "c", tmp_path / "t")
     assert not list(tmp_path.iterdir())
 

@@ -36,10 +36,8 @@ SETTINGS = {
 
 
 def key(source, prompt="Describe."):
-    given = response_settings(SETTINGS, "m")
-    model = given.pop("model")
-    del given["prompt"]
-    return fingerprint(settings_digest(model, ("abc", "abc"), prompt, **given), source)
+    given = response_settings(SETTINGS | {"prompts": {"p": prompt}}, "m")
+    return fingerprint(settings_digest(given, ("abc", "abc")), source)
 
 
 class Run:
