@@ -13,52 +13,15 @@ from imagenet_think.report import table_captions
 from imagenet_think.report.table_captions import HEADINGS, MEASURES
 from imagenet_think.report.tables import ENDS, WHOLE, Column, spread, with_interval, write_table
 
+AGGREGATES = pl.DataFrame({"aggregate": ["avg", "max"]})
+
 
 def both_ways(differences: pl.DataFrame) -> pl.DataFrame:
     """Return every difference twice, once in each direction."""
-    low, high = ("low", "all_low"), ("high", "all_high")
-    turned = differences.with_columns(
-        pl.col("other").alias("model"),
-        pl.col("model").alias("other"),
-        -pl.col("difference"),
-        *((-pl.col(b)).alias(a) for a, b in zip(low, high, strict=True)),
-        *((-pl.col(a)).alias(b) for a, b in zip(low, high, strict=True)),
-    )
-    return pl.concat([differences, turned])
-
-
-def rank(differences: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
-    """Return each model's rank in a metric, and the range of ranks that cannot be excluded.
-
-    Parameters
-    ----------
-    differences
-        Rows of schema `DIFFERENCES` of one metric and aggregate.
-    models
-        Keys of all models.
-
-    Returns
-    -------
-    polars.DataFrame
-        `model, rank, rank_low, rank_high`, in the models' order. The rank is 1 plus the number of
-        models that score higher on the images that both are scored on; `rank_low` is 1 plus the
-        number of significantly better ones, `rank_high` the number of models minus that of
-        significantly worse ones, by the simultaneous intervals. All three are null for a model that
-        shares no image with another.
-    """
-    rows = both_ways(differences).drop_nulls("difference")
-    ranks = []
-    for model in models:
-        own = rows.filter(model=model)
-        found: list[int | None] = [None, None, None]
-        if len(own) or len(models) == 1:
-            better, surely = own["difference"] < 0, own["all_high"] < 0
-            worse = own["all_low"] > 0
-            found = [1 + len(own.filter(better)), 1 + len(own.filter(surely))]
-            found.append(len(models) - len(own.filter(worse)))
-        ranks.append((model, *found))
-    names = dict.fromkeys(with_interval("rank"), pl.Int64())
-    return pl.DataFrame(ranks, schema={"model": pl.String(), **names}, orient="row")
+    swapped = {"model": "other", "low": "high", "all_low": "all_high"}
+    turned = differences.rename(swapped | {other: one for one, other in swapped.items()})
+    numbers = -pl.col("difference", "low", "high", "all_low", "all_high")
+    return pl.concat([differences, turned.with_columns(numbers).select(differences.columns)])
 
 
 def alike(differences: pl.DataFrame) -> list[tuple[str, str]]:
@@ -77,26 +40,47 @@ def letter(place: int) -> str:
 def arrange(differences: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
     """Return the csv: one row per metric, aggregate, model and other model.
 
-    `differences` are those of the printed measures, `names` the printed names of the models by key.
+    Parameters
+    ----------
+    differences
+        Rows of schema `DIFFERENCES` of the printed measures.
+    names
+        The printed names of the models by key.
+
+    Returns
+    -------
+    polars.DataFrame
+        The rank is 1 plus the number of models that score higher on the images that both are scored
+        on; `rank_low` is 1 plus the number of significantly better ones, `rank_high` the number of
+        models minus that of significantly worse ones, by the simultaneous intervals. All three are
+        null for a model that shares no image with another.
     """
     keys = pl.DataFrame({"key": list(names)})
     pairs = keys.join(keys.rename({"key": "other_key"}), how="cross")
     pairs = pairs.filter(pl.col("key") != pl.col("other_key"))
     if len(names) == 1:  # it has a rank, but no other model to differ from
         pairs = keys.with_columns(other_key=pl.lit(None, pl.String))
-    tables = []
-    for metric in MEASURES:
-        for aggregate in ("avg", "max"):
-            chosen = differences.filter(metric=metric, aggregate=aggregate)
-            ranks = rank(chosen, list(names)).rename({"model": "key"})
-            found = both_ways(chosen).rename({"model": "key", "other": "other_key"})
-            rows = pairs.with_columns(metric=pl.lit(metric), aggregate=pl.lit(aggregate))
-            rows = rows.join(ranks, on="key", how="left", maintain_order="left")
-            on = ["metric", "aggregate", "key", "other_key"]
-            tables.append(rows.join(found, on=on, how="left", maintain_order="left"))
-    return pl.concat(tables).select(
-        "metric",
-        "aggregate",
+    order = pl.DataFrame({"metric": list(MEASURES)}).join(AGGREGATES, how="cross")
+    rows = both_ways(differences).rename({"model": "key", "other": "other_key"})
+    ranked = ["metric", "aggregate", "key"]
+    ranks = (
+        rows.drop_nulls("difference")
+        .group_by(ranked)
+        .agg(
+            rank=1 + (pl.col("difference") < 0).sum(),
+            rank_low=1 + (pl.col("all_high") < 0).sum(),
+            rank_high=len(names) - (pl.col("all_low") > 0).sum(),
+        )
+    )
+    table = (
+        order.join(pairs, how="cross")
+        .join(ranks, on=ranked, how="left", maintain_order="left")
+        .join(rows, on=[*ranked, "other_key"], how="left", maintain_order="left")
+    )
+    if len(names) == 1:
+        table = table.with_columns(pl.col(with_interval("rank")).fill_null(1))
+    return table.select(
+        *("metric", "aggregate"),
         pl.col("key").replace(names).alias("model"),
         "key",
         *with_interval("rank"),

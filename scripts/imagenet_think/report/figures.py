@@ -360,8 +360,8 @@ class Page:
     def rule(self, x: float, top: float, bottom: float, *, colour: str, line: str) -> None:
         """Draw a vertical line."""
         ends = [self.height - top, self.height - bottom]
-        vertical = Line2D([x, x], ends, color=colour, transform=self.points)
-        vertical.set_linestyle(line)
+        vertical = Line2D([x, x], ends, transform=self.points)
+        vertical.set(color=colour, linestyle=line)
         self.figure.add_artist(vertical)
 
     def arrow(self, start: tuple[float, float], end: tuple[float, float]) -> None:

@@ -21,7 +21,7 @@ import httpx2
 from PIL import ExifTags, Image
 
 from imagenet_think.inference.chat import PromptError, encode, first_conversation, fitted, png_file
-from imagenet_think.inference.engines import EngineError, Request, Response, versions
+from imagenet_think.inference.engines import EngineError, Request, Response, Setup, versions
 from imagenet_think.inference.loops import CHECK_EVERY, ends_in_loop
 
 logger = logging.getLogger("imagenet_think")
@@ -167,14 +167,10 @@ class ChatEngine:
     processor
         The family's, of the same checkpoint: it gives the prompt's tokens, rejects what cannot be
         encoded, and decodes the response's tokens.
-    model
-        Its entry in the config.
-    loop
-        What counts as a loop (`inference.loops.ends_in_loop`), or None: nothing does.
     stop_ids
         Tokens that end a response.
-    batch_size
-        Requests in flight at most.
+    model, setup
+        As of every engine. `batch_size` bounds the requests in flight.
 
     Raises
     ------
@@ -187,15 +183,13 @@ class ChatEngine:
         self,
         server: Server,
         processor: Any,
-        *,
-        model: dict,
-        loop: dict | None,
         stop_ids: list[int],
-        batch_size: int,
+        model: dict,
+        setup: Setup,
     ):
         self.server, self.processor, self.record = server, processor, server.record
-        self._model, self._loop_settings, self._stop_ids = model, loop, stop_ids
-        self._batch_size = batch_size
+        self._model, self._loop_settings, self._stop_ids = model, setup["loop"], stop_ids
+        self._batch_size = self.record["batch_size"] = setup["inference"]["batch_size"]
         self._last_token = 0.0  # when the server last gave one to any request
         self._warned = False
         # One thread encodes and decodes: tokenizers are not safe to share.
@@ -203,7 +197,6 @@ class ChatEngine:
         self._events = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._events.run_forever, name="server", daemon=True)
         self._thread.start()
-        self.record["batch_size"] = batch_size
         try:
             self.run(server.start())
             self._probe()
