@@ -3,10 +3,11 @@ from itertools import product
 import numpy as np
 import polars as pl
 import pytest
-from scipy.stats import norm
 from written_tables import read_table
 
+from imagenet_think.analysis.resampling import share
 from imagenet_think.core import schemas
+from imagenet_think.report.tables import with_interval
 from table_mentions import table_mentions
 
 SETTINGS = {
@@ -112,17 +113,12 @@ def test_responses_without_an_answer_are_counted(run, tmp_path):
 
 def test_intervals_are_wilson_s_and_have_a_width_at_0(run):
     rows = of_all_images(run[0])
-    z = norm.ppf(0.95)
     for key, name in (("a", "synset"), ("b", "chance")):
         row = rows[key]
-        p, n = row[name], row["answers"]
-        middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-        ends = (row[f"{name}_low"], row[f"{name}_high"])
-        assert ends == pytest.approx((middle - half, middle + half), abs=1e-12)
-    none = rows["b"]
-    assert (none["chance"], none["chance_low"]) == (0, 0)
-    assert none["chance_high"] > 0.05
+        numbers = share(round(row[name] * row["answers"]), row["answers"], 0.9)
+        assert tuple(row[own] for own in with_interval(name)) == pytest.approx(numbers, abs=1e-12)
+    assert (rows["b"]["chance"], rows["b"]["chance_low"]) == (0, 0)
+    assert rows["b"]["chance_high"] > 0.05
 
 
 def test_what_is_printed(run):
