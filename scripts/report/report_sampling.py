@@ -236,7 +236,7 @@ def _funnel(
         [
             ("readable in the source", int(index["available"].sum()), ""),
             ("examined", len(ranked), "until each class had enough candidates"),
-            ("met every criterion", len(seen) - len(excluded), "and is no near-duplicate"),
+            ("met every criterion", len(seen) - len(excluded), "and are not near-duplicates"),
             ("chosen", len(images), ""),
         ]
     )
