@@ -10,10 +10,10 @@ Where it returns no tokens the text is taken as given, and loops are only found 
 import asyncio
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 from imagenet_think.inference import checkpoints
-from imagenet_think.inference.engines import EngineError, openai_client
+from imagenet_think.inference.engines import EngineError, Setup, openai_client
 from imagenet_think.inference.engines.openai_client import (
     Address,
     ChatEngine,
@@ -40,29 +40,15 @@ def check(inference: Mapping[str, Any]) -> None:
             )
 
 
-def load(
-    model: dict,
-    *,
-    loop: dict | None,
-    checkpoint: tuple[str, str | None],
-    processor: tuple[str, str | None],
-    inference: Mapping[str, Any],
-    threads: int,
-) -> ChatEngine:
+def load(model: dict, **setup: Unpack[Setup]) -> ChatEngine:
     """Find the server, and check with one request that its model sees an image.
 
     As `imagenet_think.inference.engines.EngineModule` describes. Of `inference` it reads
-    `batch_size` and `engines.server`; no weights are read, and `threads` is not used.
+    `batch_size` and `engines.server`. No weights are read, and `threads` is not used.
     """
-    encoder, stop_ids = checkpoints.load_processor(model, processor, checkpoint)
-    return ChatEngine(
-        RemoteServer(inference["engines"]["server"]),
-        encoder,
-        model=model,
-        loop=loop,
-        stop_ids=stop_ids,
-        batch_size=inference["batch_size"],
-    )
+    encoder, stop_ids = checkpoints.load_processor(model, setup["processor"], setup["checkpoint"])
+    server = RemoteServer(setup["inference"]["engines"]["server"])
+    return ChatEngine(server, encoder, stop_ids, model, setup)
 
 
 class RemoteServer(Server):

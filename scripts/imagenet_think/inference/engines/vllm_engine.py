@@ -13,12 +13,13 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
 from imagenet_think.core import model_sources
 from imagenet_think.inference import checkpoints, families
+from imagenet_think.inference.engines import Setup
 from imagenet_think.inference.engines.openai_client import ChatEngine
 from imagenet_think.inference.engines.vllm_server import VllmServer
 from imagenet_think.inference.loops import CHECK_EVERY
@@ -41,20 +42,13 @@ def check(inference: Mapping[str, Any]) -> None:
         )
 
 
-def load(
-    model: dict,
-    *,
-    loop: dict | None,
-    checkpoint: tuple[str, str | None],
-    processor: tuple[str, str | None],
-    inference: Mapping[str, Any],
-    threads: int,
-) -> ChatEngine:
+def load(model: dict, **setup: Unpack[Setup]) -> ChatEngine:
     """Start vLLM with a model, and check with one request that it sees an image.
 
     As `imagenet_think.inference.engines.EngineModule` describes. Of `inference` it reads `device`,
     `dtype`, `batch_size` and `engines.vllm`.
     """
+    inference, checkpoint, processor = setup["inference"], setup["checkpoint"], setup["processor"]
     encoder, stop_ids = checkpoints.load_processor(model, processor, checkpoint)
     settings = inference["engines"]["vllm"]
     folder = tempfile.TemporaryDirectory(prefix="imagenet-think-vllm-")
@@ -76,14 +70,8 @@ def load(
     except BaseException:
         folder.cleanup()
         raise
-    return ChatEngine(
-        VllmServer(command, inference, folder, threads),
-        encoder,
-        model=model,
-        loop=loop,
-        stop_ids=stop_ids,
-        batch_size=inference["batch_size"],
-    )
+    server = VllmServer(command, inference, folder, setup["threads"])
+    return ChatEngine(server, encoder, stop_ids, model, setup)
 
 
 def joined_folder(checkpoint: Path, processor: Path, kind: str, out: Path) -> Path:
