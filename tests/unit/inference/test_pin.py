@@ -53,14 +53,12 @@ class Hub(BaseHTTPRequestHandler):
         repository = path.removeprefix(models)
         if path.startswith(models):  # the client also sends other requests
             self.requested.append(repository)
-        found = repository not in self.missing
-        body = {"id": repository, "sha": commit(repository)} if found else {"error": "Not found"}
-        data = json.dumps(body).encode()
-        self.send_response(200 if found else 404)
-        self.send_header("Content-Type", "application/json")
+        if repository in self.missing:
+            self.send_error(404)
+            return
+        data = json.dumps({"id": repository, "sha": commit(repository)}).encode()
+        self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
-        if not found:
-            self.send_header("X-Error-Code", "RepoNotFound")
         self.end_headers()
         self.wfile.write(data)
 
@@ -95,16 +93,11 @@ def config(tmp_path):
 def test_every_null_of_a_hub_repository_is_filled_and_nothing_else_changes(hub, config):
     found = pin_revisions(config)
     expected = CONFIG
-    for repository in ("zai-org/GLM", "owner/model", "owner/sbert"):
-        expected = expected.replace(
-            f"repository: {repository}\n    revision: null",
-            f"repository: {repository}\n    revision: {commit(repository)}",
-        )
-    for repository in ("zai-org/GLM", "owner/tokenizer"):
-        expected = expected.replace(
-            f"{{repository: {repository}, revision: null}}",
-            f"{{repository: {repository}, revision: {commit(repository)}}}",
-        )
+    for repository in ("zai-org/GLM", "owner/model", "owner/tokenizer", "owner/sbert"):
+        for between in ("\n    revision: ", ", revision: "):
+            entry = f"repository: {repository}{between}"
+            expected = expected.replace(f"{entry}null", f"{entry}{commit(repository)}")
+    assert "null" not in expected
     assert config.read_text() == expected
     assert found == {
         repository: commit(repository)

@@ -2,7 +2,7 @@ import re
 
 import polars as pl
 import pytest
-from synthetic_run import CONFIG, FIGURES, ROOT, make_run
+from synthetic_run import CONFIG, ROOT, make_run
 
 from export_numbers import export_numbers
 from imagenet_think.core.wording import series
@@ -93,9 +93,9 @@ def test_every_table_and_figure_is_included_and_cited(run):
         assert rf"\input{{tables/{path.name}}}" in BODY
         label = re.search(r"\\label\{(.*?)\}", path.read_text()).group(1)
         assert rf"\ref{{{label}}}" in BODY
-    for name in FIGURES:
-        assert rf"\includegraphics{{figures/figure_{name}.pdf}}" in BODY
-        assert rf"\ref{{fig:{name}}}" in BODY
+    for name in (figure.name for figure in products.figures() if figure.in_paper):
+        assert rf"\includegraphics{{figures/{name}.pdf}}" in BODY
+        assert rf"\ref{{fig:{name.removeprefix('figure_')}}}" in BODY
 
 
 def test_the_paper_prints_the_products_that_say_so():
