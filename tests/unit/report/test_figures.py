@@ -9,14 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 import regex
-import synthetic_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
 from PIL import Image, ImageDraw
-from synthetic_run import CONFIG
+from synthetic_run import CONFIG, make_run
 
 import figure_coverage
 import figure_lengths
@@ -189,7 +188,10 @@ MINIATURE = {"artifact": (7, 84), "object": (2, 24), "animal": (1, 12), "food": 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    synthetic_run.make_run(folder)
+    make_run(folder)
+    image = pl.struct(pl.lit(jpeg(64, 48)).alias("bytes")).alias("image")
+    sample = pl.read_parquet(folder / "sample.parquet")
+    sample.select("image_id", image).write_parquet(folder / "images.parquet")
     return folder
 
 
@@ -383,13 +385,30 @@ def test_agreement_without_baselines():
     assert [len(c.lines[0].get_xdata()) for c in figure.axes[0].containers] == [3, 0, 0, 0, 0]
 
 
-@pytest.mark.parametrize("draw", synthetic_run.FIGURES.values(), ids=synthetic_run.FIGURES)
+COVERAGE = ["domain", "images", "classes", "images_available", "classes_available"]
+DRAWINGS = {
+    "organisation": lambda: figure_organisation.draw_organisation(
+        [example(words(90, 1), HARD["right to left"])] * 2, PROMPT, SHOWN
+    ),
+    "sample": lambda: figure_sample.draw_sample(
+        example(words(90, 1), HARD["emoji"]), PROMPT, SHOWN
+    ),
+    "coverage": lambda: figure_coverage.draw_coverage(
+        pl.DataFrame([["food", 3, 1, 9, 2]], schema=COVERAGE, orient="row")
+    ),
+    "lengths": lambda: figure_lengths.draw_lengths(lengths_frame(60, 30, 90), SETTINGS),
+    "scores": lambda: figure_scores.draw_scores(aggregates_frame(MODELS), SETTINGS),
+    "agreement": lambda: draw_agreement(agreement_frame(), SETTINGS),
+}
+
+
+@pytest.mark.parametrize("draw", DRAWINGS.values(), ids=DRAWINGS)
 @pytest.mark.slow
-def test_equal_figures_are_equal_files_whatever_the_user_s_settings(draw, run, tmp_path):
+def test_equal_figures_are_equal_files_whatever_the_user_s_settings(draw, tmp_path):
     changed = {"font.size": 20, "axes.facecolor": "red", "savefig.dpi": 50}
     for name, own in (("first", {}), ("second", changed)):
         with matplotlib.rc_context(own):
-            figures.save_figure(draw(run), tmp_path / f"{name}.pdf", tmp_path / f"{name}.png")
+            figures.save_figure(draw(), tmp_path / f"{name}.pdf", tmp_path / f"{name}.png")
     for ending in ("pdf", "png"):
         first, second = (tmp_path / f"{name}.{ending}" for name in ("first", "second"))
         assert first.read_bytes() == second.read_bytes()
