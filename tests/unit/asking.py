@@ -1,6 +1,5 @@
 """Requests to a played server, and the expected responses."""
 
-import time
 from contextlib import closing
 
 import played_server
@@ -56,13 +55,6 @@ def load(engine, folder, chosen, model=MODEL, loop=LOOP, processor=None):
         inference=chosen,
         threads=1,
     )
-
-
-def wait_for(condition, seconds=300):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.02)
 
 
 def answers(engine, asked):

@@ -9,7 +9,7 @@ import huggingface_hub
 import pytest
 from dataset_shards import publish
 
-from push_dataset import push_dataset, to_upload
+from push_dataset import push_dataset
 
 REPOSITORY = "me/imagenet-think"
 API = f"/api/datasets/{REPOSITORY}"
@@ -135,32 +135,25 @@ def test_without_confirmation_files_are_listed_and_nothing_is_sent(
         assert f"{len(data):,} bytes  {name}\n" in caplog.text
     assert f"{sum(map(len, files.values())):,} bytes in 14 files" in caplog.text
     assert f"/datasets/{REPOSITORY}, which does not exist" in caplog.text
-    assert "it would be created, private" in caplog.text
     assert f"run the same command with IMAGENET_THINK_PUSH={REPOSITORY} set" in caplog.text
     assert "notes.txt" not in caplog.text
     assert not writes(hub)
 
 
 @pytest.mark.parametrize(("private", "word"), [(True, "private"), (False, "PUBLIC")])
-def test_it_says_who_can_read_the_repository(private, word, hub, folder, caplog):
-    hub.private = private
-    push(folder)
-    assert f"which exists, {word}" in caplog.text
-    hub.private = None
+def test_with_confirmation_the_repository_is_created_and_gets_the_dataset_only(
+    private, word, hub, folder, caplog
+):
     push(folder, private=private)
     assert f"it would be created, {word}" in caplog.text
     assert not writes(hub)
-
-
-@pytest.mark.parametrize("private", [True, False])
-def test_with_confirmation_the_repository_is_created_and_gets_the_dataset_only(
-    private, hub, folder, caplog
-):
     push(folder, confirmed=REPOSITORY, private=private)
     assert hub.private is private
     assert hub.files == contents(folder)
     assert len([request for request in hub.requests if "/commit/" in request]) == 1
     assert f"Uploaded: {URL}/commit/" in caplog.text
+    push(folder)
+    assert f"which exists, {word}" in caplog.text
 
 
 def test_files_of_a_different_number_of_shards_are_deleted_there(hub, folder, caplog):
@@ -196,11 +189,11 @@ def test_missing_files_are_reported(missing, message, hub, folder):
     assert not hub.requests
 
 
-def test_other_columns_are_rejected(folder):
+def test_other_columns_are_rejected(hub, folder):
     name = "train-00000-of-00002.parquet"
     (folder / "failed" / name).replace(folder / "data" / name)
     with pytest.raises(ValueError, match="does not have the dataset's columns"):
-        to_upload(folder)
+        push(folder)
 
 
 @pytest.mark.parametrize(

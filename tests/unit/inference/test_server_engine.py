@@ -22,10 +22,10 @@ from asking import (
     answered_before_error,
     load,
     requests,
-    wait_for,
 )
 from noise import noise
 from PIL import ExifTags, Image, ImageOps
+from waiting import wait_for
 
 from imagenet_think.inference.chat import encode, first_conversation
 from imagenet_think.inference.engines import EngineError, Request, openai_client, server_engine
