@@ -183,7 +183,7 @@ def _account(index: pl.DataFrame, looked_at: pl.DataFrame, chosen: int) -> None:
         )
     logger.info(
         f"{available + listed} members: {chosen} chosen, {reserve} in reserve (not drawn), "
-        f"{unseen} not looked at, {excluded + listed} excluded"
+        f"{unseen} not examined, {excluded + listed} excluded"
     )
     for reason, count in sorted(Counter(looked_at["reason"].drop_nulls()).items()):
         logger.info("excluded, %s: %d", reason, count)

@@ -23,8 +23,7 @@ def generate_pilot(
 ) -> None:
     """Write the responses to some images of a block.
 
-    They stay in the journal, where the run finds them, just as this function finds those that the
-    run has generated already. How long they took is recorded in the journal, not here.
+    They stay in the journal, where the run finds them, as this finds those of the run.
 
     Parameters
     ----------

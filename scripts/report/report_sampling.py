@@ -235,8 +235,8 @@ def _funnel(
     return _bars(
         [
             ("readable in the source", int(index["available"].sum()), ""),
-            ("looked at", len(ranked), "until a class has its candidates"),
-            ("met every criterion", len(seen) - len(excluded), "and repeats no other"),
+            ("examined", len(ranked), "until each class had enough candidates"),
+            ("met every criterion", len(seen) - len(excluded), "and are not near-duplicates"),
             ("chosen", len(images), ""),
         ]
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 import asking
 import pytest
 import yaml
-from asking import wait_for
+from waiting import wait_for
 
 from imagenet_think.inference.chat import first_conversation
 from imagenet_think.inference.conversations import Policy, converse

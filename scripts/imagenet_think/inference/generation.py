@@ -46,11 +46,8 @@ class Task:
     ----------
     settings
         From `fingerprint.response_settings`.
-    inference
-        The config's section `inference`, with its section `engines` as an entry: how responses are
-        computed, which does not change them.
-    threads
-        CPU threads for torch.
+    inference, threads
+        As in `imagenet_think.inference.engines.Setup`: they do not change the responses.
     canary
         `folder` of the canaries' verdicts, and the model's `output` format; None for no canary.
     """
@@ -94,12 +91,10 @@ class Task:
             model=self.model,
             prompt=self.settings["prompt"]["text"],
             attempts=self.settings["length_policy"]["attempts"],
-            seed=self.seed,
+            seed=lambda image_id, *turn: row_seed(
+                self.settings["seed"], image_id, self.model["key"], *turn
+            ),
         )
-
-    def seed(self, image_id: str, attempt: int, turn: int) -> int:
-        """Return the seed of a request."""
-        return row_seed(self.settings["seed"], image_id, self.model["key"], attempt, turn)
 
     @property
     def digest(self) -> str:
@@ -122,7 +117,7 @@ def respond(
 
     Responses in the journal are taken from there; only the others are generated, in one stream over
     all shards, and journaled one by one. If there are none, no engine is loaded and torch is not
-    imported. So a pilot that generates a few (`limit`) leaves as many fewer for the run.
+    imported.
 
     Parameters
     ----------
@@ -217,10 +212,8 @@ def _prompt_all(
     task: Task, engine: Engine, images: Sequence[str], missing: Missing, run: "_Run"
 ) -> None:
     name = task.model["key"]
-    found = (
-        f"{part} {engine.record[part]}" for part in COMPUTED_WITH[:-1] if engine.record.get(part)
-    )
-    logger.info("%s: %s", name, ", ".join(found))
+    parts = [part for part in COMPUTED_WITH[:-1] if engine.record.get(part)]
+    logger.info("%s: %s", name, ", ".join(f"{part} {engine.record[part]}" for part in parts))
     run.notes["canary"] = _run_canary(task, engine, images)
     run.notes["ready_seconds"] = run.seconds()
     run.notes["ready_statistics"] = dict(engine.record.get("statistics", {}))
@@ -241,7 +234,7 @@ def _prompt_all(
 
 
 class _Run:
-    """Collects the record of a run for the journal."""
+    """The record of a run for the journal."""
 
     def __init__(self, task: Task):
         self.began = time.monotonic()
@@ -343,10 +336,7 @@ def _run_canary(task: Task, engine: Engine, images: Sequence[str]) -> dict | Non
 
 
 def exit_on_sigterm() -> None:
-    """Handle SIGTERM (from Slurm or Snakemake) as an error that releases locks and servers.
-
-    Further signals do not disturb that.
-    """
+    """Handle the first SIGTERM as an error, so that locks and servers are released."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_IGN)

@@ -25,6 +25,7 @@ import socket
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -44,28 +45,14 @@ class LockError(RuntimeError):
 
 @dataclass(frozen=True)
 class Owner:
-    """The holder of a lock.
-
-    Attributes
-    ----------
-    host, pid
-        The worker.
-    machine
-        The scope of `pid`: the machine since its last boot, and the container.
-    process
-        Distinguishes the process from a later one with the same number; None if unknown.
-    since
-        Seconds since the epoch, by the clock of its host.
-    token
-        Random, different for each lock.
-    """
+    """The holder of a lock."""
 
     host: str
     pid: int
-    machine: str
-    process: str | None
-    since: float
-    token: str
+    machine: str  # the scope of `pid`: the machine since its last boot, and the container
+    process: str | None  # distinguishes it from a later one with the same number, if known
+    since: float  # seconds since the epoch, by the clock of its host
+    token: str  # random, different for each lock
 
     @classmethod
     def this_process(cls) -> "Owner":
@@ -111,13 +98,7 @@ class _Seen:
 class Lock:
     """A lock that is held between `acquire` and `release`, or as a context.
 
-    Parameters
-    ----------
-    path
-        The lock file. Its folder must exist. A name with a dot in front and `.claim` at the end
-        belongs to the lock too.
-    heartbeat
-        As `HEARTBEAT`.
+    The folder of its file must exist. `.<name>.claim` beside it belongs to the lock too.
     """
 
     def __init__(self, path: str | Path, *, heartbeat: float = HEARTBEAT):
@@ -234,21 +215,13 @@ class Lock:
 
 
 def held(path: Path, now: float) -> bool:
-    """Return whether a live worker seems to hold a lock.
+    """Return whether a live worker seems to hold a lock; `now` is in seconds since the epoch.
 
     Nothing is taken or written, so the answer may be outdated when it is used.
-
-    Parameters
-    ----------
-    path
-        The lock.
-    now
-        Seconds since the epoch.
     """
-    try:
+    seen = None
+    with suppress(OSError):
         seen = _look(path)
-    except OSError:
-        return False
     if seen is None or seen.owner is None:
         return False
     alive = seen.alive()

@@ -117,7 +117,7 @@ def test_nothing_is_lost(stage, caplog):
     assert len(sample.join(looked_at, on=key, how="semi")) == len(sample)
     assert len(exclusions.join(looked_at, on=key, how="semi")) == len(exclusions)
     assert (
-        f"{members} members: 15 chosen, {reserve} in reserve (not drawn), {unseen} not looked at, "
+        f"{members} members: 15 chosen, {reserve} in reserve (not drawn), {unseen} not examined, "
         f"{len(exclusions)} excluded"
     ) in caplog.text
 

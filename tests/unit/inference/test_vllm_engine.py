@@ -11,15 +11,8 @@ from types import SimpleNamespace
 import asking
 import played_server
 import pytest
-from asking import (
-    MODEL,
-    all_expected,
-    answered,
-    answered_before_error,
-    load,
-    requests,
-    wait_for,
-)
+from asking import MODEL, all_expected, answered, answered_before_error, load, requests
+from waiting import wait_for
 
 from imagenet_think.inference.engines import (
     EngineError,

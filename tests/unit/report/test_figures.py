@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
 from PIL import Image, ImageDraw
+from synthetic_run import CONFIG, make_run
 
 import figure_coverage
 import figure_lengths
@@ -23,7 +24,6 @@ import figure_sample
 import figure_scores
 from figure_agreement import draw_agreement
 from imagenet_think.core import schemas
-from imagenet_think.core.files import write_parquet
 from imagenet_think.report import figures, table_captions
 from imagenet_think.report.examples import Example, choose_examples
 
@@ -60,6 +60,8 @@ HARD = {
     "one word": "Donaudampfschifffahrtsgesellschaft" * 60,
     "marks": "Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞͉͚̯̞̠͍A̴̵̜̰͔ͫ͗͢L̠ͨͧͩ͘G̴̻͈͍͔̹̑͗̎̅͛́Ǫ̵̹̻̝̳͂̌̌͘ text " * 8,
     "control": "a\x00b\x07c\td\r\ne\u2028f\ufeff g\ud800",
+    "runaway loop": "loop " * 150_000,
+    "runaway word": "x" * 500_000,
     "lines": "### 1. **Subject**\n\n- one\n- two\n\n\n| a | b |\n" * 12,
 }
 
@@ -124,41 +126,18 @@ def assert_readable(figure: Figure) -> None:
                 assert inside, f"crosses its box: {text!r}"
 
 
-def assert_same_bytes(make, folder: Path) -> None:
-    """Two drawings are the same files, the second under other settings of matplotlib."""
-    changed = {"font.size": 20, "axes.facecolor": "red", "savefig.dpi": 50}
-    for name, own in (("first", {}), ("second", changed)):
-        with matplotlib.rc_context(own):
-            figures.save_figure(make(), folder / f"{name}.pdf", folder / f"{name}.png")
-    for ending in ("pdf", "png"):
-        first, second = ((folder / f"{name}.{ending}").read_bytes() for name in ("first", "second"))
-        assert first == second
-        assert len(first) > 1000
-    pdf = (folder / "first.pdf").read_bytes()
-    assert b"Date" not in pdf
-    assert b"FontFile2" in pdf
-
-
 # Synthetic frames of the pipeline ----------------------------------------------------------------
 
 
-def sample_frame(domains: dict[str, tuple[int, int]]) -> pl.DataFrame:
-    rows = []
-    for domain, (classes, images) in domains.items():
-        for number in range(images):
-            wnid = f"n{domain}{number % classes}"
-            row = {"image_id": f"{wnid}_{number}", "wnid": wnid, "domain": domain}
-            rows.append(row | {"lemma": f"{domain} {number % classes}"})
-    return pl.DataFrame(rows, schema=schemas.SAMPLE)
-
-
-def classes_frame(domains: dict[str, tuple[int, int]]) -> pl.DataFrame:
+def domains_frame(domains: dict[str, tuple[int, int]], schema: pl.Schema) -> pl.DataFrame:
+    """Return classes with a number of available images, or as many sampled images of them."""
     rows = [
-        {"wnid": f"n{domain}{number}", "domain": domain, "available": available}
+        {"wnid": f"n{domain}{number % classes}", "domain": domain, "available": available}
         for domain, (classes, available) in domains.items()
-        for number in range(classes)
+        for number in range(classes if "available" in schema else available)
     ]
-    return pl.DataFrame(rows, schema=schemas.CLASSES)
+    known = [{name: row.get(name) for name in schema} for row in rows]
+    return pl.DataFrame(known, schema=schema)
 
 
 def lengths_frame(typical: int, rows: int, longest: int) -> pl.DataFrame:
@@ -205,75 +184,50 @@ PAPER = {
 MINIATURE = {"artifact": (7, 84), "object": (2, 24), "animal": (1, 12), "food": (2, 24)}
 
 
-@pytest.fixture
-def frames(tmp_path: Path) -> dict[str, object]:
-    """Files of a sample of four domains, in which one image of two has failed responses."""
-    sample = sample_frame(MINIATURE)
-    write_parquet(sample, tmp_path / "sample.parquet", schemas.SAMPLE)
-    ids = sample["image_id"].to_list()
-    data = jpeg(64, 48)
-    for shard, part in (("00", ids[::2]), ("01", ids[1::2])):
-        rows = [{"image_id": i, "image": {"bytes": data, "path": i}} for i in part]
-        frame = pl.DataFrame(rows, schema=schemas.IMAGES)
-        write_parquet(frame, tmp_path / f"{shard}.parquet", schemas.IMAGES)
-    for teacher in TEACHERS:
-        rows = []
-        for i in ids:
-            failed = teacher == "kimi" and int(i.split("_")[1]) % 2
-            row = {"image_id": i, "model": teacher, "status": "unclosed" if failed else "ok"}
-            rows.append(row | {p: f"{teacher} {p} {i}" for p in ("think", "answer")})
-        frame = pl.DataFrame(rows, schema=schemas.ANNOTATIONS)
-        write_parquet(frame, tmp_path / f"{teacher}.parquet", schemas.ANNOTATIONS)
-    return {
-        "sample": tmp_path / "sample.parquet",
-        "images": [tmp_path / "00.parquet", tmp_path / "01.parquet"],
-        "annotations": [tmp_path / f"{teacher}.parquet" for teacher in TEACHERS],
-        "settings": {"teachers": TEACHERS, "seed": 7},
-    }
-
-
 # Choice of samples -------------------------------------------------------------------------------
 
 
-def test_examples_are_parsed_and_of_different_domains(frames):
-    chosen = choose_examples(**frames, count=4)
-    assert len({e.domain for e in chosen}) == 4
-    for e in chosen:
-        assert int(e.image_id.split("_")[1]) % 2 == 0
-        assert e.texts == tuple(
-            (f"{teacher} think {e.image_id}", f"{teacher} answer {e.image_id}")
-            for teacher in TEACHERS
-        )
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    make_run(folder)
+    image = pl.struct(pl.lit(jpeg(64, 48)).alias("bytes")).alias("image")
+    sample = pl.read_parquet(folder / "sample.parquet")
+    sample.select("image_id", image).write_parquet(folder / "images.parquet")
+    return folder
 
 
-def test_a_longer_choice_begins_with_the_shorter_one(frames):
-    assert choose_examples(**frames, count=6)[:3] == choose_examples(**frames, count=3)
+def annotations(run: Path) -> list[Path]:
+    return [run / f"annotations/{key}.parquet" for key in CONFIG["teachers"]]
 
 
-def test_the_seed_decides_which_samples_are_chosen(frames):
-    chosen = set()
-    for seed in range(12):
-        frames["settings"]["seed"] = seed
-        chosen.add(choose_examples(**frames, count=1)[0].image_id)
-    assert len(chosen) > 3
+def chosen(run: Path, count: int, **changed: object) -> list[Example]:
+    files = {"sample": run / "sample.parquet", "images": [run / "images.parquet"]}
+    given = files | {"annotations": annotations(run), "settings": CONFIG} | changed
+    return choose_examples(**given, count=count)
 
 
-def test_more_samples_than_domains_and_than_images(frames):
-    chosen = choose_examples(**frames, count=1000)
-    assert len(chosen) == 72
-    assert max(Counter(e.image_id for e in chosen).values()) == 1
+def test_examples_are_parsed_and_of_different_domains(run):
+    everything = chosen(run, 1000)
+    parsed = pl.read_parquet(annotations(run)).filter(status="ok")
+    by_both = parsed.group_by("image_id").len().filter(len=2)["image_id"]
+    assert sorted(e.image_id for e in everything) == sorted(by_both)
+    assert len({e.domain for e in everything[:4]}) == 4
+    texts = parsed.rows_by_key(["image_id", "model"], unique=True, named=True)
+    for e in everything:
+        rows = [texts[e.image_id, key] for key in CONFIG["teachers"]]
+        assert e.texts == tuple((row["think"], row["answer"]) for row in rows)
+    assert chosen(run, 3) == everything[:3]
+    settings = [CONFIG | {"seed": seed} for seed in range(12)]
+    assert len({chosen(run, 1, settings=own)[0].image_id for own in settings}) > 3
 
 
-def test_nothing_parsed_is_an_error(frames):
+def test_nothing_parsed_and_a_missing_image_are_errors(run, tmp_path):
     with pytest.raises(ValueError, match=r"no image of .*sample.parquet has a parsed response"):
-        choose_examples(
-            **frames | {"settings": {"teachers": ["glm", "another"], "seed": 7}}, count=1
-        )
-
-
-def test_a_missing_image_is_named(frames):
+        chosen(run, 1, settings=CONFIG | {"teachers": ["another"]})
+    pl.read_parquet(run / "images.parquet")[:1].write_parquet(tmp_path / "images.parquet")
     with pytest.raises(ValueError, match="are in none of the 1 shards"):
-        choose_examples(**frames | {"images": frames["images"][1:]}, count=100)
+        chosen(run, 1000, images=[tmp_path / "images.parquet"])
 
 
 # Text --------------------------------------------------------------------------------------------
@@ -342,21 +296,14 @@ def test_a_sample_of_any_length_fits_a_page(count):
         assert "% shown)" in texts
 
 
-def test_a_runaway_text_fits_a_page():
-    shown = example("loop " * 150_000, "x" * 500_000)
-    assert_readable(figure_sample.draw_sample(shown, PROMPT, SHOWN))
-    assert_readable(figure_organisation.draw_organisation([shown], PROMPT, SHOWN))
-
-
 @pytest.mark.parametrize("domains", [MINIATURE, PAPER, {"food": (1, 1)}])
 def test_coverage(domains, tmp_path):
-    write_parquet(sample_frame(domains), tmp_path / "sample.parquet", schemas.SAMPLE)
+    files = tmp_path / "sample.parquet", tmp_path / "classes.parquet"
+    domains_frame(domains, schemas.SAMPLE).write_parquet(files[0])
     listed = {name: (classes + 2, 700) for name, (classes, _) in domains.items()}
     listed |= {"motive": (1, 0)}
-    write_parquet(classes_frame(listed), tmp_path / "classes.parquet", schemas.CLASSES)
-    counts = figure_coverage.count_domains(
-        tmp_path / "sample.parquet", tmp_path / "classes.parquet"
-    )
+    domains_frame(listed, schemas.CLASSES).write_parquet(files[1])
+    counts = figure_coverage.count_domains(*files)
     assert dict(counts.select("domain", "images").iter_rows()) == {
         name: images for name, (_, images) in domains.items()
     }
@@ -390,10 +337,8 @@ def test_any_number_of_panels(count):
 
 def test_scores_with_and_without_gaps():
     assert_readable(figure_scores.draw_scores(aggregates_frame(MODELS), SETTINGS))
-    scores = aggregates_frame(MODELS).with_columns(
-        pl.when(pl.col("model") == "one").then(None).otherwise(pl.col(c)).alias(c)
-        for c in ("value", "low", "high")
-    )
+    others = pl.when(pl.col("model") != "one").then(pl.col("value", "low", "high"))
+    scores = aggregates_frame(MODELS).with_columns(others)
     assert_readable(figure_scores.draw_scores(scores, SETTINGS))
 
 
@@ -411,19 +356,13 @@ def test_an_interval_may_end_at_0_and_none_is_not_drawn():
         assert len(values.get_xdata()) == len(MODELS)
 
 
-def test_agreement_is_readable():
-    models = SETTINGS["models"] | {"kimi": SETTINGS["models"]["three"]}
-    assert_readable(draw_agreement(agreement_frame(), SETTINGS | {"models": models}))
-
-
 def test_agreement_is_drawn_in_its_rows():
-    changed = {"benchmark": {"printed_tfidf": "tfidf_pair"}}
+    models = SETTINGS["models"] | {"kimi": SETTINGS["models"]["three"]}
+    changed = {"benchmark": {"printed_tfidf": "tfidf_pair"}, "models": models}
     figure = draw_agreement(agreement_frame(), SETTINGS | changed)
-    panels = figure.axes
-    assert [axes.get_title().replace("\n", " ") for axes in panels] == list(
-        table_captions.HEADINGS.values()
-    )
-    for axes, metric in zip(panels, table_captions.HEADINGS, strict=True):
+    assert_readable(figure)
+    for axes, (metric, title) in zip(figure.axes, table_captions.HEADINGS.items(), strict=True):
+        assert axes.get_title().replace("\n", " ") == title
         shift = 0.01 if metric == "tfidf" else 0
         drawn = [container.lines[0] for container in axes.containers]
         assert len(drawn) == 5
@@ -442,16 +381,7 @@ def test_agreement_without_baselines():
     assert [len(c.lines[0].get_xdata()) for c in figure.axes[0].containers] == [3, 0, 0, 0, 0]
 
 
-def test_agreement_without_an_interval_is_drawn_without_bars():
-    few = pl.when(pl.col("part") != "think").then(pl.col("low", "high"))
-    figure = draw_agreement(agreement_frame().with_columns(few), SETTINGS)
-    assert_readable(figure)
-    _, _, (bars,) = figure.axes[0].containers[0].lines
-    widths = [float(np.ptp(bar[:, 0])) for bar in bars.get_segments() if len(bar)]
-    assert widths == pytest.approx([0.03] * 2)
-    assert len(figure.axes[0].containers[0].lines[0].get_xdata()) == 3
-
-
+COVERAGE = ["domain", "images", "classes", "images_available", "classes_available"]
 DRAWINGS = {
     "organisation": lambda: figure_organisation.draw_organisation(
         [example(words(90, 1), HARD["right to left"])] * 2, PROMPT, SHOWN
@@ -466,10 +396,19 @@ DRAWINGS = {
     "scores": lambda: figure_scores.draw_scores(aggregates_frame(MODELS), SETTINGS),
     "agreement": lambda: draw_agreement(agreement_frame(), SETTINGS),
 }
-COVERAGE = ["domain", "images", "classes", "images_available", "classes_available"]
 
 
-@pytest.mark.parametrize("make", DRAWINGS.values(), ids=DRAWINGS)
+@pytest.mark.parametrize("draw", DRAWINGS.values(), ids=DRAWINGS)
 @pytest.mark.slow
-def test_equal_figures_are_equal_files_whatever_the_user_s_settings(make, tmp_path):
-    assert_same_bytes(make, tmp_path)
+def test_equal_figures_are_equal_files_whatever_the_user_s_settings(draw, tmp_path):
+    changed = {"font.size": 20, "axes.facecolor": "red", "savefig.dpi": 50}
+    for name, own in (("first", {}), ("second", changed)):
+        with matplotlib.rc_context(own):
+            figures.save_figure(draw(), tmp_path / f"{name}.pdf", tmp_path / f"{name}.png")
+    for ending in ("pdf", "png"):
+        first, second = (tmp_path / f"{name}.{ending}" for name in ("first", "second"))
+        assert first.read_bytes() == second.read_bytes()
+        assert first.stat().st_size > 1000
+    pdf = (tmp_path / "first.pdf").read_bytes()
+    assert b"Date" not in pdf
+    assert b"FontFile2" in pdf

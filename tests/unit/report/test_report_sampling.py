@@ -48,7 +48,7 @@ def report(folder, name="report.html", **changes):
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """Three classes of the miniature, every member looked at."""
+    """Three classes of the miniature, every member examined."""
     folder = tmp_path_factory.mktemp("drawn")
     wnids = ["n02782093", "n03354903", "n09444783"]
     draw_images(folder / "source", wnids, DRAWINGS, SEED)
@@ -95,7 +95,7 @@ def test_counts(drawn):
     rows = re.findall(r'<th scope="row">(.*?)</th>\s*<td class="number">([\d,]+)</td>', page)
     counts = {html.unescape(name): int(count.replace(",", "")) for name, count in rows}
     assert counts["readable in the source"] == 3 * (DRAWINGS + len(FLAWS))
-    assert counts["looked at"] == 3 * (DRAWINGS + len(FLAWS))
+    assert counts["examined"] == 3 * (DRAWINGS + len(FLAWS))
     assert counts["met every criterion"] == 3 * DRAWINGS
     assert counts["chosen"] == counts["food & drink"] == 12
     for reason in REASON_OF.values():

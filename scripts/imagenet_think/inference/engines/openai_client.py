@@ -15,6 +15,7 @@ from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from concurrent import futures
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import httpx2
@@ -74,24 +75,14 @@ class Address:
 class Server:
     """A server, whoever starts and ends it.
 
-    Parameters
-    ----------
-    name
-        The engine's.
-    settings
-        Its section in the config: `request_seconds`, for how long a server may give no token to any
-        request, and `retries`, how often a request is sent again.
-
-    Attributes
-    ----------
-    http
-        A client without bounds of its own: the engine bounds requests and their time.
-    record
-        As of every engine (`imagenet_think.inference.engines.Engine`).
+    `settings` are the config's for the engine `name`: `request_seconds`, for how long a server may
+    give no token to any request, and `retries`, how often a request is sent again. `record` is as
+    of every engine (`imagenet_think.inference.engines.Engine`).
     """
 
     def __init__(self, name: str, settings: Mapping[str, Any]):
         self.request_seconds, self.retries = settings["request_seconds"], settings["retries"]
+        # Without bounds of its own: the engine bounds requests and their time.
         self.http = httpx2.AsyncClient(
             timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
@@ -125,15 +116,7 @@ class Server:
         """End it, if it is our own."""
 
     async def discover(self, address: Address) -> Address:
-        """Complete an address by what is served there; record the version if it is vLLM's.
-
-        Raises
-        ------
-        EngineError
-            If the server refuses, or does not serve exactly one model.
-        UnavailableError
-            If it does not answer.
-        """
+        """Complete an address by the one model that is served there; record vLLM's version."""
         models = (await self._get(f"{address.url}/models", address)).get("data") or []
         if len(models) != 1:
             names = [model.get("id") for model in models]
@@ -188,7 +171,7 @@ class ChatEngine:
         setup: Setup,
     ):
         self.server, self.processor, self.record = server, processor, server.record
-        self._model, self._loop_settings, self._stop_ids = model, setup["loop"], stop_ids
+        self._model, self._loop, self._stop_ids = model, setup["loop"], stop_ids
         self._batch_size = self.record["batch_size"] = setup["inference"]["batch_size"]
         self._last_token = 0.0  # when the server last gave one to any request
         self._warned = False
@@ -272,8 +255,8 @@ class ChatEngine:
             return Response(request.key, None, "error", error=str(error))
 
     async def _sent_until_answered(self, request: Request) -> Response:
-        coded = self._events.run_in_executor
-        messages, prompt = await coded(self._coder, self._prompt, request)
+        in_thread = partial(self._events.run_in_executor, self._coder)
+        messages, prompt = await in_thread(self._prompt, request)
         failures = 0
         while True:
             address = await self.server.address()
@@ -287,7 +270,7 @@ class ChatEngine:
             body = self._body(request, messages, limit) | {"model": address.model}
             try:
                 row = await self._watched(self._stream(address, body))
-                return await coded(self._coder, self._response, request, prompt, row)
+                return await in_thread(self._response, request, prompt, row)
             except UnavailableError as error:
                 if await self.server.recover(address, error):
                     continue
@@ -329,14 +312,7 @@ class ChatEngine:
         return body | (self.server.continued(sent, request.prefix) if request.prefix else {})
 
     async def _watched(self, answer: Coroutine[Any, Any, Result]) -> Result:
-        """Await an answer, as long as the server gives tokens to any request.
-
-        Raises
-        ------
-        UnavailableError
-            If no request got a token for too long. One that waits while others are answered is
-            only queued.
-        """
+        """Await an answer as long as any request gets tokens: one that gets none may be queued."""
         task, seconds = asyncio.ensure_future(answer), self.server.request_seconds
         sent = time.monotonic()
         try:
@@ -350,7 +326,7 @@ class ChatEngine:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _stream(self, address: Address, body: dict) -> "StreamedResponse":
-        row = StreamedResponse(self._loop_settings)
+        row = StreamedResponse(self._loop)
         url = f"{address.url}/chat/completions"
         try:
             # Leaving the block early closes the connection, which ends the row on the server.
@@ -375,34 +351,21 @@ class ChatEngine:
     def _response(self, request: Request, prompt: list[int], row: "StreamedResponse") -> Response:
         image_tokens = self._checked_image_tokens(prompt, row)
         tokenizer = self.processor.tokenizer
+        prompt_tokens = len(row.prompt) or row.usage.get("prompt_tokens") or len(prompt)
         if row.tokens:
             text, tokens = _decode(tokenizer, row.tokens), row.tokens
+            length = len(tokens)
         else:
             text = "".join(row.texts)
             tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
+            length = row.usage.get("completion_tokens") or len(tokens)
         reason = row.finish_reason
-        if reason == "length" and self._loop_settings:
-            reason = "loop" if ends_in_loop(tokens, **self._loop_settings) else reason
-        return Response(
-            key=request.key,
-            text=text,
-            finish_reason=reason,
-            prompt_tokens=len(row.prompt) or row.usage.get("prompt_tokens") or len(prompt),
-            image_tokens=image_tokens,
-            completion_tokens=(
-                len(row.tokens) or row.usage.get("completion_tokens") or len(tokens)
-            ),
-        )
+        if reason == "length" and self._loop and ends_in_loop(tokens, **self._loop):
+            reason = "loop"
+        return Response(request.key, text, reason, prompt_tokens, image_tokens, length)
 
     def _checked_image_tokens(self, prompt: list[int], row: "StreamedResponse") -> int:
-        """Return the image tokens that the model was shown.
-
-        Raises
-        ------
-        EngineError
-            If they are not those of the processor: a blind answer, or one about an image of
-            another size, would follow.
-        """
+        """Return the number of image tokens that the model was shown, which must be ours."""
         image = self.processor.image_token_id
         shown = expected = prompt.count(image)
         if row.prompt:
@@ -439,13 +402,7 @@ class StreamedResponse:
     finish_reason: str = ""
 
     def take(self, chunk: dict) -> bool:
-        """Add the contents of one event; return whether the response has grown.
-
-        Raises
-        ------
-        RefusedError, UnavailableError, EngineError
-            If the event is an error.
-        """
+        """Add the contents of one event, or raise its error; return whether the text has grown."""
         if error := chunk.get("error"):
             code = error.get("code") if isinstance(error, dict) else None
             raise _failure(code if isinstance(code, int) else 500, _message(chunk))
