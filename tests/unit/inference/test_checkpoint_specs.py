@@ -28,15 +28,10 @@ ROTARY, ROUTER_BIAS = 27 * 32, 26 * 64  # in Kimi's files, and no parameters
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _processors_made_once():
-    """Their tokenizers of some 150,000 tokens take a while."""
-    make = checkpoint_specs.processor
-    made = functools.cache(lambda family, settings: make(family, json.loads(settings)))
+def _tokenizers_made_once():
+    """With some 150,000 tokens, they take a while."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint_specs, "tokenizer", functools.cache(checkpoint_specs.tokenizer))
-        patch.setattr(
-            checkpoint_specs, "processor", lambda name, image=None: made(name, json.dumps(image))
-        )
         yield
 
 

@@ -1,11 +1,8 @@
-from pathlib import Path
-
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from miniatures import MINIATURES
 
-from imagenet_think.miniature import reply_templates
 from imagenet_think.miniature.drawings import (
     BACKGROUNDS,
     CLUTTERS,
@@ -17,6 +14,7 @@ from imagenet_think.miniature.drawings import (
     Scene,
 )
 from imagenet_think.miniature.reply_templates import (
+    TOOL_CALL,
     VOICES,
     first_look,
     object_words,
@@ -37,7 +35,6 @@ SCENES = st.builds(
     side=st.just(224),
     seed=st.just(0),
 )
-MODELS = yaml.safe_load(Path("config/miniature.yaml").read_text(encoding="utf-8"))["models"]
 
 
 def words(text):
@@ -65,7 +62,7 @@ def test_lengths_are_those_asked_for(model, scene):
 @given(scene=SCENES)
 def test_the_pipeline_parses_every_reply_back_into_its_parts(model, scene):
     think, answer = VOICES[model].parts(scene)
-    parsed = parse(MODELS[model]["output"], VOICES[model].reply(scene), "stop")
+    parsed = parse(MINIATURES["models"][model]["output"], VOICES[model].reply(scene), "stop")
     assert parsed == (f"{think}\n{answer}", think, answer, "ok")
 
 
@@ -83,7 +80,7 @@ def test_only_glm_leaves_its_last_mark_out_for_three_objects(scene):
 def test_first_look_calls_the_tool_and_names_nothing(scene):
     look = first_look(scene)
     assert look.startswith("<think>")
-    assert look.endswith(reply_templates.TOOL_CALL)
+    assert look.endswith(TOOL_CALL)
     assert not set(object_words()) & words(look)
     assert wants_larger_image(scene) == (scene.size == "small")
 
