@@ -60,6 +60,8 @@ HARD = {
     "one word": "Donaudampfschifffahrtsgesellschaft" * 60,
     "marks": "Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞͉͚̯̞̠͍A̴̵̜̰͔ͫ͗͢L̠ͨͧͩ͘G̴̻͈͍͔̹̑͗̎̅͛́Ǫ̵̹̻̝̳͂̌̌͘ text " * 8,
     "control": "a\x00b\x07c\td\r\ne\u2028f\ufeff g\ud800",
+    "runaway loop": "loop " * 150_000,
+    "runaway word": "x" * 500_000,
     "lines": "### 1. **Subject**\n\n- one\n- two\n\n\n| a | b |\n" * 12,
 }
 
@@ -292,12 +294,6 @@ def test_a_sample_of_any_length_fits_a_page(count):
         assert max(missing.values()) <= 0
     if count == 2000:
         assert "% shown)" in texts
-
-
-def test_a_runaway_text_fits_a_page():
-    shown = example("loop " * 150_000, "x" * 500_000)
-    assert_readable(figure_sample.draw_sample(shown, PROMPT, SHOWN))
-    assert_readable(figure_organisation.draw_organisation([shown], PROMPT, SHOWN))
 
 
 @pytest.mark.parametrize("domains", [MINIATURE, PAPER, {"food": (1, 1)}])

@@ -145,16 +145,10 @@ def test_without_strata_domains_or_answers(tmp_path):
     assert frame.select("synset", "synset_low", "answers").row(0) == (None, None, 0)
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda rows: pl.concat([rows, rows.head(1)]), "mentions of a: image i00 appears more"),
-        (
-            lambda rows: rows.with_columns(image_id=pl.lit("x") + pl.col("image_id")),
-            "mentions of a: image xi00 is not in the sample",
-        ),
-    ],
-)
-def test_wrong_rows_are_an_error(tmp_path, change, words):
-    with pytest.raises(ValueError, match=words):
-        write_table(tmp_path, a=change(FOUND["a"]))
+def test_wrong_rows_are_an_error(tmp_path):
+    twice = pl.concat([FOUND["a"], FOUND["a"].head(1)])
+    with pytest.raises(ValueError, match="mentions of a: image i00 appears more"):
+        write_table(tmp_path, a=twice)
+    strange = FOUND["a"].with_columns(image_id=pl.lit("x") + pl.col("image_id"))
+    with pytest.raises(ValueError, match="mentions of a: image xi00 is not in the sample"):
+        write_table(tmp_path, a=strange)
