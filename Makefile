@@ -50,8 +50,7 @@ test-gpu: $(STAMP)
 	$(BIN)/python tests/gpu/session.py --out results/gpu_session
 
 bench: $(STAMP)
-	$(BIN)/python tests/benchmarks/lexical.py
-	$(BIN)/python tests/benchmarks/embeddings.py
+	$(BIN)/python tests/benchmarks/libraries.py
 	$(BIN)/python tests/benchmarks/scoring.py
 	$(BIN)/python tests/benchmarks/bootstrap.py
 	$(BIN)/python tests/benchmarks/images.py

@@ -30,8 +30,8 @@ except provenance.EditedError as error:
 R = f"results/{config['run']}"
 IMAGES = config["images"]
 SOURCE = IMAGES["source"]
-PICTURES = configuration.has_pictures(SOURCE)
 LAYOUT = sources.get(SOURCE["kind"])
+PICTURES = LAYOUT.has_pictures(SOURCE)
 BENCHMARK = config["benchmark"]
 PUBLISHED = config["dataset"]
 TEACHERS = config["teachers"]
@@ -119,7 +119,7 @@ def refuse(*reasons):
 
 def check_plan(purpose, dag):
     """Refuse a run for the reasons that input functions recorded, and a report of an unfinished run."""
-    problems, unpinned = list(REFUSED), list(configuration.unpinned_problems(sorted(UNPINNED)))
+    problems, unpinned = list(REFUSED), configuration.unpinned_problems(sorted(UNPINNED))
     if purpose == "run":
         problems += unpinned
     elif purpose == "dry run":

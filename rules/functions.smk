@@ -27,7 +27,7 @@ def group_classes(group):
 @cache
 def present_places():
     """Return the archives and folders in the source folder that hold images; refuse if there are none."""
-    if problems := list(configuration.image_problems(config)):
+    if problems := list(LAYOUT.problems(SOURCE, class_ids())):
         return refuse(*problems)
     return LAYOUT.places(SOURCE["path"], class_ids())
 

@@ -265,32 +265,20 @@ rule sampling:
         "How the images were chosen is described in {input}"
 
 
-if PICTURES:
-
-    rule gather_shard:
-        input:
-            sample=f"{R}/images/sample.parquet",
-            candidates=CANDIDATES,
-        output:
-            workflow_hooks.deletable(block_files(f"{R}/images/shards/{{shard}}.parquet")),
-        log:
-            log("gather_shard/{block}"),
-        conda:
-            "../envs/images.yaml"
-        message:
-            "Gathering the images of block {wildcards.block}"
-        script:
-            "../scripts/images/gather_shard.py"
-
-else:
-
-    rule gather_shard:
-        input:
-            no_pictures,
-        output:
-            block_files(f"{R}/images/shards/{{shard}}.parquet"),
-        message:
-            "There are no images of block {wildcards.block}"
+rule gather_shard:
+    input:
+        sample=f"{R}/images/sample.parquet",
+        candidates=CANDIDATES if PICTURES else no_pictures,
+    output:
+        workflow_hooks.deletable(block_files(f"{R}/images/shards/{{shard}}.parquet")),
+    log:
+        log("gather_shard/{block}"),
+    conda:
+        "../envs/images.yaml"
+    message:
+        "Gathering the images of block {wildcards.block}"
+    script:
+        "../scripts/images/gather_shard.py"
 
 
 rule select_evaluated:

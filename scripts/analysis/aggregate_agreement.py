@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from imagenet_think.analysis.aggregation import largest_first, mean, number
-from imagenet_think.analysis.resampling import Intervals, bootstrap
+from imagenet_think.analysis.aggregation import largest_first, mean, means
+from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import AGREEMENT_AGGREGATES, BASELINES, BETWEEN, SAME_CLASS
 from imagenet_think.metrics import registry
+from imagenet_think.metrics.pairs import check_images
 from imagenet_think.metrics.registry import Metric
 from imagenet_think.parsing import PARTS
 
@@ -52,18 +53,7 @@ class Scores:
 def measured(
     frame: pl.DataFrame, metric: Metric, images: pl.Series, teachers: Sequence[str]
 ) -> dict[Comparison, Scores]:
-    """Return the scores of one metric by comparison.
-
-    Parameters
-    ----------
-    frame
-        Rows of all shards, see `imagenet_think.metrics.score_schemas.agreement`.
-    metric
-        The metric of these rows.
-    images
-        Ids of the sample's images.
-    teachers
-        Keys of teacher 1 and teacher 2.
+    """Return the scores of one metric by comparison, of the sample's `images`.
 
     Returns
     -------
@@ -88,7 +78,8 @@ def measured(
         for model, against in wanted:
             rows = frame.filter(part=part, model=model, against=against)
             where = f"agreement of {metric.name}, {model}, {part}, {against}"
-            _check(rows["image_id"], images if against == BETWEEN else None, where)
+            needed = images if against == BETWEEN else images.clear()
+            check_images(rows["image_id"], needed, where)
             rows = images.to_frame("image_id").join(
                 rows, on="image_id", how="left", maintain_order="left"
             )
@@ -112,73 +103,26 @@ def measured(
     return found
 
 
-def _check(found: pl.Series, images: pl.Series | None, where: str) -> None:
-    """Raise a ValueError if an image appears twice, or one of those given does not."""
-    twice = found.filter(found.is_duplicated())
-    if len(twice):
-        raise ValueError(f"{where}: image {twice[0]} appears more than once")
-    if images is not None and len(found) < len(images):
-        missing = images.filter(~images.is_in(found.implode()))
-        raise ValueError(
-            f"{where}: {len(missing)} of {len(images)} images have no row, the first being "
-            f"{missing[0]}"
-        )
-
-
 def aggregate(
     found: Mapping[Comparison, Scores], domains: pl.Series, intervals: Intervals, workers: int = 1
 ) -> pl.DataFrame:
-    """Return means and intervals over all images, and by domain.
+    """Return the means of comparisons and their intervals, over all images and by their domain.
 
-    Parameters
-    ----------
-    found
-        From `measured`.
-    domains
-        Domain of each image, in the order of the scores; null where it has none.
-    intervals, workers
-        See `imagenet_think.analysis.resampling.bootstrap`.
-
-    Returns
-    -------
-    polars.DataFrame
-        Schema `AGREEMENT_AGGREGATES`, the largest domain first.
+    The schema is `AGREEMENT_AGGREGATES`, the largest domain first; an image may have none.
     """
-    rows = _rows("all", "all", found, np.arange(len(domains)), intervals, workers)
+    groups = [("all", "all", np.arange(len(domains)))]
     for domain in largest_first(domains):
-        chosen = np.flatnonzero((domains == domain).fill_null(False).to_numpy())
-        rows += _rows("domain", domain, found, chosen, intervals, workers)
-    return pl.DataFrame(rows, schema=AGREEMENT_AGGREGATES)
-
-
-def _rows(
-    grouping: str,
-    group: str,
-    found: Mapping[Comparison, Scores],
-    chosen: np.ndarray,
-    intervals: Intervals,
-    workers: int,
-) -> list[dict[str, object]]:
-    matrix = np.column_stack([scores.values[chosen] for scores in found.values()])
-    low, high = bootstrap(matrix, intervals, workers)
+        groups.append(("domain", domain, (domains == domain).arg_true().to_numpy()))
     rows = []
-    for place, (comparison, scores) in enumerate(found.items()):
-        scored = ~np.isnan(matrix[:, place])
-        rows.append(
-            {
-                "grouping": grouping,
-                "group": group,
-                **vars(comparison),
-                "value": mean(matrix[:, place]),
-                "low": number(low[place]),
-                "high": number(high[place]),
-                "images": int(scored.sum()),
-                "left_out": int((~scored).sum()),
-                "unpaired": int((~scores.paired[chosen]).sum()),
-                "seen": mean(scores.seen[chosen][scored]),
-            }
-        )
-    return rows
+    for grouping, group, chosen in groups:
+        values = [scores.values[chosen] for scores in found.values()]
+        numbers = means(np.stack(values), intervals, workers)
+        for (comparison, scores), row in zip(found.items(), numbers, strict=True):
+            row |= {"grouping": grouping, "group": group, **vars(comparison)}
+            row["unpaired"] = int((~scores.paired[chosen]).sum())
+            row["seen"] = mean(scores.seen[chosen][~np.isnan(scores.values[chosen])])
+            rows.append(row)
+    return pl.DataFrame(rows, schema=AGREEMENT_AGGREGATES)
 
 
 def aggregate_agreement(
@@ -190,17 +134,8 @@ def aggregate_agreement(
 ) -> pl.DataFrame:
     """Return the agreement between the two teachers, schema `AGREEMENT_AGGREGATES`.
 
-    Parameters
-    ----------
-    files
-        Parquet files of all shards by metric, see `imagenet_think.metrics.score_schemas`; one
-        metric is read at a time.
-    sample
-        Parquet file of schema `SAMPLE`.
-    teachers
-        Keys of teacher 1 and teacher 2.
-    intervals, workers
-        See `imagenet_think.analysis.resampling.bootstrap`.
+    `files` are parquet files of all shards by metric, see `imagenet_think.metrics.score_schemas`;
+    one metric is read at a time. `sample` is a parquet file of schema `SAMPLE`.
     """
     images = pl.read_parquet(sample, columns=["image_id", "domain"]).sort("image_id")
     found: dict[Comparison, Scores] = {}

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -29,12 +30,8 @@ Group = tuple[str, str, list[Key], np.ndarray]
 def by_image(scored: ImageScores, sample: pl.DataFrame) -> Iterator[Group]:
     """Yield the images of each domain, largest first, and of each stratum of complexity.
 
-    Parameters
-    ----------
-    scored
-        Scores, of which those of full outputs are used.
-    sample
-        Schema `SAMPLE`. A null (complexity, where the images are listed) belongs to no group.
+    Only scores of full outputs are averaged. A null of the sample (complexity, where the images are
+    listed) belongs to no group.
 
     Raises
     ------
@@ -50,23 +47,17 @@ def by_image(scored: ImageScores, sample: pl.DataFrame) -> Iterator[Group]:
         )
     keys = [key for key in scored.values if key.part == "full"]
     for domain in largest_first(images["domain"]):
-        yield "domain", domain, keys, _where(images["domain"] == domain)
+        yield "domain", domain, keys, (images["domain"] == domain).arg_true().to_numpy()
     for stratum in images["complexity_stratum"].drop_nulls().unique().sort():
-        yield "stratum", str(stratum), keys, _where(images["complexity_stratum"] == stratum)
+        chosen = images["complexity_stratum"] == stratum
+        yield "stratum", str(stratum), keys, chosen.arg_true().to_numpy()
 
 
 def by_length(scored: ImageScores, lengths: pl.DataFrame, models: Sequence[str]) -> Iterator[Group]:
     """Yield, for each model, the images of each quarter of its full outputs' lengths.
 
-    Parameters
-    ----------
-    scored
-        Scores of all parts.
-    lengths
-        Schema `LENGTHS`, of the models. Outputs of equal length stay in one quarter, so quarters
-        may differ in size; an image without output is in none.
-    models
-        The models.
+    Outputs of equal length stay in one quarter, so quarters may differ in size; an image without
+    output is in none.
     """
     for model in models:
         own = lengths.filter(pl.col("model") == model, pl.col("part") == "full")
@@ -88,10 +79,6 @@ def by_length(scored: ImageScores, lengths: pl.DataFrame, models: Sequence[str])
                 yield "length", f"{place + 1} ({spread} tokens)", keys, chosen
 
 
-def _where(chosen: pl.Series) -> np.ndarray:
-    return np.flatnonzero(chosen.fill_null(False).to_numpy())
-
-
 def aggregate_groups(
     scored: ImageScores,
     sample: pl.DataFrame,
@@ -100,20 +87,7 @@ def aggregate_groups(
     intervals: Intervals,
     workers: int = 1,
 ) -> pl.DataFrame:
-    """Return the benchmark's numbers over groups of images.
-
-    Parameters
-    ----------
-    scored
-        Scores of all images and parts.
-    sample
-        Schema `SAMPLE`.
-    lengths
-        Schema `LENGTHS`, of the models.
-    models
-        Keys of the benchmarked models.
-    intervals, workers
-        See `imagenet_think.analysis.resampling.bootstrap`. Each group has its own resamples.
+    """Return the benchmark's numbers over groups of images; each has its own resamples.
 
     Returns
     -------
@@ -121,14 +95,12 @@ def aggregate_groups(
         Schema `GROUPS`. By domain and by stratum, scores of full outputs; by length, of every
         part, grouped by the quarters of the model's full outputs.
     """
+    groups = chain(by_image(scored, sample), by_length(scored, lengths, models))
     rows = []
-    for groups in (by_image(scored, sample), by_length(scored, lengths, models)):
-        for grouping, group, keys, chosen in groups:
-            logger.info("%s %s: %d images", grouping, group, len(chosen))
-            rows += [
-                {"grouping": grouping, "group": group} | row
-                for row in summarise(scored, keys, chosen, intervals, workers)
-            ]
+    for grouping, group, keys, chosen in groups:
+        logger.info("%s %s: %d images", grouping, group, len(chosen))
+        for row in summarise(scored, keys, chosen, intervals, workers):
+            rows.append({"grouping": grouping, "group": group} | row)
     return pl.DataFrame(rows, schema=GROUPS)
 
 

@@ -15,20 +15,9 @@ from imagenet_think.metrics import registry
 
 
 def aggregate_scores(scored: ImageScores, intervals: Intervals, workers: int = 1) -> pl.DataFrame:
-    """Return the benchmark's numbers with their intervals.
+    """Return the means over all images and their intervals, schema `AGGREGATES`.
 
-    Parameters
-    ----------
-    scored
-        Scores of all images.
-    intervals, workers
-        See `imagenet_think.analysis.resampling.bootstrap`.
-
-    Returns
-    -------
-    polars.DataFrame
-        Schema `AGGREGATES`, one row per model, part, measure and aggregate. The value is null
-        where no image is scored.
+    There is one row per model, part, measure and aggregate, null where no image is scored.
     """
     everything = np.arange(len(scored.images))
     rows = summarise(scored, list(scored.values), everything, intervals, workers)

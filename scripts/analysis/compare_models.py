@@ -29,14 +29,7 @@ def compare_models(
 ) -> pl.DataFrame:
     """Return the mean difference of every pair of models over the images that have both scores.
 
-    Parameters
-    ----------
-    scored
-        Scores of full outputs.
-    models
-        Benchmarked models in the order to report; a pair names the earlier one first.
-    intervals, workers
-        As in `bootstrap`.
+    A pair names the model first that comes first in `models`.
 
     Returns
     -------

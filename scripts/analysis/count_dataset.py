@@ -1,7 +1,7 @@
 """Count samples, images and tokens of another dataset of Table 1."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 
 import polars as pl
@@ -29,14 +29,7 @@ COUNTS = pl.Schema(
 
 
 def count(samples: Iterable[Sample], tokens: Callable[[list[str]], list[int]]) -> pl.DataFrame:
-    """Count samples, their images and their tokens.
-
-    Parameters
-    ----------
-    samples
-        Samples without text are counted separately.
-    tokens
-        Returns the number of tokens of each text.
+    """Count samples, their images and their tokens, of which `tokens` returns each text's number.
 
     Returns
     -------
@@ -67,15 +60,8 @@ def count(samples: Iterable[Sample], tokens: Callable[[list[str]], list[int]]) -
     return pl.DataFrame([row], schema=COUNTS)
 
 
-def read_samples(files: Iterable[str], dataset: str) -> Iterator[Sample]:
-    """Yield the samples of a dataset's files.
-
-    Parameters
-    ----------
-    files
-        Its files, in the form of `imagenet_think.analysis.other_datasets`.
-    dataset
-        One of `imagenet_think.analysis.other_datasets.FORMS`.
+def read_samples(files: Sequence[str], dataset: str) -> Iterator[Sample]:
+    """Yield the samples in the files of one of `imagenet_think.analysis.other_datasets.FORMS`.
 
     Raises
     ------
@@ -84,16 +70,14 @@ def read_samples(files: Iterable[str], dataset: str) -> Iterator[Sample]:
         text.
     """
     has_text = False
-    first = ""
     for path in files:
         logger.info("reading %s", path)
-        first = first or path
         for sample in FORMS[dataset].read(path):
             has_text = has_text or bool(sample.texts)
             yield sample
     if not has_text:
         raise ValueError(
-            f"{first}: no sample of {FORMS[dataset].name} has text: are these its files?"
+            f"{files[0]}: no sample of {FORMS[dataset].name} has text: are these its files?"
         )
 
 

@@ -46,6 +46,9 @@ def build_dataset(
 ) -> None:
     """Write the rows of a shard to one file per configuration and split, sorted by image_id.
 
+    ValueError names a file that does not hold exactly the shard's images, or that holds a different
+    model's responses.
+
     Parameters
     ----------
     rows
@@ -55,22 +58,11 @@ def build_dataset(
     images
         The shard's images, schema `IMAGES`; None for a dataset without images.
     outputs
-        Parquet file for each of `PARTS`, schemas `hub_files.schemas`. Without rows, a file holds
-        only its schema.
-    shard
-        The shard's name.
-    teachers
-        Keys of the teachers, in this order.
-    prompts
-        Texts of the prompts by name.
+        Parquet file for each of `PARTS`, schemas `hub_files.schemas`.
+    shard, teachers, prompts
+        The shard's name, the teachers' keys in this order, and texts of the prompts by name.
     decoding
         Decoding settings of each teacher; None if its responses were imported.
-
-    Raises
-    ------
-    ValueError
-        If a file does not hold exactly the shard's images, or holds a different model's responses;
-        the message names the file.
     """
     for k in (1, 2):
         for path, columns in ((responses[k - 1], _RESPONSE), (annotations[k - 1], _ANNOTATION)):
@@ -113,14 +105,7 @@ def images_by_shard(
 ) -> Iterator[tuple[str, pl.DataFrame]]:
     """Yield each shard with the sample's columns of its images, and their splits.
 
-    Parameters
-    ----------
-    sample
-        The sample, schema `SAMPLE`.
-    shards
-        Names of the shards.
-    test, validation
-        Images of each class in these splits.
+    `test` and `validation` are the numbers of images of each class in these splits.
     """
     columns = [name for name in DATASET if name in SAMPLE]
     images = pl.read_parquet(sample, columns=[*columns, "shard"])
@@ -132,13 +117,7 @@ def images_by_shard(
 
 
 def require_same(images: pl.Series, found: pl.Series, path: str | Path, shard: str) -> None:
-    """Check that a file has exactly the images of a shard.
-
-    Raises
-    ------
-    ValueError
-        If not; the message names the file, and some images that are missing or unexpected.
-    """
+    """Raise ValueError unless the file at `path` has exactly the images of a shard."""
     if sorted(images) == sorted(found):
         return
     missing = sorted(set(images) - set(found))
@@ -165,16 +144,8 @@ def with_images(
 ) -> Iterator[tuple[Part, pl.DataFrame]]:
     """Yield rows with their images by configuration and split, one row group at a time.
 
-    The file is read once, as a stream: only one row group of each part is in memory.
-
-    Parameters
-    ----------
-    rows
-        The shard's rows.
-    images
-        The shard's images, schema `IMAGES`, in the order of `rows`.
-    shard
-        Its name, for messages.
+    The file of images, in the order of `rows`, is read once as a stream: only one row group of each
+    part is in memory.
     """
     with ParquetFile(images, buffer_size=2**20, pre_buffer=False) as file:
         found = pl.Series(file.read(["image_id"])["image_id"].to_pylist(), dtype=pl.String)

@@ -19,23 +19,9 @@ def locate_images(
 ) -> None:
     """Write the members of a catalogue that have the name of an image of the dataset.
 
-    Parameters
-    ----------
-    dataset
-        Parquet files of the dataset.
-    catalogue
-        Catalogue of a group of classes.
-    located
-        Parquet to write, schema `LOCATED`, in the catalogue's order. It includes members that
-        cannot be read, with reasons, and damaged parts of archives that may have held an image,
-        with a null image_id.
-    kind
-        Layout of the source, `images.source.kind`.
-
-    Raises
-    ------
-    ValueError
-        If a file is not part of a dataset (`hub_files.published_schema`).
+    `located` is a parquet of schema `LOCATED`, in the catalogue's order. It includes members that
+    cannot be read, with reasons, and damaged parts of archives that may have held an image, with a
+    null image_id. `kind` is `images.source.kind`.
     """
     wanted: set[str] = set()
     for path in dataset:

@@ -21,11 +21,7 @@ PAGES = ("README.md", "croissant.json")
 
 
 class Remote(NamedTuple):
-    """The state of a repository on the hub.
-
-    `private` is None if there is no such repository or the token does not give access to it.
-    `files` are the names of its files.
-    """
+    """Whether a repository on the hub is private, None if it is not visible; and its files."""
 
     private: bool | None
     files: Sequence[str]
@@ -34,21 +30,11 @@ class Remote(NamedTuple):
 def push_dataset(
     folder: str | Path, repository: str | None, *, private: bool, confirmed: str | None
 ) -> None:
-    """Log what would be uploaded, and upload it if that is confirmed.
+    """Log what would be uploaded, and upload it if `confirmed`, the value of `CONFIRM`, says so.
 
     The files replace those of the repository in one commit. Parquet files of a different number of
-    shards, which readers would take for more rows, are deleted by the same commit.
-
-    Parameters
-    ----------
-    folder
-        The dataset, as `snakemake dataset` wrote it.
-    repository
-        The hub's repository, `owner/name`.
-    private
-        Whether a repository that is created here is private.
-    confirmed
-        Value of the environment variable `IMAGENET_THINK_PUSH`.
+    shards, which readers would take for more rows, are deleted by the same commit. A repository
+    that is created here is private or not.
 
     Raises
     ------
@@ -108,12 +94,7 @@ def push_dataset(
 def to_upload(folder: Path) -> dict[str, int]:
     """Return the files of the dataset in a folder, and their sizes in bytes.
 
-    Raises
-    ------
-    ValueError
-        If one contains images, or columns that are not in the dataset.
-    FileNotFoundError
-        If the card, the Croissant file or all files of a configuration are missing.
+    One with images or other columns raises ValueError; FileNotFoundError says what is missing.
     """
     found = [folder / name for name in PAGES]
     for configuration, place in CONFIGURATIONS.items():
@@ -137,12 +118,9 @@ def to_upload(folder: Path) -> dict[str, int]:
 
 
 def find_remote(api: huggingface_hub.HfApi, repository: str, needed: bool) -> Remote | None:
-    """Return the state of the repository; None if the hub cannot be reached and need not be.
+    """Return the state of the repository; None if the hub cannot be reached.
 
-    Raises
-    ------
-    ConnectionError
-        If the hub cannot be reached, and the state is needed.
+    If the state is needed, that is a ConnectionError.
     """
     try:
         info = api.dataset_info(repository)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,28 +15,16 @@ from imagenet_think.core.schemas import IMAGE, IMAGE_ROWS, MISSING
 from imagenet_think.core.settings import Values
 from imagenet_think.dataset.hub_files import TEXT_ROWS, published_schema, writer
 from imagenet_think.images import sources
-from imagenet_think.images.criteria import REASONS
 from imagenet_think.images.preparation import examine
 from imagenet_think.images.rejections import RejectionError
 
-NOT_FOUND, ANOTHER_SOURCE = "not_found", "another_source"
-UNCHECKED, ANOTHER_PREPARATION = "unchecked", "another_preparation"
+# Why a row has no image and is left out, besides `images.criteria.REASONS`.
+NOT_FOUND = "not_found"  # no member of the source has this name and class
+ANOTHER_SOURCE = "another_source"  # the image of this name is not the one that the teachers saw
 
-LEFT_OUT = {
-    NOT_FOUND: "no member of the source has this name and class",
-    ANOTHER_SOURCE: "the image with this name differs from the one that the teachers saw",
-    **REASONS,
-}
-"""Reasons why a row has no image, and so is left out."""
-
-KEPT = {
-    UNCHECKED: "the dataset has no digest of the source image, which is identified by name only",
-    ANOTHER_PREPARATION: (
-        "the source image is the same, but was prepared with different settings or a different "
-        "version of Pillow or libjpeg"
-    ),
-}
-"""Remarks on rows that have an image nevertheless."""
+# Remarks on rows that have an image nevertheless.
+UNCHECKED = "unchecked"  # the dataset has no digest of the source image, known by name only
+ANOTHER_PREPARATION = "another_preparation"  # with other settings, or another Pillow or libjpeg
 
 
 class Joined(NamedTuple):
@@ -54,9 +42,7 @@ def rejoin_images(
     missing: str | Path,
     *,
     split: str,
-    source: Mapping[str, str],
-    preparation: Mapping[str, int],
-    max_pixels: int,
+    images: Values,
 ) -> None:
     """Write the rows of one dataset file with their images, and list those without.
 
@@ -72,19 +58,12 @@ def rejoin_images(
         Parquet to write: the same rows in the same order, with `image` as the first column. Rows
         without image are left out.
     missing
-        Parquet to write, schema `MISSING`: the rows that are left out (`LEFT_OUT`) or kept with a
-        remark (`KEPT`), in the order of the rows.
+        Parquet to write, schema `MISSING`: the rows that are left out or kept with a remark, in
+        the order of the rows.
     split
         The file's split.
-    source
-        `kind` and `path` of `images.source`.
-    preparation, max_pixels
-        How images are prepared; a larger image is not decoded.
-
-    Raises
-    ------
-    ValueError
-        If the file is not part of a dataset; the message names it and the wrong columns.
+    images
+        From `images` of the config: `source`, `preparation` and `criteria.max_pixels`.
     """
     rows = read_dataset(dataset)
     wanted = pl.col("image_id").is_in(rows["image_id"].implode()) | pl.col("image_id").is_null()
@@ -93,17 +72,17 @@ def rejoin_images(
     pieces = list(rows.iter_slices(TEXT_ROWS))
     with writer(output, pl.Schema({"image": IMAGE} | dict(rows.schema))) as write:
         for piece in progress(pieces, len(pieces), f"pieces of {TEXT_ROWS} rows"):
-            found = join(piece, places, source, preparation, max_pixels)
+            found = join(piece, places, images)
             problems += [
                 {"image_id": name, "row": "left_out" if one.image is None else "kept"}
                 | {"reason": one.reason, "detail": one.detail}
                 for name, one in found.items()
                 if one.reason
             ]
-            images = pl.Series("bytes", [one.image for one in found.values()], pl.Binary)
+            data = pl.Series("bytes", [one.image for one in found.values()], pl.Binary)
             path = (pl.col("image_id") + ".jpg").alias("path")
-            with_images = piece.with_columns(pl.struct(images, path).alias("image"))
-            for group in with_images.filter(images.is_not_null()).iter_slices(IMAGE_ROWS):
+            with_images = piece.with_columns(pl.struct(data, path).alias("image"))
+            for group in with_images.filter(data.is_not_null()).iter_slices(IMAGE_ROWS):
                 write(group)
     known = rows.select(
         *("image_id", "wnid"),
@@ -124,10 +103,7 @@ def rejoin_images(
 def read_dataset(path: str | Path) -> pl.DataFrame:
     """Return the rows of one dataset file, with the columns of its configuration.
 
-    Raises
-    ------
-    ValueError
-        As for `hub_files.published_schema`, or if an image has two rows.
+    ValueError names the columns if it is not part of a dataset, and images that have two rows.
     """
     schema = published_schema(path)
     rows = pl.read_parquet(path, columns=list(schema)).cast(schema)
@@ -136,79 +112,52 @@ def read_dataset(path: str | Path) -> pl.DataFrame:
     return rows
 
 
-def join(
-    rows: pl.DataFrame,
-    places: pl.DataFrame,
-    source: Mapping[str, str],
-    preparation: Mapping[str, int],
-    max_pixels: int,
-) -> dict[str, Joined]:
-    """Find the image of each row, in the order of the rows.
+def join(rows: pl.DataFrame, places: pl.DataFrame, images: Values) -> dict[str, Joined]:
+    """Find the image of each row, in the order of the rows, given places of schema `LOCATED`.
 
     A row's image is a member of its class with its name and digest. Archives are read one after
     the other, each from beginning to end.
-
-    Parameters
-    ----------
-    rows
-        Rows of the dataset.
-    places
-        Where their images may be, schema `LOCATED`.
-    source, preparation, max_pixels
-        As for `rejoin_images`.
     """
-    images = ("image_id", "wnid", "source_sha256", "sha256")
-    wanted = {row["image_id"]: row for row in rows.select(images).iter_rows(named=True)}
+    columns = ("image_id", "wnid", "source_sha256", "sha256")
+    wanted = {row["image_id"]: row for row in rows.select(columns).iter_rows(named=True)}
     members = places.join(rows, on=["image_id", "wnid"], how="semi")
+
+    def located(place: Values, one: Joined) -> Joined:
+        return one._replace(detail=f"{place['source']}, {place['member']}: {one.detail}")
+
     unreadable = members.filter(pl.col("reason").is_not_null()).iter_rows(named=True)
     found = {
-        place["image_id"]: Joined(
-            None, place["reason"], f"{place['source']}, {place['member']}: {place['detail']}"
-        )
+        place["image_id"]: located(place, Joined(None, place["reason"], place["detail"]))
         for place in unreadable
     }
     readable = members.filter(pl.col("reason").is_null()).iter_rows(named=True)
-    layout = sources.get_sampled(source["kind"])
-    for place, read in layout.read(readable, Path(source["path"])):
+    layout = sources.get_sampled(images["source"]["kind"])
+    for place, read in layout.read(readable, Path(images["source"]["path"])):
         name = place["image_id"]
         if name in found and found[name].image:
             continue
         try:
             data = read(place["member"], place["offset"], place["bytes"])
-            found[name] = check(data, wanted[name], preparation, max_pixels)
+            one = check(data, wanted[name], images)
         except RejectionError as rejection:
-            found[name] = Joined(None, rejection.reason, rejection.detail)
-        if found[name].reason:
-            where = f"{place['source']}, {place['member']}: {found[name].detail}"
-            found[name] = found[name]._replace(detail=where)
+            one = Joined(None, rejection.reason, rejection.detail)
+        found[name] = located(place, one) if one.reason else one
     damage = places.filter(pl.col("image_id").is_null()).to_dicts()
     return {
         name: found.get(name) or _not_found(row["wnid"], damage) for name, row in wanted.items()
     }
 
 
-def check(data: bytes, row: Values, preparation: Mapping[str, int], max_pixels: int) -> Joined:
-    """Prepare a source image, if it is the one that a row describes.
+def check(data: bytes, row: Values, images: Values) -> Joined:
+    """Prepare an image file, if it is the one that a row describes; its digests may be unknown.
 
-    Parameters
-    ----------
-    data
-        The image file.
-    row
-        `source_sha256` and `sha256` of the dataset's row; None if unknown.
-    preparation, max_pixels
-        As for `rejoin_images`.
-
-    Raises
-    ------
-    RejectionError
-        If it cannot be decoded.
+    One that cannot be decoded raises `RejectionError`.
     """
     digest = hashlib.sha256(data).hexdigest()
     if row["source_sha256"] not in (None, digest):
         detail = f"SHA-256 {digest}, in the dataset {row['source_sha256']}"
         return Joined(None, ANOTHER_SOURCE, detail)
-    prepared = examine(data, {"max_pixels": max_pixels}, preparation)
+    prepared = examine(data, images["criteria"], images["preparation"])
     if row["source_sha256"] is None:
         return Joined(prepared["image"], UNCHECKED, f"SHA-256 {digest}")
     if row["sha256"] not in (None, prepared["sha256"]):
@@ -228,14 +177,11 @@ def _not_found(wnid: str, damage: Sequence[Values]) -> Joined:
 
 if __name__ == "__main__":
     snakemake = start_job()
-    images = json.loads(snakemake.params.settings)["images"]
     rejoin_images(
         snakemake.input.dataset,
         list(snakemake.input.located),
         snakemake.output.rows,
         snakemake.output.missing,
         split=snakemake.wildcards.split,
-        source=images["source"],
-        preparation=images["preparation"],
-        max_pixels=images["criteria"]["max_pixels"],
+        images=json.loads(snakemake.params.settings)["images"],
     )

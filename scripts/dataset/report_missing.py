@@ -31,18 +31,10 @@ def report_missing(
     report: str | Path,
     card: str | Path,
 ) -> None:
-    """Write one list of all rows that were left out or kept with a remark, and the card.
+    """Write a csv of all rows that were left out or kept with a remark, and the card in Markdown.
 
-    Parameters
-    ----------
-    dataset
-        Parquet files of the rejoined dataset. Files of an earlier one next to them are removed.
-    missing
-        Parquet files, schema `MISSING`, one for each of them.
-    report
-        CSV to write, sorted by image_id.
-    card
-        Markdown to write, with the configurations and splits for `datasets`.
+    Files of an earlier dataset next to the rejoined one's are removed. For each of its files there
+    is one of schema `MISSING`.
     """
     remove_leftovers(dataset, numbered="*")
     rows = pl.scan_parquet(list(map(Path, missing))).sort("image_id").collect()

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, StrictUndefined
 
 from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.settings import Values
+from imagenet_think.core.templates import environment
+from imagenet_think.core.wording import series
 from imagenet_think.dataset import card_tables, hub_files, publication, teachers
 from imagenet_think.dataset.card_metadata import front_matter
 from imagenet_think.images import criteria
 from imagenet_think.report import escaping
-from imagenet_think.report.macros import series
 from imagenet_think.report.table_captions import OURS
 
 RECORDED = [
@@ -44,23 +44,18 @@ def write_card(
     *,
     full: bool,
 ) -> None:
-    """Write the card.
+    """Write the card, and remove files of an earlier dataset from the dataset's folder.
 
     Parameters
     ----------
     files
-        The dataset's parquet files, of both configurations and all splits, in its folder. Files of
-        an earlier dataset there are removed.
-    tables
-        The csv files table1 and table2 of the run.
-    language
-        The Markdown file of the run's table of lengths and words.
+        The dataset's parquet files, of both configurations and all splits, in its folder.
+    tables, language
+        Of the run: the csv files table1 and table2, and the Markdown of lengths and words.
     reported
         What the paper reports (YAML).
-    template
-        The card's Jinja template.
-    output
-        The Markdown file, in the dataset's folder.
+    template, output
+        The card's Jinja template, and the card, in the dataset's folder.
     config
         The keys of the config that the rule declares.
     full
@@ -83,7 +78,7 @@ def write_card(
         "full": full,
         "config": config,
         "source": publication.source(config),
-        "criteria": series(rules, "or") if rules else "",
+        "criteria": series(rules, "or"),
         "summary": publication.description(images, names, full),
         **publication.places(config["dataset"], Path(output).parent, full),
         "present": {
@@ -109,21 +104,12 @@ def write_card(
 def render(template: str, facts: dict[str, Any]) -> str:
     """Render a Markdown template: numbers get thousands separators, texts are escaped.
 
-    Raises
-    ------
-    ValueError
-        If the template prints None.
+    Printing None raises ValueError.
     """
-    environment = Environment(
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=_printed,
-    )
+    markdown = environment(keep_trailing_newline=True, finalize=_printed)
     # For code blocks, and for values that the config's schema keeps harmless.
-    environment.filters["raw"] = Markdown
-    return environment.from_string(template).render(facts)
+    markdown.filters["raw"] = Markdown
+    return markdown.from_string(template).render(facts)
 
 
 def _printed(value: object) -> str:

@@ -16,7 +16,7 @@ from imagenet_think.core.job import start_job
 from imagenet_think.core.settings import Values
 from imagenet_think.core.splits import CONFIGURATIONS, SPLITS
 from imagenet_think.dataset import hub_files, publication
-from imagenet_think.dataset.dataset_fields import describe
+from imagenet_think.dataset.dataset_fields import DESCRIPTIONS
 
 CROISSANT_TERMS = (
     *("citeAs", "column", "extract", "field", "fileProperty", "fileObject", "fileSet", "format"),
@@ -46,6 +46,7 @@ TYPES: dict[type[pl.DataType], str] = {
     pl.Int64: "sc:Integer",
     pl.Float64: "sc:Float",
     pl.Boolean: "sc:Boolean",
+    pl.Struct: "sc:ImageObject",
 }
 """Croissant's data types."""
 
@@ -67,22 +68,10 @@ def write_croissant(
     *,
     full: bool,
 ) -> None:
-    """Write the description.
+    """Write the description, a JSON file in the folder of the dataset's parquet files.
 
-    Parameters
-    ----------
-    files
-        The dataset's parquet files, in its folder.
-    images
-        The csv of Table 2.
-    reported
-        What the paper reports (YAML).
-    output
-        The JSON file, in the dataset's folder.
-    config
-        The keys of the config that the rule declares.
-    full
-        Whether the dataset contains images.
+    `images` is the csv of Table 2, `reported` the YAML of what the paper reports, `config` has the
+    keys that the rule declares, and a `full` dataset contains images.
     """
     counts = pl.read_csv(images).row(0, named=True)
     name, notice = publication.identity(config, counts, reported)
@@ -139,75 +128,56 @@ def publication_fields(config: Values, folder: Path, full: bool) -> dict[str, An
     }
 
 
-def file_object(file: Path, folder: Path) -> dict[str, str]:
+def node(kind: str, name: str, own_id: str | None = None, **properties: Any) -> dict[str, Any]:
+    """Return a node of the description, whose id is its name unless it has its own."""
+    return {"@type": f"cr:{kind}", "@id": own_id or name, "name": name, **properties}
+
+
+def file_object(file: Path, folder: Path) -> dict[str, Any]:
     """Describe a file, with its checksum; its location is relative to the folder."""
     place = file.relative_to(folder).as_posix()
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return {
-        "@type": "cr:FileObject",
-        "@id": place,
-        "name": place,
-        "contentUrl": place,
-        "contentSize": f"{file.stat().st_size} B",
-        "encodingFormat": PARQUET,
-        "sha256": digest,
-    }
+    size = f"{file.stat().st_size} B"
+    about = {"contentUrl": place, "contentSize": size, "encodingFormat": PARQUET, "sha256": digest}
+    return node("FileObject", place, **about)
 
 
-def file_set(configuration: str) -> dict[str, str]:
+def file_set(configuration: str) -> dict[str, Any]:
     """Describe the files of a configuration."""
-    return {
-        "@type": "cr:FileSet",
-        "@id": f"{configuration}-files",
-        "name": f"{configuration}-files",
-        "description": f"Parquet files of the configuration {configuration}.",
-        "encodingFormat": PARQUET,
-        "includes": f"{CONFIGURATIONS[configuration]}/*.parquet",
-    }
+    return node(
+        "FileSet",
+        f"{configuration}-files",
+        description=f"Parquet files of the configuration {configuration}.",
+        encodingFormat=PARQUET,
+        includes=f"{CONFIGURATIONS[configuration]}/*.parquet",
+    )
 
 
 def record_set(configuration: str, schema: pl.Schema) -> dict[str, Any]:
     """Describe a configuration: the split, read from file names, and one field per column."""
-    files = {"fileSet": {"@id": f"{configuration}-files"}}
-    split = {
-        "@type": "cr:Field",
-        "@id": f"{configuration}/split",
-        "name": "split",
-        "description": SPLIT,
-        "dataType": ["sc:Text", "cr:Split"],
-        "source": {
-            **files,
-            "extract": {"fileProperty": "fullpath"},
-            # With one group only, readers can open the files of one split.
-            "transform": {
-                "regex": rf"{CONFIGURATIONS[configuration]}/({'|'.join(SPLITS)})-.+\.parquet$"
-            },
-        },
-    }
-    fields = []
+
+    def field(name: str, words: str, kind: Any, extract: dict, **transform: Any) -> dict[str, Any]:
+        source = {"fileSet": {"@id": f"{configuration}-files"}, "extract": extract, **transform}
+        own_id = f"{configuration}/{name}"
+        return node("Field", name, own_id, description=words, dataType=kind, source=source)
+
+    # With one group only, readers can open the files of one split.
+    splits = rf"{CONFIGURATIONS[configuration]}/({'|'.join(SPLITS)})-.+\.parquet$"
+    path = {"fileProperty": "fullpath"}
+    kinds = ["sc:Text", "cr:Split"]
+    fields = [field("split", SPLIT, kinds, path, transform={"regex": splits})]
     for name, dtype in schema.items():
-        source = {**files, "extract": {"column": name}}
-        if name == "image":
-            source["transform"] = {"jsonPath": "bytes"}
-        fields.append(
-            {
-                "@type": "cr:Field",
-                "@id": f"{configuration}/{name}",
-                "name": name,
-                "description": describe(name),
-                "dataType": "sc:ImageObject" if name == "image" else TYPES[type(dtype)],
-                "source": source,
-            }
-        )
-    return {
-        "@type": "cr:RecordSet",
-        "@id": configuration,
-        "name": configuration,
-        "description": SUMMARIES[configuration],
-        "key": {"@id": f"{configuration}/image_id"},
-        "field": [split, *fields],
-    }
+        kind = TYPES[type(dtype)]
+        read = {"transform": {"jsonPath": "bytes"}} if name == "image" else {}
+        fields.append(field(name, DESCRIPTIONS[name], kind, {"column": name}, **read))
+    return node(
+        "RecordSet",
+        configuration,
+        description=SUMMARIES[configuration],
+        key={"@id": f"{configuration}/image_id"},
+        field=fields,
+    )
 
 
 if __name__ == "__main__":

@@ -22,13 +22,10 @@ def split_unpacked(
     rows = of_classes(pl.scan_parquet(unpacked), classes, without_class).collect()
     good = set(rows.filter(pl.col("reason").is_null())["wnid"])
     # Whole archives, not members: without a member's name, offset or size.
-    unusable = rows.filter(pl.col("reason").is_not_null()).select(
-        "wnid",
-        pl.col("archive").fill_null("").alias("source"),
-        *(pl.lit(None, CATALOGUE[name]).alias(name) for name in ("member", "offset", "bytes")),
-        "reason",
-        "detail",
+    unusable = rows.drop_nulls("reason").select(
+        "wnid", "reason", "detail", source=pl.col("archive").fill_null("")
     )
+    unusable = pl.concat([CATALOGUE.to_frame(), unusable], how="diagonal")
     return [wnid for wnid in classes if wnid in good], unusable
 
 

@@ -52,19 +52,15 @@ def collect_candidates(
     catalogue
         Catalogue of the group.
     output
-        Parquet to write, schema `CANDIDATES`: by class in the catalogue's order, then by rank; a
-        class is a row group. Each class is written once it is complete, so that the images of few
-        more than `threads` classes are in memory.
+        Parquet to write, schema `CANDIDATES`: by class in the catalogue's order, then by rank. Each
+        class is a row group, written once it is complete, so that the images of few more than
+        `threads` classes are in memory.
     source, kind
         The source folder, and its layout (`images.source.kind`).
-    seed
-        The run's seed.
-    candidates_per_class
-        Accepted images after which a class is complete.
-    thresholds
-        `images.criteria` of the config.
-    preparation
-        `longest_side` and `jpeg_quality`.
+    seed, candidates_per_class
+        The run's seed, and the accepted images after which a class is complete.
+    thresholds, preparation
+        `images.criteria` and `images.preparation` of the config.
     threads
         Classes processed at a time.
     """
@@ -100,8 +96,8 @@ def collect_class(
 ) -> list[CandidateRow]:
     """Return the candidates of one class, in the order of their rank.
 
-    Members are read in batches of as many as are still wanted, so that no member is read beyond the
-    one that completes the class, and each batch in the order of its archive.
+    Members are read in batches of as many as are still wanted, and in the order of their archive,
+    so that none is read beyond the one that completes the class.
     """
     unreadable = [_row(member, layout) for member in members if member["reason"]]
     ordered = in_hash_order([member for member in members if not member["reason"]], seed, layout)
@@ -119,9 +115,7 @@ def collect_class(
             else:
                 yield row
 
-    accepted = 0
-    kept = Repetitions(thresholds)
-    queue = candidates()
+    accepted, kept, queue = 0, Repetitions(thresholds), candidates()
     while batch := list(islice(queue, wanted - accepted)):
         for row, read in layout.read(batch, folder):
             with recorded(row):
@@ -164,17 +158,12 @@ def _row(member: CandidateRow, layout: sources.SampledSource) -> CandidateRow:
 def examine(
     data: bytes, thresholds: Mapping[str, Any], preparation: Mapping[str, int]
 ) -> CandidateRow:
-    """Check an image against all criteria that need no other image, and prepare it.
-
-    Returns
-    -------
-    dict
-        The columns `PREPARED`.
+    """Prepare an image; return the columns `PREPARED`.
 
     Raises
     ------
     RejectionError
-        With the first criterion that is not met.
+        With the first criterion, of those that need no other image, that is not met.
     """
     prepared = decode(data, thresholds, preparation)
     candidate = criteria.Candidate(size=prepared.image.size, prepared=prepared.image)

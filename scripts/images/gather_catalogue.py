@@ -19,10 +19,7 @@ def gather_catalogue(
     catalogue: str | Path,
     without_class: bool,
 ) -> None:
-    """Write a group's rows (see `of_classes`) by class, then in the order of the listings.
-
-    Listings and catalogue have the schema `CATALOGUE`.
-    """
+    """Write a group's rows (see `of_classes`) by class, then in the order of the listings."""
     rows = of_classes(pl.scan_parquet(list(map(str, listings))), classes, without_class).collect()
     write_parquet(rows.sort("wnid", maintain_order=True), catalogue, CATALOGUE)
     logger.info("%d rows of %d classes", len(rows), len(classes))

@@ -15,25 +15,18 @@ from imagenet_think.core.schemas import IMAGE_ROWS, IMAGES
 def gather_shard(
     sample: str | Path, candidates: Sequence[str | Path], shard: str, output: str | Path
 ) -> None:
-    """Write the images of a shard, in the form of the hub's `datasets`.
+    """Write the images of a shard by image_id, schema `IMAGES`, maybe without rows.
 
     The candidates of all groups are scanned file by file and lazily: besides the shard's images,
-    only a row group or two are in memory. The output has the schema `IMAGES`, by image_id, and no
-    rows if the shard has no images.
+    only a row group or two are in memory.
 
     Raises
     ------
     ValueError
         If an image of the sample is missing or differs from the one that was sampled.
     """
-    wanted = (
-        pl.scan_parquet(sample)
-        .filter(pl.col("shard") == shard)
-        .select(
-            "image_id", "wnid", "source", "member", "width", "height", "sha256", "source_sha256"
-        )
-        .collect()
-    )
+    columns = ("image_id", "wnid", "source", "member", "width", "height", "sha256", "source_sha256")
+    wanted = pl.scan_parquet(sample).filter(shard=shard).select(*columns).collect()
     # An image_id may clash with one that was rejected, so source and member must agree too (the
     # member is null where an image has no name).
     place = ["image_id", "source", "member"]

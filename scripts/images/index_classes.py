@@ -17,13 +17,12 @@ def index_classes(
 ) -> None:
     """Write one row for each class of the list, with the number of its readable images.
 
-    The output has the schema `CLASSES`, in the order of the class table. A class that is in none
-    of the catalogues has no images.
+    The output has the schema `CLASSES`, in the order of the class table.
 
     Raises
     ------
     ValueError
-        As for `read_classes`, or if the table lacks a class of a catalogue.
+        If the table lacks a class of a catalogue.
     """
     table = read_classes(classes)
     available = (
@@ -38,12 +37,8 @@ def index_classes(
         raise ValueError(f"catalogued classes that {classes} lacks: {', '.join(strange)}")
     index = counted(table, available)
     write_parquet(index, output, CLASSES)
-    logger.info(
-        "%d classes, %d with images, %d images",
-        len(index),
-        (index["available"] > 0).sum(),
-        index["available"].sum(),
-    )
+    with_images, images = (index["available"] > 0).sum(), index["available"].sum()
+    logger.info("%d classes, %d with images, %d images", len(index), with_images, images)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,8 @@ from imagenet_think.core.files import write_parquet, write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger, some
 from imagenet_think.core.schemas import CLASSES, EXCLUSIONS, SAMPLE
-from imagenet_think.core.shards import shard_of
 from imagenet_think.images import image_matching, manifests
-from imagenet_think.images.classes import counted, read_classes
+from imagenet_think.images.classes import counted, described, read_classes
 from imagenet_think.images.criteria import REASONS
 from imagenet_think.images.manifests import LISTED
 from imagenet_think.report.tables import WHOLE, Column, markdown
@@ -47,17 +46,13 @@ def list_images(
         the table has one row, an image of unknown class belongs to that one.
     files
         Parquet files whose images are the sample.
-    sample, index, exclusions
-        Parquets to write, schemas `SAMPLE`, `CLASSES` and `EXCLUSIONS`.
-    page
-        Markdown to write: how the images are identified, and which rows were rejected.
-    image
-        Column that names the image.
+    sample, index, exclusions, page
+        Parquets (`SAMPLE`, `CLASSES`, `EXCLUSIONS`) and Markdown to write.
+    image, label
+        Columns with the image's name and its class; for None, `wnid` if there is one. Without a
+        label, the class is taken from the image_id.
     sharding
         `blocks` and `shards_per_block`.
-    label
-        Column with its class; None for `wnid`, if there is one. Without it, the class is taken
-        from the image_id (`imagenet_think.images.image_matching.class_in`).
     prepared
         Whether `files` were written by `prepare_images`; then labels and columns are ignored.
 
@@ -72,27 +67,22 @@ def list_images(
     else:
         listed = _rows(files, image, label, manifests.read(classes, labels))
     rows = pl.DataFrame(list(manifests.reject_clashes(listed)), schema=LISTED)
-    taken = rows.filter(pl.col("reason").is_null())
-    excluded = rows.filter(pl.col("reason").is_not_null())
+    taken, excluded = rows.filter(pl.col("reason").is_null()), rows.drop_nulls("reason")
     table = read_classes(classes)
     if not len(taken):
         source = str(rows["source"].first()) if prepared else files[0]
         raise ValueError(_nothing(source, image, list(excluded["detail"]), list(table["wnid"])))
     available = taken["wnid"].value_counts(name="available")
     counts = counted(table, available)
-    lemma = pl.col("lemmas").str.split(", ").list.first().alias("lemma")
-    shards = [shard_of(name, **sharding) for name in taken["image_id"]]
-    of_class = counts.select("wnid", "class_index", "domain", lemma)
-    images = taken.with_columns(pl.Series("shard", shards, pl.String)).join(of_class, on="wnid")
+    images = described(taken, counts, sharding)
     images = images.select(name for name in SAMPLE if name in images.columns)
     images = pl.concat([SAMPLE.to_frame(), images], how="diagonal")
     write_parquet(images.sort("image_id"), sample, SAMPLE)
     write_parquet(counts, index, CLASSES)
     write_parquet(excluded.select(list(EXCLUSIONS)), exclusions, EXCLUSIONS)
     write_text(describe(images, excluded), page)
-    nameless = images["member"].null_count()
     logger.info("%d images of %d classes", len(images), len(available))
-    if nameless:
+    if nameless := images["member"].null_count():
         logger.info("%d of them have no name; their image_id is their SHA-256", nameless)
     for (reason,), own in excluded.group_by("reason", maintain_order=True):
         details = some(own["detail"].to_list(), "; ")
@@ -127,10 +117,9 @@ def describe(images: pl.DataFrame, excluded: pl.DataFrame) -> str:
     ]
     if not len(excluded):
         return "\n".join([*lines, "No row was rejected.", ""])
+    meaning = pl.col("reason").replace_strict(REASONS).alias("meaning")
     counts = excluded.group_by("reason").agg(pl.len().alias("rows"), pl.col("detail").first())
-    counts = counts.sort("reason").with_columns(
-        pl.col("reason").replace_strict(REASONS).alias("meaning")
-    )
+    counts = counts.sort("reason").with_columns(meaning)
     columns = [
         Column("reason", "Reason"),
         Column("meaning", "Meaning"),

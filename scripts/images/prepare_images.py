@@ -44,11 +44,9 @@ def prepare_images(
     ----------
     classes, labels, image, label
         As for `list_images`; the column `image` holds the hub's images (bytes and path).
-    file
-        Parquet file.
-    output
-        Parquet to write, schema `CANDIDATES`, in the file's order. Complexity and perceptual hash
-        are not measured.
+    file, output
+        Parquet file, and the parquet to write: schema `CANDIDATES`, in the file's order. Complexity
+        and perceptual hash are not measured.
     thresholds, preparation
         `max_pixels` of `images.criteria`, and `longest_side` and `jpeg_quality`.
     threads

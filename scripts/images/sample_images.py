@@ -1,6 +1,7 @@
 """Choose the sample: classes, images of each class, and a reason for each rejected image."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from imagenet_think.core.hash_order import image_order_key, order_key
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import EXCLUSIONS, SAMPLE
-from imagenet_think.core.shards import shard_of
 from imagenet_think.images import complexity as visual
 from imagenet_think.images.apportionment import allocate
+from imagenet_think.images.classes import described
 from imagenet_think.images.near_duplicates import Repetitions
 from imagenet_think.images.rejections import recorded
 
@@ -45,24 +46,19 @@ def sample_images(
     Parameters
     ----------
     classes, candidates
-        Classes with their availability, and the candidates of all groups, without their images.
+        Classes with their availability, and the candidates of all groups.
     sample
         Parquet to write, schema `SAMPLE`, by image_id. `complexity_stratum` is 1 (least) to
         `strata`; width and height are the prepared image's.
     exclusions
         Parquet to write, schema `EXCLUSIONS`: every rejected image, by class and member.
-    seed
-        The run's seed.
     total, class_count, min_per_class, max_per_class
         Images and classes of the sample, exactly, and the bounds of a class (Table 2).
     balance
         Within the bounds, a class gets images in proportion to its size in the source, raised to
         this power.
-    criteria
-        Of `images.criteria`: `near_duplicate_bits`, the greatest number of bits by which the
-        hashes of near-duplicates differ.
-    complexity, sharding
-        `strata` and `probe`; `blocks` and `shards_per_block`.
+    seed, criteria, complexity, sharding
+        As in the config; of the criteria, `near_duplicate_bits` is used.
 
     Raises
     ------
@@ -75,16 +71,16 @@ def sample_images(
     measured = looked_at.filter(pl.col("complexity").is_not_null())
     usable = measured.filter(pl.col("reason").is_null())
 
-    supply = dict(usable["wnid"].value_counts().rows())
+    supply = Counter(usable["wnid"])
     chosen = choose_classes(
-        {wnid: supply.get(wnid, 0) for wnid in index["wnid"]}, class_count, min_per_class, seed
+        {wnid: supply[wnid] for wnid in index["wnid"]}, class_count, min_per_class, seed
     )
     available = dict(index.select("wnid", "available").rows())
     images = allocate(
         total,
         [available[wnid] ** balance for wnid in chosen],
         min_per_class,
-        [min(max_per_class, supply.get(wnid, 0)) for wnid in chosen],
+        [min(max_per_class, supply[wnid]) for wnid in chosen],
     )
     quota = dict(zip(chosen, images, strict=True))
     drawn = pl.concat(
@@ -94,12 +90,9 @@ def sample_images(
             if images["wnid"][0] in quota
         ]
     )
-    rows = drawn.join(index, on="wnid", how="left").with_columns(
-        pl.col("lemmas").str.split(", ").list.first().alias("lemma"),
-        pl.Series("shard", [shard_of(name, **sharding) for name in drawn["image_id"]], pl.String),
-    )
+    rows = described(drawn, index, sharding)
     write_parquet(rows.select(list(SAMPLE)).sort("image_id"), sample, SAMPLE)
-    excluded = looked_at.filter(pl.col("reason").is_not_null())
+    excluded = looked_at.drop_nulls("reason")
     order = ["wnid", "source", "member", "reason", "detail"]
     write_parquet(excluded.select(list(EXCLUSIONS)).sort(order), exclusions, EXCLUSIONS)
     _account(index, looked_at, len(rows))
@@ -110,19 +103,11 @@ def reject_repetitions(
 ) -> pl.DataFrame:
     """Reject the accepted candidates that repeat an earlier one of any class.
 
-    Returns
-    -------
-    polars.DataFrame
-        The same rows in keyed-hash order over all classes, which determines what is earlier; with
-        `reason` and `detail` of the repetitions.
+    Returns the same rows in keyed-hash order over all classes, which determines what is earlier.
     """
-    keys = [
-        image_order_key(seed, wnid or "", image_id or "")
-        for wnid, image_id in candidates.select("wnid", "image_id").iter_rows()
-    ]
-    candidates = candidates.with_columns(pl.Series("key", keys, pl.Binary)).sort(
-        "key", "rank", maintain_order=True
-    )
+    names = candidates.select(pl.col("wnid", "image_id").fill_null("")).iter_rows()
+    keys = pl.Series("key", [image_order_key(seed, *each) for each in names], pl.Binary)
+    candidates = candidates.with_columns(keys).sort("key", "rank", maintain_order=True)
     kept = Repetitions(criteria)
     reasons: list[tuple[str | None, str | None]] = []
     for row in candidates.iter_rows(named=True):
@@ -146,9 +131,8 @@ def choose_classes(supply: Mapping[str, int], count: int, least: int, seed: int)
     """
     able = [wnid for wnid, images in supply.items() if images >= least]
     if len(able) < count:
-        short = [(wnid, images) for wnid, images in supply.items() if images < least]
-        short.sort(key=lambda item: (-item[1], item[0]))
-        closest = ", ".join(f"{wnid} has {images}" for wnid, images in short[:5])
+        short = sorted(supply.keys() - set(able), key=lambda wnid: (-supply[wnid], wnid))
+        closest = ", ".join(f"{wnid} has {supply[wnid]}" for wnid in short[:5])
         raise ValueError(
             f"class_count: {count} classes with at least {least} usable images are wanted "
             f"(min_per_class), but of {len(supply)} classes {len(able)} have so many; "
@@ -162,7 +146,7 @@ def choose_classes(supply: Mapping[str, int], count: int, least: int, seed: int)
 def draw_class(
     images: pl.DataFrame, count: int, seed: int, strata: int, probe: int
 ) -> pl.DataFrame:
-    """Draw images of a class so that its strata of complexity are balanced.
+    """Draw `count` images of a class so that its strata of complexity are balanced.
 
     Parameters
     ----------
@@ -175,11 +159,6 @@ def draw_class(
         Determines, with the wnid, which stratum begins.
     strata, probe
         As for `imagenet_think.images.complexity.strata`.
-
-    Returns
-    -------
-    polars.DataFrame
-        `count` rows with `complexity_stratum`, in the order of drawing.
     """
     members = visual.strata(images["complexity"].to_list(), strata, probe)
     first = int.from_bytes(order_key(seed, images["wnid"][0]))
@@ -192,9 +171,9 @@ def draw_class(
 def _account(index: pl.DataFrame, looked_at: pl.DataFrame, chosen: int) -> None:
     """Log what became of every member of the catalogue; raise if the files are inconsistent."""
     available = index["available"].sum()
-    ranked = looked_at.filter(pl.col("rank").is_not_null())
+    ranked = looked_at.drop_nulls("rank")
     listed = len(looked_at.filter(pl.col("rank").is_null(), pl.col("member").is_not_null()))
-    excluded = len(ranked.filter(pl.col("reason").is_not_null()))
+    excluded = len(ranked.drop_nulls("reason"))
     unseen = available - len(ranked)
     reserve = len(ranked) - excluded - chosen
     if unseen < 0:
@@ -203,16 +182,10 @@ def _account(index: pl.DataFrame, looked_at: pl.DataFrame, chosen: int) -> None:
             "come from different catalogues"
         )
     logger.info(
-        "%d members: %d chosen, %d in reserve (not drawn), %d not looked at, %d excluded",
-        available + listed,
-        chosen,
-        reserve,
-        unseen,
-        excluded + listed,
+        f"{available + listed} members: {chosen} chosen, {reserve} in reserve (not drawn), "
+        f"{unseen} not examined, {excluded + listed} excluded"
     )
-    for reason, count in (
-        looked_at.drop_nulls("reason")["reason"].value_counts().sort("reason").rows()
-    ):
+    for reason, count in sorted(Counter(looked_at["reason"].drop_nulls()).items()):
         logger.info("excluded, %s: %d", reason, count)
 
 

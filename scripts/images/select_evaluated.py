@@ -14,13 +14,11 @@ from imagenet_think.core.schemas import EVALUATED
 
 
 def choose(sample: pl.DataFrame, count: int | None, seed: int) -> set[str]:
-    """Choose images that are spread over the classes as the sample is.
+    """Choose images that are spread over the classes as the sample is; all if `count` is None.
 
-    Each class is sorted into its keyed-hash order. Image p (from 0) of a class of n images has
-    the rank (p + 0.5) / n, and the `count` images of lowest rank are taken: each class then
-    contributes the same share of its images, to within half an image, and a larger count keeps all
-    images of a smaller one.
-    All are taken if `count` is None or greater than their number.
+    Image p (from 0) of a class of n images, in keyed-hash order, has the rank (p + 0.5) / n, and
+    the `count` images of lowest rank are taken: each class then contributes the same share of its
+    images, to within half an image, and a larger count keeps all images of a smaller one.
     """
     classes: dict[str, list[tuple[bytes, str]]] = defaultdict(list)
     for image, wnid in sample.select("image_id", "wnid").iter_rows():
@@ -39,11 +37,8 @@ def select_evaluated(
     """Write the chosen images by image_id, schema `EVALUATED`; `images` is their number or None."""
     frame = pl.read_parquet(sample, columns=["image_id", "wnid", "shard"])
     if images is not None and images > len(frame):
-        logger.warning(
-            "benchmark.images: %d images wanted, the sample has %d: all are taken",
-            images,
-            len(frame),
-        )
+        message = "benchmark.images: %d images wanted, the sample has %d: all are taken"
+        logger.warning(message, images, len(frame))
     chosen = choose(frame, images, seed)
     rows = frame.filter(pl.col("image_id").is_in(list(chosen))).sort("image_id")
     write_parquet(rows.select(list(EVALUATED)), output, EVALUATED)

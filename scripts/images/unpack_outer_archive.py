@@ -28,30 +28,21 @@ def unpack_outer_archive(
 ) -> None:
     """Read the outer archive once, as a stream, and write the archive of every class of the list.
 
-    A class archive appears under its name once it is complete. One that exists already, with the
-    size given by the outer archive, is skipped: so a stopped run continues where it was, though a
-    compressed stream has to be read again up to that point.
-
-    Files are only written into `folder`, under the names of classes, whatever the members' paths.
-    Of several archives of one class the first counts.
+    A class archive appears in `folder`, under the name of its class, once it is complete. One that
+    exists already, with the size given by the outer archive, is skipped: so a stopped run continues
+    where it was, though a compressed stream has to be read again up to that point. Of several
+    archives of one class the first counts.
 
     Parameters
     ----------
     archive
         `winter21_whole.tar.gz` or `fall11_whole.tar`: a tar, gzip-compressed or not, with one
         `<wnid>.tar` per class in any folder.
-    classes
-        Class table; archives of other classes are skipped.
-    folder
-        Where the class archives go.
+    classes, folder
+        Class table (archives of other classes are skipped), and where the class archives go.
     unpacked
         Parquet to write, schema `UNPACKED`: one row per class archive, and one with its reason
         for whatever could not be used. A damaged stream ends the list with such a row and no error.
-
-    Raises
-    ------
-    OSError
-        If the archive cannot be read or the folder not be written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,11 +113,9 @@ def _write(stream: BinaryIO, entry: tarfile.TarInfo, path: Path) -> bool:
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         left = entry.size
         while left:
-            data = stream.read(min(left, _CHUNK))
-            if not data:
-                raise tarfile.ReadError(
-                    f"{readable(entry.name)} is cut short, {left} bytes are missing"
-                )
+            if not (data := stream.read(min(left, _CHUNK))):
+                name = readable(entry.name)
+                raise tarfile.ReadError(f"{name} is cut short, {left} bytes are missing")
             file.write(data)
             left -= len(data)
     return True

@@ -26,18 +26,11 @@ DTYPE = torch.bfloat16
 
 
 def describe_checkpoints(models: dict[str, dict], stem: str | Path) -> None:
-    """Write `<stem>.md` and `<stem>.csv`, with one row per model.
+    """Write `<stem>.md` and `<stem>.csv`, with one row per model of the config, in its order.
 
     Each model is built at full size on the meta device by its family's loader, which maps every
     weight by its published name. Files of a checkpoint are used if they are on the disk (in a local
     folder or the hub's cache); if its weights are not among them, the published names are used.
-
-    Parameters
-    ----------
-    models
-        Entries of `models` in the config by key, in the order of the rows.
-    stem
-        The files' path without its suffix.
 
     Raises
     ------
@@ -64,20 +57,12 @@ def describe_checkpoints(models: dict[str, dict], stem: str | Path) -> None:
 
 
 def describe(settings: dict) -> dict[str, Any]:
-    """Return the properties of one model.
+    """Return the properties of a model from its entry in the config.
 
-    Parameters
-    ----------
-    settings
-        Its entry in the config.
-
-    Returns
-    -------
-    dict
-        `repository`, `family`, `read` (what was read), `parameters`, `weights_gib`, `cached_bytes`
-        (per token, all layers, bf16), `expanded_bytes` (the same if a latent is cached expanded),
-        `cache_gib` (of a sequence of `TOKENS`), `image_tokens` (of an image of `IMAGE_SIZE`) and
-        `unchecked` (list of str).
+    They are `repository`, `family`, `read` (what was read), `parameters`, `weights_gib`,
+    `cached_bytes` (per token, all layers, bf16), `expanded_bytes` (the same if a latent is cached
+    expanded), `cache_gib` (of a sequence of `TOKENS`), `image_tokens` (of an image of `IMAGE_SIZE`)
+    and `unchecked` (list of str).
     """
     family, repository = settings["family"], settings["repository"]
     folder = on_disk(repository, settings["revision"])
@@ -86,12 +71,13 @@ def describe(settings: dict) -> dict[str, Any]:
     if folder and checkpoint_specs.has_weights(folder):
         read = "config and weights on the disk"
     cached = checkpoint_specs.cached_bytes(model.config, DTYPE)
+    parameters = model.num_parameters()
     return {
         "repository": repository,
         "family": family,
         "read": read,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "weights_gib": checkpoint_specs.weight_bytes(model) / 2**30,
+        "parameters": parameters,
+        "weights_gib": parameters * DTYPE.itemsize / 2**30,
         "cached_bytes": cached,
         "expanded_bytes": checkpoint_specs.cached_bytes(model.config, DTYPE, expanded=True),
         "cache_gib": TOKENS * cached / 2**30,

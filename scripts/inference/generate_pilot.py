@@ -23,8 +23,7 @@ def generate_pilot(
 ) -> None:
     """Write the responses to some images of a block.
 
-    They stay in the journal, where the run finds them, just as this function finds those that the
-    run has generated already. How long they took is recorded in the journal, not here.
+    They stay in the journal, where the run finds them, as this finds those of the run.
 
     Parameters
     ----------
@@ -50,13 +49,7 @@ if __name__ == "__main__":
     snakemake = start_job()
     exit_on_sigterm()
     generate_pilot(
-        Task.of(
-            model=snakemake.wildcards.model,
-            settings=json.loads(snakemake.params.settings),
-            inference=json.loads(snakemake.params.inference),
-            canary=snakemake.params.canary,
-            threads=snakemake.threads,
-        ),
+        Task.of(snakemake.wildcards.model, snakemake.params, snakemake.threads),
         images=list(snakemake.input.images),
         responses=snakemake.output[0],
         journal=snakemake.params.journal,

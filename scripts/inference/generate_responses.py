@@ -1,6 +1,5 @@
 """Generate one model's responses to the images of a block (section 3.2, item 3)."""
 
-import json
 from collections.abc import Sequence
 
 import polars as pl
@@ -36,13 +35,7 @@ if __name__ == "__main__":
     snakemake = start_job()
     exit_on_sigterm()
     generate_responses(
-        Task.of(
-            model=snakemake.wildcards.model,
-            settings=json.loads(snakemake.params.settings),
-            inference=json.loads(snakemake.params.inference),
-            canary=snakemake.params.canary,
-            threads=snakemake.threads,
-        ),
+        Task.of(snakemake.wildcards.model, snakemake.params, snakemake.threads),
         images=list(snakemake.input.images),
         responses=list(snakemake.output),
         journal=snakemake.params.journal,

@@ -49,10 +49,8 @@ def import_responses(
 
     Parameters
     ----------
-    model
-        The model's key.
-    files
-        The model's files.
+    model, files
+        The model's key and its files.
     output
         Format of raw text; None if thinking and answer are in two columns.
     sample
@@ -65,13 +63,8 @@ def import_responses(
     Returns
     -------
     Matches
-        The rows used, and those not used with the reason. A row of an image that is in the sample,
-        but not evaluated, counts as used.
-
-    Raises
-    ------
-    ValueError
-        As from `ResponseFiles.match`.
+        As from `ResponseFiles.match`, with its errors. A row of an image that is in the sample, but
+        not evaluated, counts as used.
     """
     images = pl.read_parquet(sample, columns=["image_id", "shard", "source_sha256", "sha256"])
     found = files.match(images)
@@ -82,7 +75,7 @@ def import_responses(
     shards = dict(wanted.group_by("shard", maintain_order=True).agg("image_id").iter_rows())
     revision = files.digest()
     paths = list(zip(responses, annotations, strict=True))
-    for part in _parts(paths, files.text_bytes()):
+    for part in _parts(paths, found.text_bytes):
         parts = {Path(out).stem: (out, annotated) for out, annotated in part}
         rows = {
             found.rows[image]: image
@@ -144,14 +137,8 @@ def _imported(
 def report_matches(found: Matches, unused: str | Path, matched: str | Path) -> None:
     """Log and write which rows are used.
 
-    Parameters
-    ----------
-    found
-        From `import_responses`.
-    unused
-        CSV to write: image (as the file names it) and reason of every row that is not used.
-    matched
-        CSV to write: by (`name` or `sha256`) and images, how many were matched by each.
+    The CSV `unused` has image (as the file names it) and reason of every row that is not used,
+    `matched` the number of images matched by `name` and by `sha256`.
     """
     for reason in (UNKNOWN, REPEATED, NAMELESS, TEXTLESS):
         names = [name or "?" for name, why in found.unused if why == reason]

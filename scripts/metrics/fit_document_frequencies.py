@@ -38,7 +38,7 @@ def fit_document_frequencies(
     for path in progress(annotations, len(annotations), "files of annotations"):
         texts = read_texts(path).drop_nulls("text")
         for part, corpus in corpora.items():
-            documents = texts.filter(pl.col("part") == part)["text"]
+            documents = texts.filter(pl.col("part") == part)["text"].to_list()
             corpus.add(documents, token_pattern=token_pattern, stop_words=stop_words)
     frames = []
     for part, corpus in corpora.items():

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from imagenet_think.core.job import start_job
 from imagenet_think.metrics import registry
-from imagenet_think.metrics.scoring import Shard, score_shards
+from imagenet_think.metrics.pairs import Shard
+from imagenet_think.metrics.scoring import score_shards
 
 if __name__ == "__main__":
     snakemake = start_job()

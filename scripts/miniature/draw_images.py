@@ -13,6 +13,9 @@ from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import progress
 from imagenet_think.miniature.drawings import draw, jpeg, scene_of, seed_of
 
+FLAWS = ("too_small", "truncated", "not_an_image", "blank", "near_duplicate")
+"""What is wrong with the last images of every archive, in their order."""
+
 
 def draw_images(
     directory: str | Path,
@@ -25,7 +28,7 @@ def draw_images(
 
     Members are `<wnid>_<number>.JPEG`. The first are drawings of the scenes that
     `drawings.scene_of(seed, wnid, number)` returns, the last are images that a pipeline must
-    reject, in the order of `FLAWS`. Same arguments, same bytes.
+    reject (`FLAWS`). Same arguments, same bytes.
 
     Parameters
     ----------
@@ -55,45 +58,27 @@ def draw_images(
 
 
 def _members(wnid: str, drawings: int, seed: int) -> list[bytes]:
+    """Return the image files of a class: good drawings, then one with each of `FLAWS`."""
     good = [jpeg(draw(scene_of(seed, wnid, number))) for number in range(drawings)]
-    spare = [draw(scene_of(seed, wnid, drawings + number)) for number in range(len(FLAWS))]
+    small, whole, _, blank, _ = (
+        draw(scene_of(seed, wnid, drawings + number)) for number in range(len(FLAWS))
+    )
     rng = random.Random(seed_of(seed, wnid, "flaws"))
-    return good + [
-        make(rng, image, good) for make, image in zip(FLAWS.values(), spare, strict=True)
-    ]
-
-
-def _too_small(rng: random.Random, image: Image.Image, good: list[bytes]) -> bytes:
     side = rng.randrange(64, 200)
-    return jpeg(image.resize((side, side)))
-
-
-def _truncated(rng: random.Random, image: Image.Image, good: list[bytes]) -> bytes:
-    data = jpeg(image)
-    return data[: int(len(data) * rng.uniform(0.4, 0.7))]
-
-
-def _no_image(rng: random.Random, image: Image.Image, good: list[bytes]) -> bytes:
-    return f"<html><body>This photo is no longer available ({rng.random()}).</body></html>".encode()
-
-
-def _blank(rng: random.Random, image: Image.Image, good: list[bytes]) -> bytes:
-    return jpeg(Image.new("RGB", image.size, (rng.randrange(200, 250),) * 3))
-
-
-def _near_duplicate(rng: random.Random, image: Image.Image, good: list[bytes]) -> bytes:
+    data = jpeg(whole)
+    truncated = data[: int(len(data) * rng.uniform(0.4, 0.7))]
+    page = f"<html><body>This photo is no longer available ({rng.random()}).</body></html>"
+    gray = rng.randrange(200, 250)
     with Image.open(io.BytesIO(rng.choice(good))) as original:
-        return jpeg(original, quality=75)
-
-
-FLAWS = {
-    "too_small": _too_small,
-    "truncated": _truncated,
-    "not_an_image": _no_image,
-    "blank": _blank,
-    "near_duplicate": _near_duplicate,
-}
-"""Images to reject in every archive, by what is wrong with them, in the order of its members."""
+        duplicate = jpeg(original, quality=75)
+    return [
+        *good,
+        jpeg(small.resize((side, side))),
+        truncated,
+        page.encode(),
+        jpeg(Image.new("RGB", blank.size, (gray,) * 3)),
+        duplicate,
+    ]
 
 
 if __name__ == "__main__":

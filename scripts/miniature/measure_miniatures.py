@@ -19,17 +19,6 @@ from imagenet_think.miniature.drawings import COLOURS, NAMES, Scene, draw, jpeg,
 from imagenet_think.miniature.reply_templates import object_words
 from imagenet_think.parsing import parse
 
-COLUMNS = (
-    "model",
-    "drawings",
-    "object",
-    "colour",
-    "object_swapped",
-    "colour_swapped",
-    "parsed",
-    "second_rounds",
-)
-
 
 def measure_miniature(
     model: str,
@@ -62,7 +51,7 @@ def measure_miniature(
     Returns
     -------
     dict
-        A row of `accuracy.csv` (`COLUMNS`); shares between 0 and 1.
+        A row of `accuracy.csv`; shares between 0 and 1.
     """
     wnids = tuple(NAMES)
     scenes = [scene_of(seed, wnids[n % len(wnids)], n) for n in range(drawings)]
@@ -70,23 +59,15 @@ def measure_miniature(
     parsed = [parse(settings["output"], text, reason) for text, reason, _ in answers]
     named = [named_in(part.answer or "") for part in parsed]
     swapped = Random(seed).sample(scenes, k=drawings)
-    rows = {"": scenes, "_swapped": swapped}
-    shares = {
-        f"{what}{kind}": sum(
-            found[index] == {getattr(scene, key)} for found, scene in zip(named, truth, strict=True)
-        )
-        / drawings
-        for index, (what, key) in enumerate((("object", "wnid"), ("colour", "colour")))
-        for kind, truth in rows.items()
-    }
-    values = {
-        "model": model,
-        "drawings": drawings,
-        **shares,
-        "parsed": sum(part.status == "ok" for part in parsed) / drawings,
-        "second_rounds": sum(rounds == 2 for *_, rounds in answers) / drawings,
-    }
-    return {column: values[column] for column in COLUMNS}
+    counts = {}
+    for kind, shown in (("", scenes), ("_swapped", swapped)):
+        pairs = list(zip(named, shown, strict=True))
+        counts[f"object{kind}"] = sum(names == {scene.wnid} for (names, _), scene in pairs)
+        counts[f"colour{kind}"] = sum(names == {scene.colour} for (_, names), scene in pairs)
+    counts["parsed"] = sum(part.status == "ok" for part in parsed)
+    counts["second_rounds"] = sum(rounds == 2 for *_, rounds in answers)
+    shares = {name: count / drawings for name, count in counts.items()}
+    return {"model": model, "drawings": drawings, **shares}
 
 
 def describe(
@@ -124,12 +105,6 @@ def named_in(answer: str) -> tuple[set[str], set[str]]:
     return objects, words & set(COLOURS)
 
 
-def write_accuracies(rows: list[dict[str, object]], path: str | Path) -> None:
-    """Write the rows as csv; shares with four decimals."""
-    with atomic_path(path) as temporary:
-        pl.DataFrame(rows).write_csv(temporary, float_precision=4)
-
-
 if __name__ == "__main__":
     snakemake = start_job()
     torch.set_num_threads(snakemake.threads)
@@ -146,4 +121,5 @@ if __name__ == "__main__":
         )
         for folder in map(Path, snakemake.input)
     ]
-    write_accuracies(measured, snakemake.output[0])
+    with atomic_path(snakemake.output[0]) as path:
+        pl.DataFrame(measured).write_csv(path, float_precision=4)

@@ -5,6 +5,7 @@ import logging
 import os
 import random
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,10 +106,9 @@ def train_miniature(
     """
     folder = Path(folder)
     recipe = recipe or RECIPES[model]
-    work = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    try:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        work = Path(temporary) / folder.name
         texts = corpus(model, settings, prompts)
         small_models.build(settings["family"], work, recipe.size, corpus=texts, seed=seed)
         family = families.get(settings["family"])
@@ -124,13 +124,11 @@ def train_miniature(
         ]
         torch.manual_seed(seed)
         order = random.Random(seed_of(seed, model, "order"))
-        _train_tower(net, examples, recipe, order, device)
-        losses = _train_whole(net, examples, recipe, order, device)
+        _train_tower(net, examples, recipe, order)
+        losses = _train_whole(net, examples, recipe, order)
         small_models.save(family, net, work)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(work, folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return losses
 
 
@@ -150,33 +148,21 @@ def _examples(
     image = chat.png_file(draw(scene))
     # The run's prompt mostly; the others often enough to be understood.
     prompt = prompts[0] if scene.seed % 4 else prompts[scene.seed // 4 % len(prompts)]
-    conversation = chat.first_conversation(image, prompt, settings)
-    reply = VOICES[model].reply(scene)
+    first = chat.first_conversation(image, prompt, settings)
+    exchanges = [(first, VOICES[model].reply(scene))]
     if settings.get("second_round") and wants_larger_image(scene):
         look = first_look(scene)
-        yield _example(scene, conversation, look, processor, stop)
-        second = chat.second_conversation(conversation, look, image, settings)
+        second = chat.second_conversation(first, look, image, settings)
         assert second is not None  # the look calls the tool
-        conversation = second
-    yield _example(scene, conversation, reply, processor, stop)
+        exchanges = [(first, look), (second, VOICES[model].reply(scene))]
+    for images, (conversation, reply) in enumerate(exchanges, start=1):
+        inputs = chat.encode(processor, conversation)
+        inputs["pixel_values"] = inputs["pixel_values"].half()  # thousands are kept
+        tokens = processor.tokenizer(reply, add_special_tokens=False)["input_ids"]
+        yield TrainingExample(scene, inputs, torch.tensor([*tokens, stop]), images)
 
 
-def _example(
-    scene: Scene, conversation: list[dict], reply: str, processor: Any, stop: int
-) -> TrainingExample:
-    inputs = chat.encode(processor, conversation)
-    inputs["pixel_values"] = inputs["pixel_values"].half()  # thousands are kept
-    tokens = processor.tokenizer(reply, add_special_tokens=False)["input_ids"]
-    images = sum(
-        part["type"] == "image"
-        for turn in conversation
-        if not isinstance(turn["content"], str)
-        for part in turn["content"]
-    )
-    return TrainingExample(scene, inputs, torch.tensor([*tokens, stop]), images)
-
-
-def _pixels(examples: list[TrainingExample], device: str) -> dict[str, torch.Tensor]:
+def _pixels(examples: list[TrainingExample], device: torch.device) -> dict[str, torch.Tensor]:
     """Return the pixels of a batch, and their grid if the family has one."""
     return {
         key: torch.cat([example.inputs[key] for example in examples]).to(device, dtype)
@@ -185,7 +171,7 @@ def _pixels(examples: list[TrainingExample], device: str) -> dict[str, torch.Ten
     }
 
 
-def _batch(examples: list[TrainingExample], device: str) -> dict[str, torch.Tensor]:
+def _batch(examples: list[TrainingExample], device: torch.device) -> dict[str, torch.Tensor]:
     """Return right-padded prompts and replies, with labels on the replies only."""
     rows, labels, kinds = [], [], []
     for example in examples:
@@ -268,9 +254,8 @@ def _train_tower(
     examples: list[TrainingExample],
     recipe: Recipe,
     order: random.Random,
-    device: str,
 ) -> None:
-    questions = Questions(recipe.size.hidden).to(device)
+    questions = Questions(recipe.size.hidden).to(net.device)
     towers: Any = net  # whose method depends on its class
     parameters = [*_tower(net), *questions.parameters()]
     descend = _descent(parameters, _VISION_RATE, recipe.vision_steps)
@@ -282,7 +267,7 @@ def _train_tower(
         pool = easy if step < _EASY_SHARE * recipe.vision_steps and easy else examples
         chosen = order.choices(pool, k=recipe.batch)
         scenes = [example.scene for example in chosen for _ in range(example.images)]
-        tokens = towers.get_image_features(**_pixels(chosen, device)).pooler_output
+        tokens = towers.get_image_features(**_pixels(chosen, net.device)).pooler_output
         loss, share = questions(list(tokens), scenes)
         descend(loss)
         right = share if step == 0 else 0.95 * right + 0.05 * share
@@ -300,7 +285,6 @@ def _train_whole(
     examples: list[TrainingExample],
     recipe: Recipe,
     order: random.Random,
-    device: str,
 ) -> list[float]:
     descend = _descent(list(net.parameters()), _LANGUAGE_RATE, recipe.language_steps)
     tower = _tower(net)
@@ -308,7 +292,7 @@ def _train_whole(
     for step in progress(range(recipe.language_steps), recipe.language_steps, "steps of the whole"):
         for parameter in tower:
             parameter.requires_grad_(step >= _FROZEN_SHARE * recipe.language_steps)
-        loss = net(**_batch(order.choices(examples, k=recipe.batch), device)).loss
+        loss = net(**_batch(order.choices(examples, k=recipe.batch), net.device)).loss
         descend(loss)
         losses.append(loss.item())
         if step % 50 == 0:

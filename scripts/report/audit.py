@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from imagenet_think.report.audit_checks import (
     CHECKS,
     CONTRADICTS,
     NUMBER_WORDS,
+    VERDICTS,
     Printed,
     read_number,
 )
@@ -78,22 +78,14 @@ def audit(
 ) -> None:
     """Write the audit as `<stem>.csv`, `<stem>.md` and `<stem>.tex`.
 
-    Parameters
-    ----------
-    entries
-        The audit's entries and readings (YAML, `resources/audit.yaml`).
-    reported
-        What the paper reports (YAML).
-    resources
-        Tables with a heading; checks use their numbers of rows.
-    stem
-        Path of the audit without ending.
+    `entries` is `resources/audit.yaml`, `reported` what the paper reports (YAML), and `resources`
+    are tables with a heading, whose numbers of rows checks use.
     """
-    lines = {Path(path).name: Path(path).read_text(encoding="utf-8") for path in resources}
+    texts = {Path(path).name: Path(path).read_text(encoding="utf-8") for path in resources}
     frame = examine(
         yaml.safe_load(Path(entries).read_text(encoding="utf-8")),
         yaml.safe_load(Path(reported).read_text(encoding="utf-8")),
-        {name: len(text.splitlines()) - 1 for name, text in lines.items()},
+        {name: len(text.splitlines()) - 1 for name, text in texts.items()},
     )
     write_csv(frame, [Column(name, name) for name in SCHEMA], f"{stem}.csv")
     write_text(page(frame), f"{stem}.md")
@@ -103,10 +95,7 @@ def audit(
 def examine(document: Values, reported: Values, resources: Mapping[str, int]) -> pl.DataFrame:
     """Return the entries and readings as rows of `SCHEMA`, with the results of their checks.
 
-    Raises
-    ------
-    ValueError
-        If a check refers to a number, resource or quote that does not exist; names the entry.
+    ValueError names the entry whose check refers to a number, resource or quote that is missing.
     """
     quotes = {entry["id"]: entry["quotes"] for entry in document["entries"]}
     rows = []
@@ -129,8 +118,9 @@ def _checked(
     if "check" not in entry:
         return {}
     try:
-        check = CHECKS[entry["check"]["name"]]
-        return asdict(check(**arguments(entry["check"], quotes, reported, resources)))
+        formula, check = CHECKS[entry["check"]["name"]]
+        computed, holds = check(**arguments(entry["check"], quotes, reported, resources))
+        return {"formula": formula, "computed": computed, "verdict": VERDICTS[holds]}
     except (KeyError, ValueError) as error:
         name = entry.get("id", entry.get("question"))
         raise ValueError(f"audit, {name}: {error}") from error
@@ -139,17 +129,7 @@ def _checked(
 def arguments(
     section: Values, quotes: Sequence[str], reported: Values, resources: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Return the arguments of a check.
-
-    Parameters
-    ----------
-    section
-        The sources of the arguments: `reported`, `quoted`, `resource`, `given`.
-    quotes
-        The quotes in which patterns are searched.
-    reported, resources
-        What the paper reports, and the number of rows of each resource by file name.
-    """
+    """Return a check's arguments, given where they come from: what is reported, quotes, … ."""
     return {
         **_each(section.get("reported", {}), lambda place: find(reported, place)),
         **_each(section.get("quoted", {}), lambda pattern: read_quoted(quotes, pattern)),
@@ -168,13 +148,7 @@ def _each(value: Any, function: Callable[[str], Any]) -> Any:
 
 
 def find(reported: Values, place: str) -> Any:
-    """Return the value at a dotted path; list items go by their dataset, and `*` selects all.
-
-    Raises
-    ------
-    KeyError
-        If there is no such path.
-    """
+    """Return the value at a dotted path; list items go by their dataset, and `*` selects all."""
     found: Any = reported
     names = place.split(".")
     for position, name in enumerate(names):
@@ -191,12 +165,7 @@ def find(reported: Values, place: str) -> Any:
 def read_quoted(quotes: Sequence[str], pattern: str) -> Printed | str | list[Printed | str]:
     """Return the groups of a pattern in the first quote that matches; a single one without list.
 
-    Numbers are returned as `Printed`, other groups as text.
-
-    Raises
-    ------
-    ValueError
-        If no quote matches the pattern.
+    Numbers are returned as `Printed`, other groups as text. Without a match it raises ValueError.
     """
     for quote in quotes:
         if match := re.search(pattern, quote):

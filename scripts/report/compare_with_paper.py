@@ -16,14 +16,7 @@ from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
 from imagenet_think.report import comparability, table_captions
-from imagenet_think.report.comparability import (
-    IMAGES,
-    SCORES,
-    SEPARATOR,
-    TEXTS,
-    Caveat,
-    split_reasons,
-)
+from imagenet_think.report.comparability import IMAGES, SCORES, SEPARATOR, TEXTS, split_reasons
 from imagenet_think.report.table_captions import OURS, REPORTED
 from imagenet_think.report.tables import Column, latex, markdown, write_csv
 
@@ -96,7 +89,11 @@ class Cell(NamedTuple):
 
 
 def compare(reported: Values, tables: Mapping[str, pl.DataFrame], config: Values) -> pl.DataFrame:
-    """Return one row per number of the paper.
+    """Return one row of `SCHEMA` per number of the paper.
+
+    `difference` is ours minus the paper's. `inside` says whether the paper's number, which is
+    rounded to three decimals, may be within our interval; it is null without one. `ours` is null
+    where our tables lack the number, and `reasons` say why.
 
     Parameters
     ----------
@@ -106,13 +103,6 @@ def compare(reported: Values, tables: Mapping[str, pl.DataFrame], config: Values
         Our tables by name: `table1` to `table7`, and `language`.
     config
         What `comparability.caveats` reads, and `benchmark.ablation_model`, the model of Table 7.
-
-    Returns
-    -------
-    polars.DataFrame
-        See `SCHEMA`. `difference` is ours minus the paper's. `inside` says whether the paper's
-        number, which is rounded to three decimals, may be within our interval; it is null without
-        one. `ours` is null where our tables lack the number, and `reasons` say why.
     """
     cells = [
         *_datasets(reported["table1"], tables["table1"]),
@@ -122,23 +112,21 @@ def compare(reported: Values, tables: Mapping[str, pl.DataFrame], config: Values
         *_ablation(reported["ablation"], tables["table7"], config["benchmark"]["ablation_model"]),
     ]
     run = tables["table2"].row(0, named=True)
-    caveats = comparability.caveats(config, run, reported["table2"])
-    return pl.DataFrame([_compared(cell, caveats) for cell in cells], schema=SCHEMA)
-
-
-def _compared(cell: Cell, caveats: Sequence[Caveat]) -> dict[str, Any]:
-    """Return a row of `SCHEMA`."""
-    value, low, high = (cell.ours.get(f"{cell.name}{end}") for end in ("", "_low", "_high"))
-    reasons = [caveat.words for caveat in caveats if caveat.subjects.intersection(cell.subjects)]
-    row = {name: getattr(cell, name) for name in ("table", "row", "column", "paper")}
-    row |= {"ours": value, "ours_low": low, "ours_high": high}
-    if low is not None and high is not None:
-        row["inside"] = low - ROUNDING <= cell.paper <= high + ROUNDING
-    if value is None:
-        reasons = [cell.missing]
-    else:
-        row["difference"] = value - cell.paper
-    return row | {"reasons": SEPARATOR.join(reasons) or None}
+    caveats = list(comparability.caveats(config, run, reported["table2"]))
+    rows = []
+    for cell in cells:
+        value, low, high = (cell.ours.get(f"{cell.name}{end}") for end in ("", "_low", "_high"))
+        reasons = [words for words, subjects in caveats if subjects.intersection(cell.subjects)]
+        row = {name: getattr(cell, name) for name in ("table", "row", "column", "paper")}
+        row |= {"ours": value, "ours_low": low, "ours_high": high}
+        if low is not None and high is not None:
+            row["inside"] = low - ROUNDING <= cell.paper <= high + ROUNDING
+        if value is None:
+            reasons = [cell.missing]
+        else:
+            row["difference"] = value - cell.paper
+        rows.append(row | {"reasons": SEPARATOR.join(reasons) or None})
+    return pl.DataFrame(rows, schema=SCHEMA)
 
 
 def _datasets(paper: Sequence[Values], table: pl.DataFrame) -> Iterator[Cell]:
@@ -148,9 +136,9 @@ def _datasets(paper: Sequence[Values], table: pl.DataFrame) -> Iterator[Cell]:
     for row in paper:
         dataset = row["dataset"]
         own = {IMAGES, TEXTS} if dataset == OURS else set()
+        numbers = ours.get(dataset, {})
         for name, column in TOKENS.items():
             subjects = own if name == "images" else own | {comparability.TOKENS}
-            numbers = ours.get(dataset, {})
             yield Cell("Tab. 1", dataset, column, row[name], numbers, name, subjects, NOT_LOCAL)
 
 
@@ -275,16 +263,8 @@ def compare_with_paper(
 ) -> None:
     """Write the comparison as csv, Markdown and LaTeX.
 
-    Parameters
-    ----------
-    tables
-        Our tables, csv files named `table1` to `table7` and `language`.
-    reported
-        What the paper reports (YAML).
-    stem
-        Path of the comparison without ending.
-    config
-        The keys of the config that the rule declares.
+    `tables` are our csv files, named `table1` to `table7` and `language`; `reported` is the YAML of
+    what the paper reports, and `stem` the comparison's path without ending.
     """
     ours = {Path(path).stem: pl.read_csv(path, infer_schema_length=None) for path in tables}
     paper = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))

@@ -27,16 +27,7 @@ def compile_paper(
 ) -> None:
     """Compile `main.tex` among the sources to a PDF that is the same for the same inputs.
 
-    Parameters
-    ----------
-    sources
-        Files of the main folder: main.tex, references.bib, numbers.tex, comparison.tex, audit.tex.
-    tables
-        LaTeX files that the paper inputs from `tables/`.
-    figures
-        PDF files that it includes from `figures/`.
-    output
-        The PDF.
+    It finds `tables` (LaTeX) and `figures` (PDF) in folders of these names, next to the sources.
 
     Raises
     ------
@@ -84,20 +75,16 @@ def _run(build: Path) -> None:
             "the paper does not compile: "
             + ("\n".join(wrong[:20]) or f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
         )
-    for line in warnings(lines):
+    for line in filter(is_wrong, lines):
         logger.warning("%s", line)
 
 
-def warnings(lines: Sequence[str]) -> list[str]:
-    """Return the lines of LaTeX's log that report a visible problem.
+def is_wrong(line: str) -> bool:
+    """Return whether a line of LaTeX's log reports a visible problem.
 
-    These are text that sticks out by more than `TOO_WIDE`, characters that no font has, and
-    references, citations or labels that are undefined or defined twice.
+    That is text that sticks out by more than `TOO_WIDE`, a character that no font has, or a
+    reference, citation or label that is undefined or defined twice.
     """
-    return [line for line in lines if _is_wrong(line)]
-
-
-def _is_wrong(line: str) -> bool:
     wide = re.match(r"Overfull \\[hv]box \(([\d.]+)pt too", line)
     lacking = "Missing character" in line or re.search("undefined|multiply.defined", line)
     return bool(lacking) or (wide is not None and float(wide[1]) > TOO_WIDE)

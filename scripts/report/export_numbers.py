@@ -10,9 +10,8 @@ import yaml
 from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.settings import Values
-from imagenet_think.report import result_macros as results
+from imagenet_think.report import paper_macros
 from imagenet_think.report.macros import define
-from imagenet_think.report.setting_macros import setting_macros
 
 BENCHMARK_TABLES = ("table3", "table4", "table5", "table6")
 COMPARISON = {"inside": pl.Boolean, "reasons": pl.String, "ours": pl.Float64}
@@ -37,14 +36,10 @@ def export_numbers(
     ----------
     tables
         The csv files table1 to table7 and language.
-    sample, exclusions
-        Parquet files of the sampled and of the rejected images.
-    annotations
-        Parquet files of every model's annotations.
-    comparison
-        The csv of the cell-by-cell comparison with the paper.
-    audit
-        The csv of the paper's audit.
+    sample, exclusions, annotations
+        Parquet files of the sampled and the rejected images, and of every model's annotations.
+    comparison, audit
+        The csv of the cell-by-cell comparison with the paper, and that of the paper's audit.
     reported
         What the paper reports (YAML).
     output
@@ -68,17 +63,17 @@ def export_numbers(
     excluded = pl.read_parquet(exclusions, columns=["reason"])
     compared = pl.read_csv(comparison, schema_overrides=COMPARISON)
     macros = {
-        **setting_macros(settings),
-        **results.image_macros(read["table2"], images, excluded),
-        **results.response_macros(counts, settings),
-        **results.dataset_macros(images, of_teachers, settings["dataset"]),
-        **results.text_macros(read["table1"], read["language"], settings),
-        **results.score_macros([read[name] for name in BENCHMARK_TABLES], read["table7"]),
-        **results.comparison_macros(compared),
-        **results.audit_macros(pl.read_csv(audit)),
-        **results.reported_macros(yaml.safe_load(Path(reported).read_text(encoding="utf-8"))),
+        **paper_macros.setting_macros(settings),
+        **paper_macros.image_macros(read["table2"], images, excluded),
+        **paper_macros.response_macros(counts, settings),
+        **paper_macros.dataset_macros(images, of_teachers, settings),
+        **paper_macros.text_macros(read["table1"], read["language"], settings),
+        **paper_macros.score_macros([read[name] for name in BENCHMARK_TABLES], read["table7"]),
+        **paper_macros.comparison_macros(compared),
+        **paper_macros.audit_macros(pl.read_csv(audit)),
+        **paper_macros.reported_macros(yaml.safe_load(Path(reported).read_text(encoding="utf-8"))),
     }
-    write_text(define(macros, paper_run=not results.incomparable(compared)), output)
+    write_text(define(macros, paper_run=not paper_macros.incomparable(compared)), output)
 
 
 if __name__ == "__main__":

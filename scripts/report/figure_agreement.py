@@ -1,7 +1,7 @@
 """Draw the agreement between the teachers, next to that of each teacher's texts on other images."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import polars as pl
 from matplotlib.axes import Axes
@@ -10,43 +10,29 @@ from matplotlib.lines import Line2D
 
 from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import BETWEEN, OTHER_CLASS, SAME_CLASS
+from imagenet_think.core.settings import Values
 from imagenet_think.report.figures import GREY, PAIR, label, mark, panels, save_figure, style
-from imagenet_think.report.table_captions import (
-    HEADINGS,
-    SHORT_PARTS,
-    Settings,
-    benchmark,
-    printed_rows,
-)
+from imagenet_think.report.table_captions import HEADINGS, SHORT_PARTS, printed_rows
 
 SPREAD = 0.27  # distance of the rows of a part
 BASELINES = {SAME_CLASS: "other image, same class", OTHER_CLASS: "other image, other class"}
 
 
 @style()
-def draw_agreement(aggregates: pl.DataFrame, settings: Settings) -> Figure:
+def draw_agreement(aggregates: pl.DataFrame, settings: Values) -> Figure:
     """Draw the numbers of all images: one panel per metric, three rows per part.
 
-    Parameters
-    ----------
-    aggregates
-        Columns as in `schemas.AGREEMENT_AGGREGATES`.
-    settings
-        `teachers` (keys), `names`, and what chooses the printed variants.
-
-    Returns
-    -------
-    Figure
-        As wide as a page. The first row of a part is the teachers' agreement on the same image;
-        the others are each teacher's agreement with itself on other images: of the class (filled)
-        and of another class (hollow). Each panel has its own scale.
+    The first row of a part is the teachers' agreement on the same image; the others are each
+    teacher's agreement with itself on other images: of the class (filled) and of another class
+    (hollow). Each panel has its own scale. `aggregates` are of schema `AGREEMENT_AGGREGATES`.
     """
+    names = {key: settings["models"][key]["name"] for key in settings["teachers"]}
     figure, grid = panels(list(HEADINGS.values()), list(SHORT_PARTS.values()), 143)
     means = printed_rows(aggregates, settings).filter(
         pl.col("grouping") == "all", pl.col("minus").is_null(), pl.col("value").is_not_null()
     )
     for axes, metric in zip(grid, HEADINGS, strict=True):
-        _panel(axes, means.filter(metric=metric), settings["teachers"], settings["names"])
+        _panel(axes, means.filter(metric=metric), names)
     handles, legend = grid[0].get_legend_handles_labels()
     # Each teacher has a column of the legend, and nothing is below the first entry.
     handles.insert(1, Line2D([], [], linestyle="none"))
@@ -55,14 +41,12 @@ def draw_agreement(aggregates: pl.DataFrame, settings: Settings) -> Figure:
     return figure
 
 
-def _panel(
-    axes: Axes, means: pl.DataFrame, teachers: Sequence[str], names: Mapping[str, str]
-) -> None:
+def _panel(axes: Axes, means: pl.DataFrame, names: Mapping[str, str]) -> None:
     parts = list(SHORT_PARTS)
-    between = means.filter(model=teachers[0], against=BETWEEN)
+    between = means.filter(model=next(iter(names)), against=BETWEEN)
     look = {"colour": GREY, "marker": "s", "face": GREY}
     mark(axes, between, "part", parts, -SPREAD, **look, legend="both teachers,\nsame image")
-    for shift, (colour, marker, *_), teacher in zip((0, SPREAD), PAIR, teachers, strict=True):
+    for shift, (colour, marker, *_), teacher in zip((0, SPREAD), PAIR, names, strict=True):
         for against, words in BASELINES.items():
             rows = means.filter(model=teacher, against=against)
             face = colour if against == SAME_CLASS else "white"
@@ -76,6 +60,6 @@ def _panel(
 
 if __name__ == "__main__":
     snakemake = start_job()
-    settings = benchmark(json.loads(snakemake.params.settings))
+    settings = json.loads(snakemake.params.settings)
     figure = draw_agreement(pl.read_parquet(snakemake.input.aggregate), settings)
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)

@@ -23,18 +23,14 @@ ROW = 10.5  # height of a domain, in points
 
 
 def count_domains(sample: str | Path, classes: str | Path) -> pl.DataFrame:
-    """Count images and classes by domain.
+    """Count images and classes by domain, of the sample and of the source.
 
-    Parameters
-    ----------
-    sample
-        Parquet file of the sampled images.
-    classes
-        Parquet file of the classes, with the number of images of each in the source.
+    `sample` and `classes` are parquet files of the sampled images and of the classes, with the
+    number of images of each in the source.
 
     Returns
     -------
-    DataFrame
+    polars.DataFrame
         Columns domain, images and classes (of the sample), images_available and
         classes_available (of the source), in descending order of images. Domains without images in
         the source are left out.
@@ -60,18 +56,7 @@ def count_domains(sample: str | Path, classes: str | Path) -> pl.DataFrame:
 
 @style()
 def draw_coverage(counts: pl.DataFrame) -> Figure:
-    """Draw images (left) and classes (right), one row per domain.
-
-    Parameters
-    ----------
-    counts
-        From `count_domains`.
-
-    Returns
-    -------
-    Figure
-        As wide as a page, taller with more domains.
-    """
+    """Draw images (left) and classes (right), one row per domain, from `count_domains`."""
     figure = chart(PAGE, 62 + ROW * len(counts))
     left, right = figure.subplots(1, 2, sharey=True)
     _panel(left, counts, "images", "Images")

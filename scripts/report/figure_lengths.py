@@ -1,7 +1,7 @@
 """Draw the lengths of the teachers' texts, in tokens, by part."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from imagenet_think.core import model_sources
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
-from imagenet_think.core.settings import names
+from imagenet_think.core.settings import Values
 from imagenet_think.report.figures import PAGE, PAIR, chart, label, log_axis, save_figure, style
 
 PARTS = {"full": "Full output", "think": "Think", "answer": "Answer"}
@@ -22,7 +22,7 @@ MARKS = {"o": "●", "D": "◆"}  # markers as characters
 
 def read_lengths(paths: Sequence[str | Path]) -> pl.DataFrame:
     """Return model, part and tokens of all texts that are not missing or empty."""
-    rows = pl.scan_parquet(list(map(Path, paths))).select("model", "part", "tokens").collect()
+    rows = pl.read_parquet(list(map(Path, paths)), columns=["model", "part", "tokens"])
     kept = rows.filter(pl.col("tokens") > 0)
     if len(kept) < len(rows):
         logger.info("%d of %d texts are missing or empty", len(rows) - len(kept), len(rows))
@@ -30,27 +30,11 @@ def read_lengths(paths: Sequence[str | Path]) -> pl.DataFrame:
 
 
 @style()
-def draw_lengths(
-    lengths: pl.DataFrame, teachers: Sequence[str], names: Mapping[str, str], tokenizer: str
-) -> Figure:
+def draw_lengths(lengths: pl.DataFrame, settings: Values) -> Figure:
     """Draw the distribution of lengths: one panel per part, with both teachers in each.
 
-    Parameters
-    ----------
-    lengths
-        Columns model, part, tokens; one row per text.
-    teachers
-        The two teachers' keys, in order.
-    names
-        Their names.
-    tokenizer
-        Name of the tokenizer that counted.
-
-    Returns
-    -------
-    Figure
-        As wide as a page. Lengths are on a logarithmic axis, because they span several powers of
-        ten; heights are shares of a teacher's texts.
+    `lengths` has the columns model, part and tokens, one row per text. Lengths are on a logarithmic
+    axis, because they span several powers of ten; heights are shares of a teacher's texts.
     """
     figure = chart(PAGE, 168)
     panels = figure.subplots(1, len(PARTS), sharex=True, sharey=True)
@@ -59,9 +43,9 @@ def draw_lengths(
         log_axis(axes, edges[0], edges[-1])
         rows = lengths.filter(pl.col("part") == part)
         medians = []
-        for teacher, look in zip(teachers, PAIR, strict=True):
+        for teacher, look in zip(settings["teachers"], PAIR, strict=True):
             tokens = rows.filter(model=teacher)["tokens"]
-            name = label(names.get(teacher, teacher), 200)
+            name = label(settings["models"][teacher]["name"], 200)
             medians.append(_distribution(axes, tokens, edges, look, name))
         axes.set_title(title, pad=14)
         axes.annotate(
@@ -76,9 +60,9 @@ def draw_lengths(
         axes.grid(axis="y")
     panels[0].set_ylim(bottom=0)
     panels[0].set_ylabel("Share of texts (%)")
+    tokenizer = model_sources.name(settings["statistics"]["tokenizer"]["repository"])
     panels[1].set_xlabel(label(f"Tokens of {tokenizer}", 400))
-    handles, shown = panels[0].get_legend_handles_labels()
-    figure.legend(handles, shown, loc="outside lower center", ncols=2)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
@@ -113,10 +97,5 @@ def _distribution(
 if __name__ == "__main__":
     snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
-    figure = draw_lengths(
-        read_lengths(snakemake.input.lengths),
-        settings["teachers"],
-        names(settings),
-        model_sources.name(settings["statistics"]["tokenizer"]["repository"]),
-    )
+    figure = draw_lengths(read_lengths(snakemake.input.lengths), settings)
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)

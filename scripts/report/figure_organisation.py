@@ -1,7 +1,7 @@
 """Draw how a sample is organised, with real samples (Figure 1)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
@@ -38,29 +38,13 @@ TEXT = serif(7.5)
 
 
 @style()
-def draw_organisation(
-    examples: Sequence[Example], prompt: str, teachers: Sequence[str], names: Mapping[str, str]
-) -> Figure:
+def draw_organisation(examples: Sequence[Example], prompt: str, names: Sequence[str]) -> Figure:
     """Draw question, image, thinks and answers of samples, one row of boxes per teacher.
 
-    Parameters
-    ----------
-    examples
-        The samples, from top to bottom.
-    prompt
-        The question; it is the same for every sample.
-    teachers
-        The two teachers' keys, in order.
-    names
-        Their names.
-
-    Returns
-    -------
-    Figure
-        As wide as a page. Texts longer than their box end in an ellipsis.
+    Texts longer than their box end in an ellipsis. `names` are those of the two teachers.
     """
     page = Page(PAGE, len(examples) * (PANEL + GAP) - GAP + 2 * EDGE)
-    printed = [printable(names.get(teacher, teacher), "name") for teacher in teachers]
+    printed = [printable(name, "name") for name in names]
     for place, example in enumerate(examples):
         top = EDGE + place * (PANEL + GAP)
         source = _question_and_image(page, top, chr(ord("a") + place), example, prompt)
@@ -92,13 +76,14 @@ def _responses(
     height = (PANEL - BETWEEN) / 2
     think = EDGE + LEFT + GAP
     answer = think + width + GAP
-    rows = zip(names, PAIR, example.thinks, example.answers, strict=True)
-    for number, (name, (colour, *_), reasoning, conclusion) in enumerate(rows, start=1):
+    rows = zip(names, PAIR, example.texts, strict=True)
+    for number, (name, (colour, *_), texts) in enumerate(rows, start=1):
         y = top + (number - 1) * (height + BETWEEN)
         middle = y + height / 2
-        looks = (colour, "--", "white"), (colour, "-", "white")
-        _box(page, think, y, width, height, f"Think {number}", name, reasoning, looks[0])
-        _box(page, answer, y, width, height, f"Answer {number}", name, conclusion, looks[1])
+        parts = ("Think", think, "--"), ("Answer", answer, "-")
+        for (part, x, line), text in zip(parts, texts, strict=True):
+            look = (colour, line, "white")
+            _box(page, x, y, width, height, f"{part} {number}", name, text, look)
         page.arrow((source[0] + 3, source[1]), (think - 2, middle))
         page.arrow((think + width + 2, middle), (answer - 2, middle))
 
@@ -126,17 +111,7 @@ def _box(
 if __name__ == "__main__":
     snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
-    figure = draw_organisation(
-        choose_examples(
-            snakemake.input.sample,
-            snakemake.input.images,
-            snakemake.input.annotations,
-            settings["teachers"],
-            settings["seed"],
-            settings["figures"]["samples"],
-        ),
-        prompt(settings),
-        settings["teachers"],
-        names(settings),
-    )
+    files, count = snakemake.input, settings["figures"]["samples"]
+    examples = choose_examples(files.sample, files.images, files.annotations, settings, count)
+    figure = draw_organisation(examples, prompt(settings), list(names(settings).values()))
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)

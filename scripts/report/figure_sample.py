@@ -2,7 +2,7 @@
 
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from matplotlib.figure import Figure
@@ -57,44 +57,24 @@ Columns = tuple[list[Block], list[Block]]
 
 
 @style()
-def draw_sample(
-    example: Example, prompt: str, teachers: Sequence[str], names: Mapping[str, str]
-) -> Figure:
+def draw_sample(example: Example, prompt: str, names: Sequence[str]) -> Figure:
     """Draw an image, its question, and both teachers' thinks and answers.
 
     Each teacher has a column where a page is tall enough for that; otherwise the texts run through
     both columns. The longest texts are shortened to what fits on a page, and their titles give the
-    share that is shown.
-
-    Parameters
-    ----------
-    example
-        The sample.
-    prompt
-        The question.
-    teachers
-        The two teachers' keys, in order.
-    names
-        Their names.
-
-    Returns
-    -------
-    Figure
-        As wide as a page, and as tall as the texts need, up to `TALLEST`.
+    share that is shown. `names` are those of the two teachers. The figure is as tall as the texts
+    need, up to `TALLEST`.
     """
     wide, high = picture_size(example.image, SIDE, PICTURE)
     question = fit(printable(prompt, "prompt"), serif(SIZES[0]), SIDE, PICTURE - 30)
     head = max(high, 30 + height_of(question, serif(SIZES[0]))) + 2 * GAP
 
     blocks = []
-    for number, (teacher, (colour, *_)) in enumerate(zip(teachers, PAIR, strict=True), start=1):
-        name = printable(names.get(teacher, teacher), "name")
-        for part, line, texts in (
-            ("Think", "--", example.thinks),
-            ("Answer", "-", example.answers),
-        ):
-            text = printable(texts[number - 1], f"{example.image_id}, {part} {number}")
-            blocks.append(Block(f"{part} {number}", name, colour, line, text))
+    rows = zip(names, PAIR, example.texts, strict=True)
+    for number, (name, (colour, *_), texts) in enumerate(rows, start=1):
+        for part, line, text in zip(("Think", "Answer"), ("--", "-"), texts, strict=True):
+            text = printable(text, f"{example.image_id}, {part} {number}")
+            blocks.append(Block(f"{part} {number}", printable(name, "name"), colour, line, text))
     columns, size = _arrange(blocks, TALLEST - head)
 
     body = max(_height(column, serif(size)) for column in columns)
@@ -207,13 +187,7 @@ if __name__ == "__main__":
     snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     # The one after those of Figure 1, which are chosen in the same order.
-    examples = choose_examples(
-        snakemake.input.sample,
-        snakemake.input.images,
-        snakemake.input.annotations,
-        settings["teachers"],
-        settings["seed"],
-        settings["figures"]["samples"] + 1,
-    )
-    figure = draw_sample(examples[-1], prompt(settings), settings["teachers"], names(settings))
+    files, count = snakemake.input, settings["figures"]["samples"] + 1
+    examples = choose_examples(files.sample, files.images, files.annotations, settings, count)
+    figure = draw_sample(examples[-1], prompt(settings), list(names(settings).values()))
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)

@@ -8,28 +8,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from imagenet_think.core.job import start_job
+from imagenet_think.core.settings import Values
 from imagenet_think.report.figures import PAIR, label, mark, panels, save_figure, style
-from imagenet_think.report.table_captions import HEADINGS, Settings, benchmark, models, printed_rows
+from imagenet_think.report.table_captions import HEADINGS, models, printed_rows
 
 AGGREGATES = {"avg": "average of the two teachers", "max": "the higher of the two"}
 SPREAD = 0.16  # distance of the two aggregates from a row's middle
 
 
 @style()
-def draw_scores(scores: pl.DataFrame, settings: Settings) -> Figure:
+def draw_scores(scores: pl.DataFrame, settings: Values) -> Figure:
     """Draw the scores of full outputs: one panel per metric, one row per model, both aggregates.
 
-    Parameters
-    ----------
-    scores
-        Columns as in `schemas.AGGREGATES`.
-    settings
-        `models` (keys, from top to bottom), `names`, and what chooses the printed variants.
-
-    Returns
-    -------
-    Figure
-        As wide as a page. Each panel has its own scale, because the metrics' ranges differ.
+    `scores` are of schema `AGGREGATES`. Each panel has its own scale, because the metrics' ranges
+    differ.
     """
     names = models(settings)
     scores = printed_rows(scores.filter(part="full"), settings)
@@ -37,8 +29,7 @@ def draw_scores(scores: pl.DataFrame, settings: Settings) -> Figure:
     figure, grid = panels(list(HEADINGS.values()), lines, 63 + 13 * len(names))
     for axes, metric in zip(grid, HEADINGS, strict=True):
         _panel(axes, scores.filter(metric=metric), list(names))
-    handles, legend = grid[0].get_legend_handles_labels()
-    figure.legend(handles, legend, loc="outside lower center", ncols=2)
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
@@ -55,6 +46,6 @@ def _panel(axes: Axes, scores: pl.DataFrame, models: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     snakemake = start_job()
-    settings = benchmark(json.loads(snakemake.params.settings))
+    settings = json.loads(snakemake.params.settings)
     figure = draw_scores(pl.read_parquet(snakemake.input.aggregate), settings)
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)

@@ -5,11 +5,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
 from markdown_it import MarkdownIt
 
 from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
+from imagenet_think.core.templates import html_template
 
 JOINER = "\u2060"
 """Between the ends of an interval and its dash: no line is broken there."""
@@ -18,21 +18,11 @@ JOINER = "\u2060"
 def render_pages(
     sources: Sequence[str | Path], outputs: Sequence[str | Path], template: str | Path, run: str
 ) -> None:
-    """Write an HTML page, which loads nothing, for each Markdown file.
+    """Write an HTML page, which loads nothing, for each Markdown file, given in the same order.
 
-    Parameters
-    ----------
-    sources, outputs
-        Markdown to read and HTML to write, in the same order. A page without a heading is called
-        after its file.
-    template
-        The pages' Jinja template.
-    run
-        Name of the run.
+    `template` is the pages' Jinja template. A page without a heading is called after its file.
     """
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(
-        Path(template).read_text(encoding="utf-8")
-    )
+    page = html_template(template)
     for source, output in zip(sources, outputs, strict=True):
         body = to_html(Path(source).read_text(encoding="utf-8"))
         write_text(page.render(title=title(output), run=run, body=body), output)

@@ -6,18 +6,18 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from jinja2 import Environment, StrictUndefined
 
 from imagenet_think.core.files import write_text
 from imagenet_think.core.hash_order import order_key
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
+from imagenet_think.core.templates import html_template
 from imagenet_think.images import sources
 from imagenet_think.images.criteria import REASONS, applied, rules
 from imagenet_think.images.near_duplicates import twin
@@ -32,6 +32,7 @@ PER_SHEET = 20
 THUMBNAIL = {"longest_side": 240, "jpeg_quality": 85}
 CHOSEN = "chosen"
 SEEN = ("image_id", "source", "member", "rank", "reason")
+BINS = 24
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 
 Place = tuple[str, str]  # source, member
@@ -54,7 +55,6 @@ class Tile(NamedTuple):
     """
 
     image_id: str
-    wnid: str
     place: str
     detail: str
     pictures: list[tuple[str, str]]
@@ -82,21 +82,13 @@ def report_sampling(
         Outputs of `sample_images`.
     candidates, catalogues
         Files of all groups; the candidates' images are not read.
-    template
-        The page's Jinja template.
-    output
-        HTML to write.
+    template, output
+        The page's Jinja template, and HTML to write.
     run, seed
         The run's name and seed; the seed chooses which images a sheet shows.
-    source
-        `kind` and `path`. Only the images of the sheets are read from it again.
-    criteria
-        `images.criteria` of the config.
-
-    Raises
-    ------
-    OSError
-        If the source no longer exists.
+    source, criteria
+        `images.source`, from which only the images of the sheets are read again (OSError if it no
+        longer exists), and `images.criteria`.
     """
     images = pl.read_parquet(sample)
     excluded = pl.read_parquet(exclusions)
@@ -104,13 +96,10 @@ def report_sampling(
     seen = pl.scan_parquet(list(map(Path, candidates))).select(*SEEN).collect()
     shown = choose(excluded, seed) | choose(images.with_columns(reason=pl.lit(CHOSEN)), seed)
     sheets = contact_sheets(shown, seen, catalogues, source, criteria)
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(
-        Path(template).read_text(encoding="utf-8")
-    )
     counts = dict(excluded["reason"].value_counts().rows())
     table_2 = summarize(images).row(0, named=True)
     write_text(
-        page.render(
+        html_template(template).render(
             run=run,
             seed=seed,
             table_2=[
@@ -164,14 +153,8 @@ def contact_sheets(
 ) -> dict[str, list[Tile]]:
     """Return the tiles of each sheet, with images read from the source again.
 
-    Parameters
-    ----------
-    shown
-        Rows to show by reason, from `choose`.
-    seen
-        The candidates, columns `SEEN`, in which duplicated images are found.
-    catalogues, source, criteria
-        As for `report_sampling`.
+    `shown` has the rows of each reason, from `choose`; duplicated images are found in `seen`, the
+    candidates with columns `SEEN`.
     """
     layout = sources.get_sampled(source["kind"])
     twins = {twin(row["detail"]) for row in shown.get("near_duplicate", [])}
@@ -192,7 +175,6 @@ def contact_sheets(
         other = twin_place.get(twin(detail)) if row["reason"] == "near_duplicate" else None
         return Tile(
             image_id=layout.image_id(member) if member else "",
-            wnid=row["wnid"] or "",
             place=f"{row['source']}/{member or ''}",
             detail=detail,
             pictures=[own, pictures[other]] if other else [own],
@@ -223,25 +205,18 @@ def _read(
         .unique(["source", "member"], keep="first", maintain_order=True)
     )
     pictures = dict.fromkeys(places, ("", "no member of the source"))
-    for name, rows in groupby(found.iter_rows(), key=lambda row: row[0]):
-        with layout.opened(Path(source["path"]) / name) as read:
-            for _, member, offset, size in rows:
-                try:
-                    picture = thumbnail(read(member, offset, size), criteria), ""
-                except RejectionError as rejection:
-                    picture = "", f"cannot be shown: {rejection.reason}"
-                pictures[name, member] = picture
+    for row, read in layout.read(found.iter_rows(named=True), Path(source["path"])):
+        place = row["source"], row["member"]
+        try:
+            data = read(row["member"], row["offset"], row["bytes"])
+            pictures[place] = thumbnail(data, criteria), ""
+        except RejectionError as rejection:
+            pictures[place] = "", f"cannot be shown: {rejection.reason}"
     return pictures
 
 
 def thumbnail(data: bytes, criteria: Mapping[str, Any]) -> str:
-    """Return an image of any format as a small JPEG in a data URI.
-
-    Raises
-    ------
-    RejectionError
-        If it is not an image, cannot be decoded, or is too expensive to decode.
-    """
+    """Return an image of any format as a small JPEG in a data URI, or raise `RejectionError`."""
     bounds = {each.threshold: bound for each, bound in applied(criteria, "decoding")}
     image = decode(data, bounds, THUMBNAIL, intact=False).image
     file = io.BytesIO()
@@ -260,8 +235,8 @@ def _funnel(
     return _bars(
         [
             ("readable in the source", int(index["available"].sum()), ""),
-            ("looked at", len(ranked), "until a class has its candidates"),
-            ("met every criterion", len(seen) - len(excluded), "and repeats no other"),
+            ("examined", len(ranked), "until each class had enough candidates"),
+            ("met every criterion", len(seen) - len(excluded), "and are not near-duplicates"),
             ("chosen", len(images), ""),
         ]
     )
@@ -295,7 +270,7 @@ def _sizes(images: pl.DataFrame) -> list[tuple[str, list[str]]]:
 
 def _strata(images: pl.DataFrame) -> list[tuple[int, int, list[Bar]]]:
     """Return a histogram of complexity for each stratum, all with the same bins."""
-    edges = _edges(images["complexity"])
+    edges = np.histogram_bin_edges(images["complexity"], BINS)
     return [
         (stratum, len(rows), histogram(rows["complexity"], edges))
         for (stratum,), rows in images.sort("complexity_stratum").group_by(
@@ -316,14 +291,9 @@ def _a_class(images: pl.DataFrame) -> list[Bar]:
     return _bars((f"{n} images", classes, "") for n, classes in counts.rows())
 
 
-def _edges(values: pl.Series) -> np.ndarray:
-    return np.histogram_bin_edges(values, bins=24)
-
-
-def histogram(values: pl.Series, edges: np.ndarray | None = None) -> list[Bar]:
-    """Count values by bin: those between `edges`, or 24 bins of equal width."""
-    edges = _edges(values) if edges is None else edges
-    counts, _ = np.histogram(values, edges)
+def histogram(values: pl.Series, bins: int | np.ndarray = BINS) -> list[Bar]:
+    """Count values by bin, given the bins' edges or a number of bins of equal width."""
+    counts, edges = np.histogram(values, bins)
     labels = [f"{low:,.0f} to {high:,.0f}" for low, high in pairwise(edges)]
     return _bars(zip(labels, counts.tolist(), [""] * len(counts), strict=True))
 

@@ -14,28 +14,18 @@ from imagenet_think.core.schemas import (
     OTHER_CLASS,
     SAME_CLASS,
 )
+from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.report import table_captions
 from imagenet_think.report.macros import spelled
-from imagenet_think.report.table_captions import BRIEF, HEADINGS, SHORT_PARTS, Settings, count_range
+from imagenet_think.report.table_captions import BRIEF, HEADINGS, SHORT_PARTS, count_range
 from imagenet_think.report.tables import WHOLE, Column, spread, write_table
-
-LONG = [Column(name, "") for name in AGREEMENT_AGGREGATES if name not in ("grouping", "group")]
-"""Columns of the csv: one row per number."""
 
 
 def aspects(teachers: Sequence[str]) -> pl.DataFrame:
     """Return what is printed: between the teachers, and each one's baselines and difference.
 
-    Parameters
-    ----------
-    teachers
-        Keys of teacher 1 and teacher 2.
-
-    Returns
-    -------
-    polars.DataFrame
-        The name of each `aspect`, and its model, against and minus in `AGREEMENT_AGGREGATES`.
+    Each has the name of its `aspect`, and its model, against and minus in `AGREEMENT_AGGREGATES`.
     """
     rows: list[tuple[str | None, ...]] = [("between", teachers[0], BETWEEN, None)]
     for place, teacher in enumerate(teachers, start=1):
@@ -48,17 +38,7 @@ def aspects(teachers: Sequence[str]) -> pl.DataFrame:
 def arrange(rows: pl.DataFrame, names: Sequence[str]) -> tuple[pl.DataFrame, list[Column]]:
     """Return what is printed of all images, one row per metric and part, and its columns.
 
-    Parameters
-    ----------
-    rows
-        Of schema `AGREEMENT_AGGREGATES`, with the column `aspect`.
-    names
-        The teachers' names.
-
-    Raises
-    ------
-    KeyError
-        If a number is missing.
+    `rows` are of schema `AGREEMENT_AGGREGATES`, with the column `aspect`.
     """
     numbers = [Column("between", "Between", interval=True)]
     for place, name in enumerate(names, start=1):
@@ -78,13 +58,7 @@ def arrange(rows: pl.DataFrame, names: Sequence[str]) -> tuple[pl.DataFrame, lis
 
 
 def arrange_domains(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Column]]:
-    """Return what is printed by domain, of full outputs, and its columns.
-
-    Parameters
-    ----------
-    rows
-        As for `arrange`; the domains come in their order.
-    """
+    """Return what is printed by domain, in the order of the rows, and its columns."""
     numbers = [
         Column(f"{metric}_{aspect}", heading, measure.heading or metric, interval=interval)
         for metric, measure in BRIEF.items()
@@ -141,7 +115,7 @@ def seen(aggregates: pl.DataFrame) -> str:
     return f"On average the window held {' and '.join(shares)}." if shares else ""
 
 
-def caption(aggregates: pl.DataFrame, settings: Settings) -> str:
+def caption(aggregates: pl.DataFrame, settings: Values) -> str:
     """Return the caption of the table of all images."""
     first, second = table_captions.teachers(settings)
     return table_captions.caption(
@@ -153,11 +127,11 @@ def caption(aggregates: pl.DataFrame, settings: Settings) -> str:
         table_captions.definitions(registry.metrics(), settings),
         seen(aggregates),
         counted(aggregates),
-        table_captions.intervals(settings["intervals"]),
+        table_captions.intervals(settings),
     )
 
 
-def domain_caption(settings: Settings) -> str:
+def domain_caption(settings: Values) -> str:
     """Return the caption of the table by domain."""
     first, second = table_captions.teachers(settings)
     return table_captions.caption(
@@ -166,12 +140,12 @@ def domain_caption(settings: Settings) -> str:
         "the same image, of M images. Same: a teacher's text and its own on a different image of "
         "the class, over the images that have such a partner (Paired).",
         table_captions.definitions(table_captions.brief_metrics(), settings),
-        table_captions.intervals(settings["intervals"]),
+        table_captions.intervals(settings),
     )
 
 
 def table_agreement(
-    aggregate: str | Path, stem: str | Path, domain_stem: str | Path, settings: Settings
+    aggregate: str | Path, stem: str | Path, domain_stem: str | Path, settings: Values
 ) -> None:
     """Write both tables: of all images, and by domain, the largest first.
 
@@ -182,22 +156,26 @@ def table_agreement(
     stem, domain_stem
         Paths of the tables without suffix.
     settings
-        From `table_captions.benchmark`.
+        The keys of the config that the rule declares.
+
+    Raises
+    ------
+    KeyError
+        If a number is missing.
     """
-    frame = pl.read_parquet(aggregate, schema=AGREEMENT_AGGREGATES)
+    rows = pl.read_parquet(aggregate, schema=AGREEMENT_AGGREGATES)
     printed = aspects(settings["teachers"]).join(
-        table_captions.printed_rows(frame, settings),
+        table_captions.printed_rows(rows, settings),
         on=["model", "against", "minus"],
         nulls_equal=True,
         maintain_order="left_right",
     )
     total = arrange(printed.filter(grouping="all"), table_captions.teachers(settings))
-    text = caption(frame, settings)
-    write_table(frame.filter(grouping="all"), LONG, text, stem, printed=total, long=True)
-    domains = arrange_domains(printed.filter(grouping="domain"))
-    columns = [Column("group", ""), *LONG]
-    text = domain_caption(settings)
-    write_table(frame.filter(grouping="domain"), columns, text, domain_stem, printed=domains)
+    csv = rows.filter(grouping="all").drop("grouping", "group")
+    write_table(*total, caption(rows, settings), stem, csv=csv, long=True)
+    by_domain = arrange_domains(printed.filter(grouping="domain"))
+    csv = rows.filter(grouping="domain").drop("grouping")
+    write_table(*by_domain, domain_caption(settings), domain_stem, csv=csv)
 
 
 if __name__ == "__main__":
@@ -206,5 +184,5 @@ if __name__ == "__main__":
         aggregate=snakemake.input.aggregate,
         stem=Path(snakemake.output.agreement[0]).with_suffix(""),
         domain_stem=Path(snakemake.output.agreement_domains[0]).with_suffix(""),
-        settings=table_captions.benchmark(json.loads(snakemake.params.settings)),
+        settings=json.loads(snakemake.params.settings),
     )

@@ -7,13 +7,14 @@ import polars as pl
 
 from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import IMAGE_COUNTS
+from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.report import table_captions
-from imagenet_think.report.table_captions import AGGREGATES, Settings
-from imagenet_think.report.tables import WHOLE, Column, spread, write_table
+from imagenet_think.report.table_captions import AGGREGATES
+from imagenet_think.report.tables import Column, spread, write_table
 
 
-def caption(table: str, aggregates: pl.DataFrame, settings: Settings) -> str:
+def caption(table: str, aggregates: pl.DataFrame, settings: Values) -> str:
     """Return the caption: what the table shows, how it was measured, and on how many images."""
     metrics = registry.tables()[table]
     first, second = table_captions.teachers(settings)
@@ -25,13 +26,11 @@ def caption(table: str, aggregates: pl.DataFrame, settings: Settings) -> str:
         table_captions.counted(aggregates, settings),
         table_captions.missing(settings),
         "Best bold, second underlined.",
-        table_captions.intervals(settings["intervals"]),
+        table_captions.intervals(settings),
     )
 
 
-def table_benchmark(
-    aggregate: str | Path, stem: str | Path, table: str, settings: Settings
-) -> None:
+def table_benchmark(aggregate: str | Path, stem: Path, settings: Values) -> None:
     """Write a table of scores: one row per model, with each measure's average and maximum.
 
     Parameters
@@ -39,21 +38,20 @@ def table_benchmark(
     aggregate
         Parquet file of schema `AGGREGATES`.
     stem
-        Path of the table without suffix.
-    table
-        Name of the table in the registry of metrics.
+        Path of the table without suffix. Its name is that of a table in the registry of metrics.
     settings
-        From `table_captions.benchmark`.
+        The keys of the config that the rule declares.
 
     Raises
     ------
     KeyError
         If a model lacks a number.
     """
-    measures = {own.name: own for metric in registry.tables()[table] for own in metric.printed}
+    metrics = registry.tables()[stem.name]
+    measures = {own.name: own for metric in metrics for own in metric.printed}
     names = table_captions.models(settings)
     rows = pl.read_parquet(aggregate).filter(part="full").rename({"model": "key"})
-    rows = table_captions.printed_rows(rows, settings, measures)
+    rows = table_captions.printed_rows(rows, settings)
     columns = [
         Column(f"{name}_{aggregate}", heading, own.heading or name, ranked=True, interval=True)
         for name, own in measures.items()
@@ -65,22 +63,16 @@ def table_benchmark(
         pl.format("{}_{}", "metric", "aggregate"),
         [column.name for column in columns],
         kept=IMAGE_COUNTS,
-    ).with_columns(pl.Series("model", list(names.values())))
-    columns = [
-        Column("model", "Model"),
-        Column("key", "", printed=False),
-        *columns,
-        *(Column(name, "", format=WHOLE, printed=False) for name in IMAGE_COUNTS),
-    ]
-    write_table(frame, columns, caption(table, rows, settings), stem)
+    )
+    frame = frame.select(pl.Series("model", list(names.values())), pl.all())
+    columns = [Column("model", "Model"), *columns]
+    write_table(frame, columns, caption(stem.name, rows, settings), stem, csv=frame)
 
 
 if __name__ == "__main__":
     snakemake = start_job()
-    stem = Path(snakemake.output[0]).with_suffix("")
     table_benchmark(
         snakemake.input.aggregate,
-        stem,
-        stem.name,
-        table_captions.benchmark(json.loads(snakemake.params.settings)),
+        Path(snakemake.output[0]).with_suffix(""),
+        json.loads(snakemake.params.settings),
     )

@@ -13,7 +13,9 @@ from imagenet_think.analysis.other_datasets import FORMS
 from imagenet_think.core import model_sources
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
-from imagenet_think.report.macros import series
+from imagenet_think.core.settings import Values
+from imagenet_think.core.wording import series
+from imagenet_think.report import table_captions
 from imagenet_think.report.table_captions import COMPUTED, OURS, REPORTED
 from imagenet_think.report.tables import WHOLE, Column, write_table
 
@@ -64,8 +66,8 @@ def compare(
     -------
     polars.DataFrame
         Columns as in the paper's Table 1, the number of samples, and where each row comes from.
-        Tokens are per sample, which is an image with thinking and answer of every teacher together,
-        so that samples times mean is the total. The paper does not give its number of samples.
+        Tokens are per sample, so that samples times mean is the total. The paper does not give its
+        number of samples.
     """
     tokens = sample_tokens(lengths, teachers)["tokens"]
     paper = next(row for row in reported if row["dataset"] == OURS)
@@ -92,18 +94,17 @@ def compare(
     return pl.DataFrame(rows, schema=SCHEMA)
 
 
-def caption(samples: int, images: int, run: str, tokenizer: str, counted: Counts) -> str:
+def caption(samples: int, images: int, settings: Values, counted: Counts) -> str:
     """Return the caption: what counts as a sample in each row, and what was left out."""
     others = [form.name for key, form in FORMS.items() if key not in counted]
     names = _subject(others) if counted and others else "The others are"
     reported = f" {names} as reported by the paper, which names no tokenizer."
+    tokenizer = model_sources.name(settings["statistics"]["tokenizer"]["repository"])
     return (
         f"Comparison of {OURS} with existing multimodal reasoning datasets."
-        f"{reported if others else ''} The row of {OURS} is computed from the "
-        f"run {run}: tokens are those of the tokenizer of {tokenizer}, no special tokens added; a "
-        "sample is an image with the thinking and the answer of every teacher: "
-        f"M = {samples:,} of {images:,} images, {images - samples:,} left out because a response "
-        f"is missing, was cut off or could not be parsed.{_others(counted)}"
+        f"{reported if others else ''} The row of {OURS} is computed from the run "
+        f"{settings['run']}: tokens are those of the tokenizer of {tokenizer}, no special tokens "
+        f"added; {table_captions.samples(samples, images)}{_others(counted)}"
     )
 
 
@@ -133,10 +134,7 @@ def table_datasets(
     counts: Sequence[str | Path],
     reported: str | Path,
     stem: str | Path,
-    *,
-    teachers: Sequence[str],
-    run: str,
-    tokenizer: str,
+    settings: Values,
 ) -> None:
     """Write Table 1.
 
@@ -152,38 +150,30 @@ def table_datasets(
         What the paper reports (YAML).
     stem
         Path of the table without suffix.
-    teachers
-        Keys of the teachers.
-    run, tokenizer
-        Names of the run and of the tokenizer, for the caption.
+    settings
+        The keys of the config that the rule declares.
     """
     images = pl.read_parquet(sample, columns=["image_id"])
     rows = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))["table1"]
-    measured = (
-        pl.scan_parquet(list(map(Path, lengths)))
-        .select("image_id", "model", "part", "tokens")
-        .collect()
+    measured = pl.read_parquet(
+        list(map(Path, lengths)), columns=["image_id", "model", "part", "tokens"]
     )
     found = {Path(path).stem: pl.read_csv(path).row(0, named=True) for path in counts}
     counted = {key: found[key] for key in FORMS if key in found}
-    frame = compare(measured, rows, teachers, counted)
+    frame = compare(measured, rows, settings["teachers"], counted)
     samples = frame["samples"][-1]
     if samples < len(images):
         logger.warning("%d of %d images left out", len(images) - samples, len(images))
-    text = caption(samples, len(images), run, tokenizer, counted)
-    write_table(frame, COLUMNS, text, stem)
+    write_table(frame, COLUMNS, caption(samples, len(images), settings, counted), stem)
 
 
 if __name__ == "__main__":
     snakemake = start_job()
-    settings = json.loads(snakemake.params.settings)
     table_datasets(
         sample=snakemake.input.sample,
         lengths=snakemake.input.lengths,
-        counts=list(snakemake.input.counts),
+        counts=snakemake.input.counts,
         reported=snakemake.input.reported,
         stem=Path(snakemake.output[0]).with_suffix(""),
-        teachers=settings["teachers"],
-        run=settings["run"],
-        tokenizer=model_sources.name(settings["statistics"]["tokenizer"]["repository"]),
+        settings=json.loads(snakemake.params.settings),
     )

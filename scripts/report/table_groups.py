@@ -8,31 +8,19 @@ import polars as pl
 
 from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import IMAGE_COUNTS
+from imagenet_think.core.settings import Values
 from imagenet_think.report import table_captions
-from imagenet_think.report.table_captions import BRIEF, Settings
-from imagenet_think.report.tables import WHOLE, Column, spread, write_table
+from imagenet_think.report.table_captions import BRIEF
+from imagenet_think.report.tables import Column, spread, write_table
 
 GROUPINGS = {"domain": "{}", "stratum": "complexity {}"}
 """The groupings that are printed, and how their groups are named."""
-
-LONG = [
-    *(Column(name, name) for name in ("grouping", "group", "model", "key", "part")),
-    *(Column(name, name) for name in ("metric", "aggregate")),
-    Column("value", "value", interval=True),
-    *(Column(name, name, format=WHOLE) for name in IMAGE_COUNTS),
-]
-"""Columns of the csv: one row per row of `groups.parquet`."""
 
 
 def widen(groups: pl.DataFrame, names: Mapping[str, str]) -> tuple[pl.DataFrame, list[Column]]:
     """Return the printed table, a row per group and metric and a column per model, and its columns.
 
-    Parameters
-    ----------
-    groups
-        Rows of schema `GROUPS`.
-    names
-        Key and printed name of the models in the order to print.
+    `groups` are of schema `GROUPS`, `names` the printed names of the models by key.
     """
     rows = groups.filter(
         pl.col("grouping").is_in(list(GROUPINGS)),
@@ -59,7 +47,7 @@ def widen(groups: pl.DataFrame, names: Mapping[str, str]) -> tuple[pl.DataFrame,
     ]
 
 
-def caption(groups: pl.DataFrame, aggregates: pl.DataFrame, settings: Settings) -> str:
+def caption(groups: pl.DataFrame, aggregates: pl.DataFrame, settings: Values) -> str:
     """Return the caption: what the groups are, how scores were measured, and on how many images."""
     first, second = table_captions.teachers(settings)
     chosen = aggregates.filter(pl.col("metric").is_in(list(BRIEF)), pl.col("part") == "full")
@@ -77,12 +65,12 @@ def caption(groups: pl.DataFrame, aggregates: pl.DataFrame, settings: Settings) 
         table_captions.AS_PRINTED,
         f"Over all groups {table_captions.counted(chosen, settings)}",
         table_captions.missing(settings),
-        table_captions.intervals(settings["intervals"]),
+        table_captions.intervals(settings),
     )
 
 
 def table_groups(
-    groups: str | Path, aggregate: str | Path, stem: str | Path, settings: Settings
+    groups: str | Path, aggregate: str | Path, stem: str | Path, settings: Values
 ) -> None:
     """Write the table of groups: the csv with every number, the others with a few metrics.
 
@@ -93,18 +81,21 @@ def table_groups(
     stem
         Path of the table without suffix.
     settings
-        From `table_captions.benchmark`.
+        The keys of the config that the rule declares.
     """
     names = table_captions.models(settings)
     rows = pl.read_parquet(groups)
-    long = rows.with_columns(
-        pl.col("model").alias("key"),
+    csv = rows.select(
+        "grouping",
+        "group",
         pl.col("model").replace_strict(names, return_dtype=pl.String),
-        pl.col("low").alias("value_low"),
-        pl.col("high").alias("value_high"),
+        pl.col("model").alias("key"),
+        *("part", "metric", "aggregate", "value"),
+        pl.col("low", "high").name.prefix("value_"),
+        *IMAGE_COUNTS,
     )
     text = caption(rows, pl.read_parquet(aggregate), settings)
-    write_table(long, LONG, text, stem, printed=widen(rows, names), long=True)
+    write_table(*widen(rows, names), text, stem, csv=csv, long=True)
 
 
 if __name__ == "__main__":
@@ -113,5 +104,5 @@ if __name__ == "__main__":
         groups=snakemake.input.groups,
         aggregate=snakemake.input.aggregate,
         stem=Path(snakemake.output[0]).with_suffix(""),
-        settings=table_captions.benchmark(json.loads(snakemake.params.settings)),
+        settings=json.loads(snakemake.params.settings),
     )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 import polars as pl
@@ -11,8 +12,9 @@ from imagenet_think.analysis.vocabulary import sample_groups, unique_words
 from imagenet_think.core import model_sources
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
-from imagenet_think.core.settings import names
+from imagenet_think.core.settings import Values
 from imagenet_think.parsing import PARTS
+from imagenet_think.report import table_captions
 from imagenet_think.report.tables import WHOLE, Column, write_table
 
 GROUP = 1000
@@ -21,7 +23,6 @@ GROUP = 1000
 NUMBER = ",.2f"
 NUMBERS = {"mean": "Mean", "sd": "SD", "min": "Min.", "median": "Median", "max": "Max."}
 COLUMNS = [
-    Column("measure", "", printed=False),
     Column("label", "Measure"),
     Column("model", "Model"),
     Column("part", "Part"),
@@ -31,22 +32,15 @@ COLUMNS = [
 
 
 def describe(
-    values: pl.DataFrame, measure: str, label: str, model: str | None, part: str | None
+    values: pl.Series, measure: str, label: str, model: str | None = None, part: str | None = None
 ) -> pl.DataFrame:
     """Return a row with the number of values and their distribution.
 
     The standard deviation divides by n - 1; a single value has none. Without values all are null.
-
-    Parameters
-    ----------
-    values
-        The values, in the only column.
-    measure, label, model, part
-        What was measured.
     """
     texts = {"measure": measure, "label": label, "model": model, "part": part}
-    value = pl.col(values.columns[0]).cast(pl.Float64)
-    return values.select(
+    value = pl.col("value").cast(pl.Float64)
+    return values.to_frame("value").select(
         *(pl.lit(text, pl.String).alias(name) for name, text in texts.items()),
         n=pl.len().cast(pl.Int64),
         mean=value.mean(),
@@ -64,7 +58,11 @@ def language(
     group: int,
     names: Mapping[str, str],
 ) -> pl.DataFrame:
-    """Return the rows of the table.
+    """Return the rows of the table, one per distribution.
+
+    They are images per class; tokens by teacher and part; distinct words of groups of samples, by
+    teacher and part and of all texts together; and for each teacher the percentage of responses
+    that are not in Latin script, which has only a mean.
 
     Parameters
     ----------
@@ -73,59 +71,48 @@ def language(
     lengths
         Rows of schema `LENGTHS`.
     words
-        From `imagenet_think.analysis.vocabulary.unique_words`.
+        From `unique_words`.
     group
         Samples in each group of `words`.
     names
         Key of each teacher and its name, in the order to print.
-
-    Returns
-    -------
-    polars.DataFrame
-        One row per distribution: images per class; tokens by teacher and part; distinct words of
-        groups of samples, by teacher and part and of all texts together; and for each teacher the
-        percentage of responses that are not in Latin script, which has only a mean.
     """
     texts = lengths.drop_nulls("tokens")
     unique = f"Unique words per {group:,} samples"
-    images = sample.group_by("wnid").len("images").select("images")
-    rows = [describe(images, "images_per_class", "Images per class", None, None)]
-    for key, name in names.items():
-        for part in PARTS:
-            tokens = texts.filter(model=key, part=part).select("tokens")
-            rows.append(describe(tokens, "tokens", "Tokens", name, part))
-    for key, name in names.items():
-        for part in ("think", "answer"):
-            types = words.filter(model=key, part=part).select("words")
-            rows.append(describe(types, "unique_words", unique, name, part))
-    together = words.filter(pl.col("model").is_null()).select("words")
-    rows.append(describe(together, "unique_words", unique, "all teachers", None))
+    images = sample.group_by("wnid").len("images")["images"]
+    rows = [describe(images, "images_per_class", "Images per class")]
+    for (key, name), part in product(names.items(), PARTS):
+        tokens = texts.filter(model=key, part=part)["tokens"]
+        rows.append(describe(tokens, "tokens", "Tokens", name, part))
+    for (key, name), part in product(names.items(), ("think", "answer")):
+        types = words.filter(model=key, part=part)["words"]
+        rows.append(describe(types, "unique_words", unique, name, part))
+    together = words.filter(pl.col("model").is_null())["words"]
+    rows.append(describe(together, "unique_words", unique, "all teachers"))
     nothing = [pl.lit(None, pl.Float64).alias(name) for name in NUMBERS if name != "mean"]
     for key, name in names.items():
-        other = texts.filter(model=key, part="full").select(
-            pl.col("non_latin").cast(pl.Float64) * 100
-        )
+        other = texts.filter(model=key, part="full")["non_latin"].cast(pl.Float64) * 100
         row = describe(other, "non_latin_percent", "Not in Latin script (%)", name, "full")
         rows.append(row.with_columns(nothing))
     return pl.concat(rows)
 
 
-def caption(samples: int, images: int, groups: int, group: int, size: int, tokenizer: str) -> str:
+def caption(
+    samples: Sequence[str], images: int, groups: Mapping[str, int], size: int, tokenizer: str
+) -> str:
     """Return the caption: what the numbers are, and of how many images."""
     whole = (
-        f"all {group:,} samples as one group, fewer than {size:,}"
-        if group < size
-        else f"{groups:,} random groups of {group:,} samples each"
+        f"all {len(samples):,} samples as one group, fewer than {size:,}"
+        if len(samples) < size
+        else f"{len(set(groups.values())):,} random groups of {size:,} samples each"
     )
     return (
         f"Scale and language. Tokens are those of the tokenizer of {tokenizer}, no special tokens "
         "added; full is every response with text, think and answer those of responses that could "
         "be parsed (n responses). Unique words are different runs of letters, lower-cased, in "
-        f"{whole}; a sample is an image with the thinking and the answer of every teacher: "
-        f"M = {samples:,} of {images:,} images, {images - samples:,} left out because a response "
-        "is missing, was cut off or could not be parsed. A response counts as not in Latin script "
-        f"when at least {NON_LATIN_SHARE:.0%} of its letters are of other scripts. SD divides by "
-        "n - 1."
+        f"{whole}; {table_captions.samples(len(samples), images)} A response counts as not in "
+        f"Latin script when at least {NON_LATIN_SHARE:.0%} of its letters are of other scripts. SD "
+        "divides by n - 1."
     )
 
 
@@ -134,10 +121,7 @@ def table_language(
     annotations: Sequence[str | Path],
     lengths: Sequence[str | Path],
     stem: str | Path,
-    *,
-    names: Mapping[str, str],
-    tokenizer: str,
-    seed: int,
+    settings: Values,
     size: int = GROUP,
 ) -> None:
     """Write the table of sections 4.2 and 4.3.
@@ -150,38 +134,31 @@ def table_language(
         Parquet files of schemas `ANNOTATIONS` and `LENGTHS`, all shards of the teachers.
     stem
         Path of the table without suffix.
-    names
-        Key of each teacher and its name.
-    tokenizer
-        Name of the tokenizer, for the caption.
-    seed
-        Seed of the random groups.
+    settings
+        The keys of the config that the rule declares.
     size
         Samples in a group.
     """
+    names = {key: settings["models"][key]["name"] for key in settings["teachers"]}
     images = pl.read_parquet(sample, columns=["image_id", "wnid"])
-    measured = pl.scan_parquet(list(map(Path, lengths))).collect()
+    measured = pl.read_parquet(list(map(Path, lengths)))
     samples = sample_tokens(measured, list(names))["image_id"].to_list()
     if len(samples) < len(images):
         logger.warning("%d of %d images left out", len(images) - len(samples), len(images))
-    groups = sample_groups(samples, seed, size)
+    groups = sample_groups(samples, settings["seed"], size)
     words = unique_words(annotations, groups)
-    group = min(size, len(samples))
-    frame = language(images, measured, words, group, names)
-    count = len(set(groups.values()))
-    text = caption(len(samples), len(images), count, group, size, tokenizer)
-    write_table(frame, COLUMNS, text, stem)
+    frame = language(images, measured, words, min(size, len(samples)), names)
+    tokenizer = model_sources.name(settings["statistics"]["tokenizer"]["repository"])
+    text = caption(samples, len(images), groups, size, tokenizer)
+    write_table(frame, COLUMNS, text, stem, csv=frame)
 
 
 if __name__ == "__main__":
     snakemake = start_job()
-    settings = json.loads(snakemake.params.settings)
     table_language(
         sample=snakemake.input.sample,
         annotations=snakemake.input.annotations,
         lengths=snakemake.input.lengths,
         stem=Path(snakemake.output[0]).with_suffix(""),
-        names=names(settings),
-        tokenizer=model_sources.name(settings["statistics"]["tokenizer"]["repository"]),
-        seed=settings["seed"],
+        settings=json.loads(snakemake.params.settings),
     )

@@ -1,7 +1,7 @@
 """How often answers name what the image shows, next to how often that happens by chance."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +11,7 @@ from imagenet_think.analysis.resampling import share
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import MENTIONS
-from imagenet_think.core.settings import names
+from imagenet_think.core.settings import Values, names
 from imagenet_think.report.tables import WHOLE, Column, with_interval, write_table
 
 SHARES = {
@@ -24,7 +24,7 @@ SHARES = {
 
 PERCENT = ".1%"
 
-PRINTED = [
+COLUMNS = [
     Column("model", "Model"),
     *(
         Column(name, heading, "" if name == "chance" else "Names", PERCENT, interval=True)
@@ -33,17 +33,8 @@ PRINTED = [
     Column("answers", "n", format=WHOLE),
 ]
 
-COLUMNS = [
-    *(Column(name, "") for name in ("grouping", "group", "model", "key")),
-    *(Column(name, "", interval=True) for name in SHARES),
-    *(Column(name, "", format=WHOLE) for name in ("answers", "no_answer")),
-]
-"""Columns of the csv, which also holds the numbers by domain and by stratum of complexity."""
 
-
-def shares(
-    found: pl.DataFrame, sample: pl.DataFrame, names: Mapping[str, str], level: float
-) -> pl.DataFrame:
+def shares(found: pl.DataFrame, sample: pl.DataFrame, settings: Values) -> pl.DataFrame:
     """Return the rows of the csv.
 
     Parameters
@@ -52,24 +43,24 @@ def shares(
         Rows of schema `MENTIONS`.
     sample
         Columns image_id, domain and complexity_stratum.
-    names
-        Key and name of the models in the order to print.
-    level
-        Of the Wilson score intervals. Unlike intervals from resampling, they have a width where all
-        answers or none name the class.
+    settings
+        The keys of the config that the rule declares.
 
     Returns
     -------
     polars.DataFrame
         One row per model over all images (grouping and group "all"), then by domain and by stratum;
         images without a stratum are in none. Shares are of the answers, and null without answers.
+        Unlike intervals from resampling, Wilson's have a width where all answers or none name the
+        class.
 
     Raises
     ------
     ValueError
         If a model has an image twice, or one that is not in the sample.
     """
-    for key in names:
+    level, named = settings["benchmark"]["intervals"]["level"], names(settings)
+    for key in named:
         _check(found.filter(model=key)["image_id"], sample["image_id"], key)
     rows = found.join(sample, on="image_id")
     groups = [("all", "all", rows)]
@@ -81,7 +72,7 @@ def shares(
         {"grouping": grouping, "group": group, "model": name, "key": key}
         | _row(of_group.filter(model=key), level)
         for grouping, group, of_group in groups
-        for key, name in names.items()
+        for key, name in named.items()
     ]
     numbers = [name for share in SHARES for name in with_interval(share)]
     return pl.DataFrame(table, schema_overrides=dict.fromkeys(numbers, pl.Float64))
@@ -135,12 +126,7 @@ def caption(rows: pl.DataFrame, level: float) -> str:
 
 
 def table_mentions(
-    mentions: Sequence[str | Path],
-    sample: str | Path,
-    stem: str | Path,
-    *,
-    names: Mapping[str, str],
-    level: float,
+    mentions: Sequence[str | Path], sample: str | Path, stem: str | Path, settings: Values
 ) -> None:
     """Write the table.
 
@@ -152,30 +138,27 @@ def table_mentions(
         Parquet of schema `SAMPLE`.
     stem
         Path of the table without suffix.
-    names
-        Key and name of the models in the order to print.
-    level
-        Of the intervals.
+    settings
+        The keys of the config that the rule declares.
     """
     images = pl.read_parquet(sample, columns=["image_id", "domain", "complexity_stratum"])
-    found = pl.scan_parquet(list(map(Path, mentions)), schema=MENTIONS).collect()
-    rows = shares(found, images, names, level)
+    found = pl.read_parquet(list(map(Path, mentions)), schema=MENTIONS)
+    rows = shares(found, images, settings)
     total = rows.filter(grouping="all")
     for row in total.iter_rows(named=True):
         logger.info("%s: %d answers, %d without", row["key"], row["answers"], row["no_answer"])
     strata = rows.filter(grouping="stratum")
     strata = strata.with_columns(pl.format("{}, complexity {}", "model", "group").alias("model"))
-    printed = pl.concat([total, *(strata.filter(key=key) for key in names)])
-    write_table(rows, COLUMNS, caption(total, level), stem, printed=(printed, PRINTED))
+    printed = pl.concat([total, *(strata.filter(key=key) for key in total["key"])])
+    text = caption(total, settings["benchmark"]["intervals"]["level"])
+    write_table(printed, COLUMNS, text, stem, csv=rows)
 
 
 if __name__ == "__main__":
     snakemake = start_job()
-    settings = json.loads(snakemake.params.settings)
     table_mentions(
         mentions=snakemake.input.mentions,
         sample=snakemake.input.sample,
         stem=Path(snakemake.output[0]).with_suffix(""),
-        names=names(settings),
-        level=settings["benchmark"]["intervals"]["level"],
+        settings=json.loads(snakemake.params.settings),
     )

@@ -7,34 +7,28 @@ import polars as pl
 
 from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import IMAGE_COUNTS
+from imagenet_think.core.settings import Values
 from imagenet_think.report import table_captions
-from imagenet_think.report.table_captions import BRIEF, HEADINGS, PART_NUMBERS, PARTS, Settings
-from imagenet_think.report.tables import WHOLE, Column, spread, write_table
+from imagenet_think.report.table_captions import BRIEF, HEADINGS, PART_NUMBERS, PARTS
+from imagenet_think.report.tables import Column, spread, write_table
 
 ALL = "all"
-LONG = [
-    *(Column(name, name) for name in ("model", "key", "length", "metric")),
-    *PART_NUMBERS,
-    *(Column(f"{part}_{name}", "", format=WHOLE) for part in PARTS for name in IMAGE_COUNTS),
-]
-"""Columns of the csv: one row per model, quarter of length (or all images) and metric."""
-
-WIDE = [
+COLUMNS = [
     Column("shown", "Model and length", width=0.2),
     Column("heading", "Metric", width=0.16),
     *PART_NUMBERS,
 ]
 
 
-def arrange(aggregates: pl.DataFrame, groups: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Return one row per model, length and metric, with the parts side by side.
+def arrange(aggregates: pl.DataFrame, groups: pl.DataFrame, settings: Values) -> pl.DataFrame:
+    """Return the csv: one row per model, length and metric, with the parts side by side.
 
     Parameters
     ----------
     aggregates, groups
         Rows of schemas `AGGREGATES` and `GROUPS`; of the latter, those of length are taken.
     settings
-        From `table_captions.benchmark`.
+        The keys of the config that the rule declares.
 
     Returns
     -------
@@ -79,7 +73,7 @@ def digest(long: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def caption(aggregates: pl.DataFrame, settings: Settings) -> str:
+def caption(aggregates: pl.DataFrame, settings: Values) -> str:
     """Return the caption: what the table shows, how it was measured, and on how many images."""
     first, second = table_captions.teachers(settings)
     chosen = table_captions.printed_rows(aggregates, settings)
@@ -92,28 +86,22 @@ def caption(aggregates: pl.DataFrame, settings: Settings) -> str:
         table_captions.seen(chosen),
         table_captions.counted_by_part(chosen, settings),
         table_captions.missing(settings),
-        table_captions.intervals(settings["intervals"]),
+        table_captions.intervals(settings),
     )
 
 
 def table_parts(
-    aggregate: str | Path, groups: str | Path, stem: str | Path, settings: Settings
+    aggregate: str | Path, groups: str | Path, stem: str | Path, settings: Values
 ) -> None:
     """Write the table of parts: the csv with every number, the others without some by length.
 
-    Parameters
-    ----------
-    aggregate, groups
-        Parquet files of schemas `AGGREGATES` and `GROUPS`.
-    stem
-        Path of the table without suffix.
-    settings
-        From `table_captions.benchmark`.
+    `aggregate` and `groups` are parquet files of schemas `AGGREGATES` and `GROUPS`, `stem` is the
+    path of the table without suffix.
     """
     aggregates = pl.read_parquet(aggregate)
-    long = arrange(aggregates, pl.read_parquet(groups), settings)
+    csv = arrange(aggregates, pl.read_parquet(groups), settings)
     text = caption(aggregates, settings)
-    write_table(long, LONG, text, stem, printed=(digest(long), WIDE), long=True)
+    write_table(digest(csv), COLUMNS, text, stem, csv=csv, long=True)
 
 
 if __name__ == "__main__":
@@ -122,5 +110,5 @@ if __name__ == "__main__":
         aggregate=snakemake.input.aggregate,
         groups=snakemake.input.groups,
         stem=Path(snakemake.output[0]).with_suffix(""),
-        settings=table_captions.benchmark(json.loads(snakemake.params.settings)),
+        settings=json.loads(snakemake.params.settings),
     )

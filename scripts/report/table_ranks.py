@@ -8,66 +8,20 @@ from string import ascii_uppercase
 import polars as pl
 
 from imagenet_think.core.job import start_job
+from imagenet_think.core.settings import Values
 from imagenet_think.report import table_captions
-from imagenet_think.report.table_captions import HEADINGS, MEASURES, Settings
+from imagenet_think.report.table_captions import HEADINGS, MEASURES
 from imagenet_think.report.tables import ENDS, WHOLE, Column, spread, with_interval, write_table
 
-LONG = [
-    *(Column(name, name) for name in ("metric", "aggregate", "model", "key")),
-    *(Column(name, name, format=WHOLE) for name in ("rank", "rank_low", "rank_high")),
-    *(Column(name, name) for name in ("other", "other_key")),
-    Column("difference", "difference", interval=True),
-    *(Column(name, name) for name in ("all_low", "all_high")),
-    Column("images", "images", format=WHOLE),
-]
-"""Columns of the csv: one row per metric, aggregate, model and other model."""
+AGGREGATES = pl.DataFrame({"aggregate": ["avg", "max"]})
 
 
 def both_ways(differences: pl.DataFrame) -> pl.DataFrame:
     """Return every difference twice, once in each direction."""
-    low, high = ("low", "all_low"), ("high", "all_high")
-    turned = differences.with_columns(
-        pl.col("other").alias("model"),
-        pl.col("model").alias("other"),
-        -pl.col("difference"),
-        *((-pl.col(b)).alias(a) for a, b in zip(low, high, strict=True)),
-        *((-pl.col(a)).alias(b) for a, b in zip(low, high, strict=True)),
-    )
-    return pl.concat([differences, turned])
-
-
-def rank(differences: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
-    """Return each model's rank in a metric, and the range of ranks that cannot be excluded.
-
-    Parameters
-    ----------
-    differences
-        Rows of schema `DIFFERENCES` of one metric and aggregate.
-    models
-        Keys of all models.
-
-    Returns
-    -------
-    polars.DataFrame
-        `model, rank, rank_low, rank_high`, in the models' order. The rank is 1 plus the number of
-        models that score higher on the images that both are scored on; `rank_low` is 1 plus the
-        number of significantly better ones, `rank_high` the number of models minus that of
-        significantly worse ones, by the simultaneous intervals. All three are null for a model that
-        shares no image with another.
-    """
-    rows = both_ways(differences).drop_nulls("difference")
-    ranks = []
-    for model in models:
-        own = rows.filter(model=model)
-        found: list[int | None] = [None, None, None]
-        if len(own) or len(models) == 1:
-            better, surely = own["difference"] < 0, own["all_high"] < 0
-            worse = own["all_low"] > 0
-            found = [1 + len(own.filter(better)), 1 + len(own.filter(surely))]
-            found.append(len(models) - len(own.filter(worse)))
-        ranks.append((model, *found))
-    names = dict.fromkeys(with_interval("rank"), pl.Int64())
-    return pl.DataFrame(ranks, schema={"model": pl.String(), **names}, orient="row")
+    swapped = {"model": "other", "low": "high", "all_low": "all_high"}
+    turned = differences.rename(swapped | {other: one for one, other in swapped.items()})
+    numbers = -pl.col("difference", "low", "high", "all_low", "all_high")
+    return pl.concat([differences, turned.with_columns(numbers).select(differences.columns)])
 
 
 def alike(differences: pl.DataFrame) -> list[tuple[str, str]]:
@@ -84,35 +38,56 @@ def letter(place: int) -> str:
 
 
 def arrange(differences: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
-    """Return the csv's rows.
+    """Return the csv: one row per metric, aggregate, model and other model.
 
     Parameters
     ----------
     differences
-        Schema `DIFFERENCES`, of the printed measures.
+        Rows of schema `DIFFERENCES` of the printed measures.
     names
-        Key and printed name of the models in the order to print.
+        The printed names of the models by key.
+
+    Returns
+    -------
+    polars.DataFrame
+        The rank is 1 plus the number of models that score higher on the images that both are scored
+        on; `rank_low` is 1 plus the number of significantly better ones, `rank_high` the number of
+        models minus that of significantly worse ones, by the simultaneous intervals. All three are
+        null for a model that shares no image with another.
     """
     keys = pl.DataFrame({"key": list(names)})
     pairs = keys.join(keys.rename({"key": "other_key"}), how="cross")
     pairs = pairs.filter(pl.col("key") != pl.col("other_key"))
     if len(names) == 1:  # it has a rank, but no other model to differ from
         pairs = keys.with_columns(other_key=pl.lit(None, pl.String))
-    tables = []
-    for metric in MEASURES:
-        for aggregate in ("avg", "max"):
-            chosen = differences.filter(metric=metric, aggregate=aggregate)
-            ranks = rank(chosen, list(names)).rename({"model": "key"})
-            found = both_ways(chosen).rename({"model": "key", "other": "other_key"})
-            rows = pairs.with_columns(metric=pl.lit(metric), aggregate=pl.lit(aggregate))
-            rows = rows.join(ranks, on="key", how="left", maintain_order="left")
-            on = ["metric", "aggregate", "key", "other_key"]
-            tables.append(rows.join(found, on=on, how="left", maintain_order="left"))
-    return pl.concat(tables).with_columns(
+    order = pl.DataFrame({"metric": list(MEASURES)}).join(AGGREGATES, how="cross")
+    rows = both_ways(differences).rename({"model": "key", "other": "other_key"})
+    ranked = ["metric", "aggregate", "key"]
+    ranks = (
+        rows.drop_nulls("difference")
+        .group_by(ranked)
+        .agg(
+            rank=1 + (pl.col("difference") < 0).sum(),
+            rank_low=1 + (pl.col("all_high") < 0).sum(),
+            rank_high=len(names) - (pl.col("all_low") > 0).sum(),
+        )
+    )
+    table = (
+        order.join(pairs, how="cross")
+        .join(ranks, on=ranked, how="left", maintain_order="left")
+        .join(rows, on=[*ranked, "other_key"], how="left", maintain_order="left")
+    )
+    if len(names) == 1:
+        table = table.with_columns(pl.col(with_interval("rank")).fill_null(1))
+    return table.select(
+        *("metric", "aggregate"),
         pl.col("key").replace(names).alias("model"),
+        "key",
+        *with_interval("rank"),
         pl.col("other_key").replace(names).alias("other"),
-        pl.col("low").alias("difference_low"),
-        pl.col("high").alias("difference_high"),
+        *("other_key", "difference"),
+        pl.col("low", "high").name.prefix("difference_"),
+        *("all_low", "all_high", "images"),
     )
 
 
@@ -133,29 +108,30 @@ def widen(long: pl.DataFrame) -> tuple[pl.DataFrame, list[Column]]:
     ]
 
 
-def caption(differences: pl.DataFrame, aggregates: pl.DataFrame, settings: Settings) -> str:
+def caption(differences: pl.DataFrame, aggregates: pl.DataFrame, settings: Values) -> str:
     """Return the caption: what ranks mean, which differences are not significant, and M."""
     first, second = table_captions.teachers(settings)
     return table_captions.caption(
         "Ranks by the mean over images of the average of the two scores of full outputs, "
         f"against the texts of {first} and {second}; 1 is the highest. Models are compared on "
         "the images that both are scored on.",
-        *(_openness(differences, settings) if len(settings["models"]) > 1 else ()),
+        *(_openness(differences, settings) if len(settings["benchmarked"]) > 1 else ()),
         table_captions.AS_PRINTED,
         table_captions.counted(aggregates, settings),
         table_captions.missing(settings),
     )
 
 
-def _openness(differences: pl.DataFrame, settings: Settings) -> Iterator[str]:
+def _openness(differences: pl.DataFrame, settings: Values) -> Iterator[str]:
     """Explain how certain the ranks are, and which differences are not significant."""
-    models = settings["models"]
+    models = settings["benchmarked"]
     pairs = len(models) * (len(models) - 1) // 2
-    level, draws = settings["intervals"]["level"], settings["intervals"]["draws"]
+    own = settings["benchmark"]["intervals"]
     yield (
         "Small: the ranks left open by the intervals of the models' differences, which hold for "
-        f"all pairs of models ({pairs}) of a metric at once ({level:.0%}, Bonferroni; {draws:,} "
-        "resamples of the images); models with too few images in common are not told apart."
+        f"all pairs of models ({pairs}) of a metric at once ({own['level']:.0%}, Bonferroni; "
+        f"{own['draws']:,} resamples of the images); models with too few images in common are not "
+        "told apart."
     )
     yield f"Pairs not told apart: {_not_apart(differences, models)}."
     yield "The csv holds the differences and their intervals, of the averages and of the maxima."
@@ -175,7 +151,7 @@ def _not_apart(differences: pl.DataFrame, models: Sequence[str]) -> str:
 
 
 def table_ranks(
-    differences: str | Path, aggregate: str | Path, stem: str | Path, settings: Settings
+    differences: str | Path, aggregate: str | Path, stem: str | Path, settings: Values
 ) -> None:
     """Write the table of ranks: the csv with one row per pair of models, the others one per model.
 
@@ -186,13 +162,13 @@ def table_ranks(
     stem
         Path of the table without suffix.
     settings
-        From `table_captions.benchmark`.
+        The keys of the config that the rule declares.
     """
     rows = table_captions.printed_rows(pl.read_parquet(differences), settings)
     aggregates = table_captions.printed_rows(pl.read_parquet(aggregate), settings)
-    long = arrange(rows, table_captions.models(settings))
+    csv = arrange(rows, table_captions.models(settings))
     text = caption(rows, aggregates.filter(part="full"), settings)
-    write_table(long, LONG, text, stem, printed=widen(long))
+    write_table(*widen(csv), text, stem, csv=csv)
 
 
 if __name__ == "__main__":
@@ -201,5 +177,5 @@ if __name__ == "__main__":
         differences=snakemake.input.differences,
         aggregate=snakemake.input.aggregate,
         stem=Path(snakemake.output[0]).with_suffix(""),
-        settings=table_captions.benchmark(json.loads(snakemake.params.settings)),
+        settings=json.loads(snakemake.params.settings),
     )

@@ -51,14 +51,10 @@ def review(
     ----------
     images
         Images to show, in their order: image_id, lemma, domain, sha256.
-    responses
-        Responses by image_id and teacher.
-    pictures
-        Images to show by image_id.
-    run
-        The run whose responses are reviewed.
-    seed
-        The run's seed, which decides the sides.
+    responses, pictures
+        Responses by image_id and teacher, and images to show by image_id.
+    run, seed
+        The run whose responses are reviewed, and its seed, which decides the sides.
     sources
         Files of the page's `template` (Jinja), `style` and `script`.
     page
@@ -94,15 +90,7 @@ def read_responses(
     annotations: Sequence[str | Path],
     responses: Sequence[str | Path],
 ) -> dict[Any, Response]:
-    """Return the teachers' responses to some images, by image_id and teacher.
-
-    Parameters
-    ----------
-    images, teachers
-        Ids of the images, and keys of the teachers.
-    annotations, responses
-        Parquet files of both teachers.
-    """
+    """Return the teachers' responses to some images, by image_id and the teacher's key."""
     wanted = pl.col("image_id").is_in(images), pl.col("model").is_in(teachers)
     parts = pl.scan_parquet(list(map(Path, annotations))).filter(*wanted)
     texts = pl.scan_parquet(list(map(Path, responses))).filter(*wanted)

@@ -1,7 +1,9 @@
 """Tabulate the reviewers' decisions: rates, preferences, and inter-rater agreement."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from imagenet_think.core.settings import names
 from imagenet_think.report.tables import WHOLE, Column, write_table
 from imagenet_think.review.decisions import read_decisions
 from imagenet_think.review.form import ANSWERS, FAILURE, PREFERRED, TIES
-from imagenet_think.review.reliability import MISSING, Coefficient, cohen, krippendorff
+from imagenet_think.review.reliability import MISSING, cohen, krippendorff
 
 PERCENT = ".1%"
 
@@ -57,6 +59,11 @@ COLUMNS = [
         for name in ("agreeing", "judgements", "reviewers")
     ),
 ]
+SCHEMA = pl.Schema(
+    dict.fromkeys(("question", "statement", "key", "model"), pl.String)
+    | dict.fromkeys(COUNTS, pl.Int64)
+    | {name: pl.Float64 for column in COLUMNS if column.interval for name in column.names}
+)
 
 
 def tabulate_review(
@@ -70,7 +77,7 @@ def tabulate_review(
     names: Mapping[str, str],
     intervals: Mapping[str, Any],
 ) -> None:
-    """Write the table of the reviewers' decisions.
+    """Write the table of the reviewers' decisions; ValueError if no file contains an answer.
 
     Parameters
     ----------
@@ -86,13 +93,6 @@ def tabulate_review(
         Keys of teacher 1 and 2, and the models' names.
     intervals
         Number of draws and level of the intervals.
-
-    Raises
-    ------
-    decisions.ExportError
-        If a file is damaged, or belongs to a different run or sample.
-    ValueError
-        If no file contains an answer.
     """
     sample = pl.read_parquet(reviewed, schema=REVIEWED)
     found, reviewers = read_decisions(decisions, sample, run)
@@ -119,6 +119,9 @@ def results(
 ) -> pl.DataFrame:
     """Return the rows of the table.
 
+    There is one per answered question and teacher, then those of the blind comparison. `share` is
+    `agreeing` / `decided`, both without undecided images.
+
     Parameters
     ----------
     decisions
@@ -127,68 +130,40 @@ def results(
         Keys of teacher 1 and 2, and the models' names.
     intervals
         Resampling for the intervals of alpha and kappa; the level holds for shares too.
-
-    Returns
-    -------
-    polars.DataFrame
-        The columns of `COLUMNS`. One row per answered question and teacher, then the rows of the
-        blind comparison. `share` is `agreeing` / `decided`, both without undecided images.
     """
-    rows = [*_quality(decisions, teachers, names, intervals)]
-    rows += _blind(decisions.filter(question=PREFERRED), teachers, names, intervals)
-    kinds = {name: pl.Float64 for column in COLUMNS if column.interval for name in column.names}
-    return pl.DataFrame(rows, schema_overrides=kinds)
+    found: list[tuple] = []
+    for (question, statement), teacher in product(ASKED.items(), teachers):
+        own = decisions.filter(question=question, model=teacher)
+        if len(own):
+            votes = _votes(own)
+            numbers = votes["yes"], votes["no"], votes.total()
+            found.append((question, statement, teacher, *numbers, _judged(own, ANSWERS, intervals)))
+    compared = decisions.filter(question=PREFERRED)
+    if len(compared):
+        votes = _votes(compared)
+        judged = _judged(compared, (*teachers, *TIES), intervals)
+        for teacher, other in zip(teachers, reversed(teachers), strict=True):
+            numbers = votes[teacher], votes[other], votes.total()
+            found.append((PREFERRED, BETTER, teacher, *numbers, judged))
+        counts = {name: judged[name] for name in COUNTS if name in judged}
+        for value, statement in zip(TIES, (TIED, BAD), strict=True):
+            numbers = votes[value], votes.total() - votes[value], votes.total()
+            found.append((value, statement, None, *numbers, counts))
+        left, right = (len(compared.filter(side=side)) for side in ("left", "right"))
+        found.append(("left", LEFT, None, left, right, len(compared), counts))
+    rows = []
+    for question, statement, key, agreeing, other, total, judged in found:
+        decided = agreeing + other
+        shares = share(agreeing, decided, intervals.level) if decided else (None, None, None)
+        row = {"question": question, "statement": statement, "key": key}
+        row |= {"model": names[key] if key else ""}
+        row |= dict(zip(("share", "share_low", "share_high"), shares, strict=True))
+        row |= {"agreeing": agreeing, "decided": decided, "undecided": total - decided}
+        rows.append(row | judged)
+    return pl.DataFrame(rows, schema=SCHEMA)
 
 
-def _quality(
-    decisions: pl.DataFrame,
-    teachers: Sequence[str],
-    names: Mapping[str, str],
-    intervals: Intervals,
-) -> Iterator[dict[str, object]]:
-    for question, statement in ASKED.items():
-        for teacher in teachers:
-            rows = decisions.filter(question=question, model=teacher)
-            if rows.is_empty():
-                continue
-            counts = _votes(rows)
-            yield {
-                "question": question,
-                "statement": statement,
-                "key": teacher,
-                "model": names[teacher],
-                **_shared(counts.get("yes", 0), counts.get("no", 0), counts, intervals.level),
-                **_judged(rows, ANSWERS, intervals),
-            }
-
-
-def _blind(
-    decisions: pl.DataFrame,
-    teachers: Sequence[str],
-    names: Mapping[str, str],
-    intervals: Intervals,
-) -> Iterator[dict[str, object]]:
-    if decisions.is_empty():
-        return
-    counts = _votes(decisions)
-    judged = _judged(decisions, (*teachers, *TIES), intervals)
-    common = {"question": PREFERRED, "statement": BETTER, **judged}
-    for teacher, other in zip(teachers, reversed(teachers), strict=True):
-        shared = _shared(counts.get(teacher, 0), counts.get(other, 0), counts, intervals.level)
-        yield common | {"key": teacher, "model": names[teacher], **shared}
-    nothing = dict.fromkeys([name for name in judged if name not in COUNTS])
-    total = sum(counts.values())
-    for value, statement in zip(TIES, (TIED, BAD), strict=True):
-        number = counts.get(value, 0)
-        shared = _shared(number, total - number, counts, intervals.level)
-        yield common | nothing | {"question": value, "statement": statement, "model": "", **shared}
-    left, right = (len(decisions.filter(side=side)) for side in ("left", "right"))
-    sides = {"left": left, "right": right, "neither": len(decisions) - left - right}
-    shared = _shared(left, right, sides, intervals.level)
-    yield common | nothing | {"question": "left", "statement": LEFT, "model": "", **shared}
-
-
-def _votes(rows: pl.DataFrame) -> dict[str, int]:
+def _votes(rows: pl.DataFrame) -> Counter[str]:
     """Return how many images have each value, which is the one that most reviewers gave.
 
     An image without such a value counts as `SPLIT`.
@@ -198,21 +173,7 @@ def _votes(rows: pl.DataFrame) -> dict[str, int]:
     won = most.group_by("image_id").agg(
         pl.when(pl.len() == 1).then(pl.col("value").first()).otherwise(pl.lit(SPLIT)).alias("value")
     )
-    return dict(won["value"].value_counts().iter_rows())
-
-
-def _shared(
-    agreeing: int, other: int, counts: Mapping[str, int], level: float
-) -> dict[str, object]:
-    """Return a share with its interval and counts."""
-    decided = agreeing + other
-    numbers = share(agreeing, decided, level) if decided else (None, None, None)
-    return {
-        **dict(zip(("share", "share_low", "share_high"), numbers, strict=True)),
-        "agreeing": agreeing,
-        "decided": decided,
-        "undecided": sum(counts.values()) - decided,
-    }
+    return Counter(won["value"])
 
 
 def _judged(rows: pl.DataFrame, values: Sequence[str], intervals: Intervals) -> dict[str, object]:
@@ -223,22 +184,19 @@ def _judged(rows: pl.DataFrame, values: Sequence[str], intervals: Intervals) -> 
     table = codes.pivot("reviewer", index="image_id", values="value").sort("image_id")
     reviewers = sorted(set(table.columns) - {"image_id"})
     matrix = table.select(reviewers).fill_null(MISSING).to_numpy()
-    alpha = krippendorff(matrix, len(values), intervals)
-    kappa = Coefficient(*[np.nan] * 3)
+    agreement = {"alpha": krippendorff(matrix, len(values), intervals)}
     if len(reviewers) == 2:
-        kappa = cohen(matrix, len(values), intervals)
+        agreement["kappa"] = cohen(matrix, len(values), intervals)
     return {
-        **_named("alpha", alpha),
-        **_named("kappa", kappa),
+        **{
+            f"{name}{end}": None if np.isnan(number) else number
+            for name, numbers in agreement.items()
+            for end, number in zip(("", "_low", "_high"), numbers, strict=True)
+        },
         "twice": int(((matrix != MISSING).sum(axis=1) > 1).sum()),
         "judgements": len(rows),
         "reviewers": len(reviewers),
     }
-
-
-def _named(name: str, coefficient: Coefficient) -> dict[str, float | None]:
-    ends = zip((name, f"{name}_low", f"{name}_high"), coefficient, strict=True)
-    return {key: None if np.isnan(value) else value for key, value in ends}
 
 
 def caption(decisions: pl.DataFrame, images: int, reviewers: int, level: float) -> str:

@@ -57,20 +57,15 @@ class AccountError(ValueError):
 def account(
     asked: Mapping[str, pl.Series], responses: pl.DataFrame, annotations: pl.DataFrame
 ) -> pl.DataFrame:
-    """Return how each image ended with each model.
+    """Return how each image ended with each model: one row per model and image.
 
     Parameters
     ----------
     asked
         The image_ids that each model is prompted with, by its key.
     responses, annotations
-        Rows of all models, with the columns `RESPONSE` and `ANNOTATION`.
-
-    Returns
-    -------
-    polars.DataFrame
-        One row per model and image: the columns of both, and `reason` (`ok`, one of `FAILURES` or
-        one of `EXCLUSIONS`).
+        Rows of all models, with the columns `RESPONSE` and `ANNOTATION`. Both are in the result,
+        with `reason` (`ok`, one of `FAILURES` or one of `EXCLUSIONS`).
 
     Raises
     ------
@@ -145,16 +140,11 @@ def _images(images: Collection[str]) -> str:
 
 
 def count(ledger: pl.DataFrame, asked: Mapping[str, int]) -> pl.DataFrame:
-    """Count how the images in a ledger (from `account`) ended.
+    """Return how the images in a ledger (from `account`) ended: one row per model.
 
-    `asked` is the number of images that each model is prompted with, in the order to report.
-
-    Returns
-    -------
-    polars.DataFrame
-        One row per model: model, the columns of `COUNTS` and those of `REASONS`. `failed` and
-        `excluded` are the sums of their reasons; retried, forced and two_rounds count all
-        responses, whatever their status.
+    `asked` is the number of images that each model is prompted with, in the order to report. The
+    columns are model, those of `COUNTS` and those of `REASONS`; retried, forced and two_rounds
+    count all responses, whatever their status.
 
     Raises
     ------
@@ -165,22 +155,26 @@ def count(ledger: pl.DataFrame, asked: Mapping[str, int]) -> pl.DataFrame:
     for model, images in asked.items():
         own = ledger.filter(pl.col("model") == model)
         found = dict(own["reason"].value_counts().iter_rows())
-        counts = {name: found.get(name.partition("_")[2], 0) for name in REASONS}
-        row: dict[str, object] = {"model": model, "asked": images, DONE: found.get(statuses.OK, 0)}
-        for end in (FAILED, EXCLUDED):
-            row[end] = sum(n for name, n in counts.items() if name.startswith(f"{end}_"))
-        if found.get(statuses.OK, 0) + sum(counts.values()) != images:
-            raise AccountError(f"{row} do not add up: done + failed + excluded is not asked")
-        row |= {
-            "share_done": found.get(statuses.OK, 0) / images if images else None,
+        done = found.get(statuses.OK, 0)
+        failed = {f"{FAILED}_{name}": found.get(name, 0) for name in FAILURES}
+        excluded = {f"{EXCLUDED}_{name}": found.get(name, 0) for name in EXCLUSIONS}
+        row: dict[str, object] = {
+            "model": model,
+            "asked": images,
+            DONE: done,
+            FAILED: sum(failed.values()),
+            EXCLUDED: sum(excluded.values()),
+            "share_done": done / images if images else None,
             "retried": (own["attempt"] > 1).sum(),
             "forced": own["forced"].sum(),
             "two_rounds": (own["rounds"] > 1).sum(),
+            **failed,
+            **excluded,
         }
-        rows.append(row | counts)
-    schema: dict[str, pl.DataType] = {"model": pl.String()}
-    schema |= dict.fromkeys([*(column.name for column in COUNTS), *REASONS], pl.Int64())
-    return pl.DataFrame(rows, schema=schema | {"share_done": pl.Float64()})
+        if done + sum(failed.values()) + sum(excluded.values()) != images:
+            raise AccountError(f"{row} do not add up: done + failed + excluded is not asked")
+        rows.append(row)
+    return pl.DataFrame(rows)
 
 
 def page(

@@ -33,13 +33,13 @@ COLUMNS = [
     Column("name", "Model"),
     Column("responses", "Responses", format=WHOLE),
     Column("prompt_tokens", "Prompt tokens", format=WHOLE),
-    Column("image_tokens", "of these, the image's", format=WHOLE),
+    Column("image_tokens", "of these, image tokens", format=WHOLE),
     Column("completion_tokens", "Response tokens", format=WHOLE),
     Column("generated_tokens", "Tokens generated in all", format=WHOLE),
     Column("jobs", "Jobs", format=WHOLE),
     Column("killed_jobs", "Jobs without a record", format=WHOLE),
     Column("seconds", "Seconds", format=",.0f"),
-    Column("tokens_per_second", "Tokens a second and device", format=",.1f"),
+    Column("tokens_per_second", "Tokens per second per device", format=",.1f"),
     Column("gpu_hours", "GPU hours", format=",.2f"),
     Column("cpu_hours", "CPU hours", format=",.4f"),
     Column("unknown_hours", "Hours on an unknown device", format=",.2f"),
@@ -51,34 +51,14 @@ COLUMNS = [
 TOTALS = ("teachers", "paper")
 """Keys of the rows that are compared: this run's teachers, and the paper."""
 
-SCHEMA = pl.Schema(
-    {
-        column.name: pl.String
-        if column.name in ("model", "name", "devices")
-        else pl.Int64
-        if column.format == WHOLE or column.name == "unrecorded_responses"
-        else pl.Float64
-        for column in COLUMNS
-    }
-)
-
 
 def cost_of(responses: pl.DataFrame, spending: Usage) -> dict[str, Any]:
-    """Return what a model's responses cost.
+    """Return what a model's responses cost: the columns of `COLUMNS` that are sums.
 
-    Parameters
-    ----------
-    responses
-        The responses in use: columns image_id, fingerprint and those of `TOKENS`.
-    spending
-        What the model's journals record.
-
-    Returns
-    -------
-    dict
-        The columns of `COLUMNS` that are sums, and `device_seconds` and `used_seconds`: the part
-        of them in which responses in use were generated, by the tokens generated in each job.
-        Dropped attempts and responses to an older prompt, for instance, are not in use.
+    `responses` are those in use, with the columns image_id, fingerprint and those of `TOKENS`, and
+    `spending` is what the model's journals record. Also returned are `device_seconds` and
+    `used_seconds`: the part of them in which responses in use were generated, by the tokens
+    generated in each job. Dropped attempts and responses to an older prompt are not in use.
     """
     made = first_made(spending.responses, responses).select("image_id", "fingerprint", "run")
     used = _tokens(responses.join(made, on=["image_id", "fingerprint"], how="inner"))
@@ -114,10 +94,10 @@ def summarize(
     names: Mapping[str, str],
     paper: Mapping[str, Any],
 ) -> pl.DataFrame:
-    """Return a row (schema `SCHEMA`) per model, for both teachers, all models, and the paper.
+    """Return a row per model, for both teachers, all models, and the paper: columns `COLUMNS`.
 
-    `costs` are those of each model, from `cost_of`, in the order to report, and `paper` is from
-    `paper_cost`. The teachers, whose hours the paper reports, have a row if this run prompted both.
+    `costs` are from `cost_of`, by model in the order to report, and `paper` is from `paper_cost`.
+    The teachers, whose hours the paper reports, have a row if this run prompted both.
     """
     rows = [_row(key, names[key], [cost]) for key, cost in costs.items()]
     if set(teachers) <= costs.keys():
@@ -125,23 +105,25 @@ def summarize(
     if costs:
         rows.append(_row("all", "All models", list(costs.values())))
     rows.append({"model": "paper", "name": "The paper (both teachers)", **paper})
-    return pl.DataFrame([{name: row.get(name) for name in SCHEMA} for row in rows], schema=SCHEMA)
+    return pl.DataFrame(rows, schema=[each.name for each in COLUMNS], infer_schema_length=None)
 
 
 def _row(key: str, name: str, costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the sum of some costs with its ratios; null where no job is known."""
-    total = {
+    row: dict[str, Any] = {
         column: sum(cost[column] for cost in costs) for column in costs[0] if column != "devices"
     }
     devices = {device for cost in costs for device in cost["devices"].split(", ") if device}
-    row: dict[str, Any] = {"model": key, "name": name, **total}
-    row["devices"] = ", ".join(sorted(devices))
-    seconds = total["device_seconds"]
-    row["tokens_per_second"] = total["generated_tokens"] / seconds if seconds else None
-    row["share_used"] = total["used_seconds"] / seconds if seconds else None
+    seconds = row["device_seconds"]
     # No hours for a kind of device that was not used, nor without journals.
-    row |= {column: total[column] or None for column in ("seconds", *HOURS)}
-    return row
+    row |= {column: row[column] or None for column in ("seconds", *HOURS)}
+    return row | {
+        "model": key,
+        "name": name,
+        "devices": ", ".join(sorted(devices)),
+        "tokens_per_second": row["generated_tokens"] / seconds if seconds else None,
+        "share_used": row["used_seconds"] / seconds if seconds else None,
+    }
 
 
 def page(table: pl.DataFrame, run: str) -> str:

@@ -67,14 +67,10 @@ ESTIMATED = [
 class Pilot:
     """What one model did in the pilot.
 
-    Attributes
-    ----------
-    answers
-        One row per image, by image_id: columns image_id, reason (`parsing.outcomes`),
-        prompt_tokens, completion_tokens and `spent`, the tokens that were generated for it with
-        dropped attempts (null where the journal has none).
-    spending
-        The jobs that generated these responses, with everything they generated.
+    `answers` has one row per image, by image_id: columns image_id, reason (`parsing.outcomes`),
+    prompt_tokens, completion_tokens and `spent`, the tokens that were generated for it with dropped
+    attempts (null where the journal has none). `spending` are the jobs that generated these
+    responses, with everything they generated.
     """
 
     answers: pl.DataFrame
@@ -84,11 +80,6 @@ class Pilot:
     def generated(self) -> int:
         """Tokens that the jobs generated."""
         return int(self.spending.responses["completion_tokens"].sum())
-
-    @property
-    def device_seconds(self) -> float:
-        """Device seconds of the jobs."""
-        return sum(job.hours for job in self.spending.jobs) * 3600
 
     @property
     def loading_seconds(self) -> float:
@@ -102,56 +93,45 @@ class Pilot:
     @property
     def busy_seconds(self) -> float:
         """Device seconds that the jobs spent on responses."""
-        return self.device_seconds - sum(job.loading_seconds for job in self.spending.jobs)
+        return sum(job.hours * 3600 - job.loading_seconds for job in self.spending.jobs)
 
     @property
-    def rows_in_use(self) -> float | None:
-        """Share of the batch's rows in use, over all steps; None if not recorded."""
-        steps = self._statistics("row_steps", "places")
-        return steps[0] / steps[1] if steps and steps[1] else None
+    def decoding(self) -> tuple[float, float] | None:
+        """Seconds of decoding and the mean share of rows in use, after loading and canary.
+
+        None if the engine of a job does not record them.
+        """
+        try:
+            seconds, rows, places = (
+                sum(
+                    job.record["statistics"][name] - job.record["ready_statistics"][name]
+                    for job in self.spending.jobs
+                )
+                for name in ("decode_seconds", "row_steps", "places")
+            )
+        except KeyError:
+            return None
+        return (seconds, rows / places) if places else None
 
     def image_seconds(self, all_rows: bool = False) -> np.ndarray:
         """Return the seconds for each image without loading, shape (images,); NaN if unknown.
 
-        The jobs' time is divided by the tokens generated in it, with dropped attempts.
-
-        Parameters
-        ----------
-        all_rows
-            Whether decoding steps count only by their share of rows in use, as if all rows were
-            always in use and a step took no longer.
+        The jobs' time is divided by the tokens generated in it, with dropped attempts. With
+        `all_rows`, decoding steps count only by their share of rows in use, as if all rows were
+        always in use and a step took no longer.
         """
         seconds = self.busy_seconds if self.generated else math.nan
         if all_rows:
-            decoding, in_use = self._statistics("decode_seconds"), self.rows_in_use
-            if decoding is None or in_use is None:
-                seconds = math.nan
-            else:
-                seconds -= decoding[0] * (1 - in_use)
-        spent = self.answers["spent"].cast(pl.Float64).fill_null(math.nan).to_numpy()
+            decoding, in_use = self.decoding or (math.nan, math.nan)
+            seconds -= decoding * (1 - in_use)
+        spent = self.answers["spent"].cast(pl.Float64).to_numpy()
         return spent * (seconds / max(self.generated, 1))
 
     def tokens(self) -> np.ndarray:
         """Return the tokens of each response, shape (images,); NaN without a response."""
         excluded = pl.col("reason").is_in(list(EXCLUSIONS))
-        tokens = pl.when(~excluded).then(pl.col("completion_tokens").cast(pl.Float64))
-        return self.answers.select(tokens.fill_null(math.nan)).to_series().to_numpy()
-
-    def _statistics(self, *names: str) -> list[float] | None:
-        """Return sums of engine statistics over the jobs, without loading and canary.
-
-        None if a job did not record them.
-        """
-        try:
-            return [
-                sum(
-                    job.record["statistics"][name] - job.record["ready_statistics"][name]
-                    for job in self.spending.jobs
-                )
-                for name in names
-            ]
-        except KeyError:
-            return None
+        tokens = self.answers.select(pl.when(~excluded).then("completion_tokens")).to_series()
+        return tokens.cast(pl.Float64).to_numpy()
 
 
 def read_pilot(responses: str | Path, journals: str | Path, output_format: str) -> Pilot:
@@ -188,8 +168,8 @@ def estimate(
     gpus: int,
     teachers: Sequence[str],
     intervals: Intervals,
-) -> pl.DataFrame:
-    """Return the measurements, and how long the run takes.
+) -> list[dict[str, Any]]:
+    """Return the measurements, and how long the run takes: one row per model, and for all.
 
     Parameters
     ----------
@@ -200,15 +180,15 @@ def estimate(
     gpus
         Jobs that run in parallel.
     teachers
-        Keys of the teachers. They get a row if both are among the models.
+        Keys of the teachers. They get a row together if both are among the models.
     intervals
-        Draws, level and seed of the bootstrap over images; the level also applies to shares.
+        Bootstrap over images; the level also applies to shares.
 
     Returns
     -------
-    polars.DataFrame
-        model and the columns of `MEASURED`, `ENDS` and `ESTIMATED`, with their intervals: one row
-        per model, one for both teachers and one for all models. Unknown values are null.
+    list of dict
+        model and the columns of `MEASURED`, `ENDS` and `ESTIMATED`, with their intervals. Unknown
+        values are left out or NaN.
 
     Raises
     ------
@@ -234,7 +214,7 @@ def estimate(
     combined["all"] = list(pilots)
     tokens = {model: pilot.tokens() for model, pilot in pilots.items()}
     seconds = {
-        key: _sum(sum(blocks[model]) * pilots[model].image_seconds() for model in models)
+        key: np.sum([sum(blocks[m]) * pilots[m].image_seconds() for m in models], axis=0)
         for key, models in combined.items()
     }
     ends = np.stack(bootstrap(np.column_stack([*tokens.values(), *seconds.values()]), intervals), 1)
@@ -247,21 +227,7 @@ def estimate(
         own = [(pilots[model], blocks[model]) for model in models]
         row |= _whole(own, seconds[key], ends[len(tokens) + len(rows)], gpus)
         rows.append(row)
-    schema = {"model": pl.String} | {
-        name: _type(column) for column in (*MEASURED, *ENDS, *ESTIMATED) for name in column.names
-    }
-    table = pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
-    return table.with_columns(pl.selectors.float().fill_nan(None))
-
-
-def _type(column: Column) -> type[pl.DataType]:
-    if column.name == "devices":
-        return pl.String
-    return pl.Int64 if column.format == WHOLE and not column.interval else pl.Float64
-
-
-def _sum(arrays: Iterable[np.ndarray]) -> np.ndarray:
-    return np.sum(list(arrays), axis=0)
+    return rows
 
 
 def _measured(pilot: Pilot, level: float) -> dict[str, Any]:
@@ -276,7 +242,7 @@ def _measured(pilot: Pilot, level: float) -> dict[str, Any]:
         "prompt_tokens": pilot.answers.filter(pl.col("prompt_tokens") > 0)["prompt_tokens"].mean(),
         "tokens_per_second": pilot.generated / pilot.busy_seconds if jobs else None,
         "loading_seconds": pilot.loading_seconds if jobs else None,
-        "rows_in_use": pilot.rows_in_use,
+        "rows_in_use": pilot.decoding and pilot.decoding[1],
         "jobs": len(jobs),
         "killed_jobs": sum(not job.recorded for job in jobs),
         "job_responses": len(pilot.spending.responses),
@@ -296,8 +262,7 @@ def _whole(
     """Return how long the run takes for some models together.
 
     `pilots` are theirs, with the images of each block. `seconds`, shape (images,), is how long they
-    take for all images if each takes as long as this one, and `ends`, shape (2,), the interval of
-    its mean; that of the wall time is proportional.
+    take for all images if each takes as long as this one, and `ends` the interval of its mean.
     """
     loading = sum(len(blocks) * pilot.loading_seconds for pilot, blocks in pilots)
     jobs = [
@@ -305,8 +270,10 @@ def _whole(
         for pilot, blocks in pilots
         for block in blocks
     ]
-    full = _sum(sum(blocks) * pilot.image_seconds(all_rows=True) for pilot, blocks in pilots)
-    hours, hours_all_rows = ((_mean(each) + loading) / 3600 for each in (seconds, full))
+    full = [sum(blocks) * pilot.image_seconds(all_rows=True) for pilot, blocks in pilots]
+    hours, hours_all_rows = (
+        (_mean(each) + loading) / 3600 for each in (seconds, np.sum(full, axis=0))
+    )
     wall, hours_ends = list_schedule(jobs, gpus), (ends + loading) / 3600
     return {
         "hours": hours,
@@ -473,17 +440,17 @@ def pilot(
         for path in (sample, evaluated)
     )
     blocks = {model: everything if model in teachers else some for model in names}
-    table = estimate(pilots, blocks, gpus, teachers, intervals)
+    rows = estimate(pilots, blocks, gpus, teachers, intervals)
     paper = paper_cost(yaml.safe_load(Path(reported).read_text(encoding="utf-8")))
-    row = {
-        "model": PAPER,
-        "tokens_per_second": paper["tokens_per_second"],
-        "hours": float(paper["gpu_hours"]),
-    }
-    table = pl.concat([table, pl.DataFrame([row])], how="diagonal")
+    hours = {"tokens_per_second": paper["tokens_per_second"], "hours": paper["gpu_hours"]}
+    columns = [Column("model", "Model"), *MEASURED, *ENDS, *ESTIMATED]
+    table = pl.DataFrame(
+        [*rows, {"model": PAPER, **hours}],
+        schema=[name for column in columns for name in column.names],
+        infer_schema_length=None,
+    ).fill_nan(None)
     for model, hours in table.select("model", "hours").iter_rows():
         logger.info("%s: %s hours", model, hours)
-    columns = [Column("model", "Model"), *MEASURED, *ENDS, *ESTIMATED]
     write_csv(table, columns, f"{stem}.csv")
     printed = dict(names) | {"teachers": "Both teachers", "all": "All models"}
     printed[PAPER] = f"The paper: {paper['responses']:,} responses of both teachers, A100"

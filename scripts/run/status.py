@@ -4,10 +4,11 @@ import json
 import shutil
 import subprocess
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from snakemake.exceptions import WorkflowError
 from imagenet_think.core import model_sources
 from imagenet_think.core.job import this_job
 from imagenet_think.inference.fingerprint import fingerprint, response_settings, settings_digest
+from imagenet_think.inference.journal import read_lines
 from imagenet_think.inference.locks import held
 from imagenet_think.run import workflow_hooks
 from imagenet_think.run.run_logs import FailedJob, read_failures, was_killed
@@ -25,14 +27,8 @@ from imagenet_think.run.workflow_hooks import PlannedJob
 RECENT = 900.0
 """Rates are computed over this many seconds before now."""
 
-TAIL = 1000
-"""At most this many lines at the end of a journal are read for them."""
-
 STATES = ("done", "outdated", "running", "waiting", "failed")
 DONE, OUTDATED, RUNNING, WAITING, FAILED = STATES
-
-GENERATING = "generate_responses"
-"""The rule whose jobs prompt the models."""
 
 WIDEST = 22
 """Characters of a model's key that are printed, so that a line has at most 80."""
@@ -41,8 +37,6 @@ UNKNOWN = "–"
 
 SHOWN = 10
 """Failures listed below the tables."""
-
-_KEY = b'"fingerprint": "'
 
 
 @dataclass(frozen=True)
@@ -79,31 +73,6 @@ class Site:
         return WAITING if state in ("PD", "CF") else state and RUNNING
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Progress of a model.
-
-    Attributes
-    ----------
-    done, total
-        Responses and images; None while no images are sampled.
-    per_second, tokens_per_second
-        Responses and generated tokens per second of the running jobs; None if too few are known.
-    """
-
-    done: int
-    total: int | None
-    per_second: float | None = None
-    tokens_per_second: float | None = None
-
-    @property
-    def seconds_left(self) -> float | None:
-        """How long the rest takes at this rate; None if unknown."""
-        if not self.per_second or self.total is None or self.done >= self.total:
-            return None
-        return (self.total - self.done) / self.per_second
-
-
 def status(
     run: str,
     jobs: Sequence[PlannedJob],
@@ -126,16 +95,16 @@ def status(
         f"Run {run}, {datetime.fromtimestamp(now):%a %d %b %Y %H:%M:%S}",
         verdict(found, Path(results).exists()),
         "",
-        *table(("stage", "of", *STATES), 2, [*counts(jobs, states, models), _total(found)]),
+        table(("stage", "of", *STATES), 2, counts(jobs, states, models)),
         "",
     ]
     rows = [
-        [model, *_printed(progress(own, states, results, now), now)]
+        [model, *progress(own, states, results, now)]
         for model in models
         if (own := [job for job in jobs if _responses_of(job, model)])
     ]
     if rows:
-        lines += [*table(("model", "responses", "tokens/s", "expected end"), 1, rows), ""]
+        lines += [table(("model", "responses", "tokens/s", "expected end"), 1, rows), ""]
     return "\n".join([*lines, *_notes(found, site, failures)])
 
 
@@ -163,7 +132,7 @@ def counts(
 ) -> Iterator[list[object]]:
     """Yield stage, model (or metric, or nothing) and the number of jobs in each of `STATES`.
 
-    `states` are the states by the jobs' outputs.
+    A stage is named once, and the last row has the sums. `states` are by the jobs' outputs.
     """
     stages: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for job in jobs:
@@ -172,6 +141,8 @@ def counts(
     for stage, parts in stages.items():
         for part in sorted(parts, key=lambda part: (place.get(part, -1), part)):
             yield [stage, part, *map(parts[part].count, STATES)]
+            stage = ""
+    yield ["all", "", *map(list(states.values()).count, STATES)]
 
 
 def verdict(states: Sequence[str], begun: bool) -> str:
@@ -189,34 +160,34 @@ def progress(
     states: Mapping[tuple[str, ...], str],
     results: str | Path,
     now: float,
-) -> Progress:
-    """Return the progress of a model.
+) -> list[str]:
+    """Return a model's responses of all, tokens per second and expected end, to print.
 
     The responses of finished jobs are counted by the footers of their files. For other jobs, the
     journals are read for their fingerprints, so that responses to a different prompt do not count.
     `jobs` are those that generate or import the model's responses.
     """
-    finished = [job for job in jobs if states[job.outputs] == DONE]
-    files = [path for job in finished for path in _response_files(job)]
-    done = pl.scan_parquet(files).select(pl.len()).collect().item() if files else 0
-    if len(finished) == len(jobs):
-        return Progress(done, done)
-    unfinished = [job for job in jobs if states[job.outputs] != DONE and "journal" in job.params]
-    images = _images(results, unfinished[0].inputs["evaluated"]) if unfinished else None
+    finished = [path for job in jobs if states[job.outputs] == DONE for path in _files(job)]
+    done = pl.scan_parquet(finished).select(pl.len()).collect().item() if finished else 0
+    unfinished = [job for job in jobs if states[job.outputs] != DONE]
+    if not unfinished:
+        return [f"{done:,}/{done:,}", UNKNOWN, UNKNOWN]
+    generating = [job for job in unfinished if "journal" in job.params]
+    images = _images(results, generating[0].inputs["evaluated"]) if generating else None
     if images is None:
-        return Progress(done, None)
+        return [f"{done:,}/{UNKNOWN}", UNKNOWN, UNKNOWN]
     rates = []
-    for job in unfinished:
-        shards = {Path(output).stem for output in job.outputs}
-        sources = images.filter(pl.col("shard").is_in(sorted(shards)))["source_sha256"]
-        settings = response_settings(json.loads(job.params["settings"]), job.wildcards["model"])
-        counted, last = _responses(_journals(job), settings, sources, now)
+    for job in generating:
+        counted, lines = _responses(job, images)
         done += counted
-        if states[job.outputs] == RUNNING:
-            rates.append(rate(last, now))
-    known = [rate for rate in rates if rate]
-    sums = [sum(values) for values in zip(*known, strict=True)] or [None, None]
-    return Progress(done, len(images), *sums)
+        if states[job.outputs] == RUNNING and (found := rate(lines, now)):
+            rates.append(found)
+    total, speed = len(images), sum(responses for responses, _ in rates)
+    return [
+        f"{done:,}/{total:,}",
+        f"{sum(tokens for _, tokens in rates):,.0f}" if rates else UNKNOWN,
+        _ending(now, (total - done) / speed) if rates and done < total else UNKNOWN,
+    ]
 
 
 def rate(lines: Iterable[Mapping[str, Any]], now: float) -> tuple[float, float] | None:
@@ -245,67 +216,36 @@ def _time(line: Mapping[str, Any]) -> float:
     return datetime.fromisoformat(line["run"].split()[0]).timestamp() + line["at"]
 
 
-def _responses(
-    journals: Iterable[Path], settings: Mapping[str, Any], sources: Iterable[str], now: float
-) -> tuple[int, list[dict]]:
-    """Return the number of responses in a job's journals, and the recent lines of each."""
-    found: set[bytes] = set()
-    tail: list[dict] = []
-    for journal in journals:
-        last: deque[bytes] = deque(maxlen=TAIL)
-        for line in _lines(journal):
-            place = line.rfind(_KEY)
-            if place >= 0:  # otherwise the record of a run
-                start = place + len(_KEY)
-                found.add(line[start : line.find(b'"', start)])
-                last.append(line)
-        tail += _recent(last, now)
-    if not tail:
+def _responses(job: PlannedJob, images: pl.DataFrame) -> tuple[int, list[dict]]:
+    """Return the number of a job's responses in its journals, and the lines there without rows."""
+    lines, found = [], set()
+    for line in chain.from_iterable(map(read_lines, _journals(job))):
+        if line["kind"] == "response":
+            row = line.pop("row")
+            found.add(row["fingerprint"])
+            revision = row["revision"]
+            lines.append(line)
+    if not lines:
         return 0, []
-    digest = _digest(settings, tail[0]["row"]["revision"])
-    return len(found & {fingerprint(digest, source).encode() for source in sources}), tail
+    shards = [Path(output).stem for output in job.outputs]
+    sources = images.filter(pl.col("shard").is_in(shards))["source_sha256"]
+    settings = response_settings(json.loads(job.params["settings"]), job.wildcards["model"])
+    digest = _digest(settings, revision)
+    return len(found & {fingerprint(digest, source) for source in sources}), lines
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    """Yield the complete lines of a journal; its job may be writing."""
-    if path.exists():
-        with path.open("rb", buffering=1 << 20) as file:
-            yield from (line for line in file if line.endswith(b"\n"))
-
-
-def _recent(lines: Sequence[bytes], now: float) -> Iterator[dict]:
-    """Yield the last line and those before it, as long as they are recent."""
-    for line in reversed(lines):
-        try:
-            record = json.loads(line)
-            at = _time(record)
-        except (ValueError, KeyError):
-            continue  # its job reports such lines
-        yield record
-        if at < now - RECENT:
-            return
-
-
-def _digest(settings: Mapping[str, Any], revision: str) -> str:
+def _digest(settings: Mapping[str, Any], local: str) -> str:
     """Return the digest of the settings that decide a model's responses.
 
-    The revision of a local folder is the digest of its files, which may be gigabytes: the last one
-    in the journal is used instead.
+    The revision of a local folder is the digest of its files, which may be gigabytes: that of a
+    response in the journal, `local`, is used instead.
     """
     model = settings["model"]
-    own = model.get("revision") if model_sources.is_hub(model["repository"]) else revision
-    other = model.get("processor")
-    processor = (
-        model_sources.resolve(other["repository"], other.get("revision"))[1] if other else own
-    )
-    return settings_digest(
-        model,
-        revisions=(own, processor),
-        prompt=settings["prompt"]["text"],
-        preparation=settings["preparation"],
-        length_policy=settings["length_policy"],
-        seed=settings["seed"],
-    )
+    own: Any = model.get("revision") if model_sources.is_hub(model["repository"]) else local
+    processor = own
+    if other := model.get("processor"):
+        processor = model_sources.resolve(other["repository"], other.get("revision"))[1]
+    return settings_digest(settings, (own, processor))
 
 
 def _images(results: str | Path, evaluated: Sequence[str]) -> pl.DataFrame | None:
@@ -332,31 +272,25 @@ def _part(job: PlannedJob) -> str:
     return job.wildcards.get("model") or job.wildcards.get("metric") or ""
 
 
-def _response_files(job: PlannedJob) -> list[str]:
+def _files(job: PlannedJob) -> list[str]:
     return [path for path in job.outputs if Path(path).parent.parent.name == "responses"]
 
 
 def _responses_of(job: PlannedJob, model: str) -> bool:
-    return job.wildcards.get("model") == model and bool(_response_files(job))
+    return job.wildcards.get("model") == model and bool(_files(job))
 
 
 # What is printed ---------------------------------------------------------------------------------
 
 
-def table(headings: Sequence[str], left: int, rows: Iterable[Sequence[object]]) -> list[str]:
-    """Return the lines of a table with `left` left-aligned columns; a stage is named once."""
+def table(headings: Sequence[str], left: int, rows: Iterable[Sequence[object]]) -> str:
+    """Return a table with `left` left-aligned columns."""
     cells = [list(headings), *([_cell(value) for value in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines, above = [], ""
-    for row in cells:
-        named = ["" if left > 1 and row[0] == above else row[0], *row[1:]]
-        above = row[0]
-        aligned = [
-            cell.ljust(width) if place < left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(named, widths, strict=True))
-        ]
-        lines.append("  ".join(aligned).rstrip())
-    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
+    cells.insert(1, ["-" * width for width in widths])
+    aligned = ["<" if place < left else ">" for place in range(len(widths))]
+    form = "  ".join(f"{{:{side}{width}}}" for side, width in zip(aligned, widths, strict=True))
+    return "\n".join(form.format(*row).rstrip() for row in cells)
 
 
 def _cell(value: object) -> str:
@@ -364,20 +298,6 @@ def _cell(value: object) -> str:
         return f"{value:,}"
     text = str(value)
     return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
-
-
-def _total(states: Sequence[str]) -> list[object]:
-    return ["all", "", *map(states.count, STATES)]
-
-
-def _printed(found: Progress, now: float) -> list[str]:
-    total = UNKNOWN if found.total is None else f"{found.total:,}"
-    tokens, left = found.tokens_per_second, found.seconds_left
-    return [
-        f"{found.done:,}/{total}",
-        UNKNOWN if tokens is None else f"{tokens:,.0f}",
-        UNKNOWN if left is None else _ending(now, left),
-    ]
 
 
 def _ending(now: float, seconds: float) -> str:
@@ -418,7 +338,7 @@ def slurm_states() -> dict[str, str] | None:
 def read(plan: Mapping[str, Any], logs: str | Path, results: str) -> tuple[list[PlannedJob], Site]:
     """Plan the run (`plan`: arguments of `workflow_hooks.planned`); return its jobs and site."""
     with workflow_hooks.planned(**plan) as workflow:
-        jobs = workflow_hooks.planned_jobs(workflow, detailed=[GENERATING])
+        jobs = workflow_hooks.planned_jobs(workflow)
         locked = workflow_hooks.locked_since(workflow)
     return jobs, Site(
         locked is not None,

@@ -1,71 +1,59 @@
 """Benchmark of the intervals, and of the jobs that make them, at the paper's size.
 
 Run as `python tests/benchmarks/bootstrap.py`. First the bootstrap alone: 10,000 resamples of
-250,000 images in 90 columns, beside numpy's own Poisson numbers and one matrix product on some of
-the images. Then the three jobs of the kind with most metrics on generated scores files of 250,000
-images, five models and three parts in 64 shards: seconds, and the greatest memory that each held.
+250,000 images in 90 columns, next to numpy's own Poisson numbers and one matrix product on some of
+the images. Then the three jobs of the metric with most measures on generated scores files of
+250,000 images, five models and three parts in 64 shards: seconds, and the peak memory of each.
 """
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 # One thread of linear algebra, so that the workers are all the parallelism there is.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "analysis"))
 
 import numpy as np
 import polars as pl
+from measuring import alone, peak, timed
 
+from aggregate_groups import aggregate_groups
+from aggregate_scores import aggregate_scores
+from compare_models import compare_models
+from imagenet_think.analysis.aggregation import read_scores
 from imagenet_think.analysis.resampling import Intervals, bootstrap
 from imagenet_think.core.schemas import LENGTHS, SAMPLE
 from imagenet_think.metrics import registry
 from imagenet_think.metrics.score_schemas import scores
 from imagenet_think.parsing import PARTS
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 MODELS = ["model_a", "model_b", "model_c", "model_d", "model_e"]
 DOMAINS = 21
 STRATA = 4
 SHARDS = 64
 MISSING = 0.02
 METRIC = registry.get("vectors")
-
-READ = """
-import json, sys
-sys.path[:0] = [sys.argv[1], f"{sys.argv[1]}/analysis"]
-import polars as pl
-from imagenet_think.analysis.aggregation import read_scores
-from imagenet_think.analysis.resampling import Intervals
-from imagenet_think.metrics import registry
-paths, settings = json.loads(sys.argv[2])
-models, workers = settings["models"], settings["workers"]
-intervals = Intervals(**settings["intervals"])
-scored = read_scores(registry.get(settings["metric"]), paths["scores"], models)
-"""
-
-JOBS = {
-    "aggregate_scores": "aggregate_scores(scored, intervals, workers)",
-    "compare_models": "compare_models(scored, models, intervals, workers)",
-    "aggregate_groups": (
-        "aggregate_groups(scored, pl.read_parquet(paths['sample']), "
-        "pl.read_parquet(paths['lengths']), models, intervals, workers)"
-    ),
-}
-"""What the jobs run, by the name of the script."""
+JOBS = ("aggregate_scores", "compare_models", "aggregate_groups")
 
 
-def generate(folder: Path, images: int, seed: int = 2510) -> dict[str, list[str]]:
+def generate(folder: Path, images: int) -> dict[str, list[Path]]:
     """Write scores files, a sample and lengths; return their paths."""
-    generator = np.random.default_rng(seed)
-    paths: dict[str, list[str]] = {"scores": [], "sample": [], "lengths": []}
-    samples = []
+    generator = np.random.default_rng(2510)
+    paths: dict[str, list[Path]] = {"scores": [], "sample": [], "lengths": []}
+
+    def write(kind: str, shard: int, frame: pl.DataFrame, schema: pl.Schema) -> None:
+        """Write a file; columns that the frame lacks are null."""
+        paths[kind].append(folder / f"{kind}-{shard:02}.parquet")
+        whole = pl.concat([schema.to_frame(), frame], how="diagonal_relaxed")
+        whole.write_parquet(paths[kind][-1], compression="uncompressed")
+
     for shard in range(SHARDS):
         ids = [f"n{place % 10450:08}_{place}" for place in range(shard, images, SHARDS)]
         sample = pl.DataFrame({"image_id": ids}).with_columns(
@@ -73,51 +61,30 @@ def generate(folder: Path, images: int, seed: int = 2510) -> dict[str, list[str]
             pl.Series("domain", generator.integers(DOMAINS, size=len(ids))).cast(pl.String),
             pl.Series("complexity_stratum", generator.integers(1, STRATA + 1, size=len(ids))),
         )
-        empty = [c for c in SAMPLE if c not in sample.columns]
-        samples.append(
-            sample.with_columns(pl.lit(None, SAMPLE[c]).alias(c) for c in empty).select(
-                list(SAMPLE)
-            )
-        )
+        write("sample", shard, sample, SAMPLE)
         keys = (
             pl.DataFrame({"image_id": ids})
             .join(pl.DataFrame({"model": MODELS}), how="cross")
             .join(pl.DataFrame({"part": list(PARTS)}), how="cross")
         )
-        reason = pl.Series("missing", generator.random(len(keys)) < MISSING)
-        keys = keys.with_columns(pl.when(reason).then(pl.lit("response")).alias("missing"))
-        path = folder / f"{METRIC.name}-{shard:02}.parquet"
-        _numbers(keys, generator).write_parquet(path, compression="uncompressed")
-        paths["scores"].append(str(path))
         tokens = pl.Series("tokens", generator.geometric(1 / 900, len(keys)))
-        lengths = keys.drop("missing").with_columns(
-            tokens, tokens.alias("words"), pl.lit(False).alias("non_latin")
-        )
-        paths["lengths"].append(str(folder / f"lengths-{shard:02}.parquet"))
-        lengths.select(list(LENGTHS)).write_parquet(
-            paths["lengths"][-1], compression="uncompressed"
-        )
-    paths["sample"].append(str(folder / "sample.parquet"))
-    pl.concat(samples).write_parquet(paths["sample"][0])
+        write("lengths", shard, keys.with_columns(tokens), LENGTHS)
+        lost = pl.Series("lost", generator.random(len(keys)) < MISSING)
+        names = [f"{name}_{k}" for name in METRIC.score_columns for k in (1, 2)]
+        numbers = [pl.Series(name, generator.random(len(keys))) for name in names]
+        reason = pl.when(lost).then(pl.lit("response")).alias("missing")
+        frame = keys.with_columns(reason, *(pl.when(~lost).then(values) for values in numbers))
+        write("scores", shard, frame, scores(METRIC))
     return paths
 
 
-def _numbers(keys: pl.DataFrame, generator: np.random.Generator) -> pl.DataFrame:
-    """Return a scores file's rows; a row with a missing text has no number."""
-    schema = scores(METRIC)
-    names = [name for name in schema if name not in keys.columns]
-    numbers = pl.DataFrame({name: generator.random(len(keys)) for name in names})
-    present = pl.col("missing").is_null()
-    frame = keys.hstack(numbers).with_columns(pl.when(present).then(n).alias(n) for n in names)
-    return frame.select(list(schema))
-
-
 def measure_bootstrap(images: int, columns: int, draws: int, workers: int, some: int) -> None:
-    """Print the seconds of the bootstrap, beside numpy's own way on some of the images."""
+    """Print the seconds of the bootstrap, next to numpy's own way on some of the images."""
     values = np.random.default_rng(1).random((columns, images)).T
-    start, begun = time.perf_counter(), time.process_time()
-    bootstrap(values, Intervals(draws, 0.95, 1), workers)
-    ours, processor = time.perf_counter() - start, time.process_time() - begun
+    begun = time.process_time()
+    make = partial(bootstrap, values, Intervals(draws, 0.95, 1), workers)
+    ours, _ = timed(make, clock=time.perf_counter)
+    processor = time.process_time() - begun
     generator, sums = np.random.default_rng(1), np.zeros((draws, columns))
     start = time.perf_counter()
     for first in range(0, some, 500):
@@ -130,20 +97,20 @@ def measure_bootstrap(images: int, columns: int, draws: int, workers: int, some:
     print(f"ratio: {plain / ours:.1f}", flush=True)
 
 
-def measure_job(name: str, paths: object, settings: Mapping[str, object]) -> None:
-    """Run a script's function in a new process; print its seconds and greatest memory."""
-    arguments = json.dumps([paths, settings])
-    code = f"{READ}from {name} import {name}\n{JOBS[name]}"
+def job(
+    name: str, paths: Mapping[str, list[Path]], intervals: Intervals, workers: int
+) -> tuple[float, float, float]:
+    """Run a script's function; return its seconds, those of the processors, and peak memory."""
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-c", code, str(SCRIPTS), arguments])
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{name} failed")
-    seconds, processor = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
-    print(
-        f"| {name} | {seconds:.1f} | {processor:.1f} | {usage.ru_maxrss / 2**20:.2f} |", flush=True
-    )
+    scored = read_scores(METRIC, paths["scores"], MODELS)
+    if name == "aggregate_scores":
+        aggregate_scores(scored, intervals, workers)
+    elif name == "compare_models":
+        compare_models(scored, MODELS, intervals, workers)
+    else:
+        sample, lengths = (pl.read_parquet(paths[kind]) for kind in ("sample", "lengths"))
+        aggregate_groups(scored, sample, lengths, MODELS, intervals, workers)
+    return time.perf_counter() - start, time.process_time(), peak()
 
 
 def main() -> None:
@@ -155,20 +122,17 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--some", type=int, default=2_000, help="images of numpy's own way")
     arguments = parser.parse_args()
-    draws, workers = arguments.draws, arguments.workers
-    measure_bootstrap(
-        arguments.images, arguments.columns, draws, workers, min(arguments.some, arguments.images)
-    )
-    settings = {"metric": METRIC.name, "models": MODELS, "workers": workers}
-    settings |= {"intervals": {"draws": draws, "level": 0.95, "seed": 1}}
+    images, draws, workers = arguments.images, arguments.draws, arguments.workers
+    some = min(arguments.some, images)
+    alone(measure_bootstrap, images, arguments.columns, draws, workers, some)
     with tempfile.TemporaryDirectory() as name:
-        start = time.perf_counter()
-        paths = generate(Path(name), arguments.images)
-        print(f"\nscores files generated in {time.perf_counter() - start:.0f} s\n")
+        paths = alone(generate, Path(name), images)
+        print()
         print("| job | seconds | of processor time | memory, GiB |")
         print("| --- | ---: | ---: | ---: |", flush=True)
-        for job in JOBS:
-            measure_job(job, paths, settings)
+        for job_name in JOBS:
+            taken = alone(job, job_name, paths, Intervals(draws, 0.95, 1), workers)
+            print("| {} | {:.1f} | {:.1f} | {:.2f} |".format(job_name, *taken), flush=True)
 
 
 if __name__ == "__main__":

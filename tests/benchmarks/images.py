@@ -2,14 +2,13 @@
 
 Run as `python tests/benchmarks/images.py`. Every line is measured by the pipeline's own functions
 on generated archives and rows, in a process of its own, in processor time; files are in the page
-cache. Each is measured on a part of the size first: where the cost grows linearly, "growth" is 1.
-The full scale is what one core's rate makes of ImageNet-21k's 13,151,276 members, or of the paper's
+cache. Each is measured on half the size first: where the cost grows linearly, "growth" is 1. The
+full scale is what one core's rate makes of ImageNet-21k's 13,151,276 members, or of the paper's
 candidates, on two cores (one where a stage is a single job).
 """
 
 import argparse
 import hashlib
-import io
 import logging
 import multiprocessing
 import os
@@ -26,12 +25,15 @@ from typing import NamedTuple
 
 os.environ |= {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "images"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
 import numpy as np
 import polars as pl
+import source_forms
 import yaml
-from generated_candidates import class_sizes, write_candidates, write_classes
+from generated_candidates import write_candidates, write_classes
+from pictures import encoded, write_tar
 from PIL import Image
 
 from collect_candidates import collect_candidates, in_hash_order
@@ -39,39 +41,43 @@ from gather_shard import gather_shard
 from imagenet_think.core import schemas
 from imagenet_think.core.files import parquet_writer
 from imagenet_think.images import sources
-from imagenet_think.images.apportionment import allocate
 from imagenet_think.images.catalogue import list_places
 from sample_images import sample_images
 
 ROOT = Path(__file__).parents[2]
 CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
 IMAGES = CONFIG["images"]
-CRITERIA = IMAGES["criteria"]
+SEED = CONFIG["seed"]
 SHARDS = CONFIG["sharding"]["blocks"] * CONFIG["sharding"]["shards_per_block"]
 PER_CLASS = IMAGES["max_per_class"] + IMAGES["reserve"]
 
 MEMBERS = 13_151_276
 CANDIDATES = IMAGES["class_count"] * PER_CLASS
-TRAINING_IMAGES = 11_060_223
 SIDES = (500, 375)
 DISTINCT = 40  # images of a class archive; the classes of a group are copies of one
 
 
 class Measured(NamedTuple):
-    """Seconds of processor time for a count of things, and the process's peak memory in bytes."""
+    """Seconds of processor time, the process's peak memory in bytes, and the file written."""
 
     seconds: float
-    count: int
     memory: int
-    note: str = ""
+    output: Path
 
 
-def measured(work: Callable[[], tuple[int, str]]) -> Measured:
-    """Measure `work`, which returns how many things it worked through, and a note."""
+def measured(
+    work: Callable[..., object], *arguments: object, output: Path = Path(), **options: object
+) -> Measured:
+    """Measure a call, which writes `output`."""
     start = time.process_time()
-    count, note = work()
+    work(*arguments, **options)
     seconds = time.process_time() - start
-    return Measured(seconds, count, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, note)
+    return Measured(seconds, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, output)
+
+
+def class_names(count: int) -> list[str]:
+    """Return the names of some classes."""
+    return [f"n{number:08d}" for number in range(1, count + 1)]
 
 
 # What is generated -------------------------------------------------------------------------------
@@ -104,185 +110,20 @@ def texture(rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(levels.clip(0, 255).astype(np.uint8))
 
 
-def write_group(folder: Path, classes: int, turned: bool) -> int:
-    """Write class archives of textures and return the mean size of an image in bytes.
-
-    Turned ones carry an EXIF orientation, so that each is turned and encoded anew.
-    """
+def write_group(folder: Path, wnids: list[str], turned: bool) -> None:
+    """Write class archives of textures; turned ones have to be turned and encoded again."""
     rng = np.random.default_rng(2510)
     exif = Image.Exif()
     exif[0x0112] = 6 if turned else 1
-    files = []
-    for _ in range(DISTINCT):
-        file = io.BytesIO()
-        texture(rng).save(file, format="JPEG", quality=92, exif=exif)
-        files.append(file.getvalue())
-    first = folder / "n00000001.tar"
-    with tarfile.open(first, "w:") as archive:
-        for number, data in enumerate(files):
-            entry = tarfile.TarInfo(f"n00000001_{number}.JPEG")
-            entry.size = len(data)
-            archive.addfile(entry, io.BytesIO(data))
-    for number in range(2, classes + 1):
-        os.link(first, folder / f"n{number:08d}.tar")
-    return sum(map(len, files)) // len(files)
+    members = {f"{wnids[0]}_{k}.JPEG": encoded(texture(rng), exif=exif) for k in range(DISTINCT)}
+    first = write_tar(folder / f"{wnids[0]}.tar", members)
+    for wnid in wnids[1:]:
+        os.link(first, folder / f"{wnid}.tar")
 
 
-def write_table(folder: Path, classes: int) -> Path:
-    """Write the table of the classes."""
-    path = folder / "classes.tsv"
-    rows = [f"n{number:08d}\ta, b\tfood\tn1" for number in range(1, classes + 1)]
-    path.write_text("\n".join(["wnid\tlemmas\tdomain\thypernym", *rows]) + "\n")
-    return path
-
-
-# What is measured --------------------------------------------------------------------------------
-
-
-def catalogue(folder: Path, count: int) -> Measured:
-    """List the members of one archive, and write the catalogue."""
-    tar = folder / "n00000001.tar"
-    write_members(tar, count)
-    table = write_table(folder, 1)
-
-    def work() -> tuple[int, str]:
-        list_places("class_tars", folder, [tar.name], table)
-        return count, ""
-
-    return measured(work)
-
-
-def order(folder: Path, count: int) -> Measured:
-    """Put the members of classes of 1,000 into hash order."""
-    names = [f"n{number // 1000:08d}" for number in range(count)]
-    members = pl.DataFrame(
-        {
-            "wnid": names,
-            "source": [f"{name}.tar" for name in names],
-            "member": [f"{name}_{number}.JPEG" for number, name in enumerate(names)],
-            "offset": np.arange(count),
-            "bytes": np.full(count, 110_000),
-            "reason": None,
-            "detail": None,
-        },
-        schema=schemas.CATALOGUE,
-    )
-    layout = sources.get_sampled("class_tars")
-
-    def work() -> tuple[int, str]:
-        for rows in members.partition_by("wnid", maintain_order=True):
-            in_hash_order(rows.to_dicts(), CONFIG["seed"], layout)
-        return count, ""
-
-    return measured(work)
-
-
-def quota(folder: Path, count: int) -> Measured:
-    """Spread images over classes, as many a class as the paper's, of which there are as many."""
-    share = count / IMAGES["total"]
-    classes = round(IMAGES["class_count"] * share)
-    sizes = class_sizes(classes, int(TRAINING_IMAGES * share), 501, CONFIG["seed"])
-
-    def work() -> tuple[int, str]:
-        images = allocate(
-            count,
-            [size ** IMAGES["balance"] for size in sizes],
-            IMAGES["min_per_class"],
-            [IMAGES["max_per_class"]] * len(sizes),
-        )
-        return count, f"{min(images)} to {max(images)} a class"
-
-    return measured(work)
-
-
-def sample(folder: Path, count: int) -> Measured:
-    """Sample from the candidates of some classes: near-duplicates, quota, strata."""
-    classes = count // PER_CLASS
-    sizes = {f"n{number:08d}": 600 + number % 1_500 for number in range(1, classes + 1)}
-    index = write_classes(sizes, folder / "classes.parquet")
-    candidates = write_candidates(sizes, PER_CLASS, CONFIG["seed"], folder / "candidates.parquet")
-
-    def work() -> tuple[int, str]:
-        sample_images(
-            index,
-            [candidates],
-            folder / "sample.parquet",
-            folder / "exclusions.parquet",
-            seed=CONFIG["seed"],
-            total=24 * classes,
-            class_count=classes,
-            sharding=CONFIG["sharding"],
-            criteria=CRITERIA,
-            **{k: IMAGES[k] for k in ("min_per_class", "max_per_class", "balance", "complexity")},
-        )
-        return count, ""
-
-    return measured(work)
-
-
-def _collect(folder: Path, count: int, turned: bool) -> Measured:
-    classes = count // DISTINCT
-    mean = write_group(folder, classes, turned)
-    places = [tar.name for tar in sorted(folder.glob("*.tar"))]
-    rows = list_places("class_tars", folder, places, write_table(folder, classes))
-    rows.write_parquet(folder / "catalogue.parquet")
-    output = folder / "candidates.parquet"
-
-    def work() -> tuple[int, str]:
-        collect_candidates(
-            folder / "catalogue.parquet",
-            output,
-            folder,
-            CONFIG["seed"],
-            DISTINCT,
-            CRITERIA,
-            IMAGES["preparation"],
-        )
-        return count, ""
-
-    result = measured(work)
-    accepted = pl.scan_parquet(output).select(pl.col("reason").is_null().sum()).collect().item()
-    assert accepted == count, f"{count - accepted} textures were turned away"
-    return result._replace(
-        note=f"{mean / 1000:.0f} kB an image; a group of {mean * count / 1e6:.0f} MB"
-    )
-
-
-def check(folder: Path, count: int) -> Measured:
-    """Read, hash, decode and judge images that are stored as they are."""
-    return _collect(folder, count, turned=False)
-
-
-def prepare(folder: Path, count: int) -> Measured:
-    """The same with images that are turned upright and encoded anew."""
-    return _collect(folder, count, turned=True)
-
-
-def gather(folder: Path, count: int, every: int) -> Measured:
-    """Gather a shard out of the candidates of two groups; one of `every` belongs to it."""
-    rng = np.random.default_rng(2510)
-    files = [folder / "0.parquet", folder / "1.parquet"]
-    classes = {f"n{number:08d}": 1_000 for number in range(1, count // DISTINCT + 1)}
-    sampled = []
-    for part, path in enumerate(files):
-        wnids = list(classes)[part::2]
-        _write_candidates_with_images({wnid: classes[wnid] for wnid in wnids}, path, rng)
-        columns = pl.scan_parquet(path).drop("image").collect()
-        sampled.append(columns.with_columns(pl.lit("00").alias("shard"))[::every])
-    pl.concat(sampled).write_parquet(folder / "sample.parquet")
-
-    def work() -> tuple[int, str]:
-        gather_shard(folder / "sample.parquet", files, "00", folder / "shard.parquet")
-        return count, ""
-
-    result = measured(work)
-    size = (folder / "shard.parquet").stat().st_size
-    return result._replace(note=f"a shard of {size / 1e6:.0f} MB")
-
-
-def _write_candidates_with_images(sizes: dict, path: Path, rng: np.random.Generator) -> None:
+def write_pictures(wnids: list[str], path: Path, rng: np.random.Generator) -> None:
     """Write candidates whose images are bytes that do not shrink, a class a row group."""
-    write_candidates(sizes, DISTINCT, CONFIG["seed"], path)
+    write_candidates(dict.fromkeys(wnids, 1_000), DISTINCT, SEED, path)
     rows = pl.read_parquet(path)
     with parquet_writer(path, schemas.CANDIDATES) as write:
         for frame in rows.partition_by("wnid", maintain_order=True):
@@ -291,59 +132,123 @@ def _write_candidates_with_images(sizes: dict, path: Path, rng: np.random.Genera
             write(frame.with_columns(image=pl.Series(images), sha256=pl.Series(digests)))
 
 
+# What is measured --------------------------------------------------------------------------------
+
+
+def catalogue(folder: Path, count: int) -> Measured:
+    """List the members of one archive."""
+    (wnid,) = class_names(1)
+    write_members(folder / f"{wnid}.tar", count)
+    table = source_forms.write_classes(folder / "classes.tsv", [wnid])
+    return measured(list_places, "class_tars", folder, [f"{wnid}.tar"], table)
+
+
+def order(folder: Path, count: int) -> Measured:
+    """Put the members of classes of 1,000 into hash order."""
+    classes = [
+        [
+            {"wnid": wnid, "source": f"{wnid}.tar", "member": f"{wnid}_{k}.JPEG", "offset": k}
+            for k in range(1_000)
+        ]
+        for wnid in class_names(count // 1_000)
+    ]
+    layout = sources.get_sampled("class_tars")
+    return measured(lambda: [in_hash_order(members, SEED, layout) for members in classes])
+
+
+def sample(folder: Path, count: int) -> Measured:
+    """Sample from the candidates of some classes: near-duplicates, quota, strata."""
+    classes = count // PER_CLASS
+    sizes = {wnid: 600 + k % 1_500 for k, wnid in enumerate(class_names(classes))}
+    return measured(
+        sample_images,
+        write_classes(sizes, folder / "classes.parquet"),
+        [write_candidates(sizes, PER_CLASS, SEED, folder / "candidates.parquet")],
+        folder / "sample.parquet",
+        folder / "exclusions.parquet",
+        seed=SEED,
+        total=24 * classes,
+        class_count=classes,
+        sharding=CONFIG["sharding"],
+        criteria=IMAGES["criteria"],
+        **{k: IMAGES[k] for k in ("min_per_class", "max_per_class", "balance", "complexity")},
+    )
+
+
+def check(folder: Path, count: int, turned: bool) -> Measured:
+    """Read, hash, decode, check and prepare images, most of which are stored as they are."""
+    wnids = class_names(count // DISTINCT)
+    write_group(folder, wnids, turned)
+    table = source_forms.write_classes(folder / "classes.tsv", wnids)
+    rows = list_places("class_tars", folder, [f"{wnid}.tar" for wnid in wnids], table)
+    rows.write_parquet(folder / "catalogue.parquet")
+    inputs = folder / "catalogue.parquet", folder / "candidates.parquet", folder
+    settings = SEED, DISTINCT, IMAGES["criteria"], IMAGES["preparation"]
+    result = measured(collect_candidates, *inputs, *settings, output=inputs[1])
+    reasons = pl.read_parquet(inputs[1], columns=["reason"])["reason"]
+    assert reasons.null_count() == count, "textures were rejected"
+    return result
+
+
+def gather(folder: Path, count: int, every: int) -> Measured:
+    """Gather a shard out of the candidates of two groups; one of `every` belongs to it."""
+    rng = np.random.default_rng(2510)
+    files = [folder / "0.parquet", folder / "1.parquet"]
+    wnids = class_names(count // DISTINCT)
+    sampled = []
+    for part, path in enumerate(files):
+        write_pictures(wnids[part::2], path, rng)
+        columns = pl.scan_parquet(path).drop("image").collect()
+        sampled.append(columns.with_columns(pl.lit("00").alias("shard"))[::every])
+    pl.concat(sampled).write_parquet(folder / "sample.parquet")
+    output = folder / "shard.parquet"
+    return measured(gather_shard, folder / "sample.parquet", files, "00", output, output=output)
+
+
 # The table ---------------------------------------------------------------------------------------
 
 
 class Stage(NamedTuple):
-    """What is measured: on how many, for which full scale, on how many cores, with which goal."""
+    """What is measured: on how many, in which steps, for which full scale, on how many cores."""
 
     name: str
     work: Callable[[Path, int], Measured]
     count: int
+    step: int
     full: int
     cores: int
     goal: str
 
 
-def stages(share: float) -> list[Stage]:
-    """Return the stages; `share` scales what is measured."""
-
-    def some(count: int, step: int = 1) -> int:
-        return max(2 * step, int(count * share) // (2 * step) * 2 * step)
-
-    return [
-        Stage("catalogue, members", catalogue, some(1_000_000), MEMBERS, 2, "600 s, 1 GiB"),
-        Stage("candidate order, members", order, some(1_000_000), MEMBERS, 2, "60 s, 4 GiB"),
-        Stage("quota, images", quota, IMAGES["total"], IMAGES["total"], 1, "60 s, 4 GiB"),
-        Stage("sample, candidates", sample, some(100_000, PER_CLASS), CANDIDATES, 1, "60 s, 4 GiB"),
-        Stage("check, images", check, some(960, DISTINCT), CANDIDATES, 2, "120 a second"),
-        Stage("check and prepare, images", prepare, some(960, DISTINCT), CANDIDATES, 2, "80"),
-        Stage(
-            "gather 64 shards, candidates",
-            partial(gather, every=SHARDS),
-            some(1_920, 2 * DISTINCT),
-            CANDIDATES * SHARDS,
-            2,
-            "",
-        ),
-        Stage(
-            "gather a large shard, candidates",
-            partial(gather, every=2),
-            some(1_920, 2 * DISTINCT),
-            CANDIDATES,
-            1,
-            "1 group",
-        ),
-    ]
+STAGES = [
+    Stage("catalogue, members", catalogue, 1_000_000, 1, MEMBERS, 2, "600 s, 1 GiB"),
+    Stage("candidate order, members", order, 1_000_000, 1_000, MEMBERS, 2, "60 s, 4 GiB"),
+    Stage("sample, candidates", sample, 100_000, PER_CLASS, CANDIDATES, 1, "60 s, 4 GiB"),
+    *(
+        Stage(name, partial(check, turned=turned), 960, DISTINCT, CANDIDATES, 2, goal)
+        for name, turned, goal in (
+            ("check, images", False, "120 a second"),
+            ("check and prepare, images", True, "80"),
+        )
+    ),
+    *(
+        Stage(name, partial(gather, every=every), 1_920, 2 * DISTINCT, full, cores, goal)
+        for name, every, full, cores, goal in (
+            ("gather 64 shards, candidates", SHARDS, CANDIDATES * SHARDS, 2, ""),
+            ("gather a large shard, candidates", 2, CANDIDATES, 1, "1 group"),
+        )
+    ),
+]
 
 
-def run(stage: Stage, count: int) -> Measured:
-    """Measure a stage in a process of its own, with a folder that is removed afterwards."""
+def run(stage: Stage, count: int) -> tuple[Measured, int]:
+    """Measure a stage in a process of its own; return also the size in bytes of its output."""
     with (
         tempfile.TemporaryDirectory() as folder,
         ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
     ):
-        return pool.submit(stage.work, Path(folder), count).result()
+        result = pool.submit(stage.work, Path(folder), count).result()
+        return result, result.output.stat().st_size if result.output.is_file() else 0
 
 
 def main() -> None:
@@ -353,20 +258,20 @@ def main() -> None:
     parser.add_argument("--only", default="", help="stages whose name holds this text")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
-    print("| stage | measured | a second and core | growth | peak | full scale | goal | |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | --- | --- |")
-    for stage in stages(arguments.share):
+    print("| stage | measured | a second and core | growth | peak | full scale | goal | output |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | --- | ---: |")
+    for stage in STAGES:
         if arguments.only not in stage.name:
             continue
-        half = run(stage, stage.count // 2)
-        whole = run(stage, stage.count)
-        rate = whole.count / whole.seconds
-        growth = (whole.seconds / whole.count) / (half.seconds / half.count)
-        scale = stage.full / rate / stage.cores
-        peaks = "/".join(f"{m.memory / 2**20:,.0f}" for m in (half, whole))
+        half = max(1, round(stage.count * arguments.share / stage.step / 2)) * stage.step
+        (first, _), (whole, size) = run(stage, half), run(stage, 2 * half)
+        rate = 2 * half / whole.seconds
+        growth = whole.seconds / first.seconds / 2
+        peaks = "/".join(f"{each.memory / 2**20:,.0f}" for each in (first, whole))
         print(
-            f"| {stage.name} | {stage.count:,} | {rate:,.0f} | {growth:.2f} | {peaks} MiB "
-            f"| {scale:,.0f} s on {stage.cores} | {stage.goal} | {whole.note} |",
+            f"| {stage.name} | {2 * half:,} | {rate:,.0f} | {growth:.2f} | {peaks} MiB "
+            f"| {stage.full / rate / stage.cores:,.0f} s on {stage.cores} | {stage.goal} "
+            f"| {size / 1e6:,.0f} MB |",
             flush=True,
         )
 

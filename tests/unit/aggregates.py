@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
+from configs import config
+
 from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
 
@@ -10,32 +12,21 @@ MODELS = ["b", "a"]
 PRINTED = {name: name for name in MEASURES} | {"tfidf": "tfidf_pair"}
 """The measure that is printed under each name: of TF-IDF not the variant of the same name."""
 
-SETTINGS = {
-    "models": MODELS,
-    "teachers": ["glm", "kimi"],
-    "names": {"a": "Model_A", "b": "Model B", "glm": "GLM", "kimi": "Kimi"},
-    "printed_tfidf": PRINTED["tfidf"],
-    "ablation_model": "a",
-    "rules_of_parsing": {"a": "boxed", "b": "think", "glm": "think_answer", "kimi": "kimi"},
-    "intervals": {"draws": 10000, "level": 0.95},
-    "missing": "leave_out",
-    "bertscore": {
-        "repository": "org/roberta",
-        "layer": 17,
-        "max_tokens": 512,
-        "windows": "first",
-        "precision": "float32",
-    },
-    "sbert": {
-        "repository": "package:minilm",
-        "max_tokens": 256,
-        "windows": "first",
-        "precision": "float32",
-    },
-    "rouge": {"stemmer": False},
-    "sets": {"token_pattern": "[a-z]+", "stop_words": None},
-    "vectors": {"token_pattern": r"\w+", "stop_words": "english"},
-}
+SETTINGS = config(
+    {
+        "teachers": ["glm", "kimi"],
+        "benchmarked": MODELS,
+        "models": {
+            "a": {"name": "Model_A", "output": "boxed"},
+            "b": {"name": "Model B", "output": "think"},
+            "glm": {"name": "GLM", "output": "think_answer"},
+            "kimi": {"name": "Kimi", "output": "kimi"},
+        },
+        "benchmark/ablation_model": "a",
+        "benchmark/printed_tfidf": PRINTED["tfidf"],
+        "benchmark/vectors": {"token_pattern": r"\w+", "stop_words": "english"},
+    }
+)
 
 
 def value(model: str, part: str, measure: str, aggregate: str) -> float:

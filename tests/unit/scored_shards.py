@@ -7,7 +7,8 @@ import polars as pl
 
 from imagenet_think.core.schemas import ANNOTATIONS, EVALUATED, SAMPLE
 from imagenet_think.metrics import registry
-from imagenet_think.metrics.scoring import Shard, score_shards
+from imagenet_think.metrics.pairs import Shard
+from imagenet_think.metrics.scoring import score_shards
 
 TEACHERS = ["glm", "kimi"]
 

@@ -1,32 +1,22 @@
 """A small finished run for the tests of the paper.
 
-The pipeline's own functions make its tables and figures from random rows, with the miniature's
+The pipeline's own functions make its tables from random rows, with the miniature's
 config.
 """
 
-import io
 import random
 from itertools import combinations, cycle, product
 from pathlib import Path
 
 import polars as pl
 import yaml
-from PIL import Image, ImageDraw
 
-import figure_agreement
-import figure_coverage
-import figure_lengths
-import figure_organisation
-import figure_sample
-import figure_scores
 from audit import audit
 from compare_with_paper import compare_with_paper
 from imagenet_think.core import schemas
 from imagenet_think.core.files import write_parquet
 from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
-from imagenet_think.report.examples import Example, choose_examples
-from imagenet_think.report.figures import save_figure
 from imagenet_think.run.configuration import check
 from table_ablation import table_ablation
 from table_agreement import table_agreement
@@ -44,7 +34,7 @@ REPORTED = ROOT / "resources" / "reported.yaml"
 CONFIG = check(yaml.safe_load((ROOT / "config" / "miniature.yaml").read_text(encoding="utf-8")))
 CLASS_LIST = ROOT / "resources" / "imagenet21k_p_winter21.tsv"
 MEASURES = registry.measures()
-NAMES = {key: model["name"] for key, model in CONFIG["models"].items()}
+COVERED = {own.name for metric in registry.metrics() if metric.coverage for own in metric.measures}
 CLASSES = {"balloon": "artifact", "apple": "food", "fish": "animal", "star": "object"}
 GROUPS = [{"grouping": "domain", "group": domain} for domain in CLASSES.values()]
 GROUPS += [{"grouping": "stratum", "group": stratum} for stratum in "12"]
@@ -64,29 +54,17 @@ def make_run(folder: Path) -> dict[str, object]:
     """Make a run's files in `folder`; return the arguments of export_numbers except the output."""
     draw = random.Random(5)
     sample = _sample()
-    image = {"bytes": _jpeg(), "path": "image.jpg"}
     reasons = ["too_small"] * 5 + ["near_duplicate"] * 3 + ["undecodable"]
     files: dict[str, tuple[Rows, pl.Schema]] = {
         "sample": (sample, schemas.SAMPLE),
-        "images": ([row | {"image": image} for row in sample], schemas.IMAGES),
         "exclusions": ([{"reason": reason} for reason in reasons], schemas.EXCLUSIONS),
-        "classes": (
-            [
-                {"wnid": f"n_{lemma}", "lemmas": lemma, "domain": domain, "available": 26}
-                for lemma, domain in CLASSES.items()
-            ],
-            schemas.CLASSES,
-        ),
         "aggregate": (_aggregates({}, draw), schemas.AGGREGATES),
-        "groups": (
-            [row for group in GROUPS for row in _aggregates(group, draw)],
-            schemas.GROUPS,
-        ),
+        "groups": ([row for each in GROUPS for row in _aggregates(each, draw)], schemas.GROUPS),
         "differences": (_differences(draw), schemas.DIFFERENCES),
         "agreement": (_agreement(draw), schemas.AGREEMENT_AGGREGATES),
         "mentions": (_mentions(sample, draw), schemas.MENTIONS),
     }
-    for key in NAMES:
+    for key in CONFIG["models"]:
         rows = _annotations(sample, key, draw)
         files[f"annotations/{key}"] = (rows, schemas.ANNOTATIONS)
         files[f"lengths/{key}"] = (_lengths(rows), schemas.LENGTHS)
@@ -98,7 +76,7 @@ def make_run(folder: Path) -> dict[str, object]:
         "tables": sorted((folder / "tables").glob("*.csv")),
         "sample": folder / "sample.parquet",
         "exclusions": folder / "exclusions.parquet",
-        "annotations": [folder / "annotations" / f"{key}.parquet" for key in NAMES],
+        "annotations": [folder / "annotations" / f"{key}.parquet" for key in CONFIG["models"]],
         "comparison": folder / "comparison.csv",
         "audit": folder / "audit.csv",
         "reported": REPORTED,
@@ -112,14 +90,6 @@ def _sample() -> Rows:
         row = {"image_id": f"{lemma}_{place}", "wnid": f"n_{lemma}", "lemma": lemma}
         rows.append(row | {"domain": domain, "shard": "00"})
     return rows
-
-
-def _jpeg() -> bytes:
-    image = Image.new("RGB", (320, 240), "#9ecae1")
-    ImageDraw.Draw(image).ellipse((80, 30, 240, 210), "#d7301f")
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG")
-    return buffer.getvalue()
 
 
 def _annotations(sample: Rows, model: str, draw: random.Random) -> Rows:
@@ -144,7 +114,7 @@ def _lengths(annotations: Rows) -> Rows:
 
 def _value(metric: str, value: float) -> dict[str, object]:
     """Return the columns of an aggregated number."""
-    seen = 0.8 if registry.metric_of(metric).coverage else None
+    seen = 0.8 if metric in COVERED else None
     number = {"metric": metric, "value": value, "low": value - 0.01, "high": value + 0.01}
     return number | {"images": IMAGES - 2, "left_out": 2, "seen": seen}
 
@@ -192,79 +162,29 @@ def _mentions(sample: Rows, draw: random.Random) -> Rows:
     return [
         {"image_id": image["image_id"], "model": model}
         | {level: draw.random() < 0.5 for level in levels}
-        for model, image in product(NAMES, sample)
+        for model, image in product(CONFIG["models"], sample)
     ]
 
 
 def _tables(folder: Path) -> None:
     tables, sample = folder / "tables", folder / "sample.parquet"
     aggregate, groups = folder / "aggregate.parquet", folder / "groups.parquet"
-    annotations, lengths = _files(folder, "annotations"), _files(folder, "lengths")
-    tokenizer = CONFIG["statistics"]["tokenizer"]["repository"]
-    teachers, run = CONFIG["teachers"], CONFIG["run"]
-    of_teachers = {"teachers": teachers, "run": run, "tokenizer": tokenizer}
-    table_datasets(sample, lengths, [], REPORTED, tables / "table1", **of_teachers)
-    table_images(sample, tables / "table2")
-    named = {"names": {key: NAMES[key] for key in teachers}, "tokenizer": tokenizer}
-    table_language(sample, annotations, lengths, tables / "language", **named, seed=CONFIG["seed"])
-    rules = {key: model["output"] for key, model in CONFIG["models"].items()}
-    settings = DRAWN | {"rules_of_parsing": rules}
-    for name in registry.tables():
-        table_benchmark(aggregate, tables / name, name, settings)
-    table_ablation(aggregate, tables / "table7", settings)
-    table_ranks(folder / "differences.parquet", aggregate, tables / "ranks", settings)
-    table_groups(groups, aggregate, tables / "groups", settings)
-    table_parts(aggregate, groups, tables / "parts", settings)
-    table_agreement(
-        folder / "agreement.parquet", tables / "agreement", tables / "agreement_domains", settings
+    annotations, lengths = (
+        [folder / kind / f"{key}.parquet" for key in CONFIG["teachers"]]
+        for kind in ("annotations", "lengths")
     )
-    mentions = [folder / "mentions.parquet"]
-    table_mentions(mentions, sample, tables / "mentions", names=NAMES, level=0.95)
+    table_datasets(sample, lengths, [], REPORTED, tables / "table1", CONFIG)
+    table_images(sample, tables / "table2")
+    table_language(sample, annotations, lengths, tables / "language", CONFIG)
+    for name in registry.tables():
+        table_benchmark(aggregate, tables / name, CONFIG)
+    table_ablation(aggregate, tables / "table7", CONFIG)
+    table_ranks(folder / "differences.parquet", aggregate, tables / "ranks", CONFIG)
+    table_groups(groups, aggregate, tables / "groups", CONFIG)
+    table_parts(aggregate, groups, tables / "parts", CONFIG)
+    table_agreement(
+        folder / "agreement.parquet", tables / "agreement", tables / "agreement_domains", CONFIG
+    )
+    table_mentions([folder / "mentions.parquet"], sample, tables / "mentions", CONFIG)
     compare_with_paper(sorted(tables.glob("*.csv")), REPORTED, folder / "comparison", CONFIG)
     audit(ROOT / "resources" / "audit.yaml", REPORTED, [CLASS_LIST], folder / "audit")
-
-
-def _files(folder: Path, kind: str) -> list[Path]:
-    """Return the teachers' files of a kind."""
-    return [folder / kind / f"{key}.parquet" for key in CONFIG["teachers"]]
-
-
-def _examples(folder: Path) -> list[Example]:
-    sample, images = folder / "sample.parquet", [folder / "images.parquet"]
-    annotations = _files(folder, "annotations")
-    return choose_examples(sample, images, annotations, CONFIG["teachers"], CONFIG["seed"], 3)
-
-
-PROMPT, TEACHERS = CONFIG["prompts"][CONFIG["prompt"]], CONFIG["teachers"]
-DRAWN = CONFIG["benchmark"] | {
-    "models": CONFIG["benchmarked"],
-    "teachers": TEACHERS,
-    "names": NAMES,
-}
-FIGURES = {
-    "organisation": lambda run: figure_organisation.draw_organisation(
-        _examples(run)[:2], PROMPT, TEACHERS, NAMES
-    ),
-    "sample": lambda run: figure_sample.draw_sample(_examples(run)[2], PROMPT, TEACHERS, NAMES),
-    "coverage": lambda run: figure_coverage.draw_coverage(
-        figure_coverage.count_domains(run / "sample.parquet", run / "classes.parquet")
-    ),
-    "lengths": lambda run: figure_lengths.draw_lengths(
-        figure_lengths.read_lengths(_files(run, "lengths")), TEACHERS, NAMES, "a tokenizer"
-    ),
-    "scores": lambda run: figure_scores.draw_scores(
-        pl.read_parquet(run / "aggregate.parquet"), DRAWN
-    ),
-    "agreement": lambda run: figure_agreement.draw_agreement(
-        pl.read_parquet(run / "agreement.parquet"), DRAWN
-    ),
-}
-"""How each figure of a run in a folder is drawn."""
-
-
-def make_figures(folder: Path) -> list[Path]:
-    """Make the figures of a run that `make_run` has made; return their PDFs."""
-    pdfs = [folder / "figures" / f"figure_{name}.pdf" for name in FIGURES]
-    for path, draw in zip(pdfs, FIGURES.values(), strict=True):
-        save_figure(draw(folder), path, path.with_suffix(".png"))
-    return pdfs

@@ -1,11 +1,14 @@
 """The outputs of the whole workflow on the miniature."""
 
+import shutil
+
 import polars as pl
 import pytest
 
+from compile_paper import compile_paper
 from imagenet_think.report import products
 
-from .conftest import MINIATURE
+from .conftest import MINIATURE, ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +34,27 @@ def test_everything_is_there(miniature):
 
 def test_latex_prints_no_warnings(miniature):
     assert "WARNING" not in (miniature / "logs" / "compile_paper.log").read_text()
+
+
+def test_the_paper_compiles_to_the_same_bytes(miniature, tmp_path, caplog):
+    numbers = tmp_path / "numbers.tex"
+    shutil.copy(miniature / "paper" / "numbers.tex", numbers)
+    made = [numbers, miniature / "comparison.tex", miniature / "audit.tex"]
+    files = {
+        "sources": [*(ROOT / "paper").glob("*.*"), *made],
+        "tables": list((miniature / "tables").glob("*.tex")),
+        "figures": list((miniature / "figures").glob("*.pdf")),
+    }
+    compile_paper(**files, output=tmp_path / "again" / "paper.pdf")
+    assert [path.name for path in (tmp_path / "again").iterdir()] == ["paper.pdf"]
+    first = (miniature / "paper.pdf").read_bytes()
+    assert (tmp_path / "again" / "paper.pdf").read_bytes() == first
+    assert first.startswith(b"%PDF")
+    # The text that only the paper's own run prints compiles too.
+    numbers.write_text(numbers.read_text().replace(r"\PaperRunfalse", r"\PaperRuntrue"))
+    compile_paper(**files, output=tmp_path / "own" / "paper.pdf")
+    assert (tmp_path / "own" / "paper.pdf").read_bytes() != first
+    assert [r.message for r in caplog.records if r.levelname == "WARNING"] == []
 
 
 def test_a_second_run_has_nothing_to_do(demo):

@@ -5,19 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from imagenet_think.analysis.resampling import Intervals, bootstrap
+from imagenet_think.metrics.pairs import check_images
 from imagenet_think.metrics.registry import Metric
 from imagenet_think.parsing import PARTS
 
 AGGREGATE_NAMES = ("avg", "max")
-
-MISSING = ("leave_out", "zero")
-"""How a missing response counts: its image is left out, or it scores 0 in every metric."""
 
 
 class Key(NamedTuple):
@@ -70,25 +68,23 @@ def read_scores(
     models, parts
         The ones to read.
     missing
-        One of `MISSING`. An image without both references is left out in either case.
+        How a missing response counts: its image is left out (`leave_out`), or it scores 0
+        (`zero`). An image without both references is left out in either case.
 
     Raises
     ------
     ValueError
-        If an image, model and part has no row or more than one, a null has no reason, or `missing`
-        is neither.
-
-    Notes
-    -----
-    Memory is 8 bytes for each image, model, part, measure and aggregate, and the scores.
+        If an image, model and part has no row or more than one, or a null has no reason.
     """
-    if missing not in MISSING:
-        raise ValueError(f"missing is {' or '.join(MISSING)}, not {missing!r}")
-    images = _image_ids(paths)
     cells = list(product(models, parts))
     shares = ["seen", "seen_1", "seen_2"] if metric.coverage else []
     columns = [f"{own.score_column}_{k}" for own in metric.measures for k in (1, 2)]
-    numbers, absent = _read(metric.name, paths, images, cells, columns + shares)
+    files = [_read(path, metric.name, cells, columns + shares) for path in paths]
+    images = pl.concat([ids for ids, _, _ in files])
+    check_images(images, images, f"scores of {metric.name}")
+    order = images.arg_sort().to_numpy()
+    numbers = np.concatenate([found for _, found, _ in files], axis=-1)[..., order]
+    absent = np.concatenate([found for _, _, found in files], axis=-1)[..., order]
     values = {}
     for place, cell in enumerate(cells):
         for row, measure in enumerate(metric.measures):
@@ -99,7 +95,7 @@ def read_scores(
                 values[Key(*cell, measure.name, name)] = value
     no_response = dict(zip(cells, absent, strict=True))
     seen = {cell: numbers[-3:, place] for place, cell in enumerate(cells)} if shares else {}
-    return ImageScores(images, values, no_response, seen)
+    return ImageScores(images.gather(order), values, no_response, seen)
 
 
 def summarise(
@@ -109,41 +105,32 @@ def summarise(
     intervals: Intervals,
     workers: int = 1,
 ) -> Iterator[dict[str, object]]:
-    """Yield the means of some keys over some images, with their intervals.
-
-    Parameters
-    ----------
-    scored, keys
-        What to average.
-    chosen
-        Places of the images to average over, ascending.
-    intervals, workers
-        As in `bootstrap`.
-
-    Yields
-    ------
-    dict
-        A row of schema `AGGREGATES` for each key.
-    """
+    """Yield a row of schema `AGGREGATES` for each key: its mean over the images at these places."""
     matrix = np.empty((len(keys), len(chosen)))
     for place, key in enumerate(keys):
         matrix[place] = scored.values[key][chosen]
-    low, high = bootstrap(matrix.T, intervals, workers)
-    windows: dict[tuple[str, str], dict[str, float | None]] = {}
-    for place, key in enumerate(keys):
+    for key, interval in zip(keys, means(matrix, intervals, workers), strict=True):
         cell = (key.model, key.part)
-        if cell not in windows:
-            windows[cell] = _window(scored, cell, chosen)
-        counted = int((~np.isnan(matrix[place])).sum())
+        no_response = int(scored.no_response[cell][chosen].sum())
         yield {
             **key._asdict(),
-            "value": mean(matrix[place]),
+            **interval,
+            "no_response": no_response,
+            **_window(scored, cell, chosen),
+        }
+
+
+def means(matrix: np.ndarray, intervals: Intervals, workers: int) -> Iterator[dict[str, Any]]:
+    """Yield the mean of each row of shape (rows, images), its interval, and how many it is over."""
+    low, high = bootstrap(matrix.T, intervals, workers)
+    for place, values in enumerate(matrix):
+        counted = int((~np.isnan(values)).sum())
+        yield {
+            "value": mean(values),
             "low": number(low[place]),
             "high": number(high[place]),
             "images": counted,
-            "left_out": len(chosen) - counted,
-            "no_response": int(scored.no_response[cell][chosen].sum()),
-            **windows[cell],
+            "left_out": len(values) - counted,
         }
 
 
@@ -164,61 +151,37 @@ def largest_first(groups: pl.Series) -> list[str]:
     return sizes.sort(["count", "group"], descending=[True, False])["group"].to_list()
 
 
-def _image_ids(paths: Sequence[str | Path]) -> pl.Series:
-    """Return the ids of the images in the files, sorted."""
-    shards = [pl.read_parquet(path, columns=["image_id"])["image_id"].unique() for path in paths]
-    return pl.concat(shards).unique().sort()
-
-
 def _read(
-    metric: str,
-    paths: Sequence[str | Path],
-    images: pl.Series,
-    cells: Sequence[tuple[str, str]],
-    names: Sequence[str],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return columns of shape (names, cells, images), and where there is no response.
+    path: str | Path, metric: str, cells: Sequence[tuple[str, str]], names: Sequence[str]
+) -> tuple[pl.Series, np.ndarray, np.ndarray]:
+    """Return a file's images, columns of shape (names, cells, images), and missing responses.
 
     A cell is a model and part. A column is NaN where its score is null.
     """
-    index = pl.DataFrame({"image_id": images, "image": np.arange(len(images))})
-    order = pl.DataFrame(
-        [(*cell, place) for place, cell in enumerate(cells)],
-        schema={"model": pl.String, "part": pl.String, "cell": pl.Int64},
-        orient="row",
-    )
-    numbers = np.full((len(names), len(cells) * len(images)), np.nan)
-    rows = np.zeros(len(cells) * len(images), dtype=np.uint8)
-    absent = np.zeros(len(cells) * len(images), dtype=bool)
-    for path in paths:
-        frame = (
-            pl.read_parquet(path, columns=["image_id", "model", "part", "missing", *names])
-            .join(order, on=["model", "part"])
-            .join(index, on="image_id")
-        )
-        place = (frame["cell"] * len(images) + frame["image"]).to_numpy()
-        np.add.at(rows, place, 1)
-        absent[place] = (frame["missing"] == "response").fill_null(False).to_numpy()
-        for row, name in enumerate(names):
-            numbers[row, place] = frame[name].to_numpy()
-        unexplained = frame.filter(
-            pl.col("missing").is_null(), pl.any_horizontal(pl.col(names).is_null())
-        )
-        if len(unexplained):
-            model, part, image = unexplained.row(0)[1], unexplained.row(0)[2], unexplained.row(0)[0]
-            raise ValueError(
-                f"{path}: {model}, {part}, {image} has a null score, but its column `missing` "
-                "names no missing text; delete the file and run again"
-            )
-    wrong = np.flatnonzero(rows != 1)
-    if len(wrong):
-        cell, image = divmod(int(wrong[0]), len(images))
+    keys = ["model", "part", "image_id"]
+    rows = pl.read_parquet(path, columns=[*keys, "missing", *names]).with_columns(found=True)
+    scored = pl.all_horizontal(pl.col(names).is_not_null())
+    unexplained = rows.filter(~scored, pl.col("missing").is_null())
+    if len(unexplained):
         raise ValueError(
-            f"scores of {metric}: {', '.join(cells[cell])} has {rows[wrong[0]]} rows of image "
-            f"{images[image]}; every image needs one row, null where it could not be scored"
+            f"{path}: {', '.join(unexplained.row(0)[:3])} has a null score, but its column "
+            "`missing` names no missing text; delete the file and run again"
+        )
+    images = rows.select(pl.col("image_id").unique().sort())
+    grid = pl.DataFrame(cells, keys[:2], orient="row")
+    grid = grid.join(images, how="cross", maintain_order="left_right")
+    rows = grid.join(rows, on=keys, how="left", maintain_order="left")
+    if len(rows) > len(grid) or rows["found"].null_count():
+        counts = rows.group_by(keys).agg(pl.col("found").count()).sort(keys)
+        model, part, image, found = counts.filter(pl.col("found") != 1).row(0)
+        raise ValueError(
+            f"scores of {metric}: {model}, {part} has {found} rows of image {image}; every image "
+            "needs one row, null where it could not be scored"
         )
     shape = (len(cells), len(images))
-    return numbers.reshape(len(names), *shape), absent.reshape(shape)
+    numbers = [column.to_numpy().reshape(shape) for column in rows.select(names)]
+    absent = (rows["missing"] == "response").fill_null(False).to_numpy()
+    return images["image_id"], np.stack(numbers), absent.reshape(shape)
 
 
 def _window(

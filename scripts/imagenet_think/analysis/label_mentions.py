@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 
 import polars as pl
 
@@ -19,25 +20,11 @@ _GAP = re.compile(r"[\s_\u2010\u2011-]+")
 _BEFORE, _AFTER = rf"(?<![^\W_]|{_MARK})", rf"(?![^\W_]|{_MARK})"
 
 RELATIONS = ("synset", "hyponym", "hypernym")
+"""Whose lemmas name a class: its own, those of all classes below it in the list, and those of the
+class directly above it, whether in the list or not."""
 
-
-@dataclass(frozen=True)
-class ClassNames:
-    """The names of a class.
-
-    Attributes
-    ----------
-    synset
-        Lemmas of the class.
-    hyponym
-        Lemmas of all classes below it in the list.
-    hypernym
-        Lemmas of the class directly above it, whether in the list or not.
-    """
-
-    synset: tuple[str, ...]
-    hyponym: tuple[str, ...]
-    hypernym: tuple[str, ...]
+ClassNames = Mapping[str, tuple[str, ...]]
+"""The names of a class, by relation."""
 
 
 def class_names(
@@ -59,28 +46,23 @@ def class_names(
         Names by wnid. Where hypernyms form a cycle, a class is not its own hyponym.
     """
     lemmas = {wnid: _split(text) for wnid, text in classes.select("wnid", "lemmas").iter_rows()}
+    known = {wnid: _split(text) for wnid, text in (hypernyms or {}).items()} | lemmas
     above = dict(classes.select("wnid", "hypernym").iter_rows())
     below: dict[str, list[str]] = defaultdict(list)
     for wnid, hypernym in above.items():
         if hypernym:
             below[hypernym].append(wnid)
-    others = {wnid: _split(text) for wnid, text in (hypernyms or {}).items()}
-    return {
-        wnid: ClassNames(
-            synset=own,
-            hyponym=_unique(name for lower in _descendants(wnid, below) for name in lemmas[lower]),
-            hypernym=lemmas.get(above[wnid], others.get(above[wnid], ())),
-        )
-        for wnid, own in lemmas.items()
-    }
+    found: dict[str, ClassNames] = {}
+    for wnid, own in lemmas.items():
+        lower = chain.from_iterable(lemmas[hyponym] for hyponym in _descendants(wnid, below))
+        names = (own, tuple(dict.fromkeys(lower)), known.get(above[wnid], ()))
+        found[wnid] = dict(zip(RELATIONS, names, strict=True))
+    return found
 
 
 def _split(lemmas: str | None) -> tuple[str, ...]:
-    return _unique(name.strip() for name in (lemmas or "").split(",") if name.strip())
-
-
-def _unique(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(names))
+    names = map(str.strip, (lemmas or "").split(","))
+    return tuple(dict.fromkeys(filter(None, names)))
 
 
 def _descendants(wnid: str, below: Mapping[str, list[str]]) -> list[str]:
@@ -108,19 +90,11 @@ def plurals(word: str) -> tuple[str, ...]:
 
 @cache
 def pattern(name: str) -> re.Pattern[str]:
-    """Return the regular expression that finds a name.
+    """Return the regular expression that finds a name, which contains a letter or digit.
 
-    Parameters
-    ----------
-    name
-        A lemma: words separated by spaces or hyphens, which match each other. Its last word may be
-        a regular plural. It contains a letter or digit.
-
-    Returns
-    -------
-    re.Pattern
-        Matches whole words, in a lower-cased text. A name in capitals only (OR, ER, C) is matched
-        in the text as written, because in lower case it is a common word.
+    It matches whole words, in a lower-cased text. A name in capitals only (OR, ER, C) is matched in
+    the text as written, because in lower case it is a common word. Spaces and hyphens between words
+    match each other; the last word may be a regular plural.
     """
     name = name if name.isupper() else name.lower()
     *first, last = filter(None, _GAP.split(name.replace("’", "'")))
@@ -179,31 +153,19 @@ def named(text: Text, names: Index) -> bool:
 
 def mentioned(text: Text, names: Mapping[str, Index]) -> dict[str, bool]:
     """Return for each of `RELATIONS` whether a text contains one of its names."""
-    return {relation: named(text, names[relation]) for relation in RELATIONS}
+    return {relation: named(text, own) for relation, own in names.items()}
 
 
 def indices(names: ClassNames) -> dict[str, Index]:
     """Return the indices of a class's names, by relation."""
-    return {relation: index(getattr(names, relation)) for relation in RELATIONS}
+    return {relation: index(own) for relation, own in names.items()}
 
 
 def other_class(seed: int, image_id: str, wnid: str, classes: Sequence[str]) -> str | None:
-    """Choose a random class other than an image's own.
+    """Choose a random class of the sample's, which are sorted, other than an image's own `wnid`.
 
-    Parameters
-    ----------
-    seed
-        The run's seed.
-    image_id, wnid
-        The image and its class.
-    classes
-        The distinct classes of the sample, sorted.
-
-    Returns
-    -------
-    str or None
-        Each of the other classes has the same probability, and an image always gets the same one;
-        None where there is no other.
+    Each of the other classes has the same probability, and an image always gets the same one; None
+    where there is no other.
     """
     if len(classes) < 2:
         return None

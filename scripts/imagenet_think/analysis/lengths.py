@@ -16,6 +16,9 @@ NON_LATIN_SHARE = 0.05
 characters of a sign, quoted in an English answer of two hundred words, are below it; a Chinese
 paragraph is not."""
 
+AT_ONCE = 256
+"""Texts tokenized at once."""
+
 LATIN = regex.compile(r"\p{Script=Latin}+")
 
 # Single Greek letters are symbols of mathematics; styled mathematical letters, like digits, marks
@@ -35,23 +38,13 @@ def load_tokenizer(repository: str, revision: str | None) -> Any:
     return AutoTokenizer.from_pretrained(path, revision=commit)
 
 
-def count_tokens(tokenizer: Any, texts: Sequence[str], batch: int = 256) -> list[int]:
-    """Count the tokens of each whole text, without special tokens.
-
-    Parameters
-    ----------
-    tokenizer
-        A tokenizer of transformers.
-    texts
-        Any texts.
-    batch
-        Texts tokenized at once.
-    """
+def count_tokens(tokenizer: Any, texts: Sequence[str]) -> list[int]:
+    """Count the tokens of each whole text, without special tokens."""
     counts: list[int] = []
-    for start in range(0, len(texts), batch):
+    for start in range(0, len(texts), AT_ONCE):
         # Explicitly off, because a tokenizer's file may turn truncation and padding on.
         encoded = tokenizer(
-            list(texts[start : start + batch]),
+            list(texts[start : start + AT_ONCE]),
             add_special_tokens=False,
             truncation=False,
             padding=False,
@@ -76,14 +69,7 @@ def is_non_latin(text: str) -> bool:
 
 
 def measure(annotations: pl.DataFrame, tokenizer: Any) -> pl.DataFrame:
-    """Measure every part of every response.
-
-    Parameters
-    ----------
-    annotations
-        Rows of schema `ANNOTATIONS`.
-    tokenizer
-        From `load_tokenizer`.
+    """Measure every part of every response of annotations, schema `ANNOTATIONS`.
 
     Returns
     -------
@@ -92,39 +78,23 @@ def measure(annotations: pl.DataFrame, tokenizer: Any) -> pl.DataFrame:
         for scores, full is measured wherever there is text, think and answer where the status is
         ok; elsewhere tokens, words and non_latin are null. Words are separated by white space.
     """
-    rows = [
-        (
-            row["image_id"],
-            row["model"],
-            part,
-            row[part] if part == "full" or row["status"] == OK else None,
-        )
-        for row in annotations.iter_rows(named=True)
-        for part in PARTS
+    rows = []
+    for response in annotations.iter_rows(named=True):
+        for part in PARTS:
+            text = response[part] if part == "full" or response["status"] == OK else None
+            rows.append((response["image_id"], response["model"], part, text))
+    tokens = iter(count_tokens(tokenizer, [text for *_, text in rows if text is not None]))
+    measured = [
+        (*key, None, None, None)
+        if text is None
+        else (*key, next(tokens), len(text.split()), is_non_latin(text))
+        for *key, text in rows
     ]
-    texts = [text for *_, text in rows if text is not None]
-    tokens = iter(count_tokens(tokenizer, texts))
-    return pl.DataFrame(
-        [
-            (*key, None, None, None)
-            if text is None
-            else (*key, next(tokens), len(text.split()), is_non_latin(text))
-            for *key, text in rows
-        ],
-        schema=LENGTHS,
-        orient="row",
-    )
+    return pl.DataFrame(measured, schema=LENGTHS, orient="row")
 
 
 def sample_tokens(lengths: pl.DataFrame, teachers: Sequence[str]) -> pl.DataFrame:
     """Sum the tokens of each sample: an image with thinking and answer of every teacher.
-
-    Parameters
-    ----------
-    lengths
-        Rows of schema `LENGTHS`.
-    teachers
-        Keys of the models.
 
     Returns
     -------

@@ -26,36 +26,23 @@ csv.field_size_limit(2**31 - 1)  # or it ends at 128 KiB
 
 
 class Sample(NamedTuple):
-    """A sample of a dataset.
-
-    Attributes
-    ----------
-    texts
-        The texts whose tokens count; none if the sample has no reasoning.
-    images
-        Names of its images, or the SHA-256 of their bytes.
-    """
+    """A sample of a dataset."""
 
     texts: tuple[str, ...]
+    """The texts whose tokens count; none if the sample has no reasoning."""
     images: tuple[str, ...]
+    """Names of its images, or the SHA-256 of their bytes."""
 
 
 class Form(NamedTuple):
-    """A dataset's form.
-
-    Attributes
-    ----------
-    name
-        Its name in Table 1.
-    counted
-        What a sample is and which tokens count, in words.
-    read
-        Yields the samples of a file.
-    """
+    """A dataset's form."""
 
     name: str
+    """Its name in Table 1."""
     counted: str
+    """What a sample is and which tokens count, in words."""
     read: Callable[[str], Iterator[Sample]]
+    """Yields the samples of a file."""
 
 
 def _json_lines(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -135,26 +122,24 @@ def _image(value: str | dict[str, Any] | None) -> str | None:
 
 def _mac(path: str) -> Iterator[Sample]:
     with open(path, encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file, strict=True)
+        rows = csv.DictReader(file, strict=True)
         try:
-            names = next(rows, [])
-            options = [place for place, name in enumerate(names) if _OPTION.fullmatch(name)]
+            names = rows.fieldnames or []
+            options = [name for name in names if _OPTION.fullmatch(name)]
             if not options or "cover_image" not in names:
                 raise ValueError(
                     f"{path}: columns cover_image and option_A, option_B and so on are needed; "
                     f"there are {', '.join(names) or 'none'}"
                 )
-            image = names.index("cover_image")
             for row in rows:
-                if row and len(row) != len(names):
+                if None in row or None in row.values():
                     raise ValueError(
-                        f"{path}, line {rows.line_num}: {len(row)} fields, but {len(names)} "
-                        f"columns: {REMEDY}"
+                        f"{path}, line {rows.line_num}: not {len(names)} fields, one for each "
+                        f"column: {REMEDY}"
                     )
-                if row:
-                    yield Sample(_only(*(row[place] for place in options)), _only(row[image]))
+                yield Sample(_only(*(row[option] for option in options)), _only(row["cover_image"]))
         except (csv.Error, UnicodeDecodeError) as error:
-            where = f"{path}, line {rows.line_num} or later"
+            where = f"{path}, line {rows.reader.line_num} or later"
             raise ValueError(f"{where}: not valid csv ({error}): {REMEDY}") from error
 
 
@@ -170,10 +155,6 @@ FORMS = {
         _llava_cot,
     ),
     "emma": Form("Emma", "a problem with a solution (tokens of the solution)", _emma),
-    "mac": Form(
-        "MAC",
-        "a question (tokens of all its options, as there is no reasoning)",
-        _mac,
-    ),
+    "mac": Form("MAC", "a question (tokens of all its options, as there is no reasoning)", _mac),
 }
 """The datasets by their keys in `statistics.datasets` of the config."""

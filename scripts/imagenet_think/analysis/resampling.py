@@ -57,7 +57,8 @@ def bootstrap(
     Parameters
     ----------
     values
-        Shape (images, columns); NaN where an image is left out of a column.
+        Shape (images, columns); NaN where an image is left out of a column, in which it has no
+        weight.
     intervals
         See `Intervals`.
     workers
@@ -67,18 +68,13 @@ def bootstrap(
     -------
     tuple of numpy.ndarray
         Lower and upper ends, shape (columns,); NaN for a column with fewer values than
-        `intervals.least`. Images left out of a column have no weight in it.
+        `intervals.least`.
     """
     return percentiles(resampled_means(values, intervals, workers), intervals.level)
 
 
 def resampled_means(values: np.ndarray, intervals: Intervals, workers: int = 1) -> np.ndarray:
-    """Return the column means of every resample.
-
-    Parameters
-    ----------
-    values, intervals, workers
-        As in `bootstrap`; the level is not used.
+    """Return the column means of every resample; parameters as in `bootstrap`.
 
     Returns
     -------
@@ -91,7 +87,9 @@ def resampled_means(values: np.ndarray, intervals: Intervals, workers: int = 1) 
     Besides `values`, memory is draws × columns sums, twice per worker, and a tile of weights.
     """
     images, width = values.shape
-    patterns, pattern = _patterns(values)
+    missing = np.packbits(np.isnan(values), axis=0).T
+    # Columns that lack the same images share their weighted counts of images.
+    _, patterns, pattern = np.unique(missing, axis=0, return_index=True, return_inverse=True)
 
     def add_blocks(worker: int) -> np.ndarray:
         """Return the weighted sums of a worker's blocks: of the columns, then of the patterns."""
@@ -134,17 +132,9 @@ def share(count: int, total: int, level: float) -> tuple[float, float, float]:
 
 
 def weigh(start: int, images: int, intervals: Intervals) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield the weights of a block of images, some resamples at a time.
+    """Yield the weights of so many images from place `start` on, some resamples at a time.
 
-    Parameters
-    ----------
-    start
-        Place of the block's first image. Each block has its own random stream, so that it can be
-        computed separately.
-    images
-        Size of the block.
-    intervals
-        See `Intervals`.
+    Each such block has its own random stream, so that it can be computed separately.
 
     Yields
     ------
@@ -158,17 +148,3 @@ def weigh(start: int, images: int, intervals: Intervals) -> Iterator[tuple[slice
         random = stream.random_raw(math.ceil(size * images / 4)).view(np.uint16)
         weights = COUNTS.take(random[: size * images], mode="clip").reshape(size, images)
         yield slice(first, first + size), weights
-
-
-def _patterns(values: np.ndarray) -> tuple[list[int], np.ndarray]:
-    """Return a column of each pattern of NaN, and the index of each column's pattern."""
-    found: dict[bytes, int] = {}
-    columns: list[int] = []
-    pattern: list[int] = []
-    for place, column in enumerate(values.T):
-        key = np.packbits(np.isnan(column)).tobytes()
-        if key not in found:
-            found[key] = len(columns)
-            columns.append(place)
-        pattern.append(found[key])
-    return columns, np.array(pattern, dtype=np.intp)

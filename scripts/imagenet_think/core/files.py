@@ -16,8 +16,7 @@ _PLAIN = pl.CompatLevel.oldest()
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`, which replaces `path` when the block succeeds.
 
-    It has the same suffix, because many writers choose the format by it. If the block raises, the
-    temporary file is removed and `path` stays as it was. The folder is created.
+    It has the same suffix, by which many writers choose the format. The folder is created.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,16 +34,10 @@ def write_text(text: str, path: str | Path) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_parquet(
-    frame: pl.DataFrame,
-    path: str | Path,
-    schema: pl.Schema,
-    row_group_size: int | None = None,
-) -> None:
+def write_parquet(frame: pl.DataFrame, path: str | Path, schema: pl.Schema) -> None:
     """Write a frame to parquet, atomically, after checking it against its schema.
 
     The schema is one of `imagenet_think.core.schemas`; the frame may have its columns in any order.
-    Small row groups let readers scan a file of images in little memory.
 
     Raises
     ------
@@ -56,19 +49,16 @@ def write_parquet(
     frame = _conforming(frame, path, schema)
     with atomic_path(path) as temporary:
         try:
-            frame.write_parquet(
-                temporary, compression="zstd", statistics=True, row_group_size=row_group_size
-            )
+            frame.write_parquet(temporary, compression="zstd", statistics=True)
         except pl.exceptions.ComputeError as error:
             raise OSError(f"{path} cannot be written: {error}") from error
 
 
 @contextmanager
 def parquet_writer(path: str | Path, schema: pl.Schema) -> Iterator[Callable[[pl.DataFrame], None]]:
-    """Yield a function that appends a frame to a parquet file, as one row group.
+    """Yield a function that appends a frame, checked as by `write_parquet`, as one row group.
 
-    For files that should not be in memory as a whole. The file appears when the block succeeds, if
-    need be without rows. Each frame is checked as by `write_parquet`. Binary columns hold images,
+    The file appears when the block succeeds, if need be without rows. Binary columns hold images,
     which are already compressed, and are stored uncompressed.
     """
     columns = schema.to_frame().to_arrow(compat_level=_PLAIN).schema

@@ -6,10 +6,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -33,12 +32,7 @@ def log_to(path: str | Path) -> None:
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
 
-    def excepthook(
-        kind: type[BaseException], error: BaseException, trace: TracebackType | None
-    ) -> None:
-        logger.error("%s", error, exc_info=(kind, error, trace))
-
-    sys.excepthook = excepthook
+    sys.excepthook = lambda *error: logger.error("%s", error[1], exc_info=error)
 
 
 def some(names: Sequence[str], separator: str = ", ") -> str:
@@ -75,17 +69,23 @@ def progress(
         Returns the tokens generated for an item, for rates in tokens per second: since the last
         line, and since the start.
     generated
-        Returns the tokens generated so far, including unfinished items; None if they are not
-        counted.
+        Returns the tokens generated so far, including unfinished items; None if not counted.
     failure
         Returns why an item failed, or None. Failures are counted by reason.
     """
+    from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    shown = sys.stderr.isatty()
     tally = _Tally(label, total, tokens is not None, generated)
-    with _bar(total, label) as advance, _beat(tally, seconds):
+    bar = tqdm(total=total, desc=label, leave=False, dynamic_ncols=True, disable=not shown)
+    above = logging_redirect_tqdm() if shown else nullcontext()  # lines above the bar
+    with above, bar, _beat(tally, seconds):
         for item in items:
             yield item
             tally.count(tokens(item) if tokens else 0, failure(item) if failure else None)
-            advance(tally.notes)
+            if bar.update():  # it was redrawn
+                bar.set_postfix_str(", ".join(tally.notes()), refresh=False)
             tally.write(0 if tally.done == total else seconds)
 
 
@@ -113,17 +113,17 @@ class _Tally:
         with self._lock:
             self.done += 1
             self.tokens_done += tokens
-            if failure is not None:
-                self.failures[failure] += 1
+            self.failures.update([failure] if failure else [])
 
     def write(self, seconds: float) -> None:
         """Log a line if the last one is at least that old."""
         with self._lock:
             if time.monotonic() - self.then >= seconds:
-                logger.info("%s", self.line())
+                logger.info("%s: %s", self.label, ", ".join(self.line()))
+                self.then, self.tokens_then = time.monotonic(), self.tokens
 
     def notes(self) -> list[str]:
-        """Return notes beyond the number of items: tokens per second, failures."""
+        """Return tokens per second and failures."""
         now = time.monotonic()
         notes = []
         if self.counts_tokens:
@@ -134,15 +134,13 @@ class _Tally:
             notes.append(", ".join(f"{n:,} {name}" for name, n in sorted(self.failures.items())))
         return notes
 
-    def line(self) -> str:
-        """Return a line for the log, and start the next one."""
-        now = time.monotonic()
-        rate = self.done / max(now - self.start, 1e-9)
+    def line(self) -> list[str]:
+        """Return the parts of a line: the number of items, their rate, notes and the end."""
+        rate = self.done / max(time.monotonic() - self.start, 1e-9)
         parts = [f"{self.done:,} of {self.total:,}", f"{rate:,.1f} per second", *self.notes()]
         if 0 < self.done < self.total:
             parts.append(_ending((self.total - self.done) / rate))
-        self.then, self.tokens_then = now, self.tokens
-        return f"{self.label}: {', '.join(parts)}"
+        return parts
 
 
 @contextmanager
@@ -173,25 +171,3 @@ def _ending(seconds: float) -> str:
     if seconds < 6000:
         return f"{seconds / 60:.0f} min left, {end}"
     return f"{seconds / 3600:.1f} h left, {end}"
-
-
-@contextmanager
-def _bar(total: int, label: str) -> Iterator[Callable[[Callable[[], list[str]]], None]]:
-    """Yield a function that advances a bar by one item; without a terminal it does nothing.
-
-    Its argument returns the notes next to the bar.
-    """
-    if not sys.stderr.isatty():
-        yield lambda notes: None
-        return
-    from tqdm import tqdm
-    from tqdm.contrib.logging import logging_redirect_tqdm
-
-    redirected = logging_redirect_tqdm()  # lines above the bar, not through it
-    with redirected, tqdm(total=total, desc=label, leave=False, dynamic_ncols=True) as bar:
-
-        def advance(notes: Callable[[], list[str]]) -> None:
-            if bar.update():  # it was redrawn
-                bar.set_postfix_str(", ".join(notes()), refresh=False)
-
-        yield advance

@@ -32,7 +32,7 @@ def folder(repository: str) -> Path:
     Raises
     ------
     ModuleNotFoundError
-        If a `package:` repository is not an installed package with weights. It is not imported.
+        If no installed package of this name has weights. Others are not imported.
     NotADirectoryError
         If there is no such folder.
     """
@@ -50,17 +50,14 @@ def folder(repository: str) -> Path:
 
 def _has_weights(module: str) -> bool:
     """Return whether an installed package has weights, without importing it."""
-    if not module.isidentifier():
-        return False
     try:
         version(module)  # the standard library has none
-    except PackageNotFoundError:
+        spec = importlib.util.find_spec(module) if module.isidentifier() else None
+    except (PackageNotFoundError, ValueError):
         return False
-    spec = importlib.util.find_spec(module)
-    origin = (spec and spec.origin) or ""
-    if not origin.endswith(".py"):
+    if not spec or not spec.origin or not spec.origin.endswith(".py"):
         return False
-    tree = ast.parse(Path(origin).read_bytes())
+    tree = ast.parse(Path(spec.origin).read_bytes())
     return any(isinstance(node, ast.FunctionDef) and node.name == _ENTRY for node in tree.body)
 
 
@@ -87,12 +84,8 @@ def name(repository: str) -> str:
 def content(repository: str) -> str | None:
     """Return what identifies the files of a repository in the params of its jobs.
 
-    Returns
-    -------
-    str or None
-        The revision of a local folder, which is the digest of its files; the version of a package,
-        whose files are elsewhere in another environment; None for the hub, whose revision is in the
-        config.
+    This is the revision of a local folder; the version of a package, whose files are elsewhere in
+    another environment; None for the hub, whose revision is in the config.
     """
     if is_hub(repository):
         return None
@@ -100,14 +93,10 @@ def content(repository: str) -> str | None:
 
 
 def revision_of(repository: str) -> str:
-    """Return the revision of a repository that is not on the hub: the digest of its files.
-
-    It is computed again where a file's size or time has changed.
-    """
+    """Return the digest of a repository's files; read again if a size or time has changed."""
     found = files(repository)
     stats = {path: os.stat(path) for path in found}
-    changed = max((own.st_mtime for own in stats.values()), default=0.0)
-    if changed > time.time() - _CLOCK:
+    if any(own.st_mtime > time.time() - _CLOCK for own in stats.values()):
         return digest_files(found)
     state = {path: [own.st_size, own.st_mtime_ns] for path, own in stats.items()}
     return _CACHE.get(digest_settings(state), lambda: digest_files(found))
@@ -138,15 +127,9 @@ def pretrained(repository: str, revision: str | None) -> tuple[str, str | None]:
 
 
 def resolve(repository: str, revision: str | None) -> tuple[str, str]:
-    """Return what `from_pretrained` takes, and the revision to record.
+    """Return what `from_pretrained` takes (see `pretrained`), and the revision to record.
 
-    The repository is a hub id, a local folder or `package:<module>`; the revision a commit on the
-    hub, or else the digest of the files.
-
-    Raises
-    ------
-    ValueError
-        If a hub repository has no revision.
+    The revision is a commit on the hub, or else the digest of the files.
     """
     path, commit = pretrained(repository, revision)
     return path, commit or revision_of(repository)

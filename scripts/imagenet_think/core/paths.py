@@ -22,30 +22,22 @@ def parquet_files(path: str) -> list[str]:
     FileNotFoundError
         If there is none.
     """
-    return _of_form(path, "parquet")
+    return _files(path, ("**/*.parquet",), "no parquet file is there")
 
 
 def json_files(path: str) -> list[str]:
     """Return the JSON files that a path stands for, as `parquet_files` does."""
-    return _of_form(path, "json")
-
-
-def _of_form(path: str, form: str) -> list[str]:
-    if found := _files(path, (f"**/*.{form}",)):
-        return found
-    raise FileNotFoundError(f"{path}: no {form} file is there")
+    return _files(path, ("**/*.json",), "no json file is there")
 
 
 def dataset_files(dataset: str, path: str) -> list[str]:
     """Return the files of another dataset (of `OF_A_DATASET`), as `parquet_files` does."""
     patterns = OF_A_DATASET[dataset]
-    if found := _files(path, patterns):
-        return found
     wanted = " or ".join(pattern.removeprefix("**/") for pattern in patterns)
-    raise FileNotFoundError(f"{path}: no file of it is there, such as {wanted}")
+    return _files(path, patterns, f"no file of it is there, such as {wanted}")
 
 
-def _files(path: str, patterns: tuple[str, ...]) -> list[str]:
+def _files(path: str, patterns: tuple[str, ...], missing: str) -> list[str]:
     """Return the files at a path; in a folder, those of the first pattern that finds any."""
     place = Path(path)
     if place.is_file():
@@ -56,4 +48,6 @@ def _files(path: str, patterns: tuple[str, ...]) -> list[str]:
         patterns = (path,)
     found = (glob.glob(pattern, recursive=True) for pattern in patterns)
     files = (sorted(file for file in names if Path(file).is_file()) for names in found)
-    return next(filter(None, files), [])
+    if not (first := next(filter(None, files), [])):
+        raise FileNotFoundError(f"{path}: {missing}")
+    return first

@@ -6,7 +6,6 @@ comments, docstrings and formatting, and only the modules that this job uses.
 """
 
 import ast
-import hashlib
 import io
 import json
 import os
@@ -15,6 +14,7 @@ import sys
 import tokenize
 from collections.abc import Collection, Iterator
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,12 +59,12 @@ def keep_to_plan(config: object, planning: bool) -> None:
     """Make sure that a job runs what was planned, by a digest in its environment.
 
     A job on a cluster reads config and code when it starts, perhaps hours after it was planned, but
-    its files are recorded as made by the planned ones. `planning` is False in a job.
+    its files are recorded as made by the planned ones.
 
     Raises
     ------
     EditedError
-        If config or code has changed since the job was planned.
+        If config or code has changed since a job (`planning` is False) was planned.
     """
     now = snapshot(config)
     if planning:
@@ -92,10 +92,7 @@ def digest(path: str | Path, chosen: Collection[str] = ()) -> str:
 
 
 def snapshot(config: object) -> str:
-    """Return the SHA-256 (hex) of a config and of all code: Snakefile, rules and scripts.
-
-    A job runs what was planned if this has not changed. Comments and formatting do not count.
-    """
+    """Return the SHA-256 (hex) of a config and the meaning of Snakefile, rules and scripts."""
     root = FOLDER.parent
     rules = {
         file.relative_to(root).as_posix(): _tokens(file)
@@ -113,15 +110,14 @@ def code(path: str | Path, chosen: Collection[str] = ()) -> list[Path]:
     (from `plugins`).
     """
     found: set[Path] = set()
-    waiting = [Path(path).resolve()]
+    waiting = {Path(path).resolve()}
     while waiting:
         file = waiting.pop()
-        if file not in found:
-            found.add(file)
-            waiting += _needs(file)
-            if package := _package(file):
-                files = _plugin_files(package)
-                waiting += [path for name, path in files.items() if name in chosen]
+        found.add(file)
+        needed = set(_needs(file))
+        if package := _package(file):
+            needed |= {path for name, path in _plugin_files(package).items() if name in chosen}
+        waiting |= needed - found
     return sorted(found, key=_place)
 
 
@@ -135,32 +131,29 @@ def meaning(text: str) -> str:
 
     Comments, docstrings and formatting make no difference, nor does the version of Python, as empty
     fields of the syntax tree are left out.
-
-    Raises
-    ------
-    SyntaxError
-        If it is not Python.
     """
     return repr(_simplified(ast.parse(text)))
 
 
 @cache
 def _digest(path: Path, chosen: frozenset[str]) -> str:
-    parts = ((_place(file), _file_digest(file)) for file in code(path, chosen))
-    return digest_text(*(text for part in parts for text in part))
+    parts = []
+    for file in code(path, chosen):
+        is_module = file.suffix == ".py"
+        own = _module(file).digest if is_module else sha256(file.read_bytes()).hexdigest()
+        parts += [_place(file), own]
+    return digest_text(*parts)
 
 
-def _named(settings: Any) -> Iterator[str]:
+def _named(settings: Any, package: str | None = None) -> Iterator[str]:
     if isinstance(settings, list):
         for value in settings:
-            yield from _named(value)
+            yield from _named(value, package)
     elif isinstance(settings, dict):
         for key, value in settings.items():
-            names = value if isinstance(value, list) else [value]
-            if package := PLUGINS.get(key):
-                known = plugin_names(package)
-                yield from (f"{package}.{name}" for name in names if name in known)
-            yield from _named(value)
+            yield from _named(value, PLUGINS.get(key))
+    elif package and settings in plugin_names(package):
+        yield f"{package}.{settings}"
 
 
 def _plugin_files(package: str) -> dict[str, Path]:
@@ -182,10 +175,9 @@ def _needs(file: Path) -> frozenset[Path]:
         return frozenset()
     found = set(file.parent.glob(f"{file.stem}.*")) - {file}
     module = _module(file)
-    for name in module.imports:
+    mentioned = set(module.strings) & set(PLUGINS.values())
+    for name in [*module.imports, *(f"{PACKAGE}.{package}" for package in mentioned)]:
         found.update(_files(name))
-    for name in set(module.strings) & set(PLUGINS.values()):
-        found.update(_files(f"{PACKAGE}.{name}"))
     if package := _package(file):
         found.difference_update(_plugin_files(package).values())
     return frozenset(found)
@@ -208,15 +200,7 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 def _files(name: str) -> Iterator[Path]:
     """Yield the file of a module of this project; none for any other name."""
     place = FOLDER.joinpath(*name.split("."))
-    for file in (place.with_suffix(".py"), place / "__init__.py"):
-        if file.is_file():
-            yield file
-
-
-def _file_digest(file: Path) -> str:
-    if file.suffix == ".py":
-        return _module(file).digest
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    yield from filter(Path.is_file, (place.with_suffix(".py"), place / "__init__.py"))
 
 
 @cache
@@ -264,13 +248,13 @@ def _tokens(file: Path) -> str:
     text = file.read_text(encoding="utf-8")
 
     def tokens() -> str:
-        left_out = (tokenize.COMMENT, tokenize.NL)
         blank = (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
-        found = tokenize.generate_tokens(io.StringIO(text).readline)
-        kept = (token for token in found if token.type not in left_out)
-        return digest_text(
-            json.dumps([(t.type, "" if t.type in blank else t.string) for t in kept])
-        )
+        kept = [
+            (token.type, "" if token.type in blank else token.string)
+            for token in tokenize.generate_tokens(io.StringIO(text).readline)
+            if token.type not in (tokenize.COMMENT, tokenize.NL)
+        ]
+        return digest_text(json.dumps(kept))
 
     return _CACHE.get(digest_text("tokens", text), tokens)
 

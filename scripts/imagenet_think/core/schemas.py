@@ -314,10 +314,7 @@ REVIEWED = pl.Schema(
     {
         "image_id": TEXT,
         "domain": TEXT,
-        "model_1": TEXT,
-        "status_1": TEXT,
-        "model_2": TEXT,
-        "status_2": TEXT,
+        **_of_teachers({"model": TEXT, "status": TEXT}),
         "left": TEXT,  # model shown on the left in a comparison; else null
         "sample": TEXT,  # name of the sample that ends here
     }

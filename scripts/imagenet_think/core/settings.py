@@ -8,6 +8,7 @@ format of the model in the job's wildcard.
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 Values = Mapping[str, Any]
@@ -29,14 +30,8 @@ class UnknownKeyError(ValueError):
 class Declarations:
     """Makes the params and input functions by which rules declare the keys that they read.
 
-    Parameters
-    ----------
-    config
-        The config.
-    placeholders
-        The keys that placeholders stand for. Any other placeholder is a wildcard of the job.
-    content_of
-        Returns a digest or version of the files of a model repository; None for one on the hub.
+    A placeholder that is not in `placeholders` is a wildcard of the job. `content_of` returns a
+    digest or version of the files of a model repository, None for one on the hub.
     """
 
     def __init__(
@@ -48,11 +43,10 @@ class Declarations:
         self.config, self.placeholders, self.content_of = config, placeholders, content_of
 
     def reads(self, *keys: str, of: Values | None = None, **placeholders: Any) -> Param:
-        """Return a param with the values of some keys, as JSON in the config's own nesting.
+        """Return a param with the values of some keys, as `select` returns them, in JSON.
 
-        A section stands for everything in it. A key that the config does not have is left out, but
-        not the sections around it. The param is a function because Snakemake would look for
-        wildcards in the braces of a string. `of` is a config to read instead.
+        It is a function because Snakemake would look for wildcards in the braces of a string. `of`
+        is a config to read instead.
         """
         config = self.config if of is None else of
         known = {**self.placeholders, **placeholders}
@@ -79,15 +73,14 @@ class Declarations:
         def contents(wildcards: Any) -> str:
             paths = [path for key in keys for path in expand(key, self.placeholders, wildcards)]
             named = {".".join(path): value(path, self.config) for path in paths}
-            found = {key: self.content_of(own) for key, own in named.items() if own is not None}
-            return as_json(content=found)
+            return as_json(content={key: self.content_of(own) for key, own in named.items() if own})
 
         return _declare(contents, keys, self.placeholders)
 
     def files(self, *keys: str, by: Param | None = None) -> Param:
         """Return an input function for the file that a key names, if any.
 
-        With an input function `by`, `keys` are all keys that decide which files it finds.
+        With `by`, it returns what this input function finds; the keys decide which files these are.
         """
 
         def found(wildcards: Any) -> Any:
@@ -97,15 +90,14 @@ class Declarations:
 
 
 def as_json(**values: object) -> str:
-    """Return named values as JSON, the same for any order of keys."""
+    """Return named values as JSON, in the order of their names."""
     return json.dumps(values, sort_keys=True, ensure_ascii=False)
 
 
 def derived(**values: Any) -> Param:
-    """Return a param with values that are not config keys, as JSON.
+    """Return a param with values, or functions of wildcards, that are no config keys, as JSON.
 
-    A value may be a function of the job's wildcards. Snakemake records params without their names,
-    so each value is recorded with its own.
+    Snakemake records params without their names, so each value is recorded with its own.
     """
 
     def named(wildcards: Any) -> str:
@@ -130,11 +122,20 @@ def _declare(
 def select(
     keys: Iterable[str], config: Values, placeholders: Placeholders, wildcards: Any = None
 ) -> dict[str, Any]:
-    """Return some keys of a config in its own nesting; keys that it does not have are left out."""
+    """Return some keys of a config in its own nesting; a section with everything in it.
+
+    A key that the config does not have is left out, but not the sections around it.
+    """
     found: dict[str, Any] = {}
-    for key in keys:
-        for path in expand(key, placeholders, wildcards):
-            _copy(path, config, found)
+    for path in (path for key in keys for path in expand(key, placeholders, wildcards)):
+        source, target = config, found
+        for part in path[:-1]:
+            if not isinstance(source.get(part), Mapping):
+                break
+            source, target = source[part], target.setdefault(part, {})
+        else:
+            if path[-1] in source:
+                target[path[-1]] = source[path[-1]]
     return found
 
 
@@ -147,35 +148,16 @@ def value(path: Iterable[str], config: Values) -> Any:
 
 
 def expand(key: str, placeholders: Placeholders, wildcards: Any = None) -> Iterator[list[str]]:
-    """Yield the paths in a config that a key, with or without placeholders, stands for.
+    """Yield the paths in a config that a key, with or without placeholders, stands for."""
 
-    A name that is not in `placeholders` is a wildcard.
-    """
-    paths: list[list[str]] = [[]]
-    for part in key.split("."):
-        paths = [[*path, own] for path in paths for own in _expanded(part, placeholders, wildcards)]
-    yield from paths
+    def names(part: str) -> Sequence[str]:
+        if not (placeholder := _PLACEHOLDER.fullmatch(part)):
+            return [part]
+        name = placeholder[1]
+        keys = placeholders[name] if name in placeholders else [getattr(wildcards, name)]
+        return keys(wildcards) if callable(keys) else keys
 
-
-def _expanded(part: str, placeholders: Placeholders, wildcards: Any) -> Sequence[str]:
-    if not (placeholder := _PLACEHOLDER.fullmatch(part)):
-        return [part]
-    name = placeholder[1]
-    if name not in placeholders:
-        return [getattr(wildcards, name)]
-    keys = placeholders[name]
-    return keys(wildcards) if callable(keys) else keys
-
-
-def _copy(path: Sequence[str], source: Any, target: dict[str, Any]) -> None:
-    """Copy the value at a path from one config into another, if there is one."""
-    *above, last = path
-    for part in above:
-        if not isinstance(source.get(part), Mapping):
-            return
-        source, target = source[part], target.setdefault(part, {})
-    if last in source:
-        target[last] = source[last]
+    yield from map(list, product(*map(names, key.split("."))))
 
 
 # What is declared ---------------------------------------------------------------------------------
@@ -184,9 +166,8 @@ def _copy(path: Sequence[str], source: Any, target: dict[str, Any]) -> None:
 def declaring(rule: Any) -> list[Any]:
     """Return the functions by which a Snakemake rule declares what it reads.
 
-    Each has `config_keys`, the keys, and `config_paths`, a function of a job's wildcards that
-    returns their paths in the config; `changes_nothing` marks those of `uses`, and `holds_keys`
-    params that hold the keys' values.
+    Each has `config_keys`, and `config_paths`, which returns the keys' paths for a job's wildcards.
+    `changes_nothing` marks those of `uses`, and `holds_keys` params that hold the keys' values.
     """
     # Snakemake wraps those of inputs.
     functions = [getattr(item, "callable", None) or item for item in (*rule.params, *rule.input)]
@@ -198,26 +179,17 @@ _TEXT = re.compile(r'"([^"\n]*)"')
 
 
 def declared_in(rules: str, schema_leaves: Sequence[str]) -> dict[str, bool]:
-    """Return the keys that the text of a rule file declares, and whether a change reruns jobs.
-
-    Strings that stand for none of the schema's leaves (from `all_leaves`) are not keys.
-    """
+    """Return the keys that the text of a rule file declares, and whether a change reruns jobs."""
     found: dict[str, bool] = {}
     for function, arguments in _DECLARATION.findall(rules):
         for key in _TEXT.findall(arguments):
-            if leaves(key, schema_leaves):
+            if leaves(key, schema_leaves):  # or it is another string
                 found[key] = found.get(key, False) or function != "uses"
     return found
 
 
 def check(rule: Any, schema_leaves: Sequence[str]) -> None:
-    """Make sure that the config's schema has every key that a Snakemake rule declares.
-
-    Raises
-    ------
-    UnknownKeyError
-        If it does not; the message names the rule and the key.
-    """
+    """Raise `UnknownKeyError` if a Snakemake rule declares a key that the schema does not have."""
     for key in (key for function in declaring(rule) for key in function.config_keys):
         if not leaves(key, schema_leaves):
             raise UnknownKeyError(
@@ -238,15 +210,15 @@ def leaves(
     schema names the keys of a section, a placeholder stands for those that have the rest of the
     key; `known` restricts some placeholders further.
     """
-    parts = []
-    for part in key.split("."):
-        placeholder = _PLACEHOLDER.fullmatch(part)
-        if placeholder and placeholder[1] in (known or {}):
-            parts.append("|".join(map(re.escape, (known or {})[placeholder[1]])))
-        else:
-            parts.append(r"[^.]+" if placeholder else f"{re.escape(part)}|{ANY}")
-    pattern = re.compile(r"\.".join(f"(?:{part})" for part in parts) + r"(?:\.|$)")
-    return [leaf for leaf in schema_leaves if pattern.match(leaf)]
+
+    def pattern(part: str) -> str:
+        if not (placeholder := _PLACEHOLDER.fullmatch(part)):
+            return f"(?:{re.escape(part)}|{ANY})"
+        names = (known or {}).get(placeholder[1])
+        return r"[^.]+" if names is None else f"(?:{'|'.join(map(re.escape, names))})"
+
+    whole = re.compile(r"\.".join(map(pattern, key.split("."))) + r"(?:\.|$)")
+    return [leaf for leaf in schema_leaves if whole.match(leaf)]
 
 
 def all_leaves(schema: Values) -> list[str]:

@@ -13,18 +13,9 @@ SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M"
 
 
 def front_matter(title: str, config: Values, full: bool, files: Sequence[str | Path]) -> str:
-    """Return the front matter without its fences.
+    """Return the front matter without its fences, given the dataset's printed name and files.
 
-    Parameters
-    ----------
-    title
-        The dataset's printed name.
-    config
-        `images.source.kind` and `dataset.license`.
-    full
-        Whether the dataset contains images.
-    files
-        The dataset's files.
+    It reads `images.source.kind` and `dataset.license` of the config; a `full` dataset has images.
     """
     rows, sizes = hub_files.count_rows(files), hub_files.count_bytes(files)
     schemas = hub_files.schemas(full)

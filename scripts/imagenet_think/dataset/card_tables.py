@@ -5,20 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 import polars as pl
 
 from imagenet_think.core.splits import CONFIGURATIONS, SPLITS
-from imagenet_think.dataset.dataset_fields import describe
+from imagenet_think.dataset.dataset_fields import DESCRIPTIONS
 from imagenet_think.parsing.outcomes import STATUSES
 from imagenet_think.parsing.statuses import OK
 from imagenet_think.report.tables import WHOLE, Column, markdown
 
 
 def split_table(rows: Mapping[tuple[str, str], int]) -> str:
-    """Return the rows of each configuration by split, and of all splits.
-
-    Parameters
-    ----------
-    rows
-        Rows of each configuration and split, from `hub_files.count_rows`.
-    """
+    """Return the rows of each configuration by split (`hub_files.count_rows`), and of all."""
     table = pl.DataFrame(
         [
             {"split": split, **{name: rows[name, split] for name in CONFIGURATIONS}}
@@ -42,7 +36,7 @@ def column_table(default: Iterable[str], failed: Iterable[str]) -> str:
     for name in (*default, *(name for name in failed if name not in default)):
         if name.endswith("_2"):
             continue
-        meaning = describe(name) if name in default else f"{describe(name)} Only in failed."
+        meaning = DESCRIPTIONS[name] if name in default else f"{DESCRIPTIONS[name]} Only in failed."
         if name.endswith("_1"):
             meaning = meaning.replace("teacher 1", "teacher 1 or 2")
             name = f"{name}, {name[:-1]}2"
@@ -52,14 +46,9 @@ def column_table(default: Iterable[str], failed: Iterable[str]) -> str:
 
 
 def failure_table(rows: pl.DataFrame, names: Sequence[str]) -> str:
-    """Return how many responses failed by status and teacher; "" if none did.
+    """Return how many responses of the named teachers failed by status; "" if none did.
 
-    Parameters
-    ----------
-    rows
-        Rows of all files, with columns status_1 and status_2.
-    names
-        The teachers' printed names.
+    `rows` are those of all files, with columns status_1 and status_2.
     """
     counts = [dict(rows.group_by(f"status_{k}").len().iter_rows()) for k in (1, 2)]
     table = []

@@ -1,8 +1,6 @@
 """Descriptions of the dataset's columns, for its card and its Croissant file."""
 
-import re
-
-DESCRIPTIONS = {
+_OF_IMAGE = {
     "image": "The picture, prepared: upright, RGB, bounded in size.",
     "question": "The prompt for both teachers, without what a model's template adds.",
     "image_id": "Name of the image: the stem of its file in ImageNet, such as n00005787_11054.",
@@ -14,9 +12,7 @@ DESCRIPTIONS = {
     "width": "Width of the prepared image in pixels.",
     "height": "Height of the prepared image in pixels.",
 }
-"""Columns that describe the image, by name."""
-
-OF_TEACHER = {
+_OF_TEACHER = {
     "think": "Thinking of teacher {k}: its response up to the answer, without marks.",
     "answer": "Answer of teacher {k}, which follows its thinking, without marks.",
     "model": "Key of teacher {k} in the pipeline's config.",
@@ -33,20 +29,8 @@ OF_TEACHER = {
     "fingerprint": "Digest of image, model, prompt and decoding behind the text of teacher {k}.",
     "text": "Response of teacher {k} as generated, with special tokens.",
 }
-"""Columns that describe a teacher's response, by name without the teacher's number."""
 
-
-def describe(column: str) -> str:
-    """Return the description of a column.
-
-    Raises
-    ------
-    KeyError
-        If it is not described here.
-    """
-    if column in DESCRIPTIONS:
-        return DESCRIPTIONS[column]
-    name, _, k = column.rpartition("_")
-    if name in OF_TEACHER and re.fullmatch("[1-9]", k):
-        return OF_TEACHER[name].format(k=k)
-    raise KeyError(f"{column}: describe this column in imagenet_think.dataset.dataset_fields")
+DESCRIPTIONS = _OF_IMAGE | {
+    f"{name}_{k}": text.format(k=k) for name, text in _OF_TEACHER.items() for k in (1, 2)
+}
+"""The columns of all forms and configurations, by name."""

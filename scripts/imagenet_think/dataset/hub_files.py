@@ -58,14 +58,8 @@ def arrow_schema(schema: pl.Schema) -> pa.Schema:
 def writer(path: str | Path, schema: pl.Schema) -> Iterator[Callable[[pl.DataFrame], None]]:
     """Yield a function that appends a row group to a parquet file.
 
-    The file appears when the block succeeds; without rows it holds only the schema.
-
-    Parameters
-    ----------
-    path
-        The parquet file.
-    schema
-        Its columns. Further columns of the rows are left out.
+    The file appears when the block succeeds; without rows it holds only the schema. Columns that
+    are not in the schema are left out.
     """
     columns = arrow_schema(schema)
     # Images do not compress any further, and nobody filters by their bytes.
@@ -93,10 +87,7 @@ def writer(path: str | Path, schema: pl.Schema) -> Iterator[Callable[[pl.DataFra
 def published_schema(path: str | Path) -> pl.Schema:
     """Return the schema of a file of the dataset without images, `DATASET` or `FAILED`.
 
-    Raises
-    ------
-    ValueError
-        If columns are missing or have a different type; the message names file and columns.
+    ValueError names the file, and columns that are missing or have a different type.
     """
     held = pl.read_parquet_schema(path)
     schema = FAILED if "text_1" in held else DATASET
@@ -112,16 +103,10 @@ def published_schema(path: str | Path) -> pl.Schema:
 
 
 def remove_leftovers(files: Iterable[str | Path], numbered: str = "?????-of-?????") -> None:
-    """Remove files of an earlier dataset from a dataset's folders, and log each.
+    """Remove files of an earlier dataset from the folders of a dataset's files, and log each.
 
-    `datasets` reads every file with the name of a split, such as `data/train-*.parquet`.
-
-    Parameters
-    ----------
-    files
-        The dataset's files, of all configurations.
-    numbered
-        Pattern of the part between split and extension in the names of files that may be removed.
+    `datasets` reads every file with the name of a split, such as `data/train-*.parquet`; `numbered`
+    is the pattern of what is between split and extension in the names of files to remove.
     """
     own = set(map(Path, files))
     for root in {path.parent.parent for path in own}:
@@ -134,16 +119,14 @@ def remove_leftovers(files: Iterable[str | Path], numbered: str = "?????-of-????
 
 def count_rows(files: Iterable[str | Path]) -> Counter[tuple[str, str]]:
     """Return the number of rows of each configuration and split, given the dataset's files."""
-    return _sum_by_part(files, lambda metadata: metadata.num_rows)
+    return _sum_by_part(files, lambda file: file.num_rows)
 
 
 def count_bytes(files: Iterable[str | Path]) -> Counter[tuple[str, str]]:
     """Return the uncompressed size of each configuration and split in bytes."""
     return _sum_by_part(
         files,
-        lambda metadata: sum(
-            metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups)
-        ),
+        lambda file: sum(file.row_group(k).total_byte_size for k in range(file.num_row_groups)),
     )
 
 
@@ -161,13 +144,8 @@ def _sum_by_part(
 def data_files(rows: Mapping[tuple[str, str], int]) -> list[dict[str, Any]]:
     """Return `configs` of the card's front matter: the files of each configuration and split.
 
-    Splits without rows are left out: `datasets` 5.2 refuses to load a configuration with an empty
-    split ("corresponds to no data"). Single files may be empty.
-
-    Parameters
-    ----------
-    rows
-        Rows of each configuration and split, from `count_rows`.
+    Splits without rows (`count_rows`) are left out: `datasets` 5.2 refuses to load a configuration
+    with an empty split ("corresponds to no data"). Single files may be empty.
     """
     return [
         {

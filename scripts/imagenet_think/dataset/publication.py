@@ -90,17 +90,11 @@ def identity(
 ) -> tuple[str, str | None]:
     """Return a dataset's printed name, and how it differs from the paper's, or None.
 
-    Parameters
-    ----------
-    config
-        `run`, and what `comparability.of_dataset` reads.
-    images
-        The row of the run's Table 2.
-    reported
-        What the paper reports (YAML).
+    `config` has `run` and what `comparability.of_dataset` reads; `images` is the row of the run's
+    Table 2, and `reported` the YAML of what the paper reports.
     """
     paper = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))["table2"]
-    differences = comparability.of_dataset(config, images, paper)
+    differences = [each.words for each in comparability.of_dataset(config, images, paper)]
     if not differences:
         return "ImageNet-Think-250K", None
     run = config["run"]
@@ -134,16 +128,8 @@ def description(images: Mapping[str, int], teachers: Sequence[str], full: bool) 
 def places(dataset: Values, folder: Path, full: bool) -> dict[str, str]:
     """Return where `load_dataset` and readers of parquet find the dataset, and its web page.
 
-    It is on the hub if the config names a repository; the form with images is never uploaded.
-
-    Parameters
-    ----------
-    dataset
-        The section `dataset` of the config.
-    folder
-        The dataset's local folder.
-    full
-        Whether it contains the images.
+    It is on the hub if the config's section `dataset` names a repository; the full form, with
+    images, is never uploaded and stays in its local folder.
     """
     repository = dataset["repository"]
     if full or not repository:

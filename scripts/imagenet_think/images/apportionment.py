@@ -7,28 +7,14 @@ from collections.abc import Sequence
 def allocate(
     total: int, weights: Sequence[float], least: int, capacities: Sequence[int]
 ) -> list[int]:
-    """Distribute images over classes in proportion to weights, within bounds.
+    """Return each class's share of `total` images, in proportion to its weight, within bounds.
 
     Webster's divisor method (Sainte-Laguë) with bounds: every class starts at `least`; each further
-    image goes to the class with the greatest weight / (images + 1/2) that is not full. A class that
-    is full passes its share on. The method is house-monotone: a larger total takes no image from
-    any class. It is also coherent: whatever one class gets, the others share the rest as they
-    would without it, so an added class takes its share and moves nothing between the others
-    (M. L. Balinski and H. P. Young, Fair Representation, 1982).
-
-    Parameters
-    ----------
-    total
-        Exact number of images to spread.
-    weights
-        Of each class, above 0 if the class can give more than `least`.
-    least, capacities
-        Bounds of a class: the same minimum for all, and the maximum of each.
-
-    Returns
-    -------
-    list of int
-        Images of each class, which add up to `total`. Ties go to the first class.
+    image goes to the class with the greatest weight / (images + 1/2), the first of several, that is
+    below its capacity. The method is house-monotone: a larger total takes no image from any class.
+    It is also coherent: whatever one class gets, the others share the rest as they would without
+    it, so an added class takes its share and moves nothing between the others (M. L. Balinski and
+    H. P. Young, Fair Representation, 1982).
 
     Raises
     ------

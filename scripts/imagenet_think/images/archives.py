@@ -91,16 +91,11 @@ def entries(file: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, int]]:
 
 
 def list_members(path: str | Path) -> Iterator[Member]:
-    """Yield the members of an uncompressed tar in their order.
+    """Yield the members of an uncompressed tar in their order; only headers are read.
 
-    Only headers are read. Folders are skipped. Links, devices, sparse files, truncated or too large
-    members, names that lead out of the archive and damaged parts are yielded with their reason, so
-    that a damaged archive loses nothing before the damage.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened or read (which says nothing about its content).
+    Folders are skipped. What cannot be used, such as links, truncated or too large members, names
+    that lead out of the archive and damaged parts, is yielded with its reason, so that a damaged
+    archive loses nothing before the damage.
     """
     total = os.path.getsize(path)
     end = 0
@@ -126,8 +121,7 @@ def list_members(path: str | Path) -> Iterator[Member]:
 
 def _member(entry: tarfile.TarInfo, total: int) -> Member:
     """Return the row of a tar entry; `total` is the archive's size in bytes."""
-    name = readable(entry.name)
-    where = (name, entry.offset_data, entry.size)
+    where = (readable(entry.name), entry.offset_data, entry.size)
     if entry.issym() or entry.islnk():
         detail = f"a link to {readable(entry.linkname)!r}; links are not followed"
         return Member(*where, "not_an_image", detail)
@@ -137,9 +131,8 @@ def _member(entry: tarfile.TarInfo, total: int) -> Member:
         return Member(*where, "not_an_image", f"tar entry of type {entry.type!r}, not a plain file")
     if not safe_name(entry.name):
         return Member(*where, "unsafe_name", "the name leads out of the archive's folder")
-    present = total - entry.offset_data
-    if present < entry.size:
-        detail = f"cut short: {max(present, 0)} of {entry.size} bytes"
+    if (present := max(total - entry.offset_data, 0)) < entry.size:
+        detail = f"cut short: {present} of {entry.size} bytes"
         return Member(*where, "damaged_archive", detail)
     if entry.size > MAX_BYTES:
         return Member(*where, "too_many_bytes", f"{entry.size} bytes, above {MAX_BYTES}")
@@ -171,8 +164,6 @@ def read_member(archive: BinaryIO, offset: int, size: int | None) -> bytes:
     ------
     RejectionError
         `too_many_bytes`, `damaged_archive` (fewer bytes than listed), `undecodable` (broken gzip).
-    ValueError
-        If the size is unknown, as for a damaged member.
     """
     if size is None:
         raise ValueError(f"{archive.name}: a member without a size cannot be read")

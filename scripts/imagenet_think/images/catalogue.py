@@ -21,15 +21,14 @@ def list_places(
 ) -> pl.DataFrame:
     """Return a row for each image of a listed class, and for whatever cannot be read.
 
-    Only headers are read: nothing is unpacked or decoded. What cannot be read has a row with its
-    reason, and no archive stops the others.
+    Only headers are read, and no archive that cannot be read stops the others.
 
     Parameters
     ----------
     kind, folder
         `images.source.kind`, and the source folder.
     places
-        Archives or folders relative to it; none for a group without images.
+        Archives or folders relative to it.
     classes, labels
         As for `read_labels`. Images of other classes are omitted, and counted in the log.
 
@@ -60,13 +59,9 @@ def list_places(
                 logger.warning("%s: %s: %s", place, entry.reason, entry.detail)
             rows.append((entry.wnid, place, *entry[1:]))
     if others:
-        logger.warning(
-            "%d images of %d classes that %s lacks are left out: %s",
-            others.total(),
-            len(others),
-            classes,
-            some([f"{wnid} ({count})" for wnid, count in others.most_common()]),
-        )
+        named = some([f"{wnid} ({count})" for wnid, count in others.most_common()])
+        message = "%d images of %d classes that %s lacks are left out: %s"
+        logger.warning(message, others.total(), len(others), classes, named)
     return pl.DataFrame(rows, schema=CATALOGUE, orient="row")
 
 

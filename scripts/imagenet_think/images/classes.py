@@ -1,16 +1,16 @@
 """The classes: their order, their labels, and how many images each has."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 
 from imagenet_think.core.schemas import CLASSES
+from imagenet_think.core.shards import shard_of
 
 
 def read_classes(path: str | Path) -> pl.DataFrame:
     """Return the class table, one row per class, all columns text.
-
-    The file is tab-separated: `wnid, lemmas, domain, hypernym`, and any further columns.
 
     Raises
     ------
@@ -36,14 +36,9 @@ def read_classes(path: str | Path) -> pl.DataFrame:
 def read_labels(classes: str | Path, labels: str | Path | None) -> list[str]:
     """Return the classes that integer labels index, from 0.
 
-    Parameters
-    ----------
-    classes
-        Class table.
-    labels
-        Text file with one class per line (its first column counts), in the order of the integers;
-        None for the sorted class table, as in `timm/imagenet-w21-p`, whose 10,450 classes are those
-        of ImageNet-21K-P.
+    `labels` is a text file with one class per line (its first column counts), in the order of the
+    integers; None for the sorted class table, as in `timm/imagenet-w21-p`, whose 10,450 classes are
+    those of ImageNet-21K-P.
     """
     if labels is None:
         return sorted(read_classes(classes)["wnid"])
@@ -52,16 +47,22 @@ def read_labels(classes: str | Path, labels: str | Path | None) -> list[str]:
 
 
 def counted(classes: pl.DataFrame, available: pl.DataFrame) -> pl.DataFrame:
-    """Return the class table in its order, schema `CLASSES`: with class_index and available.
+    """Return the class table in its order, schema `CLASSES`.
 
     `available` has the number of images (`available`) by `wnid`; classes without a row have none.
     """
-    return (
-        classes.with_row_index("class_index")
-        .join(available, on="wnid", how="left", maintain_order="left")
-        .with_columns(
-            pl.col("class_index").cast(pl.Int64),
-            pl.col("available").fill_null(0).cast(pl.Int64),
-        )
-        .select(list(CLASSES))
+    counts = classes.with_row_index("class_index").join(
+        available, on="wnid", how="left", maintain_order="left"
+    )
+    return counts.with_columns(pl.col("available").fill_null(0)).select(list(CLASSES)).cast(CLASSES)
+
+
+def described(
+    images: pl.DataFrame, classes: pl.DataFrame, sharding: Mapping[str, int]
+) -> pl.DataFrame:
+    """Return images of known class with the columns of the class table, `lemma` and `shard`."""
+    shards = [shard_of(name, **sharding) for name in images["image_id"]]
+    return images.join(classes, on="wnid", how="left", maintain_order="left").with_columns(
+        pl.col("lemmas").str.split(", ").list.first().alias("lemma"),
+        pl.Series("shard", shards, pl.String),
     )

@@ -1,7 +1,7 @@
 """Visual complexity: spatial information, its strata within a class, and the order of drawing."""
 
-from collections import deque
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import numpy as np
 
@@ -27,17 +27,10 @@ def spatial_information(grey: Grey) -> float:
 
 
 def strata(complexities: Sequence[float], count: int, probe: int) -> list[int]:
-    """Return the stratum, 1 (least complex) to `count`, of each image of a class.
+    """Return the stratum, 1 (least complex) to `count`, of each image of a class, in hash order.
 
-    Parameters
-    ----------
-    complexities
-        Of the class's images, in hash order.
-    count
-        Number of strata.
-    probe
-        The first `probe` images determine the bounds: their quantiles at 1/count, 2/count, … So an
-        image keeps its stratum however many follow.
+    The first `probe` images determine the bounds: their quantiles at 1/count, 2/count, … So an
+    image keeps its stratum however many follow.
     """
     if not complexities:
         return []
@@ -48,29 +41,22 @@ def strata(complexities: Sequence[float], count: int, probe: int) -> list[int]:
 def draw_order(members: Sequence[int], count: int, first: int) -> list[int]:
     """Return the order in which the images of a class are drawn: one from each stratum in turn.
 
-    Within a stratum the hash order is kept; an empty stratum is skipped. The first n are the choice
-    of n images, so a larger n keeps every earlier choice.
+    Within a stratum the hash order is kept. The first n are the choice of n images, so a larger n
+    keeps every earlier choice.
 
     Parameters
     ----------
     members
-        Stratum (1 to `count`) of each image, in hash order.
+        Stratum (1 to `count`) of each image, in hash order; what is returned are positions in it.
     count
         Number of strata.
     first
         The stratum that begins is `first % count`, counted from 0. Varied by class, so that over
         many classes no stratum is favoured.
-
-    Returns
-    -------
-    list of int
-        Positions in `members`, each once.
     """
-    queues = [deque[int]() for _ in range(count)]
+    queues: list[list[int]] = [[] for _ in range(count)]
     for position, stratum in enumerate(members):
         queues[stratum - 1].append(position)
-    turns = [queues[(first + k) % count] for k in range(count)]
-    order: list[int] = []
-    while any(turns):
-        order.extend(queue.popleft() for queue in turns if queue)
-    return order
+    begin = first % count
+    turns = zip_longest(*queues[begin:], *queues[:begin])
+    return [position for turn in turns for position in turn if position is not None]

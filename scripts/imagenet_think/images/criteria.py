@@ -30,7 +30,7 @@ the size in its header; on the prepared image; by comparison with other images."
 class Candidate:
     """An image to check, of which each stage knows more than the one before.
 
-    Contrast, sharpness and noise depend on the scale. They are measured on the `prepared` image
+    Contrast, sharpness and noise depend on the scale, so they are measured on the `prepared` image
     (upright, RGB), whose pixels the models see.
     """
 
@@ -64,10 +64,9 @@ class Criterion:
     reason, threshold
         Its name in the column `reason`, and its key in `images.criteria`. Without a value there, it
         is not applied.
-    meaning
-        What the reason means, on pages and in tables.
-    rule
-        Completes "An image is rejected if it …", with `{}` for the threshold.
+    meaning, rule
+        What the reason means, in tables; and the end of "An image is rejected if it …", with `{}`
+        for the threshold.
     stages
         When it is checked.
     check
@@ -100,10 +99,7 @@ def criterion(threshold: str, meaning: str, rule: str, *stages: Stage) -> Callab
 def applied(
     thresholds: Mapping[str, Any], stage: Stage | None = None
 ) -> Iterator[tuple[Criterion, Any]]:
-    """Yield the criteria with a threshold, at one stage or (None) at any, and their thresholds.
-
-    `thresholds` is `images.criteria` of the config, or some of its keys.
-    """
+    """Yield the criteria with a threshold, at one stage or (None) at any, and their thresholds."""
     for each in CRITERIA:
         threshold = thresholds.get(each.threshold)
         unused = threshold is None or (isinstance(threshold, Collection) and not threshold)
@@ -112,12 +108,9 @@ def applied(
 
 
 def require(stage: Stage, candidate: Candidate, thresholds: Mapping[str, Any]) -> None:
-    """Check all criteria of a stage; deny lists must be complete (`with_deny_files`).
+    """Raise `RejectionError` with the first criterion of a stage that is not met.
 
-    Raises
-    ------
-    RejectionError
-        With the first criterion that is not met.
+    Deny lists must be complete (`with_deny_files`).
     """
     for each, threshold in applied(thresholds, stage):
         if each.check and (detail := each.check(candidate, threshold)):
@@ -166,14 +159,14 @@ def _listed(path: str | Path | None) -> frozenset[str]:
     "name",
 )
 def denied_class(candidate: Candidate, classes: Collection[str]) -> str | None:
-    """Check the class against `images.criteria.denied_classes`."""
+    """Check the class against a deny list."""
     denied = candidate.wnid in classes
     return f"{candidate.wnid} is in images.criteria.denied_classes" if denied else None
 
 
 @criterion("denied_images", "on the config's deny list", "is one of {} denied images", "name")
 def denied_image(candidate: Candidate, images: Collection[str]) -> str | None:
-    """Check the image_id against `images.criteria.denied_images`."""
+    """Check the image_id against a deny list."""
     denied = candidate.image_id in images
     return f"{candidate.image_id} is in images.criteria.denied_images" if denied else None
 
@@ -195,10 +188,9 @@ def too_many_pixels(candidate: Candidate, most: int) -> str | None:
     "min_side", "a side below the minimum", "has a side shorter than {} pixels", "header", "pixels"
 )
 def too_small(candidate: Candidate, least: int) -> str | None:
-    """Check the shorter side (224×224 in section 3.1).
+    """Check the shorter side (224×224 in section 3.1), also of the prepared image.
 
-    It is checked again after preparation: scaled down to the bound, a long strip may end up
-    narrower than the paper allows.
+    Scaled down to the bound, a long strip may end up narrower than the paper allows.
     """
     width, height = candidate.size
     small = min(width, height) < least
@@ -212,10 +204,9 @@ def too_small(candidate: Candidate, least: int) -> str | None:
     "pixels",
 )
 def low_contrast(candidate: Candidate, least: float) -> str | None:
-    """Check the standard deviation of the grey levels.
+    """Check the standard deviation of the grey levels, 0 to 255.
 
-    Root mean square contrast (E. Peli, Contrast in complex images, JOSA A 1990), on 0 to 255: a
-    blank or nearly blank image has no visual content.
+    Root mean square contrast (E. Peli, Contrast in complex images, JOSA A 1990).
     """
     value = float(candidate.grey.std())
     return f"contrast {value:.2f}, below {least}" if value < least else None
@@ -273,13 +264,8 @@ def noisy(candidate: Candidate, most: float) -> str | None:
 def scorer(candidate: Candidate, function: str) -> str | None:
     """Call the user's function, `module:function` or `path/to/file.py:function`.
 
-    It is given the prepared image and returns None or, in words, what is wrong with it.
-
-    Raises
-    ------
-    TypeError
-        If it returns anything else. Its own errors are not caught: they say nothing about the
-        image.
+    It is given the prepared image and returns None or, in words, what is wrong with it. Its errors
+    are not caught, and anything else is a TypeError: they say nothing about the image.
     """
     found = load_scorer(function)(candidate.image)
     if found is not None and not (isinstance(found, str) and found):

@@ -26,14 +26,10 @@ Image.init()  # here, once, and not by several threads at a time
 
 @contextmanager
 def decoding() -> Iterator[None]:
-    """Turn whatever a decoder raises into the reason `undecodable`.
-
-    Decoders of damaged files raise errors of many types, so all are caught except those about this
-    machine rather than the image.
-    """
+    """Turn the errors of a decoder, which are of many types, into the reason `undecodable`."""
     try:
         yield
-    except (MemoryError, RejectionError):
+    except (MemoryError, RejectionError):  # the first is about this machine
         raise
     except Exception as error:
         # An object's address would differ from run to run.
@@ -47,8 +43,7 @@ def open_image(data: bytes) -> Image.Image:
     Raises
     ------
     RejectionError
-        `not_an_image`, or `undecodable` where the content begins like an image and the header is
-        broken.
+        `not_an_image`, or `undecodable` where it begins like an image with a broken header.
     """
     with decoding():
         try:
@@ -65,10 +60,9 @@ def open_image(data: bytes) -> Image.Image:
 def require_few_scans(image: Image.Image, data: bytes) -> None:
     """Reject a JPEG that would take too long to decode (`too_many_scans`).
 
-    Each scan of a progressive JPEG, even of a few bytes, covers the whole image, so its size does
-    not limit the work as in every other format. Start-of-scan markers are counted; compressed data
-    never contain their two bytes in sequence. With the limits on bytes, pixels and scans no image
-    takes longer than some seconds, so that the decoder needs no timeout.
+    Each scan of a progressive JPEG, even of a few bytes, covers the whole image. Start-of-scan
+    markers are counted; compressed data never contain their two bytes in sequence. With the limits
+    on bytes, pixels and scans no image takes longer than some seconds, so no timeout is needed.
     """
     scans = data.count(b"\xff\xda") if image.format in ("JPEG", "MPO") else 0
     if scans > MAX_SCANS:
@@ -80,8 +74,7 @@ def require_intact(image: Image.Image, data: bytes) -> None:
 
     If data are lost inside a JPEG (a disk block of zeros, say), libjpeg warns, fills in grey and
     goes on, and Pillow hides the warnings. So the data are decoded once more, at an eighth of the
-    scale, by the same library with warnings as errors (`simplejpeg`). A JPEG has no checksum: a
-    single wrong bit mostly goes unnoticed here too, and changes a few blocks.
+    scale, with warnings as errors (`simplejpeg`). A single wrong bit mostly goes unnoticed.
     """
     if image.format not in ("JPEG", "MPO"):
         return

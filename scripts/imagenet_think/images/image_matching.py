@@ -24,9 +24,7 @@ _TWICE = re.compile(r"(?<![^/])(n\d{8})_(?=\1_)")
 
 @contextmanager
 def opened(path: str, *columns: str) -> Iterator[ParquetFile]:
-    """Open a user's parquet file, of which `columns` are read.
-
-    Row groups are read as streams, so that few images are in memory at a time.
+    """Open a user's parquet file, of which `columns` are read, as a stream.
 
     Raises
     ------
@@ -55,13 +53,7 @@ def opened(path: str, *columns: str) -> Iterator[ParquetFile]:
 
 
 def check_column(file: ParquetFile, path: str, column: str, wanted: str = TEXT) -> None:
-    """Check that a column exists once and has the wanted type, plain or dictionary-encoded.
-
-    Raises
-    ------
-    ValueError
-        If not; the message names the file, the column and the columns that exist.
-    """
+    """Raise ValueError unless a column exists once and has the wanted type (or a dictionary)."""
     schema = file.schema_arrow
     if column not in schema.names:
         raise ValueError(f"{path} has no column {column!r}; there are {', '.join(schema.names)}")
@@ -77,17 +69,10 @@ def check_column(file: ParquetFile, path: str, column: str, wanted: str = TEXT) 
 
 def _holds(kind: pa.DataType, wanted: str) -> bool:
     kind = _plain(kind)
-    parts = _parts(kind)
-    is_image = (
-        bool(parts)
-        and _plain(parts.get("path", pa.null())) in _TEXTS
-        and _plain(parts.get("bytes", pa.null())) in _BYTES
-    )
-    return (
-        kind in _TEXTS
-        or (wanted == LABELS and pa.types.is_integer(kind))
-        or (wanted == IMAGES and is_image)
-    )
+    if wanted == IMAGES and (parts := _parts(kind)):
+        path, data = (_plain(parts.get(name, pa.null())) for name in ("path", "bytes"))
+        return path in _TEXTS and data in _BYTES
+    return kind in _TEXTS or (wanted == LABELS and pa.types.is_integer(kind))
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
@@ -101,21 +86,9 @@ def _parts(kind: pa.DataType) -> dict[str, pa.DataType]:
 
 
 def read_names(files: Sequence[str], column: str) -> list[str | None]:
-    """Return each row's name of its image; None for images without a name.
+    """Return each row's name of its image, None without a name; bytes are not read.
 
-    Bytes are not read.
-
-    Parameters
-    ----------
-    files
-        Parquet files; rows are numbered across all of them.
-    column
-        Names as text, or the hub's images, whose `path` is the name.
-
-    Raises
-    ------
-    ValueError
-        As for `opened` and `check_column`.
+    The column holds names as text, or the hub's images, whose `path` is the name.
     """
     names: list[str | None] = []
     for path in files:
@@ -135,8 +108,7 @@ def read_names(files: Sequence[str], column: str) -> list[str | None]:
 def read_digests(files: Sequence[str], column: str, rows: Collection[int]) -> dict[int, str]:
     """Return the SHA-256 (hex) of the images' bytes in some rows; rows without bytes are omitted.
 
-    Rows are numbered as for `read_names`. Row groups without them are not read, and few images are
-    in memory at a time.
+    Rows are numbered across all files. Row groups without them are not read.
     """
     wanted = set(rows)
     digests, first = {}, 0
@@ -154,13 +126,7 @@ def read_digests(files: Sequence[str], column: str, rows: Collection[int]) -> di
 
 
 def read_pictures(path: str, column: str) -> Iterator[bytes | None]:
-    """Yield the bytes of each row's image, or None; few are in memory at a time.
-
-    Raises
-    ------
-    ValueError
-        As for `opened` and `check_column`, or if there are no bytes.
-    """
+    """Yield the bytes of each row's image, or None; ValueError if the column holds none."""
     with opened(path, column) as file:
         check_column(file, path, column, IMAGES)
         kind = file.schema_arrow.field(column).type
@@ -183,10 +149,9 @@ def pictures(file: ParquetFile, group: int, column: str) -> Iterator[bytes | Non
 class ImageNames:
     """The image of a sample that a name refers to.
 
-    A name is an image_id, a file name or a path: its ending and then leading folders are removed
-    until it is an image_id. So `train/n00005787/n00005787_11054.JPEG` is `n00005787_11054`, and
-    `/home/me/pictures/cats/12.jpg` is `cats/12`. `n00005787_n00005787_11054`, as in the published
-    dataset, is `n00005787_11054`.
+    From a file name or path, its ending and then leading folders are removed until it is an
+    image_id: `/home/me/pictures/cats/12.jpg` is `cats/12`. `n00005787_n00005787_11054`, as in the
+    published dataset, is `n00005787_11054`.
     """
 
     def __init__(self, images: Iterable[str]):
@@ -199,8 +164,7 @@ class ImageNames:
         if name in self._images:
             return name
         whole = image_ids.relative_path(name)
-        meant = (self._cut(each) for each in dict.fromkeys((whole, _TWICE.sub("", whole))))
-        return next(filter(None, meant), None)
+        return self._cut(whole) or self._cut(_TWICE.sub("", whole))
 
     def _cut(self, whole: str) -> str | None:
         """Return the longest end of a path that is an image_id."""
@@ -214,7 +178,7 @@ def listed_id(name: str, classes: Collection[str]) -> str:
     """Return the image_id of an image that a file lists by image_id, file name or path.
 
     This is the name without ending and folders, its class not repeated. If the name does not begin
-    with a class but a folder is one, as with the user's own images, the path from that folder on.
+    with a class but a folder is one, as with your own images, the path from that folder on.
     """
     *folders, stem = parts = _TWICE.sub("", image_ids.relative_path(name)).split("/")
     if class_in(stem, classes) is None:

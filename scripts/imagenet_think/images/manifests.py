@@ -63,32 +63,20 @@ def identify(
 ) -> ListedRow:
     """Return the columns `LISTED` of a row; with a reason if it is no image of the sample.
 
-    Parameters
-    ----------
-    place, name
-        The file, and what it calls the image, or None.
-    digest
-        SHA-256 of the image's bytes, if known; the image_id of an image without a name.
-    label
-        The row's class label.
-    classes
-        The classes.
+    `place` is the file, `name` what it calls the image, and `digest` the SHA-256 of the image's
+    bytes, if known: the image_id of an image without a name.
     """
-    row: ListedRow = dict.fromkeys(LISTED) | {
-        "source": place,
-        "member": name,
-        "source_sha256": digest,
-    }
+    named = {"source": place, "member": name, "source_sha256": digest}
+    row: ListedRow = dict.fromkeys(LISTED) | named
     with recorded(row):
         called = name or digest
         if called is None:
             raise RejectionError("not_an_image", "the row names no image")
-        row["image_id"] = image_matching.listed_id(called, classes.known)
-        row["wnid"] = _labelled(called, label, classes.numbered)
-        row["wnid"] = (
-            row["wnid"] or image_matching.class_in(row["image_id"], classes.known) or classes.only
-        )
-        if not archives.safe_name(row["image_id"]):
+        image = row["image_id"] = image_matching.listed_id(called, classes.known)
+        labelled = _labelled(called, label, classes.numbered)
+        named_class = image_matching.class_in(image, classes.known)
+        row["wnid"] = labelled or named_class or classes.only
+        if not archives.safe_name(image):
             raise RejectionError("unsafe_name", f"{called} leads out of its folder")
         if row["wnid"] not in classes.known:
             raise RejectionError("no_class", f"{called}: {row['wnid'] or 'no class'}")

@@ -37,9 +37,9 @@ class NearDuplicates:
     """Hashes seen so far: a fast exact search for one within a Hamming radius of 0 to 63 bits.
 
     If hashes are split into `radius // 2 + 1` parts, two that differ in at most `radius` bits have
-    a part in which they differ in at most one bit (pigeonhole; multi-index hashing, M. Norouzi,
-    A. Punjani and D. J. Fleet, CVPR 2012), so only hashes with such a part are compared. Parts are
-    interleaved, which spreads the informative low frequencies over all of them.
+    a part in which they differ in at most one bit (multi-index hashing, M. Norouzi, A. Punjani and
+    D. J. Fleet, CVPR 2012), so only hashes with such a part are compared. Parts are interleaved,
+    which spreads the informative low frequencies over all of them.
     """
 
     def __init__(self, radius: int) -> None:
@@ -67,7 +67,6 @@ class NearDuplicates:
                         break
                     if (hashes[index] ^ value).bit_count() <= radius:
                         first = index
-                        break
         if first == len(hashes):
             return None
         return self._names[first], (hashes[first] ^ value).bit_count()
@@ -83,9 +82,8 @@ class NearDuplicates:
 class Repetitions:
     """Images seen so far: one that repeats an earlier one is rejected, even if that one was too.
 
-    Because rejected images are remembered as well, an additional image can reject others but never
-    brings one back: a sample of more classes keeps what it had of the others. The `thresholds` are
-    `images.criteria`, of which `near_duplicate_bits` is used.
+    So an additional image can reject others but never brings one back: a sample of more classes
+    keeps what it had of the others. Of the `thresholds`, `near_duplicate_bits` is used.
     """
 
     def __init__(self, thresholds: Mapping[str, Any]) -> None:
@@ -93,13 +91,7 @@ class Repetitions:
         self._places: dict[str, str] = {}
 
     def keep(self, image: Mapping[str, Any]) -> None:
-        """Add an image (image_id, source, member, perceptual_hash), or reject it.
-
-        Raises
-        ------
-        RejectionError
-            `clashing_id`, or `near_duplicate` with the other's image_id.
-        """
+        """Add an image, or reject it as `clashing_id` or `near_duplicate` of another."""
         name = image["image_id"]
         namesake = self._places.setdefault(name, place := f"{image['source']}/{image['member']}")
         found = self._looks.find(image["perceptual_hash"])
@@ -107,6 +99,5 @@ class Repetitions:
         if namesake is not place:
             raise RejectionError("clashing_id", f"{namesake} is called {name} too")
         if found:
-            other, distance = found
-            detail = _TWIN.format(bits=distance, image_id=other)
+            detail = _TWIN.format(image_id=found[0], bits=found[1])
             raise RejectionError("near_duplicate", detail)

@@ -33,7 +33,7 @@ class Prepared(NamedTuple):
 
 
 def orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 (upright) to 8; 1 where there is none or it is unreadable."""
+    """Return the EXIF orientation, 1 (upright) to 8; 1 if there is none that can be read."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except (SyntaxError, ValueError, KeyError, struct.error):
@@ -42,10 +42,7 @@ def orientation(image: Image.Image) -> int:
 
 
 def foreign_profile(image: Image.Image) -> ImageCms.ImageCmsProfile | None:
-    """Return the embedded colour profile, if it is not sRGB and fits the image.
-
-    A broken profile, or one for a different kind of image, is ignored.
-    """
+    """Return the embedded colour profile, if it is intact, fits the image and is not sRGB."""
     data = image.info.get("icc_profile")
     if not data or image.mode not in _CONVERTED:
         return None
@@ -68,11 +65,10 @@ def to_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Imag
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return an image of any mode as 8-bit RGB.
+    """Return an image of any mode as 8-bit RGB, transparent ones composited on white.
 
-    Transparent images are composited on white. 16-bit grey is scaled to 8 bits (Pillow's own
-    conversion clips in some modes); 32-bit integers and floats, which have no fixed white, are
-    stretched over their range. CMYK without a colour profile is converted by Pillow's plain rule.
+    16-bit grey is scaled to 8 bits (Pillow's own conversion clips in some modes); 32-bit integers
+    and floats, which have no fixed white, are stretched over their range.
     """
     if image.mode.startswith("I;16"):
         levels = np.asarray(image).astype(np.uint32)
@@ -110,15 +106,9 @@ def prepare(data: bytes, image: Image.Image, longest_side: int, jpeg_quality: in
         Whatever Pillow raises for a file that cannot be decoded completely.
     """
     image.load()
-    turned = orientation(image) != 1
-    profile = foreign_profile(image)
-    if (
-        image.format == "JPEG"
-        and image.mode == "RGB"
-        and not turned
-        and profile is None
-        and max(image.size) <= longest_side
-    ):
+    turned, profile = orientation(image) != 1, foreign_profile(image)
+    plain = image.format == "JPEG" and image.mode == "RGB" and not turned and profile is None
+    if plain and max(image.size) <= longest_side:
         return Prepared(data, image)
     if turned:
         image = ImageOps.exif_transpose(image)
@@ -140,14 +130,13 @@ def decode(
 ) -> Prepared:
     """Decode and prepare an image that may be damaged or hostile.
 
-    The criteria that are checked before decoding are applied. Unless `intact` is False, a JPEG with
-    missing or damaged data is rejected.
+    Unless `intact` is False, a JPEG with missing or damaged data is rejected.
 
     Raises
     ------
     RejectionError
         If it is no image, cannot be decoded completely, would take too long to decode, or does not
-        meet a criterion.
+        meet a criterion that is checked before decoding.
     """
     opened = decoding.open_image(data)
     candidate = criteria.Candidate(size=opened.size)
@@ -163,13 +152,7 @@ def decode(
 def examine(
     data: bytes | None, thresholds: Mapping[str, Any], preparation: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Decode and prepare an image; return `source_bytes` and what is stored (`Prepared.stored`).
-
-    Raises
-    ------
-    RejectionError
-        As for `decode`, and if there are no bytes or too many.
-    """
+    """Prepare an image as `decode` does, unless there are no bytes or too many; return columns."""
     if data is None:
         raise RejectionError("not_an_image", "the row holds no bytes")
     if len(data) > archives.MAX_BYTES:

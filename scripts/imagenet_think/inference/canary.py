@@ -75,13 +75,10 @@ def require_sight(
 
     Parameters
     ----------
-    engine
-        The loaded model.
+    engine, policy
+        The loaded model, and how the run prompts it.
     images
         Readable image files by image_id, all different.
-    policy
-        The run's policy. Here a text has at most `MAX_NEW_TOKENS` tokens and one attempt, and no
-        thinking is closed by force.
     processor
         The family's processor, which determines the expected number of image tokens.
     output_format
@@ -94,8 +91,7 @@ def require_sight(
     Returns
     -------
     dict or None
-        Tokens spent: prompt_tokens, image_tokens, completion_tokens. None if the model had passed
-        before.
+        Tokens spent (`usage.TOKENS`); None if the model had passed before.
 
     Raises
     ------
@@ -139,15 +135,7 @@ def ask(
     processor: Processor,
     output_format: str,
 ) -> tuple[list[Reply], dict[str, int]]:
-    """Prompt a model with images in all ways, in one go; parameters are as in `require_sight`.
-
-    Returns
-    -------
-    list of Reply
-        For each image in turn: unchanged, its blank, swapped.
-    dict
-        Tokens spent.
-    """
+    """Return a model's replies to the images, each in all ways in turn, and the tokens spent."""
     prompts = {f"{way}/{key}": (image_id, way, key) for image_id, way, key in _ways(images)}
     # Thinking is not closed by force, to see what the model does by itself.
     decoding = policy.model["decoding"]

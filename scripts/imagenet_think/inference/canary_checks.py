@@ -29,39 +29,19 @@ class Defect(NamedTuple):
 
 @dataclass(frozen=True)
 class Reply:
-    """A model's response to one canary prompt.
+    """A model's response to one canary prompt."""
 
-    Attributes
-    ----------
-    image_id
-        The image that was shown, or whose blank was.
-    way
-        `OWN`, `BLANK` or `SWAPPED`.
-    asked_as
-        The image under whose key and seed it was generated: a different one if swapped.
-    text, finish_reason, error
-        As in a response.
-    image_tokens, expected_image_tokens
-        As the engine counted them, and as the model's processor does.
-    completion_tokens
-        Number of generated tokens.
-    status
-        Status of parsing the text.
-    garbled
-        Why the text is garbled, or None.
-    """
-
-    image_id: str
-    way: str
-    asked_as: str
+    image_id: str  # the image that was shown, or whose blank was
+    way: str  # `OWN`, `BLANK` or `SWAPPED`
+    asked_as: str  # the image under whose key and seed it was generated: a different one if swapped
     text: str | None
     finish_reason: str
     error: str | None
-    image_tokens: int
-    expected_image_tokens: int
+    image_tokens: int  # as the engine counted them
+    expected_image_tokens: int  # as the model's processor does
     completion_tokens: int
-    status: str
-    garbled: str | None
+    status: str  # of parsing the text
+    garbled: str | None  # why it is
 
     @property
     def words(self) -> list[str]:
@@ -73,15 +53,7 @@ Replies = Sequence[Reply]
 
 
 def judge(replies: Replies, *, greedy: bool) -> list[Defect]:
-    """Return what is wrong with a model; nothing if it may be used.
-
-    Parameters
-    ----------
-    replies
-        From `canary.ask`.
-    greedy
-        Whether decoding is greedy.
-    """
+    """Return what is wrong with a model by its replies; nothing if it may be used."""
     # The model may reject a single image: that is a failure of its row, not of the model.
     answered = {reply.image_id for reply in replies if reply.way == OWN and reply.text is not None}
     rejected = [
@@ -173,16 +145,11 @@ def _by_image(replies: Replies, way: str) -> dict[str, Reply]:
 
 
 def garbled(text: str) -> str | None:
-    """Return why a text is not text in any language, or None.
+    """Return why a text without marks is not text in any language, or None.
 
     It is not if it is empty; if more than a twentieth of its characters are unprintable
     (replacement characters among them); if it is so repetitive that it compresses to less than a
     tenth; or if its letters are of many scripts, none of which has three in five of them.
-
-    Parameters
-    ----------
-    text
-        A response without marks.
     """
     text = text.strip()
     if not text:

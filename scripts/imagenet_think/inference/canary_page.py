@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
+from imagenet_think.core.templates import html_template
 from imagenet_think.inference.canary_checks import BLANK, OWN, SWAPPED, Defect, Replies
 from imagenet_think.inference.chat import png_file
 from imagenet_think.inference.conversations import Policy
@@ -32,23 +32,10 @@ def render(
     replies: Replies,
     defects: Sequence[Defect],
 ) -> str:
-    """Return the page as HTML.
-
-    Parameters
-    ----------
-    policy
-        The model and its prompt.
-    record
-        The engine's record.
-    images
-        Image files by image_id.
-    replies, defects
-        The model's replies, and what is wrong with them.
-    """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    """Return the page as HTML, with the engine's record and the image files by image_id."""
     own = [reply for reply in replies if reply.way == OWN]
     finished = [reply for reply in own if reply.finish_reason == "stop"]
-    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+    return html_template(_TEMPLATE).render(
         key=policy.model["key"],
         prompt=policy.prompt,
         defects=defects,

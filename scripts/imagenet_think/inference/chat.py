@@ -5,9 +5,10 @@ user's text, with `{image}` in the image's place and `{prompt}` in that of the r
 for a model that may request the image at full size, `second_round` (`first_scale`, the scale of
 width and height in the first round, and the `template` of the second user turn).
 
-Messages have the form of transformers' chat templates: system and assistant turns are strings, user
-turns lists of parts. An image part is `{"type": "image", "image": bytes, "scale": share}` with the
-bytes of an image file, so that a waiting conversation takes no more memory than its file.
+Messages have the form of transformers' chat templates: user turns are lists of parts; system and
+assistant turns are strings, because without an image some templates accept nothing else. An image
+part is `{"type": "image", "image": bytes, "scale": share}` with the bytes of an image file, so that
+a waiting conversation takes no more memory than its file.
 """
 
 import io
@@ -37,31 +38,15 @@ class Processor(Protocol):
 
 
 def first_conversation(image: bytes, prompt: str, model_settings: dict) -> list[dict]:
-    """Return the messages of the first round.
+    """Return the messages of the first round, from the model's entry in the config.
 
-    Parameters
-    ----------
-    image
-        The image file. It is read and resized only by `encode`.
-    prompt
-        The run's prompt.
-    model_settings
-        The model's entry in the config.
-
-    Returns
-    -------
-    list of dict
-        Messages.
-
-    Raises
-    ------
-    PromptError
-        If the template does not contain the image exactly once.
+    The image file is read and resized only by `encode`. A template that does not contain the image
+    exactly once is a `PromptError`.
     """
     scale = (model_settings.get("second_round") or {}).get("first_scale", 1.0)
     user = _user_turn(model_settings.get("template", TEMPLATE), image, scale, prompt)
     system = model_settings.get("system")
-    return [*([_turn("system", system)] if system else []), user]
+    return [{"role": "system", "content": system}, user] if system else [user]
 
 
 def second_conversation(
@@ -70,39 +55,22 @@ def second_conversation(
     """Return the messages of the second round, or None if there is none.
 
     There is one if the model's settings have a `second_round` and its first text contains a whole
-    tool call. The history keeps the first, smaller image, and the new turn shows the image at full
-    size, as in the authors' program.
-
-    Parameters
-    ----------
-    first
-        The first round's messages.
-    first_text
-        The model's response. What follows its call (the end token) is not part of the history.
-    image
-        The image file.
-    model_settings
-        The model's entry in the config.
+    tool call; what follows the call (the end token) is not part of the history. The history keeps
+    the first, smaller image, and the new turn shows the image at full size, as in the authors'
+    program.
     """
     settings = model_settings.get("second_round")
     call = TOOL_CALL.search(first_text)
     if settings is None or call is None:
         return None
-    call_turn = _turn("assistant", first_text[: call.end()])
+    call_turn = {"role": "assistant", "content": first_text[: call.end()]}
     return [*first, call_turn, _user_turn(settings["template"], image, 1.0)]
 
 
 def encode(processor: Processor, messages: list[dict], prefix: str = "") -> dict:
     """Return a conversation as model inputs.
 
-    Parameters
-    ----------
-    processor
-        A family's processor.
-    messages
-        From `first_conversation` or `second_conversation`, also after `fitted`.
-    prefix
-        Beginning of the assistant's turn, which the model continues.
+    The model continues `prefix`, the beginning of the assistant's turn.
 
     Returns
     -------
@@ -117,7 +85,7 @@ def encode(processor: Processor, messages: list[dict], prefix: str = "") -> dict
         If an image cannot be read or has a shape that the model rejects, if a text contains the
         model's image token, or if the inputs contain no image token (the model would answer blind).
     """
-    check_texts(processor, messages, prefix)
+    _check_texts(processor, messages, prefix)
     messages, resize = _with_pictures(processor, messages)
     try:
         inputs = processor.apply_chat_template(
@@ -142,20 +110,8 @@ def fitted(processor: Processor, messages: list[dict]) -> list[dict]:
     """Return a conversation whose images have the size at which the model sees them.
 
     If an image has a `scale` other than 1, all images of the conversation are resized (a processor
-    resizes all or none) and marked `"fitted": True`: no engine may resize them again. Other
-    conversations are returned unchanged, after a check that their images are readable.
-
-    Parameters
-    ----------
-    processor
-        A family's processor.
-    messages
-        From `first_conversation` or `second_conversation`.
-
-    Returns
-    -------
-    list of dict
-        Messages, with resized images as PNG files.
+    resizes all or none), to PNG files marked `"fitted": True`: no engine may resize them again.
+    Other conversations are returned unchanged, after a check that their images are readable.
 
     Raises
     ------
@@ -170,16 +126,8 @@ def fitted(processor: Processor, messages: list[dict]) -> list[dict]:
     )
 
 
-def check_texts(processor: Processor, messages: list[dict], prefix: str = "") -> None:
-    """Check that no text contains the model's image token, which would count as an image.
-
-    The run's prompt may contain it, and so may the model's text of an earlier round.
-
-    Raises
-    ------
-    PromptError
-        If one does; the message names the token and the role of the text.
-    """
+def _check_texts(processor: Processor, messages: list[dict], prefix: str) -> None:
+    """Check that no text, also of an earlier round, has the image token: it would count as one."""
     texts = [
         (message["role"], part.get("text", "")) for message in messages for part in _parts(message)
     ]
@@ -195,11 +143,6 @@ def png_file(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
-
-
-def _turn(role: str, text: str) -> dict:
-    # Without an image, some chat templates accept only a plain string.
-    return {"role": role, "content": text}
 
 
 def _parts(message: dict) -> list[dict]:

@@ -36,23 +36,9 @@ def meta_model(
 ) -> transformers.PreTrainedModel:
     """Return a checkpoint's model on the meta device, after checking every weight.
 
-    The family's own loader builds it: config, renaming of weights and checks are those of a real
-    load.
-
-    Parameters
-    ----------
-    family
-        One of `families.NAMES`.
-    source
-        The folder of a checkpoint; by default the published shapes. If it does not have all its
-        weights, its config is checked against the published names and shapes.
-    dtype
-        Of the weights.
-
-    Raises
-    ------
-    ValueError
-        If weights are missing, left over or of another shape, or the config is not the family's.
+    The family's own loader builds it: config, renaming of weights, checks and errors are those of a
+    real load. `source` is the folder of a checkpoint; if it does not have all its weights, its
+    config is checked against the published names and shapes. By default both are as published.
     """
     if source is None and not (ROOT / family).exists():
         raise ValueError(f"not on the disk, and {ROOT.name}/{family} does not describe it")
@@ -79,18 +65,8 @@ def random_model(
     """Return a model with random weights, drawn on the device itself.
 
     Weights are drawn as transformers draws those of a new model: normal with the class's small
-    standard deviation, norms one, biases zero. So activations stay small in bfloat16 too.
-
-    Parameters
-    ----------
-    family
-        One of `families.NAMES`.
-    device, dtype, attention
-        As in the families' `load_model`.
-    source
-        The folder of a checkpoint whose config to use; the published one by default.
-    seed
-        Of the weights.
+    standard deviation, norms one, biases zero. So activations stay small in bfloat16 too. The
+    config is that of a checkpoint's folder, `source`, or by default the published one.
     """
     with _checkpoint(source or ROOT / family) as folder:
         model = _load(family, folder, dtype, attention)
@@ -104,12 +80,7 @@ def random_model(
 def processor(family: str, image_settings: dict | None = None) -> Any:
     """Return the family's processor with the published image settings and a placeholder tokenizer.
 
-    Parameters
-    ----------
-    family
-        One of `families.NAMES`.
-    image_settings
-        As in the families' `load_processor`.
+    As in the families' `load_processor`, `image_settings` override those.
     """
     with _checkpoint(ROOT / family) as folder:
         tokenizer(family).save_pretrained(folder)
@@ -143,11 +114,6 @@ def tokenizer(family: str) -> transformers.PreTrainedTokenizerFast:
     )
 
 
-def weight_bytes(model: transformers.PreTrainedModel) -> int:
-    """Return the bytes of all parameters."""
-    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-
-
 def cached_bytes(
     config: transformers.PreTrainedConfig, dtype: torch.dtype, *, expanded: bool = False
 ) -> int:
@@ -158,11 +124,12 @@ def cached_bytes(
     the keys and values of all heads that are computed from them.
     """
     text = config.get_text_config()
-    if getattr(text, "kv_lora_rank", None) and expanded:
+    latent = getattr(text, "kv_lora_rank", None)
+    if latent and expanded:
         head = text.qk_nope_head_dim + text.qk_rope_head_dim + text.v_head_dim
         width = text.num_attention_heads * head
-    elif getattr(text, "kv_lora_rank", None):
-        width = text.kv_lora_rank + text.qk_rope_head_dim
+    elif latent:
+        width = latent + text.qk_rope_head_dim
     else:
         head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         width = 2 * text.num_key_value_heads * head
@@ -172,8 +139,7 @@ def cached_bytes(
 def sources(family: str) -> dict:
     """Return what `sources.yaml` says of a family: `checkpoint` and, by file, a list of entries.
 
-    An entry has `keys`, and `source` or `unchecked` (why), or both. Of a family without recorded
-    specifications nothing is said.
+    An entry has `keys`, and `source` or `unchecked` (why), or both.
     """
     stated = yaml.safe_load((ROOT / "sources.yaml").read_text(encoding="utf-8"))["families"]
     return stated.get(family, {"checkpoint": None, "files": {}})
@@ -182,14 +148,7 @@ def sources(family: str) -> dict:
 def unchecked(family: str, repository: str, folder: Path | None = None) -> list[str]:
     """Return what is not known for certain about a checkpoint of the family, one phrase each.
 
-    Parameters
-    ----------
-    family
-        One of `families.NAMES`.
-    repository
-        Which of the family's checkpoints.
-    folder
-        Its files, as far as they exist: what is in them needs no other source.
+    What is in the files of its `folder`, as far as they exist, needs no other source.
     """
     held = {path.name for path in folder.iterdir()} if folder else set()
     if held & {"tokenizer.json", "tiktoken.model"}:

@@ -3,10 +3,10 @@
 import itertools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Required, TypedDict, Unpack
+from typing import Any
 
 import torch
 import transformers
@@ -14,6 +14,7 @@ from huggingface_hub import snapshot_download
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.modeling_utils import LoadStateDictConfig, load_state_dict
 
+from imagenet_think.inference import families
 from imagenet_think.inference.families import Family
 
 # Settings, vocabularies, templates, and the one file of code that is read (never run): Kimi's
@@ -26,20 +27,6 @@ SHAPES = "weights.tsv"
 
 # Derived from the config, so a checkpoint may hold them or not.
 _DERIVED = ("rotary_emb.inv_freq",)
-
-
-class Loading(TypedDict, total=False):
-    """How a model is loaded.
-
-    `dtype` and `device` are torch's, `attention` is transformers' `attn_implementation`. On the
-    device "meta" no value is read: what is checked are the names and shapes of the weights in the
-    folder, or those in its `weights.tsv`. `revision` is the commit of a hub repository.
-    """
-
-    dtype: Required[torch.dtype]
-    attention: Required[str]
-    device: Required[str]
-    revision: str | None
 
 
 class WithoutVideo(transformers.ProcessorMixin):
@@ -59,19 +46,7 @@ class WithoutVideo(transformers.ProcessorMixin):
 def local_folder(path: str | Path, revision: str | None, *, weights: bool = False) -> Path:
     """Return the folder of a checkpoint; a hub repository is first fetched into the hub's cache.
 
-    Parameters
-    ----------
-    path
-        A folder, or a hub id such as `zai-org/GLM-4.1V-9B-Thinking`.
-    revision
-        The commit on the hub; not used for a folder.
-    weights
-        Whether to fetch the weights too: a processor needs none.
-
-    Raises
-    ------
-    ValueError
-        If a hub id comes without a revision.
+    A hub id without a revision is a `ValueError`. Only a model needs `weights`, not a processor.
     """
     if Path(path).is_dir():
         return Path(path)
@@ -117,13 +92,7 @@ def published_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def chat_template(folder: Path) -> str:
-    """Return the chat template, from whichever of the usual files has it.
-
-    Raises
-    ------
-    ValueError
-        If none does.
-    """
+    """Return the chat template, from whichever file has it; none is a `ValueError`."""
     jinja = folder / "chat_template.jinja"
     if jinja.exists():
         return jinja.read_text(encoding="utf-8")
@@ -135,13 +104,7 @@ def chat_template(folder: Path) -> str:
 
 
 def known_settings(family: str, settings: dict | None, known: tuple[str, ...]) -> dict:
-    """Return the image settings that are not null.
-
-    Raises
-    ------
-    ValueError
-        If a key is not one of `known`.
-    """
+    """Return the image settings that are not null; one that is not known is a `ValueError`."""
     settings = settings or {}
     unknown = sorted(set(settings) - set(known))
     if unknown:
@@ -152,14 +115,8 @@ def known_settings(family: str, settings: dict | None, known: tuple[str, ...]) -
 def image_processor(cls: type, folder: Path, types: tuple[str, ...], **settings: Any) -> Any:
     """Return image processor `cls` with the checkpoint's preprocessing, overridden by `settings`.
 
-    The class is chosen by the family and not by the name in `preprocessor_config.json`, because
-    some checkpoints name classes that no longer exist; that name is only checked.
-
-    Raises
-    ------
-    ValueError
-        If the checkpoint has no preprocessing, or its class is not one of `types` (with or without
-        "Fast").
+    The family chooses the class, because some checkpoints name one that no longer exists. A name
+    that is not one of `types` (with or without "Fast") is a `ValueError`.
     """
     config = read_json(folder, "preprocessor_config.json")
     config = config or read_json(folder, "processor_config.json").get("image_processor", {})
@@ -174,10 +131,14 @@ def image_processor(cls: type, folder: Path, types: tuple[str, ...], **settings:
 
 def load_weights(
     cls: type[transformers.PreTrainedModel],
-    path: str | Path,
     read_config: Callable[[Path], transformers.PreTrainedConfig],
+    path: str | Path,
+    *,
+    dtype: torch.dtype,
+    attention: str,
+    device: str,
+    revision: str | None = None,
     key_mapping: dict[str, str] | None = None,
-    **loading: Unpack[Loading],
 ) -> transformers.PreTrainedModel:
     """Load a checkpoint into `cls` and check that every weight found its place.
 
@@ -188,36 +149,29 @@ def load_weights(
     ----------
     cls
         The transformers class.
-    path
-        The checkpoint: folder or hub id.
     read_config
         Returns the config of a folder, corrected by the family where necessary.
+    path, dtype, attention, device, revision
+        As in `Family.load_model`.
     key_mapping
         Patterns of names in the checkpoint that transformers does not know, and their names in
         `cls`.
-    **loading
-        See `Loading`.
-
-    Returns
-    -------
-    transformers.PreTrainedModel
-        In evaluation mode, on the device.
 
     Raises
     ------
     ValueError
         If weights are missing, left over or of another shape, or if no end token is known.
     """
-    folder = local_folder(path, loading.get("revision"), weights=True)
-    config, device = read_config(folder), loading["device"]
+    folder = local_folder(path, revision, weights=True)
+    config = read_config(folder)
     load: Callable[..., Any] = cls.from_pretrained
     if device == "meta":
         load = partial(_without_values, cls)
     model, report = load(
         folder,
         config=config,
-        dtype=loading["dtype"],
-        attn_implementation=loading["attention"],
+        dtype=dtype,
+        attn_implementation=attention,
         output_loading_info=True,
         key_mapping=key_mapping,
     )
@@ -234,20 +188,26 @@ def load_weights(
     return model.to(device).eval()
 
 
-def end_tokens(folder: Path) -> list[int]:
-    """Return the end tokens that a checkpoint's generation settings or config name.
+def load_processor(
+    model: Mapping[str, Any],
+    processor: tuple[str, str | None],
+    checkpoint: tuple[str, str | None],
+) -> tuple[Any, list[int]]:
+    """Return the processor of a model of the config, and the tokens at which a response ends.
 
-    Raises
-    ------
-    ValueError
-        If there are none.
+    `processor` and `checkpoint` are a folder or hub id, and a revision.
     """
+    family = families.get(model["family"])
+    path, revision = processor
+    loaded = family.load_processor(path, model.get("image"), revision=revision)
+    return loaded, stop_ids(family, loaded, local_folder(*checkpoint))
+
+
+def end_tokens(folder: Path) -> list[int]:
+    """Return the end tokens of a checkpoint's generation settings or config, or raise."""
     config = read_json(folder, "config.json")
-    places = (
-        read_json(folder, "generation_config.json"),
-        config.get("text_config") or {},
-        config,
-    )
+    generation = read_json(folder, "generation_config.json")
+    places = (generation, config.get("text_config") or {}, config)
     ends = next((place["eos_token_id"] for place in places if place.get("eos_token_id")), None)
     if ends is None:
         raise ValueError(f"{folder}: no end token in generation_config.json or config.json")
@@ -258,15 +218,6 @@ def stop_ids(family: Family, processor: Any, folder: str | Path) -> list[int]:
     """Return the tokens at which a response ends, in ascending order.
 
     Published generation settings sometimes lack some, so the family's `END_TOKENS` are added.
-
-    Parameters
-    ----------
-    family
-        Its module.
-    processor
-        Of the checkpoint.
-    folder
-        The checkpoint, see `local_folder`.
     """
     vocabulary = processor.tokenizer.get_vocab()
     named = {vocabulary[token] for token in family.END_TOKENS if token in vocabulary}
@@ -279,16 +230,13 @@ def _without_values(
     *,
     config: transformers.PreTrainedConfig,
     dtype: torch.dtype,
-    attn_implementation: str,
-    output_loading_info: bool,
     key_mapping: dict[str, str] | None,
+    output_loading_info: bool,
+    **options: Any,
 ) -> tuple[transformers.PreTrainedModel, dict]:
-    """Do what `from_pretrained` does, on the meta device.
-
-    `from_pretrained(device_map="meta")` takes the same steps, but needs accelerate and weights.
-    """
+    """Do what `from_pretrained` does for `device_map="meta"`, without accelerate and weights."""
     with torch.device("meta"):
-        model = cls._from_config(config, dtype=dtype, attn_implementation=attn_implementation)
+        model = cls._from_config(config, dtype=dtype, **options)
     state = {
         name: torch.empty(shape, dtype=dtype, device="meta")
         for name, shape in published_shapes(folder).items()

@@ -43,24 +43,13 @@ class Round(NamedTuple):
 
 @dataclass(frozen=True)
 class Policy:
-    """How one model is prompted.
+    """How one model is prompted."""
 
-    Attributes
-    ----------
-    model
-        The model's entry in the config.
-    prompt
-        The run's prompt.
-    attempts
-        Greatest number of answers generated if decoding samples; otherwise there is one.
-    seed
-        Returns the seed of a request from image id, attempt and turn, both counted from 1. A forced
-        answer is a separate turn, after the rounds.
-    """
-
-    model: dict
+    model: dict  # its entry in the config
     prompt: str
-    attempts: int
+    attempts: int  # the greatest number if decoding samples; otherwise there is one
+    # The seed of a request by image id, attempt and turn, both counted from 1. A forced answer is a
+    # separate turn, after the rounds.
     seed: Callable[[str, int, int], int]
 
 
@@ -68,30 +57,16 @@ class Policy:
 class Answer:
     """A finished answer.
 
-    Attributes
-    ----------
-    response
-        With the whole text, and the tokens of all requests behind it: one that continues a
-        conversation counts its prompt again, as the engine reads it again. Its key is the image's
-        id.
-    rounds
-        Number of rounds.
-    forced
-        Whether the thinking was closed by force.
-    attempt
-        The attempt that was kept, counted from 1.
-    seed
-        The seed of that attempt's first round.
-    spent
-        Tokens of everything generated for it (`TOKENS`), including dropped attempts.
+    Its response has the image's id as key, the whole text, and the tokens of all requests behind
+    it: one that continues a conversation counts its prompt again, as the engine reads it again.
     """
 
     response: Response
     rounds: int
-    forced: bool
-    attempt: int
-    seed: int
-    spent: dict[str, int]
+    forced: bool  # whether the thinking was closed by force
+    attempt: int  # the one that was kept, counted from 1
+    seed: int  # of that attempt's first round
+    spent: dict[str, int]  # tokens of everything generated for it, including dropped attempts
 
 
 def converse(
@@ -103,16 +78,8 @@ def converse(
 
     Requests that continue a conversation come before new images, so that few images are held in
     memory. Each image has one open request at a time, with the image's id as its key. The order of
-    requests depends only on the order of responses.
-
-    Parameters
-    ----------
-    generate
-        An engine's `generate`.
-    images
-        Unique image ids and image files; consumed as the engine takes requests.
-    policy
-        How the model is prompted.
+    requests depends only on the order of responses. `images`, unique ids and image files, is
+    consumed as the engine takes requests.
     """
     requests = _Requests(images, policy)
     # An engine may have stopped taking requests before the last responses led to further ones.

@@ -38,48 +38,33 @@ def response_settings(settings: Mapping[str, Any], model: str) -> dict[str, Any]
     }
 
 
-def settings_digest(
-    model: dict,
-    revisions: tuple[str, ...],
-    prompt: str,
-    preparation: dict,
-    length_policy: dict,
-    seed: int,
-) -> str:
+def settings_digest(settings: Mapping[str, Any], revisions: tuple[str, str]) -> str:
     """Return the digest of everything that determines a model's responses, except the image.
 
     It does not cover how and where they are computed (engine, attention, dtype, batch size,
     versions), nor the model's name. It covers the output format only if that decides whether a
-    thought is open and has to be closed.
+    thought is open and has to be closed, and seed and number of attempts only if decoding samples.
 
     Parameters
     ----------
-    model
-        The model's entry in the config.
+    settings
+        From `response_settings`.
     revisions
         Revisions of the model and of its processor: commits, or digests of local files.
-    prompt
-        The text of the prompt.
-    preparation
-        How images were prepared.
-    length_policy
-        `loop`, what counts as a loop; and `attempts`, which count only if decoding samples, as
-        there is one otherwise.
-    seed
-        The run's seed; it, too, counts only if decoding samples.
     """
+    model, length_policy = settings["model"], settings["length_policy"]
     decoding, random = model["decoding"], seeding.at_random(model["decoding"])
     return digest_settings(
         {
             "model": {key: model[key] for key in _MODEL_KEYS if model.get(key)},
             "output": model["output"] if model.get("close_thought") else None,
             "revisions": list(revisions),
-            "prompt": prompt,
-            "preparation": preparation,
+            "prompt": settings["prompt"]["text"],
+            "preparation": settings["preparation"],
             "decoding": decoding,
             "loop": length_policy["loop"],
             "attempts": length_policy["attempts"] if random else None,
-            "seed": seed if random else None,
+            "seed": settings["seed"] if random else None,
         }
     )
 

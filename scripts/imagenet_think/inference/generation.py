@@ -1,5 +1,6 @@
 """Generating one model's responses to the images of a block, by way of the journal."""
 
+import json
 import logging
 import os
 import signal
@@ -45,11 +46,8 @@ class Task:
     ----------
     settings
         From `fingerprint.response_settings`.
-    inference
-        The config's section `inference`, with its section `engines` as an entry: how responses are
-        computed, which does not change them.
-    threads
-        CPU threads for torch.
+    inference, threads
+        As in `imagenet_think.inference.engines.Setup`: they do not change the responses.
     canary
         `folder` of the canaries' verdicts, and the model's `output` format; None for no canary.
     """
@@ -60,18 +58,14 @@ class Task:
     canary: Mapping[str, str] | None = None
 
     @classmethod
-    def of(
-        cls, model: str, settings: Mapping, inference: Mapping, canary: str, threads: int
-    ) -> "Task":
-        """Return a job's task from the keys of the config that the job declares.
-
-        `model` is the model's key, `canary` the folder of the canaries' verdicts.
-        """
+    def of(cls, model: str, params: Any, threads: int) -> "Task":
+        """Return the task of a job of `generate_responses` or `generate_pilot`."""
+        inference = json.loads(params.inference)
         return cls(
-            response_settings(settings, model),
+            response_settings(json.loads(params.settings), model),
             {**inference["inference"], "engines": inference["engines"]},
             threads,
-            {"folder": canary, "output": inference["models"][model]["output"]},
+            {"folder": params.canary, "output": inference["models"][model]["output"]},
         )
 
     @property
@@ -87,9 +81,8 @@ class Task:
     @cached_property
     def processor(self) -> tuple[str, str]:
         """As `checkpoint`."""
-        return (
-            _resolved(self.model["processor"]) if self.model.get("processor") else self.checkpoint
-        )
+        processor = self.model.get("processor")
+        return _resolved(processor) if processor else self.checkpoint
 
     @property
     def policy(self) -> Policy:
@@ -98,24 +91,15 @@ class Task:
             model=self.model,
             prompt=self.settings["prompt"]["text"],
             attempts=self.settings["length_policy"]["attempts"],
-            seed=self.seed,
+            seed=lambda image_id, *turn: row_seed(
+                self.settings["seed"], image_id, self.model["key"], *turn
+            ),
         )
-
-    def seed(self, image_id: str, attempt: int, turn: int) -> int:
-        """Return the seed of a request."""
-        return row_seed(self.settings["seed"], image_id, self.model["key"], attempt, turn)
 
     @property
     def digest(self) -> str:
         """Digest of everything that determines a response, except the image."""
-        return settings_digest(
-            self.model,
-            revisions=(self.checkpoint[1], self.processor[1]),
-            prompt=self.settings["prompt"]["text"],
-            preparation=self.settings["preparation"],
-            length_policy=self.settings["length_policy"],
-            seed=self.settings["seed"],
-        )
+        return settings_digest(self.settings, (self.checkpoint[1], self.processor[1]))
 
 
 def _resolved(entry: Mapping[str, Any]) -> tuple[str, str]:
@@ -133,7 +117,7 @@ def respond(
 
     Responses in the journal are taken from there; only the others are generated, in one stream over
     all shards, and journaled one by one. If there are none, no engine is loaded and torch is not
-    imported. So a pilot that generates a few (`limit`) leaves as many fewer for the run.
+    imported.
 
     Parameters
     ----------
@@ -228,10 +212,8 @@ def _prompt_all(
     task: Task, engine: Engine, images: Sequence[str], missing: Missing, run: "_Run"
 ) -> None:
     name = task.model["key"]
-    found = (
-        f"{part} {engine.record[part]}" for part in COMPUTED_WITH[:-1] if engine.record.get(part)
-    )
-    logger.info("%s: %s", name, ", ".join(found))
+    parts = [part for part in COMPUTED_WITH[:-1] if engine.record.get(part)]
+    logger.info("%s: %s", name, ", ".join(f"{part} {engine.record[part]}" for part in parts))
     run.notes["canary"] = _run_canary(task, engine, images)
     run.notes["ready_seconds"] = run.seconds()
     run.notes["ready_statistics"] = dict(engine.record.get("statistics", {}))
@@ -252,7 +234,7 @@ def _prompt_all(
 
 
 class _Run:
-    """Collects the record of a run for the journal."""
+    """The record of a run for the journal."""
 
     def __init__(self, task: Task):
         self.began = time.monotonic()
@@ -354,10 +336,7 @@ def _run_canary(task: Task, engine: Engine, images: Sequence[str]) -> dict | Non
 
 
 def exit_on_sigterm() -> None:
-    """Handle SIGTERM (from Slurm or Snakemake) as an error that releases locks and servers.
-
-    Further signals do not disturb that.
-    """
+    """Handle the first SIGTERM as an error, so that locks and servers are released."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_IGN)

@@ -45,11 +45,6 @@ class Journal:
     same fingerprint, the first counts. Rows with an error count as finished: delete their lines to
     try them again.
 
-    Parameters
-    ----------
-    path
-        The file; it and its folder need not exist.
-
     Raises
     ------
     LockError
@@ -87,10 +82,7 @@ class Journal:
     def append_response(self, row: dict, **meta: Any) -> None:
         """Write a row at once, with `meta` as further entries of its line.
 
-        Raises
-        ------
-        ValueError
-            If the image already has a row with this fingerprint.
+        A second row of an image with the same fingerprint is a ValueError.
         """
         self._append({"kind": "response", **meta, "row": row})
 
@@ -121,18 +113,8 @@ def adopt(wanted: Mapping[Key, Journal]) -> set[Key]:
 
     Rows are in journals of other names if the number of blocks or shards has changed. The other
     journals stay unchanged, whether their jobs are running or not. Each is read once, and none if
-    nothing is missing.
-
-    Parameters
-    ----------
-    wanted
-        By image and fingerprint, the open journal in which the row belongs.
-
-    Returns
-    -------
-    set of (str, str)
-        Image and fingerprint of the rows found. They are in their journals now, each line as it was
-        first written, with the run that generated it.
+    nothing is missing. `wanted` names the open journal in which a row belongs. The keys of the rows
+    found are returned; their lines are copied as they were first written, with their runs.
     """
     missing = dict(wanted)
     for folder in sorted({journal.path.parent for journal in wanted.values()}):
@@ -150,10 +132,9 @@ def adopt(wanted: Mapping[Key, Journal]) -> set[Key]:
 
 
 def read_lines(path: str | Path) -> Iterator[dict]:
-    """Yield the records of a journal, without changing the file (its job may be running).
+    """Yield the records of a journal, if it exists, without changing it: its job may be running.
 
-    An incomplete last line is skipped, as are unreadable lines. If there is no file there are no
-    records.
+    An incomplete last line is skipped, as are unreadable lines.
     """
     path = Path(path)
     if not path.exists():
@@ -199,11 +180,9 @@ def _recovered(path: Path) -> list[dict]:
         with aside.open("ab", buffering=0) as file:
             _write(file, b"".join(lines[i - 1] + b"\n" for i in numbers))
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            file.writelines(
-                line + b"\n"
-                for line, record in zip(lines, records, strict=True)
-                if record is not None
-            )
+            for line, record in zip(lines, records, strict=True):
+                if record is not None:
+                    file.write(line + b"\n")
             file.flush()
             os.fsync(file.fileno())  # before it replaces the old file
     return [record for record in records if record is not None]

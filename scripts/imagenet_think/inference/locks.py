@@ -1,8 +1,8 @@
 """Locks: one worker at a time, also across hosts that share a file system.
 
-A lock is a small file that names its holder: host, process, start. It is created atomically, and
-its holder touches it every `HEARTBEAT` seconds. A holder may die without releasing it, so a stale
-lock is taken over. A lock is stale
+A lock is a small file that names its holder: host, process, start. Only one worker can create it
+(`O_EXCL`, also on NFS since version 3), and its holder touches it every `HEARTBEAT` seconds. A
+holder may die without releasing it, so a stale lock is removed. A lock is stale
 
 - on the machine of its holder: when that process has ended. A zombie, or a later process with the
   same number, does not count.
@@ -12,17 +12,17 @@ A worker that finds the lock of a live worker refuses. It watches a lock of anot
 is touched or stale: the holder may just have died, and its job may have been restarted here. Ages
 are differences of times given by the file system, not by the clocks of two hosts.
 
-Several workers cannot take over the same lock: each first takes a second lock, named after the
-stale one, and checks again. A holder that was silent for too long (its machine was suspended) and
-lost its lock finds out from `Lock.check`, and must stop.
+A stale lock is removed under a second lock, after another look at it: what a slower worker finds
+may be the lock of a faster one. A holder that was silent for too long (its machine was suspended)
+and lost its lock finds out from `Lock.check`, and must stop.
 """
 
-import errno
 import json
 import logging
 import os
 import secrets
 import socket
+import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -38,8 +38,6 @@ HEARTBEAT = 30.0
 SILENCE = 600.0
 """Seconds without a touch after which a holder on another machine counts as dead."""
 
-_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
-
 
 class LockError(RuntimeError):
     """Another worker holds the lock, or has taken it over."""
@@ -47,28 +45,14 @@ class LockError(RuntimeError):
 
 @dataclass(frozen=True)
 class Owner:
-    """The holder of a lock.
-
-    Attributes
-    ----------
-    host, pid
-        The worker.
-    machine
-        The scope of `pid`: the machine since its last boot, and the container.
-    process
-        Distinguishes the process from a later one with the same number; None if unknown.
-    since
-        Seconds since the epoch, by the clock of its host.
-    token
-        Random, different for each lock.
-    """
+    """The holder of a lock."""
 
     host: str
     pid: int
-    machine: str
-    process: str | None
-    since: float
-    token: str
+    machine: str  # the scope of `pid`: the machine since its last boot, and the container
+    process: str | None  # distinguishes it from a later one with the same number, if known
+    since: float  # seconds since the epoch, by the clock of its host
+    token: str  # random, different for each lock
 
     @classmethod
     def this_process(cls) -> "Owner":
@@ -97,23 +81,30 @@ class Owner:
         return f"process {self.pid} on {self.host} since {since} (for {age})"
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """A lock file as found: its holder (None if the file is not valid), and its last touch."""
+
+    owner: Owner | None
+    touched: float
+
+    def alive(self) -> bool | None:
+        return self.owner.alive() if self.owner else None
+
+    def __str__(self) -> str:
+        return str(self.owner or "an unknown process")
+
+
 class Lock:
     """A lock that is held between `acquire` and `release`, or as a context.
 
-    Parameters
-    ----------
-    path
-        The lock file. Its folder must exist. Names that begin with a dot and this name belong to
-        the lock too.
-    heartbeat
-        As `HEARTBEAT`.
+    The folder of its file must exist. `.<name>.claim` beside it belongs to the lock too.
     """
 
     def __init__(self, path: str | Path, *, heartbeat: float = HEARTBEAT):
         self.path = Path(path)
         self.heartbeat = heartbeat
         self.owner = Owner.this_process()
-        self._content = json.dumps(asdict(self.owner)).encode()
         self._released = threading.Event()
         self._pulse = threading.Thread(target=self._beat, name=f"lock {path}", daemon=True)
 
@@ -134,36 +125,29 @@ class Lock:
         OSError
             If the file cannot be created.
         """
-        own = self._beside(self.owner.token)
         watched: _Seen | None = None
-        try:
-            own.write_bytes(self._content)
-            while not _linked(own, self.path):
-                os.utime(own)
-                now = own.stat().st_mtime
-                seen = _look(self.path)
-                if seen is None:
-                    continue  # just released
-                if seen.content == self._content:
-                    break  # the link was made, but a network file system lost the reply
-                alive = seen.alive()
-                if alive is False or (alive is None and now - seen.touched > SILENCE):
-                    if self._take_over(own, seen):
-                        break
-                    time.sleep(0.01)  # another worker is taking it over
-                elif alive or (watched is not None and seen != watched):
-                    raise LockError(self._refusal(seen, now))
-                else:
-                    if watched is None:
-                        watched = seen
-                        text = "%s: held by %s; waiting up to %.0f s for a sign of life"
-                        patience = SILENCE - (now - seen.touched)
-                        logger.warning(text, self.path, seen, patience)
-                    time.sleep(self.heartbeat / 20)
-        finally:
-            own.unlink(missing_ok=True)
+        while not self._created():
+            seen = _look(self.path)
+            if seen is None:
+                continue  # just released
+            silent = _now(self.path.parent) - seen.touched
+            alive = seen.alive()
+            if alive is False or (alive is None and silent > SILENCE):
+                self._remove(seen)
+            elif alive or (watched is not None and seen != watched):
+                raise LockError(
+                    f"{self.path}: held by {seen}, last sign of life {max(0, round(silent))} s "
+                    "ago. Only one worker can write here: wait until it has ended, or end it, and "
+                    "run again. If you are certain that it has ended, delete this file and run "
+                    "again."
+                )
+            else:
+                if watched is None:
+                    watched = seen
+                    text = "%s: held by %s; waiting up to %.0f s for a sign of life"
+                    logger.warning(text, self.path, seen, SILENCE - silent)
+                time.sleep(self.heartbeat / 20)
         self._pulse.start()
-        self._sweep()
 
     def check(self) -> None:
         """Check that the lock is still held.
@@ -174,7 +158,7 @@ class Lock:
             If it was taken over or removed. The caller must stop writing.
         """
         seen = _look(self.path)
-        if seen is None or seen.content != self._content:
+        if seen is None or seen.owner != self.owner:
             taken = "it was removed" if seen is None else f"it is now held by {seen}"
             raise LockError(
                 f"{self.path}: this worker (process {self.owner.pid} on {self.owner.host}) lost "
@@ -194,6 +178,20 @@ class Lock:
         else:
             self.path.unlink(missing_ok=True)
 
+    def _created(self) -> bool:
+        """Create the lock file; return False if there is one."""
+        try:
+            file = self.path.open("x")
+        except FileExistsError:
+            return False
+        try:
+            with file:
+                json.dump(asdict(self.owner), file)
+        except BaseException:
+            self.path.unlink()
+            raise
+        return True
+
     def _beat(self) -> None:
         while not self._released.wait(self.heartbeat):
             try:
@@ -204,111 +202,50 @@ class Lock:
             except OSError as error:
                 logger.warning("%s: cannot be touched: %s", self.path, error)
 
-    def _take_over(self, own: Path, stale: "_Seen") -> bool:
-        """Replace a stale lock by `own`, unless another worker was faster."""
-        claim = self._beside(f"{stale.token}.claim")
+    def _remove(self, stale: _Seen) -> None:
+        """Remove a stale lock, unless another worker was faster."""
+        claim = self.path.with_name(f".{self.path.name.lstrip('.')}.claim")
         try:
             with Lock(claim, heartbeat=self.heartbeat):
-                if _look(self.path) != stale:
-                    return False
-                os.replace(own, self.path)
+                if _look(self.path) == stale:
+                    self.path.unlink()
+                    logger.warning("%s: removed, since its holder has ended: %s", self.path, stale)
         except LockError:
-            return False  # another worker is taking it over
-        logger.warning("%s: taken over from %s, which has ended", self.path, stale)
-        return True
-
-    def _sweep(self) -> None:
-        """Remove files of workers that died while taking the lock."""
-        now = self.path.stat().st_mtime
-        for left in self.path.parent.glob(self._beside("*").name):
-            seen = _look(left)
-            if seen is not None and now - seen.touched > SILENCE:
-                with suppress(PermissionError):  # another user's may stay
-                    left.unlink(missing_ok=True)
-
-    def _beside(self, name: str) -> Path:
-        return self.path.with_name(f".{self.path.name.lstrip('.')}.{name}")
-
-    def _refusal(self, seen: "_Seen", now: float) -> str:
-        silent = max(0, round(now - seen.touched))
-        return (
-            f"{self.path}: held by {seen}, last sign of life {silent} s ago. Only one worker can "
-            "write here: wait until it has ended, or end it, and run again. If you are certain "
-            "that it has ended, delete this file and run again."
-        )
+            time.sleep(0.01)  # another worker is removing it
 
 
 def held(path: Path, now: float) -> bool:
-    """Return whether a live worker seems to hold a lock.
+    """Return whether a live worker seems to hold a lock; `now` is in seconds since the epoch.
 
     Nothing is taken or written, so the answer may be outdated when it is used.
-
-    Parameters
-    ----------
-    path
-        The lock.
-    now
-        Seconds since the epoch.
     """
-    try:
+    seen = None
+    with suppress(OSError):
         seen = _look(path)
-    except OSError:
-        return False
     if seen is None or seen.owner is None:
         return False
     alive = seen.alive()
     return now - seen.touched < SILENCE if alive is None else alive
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """A lock file as found: content and time of the last touch."""
-
-    content: bytes
-    touched: float
-
-    @property
-    def owner(self) -> Owner | None:
-        """The holder; None if the file is not valid."""
-        try:
-            owner = Owner(**json.loads(self.content))
-        except (ValueError, TypeError):
-            return None
-        return owner if isinstance(owner.pid, int) and 0 < owner.pid < 2**31 else None
-
-    @property
-    def token(self) -> str:
-        return self.owner.token if self.owner else "unknown"
-
-    def alive(self) -> bool | None:
-        return self.owner.alive() if self.owner else None
-
-    def __str__(self) -> str:
-        return str(self.owner) if self.owner else "an unknown process"
-
-
 def _look(path: Path) -> _Seen | None:
     try:
         # Open it first: a network file system updates the times only of open files.
         with path.open("rb") as file:
-            return _Seen(file.read(), os.fstat(file.fileno()).st_mtime)
+            content, touched = file.read(), os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
         return None
-
-
-def _linked(own: Path, path: Path) -> bool:
-    """Link the file `own` to the name `path`; return False if that file exists."""
     try:
-        try:
-            os.link(own, path)
-        except OSError as error:
-            if error.errno not in _NO_HARD_LINKS:
-                raise
-            with path.open("xb") as file:
-                file.write(own.read_bytes())
-    except FileExistsError:
-        return False
-    return True
+        owner = Owner(**json.loads(content))
+        return _Seen(owner if 0 < owner.pid < 2**31 else None, touched)
+    except (ValueError, TypeError):
+        return _Seen(None, touched)
+
+
+def _now(folder: Path) -> float:
+    """Return the time by the clock of the folder's file system."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_mtime
 
 
 def _machine() -> str:

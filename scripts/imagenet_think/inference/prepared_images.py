@@ -1,6 +1,7 @@
 """Reading the prepared images of a block: parquet files of schema `IMAGES`, one per shard."""
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -10,26 +11,16 @@ from imagenet_think.inference.chat import PromptError, opened
 
 
 def select(files: Sequence[str], evaluated: str | None, limit: int | None) -> pl.DataFrame:
-    """Return the images that a model is prompted with.
+    """Return image_id, source_sha256 and shard of the images that a model is prompted with.
 
     Parameters
     ----------
     files
-        Prepared images.
+        Prepared images, whose order is kept.
     evaluated
         Parquet of schema `EVALUATED`, to which the images are restricted; None for all.
     limit
         Number of images, spread evenly over the block; None for all.
-
-    Returns
-    -------
-    polars.DataFrame
-        Columns image_id, source_sha256 and shard, in the order of the files.
-
-    Raises
-    ------
-    ValueError
-        If a file cannot be read.
     """
     frame = pl.concat(map(_sources, files))
     if evaluated is not None:
@@ -73,14 +64,10 @@ def varied(files: Sequence[str], count: int) -> dict[str, bytes]:
         .head(8 * count)
         .to_list()
     )
-    readable = {name: data for name, data in stream(files, candidates) if _readable(data)}
+    readable = {}
+    for name, data in stream(files, candidates):
+        with suppress(PromptError):
+            opened(data)
+            readable[name] = data
     chosen = [name for name in candidates if name in readable][:count]
     return {name: readable[name] for name in chosen}
-
-
-def _readable(data: bytes) -> bool:
-    try:
-        opened(data)
-    except PromptError:
-        return False
-    return True

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -39,8 +39,7 @@ class Columns:
     ----------
     image
         Names the image: an image_id, a file name or path, or the hub's images
-        (`imagenet_think.images.image_matching`). If a path names no image of the sample, the
-        SHA-256 of the bytes counts.
+        (`imagenet_think.images.image_matching`), of which the bytes count if no path matches.
     text
         Raw text; or None, and thinking and answer are in two columns.
     think, answer
@@ -70,7 +69,7 @@ class Columns:
         return Parsed("\n".join(filter(None, (think, answer))) or None, think, answer, status)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Matches:
     """Rows and the images that they belong to.
 
@@ -82,25 +81,21 @@ class Matches:
         Name of the image (or digest, or None) and reason for every other row.
     matched_by
         Number of images by `BY_NAME` and `BY_DIGEST`.
+    text_bytes
+        About how many bytes the texts of all rows take up in memory.
     """
 
-    rows: dict[str, int]
-    unused: list[tuple[str | None, str]]
-    matched_by: Counter[str]
+    rows: dict[str, int] = field(default_factory=dict)
+    unused: list[tuple[str | None, str]] = field(default_factory=list)
+    matched_by: Counter[str] = field(default_factory=Counter)
+    text_bytes: int = 0
 
 
 @dataclass(frozen=True)
 class ResponseFiles:
-    """A model's files; rows are counted through all of them.
+    """A model's files; rows are counted across all of them.
 
-    Attributes
-    ----------
-    paths
-        The files.
-    columns
-        The columns to read.
-    label
-        The files as the config names them, for messages.
+    `label` names the files in messages, as the config does.
     """
 
     paths: Sequence[str]
@@ -130,21 +125,19 @@ class ResponseFiles:
             for column in ("sha256", "source_sha256")
             for name, digest in sample.select("image_id", column).drop_nulls().iter_rows()
         }
-        digests = (
-            image_matching.read_digests(self.paths, self.columns.image, unknown)
-            if by_digest
-            else {}
-        )
-        found = Matches({}, [], Counter())
-        has_text = self._has_text()
-        for row, (name, image) in enumerate(zip(names, named, strict=True)):
+        wanted = unknown if by_digest else []
+        digests = image_matching.read_digests(self.paths, self.columns.image, wanted)
+        found = Matches()
+        for row, (name, image, texts) in enumerate(zip(names, named, self._rows(), strict=True)):
+            held = [text for text in texts.values() if text is not None]  # it may be empty
+            found.text_bytes += sum(map(len, held))
             digest = digests.get(row)
             shown = name or digest
             matched_by = BY_NAME if image else BY_DIGEST
             image = image or by_digest.get(digest or "")
             if image is None:
                 found.unused.append((shown, UNKNOWN if shown else NAMELESS))
-            elif not has_text[row]:
+            elif not held:
                 found.unused.append((shown, TEXTLESS))
             elif image in found.rows:
                 found.unused.append((shown, REPEATED))
@@ -155,45 +148,18 @@ class ResponseFiles:
             raise ValueError(self._no_match(found.unused, sample["image_id"].sort().to_list()))
         return found
 
-    def _has_text(self) -> list[bool]:
-        """Return for each row whether any column of text is not null; it may be empty."""
-        held: list[bool] = []
+    def read(self, wanted: Mapping[int, str]) -> dict[str, Row]:
+        """Return the texts of some rows by name, given their numbers and names."""
+        return {wanted[n]: row for n, row in enumerate(self._rows()) if n in wanted}
+
+    def _rows(self) -> Iterator[Row]:
+        """Yield the texts of each row; `ROWS` are in memory at a time."""
         for path in self.paths:
             with image_matching.opened(path, *self.columns.texts) as file:
                 for column in self.columns.texts:
                     image_matching.check_column(file, path, column)
                 for batch in file.iter_batches(ROWS, columns=self.columns.texts):
-                    valid = (batch[column].is_valid().to_pylist() for column in self.columns.texts)
-                    held += map(any, zip(*valid, strict=True))
-        return held
-
-    def read(self, wanted: Mapping[int, str]) -> dict[str, Row]:
-        """Return the texts of some rows by name, given their numbers and names."""
-        found: dict[str, Row] = {}
-        row = 0
-        for path in self.paths:
-            with image_matching.opened(path, *self.columns.texts) as file:
-                for batch in file.iter_batches(ROWS, columns=self.columns.texts):
-                    for n in range(len(batch)):
-                        if name := wanted.get(row + n):
-                            texts = {key: batch[key][n].as_py() for key in self.columns.texts}
-                            found[name] = texts
-                    row += len(batch)
-        return found
-
-    def text_bytes(self) -> int:
-        """Return about how many bytes the texts take up in memory."""
-        total = 0
-        for path in self.paths:
-            with image_matching.opened(path, *self.columns.texts) as file:
-                groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
-                total += sum(
-                    group.column(n).total_uncompressed_size
-                    for group in groups
-                    for n in range(group.num_columns)
-                    if group.column(n).path_in_schema in self.columns.texts
-                )
-        return total
+                    yield from batch.to_pylist()
 
     def digest(self) -> str:
         """Return the SHA-256 (hex) of the files' contents in order, regardless of their names."""

@@ -34,31 +34,18 @@ _CONTENT = (
 
 @dataclass(frozen=True)
 class Size:
-    """Size of a small model.
-
-    Attributes
-    ----------
-    hidden, layers
-        Width and number of layers of the language model.
-    vision_hidden, vision_layers
-        The same of the vision tower.
-    head
-        Size of an attention head of both; vLLM on CPUs takes none below 32.
-    least_pixels, most_pixels
-        Bounds on what the model sees of an image, where the family has any. By default all square
-        images have 8 x 8 patches, thus 16 tokens; rounding down must not cost them a row of those.
-    side
-        Width and height where the family resizes every image to one size.
-    """
+    """Size of a small model."""
 
     hidden: int
     layers: int
     vision_hidden: int
     vision_layers: int
-    head: int = 32
+    head: int = 32  # of an attention head of both parts; vLLM on CPUs takes none below 32
+    # Bounds on what the model sees of an image, where the family has any. By default all square
+    # images have 8 x 8 patches, thus 16 tokens; rounding down must not cost them a row of those.
     least_pixels: int = 112**2
     most_pixels: int = 13000
-    side: int = 112
+    side: int = 112  # width and height where the family resizes every image to one size
 
     def text(self, vocabulary: int, padding: int) -> dict[str, Any]:
         """Return the settings of a language model."""
@@ -84,10 +71,7 @@ class Size:
         }
 
     def rotary_sections(self, share: float) -> list[int]:
-        """Return how many frequencies of a head stand for time, row and column of a token.
-
-        `share` is the part of a head that the rotary embedding rotates.
-        """
+        """Return how many frequencies of the rotated share of a head are for time, row, column."""
         frequencies = int(self.head * share) // 2
         time = frequencies // 4
         row = (frequencies - time) // 2
@@ -101,25 +85,9 @@ TINY = Size(64, 2, 32, 2, head=16, least_pixels=56**2, most_pixels=112**2, side=
 def build(
     name: str, folder: Path, size: Size, *, corpus: Sequence[str] = (), seed: int = 0
 ) -> Path:
-    """Write a checkpoint with random weights in float32.
+    """Write a checkpoint of a family with random weights in float32; return its folder.
 
-    Parameters
-    ----------
-    name
-        Name of the family.
-    folder
-        Where to write it.
-    size
-        How small.
-    corpus
-        Texts from which the tokenizer learns; without them a token is a byte.
-    seed
-        Of the weights.
-
-    Returns
-    -------
-    Path
-        The folder.
+    The tokenizer learns from the texts of `corpus`; without them a token is a byte.
     """
     family = families.get(name)
     tokenizer = _tokenizer(family, corpus)

@@ -29,16 +29,9 @@ SPENT = pl.Schema(
 
 @dataclass(frozen=True)
 class RecordedJob:
-    """One job that generated responses.
+    """One job that generated responses: its name `run`, its record (empty if it was killed).
 
-    Attributes
-    ----------
-    run
-        Its name.
-    record
-        Its record; empty if it was killed.
-    seconds
-        Its duration; for a killed job until its last response, so slightly too short.
+    `seconds` is its duration; for a killed job until its last response, so slightly too short.
     """
 
     run: str
@@ -75,13 +68,9 @@ class RecordedJob:
 class Usage:
     """All that a model's journals record.
 
-    Attributes
-    ----------
-    jobs
-        In the order in which they began.
-    responses
-        Schema `SPENT`, one row for each response ever finished, in the journals' order, with the
-        tokens of all its attempts, including dropped ones.
+    `jobs` are in the order in which they began. `responses` (schema `SPENT`) has one row for each
+    response ever finished, in the journals' order, with the tokens of all its attempts, including
+    dropped ones.
     """
 
     jobs: list[RecordedJob]
@@ -104,10 +93,7 @@ class Usage:
     def of(self, keys: pl.DataFrame) -> "Usage":
         """Return the jobs that generated some responses, with everything those jobs generated.
 
-        Parameters
-        ----------
-        keys
-            Columns image_id and fingerprint.
+        `keys` has columns image_id and fingerprint.
         """
         runs = set(first_made(self.responses, keys)["run"])
         return Usage(
@@ -117,13 +103,7 @@ class Usage:
 
 
 def read_usage(folder: str | Path) -> Usage:
-    """Read the journals of a model; its jobs may be running.
-
-    Parameters
-    ----------
-    folder
-        Folder of the model's journals. If there is none, no usage is known.
-    """
+    """Read the journals in a model's folder, which need not exist; its jobs may be running."""
     records: dict[str, dict] = {}
     last: dict[str, float] = {}
     rows = []
@@ -167,22 +147,13 @@ def kind_of(device: str) -> str:
 
 
 def paper_cost(reported: Mapping) -> dict[str, Any]:
-    """Return the cost of the paper's responses, as far as it is reported.
+    """Return the cost of the paper's responses, as far as `resources/reported.yaml` has it.
 
-    Parameters
-    ----------
-    reported
-        The paper's numbers (`resources/reported.yaml`): pairs and GPU hours from its text (section
-        3.2: "over 6000"), tokens from the last row of its Table 1, by an unnamed tokenizer and
-        without dropped attempts.
-
-    Returns
-    -------
-    dict
-        responses, completion_tokens, gpu_hours, tokens_per_second (of one GPU) and devices.
+    Pairs and GPU hours are from its text (section 3.2: "over 6000"), tokens from the last row of
+    its Table 1, by an unnamed tokenizer and without dropped attempts. The speed is of one GPU.
     """
     text, dataset = reported["text"], reported["table1"][-1]
-    tokens, hours = dataset["images"] * dataset["mean"], text["gpu_hours_a100"]
+    tokens, hours = dataset["images"] * dataset["mean"], float(text["gpu_hours_a100"])
     return {
         "responses": text["pairs"],
         "completion_tokens": tokens,

@@ -39,13 +39,7 @@ def load_tokenizer(path: str, revision: str | None = None) -> PreTrainedTokenize
 
 
 def load_model(path: str, layer: int, revision: str | None = None) -> PreTrainedModel:
-    """Load the first `layer` layers of an encoder, with weights in fp32.
-
-    Raises
-    ------
-    ValueError
-        If the encoder has fewer layers, or the checkpoint also has a decoder.
-    """
+    """Load the first `layer` layers of an encoder, with weights in fp32."""
     config = AutoConfig.from_pretrained(path, revision=revision)
     if config.is_encoder_decoder:
         raise ValueError(
@@ -75,11 +69,9 @@ class BertScore(Encoder):
 
     Parameters
     ----------
-    path
-        Folder or hub id of the encoder.
     layer
         The layer whose output the embeddings are.
-    settings
+    path, settings
         See `Encoder`. Tokens are matched in float32; `batch_size` also bounds the pairs matched at
         once.
     """
@@ -119,7 +111,7 @@ class BertScore(Encoder):
         inputs = windowed.inputs
         size = sum(len(g) * len(inputs[g[0]]) for g in batches(inputs, self.batch_size))
         embeddings = torch.empty(size, self.model.config.hidden_size, device=self.device)
-        weights = np.zeros(size, dtype=np.float32)
+        weights = torch.zeros(size, device=self.device)
         # By id, as in bert-score: a special token inside a text also has weight 0.
         special = {self.tokenizer.cls_token_id, self.tokenizer.sep_token_id} - {None}
         weightless = torch.tensor(sorted(special), dtype=torch.int64)
@@ -129,7 +121,7 @@ class BertScore(Encoder):
             # The whole batch, including padding, which no text refers to.
             start, end = end, end + ids.numel()
             embeddings[start:end] = normalize(output.float(), dim=-1).flatten(0, 1)
-            weights[start:end] = (mask.bool() & ~torch.isin(ids, weightless)).flatten().numpy()
+            weights[start:end] = (mask.bool() & ~torch.isin(ids, weightless)).flatten()
             for place, row in enumerate(rows):
                 places[row] = start + place * ids.shape[1] + np.arange(len(inputs[row]))
         texts = [np.concatenate([places[row] for row in text]) for text in windowed.rows]
@@ -141,12 +133,12 @@ load = BertScore.load
 
 @dataclass(frozen=True)
 class Embedded:
-    """Tokens of texts as vectors.
+    """Tokens of texts as vectors, in fp32 on the encoder's device.
 
     Attributes
     ----------
     embeddings
-        Unit vectors, in fp32 on the encoder's device; shape (tokens, dimensions).
+        Unit vectors; shape (tokens, dimensions).
     weights
         Of each token in its text's mean, 0 or 1: special tokens have weight 0, but other tokens
         may be matched to them; shape (tokens,).
@@ -155,7 +147,7 @@ class Embedded:
     """
 
     embeddings: torch.Tensor
-    weights: np.ndarray
+    weights: torch.Tensor
     texts: list[np.ndarray]
 
 
@@ -199,11 +191,8 @@ def match(
 def _match(embedded: Embedded, first: np.ndarray, second: np.ndarray, tile: int) -> torch.Tensor:
     """Return precision and recall of some pairs, on the device; shape (2, pairs)."""
     embeddings = embedded.embeddings
-    sides = [_gathered(embedded, texts) for texts in (first, second)]
-    a, b = (torch.from_numpy(tokens).to(embeddings.device) for tokens, _ in sides)
-    best_a, best_b = (
-        torch.full(tokens.shape, -torch.inf, device=embeddings.device) for tokens in (a, b)
-    )
+    (a, weight_a), (b, weight_b) = (_gathered(embedded, texts) for texts in (first, second))
+    best_a, best_b = (torch.full_like(weight, -torch.inf) for weight in (weight_a, weight_b))
     for i in range(0, a.shape[1], tile):
         rows = embeddings[a[:, i : i + tile]]
         for j in range(0, b.shape[1], tile):
@@ -213,18 +202,12 @@ def _match(embedded: Embedded, first: np.ndarray, second: np.ndarray, tile: int)
                 (best_b[:, j : j + tile], similarities.amax(1)),
             ):
                 torch.maximum(best, greatest, out=best)
-    weights = [torch.from_numpy(weight).to(embeddings.device) for _, weight in sides]
-    means = torch.stack(
-        [
-            (best * weight).sum(1) / weight.sum(1).clamp(min=1)
-            for best, weight in zip((best_a, best_b), weights, strict=True)
-        ]
-    )
-    weigh = torch.stack([weight.any(1) for weight in weights]).all(0)
-    return torch.where(weigh, means, 0.0)
+    sides = ((best_a, weight_a), (best_b, weight_b))
+    means = [(best * weight).sum(1) / weight.sum(1).clamp(min=1) for best, weight in sides]
+    return torch.where(weight_a.any(1) & weight_b.any(1), torch.stack(means), 0.0)
 
 
-def _gathered(embedded: Embedded, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _gathered(embedded: Embedded, texts: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the tokens of texts and their weights; both of shape (texts, longest).
 
     Rows are padded with their last token: a copy of a token changes no greatest similarity.
@@ -235,4 +218,7 @@ def _gathered(embedded: Embedded, texts: np.ndarray) -> tuple[np.ndarray, np.nda
     starts = np.cumsum(lengths) - lengths
     padded_columns = np.minimum(column, lengths[:, None] - 1)
     tokens = np.concatenate(rows)[starts[:, None] + padded_columns]
-    return tokens, embedded.weights[tokens] * (column < lengths[:, None])
+    device = embedded.weights.device
+    places = torch.from_numpy(tokens).to(device)
+    there = torch.from_numpy(column < lengths[:, None]).to(device)
+    return places, embedded.weights[places] * there

@@ -1,5 +1,6 @@
 """What the metrics share that embed texts with a pretrained encoder."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
@@ -8,10 +9,11 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from imagenet_think.core.logs import logger
 from imagenet_think.core.model_sources import pretrained
-from imagenet_think.metrics.precision import FLOAT32, arithmetic, check_precision, reporting
+from imagenet_think.metrics.precision import FLOAT32, arithmetic, check_precision
 from imagenet_think.metrics.score_function import ScoreFunction, distinct_texts
-from imagenet_think.metrics.truncation import FIRST, Windowed, batch_size_on, batches, cut, padded
+from imagenet_think.metrics.truncation import FIRST, Windowed, batches, cut, padded
 
 
 class Encoder(ABC):
@@ -24,7 +26,9 @@ class Encoder(ABC):
     max_tokens
         Tokens of a window, special tokens included.
     batch_size
-        Windows embedded at once on a GPU; on a CPU always one.
+        Windows embedded at once on a GPU; on a CPU always one. Sums over a batch depend on its
+        shape, in the seventh decimal. Computed one by one, a score depends only on its own two
+        texts, and not on which other scores are computed or known; that costs little on a CPU.
     revision
         Commit on the hub, or None.
     windows
@@ -59,14 +63,14 @@ class Encoder(ABC):
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         check_precision(self.section, precision, self.device)
         self.max_tokens = max_tokens
-        self.batch_size = batch_size_on(self.device, batch_size)
+        self.batch_size = 1 if torch.device(self.device).type == "cpu" else batch_size
         self.windows = windows
         self.precision = precision
         self.tokenizer = self._load(path, revision)
 
     @classmethod
     def load(cls, *, repository: str, revision: str | None, **settings: Any) -> ScoreFunction:
-        """Return the function that scores pairs; `settings` are those of the class."""
+        """Return the function that scores pairs, see `reporting`; `settings` are the class's."""
         # Sums of several threads depend on their number; jobs run in parallel instead.
         torch.set_num_threads(1)
         path, commit = pretrained(repository, revision)
@@ -120,3 +124,44 @@ class Encoder(ABC):
         self, windowed: Windowed, first: np.ndarray, second: np.ndarray
     ) -> dict[str, np.ndarray]:
         """Score pairs of texts, given the places of candidates and references among them."""
+
+
+def greatest_error(
+    metric: Encoder, candidates: Sequence[str], references: Sequence[str]
+) -> dict[str, float]:
+    """Return each column's greatest absolute difference from float32; 0 where there is no pair."""
+    exact = copy.copy(metric)  # the same model
+    exact.precision = FLOAT32
+    scores, reference = (score(candidates, references) for score in (metric, exact))
+    return {
+        column: float(np.abs(scores[column] - reference[column]).max(initial=0.0))
+        for column in scores
+    }
+
+
+def reporting(metric: Encoder, pairs: int = 64) -> ScoreFunction:
+    """Return a function that scores as the metric does, and logs the error of its precision.
+
+    The error is measured on the first pairs of the first call, and not at all in float32.
+    """
+    if metric.precision == FLOAT32:
+        return metric
+    logged = False
+
+    def score(candidates: Sequence[str], references: Sequence[str]) -> dict[str, np.ndarray]:
+        nonlocal logged
+        if candidates and not logged:
+            logged = True
+            errors = greatest_error(metric, candidates[:pairs], references[:pairs])
+            logger.info(
+                "%s in %s: on %d pairs scores differ from float32 by at most %s",
+                *(type(metric).__name__, metric.precision, min(pairs, len(candidates))),
+                ", ".join(
+                    f"{error:.1e} ({column})"
+                    for column, error in errors.items()
+                    if not column.startswith("seen_")
+                ),
+            )
+        return metric(candidates, references)
+
+    return score

@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from imagenet_think.core.hash_order import image_order_key, order_key
-from imagenet_think.core.schemas import BASELINES, BETWEEN, SAME_CLASS, TEACHERS
+from imagenet_think.core.schemas import BASELINES, BETWEEN, TEACHERS
 from imagenet_think.parsing import PARTS
 from imagenet_think.parsing.statuses import OK
 
@@ -36,10 +35,9 @@ class Pairs:
 
     def batches(self, images: int) -> Iterator["Pairs"]:
         """Yield the comparisons of the given number of images at a time."""
-        place = self.rows["image_id"].rle_id().to_numpy().astype(np.int64)
-        bounds = np.flatnonzero(np.diff(place // images, prepend=-1, append=-1)).tolist()
-        for start, end in pairwise(bounds):
-            yield Pairs(self.texts, self.rows[start:end])
+        rows = self.rows.with_columns(batch=pl.col("image_id").rle_id() // images)
+        for some in rows.partition_by("batch", maintain_order=True, include_key=False):
+            yield Pairs(self.texts, some)
 
     def of_part(self, part: str) -> "Pairs":
         """Return the comparisons of one part, numbered from 0."""
@@ -58,6 +56,99 @@ class Pairs:
         found = dict(zip(places.tolist(), self.texts.gather(places).to_list(), strict=True))
         texts, others = ([found[place] for place in rows[name]] for name in ("text", "other"))
         return texts, others
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What a scoring job reads and writes for one shard.
+
+    Attributes
+    ----------
+    annotations
+        Parquet files of annotations, one for each teacher and model.
+    sample
+        Parquet file of schema `SAMPLE`, with the shard's images and their classes.
+    evaluated
+        Parquet file of schema `EVALUATED`; the images that benchmarked models are scored on.
+    scores, agreement
+        Parquet files to write, see `imagenet_think.metrics.score_schemas`.
+    name
+        Name of the shard.
+    models
+        The benchmarked ones.
+    teachers
+        The two models whose texts are the references. Their texts are compared with each other,
+        and each teacher's with its own on other images (see `partners`).
+    seed
+        Of the order in which partners are chosen.
+    """
+
+    annotations: Sequence[str | Path]
+    sample: str | Path
+    evaluated: str | Path
+    scores: str | Path
+    agreement: str | Path
+    name: str
+    models: Sequence[str]
+    teachers: Sequence[str]
+    seed: int
+
+    def pairs(self) -> Pairs:
+        """Return the comparisons.
+
+        Raises
+        ------
+        ValueError
+            If a model or a row is missing or appears twice.
+        """
+        texts = pl.concat([read_texts(path) for path in self.annotations])
+        own = pl.col("shard") == self.name
+        classes = pl.scan_parquet(self.sample).filter(own).select("image_id", "wnid").collect()
+        images = partners(classes, self.seed)
+        evaluated = pl.scan_parquet(self.evaluated).filter(own).collect()["image_id"].implode()
+        chosen = images.filter(pl.col("image_id").is_in(evaluated))
+        for model in [*self.teachers, *self.models]:
+            check_images(
+                texts.filter(model=model, part=PARTS[0])["image_id"],
+                (images if model in self.teachers else chosen)["image_id"],
+                f"annotations of {model}",
+                ": generate its responses of this shard",
+            )
+        teachers = list(zip(TEACHERS, self.teachers, strict=True))
+        compared = [(model, *teacher) for model in self.models for teacher in teachers]
+        compared += [(self.teachers[0], BETWEEN, self.teachers[1])]
+        compared += [(teacher, kind, teacher) for kind in BASELINES for teacher in self.teachers]
+        columns = ["model", "against", "other_model"]
+        places = texts.select(*KEYS, text=pl.int_range(pl.len()))
+        others = {"image_id": "partner", "model": "other_model", "text": "other"}
+        rows = (
+            images.with_columns(pl.col("image_id").alias(teacher) for teacher in TEACHERS)
+            .unpivot([*TEACHERS, *BASELINES], index=["image_id", "position"])
+            .rename({"variable": "against", "value": "partner"})
+            .drop_nulls("partner")
+            .join(pl.DataFrame(compared, columns, orient="row"), on="against")
+            .filter(pl.col("model").is_in(self.teachers) | pl.col("image_id").is_in(evaluated))
+            .join(pl.DataFrame({"part": PARTS}), how="cross")
+            .join(places, on=KEYS, how="left")
+            .join(places.rename(others), on=["partner", "other_model", "part"], how="left")
+            .sort("position", "against", "model", "part")
+            .select(*KEYS, "against", "text", "other")
+            .with_row_index("row")
+        )
+        return Pairs(texts["text"], rows)
+
+
+def check_images(found: pl.Series, images: pl.Series, where: str, remedy: str = "") -> None:
+    """Raise a ValueError if an image appears twice in `found`, or one of `images` does not."""
+    twice = found.filter(found.is_duplicated())
+    if len(twice):
+        raise ValueError(f"{where}: image {twice[0]} appears more than once")
+    missing = images.filter(~images.is_in(found.implode()))
+    if len(missing):
+        raise ValueError(
+            f"{where}: {len(missing)} of {len(images)} images have no row, the first being "
+            f"{missing[0]}{remedy}"
+        )
 
 
 def read_texts(annotations: str | Path) -> pl.DataFrame:
@@ -79,70 +170,9 @@ def read_texts(annotations: str | Path) -> pl.DataFrame:
     return wide.select(
         "image_id",
         "model",
-        pl.when(pl.col("full").str.strip_chars() != "").then("full").alias("full"),
-        pl.when(parsed).then("think").alias("think"),
-        pl.when(parsed).then("answer").alias("answer"),
+        pl.when(pl.col("full").str.strip_chars() != "").then("full"),
+        pl.when(parsed).then(pl.col("think", "answer")),
     ).unpivot(list(PARTS), index=["image_id", "model"], variable_name="part", value_name="text")
-
-
-def read_pairs(
-    annotations: Sequence[str | Path],
-    sample: str | Path,
-    evaluated: str | Path,
-    *,
-    shard: str,
-    teachers: Sequence[str],
-    models: Sequence[str],
-    seed: int,
-) -> Pairs:
-    """Return the comparisons of a shard.
-
-    Parameters
-    ----------
-    annotations
-        Parquet files of annotations, one for each teacher and model.
-    sample
-        Parquet file of schema `SAMPLE`, with the shard's images and their classes.
-    evaluated
-        Parquet file of schema `EVALUATED`; the images that benchmarked models are scored on.
-    shard
-        Name of the shard.
-    teachers
-        The two models whose texts are the references. Their texts are compared with each other,
-        and each teacher's with its own on other images (see `partners`).
-    models
-        The benchmarked ones.
-    seed
-        Of the order in which partners are chosen.
-
-    Raises
-    ------
-    ValueError
-        If a model or a row is missing or appears twice.
-    """
-    texts = pl.concat([read_texts(path) for path in annotations]).with_row_index("place")
-    own = pl.col("shard") == shard
-    classes = pl.scan_parquet(sample).filter(own).select("image_id", "wnid").collect()
-    images = partners(classes, seed)
-    scored = pl.scan_parquet(evaluated).filter(own).select("image_id").collect()
-    chosen = images.join(scored, on="image_id", how="semi", maintain_order="left")
-    for model in teachers:
-        _check(texts, images["image_id"], model)
-    for model in models:
-        _check(texts, chosen["image_id"], model)
-    rows = [
-        _compare(texts, chosen, models, "image_id", against, teacher)
-        for against, teacher in zip(TEACHERS, teachers, strict=True)
-    ]
-    rows.append(_compare(texts, images, teachers[:1], "image_id", BETWEEN, teachers[1]))
-    with_partners = images.drop_nulls(SAME_CLASS)
-    for against in BASELINES:
-        rows += [
-            _compare(texts, with_partners, [teacher], against, against, teacher)
-            for teacher in teachers
-        ]
-    ordered = pl.concat(rows).sort("position", maintain_order=True).drop("position")
-    return Pairs(texts["text"], ordered.with_row_index("row"))
 
 
 def partners(classes: pl.DataFrame, seed: int) -> pl.DataFrame:
@@ -184,52 +214,3 @@ def partners(classes: pl.DataFrame, seed: int) -> pl.DataFrame:
             rows.append((image, len(rows), same, other))
     schema = {"image_id": pl.String, "position": pl.Int64} | dict.fromkeys(BASELINES, pl.String)
     return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-def _compare(
-    texts: pl.DataFrame,
-    images: pl.DataFrame,
-    models: Sequence[str],
-    partner: str,
-    against: str,
-    other: str,
-) -> pl.DataFrame:
-    """Return comparisons of models' texts with those of `other` on the images' partners."""
-    model = pl.DataFrame({"model": list(models)})
-    part = pl.DataFrame({"part": list(PARTS)})
-    reference = texts.filter(pl.col("model") == other)
-    return (
-        images.select("image_id", "position", pl.col(partner).alias("partner"))
-        .join(model, how="cross", maintain_order="left_right")
-        .join(part, how="cross", maintain_order="left_right")
-        .join(texts, on=KEYS, how="left", maintain_order="left")
-        .rename({"place": "at"})
-        .join(
-            reference,
-            left_on=["partner", "part"],
-            right_on=["image_id", "part"],
-            how="left",
-            maintain_order="left",
-        )
-        .select(
-            *KEYS,
-            "position",
-            pl.lit(against).alias("against"),
-            pl.col("at").alias("text"),
-            pl.col("place").alias("other"),
-        )
-    )
-
-
-def _check(texts: pl.DataFrame, images: pl.Series, model: str) -> None:
-    """Raise a ValueError if annotations of a model do not contain each image once."""
-    rows = texts.filter((pl.col("model") == model) & (pl.col("part") == PARTS[0]))["image_id"]
-    twice = rows.filter(rows.is_duplicated())
-    if len(twice):
-        raise ValueError(f"annotations of {model}: image {twice[0]} appears more than once")
-    missing = images.filter(~images.is_in(rows.implode()))
-    if len(missing):
-        raise ValueError(
-            f"annotations of {model} lack {len(missing)} of {len(images)} images that it is scored "
-            f"on, the first being {missing[0]}: generate its responses of this shard"
-        )

@@ -25,34 +25,22 @@ PACKAGE = "metrics.definitions"
 
 @dataclass(frozen=True)
 class Measure:
-    """A number that a metric gives for a pair of texts, and that is averaged over images.
-
-    Attributes
-    ----------
-    name
-        In aggregates and in the columns of tables, csv files and `resources/reported.yaml`.
-    heading
-        As printed in tables and figures; None for a measure that is aggregated only to replace
-        another one, see `chosen_by`.
-    short_heading
-        Where there is little room, if that differs.
-    macro
-        In the names of LaTeX macros, which hold no digits; see `macro_name`.
-    column
-        Of the scores file, if that differs from `name`.
-    brief
-        Whether it is printed where there is no room for all measures.
-    chosen_by
-        Key of `benchmark` in the config whose value names the measure to print in its place.
-    """
+    """A number that a metric gives for a pair of texts, and that is averaged over images."""
 
     name: str
+    """In aggregates and in the columns of tables, csv files and `resources/reported.yaml`."""
     heading: str | None = None
+    """As printed; None for a measure that is aggregated only to replace another (`chosen_by`)."""
     short_heading: str | None = None
+    """Where there is little room, if that differs."""
     macro: str | None = None
+    """In the names of LaTeX macros, which hold no digits; see `macro_name`."""
     column: str | None = None
+    """Of the scores file, if that differs from `name`."""
     brief: bool = False
+    """Whether it is printed where there is no room for all measures."""
     chosen_by: str | None = None
+    """Key of `benchmark` in the config whose value names the measure to print in its place."""
 
     @property
     def score_column(self) -> str:
@@ -71,63 +59,42 @@ class Measure:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: what it computes, where it runs, and how it is printed.
-
-    Attributes
-    ----------
-    name
-        Of its module, its section in `benchmark` of the config and its folder in `scores/`.
-    title
-        What it measures, as a table's title; metrics of one table share it.
-    measures
-        What is aggregated and printed, in the order to print.
-    definition
-        Returns a sentence for captions that says how it is defined in this run.
-    packages
-        Libraries that compute it, by their names on PyPI. With a different version, all scores are
-        computed again.
-    implementation
-        Module of the package that has `load`, if not the declaration's own. Known scores are kept
-        as long as its code and that of what it imports stays the same.
-    columns
-        Of its scores files, if there are more than the measures'; each appears as `<column>_1` and
-        `<column>_2`.
-    coverage
-        Whether it may read a part of a text only: its files then hold the shares of tokens read.
-    encoder
-        Whether it runs a neural encoder: on a GPU if there is one, in the environment `embeddings`
-        instead of `texts`. If it names a `repository` in the config, its files are part of its key.
-    bounded
-        Whether it is in the range from 0 to 1.
-    tuning
-        Its keys in the config that change no score, such as the batch size.
-    statistics
-        Files `statistics/<name>.parquet` that it needs, counted part by part over the texts of the
-        whole run. Pairs of each part are then scored by themselves.
-    images_at_once
-        Returns how many images to score at once, given its section of the config: what bounds the
-        memory.
-    table
-        Number of the paper's table that prints it; None if it gets a table of its own.
-    caveat
-        Returns why its numbers cannot be compared with the paper's, or None if they can.
-    """
+    """A metric: what it computes, where it runs, and how it is printed."""
 
     name: str
+    """Of its module, its section in `benchmark` of the config and its folder in `scores/`."""
     title: str
+    """What it measures, as a table's title; metrics of one table share it."""
     measures: tuple[Measure, ...]
+    """What is aggregated and printed, in the order to print."""
     definition: Callable[[Settings], str]
+    """Returns a sentence for captions that says how it is defined in this run."""
     packages: tuple[str, ...] = ()
+    """Libraries that compute it, as on PyPI. Another version computes all scores again."""
     implementation: str | None = None
+    """Module of the package that has `load`, if not the declaration's own. Known scores are kept as
+    long as its code and that of what it imports stays the same."""
     columns: tuple[str, ...] = ()
+    """Of its scores files, if there are more than the measures'; each is there for both teachers,
+    as `<column>_1` and `<column>_2`."""
     coverage: bool = False
+    """Whether it may read a part of a text only: its files then hold the shares of tokens read."""
     encoder: bool = False
+    """Whether it runs a neural encoder: on a GPU if there is one, in the environment `embeddings`
+    instead of `texts`. If it names a `repository` in the config, its files are part of its key."""
     bounded: bool = True
+    """Whether it is in the range from 0 to 1."""
     tuning: tuple[str, ...] = ()
+    """Its keys in the config that change no score, such as the batch size."""
     statistics: tuple[str, ...] = ()
+    """Files `statistics/<name>.parquet` that it needs, counted part by part over the texts of the
+    whole run. Pairs of each part are then scored by themselves."""
     images_at_once: Callable[[Mapping[str, Any]], int] = lambda section: 64
+    """How many images to score at once, given its section of the config: bounds the memory."""
     table: int | None = None
+    """Number of the paper's table that prints it; None if it gets a table of its own."""
     caveat: Callable[[Settings], str | None] = lambda settings: None
+    """Returns why its numbers cannot be compared with the paper's, or None if they can."""
 
     @property
     def score_columns(self) -> tuple[str, ...]:
@@ -152,11 +119,8 @@ class Metric:
     def load(self, **settings: Any) -> "ScoreFunction":
         """Return the function that scores pairs.
 
-        Parameters
-        ----------
-        settings
-            Its section of the config; for `statistics`, the path of each file by its name, and
-            the `part` that is scored.
+        `settings` are its section of the config and, for `statistics`, the path of each file by
+        its name, and the `part` that is scored.
         """
         return importlib.import_module(f"imagenet_think.{self.module}").load(**settings)
 
@@ -169,13 +133,7 @@ def metrics() -> tuple[Metric, ...]:
 
 
 def get(name: str) -> Metric:
-    """Return a metric by its name.
-
-    Raises
-    ------
-    ValueError
-        If there is none of this name.
-    """
+    """Return a metric by its name; a ValueError names those that there are."""
     return plugins.get(PACKAGE, name).METRIC
 
 
@@ -187,11 +145,6 @@ def measures() -> dict[str, Measure]:
 def printed() -> dict[str, Measure]:
     """Return the measures that have a heading by name, in the order to print."""
     return {name: measure for name, measure in measures().items() if measure.heading}
-
-
-def metric_of(measure: str) -> Metric:
-    """Return the metric that gives a measure."""
-    return next(metric for metric in metrics() if measure in (own.name for own in metric.measures))
 
 
 def tables() -> dict[str, tuple[Metric, ...]]:

@@ -28,19 +28,11 @@ def load(*, stemmer: bool) -> ScoreFunction:
 
 
 def rouge(
-    candidates: Sequence[str],
-    references: Sequence[str],
-    *,
-    stemmer: bool = False,
+    candidates: Sequence[str], references: Sequence[str], *, stemmer: bool = False
 ) -> dict[str, np.ndarray]:
-    """Score pairs of texts.
+    """Score n pairs of texts, as `rouge_score.rouge_scorer.RougeScorer` does (Lin, 2004).
 
-    Parameters
-    ----------
-    candidates, references
-        The pairs, `n` texts each.
-    stemmer
-        Whether words of more than three letters are stemmed.
+    With `stemmer`, words of more than three letters are stemmed.
 
     Returns
     -------
@@ -50,9 +42,8 @@ def rouge(
 
     Notes
     -----
-    Definitions: Lin (2004), as in `rouge_score.rouge_scorer.RougeScorer`. Its dynamic-programming
-    table grows with the product of the lengths; the bit-parallel algorithm of rapidfuzz does not,
-    so texts of 200,000 tokens are possible.
+    The library's dynamic-programming table grows with the product of the lengths; the bit-parallel
+    algorithm of rapidfuzz does not, so texts of 200,000 tokens are possible.
     """
     texts, first, second = distinct_texts(candidates, references)
     tokens = tokenize(texts, TOKEN)

@@ -55,19 +55,8 @@ load = SentenceBert.load
 def text_means(embeddings: torch.Tensor, windowed: Windowed) -> torch.Tensor:
     """Return the mean of each text's windows' embeddings, weighted by their tokens.
 
-    A text of one window has that window's embedding, bit for bit.
-
-    Parameters
-    ----------
-    embeddings
-        Of every distinct window; shape (inputs, dimensions).
-    windowed
-        The windows of each text.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape (texts, dimensions), on the device of `embeddings`.
+    A text of one window has that window's embedding, bit for bit. From shape (inputs, dimensions)
+    to (texts, dimensions).
     """
     means = embeddings[[rows[0] for rows in windowed.rows]]
     for text, rows in enumerate(windowed.rows):

@@ -34,12 +34,8 @@ def key(candidate: bytes, reference: bytes) -> bytes:
 def made_by(code: str, packages: Sequence[str]) -> dict[str, object]:
     """Return the part of a cache's settings that identifies the code of a metric.
 
-    Parameters
-    ----------
-    code
-        Digest of the module that computes it and of all modules that it imports.
-    packages
-        The libraries that it uses, by their names on PyPI.
+    `code` is the digest of the module that computes it and of all that it imports, `packages` are
+    the libraries that it uses, as on PyPI.
     """
     return {"code": code, "packages": {name: version(name) for name in packages}}
 
@@ -49,10 +45,8 @@ class ScoreCache:
 
     Parameters
     ----------
-    folder
-        Contains one folder per choice of settings, with one file per shard.
-    shard
-        Name of the shard.
+    folder, shard
+        The file is `<folder>/<digest of the settings>/<shard>.parquet`.
     settings
         Everything that decides a score except the texts; any JSON.
     columns
@@ -70,7 +64,7 @@ class ScoreCache:
         self.path = Path(folder) / digest_settings(settings)[:16] / f"{shard}.parquet"
         self.columns = list(columns)
         self.schema = pl.Schema({"pair": pl.Binary} | dict.fromkeys(self.columns, pl.Float64))
-        frame = self._read() if self.path.exists() else self.schema.to_frame()
+        frame = self._read()
         self._place = {pair: row for row, pair in enumerate(frame["pair"].to_list())}
         self._values = [frame.select(self.columns).to_numpy()]
         self._saved = len(self._place)
@@ -80,15 +74,7 @@ class ScoreCache:
         return pair in self._place
 
     def add(self, pairs: Sequence[bytes], values: dict[str, np.ndarray]) -> None:
-        """Add scores of new pairs, and save them from time to time.
-
-        Parameters
-        ----------
-        pairs
-            `n` distinct keys.
-        values
-            A column of shape (n,) for each of `columns`.
-        """
+        """Add columns of scores of n new, distinct pairs, and save them from time to time."""
         start = len(self._place)
         self._place.update((pair, row) for row, pair in enumerate(pairs, start=start))
         self._values.append(np.column_stack([values[name] for name in self.columns]))
@@ -113,6 +99,8 @@ class ScoreCache:
         self._time = time.monotonic()
 
     def _read(self) -> pl.DataFrame:
+        if not self.path.exists():
+            return self.schema.to_frame()
         try:
             frame = pl.read_parquet(self.path)
         except (pl.exceptions.PolarsError, OSError) as error:

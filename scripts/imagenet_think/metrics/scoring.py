@@ -1,7 +1,6 @@
 """Score the texts of a shard in one metric, computing only the pairs that are not known yet."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -14,51 +13,12 @@ from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import logger, progress
 from imagenet_think.core.model_sources import resolve
 from imagenet_think.core.schemas import BASELINES, TEACHERS
-from imagenet_think.metrics.pairs import KEYS, Pairs, read_pairs
+from imagenet_think.metrics.pairs import KEYS, Pairs, Shard
 from imagenet_think.metrics.registry import Metric
 from imagenet_think.metrics.score_cache import ScoreCache, digest, key, made_by
 from imagenet_think.metrics.score_function import ScoreFunction
 from imagenet_think.metrics.score_schemas import agreement, scores
 from imagenet_think.parsing import PARTS
-
-
-@dataclass(frozen=True)
-class Shard:
-    """What a scoring job reads and writes for one shard.
-
-    Attributes
-    ----------
-    annotations, sample, evaluated
-        Parquet files, see `imagenet_think.metrics.pairs.read_pairs`.
-    scores, agreement
-        Parquet files to write, see `imagenet_think.metrics.score_schemas`.
-    name
-        Name of the shard.
-    models, teachers, seed
-        See `imagenet_think.metrics.pairs.read_pairs`.
-    """
-
-    annotations: Sequence[str | Path]
-    sample: str | Path
-    evaluated: str | Path
-    scores: str | Path
-    agreement: str | Path
-    name: str
-    models: Sequence[str]
-    teachers: Sequence[str]
-    seed: int
-
-    def pairs(self) -> Pairs:
-        """Read the comparisons."""
-        return read_pairs(
-            self.annotations,
-            self.sample,
-            self.evaluated,
-            shard=self.name,
-            teachers=self.teachers,
-            models=self.models,
-            seed=self.seed,
-        )
 
 
 def score_shards(
@@ -75,19 +35,15 @@ def score_shards(
 
     Parameters
     ----------
-    metric
-        What to compute.
-    shards
-        What is compared, and the files to write.
-    settings
-        The metric's keys of the config that decide its scores.
-    tuning
-        Its other keys.
+    metric, shards
+        What to compute, and for which texts.
+    settings, tuning
+        The metric's keys of the config that decide its scores, and its other keys.
     statistics
         Path of each of the metric's `statistics` by name. Where one has changed, all pairs are
         scored again.
     cache_folder
-        Folder of the metric's known scores, see `imagenet_think.metrics.score_cache`.
+        Folder of the metric's known scores.
     code
         Digest of the metric's code, see `imagenet_think.metrics.score_cache.made_by`.
     """
@@ -117,27 +73,16 @@ def score_shards(
 def score_pairs(
     pairs: Pairs, metric: Metric, known: ScoreCache, load: Callable[[], ScoreFunction], images: int
 ) -> pl.DataFrame:
-    """Score comparisons, some images at a time.
+    """Score comparisons, so many images at a time, which bounds the memory.
 
-    Parameters
-    ----------
-    pairs
-        The comparisons.
-    metric
-        What to compute.
-    known
-        Scores computed before, to which the new ones are added.
-    load
-        Returns the metric's function; called only if there is a pair whose score is not known.
-        All texts of some images are passed to it in one call, so that each is processed once.
-    images
-        How many images to score at once: what bounds the memory.
+    `load` is called only if there is a pair whose score is not known. All texts of some images are
+    passed to the metric's function in one call, so that each is processed once.
 
     Returns
     -------
     polars.DataFrame
-        Keys and `against` of every comparison, and the metric's columns, null where one of the two
-        texts is. The numbers of pairs computed and known are logged.
+        Rows of `pairs` with the metric's columns, null where one of the two texts is. The numbers
+        of pairs computed and known are logged.
 
     Raises
     ------
@@ -172,26 +117,17 @@ def score_pairs(
 
 
 def write_scores(frame: pl.DataFrame, metric: Metric, shard: Shard, pairs: Pairs) -> None:
-    """Write both files of a shard.
-
-    Parameters
-    ----------
-    frame
-        From `score_pairs`, for all comparisons.
-    metric
-        What was computed.
-    shard, pairs
-        What was scored.
-    """
+    """Write both files of a shard; `frame` is from `score_pairs`, for all comparisons."""
     there = pairs.texts.is_not_null()
     frame = frame.with_columns(
         pl.Series(f"{name}_there", there.gather(frame[name])) for name in ("text", "other")
-    ).sort(
-        "image_id",
-        _place("model", [*shard.teachers, *shard.models]),
-        _place("part", PARTS),
-        _place("against", [*TEACHERS, *BASELINES]),
     )
+    orders = {
+        "model": [*shard.teachers, *shard.models],
+        "part": PARTS,
+        "against": [*TEACHERS, *BASELINES],
+    }
+    frame = frame.sort("image_id", *(pl.col(c).cast(pl.Enum(o)) for c, o in orders.items()))
     benchmarked = pl.col("model").is_in(list(shard.models))
     responses = _side_by_side(frame.filter(benchmarked), metric)
     teachers = frame.filter(~benchmarked).rename(
@@ -239,9 +175,3 @@ def _side_by_side(frame: pl.DataFrame, metric: Metric) -> pl.DataFrame:
             pl.col("seen_reference_2").alias("seen_2"),
         )
     return both.with_columns(missing.alias("missing"))
-
-
-def _place(column: str, order: Sequence[str]) -> pl.Expr:
-    """Return the place of a column's values in an order, to sort by."""
-    places = {value: place for place, value in enumerate(order)}
-    return pl.col(column).replace_strict(places, return_dtype=pl.Int64)

@@ -9,10 +9,10 @@ numbers, so three named variants are computed:
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice, repeat
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -21,39 +21,26 @@ import polars as pl
 from imagenet_think.metrics.score_function import ScoreFunction, distinct_texts
 from imagenet_think.metrics.tokenization import StopWords, tokenize
 
-AT_ONCE = 4096
-"""Documents counted at once, which bounds the memory."""
-
 
 @dataclass
 class DocumentFrequencies:
-    """How many of a corpus's documents contain each term.
-
-    Attributes
-    ----------
-    documents
-        Number of documents.
-    terms
-        Number of documents by term.
-    """
+    """The number of a corpus's documents, and how many of them contain each term."""
 
     documents: int = 0
     terms: Counter[str] = field(default_factory=Counter)
 
     def add(
         self,
-        texts: Iterable[str],
+        texts: Sequence[str],
         *,
         token_pattern: str,
         stop_words: StopWords = None,
     ) -> None:
         """Count more documents; for tokens see `imagenet_think.metrics.tokenization.analyzer`."""
-        texts = iter(texts)
-        while some := list(islice(texts, AT_ONCE)):
-            tokens = tokenize(some, token_pattern, stop_words)
-            documents = np.bincount(tokens.counts().indices, minlength=len(tokens.terms))
-            self.terms.update(dict(zip(tokens.terms.to_pylist(), documents.tolist(), strict=True)))
-            self.documents += len(some)
+        tokens = tokenize(texts, token_pattern, stop_words)
+        documents = np.bincount(tokens.counts().indices, minlength=len(tokens.terms))
+        self.terms.update(dict(zip(tokens.terms.to_pylist(), documents.tolist(), strict=True)))
+        self.documents += len(texts)
 
 
 def read_frequencies(path: str | Path, part: str) -> DocumentFrequencies:
@@ -90,7 +77,7 @@ def vectors(
     Parameters
     ----------
     candidates, references
-        The pairs, `n` texts each.
+        n texts each.
     frequencies
         Of the corpus on which `tfidf` is fitted, with the same tokens. Other terms have weight 0,
         as in scikit-learn.

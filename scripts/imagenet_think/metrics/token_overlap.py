@@ -21,14 +21,7 @@ def sets(
     token_pattern: str,
     stop_words: StopWords = None,
 ) -> dict[str, np.ndarray]:
-    """Score pairs of texts by their common distinct tokens.
-
-    Parameters
-    ----------
-    candidates, references
-        The pairs, `n` texts each.
-    token_pattern, stop_words
-        See `imagenet_think.metrics.tokenization.analyzer`.
+    """Score n pairs of texts by their common distinct tokens, see `tokenization.analyzer`.
 
     Returns
     -------

@@ -19,9 +19,6 @@ RUNS = {"[a-z0-9]+": ("[a-z0-9]", 1), r"(?u)\b\w\w+\b": (r"\w", 2)}
 # Characters whose lower case depends on their neighbours or has more than one character.
 IRREGULAR = "Σİ"
 
-BEYOND = 0x80
-"""A byte that represents all characters beyond ASCII."""
-
 
 @dataclass(frozen=True)
 class Tokens:
@@ -61,8 +58,6 @@ class Tokens:
 def tokenize(texts: Sequence[str], token_pattern: str, stop_words: StopWords = None) -> Tokens:
     """Tokenize texts as `analyzer` does; the parameters are the same.
 
-    Notes
-    -----
     For the patterns in `RUNS`, a table of all characters turns a text to lower case, and what is
     in no token to blanks. Both follow Python, whose notion of a letter differs from Arrow's; Arrow
     splits at blanks and numbers the tokens.
@@ -72,8 +67,8 @@ def tokenize(texts: Sequence[str], token_pattern: str, stop_words: StopWords = N
         lists = pa.array(map(analyze, texts), pa.large_list(pa.large_string()))
         return _number(lists, least=0, dropped=[])
     member, least = RUNS[token_pattern]
-    tables = _tables(member)
-    blanked = pa.array([_blank(text, *tables) for text in texts], pa.large_string())
+    table = _table(member)
+    blanked = pa.array([_blank(text, table) for text in texts], pa.large_string())
     dropped = CountVectorizer(stop_words=_words(stop_words)).get_stop_words() or []
     return _number(pc.ascii_split_whitespace(blanked), least, dropped)
 
@@ -81,12 +76,8 @@ def tokenize(texts: Sequence[str], token_pattern: str, stop_words: StopWords = N
 def analyzer(token_pattern: str, stop_words: StopWords) -> Callable[[str], list[str]]:
     """Return the function that scikit-learn's vectorizers apply to a text.
 
-    Parameters
-    ----------
-    token_pattern
-        Regular expression of a token, matched after lower-casing.
-    stop_words
-        Words to drop: none, "english" for scikit-learn's list, or your own list.
+    `token_pattern` is matched after lower-casing; `stop_words` are dropped: none, "english" for
+    scikit-learn's list, or your own list.
     """
     vectorizer = CountVectorizer(token_pattern=token_pattern, stop_words=_words(stop_words))
     return vectorizer.build_analyzer()
@@ -98,29 +89,22 @@ def _words(stop_words: StopWords) -> str | list[str] | None:
 
 
 @cache
-def _tables(member: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the table of characters: lower case if that is in the class, otherwise a blank.
-
-    The second table is smaller, of bytes, with `BEYOND` for all that is not ASCII.
-    """
+def _table(member: str) -> np.ndarray:
+    """Return the table of characters: lower case if that is in the class, otherwise a blank."""
     characters = np.arange(0x110000, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
     lower = re.sub(f"[{IRREGULAR}]", " ", characters).lower()
     table = np.full(len(lower), ord(" "), dtype="<u4")
     codes = _codes(lower)
     for run in re.finditer(f"{member}+", lower):
         table[slice(*run.span())] = codes[slice(*run.span())]
-    return table, np.where(table < BEYOND, table, BEYOND).astype(np.uint8)
+    return table
 
 
-def _blank(text: str, table: np.ndarray, ascii_table: np.ndarray) -> str | bytes:
+def _blank(text: str, table: np.ndarray) -> str:
     """Return a text in lower case, with blanks for what is in no token."""
     if any(character in text for character in IRREGULAR):
         text = text.lower()
-    codes = _codes(text)
-    blanked = ascii_table.take(codes).tobytes()
-    if BEYOND in blanked:
-        return table.take(codes).tobytes().decode("utf-32-le").strip()
-    return blanked.strip()
+    return table.take(_codes(text)).tobytes().decode("utf-32-le").strip()
 
 
 def _codes(text: str) -> np.ndarray:

@@ -37,30 +37,18 @@ class Windowed:
 def cut(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int, windows: str
 ) -> Windowed:
-    """Tokenize texts once and cut them into windows.
+    """Tokenize texts once and cut them into windows of `max_tokens`, special tokens included.
 
-    Equal windows are one input. Long texts that begin with the same tokens share their first
-    windows (mostly a full output and its thinking).
-
-    Parameters
-    ----------
-    tokenizer
-        Its special tokens are added to every window, so that the first window is equal to the
-        tokenizer's own truncation.
-    texts
-        Of any length; an empty text is a window of special tokens.
-    max_tokens
-        Tokens of a window, special tokens included.
-    windows
-        `first` for only the first window of a text, `all` for all windows, without overlap.
+    Special tokens are added to every window, so that the first one is equal to the tokenizer's own
+    truncation; an empty text is a window of special tokens. Equal windows are one input: long texts
+    that begin with the same tokens share their first windows (mostly a full output and its
+    thinking). `windows` is `first` for only the first window of a text, or `all`, without overlap.
 
     Raises
     ------
     ValueError
-        If `windows` is neither, or a window has no room besides the special tokens.
+        If a window has no room besides the special tokens.
     """
-    if windows not in (FIRST, ALL):
-        raise ValueError(f"windows is {windows!r}: choose {FIRST!r} or {ALL!r}")
     before, after = special_tokens(tokenizer)
     size = max_tokens - len(before) - len(after)
     if size < 1:
@@ -111,20 +99,10 @@ def check_max_tokens(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> None:
-    """Raise a ValueError if a model has no room for `max_tokens` tokens.
+    """Raise a ValueError if a model, or the tokenizer given, has no room for `max_tokens` tokens.
 
-    Parameters
-    ----------
-    metric
-        Section of the config, for the message.
-    max_tokens
-        Tokens of a window, special tokens included.
-    path
-        Folder or hub id of the model, for the message.
-    model
-        The encoder.
-    tokenizer
-        A tokenizer whose own limit also applies. Many have none, which reads as 1e30.
+    `metric` (a section of the config) and `path` are for the message. Many tokenizers name no
+    limit, which reads as 1e30.
     """
     limits = [positions(model)]
     if tokenizer is not None:
@@ -154,23 +132,6 @@ def batches(inputs: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
     order = sorted(range(len(inputs)), key=lambda row: len(inputs[row]), reverse=True)
     for start in range(0, len(order), size):
         yield order[start : start + size]
-
-
-def batch_size_on(device: str, wanted: int) -> int:
-    """Return how many inputs a device computes at once: on a CPU always one.
-
-    Sums over a batch depend on its shape, in the seventh decimal. Computed one by one, a score
-    depends only on its own two texts, and not on which other scores are computed or known. That
-    costs little on a CPU; a GPU needs batches.
-
-    Parameters
-    ----------
-    device
-        "cpu" or another device of PyTorch.
-    wanted
-        Inputs at once, from the config.
-    """
-    return 1 if torch.device(device).type == "cpu" else wanted
 
 
 def padded(inputs: Sequence[Sequence[int]], padding: int) -> tuple[torch.Tensor, torch.Tensor]:

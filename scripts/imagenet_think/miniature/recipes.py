@@ -9,25 +9,13 @@ from imagenet_think.miniature.reply_templates import VOICES, first_look
 
 @dataclass(frozen=True)
 class Recipe:
-    """Size of a model and how long it learns.
-
-    Attributes
-    ----------
-    size
-        Size of the model.
-    drawings
-        Number of different drawings in its training set.
-    vision_steps, language_steps
-        Optimizer steps with the vision tower only, and with the whole model.
-    batch
-        Drawings per step.
-    """
+    """Size of a model and how long it learns."""
 
     size: Size
-    drawings: int
-    vision_steps: int
-    language_steps: int
-    batch: int = 32
+    drawings: int  # different ones in its training set
+    vision_steps: int  # of the optimizer, with the vision tower only
+    language_steps: int  # with the whole model
+    batch: int = 32  # drawings per step
 
 
 # The two teachers learn longest, from most drawings. The five others are worse because they get

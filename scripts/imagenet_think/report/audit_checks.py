@@ -5,13 +5,12 @@ Only what rounding cannot explain is a contradiction; where the statement is amb
 is that it cannot be decided.
 """
 
-import functools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, ParamSpec
+from typing import Any, TypeVar
 
 from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
@@ -44,33 +43,18 @@ Scores = Mapping[str, Mapping[str, Sequence[float]]]
 Outcome = tuple[str, bool | None]
 """What a check computed, and whether the statement holds; None if that cannot be decided."""
 
-P = ParamSpec("P")
+Check = TypeVar("Check", bound=Callable[..., Outcome])
+
+CHECKS: dict[str, tuple[str, Callable[..., Outcome]]] = {}
+"""The checks by name, each with its formula: what is computed, in words."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """The result of a check: what was computed, in words; the numbers; one of the `VERDICTS`."""
+def check(formula: str) -> Callable[[Check], Check]:
+    """Add a function to `CHECKS`."""
 
-    formula: str
-    computed: str
-    verdict: str
-
-
-CHECKS: dict[str, Callable[..., Result]] = {}
-"""The checks by name."""
-
-
-def check(formula: str) -> Callable[[Callable[P, Outcome]], Callable[P, Result]]:
-    """Add a function to `CHECKS`, and return its outcomes as results with this formula."""
-
-    def register(function: Callable[P, Outcome]) -> Callable[P, Result]:
-        @functools.wraps(function)
-        def checked(*args: P.args, **kwargs: P.kwargs) -> Result:
-            computed, holds = function(*args, **kwargs)
-            return Result(formula, computed, VERDICTS[holds])
-
-        CHECKS[function.__name__] = checked
-        return checked
+    def register(function: Check) -> Check:
+        CHECKS[function.__name__] = (formula, function)
+        return function
 
     return register
 
@@ -95,10 +79,7 @@ class Printed:
 def read_number(text: str) -> Printed:
     """Parse a printed number: digits with separators and one of `UNITS`, or a word.
 
-    Raises
-    ------
-    ValueError
-        If it is not a number.
+    Other texts raise ValueError.
     """
     if text in NUMBER_WORDS:
         return Printed(text, NUMBER_WORDS[text], 1)
@@ -129,16 +110,8 @@ def ratios(
 ) -> Outcome:
     """Compare a stated factor with the ratios of this dataset's size to others'.
 
-    Parameters
-    ----------
-    counts
-        The possible meanings of this dataset's size.
-    bases
-        Sizes of other datasets by name, each a number or `Printed`.
-    claimed
-        The factor.
-    named
-        The dataset named by the statement; None for all.
+    `counts` are the possible meanings of this dataset's size, and `bases` the others' sizes, each a
+    number or `Printed`; `named` is the dataset that the statement names, None for all.
     """
     quotients = []
     for base, size in bases.items():
@@ -181,11 +154,7 @@ def mean_in_range(mean: float, low: float, high: float, images: float, classes: 
     "Davis)."
 )
 def spread(sd: Printed, low: float, high: float, mean: float) -> Outcome:
-    """Compare a standard deviation with the largest that a range allows.
-
-    At most (max - min) / 2 (Popoviciu), and with a known mean at most the square root of
-    (max - mean)(mean - min) (Bhatia and Davis).
-    """
+    """Compare a standard deviation with the largest that a range allows."""
     popoviciu = (high - low) / 2
     bhatia_davis = math.sqrt((high - mean) * (mean - low))
     return (
@@ -227,13 +196,8 @@ def units(
 ) -> Outcome:
     """Find what Table 1 counts as a sample: which number of samples gives its total.
 
-    Parameters
-    ----------
-    images, mean, total, pairs
-        As printed.
-    printed
-        Tokens of the texts that the paper prints for one image: `image`, all of them; `chain`,
-        the average of its thinking texts.
+    `printed` has the tokens of the texts that the paper prints for one image: `image`, all of them;
+    `chain`, the average of its thinking texts.
     """
     low, high = total.value / mean.value, (total.value + total.step) / mean.value
     half = total.step / 2 / mean.value
@@ -261,19 +225,7 @@ def classes_of_mean(images: float, mean: float, classes: float) -> Outcome:
 
 @check("Classes that a random group of samples meets: C × (1 − (1 − 1/C)^n); words divided by it.")
 def vocabulary(words: Printed, samples: Printed, classes: float, printed_image: Mapping) -> Outcome:
-    """Compare a vocabulary size with that of the one image whose texts are printed.
-
-    Parameters
-    ----------
-    words
-        Distinct words in `samples` samples, as stated.
-    samples
-        Size of the group of samples.
-    classes
-        Classes of the dataset.
-    printed_image
-        Distinct words of the printed texts of one image: `words`, and `thinking_words`.
-    """
+    """Compare the distinct words of some samples with those of the one image in print."""
     seen = classes * (1 - (1 - 1 / classes) ** samples.value)
     one = printed_image["words"]
     return (
@@ -384,21 +336,7 @@ def around(
 def named_alike(
     scores: Scores, model: str, metrics: Sequence[str], named: str, claimed: Sequence[Printed]
 ) -> Outcome:
-    """Find the column of Table 6 that contains the numbers under a metric's name in Table 7.
-
-    Parameters
-    ----------
-    scores
-        Scores of the benchmark.
-    model
-        The model of the ablation.
-    metrics
-        The columns of Table 6.
-    named
-        The metric.
-    claimed
-        Average and maximum of the metric in Table 7.
-    """
+    """Find the column of Table 6 that contains the numbers under a metric's name in Table 7."""
     held = [key for key in metrics if _equal(scores[model][key], claimed)]
     return (
         f"{_texts(claimed)} stand in Table 6 under {_list(held)}; {HEADINGS[named]} has "

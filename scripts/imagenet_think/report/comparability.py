@@ -1,16 +1,16 @@
 """Why a run's numbers cannot be compared with the paper's: how the run differs from it."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import polars as pl
 
 from imagenet_think.core.model_sources import PACKAGE
 from imagenet_think.core.settings import Values, prompt
+from imagenet_think.core.wording import series
 from imagenet_think.images import sources
 from imagenet_think.metrics import registry
 from imagenet_think.metrics.definitions import vectors
-from imagenet_think.report.macros import series
 
 REPOSITORIES = {
     "glm-4.1v": "zai-org/GLM-4.1V-9B-Thinking",
@@ -43,30 +43,27 @@ VECTORS = vectors.CAVEAT
 IMAGES, TEXTS, TOKENS, SCORES = "images", "texts", "tokens", "scores"
 """What numbers depend on: the sample, the teachers' texts, the tokenizer, the benchmark."""
 
-
 SEPARATOR = "\n"
 """Separates reasons in the column `reasons` of the comparison; none contains a line break."""
 
 
-@dataclass(frozen=True)
-class Caveat:
+class Caveat(NamedTuple):
     """A reason why some of a run's numbers cannot be compared with the paper's.
 
-    Attributes
-    ----------
-    words
-        The reason as a clause, on one line.
-    subjects
-        The numbers affected are those that depend on any of these: `IMAGES`, `TEXTS`, `TOKENS`,
-        `SCORES`, a benchmarked model's key, or a metric's.
+    `words` is a clause on one line. The numbers affected are those that depend on any of the
+    `subjects`: `IMAGES`, `TEXTS`, `TOKENS`, `SCORES`, a benchmarked model's key, or a metric's.
     """
 
     words: str
     subjects: frozenset[str]
 
 
-def caveats(config: Values, run: Mapping[str, int], paper: Mapping[str, int]) -> list[Caveat]:
-    """Return why a run's numbers cannot be compared with the paper's.
+def _caveat(words: str, *subjects: str) -> Caveat:
+    return Caveat(" ".join(words.split()), frozenset(subjects))
+
+
+def caveats(config: Values, run: Mapping[str, int], paper: Mapping[str, int]) -> Iterator[Caveat]:
+    """Yield why a run's numbers cannot be compared with the paper's.
 
     For the paper's own run, only `VECTORS` remains.
 
@@ -78,12 +75,24 @@ def caveats(config: Values, run: Mapping[str, int], paper: Mapping[str, int]) ->
     run, paper
         Numbers of Table 2: images and classes.
     """
-    found = _of_run(config, run, paper)
-    return [Caveat(" ".join(words.split()), frozenset(subjects)) for words, *subjects in found]
+    yield from of_dataset(config, run, paper)
+    yield from _of_models(config, "benchmarked", ())
+    benchmark, tokenizer = config["benchmark"], config["statistics"]["tokenizer"]["repository"]
+    if benchmark["images"] is not None and benchmark["images"] < run["images"]:
+        yield _caveat(f"{benchmark['images']:,} of the images are scored", SCORES)
+    if tokenizer != TOKENIZER:
+        own = tokenizer.removeprefix(PACKAGE)
+        words = f"tokens are {own}'s (the paper names no tokenizer, {TOKENIZER}'s fits)"
+        yield _caveat(words, TOKENS)
+    for metric in registry.metrics():
+        if own_words := metric.caveat(benchmark):
+            yield _caveat(own_words, *(measure.name for measure in metric.measures))
 
 
-def of_dataset(config: Values, run: Mapping[str, int], paper: Mapping[str, int]) -> list[str]:
-    """Return in words how a run's dataset differs from the paper's.
+def of_dataset(
+    config: Values, run: Mapping[str, int], paper: Mapping[str, int]
+) -> Iterator[Caveat]:
+    """Yield how a run's images and teachers' texts differ from the paper's.
 
     Parameters
     ----------
@@ -93,50 +102,24 @@ def of_dataset(config: Values, run: Mapping[str, int], paper: Mapping[str, int])
     run, paper
         Numbers of Table 2: images and classes.
     """
-    return [" ".join(words.split()) for words, *_ in _of_dataset(config, run, paper)]
-
-
-def split_reasons(comparison: pl.DataFrame) -> list[str]:
-    """Return the distinct reasons in the column `reasons`, in order of appearance."""
-    given = comparison["reasons"].drop_nulls().str.split(SEPARATOR).explode()
-    return given.unique(maintain_order=True).to_list()
-
-
-def _of_run(config: Values, run: Mapping, paper: Mapping) -> Iterable[tuple[str, ...]]:
-    """Yield the words of each reason, and its subjects."""
-    yield from _of_dataset(config, run, paper)
-    yield from _of_models(config, "benchmarked", ())
-    benchmark, tokenizer = config["benchmark"], config["statistics"]["tokenizer"]["repository"]
-    if benchmark["images"] is not None and benchmark["images"] < run["images"]:
-        yield f"{benchmark['images']:,} of the images are scored", SCORES
-    if tokenizer != TOKENIZER:
-        own = tokenizer.removeprefix(PACKAGE)
-        yield f"tokens are {own}'s (the paper names no tokenizer, {TOKENIZER}'s fits)", TOKENS
-    for metric in registry.metrics():
-        if words := metric.caveat(benchmark):
-            yield words, *(measure.name for measure in metric.measures)
-
-
-def _of_dataset(config: Values, run: Mapping, paper: Mapping) -> Iterable[tuple[str, ...]]:
-    """Yield how the images and the teachers' texts differ, and the subjects."""
     other_images = sources.get(config["images"]["source"]["kind"]).not_comparable
     if other_images:
-        yield other_images, IMAGES, TEXTS, SCORES
+        yield _caveat(other_images, IMAGES, TEXTS, SCORES)
     if (run["images"], run["classes"]) != (paper["images"], paper["classes"]):
-        yield (
+        words = (
             f"the sample is {run['images']:,} images of {run['classes']:,} classes, not "
-            f"{paper['images']:,} of {paper['classes']:,}",
-            *(IMAGES, TEXTS, SCORES),
+            f"{paper['images']:,} of {paper['classes']:,}"
         )
+        yield _caveat(words, IMAGES, TEXTS, SCORES)
     if " ".join(prompt(config).split()) not in PROMPTS:
-        yield "the prompt is neither of the paper's two", TEXTS, SCORES
+        yield _caveat("the prompt is neither of the paper's two", TEXTS, SCORES)
     if tuple(config["teachers"]) != TEACHERS:
         teachers = _listed(config, config["teachers"])
-        yield f"the teachers are {teachers}, not the paper's, in its order", TEXTS, SCORES
+        yield _caveat(f"the teachers are {teachers}, not the paper's, in its order", TEXTS, SCORES)
     yield from _of_models(config, "teachers", (TEXTS, SCORES))
 
 
-def _of_models(config: Values, role: str, subjects: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
+def _of_models(config: Values, role: str, subjects: tuple[str, ...]) -> Iterator[Caveat]:
     """Yield the models of a role whose weights or responses are not the paper's models'."""
     others, imported = [], []
     for key in config[role]:
@@ -151,8 +134,14 @@ def _of_models(config: Values, role: str, subjects: tuple[str, ...]) -> Iterable
         (imported, "were not run here, their responses are imported"),
     ):
         if keys:
-            yield f"the {what} {_listed(config, keys)} {words}", *(subjects or keys)
+            yield _caveat(f"the {what} {_listed(config, keys)} {words}", *(subjects or keys))
 
 
 def _listed(config: Values, keys: Iterable[str]) -> str:
     return series(config["models"][key]["name"] for key in keys)
+
+
+def split_reasons(comparison: pl.DataFrame) -> list[str]:
+    """Return the distinct reasons in the column `reasons`, in order of appearance."""
+    given = comparison["reasons"].drop_nulls().str.split(SEPARATOR).explode()
+    return given.unique(maintain_order=True).to_list()

@@ -3,67 +3,36 @@
 import re
 import unicodedata
 
+
+def _commands(form: str, pairs: str) -> dict[str, str]:
+    """Return LaTeX by character, given characters and their names in turn."""
+    words = pairs.split()
+    return {
+        character: form.format(name)
+        for character, name in zip(words[::2], words[1::2], strict=True)
+    }
+
+
 _LATEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "_": r"\_",
-    "%": r"\%",
-    "&": r"\&",
-    "#": r"\#",
-    "$": r"\$",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "|": r"\textbar{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    '"': r"\textquotedbl{}",
-    "`": r"\textasciigrave{}",
+    **{character: f"\\{character}" for character in "{}_%&#$"},
+    **_commands(
+        r"\text{}{{}}",
+        '\\ backslash ~ asciitilde ^ asciicircum | bar < less > greater " quotedbl ` asciigrave '
+        "– endash — emdash ‘ quoteleft ’ quoteright “ quotedblleft ” quotedblright … ellipsis "
+        "• bullet ° degree µ mu ² twosuperior ³ threesuperior € euro £ sterling © copyright",
+    ),
+    **_commands(
+        r"$\{}$",
+        "± pm × times · cdot ≤ leq ≥ geq ≠ neq ≈ approx → rightarrow ∞ infty",
+    ),
+    **_commands(
+        r"\{}{{}}",
+        "§ S ß ss æ ae Æ AE ø o Ø O œ oe Œ OE ł l Ł L ı i đ dj Đ DJ ð dh Ð DH þ th Þ TH",
+    ),
+    "−": "$-$",
     "[": "{[}",  # after `\\` a bare bracket would be read as its optional argument
     "\u00a0": "~",
     "\u00ad": r"\-",
-    "–": r"\textendash{}",
-    "—": r"\textemdash{}",
-    "−": r"$-$",
-    "‘": r"\textquoteleft{}",
-    "’": r"\textquoteright{}",
-    "“": r"\textquotedblleft{}",
-    "”": r"\textquotedblright{}",
-    "…": r"\textellipsis{}",
-    "•": r"\textbullet{}",
-    "°": r"\textdegree{}",
-    "§": r"\S{}",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "·": r"$\cdot$",
-    "≤": r"$\leq$",
-    "≥": r"$\geq$",
-    "≠": r"$\neq$",
-    "≈": r"$\approx$",
-    "→": r"$\rightarrow$",
-    "∞": r"$\infty$",
-    "µ": r"\textmu{}",
-    "²": r"\texttwosuperior{}",
-    "³": r"\textthreesuperior{}",
-    "€": r"\texteuro{}",
-    "£": r"\textsterling{}",
-    "©": r"\textcopyright{}",
-    "ß": r"\ss{}",
-    "æ": r"\ae{}",
-    "Æ": r"\AE{}",
-    "ø": r"\o{}",
-    "Ø": r"\O{}",
-    "œ": r"\oe{}",
-    "Œ": r"\OE{}",
-    "ł": r"\l{}",
-    "Ł": r"\L{}",
-    "ı": r"\i{}",
-    "đ": r"\dj{}",
-    "Đ": r"\DJ{}",
-    "ð": r"\dh{}",
-    "Ð": r"\DH{}",
-    "þ": r"\th{}",
-    "Þ": r"\TH{}",
 }
 
 _ACCENTS = {
@@ -95,21 +64,11 @@ _MARKDOWN = re.compile(r"[\\`*_\[\]<>&~#$|{}]")
 
 
 def latex(text: str) -> str:
-    r"""Return `text` as LaTeX that prints it, in plain ASCII.
+    r"""Return any text as LaTeX that prints it in a table cell, a caption or running text.
 
-    Parameters
-    ----------
-    text
-        Any Unicode string. Runs of white space become one space.
-
-    Returns
-    -------
-    str
-        LaTeX for a document in T1 encoding (`\usepackage[T1]{fontenc}`), good in table cells,
-        captions and running text. Letters with an accent are spelled with the accent's command; a
-        very long word may be broken anywhere.
-        A character that Latin fonts lack is printed as its code point, `U+4E2D`, which is visible
-        and does not stop the compiler.
+    It is plain ASCII, for a document in T1 encoding (`\usepackage[T1]{fontenc}`). Runs of white
+    space become one space, and a very long word may be broken anywhere. A character that Latin
+    fonts lack is printed as its code point, `U+4E2D`, which does not stop the compiler.
     """
     line = _LONG_WORD.sub(lambda word: _PIECE.sub("\\g<0>\n", word[0]), _one_line(text))
     escaped = _SPELLED.sub("\\g<0>\n", "".join(map(_latex_character, line)))

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from imagenet_think.core.digests import digest_text
+from imagenet_think.core.settings import Values
 from imagenet_think.parsing.statuses import OK
 
 logger = logging.getLogger(__name__)
@@ -15,32 +16,20 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Example:
-    """A sample to be shown.
-
-    Attributes
-    ----------
-    image_id, lemma, domain
-        Which image, and what it shows.
-    image
-        The prepared image's bytes.
-    thinks, answers
-        One text per teacher, in the teachers' order.
-    """
+    """A sample to be shown: the prepared image's bytes, and each teacher's think and answer."""
 
     image_id: str
     lemma: str
     domain: str
     image: bytes
-    thinks: tuple[str, ...]
-    answers: tuple[str, ...]
+    texts: tuple[tuple[str, str], ...]
 
 
 def choose_examples(
     sample: str | Path,
     images: Sequence[str | Path],
     annotations: Sequence[str | Path],
-    teachers: Sequence[str],
-    seed: int,
+    settings: Values,
     count: int,
 ) -> list[Example]:
     """Choose samples by seed among those for which both teachers' responses could be parsed.
@@ -52,33 +41,23 @@ def choose_examples(
     ----------
     sample, images, annotations
         Parquet files of the sample, of the prepared images and of the teachers' annotations.
-    teachers
-        The teachers' keys, in order.
-    seed
-        Seed of the choice.
+    settings
+        The config's `seed` and `teachers`.
     count
-        How many to choose; fewer are returned if fewer could be parsed.
-
-    Returns
-    -------
-    list of Example
-        At least one.
+        How many to choose; fewer are returned if fewer could be parsed, but at least one.
 
     Raises
     ------
     ValueError
         If no image has a parsed response of every teacher, or a chosen image is in no images file.
     """
-    parsed = (
-        pl.scan_parquet(list(map(Path, annotations)))
-        .filter(pl.col("model").is_in(list(teachers)), pl.col("status") == OK)
-        .group_by("image_id")
-        .agg(pl.col("model").n_unique().alias("parsed"))
-        .filter(pl.col("parsed") == len(teachers))
-    )
+    teachers = settings["teachers"]
+    responses = pl.scan_parquet(list(map(Path, annotations)))
+    responses = responses.filter(pl.col("model").is_in(teachers), status=OK)
+    parsed = responses.group_by("image_id").len().filter(len=len(teachers))
     columns = ["image_id", "lemma", "domain"]
     rows = pl.scan_parquet(sample).select(columns).join(parsed, on="image_id", how="semi")
-    chosen = _spread(rows.collect(), seed, count)
+    chosen = _spread(rows.collect(), settings["seed"], count)
     if chosen.is_empty():
         raise ValueError(
             f"no image of {sample} has a parsed response of every teacher ({', '.join(teachers)}): "
@@ -88,8 +67,7 @@ def choose_examples(
         logger.warning("%d of %d samples can be shown", len(chosen), count)
     ids = chosen["image_id"].to_list()
     texts = (
-        pl.scan_parquet(list(map(Path, annotations)))
-        .filter(pl.col("image_id").is_in(ids))
+        responses.filter(pl.col("image_id").is_in(ids))
         .select("image_id", "model", "think", "answer")
         .collect()
         .rows_by_key(["image_id", "model"], unique=True)
@@ -99,8 +77,7 @@ def choose_examples(
         Example(
             **row,
             image=pictures[row["image_id"]],
-            thinks=tuple(texts[row["image_id"], teacher][0] for teacher in teachers),
-            answers=tuple(texts[row["image_id"], teacher][1] for teacher in teachers),
+            texts=tuple(texts[row["image_id"], teacher] for teacher in teachers),
         )
         for row in chosen.iter_rows(named=True)
     ]

@@ -7,12 +7,12 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import matplotlib.style
 import numpy as np
 import polars as pl
 import regex
@@ -22,7 +22,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.transforms import Affine2D
 from PIL import Image
 
 from imagenet_think.core.files import atomic_path
@@ -93,9 +94,7 @@ def style() -> Iterator[None]:
 
     It decorates every function that draws.
     """
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
+    with matplotlib.style.context(_STYLE, after_reset=True):
         yield
 
 
@@ -103,19 +102,12 @@ def style() -> Iterator[None]:
 def save_figure(figure: Figure, pdf: str | Path, png: str | Path) -> None:
     """Write a figure as PDF and PNG (300 dots per inch), atomically.
 
-    Parameters
-    ----------
-    figure
-        The figure, at its printed size.
-    pdf, png
-        The files to write. They contain no date and no name of software, so that equal figures are
-        equal files.
+    The files contain no date and no name of software, so that equal figures are equal files.
     """
     nothing = {"Creator": None, "Producer": None, "CreationDate": None}
-    with atomic_path(pdf) as temporary:
-        figure.savefig(temporary, format="pdf", metadata=nothing)
-    with atomic_path(png) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None})
+    for path, metadata in ((pdf, nothing), (png, {"Software": None})):
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, metadata=metadata)
 
 
 def sans(size: float, weight: str = "normal") -> FontProperties:
@@ -135,28 +127,19 @@ TITLE, LABEL = sans(6.5, "bold"), sans(6.5)
 # Text of unknown content -------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=1)
+@cache
 def _drawable() -> frozenset[int]:
     """Return the code points for which the fonts that come with matplotlib have a glyph."""
-    families = sorted({*_SANS, *_SERIF})
-    return frozenset().union(*(get_font(findfont(family)).get_charmap() for family in families))
+    fonts = (get_font(findfont(family)) for family in {*_SANS, *_SERIF})
+    return frozenset().union(*(font.get_charmap() for font in fonts))
 
 
 def printable(text: str, source: str = "text") -> str:
-    """Return `text` with every character that cannot be drawn replaced by a white square.
+    """Return `text` in composed form, with what cannot be drawn replaced by white squares.
 
-    Parameters
-    ----------
-    text
-        Any string.
-    source
-        What the text is, for the log line that counts the replaced characters.
-
-    Returns
-    -------
-    str
-        The text in composed form. Line breaks are kept; other white space becomes a space.
-        Invisible characters (joiners, variation selectors) that the fonts lack are left out.
+    Line breaks are kept; other white space becomes a space. Invisible characters (joiners,
+    variation selectors) that the fonts lack are left out. The log counts the replaced characters of
+    the `source`.
     """
     text = unicodedata.normalize("NFC", text)
     table: dict[int, str | None] = {}
@@ -185,7 +168,7 @@ def printable(text: str, source: str = "text") -> str:
     return text.translate(table)
 
 
-@lru_cache(maxsize=1)
+@cache
 def _scratch() -> FigureCanvasAgg:
     """Return a canvas on which texts are only measured."""
     return FigureCanvasAgg(Figure((1, 1), dpi=_DPI))
@@ -226,11 +209,10 @@ def _baselines(lines: Sequence[str], font: FontProperties) -> tuple[list[float],
 
 
 def wrap(text: str, font: FontProperties, width: float) -> Iterator[str]:
-    """Break text into lines no wider than `width` points.
+    """Break text into lines no wider than `width` points, at spaces and inside too wide words.
 
-    Lines break at spaces, and inside a word that is wider than a line. Line breaks of the text
-    are kept, empty lines are not. Lines are yielded one by one, so that the first few lines of a
-    very long text cost no more than those of a short one.
+    Line breaks of the text are kept, empty lines are not. Lines are yielded one by one, so that the
+    first few lines of a very long text cost no more than those of a short one.
     """
     space = width_of("x x", font) - 2 * width_of("x", font)
     for paragraph in text.split("\n"):
@@ -261,13 +243,18 @@ def _pieces(word: str, font: FontProperties, width: float) -> list[str]:
     letters = regex.findall(r"\X", word)
     pieces = []
     while letters:
-        # As many letters as fit on a line, and at least one; no letter is narrower than a point.
-        counts = range(1, 1 + min(len(letters), 1 + int(width)))
-        fitting = bisect_right(counts, width, key=lambda n: width_of("".join(letters[:n]), font))
-        count = max(fitting, 1)
+        count = max(1, _fitting(letters, "", font, width))
         pieces.append("".join(letters[:count]))
         letters = letters[count:]
     return pieces
+
+
+def _fitting(letters: Sequence[str], ending: str, font: FontProperties, width: float) -> int:
+    """Return how many letters fit into a width together with an ending."""
+    counts = range(1, 1 + min(len(letters), 1 + int(width)))  # no letter is narrower than a point
+    return bisect_right(
+        counts, width, key=lambda n: width_of("".join(letters[:n]).rstrip() + ending, font)
+    )
 
 
 def fit(text: str, font: FontProperties, width: float, height: float) -> list[str]:
@@ -292,10 +279,7 @@ def shorten(text: str, font: FontProperties, width: float) -> str:
     if width_of(text, font) <= width:
         return text
     text = text.removesuffix(_ELLIPSIS).rstrip()
-    counts = range(1, 1 + min(len(text), 1 + int(width)))  # no character is narrower than a point
-    fitting = bisect_right(
-        counts, width, key=lambda n: width_of(text[:n].rstrip() + _ELLIPSIS, font)
-    )
+    fitting = _fitting(text, _ELLIPSIS, font, width)
     cut = text[:fitting]
     if fitting < len(text) and not text[fitting].isspace() and " " in cut[fitting // 2 :]:
         cut = cut[: cut.rindex(" ")]
@@ -313,21 +297,13 @@ def picture_size(data: bytes, width: float, height: float) -> tuple[float, float
 
 
 class Page:
-    """A figure whose elements are placed in points from the upper left corner.
-
-    Parameters
-    ----------
-    width, height
-        Printed size in points.
-    """
+    """A figure whose size, and the places on it from the upper left corner, are in points."""
 
     def __init__(self, width: float, height: float) -> None:
         self.width, self.height = width, height
         self.figure = Figure((width / 72, height / 72), dpi=_DPI)
-        FigureCanvasAgg(self.figure)
-
-    def _place(self, x: float, y: float) -> tuple[float, float]:
-        return x / self.width, 1 - y / self.height
+        # From points above the lower left corner to the page.
+        self.points = Affine2D().scale(1 / 72) + self.figure.dpi_scale_trans
 
     def write(
         self,
@@ -343,8 +319,10 @@ class Page:
         baselines, height = _baselines(lines, font)
         for line, baseline in zip(lines, baselines, strict=True):
             self.figure.text(
-                *self._place(x, y + baseline),
+                x,
+                self.height - y - baseline,
                 line,
+                transform=self.points,
                 fontproperties=font,
                 color=colour,
                 va="baseline",
@@ -371,7 +349,7 @@ class Page:
                 width,
                 height,
                 boxstyle="round,pad=0,rounding_size=3",
-                transform=self._points(),
+                transform=self.points,
                 edgecolor=edge,
                 facecolor=face,
                 linestyle=line,
@@ -382,7 +360,7 @@ class Page:
     def rule(self, x: float, top: float, bottom: float, *, colour: str, line: str) -> None:
         """Draw a vertical line."""
         ends = [self.height - top, self.height - bottom]
-        vertical = Line2D([x, x], ends, transform=self._points())
+        vertical = Line2D([x, x], ends, transform=self.points)
         vertical.set(color=colour, linestyle=line)
         self.figure.add_artist(vertical)
 
@@ -392,7 +370,7 @@ class Page:
             FancyArrowPatch(
                 (start[0], self.height - start[1]),
                 (end[0], self.height - end[1]),
-                transform=self._points(),
+                transform=self.points,
                 arrowstyle="-|>",
                 mutation_scale=6,
                 linewidth=0.8,
@@ -406,15 +384,10 @@ class Page:
         """Draw an encoded image at the size that `picture_size` gave."""
         with Image.open(io.BytesIO(data)) as opened:
             pixels = opened.convert("RGB")
-        place = (*self._place(x, y + height), width / self.width, height / self.height)
-        axes = self.figure.add_axes(place)
+        left, bottom = x / self.width, 1 - (y + height) / self.height
+        axes = self.figure.add_axes((left, bottom, width / self.width, height / self.height))
         axes.imshow(pixels, aspect="auto")
         axes.set_axis_off()
-
-    def _points(self) -> matplotlib.transforms.Transform:
-        """Return the transform from points above the lower left corner to the page."""
-        scale = matplotlib.transforms.Affine2D().scale(1 / 72)
-        return scale + self.figure.dpi_scale_trans
 
 
 # Charts ------------------------------------------------------------------------------------------
@@ -422,22 +395,14 @@ class Page:
 
 def chart(width: float, height: float) -> Figure:
     """Return an empty figure of `width` × `height` points whose axes make room for their labels."""
-    figure = Figure((width / 72, height / 72), dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure((width / 72, height / 72), dpi=_DPI, layout="constrained")
 
 
 def panels(titles: Sequence[str], lines: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
     """Return a figure with a panel for each title, four in a row, and its panels.
 
-    Parameters
-    ----------
-    titles
-        Titles of the panels, which share their y axis.
-    lines
-        Labels of the lines of a panel, from the top.
-    height
-        Of a row of panels, in points.
+    The panels share their y axis, whose `lines` are labelled from the top. A row of panels is
+    `height` points high.
     """
     rows = math.ceil(len(titles) / PANELS)
     figure = chart(PAGE, height * rows)
@@ -472,7 +437,7 @@ def mark(
     face: str,
     legend: str,
 ) -> None:
-    """Mark a value with its interval on each line of a panel.
+    """Mark a value with its interval on each line of a panel, `shift` below the line.
 
     Parameters
     ----------
@@ -520,7 +485,7 @@ def count_axis(axes: Axes, values: Sequence[float]) -> None:
     else:
         axes.set_xlim(0, max(positive, default=1) * 1.12)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
 
 
 def log_axis(axes: Axes, low: float, high: float) -> None:
@@ -529,12 +494,5 @@ def log_axis(axes: Axes, low: float, high: float) -> None:
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     axes.xaxis.set_major_locator(LogLocator(10, subs=steps, numticks=9))
-    axes.xaxis.set_major_formatter(FuncFormatter(_plain))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _plain(value: float, _: int) -> str:
-    for size, letter in ((1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:,g}{letter}"
-    return f"{value:,g}"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 import polars as pl
 
+from imagenet_think.core.wording import series
 from imagenet_think.report.escaping import latex
 
 MISSING = "--"  # an en dash
@@ -51,17 +52,11 @@ def percent(part: float, whole: float) -> str:
     return rf"{number(100 * part / whole, 1)}\%" if whole else MISSING
 
 
-def series(items: Iterable[str], conjunction: str = "and") -> str:
-    """Return `a, b and c`."""
-    *first, last = list(items) or [MISSING]
-    return f"{', '.join(first)} {conjunction} {last}" if first else last
-
-
 def counted(counts: pl.DataFrame, column: str) -> str:
     """Return the names in a column with their counts (`rows`), the most frequent first."""
     rows = counts.sort(["rows", column], descending=[True, False]).select(column, "rows")
     words = (f"{latex(name.replace('_', ' '))} ({number(rows)})" for name, rows in rows.iter_rows())
-    return series(words) if len(rows) else "none"
+    return series(words) or "none"
 
 
 def table_rows(rows: Iterable[Iterable[str]]) -> str:

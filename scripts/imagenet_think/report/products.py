@@ -18,18 +18,10 @@ FIGURES, RUN = "Figures", "The run"
 
 @dataclass(frozen=True)
 class ReportEntry:
-    """An entry of the HTML report.
+    """An entry of the HTML report, in the list `category`.
 
-    Attributes
-    ----------
-    name
-        Stem of its file.
-    title
-        Its title in the list, and the message of the rule that makes it.
-    about
-        What it shows, in a sentence or two. `{ablation_model}` is replaced by that model's name.
-    category
-        The list that it is in.
+    `name` is the stem of its file. `title` is also the message of the rule that makes it. `about`
+    says what it shows in a sentence or two; `{ablation_model}` is replaced by that model's name.
     """
 
     name: str
@@ -371,9 +363,6 @@ SAMPLING = ReportEntry(
     "The sample in numbers, and contact sheets of rejected images, by reason.",
 )
 
-ENTRIES = {entry.name: entry for entry in (*PRODUCTS, *ACCOUNTS, CHECKPOINTS, SAMPLING)}
-"""All entries by name."""
-
 
 def tables(stage: str = "report") -> list[Product]:
     """Return the tables of a stage."""
@@ -397,10 +386,11 @@ def by_script(stage: str) -> dict[str, list[Product]]:
 
 def keys(stage: str) -> set[str]:
     """Return the keys of the config that a stage's products read, or whose files they read."""
-    own = [product for product in PRODUCTS if product.stage == stage]
-    patterns = (pattern for product in own for pattern in product.inputs.values())
-    named = {key for pattern in patterns if (key := named_key(pattern))}
-    return named.union(*(product.reads for product in own))
+    found: set[str] = set()
+    for product in PRODUCTS:
+        if product.stage == stage:
+            found |= {*product.reads, *filter(None, map(named_key, product.inputs.values()))}
+    return found
 
 
 def named_key(pattern: str) -> str | None:

@@ -1,16 +1,13 @@
 """What the captions of benchmark tables say: how metrics are defined, and on how many images."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import polars as pl
 
+from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
-from imagenet_think.metrics.registry import Measure, Metric
+from imagenet_think.metrics.registry import Metric
 from imagenet_think.report.tables import Column
-
-Settings = Mapping[str, Any]
-"""What tables of the benchmark read of the config, see `benchmark`."""
 
 OURS = "ImageNet-Think"
 """Name of the paper's own row in its Table 1, and of ours in its place."""
@@ -51,54 +48,22 @@ COUNTS = {
 AS_PRINTED = "Metrics are defined in the captions of Tables 3 to 6."
 
 
-def benchmark(taken: Settings) -> dict[str, Any]:
-    """Return what tables of the benchmark and their captions read of a config.
-
-    Parameters
-    ----------
-    taken
-        The keys of the config that a rule declares: names of models, `teachers` and `benchmarked`
-        where they are needed, and keys of the section `benchmark`.
-
-    Returns
-    -------
-    dict
-        The section `benchmark`, with `teachers` and `models` (keys, the benchmarked ones) and
-        `names` (of both, by key).
-    """
-    return {
-        **taken["benchmark"],
-        "teachers": taken.get("teachers", []),
-        "models": taken.get("benchmarked", []),
-        "names": {key: own["name"] for key, own in taken["models"].items()},
-    }
-
-
-def teachers(settings: Settings) -> list[str]:
+def teachers(settings: Values) -> list[str]:
     """Return the names of teacher 1 and teacher 2."""
-    return [settings["names"][key] for key in settings["teachers"]]
+    return [settings["models"][key]["name"] for key in settings["teachers"]]
 
 
-def models(settings: Settings) -> dict[str, str]:
+def models(settings: Values) -> dict[str, str]:
     """Return the names of the benchmarked models by key, in the order to print."""
-    return {key: settings["names"][key] for key in settings["models"]}
+    return {key: settings["models"][key]["name"] for key in settings["benchmarked"]}
 
 
-def printed_rows(
-    rows: pl.DataFrame, settings: Settings, measures: Mapping[str, Measure] = MEASURES
-) -> pl.DataFrame:
-    """Return the aggregates that are printed, each under the name that it is printed as.
+def printed_rows(rows: pl.DataFrame, settings: Values) -> pl.DataFrame:
+    """Return the aggregates of the measures to print, each under the name that it is printed as.
 
-    Parameters
-    ----------
-    rows
-        Aggregates with the column metric, the name of a measure.
-    settings
-        The benchmark's settings, which may choose a variant for a measure.
-    measures
-        The measures to print.
+    The config may choose a variant of a measure (`benchmark.printed_tfidf`).
     """
-    names = {measure.printed(settings): name for name, measure in measures.items()}
+    names = {measure.printed(settings["benchmark"]): name for name, measure in MEASURES.items()}
     chosen = rows.filter(pl.col("metric").is_in(list(names)))
     return chosen.with_columns(pl.col("metric").replace(names))
 
@@ -108,9 +73,9 @@ def caption(*sentences: str) -> str:
     return " ".join(filter(None, sentences))
 
 
-def definitions(metrics: Sequence[Metric], settings: Settings) -> str:
+def definitions(metrics: Sequence[Metric], settings: Values) -> str:
     """Explain how metrics are defined in this run, and which of them are not bounded by 0."""
-    sentences = [metric.definition(settings) for metric in metrics]
+    sentences = [metric.definition(settings["benchmark"]) for metric in metrics]
     unbounded = [place for place, metric in enumerate(metrics, start=1) if not metric.bounded]
     if unbounded:
         not_bounded = {
@@ -130,18 +95,20 @@ def brief_metrics() -> list[Metric]:
     return [m for m in registry.metrics() if BRIEF.keys() & {own.name for own in m.measures}]
 
 
-def counted(aggregates: pl.DataFrame, settings: Settings) -> str:
-    """State how many images the means are over, and what was missing.
+def samples(count: int, images: int) -> str:
+    """Explain what a sample of the dataset is, and state how many of the images are one."""
+    return (
+        "a sample is an image with the thinking and the answer of every teacher: "
+        f"M = {count:,} of {images:,} images, {images - count:,} left out because a response is "
+        "missing, was cut off or could not be parsed."
+    )
 
-    Parameters
-    ----------
-    aggregates
-        Rows of schema `AGGREGATES` over the same images.
-    settings
-        The benchmark's settings; `missing` decides what a missing response counts.
-    """
+
+def counted(aggregates: pl.DataFrame, settings: Values) -> str:
+    """State how many images the means are over, and what was missing."""
     # Images that are left out although there is a response lack a reference.
-    responses = aggregates["no_response"] if settings["missing"] == "leave_out" else 0
+    leave_out = settings["benchmark"]["missing"] == "leave_out"
+    responses = aggregates["no_response"] if leave_out else 0
     references = aggregates["left_out"] - responses
     total = max(aggregates["images"] + aggregates["left_out"], default=0)
     return (
@@ -150,7 +117,7 @@ def counted(aggregates: pl.DataFrame, settings: Settings) -> str:
     )
 
 
-def counted_by_part(aggregates: pl.DataFrame, settings: Settings) -> str:
+def counted_by_part(aggregates: pl.DataFrame, settings: Values) -> str:
     """State the same for each part of the responses."""
     return " ".join(
         f"{name.capitalize()}: {counted(aggregates.filter(part=part), settings)}"
@@ -158,12 +125,12 @@ def counted_by_part(aggregates: pl.DataFrame, settings: Settings) -> str:
     )
 
 
-def missing(settings: Settings) -> str:
+def missing(settings: Values) -> str:
     """Explain which responses count as missing, and what they score."""
     return (
         "A response is missing where it failed or is empty, its thinking and answer also where it "
-        f"could not be taken apart: {COUNTS[settings['missing']]}. Images of which a reference is "
-        "missing are left out."
+        f"could not be taken apart: {COUNTS[settings['benchmark']['missing']]}. Images of which a "
+        "reference is missing are left out."
     )
 
 
@@ -183,11 +150,12 @@ def seen(aggregates: pl.DataFrame) -> str:
     return " ".join(sentences)
 
 
-def intervals(settings: Settings) -> str:
+def intervals(settings: Values) -> str:
     """Explain the small numbers."""
+    own = settings["benchmark"]["intervals"]
     return (
-        f"Small: {settings['level']:.0%} intervals from {settings['draws']:,} resamples of the "
-        "images; a mean over too few images has none."
+        f"Small: {own['level']:.0%} intervals from {own['draws']:,} resamples of the images; a "
+        "mean over too few images has none."
     )
 
 

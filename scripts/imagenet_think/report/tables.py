@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -81,7 +81,7 @@ def write_table(
     caption: str,
     stem: str | Path,
     *,
-    printed: tuple[pl.DataFrame, Sequence[Column]] | None = None,
+    csv: pl.DataFrame | None = None,
     long: bool = False,
 ) -> None:
     """Write `<stem>.csv`, `<stem>.tex` and `<stem>.md`.
@@ -96,20 +96,18 @@ def write_table(
         Plain text; it is escaped here.
     stem
         Path without suffix. The LaTeX label is `tab:` and its last part.
-    printed
-        Frame and columns of the LaTeX and Markdown tables, where they differ from those of the csv.
+    csv
+        The content of the csv, if it is not that of the columns.
     long
         Let the LaTeX table break over pages (`longtable`).
-
-    Raises
-    ------
-    ValueError
-        If a frame lacks a column.
     """
-    write_csv(frame, columns, f"{stem}.csv")
-    shown = printed or (frame, columns)
-    write_text(latex(*shown, caption, f"tab:{Path(stem).name}", long=long), f"{stem}.tex")
-    write_text(markdown(*shown, caption), f"{stem}.md")
+    tex = latex(frame, columns, caption, f"tab:{Path(stem).name}", long=long)
+    if csv is None:
+        write_csv(frame, columns, f"{stem}.csv")
+    else:
+        write_csv(csv, [Column(name, "") for name in csv.columns], f"{stem}.csv")
+    write_text(tex, f"{stem}.tex")
+    write_text(markdown(frame, columns, caption), f"{stem}.md")
 
 
 def spread(
@@ -142,13 +140,12 @@ def spread(
     KeyError
         If a number is missing; the message says which.
     """
-    index = order.columns
     named = rows.with_columns(name.alias("name"))
     wanted = order.join(pl.DataFrame({"name": names}), how="cross")
     missing = wanted.join(named, on=wanted.columns, how="anti")
     if len(missing):
         raise KeyError(f"no number of {', '.join(map(str, missing.row(0)))}")
-    wide = named.group_by(index).agg(
+    wide = named.group_by(order.columns).agg(
         *(
             pl.col(column).filter(pl.col("name") == own).first().alias(f"{own}{end}")
             for own in names
@@ -156,15 +153,13 @@ def spread(
         ),
         pl.col(list(kept)).first(),
     )
-    return order.join(wide, on=index, how="left", maintain_order="left")
+    return order.join(wide, on=order.columns, how="left", maintain_order="left")
 
 
 def write_csv(frame: pl.DataFrame, columns: Sequence[Column], path: str | Path) -> None:
     """Write the columns and their intervals in full precision; nulls are empty."""
-    names = [name for column in columns for name in column.names]
-    _check(frame, columns)
     with atomic_path(path) as temporary:
-        frame.select(names).write_csv(temporary)
+        frame.select(name for column in columns for name in column.names).write_csv(temporary)
 
 
 def latex(
@@ -181,19 +176,14 @@ def latex(
     Intervals are set in small type on a line below their values. The document needs `booktabs`,
     `array`, T1 fonts and, for long tables, `longtable`.
     """
-    _check(frame, columns)
     columns = [column for column in columns if column.printed]
-    ranks = [_ranks(frame, column) for column in columns]
     body = []
-    for index, row in enumerate(frame.iter_rows(named=True)):
-        cells = [
-            _latex_value(row[column.name], column.format, ranks[place].get(index, 0))
-            for place, column in enumerate(columns)
-        ]
-        body.append(_latex_row(cells))
-        intervals = [_interval(row, column) for column in columns]
+    for values, intervals in _rows(
+        frame, columns, _latex_text, r"\textbf{{{}}}", r"\underline{{{}}}"
+    ):
+        body.append(_latex_row(values))
         if any(intervals):
-            small = [rf"{{\scriptsize {_latex_text(text)}}}" if text else "" for text in intervals]
+            small = (rf"{{\scriptsize {text}}}" if text else "" for text in intervals)
             body.append(_latex_row(small))
     alignment = "".join(_latex_alignment(frame, column, long) for column in columns)
     title = [rf"\caption{{{escaping.latex(caption)}}}", rf"\label{{{label}}}"]
@@ -230,45 +220,50 @@ def latex(
 
 def markdown(frame: pl.DataFrame, columns: Sequence[Column], caption: str) -> str:
     """Return the caption and a pipe table; intervals follow their values in parentheses."""
-    _check(frame, columns)
     columns = [column for column in columns if column.printed]
-    ranks = [_ranks(frame, column) for column in columns]
     lines = [
         escaping.markdown(caption),
         "",
         _markdown_row(escaping.markdown(f"{c.group} {c.heading}".strip()) for c in columns),
         _markdown_row("---" if _is_text(frame, column) else "---:" for column in columns),
     ]
-    for index, row in enumerate(frame.iter_rows(named=True)):
-        cells = []
-        for place, column in enumerate(columns):
-            text = escaping.markdown(_printed(row[column.name], column.format, missing="–"))
-            text = {1: f"**{text}**", 2: f"<ins>{text}</ins>"}.get(ranks[place].get(index, 0), text)
-            interval = _interval(row, column)
-            cells.append(f"{text} ({escaping.markdown(interval)})" if interval else text)
-        lines.append(_markdown_row(cells))
+    for values, intervals in _rows(frame, columns, _markdown_text, "**{}**", "<ins>{}</ins>"):
+        pairs = zip(values, intervals, strict=True)
+        lines.append(_markdown_row(f"{own} ({ends})" if ends else own for own, ends in pairs))
     return "\n".join([*lines, ""])
 
 
-def _check(frame: pl.DataFrame, columns: Sequence[Column]) -> None:
-    missing = [n for column in columns for n in column.names if n not in frame.columns]
-    if missing:
-        raise ValueError(f"the table's frame lacks {missing}; it has {frame.columns}")
+def _rows(
+    frame: pl.DataFrame,
+    columns: Sequence[Column],
+    escape: Callable[[str, bool], str],
+    best: str,
+    second: str,
+) -> Iterator[tuple[list[str], list[str]]]:
+    """Yield each row's values and their intervals ("" if none) as escaped text.
+
+    `escape` is given whether a value is text. `best` and `second` are the formats of ranked values.
+    """
+    marks: dict[int | None, str] = {1: best, 2: second}
+    ranks = {column.name: _ranks(frame, column) for column in columns if column.ranked}
+    needed = frame.select(name for column in columns for name in column.names)
+    for place, row in enumerate(needed.iter_rows(named=True)):
+        values, intervals = [], []
+        for column in columns:
+            value, *ends = (row[name] for name in column.names)
+            text = escape(_printed(value, column.format), isinstance(value, str))
+            rank = ranks[column.name][place] if column.ranked else None
+            values.append(marks.get(rank, "{}").format(text))
+            intervals.append(escape(_interval(ends, column), False))
+        yield values, intervals
 
 
-def _ranks(frame: pl.DataFrame, column: Column) -> dict[int, int]:
-    """Map row to 1 (best) or 2 (second). Values that are printed alike rank alike."""
-    if not column.ranked:
-        return {}
-    printed = {
-        row: float(format(value, column.format).replace(",", ""))
-        for row, value in enumerate(frame[column.name])
-        if not _missing(value)
-    }
-    if len(printed) < 2:
-        return {}
-    places = {value: place for place, value in enumerate(sorted(set(printed.values()))[::-1], 1)}
-    return {row: places[value] for row, value in printed.items() if places[value] <= 2}
+def _ranks(frame: pl.DataFrame, column: Column) -> pl.Series:
+    """Return a column's ranks, 1 for the greatest; values that are printed alike rank alike."""
+    values = [None if _missing(value) else value for value in frame[column.name]]
+    printed = [value and float(format(value, column.format).replace(",", "")) for value in values]
+    ranks = pl.Series(printed, dtype=pl.Float64).rank("dense", descending=True)
+    return ranks if ranks.count() > 1 else pl.Series([None] * len(values))
 
 
 def _is_text(frame: pl.DataFrame, column: Column) -> bool:
@@ -279,57 +274,46 @@ def _missing(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _printed(value: object, specification: str, missing: str) -> str:
-    """Return a value as plain text."""
+def _printed(value: object, specification: str) -> str:
     if _missing(value):
-        return missing
+        return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    text = value if isinstance(value, str) else format(value, specification)
-    # What rounds to zero has no sign.
-    return text.lstrip("-") if not isinstance(value, str) and not text.strip("-0.,%") else text
+    if isinstance(value, str):
+        return value
+    text = format(value, specification)
+    return text if text.strip("-0.,%") else text.lstrip("-")  # what rounds to 0 has no sign
 
 
-def _interval(row: dict[str, object], column: Column) -> str:
-    """Return an interval as plain text, or "" where there is none."""
-    if not column.interval or _missing(row[f"{column.name}_low"]):
+def _interval(ends: Sequence[object], column: Column) -> str:
+    if not ends or _missing(ends[0]):
         return ""
-    low, high = (_printed(row[name], column.format, missing="–") for name in column.names[1:])
+    low, high = (_printed(end, column.format) for end in ends)
     # A dash next to a minus sign would be read as one.
     return f"{low} to {high}" if "-" in low + high else f"{low}–{high}"
 
 
-def _latex_value(value: object, specification: str, rank: int) -> str:
-    text = _latex_text(_printed(value, specification, missing="–"), isinstance(value, str))
-    return {1: rf"\textbf{{{text}}}", 2: rf"\underline{{{text}}}"}.get(rank, text)
-
-
-def _latex_text(text: str, words: bool = False) -> str:
+def _latex_text(text: str, is_text: bool) -> str:
     """Escape a cell. The sign of a number is a minus; a hyphen in a word stays one."""
-    return escaping.latex(text if words else text.replace("-", "−"))
+    return escaping.latex(text if is_text else text.replace("-", "−"))
 
 
-def _latex_row(cells: Sequence[str]) -> str:
+def _latex_row(cells: Iterable[str]) -> str:
     return rf"{' & '.join(cells)} \\"
 
 
 def _latex_alignment(frame: pl.DataFrame, column: Column, long: bool) -> str:
     width, is_text = column.width, _is_text(frame, column)
     # A table that breaks over pages cannot be scaled down.
-    if (
-        width is None
-        and long
-        and is_text
-        and frame[column.name].str.len_chars().gt(LONG_TEXT).any()
-    ):
-        width = WRAPPED
+    if long and is_text and frame[column.name].str.len_chars().gt(LONG_TEXT).any():
+        width = width or WRAPPED
     if width is not None:
         return rf">{{\raggedright\arraybackslash}}p{{{width}\linewidth}}"
     return "l" if is_text else "r"
 
 
 def _latex_headings(columns: Sequence[Column]) -> list[str]:
-    headings = _latex_row([escaping.latex(column.heading) for column in columns])
+    headings = _latex_row(escaping.latex(column.heading) for column in columns)
     if not any(column.group for column in columns):
         return [headings]
     cells, rules, start = [], [], 1
@@ -339,13 +323,17 @@ def _latex_headings(columns: Sequence[Column]) -> list[str]:
         text = escaping.spelled(group)
         broken = max(map(len, text.split()), default=0) > LONG_TEXT
         lines = textwrap.wrap(text, GROUP_WIDTH * span, break_long_words=broken) or [""]
-        stack = r"\\".join(escaping.latex(line) for line in lines)
+        stack = r"\\".join(map(escaping.latex, lines))
         stack = rf"\shortstack{{{stack}}}" if len(lines) > 1 else stack
         cells.append(rf"\multicolumn{{{span}}}{{c}}{{{stack}}}")
         if group:
             rules.append(rf"\cmidrule(lr){{{start}-{start + span - 1}}}")
         start += span
     return [_latex_row(cells), " ".join(rules), headings]
+
+
+def _markdown_text(text: str, is_text: bool) -> str:
+    return escaping.markdown(text)
 
 
 def _markdown_row(cells: Iterable[str]) -> str:

@@ -30,88 +30,57 @@ class ExportError(ValueError):
     """A file is not an export of this run's review page; the message names it and says why."""
 
 
+def _table(required: Mapping[str, Any], **optional: Any) -> dict[str, Any]:
+    """Return the JSON schema of an object, given the schemas of its keys."""
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": list(required),
+        "properties": {**required, **optional},
+    }
+
+
 def _schema() -> dict[str, Any]:
     """Return the JSON schema of an exported file."""
-
-    def table(properties: Mapping[str, Any], required: Sequence[str]) -> dict[str, Any]:
-        return {
-            "type": "object",
-            "additionalProperties": False,
-            "required": list(required),
-            "properties": dict(properties),
-        }
-
     name = {"type": "string", "minLength": 1, "maxLength": LIMITS["name"], "pattern": r"\S"}
-    about = {
-        "image": {"type": "string"},
-        "notes": {"type": "string", "maxLength": LIMITS["notes"]},
-        "at": {"type": "string", "pattern": _TIME},
-    }
+    text, time = {"type": "string"}, {"type": "string", "pattern": _TIME}
+    notes = {"type": "string", "maxLength": LIMITS["notes"]}
+    about = {"image": text, "at": time}
     answers = {key: {"enum": list(ANSWERS)} for key in QUESTIONS}
-    quality = table({**about, "teacher": {"type": "string"}, **answers}, ("image", "teacher", "at"))
-    blind = table({**about, "choice": {"enum": list(CHOICES)}}, ("image", "at"))
     lists = {
-        "quality": {"type": "array", "items": quality},
-        "blind": {"type": "array", "items": blind},
+        "quality": _table({**about, "teacher": text}, notes=notes, **answers),
+        "blind": _table(about, notes=notes, choice={"enum": list(CHOICES)}),
     }
-    keys = {
-        "format": {"const": FORMAT},
-        "version": {"const": VERSION},
-        "run": {"type": "string"},
-        "sample": {"type": "string"},
-        "images": {"type": "integer", "minimum": 1},
-        "reviewer": name,
-        "exported": {"type": "string", "pattern": _TIME},
-        "decisions": table(lists, tuple(lists)),
-    }
-    return table(keys, tuple(keys))
+    return _table(
+        {
+            "format": {"const": FORMAT},
+            "version": {"const": VERSION},
+            "run": text,
+            "sample": text,
+            "images": {"type": "integer", "minimum": 1},
+            "reviewer": name,
+            "exported": time,
+            "decisions": _table({k: {"type": "array", "items": v} for k, v in lists.items()}),
+        }
+    )
 
 
 _VALIDATOR = jsonschema.Draft202012Validator(_schema())
 
 
 class Decision(NamedTuple):
-    """A reviewer's decision about one response, or between two.
+    """A reviewer's decision about one response, or between two."""
 
-    Attributes
-    ----------
-    subject
-        The mode, the image, and the teacher or None.
-    at
-        Time of the decision (UTC).
-    answers
-        Rows of `schemas.DECISIONS`, one per answer, without the reviewer. Empty for a mere note.
-    """
-
-    subject: tuple[str, str, str | None]
+    subject: tuple[str, str, str | None]  # mode, image, and the teacher or None
     at: datetime
-    answers: list[dict[str, str]]
+    answers: list[dict[str, str]]  # rows of `DECISIONS` without the reviewer; none for a mere note
 
 
 def read_export(path: str | Path, sample: pl.DataFrame, run: str) -> tuple[str, list[Decision]]:
-    """Read the decisions that one reviewer exported.
+    """Return a reviewer and the decisions that they exported, in the file's order.
 
-    Parameters
-    ----------
-    path
-        The file.
-    sample
-        Schema `REVIEWED`, in the page's order.
-    run
-        Name of the run.
-
-    Returns
-    -------
-    str
-        The reviewer.
-    list of Decision
-        In the file's order.
-
-    Raises
-    ------
-    ExportError
-        If the file is damaged, has a different format, run or sample, or answers questions that
-        the page does not ask.
+    `ExportError` says if the file is damaged, has a different format, run or sample, or answers
+    questions that the page does not ask.
     """
     file = _load(path)
     wrong = jsonschema.exceptions.best_match(_VALIDATOR.iter_errors(file))
@@ -214,27 +183,10 @@ def _preferences(decision: Mapping[str, Any], item: Mapping[str, Any], where: st
 def read_decisions(
     paths: Sequence[str | Path], sample: pl.DataFrame, run: str
 ) -> tuple[pl.DataFrame, list[str]]:
-    """Read the files of all reviewers.
+    """Return the decisions in exported files, schema `DECISIONS`, and the reviewers, both sorted.
 
-    Parameters
-    ----------
-    paths
-        Exported files. If a reviewer decided the same thing more than once, in one file or in
-        several, the last decision counts, with all its answers.
-    sample, run
-        As for `read_export`.
-
-    Returns
-    -------
-    polars.DataFrame
-        Schema `DECISIONS`, sorted.
-    list of str
-        The reviewers, sorted.
-
-    Raises
-    ------
-    ExportError
-        As for `read_export`.
+    If a reviewer decided the same thing more than once, in one file or in several, the last
+    decision counts, with all its answers. `sample` has schema `REVIEWED` and the page's order.
     """
     last: dict[tuple, Decision] = {}
     reviewers = set()

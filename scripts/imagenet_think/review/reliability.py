@@ -24,7 +24,9 @@ class Coefficient(NamedTuple):
 
 
 def krippendorff(values: np.ndarray, categories: int, intervals: Intervals) -> Coefficient:
-    """Return Krippendorff's alpha for nominal values.
+    """Return Krippendorff's alpha for nominal values: 1 means agreement, 0 agreement by chance.
+
+    It is undefined if no two judges judged the same image, or if every value is the same.
 
     Parameters
     ----------
@@ -35,27 +37,13 @@ def krippendorff(values: np.ndarray, categories: int, intervals: Intervals) -> C
         Number of codes.
     intervals
         How images are resampled.
-
-    Returns
-    -------
-    Coefficient
-        1 means agreement, 0 agreement by chance. It is undefined if no two judges judged the same
-        image, or if all gave the same value everywhere.
     """
     tables = [_coincidences(image, categories) for image in values]
     return _with_interval(np.array(tables), intervals, _alpha)
 
 
 def cohen(values: np.ndarray, categories: int, intervals: Intervals) -> Coefficient:
-    """Return Cohen's kappa of two judges over the images that both judged.
-
-    Parameters
-    ----------
-    values
-        Shape (images, 2), as for `krippendorff`.
-    categories, intervals
-        As for `krippendorff`.
-    """
+    """Return Cohen's kappa of two judges over the images that both judged (`krippendorff`)."""
     tables = np.zeros((len(values), categories, categories))
     both = (values != MISSING).all(axis=1)
     tables[both, values[both, 0], values[both, 1]] = 1

@@ -4,49 +4,32 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
-from jinja2 import Environment, StrictUndefined
 
 from imagenet_think.core.schemas import REVIEWED
+from imagenet_think.core.templates import html_template
 from imagenet_think.parsing.outcomes import STATUSES
 from imagenet_think.review import form
 from imagenet_think.review.review_sample import digests
 
 
-@dataclass(frozen=True)
-class ReviewedRun:
-    """The run whose responses are reviewed.
-
-    Attributes
-    ----------
-    name
-        The run's name.
-    prompt
-        The teachers' prompt.
-    teachers
-        Printed names of teacher 1 and teacher 2 by their keys.
-    """
+class ReviewedRun(NamedTuple):
+    """The run whose responses are reviewed."""
 
     name: str
     prompt: str
-    teachers: Mapping[str, str]
+    teachers: Mapping[str, str]  # printed names of teacher 1 and teacher 2 by their keys
 
 
 def describe(items: Sequence[Mapping[str, Any]], run: ReviewedRun) -> dict[str, Any]:
     """Return the content of the page without its pictures.
 
-    Parameters
-    ----------
-    items
-        In their order: id, lemma, domain, sha256 (of the prepared image), width, height, left (0 or
-        1; None if the responses are not compared) and responses, one per teacher, with status,
-        think, answer, text and error.
-    run
-        The run.
+    Items are in their order and have id, lemma, domain, sha256 (of the prepared image), width,
+    height, left (0 or 1; None if the responses are not compared) and responses, one per teacher,
+    with status, think, answer, text and error.
     """
     judged = [
         [item[key] for key in ("id", "domain", "sha256", "left", "responses")] for item in items
@@ -95,24 +78,13 @@ def render(
 ) -> str:
     """Return the page: HTML that loads nothing and runs no script except its own.
 
-    Parameters
-    ----------
-    content
-        As `describe` returns it.
-    pictures
-        JPEG files, one per item.
-    sources
-        Files of the page's `template` (Jinja), `style` and `script`.
+    `content` is from `describe`, `pictures` are JPEG files, one per item, and `sources` the files
+    of the page's `template` (Jinja), `style` and `script`.
     """
-    template, style, script = (
-        Path(sources[name]).read_text(encoding="utf-8") for name in ("template", "style", "script")
-    )
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(template).render(
-        **{key: content[key] for key in ("run", "prompt", "questions", "answers", "choices")},
-        limits=content["limits"],
+    style = Path(sources["style"]).read_text(encoding="utf-8")
+    script = Path(sources["script"]).read_text(encoding="utf-8")
+    return html_template(sources["template"]).render(
+        **content,
         policy=policy(style, script),
         style=style,
         script=script,

@@ -17,10 +17,7 @@ def read_statuses(
 ) -> pl.DataFrame:
     """Return image_id, lemma, domain, sha256, status_1 and status_2 of every image.
 
-    Raises
-    ------
-    ValueError
-        If a teacher has no annotation of an image.
+    ValueError names an image of which a teacher has no annotation.
     """
     images = pl.read_parquet(sample, columns=["image_id", "lemma", "domain", "sha256"])
     found = (
@@ -46,16 +43,8 @@ def choose(images: pl.DataFrame, seed: int, number: int) -> pl.DataFrame:
     The strata are domain × status × teacher; an image belongs to two of them, one per teacher.
     The first image of each stratum by keyed hash comes first, those of the largest strata before
     others, so that every stratum is represented if there is room. The rest are ordered so that any
-    first part has domains and statuses in the proportions of the whole run.
-
-    Parameters
-    ----------
-    images
-        Columns image_id, domain, status_1 and status_2.
-    seed
-        The run's seed.
-    number
-        How many. A larger sample begins with a smaller one.
+    first part has domains and statuses in the proportions of the whole run. A larger sample begins
+    with a smaller one.
     """
     strata = [["domain", f"status_{k}"] for k in (1, 2)]
     cell = ["domain", "status_1", "status_2"]
@@ -85,13 +74,7 @@ def digests(origin: Mapping[str, Any], items: Iterable[Sequence[Any]]) -> list[s
 
     A file of decisions names the digest of the last item of its page. As a larger sample begins
     with a smaller one, it includes the digests of all smaller ones, and so accepts their decisions.
-
-    Parameters
-    ----------
-    origin
-        What all items have in common, as JSON values.
-    items
-        What is judged of each, as JSON values.
+    `origin` is what all items have in common, and `items` what is judged of each, as JSON values.
     """
     first = digest_settings({"format": FORMAT, "version": VERSION, **origin})
     chain = accumulate(items, lambda last, item: digest_settings([last, *item]), initial=first)

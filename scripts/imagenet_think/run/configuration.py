@@ -11,7 +11,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from datetime import date
 from fractions import Fraction
 from functools import cache, partial
 from pathlib import Path
@@ -21,6 +20,7 @@ import jsonschema
 import yaml
 
 from imagenet_think.core import model_sources, paths, plugins, settings
+from imagenet_think.core.wording import series
 from imagenet_think.images import sources
 from imagenet_think.report import products
 from imagenet_think.run import file_checks
@@ -56,17 +56,19 @@ def schema() -> Config:
     definitions = document.pop("$defs")
 
     def inline(node: Any) -> Any:
-        if isinstance(node, dict):
-            if "$ref" in node:
-                return deepcopy(definitions[node["$ref"].removeprefix("#/$defs/")])
-            inlined = {key: inline(value) for key, value in node.items()}
-            if isinstance(package := node.get("plugin"), str):
-                inlined["enum"] = list(plugins.names(package))
-            if isinstance(sampled := node.get("sampled"), bool):
-                kinds = sources.kinds()
-                inlined["enum"] = [kind for kind in kinds if sources.get(kind).sampled == sampled]
-            return inlined
-        return [inline(item) for item in node] if isinstance(node, list) else node
+        if isinstance(node, list):
+            return [inline(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            return deepcopy(definitions[node["$ref"].removeprefix("#/$defs/")])
+        inlined = {key: inline(value) for key, value in node.items()}
+        if isinstance(package := node.get("plugin"), str):
+            inlined["enum"] = list(plugins.names(package))
+        if isinstance(sampled := node.get("sampled"), bool):
+            kinds = sources.kinds()
+            inlined["enum"] = [kind for kind in kinds if sources.get(kind).sampled == sampled]
+        return inlined
 
     return inline(document)
 
@@ -107,7 +109,9 @@ def check(config: Config, origin: str = "config") -> Config:
         if right(*sections):
             problems += contradictions(config)
     if missing and not problems:  # everything that a run lacks is reported at once
-        missing += [*unpinned_problems(unpinned(config)), *image_problems(config)]
+        source = config["images"]["source"]
+        missing += unpinned_problems(unpinned(config))
+        missing += sources.get(source["kind"]).problems(source, class_ids(config))
     if problems := [*problems, *missing]:
         raise ConfigError(origin, problems)
     return config
@@ -118,11 +122,6 @@ def _affects(place: Place, section: str) -> bool:
     path = tuple(section.removesuffix(".**").split("."))
     inside = section.endswith(".**") and place[: len(path)] == path
     return inside or path[: len(place)] == place
-
-
-def has_pictures(source: Config) -> bool:
-    """Return whether a source (`images.source`) has the images, or only their names."""
-    return sources.get(source["kind"]).has_pictures(source)
 
 
 def _import_references(config: Config) -> Iterator[str]:
@@ -150,14 +149,20 @@ def _fill(value: Any, node: Config) -> None:
     """Fill the schema's defaults into `value`, in place."""
     if isinstance(value, dict):
         for key, child in node.get("properties", {}).items():
-            if key not in value and "default" in child:
-                value[key] = deepcopy(child["default"])
-            if key in value:
-                _fill(value[key], child)
+            if "default" in child:
+                value.setdefault(key, deepcopy(child["default"]))
+    for _, child, below in _children(value, node):
+        _fill(child, below)
+
+
+def _children(value: Any, node: Config) -> Iterator[tuple[str, Any, Config]]:
+    """Yield the keys in a section that the schema has, with their values and nodes."""
+    if isinstance(value, dict):
         other = node.get("additionalProperties")
-        if isinstance(other, dict):
-            for key in value.keys() - node.get("properties", {}).keys():
-                _fill(value[key], other)
+        for key, child in value.items():
+            below = node.get("properties", {}).get(key, other)
+            if isinstance(below, dict):
+                yield key, child, below
 
 
 def _wrong_structure(value: Any, key: str = "", above: tuple[int, ...] = ()) -> Iterator[str]:
@@ -196,7 +201,7 @@ def _pattern(_: object, pattern: str, value: object, __: object) -> Iterator[Any
         yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
 
 
-_FORMATS = jsonschema.FormatChecker(formats=())
+_FORMATS = jsonschema.FormatChecker(formats=["date"])
 
 
 @_FORMATS.checks("regex", raises=(re.error, OverflowError, RecursionError))
@@ -204,11 +209,6 @@ def _is_regex(value: object) -> bool:
     if isinstance(value, str) and re.compile(value).groups > 1:  # as scikit-learn has it
         raise re.error("more than one group; write (?:…) for a group that does not capture")
     return True
-
-
-@_FORMATS.checks("date", raises=ValueError)
-def _is_date(value: object) -> bool:
-    return not isinstance(value, str) or bool(date.fromisoformat(value))
 
 
 _Validator = jsonschema.validators.extend(
@@ -249,7 +249,7 @@ def _schema_errors(config: Config) -> Iterator[tuple[Place, str | None]]:
             for missing in error.validator_value:
                 if missing not in error.instance and (*place, missing) not in seen:
                     seen.add((*place, missing))
-                    about = _node(place)["properties"][missing].get("description", "")
+                    about = _node([*place, missing])["description"]
                     yield (*place, missing), f"key {missing!r} is missing{inside}: {about}"
         elif "propertyNames" in error.absolute_schema_path:
             name = _shown(error.instance)
@@ -306,58 +306,62 @@ def _allowed(node: Mapping[str, Any]) -> str:
     return ", ".join([text, *words])
 
 
-def _choice_contradictions(
-    key: str, verb: str, chosen: Iterable[str], choices: Iterable[str]
-) -> Iterator[str]:
-    """Yield which values of a key are not among the choices that the config defines elsewhere."""
-    for value in chosen:
-        if value not in choices:
-            yield f"{key} {verb} {_shown(value)}; allowed is one of {', '.join(choices)}"
+_Contradictions = Callable[[Config], Iterable[str]]
+
+_CHECKS: list[tuple[_Contradictions, Sequence[str]]] = []
+"""Checks of keys against each other, and the sections that must be valid for each.
+
+`.**` means all keys of a section; without it, an invalid key inside does not matter.
+"""
 
 
-def _prompt_contradictions(config: Config) -> Iterator[str]:
-    """Yield that the prompt is not one of the prompts."""
-    yield from _choice_contradictions("prompt", "is", [config["prompt"]], config["prompts"])
+def _needs(*sections: str) -> Callable[[_Contradictions], _Contradictions]:
+    """Register a check of valid sections; it yields what is wrong between their keys."""
+
+    def register(check: _Contradictions) -> _Contradictions:
+        _CHECKS.append((check, sections))
+        return check
+
+    return register
 
 
-def _role_contradictions(config: Config) -> Iterator[str]:
-    """Yield what is wrong between the models and their roles."""
-    for key in ("teachers", "benchmarked"):
-        yield from _choice_contradictions(key, "has", config[key], config["models"])
-    for model in sorted(set(config["teachers"]) & set(config["benchmarked"])):
-        yield f"benchmarked has {_shown(model)}, a teacher: it would be scored against itself"
+@_needs("images.source.**")
+def _source_contradictions(config: Config) -> Iterator[str]:
+    given = config["images"]["source"]
+    source = sources.get(given["kind"])
+    if missing := sorted(set(source.required_keys) - given.keys()):
+        yield f"images.source of kind {given['kind']} needs {', '.join(missing)}"
+    for key in sorted(given.keys() - {"kind", "path", *_keys_of(source)}):
+        kinds = [kind for kind in sources.kinds() if key in _keys_of(sources.get(kind))]
+        yield f"images.source.{key} is only for kind {series(kinds)}"
 
 
-def _ablation_contradictions(config: Config) -> Iterator[str]:
-    """Yield that the model of the ablation is not benchmarked."""
-    chosen = [config["benchmark"]["ablation_model"]]
-    yield from _choice_contradictions(
-        "benchmark.ablation_model", "is", chosen, config["benchmarked"]
-    )
+def _keys_of(source: sources.Source) -> list[str]:
+    return [*source.required_keys, *source.optional_keys]
 
 
-def _revision_contradictions(config: Config) -> Iterator[str]:
-    """Yield revisions of repositories that are not on the hub."""
-    for key, entry in repository_entries(config):
-        if entry["revision"] is not None and not model_sources.is_hub(entry["repository"]):
-            yield f"{key}.revision is only for the hub: {entry['repository']} is on this machine"
-
-
-def _interval_contradictions(config: Config) -> Iterator[str]:
-    """Yield that there are too few resamples for simultaneous intervals."""
-    intervals, pairs = config["benchmark"]["intervals"], math.comb(len(config["benchmarked"]), 2)
-    # Exact: in floats, 2 / (1 - 0.95) is more than 40.
-    least = math.ceil(2 * pairs / (1 - Fraction(str(intervals["level"]))))
-    if intervals["draws"] < least:
+@_needs("images.source.**", "teachers.**", "benchmarked.**", "models.**")
+def _listing_contradictions(config: Config) -> Iterator[str]:
+    source, known = config["images"]["source"], config["models"]
+    models = [
+        f"models.{key}"
+        for key in (*config["teachers"], *config["benchmarked"])
+        if key in known and "responses" not in known[key]
+    ]
+    if models and not sources.get(source["kind"]).has_pictures(source):
         yield (
-            f"benchmark.intervals.draws is {intervals['draws']}, too few for intervals at "
-            f"{intervals['level']} that hold for {pairs} pairs of models at once; allowed is at "
-            f"least {least}"
+            f"images.source is of kind {source['kind']}, without pictures, so that "
+            f"{series(models)} cannot be prompted: "
+            f"{'they need' if models[1:] else 'it needs'} `responses`, or, if the files hold the "
+            "images' bytes, images.source needs `pictures: true`"
         )
 
 
+@_needs(
+    *("images.source.kind", "images.total", "images.class_count"),
+    *("images.min_per_class", "images.max_per_class"),
+)
 def _total_contradictions(config: Config) -> Iterator[str]:
-    """Yield what is wrong between the total and the bounds of a class."""
     images = config["images"]
     if not sources.get(images["source"]["kind"]).sampled:
         return  # needs none of them
@@ -373,6 +377,56 @@ def _total_contradictions(config: Config) -> Iterator[str]:
         )
 
 
+@_needs("prompt", "prompts")
+def _prompt_contradictions(config: Config) -> Iterator[str]:
+    yield from _not_among(config["prompts"], "prompt is", config["prompt"])
+
+
+@_needs("teachers.**", "benchmarked.**", "models")
+def _role_contradictions(config: Config) -> Iterator[str]:
+    for key in ("teachers", "benchmarked"):
+        yield from _not_among(config["models"], f"{key} has", *config[key])
+    for model in sorted(set(config["teachers"]) & set(config["benchmarked"])):
+        yield f"benchmarked has {_shown(model)}, a teacher: it would be scored against itself"
+
+
+@_needs("benchmark.ablation_model", "benchmarked.**")
+def _ablation_contradictions(config: Config) -> Iterator[str]:
+    model = config["benchmark"]["ablation_model"]
+    yield from _not_among(config["benchmarked"], "benchmark.ablation_model is", model)
+
+
+def _not_among(choices: Iterable[str], subject: str, *chosen: str) -> Iterator[str]:
+    """Yield which values are not among the choices that the config defines elsewhere."""
+    for value in chosen:
+        if value not in choices:
+            yield f"{subject} {_shown(value)}; allowed is one of {', '.join(choices)}"
+
+
+@_needs("benchmark.intervals.**", "benchmarked.**")
+def _interval_contradictions(config: Config) -> Iterator[str]:
+    """There must be enough resamples for simultaneous intervals."""
+    intervals, pairs = config["benchmark"]["intervals"], math.comb(len(config["benchmarked"]), 2)
+    # Exact: in floats, 2 / (1 - 0.95) is more than 40.
+    least = math.ceil(2 * pairs / (1 - Fraction(str(intervals["level"]))))
+    if intervals["draws"] < least:
+        yield (
+            f"benchmark.intervals.draws is {intervals['draws']}, too few for intervals at "
+            f"{intervals['level']} that hold for {pairs} pairs of models at once; allowed is at "
+            f"least {least}"
+        )
+
+
+@_needs(
+    *("models.**", "statistics.tokenizer.**"),
+    *(f"benchmark.{metric}.**" for metric in plugins.names("metrics.definitions")),
+)
+def _revision_contradictions(config: Config) -> Iterator[str]:
+    for key, entry in repository_entries(config):
+        if entry["revision"] is not None and not model_sources.is_hub(entry["repository"]):
+            yield f"{key}.revision is only for the hub: {entry['repository']} is on this machine"
+
+
 _GENERATED = ("repository", "family", "output")
 """Keys that a model needs to be prompted."""
 
@@ -385,7 +439,7 @@ def _kind_of_model(name: str, model: Config) -> Iterator[str]:
     if "responses" not in model:
         for key in _GENERATED:
             if key not in model:
-                about = _node(["models", name])["properties"][key]["description"]
+                about = _node(["models", name, key])["description"]
                 yield (
                     f"key {key!r} is missing in models.{name}: {about} (A model with existing "
                     "responses has `responses` instead.)"
@@ -400,55 +454,10 @@ def _kind_of_model(name: str, model: Config) -> Iterator[str]:
     if columns not in ({"text"}, {"think", "answer"}):
         given = ", ".join(sorted(columns)) or "neither"
         yield f"models.{name}.responses has {given}; needed is text, or think and answer"
-    elif ("text" in columns) != ("output" in model):
-        yield (
-            f"models.{name} lacks output, which says how responses.text is parsed"
-            if "text" in columns
-            else f"models.{name}.output is only for responses.text: think and answer are separate"
-        )
-
-
-def _listing_contradictions(config: Config) -> Iterator[str]:
-    """Yield which models cannot be prompted, as the source holds no pictures."""
-    source = config["images"]["source"]
-    if has_pictures(source):
-        return
-    asked = (*config["teachers"], *config["benchmarked"])
-    models = [
-        f"models.{key}"
-        for key in asked
-        if "responses" not in config["models"].get(key, {"responses": 0})
-    ]
-    if models:
-        yield (
-            f"images.source is of kind {source['kind']}, without pictures, so that "
-            f"{_joined(models)} cannot be prompted: "
-            f"{'they need' if models[1:] else 'it needs'} `responses`, or, if the files hold the "
-            "images' bytes, images.source needs `pictures: true`"
-        )
-
-
-def _source_contradictions(config: Config) -> Iterator[str]:
-    """Yield what is wrong between the kind of the source and its other keys."""
-    given = config["images"]["source"]
-    source = sources.get(given["kind"])
-    if missing := sorted(set(source.required_keys) - given.keys()):
-        yield f"images.source of kind {given['kind']} needs {', '.join(missing)}"
-    allowed = {"kind", "path", *source.required_keys, *source.optional_keys}
-    for key in sorted(given.keys() - allowed):
-        known = {kind: sources.get(kind) for kind in sources.kinds()}
-        kinds = [
-            kind
-            for kind, each in known.items()
-            if key in (*each.required_keys, *each.optional_keys)
-        ]
-        yield f"images.source.{key} is only for kind {_joined(kinds)}"
-
-
-def _joined(words: Sequence[str]) -> str:
-    """Return `a, b and c`."""
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
+    elif "text" in columns and "output" not in model:
+        yield f"models.{name} lacks output, which says how responses.text is parsed"
+    elif "text" not in columns and "output" in model:
+        yield f"models.{name}.output is only for responses.text: think and answer are separate"
 
 
 def repository_entries(config: Config) -> Iterator[tuple[str, Config]]:
@@ -474,26 +483,21 @@ def unpinned(config: Config) -> list[str]:
     ]
 
 
-def unpinned_problems(keys: Sequence[str]) -> Iterator[str]:
-    """Yield that hub repositories have no revision, and how they get one."""
-    if keys:
-        yield (
-            f"no revision for {', '.join(keys)}: run `snakemake --cores 1 pin` once (with the same "
-            "--configfile) on a machine that reaches the hub; it looks up the current commits and "
-            "writes them into the config"
-        )
+def unpinned_problems(keys: Sequence[str]) -> list[str]:
+    """Return that hub repositories have no revision, and how they get one."""
+    if not keys:
+        return []
+    return [
+        f"no revision for {', '.join(keys)}: run `snakemake --cores 1 pin` once (with the same "
+        "--configfile) on a machine that reaches the hub; it looks up the current commits and "
+        "writes them into the config"
+    ]
 
 
 def class_ids(config: Config) -> list[str]:
     """Return the classes that may be sampled, in the order of their list."""
     images = config["images"]
     return images["source"].get("classes") or file_checks.class_ids(images["classes"])
-
-
-def image_problems(config: Config) -> Iterator[str]:
-    """Yield that there are no images, and where they should be."""
-    source = config["images"]["source"]
-    yield from sources.get(source["kind"]).problems(source, class_ids(config))
 
 
 def files_of(section: str, config: Config) -> list[str]:
@@ -550,43 +554,8 @@ def _named_paths(
     """Yield every path in a config with its place and its `x-path` in the schema."""
     if "x-path" in node and isinstance(value, str):
         yield place, node["x-path"], value
-    elif isinstance(value, dict):
-        known, other = node.get("properties", {}), node.get("additionalProperties")
-        for key, child in value.items():
-            below = known.get(key, other)
-            if isinstance(below, dict):
-                yield from _named_paths(child, below, (*place, key))
-
-
-_CHECKS: Sequence[tuple[Callable[[Config], Iterable[str]], Sequence[str]]] = (
-    (_source_contradictions, ["images.source.**"]),
-    (_listing_contradictions, ["images.source.**", "teachers.**", "benchmarked.**", "models.**"]),
-    (
-        _total_contradictions,
-        [
-            "images.source.kind",
-            *(
-                f"images.{key}"
-                for key in ("total", "class_count", "min_per_class", "max_per_class")
-            ),
-        ],
-    ),
-    (_prompt_contradictions, ["prompt", "prompts"]),
-    (_role_contradictions, ["teachers.**", "benchmarked.**", "models"]),
-    (_ablation_contradictions, ["benchmark.ablation_model", "benchmarked.**"]),
-    (_interval_contradictions, ["benchmark.intervals.**", "benchmarked.**"]),
-    (
-        _revision_contradictions,
-        [
-            *("models.**", "statistics.tokenizer.**"),
-            *(f"benchmark.{metric}.**" for metric in plugins.names("metrics.definitions")),
-        ],
-    ),
-)
-"""Checks of keys against each other, and the sections that must be valid for each.
-
-`.**` means all keys of a section; without it, an invalid key inside does not matter.
-"""
+    for key, child, below in _children(value, node):
+        yield from _named_paths(child, below, (*place, key))
 
 
 def as_markdown() -> str:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 MOST = 20
 """Failures that a report shows one by one."""
@@ -22,14 +22,12 @@ NOTHING = "there is nothing to fix"
 ADVICE = {
     "OUT_OF_MEMORY": f"raise mem_mb for {{rule}} in {PROFILE}",
     "TIMEOUT": f"raise runtime for {{rule}} in {PROFILE}",
-    "NODE_FAIL": NOTHING,
-    "BOOT_FAIL": NOTHING,
-    "PREEMPTED": NOTHING,
+    **dict.fromkeys(("NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "interrupted"), NOTHING),
     "CANCELLED": f"{NOTHING}, unless whoever cancelled it (scancel) meant to",
     "unreachable": f"{NOTHING}; `scontrol ping` says whether Slurm is back",
-    "interrupted": NOTHING,
     "killed": "check whether it had enough memory; the kernel kills a process when memory runs out",
     "refused": f"fix partition, account or what {{rule}} requests in {PROFILE}",
+    "": "fix what the error names; its log says more",
 }
 """What to do about a failure, by the kind of its cause. `{rule}` is the rule."""
 
@@ -62,12 +60,8 @@ _SIGNAL = re.compile(r"died with <Signals\.(\w+): \d+>")
 _MISSING = re.compile(r"Job (\d+) +(completed successfully, but some output files are missing)")
 
 
-@dataclass(frozen=True)
-class Cause:
-    """Why a job failed, in one line.
-
-    The kind is a key of `ADVICE` or a different status of Slurm; empty if the text is an error.
-    """
+class Cause(NamedTuple):
+    """Why a job failed: a key of `ADVICE` or a different status of Slurm, and one line."""
 
     kind: str
     text: str
@@ -95,18 +89,9 @@ class AnnouncedJob:
 class Failure:
     """A failed job, or a failed group of jobs, which is one job on the cluster.
 
-    Attributes
-    ----------
-    job
-        The job, or the first of the group whose own log ends in an error; None if there is none.
-    group
-        All jobs that failed with it, itself included.
-    attempts
-        How often it was tried.
-    cause
-        Why it failed the last time.
-    logs
-        Log files, with a note where one cannot be read.
+    `job` is the job, or the first of the group whose own log ends in an error; None if there is
+    none. `group` are all jobs that failed with it, itself included. `logs` have a note where one
+    cannot be read.
     """
 
     job: AnnouncedJob | None
@@ -117,7 +102,7 @@ class Failure:
 
     def __str__(self) -> str:
         times = f", {self.attempts} attempts" if self.attempts > 1 else ""
-        advice = ADVICE.get(self.cause.kind, "fix what the error names; its log says more")
+        advice = ADVICE.get(self.cause.kind, ADVICE[""])
         lines = [f"{self.name}{times}", f"    why:  {self.why}"]
         lines += [f"    log:  {log}" for log in self.logs]
         return "\n".join([*lines, f"    next: {advice.format(rule=self.rules)}"])
@@ -145,12 +130,7 @@ class Failure:
 
 
 class Watch(logging.Handler):
-    """Listens to the events of Snakemake's log.
-
-    Parameters
-    ----------
-    say
-        Called at once with a line about each failed attempt.
+    """Listens to the events of Snakemake's log, and calls `say` with a line per failed attempt.
 
     Attributes
     ----------
@@ -266,8 +246,9 @@ def from_slurm(text: str) -> Cause | None:
     Without accounting, the status is `FAILED` also where part of a job ran out of memory.
     """
     lines = "\n".join(_SLURM.findall(text))
-    kinds = (kind for kind, pattern in _SLURM_SAYS.items() if pattern.search(lines))
-    return next((Cause(kind, kind) for kind in kinds), None)
+    return next(
+        (Cause(kind, kind) for kind, said in _SLURM_SAYS.items() if said.search(lines)), None
+    )
 
 
 def from_error(text: str) -> Cause | None:
@@ -299,13 +280,12 @@ def _report(watch: Watch, done: set[int], missing: Sequence[str]) -> str:
     failures = [each for jobs, each in watch.failures.items() if not jobs <= done]
     recovered = [each for jobs, each in watch.failures.items() if jobs <= done]
     failed = sum(len(failure.group) for failure in failures)
-    left = watch.total - len(done) - failed
-    counts = [f"{len(done):,} of {watch.total:,} jobs are done"]
-    counts += [f"{failed:,} failed"] if failed else ["none failed"]
-    if left:
+    how_many = f"{failed:,}" if failed else "none"
+    counts = f"{len(done):,} of {watch.total:,} jobs are done, {how_many} failed"
+    if left := watch.total - len(done) - failed:
         why = "because of that" if failed else "because the run was stopped"
-        counts.append(f"{left:,} did not run {why}")
-    parts = [", ".join(counts) + ".", *map(str, failures[:MOST])]
+        counts += f", {left:,} did not run {why}"
+    parts = [f"{counts}.", *map(str, failures[:MOST])]
     if more := failures[MOST:]:
         rules = Counter(failure.rules for failure in more)
         names = ", ".join(f"{n:,} {name}" for name, n in rules.items())

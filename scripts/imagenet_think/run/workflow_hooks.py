@@ -11,7 +11,7 @@ recorded when its job ended, its job and all that depend on it run.
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -163,8 +163,8 @@ def after_planning(workflow: Workflow, check: Callable[[str, DAG], None]) -> Non
     """Call `check` after the jobs are planned, before anything is done with the plan.
 
     Its arguments are the purpose of the plan (`run`, `dry run`, `report` or `other`, such as a
-    summary) and Snakemake's DAG. It can report all problems that input functions recorded at once;
-    an error raised in one would be reported as an InputFunctionException of the first rule planned.
+    summary) and Snakemake's DAG. An error raised by an input function would be reported as an
+    InputFunctionException of the first rule planned; here, all problems can be reported at once.
     """
     build, report = workflow._build_dag, workflow.create_report
     purpose = "other"
@@ -236,18 +236,10 @@ def planned(
     overrides: Mapping[str, Any] | None = None,
     deployment: DeploymentSettings | None = None,
 ) -> Iterator[Workflow]:
-    """Yield the workflow with the plan of a dry run; nothing is printed.
+    """Yield the workflow with the plan of a dry run in `folder`; nothing is printed.
 
-    Parameters
-    ----------
-    snakefile, configfile, targets
-        As on the command line.
-    folder
-        Where jobs would run, and the working directory meanwhile.
-    overrides
-        Values that replace the config's, as `--config` gives them.
-    deployment
-        How software is deployed (`--sdm`); by default not at all.
+    `overrides` are values that replace the config's (`--config`), `deployment` is how software is
+    deployed (`--sdm`), by default not at all; the rest is as on the command line.
     """
     quiet = OutputSettings(dryrun=True, log_level_override=logging.CRITICAL)
     with SnakemakeApi(quiet) as api:
@@ -338,20 +330,10 @@ def command_line(workflow: Workflow) -> dict[str, Any]:
 class PlannedJob:
     """A job of a plan.
 
-    Attributes
-    ----------
-    rule, stage
-        Its rule, and the folder of the rule's script, or else the name of the rule's file.
-    outputs, wildcards
-        Its output files, and the values of its wildcards.
-    needed
-        Whether a run would run it.
-    started
-        Whether a Snakemake has started it and has not seen it end.
-    external
-        Its number on the cluster, if it was started there.
-    params, inputs
-        Its named params and inputs; empty unless requested.
+    `stage` is the folder of its rule's script, or else the name of the rule's file. `needed` says
+    whether a run would run it, `started` whether a Snakemake has started it and has not seen it
+    end, `external` its number on the cluster, if it was started there. `params` and `inputs` are
+    those with names.
     """
 
     rule: str
@@ -365,11 +347,8 @@ class PlannedJob:
     inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
-def planned_jobs(workflow: Workflow, detailed: Collection[str] = ()) -> list[PlannedJob]:
-    """Return the jobs of a plan that make files, in the order of the rules.
-
-    Only jobs of the rules in `detailed` have params and inputs.
-    """
+def planned_jobs(workflow: Workflow) -> list[PlannedJob]:
+    """Return the jobs of a plan that make files, in the order of the rules."""
     dag, persistence = workflow.dag, workflow.persistence
     order = {rule.name: place for place, rule in enumerate(workflow.rules)}
     found = []
@@ -378,7 +357,6 @@ def planned_jobs(workflow: Workflow, detailed: Collection[str] = ()) -> list[Pla
             continue
         rule, outputs = job.rule, tuple(map(str, job.output))
         started = persistence._filter_incomplete_keys(outputs)
-        wanted = rule.name in detailed
         found.append(
             PlannedJob(
                 rule.name,
@@ -388,8 +366,8 @@ def planned_jobs(workflow: Workflow, detailed: Collection[str] = ()) -> list[Pla
                 dag.needrun(job),
                 bool(started),
                 min(persistence._get_external_jobids(started), default=None),
-                dict(job.params.items()) if wanted else {},
-                dict(job.input.items()) if wanted else {},
+                dict(job.params.items()),
+                dict(job.input.items()),
             )
         )
     return sorted(found, key=lambda job: (order[job.rule], job.outputs))

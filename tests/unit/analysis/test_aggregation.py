@@ -50,11 +50,6 @@ def test_means_by_hand(tmp_path, missing, images, left_out):
     assert one(frame, metric="sbert", part="full", aggregate="avg")["seen"] == 0.5
 
 
-def test_an_unknown_policy_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="missing is leave_out or zero, not 'mean'"):
-        aggregated(full((0.2, 0.6)), tmp_path, missing="mean")
-
-
 def test_nothing_scored_is_null_and_counted(tmp_path):
     frame = aggregated(full((0.2, 0.6), (0.5, 0.1)), tmp_path)
     row = one(frame, metric="rouge1", part="think", aggregate="avg")
@@ -87,10 +82,11 @@ def test_each_metric_is_read_from_its_own_columns(tmp_path):
             for k in (1, 2)
         )
     frame = aggregated_files(written(files, tmp_path))
-    for name, measure in MEASURES.items():
-        expected = places[measure.score_column] + 0.01 * len(registry.metric_of(name).name)
-        row = one(frame, metric=name, part="full", aggregate="max")
-        assert row["value"] == pytest.approx(expected + 0.002)
+    for metric in registry.metrics():
+        for measure in metric.measures:
+            expected = places[measure.score_column] + 0.01 * len(metric.name)
+            row = one(frame, metric=measure.name, part="full", aggregate="max")
+            assert row["value"] == pytest.approx(expected + 0.002)
 
 
 def test_coverage_of_the_window(tmp_path):
@@ -180,6 +176,9 @@ def test_a_missing_row_and_one_too_many_are_errors(tmp_path):
     more = write({"sets": pl.concat([rows, rows[:1]])}, tmp_path, "more")
     with pytest.raises(ValueError, match="scores of sets: m, full has 2 rows of image i000"):
         read_scores(SETS, [more["sets"]], ["m"])
+    whole = write({"sets": rows}, tmp_path)
+    with pytest.raises(ValueError, match="scores of sets: image i000 appears more than once"):
+        read_scores(SETS, [whole["sets"]] * 2, ["m"])
 
 
 def test_a_null_without_a_reason_is_an_error(tmp_path):

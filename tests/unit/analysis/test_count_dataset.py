@@ -150,7 +150,7 @@ def test_mac(tmp_path):
             b"id,answer\n1,A\n",
             r"a\.csv: columns cover_image .*there are id, answer",
         ),
-        ("mac", "a.csv", b"cover_image,option_A\nx\n", r"a\.csv, line 2: 1 fields, but 2 columns"),
+        ("mac", "a.csv", b"cover_image,option_A\nx\n", r"a\.csv, line 2: not 2 fields, one for"),
         ("mac", "a.csv", b'cover_image,option_A\nx,"a"b\n', r"a\.csv, line 2 or later: not valid"),
         ("mac", "a.csv", b"cover_image,option_A\nx,\xff\n", r"not valid csv \('utf-8'"),
     ],

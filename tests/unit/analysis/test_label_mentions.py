@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 import measure_texts
 from imagenet_think.analysis import label_mentions
 from imagenet_think.analysis.label_mentions import (
-    ClassNames,
     class_names,
     indices,
     mentioned,
@@ -159,25 +158,28 @@ TREE = table(
 )
 
 
+def by_class(*given):
+    return {
+        wnid: (names["synset"], names["hyponym"], names["hypernym"])
+        for wnid, names in class_names(*given).items()
+    }
+
+
 def test_names_of_a_class():
-    found = class_names(TREE, {"n0": "organism, being"})
-    assert found["n1"] == ClassNames(
+    found = by_class(TREE, {"n0": "organism, being"})
+    assert found["n1"] == (
         ("animal", "beast"),
         ("dog", "domestic dog", "poodle", "poodle dog", "toy poodle"),
         ("organism", "being"),
     )
-    assert found["n3"] == ClassNames(
-        ("poodle", "poodle dog"), ("toy poodle",), ("dog", "domestic dog")
-    )
-    assert found["n5"] == ClassNames(("rock",), (), ())
-    assert found["n6"] == ClassNames(("pebble",), (), ())  # its hypernym is in no table
+    assert found["n3"] == (("poodle", "poodle dog"), ("toy poodle",), ("dog", "domestic dog"))
+    assert found["n5"] == (("rock",), (), ())
+    assert found["n6"] == (("pebble",), (), ())  # its hypernym is in no table
 
 
 def test_a_table_without_names():
-    found = class_names(table(("a", "", ""), ("b", "b", "a"), ("c", None, "c")))
-    assert found["a"] == ClassNames((), ("b",), ())
-    assert found["b"] == ClassNames(("b",), (), ())
-    assert found["c"] == ClassNames((), (), ())
+    found = by_class(table(("a", "", ""), ("b", "b", "a"), ("c", None, "c")))
+    assert found == {"a": ((), ("b",), ()), "b": (("b",), (), ()), "c": ((), (), ())}
 
 
 @settings(max_examples=60, deadline=None)
@@ -194,9 +196,9 @@ def test_hyponyms_are_all_that_lead_up_to_a_class(above):
                 place = above[place]
                 if place == target and start != target:
                     below.add(f"name{start}")
-        assert set(found[str(target)].hyponym) == below
-        assert len(found[str(target)].hyponym) == len(below)
-        assert found[str(target)].hypernym == (f"name{above[target]}",)
+        assert set(found[str(target)]["hyponym"]) == below
+        assert len(found[str(target)]["hyponym"]) == len(below)
+        assert found[str(target)]["hypernym"] == (f"name{above[target]}",)
 
 
 def test_the_other_class_is_never_its_own_and_every_other_one():
@@ -214,9 +216,9 @@ def test_hypernyms_are_those_of_the_class_list_that_it_lacks():
     assert set(hypernyms) == set(classes["hypernym"]) - set(classes["wnid"])
     assert all(hypernyms.values())
     found = class_names(classes, hypernyms)
-    assert all(names.synset and names.hypernym for names in found.values())
-    assert found["n02084071"].hypernym == ("canine", "canid")
-    assert "toy poodle" in found["n02084071"].hyponym
+    assert all(names["synset"] and names["hypernym"] for names in found.values())
+    assert found["n02084071"]["hypernym"] == ("canine", "canid")
+    assert "toy poodle" in found["n02084071"]["hyponym"]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from imagenet_think.analysis.lengths import (
+    AT_ONCE,
     NON_LATIN_SHARE,
     count_tokens,
     is_non_latin,
@@ -27,9 +28,9 @@ def test_tokens_without_special_ones_and_without_truncation(tokenizer) -> None:
     assert count_tokens(tokenizer, texts) == [3, 0, 3000, 1]
 
 
-def test_batches_change_nothing(tokenizer) -> None:
-    texts = [f"word {'x ' * n}" for n in range(20)]
-    assert count_tokens(tokenizer, texts, batch=3) == count_tokens(tokenizer, texts)
+def test_more_texts_than_are_tokenized_at_once(tokenizer) -> None:
+    counts = [n % 5 for n in range(2 * AT_ONCE + 3)]
+    assert count_tokens(tokenizer, ["x " * n for n in counts]) == counts
 
 
 @pytest.mark.parametrize(

@@ -8,30 +8,25 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from miniatures import MINIATURES, load_miniature
 from noise import noise_file
 from PIL import Image
 
-from imagenet_think.inference import canary, checkpoints, families
+from imagenet_think.inference import canary
 from imagenet_think.inference.canary import CanaryError
 from imagenet_think.inference.canary_checks import garbled, judge
 from imagenet_think.inference.canary_page import blank
 from imagenet_think.inference.chat import PromptError, encode, png_file
 from imagenet_think.inference.conversations import Policy
-from imagenet_think.inference.engines import Response, transformers_engine
-from imagenet_think.inference.engines.transformers_engine import TransformersEngine
+from imagenet_think.inference.engines import Response
 from imagenet_think.inference.seeding import row_seed
 from imagenet_think.miniature.drawings import draw, scene_of
-from imagenet_think.run import configuration
 
-ROOT = Path(__file__).parents[3]
-_CONFIG = ROOT / "config" / "miniature.yaml"
-MINIATURES = configuration.check(yaml.safe_load(_CONFIG.read_text()), str(_CONFIG))
 GREEDY = {"max_new_tokens": 40, "temperature": 0.0}
 DRAWN = GREEDY | {"temperature": 0.8}
-WORDS = Path(__file__).read_text().split()
+WORDS = [re.sub(r"\W", "", word) or "a" for word in Path(__file__).read_text().split()]
 ENGLISH = "Got it, let's look at the image: a red fish swims to the left over a light background. "
 
 
@@ -50,7 +45,6 @@ def pictures(count):
 def speech(*key):
     """Twenty words that depend on a key, thought and answered."""
     words = random.Random("/".join(map(str, key))).choices(WORDS, k=20)
-    words = [re.sub(r"\W", "", word) or "a" for word in words]
     return f"<think>{' '.join(words[:15])}</think><answer>{' '.join(words[15:])}</answer>"
 
 
@@ -79,6 +73,21 @@ class Speaker:
 
 def sees(image, request):
     return speech(image)
+
+
+def ignores(image, request):
+    return speech("same")
+
+
+def follows_seed(image, request):
+    return speech(request.seed)
+
+
+def mixes_up(image, request):
+    """See the partner of each of the first two images where they are swapped."""
+    first, second, *_ = pictures(4).values()
+    partner = {first: second, second: first} if request.key.startswith("swapped") else {}
+    return speech(partner.get(image, image))
 
 
 @pytest.fixture
@@ -164,29 +173,26 @@ def test_fewer_images_are_enough(checked, images, requests):
 # Defects
 
 
-def test_a_model_that_sees_passes(checked):
-    checked(sees)
-    checked(lambda image, request: speech(image, request.seed), decoding=DRAWN, digest="2" * 16)
+GARBLED = {"garbled", "marks"}
+# By name of a defect: how the model generates, in what other way it is run, and what is found.
+DEFECTS = {
+    "it ignores everything": (ignores, {}, {"blind", "alike", "swapped"}),
+    "it depends only on the seed": (follows_seed, {}, {"blind", "swapped"}),
+    "it depends only on the seed, sampling": (follows_seed, {"decoding": DRAWN}, {"blind"}),
+    "images reach the wrong row": (mixes_up, {}, {"swapped"}),
+    "it has no image tokens": (sees, {"image_tokens": 0}, {"image_tokens"}),
+    "it has other image tokens": (sees, {"image_tokens": 5}, {"image_tokens"}),
+    "it writes garbage": (lambda image, _: f"\ufffd\ufffd{speech(image)[7:18]}", {}, GARBLED),
+    # Special tokens repeat in a short text, and a text of marks only is empty.
+    "it writes marks": (lambda image, _: "<think></think><|im_end|>" * len(image), {}, GARBLED),
+    "its marks do not parse": (lambda image, _: speech(image)[7:30], {}, {"marks"}),
+}
 
 
-def test_a_model_that_ignores_everything_is_blind(findings):
-    assert findings(lambda image, request: speech("same")) >= {"blind", "alike"}
-
-
-def test_a_model_that_depends_only_on_the_seed_is_blind(findings):
-    say = lambda image, request: speech(request.seed)  # noqa: E731
-    assert findings(say) == {"blind", "swapped"}
-    assert findings(say, decoding=DRAWN) == {"blind"}
-
-
-def test_images_that_reach_the_wrong_row_are_found(findings):
-    shown = list(pictures(4).values())
-    partner = {shown[0]: shown[1], shown[1]: shown[0]}
-
-    def say(image, request):
-        return speech(partner.get(image, image) if request.key.startswith("swapped") else image)
-
-    assert findings(say) == {"swapped"}
+@pytest.mark.parametrize("name", DEFECTS)
+def test_a_defect_is_found(findings, name):
+    say, options, kinds = DEFECTS[name]
+    assert findings(say, **options) == kinds
 
 
 def test_rounding_noise_does_not_stop_a_model(checked, findings):
@@ -202,29 +208,15 @@ def test_rounding_noise_does_not_stop_a_model(checked, findings):
 
 def test_a_blind_model_with_rounding_noise_is_found(checked, findings):
     def drifting(length):
-        beginning = " ".join(re.sub(r"\W", "", word) or "a" for word in WORDS[:length])
-        return lambda image, request: f"<think>{beginning} {speech(request.key)[7:]}"
+        return lambda _, request: f"<think>{' '.join(WORDS[:length])} {speech(request.key)[7:]}"
 
     assert findings(drifting(60), decoding=DRAWN) == {"blind"}
     checked(drifting(10), decoding=DRAWN, digest="5" * 16)
 
 
-def test_image_tokens_are_counted(findings):
-    assert findings(sees, image_tokens=0) == {"image_tokens"}
-    assert findings(sees, image_tokens=5) == {"image_tokens"}
-
-
-def test_garbage_is_found(findings):
-    assert "garbled" in findings(lambda image, request: "<think>\ufffd\ufffd" + speech(image)[:9])
-
-
 def test_a_single_bad_text_does_not_stop_a_model(checked):
     first = next(iter(pictures(1).values()))
     checked(lambda image, request: "!" * 300 if image == first else speech(image))
-
-
-def test_marks_that_do_not_parse_are_found(findings):
-    assert findings(lambda image, request: speech(image)[7:30]) == {"marks"}
 
 
 def test_truncated_thinking_is_not_garbled(checked, tmp_path, caplog):
@@ -261,7 +253,10 @@ def test_a_model_that_passed_is_not_prompted_again(checked):
 
 def test_a_failed_canary_runs_again_only_without_its_verdict(checked, tmp_path):
     with pytest.raises(CanaryError):
-        checked(lambda image, request: speech("same"))
+        checked(ignores)
+    page = (tmp_path / "tiny-01234567.html").read_text()
+    assert "Stopped." in page
+    assert "its text for n0_0 is the same as for a blank image" in page
     with pytest.raises(CanaryError, match=r"failed the canary before.*; delete .*\.json") as error:
         checked(sees)
     assert "tiny-01234567.html" in str(error.value)
@@ -291,20 +286,13 @@ def test_the_page_shows_every_text_and_loads_nothing(checked, tmp_path):
     assert "Stopped." not in page
 
 
-def test_the_page_of_a_stopped_model_says_why(findings, tmp_path):
-    findings(lambda image, request: speech("same"))
-    page = (tmp_path / "tiny-01234567.html").read_text()
-    assert "Stopped." in page
-    assert "its text for n0_0 is the same as for a blank image" in page
-
-
 def test_the_same_answers_give_the_same_bytes(checked, tmp_path):
-    checked(sees)
-    files = [path.read_bytes() for path in sorted(tmp_path.iterdir())]
-    for path in tmp_path.iterdir():
-        path.unlink()
-    checked(sees)
-    assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == files
+    written = []
+    for _ in range(2):
+        checked(sees)
+        written.append({path.name: path.read_bytes() for path in tmp_path.iterdir()})
+        (tmp_path / "tiny-01234567.json").unlink()
+    assert written[0] == written[1]
 
 
 # Garbage
@@ -318,27 +306,18 @@ def test_the_same_answers_give_the_same_bytes(checked, tmp_path):
         ("a red fish, a blue fish, " * 20, "it repeats itself"),
         ("\ufffd" * 3 + "fish", "43% of its characters cannot be printed"),
         ("\x01\x02 a b", "33% of its characters cannot be printed"),
-        ("fish рыба 물고기 ปลา ψάρι דג " * 5, "it mixes 6 scripts"),
+        ("fish рыба 물고기 ปลา ψάρι דג " * 5, "it mixes 6 scripts, latin and others"),
+        (ENGLISH, None),
+        ("ok", None),
+        ("赤い魚が左に泳いでいる。背景は明るい。カメラは水面の下にある。" * 2, None),
+        ("红色的鱼向左游动，背景明亮，水面上有光。鱼的身体细长，尾巴分叉。", None),
+        ("".join(f"| row {i} | {i * i} | a {ENGLISH.split()[i]} |\n" for i in range(12)), None),
+        ("The angle is \\(\\alpha = 30^\\circ\\), so α < β, and the area is πr².", None),
+        ("!!! Look !!!", None),
     ],
 )
-def test_garbled_texts(text, why):
-    assert garbled(text).startswith(why)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        ENGLISH,
-        "ok",
-        "赤い魚が左に泳いでいる。背景は明るい。カメラは水面の下にある。" * 2,
-        "红色的鱼向左游动，背景明亮，水面上有光。鱼的身体细长，尾巴分叉。",
-        "".join(f"| row {i} | {i * i} | a {ENGLISH.split()[i]} |\n" for i in range(12)),
-        "The angle is \\(\\alpha = 30^\\circ\\), so α < β, and the area is πr².",
-        "!!! Look !!!",
-    ],
-)
-def test_texts_that_are_not_garbled(text):
-    assert garbled(text) is None
+def test_a_garbled_text_is_named(text, why):
+    assert garbled(text) == why
 
 
 @given(st.text(st.characters()))
@@ -346,17 +325,7 @@ def test_any_text_can_be_judged(text):
     assert garbled(text) is None or garbled(text)
 
 
-def test_marks_do_not_count_as_text(checked, findings):
-    # Special tokens repeat in a short text, and a text of marks alone is empty.
-    assert "garbled" in findings(lambda image, request: "<think></think><|im_end|>" * len(image))
-
-
 # Real models
-
-
-def look(engine, images, asked, output_format):
-    said, _ = canary.ask(engine.generate, images, asked, engine.processor, output_format)
-    return {finding.kind for finding in judge(said, greedy=True)}
 
 
 @contextmanager
@@ -376,41 +345,17 @@ def blinded(model):
         hook.remove()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", families.NAMES)
-def test_a_blinded_model_of_each_family_is_found(tiny_model, name):
-    family, processor, model = tiny_model(name)
-    engine = TransformersEngine(
-        model,
-        processor,
-        decoding=GREEDY,
-        loop=None,
-        stop_ids=checkpoints.stop_ids(family, processor, model.name_or_path),
-        batch_size=6,
-    )
-    asked = policy(GREEDY | {"max_new_tokens": 24})
-    # Random weights speak no language; but they see, and count their image tokens.
-    sighted = look(engine, pictures(4), asked, "think_answer")
-    assert not sighted & {"blind", "alike", "swapped", "refused", "image_tokens"}
-    with blinded(model):
-        assert "blind" in look(engine, pictures(4), asked, "think_answer")
-
-
 @pytest.mark.parametrize("key", MINIATURES["models"])
-def test_each_miniature_passes_unless_blinded(key, tmp_path):
-    model = MINIATURES["models"][key] | {"key": key}
-    folder = (str(ROOT / model["repository"]), "unused")
-    engine = transformers_engine.load(
-        model,
-        loop=MINIATURES["length_policy"]["loop"],
-        checkpoint=folder,
-        processor=folder,
-        inference=MINIATURES["inference"],
-        threads=1,
-    )
+def test_each_miniature_passes_unless_blinded(key):
+    engine, asked = load_miniature(key)
     scenes = [scene_of(3, wnid, 0) for wnid in ("n02782093", "n03544360", "n02512053", "n07607605")]
     images = {scene.wnid: png_file(draw(scene)) for scene in scenes}
-    asked = Policy(model, MINIATURES["prompts"][MINIATURES["prompt"]], 1, seed)
-    assert look(engine, images, asked, model["output"]) == set()
+
+    def defects():
+        output = asked.model["output"]
+        replies, _ = canary.ask(engine.generate, images, asked, engine.processor, output)
+        return {defect.kind for defect in judge(replies, greedy=True)}
+
+    assert defects() == set()
     with blinded(engine.model):
-        assert "blind" in look(engine, images, asked, model["output"])
+        assert "blind" in defects()

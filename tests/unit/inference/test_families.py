@@ -1,23 +1,20 @@
+import base64
 import json
 import shutil
+from unittest.mock import Mock
 
 import pytest
+import tiktoken
 import torch
 from noise import noise, noise_file
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from imagenet_think.inference import checkpoints, families
-from imagenet_think.inference.chat import encode, first_conversation, png_file
+from imagenet_think.inference.chat import encode, first_conversation
 from imagenet_think.inference.families import kimi_vl
 
 LOADING = {"dtype": torch.float32, "attention": "sdpa", "device": "cpu"}
-
-
-def logits(processor, model, image):
-    inputs = encode(processor, first_conversation(png_file(image), "Describe.", {}))
-    with torch.inference_mode():
-        return model(**inputs).logits[0, -1]
 
 
 @pytest.fixture
@@ -49,17 +46,8 @@ def test_an_unknown_family_is_an_error_that_names_those_there_are():
 
 
 @pytest.mark.parametrize("name", families.NAMES)
-def test_the_image_changes_the_logits(tiny_model, name):
-    _, processor, model = tiny_model(name)
-    first, again, other = (logits(processor, model, noise(seed)) for seed in (1, 1, 2))
-    assert torch.equal(first, again)
-    assert (first - other).abs().max() > 1e-2
-
-
-@pytest.mark.parametrize("name", families.NAMES)
 def test_published_sampling_settings_do_not_leak_into_generation(tiny_model, name):
-    _, _, model = tiny_model(name)
-    settings = model.generation_config
+    settings = tiny_model(name)[2].generation_config
     assert (settings.do_sample, settings.temperature, settings.top_k) == (None, None, None)
 
 
@@ -98,22 +86,16 @@ def test_a_hub_id_needs_a_revision():
 
 
 def test_a_hub_repository_is_read_from_its_snapshot(tiny_checkpoint, monkeypatch):
-    asked = []
-
-    def snapshot(repository, **options):
-        asked.append(
-            (repository, options["revision"], "*.safetensors" in options["allow_patterns"])
-        )
-        return str(tiny_checkpoint("glm4v"))
-
+    snapshot = Mock(return_value=str(tiny_checkpoint("glm4v")))
     monkeypatch.setattr(checkpoints, "snapshot_download", snapshot)
-    family = families.get("glm4v")
-    repository = "zai-org/GLM-4.1V-9B-Thinking"
+    family, repository = families.get("glm4v"), "zai-org/GLM-4.1V-9B-Thinking"
     family.load_processor(repository, revision="abc")
     model = family.load_model(repository, revision="abc", **LOADING)
-    # A processor does not fetch the weights.
-    assert asked == [(repository, "abc", False), (repository, "abc", True)]
     assert type(model).__name__ == "Glm4vForConditionalGeneration"
+    # A processor does not fetch the weights.
+    for (place, options), weights in zip(snapshot.call_args_list, (False, True), strict=True):
+        assert (place, options["revision"]) == ((repository,), "abc")
+        assert ("*.safetensors" in options["allow_patterns"]) == weights
 
 
 @pytest.mark.parametrize("name", ["glm4v", "qwen2_5_vl"])
@@ -145,16 +127,23 @@ def test_the_flat_published_config_gives_the_same_model(copied, tiny_model, name
     edit_json(folder / "config.json", flatten)
     _, processor, nested = tiny_model(name)
     flat = families.get(name).load_model(folder, **LOADING)
-    assert torch.equal(logits(processor, flat, noise(1)), logits(processor, nested, noise(1)))
+    inputs = encode(processor, first_conversation(noise_file(1), "Describe.", {}))
+    with torch.inference_mode():
+        assert torch.equal(flat(**inputs).logits, nested(**inputs).logits)
 
 
-def test_glm_without_its_rotary_sections_is_an_error(copied):
-    folder = copied("glm4v")
-    edit_json(
-        folder / "config.json", lambda c: c["text_config"]["rope_parameters"].pop("mrope_section")
-    )
-    with pytest.raises(ValueError, match="mrope_section None"):
-        families.get("glm4v").load_model(folder, **LOADING)
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("glm4v", lambda text: text["rope_parameters"].pop("mrope_section"), "mrope_section None"),
+        ("kimi_vl", lambda text: text.update(rope_scaling={"type": "yarn"}), "rope_scaling"),
+    ],
+)
+def test_another_rotary_embedding_is_an_error(copied, name, change, message):
+    folder = copied(name)
+    edit_json(folder / "config.json", lambda config: change(config["text_config"]))
+    with pytest.raises(ValueError, match=message):
+        families.get(name).load_model(folder, **LOADING)
 
 
 def test_weights_are_stored_under_published_names(tiny_checkpoint):
@@ -221,45 +210,29 @@ def test_kimi_shrinks_to_the_limit_and_pads_with_black(tiny_checkpoint):
     assert large["image_grid_thw"].tolist() == [[1, 4, 4]]
 
 
-TOKENIZER_FILE = '''
+TOKENIZER_FILE = r"""
 class TikTokenTokenizer(Base):
     num_reserved_special_tokens = 256
     pat_str = "|".join(
         [
-            r"""[\\p{Han}]+""",
-            r"""[^\\r\\n\\p{L}\\p{N}]?[\\p{L}&&[^\\p{Han}]]+""",
-            r"""\\p{N}{1,3}""",
-            r""" ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*""",
-            r"""\\s+""",
+            r'[\p{Han}]+',
+            r'[^\r\n\p{L}\p{N}]?[\p{L}&&[^\p{Han}]]+',
+            r'\p{N}{1,3}',
+            r' ?[^\s\p{L}\p{N}]+[\r\n]*',
+            r'\s+',
         ]
     )
     raise RuntimeError("this file must not be run")
-'''
+"""
 
 
-def test_kimis_tiktoken_vocabulary_is_read_without_running_code(tiny_checkpoint, tmp_path):
-    import base64
-
-    import tiktoken
-
-    folder = shutil.copytree(tiny_checkpoint("kimi_vl"), tmp_path / "tiktoken")
+def test_kimis_tiktoken_vocabulary_is_read_without_running_code(copied):
+    folder = copied("kimi_vl")
     (folder / "tokenizer.json").unlink()
     # Merges in the order of their ranks, as tiktoken stores them. One joins a Latin letter and the
     # first byte of a Chinese one, which only the checkpoint's own pattern keeps apart.
-    ranks = {bytes([i]): i for i in range(256)}
-    for merge in (
-        b"d\xe4",
-        b"th",
-        b"the",
-        b" t",
-        b" the",
-        b"12",
-        b"123",
-        "你好".encode()[:2],
-        b"ed",
-        b"\n\n",
-    ):
-        ranks[merge] = len(ranks)
+    merges = [b"d\xe4", b"th", b"the", b" t", b" the", b"12", b"123", b"\xe4\xbd", b"ed", b"\n\n"]
+    ranks = {token: i for i, token in enumerate([*(bytes([i]) for i in range(256)), *merges])}
     lines = [f"{base64.b64encode(token).decode()} {rank}" for token, rank in ranks.items()]
     (folder / "tiktoken.model").write_text("\n".join(lines))
     (folder / "tokenization_moonshot.py").write_text(TOKENIZER_FILE)
@@ -277,31 +250,21 @@ def test_kimis_tiktoken_vocabulary_is_read_without_running_code(tiny_checkpoint,
         special_tokens={token: i for i, token in special.items()},
     )
     assert r"[\p{L}&&[^\p{Han}]]+|\p{N}{1,3}" in kimi_vl.split_pattern(folder)
-    texts = [
+    for text in (
         "the other 12345 the the",
         "你好 world ◁think▷ mixed你好ed\n\n\nthe end  ",
         "thé <|media_pad|>x",
-    ]
-    for text in texts:
+    ):
         assert tokenizer.encode(text) == reference.encode(text, allowed_special="all")
         assert tokenizer.decode(tokenizer.encode(text)) == text
     assert tokenizer.convert_ids_to_tokens(first + 3) == f"<|reserved_token_{first + 3}|>"
     assert len(tokenizer) == first + 6
 
 
-def test_kimis_tiktoken_vocabulary_needs_its_pattern(tiny_checkpoint, tmp_path):
-    folder = shutil.copytree(tiny_checkpoint("kimi_vl"), tmp_path / "tiktoken")
+def test_kimis_tiktoken_vocabulary_needs_its_pattern(copied):
+    folder = copied("kimi_vl")
     with pytest.raises(ValueError, match=r"0 files tokenization_\*\.py"):
         kimi_vl.split_pattern(folder)
     (folder / "tokenization_moonshot.py").write_text("class T:\n    pat_str = make_pattern()\n")
     with pytest.raises(ValueError, match="no pat_str that can be read"):
         kimi_vl.split_pattern(folder)
-
-
-def test_a_scaled_rotary_embedding_of_kimi_is_refused(copied):
-    folder = copied("kimi_vl")
-    edit_json(
-        folder / "config.json", lambda c: c["text_config"].update(rope_scaling={"type": "yarn"})
-    )
-    with pytest.raises(ValueError, match="rope_scaling"):
-        families.get("kimi_vl").load_model(folder, **LOADING)

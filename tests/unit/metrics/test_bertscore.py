@@ -116,7 +116,7 @@ def test_matching_equals_that_of_bert_score_pair_by_pair(tile, batch_size):
     lengths = [3, 9, 4, 3, 6, 3]
     ends = np.cumsum(lengths)
     vectors = torch.from_numpy(generator.normal(size=(ends[-1], 3))).float()
-    weights = np.ones(ends[-1], dtype=np.float32)
+    weights = torch.ones(int(ends[-1]))
     texts = [np.arange(end - length, end) for end, length in zip(ends, lengths, strict=True)]
     vectors[texts[0], 0] += 4
     vectors[texts[3], 0] -= 4
@@ -133,7 +133,7 @@ def test_matching_equals_that_of_bert_score_pair_by_pair(tile, batch_size):
             tokens = [vectors[text] for text in side]
             padded = pad_sequence(tokens, batch_first=True, padding_value=2.0)
             mask = pad_sequence([torch.ones(len(text)) for text in side], batch_first=True).bool()
-            weigh = [torch.from_numpy(weights[text]) for text in side]
+            weigh = [weights[text] for text in side]
             sides.append((padded, mask, pad_sequence(weigh, batch_first=True)))
         (a, mask_a, weigh_a), (b, mask_b, weigh_b) = sides
         return greedy_cos_idf(b, mask_b, weigh_b, a, mask_a, weigh_a)[:2]

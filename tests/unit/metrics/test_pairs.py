@@ -91,7 +91,7 @@ def test_blank_full_texts_are_not_scored(tmp_path):
 @pytest.mark.parametrize("model", ["glm", "a"])
 def test_a_missing_row_is_an_error_that_names_it(tmp_path, texts, model):
     del texts["y2", model]
-    with pytest.raises(ValueError, match=rf"{model} lack 1 of 5 .* y2"):
+    with pytest.raises(ValueError, match=rf"annotations of {model}: 1 of 5 images .* y2: generate"):
         write_shard(tmp_path, texts, CLASSES, models=MODELS).pairs()
 
 

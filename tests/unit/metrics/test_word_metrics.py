@@ -12,7 +12,6 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.metrics.pairwise import cosine_similarity
 
 from imagenet_think.metrics import rouge as rouge_module
-from imagenet_think.metrics import tfidf
 from imagenet_think.metrics.rouge import rouge
 from imagenet_think.metrics.tfidf import DocumentFrequencies, vectors
 from imagenet_think.metrics.token_overlap import sets
@@ -139,12 +138,10 @@ def test_document_frequencies_are_those_of_scikit_learn(tokens):
     assert dict(ours.terms) == dict(zip(terms, held, strict=True))
 
 
-def test_documents_counted_in_batches_count_the_same(monkeypatch):
-    texts = ["bow", "red bow", "red red bow", "tree", "", "red tree"]
-    together = count(texts)
-    monkeypatch.setattr(tfidf, "AT_ONCE", 4)
-    assert count(iter(texts)) == together
-    assert together == DocumentFrequencies(6, Counter(bow=3, red=3, tree=2))
+def test_documents_counted_in_two_steps():
+    counted = count(["bow", "red bow", "red red bow", "tree"])
+    counted.add(["", "red tree"], token_pattern=WORDS)
+    assert counted == DocumentFrequencies(6, Counter(bow=3, red=3, tree=2))
 
 
 # Properties --------------------------------------------------------------------------------------

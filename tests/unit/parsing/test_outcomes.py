@@ -3,21 +3,24 @@ from noise import noise_file
 
 from imagenet_think.inference.chat import PromptError, encode, first_conversation
 from imagenet_think.inference.engines import Request
+from imagenet_think.inference.engines.transformers_engine import TransformersEngine
 from imagenet_think.parsing.outcomes import EXCLUSIONS, FAILURES, STATUSES, reason
 
 PROMPT = "Describe."
 
 
 @pytest.mark.parametrize(
-    ("image", "prompt", "expected"),
+    ("image", "prompt", "template", "expected"),
     [
-        (noise_file(1)[:200], PROMPT, "unreadable_image"),
-        (noise_file(1), "A {image_token}?", "image_token"),
-        (noise_file(1, 6000, 4), PROMPT, "aspect_ratio"),
+        (noise_file(1)[:200], PROMPT, None, "unreadable_image"),
+        (noise_file(1), "A {image_token}?", None, "image_token"),
+        (noise_file(1, 6000, 4), PROMPT, None, "aspect_ratio"),
+        (noise_file(1), PROMPT, "{{ messages[0].content[-1].text }}", "image_dropped"),
     ],
 )
-def test_errors_of_a_processor(tiny_model, image, prompt, expected):
+def test_errors_of_a_processor(tiny_model, monkeypatch, image, prompt, template, expected):
     _, processor, _ = tiny_model("qwen2_5_vl")
+    monkeypatch.setattr(processor, "chat_template", template or processor.chat_template)
     prompt = prompt.format(image_token=processor.image_token)
     with pytest.raises(PromptError) as error:
         encode(processor, first_conversation(image, prompt, {}))
@@ -25,17 +28,7 @@ def test_errors_of_a_processor(tiny_model, image, prompt, expected):
     assert reason("error", f"second round: {error.value}") == expected
 
 
-def test_a_template_that_drops_the_image(tiny_model, monkeypatch):
-    _, processor, _ = tiny_model("qwen2_5_vl")
-    monkeypatch.setattr(processor, "chat_template", "{{ messages[0].content[-1].text }}")
-    with pytest.raises(PromptError) as error:
-        encode(processor, first_conversation(noise_file(1), PROMPT, {}))
-    assert reason("error", str(error.value)) == "image_dropped"
-
-
 def test_a_prompt_that_is_longer_than_the_context(tiny_model):
-    from imagenet_think.inference.engines.transformers_engine import TransformersEngine
-
     _, processor, model = tiny_model("qwen2_5_vl")
     engine = TransformersEngine(
         model, processor, decoding={"temperature": 0.0}, loop=None, stop_ids=[], batch_size=1

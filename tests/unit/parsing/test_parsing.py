@@ -215,6 +215,7 @@ CASES = {
 OUTER_MARKS = (
     *("<|im_end|>", "<|user|>", "<|endoftext|>", "<|begin_of_box|>", "[EOS]", "[PAD]", "<sop>"),
 )
+LOOPING = "Fur, and fur, " * 40
 MODULES = {name: plugins.get("parsing.formats", name) for name in FORMATS}
 
 
@@ -250,7 +251,7 @@ def test_texts_like_those_of_figure_2_are_kept_verbatim(output_format: str, text
     assert parsed == Parsed(f"{think}\n{answer}", think, answer, "ok")
 
 
-def test_every_status_is_reached_by_the_formats_that_declare_it() -> None:
+def test_formats_declare_their_rule_and_every_status_that_they_reach() -> None:
     reached = {f: {parse(f, case[0], "stop").status for case in CASES[f].values()} for f in CASES}
     ends = {parse("kimi", "a", reason).status for reason in FINISHED if reason != "stop"}
     assert ends.union(*reached.values()) == set(STATUSES)
@@ -258,6 +259,7 @@ def test_every_status_is_reached_by_the_formats_that_declare_it() -> None:
     for name, module in MODULES.items():
         assert reached[name] <= common | module.FAILURES.keys()
         assert module.FAILURES.keys() >= module.OPEN
+        assert re.fullmatch(r"[A-Z].{50,}\.", module.RULE), "not one sentence"
 
 
 @pytest.mark.parametrize(
@@ -266,7 +268,10 @@ def test_every_status_is_reached_by_the_formats_that_declare_it() -> None:
 def test_the_finish_reason_takes_precedence_and_parts_are_kept(reason: str, status: str) -> None:
     parsed = parse("think_answer", "<think>Fur.</think><answer>A lyn", reason)
     assert parsed == Parsed("Fur.\nA lyn", "Fur.", "A lyn", status)
-    assert parse("think_answer", "Fur, fur, fur", reason).full == "Fur, fur, fur"
+    for output_format, module in MODULES.items():
+        opening = "" if output_format == "boxed" else module.MARKS[0]
+        parsed = parse(output_format, opening + LOOPING, reason)
+        assert (parsed.full, parsed.status) == (LOOPING.strip(), status)
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
@@ -279,9 +284,6 @@ def test_failures_keep_the_whole_text_without_marks() -> None:
     assert parse("kimi", "Snow.<|im_end|>", "stop").full == "Snow."
     assert parse("think", "A<think>B</think>C<think>D<|im_end|>", "stop").full == "A\nB\nC\nD"
     assert parse("boxed", "So \\boxed{a cott", "length").full == "So a cott"
-
-
-LOOPING = "Fur, and fur, " * 40
 
 
 @pytest.mark.parametrize(
@@ -309,23 +311,11 @@ def test_open_thinking(output_format: str, text: str, is_open: bool) -> None:
     assert thought_is_open(output_format, text) is is_open
 
 
-@pytest.mark.parametrize("output_format", FORMATS)
-def test_a_loop_keeps_its_text(output_format: str) -> None:
-    opening = "" if output_format == "boxed" else MODULES[output_format].MARKS[0]
-    parsed = parse(output_format, opening + LOOPING, "loop")
-    assert (parsed.full, parsed.status) == (LOOPING.strip(), "loop")
-
-
 def test_unknown_names_are_rejected() -> None:
     with pytest.raises(ValueError, match="'xml'; known: boxed"):
         parse("xml", "", "stop")
     with pytest.raises(ValueError, match="'abort'; known: stop"):
         parse("kimi", "", "abort")
-
-
-@pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
-def test_a_rule_is_one_sentence(module) -> None:
-    assert re.fullmatch(r"[A-Z].{50,}\.", module.RULE)
 
 
 def test_statuses_keep_the_order_of_earlier_versions() -> None:
@@ -402,24 +392,21 @@ def mutated(draw: st.DrawFn) -> tuple[str, str]:
     return output_format, "".join(pieces)
 
 
-@settings(max_examples=1000, deadline=None)
-@given(mutated(), st.sampled_from(list(FINISHED)))
+ANY = st.tuples(
+    st.sampled_from(FORMATS),
+    st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=8), max_size=14).map("".join),
+)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(mutated() | ANY, st.sampled_from(list(FINISHED)))
 @example(("think", "<thi<|im_end|>nk>a</think>b"), "stop")
 @example(("kimi", "◁/think▷<|im<|im_end|>_end|>a"), "stop")
 @example(("kimi", "a◁/think▷<|im<|im<|im_end|>_end|>_end|>a"), "stop")
 @example(("boxed", "a. \\bo\\bo\\boxed{b}xed{c}xed{d}"), "stop")
 @example(("boxed", "\\boxed\\boxed\\boxed{{{a}}}"), "stop")
-def test_mutations(case: tuple[str, str], reason: str) -> None:
+def test_any_text_can_be_parsed(case: tuple[str, str], reason: str) -> None:
     check(*case, reason)
-
-
-@settings(max_examples=250, deadline=None)
-@given(
-    st.sampled_from(list(FORMATS)),
-    st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=8), max_size=14).map("".join),
-)
-def test_any_text(output_format: str, text: str) -> None:
-    check(output_format, text, "stop")
 
 
 @settings(max_examples=200, deadline=None)
@@ -464,29 +451,23 @@ def test_time_is_linear(output_format: str) -> None:
 # The script
 
 
-def _responses(rows: list[tuple[str, str | None, str]]) -> pl.DataFrame:
-    blank = dict.fromkeys(RESPONSES)
-    return pl.DataFrame(
-        [
-            blank | {"image_id": i, "model": "glm", "text": text, "finish_reason": reason}
-            for i, text, reason in rows
-        ],
-        schema=RESPONSES,
-    )
+def annotated(folder, *rows) -> pl.DataFrame:
+    """Write a file of responses (image_id, model, text, finish reason), and parse it."""
+    columns = ["image_id", "model", "text", "finish_reason"]
+    schema = {name: RESPONSES[name] for name in columns}
+    pl.DataFrame(rows, schema, orient="row").write_parquet(folder / "responses.parquet")
+    parse_responses(folder / "responses.parquet", folder / "annotations.parquet", "think_answer")
+    return pl.read_parquet(folder / "annotations.parquet")
 
 
 def test_a_row_for_each_response_in_the_same_order(tmp_path) -> None:
-    rows = [
-        ("b", "<think>T</think><answer>A</answer>", "stop"),
-        ("a", None, "error"),
-        ("d", "<think>T", "length"),
-        ("c", "nothing", "stop"),
-    ]
-    _responses(rows).write_parquet(tmp_path / "responses.parquet")
-    parse_responses(
-        tmp_path / "responses.parquet", tmp_path / "annotations.parquet", "think_answer"
+    frame = annotated(
+        tmp_path,
+        ("b", "glm", "<think>T</think><answer>A</answer>", "stop"),
+        ("a", "glm", None, "error"),
+        ("d", "glm", "<think>T", "length"),
+        ("c", "glm", "nothing", "stop"),
     )
-    frame = pl.read_parquet(tmp_path / "annotations.parquet")
     assert frame.schema == ANNOTATIONS
     assert frame.rows() == [
         ("b", "glm", "T\nA", "T", "A", "ok"),
@@ -497,13 +478,10 @@ def test_a_row_for_each_response_in_the_same_order(tmp_path) -> None:
 
 
 def test_no_responses_give_an_empty_file(tmp_path) -> None:
-    _responses([]).write_parquet(tmp_path / "responses.parquet")
-    parse_responses(tmp_path / "responses.parquet", tmp_path / "annotations.parquet", "kimi")
-    assert pl.read_parquet(tmp_path / "annotations.parquet").schema == ANNOTATIONS
+    assert annotated(tmp_path).schema == ANNOTATIONS
 
 
 def test_an_unknown_finish_reason_names_file_and_image(tmp_path) -> None:
-    _responses([("n1_7", "x", "abort")]).write_parquet(tmp_path / "responses.parquet")
     with pytest.raises(ValueError, match=r"responses\.parquet, image n1_7: .*'abort'"):
-        parse_responses(tmp_path / "responses.parquet", tmp_path / "out.parquet", "kimi")
-    assert not (tmp_path / "out.parquet").exists()
+        annotated(tmp_path, ("n1_7", "glm", "x", "abort"))
+    assert not (tmp_path / "annotations.parquet").exists()

@@ -1,4 +1,3 @@
-import io
 import random
 from collections import Counter
 from pathlib import Path
@@ -9,35 +8,30 @@ import numpy as np
 import polars as pl
 import pytest
 import regex
+from configs import config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
-from PIL import Image, ImageDraw
+from pictures import encoded, photo
+from synthetic_run import CLASS_LIST, make_run
 
-import figure_agreement
 import figure_coverage
 import figure_lengths
 import figure_organisation
 import figure_sample
 import figure_scores
+from figure_agreement import draw_agreement
 from imagenet_think.core import schemas
-from imagenet_think.core.files import write_parquet
 from imagenet_think.report import figures, table_captions
 from imagenet_think.report.examples import Example, choose_examples
 
 PROMPT = "Please look at this image step by step and explain what it shows. " * 4
-TEACHERS = ["glm", "kimi"]
-MODELS = ["glm", "kimi", "one", "two", "three"]
-NAMES = {
-    "glm": "GLM-4.1V-9B-Thinking (miniature)",
-    "kimi": "Kimi-VL-A3B-Thinking-2506 (miniature)",
-    "one": "InternVL3.5-8B (miniature)",
-    "two": "VisionThink-Efficient (miniature)",
-    "three": "A model whose name is longer than any label could ever be, $x$ and more",
-}
-SCORES = {"models": MODELS, "names": NAMES, "printed_tfidf": "tfidf"}
+LONG = "A model whose name is longer than any label could ever be, $x$ and more"
+SETTINGS = config({"models/vl-rethinker/name": LONG}, name="miniature")
+TEACHERS, MODELS = SETTINGS["teachers"], SETTINGS["benchmarked"]
+SHOWN = [SETTINGS["models"][key]["name"] for key in TEACHERS]
 TALK = (
     "the image shows a balloon over green hills while light falls from the left and its basket "
     "hangs below **Details** colour suggests summer $5 and $7 so I conclude step by step that"
@@ -50,9 +44,10 @@ HARD = {
     "emoji": "A face 😀 and a family 👨‍👩‍👧‍👦, a flag 🇫🇷, a thumb 👍🏽. " * 10,
     "right to left": "هذه الصورة تظهر منطادا ملونا فوق التلال الخضراء. תמונה של דגל. " * 12,
     "chinese": "这张图片展示了一个热气球飞过绿色的山丘。" * 20,
-    "one word": "Donaudampfschifffahrtsgesellschaft" * 60,
     "marks": "Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞͉͚̯̞̠͍A̴̵̜̰͔ͫ͗͢L̠ͨͧͩ͘G̴̻͈͍͔̹̑͗̎̅͛́Ǫ̵̹̻̝̳͂̌̌͘ text " * 8,
     "control": "a\x00b\x07c\td\r\ne\u2028f\ufeff g\ud800",
+    "runaway loop": "loop " * 150_000,
+    "runaway word": "x" * 500_000,
     "lines": "### 1. **Subject**\n\n- one\n- two\n\n\n| a | b |\n" * 12,
 }
 
@@ -63,17 +58,13 @@ def words(count: int, seed: int) -> str:
     return " ".join(w + (".\n" if draw.random() < 0.04 else "") for w in chosen)
 
 
-def jpeg(width: int, height: int) -> bytes:
-    image = Image.new("RGB", (width, height), "#9ecae1")
-    ImageDraw.Draw(image).ellipse((width * 0.2, height * 0.1, width * 0.8, height * 0.9), "#d7301f")
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG")
-    return buffer.getvalue()
-
-
 def example(think: str, answer: str, size: tuple[int, int] = (320, 240)) -> Example:
     return Example(
-        "n02782093_12", "balloon", "artifact", jpeg(*size), (think, think), (answer, answer)
+        "n02782093_12",
+        "balloon",
+        "artifact",
+        encoded(photo(1, size)),
+        ((think, answer), (think, answer)),
     )
 
 
@@ -103,13 +94,12 @@ def assert_readable(figure: Figure) -> None:
     boxes = [patch.get_window_extent() for patch in figure.findobj(FancyBboxPatch)]
     extents = np.array([extent.extents for _, extent in drawn])
     low, high = extents[:, :2], extents[:, 2:]
+    assert (low >= -0.5).all(), "outside the page"
+    assert (high <= figure.bbox.max + 0.5).all(), "outside the page"
     common = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)
     crossing = np.argwhere(np.triu((common >= 0.5 * point).all(axis=2), 1))
     assert not [(drawn[one][0], drawn[other][0]) for one, other in crossing]
     for text, extent in drawn:
-        assert min(extent.x0, extent.y0) >= -0.5, f"outside the page: {text!r}"
-        assert extent.x1 <= figure.bbox.x1 + 0.5, f"outside the page: {text!r}"
-        assert extent.y1 <= figure.bbox.y1 + 0.5, f"outside the page: {text!r}"
         for box in boxes:
             common = matplotlib.transforms.Bbox.intersection(extent, box)
             if common is not None and common.width > 0 and common.height > 0:
@@ -117,41 +107,18 @@ def assert_readable(figure: Figure) -> None:
                 assert inside, f"crosses its box: {text!r}"
 
 
-def assert_same_bytes(make, folder: Path) -> None:
-    """Two drawings are the same files, the second under other settings of matplotlib."""
-    changed = {"font.size": 20, "axes.facecolor": "red", "savefig.dpi": 50}
-    for name, own in (("first", {}), ("second", changed)):
-        with matplotlib.rc_context(own):
-            figures.save_figure(make(), folder / f"{name}.pdf", folder / f"{name}.png")
-    for ending in ("pdf", "png"):
-        first, second = ((folder / f"{name}.{ending}").read_bytes() for name in ("first", "second"))
-        assert first == second
-        assert len(first) > 1000
-    pdf = (folder / "first.pdf").read_bytes()
-    assert b"Date" not in pdf
-    assert b"FontFile2" in pdf
-
-
 # Synthetic frames of the pipeline ----------------------------------------------------------------
 
 
-def sample_frame(domains: dict[str, tuple[int, int]]) -> pl.DataFrame:
-    rows = []
-    for domain, (classes, images) in domains.items():
-        for number in range(images):
-            wnid = f"n{domain}{number % classes}"
-            row = {"image_id": f"{wnid}_{number}", "wnid": wnid, "domain": domain}
-            rows.append(row | {"lemma": f"{domain} {number % classes}"})
-    return pl.DataFrame(rows, schema=schemas.SAMPLE)
-
-
-def classes_frame(domains: dict[str, tuple[int, int]]) -> pl.DataFrame:
+def domains_frame(domains: dict[str, tuple[int, int]], schema: pl.Schema) -> pl.DataFrame:
+    """Return classes with a number of available images, or as many sampled images of them."""
     rows = [
-        {"wnid": f"n{domain}{number}", "domain": domain, "available": available}
+        {"wnid": f"n{domain}{number % classes}", "domain": domain, "available": available}
         for domain, (classes, available) in domains.items()
-        for number in range(classes)
+        for number in range(classes if "available" in schema else available)
     ]
-    return pl.DataFrame(rows, schema=schemas.CLASSES)
+    known = [{name: row.get(name) for name in schema} for row in rows]
+    return pl.DataFrame(known, schema=schema)
 
 
 def lengths_frame(typical: int, rows: int, longest: int) -> pl.DataFrame:
@@ -186,86 +153,55 @@ def agreement_frame() -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schemas.AGREEMENT_AGGREGATES)
 
 
-def draw_agreement(frame: pl.DataFrame, **settings) -> Figure:
-    given = {"teachers": TEACHERS, "names": NAMES, "printed_tfidf": "tfidf"}
-    return figure_agreement.draw_agreement(frame, given | settings)
-
-
-PAPER = {
-    name: (count, count * 24)
-    for name, count in {
-        "artifact": 4623, "animal": 2259, "plant": 1846, "food": 1038, "act": 141, "object": 140,
-        "person": 109, "attribute": 55, "shape": 53, "communication": 50, "location": 42,
-        "substance": 38, "body": 29, "group": 9, "tops": 7, "phenomenon": 4, "state": 3,
-        "quantity": 2, "event": 1, "domain": 1, "cognition": 1,
-    }.items()
-}  # fmt: skip
+DOMAINS = pl.read_csv(CLASS_LIST, separator="\t")["domain"].value_counts(name="classes")
+PAPER = {domain: (classes, classes * 24) for domain, classes in DOMAINS.iter_rows()}
 MINIATURE = {"artifact": (7, 84), "object": (2, 24), "animal": (1, 12), "food": (2, 24)}
-
-
-@pytest.fixture
-def frames(tmp_path: Path) -> dict[str, object]:
-    """Files of a sample of four domains, in which one image of two has failed responses."""
-    sample = sample_frame(MINIATURE)
-    write_parquet(sample, tmp_path / "sample.parquet", schemas.SAMPLE)
-    ids = sample["image_id"].to_list()
-    data = jpeg(64, 48)
-    for shard, part in (("00", ids[::2]), ("01", ids[1::2])):
-        rows = [{"image_id": i, "image": {"bytes": data, "path": i}} for i in part]
-        frame = pl.DataFrame(rows, schema=schemas.IMAGES)
-        write_parquet(frame, tmp_path / f"{shard}.parquet", schemas.IMAGES)
-    for teacher in TEACHERS:
-        rows = []
-        for i in ids:
-            failed = teacher == "kimi" and int(i.split("_")[1]) % 2
-            row = {"image_id": i, "model": teacher, "status": "unclosed" if failed else "ok"}
-            rows.append(row | {p: f"{teacher} {p} {i}" for p in ("think", "answer")})
-        frame = pl.DataFrame(rows, schema=schemas.ANNOTATIONS)
-        write_parquet(frame, tmp_path / f"{teacher}.parquet", schemas.ANNOTATIONS)
-    return {
-        "sample": tmp_path / "sample.parquet",
-        "images": [tmp_path / "00.parquet", tmp_path / "01.parquet"],
-        "annotations": [tmp_path / f"{teacher}.parquet" for teacher in TEACHERS],
-        "teachers": TEACHERS,
-        "seed": 7,
-    }
 
 
 # Choice of samples -------------------------------------------------------------------------------
 
 
-def test_examples_are_parsed_and_of_different_domains(frames):
-    chosen = choose_examples(**frames, count=4)
-    assert len({e.domain for e in chosen}) == 4
-    for e in chosen:
-        assert int(e.image_id.split("_")[1]) % 2 == 0
-        assert e.thinks == tuple(f"{teacher} think {e.image_id}" for teacher in TEACHERS)
-        assert e.answers == tuple(f"{teacher} answer {e.image_id}" for teacher in TEACHERS)
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    make_run(folder)
+    image = pl.struct(pl.lit(encoded(photo(1, (64, 48)))).alias("bytes")).alias("image")
+    sample = pl.read_parquet(folder / "sample.parquet")
+    sample.select("image_id", image).write_parquet(folder / "images.parquet")
+    return folder
 
 
-def test_a_longer_choice_begins_with_the_shorter_one(frames):
-    assert choose_examples(**frames, count=6)[:3] == choose_examples(**frames, count=3)
+def annotations(run: Path) -> list[Path]:
+    return [run / f"annotations/{key}.parquet" for key in SETTINGS["teachers"]]
 
 
-def test_the_seed_decides_which_samples_are_chosen(frames):
-    chosen = {choose_examples(**frames | {"seed": s}, count=1)[0].image_id for s in range(12)}
-    assert len(chosen) > 3
+def chosen(run: Path, count: int, **changed: object) -> list[Example]:
+    files = {"sample": run / "sample.parquet", "images": [run / "images.parquet"]}
+    given = files | {"annotations": annotations(run), "settings": SETTINGS} | changed
+    return choose_examples(**given, count=count)
 
 
-def test_more_samples_than_domains_and_than_images(frames):
-    chosen = choose_examples(**frames, count=1000)
-    assert len(chosen) == 72
-    assert max(Counter(e.image_id for e in chosen).values()) == 1
+def test_examples_are_parsed_and_of_different_domains(run):
+    everything = chosen(run, 1000)
+    parsed = pl.read_parquet(annotations(run)).filter(status="ok")
+    by_both = parsed.group_by("image_id").len().filter(len=2)["image_id"]
+    assert sorted(e.image_id for e in everything) == sorted(by_both)
+    assert len({e.domain for e in everything[:4]}) == 4
+    texts = parsed.rows_by_key(["image_id", "model"], unique=True, named=True)
+    for e in everything:
+        rows = [texts[e.image_id, key] for key in SETTINGS["teachers"]]
+        assert e.texts == tuple((row["think"], row["answer"]) for row in rows)
+    assert chosen(run, 3) == everything[:3]
+    settings = [SETTINGS | {"seed": seed} for seed in range(12)]
+    assert len({chosen(run, 1, settings=own)[0].image_id for own in settings}) > 3
 
 
-def test_nothing_parsed_is_an_error(frames):
+def test_nothing_parsed_and_a_missing_image_are_errors(run, tmp_path):
     with pytest.raises(ValueError, match=r"no image of .*sample.parquet has a parsed response"):
-        choose_examples(**frames | {"teachers": ["glm", "another"]}, count=1)
-
-
-def test_a_missing_image_is_named(frames):
+        chosen(run, 1, settings=SETTINGS | {"teachers": ["another"]})
+    pl.read_parquet(run / "images.parquet")[:1].write_parquet(tmp_path / "images.parquet")
     with pytest.raises(ValueError, match="are in none of the 1 shards"):
-        choose_examples(**frames | {"images": frames["images"][1:]}, count=100)
+        chosen(run, 1000, images=[tmp_path / "images.parquet"])
 
 
 # Text --------------------------------------------------------------------------------------------
@@ -315,40 +251,30 @@ def test_shortened_text_breaks_at_a_word():
 def test_any_text_fits_the_figures_of_samples(text):
     one = example(text, words(20, 1))
     other = example(words(400, 2), text, (100, 900))
-    assert_readable(figure_organisation.draw_organisation([one, other], PROMPT, TEACHERS, NAMES))
-    assert_readable(figure_sample.draw_sample(other, text, TEACHERS, NAMES))
+    assert_readable(figure_organisation.draw_organisation([one, other], PROMPT, SHOWN))
+    assert_readable(figure_sample.draw_sample(other, text, SHOWN))
 
 
 @pytest.mark.parametrize("count", [1, 250, 2000])
 def test_a_sample_of_any_length_fits_a_page(count):
     shown = example(words(count, 1), words(count, 2))
-    figure = figure_sample.draw_sample(shown, PROMPT, TEACHERS, NAMES)
+    figure = figure_sample.draw_sample(shown, PROMPT, SHOWN)
     assert_readable(figure)
     assert figure.get_figheight() * 72 <= figures.TALLEST + 1
     texts = " ".join(text for text, _ in drawn_texts(figure))
-    if count <= 250:  # in full
-        missing = Counter((words(count, 1) + " " + words(count, 2)).split() * 2)
-        missing.subtract(texts.split())
-        assert max(missing.values()) <= 0
-    if count == 2000:
-        assert "% shown)" in texts
-
-
-def test_a_runaway_text_fits_a_page():
-    shown = example("loop " * 150_000, "x" * 500_000)
-    assert_readable(figure_sample.draw_sample(shown, PROMPT, TEACHERS, NAMES))
-    assert_readable(figure_organisation.draw_organisation([shown], PROMPT, TEACHERS, NAMES))
+    wanted = Counter(f"{words(count, 1)} {words(count, 2)}".split() * 2)
+    assert (wanted <= Counter(texts.split())) == (count <= 250)
+    assert ("% shown)" in texts) == (count == 2000)
 
 
 @pytest.mark.parametrize("domains", [MINIATURE, PAPER, {"food": (1, 1)}])
 def test_coverage(domains, tmp_path):
-    write_parquet(sample_frame(domains), tmp_path / "sample.parquet", schemas.SAMPLE)
+    files = tmp_path / "sample.parquet", tmp_path / "classes.parquet"
+    domains_frame(domains, schemas.SAMPLE).write_parquet(files[0])
     listed = {name: (classes + 2, 700) for name, (classes, _) in domains.items()}
     listed |= {"motive": (1, 0)}
-    write_parquet(classes_frame(listed), tmp_path / "classes.parquet", schemas.CLASSES)
-    counts = figure_coverage.count_domains(
-        tmp_path / "sample.parquet", tmp_path / "classes.parquet"
-    )
+    domains_frame(listed, schemas.CLASSES).write_parquet(files[1])
+    counts = figure_coverage.count_domains(*files)
     assert dict(counts.select("domain", "images").iter_rows()) == {
         name: images for name, (_, images) in domains.items()
     }
@@ -368,7 +294,7 @@ def test_coverage(domains, tmp_path):
     ids=["short", "long", "without answers", "empty"],
 )
 def test_lengths(lengths):
-    assert_readable(figure_lengths.draw_lengths(lengths, TEACHERS, NAMES, "Qwen2.5-VL-7B-Instruct"))
+    assert_readable(figure_lengths.draw_lengths(lengths, SETTINGS))
 
 
 @pytest.mark.parametrize("count", [1, 4, 9])
@@ -381,39 +307,32 @@ def test_any_number_of_panels(count):
 
 
 def test_scores_with_and_without_gaps():
-    assert_readable(figure_scores.draw_scores(aggregates_frame(MODELS), SCORES))
-    scores = aggregates_frame(MODELS).with_columns(
-        pl.when(pl.col("model") == "one").then(None).otherwise(pl.col(c)).alias(c)
-        for c in ("value", "low", "high")
-    )
-    assert_readable(figure_scores.draw_scores(scores, SCORES))
+    assert_readable(figure_scores.draw_scores(aggregates_frame(MODELS), SETTINGS))
+    others = pl.when(pl.col("model") != MODELS[0]).then(pl.col("value", "low", "high"))
+    scores = aggregates_frame(MODELS).with_columns(others)
+    assert_readable(figure_scores.draw_scores(scores, SETTINGS))
 
 
 def test_an_interval_may_end_at_0_and_none_is_not_drawn():
-    one, two = pl.col("model") == "one", pl.col("model") == "two"
+    one, two = (pl.col("model") == key for key in MODELS[:2])
     scores = aggregates_frame(MODELS).with_columns(
         low=pl.when(one).then(0.0).when(~two).then("low"), high=pl.when(~two).then("high")
     )
-    figure = figure_scores.draw_scores(scores, SCORES)
+    figure = figure_scores.draw_scores(scores, SETTINGS)
     for container in (container for axes in figure.axes for container in axes.containers):
         values, _, (bars,) = container.lines
         lows = {round(bar[0, 1]): bar[0, 0] for bar in bars.get_segments() if len(bar)}
-        assert lows.keys() == {place for place, key in enumerate(MODELS) if key != "two"}
-        assert lows[MODELS.index("one")] == 0
+        assert lows.keys() == {place for place, key in enumerate(MODELS) if key != MODELS[1]}
+        assert lows[0] == 0
         assert len(values.get_xdata()) == len(MODELS)
 
 
-def test_agreement_is_readable():
-    assert_readable(draw_agreement(agreement_frame(), names=dict(NAMES, kimi=NAMES["three"])))
-
-
 def test_agreement_is_drawn_in_its_rows():
-    figure = draw_agreement(agreement_frame(), printed_tfidf="tfidf_pair")
-    panels = figure.axes
-    assert [axes.get_title().replace("\n", " ") for axes in panels] == list(
-        table_captions.HEADINGS.values()
-    )
-    for axes, metric in zip(panels, table_captions.HEADINGS, strict=True):
+    changed = {"benchmark/printed_tfidf": "tfidf_pair", "models/kimi-vl/name": LONG}
+    figure = draw_agreement(agreement_frame(), config(changed, name="miniature"))
+    assert_readable(figure)
+    for axes, (metric, title) in zip(figure.axes, table_captions.HEADINGS.items(), strict=True):
+        assert axes.get_title().replace("\n", " ") == title
         shift = 0.01 if metric == "tfidf" else 0
         drawn = [container.lines[0] for container in axes.containers]
         assert len(drawn) == 5
@@ -427,39 +346,39 @@ def test_agreement_is_drawn_in_its_rows():
 
 def test_agreement_without_baselines():
     none = pl.when(pl.col("against") == "teacher_2").then(pl.col("value"))
-    figure = draw_agreement(agreement_frame().with_columns(value=none))
+    figure = draw_agreement(agreement_frame().with_columns(value=none), SETTINGS)
     assert_readable(figure)
     assert [len(c.lines[0].get_xdata()) for c in figure.axes[0].containers] == [3, 0, 0, 0, 0]
 
 
-def test_agreement_without_an_interval_is_drawn_without_bars():
-    few = pl.when(pl.col("part") != "think").then(pl.col("low", "high"))
-    figure = draw_agreement(agreement_frame().with_columns(few))
-    assert_readable(figure)
-    _, _, (bars,) = figure.axes[0].containers[0].lines
-    widths = [float(np.ptp(bar[:, 0])) for bar in bars.get_segments() if len(bar)]
-    assert widths == pytest.approx([0.03] * 2)
-    assert len(figure.axes[0].containers[0].lines[0].get_xdata()) == 3
-
-
+COVERAGE = ["domain", "images", "classes", "images_available", "classes_available"]
 DRAWINGS = {
     "organisation": lambda: figure_organisation.draw_organisation(
-        [example(words(90, 1), HARD["right to left"])] * 2, PROMPT, TEACHERS, NAMES
+        [example(words(90, 1), HARD["right to left"])] * 2, PROMPT, SHOWN
     ),
     "sample": lambda: figure_sample.draw_sample(
-        example(words(90, 1), HARD["emoji"]), PROMPT, TEACHERS, NAMES
+        example(words(90, 1), HARD["emoji"]), PROMPT, SHOWN
     ),
     "coverage": lambda: figure_coverage.draw_coverage(
         pl.DataFrame([["food", 3, 1, 9, 2]], schema=COVERAGE, orient="row")
     ),
-    "lengths": lambda: figure_lengths.draw_lengths(lengths_frame(60, 30, 90), TEACHERS, NAMES, "t"),
-    "scores": lambda: figure_scores.draw_scores(aggregates_frame(MODELS), SCORES),
-    "agreement": lambda: draw_agreement(agreement_frame()),
+    "lengths": lambda: figure_lengths.draw_lengths(lengths_frame(60, 30, 90), SETTINGS),
+    "scores": lambda: figure_scores.draw_scores(aggregates_frame(MODELS), SETTINGS),
+    "agreement": lambda: draw_agreement(agreement_frame(), SETTINGS),
 }
-COVERAGE = ["domain", "images", "classes", "images_available", "classes_available"]
 
 
-@pytest.mark.parametrize("make", DRAWINGS.values(), ids=DRAWINGS)
+@pytest.mark.parametrize("draw", DRAWINGS.values(), ids=DRAWINGS)
 @pytest.mark.slow
-def test_equal_figures_are_equal_files_whatever_the_user_s_settings(make, tmp_path):
-    assert_same_bytes(make, tmp_path)
+def test_equal_figures_are_equal_files_whatever_the_user_s_settings(draw, tmp_path):
+    changed = {"font.size": 20, "axes.facecolor": "red", "savefig.dpi": 50}
+    for name, own in (("first", {}), ("second", changed)):
+        with matplotlib.rc_context(own):
+            figures.save_figure(draw(), tmp_path / f"{name}.pdf", tmp_path / f"{name}.png")
+    for ending in ("pdf", "png"):
+        first, second = (tmp_path / f"{name}.{ending}" for name in ("first", "second"))
+        assert first.read_bytes() == second.read_bytes()
+        assert first.stat().st_size > 1000
+    pdf = (tmp_path / "first.pdf").read_bytes()
+    assert b"Date" not in pdf
+    assert b"FontFile2" in pdf

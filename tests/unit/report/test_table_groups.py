@@ -1,6 +1,7 @@
 import polars as pl
 import pytest
 from aggregates import MEASURES, MODELS, SETTINGS, rows
+from written_tables import read_table
 
 from imagenet_think.core.schemas import AGGREGATES, GROUPS
 from table_groups import table_groups
@@ -32,7 +33,7 @@ def numbers(keys):
 
 @pytest.fixture
 def made(tmp_path):
-    """Write the table of some groups; return the lines of its Markdown."""
+    """Write the table of some groups; return its csv, caption and cells."""
 
     def make(keys):
         numbers(keys).write_parquet(tmp_path / "groups.parquet")
@@ -40,15 +41,14 @@ def made(tmp_path):
         everything.write_parquet(tmp_path / "aggregate.parquet")
         files = tmp_path / "groups.parquet", tmp_path / "aggregate.parquet"
         table_groups(*files, tmp_path / "groups", SETTINGS)
-        return (tmp_path / "groups.md").read_text().splitlines()
+        return read_table(tmp_path / "groups")
 
     return make
 
 
-def test_the_csv_holds_every_number(made, tmp_path):
+def test_the_table(made, tmp_path):
     keys = [*DIVIDED, ("length", "1 (5 tokens)")]
-    made(keys)
-    frame = pl.read_csv(tmp_path / "groups.csv")
+    frame, caption, (head, *rows) = made(keys)
     assert len(frame) == 5 * 2 * len(MEASURES) * 2
     for row in frame.iter_rows(named=True):
         place = keys.index((row["grouping"], row["group"]))
@@ -56,34 +56,26 @@ def test_the_csv_holds_every_number(made, tmp_path):
         assert (row["value"], row["value_high"]) == (expected, expected + 0.02)
     assert set(frame.select("key", "model").rows()) == {("a", "Model_A"), ("b", "Model B")}
     assert set(frame["no_response"]) == {15}
-
-
-def test_the_printed_table(made, tmp_path):
-    caption, _, head, _, *lines = made([*DIVIDED, ("length", "1 (5 tokens)")])
-    assert head == "| Group | Images | Metric | Model B Avg. | Model\\_A Avg. |"
-    assert len(lines) == 4 * 3
-    assert lines[0].startswith("| plant | 1,050 | BERTScore | 0.000 (")
-    assert lines[1].startswith("|  |  | Sentence-BERT | 0.002 (")
-    assert lines[6].startswith("| complexity 1 | 1,050 | BERTScore | 0.200 (")
-    assert lines[11].startswith("|  |  | ROUGE-L | 0.306 (0.296–0.326) | 0.356 (")
+    assert head == ["Group", "Images", "Metric", "Model B Avg.", "Model_A Avg."]
+    assert len(rows) == 4 * 3
+    printed = {place: [*rows[place][:3], rows[place][3][:7]] for place in (0, 1, 6)}
+    assert printed == {
+        0: ["plant", "1,050", "BERTScore", "0.000 ("],
+        1: ["", "", "Sentence-BERT", "0.002 ("],
+        6: ["complexity 1", "1,050", "BERTScore", "0.200 ("],
+    }
+    assert rows[11][2:4] == ["ROUGE-L", "0.306 (0.296–0.326)"]
     for words in ("The csv holds every metric", "Over all groups M = 1,030 of"):
         assert words in caption
     assert r"\begin{longtable}" in (tmp_path / "groups.tex").read_text()
 
 
-@pytest.mark.parametrize(
-    ("key", "words"),
-    [
-        (("domain", "plant"), "Strata of complexity are not recorded"),
-        # The caption knows the strata of evaluated images only, and names no greatest one.
-        (("stratum", "1"), "inside its class, counted from 1, the least complex. Images"),
-    ],
-)
-def test_the_caption_says_whether_there_are_strata(made, key, words):
-    lines = made([key])
-    assert words in lines[0]
-    assert len(lines) == 4 + 3
-
-
-def test_without_any_group_the_table_is_empty(made):
-    assert len(made([])) == 4
+def test_the_caption_says_whether_there_are_strata(made):
+    _, caption, cells = made([("domain", "plant")])
+    assert "Strata of complexity are not recorded" in caption
+    assert len(cells) == 1 + 3
+    _, caption, cells = made([("stratum", "1")])
+    # The caption knows the strata of evaluated images only, and names no greatest one.
+    assert "inside its class, counted from 1, the least complex. Images" in caption
+    assert len(cells) == 1 + 3
+    assert len(made([])[2]) == 1

@@ -1,13 +1,20 @@
+from itertools import product
+
 import numpy as np
 import polars as pl
 import pytest
-from scipy.stats import norm
+from written_tables import read_table
 
+from imagenet_think.analysis.resampling import share
 from imagenet_think.core import schemas
-from imagenet_think.core.files import write_parquet
+from imagenet_think.report.tables import with_interval
 from table_mentions import table_mentions
 
-SETTINGS = {"names": {"b": "Model B", "a": "Model_A"}, "level": 0.9}
+SETTINGS = {
+    "benchmarked": ["b", "a"],
+    "models": {"a": {"name": "Model_A"}, "b": {"name": "Model B"}},
+    "benchmark": {"intervals": {"level": 0.9}},
+}
 IMAGES = 40
 
 
@@ -40,19 +47,18 @@ FOUND = {
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mentions")
-    return folder, *write_table(folder)
+    return write_table(tmp_path_factory.mktemp("mentions"))
 
 
 def write_table(folder, images=None, **changed):
-    """Write the table of some mentions; return the rows of its csv and its Markdown's lines."""
-    write_parquet(sample() if images is None else images, folder / "sample.parquet", schemas.SAMPLE)
+    """Write the table of some mentions; return its csv, caption and cells."""
+    images = sample() if images is None else images
+    images.write_parquet(folder / "sample.parquet")
     for model, frame in (FOUND | changed).items():
-        write_parquet(frame, folder / f"{model}.parquet", schemas.MENTIONS)
+        frame.write_parquet(folder / f"{model}.parquet")
     paths = [folder / "a.parquet", folder / "b.parquet"]
-    table_mentions(paths, folder / "sample.parquet", folder / "mentions", **SETTINGS)
-    frame = pl.read_csv(folder / "mentions.csv", schema_overrides={"group": pl.String})
-    return frame, (folder / "mentions.md").read_text().splitlines()
+    table_mentions(paths, folder / "sample.parquet", folder / "mentions", SETTINGS)
+    return read_table(folder / "mentions")
 
 
 def of_all_images(frame):
@@ -73,74 +79,58 @@ def wanted(model: str, images: pl.Series) -> dict[str, float]:
 
 
 def test_shares_are_those_of_the_answers(run):
-    _, frame, _ = run
+    frame, *_ = run
     images = sample()
-    groups = {"all": pl.lit(True), "animal": pl.col("domain") == "animal"}
-    groups |= {str(stratum): pl.col("complexity_stratum") == stratum for stratum in (1, 2)}
-    for group, chosen in groups.items():
-        for model in ("a", "b"):
-            row = frame.filter(group=group, key=model).row(0, named=True)
-            for name, value in wanted(model, images.filter(chosen)["image_id"]).items():
-                assert row[name] == pytest.approx(value), (group, model, name)
-            assert row["any_low"] <= row["any"] <= row["any_high"]
-
-
-def test_the_order_of_groups_and_models(run):
-    _, frame, _ = run
     groups = [("all", "all"), ("domain", "animal"), ("domain", "plant")]
     groups += [("stratum", "1"), ("stratum", "2")]
     assert frame.select("grouping", "group", "model").rows() == [
         (*group, name) for group in groups for name in ("Model B", "Model_A")
     ]
+    chosen = {"all": pl.lit(True), "animal": pl.col("domain") == "animal"}
+    chosen |= {str(stratum): pl.col("complexity_stratum") == stratum for stratum in (1, 2)}
+    for (group, those), model in product(chosen.items(), ("a", "b")):
+        row = frame.filter(group=group, key=model).row(0, named=True)
+        for name, value in wanted(model, images.filter(those)["image_id"]).items():
+            assert row[name] == pytest.approx(value), (group, model, name)
+        assert row["any_low"] <= row["any"] <= row["any_high"]
 
 
-def test_responses_without_an_answer_are_counted(run):
-    _, frame, (caption, *_) = run
+def test_responses_without_an_answer_are_counted(run, tmp_path):
+    frame, caption, _ = run
     rows = of_all_images(frame)
     assert (rows["a"]["answers"], rows["a"]["no_answer"]) == (35, 5)
     assert (rows["b"]["answers"], rows["b"]["no_answer"]) == (26, 4)
     assert "9 responses without an answer or of a class without a name left out" in caption
     # Model b was prompted with fewer images.
     assert "the other models for those that are evaluated (benchmark.images)" in caption
-
-
-def test_a_single_response_is_in_the_singular(tmp_path):
     found = ("synset", "hyponym", "hypernym", "other")
     whole = FOUND["a"].with_columns(pl.col(found).fill_null(False))
     silent = whole.with_columns(pl.when(pl.col("image_id") != "i07").then(pl.col(found)))
-    _, (caption, *_) = write_table(tmp_path, a=silent, b=whole.with_columns(model=pl.lit("b")))
+    _, caption, _ = write_table(tmp_path, a=silent, b=whole.with_columns(model=pl.lit("b")))
     # Both models were prompted with all images, which needs no words.
     assert "; 1 response without an answer or of a class without a name left out. Sm" in caption
 
 
 def test_intervals_are_wilson_s_and_have_a_width_at_0(run):
-    rows = of_all_images(run[1])
-    z = norm.ppf(0.95)
+    rows = of_all_images(run[0])
     for key, name in (("a", "synset"), ("b", "chance")):
         row = rows[key]
-        p, n = row[name], row["answers"]
-        middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-        ends = (row[f"{name}_low"], row[f"{name}_high"])
-        assert ends == pytest.approx((middle - half, middle + half), abs=1e-12)
-    none = rows["b"]
-    assert (none["chance"], none["chance_low"]) == (0, 0)
-    assert none["chance_high"] > 0.05
+        numbers = share(round(row[name] * row["answers"]), row["answers"], 0.9)
+        assert tuple(row[own] for own in with_interval(name)) == pytest.approx(numbers, abs=1e-12)
+    assert (rows["b"]["chance"], rows["b"]["chance_low"]) == (0, 0)
+    assert rows["b"]["chance_high"] > 0.05
 
 
 def test_what_is_printed(run):
-    folder, frame, lines = run
-    strata = ["Model B, complexity 1", "Model B, complexity 2"]
-    strata += [r"Model\_A, complexity 1", r"Model\_A, complexity 2"]
-    assert [line.strip("| ").split(" | ")[0] for line in lines[6:]] == strata
+    frame, caption, (_, _, cells, *rows) = run
+    strata = [f"{model}, complexity {n}" for model in ("Model B", "Model_A") for n in (1, 2)]
+    assert [row[0] for row in rows] == strata
     row = of_all_images(frame)["a"]
-    cells = lines[5].strip("| ").split(" | ")
-    assert cells[0] == r"Model\_A"
+    assert cells[0] == "Model_A"
     assert cells[1].startswith(f"{row['synset']:.1%} ({row['synset_low']:.1%}–")
     assert cells[4].startswith(f"{row['chance']:.1%} (")
-    assert cells[-1] == "35"
-    assert r"\%" in (folder / "mentions.tex").read_text()
-    assert "90% intervals (Wilson)" in lines[0]
+    assert cells[5] == "35"
+    assert "90% intervals (Wilson)" in caption
 
 
 def test_without_strata_domains_or_answers(tmp_path):
@@ -150,21 +140,15 @@ def test_without_strata_domains_or_answers(tmp_path):
     silent = FOUND["b"].with_columns(
         pl.lit(None, dtype=pl.Boolean).alias(c) for c in ("synset", "hyponym", "hypernym", "other")
     )
-    frame, _ = write_table(tmp_path, sample().with_columns(nothing), b=silent)
+    frame, *_ = write_table(tmp_path, sample().with_columns(nothing), b=silent)
     assert frame["grouping"].to_list() == ["all", "all"]
     assert frame.select("synset", "synset_low", "answers").row(0) == (None, None, 0)
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda rows: pl.concat([rows, rows.head(1)]), "mentions of a: image i00 appears more"),
-        (
-            lambda rows: rows.with_columns(image_id=pl.lit("x") + pl.col("image_id")),
-            "mentions of a: image xi00 is not in the sample",
-        ),
-    ],
-)
-def test_wrong_rows_are_an_error(tmp_path, change, words):
-    with pytest.raises(ValueError, match=words):
-        write_table(tmp_path, a=change(FOUND["a"]))
+def test_wrong_rows_are_an_error(tmp_path):
+    twice = pl.concat([FOUND["a"], FOUND["a"].head(1)])
+    with pytest.raises(ValueError, match="mentions of a: image i00 appears more"):
+        write_table(tmp_path, a=twice)
+    strange = FOUND["a"].with_columns(image_id=pl.lit("x") + pl.col("image_id"))
+    with pytest.raises(ValueError, match="mentions of a: image xi00 is not in the sample"):
+        write_table(tmp_path, a=strange)

@@ -1,7 +1,10 @@
+from itertools import product
+
 import polars as pl
 import pytest
 from aggregates import MODELS, PRINTED, SETTINGS, rows
 from aggregates import value as value_of
+from written_tables import read_table
 
 from imagenet_think.core.schemas import AGGREGATES, GROUPS
 from imagenet_think.parsing import PARTS
@@ -34,32 +37,26 @@ def files(tmp_path):
     return tmp_path / "aggregate.parquet", tmp_path / "groups.parquet"
 
 
-def test_the_csv_holds_every_metric_of_every_model_and_length(files, tmp_path):
+def test_the_table(files, tmp_path):
     table_parts(*files, tmp_path / "parts", SETTINGS)
-    frame = pl.read_csv(tmp_path / "parts.csv")
+    frame, caption, (head, *rows) = read_table(tmp_path / "parts")
     assert len(frame) == (2 + 3) * 8
     for row in frame.iter_rows(named=True):
-        for part in PARTS:
-            for name in ("avg", "max"):
-                expected = value(row["key"], row["length"], part, PRINTED[row["metric"]], name)
-                assert row[f"{part}_{name}"] == expected
-                assert row[f"{part}_{name}_low"] == expected - 0.01
+        for part, name in product(PARTS, ("avg", "max")):
+            expected = value(row["key"], row["length"], part, PRINTED[row["metric"]], name)
+            assert row[f"{part}_{name}"] == expected
+            assert row[f"{part}_{name}_low"] == expected - 0.01
         assert (row["full_images"], row["think_images"]) == (140, 130)
     places = frame.select("key", "length").unique(maintain_order=True).rows()
     by_length = [(model, length) for model in MODELS for length in QUARTERS[model]]
     assert places == [("b", "all"), ("a", "all"), *by_length]
-
-
-def test_the_printed_table(files, tmp_path):
-    table_parts(*files, tmp_path / "parts", SETTINGS)
-    caption, _, head, _, *rows = (tmp_path / "parts.md").read_text().splitlines()
-    assert head.startswith("| Model and length | Metric | Full Output Avg. | Full Output Max |")
+    assert head[:4] == ["Model and length", "Metric", "Full Output Avg.", "Full Output Max"]
     assert len(rows) == 2 * 8 + 3 * 3
-    assert rows[0].startswith("| Model B | BERTScore | 0.050 (0.040–0.070) | 0.055 (")
-    assert rows[1].startswith("|  | Sentence-BERT Cosine Similarity | 0.060 (")
-    assert rows[8].startswith("| Model\\_A | BERTScore |")
-    assert rows[16].startswith("| Model B, quarter 1 (2–3 tokens) | BERTScore | 0.010 (")
-    assert rows[-1].startswith("|  | ROUGE-L |")
+    assert rows[0][:3] == ["Model B", "BERTScore", "0.050 (0.040–0.070)"]
+    assert rows[1][:2] == ["", "Sentence-BERT Cosine Similarity"]
+    assert rows[8][:2] == ["Model_A", "BERTScore"]
+    assert rows[16][:3] == ["Model B, quarter 1 (2–3 tokens)", "BERTScore", "0.010 (0.000–0.030)"]
+    assert rows[-1][:2] == ["", "ROUGE-L"]
     assert "Thinking tokens: M = 130 of 144 images (response missing: 1 to 3;" in caption
     assert r"\begin{longtable}" in (tmp_path / "parts.tex").read_text()
 
@@ -73,15 +70,15 @@ def test_the_caption_says_what_windows_held_of_each_part(files, tmp_path):
     )
     rows.write_parquet(files[0])
     table_parts(*files, tmp_path / "parts", SETTINGS)
-    caption = (tmp_path / "parts.md").read_text().splitlines()[0]
-    read = "full 25.0% of a response's tokens and 50.0% of a teacher's (75.0% and 60.0% of these"
-    assert read in caption
-    assert (
-        "answer 100.0% of a response's tokens and 100.0% of a teacher's (0.0% and 0.0%" in caption
-    )
+    _, caption, _ = read_table(tmp_path / "parts")
+    for words in (
+        "full 25.0% of a response's tokens and 50.0% of a teacher's (75.0% and 60.0% of these",
+        "answer 100.0% of a response's tokens and 100.0% of a teacher's (0.0% and 0.0%",
+    ):
+        assert words in caption
 
 
 def test_without_lengths_there_are_only_the_rows_of_all_images(files, tmp_path):
     pl.DataFrame(schema=GROUPS).write_parquet(files[1])
     table_parts(*files, tmp_path / "parts", SETTINGS)
-    assert len((tmp_path / "parts.md").read_text().splitlines()) == 4 + 2 * 8
+    assert len(read_table(tmp_path / "parts")[2]) == 1 + 2 * 8

@@ -5,40 +5,41 @@ import pytest
 from aggregates import MEASURES, SETTINGS, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from written_tables import read_table
 
 from imagenet_think.core.schemas import AGGREGATES, DIFFERENCES
 from imagenet_think.report import table_captions
-from table_ranks import alike, rank, table_ranks
+from table_ranks import alike, arrange, table_ranks
 
 MODELS = ["a", "b", "c"]
 NAMES = {"a": "Model_A", "b": "Model B", "c": "Model C"}
 GAPS = {("a", "b"): -0.1, ("a", "c"): -0.12, ("b", "c"): -0.02}
-PAIR = (
-    pl.col("metric").eq("rougeL")
-    & pl.col("aggregate").eq("max")
-    & pl.col("key").ne("a")
-    & pl.col("other_key").ne("a")
-)
-CHOSEN = SETTINGS | {"models": MODELS, "names": SETTINGS["names"] | NAMES}
+NAMED = SETTINGS["models"] | {key: {"name": name} for key, name in NAMES.items()}
+CHOSEN = SETTINGS | {"benchmarked": MODELS, "models": NAMED}
 
 
 def differences(gaps, metrics=("sbert",), margin=0.05):
     """Differences of pairs of models, every one with the same margin."""
     rows = [
         {"metric": metric, "aggregate": name, "model": model, "other": other, "difference": gap}
-        | ({} if gap is None else {"low": gap - margin / 2, "high": gap + margin / 2})
-        | ({} if gap is None else {"all_low": gap - margin, "all_high": gap + margin})
-        | {"images": 0 if gap is None else 40}
         for metric in metrics
         for name in ("avg", "max")
         for (model, other), gap in gaps.items()
     ]
-    return pl.DataFrame(rows, schema=DIFFERENCES)
+    gap = pl.col("difference")
+    return pl.DataFrame(rows, schema=DIFFERENCES).with_columns(
+        low=gap - margin / 2,
+        high=gap + margin / 2,
+        all_low=gap - margin,
+        all_high=gap + margin,
+        images=pl.when(gap.is_null()).then(0).otherwise(40),
+    )
 
 
 def ranks(gaps, models=MODELS, **keys):
-    frame = rank(differences(gaps, **keys).filter(aggregate="avg"), models)
-    return {row[0]: row[1:] for row in frame.iter_rows()}
+    frame = arrange(differences(gaps, **keys), dict(zip(models, models, strict=True)))
+    rows = frame.filter(metric="sbert", aggregate="avg").select("key", "^rank.*$").unique()
+    return {row[0]: row[1:] for row in rows.iter_rows()}
 
 
 def test_ranks_by_hand():
@@ -59,9 +60,8 @@ def test_models_without_common_images_are_not_ranked_against_each_other():
 @settings(max_examples=50, deadline=None)
 def test_ranks_are_those_of_the_means_and_lie_inside_their_ranges(means, margin):
     models = [f"m{place}" for place in range(len(means))]
-    gaps = {
-        (models[i], models[j]): means[i] - means[j] for i, j in combinations(range(len(means)), 2)
-    }
+    pairs = combinations(zip(models, means, strict=True), 2)
+    gaps = {(one, other): mean - less for (one, mean), (other, less) in pairs}
     found = ranks(gaps, models, margin=margin)
     for model, own in zip(models, means, strict=True):
         place, low, high = found[model]
@@ -72,7 +72,7 @@ def test_ranks_are_those_of_the_means_and_lie_inside_their_ranges(means, margin)
 
 @pytest.fixture
 def made(tmp_path):
-    """Write the table of differences; return its csv, and its Markdown as caption and lines."""
+    """Write the table of differences; return its csv, caption and cells."""
     counts = {"images": 40, "left_out": 0, "no_response": 0}
     aggregates = pl.DataFrame(list(rows(lambda *_: 0.5, MODELS, **counts)), schema=AGGREGATES)
     files = tmp_path / "differences.parquet", tmp_path / "aggregate.parquet"
@@ -81,8 +81,7 @@ def made(tmp_path):
     def make(frame, **settings):
         frame.write_parquet(files[0])
         table_ranks(*files, tmp_path / "ranks", CHOSEN | settings)
-        caption, _, _, _, *lines = (tmp_path / "ranks.md").read_text().splitlines()
-        return pl.read_csv(tmp_path / "ranks.csv"), caption, lines
+        return read_table(tmp_path / "ranks")
 
     return make
 
@@ -91,18 +90,14 @@ def test_the_table(made):
     apart = {pair: 2 * gap - 0.1 for pair, gap in GAPS.items()}
     turned = {pair: -gap for pair, gap in GAPS.items()}
     others = [name for name in MEASURES if name not in ("bertscore", "tfidf")]
-    frame, caption, lines = made(
-        pl.concat(
-            [
-                differences(apart, ["bertscore"]),
-                differences(turned, ["tfidf"]),  # not the variant that is printed
-                differences(GAPS, others),
-            ]
-        )
-    )
-    assert lines[0].startswith("| A | Model\\_A | 3 (3–3) | 3 (3–3) |")
-    assert lines[1].startswith("| B | Model B | 2 (2–2) | 2 (1–2) |")
-    assert lines[2].startswith("| C | Model C | 1 (1–1) | 1 (1–2) |")
+    not_printed = differences(turned, ["tfidf"])  # but another variant
+    frames = differences(apart, ["bertscore"]), not_printed, differences(GAPS, others)
+    frame, caption, (_, *cells) = made(pl.concat(frames))
+    assert [row[:4] for row in cells] == [
+        ["A", "Model_A", "3 (3–3)", "3 (3–3)"],
+        ["B", "Model B", "2 (2–2)", "2 (1–2)"],
+        ["C", "Model C", "1 (1–1)", "1 (1–2)"],
+    ]
     for words in (
         "Pairs not told apart: BERTScore: none; Sentence-BERT",
         "Cosine Similarity: B–C. The csv",
@@ -112,23 +107,21 @@ def test_the_table(made):
         assert words in caption
     assert len(frame) == 8 * 2 * 6
     assert set(frame.filter(key="c")["rank"]) == {1}
-    row = frame.row(by_predicate=PAIR & (pl.col("key") == "c"), named=True)
-    assert (row["model"], row["rank"], row["rank_low"], row["rank_high"]) == ("Model C", 1, 1, 2)
-    assert row["images"] == 40
-    ends = ("difference_low", "difference_high", "all_low", "all_high")
-    assert [row[name] for name in ("difference", *ends)] == pytest.approx(
-        [0.02, 0.02 - 0.025, 0.02 + 0.025, 0.02 - 0.05, 0.02 + 0.05]
-    )
-    row = frame.row(by_predicate=PAIR & (pl.col("key") == "b"), named=True)
-    assert row["all_low"] == pytest.approx(-0.07)
+    pairs = frame.filter(metric="rougeL", aggregate="max").rows_by_key(["key", "other_key"])
+    (row,) = pairs["c", "b"]
+    assert row[2:7] == ("Model C", 1, 1, 2, "Model B")
+    numbers = [0.02, 0.02 - 0.025, 0.02 + 0.025, 0.02 - 0.05, 0.02 + 0.05, 40]
+    assert row[7:] == pytest.approx(numbers)
+    (row,) = pairs["b", "c"]
+    assert row[-3] == pytest.approx(-0.07)
 
 
 def test_without_significant_differences_and_with_a_single_model(made):
     _, caption, _ = made(differences(dict.fromkeys(GAPS, 0.001), MEASURES))
     assert f"Pairs not told apart: {', '.join(table_captions.HEADINGS.values())}: all." in caption
-    frame, caption, lines = made(differences({}), models=["b"])
+    frame, caption, cells = made(differences({}), benchmarked=["b"])
     assert set(frame.select("key", "rank", "other").rows()) == {("b", 1, None)}
-    assert lines[0].startswith("| A | Model B | 1 (1–1) |")
+    assert cells[1][:3] == ["A", "Model B", "1 (1–1)"]
     assert "pairs" not in caption
     assert "differences" not in caption
 
@@ -137,9 +130,8 @@ def test_models_whose_difference_has_no_interval_are_not_told_apart(made):
     ends = pl.when(pl.col("model") != "b").then(pl.col("low", "high", "all_low", "all_high"))
     frame = differences(GAPS, MEASURES, margin=0.001).with_columns(ends)
     assert alike(frame.filter(metric="sbert", aggregate="avg")) == [("b", "c")]
-    assert rank(frame.filter(metric="sbert", aggregate="avg"), MODELS).rows() == [
-        *(("a", 3, 3, 3), ("b", 2, 1, 2), ("c", 1, 1, 2))
-    ]
-    _, caption, lines = made(frame)
+    csv, caption, cells = made(frame)
+    ranked = csv.filter(metric="sbert", aggregate="avg").select("key", "^rank.*$").unique()
+    assert sorted(ranked.rows()) == [("a", 3, 3, 3), ("b", 2, 1, 2), ("c", 1, 1, 2)]
     assert "Cosine Similarity: B–C. The csv" in caption
-    assert lines[1].startswith("| B | Model B | 2 (1–2) |")
+    assert cells[2][:3] == ["B", "Model B", "2 (1–2)"]

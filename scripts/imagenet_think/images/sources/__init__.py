@@ -77,12 +77,12 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class SampledSource(Source):
-    """A source whose images lie in places: archives, folders, or the whole source folder.
+    """A source whose images are in places: archives, folders, or the whole source folder.
 
     Attributes
     ----------
     pattern
-        Where places lie in the source folder: a name with `{wnid}` if each place holds one class, a
+        Where places are in the source folder: a name with `{wnid}` if each place holds one class, a
         glob pattern if places hold many, or "." for the folder itself.
     place, example
         What a place is called, and what to put where there is none.
@@ -108,10 +108,9 @@ class SampledSource(Source):
 
     @property
     def by_class(self) -> bool:
-        """Whether each place holds one class.
+        """Whether each place holds one class, and each group of classes lists its own places.
 
-        Then each group of classes lists its own places. Places of many classes are listed once
-        each, in groups of places, and the rows are sorted by class afterwards.
+        Otherwise places are listed in groups, and the rows are sorted by class afterwards.
         """
         return "{wnid}" in self.pattern
 
@@ -122,8 +121,7 @@ class SampledSource(Source):
     def places(self, folder: str | Path, classes: Sequence[str]) -> list[str]:
         """Return the places in a source folder, which need not exist, relative to it.
 
-        Places that hold one class each are those of `classes`, in their order; others are in the
-        order of their names.
+        They are in the order of `classes` if each holds one class, else in name order.
         """
         if not os.path.isdir(folder):  # False also for a name too long for the file system
             return []
@@ -137,10 +135,8 @@ class SampledSource(Source):
     def problems(self, settings: Mapping[str, Any], classes: Sequence[str]) -> Iterator[str]:
         """Yield what is missing for a run: places, unless a rule makes them."""
         folder = settings["path"]
-        if self.made_by != "user":
-            return
         try:
-            if self.places(folder, classes):
+            if self.made_by != "user" or self.places(folder, classes):
                 return
         except OSError as error:
             yield f"images.source.path: {folder} cannot be read: {error.strerror}"
@@ -157,10 +153,7 @@ class SampledSource(Source):
     def read(
         self, rows: Iterable[CatalogueRow], folder: Path
     ) -> Iterator[tuple[CatalogueRow, Read]]:
-        """Yield each row of a catalogue with a function that reads members of its place.
-
-        Rows are yielded by place and position in it; `folder` is the source folder.
-        """
+        """Yield each row of a catalogue, by place and position, with a function that reads it."""
         by_place = sorted(rows, key=lambda row: (row["source"], row["offset"], row["member"]))
         for name, members in groupby(by_place, key=lambda row: row["source"]):
             with self.opened(folder / name) as read:

@@ -29,13 +29,7 @@ _LISTED = 65_536  # rows
 
 
 def list_place(place: Path, labels: Sequence[str]) -> Iterator[Entry]:
-    """Yield every row of a parquet file.
-
-    Raises
-    ------
-    ValueError
-        If columns are missing, or a label contradicts the name of its image.
-    """
+    """Yield every row; ValueError if columns are missing, or a label contradicts its name."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -86,10 +80,7 @@ def _entry(place: Path, row: int, values: dict, labels: Sequence[str]) -> Entry:
 
 @contextmanager
 def opened(place: Path) -> Iterator[Read]:
-    """Open a parquet file; rows read in ascending order go through each row group once.
-
-    A row group's pages are read as a stream, so that few images are in memory at a time.
-    """
+    """Open a parquet file; rows read in ascending order go through each row group once."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

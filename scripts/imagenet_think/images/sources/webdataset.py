@@ -39,13 +39,7 @@ def split_name(name: str) -> tuple[str, str] | None:
 
 
 def list_place(place: Path, labels: Sequence[str]) -> Iterator[Entry]:
-    """Yield the image of each sample, and with its reason whatever cannot be read.
-
-    Raises
-    ------
-    ValueError
-        If a label contradicts the name of its image.
-    """
+    """Yield the image of each sample, and with its reason whatever cannot be read."""
 
     def keyed(member: Member) -> tuple[str | None, str, Member]:
         split = split_name(member.name) if member.name and not member.reason else None

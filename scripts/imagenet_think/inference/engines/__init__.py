@@ -10,7 +10,7 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypedDict, Unpack, cast
 
 NAMES = {"transformers": "transformers_engine", "vllm": "vllm_engine", "server": "server_engine"}
 
@@ -70,6 +70,21 @@ class Engine(Protocol):
         """Free what the engine holds: memory, threads, a server."""
 
 
+class Setup(TypedDict):
+    """What an engine is loaded with.
+
+    `loop` is what counts as a loop (`longest_period`, `repeats`, `least_tokens`; None: nothing
+    does), `checkpoint` and `processor` are a folder or hub id, and a revision, `inference` is the
+    config's section with `engines`, and `threads` the number of CPU threads.
+    """
+
+    loop: dict | None
+    checkpoint: tuple[str, str | None]
+    processor: tuple[str, str | None]
+    inference: Mapping[str, Any]
+    threads: int
+
+
 class EngineModule(Protocol):
     """What every module with an engine has."""
 
@@ -82,30 +97,8 @@ class EngineModule(Protocol):
             If they cannot be met here; the message says what to do.
         """
 
-    def load(
-        self,
-        model: dict,
-        *,
-        loop: dict | None,
-        checkpoint: tuple[str, str | None],
-        processor: tuple[str, str | None],
-        inference: Mapping[str, Any],
-        threads: int,
-    ) -> Engine:
-        """Return the engine of one model.
-
-        Parameters
-        ----------
-        model
-            Its entry in the config.
-        loop
-            What counts as a loop: `longest_period`, `repeats`, `least_tokens`.
-        checkpoint, processor
-            Folder or hub id, and revision.
-        inference
-            The config's section, with `engines`.
-        threads
-            CPU threads.
+    def load(self, model: dict, **setup: Unpack[Setup]) -> Engine:
+        """Return the engine of one model, which is its entry in the config.
 
         Raises
         ------

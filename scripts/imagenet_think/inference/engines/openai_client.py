@@ -1,6 +1,6 @@
 """Conversations with an OpenAI-compatible server: many at once, and none lost.
 
-What a server says is taken by its tokens where it gives them (vLLM's `return_token_ids`): text,
+A response is read by its tokens where the server returns them (vLLM's `return_token_ids`): text,
 loops and end tokens are then the same as those of the engine in this process.
 """
 
@@ -11,17 +11,18 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from concurrent import futures
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, TypeVar
 
 import httpx2
 from PIL import ExifTags, Image
 
 from imagenet_think.inference.chat import PromptError, encode, first_conversation, fitted, png_file
-from imagenet_think.inference.engines import EngineError, Request, Response
+from imagenet_think.inference.engines import EngineError, Request, Response, Setup, versions
 from imagenet_think.inference.loops import CHECK_EVERY, ends_in_loop
 
 logger = logging.getLogger("imagenet_think")
@@ -32,9 +33,6 @@ FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 
 _CONNECT_SECONDS = 30.0
-PACKAGES = ("transformers", "tokenizers", "pillow")  # what encodes and decodes on this side
-_THEIR_OWN_FAULT = (400, 413, 422)
-_PASSING = (408, 425, 429)
 
 Result = TypeVar("Result")
 
@@ -60,14 +58,13 @@ class Address:
     """Where a server is reached, and what it serves.
 
     `url` ends in `/v1`; `context` is the greatest number of tokens of prompt and response together,
-    where the server says it. `start` counts how often the server was started.
+    where the server says it.
     """
 
     url: str
     key: str | None
-    model: str
+    model: str = ""
     context: int | None = None
-    start: int = 0
 
     @property
     def headers(self) -> dict[str, str]:
@@ -75,107 +72,125 @@ class Address:
         return {"Authorization": f"Bearer {self.key}"} if self.key else {}
 
 
-class Server(Protocol):
-    """A server, whoever started it."""
+class Server:
+    """A server, whoever starts and ends it.
 
-    request_seconds: float
-    retries: int
+    `settings` are the config's for the engine `name`: `request_seconds`, for how long a server may
+    give no token to any request, and `retries`, how often a request is sent again. `record` is as
+    of every engine (`imagenet_think.inference.engines.Engine`).
+    """
+
+    def __init__(self, name: str, settings: Mapping[str, Any]):
+        self.request_seconds, self.retries = settings["request_seconds"], settings["retries"]
+        # Without bounds of its own: the engine bounds requests and their time.
+        self.http = httpx2.AsyncClient(
+            timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
+        )
+        packages = versions("transformers", "tokenizers", "pillow")  # which encode and decode here
+        self.record: dict[str, Any] = {"engine": name, "versions": packages}
+
+    async def start(self) -> None:
+        """Start or find it, and complete its record.
+
+        Raises
+        ------
+        EngineError
+            If it does not start or answer, or is not what the settings ask for.
+        """
+        raise NotImplementedError
 
     async def address(self) -> Address:
-        """Return where it is, once it can be asked."""
+        """Return where it is, once it can be reached."""
+        raise NotImplementedError
 
     async def recover(self, address: Address, error: UnavailableError) -> bool:
-        """Do what can be done after an error; tell whether the server is another one now."""
+        """Do what can be done after an error; return whether it has been started again."""
+        return False
 
     def continued(self, messages: list[dict], prefix: str) -> dict[str, Any]:
-        """Return the part of a request that makes the model go on from a prefix."""
+        """Return the part of a request that makes the model continue a prefix."""
+        raise NotImplementedError
 
     def stop(self) -> None:
         """End it, if it is our own."""
 
+    async def discover(self, address: Address) -> Address:
+        """Complete an address by the one model that is served there; record vLLM's version."""
+        models = (await self._get(f"{address.url}/models", address)).get("data") or []
+        if len(models) != 1:
+            names = [model.get("id") for model in models]
+            raise EngineError(f"{address.url} serves the models {names}, and must serve one")
+        with suppress(EngineError, UnavailableError, KeyError):
+            found = await self._get(f"{address.url.removesuffix('/v1')}/version", address)
+            self.record["versions"]["vllm"] = found["version"]
+        return replace(address, model=models[0]["id"], context=models[0].get("max_model_len"))
 
-async def discover(
-    client: httpx2.AsyncClient, url: str, key: str | None, start: int = 0
-) -> Address:
-    """Ask a server which model it serves.
-
-    Raises
-    ------
-    EngineError
-        If it refuses, or does not serve exactly one.
-    UnavailableError
-        If it does not answer.
-    """
-    found = await _get(client, f"{url}/models", Address(url, key, "").headers)
-    models = found.get("data") or []
-    if len(models) != 1:
-        names = [model.get("id") for model in models]
-        raise EngineError(f"{url} serves {len(models)} models {names}, and must serve one")
-    return Address(url, key, models[0]["id"], models[0].get("max_model_len"), start)
-
-
-async def server_version(client: httpx2.AsyncClient, url: str) -> str | None:
-    """Return the version of a vLLM server, None for a server that does not say."""
-    try:
-        found = await _get(client, f"{url.removesuffix('/v1')}/version", {})
-    except (EngineError, UnavailableError):
-        return None
-    return found.get("version")
+    async def _get(self, url: str, address: Address) -> dict:
+        try:
+            response = await self.http.get(url, headers=address.headers, timeout=_CONNECT_SECONDS)
+            await _raise_for_status(response)
+            return response.json()
+        except RefusedError as error:
+            raise EngineError(f"{url}: {error}") from error
+        except (httpx2.TransportError, ValueError) as error:
+            raise UnavailableError(f"{url}: {type(error).__name__}: {error}") from error
 
 
 class ChatEngine:
-    """Answers requests by asking a server, a bounded number of them at a time.
+    """Answers requests by sending them to a server, a bounded number at a time.
 
-    The server is talked to in a thread of its own; requests are taken in the caller's. A request
-    always says the same, however often it is sent, and which requests stand beside it on the server
-    is the only thing that depends on timing.
+    A thread talks to the server; requests are taken in the caller's. A request is the same however
+    often it is sent; only which others the server computes at the same time depends on timing.
 
     Parameters
     ----------
     server
-        The server.
+        The server, which is started here.
     processor
-        The family's, of the same checkpoint: it says what the prompt is, whether it can be asked
-        at all, and how tokens become text.
-    model
-        Its entry in the config.
-    loop
-        What counts as a loop (`inference.loops.ends_in_loop`), or None: nothing does.
+        The family's, of the same checkpoint: it gives the prompt's tokens, rejects what cannot be
+        encoded, and decodes the response's tokens.
     stop_ids
-        Tokens that end a row.
-    batch_size
-        Requests in flight at most.
-    record
-        As of every engine (`imagenet_think.inference.engines.Engine`).
+        Tokens that end a response.
+    model, setup
+        As of every engine. `batch_size` bounds the requests in flight.
+
+    Raises
+    ------
+    EngineError
+        If the server does not start, refuses a request about a gray image, or does not show it to
+        the model in the same tokens as the processor.
     """
 
     def __init__(
         self,
         server: Server,
         processor: Any,
-        *,
-        model: dict,
-        loop: dict | None,
         stop_ids: list[int],
-        batch_size: int,
-        record: dict[str, Any],
+        model: dict,
+        setup: Setup,
     ):
-        self.server, self.processor, self.record = server, processor, record
-        self._model, self._loop_settings, self._stop_ids = model, loop, stop_ids
-        self._batch_size = batch_size
-        self._pulse = Pulse(server.request_seconds)
-        self._http = http_client()
+        self.server, self.processor, self.record = server, processor, server.record
+        self._model, self._loop, self._stop_ids = model, setup["loop"], stop_ids
+        self._batch_size = self.record["batch_size"] = setup["inference"]["batch_size"]
+        self._last_token = 0.0  # when the server last gave one to any request
         self._warned = False
         # One thread encodes and decodes: tokenizers are not safe to share.
         self._coder = futures.ThreadPoolExecutor(1, thread_name_prefix="coder")
         self._events = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._events.run_forever, name="server", daemon=True)
         self._thread.start()
+        try:
+            self.run(server.start())
+            self._probe()
+        except BaseException:
+            self.close()
+            raise
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Response]:
         """Yield a response for each request, one with an error where it cannot be answered.
 
-        Requests are taken as others end, which depends on timing; what is said does not.
+        Requests are taken as others end, which depends on timing; what is generated does not.
 
         Raises
         ------
@@ -183,37 +198,21 @@ class ChatEngine:
             If the server cannot be brought to answer.
         """
         requests = iter(requests)
-        asked: dict[futures.Future, None] = {}
+        asked: set[futures.Future] = set()
         try:
             while True:
                 while len(asked) < self._batch_size and (request := next(requests, None)):
-                    asked[self._submit(self._answer(request))] = None
+                    asked.add(self._submit(self._answer(request)))
                 if not asked:
                     return
                 done, _ = futures.wait(asked, return_when=futures.FIRST_COMPLETED)
                 # What is good goes first: an error ends all.
                 for future in sorted(done, key=lambda future: future.exception() is not None):
-                    del asked[future]
+                    asked.remove(future)
                     yield future.result()
         finally:
             for future in asked:
                 future.cancel()
-
-    def probe(self) -> None:
-        """Ask about a gray image, in the form of all later requests, before any of them is sent.
-
-        Raises
-        ------
-        EngineError
-            If the server refuses the form, does not show the image to the model, or not in the
-            same tokens as the processor.
-        """
-        gray = png_file(Image.new("RGB", (224, 224), (128, 128, 128)))
-        messages = first_conversation(gray, "Describe the image.", self._model)
-        request = Request("probe", messages, 0, 1, self._model.get("prefix") or "")
-        response = self._submit(self._answer(request)).result()
-        if response.finish_reason == "error":
-            raise EngineError(f"the server refuses a request about a gray image: {response.error}")
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Await something in the thread that talks to the server."""
@@ -230,6 +229,15 @@ class ChatEngine:
         self._events.close()
         self._coder.shutdown()
 
+    def _probe(self) -> None:
+        """Send a request about a gray image, in the form of all later ones."""
+        gray = png_file(Image.new("RGB", (224, 224), (128, 128, 128)))
+        messages = first_conversation(gray, "Describe the image.", self._model)
+        request = Request("probe", messages, 0, 1, self._model.get("prefix") or "")
+        response = self.run(self._answer(request))
+        if response.finish_reason == "error":
+            raise EngineError(f"the server refuses a request about a gray image: {response.error}")
+
     def _submit(self, work: Coroutine[Any, Any, Result]) -> "futures.Future[Result]":
         return asyncio.run_coroutine_threadsafe(work, self._events)
 
@@ -238,15 +246,17 @@ class ChatEngine:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._http.aclose()
+        await self.server.http.aclose()
 
     async def _answer(self, request: Request) -> Response:
         try:
-            messages, prompt = await self._events.run_in_executor(
-                self._coder, self._prompt, request
-            )
-        except PromptError as error:
+            return await self._sent_until_answered(request)
+        except (PromptError, RefusedError) as error:
             return Response(request.key, None, "error", error=str(error))
+
+    async def _sent_until_answered(self, request: Request) -> Response:
+        in_thread = partial(self._events.run_in_executor, self._coder)
+        messages, prompt = await in_thread(self._prompt, request)
         failures = 0
         while True:
             address = await self.server.address()
@@ -254,16 +264,13 @@ class ChatEngine:
             if address.context is not None:
                 limit = min(limit, address.context - len(prompt))
             if limit < 1:
-                reason = f"the prompt has {len(prompt)} tokens, and the context {address.context}"
-                return Response(request.key, None, "error", error=reason)
+                raise RefusedError(
+                    f"the prompt has {len(prompt)} tokens, and the context {address.context}"
+                )
             body = self._body(request, messages, limit) | {"model": address.model}
             try:
                 row = await self._watched(self._stream(address, body))
-                return await self._events.run_in_executor(
-                    self._coder, self._response, request, prompt, row
-                )
-            except RefusedError as error:
-                return Response(request.key, None, "error", error=str(error))
+                return await in_thread(self._response, request, prompt, row)
             except UnavailableError as error:
                 if await self.server.recover(address, error):
                     continue
@@ -285,14 +292,8 @@ class ChatEngine:
     def _body(self, request: Request, messages: list[dict], limit: int) -> dict[str, Any]:
         """Return a request. All sampling settings are named: a server has defaults of its own."""
         decoding = self._model["decoding"]
-        no_resizing = any(
-            part.get("fitted")
-            for message in messages
-            if not isinstance(message["content"], str)
-            for part in message["content"]
-        )
         sent = [message | {"content": _content(message["content"])} for message in messages]
-        return {
+        body = {
             "messages": sent,
             "max_tokens": limit,
             "seed": request.seed,
@@ -305,38 +306,31 @@ class ChatEngine:
             "return_token_ids": True,
             "stream": True,
             "stream_options": {"include_usage": True},
-            **({"mm_processor_kwargs": {"do_resize": False}} if no_resizing else {}),
-            **(self.server.continued(sent, request.prefix) if request.prefix else {}),
         }
+        if messages is not request.messages:  # their images were resized here
+            body["mm_processor_kwargs"] = {"do_resize": False}
+        return body | (self.server.continued(sent, request.prefix) if request.prefix else {})
 
     async def _watched(self, answer: Coroutine[Any, Any, Result]) -> Result:
-        """Await an answer, as long as the server says anything to anyone.
-
-        Raises
-        ------
-        UnavailableError
-            If no request got a token for too long. One that waits while others are answered is
-            only queued.
-        """
-        task = asyncio.ensure_future(answer)
-        with self._pulse:
-            try:
-                while (left := self._pulse.seconds_left()) > 0:
-                    done, _ = await asyncio.wait({task}, timeout=left)
-                    if done:
-                        return task.result()
-                raise UnavailableError(f"no token for {self._pulse.seconds:g} seconds", silent=True)
-            finally:
-                task.cancel()
-                with suppress(asyncio.CancelledError, RefusedError, UnavailableError, EngineError):
-                    await task
+        """Await an answer as long as any request gets tokens: one that gets none may be queued."""
+        task, seconds = asyncio.ensure_future(answer), self.server.request_seconds
+        sent = time.monotonic()
+        try:
+            while (left := max(sent, self._last_token) + seconds - time.monotonic()) > 0:
+                done, _ = await asyncio.wait({task}, timeout=left)
+                if done:
+                    return task.result()
+            raise UnavailableError(f"no token for {seconds:g} seconds", silent=True)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _stream(self, address: Address, body: dict) -> "StreamedResponse":
-        row = StreamedResponse(self._loop_settings)
+        row = StreamedResponse(self._loop)
         url = f"{address.url}/chat/completions"
         try:
             # Leaving the block early closes the connection, which ends the row on the server.
-            async with self._http.sse(
+            async with self.server.http.sse(
                 url, method="POST", json=body, headers=address.headers
             ) as events:
                 await _raise_for_status(events.response)
@@ -345,53 +339,39 @@ class ChatEngine:
                         break
                     chunk: Any = event.json()
                     if row.take(chunk):
-                        self._pulse.beat()
+                        self._last_token = time.monotonic()
                     if row.finish_reason == "loop":
                         break
         except (httpx2.TransportError, json.JSONDecodeError) as error:
             raise UnavailableError(f"{type(error).__name__}: {error}") from error
         if row.finish_reason not in ("stop", "length", "loop"):
-            raise UnavailableError(f"the answer was torn off (finish_reason {row.finish_reason})")
+            raise UnavailableError(f"the answer was torn off (finish_reason {row.finish_reason!r})")
         return row
 
     def _response(self, request: Request, prompt: list[int], row: "StreamedResponse") -> Response:
         image_tokens = self._checked_image_tokens(prompt, row)
         tokenizer = self.processor.tokenizer
+        prompt_tokens = len(row.prompt) or row.usage.get("prompt_tokens") or len(prompt)
         if row.tokens:
             text, tokens = _decode(tokenizer, row.tokens), row.tokens
+            length = len(tokens)
         else:
             text = "".join(row.texts)
             tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
-        reason = row.finish_reason or "error"
-        if reason == "length" and self._loop_settings and tokens:
-            reason = "loop" if ends_in_loop(tokens, **self._loop_settings) else reason
-        usage = row.usage or {}
-        return Response(
-            key=request.key,
-            text=text,
-            finish_reason=reason,
-            prompt_tokens=len(row.prompt) or usage.get("prompt_tokens") or len(prompt),
-            image_tokens=image_tokens,
-            completion_tokens=len(row.tokens) or usage.get("completion_tokens") or len(tokens),
-        )
+            length = row.usage.get("completion_tokens") or len(tokens)
+        reason = row.finish_reason
+        if reason == "length" and self._loop and ends_in_loop(tokens, **self._loop):
+            reason = "loop"
+        return Response(request.key, text, reason, prompt_tokens, image_tokens, length)
 
     def _checked_image_tokens(self, prompt: list[int], row: "StreamedResponse") -> int:
-        """Return the image tokens that the model was shown.
-
-        Raises
-        ------
-        EngineError
-            If they are not those of the processor: a blind answer, or one about an image of
-            another size, would follow.
-        """
+        """Return the number of image tokens that the model was shown, which must be ours."""
         image = self.processor.image_token_id
-        expected = prompt.count(image)
+        shown = expected = prompt.count(image)
         if row.prompt:
             shown = row.prompt.count(image)
-        else:
-            # Without its tokens, the prompt's length must do.
-            length = (row.usage or {}).get("prompt_tokens")
-            shown = 0 if length is not None and length <= len(prompt) - expected else expected
+        elif row.usage.get("prompt_tokens", len(prompt)) <= len(prompt) - expected:
+            shown = 0  # without its tokens, the prompt's length must do
         if shown != expected:
             raise EngineError(
                 f"the server showed the model {shown} image tokens, the processor gives {expected}:"
@@ -399,44 +379,33 @@ class ChatEngine:
             )
         if row.prompt and row.prompt != prompt and not self._warned:
             self._warned = True
-            place = next(
-                (i for i, (a, b) in enumerate(zip(row.prompt, prompt, strict=False)) if a != b),
-                min(len(row.prompt), len(prompt)),
-            )
-            theirs, ours = (
-                _decode(self.processor.tokenizer, ids[max(0, place - 4) : place + 8])
-                for ids in (row.prompt, prompt)
-            )
+            same = [theirs == ours for theirs, ours in zip(row.prompt, prompt, strict=False)]
+            place = [*same, False].index(False)
+            part = slice(max(0, place - 4), place + 8)
             logger.warning(
                 "the server's prompt differs from the processor's at token %d: %r, not %r",
                 place,
-                theirs,
-                ours,
+                *(_decode(self.processor.tokenizer, ids[part]) for ids in (row.prompt, prompt)),
             )
         return shown
 
 
+@dataclass
 class StreamedResponse:
-    """What the server has said so far in answer to one request."""
+    """What the server has returned so far in answer to one request."""
 
-    def __init__(self, loop: dict | None):
-        self._loop = loop
-        self.prompt: list[int] = []
-        self.tokens: list[int] = []
-        self.texts: list[str] = []
-        self.usage: dict | None = None
-        self.finish_reason: str | None = None
+    loop: dict | None
+    prompt: list[int] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    usage: dict = field(default_factory=dict)
+    finish_reason: str = ""
 
     def take(self, chunk: dict) -> bool:
-        """Take in what one event says; tell whether that was more of the answer.
-
-        Raises
-        ------
-        RefusedError, UnavailableError, EngineError
-            If the event is an error.
-        """
-        if chunk.get("error"):
-            raise _failure(_code(chunk["error"]), _message(chunk))
+        """Add the contents of one event, or raise its error; return whether the text has grown."""
+        if error := chunk.get("error"):
+            code = error.get("code") if isinstance(error, dict) else None
+            raise _failure(code if isinstance(code, int) else 500, _message(chunk))
         self.prompt = chunk.get("prompt_token_ids") or self.prompt
         self.usage = chunk.get("usage") or self.usage
         grown = False
@@ -452,61 +421,15 @@ class StreamedResponse:
             last = choice.get("finish_reason")
             for i, token in enumerate(tokens, start=1):
                 self.tokens.append(token)
-                if len(self.tokens) % CHECK_EVERY == 0 and self._is_loop():
-                    # A row that ends here of itself is none.
-                    if last == "stop" and i == len(tokens):
-                        break
+                if self.loop is None or len(self.tokens) % CHECK_EVERY:
+                    continue
+                # A response that ends here of itself is none.
+                itself = last == "stop" and i == len(tokens)
+                if not itself and ends_in_loop(self.tokens, **self.loop):
                     self.finish_reason = "loop"
                     return True
             self.finish_reason = last or self.finish_reason
         return grown
-
-    def _is_loop(self) -> bool:
-        return self._loop is not None and ends_in_loop(self.tokens, **self._loop)
-
-
-class Pulse:
-    """When a server last gave anyone a token; a context of each request that waits for some."""
-
-    def __init__(self, seconds: float):
-        self.seconds = seconds
-        self._waiting = 0
-        self._last = 0.0
-
-    def __enter__(self) -> None:
-        if not self._waiting:
-            self.beat()
-        self._waiting += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._waiting -= 1
-
-    def beat(self) -> None:
-        """Note that a token has come."""
-        self._last = time.monotonic()
-
-    def seconds_left(self) -> float:
-        """Return the time left until the server counts as hung."""
-        return self._last + self.seconds - time.monotonic()
-
-
-def http_client() -> httpx2.AsyncClient:
-    """Return a client without bounds of its own: the engine bounds requests and their time."""
-    return httpx2.AsyncClient(
-        timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
-    )
-
-
-async def _get(client: httpx2.AsyncClient, url: str, headers: dict[str, str]) -> dict:
-    try:
-        response = await client.get(url, headers=headers, timeout=_CONNECT_SECONDS)
-        await _raise_for_status(response)
-        return response.json()
-    except RefusedError as error:
-        raise EngineError(f"{url}: {error}") from error
-    except (httpx2.TransportError, ValueError) as error:
-        raise UnavailableError(f"{url}: {type(error).__name__}: {error}") from error
 
 
 async def _raise_for_status(response: httpx2.Response) -> None:
@@ -525,18 +448,13 @@ async def _raise_for_status(response: httpx2.Response) -> None:
     )
 
 
-def _failure(code: int | None, message: str, pause: float | None = None) -> Exception:
+def _failure(code: int, message: str, pause: float | None = None) -> Exception:
     """Return what a status code means: this request's fault, a passing state, or a wrong config."""
-    if code in _THEIR_OWN_FAULT:
+    if code in (400, 413, 422):
         return RefusedError(message)
-    if code is None or code in _PASSING or code >= 500:
+    if code in (408, 425, 429) or code >= 500:
         return UnavailableError(message, pause=pause)
     return EngineError(f"the server answers {message}")
-
-
-def _code(error: Any) -> int | None:
-    code = error.get("code") if isinstance(error, dict) else None
-    return code if isinstance(code, int) else None
 
 
 def _message(answer: Any) -> str:

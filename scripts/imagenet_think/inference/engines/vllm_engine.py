@@ -1,7 +1,7 @@
 """Generation with vLLM: a server of the job's own, in an environment of its own.
 
-`vllm serve` listens on 127.0.0.1, at a free port and with a random key that stands in no argument.
-It ends when the engine is closed, and also when the job dies, in whatever way
+`vllm serve` listens on 127.0.0.1, at a free port and with a random key that is in no argument. It
+ends when the engine is closed, and also when the job dies, in whatever way
 (`imagenet_think.inference.engines.supervisor`). vLLM sees what the engine in this process sees: the
 family's image settings and chat template, none of the checkpoint's sampling settings, no code of a
 repository.
@@ -13,14 +13,14 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
 from imagenet_think.core import model_sources
 from imagenet_think.inference import checkpoints, families
-from imagenet_think.inference.engines import EngineError, versions
-from imagenet_think.inference.engines.openai_client import PACKAGES, ChatEngine
+from imagenet_think.inference.engines import Setup
+from imagenet_think.inference.engines.openai_client import ChatEngine
 from imagenet_think.inference.engines.vllm_server import VllmServer
 from imagenet_think.inference.loops import CHECK_EVERY
 
@@ -42,27 +42,20 @@ def check(inference: Mapping[str, Any]) -> None:
         )
 
 
-def load(
-    model: dict,
-    *,
-    loop: dict | None,
-    checkpoint: tuple[str, str | None],
-    processor: tuple[str, str | None],
-    inference: Mapping[str, Any],
-    threads: int,
-) -> ChatEngine:
+def load(model: dict, **setup: Unpack[Setup]) -> ChatEngine:
     """Start vLLM with a model, and check with one request that it sees an image.
 
-    Parameters and errors are those of `imagenet_think.inference.engines.EngineModule`. Of
-    `inference` it reads `device`, `dtype`, `batch_size` and `engines.vllm`.
+    As `imagenet_think.inference.engines.EngineModule` describes. Of `inference` it reads `device`,
+    `dtype`, `batch_size` and `engines.vllm`.
     """
-    family = families.get(model["family"])
-    path, revision = processor
-    encoder = family.load_processor(path, model.get("image"), revision=revision)
+    inference, checkpoint, processor = setup["inference"], setup["checkpoint"], setup["processor"]
+    encoder, stop_ids = checkpoints.load_processor(model, processor, checkpoint)
     settings = inference["engines"]["vllm"]
     folder = tempfile.TemporaryDirectory(prefix="imagenet-think-vllm-")
     try:
-        arguments = [
+        command = [
+            _executable(inference),
+            "serve",
             *_checkpoint_arguments(model, encoder, checkpoint, processor, settings, folder.name),
             *_image_arguments(model, encoder),
             f"--served-model-name={model['key']}",
@@ -74,36 +67,11 @@ def load(
             "--disable-uvicorn-access-log",
             *settings["arguments"],
         ]
-        served = VllmServer(
-            [_executable(inference), "serve", *arguments], settings, folder, threads
-        )
-        stop_ids = checkpoints.stop_ids(family, encoder, checkpoints.local_folder(*checkpoint))
     except BaseException:
         folder.cleanup()
         raise
-    engine = ChatEngine(
-        served,
-        encoder,
-        model=model,
-        loop=loop,
-        stop_ids=stop_ids,
-        batch_size=inference["batch_size"],
-        record=served.record,
-    )
-    try:
-        engine.run(served.start())
-        served.record |= {"batch_size": inference["batch_size"]}
-        served.record["versions"] |= versions(*PACKAGES)
-        if inference["device"] not in ("auto", served.device):
-            raise EngineError(
-                f"inference.device is {inference['device']}, but this vLLM computes on "
-                f"{served.device}: {_executable(inference)}"
-            )
-        engine.probe()
-    except BaseException:
-        engine.close()
-        raise
-    return engine
+    server = VllmServer(command, inference, folder, setup["threads"])
+    return ChatEngine(server, encoder, stop_ids, model, setup)
 
 
 def joined_folder(checkpoint: Path, processor: Path, kind: str, out: Path) -> Path:
@@ -111,16 +79,8 @@ def joined_folder(checkpoint: Path, processor: Path, kind: str, out: Path) -> Pa
 
     vLLM reads the image processor of the model's own folder only. Where another one belongs to the
     model, or the folder's settings name a class of image processor that was never released, `out`
-    is filled with links to the files of both, and with settings that name the right class.
-
-    Parameters
-    ----------
-    checkpoint, processor
-        Folders.
-    kind
-        The class of image processor, as transformers names it.
-    out
-        Where to put the links, if any are needed.
+    is filled with links to the files of both, and with settings that name the right class: `kind`,
+    as transformers calls it.
     """
     name = "preprocessor_config.json"
     settings = checkpoints.read_json(processor, name)
@@ -163,9 +123,7 @@ def _checkpoint_arguments(
     common = [f"--chat-template={template}"]
     if "auto_map" in checkpoints.read_json(small, "config.json"):
         # vLLM needs the repository's own processor for it (Kimi-VL).
-        if not any(
-            argument.startswith("--trust-remote-code") for argument in settings["arguments"]
-        ):
+        if "--trust-remote-code" not in settings["arguments"]:
             raise ValueError(
                 f"{checkpoint[0]} brings code of its own (auto_map in its config.json), which vLLM "
                 "would run: if you trust it, add --trust-remote-code to engines.vllm.arguments, or "

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,7 @@ import torch
 
 from imagenet_think.inference.engines import EngineError, supervisor
 from imagenet_think.inference.engines.hardware import device_name
-from imagenet_think.inference.engines.openai_client import (
-    Address,
-    UnavailableError,
-    discover,
-    http_client,
-    server_version,
-)
+from imagenet_think.inference.engines.openai_client import Address, Server, UnavailableError
 
 logger = logging.getLogger("imagenet_think")
 
@@ -38,15 +34,15 @@ _PORTS = 3  # tried, where another process took the one that was free
 _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
 
 
-class VllmServer:
+class VllmServer(Server):
     """A `vllm serve` and what keeps it alive: started again when it died or hangs.
 
     Parameters
     ----------
     command
-        What starts it, but for host and port.
-    settings
-        The config's `engines.vllm`: `start_seconds`, `request_seconds`, `retries`, `restarts`.
+        What starts it, without host and port.
+    inference
+        The config's section: `device` and `engines.vllm` are read.
     folder
         A folder for its log, removed at its end.
     threads
@@ -62,21 +58,33 @@ class VllmServer:
     def __init__(
         self,
         command: list[str],
-        settings: dict,
+        inference: Mapping[str, Any],
         folder: "tempfile.TemporaryDirectory[str]",
         threads: int,
     ):
-        self.request_seconds, self.retries = settings["request_seconds"], settings["retries"]
-        self._start_seconds, self._restarts = settings["start_seconds"], settings["restarts"]
+        self._settings, self._device = inference["engines"]["vllm"], inference["device"]
+        super().__init__("vllm", self._settings)
+        self.record["restarts"] = 0
         self._command, self._folder, self._threads = command, folder, threads
         self._log = Path(folder.name) / "vllm.log"
         self._process: subprocess.Popen | None = None
         self._address: Address | None = None
         self._changing = asyncio.Lock()
-        self._started = 0
         self._lost = "vLLM is not running"
-        self.device = "auto"
-        self.record: dict[str, Any] = {"engine": "vllm", "restarts": 0}
+
+    async def start(self) -> None:
+        """Start it for the first time, and read from its log what it computes with."""
+        async with self._changing:
+            await self._start()
+        facts = read_log(self._log.read_text(encoding="utf-8", errors="replace"))
+        self.record |= facts
+        if self._device not in ("auto", facts["device"]):
+            raise EngineError(
+                f"inference.device is {self._device}, but this vLLM computes on "
+                f"{facts['device']}: {self._command[0]}"
+            )
+        if facts["device"] == "cuda" and torch.cuda.is_available():
+            self.record["device"] = device_name("cuda")
 
     async def address(self) -> Address:
         """Return where it is; while it is started again, wait.
@@ -92,36 +100,18 @@ class VllmServer:
             return self._address
 
     async def recover(self, address: Address, error: UnavailableError) -> bool:
-        """Start it again if it is dead or hangs; tell whether it was, by whomever.
+        """Start it again if it is dead or hangs; return whether it was, by whomever.
 
         Raises
         ------
         EngineError
             If it was started as often as it may be.
         """
-        # A request that is dropped while it starts the server anew must not leave it half started.
-        return await asyncio.shield(asyncio.create_task(self._recover(address, error)))
-
-    async def start(self) -> None:
-        """Start it for the first time, and read from it and its log what it computes with.
-
-        Raises
-        ------
-        EngineError
-            If it ends before it is healthy, or takes too long.
-        """
-        async with self._changing:
-            address = await self._start()
-            async with http_client() as client:
-                version = await server_version(client, address.url)
-            facts = read_log(self._log.read_text(encoding="utf-8", errors="replace"))
-            self.device = facts["device"]
-            self.record |= facts | {"versions": {"vllm": version}}
-            if self.device == "cuda" and torch.cuda.is_available():
-                self.record["device"] = device_name(self.device)
+        # A request that is dropped while it restarts the server must not leave it half started.
+        return await asyncio.shield(self._recover(address, error))
 
     def continued(self, messages: list[dict], prefix: str) -> dict[str, Any]:
-        """Return what makes the model go on from a prefix: the chat template puts it at the end."""
+        """Return what makes the model continue a prefix: the chat template puts it at the end."""
         return {"chat_template_kwargs": {"continuation": prefix}}
 
     def stop(self) -> None:
@@ -134,37 +124,30 @@ class VllmServer:
         async with self._changing:
             if self._address is None:
                 raise EngineError(self._lost)
-            if self._address.start != address.start:
+            if self._address != address:
                 return True
-            if not error.silent:
-                async with http_client() as client:
-                    if await self._is_healthy(client, address):
-                        return False
-            cause, why = "hangs" if error.silent else "is dead", str(error)
+            if not error.silent and await self._is_healthy(address):
+                return False
+            cause = f"{'hangs' if error.silent else 'is dead'} ({error})"
             self._address = None
             await asyncio.to_thread(self._end)
-            while self.record["restarts"] < self._restarts:
+            most = self._settings["restarts"]
+            while self.record["restarts"] < most:
                 self.record["restarts"] += 1
-                logger.warning(
-                    "vLLM %s (%s); start %d of %d more. Its log ends:\n%s",
-                    cause,
-                    why,
-                    self.record["restarts"],
-                    self._restarts,
-                    self._tail(),
-                )
+                count = f"start {self.record['restarts']} of {most} more"
+                logger.warning("vLLM %s; %s. %s", cause, count, self._tail())
                 try:
                     await self._start()
                     return True
                 except EngineError as failure:
-                    cause, why = "did not start", str(failure)
+                    cause = f"did not start ({failure})"
             self._lost = (
-                f"vLLM {cause} ({why}), and was started again {self._restarts} times "
-                f"(engines.vllm.restarts). Its log ends:\n{self._tail()}"
+                f"vLLM {cause}, and was started again {most} times (engines.vllm.restarts). "
+                + self._tail()
             )
             raise EngineError(self._lost)
 
-    async def _start(self) -> Address:
+    async def _start(self) -> None:
         for _ in range(_PORTS - 1):
             try:
                 return await self._start_at(_free_port())
@@ -173,45 +156,39 @@ class VllmServer:
                     raise
         return await self._start_at(_free_port())
 
-    async def _start_at(self, port: int) -> Address:
-        start, key = time.monotonic(), secrets.token_urlsafe(32)
-        deadline = start + self._start_seconds
-        process = self._process = self._spawn(port, key)
-        address = Address(f"http://127.0.0.1:{port}/v1", key, "")
+    async def _start_at(self, port: int) -> None:
+        start, most = time.monotonic(), self._settings["start_seconds"]
+        address = Address(f"http://127.0.0.1:{port}/v1", secrets.token_urlsafe(32))
+        process = self._process = self._spawn(port, address.key)
         try:
-            async with http_client() as client:
-                while not await self._is_healthy(client, address):
-                    if (status := process.poll()) is not None:
-                        raise EngineError(
-                            f"vLLM ended with status {status} before it was healthy "
-                            f"({self._command[0]}). Its log ends:\n{self._tail()}"
-                        )
-                    if time.monotonic() > deadline:
-                        raise EngineError(
-                            f"vLLM was not healthy after {self._start_seconds:g} seconds "
-                            f"(engines.vllm.start_seconds). Its log ends:\n{self._tail()}"
-                        )
-                    await asyncio.sleep(_POLL_SECONDS)
-                self._started += 1
-                address = await discover(client, address.url, key, self._started)
-        except UnavailableError as error:
+            while not await self._is_healthy(address):
+                if (status := process.poll()) is not None:
+                    raise EngineError(
+                        f"vLLM ended with status {status} before it was healthy "
+                        f"({self._command[0]}). {self._tail()}"
+                    )
+                if time.monotonic() > start + most:
+                    raise EngineError(
+                        f"vLLM was not healthy after {most:g} seconds "
+                        f"(engines.vllm.start_seconds). {self._tail()}"
+                    )
+                await asyncio.sleep(_POLL_SECONDS)
+            self._address = await self.discover(address)
+        except BaseException as error:
             await asyncio.to_thread(self._end)
-            raise EngineError(f"vLLM does not answer. Its log ends:\n{self._tail()}") from error
-        except BaseException:
-            await asyncio.to_thread(self._end)
+            if isinstance(error, UnavailableError):
+                raise EngineError(f"vLLM does not answer. {self._tail()}") from error
             raise
         logger.info("vLLM was healthy after %.0f s", time.monotonic() - start)
-        self._address = address
-        return address
 
-    def _spawn(self, port: int, key: str) -> subprocess.Popen:
+    def _spawn(self, port: int, key: str | None) -> subprocess.Popen:
         command = [*self._command, "--host=127.0.0.1", f"--port={port}"]
         inherited = {name: x for name, x in os.environ.items() if name not in _NOT_INHERITED}
         beside = str(Path(command[0]).parent)  # what the executable's environment brings along
         environment = inherited | {
             "PATH": os.pathsep.join([beside, inherited.get("PATH", os.defpath)]),
             "OMP_NUM_THREADS": str(self._threads),
-            "VLLM_API_KEY": key,
+            "VLLM_API_KEY": str(key),
             "VLLM_NO_USAGE_STATS": "1",
             "DO_NOT_TRACK": "1",
         }
@@ -238,22 +215,20 @@ class VllmServer:
             self._process.wait()
         self._process = None
 
-    async def _is_healthy(self, client: httpx2.AsyncClient, address: Address) -> bool:
+    async def _is_healthy(self, address: Address) -> bool:
         if self._process is None or self._process.poll() is not None:
             return False
         url = f"{address.url.removesuffix('/v1')}/health"
         seconds = min(_HEALTH_SECONDS, self.request_seconds)
         try:
-            return (await client.get(url, timeout=seconds)).status_code == 200
+            return (await self.http.get(url, timeout=seconds)).status_code == 200
         except httpx2.TransportError:
             return False
 
     def _tail(self) -> str:
-        """Return the last lines of its log."""
-        with self._log.open("rb") as file:
-            file.seek(max(0, self._log.stat().st_size - 16384))
-            text = file.read().decode("utf-8", errors="replace")
-        return "\n".join(text.splitlines()[-_TAIL_LINES:])
+        """Return the last lines of its log, introduced as such."""
+        with self._log.open(encoding="utf-8", errors="replace") as file:
+            return "Its log ends:\n" + "".join(deque(file, _TAIL_LINES)).rstrip()
 
 
 def read_log(text: str) -> dict[str, Any]:

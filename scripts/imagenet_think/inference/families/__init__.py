@@ -1,8 +1,8 @@
-"""Families of vision-language models: one module per family, which says all that is known of it.
+"""Families of vision-language models: one module per family, which declares all about it.
 
-Adding a family means adding its module here. Everything is read from a local folder or from a
-snapshot of a hub repository; no code of the repository is run, and neither torchvision nor a video
-processor is needed. A module has the members of `Family`, and where the family needs them:
+Everything is read from a local folder or from a snapshot of a hub repository; no code of the
+repository is run, and neither torchvision nor a video processor is needed. A module has the members
+of `Family`, and where the family needs them:
 
 `VLLM_OVERRIDES`
     What vLLM must be told beyond the checkpoint's config.
@@ -52,22 +52,10 @@ class Family(Protocol):
     def load_processor(
         self, path: str | Path, image_settings: dict | None = None, *, revision: str | None = None
     ) -> Any:
-        """Return the processor of a checkpoint for images and text.
+        """Return the processor of a checkpoint (folder or hub id) for images and text.
 
-        Parameters
-        ----------
-        path
-            Folder or hub id.
-        image_settings
-            Settings that override the checkpoint's; nulls do not.
-        revision
-            Commit of a hub repository.
-
-        Raises
-        ------
-        ValueError
-            If the family does not know a setting, or the checkpoint's preprocessing is of another
-            class.
+        Image settings that are not null override the checkpoint's. A setting that the family does
+        not know, or preprocessing of another class, is a `ValueError`.
         """
 
     def load_model(
@@ -79,13 +67,12 @@ class Family(Protocol):
         device: str,
         revision: str | None = None,
     ) -> "PreTrainedModel":
-        """Return the model of a checkpoint in evaluation mode; see `checkpoints.load_weights`.
+        """Return the model of a checkpoint (folder or hub id) in evaluation mode.
 
-        Raises
-        ------
-        ValueError
-            If the config is not the family's, or a weight is missing, left over or of another
-            shape.
+        `attention` is transformers' `attn_implementation`. On the device "meta" no value is read:
+        the names and shapes of the weights in the folder are checked, or those in its
+        `weights.tsv`. A config that is not the family's, or a weight that is missing, left over or
+        of another shape, is a `ValueError`.
         """
 
     def small_files(
@@ -93,23 +80,10 @@ class Family(Protocol):
     ) -> dict[str, dict[str, Any]]:
         """Return the JSON files of a small checkpoint by name, in the published layout.
 
-        Parameters
-        ----------
-        size
-            How small.
-        vocabulary
-            Number of tokens.
-        token
-            Returns the id of a token.
+        `vocabulary` is the number of tokens, and `token` returns the id of one.
         """
 
 
 def get(name: str) -> Family:
-    """Return the module of a family.
-
-    Raises
-    ------
-    ValueError
-        If there is no such family; the message names those that exist.
-    """
+    """Return the module of a family; an unknown name is a `ValueError`."""
     return cast(Family, plugins.get("inference.families", name))

@@ -3,9 +3,11 @@
 Tried on miniature checkpoints of the real class; the published weights were not run here.
 """
 
+import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
 from transformers import (
     AutoTokenizer,
@@ -13,7 +15,6 @@ from transformers import (
     Glm4vForConditionalGeneration,
     Glm4vImageProcessorPil,
     Glm4vProcessor,
-    PreTrainedModel,
 )
 
 from imagenet_think.inference import checkpoints
@@ -28,20 +29,10 @@ END_TOKENS = ("<|endoftext|>", "<|user|>", "<|observation|>")
 VLLM_OVERRIDES = {"text_config": {"attention_bias": True}}
 
 # Keys of the root of config.json that do not describe the text part.
-_ROOT_KEYS = {
-    "architectures",
-    "model_type",
-    "transformers_version",
-    "vision_config",
-    "text_config",
-    "tie_word_embeddings",
-    "image_token_id",
-    "video_token_id",
-    "image_start_token_id",
-    "image_end_token_id",
-    "video_start_token_id",
-    "video_end_token_id",
-}
+_ROOT_KEYS = re.compile(
+    "architectures|model_type|transformers_version|(vision|text)_config|tie_word_embeddings"
+    "|(image|video)(_start|_end)?_token_id"
+)
 
 
 class Processor(checkpoints.WithoutVideo, Glm4vProcessor):
@@ -58,16 +49,12 @@ def load_processor(
     """
     folder = checkpoints.local_folder(path, revision)
     settings = checkpoints.known_settings("glm4v", image_settings, ("min_pixels", "max_pixels"))
-    types = ("Glm4vImageProcessor",)
-    preprocessing = checkpoints.image_processor(Glm4vImageProcessorPil, folder, types)
-    if settings:
-        frames, size = preprocessing.temporal_patch_size, dict(preprocessing.size)
-        for key, edge in (("min_pixels", "shortest_edge"), ("max_pixels", "longest_edge")):
-            if key in settings:
-                size[edge] = frames * settings[key]
-        preprocessing = checkpoints.image_processor(
-            Glm4vImageProcessorPil, folder, types, size=size
-        )
+    preprocessing = checkpoints.image_processor(
+        Glm4vImageProcessorPil, folder, ("Glm4vImageProcessor",)
+    )
+    for key, edge in (("min_pixels", "shortest_edge"), ("max_pixels", "longest_edge")):
+        if key in settings:
+            preprocessing.size[edge] = preprocessing.temporal_patch_size * settings[key]
     return Processor(
         preprocessing,
         AutoTokenizer.from_pretrained(folder, padding_side="left"),
@@ -75,26 +62,16 @@ def load_processor(
     )
 
 
-def load_model(path: str | Path, **loading: Unpack[checkpoints.Loading]) -> PreTrainedModel:
-    """Return the model of a checkpoint."""
-    return checkpoints.load_weights(Glm4vForConditionalGeneration, path, read_config, **loading)
-
-
 def read_config(folder: Path) -> Glm4vConfig:
     """Return the config, with the text part nested also where the file has it flat.
 
     The first published config (July 2025) has the text part's keys at its root. transformers 5
     ignores them there and would build the class's default text model, without rotary sections.
-
-    Raises
-    ------
-    ValueError
-        If the rotary embedding does not turn half of each head in three sections.
     """
     published = checkpoints.read_json(folder, "config.json")
     if "text_config" not in published:
-        nested = {key: value for key, value in published.items() if key not in _ROOT_KEYS}
-        root = {key: value for key, value in published.items() if key in _ROOT_KEYS}
+        root = {key: value for key, value in published.items() if _ROOT_KEYS.fullmatch(key)}
+        nested = {key: value for key, value in published.items() if key not in root}
         published = {**root, "text_config": nested}
     config = Glm4vConfig.from_dict(published)
     text: Any = config.text_config
@@ -108,6 +85,8 @@ def read_config(folder: Path) -> Glm4vConfig:
         )
     return config
 
+
+load_model = partial(checkpoints.load_weights, Glm4vForConditionalGeneration, read_config)
 
 SPECIAL_TOKENS = (
     "<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>", "<|system|>", "<|user|>",

@@ -4,8 +4,9 @@ Tried on miniature checkpoints of the real class; the published weights were not
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
 from transformers import (
     AutoTokenizer,
@@ -13,7 +14,6 @@ from transformers import (
     InternVLConfig,
     InternVLForConditionalGeneration,
     InternVLProcessor,
-    PreTrainedModel,
 )
 
 from imagenet_think.inference import checkpoints
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from imagenet_think.inference.small_models import Size
 
 END_TOKENS = ("<|im_end|>",)
+_TILES = ("crop_to_patches", "min_patches", "max_patches")
 
 
 class Processor(checkpoints.WithoutVideo, InternVLProcessor):
@@ -38,9 +39,7 @@ def load_processor(
     true, would override a false in the checkpoint.
     """
     folder = checkpoints.local_folder(path, revision)
-    settings = checkpoints.known_settings(
-        "internvl", image_settings, ("crop_to_patches", "min_patches", "max_patches")
-    )
+    settings = checkpoints.known_settings("internvl", image_settings, _TILES)
     preprocessing = checkpoints.image_processor(
         GotOcr2ImageProcessorPil, folder, ("GotOcr2ImageProcessor",), **settings
     )
@@ -53,15 +52,9 @@ def load_processor(
         **({} if length is None else {"image_seq_length": length}),
     )
     # As vLLM takes them too.
-    names = ("crop_to_patches", "min_patches", "max_patches")
-    options: Any = {name: getattr(preprocessing, name) for name in names}
+    options: Any = {name: getattr(preprocessing, name) for name in _TILES}
     processor.images_kwargs = options
     return processor
-
-
-def load_model(path: str | Path, **loading: Unpack[checkpoints.Loading]) -> PreTrainedModel:
-    """Return the model of a checkpoint."""
-    return checkpoints.load_weights(InternVLForConditionalGeneration, path, read_config, **loading)
 
 
 def read_config(folder: Path) -> InternVLConfig:
@@ -73,6 +66,8 @@ def read_config(folder: Path) -> InternVLConfig:
     config.tie_word_embeddings = False
     return config
 
+
+load_model = partial(checkpoints.load_weights, InternVLForConditionalGeneration, read_config)
 
 SPECIAL_TOKENS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>", "<video>",

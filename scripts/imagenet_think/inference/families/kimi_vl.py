@@ -10,7 +10,7 @@ import ast
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -41,16 +41,11 @@ _RENAMED = {
     r"multi_modal_projector\.linear_1": "model.mm_projector.in_proj",
     r"multi_modal_projector\.linear_2": "model.mm_projector.out_proj",
 }
-_VISION = {
-    "patch_size": "patch_size",
-    "init_pos_emb_height": "pos_emb_height",
-    "init_pos_emb_width": "pos_emb_width",
-    "num_attention_heads": "num_attention_heads",
-    "num_hidden_layers": "num_hidden_layers",
-    "hidden_size": "hidden_size",
-    "intermediate_size": "intermediate_size",
-    "merge_kernel_size": "merge_kernel_size",
-}
+_VISION_KEYS = (
+    *("patch_size", "init_pos_emb_height", "init_pos_emb_width", "num_attention_heads"),
+    *("num_hidden_layers", "hidden_size", "intermediate_size", "merge_kernel_size"),
+)
+_NAMING = {"model_type", "architectures", "transformers_version"}
 _LARGEST_SIDE = 512  # patches; the published code refuses more
 
 
@@ -132,13 +127,7 @@ def load_processor(
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """Return the tokenizer: of `tokenizer.json`, or of the published tiktoken vocabulary.
-
-    Raises
-    ------
-    ValueError
-        If the tiktoken vocabulary comes without the file that holds its pattern.
-    """
+    """Return the tokenizer: of `tokenizer.json`, or of the published tiktoken vocabulary."""
     if (folder / "tokenizer.json").exists():
         return PreTrainedTokenizerFast.from_pretrained(folder, padding_side="left")
     config = checkpoints.read_json(folder, "tokenizer_config.json")
@@ -160,10 +149,10 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     )
 
 
-def load_model(path: str | Path, **loading: Unpack[checkpoints.Loading]) -> PreTrainedModel:
-    """Return the model of a checkpoint."""
+def load_model(path: str | Path, **loading: Any) -> PreTrainedModel:
+    """Return the model of a checkpoint, which decodes on its latents."""
     model = checkpoints.load_weights(
-        Kimi_K25ForConditionalGeneration, path, read_config, _RENAMED, **loading
+        Kimi_K25ForConditionalGeneration, read_config, path, key_mapping=_RENAMED, **loading
     )
     return latent_attention.absorb(model)
 
@@ -171,26 +160,19 @@ def load_model(path: str | Path, **loading: Unpack[checkpoints.Loading]) -> PreT
 def read_config(folder: Path) -> Kimi_K25Config:
     """Return the published config as that of the native class.
 
-    Raises
-    ------
-    ValueError
-        If it scales its rotary embedding (the published one does not).
+    A scaled rotary embedding, which the published one does not have, is a `ValueError`.
     """
     published = checkpoints.read_json(folder, "config.json")
-    text, vision = dict(published["text_config"]), published["vision_config"]
-    theta, scaling = text.pop("rope_theta"), text.pop("rope_scaling", None)
-    if scaling is not None:
-        raise ValueError(f"{folder}: rope_scaling {scaling} is not known for Kimi-VL")
-    known = set(DeepseekV3Config().to_dict()) - {
-        "model_type",
-        "architectures",
-        "transformers_version",
-    }
-    text = {key: value for key, value in text.items() if key in known}
-    text["rope_parameters"] = {"rope_type": "default", "rope_theta": float(theta)}
+    text, vision = published["text_config"], published["vision_config"]
+    if text.get("rope_scaling") is not None:
+        raise ValueError(f"{folder}: rope_scaling {text['rope_scaling']} is not known for Kimi-VL")
+    known = DeepseekV3Config().to_dict().keys() - _NAMING
+    rope = {"rope_type": "default", "rope_theta": float(text["rope_theta"])}
+    text = {key: value for key, value in text.items() if key in known} | {"rope_parameters": rope}
+    vision = {key.removeprefix("init_"): vision[key] for key in _VISION_KEYS}
     return Kimi_K25Config(
         text_config={"model_type": "deepseek_v3", **text},
-        vision_config={ours: vision[theirs] for theirs, ours in _VISION.items()},
+        vision_config=vision,
         projection_hidden_size=vision["hidden_size"],
         image_token_id=published["media_placeholder_token_id"],
         tie_word_embeddings=False,
@@ -201,29 +183,19 @@ def split_pattern(folder: Path) -> str:
     """Return the pattern that splits text before byte-pair encoding: the tokenizer's `pat_str`.
 
     The checkpoint's tokenizer file is parsed, not run. The pattern is a string, or strings joined
-    by one: `"|".join([...])`.
-
-    Raises
-    ------
-    ValueError
-        If there is not one such file, or not one such value in it.
+    by one: `"|".join([...])`. Not one such file or value is a `ValueError`.
     """
     files = sorted(folder.glob("tokenization_*.py"))
     if len(files) != 1:
         raise ValueError(f"{folder}: {len(files)} files tokenization_*.py, where one gives pat_str")
     tree = ast.parse(files[0].read_text(encoding="utf-8"))
-    statements = [n for c in ast.walk(tree) if isinstance(c, ast.ClassDef) for n in c.body]
-    values = [
-        node.value
-        for node in statements
-        if isinstance(node, ast.Assign)
-        and [getattr(target, "id", None) for target in node.targets] == ["pat_str"]
-    ]
+    assignments = [node for node in ast.walk(tree) if isinstance(node, ast.Assign)]
+    values = [node.value for node in assignments if ast.unparse(node.targets[0]) == "pat_str"]
     try:
         (value,) = values
-        if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
-            parts = ast.literal_eval(value.args[0]) if value.func.attr == "join" else None
-            return ast.literal_eval(value.func.value).join(parts)
+        match value:
+            case ast.Call(func=ast.Attribute(value=separator, attr="join"), args=[parts]):
+                return ast.literal_eval(separator).join(ast.literal_eval(parts))
         return ast.literal_eval(value)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{files[0]}: no pat_str that can be read without running it") from error
@@ -313,20 +285,15 @@ def small_files(
 
 
 _PUBLISHED_NAMES = (
-    ("model.vision_tower.layers.", "vision_tower.encoder.blocks."),
-    ("model.vision_tower.final_layernorm", "vision_tower.encoder.final_layernorm"),
-    (
-        "model.vision_tower.patch_embed.pos_emb.position_embeddings",
-        "vision_tower.patch_embed.pos_emb.weight",
-    ),
     ("model.vision_tower.", "vision_tower."),
-    ("model.mm_projector.in_proj", "multi_modal_projector.linear_1"),
-    ("model.mm_projector.out_proj", "multi_modal_projector.linear_2"),
+    ("vision_tower.layers.", "vision_tower.encoder.blocks."),
+    ("vision_tower.final_layernorm", "vision_tower.encoder.final_layernorm"),
+    ("pos_emb.position_embeddings", "pos_emb.weight"),
     ("model.mm_projector.", "multi_modal_projector."),
+    ("multi_modal_projector.in_proj", "multi_modal_projector.linear_1"),
+    ("multi_modal_projector.out_proj", "multi_modal_projector.linear_2"),
     ("model.language_model.", "language_model.model."),
     ("lm_head.", "language_model.lm_head."),
-)
-_PUBLISHED_BLOCK_NAMES = (
     (".norm1.", ".norm0."),
     (".norm2.", ".norm1."),
     (".mlp.fc1.", ".mlp.fc0."),
@@ -343,9 +310,9 @@ def published_weights(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     state, heads = model.state_dict(), model.config.vision_config.num_attention_heads
     published = {}
     for native, tensor in state.items():
-        name = _replaced(native, _PUBLISHED_NAMES)
-        if name.startswith("vision_tower.encoder.blocks."):
-            name = _replaced(name, _PUBLISHED_BLOCK_NAMES)
+        name = native
+        for ours, theirs in _PUBLISHED_NAMES:
+            name = name.replace(ours, theirs)
         if ".attn.q_proj." in name:
             fused = [
                 _interleaved(tensor, heads),
@@ -367,14 +334,6 @@ def published_weights(model: PreTrainedModel) -> dict[str, torch.Tensor]:
         else:
             published[name] = tensor
     return published
-
-
-def _replaced(name: str, pairs: tuple[tuple[str, str], ...]) -> str:
-    """Return the name with the first pair that occurs in it applied."""
-    for old, new in pairs:
-        if old in name:
-            return name.replace(old, new)
-    return name
 
 
 def _interleaved(tensor: torch.Tensor, heads: int) -> torch.Tensor:

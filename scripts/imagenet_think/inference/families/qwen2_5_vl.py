@@ -4,13 +4,13 @@ Tried on miniature checkpoints of the real class; the published weights were not
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 from transformers import (
     AutoTokenizer,
-    PreTrainedModel,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLProcessor,
@@ -71,21 +71,8 @@ def load_processor(
     )
 
 
-def load_model(path: str | Path, **loading: Unpack[checkpoints.Loading]) -> PreTrainedModel:
-    """Return the model of a checkpoint."""
-    return checkpoints.load_weights(
-        Qwen2_5_VLForConditionalGeneration, path, read_config, **loading
-    )
-
-
 def read_config(folder: Path) -> Qwen2_5_VLConfig:
-    """Return the config.
-
-    Raises
-    ------
-    ValueError
-        If the text width is not that of the file: the class's defaults are those of the 72B model.
-    """
+    """Return the config; the class's defaults, those of the 72B model, are a `ValueError`."""
     published = checkpoints.read_json(folder, "config.json")
     config = Qwen2_5_VLConfig.from_pretrained(folder)
     expected = published.get("text_config", published).get("hidden_size")
@@ -94,6 +81,8 @@ def read_config(folder: Path) -> Qwen2_5_VLConfig:
         raise ValueError(f"{folder}: text width {text.hidden_size}, config.json says {expected}")
     return config
 
+
+load_model = partial(checkpoints.load_weights, Qwen2_5_VLForConditionalGeneration, read_config)
 
 SPECIAL_TOKENS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>",

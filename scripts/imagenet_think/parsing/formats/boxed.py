@@ -35,15 +35,14 @@ def split(text: str) -> Split:
     """Split a text without special tokens."""
     boxes, closing = _braces(text)
     spans = [(start, start + len(BOX)) for start in boxes]
-    closed = [closing[end - 1] for _, end in spans if end - 1 in closing]
+    # Where a box begins, where its content begins, and where its closing brace is.
+    closed = [(start, end, closing[end - 1]) for start, end in spans if end - 1 in closing]
     if not closed:
         return Split([Piece(None, _without(text, spans, (0, len(text))))], NO_BOX)
-    last = max(
-        (span for span in spans if span[1] - 1 in closing), key=lambda span: closing[span[1] - 1]
-    )
-    spans += [(end, end + 1) for end in closed]
-    inner = _inner(text, (last[1], closing[last[1] - 1]), closing)
-    outer = _outer(text, (last[0], closing[last[1] - 1] + 1))
+    spans += [(brace, brace + 1) for _, _, brace in closed]
+    start, end, brace = max(closed, key=lambda box: box[2])
+    inner = _inner(text, (end, brace), closing)
+    outer = _outer(text, (start, brace + 1))
     spans += [(outer[0], inner[0]), (inner[1], outer[1])]
     begin = max((match.end() for match in BOUNDARY.finditer(text, 0, outer[0])), default=0)
     part = ANSWER if _without(text, spans, inner) else None

@@ -1,7 +1,8 @@
 """Kimi-VL-Thinking: `◁think▷…◁/think▷answer`. The tags are plain text to its tokenizer."""
 
+from functools import partial
+
 from imagenet_think.parsing import tagged
-from imagenet_think.parsing.marks import Split
 from imagenet_think.parsing.tagged import FAILURES, OPEN
 
 __all__ = ["FAILURES", "MARKS", "OPEN", "RULE", "split"]
@@ -13,7 +14,4 @@ RULE = (
 
 MARKS = ("◁think▷", "◁/think▷")
 
-
-def split(text: str) -> Split:
-    """Split a text without special tokens."""
-    return tagged.split(text, MARKS)
+split = partial(tagged.split, tags=MARKS)

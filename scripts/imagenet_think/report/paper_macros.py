@@ -1,12 +1,16 @@
-"""Macros of the paper's text that state results: counts, lengths, scores and comparisons."""
+"""LaTeX macros of the paper's text: the run's settings, and its counts, lengths and scores."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
-from imagenet_think.core.settings import Values
+from imagenet_think.core import model_sources
+from imagenet_think.core.settings import Values, names, prompt
 from imagenet_think.core.splits import SPLITS, splits
+from imagenet_think.core.wording import series
+from imagenet_think.images import criteria, sources
+from imagenet_think.metrics import registry
 from imagenet_think.parsing.statuses import OK
 from imagenet_think.report.audit_checks import CONTRADICTS
 from imagenet_think.report.comparability import PROMPTS, VECTORS, split_reasons
@@ -16,12 +20,69 @@ from imagenet_think.report.macros import (
     counted,
     number,
     percent,
-    series,
+    setting,
     spelled,
     table_rows,
 )
-from imagenet_think.report.setting_macros import PLACES, models_in_order
 from imagenet_think.report.table_captions import HEADINGS, MEASURES
+
+PLACES = ("One", "Two")
+"""Suffixes of the macros about teacher 1 and teacher 2."""
+
+
+def setting_macros(settings: Values) -> dict[str, str]:
+    """Return the macros that state settings of the run."""
+    images, benchmark = settings["images"], settings["benchmark"]
+    named = {key: latex(name) for key, name in names(settings).items()}
+    teachers = zip(PLACES, settings["teachers"], strict=True)
+    macros = {
+        "RunName": latex(settings["run"]),
+        "Seed": str(settings["seed"]),
+        "PromptName": latex(settings["prompt"]),
+        "PromptText": latex(prompt(settings)),
+        "TokenizerName": _repository(settings["statistics"]["tokenizer"]),
+        "NumTeachers": spelled(len(settings["teachers"])),
+        "NumBenchmarked": spelled(len(settings["benchmarked"])),
+        **{f"Teacher{place}": named[key] for place, key in teachers},
+        "BenchmarkedNames": series(named[key] for key in settings["benchmarked"]) or MISSING,
+        "ModelRows": table_rows(
+            [name, *_origin(settings["models"][key])] for key, name in named.items()
+        ),
+        "ImageSource": sources.get(images["source"]["kind"]).paper,
+        "BalancePower": setting(images["balance"]),
+        "Criteria": latex(series(criteria.rules(images["criteria"]), "or")),
+        "ComplexityStrata": number(images["complexity"]["strata"]),
+        "LongestSide": number(images["preparation"]["longest_side"]),
+        "JpegQuality": number(images["preparation"]["jpeg_quality"]),
+        "IntervalDraws": number(benchmark["intervals"]["draws"]),
+        "IntervalLevel": percent(benchmark["intervals"]["level"], 1).replace(".0", ""),
+        "AblationModel": latex(settings["models"][benchmark["ablation_model"]]["name"]),
+    }
+    for metric in registry.metrics():
+        if metric.encoder:
+            name, own = metric.measures[0].macro_name, benchmark[metric.name]
+            macros |= {f"{name}Model": _repository(own), f"{name}Window": number(own["max_tokens"])}
+    return macros | {
+        "TestPerClass": spelled(settings["dataset"]["test"]),
+        "ValidationPerClass": spelled(settings["dataset"]["validation"]),
+    }
+
+
+def _origin(model: Values) -> list[str]:
+    """Return a model's repository and decoding limits, or the file of imported responses."""
+    if "responses" in model:
+        path = latex(model["responses"]["path"])
+        return [rf"\texttt{{{path}}} (imported)", MISSING, MISSING]
+    decoding = model["decoding"]
+    return [
+        rf"\texttt{{{_repository(model)}}}",
+        number(decoding["max_new_tokens"]),
+        setting(decoding["temperature"]),
+    ]
+
+
+def _repository(section: Values) -> str:
+    return latex(model_sources.name(section["repository"]))
 
 
 def image_macros(
@@ -44,22 +105,17 @@ def image_macros(
 def response_macros(counts: pl.DataFrame, settings: Values) -> dict[str, str]:
     """Return how many responses there are and how many parsed, by model and of the teachers.
 
-    Parameters
-    ----------
-    counts
-        Columns model, status, rows.
-    settings
-        The config's models, teachers and benchmarked models.
+    `counts` has the columns model, status and rows.
     """
 
     def total_and_parsed(rows: pl.DataFrame) -> tuple[int, int]:
         return int(rows["rows"].sum()), int(rows.filter(status=OK)["rows"].sum())
 
     lines = []
-    for key, model in models_in_order(settings).items():
+    for key, name in names(settings).items():
         rows = counts.filter(model=key)
         failed = counted(rows.filter(pl.col("status") != OK), "status")
-        lines.append([latex(model["name"]), *map(number, total_and_parsed(rows)), failed])
+        lines.append([latex(name), *map(number, total_and_parsed(rows)), failed])
     total, parsed = total_and_parsed(counts)
     of_teachers = counts.filter(pl.col("model").is_in(settings["teachers"]))
     pairs, parsed_pairs = total_and_parsed(of_teachers)
@@ -79,20 +135,13 @@ def dataset_macros(
 ) -> dict[str, str]:
     """Return how many rows each split has in the dataset's two configurations.
 
-    Parameters
-    ----------
-    sample
-        Columns image_id, wnid.
-    statuses
-        Columns image_id, status; one row per image and teacher.
-    settings
-        `test` and `validation`: images of each class in these splits.
+    `sample` has the columns image_id and wnid, `statuses` image_id and status of each teacher.
     """
-    split = splits(
-        sample.select("image_id", "wnid").iter_rows(), settings["test"], settings["validation"]
-    )
-    images = statuses.group_by("image_id").agg((pl.col("status") == OK).all().alias("ok"))
-    rows = images.with_columns(split=pl.col("image_id").replace_strict(split))
+    sizes = settings["dataset"]
+    images = sample.select("image_id", "wnid").iter_rows()
+    split = splits(images, sizes["test"], sizes["validation"])
+    rows = statuses.group_by("image_id").agg((pl.col("status") == OK).all().alias("ok"))
+    rows = rows.with_columns(split=pl.col("image_id").replace_strict(split))
     counts = {
         name: [rows.filter(split=name, ok=ok).height for ok in (True, False)] for name in SPLITS
     }
@@ -109,14 +158,7 @@ def dataset_macros(
 def text_macros(table: pl.DataFrame, language: pl.DataFrame, settings: Values) -> dict[str, str]:
     """Return the numbers of the texts: tokens per sample, lengths by teacher and part, words.
 
-    Parameters
-    ----------
-    table
-        Table 1, whose last row is this run.
-    language
-        The table of lengths and words.
-    settings
-        The config's models and teachers.
+    `table` is Table 1, whose last row is this run, and `language` that of lengths and words.
     """
 
     def measured(measure: str, **where: str | None) -> dict[str, Any]:
@@ -148,12 +190,7 @@ def text_macros(table: pl.DataFrame, language: pl.DataFrame, settings: Values) -
 def score_macros(tables: Sequence[pl.DataFrame], ablation: pl.DataFrame) -> dict[str, str]:
     """Return each metric's highest average with the models that reach it, and the ablation.
 
-    Parameters
-    ----------
-    tables
-        Tables 3 to 6.
-    ablation
-        Table 7.
+    `tables` are Tables 3 to 6, `ablation` is Table 7.
     """
     macros = {"NumMetrics": spelled(ablation["metric"].n_unique())}
     for table in tables:
@@ -168,7 +205,7 @@ def score_macros(tables: Sequence[pl.DataFrame], ablation: pl.DataFrame) -> dict
     parts = ablation.pivot("part", index="metric", values="avg")
     higher = parts.filter(pl.col("think") > pl.col("answer"))["metric"].to_list()
     macros["ThinkHigher"] = spelled(len(higher))
-    macros["ThinkHigherMetrics"] = series(latex(HEADINGS[m]) for m in higher) if higher else "none"
+    macros["ThinkHigherMetrics"] = series(latex(HEADINGS[m]) for m in higher) or "none"
     return macros
 
 
