@@ -11,12 +11,9 @@ from imagenet_think.review.form import FORMAT, VERSION
 from imagenet_think.review.review_page import ReviewedRun, describe, listed, render
 from imagenet_think.review.review_sample import left
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-SOURCES = {
-    "template": SCRIPTS / "review" / "review.html",
-    "style": SCRIPTS / "review" / "review.css",
-    "script": SCRIPTS / "review" / "review.js",
-}
+SCRIPTS = Path(__file__).parents[2] / "scripts" / "review"
+ENDINGS = {"template": "html", "style": "css", "script": "js"}
+SOURCES = {name: SCRIPTS / f"review.{ending}" for name, ending in ENDINGS.items()}
 NAMES = {"glm": "GLM the Long", "kimi": "Kimi the Short"}
 TEACHERS = list(NAMES)
 RUN = "a_run"

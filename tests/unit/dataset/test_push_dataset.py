@@ -2,12 +2,11 @@
 
 import base64
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import huggingface_hub
 import pytest
 from dataset_shards import publish
+from local_hub import LocalHub, connect, serving
 
 from push_dataset import push_dataset
 
@@ -16,23 +15,13 @@ API = f"/api/datasets/{REPOSITORY}"
 URL = f"https://huggingface.co/datasets/{REPOSITORY}"
 
 
-class Hub(BaseHTTPRequestHandler):
+class Hub(LocalHub):
     """Answers requests about one repository and keeps its files; subclasses hold the state."""
 
     private: bool | None
     refuses: int | None
     files: dict[str, bytes]
     requests: list[str]
-
-    def answer(self, body, status=200, code=None):
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        if code:
-            self.send_header("X-Error-Code", code)
-        self.end_headers()
-        self.wfile.write(data)
 
     def do_GET(self):
         path = self.path.split("?")[0]
@@ -70,31 +59,15 @@ class Hub(BaseHTTPRequestHandler):
             return self.answer({"commitUrl": f"{URL}/commit/{'1' * 40}", "commitOid": "1" * 40})
         return self.answer({})
 
-    def log_message(self, *arguments):
-        pass
-
 
 @pytest.fixture
 def hub(monkeypatch):
     """The server's state: there is a token, and no repository yet."""
     state = {"private": None, "refuses": None, "files": {}, "requests": []}
     handler = type("Handler", (Hub,), state)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     monkeypatch.setenv("HF_TOKEN", "hf_of_nobody")
-    connect(monkeypatch, f"http://127.0.0.1:{server.server_port}")
-    yield handler
-    huggingface_hub.close_session()
-    server.shutdown()
-    server.server_close()
-
-
-def connect(monkeypatch, endpoint, offline=False):
-    """Make the hub's client use an endpoint."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
-    for module in (huggingface_hub.constants, huggingface_hub.hf_api.constants):
-        monkeypatch.setattr(module, "ENDPOINT", endpoint)
-    huggingface_hub.close_session()
+    with serving(handler, monkeypatch):
+        yield handler
 
 
 @pytest.fixture

@@ -25,8 +25,7 @@ from catalogue_images import split_unpacked
 from collect_candidates import collect_candidates
 from draw_images import draw_images
 from imagenet_think.core.schemas import CATALOGUE
-from imagenet_think.images import archives, image_ids, labels, sources
-from imagenet_think.images.classes import read_labels
+from imagenet_think.images import image_ids, labels, sources
 from imagenet_think.images.rejections import RejectionError
 from unpack_outer_archive import unpack_outer_archive
 
@@ -92,19 +91,14 @@ def test_every_form_gives_the_same_sample(form, drawn, reference, tmp_path):
 
 
 def test_the_users_classes_need_no_wordnet_id(tmp_path):
-    source = tmp_path / "my pets"
-    for name in ("cats", "dogs"):
-        (source / name / "2019").mkdir(parents=True)
+    wnids = ["cats", "dogs"]
+    for number, name in enumerate(wnids):
+        (tmp_path / "my pets" / name / "2019").mkdir(parents=True)
         for k in range(6):
-            image = photo(k + 10 * len(name) + 100 * (name == "cats"))
-            (source / name / "2019" / f"{k}.PNG").write_bytes(encoded(image, "PNG"))
-    chosen, _ = sample(
-        tmp_path / "run",
-        {"kind": "folder", "path": str(source)},
-        ["cats", "dogs"],
-        total=12,
-        max_per_class=6,
-    )
+            data = encoded(photo(10 * number + k), "PNG")
+            (tmp_path / "my pets" / name / "2019" / f"{k}.PNG").write_bytes(data)
+    source = {"kind": "folder", "path": str(tmp_path / "my pets")}
+    chosen, _ = sample(tmp_path / "run", source, wnids, total=12, max_per_class=6)
     assert sorted(chosen["image_id"])[0] == "cats/2019/0"
     assert chosen["image_id"].n_unique() == 12
 
@@ -121,9 +115,7 @@ def test_every_kind_of_the_users_files_is_here():
     assert {kind for kind, one in found.items() if one.sampled and one.made_by == "user"} == {
         *ONE_OF
     }
-    with pytest.raises(
-        ValueError, match=r"'zip' is not in images\.sources, which has class_folders"
-    ):
+    with pytest.raises(ValueError, match=r"'zip' is not in images\.sources, which has class"):
         sources.get("zip")
 
 
@@ -152,10 +144,10 @@ def test_a_path_that_cannot_exist_is_reported(path):
 
 
 def test_places_by_class_are_in_the_order_of_the_classes(tmp_path):
-    for wnid in WNIDS:
-        (tmp_path / f"{wnid}.tar").touch()
-    places = sources.get_sampled("class_tars").places(tmp_path, WNIDS)
-    assert places == [f"{wnid}.tar" for wnid in WNIDS]
+    expected = [f"{wnid}.tar" for wnid in WNIDS]
+    for name in expected:
+        (tmp_path / name).touch()
+    assert sources.get_sampled("class_tars").places(tmp_path, WNIDS) == expected
 
 
 # Parts ------------------------------------------------------------------------------------------
@@ -163,6 +155,10 @@ def test_places_by_class_are_in_the_order_of_the_classes(tmp_path):
 
 def listed(kind, place, names=()):
     return list(sources.get_sampled(kind).list_place(place, names))
+
+
+def opened(kind, place):
+    return sources.get_sampled(kind).opened(place)
 
 
 def test_files_of_a_folder_are_listed_in_order_and_links_not_followed(tmp_path):
@@ -187,7 +183,7 @@ def test_files_of_a_folder_are_listed_in_order_and_links_not_followed(tmp_path):
         "pipe": "not_an_image",
         "\\xe9.jpg": "unsafe_name",
     }
-    with sources.get_sampled("class_folders").opened(place) as read:
+    with opened("class_folders", place) as read:
         assert read("inner/c.JPG", 0, 11) == b"inner/c.JPG"
 
 
@@ -241,13 +237,6 @@ def test_a_name_or_a_label_determines_the_class(name, label, expected):
     assert labels.class_of(name, label, ["a", "b"]) == expected
 
 
-def test_labels_count_the_sorted_classes_or_a_file(tmp_path):
-    classes = write_classes(tmp_path / "classes.tsv", WNIDS)
-    assert read_labels(classes, None) == sorted(WNIDS)
-    (tmp_path / "labels.txt").write_text("n2 a name\nn1\n\n")
-    assert read_labels(classes, tmp_path / "labels.txt") == ["n2", "n1"]
-
-
 def test_samples_are_grouped_by_webdatasets_rules(tmp_path):
     members = {
         "README": b"x",
@@ -276,7 +265,7 @@ def test_samples_are_grouped_by_webdatasets_rules(tmp_path):
         ("5.jpg", None, "no_class"),
         ("6.jpg", None, "no_class"),
     ]
-    with archives.opened(place) as read:
+    with opened("webdataset", place) as read:
         assert read(*rows[1][1:4]) == b"two"
 
 
@@ -316,38 +305,41 @@ def test_rows_are_read_in_any_order_and_from_any_row_group(tmp_path):
     rows = listed("hub_parquet", place, ["n00000001"])
     assert [row.offset for row in rows] == list(range(40))
     assert {row.size for row in rows} == {None}
-    with sources.get_sampled("hub_parquet").opened(place) as read:
+    with opened("hub_parquet", place) as read:
         for row in [*rows[::3], rows[4], rows[4], *rows[::-1]]:
             assert read(row.member, row.offset, None).decode() == row.member.split("_")[1]
 
 
-def write_hub(path, columns, names=None):
-    table = pa.table(columns)
-    if names:
+@pytest.fixture
+def hub(tmp_path):
+    """A function that writes columns, and names of labels, to a parquet file."""
+    place = tmp_path / "a.parquet"
+
+    def write(names=(), **columns):
         about = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
-        table = table.replace_schema_metadata({"huggingface": json.dumps(about)})
-    pq.write_table(table, path)
-    return path
+        metadata = {"huggingface": json.dumps(about)} if names else None
+        pq.write_table(pa.table(columns, metadata=metadata), place)
+        return place
+
+    return write
 
 
-def test_label_names_in_the_file_come_first_where_they_are_classes(tmp_path):
-    columns = {"image": [{"bytes": b"x", "path": None}] * 2, "label": [1, 0]}
-    for names, expected in ((["dogs", "cats"], "cats"), (["lemma", "other"], "dogs")):
-        place = write_hub(tmp_path / "a.parquet", columns, names)
-        rows = listed("hub_parquet", place, ["cats", "dogs"])
-        assert rows[0].wnid == expected
-        assert [row.member for row in rows] == ["a_0", "a_1"]
+@pytest.mark.parametrize(
+    ("names", "expected"), [(["dogs", "cats"], "cats"), (["lemma", "other"], "dogs")]
+)
+def test_label_names_in_the_file_come_first_where_they_are_classes(hub, names, expected):
+    place = hub(names, image=[{"bytes": b"x", "path": None}] * 2, label=[1, 0])
+    rows = listed("hub_parquet", place, ["cats", "dogs"])
+    assert rows[0].wnid == expected
+    assert [row.member for row in rows] == ["a_0", "a_1"]
 
 
-def test_rows_without_bytes_class_or_a_safe_name_have_a_reason(tmp_path):
+def test_rows_without_bytes_class_or_a_safe_name_have_a_reason(hub):
     images = [{"bytes": None, "path": "a.jpg"}, {"bytes": b"x", "path": "../b.jpg"}, None]
-    place = write_hub(tmp_path / "a.parquet", {"image": images, "label": ["cats", "cats", None]})
+    place = hub(image=images, label=["cats", "cats", None])
     rows = listed("hub_parquet", place, ["cats"])
     assert [row.reason for row in rows] == [None, "unsafe_name", "no_class"]
-    with (
-        sources.get_sampled("hub_parquet").opened(place) as read,
-        pytest.raises(RejectionError, match="not_an_image"),
-    ):
+    with pytest.raises(RejectionError, match="not_an_image"), opened("hub_parquet", place) as read:
         read("a.jpg", 0, None)
 
 
@@ -361,16 +353,13 @@ def test_rows_without_bytes_class_or_a_safe_name_have_a_reason(tmp_path):
         ),
     ],
 )
-def test_other_columns_and_contradicting_labels_are_refused(tmp_path, columns, message):
-    place = write_hub(tmp_path / "a.parquet", columns)
+def test_other_columns_and_contradicting_labels_are_refused(hub, columns, message):
     with pytest.raises(ValueError, match=message):
-        listed("hub_parquet", place, ["n00000002"])
+        listed("hub_parquet", hub(**columns), ["n00000002"])
 
 
-def test_a_damaged_parquet_file_is_one_row(tmp_path):
-    place = write_hub(
-        tmp_path / "a.parquet", {"image": [{"bytes": b"x", "path": "a"}], "label": [0]}
-    )
+def test_a_damaged_parquet_file_is_one_row(hub):
+    place = hub(image=[{"bytes": b"x", "path": "a"}], label=[0])
     place.write_bytes(place.read_bytes()[:-40])
     (row,) = listed("hub_parquet", place, ["cats"])
     assert (row.wnid, row.member, row.reason) == (None, None, "damaged_archive")
@@ -381,14 +370,13 @@ def test_a_damaged_row_group_costs_its_images_only(tmp_path):
     hub_parquet(tmp_path, {"n00000001": data}, 1)
     (place,) = tmp_path.glob("data/*")
     names = [row.member for row in listed("hub_parquet", place, ["n00000001"])]
-    metadata = pq.ParquetFile(place).metadata
-    chunk = metadata.row_group(1).column(0)
+    chunk = pq.ParquetFile(place).metadata.row_group(1).column(0)
     content = bytearray(place.read_bytes())
     start = chunk.dictionary_page_offset or chunk.data_page_offset
     content[start : start + 30] = b"\xff" * 30
     place.write_bytes(content)
     outcomes = []
-    with sources.get_sampled("hub_parquet").opened(place) as read:
+    with opened("hub_parquet", place) as read:
         for row, name in enumerate(names):
             try:
                 assert read(name, row, None) == data[f"{name}.JPEG"]
@@ -401,8 +389,8 @@ def test_a_damaged_row_group_costs_its_images_only(tmp_path):
 # The outer archive ------------------------------------------------------------------------------
 
 
-def unpacked(tmp_path, outer):
-    classes = write_classes(tmp_path / "classes.tsv", ("n1", "n2"))
+def unpacked(tmp_path, outer, wnids=("n1", "n2")):
+    classes = write_classes(tmp_path / "classes.tsv", wnids)
     unpack_outer_archive(outer, classes, tmp_path / "out", tmp_path / "u.parquet")
     return pl.read_parquet(tmp_path / "u.parquet")
 
@@ -435,13 +423,10 @@ def test_of_two_archives_of_a_class_the_first_counts(tmp_path):
 
 def test_a_stopped_unpacking_continues(drawn, tmp_path, caplog):
     source = FORMS["outer_archive"](tmp_path / "source", drawn)
-    classes = write_classes(tmp_path / "classes.tsv", WNIDS)
-    out, listing = tmp_path / "out", tmp_path / "u.parquet"
-    whole = Path(source["archive"]).read_bytes()
-    cut = tmp_path / "winter21_whole.tar.gz"
+    out, cut = tmp_path / "out", Path(source["archive"])
+    whole = cut.read_bytes()
     cut.write_bytes(whole[: len(whole) // 2])
-    unpack_outer_archive(cut, classes, out, listing)
-    rows = pl.read_parquet(listing)
+    rows = unpacked(tmp_path, cut, WNIDS)
     assert rows["reason"][-1] == "damaged_archive"
     assert 0 < rows["reason"].null_count() < 3
     first = {path: path.stat().st_mtime_ns for path in out.iterdir()}
@@ -450,7 +435,7 @@ def test_a_stopped_unpacking_continues(drawn, tmp_path, caplog):
     caplog.clear()
     cut.write_bytes(whole)
     caplog.set_level("INFO", logger="imagenet_think")
-    unpack_outer_archive(cut, classes, out, listing)
+    unpacked(tmp_path, cut, WNIDS)
     assert {path: path.stat().st_mtime_ns for path in first} == first
     assert f"{3 - len(first)} written, {len(first)} there already" in caplog.text
     assert "class archives unpacked: 3 of 3" in caplog.text
