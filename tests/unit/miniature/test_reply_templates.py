@@ -3,16 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from miniatures import MINIATURES
 
-from imagenet_think.miniature.drawings import (
-    BACKGROUNDS,
-    CLUTTERS,
-    COLOURS,
-    LIGHTS,
-    NAMES,
-    PLACES,
-    SIZES,
-    Scene,
-)
+from imagenet_think.miniature.drawings import COLOURS, NAMES, sample_scene
 from imagenet_think.miniature.reply_templates import (
     TOOL_CALL,
     VOICES,
@@ -22,19 +13,7 @@ from imagenet_think.miniature.reply_templates import (
 )
 from imagenet_think.parsing import parse
 
-SCENES = st.builds(
-    Scene,
-    wnid=st.sampled_from(sorted(NAMES)),
-    colour=st.sampled_from(sorted(COLOURS)),
-    background=st.sampled_from(sorted(BACKGROUNDS)),
-    count=st.integers(1, 3),
-    size=st.sampled_from(SIZES),
-    place=st.sampled_from(PLACES),
-    clutter=st.sampled_from(CLUTTERS),
-    light=st.sampled_from(LIGHTS),
-    side=st.just(224),
-    seed=st.just(0),
-)
+SCENES = st.builds(sample_scene, st.randoms(), st.sampled_from(sorted(NAMES)))
 
 
 def words(text):

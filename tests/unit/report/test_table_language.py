@@ -21,15 +21,14 @@ TEXTS = {
 
 
 def test_describe() -> None:
-    def described(values: list[int]) -> dict[str, float | None]:
-        return describe(pl.Series(values, dtype=pl.Int64), "tokens", "Tokens").row(0, named=True)
-
-    row = described([2, 4, 4, 10])
-    numbers = [row[name] for name in ("n", "mean", "min", "median", "max")]
-    assert numbers == [4, 5.0, 2.0, 4.0, 10.0]
-    assert row["sd"] == pytest.approx((36 / 3) ** 0.5)
-    assert described([3])["sd"] is None
-    assert described([])["mean"] is None
+    series = (pl.Series(values, dtype=pl.Int64) for values in ([2, 4, 4, 10], [3], []))
+    rows = pl.concat(describe(values, "tokens", "Tokens") for values in series)
+    assert rows.select("n", "mean", "min", "median", "max").rows() == [
+        (4, 5.0, 2.0, 4.0, 10.0),
+        (1, 3.0, 3.0, 3.0, 3.0),
+        (0, None, None, None, None),
+    ]
+    assert rows["sd"].to_list() == [pytest.approx((36 / 3) ** 0.5), None, None]
 
 
 @pytest.fixture
