@@ -1,11 +1,11 @@
 """Made-up shards of a run, the dataset built from them, and the tables that describe it."""
 
 import hashlib
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
+from pictures import encoded
 from PIL import Image
 
 from build_dataset import PARTS, build_dataset, images_by_shard
@@ -35,9 +35,7 @@ def digest(text: str) -> str:
 
 def picture(image_id: str) -> bytes:
     """Return a small PNG of one colour, which depends on the image_id."""
-    stream = io.BytesIO()
-    Image.new("RGB", (8, 6), f"#{digest(image_id)[:6]}").save(stream, "PNG")
-    return stream.getvalue()
+    return encoded(Image.new("RGB", (8, 6), f"#{digest(image_id)[:6]}"), "PNG")
 
 
 def sample(images: Mapping[str, tuple[str, str]]) -> pl.DataFrame:

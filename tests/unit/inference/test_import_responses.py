@@ -107,9 +107,9 @@ def test_raw_text_is_parsed_like_a_generated_one(importing):
 
 def test_thinking_and_answer_are_taken_verbatim(importing):
     importing.add(
-        image=IMAGES,
-        think_1=[" <think> so\n", None, "t", " "],
-        answer_1=["a <b> ", "a", "\n", ""],
+        image=["n1_0", *IMAGES],
+        think_1=[None, " <think> so\n", None, "t", " "],
+        answer_1=[None, "a <b> ", "a", "\n", ""],
     )
     responses, annotations, unused = importing(think="think_1", answer="answer_1")
     parts = [tuple(annotations[i].values())[2:] for i in IMAGES]
@@ -120,7 +120,7 @@ def test_thinking_and_answer_are_taken_verbatim(importing):
         (None, None, None, "empty_answer"),
     ]
     assert [responses[i]["text"] for i in IMAGES] == ["<think> so\na <b>", "a", "t", ""]
-    assert unused == []
+    assert unused == [("n1_0", "no text")]
 
 
 def test_every_unused_row_is_listed(importing, caplog):
@@ -146,19 +146,6 @@ def test_every_unused_row_is_listed(importing, caplog):
     assert "rows not used, not in the sample (1): n3_0" in caplog.text
     assert "rows not used, no text (2): a/n1_1, n1_0" in caplog.text
     assert "images without a response (3): n1_2, n1_1, n2_0" in caplog.text
-
-
-def test_the_first_row_with_a_text_counts(importing):
-    importing.add(
-        image=["n1_0", "n1_0", "n1_0", "n1_1"],
-        think=[None, None, "late", None],
-        answer=[None, "", "late", None],
-    )
-    responses, _, unused = importing(think="think", answer="answer")
-    assert (responses["n1_0"]["text"], responses["n1_0"]["error"]) == ("", None)
-    assert responses["n1_1"]["error"] == "no response in my*.parquet"
-    no_text = [("n1_0", "no text"), ("n1_1", "no text")]
-    assert unused == [("n1_0", "named in an earlier row"), *no_text]
 
 
 @pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view()])

@@ -24,7 +24,8 @@ class Entry(NamedTuple):
     """A member of a place; if it cannot be read, `reason` and `detail` say why.
 
     `offset` is where its content begins (bytes), its row in a parquet file, or 0 for a file of its
-    own. `size` is in bytes as stored, None where it is known only once the content is read.
+    own. `size` is in bytes as stored, None where it is known only once the content is read. All are
+    None for a damaged part of a place.
     """
 
     wnid: str | None
