@@ -15,7 +15,7 @@ from imagenet_think.images.classes import counted, read_classes
 def index_classes(
     classes: str | Path, catalogues: Sequence[str | Path], output: str | Path
 ) -> None:
-    """Write one row for each class of the table, which has all catalogued ones, schema `CLASSES`."""
+    """Write a row for each class of the table, schema `CLASSES`; it has all catalogued ones."""
     table = read_classes(classes)
     available = (
         pl.scan_parquet(list(map(str, catalogues)))
