@@ -1,5 +1,6 @@
 import re
-from html.parser import HTMLParser
+from html import unescape
+from types import SimpleNamespace
 
 import datasets
 import pytest
@@ -23,23 +24,6 @@ SHOWN = HARD.replace("\n", " ")
 GLM, KIMI = "models/glm-4.1v", "models/kimi-vl"
 
 
-class Page(HTMLParser):
-    """The text of a card as rendered, its elements and links."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.text, self.tags, self.links = "", set(), []
-        self.feed(html)
-        self.text = self.text.replace("\n", " ")
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.add(tag)
-        self.links += [value for name, value in attributes if name == "href"]
-
-    def handle_data(self, data):
-        self.text += data
-
-
 @pytest.fixture
 def card(tmp_path):
     """A function that writes a dataset with its card; it returns folder, front matter and page."""
@@ -56,8 +40,9 @@ def card(tmp_path):
         )
         _, front, body = (folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)
         html = MarkdownIt("commonmark", {"html": True}).enable("table").render(body)
-        page = Page(html)
-        page.body = body
+        page = SimpleNamespace(body=body, tags=set(re.findall(r"<(\w+)", html)))
+        page.text = unescape(re.sub(r"<[^>]*>", "", html)).replace("\n", " ")
+        page.links = re.findall(r'href="([^"]*)"', html)
         return folder, yaml.safe_load(front), page
 
     return write

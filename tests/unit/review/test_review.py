@@ -78,11 +78,8 @@ def test_a_larger_number_begins_with_the_smaller(smaller, larger, seed, statuses
         assert strata(many) == strata(images)
 
 
-def test_common_strata_come_before_rare_ones():
+def test_common_strata_come_before_rare_ones_and_another_seed_gives_another_sample():
     assert set(choose(IMAGES, SEED, 3)["status_1"]) == {"ok"}
-
-
-def test_another_seed_gives_another_sample():
     one, other = (set(choose(IMAGES, seed, 500)["image_id"]) for seed in (1, 2))
     assert len(one & other) < 100
 
