@@ -29,10 +29,8 @@ class TokenSampler:
     decoding
         `temperature` (0 or absent: greedy), `top_k`, `top_p` and `repetition_penalty`; absent
         settings have no effect.
-    rows
-        Maximum number of rows, which are numbered from 0.
-    vocabulary
-        Number of tokens in the vocabulary.
+    rows, vocabulary
+        Maximum number of rows, and number of tokens in the vocabulary.
     device
         Device of the scores.
     """
@@ -70,16 +68,9 @@ class TokenSampler:
     def __call__(
         self, scores: torch.Tensor, first: int, draws: Sequence[tuple[int, int]]
     ) -> torch.Tensor:
-        """Return the next token (rows,) of consecutive rows.
+        """Return the next token (rows,) of the rows from `first` on.
 
-        Parameters
-        ----------
-        scores
-            (rows, vocabulary).
-        first
-            Number of the first row.
-        draws
-            Seed and number of generated tokens of each row.
+        `scores` are (rows, vocabulary), `draws` the seed and number of tokens so far of each row.
         """
         numbers = [] if self.greedy else [seeding.bits(seed, step) for seed, step in draws]
         # A blocking copy would wait for all pending work of the device.
