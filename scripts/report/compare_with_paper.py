@@ -254,8 +254,16 @@ def compare_with_paper(
 ) -> None:
     """Write the comparison as csv, Markdown and LaTeX.
 
-    `tables` are our csv files, named `table1` to `table7` and `language`; `reported` is the YAML of
-    what the paper reports, and `stem` the comparison's path without ending.
+    Parameters
+    ----------
+    tables
+        Our tables, csv files named `table1` to `table7` and `language`.
+    reported
+        What the paper reports (YAML).
+    stem
+        Path of the comparison without ending.
+    config
+        The keys of the config that the rule declares.
     """
     ours = {Path(path).stem: pl.read_csv(path, infer_schema_length=None) for path in tables}
     paper = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))

@@ -71,8 +71,7 @@ def review(
             {
                 "id": image_id,
                 **{key: row[key] for key in ("lemma", "domain", "sha256")},
-                "width": pictures[image_id].width,
-                "height": pictures[image_id].height,
+                **{key: getattr(pictures[image_id], key) for key in ("width", "height")},
                 "left": left(seed, image_id) if compared else None,
                 "responses": own,
             }

@@ -87,7 +87,10 @@ def writer(path: str | Path, schema: pl.Schema) -> Iterator[Callable[[pl.DataFra
 def published_schema(path: str | Path) -> pl.Schema:
     """Return the schema of a file of the dataset without images, `DATASET` or `FAILED`.
 
-    ValueError names the file, and columns that are missing or have a different type.
+    Raises
+    ------
+    ValueError
+        If columns are missing or have a different type; the message names file and columns.
     """
     held = pl.read_parquet_schema(path)
     schema = FAILED if "text_1" in held else DATASET

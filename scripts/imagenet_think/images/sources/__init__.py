@@ -10,14 +10,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from imagenet_think.core import plugins
 
 Read = Callable[[str, int, int | None], bytes]
 """Returns the bytes of a member, given its name, offset and size."""
 
-CatalogueRow = TypeVar("CatalogueRow", bound=Mapping[str, Any])
+CatalogueRow = dict[str, Any]
 
 
 class Entry(NamedTuple):
