@@ -186,8 +186,8 @@ def cost(
     """Write `<stem>.csv` and `<stem>.md`.
 
     `responses` are all shards (schema `RESPONSES`) of the models that this run prompted; `journals`
-    has a folder for each of them. `reported` is what the paper reports (YAML). `settings` are keys
-    of the config: run, teachers, benchmarked, and the names of these models.
+    has a folder for each of them. `reported` is what the paper reports (YAML). `settings` are the
+    keys that the rule reads.
     """
     names = printed_names(settings)
     columns = ("image_id", "model", "fingerprint", *TOKENS)

@@ -421,8 +421,7 @@ def pilot(
     `responses` are the pilot's, one file (schema `RESPONSES`) per model in the order to report;
     `journals` has a folder for each. In the whole run, teachers describe the images of `sample`,
     other models those of `evaluated`. `reported` is what the paper reports (YAML). `settings` are
-    keys of the config: run, seed, teachers, benchmarked, the models' names and outputs, pilot.gpus
-    and benchmark.intervals.
+    the keys that the rule reads.
     """
     names, teachers = printed_names(settings), settings["teachers"]
     intervals = Intervals(**settings["benchmark"]["intervals"], seed=settings["seed"])

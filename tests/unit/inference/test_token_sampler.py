@@ -48,15 +48,6 @@ def test_noise_is_gumbel_of_splitmix64():
     assert torch.equal(_gumbel(torch.tensor(states), 50), expected)
 
 
-def test_noise_is_spread_as_gumbel_and_differs_by_row_and_step():
-    rows = torch.tensor([bits(seed, step) for seed in range(20) for step in range(20)])
-    noise = _gumbel(rows, 500)
-    assert noise.unique().numel() == noise.numel()
-    uniform = torch.exp(-torch.exp(-noise)).float()
-    counts = torch.histc(uniform, 10, 0, 1)
-    assert counts.tolist() == pytest.approx([20_000] * 10, abs=700)
-
-
 def test_draws_follow_the_probabilities():
     probabilities = torch.tensor([0.5, 0.3, 0.15, 0.05, 0.0])
     seeds = list(range(4000))

@@ -469,7 +469,7 @@ NUMBERS = [p for p, node in LEAVES.items() if {"integer", "number"} & set(kinds(
 @pytest.mark.parametrize("place", NUMBERS, ids=lambda place: ".".join(map(str, place)))
 def test_a_number_is_finite_and_an_integer_if_required(miniature, place):
     wrong = {".nan": float("nan"), ".inf": float("inf"), "-.inf": float("-inf"), "true": True}
-    wrong |= {'"1"': "1", "a very large number": 10**5000}
+    wrong |= {'"1"': "1", str(2**63): 2**63}
     if "number" not in kinds(LEAVES[place]):
         wrong |= {"2.0": 2.0, "143.0": 143.0}
     for shown, value in wrong.items():
@@ -530,16 +530,10 @@ def test_a_date_exists_in_the_calendar(miniature):
     assert "a date (day is out of range" in problem
 
 
-@pytest.mark.parametrize("key", [False, None, 1, 1.5, ("a", "b")])
-def test_a_key_that_is_not_a_string_is_named(miniature, key):
-    miniature["models"]["kimi-vl"][key] = 1
-    problems = refused(miniature)
-    assert f"the key {key!r} in models.kimi-vl is not a string" in "\n".join(problems)
-
-
 def test_a_part_that_contains_itself_is_named(miniature):
     miniature["prompts"]["again"] = miniature["prompts"]
-    assert refused(miniature) == ("prompts.again contains itself",)
+    (problem,) = refused(miniature)
+    assert problem.startswith("prompts.again is a section that contains itself; allowed is string")
 
 
 class Accepted(Exception):  # noqa: N818

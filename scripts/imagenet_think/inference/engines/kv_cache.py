@@ -72,11 +72,12 @@ class KVCache:
                 for i, length in enumerate(lengths):
                     part[first + i, :, :length] = new[i, :, -length:]
 
-    def reorder(self, order: list[int], length: int) -> None:
-        """Move row `order[i]` to row i, for each i; none is longer than `length`."""
+    def reorder(self, order: list[int], lengths: list[int]) -> None:
+        """Move row `order[i]` to row i, where it has the length `lengths[i]`, for each i."""
         moved = [row for row, source in enumerate(order) if row != source]
         if moved:
             sources = [order[row] for row in moved]
+            length = max(lengths[row] for row in moved)
             for part in (part for layer in self.layers for part in layer):
                 part[moved, :, :length] = part[sources, :, :length]
 

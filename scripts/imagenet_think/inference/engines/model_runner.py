@@ -71,8 +71,10 @@ class ModelRunner:
         cache.reserve(self.lengths + counts)
         cache.insert(prompts, len(self.lengths), counts)
         self.cache, self.lengths = cache, self.lengths + counts
-        deltas = self.model.model.rope_deltas.view(-1) if self._three_positions else 0 * mask[:, 0]
-        self._offsets += deltas.tolist()
+        if self._three_positions:
+            self._offsets += self.model.model.rope_deltas.view(-1).tolist()
+        else:
+            self._offsets += [0] * len(counts)
         return scores
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -108,7 +110,7 @@ class ModelRunner:
         order = arrange(self.lengths, rows)
         lengths = [self.lengths[row] for row in order]
         if self.cache is not None:
-            self.cache.reorder(order, max(lengths, default=0))
+            self.cache.reorder(order, lengths)
         self.lengths, self._offsets = lengths, [self._offsets[row] for row in order]
         return order
 
