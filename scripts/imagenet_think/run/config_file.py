@@ -30,19 +30,12 @@ _QUOTE = "write it in quotation marks if it is meant as text"
 
 
 class ConfigError(ValueError):
-    """A config that cannot be run.
+    """A config that cannot be run: the name of its file, and each problem in one line.
 
-    Parameters
-    ----------
-    origin
-        Name of the file.
-    problems
-        Everything that is wrong with it, in one line each; characters that a terminal would not
-        show or would interpret are escaped.
+    Characters that a terminal would not show or would interpret are escaped.
     """
 
     def __init__(self, origin: str, problems: Sequence[str]) -> None:
-        self.origin = origin
         self.problems = tuple(map(_printable, problems))
         super().__init__(listed(_printable(origin), self.problems))
 

@@ -588,10 +588,10 @@ Rule files in parentheses only read keys that change no result, and do not rerun
 
 def _described(node: Mapping[str, Any]) -> str:
     """Return the description of a key; for a choice of plugins, with a summary of each."""
-    package = node.get("plugin")
-    names = node["enum"] if package else []
-    plugged = [f"`{name}`: {plugins.summary(package, name)}" for name in names]
-    return " ".join([node["description"], *plugged])
+    words = [node["description"]]
+    if package := node.get("plugin"):
+        words += [f"`{name}`: {plugins.summary(package, name)}" for name in node["enum"]]
+    return " ".join(words)
 
 
 def _readers() -> Iterator[str]:
