@@ -51,26 +51,13 @@ include: "rules/run.smk"
 include: "rules/miniature.smk"
 
 
+# Besides the targets, which run nothing.
 localrules:
-    all,
-    tables,
-    figures,
-    comparison,
-    paper,
-    sampling,
-    accounting,
     audit,
-    checkpoints,
-    pages,
     render_pages,
     render_checkpoints,
-    miniatures,
     status,
-    dataset,
-    dataset_full,
-    rejoin,
     record_run,
-    review_results,
 
 
 rule all:

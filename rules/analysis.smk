@@ -90,10 +90,8 @@ rule aggregate_groups:
     input:
         scores=SCORED,
         sample=f"{R}/images/sample.parquet",
-        lengths=expand(
-            f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet",
-            model=config["benchmarked"],
-            shard=SHARDS,
+        lengths=by_shard(
+            f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet", config["benchmarked"]
         ),
     output:
         f"{R}/scores/{{metric}}/groups.parquet",

@@ -170,9 +170,9 @@ def pinned(*keys):
     return inputs
 
 
-def of_teachers(pattern):
-    """Return `pattern` for every teacher and shard, teacher 1 first."""
-    return expand(pattern, model=TEACHERS, shard=SHARDS)
+def by_shard(pattern, models=TEACHERS):
+    """Return `pattern` for every model and shard, by default for both teachers."""
+    return expand(pattern, model=models, shard=SHARDS)
 
 
 def table(name):

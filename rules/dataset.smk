@@ -14,8 +14,8 @@ REJOINED = Path(PUBLISHED["rejoin"] or f"{R}/dataset")
 rule build_dataset:
     input:
         sample=f"{R}/images/sample.parquet",
-        responses=of_teachers(f"{R}/responses/{{model}}/{{shard}}.parquet"),
-        annotations=of_teachers(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
+        responses=by_shard(f"{R}/responses/{{model}}/{{shard}}.parquet"),
+        annotations=by_shard(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
         images=lambda wildcards: (
             expand(f"{R}/images/shards/{{shard}}.parquet", shard=SHARDS)
             if has_images(wildcards)

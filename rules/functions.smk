@@ -62,8 +62,7 @@ def listings(wildcards):
 def outer_archive(wildcards):
     """Return the archive of class archives, which may be deleted after unpacking."""
     if not Path(SOURCE["archive"]).is_file() and not Path(f"{R}/images/unpacked.parquet").exists():
-        refuse(f"images.source.archive: {SOURCE['archive']}: no such file")
-        return []
+        return refuse(f"images.source.archive: {SOURCE['archive']}: no such file")
     return SOURCE["archive"]
 
 
@@ -117,12 +116,12 @@ def counted_files(wildcards):
 
 def sampled_images(wildcards):
     """Return the sample of images; refuse a list of images."""
-    if not LAYOUT.sampled:
-        return refuse(
-            f"The paper describes how images were sampled, but images.source of kind {SOURCE['kind']} lists them. `tables`, "
-            "`figures` and `comparison` need no sampling."
-        )
-    return f"{R}/images/sample.parquet"
+    if LAYOUT.sampled:
+        return f"{R}/images/sample.parquet"
+    return refuse(
+        f"The paper describes how images were sampled, but images.source of kind {SOURCE['kind']} lists them. `tables`, "
+        "`figures` and `comparison` need no sampling."
+    )
 
 
 def product_files(pattern):
@@ -216,12 +215,12 @@ def for_rejoined(pattern):
 
 def located(wildcards):
     """Return the located images by group of classes; refuse a list of images."""
-    if not LAYOUT.sampled:
-        return refuse(
-            f"images.source is of kind {SOURCE['kind']}, but a dataset is rejoined with archives or folders of images: name "
-            "them as images.source."
-        )
-    return expand(f"{R}/rejoin/located/{{group}}.parquet", group=GROUPS)
+    if LAYOUT.sampled:
+        return expand(f"{R}/rejoin/located/{{group}}.parquet", group=GROUPS)
+    return refuse(
+        f"images.source is of kind {SOURCE['kind']}, but a dataset is rejoined with archives or folders of images: name "
+        "them as images.source."
+    )
 
 
 # review
@@ -243,20 +242,14 @@ def decisions(wildcards):
 
 def pilots(wildcards):
     """Return the pilot of each prompted model; refuse the run if there is none."""
-    if not GENERATED:
-        return refuse(
-            "There is no pilot: every model of the config has `responses`, so none would be prompted."
-        )
-    return expand(f"{R}/pilot/{{model}}.parquet", model=GENERATED)
+    return expand(f"{R}/pilot/{{model}}.parquet", model=GENERATED) or refuse(
+        "There is no pilot: every model of the config has `responses`, so none would be prompted."
+    )
 
 
 def run_code(wildcards):
     """Return one digest of all the code that this config's run uses."""
-    chosen_plugins = provenance.plugins([config, {"metric": METRICS}])
+    used = provenance.plugins([config, {"metric": METRICS}])
     scripts = sorted({each.script for each in workflow.rules if each.script and each.output})
-    return provenance.digest_text(
-        *(
-            provenance.digest(Path(workflow.basedir) / "rules" / script, chosen_plugins)
-            for script in scripts
-        )
-    )
+    folder = Path(workflow.basedir) / "rules"
+    return provenance.digest_text(*(provenance.digest(folder / each, used) for each in scripts))

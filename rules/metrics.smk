@@ -1,7 +1,7 @@
 # In: annotations/. Out: scores/<metric>/<shard>, agreement/<metric>/<shard>.
 rule fit_document_frequencies:
     input:
-        of_teachers(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
+        by_shard(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
     output:
         f"{R}/statistics/document_frequencies.parquet",
     log:

@@ -128,9 +128,7 @@ rule export_numbers:
         sample=sampled_images,
         exclusions=f"{R}/images/exclusions.parquet",
         criteria=files("images.criteria", by=criteria_files),
-        annotations=expand(
-            f"{R}/annotations/{{model}}/{{shard}}.parquet", model=MODELS, shard=SHARDS
-        ),
+        annotations=by_shard(f"{R}/annotations/{{model}}/{{shard}}.parquet", MODELS),
     output:
         f"{R}/paper/numbers.tex",
     log:

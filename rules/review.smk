@@ -5,8 +5,8 @@ rule review:
     input:
         sample=f"{R}/images/sample.parquet",
         images=expand(f"{R}/images/shards/{{shard}}.parquet", shard=SHARDS),
-        annotations=of_teachers(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
-        responses=of_teachers(f"{R}/responses/{{model}}/{{shard}}.parquet"),
+        annotations=by_shard(f"{R}/annotations/{{model}}/{{shard}}.parquet"),
+        responses=by_shard(f"{R}/responses/{{model}}/{{shard}}.parquet"),
         template="scripts/review/review.html",
         style="scripts/review/review.css",
         script="scripts/review/review.js",

@@ -7,10 +7,8 @@ rule account_responses:
     input:
         sample=f"{R}/images/sample.parquet",
         evaluated=f"{R}/images/evaluated.parquet",
-        responses=expand(f"{R}/responses/{{model}}/{{shard}}.parquet", model=MODELS, shard=SHARDS),
-        annotations=expand(
-            f"{R}/annotations/{{model}}/{{shard}}.parquet", model=MODELS, shard=SHARDS
-        ),
+        responses=by_shard(f"{R}/responses/{{model}}/{{shard}}.parquet", MODELS),
+        annotations=by_shard(f"{R}/annotations/{{model}}/{{shard}}.parquet", MODELS),
         matched=expand(f"{R}/imported/matched/{{model}}.csv", model=IMPORTED),
     output:
         multiext(f"{R}/accounting", ".csv", ".md"),
@@ -42,9 +40,7 @@ rule accounting:
 
 rule cost:
     input:
-        responses=expand(
-            f"{R}/responses/{{model}}/{{shard}}.parquet", model=GENERATED, shard=SHARDS
-        ),
+        responses=by_shard(f"{R}/responses/{{model}}/{{shard}}.parquet", GENERATED),
         reported="resources/reported.yaml",
     output:
         multiext(f"{R}/cost", ".csv", ".md"),

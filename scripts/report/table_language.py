@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 import polars as pl
@@ -31,15 +32,15 @@ COLUMNS = [
 
 
 def describe(
-    values: pl.DataFrame, measure: str, label: str, model: str | None, part: str | None
+    values: pl.Series, measure: str, label: str, model: str | None = None, part: str | None = None
 ) -> pl.DataFrame:
-    """Return a row with the number of values (the only column) and their distribution.
+    """Return a row with the number of values and their distribution.
 
     The standard deviation divides by n - 1; a single value has none. Without values all are null.
     """
     texts = {"measure": measure, "label": label, "model": model, "part": part}
-    value = pl.col(values.columns[0]).cast(pl.Float64)
-    return values.select(
+    value = pl.col("value").cast(pl.Float64)
+    return values.to_frame("value").select(
         *(pl.lit(text, pl.String).alias(name) for name, text in texts.items()),
         n=pl.len().cast(pl.Int64),
         mean=value.mean(),
@@ -57,7 +58,11 @@ def language(
     group: int,
     names: Mapping[str, str],
 ) -> pl.DataFrame:
-    """Return the rows of the table.
+    """Return the rows of the table, one per distribution.
+
+    They are images per class; tokens by teacher and part; distinct words of groups of samples, by
+    teacher and part and of all texts together; and for each teacher the percentage of responses
+    that are not in Latin script, which has only a mean.
 
     Parameters
     ----------
@@ -71,33 +76,22 @@ def language(
         Samples in each group of `words`.
     names
         Key of each teacher and its name, in the order to print.
-
-    Returns
-    -------
-    polars.DataFrame
-        One row per distribution: images per class; tokens by teacher and part; distinct words of
-        groups of samples, by teacher and part and of all texts together; and for each teacher the
-        percentage of responses that are not in Latin script, which has only a mean.
     """
     texts = lengths.drop_nulls("tokens")
     unique = f"Unique words per {group:,} samples"
-    images = sample.group_by("wnid").len("images").select("images")
-    rows = [describe(images, "images_per_class", "Images per class", None, None)]
-    for key, name in names.items():
-        for part in PARTS:
-            tokens = texts.filter(model=key, part=part).select("tokens")
-            rows.append(describe(tokens, "tokens", "Tokens", name, part))
-    for key, name in names.items():
-        for part in ("think", "answer"):
-            types = words.filter(model=key, part=part).select("words")
-            rows.append(describe(types, "unique_words", unique, name, part))
-    together = words.filter(pl.col("model").is_null()).select("words")
-    rows.append(describe(together, "unique_words", unique, "all teachers", None))
+    images = sample.group_by("wnid").len("images")["images"]
+    rows = [describe(images, "images_per_class", "Images per class")]
+    for (key, name), part in product(names.items(), PARTS):
+        tokens = texts.filter(model=key, part=part)["tokens"]
+        rows.append(describe(tokens, "tokens", "Tokens", name, part))
+    for (key, name), part in product(names.items(), ("think", "answer")):
+        types = words.filter(model=key, part=part)["words"]
+        rows.append(describe(types, "unique_words", unique, name, part))
+    together = words.filter(pl.col("model").is_null())["words"]
+    rows.append(describe(together, "unique_words", unique, "all teachers"))
     nothing = [pl.lit(None, pl.Float64).alias(name) for name in NUMBERS if name != "mean"]
     for key, name in names.items():
-        other = texts.filter(model=key, part="full").select(
-            pl.col("non_latin").cast(pl.Float64) * 100
-        )
+        other = texts.filter(model=key, part="full")["non_latin"].cast(pl.Float64) * 100
         row = describe(other, "non_latin_percent", "Not in Latin script (%)", name, "full")
         rows.append(row.with_columns(nothing))
     return pl.concat(rows)

@@ -95,7 +95,7 @@ def status(
         f"Run {run}, {datetime.fromtimestamp(now):%a %d %b %Y %H:%M:%S}",
         verdict(found, Path(results).exists()),
         "",
-        *table(("stage", "of", *STATES), 2, [*counts(jobs, states, models), _total(found)]),
+        table(("stage", "of", *STATES), 2, counts(jobs, states, models)),
         "",
     ]
     rows = [
@@ -104,7 +104,7 @@ def status(
         if (own := [job for job in jobs if _responses_of(job, model)])
     ]
     if rows:
-        lines += [*table(("model", "responses", "tokens/s", "expected end"), 1, rows), ""]
+        lines += [table(("model", "responses", "tokens/s", "expected end"), 1, rows), ""]
     return "\n".join([*lines, *_notes(found, site, failures)])
 
 
@@ -132,7 +132,7 @@ def counts(
 ) -> Iterator[list[object]]:
     """Yield stage, model (or metric, or nothing) and the number of jobs in each of `STATES`.
 
-    `states` are the states by the jobs' outputs.
+    A stage is named once, and the last row has the sums. `states` are by the jobs' outputs.
     """
     stages: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for job in jobs:
@@ -141,6 +141,8 @@ def counts(
     for stage, parts in stages.items():
         for part in sorted(parts, key=lambda part: (place.get(part, -1), part)):
             yield [stage, part, *map(parts[part].count, STATES)]
+            stage = ""
+    yield ["all", "", *map(list(states.values()).count, STATES)]
 
 
 def verdict(states: Sequence[str], begun: bool) -> str:
@@ -281,20 +283,14 @@ def _responses_of(job: PlannedJob, model: str) -> bool:
 # What is printed ---------------------------------------------------------------------------------
 
 
-def table(headings: Sequence[str], left: int, rows: Iterable[Sequence[object]]) -> list[str]:
-    """Return the lines of a table with `left` left-aligned columns; a stage is named once."""
+def table(headings: Sequence[str], left: int, rows: Iterable[Sequence[object]]) -> str:
+    """Return a table with `left` left-aligned columns."""
     cells = [list(headings), *([_cell(value) for value in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines, above = [], ""
-    for row in cells:
-        named = ["" if left > 1 and row[0] == above else row[0], *row[1:]]
-        above = row[0]
-        aligned = [
-            cell.ljust(width) if place < left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(named, widths, strict=True))
-        ]
-        lines.append("  ".join(aligned).rstrip())
-    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
+    cells.insert(1, ["-" * width for width in widths])
+    aligned = ["<" if place < left else ">" for place in range(len(widths))]
+    form = "  ".join(f"{{:{side}{width}}}" for side, width in zip(aligned, widths, strict=True))
+    return "\n".join(form.format(*row).rstrip() for row in cells)
 
 
 def _cell(value: object) -> str:
@@ -302,10 +298,6 @@ def _cell(value: object) -> str:
         return f"{value:,}"
     text = str(value)
     return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
-
-
-def _total(states: Sequence[str]) -> list[object]:
-    return ["all", "", *map(states.count, STATES)]
 
 
 def _ending(now: float, seconds: float) -> str:

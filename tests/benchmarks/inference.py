@@ -1,17 +1,17 @@
-"""Benchmark of generation on the CPU: the same requests, answered in four ways.
+"""Benchmark of generation on the CPU: four ways to answer the same requests.
 
 Run as `python tests/benchmarks/inference.py [--vllm PATH/TO/vllm]`. A trained miniature describes
-noise; what it says does not matter, for the length of each response is forced: drawn log-normally
-(median 300, sigma 1 on the log scale, cut at 2,000), as thoughts are. 32 rows at most stand side by
-side. Row use is the share of the places in all steps that held a running row.
+patches of colour. What it says does not matter, since the length of each response is forced: drawn
+log-normally (mean 450, sigma 1 on the log scale, cut at 2,000), as thoughts are. At most 32
+requests share a batch. Row use is the share of the batch's rows, over all steps, that were in use.
 
-- one by one: transformers' `generate`, a request after another (a sample of the requests)
+- one by one: transformers' `generate`, one request after another (a sample of the requests)
 - static batches: transformers' `generate` on 32 requests at once, until the last of them ends
 - in flight: the pipeline's engine
-- vLLM: `vllm serve` by way of the pipeline's vLLM engine, where its executable is named
+- vLLM: `vllm serve` through the pipeline's vLLM engine, where its executable is named
 
-Seconds are those of a clock on the wall, for vLLM works in processes of its own. All are given one
-thread; vLLM's server and the program that asks it share the machine's cores.
+Seconds are wall time, since vLLM works in processes of its own. Each way has one thread; vLLM's
+server and its client share the machine's cores.
 """
 
 import argparse
@@ -26,50 +26,34 @@ from typing import NamedTuple
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "gpu"))
 
-import numpy as np
 import torch
 import transformers
 import yaml
-from noise import noise_file
+from synthetic import NO_TOKEN, ROOT, conversations, drawn_lengths, forced_requests
 
 from imagenet_think.inference import families
-from imagenet_think.inference.chat import encode, first_conversation
+from imagenet_think.inference.chat import encode
 from imagenet_think.inference.engines import Request
 from imagenet_think.inference.engines.transformers_engine import TransformersEngine, collate
 from imagenet_think.run import configuration
 
-ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config" / "miniature.yaml"
 MODEL = "r1-onevision"
 MINIATURE = ROOT / "resources" / "miniatures" / MODEL
 FAMILY = "qwen2_5_vl"
 IMAGE = {"min_pixels": 12544, "max_pixels": 13000}
-MEDIAN, SIGMA, LONGEST = 300, 1.0, 2000
+MEAN, LONGEST = 450, 2000
 ROWS = 32
-NO_TOKEN = 10**9  # no response ends before its length
 
 
 class Measured(NamedTuple):
-    """Tokens generated, seconds they took, and the share of places that held a running row."""
+    """Tokens generated, the seconds that they took, and the share of rows that were in use."""
 
     tokens: int
     seconds: float
     row_use: float | None
-
-
-def drawn_requests(count: int, seed: int = 0) -> list[Request]:
-    """Return requests whose lengths are spread as described above."""
-    lengths = np.random.default_rng(seed).lognormal(np.log(MEDIAN), SIGMA, count)
-    return [
-        Request(
-            key=str(i),
-            messages=first_conversation(noise_file(i % 64, 112, 112), "Describe this image.", {}),
-            seed=i,
-            max_new_tokens=int(length),
-        )
-        for i, length in enumerate(lengths.clip(1, LONGEST))
-    ]
 
 
 def static_batches(model, processor, requests: list[Request], rows: int = ROWS) -> Measured:
@@ -100,7 +84,7 @@ def in_flight(model, processor, requests: list[Request]) -> Measured:
 
 
 def with_vllm(command: str, requests: list[Request]) -> Measured:
-    """The pipeline's vLLM engine; the server's start is not counted."""
+    """The pipeline's vLLM engine, without the start of the server."""
     import asking
 
     from imagenet_think.inference.engines import openai_client, vllm_engine
@@ -134,7 +118,8 @@ def main(count: int, sample: int, vllm: str | None) -> None:
     model = family.load_model(
         MINIATURE, dtype=torch.float32, attention="sdpa", device="cpu", revision=None
     )
-    requests = drawn_requests(count)
+    messages = conversations(64, (112, 112), "Describe this image.")
+    requests = forced_requests(drawn_lengths(count, MEAN, LONGEST, seed=0), messages)
     ways: dict[str, Callable[[], Measured]] = {
         f"one by one ({sample} of them)": lambda: static_batches(
             model, processor, requests[:sample], rows=1

@@ -62,14 +62,10 @@ def report(run, tmp_path_factory):
     """Snakemake's report of the miniature, unpacked."""
     folder = tmp_path_factory.mktemp("report")
     snakemake = Path(sys.executable).parent / "snakemake"
-    command = [
-        snakemake,
-        "--configfile",
-        "config/miniature.yaml",
-        "--report",
-        folder / "report.zip",
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    command = [snakemake, "--configfile", "config/miniature.yaml", "--report"]
+    done = subprocess.run(
+        [*command, folder / "report.zip"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(folder / "report.zip") as file:
         file.extractall(folder)

@@ -4,8 +4,10 @@ import io
 import json
 import re
 import statistics
+from copy import deepcopy
+from functools import reduce
+from operator import getitem
 
-import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
@@ -26,11 +28,10 @@ PHONE = {"width": 375, "height": 720}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Pages of a few items, of the first of them, of another run, and of hostile texts."""
+    """Pages of a few items, of the first of them, and of hostile texts."""
     folder = tmp_path_factory.mktemp("pages")
     reviewed.write_page(folder / "few.html", ITEMS)
     reviewed.write_page(folder / "fewer.html", ITEMS[:10])
-    reviewed.write_page(folder / "other.html", ITEMS, run="other")
     reviewed.write_page(folder / "hostile.html", reviewed.hostile_items())
     return folder
 
@@ -60,12 +61,16 @@ def press(page, *keys):
         page.keyboard.press(key)
 
 
+def visible(page, selector):
+    """Return the ids, or names, of the visible elements among those selected."""
+    return page.locator(selector).evaluate_all(
+        "all => all.filter(one => one.checkVisibility()).map(one => one.id || one.tagName)"
+    )
+
+
 def pressed(page):
     """Return the ids of the decision's pressed buttons."""
-    return page.eval_on_selector_all(
-        ".decision [aria-pressed=true]",
-        "all => all.filter(one => one.checkVisibility()).map(one => one.id)",
-    )
+    return visible(page, ".decision [aria-pressed=true]")
 
 
 def shown(page, name):
@@ -115,15 +120,11 @@ def test_decisions_are_exported_and_imported_elsewhere(opened, browser, folder, 
     for item in ITEMS:
         for teacher, response in zip(reviewed.TEACHERS, item["responses"], strict=True):
             assert shown(opened, "who") == reviewed.NAMES[teacher]
-            failed = response["status"] != "ok"
-            answers = "nn" if failed else "ynun"
-            press(opened, *answers, "ArrowRight")
-            words = {"y": "yes", "n": "no", "u": "unsure"}
-            asked = ["failure", "harmful"] if failed else list(QUESTIONS)
-            wanted += [
-                (item["id"], teacher, key, words[answer])
-                for key, answer in zip(asked, answers, strict=True)
-            ]
+            answers = dict(zip(QUESTIONS, ("yes", "no", "unsure", "no"), strict=True))
+            if response["status"] != "ok":
+                answers = {"failure": "no", "harmful": "no"}
+            press(opened, *(answer[0] for answer in answers.values()), "ArrowRight")
+            wanted += [(item["id"], teacher, *answered) for answered in answers.items()]
     assert shown(opened, "progress") == "48 of 48 decided"
     press(opened, "m", *["ArrowLeft"] * 30)
     compared = [item for item in ITEMS if item["left"] is not None]
@@ -151,16 +152,19 @@ def test_decisions_are_exported_and_imported_elsewhere(opened, browser, folder, 
     elsewhere.set_default_timeout(TIMEOUT)
     elsewhere.goto((folder / "few.html").as_uri())
     assert shown(elsewhere, "progress") == "0 of 48 decided"
-    assert (
-        load(elsewhere, tmp_path / "ada.json") == f"Imported {48 + len(compared)} decisions of Ada."
-    )
+    said = load(elsewhere, tmp_path / "ada.json")
+    assert said == f"Imported {48 + len(compared)} decisions of Ada."
     assert shown(elsewhere, "progress") == "48 of 48 decided"
     again = export(elsewhere, tmp_path / "again.json")
     assert again["decisions"] == content["decisions"]
     elsewhere.close()
 
 
-def test_keys_work_at_once_after_an_export(opened):
+def test_an_export_needs_a_name_and_keys_work_at_once_afterwards(opened):
+    press(opened, "e", "Enter")
+    assert opened.locator("#unnamed").is_visible()
+    press(opened, "Escape")
+    assert not opened.locator("#name-dialog").is_visible()
     press(opened, "e")
     opened.locator("#name").fill("Ada")
     with opened.expect_download():
@@ -179,9 +183,8 @@ def test_import_keeps_newer_decisions(opened, tmp_path):
     press(opened, "y")
     content = export(opened, tmp_path / "ada.json")
     press(opened, "1", "n", "ArrowRight", "n")
-    assert load(opened, tmp_path / "ada.json") == (
-        "Imported 0 decisions of Ada; 1 newer ones on this page were kept."
-    )
+    said = load(opened, tmp_path / "ada.json")
+    assert said == "Imported 0 decisions of Ada; 1 newer ones on this page were kept."
     press(opened, "k")
     assert pressed(opened) == ["split-no"]
     content["decisions"]["quality"][0]["at"] = "2126-01-01T00:00:00Z"
@@ -203,13 +206,6 @@ def test_a_larger_page_accepts_the_decisions_of_a_smaller_one(page, requests, fo
     assert "a different sample" in load(page, tmp_path / "few.json")
 
 
-def edit(content, *path, value):
-    *above, last = path
-    for key in above:
-        content = content[key]
-    content[last] = value
-
-
 FIRST = ("decisions", "quality", 0)
 WRONG = {
     "another run": (("run",), "<img src=x onerror=1>", 'belongs to run "<img src=x onerror=1>"'),
@@ -217,18 +213,10 @@ WRONG = {
     "no export": (("format",), None, "is not an export"),
     "another sample": (("sample",), "0", "a different sample"),
     "another number": (("images",), 99, "a different sample"),
-    "another reviewer": (
-        ("reviewer",),
-        "Ben",
-        "has the decisions of Ben, this page those of Ada",
-    ),
+    "another reviewer": (("reviewer",), "Ben", "decisions of Ben, this page those of Ada"),
     "no list": (("decisions", "blind"), {}, "lacks decisions.blind"),
     "a strange image": ((*FIRST, "image"), "__proto__", "[0] (__proto__) is about an item"),
-    "a strange teacher": (
-        (*FIRST, "teacher"),
-        "toString",
-        "is about an item that is not on this page",
-    ),
+    "a strange teacher": ((*FIRST, "teacher"), "toString", "an item that is not on this page"),
     "a strange answer": ((*FIRST, "split"), "maybe", 'answers "maybe"; allowed is yes, no, unsure'),
     "a strange question": ((*FIRST, "constructor"), "yes", "answers constructor, which is not"),
     "a strange time": ((*FIRST, "at"), "yesterday", "has no valid time"),
@@ -239,35 +227,25 @@ WRONG = {
 @pytest.mark.parametrize("name", [*WRONG, "damage", "nothing"])
 def test_the_error_in_a_file_is_shown_and_nothing_imported(opened, tmp_path, name):
     press(opened, "y")
-    content = export(opened, tmp_path / "ada.json")
-    path = tmp_path / "wrong.json"
+    before = export(opened, tmp_path / "ada.json")
+    content = (tmp_path / "ada.json").read_text() if name == "damage" else "  "
+    message = "is damaged or not JSON"
     if name in WRONG:
-        place, value, message = WRONG[name]
-        content["decisions"]["quality"].append(
-            {"image": ITEMS[1]["id"], "teacher": "glm", "at": content["exported"], "split": "no"}
+        (*above, last), value, message = WRONG[name]
+        wrong = deepcopy(before)
+        wrong["decisions"]["quality"].append(
+            {"image": ITEMS[1]["id"], "teacher": "glm", "at": before["exported"], "split": "no"}
         )
-        edit(content, *place, value=value)
-        path.write_text(json.dumps(content))
-    else:
-        path.write_bytes((tmp_path / "ada.json").read_bytes()[:-9] if name == "damage" else b"")
-        message = "is damaged or not JSON"
-    said = load(opened, path)
+        reduce(getitem, above, wrong)[last] = value
+        content = json.dumps(wrong) + " "
+    (tmp_path / "wrong.json").write_text(content[:-1])
+    said = load(opened, tmp_path / "wrong.json")
     assert said.startswith("Nothing was imported from wrong.json: ")
     assert message in said
-    assert (
-        export(opened, tmp_path / "after.json")["decisions"]
-        == (json.loads((tmp_path / "ada.json").read_text())["decisions"])
-    )
+    assert export(opened, tmp_path / "after.json")["decisions"] == before["decisions"]
 
 
-def test_a_name_is_required(opened):
-    press(opened, "e", "Enter")
-    assert opened.locator("#unnamed").is_visible()
-    press(opened, "Escape")
-    assert not opened.locator("#name-dialog").is_visible()
-
-
-def test_damaged_storage_is_reported(opened):
+def test_damaged_or_missing_storage_is_reported(opened, folder, tmp_path):
     press(opened, "y", "ArrowRight", "y")
     opened.evaluate(
         """() => Object.keys(localStorage).filter(key => key.includes("/quality/glm/"))
@@ -276,16 +254,15 @@ def test_damaged_storage_is_reported(opened):
     opened.reload()
     assert "damaged" in opened.locator("#message").inner_text()
     assert pressed(opened) == ["split-yes"]
-
-
-def test_a_browser_without_storage_is_reported(page, requests, folder, tmp_path):
-    page.add_init_script(
+    opened.evaluate("localStorage.clear()")
+    opened.add_init_script(
         "Storage.prototype.setItem = () => { throw new DOMException('no', 'QuotaExceededError') }"
     )
-    page.goto((folder / "few.html").as_uri())
-    press(page, "y")
-    assert "does not keep decisions (QuotaExceededError)" in page.locator("#storage").inner_text()
-    content = export(page, tmp_path / "ada.json")
+    opened.goto((folder / "few.html").as_uri())
+    press(opened, "y")
+    said = opened.locator("#storage").inner_text()
+    assert "does not keep decisions (QuotaExceededError)" in said
+    content = export(opened, tmp_path / "ada.json")
     assert [row["split"] for row in content["decisions"]["quality"]] == ["yes"]
     assert content["reviewer"] == "Ada"
 
@@ -298,16 +275,16 @@ def test_hostile_texts_are_shown_and_do_nothing(page, requests, folder):
     page.goto((folder / "hostile.html").as_uri())
     elements = page.locator("*").count()
     lines = re.compile(r"\r\n|\r")
-    for place, text in enumerate(reviewed.HOSTILE):
-        assert shown(page, "think") == text, place
+    for text in reviewed.HOSTILE:
+        assert shown(page, "think") == text
         assert shown(page, "answer") == text * 2
         assert shown(page, "lemma") == text[:200]
         press(page, "r")
         assert shown(page, "text") == text
         assert page.locator("#think").is_visible()
         assert page.locator("#text").is_visible()
-        visible = page.locator("#think").inner_text()
-        assert lines.sub("\n", visible).split() == lines.sub("\n", text).split()
+        printed = page.locator("#think").inner_text()
+        assert lines.sub("\n", printed).split() == lines.sub("\n", text).split()
         press(page, "ArrowRight", "ArrowRight")
     press(page, "m")
     press(page, *["ArrowLeft"] * 20)
@@ -323,21 +300,21 @@ def test_hostile_texts_are_shown_and_do_nothing(page, requests, folder):
     page.locator("#place", has_text="1 of 1").wait_for()
 
 
-ATTEMPTS = {
-    "markup": "document.body.innerHTML = '<b>'",
-    "a script": "add('script', {text: '1'})",
-    "code": "setTimeout('globalThis.harmed = true')",
-    "a request": "await fetch('https://example.org/')",
-    "a frame": "add('iframe', {src: 'data:,'})",
-    "a picture": "await add('img', {src: 'https://example.org/x.png'}).decode()",
-    "a style": "add('style', {textContent: 'a{}'})",
-    "a base": "add('base', {href: '/x/'})",
-}
-"""What a text could attempt if it became markup or code after all."""
-
-
-@pytest.mark.parametrize("name", ATTEMPTS)
-def test_the_policy_refuses(browser, folder, name):
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "document.body.innerHTML = '<b>'",
+        "add('script', {text: '1'})",
+        "setTimeout('globalThis.harmed = true')",
+        "await fetch('https://example.org/')",
+        "add('iframe', {src: 'data:,'})",
+        "await add('img', {src: 'https://example.org/x.png'}).decode()",
+        "add('style', {textContent: 'a{}'})",
+        "add('base', {href: '/x/'})",
+    ],
+)
+def test_the_policy_refuses(browser, folder, attempt):
+    """What a text could attempt if it became markup or code after all."""
     page = browser.new_page()  # without the fixture, which fails on errors
     page.set_default_timeout(TIMEOUT)
     page.goto((folder / "few.html").as_uri())
@@ -353,7 +330,7 @@ def test_the_policy_refuses(browser, folder, name):
             } catch (error) { error.message; }
             await new Promise((done) => setTimeout(done, 100));
             return found;
-        }""".replace("ATTEMPT", ATTEMPTS[name])
+        }""".replace("ATTEMPT", attempt)
     )
     assert refused
     assert page.evaluate("globalThis.harmed") is None
@@ -367,13 +344,9 @@ def test_a_failed_response_shows_status_and_raw_text(opened):
     assert shown(opened, "status") == response["status"]
     assert opened.locator("#failure").is_visible()
     assert not opened.locator("#parts").is_visible()
-    assert opened.locator("#text").inner_text() == (
-        response["text"] or f"(no text) {response['error']}"
-    )
-    rows = opened.locator(".row").evaluate_all(
-        "all => all.filter(one => one.checkVisibility()).map(one => one.id)"
-    )
-    assert rows == ["row-split", "row-harmful"]
+    text = response["text"] or f"(no text) {response['error']}"
+    assert opened.locator("#text").inner_text() == text
+    assert visible(opened, ".row") == ["row-split", "row-harmful"]
     assert "rightly a failure" in shown(opened, "ask-split")
 
 
@@ -400,11 +373,8 @@ def test_filters_keep_matching_items(opened):
     opened.locator("#domain").select_option("food")
     opened.locator("#teacher").select_option("kimi")
     opened.locator("#filter-status").select_option("ok")
-    wanted = [
-        item["id"]
-        for item in ITEMS
-        if item["domain"] == "food" and item["responses"][1]["status"] == "ok"
-    ]
+    of_domain = [item for item in ITEMS if item["domain"] == "food"]
+    wanted = [item["id"] for item in of_domain if item["responses"][1]["status"] == "ok"]
     opened.evaluate("document.activeElement.blur()")
     for number, image in enumerate(wanted):
         assert shown(opened, "place") == f"{number + 1} of {len(wanted)}"
@@ -458,10 +428,8 @@ def test_focus_reaches_everything_and_is_visible(opened):
             continue
         seen[name] = outline
         assert label.strip(), name
-    assert {outline for name, outline in seen.items()} == {"solid 2px"}
-    controls = opened.locator("button, input, select, textarea, summary").evaluate_all(
-        "all => all.filter(one => one.checkVisibility()).map(one => one.id || one.tagName)"
-    )
+    assert set(seen.values()) == {"solid 2px"}
+    controls = visible(opened, "button, input, select, textarea, summary")
     assert set(controls) <= set(seen)
     assert len(controls) > 25
 
@@ -508,13 +476,12 @@ def test_a_phone_scrolls_in_one_direction(page, requests, folder, name):
     page.goto((folder / f"{name}.html").as_uri())
     press(page, "f")
     page.evaluate("document.activeElement.blur()")
-    for mode in ("quality", "blind"):
+    for switch in ((), ("m",)):  # both modes
+        press(page, *switch)
         for _ in range(20):
             width = page.evaluate("document.documentElement.scrollWidth")
             assert width <= PHONE["width"]
             press(page, "ArrowRight")
-        if mode == "quality":
-            press(page, "m")
     left, right = (page.locator(f"#{side}-think").bounding_box() for side in ("left", "right"))
     assert right["y"] > left["y"] + left["height"]
     page.locator("#choice-left").click()
@@ -524,52 +491,36 @@ def test_a_phone_scrolls_in_one_direction(page, requests, folder, name):
 # Size --------------------------------------------------------------------------------------------
 
 
-def write_large(path, count):
-    """Write a page with images of 512 pixels and texts of 670 words, as in real runs."""
-    found = reviewed.items(count, words=335, failures=0.05, size=(512, 384))
-    noise = np.random.default_rng(1)
-    pictures = []
-    for _ in range(20):
-        coarse = Image.fromarray(noise.integers(0, 256, (64, 64, 3), dtype=np.uint8))
-        file = io.BytesIO()
-        coarse.resize((512, 384), Image.Resampling.BICUBIC).save(file, "JPEG", quality=85)
-        pictures.append(file.getvalue())
-    reviewed.write_page(path, found, pictures=pictures * (count // 20))
-
-
-def step_times(page, path):
-    """Return the milliseconds of 100 decisions, each from key press to painted picture."""
-    page.goto(path.as_uri())
-    taken = []
-    for mode in ("quality", "blind"):
-        for _ in range(50):
-            taken.append(
-                page.evaluate(
-                    """async () => {
-                        const start = performance.now();
-                        for (const key of ["y", "1", "j"]) {
-                            const event = new KeyboardEvent("keydown", {key, bubbles: true});
-                            document.body.dispatchEvent(event);
-                        }
-                        await document.getElementById("picture").decode();
-                        await new Promise(requestAnimationFrame);
-                        return performance.now() - start;
-                    }"""
-                )
-            )
-        if mode == "quality":
-            press(page, "m")
-    assert shown(page, "progress").startswith("5")
-    return taken
+DECIDE = """async () => {
+    const start = performance.now();
+    for (const key of ["y", "1", "j"]) {
+        document.body.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+    }
+    await document.getElementById("picture").decode();
+    await new Promise(requestAnimationFrame);
+    return performance.now() - start;
+}"""
+"""Returns the milliseconds of a decision, from key press to painted picture."""
 
 
 def test_a_thousand_images_do_not_lag(page, requests, tmp_path):
-    """A decision costs the same on a large page as on a small one, on a machine of any speed."""
+    """A decision costs the same on a large page as on a small one, on a machine of any speed.
+
+    Images have 512 pixels and texts 670 words, as in real runs.
+    """
+    file = io.BytesIO()
+    Image.effect_noise((64, 48), 80).convert("RGB").resize((512, 384)).save(file, "JPEG")
     medians = {}
     for count in (140, 1000):
         path = tmp_path / f"{count}.html"
-        write_large(path, count)
-        medians[count] = statistics.median(step_times(page, path))
+        found = reviewed.items(count, words=335, failures=0.05, size=(512, 384))
+        reviewed.write_page(path, found, pictures=[file.getvalue()] * count)
+        page.goto(path.as_uri())
+        taken = [page.evaluate(DECIDE) for _ in range(50)]
+        press(page, "m")
+        taken += [page.evaluate(DECIDE) for _ in range(50)]
+        assert shown(page, "progress").startswith("5")
+        medians[count] = statistics.median(taken)
     print(f"\nnext after {medians} ms (median), by number of images")
     assert medians[1000] < 4 * medians[140]
 

@@ -24,51 +24,40 @@ SCRIPT = Path(__file__).with_name("steps.py")
 TOTAL = 560.0  # seconds of the whole session
 TINY_TOTAL = 7200.0  # tiny shapes take a minute; a slow machine is no reason to end them
 LEAST = 0.03  # of the whole time: with less left, a step is not started
-MARGIN = 25.0  # seconds in which the last step starts, builds its models and ends
+MODELS = ("glm-4.1v", "kimi-vl", "r1-onevision")  # the fine-tunes of Qwen2.5-VL-7B have one shape
+MARGIN = 25.0  # seconds in which a step starts, builds its model and ends
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step: its name and the seconds that it may take of a full session, None for what is left.
+    """A step: its name and the seconds that it may take of a full session.
 
-    What decides most for the least time comes first.
+    The most informative for the least time comes first.
     """
 
     name: str
-    seconds: float | None
+    seconds: float
 
 
 STEPS = (
     Step("environment", 20),
-    Step("kernels", 60),
+    Step("kernels", 50),
     Step("reference", 80),
-    Step("graphs", 70),
-    Step("step_times", 150),
+    Step("host_syncs", 40),
+    *(Step(f"step_times-{key}", 47) for key in MODELS),
     Step("out_of_memory", 40),
-    Step("throughput", None),
+    *(Step(f"throughput-{key}", 60) for key in MODELS),
 )
 
 Command = Callable[[str, float], list[str]]
 
 
 def run_steps(command: Command, out: Path, total: float, steps: tuple[Step, ...] = STEPS) -> dict:
-    """Run the steps one after the other, and write a summary after each.
+    """Run the steps one after the other, and write a summary after each; return the summary.
 
-    Parameters
-    ----------
-    command
-        Gives the command of a step, from its name and its time limit in seconds.
-    out
-        Folder for the steps' results (`<step>.json`), their output (`<step>.log`) and the summary.
-    total
-        Seconds in all. Limits of steps are in proportion to it.
-    steps
-        In their order.
-
-    Returns
-    -------
-    dict
-        The summary, as in `summary.json`.
+    `command` gives the command of a step from its name and its time limit in seconds. `out` is the
+    folder for results (`<step>.json`), output (`<step>.log`) and summary. `total` are the seconds
+    of the session, to which the limits of the steps are in proportion.
     """
     out.mkdir(parents=True, exist_ok=True)
     for step in steps:  # of an earlier session
@@ -76,7 +65,7 @@ def run_steps(command: Command, out: Path, total: float, steps: tuple[Step, ...]
     begin, found = time.monotonic(), []
     for step in steps:
         left = begin + total - time.monotonic()
-        limit = left if step.seconds is None else min(left, step.seconds * total / TOTAL)
+        limit = min(left, step.seconds * total / TOTAL)
         if left <= LEAST * total:
             ending, seconds = f"not started: {max(0, left):.0f} s were left", 0.0
         else:
@@ -97,12 +86,9 @@ def run_steps(command: Command, out: Path, total: float, steps: tuple[Step, ...]
 
 
 def run(command: list[str], limit: float, log: Path) -> tuple[str, float]:
-    """Run a command and end it, with all that it started, after its time.
+    """Run a command; at its time limit, kill it with all that it started.
 
-    Returns
-    -------
-    tuple
-        How it ended, in words (empty if well), and the seconds that it took.
+    Returns how it ended, in words (empty if well), and the seconds that it took.
     """
     begin = time.monotonic()
     with log.open("w") as file:
@@ -131,7 +117,7 @@ def run(command: list[str], limit: float, log: Path) -> tuple[str, float]:
 def outcome(name: str, ending: str, seconds: float, out: Path) -> dict:
     """Return a step's part of the summary, from its file, its log and how it ended.
 
-    `ran` says whether it came to its end, `failed` names the checks that failed.
+    `ran` says whether it finished, `failed` names the checks that failed.
     """
     path, log = out / f"{name}.json", out / f"{name}.log"
     record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -160,7 +146,7 @@ def as_text(summary: dict) -> str:
     for step in summary["steps"]:
         state = "not finished" if not step["ran"] else "failed" if step["failed"] else "passed"
         passed = f"{step['checks'] - len(step['failed'])} of {step['checks']} checks passed"
-        line = f"{step['name']:<14} {state:<13} {step['seconds']:>6.1f} s  {passed}"
+        line = f"{step['name']:<23} {state:<13} {step['seconds']:>6.1f} s  {passed}"
         lines.append(f"{line}  {step['ending']}".rstrip())
         for check in step["failed"]:
             values = {k: v for k, v in check.items() if k not in ("name", "passed")}
@@ -189,11 +175,9 @@ def main() -> int:
     parser.add_argument("--tiny", action="store_true", help="tiny shapes, to try the code")
     parser.add_argument("--seconds", type=float, help="time in all (560; 7200 with --tiny)")
     parser.add_argument("--steps", nargs="+", choices=[step.name for step in STEPS])
-    parser.add_argument("--models", nargs="+", help="keys of the config; three unless given")
     given = parser.parse_args()
     options = ["--out", str(given.out)]
     options += ["--tiny"] if given.tiny else []
-    options += ["--models", *given.models] if given.models else []
 
     def command(name: str, limit: float) -> list[str]:
         seconds = max(1.0, limit - MARGIN)

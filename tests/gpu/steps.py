@@ -1,53 +1,51 @@
 """The steps of the GPU session: what has to be known of the engine on a real device.
 
 Run as `python tests/gpu/steps.py STEP --out FOLDER`; `session.py` runs all of them. A step writes
-what it finds to `FOLDER/STEP.json` after every case, so that what it found stays when it is ended.
+what it finds to `FOLDER/STEP.json` after every case, so that its results are kept if it is ended.
 Models have the published architectures and random weights; nothing is downloaded. `--tiny` runs the
 same code with small shapes, also on the CPU.
 """
 
 import argparse
-import inspect
+import functools
+import itertools
 import json
-import os
 import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from unittest import mock
 
-os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "unit"))
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-
 import numpy as np
-import throughput
+import synthetic
 import torch
-from flash_emulation import Kernels
-from throughput import CONFIG, MODELS, drawn_lengths, drawn_picture, synchronize
+import yaml
+from session import MODELS
+from synthetic import CONFIG, ROOT, drawn_lengths, drawn_picture, synchronize
 
 from imagenet_think.core.files import write_text
 from imagenet_think.inference import checkpoint_specs, families
 from imagenet_think.inference.chat import encode, first_conversation
-from imagenet_think.inference.engines import EngineError, Request
-from imagenet_think.inference.engines import attention as attention_module
-from imagenet_think.inference.engines.attention import attend_pages, attend_rows, lacks_pages
+from imagenet_think.inference.engines import EngineError, Request, kv_cache
 from imagenet_think.inference.engines.hardware import Hardware, choose_hardware
-from imagenet_think.inference.engines.kv_cache import PAGE, PageStore, RowStore
-from imagenet_think.inference.engines.model_runner import Decoder
+from imagenet_think.inference.engines.kv_cache import BLOCK, KVCache, attend
+from imagenet_think.inference.engines.model_runner import ModelRunner
 from imagenet_think.inference.engines.transformers_engine import (
     TransformersEngine,
-    _placed,
+    _moved,
     collate,
 )
-from imagenet_think.inference.token_sampler import RowSampler
+from imagenet_think.inference.token_sampler import TokenSampler
 
-ROOT = Path(__file__).parents[2]
+REPORTED = yaml.safe_load((ROOT / "resources" / "reported.yaml").read_text(encoding="utf-8"))
+PAPER = next(row for row in REPORTED["table1"] if row["dataset"] == "ImageNet-Think")
+MEAN = PAPER["mean"] / len(CONFIG["teachers"])  # tokens per response; the paper's are per sample
+LONGEST = 8192
 PACKAGES = ("torch", "transformers", "tokenizers", "huggingface_hub", "numpy", "triton")
 NEEDED_GIB = 75  # of the device, for models of full size with 256 rows
 HEADS = ((32, 2), (28, 4), (32, 8), (16, 16))  # query heads and key heads of the real models
@@ -57,12 +55,11 @@ KERNEL_ERROR = 0.02  # relative, of bfloat16 attention against float64
 
 @dataclass(frozen=True)
 class Setting:
-    """What a step is run with."""
+    """What a step is run with; `seconds` is the time that measurements of throughput take."""
 
     out: Path
     tiny: bool
     seconds: float
-    models: list[str]
     hardware: Hardware
 
     @property
@@ -77,29 +74,36 @@ class Setting:
 
     @property
     def half(self) -> torch.dtype:
-        """The dtype in which the step runs models whose numbers need not be exact."""
+        """The dtype of models whose numbers need not be exact."""
         return torch.bfloat16 if self.cuda else torch.float32
+
+    @property
+    def rows(self) -> int:
+        """Rows of measurements."""
+        return 8 if self.tiny else 256
+
+    @property
+    def lengths(self) -> tuple[float, int]:
+        """Mean and greatest number of tokens per response."""
+        return (12.0, 48) if self.tiny else (MEAN, LONGEST)
 
 
 class Record:
-    """What a step found, in a file that is written again after every entry.
-
-    Parameters
-    ----------
-    path
-        The JSON file.
-    step
-        The step's name.
-    """
+    """What a step found, in a JSON file that is written again after every entry."""
 
     def __init__(self, path: Path, step: str):
         self.path, self.start = path, time.perf_counter()
-        self.content = {"step": step, "finished": False, "checks": [], "measured": {}}
-        self.content |= {"lacking": []}
+        self.content = {
+            "step": step,
+            "finished": False,
+            "checks": [],
+            "measured": {},
+            "lacking": [],
+        }
         self._save()
 
     def check(self, name: str, passed: bool, **values) -> None:
-        """Note whether something is as it must be."""
+        """Note whether something is as it should be."""
         self.content["checks"].append({"name": name, "passed": bool(passed), **values})
         print(f"{'passed' if passed else 'FAILED'}: {name} {values or ''}", flush=True)
         self._save()
@@ -148,14 +152,8 @@ def environment(setting: Setting, record: Record) -> None:
     record.measure("vllm", vllm)
     if not vllm:
         record.lack("vLLM is not installed, so its speed cannot be compared on this machine")
-    paged = attention_module.varlen_attn is not None and "block_table" in (
-        inspect.signature(attention_module.varlen_attn).parameters
-    )
-    record.measure("varlen_attn takes pages", paged)
-    if not paged:
-        record.lack("torch has no varlen_attn with block_table: the cache is in rows, not in pages")
     if not setting.cuda:
-        record.lack("no CUDA device: kernels, graphs and memory limits of a GPU are not tested")
+        record.lack("no CUDA device: kernels and memory limits of a GPU are not tested")
         return
     record.measure("cuda", torch.version.cuda)
     record.measure("device", torch.cuda.get_device_name())
@@ -167,17 +165,6 @@ def environment(setting: Setting, record: Record) -> None:
     with record.case("nvidia-smi"):
         found = subprocess.run(["nvidia-smi"], capture_output=True, text=True, check=True)
         print(found.stdout)
-    # Grouped experts can be captured in a graph only where their kernel reads its offsets on the
-    # device; the fallback for other GPUs copies them to the host.
-    rows = torch.randn(96, 64, device="cuda", dtype=torch.bfloat16)
-    experts = torch.randn(4, 64, 32, device="cuda", dtype=torch.bfloat16)
-    ends = torch.tensor([20, 20, 50, 96], device="cuda", dtype=torch.int32)
-    try:
-        torch.nn.functional.grouped_mm(rows, experts, offs=ends)  # libraries initialise themselves
-        with no_host_sync(setting):
-            torch.nn.functional.grouped_mm(rows, experts, offs=ends)
-    except RuntimeError as error:
-        record.lack(f"grouped_mm cannot be captured here, so Kimi has no CUDA graphs: {error}")
 
 
 def _version(package: str) -> str | None:
@@ -187,105 +174,61 @@ def _version(package: str) -> str | None:
         return None
 
 
-@contextmanager
-def no_host_sync(setting: Setting) -> Iterator[None]:
-    """Let whatever waits for the host raise a RuntimeError; on the CPU nothing can be noticed."""
-    if not setting.cuda:
-        yield
-        return
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-
-
 def relative_error(found: torch.Tensor, wanted: torch.Tensor) -> float:
     """Return the norm of the difference over the norm of what is wanted; infinite for nan."""
     error = ((found - wanted).norm() / wanted.norm()).item()
     return error if error == error else float("inf")
 
 
-def plain_kernel(setting: Setting) -> AbstractContextManager:
-    """On the CPU, let a plain kernel replace that of pages: it checks what it is given."""
-    if setting.cuda:
-        return nullcontext()
-    return mock.patch.object(attention_module, "varlen_attn", Kernels().paged)
-
-
 @torch.inference_mode()
 def kernels(setting: Setting, record: Record) -> None:
-    """Attention over pages and over rows, against float64."""
-    if not setting.cuda:
-        record.lack("no CUDA device: a plain kernel replaces that of pages")
-    batches, lengths = ((2, 5), (100, 300)) if setting.tiny else ((1, 2, 7, 48, 256), (100, 700))
-    lengths = lengths if setting.tiny else (*lengths, 4000)
+    """Attention over the KV cache, against float64."""
+    batches, lengths = ((1, 2, 7, 48, 256), (100, 700, 4000))
+    if setting.tiny:
+        batches, lengths = ((2, 5), (100, 300))
     torch.manual_seed(0)
-    for heads, shared in HEADS:
-        layer = tuple(
-            torch.zeros(1, shared, 1, 128, dtype=torch.bfloat16, device=setting.device)
-            for _ in "kv"
-        )
-        ways = [(RowStore, attend_rows), (PageStore, attend_pages)]
-        lacking = lacks_pages(heads, *layer) if setting.cuda else None
-        if lacking:
-            record.lack(f"no pages with {heads} query and {shared} key heads: {lacking}")
-            del ways[1]
-        for rows in batches:
-            for longest in lengths:
-                with plain_kernel(setting):
-                    _attend_both(record, ways, layer, heads, rows, longest)
+    for (heads, shared), rows, longest in itertools.product(HEADS, batches, lengths):
+        name = f"{heads}/{shared} heads, {rows} rows of at most {longest}"
+        with record.case(name):
+            _check_attention(setting, record, name, heads, shared, rows, longest)
 
 
-def _attend_both(record: Record, ways: list, layer: tuple, heads: int, rows: int, longest: int):
-    """Check each kind of store on the same rows, of random lengths up to `longest`."""
-    shared, device = layer[0].shape[1], layer[0].device
-    name = f"{heads}/{shared} heads, {rows} rows of at most {longest}"
+def _check_attention(
+    setting: Setting, record: Record, name: str, heads: int, shared: int, rows: int, longest: int
+) -> None:
+    """Check rows of random lengths up to `longest`."""
 
     def drawn(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, dtype=torch.bfloat16, device=device)
+        return torch.randn(*shape, dtype=torch.bfloat16, device=setting.device)
 
-    lengths = torch.randint(1, longest + 1, (rows,), device=device)
-    lengths[-1] = longest
-    counts = lengths.tolist()
-    held = [(drawn(n, shared, 128), drawn(n, shared, 128)) for n in counts]
+    lengths = torch.randint(1, longest + 1, (rows,)).sort(descending=True).values.tolist()
+    lengths[0] = longest
+    held = [(drawn(shared, n, 128), drawn(shared, n, 128)) for n in lengths]
     new = [drawn(rows, shared, 1, 128) for _ in "kv"]
     query = drawn(rows, heads, 1, 128)
+    cache = KVCache([(new[0], new[1])], rows, rows * 2 * (longest + BLOCK))
+    cache.reserve([n + 1 for n in lengths])
     wanted = []
     for row, parts in enumerate(held):
+        cache.insert([tuple(part[None] for part in parts)], row, [lengths[row]])
         keys, values = (
-            torch.cat((part, token[row].transpose(0, 1)))
-            .double()
-            .repeat_interleave(heads // shared, 1)
+            torch.cat((part, token[row]), 1).double().repeat_interleave(heads // shared, 0)
             for part, token in zip(parts, new, strict=True)
         )
-        weights = torch.einsum("hd,khd->hk", query[row, :, 0].double(), keys) * 128**-0.5
-        wanted.append(torch.einsum("hk,khd->hd", weights.softmax(-1), values))
-    for kind, attend in ways:
-        with record.case(f"{name}, {kind.name}"):
-            store = kind([layer], rows, rows * 2 * (longest + PAGE) + PAGE)
-            store.reserve([n + 1 for n in counts])
-            for row, parts in enumerate(held):
-                tokens = torch.arange(counts[row], device=device)
-                store.write(0, torch.full_like(tokens, row), tokens, *parts)
-            store.begin(lengths, store.reach(longest + 1))
-            read = store.update(*new, 0)
-            out, _ = attend(None, query, *read, store.mask, scaling=128**-0.5, store=store)
-            errors = [relative_error(out[row, 0].double(), wanted[row]) for row in range(rows)]
-            worst = max(range(rows), key=errors.__getitem__)
-            record.check(
-                f"{name}, {kind.name}",
-                errors[worst] < KERNEL_ERROR,
-                relative_error=errors[worst],
-                worst_row=worst,
-                its_length=counts[worst],
-            )
+        weights = torch.einsum("hd,hkd->hk", query[row, :, 0].double(), keys) * 128**-0.5
+        wanted.append(torch.einsum("hk,hkd->hd", weights.softmax(-1), values))
+    cache.begin(lengths)
+    read = cache.update(*new, 0)
+    out, _ = attend(None, query, *read, None, scaling=128**-0.5, kv_cache=cache)
+    errors = [relative_error(out[row, 0].double(), wanted[row]) for row in range(rows)]
+    worst = max(range(rows), key=errors.__getitem__)
+    found = {"relative_error": errors[worst], "worst_row": worst, "its_length": lengths[worst]}
+    record.check(name, errors[worst] < KERNEL_ERROR, **found)
 
 
 def small(family: str, device: str, dtype: torch.dtype, attention: str = "sdpa") -> tuple:
     """Return a family's smallest model, with the same weights on each device, and its processor."""
-    hardware = Hardware(device, str(dtype).removeprefix("torch."), attention)
-    return throughput.built({"family": family}, hardware, tiny=True)
+    return synthetic.built({"family": family}, Hardware(device, dtype, attention), tiny=True)
 
 
 def encoded_prompts(processor, count: int) -> list[dict[str, torch.Tensor]]:
@@ -301,24 +244,25 @@ def encoded_prompts(processor, count: int) -> list[dict[str, torch.Tensor]]:
 
 def decoded(
     model, prompts: list[dict], *, together: bool, forced: list | None = None, steps: int = 8
-) -> tuple[list[torch.Tensor], Decoder]:
-    """Return the scores of prompts and of the steps that follow, and the decoder.
+) -> list[torch.Tensor]:
+    """Return the scores of prompts and of the steps that follow.
 
     The prompts enter as one left-padded batch (`together`) or one by one. The tokens of each step
     are `forced`, or the most likely ones. Scores are (rows, vocabulary), float32, on the CPU.
     """
-    decoder = Decoder(model, 5, 16384)
-    placed = [_placed(prompt, model) for prompt in prompts]
+    runner = ModelRunner(model, 5, 16384)
+    moved = [_moved(prompt, model) for prompt in prompts]
     if together:
-        batch = collate(placed, model.generation_config.pad_token_id)
-        first = decoder.prefill(batch, list(range(len(prompts))))
+        first = runner.prefill(collate(moved, model.generation_config.pad_token_id))
     else:
-        first = torch.cat([decoder.prefill(prompt, [i]) for i, prompt in enumerate(placed)])
+        first = torch.cat([runner.prefill(prompt) for prompt in moved])
+    order = torch.tensor(runner.keep(range(len(prompts))))
     scores = [first.float().cpu()]
     for step in range(steps):
         tokens = forced[step] if forced else scores[-1].argmax(-1)
-        scores.append(decoder.step(tokens.to(model.device)).float().cpu())
-    return scores, decoder
+        found = runner.step(tokens[order].to(model.device)).float().cpu()
+        scores.append(torch.empty_like(found).index_copy_(0, order, found))
+    return scores
 
 
 @torch.inference_mode()
@@ -329,81 +273,57 @@ def reference(setting: Setting, record: Record) -> None:
     if setting.hardware.attention == "flash_attention_2":
         cases.append(("bfloat16", "flash_attention_2", BFLOAT16_ERROR))
     else:
-        record.lack("flash_attention_2 cannot be had here and is not compared")
+        record.lack("flash_attention_2 is not available here and is not compared")
     for family in families.NAMES:
         with record.case(family):
             exact, processor = small(family, "cpu", torch.float32)
             prompts = encoded_prompts(processor, 3)
-            wanted, _ = decoded(exact, prompts, together=False)
+            wanted = decoded(exact, prompts, together=False)
             forced = [scores.argmax(-1) for scores in wanted[:-1]]
         for dtype, attention, bound in cases:
             with record.case(f"{family}, {dtype}, {attention}"):
                 model, _ = small(family, setting.device, getattr(torch, dtype), attention)
                 for together in (False, True):
-                    found, decoder = decoded(model, prompts, together=together, forced=forced)
+                    found = decoded(model, prompts, together=together, forced=forced)
                     error = max(map(relative_error, found, wanted))
                     way = "padded batch" if together else "one by one"
-                    record.check(
-                        f"{family}, {dtype}, {attention}, {way}",
-                        error < bound,
-                        relative_error=error,
-                        store=decoder.store.name,
-                        graphs=len(decoder.graphs),
-                    )
+                    name = f"{family}, {dtype}, {attention}, {way}"
+                    record.check(name, error < bound, relative_error=error)
 
 
 @torch.inference_mode()
-def graphs(setting: Setting, record: Record) -> None:
-    """A decoding step can be captured, and its graph gives the scores that its kernels give."""
+def host_syncs(setting: Setting, record: Record) -> None:
+    """No decoding step waits for the host; on the CPU, where it cannot be noticed, a step runs."""
     if not setting.cuda:
-        record.lack("no CUDA device: nothing is captured, and no wait for the host is noticed")
+        record.lack("no CUDA device: no wait for the host is noticed")
     for family in families.NAMES:
         with record.case(family):
             model, processor = small(family, setting.device, setting.half)
-            prompts = encoded_prompts(processor, 3)
+            prompt = _moved(encoded_prompts(processor, 1)[0], model)
         for rows in (3, 24):
-            with record.case(f"{family}, {rows} rows wait nowhere for the host"):
-                scores = _watched_step(model, [prompts[0]] * rows, setting)
-                name = f"{family}, {rows} rows wait nowhere for the host"
+            name = f"{family}, {rows} rows do not wait for the host"
+            with record.case(name):
+                runner = ModelRunner(model, rows, 65536)
+                for _ in range(rows):
+                    runner.prefill(prompt)
+                tokens = torch.full((rows,), 70, device=setting.device)
+                runner.step(tokens)  # libraries initialise themselves
+                synchronize(setting.device)
+                with _no_host_sync(setting):
+                    scores = runner.step(tokens)
                 record.check(name, scores.isfinite().all())
-        with record.case(f"{family}, same scores"):
-            captured, plain = (Decoder(model, 5, 8192) for _ in range(2))
-            plain.captures = False
-            worst = _worst_of_pair(captured, plain, prompts)
-            record.check(f"{family}, same scores", worst < KERNEL_ERROR, relative_error=worst)
-            if setting.cuda:
-                held = len(captured.graphs) if captured.captures else 0
-                record.check(f"{family}, steps were captured", held == 2, graphs=held)
 
 
-def _watched_step(model, prompts: list[dict], setting: Setting) -> torch.Tensor:
-    """Return the scores of a step that raises an error where it waits for the host."""
-    decoder = Decoder(model, len(prompts), 65536)
-    decoder.captures = False
-    for row, prompt in enumerate(prompts):
-        decoder.prefill(_placed(prompt, model), [row])
-    tokens = torch.full((len(prompts),), 70, device=setting.device)
-    decoder.step(tokens)  # libraries initialise themselves
-    synchronize(setting.device)
-    with no_host_sync(setting):
-        return decoder.step(tokens)
-
-
-def _worst_of_pair(one: Decoder, other: Decoder, prompts: list[dict]) -> float:
-    """Return the greatest relative error of one decoder's scores against another's."""
-    worst = 0.0
-    for decoder in (one, other):
-        for row, prompt in enumerate(prompts):
-            decoder.prefill(_placed(prompt, decoder.model), [row])
-    for step in range(6):
-        if step == 3:  # a row ends, and the last one takes its place
-            for decoder in (one, other):
-                decoder.release(0)
-                decoder.move(2, 0)
-                decoder.cut(2)
-        tokens = torch.arange(len(one.lengths), device=one.model.device) + 70 + step
-        worst = max(worst, relative_error(one.step(tokens).float(), other.step(tokens).float()))
-    return worst
+@contextmanager
+def _no_host_sync(setting: Setting) -> Iterator[None]:
+    """Let whatever waits for the host raise a RuntimeError."""
+    if setting.cuda:
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        if setting.cuda:
+            torch.cuda.set_sync_debug_mode("default")
 
 
 def timed(work: Callable[[], object], count: int, device: str) -> float:
@@ -415,92 +335,96 @@ def timed(work: Callable[[], object], count: int, device: str) -> float:
     for _ in range(count):
         work()
     synchronize(device)
-    return 1000 * (time.perf_counter() - start) / count
+    return round(1000 * (time.perf_counter() - start) / count, 2)
 
 
-def running_lengths(rows: int, tiny: bool, prompt: int, seed: int = 0) -> list[int]:
-    """Return the cached tokens of rows in steady state.
+def running_lengths(setting: Setting, prompt: int, seed: int = 0) -> list[int]:
+    """Return the cached tokens of rows in steady state, longest first.
 
     A row that is running has a total length biased by that length, and a uniform age.
     """
-    options = throughput.chosen_options(tiny)
-    total = drawn_lengths(100_000, options["mean"], options["longest"], seed)
+    total = drawn_lengths(100_000, *setting.lengths, seed)
     draw = np.random.default_rng(seed)
-    total = draw.choice(total, rows, p=total / total.sum())
-    return (prompt + total * draw.random(rows)).astype(int).tolist()
+    total = draw.choice(total, setting.rows, p=total / total.sum())
+    lengths = (prompt + total * draw.random(setting.rows)).astype(int).tolist()
+    return sorted(lengths, reverse=True)
 
 
-def step_times(setting: Setting, record: Record) -> None:
-    """One decoding step of realistic lengths, with and without graphs; sampler; prompts; profile.
+@torch.inference_mode()
+def step_times(key: str, setting: Setting, record: Record) -> None:
+    """One decoding step of realistic lengths, the sampler, a prefill, and a profile.
 
-    The published shapes at full size. How fast whole responses come is measured by `throughput`.
+    The published shapes at full size. `throughput` measures how fast whole responses come.
     """
-    for key in setting.models:
-        with record.case(key), torch.inference_mode():
-            record.measure(key, _step_times_of(key, setting))
-            record.check(key, True)
-        if setting.cuda:
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
+    with record.case(key):
+        for name, value in _times(key, setting).items():
+            record.measure(name, value)
+        record.check(key, True)
 
 
-def _step_times_of(key: str, setting: Setting) -> dict:
-    """Return the times of one model in milliseconds, and with what they were measured."""
-    few, device, settings = setting.tiny, setting.device, CONFIG["models"][key]
-    rows = throughput.chosen_options(few)["rows"]
-    hardware = setting.hardware
-    model, processor = throughput.built(settings, hardware, few)
+def _times(key: str, setting: Setting) -> dict:
+    """Return the times of one model in milliseconds, and what they were measured with."""
+    few, device, settings, rows = setting.tiny, setting.device, CONFIG["models"][key], setting.rows
+    model, processor = synthetic.built(settings, setting.hardware, few)
     prompts = [
-        encode(processor, first_conversation(drawn_picture(i), throughput.PROMPT, {}))
-        for i in range(2 if few else 32)
+        encode(processor, messages) for messages in synthetic.conversations(2 if few else 32)
     ]
     length = prompts[0]["input_ids"].shape[1]
-    lengths = running_lengths(rows, few, length)
-    decoder = Decoder(model, rows, None if setting.cuda else 200_000)
-    decoder.prefill(_placed(prompts[0], model), [0])
-    # The other rows hold nothing that was computed: what a step costs depends on lengths alone.
-    decoder._reserve(lengths)
-    decoder.lengths = list(lengths)
-    decoder._lengths[:] = torch.tensor(lengths, device=device)
+    lengths = running_lengths(setting, length)
+    runner = ModelRunner(model, rows, None if setting.cuda else 200_000)
+    runner.prefill(_moved(prompts[0], model))
+    # The other rows hold nothing that was computed: the cost of a step depends only on lengths.
+    runner.cache.reserve(lengths)
+    runner._offsets *= rows
     tokens = torch.full((rows,), 70, device=device)
-    with_graphs = timed(lambda: decoder.step(tokens), 3 if few else 30, device)
-    captured = len(decoder.graphs) if decoder.captures else None
-    decoder.captures = False
-    without = timed(lambda: decoder.step(tokens), 3 if few else 10, device)
-    scores = decoder.step(tokens)
-    sampler = RowSampler(settings["decoding"], rows, scores.shape[-1], device)
-    sampling = timed(lambda: sampler(scores, list(range(rows))), 3 if few else 20, device)
+
+    def step() -> torch.Tensor:
+        runner.lengths = lengths
+        return runner.step(tokens)
+
+    step_ms = timed(step, 3 if few else 30, device)
+    with mock.patch.object(kv_cache, "SEGMENTS", 1):
+        unsegmented_ms = timed(step, 3 if few else 10, device)
+    scores = step()
+    sampler = TokenSampler(settings["decoding"], rows, scores.shape[-1], device)
+    draws = [(row, 1) for row in range(rows)]
+    sampler_ms = timed(lambda: sampler(scores, 0, draws), 3 if few else 20, device)
     with torch.profiler.profile() as profile:
         for _ in range(3):
-            decoder.step(tokens)
+            step()
         synchronize(device)
     order = f"self_{device}_time_total"
     table = profile.key_averages().table(order, row_limit=25, max_name_column_width=70)
     write_text(table + "\n", setting.out / f"profile_{key}.txt")
-    store = decoder.store.name
-    decoder.forget()  # its memory is needed for the prompts
-    taker = Decoder(model, len(prompts), len(prompts) * 2 * (length + PAGE))
-    places = list(range(len(prompts)))
-    placed = [_placed(prompt, model) for prompt in prompts]
-    padding = model.generation_config.pad_token_id
-    prefill = timed(
-        lambda: taker.prefill(collate(placed, padding), places), 1 if few else 3, device
+    runner.reset()  # its memory is needed for the prompts
+    runner = ModelRunner(model, len(prompts), len(prompts) * 2 * (length + BLOCK))
+    batch = collate(
+        [_moved(prompt, model) for prompt in prompts], model.generation_config.pad_token_id
     )
+
+    def prefill() -> None:
+        runner.prefill(dict(batch))
+        runner.keep([])
+
+    prefill_ms = timed(prefill, 1 if few else 3, device)
     return {
-        "store": store,
         "rows": rows,
         "held_tokens": sum(lengths),
-        "longest": max(lengths),
-        "bytes_per_token": checkpoint_specs.cached_bytes(model.config, hardware.torch_dtype),
-        "step_ms_with_graphs": round(with_graphs, 2) if captured else None,
-        "graphs": captured,
-        "step_ms_without_graphs": round(without, 2),
-        "sampler_ms": round(sampling, 2),
+        "longest": lengths[0],
+        "bytes_per_token": checkpoint_specs.cached_bytes(model.config, model.dtype),
+        "step_ms": step_ms,
+        "step_ms_in_one_segment": unsegmented_ms,
+        "sampler_ms": sampler_ms,
         "prompts": len(prompts),
         "prompt_tokens": length,
-        "prefill_ms": round(prefill, 1),
-        "peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 1) if setting.cuda else None,
+        "prefill_ms": prefill_ms,
+        "peak_gib": peak_gib(setting),
     }
+
+
+def peak_gib(setting: Setting) -> float | None:
+    """Return the greatest amount of memory that was in use."""
+    return round(torch.cuda.max_memory_allocated() / 2**30, 1) if setting.cuda else None
 
 
 @contextmanager
@@ -521,14 +445,14 @@ def little_memory(setting: Setting, spare: int) -> Iterator[None]:
             torch.cuda.set_per_process_memory_fraction(1.0)
             torch.cuda.empty_cache()
         return
-    step = Decoder.step
+    step = ModelRunner.step
 
-    def step_or_raise(decoder: Decoder, tokens: torch.Tensor) -> torch.Tensor:
+    def step_or_raise(runner: ModelRunner, tokens: torch.Tensor) -> torch.Tensor:
         if len(tokens) > spare // 30:
             raise torch.OutOfMemoryError(f"{len(tokens)} rows on a device for {spare // 30}")
-        return step(decoder, tokens)
+        return step(runner, tokens)
 
-    with mock.patch.object(Decoder, "step", step_or_raise):
+    with mock.patch.object(ModelRunner, "step", step_or_raise):
         yield
 
 
@@ -545,7 +469,7 @@ def out_of_memory(setting: Setting, record: Record) -> None:
                 name = f"{family}, {spare} MiB"
                 with record.case(name), little_memory(setting, spare):
                     try:
-                        tight, about = _answers(model, processor, count, tokens)
+                        tight, bounds = _answers(model, processor, count, tokens)
                     except EngineError as error:
                         # Not even one row had room: the job ends, and says so.
                         record.check(name, "out of memory" in str(error), error=str(error)[:300])
@@ -560,14 +484,12 @@ def out_of_memory(setting: Setting, record: Record) -> None:
                         tight.keys() == roomy.keys() and named and exact,
                         same=same,
                         errors=len(errors),
-                        **about,
+                        bounds=bounds,
                     )
-                    if setting.cuda:
-                        record.check(f"{name}, graphs are still used", about["graphs"] is not None)
 
 
-def _answers(model, processor, count: int, tokens: int) -> tuple[dict, dict]:
-    """Return text and error of short responses by key, and how they were generated."""
+def _answers(model, processor, count: int, tokens: int) -> tuple[dict, list[int]]:
+    """Return text and error of short responses by key, and how the bound on rows was halved."""
     engine = TransformersEngine(
         model,
         processor,
@@ -578,51 +500,136 @@ def _answers(model, processor, count: int, tokens: int) -> tuple[dict, dict]:
         cached_tokens=65536,
         workers=1,
     )
-    conversations = [
-        first_conversation(drawn_picture(i, (60, 90)), "Why?", {}) for i in range(count)
-    ]
-    requests = [
-        Request(str(i), messages, seed=i, max_new_tokens=tokens + i % 7)
-        for i, messages in enumerate(conversations)
-    ]
-    found = {r.key: (r.text, r.error) for r in engine.generate(requests)}
-    decoder = engine.decoder
-    about = {
-        "bounds": list(engine.record["bounds"]),
-        "graphs": len(decoder.graphs) if decoder.captures else None,
-    }
-    engine.close()
-    return found, about
-
-
-def engine_throughput(setting: Setting, record: Record) -> None:
-    """The whole engine in steady state, by `throughput.py`; its table is in `throughput.md`."""
-    options, begin = throughput.chosen_options(setting.tiny), time.time()
-    machines, rows = {}, []
-    found_so_far = throughput.measured(
-        setting.models, ["in flight"], begin + setting.seconds, options
+    requests = synthetic.forced_requests(
+        [tokens + i % 7 for i in range(count)], synthetic.conversations(count, (60, 90), "Why?")
     )
-    for kind, key, found in found_so_far:
-        if kind == "machine":
-            machines[MODELS[key]] = found
-            record.measure(MODELS[key], found)
-            continue
-        rows.append(found)
-        record.check(found["model"], "error" not in found, error=found.get("error"))
-        record.measure(f"{found['model']}, {found['stage']}", found)
-        page = throughput.report(machines, rows, {**options, **throughput.described()})
-        write_text(page + "\n", setting.out / "throughput.md")
-    print(page)
+    found = {r.key: (r.text, r.error) for r in engine.generate(requests)}
+    engine.close()
+    return found, engine.record["bounds"]
+
+
+def throughput(key: str, setting: Setting, record: Record) -> None:
+    """The whole engine on one model in steady state, as GPU hours for the paper's responses."""
+    with record.case(key), torch.inference_mode():
+        settings = CONFIG["models"][key]
+        bandwidth = copy_bandwidth(setting)
+        record.measure("copy_gb_a_second", round(bandwidth / 1e9, 1))
+        model, processor = synthetic.built(settings, setting.hardware, setting.tiny)
+        messages = synthetic.conversations(32)
+        used = in_flight(model, processor, settings["decoding"], messages, setting)
+        prompt = encode(processor, messages[0])["input_ids"].shape[1]
+        measured = figures(used, model, prompt, setting.lengths[0], bandwidth)
+        for name, value in measured.items():
+            record.measure(name, value)
+        record.measure("peak_gib", peak_gib(setting))
+        record.check(key, used["steps"] > 0)
+
+
+def in_flight(model, processor, decoding: dict, messages: list, setting: Setting) -> dict:
+    """Return what the engine's statistics grew by, its `wall` seconds, and `bound` on rows.
+
+    The first third of the time is not measured. With tiny shapes a number of steps is the time, so
+    that it succeeds on a machine of any speed; at least one step is always measured.
+    """
+    engine = TransformersEngine(
+        model,
+        processor,
+        decoding=decoding,
+        loop=None,
+        stop_ids=[],
+        batch_size=setting.rows,
+        workers=4 if setting.cuda else 1,
+    )
+    start, warm = time.perf_counter(), None
+    responses = engine.generate(endless_requests(messages, setting))
+    for response in responses:
+        if response.error:
+            raise RuntimeError(response.error)
+        now, steps = time.perf_counter(), engine.statistics["steps"]
+        spent = steps / 9 if setting.tiny else (now - start) / setting.seconds
+        if warm is None:
+            if spent > 1 / 3:
+                warm = now, dict(engine.statistics)
+        elif spent > 1 and steps > warm[1]["steps"]:
+            break
+    used = {name: value - warm[1][name] for name, value in engine.statistics.items()}
+    used |= {"wall": time.perf_counter() - warm[0], "bound": engine.bound}
+    responses.close()
+    engine.close()
+    return used
+
+
+def endless_requests(messages: list, setting: Setting) -> Iterator[Request]:
+    """Yield requests of drawn lengths without end."""
+    for seed in itertools.count():
+        yield from synthetic.forced_requests(drawn_lengths(1024, *setting.lengths, seed), messages)
+
+
+def figures(used: dict, model, prompt: int, mean: float, bandwidth: float) -> dict:
+    """Return what follows from the engine's statistics.
+
+    The share of the bandwidth is what a step has to read (weights of the language model; cached
+    tokens) over its time, as a share of what a copy on the same device moves. GPU hours are for as
+    many responses as the paper has images, with the mean prompt and response at measured speeds.
+    `used` is as from `in_flight`, `prompt` and `mean` are the tokens of a prompt and of a response
+    on average, and `bandwidth` is in bytes a second.
+    """
+    step_seconds, rows = used["decode_seconds"] / used["steps"], used["row_steps"] / used["steps"]
+    size = checkpoint_specs.cached_bytes(model.config, model.dtype)
+    read = read_bytes(model, rows) + size * used["step_cache_tokens"] / used["steps"]
+    prefill_speed = used["prefill_tokens"] / used["prefill_seconds"]
+    waiting = used["wall"] / (used["prefill_seconds"] + used["decode_seconds"])
+    response = waiting * (prompt / prefill_speed + mean * step_seconds / rows)
+    return {
+        "rows": used["bound"],
+        "steps": used["steps"],
+        "put_back": used["put_back"],
+        "prefill_tokens_a_second": round(prefill_speed, 1),
+        "decode_tokens_a_second": round(rows / step_seconds, 1),
+        "step_ms": round(1000 * step_seconds, 2),
+        "row_use": round(used["row_steps"] / used["places"], 3),
+        "share_of_bandwidth": round(read / step_seconds / bandwidth, 4),
+        "wall_over_busy": round(waiting, 3),
+        "tokens_a_second": round(mean / response, 1),
+        "gpu_hours": PAPER["images"] * response / 3600,
+    }
+
+
+def copy_bandwidth(setting: Setting) -> float:
+    """Return the bytes a second that a copy on the device reads and writes."""
+    source = torch.ones(2**31 if setting.cuda else 2**26, dtype=torch.uint8, device=setting.device)
+    target = torch.empty_like(source)
+    milliseconds = min(timed(lambda: target.copy_(source), 4, setting.device) for _ in range(10))
+    return 2 * len(source) / milliseconds * 1000
+
+
+def read_bytes(model, rows: float) -> float:
+    """Return the bytes of weights that a decoding step of so many rows has to read.
+
+    Of a mixture of experts, those count that so many rows choose on average if all experts are
+    equally likely.
+    """
+    text = model.config.get_text_config()
+    per_token = getattr(text, "num_experts_per_tok", None)
+    chosen = 1 - (1 - per_token / text.n_routed_experts) ** rows if per_token else 1.0
+    total = 0.0
+    for part in (model.lm_head, model.model.language_model):
+        for name, weight in part.named_parameters():
+            if name == "embed_tokens.weight":
+                continue  # a row per token
+            share = chosen if ".experts." in name else 1.0
+            total += weight.numel() * weight.element_size() * share
+    return total
 
 
 STEPS: dict[str, Callable[[Setting, Record], None]] = {
     "environment": environment,
     "kernels": kernels,
     "reference": reference,
-    "graphs": graphs,
-    "step_times": step_times,
+    "host_syncs": host_syncs,
+    **{f"step_times-{key}": functools.partial(step_times, key) for key in MODELS},
     "out_of_memory": out_of_memory,
-    "throughput": engine_throughput,
+    **{f"throughput-{key}": functools.partial(throughput, key) for key in MODELS},
 }
 
 
@@ -632,15 +639,14 @@ def main() -> None:
     parser.add_argument("step", choices=STEPS)
     parser.add_argument("--out", type=Path, required=True, help="folder for what is found")
     parser.add_argument("--tiny", action="store_true", help="tiny shapes, to try the code")
-    parser.add_argument("--seconds", type=float, default=120.0, help="time for measurements")
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--seconds", type=float, default=120.0, help="time for throughput")
     given = parser.parse_args()
     hardware = choose_hardware(dict.fromkeys(("device", "dtype", "attention"), "auto"))
     if hardware.device == "cpu":
         if not given.tiny:
             parser.error("no CUDA device here; --tiny runs on the CPU")
         torch.set_num_threads(1)
-    setting = Setting(given.out, given.tiny, given.seconds, given.models, hardware)
+    setting = Setting(given.out, given.tiny, given.seconds, hardware)
     record = Record(given.out / f"{given.step}.json", given.step)
     STEPS[given.step](setting, record)
     record.finish()

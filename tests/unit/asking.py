@@ -77,17 +77,9 @@ def answered_before_error(engine, asked, message):
 
 def all_expected(tiny, asked):
     """The expected text, finish_reason and number of tokens of each request."""
-    return {request.key: _expected(tiny, request) for request in asked}
-
-
-def _expected(tiny, request):
-    text = "".join(
-        part.get("text", "")
-        for message in request.messages
-        for part in message["content"]
-        if isinstance(part, dict)
-    )
-    tokens, reason = played_server.answer(
-        text, request.seed, request.max_new_tokens, tiny.stop_ids[0]
-    )
-    return tiny.processor.tokenizer.decode(tokens), reason, len(tokens)
+    found = {}
+    for request in asked:
+        text, limit = played_server.said(request.messages), request.max_new_tokens
+        tokens, reason = played_server.answer(text, request.seed, limit, tiny.stop_ids[0])
+        found[request.key] = tiny.processor.tokenizer.decode(tokens), reason, len(tokens)
+    return found

@@ -1,11 +1,11 @@
 """Made-up shards of a run, the dataset built from them, and the tables that describe it."""
 
 import hashlib
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
+from pictures import encoded
 from PIL import Image
 
 from build_dataset import PARTS, build_dataset, images_by_shard
@@ -35,9 +35,7 @@ def digest(text: str) -> str:
 
 def picture(image_id: str) -> bytes:
     """Return a small PNG of one colour, which depends on the image_id."""
-    stream = io.BytesIO()
-    Image.new("RGB", (8, 6), f"#{digest(image_id)[:6]}").save(stream, "PNG")
-    return stream.getvalue()
+    return encoded(Image.new("RGB", (8, 6), f"#{digest(image_id)[:6]}"), "PNG")
 
 
 def sample(images: Mapping[str, tuple[str, str]]) -> pl.DataFrame:
@@ -87,16 +85,10 @@ def respond(teacher: str, image_id: str, status: str, text: str) -> tuple[dict, 
         "fingerprint": digest(teacher + image_id),
         "error": "refused" if failed else None,
     }
-    good = status == statuses.OK
-    annotation = {
-        "image_id": image_id,
-        "model": teacher,
-        "full": None if failed else text,
-        "think": f"{text} {teacher}" if good else None,
-        "answer": None if failed else text,
-        "status": status,
-    }
-    return response, annotation
+    think = f"{text} {teacher}" if status == statuses.OK else None
+    said = None if failed else text
+    annotation = {"image_id": image_id, "model": teacher, "status": status}
+    return response, annotation | {"full": said, "think": think, "answer": said}
 
 
 def write_run(
@@ -107,36 +99,22 @@ def write_run(
 ) -> Path:
     """Write sample, responses, annotations and images of a run, and return its folder.
 
-    Parameters
-    ----------
-    folder
-        Folder to write to.
-    images
-        Class and shard of each image.
-    status
-        Status by teacher and image, where it is not ok.
-    texts
-        Text about an image, where it matters.
+    `images` has the class and shard of each image, `status` those by teacher and image that are not
+    ok, and `texts` texts about images where they matter.
     """
-    rows = sample(images)
-    write_parquet(rows, folder / "sample.parquet", SAMPLE)
-    for shard, own in rows.sort("image_id").group_by("shard", maintain_order=True):
+    chosen = sample(images)
+    write_parquet(chosen, folder / "sample.parquet", SAMPLE)
+    for shard, own in chosen.group_by("shard", maintain_order=True):
         for teacher in TEACHERS:
-            pairs = [
-                respond(
-                    teacher,
-                    name,
-                    (status or {}).get((teacher, name), statuses.OK),
-                    (texts or {}).get(name, f"text of {name}"),
-                )
-                for name in own["image_id"]
-            ]
-            for kind, schema, part in (
-                ("responses", RESPONSES, 0),
-                ("annotations", ANNOTATIONS, 1),
-            ):
-                frame = pl.DataFrame([pair[part] for pair in pairs], schema=schema)
-                write_parquet(frame, folder / kind / teacher / f"{shard[0]}.parquet", schema)
+            pairs = []
+            for name in own["image_id"]:
+                ended = (status or {}).get((teacher, name), statuses.OK)
+                text = (texts or {}).get(name, f"text of {name}")
+                pairs.append(respond(teacher, name, ended, text))
+            kinds = {"responses": RESPONSES, "annotations": ANNOTATIONS}
+            for (kind, schema), rows in zip(kinds.items(), zip(*pairs, strict=True), strict=True):
+                path = folder / kind / teacher / f"{shard[0]}.parquet"
+                write_parquet(pl.DataFrame(rows, schema=schema), path, schema)
         pictures = own.with_columns(
             pl.struct(
                 pl.col("image_id").map_elements(picture, pl.Binary).alias("bytes"),
@@ -150,10 +128,9 @@ def write_run(
 
 def files(folder: Path, number: int, count: int) -> dict[tuple[str, str], Path]:
     """Return the files of a dataset folder that a shard is written to."""
+    name = f"{number:05d}-of-{count:05d}.parquet"
     return {
-        (configuration, split): folder
-        / CONFIGURATIONS[configuration]
-        / f"{split}-{number:05d}-of-{count:05d}.parquet"
+        (configuration, split): folder / CONFIGURATIONS[configuration] / f"{split}-{name}"
         for configuration, split in PARTS
     }
 
@@ -166,8 +143,10 @@ def build(run: Path, dataset: Path, shards: list[str], *, full: bool = False, **
     for number, (shard, rows) in enumerate(found):
         build_dataset(
             rows,
-            [run / "responses" / teacher / f"{shard}.parquet" for teacher in TEACHERS],
-            [run / "annotations" / teacher / f"{shard}.parquet" for teacher in TEACHERS],
+            *(
+                [run / kind / teacher / f"{shard}.parquet" for teacher in TEACHERS]
+                for kind in ("responses", "annotations")
+            ),
             run / "shards" / f"{shard}.parquet" if full else None,
             files(dataset, number, len(shards)),
             **{"shard": shard} | settings,
@@ -183,14 +162,7 @@ FAILURES = {
     ("one", "n1_2"): statuses.LOOP,
     ("two", "n1_2"): statuses.ERROR,
 }
-ROWS = {
-    ("default", "train"): 6,
-    ("default", "validation"): 1,
-    ("default", "test"): 1,
-    ("failed", "train"): 2,
-    ("failed", "validation"): 0,
-    ("failed", "test"): 1,
-}
+ROWS = dict(zip(PARTS, (6, 1, 1, 2, 0, 1), strict=True))
 """Rows of `publish` by configuration and split."""
 
 
@@ -199,20 +171,11 @@ def publish(
     *,
     full: bool = False,
     failures: Mapping[tuple[str, str], str] = FAILURES,
-    columns: Mapping[str, object] | None = None,
+    columns: Mapping[str, object] = {},
 ) -> list[Path]:
     """Build a dataset of 11 images in two shards; return its files in the order of a rule's inputs.
 
-    Parameters
-    ----------
-    folder
-        The dataset's folder.
-    full
-        Whether to include images.
-    failures
-        Status by teacher and image, where it is not ok.
-    columns
-        Values to fill whole columns with.
+    `columns` are values to fill whole columns with.
     """
     shards = ["00", "01"]
     run = write_run(folder.parent / "run", PUBLISHED, failures)
@@ -222,7 +185,7 @@ def publish(
         schema = schemas(full)[configuration]
         for path in (every[configuration, split] for every in paths):
             rows = pl.read_parquet(path)
-            new = {k: pl.lit(v, schema[k]) for k, v in (columns or {}).items() if k in schema}
+            new = {k: pl.lit(v, schema[k]) for k, v in columns.items() if k in schema}
             with writer(path, schema) as append:
                 append(rows.with_columns(**new))
     return [every[part] for part in PARTS for every in paths]
@@ -231,12 +194,11 @@ def publish(
 def write_tables(folder: Path) -> list[Path]:
     """Write csv files of Tables 1 and 2 of the paper's run; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    tables = {
-        "table1": "dataset,images,min,max,mean,total\nMAC,9000,1,2,1.5,3\n"
-        "ImageNet-Think,8,1101,2203,1652.4,13219\n",
-        "table2": "images,classes,min_per_class,max_per_class,mean_per_class\n"
-        "250000,10450,2,5,23.92\n",
-    }
-    for name, text in tables.items():
-        (folder / f"{name}.csv").write_text(text)
-    return [folder / f"{name}.csv" for name in tables]
+    paths = [folder / "table1.csv", folder / "table2.csv"]
+    paths[0].write_text(
+        "dataset,images,min,max,mean,total\nMAC,9000,1,2,1.5,3\n"
+        "ImageNet-Think,8,1101,2203,1652.4,13219\n"
+    )
+    columns = "images,classes,min_per_class,max_per_class,mean_per_class"
+    paths[1].write_text(f"{columns}\n250000,10450,2,5,23.92\n")
+    return paths

@@ -1,8 +1,7 @@
 """Stand-ins for flash-attn's kernels on the CPU, so that the paths around them run.
 
-transformers' flash path takes padding away, joins the rows and passes where each begins; the paged
-kernel is given pages, a table of them and lengths. All of that is the real code here; the kernels
-themselves are replaced by plain attention, one row at a time.
+transformers' flash path removes padding, joins the rows and passes where each begins. That is the
+real code here; only the kernels are replaced, by plain attention, one row at a time.
 """
 
 import math
@@ -28,7 +27,7 @@ class Kernels:
     """The kernels, with a count of their calls."""
 
     def __init__(self):
-        self.varlen_calls = self.dense_calls = self.paged_calls = 0
+        self.varlen_calls = self.dense_calls = 0
 
     def varlen(self, q, k, v, cu_seqlens_q, cu_seqlens_k, *, softmax_scale, causal, **_):
         """flash_attn_varlen_func."""
@@ -46,28 +45,6 @@ class Kernels:
         self.dense_calls += 1
         scale = softmax_scale or q.shape[-1] ** -0.5
         return torch.stack([plain(*row, scale, causal) for row in zip(q, k, v, strict=True)])
-
-    def paged(self, query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, scale, **options):
-        """torch.nn.attention.varlen.varlen_attn with pages, one token a row."""
-        self.paged_calls += 1
-        enable_gqa, seqused_k, block_table = (
-            options.pop(name) for name in ("enable_gqa", "seqused_k", "block_table")
-        )
-        assert not options
-        # The kernel of torch 2.13 refuses None (with FlashAttention-2, its default).
-        assert cu_seq_k.dtype == torch.int32
-        assert cu_seq_k.shape == cu_seq_q.shape
-        assert max_q == 1
-        assert max_k >= seqused_k.max()
-        assert cu_seq_q.tolist() == list(range(len(query) + 1))
-        assert enable_gqa == (query.shape[1] != key.shape[2])
-        assert block_table.dtype == seqused_k.dtype == torch.int32
-        rows = []
-        for row, length in enumerate(seqused_k.tolist()):
-            pages = block_table[row, : math.ceil(length / key.shape[1])].long()
-            found = (part[pages].flatten(0, 1)[:length] for part in (key, value))
-            rows.append(plain(query[row : row + 1], *found, scale, causal=False))
-        return torch.cat(rows)
 
 
 @contextmanager

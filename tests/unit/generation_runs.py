@@ -35,8 +35,6 @@ def write_shard(path, pictures, group=128):
             "image_id": name,
             "wnid": "n01",
             "image": {"bytes": data, "path": f"{name}.png"},
-            "width": 70,
-            "height": 60,
             "sha256": hashlib.sha256(data).hexdigest(),
             "source_sha256": hashlib.sha256(name.encode()).hexdigest(),
         }
@@ -75,6 +73,11 @@ class Run:
             "seed": 1,
         }
         self.canary = self.evaluated = None
+
+    def evaluate(self, *images):
+        """Restrict the run to some images."""
+        self.evaluated = str(self.folder.with_suffix(".parquet"))
+        pl.DataFrame({"image_id": images}).write_parquet(self.evaluated)
 
     def add_canary(self):
         self.canary = {"folder": str(self.folder / "canary"), "output": "think"}

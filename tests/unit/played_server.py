@@ -22,6 +22,10 @@ from pathlib import Path
 
 LOOP = [7, 8, 9]
 CHUNK = 3  # tokens an event
+CRASHES = {
+    "crash": "ValueError: no room on the device",
+    "port": "OSError: [Errno 98] Address already in use",
+}
 
 
 def answer(text, seed, limit, stop):
@@ -36,15 +40,11 @@ def answer(text, seed, limit, stop):
 
 def said(messages):
     """Return the text of a conversation, as the server sees it."""
-    return "".join(
-        part.get("text", "")
-        for message in messages
-        for part in (
-            [{"text": message["content"]}]
-            if isinstance(message["content"], str)
-            else message["content"]
-        )
-    )
+    parts = []
+    for message in messages:
+        content = message["content"]
+        parts += [{"text": content}] if isinstance(content, str) else content
+    return "".join(part.get("text", "") for part in parts)
 
 
 class Play:
@@ -129,19 +129,18 @@ class Handler(BaseHTTPRequestHandler):
 
     def reply(self, status, value):
         data = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        if status == 429:
-            self.send_header("Retry-After", "1")
-        self.end_headers()
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(data))}
+        self.head(status, headers | ({"Retry-After": "1"} if status == 429 else {}))
         self.wfile.write(data)
 
-    def stream(self, body, play, fault):
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Transfer-Encoding", "chunked")
+    def head(self, status, headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
+
+    def stream(self, body, play, fault):
+        self.head(200, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
         tokens, reason = answer(
             said(body["messages"]), body["seed"], body["max_tokens"], body["stop_token_ids"][0]
         )
@@ -208,14 +207,10 @@ def main(arguments):
     )
     faults = play.get().get("starts", [])
     fault = faults[number - 1] if number <= len(faults) else None
-    print(
-        "INFO Initializing an engine with config: dtype=torch.float32, device_config=cpu",
-        flush=True,
-    )
-    if fault == "crash":
-        sys.exit("ValueError: no room on the device")
-    if fault == "port":
-        sys.exit("OSError: [Errno 98] Address already in use")
+    said_first = "INFO Initializing an engine with config: dtype=torch.float32, device_config=cpu"
+    print(said_first, flush=True)
+    if fault in CRASHES:
+        sys.exit(CRASHES[fault])
     if fault == "hang":
         play.note("hanging", number)
         time.sleep(600)

@@ -11,12 +11,9 @@ from imagenet_think.review.form import FORMAT, VERSION
 from imagenet_think.review.review_page import ReviewedRun, describe, listed, render
 from imagenet_think.review.review_sample import left
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-SOURCES = {
-    "template": SCRIPTS / "review" / "review.html",
-    "style": SCRIPTS / "review" / "review.css",
-    "script": SCRIPTS / "review" / "review.js",
-}
+SCRIPTS = Path(__file__).parents[2] / "scripts" / "review"
+ENDINGS = {"template": "html", "style": "css", "script": "js"}
+SOURCES = {name: SCRIPTS / f"review.{ending}" for name, ending in ENDINGS.items()}
 NAMES = {"glm": "GLM the Long", "kimi": "Kimi the Short"}
 TEACHERS = list(NAMES)
 RUN = "a_run"
@@ -65,12 +62,11 @@ def items(
         for teacher in TEACHERS:
             think, answer = (" ".join(draw.choices(WORDS, k=words)) for _ in range(2))
             text = f"<think>{think} ({teacher}, {place})</think>{answer}"
+            said = {"status": "ok", "think": think, "answer": answer, "text": text}
             if draw.random() < failures:
-                said = {"status": draw.choice(failed), "think": None, "answer": None, "text": text}
+                said |= {"status": draw.choice(failed), "think": None, "answer": None}
                 if said["status"] == "error":
                     said["text"] = None
-            else:
-                said = {"status": "ok", "think": think, "answer": answer, "text": text}
             responses.append(said | {"error": None if said["text"] else "out of memory"})
         compared = all(said["status"] == "ok" for said in responses)
         image = f"n{place % 7}_{place}"

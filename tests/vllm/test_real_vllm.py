@@ -116,33 +116,11 @@ def key_of(engine):
     return engine.run(engine.server.address()).key
 
 
-def kill(engine, what):
-    """Kill the one process of the server whose command line holds a word, as the kernel would."""
-    (pid,) = [
-        pid
-        for pid, line in processes(key_of(engine)).items()
-        if what in line and supervisor.__file__ not in line
-    ]
-    os.kill(pid, signal.SIGKILL)
-
-
-def answers_with_a_kill(engine, model, what):
-    """What the engine says, where a process of the server is killed after the second answer."""
-    asked = [
-        Request(name, first_conversation(data, PROMPT, model), row_seed(0, name, "m", 1), 256)
-        for name, data in images(24)
-    ]
-    first = {r.key: r for r in engine.generate(iter(asked))}
-    again = {}
-    for response in engine.generate(iter(asked)):
-        again[response.key] = response
-        if len(again) == 2:
-            kill(engine, what)
-    return first, again
-
-
 ONE_SERVER = pytest.mark.xdist_group("glm")
 """Tests that share the server of `glm` run in one worker."""
+
+
+PREFIX = {"prefix": "<think>Got it, let's look"}
 
 
 @pytest.fixture(scope="module")
@@ -153,21 +131,17 @@ def glm():
 
 
 @ONE_SERVER
-def test_glm_says_the_same_as_in_this_process(glm):
+@pytest.mark.parametrize("prefix", [{}, PREFIX])
+def test_glm_says_the_same_as_in_this_process_also_after_a_prefix(glm, prefix):
     engine, model = glm
-    assert answers(engine, model) == ours(model)
+    prefixed = model | prefix
+    said = answers(engine, prefixed)
+    assert said == ours(prefixed)
+    start = prefix.get("prefix", "")
+    assert all(answer.response.text.startswith(start) for answer in said.values())
     record = engine.record
     assert (record["engine"], record["device"], record["dtype"]) == ("vllm", "cpu", "float32")
     assert record["versions"]["vllm"].startswith("0.")
-
-
-@ONE_SERVER
-def test_a_forced_prefix_is_gone_on_from(glm):
-    engine, model = glm
-    prefixed = model | {"prefix": "<think>Got it, let's look"}
-    said = answers(engine, prefixed)
-    assert said == ours(prefixed)
-    assert all(answer.response.text.startswith(prefixed["prefix"]) for answer in said.values())
 
 
 @ONE_SERVER
@@ -189,15 +163,11 @@ def test_another_server_engine_says_the_same(glm, monkeypatch, caplog):
     address = engine.run(engine.server.address())
     monkeypatch.setenv("VLLM_TEST_KEY", address.key)
     settings = {"url": address.url, "key_variable": "VLLM_TEST_KEY"}
-    chosen = inference() | {
-        "device": "auto",
-        "engines": {"server": settings | {"request_seconds": 600.0, "retries": 2}},
-    }
+    chosen = asking.inference("server", settings | {"request_seconds": 600.0, "retries": 2})
     with closing(load(server_engine, model, chosen)) as other:
         assert answers(other, model) == answers(engine, model)
         # Here the prefix is an unfinished turn of the assistant.
-        prefixed = model | {"prefix": "<think>Got it, let's look"}
-        assert answers(other, prefixed) == answers(engine, prefixed)
+        assert answers(other, model | PREFIX) == answers(engine, model | PREFIX)
     assert "differs from the processor's" not in caplog.text
 
     hot = model | {"decoding": {"max_new_tokens": 64, "temperature": 1.0}}
@@ -216,13 +186,7 @@ def test_another_server_engine_says_the_same(glm, monkeypatch, caplog):
     with closing(load(server_engine, endless, chosen)) as other:
         other._stop_ids = [0]
         body = other._body
-        other._body = lambda *given: (
-            body(*given)
-            | {
-                "ignore_eos": True,
-                "repetition_penalty": 0.8,
-            }
-        )
+        other._body = lambda *given: body(*given) | {"ignore_eos": True, "repetition_penalty": 0.8}
         messages = first_conversation(image(0), PROMPT, model)
         (response,) = other.generate([Request("endless", messages, 0, 640)])
     assert response.finish_reason == "loop"
@@ -234,7 +198,18 @@ def test_another_server_engine_says_the_same(glm, monkeypatch, caplog):
 def test_a_killed_server_is_started_again_and_nothing_is_lost(glm, what):
     engine, model = glm
     restarts = engine.record["restarts"]
-    first, again = answers_with_a_kill(engine, model, what)
+    asked = [
+        Request(name, first_conversation(data, PROMPT, model), row_seed(0, name, "m", 1), 256)
+        for name, data in images(24)
+    ]
+    first = {r.key: r for r in engine.generate(iter(asked))}
+    again = {}
+    for response in engine.generate(iter(asked)):
+        again[response.key] = response
+        if len(again) == 2:
+            lines = processes(key_of(engine))
+            (pid,) = [n for n in lines if what in lines[n] and supervisor.__file__ not in lines[n]]
+            os.kill(pid, signal.SIGKILL)
     assert engine.record["restarts"] == restarts + 1
     assert len(again) == 24
     assert again == first
@@ -280,20 +255,19 @@ def test_internvl_is_shown_its_tiles():
 JOB = """
 import json, sys
 from imagenet_think.inference.engines import vllm_engine
-model, inference, folder = json.loads(sys.argv[1])
-place = (folder, "digest")
-vllm_engine.load(
-    model, loop=None, checkpoint=place, processor=place, inference=inference, threads=1
-)
+model, setup = json.loads(sys.argv[1])
+vllm_engine.load(model, **setup)
 """
 
 
 def test_a_killed_job_leaves_no_server_behind(monkeypatch):
     mark = f"job-{os.getpid()}-{time.time_ns()}"
     model = entry("glm-4.1v")
-    given = json.dumps([model, inference(), str(ROOT / model["repository"])])
+    place = (str(ROOT / model["repository"]), "digest")
+    setup = {"loop": None, "checkpoint": place, "processor": place}
+    setup |= {"inference": inference(), "threads": 1}
     job = subprocess.Popen(
-        [sys.executable, "-c", JOB, given],
+        [sys.executable, "-c", JOB, json.dumps([model, setup])],
         env=os.environ | {"PYTHONPATH": str(ROOT / "scripts"), "TEST_MARK": mark},
     )
     wait_for(lambda: any("EngineCore" in line for line in processes(mark).values()), 1200)

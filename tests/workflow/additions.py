@@ -15,10 +15,7 @@ REPORTED = {
 def report_again(project: Project) -> dict[str, str]:
     """Run the rules that write about how images were chosen, on the texts that there are.
 
-    Returns
-    -------
-    dict
-        The file of each rule, white space as single spaces, by the rule's name.
+    Returns the file of each rule by the rule's name, white space as single spaces.
     """
     files = [f"{RESULTS}/{file}" for file in REPORTED.values()]
     project.snakemake(*CONFIG, "--allowed-rules", *REPORTED, "--forcerun", *REPORTED, "--", *files)

@@ -1,7 +1,6 @@
 """A table and a figure that are added by their script and one row of the registry."""
 
 import re
-from dataclasses import dataclass
 
 import pytest
 
@@ -11,38 +10,17 @@ from .conftest import listed
 pytestmark = pytest.mark.slow
 
 REGISTRY = "scripts/imagenet_think/report/products.py"
-
-
-@dataclass(frozen=True)
-class Added:
-    """A product, as its author writes it."""
-
-    name: str
-    script: str
-    category: str
-    code: str
-    forms: tuple[str, ...]
-    shown: str
-
-    @property
-    def row(self) -> str:
-        return f"""
+ROW = """
     Product(
-        "{self.name}",
+        "{name}",
         "Images of each domain",
         "An added product, which {{ablation_model}} has no part in.",
-        {self.category},
-        script="{self.script}",
+        {category},
+        script="{script}",
         inputs={{"sample": _SAMPLE}},
         reads=("run",),
     ),"""
-
-
-TABLE = Added(
-    "domains",
-    "table_domains",
-    "FURTHER",
-    '''"""Count the images of each domain."""
+TABLE = '''"""Count the images of each domain."""
 
 from pathlib import Path
 
@@ -57,16 +35,8 @@ if __name__ == "__main__":
     columns = [Column("domain", "Domain"), Column("images", "Images", format=WHOLE)]
     stem = Path(snakemake.output[0]).with_suffix("")
     write_table(counts.sort("domain"), columns, "Images by domain.", stem)
-''',
-    ("tables/domains.csv", "tables/domains.tex", "tables/domains.md"),
-    "pages/domains.html",
-)
-
-FIGURE = Added(
-    "figure_domains",
-    "figure_domains",
-    "FIGURES",
-    '''"""Draw the number of images of each domain."""
+'''
+FIGURE = '''"""Draw the number of images of each domain."""
 
 import polars as pl
 
@@ -80,39 +50,41 @@ if __name__ == "__main__":
     figure = chart(PAGE, 100)
     figure.subplots().barh(counts["domain"], counts["images"])
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)
-''',
-    ("figures/figure_domains.pdf", "figures/figure_domains.png"),
-    "figures/figure_domains.pdf",
+'''
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "script", "category", "code", "forms", "pages"),
+    [
+        ("tables", "domains", "table_domains", "FURTHER", TABLE, "csv tex md", ["render_pages"]),
+        ("figures", "figure_domains", "figure_domains", "FIGURES", FIGURE, "png pdf", []),
+    ],
 )
-
-
-@pytest.mark.parametrize(("added", "target"), [(TABLE, "tables"), (FIGURE, "figures")])
-def test_a_product_is_its_script_and_one_row(added, target, finished):
-    script = f"scripts/report/{added.script}.py"
-    (finished.root / script).write_text(added.code)
+def test_a_product_is_its_script_and_one_row(
+    target, name, script, category, code, forms, pages, finished
+):
+    (finished.root / f"scripts/report/{script}.py").write_text(code)
+    row = ROW.format(name=name, category=category, script=script)
     registry, start = (finished.root / REGISTRY).read_text(), "\nPRODUCTS = ("
     assert start in registry
-    (finished.root / REGISTRY).write_text(registry.replace(start, start + added.row, 1))
+    (finished.root / REGISTRY).write_text(registry.replace(start, start + row, 1))
 
     # The plan: nothing but the product and what shows it. The paper is among its consumers.
     plan = finished.snakemake(*CONFIG, "-n", "all", "paper")
-    pages = ["render_pages"] if added is TABLE else []
-    planned = [added.script, *pages, "compile_paper", "export_numbers"]
+    planned = [script, *pages, "compile_paper", "export_numbers"]
     assert listed(plan) == dict.fromkeys(planned, 1)
     (reason,) = re.findall(r"Typesetting the paper\nReason: (.*)", plan)
-    (printed,) = [name for name in added.forms if name.endswith((".tex", ".pdf"))]
-    assert f"{RESULTS}/{printed}" in reason
+    printed = "pdf" if target == "figures" else "tex"
+    assert f"{RESULTS}/{target}/{name}.{printed}" in reason
     status = finished.snakemake(*CONFIG, "status")
     done, of = map(int, re.search(r"Not finished: (\d+) of (\d+) jobs", status).groups())
     assert of - done >= 1 + len(pages)
 
     finished.snakemake(*CONFIG, target, "pages")
-    assert all((finished.root / RESULTS / name).stat().st_size for name in added.forms)
+    for form in forms.split():
+        assert (finished.root / RESULTS / target / f"{name}.{form}").stat().st_size
     finished.snakemake(*CONFIG, "--report", "report.html", "all")
     report = (finished.root / "report.html").read_text()
-    for words in (
-        "Images of each domain",
-        "An added product",
-        f"{RESULTS}/{added.shown}",
-    ):
+    shown = f"pages/{name}.html" if pages else f"{target}/{name}.pdf"
+    for words in ("Images of each domain", "An added product", f"{RESULTS}/{shown}"):
         assert words in report

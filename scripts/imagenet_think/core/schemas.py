@@ -7,85 +7,83 @@ INT: pl.DataType = pl.Int64()
 FLOAT: pl.DataType = pl.Float64()
 BOOL: pl.DataType = pl.Boolean()
 
-CLASSES = pl.Schema(
-    {
-        "wnid": TEXT,
-        "class_index": INT,
-        "lemmas": TEXT,
-        "domain": TEXT,
-        "hypernym": TEXT,
-        "available": INT,
-    }
+
+def _schema(**columns: pl.DataType) -> pl.Schema:
+    return pl.Schema(columns)
+
+
+def _of_teachers(**columns: pl.DataType) -> dict[str, pl.DataType]:
+    """Return the columns of teacher 1, then those of teacher 2."""
+    return {f"{name}_{k}": dtype for k in (1, 2) for name, dtype in columns.items()}
+
+
+CLASSES = _schema(
+    wnid=TEXT,
+    class_index=INT,
+    lemmas=TEXT,
+    domain=TEXT,
+    hypernym=TEXT,
+    available=INT,
 )
 
 # One row per class archive in the outer archive, with a reason if it cannot be used.
-UNPACKED = pl.Schema(
-    {
-        "wnid": TEXT,  # null if it is not a class, as in the row of a damaged section
-        "archive": TEXT,  # its name in the outer archive
-        "bytes": INT,
-        "reason": TEXT,
-        "detail": TEXT,
-    }
+UNPACKED = _schema(
+    wnid=TEXT,  # null if it is not a class, as in the row of a damaged section
+    archive=TEXT,  # its name in the outer archive
+    bytes=INT,
+    reason=TEXT,
+    detail=TEXT,
 )
 
 # One row per member or damaged section of an archive, with a reason if it cannot be read.
-CATALOGUE = pl.Schema(
-    {
-        "wnid": TEXT,  # null if unknown (damage in an archive of many classes)
-        "source": TEXT,  # the archive or folder, relative to the source folder
-        "member": TEXT,  # null for a damaged section, as are offset and bytes
-        "offset": INT,  # in bytes, or the row of a parquet file; 0 for a file
-        "bytes": INT,  # null in parquet files, whose images are not read here
-        "reason": TEXT,  # null if it can be read
-        "detail": TEXT,
-    }
+CATALOGUE = _schema(
+    wnid=TEXT,  # null if unknown (damage in an archive of many classes)
+    source=TEXT,  # the archive or folder, relative to the source folder
+    member=TEXT,  # null for a damaged section, as are offset and bytes
+    offset=INT,  # in bytes, or the row of a parquet file; 0 for a file
+    bytes=INT,  # null in parquet files, whose images are not read here
+    reason=TEXT,  # null if it can be read
+    detail=TEXT,
 )
 
 # One row per candidate: accepted ones with the prepared image, rejected ones with a reason.
-CANDIDATES = pl.Schema(
-    {
-        "image_id": TEXT,
-        "wnid": TEXT,
-        "source": TEXT,
-        "member": TEXT,
-        "rank": INT,  # in the class's keyed-hash order; null for rows of the catalogue
-        "reason": TEXT,  # null if accepted
-        "detail": TEXT,
-        "width": INT,
-        "height": INT,
-        "source_bytes": INT,
-        "source_sha256": TEXT,
-        "sha256": TEXT,
-        "complexity": FLOAT,
-        "perceptual_hash": pl.UInt64(),
-        "image": pl.Binary(),
-    }
+CANDIDATES = _schema(
+    image_id=TEXT,
+    wnid=TEXT,
+    source=TEXT,
+    member=TEXT,
+    rank=INT,  # in the class's keyed-hash order; null for rows of the catalogue
+    reason=TEXT,  # null if accepted
+    detail=TEXT,
+    width=INT,
+    height=INT,
+    source_bytes=INT,
+    source_sha256=TEXT,
+    sha256=TEXT,
+    complexity=FLOAT,
+    perceptual_hash=pl.UInt64(),
+    image=pl.Binary(),
 )
 
-SAMPLE = pl.Schema(
-    {
-        "image_id": TEXT,
-        "wnid": TEXT,
-        "class_index": INT,
-        "lemma": TEXT,
-        "domain": TEXT,
-        "source": TEXT,
-        "member": TEXT,
-        "width": INT,
-        "height": INT,
-        "source_bytes": INT,
-        "source_sha256": TEXT,
-        "sha256": TEXT,
-        "complexity": FLOAT,
-        "complexity_stratum": INT,
-        "shard": TEXT,
-    }
+SAMPLE = _schema(
+    image_id=TEXT,
+    wnid=TEXT,
+    class_index=INT,
+    lemma=TEXT,
+    domain=TEXT,
+    source=TEXT,
+    member=TEXT,
+    width=INT,
+    height=INT,
+    source_bytes=INT,
+    source_sha256=TEXT,
+    sha256=TEXT,
+    complexity=FLOAT,
+    complexity_stratum=INT,
+    shard=TEXT,
 )
 
-EXCLUSIONS = pl.Schema(
-    {"wnid": TEXT, "source": TEXT, "member": TEXT, "reason": TEXT, "detail": TEXT}
-)
+EXCLUSIONS = _schema(wnid=TEXT, source=TEXT, member=TEXT, reason=TEXT, detail=TEXT)
 
 IMAGE_ROWS = 128
 """Rows per row group in files of images: about 15 MB, which a reader holds in memory at once."""
@@ -93,75 +91,65 @@ IMAGE_ROWS = 128
 IMAGE = pl.Struct({"bytes": pl.Binary(), "path": TEXT})
 """An image as Hugging Face's `datasets` stores it."""
 
-IMAGES = pl.Schema(
-    {
-        "image_id": TEXT,
-        "wnid": TEXT,
-        "image": IMAGE,
-        "width": INT,
-        "height": INT,
-        "sha256": TEXT,
-        "source_sha256": TEXT,
-    }
+IMAGES = _schema(
+    image_id=TEXT,
+    wnid=TEXT,
+    image=IMAGE,
+    width=INT,
+    height=INT,
+    sha256=TEXT,
+    source_sha256=TEXT,
 )
 
-RESPONSES = pl.Schema(
-    {
-        "image_id": TEXT,
-        "model": TEXT,
-        "revision": TEXT,
-        "prompt_id": TEXT,
-        "text": TEXT,  # with special tokens; null only if the row failed
-        "finish_reason": TEXT,  # stop, length, loop, error
-        "rounds": INT,
-        "forced": BOOL,
-        "prompt_tokens": INT,
-        "image_tokens": INT,
-        "completion_tokens": INT,
-        "attempt": INT,
-        "seed": INT,
-        "engine": TEXT,
-        "attention": TEXT,
-        "fingerprint": TEXT,
-        "error": TEXT,
-    }
+RESPONSES = _schema(
+    image_id=TEXT,
+    model=TEXT,
+    revision=TEXT,
+    prompt_id=TEXT,
+    text=TEXT,  # with special tokens; null only if the row failed
+    finish_reason=TEXT,  # stop, length, loop, error
+    rounds=INT,
+    forced=BOOL,
+    prompt_tokens=INT,
+    image_tokens=INT,
+    completion_tokens=INT,
+    attempt=INT,
+    seed=INT,
+    engine=TEXT,
+    attention=TEXT,
+    fingerprint=TEXT,
+    error=TEXT,
 )
 
-ANNOTATIONS = pl.Schema(
-    {
-        "image_id": TEXT,
-        "model": TEXT,
-        "full": TEXT,
-        "think": TEXT,
-        "answer": TEXT,
-        "status": TEXT,
-    }
+ANNOTATIONS = _schema(
+    image_id=TEXT,
+    model=TEXT,
+    full=TEXT,
+    think=TEXT,
+    answer=TEXT,
+    status=TEXT,
 )
 
 # Tokens (of the configured tokenizer), words and script; one row per response and part.
-LENGTHS = pl.Schema(
-    {
-        "image_id": TEXT,
-        "model": TEXT,
-        "part": TEXT,
-        "tokens": INT,
-        "words": INT,
-        "non_latin": BOOL,
-    }
+LENGTHS = _schema(
+    image_id=TEXT,
+    model=TEXT,
+    part=TEXT,
+    tokens=INT,
+    words=INT,
+    non_latin=BOOL,
 )
 
 # In how many of the teachers' texts a term occurs; one row per part and term.
-DOCUMENT_FREQUENCIES = pl.Schema(
-    {
-        "part": TEXT,
-        "term": TEXT,
-        "frequency": INT,
-        "documents": INT,  # of the part; the same in all its rows
-    }
+DOCUMENT_FREQUENCIES = _schema(
+    part=TEXT,
+    term=TEXT,
+    frequency=INT,
+    documents=INT,  # of the part; the same in all its rows
 )
 
 # The images that the benchmarked models are prompted with and scored on.
-EVALUATED = pl.Schema({"image_id": TEXT, "shard": TEXT})
+EVALUATED = _schema(image_id=TEXT, shard=TEXT)
 
 TEACHERS = ("teacher_1", "teacher_2")
 """What a benchmarked model's text is compared with."""
@@ -174,160 +162,137 @@ BETWEEN, SAME_CLASS, OTHER_CLASS = AGAINST
 BASELINES = (SAME_CLASS, OTHER_CLASS)
 
 
-AGREEMENT_AGGREGATES = pl.Schema(
-    {
-        "grouping": TEXT,  # all or domain
-        "group": TEXT,
-        "metric": TEXT,
-        "part": TEXT,
-        "model": TEXT,  # the teacher whose text it is, or with `minus` whose baseline
-        "against": TEXT,  # one of `AGAINST`
-        "minus": TEXT,  # null, or same_class: the mean difference from that baseline
-        "value": FLOAT,
-        "low": FLOAT,
-        "high": FLOAT,
-        "images": INT,  # in the mean
-        "left_out": INT,  # not in the mean; with `images` all of the group
-        "unpaired": INT,  # left out: without a partner, or itself the partner of another image
-        # Mean share of both texts' tokens inside the window; null without a window.
-        "seen": FLOAT,
-    }
+AGREEMENT_AGGREGATES = _schema(
+    grouping=TEXT,  # all or domain
+    group=TEXT,
+    metric=TEXT,
+    part=TEXT,
+    model=TEXT,  # the teacher whose text it is, or with `minus` whose baseline
+    against=TEXT,  # one of `AGAINST`
+    minus=TEXT,  # null, or same_class: the mean difference from that baseline
+    value=FLOAT,
+    low=FLOAT,
+    high=FLOAT,
+    images=INT,  # in the mean
+    left_out=INT,  # not in the mean; with `images` all of the group
+    unpaired=INT,  # left out: without a partner, or itself the partner of another image
+    # Mean share of both texts' tokens inside the window; null without a window.
+    seen=FLOAT,
 )
 
-AGGREGATES = pl.Schema(
-    {
-        "model": TEXT,
-        "part": TEXT,
-        "metric": TEXT,
-        "aggregate": TEXT,  # avg or max (equations 1 to 3)
-        "value": FLOAT,
-        "low": FLOAT,
-        "high": FLOAT,
-        "images": INT,  # in the mean
-        "left_out": INT,  # not in the mean; with `images` all that are evaluated
-        "no_response": INT,  # references but no response: left out, or scored 0
-        # Mean share of tokens inside the window, of the responses and of the teachers' texts, and
-        # shares of both that the window cut; null if the metric has no window.
-        "seen": FLOAT,
-        "seen_references": FLOAT,
-        "cut": FLOAT,
-        "cut_references": FLOAT,
-    }
+AGGREGATES = _schema(
+    model=TEXT,
+    part=TEXT,
+    metric=TEXT,
+    aggregate=TEXT,  # avg or max (equations 1 to 3)
+    value=FLOAT,
+    low=FLOAT,
+    high=FLOAT,
+    images=INT,  # in the mean
+    left_out=INT,  # not in the mean; with `images` all that are evaluated
+    no_response=INT,  # references but no response: left out, or scored 0
+    # Mean share of tokens inside the window, of the responses and of the teachers' texts, and
+    # shares of both that the window cut; null if the metric has no window.
+    seen=FLOAT,
+    seen_references=FLOAT,
+    cut=FLOAT,
+    cut_references=FLOAT,
 )
 
 IMAGE_COUNTS = ("images", "left_out", "no_response")
 """The columns of `AGGREGATES` that count the images of a mean."""
 
-GROUPS = pl.Schema({"grouping": TEXT, "group": TEXT} | dict(AGGREGATES))
+GROUPS = _schema(grouping=TEXT, group=TEXT, **AGGREGATES)
 """The benchmark's results on groups of images; `grouping` is domain, stratum or length."""
 
 # One row per metric, aggregate and pair of models, for full outputs.
-DIFFERENCES = pl.Schema(
-    {
-        "metric": TEXT,
-        "aggregate": TEXT,
-        "model": TEXT,
-        "other": TEXT,
-        "difference": FLOAT,  # model minus other, mean over the images on which both are scored
-        "low": FLOAT,
-        "high": FLOAT,
-        # The interval that holds for all pairs of the metric and aggregate at once (Bonferroni).
-        "all_low": FLOAT,
-        "all_high": FLOAT,
-        "images": INT,
-    }
+DIFFERENCES = _schema(
+    metric=TEXT,
+    aggregate=TEXT,
+    model=TEXT,
+    other=TEXT,
+    difference=FLOAT,  # model minus other, mean over the images on which both are scored
+    low=FLOAT,
+    high=FLOAT,
+    # The interval that holds for all pairs of the metric and aggregate at once (Bonferroni).
+    all_low=FLOAT,
+    all_high=FLOAT,
+    images=INT,
 )
 
 # Whether a model's answer names the image's class; one row per model and image.
-MENTIONS = pl.Schema(
-    {
-        "image_id": TEXT,
-        "model": TEXT,
-        "synset": BOOL,  # a lemma of the class itself; null without an answer
-        "hyponym": BOOL,  # of a class below it
-        "hypernym": BOOL,  # of the one above it
-        "other": BOOL,  # any of these of another image's class: the chance level
-    }
+MENTIONS = _schema(
+    image_id=TEXT,
+    model=TEXT,
+    synset=BOOL,  # a lemma of the class itself; null without an answer
+    hyponym=BOOL,  # of a class below it
+    hypernym=BOOL,  # of the one above it
+    other=BOOL,  # any of these of another image's class: the chance level
 )
-
-
-def _of_teachers(columns: dict[str, pl.DataType]) -> dict[str, pl.DataType]:
-    """Return the columns of teacher 1, then those of teacher 2."""
-    return {f"{name}_{k}": dtype for k in (1, 2) for name, dtype in columns.items()}
 
 
 # The published dataset: one row per image with two usable responses.
-DATASET = pl.Schema(
-    {
-        "question": TEXT,  # the prompt; null if this pipeline prompted neither teacher
-        **_of_teachers({"think": TEXT, "answer": TEXT}),
-        "image_id": TEXT,
-        "wnid": TEXT,
-        "lemma": TEXT,
-        "domain": TEXT,
-        # Digests of the source image and of the prepared one, and the size of the latter; null if
-        # the run knew images only by name.
-        "source_sha256": TEXT,
-        "sha256": TEXT,
-        "width": INT,
-        "height": INT,
-        **_of_teachers(
-            {
-                "model": TEXT,
-                "revision": TEXT,
-                "prompt_id": TEXT,
-                "decoding": TEXT,  # JSON; null if imported
-                "finish_reason": TEXT,
-                "forced": BOOL,  # whether thinking was cut off and closed by force
-                "prompt_tokens": INT,
-                "completion_tokens": INT,
-                "status": TEXT,
-                "engine": TEXT,
-                "seed": INT,
-                "fingerprint": TEXT,
-            }
-        ),
-    }
+DATASET = _schema(
+    question=TEXT,  # the prompt; null if this pipeline prompted neither teacher
+    **_of_teachers(think=TEXT, answer=TEXT),
+    image_id=TEXT,
+    wnid=TEXT,
+    lemma=TEXT,
+    domain=TEXT,
+    # Digests of the source image and of the prepared one, and the size of the latter; null if
+    # the run knew images only by name.
+    source_sha256=TEXT,
+    sha256=TEXT,
+    width=INT,
+    height=INT,
+    **_of_teachers(
+        model=TEXT,
+        revision=TEXT,
+        prompt_id=TEXT,
+        decoding=TEXT,  # JSON; null if imported
+        finish_reason=TEXT,
+        forced=BOOL,  # whether thinking was cut off and closed by force
+        prompt_tokens=INT,
+        completion_tokens=INT,
+        status=TEXT,
+        engine=TEXT,
+        seed=INT,
+        fingerprint=TEXT,
+    ),
 )
 
 # Images with a response that failed, was cut off or cannot be parsed: with the raw texts.
-FAILED = pl.Schema(dict(DATASET) | _of_teachers({"text": TEXT}))
+FAILED = _schema(**DATASET, **_of_teachers(text=TEXT))
 
 # Where images of a dataset may be in a source: one row per member with the name of one.
-LOCATED = pl.Schema({"image_id": TEXT} | dict(CATALOGUE))
+LOCATED = _schema(image_id=TEXT, **CATALOGUE)
 
 # Problems of rejoining a dataset with its images, one row per image.
-MISSING = pl.Schema(
-    {
-        "image_id": TEXT,
-        "wnid": TEXT,
-        "configuration": TEXT,
-        "split": TEXT,
-        "reason": TEXT,
-        "row": TEXT,  # left_out or kept
-        "detail": TEXT,
-    }
+MISSING = _schema(
+    image_id=TEXT,
+    wnid=TEXT,
+    configuration=TEXT,
+    split=TEXT,
+    reason=TEXT,
+    row=TEXT,  # left_out or kept
+    detail=TEXT,
 )
 
 # The sample of the review page, in its order; a larger one begins with a smaller one.
-REVIEWED = pl.Schema(
-    {
-        "image_id": TEXT,
-        "domain": TEXT,
-        **_of_teachers({"model": TEXT, "status": TEXT}),
-        "left": TEXT,  # model shown on the left in a comparison; else null
-        "sample": TEXT,  # name of the sample that ends here
-    }
+REVIEWED = _schema(
+    image_id=TEXT,
+    domain=TEXT,
+    **_of_teachers(model=TEXT, status=TEXT),
+    left=TEXT,  # model shown on the left in a comparison; else null
+    sample=TEXT,  # name of the sample that ends here
 )
 
 # The reviewers' judgements, one row per question answered.
-DECISIONS = pl.Schema(
-    {
-        "reviewer": TEXT,
-        "image_id": TEXT,
-        "model": TEXT,  # whose response; null for a comparison of two
-        "question": TEXT,
-        "value": TEXT,  # yes, no, unsure; for a comparison a model, tie or both_bad
-        "side": TEXT,  # left or right: where the preferred response was shown
-    }
+DECISIONS = _schema(
+    reviewer=TEXT,
+    image_id=TEXT,
+    model=TEXT,  # whose response; null for a comparison of two
+    question=TEXT,
+    value=TEXT,  # yes, no, unsure; for a comparison a model, tie or both_bad
+    side=TEXT,  # left or right: where the preferred response was shown
 )

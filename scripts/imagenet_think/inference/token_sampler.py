@@ -1,8 +1,11 @@
-"""Choosing the next token of each row: greedy, or sampled with the row's own random numbers.
+"""Choice of the next token of each row: greedy, or sampled with the row's own random numbers.
 
-The draw of a row depends only on its seed and on its number of tokens, not on the other rows of the
-batch, their number or their order. Scores are warped by transformers' own classes, in its order.
+What a row samples depends only on its seed and on its number of tokens, not on the other rows of
+the batch, their number or their order. Scores are warped by transformers' own classes, in its
+order.
 """
+
+from collections.abc import Sequence
 
 import torch
 from transformers import (
@@ -14,13 +17,8 @@ from transformers import (
 
 from imagenet_think.inference import seeding
 
-_AT_ONCE = 64
-"""Rows whose noise is in memory at a time: with 160,000 tokens each, 80 MB per copy."""
 
-DECODING_KEYS = ("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty")
-
-
-class RowSampler:
+class TokenSampler:
     """Picks the next token of every row.
 
     Parameters
@@ -28,103 +26,67 @@ class RowSampler:
     decoding
         `temperature` (0 or absent: greedy), `top_k`, `top_p` and `repetition_penalty`; absent
         settings have no effect.
-    rows
-        Greatest number of rows; they are numbered from 0.
-    vocabulary
-        Number of tokens in the vocabulary.
+    rows, vocabulary
+        Maximum number of rows, and number of tokens in the vocabulary.
     device
         Device of the scores.
-
-    Raises
-    ------
-    ValueError
-        If `decoding` holds an unknown key.
     """
 
     def __init__(self, decoding: dict, rows: int, vocabulary: int, device: str | torch.device):
-        unknown = sorted(set(decoding) - set(DECODING_KEYS))
-        if unknown:
-            raise ValueError(
-                f"unknown decoding settings {unknown}; known are {list(DECODING_KEYS)}"
-            )
-        self.seeds, self.drawn = [0] * rows, [0] * rows
         self.penalty = decoding.get("repetition_penalty") or 1.0
-        self.seen = (
-            None
-            if self.penalty == 1.0
-            else torch.zeros(rows, vocabulary, dtype=torch.bool, device=device)
-        )
-        temperature = decoding.get("temperature") or 0.0
-        self.warpers: list[LogitsProcessor] = []
+        self.seen: torch.Tensor | None = None  # what is penalised, by row and token
+        if self.penalty != 1.0:
+            self.seen = torch.zeros(rows, vocabulary, dtype=torch.bool, device=device)
         self.greedy = not seeding.at_random(decoding)
+        self.warpers: list[LogitsProcessor] = []
         if not self.greedy:
-            self.warpers.append(TemperatureLogitsWarper(temperature))
+            self.warpers.append(TemperatureLogitsWarper(decoding["temperature"]))
             if decoding.get("top_k"):
                 self.warpers.append(TopKLogitsWarper(decoding["top_k"]))
-            if decoding.get("top_p") is not None and decoding["top_p"] < 1.0:
+            if decoding.get("top_p", 1.0) < 1.0:
                 self.warpers.append(TopPLogitsWarper(decoding["top_p"]))
 
-    def admit(self, row: int, seed: int, prompt: torch.Tensor) -> None:
-        """Start a row with its seed and the ids of its prompt (tokens,).
+    def admit(self, row: int, prompt: torch.Tensor) -> None:
+        """Start a row with the ids of its prompt (tokens,).
 
         As in transformers, the repetition penalty includes the prompt's tokens.
         """
-        self.seeds[row], self.drawn[row] = seed, 0
         if self.seen is not None:
             self.seen[row] = False
-            self.seen[row, prompt.to(self.seen.device)] = True
+            self.seen[row, prompt] = True
 
-    def move(self, source: int, target: int) -> None:
-        """Move a row to another's place."""
-        for values in (self.seeds, self.drawn):
-            values[target] = values[source]
-        if self.seen is not None:
-            self.seen[target] = self.seen[source]
+    def reorder(self, order: list[int]) -> None:
+        """Move row `order[i]` to row i, for each i."""
+        moved = [row for row, source in enumerate(order) if row != source]
+        if self.seen is not None and moved:
+            self.seen[moved] = self.seen[[order[row] for row in moved]]
 
-    def __call__(self, scores: torch.Tensor, rows: list[int]) -> torch.Tensor:
-        """Return the next token (rows,) of the given rows from their scores (rows, vocabulary)."""
-        sampled = [] if self.greedy else rows
-        numbers = [seeding.bits(self.seeds[row], self.drawn[row]) for row in sampled]
-        # Without `non_blocking`, the copy would wait for all pending work of the device.
-        bits = torch.tensor(numbers, dtype=torch.long).to(scores.device, non_blocking=True)
-        chosen = torch.cat(
-            [
-                self._chosen(scores[part], rows[part], bits[part])
-                for part in (slice(i, i + _AT_ONCE) for i in range(0, len(rows), _AT_ONCE))
-            ]
-        )
-        for row in rows:
-            self.drawn[row] += 1
-        return chosen
+    def __call__(
+        self, scores: torch.Tensor, first: int, draws: Sequence[tuple[int, int]]
+    ) -> torch.Tensor:
+        """Return the next token (rows,) of the rows from `first` on.
 
-    def _chosen(self, scores: torch.Tensor, rows: list[int], bits: torch.Tensor) -> torch.Tensor:
+        `scores` are (rows, vocabulary), `draws` the seed and number of tokens so far of each row.
+        """
         scores = scores.float()
-        if self.seen is not None:
-            # A slice if possible: a list would be copied to the device, and wait for it.
-            first, last = rows[0], rows[-1] + 1
-            places = slice(first, last) if rows == list(range(first, last)) else rows
-            seen = self.seen[places]
+        seen = None if self.seen is None else self.seen[first : first + len(scores)]
+        if seen is not None:
             penalised = torch.where(scores < 0, scores * self.penalty, scores / self.penalty)
             scores = torch.where(seen, penalised, scores)
-        if self.greedy:
-            chosen = scores.argmax(-1)
-        else:
+        if not self.greedy:
             for warper in self.warpers:
                 scores = warper(None, scores)
-            chosen = _drawn(scores, bits)
-        if self.seen is not None:
-            self.seen[places] = seen.scatter_(1, chosen[:, None], True)
+            # With Gumbel noise, the greatest sum samples from the softmax (Gumbel-max; Maddison et
+            # al. 2014, arXiv 1411.0030). Rounding errors, which depend on the batch, change a token
+            # only if two are nearly tied: much rarer than at the bounds of a cumulative sum.
+            bits = torch.tensor([seeding.bits(seed, step) for seed, step in draws])
+            # A blocking copy would wait for all pending work of the device.
+            noise = _gumbel(bits.to(scores.device, non_blocking=True), scores.shape[-1])
+            scores = scores + noise
+        chosen = scores.argmax(-1)
+        if seen is not None:
+            seen.scatter_(1, chosen[:, None], True)
         return chosen
-
-
-def _drawn(scores: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
-    """Return one token per row: the one with the largest sum of score and noise.
-
-    With Gumbel noise this samples from the softmax (Gumbel-max; Maddison et al. 2014, arXiv
-    1411.0030). Rounding that differs with the batch changes a draw only if two tokens are nearly
-    tied, which is much rarer than at the bounds of a cumulative sum.
-    """
-    return (scores + _gumbel(bits, scores.shape[-1])).argmax(-1)
 
 
 def _gumbel(bits: torch.Tensor, count: int) -> torch.Tensor:

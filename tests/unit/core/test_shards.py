@@ -10,17 +10,14 @@ from imagenet_think.core import shards
 COUNTS = st.integers(1, 16)
 
 
-@given(st.text(max_size=20), COUNTS, COUNTS)
-def test_every_image_has_a_named_shard(image_id, blocks, shards_per_block):
-    name = shards.shard_of(image_id, blocks, shards_per_block)
-    assert name in shards.names(blocks, shards_per_block)
-    assert name[0] in shards.blocks(blocks, shards_per_block)
-
-
 @given(st.text(max_size=20), COUNTS, COUNTS, COUNTS)
-def test_more_shards_a_block_leave_the_block(image_id, blocks, some, others):
-    names = [shards.shard_of(image_id, blocks, count) for count in (some, others)]
-    assert names[0][0] == names[1][0]
+def test_every_image_has_a_named_shard_and_more_shards_leave_its_block(
+    image_id, blocks, some, others
+):
+    name = shards.shard_of(image_id, blocks, some)
+    assert name in shards.names(blocks, some)
+    assert name[0] in shards.blocks(blocks, some)
+    assert name[0] == shards.shard_of(image_id, blocks, others)[0]
 
 
 def test_the_papers_shards():

@@ -95,7 +95,7 @@ def test_the_full_form_is_the_same_with_images(run, tmp_path, monkeypatch):
     full = build(run, tmp_path / "full", SHARDS, full=True)
     for path in sorted(plain.glob("*/*.parquet")):
         rows, with_image = pl.read_parquet(path), pl.read_parquet(full / path.relative_to(plain))
-        configuration = {"data": "default"}.get(path.parent.name, path.parent.name)
+        configuration = "failed" if path.parent.name == "failed" else "default"
         assert rows.schema == schemas(full=False)[configuration]
         assert with_image.schema == schemas(full=True)[configuration]
         assert_frame_equal(with_image.drop("image"), rows)
@@ -107,32 +107,31 @@ def test_the_full_form_is_the_same_with_images(run, tmp_path, monkeypatch):
     assert count_rows(plain.glob("*/*.parquet")) == count_rows(full.glob("*/*.parquet"))
 
 
+def forget(path, *names, **columns):
+    """Rewrite a file with null in some columns, and other values in others."""
+    rows = pl.read_parquet(path)
+    unknown = {name: pl.lit(None, rows.schema[name]) for name in names}
+    rows.with_columns(**unknown, **columns).write_parquet(path)
+
+
 @pytest.mark.parametrize("imported", [(1,), (1, 2)])
 def test_imported_responses_have_no_prompt_and_no_tokens(run, tmp_path, imported):
+    unknown = ("prompt_id", "prompt_tokens", "completion_tokens", "seed", "forced")
     for k in imported:
         for path in (run / "responses" / TEACHERS[k - 1]).glob("*.parquet"):
-            unknown = ("prompt_id", "prompt_tokens", "completion_tokens", "seed", "forced")
-            rows = pl.read_parquet(path)
-            rows = rows.with_columns(
-                pl.lit(None, rows.schema[name]).alias(name) for name in unknown
-            )
-            rows.with_columns(engine=pl.lit("imported")).write_parquet(path)
+            forget(path, *unknown, engine=pl.lit("imported"))
     decoding = [None if k in imported else {"top_k": 1} for k in (1, 2)]
     dataset = build(run, tmp_path / "dataset", SHARDS, decoding=decoding)
     rows = load(dataset)["train"].to_polars()
-    assert rows.select("prompt_id_1", "decoding_1", "completion_tokens_1").null_count().row(0) == (
-        (len(rows),) * 3
-    )
+    unknown = rows.select("prompt_id_1", "decoding_1", "completion_tokens_1")
+    assert unknown.null_count().row(0) == (len(rows),) * 3
     assert set(rows["question"]) == ({"What is it?"} if imported == (1,) else {None})
     assert set(rows["engine_1"]) == {"imported"}
 
 
 def test_a_listing_has_no_image_columns(run, tmp_path):
-    sample = pl.read_parquet(run / "sample.parquet")
     unknown = ("width", "height", "source_sha256", "sha256", "complexity", "source_bytes")
-    sample.with_columns(
-        pl.lit(None, sample.schema[name]).alias(name) for name in unknown
-    ).write_parquet(run / "sample.parquet")
+    forget(run / "sample.parquet", *unknown)
     rows = load(build(run, tmp_path / "dataset", SHARDS))["train"].to_polars()
     assert rows.select("width", "sha256").null_count().row(0) == (len(rows),) * 2
     assert rows["think_1"].null_count() == 0
@@ -153,8 +152,9 @@ def test_every_reader_reads_hard_texts_alike(tmp_path):
             for row in split.remove_columns("image")
         ],
     }
-    for reader, found in answers.items():
-        assert dict(found) == texts, reader
+    assert {reader: dict(found) for reader, found in answers.items()} == dict.fromkeys(
+        answers, texts
+    )
 
 
 def test_empty_files_and_empty_splits(tmp_path):
@@ -179,11 +179,9 @@ def test_empty_files_and_empty_splits(tmp_path):
 @pytest.mark.parametrize("change", ["lacks", "repeats", "is of another shard"])
 def test_files_with_other_images_are_reported(run, tmp_path, place, change):
     path = run / place / "00.parquet"
-    rows = pl.read_parquet(path)
-    rows = {"lacks": rows[1:], "repeats": pl.concat([rows, rows[:1]])}.get(change)
-    if rows is None:
-        rows = pl.read_parquet(path.with_stem("01"))
-    rows.write_parquet(path)
+    rows, others = (pl.read_parquet(path.with_stem(shard)) for shard in SHARDS)
+    changed = {"lacks": rows[1:], "repeats": pl.concat([rows, rows[:1]])}
+    changed.get(change, others).write_parquet(path)
     with pytest.raises(ValueError, match=rf"{place}/00.parquet and the sample's shard 00 .*n\d_\d"):
         build(run, tmp_path / "dataset", ["00"], full=True)
     assert not list(tmp_path.glob("dataset/*/*.parquet"))

@@ -2,37 +2,26 @@
 
 import base64
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import huggingface_hub
 import pytest
 from dataset_shards import publish
+from local_hub import LocalHub, connect, serving
 
-from push_dataset import push_dataset, to_upload
+from push_dataset import push_dataset
 
 REPOSITORY = "me/imagenet-think"
 API = f"/api/datasets/{REPOSITORY}"
 URL = f"https://huggingface.co/datasets/{REPOSITORY}"
 
 
-class Hub(BaseHTTPRequestHandler):
+class Hub(LocalHub):
     """Answers requests about one repository and keeps its files; subclasses hold the state."""
 
     private: bool | None
     refuses: int | None
     files: dict[str, bytes]
     requests: list[str]
-
-    def answer(self, body, status=200, code=None):
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        if code:
-            self.send_header("X-Error-Code", code)
-        self.end_headers()
-        self.wfile.write(data)
 
     def do_GET(self):
         path = self.path.split("?")[0]
@@ -70,31 +59,15 @@ class Hub(BaseHTTPRequestHandler):
             return self.answer({"commitUrl": f"{URL}/commit/{'1' * 40}", "commitOid": "1" * 40})
         return self.answer({})
 
-    def log_message(self, *arguments):
-        pass
-
 
 @pytest.fixture
 def hub(monkeypatch):
     """The server's state: there is a token, and no repository yet."""
     state = {"private": None, "refuses": None, "files": {}, "requests": []}
     handler = type("Handler", (Hub,), state)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     monkeypatch.setenv("HF_TOKEN", "hf_of_nobody")
-    connect(monkeypatch, f"http://127.0.0.1:{server.server_port}")
-    yield handler
-    huggingface_hub.close_session()
-    server.shutdown()
-    server.server_close()
-
-
-def connect(monkeypatch, endpoint, offline=False):
-    """Make the hub's client use an endpoint."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
-    for module in (huggingface_hub.constants, huggingface_hub.hf_api.constants):
-        monkeypatch.setattr(module, "ENDPOINT", endpoint)
-    huggingface_hub.close_session()
+    with serving(handler, monkeypatch):
+        yield handler
 
 
 @pytest.fixture
@@ -120,10 +93,6 @@ def contents(folder):
     }
 
 
-def writes(hub):
-    return [request for request in hub.requests if request.startswith("POST")]
-
-
 @pytest.mark.parametrize("confirmed", [None, ""])
 def test_without_confirmation_files_are_listed_and_nothing_is_sent(
     confirmed, hub, folder, caplog, monkeypatch
@@ -135,32 +104,25 @@ def test_without_confirmation_files_are_listed_and_nothing_is_sent(
         assert f"{len(data):,} bytes  {name}\n" in caplog.text
     assert f"{sum(map(len, files.values())):,} bytes in 14 files" in caplog.text
     assert f"/datasets/{REPOSITORY}, which does not exist" in caplog.text
-    assert "it would be created, private" in caplog.text
     assert f"run the same command with IMAGENET_THINK_PUSH={REPOSITORY} set" in caplog.text
     assert "notes.txt" not in caplog.text
-    assert not writes(hub)
+    assert "POST" not in " ".join(hub.requests)
 
 
 @pytest.mark.parametrize(("private", "word"), [(True, "private"), (False, "PUBLIC")])
-def test_it_says_who_can_read_the_repository(private, word, hub, folder, caplog):
-    hub.private = private
-    push(folder)
-    assert f"which exists, {word}" in caplog.text
-    hub.private = None
+def test_with_confirmation_the_repository_is_created_and_gets_the_dataset_only(
+    private, word, hub, folder, caplog
+):
     push(folder, private=private)
     assert f"it would be created, {word}" in caplog.text
-    assert not writes(hub)
-
-
-@pytest.mark.parametrize("private", [True, False])
-def test_with_confirmation_the_repository_is_created_and_gets_the_dataset_only(
-    private, hub, folder, caplog
-):
+    assert "POST" not in " ".join(hub.requests)
     push(folder, confirmed=REPOSITORY, private=private)
     assert hub.private is private
     assert hub.files == contents(folder)
     assert len([request for request in hub.requests if "/commit/" in request]) == 1
     assert f"Uploaded: {URL}/commit/" in caplog.text
+    push(folder)
+    assert f"which exists, {word}" in caplog.text
 
 
 def test_files_of_a_different_number_of_shards_are_deleted_there(hub, folder, caplog):
@@ -173,7 +135,11 @@ def test_files_of_a_different_number_of_shards_are_deleted_there(hub, folder, ca
     assert not any("create" in request for request in hub.requests)
 
 
-def test_images_are_never_uploaded(hub, folder):
+def test_images_and_other_columns_are_never_uploaded(hub, folder):
+    name = "train-00000-of-00002.parquet"
+    (folder / "failed" / name).replace(folder / "data" / name)
+    with pytest.raises(ValueError, match="does not have the dataset's columns"):
+        push(folder, confirmed=REPOSITORY)
     publish(folder, full=True)
     with pytest.raises(ValueError, match=r"-of-00002\.parquet contains images: .* never"):
         push(folder, confirmed=REPOSITORY)
@@ -196,36 +162,24 @@ def test_missing_files_are_reported(missing, message, hub, folder):
     assert not hub.requests
 
 
-def test_other_columns_are_rejected(folder):
-    name = "train-00000-of-00002.parquet"
-    (folder / "failed" / name).replace(folder / "data" / name)
-    with pytest.raises(ValueError, match="does not have the dataset's columns"):
-        to_upload(folder)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"repository": None}, r"dataset\.repository is null"),
-        ({"confirmed": "me/other"}, r"names me/other, dataset\.repository me/im"),
-    ],
-)
-def test_the_confirmed_repository_must_be_that_of_the_config(arguments, message, hub, folder):
-    with pytest.raises(ValueError, match=message):
-        push(folder, **arguments)
+def test_the_confirmed_repository_must_be_that_of_the_config(hub, folder):
+    with pytest.raises(ValueError, match=r"dataset\.repository is null"):
+        push(folder, repository=None)
+    with pytest.raises(ValueError, match=r"names me/other, dataset\.repository me/im"):
+        push(folder, confirmed="me/other")
     assert not hub.requests
 
 
-def test_without_a_token_it_says_how_to_get_one(hub, folder, monkeypatch, tmp_path):
-    monkeypatch.delenv("HF_TOKEN")
-    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
-    with pytest.raises(PermissionError, match="hf auth login"):
-        push(folder, confirmed=REPOSITORY)
-    assert not writes(hub)
-
-
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refusal_is_reported_as_such(status, hub, folder):
+def test_a_missing_token_and_a_refusal_are_reported_as_such(
+    status, hub, folder, monkeypatch, tmp_path
+):
+    with monkeypatch.context() as without:
+        without.delenv("HF_TOKEN")
+        without.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
+        with pytest.raises(PermissionError, match="hf auth login"):
+            push(folder, confirmed=REPOSITORY)
+        assert "POST" not in " ".join(hub.requests)
     hub.private, hub.refuses = True, status
     with pytest.raises(ConnectionError, match=r"(?s)refuses the upload to me/im.*write access"):
         push(folder, confirmed=REPOSITORY)

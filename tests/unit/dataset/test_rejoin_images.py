@@ -49,6 +49,10 @@ def stem(name):
     return name.removesuffix(".JPEG")
 
 
+def configuration(path):
+    return "failed" if path.parent.name == "failed" else "default"
+
+
 def publish(folder, images, prefix="", **unknown):
     """Build a dataset of images with their true digests; one response failed."""
     by_id = {
@@ -56,18 +60,15 @@ def publish(folder, images, prefix="", **unknown):
         for wnid, members in images.items()
         for name, data in members.items()
     }
-    failed = {("one", min(by_id)): statuses.CUT_OFF}
-    run = write_run(
-        folder / "run", {name: (wnid, "00") for name, (wnid, _) in by_id.items()}, failed
-    )
+    shards = {name: (wnid, "00") for name, (wnid, _) in by_id.items()}
+    run = write_run(folder / "run", shards, {("one", min(by_id)): statuses.CUT_OFF})
     digests = {
         "source_sha256": [digest(by_id[name][1]) for name in sorted(by_id)],
         "sha256": [digest(prepared(by_id[name][1])) for name in sorted(by_id)],
     }
-    sample = pl.read_parquet(run / "sample.parquet")
-    sample.with_columns(
-        pl.Series(name, unknown.get(name, values), pl.String) for name, values in digests.items()
-    ).write_parquet(run / "sample.parquet")
+    columns = [pl.Series(name, values, pl.String) for name, values in (digests | unknown).items()]
+    sample = pl.read_parquet(run / "sample.parquet").with_columns(columns)
+    sample.write_parquet(run / "sample.parquet")
     return build(run, folder / "dataset", ["00"], test=1, validation=1)
 
 
@@ -79,21 +80,14 @@ def rejoin(folder, dataset, source, **changes):
     located = [path.with_name(f"located-{path.name}") for path in catalogues]
     for path, place in zip(catalogues, located, strict=True):
         locate_images(files, path, place, source["kind"])
-    outputs, missing = [], []
-    for path in files:
-        name = path.relative_to(dataset)
-        outputs.append(folder / "rejoined" / name)
-        missing.append(folder / "missing" / name)
-        rejoin_images(
-            *(path, located, outputs[-1], missing[-1]),
-            split=path.name.split("-")[0],
-            images={
-                "source": source,
-                "preparation": PREPARATION | changes,
-                "criteria": {"max_pixels": 1_000_000},
-            },
-        )
     out = folder / "rejoined"
+    outputs, missing = (
+        [place / path.relative_to(dataset) for path in files] for place in (out, folder / "missing")
+    )
+    images = {"source": source, "preparation": PREPARATION | changes}
+    images |= {"criteria": {"max_pixels": 1_000_000}}
+    for path, *written in zip(files, outputs, missing, strict=True):
+        rejoin_images(path, located, *written, split=path.name.split("-")[0], images=images)
     report_missing(outputs, missing, out / "missing.csv", out / "README.md")
     return out, pl.read_csv(out / "missing.csv", schema=MISSING)
 
@@ -118,8 +112,7 @@ def test_images_are_rejoined_from_every_form(form, images, dataset, tmp_path):
         assert digest(data) == sha256
     for path in sorted(dataset.glob("*/*.parquet")):
         full = pl.read_parquet(out / path.relative_to(dataset))
-        configuration = "failed" if path.parent.name == "failed" else "default"
-        assert full.schema == schemas(full=True)[configuration]
+        assert full.schema == schemas(full=True)[configuration(path)]
         assert_frame_equal(full.drop("image"), pl.read_parquet(path))
     assert "12 of\n12 rows. No row is left out." in (out / "README.md").read_text()
 
@@ -158,18 +151,10 @@ def test_missing_and_different_images_are_reported(images, dataset, tmp_path):
     tar = f"{WNIDS[0]}.tar, {other}.JPEG: SHA-256 "
     assert found[other]["detail"].startswith(tar + digest(changed[WNIDS[0]][f"{other}.JPEG"]))
     assert digest(images[WNIDS[0]][f"{other}.JPEG"]) in found[other]["detail"]
-    published = {
-        row["image_id"]: (folder, path.name.split("-")[0])
-        for folder, configuration in (("data", "default"), ("failed", "failed"))
-        for path in (dataset / folder).glob("*.parquet")
-        for row in pl.read_parquet(path, columns=["image_id"]).iter_rows(named=True)
-    }
-    for name, row in found.items():
-        folder, split = published[name]
-        assert (row["configuration"], row["split"]) == (
-            {"data": "default"}.get(folder, folder),
-            split,
-        )
+    for path in dataset.glob("*/*.parquet"):
+        of_file = missing.join(pl.read_parquet(path), on="image_id", how="semi")
+        place = configuration(path), path.name.split("-")[0]
+        assert set(of_file.select("configuration", "split").rows()) <= {place}
     left = set(rows(out)["image_id"])
     assert kept in left
     assert left == {stem(n) for members in images.values() for n in members} - found.keys()
@@ -184,10 +169,8 @@ def test_a_damaged_archive_is_reported(images, dataset, tmp_path):
     (tmp_path / "source" / f"{WNIDS[2]}.tar").unlink()
     write_tar(tmp_path / "source" / f"{WNIDS[2]}.tar", {})
     _, missing = rejoin(tmp_path / "own", dataset, source)
-    found = {
-        name: (reason, detail)
-        for name, reason, detail in missing.select("image_id", "reason", "detail").iter_rows()
-    }
+    columns = missing.select("image_id", "reason", "detail").iter_rows()
+    found = {name: problem for name, *problem in columns}
     reason, detail = found[f"{WNIDS[1]}_2"]  # its beginning remains
     assert reason == "damaged_archive"
     assert f"{WNIDS[1]}.tar, {WNIDS[1]}_2.JPEG: cut short: 100 of" in detail
@@ -250,30 +233,20 @@ def test_files_of_an_earlier_dataset_are_removed(images, dataset, tmp_path):
 
 
 def test_the_card_lists_splits_with_rows(images, tmp_path):
-    one = {wnid: dict(list(members.items())[:2]) for wnid, members in images.items()}
-    out, _ = rejoin(
-        tmp_path / "own", publish(tmp_path, one), class_tars(tmp_path / "source", images)
-    )
+    two = {wnid: dict(list(members.items())[:2]) for wnid, members in images.items()}
+    source = class_tars(tmp_path / "source", images)
+    out, _ = rejoin(tmp_path / "own", publish(tmp_path, two), source)
     front = yaml.safe_load((out / "README.md").read_text().split("---\n")[1])
-    splits = {
-        one["config_name"]: [entry["split"] for entry in one["data_files"]]
-        for one in front["configs"]
-    }
-    assert splits["default"] == ["validation", "test"]
-    assert len(splits["failed"]) == 1
+    default, failed = (each["data_files"] for each in front["configs"])
+    assert [entry["split"] for entry in default] == ["validation", "test"]
+    assert len(failed) == 1
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (
-            lambda rows: rows.drop("source_sha256", "lemma"),
-            "different type: lemma, source_sha256. Set",
-        ),
-        (
-            lambda rows: rows.with_columns(width=pl.lit("wide")),
-            "different type: width. Set dataset.rejoin",
-        ),
+        (lambda rows: rows.drop("sha256", "lemma"), "different type: lemma, sha256. Set"),
+        (lambda rows: rows.with_columns(width=pl.lit("wide")), "type: width. Set dataset.rejoin"),
         (lambda rows: pl.concat([rows, rows]), "several rows of the same image: "),
     ],
 )

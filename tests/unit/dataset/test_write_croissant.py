@@ -9,10 +9,10 @@ from configs import config
 from dataset_shards import REPORTED, ROWS, publish, write_tables
 from PIL import Image
 
+from imagenet_think.core.schemas import IMAGE
 from imagenet_think.core.splits import CONFIGURATIONS
 from imagenet_think.dataset import publication
 from imagenet_think.dataset.dataset_fields import DESCRIPTIONS
-from imagenet_think.dataset.hub_files import schemas
 from write_croissant import write_croissant
 
 HARD = '_a_ % & # {b} \\ ~ ^ | <script>1</script> $c$ "d" 🏹 قوس\n\t'
@@ -53,17 +53,24 @@ def test_with_a_date_mlcroissant_has_no_warnings(described):
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_records_are_the_rows_also_in_a_copy_elsewhere(full, described, tmp_path):
+def test_records_are_the_described_rows_also_in_a_copy_elsewhere(full, described, tmp_path):
     columns = {"question": HARD, "think_1": HARD, "lemma": HARD, "decoding_2": None}
     folder, found = described(full=full, columns=columns)
     folder = folder.rename(tmp_path / "elsewhere")
     dataset = opened(folder)
+    types = {pl.String: "sc:Text", pl.Int64: "sc:Integer", pl.Boolean: "sc:Boolean"}
+    types[IMAGE] = "sc:ImageObject"
     issues = dataset.metadata.ctx.issues
     assert not issues.errors
     assert [warning for warning in issues.warnings if RECOMMENDED not in warning] == []
     for name, place in CONFIGURATIONS.items():
         read = list(dataset.records(name))
         rows = pl.read_parquet(sorted((folder / place).glob("*.parquet")))
+        (fields,) = (each["field"] for each in found["recordSet"] if each["@id"] == name)
+        assert [field["name"] for field in fields] == ["split", *rows.columns]
+        for field in fields[1:]:
+            kind = types[rows.schema[field["name"]]]
+            assert (field["dataType"], field["description"]) == (kind, DESCRIPTIONS[field["name"]])
         assert len(read) == len(rows) == sum(n for (own, _), n in ROWS.items() if own == name)
         for record, row in zip(read, rows.iter_rows(named=True), strict=True):
             assert record.keys() == {f"{name}/{column}" for column in ("split", *row)}
@@ -90,22 +97,6 @@ def test_a_split_can_be_read_separately(split, described):
     read = list(opened(folder).records("default", filters={"default/split": split}))
     assert len(read) == ROWS["default", split]
     assert {record["default/split"] for record in read} == {split.encode()}
-
-
-def test_every_column_is_a_field_with_type_and_description(described):
-    _, found = described(full=True)
-    types = {pl.String: "sc:Text", pl.Int64: "sc:Integer", pl.Boolean: "sc:Boolean"}
-    for records in found["recordSet"]:
-        schema = schemas(full=True)[records["@id"]]
-        split, *fields = records["field"]
-        assert split["name"] == "split"
-        assert [field["name"] for field in fields] == list(schema)
-        for field in fields:
-            name = field["name"]
-            assert field["description"] == DESCRIPTIONS[name]
-            assert field["dataType"] == (
-                "sc:ImageObject" if name == "image" else types[schema[name]]
-            )
 
 
 def test_licences_cover_texts_and_images(described):

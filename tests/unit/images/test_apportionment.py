@@ -8,13 +8,8 @@ from imagenet_think.images.apportionment import allocate
 @st.composite
 def problems(draw):
     least = draw(st.integers(0, 5))
-    classes = draw(
-        st.lists(
-            st.tuples(st.floats(0.5, 3_000), st.integers(least, least + 12)),
-            min_size=1,
-            max_size=25,
-        )
-    )
+    a_class = st.tuples(st.floats(0.5, 3_000), st.integers(least, least + 12))
+    classes = draw(st.lists(a_class, min_size=1, max_size=25))
     weights, capacities = [list(column) for column in zip(*classes, strict=True)]
     total = draw(st.integers(least * len(weights), sum(capacities)))
     return total, weights, least, capacities

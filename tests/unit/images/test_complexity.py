@@ -6,15 +6,12 @@ from scipy import signal
 from imagenet_think.images.complexity import draw_order, spatial_information, strata
 
 
-def test_spatial_information_by_definition():
+def test_spatial_information_by_definition_and_a_blank_image_and_a_ramp_have_none():
     grey = np.random.default_rng(1).integers(0, 256, (30, 40)).astype(float)
     sobel = np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]])
     x = signal.convolve2d(grey, sobel, mode="valid")
     y = signal.convolve2d(grey, sobel.T, mode="valid")
     assert abs(spatial_information(grey) - np.sqrt(x**2 + y**2).std()) < 1e-6
-
-
-def test_a_blank_image_and_a_ramp_have_none():
     assert spatial_information(np.full((10, 10), 9.0)) == 0
     assert spatial_information(np.tile(np.arange(10.0), (10, 1))) == 0
 

@@ -24,11 +24,10 @@ class Grey(Candidate):
 
 
 def reason(function, *args):
-    try:
+    row = {"reason": None}
+    with rejections.recorded(row):
         function(*args)
-    except RejectionError as error:
-        return error.reason
-    return None
+    return row["reason"]
 
 
 def rejection(stage, candidate, **thresholds):
@@ -40,16 +39,15 @@ def rejection(stage, candidate, **thresholds):
 
 def test_every_reason_in_the_code_is_declared():
     found = set()
+    places = {"RejectionError": 0, "Entry": 1}
     for file in SCRIPTS.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                place = {"RejectionError": 0, "Member": 1, "Entry": 4}.get(node.func.id)
-                if place is not None and len(node.args) > place:
-                    found.update(
-                        each.value
-                        for each in node.args[place:]
-                        if isinstance(each, ast.Constant) and isinstance(each.value, str)
-                    )
+            match node:
+                case ast.Call(func=ast.Name(id=name), args=given) if name in places:
+                    texts = [
+                        each for each in given[places[name] :] if isinstance(each, ast.Constant)
+                    ]
+                    found.update(each.value for each in texts if isinstance(each.value, str))
     assert {"damaged_archive", "no_class", "clashing_id", "near_duplicate"} <= found
     assert {name for name in found if name.isidentifier()} <= criteria.REASONS.keys()
     assert len(criteria.REASONS) == len(rejections.READING) + len(criteria.CRITERIA)
@@ -58,20 +56,16 @@ def test_every_reason_in_the_code_is_declared():
 @pytest.mark.parametrize("criterion", criteria.CRITERIA, ids=lambda each: each.reason)
 def test_every_criterion_says_what_it_rejects(criterion):
     assert criterion.meaning
-    thresholds = {
-        "denied_classes": [f"{n}" for n in range(37)],
-        "denied_images": [f"{n}" for n in range(37)],
-        "scorer": "my:37",
-    }
+    denied = [f"{n}" for n in range(37)]
+    thresholds = {"denied_classes": denied, "denied_images": denied, "scorer": "my:37"}
     key = criterion.threshold
     (rule,) = criteria.rules({key: thresholds.get(key, 37)})
     assert "37" in rule
 
 
 def test_a_criterion_without_a_threshold_is_not_applied():
-    assert not list(
-        criteria.applied({"scorer": None, "denied_images": [], "denied_classes": set()})
-    )
+    unused = {"scorer": None, "denied_images": [], "denied_classes": set()}
+    assert not list(criteria.applied(unused))
     assert [each.reason for each, _ in criteria.applied(CRITERIA)] == [
         *("too_many_pixels", "too_small", "low_contrast", "blurred", "noisy", "near_duplicate")
     ]
@@ -123,9 +117,7 @@ def test_luma_is_bt601():
 
 
 def test_a_scorer_of_the_user(tmp_path, monkeypatch):
-    bright, dark = (
-        Candidate(prepared=Image.new("RGB", (9, 9), (level,) * 3)) for level in (200, 9)
-    )
+    bright, dark = (Candidate(prepared=Image.new("RGB", (9, 9), each)) for each in ("white", 0))
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "corner.py").write_text(
         "def judge(image):\n"
@@ -144,9 +136,8 @@ def test_a_scorer_of_the_user(tmp_path, monkeypatch):
 def test_deny_files_add_to_the_lists(tmp_path):
     path = tmp_path / "denied.txt"
     path.write_text("# licence withdrawn\n\nn1_5\n n1_7 \n")
-    thresholds = criteria.with_deny_files(
-        CRITERIA | {"denied_images": ["n1_2"], "denied_images_file": path}
-    )
+    listed = {"denied_images": ["n1_2"], "denied_images_file": path}
+    thresholds = criteria.with_deny_files(CRITERIA | listed)
     assert thresholds["denied_images"] == {"n1_2", "n1_5", "n1_7"}
     assert rejection("name", Candidate("n1", "n1_7"), **thresholds) == "denied_image"
     assert rejection("name", Candidate("n1", "n1_3"), **thresholds) is None
@@ -169,13 +160,10 @@ def test_what_cannot_be_opened(data, expected):
     assert reason(decoding.open_image, data) == expected
 
 
-def test_details_hold_no_address():
+def test_details_hold_no_address_and_running_out_of_memory_rejects_no_image():
     with pytest.raises(RejectionError) as caught, decoding.decoding():
         raise OSError(f"cannot read {io.BytesIO()!r}")
     assert caught.value.detail == "OSError: cannot read <_io.BytesIO object at 0x…>"
-
-
-def test_running_out_of_memory_rejects_no_image():
     with pytest.raises(MemoryError), decoding.decoding():
         raise MemoryError
 
@@ -183,26 +171,18 @@ def test_running_out_of_memory_rejects_no_image():
 BLOCK = 512
 
 
-def _lost(data, start):
-    return data[:start] + data[start + BLOCK :]
-
-
-def _zeros(data, start):
-    return data[:start] + bytes(BLOCK) + data[start + BLOCK :]
-
-
-@pytest.mark.parametrize("damage", [_lost, _zeros])
+@pytest.mark.parametrize("block", [b"", bytes(BLOCK)], ids=["lost", "zeros"])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])
-def test_a_jpeg_with_a_damaged_block_is_not_intact(damage, options):
+def test_a_jpeg_with_a_damaged_block_is_not_intact(block, options):
     data = encoded(photo(1), **options)
     assert reason(decoding.require_intact, decoding.open_image(data), data) is None
     for start in range(1_000, len(data) - 2 * BLOCK, BLOCK):
-        bad = damage(data, start)
+        bad = data[:start] + block + data[start + BLOCK :]
         assert reason(decoding.require_intact, decoding.open_image(bad), bad) == "undecodable"
 
 
 @pytest.mark.parametrize("options", [{"mode": "L"}, {"mode": "CMYK"}, {"keep_rgb": True}])
 def test_jpegs_of_every_colour_space_are_intact(options):
     data = encoded(photo(1).convert(options.pop("mode", "RGB")), **options)
-    decoding.require_intact(decoding.open_image(data), data)
-    decoding.require_intact(decoding.open_image(data + b"junk after the end"), data)
+    for file in (data, data + b"junk after the end"):
+        decoding.require_intact(decoding.open_image(file), file)

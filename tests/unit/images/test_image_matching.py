@@ -16,41 +16,34 @@ from imagenet_think.images.image_matching import (
     read_names,
 )
 
-IDS = ["n00005787_11054", "n00005787_2", "n00006484_2"]
+IDS = ["n00005787_11054", "n00005787_2", "n00006484_2", "n00006484_n00006484_3"]
+IN_FOLDERS = ["cats/12", "12", "cats/2019/1.5"]
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("ids", "name", "expected"),
     [
-        ("n00005787/n00005787_2.JPEG", "n00005787_2"),
-        ("/data/train/n00005787/n00005787_2.jpg", "n00005787_2"),
-        ("./n00005787_2.png", "n00005787_2"),
-        ("", None),
-        ("n00005787", None),
-        ("n00005787_3.JPEG", None),
-        ("n00005787_2/other.JPEG", None),
+        (IDS, "n00005787/n00005787_2.JPEG", "n00005787_2"),
+        (IDS, "/data/train/n00005787/n00005787_2.jpg", "n00005787_2"),
+        (IDS, "./n00005787_2.png", "n00005787_2"),
+        (IDS, "", None),
+        (IDS, "n00005787", None),
+        (IDS, "n00005787_3.JPEG", None),
+        (IDS, "n00005787_2/other.JPEG", None),
+        # A class may be repeated, and the repetition may belong to the image_id.
+        (IDS, "x/n00005787_n00005787_2.JPEG", "n00005787_2"),
+        (IDS, "n00005787_n00006484_2.JPEG", None),
+        (IDS, "n00006484_n00006484_3.JPEG", "n00006484_n00006484_3"),
+        (IN_FOLDERS, "/home/me/pictures/cats/12.jpg", "cats/12"),
+        (IN_FOLDERS, "12.png", "12"),
+        (IN_FOLDERS, "cats/2019/1.5", "cats/2019/1.5"),
+        (IN_FOLDERS, "x/cats/2019/1.5.jpeg", "cats/2019/1.5"),
+        # Not the image outside of the folders.
+        (IN_FOLDERS, "dogs/12.jpg", None),
     ],
 )
-def test_ending_and_folders_do_not_count(name, expected):
-    assert ImageNames(IDS).image(name) == expected
-
-
-def test_a_class_may_be_repeated():
-    names = ImageNames(["n00005787_2", "n00006484_n00006484_3"])
-    assert names.image("x/n00005787_n00005787_2.JPEG") == "n00005787_2"
-    assert names.image("n00005787_n00006484_2.JPEG") is None
-    # The repetition may belong to the image_id.
-    assert names.image("n00006484_n00006484_3.JPEG") == "n00006484_n00006484_3"
-    assert listed_id("n00005787/n00005787_n00005787_2.JPEG", {"n00005787"}) == "n00005787_2"
-
-
-def test_ids_with_folders():
-    names = ImageNames(["cats/12", "12", "cats/2019/1.5"])
-    assert names.image("/home/me/pictures/cats/12.jpg") == "cats/12"
-    assert names.image("12.png") == "12"
-    assert names.image("cats/2019/1.5") == names.image("x/cats/2019/1.5.jpeg") == "cats/2019/1.5"
-    # Not the image outside of the folders.
-    assert names.image("dogs/12.jpg") is None
+def test_ending_and_folders_do_not_count(ids, name, expected):
+    assert ImageNames(ids).image(name) == expected
 
 
 words = st.text("ab1_.- é", min_size=1).filter(lambda word: word.strip(".") == word)
@@ -74,6 +67,7 @@ CLASSES = {"n00005787", "sea_lion", "cats"}
     [
         ("n00005787_11054", "n00005787_11054", "n00005787"),
         ("train/n00005787/n00005787_11054.JPEG", "n00005787_11054", "n00005787"),
+        ("n00005787/n00005787_n00005787_2.JPEG", "n00005787_2", "n00005787"),
         ("sea_lion_12.jpg", "sea_lion_12", "sea_lion"),
         ("pictures/cats/2019/12.jpg", "cats/2019/12", "cats"),
         ("cats/12.jpg", "cats/12", "cats"),
@@ -123,10 +117,7 @@ def digest(number):
     return hashlib.sha256(bytes([number])).hexdigest()
 
 
-def of_struct(value, **parts):
-    return pa.array([value], pa.struct(list(parts.items())))
-
-
+NO_UTF8 = pa.array([b"\xff\xfe"]).view(pa.string())
 NO_IMAGE = r": column 'image' holds struct.*, not text, or the"
 
 
@@ -137,16 +128,12 @@ NO_IMAGE = r": column 'image' holds struct.*, not text, or the"
         (["id", "text"], [["x"], ["y"]], " has no column 'image'; there are id, text"),
         (["image", "image"], [["x"], ["y"]], " has several columns 'image': rename all but one"),
         # Text that is no UTF-8, as careless writers make it.
-        (
-            ["image"],
-            [pa.array([b"\xff\xfe"]).view(pa.string())],
-            ": column 'image' holds text that is not UTF-8 .* write the",
-        ),
-        (["image"], [of_struct({"path": 1}, path=pa.int64())], NO_IMAGE),
-        (["image"], [of_struct({"path": ["x"]}, path=pa.list_(pa.string()))], NO_IMAGE),
-        (["image"], [of_struct({"path": "x"}, path=pa.string(), bytes=pa.string())], NO_IMAGE),
-        (["image"], [of_struct({"bytes": [1]}, bytes=pa.list_(pa.int8()))], NO_IMAGE),
-        (["image"], [of_struct({"other": "x"}, other=pa.string())], NO_IMAGE),
+        (["image"], [NO_UTF8], ": column 'image' holds text that is not UTF-8 .* write the"),
+        (["image"], [[{"path": 1}]], NO_IMAGE),
+        (["image"], [[{"path": ["x"]}]], NO_IMAGE),
+        (["image"], [[{"path": "x", "bytes": "x"}]], NO_IMAGE),
+        (["image"], [[{"bytes": [1]}]], NO_IMAGE),
+        (["image"], [[{"other": "x"}]], NO_IMAGE),
     ],
 )
 def test_columns_that_hold_no_names_or_images_are_refused(names, columns, message, tmp_path):
@@ -159,14 +146,13 @@ def test_columns_that_hold_no_names_or_images_are_refused(names, columns, messag
 @pytest.mark.parametrize("text", [pa.string(), pa.large_string(), pa.null()])
 @pytest.mark.parametrize("data", [pa.binary(), pa.large_binary(), pa.null()])
 def test_images_of_all_kinds_of_text_and_bytes(text, data, tmp_path):
-    value = {
-        "path": None if pa.types.is_null(text) else "x",
-        "bytes": None if pa.types.is_null(data) else b"\1",
-    }
+    path = None if pa.types.is_null(text) else "x"
+    found = {} if pa.types.is_null(data) else {0: digest(1)}
     kind = pa.struct([("path", text), ("bytes", data)])
+    value = {"path": path, "bytes": b"\1" if found else None}
     file = written(tmp_path / "a.parquet", [value], kind)
-    assert read_names([file], "image") == [value["path"]]
-    assert read_digests([file], "image", [0]) == ({0: digest(1)} if value["bytes"] else {})
+    assert read_names([file], "image") == [path]
+    assert read_digests([file], "image", [0]) == found
 
 
 @pytest.mark.parametrize("place", [None, 10])
@@ -181,8 +167,6 @@ def test_a_damaged_file_is_refused_by_name(place, tmp_path):
         path.write_bytes(content)
     with pytest.raises(ValueError, match=r"a.parquet: column 'image' cannot be read.* again"):
         read_names([str(path)], "image")
-
-
-def test_a_missing_file_is_no_damaged_one(tmp_path):
+    path.unlink()  # a missing file is no damaged one
     with pytest.raises(FileNotFoundError):
-        read_names([str(tmp_path / "a.parquet")], "image")
+        read_names([str(path)], "image")

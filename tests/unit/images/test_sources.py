@@ -12,22 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 from image_stages import SEED, catalogued, collected, sampled
 from pictures import CRITERIA, PREPARATION, encoded, photo, write_tar
-from source_forms import (
-    FORMS,
-    class_folders,
-    hub_parquet,
-    read_tar,
-    sparse_claim,
-    write_classes,
-)
+from source_forms import FORMS, class_folders, hub_parquet, read_tar, sparse_claim, write_classes
 
 from catalogue_images import split_unpacked
 from collect_candidates import collect_candidates
 from draw_images import draw_images
 from imagenet_think.core.schemas import CATALOGUE
-from imagenet_think.images import archives, image_ids, labels, sources
-from imagenet_think.images.classes import read_labels
-from imagenet_think.images.rejections import RejectionError
+from imagenet_think.images import image_ids, labels, sources
+from imagenet_think.images.rejections import RejectionError, recorded
 from unpack_outer_archive import unpack_outer_archive
 
 WNIDS = ["n02782093", "n03544143", "n02948072"]  # not sorted, as in the class list
@@ -67,12 +59,10 @@ def reference(drawn, tmp_path_factory):
 
 @pytest.mark.parametrize("form", [*sorted(FORMS.keys() - {"class_tars"}), "folder"])
 def test_every_form_gives_the_same_sample(form, drawn, reference, tmp_path):
+    source = FORMS.get(form, class_folders)(tmp_path / "source", drawn) | {"kind": form}
+    named, start = ["source", "member"], pl.lit("")
     if form == "folder":  # whose image_ids are paths
-        source = class_folders(tmp_path / "source", drawn) | {"kind": form}
-        named, start = ["source", "member", "image_id", "shard"], pl.col("wnid") + "/"
-    else:
-        source = FORMS[form](tmp_path / "source", drawn)
-        named, start = ["source", "member"], pl.lit("")
+        named, start = [*named, "image_id", "shard"], pl.col("wnid") + "/"
     chosen, excluded = sample(tmp_path / "run", source)
     expected, expected_exclusions = reference
     assert len(chosen) == 18
@@ -92,19 +82,14 @@ def test_every_form_gives_the_same_sample(form, drawn, reference, tmp_path):
 
 
 def test_the_users_classes_need_no_wordnet_id(tmp_path):
-    source = tmp_path / "my pets"
-    for name in ("cats", "dogs"):
-        (source / name / "2019").mkdir(parents=True)
+    wnids = ["cats", "dogs"]
+    for number, name in enumerate(wnids):
+        (tmp_path / "my pets" / name / "2019").mkdir(parents=True)
         for k in range(6):
-            image = photo(k + 10 * len(name) + 100 * (name == "cats"))
-            (source / name / "2019" / f"{k}.PNG").write_bytes(encoded(image, "PNG"))
-    chosen, _ = sample(
-        tmp_path / "run",
-        {"kind": "folder", "path": str(source)},
-        ["cats", "dogs"],
-        total=12,
-        max_per_class=6,
-    )
+            data = encoded(photo(10 * number + k), "PNG")
+            (tmp_path / "my pets" / name / "2019" / f"{k}.PNG").write_bytes(data)
+    source = {"kind": "folder", "path": str(tmp_path / "my pets")}
+    chosen, _ = sample(tmp_path / "run", source, wnids, total=12, max_per_class=6)
     assert sorted(chosen["image_id"])[0] == "cats/2019/0"
     assert chosen["image_id"].n_unique() == 12
 
@@ -118,12 +103,9 @@ def problems(kind, path):
 
 def test_every_kind_of_the_users_files_is_here():
     found = {kind: sources.get(kind) for kind in sources.kinds()}
-    assert {kind for kind, one in found.items() if one.sampled and one.made_by == "user"} == {
-        *ONE_OF
-    }
-    with pytest.raises(
-        ValueError, match=r"'zip' is not in images\.sources, which has class_folders"
-    ):
+    provided = {kind for kind, one in found.items() if one.sampled and one.made_by == "user"}
+    assert provided == ONE_OF.keys()
+    with pytest.raises(ValueError, match=r"'zip' is not in images\.sources, which has class"):
         sources.get("zip")
 
 
@@ -152,10 +134,10 @@ def test_a_path_that_cannot_exist_is_reported(path):
 
 
 def test_places_by_class_are_in_the_order_of_the_classes(tmp_path):
-    for wnid in WNIDS:
-        (tmp_path / f"{wnid}.tar").touch()
-    places = sources.get_sampled("class_tars").places(tmp_path, WNIDS)
-    assert places == [f"{wnid}.tar" for wnid in WNIDS]
+    expected = [f"{wnid}.tar" for wnid in WNIDS]
+    for name in expected:
+        (tmp_path / name).touch()
+    assert sources.get_sampled("class_tars").places(tmp_path, WNIDS) == expected
 
 
 # Parts ------------------------------------------------------------------------------------------
@@ -165,11 +147,14 @@ def listed(kind, place, names=()):
     return list(sources.get_sampled(kind).list_place(place, names))
 
 
+def opened(kind, place):
+    return sources.get_sampled(kind).opened(place)
+
+
 def test_files_of_a_folder_are_listed_in_order_and_links_not_followed(tmp_path):
-    outside = tmp_path / "outside"
+    outside, place = tmp_path / "outside", tmp_path / "n1"
     outside.mkdir()
     (outside / "secret.jpg").write_bytes(b"secret")
-    place = tmp_path / "n1"
     (place / "inner").mkdir(parents=True)
     for name in ("b.JPEG", "a.jpg", "inner/c.JPG"):
         (place / name).write_bytes(name.encode())
@@ -181,21 +166,15 @@ def test_files_of_a_folder_are_listed_in_order_and_links_not_followed(tmp_path):
     good = [(row.member, row.size) for row in rows if not row.reason]
     assert good == [("a.jpg", 5), ("b.JPEG", 6), ("inner/c.JPG", 11)]
     reasons = {row.member: row.reason for row in rows if row.reason}
-    assert reasons == {
-        "out": "not_an_image",
-        "way.jpg": "not_an_image",
-        "pipe": "not_an_image",
-        "\\xe9.jpg": "unsafe_name",
-    }
-    with sources.get_sampled("class_folders").opened(place) as read:
+    links = dict.fromkeys(("out", "way.jpg", "pipe"), "not_an_image")
+    assert reasons == links | {"\\xe9.jpg": "unsafe_name"}
+    with opened("class_folders", place) as read:
         assert read("inner/c.JPG", 0, 11) == b"inner/c.JPG"
 
 
 def test_images_directly_in_a_folder_have_its_class(tmp_path):
-    (tmp_path / "cats").mkdir()
-    (tmp_path / "cats" / "a.jpg").write_bytes(b"x")
-    (row,) = listed("folder", tmp_path / "cats")
-    assert (row.wnid, row.member) == ("cats", "a.jpg")
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    assert [row[:2] for row in listed("folder", tmp_path)] == [(tmp_path.name, "a.jpg")]
     assert image_ids.relative_path("2019/Ä b.tar.JPEG") == "2019/Ä b.tar"
 
 
@@ -241,13 +220,6 @@ def test_a_name_or_a_label_determines_the_class(name, label, expected):
     assert labels.class_of(name, label, ["a", "b"]) == expected
 
 
-def test_labels_count_the_sorted_classes_or_a_file(tmp_path):
-    classes = write_classes(tmp_path / "classes.tsv", WNIDS)
-    assert read_labels(classes, None) == sorted(WNIDS)
-    (tmp_path / "labels.txt").write_text("n2 a name\nn1\n\n")
-    assert read_labels(classes, tmp_path / "labels.txt") == ["n2", "n1"]
-
-
 def test_samples_are_grouped_by_webdatasets_rules(tmp_path):
     members = {
         "README": b"x",
@@ -276,7 +248,7 @@ def test_samples_are_grouped_by_webdatasets_rules(tmp_path):
         ("5.jpg", None, "no_class"),
         ("6.jpg", None, "no_class"),
     ]
-    with archives.opened(place) as read:
+    with opened("webdataset", place) as read:
         assert read(*rows[1][1:4]) == b"two"
 
 
@@ -310,44 +282,54 @@ def test_images_of_other_classes_are_left_out(form, drawn, tmp_path, caplog):
 # Parquet ----------------------------------------------------------------------------------------
 
 
-def test_rows_are_read_in_any_order_and_from_any_row_group(tmp_path):
-    hub_parquet(tmp_path, {"n00000001": {f"n00000001_{k}.JPEG": b"%d" % k for k in range(40)}}, 1)
+@pytest.fixture
+def grouped(tmp_path):
+    """A parquet file of row groups of five images, its rows, and the images by name."""
+    data = {f"n00000001_{k}.JPEG": os.urandom(3_000) for k in range(20)}
+    hub_parquet(tmp_path, {"n00000001": data}, 1)
     (place,) = tmp_path.glob("data/*")
-    rows = listed("hub_parquet", place, ["n00000001"])
-    assert [row.offset for row in rows] == list(range(40))
+    return place, listed("hub_parquet", place, ["n00000001"]), data
+
+
+def test_rows_are_read_in_any_order_and_from_any_row_group(grouped):
+    place, rows, data = grouped
+    assert [row.offset for row in rows] == list(range(20))
     assert {row.size for row in rows} == {None}
-    with sources.get_sampled("hub_parquet").opened(place) as read:
+    with opened("hub_parquet", place) as read:
         for row in [*rows[::3], rows[4], rows[4], *rows[::-1]]:
-            assert read(row.member, row.offset, None).decode() == row.member.split("_")[1]
+            assert read(row.member, row.offset, None) == data[f"{row.member}.JPEG"]
 
 
-def write_hub(path, columns, names=None):
-    table = pa.table(columns)
-    if names:
+@pytest.fixture
+def hub(tmp_path):
+    """A function that writes columns, and names of labels, to a parquet file."""
+    place = tmp_path / "a.parquet"
+
+    def write(names=(), **columns):
         about = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
-        table = table.replace_schema_metadata({"huggingface": json.dumps(about)})
-    pq.write_table(table, path)
-    return path
+        metadata = {"huggingface": json.dumps(about)} if names else None
+        pq.write_table(pa.table(columns, metadata=metadata), place)
+        return place
+
+    return write
 
 
-def test_label_names_in_the_file_come_first_where_they_are_classes(tmp_path):
-    columns = {"image": [{"bytes": b"x", "path": None}] * 2, "label": [1, 0]}
-    for names, expected in ((["dogs", "cats"], "cats"), (["lemma", "other"], "dogs")):
-        place = write_hub(tmp_path / "a.parquet", columns, names)
-        rows = listed("hub_parquet", place, ["cats", "dogs"])
-        assert rows[0].wnid == expected
-        assert [row.member for row in rows] == ["a_0", "a_1"]
+@pytest.mark.parametrize(
+    ("names", "expected"), [(["dogs", "cats"], "cats"), (["lemma", "other"], "dogs")]
+)
+def test_label_names_in_the_file_come_first_where_they_are_classes(hub, names, expected):
+    place = hub(names, image=[{"bytes": b"x", "path": None}] * 2, label=[1, 0])
+    rows = listed("hub_parquet", place, ["cats", "dogs"])
+    assert rows[0].wnid == expected
+    assert [row.member for row in rows] == ["a_0", "a_1"]
 
 
-def test_rows_without_bytes_class_or_a_safe_name_have_a_reason(tmp_path):
+def test_rows_without_bytes_class_or_a_safe_name_have_a_reason(hub):
     images = [{"bytes": None, "path": "a.jpg"}, {"bytes": b"x", "path": "../b.jpg"}, None]
-    place = write_hub(tmp_path / "a.parquet", {"image": images, "label": ["cats", "cats", None]})
+    place = hub(image=images, label=["cats", "cats", None])
     rows = listed("hub_parquet", place, ["cats"])
     assert [row.reason for row in rows] == [None, "unsafe_name", "no_class"]
-    with (
-        sources.get_sampled("hub_parquet").opened(place) as read,
-        pytest.raises(RejectionError, match="not_an_image"),
-    ):
+    with pytest.raises(RejectionError, match="not_an_image"), opened("hub_parquet", place) as read:
         read("a.jpg", 0, None)
 
 
@@ -361,48 +343,40 @@ def test_rows_without_bytes_class_or_a_safe_name_have_a_reason(tmp_path):
         ),
     ],
 )
-def test_other_columns_and_contradicting_labels_are_refused(tmp_path, columns, message):
-    place = write_hub(tmp_path / "a.parquet", columns)
+def test_other_columns_and_contradicting_labels_are_refused(hub, columns, message):
     with pytest.raises(ValueError, match=message):
-        listed("hub_parquet", place, ["n00000002"])
+        listed("hub_parquet", hub(**columns), ["n00000002"])
 
 
-def test_a_damaged_parquet_file_is_one_row(tmp_path):
-    place = write_hub(
-        tmp_path / "a.parquet", {"image": [{"bytes": b"x", "path": "a"}], "label": [0]}
-    )
+def test_a_damaged_parquet_file_is_one_row(hub):
+    place = hub(image=[{"bytes": b"x", "path": "a"}], label=[0])
     place.write_bytes(place.read_bytes()[:-40])
     (row,) = listed("hub_parquet", place, ["cats"])
     assert (row.wnid, row.member, row.reason) == (None, None, "damaged_archive")
 
 
-def test_a_damaged_row_group_costs_its_images_only(tmp_path):
-    data = {f"n00000001_{k}.JPEG": os.urandom(3_000) for k in range(20)}
-    hub_parquet(tmp_path, {"n00000001": data}, 1)
-    (place,) = tmp_path.glob("data/*")
-    names = [row.member for row in listed("hub_parquet", place, ["n00000001"])]
-    metadata = pq.ParquetFile(place).metadata
-    chunk = metadata.row_group(1).column(0)
+def test_a_damaged_row_group_costs_its_images_only(grouped):
+    place, rows, data = grouped
+    chunk = pq.ParquetFile(place).metadata.row_group(1).column(0)
     content = bytearray(place.read_bytes())
     start = chunk.dictionary_page_offset or chunk.data_page_offset
     content[start : start + 30] = b"\xff" * 30
     place.write_bytes(content)
     outcomes = []
-    with sources.get_sampled("hub_parquet").opened(place) as read:
-        for row, name in enumerate(names):
-            try:
-                assert read(name, row, None) == data[f"{name}.JPEG"]
-                outcomes.append(None)
-            except RejectionError as rejection:
-                outcomes.append(rejection.reason)
+    with opened("hub_parquet", place) as read:
+        for row in rows:
+            outcome = {"reason": None}
+            with recorded(outcome):
+                assert read(row.member, row.offset, None) == data[f"{row.member}.JPEG"]
+            outcomes.append(outcome["reason"])
     assert outcomes == [None] * 5 + ["damaged_archive"] * 5 + [None] * 10
 
 
 # The outer archive ------------------------------------------------------------------------------
 
 
-def unpacked(tmp_path, outer):
-    classes = write_classes(tmp_path / "classes.tsv", ("n1", "n2"))
+def unpacked(tmp_path, outer, wnids=("n1", "n2")):
+    classes = write_classes(tmp_path / "classes.tsv", wnids)
     unpack_outer_archive(outer, classes, tmp_path / "out", tmp_path / "u.parquet")
     return pl.read_parquet(tmp_path / "u.parquet")
 
@@ -435,13 +409,10 @@ def test_of_two_archives_of_a_class_the_first_counts(tmp_path):
 
 def test_a_stopped_unpacking_continues(drawn, tmp_path, caplog):
     source = FORMS["outer_archive"](tmp_path / "source", drawn)
-    classes = write_classes(tmp_path / "classes.tsv", WNIDS)
-    out, listing = tmp_path / "out", tmp_path / "u.parquet"
-    whole = Path(source["archive"]).read_bytes()
-    cut = tmp_path / "winter21_whole.tar.gz"
+    out, cut = tmp_path / "out", Path(source["archive"])
+    whole = cut.read_bytes()
     cut.write_bytes(whole[: len(whole) // 2])
-    unpack_outer_archive(cut, classes, out, listing)
-    rows = pl.read_parquet(listing)
+    rows = unpacked(tmp_path, cut, WNIDS)
     assert rows["reason"][-1] == "damaged_archive"
     assert 0 < rows["reason"].null_count() < 3
     first = {path: path.stat().st_mtime_ns for path in out.iterdir()}
@@ -450,7 +421,7 @@ def test_a_stopped_unpacking_continues(drawn, tmp_path, caplog):
     caplog.clear()
     cut.write_bytes(whole)
     caplog.set_level("INFO", logger="imagenet_think")
-    unpack_outer_archive(cut, classes, out, listing)
+    unpacked(tmp_path, cut, WNIDS)
     assert {path: path.stat().st_mtime_ns for path in first} == first
     assert f"{3 - len(first)} written, {len(first)} there already" in caplog.text
     assert "class archives unpacked: 3 of 3" in caplog.text

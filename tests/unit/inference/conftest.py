@@ -4,6 +4,7 @@ from asking import Tiny
 from generation_runs import Run, write_shards
 
 from imagenet_think.inference import engines
+from imagenet_think.inference.engines import openai_client
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +24,8 @@ def tiny(tiny_checkpoint):
 
 
 @pytest.fixture
-def play(tmp_path):
+def play(tmp_path, monkeypatch):
+    monkeypatch.setattr(openai_client, "FIRST_PAUSE", 0.05)
     return played_server.Play(tmp_path)
 
 

@@ -15,9 +15,8 @@ def test_the_run_does_not_generate_the_pilots_responses_again(run, use, tmp_path
     # Evenly spread over the block.
     assert pilot.keys == rows["image_id"].to_list() == ["c", "b", "d"]
     assert rows.schema == RESPONSES
-    record = run.record
-    assert record["responses"] == 3
-    assert 0 <= record["ready_seconds"] <= record["seconds"]
+    assert run.record["responses"] == 3
+    assert 0 <= run.record["ready_seconds"] <= run.record["seconds"]
     rest = use(Echo())
     run()
     assert rest.keys == ["a", "f", "e"]
@@ -38,30 +37,20 @@ def test_a_block_may_have_fewer_images(run, use, caplog):
     assert "pilot.images is 100, but only 6 images" in caplog.text
 
 
-def evaluate(run, *images):
-    frame = pl.DataFrame({"image_id": images, "shard": ["00"] * len(images)})
-    run.evaluated = str(run.folder.with_suffix(".parquet"))
-    frame.write_parquet(run.evaluated)
-
-
 def test_only_the_evaluated_images_are_shown(run, use):
     use(Echo())
-    evaluate(run, "a", "d")
+    run.evaluate("a", "d")
     assert run.pilot(1)["image_id"].to_list() == run.journaled == ["a"]
     assert run.pilot(9)["image_id"].to_list() == ["a", "d"]
     some = run()
-    assert some["image_id"].to_list() == ["a", "d"]
-    assert sorted(run.journaled) == ["a", "d"]
+    assert some["image_id"].to_list() == sorted(run.journaled) == ["a", "d"]
     # If more are evaluated later, only they are generated.
     run.evaluated = None
     everything = run()
     assert sorted(run.journaled) == list("abcdef")
     assert some.equals(everything.filter(pl.col("image_id").is_in(["a", "d"])))
-
-
-def test_a_shard_without_evaluated_images_has_no_rows(run, use):
-    use(Echo())
-    evaluate(run, "d")
+    # A shard without evaluated images has no rows.
+    run.evaluate("d")
     run()
     first, second = map(pl.read_parquet, run.outputs)
     assert (len(first), len(second)) == (0, 1)

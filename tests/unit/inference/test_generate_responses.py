@@ -8,6 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import polars as pl
 import pytest
@@ -30,15 +31,14 @@ def test_the_engine_is_checked_loaded_used_and_closed_once(run, use):
     echo = use(Echo())
     found = run()
     assert echo.keys == list("cabfde")
-    assert echo.checks == echo.closed == len(echo.loads) == 1
+    assert echo.checks == echo.closed == 1
     ((model, given),) = echo.loads
     assert model == run.settings["model"]
-    assert given["loop"] == LOOP
-    assert given["threads"] == 1
-    assert given["inference"] == INFERENCE
-    assert given["checkpoint"] == given["processor"]
-    assert Path(given["checkpoint"][0]).is_dir()
-    assert len(given["checkpoint"][1]) == 64
+    checkpoint = given.pop("checkpoint")
+    assert Path(checkpoint[0]).is_dir()
+    assert len(checkpoint[1]) == 64
+    setup = {"loop": LOOP, "threads": 1, "inference": INFERENCE, "processor": checkpoint}
+    assert given == setup
     assert found["engine"].unique().to_list() == ["echo"]
     assert found["attention"].unique().to_list() == ["none"]
     assert found["seed"].to_list() == [row_seed(1, name, "tiny", 1, 1) for name in "cabfde"]
@@ -91,16 +91,10 @@ def test_a_failing_job_releases_engine_and_locks_and_is_continued(run, use, erro
 
 
 def test_an_engine_that_does_not_load_leaves_a_record(run, use):
-    echo = use(Echo())
-
-    def load(model, **given):
-        raise OSError("no such file")
-
-    echo.load = load
+    use(Echo()).load = Mock(side_effect=OSError("no such file"))
     with pytest.raises(OSError, match="no such file"):
         run()
-    assert run.record["responses"] == 0
-    assert run.record["engine"] == "transformers"
+    assert (run.record["responses"], run.record["engine"]) == (0, "transformers")
     assert run.locks == []
 
 
@@ -147,7 +141,7 @@ def test_failures_are_counted_by_reason(run, use, caplog):
     assert any("tokens per second" in line for line in caplog.messages)
 
 
-# The journal -------------------------------------------------------------------------------------
+# The journal.
 
 
 def worker(program):
@@ -183,25 +177,19 @@ def test_without_new_work_nothing_changes_and_torch_is_not_imported(run, use):
     assert not (run.folder / "canary").exists()
 
 
-def test_changed_settings_keep_the_old_responses(run, use):
-    echo = use(Echo())
-    run()
-    run.settings["model"]["decoding"] = {"max_new_tokens": 3, "temperature": 0.0}
-    run()
-    assert {request.max_new_tokens for request in echo.requests[6:]} == {3}
-    assert len(echo.requests) == 12
-    run.settings["model"]["decoding"] = GREEDY
-    run()
-    assert len(echo.requests) == 12
-
-
-def test_another_engine_batch_size_or_name_of_the_prompt_generates_nothing(run, use):
+def test_only_settings_that_change_a_response_generate_new_ones_beside_the_old(run, use):
     echo = use(Echo())
     run()
     run.settings["prompt"] = {"id": "renamed", "text": "Describe."}
     found = run(engine="vllm", batch_size=7, engines={"vllm": {"command": "other"}})
     assert found["prompt_id"].unique().to_list() == ["renamed"]
     assert len(echo.requests) == 6
+    run.settings["model"]["decoding"] = {"max_new_tokens": 3, "temperature": 0.0}
+    run()
+    assert {request.max_new_tokens for request in echo.requests[6:]} == {3}
+    run.settings["model"]["decoding"] = GREEDY
+    run()
+    assert len(echo.requests) == 12
 
 
 def test_a_truncated_shard_is_named(run, use, tmp_path):
@@ -226,7 +214,7 @@ def test_rows_are_kept_when_the_shards_change(run, use, tmp_path):
     assert after.sort("image_id").equals(before.sort("image_id"))
 
 
-# The canary --------------------------------------------------------------------------------------
+# The canary.
 
 
 def telling(image, request):
@@ -238,20 +226,20 @@ def telling(image, request):
 @pytest.fixture
 def watched(run, monkeypatch):
     """A run with a canary that counts no image tokens, as the fake engine has none."""
+
+    def uncounted(generate, processor, expected):
+        def counting(requests):
+            for response in generate(requests):
+                expected[response.key] = response.image_tokens
+                yield response
+
+        return counting
+
     run.add_canary()
     loaded = SimpleNamespace(load_processor=lambda *args, **options: None)
     monkeypatch.setattr(families, "get", lambda name: loaded)
     monkeypatch.setattr(canary, "_counting", uncounted)
     return run
-
-
-def uncounted(generate, processor, expected):
-    def counting(requests):
-        for response in generate(requests):
-            expected[response.key] = response.image_tokens
-            yield response
-
-    return counting
 
 
 def of_canary(engine):
@@ -266,10 +254,8 @@ def test_a_model_that_passes_is_used(watched, use):
     assert len(of_canary(echo)) == 12
     assert echo.keys[:12] == of_canary(echo)
     assert "b" not in {key.split("/")[1] for key in of_canary(echo)}
-    assert [path.suffix for path in sorted((watched.folder / "canary").iterdir())] == [
-        ".html",
-        ".json",
-    ]
+    written = sorted(path.suffix for path in (watched.folder / "canary").iterdir())
+    assert written == [".html", ".json"]
     assert watched.record["canary"]["completion_tokens"] == 12 * 3
     # Its tokens are not counted among those of the rows.
     assert watched.record["spent"]["completion_tokens"] == 6 * 3
@@ -281,46 +267,36 @@ def test_a_blind_model_is_stopped_before_a_row_is_written(watched, use):
         watched()
     (page,) = (watched.folder / "canary").glob("tiny-????????.html")
     assert str(page) in str(error.value)
-    assert watched.journaled == []
+    assert watched.journaled == watched.locks == []
     assert watched.record["responses"] == 0
     assert echo.closed == 1
     assert of_canary(echo) == echo.keys
-    assert watched.locks == []
     assert not any(out.exists() for out in watched.outputs)
 
 
-def test_the_canary_runs_once(watched, use, tmp_path):
+@pytest.mark.parametrize(
+    "change", [{}, {"dtype": "bfloat16"}, {"attention": "sdpa"}, {"versions": {}}]
+)
+def test_the_canary_runs_again_only_for_another_computation(watched, use, change):
     echo = use(Echo(telling))
     watched.pilot(2)
     assert len(of_canary(echo)) == 12
     echo = use(Echo(telling))
-    watched()
-    assert (len(of_canary(echo)), len(echo.requests)) == (0, 4)
-    assert [run["canary"] for run in watched.journal if run["kind"] == "run"][-1] is None
-
-
-@pytest.mark.parametrize("change", [{"dtype": "bfloat16"}, {"attention": "sdpa"}, {"versions": {}}])
-def test_the_canary_runs_again_for_another_computation(watched, use, change):
-    use(Echo(telling))
-    watched.pilot(2)
-    echo = Echo(telling)
     echo.record |= change
-    use(echo)
     watched()
-    assert len(of_canary(echo)) == 12
+    again = 12 if change else 0
+    assert (len(of_canary(echo)), len(echo.requests)) == (again, again + 4)
+    last = [run["canary"] for run in watched.journal if run["kind"] == "run"][-1]
+    assert (last is not None) == bool(change)
 
 
-def test_the_canary_shows_different_classes(watched, use, tmp_path):
-    frame = pl.read_parquet(watched.images[1])
-    rows = pl.concat([frame] * 4).with_columns(
-        image_id=pl.Series([f"i{n:02}" for n in range(12)]),
-        wnid=pl.Series(["n01"] * 6 + ["n02"] * 5 + ["n03"]),
-        sha256=pl.Series([f"{n}" for n in range(12)]),
-        source_sha256=pl.Series([f"{n}" for n in range(12)]),
-    )
-    watched.images = [str(tmp_path / "00.parquet")]
-    rows.write_parquet(watched.images[0])
-    found = prepared_images.varied(watched.images, 4)
+def test_the_canary_shows_different_classes(run, tmp_path):
+    names = pl.Series([f"i{n:02}" for n in range(12)])
+    classes = pl.Series(["n01"] * 6 + ["n02"] * 5 + ["n03"])
+    frame = pl.concat([pl.read_parquet(run.images[1])] * 4)
+    frame = frame.with_columns(image_id=names, sha256=names, wnid=classes)
+    frame.write_parquet(tmp_path / "00.parquet")
+    found = prepared_images.varied([str(tmp_path / "00.parquet")], 4)
     assert list(found) == ["i00", "i06", "i11", "i01"]
 
 
@@ -331,7 +307,7 @@ def test_without_a_readable_image_there_is_no_canary(watched, use, tmp_path):
     assert of_canary(echo) == []
 
 
-# SIGTERM -----------------------------------------------------------------------------------------
+# SIGTERM.
 
 
 def test_sigterm_releases_engine_and_locks(run, tmp_path):
@@ -367,7 +343,7 @@ def test_sigterm_releases_engine_and_locks(run, tmp_path):
     assert run.record["completion_tokens"] == 3
 
 
-# The real engine ---------------------------------------------------------------------------------
+# The real engine.
 
 
 def test_every_image_has_a_row_in_the_order_of_its_shard(run, tiny_model):
@@ -381,9 +357,9 @@ def test_every_image_has_a_row_in_the_order_of_its_shard(run, tiny_model):
     assert good["error"].null_count() == 5
     assert set(good["finish_reason"]) <= {"stop", "length"}
     assert good["text"].n_unique() > 1
-    assert good.select(
-        "model", "prompt_id", "rounds", "forced", "attempt", "engine", "attention"
-    ).unique().rows() == [("tiny", "short", 1, False, 1, "transformers", "sdpa")]
+    names = ["model", "prompt_id", "rounds", "forced", "attempt", "engine", "attention"]
+    equal = ("tiny", "short", 1, False, 1, "transformers", "sdpa")
+    assert good.select(names).unique().rows() == [equal]
     assert good["revision"].str.len_chars().unique().to_list() == [64]
     # Each text is what transformers' own generate gives for the same image.
     family, processor, model = tiny_model("qwen2_5_vl")
@@ -440,17 +416,18 @@ def test_a_hub_repository_without_a_revision_is_refused(run):
     assert not run.folder.exists()
 
 
-def test_an_unknown_engine_is_an_error(run):
-    with pytest.raises(ValueError, match=r"inference\.engine is 'vlm'; known are transformers"):
-        run(engine="vlm")
-
-
-def test_an_unavailable_setting_fails_before_a_model_is_loaded(run, monkeypatch):
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"engine": "vlm"}, r"inference\.engine is 'vlm'; known are transformers"),
+        ({"attention": "flash_attention_2"}, r"inference\.attention is flash_attention_2, but"),
+    ],
+)
+def test_a_wrong_setting_fails_before_a_model_is_loaded(run, monkeypatch, setting, message):
     monkeypatch.setattr(families, "get", lambda name: pytest.fail("a model was asked for"))
-    with pytest.raises(ValueError, match=r"inference\.attention is flash_attention_2, but"):
-        run(attention="flash_attention_2")
-    assert run.journal == []
-    assert run.locks == []
+    with pytest.raises(ValueError, match=message):
+        run(**setting)
+    assert run.journal == run.locks == []
 
 
 def test_a_model_that_requests_the_full_image_has_two_rounds(
@@ -474,16 +451,13 @@ def test_a_model_that_requests_the_full_image_has_two_rounds(
     assert (found["image_tokens"] < 2.5 * whole).all()
 
 
-def test_image_settings_reach_the_processor(run):
-    own = run()["image_tokens"].max()
-    run.settings["model"]["image"] = {"min_pixels": 112 * 112}
-    assert run()["image_tokens"].max() > own
-
-
-def test_the_processor_may_be_in_another_repository(run, tmp_path, tiny_checkpoint):
+def test_image_settings_and_the_processor_of_another_repository_are_used(
+    run, tmp_path, tiny_checkpoint
+):
     folder = shutil.copytree(tiny_checkpoint("qwen2_5_vl"), tmp_path / "processor")
     config = json.loads((folder / "preprocessor_config.json").read_text())
     (folder / "preprocessor_config.json").write_text(json.dumps(config | {"min_pixels": 112 * 112}))
-    own = run()["image_tokens"].max()
-    run.settings["model"]["processor"] = {"repository": str(folder)}
-    assert run()["image_tokens"].max() > own
+    own, model = run()["image_tokens"].max(), run.settings["model"]
+    for change in {"image": {"min_pixels": 112 * 112}}, {"processor": {"repository": str(folder)}}:
+        run.settings["model"] = model | change
+        assert run()["image_tokens"].max() > own

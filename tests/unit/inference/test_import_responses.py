@@ -47,10 +47,9 @@ class Import:
         chosen = self.sample.filter(pl.col("image_id").is_in(images)).select("image_id", "shard")
         write_parquet(chosen, self.folder / "evaluated", schemas.EVALUATED)
 
-    def __call__(self, **columns):
+    def __call__(self, output=None, **columns):
         """Import and return responses, annotations and the rows not used; the account is made."""
         folders = [self.folder / name for name in ("responses", "annotations")]
-        output = columns.pop("output", None)
         evaluated = self.folder / "evaluated"
         found = script.import_responses(
             MODEL,
@@ -108,9 +107,9 @@ def test_raw_text_is_parsed_like_a_generated_one(importing):
 
 def test_thinking_and_answer_are_taken_verbatim(importing):
     importing.add(
-        image=IMAGES,
-        think_1=[" <think> so\n", None, "t", " "],
-        answer_1=["a <b> ", "a", "\n", ""],
+        image=["n1_0", *IMAGES],
+        think_1=[None, " <think> so\n", None, "t", " "],
+        answer_1=[None, "a <b> ", "a", "\n", ""],
     )
     responses, annotations, unused = importing(think="think_1", answer="answer_1")
     parts = [tuple(annotations[i].values())[2:] for i in IMAGES]
@@ -121,7 +120,7 @@ def test_thinking_and_answer_are_taken_verbatim(importing):
         (None, None, None, "empty_answer"),
     ]
     assert [responses[i]["text"] for i in IMAGES] == ["<think> so\na <b>", "a", "t", ""]
-    assert unused == []
+    assert unused == [("n1_0", "no text")]
 
 
 def test_every_unused_row_is_listed(importing, caplog):
@@ -149,37 +148,18 @@ def test_every_unused_row_is_listed(importing, caplog):
     assert "images without a response (3): n1_2, n1_1, n2_0" in caplog.text
 
 
-def test_the_first_row_with_a_text_counts(importing):
-    importing.add(
-        image=["n1_0", "n1_0", "n1_0", "n1_1", "n1_1"],
-        think=[None, None, "late", None, None],
-        answer=[None, "", "late", None, None],
-    )
-    responses, _, unused = importing(think="think", answer="answer")
-    assert (responses["n1_0"]["text"], responses["n1_0"]["error"]) == ("", None)
-    assert responses["n1_1"]["error"] == "no response in my*.parquet"
-    assert unused == [
-        ("n1_0", "named in an earlier row"),
-        ("n1_0", "no text"),
-        ("n1_1", "no text"),
-        ("n1_1", "no text"),
-    ]
-
-
 @pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view()])
 def test_other_string_types_give_the_same(importing, kind):
-    importing.add(image=IMAGES, text=TEXTS)
-    plain, _, _ = importing(text="text", output="think_answer")
+    importing.files = [str(importing.folder / "0.parquet")]
     columns = {"image": pa.array(IMAGES, kind), "text": pa.array(TEXTS, kind)}
     pq.write_table(pa.table(columns), importing.files[0])
     responses, _, unused = importing(text="text", output="think_answer")
-    texts = [responses[image]["text"] for image in IMAGES]
-    assert texts == [plain[image]["text"] for image in IMAGES] == TEXTS
+    assert [responses[image]["text"] for image in IMAGES] == TEXTS
     assert unused == []
 
 
 def test_a_text_that_is_not_utf_8_is_rejected(importing):
-    importing.add(image=IMAGES[:1], text=["x"])
+    importing.files = [str(importing.folder / "0.parquet")]
     broken = pa.array([b"\xff"]).view(pa.string())
     pq.write_table(pa.table({"image": IMAGES[:1], "text": broken}), importing.files[0])
     with pytest.raises(ValueError, match=r"0.parquet: column 'text' holds text that is not UTF-8"):
@@ -214,15 +194,6 @@ def test_the_hubs_images_are_matched_by_path_or_bytes(importing):
     assert importing.matched == {"name": 1, "sha256": 2}
 
 
-def test_names_of_the_published_files_are_matched(importing):
-    importing.add(image=["n00005787_n00005787_2.JPEG"], text=["2"])
-    sample = pl.DataFrame([{"image_id": "n00005787_2", "shard": "00"}], schema=schemas.SAMPLE)
-    write_parquet(sample, importing.folder / "sample", schemas.SAMPLE)
-    responses, _, _ = importing(text="text", output="think")
-    assert responses["n00005787_2"]["text"] == "2"
-    assert importing.matched == {"name": 1, "sha256": 0}
-
-
 def test_a_file_of_other_images_is_rejected_with_examples(importing):
     importing.add(image=["x/one.jpg", "two"], text=["1", "2"])
     with pytest.raises(ValueError, match=r"my\*.parquet: none of 2 rows names an image") as error:
@@ -233,35 +204,31 @@ def test_a_file_of_other_images_is_rejected_with_examples(importing):
 
 
 @pytest.mark.parametrize(
-    ("columns", "message"),
+    ("text", "image", "message"),
     [
-        ({"text": "said"}, r"0.parquet has no column 'said'; there are image, text, n"),
-        ({"text": "n"}, r"0.parquet: column 'n' holds int64, not text"),
-        (
-            {"text": "text", "image": "n"},
-            r"0.parquet: column 'n' holds int64, not text, or the hub",
-        ),
+        ("said", "image", r"0.parquet has no column 'said'; there are image, text, n"),
+        ("n", "image", r"0.parquet: column 'n' holds int64, not text"),
+        ("text", "n", r"0.parquet: column 'n' holds int64, not text, or the hub"),
     ],
 )
-def test_a_wrong_column_is_named(importing, columns, message):
+def test_a_wrong_column_is_named(importing, text, image, message):
     importing.add(image=IMAGES, text=TEXTS, n=[1, 2, 3, 4])
     with pytest.raises(ValueError, match=message):
-        importing(output="think", **columns)
+        importing("think", text=text, image=image)
 
 
 def test_the_revision_depends_on_the_content(importing):
-    def revision(**columns):
-        responses, _, _ = importing(**columns)
+    def revision(output):
+        responses, _, _ = importing(output, text="text")
         return responses["n1_0"]["revision"], responses["n1_0"]["fingerprint"]
 
     importing.add(image=IMAGES, text=TEXTS)
-    first = revision(text="text", output="think")
-    other = revision(text="text", output="boxed")
+    first, other = revision("think"), revision("boxed")
     assert first[0] == other[0]
     assert first[1] != other[1]
     importing.files.clear()
     importing.add(image=IMAGES, text=TEXTS[::-1])
-    assert revision(text="text", output="think")[0] != first[0]
+    assert revision("think")[0] != first[0]
 
 
 def test_files_larger_than_the_memory_give_the_same(importing, monkeypatch):

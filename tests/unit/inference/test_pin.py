@@ -1,10 +1,8 @@
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import huggingface_hub
 import pytest
+from local_hub import LocalHub, connect, serving
 from ruamel.yaml import YAML
 
 from pin import pin_revisions
@@ -42,8 +40,8 @@ def commit(repository):
     return repository.encode().hex().ljust(40, "0")[:40]
 
 
-class Hub(BaseHTTPRequestHandler):
-    """A fake of the hub's `/api/models/<owner>/<name>`."""
+class Hub(LocalHub):
+    """Answers at `/api/models/<owner>/<name>`."""
 
     requested: list[str]
     missing: set[str]
@@ -54,33 +52,15 @@ class Hub(BaseHTTPRequestHandler):
         if path.startswith(models):  # the client also sends other requests
             self.requested.append(repository)
         if repository in self.missing:
-            self.send_error(404)
-            return
-        data = json.dumps({"id": repository, "sha": commit(repository)}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *arguments):
-        pass
+            return self.answer({"error": "Not found"}, 404, "RepoNotFound")
+        return self.answer({"id": repository, "sha": commit(repository)})
 
 
 @pytest.fixture
 def hub(monkeypatch):
-    """A local server that replaces the hub."""
     handler = type("Handler", (Hub,), {"requested": [], "missing": set()})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    endpoint = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", endpoint)
-    monkeypatch.setattr(huggingface_hub.hf_api.constants, "ENDPOINT", endpoint)
-    huggingface_hub.close_session()
-    yield handler
-    huggingface_hub.close_session()
-    server.shutdown()
-    server.server_close()
+    with serving(handler, monkeypatch):
+        yield handler
 
 
 @pytest.fixture
@@ -121,9 +101,7 @@ def test_an_unknown_repository_is_named_and_nothing_written(hub, config):
 
 @pytest.mark.parametrize("offline", [False, True])
 def test_offline_is_a_clear_error(config, monkeypatch, offline):
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
-    huggingface_hub.close_session()
+    connect(monkeypatch, "http://127.0.0.1:9", offline=offline)
     with pytest.raises(ConnectionError, match="commit of zai-org/GLM"):
         pin_revisions(config)
     huggingface_hub.close_session()

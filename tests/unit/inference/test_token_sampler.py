@@ -2,18 +2,14 @@ import pytest
 import torch
 from transformers import RepetitionPenaltyLogitsProcessor
 
-from imagenet_think.inference import token_sampler
 from imagenet_think.inference.seeding import bits, row_seed
-from imagenet_think.inference.token_sampler import RowSampler, _gumbel
+from imagenet_think.inference.token_sampler import TokenSampler, _gumbel
 
 
 def chosen(decoding, seeds, scores, drawn=0):
     """The tokens that rows with these seeds choose after `drawn` tokens."""
-    sampler = RowSampler(decoding, len(seeds), scores.shape[-1], "cpu")
-    for row, seed in enumerate(seeds):
-        sampler.admit(row, seed, torch.tensor([], dtype=torch.long))
-        sampler.drawn[row] = drawn
-    return sampler(scores, list(range(len(seeds)))).tolist()
+    sampler = TokenSampler(decoding, len(seeds), scores.shape[-1], "cpu")
+    return sampler(scores, 0, [(seed, drawn) for seed in seeds]).tolist()
 
 
 def test_seeds_depend_on_each_part():
@@ -51,15 +47,6 @@ def test_noise_is_gumbel_of_splitmix64():
     assert torch.equal(_gumbel(torch.tensor(states), 50), expected)
 
 
-def test_noise_is_spread_as_gumbel_and_differs_by_row_and_step():
-    rows = torch.tensor([bits(seed, step) for seed in range(20) for step in range(20)])
-    noise = _gumbel(rows, 500)
-    assert noise.unique().numel() == noise.numel()
-    uniform = torch.exp(-torch.exp(-noise)).float()
-    counts = torch.histc(uniform, 10, 0, 1)
-    assert counts.tolist() == pytest.approx([20_000] * 10, abs=700)
-
-
 def test_draws_follow_the_probabilities():
     probabilities = torch.tensor([0.5, 0.3, 0.15, 0.05, 0.0])
     seeds = list(range(4000))
@@ -91,45 +78,28 @@ def test_a_row_draws_the_same_in_any_batch_and_place():
     assert some == [together[i] for i in order]
 
 
-@pytest.mark.parametrize("rows", [[0, 1, 2, 3, 4], [4, 0, 3, 6, 5]])
-def test_rows_sampled_in_parts_give_the_same(monkeypatch, rows):
-    decoding = {"temperature": 0.7, "top_p": 0.9, "repetition_penalty": 3.0}
-    scores = torch.randn(4, 5, 40, generator=torch.Generator().manual_seed(0))
-
-    def said():
-        sampler = RowSampler(decoding, 7, 40, "cpu")
-        for row in rows:
-            sampler.admit(row, row, torch.tensor([row, 9]))
-        return [sampler(step, rows).tolist() for step in scores], sampler.seen.tolist()
-
-    together = said()
-    monkeypatch.setattr(token_sampler, "_AT_ONCE", 2)
-    assert said() == together
-
-
-def test_a_moved_row_keeps_its_draws_and_penalties():
+def test_a_moved_row_keeps_its_penalties():
     scores = torch.randn(5, 1, 40, generator=torch.Generator().manual_seed(0))
-    decoding = {"temperature": 1.0, "repetition_penalty": 5.0}
 
     def said(moved):
-        sampler = RowSampler(decoding, 3, 40, "cpu")
+        sampler = TokenSampler({"repetition_penalty": 5.0}, 3, 40, "cpu")
         place = 2 if moved else 0
-        sampler.admit(place, 7, torch.tensor([3, 4]))
+        sampler.admit(place, torch.tensor([3, 4]))
         for step in range(5):
             if moved and step == 2:
-                sampler.admit(0, 99, torch.tensor([5]))  # its previous row is overwritten
-                sampler.move(2, 0)
+                sampler.admit(0, torch.tensor([5]))  # its row ends
+                sampler.reorder([2])
                 place = 0
-            yield int(sampler(scores[step], [place]))
+            yield int(sampler(scores[step], place, [(7, step)]))
 
     assert list(said(moved=True)) == list(said(moved=False))
 
 
 def test_repetition_penalty_is_transformers_own():
     prompts = [[3, 4], [5, 6, 3, 3]]
-    sampler = RowSampler({"repetition_penalty": 1.5}, 2, 30, "cpu")
+    sampler = TokenSampler({"repetition_penalty": 1.5}, 2, 30, "cpu")
     for row, prompt in enumerate(prompts):
-        sampler.admit(row, row, torch.tensor(prompt))
+        sampler.admit(row, torch.tensor(prompt))
     reference = RepetitionPenaltyLogitsProcessor(1.5)
     generator = torch.Generator().manual_seed(0)
     changed = 0
@@ -139,22 +109,16 @@ def test_repetition_penalty_is_transformers_own():
             int(reference(torch.tensor([ids]), scores[row : row + 1].clone()).argmax())
             for row, ids in enumerate(prompts)
         ]
-        assert sampler(scores, [0, 1]).tolist() == expected
+        assert sampler(scores, 0, [(0, 0)] * 2).tolist() == expected
         changed += expected != scores.argmax(-1).tolist()
         for ids, token in zip(prompts, expected, strict=True):
             ids.append(token)
     assert changed
 
 
-def test_unknown_decoding_settings_are_named():
-    with pytest.raises(ValueError, match=r"\['top_q'\]"):
-        RowSampler({"top_q": 1}, 1, 10, "cpu")
-
-
 def test_every_token_of_a_row_has_its_own_noise():
-    sampler = RowSampler({"temperature": 1.0}, 1, 1000, "cpu")
-    sampler.admit(0, 5, torch.tensor([1]))
-    drawn = [int(sampler(torch.zeros((1, 1000)), [0])) for _ in range(20)]
+    sampler = TokenSampler({"temperature": 1.0}, 1, 1000, "cpu")
+    drawn = [int(sampler(torch.zeros((1, 1000)), 0, [(5, step)])) for step in range(20)]
     noise = [_gumbel(torch.tensor([bits(5, step)]), 1000) for step in range(20)]
     assert drawn == [int(row.argmax()) for row in noise]
     assert len(set(drawn)) > 15

@@ -16,14 +16,14 @@ from imagenet_think.inference.chat import encode, first_conversation
 from imagenet_think.inference.engines import (
     EngineError,
     Request,
-    attention,
-    model_runner,
+    kv_cache,
     prefetch,
     transformers_engine,
 )
+from imagenet_think.inference.engines.model_runner import ModelRunner
 from imagenet_think.inference.engines.transformers_engine import TransformersEngine
 from imagenet_think.inference.seeding import row_seed
-from imagenet_think.inference.token_sampler import RowSampler
+from imagenet_think.inference.token_sampler import TokenSampler
 
 SIZES = [(70, 90), (40, 40), (110, 60), (90, 90), (56, 140)]
 NO_TOKEN = 10**9
@@ -102,10 +102,15 @@ def check_alone(tiny_model, name, found, asked, stop=False, **options):
 
 
 @pytest.mark.parametrize("name", families.NAMES)
-@pytest.mark.parametrize("bounds", [{"batch_size": 6}, {"batch_size": 6, "cached_tokens": 1024}])
-def test_greedy_rows_in_flight_equal_each_row_alone(tiny_model, name, bounds):
+@pytest.mark.parametrize(
+    ("segments", "rows", "cached_tokens"), [(4, 6, None), (1, 6, 1024), (2, 5, None), (8, 9, None)]
+)
+def test_greedy_rows_in_flight_equal_each_row_alone(
+    tiny_model, monkeypatch, name, segments, rows, cached_tokens
+):
+    monkeypatch.setattr(kv_cache, "SEGMENTS", segments)
     asked = uneven(14)
-    together = engine(tiny_model, name, stop=False, loop=None, **bounds)
+    together = engine(tiny_model, name, rows, stop=False, loop=None, cached_tokens=cached_tokens)
     found = by_key(together.generate(asked))
     check_alone(tiny_model, name, together, asked)
     decode = tiny_model(name)[1].tokenizer.decode
@@ -114,8 +119,8 @@ def test_greedy_rows_in_flight_equal_each_row_alone(tiny_model, name, bounds):
     used = together.statistics
     assert used["row_steps"] == sum(r.max_new_tokens - 1 for r in asked)
     # A static batch waits for its longest row each time.
-    if "cached_tokens" not in bounds:
-        static = sum(max(r.max_new_tokens for r in asked[i : i + 6]) for i in range(0, 14, 6))
+    if not cached_tokens:
+        static = sum(max(r.max_new_tokens for r in asked[i : i + rows]) for i in range(0, 14, rows))
         assert used["steps"] < static
 
 
@@ -163,93 +168,6 @@ def test_flash_attention_generates_the_same_as_sdpa(tiny_model, monkeypatch, nam
         list(rows.generate(asked))
     assert kernels.varlen_calls
     check_alone(tiny_model, name, rows, asked)
-
-
-@pytest.mark.parametrize("name", [name for name in families.NAMES if name != "kimi_vl"])
-def test_pages_give_the_same_text_as_rows(tiny_model, monkeypatch, name):
-    asked = uneven(8)
-    own = own_copy(tiny_model, name)
-    with emulated_flash(own[2], monkeypatch) as kernels:
-        monkeypatch.setattr(attention, "varlen_attn", kernels.paged)
-        monkeypatch.setattr(model_runner, "lacks_pages", lambda *_: None)
-        paged = engine(lambda _: own, name, 4, stop=False, loop=None, cached_tokens=2048)
-        list(paged.generate(asked))
-    layers = own[2].config.text_config.num_hidden_layers
-    assert kernels.paged_calls == layers * paged.statistics["steps"]
-    check_alone(tiny_model, name, paged, asked)
-
-
-class Replay:
-    """What a captured CUDA graph does: the same step, with what lies in the same memory."""
-
-    def __init__(self, stepper, rows, reach):
-        self.arguments = stepper, rows, reach
-        self.replays = 0
-
-    def replay(self):
-        stepper, rows, reach = self.arguments
-        self.replays += 1
-        self.scores.copy_(stepper._forward(rows, reach))
-
-
-@pytest.mark.parametrize("name", families.NAMES)
-def test_graphs_of_more_rows_than_there_are_change_nothing(tiny_model, monkeypatch, name):
-    graphs = []
-
-    def capture(self, rows, reach):
-        graphs.append(graph := Replay(self, rows, reach))
-        graph.scores = self._forward(rows, reach).clone()
-        return graph, graph.scores
-
-    monkeypatch.setattr(model_runner.Decoder, "_capture", capture)
-    captured = engine(tiny_model, name, 5, stop=False, loop=None)
-    captured.decoder.captures = True
-    asked = uneven(9)
-    list(captured.generate(asked))
-    assert {graph.arguments[1] for graph in graphs} >= {1, 2, 4}
-    assert sum(graph.replays for graph in graphs) == captured.statistics["steps"]
-    check_alone(tiny_model, name, captured, asked)
-
-
-def test_a_failed_capture_is_no_failed_run(tiny_model, monkeypatch, caplog):
-    def fails(self, rows, reach):
-        raise RuntimeError("operation not permitted when stream is capturing")
-
-    monkeypatch.setattr(model_runner.Decoder, "_capture", fails)
-    eager = engine(tiny_model, "qwen2_5_vl", 4, stop=False, loop=None)
-    eager.decoder.captures = True
-    list(eager.generate(uneven(5)))
-    assert "without CUDA graphs: operation not permitted" in caplog.text
-    assert not eager.decoder.captures
-    check_alone(tiny_model, "qwen2_5_vl", eager, uneven(5))
-
-
-def test_graphs_are_dropped_where_growing_runs_out_of_memory(tiny_model, monkeypatch):
-    stepper = engine(tiny_model, "qwen2_5_vl").decoder
-    key, value = torch.zeros(1, 2, 3, 8), torch.zeros(1, 2, 3, 8)
-    stepper.store = model_runner.RowStore([(key, value)] * 3, 4, 4096)
-    stepper.store.reserve([10])
-    stepper.graphs = {(1, 256): "reads where the memory was"}
-    calls = []
-
-    def laid_out(part, rows, stretch):
-        calls.append(stretch)
-        if len(calls) == 3:  # one layer has moved
-            raise torch.OutOfMemoryError("full")
-        return part.new_zeros(rows, part.shape[1], stretch, part.shape[3])
-
-    monkeypatch.setattr("imagenet_think.inference.engines.kv_cache._laid_out", laid_out)
-    with pytest.raises(torch.OutOfMemoryError):
-        stepper._reserve([257])
-    assert stepper.graphs == {}
-    stepper.graphs = {(1, 256): "captured again"}
-    stepper._reserve([10])
-    assert stepper.graphs
-
-
-def test_pages_need_a_cuda_device():
-    layer = torch.zeros(1, 2, 3, 8), torch.zeros(1, 2, 3, 8)
-    assert "not a CUDA device" in attention.lacks_pages(4, *layer)
 
 
 def test_tokens_are_counted_from_the_row_alone(tiny_model):
@@ -369,9 +287,9 @@ def memory_for(rows, real, count):
 @pytest.mark.parametrize(
     ("owner", "name", "count"),
     [
-        (model_runner.Decoder, "step", lambda self, tokens: len(tokens)),
-        (model_runner.Decoder, "prefill", lambda self, inputs, rows: len(rows)),
-        (RowSampler, "__call__", lambda self, scores, rows: len(rows)),
+        (ModelRunner, "step", lambda self, tokens: len(tokens)),
+        (ModelRunner, "prefill", lambda self, inputs: len(inputs["input_ids"])),
+        (TokenSampler, "__call__", lambda self, scores, first, draws: len(draws)),
     ],
     ids=["step", "prefill", "sampler"],
 )
@@ -383,7 +301,7 @@ def test_out_of_memory_takes_fewer_rows_and_goes_on(
     found = by_key(small.generate(uneven(12)))
     assert len(found) == 12
     if name == "prefill":
-        assert (small.together, small.bound, small.record["bounds"]) == (2, 16, [])
+        assert (small.prompts, small.bound, small.record["bounds"]) == (2, 16, [])
     else:
         assert small.bound == small.record["bounds"][-1] == 2
     assert "out of memory" in caplog.text
@@ -393,12 +311,10 @@ def test_out_of_memory_takes_fewer_rows_and_goes_on(
 def test_a_row_for_which_there_is_no_memory_alone_is_an_error_and_costs_no_other(
     tiny_model, monkeypatch
 ):
-    def tokens(self, inputs, rows):
+    def tokens(self, inputs):
         return inputs["input_ids"].shape[1]
 
-    monkeypatch.setattr(
-        model_runner.Decoder, "prefill", memory_for(200, model_runner.Decoder.prefill, tokens)
-    )
+    monkeypatch.setattr(ModelRunner, "prefill", memory_for(200, ModelRunner.prefill, tokens))
     large = Request("large", first_conversation(noise_file(1), "word " * 300, {}), 0, 5)
     asked = [*requests(2, [5]), large, *requests(9, [5])[2:]]
     small = engine(tiny_model, "qwen2_5_vl", 4, loop=None)
@@ -411,37 +327,12 @@ def test_a_row_for_which_there_is_no_memory_alone_is_an_error_and_costs_no_other
 
 
 def test_a_device_without_memory_is_an_error_of_the_job_and_of_no_row(tiny_model, monkeypatch):
-    def none(self, inputs, rows):
+    def none(self, inputs):
         raise torch.OutOfMemoryError("all is taken")
 
-    monkeypatch.setattr(model_runner.Decoder, "prefill", none)
+    monkeypatch.setattr(ModelRunner, "prefill", none)
     with pytest.raises(EngineError, match=r"before the first row.*see that the device is free"):
         list(engine(tiny_model, "glm4v").generate(requests(3)))
-
-
-@pytest.mark.parametrize("gathered", [False, True])
-def test_few_rows_choose_experts_as_in_transformers_own_decoding(tiny_model, monkeypatch, gathered):
-    _, _, model = tiny_model("kimi_vl")
-    text = model.config.text_config
-    entered = []
-
-    @contextmanager
-    def decoding(self):
-        before = self.get_experts_implementation()
-        entered.append(True)
-        if gathered:  # as on a GPU
-            self.set_experts_implementation("batched_mm")
-        yield
-        self.set_experts_implementation(before)
-
-    monkeypatch.setattr(type(model), "_optimize_model_for_decode", decoding)
-    asked = uneven(8)
-    mixed = engine(tiny_model, "kimi_vl", 6, stop=False, loop=None)
-    assert mixed.decoder._few_rows == text.n_routed_experts // text.num_experts_per_tok
-    list(mixed.generate(asked))
-    assert 0 < len(entered) < mixed.statistics["steps"]
-    monkeypatch.undo()
-    check_alone(tiny_model, "kimi_vl", mixed, asked)
 
 
 def test_a_cache_that_cannot_hold_one_row_is_a_clear_error(tiny_model):

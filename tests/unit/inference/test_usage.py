@@ -77,24 +77,17 @@ def test_kinds_of_devices(tmp_path, device, kind):
     with Journal(tmp_path / "00.jsonl") as journal:
         journal.append_run(run="r1", seconds=3600.0, device=device, devices=None)
     usage = read_usage(tmp_path)
-    assert {name: usage.hours(name) for name in ("GPU", "CPU", "unknown")} == {
-        name: float(name == kind) for name in ("GPU", "CPU", "unknown")
-    }
+    for name in ("GPU", "CPU", "unknown"):
+        assert usage.hours(name) == (name == kind)
 
 
-def test_a_copied_line_counts_once(tmp_path):
+@pytest.mark.parametrize(("second", "counted"), [("r1", [40]), ("r2", [40, 40])])
+def test_a_copied_line_counts_once_and_a_response_of_two_jobs_twice(tmp_path, second, counted):
     """After the number of shards has changed, a line is in the old journal and in the new one."""
-    for shard in ("00", "20"):
-        with Journal(tmp_path / f"{shard}.jsonl") as journal:
-            journal.append_response(row("a"), run="r1", at=5.0, spent=spent(40))
-    assert read_usage(tmp_path).responses["completion_tokens"].to_list() == [40]
-
-
-def test_a_response_generated_by_two_jobs_counts_twice(tmp_path):
-    for shard, run in (("00", "r1"), ("20", "r2")):
+    for shard, run in (("00", "r1"), ("20", second)):
         with Journal(tmp_path / f"{shard}.jsonl") as journal:
             journal.append_response(row("a"), run=run, at=5.0, spent=spent(40))
-    assert read_usage(tmp_path).responses["completion_tokens"].to_list() == [40, 40]
+    assert read_usage(tmp_path).responses["completion_tokens"].to_list() == counted
 
 
 def test_a_line_without_spent_tokens_counts_its_row(tmp_path):

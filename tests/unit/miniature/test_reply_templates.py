@@ -1,22 +1,11 @@
-from pathlib import Path
-
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from miniatures import MINIATURES
 
-from imagenet_think.miniature import reply_templates
-from imagenet_think.miniature.drawings import (
-    BACKGROUNDS,
-    CLUTTERS,
-    COLOURS,
-    LIGHTS,
-    NAMES,
-    PLACES,
-    SIZES,
-    Scene,
-)
+from imagenet_think.miniature.drawings import COLOURS, NAMES, sample_scene
 from imagenet_think.miniature.reply_templates import (
+    TOOL_CALL,
     VOICES,
     first_look,
     object_words,
@@ -24,20 +13,7 @@ from imagenet_think.miniature.reply_templates import (
 )
 from imagenet_think.parsing import parse
 
-SCENES = st.builds(
-    Scene,
-    wnid=st.sampled_from(sorted(NAMES)),
-    colour=st.sampled_from(sorted(COLOURS)),
-    background=st.sampled_from(sorted(BACKGROUNDS)),
-    count=st.integers(1, 3),
-    size=st.sampled_from(SIZES),
-    place=st.sampled_from(PLACES),
-    clutter=st.sampled_from(CLUTTERS),
-    light=st.sampled_from(LIGHTS),
-    side=st.just(224),
-    seed=st.just(0),
-)
-MODELS = yaml.safe_load(Path("config/miniature.yaml").read_text(encoding="utf-8"))["models"]
+SCENES = st.builds(sample_scene, st.randoms(), st.sampled_from(sorted(NAMES)))
 
 
 def words(text):
@@ -65,7 +41,7 @@ def test_lengths_are_those_asked_for(model, scene):
 @given(scene=SCENES)
 def test_the_pipeline_parses_every_reply_back_into_its_parts(model, scene):
     think, answer = VOICES[model].parts(scene)
-    parsed = parse(MODELS[model]["output"], VOICES[model].reply(scene), "stop")
+    parsed = parse(MINIATURES["models"][model]["output"], VOICES[model].reply(scene), "stop")
     assert parsed == (f"{think}\n{answer}", think, answer, "ok")
 
 
@@ -83,7 +59,7 @@ def test_only_glm_leaves_its_last_mark_out_for_three_objects(scene):
 def test_first_look_calls_the_tool_and_names_nothing(scene):
     look = first_look(scene)
     assert look.startswith("<think>")
-    assert look.endswith(reply_templates.TOOL_CALL)
+    assert look.endswith(TOOL_CALL)
     assert not set(object_words()) & words(look)
     assert wants_larger_image(scene) == (scene.size == "small")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
+from miniatures import MINIATURES
 from safetensors.torch import load_file
 
 from imagenet_think.inference import chat, families, small_models
@@ -14,8 +14,7 @@ from imagenet_think.miniature.recipes import RECIPES, Recipe, corpus
 from imagenet_think.miniature.reply_templates import VOICES
 from train_miniature import objects_at, train_miniature, training_scenes
 
-CONFIG = yaml.safe_load(Path("config/miniature.yaml").read_text(encoding="utf-8"))
-PROMPTS = list(CONFIG["prompts"].values())
+PROMPTS = list(MINIATURES["prompts"].values())
 COMMITTED = Path("resources/miniatures")
 SMALL = Recipe(
     Size(hidden=64, layers=2, vision_hidden=32, vision_layers=2),
@@ -37,7 +36,7 @@ def built(tmp_path_factory):
 
     @functools.cache
     def build(model):
-        settings = CONFIG["models"][model]
+        settings = MINIATURES["models"][model]
         return small_models.build(
             settings["family"],
             tmp_path_factory.mktemp(model),
@@ -50,14 +49,14 @@ def built(tmp_path_factory):
 
 
 def loaded(model, folder):
-    family = families.get(CONFIG["models"][model]["family"])
-    processor = family.load_processor(folder, CONFIG["models"][model].get("image"))
+    family = families.get(MINIATURES["models"][model]["family"])
+    processor = family.load_processor(folder, MINIATURES["models"][model].get("image"))
     net = family.load_model(folder, dtype=torch.float32, attention="sdpa", device="cpu")
     return processor, net
 
 
 def save(model, net, folder):
-    small_models.save(families.get(CONFIG["models"][model]["family"]), net, folder)
+    small_models.save(families.get(MINIATURES["models"][model]["family"]), net, folder)
 
 
 def drawing(seed, number):
@@ -67,7 +66,7 @@ def drawing(seed, number):
 @pytest.mark.parametrize("model", ["vl-rethinker", "visionthink"])
 def test_loss_falls_in_a_few_steps_and_the_folder_is_whole(model, tmp_path):
     losses = train_miniature(
-        model, CONFIG["models"][model], PROMPTS, tmp_path / model, seed=3, recipe=SMALL
+        model, MINIATURES["models"][model], PROMPTS, tmp_path / model, seed=3, recipe=SMALL
     )
     assert len(losses) == SMALL.language_steps
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
@@ -78,7 +77,7 @@ def test_loss_falls_in_a_few_steps_and_the_folder_is_whole(model, tmp_path):
 @pytest.mark.slow
 def test_same_seed_same_bytes(tmp_path):
     recipe = replace(SMALL, language_steps=2)
-    model, settings = "vl-rethinker", CONFIG["models"]["vl-rethinker"]
+    model, settings = "vl-rethinker", MINIATURES["models"]["vl-rethinker"]
     written = {}
     for name, seed in (("one", 5), ("two", 5), ("other", 6)):
         train_miniature(model, settings, PROMPTS, tmp_path / name, seed=seed, recipe=recipe)
@@ -88,7 +87,7 @@ def test_same_seed_same_bytes(tmp_path):
 
 
 def test_failed_training_leaves_nothing(tmp_path):
-    settings = CONFIG["models"]["glm-4.1v"] | {"template": "no place for an image: {prompt}"}
+    settings = MINIATURES["models"]["glm-4.1v"] | {"template": "no place for an image: {prompt}"}
     with pytest.raises(ValueError, match="image"):
         train_miniature("glm-4.1v", settings, PROMPTS, tmp_path / "glm", seed=1, recipe=SMALL)
     assert not list(tmp_path.iterdir())
@@ -121,7 +120,7 @@ def test_tokenizers_keep_every_text_and_are_made_for_the_replies(model, built):
 
 @pytest.mark.parametrize("model", RECIPES)
 def test_every_drawing_takes_the_same_number_of_tokens(model, built):
-    settings = CONFIG["models"][model]
+    settings = MINIATURES["models"][model]
     processor, _ = loaded(model, built(model))
     conversations = [
         chat.first_conversation(drawing(4, number), PROMPTS[0], settings) for number in range(12)
@@ -134,7 +133,9 @@ def test_saving_keeps_the_logits(built):
         processor, net = loaded(model, built(model))
         save(model, net, built(model))
         _, again = loaded(model, built(model))
-        conversation = chat.first_conversation(drawing(1, 1), PROMPTS[0], CONFIG["models"][model])
+        conversation = chat.first_conversation(
+            drawing(1, 1), PROMPTS[0], MINIATURES["models"][model]
+        )
         inputs = chat.encode(processor, conversation)
         with torch.no_grad():
             for parameter in net.parameters():
@@ -143,9 +144,9 @@ def test_saving_keeps_the_logits(built):
 
 
 def test_training_scenes_take_all_classes_in_turn_and_are_not_those_of_the_run():
-    scenes = training_scenes(CONFIG["seed"], 2 * len(NAMES))
+    scenes = training_scenes(MINIATURES["seed"], 2 * len(NAMES))
     assert [scene.wnid for scene in scenes] == 2 * list(NAMES)
-    drawn = {scene_of(CONFIG["seed"], wnid, n) for wnid in NAMES for n in range(40)}
+    drawn = {scene_of(MINIATURES["seed"], wnid, n) for wnid in NAMES for n in range(40)}
     assert not drawn & set(scenes)
 
 

@@ -392,24 +392,21 @@ def mutated(draw: st.DrawFn) -> tuple[str, str]:
     return output_format, "".join(pieces)
 
 
-@settings(max_examples=1000, deadline=None)
-@given(mutated(), st.sampled_from(list(FINISHED)))
+ANY = st.tuples(
+    st.sampled_from(FORMATS),
+    st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=8), max_size=14).map("".join),
+)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(mutated() | ANY, st.sampled_from(list(FINISHED)))
 @example(("think", "<thi<|im_end|>nk>a</think>b"), "stop")
 @example(("kimi", "◁/think▷<|im<|im_end|>_end|>a"), "stop")
 @example(("kimi", "a◁/think▷<|im<|im<|im_end|>_end|>_end|>a"), "stop")
 @example(("boxed", "a. \\bo\\bo\\boxed{b}xed{c}xed{d}"), "stop")
 @example(("boxed", "\\boxed\\boxed\\boxed{{{a}}}"), "stop")
-def test_mutations(case: tuple[str, str], reason: str) -> None:
+def test_any_text_can_be_parsed(case: tuple[str, str], reason: str) -> None:
     check(*case, reason)
-
-
-@settings(max_examples=250, deadline=None)
-@given(
-    st.sampled_from(list(FORMATS)),
-    st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=8), max_size=14).map("".join),
-)
-def test_any_text(output_format: str, text: str) -> None:
-    check(output_format, text, "stop")
 
 
 @settings(max_examples=200, deadline=None)

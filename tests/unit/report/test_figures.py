@@ -1,4 +1,3 @@
-import io
 import random
 from collections import Counter
 from pathlib import Path
@@ -9,14 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 import regex
-import synthetic_run
+from configs import config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
-from PIL import Image, ImageDraw
-from synthetic_run import CONFIG
+from pictures import encoded, photo
+from synthetic_run import CLASS_LIST, make_run
 
 import figure_coverage
 import figure_lengths
@@ -29,23 +28,10 @@ from imagenet_think.report import figures, table_captions
 from imagenet_think.report.examples import Example, choose_examples
 
 PROMPT = "Please look at this image step by step and explain what it shows. " * 4
-TEACHERS = ["glm", "kimi"]
-MODELS = ["glm", "kimi", "one", "two", "three"]
-NAMES = {
-    "glm": "GLM-4.1V-9B-Thinking (miniature)",
-    "kimi": "Kimi-VL-A3B-Thinking-2506 (miniature)",
-    "one": "InternVL3.5-8B (miniature)",
-    "two": "VisionThink-Efficient (miniature)",
-    "three": "A model whose name is longer than any label could ever be, $x$ and more",
-}
-SETTINGS = {
-    "teachers": TEACHERS,
-    "benchmarked": MODELS,
-    "models": {key: {"name": name} for key, name in NAMES.items()},
-    "benchmark": {"printed_tfidf": "tfidf"},
-    "statistics": {"tokenizer": {"repository": "Qwen/Qwen2.5-VL-7B-Instruct"}},
-}
-SHOWN = [NAMES[key] for key in TEACHERS]
+LONG = "A model whose name is longer than any label could ever be, $x$ and more"
+SETTINGS = config({"models/vl-rethinker/name": LONG}, name="miniature")
+TEACHERS, MODELS = SETTINGS["teachers"], SETTINGS["benchmarked"]
+SHOWN = [SETTINGS["models"][key]["name"] for key in TEACHERS]
 TALK = (
     "the image shows a balloon over green hills while light falls from the left and its basket "
     "hangs below **Details** colour suggests summer $5 and $7 so I conclude step by step that"
@@ -58,9 +44,10 @@ HARD = {
     "emoji": "A face 😀 and a family 👨‍👩‍👧‍👦, a flag 🇫🇷, a thumb 👍🏽. " * 10,
     "right to left": "هذه الصورة تظهر منطادا ملونا فوق التلال الخضراء. תמונה של דגל. " * 12,
     "chinese": "这张图片展示了一个热气球飞过绿色的山丘。" * 20,
-    "one word": "Donaudampfschifffahrtsgesellschaft" * 60,
     "marks": "Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞͉͚̯̞̠͍A̴̵̜̰͔ͫ͗͢L̠ͨͧͩ͘G̴̻͈͍͔̹̑͗̎̅͛́Ǫ̵̹̻̝̳͂̌̌͘ text " * 8,
     "control": "a\x00b\x07c\td\r\ne\u2028f\ufeff g\ud800",
+    "runaway loop": "loop " * 150_000,
+    "runaway word": "x" * 500_000,
     "lines": "### 1. **Subject**\n\n- one\n- two\n\n\n| a | b |\n" * 12,
 }
 
@@ -71,17 +58,13 @@ def words(count: int, seed: int) -> str:
     return " ".join(w + (".\n" if draw.random() < 0.04 else "") for w in chosen)
 
 
-def jpeg(width: int, height: int) -> bytes:
-    image = Image.new("RGB", (width, height), "#9ecae1")
-    ImageDraw.Draw(image).ellipse((width * 0.2, height * 0.1, width * 0.8, height * 0.9), "#d7301f")
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG")
-    return buffer.getvalue()
-
-
 def example(think: str, answer: str, size: tuple[int, int] = (320, 240)) -> Example:
     return Example(
-        "n02782093_12", "balloon", "artifact", jpeg(*size), ((think, answer), (think, answer))
+        "n02782093_12",
+        "balloon",
+        "artifact",
+        encoded(photo(1, size)),
+        ((think, answer), (think, answer)),
     )
 
 
@@ -111,13 +94,12 @@ def assert_readable(figure: Figure) -> None:
     boxes = [patch.get_window_extent() for patch in figure.findobj(FancyBboxPatch)]
     extents = np.array([extent.extents for _, extent in drawn])
     low, high = extents[:, :2], extents[:, 2:]
+    assert (low >= -0.5).all(), "outside the page"
+    assert (high <= figure.bbox.max + 0.5).all(), "outside the page"
     common = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)
     crossing = np.argwhere(np.triu((common >= 0.5 * point).all(axis=2), 1))
     assert not [(drawn[one][0], drawn[other][0]) for one, other in crossing]
     for text, extent in drawn:
-        assert min(extent.x0, extent.y0) >= -0.5, f"outside the page: {text!r}"
-        assert extent.x1 <= figure.bbox.x1 + 0.5, f"outside the page: {text!r}"
-        assert extent.y1 <= figure.bbox.y1 + 0.5, f"outside the page: {text!r}"
         for box in boxes:
             common = matplotlib.transforms.Bbox.intersection(extent, box)
             if common is not None and common.width > 0 and common.height > 0:
@@ -171,15 +153,8 @@ def agreement_frame() -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schemas.AGREEMENT_AGGREGATES)
 
 
-PAPER = {
-    name: (count, count * 24)
-    for name, count in {
-        "artifact": 4623, "animal": 2259, "plant": 1846, "food": 1038, "act": 141, "object": 140,
-        "person": 109, "attribute": 55, "shape": 53, "communication": 50, "location": 42,
-        "substance": 38, "body": 29, "group": 9, "tops": 7, "phenomenon": 4, "state": 3,
-        "quantity": 2, "event": 1, "domain": 1, "cognition": 1,
-    }.items()
-}  # fmt: skip
+DOMAINS = pl.read_csv(CLASS_LIST, separator="\t")["domain"].value_counts(name="classes")
+PAPER = {domain: (classes, classes * 24) for domain, classes in DOMAINS.iter_rows()}
 MINIATURE = {"artifact": (7, 84), "object": (2, 24), "animal": (1, 12), "food": (2, 24)}
 
 
@@ -189,17 +164,20 @@ MINIATURE = {"artifact": (7, 84), "object": (2, 24), "animal": (1, 12), "food": 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    synthetic_run.make_run(folder)
+    make_run(folder)
+    image = pl.struct(pl.lit(encoded(photo(1, (64, 48)))).alias("bytes")).alias("image")
+    sample = pl.read_parquet(folder / "sample.parquet")
+    sample.select("image_id", image).write_parquet(folder / "images.parquet")
     return folder
 
 
 def annotations(run: Path) -> list[Path]:
-    return [run / f"annotations/{key}.parquet" for key in CONFIG["teachers"]]
+    return [run / f"annotations/{key}.parquet" for key in SETTINGS["teachers"]]
 
 
 def chosen(run: Path, count: int, **changed: object) -> list[Example]:
     files = {"sample": run / "sample.parquet", "images": [run / "images.parquet"]}
-    given = files | {"annotations": annotations(run), "settings": CONFIG} | changed
+    given = files | {"annotations": annotations(run), "settings": SETTINGS} | changed
     return choose_examples(**given, count=count)
 
 
@@ -211,16 +189,16 @@ def test_examples_are_parsed_and_of_different_domains(run):
     assert len({e.domain for e in everything[:4]}) == 4
     texts = parsed.rows_by_key(["image_id", "model"], unique=True, named=True)
     for e in everything:
-        rows = [texts[e.image_id, key] for key in CONFIG["teachers"]]
+        rows = [texts[e.image_id, key] for key in SETTINGS["teachers"]]
         assert e.texts == tuple((row["think"], row["answer"]) for row in rows)
     assert chosen(run, 3) == everything[:3]
-    settings = [CONFIG | {"seed": seed} for seed in range(12)]
+    settings = [SETTINGS | {"seed": seed} for seed in range(12)]
     assert len({chosen(run, 1, settings=own)[0].image_id for own in settings}) > 3
 
 
 def test_nothing_parsed_and_a_missing_image_are_errors(run, tmp_path):
     with pytest.raises(ValueError, match=r"no image of .*sample.parquet has a parsed response"):
-        chosen(run, 1, settings=CONFIG | {"teachers": ["another"]})
+        chosen(run, 1, settings=SETTINGS | {"teachers": ["another"]})
     pl.read_parquet(run / "images.parquet")[:1].write_parquet(tmp_path / "images.parquet")
     with pytest.raises(ValueError, match="are in none of the 1 shards"):
         chosen(run, 1000, images=[tmp_path / "images.parquet"])
@@ -284,18 +262,9 @@ def test_a_sample_of_any_length_fits_a_page(count):
     assert_readable(figure)
     assert figure.get_figheight() * 72 <= figures.TALLEST + 1
     texts = " ".join(text for text, _ in drawn_texts(figure))
-    if count <= 250:  # in full
-        missing = Counter((words(count, 1) + " " + words(count, 2)).split() * 2)
-        missing.subtract(texts.split())
-        assert max(missing.values()) <= 0
-    if count == 2000:
-        assert "% shown)" in texts
-
-
-def test_a_runaway_text_fits_a_page():
-    shown = example("loop " * 150_000, "x" * 500_000)
-    assert_readable(figure_sample.draw_sample(shown, PROMPT, SHOWN))
-    assert_readable(figure_organisation.draw_organisation([shown], PROMPT, SHOWN))
+    wanted = Counter(f"{words(count, 1)} {words(count, 2)}".split() * 2)
+    assert (wanted <= Counter(texts.split())) == (count <= 250)
+    assert ("% shown)" in texts) == (count == 2000)
 
 
 @pytest.mark.parametrize("domains", [MINIATURE, PAPER, {"food": (1, 1)}])
@@ -339,13 +308,13 @@ def test_any_number_of_panels(count):
 
 def test_scores_with_and_without_gaps():
     assert_readable(figure_scores.draw_scores(aggregates_frame(MODELS), SETTINGS))
-    others = pl.when(pl.col("model") != "one").then(pl.col("value", "low", "high"))
+    others = pl.when(pl.col("model") != MODELS[0]).then(pl.col("value", "low", "high"))
     scores = aggregates_frame(MODELS).with_columns(others)
     assert_readable(figure_scores.draw_scores(scores, SETTINGS))
 
 
 def test_an_interval_may_end_at_0_and_none_is_not_drawn():
-    one, two = pl.col("model") == "one", pl.col("model") == "two"
+    one, two = (pl.col("model") == key for key in MODELS[:2])
     scores = aggregates_frame(MODELS).with_columns(
         low=pl.when(one).then(0.0).when(~two).then("low"), high=pl.when(~two).then("high")
     )
@@ -353,15 +322,14 @@ def test_an_interval_may_end_at_0_and_none_is_not_drawn():
     for container in (container for axes in figure.axes for container in axes.containers):
         values, _, (bars,) = container.lines
         lows = {round(bar[0, 1]): bar[0, 0] for bar in bars.get_segments() if len(bar)}
-        assert lows.keys() == {place for place, key in enumerate(MODELS) if key != "two"}
-        assert lows[MODELS.index("one")] == 0
+        assert lows.keys() == {place for place, key in enumerate(MODELS) if key != MODELS[1]}
+        assert lows[0] == 0
         assert len(values.get_xdata()) == len(MODELS)
 
 
 def test_agreement_is_drawn_in_its_rows():
-    models = SETTINGS["models"] | {"kimi": SETTINGS["models"]["three"]}
-    changed = {"benchmark": {"printed_tfidf": "tfidf_pair"}, "models": models}
-    figure = draw_agreement(agreement_frame(), SETTINGS | changed)
+    changed = {"benchmark/printed_tfidf": "tfidf_pair", "models/kimi-vl/name": LONG}
+    figure = draw_agreement(agreement_frame(), config(changed, name="miniature"))
     assert_readable(figure)
     for axes, (metric, title) in zip(figure.axes, table_captions.HEADINGS.items(), strict=True):
         assert axes.get_title().replace("\n", " ") == title
@@ -383,13 +351,30 @@ def test_agreement_without_baselines():
     assert [len(c.lines[0].get_xdata()) for c in figure.axes[0].containers] == [3, 0, 0, 0, 0]
 
 
-@pytest.mark.parametrize("draw", synthetic_run.FIGURES.values(), ids=synthetic_run.FIGURES)
+COVERAGE = ["domain", "images", "classes", "images_available", "classes_available"]
+DRAWINGS = {
+    "organisation": lambda: figure_organisation.draw_organisation(
+        [example(words(90, 1), HARD["right to left"])] * 2, PROMPT, SHOWN
+    ),
+    "sample": lambda: figure_sample.draw_sample(
+        example(words(90, 1), HARD["emoji"]), PROMPT, SHOWN
+    ),
+    "coverage": lambda: figure_coverage.draw_coverage(
+        pl.DataFrame([["food", 3, 1, 9, 2]], schema=COVERAGE, orient="row")
+    ),
+    "lengths": lambda: figure_lengths.draw_lengths(lengths_frame(60, 30, 90), SETTINGS),
+    "scores": lambda: figure_scores.draw_scores(aggregates_frame(MODELS), SETTINGS),
+    "agreement": lambda: draw_agreement(agreement_frame(), SETTINGS),
+}
+
+
+@pytest.mark.parametrize("draw", DRAWINGS.values(), ids=DRAWINGS)
 @pytest.mark.slow
-def test_equal_figures_are_equal_files_whatever_the_user_s_settings(draw, run, tmp_path):
+def test_equal_figures_are_equal_files_whatever_the_user_s_settings(draw, tmp_path):
     changed = {"font.size": 20, "axes.facecolor": "red", "savefig.dpi": 50}
     for name, own in (("first", {}), ("second", changed)):
         with matplotlib.rc_context(own):
-            figures.save_figure(draw(run), tmp_path / f"{name}.pdf", tmp_path / f"{name}.png")
+            figures.save_figure(draw(), tmp_path / f"{name}.pdf", tmp_path / f"{name}.png")
     for ending in ("pdf", "png"):
         first, second = (tmp_path / f"{name}.{ending}" for name in ("first", "second"))
         assert first.read_bytes() == second.read_bytes()

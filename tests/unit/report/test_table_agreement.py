@@ -11,12 +11,9 @@ from imagenet_think.report.table_captions import HEADINGS
 from table_agreement import table_agreement
 
 INTERVALS = {"draws": 200, "level": 0.9}
-SETTINGS = {
-    "teachers": TEACHERS,
-    "models": {"glm": {"name": "GLM_4.1"}, "kimi": {"name": "Kimi"}},
-    "benchmark": config(name="miniature")["benchmark"]
-    | {"printed_tfidf": "tfidf_pair", "intervals": INTERVALS},
-}
+MODELS = {"glm": {"name": "GLM_4.1"}, "kimi": {"name": "Kimi"}}
+BENCHMARK = {"benchmark/printed_tfidf": "tfidf_pair", "benchmark/intervals": INTERVALS}
+SETTINGS = config({"teachers": TEACHERS, "models": MODELS, **BENCHMARK})
 IMAGES = 12
 
 

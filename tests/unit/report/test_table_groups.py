@@ -1,6 +1,6 @@
 import polars as pl
 import pytest
-from aggregates import MEASURES, MODELS, SETTINGS, rows
+from aggregates import MEASURES, SETTINGS, rows, value
 from written_tables import read_table
 
 from imagenet_think.core.schemas import AGGREGATES, GROUPS
@@ -9,24 +9,13 @@ from table_groups import table_groups
 DIVIDED = [("domain", "plant"), ("domain", "animal"), ("stratum", "1"), ("stratum", "2")]
 
 
-def value(place, model, metric, aggregate):
-    """Return a number that shows where it comes from."""
-    number = 0.1 * place + 0.05 * MODELS.index(model) + 0.002 * MEASURES.index(metric)
-    return number + (0.001 if aggregate == "max" else 0)
-
-
 def numbers(keys):
+    """Return the scores of some groups, those of each group 10 above those of the one before."""
     counts = {"images": 1030, "left_out": 20, "no_response": 15}
     found = [
         row
         for place, (grouping, group) in enumerate(keys)
-        for row in rows(
-            lambda model, part, metric, name, place=place: value(place, model, metric, name),
-            parts=["full"],
-            grouping=grouping,
-            group=group,
-            **counts,
-        )
+        for row in rows(above=10 * place, grouping=grouping, group=group, **counts)
     ]
     return pl.DataFrame(found, schema=GROUPS)
 
@@ -49,40 +38,31 @@ def made(tmp_path):
 def test_the_table(made, tmp_path):
     keys = [*DIVIDED, ("length", "1 (5 tokens)")]
     frame, caption, (head, *rows) = made(keys)
-    assert len(frame) == 5 * 2 * len(MEASURES) * 2
+    assert len(frame) == 5 * 2 * 3 * len(MEASURES) * 2
     for row in frame.iter_rows(named=True):
-        place = keys.index((row["grouping"], row["group"]))
-        expected = value(place, row["key"], row["metric"], row["aggregate"])
+        above = 10 * keys.index((row["grouping"], row["group"]))
+        numbers = (row[name] for name in ("key", "part", "metric", "aggregate"))
+        expected = value(*numbers) + above
         assert (row["value"], row["value_high"]) == (expected, expected + 0.02)
     assert set(frame.select("key", "model").rows()) == {("a", "Model_A"), ("b", "Model B")}
     assert set(frame["no_response"]) == {15}
     assert head == ["Group", "Images", "Metric", "Model B Avg.", "Model_A Avg."]
     assert len(rows) == 4 * 3
-    printed = {place: [*rows[place][:3], rows[place][3][:7]] for place in (0, 1, 6)}
-    assert printed == {
-        0: ["plant", "1,050", "BERTScore", "0.000 ("],
-        1: ["", "", "Sentence-BERT", "0.002 ("],
-        6: ["complexity 1", "1,050", "BERTScore", "0.200 ("],
-    }
-    assert rows[11][2:4] == ["ROUGE-L", "0.306 (0.296–0.326)"]
+    assert rows[0][:4] == ["plant", "1,050", "BERTScore", "0.000 (-0.010 to 0.020)"]
+    assert rows[1][:4] == ["", "", "Sentence-BERT", "0.010 (0.000–0.030)"]
+    assert rows[6][:4] == ["complexity 1", "1,050", "BERTScore", "20.000 (19.990–20.020)"]
+    assert rows[11][2:4] == ["ROUGE-L", "30.030 (30.020–30.050)"]
     for words in ("The csv holds every metric", "Over all groups M = 1,030 of"):
         assert words in caption
     assert r"\begin{longtable}" in (tmp_path / "groups.tex").read_text()
 
 
-@pytest.mark.parametrize(
-    ("key", "words"),
-    [
-        (("domain", "plant"), "Strata of complexity are not recorded"),
-        # The caption knows the strata of evaluated images only, and names no greatest one.
-        (("stratum", "1"), "inside its class, counted from 1, the least complex. Images"),
-    ],
-)
-def test_the_caption_says_whether_there_are_strata(made, key, words):
-    _, caption, cells = made([key])
-    assert words in caption
+def test_the_caption_says_whether_there_are_strata(made):
+    _, caption, cells = made([("domain", "plant")])
+    assert "Strata of complexity are not recorded" in caption
     assert len(cells) == 1 + 3
-
-
-def test_without_any_group_the_table_is_empty(made):
+    _, caption, cells = made([("stratum", "1")])
+    # The caption knows the strata of evaluated images only, and names no greatest one.
+    assert "inside its class, counted from 1, the least complex. Images" in caption
+    assert len(cells) == 1 + 3
     assert len(made([])[2]) == 1

@@ -2,8 +2,7 @@ from itertools import product
 
 import polars as pl
 import pytest
-from aggregates import MODELS, PRINTED, SETTINGS, rows
-from aggregates import value as value_of
+from aggregates import MODELS, PRINTED, SETTINGS, rows, value
 from written_tables import read_table
 
 from imagenet_think.core.schemas import AGGREGATES, GROUPS
@@ -13,24 +12,14 @@ from table_parts import table_parts
 QUARTERS = {"a": ["1 (5–8 tokens)", "4 (9 tokens)"], "b": ["1 (2–3 tokens)"]}
 
 
-def value(model, length, part, metric, aggregate):
-    """Return a number that shows where it comes from."""
-    return value_of(model, part, metric, aggregate) + (0.05 if length == "all" else 0.01)
-
-
-def numbers(model, length, **columns):
-    return rows(lambda model, *keys: value(model, length, *keys), [model], **columns)
-
-
 @pytest.fixture
 def files(tmp_path):
-    everything = [row for model in ("a", "b") for row in numbers(model, "all")]
-    pl.DataFrame(everything, schema=AGGREGATES).write_parquet(tmp_path / "aggregate.parquet")
+    pl.DataFrame(list(rows()), schema=AGGREGATES).write_parquet(tmp_path / "aggregate.parquet")
     groups = [
         row
         for model, lengths in QUARTERS.items()
         for length in lengths
-        for row in numbers(model, length, grouping="length", group=length)
+        for row in rows(models=[model], above=1, grouping="length", group=length)
     ]
     groups += [row | {"grouping": "domain", "group": "plant", "value": 9.0} for row in groups]
     pl.DataFrame(groups, schema=GROUPS).write_parquet(tmp_path / "groups.parquet")
@@ -43,7 +32,8 @@ def test_the_table(files, tmp_path):
     assert len(frame) == (2 + 3) * 8
     for row in frame.iter_rows(named=True):
         for part, name in product(PARTS, ("avg", "max")):
-            expected = value(row["key"], row["length"], part, PRINTED[row["metric"]], name)
+            expected = value(row["key"], part, PRINTED[row["metric"]], name)
+            expected += 0 if row["length"] == "all" else 1
             assert row[f"{part}_{name}"] == expected
             assert row[f"{part}_{name}_low"] == expected - 0.01
         assert (row["full_images"], row["think_images"]) == (140, 130)
@@ -52,10 +42,10 @@ def test_the_table(files, tmp_path):
     assert places == [("b", "all"), ("a", "all"), *by_length]
     assert head[:4] == ["Model and length", "Metric", "Full Output Avg.", "Full Output Max"]
     assert len(rows) == 2 * 8 + 3 * 3
-    assert rows[0][:3] == ["Model B", "BERTScore", "0.050 (0.040–0.070)"]
+    assert rows[0][:3] == ["Model B", "BERTScore", "0.000 (-0.010 to 0.020)"]
     assert rows[1][:2] == ["", "Sentence-BERT Cosine Similarity"]
     assert rows[8][:2] == ["Model_A", "BERTScore"]
-    assert rows[16][:3] == ["Model B, quarter 1 (2–3 tokens)", "BERTScore", "0.010 (0.000–0.030)"]
+    assert rows[16][:3] == ["Model B, quarter 1 (2–3 tokens)", "BERTScore", "1.000 (0.990–1.020)"]
     assert rows[-1][:2] == ["", "ROUGE-L"]
     assert "Thinking tokens: M = 130 of 144 images (response missing: 1 to 3;" in caption
     assert r"\begin{longtable}" in (tmp_path / "parts.tex").read_text()

@@ -15,17 +15,10 @@ COLUMNS = [
 
 
 def frame(values, low=None, high=None):
-    rows = len(values)
-    return pl.DataFrame(
-        {
-            "model": [f"m_{row}" for row in range(rows)],
-            "key": ["k"] * rows,
-            "f1": values,
-            "f1_low": low or [None] * rows,
-            "f1_high": high or [None] * rows,
-            "images": [250_000] * rows,
-        },
-        schema_overrides=dict.fromkeys(("f1", "f1_low", "f1_high"), pl.Float64),
+    nothing = [None] * len(values)
+    numbers = {"f1": values, "f1_low": low or nothing, "f1_high": high or nothing}
+    return pl.DataFrame(numbers, schema=dict.fromkeys(numbers, pl.Float64)).with_columns(
+        model=pl.format("m_{}", pl.int_range(pl.len())), key=pl.lit("k"), images=250_000
     )
 
 

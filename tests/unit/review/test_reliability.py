@@ -29,20 +29,16 @@ def units(*judges: str) -> np.ndarray:
     ).T
 
 
-# The worked examples of Krippendorff, Computing Krippendorff's Alpha-Reliability (2011).
-WORKED = {
-    "two judges, two values": (["0100000010", "1110010000"], 0.095),
-    "two judges, several values": (["001132224330", "101112224333"], 0.692),
-    "several judges, values missing": (
-        ["123321412...", "1233224125.3", ".3332342251.", "12332441251."],
-        0.743,
-    ),
-}
-
-
-@pytest.mark.parametrize("name", WORKED)
-def test_alpha_matches_the_worked_examples(name):
-    judges, wanted = WORKED[name]
+@pytest.mark.parametrize(
+    ("judges", "wanted"),
+    [
+        (["0100000010", "1110010000"], 0.095),
+        (["001132224330", "101112224333"], 0.692),
+        (["123321412...", "1233224125.3", ".3332342251.", "12332441251."], 0.743),
+    ],
+)
+def test_alpha_matches_the_worked_examples(judges, wanted):
+    """Those of Krippendorff, Computing Krippendorff's Alpha-Reliability (2011)."""
     assert round(alpha(units(*judges), 6).value, 3) == wanted
 
 
@@ -73,13 +69,6 @@ BOTH = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max
 @given(VALUES)
 def test_alpha_matches_its_definition(values):
     assert alpha(values, 3).value == pytest.approx(pairwise_alpha(np.array(values)), nan_ok=True)
-
-
-@given(VALUES, st.randoms())
-def test_the_order_of_judges_and_units_does_not_matter(values, draw):
-    shuffled = [draw.sample(unit, len(unit)) for unit in values]
-    draw.shuffle(shuffled)
-    assert alpha(shuffled, 3).value == pytest.approx(alpha(values, 3).value, nan_ok=True)
 
 
 @given(BOTH)

@@ -8,14 +8,16 @@ import reviewed
 from hypothesis import given
 from hypothesis import strategies as st
 
-import review
 from imagenet_think.core import schemas
 from imagenet_think.parsing.outcomes import STATUSES
-from imagenet_think.report.examples import read_pictures
 from imagenet_think.review.review_page import ReviewedRun, policy
-from imagenet_think.review.review_sample import choose, left, read_statuses
+from imagenet_think.review.review_sample import choose, left
+from review import review
 
 SEED = 5
+
+
+COLUMNS = ("image_id", "domain", "status_1", "status_2")
 
 
 def run(number: int, failures: dict[str, int]) -> pl.DataFrame:
@@ -26,15 +28,9 @@ def run(number: int, failures: dict[str, int]) -> pl.DataFrame:
         for status, every in failures.items():
             if place % every == every - 1:
                 ended[place // every % 2] = status
-        rows.append(
-            {
-                "image_id": f"i{place}",
-                "domain": ("artifact", "artifact", "animal", "plant")[place * 7919 % 4],
-                "status_1": ended[0],
-                "status_2": ended[1],
-            }
-        )
-    return pl.DataFrame(rows)
+        domain = ("artifact", "artifact", "animal", "plant")[place * 7919 % 4]
+        rows.append((f"i{place}", domain, *ended))
+    return pl.DataFrame(rows, COLUMNS, orient="row")
 
 
 IMAGES = run(20_000, {"loop": 97, "cut_off": 389, "no_think": 4001, "error": 19_000})
@@ -51,10 +47,9 @@ def test_every_stratum_is_included_and_the_rest_has_the_runs_proportions():
     assert len(chosen) == chosen["image_id"].n_unique() == 1000
     assert strata(chosen) == strata(IMAGES)
     assert len(strata(IMAGES)) > 15
-    for rows in (chosen, chosen.head(400)):
-        for domain in ("artifact", "animal", "plant"):
-            share = (rows["domain"] == domain).mean()
-            assert share == pytest.approx((IMAGES["domain"] == domain).mean(), abs=0.04)
+    for domain in ("artifact", "animal", "plant"):
+        of_run, *shares = ((r["domain"] == domain).mean() for r in (IMAGES, chosen, chosen[:400]))
+        assert shares == pytest.approx([of_run] * 2, abs=0.04)
     # About 1.3% of the run failed; more of the sample, but hardly more than the strata require.
     failed = chosen.filter((pl.col("status_1") != "ok") | (pl.col("status_2") != "ok"))
     assert 13 <= len(failed) <= 13 + len(strata(IMAGES))
@@ -65,17 +60,14 @@ def test_every_stratum_is_included_and_the_rest_has_the_runs_proportions():
     larger=st.integers(1, 60),
     seed=st.integers(0, 3),
     statuses=st.lists(
-        st.tuples(*[st.sampled_from(["ok", "ok", "loop", "error"])] * 2, st.sampled_from("ab")),
+        st.tuples(st.sampled_from("ab"), *[st.sampled_from(["ok", "ok", "loop", "error"])] * 2),
         min_size=1,
         max_size=50,
     ),
 )
 def test_a_larger_number_begins_with_the_smaller(smaller, larger, seed, statuses):
-    rows = [
-        {"image_id": str(place), "domain": domain, "status_1": one, "status_2": other}
-        for place, (one, other, domain) in enumerate(statuses)
-    ]
-    images = pl.DataFrame(rows)
+    rows = [(str(place), *columns) for place, columns in enumerate(statuses)]
+    images = pl.DataFrame(rows, COLUMNS, orient="row")
     smaller, larger = sorted([smaller, larger])
     few = choose(images, seed, smaller)
     many = choose(images.sample(fraction=1, shuffle=True, seed=1), seed, larger)
@@ -85,11 +77,8 @@ def test_a_larger_number_begins_with_the_smaller(smaller, larger, seed, statuses
         assert strata(many) == strata(images)
 
 
-def test_common_strata_come_before_rare_ones():
+def test_common_strata_come_before_rare_ones_and_another_seed_gives_another_sample():
     assert set(choose(IMAGES, SEED, 3)["status_1"]) == {"ok"}
-
-
-def test_another_seed_gives_another_sample():
     one, other = (set(choose(IMAGES, seed, 500)["image_id"]) for seed in (1, 2))
     assert len(one & other) < 100
 
@@ -166,51 +155,47 @@ def test_only_the_pages_own_script_may_run(tmp_path):
     assert policy("", script) != policy("", script + " ")
 
 
+KINDS = ("sample", "images", "annotations", "responses")
+PARSED = ("think", "answer", "status")
+
+
 @pytest.fixture
 def files(tmp_path):
     """The files of a run of 30 images, some with failures."""
-    found = reviewed.items(30, failures=0.1, seed=3)
-    rows = {"sample": [], "images": [], "annotations": [], "responses": []}
-    for place, item in enumerate(found):
+    rows = {kind: [] for kind in KINDS}
+    for place, item in enumerate(reviewed.items(30, failures=0.1, seed=3)):
         about = {"image_id": item["id"]}
         rows["sample"].append(about | {key: item[key] for key in ("lemma", "domain", "sha256")})
         data = reviewed.picture(place, 800, 600)
         rows["images"].append(about | {"image": {"bytes": data, "path": None}})
         for model, said in zip(reviewed.TEACHERS, item["responses"], strict=True):
-            parts = {key: said[key] for key in ("think", "answer", "status")}
-            rows["annotations"].append(about | {"model": model} | parts)
-            raw = {key: said[key] for key in ("text", "error")}
-            rows["responses"].append(about | {"model": model} | raw)
-    kinds = {
-        "sample": schemas.SAMPLE,
-        "images": schemas.IMAGES,
-        "annotations": schemas.ANNOTATIONS,
-        "responses": schemas.RESPONSES,
-    }
-    for name, schema in kinds.items():
-        pl.DataFrame(rows[name], schema=schema).write_parquet(tmp_path / f"{name}.parquet")
+            for kind, columns in (("annotations", PARSED), ("responses", ("text", "error"))):
+                own = {key: said[key] for key in columns}
+                rows[kind].append(about | {"model": model} | own)
+    for name, own in rows.items():
+        schema = getattr(schemas, name.upper())
+        pl.DataFrame(own, schema=schema).write_parquet(tmp_path / f"{name}.parquet")
     return tmp_path
 
 
-def make(folder, name="page", number=20, longest_side=512) -> str:
-    """Make a page as the script does; return it."""
-    kinds = ("sample", "images", "annotations", "responses")
-    sample, *others = (folder / f"{kind}.parquet" for kind in kinds)
-    images, annotations, responses = ([path] for path in others)
-    chosen = choose(read_statuses(sample, annotations, reviewed.TEACHERS), SEED, number)
-    ids = chosen["image_id"].to_list()
-    pictures = read_pictures(images, ids)
-    review.review(
-        chosen,
-        review.read_responses(ids, reviewed.TEACHERS, annotations, responses),
-        {image_id: review.scale(data, longest_side) for image_id, data in pictures.items()},
-        ReviewedRun(reviewed.RUN, reviewed.PROMPT, reviewed.NAMES),
-        SEED,
-        reviewed.SOURCES,
-        folder / f"{name}.html",
-        folder / f"{name}.parquet",
+def make(folder, name="page") -> str:
+    """Make a page and return it."""
+    sample, *others = (folder / f"{kind}.parquet" for kind in KINDS)
+    page = folder / f"{name}.html"
+    review(
+        *(
+            sample,
+            *([path] for path in others),
+            reviewed.SOURCES,
+            page,
+            page.with_suffix(".parquet"),
+        ),
+        run=ReviewedRun(reviewed.RUN, reviewed.PROMPT, reviewed.NAMES),
+        seed=SEED,
+        images=20,
+        longest_side=512,
     )
-    return (folder / f"{name}.html").read_text(encoding="utf-8")
+    return page.read_text(encoding="utf-8")
 
 
 def test_a_page_shows_a_runs_files(files):

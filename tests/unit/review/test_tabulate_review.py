@@ -7,12 +7,13 @@ import pytest
 import reviewed
 from scipy.stats import norm
 from sklearn.metrics import cohen_kappa_score
-from tests.unit.report.test_figures import assert_readable, assert_same_bytes
+from tests.unit.report.test_figures import assert_readable
 
 from figure_review import draw_review
 from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.schemas import DECISIONS, REVIEWED
+from imagenet_think.report.figures import save_figure
 from imagenet_think.review.form import CHOICES, QUESTIONS
 from tabulate_review import results, tabulate_review
 
@@ -36,8 +37,7 @@ def frame(*rows) -> pl.DataFrame:
 
 def found(decisions: pl.DataFrame, question: str, key: str | None = None) -> dict:
     table = results(decisions, reviewed.TEACHERS, NAMES, INTERVALS)
-    rows = table.filter(pl.col("question") == question, pl.col("key").eq_missing(pl.lit(key)))
-    return rows.row(0, named=True)
+    return table.filter(pl.col("key").eq_missing(pl.lit(key)), question=question).row(0, named=True)
 
 
 def wilson(count: int, total: int, level: float) -> tuple[float, float]:
@@ -48,29 +48,27 @@ def wilson(count: int, total: int, level: float) -> tuple[float, float]:
     return middle - half, middle + half
 
 
+def votes(question: str, model: str, **reviewers: str) -> list[tuple]:
+    """Return rows from one text per reviewer: y, n or u per image, or a point without an answer."""
+    words = {"y": "yes", "n": "no", "u": "unsure"}
+    return [
+        (reviewer, f"i{place}", model, question, words[mark])
+        for reviewer, marks in reviewers.items()
+        for place, mark in enumerate(marks)
+        if mark in words
+    ]
+
+
 def test_rates_of_one_reviewer():
-    values = ["yes"] * 14 + ["no"] * 4 + ["unsure"] * 2
-    row = found(
-        frame(*(("a", f"i{n}", "glm", "answer", v) for n, v in enumerate(values))), "answer", "glm"
-    )
+    decisions = frame(*votes("answer", "glm", a="y" * 14 + "n" * 4 + "u" * 2))
+    row = found(decisions, "answer", "glm")
     assert (row["share"], row["decided"], row["undecided"]) == (14 / 18, 18, 2)
     assert (row["share_low"], row["share_high"]) == pytest.approx(wilson(14, 18, 0.9))
     assert (row["twice"], row["reviewers"], row["alpha"], row["kappa"]) == (0, 1, None, None)
 
 
 def test_a_response_counts_once_as_the_majority_decided():
-    votes = {
-        "i1": ["yes", "yes", "no"],
-        "i2": ["yes", "no"],
-        "i3": ["no", "no", "unsure"],
-        "i4": ["unsure"],
-    }
-    rows = [
-        (reviewer, image, "kimi", "thought", value)
-        for image, values in votes.items()
-        for reviewer, value in zip("abc", values, strict=False)
-    ]
-    row = found(frame(*rows), "thought", "kimi")
+    row = found(frame(*votes("thought", "kimi", a="yynu", b="ynn.", c="n.u.")), "thought", "kimi")
     assert (row["agreeing"], row["decided"], row["undecided"]) == (1, 2, 2)
     assert (row["twice"], row["judgements"], row["reviewers"]) == (3, 9, 3)
 
@@ -78,12 +76,7 @@ def test_a_response_counts_once_as_the_majority_decided():
 def test_two_reviewers_have_a_kappa():
     one = "yyynnuyynnyyuynynyyn"
     other = "yynnnuyynyyyynynnyyu"
-    words = {"y": "yes", "n": "no", "u": "unsure"}
-    rows = [
-        (reviewer, f"i{n}", "glm", "split", words[value])
-        for reviewer, values in (("a", one), ("b", other))
-        for n, value in enumerate(values)
-    ]
+    rows = votes("split", "glm", a=one, b=other)
     row = found(frame(*rows, ("a", "alone", "glm", "split", "yes")), "split", "glm")
     assert row["kappa"] == pytest.approx(cohen_kappa_score(list(one), list(other)))
     assert row["kappa_low"] < row["kappa"] < row["kappa_high"]
@@ -91,18 +84,15 @@ def test_two_reviewers_have_a_kappa():
     # Chance is that of both together for alpha, of each for kappa: near each other.
     assert row["alpha"] == pytest.approx(row["kappa"], abs=0.05)
     assert row["twice"] == 20
-    third = frame(*rows, *(("c", f"i{n}", "glm", "split", "yes") for n in range(3)))
-    assert found(third, "split", "glm")["kappa"] is None
-    assert found(third, "split", "glm")["alpha"] is not None
+    third = found(frame(*rows, *votes("split", "glm", c="yyy")), "split", "glm")
+    assert third["kappa"] is None
+    assert third["alpha"] is not None
 
 
 def test_ties_count_for_neither():
-    choices = (
-        [("glm", "left")] * 6 + [("kimi", "right")] * 2 + [("tie", None)] * 3 + [("both_bad", None)]
-    )
-    decisions = frame(
-        *(("a", f"i{n}", None, "preferred", value, side) for n, (value, side) in enumerate(choices))
-    )
+    choices = [("glm", "left")] * 6 + [("kimi", "right")] * 2
+    choices += [("tie", None)] * 3 + [("both_bad", None)]
+    decisions = frame(*(("a", f"i{n}", None, "preferred", *one) for n, one in enumerate(choices)))
     row = found(decisions, "preferred", "glm")
     assert (row["share"], row["agreeing"], row["decided"], row["undecided"]) == (0.75, 6, 8, 4)
     assert (row["share_low"], row["share_high"]) == pytest.approx(wilson(6, 8, 0.9))
@@ -110,13 +100,8 @@ def test_ties_count_for_neither():
     assert found(decisions, "tie")["share"] == 0.25
     assert found(decisions, "both_bad")["share"] == pytest.approx(1 / 12)
     assert found(decisions, "left")["share"] == 0.75
-
-
-def test_divided_reviewers_prefer_neither():
-    rows = [
-        ("a", "i1", None, "preferred", "glm", "left"),
-        ("b", "i1", None, "preferred", "kimi", "right"),
-    ]
+    # Divided reviewers prefer neither.
+    rows = [("a", "i1", None, "preferred", "glm"), ("b", "i1", None, "preferred", "kimi")]
     row = found(frame(*rows), "preferred", "glm")
     assert (row["share"], row["decided"], row["undecided"]) == (None, 0, 1)
 
@@ -133,22 +118,24 @@ def made(tmp_path_factory):
         for number, item in enumerate(items):
             at = {"image": item["id"], "at": "2026-11-21T10:00:00Z"}
             for teacher, response in zip(reviewed.TEACHERS, item["responses"], strict=True):
-                asked = [
-                    key
+                said = {
+                    key: "no" if (number + len(key)) % (5 + place) == 0 else "yes"
                     for key, words in QUESTIONS.items()
                     if response["status"] == "ok" or words["failed"]
-                ]
-                said = {
-                    key: "no" if (number + len(key)) % (5 + place) == 0 else "yes" for key in asked
                 }
                 quality.append(at | {"teacher": teacher} | said)
             if item["left"] is not None:
                 blind.append(at | {"choice": list(CHOICES)[(number * (place + 3)) % 4]})
         content = reviewed.export(sample, quality, blind, name)
         (folder / f"{place}.json").write_text(json.dumps(content))
-    files = [folder / "0.json", folder / "1.json"]
-    tabulate_review(files, folder / "sample.parquet", folder / "review", **SETTINGS)
+    tabulate(folder, folder / "0.json", folder / "1.json")
     return folder
+
+
+def tabulate(sample, *files, out=None):
+    """Write the table of some files into the folder of the sample, or another."""
+    stem = (out or sample) / "review"
+    tabulate_review(files, sample / "sample.parquet", stem, **SETTINGS)
 
 
 def test_the_table_holds_every_row(made):
@@ -162,11 +149,10 @@ def test_the_table_holds_every_row(made):
     for row in rows:
         assert 0 <= float(row["share_low"]) <= float(row["share"]) <= float(row["share_high"]) <= 1
         assert int(row["agreeing"]) / int(row["decided"]) == float(row["share"])
-    failures = [
-        int(row["decided"]) + int(row["undecided"]) for row in rows if row["question"] == "failure"
-    ]
-    ended = reviewed.sample(reviewed.items(60, failures=0.2))
-    assert failures == [(ended[f"status_{k}"] != "ok").sum() for k in (1, 2)]
+    failures = [row for row in rows if row["question"] == "failure"]
+    ended = pl.read_parquet(made / "sample.parquet")
+    failed = [(ended[f"status_{k}"] != "ok").sum() for k in (1, 2)]
+    assert [int(row["decided"]) + int(row["undecided"]) for row in failures] == failed
 
 
 def test_texts_are_escaped_and_reviewers_stay_anonymous(made):
@@ -178,8 +164,7 @@ def test_texts_are_escaped_and_reviewers_stay_anonymous(made):
 
 
 def test_the_same_files_in_any_order_give_the_same_bytes(made, tmp_path):
-    files = [made / "1.json", made / "0.json"]
-    tabulate_review(files, made / "sample.parquet", tmp_path / "review", **SETTINGS)
+    tabulate(made, made / "1.json", made / "0.json", out=tmp_path)
     for form in ("csv", "tex", "md"):
         assert (tmp_path / f"review.{form}").read_bytes() == (made / f"review.{form}").read_bytes()
 
@@ -189,9 +174,7 @@ def test_files_without_answers_are_reported(made, tmp_path):
     content["decisions"] = {"quality": [], "blind": []}
     (tmp_path / "none.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"no decisions in .*none\.json"):
-        tabulate_review(
-            [tmp_path / "none.json"], made / "sample.parquet", tmp_path / "x", **SETTINGS
-        )
+        tabulate(made, tmp_path / "none.json", out=tmp_path)
 
 
 def draw(table: pl.DataFrame):
@@ -203,20 +186,17 @@ def test_the_figure_is_readable_and_shows_the_shares(made):
     figure = draw(table)
     assert_readable(figure)
     drawn = [value for c in figure.axes[0].containers for value in c.lines[0].get_xdata()]
-    wanted = [
-        row["share"]
-        for key in reviewed.TEACHERS
-        for row in table.filter(key=key).head(5).iter_rows(named=True)
-    ]
-    assert drawn == pytest.approx(wanted)
-
-
-def test_a_figure_of_one_mode_is_readable(made):
-    table = pl.read_csv(made / "review.csv")
+    wanted = [table.filter(key=key).head(5)["share"] for key in reviewed.TEACHERS]
+    assert drawn == pytest.approx([*wanted[0], *wanted[1]])
+    # Those of one mode alone, too.
     for rows in (table.head(4), table.filter(question="preferred"), table.tail(3)):
         assert_readable(draw(rows))
 
 
 @pytest.mark.slow
 def test_equal_figures_are_equal_files(made, tmp_path):
-    assert_same_bytes(lambda: draw(pl.read_csv(made / "review.csv")), tmp_path)
+    names = [(tmp_path / f"{name}.pdf", tmp_path / f"{name}.png") for name in ("first", "second")]
+    for pair in names:
+        save_figure(draw(pl.read_csv(made / "review.csv")), *pair)
+    for first, second in zip(*names, strict=True):
+        assert first.read_bytes() == second.read_bytes()

@@ -1,8 +1,8 @@
 """Engines: what turns requests into responses.
 
 An engine takes requests as it has room for them and yields finished responses in any order. Once
-loaded it knows neither model families nor files. A module of this folder holds one engine, with the
-functions of `EngineModule`.
+loaded it knows neither model families nor files. Each module of this folder named in `NAMES` holds
+one engine, with the functions of `EngineModule`.
 """
 
 import importlib
@@ -19,10 +19,10 @@ NAMES = {"transformers": "transformers_engine", "vllm": "vllm_engine", "server":
 class Request:
     """One round of one conversation.
 
-    `messages` are as in `imagenet_think.inference.chat`, their images as bytes of an image file;
-    `prefix` is what the model is made to have said already, and no part of the response's text.
-    `seed` decides the row's draws where decoding is not greedy, `max_new_tokens` bounds the
-    response, and `key`, which no other open request has, comes back with it.
+    `messages` are as in `imagenet_think.inference.chat`, their images as bytes of an image file.
+    The response continues `prefix`, which is not part of its text. `seed` matters only where
+    decoding samples, `max_new_tokens` bounds the response, and `key`, which no other open request
+    has, is returned with it.
     """
 
     key: str
@@ -34,11 +34,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """What a model said.
+    """What a model generated.
 
     `text` keeps special tokens, the end token included. `finish_reason` is stop, length, loop (cut
-    off because its end repeats itself) or error; with an error there is no text, and `error` says
-    why: the request is at fault, and would be again.
+    off because its end repeats itself) or error. With an error there is no text, and `error` says
+    what is wrong with the request, which would fail again.
     """
 
     key: str
@@ -53,9 +53,9 @@ class Response:
 class Engine(Protocol):
     """One loaded model.
 
-    `record` says with what it computes: `engine`, `device`, `dtype`, `attention`, `versions`, and
-    what happened (`bounds`: how its bounds were halved, `restarts` of a server). It may grow while
-    the engine works.
+    `record` says how it computes: `engine`, `device`, `dtype`, `attention`, `versions`, and what
+    happened (`bounds`: how its bounds were halved, `restarts` of a server). It may grow while the
+    engine works.
     """
 
     record: dict[str, Any]
@@ -63,11 +63,11 @@ class Engine(Protocol):
     def generate(self, requests: Iterable[Request]) -> Iterator[Response]:
         """Yield a response for each request, in any order.
 
-        Requests are taken in the caller's thread, as there is room for them.
+        Requests are taken in the caller's thread, when there is room for them.
         """
 
     def close(self) -> None:
-        """Give back what the engine holds: memory, threads, a server."""
+        """Free what the engine holds: memory, threads, a server."""
 
 
 class Setup(TypedDict):
@@ -110,7 +110,7 @@ class EngineModule(Protocol):
 
 
 class EngineError(RuntimeError):
-    """The engine cannot go on. What it has yielded is good; a new job goes on from there."""
+    """The engine cannot go on. What it has yielded is valid; a new job generates the rest."""
 
 
 def get(name: str) -> EngineModule:
@@ -119,7 +119,7 @@ def get(name: str) -> EngineModule:
     Raises
     ------
     ValueError
-        If there is no such engine; the message names those there are.
+        If there is no such engine; the message lists those that exist.
     """
     if name not in NAMES:
         raise ValueError(f"inference.engine is {name!r}; known are {', '.join(NAMES)}")

@@ -1,43 +1,56 @@
-"""Generation with transformers and in-flight batching: a row that ends makes place for the next.
+"""Generation with transformers and in-flight batching: a finished response frees its row.
 
-Rows of very different lengths share a batch (Yu et al. 2022, Orca). Which rows stand beside each
-other depends on the requests' order and lengths alone, never on timing, and in float32 on the CPU
-a row's text is the one it would have alone.
+Rows of very different lengths share a batch (Yu et al. 2022, Orca). Which rows share one depends
+only on the order and lengths of the requests, never on timing, and in float32 on the CPU a row's
+text is the one it would have alone.
 """
 
 import logging
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Unpack
 
 import torch
 import transformers
+from torch.nn.utils.rnn import pad_sequence
 
 from imagenet_think.inference import checkpoints, families
 from imagenet_think.inference.chat import PromptError
-from imagenet_think.inference.engines import EngineError, Request, Response, versions
+from imagenet_think.inference.engines import EngineError, Request, Response, Setup, versions
 from imagenet_think.inference.engines.hardware import choose_hardware, device_name
-from imagenet_think.inference.engines.kv_cache import PAGE
-from imagenet_think.inference.engines.model_runner import Decoder
-from imagenet_think.inference.engines.prefetch import EncodedAhead
+from imagenet_think.inference.engines.kv_cache import BLOCK
+from imagenet_think.inference.engines.model_runner import ModelRunner
+from imagenet_think.inference.engines.prefetch import Prefetcher
 from imagenet_think.inference.loops import CHECK_EVERY, ends_in_loop
-from imagenet_think.inference.token_sampler import RowSampler
+from imagenet_think.inference.token_sampler import TokenSampler
 
 logger = logging.getLogger("imagenet_think")
 
 PACKAGES = ("torch", "transformers", "tokenizers", "pillow", "flash-attn")
 
-# What a processor gives token by token, and the value that stands for padding; all else is pixels
-# and their grids, of which every image of the batch has its own rows.
-_PADDED = {"input_ids": None, "attention_mask": 0, "mm_token_type_ids": 0}
+# What a processor returns per token. All else is pixels and their grids, in which every image has
+# rows of its own.
+_PER_TOKEN = ("input_ids", "attention_mask", "mm_token_type_ids")
 
 _REFILL = 32
-"""A batch takes new rows in when one in so many of its places is free: not one by one."""
+"""A batch is refilled when one in so many of its rows is free, not row by row."""
 
 _PREFILL_TOKENS = 16384
-"""Tokens of prompts taken in at once, padding included; a longer prompt is taken in alone."""
+"""Most tokens of prompts in a prefill, padding included; a longer prompt is prefilled alone."""
+
+
+STATISTICS = (
+    "steps",
+    "row_steps",  # rows, summed over steps
+    "places",  # the bound on rows, summed over steps
+    "step_cache_tokens",  # cached tokens, summed over steps
+    "prefill_tokens",
+    "prefill_seconds",
+    "decode_tokens",
+    "decode_seconds",
+    "put_back",  # rows to be generated again
+)
 
 
 def check(inference: Mapping[str, Any]) -> None:
@@ -45,40 +58,19 @@ def check(inference: Mapping[str, Any]) -> None:
     choose_hardware(inference)
 
 
-def load(
-    model: dict,
-    *,
-    loop: dict | None,
-    checkpoint: tuple[str, str | None],
-    processor: tuple[str, str | None],
-    inference: Mapping[str, Any],
-    threads: int,
-) -> "TransformersEngine":
-    """Load a model, as `imagenet_think.inference.engines.EngineModule` describes.
-
-    Of `inference` it reads `device`, `dtype`, `attention`, `batch_size`, `cached_tokens` and
-    `workers`.
-    """
-    hardware = choose_hardware(inference)
-    torch.set_num_threads(threads)
+def load(model: dict, **setup: Unpack[Setup]) -> "TransformersEngine":
+    """Load a model, as `imagenet_think.inference.engines.EngineModule` describes."""
+    torch.set_num_threads(setup["threads"])
     transformers.utils.logging.disable_progress_bar()
-    family = families.get(model["family"])
-    path, revision = processor
-    encoder = family.load_processor(path, model.get("image"), revision=revision)
-    path, revision = checkpoint
-    loaded = family.load_model(
-        path,
-        dtype=hardware.torch_dtype,
-        attention=hardware.attention,
-        device=hardware.device,
-        revision=revision,
-    )
+    inference, (path, revision) = setup["inference"], setup["checkpoint"]
+    load_model = families.get(model["family"]).load_model
+    processor, stop_ids = checkpoints.load_processor(model, setup["processor"], (path, revision))
     return TransformersEngine(
-        loaded,
-        encoder,
+        load_model(path, revision=revision, **asdict(choose_hardware(inference))),
+        processor,
         decoding=model["decoding"],
-        loop=loop,
-        stop_ids=checkpoints.stop_ids(family, encoder, checkpoints.local_folder(*checkpoint)),
+        loop=setup["loop"],
+        stop_ids=stop_ids,
         batch_size=inference["batch_size"],
         cached_tokens=inference.get("cached_tokens"),
         workers=inference.get("workers", 2),
@@ -87,53 +79,45 @@ def load(
 
 @dataclass(eq=False)
 class Row:
-    """A request that is being answered, and the tokens generated so far.
+    """A request and the tokens generated so far.
 
-    `number` counts admissions: of two rows the one with the greater number is the younger. `limit`
-    bounds the tokens.
+    `limit` bounds the tokens, `number` counts admissions, and `inputs` are kept until the prefill.
     """
 
     request: Request
-    number: int
-    limit: int
+    inputs: dict
     prompt_tokens: int
     image_tokens: int
+    limit: int
+    number: int = 0
     tokens: list[int] = field(default_factory=list)
 
 
 class TransformersEngine:
-    """Answers requests with one model, many at a time.
+    """Generates responses with one model, many at a time.
 
-    Two bounds hold: rows, and tokens in the cache. Where the cache is full the youngest rows are
-    put back; where the device's memory runs out all the same, the bound on rows is halved too. A
-    row that was put back says the same when its turn comes again, for its draws are its own.
+    Where the KV cache is full, the youngest rows are put back; where the device runs out of memory
+    nevertheless, the bound on rows is halved too. A row that was put back gets the same text later.
 
     Parameters
     ----------
     model, processor
         From a family's loaders.
     decoding
-        What `inference.token_sampler.RowSampler` takes. Nothing is added from the checkpoint's own
-        generation settings.
-    loop
-        What counts as a loop (`inference.loops.ends_in_loop`), or None: nothing does.
-    stop_ids
-        Tokens that end a row.
-    batch_size
-        Rows at most.
-    cached_tokens
-        Tokens of prompts and responses held at most; None for what the memory allows.
+        As for `inference.token_sampler.TokenSampler`. The checkpoint's own generation settings are
+        ignored.
+    loop, stop_ids
+        What counts as a loop (`inference.loops.ends_in_loop`; None: nothing does), and the tokens
+        that end a response.
+    batch_size, cached_tokens
+        Maximum numbers of rows and of cached tokens; None for as many tokens as fit into memory.
     workers
         Threads that encode requests ahead.
 
     Attributes
     ----------
-    record
-        As of every engine (`imagenet_think.inference.engines.Engine`).
-    statistics
-        steps, row_steps (rows summed over steps), places (rows there might have been, summed over
-        steps), step_cache_tokens (tokens read from the cache, summed over steps), prefill_tokens,
-        prefill_seconds, decode_tokens, decode_seconds, put_back (rows to be generated again).
+    record, statistics
+        As of every engine (`imagenet_think.inference.engines.Engine`), and `STATISTICS` up to now.
     """
 
     def __init__(
@@ -150,29 +134,16 @@ class TransformersEngine:
     ):
         self.model, self.processor = model, processor
         self.loop, self.stop_ids = loop, frozenset(stop_ids)
-        self.bound = self.together = batch_size  # rows in all, and taken in at once
-        self.squeezed: int | None = None  # the bound before one prompt alone lowered it
+        self.bound = self.prompts = batch_size  # maximum numbers of rows, and of a prefill's rows
+        self.former_bound: int | None = None  # before a single prompt lowered it
         self.workers = workers
         text = model.config.get_text_config()
         self.context = text.max_position_embeddings
-        self.padding = model.generation_config.pad_token_id
-        self.decoder = Decoder(model, batch_size, cached_tokens)
-        self.sampler = RowSampler(decoding, batch_size, text.vocab_size, model.device)
-        self.rows: list[Row | None] = []  # None is a gap: its row has ended
-        # Requests put back, with their inputs where those are there still.
-        self.back: deque[tuple[Request, dict | None]] = deque()
+        self.runner = ModelRunner(model, batch_size, cached_tokens)
+        self.sampler = TokenSampler(decoding, batch_size, text.vocab_size, model.device)
+        self.rows: list[Row] = []
         self.admitted = 0
-        self.statistics = {
-            "steps": 0,
-            "row_steps": 0,
-            "places": 0,
-            "step_cache_tokens": 0,
-            "prefill_tokens": 0,
-            "prefill_seconds": 0.0,
-            "decode_tokens": 0,
-            "decode_seconds": 0.0,
-            "put_back": 0,
-        }
+        self.statistics: dict[str, float] = dict.fromkeys(STATISTICS, 0)
         self.record: dict[str, Any] = {
             "engine": "transformers",
             "device": device_name(str(model.device)),
@@ -186,62 +157,51 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def generate(self, requests: Iterable[Request]) -> Iterator[Response]:
-        """Yield a response for each request, one with an error where it cannot be encoded."""
-        ahead = EncodedAhead(
-            requests, self.processor, self.workers, max(2 * self.workers, self.bound // 4)
-        )
+        """Yield a response for each request, with an error if it cannot be encoded."""
+        depth = max(2 * self.workers, self.bound // 4)
+        self.requests = Prefetcher(requests, self.processor, self.workers, depth)
         try:
             while True:
-                yield from self._admit(ahead)
+                yield from self._admit()
                 if not self.rows:
                     return
                 yield from self._step()
         finally:
-            ahead.close()
-            self.back.clear()
-            for i, row in enumerate(self.rows):
-                if row is not None:
-                    self._release(i)
-            self._close_gaps()
+            self.requests.close()
+            self._keep([])
 
     def close(self) -> None:
-        """Let go of the model and its memory."""
-        self.decoder.forget()
-        del self.decoder, self.sampler, self.model
+        """Free the model and its memory."""
+        self.runner.reset()
+        del self.runner, self.sampler, self.model
 
-    def _admit(self, ahead: EncodedAhead) -> Iterator[Response]:
-        """Fill free places with new rows, in the order of the requests."""
-        running = self._running()
-        if running and self.bound - running < max(1, self.bound // _REFILL):
-            self._close_gaps()
+    def _admit(self) -> Iterator[Response]:
+        """Fill free rows, in the order of the requests."""
+        free = self.bound - len(self.rows)
+        if self.rows and free < max(1, self.bound // _REFILL):
             return
-        # The store's size follows from the first prompt: that one comes alone.
-        while room := self.bound - self._running():
-            batch: list[tuple[Row, dict]] = []
-            while len(batch) < (min(room, self.together) if self.decoder.store else 1):
-                found = self._next(ahead)
-                if found is None:
-                    break
+        while room := self.bound - len(self.rows):
+            # The size of the cache follows from the first prompt, which is prefilled alone.
+            most = min(room, self.prompts) if self.runner.cache else 1
+            batch: list[Row] = []
+            while len(batch) < most and (found := self._next()):
                 if isinstance(found, Response):
                     yield found
-                    continue
-                if not self._fits([*batch, found]):
-                    self.back.appendleft((found[0].request, found[1]))
+                elif self._fits([*batch, found]):
+                    batch.append(found)
+                else:
+                    self.requests.put_back(found.request, found.inputs)
                     break
-                batch.append(found)
             if not batch:
-                break
+                return
             yield from self._prefill(batch)
-        self._close_gaps()
 
-    def _next(self, ahead: EncodedAhead) -> tuple[Row, dict] | Response | None:
-        """Return the next row with its inputs, or a response if it cannot be asked."""
-        taken = self.back.popleft() if self.back else ahead.take()
+    def _next(self) -> Row | Response | None:
+        """Return the next row, or a response if the request has no inputs."""
+        taken = self.requests.take()
         if taken is None:
             return None
         request, inputs = taken
-        if inputs is None:
-            inputs = ahead.encode(request)
         if isinstance(inputs, PromptError):
             return Response(request.key, None, "error", error=str(inputs))
         ids = inputs["input_ids"][0]
@@ -250,114 +210,111 @@ class TransformersEngine:
             error = f"the prompt has {len(ids)} tokens, and the model's context {self.context}"
             return Response(request.key, None, "error", error=error)
         image_tokens = int((ids == self.processor.image_token_id).sum())
-        return Row(request, self.admitted, limit, len(ids), image_tokens), inputs
+        return Row(request, inputs, len(ids), image_tokens, limit)
 
-    def _fits(self, batch: list[tuple[Row, dict]]) -> bool:
-        """Tell whether new rows fit beside those there are, with room for all to grow.
+    def _fits(self, batch: list[Row]) -> bool:
+        """Return whether new rows fit, with room for all rows to grow.
 
         Raises
         ------
         EngineError
             If one would not fit alone.
         """
-        lengths = [length for length in self.decoder.lengths if length]
-        new = [row.prompt_tokens for row, _ in batch]
-        padded = max(new) * len(new)
-        if len(lengths) + len(new) > 1:
-            grown = [length + PAGE for length in lengths + new]
-            return self.decoder.fits(grown) and (len(new) == 1 or padded <= _PREFILL_TOKENS)
-        if not self.decoder.fits([new[0] + 1]):
+        new = [row.prompt_tokens for row in batch]
+        lengths = self.runner.lengths + new
+        if len(lengths) > 1:
+            padded = max(new) * len(new)
+            grown = [length + BLOCK for length in lengths]
+            return self.runner.fits(grown) and (len(new) == 1 or padded <= _PREFILL_TOKENS)
+        if not self.runner.fits([new[0] + 1]):
             raise EngineError(
                 f"a prompt of {new[0]} tokens does not fit into the cache: raise "
                 "inference.cached_tokens, or make room on the device"
             )
         return True
 
-    def _prefill(self, batch: list[tuple[Row, dict]]) -> Iterator[Response]:
-        """Take rows in, with their first token."""
-        start = time.perf_counter()
-        gaps = [i for i, row in enumerate(self.rows) if row is None]
-        places = [*gaps, *range(len(self.rows), len(self.rows) + len(batch))][: len(batch)]
+    def _prefill(self, batch: list[Row]) -> Iterator[Response]:
+        """Admit rows, with their first token."""
+        start, before = time.perf_counter(), len(self.rows)
+        padding = self.model.generation_config.pad_token_id
         try:
-            # Placed first: on the device it costs nothing to join the pixels.
-            inputs = collate([_placed(inputs, self.model) for _, inputs in batch], self.padding)
-            scores = self.decoder.prefill(inputs, places)
-            self.rows += [None] * (max(places) + 1 - len(self.rows))
-            for place, (row, encoded) in zip(places, batch, strict=True):
-                row.number, self.admitted = self.admitted, self.admitted + 1
-                self.rows[place] = row
-                self.sampler.admit(place, row.request.seed, encoded["input_ids"][0])
-            responses = self._extend(places, scores)
+            # Moved first: on the device it costs nothing to join the pixels.
+            inputs = collate([_moved(row.inputs, self.model) for row in batch], padding)
+            scores = self.runner.prefill(inputs)
+            for i, row in enumerate(batch):
+                self.sampler.admit(before + i, inputs["input_ids"][i, -row.prompt_tokens :])
+            tokens = self._sample(scores, batch, before)
         except torch.OutOfMemoryError as error:
-            for place in places:
-                if place < len(self.rows) and self.rows[place] is not None:
-                    self._release(place)
-            yield from self._refuse(batch, error)
+            self.runner.keep(range(before))
+            yield from self._reduce_prefill(batch, error)
             return
-        self.squeezed = None
-        self.statistics["prefill_tokens"] += sum(row.prompt_tokens for row, _ in batch)
+        for row in batch:
+            row.inputs, row.number = {}, self.admitted
+            self.admitted += 1
+        self.rows += batch
+        self.former_bound = None
+        self.statistics["prefill_tokens"] += sum(row.prompt_tokens for row in batch)
+        responses = self._extend(batch, tokens)
         self.statistics["prefill_seconds"] += time.perf_counter() - start
         yield from responses
 
-    def _refuse(
-        self, batch: list[tuple[Row, dict]], error: torch.OutOfMemoryError
+    def _reduce_prefill(
+        self, batch: list[Row], error: torch.OutOfMemoryError
     ) -> Iterator[Response]:
-        """See to it that rows for which the memory ran out are taken in otherwise, or not at all.
+        """Arrange for another attempt at a prefill for which memory ran out.
 
-        Fewer at once are tried first, then beside fewer others, then one alone. A row that does not
-        fit alone is at fault itself, and those after it get their places back.
+        First with fewer prompts, then with fewer other rows, then with neither. A prompt that does
+        not fit alone gets an error, and the bound on rows is as before.
         """
-        (first, _), *others = batch
-        if not others and not self._running() and self.decoder.store is None:
+        if len(batch) == 1 and not self.rows and self.runner.cache is None:
             if not self.admitted:
                 raise EngineError(
-                    f"out of memory before the first row, with {first.prompt_tokens} tokens: see "
-                    f"that the device is free ({error})"
+                    f"out of memory before the first row, with {batch[0].prompt_tokens} tokens: "
+                    f"see that the device is free ({error})"
                 ) from error
-            if self.squeezed:
-                self.bound, self.squeezed = self.squeezed, None
+            if self.former_bound:
+                self.bound, self.former_bound = self.former_bound, None
                 self.record["bounds"].append(self.bound)
-            yield _out_of_memory(first, error)
+            yield _out_of_memory(batch[0], error)
             return
-        self.back.extendleft((row.request, inputs) for row, inputs in reversed(batch))
-        if others:
-            self.together = max(1, len(batch) // 2)
+        for row in reversed(batch):
+            self.requests.put_back(row.request, row.inputs)
+        if len(batch) > 1:
+            self.prompts = max(1, len(batch) // 2)
             logger.warning(
-                "out of memory, %d prompts at once from now on: %s", self.together, error
+                "out of memory, at most %d prompts at a time from now on: %s", self.prompts, error
             )
-        elif self._running():
-            self.squeezed = self.squeezed or self.bound
+        elif self.rows:
+            self.former_bound = self.former_bound or self.bound
             self._halve(error)
         else:
-            self.decoder.forget()
+            self.runner.reset()
 
     def _step(self) -> Iterator[Response]:
-        """Give each row its next token."""
+        """Generate the next token of each row."""
         start = time.perf_counter()
-        while not self.decoder.fits([length + 1 for length in self.decoder.lengths]):
+        while not self.runner.fits([length + 1 for length in self.runner.lengths]):
             if len(self.rows) == 1:
+                row = self.rows[0]
                 raise EngineError(
-                    f"{self._row(0).request.key}: the cache does not hold its prompt and "
-                    f"{len(self._row(0).tokens)} tokens: raise inference.cached_tokens, or lower "
-                    "the model's max_new_tokens"
+                    f"{row.request.key}: the cache does not hold its prompt and "
+                    f"{len(row.tokens)} tokens: raise inference.cached_tokens, or lower the "
+                    "model's max_new_tokens"
                 )
             self._put_back(1)
-        count, lengths = len(self.rows), self.decoder.lengths
-        tokens = torch.tensor(
-            [self._row(place).tokens[-1] for place in range(count)], device=self.model.device
-        )
+        count, lengths = len(self.rows), self.runner.lengths
+        latest = torch.tensor([row.tokens[-1] for row in self.rows], device=self.model.device)
         try:
-            scores = self.decoder.step(tokens)
-            responses = self._extend(list(range(count)), scores)
+            tokens = self._sample(self.runner.step(latest), self.rows, 0)
         except torch.OutOfMemoryError as error:
+            self.runner.lengths = lengths  # the step is repeated
             if count == 1:
-                yield _out_of_memory(self._row(0), error)
-                self._release(0)
-                return
-            if self.decoder.lengths != lengths:  # the step was made, and its scores are lost
-                self._put_back(count)
-            self._halve(error)
+                yield _out_of_memory(self.rows[0], error)
+                self._keep([])
+            else:
+                self._halve(error)
             return
+        responses = self._extend(self.rows, tokens)
         self.statistics["steps"] += 1
         self.statistics["row_steps"] += count
         self.statistics["places"] += self.bound
@@ -366,19 +323,23 @@ class TransformersEngine:
         self.statistics["decode_seconds"] += time.perf_counter() - start
         yield from responses
 
-    def _extend(self, places: list[int], scores: torch.Tensor) -> list[Response]:
-        """Choose the next token of rows; return the responses of those that it ends."""
-        responses = []
-        for place, token in zip(places, self.sampler(scores, places).tolist(), strict=True):
-            row = self._row(place)
-            row.tokens.append(token)
-            reason = self._reason(row)
-            if reason is not None:
-                responses.append(self._response(row, reason))
-                self._release(place)
-        return responses
+    def _sample(self, scores: torch.Tensor, rows: list[Row], first: int) -> list[int]:
+        draws = [(row.request.seed, len(row.tokens)) for row in rows]
+        return self.sampler(scores, first, draws).tolist()
 
-    def _reason(self, row: Row) -> str | None:
+    def _extend(self, rows: list[Row], tokens: list[int]) -> list[Response]:
+        """Add a token to each of some rows; return the responses that end with it."""
+        responses = {}
+        for row, token in zip(rows, tokens, strict=True):
+            row.tokens.append(token)
+            reason = self._finish_reason(row)
+            if reason is not None:
+                responses[row] = self._response(row, reason)
+        if responses or rows is not self.rows:
+            self._keep([i for i, row in enumerate(self.rows) if row not in responses])
+        return list(responses.values())
+
+    def _finish_reason(self, row: Row) -> str | None:
         """Return why a row ends with its last token, or None if it goes on."""
         if row.tokens[-1] in self.stop_ids:
             return "stop"
@@ -401,45 +362,27 @@ class TransformersEngine:
             completion_tokens=len(row.tokens),
         )
 
-    def _running(self) -> int:
-        return sum(row is not None for row in self.rows)
-
-    def _row(self, place: int) -> Row:
-        """Return the row in a place that is no gap."""
-        row = self.rows[place]
-        assert row is not None
-        return row
-
-    def _release(self, place: int) -> None:
-        self.rows[place] = None
-        self.decoder.release(place)
-
-    def _close_gaps(self) -> None:
-        """Move the last rows into the gaps: a step reads rows without a gap."""
-        for gap, row in enumerate(list(self.rows)):
-            while self.rows and self.rows[-1] is None:
-                self.rows.pop()
-            if row is None and gap < len(self.rows):
-                self.rows[gap] = self.rows.pop()
-                self.decoder.move(len(self.rows), gap)
-                self.sampler.move(len(self.rows), gap)
-        self.decoder.cut(len(self.rows))
+    def _keep(self, places: Iterable[int]) -> None:
+        """Drop all other rows and put these in the order in which the cache reads them."""
+        order = self.runner.keep(places)
+        self.sampler.reorder(order)
+        self.rows = [self.rows[place] for place in order]
 
     def _put_back(self, count: int) -> None:
-        """Put the youngest rows back before all others that wait."""
-        rows = [(row.number, place) for place, row in enumerate(self.rows) if row is not None]
-        for _, place in sorted(rows, reverse=True)[:count]:
-            self.back.appendleft((self._row(place).request, None))
-            self._release(place)
-            self.statistics["put_back"] += 1
-        self._close_gaps()
+        """Put the youngest rows back before all other requests."""
+        oldest_first = sorted(range(len(self.rows)), key=lambda place: self.rows[place].number)
+        kept = len(self.rows) - count
+        for place in reversed(oldest_first[kept:]):
+            self.requests.put_back(self.rows[place].request)
+        self.statistics["put_back"] += count
+        self._keep(oldest_first[:kept])
 
     def _halve(self, error: torch.OutOfMemoryError) -> None:
-        """Halve the bound on rows after the memory ran out."""
+        """Halve the bound on rows after memory ran out."""
         self.bound = max(1, self.bound // 2)
         self.record["bounds"].append(self.bound)
         logger.warning("out of memory, at most %d rows from now on: %s", self.bound, error)
-        self._put_back(max(0, self._running() - self.bound))
+        self._put_back(max(0, len(self.rows) - self.bound))
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -450,36 +393,24 @@ def _out_of_memory(row: Row, error: torch.OutOfMemoryError) -> Response:
     return Response(row.request.key, None, "error", error=message)
 
 
-def _placed(inputs: dict, model: transformers.PreTrainedModel) -> dict:
+def _moved(inputs: dict, model: transformers.PreTrainedModel) -> dict:
     """Return the inputs on the model's device, the pixels in its dtype."""
     inputs = {key: value.to(model.device, non_blocking=True) for key, value in inputs.items()}
     return inputs | {"pixel_values": inputs["pixel_values"].to(model.dtype)}
 
 
 def collate(rows: list[dict], padding: int) -> dict[str, torch.Tensor]:
-    """Join encoded conversations to one batch, padded at the left.
+    """Join encoded conversations to one batch, left-padded with this token.
 
-    Parameters
-    ----------
-    rows
-        Each as from `inference.chat.encode`: token-wise tensors of shape (1, tokens), others with
-        a first dimension that counts images or patches.
-    padding
-        The padding token.
-
-    Returns
-    -------
-    dict of str to torch.Tensor
-        Token-wise tensors of shape (rows, longest), all others concatenated.
+    Of each, `inference.chat.encode` returns tensors of shape (1, tokens), which become (rows,
+    longest), and others whose first dimension counts images or patches, which are concatenated.
     """
-    longest = max(row["input_ids"].shape[1] for row in rows)
     batch = {}
     for key in rows[0]:
         tensors = [row[key] for row in rows]
-        if key in _PADDED:
-            fill = padding if _PADDED[key] is None else _PADDED[key]
-            tensors = [
-                torch.nn.functional.pad(t, (longest - t.shape[1], 0), value=fill) for t in tensors
-            ]
-        batch[key] = torch.cat(tensors)
+        if key in _PER_TOKEN:
+            fill = padding if key == "input_ids" else 0
+            batch[key] = pad_sequence([t[0] for t in tensors], True, fill, padding_side="left")
+        else:
+            batch[key] = torch.cat(tensors)
     return batch
