@@ -46,9 +46,6 @@ def build_dataset(
 ) -> None:
     """Write the rows of a shard to one file per configuration and split, sorted by image_id.
 
-    ValueError names a file that does not hold exactly the shard's images, or that holds a different
-    model's responses.
-
     Parameters
     ----------
     rows
@@ -63,6 +60,12 @@ def build_dataset(
         The shard's name, the teachers' keys in this order, and texts of the prompts by name.
     decoding
         Decoding settings of each teacher; None if its responses were imported.
+
+    Raises
+    ------
+    ValueError
+        If a file does not hold exactly the shard's images, or holds a different model's responses;
+        the message names the file.
     """
     for k in (1, 2):
         for path, columns in ((responses[k - 1], _RESPONSE), (annotations[k - 1], _ANNOTATION)):

@@ -30,11 +30,19 @@ class Remote(NamedTuple):
 def push_dataset(
     folder: str | Path, repository: str | None, *, private: bool, confirmed: str | None
 ) -> None:
-    """Log what would be uploaded, and upload it if `confirmed`, the value of `CONFIRM`, says so.
+    """Log what would be uploaded, and upload it if that is confirmed.
 
     The files replace those of the repository in one commit. Parquet files of a different number of
-    shards, which readers would take for more rows, are deleted by the same commit. A repository
-    that is created here is private or not.
+    shards, which readers would take for more rows, are deleted by the same commit.
+
+    Parameters
+    ----------
+    folder
+        The dataset, as `snakemake dataset` wrote it.
+    repository, private
+        The hub's repository, `owner/name`, and whether it is private if it is created here.
+    confirmed
+        Value of the environment variable `IMAGENET_THINK_PUSH`.
 
     Raises
     ------
@@ -94,7 +102,12 @@ def push_dataset(
 def to_upload(folder: Path) -> dict[str, int]:
     """Return the files of the dataset in a folder, and their sizes in bytes.
 
-    One with images or other columns raises ValueError; FileNotFoundError says what is missing.
+    Raises
+    ------
+    ValueError
+        If one contains images, or columns that are not in the dataset.
+    FileNotFoundError
+        If the card, the Croissant file or all files of a configuration are missing.
     """
     found = [folder / name for name in PAGES]
     for configuration, place in CONFIGURATIONS.items():
@@ -118,9 +131,12 @@ def to_upload(folder: Path) -> dict[str, int]:
 
 
 def find_remote(api: huggingface_hub.HfApi, repository: str, needed: bool) -> Remote | None:
-    """Return the state of the repository; None if the hub cannot be reached.
+    """Return the state of the repository; None if the hub cannot be reached and need not be.
 
-    If the state is needed, that is a ConnectionError.
+    Raises
+    ------
+    ConnectionError
+        If the hub cannot be reached, and the state is needed.
     """
     try:
         info = api.dataset_info(repository)

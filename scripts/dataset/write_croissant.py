@@ -68,10 +68,20 @@ def write_croissant(
     *,
     full: bool,
 ) -> None:
-    """Write the description, a JSON file in the folder of the dataset's parquet files.
+    """Write the description.
 
-    `images` is the csv of Table 2, `reported` the YAML of what the paper reports, `config` has the
-    keys that the rule declares, and a `full` dataset contains images.
+    Parameters
+    ----------
+    files
+        The dataset's parquet files, in its folder.
+    images, reported
+        The csv of Table 2, and what the paper reports (YAML).
+    output
+        The JSON file, in the dataset's folder.
+    config
+        The keys of the config that the rule declares.
+    full
+        Whether the dataset contains images.
     """
     counts = pl.read_csv(images).row(0, named=True)
     name, notice = publication.identity(config, counts, reported)

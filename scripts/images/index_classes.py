@@ -15,15 +15,7 @@ from imagenet_think.images.classes import counted, read_classes
 def index_classes(
     classes: str | Path, catalogues: Sequence[str | Path], output: str | Path
 ) -> None:
-    """Write one row for each class of the list, with the number of its readable images.
-
-    The output has the schema `CLASSES`, in the order of the class table.
-
-    Raises
-    ------
-    ValueError
-        If the table lacks a class of a catalogue.
-    """
+    """Write a row for each class of the table, schema `CLASSES`; it has all catalogued ones."""
     table = read_classes(classes)
     available = (
         pl.scan_parquet(list(map(str, catalogues)))

@@ -78,8 +78,16 @@ def audit(
 ) -> None:
     """Write the audit as `<stem>.csv`, `<stem>.md` and `<stem>.tex`.
 
-    `entries` is `resources/audit.yaml`, `reported` what the paper reports (YAML), and `resources`
-    are tables with a heading, whose numbers of rows checks use.
+    Parameters
+    ----------
+    entries
+        The audit's entries and readings (YAML, `resources/audit.yaml`).
+    reported
+        What the paper reports (YAML).
+    resources
+        Tables with a heading; checks use their numbers of rows.
+    stem
+        Path of the audit without ending.
     """
     texts = {Path(path).name: Path(path).read_text(encoding="utf-8") for path in resources}
     frame = examine(
@@ -95,7 +103,10 @@ def audit(
 def examine(document: Values, reported: Values, resources: Mapping[str, int]) -> pl.DataFrame:
     """Return the entries and readings as rows of `SCHEMA`, with the results of their checks.
 
-    ValueError names the entry whose check refers to a number, resource or quote that is missing.
+    Raises
+    ------
+    ValueError
+        If a check refers to a number, resource or quote that does not exist; names the entry.
     """
     quotes = {entry["id"]: entry["quotes"] for entry in document["entries"]}
     rows = []
@@ -165,7 +176,12 @@ def find(reported: Values, place: str) -> Any:
 def read_quoted(quotes: Sequence[str], pattern: str) -> Printed | str | list[Printed | str]:
     """Return the groups of a pattern in the first quote that matches; a single one without list.
 
-    Numbers are returned as `Printed`, other groups as text. Without a match it raises ValueError.
+    Numbers are returned as `Printed`, other groups as text.
+
+    Raises
+    ------
+    ValueError
+        If no quote matches the pattern.
     """
     for quote in quotes:
         if match := re.search(pattern, quote):

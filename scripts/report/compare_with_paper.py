@@ -104,14 +104,17 @@ def compare(reported: Values, tables: Mapping[str, pl.DataFrame], config: Values
     config
         What `comparability.caveats` reads, and `benchmark.ablation_model`, the model of Table 7.
     """
+    run = tables["table2"].row(0, named=True)
     cells = [
         *_datasets(reported["table1"], tables["table1"]),
-        *_images(reported["table2"], tables["table2"]),
+        *(
+            Cell("Tab. 2", "all", column, reported["table2"][name], run, name, {IMAGES})
+            for name, column in CLASSES.items()
+        ),
         *_text(reported["text"], tables["language"]),
         *_benchmark(reported["benchmark"], tables),
         *_ablation(reported["ablation"], tables["table7"], config["benchmark"]["ablation_model"]),
     ]
-    run = tables["table2"].row(0, named=True)
     caveats = list(comparability.caveats(config, run, reported["table2"]))
     rows = []
     for cell in cells:
@@ -140,13 +143,6 @@ def _datasets(paper: Sequence[Values], table: pl.DataFrame) -> Iterator[Cell]:
         for name, column in TOKENS.items():
             subjects = own if name == "images" else own | {comparability.TOKENS}
             yield Cell("Tab. 1", dataset, column, row[name], numbers, name, subjects, NOT_LOCAL)
-
-
-def _images(paper: Values, table: pl.DataFrame) -> Iterator[Cell]:
-    """Compare Table 2."""
-    ours = table.row(0, named=True)
-    for name, column in CLASSES.items():
-        yield Cell("Tab. 2", "all", column, paper[name], ours, name, {IMAGES})
 
 
 def _text(paper: Values, language: pl.DataFrame) -> Iterator[Cell]:
@@ -230,13 +226,8 @@ def caption(comparison: pl.DataFrame) -> str:
     )
 
 
-def printed(comparison: pl.DataFrame) -> pl.DataFrame:
-    """Return the comparison as text, each number with the decimals of its table."""
-    letters = lettered(comparison)
-    return pl.DataFrame([_printed(row, letters) for row in comparison.iter_rows(named=True)])
-
-
-def _printed(row: Values, letters: Mapping[str, str]) -> dict[str, str]:
+def printed(row: Values, letters: Mapping[str, str]) -> dict[str, str]:
+    """Return a row of the comparison as text, each number with the decimals of its table."""
     scores = row["table"] in {f"Tab. {n}" for n in range(3, 8)}
     decimals = 3 if scores else 0 if row["paper"].is_integer() else 1
 
@@ -263,15 +254,24 @@ def compare_with_paper(
 ) -> None:
     """Write the comparison as csv, Markdown and LaTeX.
 
-    `tables` are our csv files, named `table1` to `table7` and `language`; `reported` is the YAML of
-    what the paper reports, and `stem` the comparison's path without ending.
+    Parameters
+    ----------
+    tables
+        Our tables, csv files named `table1` to `table7` and `language`.
+    reported
+        What the paper reports (YAML).
+    stem
+        Path of the comparison without ending.
+    config
+        The keys of the config that the rule declares.
     """
     ours = {Path(path).stem: pl.read_csv(path, infer_schema_length=None) for path in tables}
     paper = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))
     comparison = compare(paper, ours, config)
     text = caption(comparison)
     write_csv(comparison, [Column(name, name) for name in SCHEMA], f"{stem}.csv")
-    shown = printed(comparison)
+    letters = lettered(comparison)
+    shown = pl.DataFrame([printed(row, letters) for row in comparison.iter_rows(named=True)])
     write_text(markdown(shown, PRINTED, text), f"{stem}.md")
     write_text(latex(shown, PRINTED, text, "tab:comparison", long=True), f"{stem}.tex")
 

@@ -27,7 +27,14 @@ def compile_paper(
 ) -> None:
     """Compile `main.tex` among the sources to a PDF that is the same for the same inputs.
 
-    It finds `tables` (LaTeX) and `figures` (PDF) in folders of these names, next to the sources.
+    Parameters
+    ----------
+    sources
+        Files of the main folder: main.tex, references.bib, numbers.tex, comparison.tex, audit.tex.
+    tables, figures
+        LaTeX files that the paper inputs from `tables/`, and PDF files from `figures/`.
+    output
+        The PDF.
 
     Raises
     ------

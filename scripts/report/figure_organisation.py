@@ -35,6 +35,7 @@ EDGE = 1.0  # so that lines on the border are whole
 PAD = 4.0
 
 TEXT = serif(7.5)
+Area = tuple[float, float, float, float]  # left, top, width and height
 
 
 @style()
@@ -56,7 +57,8 @@ def _question_and_image(
     page: Page, top: float, letter: str, example: Example, prompt: str
 ) -> tuple[float, float]:
     """Draw the left column; return the point from which the arrows to the thinks start."""
-    _box(page, EDGE, top, LEFT, QUESTION, "Question", "", prompt, (GREY, "-", "#f2f2f2"))
+    area = (EDGE, top, LEFT, QUESTION)
+    _box(page, area, "Question", "", prompt, GREY, "-", "#f2f2f2")
     label = shorten(printable(f"({letter}) {example.lemma}", example.image_id), LABEL, LEFT)
     middle = EDGE + LEFT / 2
     upper = top + QUESTION + GAP
@@ -82,26 +84,18 @@ def _responses(
         middle = y + height / 2
         parts = ("Think", think, "--"), ("Answer", answer, "-")
         for (part, x, line), text in zip(parts, texts, strict=True):
-            look = (colour, line, "white")
-            _box(page, x, y, width, height, f"{part} {number}", name, text, look)
+            area = (x, y, width, height)
+            _box(page, area, f"{part} {number}", name, text, colour, line, "white")
         page.arrow((source[0] + 3, source[1]), (think - 2, middle))
         page.arrow((think + width + 2, middle), (answer - 2, middle))
 
 
 def _box(
-    page: Page,
-    x: float,
-    y: float,
-    width: float,
-    height: float,
-    title: str,
-    name: str,
-    text: str,
-    look: tuple[str, str, str],
+    page: Page, area: Area, title: str, name: str, text: str, colour: str, line: str, face: str
 ) -> None:
     """Draw a titled box with as much of its text as fits."""
-    colour, line, face = look
-    page.box(x, y, width, height, edge=colour, line=line, face=face)
+    x, y, width, height = area
+    page.box(*area, edge=colour, line=line, face=face)
     page.title(x + PAD, y + PAD, width - 2 * PAD, title, name, colour=colour)
     head = PAD + max(height_of(["x"], TITLE), height_of(["x"], LABEL)) + 2
     words = " ".join(printable(text, title).split())

@@ -17,6 +17,7 @@ from imagenet_think.core.files import write_text
 from imagenet_think.core.hash_order import order_key
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
+from imagenet_think.core.settings import Values
 from imagenet_think.core.templates import html_template
 from imagenet_think.images import sources
 from imagenet_think.images.criteria import REASONS, applied, rules
@@ -71,8 +72,7 @@ def report_sampling(
     *,
     run: str,
     seed: int,
-    source: Mapping[str, str],
-    criteria: Mapping[str, Any],
+    images: Values,
 ) -> None:
     """Write the page: one HTML file that loads nothing and is the same for the same inputs.
 
@@ -86,18 +86,18 @@ def report_sampling(
         The page's Jinja template, and HTML to write.
     run, seed
         The run's name and seed; the seed chooses which images a sheet shows.
-    source, criteria
-        `images.source`, from which only the images of the sheets are read again (OSError if it no
-        longer exists), and `images.criteria`.
+    images
+        From `images` of the config: `criteria`, and `source`, from which only the images of the
+        sheets are read again (OSError if it no longer exists).
     """
-    images = pl.read_parquet(sample)
+    chosen = pl.read_parquet(sample)
     excluded = pl.read_parquet(exclusions)
     index = pl.read_parquet(classes)
     seen = pl.scan_parquet(list(map(Path, candidates))).select(*SEEN).collect()
-    shown = choose(excluded, seed) | choose(images.with_columns(reason=pl.lit(CHOSEN)), seed)
-    sheets = contact_sheets(shown, seen, catalogues, source, criteria)
+    shown = choose(excluded, seed) | choose(chosen.with_columns(reason=pl.lit(CHOSEN)), seed)
+    sheets = contact_sheets(shown, seen, catalogues, images)
     counts = dict(excluded["reason"].value_counts().rows())
-    table_2 = summarize(images).row(0, named=True)
+    table_2 = summarize(chosen).row(0, named=True)
     write_text(
         html_template(template).render(
             run=run,
@@ -105,19 +105,19 @@ def report_sampling(
             table_2=[
                 (column.heading, format(table_2[column.name], column.format)) for column in TABLE_2
             ],
-            funnel=_funnel(index, seen, excluded, images),
-            a_class=_a_class(images),
-            domains=_domains(images),
-            sizes=_sizes(images),
-            shorter_side=histogram(images.select(pl.min_horizontal("width", "height")).to_series()),
-            strata=_strata(images),
+            funnel=_funnel(index, seen, excluded, chosen),
+            a_class=_a_class(chosen),
+            domains=_domains(chosen),
+            sizes=_sizes(chosen),
+            shorter_side=histogram(chosen.select(pl.min_horizontal("width", "height")).to_series()),
+            strata=_strata(chosen),
             reasons=_bars((r, counts.get(r, 0), text) for r, text in REASONS.items()),
             sheets=[
                 (reason, REASONS.get(reason, "for comparison"), counts.get(reason), sheets[reason])
                 for reason in (*REASONS, CHOSEN)
                 if reason in sheets
             ],
-            rules=rules(criteria),
+            rules=rules(images["criteria"]),
         ),
         output,
     )
@@ -148,15 +148,14 @@ def contact_sheets(
     shown: Mapping[str, list[dict[str, Any]]],
     seen: pl.DataFrame,
     catalogues: Sequence[str | Path],
-    source: Mapping[str, str],
-    criteria: Mapping[str, Any],
+    images: Values,
 ) -> dict[str, list[Tile]]:
     """Return the tiles of each sheet, with images read from the source again.
 
     `shown` has the rows of each reason, from `choose`; duplicated images are found in `seen`, the
     candidates with columns `SEEN`.
     """
-    layout = sources.get_sampled(source["kind"])
+    layout = sources.get_sampled(images["source"]["kind"])
     twins = {twin(row["detail"]) for row in shown.get("near_duplicate", [])}
     named = (
         seen.filter(pl.col("image_id").is_in(sorted(twins)))
@@ -166,7 +165,7 @@ def contact_sheets(
     twin_place = {row[0]: row[1:] for row in named.select("image_id", "source", "member").rows()}
 
     places = {(row["source"], row["member"]) for rows in shown.values() for row in rows}
-    pictures = _read(places | set(twin_place.values()), catalogues, source, layout, criteria)
+    pictures = _read(places | set(twin_place.values()), catalogues, images)
 
     def tile(row: dict[str, Any]) -> Tile:
         member = row["member"]
@@ -184,11 +183,7 @@ def contact_sheets(
 
 
 def _read(
-    places: set[Place],
-    catalogues: Sequence[str | Path],
-    source: Mapping[str, str],
-    layout: sources.SampledSource,
-    criteria: Mapping[str, Any],
+    places: set[Place], catalogues: Sequence[str | Path], images: Values
 ) -> dict[Place, tuple[str, str]]:
     """Return for each place a thumbnail as data URI and "", or "" and why there is none."""
     wanted = pl.DataFrame(
@@ -205,11 +200,12 @@ def _read(
         .unique(["source", "member"], keep="first", maintain_order=True)
     )
     pictures = dict.fromkeys(places, ("", "no member of the source"))
-    for row, read in layout.read(found.iter_rows(named=True), Path(source["path"])):
+    layout = sources.get_sampled(images["source"]["kind"])
+    for row, read in layout.read(found.iter_rows(named=True), Path(images["source"]["path"])):
         place = row["source"], row["member"]
         try:
             data = read(row["member"], row["offset"], row["bytes"])
-            pictures[place] = thumbnail(data, criteria), ""
+            pictures[place] = thumbnail(data, images["criteria"]), ""
         except RejectionError as rejection:
             pictures[place] = "", f"cannot be shown: {rejection.reason}"
     return pictures
@@ -300,7 +296,6 @@ def histogram(values: pl.Series, bins: int | np.ndarray = BINS) -> list[Bar]:
 
 if __name__ == "__main__":
     snakemake = start_job()
-    settings = json.loads(snakemake.params.settings)
     report_sampling(
         snakemake.input.sample,
         snakemake.input.exclusions,
@@ -309,8 +304,5 @@ if __name__ == "__main__":
         snakemake.input.catalogues,
         snakemake.input.template,
         snakemake.output[0],
-        run=settings["run"],
-        seed=settings["seed"],
-        source=settings["images"]["source"],
-        criteria=settings["images"]["criteria"],
+        **json.loads(snakemake.params.settings),
     )

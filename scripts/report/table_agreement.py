@@ -149,14 +149,8 @@ def table_agreement(
 ) -> None:
     """Write both tables: of all images, and by domain, the largest first.
 
-    Parameters
-    ----------
-    aggregate
-        Parquet of schema `AGREEMENT_AGGREGATES`.
-    stem, domain_stem
-        Paths of the tables without suffix.
-    settings
-        The keys of the config that the rule declares.
+    `aggregate` is a parquet file of schema `AGREEMENT_AGGREGATES`; `stem` and `domain_stem` are the
+    paths of the tables without suffix.
 
     Raises
     ------

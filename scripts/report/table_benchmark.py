@@ -33,14 +33,8 @@ def caption(table: str, aggregates: pl.DataFrame, settings: Values) -> str:
 def table_benchmark(aggregate: str | Path, stem: Path, settings: Values) -> None:
     """Write a table of scores: one row per model, with each measure's average and maximum.
 
-    Parameters
-    ----------
-    aggregate
-        Parquet file of schema `AGGREGATES`.
-    stem
-        Path of the table without suffix. Its name is that of a table in the registry of metrics.
-    settings
-        The keys of the config that the rule declares.
+    `aggregate` is a parquet file of schema `AGGREGATES`, `stem` the path of the table without
+    suffix, named as in the registry of metrics.
 
     Raises
     ------

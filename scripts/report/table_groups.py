@@ -74,14 +74,8 @@ def table_groups(
 ) -> None:
     """Write the table of groups: the csv with every number, the others with a few metrics.
 
-    Parameters
-    ----------
-    groups, aggregate
-        Parquet files of schemas `GROUPS` and, for the caption, `AGGREGATES`.
-    stem
-        Path of the table without suffix.
-    settings
-        The keys of the config that the rule declares.
+    `groups` and, for the caption, `aggregate` are parquet files of schemas `GROUPS` and
+    `AGGREGATES`. `stem` is the path of the table without suffix.
     """
     names = table_captions.models(settings)
     rows = pl.read_parquet(groups)

@@ -128,18 +128,9 @@ def caption(rows: pl.DataFrame, level: float) -> str:
 def table_mentions(
     mentions: Sequence[str | Path], sample: str | Path, stem: str | Path, settings: Values
 ) -> None:
-    """Write the table.
+    """Write the table from parquet files of schemas `MENTIONS` (all of them) and `SAMPLE`.
 
-    Parameters
-    ----------
-    mentions
-        Parquets of schema `MENTIONS`, all models and shards.
-    sample
-        Parquet of schema `SAMPLE`.
-    stem
-        Path of the table without suffix.
-    settings
-        The keys of the config that the rule declares.
+    `stem` is the path of the table without suffix.
     """
     images = pl.read_parquet(sample, columns=["image_id", "domain", "complexity_stratum"])
     found = pl.read_parquet(list(map(Path, mentions)), schema=MENTIONS)

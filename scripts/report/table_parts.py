@@ -23,17 +23,8 @@ COLUMNS = [
 def arrange(aggregates: pl.DataFrame, groups: pl.DataFrame, settings: Values) -> pl.DataFrame:
     """Return the csv: one row per model, length and metric, with the parts side by side.
 
-    Parameters
-    ----------
-    aggregates, groups
-        Rows of schemas `AGGREGATES` and `GROUPS`; of the latter, those of length are taken.
-    settings
-        The keys of the config that the rule declares.
-
-    Returns
-    -------
-    polars.DataFrame
-        The rows of all images model by model, then those of the quarters.
+    `aggregates` and `groups` are of schemas `AGGREGATES` and `GROUPS`; of the latter, the rows of
+    length are taken. The rows of all images come model by model, then those of the quarters.
     """
     names = table_captions.models(settings)
     everything = aggregates.with_columns(length=pl.lit(ALL))

@@ -155,14 +155,8 @@ def table_ranks(
 ) -> None:
     """Write the table of ranks: the csv with one row per pair of models, the others one per model.
 
-    Parameters
-    ----------
-    differences, aggregate
-        Parquet files of schemas `DIFFERENCES` and, for the caption, `AGGREGATES`.
-    stem
-        Path of the table without suffix.
-    settings
-        The keys of the config that the rule declares.
+    `differences` and, for the caption, `aggregate` are parquet files of schemas `DIFFERENCES` and
+    `AGGREGATES`. `stem` is the path of the table without suffix.
     """
     rows = table_captions.printed_rows(pl.read_parquet(differences), settings)
     aggregates = table_captions.printed_rows(pl.read_parquet(aggregate), settings)

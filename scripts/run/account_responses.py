@@ -221,18 +221,18 @@ def _imported(
     models: Mapping[str, Mapping[str, Any]], matched: Mapping[str, Mapping[str, int]]
 ) -> str:
     """List the models whose responses were imported, from where, and how images were matched."""
-    lines = (
-        f"- {escaping.markdown(models[key]['name'])}: "
-        f"{escaping.markdown(models[key]['responses']['path'])}; "
-        f"{images['name']:,} images matched by name, {images['sha256']:,} by the SHA-256 of their "
-        f"bytes (imported/{key}.csv)\n"
-        for key, images in matched.items()
-    )
-    return (
+    lines = [
         "These models were not prompted by this run. An image for which their file has no response "
-        "is excluded; rows of the file that were not used are listed in the csv.\n\n"
-        + "".join(lines)
-    )
+        "is excluded; rows of the file that were not used are listed in the csv.\n"
+    ]
+    for key, images in matched.items():
+        name, path = models[key]["name"], models[key]["responses"]["path"]
+        lines.append(
+            f"- {escaping.markdown(name)}: {escaping.markdown(path)}; {images['name']:,} images "
+            f"matched by name, {images['sha256']:,} by the SHA-256 of their bytes "
+            f"(imported/{key}.csv)"
+        )
+    return "\n".join([*lines, ""])
 
 
 def _reasons(counts: pl.DataFrame) -> str:
@@ -265,17 +265,15 @@ def _excluded(ledger: pl.DataFrame, names: Mapping[str, str]) -> str:
     """Return one line per model and reason of exclusion: its first images and an error."""
     rows = (
         ledger.filter(pl.col("reason").is_in(list(EXCLUSIONS)))
-        .sort("image_id")
+        .sort("model", "reason", "image_id")
         .group_by("model", "reason", maintain_order=True)
         .agg("image_id", pl.col("error").first())
-        .sort("model", "reason")
     )
-    return "".join(
-        f"- {escaping.markdown(names[model])}, {escaping.markdown(reason)}: "
-        f"{escaping.markdown(_images(images))}. The first error: "
-        f"{escaping.markdown(error or 'none')}\n"
+    lines = (
+        f"{names[model]}, {reason}: {_images(images)}. The first error: {error or 'none'}"
         for model, reason, images, error in rows.iter_rows()
     )
+    return "".join(f"- {escaping.markdown(line)}\n" for line in lines)
 
 
 def account_responses(
@@ -291,8 +289,8 @@ def account_responses(
 
     Teachers are prompted with the images of `sample`, other models with those of `evaluated`.
     `responses` and `annotations` are the files of all models and shards, `matched` a CSV for each
-    imported model, named after it: how its rows were matched with images. `settings` are keys of
-    the config: run, teachers, benchmarked, and the models' names and `responses.path`.
+    imported model, named after it: how its rows were matched with images. `settings` are the keys
+    that the rule reads.
 
     Raises
     ------

@@ -12,20 +12,11 @@ from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.settings import names as printed_names
-from imagenet_think.inference.usage import (
-    CPU,
-    GPU,
-    TOKENS,
-    UNKNOWN,
-    Usage,
-    first_made,
-    paper_cost,
-    read_usage,
-)
+from imagenet_think.inference import usage
 from imagenet_think.report import escaping
 from imagenet_think.report.tables import WHOLE, Column, markdown, write_csv
 
-HOURS = {"gpu_hours": GPU, "cpu_hours": CPU, "unknown_hours": UNKNOWN}
+HOURS = {"gpu_hours": usage.GPU, "cpu_hours": usage.CPU, "unknown_hours": usage.UNKNOWN}
 """Columns of hours, and the kind of device of each."""
 
 COLUMNS = [
@@ -52,7 +43,7 @@ TOTALS = ("teachers", "paper")
 """Keys of the rows that are compared: this run's teachers, and the paper."""
 
 
-def cost_of(responses: pl.DataFrame, spending: Usage) -> dict[str, Any]:
+def cost_of(responses: pl.DataFrame, spending: usage.Usage) -> dict[str, Any]:
     """Return what a model's responses cost: the columns of `COLUMNS` that are sums.
 
     `responses` are those in use, with the columns image_id, fingerprint and those of `TOKENS`, and
@@ -60,13 +51,13 @@ def cost_of(responses: pl.DataFrame, spending: Usage) -> dict[str, Any]:
     `used_seconds`: the part of them in which responses in use were generated, by the tokens
     generated in each job. Dropped attempts and responses to an older prompt are not in use.
     """
-    made = first_made(spending.responses, responses).select("image_id", "fingerprint", "run")
+    made = usage.first_made(spending.responses, responses).select("image_id", "fingerprint", "run")
     used = _tokens(responses.join(made, on=["image_id", "fingerprint"], how="inner"))
     generated = _tokens(spending.responses)
     device_seconds = {job.run: job.hours * 3600 for job in spending.jobs}
     return {
         "responses": len(responses),
-        **{name: responses[name].sum() for name in TOKENS},
+        **{name: responses[name].sum() for name in usage.TOKENS},
         "generated_tokens": spending.responses["completion_tokens"].sum(),
         "jobs": len(spending.jobs),
         "killed_jobs": sum(not job.recorded for job in spending.jobs),
@@ -186,18 +177,18 @@ def cost(
     """Write `<stem>.csv` and `<stem>.md`.
 
     `responses` are all shards (schema `RESPONSES`) of the models that this run prompted; `journals`
-    has a folder for each of them. `reported` is what the paper reports (YAML). `settings` are keys
-    of the config: run, teachers, benchmarked, and the names of these models.
+    has a folder for each of them. `reported` is what the paper reports (YAML). `settings` are the
+    keys that the rule reads.
     """
     names = printed_names(settings)
-    columns = ("image_id", "model", "fingerprint", *TOKENS)
+    columns = ("image_id", "model", "fingerprint", *usage.TOKENS)
     rows = pl.scan_parquet(responses).select(columns).collect() if names else pl.DataFrame()
     costs = {}
     for model in names:
         own = rows.filter(pl.col("model") == model)
-        costs[model] = cost_of(own, read_usage(Path(journals) / model))
+        costs[model] = cost_of(own, usage.read_usage(Path(journals) / model))
         logger.info("%s: %s", model, costs[model])
-    paper = paper_cost(yaml.safe_load(Path(reported).read_text(encoding="utf-8")))
+    paper = usage.paper_cost(yaml.safe_load(Path(reported).read_text(encoding="utf-8")))
     table = summarize(costs, settings["teachers"], names, paper)
     write_csv(table, COLUMNS, f"{stem}.csv")
     write_text(page(table, settings["run"]), f"{stem}.md")

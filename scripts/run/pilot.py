@@ -17,15 +17,7 @@ from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.settings import names as printed_names
-from imagenet_think.inference.usage import (
-    CPU,
-    GPU,
-    Usage,
-    first_made,
-    kind_of,
-    paper_cost,
-    read_usage,
-)
+from imagenet_think.inference import usage
 from imagenet_think.parsing import parse, statuses
 from imagenet_think.parsing.outcomes import EXCLUSIONS, FAILURES, reason
 from imagenet_think.report import escaping
@@ -74,7 +66,7 @@ class Pilot:
     """
 
     answers: pl.DataFrame
-    spending: Usage
+    spending: usage.Usage
 
     @property
     def generated(self) -> int:
@@ -141,8 +133,8 @@ def read_pilot(responses: str | Path, journals: str | Path, output_format: str) 
         reason(parse(output_format, text, finish_reason).status, error)
         for text, finish_reason, error in frame.select("text", "finish_reason", "error").iter_rows()
     ]
-    spending = read_usage(journals)
-    spent = first_made(spending.responses, frame).select(
+    spending = usage.read_usage(journals)
+    spent = usage.first_made(spending.responses, frame).select(
         "image_id", pl.col("completion_tokens").alias("spent")
     )
     answers = (
@@ -306,8 +298,10 @@ def page(
     named = table.with_columns(pl.col("model").replace_strict(names).alias("name"))
     models = named.filter(pl.col("images").is_not_null())
     occurred = [column for column in ENDS if models[column.name].sum()]
-    kinds = {kind_of(device) for row in models["devices"] for device in row.split(", ") if device}
-    kind = next((kind for kind in (GPU, CPU) if kinds == {kind}), "Device")
+    kinds = {
+        usage.kind_of(device) for row in models["devices"] for device in row.split(", ") if device
+    }
+    kind = next((kind for kind in (usage.GPU, usage.CPU) if kinds == {kind}), "Device")
     few = named.filter((pl.col("model") != PAPER) & (pl.col("hours") >= 1)).is_empty()
     places = ",.4g" if few else ",.1f"
     estimated = [
@@ -385,7 +379,7 @@ def _notes(models: pl.DataFrame, kind: str) -> Iterator[str]:
                 f"{escaping.markdown(name)}: {killed:,} of {_jobs(count)} ended without a record "
                 "(killed), and count up to their last response."
             )
-    if kind != GPU:
+    if kind != usage.GPU:
         yield f"{kind} hours are not GPU hours: do not compare them with the paper's."
 
 
@@ -421,8 +415,7 @@ def pilot(
     `responses` are the pilot's, one file (schema `RESPONSES`) per model in the order to report;
     `journals` has a folder for each. In the whole run, teachers describe the images of `sample`,
     other models those of `evaluated`. `reported` is what the paper reports (YAML). `settings` are
-    keys of the config: run, seed, teachers, benchmarked, the models' names and outputs, pilot.gpus
-    and benchmark.intervals.
+    the keys that the rule reads.
     """
     names, teachers = printed_names(settings), settings["teachers"]
     intervals = Intervals(**settings["benchmark"]["intervals"], seed=settings["seed"])
@@ -441,7 +434,7 @@ def pilot(
     )
     blocks = {model: everything if model in teachers else some for model in names}
     rows = estimate(pilots, blocks, gpus, teachers, intervals)
-    paper = paper_cost(yaml.safe_load(Path(reported).read_text(encoding="utf-8")))
+    paper = usage.paper_cost(yaml.safe_load(Path(reported).read_text(encoding="utf-8")))
     hours = {"tokens_per_second": paper["tokens_per_second"], "hours": paper["gpu_hours"]}
     columns = [Column("model", "Model"), *MEASURED, *ENDS, *ESTIMATED]
     table = pl.DataFrame(

@@ -53,23 +53,11 @@ Command = Callable[[str, float], list[str]]
 
 
 def run_steps(command: Command, out: Path, total: float, steps: tuple[Step, ...] = STEPS) -> dict:
-    """Run the steps one after the other, and write a summary after each.
+    """Run the steps one after the other, and write a summary after each; return the summary.
 
-    Parameters
-    ----------
-    command
-        Gives the command of a step, from its name and its time limit in seconds.
-    out
-        Folder for the steps' results (`<step>.json`), their output (`<step>.log`) and the summary.
-    total
-        Seconds in all. Limits of steps are in proportion to it.
-    steps
-        In their order.
-
-    Returns
-    -------
-    dict
-        The summary, as in `summary.json`.
+    `command` gives the command of a step from its name and its time limit in seconds. `out` is the
+    folder for results (`<step>.json`), output (`<step>.log`) and summary. `total` are the seconds
+    of the session, to which the limits of the steps are in proportion.
     """
     out.mkdir(parents=True, exist_ok=True)
     for step in steps:  # of an earlier session
@@ -100,10 +88,7 @@ def run_steps(command: Command, out: Path, total: float, steps: tuple[Step, ...]
 def run(command: list[str], limit: float, log: Path) -> tuple[str, float]:
     """Run a command; at its time limit, kill it with all that it started.
 
-    Returns
-    -------
-    tuple
-        How it ended, in words (empty if well), and the seconds that it took.
+    Returns how it ended, in words (empty if well), and the seconds that it took.
     """
     begin = time.monotonic()
     with log.open("w") as file:

@@ -89,15 +89,7 @@ class Setting:
 
 
 class Record:
-    """What a step found, in a file that is written again after every entry.
-
-    Parameters
-    ----------
-    path
-        The JSON file.
-    step
-        The step's name.
-    """
+    """What a step found, in a JSON file that is written again after every entry."""
 
     def __init__(self, path: Path, step: str):
         self.path, self.start = path, time.perf_counter()
@@ -111,7 +103,7 @@ class Record:
         self._save()
 
     def check(self, name: str, passed: bool, **values) -> None:
-        """Note whether something is as it must be."""
+        """Note whether something is as it should be."""
         self.content["checks"].append({"name": name, "passed": bool(passed), **values})
         print(f"{'passed' if passed else 'FAILED'}: {name} {values or ''}", flush=True)
         self._save()
@@ -579,17 +571,8 @@ def figures(used: dict, model, prompt: int, mean: float, bandwidth: float) -> di
     The share of the bandwidth is what a step has to read (weights of the language model; cached
     tokens) over its time, as a share of what a copy on the same device moves. GPU hours are for as
     many responses as the paper has images, with the mean prompt and response at measured speeds.
-
-    Parameters
-    ----------
-    used
-        As from `in_flight`.
-    model
-        The model.
-    prompt, mean
-        Tokens of a prompt, and of a response on average.
-    bandwidth
-        Bytes a second.
+    `used` is as from `in_flight`, `prompt` and `mean` are the tokens of a prompt and of a response
+    on average, and `bandwidth` is in bytes a second.
     """
     step_seconds, rows = used["decode_seconds"] / used["steps"], used["row_steps"] / used["steps"]
     size = checkpoint_specs.cached_bytes(model.config, model.dtype)

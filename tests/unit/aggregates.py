@@ -42,10 +42,7 @@ def rows(
     above: float = 0,
     **columns: object,
 ) -> Iterator[dict[str, object]]:
-    """Yield a row per model, part, measure and aggregate, with intervals and other columns.
-
-    Every number is `above` what the function gives.
-    """
+    """Yield a row per model, part, measure and aggregate, each number `above` the function's."""
     for model in models:
         for part in parts:
             for measure in MEASURES:

@@ -53,29 +53,22 @@ def write_candidates(
         hashes = rng.integers(0, 2**64, count, dtype=np.uint64)
         if repeated:
             hashes[::7] = rng.choice(np.array(repeated, np.uint64), len(hashes[::7]))
-        names = [f"{wnid}_{number}.JPEG" for number in range(count)]
-        names.sort(key=lambda name, wnid=wnid: order_key(seed, wnid, name.removesuffix(".JPEG")))
-        frames.append(
-            pl.DataFrame(
-                {
-                    "image_id": [name.removesuffix(".JPEG") for name in names],
-                    "wnid": wnid,
-                    "source": f"{wnid}.tar",
-                    "member": names,
-                    "rank": np.arange(count),
-                    "width": 500,
-                    "height": 375,
-                    "source_bytes": 110_000,
-                    "source_sha256": "0" * 64,
-                    "sha256": "0" * 64,
-                    "complexity": np.round(rng.lognormal(4.0, 0.5, count), 6),
-                    "perceptual_hash": hashes,
-                },
-                schema_overrides={"perceptual_hash": pl.UInt64},
-            )
-        )
-    lacking = [pl.lit(None, CANDIDATES[name]).alias(name) for name in ("reason", "detail", "image")]
-    casts = [pl.col(name).cast(CANDIDATES[name]) for name in frames[0].columns]
-    frame = pl.concat(frames).select(*casts, *lacking)
-    frame.select(list(CANDIDATES)).write_parquet(path)
+        names = [f"{wnid}_{number}" for number in range(count)]
+        names.sort(key=lambda name, wnid=wnid: order_key(seed, wnid, name))
+        columns = {
+            "image_id": names,
+            "wnid": wnid,
+            "source": f"{wnid}.tar",
+            "member": [f"{name}.JPEG" for name in names],
+            "rank": np.arange(count),
+            "width": 500,
+            "height": 375,
+            "source_bytes": 110_000,
+            "source_sha256": "0" * 64,
+            "sha256": "0" * 64,
+            "complexity": np.round(rng.lognormal(4.0, 0.5, count), 6),
+            "perceptual_hash": hashes,
+        }
+        frames.append(pl.DataFrame(dict.fromkeys(CANDIDATES) | columns, schema=CANDIDATES))
+    pl.concat(frames).write_parquet(path)
     return path

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .conftest import MINIATURE
+from .conftest import BIN, DEMO, MINIATURE, clone
 
 RUN = ["--configfile", MINIATURE]
 
@@ -180,3 +180,16 @@ def test_a_job_whose_plan_is_outdated_does_not_start(project, monkeypatch):
     said = project.snakemake(*RUN, "--mode", "remote", "-n", "tables", check=False)
     assert "were edited after this job was planned, so it does not start" in said
     assert "Traceback" not in said
+
+
+def test_scripts_find_the_package_in_a_path_with_spaces_and_a_pythonpath(tmp_path):
+    users = tmp_path / "modules of the user"
+    (users / "imagenet_think").mkdir(parents=True)
+    (users / "imagenet_think" / "__init__.py").write_text("raise ImportError('not this one')")
+    (users / "of_the_user.py").touch()
+    project = clone(tmp_path / "my own checkout")
+    script = project.root / "scripts" / "run" / "record_run.py"
+    script.write_text(f"import of_the_user\n{script.read_text()}")
+    snakemake = str(BIN / "snakemake")
+    project.call("env", f"PYTHONPATH={users}", snakemake, *RUN, "--cores", "1", "record_run")
+    assert (project.root / DEMO / "versions.json").is_file()

@@ -7,14 +7,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
+def framed(*parts: str) -> bytes:
+    """Return several strings as bytes, each preceded by its length in bytes."""
+    encoded = [part.encode("utf-8") for part in parts]
+    return b"".join(b"%d:%b" % (len(data), data) for data in encoded)
+
+
 def digest_text(*parts: str) -> str:
-    """Return the SHA-256 (hex) of several strings, each preceded by its length in bytes."""
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode("utf-8")
-        digest.update(f"{len(data)}:".encode())
-        digest.update(data)
-    return digest.hexdigest()
+    """Return the SHA-256 (hex) of several strings."""
+    return hashlib.sha256(framed(*parts)).hexdigest()
 
 
 def digest_settings(settings: object) -> str:

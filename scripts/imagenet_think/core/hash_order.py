@@ -1,21 +1,17 @@
 """The keyed-hash order: a random order that depends only on the seed and on each item."""
 
-import hashlib
+from hashlib import blake2b
+
+from imagenet_think.core.digests import framed
 
 
 def order_key(seed: int, *parts: str) -> bytes:
     """Return the sort key of an item in the random order of a seed.
 
     Unlike with a shuffle, items keep their relative order when others are added or removed. The key
-    is the BLAKE2b digest (16 bytes; RFC 7693, keyed by the seed) of the parts of the item's name,
-    each with its length.
+    is the BLAKE2b digest (16 bytes; RFC 7693, keyed by the seed) of the parts of the item's name.
     """
-    digest = hashlib.blake2b(key=str(seed).encode(), digest_size=16)
-    for part in parts:
-        data = part.encode("utf-8")
-        digest.update(f"{len(data)}:".encode())
-        digest.update(data)
-    return digest.digest()
+    return blake2b(framed(*parts), key=str(seed).encode(), digest_size=16).digest()
 
 
 def image_order_key(seed: int, wnid: str, image_id: str) -> bytes:

@@ -23,13 +23,7 @@ def names(package: str) -> tuple[str, ...]:
 
 
 def get(package: str, name: str) -> ModuleType:
-    """Import a module of a sub-package.
-
-    Raises
-    ------
-    ValueError
-        If there is no such module; the message names those that exist.
-    """
+    """Import a module of a sub-package, or raise ValueError with the names of those that exist."""
     if name not in names(package):
         raise ValueError(f"{name!r} is not in {package}, which has {', '.join(names(package))}")
     return importlib.import_module(f"imagenet_think.{package}.{name}")

@@ -56,15 +56,10 @@ class _Module(NamedTuple):
 
 
 def keep_to_plan(config: object, planning: bool) -> None:
-    """Make sure that a job runs what was planned, by a digest in its environment.
+    """Raise `EditedError` if config or code has changed since a job was planned.
 
-    A job on a cluster reads config and code when it starts, perhaps hours after it was planned, but
-    its files are recorded as made by the planned ones.
-
-    Raises
-    ------
-    EditedError
-        If config or code has changed since a job (`planning` is False) was planned.
+    A job on a cluster reads both when it starts, perhaps hours after it was planned, but its files
+    are recorded as made by the planned ones. Their digest is passed on in its environment.
     """
     now = snapshot(config)
     if planning:

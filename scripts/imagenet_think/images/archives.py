@@ -7,30 +7,16 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from imagenet_think.images.rejections import RejectionError
-from imagenet_think.images.sources import Read
+from imagenet_think.images.sources import Entry, Read
 
 MAX_BYTES = 2**28
 """Largest member that is read, and largest content a gzip-compressed member may have (256 MiB)."""
 
 _GZIP = b"\x1f\x8b"
 _MAX_HEADER = 2**20  # bytes; real ones have hundreds
-
-
-class Member(NamedTuple):
-    """An entry of an archive; if it cannot be read, `reason` and `detail` say why.
-
-    `name`, `offset` (bytes from the archive's start to the content) and `size` (bytes as stored)
-    are None in an entry for a damaged part of the archive.
-    """
-
-    name: str | None
-    offset: int | None
-    size: int | None
-    reason: str | None = None
-    detail: str | None = None
 
 
 def safe_name(name: str) -> bool:
@@ -90,7 +76,7 @@ def entries(file: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, int]]:
             yield entry, archive.offset
 
 
-def list_members(path: str | Path) -> Iterator[Member]:
+def list_members(path: str | Path) -> Iterator[Entry]:
     """Yield the members of an uncompressed tar in their order; only headers are read.
 
     Folders are skipped. What cannot be used, such as links, truncated or too large members, names
@@ -119,24 +105,24 @@ def list_members(path: str | Path) -> Iterator[Member]:
                 return
 
 
-def _member(entry: tarfile.TarInfo, total: int) -> Member:
+def _member(entry: tarfile.TarInfo, total: int) -> Entry:
     """Return the row of a tar entry; `total` is the archive's size in bytes."""
-    where = (readable(entry.name), entry.offset_data, entry.size)
+    where = (None, readable(entry.name), entry.offset_data, entry.size)
     if entry.issym() or entry.islnk():
         detail = f"a link to {readable(entry.linkname)!r}; links are not followed"
-        return Member(*where, "not_an_image", detail)
+        return Entry(*where, "not_an_image", detail)
     if entry.issparse():
-        return Member(*where, "not_an_image", "a sparse file, stored in pieces")
+        return Entry(*where, "not_an_image", "a sparse file, stored in pieces")
     if not entry.isreg():
-        return Member(*where, "not_an_image", f"tar entry of type {entry.type!r}, not a plain file")
+        return Entry(*where, "not_an_image", f"tar entry of type {entry.type!r}, not a plain file")
     if not safe_name(entry.name):
-        return Member(*where, "unsafe_name", "the name leads out of the archive's folder")
+        return Entry(*where, "unsafe_name", "the name leads out of the archive's folder")
     if (present := max(total - entry.offset_data, 0)) < entry.size:
         detail = f"cut short: {present} of {entry.size} bytes"
-        return Member(*where, "damaged_archive", detail)
+        return Entry(*where, "damaged_archive", detail)
     if entry.size > MAX_BYTES:
-        return Member(*where, "too_many_bytes", f"{entry.size} bytes, above {MAX_BYTES}")
-    return Member(*where)
+        return Entry(*where, "too_many_bytes", f"{entry.size} bytes, above {MAX_BYTES}")
+    return Entry(*where)
 
 
 def readable(name: str) -> str:
@@ -144,10 +130,10 @@ def readable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _damage(offset: int, total: int, what: str) -> Member:
+def _damage(offset: int, total: int, what: str) -> Entry:
     """Return the row for the rest of a damaged archive."""
     detail = f"{what} at byte {offset} of {total}: {max(total - offset, 0)} bytes not listed"
-    return Member(None, None, None, "damaged_archive", detail)
+    return Entry(None, None, None, None, "damaged_archive", detail)
 
 
 @contextmanager

@@ -21,7 +21,8 @@ def list_places(
 ) -> pl.DataFrame:
     """Return a row for each image of a listed class, and for whatever cannot be read.
 
-    Only headers are read, and no archive that cannot be read stops the others.
+    Only headers are read, and no archive that cannot be read stops the others. The rows have the
+    schema `CATALOGUE`, in the order of `places` and of the members in them.
 
     Parameters
     ----------
@@ -31,12 +32,6 @@ def list_places(
         Archives or folders relative to it.
     classes, labels
         As for `read_labels`. Images of other classes are omitted, and counted in the log.
-
-    Returns
-    -------
-    polars.DataFrame
-        Schema `CATALOGUE`, in the order of `places` and of the members in them. `wnid` is null
-        where the class is not known.
 
     Raises
     ------

@@ -38,12 +38,9 @@ def decoding() -> Iterator[None]:
 
 
 def open_image(data: bytes) -> Image.Image:
-    """Open an image without decoding it.
+    """Open an image without decoding it, or reject it.
 
-    Raises
-    ------
-    RejectionError
-        `not_an_image`, or `undecodable` where it begins like an image with a broken header.
+    It is `undecodable` if it begins like an image and has a broken header, else `not_an_image`.
     """
     with decoding():
         try:

@@ -128,15 +128,10 @@ def decode(
     preparation: Mapping[str, int],
     intact: bool = True,
 ) -> Prepared:
-    """Decode and prepare an image that may be damaged or hostile.
+    """Decode and prepare an image that may be damaged or hostile, or reject it.
 
-    Unless `intact` is False, a JPEG with missing or damaged data is rejected.
-
-    Raises
-    ------
-    RejectionError
-        If it is no image, cannot be decoded completely, would take too long to decode, or does not
-        meet a criterion that is checked before decoding.
+    It is rejected if it is no image, cannot be decoded completely (a JPEG with missing or damaged
+    data only if `intact`) or fast enough, or does not meet a criterion on what is known before.
     """
     opened = decoding.open_image(data)
     candidate = criteria.Candidate(size=opened.size)

@@ -28,7 +28,7 @@ class LatentAttention(DeepseekV3Attention):
         mask: torch.Tensor,
         scaling: float,
     ) -> torch.Tensor:
-        """Attend over cached latents.
+        """Attend over cached latents; return (rows, 1, heads, value size).
 
         Parameters
         ----------
@@ -40,11 +40,6 @@ class LatentAttention(DeepseekV3Attention):
             (rows, 1, 1, tokens), True where a row reads.
         scaling
             Factor of the products.
-
-        Returns
-        -------
-        torch.Tensor
-            (rows, 1, heads, value size).
         """
         latents, rotary = latents[:, 0], rotary[:, 0]
         query, turned = query[:, :, 0].split([self.qk_nope_head_dim, self.qk_rope_head_dim], dim=-1)

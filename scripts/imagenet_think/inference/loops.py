@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 CHECK_EVERY = 32
-"""Number of tokens between checks of a row. They depend on the row's own tokens, not on the rest
-of the batch, so the same row always ends at the same token."""
+"""Tokens between two checks of a response. They do not depend on the rest of the batch, so the same
+response always ends at the same token."""
 
 
 def ends_in_loop(
@@ -19,14 +19,13 @@ def ends_in_loop(
     Parameters
     ----------
     tokens
-        Token ids in the order in which they were generated.
+        In the order in which they were generated.
     longest_period
-        Greatest length of the block in tokens.
-    repeats
-        Least number of occurrences of the block at the end, including the first.
-    least_tokens
-        Least number of tokens of all occurrences together: a short block must occur more often, so
-        that a line of equal characters is not a loop.
+        Maximum length of the block in tokens.
+    repeats, least_tokens
+        Minimum number of occurrences of the block at the end, including the first, and of tokens in
+        all of them together: a short block must occur more often, so that a line of equal
+        characters is not a loop.
     """
     reach = max(repeats * longest_period, least_tokens + longest_period)
     tail = list(tokens[-reach:])

@@ -23,11 +23,8 @@ VERDICTS = {True: CONSISTENT, False: CONTRADICTS, None: OPEN}
 
 UNITS = {"": 1, "k": 1e3, "K": 1e3, "M": 1e6, " million": 1e6, "B": 1e9}
 NUMBER_WORDS = {"two": 2, "three": 3}
-AVG, MAX = range(2)
-"""Positions of the two aggregates in a pair of scores; the ablation has one pair per part."""
-
-PLACES = ("Avg.", "Max")
-"""Headings of the two aggregates."""
+PLACES = {0: "Avg.", 1: "Max"}
+"""Positions and headings of the aggregates in a pair of scores; the ablation has one per part."""
 
 LEXICAL = [
     measure.name
@@ -291,7 +288,7 @@ def reach(
 def lowest(scores: Scores, metrics: Sequence[str], model: str) -> Outcome:
     """Find the model with the lowest score in each column."""
     lowest_models, words = set(), []
-    for metric, place in product(metrics, (AVG, MAX)):
+    for metric, place in product(metrics, PLACES):
         column = {name: row[metric][place] for name, row in scores.items()}
         name = min(column, key=column.__getitem__)
         lowest_models.add(name)
@@ -303,7 +300,7 @@ def lowest(scores: Scores, metrics: Sequence[str], model: str) -> Outcome:
 @check("Each score minus the other model's.")
 def improves(scores: Scores, metrics: Sequence[str], models: Sequence[str], over: str) -> Outcome:
     """Find columns in which a model is not above another that it allegedly improves on."""
-    cells = list(product(models, metrics, (AVG, MAX)))
+    cells = list(product(models, metrics, PLACES))
     below = [
         f"{name}, {HEADINGS[metric]} {PLACES[place]} {scores[name][metric][place]:.3f} < "
         f"{scores[over][metric][place]:.3f}"
@@ -351,9 +348,7 @@ def named_alike(
 )
 def column_order(scores: Scores, above: str, below: str) -> Outcome:
     """Count cells where one column is above another that it cannot exceed under one reading."""
-    pairs = [
-        (row[above][place], row[below][place]) for row in scores.values() for place in (AVG, MAX)
-    ]
+    pairs = [(row[above][place], row[below][place]) for row in scores.values() for place in PLACES]
     greater = sum(one > other for one, other in pairs)
     ranges = [f"{min(column):.3f}–{max(column):.3f}" for column in zip(*pairs, strict=True)]
     return (
@@ -371,8 +366,8 @@ def dice_bound(scores: Scores, cosine: str, jaccard: str) -> Outcome:
     its mean may be lower than that of the mean J, but by at most twice the variance of J, because
     its second derivative is at least -4.
     """
-    means = [row[jaccard][AVG] for row in scores.values()]
-    cosines = [row[cosine][AVG] for row in scores.values()]
+    means = [row[jaccard][0] for row in scores.values()]
+    cosines = [row[cosine][0] for row in scores.values()]
     gaps = [2 * mean / (1 + mean) - own for mean, own in zip(means, cosines, strict=True)]
     spreads = [math.sqrt(max(gap, 0) / 2) for gap in gaps]
     below = sum(gap > 0 for gap in gaps)
@@ -388,16 +383,14 @@ def dice_bound(scores: Scores, cosine: str, jaccard: str) -> Outcome:
 def between(ablation: Mapping[str, Sequence[float]]) -> Outcome:
     """Count cells where the full output is between its parts, as it allegedly is in general."""
     words, inside, cells = [], 0, 0
-    for place in (AVG, MAX):
+    for place, heading in PLACES.items():
         rows = [row[place::2] for row in ablation.values()]
         middle = sum(min(think, answer) < full < max(think, answer) for full, think, answer in rows)
         highest = sum(full > max(think, answer) for full, think, answer in rows)
         least = sum(full < min(think, answer) for full, think, answer in rows)
         inside, cells = inside + middle, cells + len(rows)
-        words.append(
-            f"{PLACES[place]}: between in {middle} of {len(rows)}, highest in {highest}, lowest in "
-            f"{least}"
-        )
+        counts = f"between in {middle} of {len(rows)}, highest in {highest}, lowest in {least}"
+        words.append(f"{heading}: {counts}")
     return f"{'; '.join(words)}.", 2 * inside > cells
 
 
@@ -406,7 +399,7 @@ def best_part(ablation: Mapping[str, Sequence[float]], part: str) -> Outcome:
     """Find the lexical metrics in which a part scores highest, as it allegedly does."""
     own = PARTS.index(part)
     words, best = [], 0
-    for place in (AVG, MAX):
+    for place, heading in PLACES.items():
         rows = {metric: ablation[metric][place::2] for metric in LEXICAL}
         reached = [metric for metric, row in rows.items() if row[own] == max(row)]
         tied = [metric for metric in reached if rows[metric].count(max(rows[metric])) > 1]
@@ -414,8 +407,8 @@ def best_part(ablation: Mapping[str, Sequence[float]], part: str) -> Outcome:
         lowest = [metric for metric, row in rows.items() if row[own] == min(row)]
         best = max(best, len(highest))
         words.append(
-            f"{PLACES[place]}: highest in {_list(highest)}, tied for it in {_list(tied)}, lowest "
-            f"in {_list(lowest)}"
+            f"{heading}: highest in {_list(highest)}, tied for it in {_list(tied)}, lowest in "
+            f"{_list(lowest)}"
         )
     return f"{'; '.join(words)}.", 2 * best > len(LEXICAL)
 
@@ -424,12 +417,12 @@ def best_part(ablation: Mapping[str, Sequence[float]], part: str) -> Outcome:
 def gaps(scores: Scores) -> Outcome:
     """Compute the difference between the best and the second-best model in each column."""
     columns = []
-    for place in (AVG, MAX):
+    for place, heading in PLACES.items():
         distances = []
         for metric in next(iter(scores.values())):
             column = sorted((row[metric][place] for row in scores.values()), reverse=True)
             distances.append(column[0] - column[1])
-        columns.append(f"{PLACES[place]} {min(distances):.3f} to {max(distances):.3f}")
+        columns.append(f"{heading} {min(distances):.3f} to {max(distances):.3f}")
     return f"Best minus second: {'; '.join(columns)}. No M, no interval.", None
 
 

@@ -58,6 +58,7 @@ class Product(ReportEntry):
         `\\includegraphics`.
     """
 
+    category: str = field(default=FURTHER, kw_only=False)
     script: str
     inputs: Mapping[str, str] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
@@ -176,7 +177,6 @@ PRODUCTS = (
         "Agreement between the teachers",
         "Agreement between the two teachers' texts on the same image, compared with that of each "
         "teacher's texts on different images: a scale for reading the models' scores.",
-        FURTHER,
         script="table_agreement",
         inputs={"aggregate": _AGREEMENT},
         reads=(*_TEACHERS, "benchmark.intervals", *_DEFINITIONS),
@@ -185,7 +185,6 @@ PRODUCTS = (
         "agreement_domains",
         "Agreement by domain",
         "Agreement between the teachers, by domain of the image.",
-        FURTHER,
         script="table_agreement",
     ),
     Product(
@@ -193,7 +192,6 @@ PRODUCTS = (
         "Scores by domain and complexity",
         "Scores of the models by domain of the image, and by its visual complexity within its "
         "class.",
-        FURTHER,
         script="table_groups",
         inputs={"groups": _GROUPS, "aggregate": _AGGREGATE},
         reads=_BENCHMARK,
@@ -202,7 +200,6 @@ PRODUCTS = (
         "language",
         "Length and language",
         "Length, vocabulary and script of the teachers' texts (sections 4.2 and 4.3 of the paper).",
-        FURTHER,
         script="table_language",
         inputs={"sample": _SAMPLE, "annotations": _ANNOTATIONS, "lengths": _LENGTHS},
         reads=("seed", *_TEACHERS, "statistics.tokenizer.repository"),
@@ -212,7 +209,6 @@ PRODUCTS = (
         "Answers that name the class",
         "How often a model's answer names the class of the image, or a class directly above or "
         "below it, compared with how often that happens by chance.",
-        FURTHER,
         script="table_mentions",
         inputs={
             "mentions": "{run}/statistics/mentions/{models}/{shards}.parquet",
@@ -224,7 +220,6 @@ PRODUCTS = (
         "parts",
         "Thinking against answer",
         "Thinking against answer of every model, over all images and by length of the response.",
-        FURTHER,
         script="table_parts",
         inputs={"aggregate": _AGGREGATE, "groups": _GROUPS},
         reads=(*_BENCHMARK, "benchmark.printed_tfidf"),
@@ -234,7 +229,6 @@ PRODUCTS = (
         "Ranks of the models",
         "Ranks of the models in every metric. Where an interval spans several ranks, the "
         "differences between these models are not significant.",
-        FURTHER,
         script="table_ranks",
         inputs={"differences": _DIFFERENCES, "aggregate": _AGGREGATE},
         reads=(*_BENCHMARK, "benchmark.printed_tfidf"),
@@ -243,7 +237,6 @@ PRODUCTS = (
         "review",
         "Decisions of the reviewers",
         "What reviewers decided about each teacher's responses, and how far they agree.",
-        FURTHER,
         script="tabulate_review",
         inputs={"decisions": "{review.decisions}", "reviewed": "{run}/review/sample.parquet"},
         reads=("run", "seed", *_TEACHERS, "benchmark.intervals"),

@@ -97,7 +97,7 @@ def write_table(
     stem
         Path without suffix. The LaTeX label is `tab:` and its last part.
     csv
-        The content of the csv, if it is not that of the columns.
+        The content of the csv, if it differs from the printed columns.
     long
         Let the LaTeX table break over pages (`longtable`).
     """

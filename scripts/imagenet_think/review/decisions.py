@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jsonschema
 import polars as pl
@@ -68,19 +68,27 @@ def _schema() -> dict[str, Any]:
 _VALIDATOR = jsonschema.Draft202012Validator(_schema())
 
 
-class Decision(NamedTuple):
-    """A reviewer's decision about one response, or between two."""
-
-    subject: tuple[str, str, str | None]  # mode, image, and the teacher or None
-    at: datetime
-    answers: list[dict[str, str]]  # rows of `DECISIONS` without the reviewer; none for a mere note
+Decision = tuple[tuple[str | None, ...], datetime, list[dict[str, str]]]
+"""What was decided: reviewer, mode, image and perhaps teacher; when (UTC); rows of `DECISIONS`."""
 
 
 def read_export(path: str | Path, sample: pl.DataFrame, run: str) -> tuple[str, list[Decision]]:
     """Return a reviewer and the decisions that they exported, in the file's order.
 
-    `ExportError` says if the file is damaged, has a different format, run or sample, or answers
-    questions that the page does not ask.
+    Parameters
+    ----------
+    path
+        The file.
+    sample
+        Schema `REVIEWED`, in the page's order.
+    run
+        Name of the run.
+
+    Raises
+    ------
+    ExportError
+        If the file is damaged, has a different format, run or sample, or answers questions that
+        the page does not ask.
     """
     file = _load(path)
     wrong = jsonschema.exceptions.best_match(_VALIDATOR.iter_errors(file))
@@ -95,17 +103,19 @@ def read_export(path: str | Path, sample: pl.DataFrame, run: str) -> tuple[str, 
             "now, with other responses or more images (review.images), and cannot be counted"
         )
     items = {row["image_id"]: row for row in sample.head(number).iter_rows(named=True)}
-    decisions = []
+    reviewer = " ".join(file["reviewer"].split())
+    decisions: list[Decision] = []
     for mode, answers in (("quality", _answers), ("blind", _preferences)):
         for place, decision in enumerate(file["decisions"][mode]):
             where = f"{path}: decisions.{mode}[{place}]"
             image = decision["image"]
             if image not in items:
                 raise ExportError(f"{where}: image {_short(image)} is not in the sample")
-            subject = (mode, image, decision.get("teacher"))
-            rows = [{"image_id": image} | row for row in answers(decision, items[image], where)]
-            decisions.append(Decision(subject, _time(decision["at"], where), rows))
-    return " ".join(file["reviewer"].split()), decisions
+            about = {"reviewer": reviewer, "image_id": image}
+            rows = [about | row for row in answers(decision, items[image], where)]
+            subject = (reviewer, mode, image, decision.get("teacher"))
+            decisions.append((subject, _time(decision["at"], where), rows))
+    return reviewer, decisions
 
 
 def _load(path: str | Path) -> Any:
@@ -171,13 +181,8 @@ def _preferences(decision: Mapping[str, Any], item: Mapping[str, Any], where: st
     if choice in TIES:
         return [{"question": PREFERRED, "value": choice}]
     right = next(item[f"model_{k}"] for k in (1, 2) if item[f"model_{k}"] != item["left"])
-    return [
-        {
-            "question": PREFERRED,
-            "value": item["left"] if choice == "left" else right,
-            "side": choice,
-        }
-    ]
+    preferred = item["left"] if choice == "left" else right
+    return [{"question": PREFERRED, "value": preferred, "side": choice}]
 
 
 def read_decisions(
@@ -186,23 +191,15 @@ def read_decisions(
     """Return the decisions in exported files, schema `DECISIONS`, and the reviewers, both sorted.
 
     If a reviewer decided the same thing more than once, in one file or in several, the last
-    decision counts, with all its answers. `sample` has schema `REVIEWED` and the page's order.
+    decision counts, with all its answers. Errors are those of `read_export`.
     """
-    last: dict[tuple, Decision] = {}
+    last: dict[tuple, tuple[datetime, list[dict[str, str]]]] = {}
     reviewers = set()
     for path in paths:
         reviewer, decisions = read_export(path, sample, run)
         reviewers.add(reviewer)
-        for decision in decisions:
-            key = (reviewer, *decision.subject)
-            if key not in last or last[key].at <= decision.at:
-                last[key] = decision
-    rows = [
-        {"reviewer": reviewer} | row
-        for (reviewer, *_), decision in last.items()
-        for row in decision.answers
-    ]
-    frame = pl.DataFrame(
-        [{name: row.get(name) for name in DECISIONS} for row in rows], schema=DECISIONS
-    )
+        for subject, at, rows in decisions:
+            if subject not in last or last[subject][0] <= at:
+                last[subject] = at, rows
+    frame = pl.DataFrame([row for _, rows in last.values() for row in rows], schema=DECISIONS)
     return frame.sort(list(DECISIONS), nulls_last=False), sorted(reviewers)

@@ -16,6 +16,9 @@ from imagenet_think.run import file_checks
 MOST_VALUES = 1_000_000
 """Maximum number of values in a file, with aliases expanded."""
 
+LEAST, MOST = -(2**63), 2**63 - 1
+"""Integers have 64 bits."""
+
 _MERGE = "tag:yaml.org,2002:merge"
 _STRING = "tag:yaml.org,2002:str"
 _PLAIN = {
@@ -27,19 +30,12 @@ _QUOTE = "write it in quotation marks if it is meant as text"
 
 
 class ConfigError(ValueError):
-    """A config that cannot be run.
+    """A config that cannot be run: the name of its file, and each problem in one line.
 
-    Parameters
-    ----------
-    origin
-        Name of the file.
-    problems
-        Everything that is wrong with it, in one line each; characters that a terminal would not
-        show or would interpret are escaped.
+    Characters that a terminal would not show or would interpret are escaped.
     """
 
     def __init__(self, origin: str, problems: Sequence[str]) -> None:
-        self.origin = origin
         self.problems = tuple(map(_printable, problems))
         super().__init__(listed(_printable(origin), self.problems))
 
@@ -110,11 +106,14 @@ class _Loader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
-            return super().construct_object(node, deep)
-        except (ValueError, KeyError):  # a number of 5,000 digits, `!!bool perhaps`
-            kind = node.tag.rpartition(":")[2]
-            problem = f"{_held(node)} is not a valid {kind}; {_QUOTE}"
-            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
+            value = super().construct_object(node, deep)
+            if not isinstance(value, int) or LEAST <= value <= MOST:
+                return value
+        except (ValueError, KeyError):  # `!!bool perhaps`
+            pass
+        kind = node.tag.rpartition(":")[2]
+        problem = f"{_held(node)} is not a valid {kind}; {_QUOTE}"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
 def _line(mark: yaml.Mark) -> str:

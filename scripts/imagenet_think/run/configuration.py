@@ -23,7 +23,7 @@ from imagenet_think.core import model_sources, paths, plugins, settings
 from imagenet_think.core.wording import series
 from imagenet_think.images import sources
 from imagenet_think.report import products
-from imagenet_think.run import file_checks
+from imagenet_think.run import config_file, file_checks
 from imagenet_think.run.config_file import ConfigError, read
 
 Config = dict[str, Any]
@@ -83,8 +83,6 @@ def check(config: Config, origin: str = "config") -> Config:
         that are missing or unusable, and keys that contradict each other. Keys that are wrong by
         themselves are not compared with others.
     """
-    if problems := list(_wrong_structure(config)):
-        raise ConfigError(origin, problems)
     config = deepcopy(config)
     errors = list(_schema_errors(config))
     problems = [problem for _, problem in errors if problem]
@@ -165,29 +163,10 @@ def _children(value: Any, node: Config) -> Iterator[tuple[str, Any, Config]]:
                 yield key, child, below
 
 
-def _wrong_structure(value: Any, key: str = "", above: tuple[int, ...] = ()) -> Iterator[str]:
-    """Yield cycles, keys that are not strings, and integers of more than 64 bits."""
-    inside = f" in {key}" if key else ""
-    if isinstance(value, dict | list):
-        if id(value) in above:
-            yield f"{key} contains itself"
-            return
-        above += (id(value),)
-    if isinstance(value, dict):
-        for name, child in value.items():
-            if not isinstance(name, str):
-                yield f"the key {name!r}{inside} is not a string; write it in quotation marks"
-            else:
-                yield from _wrong_structure(child, f"{key}.{name}" if key else name, above)
-    elif isinstance(value, list):
-        for child in value:
-            yield from _wrong_structure(child, key, above)
-    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-        yield f"{key} is {_shown(value)}; allowed are integers of 64 bits"
-
-
 def _is_integer(_: object, value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return False
+    return config_file.LEAST <= value <= config_file.MOST
 
 
 def _is_number(_: object, value: object) -> bool:
@@ -218,7 +197,7 @@ _Validator = jsonschema.validators.extend(
         {"integer": _is_integer, "number": _is_number}
     ),
 )
-"""JSON Schema, strictly: 2.0 is not an integer, and neither infinity nor NaN is a number."""
+"""JSON Schema, strictly: 2.0 is not an integer, and infinity, NaN and 2**63 are no numbers."""
 
 
 def _schema_errors(config: Config) -> Iterator[tuple[Place, str | None]]:
@@ -266,8 +245,8 @@ def _shown(value: Any) -> str:
         return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
     try:
         text = json.dumps(value, ensure_ascii=False, default=str)  # YAML knows dates, JSON does not
-    except ValueError:  # an integer of more than 4,300 digits
-        return "a very large number"
+    except ValueError:
+        return "a section that contains itself"
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 
 
@@ -609,10 +588,10 @@ Rule files in parentheses only read keys that change no result, and do not rerun
 
 def _described(node: Mapping[str, Any]) -> str:
     """Return the description of a key; for a choice of plugins, with a summary of each."""
-    package = node.get("plugin")
-    names = node["enum"] if package else []
-    plugged = [f"`{name}`: {plugins.summary(package, name)}" for name in names]
-    return " ".join([node["description"], *plugged])
+    words = [node["description"]]
+    if package := node.get("plugin"):
+        words += [f"`{name}`: {plugins.summary(package, name)}" for name in node["enum"]]
+    return " ".join(words)
 
 
 def _readers() -> Iterator[str]:

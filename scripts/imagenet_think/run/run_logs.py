@@ -34,7 +34,11 @@ def read_failures(folder: str | Path, results: str) -> list[FailedJob]:
     `folder` has Snakemake's logs; one that does not mention `results` belongs to a different run.
     """
     _, text = next(_logs(folder, results), (None, ""))
-    return [_failed_job(found) for found in _ERROR.finditer(text)]
+    found = []
+    for error in _ERROR.finditer(text):
+        files = {name: tuple(paths.split(", ")) for name, paths in _FILES.findall(error["lines"])}
+        found.append(FailedJob(error["rule"], files.get("output", ()), files.get("log", ())))
+    return found
 
 
 def was_killed(folder: str | Path, results: str, since: float) -> bool:
@@ -54,11 +58,6 @@ def _logs(folder: str | Path, results: str) -> Iterator[tuple[Path, str]]:
         text = path.read_text(encoding="utf-8", errors="replace")
         if f"{results}/" in text and not _STATUS.search(text):
             yield path, text
-
-
-def _failed_job(error: re.Match[str]) -> FailedJob:
-    files = {name: tuple(paths.split(", ")) for name, paths in _FILES.findall(error["lines"])}
-    return FailedJob(error["rule"], files.get("output", ()), files.get("log", ()))
 
 
 def _open_files() -> Iterator[Path]:

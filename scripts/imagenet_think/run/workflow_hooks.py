@@ -27,18 +27,8 @@ from snakemake.jobs import GroupJob
 from snakemake.logging import logger
 from snakemake.persistence import RECORD_FORMAT_VERSION
 from snakemake.persistence.file import FilePersistence
+from snakemake.settings import types
 from snakemake.settings.enums import RerunTrigger
-from snakemake.settings.types import (
-    ConfigSettings,
-    DAGSettings,
-    DeploymentSettings,
-    ExecutionSettings,
-    GroupSettings,
-    OutputSettings,
-    RemoteExecutionSettings,
-    ResourceSettings,
-    SchedulingSettings,
-)
 from snakemake.sourcecache import LocalSourceFile
 from snakemake.workflow import Workflow
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
@@ -187,7 +177,7 @@ def after_planning(workflow: Workflow, check: Callable[[str, DAG], None]) -> Non
 def caption_report(dag: DAG, captions: Mapping[str, str]) -> None:
     """Set the captions (reStructuredText, by path) of the files in Snakemake's report.
 
-    Snakemake reads a caption from a file; these are written to a folder that only a report reads.
+    Snakemake reads a caption from a file; only a report reads these.
     """
     folder = Path(".snakemake", "captions").absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -234,29 +224,29 @@ def planned(
     configfile: Path,
     targets: Iterable[str],
     overrides: Mapping[str, Any] | None = None,
-    deployment: DeploymentSettings | None = None,
+    deployment: types.DeploymentSettings | None = None,
 ) -> Iterator[Workflow]:
     """Yield the workflow with the plan of a dry run in `folder`; nothing is printed.
 
     `overrides` are values that replace the config's (`--config`), `deployment` is how software is
     deployed (`--sdm`), by default not at all; the rest is as on the command line.
     """
-    quiet = OutputSettings(dryrun=True, log_level_override=logging.CRITICAL)
+    quiet = types.OutputSettings(dryrun=True, log_level_override=logging.CRITICAL)
     with SnakemakeApi(quiet) as api:
         given = api.workflow(
-            resource_settings=ResourceSettings(cores=1),
-            config_settings=ConfigSettings(overrides or {}, configfiles=[configfile]),
+            resource_settings=types.ResourceSettings(cores=1),
+            config_settings=types.ConfigSettings(overrides or {}, configfiles=[configfile]),
             deployment_settings=deployment,
             snakefile=snakefile,
             workdir=folder,
         )
-        given.dag(DAGSettings(targets=frozenset(targets)))
+        given.dag(types.DAGSettings(targets=frozenset(targets)))
         # As `execute_workflow`, up to where it would print the jobs.
         workflow = given._workflow
-        workflow.execution_settings = ExecutionSettings()
-        workflow.remote_execution_settings = RemoteExecutionSettings()
-        workflow.scheduling_settings = SchedulingSettings()
-        workflow.group_settings = GroupSettings()
+        workflow.execution_settings = types.ExecutionSettings()
+        workflow.remote_execution_settings = types.RemoteExecutionSettings()
+        workflow.scheduling_settings = types.SchedulingSettings()
+        workflow.group_settings = types.GroupSettings()
         workflow._executor_plugin = ExecutorPluginRegistry().get_plugin("dryrun")
         workflow._prepare_dag(
             forceall=False, ignore_incomplete=False, lock_warn_only=True, nolock=True
@@ -374,9 +364,9 @@ def planned_jobs(workflow: Workflow) -> list[PlannedJob]:
 
 
 def locked_since(workflow: Workflow) -> float | None:
-    """Return when a Snakemake locked the working directory (seconds since the epoch), if one did.
+    """Return when a Snakemake, perhaps killed since, locked the working directory (epoch seconds).
 
-    A Snakemake that is killed leaves its lock.
+    None if none did.
     """
     times = []
     for lock in Path(workflow.persistence._lockdir).glob("*.lock"):

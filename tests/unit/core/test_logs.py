@@ -101,38 +101,27 @@ class Terminal(io.StringIO):
         return True
 
 
-def run(stream, log, monkeypatch):
-    monkeypatch.setattr(logs.sys, "stderr", stream)
+@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()], ids=["terminal", "file"])
+def test_a_terminal_shows_a_bar_and_a_log_file_holds_lines_only(tmp_path, monkeypatch, stream):
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    hook = logs.sys.excepthook
-    try:
-        log_to(log)
-        for _ in progress(range(3), 3, "things", seconds=0.0, tokens=lambda item: 7):
-            pass
-    finally:
-        logging.captureWarnings(False)
-        logs.sys.excepthook = hook
-        for handler in set(root.handlers) - set(handlers):
-            handler.close()
-        root.handlers[:], _ = handlers, root.setLevel(level)
-    return stream.getvalue()
-
-
-def test_a_terminal_shows_a_bar_and_the_lines_above_it(tmp_path, monkeypatch):
-    shown = run(Terminal(), tmp_path / "log", monkeypatch)
-    assert "| 0/3 [" in shown
-    assert "INFO things: 3 of 3" in shown
-    assert "\rthings" not in (tmp_path / "log").read_text()
-
-
-def test_a_log_file_holds_lines_and_no_bar(tmp_path, monkeypatch):
-    shown = run(io.StringIO(), tmp_path / "log", monkeypatch)
-    text = (tmp_path / "log").read_text()
-    for place in (shown, text):
-        assert len(place.splitlines()) == 3
-        assert "%|" not in place
-        assert "\r" not in place
+    level = root.level
+    monkeypatch.setattr(logs.sys, "stderr", stream)
+    monkeypatch.setattr(logs.sys, "excepthook", None)
+    monkeypatch.setattr(root, "handlers", [])
+    log_to(tmp_path / "log")
+    list(progress(range(3), 3, "things", seconds=0.0, tokens=lambda item: 7))
+    logging.captureWarnings(False)
+    root.handlers[0].close()
+    root.setLevel(level)
+    texts = [(tmp_path / "log").read_text(), stream.getvalue()]
+    if stream.isatty():
+        shown = texts.pop()
+        assert "| 0/3 [" in shown
+        assert "INFO things: 3 of 3" in shown
+    for text in texts:
+        assert len(text.splitlines()) == 3
+        assert "%|" not in text
+        assert "\r" not in text
 
 
 def test_only_the_first_names_are_listed():

@@ -152,8 +152,9 @@ def test_every_reader_reads_hard_texts_alike(tmp_path):
             for row in split.remove_columns("image")
         ],
     }
-    for reader, found in answers.items():
-        assert dict(found) == texts, reader
+    assert {reader: dict(found) for reader, found in answers.items()} == dict.fromkeys(
+        answers, texts
+    )
 
 
 def test_empty_files_and_empty_splits(tmp_path):
@@ -178,11 +179,9 @@ def test_empty_files_and_empty_splits(tmp_path):
 @pytest.mark.parametrize("change", ["lacks", "repeats", "is of another shard"])
 def test_files_with_other_images_are_reported(run, tmp_path, place, change):
     path = run / place / "00.parquet"
-    rows = pl.read_parquet(path)
-    rows = {"lacks": rows[1:], "repeats": pl.concat([rows, rows[:1]])}.get(change)
-    if rows is None:
-        rows = pl.read_parquet(path.with_stem("01"))
-    rows.write_parquet(path)
+    rows, others = (pl.read_parquet(path.with_stem(shard)) for shard in SHARDS)
+    changed = {"lacks": rows[1:], "repeats": pl.concat([rows, rows[:1]])}
+    changed.get(change, others).write_parquet(path)
     with pytest.raises(ValueError, match=rf"{place}/00.parquet and the sample's shard 00 .*n\d_\d"):
         build(run, tmp_path / "dataset", ["00"], full=True)
     assert not list(tmp_path.glob("dataset/*/*.parquet"))

@@ -57,17 +57,17 @@ def test_members_are_found_by_offset(tmp_path, form):
     entries = [(name, tarfile.REGTYPE, data, {}) for name, data in stored.items()]
     path = write_entries(tmp_path / "n1.tar", *entries, format=form)
     members = list(list_members(path))
-    assert [(m.name, m.size) for m in members] == [(name, len(stored[name])) for name in content]
+    assert [(m.member, m.size) for m in members] == [(name, len(stored[name])) for name in content]
     assert all(m.reason is None for m in members)
     for member in reversed(members):
-        assert content_of(path, member) == content[member.name]
+        assert content_of(path, member) == content[member.member]
 
 
 def test_a_name_that_is_no_utf8_can_be_written(tmp_path):
     latin = ("é.JPEG", tarfile.REGTYPE, b"", {})
     options = {"format": tarfile.GNU_FORMAT, "encoding": "latin-1"}
     (member,) = list_members(write_entries(tmp_path / "n1.tar", latin, **options))
-    assert member.name == "\\xe9.JPEG"
+    assert member.member == "\\xe9.JPEG"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_bad_content_has_its_reason_and_is_not_kept(monkeypatch, data, reason):
 def test_archive_cut_short_keeps_what_is_before(five):
     five.write_bytes(five.read_bytes()[: 3 * 2_560 + 1_000])
     members = list(list_members(five))
-    assert [m.name for m in members] == ["0.JPEG", "1.JPEG", "2.JPEG", "3.JPEG", None]
+    assert [m.member for m in members] == ["0.JPEG", "1.JPEG", "2.JPEG", "3.JPEG", None]
     assert [m.reason for m in members] == [None] * 3 + ["damaged_archive"] * 2
     assert "488 of 2000 bytes" in members[3].detail
     with pytest.raises(RejectionError, match="cut short"):
@@ -102,7 +102,7 @@ def test_damaged_header_is_not_taken_for_the_end(five):
     data[2 * 2_560 : 2 * 2_560 + 200] = b"\xaa" * 200
     five.write_bytes(data)
     members = list(list_members(five))
-    assert [m.name for m in members] == ["0.JPEG", "1.JPEG", None]
+    assert [m.member for m in members] == ["0.JPEG", "1.JPEG", None]
     assert members[2].reason == "damaged_archive"
     assert f"{len(data) - 2 * 2_560} bytes not listed" in members[2].detail
 
@@ -137,7 +137,7 @@ def test_a_file_that_is_no_archive_is_one_row(tmp_path, content):
     path = tmp_path / "n1.tar"
     path.write_bytes(content)
     (row,) = list_members(path)
-    assert (row.name, row.reason) == (None, "damaged_archive")
+    assert (row.member, row.reason) == (None, "damaged_archive")
 
 
 @pytest.mark.parametrize(
@@ -174,9 +174,9 @@ def test_folders_are_skipped_and_links_devices_and_sparse_files_listed(
         ("next.JPEG", tarfile.REGTYPE, b"abc", {}),
     ]
     first, second = list_members(write_entries(tmp_path / "n1.tar", *entries))
-    assert (first.name, first.reason) == ("a.JPEG", "not_an_image")
+    assert (first.member, first.reason) == ("a.JPEG", "not_an_image")
     assert detail in first.detail
-    assert (second.name, second.reason) == ("next.JPEG", None)
+    assert (second.member, second.reason) == ("next.JPEG", None)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def rejection(stage, candidate, **thresholds):
 
 def test_every_reason_in_the_code_is_declared():
     found = set()
-    places = {"RejectionError": 0, "Member": 1, "Entry": 4}
+    places = {"RejectionError": 0, "Entry": 1}
     for file in SCRIPTS.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             match node:
@@ -117,9 +117,7 @@ def test_luma_is_bt601():
 
 
 def test_a_scorer_of_the_user(tmp_path, monkeypatch):
-    bright, dark = (
-        Candidate(prepared=Image.new("RGB", (9, 9), (level,) * 3)) for level in (200, 9)
-    )
+    bright, dark = (Candidate(prepared=Image.new("RGB", (9, 9), each)) for each in ("white", 0))
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "corner.py").write_text(
         "def judge(image):\n"
@@ -138,9 +136,8 @@ def test_a_scorer_of_the_user(tmp_path, monkeypatch):
 def test_deny_files_add_to_the_lists(tmp_path):
     path = tmp_path / "denied.txt"
     path.write_text("# licence withdrawn\n\nn1_5\n n1_7 \n")
-    thresholds = criteria.with_deny_files(
-        CRITERIA | {"denied_images": ["n1_2"], "denied_images_file": path}
-    )
+    listed = {"denied_images": ["n1_2"], "denied_images_file": path}
+    thresholds = criteria.with_deny_files(CRITERIA | listed)
     assert thresholds["denied_images"] == {"n1_2", "n1_5", "n1_7"}
     assert rejection("name", Candidate("n1", "n1_7"), **thresholds) == "denied_image"
     assert rejection("name", Candidate("n1", "n1_3"), **thresholds) is None

@@ -12,21 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 from image_stages import SEED, catalogued, collected, sampled
 from pictures import CRITERIA, PREPARATION, encoded, photo, write_tar
-from source_forms import (
-    FORMS,
-    class_folders,
-    hub_parquet,
-    read_tar,
-    sparse_claim,
-    write_classes,
-)
+from source_forms import FORMS, class_folders, hub_parquet, read_tar, sparse_claim, write_classes
 
 from catalogue_images import split_unpacked
 from collect_candidates import collect_candidates
 from draw_images import draw_images
 from imagenet_think.core.schemas import CATALOGUE
 from imagenet_think.images import image_ids, labels, sources
-from imagenet_think.images.rejections import RejectionError
+from imagenet_think.images.rejections import RejectionError, recorded
 from unpack_outer_archive import unpack_outer_archive
 
 WNIDS = ["n02782093", "n03544143", "n02948072"]  # not sorted, as in the class list
@@ -66,12 +59,10 @@ def reference(drawn, tmp_path_factory):
 
 @pytest.mark.parametrize("form", [*sorted(FORMS.keys() - {"class_tars"}), "folder"])
 def test_every_form_gives_the_same_sample(form, drawn, reference, tmp_path):
+    source = FORMS.get(form, class_folders)(tmp_path / "source", drawn) | {"kind": form}
+    named, start = ["source", "member"], pl.lit("")
     if form == "folder":  # whose image_ids are paths
-        source = class_folders(tmp_path / "source", drawn) | {"kind": form}
-        named, start = ["source", "member", "image_id", "shard"], pl.col("wnid") + "/"
-    else:
-        source = FORMS[form](tmp_path / "source", drawn)
-        named, start = ["source", "member"], pl.lit("")
+        named, start = [*named, "image_id", "shard"], pl.col("wnid") + "/"
     chosen, excluded = sample(tmp_path / "run", source)
     expected, expected_exclusions = reference
     assert len(chosen) == 18
@@ -112,9 +103,8 @@ def problems(kind, path):
 
 def test_every_kind_of_the_users_files_is_here():
     found = {kind: sources.get(kind) for kind in sources.kinds()}
-    assert {kind for kind, one in found.items() if one.sampled and one.made_by == "user"} == {
-        *ONE_OF
-    }
+    provided = {kind for kind, one in found.items() if one.sampled and one.made_by == "user"}
+    assert provided == ONE_OF.keys()
     with pytest.raises(ValueError, match=r"'zip' is not in images\.sources, which has class"):
         sources.get("zip")
 
@@ -162,10 +152,9 @@ def opened(kind, place):
 
 
 def test_files_of_a_folder_are_listed_in_order_and_links_not_followed(tmp_path):
-    outside = tmp_path / "outside"
+    outside, place = tmp_path / "outside", tmp_path / "n1"
     outside.mkdir()
     (outside / "secret.jpg").write_bytes(b"secret")
-    place = tmp_path / "n1"
     (place / "inner").mkdir(parents=True)
     for name in ("b.JPEG", "a.jpg", "inner/c.JPG"):
         (place / name).write_bytes(name.encode())
@@ -177,21 +166,15 @@ def test_files_of_a_folder_are_listed_in_order_and_links_not_followed(tmp_path):
     good = [(row.member, row.size) for row in rows if not row.reason]
     assert good == [("a.jpg", 5), ("b.JPEG", 6), ("inner/c.JPG", 11)]
     reasons = {row.member: row.reason for row in rows if row.reason}
-    assert reasons == {
-        "out": "not_an_image",
-        "way.jpg": "not_an_image",
-        "pipe": "not_an_image",
-        "\\xe9.jpg": "unsafe_name",
-    }
+    links = dict.fromkeys(("out", "way.jpg", "pipe"), "not_an_image")
+    assert reasons == links | {"\\xe9.jpg": "unsafe_name"}
     with opened("class_folders", place) as read:
         assert read("inner/c.JPG", 0, 11) == b"inner/c.JPG"
 
 
 def test_images_directly_in_a_folder_have_its_class(tmp_path):
-    (tmp_path / "cats").mkdir()
-    (tmp_path / "cats" / "a.jpg").write_bytes(b"x")
-    (row,) = listed("folder", tmp_path / "cats")
-    assert (row.wnid, row.member) == ("cats", "a.jpg")
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    assert [row[:2] for row in listed("folder", tmp_path)] == [(tmp_path.name, "a.jpg")]
     assert image_ids.relative_path("2019/Ä b.tar.JPEG") == "2019/Ä b.tar"
 
 
@@ -299,15 +282,22 @@ def test_images_of_other_classes_are_left_out(form, drawn, tmp_path, caplog):
 # Parquet ----------------------------------------------------------------------------------------
 
 
-def test_rows_are_read_in_any_order_and_from_any_row_group(tmp_path):
-    hub_parquet(tmp_path, {"n00000001": {f"n00000001_{k}.JPEG": b"%d" % k for k in range(40)}}, 1)
+@pytest.fixture
+def grouped(tmp_path):
+    """A parquet file of row groups of five images, its rows, and the images by name."""
+    data = {f"n00000001_{k}.JPEG": os.urandom(3_000) for k in range(20)}
+    hub_parquet(tmp_path, {"n00000001": data}, 1)
     (place,) = tmp_path.glob("data/*")
-    rows = listed("hub_parquet", place, ["n00000001"])
-    assert [row.offset for row in rows] == list(range(40))
+    return place, listed("hub_parquet", place, ["n00000001"]), data
+
+
+def test_rows_are_read_in_any_order_and_from_any_row_group(grouped):
+    place, rows, data = grouped
+    assert [row.offset for row in rows] == list(range(20))
     assert {row.size for row in rows} == {None}
     with opened("hub_parquet", place) as read:
         for row in [*rows[::3], rows[4], rows[4], *rows[::-1]]:
-            assert read(row.member, row.offset, None).decode() == row.member.split("_")[1]
+            assert read(row.member, row.offset, None) == data[f"{row.member}.JPEG"]
 
 
 @pytest.fixture
@@ -365,11 +355,8 @@ def test_a_damaged_parquet_file_is_one_row(hub):
     assert (row.wnid, row.member, row.reason) == (None, None, "damaged_archive")
 
 
-def test_a_damaged_row_group_costs_its_images_only(tmp_path):
-    data = {f"n00000001_{k}.JPEG": os.urandom(3_000) for k in range(20)}
-    hub_parquet(tmp_path, {"n00000001": data}, 1)
-    (place,) = tmp_path.glob("data/*")
-    names = [row.member for row in listed("hub_parquet", place, ["n00000001"])]
+def test_a_damaged_row_group_costs_its_images_only(grouped):
+    place, rows, data = grouped
     chunk = pq.ParquetFile(place).metadata.row_group(1).column(0)
     content = bytearray(place.read_bytes())
     start = chunk.dictionary_page_offset or chunk.data_page_offset
@@ -377,12 +364,11 @@ def test_a_damaged_row_group_costs_its_images_only(tmp_path):
     place.write_bytes(content)
     outcomes = []
     with opened("hub_parquet", place) as read:
-        for row, name in enumerate(names):
-            try:
-                assert read(name, row, None) == data[f"{name}.JPEG"]
-                outcomes.append(None)
-            except RejectionError as rejection:
-                outcomes.append(rejection.reason)
+        for row in rows:
+            outcome = {"reason": None}
+            with recorded(outcome):
+                assert read(row.member, row.offset, None) == data[f"{row.member}.JPEG"]
+            outcomes.append(outcome["reason"])
     assert outcomes == [None] * 5 + ["damaged_archive"] * 5 + [None] * 10
 
 

@@ -80,7 +80,7 @@ class Model:
     def keep(self, rows):
         lengths = [len(row) for row in self.rows]
         order = arrange(lengths, rows)
-        self.cache.reorder(order, max((lengths[row] for row in order), default=0))
+        self.cache.reorder(order, [lengths[row] for row in order])
         self.rows = [self.rows[row] for row in order]
         self.check()
 

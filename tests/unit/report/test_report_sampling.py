@@ -26,13 +26,8 @@ REASON_OF = {
 }
 
 
-def report(folder, name="report.html", **changes):
-    settings = {
-        "run": "<script>alert(1)</script>",
-        "seed": SEED,
-        "source": {"kind": "class_tars", "path": str(folder / "source")},
-        "criteria": CRITERIA,
-    }
+def report(folder, name="report.html", seed=SEED, **changes):
+    source = {"kind": "class_tars", "path": str(folder / "source")}
     report_sampling(
         folder / "sample.parquet",
         folder / "exclusions.parquet",
@@ -41,7 +36,9 @@ def report(folder, name="report.html", **changes):
         group_files(folder, "catalogue"),
         TEMPLATE,
         folder / name,
-        **settings | changes,
+        run="<script>alert(1)</script>",
+        seed=seed,
+        images={"source": source, "criteria": CRITERIA} | changes,
     )
     return (folder / name).read_text(encoding="utf-8")
 

@@ -17,8 +17,6 @@ COVERAGE = {
     "cut": {"bertscore": 0.3, "sbert": 0.9},
     "cut_references": {"bertscore": 0.004, "sbert": 0.9},
 }
-
-
 NUMBERS = pl.DataFrame(list(rows()), schema=AGGREGATES).with_columns(
     pl.col("metric").replace_strict(shares, default=None, return_dtype=pl.Float64).alias(name)
     for name, shares in COVERAGE.items()
@@ -78,12 +76,7 @@ MEASURED = {
     ],
     "table4": ["without stemming"],
     "table5": ["[a-z0-9]+ (stop words kept)"],
-    "table6": [
-        "variant tfidf_pair",
-        "matches of w+",
-        "English stop words dropped",
-        "raw counts",
-    ],
+    "table6": ["variant tfidf_pair", "matches of w+", "English stop words dropped", "raw counts"],
 }
 
 

@@ -12,9 +12,8 @@ from imagenet_think.report import table_captions
 from table_ranks import alike, arrange, table_ranks
 
 MODELS = ["a", "b", "c"]
-NAMES = {"a": "Model_A", "b": "Model B", "c": "Model C"}
 GAPS = {("a", "b"): -0.1, ("a", "c"): -0.12, ("b", "c"): -0.02}
-NAMED = SETTINGS["models"] | {key: {"name": name} for key, name in NAMES.items()}
+NAMED = SETTINGS["models"] | {"c": {"name": "Model C"}}
 CHOSEN = SETTINGS | {"benchmarked": MODELS, "models": NAMED}
 
 

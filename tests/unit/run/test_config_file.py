@@ -32,6 +32,7 @@ WRONG = {
     "a Python object": ("a: !!python/tuple [1]", ["line 1", "python/tuple"]),
     "a value that its tag contradicts": ("a: !!int b", ["line 1", "'b' is not a valid int"]),
     "a number of 5,000 digits": ("a: " + "1" * 5000, ["line 1", "not a valid int"]),
+    "a number of more than 64 bits": ("a: 0x8000000000000000", ["line 1", "not a valid int"]),
     "nothing": ("", ["the file is empty"]),
     "a list": ("- a: 1", ["line 1", "at the top level"]),
     "deep nesting": ("a: " + "[" * 5000, ["nested too deeply"]),
@@ -80,8 +81,9 @@ def test_shared_settings_may_be_merged_and_overridden(file):
 
 
 text = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]))
+whole = st.integers(config_file.LEAST, config_file.MOST)
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | text,
+    st.none() | st.booleans() | whole | st.floats(allow_nan=False) | text,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
     max_leaves=8,
 )

@@ -223,6 +223,11 @@ WRONG = [
         set_to("models/kimi-vl/family", "llava"),
         'models.kimi-vl.family is "llava"; allowed is one of glm4v, internvl, kimi_vl, qwen2_5_vl',
     ),
+    (set_to("run", "r" * 101), "at most 100 characters, matching ^[A-Za-z0-9]"),
+    (set_to("models/kimi-vl/revision", "main"), 'models.kimi-vl.revision is "main"; allowed is'),
+    (set_to("prompt", "überall"), 'prompt is "überall"; allowed is one of section_3_2, figure_2'),
+    (set_to("teachers", ["glm-4.1v", "gpt"]), 'teachers has "gpt"; allowed is one of glm-4.1v,'),
+    (without("figures/samples"), "key 'samples' is missing in figures"),
     (set_to("images/total", 1000), "images.total is 1000; allowed is 120 to 168"),
     (
         set_to("images/min_per_class", 99),
@@ -299,32 +304,6 @@ def test_an_unknown_key_is_refused(key):
     config[key] = 1
     with pytest.raises(configuration.ConfigError, match="unknown key"):
         configuration.check(config)
-
-
-def test_everything_that_is_wrong_is_in_one_message(miniature):
-    miniature["run"] = "r" * 101
-    miniature["images"]["totl"] = miniature["images"].pop("total")
-    miniature["images"]["balance"] = float("nan")
-    miniature["models"]["kimi-vl"]["revision"] = "main"
-    miniature["prompt"] = "überall"
-    miniature["teachers"] = ["glm-4.1v", "gpt"]
-    miniature["benchmark"]["intervals"]["draws"] = 3
-    miniature["images"]["criteria"]["denied_images_file"] = "拒否.txt"
-    del miniature["figures"]["samples"]
-    problems = refused(miniature)
-    for words in (
-        ["run is", "at most 100 characters"],
-        ["unknown key 'totl' in images; did you mean 'total'?"],
-        ["images.balance is .nan; allowed is number, at least 0"],
-        ["models.kimi-vl.revision is", '"main"'],
-        ['prompt is "überall"', "figure_2"],
-        ['teachers has "gpt"'],
-        ["benchmark.intervals.draws is 3", "at least 400"],
-        ["images.criteria.denied_images_file", '"拒否.txt": no such file'],
-        ["key 'samples' is missing in figures"],
-    ):
-        assert [each for each in problems if all(word in each for word in words)], words
-    assert len(problems) == 9
 
 
 def test_everything_missing_is_in_one_message():
@@ -490,7 +469,7 @@ NUMBERS = [p for p, node in LEAVES.items() if {"integer", "number"} & set(kinds(
 @pytest.mark.parametrize("place", NUMBERS, ids=lambda place: ".".join(map(str, place)))
 def test_a_number_is_finite_and_an_integer_if_required(miniature, place):
     wrong = {".nan": float("nan"), ".inf": float("inf"), "-.inf": float("-inf"), "true": True}
-    wrong |= {'"1"': "1", "a very large number": 10**5000}
+    wrong |= {'"1"': "1", str(2**63): 2**63}
     if "number" not in kinds(LEAVES[place]):
         wrong |= {"2.0": 2.0, "143.0": 143.0}
     for shown, value in wrong.items():
@@ -551,16 +530,10 @@ def test_a_date_exists_in_the_calendar(miniature):
     assert "a date (day is out of range" in problem
 
 
-@pytest.mark.parametrize("key", [False, None, 1, 1.5, ("a", "b")])
-def test_a_key_that_is_not_a_string_is_named(miniature, key):
-    miniature["models"]["kimi-vl"][key] = 1
-    problems = refused(miniature)
-    assert f"the key {key!r} in models.kimi-vl is not a string" in "\n".join(problems)
-
-
 def test_a_part_that_contains_itself_is_named(miniature):
     miniature["prompts"]["again"] = miniature["prompts"]
-    assert refused(miniature) == ("prompts.again contains itself",)
+    (problem,) = refused(miniature)
+    assert problem.startswith("prompts.again is a section that contains itself; allowed is string")
 
 
 class Accepted(Exception):  # noqa: N818

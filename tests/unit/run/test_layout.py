@@ -1,14 +1,9 @@
-"""Where scripts are, what they import, how they find the package, and the version."""
+"""Where scripts are, what they import, and the version."""
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
-import pytest
 import yaml
 
 from imagenet_think.core import provenance
@@ -55,39 +50,3 @@ def test_the_version_is_that_of_pyproject():
     headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
     released = [heading.split()[0] for heading in headings if heading != "Unreleased"]
     assert released[:1] in ([], [version])
-
-
-@pytest.fixture
-def checkout(tmp_path):
-    """A copy of the project in a folder whose path contains spaces."""
-    folder = tmp_path / "my own checkout"
-    folder.mkdir()
-    for name in ("rules", "scripts", "config"):
-        shutil.copytree(ROOT / name, folder / name)
-    for name in ("Snakefile", "requirements.in", "pyproject.toml"):
-        shutil.copy(ROOT / name, folder)
-    for name in ("envs", "paper", "resources"):
-        (folder / name).symlink_to(ROOT / name)
-    return folder
-
-
-def test_scripts_find_the_package_in_a_path_with_spaces_and_a_pythonpath(checkout, tmp_path):
-    users = tmp_path / "modules of the user"
-    (users / "imagenet_think").mkdir(parents=True)
-    (users / "imagenet_think" / "__init__.py").write_text("raise ImportError('not this one')")
-    (users / "of_the_user.py").touch()
-    script = checkout / "scripts" / "run" / "record_run.py"
-    script.write_text(f"import of_the_user\n{script.read_text()}")
-    done = subprocess.run(
-        [
-            *(Path(sys.executable).parent / "snakemake", "--configfile", "config/miniature.yaml"),
-            *("--cores", "1", "record_run"),
-        ],
-        cwd=checkout,
-        env=os.environ | {"PYTHONPATH": str(users)},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert done.returncode == 0, done.stdout
-    assert (checkout / "results" / "miniature" / "versions.json").is_file()

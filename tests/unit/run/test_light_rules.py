@@ -12,26 +12,26 @@ PLUGINS = "[sources.get(kind) for kind in sources.kinds()]"
 HEAVY = {"numpy", "polars", "pyarrow", "torch", "transformers"}
 
 
+def printed(code):
+    """Return the words that Python code prints, which finds the package."""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT / "scripts", text=True, capture_output=True, check=True)
+    return done.stdout.split()
+
+
 def test_the_rules_import_nothing_heavy():
     text = "".join(path.read_text() for path in [ROOT / "Snakefile", *ROOT.glob("rules/*.smk")])
     imports = re.findall(r"^from imagenet_think\S* import .+$", text, re.M)
     assert imports
     # Snakemake loads some of them itself, in any workflow.
     lines = ["import sys, snakemake.api", "own = set(sys.modules)", *imports]
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join([*lines, PLUGINS, "print(*(set(sys.modules) - own))"])],
-        cwd=ROOT / "scripts",
-        text=True,
-        capture_output=True,
-        check=True,
-    )
-    loaded = set(done.stdout.split())
+    loaded = printed("\n".join([*lines, PLUGINS, "print(*(set(sys.modules) - own))"]))
     assert "imagenet_think.core.provenance" in loaded
     assert HEAVY.isdisjoint(loaded)
 
 
 def test_only_the_source_that_the_config_names_is_loaded():
-    text = (
+    loaded = printed(
         "import sys, yaml\n"
         "from imagenet_think.run import configuration\n"
         "config = yaml.safe_load(open('../config/miniature.yaml'))\n"
@@ -41,11 +41,4 @@ def test_only_the_source_that_the_config_names_is_loaded():
         "list(sources.get('webdataset').problems(config['images']['source'], []))\n"
         "print(*(name for name in sys.modules if name.startswith(sources.__name__ + '.')))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", text],
-        cwd=ROOT / "scripts",
-        text=True,
-        capture_output=True,
-        check=True,
-    )
-    assert done.stdout.split() == ["imagenet_think.images.sources.webdataset"]
+    assert loaded == ["imagenet_think.images.sources.webdataset"]

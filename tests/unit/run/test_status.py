@@ -46,7 +46,7 @@ class Run:
     def __init__(self, folder):
         self.folder = folder
         self.sample = folder / "images/sample.parquet"
-        self.first = PlannedJob("sample_images", "images", (str(self.sample),))
+        self.first = PlannedJob("sample_images", "images", (str(self.sample),), needed=False)
         self.asking = [
             PlannedJob(
                 "generate_responses",
@@ -63,9 +63,8 @@ class Run:
     def sampled(self):
         rows = [(f"{shard}_{i}", shard, f"{shard}{i}") for shard in ("00", "10") for i in range(3)]
         columns = ["image_id", "shard", "source_sha256"]
-        self.sample.parent.mkdir()
+        self.sample.parent.mkdir(parents=True)
         pl.DataFrame(rows, schema=columns, orient="row").write_parquet(self.sample)
-        self.first = replace(self.first, needed=False)
 
     def made(self, place):
         self.change(place, needed=False)
@@ -76,8 +75,17 @@ class Run:
     def change(self, place, **changes):
         self.asking[place] = replace(self.asking[place], **changes)
 
-    def journal(self, shard, **options):
-        return write_journal(self.folder / "journal/m" / f"{shard}.jsonl", shard, **options)
+    def journal(self, shard, count=2, prompt="Describe."):
+        """Write responses of 3,000 tokens: the first a minute ago, the others 10 s apart."""
+        path = self.folder / "journal/m" / f"{shard}.jsonl"
+        start = datetime.fromtimestamp(NOW - 600, UTC).isoformat(timespec="seconds")
+        with Journal(path) as journal:
+            for i in range(count):
+                row = {"image_id": f"{shard}_{i}", "text": "words", "revision": "abc"}
+                row["fingerprint"] = key(f"{shard}{i}", prompt)
+                spent = {"completion_tokens": 3000}
+                journal.append_response(row, run=f"{start} host 1", at=540.0 + 10 * i, spent=spent)
+        return path
 
     def lines(self):
         jobs = [self.first, *self.asking]
@@ -98,51 +106,10 @@ def only(**given):
     return dict.fromkeys(STATES, 0) | given
 
 
-def write_journal(path, shard, count=2, ago=60.0, apart=10.0, prompt="Describe."):
-    """Write responses: the first so many seconds ago, 3000 tokens each."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    start = datetime.fromtimestamp(NOW - 600, UTC).isoformat(timespec="seconds")
-    with Journal(path) as journal:
-        for i in range(count):
-            row = {
-                "image_id": f"{shard}_{i}",
-                "text": "words " * 20,
-                "revision": "abc",
-                "fingerprint": key(f"{shard}{i}", prompt),
-            }
-            spent = {"completion_tokens": 3000}
-            at = 600 - ago + i * apart
-            journal.append_response(row, run=f"{start} host 1", at=at, spent=spent)
-    return path
-
-
 @pytest.fixture
-def run(tmp_path):
-    return Run(tmp_path / "results/r")
-
-
-def test_a_run_that_never_started(run):
-    assert run.lines()[1] == "Never started: no job of 3 has run."
-    assert run.states() == only(waiting=2)
-    assert run.responses() == ["0/–", "–", "–"]
-    assert run.lines()[-1] == "No Snakemake is running in this folder."
-    assert not run.folder.exists()
-
-
-def test_a_finished_run(run):
-    run.folder.mkdir(parents=True)
-    run.sampled()
-    run.made(0)
-    run.made(1)
-    assert run.lines()[1] == "Finished: all 3 jobs are done for this config."
-    assert run.states() == only(done=2)
-    assert run.responses() == ["6/6", "–", "–"]
-    assert ["all", "3", "0", "0", "0", "0"] in [line.split() for line in run.lines()]
-
-
-@pytest.fixture
-def begun(run):
-    run.folder.mkdir(parents=True)
+def begun(tmp_path):
+    """A run whose images are sampled."""
+    run = Run(tmp_path / "results/r")
     run.sampled()
     return run
 

@@ -10,21 +10,22 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from imagenet_think.core import plugins
 
 Read = Callable[[str, int, int | None], bytes]
 """Returns the bytes of a member, given its name, offset and size."""
 
-CatalogueRow = TypeVar("CatalogueRow", bound=Mapping[str, Any])
+CatalogueRow = dict[str, Any]
 
 
 class Entry(NamedTuple):
     """A member of a place; if it cannot be read, `reason` and `detail` say why.
 
     `offset` is where its content begins (bytes), its row in a parquet file, or 0 for a file of its
-    own. `size` is in bytes as stored, None where it is known only once the content is read.
+    own. `size` is in bytes as stored, None where it is known only once the content is read. All are
+    None for a damaged part of a place.
     """
 
     wnid: str | None

@@ -6,17 +6,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from imagenet_think.images import archives, image_ids
-from imagenet_think.images.archives import Member
 from imagenet_think.images.sources import Entry, Read, SampledSource
 
 
 def list_place(place: Path, labels: Sequence[str] = ()) -> Iterator[Entry]:
     """Yield the files of a class folder and of the folders in it; its name is the class."""
-    for file in list_files(place):
-        yield Entry(place.name, *file)
+    for entry in list_files(place):
+        yield Entry(place.name, *entry[1:])
 
 
-def list_files(place: Path, inside: str = "") -> Iterator[Member]:
+def list_files(place: Path, inside: str = "") -> Iterator[Entry]:
     """Yield every file below a folder by its relative name (with slashes), in name order.
 
     Links are not followed: they could lead out of the folder, or in circles.
@@ -27,19 +26,19 @@ def list_files(place: Path, inside: str = "") -> Iterator[Member]:
         name = f"{inside}/{entry.name}" if inside else entry.name
         shown = archives.readable(name)
         if entry.is_symlink():
-            yield Member(shown, 0, None, "not_an_image", "a link; links are not followed")
+            yield Entry(None, shown, 0, None, "not_an_image", "a link; links are not followed")
         elif entry.is_dir():
             yield from list_files(place, name)
         elif not entry.is_file():
-            yield Member(shown, 0, None, "not_an_image", "not a plain file")
+            yield Entry(None, shown, 0, None, "not_an_image", "not a plain file")
         elif shown != name:
-            yield Member(shown, 0, None, "unsafe_name", "the name is no UTF-8; rename the file")
+            detail = "the name is no UTF-8; rename the file"
+            yield Entry(None, shown, 0, None, "unsafe_name", detail)
         elif (size := entry.stat().st_size) > archives.MAX_BYTES:
-            yield Member(
-                name, 0, size, "too_many_bytes", f"{size} bytes, above {archives.MAX_BYTES}"
-            )
+            detail = f"{size} bytes, above {archives.MAX_BYTES}"
+            yield Entry(None, name, 0, size, "too_many_bytes", detail)
         else:
-            yield Member(name, 0, size)
+            yield Entry(None, name, 0, size)
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from imagenet_think.images.sources import Entry, SampledSource
 
 def list_place(place: Path, labels: Sequence[str] = ()) -> Iterator[Entry]:
     """Yield the members of a class archive; its name is the class."""
-    for member in archives.list_members(place):
-        yield Entry(place.stem, *member)
+    for entry in archives.list_members(place):
+        yield Entry(place.stem, *entry[1:])
 
 
 SOURCE = SampledSource(

@@ -16,9 +16,9 @@ from imagenet_think.images.sources.class_folders import list_files, opened
 def list_place(place: Path, labels: Sequence[str] = ()) -> Iterator[Entry]:
     """Yield every file of the folder and of the folders in it."""
     own = place.resolve().name
-    for file in list_files(place):
-        first, slash, _ = (file.name or "").partition("/")
-        yield Entry(first if slash else own, *file)
+    for entry in list_files(place):
+        first, slash, _ = (entry.member or "").partition("/")
+        yield Entry(first if slash else own, *entry[1:])
 
 
 SOURCE = SampledSource(

@@ -14,7 +14,6 @@ from itertools import groupby
 from pathlib import Path
 
 from imagenet_think.images import archives, image_ids
-from imagenet_think.images.archives import Member
 from imagenet_think.images.labels import class_of
 from imagenet_think.images.rejections import RejectionError
 from imagenet_think.images.sources import Entry, Read, SampledSource
@@ -41,17 +40,17 @@ def split_name(name: str) -> tuple[str, str] | None:
 def list_place(place: Path, labels: Sequence[str]) -> Iterator[Entry]:
     """Yield the image of each sample, and with its reason whatever cannot be read."""
 
-    def keyed(member: Member) -> tuple[str | None, str, Member]:
-        split = split_name(member.name) if member.name and not member.reason else None
+    def keyed(member: Entry) -> tuple[str | None, str, Entry]:
+        split = split_name(member.member) if member.member and not member.reason else None
         return *(split or (None, "")), member
 
     with archives.opened(place) as read:
         members = map(keyed, archives.list_members(place))
         for key, group in groupby(members, key=lambda item: item[0]):
             if key is None:  # damage and links; README and the like are ignored
-                yield from (Entry(None, *member) for _, _, member in group if member.reason)
+                yield from (member for _, _, member in group if member.reason)
                 continue
-            parts: dict[str, Member] = {}
+            parts: dict[str, Entry] = {}
             for _, extension, member in group:
                 parts.setdefault(extension, member)
             image = next((part for name, part in parts.items() if name in _IMAGES), None)
@@ -62,8 +61,8 @@ def list_place(place: Path, labels: Sequence[str]) -> Iterator[Entry]:
 def _sample(
     place: Path,
     key: str,
-    image: Member,
-    parts: Mapping[str, Member],
+    image: Entry,
+    parts: Mapping[str, Entry],
     read: Read,
     labels: Sequence[str],
 ) -> Entry:
@@ -77,17 +76,17 @@ def _sample(
             key if re.search(r"n\d{8}", key) else str(about.get("filename") or key), label, labels
         )
     except (RejectionError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        return Entry(None, *image[:3], "no_class", f"broken label of {key}: {error}")
+        return Entry(*image[:4], "no_class", f"broken label of {key}: {error}")
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from error
     if wnid is None:
         detail = f"neither json, key nor cls of {key} names a class (label {label})"
-        return Entry(None, *image[:3], "no_class", detail)
-    return Entry(str(wnid), *image)
+        return Entry(*image[:4], "no_class", detail)
+    return Entry(str(wnid), *image[1:])
 
 
-def _read(member: Member, read: Read) -> bytes:
-    name, offset, size = member.name or "", member.offset or 0, member.size or 0
+def _read(member: Entry, read: Read) -> bytes:
+    name, offset, size = member.member or "", member.offset or 0, member.size or 0
     if size > _MAX_LABEL:
         raise RejectionError("too_many_bytes", f"{name} has {size} bytes")
     return read(name, offset, size)

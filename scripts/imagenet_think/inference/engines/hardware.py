@@ -20,12 +20,8 @@ class Hardware:
 def choose_hardware(inference: Mapping[str, Any]) -> Hardware:
     """Replace `auto` in the inference settings by what is available.
 
-    Parameters
-    ----------
-    inference
-        `device` (auto: CUDA if there is one), `dtype` (auto: bfloat16 on CUDA, float32 elsewhere)
-        and `attention` (auto: flash_attention_2 on CUDA where flash-attn is installed and the dtype
-        allows it, sdpa elsewhere).
+    On CUDA, that is bfloat16 and, if flash-attn is installed and the dtype allows it,
+    flash_attention_2; elsewhere, float32 and sdpa.
 
     Raises
     ------

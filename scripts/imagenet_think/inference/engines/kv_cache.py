@@ -29,9 +29,9 @@ Layer = tuple[torch.Tensor, torch.Tensor]
 
 
 class KVCache:
-    """Keys and values of all layers, for rows that are numbered from 0.
+    """Keys and values of all layers.
 
-    The capacity of all rows grows when one outgrows it, and shrinks when more rows are needed than
+    The capacity of the rows grows when one outgrows it, and shrinks when more rows are needed than
     there is memory for.
 
     Parameters
@@ -72,11 +72,12 @@ class KVCache:
                 for i, length in enumerate(lengths):
                     part[first + i, :, :length] = new[i, :, -length:]
 
-    def reorder(self, order: list[int], length: int) -> None:
-        """Move row `order[i]` to row i, for each i; none is longer than `length`."""
+    def reorder(self, order: list[int], lengths: list[int]) -> None:
+        """Move row `order[i]` to row i, where it has the length `lengths[i]`, for each i."""
         moved = [row for row, source in enumerate(order) if row != source]
         if moved:
             sources = [order[row] for row in moved]
+            length = max(lengths[row] for row in moved)
             for part in (part for layer in self.layers for part in layer):
                 part[moved, :, :length] = part[sources, :, :length]
 
@@ -125,28 +126,11 @@ def attend(
     kv_cache: KVCache,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attend from the new token of each row to the row's cached tokens.
+    """Attend from each row's new token, `query` (rows, heads, 1, size), to the row's cached tokens.
 
-    Parameters
-    ----------
-    module
-        The attention layer. One that caches something other than keys and values (latents) has an
-        `attend` method of its own.
-    query
-        (rows, heads, 1, size).
-    key, value
-        As `KVCache.update` returns them.
-    attention_mask
-        Not used: the cache knows what each row reads.
-    scaling
-        Factor of the products.
-    kv_cache
-        The cache, which the model passes on to its layers.
-
-    Returns
-    -------
-    tuple
-        (rows, 1, heads, size), and None for the weights.
+    The arguments are those of transformers' attention functions, and the model passes `kv_cache` on
+    to its layers. A layer that caches something other than keys and values has an `attend` of its
+    own. Returns (rows, 1, heads, size), and None for the weights.
     """
     found = []
     for rows, mask in kv_cache.segments:

@@ -6,8 +6,7 @@ our KV cache instead of transformers' own.
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -30,10 +29,8 @@ class ModelRunner:
     ----------
     model
         From a family's loader.
-    rows
-        Maximum number of rows.
-    cached_tokens
-        Maximum number of cached tokens, or None for what fits into memory.
+    rows, cached_tokens
+        Maximum numbers of rows and of cached tokens; None for what fits into memory.
 
     Attributes
     ----------
@@ -74,8 +71,10 @@ class ModelRunner:
         cache.reserve(self.lengths + counts)
         cache.insert(prompts, len(self.lengths), counts)
         self.cache, self.lengths = cache, self.lengths + counts
-        deltas = self.model.model.rope_deltas.view(-1) if self._three_positions else 0 * mask[:, 0]
-        self._offsets += deltas.tolist()
+        if self._three_positions:
+            self._offsets += self.model.model.rope_deltas.view(-1).tolist()
+        else:
+            self._offsets += [0] * len(counts)
         return scores
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -89,7 +88,9 @@ class ModelRunner:
         self.cache.begin(self.lengths)
         positions = torch.tensor(self.lengths) + torch.tensor(self._offsets)
         positions = positions.to(tokens.device, non_blocking=True)[:, None]
-        with self._cached_attention():
+        prefill_attention = self._text._attn_implementation
+        self._text._attn_implementation = ATTENTION
+        try:
             hidden = self.model.model.language_model(
                 input_ids=tokens[:, None],
                 position_ids=positions.expand(3, -1, -1) if self._three_positions else positions,
@@ -98,6 +99,8 @@ class ModelRunner:
                 use_cache=True,
                 kv_cache=self.cache,
             ).last_hidden_state
+        finally:
+            self._text._attn_implementation = prefill_attention
         scores = self.model.lm_head(hidden[:, -1])
         self.lengths = lengths
         return scores
@@ -107,7 +110,7 @@ class ModelRunner:
         order = arrange(self.lengths, rows)
         lengths = [self.lengths[row] for row in order]
         if self.cache is not None:
-            self.cache.reorder(order, max(lengths, default=0))
+            self.cache.reorder(order, lengths)
         self.lengths, self._offsets = lengths, [self._offsets[row] for row in order]
         return order
 
@@ -116,15 +119,6 @@ class ModelRunner:
         self.cache, self.lengths, self._offsets = None, [], []
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
-
-    @contextmanager
-    def _cached_attention(self) -> Iterator[None]:
-        before = self._text._attn_implementation
-        self._text._attn_implementation = ATTENTION
-        try:
-            yield
-        finally:
-            self._text._attn_implementation = before
 
     def _new_cache(self, prompts: list[tuple[torch.Tensor, torch.Tensor]]) -> KVCache:
         parts = [part for layer in prompts for part in layer]

@@ -16,19 +16,8 @@ Encoded = dict | PromptError
 class Prefetcher:
     """The requests of an iterable with their model inputs, in order.
 
-    Threads decode and preprocess the images. Requests are taken from the iterable in the caller's
-    thread, `depth` of them ahead, so their order does not depend on the threads' speed.
-
-    Parameters
-    ----------
-    requests
-        Taken one after another.
-    processor
-        From a family's loader. Each thread uses a copy: tokenizers are not thread-safe.
-    workers
-        Number of threads.
-    depth
-        Number of requests encoded or being encoded.
+    `workers` threads decode and preprocess the images. Requests are taken from the iterable in the
+    caller's thread, `depth` of them ahead, so their order does not depend on the threads' speed.
     """
 
     def __init__(self, requests: Iterable[Request], processor: Any, workers: int, depth: int):
@@ -63,6 +52,7 @@ class Prefetcher:
     def _encode(self, request: Request) -> Encoded:
         if not hasattr(self._local, "processor"):
             with self._lock:
+                # Tokenizers are not thread-safe.
                 self._local.processor = copy.deepcopy(self._processor)
         try:
             return encode(self._local.processor, request.messages, request.prefix)

@@ -8,15 +8,16 @@ text is the one it would have alone.
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Unpack
 
 import torch
 import transformers
+from torch.nn.utils.rnn import pad_sequence
 
 from imagenet_think.inference import checkpoints, families
 from imagenet_think.inference.chat import PromptError
-from imagenet_think.inference.engines import EngineError, Request, Response, versions
+from imagenet_think.inference.engines import EngineError, Request, Response, Setup, versions
 from imagenet_think.inference.engines.hardware import choose_hardware, device_name
 from imagenet_think.inference.engines.kv_cache import BLOCK
 from imagenet_think.inference.engines.model_runner import ModelRunner
@@ -28,9 +29,9 @@ logger = logging.getLogger("imagenet_think")
 
 PACKAGES = ("torch", "transformers", "tokenizers", "pillow", "flash-attn")
 
-# What a processor returns per token, and the value of padding (None: the padding token). All else
-# is pixels and their grids, in which every image has rows of its own.
-_PADDED = {"input_ids": None, "attention_mask": 0, "mm_token_type_ids": 0}
+# What a processor returns per token. All else is pixels and their grids, in which every image has
+# rows of its own.
+_PER_TOKEN = ("input_ids", "attention_mask", "mm_token_type_ids")
 
 _REFILL = 32
 """A batch is refilled when one in so many of its rows is free, not row by row."""
@@ -39,45 +40,37 @@ _PREFILL_TOKENS = 16384
 """Most tokens of prompts in a prefill, padding included; a longer prompt is prefilled alone."""
 
 
+STATISTICS = (
+    "steps",
+    "row_steps",  # rows, summed over steps
+    "places",  # the bound on rows, summed over steps
+    "step_cache_tokens",  # cached tokens, summed over steps
+    "prefill_tokens",
+    "prefill_seconds",
+    "decode_tokens",
+    "decode_seconds",
+    "put_back",  # rows to be generated again
+)
+
+
 def check(inference: Mapping[str, Any]) -> None:
     """Check that this machine has the device, dtype and attention of the settings."""
     choose_hardware(inference)
 
 
-def load(
-    model: dict,
-    *,
-    loop: dict | None,
-    checkpoint: tuple[str, str | None],
-    processor: tuple[str, str | None],
-    inference: Mapping[str, Any],
-    threads: int,
-) -> "TransformersEngine":
-    """Load a model, as `imagenet_think.inference.engines.EngineModule` describes.
-
-    Of `inference` it reads `device`, `dtype`, `attention`, `batch_size`, `cached_tokens` and
-    `workers`.
-    """
-    hardware = choose_hardware(inference)
-    torch.set_num_threads(threads)
+def load(model: dict, **setup: Unpack[Setup]) -> "TransformersEngine":
+    """Load a model, as `imagenet_think.inference.engines.EngineModule` describes."""
+    torch.set_num_threads(setup["threads"])
     transformers.utils.logging.disable_progress_bar()
-    family = families.get(model["family"])
-    path, revision = processor
-    encoder = family.load_processor(path, model.get("image"), revision=revision)
-    path, revision = checkpoint
-    loaded = family.load_model(
-        path,
-        dtype=hardware.dtype,
-        attention=hardware.attention,
-        device=hardware.device,
-        revision=revision,
-    )
+    inference, (path, revision) = setup["inference"], setup["checkpoint"]
+    load_model = families.get(model["family"]).load_model
+    processor, stop_ids = checkpoints.load_processor(model, setup["processor"], (path, revision))
     return TransformersEngine(
-        loaded,
-        encoder,
+        load_model(path, revision=revision, **asdict(choose_hardware(inference))),
+        processor,
         decoding=model["decoding"],
-        loop=loop,
-        stop_ids=checkpoints.stop_ids(family, encoder, checkpoints.local_folder(*checkpoint)),
+        loop=setup["loop"],
+        stop_ids=stop_ids,
         batch_size=inference["batch_size"],
         cached_tokens=inference.get("cached_tokens"),
         workers=inference.get("workers", 2),
@@ -103,10 +96,8 @@ class Row:
 class TransformersEngine:
     """Generates responses with one model, many at a time.
 
-    Both the number of rows and the number of cached tokens are bounded. Where the cache is full,
-    the youngest rows are put back; where the device runs out of memory nevertheless, the bound on
-    rows is halved too. A row that was put back gets the same text later, since what it samples
-    depends on nothing else.
+    Where the KV cache is full, the youngest rows are put back; where the device runs out of memory
+    nevertheless, the bound on rows is halved too. A row that was put back gets the same text later.
 
     Parameters
     ----------
@@ -115,25 +106,18 @@ class TransformersEngine:
     decoding
         As for `inference.token_sampler.TokenSampler`. The checkpoint's own generation settings are
         ignored.
-    loop
-        What counts as a loop (`inference.loops.ends_in_loop`), or None: nothing does.
-    stop_ids
-        Tokens that end a response.
-    batch_size
-        Maximum number of rows.
-    cached_tokens
-        Maximum number of cached tokens of prompts and responses; None for what fits into memory.
+    loop, stop_ids
+        What counts as a loop (`inference.loops.ends_in_loop`; None: nothing does), and the tokens
+        that end a response.
+    batch_size, cached_tokens
+        Maximum numbers of rows and of cached tokens; None for as many tokens as fit into memory.
     workers
         Threads that encode requests ahead.
 
     Attributes
     ----------
-    record
-        As of every engine (`imagenet_think.inference.engines.Engine`).
-    statistics
-        steps, row_steps (rows summed over steps), places (the bound on rows, summed over steps),
-        step_cache_tokens (cached tokens, summed over steps), prefill_tokens, prefill_seconds,
-        decode_tokens, decode_seconds, put_back (rows to be generated again).
+    record, statistics
+        As of every engine (`imagenet_think.inference.engines.Engine`), and `STATISTICS` up to now.
     """
 
     def __init__(
@@ -159,17 +143,7 @@ class TransformersEngine:
         self.sampler = TokenSampler(decoding, batch_size, text.vocab_size, model.device)
         self.rows: list[Row] = []
         self.admitted = 0
-        self.statistics = {
-            "steps": 0,
-            "row_steps": 0,
-            "places": 0,
-            "step_cache_tokens": 0,
-            "prefill_tokens": 0,
-            "prefill_seconds": 0.0,
-            "decode_tokens": 0,
-            "decode_seconds": 0.0,
-            "put_back": 0,
-        }
+        self.statistics: dict[str, float] = dict.fromkeys(STATISTICS, 0)
         self.record: dict[str, Any] = {
             "engine": "transformers",
             "device": device_name(str(model.device)),
@@ -262,15 +236,13 @@ class TransformersEngine:
     def _prefill(self, batch: list[Row]) -> Iterator[Response]:
         """Admit rows, with their first token."""
         start, before = time.perf_counter(), len(self.rows)
+        padding = self.model.generation_config.pad_token_id
         try:
             # Moved first: on the device it costs nothing to join the pixels.
-            inputs = collate(
-                [_moved(row.inputs, self.model) for row in batch],
-                self.model.generation_config.pad_token_id,
-            )
+            inputs = collate([_moved(row.inputs, self.model) for row in batch], padding)
             scores = self.runner.prefill(inputs)
-            for place, row in enumerate(batch, start=before):
-                self.sampler.admit(place, inputs["input_ids"][place - before, -row.prompt_tokens :])
+            for i, row in enumerate(batch):
+                self.sampler.admit(before + i, inputs["input_ids"][i, -row.prompt_tokens :])
             tokens = self._sample(scores, batch, before)
         except torch.OutOfMemoryError as error:
             self.runner.keep(range(before))
@@ -428,29 +400,17 @@ def _moved(inputs: dict, model: transformers.PreTrainedModel) -> dict:
 
 
 def collate(rows: list[dict], padding: int) -> dict[str, torch.Tensor]:
-    """Join encoded conversations to one left-padded batch.
+    """Join encoded conversations to one batch, left-padded with this token.
 
-    Parameters
-    ----------
-    rows
-        Each as from `inference.chat.encode`: tensors of shape (1, tokens), others with a first
-        dimension that counts images or patches.
-    padding
-        The padding token.
-
-    Returns
-    -------
-    dict of str to torch.Tensor
-        Tensors of shape (rows, longest), all others concatenated.
+    Of each, `inference.chat.encode` returns tensors of shape (1, tokens), which become (rows,
+    longest), and others whose first dimension counts images or patches, which are concatenated.
     """
-    longest = max(row["input_ids"].shape[1] for row in rows)
     batch = {}
     for key in rows[0]:
         tensors = [row[key] for row in rows]
-        if key in _PADDED:
-            fill = padding if _PADDED[key] is None else _PADDED[key]
-            tensors = [
-                torch.nn.functional.pad(t, (longest - t.shape[1], 0), value=fill) for t in tensors
-            ]
-        batch[key] = torch.cat(tensors)
+        if key in _PER_TOKEN:
+            fill = padding if key == "input_ids" else 0
+            batch[key] = pad_sequence([t[0] for t in tensors], True, fill, padding_side="left")
+        else:
+            batch[key] = torch.cat(tensors)
     return batch
