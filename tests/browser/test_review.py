@@ -245,7 +245,7 @@ def test_the_error_in_a_file_is_shown_and_nothing_imported(opened, tmp_path, nam
     assert export(opened, tmp_path / "after.json")["decisions"] == before["decisions"]
 
 
-def test_damaged_storage_is_reported(opened):
+def test_damaged_or_missing_storage_is_reported(opened, folder, tmp_path):
     press(opened, "y", "ArrowRight", "y")
     opened.evaluate(
         """() => Object.keys(localStorage).filter(key => key.includes("/quality/glm/"))
@@ -254,16 +254,15 @@ def test_damaged_storage_is_reported(opened):
     opened.reload()
     assert "damaged" in opened.locator("#message").inner_text()
     assert pressed(opened) == ["split-yes"]
-
-
-def test_a_browser_without_storage_is_reported(page, requests, folder, tmp_path):
-    page.add_init_script(
+    opened.evaluate("localStorage.clear()")
+    opened.add_init_script(
         "Storage.prototype.setItem = () => { throw new DOMException('no', 'QuotaExceededError') }"
     )
-    page.goto((folder / "few.html").as_uri())
-    press(page, "y")
-    assert "does not keep decisions (QuotaExceededError)" in page.locator("#storage").inner_text()
-    content = export(page, tmp_path / "ada.json")
+    opened.goto((folder / "few.html").as_uri())
+    press(opened, "y")
+    said = opened.locator("#storage").inner_text()
+    assert "does not keep decisions (QuotaExceededError)" in said
+    content = export(opened, tmp_path / "ada.json")
     assert [row["split"] for row in content["decisions"]["quality"]] == ["yes"]
     assert content["reviewer"] == "Ada"
 
