@@ -4,7 +4,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 from PIL import Image
@@ -27,58 +27,64 @@ Response = Mapping[str, Any]
 """A response to show: status, think, answer, text and error."""
 
 
-class Picture(NamedTuple):
-    """A JPEG file, and its width and height in pixels."""
-
-    data: bytes
-    width: int
-    height: int
-
-
 def review(
-    images: pl.DataFrame,
-    responses: Mapping[tuple[str, str], Response],
-    pictures: Mapping[str, Picture],
-    run: ReviewedRun,
-    seed: int,
+    sample: str | Path,
+    shards: Sequence[str | Path],
+    annotations: Sequence[str | Path],
+    responses: Sequence[str | Path],
     sources: Mapping[str, str | Path],
     page: str | Path,
     reviewed: str | Path,
+    *,
+    run: ReviewedRun,
+    seed: int,
+    images: int,
+    longest_side: int,
 ) -> None:
     """Write the page and the list of the images it shows.
 
     Parameters
     ----------
-    images
-        Images to show, in their order: image_id, lemma, domain, sha256.
-    responses, pictures
-        Responses by image_id and teacher, and images to show by image_id.
-    run, seed
-        The run whose responses are reviewed, and its seed, which decides the sides.
+    sample, shards
+        The run's sample, and its prepared images.
+    annotations, responses
+        Files of both teachers.
     sources
         Files of the page's `template` (Jinja), `style` and `script`.
     page
         HTML to write: one file that loads nothing.
     reviewed
         Parquet to write, schema `REVIEWED`, by which `tabulate_review` reads decisions.
+    run, seed
+        The run whose responses are reviewed, and its seed, which decides images and sides.
+    images, longest_side
+        Images to show at the most, and pixels of their longest side.
     """
-    items = []
-    for row in images.iter_rows(named=True):
+    teachers = list(run.teachers)
+    chosen = choose(read_statuses(sample, annotations, teachers), seed, images)
+    ids = chosen["image_id"].to_list()
+    said = read_responses(ids, teachers, annotations, responses)
+    files, items = [], []
+    pictures = read_pictures(shards, ids)
+    for row in chosen.iter_rows(named=True):
         image_id = row["image_id"]
-        own = [responses[image_id, teacher] for teacher in run.teachers]
+        own = [said[image_id, teacher] for teacher in teachers]
         compared = all(response["status"] == OK for response in own)
+        with Image.open(io.BytesIO(pictures[image_id])) as opened:
+            prepared = prepare(pictures[image_id], opened, longest_side, JPEG_QUALITY)
+        files.append(prepared.data)
         items.append(
             {
                 "id": image_id,
                 **{key: row[key] for key in ("lemma", "domain", "sha256")},
-                **{key: getattr(pictures[image_id], key) for key in ("width", "height")},
+                "width": prepared.image.width,
+                "height": prepared.image.height,
                 "left": left(seed, image_id) if compared else None,
                 "responses": own,
             }
         )
     content = describe(items, run)
     write_parquet(listed(content), reviewed, REVIEWED)
-    files = [pictures[item["id"]].data for item in items]
     write_text(render(content, files, sources), page)
     logger.info("%s: %d images, %.1f MB", page, len(items), Path(page).stat().st_size / 1e6)
 
@@ -104,31 +110,19 @@ def read_responses(
     return found
 
 
-def scale(data: bytes, longest_side: int) -> Picture:
-    """Return an image as a JPEG whose sides have at most so many pixels."""
-    with Image.open(io.BytesIO(data)) as opened:
-        prepared = prepare(data, opened, longest_side, JPEG_QUALITY)
-    return Picture(prepared.data, *prepared.image.size)
-
-
 if __name__ == "__main__":
     snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
-    teachers, seed = settings["teachers"], settings["seed"]
-    teacher_names = {key: names(settings)[key] for key in teachers}
-    annotations = snakemake.input.annotations
-    statuses = read_statuses(snakemake.input.sample, annotations, teachers)
-    images = choose(statuses, seed, settings["review"]["images"])
-    ids = images["image_id"].to_list()
-    pictures = read_pictures(snakemake.input.images, ids)
-    side = settings["review"]["longest_side"]
+    teachers = {key: names(settings)[key] for key in settings["teachers"]}
     review(
-        images,
-        read_responses(ids, teachers, annotations, snakemake.input.responses),
-        {image_id: scale(data, side) for image_id, data in pictures.items()},
-        ReviewedRun(settings["run"], prompt(settings), teacher_names),
-        seed,
+        snakemake.input.sample,
+        snakemake.input.images,
+        snakemake.input.annotations,
+        snakemake.input.responses,
         sources={name: snakemake.input[name] for name in ("template", "style", "script")},
         page=snakemake.output.page,
         reviewed=snakemake.output.reviewed,
+        run=ReviewedRun(settings["run"], prompt(settings), teachers),
+        seed=settings["seed"],
+        **settings["review"],
     )

@@ -12,18 +12,12 @@ def opened(page, report):
     return page
 
 
-def test_the_first_page_says_what_the_run_is(opened):
+def test_the_first_page_says_what_the_run_is_and_lists_all_its_results(opened, run):
     assert opened.locator("h1.title").inner_text() == "Run miniature"
     assert "say nothing about the real models" in opened.locator("body").inner_text()
-
-
-def test_every_category_is_listed(opened):
     assert sorted(opened.evaluate("Object.keys(categories)")) == CATEGORIES
     for category in CATEGORIES:
         assert opened.get_by_text(category, exact=True).is_visible()
-
-
-def test_every_table_figure_and_page_is_in_it(opened, run):
     names = [f"pages/{path.stem}.html" for path in (run / "tables").glob("*.md")]
     names += [f"figures/{path.name}" for path in (run / "figures").glob("*.pdf")]
     names += [f"pages/{name}.html" for name in ("accounting", "audit", "comparison", "cost")]
@@ -53,7 +47,10 @@ def test_every_result_opens_and_has_its_words(opened, category):
     assert len(titles) == len(set(titles)) == opened.evaluate(count, category)
     paths = set()
     for row in range(len(titles)):
-        opened.locator("tbody tr").nth(row).locator("a").nth(0).click()
+        link, explanation = (
+            opened.locator("tbody tr").nth(row).locator("a").nth(k) for k in (0, 1)
+        )
+        link.click()
         content = opened.locator("iframe")
         content.wait_for()
         paths.add(content.get_attribute("src"))
@@ -63,9 +60,8 @@ def test_every_result_opens_and_has_its_words(opened, category):
         else:
             inside.locator("h1").wait_for()
             assert inside.locator("table").count()
-        opened.locator("tbody tr").nth(row).locator("a").nth(1).click()
-        words = opened.locator(".prose-invert").inner_text()
-        assert len(words.split()) > 5
+        explanation.click()
+        assert len(opened.locator(".prose-invert").inner_text().split()) > 5
         opened.get_by_text(category, exact=True).first.click()
     assert len(paths) == len(titles)
 

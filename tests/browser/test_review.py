@@ -37,21 +37,17 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def requests(page):
-    """Requests by the page, of which there must be none."""
+def page(page):
+    """An empty page; the test fails if what it shows requests anything."""
     found = []
-
-    def note(request):
-        if not request.is_navigation_request() and not request.url.startswith(("data:", "blob:")):
-            found.append(request.url)
-
-    page.on("request", note)
-    yield found
-    assert found == []
+    page.on("request", lambda request: found.append(request))
+    yield page
+    for request in found:
+        assert request.is_navigation_request() or request.url.startswith(("data:", "blob:"))
 
 
 @pytest.fixture
-def opened(page, requests, folder):
+def opened(page, folder):
     page.goto((folder / "few.html").as_uri())
     return page
 
@@ -193,7 +189,7 @@ def test_import_keeps_newer_decisions(opened, tmp_path):
     assert pressed(opened) == ["split-yes"]
 
 
-def test_a_larger_page_accepts_the_decisions_of_a_smaller_one(page, requests, folder, tmp_path):
+def test_a_larger_page_accepts_the_decisions_of_a_smaller_one(page, folder, tmp_path):
     page.goto((folder / "fewer.html").as_uri())
     press(page, "y", "y", "y", "n")
     export(page, tmp_path / "fewer.json")
@@ -245,7 +241,7 @@ def test_the_error_in_a_file_is_shown_and_nothing_imported(opened, tmp_path, nam
     assert export(opened, tmp_path / "after.json")["decisions"] == before["decisions"]
 
 
-def test_damaged_storage_is_reported(opened):
+def test_damaged_or_missing_storage_is_reported(opened, folder, tmp_path):
     press(opened, "y", "ArrowRight", "y")
     opened.evaluate(
         """() => Object.keys(localStorage).filter(key => key.includes("/quality/glm/"))
@@ -254,16 +250,15 @@ def test_damaged_storage_is_reported(opened):
     opened.reload()
     assert "damaged" in opened.locator("#message").inner_text()
     assert pressed(opened) == ["split-yes"]
-
-
-def test_a_browser_without_storage_is_reported(page, requests, folder, tmp_path):
-    page.add_init_script(
+    opened.evaluate("localStorage.clear()")
+    opened.add_init_script(
         "Storage.prototype.setItem = () => { throw new DOMException('no', 'QuotaExceededError') }"
     )
-    page.goto((folder / "few.html").as_uri())
-    press(page, "y")
-    assert "does not keep decisions (QuotaExceededError)" in page.locator("#storage").inner_text()
-    content = export(page, tmp_path / "ada.json")
+    opened.goto((folder / "few.html").as_uri())
+    press(opened, "y")
+    said = opened.locator("#storage").inner_text()
+    assert "does not keep decisions (QuotaExceededError)" in said
+    content = export(opened, tmp_path / "ada.json")
     assert [row["split"] for row in content["decisions"]["quality"]] == ["yes"]
     assert content["reviewer"] == "Ada"
 
@@ -271,7 +266,7 @@ def test_a_browser_without_storage_is_reported(page, requests, folder, tmp_path)
 # Models' texts ----------------------------------------------------------------------------------
 
 
-def test_hostile_texts_are_shown_and_do_nothing(page, requests, folder):
+def test_hostile_texts_are_shown_and_do_nothing(page, folder):
     page.on("dialog", lambda dialog: pytest.fail(dialog.message))
     page.goto((folder / "hostile.html").as_uri())
     elements = page.locator("*").count()
@@ -472,7 +467,7 @@ def test_light_and_dark_are_readable(opened, scheme):
 
 
 @pytest.mark.parametrize("name", ["few", "hostile"])
-def test_a_phone_scrolls_in_one_direction(page, requests, folder, name):
+def test_a_phone_scrolls_in_one_direction(page, folder, name):
     page.set_viewport_size(PHONE)
     page.goto((folder / f"{name}.html").as_uri())
     press(page, "f")
@@ -504,7 +499,7 @@ DECIDE = """async () => {
 """Returns the milliseconds of a decision, from key press to painted picture."""
 
 
-def test_a_thousand_images_do_not_lag(page, requests, tmp_path):
+def test_a_thousand_images_do_not_lag(page, tmp_path):
     """A decision costs the same on a large page as on a small one, on a machine of any speed.
 
     Images have 512 pixels and texts 670 words, as in real runs.
@@ -529,7 +524,7 @@ def test_a_thousand_images_do_not_lag(page, requests, tmp_path):
 # The miniature -----------------------------------------------------------------------------------
 
 
-def test_the_miniatures_own_page(page, requests, run):
+def test_the_miniatures_own_page(page, run):
     path = run / "review" / "index.html"
     page.goto(path.as_uri())
     sample = pl.read_parquet(path.with_name("sample.parquet"), schema=REVIEWED)

@@ -364,17 +364,19 @@ def step_times(key: str, setting: Setting, record: Record) -> None:
 
 def _times(key: str, setting: Setting) -> dict:
     """Return the times of one model in milliseconds, and what they were measured with."""
-    few, device, settings, rows = setting.tiny, setting.device, CONFIG["models"][key], setting.rows
+    few, device, settings = setting.tiny, setting.device, CONFIG["models"][key]
     model, processor = synthetic.built(settings, setting.hardware, few)
     prompts = [
         encode(processor, messages) for messages in synthetic.conversations(2 if few else 32)
     ]
     length = prompts[0]["input_ids"].shape[1]
     lengths = running_lengths(setting, length)
-    runner = ModelRunner(model, rows, None if setting.cuda else 200_000)
+    runner = ModelRunner(model, setting.rows, None if setting.cuda else 200_000)
     runner.prefill(_moved(prompts[0], model))
     # The other rows hold nothing that was computed: the cost of a step depends only on lengths.
-    runner.cache.reserve(lengths)
+    while not runner.fits([n + 1 for n in lengths]):
+        lengths.pop()
+    rows = len(lengths)
     runner._offsets *= rows
     tokens = torch.full((rows,), 70, device=device)
 

@@ -85,16 +85,10 @@ def respond(teacher: str, image_id: str, status: str, text: str) -> tuple[dict, 
         "fingerprint": digest(teacher + image_id),
         "error": "refused" if failed else None,
     }
-    good = status == statuses.OK
-    annotation = {
-        "image_id": image_id,
-        "model": teacher,
-        "full": None if failed else text,
-        "think": f"{text} {teacher}" if good else None,
-        "answer": None if failed else text,
-        "status": status,
-    }
-    return response, annotation
+    think = f"{text} {teacher}" if status == statuses.OK else None
+    said = None if failed else text
+    annotation = {"image_id": image_id, "model": teacher, "status": status}
+    return response, annotation | {"full": said, "think": think, "answer": said}
 
 
 def write_run(
@@ -200,12 +194,11 @@ def publish(
 def write_tables(folder: Path) -> list[Path]:
     """Write csv files of Tables 1 and 2 of the paper's run; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    tables = {
-        "table1": "dataset,images,min,max,mean,total\nMAC,9000,1,2,1.5,3\n"
-        "ImageNet-Think,8,1101,2203,1652.4,13219\n",
-        "table2": "images,classes,min_per_class,max_per_class,mean_per_class\n"
-        "250000,10450,2,5,23.92\n",
-    }
-    for name, text in tables.items():
-        (folder / f"{name}.csv").write_text(text)
-    return [folder / f"{name}.csv" for name in tables]
+    paths = [folder / "table1.csv", folder / "table2.csv"]
+    paths[0].write_text(
+        "dataset,images,min,max,mean,total\nMAC,9000,1,2,1.5,3\n"
+        "ImageNet-Think,8,1101,2203,1652.4,13219\n"
+    )
+    columns = "images,classes,min_per_class,max_per_class,mean_per_class"
+    paths[1].write_text(f"{columns}\n250000,10450,2,5,23.92\n")
+    return paths

@@ -62,12 +62,11 @@ def items(
         for teacher in TEACHERS:
             think, answer = (" ".join(draw.choices(WORDS, k=words)) for _ in range(2))
             text = f"<think>{think} ({teacher}, {place})</think>{answer}"
+            said = {"status": "ok", "think": think, "answer": answer, "text": text}
             if draw.random() < failures:
-                said = {"status": draw.choice(failed), "think": None, "answer": None, "text": text}
+                said |= {"status": draw.choice(failed), "think": None, "answer": None}
                 if said["status"] == "error":
                     said["text"] = None
-            else:
-                said = {"status": "ok", "think": think, "answer": answer, "text": text}
             responses.append(said | {"error": None if said["text"] else "out of memory"})
         compared = all(said["status"] == "ok" for said in responses)
         image = f"n{place % 7}_{place}"

@@ -1,11 +1,12 @@
 """Atomic writes: a reader sees the old file or the complete new one."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
+from pyarrow import Schema
 from pyarrow.parquet import ParquetWriter
 
 _PLAIN = pl.CompatLevel.oldest()
@@ -55,20 +56,26 @@ def write_parquet(frame: pl.DataFrame, path: str | Path, schema: pl.Schema) -> N
 
 
 @contextmanager
-def parquet_writer(path: str | Path, schema: pl.Schema) -> Iterator[Callable[[pl.DataFrame], None]]:
+def parquet_writer(
+    path: str | Path,
+    schema: pl.Schema,
+    columns: Schema | None = None,
+    compressed: Sequence[str] = (),
+) -> Iterator[Callable[[pl.DataFrame], None]]:
     """Yield a function that appends a frame, checked as by `write_parquet`, as one row group.
 
-    The file appears when the block succeeds, if need be without rows. Binary columns hold images,
-    which are already compressed, and are stored uncompressed.
+    The file appears when the block succeeds, if need be without rows. Images, which are already
+    compressed, are stored uncompressed, except for the parts of structs that `compressed` names.
+    `columns` is the Arrow schema of the file, if it is not polars' own.
     """
-    columns = schema.to_frame().to_arrow(compat_level=_PLAIN).schema
-    plain = [name for name, dtype in schema.items() if dtype != pl.Binary]
+    columns = columns or schema.to_frame().to_arrow(compat_level=_PLAIN).schema
+    plain = [name for name, dtype in schema.items() if dtype not in (pl.Binary, pl.Struct)]
     with (
         atomic_path(path) as temporary,
         ParquetWriter(
             temporary,
             columns,
-            compression={name: "ZSTD" if name in plain else "NONE" for name in schema},
+            compression=dict.fromkeys([*plain, *compressed], "ZSTD"),
             use_dictionary=plain,
             write_statistics=plain,
         ) as writer,
@@ -77,7 +84,7 @@ def parquet_writer(path: str | Path, schema: pl.Schema) -> Iterator[Callable[[pl
         def append(frame: pl.DataFrame) -> None:
             if len(frame):
                 table = _conforming(frame, path, schema).to_arrow(compat_level=_PLAIN)
-                writer.write_table(table, row_group_size=len(frame))
+                writer.write_table(table.cast(columns), row_group_size=len(frame))
 
         yield append
 

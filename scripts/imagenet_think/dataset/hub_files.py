@@ -14,9 +14,9 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
-from pyarrow.parquet import FileMetaData, ParquetWriter, read_metadata
+from pyarrow.parquet import FileMetaData, read_metadata
 
-from imagenet_think.core.files import atomic_path
+from imagenet_think.core.files import parquet_writer
 from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import DATASET, FAILED, IMAGE
 from imagenet_think.core.splits import CONFIGURATIONS, SPLITS
@@ -56,32 +56,12 @@ def arrow_schema(schema: pl.Schema) -> pa.Schema:
 
 @contextmanager
 def writer(path: str | Path, schema: pl.Schema) -> Iterator[Callable[[pl.DataFrame], None]]:
-    """Yield a function that appends a row group to a parquet file.
+    """Yield a function that appends a row group, as `parquet_writer` does.
 
-    The file appears when the block succeeds; without rows it holds only the schema. Columns that
-    are not in the schema are left out.
+    Columns that are not in the schema are left out.
     """
-    columns = arrow_schema(schema)
-    # Images do not compress any further, and nobody filters by their bytes.
-    leaves = [name for name, dtype in schema.items() if dtype != IMAGE]
-    with (
-        atomic_path(path) as temporary,
-        ParquetWriter(
-            temporary,
-            columns,
-            compression={name: "ZSTD" for name in leaves}
-            | {"image.bytes": "NONE", "image.path": "ZSTD"},
-            use_dictionary=leaves,
-            write_statistics=leaves,
-        ) as parquet,
-    ):
-
-        def append(rows: pl.DataFrame) -> None:
-            if len(rows):
-                table = rows.select(list(schema)).to_arrow(compat_level=pl.CompatLevel.oldest())
-                parquet.write_table(table.cast(columns), row_group_size=len(rows))
-
-        yield append
+    with parquet_writer(path, schema, arrow_schema(schema), ["image.path"]) as append:
+        yield lambda rows: append(rows.select(list(schema)).cast(schema))
 
 
 def published_schema(path: str | Path) -> pl.Schema:

@@ -122,8 +122,6 @@ class Lock:
         ------
         LockError
             If a live worker holds it; the message names it and says what to do.
-        OSError
-            If the file cannot be created.
         """
         watched: _Seen | None = None
         while not self._created():

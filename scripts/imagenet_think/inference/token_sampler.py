@@ -17,9 +17,6 @@ from transformers import (
 
 from imagenet_think.inference import seeding
 
-_CHUNK = 64
-"""Rows whose noise is in memory at a time: with 160,000 tokens each, 80 MB per copy."""
-
 
 class TokenSampler:
     """Picks the next token of every row.
@@ -36,7 +33,6 @@ class TokenSampler:
     """
 
     def __init__(self, decoding: dict, rows: int, vocabulary: int, device: str | torch.device):
-        self.device = device
         self.penalty = decoding.get("repetition_penalty") or 1.0
         self.seen: torch.Tensor | None = None  # what is penalised, by row and token
         if self.penalty != 1.0:
@@ -57,7 +53,7 @@ class TokenSampler:
         """
         if self.seen is not None:
             self.seen[row] = False
-            self.seen[row, prompt.to(self.device)] = True
+            self.seen[row, prompt] = True
 
     def reorder(self, order: list[int]) -> None:
         """Move row `order[i]` to row i, for each i."""
@@ -72,35 +68,25 @@ class TokenSampler:
 
         `scores` are (rows, vocabulary), `draws` the seed and number of tokens so far of each row.
         """
-        numbers = [] if self.greedy else [seeding.bits(seed, step) for seed, step in draws]
-        # A blocking copy would wait for all pending work of the device.
-        bits = torch.tensor(numbers, dtype=torch.long).to(self.device, non_blocking=True)
-        seen = None if self.seen is None else self.seen[first : first + len(scores)]
-        chosen = torch.cat(
-            [
-                self._choose(scores[part], None if seen is None else seen[part], bits[part])
-                for part in (slice(i, i + _CHUNK) for i in range(0, len(scores), _CHUNK))
-            ]
-        )
-        if seen is not None:
-            seen.scatter_(1, chosen[:, None], True)
-        return chosen
-
-    def _choose(
-        self, scores: torch.Tensor, seen: torch.Tensor | None, bits: torch.Tensor
-    ) -> torch.Tensor:
         scores = scores.float()
+        seen = None if self.seen is None else self.seen[first : first + len(scores)]
         if seen is not None:
             penalised = torch.where(scores < 0, scores * self.penalty, scores / self.penalty)
             scores = torch.where(seen, penalised, scores)
-        if self.greedy:
-            return scores.argmax(-1)
-        for warper in self.warpers:
-            scores = warper(None, scores)
-        # With Gumbel noise this samples from the softmax (Gumbel-max; Maddison et al. 2014, arXiv
-        # 1411.0030). Rounding errors, which depend on the batch, change a token only if two are
-        # nearly tied, which is much rarer than at the bounds of a cumulative sum.
-        return (scores + _gumbel(bits, scores.shape[-1])).argmax(-1)
+        if not self.greedy:
+            for warper in self.warpers:
+                scores = warper(None, scores)
+            # With Gumbel noise, the greatest sum samples from the softmax (Gumbel-max; Maddison et
+            # al. 2014, arXiv 1411.0030). Rounding errors, which depend on the batch, change a token
+            # only if two are nearly tied: much rarer than at the bounds of a cumulative sum.
+            bits = torch.tensor([seeding.bits(seed, step) for seed, step in draws])
+            # A blocking copy would wait for all pending work of the device.
+            noise = _gumbel(bits.to(scores.device, non_blocking=True), scores.shape[-1])
+            scores = scores + noise
+        chosen = scores.argmax(-1)
+        if seen is not None:
+            seen.scatter_(1, chosen[:, None], True)
+        return chosen
 
 
 def _gumbel(bits: torch.Tensor, count: int) -> torch.Tensor:

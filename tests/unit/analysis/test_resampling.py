@@ -84,12 +84,6 @@ def test_intervals_are_those_of_scipy_s_bootstrap():
     assert high[0] == pytest.approx(reference.high, abs=0.05 * width)
 
 
-def test_an_interval_covers_the_true_mean_about_as_often_as_it_says():
-    values = np.random.default_rng(8).beta(2, 2, (80, 300))
-    low, high = bootstrap(values, Intervals(400, 0.9, 2))
-    assert 0.82 < ((low <= 0.5) & (high >= 0.5)).mean() < 0.95
-
-
 def test_equal_scores_have_an_interval_of_no_width():
     low, high = bootstrap(np.full((40, 1), 0.75), Intervals(300, 0.95, 1))
     assert (low[0], high[0]) == (0.75, 0.75)
@@ -106,13 +100,14 @@ def test_few_values_have_no_interval():
     assert np.array_equal(every[:, :2], ends[:, :2])
 
 
-def test_intervals_of_as_many_values_as_have_one_cover_most_true_means():
-    """And of fewer they do not: the figures with which the bound is documented."""
-    intervals = Intervals(400, 0.95, 3, least=1)
-    for images, least, most in ((2, 0.45, 0.6), (5, 0.8, 0.9), (LEAST, 0.88, 0.95)):
-        values = np.random.default_rng(images).normal(0, 0.05, (images, 2000))
-        low, high = bootstrap(values, intervals)
-        assert least < ((low <= 0) & (high >= 0)).mean() < most
+@pytest.mark.parametrize(
+    ("images", "least", "most"), [(2, 0.45, 0.6), (5, 0.8, 0.9), (LEAST, 0.88, 0.95), (80, 0.93, 1)]
+)
+def test_an_interval_covers_the_true_mean_about_as_often_as_it_says(images, least, most):
+    """Except over few images: the figures with which the bound is documented."""
+    values = np.random.default_rng(images).normal(0, 0.05, (images, 2000))
+    low, high = bootstrap(values, Intervals(400, 0.95, 3, least=1))
+    assert least < ((low <= 0) & (high >= 0)).mean() < most
 
 
 def test_a_share_of_0_has_an_interval_with_a_width():

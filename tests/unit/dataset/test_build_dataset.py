@@ -77,10 +77,9 @@ def test_failed_responses_are_in_their_own_configuration(run, tmp_path):
     assert good.select("think_1", "answer_1", "think_2", "answer_2").null_count().row(0) == (0,) * 4
     assert "text_1" not in good.columns
     for k, teacher in enumerate(TEACHERS, start=1):
-        texts = pl.read_parquet(run / "responses" / teacher / "*.parquet")
-        raw = dict(texts.select("image_id", "text").iter_rows())
-        for name, text in failed.select("image_id", f"text_{k}").iter_rows():
-            assert text == raw[name]
+        raw = pl.read_parquet(run / "responses" / teacher / "*.parquet")
+        both = failed.join(raw, on="image_id")
+        assert both[f"text_{k}"].to_list() == both["text"].to_list()
     assert failed.row(1, named=True)["text_2"] is None
     assert failed["finish_reason_1"].to_list() == ["length", "stop", "stop"]
     # The split of an image does not depend on its responses.
@@ -152,8 +151,9 @@ def test_every_reader_reads_hard_texts_alike(tmp_path):
             for row in split.remove_columns("image")
         ],
     }
-    for reader, found in answers.items():
-        assert dict(found) == texts, reader
+    assert {reader: dict(found) for reader, found in answers.items()} == dict.fromkeys(
+        answers, texts
+    )
 
 
 def test_empty_files_and_empty_splits(tmp_path):
@@ -178,11 +178,9 @@ def test_empty_files_and_empty_splits(tmp_path):
 @pytest.mark.parametrize("change", ["lacks", "repeats", "is of another shard"])
 def test_files_with_other_images_are_reported(run, tmp_path, place, change):
     path = run / place / "00.parquet"
-    rows = pl.read_parquet(path)
-    rows = {"lacks": rows[1:], "repeats": pl.concat([rows, rows[:1]])}.get(change)
-    if rows is None:
-        rows = pl.read_parquet(path.with_stem("01"))
-    rows.write_parquet(path)
+    rows, others = (pl.read_parquet(path.with_stem(shard)) for shard in SHARDS)
+    changed = {"lacks": rows[1:], "repeats": pl.concat([rows, rows[:1]])}
+    changed.get(change, others).write_parquet(path)
     with pytest.raises(ValueError, match=rf"{place}/00.parquet and the sample's shard 00 .*n\d_\d"):
         build(run, tmp_path / "dataset", ["00"], full=True)
     assert not list(tmp_path.glob("dataset/*/*.parquet"))

@@ -45,20 +45,20 @@ class Listing:
     def __call__(self, image="image", label=None, labels=None):
         return self.write(self.files, labels, image=image, label=label)
 
-    def with_pictures(self, image="image", label=None, labels=None):
+    def with_pictures(self):
         """List what `prepare_images` makes of the files; then gather the shards of the sample."""
-        own = dict(image=image, label=label, thresholds=THRESHOLDS, preparation=PREPARATION)
+        own = dict(image="image", label=None, thresholds=THRESHOLDS, preparation=PREPARATION)
         made = [f"{path}.prepared" for path in self.files]
         for path, candidates in zip(self.files, made, strict=True):
-            prepare_images(self.classes, path, labels, candidates, **own, threads=2)
-        found = self.write(made, None, image=image, prepared=True)
+            prepare_images(self.classes, path, None, candidates, **own, threads=2)
+        found = self.write(made, None, image="image", prepared=True)
         for shard in shard_names(**SHARDING):
             gather_shard(self.folder / "sample.out", made, shard, self.folder / f"{shard}.shard")
         return [*found, pl.read_parquet(self.folder / "*.shard")]
 
     def write(self, files, labels, **settings):
-        places = [self.folder / f"{name}.out" for name in ("sample", "classes", "exclusions")]
-        page = self.folder / "page.md"
+        names = ("sample", "classes", "exclusions", "page")
+        *places, page = (self.folder / f"{name}.out" for name in names)
         list_images(self.classes, files, labels, *places, page, sharding=SHARDING, **settings)
         self.page = page.read_text()
         return [pl.read_parquet(place) for place in places]
@@ -145,10 +145,8 @@ def test_a_label_that_counts_no_class_rejects_its_row(listing, labels):
     listing.add(image=["n00000001_1", "n00000001_2", "n00000002_3"], label=labels)
     sample, _, exclusions = listing(label="label")
     assert sample["image_id"].to_list() == ["n00000002_3"]
-    assert exclusions.select("member", "reason").rows() == [
-        ("n00000001_1", "no_class"),
-        ("n00000001_2", "no_class"),
-    ]
+    rejected = exclusions.select("member", "reason").rows()
+    assert rejected == [("n00000001_1", "no_class"), ("n00000001_2", "no_class")]
     assert exclusions["detail"][0] == "n00000001_1: label 3 is none of 3 classes"
 
 

@@ -165,3 +165,23 @@ def test_the_capacity_changes_with_the_rows():
         cache.reserve(lengths)
         shapes.append(tuple(cache.layers[0][0].shape[0::2]))
     assert shapes == [(8, 256), (8, 256), (4, 512), (4, 512), (8, 256)]
+
+
+def test_a_resize_for_which_memory_runs_out_can_be_repeated(monkeypatch):
+    model = Model()
+    model.admit(BLOCK - 1, 3)
+    resized, calls = kv_cache._resized, []
+
+    def limited(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:  # one layer is resized
+            raise torch.OutOfMemoryError
+        return resized(*arguments)
+
+    monkeypatch.setattr(kv_cache, "_resized", limited)
+    model.step()
+    with pytest.raises(torch.OutOfMemoryError):
+        model.step()
+    model.check()
+    model.step()
+    assert {part.shape[2] for layer in model.cache.layers for part in layer} == {2 * BLOCK}

@@ -2,7 +2,6 @@ import pytest
 import torch
 from transformers import RepetitionPenaltyLogitsProcessor
 
-from imagenet_think.inference import token_sampler
 from imagenet_think.inference.seeding import bits, row_seed
 from imagenet_think.inference.token_sampler import TokenSampler, _gumbel
 
@@ -77,25 +76,6 @@ def test_a_row_draws_the_same_in_any_batch_and_place():
     order = [4, 1, 5]
     some = chosen({"temperature": 1.0}, [seeds[i] for i in order], scores[order], drawn=3)
     assert some == [together[i] for i in order]
-
-
-@pytest.mark.parametrize("first", [0, 2])
-def test_rows_sampled_in_chunks_give_the_same(monkeypatch, first):
-    decoding = {"temperature": 0.7, "top_p": 0.9, "repetition_penalty": 3.0}
-    scores = torch.randn(4, 5, 40, generator=torch.Generator().manual_seed(0))
-
-    def said():
-        sampler = TokenSampler(decoding, 7, 40, "cpu")
-        for row in range(5):
-            sampler.admit(first + row, torch.tensor([row, 9]))
-        return [
-            sampler(scores[step], first, [(row, step) for row in range(5)]).tolist()
-            for step in range(4)
-        ], sampler.seen[first : first + 5].tolist()
-
-    together = said()
-    monkeypatch.setattr(token_sampler, "_CHUNK", 2)
-    assert said() == together
 
 
 def test_a_moved_row_keeps_its_penalties():

@@ -26,10 +26,14 @@ def test_what_was_saved_is_known_again(tmp_path):
     assert again.get([b"b", b"c"]).tolist() == [[0.2, 0.5], [1 / 3, 1.0]]
 
 
-def test_settings_and_shards_are_separate(tmp_path):
-    first = cache(tmp_path)
+def with_one_pair(folder):
+    first = cache(folder)
     first.add([b"a"], {"f1": np.ones(1), "seen": np.ones(1)})
-    first.save()
+    return first
+
+
+def test_settings_and_shards_are_separate(tmp_path):
+    with_one_pair(tmp_path).save()
     assert b"a" not in cache(tmp_path, {"layer": 4})
     assert b"a" not in cache(tmp_path, shard="01")
 
@@ -42,8 +46,7 @@ def test_nothing_new_writes_nothing(tmp_path):
 
 def test_it_saves_from_time_to_time(tmp_path, monkeypatch):
     monkeypatch.setattr(score_cache, "SAVE_SECONDS", 0)
-    first = cache(tmp_path)
-    first.add([b"a"], {"f1": np.ones(1), "seen": np.ones(1)})
+    with_one_pair(tmp_path)
     assert b"a" in cache(tmp_path)
 
 
@@ -57,9 +60,7 @@ def test_a_broken_file_is_named(tmp_path, content):
 
 
 def test_a_file_of_other_columns_is_named(tmp_path):
-    first = cache(tmp_path)
-    first.add([b"a"], {"f1": np.ones(1), "seen": np.ones(1)})
-    first.save()
+    with_one_pair(tmp_path).save()
     with pytest.raises(ValueError, match="delete it"):
         ScoreCache(tmp_path, "00", SETTINGS, ["f1"])
 

@@ -7,12 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tiny_encoders import MINILM, save_roberta
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import (
-    AutoTokenizer,
-    BertConfig,
-    BertModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoTokenizer, BertModel, PreTrainedTokenizerFast
 
 from imagenet_think.metrics.bertscore import load_tokenizer
 from imagenet_think.metrics.truncation import (
@@ -128,16 +123,7 @@ def test_a_window_of_special_tokens_only_is_an_error(tokenizers):
 
 
 def test_a_window_larger_than_the_models_is_an_error(tokenizers):
-    bert = BertModel(
-        BertConfig(
-            vocab_size=8,
-            hidden_size=8,
-            num_hidden_layers=1,
-            num_attention_heads=1,
-            intermediate_size=8,
-            max_position_embeddings=512,
-        )
-    )
+    bert = BertModel.from_pretrained(MINILM)
     message = r"sbert\.max_tokens is 513, but /bert takes 512 tokens"
     with pytest.raises(ValueError, match=message):
         check_max_tokens("sbert", 513, "/bert", bert)

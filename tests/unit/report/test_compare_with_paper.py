@@ -8,32 +8,27 @@ from configs import config
 
 from compare_with_paper import BENCHMARK_TABLES, MODELS, compare_with_paper
 from imagenet_think.report.comparability import VECTORS
-from imagenet_think.report.table_captions import COMPUTED
-from imagenet_think.report.table_captions import REPORTED as REPORTED_SOURCE
+from imagenet_think.report.table_captions import COMPUTED, REPORTED
 
-REPORTED = Path(__file__).parents[3] / "resources" / "reported.yaml"
-PAPER = yaml.safe_load(REPORTED.read_text())
+FILE = Path(__file__).parents[3] / "resources" / "reported.yaml"
+PAPER = yaml.safe_load(FILE.read_text())
 PARTS = ("full", "think", "answer")
 
 
 def write_tables(folder, shift=0.0):
     """Write the paper's numbers as our tables, each score shifted, with intervals of ± 0.01."""
+    language = [
+        ("images_per_class", None, 10450, 16.4, 12.8),
+        ("unique_words", "think", 1, 3.0, None),
+        ("unique_words", None, 1, 1247.0, None),
+        ("tokens", "answer", 240_000, 300.0, None),
+        ("tokens", "answer", 250_000, 300.0, None),
+    ]
+    datasets = pl.DataFrame(PAPER["table1"]).drop("reasoning", "models", "domains")
     tables = {
-        "table1": pl.DataFrame(PAPER["table1"])
-        .drop("reasoning", "models", "domains")
-        .with_columns(source=pl.lit(COMPUTED)),
+        "table1": datasets.with_columns(source=pl.lit(COMPUTED)),
         "table2": pl.DataFrame([PAPER["table2"]]),
-        "language": pl.DataFrame(
-            [
-                ("images_per_class", None, 10450, 16.4, 12.8),
-                ("unique_words", "think", 1, 3.0, None),
-                ("unique_words", None, 1, 1247.0, None),
-                ("tokens", "answer", 240_000, 300.0, None),
-                ("tokens", "answer", 250_000, 300.0, None),
-            ],
-            schema=["measure", "part", "n", "mean", "sd"],
-            orient="row",
-        ),
+        "language": pl.DataFrame(language, ["measure", "part", "n", "mean", "sd"], orient="row"),
     }
 
     def number(name, value):
@@ -68,19 +63,24 @@ def computed_in(path, *datasets):
     """Let a Table 1 be computed for some datasets, and copied from the paper for the others."""
     table = pl.read_csv(path)
     ours = pl.col("dataset").is_in([*datasets, "ImageNet-Think"])
-    source = pl.when(ours).then(pl.lit(COMPUTED)).otherwise(pl.lit(REPORTED_SOURCE))
+    source = pl.when(ours).then(pl.lit(COMPUTED)).otherwise(pl.lit(REPORTED))
     table.with_columns(source=source).write_csv(path)
 
 
-def compare(folder, paths, changes=None):
-    stem = folder / "comparison"
-    compare_with_paper(paths, REPORTED, stem, config(changes))
+@pytest.fixture
+def paths(tmp_path):
+    return write_tables(tmp_path)
+
+
+def compare(paths, changes=None):
+    stem = paths[0].with_name("comparison")
+    compare_with_paper(paths, FILE, stem, config(changes))
     with open(f"{stem}.csv", newline="") as file:
         return list(csv.DictReader(file)), stem.with_suffix(".md").read_text()
 
 
-def test_the_paper_agrees_with_itself(tmp_path):
-    rows, text = compare(tmp_path, write_tables(tmp_path))
+def test_the_paper_agrees_with_itself(paths):
+    rows, text = compare(paths)
     for row in rows:
         if row["column"] == "thinking-answer pairs":  # those of both teachers
             assert float(row["ours"]) == 490_000
@@ -104,10 +104,9 @@ def numbers(value):
     return [float(value)] if isinstance(value, int | float) else []
 
 
-def test_every_reported_number_is_compared_or_has_a_reason(tmp_path):
-    paths = write_tables(tmp_path)
+def test_every_reported_number_is_compared_or_has_a_reason(paths):
     computed_in(paths[0])
-    rows, _ = compare(tmp_path, paths)
+    rows, _ = compare(paths)
     assert sorted(float(row["paper"]) for row in rows) == sorted(numbers(PAPER))
     without = [row for row in rows if not row["ours"]]
     assert {row["row"] for row in without} == {"Visual CoT", "LLaVA-CoT-100K", "Emma", "MAC", "all"}
@@ -116,10 +115,9 @@ def test_every_reported_number_is_compared_or_has_a_reason(tmp_path):
         assert row["reasons"].startswith("not computed: ")
 
 
-def test_a_dataset_counted_here_is_compared(tmp_path):
-    paths = write_tables(tmp_path)
+def test_a_dataset_counted_here_is_compared(paths):
     computed_in(paths[0], "LLaVA-CoT-100K")
-    rows, _ = compare(tmp_path, paths, {"statistics/tokenizer/repository": "package:mini"})
+    rows, _ = compare(paths, {"statistics/tokenizer/repository": "package:mini"})
     ours = {row["column"]: row["reasons"] for row in rows if row["row"] == "LLaVA-CoT-100K"}
     assert ours.pop("images") == ""
     assert all(reasons.startswith("tokens are mini's") for reasons in ours.values())
@@ -127,7 +125,7 @@ def test_a_dataset_counted_here_is_compared(tmp_path):
 
 
 def test_a_shift_shows(tmp_path):
-    rows, text = compare(tmp_path, write_tables(tmp_path, shift=-0.02))
+    rows, text = compare(write_tables(tmp_path, shift=-0.02))
     key = ["Tab. 4", "VL-Rethinker-7B", "ROUGE-L, max"]
     (row,) = (row for row in rows if [row["table"], row["row"], row["column"]] == key)
     assert float(row["paper"]) == 0.261
@@ -139,23 +137,21 @@ def test_a_shift_shows(tmp_path):
 
 
 @pytest.mark.parametrize(("low", "inside"), [(None, ""), (0.8604, "true"), (0.8606, "false")])
-def test_inside_allows_for_the_papers_rounding(tmp_path, low, inside):
-    paths = write_tables(tmp_path)
-    path = tmp_path / "table3.csv"
+def test_inside_allows_for_the_papers_rounding(paths, low, inside):
+    path = paths[0].with_stem("table3")
     low = pl.lit(low, pl.Float64)
     pl.read_csv(path).with_columns(bertscore_avg_low=low).write_csv(path)
-    rows, _ = compare(tmp_path, paths)
+    rows, _ = compare(paths)
     row = next(row for row in rows if row["column"] == "BERTScore, avg")
     assert (row["row"], row["paper"], row["inside"]) == ("InternVL-3.5-8B", "0.86", inside)
 
 
-def test_a_different_run_gives_reasons_and_counts_nothing(tmp_path):
+def test_a_different_run_gives_reasons_and_counts_nothing(paths):
     other = {"models/internvl3.5/repository": "resources/miniatures/internvl3.5"}
-    paths = write_tables(tmp_path)
-    rows, _ = compare(tmp_path, paths, other)
+    rows, _ = compare(paths, other)
     differing = {row["row"] for row in rows if "other weights" in row["reasons"]}
     assert differing == {"InternVL-3.5-8B"}
-    rows, text = compare(tmp_path, paths, other | {"images/source/kind": "drawings"})
+    rows, text = compare(paths, other | {"images/source/kind": "drawings"})
     drawn = "the images are drawings, not photographs of ImageNet-21k"
     for row in rows:
         if row["ours"] and row["row"] not in ("Visual CoT", "LLaVA-CoT-100K", "Emma", "MAC"):
@@ -169,11 +165,10 @@ def test_a_different_run_gives_reasons_and_counts_nothing(tmp_path):
     assert f"(a) {drawn}" in text.replace("\\", "")
 
 
-def test_models_that_were_not_run_or_ablated_have_no_number(tmp_path):
-    paths = write_tables(tmp_path)
-    path = tmp_path / "table5.csv"
+def test_models_that_were_not_run_or_ablated_have_no_number(paths):
+    path = paths[0].with_stem("table5")
     pl.read_csv(path).filter(pl.col("key") != "visionthink").write_csv(path)
-    rows, text = compare(tmp_path, paths, {"benchmark/ablation_model": "vl-rethinker"})
+    rows, text = compare(paths, {"benchmark/ablation_model": "vl-rethinker"})
     missing = {(row["table"], row["row"]) for row in rows if not row["ours"]}
     assert missing - {("Sec. 3.2", "all")} == {
         ("Tab. 5", "VisionThink-Efficient"),
@@ -183,13 +178,13 @@ def test_models_that_were_not_run_or_ablated_have_no_number(tmp_path):
     assert "56 of the 56 that have an interval" in text
 
 
-def test_hard_names_are_one_reason_and_escaped(tmp_path):
+def test_hard_names_are_one_reason_and_escaped(paths):
     name = "A; B_1 & 50% <b>$x$</b> \\ {#} | ~^\nC"
     kimi = {"models/kimi-vl/name": name, "models/kimi-vl/repository": "mine"}
-    rows, text = compare(tmp_path, write_tables(tmp_path), kimi)
+    rows, text = compare(paths, kimi)
     given = {row["reasons"] for row in rows if row["table"] == "Tab. 3"}
     assert len(given) == 1
     assert "A; B_1 & 50% <b>$x$</b> \\ {#} | ~^ C" in given.pop()
     assert "<b>" not in text
-    tex = (tmp_path / "comparison.tex").read_text(encoding="ascii")
+    tex = paths[0].with_name("comparison.tex").read_text(encoding="ascii")
     assert r"A; B\_1 \& 50\% \textless{}b\textgreater{}\$x\$" in tex

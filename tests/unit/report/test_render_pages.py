@@ -14,13 +14,10 @@ def page(folder, name, markdown):
     return output.read_text(encoding="utf-8")
 
 
-def test_a_table_has_its_numbers_on_the_right(tmp_path):
+def test_a_table_has_its_numbers_on_the_right_and_a_heading_if_it_has_none(tmp_path):
     html = page(tmp_path, "table1", "Words.\n\n| a | b |\n| --- | ---: |\n| x | **1** |\n")
     assert "<h1>Table 1</h1>" in html
     assert '<td style="text-align:right"><strong>1</strong></td>' in html
-
-
-def test_a_page_with_a_heading_keeps_it(tmp_path):
     html = page(tmp_path, "cost", "# Cost of the run\n\nWords.\n")
     assert html.count("<h1>") == 1
     assert "<title>Cost (a run)</title>" in html

@@ -8,12 +8,11 @@ import reviewed
 from hypothesis import given
 from hypothesis import strategies as st
 
-import review
 from imagenet_think.core import schemas
 from imagenet_think.parsing.outcomes import STATUSES
-from imagenet_think.report.examples import read_pictures
 from imagenet_think.review.review_page import ReviewedRun, policy
-from imagenet_think.review.review_sample import choose, left, read_statuses
+from imagenet_think.review.review_sample import choose, left
+from review import review
 
 SEED = 5
 
@@ -179,24 +178,24 @@ def files(tmp_path):
     return tmp_path
 
 
-def make(folder, name="page", number=20, longest_side=512) -> str:
-    """Make a page as the script does; return it."""
+def make(folder, name="page") -> str:
+    """Make a page and return it."""
     sample, *others = (folder / f"{kind}.parquet" for kind in KINDS)
-    images, annotations, responses = ([path] for path in others)
-    chosen = choose(read_statuses(sample, annotations, reviewed.TEACHERS), SEED, number)
-    ids = chosen["image_id"].to_list()
-    pictures = read_pictures(images, ids)
-    review.review(
-        chosen,
-        review.read_responses(ids, reviewed.TEACHERS, annotations, responses),
-        {image_id: review.scale(data, longest_side) for image_id, data in pictures.items()},
-        ReviewedRun(reviewed.RUN, reviewed.PROMPT, reviewed.NAMES),
-        SEED,
-        reviewed.SOURCES,
-        folder / f"{name}.html",
-        folder / f"{name}.parquet",
+    page = folder / f"{name}.html"
+    review(
+        *(
+            sample,
+            *([path] for path in others),
+            reviewed.SOURCES,
+            page,
+            page.with_suffix(".parquet"),
+        ),
+        run=ReviewedRun(reviewed.RUN, reviewed.PROMPT, reviewed.NAMES),
+        seed=SEED,
+        images=20,
+        longest_side=512,
     )
-    return (folder / f"{name}.html").read_text(encoding="utf-8")
+    return page.read_text(encoding="utf-8")
 
 
 def test_a_page_shows_a_runs_files(files):

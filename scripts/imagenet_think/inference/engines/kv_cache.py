@@ -57,9 +57,10 @@ class KVCache:
 
     def reserve(self, lengths: list[int]) -> None:
         """Make room for rows of these lengths, which must fit."""
-        rows, _, capacity, _ = self.layers[0][0].shape
         needed = _capacity(max(lengths))
-        if needed <= capacity and len(lengths) <= rows:
+        # All layers are checked, for memory may have run out when some had been resized.
+        shapes = [keys.shape for keys, _ in self.layers]
+        if all(len(lengths) <= shape[0] and needed <= shape[2] for shape in shapes):
             return
         rows = min(self.rows, self.budget // needed)
         for i, (keys, values) in enumerate(self.layers):

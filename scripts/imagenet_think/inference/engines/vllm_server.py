@@ -37,22 +37,9 @@ _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
 class VllmServer(Server):
     """A `vllm serve` and what keeps it alive: started again when it died or hangs.
 
-    Parameters
-    ----------
-    command
-        What starts it, without host and port.
-    inference
-        The config's section: `device` and `engines.vllm` are read.
-    folder
-        A folder for its log, removed at its end.
-    threads
-        CPU threads.
-
-    Attributes
-    ----------
-    record
-        `engine`, `device`, `devices` (their number), `dtype` and `attention` as vLLM's log names
-        them, `versions`, and `restarts`.
+    `command` starts it, without host and port, on a number of CPU `threads`. `folder` is for its
+    log, and removed at its end. Of `inference`, the config's section, `device` and `engines.vllm`
+    are read. The record has what `read_log` returns, and `restarts`.
     """
 
     def __init__(
@@ -87,26 +74,14 @@ class VllmServer(Server):
             self.record["device"] = device_name("cuda")
 
     async def address(self) -> Address:
-        """Return where it is; while it is started again, wait.
-
-        Raises
-        ------
-        EngineError
-            If it is gone for good.
-        """
+        """Return where it is; wait while it is started again, or raise if it is gone for good."""
         async with self._changing:
             if self._address is None:
                 raise EngineError(self._lost)
             return self._address
 
     async def recover(self, address: Address, error: UnavailableError) -> bool:
-        """Start it again if it is dead or hangs; return whether it was, by whomever.
-
-        Raises
-        ------
-        EngineError
-            If it was started as often as it may be.
-        """
+        """Start it again if it is dead or hangs, and may be; return whether it was, by whomever."""
         # A request that is dropped while it restarts the server must not leave it half started.
         return await asyncio.shield(self._recover(address, error))
 
