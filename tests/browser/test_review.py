@@ -37,21 +37,17 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def requests(page):
-    """Requests by the page, of which there must be none."""
+def page(page):
+    """An empty page; the test fails if what it shows requests anything."""
     found = []
-
-    def note(request):
-        if not request.is_navigation_request() and not request.url.startswith(("data:", "blob:")):
-            found.append(request.url)
-
-    page.on("request", note)
-    yield found
-    assert found == []
+    page.on("request", lambda request: found.append(request))
+    yield page
+    for request in found:
+        assert request.is_navigation_request() or request.url.startswith(("data:", "blob:"))
 
 
 @pytest.fixture
-def opened(page, requests, folder):
+def opened(page, folder):
     page.goto((folder / "few.html").as_uri())
     return page
 
@@ -193,7 +189,7 @@ def test_import_keeps_newer_decisions(opened, tmp_path):
     assert pressed(opened) == ["split-yes"]
 
 
-def test_a_larger_page_accepts_the_decisions_of_a_smaller_one(page, requests, folder, tmp_path):
+def test_a_larger_page_accepts_the_decisions_of_a_smaller_one(page, folder, tmp_path):
     page.goto((folder / "fewer.html").as_uri())
     press(page, "y", "y", "y", "n")
     export(page, tmp_path / "fewer.json")
@@ -270,7 +266,7 @@ def test_damaged_or_missing_storage_is_reported(opened, folder, tmp_path):
 # Models' texts ----------------------------------------------------------------------------------
 
 
-def test_hostile_texts_are_shown_and_do_nothing(page, requests, folder):
+def test_hostile_texts_are_shown_and_do_nothing(page, folder):
     page.on("dialog", lambda dialog: pytest.fail(dialog.message))
     page.goto((folder / "hostile.html").as_uri())
     elements = page.locator("*").count()
@@ -471,7 +467,7 @@ def test_light_and_dark_are_readable(opened, scheme):
 
 
 @pytest.mark.parametrize("name", ["few", "hostile"])
-def test_a_phone_scrolls_in_one_direction(page, requests, folder, name):
+def test_a_phone_scrolls_in_one_direction(page, folder, name):
     page.set_viewport_size(PHONE)
     page.goto((folder / f"{name}.html").as_uri())
     press(page, "f")
@@ -503,7 +499,7 @@ DECIDE = """async () => {
 """Returns the milliseconds of a decision, from key press to painted picture."""
 
 
-def test_a_thousand_images_do_not_lag(page, requests, tmp_path):
+def test_a_thousand_images_do_not_lag(page, tmp_path):
     """A decision costs the same on a large page as on a small one, on a machine of any speed.
 
     Images have 512 pixels and texts 670 words, as in real runs.
@@ -528,7 +524,7 @@ def test_a_thousand_images_do_not_lag(page, requests, tmp_path):
 # The miniature -----------------------------------------------------------------------------------
 
 
-def test_the_miniatures_own_page(page, requests, run):
+def test_the_miniatures_own_page(page, run):
     path = run / "review" / "index.html"
     page.goto(path.as_uri())
     sample = pl.read_parquet(path.with_name("sample.parquet"), schema=REVIEWED)

@@ -46,10 +46,10 @@ def write_shard(path, pictures, group=128):
 
 def write_shards(folder):
     """Write two shards of three images each; the bytes of `b` are cut off."""
+    pictures = {name: noise_file(ord(name), 70, 50 + 5 * (ord(name) % 4)) for name in "abcdef"}
+    pictures["b"] = pictures["b"][:300]
     for shard, names in (("00", "cab"), ("01", "fde")):
-        pictures = [(n, noise_file(ord(n), 70, 50 + 5 * (ord(n) % 4))) for n in names]
-        pictures = [(n, data[:300] if n == "b" else data) for n, data in pictures]
-        write_shard(folder / f"{shard}.parquet", pictures, group=2)
+        write_shard(folder / f"{shard}.parquet", [(n, pictures[n]) for n in names], group=2)
     return folder
 
 
@@ -100,13 +100,12 @@ class Run:
         }
 
     def __call__(self, **inference):
-        outputs = [str(out) for out in self.outputs]
-        generate_responses(Task(**self.task(**inference)), responses=outputs, **self.files)
+        generate_responses(Task(**self.task(**inference)), responses=self.outputs, **self.files)
         return pl.concat([pl.read_parquet(out) for out in self.outputs])
 
     def pilot(self, count):
         out = self.folder / "pilot.parquet"
-        generate_pilot(Task(**self.task()), responses=str(out), count=count, **self.files)
+        generate_pilot(Task(**self.task()), responses=out, count=count, **self.files)
         return pl.read_parquet(out)
 
     @property

@@ -115,7 +115,7 @@ def test_it_loads_in_one_line_without_files_of_an_earlier_dataset(full, card, tm
         datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "another"))
 
 
-def test_numbers_come_from_data_and_tables(card):
+def test_numbers_come_from_data_and_tables_and_every_column_is_explained(card):
     _, _, page = card()
     assert cells(page, "Split") == {
         "train": ["8", "6", "2"],
@@ -131,6 +131,18 @@ def test_numbers_come_from_data_and_tables(card):
         "loop": [STATUSES["loop"], "1", "1"],
         "error": [STATUSES["error"], "0", "1"],
     }
+    columns = cells(page, "Column").items()
+    explained = {name: meaning for names, (meaning,) in columns for name in names.split(", ")}
+    assert explained.keys() == schemas(full=False)["failed"].keys()
+    for name, meaning in explained.items():
+        words = DESCRIPTIONS[name.replace("_2", "_1")].replace("teacher 1", "teacher 1 or 2")
+        assert meaning.replace("\\", "").startswith(words)
+        assert ("Only in failed" in meaning) == name.startswith("text_")
+    # Nothing else is described, and each teacher by its number.
+    assert DESCRIPTIONS.keys() == {*schemas(full=True)["failed"], *explained}
+    for name, text in DESCRIPTIONS.items():
+        assert text.endswith(".")
+        assert not name.endswith(("_1", "_2")) or f"teacher {name[-1]}" in text
 
 
 def test_a_configuration_may_be_empty(card):
@@ -141,17 +153,6 @@ def test_a_configuration_may_be_empty(card):
     _, front, page = card(failures={("one", name): "loop" for name in PUBLISHED})
     assert [each["config_name"] for each in front["configs"]] == ["failed"]
     assert "none: no image has two good responses" in page.text
-
-
-def test_every_column_is_explained(card):
-    _, _, page = card()
-    columns = cells(page, "Column").items()
-    explained = {name: meaning for names, (meaning,) in columns for name in names.split(", ")}
-    assert explained.keys() == schemas(full=False)["failed"].keys()
-    for name, meaning in explained.items():
-        words = DESCRIPTIONS[name.replace("_2", "_1")].replace("teacher 1", "teacher 1 or 2")
-        assert meaning.replace("\\", "").startswith(words)
-        assert ("Only in failed" in meaning) == name.startswith("text_")
 
 
 def test_models_are_described_as_their_rows_record_them(card):
@@ -202,14 +203,6 @@ def test_a_different_run_says_so_first(card):
     assert "the prompt is neither of the paper's two" in page.text
 
 
-def test_without_images_imagenets_terms_are_stated(card):
-    _, _, page = card()
-    assert "No images are in this folder: ImageNet's terms of access forbid" in page.text
-    assert publication.IMAGENET_TERMS in page.links
-    assert "snakemake --cores all rejoin" in page.text
-    assert "must not be redistributed" not in page.text
-
-
 @pytest.mark.parametrize(
     ("source", "license_", "text"),
     [
@@ -226,13 +219,17 @@ def test_images_of_other_owners_have_other_terms(source, license_, text, card):
     assert "near-duplicates" not in page.text
 
 
-def test_repository_and_licence_are_those_of_the_config_but_not_with_images(card):
+def test_repository_and_licences_with_and_without_images(card):
     changes = {"dataset/repository": "me/think", "dataset/license": "cc0-1.0"}
     _, front, page = card(changes=changes)
     assert 'load_dataset("me/think")' in page.text
     assert 'polars.read_parquet("hf://datasets/me/think/data/*.parquet")' in page.text
     assert front["license"] == "cc0-1.0"
     assert "The texts are CC0 1.0." in page.text
+    assert "No images are in this folder: ImageNet's terms of access forbid" in page.text
+    assert publication.IMAGENET_TERMS in page.links
+    assert "snakemake --cores all rejoin" in page.text
+    assert "must not be redistributed" not in page.text
     folder, front, page = card(full=True, changes=changes)
     assert "This form contains ImageNet's images and must not be redistributed" in page.text
     assert front["license"] == "other"
@@ -288,9 +285,6 @@ def test_a_models_location_does_not_reveal_local_folders(repository, shown, link
     assert location({"repository": repository}) == {"repository": shown, "link": link}
 
 
-@pytest.mark.parametrize(
-    ("rows", "name"),
-    [(999, "n<1K"), (1_000, "1K<n<10K"), (250_000, "100K<n<1M"), (10**7, "10M<n<100M")],
-)
-def test_size_categories_are_the_hubs(rows, name):
-    assert size_category(rows) == name
+def test_size_categories_are_the_hubs():
+    names = [size_category(rows) for rows in (999, 1_000, 250_000, 10**7)]
+    assert names == ["n<1K", "1K<n<10K", "100K<n<1M", "10M<n<100M"]
