@@ -18,11 +18,6 @@ URL = f"https://huggingface.co/datasets/{REPOSITORY}"
 class Hub(LocalHub):
     """Answers requests about one repository and keeps its files; subclasses hold the state."""
 
-    private: bool | None
-    refuses: int | None
-    files: dict[str, bytes]
-    requests: list[str]
-
     def do_GET(self):
         path = self.path.split("?")[0]
         self.requests.append(f"GET {path}")

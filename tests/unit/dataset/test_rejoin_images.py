@@ -125,22 +125,12 @@ def test_images_are_rejoined_from_a_plain_folder(images, tmp_path):
     assert rows(out)["image_id"][0] == f"{min(WNIDS)}/{min(WNIDS)}_0"
 
 
-def altered(images, **changes):
-    """Return the images with changed contents; None removes one."""
-    return {
-        wnid: {
-            name: changes.get(stem(name), data)
-            for name, data in members.items()
-            if changes.get(stem(name), data) is not None
-        }
-        for wnid, members in images.items()
-    }
-
-
 def test_missing_and_different_images_are_reported(images, dataset, tmp_path):
     gone, other, cut, kept = (f"{WNIDS[0]}_{n}" for n in range(4))
-    changed = altered(images, **{gone: None, other: encoded(photo(99)), cut: b"no image"})
-    out, missing = rejoin(tmp_path / "own", dataset, class_tars(tmp_path / "source", changed))
+    members = images[WNIDS[0]] | {f"{other}.JPEG": encoded(photo(99)), f"{cut}.JPEG": b"no image"}
+    del members[f"{gone}.JPEG"]
+    source = class_tars(tmp_path / "source", images | {WNIDS[0]: members})
+    out, missing = rejoin(tmp_path / "own", dataset, source)
     found = {row["image_id"]: row for row in missing.iter_rows(named=True)}
     assert {name: row["reason"] for name, row in found.items()} == {
         gone: "not_found",
@@ -149,7 +139,7 @@ def test_missing_and_different_images_are_reported(images, dataset, tmp_path):
     }
     assert set(missing["row"]) == {"left_out"}
     tar = f"{WNIDS[0]}.tar, {other}.JPEG: SHA-256 "
-    assert found[other]["detail"].startswith(tar + digest(changed[WNIDS[0]][f"{other}.JPEG"]))
+    assert found[other]["detail"].startswith(tar + digest(members[f"{other}.JPEG"]))
     assert digest(images[WNIDS[0]][f"{other}.JPEG"]) in found[other]["detail"]
     for path in dataset.glob("*/*.parquet"):
         of_file = missing.join(pl.read_parquet(path), on="image_id", how="semi")

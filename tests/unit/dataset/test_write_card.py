@@ -138,6 +138,11 @@ def test_numbers_come_from_data_and_tables_and_every_column_is_explained(card):
         words = DESCRIPTIONS[name.replace("_2", "_1")].replace("teacher 1", "teacher 1 or 2")
         assert meaning.replace("\\", "").startswith(words)
         assert ("Only in failed" in meaning) == name.startswith("text_")
+    # Nothing else is described, and each teacher by its number.
+    assert DESCRIPTIONS.keys() == {*schemas(full=True)["failed"], *explained}
+    for name, text in DESCRIPTIONS.items():
+        assert text.endswith(".")
+        assert not name.endswith(("_1", "_2")) or f"teacher {name[-1]}" in text
 
 
 def test_a_configuration_may_be_empty(card):

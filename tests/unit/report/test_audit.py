@@ -13,14 +13,7 @@ from synthetic_run import CLASS_LIST
 
 from audit import arguments, audit, examine
 from imagenet_think.report import audit_checks
-from imagenet_think.report.audit_checks import (
-    CONSISTENT,
-    CONTRADICTS,
-    OPEN,
-    VERDICTS,
-    Printed,
-    read_number,
-)
+from imagenet_think.report.audit_checks import CONSISTENT, CONTRADICTS, OPEN, read_number
 
 RESOURCES = Path(__file__).parents[3] / "resources"
 ENTRIES = yaml.safe_load((RESOURCES / "audit.yaml").read_text(encoding="utf-8"))
@@ -129,7 +122,7 @@ def changed(entry, **other):
     section = next(each for each in ENTRIES["entries"] if each["id"] == entry)
     given = arguments(section["check"], section["quotes"], REPORTED, {CLASS_LIST.name: 10_450})
     _, check = audit_checks.CHECKS[section["check"]["name"]]
-    return VERDICTS[check(**given | other)[1]]
+    return audit_checks.VERDICTS[check(**given | other)[1]]
 
 
 OPENVL = "OpenVLThinker-7B"
@@ -178,7 +171,7 @@ def test_no_values_vary_more_than_the_bounds(seed):
     draw = random.Random(seed)
     values = [draw.choice((22, 31, draw.uniform(22, 31))) for _ in range(50)]
     mean, sd = fmean(values), pstdev(values)
-    assert audit_checks.spread(Printed("", sd, 0.0), 22, 31, mean)[1]
+    assert audit_checks.spread(audit_checks.Printed("", sd, 0.0), 22, 31, mean)[1]
     assert sd**2 <= (31 - mean) * (mean - 22) + 1e-9
 
 

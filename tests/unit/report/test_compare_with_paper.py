@@ -8,11 +8,10 @@ from configs import config
 
 from compare_with_paper import BENCHMARK_TABLES, MODELS, compare_with_paper
 from imagenet_think.report.comparability import VECTORS
-from imagenet_think.report.table_captions import COMPUTED
-from imagenet_think.report.table_captions import REPORTED as REPORTED_SOURCE
+from imagenet_think.report.table_captions import COMPUTED, REPORTED
 
-REPORTED = Path(__file__).parents[3] / "resources" / "reported.yaml"
-PAPER = yaml.safe_load(REPORTED.read_text())
+FILE = Path(__file__).parents[3] / "resources" / "reported.yaml"
+PAPER = yaml.safe_load(FILE.read_text())
 PARTS = ("full", "think", "answer")
 
 
@@ -64,7 +63,7 @@ def computed_in(path, *datasets):
     """Let a Table 1 be computed for some datasets, and copied from the paper for the others."""
     table = pl.read_csv(path)
     ours = pl.col("dataset").is_in([*datasets, "ImageNet-Think"])
-    source = pl.when(ours).then(pl.lit(COMPUTED)).otherwise(pl.lit(REPORTED_SOURCE))
+    source = pl.when(ours).then(pl.lit(COMPUTED)).otherwise(pl.lit(REPORTED))
     table.with_columns(source=source).write_csv(path)
 
 
@@ -75,7 +74,7 @@ def paths(tmp_path):
 
 def compare(paths, changes=None):
     stem = paths[0].with_name("comparison")
-    compare_with_paper(paths, REPORTED, stem, config(changes))
+    compare_with_paper(paths, FILE, stem, config(changes))
     with open(f"{stem}.csv", newline="") as file:
         return list(csv.DictReader(file)), stem.with_suffix(".md").read_text()
 

@@ -29,9 +29,7 @@ REASON_OF = {
 def report(folder, name="report.html", seed=SEED, **changes):
     source = {"kind": "class_tars", "path": str(folder / "source")}
     report_sampling(
-        folder / "sample.parquet",
-        folder / "exclusions.parquet",
-        folder / "classes.parquet",
+        *(folder / f"{name}.parquet" for name in ("sample", "exclusions", "classes")),
         group_files(folder, "candidates"),
         group_files(folder, "catalogue"),
         TEMPLATE,

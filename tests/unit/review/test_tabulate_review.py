@@ -23,7 +23,7 @@ SETTINGS = {
     "names": NAMES,
     "intervals": {"draws": 200, "level": 0.9},
 }
-INTERVALS = Intervals(draws=200, level=0.9, seed=1)
+INTERVALS = Intervals(**SETTINGS["intervals"], seed=1)
 
 
 def frame(*rows) -> pl.DataFrame:

@@ -1,6 +1,7 @@
-"""The report of what failed in a run, on logs of real runs and on one real run."""
+"""The report of what failed in a run, on logs of real runs and on real runs."""
 
 import logging
+import os
 import subprocess
 import sys
 import textwrap
@@ -213,52 +214,117 @@ def test_a_report_that_fails_says_so_in_one_line():
     assert failures.report(watched(), None).startswith(said)
 
 
+SNAKEFILE = f"""
+import sys
+sys.path.insert(0, {str(SCRIPTS)!r})
+from imagenet_think.run import failures, workflow_hooks
+from snakemake.logging import logger
+watch = failures.Watch(logger.error)
+logger.addHandler(watch)
+onerror:
+    logger.error(failures.report(watch, workflow.dag))
+"""
+
+
+@pytest.fixture
+def failed_run(tmp_path):
+    """A function that runs some rules, which fail, and returns what Snakemake printed."""
+
+    def run(rules: str, *options: object, path: str = os.environ["PATH"]) -> str:
+        (tmp_path / "Snakefile").write_text(SNAKEFILE + textwrap.dedent(rules))
+        done = subprocess.run(
+            [Path(sys.executable).parent / "snakemake", *options],
+            cwd=tmp_path,
+            env=os.environ | {"PATH": path},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=120,  # without `patch_slurm`, it waits forever for a group
+        )
+        assert done.returncode != 0
+        return done.stdout
+
+    return run
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("quiet", [[], ["--quiet", "progress"]], ids=["loud", "quiet"])
-def test_a_real_run(tmp_path, quiet):
-    (tmp_path / "Snakefile").write_text(
-        textwrap.dedent(
-            f"""
-            import sys
-            sys.path.insert(0, {str(SCRIPTS)!r})
-            from imagenet_think.run import failures
-            from snakemake.logging import logger
-            watch = failures.Watch(logger.error)
-            logger.addHandler(watch)
-            onerror:
-                logger.error(failures.report(watch, workflow.dag))
-            rule all:
-                input: "broken", "flaky", "killed", "missing"
-            rule broken:
-                output: "of_{{x}}"
-                log: "{{x}}.log"
-                shell: "echo '12:00:00 ERROR no room on the disk' > {{log}}; exit 1"
-            rule after:
-                input: "of_a"
-                output: "broken"
-                shell: "touch {{output}}"
-            rule flaky:
-                output: "flaky"
-                retries: 1
-                shell: "test -e tried || (touch tried; exit 1); touch {{output}}"
-            rule killed:
-                output: "killed"
-                shell: "kill -9 $$"
-            rule missing:
-                output: "missing"
-                shell: "true"
-            """
-        )
-    )
-    command = [Path(sys.executable).parent / "snakemake", "--cores", "2", "--keep-going", *quiet]
-    done = subprocess.run(
-        [*command, "--latency-wait", "0"], cwd=tmp_path, text=True, capture_output=True
-    )
-    assert done.returncode != 0
-    counts, *found = done.stderr[done.stderr.index("1 of 6 jobs are done") :].split("\n\n")
+def test_a_real_run(failed_run, quiet):
+    rules = """
+        rule all:
+            input: "broken", "flaky", "killed", "missing"
+        rule broken:
+            output: "of_{x}"
+            log: "{x}.log"
+            shell: "echo '12:00:00 ERROR no room on the disk' > {log}; exit 1"
+        rule after:
+            input: "of_a"
+            output: "broken"
+            shell: "touch {output}"
+        rule flaky:
+            output: "flaky"
+            retries: 1
+            shell: "test -e tried || (touch tried; exit 1); touch {output}"
+        rule killed:
+            output: "killed"
+            shell: "kill -9 $$"
+        rule missing:
+            output: "missing"
+            shell: "true"
+    """
+    text = failed_run(rules, "--cores", "2", "--keep-going", "--latency-wait", "0", *quiet)
+    counts, *found = text[text.index("1 of 6 jobs are done") :].split("\n\n")
     assert counts == "1 of 6 jobs are done, 3 failed, 2 did not run because of that."
     whys = dict(text.split("\n    why:  ") for text in found[:3])
     assert whys["broken (x a)"].splitlines()[:2] == ["no room on the disk", "    log:  a.log"]
     assert whys["killed"].startswith("killed by SIGKILL")
     assert whys["missing"].startswith("completed successfully, but some output files are missing")
     assert "1 of flaky, an error" in found[3]
+
+
+@pytest.fixture
+def submitted(tmp_path, failed_run):
+    """A function that submits a group of two jobs with stand-ins for Slurm's commands."""
+    commands = dict.fromkeys(("sinfo", "squeue", "scontrol", "sacct", "scancel"), "true")
+    commands["sbatch"] = f"echo '{INVALID}' >&2; exit 1"
+    commands["sacctmgr"] = "echo ours"  # the accounts that there are
+    folder = tmp_path / "commands"
+    folder.mkdir()
+    for name, body in commands.items():
+        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+        (folder / name).chmod(0o755)
+    rules = """
+        workflow_hooks.keep_messages_of_groups()
+        workflow_hooks.patch_slurm(sys.modules["snakemake_executor_plugin_slurm"])
+        rule all:
+            input: "last"
+        rule first:
+            output: "first"
+            group: "both"
+            shell: "touch {output}"
+        rule last:
+            input: "first"
+            output: "last"
+            group: "both"
+            shell: "touch {output}"
+    """
+    options = ["--executor", "slurm", "--jobs", "1", "--slurm-status-command", "squeue"]
+    options += ["--slurm-init-seconds-before-status-checks", "1"]
+    options += ["--default-resources", "runtime=1", "mem_mb=100", "disk_mb=1"]
+    path = f"{folder}:{os.environ['PATH']}"
+    return lambda resource: failed_run(rules, *options, resource, path=path)
+
+
+@pytest.mark.slow
+def test_a_refused_group_says_why_and_no_account_is_guessed(submitted):
+    text = submitted("slurm_partition=nowhere")
+    assert "SLURM account" not in text
+    assert f"a group of 2 jobs: first, last, attempt 1: {INVALID}" in text.splitlines()
+    assert f"why:  {INVALID}\n    next: fix partition, account" in text
+
+
+@pytest.mark.slow
+def test_a_group_with_an_unknown_account_says_so_and_is_not_waited_for(submitted):
+    text = submitted("slurm_account=theirs")
+    assert "why:  The given account theirs appears to be invalid. Available accounts: ours" in text
+    assert "next: fix partition, account" in text
