@@ -89,13 +89,7 @@ class EngineModule(Protocol):
     """What every module with an engine has."""
 
     def check(self, inference: Mapping[str, Any]) -> None:
-        """Check the settings before anything is loaded.
-
-        Raises
-        ------
-        ValueError
-            If they cannot be met here; the message says what to do.
-        """
+        """Raise a ValueError, which says what to do, if the settings cannot be met here."""
 
     def load(self, model: dict, **setup: Unpack[Setup]) -> Engine:
         """Return the engine of one model, which is its entry in the config.
@@ -114,13 +108,7 @@ class EngineError(RuntimeError):
 
 
 def get(name: str) -> EngineModule:
-    """Return the module of an engine.
-
-    Raises
-    ------
-    ValueError
-        If there is no such engine; the message lists those that exist.
-    """
+    """Return the module of an engine."""
     if name not in NAMES:
         raise ValueError(f"inference.engine is {name!r}; known are {', '.join(NAMES)}")
     module = importlib.import_module(f"imagenet_think.inference.engines.{NAMES[name]}")

@@ -23,10 +23,7 @@ def choose_hardware(inference: Mapping[str, Any]) -> Hardware:
     On CUDA, that is bfloat16 and, if flash-attn is installed and the dtype allows it,
     flash_attention_2; elsewhere, float32 and sdpa.
 
-    Raises
-    ------
-    ValueError
-        If a setting that is not `auto` is not available.
+    A setting that is not `auto` and not available raises a ValueError, which says what is missing.
     """
     device, dtype, attention = (inference[key] for key in ("device", "dtype", "attention"))
     if device == "auto":

@@ -39,10 +39,8 @@ class KVCache:
     prompts
         Keys and values of each layer of some prompt, (rows, heads, tokens, size): the cache has the
         same heads, sizes, dtype and device.
-    rows
-        Maximum number of rows.
-    budget
-        Maximum number of tokens: rows times their capacity.
+    rows, budget
+        Maximum numbers of rows, and of tokens: rows times their capacity.
     """
 
     def __init__(self, prompts: Sequence[Layer], rows: int, budget: int):
