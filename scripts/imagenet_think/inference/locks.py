@@ -130,7 +130,9 @@ class Lock:
                 continue  # just released
             silent = _now(self.path.parent) - seen.touched
             alive = seen.alive()
-            if alive is False or (alive is None and silent > SILENCE):
+            # One that names nobody may be about to be written: its age counts at a second look.
+            counts = seen.owner is not None or seen == watched
+            if alive is False or (alive is None and silent > SILENCE and counts):
                 self._remove(seen)
             elif alive or (watched is not None and seen != watched):
                 raise LockError(
@@ -143,7 +145,7 @@ class Lock:
                 if watched is None:
                     watched = seen
                     text = "%s: held by %s; waiting up to %.0f s for a sign of life"
-                    logger.warning(text, self.path, seen, SILENCE - silent)
+                    logger.warning(text, self.path, seen, max(0, SILENCE - silent))
                 time.sleep(self.heartbeat / 20)
         self._pulse.start()
 

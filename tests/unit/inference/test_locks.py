@@ -148,17 +148,23 @@ def test_another_machine_that_gives_a_sign_of_life_keeps_its_lock(path, waiting)
     assert path.read_bytes() == content
 
 
-def test_an_invalid_lock_counts_by_its_age(path, waiting, caplog):
+def test_an_invalid_lock_counts_by_its_age_at_a_second_look(path, waiting, caplog):
     path.write_bytes(b"")
     os.utime(path, (time.time() - SILENCE - 1,) * 2)
+    waits = waiting(lambda: None)
     with Lock(path):
-        pass
+        assert len(waits) == 1
     assert "has ended: an unknown process" in caplog.text
-    path.write_bytes(b"\x00" * 40)
-    os.utime(path, (time.time() - 100,) * 2)
-    waiting(lambda: os.utime(path))
-    with pytest.raises(LockError, match="held by an unknown process"):
-        Lock(path).acquire()
+    # One that is touched, or was about to be written, is held.
+    for happen, owner in (
+        (lambda: os.utime(path), "an unknown process"),
+        (lambda: left_by(path, elsewhere()), "process 4711 on node7"),
+    ):
+        path.write_bytes(b"\x00" * 40)
+        os.utime(path, (time.time() - SILENCE - 1,) * 2)
+        waiting(happen)
+        with pytest.raises(LockError, match=f"held by {owner}"):
+            Lock(path).acquire()
 
 
 def test_a_holder_that_lost_its_lock_notices_and_leaves_the_new_one(path, caplog):
