@@ -43,16 +43,9 @@ SHOWN = 10
 class Site:
     """What is running in the working directory.
 
-    Attributes
-    ----------
-    locked
-        Whether a Snakemake has locked it.
-    killed
-        Whether that Snakemake is known to be gone.
-    slurm
-        State of each of the user's Slurm jobs (`R`, `PD`); None if Slurm does not answer.
-    failures
-        Jobs that failed in the latest run, even if they have succeeded since.
+    `locked` says whether a Snakemake has locked it, `killed` whether that one is known to be gone.
+    `slurm` has the state of each of the user's Slurm jobs (`R`, `PD`); None if Slurm does not
+    answer. `failures` are the jobs that failed in the latest run, even if they succeeded since.
     """
 
     locked: bool = False
@@ -196,15 +189,12 @@ def rate(lines: Iterable[Mapping[str, Any]], now: float) -> tuple[float, float] 
     They cover the last `RECENT` seconds, from the first response in them until now, so that a stall
     counts, but not loading a model, nor responses of earlier runs of the job.
     """
-    timed = [(_time(line), line) for line in lines]
-    if not timed:
-        return None
-    latest = max(timed, key=lambda each: each[0])[1]["run"]
-    own = sorted(
+    timed = sorted(((_time(line), line) for line in lines), key=lambda each: each[0])
+    own = [
         (at, line["spent"]["completion_tokens"])
         for at, line in timed
-        if line["run"] == latest and at > now - RECENT
-    )
+        if line["run"] == timed[-1][1]["run"] and at > now - RECENT
+    ]
     if len(own) < 2 or now <= own[0][0]:
         return None
     seconds = now - own[0][0]

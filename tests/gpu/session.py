@@ -16,8 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 SCRIPT = Path(__file__).with_name("steps.py")
@@ -28,31 +27,23 @@ MODELS = ("glm-4.1v", "kimi-vl", "r1-onevision")  # the fine-tunes of Qwen2.5-VL
 MARGIN = 25.0  # seconds in which a step starts, builds its model and ends
 
 
-@dataclass(frozen=True)
-class Step:
-    """A step: its name and the seconds that it may take of a full session.
-
-    The most informative for the least time comes first.
-    """
-
-    name: str
-    seconds: float
-
-
-STEPS = (
-    Step("environment", 20),
-    Step("kernels", 50),
-    Step("reference", 80),
-    Step("host_syncs", 40),
-    *(Step(f"step_times-{key}", 47) for key in MODELS),
-    Step("out_of_memory", 40),
-    *(Step(f"throughput-{key}", 60) for key in MODELS),
-)
+# Seconds that each step may take of a full session; the most informative for the least time first.
+STEPS = {
+    "environment": 20,
+    "kernels": 50,
+    "reference": 80,
+    "host_syncs": 40,
+    **{f"step_times-{key}": 47 for key in MODELS},
+    "out_of_memory": 40,
+    **{f"throughput-{key}": 60 for key in MODELS},
+}
 
 Command = Callable[[str, float], list[str]]
 
 
-def run_steps(command: Command, out: Path, total: float, steps: tuple[Step, ...] = STEPS) -> dict:
+def run_steps(
+    command: Command, out: Path, total: float, steps: Mapping[str, float] = STEPS
+) -> dict:
     """Run the steps one after the other, and write a summary after each; return the summary.
 
     `command` gives the command of a step from its name and its time limit in seconds. `out` is the
@@ -60,18 +51,18 @@ def run_steps(command: Command, out: Path, total: float, steps: tuple[Step, ...]
     of the session, to which the limits of the steps are in proportion.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for step in steps:  # of an earlier session
-        (out / f"{step.name}.json").unlink(missing_ok=True)
+    for name in steps:  # of an earlier session
+        (out / f"{name}.json").unlink(missing_ok=True)
     begin, found = time.monotonic(), []
-    for step in steps:
+    for name, seconds_of_full in steps.items():
         left = begin + total - time.monotonic()
-        limit = min(left, step.seconds * total / TOTAL)
+        limit = min(left, seconds_of_full * total / TOTAL)
         if left <= LEAST * total:
             ending, seconds = f"not started: {max(0, left):.0f} s were left", 0.0
         else:
-            print(f"{step.name} (at most {limit:.0f} s)", flush=True)
-            ending, seconds = run(command(step.name, limit), limit, out / f"{step.name}.log")
-        found.append(outcome(step.name, ending, seconds, out))
+            print(f"{name} (at most {limit:.0f} s)", flush=True)
+            ending, seconds = run(command(name, limit), limit, out / f"{name}.log")
+        found.append(outcome(name, ending, seconds, out))
         summary = {
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - begin, 1),
@@ -174,7 +165,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("results/gpu_session"))
     parser.add_argument("--tiny", action="store_true", help="tiny shapes, to try the code")
     parser.add_argument("--seconds", type=float, help="time in all (560; 7200 with --tiny)")
-    parser.add_argument("--steps", nargs="+", choices=[step.name for step in STEPS])
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
     given = parser.parse_args()
     options = ["--out", str(given.out)]
     options += ["--tiny"] if given.tiny else []
@@ -184,7 +175,7 @@ def main() -> int:
         return [sys.executable, "-u", str(SCRIPT), name, *options, "--seconds", f"{seconds:.0f}"]
 
     total = given.seconds or (TINY_TOTAL if given.tiny else TOTAL)
-    steps = tuple(step for step in STEPS if step.name in (given.steps or [step.name]))
+    steps = {name: seconds for name, seconds in STEPS.items() if name in given.steps}
     summary = run_steps(command, given.out, total, steps)
     print(as_text(summary))
     print(f"\nAll of it is in {given.out}.")

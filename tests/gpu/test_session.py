@@ -17,7 +17,6 @@ import steps
 import synthetic
 import torch
 from PIL import Image
-from session import Step
 from transformers.utils import is_flash_attn_2_available
 
 from imagenet_think.inference import checkpoint_specs
@@ -42,8 +41,7 @@ def running(out, programs):
 
 
 def run(out, programs, total=3600.0, seconds=100.0):
-    all_steps = tuple(Step(name, seconds) for name in programs)
-    return session.run_steps(running(out, programs), out, total, all_steps)
+    return session.run_steps(running(out, programs), out, total, dict.fromkeys(programs, seconds))
 
 
 def test_steps_that_pass_give_status_0(tmp_path):
@@ -90,7 +88,7 @@ def test_a_step_beyond_its_time_is_ended_with_all_that_it_started(tmp_path):
     mark = f"600.{os.getpid()}"
     hanging = f"import subprocess; subprocess.run(['sleep', {mark!r}])"
     programs = {"hangs": (HALF, hanging), "good": (GOOD, "")}
-    both = (Step("hangs", 2), Step("good", 500))
+    both = {"hangs": 2, "good": 500}
     summary = session.run_steps(running(tmp_path, programs), tmp_path, session.TOTAL, both)
     hung, good = summary["steps"]
     assert hung["ending"] == "ended after its time of 2 s"
@@ -114,7 +112,7 @@ def test_results_of_an_earlier_session_do_not_count(tmp_path):
 
 
 def test_a_full_session_takes_at_most_nine_and_a_half_minutes():
-    assert sum(step.seconds for step in session.STEPS) <= session.TOTAL <= 570
+    assert sum(session.STEPS.values()) <= session.TOTAL <= 570
 
 
 # Every step on the device that is here: a change of the engine must not leave the session behind.
@@ -143,7 +141,7 @@ def record_of(setting):
 
 
 def test_the_session_has_every_step():
-    assert list(steps.STEPS) == [step.name for step in session.STEPS]
+    assert list(steps.STEPS) == list(session.STEPS)
 
 
 @pytest.mark.slow

@@ -2,8 +2,8 @@
 
 Snakemake reports a failed job among thousands of other lines, and on a cluster often without the
 reason, which is in the job's log or in Slurm's. `Watch` listens to the events of Snakemake's log
-(`snakemake_interface_logger_plugins.common.LogEvent`) and reports each failure at once; `report`
-lists at the end what failed for good, why, where to read more, and what to do.
+and reports each failure at once; `report` lists at the end what failed for good, why, and what to
+do.
 """
 
 import logging
@@ -132,14 +132,9 @@ class Failure:
 class Watch(logging.Handler):
     """Listens to the events of Snakemake's log, and calls `say` with a line per failed attempt.
 
-    Attributes
-    ----------
-    total
-        Number of jobs in the run.
-    failures
-        The last failure of each job or group that failed at least once, by the jobs' numbers.
-    unread
-        Why an event could not be read, if any.
+    The events are in `snakemake_interface_logger_plugins.common.LogEvent`. `failures` has the last
+    failure of each job or group that failed at least once, by the jobs' numbers; `total` is the
+    number of jobs in the run, and `unread` says why an event could not be read, if any.
     """
 
     def __init__(self, say: Callable[[str], object]) -> None:
