@@ -366,9 +366,8 @@ def test_the_comparison_is_blind(opened):
 def test_filters_keep_matching_items(opened):
     press(opened, "f")
     assert opened.locator("#filters").is_visible()
-    opened.locator("#domain").select_option("food")
-    opened.locator("#teacher").select_option("kimi")
-    opened.locator("#filter-status").select_option("ok")
+    for name, value in {"domain": "food", "teacher": "kimi", "filter-status": "ok"}.items():
+        opened.locator(f"#{name}").select_option(value)
     of_domain = [item for item in ITEMS if item["domain"] == "food"]
     wanted = [item["id"] for item in of_domain if item["responses"][1]["status"] == "ok"]
     opened.evaluate("document.activeElement.blur()")

@@ -81,11 +81,8 @@ def push(folder, confirmed=None, private=True, repository=REPOSITORY):
 
 
 def contents(folder):
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and path.name != "notes.txt"
-    }
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "notes.txt")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 @pytest.mark.parametrize("confirmed", [None, ""])

@@ -81,8 +81,12 @@ def test_the_sheets_show_only_the_planted_rejects_and_the_twins_of_near_duplicat
     assert len(chosen) == 12
 
 
-def test_counts(drawn):
-    page = report(drawn)
+def test_counts_criteria_and_what_is_not_applied_are_named(drawn):
+    page = report(drawn, criteria=CRITERIA | {"denied_images": ["a", "b"], "scorer": "mine:judge"})
+    for claim in ("occlusion", "copyright", "harmful", "Semantic diversity beyond the classes"):
+        assert claim in page
+    assert "is one of 2 denied images" in page
+    assert "is rejected by the function mine:judge" in page
     rows = re.findall(r'<th scope="row">(.*?)</th>\s*<td class="number">([\d,]+)</td>', page)
     counts = {html.unescape(name): int(count.replace(",", "")) for name, count in rows}
     assert counts["readable in the source"] == 3 * (DRAWINGS + len(FLAWS))
@@ -105,14 +109,6 @@ def test_the_page_is_escaped_loads_nothing_and_depends_on_inputs_and_seed(drawn)
     assert "default-src 'none'" in page
     assert report(drawn, "again.html") == page
     assert report(drawn, "again.html", seed=SEED + 1) != page
-
-
-def test_criteria_and_what_is_not_applied_are_named(drawn):
-    page = report(drawn, criteria=CRITERIA | {"denied_images": ["a", "b"], "scorer": "mine:judge"})
-    for claim in ("occlusion", "copyright", "harmful", "Semantic diversity beyond the classes"):
-        assert claim in page
-    assert "is one of 2 denied images" in page
-    assert "is rejected by the function mine:judge" in page
 
 
 def test_a_missing_source_is_an_error_with_its_name(drawn, tmp_path):

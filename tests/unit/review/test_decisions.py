@@ -21,12 +21,12 @@ FAILED = SAMPLE.filter(pl.col("status_1") != "ok")["image_id"].to_list()
 TIME = "2026-11-21T10:00:0{}.123Z"
 
 
-def quality(image, teacher="glm", second=0, **answers):
-    return {"image": image, "teacher": teacher, "at": TIME.format(second)} | answers
-
-
 def blind(image, second=0, **answers):
     return {"image": image, "at": TIME.format(second)} | answers
+
+
+def quality(image, teacher="glm", **answers):
+    return blind(image, teacher=teacher, **answers)
 
 
 def export(*decisions, images=IMAGES, **options):

@@ -227,6 +227,9 @@ WRONG = [
     (set_to("models/kimi-vl/revision", "main"), 'models.kimi-vl.revision is "main"; allowed is'),
     (set_to("prompt", "überall"), 'prompt is "überall"; allowed is one of section_3_2, figure_2'),
     (set_to("teachers", ["glm-4.1v", "gpt"]), 'teachers has "gpt"; allowed is one of glm-4.1v,'),
+    (set_to("benchmark/missing", "mean"), 'benchmark.missing is "mean"; allowed is one of leave_'),
+    (set_to("benchmark/sbert/windows", "last"), 'windows is "last"; allowed is one of first, all'),
+    (set_to("benchmark/sbert/precision", "half"), 'precision is "half"; allowed is one of float32'),
     (without("figures/samples"), "key 'samples' is missing in figures"),
     (set_to("images/total", 1000), "images.total is 1000; allowed is 120 to 168"),
     (
