@@ -1,7 +1,6 @@
 """A small finished run for the tests of the paper.
 
-The pipeline's own functions make its tables from random rows, with the miniature's
-config.
+The pipeline's own functions make its tables from random rows, with the miniature's config.
 """
 
 import random
@@ -9,7 +8,7 @@ from itertools import combinations, cycle, product
 from pathlib import Path
 
 import polars as pl
-import yaml
+from configs import config
 
 from audit import audit
 from compare_with_paper import compare_with_paper
@@ -17,7 +16,6 @@ from imagenet_think.core import schemas
 from imagenet_think.core.files import write_parquet
 from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
-from imagenet_think.run.configuration import check
 from table_ablation import table_ablation
 from table_agreement import table_agreement
 from table_benchmark import table_benchmark
@@ -31,7 +29,7 @@ from table_ranks import table_ranks
 
 ROOT = Path(__file__).parents[2]
 REPORTED = ROOT / "resources" / "reported.yaml"
-CONFIG = check(yaml.safe_load((ROOT / "config" / "miniature.yaml").read_text(encoding="utf-8")))
+CONFIG = config(name="miniature")
 CLASS_LIST = ROOT / "resources" / "imagenet21k_p_winter21.tsv"
 MEASURES = registry.measures()
 COVERED = {own.name for metric in registry.metrics() if metric.coverage for own in metric.measures}

@@ -64,7 +64,7 @@ class Run:
                 if seconds:
                     journal.append_run(run=run, seconds=seconds, **record)
 
-    def __call__(self, gpus=2, models=NAMES):
+    def __call__(self, models=NAMES):
         paths = []
         for model in models:
             paths.append(self.folder / "pilot" / f"{model}.parquet")
@@ -83,7 +83,7 @@ class Run:
                 "teachers": ["g", "k"],
                 "benchmarked": ["e"],
                 "models": {m: {"name": NAMES[m], "output": "think_answer"} for m in models},
-                "pilot": {"gpus": gpus},
+                "pilot": {"gpus": 2},
                 "benchmark": {"intervals": {"draws": 500, "level": 0.9}},
             },
         )
