@@ -140,7 +140,17 @@ def _checked(
 def arguments(
     section: Values, quotes: Sequence[str], reported: Values, resources: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Return a check's arguments, given where they come from: what is reported, quotes, … ."""
+    """Return the arguments of a check.
+
+    Parameters
+    ----------
+    section
+        The sources of the arguments: `reported`, `quoted`, `resource`, `given`.
+    quotes
+        The quotes in which patterns are searched.
+    reported, resources
+        What the paper reports, and the number of rows of each resource by file name.
+    """
     return {
         **_each(section.get("reported", {}), lambda place: find(reported, place)),
         **_each(section.get("quoted", {}), lambda pattern: read_quoted(quotes, pattern)),

@@ -11,13 +11,11 @@ import functools
 import itertools
 import json
 import subprocess
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from unittest import mock
 
@@ -31,7 +29,7 @@ from synthetic import CONFIG, ROOT, drawn_lengths, drawn_picture, synchronize
 from imagenet_think.core.files import write_text
 from imagenet_think.inference import checkpoint_specs, families
 from imagenet_think.inference.chat import encode, first_conversation
-from imagenet_think.inference.engines import EngineError, Request, kv_cache
+from imagenet_think.inference.engines import EngineError, Request, kv_cache, versions
 from imagenet_think.inference.engines.hardware import Hardware, choose_hardware
 from imagenet_think.inference.engines.kv_cache import BLOCK, KVCache, attend
 from imagenet_think.inference.engines.model_runner import ModelRunner
@@ -46,7 +44,7 @@ REPORTED = yaml.safe_load((ROOT / "resources" / "reported.yaml").read_text(encod
 PAPER = next(row for row in REPORTED["table1"] if row["dataset"] == "ImageNet-Think")
 MEAN = PAPER["mean"] / len(CONFIG["teachers"])  # tokens per response; the paper's are per sample
 LONGEST = 8192
-PACKAGES = ("torch", "transformers", "tokenizers", "huggingface_hub", "numpy", "triton")
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "triton", "flash-attn", "vllm")
 NEEDED_GIB = 75  # of the device, for models of full size with 256 rows
 HEADS = ((32, 2), (28, 4), (32, 8), (16, 16))  # query heads and key heads of the real models
 FLOAT32_ERROR, BFLOAT16_ERROR = 1e-3, 0.05  # relative, of scores over the whole vocabulary
@@ -142,15 +140,13 @@ class Record:
 
 def environment(setting: Setting, record: Record) -> None:
     """Versions, and what this machine lacks of what the engine can use."""
-    for name in PACKAGES:
-        record.measure(name, _version(name))
-    record.measure("python", sys.version)
+    installed = versions(*PACKAGES)
+    for name, number in installed.items():
+        record.measure(name, number)
     record.measure("attention", setting.hardware.attention)
-    if not _version("flash-attn"):
+    if "flash-attn" not in installed:
         record.lack("flash-attn is not installed: prompts and image towers use sdpa")
-    vllm = _version("vllm") or (ROOT / ".venv-vllm/bin/vllm").exists()
-    record.measure("vllm", vllm)
-    if not vllm:
+    if "vllm" not in installed and not (ROOT / ".venv-vllm/bin/vllm").exists():
         record.lack("vLLM is not installed, so its speed cannot be compared on this machine")
     if not setting.cuda:
         record.lack("no CUDA device: kernels and memory limits of a GPU are not tested")
@@ -165,13 +161,6 @@ def environment(setting: Setting, record: Record) -> None:
     with record.case("nvidia-smi"):
         found = subprocess.run(["nvidia-smi"], capture_output=True, text=True, check=True)
         print(found.stdout)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def relative_error(found: torch.Tensor, wanted: torch.Tensor) -> float:

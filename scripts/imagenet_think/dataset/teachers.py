@@ -12,7 +12,17 @@ from imagenet_think.core.settings import Values
 
 
 def facts(rows: pl.DataFrame, k: int, model: Values) -> dict[str, Any]:
-    """Return what a model's section of the config and all rows record about teacher k, 1 or 2."""
+    """Return what the config and the rows record about a teacher.
+
+    Parameters
+    ----------
+    rows
+        Rows of all files, with columns revision_k, decoding_k and engine_k.
+    k
+        1 or 2.
+    model
+        The model's section of the config.
+    """
     revisions, decodings, engines = (
         rows[f"{name}_{k}"].drop_nulls().unique().sort().to_list()
         for name in ("revision", "decoding", "engine")

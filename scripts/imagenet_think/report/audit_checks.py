@@ -222,7 +222,17 @@ def classes_of_mean(images: float, mean: float, classes: float) -> Outcome:
 
 @check("Classes that a random group of samples meets: C × (1 − (1 − 1/C)^n); words divided by it.")
 def vocabulary(words: Printed, samples: Printed, classes: float, printed_image: Mapping) -> Outcome:
-    """Compare the distinct words of some samples with those of the one image in print."""
+    """Compare a vocabulary size with that of the one image whose texts are printed.
+
+    Parameters
+    ----------
+    words, samples
+        Distinct words in a group of samples, as stated, and the group's size.
+    classes
+        Classes of the dataset.
+    printed_image
+        Distinct words of the printed texts of one image: `words`, and `thinking_words`.
+    """
     seen = classes * (1 - (1 - 1 / classes) ** samples.value)
     one = printed_image["words"]
     return (
@@ -333,7 +343,11 @@ def around(
 def named_alike(
     scores: Scores, model: str, metrics: Sequence[str], named: str, claimed: Sequence[Printed]
 ) -> Outcome:
-    """Find the column of Table 6 that contains the numbers under a metric's name in Table 7."""
+    """Find the column of Table 6 that contains the numbers under a metric's name in Table 7.
+
+    `scores` are those of the benchmark, `model` is that of the ablation, `metrics` are the columns
+    of Table 6, and `claimed` the average and maximum of the metric `named` in Table 7.
+    """
     held = [key for key in metrics if _equal(scores[model][key], claimed)]
     return (
         f"{_texts(claimed)} stand in Table 6 under {_list(held)}; {HEADINGS[named]} has "

@@ -43,8 +43,16 @@ def choose(images: pl.DataFrame, seed: int, number: int) -> pl.DataFrame:
     The strata are domain × status × teacher; an image belongs to two of them, one per teacher.
     The first image of each stratum by keyed hash comes first, those of the largest strata before
     others, so that every stratum is represented if there is room. The rest are ordered so that any
-    first part has domains and statuses in the proportions of the whole run. A larger sample begins
-    with a smaller one.
+    first part has domains and statuses in the proportions of the whole run.
+
+    Parameters
+    ----------
+    images
+        Columns image_id, domain, status_1 and status_2.
+    seed
+        The run's seed.
+    number
+        How many. A larger sample begins with a smaller one.
     """
     strata = [["domain", f"status_{k}"] for k in (1, 2)]
     cell = ["domain", "status_1", "status_2"]

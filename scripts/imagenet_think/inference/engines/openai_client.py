@@ -28,7 +28,7 @@ from imagenet_think.inference.loops import CHECK_EVERY, ends_in_loop
 logger = logging.getLogger("imagenet_think")
 
 FIRST_PAUSE = 1.0
-"""Seconds before a failed request is sent again; they double each time, and are not drawn."""
+"""Seconds before a failed request is sent again; they double each time."""
 
 LONGEST_PAUSE = 60.0
 
@@ -206,7 +206,7 @@ class ChatEngine:
                 if not asked:
                     return
                 done, _ = futures.wait(asked, return_when=futures.FIRST_COMPLETED)
-                # What is good goes first: an error ends all.
+                # Responses come first, since an error ends the job.
                 for future in sorted(done, key=lambda future: future.exception() is not None):
                     asked.remove(future)
                     yield future.result()
@@ -250,11 +250,11 @@ class ChatEngine:
 
     async def _answer(self, request: Request) -> Response:
         try:
-            return await self._sent_until_answered(request)
+            return await self._send_until_answered(request)
         except (PromptError, RefusedError) as error:
             return Response(request.key, None, "error", error=str(error))
 
-    async def _sent_until_answered(self, request: Request) -> Response:
+    async def _send_until_answered(self, request: Request) -> Response:
         in_thread = partial(self._events.run_in_executor, self._coder)
         messages, prompt = await in_thread(self._prompt, request)
         failures = 0
@@ -329,7 +329,7 @@ class ChatEngine:
         row = StreamedResponse(self._loop)
         url = f"{address.url}/chat/completions"
         try:
-            # Leaving the block early closes the connection, which ends the row on the server.
+            # Leaving the block early closes the connection, which ends the response on the server.
             async with self.server.http.sse(
                 url, method="POST", json=body, headers=address.headers
             ) as events:
@@ -345,7 +345,7 @@ class ChatEngine:
         except (httpx2.TransportError, json.JSONDecodeError) as error:
             raise UnavailableError(f"{type(error).__name__}: {error}") from error
         if row.finish_reason not in ("stop", "length", "loop"):
-            raise UnavailableError(f"the answer was torn off (finish_reason {row.finish_reason!r})")
+            raise UnavailableError(f"the response was cut off ({row.finish_reason!r})")
         return row
 
     def _response(self, request: Request, prompt: list[int], row: "StreamedResponse") -> Response:
@@ -423,9 +423,9 @@ class StreamedResponse:
                 self.tokens.append(token)
                 if self.loop is None or len(self.tokens) % CHECK_EVERY:
                     continue
-                # A response that ends here of itself is none.
-                itself = last == "stop" and i == len(tokens)
-                if not itself and ends_in_loop(self.tokens, **self.loop):
+                # A response that ends here by itself is no loop.
+                ended = last == "stop" and i == len(tokens)
+                if not ended and ends_in_loop(self.tokens, **self.loop):
                     self.finish_reason = "loop"
                     return True
             self.finish_reason = last or self.finish_reason
