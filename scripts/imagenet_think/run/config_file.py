@@ -81,24 +81,19 @@ def read(path: str | Path) -> dict[str, Any]:
 
 def _parse(text: str, origin: str) -> dict[str, Any]:
     loader = _Loader(text)
-    try:
-        root = loader.get_single_node()
-        if root is None:
-            raise ConfigError(origin, ["the file is empty; a config has keys at its top level"])
-        if not isinstance(root, yaml.MappingNode):
-            problem = f"{_line(root.start_mark)}: keys are needed at the top level of a config"
-            raise ConfigError(origin, [problem])
-        size = _size(root, {})
-        problems = list(_wrong_nodes(root, set()))
-        if size > MOST_VALUES:
-            problems.append(
-                f"the file holds more than {MOST_VALUES:,} values once aliases are expanded"
-            )
-        if problems:
-            raise ConfigError(origin, problems)
-        return loader.construct_document(root)
-    finally:
-        loader.dispose()
+    root = loader.get_single_node()
+    if root is None:
+        raise ConfigError(origin, ["the file is empty; a config has keys at its top level"])
+    if not isinstance(root, yaml.MappingNode):
+        problem = f"{_line(root.start_mark)}: keys are needed at the top level of a config"
+        raise ConfigError(origin, [problem])
+    too_long = _size(root, {}) > MOST_VALUES  # first: it refuses an endless one
+    problems = list(_wrong_nodes(root, set()))
+    if too_long:
+        problems.append(f"it holds more than {MOST_VALUES:,} values once aliases are expanded")
+    if problems:
+        raise ConfigError(origin, problems)
+    return loader.construct_document(root)
 
 
 class _Loader(yaml.SafeLoader):
