@@ -62,7 +62,9 @@ def _unpack(archive: Path, wanted: Collection[str], folder: Path) -> Iterator[Un
     done: dict[str, str] = {}
     written = 0
     with open(archive, "rb") as raw:
-        stream = _decompressed(raw)
+        compressed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if compressed else raw
         try:
             for entry, end in entries(stream):
                 name = readable(entry.name)
@@ -96,13 +98,6 @@ def _refusal(entry: tarfile.TarInfo, earlier: str | None) -> tuple[str, str] | N
     if earlier:
         return "clashing_archive", f"{readable(entry.name)}: the class has {earlier} already"
     return None
-
-
-def _decompressed(raw: BinaryIO) -> BinaryIO:
-    """Return the tar inside: decompressed where it begins like gzip."""
-    compressed = raw.read(2) == b"\x1f\x8b"
-    raw.seek(0)
-    return cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if compressed else raw
 
 
 def _write(stream: BinaryIO, entry: tarfile.TarInfo, path: Path) -> bool:

@@ -5,6 +5,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -42,14 +43,11 @@ def installed(requirements: str) -> dict[str, str | None]:
     Suffixes of builds (`+cpu`) are removed.
     """
     names = re.findall(r"^([A-Za-z0-9][A-Za-z0-9._-]*)", requirements, flags=re.MULTILINE)
-    return {name: _version(name) for name in sorted(names)}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name).partition("+")[0]
-    except PackageNotFoundError:
-        return None
+    found: dict[str, str | None] = dict.fromkeys(sorted(names))
+    for name in found:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name).partition("+")[0]
+    return found
 
 
 def commit(checkout: Path) -> dict[str, str | bool | None]:

@@ -18,13 +18,8 @@ IMAGE = "image"
 WNID = "wnid"
 """Column of the class, if it exists and the config names none."""
 
-LISTED = pl.Schema(
-    {
-        name: dtype
-        for name, dtype in CANDIDATES.items()
-        if name not in ("rank", "complexity", "perceptual_hash", "image")
-    }
-)
+_OTHERS = ("rank", "complexity", "perceptual_hash", "image")
+LISTED = pl.Schema({name: CANDIDATES[name] for name in CANDIDATES if name not in _OTHERS})
 """The columns of a candidate except rank, measures and picture."""
 
 ListedRow = dict[str, Any]
@@ -46,10 +41,7 @@ def read(classes: str | Path, labels: str | Path | None) -> Classes:
 
 
 def read_labels_of(path: str, label: str | None, count: int) -> list[object]:
-    """Return the class label of each of the file's `count` rows, or None.
-
-    The column is `label` or, if that is None, `wnid` where it exists.
-    """
+    """Return the label of each of a file's `count` rows, from `label` or `wnid`, or None."""
     column = label or WNID
     with image_matching.opened(path, column) as file:
         if label is None and WNID not in file.schema_arrow.names:

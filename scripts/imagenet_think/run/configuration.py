@@ -34,13 +34,10 @@ _MOST_SHOWN = 200  # characters of a value in a message
 _KINDS = {
     "regex": "a Python regular expression",
     "date": "a date",
-    "text": "a file",
-    "classes": "a file",
     "folder": "a folder",
-    "parquet": "at least one file",
-    "json": "at least one file",
-    "dataset": "at least one file",
     "function": "a file, if one is named, that defines the function",
+    **dict.fromkeys(("text", "classes"), "a file"),
+    **dict.fromkeys(("parquet", "json", "dataset"), "at least one file"),
 }
 """Formats and paths in words, for messages and the documentation."""
 

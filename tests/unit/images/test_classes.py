@@ -16,10 +16,8 @@ def write(path, *lines):
 
 def test_every_column_is_text_as_it_stands(tmp_path):
     path = write(tmp_path / "classes.tsv", HEADER, '007\t"bow", bows\t1e3\t', "n2\tb\tfood\tn1")
-    assert read_classes(path).rows() == [
-        ("007", '"bow", bows', "1e3", None),
-        ("n2", "b", "food", "n1"),
-    ]
+    expected = [("007", '"bow", bows', "1e3", None), ("n2", "b", "food", "n1")]
+    assert read_classes(path).rows() == expected
 
 
 @pytest.mark.parametrize(
@@ -46,8 +44,5 @@ def test_images_are_counted_in_the_order_of_the_list(tmp_path):
     found = pl.DataFrame({"wnid": ["n2", "n3"], "available": pl.Series([7, 1], dtype=pl.UInt32)})
     index = counted(classes, found)
     assert index.schema == CLASSES
-    assert index.select("wnid", "class_index", "available").rows() == [
-        ("n3", 0, 1),
-        ("n1", 1, 0),
-        ("n2", 2, 7),
-    ]
+    rows = index.select("wnid", "class_index", "available").rows()
+    assert rows == [("n3", 0, 1), ("n1", 1, 0), ("n2", 2, 7)]

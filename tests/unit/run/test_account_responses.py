@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from account_responses import COUNTS, REASONS, AccountError, account, account_responses, count
 from imagenet_think.core import schemas
-from imagenet_think.core.files import write_parquet
 from imagenet_think.parsing import FINISHED
 from imagenet_think.parsing.outcomes import EXCLUSIONS, FAILURES, STATUSES
 
@@ -193,26 +192,21 @@ def account_for(tmp_path):
     """Write a small run in several files and account for it; return table and page."""
 
     def write(images, evaluated, responses, annotations, matched=(), imported=(), **names):
-        sample = pl.DataFrame({"image_id": list(images), "shard": "00"})
-        evaluated = sample.filter(pl.col("image_id").is_in(list(evaluated)))
-        sample = pl.concat([schemas.SAMPLE.to_frame(), sample], how="diagonal")
-        paths = {}
-        for name, frame in {
-            "SAMPLE": [sample],
-            "EVALUATED": [evaluated],
-            "RESPONSES": responses.partition_by("model", "rounds"),
-            "ANNOTATIONS": annotations.partition_by("model", "status"),
-        }.items():
-            paths[name] = [str(tmp_path / f"{name}{i}.parquet") for i in range(len(frame))]
-            for rows, path in zip(frame, paths[name], strict=True):
-                write_parquet(rows, path, getattr(schemas, name))
+        files = {
+            "sample": [pl.DataFrame({"image_id": list(images)})],
+            "evaluated": [pl.DataFrame({"image_id": list(evaluated)})],
+            "responses": responses.partition_by("model", "rounds"),
+            "annotations": annotations.partition_by("model", "status"),
+        }
+        for name, parts in files.items():
+            for place, rows in enumerate(parts):
+                rows.write_parquet(tmp_path / f"{name}{place}.parquet")
+        (sample,), (evaluated,), *both = (sorted(tmp_path.glob(f"{name}*")) for name in files)
         models = {key: {"name": names.get(key, key.upper())} for key in "ba"}
         for key in imported:
             models[key]["responses"] = {"path": imported[key]}
         settings = {"run": "r", "teachers": ["b"], "benchmarked": ["a"], "models": models}
-        (sample,), (evaluated,), responses, annotations = paths.values()
-        out = tmp_path / "out"
-        account_responses(sample, evaluated, responses, annotations, matched, out, settings)
+        account_responses(sample, evaluated, *both, matched, tmp_path / "out", settings)
         return pl.read_csv(tmp_path / "out.csv"), (tmp_path / "out.md").read_text()
 
     return write

@@ -3,19 +3,12 @@
 import asyncio
 import importlib
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 
 from imagenet_think.run import workflow_hooks
-
-
-class Throttle:
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, *error):
-        return None
 
 
 @pytest.fixture
@@ -32,7 +25,7 @@ def still_running(plugin) -> list[str]:
     executor.workflow = SimpleNamespace(executor_settings=SimpleNamespace(**settings))
     silent = {name: lambda *said: None for name in ("debug", "info", "warning")}
     executor.logger = SimpleNamespace(**silent)
-    executor.__dict__["status_rate_limiter"] = Throttle()
+    executor.__dict__["status_rate_limiter"] = nullcontext()
     executor.get_status_command = lambda: "squeue"
     executor._next_seconds_between_status_checks = 1
     executor._status_query_calls = executor._status_query_failures = 0
