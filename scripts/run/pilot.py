@@ -288,13 +288,12 @@ def _mean(values: np.ndarray) -> float:
 
 def page(
     table: pl.DataFrame,
-    run: str,
+    settings: Mapping[str, Any],
     names: Mapping[str, str],
     blocks: Mapping[str, Sequence[int]],
-    gpus: int,
-    level: float,
 ) -> str:
     """Return the pilot as Markdown: the table of `estimate` with the paper's row, and notes."""
+    gpus, level = settings["pilot"]["gpus"], settings["benchmark"]["intervals"]["level"]
     named = table.with_columns(pl.col("model").replace_strict(names).alias("name"))
     models = named.filter(pl.col("images").is_not_null())
     occurred = [column for column in ENDS if models[column.name].sum()]
@@ -309,7 +308,7 @@ def page(
         for column in ESTIMATED
     ]
     parts = [
-        f"# Pilot of the run {escaping.markdown(run)}\n",
+        f"# Pilot of the run {escaping.markdown(settings['run'])}\n",
         markdown(
             models,
             [MODEL, *MEASURED],
@@ -359,25 +358,19 @@ def _notes(models: pl.DataFrame, kind: str) -> Iterator[str]:
         "The intervals cover only the number of tokens (as other images would have given), not the "
         "speed. Those of the wall time are proportional."
     )
-    earlier = models.filter(pl.col("job_responses") > pl.col("images"))
-    if len(earlier):
-        jobs = (
-            f"{escaping.markdown(name)}: {responses:,} responses in {_jobs(count)}"
-            for name, responses, count in earlier.select(
-                "name", "job_responses", "jobs"
-            ).iter_rows()
-        )
-        yield (
-            "Some of the pilot's responses were in the journal already, so the speed is that of "
-            f"the jobs that generated them, over everything they generated ({'; '.join(jobs)})."
-        )
-    for name in models.filter(pl.col("jobs") == 0)["name"]:
-        yield f"{escaping.markdown(name)}: these responses are in no journal; the speed is unknown."
-    for name, killed, count in models.select("name", "killed_jobs", "jobs").iter_rows():
-        if killed:
+    for row in models.iter_rows(named=True):
+        name, jobs = escaping.markdown(row["name"]), _jobs(row["jobs"])
+        if row["job_responses"] > row["images"]:
             yield (
-                f"{escaping.markdown(name)}: {killed:,} of {_jobs(count)} ended without a record "
-                "(killed), and count up to their last response."
+                f"{name}: {row['job_responses']:,} responses in {jobs}. Some of the pilot's were "
+                "in the journal already, so the speed is that of all the responses of these jobs."
+            )
+        if not row["jobs"]:
+            yield f"{name}: these responses are in no journal; the speed is unknown."
+        if row["killed_jobs"]:
+            yield (
+                f"{name}: {row['killed_jobs']:,} of {jobs} ended without a record (killed), and "
+                "count up to their last response."
             )
     if kind != usage.GPU:
         yield f"{kind} hours are not GPU hours: do not compare them with the paper's."
@@ -419,7 +412,6 @@ def pilot(
     """
     names, teachers = printed_names(settings), settings["teachers"]
     intervals = Intervals(**settings["benchmark"]["intervals"], seed=settings["seed"])
-    gpus = settings["pilot"]["gpus"]
     pilots = {
         model: read_pilot(file, Path(journals) / model, settings["models"][model]["output"])
         for model, file in zip(names, responses, strict=True)
@@ -433,7 +425,7 @@ def pilot(
         for path in (sample, evaluated)
     )
     blocks = {model: everything if model in teachers else some for model in names}
-    rows = estimate(pilots, blocks, gpus, teachers, intervals)
+    rows = estimate(pilots, blocks, settings["pilot"]["gpus"], teachers, intervals)
     paper = usage.paper_cost(yaml.safe_load(Path(reported).read_text(encoding="utf-8")))
     hours = {"tokens_per_second": paper["tokens_per_second"], "hours": paper["gpu_hours"]}
     columns = [Column("model", "Model"), *MEASURED, *ENDS, *ESTIMATED]
@@ -447,8 +439,7 @@ def pilot(
     write_csv(table, columns, f"{stem}.csv")
     printed = dict(names) | {"teachers": "Both teachers", "all": "All models"}
     printed[PAPER] = f"The paper: {paper['responses']:,} responses of both teachers, A100"
-    text = page(table, settings["run"], printed, blocks, gpus, intervals.level)
-    write_text(text, f"{stem}.md")
+    write_text(page(table, settings, printed, blocks), f"{stem}.md")
 
 
 if __name__ == "__main__":
