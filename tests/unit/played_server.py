@@ -106,13 +106,12 @@ class Handler(BaseHTTPRequestHandler):
         fault = play.get("faults", {}).get(str(number))
         if fault == "die":
             os._exit(9)
-        if fault == "sick":
-            self.server.sick = True
-            self.reply(500, {"error": {"message": "EngineCore encountered an issue", "code": 500}})
-        elif fault == "hang":
+        if fault == "hang":
             self.server.hung.wait()
-        elif fault in ("400", "404", "429", "500", "503"):
-            self.reply(int(fault), {"error": {"message": f"fault {fault}", "code": int(fault)}})
+        elif fault in ("sick", "400", "404", "429", "500", "503"):
+            self.server.sick = fault == "sick"
+            status = 500 if self.server.sick else int(fault)
+            self.reply(status, {"error": {"message": f"fault {fault}", "code": status}})
         else:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 self.stream(body, play, fault)
@@ -147,19 +146,19 @@ class Handler(BaseHTTPRequestHandler):
         first = {"prompt_token_ids": play["prompt"]} if "prompt" in play else {}
         self.event(first | {"choices": [{"delta": {"role": "assistant", "content": ""}}]})
         for place in range(0, len(tokens), CHUNK):
-            if fault and place >= len(tokens) // 2:
-                if fault == "tear":
+            match fault if place >= len(tokens) // 2 else None:
+                case "tear":
                     self.close_connection = True
                     return
-                if fault == "garbage":
+                case "garbage":
                     self.write(b"data: {torn\n\n")
-                elif fault == "late error":
+                case "late error":
                     self.event({"error": {"message": "late", "code": 500}})
-                elif fault == "cut":
+                case "cut":
                     break
-                elif fault == "stall":
+                case "stall":
                     self.server.hung.wait()
-                elif fault == "die halfway":
+                case "die halfway":
                     os._exit(9)
             part = tokens[place : place + CHUNK]
             text = "".join(chr(97 + token % 26) for token in part)

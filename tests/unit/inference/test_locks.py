@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from dataclasses import asdict, replace
-from types import SimpleNamespace
 
 import pytest
 from waiting import wait_for
@@ -54,12 +53,7 @@ def waiting(monkeypatch):
 
     def let(happen):
         waits = []
-
-        def sleep(seconds):
-            waits.append(seconds)
-            happen()
-
-        monkeypatch.setattr(locks, "time", SimpleNamespace(time=time.time, sleep=sleep))
+        monkeypatch.setattr(time, "sleep", lambda seconds: waits.append(seconds) or happen())
         return waits
 
     return let

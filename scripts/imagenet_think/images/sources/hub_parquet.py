@@ -50,7 +50,7 @@ def list_place(place: Path, labels: Sequence[str]) -> Iterator[Entry]:
                     yield _entry(place, row, values, labels)
                     row += 1
     except (pa.ArrowException, OSError) as error:
-        if _is_about_this_machine(error):
+        if getattr(error, "errno", None) is not None:  # missing or unreadable, not damaged
             raise
         detail = f"rows from {row} on not listed: {_message(error)}"
         yield Entry(None, None, None, None, "damaged_archive", detail)
@@ -102,7 +102,7 @@ def opened(place: Path) -> Iterator[Read]:
                 position, data = next(item for item in stream if item[0] >= offset)
             except (pa.ArrowException, OSError) as error:
                 group = -1
-                if _is_about_this_machine(error):
+                if getattr(error, "errno", None) is not None:  # missing or unreadable, not damaged
                     raise
                 raise RejectionError("damaged_archive", _message(error)) from error
             if data is None:
@@ -112,11 +112,6 @@ def opened(place: Path) -> Iterator[Read]:
             return data
 
         yield read
-
-
-def _is_about_this_machine(error: Exception) -> bool:
-    """Return whether a file is missing or unreadable (a system error) rather than damaged."""
-    return isinstance(error, OSError) and error.errno is not None
 
 
 def _message(error: Exception) -> str:
