@@ -50,7 +50,7 @@ def setting_macros(settings: Values) -> dict[str, str]:
         ),
         "ImageSource": sources.get(images["source"]["kind"]).paper,
         "BalancePower": setting(images["balance"]),
-        "Criteria": latex(series(criteria.rules(images["criteria"]), "or")),
+        "Criteria": latex(series(criteria.rules(images["criteria"]), "or")) or MISSING,
         "ComplexityStrata": number(images["complexity"]["strata"]),
         "LongestSide": number(images["preparation"]["longest_side"]),
         "JpegQuality": number(images["preparation"]["jpeg_quality"]),
