@@ -198,19 +198,6 @@ def test_a_copy_of_the_dataset_is_rejoined_with_archives(results, expected, tmp_
     assert 'dataset.rejoin: "published": no such folder' in said
 
 
-def test_another_split_builds_only_the_dataset_again(project):
-    def jobs(**changes):
-        with project.editing(MINIATURE, to="changed.yaml") as config:
-            config["dataset"] = config.get("dataset", {}) | changes
-        said = project.snakemake(
-            *("--configfile", "changed.yaml", "-n", "dataset", "--quiet", "rules")
-        )
-        return job_counts(said).keys() - {"dataset", "write_card", "write_croissant"}
-
-    assert jobs() == set()
-    assert jobs(test=3) == {"build_dataset"}
-
-
 @pytest.mark.parametrize("form", ["dataset", "dataset_full"])
 def test_mlcroissant_reads_every_row(form, results):
     opened = mlcroissant.Dataset(jsonld=str(results / form / "croissant.json"))
