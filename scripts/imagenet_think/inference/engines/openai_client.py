@@ -73,7 +73,7 @@ class Address:
 
 
 class Server:
-    """A server, whoever starts and ends it.
+    """A server of one model; subclasses know how it is started and reached.
 
     `settings` are the config's for the engine `name`: `request_seconds`, for how long a server may
     give no token to any request, and `retries`, how often a request is sent again. `record` is as
@@ -91,7 +91,7 @@ class Server:
         self.record: dict[str, Any] = {"engine": name, "versions": packages}
 
     async def start(self) -> None:
-        """Start or find it, and complete its record.
+        """Start the server, or find it, and complete its record.
 
         Raises
         ------
@@ -101,11 +101,11 @@ class Server:
         raise NotImplementedError
 
     async def address(self) -> Address:
-        """Return where it is, once it can be reached."""
+        """Return its address, once it can be reached."""
         raise NotImplementedError
 
     async def recover(self, address: Address, error: UnavailableError) -> bool:
-        """Do what can be done after an error; return whether it has been started again."""
+        """Do what can be done after an error; return whether the server was restarted."""
         return False
 
     def continued(self, messages: list[dict], prefix: str) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class Server:
         raise NotImplementedError
 
     def stop(self) -> None:
-        """End it, if it is our own."""
+        """End the server, if this job started it."""
 
     async def discover(self, address: Address) -> Address:
         """Complete an address by the one model that is served there; record vLLM's version."""

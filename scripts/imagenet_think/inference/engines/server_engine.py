@@ -52,7 +52,7 @@ def load(model: dict, **setup: Unpack[Setup]) -> ChatEngine:
 
 
 class RemoteServer(Server):
-    """A server that others start and end, as the config's `engines.server` describes it."""
+    """A server that runs already, as the config's `engines.server` describes it."""
 
     def __init__(self, settings: Mapping[str, Any]):
         super().__init__("server", settings)
@@ -62,7 +62,7 @@ class RemoteServer(Server):
         self.record |= {"device": self._address.url, "dtype": None, "attention": None}
 
     async def start(self) -> None:
-        """Ask the server what it serves."""
+        """Ask the server which model it serves."""
         for failures in range(self.retries + 1):
             try:
                 self._address = await self.discover(self._address)
@@ -74,7 +74,7 @@ class RemoteServer(Server):
         raise EngineError(f"engines.server.url: no answer after {self.retries} retries: {last}")
 
     async def address(self) -> Address:
-        """Return where it is."""
+        """Return its address."""
         return self._address
 
     def continued(self, messages: list[dict], prefix: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A `vllm serve` of the job's own: started, watched, started again, and ended whatever happens."""
+"""A `vllm serve` that belongs to the job: started, monitored, restarted, and always ended."""
 
 import asyncio
 import logging
@@ -35,7 +35,7 @@ _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
 
 
 class VllmServer(Server):
-    """A `vllm serve` and what keeps it alive: started again when it died or hangs.
+    """A `vllm serve` process, which is restarted when it dies or hangs.
 
     `command` starts it, without host and port, on a number of CPU `threads`. `folder` is for its
     log, and removed at its end. Of `inference`, the config's section, `device` and `engines.vllm`
@@ -74,14 +74,14 @@ class VllmServer(Server):
             self.record["device"] = device_name("cuda")
 
     async def address(self) -> Address:
-        """Return where it is; wait while it is started again, or raise if it is gone for good."""
+        """Return its address; wait during a restart; EngineError if it is gone for good."""
         async with self._changing:
             if self._address is None:
                 raise EngineError(self._lost)
             return self._address
 
     async def recover(self, address: Address, error: UnavailableError) -> bool:
-        """Start it again if it is dead or hangs, and may be; return whether it was, by whomever."""
+        """Restart it if it is dead or hangs; return whether it was restarted, by any request."""
         # A request that is dropped while it restarts the server must not leave it half started.
         return await asyncio.shield(self._recover(address, error))
 
@@ -90,7 +90,7 @@ class VllmServer(Server):
         return {"chat_template_kwargs": {"continuation": prefix}}
 
     def stop(self) -> None:
-        """End it and remove its log."""
+        """End the server and remove its log."""
         self._address = None
         self._end()
         self._folder.cleanup()
@@ -201,7 +201,7 @@ class VllmServer(Server):
             return False
 
     def _tail(self) -> str:
-        """Return the last lines of its log, introduced as such."""
+        """Return the last lines of its log, with an introduction."""
         with self._log.open(encoding="utf-8", errors="replace") as file:
             return "Its log ends:\n" + "".join(deque(file, _TAIL_LINES)).rstrip()
 
