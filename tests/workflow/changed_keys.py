@@ -99,9 +99,7 @@ def runs(folder: Path) -> dict[str, Config]:
     found["listed"] = drawn | {
         "run": "listed",
         "images": drawn["images"]
-        | {
-            "source": listing | {"image": "image", "labels": "labels.txt", "pictures": False},
-        },
+        | {"source": listing | {"image": "image", "labels": "labels.txt", "pictures": False}},
         "models": {key: {"name": key, "responses": dict(apart)} for key in asked},
         "benchmarked": [BENCHMARKED, ABLATED, OTHER_BENCHMARKED],
     }

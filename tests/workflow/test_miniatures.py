@@ -81,7 +81,6 @@ def test_swapped_images_leave_chance(model, measured):
 @pytest.mark.parametrize("model", CONFIG["models"])
 def test_recorded_accuracies_are_those_measured(model, measured):
     row = recorded()[model]
-    assert list(row) == list(recorded()[model])
     for column in list(row)[2:]:
         # Another processor may round a logit otherwise and turn one answer in a hundred.
         assert float(row[column]) == pytest.approx(measured[model][column], abs=0.02)
