@@ -15,8 +15,8 @@ Value = TypeVar("Value", bound=Any)
 class DigestCache:
     """JSON values by a key that identifies everything they depend on.
 
-    The file has a digest of its values. One that is missing, damaged or without a digest, as earlier
-    versions wrote it, counts as empty, and is replaced.
+    The file has a digest of its values. If it is missing or damaged, or has no digest (as those of
+    earlier versions), it counts as empty, and is replaced.
     """
 
     def __init__(self, path: str | Path) -> None:
