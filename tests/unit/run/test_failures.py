@@ -397,7 +397,7 @@ def test_a_real_run_that_is_stopped(failed_run, tmp_path, kill, why, advice, lef
             script: "stopped.py"
     """
     text = failed_run(rules, "--cores", "1")
-    name, cause, _, what_next = text[text.rindex("\nstopped\n") :].split("\n")[1:5]
+    _, cause, _, what_next = text[text.rindex("\nstopped\n") :].split("\n")[1:5]
     assert cause.startswith(f"    why:  {why}")
     assert what_next.startswith(f"    next: {advice}")
     assert len(list((tmp_path / "out").iterdir())) == left
