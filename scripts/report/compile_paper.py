@@ -77,6 +77,7 @@ def _run(build: Path) -> None:
             printed, errors = process.communicate()
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)  # LaTeX too, which writes into the folder
+            process.communicate()  # until all of them have ended
             raise
     logger.info("%s", printed)
     log = build / "main.log"

@@ -48,6 +48,7 @@ class DigestCache:
 
         written = {**self._known, **self._used} if keep else dict(self._used)
         held = {"digest": digest_settings(written), "values": written}
-        with atomic_path(self.path) as temporary:
+        # On a full disk it is possible to plan all the same, and to ask for the run's status.
+        with suppress(OSError), atomic_path(self.path) as temporary:
             temporary.write_text(json.dumps(held), encoding="utf-8")
         self._known = written

@@ -68,7 +68,7 @@ def scratch_folder(path: str | Path) -> Iterator[Path]:
         with _naming(Path(path)):
             yield temporary
     finally:
-        shutil.rmtree(temporary)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def publish(temporary: Path, path: Path) -> None:

@@ -231,8 +231,10 @@ def _look(path: Path) -> _Seen | None:
         return None
     try:
         owner = Owner(**json.loads(content))
-        return _Seen(owner if 0 < owner.pid < 2**31 else None, touched)
-    except (ValueError, TypeError):
+        str(owner)  # fails if its time is none
+        valid = isinstance(owner.pid, int) and 0 < owner.pid < 2**31
+        return _Seen(owner if valid else None, touched)
+    except (ValueError, TypeError, RecursionError, OverflowError, OSError):
         return _Seen(None, touched)
 
 

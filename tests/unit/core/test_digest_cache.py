@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 
 from imagenet_think.core.digest_cache import DigestCache
@@ -63,3 +65,14 @@ def test_no_flipped_bit_changes_a_value(file):
         flipped[bit // 8] ^= 1 << bit % 8
         file.write_bytes(flipped)
         assert DigestCache(file).get("key", lambda: "computed") in ("value", "computed")
+
+
+def test_on_a_full_disk_values_are_computed(file, monkeypatch):
+    def full(path, *text, **how):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(type(file), "write_text", full)
+    cache = DigestCache(file)
+    assert cache.get("a", lambda: 1) == 1
+    cache.save()
+    assert list(file.parent.iterdir()) == []
