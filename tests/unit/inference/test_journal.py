@@ -367,10 +367,10 @@ def test_late_errors_of_a_network_file_system_are_raised(tmp_path, monkeypatch):
     def full(number):
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
+    journal = Journal(tmp_path / "b.jsonl")
     with pytest.raises(JournalError, match="Disk quota exceeded"), Journal(tmp_path / "a.jsonl"):
         monkeypatch.setattr(os, "fsync", full)
     monkeypatch.setattr(module, "SYNC", 0.0)
-    journal = Journal(tmp_path / "b.jsonl")
     with pytest.raises(JournalError, match="Disk quota exceeded"):
         journal.append_run(n=1)
     with pytest.raises(JournalError, match="Disk quota exceeded"):
