@@ -171,7 +171,7 @@ def test_a_full_disk_is_the_cause_if_the_log_cannot_say_so(logs, monkeypatch):
     monkeypatch.setattr(failures.shutil, "disk_usage", lambda place: SimpleNamespace(free=4096))
     text = str(failures.diagnose([job], 1, message, []))
     assert "why:  No space left on device in /" in text
-    assert "next: free space" in text
+    assert "next: free some space" in text
 
 
 def test_a_disk_that_is_full_for_snakemake_is_said():
