@@ -12,7 +12,16 @@ sys.path.insert(0, SCRIPTS)
 own = filter(None, os.getenv("PYTHONPATH", "").split(os.pathsep))
 os.environ.update(PYTHONPATH=os.pathsep.join(dict.fromkeys([SCRIPTS, *own])))
 
+from imagenet_think.core import printing
 from imagenet_think.run import config_file
+
+# Snakemake takes braces in its own files' paths for wildcards, and writes all paths as UTF-8.
+for place in {os.getcwd(), str(workflow.basedir)}:
+    if not printing.is_text(place) or {"{", "}"} & set(place):
+        sys.exit(
+            f"Error: {printing.escaped(place)}: Snakemake cannot run in a folder whose path contains braces or is not "
+            "UTF-8; rename it."
+        )
 
 # The project's files are named by paths from its root.
 if absent := [name for name in ("paper", "resources", "scripts") if not Path(name).is_dir()]:
@@ -93,6 +102,7 @@ onerror:
 
 # Slurm may be restarted during a run, and may refuse a job.
 workflow_hooks.keep_messages_of_groups()
+workflow_hooks.escape_log()
 if plugin := sys.modules.get("snakemake_executor_plugin_slurm"):
     workflow_hooks.patch_slurm(plugin)
 

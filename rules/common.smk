@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 import imagenet_think.core.settings as declarations
-from imagenet_think.core import model_sources, paths, provenance, shards, splits
+from imagenet_think.core import model_sources, paths, printing, provenance, shards, splits
 from imagenet_think.images import sources
 from imagenet_think.metrics import registry
 from imagenet_think.parsing.outcomes import STATUSES
@@ -82,7 +82,15 @@ def content_of(repository):
     return found
 
 
-DECLARED = declarations.Declarations(config, PLACEHOLDERS, content_of)
+def outside(key, named):
+    """Return the paths that a key stands for, to be taken literally; refuse those that cannot be written down."""
+    paths = [named] if isinstance(named, str) else named
+    if unreadable := [path for path in paths if not printing.is_text(path)]:
+        return refuse(*(f"{key}: {path}: the name is not UTF-8; rename it" for path in unreadable))
+    return workflow_hooks.literal(named)
+
+
+DECLARED = declarations.Declarations(config, PLACEHOLDERS, content_of, outside)
 reads, uses, files, content = DECLARED.reads, DECLARED.uses, DECLARED.files, DECLARED.content
 derived = declarations.derived
 

@@ -201,6 +201,11 @@ def files_to_rejoin(wildcards):
     return files
 
 
+def file_to_rejoin(wildcards):
+    """Return the file of the dataset with these texts."""
+    return f"{REJOINED}/{wildcards.folder}/{wildcards.split}-{wildcards.part_of}.parquet"
+
+
 def for_rejoined(pattern):
     """Return an input function: `pattern` for each file that is rejoined."""
     return lambda wildcards: [

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from imagenet_think.core.printing import Formatter
+
 Item = TypeVar("Item")
 logger = logging.getLogger("imagenet_think")
 
@@ -19,14 +21,14 @@ CHATTY = ("httpx", "httpx2", "filelock", "fontTools", "matplotlib", "sentence_tr
 
 
 def log_to(path: str | Path) -> None:
-    """Log messages, warnings and an uncaught error to `path` and to stderr."""
+    """Log messages, warnings and an uncaught error to `path` and to stderr, as text to print."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     handlers: list[logging.Handler] = [
         logging.FileHandler(path, mode="w", encoding="utf-8"),
         logging.StreamHandler(sys.stderr),
     ]
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     logging.captureWarnings(True)
     for name in CHATTY:
