@@ -192,7 +192,7 @@ def files_to_rejoin(wildcards):
     patterns = expand(
         "{place}/{split}-*.parquet", place=splits.CONFIGURATIONS.values(), split=splits.SPLITS
     )
-    files = [path for pattern in patterns for path in sorted(REJOINED.glob(pattern))]
+    files = [str(path) for pattern in patterns for path in sorted(REJOINED.glob(pattern))]
     if not files:
         return refuse(
             f"dataset.rejoin: {REJOINED}/ holds no data/train-….parquet. Name a folder that `snakemake dataset` wrote, "

@@ -30,7 +30,11 @@ WORDS = {
 }
 """Parts of class names, domains, names of models, the prompt and the responses."""
 
-FOLDERS = {"c_1 & 100%": WORDS["marks"], "c#2 ~^$x": WORDS["emoji"], "c3": WORDS["right to left"]}
+FOLDERS = {
+    "c_1 & 100% {model} <results>": WORDS["marks"],
+    "c#2 ~^$x": WORDS["emoji"],
+    "c3": WORDS["right to left"],
+}
 """Folders of the classes and their names."""
 
 NAMES = {
@@ -67,7 +71,7 @@ def typeset(text):
 @pytest.fixture(scope="module")
 def hard(tmp_path_factory):
     project = clone(tmp_path_factory.mktemp("hard"))
-    folder = project.root / "my #1 pictures & more_100%"
+    folder = project.root / "my #1 pictures & more_100% {x} <unknown>"
     wnids = ["n02782093", "n03544143", "n02948072"]
     draw_images(folder / "tars", wnids, 9, 11)
     for wnid, name in zip(wnids, FOLDERS, strict=True):
@@ -76,11 +80,11 @@ def hard(tmp_path_factory):
         subprocess.run(["tar", "-xf", tar, "-C", folder / "own" / name], check=True)
     rows = ["wnid\tlemmas\tdomain\thypernym"]
     rows += [f"{wnid}\t{lemma}, x\td_{lemma}\tn1" for wnid, lemma in FOLDERS.items()]
-    (project.root / "my classes.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (project.root / "my {classes}.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
     columns = {"image": "image_id", "think": "think", "answer": "answer"}
     with project.editing(MINIATURE, to="hard.yaml") as config:
-        config["images"] |= {"classes": "my classes.tsv", "groups": 1, "total": 12, "reserve": 1}
+        config["images"] |= {"classes": "my {classes}.tsv", "groups": 1, "total": 12, "reserve": 1}
         config["images"] |= {"class_count": 3, "min_per_class": 4, "max_per_class": 4}
         own = str((folder / "own").relative_to(project.root))
         config["images"]["source"] = {"kind": "folder", "path": own}
@@ -88,18 +92,21 @@ def hard(tmp_path_factory):
         config |= {"prompts": {"mine": f"Say: {' '.join(WORDS.values())}"}, "prompt": "mine"}
         config |= {"teachers": ["one", "two"], "benchmarked": ["three"]}
         config["models"] = {
-            key: {"name": name, "responses": {"path": f"said by/{key}_100%.parquet"} | columns}
+            key: {
+                "name": name,
+                "responses": {"path": f"said by {{x}}/{key}_100%.parquet"} | columns,
+            }
             for key, name in NAMES.items()
         }
         config["benchmark"]["ablation_model"] = "three"
     pictures = sorted(str(path.relative_to(folder / "own")) for path in folder.glob("own/*/*"))
-    (project.root / "said by").mkdir()
+    (project.root / "said by {x}").mkdir()
     for key in NAMES:
         texts = [
             f"{' '.join(list(WORDS.values())[n % 4 :])} {key} {n}" for n in range(len(pictures))
         ]
         said = pl.DataFrame({"image_id": pictures, "think": texts[::-1], "answer": texts})
-        said.write_parquet(project.root / "said by" / f"{key}_100%.parquet")
+        said.write_parquet(project.root / "said by {x}" / f"{key}_100%.parquet")
     project.snakemake(*ALL, "paper")
     return project.root / "results" / "hard"
 
@@ -168,7 +175,7 @@ def test_no_text_becomes_markup(hard):
 
 def test_texts_are_unchanged(hard):
     for key in NAMES:
-        said = pl.read_parquet(hard.parents[1] / "said by" / f"{key}_100%.parquet")
+        said = pl.read_parquet(hard.parents[1] / "said by {x}" / f"{key}_100%.parquet")
         kept = pl.read_parquet(hard / "annotations" / key / "*.parquet")
         assert len(kept) == 12
         names = said.with_columns(pl.col("image_id").str.replace(r"\.[A-Za-z]+$", ""))

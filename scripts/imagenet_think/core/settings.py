@@ -88,7 +88,7 @@ class Declarations:
 
         def found(wildcards: Any) -> Any:
             paths = by(wildcards) if by else value(keys[0].split("."), self.config)
-            return self.outside(keys[0], paths or [])
+            return self.outside(".".join(*expand(keys[0], {}, wildcards)), paths or [])
 
         return _declare(found, keys, {})
 

@@ -489,6 +489,7 @@ _PATHS: Mapping[str, Callable[[str], object]] = {
     "text": file_checks.text,
     "classes": file_checks.class_ids,
     "folder": file_checks.folder,
+    "output": file_checks.output,
     "function": file_checks.function,
     "executable": file_checks.executable,
     "repository": model_sources.files,

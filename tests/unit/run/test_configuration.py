@@ -411,6 +411,13 @@ def test_a_missing_listing_is_named_with_its_key(miniature):
     assert problem == 'images.source.path: "nowhere": no parquet file is there'
 
 
+@pytest.mark.parametrize("path", ["a{wnid}", "a}", "<results>/a"])
+def test_a_folder_that_is_written_to_is_no_pattern(miniature, path):
+    miniature["images"]["source"]["path"] = path
+    (problem,) = refused(miniature)
+    assert problem.startswith(f'images.source.path: "{path}": the pipeline cannot write to a path')
+
+
 BAD_TABLES = {
     "": "columns missing: wnid, lemmas, domain, hypernym",
     "wnid,lemmas,domain,hypernym\nn1,a,b,c\n": "separated by tabs",

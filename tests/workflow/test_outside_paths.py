@@ -1,0 +1,116 @@
+"""Paths from outside are no patterns, whatever characters they contain."""
+
+import os
+import shutil
+from copy import deepcopy
+from functools import reduce
+from operator import getitem
+from pathlib import Path
+
+import pytest
+
+from imagenet_think.run import configuration
+from tests import pretended_runs
+from tests.pretended_runs import planned
+
+from . import changed_keys
+from .conftest import clone
+from .test_front_door import refused
+
+pytestmark = pytest.mark.slow
+
+HOSTILE = r"{x} {model} {{y}} {z,\d+} {0} <results> <unknown> %s $HOME 'q' #"
+"""A folder's name: wildcards, path variables and formats, known to a rule and unknown."""
+
+RUNS = ("drawn", "archives", "packed", "labelled", "pictured", "listed", "own")
+OUTPUTS = {("images", "source", "path", "drawn"), ("images", "source", "path", "packed")}
+"""Keys, with the run, whose folder a rule makes."""
+
+
+TARGETS = {"listed": ["all"], "pictured": ["all", "review_results"]}
+"""Targets of lists of images; the other runs have `rejoin` too."""
+
+UNUSED = {
+    "pictured": {
+        ("dataset", "rejoin"),
+        ("images", "criteria", "denied_images_file"),
+        ("images", "criteria", "scorer"),
+    }
+}
+UNUSED["listed"] = UNUSED["pictured"] | {("review", "decisions")}
+"""Keys that lists of images do not use."""
+
+
+@pytest.fixture(scope="module")
+def configs(tmp_path_factory, parsed_once):
+    """The configs of several runs, with each file that they name in a folder of that name."""
+    folder = tmp_path_factory.mktemp("paths")
+    pretended_runs.workplace(folder)
+    runs = changed_keys.runs(folder / HOSTILE)
+    runs["own"] = runs["archives"] | {"run": "own"}
+    runs["own"]["images"] = deepcopy(runs["archives"]["images"])
+    runs["own"]["images"]["source"] = {"kind": "folder", "path": "own"}
+    (folder / HOSTILE / "own" / HOSTILE).mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder, {name: moved(name, config) for name, config in runs.items()}
+
+
+def moved(run, config):
+    """Return a config that names more files, all in the folder, and these files by their keys."""
+    config, paths = deepcopy(config), {}
+    config["images"]["classes"] = "classes.tsv"
+    criteria = config["images"].get("criteria", {})
+    criteria |= {"denied_images_file": "denied.txt", "scorer": "judge.py:judge"}
+    config["dataset"]["rejoin"] = "published"
+    config["statistics"]["datasets"] = {"llava_cot": "train.jsonl", "mac": "image2text.csv"}
+    for place, kind, path in configuration._named_paths(config, configuration.schema()):
+        if kind in ("repository", "executable") or (*place, run) in OUTPUTS:
+            continue
+        *above, last = place
+        path = reduce(getitem, above, config)[last] = f"{HOSTILE}/{path}"
+        paths[place] = path.removesuffix(":judge")
+    return config, paths
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_each_path_of_a_config_is_an_input_as_it_is(configs, run):
+    folder, configs = configs
+    config, paths = configs[run]
+    assert len(paths) >= 6
+    targets = TARGETS.get(run, ["all", "review_results", "rejoin"])
+    with planned(folder, config, targets) as workflow:
+        inputs = {str(file) for job in workflow.dag.jobs for file in job.input}
+        outside = {file for file in inputs if HOSTILE in file}
+        assert all(file.startswith(f"{HOSTILE}/") for file in outside)
+        assert not [file for job in workflow.dag.jobs for file in job.output if HOSTILE in file]
+    used = {place for place, path in paths.items() for file in outside if file.startswith(path)}
+    assert paths.keys() - used == UNUSED.get(run, set())
+    if run == "own":
+        assert f"{HOSTILE}/own/{HOSTILE}" in outside
+
+
+def test_a_name_that_is_not_utf8_is_refused_with_its_key(configs):
+    folder, configs = configs
+    config, _ = configs["own"]
+    config = deepcopy(config)
+    (folder / "strange" / "cats").mkdir(parents=True)
+    (folder / os.fsdecode(b"strange/d\xf6gs")).mkdir()
+    shutil.copy(folder / HOSTILE / "texts.parquet", folder / os.fsdecode(b"strange/\xe9.parquet"))
+    config["images"]["source"]["path"] = "strange"
+    config["models"]["mine"]["responses"]["path"] = "strange"
+    with pytest.raises(SystemExit) as caught, planned(folder, config, ["all"]):
+        pass
+    subject, *problems = str(caught.value).splitlines()
+    assert subject == "Error: this cannot be run: 2 problems"
+    assert sorted(problems) == [
+        r"  - images.source.path: strange/d\udcf6gs: the name is not UTF-8; rename it",
+        r"  - models.mine.responses.path: strange/\udce9.parquet: the name is not UTF-8; rename it",
+    ]
+
+
+@pytest.mark.parametrize("name", [b"a{x}b", b"a\xf6b"])
+def test_a_project_in_a_folder_that_snakemake_cannot_use_is_refused(tmp_path, name):
+    project = clone(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)))
+    said = refused(project, "--configfile", "config/miniature.yaml", "-n", "all")
+    assert "a folder whose path contains braces or is not UTF-8; rename it" in said
