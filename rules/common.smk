@@ -14,7 +14,7 @@ from imagenet_think.core import model_sources, paths, printing, provenance, shar
 from imagenet_think.images import sources
 from imagenet_think.metrics import registry
 from imagenet_think.parsing.outcomes import STATUSES
-from imagenet_think.report import products
+from imagenet_think.report import escaping, products
 from imagenet_think.run import config_file, configuration, workflow_hooks
 
 workflow_hooks.require_version()
@@ -139,7 +139,11 @@ def check_plan(purpose, dag):
         return
     model = config["models"][BENCHMARK["ablation_model"]]["name"]
     captions = {
-        path: entry.about.format(ablation_model=model) for path, entry in REPORT_ENTRIES.items()
+        path: escaping.rst(entry.about.format(ablation_model=model))
+        for path, entry in REPORT_ENTRIES.items()
+    }
+    workflow.config["described"] = {  # for run.rst
+        key: escaping.rst(config["models"][key]["name"]) for key in MODELS
     }
     workflow_hooks.caption_report(dag, captions)
     if missing := workflow_hooks.missing_from_report(dag):

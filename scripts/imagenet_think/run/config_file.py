@@ -11,14 +11,12 @@ from typing import Any
 
 import yaml
 
+from imagenet_think.core.json_schema import LEAST, MOST
 from imagenet_think.core.printing import escaped
 from imagenet_think.run import file_checks
 
 MOST_VALUES = 1_000_000
 """Maximum number of values in a file, with aliases expanded."""
-
-LEAST, MOST = -(2**63), 2**63 - 1
-"""Integers have 64 bits."""
 
 _MERGE = "tag:yaml.org,2002:merge"
 _STRING = "tag:yaml.org,2002:str"
