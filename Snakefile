@@ -26,7 +26,7 @@ for place in {os.getcwd(), str(workflow.basedir)}:
 # The project's files are named by paths from its root.
 if absent := [name for name in ("paper", "resources", "scripts") if not Path(name).is_dir()]:
     sys.exit(
-        f"Error: {Path.cwd()} has no {' and no '.join(f'{name}/' for name in absent)}, whose files the workflow reads: run "
+        f"Error: {printing.escaped(os.getcwd())} has no {' and no '.join(f'{name}/' for name in absent)}, whose files the workflow reads: run "
         f"snakemake in the project's folder ({workflow.basedir}), or link its folders here."
     )
 
@@ -102,7 +102,6 @@ onerror:
 
 # Slurm may be restarted during a run, and may refuse a job.
 workflow_hooks.keep_messages_of_groups()
-workflow_hooks.escape_log()
 if plugin := sys.modules.get("snakemake_executor_plugin_slurm"):
     workflow_hooks.patch_slurm(plugin)
 

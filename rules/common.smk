@@ -18,6 +18,7 @@ from imagenet_think.report import escaping, products
 from imagenet_think.run import config_file, configuration, workflow_hooks
 
 workflow_hooks.require_version()
+workflow_hooks.escape_log()
 try:
     config = configuration.check(config, ", ".join(map(str, workflow.configfiles)))
 except configuration.ConfigError as error:
@@ -70,7 +71,7 @@ wildcard_constraints:
     metric="|".join(METRICS),
     folder="|".join(splits.CONFIGURATIONS.values()),
     split="|".join(splits.SPLITS),
-    part_of=r"[^/]+",
+    part_of=r"[\w.-]+",
 
 
 @cache

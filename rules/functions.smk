@@ -198,6 +198,14 @@ def files_to_rejoin(wildcards):
             f"dataset.rejoin: {REJOINED}/ holds no data/train-….parquet. Name a folder that `snakemake dataset` wrote, "
             "or a copy of it."
         )
+    # The rejoined files get their names, which Snakemake must not take for patterns.
+    if strange := [path for path in files if not re.fullmatch(r"[\w.-]+", Path(path).name)]:
+        return refuse(
+            *(
+                f"dataset.rejoin: {path}: rename it, as in train-00000-of-00064.parquet"
+                for path in strange
+            )
+        )
     return files
 
 

@@ -15,6 +15,7 @@ import yaml
 from markdown_it import MarkdownIt
 
 from draw_images import draw_images
+from imagenet_think.core import csv_files
 from imagenet_think.report import escaping
 
 from .conftest import MINIATURE, clone
@@ -40,7 +41,7 @@ FOLDERS = {
 NAMES = {
     "one": f"Teacher {MARKS}",
     "two": f"Teacher {WORDS['emoji']} {WORDS['right to left']}",
-    "three": f"Model_{WORDS['long']}",
+    "three": f"=Model_{WORDS['long']}",
 }
 MARGIN = 36
 """Half of the paper's margin, in points: text that is wider by less can be read."""
@@ -71,7 +72,7 @@ def typeset(text):
 @pytest.fixture(scope="module")
 def hard(tmp_path_factory):
     project = clone(tmp_path_factory.mktemp("hard"))
-    folder = project.root / "my #1 pictures & more_100% {x} <unknown>"
+    folder = project.root / "my #1 pictures & more_100% {x} [1] <unknown>"
     wnids = ["n02782093", "n03544143", "n02948072"]
     draw_images(folder / "tars", wnids, 9, 11)
     for wnid, name in zip(wnids, FOLDERS, strict=True):
@@ -80,11 +81,16 @@ def hard(tmp_path_factory):
         subprocess.run(["tar", "-xf", tar, "-C", folder / "own" / name], check=True)
     rows = ["wnid\tlemmas\tdomain\thypernym"]
     rows += [f"{wnid}\t{lemma}, x\td_{lemma}\tn1" for wnid, lemma in FOLDERS.items()]
-    (project.root / "my {classes}.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (project.root / "my {classes} [1].tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
     columns = {"image": "image_id", "think": "think", "answer": "answer"}
     with project.editing(MINIATURE, to="hard.yaml") as config:
-        config["images"] |= {"classes": "my {classes}.tsv", "groups": 1, "total": 12, "reserve": 1}
+        config["images"] |= {
+            "classes": "my {classes} [1].tsv",
+            "groups": 1,
+            "total": 12,
+            "reserve": 1,
+        }
         config["images"] |= {"class_count": 3, "min_per_class": 4, "max_per_class": 4}
         own = str((folder / "own").relative_to(project.root))
         config["images"]["source"] = {"kind": "folder", "path": own}
@@ -94,19 +100,19 @@ def hard(tmp_path_factory):
         config["models"] = {
             key: {
                 "name": name,
-                "responses": {"path": f"said by {{x}}/{key}_100%.parquet"} | columns,
+                "responses": {"path": f"said by {{x}} [1]/{key}_100%.parquet"} | columns,
             }
             for key, name in NAMES.items()
         }
         config["benchmark"]["ablation_model"] = "three"
     pictures = sorted(str(path.relative_to(folder / "own")) for path in folder.glob("own/*/*"))
-    (project.root / "said by {x}").mkdir()
+    (project.root / "said by {x} [1]").mkdir()
     for key in NAMES:
         texts = [
             f"{' '.join(list(WORDS.values())[n % 4 :])} {key} {n}" for n in range(len(pictures))
         ]
         said = pl.DataFrame({"image_id": pictures, "think": texts[::-1], "answer": texts})
-        said.write_parquet(project.root / "said by {x}" / f"{key}_100%.parquet")
+        said.write_parquet(project.root / "said by {x} [1]" / f"{key}_100%.parquet")
     project.snakemake(*ALL, "paper")
     return project.root / "results" / "hard"
 
@@ -122,7 +128,8 @@ def test_names_are_whole_in_every_form_of_a_table(hard):
     found = set()
     tables = [*hard.glob("tables/*.csv"), *hard.glob("*.csv")]
     for path in tables:
-        names = hostile(pl.read_csv(path, infer_schema_length=None))
+        names = hostile(csv_files.read_csv(path, infer_schema_length=None))
+        assert not re.search(r"^[=@]|,[=@]", path.read_text("utf-8"), re.M), path
         page = MarkdownIt("commonmark", {"html": True}).enable("table")
         markdown = shown(page.render(path.with_suffix(".md").read_text("utf-8")))
         browser = shown((hard / "pages" / f"{path.stem}.html").read_text("utf-8"))
@@ -175,7 +182,7 @@ def test_no_text_becomes_markup(hard):
 
 def test_texts_are_unchanged(hard):
     for key in NAMES:
-        said = pl.read_parquet(hard.parents[1] / "said by {x}" / f"{key}_100%.parquet")
+        said = pl.read_parquet(hard.parents[1] / "said by {x} [1]" / f"{key}_100%.parquet")
         kept = pl.read_parquet(hard / "annotations" / key / "*.parquet")
         assert len(kept) == 12
         names = said.with_columns(pl.col("image_id").str.replace(r"\.[A-Za-z]+$", ""))

@@ -1,6 +1,7 @@
 """Paths from outside are no patterns, whatever characters they contain."""
 
 import os
+import re
 import shutil
 from copy import deepcopy
 from functools import reduce
@@ -19,8 +20,8 @@ from .test_front_door import refused
 
 pytestmark = pytest.mark.slow
 
-HOSTILE = r"{x} {model} {{y}} {z,\d+} {0} <results> <unknown> %s $HOME 'q' #"
-"""A folder's name: wildcards, path variables and formats, known to a rule and unknown."""
+HOSTILE = r"{x} {model} {{y}} {z,\d+} {0} <results> <unknown> [1] %s $HOME 'q' #"
+"""A folder's name: wildcards and path variables, known to a rule and unknown, and formats."""
 
 RUNS = ("drawn", "archives", "packed", "labelled", "pictured", "listed", "own")
 OUTPUTS = {("images", "source", "path", "drawn"), ("images", "source", "path", "packed")}
@@ -90,6 +91,24 @@ def test_each_path_of_a_config_is_an_input_as_it_is(configs, run):
         assert f"{HOSTILE}/own/{HOSTILE}" in outside
 
 
+def test_a_file_to_rejoin_whose_name_would_be_a_pattern_is_refused(configs):
+    folder, configs = configs
+    config, _ = configs["archives"]
+    config = deepcopy(config)
+    data = folder / "copies" / "data"
+    data.mkdir(parents=True)
+    for name in ("train-00000-of-00001", "train-{x}", "train-<results>", "test-a b"):
+        (data / f"{name}.parquet").touch()
+    config["dataset"]["rejoin"] = "copies"
+    with pytest.raises(SystemExit) as caught, planned(folder, config, ["rejoin"]):
+        pass
+    problems = str(caught.value).splitlines()[1:]
+    assert [problem.split(": ")[:2] for problem in problems] == [
+        ["  - dataset.rejoin", f"copies/data/{name}.parquet"]
+        for name in ("train-<results>", "train-{x}", "test-a b")
+    ]
+
+
 def test_a_name_that_is_not_utf8_is_refused_with_its_key(configs):
     folder, configs = configs
     config, _ = configs["own"]
@@ -114,3 +133,27 @@ def test_a_project_in_a_folder_that_snakemake_cannot_use_is_refused(tmp_path, na
     project = clone(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)))
     said = refused(project, "--configfile", "config/miniature.yaml", "-n", "all")
     assert "a folder whose path contains braces or is not UTF-8; rename it" in said
+
+
+def test_names_of_folders_do_not_act_on_the_terminal(project):
+    own = project.root / "own"
+    folder = own / "cats" / "\x1b[31mred\n12:00:00 ERROR forged"
+    folder.mkdir(parents=True)
+    (own / "\x1b[2Jdogs\nError: forged").mkdir()
+    for place in (folder, *own.iterdir()):
+        (place / "a.jpg").write_bytes(b"x")
+    (project.root / "classes.tsv").write_text("wnid\tlemmas\tdomain\thypernym\ncats\tcat\t\t\n")
+    with project.editing("config/config.yaml", to="own.yaml") as config:
+        config["run"] = "own"
+        config["images"]["classes"] = "classes.tsv"
+        config["images"]["source"] = {"kind": "folder", "path": "own"}
+    command = ["--configfile", "own.yaml", "--cores", "1", "results/own/images/listing/0.parquet"]
+    (project.root / "results").write_text("in the way")
+    said = project.snakemake(*command, check=False)  # with the names of all inputs
+    (project.root / "results").unlink()
+    said += project.snakemake(*command)
+    assert said.replace("\n", "").isprintable()
+    assert "\\nError: forged" in said
+    assert not re.search("^(Error|12:00:00 ERROR)", said, re.M)
+    log = (project.root / "results/own/logs/list_archives/0.log").read_text("utf-8")
+    assert r"left out: \x1b[2Jdogs\nError: forged (1)" in log

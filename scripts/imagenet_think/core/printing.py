@@ -35,15 +35,16 @@ def escaped_lines(text: str) -> str:
 class Formatter(logging.Formatter):
     """Escapes what messages contain, so that no text from outside begins a line of a log.
 
-    Line breaks remain in the message itself, and in that of an error, whose other lines are
-    indented.
+    Strings that a message is formatted with are put on one line. The lines of the message itself,
+    and those of an error, remain; all but the first are indented.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the lines of a record."""
         record = copy(record)
-        if isinstance(record.args, tuple):
-            record.args = tuple(map(_escaped_argument, record.args))
+        if isinstance(record.args, tuple) and record.name != "py.warnings":  # one string of lines
+            record.args = tuple(escaped(x) if isinstance(x, str) else x for x in record.args)
+        record.msg, record.args = _indented(record.getMessage()), None
         record.exc_text = None  # of another formatter
         return escaped_lines(super().format(record))
 
@@ -54,12 +55,6 @@ class Formatter(logging.Formatter):
         found = traceback.format_exception(*ei)
         lines = (part if part.startswith((" ", "\n")) else _indented(part) for part in found)
         return "".join(lines).rstrip("\n")
-
-
-def _escaped_argument(value: object) -> object:
-    if isinstance(value, BaseException):
-        return _indented(str(value))
-    return escaped(value) if isinstance(value, str) else value
 
 
 def _indented(text: str) -> str:

@@ -230,9 +230,13 @@ def _shown_in_report(dag: DAG) -> Iterator[Any]:
     return (file for job in dag.jobs for file in job.output if is_flagged(file, "report"))
 
 
+_FORMAT = DefaultFormatter.format
+_NAMING = {"input", "output", "log", "reason", "rule_msg"}
+"""Attributes of an event that are one line, or files."""
+
+
 def escape_log() -> None:
     """Escape in Snakemake's log what a terminal would obey, such as in the names of files."""
-    plain = DefaultFormatter.format
 
     def format_escaped(formatter: DefaultFormatter, record: logging.LogRecord) -> str:
         record = copy(record)
@@ -241,13 +245,9 @@ def escape_log() -> None:
                 setattr(record, name, list(map(escaped, value)))
             elif value is not None:
                 setattr(record, name, escaped(str(value)))
-        return escaped_lines(plain(formatter, record))
+        return escaped_lines(_FORMAT(formatter, record))
 
     DefaultFormatter.format = format_escaped
-
-
-_NAMING = {"input", "output", "log", "reason", "rule_msg"}
-"""Attributes of a record of Snakemake's log that name files or are one line."""
 
 
 def only_read(workflow: Workflow, target: str) -> list[str]:
