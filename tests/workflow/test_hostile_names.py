@@ -18,11 +18,12 @@ from draw_images import draw_images
 from imagenet_think.core import csv_files
 from imagenet_think.report import escaping
 
-from .conftest import MINIATURE, clone
+from .conftest import MINIATURE, Project, clone
 
 pytestmark = pytest.mark.slow
 
 MARKS = r"a_b %c &d #e {f} g\h ~i ^j |k <l> $m$ `n` [o](p) *q* <script>alert(1)</script>"
+TEMPLATES = "{{7*7}} `x <javascript:alert(1)>`_"
 WORDS = {
     "marks": MARKS,
     "emoji": "a bow \U0001f3f9 and \U0001f469\U0001f3fd\u200d\U0001f680",
@@ -40,7 +41,7 @@ FOLDERS = {
 
 NAMES = {
     "one": f"Teacher {MARKS}",
-    "two": f"Teacher {WORDS['emoji']} {WORDS['right to left']}",
+    "two": f"Teacher {TEMPLATES} {WORDS['emoji']} {WORDS['right to left']}",
     "three": f"=Model_{WORDS['long']}",
 }
 MARGIN = 36
@@ -218,3 +219,18 @@ def test_the_review_page_contains_the_texts(hard):
     held = json.dumps(json.loads(data), ensure_ascii=False)
     for text in WORDS.values():
         assert json.dumps(text, ensure_ascii=False)[1:-1] in held
+
+
+def test_snakemakes_report_prints_names_and_runs_none(hard):
+    project = Project(hard.parents[1])
+    project.snakemake(*ALL, "--report", "report.html")
+    page = (project.root / "report.html").read_text("utf-8")
+    scripts = dict(re.findall(r"var (\w+) = (.*);\n", page))
+    about = json.loads(scripts["workflow_desc"])
+    for name in NAMES.values():
+        assert plain(name) in shown(about)
+    assert 'href="javascript:alert' not in about
+    results = json.loads(scripts["results"])
+    caption = results["results/hard/pages/table7.html"]["caption"]
+    assert plain(NAMES["three"]) in shown(caption)
+    assert "<script>alert" not in page

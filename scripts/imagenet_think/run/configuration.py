@@ -531,7 +531,8 @@ reported in one message before the first job. This page is generated from `schem
 by `make config-docs`. [What reads it](#what-reads-it) says what a change reruns.
 
 Snakemake reads the file of `--configfile` before this workflow starts. If the file is
-missing, empty, not valid YAML or not UTF-8, Snakemake stops without naming the line.
+missing, empty, not valid YAML or not UTF-8, or has an alias inside what it stands for,
+Snakemake stops without naming the line.
 This command names it, and validates the whole config without planning a run:
 
 ```bash

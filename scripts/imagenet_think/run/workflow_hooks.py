@@ -202,9 +202,21 @@ def after_planning(workflow: Workflow, check: Callable[[str, DAG], None]) -> Non
     def create_report(*arguments: Any, **options: Any) -> None:
         nonlocal purpose
         purpose = "report"
+        _escape_report()
         report(*arguments, **options)
 
     workflow._build_dag, workflow.create_report = build_and_check, create_report
+
+
+def _escape_report() -> None:
+    """Escape what Snakemake's report puts into the scripts of its page, which a name could end."""
+    from snakemake.report.html_reporter import data
+
+    def in_script(render: Callable[..., str]) -> Callable[..., str]:
+        return lambda *arguments: render(*arguments).replace("<", "\\u003c")  # JSON
+
+    for name in ("render_categories", "render_results", "render_rulegraph", "render_rules"):
+        setattr(data, name, in_script(getattr(data, name)))
 
 
 def caption_report(dag: DAG, captions: Mapping[str, str]) -> None:
