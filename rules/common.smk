@@ -85,7 +85,7 @@ def content_of(repository):
 
 def outside(key, named):
     """Return the paths that a key stands for, to be taken literally; refuse those that cannot be written down."""
-    paths = [named] if isinstance(named, str) else named
+    paths = map(str, [named] if isinstance(named, (str, Path)) else named)
     if unreadable := [path for path in paths if not printing.is_text(path)]:
         return refuse(*(f"{key}: {path}: the name is not UTF-8; rename it" for path in unreadable))
     return workflow_hooks.literal(named)

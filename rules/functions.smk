@@ -199,21 +199,18 @@ def files_to_rejoin(wildcards):
     patterns = expand(
         "{place}/{split}-*.parquet", place=splits.CONFIGURATIONS.values(), split=splits.SPLITS
     )
-    files = [str(path) for pattern in patterns for path in sorted(REJOINED.glob(pattern))]
+    files = [path for pattern in patterns for path in sorted(REJOINED.glob(pattern))]
     if not files:
         return refuse(
             f"dataset.rejoin: {REJOINED}/ holds no data/train-….parquet. Name a folder that `snakemake dataset` wrote, "
             "or a copy of it."
         )
     # The rejoined files get their names, which Snakemake must not take for patterns.
-    if strange := [path for path in files if not re.fullmatch(r"[\w.-]+", Path(path).name)]:
+    if strange := [path for path in files if not re.fullmatch(r"[\w.-]+", path.name)]:
         return refuse(
-            *(
-                f"dataset.rejoin: {path}: rename it, as in train-00000-of-00064.parquet"
-                for path in strange
-            )
+            *(f"dataset.rejoin: {path}: rename it, as in train-00000-of-00064.parquet" for path in strange)
         )
-    return files
+    return list(map(str, files))
 
 
 def file_to_rejoin(wildcards):

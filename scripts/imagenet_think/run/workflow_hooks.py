@@ -75,6 +75,9 @@ class _LiteralFile(_IOFile):
     def apply_wildcards(self, wildcards: object) -> "_LiteralFile":
         return self
 
+    def check(self) -> None:
+        """Do not warn of what is odd in a pattern."""
+
 
 def literal(paths: str | list[str]) -> Any:
     """Mark paths from outside, returned by an input function, as paths and not patterns.

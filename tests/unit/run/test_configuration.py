@@ -546,9 +546,10 @@ class Accepted(Exception):  # noqa: N818
     """The config is valid."""
 
 
+TEXT = st.text(st.characters(exclude_categories=[]))  # with surrogates
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXT, inner, max_size=2),
     max_leaves=4,
 )
 PLACES = sorted({p[:n] for p in LEAVES for n in range(1, len(p) + 1)}, key=str)
