@@ -208,7 +208,10 @@ def files_to_rejoin(wildcards):
     # The rejoined files get their names, which Snakemake must not take for patterns.
     if strange := [path for path in files if not re.fullmatch(r"[\w.-]+", path.name)]:
         return refuse(
-            *(f"dataset.rejoin: {path}: rename it, as in train-00000-of-00064.parquet" for path in strange)
+            *(
+                f"dataset.rejoin: {path}: rename it, as in train-00000-of-00064.parquet"
+                for path in strange
+            )
         )
     return list(map(str, files))
 
