@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from imagenet_think.core.settings import ANY, schema_keys
 from imagenet_think.run import configuration
 from tests import pretended_runs
 from tests.pretended_runs import planned
@@ -23,10 +24,12 @@ pytestmark = pytest.mark.slow
 HOSTILE = r"{x} {model} {{y}} {z,\d+} {0} <results> <unknown> [1] %s $HOME 'q' #"
 """A folder's name: wildcards and path variables, known to a rule and unknown, and formats."""
 
-RUNS = ("drawn", "archives", "packed", "labelled", "pictured", "listed", "own")
-OUTPUTS = {("images", "source", "path", "drawn"), ("images", "source", "path", "packed")}
-"""Keys, with the run, whose folder a rule makes."""
+RUNS = ("drawn", "archives", "packed", "labelled", "pictured", "listed", "own", "published")
+WRITTEN = ("drawn", "packed", "published")
+"""Those whose images are drawn or unpacked in the folder of the source."""
 
+NO_INPUTS = ("repository", "executable")
+"""Kinds of paths whose contents count instead."""
 
 TARGETS = {"listed": ["all"], "pictured": ["all", "review_results"]}
 """Targets of lists of images; the other runs have `rejoin` too."""
@@ -35,6 +38,7 @@ UNUSED = {
     "pictured": {
         ("dataset", "rejoin"),
         ("images", "criteria", "denied_images_file"),
+        ("images", "criteria", "denied_classes_file"),
         ("images", "criteria", "scorer"),
     }
 }
@@ -48,10 +52,11 @@ def configs(tmp_path_factory, parsed_once):
     folder = tmp_path_factory.mktemp("paths")
     pretended_runs.workplace(folder)
     runs = changed_keys.runs(folder / HOSTILE)
-    runs["own"] = runs["archives"] | {"run": "own"}
-    runs["own"]["images"] = deepcopy(runs["archives"]["images"])
-    runs["own"]["images"]["source"] = {"kind": "folder", "path": "own"}
+    source = {"source": {"kind": "folder", "path": "own"}}
+    runs["own"] = runs["archives"] | {"run": "own", "images": runs["archives"]["images"] | source}
     (folder / HOSTILE / "own" / HOSTILE).mkdir(parents=True)
+    references = {"published": "texts.parquet"}
+    runs["published"] = runs["drawn"] | {"run": "published", "references": references}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         yield folder, {name: moved(name, config) for name, config in runs.items()}
@@ -62,16 +67,29 @@ def moved(run, config):
     config, paths = deepcopy(config), {}
     config["images"]["classes"] = "classes.tsv"
     criteria = config["images"].get("criteria", {})
-    criteria |= {"denied_images_file": "denied.txt", "scorer": "judge.py:judge"}
+    criteria |= {"denied_images_file": "denied.txt", "denied_classes_file": "denied.txt"}
+    criteria["scorer"] = "judge.py:judge"
     config["dataset"]["rejoin"] = "published"
-    config["statistics"]["datasets"] = {"llava_cot": "train.jsonl", "mac": "image2text.csv"}
+    datasets = {"emma": "texts.parquet", "mac": "image2text.csv"}
+    datasets |= dict.fromkeys(("llava_cot", "visual_cot"), "train.jsonl")
+    config["statistics"]["datasets"] = datasets
     for place, kind, path in configuration._named_paths(config, configuration.schema()):
-        if kind in ("repository", "executable") or (*place, run) in OUTPUTS:
+        if kind in NO_INPUTS or place == ("images", "source", "path") and run in WRITTEN:
             continue
         *above, last = place
         path = reduce(getitem, above, config)[last] = f"{HOSTILE}/{path}"
         paths[place] = path.removesuffix(":judge")
     return config, paths
+
+
+def test_each_key_that_names_files_is_tried(configs):
+    tried = {place for _, paths in configs[1].values() for place in paths}
+    models = {place[1] for place in tried if place[0] == "models"}
+    keys = {".".join(ANY if part in models else part for part in place) for place in tried}
+    schema = schema_keys(configuration.schema())
+    assert keys == {
+        key for key, node in schema if node.get("x-path", "executable") not in NO_INPUTS
+    }
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -109,22 +127,21 @@ def test_a_file_to_rejoin_whose_name_would_be_a_pattern_is_refused(configs):
     ]
 
 
-def test_a_name_that_is_not_utf8_is_refused_with_its_key(configs):
+@pytest.mark.parametrize(("run", "place"), [("own", r"d\udcf6gs"), ("labelled", r"\udce9.parquet")])
+def test_a_name_that_is_not_utf8_is_refused_with_its_key(configs, run, place):
     folder, configs = configs
-    config, _ = configs["own"]
-    config = deepcopy(config)
-    (folder / "strange" / "cats").mkdir(parents=True)
-    (folder / os.fsdecode(b"strange/d\xf6gs")).mkdir()
-    shutil.copy(folder / HOSTILE / "texts.parquet", folder / os.fsdecode(b"strange/\xe9.parquet"))
-    config["images"]["source"]["path"] = "strange"
-    config["models"]["mine"]["responses"]["path"] = "strange"
+    config = deepcopy(configs[run][0])
+    (folder / run / "cats").mkdir(parents=True)
+    (folder / run / os.fsdecode(b"d\xf6gs")).mkdir()
+    shutil.copy(folder / HOSTILE / "texts.parquet", folder / run / os.fsdecode(b"\xe9.parquet"))
+    config["images"]["source"]["path"] = config["models"]["mine"]["responses"]["path"] = run
     with pytest.raises(SystemExit) as caught, planned(folder, config, ["all"]):
         pass
     subject, *problems = str(caught.value).splitlines()
     assert subject == "Error: this cannot be run: 2 problems"
     assert sorted(problems) == [
-        r"  - images.source.path: strange/d\udcf6gs: the name is not UTF-8; rename it",
-        r"  - models.mine.responses.path: strange/\udce9.parquet: the name is not UTF-8; rename it",
+        f"  - images.source.path: {run}/{place}: the name is not UTF-8; rename it",
+        rf"  - models.mine.responses.path: {run}/\udce9.parquet: the name is not UTF-8; rename it",
     ]
 
 
