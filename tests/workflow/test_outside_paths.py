@@ -74,7 +74,7 @@ def moved(run, config):
     datasets |= dict.fromkeys(("llava_cot", "visual_cot"), "train.jsonl")
     config["statistics"]["datasets"] = datasets
     for place, kind, path in configuration._named_paths(config, configuration.schema()):
-        if kind in NO_INPUTS or place == ("images", "source", "path") and run in WRITTEN:
+        if kind in NO_INPUTS or (place == ("images", "source", "path") and run in WRITTEN):
             continue
         *above, last = place
         path = reduce(getitem, above, config)[last] = f"{HOSTILE}/{path}"
