@@ -216,8 +216,8 @@ def test_snakemakes_report_prints_names_and_runs_none(hard):
     project = Project(hard.parents[1])
     project.snakemake(*ALL, "--report", "report.html")
     page = (project.root / "report.html").read_text("utf-8")
-    scripts = dict(re.findall(r"var (\w+) = (.*);\n", page))
-    about = json.loads(scripts["workflow_desc"])
+    scripts = dict(re.findall(r'<script id="([\w-]+)">\s*var \w+ = (.*);\n', page))
+    about = json.loads(scripts["workflow-desc"])
     for name in NAMES.values():
         assert plain(name) in shown(about)
     assert 'href="javascript:alert' not in about
