@@ -18,6 +18,9 @@ _FORMULA = r"'*[=+\-@\t\r\n＝＋－＠]"
 """How a cell begins that a spreadsheet would compute, or that has been quoted."""
 
 
+_MODELS = dict.fromkeys(("model", "key"), pl.String)
+
+
 def write_csv(frame: pl.DataFrame, path: str | Path) -> None:
     """Write a frame as csv, atomically; nulls are empty, and formulas are quoted."""
     quoted = selectors.string().str.replace(f"^({_FORMULA})", "'$1")
@@ -26,6 +29,10 @@ def write_csv(frame: pl.DataFrame, path: str | Path) -> None:
 
 
 def read_csv(path: str | Path, **options: Any) -> pl.DataFrame:
-    """Read a csv that `write_csv` wrote; the options are those of polars."""
-    frame = pl.read_csv(path, **options)
+    """Read a csv that `write_csv` wrote; the options are those of polars.
+
+    Keys and names of models are text, even if all of them are numbers.
+    """
+    types = {**_MODELS, **options.pop("schema_overrides", {})}
+    frame = pl.read_csv(path, schema_overrides=types, **options)
     return frame.with_columns(selectors.string().str.replace(f"^'({_FORMULA})", "$1"))

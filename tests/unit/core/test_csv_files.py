@@ -55,3 +55,11 @@ def test_other_texts_and_numbers_are_unchanged(file):
     )
     write_csv(frame, file)
     assert file.read_text("utf-8") == frame.write_csv()
+
+
+def test_a_model_may_be_called_like_a_number(file):
+    frame = pl.DataFrame({"model": ["007", "1e5"], "key": ["7", None], "score": [1, 2]})
+    write_csv(frame, file)
+    assert read_csv(file).equals(frame)
+    types = {"key": pl.Int64, "score": pl.Float64}
+    assert read_csv(file, schema_overrides=types).schema == {"model": pl.String, **types}
