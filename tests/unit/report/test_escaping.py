@@ -117,6 +117,6 @@ def test_a_caption_in_a_report_prints_any_text(text):
     """Snakemake renders a caption as a template of Jinja, then as reStructuredText."""
     shown = escaping._one_line(text).strip()
     caption = jinja2.Environment().from_string(f"- A {escaping.rst(text)}").render()
-    page = publish_parts(caption, writer_name="html")["body"]
+    page = publish_parts(caption, writer="html")["body"]
     assert set(re.findall(r"<(\w+)", page)) <= {"ul", "li", "p"}
     assert plain(page).split() == ["A", *shown.split()]
