@@ -173,4 +173,4 @@ def test_names_of_folders_do_not_act_on_the_terminal(project):
     assert "\\nError: forged" in said
     assert not re.search("^(Error|12:00:00 ERROR)", said, re.M)
     log = (project.root / "results/own/logs/list_archives/0.log").read_text("utf-8")
-    assert r"left out: \x1b[2Jdogs\nError: forged (1)" in log
+    assert r"left out: \x1b[2Jdogs\nError: forged (2)" in log
