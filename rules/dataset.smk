@@ -82,7 +82,7 @@ rule locate_images:
 
 rule rejoin_images:
     input:
-        dataset=f"{REJOINED}/{{folder}}/{{split}}-{{part_of}}.parquet",
+        dataset=files("dataset.rejoin", by=file_to_rejoin),
         located=located,
     output:
         rows=f"{R}/dataset_rejoined/{{folder}}/{{split}}-{{part_of}}.parquet",

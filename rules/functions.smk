@@ -212,7 +212,20 @@ def files_to_rejoin(wildcards):
                 for problem in problems
             )
         )
-    return files
+    # The rejoined files get their names, which Snakemake must not take for patterns.
+    if strange := [path for path in files if not re.fullmatch(r"[\w.-]+", path.name)]:
+        return refuse(
+            *(
+                f"dataset.rejoin: {path}: rename it, as in train-00000-of-00064.parquet"
+                for path in strange
+            )
+        )
+    return list(map(str, files))
+
+
+def file_to_rejoin(wildcards):
+    """Return the file of the dataset with these texts."""
+    return f"{REJOINED}/{wildcards.folder}/{wildcards.split}-{wildcards.part_of}.parquet"
 
 
 def for_rejoined(pattern):

@@ -10,7 +10,8 @@ from huggingface_hub import try_to_load_from_cache
 from PIL import Image
 
 from imagenet_think.core import model_sources
-from imagenet_think.core.files import atomic_path, write_text
+from imagenet_think.core.csv_files import write_csv
+from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.settings import in_order
@@ -48,12 +49,11 @@ def describe_checkpoints(models: dict[str, dict], stem: str | Path) -> None:
     if problems:
         raise ValueError("checkpoints that would not load:\n" + "\n".join(problems))
     page = report(rows)
-    logger.info("%s", page)
+    logger.info(page)
     stem = Path(stem)
     write_text(page, stem.with_suffix(".md"))
     joined = [{**row, "unchecked": "; ".join(row["unchecked"])} for row in rows]
-    with atomic_path(stem.with_suffix(".csv")) as path:
-        pl.DataFrame(joined).write_csv(path)
+    write_csv(pl.DataFrame(joined), stem.with_suffix(".csv"))
 
 
 def describe(settings: dict) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from imagenet_think.core.csv_files import read_csv
 from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger, some
@@ -314,8 +315,7 @@ def account_responses(
     columns = [Column("model", "Model"), *COUNTS, *(Column(name, name) for name in REASONS)]
     write_csv(counts, columns, f"{stem}.csv")
     found_by = {
-        Path(path).stem: dict(pl.read_csv(path).select("by", "images").iter_rows())
-        for path in matched
+        Path(path).stem: dict(read_csv(path).select("by", "images").iter_rows()) for path in matched
     }
     write_text(page(counts, ledger, settings, found_by), f"{stem}.md")
 

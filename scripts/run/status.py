@@ -17,6 +17,7 @@ from snakemake.exceptions import WorkflowError
 
 from imagenet_think.core import model_sources
 from imagenet_think.core.job import this_job
+from imagenet_think.core.printing import escaped_lines
 from imagenet_think.inference.fingerprint import fingerprint, response_settings, settings_digest
 from imagenet_think.inference.journal import read_lines
 from imagenet_think.inference.locks import held
@@ -344,6 +345,7 @@ if __name__ == "__main__":
     try:
         jobs, site = read(params.plan, params.logs, params.results)
     except (WorkflowError, SystemExit) as error:
-        print(f"Run {params.run} cannot be planned, so its jobs are unknown.\n{error}")
+        shown = f"Run {params.run} cannot be planned, so its jobs are unknown.\n{error}"
     else:
-        print(status(params.run, jobs, params.models, params.results, site, time.time()))
+        shown = status(params.run, jobs, params.models, params.results, site, time.time())
+    print(escaped_lines(shown))

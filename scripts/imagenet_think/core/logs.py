@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+from imagenet_think.core.printing import Formatter
+
 Item = TypeVar("Item")
 logger = logging.getLogger("imagenet_think")
 
@@ -23,14 +25,17 @@ ENDED = "ended by %s: unfinished files are removed, finished work is kept"
 
 
 def log_to(path: str | Path) -> None:
-    """Log messages, warnings and an uncaught error to `path` and to stderr; Ctrl-C is one line."""
+    """Log messages, warnings and an uncaught error to `path` and to stderr, as text to print.
+
+    Ctrl-C is one line.
+    """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     handlers: list[logging.Handler] = [
         logging.FileHandler(path, mode="w", encoding="utf-8"),
         logging.StreamHandler(sys.stderr),
     ]
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     logging.captureWarnings(True)
     for name in CHATTY:

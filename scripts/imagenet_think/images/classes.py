@@ -11,7 +11,7 @@ from imagenet_think.core.shards import shard_of
 
 def read_classes(path: str | Path) -> pl.DataFrame:
     """Return the class table, one row per class, all columns text; ValueError if it is none."""
-    table = pl.read_csv(path, separator="\t", quote_char=None, infer_schema=False)
+    table = pl.read_csv(path, separator="\t", quote_char=None, infer_schema=False, glob=False)
     missing = [name for name in ("wnid", "lemmas", "domain", "hypernym") if name not in table]
     if missing:
         raise ValueError(

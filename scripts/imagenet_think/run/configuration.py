@@ -19,11 +19,11 @@ from typing import Any
 import jsonschema
 import yaml
 
-from imagenet_think.core import model_sources, paths, plugins, settings
+from imagenet_think.core import json_schema, model_sources, paths, plugins, settings
 from imagenet_think.core.wording import series
 from imagenet_think.images import sources
 from imagenet_think.report import products
-from imagenet_think.run import config_file, file_checks
+from imagenet_think.run import file_checks
 from imagenet_think.run.config_file import ConfigError, read
 
 Config = dict[str, Any]
@@ -160,23 +160,6 @@ def _children(value: Any, node: Config) -> Iterator[tuple[str, Any, Config]]:
                 yield key, child, below
 
 
-def _is_integer(_: object, value: object) -> bool:
-    if not isinstance(value, int) or isinstance(value, bool):
-        return False
-    return config_file.LEAST <= value <= config_file.MOST
-
-
-def _is_number(_: object, value: object) -> bool:
-    return _is_integer(_, value) or (isinstance(value, float) and math.isfinite(value))
-
-
-def _pattern(_: object, pattern: str, value: object, __: object) -> Iterator[Any]:
-    # In JSON Schema `$` is the end of the text; Python's also matches before a last line break.
-    strict = re.sub(r"\$$", r"\\Z", pattern)
-    if isinstance(value, str) and not re.search(strict, value):
-        yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
-
-
 _FORMATS = jsonschema.FormatChecker(formats=["date"])
 
 
@@ -187,23 +170,13 @@ def _is_regex(value: object) -> bool:
     return True
 
 
-_Validator = jsonschema.validators.extend(
-    jsonschema.Draft202012Validator,
-    {"pattern": _pattern},
-    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
-        {"integer": _is_integer, "number": _is_number}
-    ),
-)
-"""JSON Schema, strictly: 2.0 is not an integer, and infinity, NaN and 2**63 are no numbers."""
-
-
 def _schema_errors(config: Config) -> Iterator[tuple[Place, str | None]]:
     """Yield the places that violate the schema, with what is wrong there.
 
     A missing key is not reported if an unknown key is likely to be a misspelling of it.
     """
     seen: set[Place] = set()
-    found = _Validator(schema(), format_checker=_FORMATS).iter_errors(config)
+    found = json_schema.Validator(schema(), format_checker=_FORMATS).iter_errors(config)
     order = {"additionalProperties": 0, "required": 1}
     for error in sorted(found, key=lambda error: (order.get(error.validator, 2), error.json_path)):
         place = tuple(error.absolute_path)
@@ -489,6 +462,7 @@ _PATHS: Mapping[str, Callable[[str], object]] = {
     "text": file_checks.text,
     "classes": file_checks.class_ids,
     "folder": file_checks.folder,
+    "output": file_checks.output,
     "function": file_checks.function,
     "executable": file_checks.executable,
     "repository": model_sources.files,
@@ -557,7 +531,8 @@ reported in one message before the first job. This page is generated from `schem
 by `make config-docs`. [What reads it](#what-reads-it) says what a change reruns.
 
 Snakemake reads the file of `--configfile` before this workflow starts. If the file is
-missing, empty, not valid YAML or not UTF-8, Snakemake stops without naming the line.
+missing, empty, not valid YAML or not UTF-8, or has an alias inside what it stands for,
+Snakemake stops without naming the line.
 This command names it, and validates the whole config without planning a run:
 
 ```bash

@@ -32,6 +32,12 @@ def folder(path: str) -> None:
         raise NotADirectoryError("not a folder" if os.path.exists(path) else "no such folder")
 
 
+def output(path: str) -> None:
+    """Require a path that Snakemake does not take for a pattern of outputs."""
+    if found := sorted(set("{}<>") & set(path)):
+        raise ValueError(f"the pipeline cannot write to a path with {' or '.join(found)}")
+
+
 def executable(path: str) -> None:
     """Require a file if a path is given; a name without a slash is looked up where the jobs run."""
     if "/" in path and not os.path.isfile(path):

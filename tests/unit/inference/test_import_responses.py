@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import import_responses as script
 from account_responses import ANNOTATION, RESPONSE, account
 from imagenet_think.core import schemas
+from imagenet_think.core.csv_files import read_csv
 from imagenet_think.core.files import write_parquet
 from imagenet_think.inference import response_files
 from imagenet_think.inference.response_files import Columns, ResponseFiles
@@ -71,7 +72,7 @@ class Import:
             own = pl.read_parquet(folders[0] / f"{shard}.parquet")["image_id"].to_list()
             assert own == sorted(asked.filter(pl.col("shard") == shard)["image_id"])
         self.matched = dict(pl.read_csv(self.folder / "matched.csv").iter_rows())
-        unused = pl.read_csv(self.folder / "unused.csv", schema_overrides=[pl.String, pl.String])
+        unused = read_csv(self.folder / "unused.csv", infer_schema=False)
         return by_image(responses), by_image(annotations), unused.rows()
 
 
@@ -125,7 +126,8 @@ def test_thinking_and_answer_are_taken_verbatim(importing):
 
 def test_every_unused_row_is_listed(importing, caplog):
     importing.add(
-        image=["n1_0.JPEG", "n3_0", "a/n1_1", None], text=["first", "strange", None, "nameless"]
+        image=["n1_0.JPEG", "=n3()", "a/n1_1", None],
+        text=["first", "strange", None, "nameless"],
     )
     importing.add(image=["a/n1_0", "n1_0"], text=["second", None])
     responses, annotations, unused = importing(text="text", output="think")
@@ -133,7 +135,7 @@ def test_every_unused_row_is_listed(importing, caplog):
         ("a/n1_0", "named in an earlier row"),
         ("a/n1_1", "no text"),
         ("n1_0", "no text"),
-        ("n3_0", "not in the sample"),
+        ("=n3()", "not in the sample"),
         (None, "the row names no image"),
     ]
     assert responses["n1_0"]["text"] == "first"
@@ -142,7 +144,7 @@ def test_every_unused_row_is_listed(importing, caplog):
         assert (row["finish_reason"], row["text"]) == ("error", None)
         assert row["error"] == "no response in my*.parquet"
         assert annotations[image]["status"] == "error"
-    assert "rows not used, not in the sample (1): n3_0" in caplog.text
+    assert "rows not used, not in the sample (1): =n3()" in caplog.text
     assert "rows not used, no text (2): a/n1_1, n1_0" in caplog.text
     assert "images without a response (3): n1_2, n1_1, n2_0" in caplog.text
 

@@ -408,6 +408,13 @@ def test_a_missing_listing_is_named_with_its_key(miniature):
     assert problem == 'images.source.path: "nowhere": no parquet file is there'
 
 
+@pytest.mark.parametrize("path", ["a{wnid}", "a}", "<results>/a"])
+def test_a_folder_that_is_written_to_is_no_pattern(miniature, path):
+    miniature["images"]["source"]["path"] = path
+    (problem,) = refused(miniature)
+    assert problem.startswith(f'images.source.path: "{path}": the pipeline cannot write to a path')
+
+
 BAD_TABLES = {
     "": "columns missing: wnid, lemmas, domain, hypernym",
     "wnid,lemmas,domain,hypernym\nn1,a,b,c\n": "separated by tabs",
@@ -539,9 +546,10 @@ class Accepted(Exception):  # noqa: N818
     """The config is valid."""
 
 
+TEXT = st.text(st.characters(exclude_categories=[]))  # with surrogates
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXT, inner, max_size=2),
     max_leaves=4,
 )
 PLACES = sorted({p[:n] for p in LEAVES for n in range(1, len(p) + 1)}, key=str)
