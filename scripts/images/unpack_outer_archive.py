@@ -15,7 +15,7 @@ from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger, progress
 from imagenet_think.core.schemas import UNPACKED
 from imagenet_think.images.archives import entries, readable, safe_name
-from imagenet_think.images.classes import read_classes
+from imagenet_think.images.class_table import class_ids
 
 _CHUNK = 2**20
 _DAMAGE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError)
@@ -48,7 +48,7 @@ def unpack_outer_archive(
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob(".*.tmp.tar"):
         stale.unlink()
-    wanted = set(read_classes(classes)["wnid"])
+    wanted = set(class_ids(classes))
     unpacking = _unpack(Path(archive), wanted, folder)
     rows = list(progress(unpacking, len(wanted), "class archives unpacked"))
     for wnid, _, _, reason, detail in rows:

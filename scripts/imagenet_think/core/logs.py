@@ -14,6 +14,9 @@ from typing import TypeVar
 Item = TypeVar("Item")
 logger = logging.getLogger("imagenet_think")
 
+SHOWN = 5
+"""Names that a message shows at most."""
+
 CHATTY = ("httpx", "httpx2", "filelock", "fontTools", "matplotlib", "sentence_transformers")
 """Libraries that log too much below warnings."""
 
@@ -36,8 +39,8 @@ def log_to(path: str | Path) -> None:
 
 
 def some(names: Sequence[str], separator: str = ", ") -> str:
-    """Return the first five names, with an ellipsis if there are more."""
-    return separator.join([*names[:5], "…"] if len(names) > 5 else names)
+    """Return the first names, with an ellipsis if there are more than `SHOWN`."""
+    return separator.join([*names[:SHOWN], "…"] if len(names) > SHOWN else names)
 
 
 def progress(

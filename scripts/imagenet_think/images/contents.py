@@ -1,6 +1,7 @@
 """What a file holds that is not what it is taken for, by its first bytes."""
 
 import re
+from pathlib import Path
 
 SHOWN = 16
 """First bytes of a file that are enough for `described`."""
@@ -38,7 +39,7 @@ _OTHERS: list[tuple[str, bytes, str]] = [
     ("PostScript", rb"%!PS", _IMAGE),
     ("PDF", rb"%PDF", _IMAGE),
     ("a video", rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI", "export an image from it"),
-    ("a page of HTML, often a download's error", rb"(?i)\s*<(!doctype|html)", _AGAIN),
+    ("an HTML page, often instead of a failed download", rb"(?i)\s*<(!doctype|html)", _AGAIN),
     ("a pointer to a file in Git LFS", rb"version https://", "run `git lfs pull`"),
     ("zeros", rb"\0{16}", _AGAIN),
 ]
@@ -67,6 +68,12 @@ def described(start: bytes) -> str | None:
     """
     named = _first(start, _OTHERS)
     return named and f"{named[0]}: {named[1]}"
+
+
+def described_file(path: str | Path) -> str | None:
+    """Return what a file is (see `described`)."""
+    with open(path, "rb") as file:
+        return described(file.read(SHOWN))
 
 
 def _first(start: bytes, table: list[tuple[str, bytes, str]]) -> tuple[str, str] | None:

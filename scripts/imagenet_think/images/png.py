@@ -47,8 +47,6 @@ def pixels(data: bytes) -> bytes:
     """
     kept = [SIGNATURE]
     for kind, length, chunk in _chunks(data):
-        if kind == b"IEND":
-            break
         if kind in _TEXTS:
             needed = chunk[8:].startswith(_ORIENTED)
         else:
@@ -66,12 +64,17 @@ def pixels(data: bytes) -> bytes:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, bytes]]:
-    """Yield type, length of the content and all bytes of each chunk; the last may be cut short."""
+    """Yield type, length of the content and all bytes of each chunk before the end mark.
+
+    The last one may be cut short.
+    """
     place = len(SIGNATURE)
     while len(data) - place >= 8:
         length, kind = struct.unpack_from(">I4s", data, place)
         if not kind.isalpha():
             raise RejectionError("undecodable", f"PNG: no chunk at byte {place}")
+        if kind == b"IEND":
+            return
         yield kind, length, data[place : place + length + _AROUND]
         place += length + _AROUND
 
