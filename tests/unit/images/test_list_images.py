@@ -42,12 +42,13 @@ class Listing:
         self.files.append(str(self.folder / f"{len(self.files)}.parquet"))
         pl.DataFrame(columns).write_parquet(self.files[-1])
 
-    def __call__(self, image="image", label=None, labels=None):
-        return self.write(self.files, labels, image=image, label=label)
+    def __call__(self, image="image", label=None, labels=None, count_classes=True):
+        own = dict(image=image, label=label, count_classes=count_classes)
+        return self.write(self.files, labels, **own)
 
-    def with_pictures(self):
+    def with_pictures(self, label=None):
         """List what `prepare_images` makes of the files; then gather the shards of the sample."""
-        own = dict(image="image", label=None, thresholds=THRESHOLDS, preparation=PREPARATION)
+        own = dict(image="image", label=label, thresholds=THRESHOLDS, preparation=PREPARATION)
         made = [f"{path}.prepared" for path in self.files]
         for path, candidates in zip(self.files, made, strict=True):
             prepare_images(self.classes, path, None, candidates, **own, threads=2)
@@ -94,7 +95,7 @@ def test_the_class_is_in_the_name(listing):
     [
         ("wnid", ["cats", "n00000001", None]),
         ("kind", ["cats", "n00000001", " "]),
-        # Integers index the sorted class table, or a file.
+        # Integers index the sorted class table, if the config says so, or a file.
         ("label", [0, 1, None]),
         ("label", [1, 0, None]),
     ],
@@ -128,6 +129,23 @@ def test_a_label_that_is_missing_contradicts_or_is_no_label_is_refused(
     listing.add(image=["cats/n00000001_1.JPEG"], **columns)
     with pytest.raises(ValueError, match=message):
         listing(label=label)
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+def test_integers_of_unknown_meaning_are_refused_unless_the_name_says_the_class(listing, pictures):
+    names = ["cats/1.jpg", "2.jpg"]
+    rows = [{"bytes": drawn(k), "path": name} for k, name in enumerate(names)]
+    listing.add(image=rows if pictures else names, label=[2, 1])
+
+    def listed():
+        if pictures:
+            return listing.with_pictures("label")
+        return listing(label="label", count_classes=False)
+
+    with pytest.raises(ValueError, match=r"0\.parquet: 2\.jpg: the label 1 is .*count_classes"):
+        listed()
+    pl.read_parquet(listing.files[0]).head(1).write_parquet(listing.files[0])
+    assert listed()[0]["wnid"].to_list() == ["cats"]
 
 
 @pytest.mark.parametrize("kind", [pa.int8(), pa.uint64(), pa.dictionary(pa.int8(), pa.int64())])
