@@ -124,6 +124,7 @@ def test_missing_places_are_named(tmp_path, kind):
         (folder / "other.txt").touch()
         (problem,) = problems(kind, folder)
         assert f"{folder}/ holds no " in problem
+        assert (", but other.txt. Put one" in problem) == (kind in ("class_tars", "class_folders"))
     file = folder / ONE_OF[kind]
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch()
@@ -136,6 +137,12 @@ def test_missing_places_are_named(tmp_path, kind):
 def test_a_path_that_cannot_exist_is_reported(path):
     (problem,) = problems("class_tars", path)
     assert "does not exist" in problem
+
+
+def test_a_path_that_is_a_file_is_reported(tmp_path):
+    (tmp_path / "images.zip").touch()
+    (problem,) = problems("folder", tmp_path / "images.zip")
+    assert "images.zip/ is a file, not a folder. Put one" in problem
 
 
 def test_places_by_class_are_in_the_order_of_the_classes(tmp_path):

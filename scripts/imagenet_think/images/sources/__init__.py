@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from imagenet_think.core import plugins
+from imagenet_think.core.logs import some
 from imagenet_think.images import class_table
 from imagenet_think.images.labels import Classes
 
@@ -149,7 +150,10 @@ class SampledSource(Source):
         except OSError as error:
             yield f"images.source.path: {folder} cannot be read: {error.strerror}"
             return
-        state = f"holds no {self.place}" if os.path.isdir(folder) else "does not exist"
+        state = "is a file, not a folder" if os.path.exists(folder) else "does not exist"
+        if os.path.isdir(folder):
+            others = self.left_out(folder, classes) if self.by_class else []
+            state = f"holds no {self.place}" + (f", but {some(others)}" if others else "")
         yield (
             f"images.source.path: no images: {folder}/ {state}. Put one {self.example} there "
             "(ImageNet-21k: winter21_whole.tar.gz or fall11_whole.tar from https://image-net.org, "
