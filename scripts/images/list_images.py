@@ -100,9 +100,9 @@ def _rows(
         names = image_matching.read_names([path], image)
         nameless = [row for row, name in enumerate(names) if name is None]
         digests = image_matching.read_digests([path], image, nameless) if nameless else {}
-        given = manifests.read_labels_of(path, label, len(names))
+        given, meant = manifests.read_labels_of(path, label, len(names), classes)
         for row, name in enumerate(names):
-            yield manifests.identify(path, name, digests.get(row), given[row], classes)
+            yield manifests.identify(path, name, digests.get(row), given[row], meant)
 
 
 def describe(images: pl.DataFrame, excluded: pl.DataFrame) -> str:

@@ -16,7 +16,7 @@ from imagenet_think.core.logs import logger, progress
 from imagenet_think.core.pools import in_turn
 from imagenet_think.core.schemas import CANDIDATES, IMAGE_ROWS
 from imagenet_think.images import image_matching, manifests
-from imagenet_think.images import labels as labels_of
+from imagenet_think.images.labels import read as read_labels
 from imagenet_think.images.preparation import examine
 from imagenet_think.images.rejections import recorded
 
@@ -59,9 +59,9 @@ def prepare_images(
     ValueError
         If a file or column cannot be read, or the column has no bytes.
     """
-    known = labels_of.read(classes, labels, count_classes)
     names = image_matching.read_names([file], image)
-    given = manifests.read_labels_of(file, label, len(names))
+    known = read_labels(classes, labels, count_classes)
+    given, known = manifests.read_labels_of(file, label, len(names), known)
 
     def prepared(item: tuple[str | None, object, bytes | None]) -> manifests.ListedRow:
         name, says, data = item

@@ -63,8 +63,7 @@ def catalogued(
             continue
         if layout.made_by == "unpacking":
             mine, unusable = split_unpacked(folder / "unpacked.parquet", mine, group == 0)
-        present = [place for place in map(layout.place_of, mine) if place in places]
-        rows = list_places(kind, path, present, meaning)
+        rows = list_places(kind, path, layout.places(path, mine), meaning)
         write_parquet(pl.concat([rows, unusable]), file, CATALOGUE)
     catalogues = group_files(folder, "catalogue")
     index_classes(classes, catalogues, folder / "classes.parquet")

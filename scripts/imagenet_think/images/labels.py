@@ -1,10 +1,12 @@
 """The class that a label or a name says."""
 
+import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from imagenet_think.core.logs import some
 from imagenet_think.images import class_table
 
 _NAMED = re.compile(r"(?:^|/)(n\d{8})[_/]")
@@ -21,11 +23,14 @@ class Classes(NamedTuple):
         The classes that integer labels index, from 0; None if nothing says which.
     only
         The only class of the table, which an image without a label belongs to; else None.
+    words
+        What a file calls its labels, in their order, if not by the classes of the table.
     """
 
     known: Collection[str]
     numbered: Sequence[str] | None = None
     only: str | None = None
+    words: Sequence[str] = ()
 
 
 class UnknownOrderError(ValueError):
@@ -54,6 +59,32 @@ def read(
     return Classes(frozenset(known), numbered, known[0] if len(known) == 1 else None)
 
 
+def by_metadata(classes: Classes, metadata: Mapping[bytes, bytes] | None, column: str) -> Classes:
+    """Return the classes with what a parquet file's metadata say of the labels in a column.
+
+    The metadata are those of `datasets`. Names of classes in them are what integers mean.
+
+    Raises
+    ------
+    ValueError
+        If they name more or fewer labels, in other words, than `classes.numbered` has.
+    """
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        words = [class_table.composed(str(name)) for name in features[column]["names"]]
+    except (ValueError, KeyError, TypeError):
+        return classes
+    if set(words).intersection(classes.known):
+        return classes._replace(numbered=words)
+    if words and classes.numbered is not None and len(words) != len(classes.numbered):
+        raise ValueError(
+            f"the file's metadata name {len(words)} labels ({some(words)}), but images.source has "
+            f"{len(classes.numbered)} classes for integer labels: name a file with their classes, "
+            "in this order, as images.source.labels"
+        )
+    return classes._replace(words=words)
+
+
 def labelled(label: Any, classes: Classes) -> str | None:
     """Return the class that a label says; None if it says none.
 
@@ -77,10 +108,11 @@ def labelled(label: Any, classes: Classes) -> str | None:
         return text
     if text.startswith("-"):  # no label, in `datasets`
         return None
+    words = f" ({some(classes.words)}, by the file's metadata)" if classes.words else ""
     raise UnknownOrderError(
-        f"the label {text} is an integer, and nothing says which classes integers mean: name a "
-        "file with one class per line, in the order of the labels, as images.source.labels in the "
-        "config; or, only if they count the sorted class table (as in timm/imagenet-w21-p), write "
+        f"the label {text} is an integer, and nothing says which classes integers mean{words}: "
+        "name a file with one class per line, in the order of the labels, as images.source.labels "
+        "in the config; or, only if they count the sorted class table (as in timm/imagenet-w21-p), write "
         "`count_classes: true` under images.source"
     )
 

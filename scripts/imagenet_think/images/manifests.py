@@ -23,14 +23,23 @@ LISTED = pl.Schema({name: CANDIDATES[name] for name in CANDIDATES if name not in
 ListedRow = dict[str, Any]
 
 
-def read_labels_of(path: str, label: str | None, count: int) -> list[object]:
-    """Return the label of each of a file's `count` rows, from `label` or `wnid`, or None."""
+def read_labels_of(
+    path: str, label: str | None, count: int, classes: Classes
+) -> tuple[list[object], Classes]:
+    """Return the label of each of a file's `count` rows, and what integers mean in this file.
+
+    Labels are in the column `label` or `wnid`, and None where there is no such column.
+    """
     column = label or WNID
     with image_matching.opened(path, column) as file:
         if label is None and WNID not in file.schema_arrow.names:
-            return [None] * count
+            return [None] * count, classes
         image_matching.check_column(file, path, column, image_matching.LABELS)
-        return file.read([column])[column].to_pylist()
+        try:
+            classes = labels.by_metadata(classes, file.schema_arrow.metadata, column)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        return file.read([column])[column].to_pylist(), classes
 
 
 def identify(

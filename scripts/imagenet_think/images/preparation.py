@@ -100,7 +100,7 @@ def to_8_bits(image: Image.Image) -> Image.Image:
     16-bit grey is scaled (Pillow's own conversion clips in some modes); 32-bit integers and floats,
     which have no fixed white, are stretched over their range.
     """
-    if image.mode.startswith("I;16"):
+    if image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PPM"):
         return _mapped(image, lambda levels: (levels.astype(np.uint32) + 128) // 257)
     if image.mode not in ("I", "F"):
         return image

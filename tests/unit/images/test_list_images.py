@@ -2,12 +2,16 @@
 
 import hashlib
 import io
+import json
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pictures import encoded
 from PIL import Image
 
@@ -146,6 +150,51 @@ def test_integers_of_unknown_meaning_are_refused_unless_the_name_says_the_class(
         listed()
     pl.read_parquet(listing.files[0]).head(1).write_parquet(listing.files[0])
     assert listed()[0]["wnid"].to_list() == ["cats"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"), [(["n00000001", "n00000002"], "n00000002"), (["ball", "seal"], None)]
+)
+def test_the_files_own_names_of_its_labels_count_if_they_are_classes(listing, names, expected):
+    listing.add(image=["1"])
+    about = {"info": {"features": {"label": {"names": names}}}}
+    table = pa.table({"image": ["1"], "label": [1]}, metadata={"huggingface": json.dumps(about)})
+    pq.write_table(table, listing.files[0])
+    if expected:
+        assert listing(label="label")[0]["wnid"].to_list() == [expected]
+        return
+    with pytest.raises(ValueError, match=r"0\.parquet: .* name 2 labels \(ball, seal\), but"):
+        listing(label="label")
+    with pytest.raises(ValueError, match=r"mean \(ball, seal, by the file's metadata\)"):
+        listing(label="label", count_classes=False)
+
+
+NAMES = st.one_of(
+    st.none(),
+    st.sampled_from(["cats/1.jpg", "cats/2", "n00000001_1.JPEG", "dogs/1", "../cats/1", "x", ""]),
+    st.text(max_size=3),
+)
+CLASSES = st.sampled_from([None, "cats", "n00000002", "dogs", "", "0", "2", "77"])
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(NAMES, CLASSES), max_size=12))
+def test_no_row_of_a_listing_is_lost(tmp_path_factory, rows):
+    """Rows in are rows out, or rows with a reason."""
+    listing = Listing(tmp_path_factory.mktemp("listing"))
+    rows = [("cats/0", None), *rows]
+    names, classes = map(list, zip(*rows, strict=True))
+    listing.add(image=names, wnid=pl.Series(classes, dtype=pl.String))
+    try:
+        sample, _, exclusions = listing()
+    except ValueError as error:
+        if "different list of classes" not in str(error):
+            raise
+        return
+    assert len(sample) + len(exclusions) == len(rows)
+    assert exclusions["reason"].null_count() == exclusions["detail"].null_count() == 0
+    listed = [*sample["member"], *exclusions["member"]]
+    assert Counter(listed) == Counter(names)
 
 
 @pytest.mark.parametrize("kind", [pa.int8(), pa.uint64(), pa.dictionary(pa.int8(), pa.int64())])

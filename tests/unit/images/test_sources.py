@@ -458,7 +458,7 @@ def test_integers_need_evidence_of_what_they_mean(tmp_path, kind, names):
 
 def test_other_label_names_than_classes_are_evidence_of_another_order(tmp_path):
     place = integers("hub_parquet", tmp_path, WORDS)
-    with pytest.raises(ValueError, match=r"name 3 labels \(tench, .* has 2 classes for integer"):
+    with pytest.raises(ValueError, match=r"name 3 labels \(tench, .* 2 classes for integer"):
         listed("hub_parquet", place, ["a", "b"], ["a", "b"])
 
 
@@ -554,7 +554,7 @@ def unpacked(tmp_path, outer, wnids=("n1", "n2")):
     return pl.read_parquet(tmp_path / "u.parquet")
 
 
-def test_nothing_is_written_outside_the_folder(tmp_path):
+def test_nothing_is_written_outside_the_folder(tmp_path, caplog):
     members = {"../n1.tar": b"evil", "/n2.tar": b"evil", "x/n2.tar": b"good"}
     members |= {"n9.tar": b"", "n.txt": b""}
     rows = unpacked(tmp_path, write_tar(tmp_path / "outer.tar", members))
@@ -562,6 +562,9 @@ def test_nothing_is_written_outside_the_folder(tmp_path):
         *("outer.tar", "classes.tsv", "u.parquet", "n2.tar")
     }
     assert (tmp_path / "out" / "n2.tar").read_bytes() == b"good"
+    assert (
+        "2 members are skipped, as they are no archive of a class of the table: n9" in caplog.text
+    )
     assert rows.select("wnid", "archive", "reason").rows() == [
         ("n1", "../n1.tar", "unsafe_name"),
         ("n2", "/n2.tar", "unsafe_name"),

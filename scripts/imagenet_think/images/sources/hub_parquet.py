@@ -10,7 +10,6 @@ Reading a row means reading its row group up to it (the hub's files have about a
 group), so images spread over all files cost more here than in archives with offsets.
 """
 
-import json
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,14 +17,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagenet_think.core.logs import some
 from imagenet_think.images import archives, contents, image_ids
-from imagenet_think.images.labels import Classes, UnknownOrderError, class_of
+from imagenet_think.images.labels import Classes, by_metadata, class_of
 from imagenet_think.images.rejections import RejectionError
 from imagenet_think.images.sources import Entry, Read, SampledSource
 
 if TYPE_CHECKING:  # the rules load this module, and pyarrow is slow to import
-    import pyarrow as pa
+    pass
 
 _LISTED = 65_536  # rows
 
@@ -52,18 +50,13 @@ def list_place(place: Path, classes: Classes) -> Iterator[Entry]:
                     f"there are {', '.join(f'{f.name}: {f.type}' for f in file.schema_arrow)}"
                 )
             wanted = ["label", "image.path", *(columns & {"image_id"})]
-            names = _label_names(file.schema_arrow)
-            if classes.known & set(names):
-                classes = classes._replace(numbered=names)
-            elif names and classes.numbered and len(names) != len(classes.numbered):
-                raise ValueError(
-                    f"{place}: its metadata name {len(names)} labels ({some(names)}), but "
-                    f"images.source has {len(classes.numbered)} classes for integer labels: name "
-                    "a file with their classes, in this order, as images.source.labels"
-                )
+            try:
+                classes = by_metadata(classes, file.schema_arrow.metadata, "label")
+            except ValueError as error:
+                raise ValueError(f"{place}: {error}") from None
             for batch in file.iter_batches(_LISTED, columns=wanted):
                 for values in batch.to_pylist():
-                    yield _entry(place, row, values, classes, names)
+                    yield _entry(place, row, values, classes)
                     row += 1
     except (pa.ArrowException, OSError) as error:
         if getattr(error, "errno", None) is not None:  # missing or unreadable, not damaged
@@ -73,23 +66,11 @@ def list_place(place: Path, classes: Classes) -> Iterator[Entry]:
         yield Entry(None, None, None, None, "damaged_archive", detail)
 
 
-def _label_names(schema: "pa.Schema") -> list[str]:
-    """Return the names of the labels in the metadata of `datasets`, if there are any."""
-    try:
-        about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        return [str(name) for name in about["info"]["features"]["label"]["names"]]
-    except (ValueError, KeyError, TypeError):
-        return []
-
-
-def _entry(place: Path, row: int, values: dict, classes: Classes, names: list[str]) -> Entry:
+def _entry(place: Path, row: int, values: dict, classes: Classes) -> Entry:
     path = (values.get("image") or {}).get("path")
     name = str(values.get("image_id") or path or f"{place.stem}_{row}")
     try:
         wnid = class_of(path or name, values["label"], classes)
-    except UnknownOrderError as error:
-        order = f" (in this order, by the file's metadata: {some(names)})" if names else ""
-        raise ValueError(f"{place}, row {row}: {error}{order}") from error
     except ValueError as error:
         raise ValueError(f"{place}, row {row}: {error}") from error
     if wnid is None:
