@@ -112,8 +112,8 @@ def labelled(label: Any, classes: Classes) -> str | None:
     raise UnknownOrderError(
         f"the label {text} is an integer, and nothing says which classes integers mean{words}: "
         "name a file with one class per line, in the order of the labels, as images.source.labels "
-        "in the config; or, only if they count the sorted class table (as in timm/imagenet-w21-p), write "
-        "`count_classes: true` under images.source"
+        "in the config; or, only if they count the sorted class table (as in "
+        "timm/imagenet-w21-p), write `count_classes: true` under images.source"
     )
 
 
