@@ -89,7 +89,7 @@ def to_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Imag
         return image  # a profile without what the conversion needs
     if converted is None:
         return image
-    if alpha:
+    if alpha is not None:
         converted.putalpha(alpha)
     return converted
 

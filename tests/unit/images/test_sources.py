@@ -334,6 +334,26 @@ def test_samples_are_grouped_by_webdatasets_rules(tmp_path, caplog):
     assert "n00000002_7 (a sample without an image)" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "about",
+    [
+        b"[" * 100_000,
+        b'{"label": ' + b"9" * 5_000 + b"}",
+        rb'{"wnid": "\ud83d"}',
+        rb'{"label": "\ud83d"}',
+        rb'{"filename": "\ud83d.jpg"}',
+        b"\xff\xfe",
+        b"{",
+    ],
+    ids=["deep", "long number", *["half a character"] * 3, "no text", "cut short"],
+)
+def test_a_broken_label_costs_its_image_only(tmp_path, about):
+    place = write_tar(tmp_path / "0.tar", {"1.jpg": b"x", "1.json": about, "n00000001_2.jpg": b"x"})
+    first, second = listed("webdataset", place)
+    assert (first.reason, second.reason) == ("no_class", None)
+    pl.DataFrame([first.detail]).write_parquet(tmp_path / "a.parquet")
+
+
 ENDINGS = ["jpg", "image.jpg", "v2.JPG", "2019.01.05.png", "input.avif", "photo.heic"]
 
 

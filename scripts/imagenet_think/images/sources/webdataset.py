@@ -97,9 +97,12 @@ def _sample(
             about = {}
         label = _read(parts["cls"], read).decode().strip() if "cls" in parts else about.get("label")
         named = key if re.search(r"n\d{8}", key) else str(about.get("filename") or key)
+        f"{about.get('wnid')}{named}{label}".encode()  # half a character cannot be stored
+    except (RejectionError, ValueError, RecursionError) as error:
+        detail = str(error).encode(errors="backslashreplace").decode()
+        return Entry(*image[:4], "no_class", f"broken label of {key}: {detail}")
+    try:
         wnid = about.get("wnid") or class_of(named, label, classes)
-    except (RejectionError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        return Entry(*image[:4], "no_class", f"broken label of {key}: {error}")
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from error
     if wnid is None:
