@@ -10,24 +10,24 @@ _IMAGE = "convert it to PNG or JPEG, for instance with ImageMagick (`magick in o
 _UNPACK = "decompress it, or pack the images as an uncompressed tar"
 _AGAIN = "download the file again"
 
-_FORMATS: list[tuple[str, bytes, str]] = [
-    ("HEIC", rb"....ftyp(hei[cmxs]|hev[cmx])", _IMAGE),
-    ("HEIF or AVIF of unknown coding", rb"....ftyp(mif1|msf1)", _IMAGE),
-    ("JPEG XL", rb"\xff\x0a|\0\0\0\x0cJXL ", _IMAGE),
-    ("Photoshop", rb"8BP[SB]", _IMAGE),
-    ("OpenEXR", rb"v/1\x01", _IMAGE),
-    ("Radiance HDR", rb"#\?RADIANCE", _IMAGE),
-    ("Windows icon", rb"\0\0[\x01\x02]\0", _IMAGE),
-    ("DirectDraw", rb"DDS ", _IMAGE),
-    ("QOI", rb"qoif", _IMAGE),
-    ("FITS", rb"SIMPLE  =", _IMAGE),
-    ("GIMP", rb"gimp xcf", _IMAGE),
-    ("Fujifilm raw", rb"FUJIFILM", _IMAGE),
-    ("Canon raw", rb"....ftypcrx ", _IMAGE),
-]
-"""Formats of images that are not read: name, beginning (a pattern), and what to do."""
+_FORMATS: dict[str, bytes] = {
+    "HEIC": rb"....ftyp(hei[cmxs]|hev[cmx])",
+    "HEIF or AVIF of unknown coding": rb"....ftyp(mif1|msf1)",
+    "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
+    "Photoshop": rb"8BP[SB]",
+    "OpenEXR": rb"v/1\x01",
+    "Radiance HDR": rb"#\?RADIANCE",
+    "Windows icon": rb"\0\0[\x01\x02]\0",
+    "DirectDraw": rb"DDS ",
+    "QOI": rb"qoif",
+    "FITS": rb"SIMPLE  =",
+    "GIMP": rb"gimp xcf",
+    "Fujifilm raw": rb"FUJIFILM",
+    "Canon raw": rb"....ftypcrx ",
+}
+"""Formats of images that are not read, and how their files begin (a pattern)."""
 
-_OTHERS: list[tuple[str, bytes, str]] = [
+_OTHERS = [
     ("gzip-compressed", rb"\x1f\x8b", _UNPACK),
     ("bzip2-compressed", rb"BZh", _UNPACK),
     ("xz-compressed", rb"\xfd7zXZ\0", _UNPACK),
@@ -39,7 +39,7 @@ _OTHERS: list[tuple[str, bytes, str]] = [
     ("PostScript", rb"%!PS", _IMAGE),
     ("PDF", rb"%PDF", _IMAGE),
     ("a video", rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI", "export an image from it"),
-    ("an HTML page, often instead of a failed download", rb"(?i)\s*<(!doctype|html)", _AGAIN),
+    ("an HTML page, as a failed download leaves", rb"(?i)\s*<(!doctype|html)", _AGAIN),
     ("a pointer to a file in Git LFS", rb"version https://", "run `git lfs pull`"),
     ("zeros", rb"\0{16}", _AGAIN),
 ]
@@ -53,8 +53,9 @@ def unread_format(start: bytes) -> str | None:
     >>> unread_format(b"8BPS")[:15]
     'Photoshop, whic'
     """
-    if named := _first(start, _FORMATS):
-        return f"{named[0]}, which is not read: {named[1]}"
+    for name, pattern in _FORMATS.items():
+        if re.match(pattern, start, re.DOTALL):
+            return f"{name}, which is not read: {_IMAGE}"
     return None
 
 
@@ -66,18 +67,13 @@ def described(start: bytes) -> str | None:
     >>> described(b"PK\\x03\\x04")
     'a zip archive: decompress it, or pack the images as an uncompressed tar'
     """
-    named = _first(start, _OTHERS)
-    return named and f"{named[0]}: {named[1]}"
+    for name, pattern, advice in _OTHERS:
+        if re.match(pattern, start, re.DOTALL):
+            return f"{name}: {advice}"
+    return None
 
 
 def described_file(path: str | Path) -> str | None:
     """Return what a file is (see `described`)."""
     with open(path, "rb") as file:
         return described(file.read(SHOWN))
-
-
-def _first(start: bytes, table: list[tuple[str, bytes, str]]) -> tuple[str, str] | None:
-    for name, pattern, advice in table:
-        if re.match(pattern, start, re.DOTALL):
-            return name, advice
-    return None

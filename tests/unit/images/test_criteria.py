@@ -169,7 +169,7 @@ def test_what_cannot_be_opened(data, expected):
         (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL, which is not read: convert it"),
         (b"\0\0\0\x20ftypisom", "a video: export an image from it"),
         (b"%PDF-1.7", "PDF: convert it to PNG or JPEG"),
-        (b"<!DOCTYPE html>", "an HTML page, often instead of a failed download: download"),
+        (b"<!DOCTYPE html>", "an HTML page, as a failed download leaves: download"),
         (b"version https://git-lfs.github.com/spec/v1", "Git LFS: run `git lfs pull`"),
         (bytes(40), "40 bytes, zeros: download the file again"),
         (b"no picture", "10 bytes, beginning 6e 6f"),

@@ -177,7 +177,7 @@ NAMES = st.one_of(
 CLASSES = st.sampled_from([None, "cats", "n00000002", "dogs", "", "0", "2", "77"])
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(NAMES, CLASSES), max_size=12))
 def test_no_row_of_a_listing_is_lost(tmp_path_factory, rows):
     """Rows in are rows out, or rows with a reason."""

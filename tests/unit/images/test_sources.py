@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_stages import SEED, catalogued, collected, sampled
 from pictures import CRITERIA, PREPARATION, encoded, photo, write_tar
@@ -357,6 +357,7 @@ def test_a_broken_label_costs_its_image_only(tmp_path, about):
 ENDINGS = ["jpg", "image.jpg", "v2.JPG", "2019.01.05.png", "input.avif", "photo.heic"]
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 4), st.sampled_from(ENDINGS)), unique=True, max_size=12),
     st.booleans(),
