@@ -135,7 +135,7 @@ def readable(name: str) -> str:
 def _damage(offset: int, total: int, what: str) -> Entry:
     """Return the row for the rest of a damaged archive."""
     left = max(total - offset, 0)
-    detail = f"{what} ({left} of {total} bytes not listed, from byte {offset})"
+    detail = f"{what} ({left} bytes not listed, from byte {offset} of {total})"
     return Entry(None, None, None, None, "damaged_archive", detail)
 
 

@@ -133,7 +133,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Return an image of any mode as 8-bit RGB, transparent ones composited on white."""
     image = to_8_bits(image)
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
+        layer = image if image.mode == "RGBA" else image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
         image = Image.alpha_composite(white, layer)
     return image.convert("RGB")
