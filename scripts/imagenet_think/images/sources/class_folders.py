@@ -23,6 +23,11 @@ def list_files(place: Path) -> Iterator[Entry]:
     """Yield every file below a folder by its relative name (with slashes), in name order.
 
     Links are followed, except to what is missing or contains them.
+
+    Raises
+    ------
+    OSError
+        If the folder is gone or cannot be read; the error names it.
     """
     for name, entry, problem in _walk(place):
         shown = archives.readable(name)
