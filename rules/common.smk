@@ -12,6 +12,7 @@ from snakemake.logging import logger
 import imagenet_think.core.settings as declarations
 from imagenet_think.core import model_sources, paths, printing, provenance, shards, splits
 from imagenet_think.images import sources
+from imagenet_think.images.sources import class_folders
 from imagenet_think.metrics import registry
 from imagenet_think.parsing.outcomes import STATUSES
 from imagenet_think.report import escaping, products

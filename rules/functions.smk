@@ -41,15 +41,15 @@ def group_places(group):
         return []
     if not LAYOUT.by_class:
         return present_places()[int(group) :: IMAGES["groups"]]
-    places = list(map(LAYOUT.place_of, group_classes(group)))
-    present = set(present_places() if LAYOUT.made_by == "user" else places)
-    return [place for place in places if place in present]
+    if LAYOUT.made_by != "user":
+        return list(map(LAYOUT.place_of, group_classes(group)))
+    return LAYOUT.places(SOURCE["path"], group_classes(group)) if present_places() else []
 
 
 def place_inputs(wildcards):
     """Return the archives or folders that a group lists; for a whole source folder, every folder in it."""
     if LAYOUT.pattern == ".":
-        return sorted(folder for folder, _, _ in os.walk(SOURCE["path"]))
+        return class_folders.folders(Path(SOURCE["path"]))
     return [f"{SOURCE['path']}/{place}" for place in group_places(wildcards[0])]
 
 

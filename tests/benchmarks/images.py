@@ -40,7 +40,7 @@ from collect_candidates import collect_candidates, in_hash_order
 from gather_shard import gather_shard
 from imagenet_think.core import schemas
 from imagenet_think.core.files import parquet_writer
-from imagenet_think.images import sources
+from imagenet_think.images import labels, sources
 from imagenet_think.images.catalogue import list_places
 from sample_images import sample_images
 
@@ -140,7 +140,7 @@ def catalogue(folder: Path, count: int) -> Measured:
     (wnid,) = class_names(1)
     write_members(folder / f"{wnid}.tar", count)
     table = source_forms.write_classes(folder / "classes.tsv", [wnid])
-    return measured(list_places, "class_tars", folder, [f"{wnid}.tar"], table)
+    return measured(list_places, "class_tars", folder, [f"{wnid}.tar"], labels.read(table))
 
 
 def order(folder: Path, count: int) -> Measured:
@@ -180,7 +180,7 @@ def check(folder: Path, count: int, turned: bool) -> Measured:
     wnids = class_names(count // DISTINCT)
     write_group(folder, wnids, turned)
     table = source_forms.write_classes(folder / "classes.tsv", wnids)
-    rows = list_places("class_tars", folder, [f"{wnid}.tar" for wnid in wnids], table)
+    rows = list_places("class_tars", folder, [f"{wnid}.tar" for wnid in wnids], labels.read(table))
     rows.write_parquet(folder / "catalogue.parquet")
     inputs = folder / "catalogue.parquet", folder / "candidates.parquet", folder
     settings = SEED, DISTINCT, IMAGES["criteria"], IMAGES["preparation"]

@@ -261,6 +261,7 @@ _ANOTHER_PROMPT = "Describe this image."
 
 _KIND = ["images", "source", "kind"]
 _LABELS = ["images", "source", "labels"]
+_COUNT_CLASSES = ["images", "source", "count_classes"]
 _PROMPT = ["prompts", "section_3_2"]
 _OTHER_PROMPT = ["prompts", "figure_2"]
 
@@ -269,6 +270,10 @@ _CASES: dict[str, list[tuple[str, str, Sequence[str], Edit]]] = {
     "images.source.labels": [
         ("of `hub_parquet`", "labelled", _LABELS, _put(_LABELS, "others.txt")),
         ("of `listing`", "listed", _LABELS, _put(_LABELS, "others.txt")),
+    ],
+    "images.source.count_classes": [
+        ("of `hub_parquet`", "labelled", _COUNT_CLASSES, _put(_COUNT_CLASSES, True)),
+        ("of `listing`", "listed", _COUNT_CLASSES, _put(_COUNT_CLASSES, True)),
     ],
     "prompts.<name>": [
         ("the one that `prompt` names", "drawn", _PROMPT, _put(_PROMPT, _ANOTHER_PROMPT)),

@@ -17,6 +17,9 @@ from imagenet_think.core.printing import Formatter
 Item = TypeVar("Item")
 logger = logging.getLogger("imagenet_think")
 
+SHOWN = 5
+"""Names that a message shows at most."""
+
 CHATTY = ("httpx", "httpx2", "filelock", "fontTools", "matplotlib", "sentence_transformers")
 """Libraries that log too much below warnings."""
 
@@ -54,8 +57,8 @@ def _log_error(
 
 
 def some(names: Sequence[str], separator: str = ", ") -> str:
-    """Return the first five names, with an ellipsis if there are more."""
-    return separator.join([*names[:5], "…"] if len(names) > 5 else names)
+    """Return the first names, with an ellipsis if there are more than `SHOWN`."""
+    return separator.join([*names[:SHOWN], "…"] if len(names) > SHOWN else names)
 
 
 def progress(

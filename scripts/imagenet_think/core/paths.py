@@ -1,4 +1,4 @@
-"""The files that a path in the config stands for."""
+"""The files that a path in the config stands for, and their text."""
 
 import glob
 from pathlib import Path
@@ -10,6 +10,19 @@ OF_A_DATASET = {
     "mac": ("**/image2text*.csv",),
 }
 """Patterns of the files with another dataset's texts; the first that finds any is used."""
+
+
+def read_text(path: str) -> str:
+    """Return the text of a file in UTF-8; an OSError or ValueError says what is wrong with it."""
+    try:
+        return Path(path).read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise FileNotFoundError("no such file") from None
+    except OSError as error:
+        raise OSError(f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"line {line} is not UTF-8; save the file as UTF-8") from None
 
 
 def parquet_files(path: str) -> list[str]:

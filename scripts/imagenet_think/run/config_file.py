@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
+from imagenet_think.core import paths
 from imagenet_think.core.json_schema import LEAST, MOST
 from imagenet_think.core.printing import escaped
-from imagenet_think.run import file_checks
 
 MOST_VALUES = 1_000_000
 """Maximum number of values in a file, with aliases expanded."""
@@ -58,7 +58,7 @@ def read(path: str | Path) -> dict[str, Any]:
         strings, are listed all at once.
     """
     try:
-        text = file_checks.text(str(path))
+        text = paths.read_text(str(path))
     except (OSError, ValueError) as error:
         raise ConfigError(str(path), [str(error)]) from None
     try:

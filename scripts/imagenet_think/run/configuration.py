@@ -21,7 +21,7 @@ import yaml
 
 from imagenet_think.core import json_schema, model_sources, paths, plugins, settings
 from imagenet_think.core.wording import series
-from imagenet_think.images import sources
+from imagenet_think.images import class_table, sources
 from imagenet_think.report import products
 from imagenet_think.run import file_checks
 from imagenet_think.run.config_file import ConfigError, read
@@ -446,7 +446,7 @@ def unpinned_problems(keys: Sequence[str]) -> list[str]:
 def class_ids(config: Config) -> list[str]:
     """Return the classes that may be sampled, in the order of their list."""
     images = config["images"]
-    return images["source"].get("classes") or file_checks.class_ids(images["classes"])
+    return images["source"].get("classes") or class_table.class_ids(images["classes"])
 
 
 def files_of(section: str, config: Config) -> list[str]:
@@ -459,8 +459,8 @@ def files_of(section: str, config: Config) -> list[str]:
 
 
 _PATHS: Mapping[str, Callable[[str], object]] = {
-    "text": file_checks.text,
-    "classes": file_checks.class_ids,
+    "text": paths.read_text,
+    "classes": class_table.class_ids,
     "folder": file_checks.folder,
     "output": file_checks.output,
     "function": file_checks.function,

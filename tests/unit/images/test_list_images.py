@@ -2,12 +2,16 @@
 
 import hashlib
 import io
+import json
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pictures import encoded
 from PIL import Image
 
@@ -42,12 +46,13 @@ class Listing:
         self.files.append(str(self.folder / f"{len(self.files)}.parquet"))
         pl.DataFrame(columns).write_parquet(self.files[-1])
 
-    def __call__(self, image="image", label=None, labels=None):
-        return self.write(self.files, labels, image=image, label=label)
+    def __call__(self, image="image", label=None, labels=None, count_classes=True):
+        own = dict(image=image, label=label, count_classes=count_classes)
+        return self.write(self.files, labels, **own)
 
-    def with_pictures(self):
+    def with_pictures(self, label=None):
         """List what `prepare_images` makes of the files; then gather the shards of the sample."""
-        own = dict(image="image", label=None, thresholds=THRESHOLDS, preparation=PREPARATION)
+        own = dict(image="image", label=label, thresholds=THRESHOLDS, preparation=PREPARATION)
         made = [f"{path}.prepared" for path in self.files]
         for path, candidates in zip(self.files, made, strict=True):
             prepare_images(self.classes, path, None, candidates, **own, threads=2)
@@ -94,7 +99,7 @@ def test_the_class_is_in_the_name(listing):
     [
         ("wnid", ["cats", "n00000001", None]),
         ("kind", ["cats", "n00000001", " "]),
-        # Integers index the sorted class table, or a file.
+        # Integers index the sorted class table, if the config says so, or a file.
         ("label", [0, 1, None]),
         ("label", [1, 0, None]),
     ],
@@ -128,6 +133,68 @@ def test_a_label_that_is_missing_contradicts_or_is_no_label_is_refused(
     listing.add(image=["cats/n00000001_1.JPEG"], **columns)
     with pytest.raises(ValueError, match=message):
         listing(label=label)
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+def test_integers_of_unknown_meaning_are_refused_unless_the_name_says_the_class(listing, pictures):
+    names = ["cats/1.jpg", "2.jpg"]
+    rows = [{"bytes": drawn(k), "path": name} for k, name in enumerate(names)]
+    listing.add(image=rows if pictures else names, label=[2, 1])
+
+    def listed():
+        if pictures:
+            return listing.with_pictures("label")
+        return listing(label="label", count_classes=False)
+
+    with pytest.raises(ValueError, match=r"0\.parquet: 2\.jpg: the label 1 is .*count_classes"):
+        listed()
+    pl.read_parquet(listing.files[0]).head(1).write_parquet(listing.files[0])
+    assert listed()[0]["wnid"].to_list() == ["cats"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"), [(["n00000001", "n00000002"], "n00000002"), (["ball", "seal"], None)]
+)
+def test_the_files_own_names_of_its_labels_count_if_they_are_classes(listing, names, expected):
+    listing.add(image=["1"])
+    about = {"info": {"features": {"label": {"names": names}}}}
+    table = pa.table({"image": ["1"], "label": [1]}, metadata={"huggingface": json.dumps(about)})
+    pq.write_table(table, listing.files[0])
+    if expected:
+        assert listing(label="label")[0]["wnid"].to_list() == [expected]
+        return
+    with pytest.raises(ValueError, match=r"0\.parquet: .* name 2 labels \(ball, seal\), but"):
+        listing(label="label")
+    with pytest.raises(ValueError, match=r"mean \(ball, seal, by the file's metadata\)"):
+        listing(label="label", count_classes=False)
+
+
+NAMES = st.one_of(
+    st.none(),
+    st.sampled_from(["cats/1.jpg", "cats/2", "n00000001_1.JPEG", "dogs/1", "../cats/1", "x", ""]),
+    st.text(max_size=3),
+)
+CLASSES = st.sampled_from([None, "cats", "n00000002", "dogs", "", "0", "2", "77"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(NAMES, CLASSES), max_size=12))
+def test_no_row_of_a_listing_is_lost(tmp_path_factory, rows):
+    """Rows in are rows out, or rows with a reason."""
+    listing = Listing(tmp_path_factory.mktemp("listing"))
+    rows = [("cats/0", None), *rows]
+    names, classes = map(list, zip(*rows, strict=True))
+    listing.add(image=names, wnid=pl.Series(classes, dtype=pl.String))
+    try:
+        sample, _, exclusions = listing()
+    except ValueError as error:
+        if "different list of classes" not in str(error):
+            raise
+        return
+    assert len(sample) + len(exclusions) == len(rows)
+    assert exclusions["reason"].null_count() == exclusions["detail"].null_count() == 0
+    listed = [*sample["member"], *exclusions["member"]]
+    assert Counter(listed) == Counter(names)
 
 
 @pytest.mark.parametrize("kind", [pa.int8(), pa.uint64(), pa.dictionary(pa.int8(), pa.int64())])

@@ -420,7 +420,7 @@ BAD_TABLES = {
     "wnid,lemmas,domain,hypernym\nn1,a,b,c\n": "separated by tabs",
     "wnid\tlemmas\tdomain\thypernym\n": "the table has no class",
     "lemmas\twnid\tdomain\thypernym\na\tn1\tb\tc\na\t\tb\tc\n": "line 3 names no class",
-    "wnid\tlemmas\tdomain\thypernym\nn1\ta\tb\tc\nn1\ta\tb\tc\n": "n1 is listed more than once",
+    "wnid\tlemmas\tdomain\thypernym\nn1\ta\tb\tc\nn1\ta\tb\tc\n": "listed more than once: n1",
     "wnid\tlemmas\tdomain\thypernym\nn1\té\tb\tc\n": "line 2 is not UTF-8",
 }
 

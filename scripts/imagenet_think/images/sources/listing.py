@@ -9,6 +9,6 @@ SOURCE = Source(
     paper="images known by name only",
     card="those that parquet files name, all of them",
     not_comparable="the images are those that a file names, not a sample drawn from ImageNet-21k",
-    optional_keys=("labels", "image", "label", "pictures"),
+    optional_keys=("labels", "count_classes", "image", "label", "pictures"),
     path_check="parquet",
 )
