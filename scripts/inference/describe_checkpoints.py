@@ -1,6 +1,7 @@
 """Build every model of the config without its weights, and report what it needs."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from imagenet_think.core.files import atomic_path, write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.settings import in_order
-from imagenet_think.inference import chat, checkpoint_specs, families
+from imagenet_think.inference import chat, checkpoint_specs, families, sampling_settings
 
 TOKENS = 8192
 """Length of the sequence whose cache is computed: prompt, image and response."""
@@ -51,7 +52,10 @@ def describe_checkpoints(models: dict[str, dict], stem: str | Path) -> None:
     logger.info("%s", page)
     stem = Path(stem)
     write_text(page, stem.with_suffix(".md"))
-    joined = [{**row, "unchecked": "; ".join(row["unchecked"])} for row in rows]
+    joined = [
+        {**row, "sampling": _in_words(row["sampling"]), "unchecked": "; ".join(row["unchecked"])}
+        for row in rows
+    ]
     with atomic_path(stem.with_suffix(".csv")) as path:
         pl.DataFrame(joined).write_csv(path)
 
@@ -62,7 +66,8 @@ def describe(settings: dict) -> dict[str, Any]:
     They are `repository`, `family`, `read` (what was read), `parameters`, `weights_gib`,
     `cached_bytes` (per token, all layers, bf16), `expanded_bytes` (the same if a latent is cached
     expanded), `cache_gib` (of a sequence of `TOKENS`), `image_tokens` (of an image of `IMAGE_SIZE`)
-    and `unchecked` (list of str).
+    in the first round, `whole_image_tokens` (in the second, or the same), `sampling` (see
+    `sampling`) and `unchecked` (list of str).
     """
     family, repository = settings["family"], settings["repository"]
     folder = on_disk(repository, settings["revision"])
@@ -82,6 +87,8 @@ def describe(settings: dict) -> dict[str, Any]:
         "expanded_bytes": checkpoint_specs.cached_bytes(model.config, DTYPE, expanded=True),
         "cache_gib": TOKENS * cached / 2**30,
         "image_tokens": image_tokens(settings, folder),
+        "whole_image_tokens": image_tokens({**settings, "second_round": None}, folder),
+        "sampling": sampling(settings, folder),
         "unchecked": checkpoint_specs.unchecked(family, repository, folder),
     }
 
@@ -92,6 +99,26 @@ def on_disk(repository: str, revision: str | None) -> Path | None:
         return model_sources.folder(repository)
     found = try_to_load_from_cache(repository, "config.json", revision=revision)
     return Path(found).parent if isinstance(found, str) else None
+
+
+def sampling(settings: dict, folder: Path | None) -> dict[str, tuple[Any, Any]] | None:
+    """Return every sampling setting that the checkpoint publishes, with the value in force.
+
+    A value in force is None if the engines do not apply the setting. The result is None if the file
+    of the settings is not on the disk.
+    """
+    if folder is None or not (folder / sampling_settings.FILE).exists():
+        return None
+    decoding = sampling_settings.resolved(settings, folder)
+    decoding["do_sample"] = decoding["temperature"] > 0
+    published = sampling_settings.published(folder)
+    return {key: (value, decoding.get(key)) for key, value in published.items()}
+
+
+def _in_words(published: dict[str, tuple[Any, Any]] | None) -> str | None:
+    if published is None:
+        return None
+    return "; ".join(f"{key} {a} (in force: {b})" for key, (a, b) in published.items())
 
 
 def image_tokens(settings: dict, folder: Path | None) -> int:
@@ -125,9 +152,10 @@ def report(rows: list[dict]) -> str:
         doubts = f"{len(row['unchecked'])}, see below" if row["unchecked"] else "nothing"
         lines.append(
             f"| {row['model']} | {row['read']} | {row['parameters']:,} | {row['weights_gib']:.2f} "
-            f"| {row['cached_bytes']:,}{more} | {row['cache_gib']:.2f} | {row['image_tokens']} "
+            f"| {row['cached_bytes']:,}{more} | {row['cache_gib']:.2f} | {_tokens(row)} "
             f"| {doubts} |"
         )
+    lines += ["", *_sampling_lines(rows)]
     for row in rows:
         if row["unchecked"]:
             lines += ["", f"**{row['model']}** ({row['repository']}), unchecked:", ""]
@@ -135,6 +163,33 @@ def report(rows: list[dict]) -> str:
     if any(row["unchecked"] for row in rows):
         lines += ["", "Sources: `resources/checkpoints/sources.yaml`."]
     return "\n".join(lines) + "\n"
+
+
+def _tokens(row: dict) -> str:
+    first, whole = row["image_tokens"], row["whole_image_tokens"]
+    return str(first) if first == whole else f"{first}, then {whole}"
+
+
+def _sampling_lines(rows: list[dict]) -> Iterator[str]:
+    """Yield a table of the published sampling settings, and which checkpoints' are not known."""
+    yield from (
+        "## Sampling settings",
+        "",
+        f"What each checkpoint publishes in its {sampling_settings.FILE}, and what is in force: "
+        "the values of the config or, with `from_checkpoint`, those published.",
+        "",
+    )
+    known = [row for row in rows if row["sampling"]]
+    if known:
+        yield from ("| model | setting | published | in force |", "| --- | --- | --- | --- |")
+    for row in known:
+        for key, (published, own) in row["sampling"].items():
+            in_force = "not applied" if own is None else f"{own}"
+            mark = "" if own == published else " (differs)"
+            yield f"| {row['model']} | {key} | {published} | {in_force}{mark} |"
+    for text, state in (("No settings are published by", {}), ("Not on the disk:", None)):
+        if models := [row["model"] for row in rows if row["sampling"] == state]:
+            yield from ("", f"{text} {', '.join(models)}.")
 
 
 if __name__ == "__main__":

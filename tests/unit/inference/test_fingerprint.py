@@ -21,6 +21,7 @@ BASE = {
     },
     "seed": 1,
 }
+SECOND = {"second_round": {"first_scale": 0.5, "template": "{image}"}}
 CLOSING = {"close_thought": {"text": "</think>", "max_new_tokens": 5}}
 
 
@@ -52,7 +53,7 @@ def test_the_fingerprint_is_stable():
         {"model": MODEL | {"repository": "zai-org/GLM-4.5V"}},
         {"model": MODEL | {"system": "You are helpful."}},
         {"model": MODEL | {"template": "{image} {prompt}"}},
-        {"model": MODEL | {"second_round": {"first_scale": 0.5, "template": "{image}"}}},
+        {"model": MODEL | SECOND},
         {"model": MODEL | {"prefix": "<think>"}},
         {"model": MODEL | CLOSING},
         {"model": MODEL | {"image": {"max_pixels": 100000}}},
@@ -85,6 +86,12 @@ def test_names_parsing_nulls_and_order_do_not_change_the_fingerprint(model):
 def test_seed_and_attempts_count_only_if_decoding_samples(decoding, change):
     base = greedy(**decoding)
     assert digest(change, base) == digest({}, base)
+
+
+def test_what_had_no_name_before_keeps_its_fingerprint():
+    named = [SECOND["second_round"] | {"scaling": way} for way in ("training", "evaluation")]
+    trained, evaluated = ({"model": MODEL | {"second_round": rounds}} for rounds in named)
+    assert digest(trained) == digest({"model": MODEL | SECOND}) != digest(evaluated)
 
 
 def test_loops_count_in_greedy_decoding_too():

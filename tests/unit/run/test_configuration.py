@@ -42,6 +42,7 @@ def miniature():
 def test_both_configs_are_accepted(name):
     checked = configuration.check(load(name), name)
     assert checked["models"]["glm-4.1v"]["template"] == "{image}{prompt}"
+    assert checked["inference"]["canary"] == {"broken_formats": "warn"}
 
 
 def test_the_paper_run_has_the_papers_numbers():
