@@ -16,6 +16,7 @@ from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.settings import in_order
 from imagenet_think.inference import chat, checkpoint_specs, families, sampling_settings
+from imagenet_think.report import escaping
 
 TOKENS = 8192
 """Length of the sequence whose cache is computed: prompt, image and response."""
@@ -53,7 +54,7 @@ def describe_checkpoints(models: dict[str, dict], stem: str | Path) -> None:
     stem = Path(stem)
     write_text(page, stem.with_suffix(".md"))
     joined = [
-        {**row, "sampling": _in_words(row["sampling"]), "unchecked": "; ".join(row["unchecked"])}
+        row | {"sampling": json.dumps(row["sampling"]), "unchecked": "; ".join(row["unchecked"])}
         for row in rows
     ]
     with atomic_path(stem.with_suffix(".csv")) as path:
@@ -65,9 +66,9 @@ def describe(settings: dict) -> dict[str, Any]:
 
     They are `repository`, `family`, `read` (what was read), `parameters`, `weights_gib`,
     `cached_bytes` (per token, all layers, bf16), `expanded_bytes` (the same if a latent is cached
-    expanded), `cache_gib` (of a sequence of `TOKENS`), `image_tokens` (of an image of `IMAGE_SIZE`)
-    in the first round, `whole_image_tokens` (in the second, or the same), `sampling` (see
-    `sampling`) and `unchecked` (list of str).
+    expanded), `cache_gib` (of a sequence of `TOKENS`), `image_tokens` (of an image of `IMAGE_SIZE`,
+    in the first round), `whole_image_tokens` (in a second round; without one, the same), `sampling`
+    (from the function of this name) and `unchecked` (list of str).
     """
     family, repository = settings["family"], settings["repository"]
     folder = on_disk(repository, settings["revision"])
@@ -115,12 +116,6 @@ def sampling(settings: dict, folder: Path | None) -> dict[str, tuple[Any, Any]] 
     return {key: (value, decoding.get(key)) for key, value in published.items()}
 
 
-def _in_words(published: dict[str, tuple[Any, Any]] | None) -> str | None:
-    if published is None:
-        return None
-    return "; ".join(f"{key} {a} (in force: {b})" for key, (a, b) in published.items())
-
-
 def image_tokens(settings: dict, folder: Path | None) -> int:
     """Return the number of tokens of an image of `IMAGE_SIZE` in the model's first round."""
     family, image = settings["family"], settings.get("image")
@@ -129,6 +124,7 @@ def image_tokens(settings: dict, folder: Path | None) -> int:
         processor = families.get(family).load_processor(folder, image)
     else:
         processor = checkpoint_specs.processor(family, image)
+    chat.require_images(processor, settings)
     picture = chat.png_file(Image.new("RGB", IMAGE_SIZE))
     inputs = chat.encode(processor, chat.first_conversation(picture, "", settings))
     return int((inputs["input_ids"] == processor.image_token_id).sum())
@@ -186,7 +182,8 @@ def _sampling_lines(rows: list[dict]) -> Iterator[str]:
         for key, (published, own) in row["sampling"].items():
             in_force = "not applied" if own is None else f"{own}"
             mark = "" if own == published else " (differs)"
-            yield f"| {row['model']} | {key} | {published} | {in_force}{mark} |"
+            stated = (escaping.markdown(str(text)) for text in (key, published))
+            yield f"| {row['model']} | {' | '.join(stated)} | {in_force}{mark} |"
     for text, state in (("No settings are published by", {}), ("Not on the disk:", None)):
         if models := [row["model"] for row in rows if row["sampling"] == state]:
             yield from ("", f"{text} {', '.join(models)}.")

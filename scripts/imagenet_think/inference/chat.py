@@ -129,11 +129,11 @@ def require_images(processor: Processor, model_settings: Mapping[str, Any]) -> N
         problem = f"{type(error).__name__}: {error}"
     if problem:
         raise ValueError(
-            f"the chat template cannot show the model an image ({problem}). It may be one for text "
-            'only; needed is one for turns that are lists of {"type": "image"} and {"type": "text"}, '
-            f"and that writes {processor.image_token} for an image. In a copy of the processor's "
-            "files, put it into chat_template.jinja, and name the copy as repository of the model's "
-            "`processor`"
+            f"the chat template cannot show the model an image ({problem}). It may be one for "
+            "text only; needed is one for turns that are lists of "
+            f'{{"type": "image"}} and {{"type": "text"}}, and that writes {processor.image_token} '
+            "for an image. In a copy of the processor's files, put it into chat_template.jinja, "
+            "and name the copy as repository of the model's `processor`"
         )
 
 
@@ -148,7 +148,7 @@ def fitted(processor: Processor, messages: list[dict]) -> list[dict]:
     Raises
     ------
     PromptError
-        If an image cannot be read or fitted, or the family does not scale images.
+        If an image cannot be read or fitted, or the family does not scale images as in training.
     """
     messages = _with_raw_scaled(messages)
     pictures, resize = _with_pictures(processor, messages)
@@ -256,7 +256,10 @@ def _with_pictures(processor: Processor, messages: list[dict]) -> tuple[list[dic
         return read, True
     fit: Callable[[Image.Image, float], Image.Image] | None = getattr(processor, "fit", None)
     if fit is None:
-        raise PromptError(f"{type(processor).__module__} cannot scale images: no second_round here")
+        raise PromptError(
+            f"{type(processor).__module__} cannot scale images as in training: "
+            "second_round.scaling has to be evaluation"
+        )
     try:
         return _each_image(
             read, lambda part: part | {"image": fit(part["image"], part["scale"])}
