@@ -14,10 +14,9 @@ from imagenet_think.core import model_sources
 
 FILE = "generation_config.json"
 
-_FRACTION: Callable[[float], bool] = lambda value: 0 < value <= 1  # noqa: E731
 _ALLOWED: dict[str, Callable[[Any], bool]] = {
     "temperature": lambda value: value >= 0,
-    "top_p": _FRACTION,
+    "top_p": lambda value: 0 < value <= 1,
     "top_k": lambda value: isinstance(value, int) and value >= 0,
     "repetition_penalty": lambda value: value > 0,
 }
