@@ -2,12 +2,12 @@
 
 import json
 import shutil
-from unittest.mock import Mock
+from pathlib import Path
 
-import huggingface_hub
 import pytest
 from generation_runs import Echo
-from huggingface_hub import errors
+from huggingface_hub import constants
+from local_hub import LocalHub, connect, serving
 from noise import noise_file
 from transformers import GenerationConfig
 
@@ -98,22 +98,51 @@ def test_a_checkpoint_without_settings_is_named(tmp_path):
         resolved(model)
 
 
-def test_settings_on_the_hub_are_fetched_alone(checkpoint, tmp_path, monkeypatch):
-    local = checkpoint(NEAR_GREEDY)
-    hub = local | {"repository": "owner/name", "revision": "0" * 40}
-    fetch = Mock(return_value=str(tmp_path / FILE))
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
-    assert resolved(hub) == resolved(local)
-    fetch.assert_called_once_with("owner/name", FILE, revision="0" * 40)
-    for error, message in (
-        (errors.LocalEntryNotFoundError("offline"), "the hub cannot be reached"),
-        (errors.EntryNotFoundError("none"), f"owner/name has no {FILE}"),
-    ):
-        fetch.side_effect = error
-        with pytest.raises(ValueError, match=message):
-            resolved(hub)
+COMMIT = "0" * 40
+
+
+class Hub(LocalHub):
+    """Has one repository with generation settings, and one without."""
+
+    asked = ()
+
+    def do_HEAD(self):
+        self.asked.append(self.path)
+        if self.path != f"/owner/name/resolve/{COMMIT}/{FILE}":
+            self.answer({}, 404, code="EntryNotFound")
+            return
+        data = json.dumps(NEAR_GREEDY).encode()
+        self.send_response(200)
+        for name, value in (("X-Repo-Commit", COMMIT), ("ETag", '"1"'), ("Accept-Ranges", "none")):
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data)
+
+    do_GET = do_HEAD  # noqa: N815
+
+
+def test_settings_on_the_hub_are_fetched_alone_and_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    model = {"repository": "owner/name", "revision": COMMIT, "decoding": {"from_checkpoint": True}}
+    expected = NEAR_GREEDY | {"repetition_penalty": 1.0}
+    del expected["do_sample"]
+    monkeypatch.setattr(Hub, "asked", [])
+    with serving(Hub, monkeypatch):
+        template = constants.ENDPOINT + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        assert resolved(model) == expected
+        assert {Path(path).name for path in Hub.asked} == {FILE}
+        with pytest.raises(ValueError, match=f"^owner/other has no {FILE}: name the sampling"):
+            resolved(model | {"repository": "owner/other"})
+    # It is in the cache now; without a connection no other is.
+    connect(monkeypatch, constants.ENDPOINT, offline=True)
+    assert resolved(model) == expected
+    with pytest.raises(ValueError, match=f"^owner/third: {FILE} is not in .* cannot be reached"):
+        resolved(model | {"repository": "owner/third"})
     with pytest.raises(ValueError, match="no revision: run `snakemake --cores 1 pin`"):
-        resolved(hub | {"revision": None})
+        resolved(model | {"revision": None})
 
 
 @pytest.mark.parametrize("case", ["greedy, with penalty", "near-greedy"])
