@@ -57,6 +57,17 @@ def test_the_paper_run_has_the_papers_numbers():
     assert len(paper) - 1 == images["class_count"]
 
 
+def test_the_paper_run_decodes_as_the_authors_evaluate():
+    models = configuration.check(load("config.yaml"))["models"]
+    greedy = {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
+    for key in ("vl-rethinker", "visionthink"):
+        assert models[key]["decoding"] == {"max_new_tokens": 8192} | greedy
+    # The rest is the checkpoint's: no value is typed that its authors did not name.
+    assert models["r1-onevision"]["decoding"] == {"max_new_tokens": 4096, "from_checkpoint": True}
+    assert models["visionthink"]["second_round"]["scaling"] == "evaluation"
+    assert models["visionthink"]["image"] == {}
+
+
 def test_the_paper_run_needs_pin_and_the_miniature_does_not():
     config = configuration.check(load("config.yaml"))
     unpinned = {f"models.{key}" for key in config["models"]}
