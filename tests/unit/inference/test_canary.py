@@ -23,6 +23,7 @@ from imagenet_think.inference.conversations import Policy
 from imagenet_think.inference.engines import Response
 from imagenet_think.inference.seeding import row_seed
 from imagenet_think.miniature.drawings import draw, scene_of
+from imagenet_think.parsing import FORMATS, parse
 
 GREEDY = {"max_new_tokens": 40, "temperature": 0.0}
 DRAWN = GREEDY | {"temperature": 0.8}
@@ -102,6 +103,7 @@ def checked(tiny_model, tmp_path):
         digest="0123456789abcdef",
         model=None,
         strict=False,
+        output_format="think_answer",
         **options,
     ):
         shown = images if isinstance(images, dict) else pictures(images)
@@ -111,7 +113,7 @@ def checked(tiny_model, tmp_path):
             shown,
             policy(decoding, **model or {}),
             processor=processor,
-            output_format="think_answer",
+            output_format=output_format,
             digest=digest,
             folder=tmp_path,
             strict=strict,
@@ -252,6 +254,16 @@ def test_broken_formats_are_a_warning_with_their_share(checked, tmp_path, caplog
         with pytest.raises(CanaryError, match=rf"this run: {re.escape(share)}"):
             checked(say, images=shown, strict=True, digest="5" * 16)
         checked(say, images=shown, digest="5" * 16)
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_well_written_captions_are_used_whatever_the_format(checked, caplog, output_format):
+    shown = pictures(4)
+    checked(captions, images=shown, output_format=output_format)
+    text = captions(next(iter(shown.values())), None)
+    broken = parse(output_format, text, "stop").status != "ok"
+    assert broken == ("4 of 4 finished texts (100%) break" in caplog.text)
+    assert broken or output_format not in ("think", "think_answer", "kimi", "tool_call")
 
 
 def test_a_verdict_of_version_0_1_no_longer_stops_a_broken_format(checked, tmp_path, caplog):
