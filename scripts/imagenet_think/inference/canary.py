@@ -111,6 +111,7 @@ def require_sight(
     page = Path(folder) / f"{key}-{digest[:8]}.html"
     verdict = page.with_suffix(".json")
     earlier, spent = _earlier(verdict, digest), None
+    replies: Replies
     if earlier is None:
         replies, spent = ask(engine.generate, images, policy, processor, output_format)
         defects = judge(replies, greedy=not seeding.at_random(policy.model["decoding"]))
