@@ -1,6 +1,12 @@
-import pytest
+from pathlib import Path
 
-from imagenet_think.inference.fingerprint import fingerprint, settings_digest
+import pytest
+import yaml
+
+from imagenet_think.core import model_sources
+from imagenet_think.inference.fingerprint import fingerprint, response_settings, settings_digest
+from imagenet_think.inference.journal import read_lines
+from imagenet_think.run import configuration
 
 MODEL = {
     "key": "glm-4.1v",
@@ -110,3 +116,22 @@ def test_the_source_image_and_both_revisions_count():
     digests = {digest(revisions=pair) for pair in (("a", "a"), ("a", "b"), ("b", "a"))}
     assert len(digests) == 3
     assert fingerprint(digest(), "0" * 64) != fingerprint(digest(), "1" * 64)
+
+
+RUNS = [path.parent for path in (Path(__file__).parents[2] / "fixtures/runs").glob("*/run")]
+
+
+@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
+def test_settings_of_an_earlier_run_are_the_same_today(folder):
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    configuration._fill(config, configuration.schema())
+    for key, model in config["models"].items():
+        given = response_settings(config, key)
+        _, revision = model_sources.resolve(model["repository"], None)
+        found = {
+            line["settings"]
+            for path in (folder / "run" / "journal" / key).iterdir()
+            for line in read_lines(path)
+            if line["kind"] == "run"
+        }
+        assert found == {settings_digest(given, (revision, revision))}
