@@ -35,8 +35,12 @@ rule build_dataset:
             "teachers",
             "prompts.{prompt}",
             "models.{teachers}.decoding",
+            # Where the sampling settings of a teacher are its checkpoint's.
+            "models.{deferring}.repository",
+            "models.{deferring}.revision",
             "dataset.test",
             "dataset.validation",
+            deferring=teachers_that_defer,
         ),
     message:
         "Writing {wildcards.form}/"

@@ -74,6 +74,12 @@ def criteria_files(wildcards):
 # inference
 
 
+def teachers_that_defer(wildcards):
+    """Return the teachers whose sampling settings are those that their checkpoints publish."""
+    decoding = {key: config["models"][key].get("decoding", {}) for key in TEACHERS}
+    return [key for key in TEACHERS if decoding[key].get("from_checkpoint")]
+
+
 def closes_thoughts(wildcards):
     """Return a job's model if its cut-off thinking is closed by force."""
     return [wildcards.model] if "close_thought" in config["models"][wildcards.model] else []

@@ -141,10 +141,13 @@ def _import_references(config: Config) -> Iterator[str]:
 
 
 def _fill(value: Any, node: Config) -> None:
-    """Fill the schema's defaults into `value`, in place."""
+    """Fill the schema's defaults into `value`, in place.
+
+    A key that is true may do without those of its neighbours: they name it as `x-unless`.
+    """
     if isinstance(value, dict):
         for key, child in node.get("properties", {}).items():
-            if "default" in child:
+            if "default" in child and not value.get(child.get("x-unless")):
                 value.setdefault(key, deepcopy(child["default"]))
     for _, child, below in _children(value, node):
         _fill(child, below)

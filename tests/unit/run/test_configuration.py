@@ -42,6 +42,7 @@ def miniature():
 def test_both_configs_are_accepted(name):
     checked = configuration.check(load(name), name)
     assert checked["models"]["glm-4.1v"]["template"] == "{image}{prompt}"
+    assert checked["inference"]["canary"] == {"broken_formats": "warn"}
 
 
 def test_the_paper_run_has_the_papers_numbers():
@@ -54,6 +55,17 @@ def test_the_paper_run_has_the_papers_numbers():
     assert len(config["benchmarked"]) == 5
     paper = (ROOT / "resources" / "imagenet21k_p_winter21.tsv").read_text().splitlines()
     assert len(paper) - 1 == images["class_count"]
+
+
+def test_the_paper_run_decodes_as_the_authors_evaluate():
+    models = configuration.check(load("config.yaml"))["models"]
+    greedy = {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
+    for key in ("vl-rethinker", "visionthink"):
+        assert models[key]["decoding"] == {"max_new_tokens": 8192} | greedy
+    # The rest is the checkpoint's: no value is typed that its authors did not name.
+    assert models["r1-onevision"]["decoding"] == {"max_new_tokens": 4096, "from_checkpoint": True}
+    assert models["visionthink"]["second_round"]["scaling"] == "evaluation"
+    assert models["visionthink"]["image"] == {}
 
 
 def test_the_paper_run_needs_pin_and_the_miniature_does_not():
