@@ -2,8 +2,10 @@
 
 Two kinds are found. *Exact*: one block of tokens, over and over; a few repetitions are enough.
 *Near*: a block of which something changes at each repetition (a word, a number), a long block, or
-a few sentences in any order. Their tokens are copies of what came shortly before, but for few, so a
-longer part of the end is needed to distinguish them from lists and tables.
+a few sentences in any order. Their tokens are copies of what came shortly before, with few
+exceptions, so a longer part of the end is needed to distinguish them from lists and tables. A long
+table whose rows are mostly markup, a matrix of zeros or a song that counts its verses has the same
+form as such a loop and is taken for one.
 """
 
 from collections.abc import Sequence
@@ -15,7 +17,7 @@ response always ends at the same token."""
 
 
 class NearRepeats(TypedDict):
-    """When the end of a response is a loop of near-repeats (see `is_near_repeat`)."""
+    """When the end of a response is a loop of near-repeats: arguments of `is_near_repeat`."""
 
     window: int
     phrase: float
@@ -74,9 +76,9 @@ def is_near_repeat(
     The last `window` tokens are parsed into phrases, each of which is the shortest part that has
     not occurred before within them (Lempel and Ziv, On the complexity of finite sequences, IEEE
     Transactions on Information Theory 22, 1976): a copy, and the token that ends it. They are a
-    loop if a phrase has at least `phrase` tokens on average, which finds sentences of about ten
-    tokens or more, or at least `later_phrase` after the first quarter of the window, which finds
-    blocks up to this length whatever they consist of.
+    loop if a phrase has at least `phrase` tokens on average, which finds sentences of about
+    `phrase` tokens or more, or at least `later_phrase` after the first quarter of the window, which
+    finds blocks up to this length whatever they consist of.
 
     Phrases are what dictionary coders save by. Whisper recognizes loops by the compression ratio
     (Radford et al., Robust speech recognition via large-scale weak supervision, 2022); the mean

@@ -219,7 +219,7 @@ def test_long_lists_tables_and_poems_are_not_loops(name, seed):
     tokens = pieces("\n".join(LISTS[name](Random(seed))))
     assert len(tokens) >= 2000
     # With a margin to what is a loop.
-    near = {**NEAR, "phrase": 8.2, "later_phrase": 40}
+    near = {**NEAR, "phrase": 8.5, "later_phrase": 40}
     assert first_loop(tokens, CHECK_EVERY, **EXACT, near_repeats=near) is None
 
 
