@@ -183,7 +183,7 @@ LISTS: dict[str, Callable[[Random], list[str]]] = {
         for _ in range(200)
     ],
     "poem with a refrain": _poem,
-    "a draft, said three times": lambda r: 3 * [f"{_scene(r)}." for _ in range(70)],
+    "a draft, said three times": lambda r: 3 * _language(r, RUSSIAN_LETTERS, 8, " ", ".")[:45],
     "Chinese": lambda r: _language(r, CHINESE, 2, "", "。"),
     "Korean": lambda r: _language(r, KOREAN, 3, " ", "."),
     "Russian": lambda r: _language(r, RUSSIAN_LETTERS, 8, " ", "."),
