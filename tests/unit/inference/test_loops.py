@@ -230,18 +230,19 @@ def test_what_has_the_form_of_a_loop_is_one(name):
 
 TABLES = {
     "networkx/generators/social.py": "the matrix of a graph",
-    "matplotlib/tri/_triinterpolate.py": "matrices of coefficients",
     "pandas/core/array_algos/take.py": "a table of functions",
+    "pandas/core/col.py": "a method for each operator, all of one form",
 }
+"""Tables that are written as code."""
 
 
 @pytest.mark.slow
 def test_real_texts_are_not_loops():
     found, texts = set(), 0
     for name, text in real_texts():
-        tokens = pieces(text)[:12_000]
+        tokens = pieces(text)[:8000]
         texts += len(tokens) >= NEAR["window"]
         if first_loop(tokens, 4 * CHECK_EVERY, **LOOP):
             found.add(name)
     assert found == set(TABLES)
-    assert texts >= 200 + len(TABLES)
+    assert texts >= 400
