@@ -54,6 +54,9 @@ def settings_digest(settings: Mapping[str, Any], revisions: tuple[str, str]) -> 
     It does not cover how and where they are computed (engine, attention, dtype, batch size,
     versions), nor the model's name. It covers the output format only if that decides whether a
     thought is open and has to be closed, and seed and number of attempts only if decoding samples.
+    Nor does it cover how near-repeats are found: that ends responses that would go on in the same
+    way, and changes none that ended by itself. A response that is in the journal is thus kept with
+    any such setting, even one that ran into its length limit with none.
 
     Parameters
     ----------
@@ -72,7 +75,7 @@ def settings_digest(settings: Mapping[str, Any], revisions: tuple[str, str]) -> 
             "prompt": settings["prompt"]["text"],
             "preparation": settings["preparation"],
             "decoding": decoding,
-            "loop": length_policy["loop"],
+            "loop": {k: v for k, v in length_policy["loop"].items() if k != "near_repeats"},
             "attempts": length_policy["attempts"] if random else None,
             "seed": settings["seed"] if random else None,
         }

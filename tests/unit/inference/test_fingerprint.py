@@ -106,6 +106,13 @@ def test_loops_count_in_greedy_decoding_too():
     assert digest(change, base) != digest({}, base)
 
 
+@pytest.mark.parametrize("near", [None, {"window": 1920, "phrase": 9, "later_phrase": 60}])
+def test_near_repeats_do_not_count(near):
+    """They only end what would not end: what is in a journal stays valid with and without them."""
+    loop = BASE["length_policy"]["loop"] | {"near_repeats": near}
+    assert digest(policy(loop=loop)) == digest()
+
+
 def test_the_format_counts_if_thinking_may_be_closed_by_force():
     model = MODEL | CLOSING
     one, other = ({"model": model | {"output": output}} for output in ("think", "kimi"))

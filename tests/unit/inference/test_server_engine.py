@@ -174,10 +174,18 @@ def test_a_loop_ends_where_the_transformers_engine_ends_it(tiny, engine, play):
     wait_for(lambda: len(play.notes("aborted")) == 3)  # the server was told
 
 
+NEVER = {**LOOP, "least_tokens": 10_000}
+
+
 @pytest.mark.parametrize(
     ("loop", "reason"),
-    [({**LOOP, "least_tokens": CHECK_EVERY * 2 - 4}, "loop"), (None, "length")],
-    ids=["found at the last token", "without a loop setting"],
+    [
+        ({**LOOP, "least_tokens": CHECK_EVERY * 2 - 4}, "loop"),
+        ({**NEVER, "near_repeats": {"window": 70, "phrase": 4, "later_phrase": 20}}, "loop"),
+        (NEVER, "length"),
+        (None, "length"),
+    ],
+    ids=["found at the last token", "as near-repeats", "never", "without a loop setting"],
 )
 def test_a_loop_at_the_length_limit(tiny, url, loop, reason):
     asked = requests(1, word="LOOP", limit=CHECK_EVERY * 2 + 10)

@@ -30,7 +30,7 @@ SETTINGS = {
     "prompt": "p",
     "prompts": {"p": "Describe."},
     "images": {"preparation": {}},
-    "length_policy": {"loop": None, "attempts": 1},
+    "length_policy": {"loop": {}, "attempts": 1},
     "seed": 1,
 }
 
