@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 import imagenet_think.core.settings as declarations
-from imagenet_think.core import model_sources, paths, provenance, shards, splits
+from imagenet_think.core import model_sources, paths, provenance, shards, splits, user_tables
 from imagenet_think.images import sources
 from imagenet_think.metrics import registry
 from imagenet_think.parsing.outcomes import STATUSES
@@ -22,6 +22,8 @@ try:
     config = configuration.check(config, ", ".join(map(str, workflow.configfiles)))
 except configuration.ConfigError as error:
     sys.exit(f"Error: {error}")
+if workflow.is_main_process:
+    user_tables.save()
 try:
     provenance.keep_to_plan(config, planning=workflow.is_main_process)
 except provenance.EditedError as error:

@@ -58,8 +58,7 @@ def prepare_images(
         If a file or column cannot be read, or the column has no bytes.
     """
     known = manifests.read(classes, labels)
-    names = image_matching.read_names([file], image)
-    given = manifests.read_labels_of(file, label, len(names))
+    names, given = manifests.read_names(file, image, label)
 
     def prepared(item: tuple[str | None, object, bytes | None]) -> manifests.ListedRow:
         name, says, data = item

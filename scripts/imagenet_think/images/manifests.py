@@ -1,4 +1,4 @@
-"""Parquet files that list images: the image_id and the class of each row."""
+"""Tables that list images: the image_id and the class of each row."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from imagenet_think.core import user_tables
 from imagenet_think.core.schemas import CANDIDATES
 from imagenet_think.images import archives, image_matching
 from imagenet_think.images.classes import read_classes, read_labels
@@ -40,14 +41,21 @@ def read(classes: str | Path, labels: str | Path | None) -> Classes:
     return Classes(frozenset(wnids), read_labels(classes, labels), only)
 
 
-def read_labels_of(path: str, label: str | None, count: int) -> list[object]:
-    """Return the label of each of a file's `count` rows, from `label` or `wnid`, or None."""
-    column = label or WNID
-    with image_matching.opened(path, column) as file:
-        if label is None and WNID not in file.schema_arrow.names:
-            return [None] * count
-        image_matching.check_column(file, path, column, image_matching.LABELS)
-        return file.read([column])[column].to_pylist()
+def read_names(
+    path: str, image: str, label: str | None
+) -> tuple[list[str | None], list[str | int | None]]:
+    """Return each row's name of its image and its label, None where it has none.
+
+    The label is in the column `label`; for None in `wnid`, if there is one.
+    """
+    name, wanted = user_tables.NAMES, label or WNID
+    if wanted == image:  # it is both
+        found = [row[image] for row in user_tables.rows(path, {image: name})]
+        return found, list(found)
+    columns = {image: name, wanted: user_tables.LABELS}
+    rows = user_tables.rows(path, columns, optional=[] if label else [WNID])
+    pairs = [(row[image], row[wanted]) for row in rows]
+    return [name for name, _ in pairs], [label for _, label in pairs]
 
 
 def identify(
@@ -77,7 +85,7 @@ def identify(
 
 def _labelled(name: str, label: object, counted: Sequence[str]) -> str | None:
     """Return the class of a label, None for no label; reject a label that counts no class."""
-    if label is None or not str(label).strip():
+    if label is None:
         return None
     if class_of("", label, counted) is None:
         raise RejectionError("no_class", f"{name}: label {label} is none of {len(counted)} classes")

@@ -17,7 +17,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagenet_think.core import model_sources, paths
+from imagenet_think.core import model_sources, paths, user_tables
 from imagenet_think.core.settings import ANY, schema_keys
 from imagenet_think.run import configuration
 
@@ -91,10 +91,13 @@ PARTS = {"path": RAW["path"], "think": "think_1", "answer": "answer_1"}
 
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch):
-    """Pretend that one parquet file exists."""
-    find = paths.parquet_files
+    """Pretend that one file exists, with the columns that are needed."""
+    find, check = paths.table_files, user_tables.check
     monkeypatch.setattr(
-        paths, "parquet_files", lambda path: [path] if path == RAW["path"] else find(path)
+        paths, "table_files", lambda path: [path] if path == RAW["path"] else find(path)
+    )
+    monkeypatch.setattr(
+        user_tables, "check", lambda path, columns: path == RAW["path"] or check(path, columns)
     )
 
 
@@ -408,7 +411,7 @@ def test_a_missing_file_is_named_with_its_key(miniature, place, missing):
 def test_a_missing_listing_is_named_with_its_key(miniature):
     listing(miniature)["source"]["path"] = "nowhere"
     (problem,) = refused(miniature)
-    assert problem == 'images.source.path: "nowhere": no parquet file is there'
+    assert problem == 'images.source.path: "nowhere": no parquet, jsonl or csv file is there'
 
 
 BAD_TABLES = {
