@@ -282,10 +282,7 @@ WRONG = [
         lambda c: c["models"]["vl-rethinker"].pop("output") and imported(c, RAW),
         "models.vl-rethinker lacks output, which says how responses.text is parsed",
     ),
-    (
-        lambda c: imported(c, PARTS),
-        "models.vl-rethinker.output is only for responses.text",
-    ),
+    (lambda c: imported(c, PARTS), "models.vl-rethinker.output is only for responses.text"),
     (
         set_to("images/source", {"kind": "listing", "path": RAW["path"]}),
         "cannot be prompted: they need `responses`, or, if the files hold the images' bytes, "
@@ -512,8 +509,7 @@ def test_a_pattern_ends_where_the_text_does(miniature, place):
 
 
 @pytest.mark.parametrize(
-    ("section", "key"),
-    [*product(["prompts", "models"], ["a\n", "É"]), ("models", "k" * 101)],
+    ("section", "key"), [*product(["prompts", "models"], ["a\n", "É"]), ("models", "k" * 101)]
 )
 def test_a_key_ends_where_its_pattern_does(miniature, section, key):
     miniature[section][key] = next(iter(miniature[section].values()))
