@@ -676,12 +676,6 @@ def test_the_number_of_shards_follows_from_the_number_of_images(images, blocks, 
     assert configuration.check(checked) == checked
 
 
-def test_the_papers_config_has_the_shards_of_its_number_of_images():
-    config = load("config.yaml")
-    given = config.pop("sharding")
-    assert configuration.check(config)["sharding"] == given
-
-
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_the_number_of_shards_follows_from_the_rows_of_a_listing(miniature, table, suffix):
     images = [f"n02782093_{number}" for number in range(10_000)]
