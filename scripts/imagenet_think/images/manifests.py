@@ -48,12 +48,10 @@ def read_names(
 
     The label is in the column `label`; for None in `wnid`, if there is one.
     """
-    name, wanted = user_tables.NAMES, label or WNID
-    if wanted == image:  # it is both
-        found = [row[image] for row in user_tables.rows(path, {image: name})]
-        return found, list(found)
-    columns = {image: name, wanted: user_tables.LABELS}
-    rows = user_tables.rows(path, columns, optional=[] if label else [WNID])
+    wanted = label or WNID
+    columns = {wanted: user_tables.LABELS, image: user_tables.NAMES}
+    optional = {WNID} - {image} if label is None else ()
+    rows = user_tables.rows(path, columns, optional)
     pairs = [(row[image], row[wanted]) for row in rows]
     return [name for name, _ in pairs], [label for _, label in pairs]
 
