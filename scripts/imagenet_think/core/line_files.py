@@ -5,9 +5,9 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import TextIOWrapper
-from typing import IO, Any
+from typing import Any
 
 REMEDY = "repair or delete the line, or create or download the file again"
 
@@ -17,14 +17,15 @@ csv.field_size_limit(2**31 - 1)  # or a field may have 128 KiB
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[IO[bytes]]:
+def _opened(path: str) -> Iterator[Any]:
     """Open a file, decompressed; ValueError if its compressed content is damaged."""
     with open(path, "rb") as file:
         compressed = file.read(len(_GZIP)) == _GZIP
         file.seek(0)
         try:
-            with gzip.open(file) if compressed else nullcontext(file) as content:
-                yield content
+            content: AbstractContextManager = gzip.open(file) if compressed else nullcontext(file)
+            with content as lines:
+                yield lines
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(
                 f"{path}: the compressed file is damaged ({error}): create or download it again"
