@@ -5,7 +5,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Any
 
@@ -23,9 +23,7 @@ def _opened(path: str) -> Iterator[Any]:
         compressed = file.read(len(_GZIP)) == _GZIP
         file.seek(0)
         try:
-            content: AbstractContextManager = gzip.open(file) if compressed else nullcontext(file)
-            with content as lines:
-                yield lines
+            yield gzip.GzipFile(fileobj=file) if compressed else file
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(
                 f"{path}: the compressed file is damaged ({error}): create or download it again"

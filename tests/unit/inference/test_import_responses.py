@@ -215,9 +215,7 @@ def test_a_text_that_is_not_utf_8_is_rejected(importing):
     importing.files = [str(importing.folder / "0.parquet")]
     broken = pa.array([b"\xff"]).view(pa.string())
     pq.write_table(pa.table({"image": IMAGES[:1], "text": broken}), importing.files[0])
-    with pytest.raises(
-        ValueError, match=r"0.parquet: column 'text' or 'image' holds text that is not UTF-8"
-    ):
+    with pytest.raises(ValueError, match=r"0.parquet: .* holds text that is not UTF-8"):
         importing(text="text", output="think")
 
 
