@@ -627,7 +627,7 @@ def test_an_unknown_column_is_refused_with_those_that_exist(miniature, key, chan
     path = table(suffix)
     change(miniature, path)
     expected = f"{key}: {path} has no column 'missing'; there are image, said, n"
-    assert refused(miniature) == [expected]
+    assert list(refused(miniature)) == [expected]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
