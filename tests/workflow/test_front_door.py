@@ -134,7 +134,7 @@ def test_a_run_of_imported_texts_is_refused_before_its_first_job(project):
         del config["sharding"]
     run = ("--configfile", "listed.yaml", "--cores", "1", "tables")
     said = refused(project, *run)
-    assert "no revision for statistics.tokenizer, benchmark.bertscore: run `snakemake" in said
+    assert "no revision for benchmark.bertscore, statistics.tokenizer: run `snakemake" in said
     with project.editing("listed.yaml") as config:
         config["models"]["kimi-vl"]["responses"]["answer"] = "response"
     said = refused(project, *run)
