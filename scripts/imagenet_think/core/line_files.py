@@ -83,7 +83,7 @@ def csv_rows(path: str) -> Iterator[tuple[str, dict[str, str]]]:
         message names the line.
     """
     with _csv(path) as rows:
-        names = next(rows, [])
+        names: list[str] = next(rows, [])
         for row in filter(None, rows):
             where = f"{path}, line {rows.line_num}"
             if len(row) != len(names):
