@@ -20,6 +20,13 @@ def read_digests(path: str, column: str, rows: Collection[int]) -> dict[int, str
     """Return the SHA-256 (hex) of the images' bytes in some rows; rows without bytes are omitted.
 
     Row groups without them are not read, and nothing of a file that is not parquet.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    OSError
+        If it cannot be read on this machine.
     """
     wanted, digests, first = set(rows), dict[int, str](), 0
     if not wanted or not is_parquet(path):

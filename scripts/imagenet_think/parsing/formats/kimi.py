@@ -1,8 +1,7 @@
 """Kimi-VL-Thinking: `◁think▷…◁/think▷answer`. The tags are plain text to its tokenizer."""
 
-from functools import partial
-
 from imagenet_think.parsing import tagged
+from imagenet_think.parsing.marks import Split
 from imagenet_think.parsing.tagged import FAILURES, OPEN
 
 __all__ = ["FAILURES", "MARKS", "OPEN", "RULE", "split"]
@@ -14,4 +13,7 @@ RULE = (
 
 MARKS = ("◁think▷", "◁/think▷")
 
-split = partial(tagged.split, tags=MARKS)
+
+def split(text: str) -> Split:
+    """Split a text without special tokens."""
+    return tagged.split(text, MARKS)
