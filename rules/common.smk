@@ -10,7 +10,15 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 import imagenet_think.core.settings as declarations
-from imagenet_think.core import model_sources, paths, printing, provenance, shards, splits
+from imagenet_think.core import (
+    model_sources,
+    paths,
+    printing,
+    provenance,
+    shards,
+    splits,
+    user_tables,
+)
 from imagenet_think.images import sources
 from imagenet_think.images.sources import class_folders
 from imagenet_think.metrics import registry
@@ -24,6 +32,8 @@ try:
     config = configuration.check(config, ", ".join(map(str, workflow.configfiles)))
 except configuration.ConfigError as error:
     sys.exit(f"Error: {error}")
+if workflow.is_main_process:
+    user_tables.save()
 try:
     provenance.keep_to_plan(config, planning=workflow.is_main_process)
 except provenance.EditedError as error:

@@ -87,7 +87,7 @@ def closes_thoughts(wildcards):
 
 def imported_files(wildcards):
     """Return the files of a model's existing responses."""
-    return paths.parquet_files(config["models"][wildcards.model]["responses"]["path"])
+    return paths.table_files(config["models"][wildcards.model]["responses"]["path"])
 
 
 def evaluated_file(wildcards):

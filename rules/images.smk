@@ -200,7 +200,7 @@ if LAYOUT.sampled:
             "../scripts/report/report_sampling.py"
 
 else:
-    LISTED = paths.parquet_files(SOURCE["path"])
+    LISTED = paths.table_files(SOURCE["path"])
     GROUPS = [str(group) for group in range(len(LISTED))] if PICTURES else []
     CANDIDATES = expand(f"{R}/images/candidates/{{group}}.parquet", group=GROUPS)
 

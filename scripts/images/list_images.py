@@ -1,4 +1,4 @@
-"""Write the sample of a run whose images are listed in parquet files."""
+"""Write the sample of a run whose images are listed in tables."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -48,7 +48,7 @@ def list_images(
         Class table, and what integer labels index (`imagenet_think.images.labels.read`). If the
         table has one row, an image of unknown class belongs to that one.
     files
-        Parquet files whose images are the sample.
+        Tables (`imagenet_think.core.user_tables`) whose images are the sample.
     sample, index, exclusions, page
         Parquets (`SAMPLE`, `CLASSES`, `EXCLUSIONS`) and Markdown to write.
     image, label
@@ -97,10 +97,10 @@ def _rows(
 ) -> Iterator[manifests.ListedRow]:
     """Yield what each row lists; the bytes of images without a name are read for their digest."""
     for path in files:
-        names = image_matching.read_names([path], image)
+        names, given = manifests.read_names(path, image, label)
         nameless = [row for row, name in enumerate(names) if name is None]
-        digests = image_matching.read_digests([path], image, nameless) if nameless else {}
-        given, meant = manifests.read_labels_of(path, label, len(names), classes)
+        digests = image_matching.read_digests(path, image, nameless)
+        meant = manifests.with_metadata(path, label, classes)
         for row, name in enumerate(names):
             yield manifests.identify(path, name, digests.get(row), given[row], meant)
 

@@ -59,9 +59,9 @@ def prepare_images(
     ValueError
         If a file or column cannot be read, or the column has no bytes.
     """
-    names = image_matching.read_names([file], image)
+    names, given = manifests.read_names(file, image, label)
     known = read_labels(classes, labels, count_classes)
-    given, known = manifests.read_labels_of(file, label, len(names), known)
+    known = manifests.with_metadata(file, label, known)
 
     def prepared(item: tuple[str | None, object, bytes | None]) -> manifests.ListedRow:
         name, says, data = item

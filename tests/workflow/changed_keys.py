@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import yaml
 
 from imagenet_think.core.settings import all_leaves, schema_keys
@@ -115,6 +116,11 @@ def runs(folder: Path) -> dict[str, Config]:
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
+    texts = ("file", "label", "class", "text", "said", "think", "thought", "answer")
+    texts += ("think_1", "answer_1", "think_2", "answer_2")
+    row = dict.fromkeys(texts, "a") | {"image": {"bytes": b"", "path": "a"}}
+    for name in ("texts.parquet", "others.parquet"):
+        pl.DataFrame([row]).write_parquet(folder / name)
     (folder / "judge.py").write_text("def judge(image): return None\n", encoding="utf-8")
     (folder / "classes.tsv").write_bytes((ROOT / drawn["images"]["classes"]).read_bytes())
     return found

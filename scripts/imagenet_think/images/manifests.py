@@ -1,10 +1,11 @@
-"""Parquet files that list images: the image_id and the class of each row."""
+"""Tables that list images: the image_id and the class of each row."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import polars as pl
 
+from imagenet_think.core import user_tables
 from imagenet_think.core.schemas import CANDIDATES
 from imagenet_think.images import archives, image_matching, labels
 from imagenet_think.images.labels import Classes
@@ -23,23 +24,27 @@ LISTED = pl.Schema({name: CANDIDATES[name] for name in CANDIDATES if name not in
 ListedRow = dict[str, Any]
 
 
-def read_labels_of(
-    path: str, label: str | None, count: int, classes: Classes
-) -> tuple[list[object], Classes]:
-    """Return the label of each of a file's `count` rows, and what integers mean in this file.
+def read_names(
+    path: str, image: str, label: str | None
+) -> tuple[list[str | None], list[str | int | None]]:
+    """Return each row's name of its image and its label, None where it has none.
 
-    Labels are in the column `label` or `wnid`, and None where there is no such column.
+    The label is in the column `label`; for None in `wnid`, if there is one.
     """
-    column = label or WNID
-    with image_matching.opened(path, column) as file:
-        if label is None and WNID not in file.schema_arrow.names:
-            return [None] * count, classes
-        image_matching.check_column(file, path, column, image_matching.LABELS)
-        try:
-            classes = labels.by_metadata(classes, file.schema_arrow.metadata, column)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
-        return file.read([column])[column].to_pylist(), classes
+    wanted = label or WNID
+    columns = {wanted: user_tables.LABELS, image: user_tables.NAMES}
+    optional = {WNID} - {image} if label is None else ()
+    rows = user_tables.rows(path, columns, optional)
+    pairs = [(row[image], row[wanted]) for row in rows]
+    return [name for name, _ in pairs], [label for _, label in pairs]
+
+
+def with_metadata(path: str, label: str | None, classes: Classes) -> Classes:
+    """Return the classes with what a file's metadata say of its labels, as `labels.by_metadata`."""
+    try:
+        return labels.by_metadata(classes, user_tables.metadata(path), label or WNID)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def identify(
@@ -76,7 +81,7 @@ def identify(
 
 def _labelled(name: str, label: object, classes: Classes) -> str | None:
     """Return the class of a label, None for no label; reject a label that says no class."""
-    if label is None or not str(label).strip():
+    if label is None:
         return None
     if labels.labelled(label, classes) is None:
         count = len(classes.numbered or classes.known)

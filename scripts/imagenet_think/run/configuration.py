@@ -19,7 +19,15 @@ from typing import Any
 import jsonschema
 import yaml
 
-from imagenet_think.core import json_schema, model_sources, paths, plugins, settings
+from imagenet_think.core import (
+    json_schema,
+    model_sources,
+    paths,
+    plugins,
+    settings,
+    shards,
+    user_tables,
+)
 from imagenet_think.core.wording import series
 from imagenet_think.images import class_table, sources
 from imagenet_think.report import products
@@ -37,7 +45,7 @@ _KINDS = {
     "folder": "a folder",
     "function": "a file, if one is named, that defines the function",
     **dict.fromkeys(("text", "classes"), "a file"),
-    **dict.fromkeys(("parquet", "json", "dataset"), "at least one file"),
+    **dict.fromkeys(("table", "json", "dataset"), "at least one file"),
 }
 """Formats and paths in words, for messages and the documentation."""
 
@@ -90,6 +98,7 @@ def check(config: Config, origin: str = "config") -> Config:
         return not any(_affects(place, section) for place in wrong for section in sections)
 
     missing = list(_file_problems(config, right))
+    references = config.get("references")
     if right("references.**", "teachers.**", "models.**"):
         problems += _import_references(config)
     if right("models.**"):
@@ -103,6 +112,9 @@ def check(config: Config, origin: str = "config") -> Config:
     for contradictions, sections in _CHECKS:
         if right(*sections):
             problems += contradictions(config)
+    if not problems:
+        # Both teachers may lack the same column of the references.
+        missing += dict.fromkeys(_table_problems(config, references))
     if missing and not problems:  # everything that a run lacks is reported at once
         source = config["images"]["source"]
         missing += unpinned_problems(unpinned(config))
@@ -469,7 +481,7 @@ _PATHS: Mapping[str, Callable[[str], object]] = {
     "function": file_checks.function,
     "executable": file_checks.executable,
     "repository": model_sources.files,
-    "parquet": lambda path: paths.parquet_files(path),
+    "table": lambda path: paths.table_files(path),
     "json": lambda path: paths.json_files(path),
     **{f"dataset.{name}": partial(paths.dataset_files, name) for name in paths.OF_A_DATASET},
 }
@@ -509,6 +521,64 @@ def _named_paths(
         yield place, node["x-path"], value
     for key, child, below in _children(value, node):
         yield from _named_paths(child, below, (*place, key))
+
+
+def _table_problems(config: Config, references: object) -> Iterator[str]:
+    """Yield what is wrong with the tables that the config names; set `sharding` if it is missing.
+
+    These are the images of a listing, responses, and `references`, which are already imported.
+    """
+    source, listed = config["images"]["source"], list[str]()
+    if not sources.get(source["kind"]).sampled:
+        kind = user_tables.IMAGES if source.get("pictures") else user_tables.NAMES
+        columns = {"image": (source.get("image", "image"), kind)}
+        if "label" in source:
+            columns["label"] = (source["label"], user_tables.LABELS)
+        listed = list(_column_problems("images.source", source["path"], columns))
+        yield from listed
+    for name, model in config["models"].items():
+        if "responses" not in model:
+            continue
+        given = model["responses"]
+        columns = {
+            key: (given[key], user_tables.NAMES if key == "image" else user_tables.TEXT)
+            for key in ("image", "text", "think", "answer")
+            if key in given
+        }
+        published = references and name in config["teachers"]
+        key = "references.published" if published else f"models.{name}.responses"
+        yield from _column_problems(key, given["path"], columns)
+    if "sharding" not in config and not listed:
+        try:
+            config["sharding"] = shards.for_images(_image_count(config["images"]))
+        except OSError:
+            return  # it has been reported that there is no file
+        except ValueError as error:
+            yield f"images.source.path: {error}"
+
+
+def _column_problems(
+    section: str, path: str, columns: Mapping[str, tuple[str, str]]
+) -> Iterator[str]:
+    """Yield what is wrong with the first file that lacks each column, given by its config key."""
+    try:
+        files = paths.table_files(path)
+    except OSError:
+        return  # it has been reported that there is none
+    for key, (column, kind) in columns.items():
+        try:
+            for file in files:
+                user_tables.check(file, {column: kind})
+        except (OSError, ValueError) as error:
+            named = section if section.endswith(".published") else f"{section}.{key}"
+            yield f"{named}: {error}"
+
+
+def _image_count(images: Config) -> int:
+    """Return the number of images in the sample, or at most in the listing."""
+    if sources.get(images["source"]["kind"]).sampled:
+        return int(images["total"])
+    return sum(map(user_tables.count, paths.table_files(images["source"]["path"])))
 
 
 def as_markdown() -> str:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import encoded
 from PIL import Image
+from users_files import SUFFIXES, write_table
 
 from gather_shard import gather_shard
 from imagenet_think.core import schemas
@@ -42,9 +43,8 @@ class Listing:
         self.classes = folder / "classes.tsv"
         self.classes.write_text("\n".join(TABLE) + "\n")
 
-    def add(self, **columns):
-        self.files.append(str(self.folder / f"{len(self.files)}.parquet"))
-        pl.DataFrame(columns).write_parquet(self.files[-1])
+    def add(self, suffix=".parquet", **columns):
+        self.files.append(write_table(self.folder / f"{len(self.files)}{suffix}", columns))
 
     def __call__(self, image="image", label=None, labels=None, count_classes=True):
         own = dict(image=image, label=label, count_classes=count_classes)
@@ -241,6 +241,46 @@ def test_what_is_no_image_of_the_sample_is_listed_with_its_reason(listing, caplo
     assert "| no\\_class | its class is not known | 1 |" in listing.page
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("label", [None, "kind"])
+def test_every_format_lists_the_same(listing, suffix, label):
+    names = ["x/n00000002_7.JPEG", "cats/12.jpg", " ", "3.png", "n00000002_7", "dogs/1", "cats/4"]
+    labels = [None, "", "cats", "cats", None, "\t", "dogs"]
+
+    def listed(own):
+        listing.files.clear()
+        listing.add(own, image=names, **{label or "wnid": labels})
+        sample, classes, exclusions = listing(label=label)
+        return sample.drop("source"), classes, exclusions.drop("source"), listing.page
+
+    for own, parquet in zip(listed(suffix), listed(".parquet"), strict=True):
+        assert own.equals(parquet) if isinstance(own, pl.DataFrame) else own == parquet
+    sample, _, exclusions, _ = listed(suffix)
+    assert sample["image_id"].to_list() == ["3", "cats/12", "n00000002_7"]
+    assert exclusions.select("member", "reason").rows() == [
+        (None, "not_an_image"),
+        ("n00000002_7", "clashing_id"),
+        ("dogs/1", "no_class"),
+        ("cats/4", "no_class"),
+    ]
+
+
+listed_names = st.lists(
+    st.none() | st.sampled_from(["cats/1", "cats/2.jpg", " ", "dogs/1", "../cats/1", "n00000001_"]),
+    max_size=12,
+)
+
+
+@settings(max_examples=40)
+@given(listed_names, st.sampled_from(SUFFIXES))
+def test_every_row_of_a_listing_is_in_the_sample_or_excluded(tmp_path_factory, names, suffix):
+    listing = Listing(tmp_path_factory.mktemp("any"))
+    listing.add(suffix, image=["cats/0", *names])
+    sample, _, exclusions = listing()
+    assert len(sample) + len(exclusions) == 1 + len(names)
+    assert exclusions["reason"].null_count() == 0
+
+
 def test_a_listing_without_a_known_class_is_refused_with_examples(listing):
     listing.add(image=["n00000009_1.JPEG", "dogs/1.JPEG"])
     with pytest.raises(ValueError, match=r"names no image of a class of the table \(cats, n") as e:
@@ -332,7 +372,10 @@ def test_images_without_a_class_belong_to_the_only_one_and_others_are_rejected(l
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        ("cats/1", r"column 'image' holds (large_)?string.*, without bytes: remove images"),
+        (
+            "cats/1",
+            r"'image' holds (large_)?string.*, not the hub's images with their bytes: .*pictures",
+        ),
         ({"bytes": None, "path": "cats/1"}, r"0\.parquet: column 'image' names no.*no bytes"),
     ],
 )

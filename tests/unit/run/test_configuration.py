@@ -16,8 +16,10 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from users_files import SUFFIXES, write_table
 
-from imagenet_think.core import model_sources, paths
+from imagenet_think.core import model_sources, paths, user_tables
+from imagenet_think.core.digest_cache import DigestCache
 from imagenet_think.core.settings import ANY, schema_keys
 from imagenet_think.run import configuration
 
@@ -103,10 +105,13 @@ PARTS = {"path": RAW["path"], "think": "think_1", "answer": "answer_1"}
 
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch):
-    """Pretend that one parquet file exists."""
-    find = paths.parquet_files
+    """Pretend that one file exists, with the columns that are needed."""
+    find, check = paths.table_files, user_tables.check
     monkeypatch.setattr(
-        paths, "parquet_files", lambda path: [path] if path == RAW["path"] else find(path)
+        paths, "table_files", lambda path: [path] if path == RAW["path"] else find(path)
+    )
+    monkeypatch.setattr(
+        user_tables, "check", lambda path, columns: path == RAW["path"] or check(path, columns)
     )
 
 
@@ -417,7 +422,7 @@ def test_a_missing_file_is_named_with_its_key(miniature, place, missing):
 def test_a_missing_listing_is_named_with_its_key(miniature):
     listing(miniature)["source"]["path"] = "nowhere"
     (problem,) = refused(miniature)
-    assert problem == 'images.source.path: "nowhere": no parquet file is there'
+    assert problem == 'images.source.path: "nowhere": no parquet, jsonl or csv file is there'
 
 
 @pytest.mark.parametrize("path", ["a{wnid}", "a}", "<results>/a"])
@@ -593,3 +598,120 @@ def test_a_config_is_checked_from_the_command_line(tmp_path):
     assert done.stderr.startswith(f"{file}: line 2: ")
     file.write_bytes(Path("config/miniature.yaml").read_bytes())
     assert call().returncode == 0
+
+
+# Tables that the config names ---------------------------------------------------------------------
+
+COLUMNS = {"image": ["n02782093_1", None, "n02782093_2"], "said": ["a", "b", "c"], "n": [1, 2, 3]}
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    """A function that writes a table in a format."""
+    monkeypatch.setattr(user_tables, "_CACHE", DigestCache(tmp_path / ".snakemake" / "tables"))
+    return lambda suffix, **others: write_table(tmp_path / f"mine{suffix}", COLUMNS | others)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        (
+            "models.vl-rethinker.responses.text",
+            lambda config, path: imported(config, {"path": path, "text": "missing"}),
+        ),
+        (
+            "models.vl-rethinker.responses.image",
+            lambda config, path: imported(
+                config, {"path": path, "text": "said", "image": "missing"}
+            ),
+        ),
+        (
+            "models.vl-rethinker.responses.answer",
+            lambda config, path: (
+                imported(config, {"path": path, "think": "said", "answer": "missing"}, output=None)
+                or config["models"]["vl-rethinker"].pop("output")
+            ),
+        ),
+        (
+            "images.source.image",
+            lambda config, path: listing(config)["source"].update(path=path, image="missing"),
+        ),
+        (
+            "images.source.label",
+            lambda config, path: listing(config)["source"].update(path=path, label="missing"),
+        ),
+    ],
+)
+def test_an_unknown_column_is_refused_with_those_that_exist(miniature, key, change, table, suffix):
+    path = table(suffix)
+    change(miniature, path)
+    expected = f"{key}: {path} has no column 'missing'; there are image, said, n"
+    assert list(refused(miniature)) == [expected]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_unknown_column_of_the_references_is_refused_once(miniature, table, suffix):
+    path = table(suffix, think_1=["t"] * 3, answer_1=["a"] * 3, think_2=["t"] * 3)
+    miniature["references"] = {"published": path}
+    (problem,) = refused(miniature)
+    assert problem == (
+        f"references.published: {path} has no column 'answer_2'; there are image, said, n, "
+        "think_1, answer_1, think_2"
+    )
+
+
+def test_missing_columns_files_and_revisions_are_one_message(miniature, table):
+    imported(miniature, {"path": table(".csv"), "text": "missing"})
+    imported(miniature, {"path": "nowhere.csv", "text": "said"}, "kimi-vl")
+    miniature["statistics"]["tokenizer"]["repository"] = "Qwen/Qwen2.5-VL-7B-Instruct"
+    problems = refused(miniature)
+    assert len(problems) == 3
+    for words in (
+        'models.kimi-vl.responses.path: "nowhere.csv": no parquet, jsonl or csv file is there',
+        "models.vl-rethinker.responses.text: ",
+        "no revision for statistics.tokenizer: run `snakemake --cores 1 pin` once",
+    ):
+        assert [problem for problem in problems if problem.startswith(words)], words
+
+
+def test_pictures_are_only_in_parquet(miniature, table):
+    source = with_pictures(miniature)["source"]
+    source["path"] = table(".jsonl")
+    (problem,) = refused(miniature)
+    assert problem.startswith("images.source.image: ")
+    assert problem.endswith("write it as parquet, or remove images.source.pictures")
+
+
+@pytest.mark.parametrize(
+    ("images", "blocks", "shards"),
+    [(1, 1, 1), (4096, 1, 1), (4097, 2, 1), (20_000, 8, 1), (250_000, 16, 4), (10**8, 16, 16)],
+)
+def test_the_number_of_shards_follows_from_the_number_of_images(images, blocks, shards, miniature):
+    del miniature["sharding"]
+    bounds = {"class_count": 1, "min_per_class": images, "max_per_class": images}
+    miniature["images"] |= {"total": images} | bounds
+    checked = configuration.check(miniature)
+    assert checked["sharding"] == {"blocks": blocks, "shards_per_block": shards}
+    assert configuration.check(checked) == checked
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_number_of_shards_follows_from_the_rows_of_a_listing(miniature, table, suffix):
+    images = [f"n02782093_{number}" for number in range(10_000)]
+    path = table(suffix, image=images, said=["x"] * 10_000, n=range(10_000))
+    listing(miniature)["source"]["path"] = path
+    given = miniature.pop("sharding")
+    assert configuration.check(miniature)["sharding"] == {"blocks": 4, "shards_per_block": 1}
+    miniature["sharding"] = given
+    assert configuration.check(miniature)["sharding"] == given
+
+
+def test_a_listing_that_cannot_be_counted_is_refused(miniature, tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("image\nn02782093_1\nn02782093_2,x\n")
+    listing(miniature)["source"]["path"] = str(path)
+    configuration.check(miniature)
+    del miniature["sharding"]
+    (problem,) = refused(miniature)
+    assert problem.startswith(f"images.source.path: {path}, line 3: not 1 fields, one for each")
