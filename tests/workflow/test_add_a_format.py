@@ -21,6 +21,7 @@ from imagenet_think.parsing.statuses import OK
 RULE = "{RULE}"
 MARKS = ("side by side",)
 SINGLE = "single"
+SPECIAL_TOKENS = ()
 FAILURES = {{SINGLE: "{MEANING}"}}
 OPEN = frozenset({{SINGLE}})
 
@@ -68,7 +69,7 @@ def test_a_format_is_one_module(finished):
     docs = documented(finished)
     (row,) = [line for line in docs.splitlines() if "`models.<name>.output`" in line]
     assert "`neighbours`: Texts about two things that are side by side." in row
-    assert "one of boxed, kimi, neighbours, think," in row
+    assert "one of boxed, kimi, neighbours, plain, think," in row
 
     # Rewording the failure reruns the jobs that print it.
     (finished.root / MODULE).write_text(FORMAT.replace(MEANING, "There are no neighbours."))

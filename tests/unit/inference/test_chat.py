@@ -28,7 +28,8 @@ TOOL = {
     "template": "Question about {it}:\n{image}\n{prompt}",
     "second_round": {"first_scale": 0.5, "template": "<tool_response>\n{image}\n</tool_response>"},
 }
-CALL = 'Too small. <tool_call>\n{"name": "resize_image"}\n</tool_call>'
+RESIZE = '{"name": "resize_image", "arguments": {"action": "resize"}}'
+CALL = f"Too small. <tool_call>\n{RESIZE}\n</tool_call>"
 
 
 def plain(processor, image, prompt="Describe."):
@@ -65,6 +66,7 @@ def test_second_round_follows_a_tool_call_only():
     assert second_conversation(first, "<answer>a fish</answer>", image, TOOL) is None
     assert second_conversation(first, "<tool_call> cut off", image, TOOL) is None
     assert second_conversation(first, CALL, image, {}) is None
+    assert second_conversation(first, "In <tool_call> and </tool_call>?", image, TOOL) is None
     second = second_conversation(first, CALL + "<|im_end|>", image, TOOL)
     assert second[:2] == first
     assert second[2] == {"role": "assistant", "content": CALL}
