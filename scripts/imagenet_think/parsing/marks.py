@@ -138,7 +138,8 @@ def _is_named(text: str, first: Tag, last: Tag) -> bool:
         return False
     before = text[first.start - 1] if first.start else ""
     if before in QUOTES and text.startswith(QUOTES[before], last.end):
-        return True
+        # Not where one quotation ends before the tag, and another begins after it.
+        return text[max(first.start - 2, 0) : first.start - 1] in ("", " ", "\t", "\n", "(", "[")
     return before in (" ", "\t") and NAMED.match(text, last.end) is not None
 
 

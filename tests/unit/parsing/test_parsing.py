@@ -82,6 +82,10 @@ CASES = {
             "<think>A page.</think><answer>It shows '</think>' and <think></think> tags.</answer>",
             "ok: A page. | It shows '</think>' and <think></think> tags.",
         ),
+        "quotations around a tag": (
+            "<think>It reads 'STOP'</think>'STOP', says the sign.",
+            "ok: It reads 'STOP' | 'STOP', says the sign.",
+        ),
         "an answer tag named without thinking": (
             "A page about <answer> elements.",
             "no_think:  | A page about <answer> elements.",
@@ -615,6 +619,31 @@ def test_parsed_texts_lose_nothing(think: str, answer: str) -> None:
         assert _letters(parsed.full) == _letters(said)
 
 
+TAG = re.compile("|".join(map(re.escape, {*MODULES["think"].MARKS, *MODULES["kimi"].MARKS})))
+WORDS = ("A lynx", "fur. ", "\n", " ", " and ", " tags", "`", '"', "猫")
+
+
+def _words(text: str | None) -> list[str]:
+    return re.findall(r"\w+", TAG.sub(" ", text or ""))
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.sampled_from(["think", "think_answer", "kimi", "plain"]),
+    st.lists(st.sampled_from([*WORDS, *2 * MODULES["think"].MARKS, *MODULES["kimi"].MARKS])),
+    st.sampled_from(list(FINISHED)),
+)
+def test_no_word_is_lost(output_format: str, fragments: list[str], reason: str) -> None:
+    """Whatever the marks, every word is in the full text, in order; think and answer are of it."""
+    text = "".join(fragments)
+    parsed = parse(output_format, text, reason)
+    assert _words(parsed.full) == _words(text)
+    parts = Counter([*_words(parsed.think), *_words(parsed.answer)])
+    assert not parts - Counter(_words(text))
+    if parsed.status == "ok":
+        assert parts == Counter(_words(text))
+
+
 def _seconds(action: Callable[[], object]) -> float:
     """Return the least processor time of five runs; `timeit` holds the garbage collection back."""
     return min(timeit.repeat(action, timer=time.process_time, number=1, repeat=5))
@@ -668,6 +697,17 @@ def test_a_row_for_each_response_in_the_same_order(tmp_path) -> None:
         ("d", "glm", "T", "T", None, "cut_off", "cut_off", "cut_off"),
         ("c", "glm", "nothing", None, "nothing", "no_think", "no_think", "ok"),
     ]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.none() | ANY.map(lambda case: case[1]), st.sampled_from([*FINISHED]))))
+def test_any_responses_give_as_many_rows(tmp_path_factory, texts) -> None:
+    rows = [(f"i{place}", "glm", *row) for place, row in enumerate(texts)]
+    frame = annotated(tmp_path_factory.mktemp("rows"), *rows)
+    assert frame["image_id"].to_list() == [image_id for image_id, *_ in rows]
+    assert (
+        not frame.select("status", "think_status", "answer_status").null_count().sum_horizontal()[0]
+    )
 
 
 def test_no_responses_give_an_empty_file(tmp_path) -> None:
