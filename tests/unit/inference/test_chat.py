@@ -99,6 +99,20 @@ def test_first_round_shows_half_of_what_the_second_shows(tiny_checkpoint, width,
     assert torch.equal(inputs["pixel_values"][-len(whole["pixel_values"]) :], whole["pixel_values"])
 
 
+@pytest.mark.parametrize("content", ["resize", RESIZE.replace('"resize"', '"crop"')])
+def test_a_wrong_call_is_answered_without_an_image(tiny_model, content):
+    processor = tiny_model("qwen2_5_vl")[1]
+    first = first_conversation(noise_file(0), "Describe.", TOOL)
+    wrong = f"Too small. <tool_call>{content}</tool_call>"
+    second = second_conversation(first, wrong + "<|im_end|>", noise_file(0), TOOL)
+    assert second[:2] == first
+    assert second[2] == {"role": "assistant", "content": wrong}
+    (text,) = texts(second[3])
+    assert text.endswith("Countinue your reasoning process inside <think> and </think>.")
+    grids = (encode(processor, turns)["image_grid_thw"].tolist() for turns in (first, second))
+    assert next(grids) == next(grids)
+
+
 @pytest.mark.parametrize("name", families.NAMES)
 def test_a_text_with_the_image_token_is_rejected(tiny_model, name):
     processor = tiny_model(name)[1]
