@@ -306,6 +306,10 @@ CASES = {
             "The roof is thatched.\n\n**Final Answer:** A cottage.",
             "ok: The roof is thatched. | A cottage.",
         ),
+        "vl-rethinker, a label after a comma": (
+            "The roof is thatched, thus Answer: A cottage.",
+            "ok: The roof is thatched, thus | A cottage.",
+        ),
         "vl-rethinker, a label within a sentence": (
             "The roof is thatched. So I can answer: a cottage.",
             "no_box:  | The roof is thatched. So I can answer: a cottage.",

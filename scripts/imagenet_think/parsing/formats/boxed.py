@@ -35,7 +35,8 @@ SPECIAL_TOKENS = ()
 BRACE = re.compile(r"\\boxed\{|\\[^\\]|[{}]", re.DOTALL)
 BOUNDARY = re.compile(r"\n|[.!?][\"')*\]]*\s")
 LABEL = re.compile(
-    r"(?:^|(?<=[.!?]\s))[ \t*#_>]*(?:the |my )?(?:final )?answer[*_]*:[*_]*", re.I | re.M
+    r"(?:(?:^|(?<=[.!?]\s))[ \t*#_>]*(?i:(?:the |my )?(?:final )?answer)[*_]*:|\bAnswer:)[*_]*",
+    re.M,
 )
 WORD = re.compile(r"\w")
 MATHEMATICS = (("\\[", "\\]"), ("\\(", "\\)"), ("$$", "$$"), ("$", "$"))
