@@ -9,8 +9,9 @@ delimiters around it and a `\text{…}` that fills it are removed too. Earlier b
 reconsidered, are thinking; only their command and braces are removed. A box that holds no word
 (`within \boxed{}`) echoes the prompt, and is none.
 
-Without a box, as in the authors' program, the answer is what the last `<answer>` or otherwise the
-last "Answer:" that begins a line or sentence introduces. Without any of them nothing is thinking.
+Without a box, as in the authors' program, the answer is what the last `<answer>` introduces, or
+otherwise the last "Answer:" (without the capital only where it begins a line or sentence). Without
+any of them nothing is known to be thinking.
 """
 
 import re
@@ -25,7 +26,7 @@ RULE = (
 )
 
 NO_BOX = "no_box"
-FAILURES = {NO_BOX: "No box that is closed, so nothing marks the answer."}
+FAILURES = {NO_BOX: "No closed box, answer tag or 'Answer:', so nothing marks the answer."}
 OPEN = frozenset({NO_BOX})
 
 BOX, TEXT = r"\boxed{", r"\text{"
