@@ -132,34 +132,41 @@ def product_files(pattern):
     return paths if "{" in pattern.replace("{run}", "") else paths[0]
 
 
+def create_rule(stem, written):
+    """Create the rule of a script, with the products that it writes.
+
+    A function of its own, because Snakemake evaluates the path of the script when the job runs.
+    """
+    first = written[0]
+
+    rule:
+        name:
+            stem
+        input:
+            **{name: product_files(pattern) for name, pattern in first.inputs.items()},
+        output:
+            **(
+                figure(first)
+                if first.is_figure
+                else {each.name: table(each.name) for each in written}
+            ),
+        log:
+            log(stem),
+        conda:
+            "../envs/figures.yaml" if first.is_figure else "../envs/texts.yaml"
+        params:
+            settings=reads(*first.reads),
+        message:
+            first.title
+        script:
+            f"../scripts/{first.stage}/{stem}.py"
+
+
 def create_rules(stage):
     """Create the rules of a stage's tables and figures, except those of tables of scores."""
     for stem, written in products.by_script(stage).items():
-        if stem == "table_benchmark":
-            continue
-        first = written[0]
-
-        rule:
-            name:
-                stem
-            input:
-                **{name: product_files(pattern) for name, pattern in first.inputs.items()},
-            output:
-                **(
-                    figure(first)
-                    if first.is_figure
-                    else {each.name: table(each.name) for each in written}
-                ),
-            log:
-                log(stem),
-            conda:
-                "../envs/figures.yaml" if first.is_figure else "../envs/texts.yaml"
-            params:
-                settings=reads(*first.reads),
-            message:
-                first.title
-            script:
-                f"../scripts/{first.stage}/{stem}.py"
+        if stem != "table_benchmark":
+            create_rule(stem, written)
 
 
 def metrics_of(table):

@@ -10,10 +10,7 @@ from hypothesis import HealthCheck, settings
 
 # No test depends on how fast the machine is.
 settings.register_profile(
-    "any speed",
-    parent=settings(),
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
+    "any speed", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any speed")
 

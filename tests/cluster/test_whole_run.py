@@ -135,10 +135,12 @@ def planned(tmp_path_factory):
     return submissions(folder, "--configfile", "config/miniature.yaml", "-n", "all")
 
 
-def test_it_succeeds_and_nothing_is_tried_twice(run):
+def test_it_succeeds_without_noise_and_nothing_is_tried_twice(run):
     assert run.status == 0, run.said[-5000:]
     assert "steps (100%) done" in run.said
     assert "Trying to restart" not in run.said
+    for noise in ("was never awaited", "SLURM account", "No wall time", "No job memory", "Warning"):
+        assert noise not in run.said
 
 
 def test_results_have_the_same_bytes_as_those_of_a_local_run(run):
@@ -201,8 +203,3 @@ def test_a_submission_is_granted_what_it_uses(run, planned):
 def test_the_submissions_are_those_that_were_planned(run, planned):
     submitted = re.findall(r"has been submitted with SLURM jobid (\d+)", run.said)
     assert len(set(submitted)) == len(submitted) == len(planned)
-
-
-def test_snakemake_prints_no_noise(run):
-    for noise in ("was never awaited", "SLURM account", "No wall time", "No job memory", "Warning"):
-        assert noise not in run.said

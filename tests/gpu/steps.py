@@ -33,11 +33,7 @@ from imagenet_think.inference.engines import EngineError, Request, kv_cache, ver
 from imagenet_think.inference.engines.hardware import Hardware, choose_hardware
 from imagenet_think.inference.engines.kv_cache import BLOCK, KVCache, attend
 from imagenet_think.inference.engines.model_runner import ModelRunner
-from imagenet_think.inference.engines.transformers_engine import (
-    TransformersEngine,
-    _moved,
-    collate,
-)
+from imagenet_think.inference.engines.transformers_engine import TransformersEngine, _moved, collate
 from imagenet_think.inference.token_sampler import TokenSampler
 
 REPORTED = yaml.safe_load((ROOT / "resources" / "reported.yaml").read_text(encoding="utf-8"))

@@ -111,7 +111,8 @@ def test_results_of_an_earlier_session_do_not_count(tmp_path):
     assert summary["steps"][0]["ending"] == "ended without a result"
 
 
-def test_a_full_session_takes_at_most_nine_and_a_half_minutes():
+def test_a_full_session_has_every_step_and_takes_at_most_nine_and_a_half_minutes():
+    assert list(steps.STEPS) == list(session.STEPS)
     assert sum(session.STEPS.values()) <= session.TOTAL <= 570
 
 
@@ -138,10 +139,6 @@ def record_of(setting):
         return found
 
     return run_step
-
-
-def test_the_session_has_every_step():
-    assert list(steps.STEPS) == list(session.STEPS)
 
 
 @pytest.mark.slow
@@ -234,7 +231,7 @@ def test_a_step_of_few_rows_reads_few_experts():
     assert all_experts - steps.read_bytes(model, 2) == pytest.approx(64 * (58 / 64) ** 2 * expert)
 
 
-def test_lengths_have_the_papers_mean_a_response_and_the_same_seed_gives_the_same():
+def test_requests_are_like_the_papers_and_follow_from_their_seed():
     assert steps.MEAN == 771
     lengths = synthetic.drawn_lengths(100_000, steps.MEAN, steps.LONGEST, seed=1)
     assert abs(lengths.mean() - 771) < 8
@@ -242,9 +239,6 @@ def test_lengths_have_the_papers_mean_a_response_and_the_same_seed_gives_the_sam
     assert 1.0 < np.log(lengths).std() / 0.95 < 1.1  # sigma 1, less what is cut
     assert (lengths[:50] == synthetic.drawn_lengths(50, 771, 8192, seed=1)).all()
     assert (lengths[:50] != synthetic.drawn_lengths(50, 771, 8192, seed=2)).any()
-
-
-def test_a_picture_has_the_size_of_imagenets():
     assert Image.open(io.BytesIO(synthetic.drawn_picture(3))).size == (500, 375)
     assert synthetic.drawn_picture(3) == synthetic.drawn_picture(3) != synthetic.drawn_picture(4)
 

@@ -26,12 +26,9 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
 
 
 def run_again_as_root(test: pytest.FixtureRequest) -> bool:
-    """Run a test again as root of a new namespace, unless this user is root and may mount.
+    """Unless this user is root and may mount, run a test again as root of a new namespace.
 
-    Returns
-    -------
-    bool
-        Whether it was run there, and passed: then the caller has nothing left to do.
+    Returns whether it ran there, and passed: then the caller has nothing left to do.
     """
     if os.geteuid() == 0:
         return False

@@ -35,12 +35,6 @@ def photo(seed: int, size: tuple[int, int] = (240, 232)) -> Image.Image:
     return image
 
 
-def noise(seed: int, size: tuple[int, int] = (240, 232)) -> Image.Image:
-    """Return white noise."""
-    rng = np.random.default_rng(seed)
-    return Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
-
-
 def encoded(image: Image.Image, form: str = "JPEG", **options: object) -> bytes:
     """Return the image as a file's bytes."""
     file = io.BytesIO()

@@ -25,22 +25,9 @@ def write_shard(
     evaluated: Sequence[str] | None = None,
     metric: str = "rouge",
 ) -> Shard:
-    """Write what a scoring job reads.
+    """Write what a scoring job of `metric` reads: annotations of `texts`, sample, evaluated images.
 
-    Parameters
-    ----------
-    folder
-        Folder to write to.
-    texts
-        The responses. One that could not be parsed still has a full text.
-    classes
-        Class of each image.
-    models
-        The benchmarked ones.
-    evaluated
-        Images that they are scored on; all by default.
-    metric
-        Name of the metric whose files are written.
+    A response that could not be parsed still has a full text. `classes` has each image's class.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

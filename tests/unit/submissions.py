@@ -21,18 +21,10 @@ SHARED = ("Snakefile", "config", "paper", "profiles", "resources", "rules", "scr
 
 @dataclass(frozen=True)
 class Submission:
-    """One job of Slurm.
+    """One job of Slurm: the rules of its jobs, and the resources that it requests.
 
-    Attributes
-    ----------
-    rules
-        Rules of its jobs, one entry per job of Snakemake.
-    asked
-        Resources requested at the first, second and third attempt: `mem_mb`, `runtime` in minutes,
-        `_cores`, `slurm_partition`, and `gpu` if it has one.
-    steps
-        Its jobs by step, where the jobs of a step could run in parallel: the rule of each, and the
-        resources it requests by itself at the first attempt.
+    `asked` has those of the first, second and third attempt. `steps` groups its jobs by what could
+    run in parallel: the rule of each, and what it requests by itself at the first attempt.
     """
 
     rules: tuple[str, ...]

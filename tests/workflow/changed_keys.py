@@ -99,9 +99,7 @@ def runs(folder: Path) -> dict[str, Config]:
     found["listed"] = drawn | {
         "run": "listed",
         "images": drawn["images"]
-        | {
-            "source": listing | {"image": "image", "labels": "labels.txt", "pictures": False},
-        },
+        | {"source": listing | {"image": "image", "labels": "labels.txt", "pictures": False}},
         "models": {key: {"name": key, "responses": dict(apart)} for key in asked},
         "benchmarked": [BENCHMARKED, ABLATED, OTHER_BENCHMARKED],
     }
@@ -126,13 +124,7 @@ def runs(folder: Path) -> dict[str, Config]:
 
 
 def changes(configs: dict[str, Config]) -> Iterator[Change]:
-    """Yield the changes of every leaf of the schema, in its order.
-
-    Parameters
-    ----------
-    configs
-        As `runs` returns them.
-    """
+    """Yield the changes of every leaf of the schema, in its order; `runs` returns `configs`."""
     for key, node in every_leaf().items():
         if key in _CASES:
             for case, run, path, edit in _CASES[key]:
@@ -186,13 +178,7 @@ def _put(path: Sequence[str], value: Any) -> Edit:
 
 
 def _another(config: Config, path: Sequence[str], node: Config) -> Any:
-    """Return an allowed value that differs from the present one.
-
-    Raises
-    ------
-    KeyError
-        If the schema does not tell how to find one.
-    """
+    """Return an allowed value that differs from the present one, if the schema tells how."""
     value: Any = config
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None

@@ -93,9 +93,7 @@ for name in sys.argv[2:]:
 
 def test_what_a_script_imports_when_it_starts_counts(imported):
     done = subprocess.run(
-        [sys.executable, "-c", IMPORTING, str(SCRIPTS), *imported],
-        text=True,
-        capture_output=True,
+        [sys.executable, "-c", IMPORTING, str(SCRIPTS), *imported], text=True, capture_output=True
     )
     assert done.returncode == 0, done.stderr
     lines = dict(map(json.loads, done.stdout.splitlines()))

@@ -9,15 +9,12 @@ from collections import Counter
 
 import datasets
 import duckdb
-import mlcroissant
 import polars as pl
 import pytest
 from pictures import write_tar
 from PIL import Image
 from polars.testing import assert_frame_equal
 from source_forms import read_tar
-
-from imagenet_think.core.splits import CONFIGURATIONS
 
 from .conftest import DEMO, MINIATURE, clone, job_counts
 
@@ -196,29 +193,6 @@ def test_a_copy_of_the_dataset_is_rejoined_with_archives(results, expected, tmp_
     (own.root / "published").rename(own.root / "elsewhere")
     said = own.snakemake(*run, "-n", "rejoin", check=False)
     assert 'dataset.rejoin: "published": no such folder' in said
-
-
-def test_another_split_builds_only_the_dataset_again(project):
-    def jobs(**changes):
-        with project.editing(MINIATURE, to="changed.yaml") as config:
-            config["dataset"] = config.get("dataset", {}) | changes
-        said = project.snakemake(
-            *("--configfile", "changed.yaml", "-n", "dataset", "--quiet", "rules")
-        )
-        return job_counts(said).keys() - {"dataset", "write_card", "write_croissant"}
-
-    assert jobs() == set()
-    assert jobs(test=3) == {"build_dataset"}
-
-
-@pytest.mark.parametrize("form", ["dataset", "dataset_full"])
-def test_mlcroissant_reads_every_row(form, results):
-    opened = mlcroissant.Dataset(jsonld=str(results / form / "croissant.json"))
-    assert not opened.metadata.ctx.issues.errors
-    for name, folder in CONFIGURATIONS.items():
-        rows = pl.read_parquet(results / form / folder / "*.parquet", columns=["image_id"])
-        found = {record[f"{name}/image_id"].decode() for record in opened.records(name)}
-        assert found == set(rows["image_id"]) != set()
 
 
 def test_the_card_lists_the_failures_of_the_accounts(results, expected):

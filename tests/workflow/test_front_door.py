@@ -168,12 +168,6 @@ def test_a_real_run_refuses_models_without_revision(empty_archives, target, need
     assert not (empty_archives.root / "results" / "paper" / "images").exists()
 
 
-def test_the_class_archives_of_the_miniature_are_planned(project):
-    said = project.snakemake(*RUN, "-n", "all")
-    assert "draw_images" in said
-    assert "rule pin" not in said
-
-
 def test_a_job_whose_plan_is_outdated_does_not_start(project, monkeypatch):
     """A job on a cluster parses the workflow again, perhaps hours after it was planned."""
     monkeypatch.setenv("IMAGENET_THINK_PLANNED", "what the main process saw")

@@ -250,7 +250,7 @@ def test_a_model_describes_the_published_pictures(published, miniature):
         assert_frame_equal(own, theirs, abs_tol=1e-6)
 
 
-def test_no_teacher_generates(published):
+def test_no_teacher_generates_and_the_reports_say_how_images_are_identified(published):
     made, _ = published
     for name in ("journal", "logs/generate_responses"):
         assert [path.name for path in (made / name).iterdir()] == [GENERATING]
@@ -262,10 +262,6 @@ def test_no_teacher_generates(published):
         ("kimi-vl", SHOWN, 0),
         (GENERATING, SHOWN, 0),
     ]
-
-
-def test_the_reports_say_how_images_are_identified(published):
-    made, _ = published
     half = SHOWN // 2
     page = (made / "images" / "listing.md").read_text()
     assert f"{half} identified by their names, {half} without a name" in page

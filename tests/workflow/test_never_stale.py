@@ -62,13 +62,9 @@ STEPS = {
         *(f"models.{MODEL}.name", "Another name", "interrupt", "tables/table3.md"),
         [f"{R}/tables/table3.md"],
     ),
-    "figure": Step(
-        *("figures.samples", 1, "refuse", "figures/figure_sample.png"),
-        ["figures"],
-    ),
+    "figure": Step(*("figures.samples", 1, "refuse", "figures/figure_sample.png"), ["figures"]),
     "dataset": Step(
-        *("dataset.test", 1, "orphan", "dataset/data/test-00000-of-00001.parquet"),
-        ["dataset"],
+        *("dataset.test", 1, "orphan", "dataset/data/test-00000-of-00001.parquet"), ["dataset"]
     ),
 }
 

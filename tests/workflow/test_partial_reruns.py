@@ -1,14 +1,13 @@
 """What a changed config, sample or code runs again: jobs, responses and pairs are counted."""
 
-import io
 import os
 import re
 import shutil
-import tarfile
 from collections import Counter
 
 import polars as pl
 import pytest
+from pictures import encoded, write_tar
 
 from imagenet_think.inference.journal import read_lines
 from imagenet_think.miniature.drawings import draw, scene_of
@@ -65,14 +64,9 @@ def sample(project):
 
 def draw_class(project, wnid):
     """Add the archive of one more class to those that were drawn."""
-    with tarfile.open(results(project) / "source" / f"{wnid}.tar", "w") as tar:
-        for number in range(8):
-            data = io.BytesIO()
-            draw(scene_of(1, "n02782093", number)).save(data, "JPEG", quality=92)
-            entry = tarfile.TarInfo(f"{wnid}_{number}.JPEG")
-            entry.size = data.tell()
-            data.seek(0)
-            tar.addfile(entry, data)
+    drawn = {n: encoded(draw(scene_of(1, "n02782093", n))) for n in range(8)}
+    archive = results(project) / "source" / f"{wnid}.tar"
+    write_tar(archive, {f"{wnid}_{n}.JPEG": data for n, data in drawn.items()})
 
 
 def test_another_pattern_of_tokens_scores_one_metric(finished):

@@ -78,7 +78,10 @@ def score(texts, config):
     encoder = SentenceTransformer(MINILM)
     encoder.max_seq_length = config["benchmark"]["sbert"]["max_tokens"]
     # Document frequencies are counted in the references, separately for each part.
-    fitted = {part: TfidfVectorizer().fit(corpus(part, texts, config)) for part in PARTS}
+    corpora = {part: [] for part in PARTS}
+    for (_, model, part), text in texts.items():
+        corpora[part] += [text] if model in config["teachers"] else []
+    fitted = {part: TfidfVectorizer().fit(corpus) for part, corpus in corpora.items()}
 
     def cosine(vectorizer, pair):
         return cosine_similarity(*vectorizer.transform(pair)).item()
@@ -102,15 +105,6 @@ def score(texts, config):
         }
 
     return columns
-
-
-def corpus(part, texts, config):
-    """Return the references of a part."""
-    return [
-        text
-        for (_, model, kind), text in texts.items()
-        if model in config["teachers"] and kind == part
-    ]
 
 
 @pytest.fixture(scope="module")

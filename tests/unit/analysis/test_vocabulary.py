@@ -9,7 +9,7 @@ from imagenet_think.core.schemas import ANNOTATIONS
 
 def test_word_types() -> None:
     assert word_types("The cat, the CAT's 2 hats; don’t don't café_2") == {
-        *("the", "cat", "cat's", "hats", "don't", "café"),
+        *("the", "cat", "cat's", "hats", "don't", "café")
     }
     assert word_types("") == set()
 

@@ -125,12 +125,7 @@ def chain_of_long_names():
 
 @pytest.mark.parametrize(
     "content",
-    [
-        b"",
-        b"no tar at all" * 100,
-        gzip.compress(b"\0" * 10_240, mtime=0),
-        chain_of_long_names(),
-    ],
+    [b"", b"no tar at all" * 100, gzip.compress(b"\0" * 10_240, mtime=0), chain_of_long_names()],
     ids=["empty", "text", "gzip", "chain"],
 )
 def test_a_file_that_is_no_archive_is_one_row(tmp_path, content):

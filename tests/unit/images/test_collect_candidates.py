@@ -4,7 +4,8 @@ import io
 
 import polars as pl
 from image_stages import SEED, candidates, collected
-from pictures import bomb, encoded, noise, photo
+from noise import noise
+from pictures import bomb, encoded, photo
 from PIL import Image, ImageFilter
 from source_forms import class_tars
 
@@ -34,7 +35,7 @@ PLANTED = {
     "truncated.JPEG": (encoded(photo(6))[:-4_000], "undecodable"),
     "text.JPEG": (b"no picture here", "not_an_image"),
     "blank.JPEG": (encoded(Image.new("RGB", (240, 240), (90, 120, 90))), "low_contrast"),
-    "noise.JPEG": (encoded(noise(7)), "noisy"),
+    "noise.JPEG": (encoded(noise(7, 240, 232)), "noisy"),
     "blurred.JPEG": (encoded(photo(8).filter(ImageFilter.GaussianBlur(7))), "blurred"),
     "bomb.JPEG": (bomb(), "too_many_pixels"),
     "denied.JPEG": (encoded(photo(9)), "denied_image"),

@@ -76,8 +76,7 @@ def test_a_criterion_without_a_threshold_is_not_applied():
 
 @pytest.mark.parametrize("stage", ["header", "pixels"])
 @pytest.mark.parametrize(
-    ("size", "expected"),
-    [((224, 224), None), ((223, 500), "too_small"), ((500, 223), "too_small")],
+    ("size", "expected"), [((224, 224), None), ((223, 500), "too_small"), ((500, 223), "too_small")]
 )
 def test_sides(stage, size, expected):
     assert rejection(stage, Candidate(size=size), min_side=224) == expected

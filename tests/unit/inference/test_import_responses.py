@@ -139,8 +139,7 @@ def test_answers_may_come_without_thinking(importing):
 
 def test_every_unused_row_is_listed(importing, caplog):
     importing.add(
-        image=["n1_0.JPEG", "n3_0", "a/n1_1", None],
-        text=["first", "strange", None, "nameless"],
+        image=["n1_0.JPEG", "n3_0", "a/n1_1", None], text=["first", "strange", None, "nameless"]
     )
     importing.add(image=["a/n1_0", "n1_0"], text=["second", None])
     responses, annotations, unused = importing(text="text", output="think")

@@ -14,16 +14,7 @@ import asking
 import httpx2
 import played_server
 import pytest
-from asking import (
-    IMAGE,
-    LOOP,
-    MODEL,
-    all_expected,
-    answered,
-    answered_before_error,
-    load,
-    requests,
-)
+from asking import IMAGE, LOOP, MODEL, all_expected, answered, answered_before_error, load, requests
 from noise import noise
 from PIL import ExifTags, Image, ImageOps
 from waiting import wait_for

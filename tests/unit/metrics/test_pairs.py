@@ -121,6 +121,8 @@ def test_a_duplicate_row_is_an_error(tmp_path, texts):
 
 
 def test_batches_hold_whole_images_and_everything_once(tmp_path, texts):
+    none = write_shard(tmp_path / "none", {}, {}, models=MODELS).pairs()
+    assert (len(none.rows), list(none.batches(4))) == (0, [])
     pairs = write_shard(tmp_path, texts, CLASSES, models=MODELS).pairs()
     for images in (1, 2, 3, 9):
         batches = list(pairs.batches(images))
@@ -135,12 +137,6 @@ def test_one_text_in_many_pairs_is_one_object(tmp_path, texts):
     candidates, references = pairs.columns(pairs.rows)
     objects = {id(text) for text in [*candidates, *references]}
     assert len(objects) == len(CLASSES) * 4 * len(PARTS)
-
-
-def test_a_shard_without_images(tmp_path):
-    pairs = write_shard(tmp_path, {}, {}, models=MODELS).pairs()
-    assert len(pairs.rows) == 0
-    assert list(pairs.batches(4)) == []
 
 
 @settings(max_examples=50)

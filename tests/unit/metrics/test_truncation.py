@@ -10,13 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, BertModel, PreTrainedTokenizerFast
 
 from imagenet_think.metrics.bertscore import load_tokenizer
-from imagenet_think.metrics.truncation import (
-    batches,
-    check_max_tokens,
-    cut,
-    padded,
-    special_tokens,
-)
+from imagenet_think.metrics.truncation import batches, check_max_tokens, cut, padded, special_tokens
 
 TEXTS = HARD | st.lists(
     st.sampled_from(["archer's", "弓道", "🏹", "[SEP]", "</s>", "<pad>", "[CLS]"]), max_size=40

@@ -510,8 +510,7 @@ def test_a_pattern_ends_where_the_text_does(miniature, place):
 
 
 @pytest.mark.parametrize(
-    ("section", "key"),
-    [*product(["prompts", "models"], ["a\n", "É"]), ("models", "k" * 101)],
+    ("section", "key"), [*product(["prompts", "models"], ["a\n", "É"]), ("models", "k" * 101)]
 )
 def test_a_key_ends_where_its_pattern_does(miniature, section, key):
     miniature[section][key] = next(iter(miniature[section].values()))

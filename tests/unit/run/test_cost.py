@@ -76,7 +76,7 @@ def run(tmp_path):
     return run
 
 
-def test_what_a_model_cost(run):
+def test_what_a_model_cost_on_gpus_and_on_the_cpu(run):
     g = run()["g"]
     assert (g["responses"], g["jobs"], g["killed_jobs"]) == (4, 4, 1)
     assert (g["prompt_tokens"], g["image_tokens"], g["completion_tokens"]) == (200, 120, 400)
@@ -87,9 +87,8 @@ def test_what_a_model_cost(run):
     assert (g["cpu_hours"], g["unknown_hours"], g["devices"]) == (None, None, "NVIDIA A100")
     # Half of what the second job generated, on its two GPUs, and all of the third's.
     assert g["share_used"] == pytest.approx((7000 + 1800) / (3600 + 2 * 7000 + 1800 + 900))
-
-
-def test_hours_on_the_cpu_are_not_gpu_hours(run):
+    assert "Model G: 1 of 4 jobs ended without a record" in run.page
+    assert "Hours on an unknown device" not in run.page
     c = run()["c"]
     assert (c["gpu_hours"], c["cpu_hours"]) == (None, pytest.approx(0.01))
     assert (c["devices"], c["share_used"]) == ("cpu", 1.0)
@@ -133,13 +132,7 @@ def test_sums_and_the_paper(run):
     assert (paper["gpu_hours"], paper["responses"]) == (6000.0, 500_000)
     assert paper["completion_tokens"] == 250_000 * 1542
     assert paper["tokens_per_second"] == pytest.approx(17.847, abs=0.001)
-
-
-def test_the_page_mentions_killed_jobs(run):
-    run()
-    assert "Model G: 1 of 4 jobs ended without a record" in run.page
     assert "| The paper (both teachers) | 500,000 | – | – | 385,500,000 |" in run.page
-    assert "Hours on an unknown device" not in run.page
 
 
 def test_the_device_of_a_killed_job_may_be_unknown(run):

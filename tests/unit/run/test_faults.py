@@ -1,6 +1,5 @@
 """Runs that are killed at any moment, or stopped by a full disk, and then resumed."""
 
-import io
 import json
 import os
 import signal
@@ -16,6 +15,7 @@ import yaml
 from disks import run_again_as_root, small_disk
 from generation_runs import write_shard
 from journal_rows import journal_rows
+from pictures import encoded
 
 from generate_responses import generate_responses
 from imagenet_think.inference.generation import Task
@@ -38,9 +38,7 @@ def call(tmp_path_factory):
     for shard, seed in (("00", 0), ("01", 1)):
         pictures = []
         for i, name in zip(range(IMAGES_PER_SHARD), cycle(sorted(NAMES)), strict=False):
-            data = io.BytesIO()
-            draw(scene_of(7, name, seed + i)).save(data, "PNG")
-            pictures.append((f"{shard}_{i}", data.getvalue()))
+            pictures.append((f"{shard}_{i}", encoded(draw(scene_of(7, name, seed + i)), "PNG")))
         files.append(write_shard(folder / f"{shard}.parquet", pictures))
     task = {
         "settings": {

@@ -155,18 +155,13 @@ def test_imported_teachers_have_no_row(usual):
     assert "Both teachers" not in usual.page
 
 
-def test_quantiles_are_those_of_the_tokens(usual):
-    row = usual()["g"]
-    tokens = usual.tokens["g"]
+def test_intervals_are_those_of_the_tokens_and_add_up_if_tokens_vary_together(usual):
+    table, tokens = usual(), usual.tokens["g"]
+    row = table["g"]
     assert row["tokens_median"] == np.median(tokens)
     assert row["tokens_p95"] == pytest.approx(np.quantile(tokens, 0.95))
     spread = 1.645 * np.std(tokens) / math.sqrt(len(tokens))
     assert row["tokens_high"] - row["tokens_low"] == pytest.approx(2 * spread, rel=0.15)
-
-
-def test_the_interval_of_the_sum_if_tokens_vary_together(usual):
-    """If the tokens vary together, the interval of the sum is the sum of the intervals."""
-    table = usual()
     widths = {key: table[key]["hours_high"] - table[key]["hours_low"] for key in (*NAMES, "all")}
     assert widths["all"] == pytest.approx(widths["g"] + widths["k"] + widths["e"])
 
@@ -200,13 +195,6 @@ def test_hours_with_all_rows_in_use(run):
     assert row["hours_all_rows"] < row["hours"]
     assert "lower bound" in run.page
     assert "| 25% |" in run.page
-
-
-def test_an_engine_without_statistics_has_no_lower_bound(usual):
-    table = usual()
-    assert table["all"]["hours_all_rows"] is None
-    assert "lower bound" not in usual.page
-    assert "upper bound" in usual.page
 
 
 def test_shares_have_wilson_intervals(run):
@@ -278,8 +266,10 @@ def test_hours_of_other_devices_are_not_gpu_hours(run, device, kind):
     assert f"{kind} hours are not GPU hours" in run.page
 
 
-def test_a_page_without_failures_on_gpus(usual):
-    usual()
+def test_a_page_without_failures_on_gpus_whose_engine_has_no_statistics(usual):
+    assert usual()["all"]["hours_all_rows"] is None  # no lower bound
+    assert "lower bound" not in usual.page
+    assert "upper bound" in usual.page
     assert "All were parsed into thinking and answer." in usual.page
     assert "GPU hours at the pilot's speed" in usual.page
     assert "are not GPU hours" not in usual.page

@@ -161,13 +161,6 @@ def test_an_imported_model_has_responses_when_its_job_is_done(begun):
     assert begun.responses()[0] == "3/3"
 
 
-def test_an_incomplete_line_is_ignored(begun):
-    path = begun.journal("00", count=2)
-    with path.open("ab") as file:
-        file.write(b'{"kind": "response", "run": "')
-    assert begun.responses()[0] == "2/6"
-
-
 def test_a_killed_job_is_waiting(begun):
     """Its mark and its lock are still there, its process is not."""
     path = begun.journal("00")
