@@ -21,7 +21,6 @@ from imagenet_think.parsing.statuses import OK
 RULE = "{RULE}"
 MARKS = ("side by side",)
 SINGLE = "single"
-SPECIAL_TOKENS = ()
 FAILURES = {{SINGLE: "{MEANING}"}}
 OPEN = frozenset({{SINGLE}})
 

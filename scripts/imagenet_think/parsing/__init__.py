@@ -25,16 +25,16 @@ FINISHED = {
 class Format(Protocol):
     """What a module in `formats` declares.
 
+    It may also have `SPECIAL_TOKENS`, the special tokens of its models' tokenizers that look like
+    text. Generated texts no longer have them (`imagenet_think.inference.token_text`); in other
+    texts they are found by their place (`marks.without_special_tokens`).
+
     Attributes
     ----------
     RULE
         How the format splits a text, in one sentence.
     MARKS
         Tags and commands that are removed.
-    SPECIAL_TOKENS
-        Special tokens of its models' tokenizers that look like text. Generated responses lost them
-        by their ids; these are removed from texts of other sources (see
-        `marks.without_special_tokens`).
     FAILURES
         Statuses that its `split` can return, except `ok`, with their meanings.
     OPEN
@@ -43,7 +43,6 @@ class Format(Protocol):
 
     RULE: str
     MARKS: tuple[str, ...]
-    SPECIAL_TOKENS: tuple[str, ...]
     FAILURES: Mapping[str, str]
     OPEN: Collection[str]
 
@@ -138,7 +137,8 @@ def failed() -> Parsed:
 
 def _split(output_format: str, text: str) -> Split:
     module = _format(output_format)
-    return module.split(without_special_tokens(text, module.SPECIAL_TOKENS))
+    tokens = getattr(module, "SPECIAL_TOKENS", ())
+    return module.split(without_special_tokens(text, tokens))
 
 
 def _texts(found: Split) -> list[str | None]:

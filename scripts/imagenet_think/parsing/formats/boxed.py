@@ -32,7 +32,6 @@ OPEN = frozenset({NO_BOX})
 BOX, TEXT = r"\boxed{", r"\text{"
 TAGS = ("<answer>", "</answer>")
 MARKS = (BOX, *TAGS)
-SPECIAL_TOKENS = ()
 BRACE = re.compile(r"\\boxed\{|\\[^\\]|[{}]", re.DOTALL)
 BOUNDARY = re.compile(r"\n|[.!?][\"')*\]]*\s")
 LABEL = re.compile(

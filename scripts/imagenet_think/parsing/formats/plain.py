@@ -9,7 +9,6 @@ RULE = "The whole text is the answer, because the model is not meant to think."
 FAILURES: dict[str, str] = {}
 OPEN: frozenset[str] = frozenset()
 MARKS = ()
-SPECIAL_TOKENS = ()
 
 
 def split(text: str) -> Split:

@@ -9,7 +9,7 @@ from imagenet_think.parsing.marks import ANSWER, THINK, Piece, Split, find, piec
 from imagenet_think.parsing.statuses import OK
 from imagenet_think.parsing.tagged import NO_THINK, OPEN
 
-__all__ = ["FAILURES", "MARKS", "OPEN", "RULE", "SPECIAL_TOKENS", "split"]
+__all__ = ["FAILURES", "MARKS", "OPEN", "RULE", "split"]
 
 RULE = (
     "Tool calls end rounds and are removed; thinking is the text of all rounds before the last "
@@ -20,8 +20,6 @@ TOOL_CALL_WITHOUT_ANSWER = "tool_call_without_answer"
 FAILURES = tagged.FAILURES | {TOOL_CALL_WITHOUT_ANSWER: "No answer follows the last tool call."}
 
 MARKS = (*tagged.MARKS, *tool_calls.MARKS)
-
-SPECIAL_TOKENS = ()
 
 
 def split(text: str) -> Split:
