@@ -22,6 +22,11 @@ def locate_images(
     `located` is a parquet of schema `LOCATED`, in the catalogue's order. It includes members that
     cannot be read, with reasons, and damaged parts of archives that may have held an image, with a
     null image_id. `kind` is `images.source.kind`.
+
+    Raises
+    ------
+    ValueError
+        If a file is not part of a dataset (`hub_files.published_schema`).
     """
     wanted: set[str] = set()
     for path in dataset:

@@ -64,6 +64,11 @@ def rejoin_images(
         The file's split.
     images
         From `images` of the config: `source`, `preparation` and `criteria.max_pixels`.
+
+    Raises
+    ------
+    ValueError
+        If the file is not part of a dataset; the message names it and the wrong columns.
     """
     rows = read_dataset(dataset)
     wanted = pl.col("image_id").is_in(rows["image_id"].implode()) | pl.col("image_id").is_null()

@@ -15,7 +15,16 @@ from imagenet_think.images.classes import counted, read_classes
 def index_classes(
     classes: str | Path, catalogues: Sequence[str | Path], output: str | Path
 ) -> None:
-    """Write a row for each class of the table, schema `CLASSES`; it has all catalogued ones."""
+    """Write a row for each class of the table, with the number of its readable images.
+
+    The output has the schema `CLASSES`, in the order of the table. A class that is in none of the
+    catalogues has no images.
+
+    Raises
+    ------
+    ValueError
+        As for `read_classes`, or if the table lacks a class of a catalogue.
+    """
     table = read_classes(classes)
     available = (
         pl.scan_parquet(list(map(str, catalogues)))

@@ -130,6 +130,11 @@ def resolve(repository: str, revision: str | None) -> tuple[str, str]:
     """Return what `from_pretrained` takes (see `pretrained`), and the revision to record.
 
     The revision is a commit on the hub, or else the digest of the files.
+
+    Raises
+    ------
+    ValueError
+        If a hub repository has no revision.
     """
     path, commit = pretrained(repository, revision)
     return path, commit or revision_of(repository)

@@ -126,6 +126,11 @@ def meaning(text: str) -> str:
 
     Comments, docstrings and formatting make no difference, nor does the version of Python, as empty
     fields of the syntax tree are left out.
+
+    Raises
+    ------
+    SyntaxError
+        If it is not Python.
     """
     return repr(_simplified(ast.parse(text)))
 

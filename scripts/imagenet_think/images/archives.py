@@ -82,6 +82,11 @@ def list_members(path: str | Path) -> Iterator[Entry]:
     Folders are skipped. What cannot be used, such as links, truncated or too large members, names
     that lead out of the archive and damaged parts, is yielded with its reason, so that a damaged
     archive loses nothing before the damage.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened or read (which says nothing about its content).
     """
     total = os.path.getsize(path)
     end = 0

@@ -89,6 +89,11 @@ def read_names(files: Sequence[str], column: str) -> list[str | None]:
     """Return each row's name of its image, None without a name; bytes are not read.
 
     The column holds names as text, or the hub's images, whose `path` is the name.
+
+    Raises
+    ------
+    ValueError
+        As for `opened` and `check_column`.
     """
     names: list[str | None] = []
     for path in files:

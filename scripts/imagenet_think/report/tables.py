@@ -100,6 +100,11 @@ def write_table(
         The content of the csv, if it differs from the printed columns.
     long
         Let the LaTeX table break over pages (`longtable`).
+
+    Raises
+    ------
+    polars.exceptions.ColumnNotFoundError
+        If the frame lacks a column.
     """
     tex = latex(frame, columns, caption, f"tab:{Path(stem).name}", long=long)
     if csv is None:

@@ -19,6 +19,11 @@ def list_files(place: Path, inside: str = "") -> Iterator[Entry]:
     """Yield every file below a folder by its relative name (with slashes), in name order.
 
     Links are not followed: they could lead out of the folder, or in circles.
+
+    Raises
+    ------
+    OSError
+        If the folder is gone or cannot be read; the error names it.
     """
     with os.scandir(place / inside) as found:
         entries = sorted(found, key=lambda entry: entry.name)

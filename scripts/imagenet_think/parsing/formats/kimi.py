@@ -1,8 +1,7 @@
 """Kimi-VL-Thinking: `◁think▷…◁/think▷answer`. The tags are plain text to its tokenizer."""
 
-from functools import partial
-
 from imagenet_think.parsing import tagged
+from imagenet_think.parsing.marks import Split
 from imagenet_think.parsing.tagged import FAILURES, OPEN
 
 __all__ = ["FAILURES", "MARKS", "OPEN", "RULE", "SPECIAL_TOKENS", "split"]
@@ -18,4 +17,7 @@ SPECIAL_TOKENS = (
     *("[BOS]", "[EOS]", "[EOT]", "[PAD]", "[UNK]", "[start_header_id]", "[end_header_id]"),
 )
 
-split = partial(tagged.split, tags=MARKS)
+
+def split(text: str) -> Split:
+    """Split a text without special tokens."""
+    return tagged.split(text, MARKS)
