@@ -275,7 +275,7 @@ def test_forced_answers_parse(output, prefix, said, closing):
     assert found["a"].forced
     parsed = parse(output, found["a"].response.text, "stop")
     answer = "So the answer is A lynx" if output == "boxed" else "A lynx"
-    assert parsed == Parsed(f"Fur, ears\n{answer}", "Fur, ears", answer, "ok")
+    assert parsed == Parsed(f"Fur, ears\n{answer}", "Fur, ears", answer, *3 * ["ok"])
 
 
 # With a trained model

@@ -214,6 +214,10 @@ CASES = {
             ),
             "ok: I may call within <tool_call> and </tool_call> tags. Boats. | A harbour.",
         ),
+        "visionthink, words after the answer": (
+            f"<think>Too small.</think>{CALL}Now: <answer>A harbour.</answer> Or a port.",
+            "ok: Too small.\nNow: | A harbour.\nOr a port.",
+        ),
         "visionthink, call alone": (
             f"<think>Too small.</think>{CALL}<|im_end|>",
             "tool_call_without_answer: Too small. | ",

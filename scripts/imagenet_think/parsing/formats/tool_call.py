@@ -30,11 +30,12 @@ def split(text: str) -> Split:
         return end
     cut = [pieces(generated, find(generated, MARKS), THINK) for generated in earlier]
     before = [piece for round_pieces in cut for piece in round_pieces]
-    answered = any(piece.part == ANSWER for piece in end.pieces)
-    if end.status == NO_THINK and not answered:
+    answer = [place for place, piece in enumerate(end.pieces) if piece.part == ANSWER]
+    if end.status == NO_THINK and not answer:
         return Split([*before, *end.pieces], TOOL_CALL_WITHOUT_ANSWER, closed=True)
     if end.status == NO_THINK:  # after the thinking of an earlier round, an answer is enough
-        rest = [Piece(piece.part or THINK, piece.text) for piece in end.pieces]
+        parts = [THINK if place < answer[0] else ANSWER for place in range(len(end.pieces))]
+        rest = [Piece(part, piece.text) for part, piece in zip(parts, end.pieces, strict=True)]
         end = Split(rest, OK, closed=True)
     statuses = [tagged.split(generated, MARKS).status for generated in earlier]
     failures = [found for found in statuses if found not in (OK, NO_THINK)]
