@@ -96,8 +96,8 @@ def test_raw_text_is_parsed_like_a_generated_one(importing):
     responses, annotations, unused = importing(text="text", output="think_answer")
     for image, text in zip(IMAGES, TEXTS, strict=True):
         row = annotations[image]
-        own = (row["full"], row["think"], row["answer"], row["status"])
-        assert own == parse("think_answer", text, "stop")
+        parsed = parse("think_answer", text, "stop")
+        assert {name: row[name] for name in parsed._fields} == parsed._asdict()
         assert responses[image]["text"] == text
     row = responses["n1_0"]
     assert (row["engine"], row["finish_reason"], row["prompt_id"]) == ("imported", "stop", None)
@@ -114,10 +114,10 @@ def test_thinking_and_answer_are_taken_verbatim(importing):
     responses, annotations, unused = importing(think="think_1", answer="answer_1")
     parts = [tuple(annotations[i].values())[2:] for i in IMAGES]
     assert parts == [
-        ("<think> so\na <b>", "<think> so", "a <b>", "ok"),
-        ("a", None, "a", "empty_think"),
-        ("t", "t", None, "empty_answer"),
-        (None, None, None, "error"),
+        ("<think> so\na <b>", "<think> so", "a <b>", "ok", "ok", "ok"),
+        ("a", None, "a", "empty_think", "empty_think", "ok"),
+        ("t", "t", None, "empty_answer", "ok", "empty_answer"),
+        (None, None, None, "error", "error", "error"),
     ]
     assert [responses[i]["text"] for i in IMAGES] == ["<think> so\na <b>", "a", "t", None]
     assert unused == [("n1_0", "no text"), ("n2_0", "no text")]
@@ -181,6 +181,20 @@ def test_files_of_several_formats_are_one_model(importing):
     assert [responses[i]["text"] for i in IMAGES] == ["0.csv", ".parquet", ".jsonl", "by digest"]
     assert unused == [("n1_0", "named in an earlier row")] * 3
     assert importing.matched == {"name": 3, "sha256": 1}
+
+
+def test_answers_may_come_without_thinking(importing):
+    importing.add(image=IMAGES, caption=["<answer> a", " b\n", " ", None])
+    responses, annotations, unused = importing(answer="caption")
+    parts = [tuple(annotations[i].values())[2:] for i in IMAGES]
+    assert parts == [
+        ("<answer> a", None, "<answer> a", "ok", "no_think", "ok"),
+        ("b", None, "b", "ok", "no_think", "ok"),
+        (None, None, None, "error", "error", "error"),
+        (None, None, None, "error", "error", "error"),
+    ]
+    assert [responses[i]["text"] for i in IMAGES] == ["<answer> a", "b", None, None]
+    assert unused == [("n1_2", "no text"), ("n2_0", "no text")]
 
 
 def test_every_unused_row_is_listed(importing, caplog):

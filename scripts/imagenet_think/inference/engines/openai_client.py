@@ -31,6 +31,7 @@ from imagenet_think.inference.chat import (
 )
 from imagenet_think.inference.engines import EngineError, Request, Response, Setup, versions
 from imagenet_think.inference.loops import CHECK_EVERY, ends_in_loop
+from imagenet_think.inference.token_text import decode
 
 logger = logging.getLogger("imagenet_think")
 
@@ -360,7 +361,7 @@ class ChatEngine:
         tokenizer = self.processor.tokenizer
         prompt_tokens = len(row.prompt) or row.usage.get("prompt_tokens") or len(prompt)
         if row.tokens:
-            text, tokens = _decode(tokenizer, row.tokens), row.tokens
+            text, tokens = decode(tokenizer, row.tokens), row.tokens
             length = len(tokens)
         else:
             text = "".join(row.texts)
