@@ -103,7 +103,9 @@ def report_sampling(
             run=run,
             seed=seed,
             table_2=[
-                (column.heading, format(table_2[column.name], column.format)) for column in TABLE_2
+                (column.heading, format(table_2[column.name], column.format))
+                for column in TABLE_2
+                if column.printed
             ],
             funnel=_funnel(index, seen, excluded, chosen),
             a_class=_a_class(chosen),

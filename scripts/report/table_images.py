@@ -13,7 +13,8 @@ CAPTION = "Summary of images, counted in the sample of this run."
 
 def table_images(sample: str | Path, stem: str | Path) -> None:
     """Write Table 2 from the parquet file of the sample (schema `SAMPLE`) to `<stem>.*`."""
-    write_table(summarize(pl.read_parquet(sample, columns=["wnid"])), COLUMNS, CAPTION, stem)
+    images = pl.read_parquet(sample, columns=["image_id", "wnid"])
+    write_table(summarize(images), COLUMNS, CAPTION, stem)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ TOKENS = (
 )
 THREE = pl.DataFrame(
     [
-        (image, model, part, tokens, None, None)
+        (image, model, part, tokens, None, None, None)
         for image, model, think, answer in TOKENS
         for part, tokens in (("full", 1000), ("think", think), ("answer", answer))
     ],
