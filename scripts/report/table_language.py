@@ -111,11 +111,11 @@ def caption(
     )
     return (
         f"Scale and language. Tokens are those of the tokenizer of {tokenizer}, no special tokens "
-        "added; full is every response with text, think and answer those of responses that could "
-        "be parsed (n responses). Unique words are different runs of letters, lower-cased, in "
+        "added; full is every response with text, think and answer wherever they are known (n "
+        "responses). Unique words are different runs of letters, lower-cased, in "
         f"{whole}; {table_captions.samples(len(samples), images)} A response counts as not in "
-        f"Latin script when at least {NON_LATIN_SHARE:.0%} of its letters are of other scripts, and "
-        f"as English when it is in Latin script and at least {ENGLISH_SHARE:.0%} of its words are "
+        f"Latin script when at least {NON_LATIN_SHARE:.0%} of its letters are of other scripts, "
+        f"and as English when it is in Latin script and at least {ENGLISH_SHARE:.0%} of its words are "
         "English function words (scikit-learn's stop words). SD divides by n - 1."
     )
 

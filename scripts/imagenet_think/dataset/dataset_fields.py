@@ -2,11 +2,11 @@
 
 _OF_IMAGE = {
     "image": "The image, prepared: upright, RGB, bounded in size.",
-    "question": "The prompt, without what a model's template adds; null where responses are imported.",
+    "question": "The prompt, without what a model's template adds; null if responses are imported.",
     "image_id": "Name of the image: the stem of its file, its path in a folder, or its SHA-256.",
     "wnid": "Id of the image's class: for ImageNet's classes, of the WordNet synset.",
     "lemma": "Name of the class: the first of its lemmas in the table of classes.",
-    "domain": "Domain of the class in the table of classes: for ImageNet's, the noun category of WordNet.",
+    "domain": "Domain of the class in the table of classes, for ImageNet a category of WordNet.",
     "source_sha256": "SHA-256 of the image file in the source, to check a copy; null if unknown.",
     "sha256": "SHA-256 of the prepared image; null if the run had no images.",
     "width": "Width of the prepared image in pixels; null if the run had no images.",

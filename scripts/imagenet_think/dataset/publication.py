@@ -144,15 +144,13 @@ def _filters(config: Values) -> str:
     criteria = config["images"]["criteria"]
     others = {"denied_classes", "denied_images", "scorer"}  # which may look at anything
     applied = {each.threshold for each, _ in applied_criteria(criteria)}
-    rest = (
-        ""
-        if applied & others
-        else (
-            " Nothing else was checked: not whether people are shown, whether an image is copyrighted "
-            "or harmful, or whether its class is right."
-        )
+    rejected = f"An image was rejected if it {rejections(config)}."
+    if applied & others:
+        return rejected
+    return (
+        f"{rejected} Nothing else was checked: not whether people are shown, whether an image is "
+        "copyrighted or harmful, or whether its class is right."
     )
-    return f"An image was rejected if it {rejections(config)}.{rest}"
 
 
 def rejections(config: Values) -> str:
@@ -209,7 +207,7 @@ def description(known: Evidence, teachers: Sequence[str], failed: int, full: boo
     pictures = (
         "The images are included."
         if full
-        else "The images are not included, but identified by name, and by checksum where it is known."
+        else "The images are not included, but identified by name, and by checksum where known."
     )
     return (
         f"{count(images['images'], 'image')} of {count(images['classes'], 'class', 'classes')}, "

@@ -23,7 +23,8 @@ def summarize(sample: pl.DataFrame) -> pl.DataFrame:
     Parameters
     ----------
     sample
-        One row per image, with columns wnid and image_id. Only classes with an image in the sample count.
+        One row per image, with columns wnid and image_id. Only classes with an image in the sample
+        count.
     """
     counts = sample.group_by("wnid").len("images")["images"]
     return pl.DataFrame(

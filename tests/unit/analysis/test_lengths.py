@@ -77,16 +77,18 @@ def test_the_threshold_is_a_share_of_letters() -> None:
 
 
 HUMAN_RIGHTS = {
-    "de": "Alle Menschen sind frei und gleich an Würde und Rechten geboren. Sie sind mit Vernunft und "
-    "Gewissen begabt und sollen einander im Geist der Brüderlichkeit begegnen.",
-    "fr": "Tous les êtres humains naissent libres et égaux en dignité et en droits. Ils sont doués de "
-    "raison et de conscience et doivent agir les uns envers les autres dans un esprit de fraternité.",
-    "es": "Todos los seres humanos nacen libres e iguales en dignidad y derechos y, dotados como están "
-    "de razón y conciencia, deben comportarse fraternalmente los unos con los otros.",
-    "pt": "Todos os seres humanos nascem livres e iguais em dignidade e em direitos. Dotados de razão e "
-    "de consciência, devem agir uns para com os outros em espírito de fraternidade.",
-    "nl": "Alle mensen worden vrij en gelijk in waardigheid en rechten geboren. Zij zijn begiftigd met "
-    "verstand en geweten, en behoren zich jegens elkander in een geest van broederschap te gedragen.",
+    "de": "Alle Menschen sind frei und gleich an Würde und Rechten geboren. Sie sind mit Vernunft "
+    "und Gewissen begabt und sollen einander im Geist der Brüderlichkeit begegnen.",
+    "fr": "Tous les êtres humains naissent libres et égaux en dignité et en droits. Ils sont doués "
+    "de raison et de conscience et doivent agir les uns envers les autres dans un esprit de "
+    "fraternité.",
+    "es": "Todos los seres humanos nacen libres e iguales en dignidad y derechos y, dotados como "
+    "están de razón y conciencia, deben comportarse fraternalmente los unos con los otros.",
+    "pt": "Todos os seres humanos nascem livres e iguais em dignidade e em direitos. Dotados de "
+    "razão e de consciência, devem agir uns para com os outros em espírito de fraternidade.",
+    "nl": "Alle mensen worden vrij en gelijk in waardigheid en rechten geboren. Zij zijn begiftigd "
+    "met verstand en geweten, en behoren zich jegens elkander in een geest van broederschap te "
+    "gedragen.",
     "vi": "Tất cả mọi người sinh ra đều được tự do và bình đẳng về nhân phẩm và quyền.",
     "zh": "人人生而自由,在尊严和权利上一律平等。",
 }
@@ -103,7 +105,7 @@ def test_other_languages_are_not_english(text: str) -> None:
     [
         "All human beings are born free and equal in dignity and rights.",
         "Got it, let's look at the image. It shows a red balloon over green hills.",
-        f"The signs say “{HUMAN_RIGHTS['zh'][:4]}”. {'So it is a street in a city of the north. ' * 9}",
+        f"The signs say “{HUMAN_RIGHTS['zh'][:4]}”. {'So it is a street in a northern city. ' * 9}",
     ],
 )
 def test_english(text: str) -> None:

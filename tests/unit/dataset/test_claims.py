@@ -152,8 +152,14 @@ def test_tags_and_creators(dataset):
 
 @pytest.mark.parametrize(
     ("run", "license_", "texts_only"),
-    [({}, "other", False), (DRAWN, "cc-by-nc-4.0", True), (OWN, "unknown", True)]
-    + [(OTHERS, "unknown", True), (LISTED, "other", False), (LISTED | OTHERS, "unknown", True)],
+    [
+        ({}, "other", False),
+        (DRAWN, "cc-by-nc-4.0", True),
+        (OWN, "unknown", True),
+        (OTHERS, "unknown", True),
+        (LISTED, "other", False),
+        (LISTED | OTHERS, "unknown", True),
+    ],
 )
 def test_images_have_their_owner_s_licence(run, license_, texts_only, dataset):
     found = dataset(full=True, **run)
