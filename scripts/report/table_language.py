@@ -115,7 +115,7 @@ def caption(
         "responses). Unique words are different runs of letters, lower-cased, in "
         f"{whole}; {table_captions.samples(len(samples), images)} A response counts as not in "
         f"Latin script when at least {NON_LATIN_SHARE:.0%} of its letters are of other scripts, "
-        f"and as English when it is in Latin script and at least {ENGLISH_SHARE:.0%} of its words are "
+        f"as English when it is in Latin script and at least {ENGLISH_SHARE:.0%} of its words are "
         "English function words (scikit-learn's stop words). SD divides by n - 1."
     )
 
