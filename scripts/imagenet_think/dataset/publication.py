@@ -11,8 +11,7 @@ import yaml
 from imagenet_think.core.settings import Values
 from imagenet_think.core.wording import count, series
 from imagenet_think.images import sources
-from imagenet_think.images.criteria import applied as applied_criteria
-from imagenet_think.images.criteria import rules
+from imagenet_think.images.criteria import by_user, rules
 from imagenet_think.images.sources import Source
 from imagenet_think.report import comparability, evidence
 from imagenet_think.report.evidence import Evidence
@@ -141,11 +140,8 @@ def _filters(config: Values) -> str:
             "Images were not filtered: they are those that the run's files name, except any that "
             "cannot be decoded."
         )
-    criteria = config["images"]["criteria"]
-    others = {"denied_classes", "denied_images", "scorer"}  # which may look at anything
-    applied = {each.threshold for each, _ in applied_criteria(criteria)}
     rejected = f"An image was rejected if it {rejections(config)}."
-    if applied & others:
+    if by_user(config["images"]["criteria"]):
         return rejected
     return (
         f"{rejected} Nothing else was checked: not whether people are shown, whether an image is "

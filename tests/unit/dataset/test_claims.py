@@ -9,6 +9,7 @@ import yaml
 from configs import ROOT, config
 from dataset_shards import REPORTED, publish, write_tables
 
+from imagenet_think.core.settings import prompt, question
 from write_card import write_card
 from write_croissant import write_croissant
 
@@ -183,6 +184,12 @@ def test_a_prompt_that_was_not_used_is_no_difference(dataset):
     found = dataset(changes=prompt | run["changes"], columns=run["columns"])
     assert "neither of the paper's two" not in found.both
     assert "What is it?" not in found.both
+
+
+def test_pages_and_figures_show_a_prompt_only_if_one_was_used():
+    assert question(config()) == prompt(config())
+    assert question(config(imported(1)["changes"])) == prompt(config())
+    assert question(config(imported(1, 2)["changes"])).startswith("(not known")
 
 
 def test_miniatures_are_named(dataset):
