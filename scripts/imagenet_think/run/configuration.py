@@ -596,7 +596,7 @@ def _readers() -> Iterator[str]:
     metrics = plugins.names("metrics.definitions")
     leaves = settings.all_leaves(schema())
     sections: dict[str, dict[str, bool]] = {_section(leaf): {} for leaf in leaves}
-    for file in sorted(RULES.glob("*.smk")):
+    for file in sorted(RULES.glob("[!.]*.smk")):
         if file.stem == MINIATURE:
             continue
         for key, counts in declared_in(file).items():

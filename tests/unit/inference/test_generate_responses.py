@@ -315,6 +315,7 @@ def test_sigterm_releases_engine_and_locks(run, tmp_path):
     process = worker(f"""
         import json, time
         from pathlib import Path
+        from imagenet_think.core import job
         from imagenet_think.inference import engines, generation
         from imagenet_think.inference.engines import Response
 
@@ -329,7 +330,7 @@ def test_sigterm_releases_engine_and_locks(run, tmp_path):
                 time.sleep(6000)
 
         engines.get = lambda name: Slow()
-        generation.exit_on_sigterm()
+        job.exit_on_sigterm()
         task, files = json.loads({json.dumps([run.task(), run.files])!r})
         generation.respond(generation.Task(**task), **files)
     """)
