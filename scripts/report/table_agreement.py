@@ -36,7 +36,7 @@ PARTNERS = {
         "image_id without a leading wnid/). Images 1 and 2 of a class, 3 and 4, and so on form "
         "pairs. The first image of a pair is compared with the second one, and, as an image of "
         "another class, with the second one of the pair at the same place of the next class with "
-        "a pair, cyclically in both; in a shard with one such class it is compared with none."
+        "a pair, cyclically in both; a shard with one such class has no pairs."
     ),
 }
 """Which images a reference's texts are compared on, for `SAME_CLASS` and `OTHER_CLASS`."""

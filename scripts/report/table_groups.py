@@ -95,8 +95,8 @@ def table_groups(
     )
     aggregates = table_captions.printed_rows(pl.read_parquet(aggregate), settings)
     defined = definitions.of_scores(registry.metrics(), names, aggregates, statistics, settings)
-    present = rows["grouping"].unique(maintain_order=True)
-    defined["groups"] = {name: definitions.GROUPED_BY[name] for name in present}
+    known = definitions.GROUPED_BY | {"length": definitions.by_length(settings)}
+    defined["groups"] = {name: known[name] for name in rows["grouping"].unique(maintain_order=True)}
     write_table(*widen(rows, names), defined, caption, stem, csv=csv, long=True)
 
 

@@ -26,6 +26,13 @@ SHARES = {
 
 PERCENT = ".1%"
 
+MATCHED = (
+    "whole words, whatever their capitals (names in capitals alone, as OR, as they are written), "
+    "with space or hyphen between their words, and with the last word in its regular plural (-s, "
+    "-es, -ies) as well"
+)
+"""How names are found in a text."""
+
 COLUMNS = [
     Column("model", "Model"),
     *(
@@ -111,10 +118,12 @@ def define(total: pl.DataFrame, settings: Values) -> dict[str, Any]:
         "shares": shares,
         "names": {
             "file": "images/classes.parquet",
+            "other_hypernyms": "resources/hypernyms.tsv",
             "synset": "lemmas",
             "hyponym": "lemmas of all classes below",
             "hypernym": "lemmas of the class directly above",
-            "other": "lemmas of any of these of another class",
+            "other": "any of these of another class",
+            "matched": MATCHED,
         },
         "other": {
             "seed": settings["seed"],
@@ -134,6 +143,7 @@ def define(total: pl.DataFrame, settings: Values) -> dict[str, Any]:
 def caption(defined: Values) -> str:
     """Return the caption: what is matched, and in how many answers."""
     counts, own = defined["images"], defined["intervals"]
+    matched = defined["names"]["matched"]
     missing = sum(row["no_answer"] for row in counts)
     responses = "response" if missing == 1 else "responses"
     why = "without an answer or of a class without a name"
@@ -147,10 +157,8 @@ def caption(defined: Values) -> str:
     )
     return (
         "Share of answers that name what the image shows: its class, by one of the synset's "
-        "lemmas; or a class below it; or the one directly above. Names are matched as whole words, "
-        "whatever their capitals (names in capitals alone, as OR, as they are written), with space "
-        "or hyphen between their words, and with the last word in its regular plural (-s, -es, "
-        "-ies) as well; a name in another sense of the word counts too. Chance: the answer names, "
+        f"lemmas; or a class below it; or the one directly above. Names are matched as {matched}; "
+        "a name in another sense of the word counts too. Chance: the answer names, "
         "in any of these ways, another class of the sample, drawn at random for each image. n: "
         f"answers{left}.{differ} Small: {own['level']:.0%} intervals ({own['method']}). Complexity "
         "is the image's stratum of visual complexity inside its class, counted from 1, the least "

@@ -100,6 +100,7 @@ def table_parts(
     defined = definitions.of_scores(
         registry.metrics(), settings["benchmarked"], chosen, statistics, settings
     )
+    defined["groups"] = {"length": definitions.by_length(settings)}
     write_table(digest(csv), COLUMNS, defined, caption, stem, csv=csv, long=True)
 
 

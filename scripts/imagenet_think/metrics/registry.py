@@ -73,7 +73,7 @@ class Metric:
     """What is aggregated and printed, in the order to print."""
     definition: Callable[[Settings], str]
     """Returns a sentence for captions that says how it is defined, given what `defined` returns."""
-    details: Callable[[Settings, Statistics], Mapping[str, Any]] = lambda settings, statistics: {}
+    facts: Callable[[Settings, Statistics], Mapping[str, Any]] = lambda settings, statistics: {}
     """Returns what else than its section of the config decides its numbers, as JSON values."""
     packages: tuple[str, ...] = ()
     """Libraries that compute it, as on PyPI. Another version computes all scores again."""
@@ -141,7 +141,7 @@ class Metric:
             }
             for own in self.printed
         }
-        more = self.details(settings, statistics)
+        more = self.facts(settings, statistics)
         return {"measures": printed, "bounded": self.bounded, **section, **more}
 
     def load(self, **settings: Any) -> "ScoreFunction":

@@ -43,7 +43,6 @@ SAMPLE = "images/sample.parquet"
 GROUPED_BY = {
     "domain": {"file": SAMPLE, "column": "domain"},
     "stratum": {"file": SAMPLE, "column": "complexity_stratum"},
-    "length": {"file": "statistics/lengths", "column": "tokens", "groups": "quarters"},
 }
 """What decides the group of an image, and where it is in the run's folder."""
 
@@ -124,6 +123,12 @@ def images(aggregates: pl.DataFrame) -> list[dict[str, Any]]:
     `no_response` counts those of the images that lack only the response.
     """
     return aggregates.select("model", "part", *IMAGE_COUNTS).unique(maintain_order=True).to_dicts()
+
+
+def by_length(settings: Values) -> dict[str, Any]:
+    """Return what decides the group of an image by the length of a model's response."""
+    tokenizer = settings["statistics"]["tokenizer"]
+    return {"tokens_of": PARTS[0], "tokenizer": tokenizer, "groups": "quarters"}
 
 
 def intervals(settings: Values) -> dict[str, Any]:

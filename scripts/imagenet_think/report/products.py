@@ -201,7 +201,7 @@ PRODUCTS = (
         "class.",
         script="table_groups",
         inputs={"groups": _GROUPS, "aggregate": _AGGREGATE, "statistics": _STATISTICS},
-        reads=_BENCHMARK,
+        reads=(*_BENCHMARK, "statistics.tokenizer"),
     ),
     Product(
         "language",
@@ -235,7 +235,7 @@ PRODUCTS = (
         "Thinking against answer of every model, over all images and by length of the response.",
         script="table_parts",
         inputs={"aggregate": _AGGREGATE, "groups": _GROUPS, "statistics": _STATISTICS},
-        reads=_BENCHMARK,
+        reads=(*_BENCHMARK, "statistics.tokenizer"),
     ),
     Product(
         "ranks",

@@ -30,7 +30,7 @@ METRIC = Metric(
     bounded=False,
     encoder=True,
     definition=definition,
-    details=lambda settings, statistics: {
+    facts=lambda settings, statistics: {
         "library": "bert-score",
         "idf": False,
         "rescaled": False,

@@ -18,7 +18,7 @@ METRIC = Metric(
         Measure("rougeL", "ROUGE-L", macro="RougeSequence", brief=True),
     ),
     definition=definition,
-    details=lambda settings, statistics: {"library": "rouge-score"},
+    facts=lambda settings, statistics: {"library": "rouge-score"},
     implementation="metrics.rouge",
     packages=("rapidfuzz", "nltk", "pyarrow"),
 )

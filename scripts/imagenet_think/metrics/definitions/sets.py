@@ -9,7 +9,7 @@ METRIC = Metric(
     table=5,
     measures=(Measure("jaccard", "Jaccard Index"), Measure("overlap", "Overlap Coefficient")),
     definition=lambda own: f"Sets are of {wording.tokens(own)}.",
-    details=lambda settings, statistics: {
+    facts=lambda settings, statistics: {
         "library": "scikit-learn",
         "dropped": wording.dropped(settings["sets"]["token_pattern"]),
     },

@@ -13,7 +13,7 @@ CAVEAT = "the paper does not say how it fitted these vectors, and exchanges thei
 """Holds for every run, the paper's too."""
 
 
-def details(settings: Settings, statistics: Statistics) -> dict[str, Any]:
+def facts(settings: Settings, statistics: Statistics) -> dict[str, Any]:
     """Return what the pattern drops and, for each part, the corpus of its document frequencies.
 
     A corpus consists of the texts of both teachers in the part `of`: for every part of full
@@ -56,7 +56,7 @@ METRIC = Metric(
         Measure("cosine", "Cosine Similarity"),
     ),
     definition=definition,
-    details=details,
+    facts=facts,
     implementation="metrics.tfidf",
     packages=("scikit-learn", "scipy", "pyarrow"),
     statistics=("document_frequencies",),
