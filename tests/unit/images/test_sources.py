@@ -344,8 +344,9 @@ def test_samples_are_grouped_by_webdatasets_rules(tmp_path, caplog):
         rb'{"filename": "\ud83d.jpg"}',
         b"\xff\xfe",
         b"{",
+        b'{"wnid": "n00000001", "wnid": "n00000002"}',
     ],
-    ids=["deep", "long number", *["half a character"] * 3, "no text", "cut short"],
+    ids=["deep", "long number", *["half a character"] * 3, "no text", "cut short", "twice"],
 )
 def test_a_broken_label_costs_its_image_only(tmp_path, about):
     place = write_tar(tmp_path / "0.tar", {"1.jpg": b"x", "1.json": about, "n00000001_2.jpg": b"x"})
