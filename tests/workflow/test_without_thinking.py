@@ -71,3 +71,14 @@ def test_answers_without_thinking_are_scored_counted_and_searched(finished):
     assert all(None not in row for row in full)
     thinking = of(results, "table7", "avg", "max", *COUNTED, part="think")
     assert set(thinking) == {(None, None, 0, images, images)}
+
+    # A missing response may score 0, but the thinking of such a model is not missing.
+    with finished.editing() as config:
+        config["benchmark"]["missing"] = "zero"
+    finished.snakemake(*CONFIG, "tables")
+    zero = of(results, "table7", "avg", "max", *COUNTED, part="think")
+    assert set(zero) == {(None, None, 0, images, images)}
+    groups = pl.read_parquet(results / "scores" / "*" / "groups.parquet").filter(part="think")
+    assert set(groups.filter(model="unmarked")["value"]) == {0.0}
+    for key in ("captions", "plain"):
+        assert set(groups.filter(model=key)["value"]) == {None}

@@ -23,5 +23,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"duplicate key {ascii(key[:60])}")
+        raise ValueError(f"duplicate key {key[:60]!a}")
     return found

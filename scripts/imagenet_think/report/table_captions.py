@@ -41,7 +41,8 @@ SHORT_PARTS = {"full": "Full", "think": "Thinking", "answer": "Answer"}
 
 COUNTS = {
     "leave_out": "its image is left out of the model's means",
-    "zero": "it scores 0 in every metric",
+    "zero": "it scores 0 in every metric (what has no score is the thinking of a model that is not "
+    "meant to think)",
 }
 """What a missing response may count, in words."""
 
@@ -107,9 +108,9 @@ def samples(count: int, images: int) -> str:
 def counted(aggregates: pl.DataFrame, settings: Values) -> str:
     """State how many images the means are over, and what was missing."""
     # Images that are left out although there is a response lack a reference.
-    leave_out = settings["benchmark"]["missing"] == "leave_out"
-    responses = aggregates["no_response"] if leave_out else 0
-    references = aggregates["left_out"] - responses
+    scored = settings["benchmark"]["missing"] == "zero" and pl.col("images") > 0
+    responses = pl.when(scored).then(0).otherwise("no_response")
+    references = aggregates.select(pl.col("left_out") - responses).to_series()
     total = max(aggregates["images"] + aggregates["left_out"], default=0)
     return (
         f"M = {count_range(aggregates['images'])} of {total:,} images (response missing: "
