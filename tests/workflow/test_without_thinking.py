@@ -39,6 +39,7 @@ def test_answers_without_thinking_are_scored_counted_and_searched(finished):
             config["models"][key] = model | ({"output": OUTPUT[key]} if key in OUTPUT else {})
             config["benchmarked"].append(key)
         config["benchmark"]["ablation_model"] = "captions"
+        config["benchmark"]["intervals"]["draws"] = 400  # for ten pairs of models at once
     said = finished.snakemake(*CONFIG, "tables", "accounting")
     assert listed(said)["import_responses"] == len(COLUMNS)
     assert "generate_responses" not in listed(said)

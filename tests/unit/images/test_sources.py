@@ -484,7 +484,11 @@ def test_other_label_names_than_classes_are_evidence_of_another_order(tmp_path):
         listed("hub_parquet", place, ["a", "b"], ["a", "b"])
 
 
-@pytest.mark.parametrize("about", [b"{", b"[]", b'{"info": 1}', b'{"info": {"features": null}}'])
+@pytest.mark.parametrize(
+    "about",
+    [b"{", b"[]", b"[" * 100_000, b'{"info": 1}', b'{"info": {"features": null}}'],
+    ids=range(5),
+)
 def test_metadata_of_another_form_are_no_evidence(tmp_path, about):
     table = pa.table(
         {"image": [{"bytes": b"x", "path": "n00000001_1.JPEG"}], "label": [0]},
