@@ -11,7 +11,7 @@ import unicodedata
 from collections import defaultdict
 from functools import cache
 from hashlib import blake2b
-from itertools import chain, combinations, product
+from itertools import chain, combinations, permutations, product
 from statistics import fmean, median, stdev
 
 import numpy as np
@@ -158,16 +158,15 @@ def score_rows(defined, texts, score):
             for image, model in pairs
             if all((image, key, part) in texts for key in (model, *references))
         ]
-        columns = [
-            score(
-                part,
-                [texts[image, model, part] for image, model in rows],
-                [texts[image, reference, part] for image, _ in rows],
-            )
-            for reference in references
-        ]
+        compared = list(product(rows, references))
+        columns = score(
+            part,
+            [texts[*row, part] for row, _ in compared],
+            [texts[image, reference, part] for (image, _), reference in compared],
+        )
+        both = {name: np.reshape(values, (-1, 2)).tolist() for name, values in columns.items()}
         return {
-            row: {name: [float(each[name][place]) for each in columns] for name in columns[0]}
+            row: {name: values[place] for name, values in both.items()}
             for place, row in enumerate(rows)
         }
 
@@ -343,18 +342,19 @@ def test_ranks(defined, table, scored):
         for row in table("ranks")
     }
     for (measure, column), (name, combine) in product(measures(about), AGGREGATES.items()):
-        gaps = {}
-        for one, other in product(models, models):
+        gaps = defaultdict(dict)
+        for one, other in permutations(models, 2):
             first, second = scored[one, "full"], scored[other, "full"]
             common = first.keys() & second.keys()
-            gaps[one, other] = fmean(
+            gaps[one][other] = fmean(
                 combine(first[image][column]) - combine(second[image][column]) for image in common
             )
-            if one != other:
-                row = rows[measure, name, one, other]
-                assert row["difference"] == pytest.approx(gaps[one, other], abs=CLOSE), row
-                assert row["images"] == len(common)
-                assert row["rank"] == 1 + sum(gaps[key, one] > 0 for key in models), row
+            row = rows[measure, name, one, other]
+            assert row["difference"] == pytest.approx(gaps[one][other], abs=CLOSE), row
+            assert row["images"] == len(common)
+        for one, other in permutations(models, 2):
+            better = sum(gap < 0 for gap in gaps[one].values())
+            assert rows[measure, name, one, other]["rank"] == 1 + better
         pairs = [
             list(pair)
             for pair in combinations(models, 2)
