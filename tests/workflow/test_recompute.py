@@ -21,7 +21,7 @@ import yaml
 from bert_score import BERTScorer
 from rouge_score.rouge_scorer import RougeScorer
 from sentence_transformers import SentenceTransformer
-from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer, TfidfVectorizer
 from sklearn.metrics.pairwise import cosine_similarity
 from transformers import AutoTokenizer
 
@@ -472,6 +472,8 @@ def test_table_2(defined, table, sample):
     assert (row["images"], row["classes"]) == (counts.sum(), len(counts))
     assert (row["min_per_class"], row["max_per_class"]) == (counts.min(), counts.max())
     assert row["mean_per_class"] == pytest.approx(counts.mean())
+    name = re.compile(defined["table2"]["imagenet_names"])
+    assert row["imagenet_names"] == len([image for image in sample if name.search(image)])
 
 
 def is_non_latin(text, share):
@@ -494,6 +496,13 @@ def test_language(defined, table, texts, lengths, sample):
         if part == "full":
             foreign = [is_non_latin(text, about["non_latin_share"]) for text in own.values()]
             expected["non_latin_percent", name, part] = [100 * each for each in foreign]
+            words = [pattern.findall(text.lower()) for text in own.values()]
+            known = [sum(word in ENGLISH_STOP_WORDS for word in each) for each in words]
+            pairs = zip(foreign, known, words, strict=True)
+            expected["english_percent", name, part] = [
+                100 * (not other and count >= about["english_share"] * len(each))
+                for other, count, each in pairs
+            ]
         else:
             lowered = " ".join(own[image] for image in found).lower()
             for old, new in about["words"]["replaced"].items():
@@ -507,7 +516,7 @@ def test_language(defined, table, texts, lengths, sample):
     for row in rows:
         values = expected[row["measure"], row["model"], row["part"]]
         assert (row["n"], row["mean"]) == (len(values), pytest.approx(fmean(values))), row
-        if row["measure"] != "non_latin_percent":
+        if row["measure"] not in ("non_latin_percent", "english_percent"):
             assert (row["min"], row["max"]) == (min(values), max(values))
             assert row["median"] == median(values)
             assert row["sd"] == (pytest.approx(stdev(values)) if values[1:] else None)
