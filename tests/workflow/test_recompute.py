@@ -250,19 +250,22 @@ def test_rows_of_the_scores_files(miniature, scored, score_rows):
             np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance, err_msg=name)
 
 
-@pytest.mark.parametrize("number", range(3, 7))
-def test_tables_3_to_6(defined, table, means, number):
-    about, rows = defined[f"table{number}"], table(f"table{number}")
-    assert [(row["key"], row["model"]) for row in rows] == [
-        (model["key"], model["name"]) for model in about["models"]
-    ]
-    for row in rows:
-        expected, images = means(about, row["key"], "full")
-        assert row["images"] == images
-        for (measure, aggregate), value in expected.items():
-            column = f"{measure}_{aggregate}"
-            assert row[column] == pytest.approx(value, abs=CLOSE), (row["key"], column)
-            assert row[f"{column}_low"] <= row[column] <= row[f"{column}_high"]
+def test_tables_of_scores(defined, table, means):
+    """Tables 3 to 6, and those of further metrics."""
+    tables = {name: about for name, about in defined.items() if "title" in about}
+    assert {f"table{number}" for number in range(3, 7)} <= tables.keys()
+    for name, about in tables.items():
+        rows = table(name)
+        assert [(row["key"], row["model"]) for row in rows] == [
+            (model["key"], model["name"]) for model in about["models"]
+        ]
+        for row in rows:
+            expected, images = means(about, row["key"], "full")
+            assert row["images"] == images
+            for (measure, aggregate), value in expected.items():
+                column = f"{measure}_{aggregate}"
+                assert row[column] == pytest.approx(value, abs=CLOSE), (row["key"], column)
+                assert row[f"{column}_low"] <= row[column] <= row[f"{column}_high"]
 
 
 def test_table_7(defined, table, means):
@@ -588,7 +591,10 @@ def test_mentions(miniature, defined, table, texts, sample):
             assert row[share] == pytest.approx(expected), (row, share)
 
 
-def test_every_table_is_recomputed(defined):
+def test_every_table_of_scores_is_recomputed(defined):
     tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
-    tables = {re.sub(r"(\D)(\d)$", r"\1_\2", name) for name in defined}
-    assert tables - tested == {*(f"table_{n}" for n in range(3, 7)), "agreement_domains"}
+    others = {
+        name for name, about in defined.items() if "metrics" in about and "title" not in about
+    }
+    assert others - tested == {"table7", "agreement_domains"}
+    assert {"test_table_7", "test_agreement"} <= globals().keys()
