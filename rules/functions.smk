@@ -205,6 +205,13 @@ def files_to_rejoin(wildcards):
             f"dataset.rejoin: {REJOINED}/ holds no data/train-….parquet. Name a folder that `snakemake dataset` wrote, "
             "or a copy of it."
         )
+    if problems := splits.numbering_problems(files):
+        return refuse(
+            *(
+                f"dataset.rejoin: {REJOINED}/{problem}. Copy the whole dataset, and nothing else, there."
+                for problem in problems
+            )
+        )
     return files
 
 

@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 
 import polars as pl
 
-from imagenet_think.core.files import atomic_path, write_parquet
+from imagenet_think.core.files import atomic_path, remove_abandoned, write_parquet
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger, progress
 from imagenet_think.core.schemas import UNPACKED
@@ -46,8 +46,7 @@ def unpack_outer_archive(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob(".*.tmp.tar"):
-        stale.unlink()
+    remove_abandoned(folder)  # they may be large
     wanted = set(read_classes(classes)["wnid"])
     unpacking = _unpack(Path(archive), wanted, folder)
     rows = list(progress(unpacking, len(wanted), "class archives unpacked"))

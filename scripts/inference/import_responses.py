@@ -23,7 +23,7 @@ from imagenet_think.inference.response_files import (
     ResponseFiles,
     Row,
 )
-from imagenet_think.parsing import Parsed, statuses
+from imagenet_think.parsing import failed
 
 ENGINE = "imported"
 """Recorded as the engine's name."""
@@ -52,7 +52,7 @@ def import_responses(
     model, files
         The model's key and its files.
     output
-        Format of raw text; None if thinking and answer are in two columns.
+        Format of raw text; None if the parts are in columns of their own.
     sample
         Parquet of schema `SAMPLE`.
     evaluated
@@ -125,7 +125,7 @@ def _imported(
         "fingerprint": digest_text(digest_settings(settings), image),
     }
     if row is None:
-        parsed = Parsed(None, None, None, statuses.ERROR)
+        parsed = failed()
         response |= {"finish_reason": "error", "error": f"no response in {files.label}"}
     else:
         parsed = files.columns.parse(row, output)

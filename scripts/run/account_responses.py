@@ -187,8 +187,9 @@ def page(
     names = printed_names(settings)
     named = counts.with_columns(pl.col("model").replace_strict(names).alias("name"))
     summary = _to_describe(counts["asked"]) + (
-        " An image is done if the response was parsed into thinking and answer, failed if there "
-        "is a response that was not, and excluded if the model could not be prompted with it. "
+        " An image is done if the response follows its model's format, failed if there is a "
+        "response that does not or that was cut off, and excluded if the model could not be "
+        "prompted with it. Whatever part of a failed response is known is scored all the same. "
         "Asked is the sum of the three, checked image by image. Retried, forced and two rounds "
         "count all responses, whatever their status: those kept after a second or later attempt, "
         "those whose thinking was closed by force, and those for which the model requested the "

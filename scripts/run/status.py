@@ -213,7 +213,7 @@ def _responses(job: PlannedJob, images: pl.DataFrame) -> tuple[int, list[dict]]:
         if line["kind"] == "response":
             row = line.pop("row")
             found.add(row["fingerprint"])
-            revision = row["revision"]
+            revision = row.get("revision")
             lines.append(line)
     if not lines:
         return 0, []

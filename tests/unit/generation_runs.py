@@ -166,8 +166,11 @@ class Echo:
                 if self.ends and done == self.ends[0]:
                     raise self.ends[1]
                 done += 1
-                (image,) = (
-                    part["image"] for part in request.messages[-1]["content"] if "image" in part
+                *_, image = (
+                    part["image"]
+                    for message in request.messages
+                    for part in message["content"]
+                    if "image" in part
                 )
                 text, reason = self.say(hashlib.sha256(image).hexdigest(), request)
                 if reason == "error":

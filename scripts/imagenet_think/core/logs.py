@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import TracebackType
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -17,9 +18,12 @@ logger = logging.getLogger("imagenet_think")
 CHATTY = ("httpx", "httpx2", "filelock", "fontTools", "matplotlib", "sentence_transformers")
 """Libraries that log too much below warnings."""
 
+ENDED = "ended by %s: unfinished files are removed, finished work is kept"
+"""What is logged if a signal ends a job, given the signal's name."""
+
 
 def log_to(path: str | Path) -> None:
-    """Log messages, warnings and an uncaught error to `path` and to stderr."""
+    """Log messages, warnings and an uncaught error to `path` and to stderr; Ctrl-C is one line."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     handlers: list[logging.Handler] = [
         logging.FileHandler(path, mode="w", encoding="utf-8"),
@@ -32,7 +36,16 @@ def log_to(path: str | Path) -> None:
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
 
-    sys.excepthook = lambda *error: logger.error("%s", error[1], exc_info=error)
+    sys.excepthook = _log_error
+
+
+def _log_error(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    if issubclass(kind, KeyboardInterrupt):  # Python then ends by SIGINT
+        logger.error(ENDED, "SIGINT")
+    else:
+        logger.error("%s", error, exc_info=(kind, error, trace))
 
 
 def some(names: Sequence[str], separator: str = ", ") -> str:

@@ -21,6 +21,9 @@ _READ = 16  # images in memory at a time
 _TWICE = re.compile(r"(?<![^/])(n\d{8})_(?=\1_)")
 """A class that a name repeats, as the names of the published dataset do."""
 
+_LONGEST = 255
+"""Characters of the longest name of a class, which may be that of a folder."""
+
 
 @contextmanager
 def opened(path: str, *columns: str) -> Iterator[ParquetFile]:
@@ -161,6 +164,7 @@ class ImageNames:
 
     def __init__(self, images: Iterable[str]):
         self._images = set(images)
+        self._folders = max((image.count("/") for image in self._images), default=0)
         # If ids contain folders, `dogs/12.jpg` is not the image `12` outside of them.
         self._flat = not any("/" in image for image in self._images)
 
@@ -173,7 +177,8 @@ class ImageNames:
 
     def _cut(self, whole: str) -> str | None:
         """Return the longest end of a path that is an image_id."""
-        parts = whole.split("/")
+        # No end with more folders is one: a hostile name may have thousands.
+        parts = whole.rsplit("/", self._folders + 1)
         shorter = ("/".join(parts[first:]) for first in range(1, len(parts)))
         allowed = [whole, *(cut for cut in shorter if self._flat or "/" in cut)]
         return next((cut for cut in allowed if cut in self._images), None)
@@ -204,6 +209,5 @@ def class_in(image: str, classes: Collection[str]) -> str | None:
     folder, slash, stem = image.rpartition("/")
     if slash and (first := folder.split("/")[0]) in classes:
         return first
-    words = stem.split("_")
-    beginnings = ("_".join(words[:count]) for count in range(len(words) - 1, 0, -1))
-    return next((beginning for beginning in beginnings if beginning in classes), None)
+    ends = (match.start() for match in re.finditer("_", stem[: _LONGEST + 1]))
+    return next((stem[:end] for end in sorted(ends, reverse=True) if stem[:end] in classes), None)

@@ -3,7 +3,8 @@
 A model's entry in the config determines its messages: `system` (system message), `template` (the
 user's text, with `{image}` in the image's place and `{prompt}` in that of the run's prompt) and,
 for a model that may request the image at full size, `second_round` (`first_scale`, the scale of
-width and height in the first round, and the `template` of the second user turn).
+width and height in the first round, and the `template` of the second user turn). A request that is
+wrong is answered by `ERROR_TURN`, as in VisionThink's program (`scripts/vllm_tool.py`).
 
 Messages have the form of transformers' chat templates: user turns are lists of parts; system and
 assistant turns are strings, because without an image some templates accept nothing else. An image
@@ -12,14 +13,20 @@ a waiting conversation takes no more memory than its file.
 """
 
 import io
-import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from PIL import Image
 
+from imagenet_think.parsing import tool_calls
+
 TEMPLATE = "{image}{prompt}"
-TOOL_CALL = re.compile(r"<tool_call>.*?</tool_call>", re.DOTALL)
+
+ERROR_TURN = (
+    "{error}Please analyze the error information obtained from the function tool and adjust your "
+    "response. Countinue your reasoning process inside <think> and </think>."
+)
+"""The second user turn after a wrong tool call, letter for letter as in VisionThink's program."""
 
 
 class PromptError(ValueError):
@@ -55,15 +62,18 @@ def second_conversation(
     """Return the messages of the second round, or None if there is none.
 
     There is one if the model's settings have a `second_round` and its first text contains a whole
-    tool call; what follows the call (the end token) is not part of the history. The history keeps
-    the first, smaller image, and the new turn shows the image at full size, as in the authors'
-    program.
+    tool call; what follows the last call (the end token) is not part of the history. The history
+    keeps the first, smaller image, and the new turn shows the image at full size, as in the
+    authors' program; or it names what is wrong with the call (`tool_calls.problem`).
     """
     settings = model_settings.get("second_round")
-    call = TOOL_CALL.search(first_text)
-    if settings is None or call is None:
+    calls = tool_calls.calls(first_text)
+    if settings is None or not calls:
         return None
-    call_turn = {"role": "assistant", "content": first_text[: call.end()]}
+    call_turn = {"role": "assistant", "content": first_text[: calls[-1].end]}
+    if error := tool_calls.problem(calls):
+        words = {"type": "text", "text": ERROR_TURN.replace("{error}", error)}
+        return [*first, call_turn, {"role": "user", "content": [words]}]
     return [*first, call_turn, _user_turn(settings["template"], image, 1.0)]
 
 

@@ -57,9 +57,20 @@ def local_folder(path: str | Path, revision: str | None, *, weights: bool = Fals
 
 
 def read_json(folder: Path, name: str) -> dict:
-    """Return a JSON file of the checkpoint, or an empty dict where it has none."""
+    """Return the object in a JSON file of the checkpoint, or an empty dict where it has none.
+
+    Anything else in it is a `ValueError` that names the file.
+    """
     path = folder / name
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged or not JSON ({error}): download it again") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} does not contain a JSON object: download it again")
+    return found
 
 
 def weight_files(folder: Path) -> list[Path]:

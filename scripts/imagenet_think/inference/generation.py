@@ -3,9 +3,7 @@
 import json
 import logging
 import os
-import signal
 import socket
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from imagenet_think.core import model_sources
@@ -333,14 +330,3 @@ def _run_canary(task: Task, engine: Engine, images: Sequence[str]) -> dict | Non
         folder=task.canary["folder"],
     )
     return spent and {"seconds": round(time.monotonic() - start, 3), **spent}
-
-
-def exit_on_sigterm() -> None:
-    """Handle the first SIGTERM as an error, so that locks and servers are released."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)
-        logger.warning("SIGTERM: journaled responses are kept, the next run generates the others")
-        sys.exit(128 + number)
-
-    signal.signal(signal.SIGTERM, stop)

@@ -12,6 +12,7 @@ from imagenet_think.core.digests import digest_text
 from imagenet_think.core.logs import some
 from imagenet_think.images import image_matching
 from imagenet_think.parsing import Parsed, parse, statuses
+from imagenet_think.parsing.tagged import NO_THINK
 
 UNKNOWN, REPEATED, NAMELESS, TEXTLESS = (
     "not in the sample",
@@ -41,9 +42,10 @@ class Columns:
         Names the image: an image_id, a file name or path, or the hub's images
         (`imagenet_think.images.image_matching`), of which the bytes count if no path matches.
     text
-        Raw text; or None, and thinking and answer are in two columns.
+        Raw text; or None, and the parts are in columns of their own.
     think, answer
-        Those two columns, which are taken verbatim, but stripped; otherwise None.
+        Those columns, which are taken verbatim, but stripped; otherwise None. Answers may come
+        without thinking.
     """
 
     image: str
@@ -60,13 +62,18 @@ class Columns:
         """Return thinking and answer of a row; `output` is the format of raw text."""
         if self.text:
             return parse(str(output), row[self.text], "stop")
-        think, answer = ((row[name] or "").strip() or None for name in self.texts)
-        status = statuses.OK
+        think, answer = (
+            ((row[name] if name else None) or "").strip() or None
+            for name in (self.think, self.answer)
+        )
+        think_status = answer_status = statuses.OK
         if think is None:
-            status = statuses.EMPTY_THINK
+            think_status = statuses.EMPTY_THINK if self.think else NO_THINK
         if answer is None:
-            status = statuses.EMPTY_ANSWER
-        return Parsed("\n".join(filter(None, (think, answer))) or None, think, answer, status)
+            answer_status = statuses.EMPTY_ANSWER
+        status = answer_status if answer is None or not self.think else think_status
+        full = "\n".join(filter(None, (think, answer))) or None
+        return Parsed(full, think, answer, status, think_status, answer_status)
 
 
 @dataclass

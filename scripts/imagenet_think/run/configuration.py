@@ -427,13 +427,16 @@ def _kind_of_model(name: str, model: Config) -> Iterator[str]:
             "which say how responses are generated: remove one or the other"
         )
     columns = model["responses"].keys() & {"text", "think", "answer"}
-    if columns not in ({"text"}, {"think", "answer"}):
+    if columns not in ({"text"}, {"think", "answer"}, {"answer"}):
         given = ", ".join(sorted(columns)) or "neither"
-        yield f"models.{name}.responses has {given}; needed is text, or think and answer"
+        yield (
+            f"models.{name}.responses has {given}; needed is text, or think and answer, or only "
+            "answer if there is no thinking"
+        )
     elif "text" in columns and "output" not in model:
         yield f"models.{name} lacks output, which says how responses.text is parsed"
     elif "text" not in columns and "output" in model:
-        yield f"models.{name}.output is only for responses.text: think and answer are separate"
+        yield f"models.{name}.output is only for responses.text: the parts are separate"
 
 
 def repository_entries(config: Config) -> Iterator[tuple[str, Config]]:
@@ -596,7 +599,7 @@ def _readers() -> Iterator[str]:
     metrics = plugins.names("metrics.definitions")
     leaves = settings.all_leaves(schema())
     sections: dict[str, dict[str, bool]] = {_section(leaf): {} for leaf in leaves}
-    for file in sorted(RULES.glob("*.smk")):
+    for file in sorted(RULES.glob("[!.]*.smk")):
         if file.stem == MINIATURE:
             continue
         for key, counts in declared_in(file).items():

@@ -89,6 +89,28 @@ def written(path, values, kind):
     return str(path)
 
 
+class Weighed(set):
+    """A set that counts the characters that are looked up in it."""
+
+    looked_up = 0
+
+    def __contains__(self, name):
+        self.looked_up += len(name)
+        return super().__contains__(name)
+
+
+@pytest.mark.parametrize("unit", ["a/", "/", "./", ".jpg", "n00005787_", "_", "a_/", "../"])
+def test_a_hostile_name_takes_linear_time(unit):
+    name = unit * 40_000 + "b.jpg"
+    names, classes = ImageNames(IN_FOLDERS), Weighed(["cats"])
+    names._images = Weighed(names._images)
+    assert names.image(name) is None
+    assert listed_id(name, classes)
+    assert class_in(name, classes) is None
+    assert names._images.looked_up < 10 * len(name)
+    assert classes.looked_up < 10 * len(name)
+
+
 @pytest.mark.parametrize(
     "kind",
     [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())],

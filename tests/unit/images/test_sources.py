@@ -417,7 +417,9 @@ def test_a_stopped_unpacking_continues(drawn, tmp_path, caplog):
     assert 0 < rows["reason"].null_count() < 3
     first = {path: path.stat().st_mtime_ns for path in out.iterdir()}
     assert len(first) == rows["reason"].null_count()
-    (out / ".n02948072.1.tmp.tar").write_bytes(b"left by a killed job")
+    left = out / ".n02948072.1.tmp.tar"
+    left.write_bytes(b"left by a killed job")
+    os.utime(left, (0, 0))
     caplog.clear()
     cut.write_bytes(whole)
     caplog.set_level("INFO", logger="imagenet_think")

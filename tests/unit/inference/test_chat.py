@@ -28,7 +28,8 @@ TOOL = {
     "template": "Question about {it}:\n{image}\n{prompt}",
     "second_round": {"first_scale": 0.5, "template": "<tool_response>\n{image}\n</tool_response>"},
 }
-CALL = 'Too small. <tool_call>\n{"name": "resize_image"}\n</tool_call>'
+RESIZE = '{"name": "resize_image", "arguments": {"action": "resize"}}'
+CALL = f"Too small. <tool_call>\n{RESIZE}\n</tool_call>"
 
 
 def plain(processor, image, prompt="Describe."):
@@ -65,6 +66,7 @@ def test_second_round_follows_a_tool_call_only():
     assert second_conversation(first, "<answer>a fish</answer>", image, TOOL) is None
     assert second_conversation(first, "<tool_call> cut off", image, TOOL) is None
     assert second_conversation(first, CALL, image, {}) is None
+    assert second_conversation(first, "In <tool_call> and </tool_call>?", image, TOOL) is None
     second = second_conversation(first, CALL + "<|im_end|>", image, TOOL)
     assert second[:2] == first
     assert second[2] == {"role": "assistant", "content": CALL}
@@ -95,6 +97,20 @@ def test_first_round_shows_half_of_what_the_second_shows(tiny_checkpoint, width,
     assert abs(2 * columns - grid[1][2]) <= 2
     # The whole image reaches the model exactly as without a first round.
     assert torch.equal(inputs["pixel_values"][-len(whole["pixel_values"]) :], whole["pixel_values"])
+
+
+@pytest.mark.parametrize("content", ["resize", RESIZE.replace('"resize"', '"crop"')])
+def test_a_wrong_call_is_answered_without_an_image(tiny_model, content):
+    processor = tiny_model("qwen2_5_vl")[1]
+    first = first_conversation(noise_file(0), "Describe.", TOOL)
+    wrong = f"Too small. <tool_call>{content}</tool_call>"
+    second = second_conversation(first, wrong + "<|im_end|>", noise_file(0), TOOL)
+    assert second[:2] == first
+    assert second[2] == {"role": "assistant", "content": wrong}
+    (text,) = texts(second[3])
+    assert text.endswith("Countinue your reasoning process inside <think> and </think>.")
+    grids = (encode(processor, turns)["image_grid_thw"].tolist() for turns in (first, second))
+    assert next(grids) == next(grids)
 
 
 @pytest.mark.parametrize("name", families.NAMES)

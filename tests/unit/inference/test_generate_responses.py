@@ -1,6 +1,5 @@
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -17,12 +16,14 @@ from pyarrow.parquet import ParquetFile
 
 import generate_responses
 from imagenet_think.core.schemas import RESPONSES
-from imagenet_think.inference import canary, chat, checkpoints, families, prepared_images
+from imagenet_think.inference import canary, checkpoints, families, prepared_images
 from imagenet_think.inference.canary import CanaryError
 from imagenet_think.inference.chat import encode, first_conversation
 from imagenet_think.inference.engines import EngineError
 from imagenet_think.inference.journal import read_lines
 from imagenet_think.inference.seeding import row_seed
+from imagenet_think.parsing import tool_calls
+from imagenet_think.parsing.tool_calls import Call
 
 FOLDER = Path(generate_responses.__file__).parent
 
@@ -315,6 +316,7 @@ def test_sigterm_releases_engine_and_locks(run, tmp_path):
     process = worker(f"""
         import json, time
         from pathlib import Path
+        from imagenet_think.core import job
         from imagenet_think.inference import engines, generation
         from imagenet_think.inference.engines import Response
 
@@ -329,7 +331,7 @@ def test_sigterm_releases_engine_and_locks(run, tmp_path):
                 time.sleep(6000)
 
         engines.get = lambda name: Slow()
-        generation.exit_on_sigterm()
+        job.exit_on_sigterm()
         task, files = json.loads({json.dumps([run.task(), run.files])!r})
         generation.respond(generation.Task(**task), **files)
     """)
@@ -436,7 +438,8 @@ def test_a_model_that_requests_the_full_image_has_two_rounds(
     second = {"first_scale": 0.5, "template": "<tool_response>{image}</tool_response>"}
     run = Run(tmp_path, shards, tiny_checkpoint("qwen2_5_vl"), second_round=second)
     # Random weights call no tool: take any text for a call, and any token for an end.
-    monkeypatch.setattr(chat, "TOOL_CALL", re.compile(""))
+    call = '{"name": "resize_image", "arguments": {"action": "resize"}}'
+    monkeypatch.setattr(tool_calls, "calls", lambda text: [Call(0, len(text), call)])
     monkeypatch.setattr(checkpoints, "stop_ids", lambda *parts: list(range(400)))
     found = run().filter(pl.col("image_id") != "b")
     assert found["rounds"].to_list() == [2] * 5

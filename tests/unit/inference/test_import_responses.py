@@ -96,8 +96,8 @@ def test_raw_text_is_parsed_like_a_generated_one(importing):
     responses, annotations, unused = importing(text="text", output="think_answer")
     for image, text in zip(IMAGES, TEXTS, strict=True):
         row = annotations[image]
-        own = (row["full"], row["think"], row["answer"], row["status"])
-        assert own == parse("think_answer", text, "stop")
+        parsed = parse("think_answer", text, "stop")
+        assert {name: row[name] for name in parsed._fields} == parsed._asdict()
         assert responses[image]["text"] == text
     row = responses["n1_0"]
     assert (row["engine"], row["finish_reason"], row["prompt_id"]) == ("imported", "stop", None)
@@ -114,13 +114,27 @@ def test_thinking_and_answer_are_taken_verbatim(importing):
     responses, annotations, unused = importing(think="think_1", answer="answer_1")
     parts = [tuple(annotations[i].values())[2:] for i in IMAGES]
     assert parts == [
-        ("<think> so\na <b>", "<think> so", "a <b>", "ok"),
-        ("a", None, "a", "empty_think"),
-        ("t", "t", None, "empty_answer"),
-        (None, None, None, "empty_answer"),
+        ("<think> so\na <b>", "<think> so", "a <b>", "ok", "ok", "ok"),
+        ("a", None, "a", "empty_think", "empty_think", "ok"),
+        ("t", "t", None, "empty_answer", "ok", "empty_answer"),
+        (None, None, None, "empty_answer", "empty_think", "empty_answer"),
     ]
     assert [responses[i]["text"] for i in IMAGES] == ["<think> so\na <b>", "a", "t", ""]
     assert unused == [("n1_0", "no text")]
+
+
+def test_answers_may_come_without_thinking(importing):
+    importing.add(image=IMAGES, caption=["<answer> a", " b\n", " ", None])
+    responses, annotations, unused = importing(answer="caption")
+    parts = [tuple(annotations[i].values())[2:] for i in IMAGES]
+    assert parts == [
+        ("<answer> a", None, "<answer> a", "ok", "no_think", "ok"),
+        ("b", None, "b", "ok", "no_think", "ok"),
+        (None, None, None, "empty_answer", "no_think", "empty_answer"),
+        (None, None, None, "error", "error", "error"),
+    ]
+    assert [responses[i]["text"] for i in IMAGES] == ["<answer> a", "b", "", None]
+    assert unused == [("n2_0", "no text")]
 
 
 def test_every_unused_row_is_listed(importing, caplog):

@@ -277,7 +277,13 @@ WRONG = [
         lambda c: c["models"]["vl-rethinker"].pop("output") and imported(c, RAW),
         "models.vl-rethinker lacks output, which says how responses.text is parsed",
     ),
-    (lambda c: imported(c, PARTS), "models.vl-rethinker.output is only for responses.text"),
+    *(
+        (
+            partial(imported, responses=columns),
+            "models.vl-rethinker.output is only for responses.text",
+        )
+        for columns in (PARTS, {"path": ".", "answer": "answer"})
+    ),
     (
         set_to("images/source", {"kind": "listing", "path": RAW["path"]}),
         "cannot be prompted: they need `responses`, or, if the files hold the images' bytes, "

@@ -36,7 +36,8 @@ class Request:
 class Response:
     """What a model generated.
 
-    `text` keeps special tokens, the end token included. `finish_reason` is stop, length, loop (cut
+    `text` keeps special tokens, the end token included, except for those that look like text
+    (`imagenet_think.inference.token_text`). `finish_reason` is stop, length, loop (cut
     off because its end repeats itself) or error. With an error there is no text, and `error` says
     what is wrong with the request, which would fail again.
     """

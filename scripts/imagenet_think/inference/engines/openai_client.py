@@ -24,6 +24,7 @@ from PIL import ExifTags, Image
 from imagenet_think.inference.chat import PromptError, encode, first_conversation, fitted, png_file
 from imagenet_think.inference.engines import EngineError, Request, Response, Setup, versions
 from imagenet_think.inference.loops import CHECK_EVERY, ends_in_loop
+from imagenet_think.inference.token_text import decode
 
 logger = logging.getLogger("imagenet_think")
 
@@ -353,7 +354,7 @@ class ChatEngine:
         tokenizer = self.processor.tokenizer
         prompt_tokens = len(row.prompt) or row.usage.get("prompt_tokens") or len(prompt)
         if row.tokens:
-            text, tokens = _decode(tokenizer, row.tokens), row.tokens
+            text, tokens = decode(tokenizer, row.tokens), row.tokens
             length = len(tokens)
         else:
             text = "".join(row.texts)
