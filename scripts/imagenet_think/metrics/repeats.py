@@ -1,17 +1,14 @@
 """Texts as sequences of pieces, so that what many of them repeat is tokenized once.
 
-A full output repeats its thinking and its answer, line by line; and most words of a text occur in
-others too. The pieces of a text are adjacent and together are the text.
+A full output consists of its thinking and its answer, and most words of a text occur in others.
 """
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-
-Cuts = Callable[[np.ndarray], np.ndarray]
-"""Takes the bytes of texts in UTF-8, uint8 of shape (bytes,); returns where pieces begin."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +41,39 @@ class Pieces:
         return ids[np.arange(ends[-1]) + np.repeat(offsets, lengths)], ends[self.starts]
 
 
+def parts(texts: Sequence[str]) -> Pieces:
+    """Split texts that are two others joined by a line feed, as a full output is.
+
+    The line feed is in no piece. Other texts are a piece as they are.
+    """
+    known, lengths = set(texts), set(map(len, texts))
+    sequences = [_split(text, known, lengths) for text in texts]
+    places: dict[str, int] = {}
+    every = (places.setdefault(piece, len(places)) for pieces in sequences for piece in pieces)
+    return Pieces(
+        places=np.fromiter(every, dtype=np.int32),
+        starts=np.cumsum([0, *map(len, sequences)]),
+        distinct=list(places),
+    )
+
+
+def _split(text: str, known: AbstractSet[str], lengths: AbstractSet[int]) -> tuple[str, ...]:
+    """Return the two known texts that one consists of, or itself; `lengths` are the known ones'."""
+    place = text.find("\n")
+    while place >= 0:
+        # Few line feeds are as far from the start as another text is long.
+        if place in lengths and text[:place] in known and text[place + 1 :] in known:
+            return text[:place], text[place + 1 :]
+        place = text.find("\n", place + 1)
+    return (text,)
+
+
+Cuts = Callable[[np.ndarray], np.ndarray]
+"""Takes the bytes of texts in UTF-8, uint8 of shape (bytes,); returns where pieces begin."""
+
+
 def pieces(texts: Sequence[str], cuts: Cuts) -> Pieces:
-    """Cut texts into pieces. A lone surrogate is kept as it is."""
+    """Cut texts into adjacent pieces. A lone surrogate is kept as it is."""
     encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
     ends = np.cumsum([0, *map(len, encoded)])
     data = b"".join(encoded)
@@ -66,12 +94,6 @@ def pieces(texts: Sequence[str], cuts: Cuts) -> Pieces:
 def nothing(data: np.ndarray) -> np.ndarray:
     """Leave texts whole."""
     return np.empty(0, dtype=np.int64)
-
-
-def lines(data: np.ndarray) -> np.ndarray:
-    """Begin a piece at each line feed, and one after it."""
-    feeds = np.flatnonzero(data == ord("\n"))
-    return np.stack([feeds, feeds + 1], axis=1).ravel()
 
 
 def words(data: np.ndarray) -> np.ndarray:
