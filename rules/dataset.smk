@@ -35,8 +35,12 @@ rule build_dataset:
             "teachers",
             "prompts.{prompt}",
             "models.{teachers}.decoding",
+            # Where the sampling settings of a teacher are its checkpoint's.
+            "models.{deferring}.repository",
+            "models.{deferring}.revision",
             "dataset.test",
             "dataset.validation",
+            deferring=teachers_that_defer,
         ),
     message:
         "Writing {wildcards.form}/"
@@ -82,7 +86,7 @@ rule locate_images:
 
 rule rejoin_images:
     input:
-        dataset=f"{REJOINED}/{{folder}}/{{split}}-{{part_of}}.parquet",
+        dataset=files("dataset.rejoin", by=file_to_rejoin),
         located=located,
     output:
         rows=f"{R}/dataset_rejoined/{{folder}}/{{split}}-{{part_of}}.parquet",
@@ -133,7 +137,7 @@ rule rejoin:
 rule write_card:
     input:
         files=dataset_files("{{form}}"),
-        tables=expand(f"{R}/tables/{{name}}.csv", name=["table1", "table2"]),
+        tables=expand(f"{R}/tables/{{name}}.csv", name=["table1", "table2", "language"]),
         language=f"{R}/tables/language.md",
         criteria=files("images.criteria", by=criteria_files) if LAYOUT.sampled else [],
         reported="resources/reported.yaml",
@@ -159,6 +163,7 @@ rule write_card:
             "models.{teachers}.template",
             "models.{teachers}.prefix",
             "models.{teachers}.output",
+            "review.decisions",
             "dataset.repository",
             "dataset.license",
             "dataset.test",
@@ -175,7 +180,8 @@ rule write_card:
 rule write_croissant:
     input:
         files=dataset_files("{{form}}"),
-        images=f"{R}/tables/table2.csv",
+        tables=expand(f"{R}/tables/{{name}}.csv", name=["table2", "language"]),
+        criteria=files("images.criteria", by=criteria_files) if LAYOUT.sampled else [],
         reported="resources/reported.yaml",
     output:
         f"{R}/{{form}}/croissant.json",
@@ -190,8 +196,10 @@ rule write_croissant:
             "prompt",
             "prompts.{prompt}",
             "images.source.kind",
+            *(["images.criteria"] if LAYOUT.sampled else []),
             "models.{teachers}.name",
             "models.{teachers}.repository",
+            "review.decisions",
             "dataset.repository",
             "dataset.license",
             "dataset.version",

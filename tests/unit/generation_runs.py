@@ -79,8 +79,8 @@ class Run:
         self.evaluated = str(self.folder.with_suffix(".parquet"))
         pl.DataFrame({"image_id": images}).write_parquet(self.evaluated)
 
-    def add_canary(self):
-        self.canary = {"folder": str(self.folder / "canary"), "output": "think"}
+    def add_canary(self, strict=False):
+        self.canary = {"folder": str(self.folder / "canary"), "output": "think", "strict": strict}
 
     def task(self, **inference):
         """Return the arguments of a task; they can be written as JSON."""

@@ -72,7 +72,7 @@ def published_schema(path: str | Path) -> pl.Schema:
     ValueError
         If columns are missing or have a different type; the message names file and columns.
     """
-    held = pl.read_parquet_schema(path)
+    held = pl.scan_parquet(path, glob=False).collect_schema()
     schema = FAILED if "text_1" in held else DATASET
     # If other software rewrote the file, a column without values may have lost its type.
     wrong = [name for name, dtype in schema.items() if held.get(name) not in (dtype, pl.Null)]
@@ -103,6 +103,11 @@ def remove_leftovers(files: Iterable[str | Path], numbered: str = "?????-of-????
 def count_rows(files: Iterable[str | Path]) -> Counter[tuple[str, str]]:
     """Return the number of rows of each configuration and split, given the dataset's files."""
     return _sum_by_part(files, lambda file: file.num_rows)
+
+
+def failed(rows: Mapping[tuple[str, str], int]) -> int:
+    """Return the rows of the configuration `failed`, given those of each part (`count_rows`)."""
+    return sum(rows["failed", split] for split in SPLITS)
 
 
 def count_bytes(files: Iterable[str | Path]) -> Counter[tuple[str, str]]:

@@ -3,8 +3,12 @@
 from pathlib import PurePosixPath
 
 ENDINGS = {
-    *(".jpeg", ".jpg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".gz")
+    *(".jpeg", ".jpg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
+    *(".avif", ".jp2", ".j2k", ".jpx", ".pbm", ".pgm", ".ppm", ".pnm", ".pfm"),
+    *(".heic", ".heif", ".jxl"),  # of formats that are not read
+    ".gz",
 }
+"""Endings of image files, in lower case, and that of a compressed file."""
 
 
 def stem(member: str) -> str:

@@ -1,15 +1,18 @@
-"""Tables as files: csv in full precision, LaTeX (booktabs) and Markdown for reading."""
+"""Tables as files: csv in full precision, LaTeX (booktabs) and Markdown, and what numbers mean."""
 
+import json
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from imagenet_think.core.files import atomic_path, write_text
+from imagenet_think.core import csv_files
+from imagenet_think.core.files import write_text
 from imagenet_think.report import escaping
 
 REAL = ".3f"
@@ -78,13 +81,14 @@ def with_interval(name: str) -> list[str]:
 def write_table(
     frame: pl.DataFrame,
     columns: Sequence[Column],
-    caption: str,
+    definitions: Mapping[str, Any],
+    caption: Callable[[Mapping[str, Any]], str],
     stem: str | Path,
     *,
     csv: pl.DataFrame | None = None,
     long: bool = False,
 ) -> None:
-    """Write `<stem>.csv`, `<stem>.tex` and `<stem>.md`.
+    """Write `<stem>.csv`, `<stem>.tex`, `<stem>.md` and `<stem>.definitions.json`.
 
     Parameters
     ----------
@@ -92,8 +96,11 @@ def write_table(
         One row per row of the table, in the order to print.
     columns
         The columns in the order to print.
+    definitions
+        What the numbers mean, as JSON values (`imagenet_think.report.definitions`).
     caption
-        Plain text; it is escaped here.
+        Returns the caption, plain text that is escaped here, given the definitions as they are in
+        the file.
     stem
         Path without suffix. The LaTeX label is `tab:` and its last part.
     csv
@@ -106,13 +113,16 @@ def write_table(
     polars.exceptions.ColumnNotFoundError
         If the frame lacks a column.
     """
-    tex = latex(frame, columns, caption, f"tab:{Path(stem).name}", long=long)
+    defined = json.dumps(definitions, ensure_ascii=False, allow_nan=False, indent=1)
+    text = caption(json.loads(defined))
+    tex = latex(frame, columns, text, f"tab:{Path(stem).name}", long=long)
     if csv is None:
         write_csv(frame, columns, f"{stem}.csv")
     else:
         write_csv(csv, [Column(name, "") for name in csv.columns], f"{stem}.csv")
     write_text(tex, f"{stem}.tex")
-    write_text(markdown(frame, columns, caption), f"{stem}.md")
+    write_text(markdown(frame, columns, text), f"{stem}.md")
+    write_text(f"{defined}\n", f"{stem}.definitions.json")
 
 
 def spread(
@@ -163,8 +173,7 @@ def spread(
 
 def write_csv(frame: pl.DataFrame, columns: Sequence[Column], path: str | Path) -> None:
     """Write the columns and their intervals in full precision; nulls are empty."""
-    with atomic_path(path) as temporary:
-        frame.select(name for column in columns for name in column.names).write_csv(temporary)
+    csv_files.write_csv(frame.select(name for column in columns for name in column.names), path)
 
 
 def latex(

@@ -16,7 +16,13 @@ from pyarrow.parquet import ParquetFile
 
 import generate_responses
 from imagenet_think.core.schemas import RESPONSES
-from imagenet_think.inference import canary, checkpoints, families, prepared_images
+from imagenet_think.inference import (
+    canary,
+    checkpoints,
+    families,
+    generation,
+    prepared_images,
+)
 from imagenet_think.inference.canary import CanaryError
 from imagenet_think.inference.chat import encode, first_conversation
 from imagenet_think.inference.engines import EngineError
@@ -273,6 +279,36 @@ def test_a_blind_model_is_stopped_before_a_row_is_written(watched, use):
     assert echo.closed == 1
     assert of_canary(echo) == echo.keys
     assert not any(out.exists() for out in watched.outputs)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_model_that_breaks_its_format_is_used_unless_the_config_says_stop(
+    watched, use, caplog, strict
+):
+    def describing(image, request):
+        return telling(image, request)[0].replace("<think>", "").replace("</think>", " "), "stop"
+
+    watched.add_canary(strict=strict)
+    echo = use(Echo(describing))
+    if strict:
+        with pytest.raises(CanaryError, match=r"4 of 4 finished texts \(100%\) break .*no_think"):
+            watched()
+        assert of_canary(echo) == echo.keys
+    else:
+        assert len(watched()) == 6
+        assert "4 of 4 finished texts (100%) break the model's format" in caplog.text
+
+
+@pytest.mark.parametrize(("key", "strict"), [("warn", False), ("stop", True)])
+def test_a_job_passes_the_configs_key_to_the_canary(run, key, strict):
+    model = run.settings["model"]
+    settings = {"models": {"tiny": model}, "images": {"preparation": {}}, "length_policy": {}}
+    settings |= {"prompt": "p", "prompts": {"p": "Describe."}, "seed": 1}
+    inference = {"inference": INFERENCE | {"canary": {"broken_formats": key}}, "engines": {}}
+    inference["models"] = {"tiny": {"output": "kimi"}}
+    given = {"settings": json.dumps(settings), "inference": json.dumps(inference)}
+    task = generation.Task.of("tiny", SimpleNamespace(**given, canary="folder"), 1)
+    assert task.canary == {"folder": "folder", "output": "kimi", "strict": strict}
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,8 @@ class Engine(Protocol):
 class Setup(TypedDict):
     """What an engine is loaded with.
 
-    `loop` is what counts as a loop (`longest_period`, `repeats`, `least_tokens`; None: nothing
-    does), `checkpoint` and `processor` are a folder or hub id, and a revision, `inference` is the
+    `loop` is what counts as a loop (the keywords of `loops.ends_in_loop`; None: nothing does),
+    `checkpoint` and `processor` are a folder or hub id, and a revision, `inference` is the
     config's section with `engines`, and `threads` the number of CPU threads.
     """
 
