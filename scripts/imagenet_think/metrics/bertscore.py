@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise, starmap
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,7 @@ class BertScore(Encoder):
         inputs = windowed.inputs
         size = sum(len(g) * len(inputs[g[0]]) for g in batches(inputs, self.batch_size))
         embeddings = torch.empty(size, self.model.config.hidden_size, device=self.device)
-        weights = torch.zeros(size, device=self.device)
+        weights = torch.zeros(size)
         # By id, as in bert-score: a special token inside a text also has weight 0.
         special = {self.tokenizer.cls_token_id, self.tokenizer.sep_token_id} - {None}
         weightless = torch.tensor(sorted(special), dtype=torch.int64)
@@ -125,7 +126,7 @@ class BertScore(Encoder):
             for place, row in enumerate(rows):
                 places[row] = start + place * ids.shape[1] + np.arange(len(inputs[row]))
         texts = [np.concatenate([places[row] for row in text]) for text in windowed.rows]
-        return Embedded(embeddings, weights, texts)
+        return Embedded(embeddings, weights.to(self.device), texts)
 
 
 load = BertScore.load
@@ -174,24 +175,39 @@ def match(
         reference's; float64 of shape (n,). Both are 0 where all tokens of one of the texts have
         weight 0.
     """
+    if not len(first):
+        return np.zeros(0), np.zeros(0)
     lengths = np.array([len(text) for text in embedded.texts], dtype=np.int64)
-    longest = np.maximum(lengths[first], lengths[second])
-    order = np.argsort(-longest, kind="stable")
+    order = np.argsort(-np.maximum(lengths[first], lengths[second]), kind="stable")
+    pairs = np.stack([first, second])[:, order]
+    sizes = lengths[pairs]
     # A very long text is matched by itself: it would pad all others of its batch.
-    alone = int((longest > tile).sum())
-    batched = range(alone, len(order), batch_size)
-    groups = [*order[:alone, None], *(order[k : k + batch_size] for k in batched)]
-    means = [_match(embedded, first[pairs], second[pairs], tile) for pairs in groups]
-    scores = np.zeros((2, len(first)))
-    if means:
-        scores[:, order] = torch.cat(means, dim=1).double().cpu().numpy()
+    alone = int((sizes.max(axis=0) > tile).sum())
+    begins = [*range(alone), *range(alone, len(order), batch_size), len(order)]
+    # The device gathers the tokens, so that it need not wait for the host batch by batch.
+    device = embedded.weights.device
+    tokens = torch.from_numpy(np.concatenate(embedded.texts)).to(device)
+    spans = torch.from_numpy(np.stack([(np.cumsum(lengths) - lengths)[pairs], sizes])).to(device)
+    means = []
+    for batch in starmap(slice, pairwise(begins)):
+        longest = sizes[:, batch].max(axis=1).tolist()
+        sides = [
+            _gathered(embedded, tokens, *spans[:, side, batch], size)
+            for side, size in enumerate(longest)
+        ]
+        means.append(_match(embedded.embeddings, *sides, tile))
+    scores = np.empty((2, len(first)))
+    scores[:, order] = torch.cat(means, dim=1).double().cpu().numpy()
     return scores[0], scores[1]
 
 
-def _match(embedded: Embedded, first: np.ndarray, second: np.ndarray, tile: int) -> torch.Tensor:
+Side = tuple[torch.Tensor, torch.Tensor]
+"""Tokens of texts, as places among the embeddings, and their weights; shape (texts, longest)."""
+
+
+def _match(embeddings: torch.Tensor, first: Side, second: Side, tile: int) -> torch.Tensor:
     """Return precision and recall of some pairs, on the device; shape (2, pairs)."""
-    embeddings = embedded.embeddings
-    (a, weight_a), (b, weight_b) = (_gathered(embedded, texts) for texts in (first, second))
+    (a, weight_a), (b, weight_b) = first, second
     best_a, best_b = (torch.full_like(weight, -torch.inf) for weight in (weight_a, weight_b))
     for i in range(0, a.shape[1], tile):
         rows = embeddings[a[:, i : i + tile]]
@@ -207,18 +223,18 @@ def _match(embedded: Embedded, first: np.ndarray, second: np.ndarray, tile: int)
     return torch.where(weight_a.any(1) & weight_b.any(1), torch.stack(means), 0.0)
 
 
-def _gathered(embedded: Embedded, texts: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the tokens of texts and their weights; both of shape (texts, longest).
+def _gathered(
+    embedded: Embedded,
+    tokens: torch.Tensor,
+    starts: torch.Tensor,
+    lengths: torch.Tensor,
+    longest: int,
+) -> Side:
+    """Return texts' tokens, given where in `tokens` each text starts, and how many it has.
 
     Rows are padded with their last token: a copy of a token changes no greatest similarity.
     """
-    rows = [embedded.texts[text] for text in texts]
-    lengths = np.array([len(row) for row in rows])
-    column = np.arange(lengths.max())
-    starts = np.cumsum(lengths) - lengths
-    padded_columns = np.minimum(column, lengths[:, None] - 1)
-    tokens = np.concatenate(rows)[starts[:, None] + padded_columns]
-    device = embedded.weights.device
-    places = torch.from_numpy(tokens).to(device)
-    there = torch.from_numpy(column < lengths[:, None]).to(device)
-    return places, embedded.weights[places] * there
+    column = torch.arange(longest, device=tokens.device)
+    last = lengths[:, None] - 1
+    places = tokens[starts[:, None] + torch.minimum(column, last)]
+    return places, embedded.weights[places] * (column <= last)

@@ -3,6 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from imagenet_think.core.logs import logger
 from imagenet_think.core.model_sources import pretrained
 from imagenet_think.metrics.precision import FLOAT32, arithmetic, check_precision
 from imagenet_think.metrics.score_function import ScoreFunction, distinct_texts
+from imagenet_think.metrics.subwords import Subwords
 from imagenet_think.metrics.truncation import FIRST, Windowed, batches, cut, padded
 
 
@@ -67,6 +69,7 @@ class Encoder(ABC):
         self.windows = windows
         self.precision = precision
         self.tokenizer = self._load(path, revision)
+        self.subwords = Subwords(self.tokenizer)
 
     @classmethod
     def load(cls, *, repository: str, revision: str | None, **settings: Any) -> ScoreFunction:
@@ -93,17 +96,24 @@ class Encoder(ABC):
         """
         texts, first, second = distinct_texts(candidates, references)
         windowed = self._cut(texts)
+        # Texts with the same windows, such as a long output and its thinking, are compared once.
+        same: dict[tuple[int, ...], int] = {}
+        alike = [same.setdefault(tuple(rows), len(same)) for rows in windowed.rows]
+        a, b = (np.array(alike, dtype=np.int64)[texts] for texts in (first, second))
+        _, once, pair = np.unique(a * len(same) + b, return_index=True, return_inverse=True)
+        read = replace(windowed, rows=[list(rows) for rows in same])
+        scores = self._compare(read, a[once], b[once])
         return {
-            **self._compare(windowed, first, second),
+            **{name: values[pair] for name, values in scores.items()},
             "seen_candidate": windowed.seen[first],
             "seen_reference": windowed.seen[second],
         }
 
     def _cut(self, texts: Sequence[str]) -> Windowed:
-        return cut(self.tokenizer, texts, self.max_tokens, self.windows)
+        return cut(self.subwords, texts, self.max_tokens, self.windows)
 
     def _outputs(
-        self, inputs: Sequence[Sequence[int]]
+        self, inputs: Sequence[np.ndarray]
     ) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor, torch.Tensor]]:
         """Yield, batch by batch, places of inputs, their ids and mask, and the encoder's output."""
         with arithmetic(self.precision, self.device):
@@ -123,7 +133,10 @@ class Encoder(ABC):
     def _compare(
         self, windowed: Windowed, first: np.ndarray, second: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Score pairs of texts, given the places of candidates and references among them."""
+        """Score pairs of texts, given the places of candidates and references in `windowed.rows`.
+
+        Only `inputs`, `tokens` and `rows` of `windowed` are of these texts.
+        """
 
 
 def greatest_error(

@@ -50,7 +50,9 @@ class Pairs:
         """Return both texts of each row; a text of many rows is one object."""
         places = np.unique(rows.select("text", "other").to_numpy())
         found = dict(zip(places.tolist(), self.texts.gather(places).to_list(), strict=True))
-        texts, others = ([found[place] for place in rows[name]] for name in ("text", "other"))
+        texts, others = (
+            [found[place] for place in rows[name].to_list()] for name in ("text", "other")
+        )
         return texts, others
 
 

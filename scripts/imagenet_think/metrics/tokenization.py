@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 from scipy.sparse import csr_array
 from sklearn.feature_extraction.text import CountVectorizer
 
+from imagenet_think.metrics import repeats
+
 StopWords = str | Sequence[str] | None
 
 # Patterns that match all adjacent characters of a class, and how many there must be at least.
@@ -60,7 +62,8 @@ def tokenize(texts: Sequence[str], token_pattern: str, stop_words: StopWords = N
 
     For the patterns in `RUNS`, a table of all characters turns a text to lower case, and what is
     in no token to blanks. Both follow Python, whose notion of a letter differs from Arrow's; Arrow
-    splits at blanks and numbers the tokens.
+    splits at blanks and numbers the tokens. No token contains a line feed, so the tokens of a full
+    output are those of its thinking and its answer.
     """
     if token_pattern not in RUNS:
         analyze = analyzer(token_pattern, stop_words)
@@ -68,9 +71,11 @@ def tokenize(texts: Sequence[str], token_pattern: str, stop_words: StopWords = N
         return _number(lists, least=0, dropped=[])
     member, least = RUNS[token_pattern]
     table = _table(member)
-    blanked = pa.array([_blank(text, table) for text in texts], pa.large_string())
+    parts = repeats.parts(texts)
+    blanked = pa.array([_blank(text, table) for text in parts.distinct], pa.large_string())
     dropped = CountVectorizer(stop_words=_words(stop_words)).get_stop_words() or []
-    return _number(pc.ascii_split_whitespace(blanked), least, dropped)
+    tokens = _number(pc.ascii_split_whitespace(blanked), least, dropped)
+    return Tokens(tokens.terms, *parts.expand(tokens.ids, tokens.starts))
 
 
 def analyzer(token_pattern: str, stop_words: StopWords) -> Callable[[str], list[str]]:

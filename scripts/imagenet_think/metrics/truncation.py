@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from imagenet_think.metrics.subwords import Subwords
 
 FIRST, ALL = "first", "all"
 
@@ -18,7 +19,7 @@ class Windowed:
     Attributes
     ----------
     inputs
-        Token ids of each distinct window, special tokens included.
+        Token ids of each distinct window, special tokens included; int64 of shape (tokens,).
     tokens
         Number of tokens of each of `inputs`, without special tokens; shape (inputs,).
     rows
@@ -28,15 +29,13 @@ class Windowed:
         shape (n,), in (0, 1].
     """
 
-    inputs: list[list[int]]
+    inputs: list[np.ndarray]
     tokens: np.ndarray
     rows: list[list[int]]
     seen: np.ndarray
 
 
-def cut(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int, windows: str
-) -> Windowed:
+def cut(subwords: Subwords, texts: Sequence[str], max_tokens: int, windows: str) -> Windowed:
     """Tokenize texts once and cut them into windows of `max_tokens`, special tokens included.
 
     Special tokens are added to every window, so that the first one is equal to the tokenizer's own
@@ -49,47 +48,37 @@ def cut(
     ValueError
         If a window has no room besides the special tokens.
     """
-    before, after = special_tokens(tokenizer)
+    before, after = special_tokens(subwords.tokenizer)
     size = max_tokens - len(before) - len(after)
     if size < 1:
         raise ValueError(
-            f"max_tokens is {max_tokens}, all of which {type(tokenizer).__name__} needs for its "
-            "special tokens: increase it"
+            f"max_tokens is {max_tokens}, all of which {type(subwords.tokenizer).__name__} needs "
+            "for its special tokens: increase it"
         )
-    distinct: dict[tuple[int, ...], int] = {}
-    rows, seen = [], []
-    for ids in _token_ids(tokenizer, texts):
-        end = size if windows == FIRST else max(len(ids), 1)
-        pieces = [tuple(ids[start : start + size]) for start in range(0, end, size)]
-        rows.append([distinct.setdefault(piece, len(distinct)) for piece in pieces])
-        seen.append(min(end, len(ids)) / len(ids) if ids else 1.0)
+    ids, starts = subwords(texts)
+    lengths = np.diff(starts)
+    distinct: dict[bytes, int] = {}
+    rows = []
+    for start, length in zip(starts.tolist(), lengths.tolist(), strict=False):
+        end = start + (min(length, size) if windows == FIRST else length)
+        pieces = [ids[k : min(k + size, end)] for k in range(start, max(end, start + 1), size)]
+        rows.append([distinct.setdefault(piece.tobytes(), len(distinct)) for piece in pieces])
+    inputs = [np.frombuffer(piece, dtype=np.int64) for piece in distinct]
+    room = np.minimum(lengths, size) if windows == FIRST else lengths
     return Windowed(
-        inputs=[[*before, *piece, *after] for piece in distinct],
-        tokens=np.array([len(piece) for piece in distinct], dtype=np.int64),
+        inputs=[np.concatenate([before, piece, after]) for piece in inputs],
+        tokens=np.array([len(piece) for piece in inputs], dtype=np.int64),
         rows=rows,
-        seen=np.array(seen, dtype=np.float64),
+        seen=np.divide(room, lengths, out=np.ones(len(lengths)), where=lengths > 0),
     )
 
 
-def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """Return the ids of the special tokens before and after a text."""
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ids of the special tokens before and after a text, int64."""
     probe = tokenizer("a", return_special_tokens_mask=True)
-    ids, mask = list(probe["input_ids"]), list(probe["special_tokens_mask"])
-    return ids[: mask.index(0)], ids[len(mask) - mask[::-1].index(0) :]
-
-
-def _token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    """Return all token ids of each text, without special tokens around it."""
-    if not texts:
-        return []
-    return tokenizer(
-        list(texts),
-        add_special_tokens=False,
-        truncation=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,  # no warning of texts that are longer than the model's window
-    )["input_ids"]
+    ids = np.array(probe["input_ids"], dtype=np.int64)
+    text = np.flatnonzero(np.array(probe["special_tokens_mask"]) == 0)
+    return ids[: text[0]], ids[text[-1] + 1 :]
 
 
 def check_max_tokens(
@@ -127,15 +116,17 @@ def positions(model: PreTrainedModel) -> int | None:
     return named if named is not None and named > 0 else None
 
 
-def batches(inputs: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
+def batches(inputs: Sequence[np.ndarray], size: int) -> Iterator[list[int]]:
     """Yield the places of inputs, longest first, `size` at a time, to minimise padding."""
     order = sorted(range(len(inputs)), key=lambda row: len(inputs[row]), reverse=True)
     for start in range(0, len(order), size):
         yield order[start : start + size]
 
 
-def padded(inputs: Sequence[Sequence[int]], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
+def padded(inputs: Sequence[np.ndarray], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return token ids and attention mask of inputs; both int64 of shape (inputs, longest)."""
-    rows = [torch.tensor(ids) for ids in inputs]
-    mask = [torch.ones_like(row) for row in rows]
-    return pad_sequence(rows, True, padding), pad_sequence(mask, True)
+    lengths = np.array([len(ids) for ids in inputs])
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    ids = np.full(mask.shape, padding, dtype=np.int64)
+    ids[mask] = np.concatenate(inputs)
+    return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
