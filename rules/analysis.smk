@@ -51,6 +51,7 @@ SCORED = expand(f"{R}/scores/{{{{metric}}}}/{{shard}}.parquet", shard=SHARDS)
 rule aggregate_scores:
     input:
         scores=SCORED,
+        sample=f"{R}/images/sample.parquet",
     output:
         f"{R}/scores/{{metric}}/aggregate.parquet",
     log:
@@ -59,9 +60,8 @@ rule aggregate_scores:
         f"{R}/benchmarks/aggregate_scores/{{metric}}.tsv"
     conda:
         "../envs/texts.yaml"
-    threads: 2
     params:
-        settings=reads("seed", "benchmarked", "benchmark.missing", "benchmark.intervals"),
+        settings=reads("benchmarked", "benchmark.missing", "benchmark.intervals"),
     message:
         "{wildcards.metric}: averages, maxima and their intervals"
     script:
@@ -71,15 +71,15 @@ rule aggregate_scores:
 rule compare_models:
     input:
         scores=SCORED,
+        sample=f"{R}/images/sample.parquet",
     output:
         f"{R}/scores/{{metric}}/differences.parquet",
     log:
         log("compare_models/{metric}"),
     conda:
         "../envs/texts.yaml"
-    threads: 2
     params:
-        settings=reads("seed", "benchmarked", "benchmark.missing", "benchmark.intervals"),
+        settings=reads("benchmarked", "benchmark.missing", "benchmark.intervals"),
     message:
         "{wildcards.metric}: differences between the models and their intervals"
     script:
@@ -101,9 +101,8 @@ rule aggregate_groups:
         f"{R}/benchmarks/aggregate_groups/{{metric}}.tsv"
     conda:
         "../envs/texts.yaml"
-    threads: 2
     params:
-        settings=reads("seed", "benchmarked", "benchmark.missing", "benchmark.intervals"),
+        settings=reads("benchmarked", "benchmark.missing", "benchmark.intervals"),
     message:
         "{wildcards.metric}: averages and maxima by domain, complexity and length"
     script:
@@ -125,9 +124,8 @@ rule aggregate_agreement:
         f"{R}/benchmarks/aggregate_agreement.tsv"
     conda:
         "../envs/texts.yaml"
-    threads: 4
     params:
-        settings=reads("seed", "teachers", "benchmark.intervals"),
+        settings=reads("teachers", "benchmark.intervals"),
     message:
         "Agreement between the two teachers, with intervals"
     script:

@@ -129,9 +129,9 @@ def _openness(differences: pl.DataFrame, settings: Values) -> Iterator[str]:
     own = settings["benchmark"]["intervals"]
     yield (
         "Small: the ranks left open by the intervals of the models' differences, which hold for "
-        f"all pairs of models ({pairs}) of a metric at once ({own['level']:.0%}, Bonferroni; "
-        f"{own['draws']:,} resamples of the images); models with too few images in common are not "
-        "told apart."
+        f"all pairs of models ({pairs}) of a metric at once ({own['level']:.0%}, Bonferroni) "
+        f"{table_captions.population(settings)}; models with too few images in common are not told "
+        "apart."
     )
     yield f"Pairs not told apart: {_not_apart(differences, models)}."
     yield "The csv holds the differences and their intervals, of the averages and of the maxima."

@@ -214,7 +214,7 @@ PRODUCTS = (
             "mentions": "{run}/statistics/mentions/{models}/{shards}.parquet",
             "sample": _SAMPLE,
         },
-        reads=("teachers", "benchmarked", "models.{models}.name", "benchmark.intervals.level"),
+        reads=("teachers", "benchmarked", "models.{models}.name", "benchmark.intervals"),
     ),
     Product(
         "parts",
@@ -238,8 +238,12 @@ PRODUCTS = (
         "Decisions of the reviewers",
         "What reviewers decided about each teacher's responses, and how far they agree.",
         script="tabulate_review",
-        inputs={"decisions": "{review.decisions}", "reviewed": "{run}/review/sample.parquet"},
-        reads=("run", "seed", *_TEACHERS, "benchmark.intervals"),
+        inputs={
+            "decisions": "{review.decisions}",
+            "reviewed": "{run}/review/sample.parquet",
+            "sample": _SAMPLE,
+        },
+        reads=("run", *_TEACHERS, "benchmark.intervals"),
         stage="review",
         in_paper=False,
     ),

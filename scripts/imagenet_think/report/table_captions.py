@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from imagenet_think.analysis.intervals import DRAWN, FIXED, LEAST
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.metrics.registry import Metric
@@ -44,6 +45,12 @@ COUNTS = {
     "zero": "it scores 0 in every metric",
 }
 """What a missing response may count, in words."""
+
+POPULATIONS = {
+    FIXED: "for other images of the same classes (strata)",
+    DRAWN: f"for other classes as well (clusters; none with fewer than {LEAST} classes)",
+}
+"""What intervals are about, in a clause."""
 
 AS_PRINTED = "Metrics are defined in the captions of Tables 3 to 6."
 
@@ -152,11 +159,16 @@ def seen(aggregates: pl.DataFrame) -> str:
 
 def intervals(settings: Values) -> str:
     """Explain the small numbers."""
-    own = settings["benchmark"]["intervals"]
+    level = settings["benchmark"]["intervals"]["level"]
     return (
-        f"Small: {own['level']:.0%} intervals from {own['draws']:,} resamples of the images; a "
-        "mean over too few images has none."
+        f"Small: {level:.0%} intervals {population(settings)}; a number of too few images of its "
+        "classes has none."
     )
+
+
+def population(settings: Values) -> str:
+    """Name the population that intervals are about, in a clause."""
+    return POPULATIONS[settings["benchmark"]["intervals"]["population"]]
 
 
 def count_range(counts: pl.Series) -> str:
