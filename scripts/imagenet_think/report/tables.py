@@ -9,7 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
-from imagenet_think.core.files import atomic_path, write_text
+from imagenet_think.core import csv_files
+from imagenet_think.core.files import write_text
 from imagenet_think.report import escaping
 
 REAL = ".3f"
@@ -163,8 +164,7 @@ def spread(
 
 def write_csv(frame: pl.DataFrame, columns: Sequence[Column], path: str | Path) -> None:
     """Write the columns and their intervals in full precision; nulls are empty."""
-    with atomic_path(path) as temporary:
-        frame.select(name for column in columns for name in column.names).write_csv(temporary)
+    csv_files.write_csv(frame.select(name for column in columns for name in column.names), path)
 
 
 def latex(
