@@ -244,7 +244,7 @@ def caption(decisions: pl.DataFrame, images: int, reviewers: int, settings: Valu
         f"matter. {table_captions.intervals(settings)} Several judgements of one image count as "
         "one observation there. Alpha (Krippendorff's, for nominal values) and kappa (Cohen's, "
         f"where exactly two reviewers judged) have one from {LEAST} images on that several judged, "
-        "unless all agree."
+        "unless all agree, or all but on one."
     )
 
 

@@ -19,21 +19,16 @@ References
    intervals for proportions in complex sample surveys, Journal of Survey Statistics and
    Methodology 7 (2019): the same in Wilson's interval.
 
-`tests/benchmarks/coverage.py` simulates how often these intervals cover the true value.
+`tests/benchmarks/interval_coverage.py` simulates how often these intervals cover the true value.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit
 
-FIXED, DRAWN = "fixed", "drawn"
-"""Populations: other images of the same classes; other classes as well."""
-
-LEAST = 10
-"""Number of classes below which there is no interval for drawn classes. For fixed classes, as many
-images are needed, and one more for every further class: 9 degrees of freedom in both cases."""
+from imagenet_think.analysis.populations import DRAWN, LEAST
 
 MOST_UNSEEN = 0.5
 """Share of the classes without an image from which fixed classes count as drawn: the classes that
@@ -133,7 +128,7 @@ def ratio_margins(
     (rows, images). Otherwise as `margins`.
     """
     variances, freedom, _ = _variances(_linearised(totals, sizes), sizes, classes, intervals)
-    return t.ppf((1 + intervals.level) / 2, freedom) * np.sqrt(variances)
+    return stdtrit(freedom, (1 + intervals.level) / 2) * np.sqrt(variances)
 
 
 def influence_margin(influences: np.ndarray, classes: Classes, intervals: Intervals) -> float:
@@ -144,7 +139,7 @@ def influence_margin(influences: np.ndarray, classes: Classes, intervals: Interv
     """
     rows = (influences - influences.mean())[None]
     variances, freedom, _ = _variances(rows, np.ones_like(rows), classes, intervals)
-    return float(t.ppf((1 + intervals.level) / 2, freedom[0]) * np.sqrt(variances[0]))
+    return float(stdtrit(freedom[0], (1 + intervals.level) / 2) * np.sqrt(variances[0]))
 
 
 def shares(
@@ -178,7 +173,7 @@ def shares(
         effect = np.where(independent > 0, variances / independent, total / units)
         if not classes.are_clusters(intervals.population):
             effect = (freedom * effect + PRIOR * total / images) / (freedom + PRIOR)
-        quantile = norm.ppf(tail) * t.ppf(tail, freedom) / t.ppf(tail, images - 1)
+        quantile = ndtri(tail) * stdtrit(freedom, tail) / stdtrit(images - 1, tail)
         scale = quantile**2 * effect / total
         middle = (share + scale / 2) / (1 + scale)
         margin = np.sqrt(scale * (share * (1 - share) + scale / 4)) / (1 + scale)
@@ -234,8 +229,8 @@ def _within(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return variances and degrees of freedom within strata, which begin at `starts`.
 
-    Images without a value count, as those of a part of a stratified sample do [1]_. A stratum of
-    one image has the mean variance of the others.
+    Images without a value count, as those outside a part of a stratified sample do [1]_. A stratum
+    of one image has the mean variance of the others.
     """
     images = np.diff(starts, append=linearised.shape[1])
     several = images > 1
@@ -246,4 +241,7 @@ def _within(
     variances = (squares * np.where(several, images / np.maximum(images - 1, 1), 0)).sum(axis=1)
     pooled = squares[:, several].sum(axis=1) / max((images[several] - 1).sum(), 1)
     variances += pooled * present[:, ~several].sum(axis=1)
+    # As if the mean were that of the images with a value in advance; 1 if all have one.
+    number = present.sum(axis=1)
+    variances *= number / np.maximum(number - 1, 1) * (1 - 1 / max(images.sum(), 1))
     return variances, np.maximum(present[:, several] - 1, 0).sum(axis=1)

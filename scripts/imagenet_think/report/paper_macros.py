@@ -12,6 +12,7 @@ from imagenet_think.core.wording import series
 from imagenet_think.images import criteria, sources
 from imagenet_think.metrics import registry
 from imagenet_think.parsing.statuses import OK
+from imagenet_think.report import table_captions
 from imagenet_think.report.audit_checks import CONTRADICTS
 from imagenet_think.report.comparability import PROMPTS, VECTORS, split_reasons
 from imagenet_think.report.escaping import latex
@@ -54,7 +55,7 @@ def setting_macros(settings: Values) -> dict[str, str]:
         "ComplexityStrata": number(images["complexity"]["strata"]),
         "LongestSide": number(images["preparation"]["longest_side"]),
         "JpegQuality": number(images["preparation"]["jpeg_quality"]),
-        "IntervalDraws": number(benchmark["intervals"]["draws"]),
+        "IntervalPopulation": table_captions.population(settings),
         "IntervalLevel": percent(benchmark["intervals"]["level"], 1).replace(".0", ""),
         "AblationModel": latex(settings["models"][benchmark["ablation_model"]]["name"]),
     }

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from imagenet_think.analysis.intervals import DRAWN, FIXED, LEAST
+from imagenet_think.analysis.populations import DRAWN, FIXED, LEAST
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.metrics.registry import Metric

@@ -17,7 +17,7 @@ MISSING = -1
 
 LEAST = 30
 """Images that two judged, below which a coefficient has no interval: from 12 images, intervals at
-95% cover as few as 62% where one value prevails (`tests/benchmarks/coverage.py`)."""
+95% cover as few as 62% where one value prevails (`tests/benchmarks/interval_coverage.py`)."""
 
 
 class Coefficient(NamedTuple):
@@ -101,7 +101,7 @@ def _with_interval(
     """Return a coefficient for the sum of the images' tables, with its interval.
 
     The interval is that of log(1 - coefficient), from what each image changes (the jackknife), so
-    that it is wider below than above. Where all agree nothing is known of what others would say.
+    that it is wider below than above. Where all agree, or all but on one image, there is none.
     """
     judged = tables.any(axis=(1, 2)) if tables.size else np.zeros(len(tables), bool)
     tables, nothing = tables[judged], Coefficient(np.nan, np.nan, np.nan)
@@ -109,11 +109,10 @@ def _with_interval(
         return nothing
     total = tables.sum(axis=0)
     value = float(coefficient(total))
-    if len(tables) < LEAST or not value < 1:
+    without = coefficient(total - tables)
+    if len(tables) < LEAST or not (value < 1 and (without < 1).all()):
         return nothing._replace(value=value)
-    with np.errstate(divide="ignore"):
-        without = np.log(1 - coefficient(total - tables))
-    margin = influence_margin(math.log(1 - value) - without, classes.of(judged), intervals)
+    influences = math.log(1 - value) - np.log(1 - without)
+    margin = influence_margin(influences, classes.of(judged), intervals)
     low, high = (1 - (1 - value) * math.exp(sign * margin) for sign in (1, -1))
-    known = math.isfinite(margin)
-    return Coefficient(value, low, high) if known else nothing._replace(value=value)
+    return Coefficient(value, low, high)

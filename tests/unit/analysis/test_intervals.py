@@ -1,169 +1,197 @@
-import os
-import subprocess
-import sys
-
 import numpy as np
+import polars as pl
 import pytest
+import scipy.linalg
 import scipy.stats
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from tests.benchmarks.interval_coverage import KINDS, coefficients
 
-from imagenet_think.analysis.resampling import (
-    COUNTS,
-    LEAST,
+from imagenet_think.analysis import intervals as module
+from imagenet_think.analysis.intervals import (
+    Classes,
     Intervals,
-    bootstrap,
-    percentiles,
-    share,
-    weigh,
+    classes_of,
+    influence_margin,
+    margins,
+    ratio_margins,
+    shares,
 )
+from imagenet_think.analysis.populations import DRAWN, FIXED, LEAST
+from imagenet_think.review.reliability import cohen, krippendorff
+
+STRATA, CLUSTERS = Intervals(0.9, FIXED), Intervals(0.9, DRAWN)
 
 
-def all_weights(images, intervals, block=500):
-    """Every resample's weight of every image."""
-    blocks = [
-        np.concatenate([w for _, w in weigh(start, min(block, images - start), intervals)])
-        for start in range(0, images, block)
-    ]
-    return np.concatenate(blocks, axis=1)
+def one_class(images: int) -> Classes:
+    return Classes(np.zeros(images, np.int64))
 
 
-def test_the_share_of_each_count_is_its_probability():
-    shares = np.bincount(COUNTS.astype(int)) / len(COUNTS)
-    counts = np.arange(len(shares))
-    assert np.abs(shares - scipy.stats.poisson.pmf(counts, 1)).max() <= 2**-16
-    assert scipy.stats.poisson.sf(counts[-1], 1) <= 2**-16
-    assert COUNTS.mean() == 1
-    assert COUNTS.var() == 1 - 2**-15
+def own_classes(images: int) -> Classes:
+    return Classes(np.arange(images))
 
 
-def test_weights_are_poisson_counts():
-    intervals = Intervals(700, 0.95, 3)
-    weights = all_weights(1003, intervals)
-    assert weights.shape == (700, 1003)
-    observed = np.bincount(weights.astype(int).ravel(), minlength=5)
-    expected = np.bincount(COUNTS.astype(int)) / len(COUNTS) * weights.size
-    merged = [[*counts[:5], sum(counts[5:])] for counts in (observed, expected)]
-    assert scipy.stats.chisquare(*merged).pvalue > 1e-3
-    # Images, resamples and blocks are independent of each other.
-    correlations = np.corrcoef(weights[:, ::50].T)
-    assert np.abs(correlations[np.triu_indices(len(correlations), 1)]).max() < 0.2
-    assert weights.mean(axis=1).std() == pytest.approx(1003**-0.5, rel=0.1)
+def values(images: int, rows: int = 1) -> np.ndarray:
+    return np.random.default_rng(images).beta(2, 5, (rows, images))
 
 
-def test_a_block_can_be_computed_separately():
-    intervals = Intervals(600, 0.95, 3)
-    [(first, weights), (rest, more)] = weigh(500, 40, intervals)
-    assert (first, rest) == (slice(0, 500), slice(500, 600))
-    assert np.array_equal(np.concatenate([weights, more]), all_weights(540, intervals)[:, 500:])
+def test_independent_images_have_the_interval_of_the_t_distribution():
+    found = values(40, 3)
+    expected = scipy.stats.t.ppf(0.95, 39) * scipy.stats.sem(found, axis=1)
+    assert margins(found, one_class(40), STRATA) == pytest.approx(expected)
+    assert margins(found, own_classes(40), CLUSTERS) == pytest.approx(expected)
 
 
-def test_intervals_equal_an_explicit_resampling():
-    """Each image taken as often as its weight says, and the mean of what was taken."""
-    generator = np.random.default_rng(5)
-    values = generator.uniform(-0.2, 1, (1203, 3))
-    values[generator.random((1203, 3)) < 0.2] = np.nan
-    intervals = Intervals(draws=50, level=0.8, seed=11)
-    means = [
-        [np.nanmean(np.repeat(column, draw.astype(int))) for column in values.T]
-        for draw in all_weights(1203, intervals)
-    ]
-    low, high = bootstrap(values, intervals)
-    expected = np.quantile(means, [0.1, 0.9], axis=0)
-    assert np.abs(np.stack([low, high]) - expected).max() < 1e-9
+@pytest.mark.parametrize("count", [0, 7, 40])
+def test_independent_judgements_have_wilson_s_interval(count):
+    judged = np.arange(40)[None] < count
+    ends = scipy.stats.binomtest(count, 40).proportion_ci(0.9, method="wilson")
+    for classes, intervals in ((one_class(40), STRATA), (own_classes(40), CLUSTERS)):
+        found = shares(judged.astype(float), np.ones((1, 40)), classes, intervals)
+        assert np.ravel(found) == pytest.approx([count / 40, ends.low, ends.high], abs=1e-12)
 
 
-def test_intervals_are_those_of_scipy_s_bootstrap():
-    values = np.random.default_rng(4).beta(2, 5, 700)
-    low, high = bootstrap(values[:, None], Intervals(6000, 0.9, 1))
-    reference = scipy.stats.bootstrap(
-        (values,), np.mean, n_resamples=6000, confidence_level=0.9, method="percentile", rng=2
-    ).confidence_interval
-    width = reference.high - reference.low
-    assert low[0] == pytest.approx(reference.low, abs=0.05 * width)
-    assert high[0] == pytest.approx(reference.high, abs=0.05 * width)
+def test_clusters_are_those_of_cr2_and_satterthwaite():
+    """Equations of Bell and McCaffrey with whole matrices, for the intercept of a regression."""
+    draw = np.random.default_rng(3)
+    codes = draw.integers(0, 12, 70)
+    found = draw.normal(size=70) + draw.normal(size=12)[codes]
+    residuals = np.eye(70) - np.full((70, 70), 1 / 70)
+    parts, variance = [], 0.0
+    for code in np.unique(codes):
+        own = np.flatnonzero(codes == code)
+        adjusted = np.linalg.inv(scipy.linalg.sqrtm(residuals[np.ix_(own, own)]).real)
+        weights = adjusted @ np.ones(len(own)) / 70
+        variance += (weights @ (found - found.mean())[own]) ** 2
+        parts.append(residuals[own].T @ weights)
+    products = np.array(parts) @ np.array(parts).T
+    freedom = np.trace(products) ** 2 / np.trace(products @ products)
+    expected = scipy.stats.t.ppf(0.95, freedom) * np.sqrt(variance)
+    assert margins(found[None], Classes(codes), CLUSTERS) == pytest.approx([expected])
+
+
+def test_strata_are_those_of_a_stratified_mean():
+    draw = np.random.default_rng(4)
+    sizes = [5, 2, 9]
+    codes = np.repeat(np.arange(3), sizes)
+    found = draw.normal(size=16) + 3 * codes
+    variance = sum(size * found[codes == code].var(ddof=1) for code, size in enumerate(sizes))
+    expected = scipy.stats.t.ppf(0.95, 16 - 3) * np.sqrt(variance) / 16
+    order = draw.permutation(16)
+    assert margins(found[None, order], Classes(codes[order]), STRATA) == pytest.approx([expected])
+    # A class of one image has the mean variance of the others.
+    more = np.append(found, 0.5)
+    within = [(size - 1) * found[codes == code].var(ddof=1) for code, size in enumerate(sizes)]
+    whole = np.sqrt(variance + sum(within) / 13) / 17
+    single = margins(more[None], Classes(np.append(codes, 3)), STRATA)
+    assert single == pytest.approx([scipy.stats.t.ppf(0.95, 13) * whole])
+
+
+def test_images_without_a_value_are_a_part_that_might_be_another():
+    """Cochran's variance of the mean of a part, in whose classes all images count."""
+    draw = np.random.default_rng(5)
+    codes = np.repeat(np.arange(4), 15)
+    found = draw.normal(size=60) + codes
+    found[draw.random(60) < 0.6] = np.nan
+    present = ~np.isnan(found)
+    linear = np.where(present, found - np.nanmean(found), 0) / present.sum()
+    variance = sum(15 * linear[codes == code].var(ddof=1) for code in range(4))
+    number = present.sum()
+    variance *= number / (number - 1) * 59 / 60
+    expected = scipy.stats.t.ppf(0.95, number - 4) * np.sqrt(variance)
+    assert margins(found[None], Classes(codes), STRATA) == pytest.approx([expected])
+    # Of one class they change nothing.
+    known = margins(found[present][None], one_class(number), STRATA)
+    assert margins(found[None], one_class(60), STRATA) == pytest.approx(known)
+
+
+def test_numbers_of_too_few_images_or_classes_have_no_interval():
+    codes = np.arange(40) % LEAST
+    assert np.isfinite(margins(values(40), Classes(codes), CLUSTERS)).all()
+    assert np.isnan(margins(values(40), Classes(codes % (LEAST - 1)), CLUSTERS)).all()
+    judged = np.ones((1, 40))
+    share, low, high = shares(judged, judged, Classes(codes % (LEAST - 1)), CLUSTERS)
+    assert share == [1]
+    assert np.isnan([low, high]).all()
+    for images, few in ((LEAST, False), (LEAST - 1, True)):
+        assert np.isnan(margins(values(images), one_class(images), STRATA)) == few
+        classes = Classes(np.append(np.zeros(images), 1))
+        assert np.isnan(margins(values(images + 1), classes, STRATA)) == few
+    assert np.isnan(margins(values(40), own_classes(40), STRATA)).all()
+    assert np.isnan(margins(np.full((2, 20), np.nan), one_class(20), STRATA)).all()
+    assert np.isnan(margins(np.zeros((2, 0)), one_class(0), CLUSTERS)).all()
+    assert np.isnan(shares(np.zeros((1, 0)), np.zeros((1, 0)), one_class(0), STRATA)).all()
+
+
+def test_fixed_classes_most_of_which_have_no_image_count_as_drawn():
+    sample = pl.DataFrame({"image_id": [f"i{n}" for n in range(60)]})
+    sample = sample.with_columns(wnid=pl.int_range(60) // 2)
+    few = classes_of(sample["image_id"][:30:2], sample)
+    assert few.seen == 0.5
+    found = values(15)
+    assert margins(found, few, STRATA) == margins(found, own_classes(15), CLUSTERS)
+    most = classes_of(sample["image_id"][:40:2], sample)
+    assert np.isnan(margins(values(20), most, STRATA)).all()
+
+
+def test_an_image_that_is_not_in_the_sample_is_an_error():
+    sample = pl.DataFrame({"image_id": ["a"], "wnid": ["n1"]})
+    with pytest.raises(ValueError, match="image b is not in the sample"):
+        classes_of(pl.Series(["a", "b"]), sample)
+
+
+def test_several_judgements_of_an_image_that_agree_are_one_observation():
+    judged = (np.random.default_rng(6).random((1, 120)) < 0.3).astype(float)
+    for codes, intervals in ((np.arange(120) // 10, STRATA), (np.arange(120) // 6, CLUSTERS)):
+        once = shares(judged, np.ones((1, 120)), Classes(codes), intervals)
+        twice = shares(2 * judged, np.full((1, 120), 2.0), Classes(codes), intervals)
+        assert np.ravel(once) == pytest.approx(np.ravel(twice), abs=2e-3)
+
+
+def test_where_all_agree_images_or_classes_count_once():
+    none, judged, codes = np.zeros((1, 60)), np.full((1, 60), 2.0), np.arange(60) % 15
+    ends = [scipy.stats.binomtest(0, n).proportion_ci(0.9, method="wilson") for n in (60, 15)]
+    _, low, high = shares(none, judged, Classes(codes), STRATA)
+    assert (low, high) == (0, pytest.approx(ends[0].high, rel=0.03))
+    _, low, high = shares(none, judged, Classes(codes), CLUSTERS)
+    assert (low, high) == (0, pytest.approx(ends[1].high, rel=0.2))
+    assert high > ends[1].high  # of 14 degrees of freedom
+
+
+def test_what_images_change_gives_the_interval_of_a_mean():
+    found, codes = values(200)[0], np.arange(200) % 20
+    without = (found.sum() - found) / 199
+    for intervals in (STRATA, CLUSTERS):
+        expected = margins(found[None], Classes(codes), intervals)[0]
+        got = influence_margin(found.mean() - without, Classes(codes), intervals)
+        assert got == pytest.approx(expected, rel=0.01)
+
+
+def test_a_ratio_of_one_value_per_image_is_a_mean():
+    found, codes = values(50, 2), np.arange(50) % 12
+    for intervals in (STRATA, CLUSTERS):
+        ratios = ratio_margins(found, np.ones_like(found), Classes(codes), intervals)
+        assert margins(found, Classes(codes), intervals) == pytest.approx(ratios)
 
 
 def test_equal_scores_have_an_interval_of_no_width():
-    low, high = bootstrap(np.full((40, 1), 0.75), Intervals(300, 0.95, 1))
-    assert (low[0], high[0]) == (0.75, 0.75)
+    assert margins(np.full((1, 40), 0.75), one_class(40), STRATA) == [0]
 
 
-def test_few_values_have_no_interval():
-    values = np.random.default_rng(2).random((LEAST + 5, 3))
-    values[LEAST:, 1] = np.nan
-    values[LEAST - 1 :, 2] = np.nan
-    ends = np.stack(bootstrap(values, Intervals(300, 0.95, 1)))
-    assert np.isnan(ends).tolist() == [[False, False, True]] * 2
-    every = np.stack(bootstrap(values, Intervals(300, 0.95, 1, least=1)))
-    assert not np.isnan(every).any()
-    assert np.array_equal(every[:, :2], ends[:, :2])
+def test_rows_that_are_processed_in_steps_give_the_same_numbers(monkeypatch):
+    found, codes = values(60, 7), Classes(np.arange(60) % 12)
+    whole = margins(found, codes, CLUSTERS)
+    monkeypatch.setattr(module, "AT_ONCE", 120)
+    assert margins(found, codes, CLUSTERS).tolist() == whole.tolist()
 
 
-@pytest.mark.parametrize(
-    ("images", "least", "most"), [(2, 0.45, 0.6), (5, 0.8, 0.9), (LEAST, 0.88, 0.95), (80, 0.93, 1)]
-)
-def test_an_interval_covers_the_true_mean_about_as_often_as_it_says(images, least, most):
-    """Except over few images: the figures with which the bound is documented."""
-    values = np.random.default_rng(images).normal(0, 0.05, (images, 2000))
-    low, high = bootstrap(values, Intervals(400, 0.95, 3, least=1))
-    assert least < ((low <= 0) & (high >= 0)).mean() < most
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("population", [FIXED, DRAWN])
+def test_intervals_cover_the_true_value_as_often_as_they_say(kind, population):
+    """A smaller seeded form of the benchmark: images of the miniature's number of classes."""
+    found = KINDS[kind](population, 0.3, 12, 144, 100 if "share" in kind else 600)
+    assert not np.isnan(found).any()
+    assert 0.92 < found.mean() < 0.98
 
 
-def test_a_share_of_0_has_an_interval_with_a_width():
-    assert share(0, 40, 0.95) == (0.0, 0.0, pytest.approx(0.0876, abs=1e-4))
-    assert share(20, 40, 0.9)[0] == 0.5
-
-
-def test_without_a_value_there_is_no_interval():
-    values = np.array([[np.nan, 0.5], [np.nan, 0.25]])
-    low, high = bootstrap(values, Intervals(300, 0.95, 1, least=1))
-    assert np.isnan([low[0], high[0]]).all()
-    assert (low[1], high[1]) == (0.25, 0.5)
-    assert [len(end) for end in bootstrap(np.zeros((5, 0)), Intervals(10, 0.9, 1))] == [0, 0]
-    assert np.isnan(bootstrap(np.zeros((0, 2)), Intervals(10, 0.9, 1))).all()
-
-
-def test_percentiles_ignore_resamples_without_a_value():
-    means = np.array([[0.0, np.nan], [1.0, 3.0], [2.0, np.nan], [3.0, 5.0], [4.0, np.nan]])
-    low, high = percentiles(means, 0.5)
-    assert (low.tolist(), high.tolist()) == ([1.0, 3.5], [3.0, 4.5])
-
-
-def test_the_seed_decides():
-    values = np.random.default_rng(1).random((60, 2))
-    again = [bootstrap(values, Intervals(100, 0.9, seed)) for seed in (1, 1, 2)]
-    assert np.array_equal(again[0], again[1])
-    assert not np.array_equal(again[0], again[2])
-
-
-@given(seed=st.integers(0, 99), images=st.integers(1, 1700), workers=st.integers(2, 5))
-@settings(max_examples=15, deadline=None)
-def test_any_number_of_workers_gives_the_same_bytes(seed, images, workers):
-    values = np.random.default_rng(seed).uniform(-1, 1, (images, 3))
-    values[::7, 1] = np.nan
-    intervals = Intervals(30, 0.9, seed, least=1)
-    one, many = (np.stack(bootstrap(values, intervals, n)).tobytes() for n in (1, workers))
-    assert one == many
-
-
-def test_any_number_of_threads_gives_the_same_bytes():
-    program = (
-        "import sys; sys.path.insert(0, 'scripts')\n"
-        "import numpy as np\n"
-        "from imagenet_think.analysis.resampling import Intervals, bootstrap\n"
-        "values = np.random.default_rng(1).random((900, 40))\n"
-        "low, high = bootstrap(values, Intervals(300, 0.95, 1), int(sys.argv[1]))\n"
-        "print(low.tobytes().hex(), high.tobytes().hex())\n"
-    )
-    outputs = {
-        subprocess.run(
-            [sys.executable, "-c", program, threads],
-            env=os.environ | {"OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads},
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        for threads in ("1", "2")
-    }
-    assert len(outputs) == 1
+@pytest.mark.parametrize("coefficient", [krippendorff, cohen])
+def test_intervals_of_coefficients_cover_the_true_value(coefficient):
+    assert 0.92 < np.nanmean(coefficients(coefficient, 60, 400)) < 0.98
