@@ -5,9 +5,10 @@ made many times, for samples of images of some classes that differ as the intrac
 (ICC) says, and compared with the value of the population. For fixed classes the true value is that
 of these classes; where there are fewer images than classes, those that have one are a random part.
 A dash: the sample is too small for an interval. Ends with status 1 if a coverage is not between 92%
-and 97%.
+and 97%, by more than two standard errors of the simulation.
 
 - mean: over all images.
+- mean, few classes: of a number of fixed classes that is five times that of images.
 - mean, part: over a quarter of the images, of those with the shortest responses.
 - differences: of five models, all ten at once (Bonferroni).
 - share: averaged over shares from 5% to 95%.
@@ -17,6 +18,7 @@ and 97%.
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -165,6 +167,9 @@ def rows(runs: int) -> Iterator[tuple[str, list[float | None]]]:
     for (kind, simulated), population, icc in product(KINDS.items(), (FIXED, DRAWN), ICCS):
         name = f"{kind} | {population} | {icc}"
         yield name, [rate(simulated(population, icc, *cell, runs)) for cell in cells]
+    for icc in ICCS:
+        found = [rate(means(FIXED, icc, 5 * images, images, runs)) for images in IMAGES]
+        yield f"mean, few classes | fixed | {icc}", [*found, *[None] * (len(cells) - len(IMAGES))]
     for kind, own in {"alpha": krippendorff, "kappa": cohen}.items():
         found = [rate(coefficients(own, images, runs)) for images in IMAGES]
         yield f"{kind} | one class | ", [*found, *[None] * (len(cells) - len(IMAGES))]
@@ -179,9 +184,10 @@ def main() -> None:
     print(f"Coverage of intervals at {LEVEL:.0%} in {runs:,} simulations, by classes and images")
     print(f"| number | classes | ICC | {' | '.join(headings)} |")
     print(f"|{' --- |' * 3}{' ---: |' * len(headings)}", flush=True)
-    wrong = 0
+    wrong, error = 0, 2 * math.sqrt(WANTED[0] * (1 - WANTED[0]) / runs)
+    least, most = WANTED[0] - error, WANTED[1] + error
     for name, found in rows(runs):
-        wrong += sum(rate is not None and not WANTED[0] <= rate <= WANTED[1] for rate in found)
+        wrong += sum(rate is not None and not least <= rate <= most for rate in found)
         shown = ["–" if rate is None else f"{rate:.1%}" for rate in found]
         print(f"| {name} | {' | '.join(shown)} |", flush=True)
     if wrong:

@@ -166,9 +166,9 @@ def mean(values: np.ndarray) -> float | None:
 
 def interval(value: float | None, margin: float, prefix: str = "") -> dict[str, float | None]:
     """Return `<prefix>low` and `<prefix>high`; None without a value or if the margin is NaN."""
-    known = value is not None and not math.isnan(margin)
-    ends = (value - margin, value + margin) if known else (None, None)
-    return dict(zip((f"{prefix}low", f"{prefix}high"), ends, strict=True))
+    if value is None or math.isnan(margin):
+        return {f"{prefix}low": None, f"{prefix}high": None}
+    return {f"{prefix}low": float(value - margin), f"{prefix}high": float(value + margin)}
 
 
 def largest_first(groups: pl.Series) -> list[str]:

@@ -30,9 +30,10 @@ from scipy.special import ndtri, stdtrit
 
 from imagenet_think.analysis.populations import DRAWN, LEAST
 
-MOST_UNSEEN = 0.5
-"""Share of the classes without an image from which fixed classes count as drawn: the classes that
-do have images, hardly ever more than one, are then themselves a sample."""
+FEW_SEEN = 0.2
+"""Share of fixed classes with an image up to which they count as drawn: those that do have images,
+hardly ever more than one, are then a sample of the classes. With more of them, such an interval
+would be too wide."""
 
 PRIOR = 5
 """Degrees of freedom with which the design effect of a share, for fixed classes, is drawn to that
@@ -71,7 +72,7 @@ class Classes:
 
     def are_clusters(self, population: str) -> bool:
         """Return whether images of one class count as one observation."""
-        return population == DRAWN or 1 - self.seen >= MOST_UNSEEN
+        return population == DRAWN or self.seen <= FEW_SEEN
 
 
 def classes_of(images: pl.Series, sample: pl.DataFrame) -> Classes:

@@ -103,7 +103,7 @@ def _with_interval(
     The interval is that of log(1 - coefficient), from what each image changes (the jackknife), so
     that it is wider below than above. Where all agree, or all but on one image, there is none.
     """
-    judged = tables.any(axis=(1, 2)) if tables.size else np.zeros(len(tables), bool)
+    judged = np.flatnonzero([table.any() for table in tables])
     tables, nothing = tables[judged], Coefficient(np.nan, np.nan, np.nan)
     if not len(tables):
         return nothing

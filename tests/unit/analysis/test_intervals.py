@@ -122,14 +122,14 @@ def test_numbers_of_too_few_images_or_classes_have_no_interval():
 
 
 def test_fixed_classes_most_of_which_have_no_image_count_as_drawn():
-    sample = pl.DataFrame({"image_id": [f"i{n}" for n in range(60)]})
-    sample = sample.with_columns(wnid=pl.int_range(60) // 2)
-    few = classes_of(sample["image_id"][:30:2], sample)
-    assert few.seen == 0.5
-    found = values(15)
-    assert margins(found, few, STRATA) == margins(found, own_classes(15), CLUSTERS)
-    most = classes_of(sample["image_id"][:40:2], sample)
-    assert np.isnan(margins(values(20), most, STRATA)).all()
+    sample = pl.DataFrame({"image_id": [f"i{n}" for n in range(120)]})
+    sample = sample.with_columns(wnid=pl.int_range(120) // 2)
+    few = classes_of(sample["image_id"][:24:2], sample)
+    assert few.seen == 0.2
+    found = values(12)
+    assert margins(found, few, STRATA) == margins(found, own_classes(12), CLUSTERS)
+    more = classes_of(sample["image_id"][:40:2], sample)
+    assert np.isnan(margins(values(20), more, STRATA)).all()
 
 
 def test_an_image_that_is_not_in_the_sample_is_an_error():
