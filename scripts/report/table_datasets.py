@@ -16,7 +16,7 @@ from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.settings import Values
 from imagenet_think.core.wording import series
-from imagenet_think.report import table_captions
+from imagenet_think.report import definitions, table_captions
 from imagenet_think.report.table_captions import COMPUTED, OURS, REPORTED
 from imagenet_think.report.tables import WHOLE, Column, write_table
 
@@ -95,17 +95,18 @@ def compare(
     return pl.DataFrame(rows, schema=SCHEMA)
 
 
-def caption(samples: int, images: int, settings: Values, counted: Counts) -> str:
+def caption(defined: Values) -> str:
     """Return the caption: what counts as a sample in each row, and what was left out."""
+    counted = defined["counted"]
     others = [form.name for key, form in FORMS.items() if key not in counted]
     names = _subject(others) if counted and others else "The others are"
     reported = f" {names} as reported by the paper, which names no tokenizer."
-    tokenizer = model_sources.name(settings["statistics"]["tokenizer"]["repository"])
+    tokenizer = model_sources.name(defined["tokenizer"]["repository"])
     return (
         f"Comparison of {OURS} with existing multimodal reasoning datasets."
         f"{reported if others else ''} The row of {OURS} is computed from the run "
-        f"{settings['run']}: tokens are those of the tokenizer of {tokenizer}, no special tokens "
-        f"added; {table_captions.samples(samples, images)}{_others(counted)}"
+        f"{defined['run']}: tokens are those of the tokenizer of {tokenizer}, no special tokens "
+        f"added; {table_captions.samples(defined['samples'])}{_others(counted)}"
     )
 
 
@@ -165,7 +166,16 @@ def table_datasets(
     samples = frame["samples"][-1]
     if samples < len(images):
         logger.warning("%d of %d images left out", len(images) - samples, len(images))
-    write_table(frame, COLUMNS, caption(samples, len(images), settings, counted), stem)
+    defined = {
+        "run": settings["run"],
+        "references": settings["teachers"],
+        "texts": definitions.texts(),
+        "tokenizer": settings["statistics"]["tokenizer"],
+        "samples": {"complete": samples, "images": len(images)},
+        "counted": counted,
+        "reported": "resources/reported.yaml",
+    }
+    write_table(frame, COLUMNS, defined, caption, stem)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ from pathlib import Path
 import polars as pl
 
 from imagenet_think.analysis.lengths import NON_LATIN_SHARE, sample_tokens
-from imagenet_think.analysis.vocabulary import sample_groups, unique_words
+from imagenet_think.analysis.vocabulary import WORD, sample_groups, unique_words
 from imagenet_think.core import model_sources
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.settings import Values
 from imagenet_think.parsing import PARTS
-from imagenet_think.report import table_captions
+from imagenet_think.report import definitions, table_captions
 from imagenet_think.report.tables import WHOLE, Column, write_table
 
 GROUP = 1000
@@ -97,21 +97,22 @@ def language(
     return pl.concat(rows)
 
 
-def caption(
-    samples: Sequence[str], images: int, groups: Mapping[str, int], size: int, tokenizer: str
-) -> str:
+def caption(defined: Values) -> str:
     """Return the caption: what the numbers are, and of how many images."""
+    samples, size = defined["samples"], defined["groups"]["size"]
     whole = (
-        f"all {len(samples):,} samples as one group, fewer than {size:,}"
-        if len(samples) < size
-        else f"{len(set(groups.values())):,} random groups of {size:,} samples each"
+        f"all {samples['complete']:,} samples as one group, fewer than {size:,}"
+        if samples["complete"] < size
+        else f"{defined['groups']['number']:,} random groups of {size:,} samples each"
     )
+    tokenizer = model_sources.name(defined["tokenizer"]["repository"])
     return (
         f"Scale and language. Tokens are those of the tokenizer of {tokenizer}, no special tokens "
         "added; full is every response with text, think and answer those of responses that could "
         "be parsed (n responses). Unique words are different runs of letters, lower-cased, in "
-        f"{whole}; {table_captions.samples(len(samples), images)} A response counts as not in "
-        f"Latin script when at least {NON_LATIN_SHARE:.0%} of its letters are of other scripts. SD "
+        f"{whole}; {table_captions.samples(samples)} A response counts as not in "
+        f"Latin script when at least {defined['non_latin_share']:.0%} of its letters are of other "
+        "scripts. SD "
         "divides by n - 1."
     )
 
@@ -148,9 +149,23 @@ def table_language(
     groups = sample_groups(samples, settings["seed"], size)
     words = unique_words(annotations, groups)
     frame = language(images, measured, words, min(size, len(samples)), names)
-    tokenizer = model_sources.name(settings["statistics"]["tokenizer"]["repository"])
-    text = caption(samples, len(images), groups, size, tokenizer)
-    write_table(frame, COLUMNS, text, stem, csv=frame)
+    defined = {
+        "references": definitions.models(settings["teachers"], settings),
+        "texts": definitions.texts(),
+        "tokenizer": settings["statistics"]["tokenizer"],
+        "images": {"file": definitions.SAMPLE, "class": "wnid"},
+        "samples": {"complete": len(samples), "images": len(images)},
+        "words": {"pattern": WORD.pattern, "lower_case": True, "replaced": {"’": "'"}},
+        "groups": {
+            "size": size,
+            "number": len(set(groups.values())),
+            "seed": settings["seed"],
+            "order": definitions.ORDER,
+            "name": ["vocabulary", "<image_id>"],
+        },
+        "non_latin_share": NON_LATIN_SHARE,
+    }
+    write_table(frame, COLUMNS, defined, caption, stem, csv=frame)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import REVIEWED
 from imagenet_think.core.settings import Values, names
-from imagenet_think.report import table_captions
+from imagenet_think.report import definitions, table_captions
 from imagenet_think.report.tables import WHOLE, Column, write_table
 from imagenet_think.review.decisions import read_decisions
 from imagenet_think.review.form import ANSWERS, FAILURE, PREFERRED, TIES
@@ -106,8 +106,12 @@ def tabulate_review(
     ]
     if len(columns) < len(COLUMNS):
         columns.append(Column("kappa", "", interval=True, printed=False))
-    text = caption(found, len(shown), len(reviewers), settings)
-    write_table(rows, columns, text, stem)
+    defined = {
+        "reviewers": len(reviewers),
+        "images": {"judged": found["image_id"].n_unique(), "shown": len(shown)},
+        "intervals": {**definitions.intervals(settings), "least_of_coefficients": LEAST},
+    }
+    write_table(rows, columns, defined, caption, stem)
 
 
 def results(
@@ -227,12 +231,13 @@ def _judged(
     }
 
 
-def caption(decisions: pl.DataFrame, images: int, reviewers: int, settings: Values) -> str:
+def caption(defined: Values) -> str:
     """Say who judged what, and how judgements are counted."""
-    judged = decisions["image_id"].n_unique()
+    reviewers, images, own = (defined[name] for name in ("reviewers", "images", "intervals"))
     people = "one reviewer" if reviewers == 1 else f"{reviewers} reviewers"
     return (
-        f"What {people} decided on {judged:,} of the {images:,} images of the review page. Share: "
+        f"What {people} decided on {images['judged']:,} of the {images['shown']:,} images of the "
+        "review page. Share: "
         "of the responses that were decided (n), those of which the statement holds. A response "
         "judged by several reviewers counts once, as most of them decided; it is open where they "
         "said unsure, or no answer has the most votes. Failures are shown more often than "
@@ -241,10 +246,10 @@ def caption(decisions: pl.DataFrame, images: int, reviewers: int, settings: Valu
         "and in random order; of the images on which one of them was preferred. Equally good and "
         "both bad count for neither there, but as open; their own shares are of all images "
         "compared. Left side preferred: of all single judgements, near a half where sides do not "
-        f"matter. {table_captions.intervals(settings)} Several judgements of one image count as "
-        "one observation there. Alpha (Krippendorff's, for nominal values) and kappa (Cohen's, "
-        f"where exactly two reviewers judged) have one from {LEAST} images on that several judged, "
-        "unless all agree, or all but on one."
+        f"matter. {table_captions.intervals(defined)} Several judgements of one image count as one "
+        "observation there. Alpha (Krippendorff's, for nominal values) and kappa (Cohen's, where "
+        f"exactly two reviewers judged) have one from {own['least_of_coefficients']} images on "
+        "that several judged, unless all agree, or all but on one."
     )
 
 

@@ -12,7 +12,6 @@ from imagenet_think.core.wording import series
 from imagenet_think.images import criteria, sources
 from imagenet_think.metrics import registry
 from imagenet_think.parsing.statuses import OK
-from imagenet_think.report import table_captions
 from imagenet_think.report.audit_checks import CONTRADICTS
 from imagenet_think.report.comparability import PROMPTS, VECTORS, split_reasons
 from imagenet_think.report.escaping import latex
@@ -25,7 +24,7 @@ from imagenet_think.report.macros import (
     spelled,
     table_rows,
 )
-from imagenet_think.report.table_captions import HEADINGS, MEASURES
+from imagenet_think.report.table_captions import HEADINGS, MEASURES, POPULATIONS
 
 PLACES = ("One", "Two")
 """Suffixes of the macros about teacher 1 and teacher 2."""
@@ -55,7 +54,7 @@ def setting_macros(settings: Values) -> dict[str, str]:
         "ComplexityStrata": number(images["complexity"]["strata"]),
         "LongestSide": number(images["preparation"]["longest_side"]),
         "JpegQuality": number(images["preparation"]["jpeg_quality"]),
-        "IntervalPopulation": table_captions.population(settings),
+        "IntervalPopulation": POPULATIONS[benchmark["intervals"]["population"]],
         "IntervalLevel": percent(benchmark["intervals"]["level"], 1).replace(".0", ""),
         "AblationModel": latex(settings["models"][benchmark["ablation_model"]]["name"]),
     }
