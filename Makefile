@@ -52,8 +52,9 @@ test-gpu: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/libraries.py
 	$(BIN)/python tests/benchmarks/scoring.py
-	$(BIN)/python tests/benchmarks/bootstrap.py
+	$(BIN)/python tests/benchmarks/aggregates.py
 	$(BIN)/python tests/benchmarks/aggregate_jobs.py
+	$(BIN)/python tests/benchmarks/interval_coverage.py
 	$(BIN)/python tests/benchmarks/images.py
 	$(BIN)/python tests/benchmarks/image_damage.py
 	$(BIN)/python tests/benchmarks/plan.py

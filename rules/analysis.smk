@@ -51,6 +51,7 @@ SCORED = expand(f"{R}/scores/{{{{metric}}}}/{{shard}}.parquet", shard=SHARDS)
 rule aggregate_scores:
     input:
         scores=SCORED,
+        sample=f"{R}/images/sample.parquet",
     output:
         f"{R}/scores/{{metric}}/aggregate.parquet",
     log:
@@ -59,10 +60,8 @@ rule aggregate_scores:
         f"{R}/benchmarks/aggregate_scores/{{metric}}.tsv"
     conda:
         "../envs/texts.yaml"
-    threads: 2
     params:
         settings=reads(
-            "seed",
             "benchmarked",
             "benchmark.missing",
             "benchmark.intervals",
@@ -78,15 +77,15 @@ rule aggregate_scores:
 rule compare_models:
     input:
         scores=SCORED,
+        sample=f"{R}/images/sample.parquet",
     output:
         f"{R}/scores/{{metric}}/differences.parquet",
     log:
         log("compare_models/{metric}"),
     conda:
         "../envs/texts.yaml"
-    threads: 2
     params:
-        settings=reads("seed", "benchmarked", "benchmark.missing", "benchmark.intervals"),
+        settings=reads("benchmarked", "benchmark.missing", "benchmark.intervals"),
     message:
         "{wildcards.metric}: differences between the models and their intervals"
     script:
@@ -108,10 +107,8 @@ rule aggregate_groups:
         f"{R}/benchmarks/aggregate_groups/{{metric}}.tsv"
     conda:
         "../envs/texts.yaml"
-    threads: 2
     params:
         settings=reads(
-            "seed",
             "benchmarked",
             "benchmark.missing",
             "benchmark.intervals",
@@ -139,9 +136,8 @@ rule aggregate_agreement:
         f"{R}/benchmarks/aggregate_agreement.tsv"
     conda:
         "../envs/texts.yaml"
-    threads: 4
     params:
-        settings=reads("seed", "teachers", "benchmark.intervals"),
+        settings=reads("teachers", "benchmark.intervals"),
     message:
         "Agreement between the two teachers, with intervals"
     script:

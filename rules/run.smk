@@ -72,7 +72,6 @@ rule pilot:
     params:
         settings=reads(
             "run",
-            "seed",
             "teachers",
             "benchmarked",
             "models.{generated}.name",

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from imagenet_think.analysis.aggregation import largest_first, mean, means
-from imagenet_think.analysis.resampling import Intervals
+from imagenet_think.analysis.intervals import Classes, Intervals, classes_of, margins
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import AGREEMENT_AGGREGATES, BASELINES, BETWEEN, SAME_CLASS
@@ -104,20 +104,26 @@ def measured(
 
 
 def aggregate(
-    found: Mapping[Comparison, Scores], domains: pl.Series, intervals: Intervals, workers: int = 1
+    found: Mapping[Comparison, Scores], domains: pl.Series, classes: Classes, intervals: Intervals
 ) -> pl.DataFrame:
     """Return the means of comparisons and their intervals, over all images and by their domain.
 
-    The schema is `AGREEMENT_AGGREGATES`, the largest domain first; an image may have none.
+    The schema is `AGREEMENT_AGGREGATES`, the largest domain first; an image may have none. For the
+    interval of a baseline, two images that are compared are one observation of their class (of the
+    first one's class, if they are of two).
     """
     groups = [("all", "all", np.arange(len(domains)))]
     for domain in largest_first(domains):
         groups.append(("domain", domain, (domains == domain).arg_true().to_numpy()))
     rows = []
     for grouping, group, chosen in groups:
-        values = [scores.values[chosen] for scores in found.values()]
-        numbers = means(np.stack(values), intervals, workers)
-        for (comparison, scores), row in zip(found.items(), numbers, strict=True):
+        values = np.stack([scores.values[chosen] for scores in found.values()])
+        half = np.empty(len(values))
+        for place, scores in enumerate(found.values()):
+            paired = scores.paired[chosen]
+            own = values[place : place + 1, paired]
+            half[place] = margins(own, classes.of(chosen[paired]), intervals)[0]
+        for (comparison, scores), row in zip(found.items(), means(values, half), strict=True):
             row |= {"grouping": grouping, "group": group, **vars(comparison)}
             row["unpaired"] = int((~scores.paired[chosen]).sum())
             row["seen"] = mean(scores.seen[chosen][~np.isnan(scores.values[chosen])])
@@ -130,21 +136,22 @@ def aggregate_agreement(
     sample: str | Path,
     teachers: Sequence[str],
     intervals: Intervals,
-    workers: int = 1,
 ) -> pl.DataFrame:
     """Return the agreement between the two teachers, schema `AGREEMENT_AGGREGATES`.
 
     `files` are parquet files of all shards by metric, see `imagenet_think.metrics.score_schemas`;
     one metric is read at a time. `sample` is a parquet file of schema `SAMPLE`.
     """
-    images = pl.read_parquet(sample, columns=["image_id", "domain"]).sort("image_id")
+    columns = ["image_id", "wnid", "domain"]
+    images = pl.read_parquet(sample, columns=columns).sort("image_id")
     found: dict[Comparison, Scores] = {}
     for name, paths in files.items():
         # The frame has no name, so that it is freed before the next one is read.
         found |= measured(
             pl.read_parquet([*map(str, paths)]), registry.get(name), images["image_id"], teachers
         )
-    return aggregate(found, images["domain"], intervals, workers)
+    classes = classes_of(images["image_id"], images)
+    return aggregate(found, images["domain"], classes, intervals)
 
 
 if __name__ == "__main__":
@@ -154,7 +161,6 @@ if __name__ == "__main__":
         {metric.name: snakemake.input[metric.name] for metric in registry.metrics()},
         snakemake.input.sample,
         settings["teachers"],
-        Intervals(**settings["benchmark"]["intervals"], seed=settings["seed"]),
-        snakemake.threads,
+        Intervals(**settings["benchmark"]["intervals"]),
     )
     write_parquet(frame, snakemake.output[0], AGREEMENT_AGGREGATES)

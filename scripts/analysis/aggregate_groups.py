@@ -15,7 +15,7 @@ from imagenet_think.analysis.aggregation import (
     summarise,
     without_thinking,
 )
-from imagenet_think.analysis.resampling import Intervals
+from imagenet_think.analysis.intervals import Intervals
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
@@ -86,9 +86,8 @@ def aggregate_groups(
     lengths: pl.DataFrame,
     models: Sequence[str],
     intervals: Intervals,
-    workers: int = 1,
 ) -> pl.DataFrame:
-    """Return the benchmark's numbers over groups of images; each has its own resamples.
+    """Return the benchmark's numbers over groups of images.
 
     Returns
     -------
@@ -100,7 +99,7 @@ def aggregate_groups(
     rows = []
     for grouping, group, keys, chosen in groups:
         logger.info("%s %s: %d images", grouping, group, len(chosen))
-        for row in summarise(scored, keys, chosen, intervals, workers):
+        for row in summarise(scored, keys, chosen, intervals, by_chance=grouping == "length"):
             rows.append({"grouping": grouping, "group": group} | row)
     return pl.DataFrame(rows, schema=GROUPS)
 
@@ -115,6 +114,7 @@ if __name__ == "__main__":
         models,
         missing=benchmark["missing"],
         unthinking=without_thinking(settings["models"]),
+        sample=snakemake.input.sample,
     )
     columns = ["image_id", "wnid", "domain", "complexity_stratum"]
     frame = aggregate_groups(
@@ -124,7 +124,6 @@ if __name__ == "__main__":
             list(snakemake.input.lengths), columns=["image_id", "model", "part", "tokens"]
         ),
         models,
-        Intervals(**benchmark["intervals"], seed=settings["seed"]),
-        snakemake.threads,
+        Intervals(**benchmark["intervals"]),
     )
     write_parquet(frame, snakemake.output[0], GROUPS)

@@ -11,7 +11,7 @@ from imagenet_think.analysis.aggregation import (
     summarise,
     without_thinking,
 )
-from imagenet_think.analysis.resampling import Intervals
+from imagenet_think.analysis.intervals import Intervals
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
@@ -19,13 +19,13 @@ from imagenet_think.core.schemas import AGGREGATES, IMAGE_COUNTS
 from imagenet_think.metrics import registry
 
 
-def aggregate_scores(scored: ImageScores, intervals: Intervals, workers: int = 1) -> pl.DataFrame:
+def aggregate_scores(scored: ImageScores, intervals: Intervals) -> pl.DataFrame:
     """Return the means over all images and their intervals, schema `AGGREGATES`.
 
     There is one row per model, part, measure and aggregate, null where no image is scored.
     """
     everything = np.arange(len(scored.images))
-    rows = summarise(scored, list(scored.values), everything, intervals, workers)
+    rows = summarise(scored, list(scored.values), everything, intervals)
     return pl.DataFrame(list(rows), schema=AGGREGATES)
 
 
@@ -39,9 +39,9 @@ if __name__ == "__main__":
         settings["benchmarked"],
         missing=benchmark["missing"],
         unthinking=without_thinking(settings["models"]),
+        sample=snakemake.input.sample,
     )
-    intervals = Intervals(**benchmark["intervals"], seed=settings["seed"])
-    frame = aggregate_scores(scored, intervals, snakemake.threads)
+    frame = aggregate_scores(scored, Intervals(**benchmark["intervals"]))
     counts = frame.select("model", "part", *IMAGE_COUNTS)
     for row in counts.unique(maintain_order=True).iter_rows():
         logger.info("%s, %s: %d images, %d left out, %d without a response", *row)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations, product
 
 import numpy as np
@@ -11,11 +12,11 @@ from imagenet_think.analysis.aggregation import (
     AGGREGATE_NAMES,
     ImageScores,
     Key,
+    interval,
     mean,
-    number,
     read_scores,
 )
-from imagenet_think.analysis.resampling import Intervals, percentiles, resampled_means
+from imagenet_think.analysis.intervals import Intervals, margins
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import DIFFERENCES
@@ -25,7 +26,7 @@ PART = "full"
 
 
 def compare_models(
-    scored: ImageScores, models: Sequence[str], intervals: Intervals, workers: int = 1
+    scored: ImageScores, models: Sequence[str], intervals: Intervals
 ) -> pl.DataFrame:
     """Return the mean difference of every pair of models over the images that have both scores.
 
@@ -36,7 +37,7 @@ def compare_models(
     polars.DataFrame
         Schema `DIFFERENCES`. The simultaneous intervals have the level 1 - (1 - level) / pairs
         (Bonferroni), so that all intervals of a measure and aggregate hold at once with at least
-        `level`. The config's check makes sure that there are resamples beyond their ends.
+        `level`.
     """
     pairs = list(combinations(models, 2))
     measures = dict.fromkeys(key.metric for key in scored.values)
@@ -47,27 +48,26 @@ def compare_models(
     for place, (metric, name, pair) in enumerate(rows):
         of_model, of_other = (scored.values[Key(model, PART, metric, name)] for model in pair)
         np.subtract(of_model, of_other, out=matrix[place])
-    means = resampled_means(matrix.T, intervals, workers)
-    low, high = percentiles(means, intervals.level)
-    all_low, all_high = percentiles(means, 1 - (1 - intervals.level) / len(pairs))
-    return pl.DataFrame(
-        [
+    simultaneous = replace(intervals, level=1 - (1 - intervals.level) / len(pairs))
+    single, all_at_once = (
+        margins(matrix, scored.classes, each) for each in (intervals, simultaneous)
+    )
+    found = []
+    for place, (metric, name, (model, other)) in enumerate(rows):
+        difference = mean(matrix[place])
+        found.append(
             {
                 "metric": metric,
                 "aggregate": name,
                 "model": model,
                 "other": other,
-                "difference": mean(matrix[place]),
-                "low": number(low[place]),
-                "high": number(high[place]),
-                "all_low": number(all_low[place]),
-                "all_high": number(all_high[place]),
+                "difference": difference,
+                **interval(difference, single[place]),
+                **interval(difference, all_at_once[place], "all_"),
                 "images": int((~np.isnan(matrix[place])).sum()),
             }
-            for place, (metric, name, (model, other)) in enumerate(rows)
-        ],
-        schema=DIFFERENCES,
-    )
+        )
+    return pl.DataFrame(found, schema=DIFFERENCES)
 
 
 if __name__ == "__main__":
@@ -80,7 +80,7 @@ if __name__ == "__main__":
         models,
         [PART],
         benchmark["missing"],
+        snakemake.input.sample,
     )
-    intervals = Intervals(**benchmark["intervals"], seed=settings["seed"])
-    frame = compare_models(scored, models, intervals, snakemake.threads)
+    frame = compare_models(scored, models, Intervals(**benchmark["intervals"]))
     write_parquet(frame, snakemake.output[0], DIFFERENCES)

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from imagenet_think.analysis.aggregation import largest_first
-from imagenet_think.analysis.resampling import share
+from imagenet_think.analysis.intervals import Intervals, classes_of, shares
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import MENTIONS
 from imagenet_think.core.settings import Values, names
-from imagenet_think.report import definitions
+from imagenet_think.report import definitions, table_captions
 from imagenet_think.report.tables import WHOLE, Column, with_interval, write_table
 
 SHARES = {
@@ -43,7 +44,7 @@ COLUMNS = [
 ]
 
 
-def shares(found: pl.DataFrame, sample: pl.DataFrame, settings: Values) -> pl.DataFrame:
+def arrange(found: pl.DataFrame, sample: pl.DataFrame, settings: Values) -> pl.DataFrame:
     """Return the rows of the csv.
 
     Parameters
@@ -51,7 +52,7 @@ def shares(found: pl.DataFrame, sample: pl.DataFrame, settings: Values) -> pl.Da
     found
         Rows of schema `MENTIONS`.
     sample
-        Columns image_id, domain and complexity_stratum.
+        Columns image_id, wnid, domain and complexity_stratum.
     settings
         The keys of the config that the rule declares.
 
@@ -60,31 +61,29 @@ def shares(found: pl.DataFrame, sample: pl.DataFrame, settings: Values) -> pl.Da
     polars.DataFrame
         One row per model over all images (grouping and group "all"), then by domain and by stratum;
         images without a stratum are in none. Shares are of the answers, and null without answers.
-        Unlike intervals from resampling, Wilson's have a width where all answers or none name the
-        class.
 
     Raises
     ------
     ValueError
         If a model has an image twice, or one that is not in the sample.
     """
-    level, named = settings["benchmark"]["intervals"]["level"], names(settings)
+    intervals, named = Intervals(**settings["benchmark"]["intervals"]), names(settings)
     for key in named:
         _check(found.filter(model=key)["image_id"], sample["image_id"], key)
-    rows = found.join(sample, on="image_id")
-    groups = [("all", "all", rows)]
+    groups = [("all", "all", sample)]
     for domain in largest_first(sample["domain"]):
-        groups.append(("domain", domain, rows.filter(domain=domain)))
+        groups.append(("domain", domain, sample.filter(domain=domain)))
     for stratum in sample["complexity_stratum"].drop_nulls().unique().sort():
-        groups.append(("stratum", str(stratum), rows.filter(complexity_stratum=stratum)))
-    table = [
-        {"grouping": grouping, "group": group, "model": name, "key": key}
-        | _row(of_group.filter(model=key), level)
-        for grouping, group, of_group in groups
-        for key, name in named.items()
-    ]
+        groups.append(("stratum", str(stratum), sample.filter(complexity_stratum=stratum)))
+    table = []
+    for grouping, group, images in groups:
+        rows = found.join(images.select("image_id"), on="image_id", how="semi")
+        for key, name in named.items():
+            row = {"grouping": grouping, "group": group, "model": name, "key": key}
+            table.append(row | _row(rows.filter(model=key), images, intervals))
     numbers = [name for share in SHARES for name in with_interval(share)]
-    return pl.DataFrame(table, schema_overrides=dict.fromkeys(numbers, pl.Float64))
+    frame = pl.DataFrame(table, schema_overrides=dict.fromkeys(numbers, pl.Float64))
+    return frame.with_columns(pl.col(numbers).fill_nan(None))
 
 
 def _check(images: pl.Series, sample: pl.Series, model: str) -> None:
@@ -96,13 +95,19 @@ def _check(images: pl.Series, sample: pl.Series, model: str) -> None:
         raise ValueError(f"mentions of {model}: image {strange[0]} is not in the sample")
 
 
-def _row(rows: pl.DataFrame, level: float) -> dict[str, object]:
-    """Return the shares among a model's answers, with their intervals, and the counts."""
+def _row(rows: pl.DataFrame, images: pl.DataFrame, intervals: Intervals) -> dict[str, object]:
+    """Return the shares among a model's answers, with their intervals, and the counts.
+
+    `images` are those of the sample that the rows could be of.
+    """
+    named = rows.select(**{name: expression for name, (_, expression) in SHARES.items()})
+    counts, answered = (
+        np.stack([column.to_numpy() for column in frame.cast(pl.Float64)])
+        for frame in (named.fill_null(False), named.select(pl.all().is_not_null()))
+    )
+    found = shares(counts, answered, classes_of(rows["image_id"], images), intervals)
     row: dict[str, object] = {}
-    for name, (_, expression) in SHARES.items():
-        named = rows.select(expression).to_series().drop_nulls()
-        count = len(named.filter(named))
-        numbers = share(count, len(named), level) if len(named) else (None, None, None)
+    for name, *numbers in zip(SHARES, *map(np.ndarray.tolist, found), strict=True):
         row |= dict(zip(with_interval(name), numbers, strict=True))
     answers = rows["synset"].count()
     return row | {"answers": answers, "no_answer": len(rows) - answers}
@@ -136,13 +141,13 @@ def define(total: pl.DataFrame, settings: Values) -> dict[str, Any]:
         },
         "groups": {name: definitions.GROUPED_BY[name] for name in ("domain", "stratum")},
         "images": total.select("key", *answers).to_dicts(),
-        "intervals": {"method": "Wilson", "level": settings["benchmark"]["intervals"]["level"]},
+        "intervals": definitions.intervals(settings),
     }
 
 
 def caption(defined: Values) -> str:
     """Return the caption: what is matched, and in how many answers."""
-    counts, own = defined["images"], defined["intervals"]
+    counts = defined["images"]
     matched = defined["names"]["matched"]
     missing = sum(row["no_answer"] for row in counts)
     responses = "response" if missing == 1 else "responses"
@@ -160,9 +165,9 @@ def caption(defined: Values) -> str:
         f"lemmas; or a class below it; or the one directly above. Names are matched as {matched}; "
         "a name in another sense of the word counts too. Chance: the answer names, "
         "in any of these ways, another class of the sample, drawn at random for each image. n: "
-        f"answers{left}.{differ} Small: {own['level']:.0%} intervals ({own['method']}). Complexity "
-        "is the image's stratum of visual complexity inside its class, counted from 1, the least "
-        "complex; the csv has the shares by domain too."
+        f"answers{left}.{differ} {table_captions.intervals(defined)} Complexity is the image's "
+        "stratum of visual complexity inside its class, counted from 1, the least complex; the csv "
+        "has the shares by domain too."
     )
 
 
@@ -173,9 +178,9 @@ def table_mentions(
 
     `stem` is the path of the table without suffix.
     """
-    images = pl.read_parquet(sample, columns=["image_id", "domain", "complexity_stratum"])
+    images = pl.read_parquet(sample, columns=["image_id", "wnid", "domain", "complexity_stratum"])
     found = pl.read_parquet(list(map(Path, mentions)), schema=MENTIONS)
-    rows = shares(found, images, settings)
+    rows = arrange(found, images, settings)
     total = rows.filter(grouping="all")
     for row in total.iter_rows(named=True):
         logger.info("%s: %d answers, %d without", row["key"], row["answers"], row["no_answer"])

@@ -11,7 +11,7 @@ from imagenet_think.core.job import start_job
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.report import definitions, table_captions
-from imagenet_think.report.table_captions import HEADINGS, MEASURES
+from imagenet_think.report.table_captions import HEADINGS, MEASURES, POPULATIONS
 from imagenet_think.report.tables import ENDS, WHOLE, Column, spread, with_interval, write_table
 
 AGGREGATES = pl.DataFrame({"aggregate": ["avg", "max"]})
@@ -130,9 +130,9 @@ def _openness(defined: Values) -> Iterator[str]:
     own = defined["intervals"]
     yield (
         "Small: the ranks left open by the intervals of the models' differences, which hold for "
-        f"all pairs of models ({pairs}) of a metric at once ({own['level']:.0%}, Bonferroni; "
-        f"{own['draws']:,} resamples of the images); models with too few images in common are not "
-        "told apart."
+        f"all pairs of models ({pairs}) of a metric at once ({own['level']:.0%}, Bonferroni) "
+        f"{POPULATIONS[own['population']]}; models with too few images in common are not told "
+        "apart."
     )
     yield f"Pairs not told apart: {_not_apart(defined)}."
     yield "The csv holds the differences and their intervals, of the averages and of the maxima."

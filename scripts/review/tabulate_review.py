@@ -1,24 +1,23 @@
 """Tabulate the reviewers' decisions: rates, preferences, and inter-rater agreement."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from imagenet_think.analysis.resampling import LEAST, Intervals, share
+from imagenet_think.analysis.intervals import Intervals, classes_of, shares
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import REVIEWED
 from imagenet_think.core.settings import Values, names
+from imagenet_think.report import definitions, table_captions
 from imagenet_think.report.tables import WHOLE, Column, write_table
 from imagenet_think.review.decisions import read_decisions
 from imagenet_think.review.form import ANSWERS, FAILURE, PREFERRED, TIES
-from imagenet_think.review.reliability import MISSING, cohen, krippendorff
+from imagenet_think.review.reliability import LEAST, MISSING, cohen, krippendorff
 
 PERCENT = ".1%"
 
@@ -69,13 +68,9 @@ SCHEMA = pl.Schema(
 def tabulate_review(
     decisions: Sequence[str | Path],
     reviewed: str | Path,
+    sample: str | Path,
     stem: str | Path,
-    *,
-    run: str,
-    seed: int,
-    teachers: Sequence[str],
-    names: Mapping[str, str],
-    intervals: Mapping[str, Any],
+    settings: Values,
 ) -> None:
     """Write the table of the reviewers' decisions; ValueError if no file contains an answer.
 
@@ -85,20 +80,24 @@ def tabulate_review(
         Files that reviewers exported.
     reviewed
         The page's sample, parquet of schema `REVIEWED`.
+    sample
+        The run's, parquet of schema `SAMPLE`.
     stem
         Path of the table without extension.
-    run, seed
-        The run's name and seed.
-    teachers, names
-        Keys of teacher 1 and 2, and the models' names.
-    intervals
-        Number of draws and level of the intervals.
+    settings
+        The keys of the config that the rule reads.
     """
-    sample = pl.read_parquet(reviewed, schema=REVIEWED)
-    found, reviewers = read_decisions(decisions, sample, run)
+    shown = pl.read_parquet(reviewed, schema=REVIEWED)
+    found, reviewers = read_decisions(decisions, shown, settings["run"])
     if found.is_empty():
         raise ValueError(f"no decisions in {', '.join(map(str, decisions))}")
-    rows = results(found, teachers, names, Intervals(**intervals, seed=seed))
+    rows = results(
+        found,
+        pl.read_parquet(sample, columns=["image_id", "wnid"]),
+        settings["teachers"],
+        names(settings),
+        Intervals(**settings["benchmark"]["intervals"]),
+    )
     for reviewer in reviewers:
         own = found.filter(reviewer=reviewer)
         logger.info("%s: %d answers on %d images", reviewer, len(own), own["image_id"].n_unique())
@@ -109,14 +108,15 @@ def tabulate_review(
         columns.append(Column("kappa", "", interval=True, printed=False))
     defined = {
         "reviewers": len(reviewers),
-        "images": {"judged": found["image_id"].n_unique(), "shown": len(sample)},
-        "intervals": {**intervals, "shares": "Wilson", "resampled": "images", "least": LEAST},
+        "images": {"judged": found["image_id"].n_unique(), "shown": len(shown)},
+        "intervals": {**definitions.intervals(settings), "least_of_coefficients": LEAST},
     }
     write_table(rows, columns, defined, caption, stem)
 
 
 def results(
     decisions: pl.DataFrame,
+    sample: pl.DataFrame,
     teachers: Sequence[str],
     names: Mapping[str, str],
     intervals: Intervals,
@@ -130,57 +130,84 @@ def results(
     ----------
     decisions
         Schema `DECISIONS`.
+    sample
+        Columns image_id and wnid.
     teachers, names
         Keys of teacher 1 and 2, and the models' names.
     intervals
-        Resampling for the intervals of alpha and kappa; the level holds for shares too.
+        How intervals are made.
     """
     found: list[tuple] = []
     for (question, statement), teacher in product(ASKED.items(), teachers):
         own = decisions.filter(question=question, model=teacher)
         if len(own):
-            votes = _votes(own)
-            numbers = votes["yes"], votes["no"], votes.total()
-            found.append((question, statement, teacher, *numbers, _judged(own, ANSWERS, intervals)))
+            row = _share(_votes(own), ["yes"], ["no"], sample, intervals)
+            row |= _judged(own, ANSWERS, sample, intervals)
+            found.append((question, statement, teacher, row))
     compared = decisions.filter(question=PREFERRED)
     if len(compared):
         votes = _votes(compared)
-        judged = _judged(compared, (*teachers, *TIES), intervals)
-        for teacher, other in zip(teachers, reversed(teachers), strict=True):
-            numbers = votes[teacher], votes[other], votes.total()
-            found.append((PREFERRED, BETTER, teacher, *numbers, judged))
+        judged = _judged(compared, (*teachers, *TIES), sample, intervals)
         counts = {name: judged[name] for name in COUNTS if name in judged}
+        for teacher, other in zip(teachers, reversed(teachers), strict=True):
+            row = _share(votes, [teacher], [other], sample, intervals) | judged
+            found.append((PREFERRED, BETTER, teacher, row))
         for value, statement in zip(TIES, (TIED, BAD), strict=True):
-            numbers = votes[value], votes.total() - votes[value], votes.total()
-            found.append((value, statement, None, *numbers, counts))
-        left, right = (len(compared.filter(side=side)) for side in ("left", "right"))
-        found.append(("left", LEFT, None, left, right, len(compared), counts))
-    rows = []
-    for question, statement, key, agreeing, other, total, judged in found:
-        decided = agreeing + other
-        shares = share(agreeing, decided, intervals.level) if decided else (None, None, None)
-        row = {"question": question, "statement": statement, "key": key}
-        row |= {"model": names[key] if key else ""}
-        row |= dict(zip(("share", "share_low", "share_high"), shares, strict=True))
-        row |= {"agreeing": agreeing, "decided": decided, "undecided": total - decided}
-        rows.append(row | judged)
+            others = {*votes["value"]} - {value}
+            row = _share(votes, [value], [*others], sample, intervals) | counts
+            found.append((value, statement, None, row))
+        sides = compared.with_columns(value="side")
+        row = _share(sides, ["left"], ["right"], sample, intervals) | counts
+        found.append(("left", LEFT, None, row))
+    rows = [
+        {"question": question, "statement": statement, "key": key, "model": names.get(key, "")}
+        | row
+        for question, statement, key, row in found
+    ]
     return pl.DataFrame(rows, schema=SCHEMA)
 
 
-def _votes(rows: pl.DataFrame) -> Counter[str]:
-    """Return how many images have each value, which is the one that most reviewers gave.
+def _share(
+    values: pl.DataFrame,
+    positive: Sequence[str],
+    negative: Sequence[str],
+    sample: pl.DataFrame,
+    intervals: Intervals,
+) -> dict[str, object]:
+    """Return how often the decided values are positive.
 
-    An image without such a value counts as `SPLIT`.
+    `values` has the columns image_id and value. Those of one image are not independent.
+    """
+    images = values.group_by("image_id", maintain_order=True).agg(
+        pl.col("value").is_in(list(positive)).sum().alias("agreeing"),
+        pl.col("value").is_in([*positive, *negative]).sum().alias("decided"),
+    )
+    agreeing, decided = (images[name].to_numpy() for name in ("agreeing", "decided"))
+    classes = classes_of(images["image_id"], sample)
+    ends = shares(agreeing[None], decided[None], classes, intervals)
+    numbers = (None if np.isnan(number[0]) else float(number[0]) for number in ends)
+    return {
+        **dict(zip(("share", "share_low", "share_high"), numbers, strict=True)),
+        "agreeing": int(agreeing.sum()),
+        "decided": int(decided.sum()),
+        "undecided": len(values) - int(decided.sum()),
+    }
+
+
+def _votes(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return image_id and value: the one that most reviewers of an image gave.
+
+    An image without such a value has `SPLIT`.
     """
     votes = rows.group_by("image_id", "value").len("votes")
     most = votes.filter(pl.col("votes") == pl.col("votes").max().over("image_id"))
-    won = most.group_by("image_id").agg(
-        pl.when(pl.len() == 1).then(pl.col("value").first()).otherwise(pl.lit(SPLIT)).alias("value")
-    )
-    return Counter(won["value"])
+    won = pl.when(pl.len() == 1).then(pl.col("value").first()).otherwise(pl.lit(SPLIT))
+    return most.group_by("image_id").agg(won.alias("value")).sort("image_id")
 
 
-def _judged(rows: pl.DataFrame, values: Sequence[str], intervals: Intervals) -> dict[str, object]:
+def _judged(
+    rows: pl.DataFrame, values: Sequence[str], sample: pl.DataFrame, intervals: Intervals
+) -> dict[str, object]:
     """Return the reviewers' agreement on the images of some rows, with counts."""
     codes = rows.with_columns(
         pl.col("value").replace_strict({value: code for code, value in enumerate(values)})
@@ -188,9 +215,10 @@ def _judged(rows: pl.DataFrame, values: Sequence[str], intervals: Intervals) -> 
     table = codes.pivot("reviewer", index="image_id", values="value").sort("image_id")
     reviewers = sorted(set(table.columns) - {"image_id"})
     matrix = table.select(reviewers).fill_null(MISSING).to_numpy()
-    agreement = {"alpha": krippendorff(matrix, len(values), intervals)}
+    classes = classes_of(table["image_id"], sample)
+    agreement = {"alpha": krippendorff(matrix, len(values), classes, intervals)}
     if len(reviewers) == 2:
-        agreement["kappa"] = cohen(matrix, len(values), intervals)
+        agreement["kappa"] = cohen(matrix, len(values), classes, intervals)
     return {
         **{
             f"{name}{end}": None if np.isnan(number) else number
@@ -218,23 +246,19 @@ def caption(defined: Values) -> str:
         "and in random order; of the images on which one of them was preferred. Equally good and "
         "both bad count for neither there, but as open; their own shares are of all images "
         "compared. Left side preferred: of all single judgements, near a half where sides do not "
-        f"matter. Small: {own['level']:.0%} intervals; of shares {own['shares']}'s, of alpha "
-        "(Krippendorff's, for nominal values) and kappa (Cohen's, where exactly two reviewers "
-        f"judged) by resampling {own['resampled']}, from {own['least']} {own['resampled']} on that "
-        "several judged."
+        f"matter. {table_captions.intervals(defined)} Several judgements of one image count as one "
+        "observation there. Alpha (Krippendorff's, for nominal values) and kappa (Cohen's, where "
+        f"exactly two reviewers judged) have one from {own['least_of_coefficients']} images on "
+        "that several judged, unless all agree, or all but on one."
     )
 
 
 if __name__ == "__main__":
     snakemake = start_job()
-    settings = json.loads(snakemake.params.settings)
     tabulate_review(
         snakemake.input.decisions,
         snakemake.input.reviewed,
+        snakemake.input.sample,
         Path(snakemake.output[0]).with_suffix(""),
-        run=settings["run"],
-        seed=settings["seed"],
-        teachers=settings["teachers"],
-        names=names(settings),
-        intervals=settings["benchmark"]["intervals"],
+        json.loads(snakemake.params.settings),
     )

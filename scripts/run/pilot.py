@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import yaml
 
-from imagenet_think.analysis.resampling import Intervals, bootstrap, share
+from imagenet_think.analysis.intervals import Classes, Intervals, classes_of, margins, shares
 from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
@@ -20,7 +20,7 @@ from imagenet_think.core.settings import names as printed_names
 from imagenet_think.inference import usage
 from imagenet_think.parsing import parse, statuses
 from imagenet_think.parsing.outcomes import EXCLUSIONS, FAILURES, reason
-from imagenet_think.report import escaping
+from imagenet_think.report import escaping, table_captions
 from imagenet_think.report.tables import WHOLE, Column, markdown, write_csv
 
 PAPER = "paper"
@@ -159,6 +159,7 @@ def estimate(
     blocks: Mapping[str, Sequence[int]],
     gpus: int,
     teachers: Sequence[str],
+    sample: pl.DataFrame,
     intervals: Intervals,
 ) -> list[dict[str, Any]]:
     """Return the measurements, and how long the run takes: one row per model, and for all.
@@ -173,8 +174,10 @@ def estimate(
         Jobs that run in parallel.
     teachers
         Keys of the teachers. They get a row together if both are among the models.
+    sample
+        Columns image_id and wnid.
     intervals
-        Bootstrap over images; the level also applies to shares.
+        How intervals are made.
 
     Returns
     -------
@@ -209,12 +212,15 @@ def estimate(
         key: np.sum([sum(blocks[m]) * pilots[m].image_seconds() for m in models], axis=0)
         for key, models in combined.items()
     }
-    ends = np.stack(bootstrap(np.column_stack([*tokens.values(), *seconds.values()]), intervals), 1)
+    classes = classes_of(pilots[first].answers["image_id"], sample)
+    values = np.stack([*tokens.values(), *seconds.values()])
+    middle = np.array([_mean(row) for row in values])
+    ends = middle[:, None] + margins(values, classes, intervals)[:, None] * [-1, 1]
     rows: list[dict[str, Any]] = []
     for key, models in combined.items():
         row: dict[str, Any] = {"model": key}
         if key in pilots:
-            row |= _measured(pilots[key], intervals.level)
+            row |= _measured(pilots[key], classes, intervals)
             row |= _interval("tokens", ends[len(rows)])
         own = [(pilots[model], blocks[model]) for model in models]
         row |= _whole(own, seconds[key], ends[len(tokens) + len(rows)], gpus)
@@ -222,7 +228,7 @@ def estimate(
     return rows
 
 
-def _measured(pilot: Pilot, level: float) -> dict[str, Any]:
+def _measured(pilot: Pilot, classes: Classes, intervals: Intervals) -> dict[str, Any]:
     """Return what was measured for one model, without the interval of its tokens."""
     tokens = pl.Series(pilot.tokens()).drop_nans()
     jobs = pilot.spending.jobs
@@ -240,10 +246,11 @@ def _measured(pilot: Pilot, level: float) -> dict[str, Any]:
         "job_responses": len(pilot.spending.responses),
         "devices": ", ".join(sorted({job.device or "not recorded" for job in jobs})),
     }
-    counts = dict(pilot.answers["reason"].value_counts().iter_rows())
-    counts["not_done"] = len(pilot.answers) - counts.get(statuses.OK, 0)
-    for column in ENDS:
-        values = share(counts.get(column.name, 0), len(pilot.answers), level)
+    reasons = pilot.answers["reason"].to_numpy()
+    ended = np.stack([reasons == column.name for column in ENDS]).astype(float)
+    ended[0] = reasons != statuses.OK  # not done, for any of the reasons
+    found = shares(ended, np.ones_like(ended), classes, intervals)
+    for column, *values in zip(ENDS, *map(np.ndarray.tolist, found), strict=True):
         row |= dict(zip(column.names, values, strict=True))
     return row
 
@@ -293,7 +300,7 @@ def page(
     blocks: Mapping[str, Sequence[int]],
 ) -> str:
     """Return the pilot as Markdown: the table of `estimate` with the paper's row, and notes."""
-    gpus, level = settings["pilot"]["gpus"], settings["benchmark"]["intervals"]["level"]
+    gpus = settings["pilot"]["gpus"]
     named = table.with_columns(pl.col("model").replace_strict(names).alias("name"))
     models = named.filter(pl.col("images").is_not_null())
     occurred = [column for column in ENDS if models[column.name].sum()]
@@ -316,15 +323,14 @@ def page(
             "responses stay in the journal: the run does not generate them again. Tokens are those "
             "of the responses that were kept. Tokens per second count everything that the jobs "
             "behind these responses generated, without the time for loading the model and for its "
-            f"canary (a separate column). In brackets: {level:.0%} intervals from resampling the "
-            "images.",
+            f"canary (a separate column). {table_captions.intervals(settings)}",
         ),
         "## Responses that are not done\n",
         markdown(
             models,
             [MODEL, *occurred],
-            f"Shares of the images with {level:.0%} Wilson intervals, by the reasons of the "
-            "accounting. Reasons that are left out did not occur.",
+            "Shares of the images by the reasons of the accounting, with such intervals. Reasons "
+            "that are left out did not occur.",
         )
         if occurred
         else "All follow their model's format.\n",
@@ -411,7 +417,7 @@ def pilot(
     the keys that the rule reads.
     """
     names, teachers = printed_names(settings), settings["teachers"]
-    intervals = Intervals(**settings["benchmark"]["intervals"], seed=settings["seed"])
+    intervals = Intervals(**settings["benchmark"]["intervals"])
     pilots = {
         model: read_pilot(file, Path(journals) / model, settings["models"][model]["output"])
         for model, file in zip(names, responses, strict=True)
@@ -425,7 +431,8 @@ def pilot(
         for path in (sample, evaluated)
     )
     blocks = {model: everything if model in teachers else some for model in names}
-    rows = estimate(pilots, blocks, settings["pilot"]["gpus"], teachers, intervals)
+    images = pl.read_parquet(sample, columns=["image_id", "wnid"])
+    rows = estimate(pilots, blocks, settings["pilot"]["gpus"], teachers, images, intervals)
     paper = usage.paper_cost(yaml.safe_load(Path(reported).read_text(encoding="utf-8")))
     hours = {"tokens_per_second": paper["tokens_per_second"], "hours": paper["gpu_hours"]}
     columns = [Column("model", "Model"), *MEASURED, *ENDS, *ESTIMATED]

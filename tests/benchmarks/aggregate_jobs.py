@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "analysis"))
 
 import numpy as np
 import polars as pl
+from imagenet_think.analysis.resampling import Intervals
 from measuring import alone, peak
 
 from aggregate_agreement import aggregate_agreement
@@ -27,7 +28,6 @@ from aggregate_groups import aggregate_groups
 from aggregate_scores import aggregate_scores
 from compare_models import PART, compare_models
 from imagenet_think.analysis.aggregation import read_scores
-from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.schemas import BASELINES, BETWEEN, LENGTHS, SAMPLE
 from imagenet_think.metrics import registry
 from imagenet_think.metrics.score_schemas import agreement, scores

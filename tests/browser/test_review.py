@@ -14,7 +14,7 @@ from PIL import Image
 from tests.browser.conftest import TIMEOUT
 from tests.unit import reviewed
 
-from imagenet_think.analysis.resampling import Intervals
+from imagenet_think.analysis.intervals import Intervals
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.schemas import REVIEWED
 from imagenet_think.review.decisions import read_decisions
@@ -139,7 +139,8 @@ def test_decisions_are_exported_and_imported_elsewhere(opened, browser, folder, 
     found, _ = read_decisions([tmp_path / "ada.json"], SAMPLE, reviewed.RUN)
     rows = found.select("image_id", "model", "question", "value").rows()
     assert sorted(rows, key=str) == sorted(wanted, key=str)
-    table = results(found, reviewed.TEACHERS, reviewed.NAMES, Intervals(50, 0.95, 1))
+    classes, intervals = reviewed.classes(found["image_id"]), Intervals(0.95, "fixed")
+    table = results(found, classes, reviewed.TEACHERS, reviewed.NAMES, intervals)
     parsed = (SAMPLE["status_1"] == "ok").sum()
     row = table.filter(question="split", key="glm").row(0, named=True)
     assert (row["share"], row["decided"]) == (1, parsed)

@@ -24,7 +24,7 @@ DOMAINS = ("plant", "animal", "animal", None)
 def sample(images: int) -> pl.DataFrame:
     """Return a sample of images of two domains, and images without one."""
     rows = [
-        {"image_id": f"i{place:02d}", "domain": DOMAINS[place % len(DOMAINS)]}
+        {"image_id": f"i{place:02d}", "wnid": "n1", "domain": DOMAINS[place % len(DOMAINS)]}
         for place in range(images)
     ]
     return pl.DataFrame(rows, schema=schemas.SAMPLE)

@@ -4,6 +4,7 @@ import io
 import random
 from pathlib import Path
 
+import polars as pl
 from PIL import Image
 
 from imagenet_think.parsing.outcomes import STATUSES
@@ -130,3 +131,8 @@ def export(listed, quality=(), blind=(), reviewer="Ada", images=None, run: str =
 def sample(found: list[dict], run: str = RUN):
     """Return the sample of a page, schema `REVIEWED`."""
     return listed(content(found, run))
+
+
+def classes(images: pl.Series) -> pl.DataFrame:
+    """Return image_id and wnid of images that are all of one class."""
+    return pl.DataFrame({"image_id": images.unique(), "wnid": "n1"})

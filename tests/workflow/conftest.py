@@ -160,7 +160,6 @@ def cut_down(project: Project, **changes: object) -> None:
         config["benchmarked"] = ["internvl3.5", config["benchmark"]["ablation_model"]]
         models = [*config["teachers"], *config["benchmarked"]]
         config["models"] = {name: config["models"][name] for name in models}
-        config["benchmark"]["intervals"]["draws"] = 200
         config |= changes
 
 

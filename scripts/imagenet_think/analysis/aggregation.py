@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from imagenet_think import parsing
-from imagenet_think.analysis.resampling import Intervals, bootstrap
+from imagenet_think.analysis.intervals import Classes, Intervals, classes_of, margins
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics.pairs import check_images
 from imagenet_think.metrics.registry import Metric
@@ -45,12 +45,15 @@ class ImageScores:
     seen
         For each model and part, the shares of tokens inside the window, of the response and of the
         two references; shape (3, images), NaN where a text is missing. Empty without a window.
+    classes
+        The images' classes.
     """
 
     images: pl.Series
     values: Mapping[Key, np.ndarray]
     no_response: Mapping[tuple[str, str], np.ndarray]
     seen: Mapping[tuple[str, str], np.ndarray]
+    classes: Classes
 
 
 def read_scores(
@@ -60,6 +63,7 @@ def read_scores(
     parts: Sequence[str] = PARTS,
     missing: str = "leave_out",
     unthinking: Collection[str] = (),
+    sample: str | Path | None = None,
 ) -> ImageScores:
     """Read scores files one at a time, and keep each image's averages and maxima.
 
@@ -77,11 +81,15 @@ def read_scores(
     unthinking
         Models that answer without thinking by design (`without_thinking`): the thinking that they
         do not have is no response that is missing, and never scores 0.
+    sample
+        Parquet file of schema `SAMPLE`, which has the images' classes; without it, all images are
+        of one class.
 
     Raises
     ------
     ValueError
-        If an image, model and part has no row or more than one, or a null has no reason.
+        If an image, model and part has no row or more than one, a null has no reason, or an image
+        is not in the sample.
     """
     cells = list(product(models, parts))
     shares = ["seen", "seen_1", "seen_2"] if metric.coverage else []
@@ -102,7 +110,11 @@ def read_scores(
                 values[Key(*cell, measure.name, name)] = value
     no_response = dict(zip(cells, absent, strict=True))
     seen = {cell: numbers[-3:, place] for place, cell in enumerate(cells)} if shares else {}
-    return ImageScores(images.gather(order), values, no_response, seen)
+    images = images.gather(order)
+    classes = Classes(np.zeros(len(images), np.int64))
+    if sample is not None:
+        classes = classes_of(images, pl.read_parquet(sample, columns=["image_id", "wnid"]))
+    return ImageScores(images, values, no_response, seen, classes)
 
 
 def without_thinking(models: Values) -> set[str]:
@@ -121,13 +133,24 @@ def summarise(
     keys: Sequence[Key],
     chosen: np.ndarray,
     intervals: Intervals,
-    workers: int = 1,
+    by_chance: bool = False,
 ) -> Iterator[dict[str, object]]:
-    """Yield a row of schema `AGGREGATES` for each key: its mean over the images at these places."""
+    """Yield a row of schema `AGGREGATES` for each key: its mean over the images at these places.
+
+    `by_chance` says that other images of their classes might have been chosen, because of their
+    responses.
+    """
     matrix = np.empty((len(keys), len(chosen)))
     for place, key in enumerate(keys):
         matrix[place] = scored.values[key][chosen]
-    for key, interval in zip(keys, means(matrix, intervals, workers), strict=True):
+    values, classes = matrix, scored.classes
+    if by_chance:
+        values = np.full((len(keys), len(scored.images)), np.nan)
+        values[:, chosen] = matrix
+    else:
+        classes = classes.of(chosen)
+    numbers = means(matrix, margins(values, classes, intervals))
+    for key, interval in zip(keys, numbers, strict=True):
         cell = (key.model, key.part)
         no_response = int(scored.no_response[cell][chosen].sum())
         yield {
@@ -138,15 +161,16 @@ def summarise(
         }
 
 
-def means(matrix: np.ndarray, intervals: Intervals, workers: int) -> Iterator[dict[str, Any]]:
-    """Yield the mean of each row of shape (rows, images), its interval, and how many it is over."""
-    low, high = bootstrap(matrix.T, intervals, workers)
-    for place, values in enumerate(matrix):
-        counted = int((~np.isnan(values)).sum())
+def means(matrix: np.ndarray, margins: np.ndarray) -> Iterator[dict[str, Any]]:
+    """Yield the mean of each row of shape (rows, images), its interval, and how many it is over.
+
+    `margins`, shape (rows,), are half the widths of the intervals.
+    """
+    for values, margin in zip(matrix, margins, strict=True):
+        counted, value = int((~np.isnan(values)).sum()), mean(values)
         yield {
-            "value": mean(values),
-            "low": number(low[place]),
-            "high": number(high[place]),
+            "value": value,
+            **interval(value, margin),
             "images": counted,
             "left_out": len(values) - counted,
         }
@@ -158,9 +182,11 @@ def mean(values: np.ndarray) -> float | None:
     return math.fsum(values) / len(values) if values else None
 
 
-def number(value: float) -> float | None:
-    """Return a float, None for NaN."""
-    return None if math.isnan(value) else float(value)
+def interval(value: float | None, margin: float, prefix: str = "") -> dict[str, float | None]:
+    """Return `<prefix>low` and `<prefix>high`; None without a value or if the margin is NaN."""
+    if value is None or math.isnan(margin):
+        return {f"{prefix}low": None, f"{prefix}high": None}
+    return {f"{prefix}low": float(value - margin), f"{prefix}high": float(value + margin)}
 
 
 def largest_first(groups: pl.Series) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from imagenet_think.analysis.resampling import LEAST
+from imagenet_think.analysis.populations import LEAST
 from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics.registry import Metric
@@ -132,5 +132,6 @@ def by_length(settings: Values) -> dict[str, Any]:
 
 
 def intervals(settings: Values) -> dict[str, Any]:
-    """Return how intervals of means are made."""
-    return {**settings["benchmark"]["intervals"], "resampled": "images", "least": LEAST}
+    """Return how intervals are made."""
+    classes = {"file": SAMPLE, "column": "wnid", "least": LEAST}
+    return {**settings["benchmark"]["intervals"], "classes": classes}

@@ -31,7 +31,7 @@ from imagenet_think.report.macros import (
     spelled,
     table_rows,
 )
-from imagenet_think.report.table_captions import HEADINGS, MEASURES
+from imagenet_think.report.table_captions import HEADINGS, MEASURES, POPULATIONS
 
 SCORED = {
     "leave_out": "the response and both references are there",
@@ -71,7 +71,7 @@ def setting_macros(settings: Values) -> dict[str, str]:
         **_sampling(images),
         "LongestSide": number(images["preparation"]["longest_side"]),
         "JpegQuality": number(images["preparation"]["jpeg_quality"]),
-        "IntervalDraws": number(benchmark["intervals"]["draws"]),
+        "IntervalPopulation": POPULATIONS[benchmark["intervals"]["population"]],
         "IntervalLevel": percent(benchmark["intervals"]["level"], 1).replace(".0", ""),
         "AblationModel": latex(settings["models"][benchmark["ablation_model"]]["name"]),
     }

@@ -9,6 +9,7 @@ from operator import itemgetter
 
 import polars as pl
 
+from imagenet_think.analysis.populations import DRAWN, FIXED, LEAST
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.report.tables import Column
@@ -49,6 +50,12 @@ COUNTS = {
     "meant to think)",
 }
 """What a missing response may count, in words."""
+
+POPULATIONS = {
+    FIXED: "for other images of the same classes (strata)",
+    DRAWN: f"for other classes as well (clusters; none with fewer than {LEAST} classes)",
+}
+"""What intervals are about, in a clause."""
 
 AS_PRINTED = "Metrics are defined in the captions of Tables 3 to 6."
 
@@ -167,8 +174,8 @@ def intervals(defined: Values) -> str:
     """Explain the small numbers."""
     own = defined["intervals"]
     return (
-        f"Small: {own['level']:.0%} intervals from {own['draws']:,} resamples of the "
-        f"{own['resampled']}; a mean over fewer than {own['least']} has none."
+        f"Small: {own['level']:.0%} intervals {POPULATIONS[own['population']]}; a number of too "
+        "few images of its classes has none."
     )
 
 

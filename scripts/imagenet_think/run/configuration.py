@@ -11,7 +11,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from fractions import Fraction
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import jsonschema
 import yaml
 
+from imagenet_think.analysis.populations import DRAWN, FIXED
 from imagenet_think.core import (
     json_schema,
     model_sources,
@@ -90,6 +90,7 @@ def check(config: Config, origin: str = "config") -> Config:
         themselves are not compared with others.
     """
     config = deepcopy(config)
+    _drop_retired(config)
     errors = list(_schema_errors(config))
     problems = [problem for _, problem in errors if problem]
     wrong = [place for place, _ in errors]
@@ -122,7 +123,31 @@ def check(config: Config, origin: str = "config") -> Config:
         missing += sources.get(source["kind"]).problems(source, class_ids(config))
     if problems := [*problems, *missing]:
         raise ConfigError(origin, problems)
+    intervals = config["benchmark"]["intervals"]
+    intervals["population"] = intervals["population"] or _population(config)
     return config
+
+
+RETIRED = ("benchmark.intervals.draws",)
+"""Keys of earlier versions that nothing reads any more; they are ignored."""
+
+
+def _drop_retired(config: Config) -> None:
+    """Remove keys of earlier versions from a config that may be invalid, in place."""
+    for key in RETIRED:
+        *sections, name = key.split(".")
+        section: Any = config
+        for each in sections:
+            section = section.get(each) if isinstance(section, dict) else None
+        if isinstance(section, dict):
+            section.pop(name, None)
+
+
+def _population(config: Config) -> str:
+    """Return the population of intervals that fits the source."""
+    images = config["images"]
+    sampled = sources.get(images["source"]["kind"]).sampled
+    return DRAWN if sampled and images["class_count"] < len(class_ids(config)) else FIXED
 
 
 def _affects(place: Place, section: str) -> bool:
@@ -366,20 +391,6 @@ def _not_among(choices: Iterable[str], subject: str, *chosen: str) -> Iterator[s
     for value in chosen:
         if value not in choices:
             yield f"{subject} {_shown(value)}; allowed is one of {', '.join(choices)}"
-
-
-@_needs("benchmark.intervals.**", "benchmarked.**")
-def _interval_contradictions(config: Config) -> Iterator[str]:
-    """There must be enough resamples for simultaneous intervals."""
-    intervals, pairs = config["benchmark"]["intervals"], math.comb(len(config["benchmarked"]), 2)
-    # Exact: in floats, 2 / (1 - 0.95) is more than 40.
-    least = math.ceil(2 * pairs / (1 - Fraction(str(intervals["level"]))))
-    if intervals["draws"] < least:
-        yield (
-            f"benchmark.intervals.draws is {intervals['draws']}, too few for intervals at "
-            f"{intervals['level']} that hold for {pairs} pairs of models at once; allowed is at "
-            f"least {least}"
-        )
 
 
 @_needs(

@@ -6,22 +6,22 @@ from tests.unit.agreeing import TEACHERS, write_files
 from written_tables import read_table
 
 from aggregate_agreement import aggregate_agreement
-from imagenet_think.analysis.resampling import Intervals
+from imagenet_think.analysis.intervals import Intervals
 from imagenet_think.report.table_captions import HEADINGS
 from table_agreement import table_agreement
 
-INTERVALS = {"draws": 200, "level": 0.9}
+INTERVALS = {"level": 0.9, "population": "fixed"}
 MODELS = {"glm": {"name": "GLM_4.1"}, "kimi": {"name": "Kimi"}}
 BENCHMARK = {"benchmark/printed_tfidf": "tfidf_pair", "benchmark/intervals": INTERVALS}
 SETTINGS = config({"teachers": TEACHERS, "models": MODELS, **BENCHMARK})
-IMAGES = 12
+IMAGES = 36
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """The aggregate of twelve images, and its tables."""
     folder = tmp_path_factory.mktemp("agreement")
-    intervals = Intervals(**INTERVALS, least=1, seed=3)
+    intervals = Intervals(**INTERVALS)
     files = write_files(folder, IMAGES)
     frame = aggregate_agreement(**files, teachers=TEACHERS, intervals=intervals)
     return frame, *write_tables(frame, folder)
@@ -69,18 +69,18 @@ def test_what_is_printed(run):
     assert tfidf[2].startswith(f"{row['value']:.3f} ")
     for words in (
         "GLM_4.1 and Kimi",
-        "Full: M = 12 images between the teachers (0 left out because a text is missing), 8 in",
-        "Thinking: M = 9 images between the teachers (3 left out",
-        "4 images are in no mean of a baseline: their shard has no image left to pair",
+        "Full: M = 36 images between the teachers (0 left out because a text is missing), 24 in",
+        "Thinking: M = 29 images between the teachers (7 left out",
+        "12 images are in no mean of a baseline: their shard has no image left to pair",
         "On average the window held",
-        "90% intervals from 200 resamples",
+        "90% intervals for other images of the same classes",
     ):
         assert words in caption
 
 
 def test_what_is_printed_by_domain(run):
     frame, _, (_, caption, (_, *rows)) = run
-    assert [row[:3] for row in rows] == [["animal", "6", "4"], ["plant", "3", "2"]]
+    assert [row[:3] for row in rows] == [["animal", "18", "12"], ["plant", "9", "6"]]
     keys = {"grouping": "domain", "group": "plant", "metric": "rougeL", "part": "full"}
     last = found(frame, **keys, model="kimi", against="same_class")
     assert rows[-1][-1] == f"{last['value']:.3f}"

@@ -89,7 +89,14 @@ def test_captions_say_how_it_was_measured(made, table, words):
     _, caption, _ = made(table)
     counted = "M = 140 of 144 images (response missing: 1 to 3; reference missing: 1 to 3)."
     policy = "its image is left out of the model's means"
-    for word in [*words, counted, policy, "GLM and Kimi", "95%", "10,000 resamples"]:
+    for word in [
+        *words,
+        counted,
+        policy,
+        "GLM and Kimi",
+        "95%",
+        "for other images of the same classes",
+    ]:
         assert word in caption, word
     assert ("window" in caption) == (table == "table3")
 

@@ -4,11 +4,12 @@ import json
 import polars as pl
 import pytest
 import reviewed
+from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score
 from tests.unit.report.test_figures import assert_readable
 
 from figure_review import draw_review
-from imagenet_think.analysis.resampling import Intervals, share
+from imagenet_think.analysis.intervals import Intervals
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.schemas import DECISIONS, REVIEWED
 from imagenet_think.report.figures import save_figure
@@ -18,12 +19,17 @@ from tabulate_review import results, tabulate_review
 NAMES = {"glm": "GLM_4.1 & co", "kimi": "Kimi $x$"}
 SETTINGS = {
     "run": reviewed.RUN,
-    "seed": 1,
     "teachers": reviewed.TEACHERS,
-    "names": NAMES,
-    "intervals": {"draws": 200, "level": 0.9},
+    "models": {key: {"name": name} for key, name in NAMES.items()},
+    "benchmark": {"intervals": {"level": 0.9, "population": "fixed"}},
 }
-INTERVALS = Intervals(**SETTINGS["intervals"], seed=1)
+INTERVALS = Intervals(**SETTINGS["benchmark"]["intervals"])
+
+
+def wilson(count: int, total: int) -> tuple:
+    """Return a share, approximately, and its interval if judgements are independent."""
+    ends = binomtest(count, total).proportion_ci(0.9, method="wilson")
+    return tuple(pytest.approx(number) for number in (count / total, ends.low, ends.high))
 
 
 def frame(*rows) -> pl.DataFrame:
@@ -32,7 +38,8 @@ def frame(*rows) -> pl.DataFrame:
 
 
 def found(decisions: pl.DataFrame, question: str, key: str | None = None) -> dict:
-    table = results(decisions, reviewed.TEACHERS, NAMES, INTERVALS)
+    classes = reviewed.classes(decisions["image_id"])
+    table = results(decisions, classes, reviewed.TEACHERS, NAMES, INTERVALS)
     return table.filter(pl.col("key").eq_missing(pl.lit(key)), question=question).row(0, named=True)
 
 
@@ -51,7 +58,7 @@ def test_rates_of_one_reviewer():
     decisions = frame(*votes("answer", "glm", a="y" * 14 + "n" * 4 + "u" * 2))
     row = found(decisions, "answer", "glm")
     assert (row["decided"], row["undecided"]) == (18, 2)
-    assert (row["share"], row["share_low"], row["share_high"]) == share(14, 18, 0.9)
+    assert (row["share"], row["share_low"], row["share_high"]) == wilson(14, 18)
     assert (row["twice"], row["reviewers"], row["alpha"], row["kappa"]) == (0, 1, None, None)
 
 
@@ -62,8 +69,8 @@ def test_a_response_counts_once_as_the_majority_decided():
 
 
 def test_two_reviewers_have_a_kappa():
-    one = "yyynnuyynnyyuynynyyn"
-    other = "yynnnuyynyyyynynnyyu"
+    one = "yyynnuyynnyyuynynyyn" * 2
+    other = "yynnnuyynyyyynynnyyu" * 2
     rows = votes("split", "glm", a=one, b=other)
     row = found(frame(*rows, ("a", "alone", "glm", "split", "yes")), "split", "glm")
     assert row["kappa"] == pytest.approx(cohen_kappa_score(list(one), list(other)))
@@ -71,19 +78,19 @@ def test_two_reviewers_have_a_kappa():
     assert row["alpha_low"] < row["alpha"] < row["alpha_high"]
     # Chance is that of both together for alpha, of each for kappa: near each other.
     assert row["alpha"] == pytest.approx(row["kappa"], abs=0.05)
-    assert row["twice"] == 20
+    assert row["twice"] == 40
     third = found(frame(*rows, *votes("split", "glm", c="yyy")), "split", "glm")
     assert third["kappa"] is None
     assert third["alpha"] is not None
 
 
 def test_ties_count_for_neither():
-    choices = [("glm", "left")] * 6 + [("kimi", "right")] * 2
-    choices += [("tie", None)] * 3 + [("both_bad", None)]
+    choices = [("glm", "left")] * 12 + [("kimi", "right")] * 4
+    choices += [("tie", None)] * 6 + [("both_bad", None)] * 2
     decisions = frame(*(("a", f"i{n}", None, "preferred", *one) for n, one in enumerate(choices)))
     row = found(decisions, "preferred", "glm")
-    assert (row["agreeing"], row["decided"], row["undecided"]) == (6, 8, 4)
-    assert (row["share"], row["share_low"], row["share_high"]) == share(6, 8, 0.9)
+    assert (row["agreeing"], row["decided"], row["undecided"]) == (12, 16, 8)
+    assert (row["share"], row["share_low"], row["share_high"]) == wilson(12, 16)
     assert found(decisions, "preferred", "kimi")["share"] == 0.25
     assert found(decisions, "tie")["share"] == 0.25
     assert found(decisions, "both_bad")["share"] == pytest.approx(1 / 12)
@@ -100,7 +107,8 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("review")
     items = reviewed.items(60, failures=0.2)
     sample = reviewed.sample(items)
-    write_parquet(sample, folder / "sample.parquet", REVIEWED)
+    write_parquet(sample, folder / "reviewed.parquet", REVIEWED)
+    reviewed.classes(sample["image_id"]).write_parquet(folder / "sample.parquet")
     for place, name in enumerate(("Ada", "Бен <b>_$")):
         quality, blind = [], []
         for number, item in enumerate(items):
@@ -123,7 +131,7 @@ def made(tmp_path_factory):
 def tabulate(sample, *files, out=None):
     """Write the table of some files into the folder of the sample, or another."""
     stem = (out or sample) / "review"
-    tabulate_review(files, sample / "sample.parquet", stem, **SETTINGS)
+    tabulate_review(files, sample / "reviewed.parquet", sample / "sample.parquet", stem, SETTINGS)
 
 
 def test_the_table_holds_every_row(made):
@@ -135,10 +143,14 @@ def test_the_table_holds_every_row(made):
     keys += [("tie", ""), ("both_bad", ""), ("left", "")]
     assert [(row["question"], row["key"]) for row in rows] == keys
     for row in rows:
-        assert 0 <= float(row["share_low"]) <= float(row["share"]) <= float(row["share_high"]) <= 1
+        ends = row["share_low"], row["share_high"]
+        if int(row["decided"]) < 10:
+            assert ends == ("", "")
+        else:
+            assert 0 <= float(ends[0]) <= float(row["share"]) <= float(ends[1]) <= 1
         assert int(row["agreeing"]) / int(row["decided"]) == float(row["share"])
     failures = [row for row in rows if row["question"] == "failure"]
-    ended = pl.read_parquet(made / "sample.parquet")
+    ended = pl.read_parquet(made / "reviewed.parquet")
     failed = [(ended[f"status_{k}"] != "ok").sum() for k in (1, 2)]
     assert [int(row["decided"]) + int(row["undecided"]) for row in failures] == failed
 

@@ -160,19 +160,26 @@ def test_an_imported_model_keeps_only_its_import_keys(miniature):
     assert not {"models.vl-rethinker", "models.kimi-vl"} & entries.keys()
 
 
-@pytest.mark.parametrize(
-    ("level", "models", "least"), [(0.95, 5, 400), (0.9, 3, 60), (0.95, 2, 40), (0.5, 1, 1)]
-)
-def test_simultaneous_intervals_need_enough_resamples(miniature, level, models, least):
-    miniature["benchmarked"] = miniature["benchmarked"][:models]
-    miniature["benchmark"]["ablation_model"] = miniature["benchmarked"][0]
-    intervals = miniature["benchmark"]["intervals"]
-    intervals |= {"level": level, "draws": least}
-    configuration.check(miniature)
-    if models > 1:
-        intervals["draws"] = least - 1
-        (problem,) = refused(miniature)
-        assert problem.endswith(f"at least {least}")
+def test_the_population_of_intervals_fits_the_source(miniature):
+    def population():
+        return configuration.check(miniature)["benchmark"]["intervals"]["population"]
+
+    assert population() == "fixed"
+    miniature["images"] |= {"class_count": 11, "total": 132}
+    assert population() == "drawn"
+    miniature["benchmark"]["intervals"]["population"] = "fixed"
+    assert population() == "fixed"
+    del miniature["benchmark"]["intervals"]["population"]
+    listing(miniature)
+    assert population() == "fixed"
+
+
+def test_a_key_of_earlier_versions_is_ignored(miniature):
+    expected = configuration.check(miniature)
+    miniature["benchmark"]["intervals"]["draws"] = 10_000
+    assert configuration.check(miniature) == expected
+    miniature["benchmark"] = []
+    assert refused(miniature)
 
 
 def test_a_listing_may_leave_out_the_number_of_images(miniature):

@@ -29,10 +29,11 @@ class Run:
         self.tokens = {model: [50 + 5 * n for n in range(20)] for model in NAMES}
         self.changes = {model: {} for model in NAMES}
         shards = ["00"] * 40 + ["01"] * 20 + ["10"] * 20
-        sample = pl.DataFrame({"image_id": [f"s{n}" for n in range(80)], "shard": shards})
+        ids = [*IMAGES, *(f"s{n}" for n in range(60))]
+        sample = pl.DataFrame({"image_id": ids, "wnid": ids, "shard": shards})
         whole = pl.concat([schemas.SAMPLE.to_frame(), sample], how="diagonal")
         write_parquet(whole, folder / "sample.parquet", schemas.SAMPLE)
-        self.evaluate(sample)
+        self.evaluate(sample.drop("wnid"))
 
     def evaluate(self, images):
         write_parquet(images, self.folder / "evaluated.parquet", schemas.EVALUATED)
@@ -84,7 +85,7 @@ class Run:
                 "benchmarked": ["e"],
                 "models": {m: {"name": NAMES[m], "output": "think_answer"} for m in models},
                 "pilot": {"gpus": 2},
-                "benchmark": {"intervals": {"draws": 500, "level": 0.9}},
+                "benchmark": {"intervals": {"level": 0.9, "population": "drawn"}},
             },
         )
         table = pl.read_csv(self.folder / "pilot.csv")
