@@ -7,6 +7,7 @@ rule measure_texts:
         sample=f"{R}/images/sample.parquet",
         classes=f"{R}/images/classes.parquet",
         hypernyms="resources/hypernyms.tsv",
+        plurals="resources/irregular_plurals.tsv",
         pinned=pinned("statistics.tokenizer"),
     output:
         lengths=block_files(f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet"),
