@@ -25,6 +25,28 @@ rule measure_texts:
         "../scripts/analysis/measure_texts.py"
 
 
+rule measure_domain:
+    input:
+        annotations=annotations_of_block(),
+        pinned=pinned("benchmark.{encoders}"),
+    output:
+        **{
+            metric: block_files(f"{R}/statistics/domain/{metric}/{{shard}}.parquet")
+            for metric in METRICS
+        },
+    log:
+        log("measure_domain/{block}"),
+    conda:
+        "../envs/texts.yaml"
+    params:
+        settings=reads("benchmark.{metrics}.{tokenized}"),
+        tokenizers=content("benchmark.{encoders}.repository"),
+    message:
+        "Counting what the metrics can read of the texts of block {wildcards.block}"
+    script:
+        "../scripts/analysis/measure_domain.py"
+
+
 rule count_dataset:
     input:
         files=files("statistics.datasets.{dataset}", by=counted_files),
@@ -47,11 +69,13 @@ rule count_dataset:
 
 
 SCORED = expand(f"{R}/scores/{{{{metric}}}}/{{shard}}.parquet", shard=SHARDS)
+IN_DOMAIN = expand(f"{R}/statistics/domain/{{{{metric}}}}/{{shard}}.parquet", shard=SHARDS)
 
 
 rule aggregate_scores:
     input:
         scores=SCORED,
+        domain=IN_DOMAIN,
     output:
         f"{R}/scores/{{metric}}/aggregate.parquet",
     log:
@@ -62,7 +86,9 @@ rule aggregate_scores:
         "../envs/texts.yaml"
     threads: 2
     params:
-        settings=reads("seed", "benchmarked", "benchmark.missing", "benchmark.intervals"),
+        settings=reads(
+            "seed", "teachers", "benchmarked", "benchmark.missing", "benchmark.intervals"
+        ),
     message:
         "{wildcards.metric}: averages, maxima and their intervals"
     script:
@@ -90,6 +116,7 @@ rule compare_models:
 rule aggregate_groups:
     input:
         scores=SCORED,
+        domain=IN_DOMAIN,
         sample=f"{R}/images/sample.parquet",
         lengths=by_shard(
             f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet", config["benchmarked"]
@@ -104,7 +131,9 @@ rule aggregate_groups:
         "../envs/texts.yaml"
     threads: 2
     params:
-        settings=reads("seed", "benchmarked", "benchmark.missing", "benchmark.intervals"),
+        settings=reads(
+            "seed", "teachers", "benchmarked", "benchmark.missing", "benchmark.intervals"
+        ),
     message:
         "{wildcards.metric}: averages and maxima by domain, complexity and length"
     script:
@@ -115,6 +144,12 @@ rule aggregate_agreement:
     input:
         **{
             metric: expand(f"{R}/agreement/{metric}/{{shard}}.parquet", shard=SHARDS)
+            for metric in METRICS
+        },
+        **{
+            f"domain_{metric}": expand(
+                f"{R}/statistics/domain/{metric}/{{shard}}.parquet", shard=SHARDS
+            )
             for metric in METRICS
         },
         sample=f"{R}/images/sample.parquet",

@@ -68,6 +68,7 @@ PLACEHOLDERS = {
     "metrics": METRICS,
     "encoders": [metric.name for metric in registry.metrics() if metric.encoder],
     "setting": SCORING,  # of a metric
+    "tokenized": sorted({key for metric in registry.metrics() for key in metric.tokenized}),
     "described": [key for key in SCORING if key != "revision"],  # by captions
     "tuning": TUNING,  # changes no score
 }

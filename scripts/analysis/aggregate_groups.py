@@ -14,6 +14,7 @@ from imagenet_think.analysis.aggregation import (
     read_scores,
     summarise,
 )
+from imagenet_think.analysis.domain import EVERYTHING_INSIDE, Outside, read_outside, with_outside
 from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.job import start_job
@@ -86,6 +87,9 @@ def aggregate_groups(
     models: Sequence[str],
     intervals: Intervals,
     workers: int = 1,
+    *,
+    outside: Outside = EVERYTHING_INSIDE,
+    teachers: Sequence[str] = (),
 ) -> pl.DataFrame:
     """Return the benchmark's numbers over groups of images; each has its own resamples.
 
@@ -99,7 +103,8 @@ def aggregate_groups(
     rows = []
     for grouping, group, keys, chosen in groups:
         logger.info("%s %s: %d images", grouping, group, len(chosen))
-        for row in summarise(scored, keys, chosen, intervals, workers):
+        summary = summarise(scored, keys, chosen, intervals, workers)
+        for row in with_outside(summary, scored, chosen, outside, teachers):
             rows.append({"grouping": grouping, "group": group} | row)
     return pl.DataFrame(rows, schema=GROUPS)
 
@@ -124,5 +129,7 @@ if __name__ == "__main__":
         models,
         Intervals(**benchmark["intervals"], seed=settings["seed"]),
         snakemake.threads,
+        outside=read_outside(snakemake.input.domain, scored.images),
+        teachers=settings["teachers"],
     )
     write_parquet(frame, snakemake.output[0], GROUPS)

@@ -1,11 +1,13 @@
 """Averages and maxima over both teachers, their means over images, and intervals."""
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
 from imagenet_think.analysis.aggregation import ImageScores, read_scores, summarise
+from imagenet_think.analysis.domain import EVERYTHING_INSIDE, Outside, read_outside, with_outside
 from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.job import start_job
@@ -14,13 +16,22 @@ from imagenet_think.core.schemas import AGGREGATES, IMAGE_COUNTS
 from imagenet_think.metrics import registry
 
 
-def aggregate_scores(scored: ImageScores, intervals: Intervals, workers: int = 1) -> pl.DataFrame:
+def aggregate_scores(
+    scored: ImageScores,
+    intervals: Intervals,
+    workers: int = 1,
+    *,
+    outside: Outside = EVERYTHING_INSIDE,
+    teachers: Sequence[str] = (),
+) -> pl.DataFrame:
     """Return the means over all images and their intervals, schema `AGGREGATES`.
 
     There is one row per model, part, measure and aggregate, null where no image is scored.
+    `outside` has the texts outside the metric's domain, `teachers` the keys of the references.
     """
     everything = np.arange(len(scored.images))
     rows = summarise(scored, list(scored.values), everything, intervals, workers)
+    rows = with_outside(rows, scored, everything, outside, teachers)
     return pl.DataFrame(list(rows), schema=AGGREGATES)
 
 
@@ -35,7 +46,13 @@ if __name__ == "__main__":
         missing=benchmark["missing"],
     )
     intervals = Intervals(**benchmark["intervals"], seed=settings["seed"])
-    frame = aggregate_scores(scored, intervals, snakemake.threads)
+    frame = aggregate_scores(
+        scored,
+        intervals,
+        snakemake.threads,
+        outside=read_outside(snakemake.input.domain, scored.images),
+        teachers=settings["teachers"],
+    )
     counts = frame.select("model", "part", *IMAGE_COUNTS)
     for row in counts.unique(maintain_order=True).iter_rows():
         logger.info("%s, %s: %d images, %d left out, %d without a response", *row)

@@ -34,8 +34,7 @@ ABLATED = "openvlthinker"
 """The model in the paper's Table 7."""
 
 BENCHMARK_TABLES = {
-    name: [measure.name for metric in metrics for measure in metric.printed]
-    for name, metrics in registry.tables().items()
+    name: [measure.name for measure in table.measures] for name, table in registry.tables().items()
 }
 """Measures by table: Tables 3 to 6, and tables of metrics that the paper does not have."""
 
@@ -58,6 +57,7 @@ WORDS = "unique words per 1,000 samples"
 ROUNDING = 0.0005
 """Of the paper's scores, which are printed with three decimals."""
 
+MEANS_NOTHING = "the metric cannot read our texts (marked in our table)"
 NOT_LOCAL = "not computed: the config names no local copy of this dataset"
 NOT_RUN = "not computed: this run does not benchmark the model"
 NOT_ABLATED = "not computed: this run's Table 7 is of another model"
@@ -121,6 +121,7 @@ def compare(reported: Values, tables: Mapping[str, pl.DataFrame], config: Values
     for cell in cells:
         value, low, high = (cell.ours.get(f"{cell.name}{end}") for end in ("", "_low", "_high"))
         reasons = [words for words, subjects in caveats if subjects.intersection(cell.subjects)]
+        reasons += [MEANS_NOTHING] if cell.ours.get(f"{cell.name}_mark") else []
         row = {name: getattr(cell, name) for name in ("table", "row", "column", "paper")}
         row |= {"ours": value, "ours_low": low, "ours_high": high}
         if low is not None and high is not None:

@@ -11,7 +11,7 @@ from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.report import table_captions
 from imagenet_think.report.table_captions import AGGREGATES, HEADINGS, PART_NUMBERS, PARTS
-from imagenet_think.report.tables import Column, spread, write_table
+from imagenet_think.report.tables import MARKED, Column, spread, write_table
 
 COLUMNS = [Column("heading", "Metric", width=0.2), *PART_NUMBERS]
 """Columns as the paper prints them: one row per metric."""
@@ -31,6 +31,7 @@ def caption(aggregates: pl.DataFrame, settings: Values) -> str:
         table_captions.counted_by_part(aggregates, settings),
         table_captions.missing(settings),
         f"Responses were taken apart by the rules {rules}.",
+        table_captions.marks(aggregates),
         table_captions.intervals(settings),
     )
 
@@ -49,11 +50,11 @@ def table_ablation(aggregate: str | Path, stem: str | Path, settings: Values) ->
     rows = table_captions.printed_rows(rows, settings)
     metrics = pl.DataFrame({"metric": list(HEADINGS)})
     order = metrics.join(pl.DataFrame({"part": list(PARTS)}), how="cross")
-    csv = spread(rows, order, pl.col("aggregate"), list(AGGREGATES), kept=IMAGE_COUNTS)
+    csv = spread(rows, order, pl.col("aggregate"), list(AGGREGATES), MARKED, IMAGE_COUNTS)
     numbers = [column.name for column in PART_NUMBERS]
-    frame = spread(rows, metrics, pl.format("{}_{}", "part", "aggregate"), numbers).with_columns(
-        pl.Series("heading", list(HEADINGS.values()))
-    )
+    frame = spread(
+        rows, metrics, pl.format("{}_{}", "part", "aggregate"), numbers, MARKED
+    ).with_columns(pl.Series("heading", list(HEADINGS.values())))
     write_table(frame, COLUMNS, caption(rows, settings), stem, csv=csv)
 
 

@@ -19,7 +19,7 @@ from imagenet_think.metrics import registry
 from imagenet_think.report import table_captions
 from imagenet_think.report.macros import spelled
 from imagenet_think.report.table_captions import BRIEF, HEADINGS, SHORT_PARTS, count_range
-from imagenet_think.report.tables import WHOLE, Column, spread, write_table
+from imagenet_think.report.tables import MARKED, WHOLE, Column, spread, write_table
 
 
 def aspects(teachers: Sequence[str]) -> pl.DataFrame:
@@ -40,16 +40,16 @@ def arrange(rows: pl.DataFrame, names: Sequence[str]) -> tuple[pl.DataFrame, lis
 
     `rows` are of schema `AGREEMENT_AGGREGATES`, with the column `aspect`.
     """
-    numbers = [Column("between", "Between", interval=True)]
+    numbers = [Column("between", "Between", interval=True, marked=True)]
     for place, name in enumerate(names, start=1):
         numbers += [
-            Column(f"{SAME_CLASS}_{place}", "Same", name),
-            Column(f"{OTHER_CLASS}_{place}", "Other", name),
-            Column(f"difference_{place}", "Difference", name, interval=True),
+            Column(f"{SAME_CLASS}_{place}", "Same", name, marked=True),
+            Column(f"{OTHER_CLASS}_{place}", "Other", name, marked=True),
+            Column(f"difference_{place}", "Difference", name, interval=True, marked=True),
         ]
     parts = pl.DataFrame({"part": list(SHORT_PARTS)})
     order = pl.DataFrame({"metric": list(HEADINGS)}).join(parts, how="cross")
-    frame = spread(rows, order, pl.col("aspect"), [column.name for column in numbers])
+    frame = spread(rows, order, pl.col("aspect"), [column.name for column in numbers], MARKED)
     heading = pl.col("metric").replace(HEADINGS)
     return frame.with_columns(
         pl.when(part="full").then(heading).otherwise(pl.lit("")).alias("metric"),
@@ -60,7 +60,13 @@ def arrange(rows: pl.DataFrame, names: Sequence[str]) -> tuple[pl.DataFrame, lis
 def arrange_domains(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Column]]:
     """Return what is printed by domain, in the order of the rows, and its columns."""
     numbers = [
-        Column(f"{metric}_{aspect}", heading, measure.heading or metric, interval=interval)
+        Column(
+            f"{metric}_{aspect}",
+            heading,
+            measure.heading or metric,
+            interval=interval,
+            marked=True,
+        )
         for metric, measure in BRIEF.items()
         for aspect, heading, interval in (
             ("between", "Between", True),
@@ -71,7 +77,7 @@ def arrange_domains(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Column]]:
     rows = rows.filter(pl.col("part") == "full", pl.col("metric").is_in(list(BRIEF)))
     order = rows.select("group").unique(maintain_order=True)
     name = pl.format("{}_{}", "metric", "aspect")
-    frame = spread(rows, order, name, [column.name for column in numbers])
+    frame = spread(rows, order, name, [column.name for column in numbers], MARKED)
     # How many images there are does not depend on the metric.
     counts = {"images": ""}
     counted = spread(rows, order, pl.col("aspect"), ["between", "difference_2"], counts)
@@ -107,7 +113,9 @@ def counted(aggregates: pl.DataFrame) -> str:
 
 def seen(aggregates: pl.DataFrame) -> str:
     """State which share of the tokens was read; "" if all were."""
-    rows = aggregates.filter(grouping="all", part="full", against=BETWEEN).drop_nulls("seen")
+    rows = aggregates.filter(
+        pl.col("metric").is_in(list(HEADINGS)), grouping="all", part="full", against=BETWEEN
+    ).drop_nulls("seen")
     shares = [
         f"{row['seen']:.1%} of a full text's tokens for {HEADINGS[row['metric']]}"
         for row in rows.iter_rows(named=True)
@@ -127,11 +135,14 @@ def caption(aggregates: pl.DataFrame, settings: Values) -> str:
         table_captions.definitions(registry.metrics(), settings),
         seen(aggregates),
         counted(aggregates),
+        table_captions.marks(
+            table_captions.printed_rows(aggregates.filter(grouping="all"), settings)
+        ),
         table_captions.intervals(settings),
     )
 
 
-def domain_caption(settings: Values) -> str:
+def domain_caption(aggregates: pl.DataFrame, settings: Values) -> str:
     """Return the caption of the table by domain."""
     first, second = table_captions.teachers(settings)
     return table_captions.caption(
@@ -140,6 +151,9 @@ def domain_caption(settings: Values) -> str:
         "the same image, of M images. Same: a teacher's text and its own on a different image of "
         "the class, over the images that have such a partner (Paired).",
         table_captions.definitions(table_captions.brief_metrics(), settings),
+        table_captions.marks(
+            aggregates.filter(pl.col("metric").is_in(list(BRIEF)), grouping="domain", part="full")
+        ),
         table_captions.intervals(settings),
     )
 
@@ -158,6 +172,7 @@ def table_agreement(
         If a number is missing.
     """
     rows = pl.read_parquet(aggregate, schema=AGREEMENT_AGGREGATES)
+    rows = rows.with_columns(mark=table_captions.mark())
     printed = aspects(settings["teachers"]).join(
         table_captions.printed_rows(rows, settings),
         on=["model", "against", "minus"],
@@ -169,7 +184,7 @@ def table_agreement(
     write_table(*total, caption(rows, settings), stem, csv=csv, long=True)
     by_domain = arrange_domains(printed.filter(grouping="domain"))
     csv = rows.filter(grouping="domain").drop("grouping")
-    write_table(*by_domain, domain_caption(settings), domain_stem, csv=csv)
+    write_table(*by_domain, domain_caption(rows, settings), domain_stem, csv=csv)
 
 
 if __name__ == "__main__":

@@ -11,21 +11,23 @@ from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.report import table_captions
 from imagenet_think.report.table_captions import AGGREGATES
-from imagenet_think.report.tables import Column, spread, write_table
+from imagenet_think.report.tables import MARKED, Column, spread, write_table
 
 
 def caption(table: str, aggregates: pl.DataFrame, settings: Values) -> str:
     """Return the caption: what the table shows, how it was measured, and on how many images."""
-    metrics = registry.tables()[table]
+    declared = registry.tables()[table]
     first, second = table_captions.teachers(settings)
     return table_captions.caption(
-        f"{metrics[0].title} of full outputs and the texts of {first} and {second}: means over "
+        f"{declared.title} of full outputs and the texts of {first} and {second}: means over "
         "images of the average and of the maximum of the two scores (equations 1 to 3).",
-        table_captions.definitions(metrics, settings),
+        table_captions.definitions(declared.metrics, settings),
+        declared.definition,
         table_captions.seen(aggregates),
         table_captions.counted(aggregates, settings),
         table_captions.missing(settings),
         "Best bold, second underlined.",
+        table_captions.marks(aggregates, table_captions.models(settings)),
         table_captions.intervals(settings),
     )
 
@@ -41,14 +43,22 @@ def table_benchmark(aggregate: str | Path, stem: Path, settings: Values) -> None
     KeyError
         If a model lacks a number.
     """
-    metrics = registry.tables()[stem.name]
-    measures = {own.name: own for metric in metrics for own in metric.printed}
+    table = registry.tables()[stem.name]
+    details = [own for metric in table.metrics for own in metric.measures if own.detail]
     names = table_captions.models(settings)
     rows = pl.read_parquet(aggregate).filter(part="full").rename({"model": "key"})
-    rows = table_captions.printed_rows(rows, settings)
+    rows = table_captions.printed_rows(rows, settings, details)
     columns = [
-        Column(f"{name}_{aggregate}", heading, own.heading or name, ranked=True, interval=True)
-        for name, own in measures.items()
+        Column(
+            f"{own.name}_{aggregate}",
+            heading,
+            own.heading or own.name,
+            ranked=True,
+            interval=True,
+            marked=True,
+            printed=own in table.measures,
+        )
+        for own in dict.fromkeys([*table.measures, *details])
         for aggregate, heading in AGGREGATES.items()
     ]
     frame = spread(
@@ -56,6 +66,7 @@ def table_benchmark(aggregate: str | Path, stem: Path, settings: Values) -> None
         pl.DataFrame({"key": list(names)}),
         pl.format("{}_{}", "metric", "aggregate"),
         [column.name for column in columns],
+        MARKED,
         kept=IMAGE_COUNTS,
     )
     frame = frame.select(pl.Series("model", list(names.values())), pl.all())

@@ -10,7 +10,7 @@ from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.core.settings import Values
 from imagenet_think.report import table_captions
 from imagenet_think.report.table_captions import BRIEF, HEADINGS, PART_NUMBERS, PARTS
-from imagenet_think.report.tables import Column, spread, write_table
+from imagenet_think.report.tables import MARKED, Column, spread, write_table
 
 ALL = "all"
 COLUMNS = [
@@ -40,7 +40,7 @@ def arrange(aggregates: pl.DataFrame, groups: pl.DataFrame, settings: Values) ->
     )
     index = order.select("key", "length", "metric")
     numbers = [column.name for column in PART_NUMBERS]
-    values = spread(rows, index, pl.format("{}_{}", "part", "aggregate"), numbers)
+    values = spread(rows, index, pl.format("{}_{}", "part", "aggregate"), numbers, MARKED)
     counts = {name: f"_{name}" for name in IMAGE_COUNTS}
     images = spread(rows, index, pl.col("part"), list(PARTS), counts)
     return pl.concat([order.select("model"), values, images.drop(index.columns)], how="horizontal")
@@ -77,6 +77,7 @@ def caption(aggregates: pl.DataFrame, settings: Values) -> str:
         table_captions.seen(chosen),
         table_captions.counted_by_part(chosen, settings),
         table_captions.missing(settings),
+        table_captions.marks(chosen, table_captions.models(settings)),
         table_captions.intervals(settings),
     )
 

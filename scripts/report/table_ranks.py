@@ -11,7 +11,15 @@ from imagenet_think.core.job import start_job
 from imagenet_think.core.settings import Values
 from imagenet_think.report import table_captions
 from imagenet_think.report.table_captions import HEADINGS, MEASURES
-from imagenet_think.report.tables import ENDS, WHOLE, Column, spread, with_interval, write_table
+from imagenet_think.report.tables import (
+    ENDS,
+    MARKED,
+    WHOLE,
+    Column,
+    spread,
+    with_interval,
+    write_table,
+)
 
 AGGREGATES = pl.DataFrame({"aggregate": ["avg", "max"]})
 
@@ -95,14 +103,14 @@ def widen(long: pl.DataFrame) -> tuple[pl.DataFrame, list[Column]]:
     """Return the printed table, one row per model and one column per metric, and its columns."""
     rows = long.filter(aggregate="avg")
     models = rows.select("key", "model").unique(maintain_order=True)
-    ranks = {f"rank{end}": end for end in ENDS.values()}
+    ranks = {f"rank{end}": end for end in ENDS.values()} | {"mark": MARKED["mark"]}
     frame = spread(rows, models, pl.col("metric"), list(HEADINGS), ranks)
     letters = pl.Series("letter", map(letter, range(len(models))), pl.String)
     return frame.with_columns(letters), [
         Column("letter", ""),
         Column("model", "Model"),
         *(
-            Column(name, "Rank", heading, format=WHOLE, interval=True)
+            Column(name, "Rank", heading, format=WHOLE, interval=True, marked=True)
             for name, heading in HEADINGS.items()
         ),
     ]
@@ -119,6 +127,7 @@ def caption(differences: pl.DataFrame, aggregates: pl.DataFrame, settings: Value
         table_captions.AS_PRINTED,
         table_captions.counted(aggregates, settings),
         table_captions.missing(settings),
+        table_captions.marks(aggregates.filter(aggregate="avg"), table_captions.models(settings)),
     )
 
 
@@ -160,7 +169,12 @@ def table_ranks(
     """
     rows = table_captions.printed_rows(pl.read_parquet(differences), settings)
     aggregates = table_captions.printed_rows(pl.read_parquet(aggregate), settings)
-    csv = arrange(rows, table_captions.models(settings))
+    marks = aggregates.filter(part="full").select(
+        "metric", "aggregate", pl.col("model").alias("key"), "mark"
+    )
+    csv = arrange(rows, table_captions.models(settings)).join(
+        marks, on=["metric", "aggregate", "key"], how="left", maintain_order="left"
+    )
     text = caption(rows, aggregates.filter(part="full"), settings)
     write_table(*widen(csv), text, stem, csv=csv)
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagenet_think.core import plugins
 
@@ -39,6 +39,9 @@ class Measure:
     """Of the scores file, if that differs from `name`."""
     brief: bool = False
     """Whether it is printed where there is no room for all measures."""
+    detail: bool = False
+    """Whether it is printed only in a table of its metric's details; it is in the csv of the
+    metric's other table too."""
     chosen_by: str | None = None
     """Key of `benchmark` in the config whose value names the measure to print in its place."""
 
@@ -57,6 +60,13 @@ class Measure:
         return settings[self.chosen_by] if self.chosen_by else self.name
 
 
+class Details(NamedTuple):
+    """The table of a metric's details: its title, and a sentence that defines what it adds."""
+
+    title: str
+    definition: str
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric: what it computes, where it runs, and how it is printed."""
@@ -69,6 +79,12 @@ class Metric:
     """What is aggregated and printed, in the order to print."""
     definition: Callable[[Settings], str]
     """Returns a sentence for captions that says how it is defined in this run."""
+    details: Details | None = None
+    """The table that prints all its measures, needed if some are `detail`. It has the metric's
+    name."""
+    words: Callable[[Mapping[str, Any]], tuple[str, Any]] | None = None
+    """Returns the pattern of its tokens, in lower-cased texts, and the stop words that it drops,
+    given its section of the config; None if its tokens are those of its encoder, or it has none."""
     packages: tuple[str, ...] = ()
     """Libraries that compute it, as on PyPI. Another version computes all scores again."""
     implementation: str | None = None
@@ -84,6 +100,8 @@ class Metric:
     instead of `texts`. If it names a `repository` in the config, its files are part of its key."""
     bounded: bool = True
     """Whether it is in the range from 0 to 1; otherwise it is in that of a cosine, from -1 to 1."""
+    tokenized: tuple[str, ...] = ()
+    """Its keys in the config that decide what its tokens are."""
     tuning: tuple[str, ...] = ()
     """Its keys in the config that change no score, such as the batch size."""
     statistics: tuple[str, ...] = ()
@@ -108,8 +126,8 @@ class Metric:
 
     @property
     def printed(self) -> tuple[Measure, ...]:
-        """Measures that have a heading."""
-        return tuple(measure for measure in self.measures if measure.heading)
+        """Measures that have a heading and are no details."""
+        return tuple(own for own in self.measures if own.heading and not own.detail)
 
     @property
     def table_name(self) -> str:
@@ -130,6 +148,19 @@ class Metric:
         return importlib.import_module(f"imagenet_think.{self.module}").load(**settings)
 
 
+@dataclass(frozen=True)
+class ScoreTable:
+    """A table of benchmark scores: its title, the paper's number of it, and what it holds."""
+
+    title: str
+    number: int | None
+    metrics: tuple[Metric, ...]
+    measures: tuple[Measure, ...]
+    """As printed; the csv also holds the details of these metrics."""
+    definition: str = ""
+    """What the definitions of its metrics leave out."""
+
+
 @cache
 def metrics() -> tuple[Metric, ...]:
     """Return all metrics in the order of the paper's tables; those it does not print come last."""
@@ -148,13 +179,24 @@ def measures() -> dict[str, Measure]:
 
 
 def printed() -> dict[str, Measure]:
-    """Return the measures that have a heading by name, in the order to print."""
-    return {name: measure for name, measure in measures().items() if measure.heading}
+    """Return the measures that have a heading and are no details, in the order to print."""
+    return {measure.name: measure for metric in metrics() for measure in metric.printed}
 
 
-def tables() -> dict[str, tuple[Metric, ...]]:
-    """Return the metrics of each table of benchmark scores, by the table's name."""
-    found: dict[str, tuple[Metric, ...]] = {}
+def tables() -> dict[str, ScoreTable]:
+    """Return the tables of benchmark scores by name; those of details come last."""
+    together: dict[str, tuple[Metric, ...]] = {}
     for metric in metrics():
-        found[metric.table_name] = (*found.get(metric.table_name, ()), metric)
+        together[metric.table_name] = (*together.get(metric.table_name, ()), metric)
+    found = {
+        name: ScoreTable(
+            own[0].title, own[0].table, own, tuple(each for one in own for each in one.printed)
+        )
+        for name, own in together.items()
+    }
+    for metric in metrics():
+        if metric.details:
+            measures = tuple(own for own in metric.measures if own.heading)
+            title, definition = metric.details
+            found[metric.name] = ScoreTable(title, None, (metric,), measures, definition)
     return found

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from imagenet_think.core.wording import series
 from imagenet_think.metrics import registry
 
 PAPER, FURTHER = "Tables of the paper", "Further tables"
@@ -113,14 +114,14 @@ _EXAMPLE = ("seed", "prompt", "prompts.{prompt}", *_TEACHERS, "figures.samples")
 
 def _tables_of_scores() -> Iterator[Product]:
     """Yield the tables of scores that the metrics name; one rule makes them all."""
-    for name, metrics in registry.tables().items():
-        title, number = metrics[0].title, metrics[0].table
-        short = [own.short_heading or own.heading for one in metrics for own in one.printed]
+    for name, table in registry.tables().items():
+        title, number = table.title, table.number
+        short = [own.short_heading or own.heading for own in table.measures]
         yield Product(
             name,
             f"Table {number}: {title[0].lower()}{title[1:]}" if number else title,
             f"{title} of the models' full outputs and the teachers' texts, by "
-            f"{' and '.join(map(str, short))}: the average and the maximum over the two teachers, "
+            f"{series(map(str, short))}: the average and the maximum over the two teachers, "
             "as means over images with their intervals.",
             PAPER if number else FURTHER,
             script="table_benchmark",
@@ -186,6 +187,19 @@ PRODUCTS = (
         "Agreement by domain",
         "Agreement between the teachers, by domain of the image.",
         script="table_agreement",
+    ),
+    Product(
+        "domain",
+        "What the metrics can read",
+        "Share of each model's texts that are not in Latin script, of unknown tokens, and of texts "
+        "without a token, for every metric: where a score means nothing.",
+        script="table_domain",
+        inputs={
+            "domain": "{run}/statistics/domain/{metrics}/{shards}.parquet",
+            "lengths": "{run}/statistics/lengths/{models}/{shards}.parquet",
+        },
+        reads=("teachers", "benchmarked", "models.{models}.name"),
+        in_paper=False,
     ),
     Product(
         "groups",

@@ -1,13 +1,15 @@
 """What the captions of benchmark tables say: how metrics are defined, and on how many images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 
+from imagenet_think.analysis import domain
 from imagenet_think.core.settings import Values
+from imagenet_think.core.wording import series
 from imagenet_think.metrics import registry
-from imagenet_think.metrics.registry import Metric
-from imagenet_think.report.tables import Column
+from imagenet_think.metrics.registry import Measure, Metric
+from imagenet_think.report.tables import MARK, Column
 
 OURS = "ImageNet-Think"
 """Name of the paper's own row in its Table 1, and of ours in its place."""
@@ -31,7 +33,7 @@ PARTS = {"full": "Full Output", "think": "Thinking Tokens", "answer": "Answer To
 """The parts of a response, named as in the paper's Table 7."""
 
 PART_NUMBERS = [
-    Column(f"{part}_{name}", heading, group, interval=True)
+    Column(f"{part}_{name}", heading, group, interval=True, marked=True)
     for part, group in PARTS.items()
     for name, heading in AGGREGATES.items()
 ]
@@ -44,6 +46,17 @@ COUNTS = {
     "zero": "it scores 0 in every metric",
 }
 """What a missing response may count, in words."""
+
+MARKED_SHARE = 0.05
+"""Share of a mean's images with a text outside the metric's domain from which it is marked."""
+
+OUTSIDE = {
+    domain.NO_TOKEN: "without a token",
+    domain.UNKNOWN: f"at least {domain.UNKNOWN_SHARE:.0%} of the tokens [UNK] or parts of a "
+    "character",
+    domain.NO_WORD: f"at most {domain.WORD_SHARE:.0%} of the letters in words that are read",
+}
+"""Why a text is outside a metric's domain, in words."""
 
 AS_PRINTED = "Metrics are defined in the captions of Tables 3 to 6."
 
@@ -58,14 +71,60 @@ def models(settings: Values) -> dict[str, str]:
     return {key: settings["models"][key]["name"] for key in settings["benchmarked"]}
 
 
-def printed_rows(rows: pl.DataFrame, settings: Values) -> pl.DataFrame:
+def printed_rows(
+    rows: pl.DataFrame, settings: Values, details: Iterable[Measure] = ()
+) -> pl.DataFrame:
     """Return the aggregates of the measures to print, each under the name that it is printed as.
 
-    The config may choose a variant of a measure (`benchmark.printed_tfidf`).
+    The config may choose a variant of a measure (`benchmark.printed_tfidf`). `details` are printed
+    besides those in `MEASURES`.
     """
-    names = {measure.printed(settings["benchmark"]): name for name, measure in MEASURES.items()}
+    names = {
+        measure.printed(settings["benchmark"]): measure.name
+        for measure in (*MEASURES.values(), *details)
+    }
     chosen = rows.filter(pl.col("metric").is_in(list(names)))
-    return chosen.with_columns(pl.col("metric").replace(names))
+    marked = {"mark": mark()} if "outside" in rows.columns else {}  # differences are not marked
+    return chosen.with_columns(pl.col("metric").replace(names), **marked)
+
+
+def mark() -> pl.Expr:
+    """Return why a mean means nothing, from the columns of `outside_share`, or null."""
+    reasons = (
+        pl.col("outside_reasons")
+        .str.replace_many(list(OUTSIDE), list(OUTSIDE.values()))
+        .str.replace_all(",", "; ")
+    )
+    share = (pl.col("outside") * 100).round(1)
+    return pl.when(pl.col("outside") >= MARKED_SHARE).then(
+        pl.format("{}% of the images have a text outside the domain: {}", share, reasons)
+    )
+
+
+def marks(rows: pl.DataFrame, named: Mapping[str, str] | None = None) -> str:
+    """Explain the marked numbers of rows from `printed_rows`; "" if there are none.
+
+    `named` are the names of the models to list, by key.
+    """
+    model = "key" if "key" in rows.columns else "model"
+    headings = {name: measure.heading or name for name, measure in registry.measures().items()}
+    found: dict[tuple[str, str], list[str]] = {}
+    marked = rows.drop_nulls("mark")
+    for (metric,), own in marked.group_by("metric", maintain_order=True):
+        given = set(",".join(own["outside_reasons"]).split(","))
+        reasons = series((words for name, words in OUTSIDE.items() if name in given), "or")
+        models = series(name for key, name in (named or {}).items() if key in own[model])
+        found.setdefault((reasons, models), []).append(headings[str(metric)])
+    if not found:
+        return ""
+    listed = "; ".join(
+        f"{series(metrics)}: {reasons}" + (f" ({models})" if models else "")
+        for (reasons, models), metrics in found.items()
+    )
+    return (
+        f"{MARK} In at least {MARKED_SHARE:.0%} of the images the metric cannot read the response "
+        f"or a reference, so that the number means nothing and is not ranked: {listed}."
+    )
 
 
 def caption(*sentences: str) -> str:
@@ -139,6 +198,7 @@ def seen(aggregates: pl.DataFrame) -> str:
     columns = ("seen", "seen_references", "cut", "cut_references")
     means = aggregates.group_by("metric", "part", maintain_order=True).agg(pl.col(columns).mean())
     sentences = []
+    means = means.filter(pl.col("metric").is_in(list(HEADINGS)))
     for (metric,), rows in means.drop_nulls().group_by("metric", maintain_order=True):
         shares = [
             f"{SHORT_PARTS[row['part']].lower()} {row['seen']:.1%} of a response's tokens and "

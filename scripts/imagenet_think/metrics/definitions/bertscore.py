@@ -1,7 +1,7 @@
 """BERTScore (Zhang et al., 2019): precision, recall and F1 of matched token embeddings."""
 
 from imagenet_think.metrics import wording
-from imagenet_think.metrics.registry import Measure, Metric, Settings
+from imagenet_think.metrics.registry import Details, Measure, Metric, Settings
 
 
 def definition(settings: Settings) -> str:
@@ -22,7 +22,17 @@ METRIC = Metric(
     name="bertscore",
     title="Semantic similarity",
     table=3,
-    measures=(Measure("bertscore", "BERTScore", column="f1", brief=True),),
+    details=Details(
+        "Precision and recall of BERTScore",
+        "Precision is the mean, over the tokens of the response, of the greatest cosine with a "
+        "token of the teacher's text, recall the mean over the tokens of the teacher's text of the "
+        "greatest cosine with one of the response.",
+    ),
+    measures=(
+        Measure("bertscore", "BERTScore", column="f1", brief=True),
+        Measure("bertscore_precision", "Precision", column="precision", detail=True),
+        Measure("bertscore_recall", "Recall", column="recall", detail=True),
+    ),
     columns=("precision", "recall", "f1"),
     coverage=True,
     bounded=False,
@@ -30,6 +40,7 @@ METRIC = Metric(
     definition=definition,
     implementation="metrics.bertscore",
     packages=("torch", "transformers"),
+    tokenized=("repository", "revision"),
     tuning=("batch_size",),
     # The embeddings of 16 images' texts of 512 tokens and 1,024 dimensions take 700 MB; with all
     # their windows they may take several times that.

@@ -18,6 +18,7 @@ METRIC = Metric(
         Measure("rougeL", "ROUGE-L", macro="RougeSequence", brief=True),
     ),
     definition=definition,
+    words=lambda section: ("[a-z0-9]+", None),
     implementation="metrics.rouge",
     packages=("rapidfuzz", "nltk", "pyarrow"),
 )

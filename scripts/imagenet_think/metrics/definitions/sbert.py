@@ -34,6 +34,7 @@ METRIC = Metric(
     definition=definition,
     implementation="metrics.sbert",
     packages=("torch", "transformers", "sentence-transformers"),
+    tokenized=("repository", "revision"),
     tuning=("batch_size",),
     caveat=lambda settings: wording.other_encoder(
         "Sentence-BERT",

@@ -9,6 +9,8 @@ METRIC = Metric(
     table=5,
     measures=(Measure("jaccard", "Jaccard Index"), Measure("overlap", "Overlap Coefficient")),
     definition=lambda settings: f"Sets are of {wording.tokens(settings['sets'])}.",
+    words=lambda section: (section["token_pattern"], section["stop_words"]),
     implementation="metrics.token_overlap",
     packages=("scikit-learn", "scipy", "pyarrow"),
+    tokenized=("token_pattern", "stop_words"),
 )

@@ -35,8 +35,10 @@ METRIC = Metric(
         Measure("cosine", "Cosine Similarity"),
     ),
     definition=definition,
+    words=lambda section: (section["token_pattern"], section["stop_words"]),
     implementation="metrics.tfidf",
     packages=("scikit-learn", "scipy", "pyarrow"),
+    tokenized=("token_pattern", "stop_words"),
     statistics=("document_frequencies",),
     # Each batch looks up its terms in the document frequencies: large batches share more of them.
     images_at_once=lambda section: 256,
