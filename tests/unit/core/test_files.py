@@ -68,13 +68,14 @@ def marked(machine=None, pid=None, start=None):
 @pytest.mark.parametrize(
     ("mark", "silent", "kept"),
     [
-        (marked(), 2 * SILENCE, True),
-        (marked(start="1"), 0, False),  # the number is used again
-        (marked(pid=2**22 + 1, start="1"), 0, False),  # above the largest number
-        (marked("0" * 8), 0, True),
-        (marked("0" * 8), 2 * SILENCE, False),
-        ("4711", 0, True),  # as version 0.1.0 wrote it, perhaps on another machine
-        ("4711", 2 * SILENCE, False),
+        pytest.param(marked(), 2 * SILENCE, True, id="running"),
+        pytest.param(marked(start="1"), 0, False, id="its-number-is-used-again"),
+        pytest.param(marked(pid=2**22 + 1, start="1"), 0, False, id="ended"),  # above the largest
+        pytest.param(marked("0" * 8), 0, True, id="elsewhere"),
+        pytest.param(marked("0" * 8), 2 * SILENCE, False, id="elsewhere-and-silent"),
+        # As version 0.1.0 wrote it, perhaps on another machine.
+        pytest.param("4711", 0, True, id="earlier-version"),
+        pytest.param("4711", 2 * SILENCE, False, id="earlier-version-and-silent"),
     ],
 )
 @pytest.mark.parametrize("suffix", [".parquet", ""])

@@ -142,7 +142,7 @@ def test_columns_that_hold_no_names_or_images_are_refused(names, columns, messag
 
 
 DEEP = b'{"image": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
-ZIPPED = gzip.compress(b'{"image": "x"}\n' * 99)
+ZIPPED = gzip.compress(b'{"image": "x"}\n' * 99, mtime=0)
 
 
 @pytest.mark.parametrize(
