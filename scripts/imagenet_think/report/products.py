@@ -125,7 +125,7 @@ def _tables_of_scores() -> Iterator[Product]:
             "as means over images with their intervals.",
             PAPER if number else FURTHER,
             script="table_benchmark",
-            in_paper=number is not None,
+            in_paper=any(metric.table for metric in table.metrics),
         )
 
 
@@ -199,7 +199,6 @@ PRODUCTS = (
             "lengths": "{run}/statistics/lengths/{models}/{shards}.parquet",
         },
         reads=("teachers", "benchmarked", "models.{models}.name"),
-        in_paper=False,
     ),
     Product(
         "groups",
