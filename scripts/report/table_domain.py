@@ -55,7 +55,7 @@ def shares(domain: pl.LazyFrame, lengths: pl.LazyFrame, named: Values) -> pl.Dat
         pl.col("outside").is_not_null().mean().alias("outside"),
     )
     measured = counts.join(scripts, on=keys, how="left").rename({"model": "key"})
-    order = pl.DataFrame({"key": list(named), "model": list(named.values())})
+    order = pl.DataFrame({"model": list(named.values()), "key": list(named)})
     for name, values in (("part", PARTS), ("metric", [own.name for own in registry.metrics()])):
         order = order.join(pl.DataFrame({name: list(values)}), how="cross")
     return order.join(
