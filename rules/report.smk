@@ -8,7 +8,8 @@ report: "report/run.rst"
 
 # What replaces the names in braces in the inputs of tables and figures.
 PLACES = dict(
-    run=R, teachers=TEACHERS, models=MODELS, metrics=METRICS, datasets=DATASETS, shards=SHARDS
+    run=R, teachers=TEACHERS, models=MODELS, metrics=METRICS, datasets=DATASETS, shards=SHARDS,
+    inexact=INEXACT,
 )
 FOUND_BY = {}  # functions that find the files that a key of the config names, by the key
 
@@ -20,6 +21,10 @@ rule table_benchmark:
     input:
         aggregate=lambda wildcards: expand(
             f"{R}/scores/{{metric}}/aggregate.parquet", metric=metrics_of(wildcards.table)
+        ),
+        precision=lambda wildcards: expand(
+            f"{R}/statistics/precision/{{metric}}.parquet",
+            metric=[name for name in metrics_of(wildcards.table) if name in INEXACT],
         ),
     output:
         table("{table}"),

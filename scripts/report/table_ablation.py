@@ -1,6 +1,7 @@
 """Table 7: one model's full output, thinking and answer in all metrics."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -17,7 +18,7 @@ COLUMNS = [Column("heading", "Metric", width=0.2), *PART_NUMBERS]
 """Columns as the paper prints them: one row per metric."""
 
 
-def caption(aggregates: pl.DataFrame, settings: Values) -> str:
+def caption(aggregates: pl.DataFrame, precision: Sequence[str | Path], settings: Values) -> str:
     """Return the caption: what the table shows, how it was measured, and on how many images."""
     first, second = table_captions.teachers(settings)
     keys = (settings["benchmark"]["ablation_model"], *settings["teachers"])
@@ -27,6 +28,7 @@ def caption(aggregates: pl.DataFrame, settings: Values) -> str:
         f"Thinking against answer of {models[0]['name']}: each part compared with the same part of "
         f"the texts of {first} and {second} (equations 1 to 3).",
         table_captions.definitions(registry.metrics(), settings),
+        table_captions.precision(precision, registry.metrics()),
         table_captions.seen(aggregates),
         table_captions.counted_by_part(aggregates, settings),
         table_captions.missing(settings),
@@ -36,10 +38,16 @@ def caption(aggregates: pl.DataFrame, settings: Values) -> str:
     )
 
 
-def table_ablation(aggregate: str | Path, stem: str | Path, settings: Values) -> None:
+def table_ablation(
+    aggregate: str | Path,
+    stem: str | Path,
+    settings: Values,
+    precision: Sequence[str | Path] = (),
+) -> None:
     """Write Table 7: the csv with one row per metric and part, the others as the paper prints it.
 
     `aggregate` is a parquet file of schema `AGGREGATES`, `stem` the table's path without suffix.
+    `precision` are parquet files of schema `PRECISION`.
 
     Raises
     ------
@@ -55,7 +63,7 @@ def table_ablation(aggregate: str | Path, stem: str | Path, settings: Values) ->
     frame = spread(
         rows, metrics, pl.format("{}_{}", "part", "aggregate"), numbers, MARKED
     ).with_columns(pl.Series("heading", list(HEADINGS.values())))
-    write_table(frame, COLUMNS, caption(rows, settings), stem, csv=csv)
+    write_table(frame, COLUMNS, caption(rows, precision, settings), stem, csv=csv)
 
 
 if __name__ == "__main__":
@@ -64,4 +72,5 @@ if __name__ == "__main__":
         snakemake.input.aggregate,
         Path(snakemake.output[0]).with_suffix(""),
         json.loads(snakemake.params.settings),
+        snakemake.input.precision,
     )

@@ -123,7 +123,7 @@ def seen(aggregates: pl.DataFrame) -> str:
     return f"On average the window held {' and '.join(shares)}." if shares else ""
 
 
-def caption(aggregates: pl.DataFrame, settings: Values) -> str:
+def caption(aggregates: pl.DataFrame, precision: Sequence[str | Path], settings: Values) -> str:
     """Return the caption of the table of all images."""
     first, second = table_captions.teachers(settings)
     return table_captions.caption(
@@ -133,6 +133,7 @@ def caption(aggregates: pl.DataFrame, settings: Values) -> str:
         "where it is above 0, two teachers on one image are more alike than one teacher on two "
         "images of a class.",
         table_captions.definitions(registry.metrics(), settings),
+        table_captions.precision(precision, registry.metrics()),
         seen(aggregates),
         counted(aggregates),
         table_captions.marks(
@@ -159,12 +160,16 @@ def domain_caption(aggregates: pl.DataFrame, settings: Values) -> str:
 
 
 def table_agreement(
-    aggregate: str | Path, stem: str | Path, domain_stem: str | Path, settings: Values
+    aggregate: str | Path,
+    stem: str | Path,
+    domain_stem: str | Path,
+    settings: Values,
+    precision: Sequence[str | Path] = (),
 ) -> None:
     """Write both tables: of all images, and by domain, the largest first.
 
     `aggregate` is a parquet file of schema `AGREEMENT_AGGREGATES`; `stem` and `domain_stem` are the
-    paths of the tables without suffix.
+    paths of the tables without suffix. `precision` are parquet files of schema `PRECISION`.
 
     Raises
     ------
@@ -181,7 +186,7 @@ def table_agreement(
     )
     total = arrange(printed.filter(grouping="all"), table_captions.teachers(settings))
     csv = rows.filter(grouping="all").drop("grouping", "group")
-    write_table(*total, caption(rows, settings), stem, csv=csv, long=True)
+    write_table(*total, caption(rows, precision, settings), stem, csv=csv, long=True)
     by_domain = arrange_domains(printed.filter(grouping="domain"))
     csv = rows.filter(grouping="domain").drop("grouping")
     write_table(*by_domain, domain_caption(rows, settings), domain_stem, csv=csv)
@@ -194,4 +199,5 @@ if __name__ == "__main__":
         stem=Path(snakemake.output.agreement[0]).with_suffix(""),
         domain_stem=Path(snakemake.output.agreement_domains[0]).with_suffix(""),
         settings=json.loads(snakemake.params.settings),
+        precision=snakemake.input.precision,
     )

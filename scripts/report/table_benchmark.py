@@ -1,6 +1,7 @@
 """The benchmarked models' full outputs in the metrics of one table: Tables 3 to 6, and our own."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +15,9 @@ from imagenet_think.report.table_captions import AGGREGATES
 from imagenet_think.report.tables import MARKED, Column, spread, write_table
 
 
-def caption(table: str, aggregates: pl.DataFrame, settings: Values) -> str:
+def caption(
+    table: str, aggregates: pl.DataFrame, precision: Sequence[str | Path], settings: Values
+) -> str:
     """Return the caption: what the table shows, how it was measured, and on how many images."""
     declared = registry.tables()[table]
     first, second = table_captions.teachers(settings)
@@ -23,6 +26,7 @@ def caption(table: str, aggregates: pl.DataFrame, settings: Values) -> str:
         "images of the average and of the maximum of the two scores (equations 1 to 3).",
         table_captions.definitions(declared.metrics, settings),
         declared.definition,
+        table_captions.precision(precision, declared.metrics),
         table_captions.seen(aggregates),
         table_captions.counted(aggregates, settings),
         table_captions.missing(settings),
@@ -32,11 +36,17 @@ def caption(table: str, aggregates: pl.DataFrame, settings: Values) -> str:
     )
 
 
-def table_benchmark(aggregate: str | Path, stem: Path, settings: Values) -> None:
+def table_benchmark(
+    aggregate: str | Path,
+    stem: Path,
+    settings: Values,
+    precision: Sequence[str | Path] = (),
+) -> None:
     """Write a table of scores: one row per model, with each measure's average and maximum.
 
     `aggregate` is a parquet file of schema `AGGREGATES`, `stem` the path of the table without
-    suffix, named as in the registry of metrics.
+    suffix, named as in the registry of metrics. `precision` are parquet files of schema
+    `PRECISION`.
 
     Raises
     ------
@@ -71,7 +81,7 @@ def table_benchmark(aggregate: str | Path, stem: Path, settings: Values) -> None
     )
     frame = frame.select(pl.Series("model", list(names.values())), pl.all())
     columns = [Column("model", "Model"), *columns]
-    write_table(frame, columns, caption(stem.name, rows, settings), stem, csv=frame)
+    write_table(frame, columns, caption(stem.name, rows, precision, settings), stem, csv=frame)
 
 
 if __name__ == "__main__":
@@ -80,4 +90,5 @@ if __name__ == "__main__":
         snakemake.input.aggregate,
         Path(snakemake.output[0]).with_suffix(""),
         json.loads(snakemake.params.settings),
+        snakemake.input.precision,
     )

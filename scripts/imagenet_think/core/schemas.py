@@ -155,6 +155,14 @@ DOMAIN = _schema(
     outside=TEXT,  # why the text is outside the metric's domain, otherwise null
 )
 
+# How far scores of an encoder that does not compute in float32 are from those that it would give.
+PRECISION = _schema(
+    metric=TEXT,
+    column=TEXT,  # of the scores
+    pairs=INT,
+    greatest=FLOAT,  # absolute difference
+)
+
 # In how many of the teachers' texts a term occurs; one row per part and term.
 DOCUMENT_FREQUENCIES = _schema(
     part=TEXT,

@@ -90,6 +90,9 @@ class Metric:
     implementation: str | None = None
     """Module of the package that has `load`, if not the declaration's own. Known scores are kept as
     long as its code and that of what it imports stays the same."""
+    earlier: tuple[str, ...] = ()
+    """Digests of earlier states of this code that give the same scores: those that they computed
+    are known too. See `imagenet_think.metrics.score_cache.made_by`."""
     columns: tuple[str, ...] = ()
     """Of its scores files, if there are more than the measures'; each is there for both teachers,
     as `<column>_1` and `<column>_2`."""

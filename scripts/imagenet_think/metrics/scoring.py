@@ -67,6 +67,7 @@ def score_shards(
                 deciding | {"part": part},
                 _columns(metric),
                 metric.lowest,
+                [deciding | {"part": part, "code": same} for same in metric.earlier],
             )
             chosen = pairs if part is None else pairs.of_part(part)
             images = metric.images_at_once(settings)

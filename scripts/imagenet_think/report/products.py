@@ -46,7 +46,8 @@ class Product(ReportEntry):
         Name of its script and of the rule. One job writes all rows of the same script.
     inputs
         The script's input files, by name. In their paths, `{run}` is the run's folder, and
-        `{teachers}`, `{models}`, `{shards}`, `{datasets}` and `{metrics}` give one file for each.
+        `{teachers}`, `{models}`, `{shards}`, `{datasets}`, `{metrics}` and `{inexact}` (those
+        metrics that do not compute in float32) give one file for each.
         A key of the config in braces is replaced by the files that this key names.
     reads
         The keys of the config that the script reads, as rules declare them.
@@ -91,6 +92,7 @@ _LENGTHS = "{run}/statistics/lengths/{teachers}/{shards}.parquet"
 _AGGREGATE = "{run}/scores/{metrics}/aggregate.parquet"
 _GROUPS = "{run}/scores/{metrics}/groups.parquet"
 _DIFFERENCES = "{run}/scores/{metrics}/differences.parquet"
+_PRECISION = "{run}/statistics/precision/{inexact}.parquet"
 _AGREEMENT = "{run}/agreement/aggregate.parquet"
 _EXAMPLES = {
     "sample": _SAMPLE,
@@ -161,7 +163,7 @@ PRODUCTS = (
         "with the same part of the teachers' texts.",
         PAPER,
         script="table_ablation",
-        inputs={"aggregate": _AGGREGATE},
+        inputs={"aggregate": _AGGREGATE, "precision": _PRECISION},
         reads=(
             *_TEACHERS,
             "models.{teachers}.output",
@@ -179,7 +181,7 @@ PRODUCTS = (
         "Agreement between the two teachers' texts on the same image, compared with that of each "
         "teacher's texts on different images: a scale for reading the models' scores.",
         script="table_agreement",
-        inputs={"aggregate": _AGREEMENT},
+        inputs={"aggregate": _AGREEMENT, "precision": _PRECISION},
         reads=(*_TEACHERS, "benchmark.intervals", *_DEFINITIONS),
     ),
     Product(

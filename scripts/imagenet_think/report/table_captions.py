@@ -1,6 +1,7 @@
 """What the captions of benchmark tables say: how metrics are defined, and on how many images."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import polars as pl
 
@@ -146,6 +147,28 @@ def definitions(metrics: Sequence[Metric], settings: Values) -> str:
             f"{not_bounded}, although section 5.3 of the paper puts every metric in the range from "
             "0 to 1.",
         )
+    return " ".join(sentences)
+
+
+def precision(files: Iterable[str | Path], metrics: Sequence[Metric]) -> str:
+    """State the measured error of metrics that do not compute in float32; "" if all do.
+
+    `files` are parquet files of schema `PRECISION`.
+    """
+    sentences = []
+    for path in files:
+        errors = pl.read_parquet(path).drop_nulls()
+        measures = {(one.name, own.score_column): own for one in metrics for own in one.measures}
+        shown = [
+            f"{error:.1e} ({measures[metric, column].heading})"
+            for metric, column, error in errors.select("metric", "column", "greatest").iter_rows()
+            if (metric, column) in measures
+        ]
+        if shown:
+            sentences.append(
+                f"On {errors['pairs'][0]:,} pairs of this run, scores differ from those in float32 "
+                f"by at most {series(shown)}."
+            )
     return " ".join(sentences)
 
 

@@ -39,6 +39,10 @@ METRIC = Metric(
     encoder=True,
     definition=definition,
     implementation="metrics.bertscore",
+    earlier=(
+        "2ab6a80875ce2e48c413217f8bb4035f98f6d4bf880ff4d0537c19d87c138882",
+        "c4b368deb2c2e34b3268c16310d00691fdec00202d8d72111c742804f27e22e6",
+    ),
     packages=("torch", "transformers"),
     tokenized=("repository", "revision"),
     tuning=("batch_size",),

@@ -20,5 +20,6 @@ METRIC = Metric(
     definition=definition,
     words=lambda section: ("[a-z0-9]+", None),
     implementation="metrics.rouge",
+    earlier=("3563b1359462a0d816a70e67a4b0a37a8a0da554d1c8288da4feb97d7457cfd0",),
     packages=("rapidfuzz", "nltk", "pyarrow"),
 )

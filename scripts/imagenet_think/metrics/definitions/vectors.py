@@ -37,6 +37,7 @@ METRIC = Metric(
     definition=definition,
     words=lambda section: (section["token_pattern"], section["stop_words"]),
     implementation="metrics.tfidf",
+    earlier=("4734b495e64214b6c1f7497f3d16866307262e29dbb54f9f76ffe8f9a70ef6d4",),
     packages=("scikit-learn", "scipy", "pyarrow"),
     tokenized=("token_pattern", "stop_words"),
     statistics=("document_frequencies",),
