@@ -27,7 +27,9 @@ def measure_domain(
     whose tokens `count` counts. Without `count` there is no row.
     """
     frames = [DOMAIN.to_frame()]
-    for path in annotations if count else ():
+    for path in annotations:
+        if count is None:
+            break
         texts = read_texts(path).drop_nulls("text")
         counts = count(texts["text"].to_list())
         frame = texts.drop("text").with_columns(

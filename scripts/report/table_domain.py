@@ -66,6 +66,10 @@ def shares(domain: pl.LazyFrame, lengths: pl.LazyFrame, named: Values) -> pl.Dat
     ).select(*order.columns, "texts", "non_latin", "no_token", "unknown", "unread", "outside")
 
 
+def _scan(paths: Sequence[str | Path]) -> pl.LazyFrame:
+    return pl.scan_parquet(list(map(Path, paths)))
+
+
 def caption(teachers: Sequence[str]) -> str:
     """Return the caption: what the shares are, and which numbers are marked."""
     return (
@@ -90,7 +94,7 @@ def table_domain(
     `stem` is the path of the table without suffix.
     """
     named = names(settings)
-    csv = shares(pl.scan_parquet(list(domain)), pl.scan_parquet(list(lengths)), named)
+    csv = shares(_scan(domain), _scan(lengths), named)
     headings = {
         metric.name: ", ".join(own.short_heading or own.heading or "" for own in metric.printed)
         for metric in registry.metrics()
