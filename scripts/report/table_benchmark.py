@@ -10,43 +10,41 @@ from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
-from imagenet_think.report import table_captions
+from imagenet_think.report import definitions, table_captions
 from imagenet_think.report.table_captions import AGGREGATES
 from imagenet_think.report.tables import MARKED, Column, spread, write_table
 
 
-def caption(
-    table: str, aggregates: pl.DataFrame, precision: Sequence[str | Path], settings: Values
-) -> str:
+def caption(defined: Values) -> str:
     """Return the caption: what the table shows, how it was measured, and on how many images."""
-    declared = registry.tables()[table]
-    first, second = table_captions.teachers(settings)
+    first, second = table_captions.teachers(defined)
     return table_captions.caption(
-        f"{declared.title} of full outputs and the texts of {first} and {second}: means over "
+        f"{defined['title']} of full outputs and the texts of {first} and {second}: means over "
         "images of the average and of the maximum of the two scores (equations 1 to 3).",
-        table_captions.definitions(declared.metrics, settings),
-        declared.definition,
-        table_captions.precision(precision, declared.metrics),
-        table_captions.seen(aggregates),
-        table_captions.counted(aggregates, settings),
-        table_captions.missing(settings),
+        table_captions.definitions(defined),
+        defined["details"],
+        table_captions.precision(defined),
+        table_captions.seen(defined),
+        table_captions.counted(defined),
+        table_captions.missing(defined),
         "Best bold, second underlined.",
-        table_captions.marks(aggregates, table_captions.models(settings)),
-        table_captions.intervals(settings),
+        table_captions.marks(defined),
+        table_captions.intervals(defined),
     )
 
 
 def table_benchmark(
     aggregate: str | Path,
+    statistics: Sequence[str | Path],
     stem: Path,
     settings: Values,
     precision: Sequence[str | Path] = (),
 ) -> None:
     """Write a table of scores: one row per model, with each measure's average and maximum.
 
-    `aggregate` is a parquet file of schema `AGGREGATES`, `stem` the path of the table without
-    suffix, named as in the registry of metrics. `precision` are parquet files of schema
-    `PRECISION`.
+    `aggregate` is a parquet file of schema `AGGREGATES`, `statistics` are the files that the
+    metrics name, `stem` is the path of the table without suffix, named as in the registry of
+    metrics. `precision` are parquet files of schema `PRECISION`.
 
     Raises
     ------
@@ -56,8 +54,11 @@ def table_benchmark(
     table = registry.tables()[stem.name]
     details = [own for metric in table.metrics for own in metric.measures if own.detail]
     names = table_captions.models(settings)
-    rows = pl.read_parquet(aggregate).filter(part="full").rename({"model": "key"})
+    rows = pl.read_parquet(aggregate).filter(part="full")
     rows = table_captions.printed_rows(rows, settings, details)
+    defined = {"title": table.title, "details": table.definition} | definitions.of_scores(
+        table.metrics, names, rows, statistics, settings, precision
+    )
     columns = [
         Column(
             f"{own.name}_{aggregate}",
@@ -72,7 +73,7 @@ def table_benchmark(
         for aggregate, heading in AGGREGATES.items()
     ]
     frame = spread(
-        rows,
+        rows.rename({"model": "key"}),
         pl.DataFrame({"key": list(names)}),
         pl.format("{}_{}", "metric", "aggregate"),
         [column.name for column in columns],
@@ -81,13 +82,14 @@ def table_benchmark(
     )
     frame = frame.select(pl.Series("model", list(names.values())), pl.all())
     columns = [Column("model", "Model"), *columns]
-    write_table(frame, columns, caption(stem.name, rows, precision, settings), stem, csv=frame)
+    write_table(frame, columns, defined, caption, stem, csv=frame)
 
 
 if __name__ == "__main__":
     snakemake = start_job()
     table_benchmark(
         snakemake.input.aggregate,
+        snakemake.input.statistics,
         Path(snakemake.output[0]).with_suffix(""),
         json.loads(snakemake.params.settings),
         snakemake.input.precision,

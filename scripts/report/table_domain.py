@@ -6,13 +6,15 @@ from pathlib import Path
 
 import polars as pl
 
+from imagenet_think.analysis.domain import thresholds
 from imagenet_think.analysis.lengths import NON_LATIN_SHARE
 from imagenet_think.core.job import start_job
 from imagenet_think.core.settings import Values, names
 from imagenet_think.core.wording import series
 from imagenet_think.metrics import registry
+from imagenet_think.metrics.registry import Metric
 from imagenet_think.parsing import PARTS
-from imagenet_think.report.table_captions import MARKED_SHARE, OUTSIDE
+from imagenet_think.report import definitions, table_captions
 from imagenet_think.report.tables import MARK, WHOLE, Column, write_table
 
 PERCENT = ".1%"
@@ -66,22 +68,31 @@ def shares(domain: pl.LazyFrame, lengths: pl.LazyFrame, named: Values) -> pl.Dat
     ).select(*order.columns, "texts", "non_latin", "no_token", "unknown", "unread", "outside")
 
 
+def tokens_of(metric: Metric, section: Values) -> Values:
+    """Return what decides a metric's tokens: a pattern and stop words, or an encoder."""
+    if metric.words is None:
+        return section
+    return dict(zip(("token_pattern", "stop_words"), metric.words(section), strict=True))
+
+
 def _scan(paths: Sequence[str | Path]) -> pl.LazyFrame:
     return pl.scan_parquet(list(map(Path, paths)))
 
 
-def caption(teachers: Sequence[str]) -> str:
+def caption(defined: Values) -> str:
     """Return the caption: what the shares are, and which numbers are marked."""
+    outside = series(table_captions.outside(defined["domain"]).values(), "or")
+    references = series(table_captions.teachers(defined))
     return (
         "What the metrics can read of the models' full outputs; the csv has thinking and answer "
-        f"too. The texts of {series(teachers)} are the references. Not Latin: texts of whose "
-        f"letters at least {NON_LATIN_SHARE:.0%} are of other scripts. No token: texts without a "
-        "token of the metric. [UNK]: tokens of an encoder that are unknown, or only a part of a "
+        f"too. The texts of {references} are the references. Not Latin: texts of whose letters at "
+        f"least {defined['non_latin']:.0%} are of other scripts. No token: texts without a token "
+        "of the metric. [UNK]: tokens of an encoder that are unknown, or only a part of a "
         "character. Not in words: letters and digits outside the words that the metric reads, "
         "which are those whose tokens leave no letter out; clauses in scripts without spaces are "
-        "no words. Outside the metric's domain are texts "
-        f"{series(OUTSIDE.values(), 'or')}. A mean with such a text in at least {MARKED_SHARE:.0%} "
-        f"of its images is marked with {MARK} in every table."
+        f"no words. Outside the metric's domain are texts {outside}. A mean "
+        f"with such a text in at least {defined['domain']['images']:.0%} of its images is marked "
+        f"with {MARK} in every table."
     )
 
 
@@ -106,8 +117,18 @@ def table_domain(
         .alias("shown"),
         pl.col("metric").replace(headings).alias("heading"),
     )
-    text = caption([named[key] for key in settings["teachers"]])
-    write_table(frame, COLUMNS, text, stem, csv=csv, long=True)
+    defined = {
+        "references": definitions.models(settings["teachers"], settings),
+        "models": definitions.models(named, settings),
+        "texts": definitions.texts(),
+        "tokens": {
+            metric.name: tokens_of(metric, settings["benchmark"].get(metric.name, {}))
+            for metric in registry.metrics()
+        },
+        "domain": thresholds(),
+        "non_latin": NON_LATIN_SHARE,
+    }
+    write_table(frame, COLUMNS, defined, caption, stem, csv=csv, long=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Thinking against answer for every benchmarked model, over all images and by length."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -8,7 +9,8 @@ import polars as pl
 from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.core.settings import Values
-from imagenet_think.report import table_captions
+from imagenet_think.metrics import registry
+from imagenet_think.report import definitions, table_captions
 from imagenet_think.report.table_captions import BRIEF, HEADINGS, PART_NUMBERS, PARTS
 from imagenet_think.report.tables import MARKED, Column, spread, write_table
 
@@ -64,36 +66,43 @@ def digest(long: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def caption(aggregates: pl.DataFrame, settings: Values) -> str:
+def caption(defined: Values) -> str:
     """Return the caption: what the table shows, how it was measured, and on how many images."""
-    first, second = table_captions.teachers(settings)
-    chosen = table_captions.printed_rows(aggregates, settings)
+    first, second = table_captions.teachers(defined)
     return table_captions.caption(
         "Thinking against answer of every model: each part compared with the same part of the "
         f"texts of {first} and {second} (equations 1 to 3), over all images and over quarters "
         "of the images by the length of the model's own full output, the first the shortest.",
         "An image without output is in no quarter; the csv holds every metric by length.",
         table_captions.AS_PRINTED,
-        table_captions.seen(chosen),
-        table_captions.counted_by_part(chosen, settings),
-        table_captions.missing(settings),
-        table_captions.marks(chosen, table_captions.models(settings)),
-        table_captions.intervals(settings),
+        table_captions.seen(defined),
+        table_captions.counted_by_part(defined),
+        table_captions.missing(defined),
+        table_captions.marks(defined),
+        table_captions.intervals(defined),
     )
 
 
 def table_parts(
-    aggregate: str | Path, groups: str | Path, stem: str | Path, settings: Values
+    aggregate: str | Path,
+    groups: str | Path,
+    statistics: Sequence[str | Path],
+    stem: str | Path,
+    settings: Values,
 ) -> None:
     """Write the table of parts: the csv with every number, the others without some by length.
 
-    `aggregate` and `groups` are parquet files of schemas `AGGREGATES` and `GROUPS`, `stem` is the
-    path of the table without suffix.
+    `aggregate` and `groups` are parquet files of schemas `AGGREGATES` and `GROUPS`, `statistics`
+    are the files that metrics name, `stem` is the path of the table without suffix.
     """
     aggregates = pl.read_parquet(aggregate)
     csv = arrange(aggregates, pl.read_parquet(groups), settings)
-    text = caption(aggregates, settings)
-    write_table(digest(csv), COLUMNS, text, stem, csv=csv, long=True)
+    chosen = table_captions.printed_rows(aggregates, settings)
+    defined = definitions.of_scores(
+        registry.metrics(), settings["benchmarked"], chosen, statistics, settings
+    )
+    defined["groups"] = {"length": definitions.by_length(settings)}
+    write_table(digest(csv), COLUMNS, defined, caption, stem, csv=csv, long=True)
 
 
 if __name__ == "__main__":
@@ -101,6 +110,7 @@ if __name__ == "__main__":
     table_parts(
         aggregate=snakemake.input.aggregate,
         groups=snakemake.input.groups,
+        statistics=snakemake.input.statistics,
         stem=Path(snakemake.output[0]).with_suffix(""),
         settings=json.loads(snakemake.params.settings),
     )

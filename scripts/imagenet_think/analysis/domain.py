@@ -26,6 +26,14 @@ are alike whatever they replace: the share can be added to a score."""
 WORD_SHARE = 0.5
 """Share of letters and digits in words that are read up to which a text is outside the domain."""
 
+MARKED_SHARE = 0.05
+"""Share of a mean's images with a text outside the metric's domain from which it is marked."""
+
+
+def thresholds() -> dict[str, float]:
+    """Return from which shares texts are outside a metric's domain, and means are marked."""
+    return {"unknown": UNKNOWN_SHARE, "in_words": WORD_SHARE, "images": MARKED_SHARE}
+
 
 def reason() -> pl.Expr:
     """Return why a text is outside the domain, of `REASONS`, or null, from its counts."""

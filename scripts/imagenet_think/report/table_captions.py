@@ -1,7 +1,11 @@
-"""What the captions of benchmark tables say: how metrics are defined, and on how many images."""
+"""Sentences of captions, rendered from a table's definitions (`imagenet_think.report.definitions`).
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+The names of parts and measures, as tables print them, are here too.
+"""
+
+from collections.abc import Collection, Iterable
+from itertools import groupby
+from operator import itemgetter
 
 import polars as pl
 
@@ -9,7 +13,7 @@ from imagenet_think.analysis import domain
 from imagenet_think.core.settings import Values
 from imagenet_think.core.wording import series
 from imagenet_think.metrics import registry
-from imagenet_think.metrics.registry import Measure, Metric
+from imagenet_think.metrics.registry import Measure
 from imagenet_think.report.tables import MARK, Column
 
 OURS = "ImageNet-Think"
@@ -48,23 +52,7 @@ COUNTS = {
 }
 """What a missing response may count, in words."""
 
-MARKED_SHARE = 0.05
-"""Share of a mean's images with a text outside the metric's domain from which it is marked."""
-
-OUTSIDE = {
-    domain.NO_TOKEN: "without a token",
-    domain.UNKNOWN: f"at least {domain.UNKNOWN_SHARE:.0%} of the tokens [UNK] or parts of a "
-    "character",
-    domain.NO_WORD: f"at most {domain.WORD_SHARE:.0%} of the letters in words that are read",
-}
-"""Why a text is outside a metric's domain, in words."""
-
 AS_PRINTED = "Metrics are defined in the captions of Tables 3 to 6."
-
-
-def teachers(settings: Values) -> list[str]:
-    """Return the names of teacher 1 and teacher 2."""
-    return [settings["models"][key]["name"] for key in settings["teachers"]]
 
 
 def models(settings: Values) -> dict[str, str]:
@@ -78,7 +66,7 @@ def printed_rows(
     """Return the aggregates of the measures to print, each under the name that it is printed as.
 
     The config may choose a variant of a measure (`benchmark.printed_tfidf`). `details` are printed
-    besides those in `MEASURES`.
+    besides those in `MEASURES`. Means have the further column `mark`.
     """
     names = {
         measure.printed(settings["benchmark"]): measure.name
@@ -89,42 +77,28 @@ def printed_rows(
     return chosen.with_columns(pl.col("metric").replace(names), **marked)
 
 
+def outside(thresholds: Values) -> dict[str, str]:
+    """Say when a text is outside a metric's domain, by the reasons in `analysis.domain`."""
+    return {
+        domain.NO_TOKEN: "without a token",
+        domain.UNKNOWN: f"at least {thresholds['unknown']:.0%} of the tokens [UNK] or parts of a "
+        "character",
+        domain.NO_WORD: f"at most {thresholds['in_words']:.0%} of the letters in words that are "
+        "read",
+    }
+
+
 def mark() -> pl.Expr:
     """Return why a mean means nothing, from the columns of `outside_share`, or null."""
-    reasons = (
-        pl.col("outside_reasons")
-        .str.replace_many(list(OUTSIDE), list(OUTSIDE.values()))
-        .str.replace_all(",", "; ")
-    )
+    words = outside(domain.thresholds())
+    reasons = pl.col("outside_reasons").str.replace_many(list(words), list(words.values()))
     share = (pl.col("outside") * 100).round(1)
-    return pl.when(pl.col("outside") >= MARKED_SHARE).then(
-        pl.format("{}% of the images have a text outside the domain: {}", share, reasons)
-    )
-
-
-def marks(rows: pl.DataFrame, named: Mapping[str, str] | None = None) -> str:
-    """Explain the marked numbers of rows from `printed_rows`; "" if there are none.
-
-    `named` are the names of the models to list, by key.
-    """
-    model = "key" if "key" in rows.columns else "model"
-    headings = {name: measure.heading or name for name, measure in registry.measures().items()}
-    found: dict[tuple[str, str], list[str]] = {}
-    marked = rows.drop_nulls("mark")
-    for (metric,), own in marked.group_by("metric", maintain_order=True):
-        given = set(",".join(own["outside_reasons"]).split(","))
-        reasons = series((words for name, words in OUTSIDE.items() if name in given), "or")
-        models = series(name for key, name in (named or {}).items() if key in own[model])
-        found.setdefault((reasons, models), []).append(headings[str(metric)])
-    if not found:
-        return ""
-    listed = "; ".join(
-        f"{series(metrics)}: {reasons}" + (f" ({models})" if models else "")
-        for (reasons, models), metrics in found.items()
-    )
-    return (
-        f"{MARK} In at least {MARKED_SHARE:.0%} of the images the metric cannot read the response "
-        f"or a reference, so that the number means nothing and is not ranked: {listed}."
+    return pl.when(pl.col("outside") >= domain.MARKED_SHARE).then(
+        pl.format(
+            "{}% of the images have a text outside the domain: {}",
+            share,
+            reasons.str.replace_all(",", "; "),
+        )
     )
 
 
@@ -133,10 +107,21 @@ def caption(*sentences: str) -> str:
     return " ".join(filter(None, sentences))
 
 
-def definitions(metrics: Sequence[Metric], settings: Values) -> str:
-    """Explain how metrics are defined in this run, and which of them are not bounded by 0."""
-    sentences = [metric.definition(settings["benchmark"]) for metric in metrics]
-    unbounded = [place for place, metric in enumerate(metrics, start=1) if not metric.bounded]
+def teachers(defined: Values) -> list[str]:
+    """Return the names of teacher 1 and teacher 2."""
+    return [model["name"] for model in defined["references"]]
+
+
+def definitions(defined: Values, names: Collection[str] | None = None) -> str:
+    """Explain how metrics are defined in this run, and which of them are not bounded by 0.
+
+    `names` chooses some of them.
+    """
+    metrics = {
+        name: own for name, own in defined["metrics"].items() if names is None or name in names
+    }
+    sentences = [registry.get(name).definition(own) for name, own in metrics.items()]
+    unbounded = [place for place, own in enumerate(metrics.values(), 1) if not own["bounded"]]
     if unbounded:
         not_bounded = {
             1: "It is not bounded by 0, and not clipped",
@@ -150,99 +135,117 @@ def definitions(metrics: Sequence[Metric], settings: Values) -> str:
     return " ".join(sentences)
 
 
-def precision(files: Iterable[str | Path], metrics: Sequence[Metric]) -> str:
-    """State the measured error of metrics that do not compute in float32; "" if all do.
-
-    `files` are parquet files of schema `PRECISION`.
-    """
+def precision(defined: Values) -> str:
+    """State the measured error of metrics that do not compute in float32; "" if all do."""
     sentences = []
-    for path in files:
-        errors = pl.read_parquet(path).drop_nulls()
-        measures = {(one.name, own.score_column): own for one in metrics for own in one.measures}
-        shown = [
-            f"{error:.1e} ({measures[metric, column].heading})"
-            for metric, column, error in errors.select("metric", "column", "greatest").iter_rows()
-            if (metric, column) in measures
-        ]
-        if shown:
-            sentences.append(
-                f"On {errors['pairs'][0]:,} pairs of this run, scores differ from those in float32 "
-                f"by at most {series(shown)}."
-            )
+    for name, rows in groupby(defined["precision"], key=itemgetter("metric")):
+        headings = {own.score_column: own.heading for own in registry.get(name).measures}
+        errors = list(rows)
+        shown = series(f"{row['greatest']:.1e} ({headings[row['column']]})" for row in errors)
+        sentences.append(
+            f"On {errors[0]['pairs']:,} pairs of this run, scores differ from those in float32 by "
+            f"at most {shown}."
+        )
     return " ".join(sentences)
 
 
-def brief_metrics() -> list[Metric]:
-    """Return the metrics of the measures in `BRIEF`."""
-    return [m for m in registry.metrics() if BRIEF.keys() & {own.name for own in m.measures}]
+def marks(defined: Values) -> str:
+    """Explain the marked numbers; "" if there are none."""
+    named = {model["key"]: model["name"] for model in defined.get("models", ())}
+    headings = {name: measure.heading or name for name, measure in registry.measures().items()}
+    reasons: dict[str, set[str]] = {}
+    models: dict[str, set[str]] = {}
+    for row in defined["domain"]["marked"]:
+        reasons.setdefault(row["metric"], set()).update(row["outside_reasons"].split(","))
+        models.setdefault(row["metric"], set()).add(row["model"])
+    possible = outside(defined["domain"])
+    found: dict[str, list[str]] = {}
+    for metric, own in reasons.items():
+        words = series((words for name, words in possible.items() if name in own), "or")
+        who = series(name for key, name in named.items() if key in models[metric])
+        found.setdefault(f"{words} ({who})" if who else words, []).append(headings[metric])
+    if not found:
+        return ""
+    listed = "; ".join(f"{series(metrics)}: {words}" for words, metrics in found.items())
+    return (
+        f"{MARK} In at least {defined['domain']['images']:.0%} of the images the metric cannot "
+        "read the response or a reference, so that the number means nothing and is not ranked: "
+        f"{listed}."
+    )
 
 
-def samples(count: int, images: int) -> str:
+def brief_metrics() -> list[str]:
+    """Return the names of the metrics of the measures in `BRIEF`."""
+    metrics = registry.metrics()
+    return [m.name for m in metrics if BRIEF.keys() & {own.name for own in m.measures}]
+
+
+def samples(samples: Values) -> str:
     """Explain what a sample of the dataset is, and state how many of the images are one."""
+    complete, of = samples["complete"], samples["images"]
     return (
         "a sample is an image with the thinking and the answer of every teacher: "
-        f"M = {count:,} of {images:,} images, {images - count:,} left out because a response is "
+        f"M = {complete:,} of {of:,} images, {of - complete:,} left out because a response is "
         "missing, was cut off or could not be parsed."
     )
 
 
-def counted(aggregates: pl.DataFrame, settings: Values) -> str:
-    """State how many images the means are over, and what was missing."""
+def counted(defined: Values, part: str | None = None) -> str:
+    """State how many images the means are over, and what was missing; of one part or of all."""
+    rows = [row for row in defined["images"] if part in (None, row["part"])]
     # Images that are left out although there is a response lack a reference.
-    leave_out = settings["benchmark"]["missing"] == "leave_out"
-    responses = aggregates["no_response"] if leave_out else 0
-    references = aggregates["left_out"] - responses
-    total = max(aggregates["images"] + aggregates["left_out"], default=0)
+    leave_out = defined["missing"] == "leave_out"
+    absent = [row["left_out"] - (row["no_response"] if leave_out else 0) for row in rows]
+    total = max((row["images"] + row["left_out"] for row in rows), default=0)
     return (
-        f"M = {count_range(aggregates['images'])} of {total:,} images (response missing: "
-        f"{count_range(aggregates['no_response'])}; reference missing: {count_range(references)})."
+        f"M = {count_range(row['images'] for row in rows)} of {total:,} images (response missing: "
+        f"{count_range(row['no_response'] for row in rows)}; reference missing: "
+        f"{count_range(absent)})."
     )
 
 
-def counted_by_part(aggregates: pl.DataFrame, settings: Values) -> str:
+def counted_by_part(defined: Values) -> str:
     """State the same for each part of the responses."""
     return " ".join(
-        f"{name.capitalize()}: {counted(aggregates.filter(part=part), settings)}"
-        for part, name in PARTS.items()
+        f"{name.capitalize()}: {counted(defined, part)}" for part, name in PARTS.items()
     )
 
 
-def missing(settings: Values) -> str:
+def missing(defined: Values) -> str:
     """Explain which responses count as missing, and what they score."""
     return (
-        "A response is missing where it failed or is empty, its thinking and answer also where it "
-        f"could not be taken apart: {COUNTS[settings['benchmark']['missing']]}. Images of which a "
-        "reference is missing are left out."
+        "A response is missing where it failed or is empty, its thinking and answer also where "
+        f"they could not be parsed: {COUNTS[defined['missing']]}. Images of which a reference is "
+        "missing are left out."
     )
 
 
-def seen(aggregates: pl.DataFrame) -> str:
+def seen(defined: Values) -> str:
     """State which share of the texts was read, by metric and part; "" if all of it was."""
-    columns = ("seen", "seen_references", "cut", "cut_references")
-    means = aggregates.group_by("metric", "part", maintain_order=True).agg(pl.col(columns).mean())
     sentences = []
-    means = means.filter(pl.col("metric").is_in(list(HEADINGS)))
-    for (metric,), rows in means.drop_nulls().group_by("metric", maintain_order=True):
+    printed = (row for row in defined["windows"] if row["metric"] in HEADINGS)
+    for metric, rows in groupby(printed, key=itemgetter("metric")):
         shares = [
             f"{SHORT_PARTS[row['part']].lower()} {row['seen']:.1%} of a response's tokens and "
             f"{row['seen_references']:.1%} of a teacher's ({row['cut']:.1%} and "
             f"{row['cut_references']:.1%} of these texts are cut)"
-            for row in rows.iter_rows(named=True)
+            for row in rows
         ]
         sentences.append(f"The window of {HEADINGS[metric]} holds on average, {'; '.join(shares)}.")
     return " ".join(sentences)
 
 
-def intervals(settings: Values) -> str:
+def intervals(defined: Values) -> str:
     """Explain the small numbers."""
-    own = settings["benchmark"]["intervals"]
+    own = defined["intervals"]
     return (
-        f"Small: {own['level']:.0%} intervals from {own['draws']:,} resamples of the images; a "
-        "mean over too few images has none."
+        f"Small: {own['level']:.0%} intervals from {own['draws']:,} resamples of the "
+        f"{own['resampled']}; a mean over fewer than {own['least']} has none."
     )
 
 
-def count_range(counts: pl.Series) -> str:
+def count_range(numbers: Iterable[int]) -> str:
     """Return one number, or the least and the greatest."""
+    counts = list(numbers)
     low, high = min(counts, default=0), max(counts, default=0)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -11,7 +11,7 @@ from imagenet_think.metrics.bertscore import BertScore
 from imagenet_think.metrics.encoder import greatest_error
 from imagenet_think.metrics.precision import PRECISIONS, arithmetic, check_precision
 from imagenet_think.metrics.sbert import SentenceBert
-from imagenet_think.report import table_captions
+from imagenet_think.report import definitions, table_captions
 from measure_precision import measure_precision, some_pairs
 
 SETTINGS = {"batch_size": 4, "max_tokens": 256}
@@ -103,17 +103,20 @@ def test_the_error_is_measured_on_pairs_of_the_run(tmp_path):
     assert set(frame["pairs"]) == {scorable}
     assert frame["greatest"].is_between(0, 5e-3, closed="none").all()
     frame.write_parquet(tmp_path / "precision.parquet")
-    note = table_captions.precision([tmp_path / "precision.parquet"], registry.metrics())
+
+    def note(*files):
+        return table_captions.precision({"precision": definitions.errors(files)})
+
     assert re.fullmatch(
         rf"On {scorable} pairs of this run, scores differ from those in float32 by at most "
         r"\S+e-0\d \(Precision\), \S+e-0\d \(Recall\) and \S+e-0\d \(BERTScore\)\.",
-        note,
+        note(tmp_path / "precision.parquet"),
     )
-    assert table_captions.precision([], registry.metrics()) == ""
+    assert note() == ""
     nothing = measure_precision(registry.get("bertscore"), encoder, [])
     assert nothing["greatest"].null_count() == 3
     nothing.write_parquet(tmp_path / "precision.parquet")
-    assert table_captions.precision([tmp_path / "precision.parquet"], registry.metrics()) == ""
+    assert note(tmp_path / "precision.parquet") == ""
 
 
 @ON_A_GPU

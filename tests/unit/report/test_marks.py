@@ -5,9 +5,8 @@ import pytest
 from aggregates import MODELS, SETTINGS, rows
 from written_tables import read_table
 
-from imagenet_think.core.schemas import AGGREGATES, DOMAIN, GROUPS, LENGTHS
+from imagenet_think.core.schemas import AGGREGATES, DOCUMENT_FREQUENCIES, DOMAIN, GROUPS, LENGTHS
 from imagenet_think.metrics import registry
-from imagenet_think.report import table_captions
 from table_ablation import table_ablation
 from table_benchmark import table_benchmark
 from table_domain import table_domain
@@ -55,7 +54,7 @@ def test_a_table_of_scores(tmp_path):
         metrics = registry.tables()[name].metrics
         own = [measure.name for metric in metrics for measure in metric.measures]
         NUMBERS.filter(pl.col("metric").is_in(own)).write_parquet(path)
-        table_benchmark(path, tmp_path / name, SETTINGS)
+        table_benchmark(path, [], tmp_path / name, SETTINGS)
 
     table("table3")
     csv, caption, cells = read_table(tmp_path / "table3")
@@ -87,15 +86,19 @@ def test_tables_by_part_and_group(aggregate, tmp_path):
         for grouping, group in (("domain", "animal"), ("length", "1 (10 tokens)"))
         for row in NUMBERS.to_dicts()
     ]
+    frequencies = [tmp_path / "document_frequencies.parquet"]
+    counted = {"part": "full", "term": "bow", "frequency": 3, "documents": 9}
+    pl.DataFrame([counted], schema=DOCUMENT_FREQUENCIES).write_parquet(frequencies[0])
     path = tmp_path / "groups.parquet"
     pl.DataFrame(groups, schema=GROUPS).write_parquet(path)
     table_ablation(
         aggregate,
+        frequencies,
         tmp_path / "table7",
         SETTINGS | {"benchmark": SETTINGS["benchmark"] | {"ablation_model": "b"}},
     )
-    table_parts(aggregate, path, tmp_path / "parts", SETTINGS)
-    table_groups(path, aggregate, tmp_path / "groups", SETTINGS)
+    table_parts(aggregate, path, frequencies, tmp_path / "parts", SETTINGS)
+    table_groups(path, aggregate, frequencies, tmp_path / "groups", SETTINGS)
     for name, column, metric in (
         ("table7", "avg_mark", "bertscore"),
         ("parts", "full_avg_mark", "bertscore"),
@@ -115,9 +118,8 @@ def test_tables_by_part_and_group(aggregate, tmp_path):
 def test_without_such_texts_nothing_is_marked(tmp_path):
     path = tmp_path / "aggregate.parquet"
     NUMBERS.with_columns(outside=0.0, outside_reasons=pl.lit(None, pl.String)).write_parquet(path)
-    table_benchmark(path, tmp_path / "table3", SETTINGS)
+    table_benchmark(path, [], tmp_path / "table3", SETTINGS)
     assert "†" not in (tmp_path / "table3.md").read_text()
-    assert table_captions.marks(NUMBERS.with_columns(mark=pl.lit(None, pl.String))) == ""
 
 
 def test_the_table_of_what_can_be_read(tmp_path):

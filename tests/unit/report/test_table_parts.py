@@ -27,7 +27,7 @@ def files(tmp_path):
 
 
 def test_the_table(files, tmp_path):
-    table_parts(*files, tmp_path / "parts", SETTINGS)
+    table_parts(*files, [], tmp_path / "parts", SETTINGS)
     frame, caption, (head, *rows) = read_table(tmp_path / "parts")
     assert len(frame) == (2 + 3) * 8
     for row in frame.iter_rows(named=True):
@@ -59,7 +59,7 @@ def test_the_caption_says_what_windows_held_of_each_part(files, tmp_path):
         for name, (full, short) in (shares | {"cut_references": (0.6, 0)}).items()
     )
     rows.write_parquet(files[0])
-    table_parts(*files, tmp_path / "parts", SETTINGS)
+    table_parts(*files, [], tmp_path / "parts", SETTINGS)
     _, caption, _ = read_table(tmp_path / "parts")
     for words in (
         "full 25.0% of a response's tokens and 50.0% of a teacher's (75.0% and 60.0% of these",
@@ -70,5 +70,5 @@ def test_the_caption_says_what_windows_held_of_each_part(files, tmp_path):
 
 def test_without_lengths_there_are_only_the_rows_of_all_images(files, tmp_path):
     pl.DataFrame(schema=GROUPS).write_parquet(files[1])
-    table_parts(*files, tmp_path / "parts", SETTINGS)
+    table_parts(*files, [], tmp_path / "parts", SETTINGS)
     assert len(read_table(tmp_path / "parts")[2]) == 1 + 2 * 8

@@ -3,10 +3,10 @@
 from imagenet_think.metrics.registry import Measure, Metric, Settings
 
 
-def definition(settings: Settings) -> str:
-    """Say how ROUGE is defined in this run."""
-    stemmer = "with" if settings["rouge"]["stemmer"] else "without"
-    return f"ROUGE is the F1 of rouge-score {stemmer} stemming, ROUGE-L over the whole text."
+def definition(own: Settings) -> str:
+    """Say how ROUGE is defined."""
+    stemmer = "with" if own["stemmer"] else "without"
+    return f"ROUGE is the F1 of {own['library']} {stemmer} stemming, ROUGE-L over the whole text."
 
 
 METRIC = Metric(
@@ -19,6 +19,7 @@ METRIC = Metric(
     ),
     definition=definition,
     words=lambda section: ("[a-z0-9]+", None),
+    facts=lambda settings, statistics: {"library": "rouge-score"},
     implementation="metrics.rouge",
     earlier=("3563b1359462a0d816a70e67a4b0a37a8a0da554d1c8288da4feb97d7457cfd0",),
     packages=("rapidfuzz", "nltk", "pyarrow"),

@@ -8,7 +8,11 @@ METRIC = Metric(
     title="Lexical set overlap",
     table=5,
     measures=(Measure("jaccard", "Jaccard Index"), Measure("overlap", "Overlap Coefficient")),
-    definition=lambda settings: f"Sets are of {wording.tokens(settings['sets'])}.",
+    definition=lambda own: f"Sets are of {wording.tokens(own)}.",
+    facts=lambda settings, statistics: {
+        "library": "scikit-learn",
+        "dropped": wording.dropped(settings["sets"]["token_pattern"]),
+    },
     words=lambda section: (section["token_pattern"], section["stop_words"]),
     implementation="metrics.token_overlap",
     earlier=("f553d09fce6124a30be8a9d9a96bd1ac3ae01753e5e3e8b03463eff64b653017",),
