@@ -61,13 +61,13 @@ rule measure_precision:
         metric=one_of(INEXACT),
     conda:
         "../envs/embeddings.yaml"
+    resources:
+        gpu=1,
     params:
         settings=reads("seed", "teachers", "benchmarked", "benchmark.{metric}.{setting}"),
         checkpoint=content("benchmark.{metric}.repository"),
         inference=uses("benchmark.{metric}.{tuning}"),
         shards=SHARDS,
-    resources:
-        gpu=1,
     message:
         "Error of {wildcards.metric} in the precision that it computes in"
     script:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import polars as pl
 
-from imagenet_think.analysis.domain import reason
 from imagenet_think.analysis.lengths import load_tokenizer
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.job import start_job
@@ -15,6 +14,7 @@ from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import DOMAIN
 from imagenet_think.metrics import registry
 from imagenet_think.metrics.domain import Counter, counter
+from imagenet_think.metrics.domain_limits import reason
 from imagenet_think.metrics.pairs import read_texts
 
 

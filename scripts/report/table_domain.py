@@ -6,12 +6,12 @@ from pathlib import Path
 
 import polars as pl
 
-from imagenet_think.analysis.domain import thresholds
 from imagenet_think.analysis.lengths import NON_LATIN_SHARE
 from imagenet_think.core.job import start_job
 from imagenet_think.core.settings import Values, names
 from imagenet_think.core.wording import series
 from imagenet_think.metrics import registry
+from imagenet_think.metrics.domain_limits import thresholds
 from imagenet_think.metrics.registry import Metric
 from imagenet_think.parsing import PARTS
 from imagenet_think.report import definitions, table_captions

@@ -12,10 +12,10 @@ from typing import Any
 
 import polars as pl
 
-from imagenet_think.analysis.domain import thresholds
 from imagenet_think.analysis.resampling import LEAST
 from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.core.settings import Values
+from imagenet_think.metrics.domain_limits import thresholds
 from imagenet_think.metrics.registry import Metric
 from imagenet_think.parsing import PARTS
 from imagenet_think.parsing.statuses import OK

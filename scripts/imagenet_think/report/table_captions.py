@@ -9,10 +9,9 @@ from operator import itemgetter
 
 import polars as pl
 
-from imagenet_think.analysis import domain
 from imagenet_think.core.settings import Values
 from imagenet_think.core.wording import series
-from imagenet_think.metrics import registry
+from imagenet_think.metrics import domain_limits, registry
 from imagenet_think.metrics.registry import Measure
 from imagenet_think.report.tables import MARK, Column
 
@@ -78,22 +77,23 @@ def printed_rows(
 
 
 def outside(thresholds: Values) -> dict[str, str]:
-    """Say when a text is outside a metric's domain, by the reasons in `analysis.domain`."""
+    """Say when a text is outside a metric's domain, by the reasons in `domain_limits`."""
+    unknown, in_words = (f"{thresholds[name]:.0%}" for name in ("unknown", "in_words"))
     return {
-        domain.NO_TOKEN: "without a token",
-        domain.UNKNOWN: f"at least {thresholds['unknown']:.0%} of the tokens [UNK] or parts of a "
-        "character",
-        domain.NO_WORD: f"at most {thresholds['in_words']:.0%} of the letters in words that are "
-        "read",
+        domain_limits.NO_TOKEN: "without a token",
+        domain_limits.UNKNOWN: (
+            f"with at least {unknown} of the tokens [UNK] or parts of a character"
+        ),
+        domain_limits.NO_WORD: f"with at most {in_words} of the letters in words that are read",
     }
 
 
 def mark() -> pl.Expr:
     """Return why a mean means nothing, from the columns of `outside_share`, or null."""
-    words = outside(domain.thresholds())
+    words = outside(domain_limits.thresholds())
     reasons = pl.col("outside_reasons").str.replace_many(list(words), list(words.values()))
     share = (pl.col("outside") * 100).round(1)
-    return pl.when(pl.col("outside") >= domain.MARKED_SHARE).then(
+    return pl.when(pl.col("outside") >= domain_limits.MARKED_SHARE).then(
         pl.format(
             "{}% of the images have a text outside the domain: {}",
             share,
@@ -163,7 +163,9 @@ def marks(defined: Values) -> str:
     for metric, own in reasons.items():
         words = series((words for name, words in possible.items() if name in own), "or")
         who = series(name for key, name in named.items() if key in models[metric])
-        found.setdefault(f"{words} ({who})" if who else words, []).append(headings[metric])
+        found.setdefault(f"texts {words}" + (f" ({who})" if who else ""), []).append(
+            headings[metric]
+        )
     if not found:
         return ""
     listed = "; ".join(f"{series(metrics)}: {words}" for words, metrics in found.items())

@@ -6,10 +6,10 @@ import pytest
 from tiny_encoders import MINILM, save_roberta
 from transformers import AutoTokenizer
 
-from imagenet_think.analysis.domain import NO_TOKEN, NO_WORD, UNKNOWN, reason
 from imagenet_think.metrics import registry
 from imagenet_think.metrics.bertscore import BertScore
 from imagenet_think.metrics.domain import counter, vocabulary_counter, words_counter
+from imagenet_think.metrics.domain_limits import NO_TOKEN, NO_WORD, UNKNOWN, reason
 from imagenet_think.metrics.rouge import TOKEN, rouge
 
 ASCII, WORDS = "[a-z0-9]+", r"(?u)\b\w\w+\b"

@@ -18,7 +18,9 @@ OUTSIDE = (
     (("rouge1", "rougeL"), "b", 0.5, "no_token,no_word"),
     (("rouge1", "rougeL"), "a", 0.04, "no_token"),  # too few
 )
-REASON = "100.0% of the images have a text outside the domain: at least 10% of the tokens [UNK] or"
+REASON = (
+    "100.0% of the images have a text outside the domain: with at least 10% of the tokens [UNK] or"
+)
 
 
 def marked(frame):
@@ -70,11 +72,14 @@ def test_a_table_of_scores(tmp_path):
     assert (
         "† In at least 5% of the images the metric cannot read the response or a reference, so "
         "that the number means nothing and is not ranked: BERTScore and Sentence-BERT Cosine "
-        "Similarity: at least 10% of the tokens [UNK] or parts of a character (Model B)." in caption
+        "Similarity: texts with at least 10% of the tokens [UNK] or parts of a character (Model B)."
+        in caption
     )
     table("table4")
     csv, caption, _ = read_table(tmp_path / "table4")
-    assert "ROUGE-1 and ROUGE-L: without a token or at most 50% of the letters" in caption
+    assert (
+        "ROUGE-1 and ROUGE-L: texts without a token or with at most 50% of the letters" in caption
+    )
     assert csv["rouge1_avg_mark"].null_count() == 1  # 4% of Model A's images are too few
     table("table5")
     assert "†" not in (tmp_path / "table5.md").read_text()
