@@ -59,6 +59,12 @@ def table_benchmark(
     defined = {"title": table.title, "details": table.definition} | definitions.of_scores(
         table.metrics, names, rows, statistics, settings, precision
     )
+    for metric in table.metrics:
+        defined["metrics"][metric.name]["measures"] |= {
+            own.name: {"heading": own.heading, "score": own.score_column}
+            for own in metric.measures
+            if own.detail
+        }
     columns = [
         Column(
             f"{own.name}_{aggregate}",

@@ -119,6 +119,7 @@ def define(total: pl.DataFrame, settings: Values) -> dict[str, Any]:
         "names": {
             "file": "images/classes.parquet",
             "other_hypernyms": "resources/hypernyms.tsv",
+            "irregular_plurals": "resources/irregular_plurals.tsv",
             "synset": "lemmas",
             "hyponym": "lemmas of all classes below",
             "hypernym": "lemmas of the class directly above",
