@@ -7,6 +7,7 @@ rule measure_texts:
         sample=f"{R}/images/sample.parquet",
         classes=f"{R}/images/classes.parquet",
         hypernyms="resources/hypernyms.tsv",
+        plurals="resources/irregular_plurals.tsv",
         pinned=pinned("statistics.tokenizer"),
     output:
         lengths=block_files(f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet"),
@@ -22,6 +23,28 @@ rule measure_texts:
         "Measuring texts of {wildcards.model}, block {wildcards.block}: lengths and label mentions"
     script:
         "../scripts/analysis/measure_texts.py"
+
+
+rule measure_domain:
+    input:
+        annotations=annotations_of_block(),
+        pinned=pinned("benchmark.{encoders}"),
+    output:
+        **{
+            metric: block_files(f"{R}/statistics/domain/{metric}/{{shard}}.parquet")
+            for metric in METRICS
+        },
+    log:
+        log("measure_domain/{block}"),
+    conda:
+        "../envs/texts.yaml"
+    params:
+        settings=reads("benchmark.{metrics}.{tokenized}"),
+        tokenizers=content("benchmark.{encoders}.repository"),
+    message:
+        "Counting what the metrics can read of the texts of block {wildcards.block}"
+    script:
+        "../scripts/analysis/measure_domain.py"
 
 
 rule count_dataset:
@@ -46,12 +69,14 @@ rule count_dataset:
 
 
 SCORED = expand(f"{R}/scores/{{{{metric}}}}/{{shard}}.parquet", shard=SHARDS)
+IN_DOMAIN = expand(f"{R}/statistics/domain/{{{{metric}}}}/{{shard}}.parquet", shard=SHARDS)
 
 
 rule aggregate_scores:
     input:
         scores=SCORED,
         sample=f"{R}/images/sample.parquet",
+        domain=IN_DOMAIN,
     output:
         f"{R}/scores/{{metric}}/aggregate.parquet",
     log:
@@ -62,6 +87,7 @@ rule aggregate_scores:
         "../envs/texts.yaml"
     params:
         settings=reads(
+            "teachers",
             "benchmarked",
             "benchmark.missing",
             "benchmark.intervals",
@@ -95,6 +121,7 @@ rule compare_models:
 rule aggregate_groups:
     input:
         scores=SCORED,
+        domain=IN_DOMAIN,
         sample=f"{R}/images/sample.parquet",
         lengths=by_shard(
             f"{R}/statistics/lengths/{{model}}/{{shard}}.parquet", config["benchmarked"]
@@ -109,6 +136,7 @@ rule aggregate_groups:
         "../envs/texts.yaml"
     params:
         settings=reads(
+            "teachers",
             "benchmarked",
             "benchmark.missing",
             "benchmark.intervals",
@@ -125,6 +153,12 @@ rule aggregate_agreement:
     input:
         **{
             metric: expand(f"{R}/agreement/{metric}/{{shard}}.parquet", shard=SHARDS)
+            for metric in METRICS
+        },
+        **{
+            f"domain_{metric}": expand(
+                f"{R}/statistics/domain/{metric}/{{shard}}.parquet", shard=SHARDS
+            )
             for metric in METRICS
         },
         sample=f"{R}/images/sample.parquet",

@@ -53,6 +53,7 @@ GENERATED = [key for key in MODELS if key not in IMPORTED]
 SHARDS = shards.names(**config["sharding"])
 DATASETS = config["statistics"]["datasets"]
 METRICS = [metric.name for metric in registry.metrics()]
+INEXACT = [name for name in METRICS if BENCHMARK[name].get("precision", "float32") != "float32"]
 TUNING = sorted({key for metric in registry.metrics() for key in metric.tuning})
 SCORING = sorted({key for metric in METRICS for key in BENCHMARK[metric]}.difference(TUNING))
 
@@ -68,6 +69,7 @@ PLACEHOLDERS = {
     "metrics": METRICS,
     "encoders": [metric.name for metric in registry.metrics() if metric.encoder],
     "setting": SCORING,  # of a metric
+    "tokenized": sorted({key for metric in registry.metrics() for key in metric.tokenized}),
     "tuning": TUNING,  # changes no score
 }
 

@@ -177,7 +177,7 @@ def create_rules(stage):
 
 def metrics_of(table):
     """Return the names of the metrics that a table of scores prints."""
-    return [metric.name for metric in registry.tables()[table]]
+    return [metric.name for metric in registry.tables()[table].metrics]
 
 
 # dataset

@@ -46,6 +46,34 @@ rule score:
         "../scripts/metrics/score.py"
 
 
+# Only for the metrics that do not compute in float32.
+rule measure_precision:
+    input:
+        annotations=by_shard(f"{R}/annotations/{{model}}/{{shard}}.parquet", MODELS),
+        sample=f"{R}/images/sample.parquet",
+        evaluated=f"{R}/images/evaluated.parquet",
+        pinned=pinned("benchmark.{metric}"),
+    output:
+        f"{R}/statistics/precision/{{metric}}.parquet",
+    log:
+        log("measure_precision/{metric}"),
+    wildcard_constraints:
+        metric=one_of(INEXACT),
+    conda:
+        "../envs/embeddings.yaml"
+    resources:
+        gpu=1,
+    params:
+        settings=reads("seed", "teachers", "benchmarked", "benchmark.{metric}.{setting}"),
+        checkpoint=content("benchmark.{metric}.repository"),
+        inference=uses("benchmark.{metric}.{tuning}"),
+        shards=SHARDS,
+    message:
+        "Error of {wildcards.metric} in the precision that it computes in"
+    script:
+        "../scripts/metrics/measure_precision.py"
+
+
 use rule score as score_embeddings with:
     wildcard_constraints:
         metric=one_of(metric.name for metric in registry.metrics() if metric.encoder),

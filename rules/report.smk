@@ -15,6 +15,7 @@ PLACES = dict(
     datasets=DATASETS,
     shards=SHARDS,
     statistics=sorted({name for metric in registry.metrics() for name in metric.statistics}),
+    inexact=INEXACT,
 )
 FOUND_BY = {}  # functions that find the files that a key of the config names, by the key
 
@@ -26,6 +27,10 @@ rule table_benchmark:
     input:
         aggregate=lambda wildcards: expand(
             f"{R}/scores/{{metric}}/aggregate.parquet", metric=metrics_of(wildcards.table)
+        ),
+        precision=lambda wildcards: expand(
+            f"{R}/statistics/precision/{{metric}}.parquet",
+            metric=[name for name in metrics_of(wildcards.table) if name in INEXACT],
         ),
         statistics=lambda wildcards: [
             path

@@ -4,11 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import polars as pl
 
 from imagenet_think.analysis.aggregation import largest_first, mean, means
+from imagenet_think.analysis.domain import Outside, outside_share, read_outside
 from imagenet_think.analysis.intervals import Classes, Intervals, classes_of, margins
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.job import start_job
@@ -104,13 +106,20 @@ def measured(
 
 
 def aggregate(
-    found: Mapping[Comparison, Scores], domains: pl.Series, classes: Classes, intervals: Intervals
+    found: Mapping[Comparison, Scores],
+    outside: Mapping[str, Outside],
+    teachers: Sequence[str],
+    domains: pl.Series,
+    classes: Classes,
+    intervals: Intervals,
 ) -> pl.DataFrame:
     """Return the means of comparisons and their intervals, over all images and by their domain.
 
     The schema is `AGREEMENT_AGGREGATES`, the largest domain first; an image may have none. For the
     interval of a baseline, two images that are compared are one observation of their class (of the
-    first one's class, if they are of two).
+    first one's class, if they are of two). `outside` has the texts that are outside the domain of
+    each measure's metric; in a baseline only the image's own texts are counted, not those of its
+    partners.
     """
     groups = [("all", "all", np.arange(len(domains)))]
     for domain in largest_first(domains):
@@ -126,7 +135,11 @@ def aggregate(
         for (comparison, scores), row in zip(found.items(), means(values, half), strict=True):
             row |= {"grouping": grouping, "group": group, **vars(comparison)}
             row["unpaired"] = int((~scores.paired[chosen]).sum())
-            row["seen"] = mean(scores.seen[chosen][~np.isnan(scores.values[chosen])])
+            counted = chosen[~np.isnan(scores.values[chosen])]
+            row["seen"] = mean(scores.seen[counted])
+            models = teachers if comparison.against == BETWEEN else [comparison.model]
+            texts = [(model, comparison.part) for model in models]
+            row |= outside_share(outside.get(comparison.metric, {}), texts, counted)
             rows.append(row)
     return pl.DataFrame(rows, schema=AGREEMENT_AGGREGATES)
 
@@ -136,22 +149,28 @@ def aggregate_agreement(
     sample: str | Path,
     teachers: Sequence[str],
     intervals: Intervals,
+    *,
+    domain: Mapping[str, Sequence[str | Path]] = MappingProxyType({}),
 ) -> pl.DataFrame:
     """Return the agreement between the two teachers, schema `AGREEMENT_AGGREGATES`.
 
     `files` are parquet files of all shards by metric, see `imagenet_think.metrics.score_schemas`;
-    one metric is read at a time. `sample` is a parquet file of schema `SAMPLE`.
+    one metric is read at a time. `domain` are files of schema `DOMAIN`, also by metric. `sample` is
+    a parquet file of schema `SAMPLE`.
     """
     columns = ["image_id", "wnid", "domain"]
     images = pl.read_parquet(sample, columns=columns).sort("image_id")
     found: dict[Comparison, Scores] = {}
+    outside: dict[str, Outside] = {}
     for name, paths in files.items():
         # The frame has no name, so that it is freed before the next one is read.
         found |= measured(
             pl.read_parquet([*map(str, paths)]), registry.get(name), images["image_id"], teachers
         )
+        own = read_outside(domain.get(name, ()), images["image_id"])
+        outside |= dict.fromkeys((measure.name for measure in registry.get(name).measures), own)
     classes = classes_of(images["image_id"], images)
-    return aggregate(found, images["domain"], classes, intervals)
+    return aggregate(found, outside, teachers, images["domain"], classes, intervals)
 
 
 if __name__ == "__main__":
@@ -162,5 +181,8 @@ if __name__ == "__main__":
         snakemake.input.sample,
         settings["teachers"],
         Intervals(**settings["benchmark"]["intervals"]),
+        domain={
+            metric.name: snakemake.input[f"domain_{metric.name}"] for metric in registry.metrics()
+        },
     )
     write_parquet(frame, snakemake.output[0], AGREEMENT_AGGREGATES)

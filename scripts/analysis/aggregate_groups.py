@@ -15,6 +15,7 @@ from imagenet_think.analysis.aggregation import (
     summarise,
     without_thinking,
 )
+from imagenet_think.analysis.domain import EVERYTHING_INSIDE, Outside, read_outside, with_outside
 from imagenet_think.analysis.intervals import Intervals
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.job import start_job
@@ -86,6 +87,9 @@ def aggregate_groups(
     lengths: pl.DataFrame,
     models: Sequence[str],
     intervals: Intervals,
+    *,
+    outside: Outside = EVERYTHING_INSIDE,
+    teachers: Sequence[str] = (),
 ) -> pl.DataFrame:
     """Return the benchmark's numbers over groups of images.
 
@@ -99,7 +103,8 @@ def aggregate_groups(
     rows = []
     for grouping, group, keys, chosen in groups:
         logger.info("%s %s: %d images", grouping, group, len(chosen))
-        for row in summarise(scored, keys, chosen, intervals, by_chance=grouping == "length"):
+        summary = summarise(scored, keys, chosen, intervals, by_chance=grouping == "length")
+        for row in with_outside(summary, scored, chosen, outside, teachers):
             rows.append({"grouping": grouping, "group": group} | row)
     return pl.DataFrame(rows, schema=GROUPS)
 
@@ -125,5 +130,7 @@ if __name__ == "__main__":
         ),
         models,
         Intervals(**benchmark["intervals"]),
+        outside=read_outside(snakemake.input.domain, scored.images),
+        teachers=settings["teachers"],
     )
     write_parquet(frame, snakemake.output[0], GROUPS)

@@ -1,6 +1,7 @@
 """Averages and maxima over both teachers, their means over images, and intervals."""
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,7 @@ from imagenet_think.analysis.aggregation import (
     summarise,
     without_thinking,
 )
+from imagenet_think.analysis.domain import EVERYTHING_INSIDE, Outside, read_outside, with_outside
 from imagenet_think.analysis.intervals import Intervals
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.job import start_job
@@ -19,13 +21,21 @@ from imagenet_think.core.schemas import AGGREGATES, IMAGE_COUNTS
 from imagenet_think.metrics import registry
 
 
-def aggregate_scores(scored: ImageScores, intervals: Intervals) -> pl.DataFrame:
+def aggregate_scores(
+    scored: ImageScores,
+    intervals: Intervals,
+    *,
+    outside: Outside = EVERYTHING_INSIDE,
+    teachers: Sequence[str] = (),
+) -> pl.DataFrame:
     """Return the means over all images and their intervals, schema `AGGREGATES`.
 
     There is one row per model, part, measure and aggregate, null where no image is scored.
+    `outside` has the texts outside the metric's domain, `teachers` the keys of the references.
     """
     everything = np.arange(len(scored.images))
     rows = summarise(scored, list(scored.values), everything, intervals)
+    rows = with_outside(rows, scored, everything, outside, teachers)
     return pl.DataFrame(list(rows), schema=AGGREGATES)
 
 
@@ -41,7 +51,12 @@ if __name__ == "__main__":
         unthinking=without_thinking(settings["models"]),
         sample=snakemake.input.sample,
     )
-    frame = aggregate_scores(scored, Intervals(**benchmark["intervals"]))
+    frame = aggregate_scores(
+        scored,
+        Intervals(**benchmark["intervals"]),
+        outside=read_outside(snakemake.input.domain, scored.images),
+        teachers=settings["teachers"],
+    )
     counts = frame.select("model", "part", *IMAGE_COUNTS)
     for row in counts.unique(maintain_order=True).iter_rows():
         logger.info("%s, %s: %d images, %d left out, %d without a response", *row)

@@ -24,6 +24,12 @@ def read_hypernyms(path: str | Path) -> dict[str, str]:
     return dict(table.select("wnid", "lemmas").iter_rows())
 
 
+def read_irregular_plurals(path: str | Path) -> dict[str, list[str]]:
+    """Read the table of irregular plurals (tab-separated): plurals by noun."""
+    table = pl.read_csv(path, separator="\t", quote_char=None, infer_schema=False)
+    return dict(table.group_by("noun").agg("plural").iter_rows())
+
+
 def search(
     answers: pl.DataFrame,
     sample: Mapping[str, str],
@@ -77,7 +83,7 @@ def search(
 
 
 def class_names(
-    sample: str | Path, classes: str | Path, hypernyms: str | Path
+    sample: str | Path, classes: str | Path, hypernyms: str | Path, plurals: str | Path
 ) -> tuple[dict[str, str], dict[str, ClassNames]]:
     """Return the class of every sampled image, and the names of every class.
 
@@ -87,6 +93,8 @@ def class_names(
         Parquets of schemas `SAMPLE` and `CLASSES`.
     hypernyms
         Lemmas of the hypernyms that are not classes themselves (tab-separated; wnid, lemmas).
+    plurals
+        Irregular plurals of nouns (tab-separated; noun, plural).
 
     Raises
     ------
@@ -98,7 +106,10 @@ def class_names(
     unknown = images.join(table, on="wnid", how="anti")["wnid"].unique().sort()
     if len(unknown):
         raise ValueError(f"{sample}: classes that {classes} lacks: {', '.join(unknown)}")
-    return dict(images.iter_rows()), label_mentions.class_names(table, read_hypernyms(hypernyms))
+    names = label_mentions.class_names(
+        table, read_hypernyms(hypernyms), read_irregular_plurals(plurals)
+    )
+    return dict(images.iter_rows()), names
 
 
 def measure_shard(
@@ -136,7 +147,10 @@ if __name__ == "__main__":
     snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     class_of, names = class_names(
-        snakemake.input.sample, snakemake.input.classes, snakemake.input.hypernyms
+        snakemake.input.sample,
+        snakemake.input.classes,
+        snakemake.input.hypernyms,
+        snakemake.input.plurals,
     )
     tokenizer = load_tokenizer(**settings["statistics"]["tokenizer"])
     for source, lengths_file, mentions_file in zip(

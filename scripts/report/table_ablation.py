@@ -12,7 +12,7 @@ from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.report import definitions, table_captions
 from imagenet_think.report.table_captions import AGGREGATES, HEADINGS, PART_NUMBERS, PARTS
-from imagenet_think.report.tables import Column, spread, write_table
+from imagenet_think.report.tables import MARKED, Column, spread, write_table
 
 COLUMNS = [Column("heading", "Metric", width=0.2), *PART_NUMBERS]
 """Columns as the paper prints them: one row per metric."""
@@ -27,21 +27,28 @@ def caption(defined: Values) -> str:
         f"Thinking against answer of {models[0]['name']}: each part compared with the same part of "
         f"the texts of {first} and {second} (equations 1 to 3).",
         table_captions.definitions(defined),
+        table_captions.precision(defined),
         table_captions.seen(defined),
         table_captions.counted_by_part(defined),
         table_captions.missing(defined),
         f"Responses were parsed by the formats {formats}.",
+        table_captions.marks(defined),
         table_captions.intervals(defined),
     )
 
 
 def table_ablation(
-    aggregate: str | Path, statistics: Sequence[str | Path], stem: str | Path, settings: Values
+    aggregate: str | Path,
+    statistics: Sequence[str | Path],
+    stem: str | Path,
+    settings: Values,
+    precision: Sequence[str | Path] = (),
 ) -> None:
     """Write Table 7: the csv with one row per metric and part, the others as the paper prints it.
 
     `aggregate` is a parquet file of schema `AGGREGATES`, `statistics` are the files that metrics
-    name, `stem` is the table's path without suffix.
+    name, `stem` is the table's path without suffix, `precision` are parquet files of schema
+    `PRECISION`.
 
     Raises
     ------
@@ -53,12 +60,14 @@ def table_ablation(
     rows = table_captions.printed_rows(rows, settings)
     metrics = pl.DataFrame({"metric": list(HEADINGS)})
     order = metrics.join(pl.DataFrame({"part": list(PARTS)}), how="cross")
-    csv = spread(rows, order, pl.col("aggregate"), list(AGGREGATES), kept=IMAGE_COUNTS)
+    csv = spread(rows, order, pl.col("aggregate"), list(AGGREGATES), MARKED, IMAGE_COUNTS)
     numbers = [column.name for column in PART_NUMBERS]
-    frame = spread(rows, metrics, pl.format("{}_{}", "part", "aggregate"), numbers).with_columns(
-        pl.Series("heading", list(HEADINGS.values()))
+    frame = spread(
+        rows, metrics, pl.format("{}_{}", "part", "aggregate"), numbers, MARKED
+    ).with_columns(pl.Series("heading", list(HEADINGS.values())))
+    defined = definitions.of_scores(
+        registry.metrics(), [model], rows, statistics, settings, precision
     )
-    defined = definitions.of_scores(registry.metrics(), [model], rows, statistics, settings)
     write_table(frame, COLUMNS, defined, caption, stem, csv=csv)
 
 
@@ -69,4 +78,5 @@ if __name__ == "__main__":
         snakemake.input.statistics,
         Path(snakemake.output[0]).with_suffix(""),
         json.loads(snakemake.params.settings),
+        snakemake.input.precision,
     )

@@ -19,7 +19,7 @@ from imagenet_think.metrics import registry
 from imagenet_think.report import definitions, table_captions
 from imagenet_think.report.macros import spelled
 from imagenet_think.report.table_captions import BRIEF, HEADINGS, SHORT_PARTS, count_range
-from imagenet_think.report.tables import WHOLE, Column, spread, write_table
+from imagenet_think.report.tables import MARKED, WHOLE, Column, spread, write_table
 
 COMPARED = {
     BETWEEN: "both references' texts on the same image",
@@ -60,16 +60,16 @@ def arrange(rows: pl.DataFrame, names: Sequence[str]) -> tuple[pl.DataFrame, lis
 
     `rows` are of schema `AGREEMENT_AGGREGATES`, with the column `aspect`.
     """
-    numbers = [Column("between", "Between", interval=True)]
+    numbers = [Column("between", "Between", interval=True, marked=True)]
     for place, name in enumerate(names, start=1):
         numbers += [
-            Column(f"{SAME_CLASS}_{place}", "Same", name),
-            Column(f"{OTHER_CLASS}_{place}", "Other", name),
-            Column(f"difference_{place}", "Difference", name, interval=True),
+            Column(f"{SAME_CLASS}_{place}", "Same", name, marked=True),
+            Column(f"{OTHER_CLASS}_{place}", "Other", name, marked=True),
+            Column(f"difference_{place}", "Difference", name, interval=True, marked=True),
         ]
     parts = pl.DataFrame({"part": list(SHORT_PARTS)})
     order = pl.DataFrame({"metric": list(HEADINGS)}).join(parts, how="cross")
-    frame = spread(rows, order, pl.col("aspect"), [column.name for column in numbers])
+    frame = spread(rows, order, pl.col("aspect"), [column.name for column in numbers], MARKED)
     heading = pl.col("metric").replace(HEADINGS)
     return frame.with_columns(
         pl.when(part="full").then(heading).otherwise(pl.lit("")).alias("metric"),
@@ -78,9 +78,15 @@ def arrange(rows: pl.DataFrame, names: Sequence[str]) -> tuple[pl.DataFrame, lis
 
 
 def arrange_domains(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Column]]:
-    """Return what is printed by domain, in the order of the rows, and its columns."""
+    """Return what is printed of rows by domain, in their order, and its columns."""
     numbers = [
-        Column(f"{metric}_{aspect}", heading, measure.heading or metric, interval=interval)
+        Column(
+            f"{metric}_{aspect}",
+            heading,
+            measure.heading or metric,
+            interval=interval,
+            marked=True,
+        )
         for metric, measure in BRIEF.items()
         for aspect, heading, interval in (
             ("between", "Between", True),
@@ -88,10 +94,9 @@ def arrange_domains(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Column]]:
             (f"{SAME_CLASS}_2", "Same 2", False),
         )
     ]
-    rows = rows.filter(pl.col("part") == "full", pl.col("metric").is_in(list(BRIEF)))
     order = rows.select("group").unique(maintain_order=True)
     name = pl.format("{}_{}", "metric", "aspect")
-    frame = spread(rows, order, name, [column.name for column in numbers])
+    frame = spread(rows, order, name, [column.name for column in numbers], MARKED)
     # How many images there are does not depend on the metric.
     counts = {"images": ""}
     counted = spread(rows, order, pl.col("aspect"), ["between", "difference_2"], counts)
@@ -105,7 +110,10 @@ def arrange_domains(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Column]]:
 
 
 def define(
-    aggregates: pl.DataFrame, statistics: Sequence[str | Path], settings: Values
+    aggregates: pl.DataFrame,
+    statistics: Sequence[str | Path],
+    precision: Sequence[str | Path],
+    settings: Values,
 ) -> definitions.Definitions:
     """Return the definitions of both tables; `aggregates` are the printed rows of all images."""
     means = aggregates.filter(pl.col("grouping") == "all", pl.col("minus").is_null())
@@ -117,6 +125,8 @@ def define(
         "compared": COMPARED,
         "partners": PARTNERS | {"seed": settings["seed"]},
         "metrics": definitions.of_metrics(registry.metrics(), statistics, settings),
+        "precision": definitions.errors(precision),
+        "domain": definitions.domain(aggregates.filter(grouping="all")),
         "windows": windows.select("metric", "part", "seen").to_dicts(),
         "images": counts.unique(maintain_order=True).to_dicts(),
         "intervals": definitions.intervals(settings),
@@ -163,8 +173,10 @@ def caption(defined: Values) -> str:
         "where it is above 0, two teachers on one image are more alike than one teacher on two "
         "images of a class.",
         table_captions.definitions(defined),
+        table_captions.precision(defined),
         seen(defined),
         counted(defined),
+        table_captions.marks(defined),
         table_captions.intervals(defined),
     )
 
@@ -178,6 +190,7 @@ def domain_caption(defined: Values) -> str:
         "the same image, of M images. Same: a teacher's text and its own on a different image of "
         "the class, over the images that have such a partner (Paired).",
         table_captions.definitions(defined, table_captions.brief_metrics()),
+        table_captions.marks(defined),
         table_captions.intervals(defined),
     )
 
@@ -188,11 +201,13 @@ def table_agreement(
     stem: str | Path,
     domain_stem: str | Path,
     settings: Values,
+    precision: Sequence[str | Path] = (),
 ) -> None:
     """Write both tables: of all images, and by domain, the largest first.
 
     `aggregate` is a parquet file of schema `AGREEMENT_AGGREGATES`; `statistics` are the files that
-    metrics name; `stem` and `domain_stem` are the paths of the tables without suffix.
+    metrics name; `stem` and `domain_stem` are the paths of the tables without suffix; `precision`
+    are parquet files of schema `PRECISION`.
 
     Raises
     ------
@@ -200,18 +215,21 @@ def table_agreement(
         If a number is missing.
     """
     rows = pl.read_parquet(aggregate, schema=AGREEMENT_AGGREGATES)
+    rows = rows.with_columns(mark=table_captions.mark())
     printed = aspects(settings["teachers"]).join(
         table_captions.printed_rows(rows, settings),
         on=["model", "against", "minus"],
         nulls_equal=True,
         maintain_order="left_right",
     )
-    defined = define(printed, statistics, settings)
+    defined = define(printed, statistics, precision, settings)
     total = arrange(printed.filter(grouping="all"), table_captions.teachers(defined))
     csv = rows.filter(grouping="all").drop("grouping", "group")
     write_table(*total, defined, caption, stem, csv=csv, long=True)
-    by_domain = arrange_domains(printed.filter(grouping="domain"))
+    shown = printed.filter(pl.col("metric").is_in(list(BRIEF)), grouping="domain", part="full")
+    by_domain = arrange_domains(shown)
     csv = rows.filter(grouping="domain").drop("grouping")
+    defined["domain"] = definitions.domain(shown)
     defined["groups"] = {"domain": definitions.GROUPED_BY["domain"]}
     write_table(*by_domain, defined, domain_caption, domain_stem, csv=csv)
 
@@ -224,4 +242,5 @@ if __name__ == "__main__":
         stem=Path(snakemake.output.agreement[0]).with_suffix(""),
         domain_stem=Path(snakemake.output.agreement_domains[0]).with_suffix(""),
         settings=json.loads(snakemake.params.settings),
+        precision=snakemake.input.precision,
     )

@@ -12,7 +12,7 @@ from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.report import definitions, table_captions
 from imagenet_think.report.table_captions import BRIEF
-from imagenet_think.report.tables import Column, spread, write_table
+from imagenet_think.report.tables import MARKED, Column, spread, write_table
 
 GROUPINGS = {"domain": "{}", "stratum": "complexity {}"}
 """The groupings that are printed, and how their groups are named."""
@@ -23,11 +23,7 @@ def widen(groups: pl.DataFrame, names: Mapping[str, str]) -> tuple[pl.DataFrame,
 
     `groups` are of schema `GROUPS`, `names` the printed names of the models by key.
     """
-    rows = groups.filter(
-        pl.col("grouping").is_in(list(GROUPINGS)),
-        pl.col("metric").is_in(list(BRIEF)),
-        pl.col("aggregate") == "avg",
-    )
+    rows = _shown(groups)
     headings = []
     for group in rows.unique(["grouping", "group"], maintain_order=True).iter_rows(named=True):
         title = GROUPINGS[group["grouping"]].format(group["group"])
@@ -39,13 +35,22 @@ def widen(groups: pl.DataFrame, names: Mapping[str, str]) -> tuple[pl.DataFrame,
     texts = ("grouping", "group", "metric", "title", "size", "heading")
     order = pl.DataFrame(headings, schema=dict.fromkeys(texts, pl.String), orient="row")
     index = order.select("grouping", "group", "metric")
-    frame = spread(rows, index, pl.col("model"), list(names))
+    frame = spread(rows, index, pl.col("model"), list(names), MARKED)
     return frame.with_columns(order.select("title", "size", "heading")), [
         Column("title", "Group"),
         Column("size", "Images"),
         Column("heading", "Metric"),
-        *(Column(key, "Avg.", name, interval=True) for key, name in names.items()),
+        *(Column(key, "Avg.", name, interval=True, marked=True) for key, name in names.items()),
     ]
+
+
+def _shown(groups: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows that are printed."""
+    return groups.filter(
+        pl.col("grouping").is_in(list(GROUPINGS)),
+        pl.col("metric").is_in(list(BRIEF)),
+        pl.col("aggregate") == "avg",
+    )
 
 
 def caption(defined: Values) -> str:
@@ -65,6 +70,7 @@ def caption(defined: Values) -> str:
         table_captions.AS_PRINTED,
         f"Over all groups {table_captions.counted(defined, 'full')}",
         table_captions.missing(defined),
+        table_captions.marks(defined),
         table_captions.intervals(defined),
     )
 
@@ -83,18 +89,19 @@ def table_groups(
     without suffix.
     """
     names = table_captions.models(settings)
-    rows = pl.read_parquet(groups)
+    rows = pl.read_parquet(groups).with_columns(mark=table_captions.mark())
     csv = rows.select(
         "grouping",
         "group",
         pl.col("model").replace_strict(names, return_dtype=pl.String),
         pl.col("model").alias("key"),
         *("part", "metric", "aggregate", "value"),
-        pl.col("low", "high").name.prefix("value_"),
+        pl.col("low", "high", "mark").name.prefix("value_"),
         *IMAGE_COUNTS,
     )
     aggregates = table_captions.printed_rows(pl.read_parquet(aggregate), settings)
     defined = definitions.of_scores(registry.metrics(), names, aggregates, statistics, settings)
+    defined["domain"] = definitions.domain(_shown(rows))
     known = definitions.GROUPED_BY | {"length": definitions.by_length(settings)}
     defined["groups"] = {name: known[name] for name in rows["grouping"].unique(maintain_order=True)}
     write_table(*widen(rows, names), defined, caption, stem, csv=csv, long=True)

@@ -29,8 +29,8 @@ PERCENT = ".1%"
 
 MATCHED = (
     "whole words, whatever their capitals (names in capitals alone, as OR, as they are written), "
-    "with space or hyphen between their words, and with the last word in its regular plural (-s, "
-    "-es, -ies) as well"
+    "with space or hyphen between their words, and with the last word in its plural as well, which "
+    "may be irregular (wolves; WordNet's list of exceptions)"
 )
 """How names are found in a text."""
 
@@ -124,6 +124,7 @@ def define(total: pl.DataFrame, settings: Values) -> dict[str, Any]:
         "names": {
             "file": "images/classes.parquet",
             "other_hypernyms": "resources/hypernyms.tsv",
+            "irregular_plurals": "resources/irregular_plurals.tsv",
             "synset": "lemmas",
             "hyponym": "lemmas of all classes below",
             "hypernym": "lemmas of the class directly above",

@@ -12,7 +12,7 @@ from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.report import definitions, table_captions
 from imagenet_think.report.table_captions import BRIEF, HEADINGS, PART_NUMBERS, PARTS
-from imagenet_think.report.tables import Column, spread, write_table
+from imagenet_think.report.tables import MARKED, Column, spread, write_table
 
 ALL = "all"
 COLUMNS = [
@@ -42,7 +42,7 @@ def arrange(aggregates: pl.DataFrame, groups: pl.DataFrame, settings: Values) ->
     )
     index = order.select("key", "length", "metric")
     numbers = [column.name for column in PART_NUMBERS]
-    values = spread(rows, index, pl.format("{}_{}", "part", "aggregate"), numbers)
+    values = spread(rows, index, pl.format("{}_{}", "part", "aggregate"), numbers, MARKED)
     counts = {name: f"_{name}" for name in IMAGE_COUNTS}
     images = spread(rows, index, pl.col("part"), list(PARTS), counts)
     return pl.concat([order.select("model"), values, images.drop(index.columns)], how="horizontal")
@@ -78,6 +78,7 @@ def caption(defined: Values) -> str:
         table_captions.seen(defined),
         table_captions.counted_by_part(defined),
         table_captions.missing(defined),
+        table_captions.marks(defined),
         table_captions.intervals(defined),
     )
 

@@ -12,7 +12,15 @@ from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.report import definitions, table_captions
 from imagenet_think.report.table_captions import HEADINGS, MEASURES, POPULATIONS
-from imagenet_think.report.tables import ENDS, WHOLE, Column, spread, with_interval, write_table
+from imagenet_think.report.tables import (
+    ENDS,
+    MARKED,
+    WHOLE,
+    Column,
+    spread,
+    with_interval,
+    write_table,
+)
 
 AGGREGATES = pl.DataFrame({"aggregate": ["avg", "max"]})
 
@@ -96,14 +104,14 @@ def widen(long: pl.DataFrame) -> tuple[pl.DataFrame, list[Column]]:
     """Return the printed table, one row per model and one column per metric, and its columns."""
     rows = long.filter(aggregate="avg")
     models = rows.select("key", "model").unique(maintain_order=True)
-    ranks = {f"rank{end}": end for end in ENDS.values()}
+    ranks = {f"rank{end}": end for end in ENDS.values()} | {"mark": MARKED["mark"]}
     frame = spread(rows, models, pl.col("metric"), list(HEADINGS), ranks)
     letters = pl.Series("letter", map(letter, range(len(models))), pl.String)
     return frame.with_columns(letters), [
         Column("letter", ""),
         Column("model", "Model"),
         *(
-            Column(name, "Rank", heading, format=WHOLE, interval=True)
+            Column(name, "Rank", heading, format=WHOLE, interval=True, marked=True)
             for name, heading in HEADINGS.items()
         ),
     ]
@@ -120,6 +128,7 @@ def caption(defined: Values) -> str:
         table_captions.AS_PRINTED,
         table_captions.counted(defined),
         table_captions.missing(defined),
+        table_captions.marks(defined),
     )
 
 
@@ -167,7 +176,12 @@ def table_ranks(
     rows = table_captions.printed_rows(pl.read_parquet(differences), settings)
     aggregates = table_captions.printed_rows(pl.read_parquet(aggregate), settings)
     names = table_captions.models(settings)
-    csv = arrange(rows, names)
+    marks = aggregates.filter(part="full").select(
+        "metric", "aggregate", pl.col("model").alias("key"), "mark"
+    )
+    csv = arrange(rows, names).join(
+        marks, on=["metric", "aggregate", "key"], how="left", maintain_order="left"
+    )
     defined = definitions.of_scores(
         registry.metrics(), names, aggregates.filter(part="full"), statistics, settings
     )

@@ -7,7 +7,8 @@ from configs import config
 from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
 
-MEASURES = [own.name for metric in registry.metrics() for own in metric.measures]
+MEASURES = [*registry.printed()]  # in the order that numbers show, then the others
+MEASURES += [name for name in registry.measures() if name not in MEASURES]
 MODELS = ["b", "a"]
 PRINTED = {name: name for name in MEASURES} | {"tfidf": "tfidf_pair"}
 """The measure that is printed under each name: of TF-IDF not the variant of the same name."""

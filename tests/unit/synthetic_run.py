@@ -21,6 +21,7 @@ from table_ablation import table_ablation
 from table_agreement import table_agreement
 from table_benchmark import table_benchmark
 from table_datasets import table_datasets
+from table_domain import table_domain
 from table_groups import table_groups
 from table_images import table_images
 from table_language import table_language
@@ -67,6 +68,7 @@ def make_run(folder: Path) -> dict[str, object]:
         rows = _annotations(sample, key, draw)
         files[f"annotations/{key}"] = (rows, schemas.ANNOTATIONS)
         files[f"lengths/{key}"] = (_lengths(rows), schemas.LENGTHS)
+        files[f"domain/{key}"] = (_domain(rows), schemas.DOMAIN)
     for name, (rows, schema) in files.items():
         known = [{column: row.get(column) for column in schema} for row in rows]
         write_parquet(pl.DataFrame(known, schema=schema), folder / f"{name}.parquet", schema)
@@ -111,6 +113,15 @@ def _lengths(annotations: Rows) -> Rows:
         counts["english"] = words and True
         rows.append({"image_id": row["image_id"], "model": row["model"], "part": part} | counts)
     return rows
+
+
+def _domain(annotations: Rows) -> Rows:
+    keys = [{name: row[name] for name in ("image_id", "model")} for row in annotations]
+    counts = {"tokens": 90, "unknown": 1, "letters": 400, "in_words": 390}
+    return [
+        key | counts | {"part": part, "metric": metric.name}
+        for key, part, metric in product(keys, PARTS, registry.metrics())
+    ]
 
 
 def _value(metric: str, value: float) -> dict[str, object]:
@@ -188,6 +199,11 @@ def _tables(folder: Path) -> None:
     table_parts(aggregate, groups, statistics, tables / "parts", CONFIG)
     stems = tables / "agreement", tables / "agreement_domains"
     table_agreement(folder / "agreement.parquet", statistics, *stems, CONFIG)
+    everyone = [f"{key}.parquet" for key in CONFIG["models"]]
+    domain, all_lengths = (
+        [folder / kind / key for key in everyone] for kind in ("domain", "lengths")
+    )
+    table_domain(domain, all_lengths, tables / "domain", CONFIG)
     table_mentions([folder / "mentions.parquet"], sample, tables / "mentions", CONFIG)
     compare_with_paper(sorted(tables.glob("*.csv")), REPORTED, folder / "comparison", CONFIG)
     audit(ROOT / "resources" / "audit.yaml", REPORTED, [CLASS_LIST], folder / "audit")

@@ -49,7 +49,8 @@ PLANNED = {
     **dict.fromkeys(("aggregate_agreement", "table_ablation", "table_agreement"), 1),
     **dict.fromkeys(("table_groups", "table_parts", "table_ranks"), 1),
     **dict.fromkeys(("figure_scores", "figure_agreement", "compare_with_paper"), 1),
-    "table_benchmark": 5,
+    "table_benchmark": 6,
+    **dict.fromkeys(("measure_domain", "table_domain"), 1),
 }
 """Jobs that must run: one per product of the scores, and one per table of scores."""
 

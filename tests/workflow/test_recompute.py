@@ -525,12 +525,58 @@ def test_language(defined, table, texts, lengths, sample):
             assert row["sd"] == (pytest.approx(stdev(values)) if values[1:] else None)
 
 
+def counted(section, text):
+    """Return a text's tokens, the unknown ones, its letters, and those in words that are read."""
+    if "repository" in section:
+        ids = tokenizer_of(section["repository"])(text, add_special_tokens=False)["input_ids"]
+        unknown = tokenizer_of(section["repository"]).unk_token_id
+        return len(ids), ids.count(unknown), 0, 0
+    analyze = CountVectorizer(**tokenization(section)).build_analyzer()
+    without_stop_words = CountVectorizer(token_pattern=section["token_pattern"]).build_analyzer()
+    words = re.findall(r"[^\W_]+", text)
+    read = [word for word in words if "".join(without_stop_words(word)) == word.lower()]
+    return len(analyze(text)), 0, len("".join(words)), len("".join(read))
+
+
+@cache
+def tokenizer_of(repository):
+    return AutoTokenizer.from_pretrained(folder_of({"repository": repository}))
+
+
+def test_domain(defined, table, texts):
+    """Of texts in Latin script, whose words are separated by spaces."""
+    about = defined["domain"]
+    rows = {(row["metric"], row["key"], row["part"]): row for row in table("domain")}
+    assert {metric for metric, *_ in rows} == about["tokens"].keys()
+    part = random.choice(list(about["texts"]))  # another one in each run of the test
+    for (metric, section), model in product(about["tokens"].items(), keys(about["models"])):
+        row = rows[metric, model, part]
+        own = [text for (_, key, place), text in texts.items() if (key, place) == (model, part)]
+        counts = [counted(section, text) for text in own]
+        tokens, unknown, letters, read = map(sum, zip(*counts, strict=True))
+        assert row["texts"] == len(own)
+        assert row["non_latin"] == fmean(is_non_latin(text, about["non_latin"]) for text in own)
+        assert row["no_token"] == fmean(of[0] == 0 for of in counts)
+        assert row["unknown"] == pytest.approx(unknown / tokens)
+        assert row["unread"] == (pytest.approx(1 - read / letters) if letters else None)
+        limits = about["domain"]
+        assert row["outside"] == fmean(
+            of[0] == 0
+            or of[1] >= limits["unknown"] * of[0]
+            or (of[2] > 0 and of[3] <= limits["in_words"] * of[2])
+            for of in counts
+        )
+
+
 def names_of_classes(miniature, about):
     """Return the names of each class by relation: its own, of those below, of the one above."""
     rows = pl.read_parquet(miniature / about["file"]).iter_rows(named=True)
     classes = {row["wnid"]: row for row in rows}
     further = (miniature.parents[1] / about["other_hypernyms"]).read_text().splitlines()[1:]
     lemmas = dict(line.split("\t")[:2] for line in further)
+    for line in (miniature.parents[1] / about["irregular_plurals"]).read_text().splitlines()[1:]:
+        noun, plural = line.split("\t")
+        IRREGULAR[noun].append(plural)
     lemmas |= {wnid: row["lemmas"] for wnid, row in classes.items()}
     below = defaultdict(set)
     for wnid, row in classes.items():
@@ -546,16 +592,26 @@ def names_of_classes(miniature, about):
     }
 
 
+IRREGULAR = defaultdict(list)
+"""The irregular plurals of nouns, once they are read."""
+
+
 def split(lemmas):
-    return [name.strip() for name in lemmas.split(",") if name.strip()]
+    names = [name.strip() for name in lemmas.split(",") if name.strip()]
+    for name in [name for name in names if not name.isupper()]:
+        *_, last = re.split("[ -]", name.lower())
+        names += [name[: -len(last)] + plural for plural in IRREGULAR[last]]
+        names += IRREGULAR[name.lower()]
+    return names
 
 
 @cache
 def finder(name):
     """Return the expression that finds a name, with the last word in its regular plural too."""
+    men = [f"{name[:-2]}en"] if name.lower().endswith("man") else []
     plural = re.sub(r"([^aeiou])y$", r"\1ies", name)
     plural += "" if plural != name else "es" if re.search("(?:[sxzo]|[cs]h)$", name) else "s"
-    forms = {name, plural, *([f"{name}s"] if name.endswith("o") else [])}
+    forms = {name, plural, *([f"{name}s"] if name.endswith("o") else []), *men}
     words = [r"[\s-]+".join(map(re.escape, re.split(r"[\s-]+", form))) for form in forms]
     flags = 0 if name.isupper() else re.IGNORECASE
     return re.compile(rf"(?<![^\W_])(?:{'|'.join(words)})(?![^\W_])", flags)

@@ -28,7 +28,9 @@ ClassNames = Mapping[str, tuple[str, ...]]
 
 
 def class_names(
-    classes: pl.DataFrame, hypernyms: Mapping[str, str] | None = None
+    classes: pl.DataFrame,
+    hypernyms: Mapping[str, str] | None = None,
+    irregular: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, ClassNames]:
     """Return the names of every class of a list.
 
@@ -39,14 +41,20 @@ def class_names(
         list or not; null or empty where it is unknown).
     hypernyms
         wnid and lemmas of hypernyms that are not in the list.
+    irregular
+        Nouns, or names of several words, and their irregular plurals: further names.
 
     Returns
     -------
     dict
         Names by wnid. Where hypernyms form a cycle, a class is not its own hyponym.
     """
-    lemmas = {wnid: _split(text) for wnid, text in classes.select("wnid", "lemmas").iter_rows()}
-    known = {wnid: _split(text) for wnid, text in (hypernyms or {}).items()} | lemmas
+    own_lemmas = dict(classes.select("wnid", "lemmas").iter_rows())
+    known = {
+        wnid: with_irregular_plurals(_split(text), irregular or {})
+        for wnid, text in {**(hypernyms or {}), **own_lemmas}.items()
+    }
+    lemmas = {wnid: known[wnid] for wnid in own_lemmas}
     above = dict(classes.select("wnid", "hypernym").iter_rows())
     below: dict[str, list[str]] = defaultdict(list)
     for wnid, hypernym in above.items():
@@ -65,6 +73,25 @@ def _split(lemmas: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, names)))
 
 
+def with_irregular_plurals(
+    names: Iterable[str], irregular: Mapping[str, Sequence[str]]
+) -> tuple[str, ...]:
+    """Return names and their irregular plurals, those of the last word or of the whole name.
+
+    A name in capitals only is matched as it is written and has none.
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        found[name] = None
+        if not name.isupper():
+            start = max(name.rfind(gap) for gap in " -") + 1
+            found |= dict.fromkeys(
+                name[:start] + form for form in irregular.get(name[start:].lower(), ())
+            )
+            found |= dict.fromkeys(irregular.get(name.lower(), ()))
+    return tuple(found)
+
+
 def _descendants(wnid: str, below: Mapping[str, list[str]]) -> list[str]:
     """Return all classes below one, each once, without itself."""
     found, waiting = {wnid: None}, [wnid]
@@ -78,13 +105,16 @@ def _descendants(wnid: str, below: Mapping[str, list[str]]) -> list[str]:
 def plurals(word: str) -> tuple[str, ...]:
     """Return a word and its regular plurals.
 
-    -es after s, x, z, ch and sh; -ies for a consonant and y; -s or -es after o; otherwise -s.
+    -es after s, x, z, ch and sh; -ies for a consonant and y; -s or -es after o; -men or -mans for
+    -man; otherwise -s.
     """
     lower = word.lower()
     if lower.endswith(("s", "x", "z", "ch", "sh")):
         return (word, f"{word}es")
     if re.search(r"[^\W\d_aeiou]y$", lower):
         return (word, f"{word[:-1]}ies")
+    if lower.endswith("man"):
+        return (word, f"{word}s", f"{word[:-2]}en")
     return (word, f"{word}s", f"{word}es") if lower.endswith("o") else (word, f"{word}s")
 
 

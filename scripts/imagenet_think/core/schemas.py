@@ -143,6 +143,27 @@ LENGTHS = _schema(
     english=BOOL,
 )
 
+# What a metric can read of a text; one row per response and part that can be scored.
+DOMAIN = _schema(
+    image_id=TEXT,
+    model=TEXT,
+    part=TEXT,
+    metric=TEXT,
+    tokens=INT,  # the metric's, without special tokens
+    unknown=INT,  # of these, [UNK] and parts of characters
+    letters=INT,  # letters, marks and digits; 0 where tokens are an encoder's
+    in_words=INT,  # of these, in words that are tokens
+    outside=TEXT,  # why the text is outside the metric's domain, otherwise null
+)
+
+# How far scores of an encoder that does not compute in float32 are from those that it would give.
+PRECISION = _schema(
+    metric=TEXT,
+    column=TEXT,  # of the scores
+    pairs=INT,
+    greatest=FLOAT,  # absolute difference
+)
+
 # In how many of the teachers' texts a term occurs; one row per part and term.
 DOCUMENT_FREQUENCIES = _schema(
     part=TEXT,
@@ -181,6 +202,8 @@ AGREEMENT_AGGREGATES = _schema(
     unpaired=INT,  # left out: without a partner, or itself the partner of another image
     # Mean share of both texts' tokens inside the window; null without a window.
     seen=FLOAT,
+    outside=FLOAT,  # as in `AGGREGATES`; null for a difference
+    outside_reasons=TEXT,
 )
 
 AGGREGATES = _schema(
@@ -200,6 +223,10 @@ AGGREGATES = _schema(
     seen_references=FLOAT,
     cut=FLOAT,
     cut_references=FLOAT,
+    # Share of the mean's images with a text (the response or a reference) that is outside the
+    # metric's domain, and the reasons, separated by commas.
+    outside=FLOAT,
+    outside_reasons=TEXT,
 )
 
 IMAGE_COUNTS = ("images", "left_out", "no_response")

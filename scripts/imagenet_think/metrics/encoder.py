@@ -4,16 +4,15 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from imagenet_think.core.logs import logger
 from imagenet_think.core.model_sources import pretrained
 from imagenet_think.metrics.precision import FLOAT32, arithmetic, check_precision
-from imagenet_think.metrics.score_function import ScoreFunction, distinct_texts
+from imagenet_think.metrics.score_function import distinct_texts
 from imagenet_think.metrics.subwords import Subwords
 from imagenet_think.metrics.truncation import FIRST, Windowed, batches, cut, padded
 
@@ -72,12 +71,12 @@ class Encoder(ABC):
         self.subwords = Subwords(self.tokenizer)
 
     @classmethod
-    def load(cls, *, repository: str, revision: str | None, **settings: Any) -> ScoreFunction:
-        """Return the function that scores pairs, see `reporting`; `settings` are the class's."""
+    def load(cls, *, repository: str, revision: str | None, **settings: Any) -> Self:
+        """Return the function that scores pairs; `settings` are the class's."""
         # Sums of several threads depend on their number; jobs run in parallel instead.
         torch.set_num_threads(1)
         path, commit = pretrained(repository, revision)
-        return reporting(cls(path, revision=commit, **settings))
+        return cls(path, revision=commit, **settings)
 
     @torch.inference_mode()
     def __call__(
@@ -150,31 +149,3 @@ def greatest_error(
         column: float(np.abs(scores[column] - reference[column]).max(initial=0.0))
         for column in scores
     }
-
-
-def reporting(metric: Encoder, pairs: int = 64) -> ScoreFunction:
-    """Return a function that scores as the metric does, and logs the error of its precision.
-
-    The error is measured on the first pairs of the first call, and not at all in float32.
-    """
-    if metric.precision == FLOAT32:
-        return metric
-    logged = False
-
-    def score(candidates: Sequence[str], references: Sequence[str]) -> dict[str, np.ndarray]:
-        nonlocal logged
-        if candidates and not logged:
-            logged = True
-            errors = greatest_error(metric, candidates[:pairs], references[:pairs])
-            logger.info(
-                "%s in %s: on %d pairs scores differ from float32 by at most %s",
-                *(type(metric).__name__, metric.precision, min(pairs, len(candidates))),
-                ", ".join(
-                    f"{error:.1e} ({column})"
-                    for column, error in errors.items()
-                    if not column.startswith("seen_")
-                ),
-            )
-        return metric(candidates, references)
-
-    return score

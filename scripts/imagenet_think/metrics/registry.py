@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagenet_think.core import plugins
 
@@ -43,6 +43,9 @@ class Measure:
     """Of the scores file, if that differs from `name`."""
     brief: bool = False
     """Whether it is printed where there is no room for all measures."""
+    detail: bool = False
+    """Whether it is printed only in a table of its metric's details; it is in the csv of the
+    metric's other table too."""
     chosen_by: str | None = None
     """Key of `benchmark` in the config whose value names the measure to print in its place."""
 
@@ -61,6 +64,13 @@ class Measure:
         return settings[self.chosen_by] if self.chosen_by else self.name
 
 
+class Details(NamedTuple):
+    """The table of a metric's details: its title, and a sentence that defines what it adds."""
+
+    title: str
+    definition: str
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric: what it computes, where it runs, and how it is printed."""
@@ -75,11 +85,20 @@ class Metric:
     """Returns a sentence for captions that says how it is defined, given what `defined` returns."""
     facts: Callable[[Settings, Statistics], Mapping[str, Any]] = lambda settings, statistics: {}
     """Returns what else than its section of the config decides its numbers, as JSON values."""
+    details: Details | None = None
+    """The table that prints all its measures, needed if some are `detail`. It has the metric's
+    name."""
+    words: Callable[[Mapping[str, Any]], tuple[str, Any]] | None = None
+    """Returns the pattern of its tokens, in lower-cased texts, and the stop words that it drops,
+    given its section of the config; None if its tokens are those of its encoder, or it has none."""
     packages: tuple[str, ...] = ()
     """Libraries that compute it, as on PyPI. Another version computes all scores again."""
     implementation: str | None = None
     """Module of the package that has `load`, if not the declaration's own. Known scores are kept as
     long as its code and that of what it imports stays the same."""
+    earlier: tuple[str, ...] = ()
+    """Digests of earlier states of this code that give the same scores: those that they computed
+    are known too. See `imagenet_think.metrics.score_cache.made_by`."""
     columns: tuple[str, ...] = ()
     """Of its scores files, if there are more than the measures'; each is there for both teachers,
     as `<column>_1` and `<column>_2`."""
@@ -90,6 +109,8 @@ class Metric:
     instead of `texts`. If it names a `repository` in the config, its files are part of its key."""
     bounded: bool = True
     """Whether it is in the range from 0 to 1; otherwise it is in that of a cosine, from -1 to 1."""
+    tokenized: tuple[str, ...] = ()
+    """Its keys in the config that decide what its tokens are."""
     tuning: tuple[str, ...] = ()
     """Its keys in the config that change no score, such as the batch size."""
     statistics: tuple[str, ...] = ()
@@ -114,8 +135,8 @@ class Metric:
 
     @property
     def printed(self) -> tuple[Measure, ...]:
-        """Measures that have a heading."""
-        return tuple(measure for measure in self.measures if measure.heading)
+        """Measures that have a heading and are no details."""
+        return tuple(own for own in self.measures if own.heading and not own.detail)
 
     @property
     def table_name(self) -> str:
@@ -153,6 +174,19 @@ class Metric:
         return importlib.import_module(f"imagenet_think.{self.module}").load(**settings)
 
 
+@dataclass(frozen=True)
+class ScoreTable:
+    """A table of benchmark scores: its title, the paper's number of it, and what it holds."""
+
+    title: str
+    number: int | None
+    metrics: tuple[Metric, ...]
+    measures: tuple[Measure, ...]
+    """As printed; the csv also holds the details of these metrics."""
+    definition: str = ""
+    """What the definitions of its metrics leave out."""
+
+
 @cache
 def metrics() -> tuple[Metric, ...]:
     """Return all metrics in the order of the paper's tables; those it does not print come last."""
@@ -171,13 +205,24 @@ def measures() -> dict[str, Measure]:
 
 
 def printed() -> dict[str, Measure]:
-    """Return the measures that have a heading by name, in the order to print."""
-    return {name: measure for name, measure in measures().items() if measure.heading}
+    """Return the measures that have a heading and are no details, in the order to print."""
+    return {measure.name: measure for metric in metrics() for measure in metric.printed}
 
 
-def tables() -> dict[str, tuple[Metric, ...]]:
-    """Return the metrics of each table of benchmark scores, by the table's name."""
-    found: dict[str, tuple[Metric, ...]] = {}
+def tables() -> dict[str, ScoreTable]:
+    """Return the tables of benchmark scores by name; those of details come last."""
+    together: dict[str, tuple[Metric, ...]] = {}
     for metric in metrics():
-        found[metric.table_name] = (*found.get(metric.table_name, ()), metric)
+        together[metric.table_name] = (*together.get(metric.table_name, ()), metric)
+    found = {
+        name: ScoreTable(
+            own[0].title, own[0].table, own, tuple(each for one in own for each in one.printed)
+        )
+        for name, own in together.items()
+    }
+    for metric in metrics():
+        if metric.details:
+            measures = tuple(own for own in metric.measures if own.heading)
+            title, definition = metric.details
+            found[metric.name] = ScoreTable(title, None, (metric,), measures, definition)
     return found

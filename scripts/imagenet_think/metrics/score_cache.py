@@ -2,7 +2,8 @@
 
 The cache is not an output of any rule: a rerun, another model or a larger sample finds here what
 need not be computed again. It may be deleted at any time, and nothing deletes from it. The code is
-part of the key, so an edited metric or another version of a library computes all scores again.
+part of the key, so an edited metric or another version of a library computes all scores again,
+unless the metric declares that its earlier code gives the same scores (`Metric.earlier`).
 
 A file has a digest of its contents in its metadata. One that is damaged is not used: its scores are
 computed again. A file of an earlier version, without a digest, is used if its values are possible,
@@ -62,6 +63,9 @@ class ScoreCache:
         The metric's columns.
     lowest
         The smallest possible value; the largest is 1.
+    earlier
+        Other settings that give the same scores. Their files are read where this one is missing or
+        empty; what they know is saved in this one.
 
     Raises
     ------
@@ -76,14 +80,21 @@ class ScoreCache:
         settings: object,
         columns: Sequence[str],
         lowest: float = 0.0,
+        earlier: Sequence[object] = (),
     ) -> None:
-        self.path = Path(folder) / digest_settings(settings)[:16] / f"{shard}.parquet"
+        self.path, *others = (
+            Path(folder) / digest_settings(one)[:16] / f"{shard}.parquet"
+            for one in (settings, *earlier)
+        )
         self.columns = list(columns)
         self.schema = pl.Schema({"pair": pl.Binary} | dict.fromkeys(self.columns, pl.Float64))
-        frame, verified = self._read(lowest)
+        frame, verified = self._read(self.path, lowest)
+        self._saved = len(frame) if verified else 0
+        for path in others if frame.is_empty() else ():
+            other, _ = self._read(path, lowest)
+            frame = pl.concat([frame, other.join(frame, on="pair", how="anti")])
         self._place = {pair: row for row, pair in enumerate(frame["pair"].to_list())}
         self._values = [frame.select(self.columns).to_numpy()]
-        self._saved = len(self._place) if verified else 0
         self._time = time.monotonic()
 
     def __contains__(self, pair: bytes) -> bool:
@@ -114,26 +125,26 @@ class ScoreCache:
             self._saved = len(self._place)
         self._time = time.monotonic()
 
-    def _read(self, lowest: float) -> tuple[pl.DataFrame, bool]:
+    def _read(self, path: Path, lowest: float) -> tuple[pl.DataFrame, bool]:
         """Return the known scores, and whether a digest shows that they are those once saved."""
-        if not self.path.exists():
+        if not path.exists():
             return self.schema.to_frame(), True
-        file = io.BytesIO(self.path.read_bytes())
+        file = io.BytesIO(path.read_bytes())
         try:
             frame = pl.read_parquet(file)
             recorded = pl.read_parquet_metadata(file).get(_DIGEST)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-            return self._damaged(str(error))
+            return self._damaged(path, str(error))
         if frame.schema != self.schema:
-            return self._damaged(f"its columns are {dict(frame.schema)}")
+            return self._damaged(path, f"its columns are {dict(frame.schema)}")
         if recorded not in (None, _digest_of(frame)):
-            return self._damaged("its digest is not that of its values")
+            return self._damaged(path, "its digest is not that of its values")
         if not is_possible(frame.select(self.columns).to_numpy(), lowest).all():
-            return self._damaged(f"a value is not between {lowest:g} and 1")
+            return self._damaged(path, f"a value is not between {lowest:g} and 1")
         return frame, recorded is not None
 
-    def _damaged(self, why: str) -> tuple[pl.DataFrame, bool]:
-        logger.warning("%s is damaged, so its scores are computed again: %s", self.path, why)
+    def _damaged(self, path: Path, why: str) -> tuple[pl.DataFrame, bool]:
+        logger.warning("%s is damaged, so its scores are computed again: %s", path, why)
         return self.schema.to_frame(), False
 
 

@@ -62,7 +62,14 @@ def score_shards(
     key_of_cache = deciding | {"part": counted.get("part")}
     for shard in shards:
         pairs = shard.pairs()
-        known = ScoreCache(cache_folder, shard.name, key_of_cache, _columns(metric), metric.lowest)
+        known = ScoreCache(
+            cache_folder,
+            shard.name,
+            key_of_cache,
+            _columns(metric),
+            metric.lowest,
+            [key_of_cache | {"code": code} for code in metric.earlier],
+        )
         frame = score_pairs(pairs, metric, known, load, metric.images_at_once(settings))
         write_scores(frame, metric, shard, pairs)
 

@@ -94,7 +94,7 @@ def caveats(config: Values, run: Mapping[str, int], paper: Mapping[str, int]) ->
         yield _caveat(words, TOKENS)
     for metric in registry.metrics():
         if own_words := metric.caveat(benchmark):
-            yield _caveat(own_words, *(measure.name for measure in metric.measures))
+            yield _caveat(own_words, *(measure.name for measure in metric.printed))
 
 
 def is_miniature(model: Values) -> bool:

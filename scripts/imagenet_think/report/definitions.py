@@ -15,6 +15,7 @@ import polars as pl
 from imagenet_think.analysis.populations import LEAST
 from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.core.settings import Values
+from imagenet_think.metrics.domain_limits import thresholds
 from imagenet_think.metrics.registry import Metric
 from imagenet_think.parsing import PARTS
 from imagenet_think.parsing.statuses import OK
@@ -53,6 +54,7 @@ def of_scores(
     aggregates: pl.DataFrame,
     statistics: Iterable[str | Path],
     settings: Values,
+    precision: Iterable[str | Path] = (),
 ) -> Definitions:
     """Return the sections of a table of benchmarked models' scores.
 
@@ -61,11 +63,13 @@ def of_scores(
     metrics, keys
         The metrics and the models that it prints, in order.
     aggregates
-        Rows of schema `AGGREGATES` of the scores that it prints.
+        Rows of schema `AGGREGATES` of the scores that it prints, with `table_captions.mark`.
     statistics
         The files that metrics name in `statistics`.
     settings
         The keys of the config that the rule declares.
+    precision
+        Parquet files of schema `PRECISION`.
     """
     return {
         "references": models(settings["teachers"], settings),
@@ -73,6 +77,8 @@ def of_scores(
         "texts": texts(),
         "aggregates": AGGREGATES,
         "metrics": of_metrics(metrics, statistics, settings),
+        "precision": errors(precision),
+        "domain": domain(aggregates),
         "windows": windows(aggregates),
         "images": images(aggregates),
         "missing": settings["benchmark"]["missing"],
@@ -104,6 +110,20 @@ def of_metrics(
     """Return the definition of each metric, by name."""
     counted = {Path(path).stem: path for path in statistics}
     return {metric.name: metric.defined(settings["benchmark"], counted) for metric in metrics}
+
+
+def errors(files: Iterable[str | Path]) -> list[dict[str, Any]]:
+    """Return how far scores are from those in float32, of metrics that do not compute in it."""
+    return [row for path in files for row in pl.read_parquet(path).drop_nulls().to_dicts()]
+
+
+def domain(means: pl.DataFrame) -> dict[str, Any]:
+    """Return which texts are outside a metric's domain, and which means are marked for them.
+
+    `means` have the columns metric, model, part and outside_reasons, and `table_captions.mark`.
+    """
+    marked = means.drop_nulls("mark").select("metric", "model", "part", "outside_reasons")
+    return thresholds() | {"marked": marked.unique(maintain_order=True).to_dicts()}
 
 
 def windows(aggregates: pl.DataFrame) -> list[dict[str, Any]]:

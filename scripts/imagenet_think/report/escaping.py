@@ -27,7 +27,7 @@ _LATEX = {
     ),
     **_commands(
         r"\{}{{}}",
-        "§ S ß ss æ ae Æ AE ø o Ø O œ oe Œ OE ł l Ł L ı i đ dj Đ DJ ð dh Ð DH þ th Þ TH",
+        "§ S † dag ß ss æ ae Æ AE ø o Ø O œ oe Œ OE ł l Ł L ı i đ dj Đ DJ ð dh Ð DH þ th Þ TH",
     ),
     "−": "$-$",
     "[": "{[}",  # after `\\` a bare bracket would be read as its optional argument

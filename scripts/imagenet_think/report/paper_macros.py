@@ -232,9 +232,10 @@ def score_macros(tables: Sequence[pl.DataFrame], ablation: pl.DataFrame) -> dict
     macros = {"NumMetrics": spelled(ablation["metric"].n_unique())}
     for table in tables:
         for column in table.columns:
-            if column.endswith("_avg"):
+            if column.endswith("_avg") and column.removesuffix("_avg") in MEASURES:
                 name = MEASURES[column.removesuffix("_avg")].macro_name
-                printed = table.select("model", score=pl.col(column).round(3)).drop_nulls()
+                able = table.filter(pl.col(f"{column}_mark").is_null())  # to read the texts
+                printed = able.select("model", score=pl.col(column).round(3)).drop_nulls()
                 best = printed.filter(pl.col("score") == pl.col("score").max())
                 highest = best["score"].to_list()
                 macros[f"Best{name}"] = number(highest[0], 3) if highest else MISSING

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from imagenet_think.core.wording import series
 from imagenet_think.metrics import registry
 
 PAPER, FURTHER = "Tables of the paper", "Further tables"
@@ -48,8 +49,9 @@ class Product(ReportEntry):
         Name of its script and of the rule. One job writes all rows of the same script.
     inputs
         The script's input files, by name. In their paths, `{run}` is the run's folder, and
-        `{teachers}`, `{models}`, `{shards}`, `{datasets}`, `{metrics}` and `{statistics}` (those
-        that metrics name) give one file for each.
+        `{teachers}`, `{models}`, `{shards}`, `{datasets}`, `{metrics}`, `{inexact}` (metrics that
+        do not compute in float32) and `{statistics}` (those that metrics name) give one file for
+        each.
         A key of the config in braces is replaced by the files that this key names.
     reads
         The keys of the config that the script reads, as rules declare them.
@@ -94,6 +96,7 @@ _LENGTHS = "{run}/statistics/lengths/{teachers}/{shards}.parquet"
 _AGGREGATE = "{run}/scores/{metrics}/aggregate.parquet"
 _GROUPS = "{run}/scores/{metrics}/groups.parquet"
 _DIFFERENCES = "{run}/scores/{metrics}/differences.parquet"
+_PRECISION = "{run}/statistics/precision/{inexact}.parquet"
 _AGREEMENT = "{run}/agreement/aggregate.parquet"
 _EXAMPLES = {
     "sample": _SAMPLE,
@@ -123,18 +126,18 @@ _EXAMPLE = (
 
 def _tables_of_scores() -> Iterator[Product]:
     """Yield the tables of scores that the metrics name; one rule makes them all."""
-    for name, metrics in registry.tables().items():
-        title, number = metrics[0].title, metrics[0].table
-        short = [own.short_heading or own.heading for one in metrics for own in one.printed]
+    for name, table in registry.tables().items():
+        title, number = table.title, table.number
+        short = [own.short_heading or own.heading for own in table.measures]
         yield Product(
             name,
             f"Table {number}: {title[0].lower()}{title[1:]}" if number else title,
             f"{title} of the models' full outputs and the teachers' texts, by "
-            f"{' and '.join(map(str, short))}: the average and the maximum over the two teachers, "
+            f"{series(map(str, short))}: the average and the maximum over the two teachers, "
             "as means over images with their intervals.",
             PAPER if number else FURTHER,
             script="table_benchmark",
-            in_paper=number is not None,
+            in_paper=any(metric.table for metric in table.metrics),
         )
 
 
@@ -170,7 +173,7 @@ PRODUCTS = (
         "with the same part of the teachers' texts.",
         PAPER,
         script="table_ablation",
-        inputs={"aggregate": _AGGREGATE, "statistics": _STATISTICS},
+        inputs={"aggregate": _AGGREGATE, "statistics": _STATISTICS, "precision": _PRECISION},
         reads=(
             *_TEACHERS,
             "models.{teachers}.output",
@@ -188,7 +191,7 @@ PRODUCTS = (
         "Agreement between the two teachers' texts on the same image, compared with that of each "
         "teacher's texts on different images: a scale for reading the models' scores.",
         script="table_agreement",
-        inputs={"aggregate": _AGREEMENT, "statistics": _STATISTICS},
+        inputs={"aggregate": _AGREEMENT, "statistics": _STATISTICS, "precision": _PRECISION},
         reads=("seed", *_TEACHERS, "benchmark.intervals", *_DEFINITIONS),
     ),
     Product(
@@ -196,6 +199,21 @@ PRODUCTS = (
         "Agreement by domain",
         "Agreement between the teachers, by domain of the image.",
         script="table_agreement",
+    ),
+    Product(
+        "domain",
+        "What the metrics can read",
+        "Share of each model's texts that are not in Latin script, of unknown tokens, and of texts "
+        "without a token, for every metric: where a score means nothing.",
+        script="table_domain",
+        inputs={
+            "domain": "{run}/statistics/domain/{metrics}/{shards}.parquet",
+            "lengths": "{run}/statistics/lengths/{models}/{shards}.parquet",
+        },
+        reads=(
+            *("teachers", "benchmarked", "models.{models}.name"),
+            "benchmark.{metrics}.{tokenized}",
+        ),
     ),
     Product(
         "groups",

@@ -11,8 +11,10 @@ import polars as pl
 
 from imagenet_think.analysis.populations import DRAWN, FIXED, LEAST
 from imagenet_think.core.settings import Values
-from imagenet_think.metrics import registry
-from imagenet_think.report.tables import Column
+from imagenet_think.core.wording import series
+from imagenet_think.metrics import domain_limits, registry
+from imagenet_think.metrics.registry import Measure
+from imagenet_think.report.tables import MARK, Column
 
 OURS = "ImageNet-Think"
 """Name of the paper's own row in its Table 1, and of ours in its place."""
@@ -36,7 +38,7 @@ PARTS = {"full": "Full Output", "think": "Thinking Tokens", "answer": "Answer To
 """The parts of a response, named as in the paper's Table 7."""
 
 PART_NUMBERS = [
-    Column(f"{part}_{name}", heading, group, interval=True)
+    Column(f"{part}_{name}", heading, group, interval=True, marked=True)
     for part, group in PARTS.items()
     for name, heading in AGGREGATES.items()
 ]
@@ -65,14 +67,47 @@ def models(settings: Values) -> dict[str, str]:
     return {key: settings["models"][key]["name"] for key in settings["benchmarked"]}
 
 
-def printed_rows(rows: pl.DataFrame, settings: Values) -> pl.DataFrame:
+def printed_rows(
+    rows: pl.DataFrame, settings: Values, details: Iterable[Measure] = ()
+) -> pl.DataFrame:
     """Return the aggregates of the measures to print, each under the name that it is printed as.
 
-    The config may choose a variant of a measure (`benchmark.printed_tfidf`).
+    The config may choose a variant of a measure (`benchmark.printed_tfidf`). `details` are printed
+    besides those in `MEASURES`. Means have the further column `mark`.
     """
-    names = {measure.printed(settings["benchmark"]): name for name, measure in MEASURES.items()}
+    names = {
+        measure.printed(settings["benchmark"]): measure.name
+        for measure in (*MEASURES.values(), *details)
+    }
     chosen = rows.filter(pl.col("metric").is_in(list(names)))
-    return chosen.with_columns(pl.col("metric").replace(names))
+    marked = {"mark": mark()} if "outside" in rows.columns else {}  # differences are not marked
+    return chosen.with_columns(pl.col("metric").replace(names), **marked)
+
+
+def outside(thresholds: Values) -> dict[str, str]:
+    """Say when a text is outside a metric's domain, by the reasons in `domain_limits`."""
+    unknown, in_words = (f"{thresholds[name]:.0%}" for name in ("unknown", "in_words"))
+    return {
+        domain_limits.NO_TOKEN: "without a token",
+        domain_limits.UNKNOWN: (
+            f"with at least {unknown} of the tokens [UNK] or parts of a character"
+        ),
+        domain_limits.NO_WORD: f"with at most {in_words} of the letters in words that are read",
+    }
+
+
+def mark() -> pl.Expr:
+    """Return why a mean means nothing, from the columns of `outside_share`, or null."""
+    words = outside(domain_limits.thresholds())
+    reasons = pl.col("outside_reasons").str.replace_many(list(words), list(words.values()))
+    share = (pl.col("outside") * 100).round(1)
+    return pl.when(pl.col("outside") >= domain_limits.MARKED_SHARE).then(
+        pl.format(
+            "{}% of the images have a text outside the domain: {}",
+            share,
+            reasons.str.replace_all(",", "; "),
+        )
+    )
 
 
 def caption(*sentences: str) -> str:
@@ -106,6 +141,47 @@ def definitions(defined: Values, names: Collection[str] | None = None) -> str:
             "0 to 1.",
         )
     return " ".join(sentences)
+
+
+def precision(defined: Values) -> str:
+    """State the measured error of metrics that do not compute in float32; "" if all do."""
+    sentences = []
+    for name, rows in groupby(defined["precision"], key=itemgetter("metric")):
+        headings = {own.score_column: own.heading for own in registry.get(name).measures}
+        errors = list(rows)
+        shown = series(f"{row['greatest']:.1e} ({headings[row['column']]})" for row in errors)
+        sentences.append(
+            f"On {errors[0]['pairs']:,} pairs of this run, scores differ from those in float32 by "
+            f"at most {shown}."
+        )
+    return " ".join(sentences)
+
+
+def marks(defined: Values) -> str:
+    """Explain the marked numbers; "" if there are none."""
+    named = {model["key"]: model["name"] for model in defined.get("models", ())}
+    headings = {name: measure.heading or name for name, measure in registry.measures().items()}
+    reasons: dict[str, set[str]] = {}
+    models: dict[str, set[str]] = {}
+    for row in defined["domain"]["marked"]:
+        reasons.setdefault(row["metric"], set()).update(row["outside_reasons"].split(","))
+        models.setdefault(row["metric"], set()).add(row["model"])
+    possible = outside(defined["domain"])
+    found: dict[str, list[str]] = {}
+    for metric, own in reasons.items():
+        words = series((words for name, words in possible.items() if name in own), "or")
+        who = series(name for key, name in named.items() if key in models[metric])
+        found.setdefault(f"texts {words}" + (f" ({who})" if who else ""), []).append(
+            headings[metric]
+        )
+    if not found:
+        return ""
+    listed = "; ".join(f"{series(metrics)}: {words}" for words, metrics in found.items())
+    return (
+        f"{MARK} In at least {defined['domain']['images']:.0%} of the images the metric cannot "
+        "read the response or a reference, so that the number means nothing and is not ranked: "
+        f"{listed}."
+    )
 
 
 def brief_metrics() -> list[str]:
@@ -159,7 +235,8 @@ def missing(defined: Values) -> str:
 def seen(defined: Values) -> str:
     """State which share of the texts was read, by metric and part; "" if all of it was."""
     sentences = []
-    for metric, rows in groupby(defined["windows"], key=itemgetter("metric")):
+    printed = (row for row in defined["windows"] if row["metric"] in HEADINGS)
+    for metric, rows in groupby(printed, key=itemgetter("metric")):
         shares = [
             f"{SHORT_PARTS[row['part']].lower()} {row['seen']:.1%} of a response's tokens and "
             f"{row['seen_references']:.1%} of a teacher's ({row['cut']:.1%} and "

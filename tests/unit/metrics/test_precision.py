@@ -1,14 +1,18 @@
-import logging
 import re
 
 import pytest
 import torch
+from scored_shards import write_shard
 from tiny_encoders import MINILM
 
+from imagenet_think.core.schemas import PRECISION
+from imagenet_think.metrics import registry
 from imagenet_think.metrics.bertscore import BertScore
-from imagenet_think.metrics.encoder import greatest_error, reporting
+from imagenet_think.metrics.encoder import greatest_error
 from imagenet_think.metrics.precision import PRECISIONS, arithmetic, check_precision
 from imagenet_think.metrics.sbert import SentenceBert
+from imagenet_think.report import definitions, table_captions
+from measure_precision import measure_precision, some_pairs
 
 SETTINGS = {"batch_size": 4, "max_tokens": 256}
 TEXTS = ["An archer draws a wooden longbow.", "A quiet lighthouse above the sea."] * 2
@@ -74,20 +78,45 @@ def test_no_pair_has_no_error():
     assert greatest_error(score, [], [])["sbert"] == 0
 
 
-def test_the_error_is_logged_once_and_none_in_float32(caplog):
-    caplog.set_level(logging.INFO, logger="imagenet_think")
-    score = build(BertScore, device="cpu")
-    exact = reporting(score)(TEXTS, TEXTS[::-1])
-    assert not caplog.messages
-    score.precision = "float16"
-    reported = reporting(score, pairs=3)
-    assert reported([], [])["f1"].shape == (0,)
-    halved = [reported(TEXTS, TEXTS[::-1]) for _ in range(2)][1]
-    (message,) = caplog.messages
-    assert message.startswith("BertScore in float16: on 3 pairs scores differ from float32 by at")
-    assert re.findall(r"\((\w+)\)", message) == ["precision", "recall", "f1"]
-    logged = float(re.search(r"(\S+) \(f1\)", message)[1])
-    assert logged == pytest.approx(abs(halved["f1"] - exact["f1"])[:3].max(), rel=0.1)
+def test_the_error_is_measured_on_pairs_of_the_run(tmp_path):
+    texts = {
+        (image, model): (f"{think} {image}", answer)
+        for image in ("i1", "i2", "i3")
+        for model, think, answer in (
+            ("glm", TEXTS[0], "a bow"),
+            ("kimi", TEXTS[1], "a tower"),
+            ("m", TEXTS[0], "a bow and an arrow"),
+        )
+    }
+    classes = {"i1": "a", "i2": "a", "i3": "b"}
+    shard = write_shard(tmp_path, texts, classes, models=["m"], metric="bertscore")
+    scorable = len(shard.pairs().scorable())
+    candidates, references = some_pairs([shard, shard], 10)
+    assert len(candidates) == len(references) == 10
+    assert len(some_pairs([shard, shard], scorable + 5)[0]) == scorable + 5
+    assert len(some_pairs([shard], scorable + 5)[0]) == scorable
+    encoder = build(BertScore, device="cpu")
+    encoder.precision = "float16"  # as if on a GPU
+    frame = measure_precision(registry.get("bertscore"), encoder, [shard])
+    assert frame.schema == PRECISION
+    assert frame["column"].to_list() == ["precision", "recall", "f1"]
+    assert set(frame["pairs"]) == {scorable}
+    assert frame["greatest"].is_between(0, 5e-3, closed="none").all()
+    frame.write_parquet(tmp_path / "precision.parquet")
+
+    def note(*files):
+        return table_captions.precision({"precision": definitions.errors(files)})
+
+    assert re.fullmatch(
+        rf"On {scorable} pairs of this run, scores differ from those in float32 by at most "
+        r"\S+e-0\d \(Precision\), \S+e-0\d \(Recall\) and \S+e-0\d \(BERTScore\)\.",
+        note(tmp_path / "precision.parquet"),
+    )
+    assert note() == ""
+    nothing = measure_precision(registry.get("bertscore"), encoder, [])
+    assert nothing["greatest"].null_count() == 3
+    nothing.write_parquet(tmp_path / "precision.parquet")
+    assert note(tmp_path / "precision.parquet") == ""
 
 
 @ON_A_GPU

@@ -33,6 +33,19 @@ def with_one_pair(folder):
     return first
 
 
+def test_scores_of_earlier_code_are_known_and_saved_again(tmp_path):
+    with_one_pair(tmp_path).save()
+    columns = ["f1", "seen"]
+    later = ScoreCache(tmp_path, "00", {"layer": 4}, columns, earlier=[{"layer": 2}, SETTINGS])
+    assert later.get([b"a"]).tolist() == [[1.0, 1.0]]
+    later.save()
+    assert b"a" in cache(tmp_path, {"layer": 4})
+    later.add([b"b"], {"f1": np.zeros(1), "seen": np.ones(1)})
+    later.save()
+    again = ScoreCache(tmp_path, "00", {"layer": 4}, columns, earlier=[SETTINGS])
+    assert again.get([b"b", b"a"]).tolist() == [[0.0, 1.0], [1.0, 1.0]]
+
+
 def test_settings_and_shards_are_separate(tmp_path):
     with_one_pair(tmp_path).save()
     assert b"a" not in cache(tmp_path, {"layer": 4})

@@ -182,14 +182,19 @@ MEASURES = (registry.Measure("length", "Length"),)
 def score_with(shard, monkeypatch):
     """Score a shard with a function, so many images at a time, and return the shard."""
 
-    def scored(function, cache, images=2):
+    def scored(function, cache, images=2, code="", earlier=()):
         metric = registry.Metric(
-            "length", "", MEASURES, lambda settings: "", images_at_once=lambda section: images
+            "length",
+            "",
+            MEASURES,
+            lambda settings: "",
+            images_at_once=lambda section: images,
+            earlier=earlier,
         )
         monkeypatch.setattr(registry.Metric, "load", lambda self: function)
         done = shard("length")
         scoring.score_shards(
-            metric, [done], settings={}, tuning={}, statistics={}, cache_folder=cache, code=""
+            metric, [done], settings={}, tuning={}, statistics={}, cache_folder=cache, code=code
         )
         return done
 
@@ -203,6 +208,10 @@ def ones(candidates, references):
 def test_known_pairs_load_no_model(score_with, tmp_path):
     score_with(ones, tmp_path)
     score_with(None, tmp_path)
+    score_with(None, tmp_path, code="faster", earlier=("", "other"))
+    score_with(None, tmp_path, code="faster")
+    with pytest.raises(TypeError):  # it would be computed
+        score_with(None, tmp_path, code="edited", earlier=("other",))
 
 
 def test_a_killed_job_resumes_where_it_stopped(score_with, shard, tmp_path, monkeypatch):

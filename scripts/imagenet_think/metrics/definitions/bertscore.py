@@ -1,7 +1,7 @@
 """BERTScore (Zhang et al., 2019): precision, recall and F1 of matched token embeddings."""
 
 from imagenet_think.metrics import wording
-from imagenet_think.metrics.registry import Measure, Metric, Settings
+from imagenet_think.metrics.registry import Details, Measure, Metric, Settings
 
 
 def definition(own: Settings) -> str:
@@ -24,7 +24,17 @@ METRIC = Metric(
     name="bertscore",
     title="Semantic similarity",
     table=3,
-    measures=(Measure("bertscore", "BERTScore", column="f1", brief=True),),
+    details=Details(
+        "Precision and recall of BERTScore",
+        "Precision is the mean, over the tokens of the response, of the greatest cosine with a "
+        "token of the teacher's text, recall the mean over the tokens of the teacher's text of the "
+        "greatest cosine with one of the response.",
+    ),
+    measures=(
+        Measure("bertscore", "BERTScore", column="f1", brief=True),
+        Measure("bertscore_precision", "Precision", column="precision", detail=True),
+        Measure("bertscore_recall", "Recall", column="recall", detail=True),
+    ),
     columns=("precision", "recall", "f1"),
     coverage=True,
     bounded=False,
@@ -36,7 +46,12 @@ METRIC = Metric(
         "rescaled": False,
     },
     implementation="metrics.bertscore",
+    earlier=(
+        "2ab6a80875ce2e48c413217f8bb4035f98f6d4bf880ff4d0537c19d87c138882",
+        "c4b368deb2c2e34b3268c16310d00691fdec00202d8d72111c742804f27e22e6",
+    ),
     packages=("torch", "transformers"),
+    tokenized=("repository", "revision"),
     tuning=("batch_size",),
     # The embeddings of 16 images' texts of 512 tokens and 1,024 dimensions take 700 MB; with all
     # their windows they may take several times that.

@@ -18,7 +18,9 @@ METRIC = Metric(
         Measure("rougeL", "ROUGE-L", macro="RougeSequence", brief=True),
     ),
     definition=definition,
+    words=lambda section: ("[a-z0-9]+", None),
     facts=lambda settings, statistics: {"library": "rouge-score"},
     implementation="metrics.rouge",
+    earlier=("3563b1359462a0d816a70e67a4b0a37a8a0da554d1c8288da4feb97d7457cfd0",),
     packages=("rapidfuzz", "nltk", "pyarrow"),
 )

@@ -33,7 +33,12 @@ METRIC = Metric(
     definition=definition,
     facts=lambda settings, statistics: {"library": "sentence-transformers"},
     implementation="metrics.sbert",
+    earlier=(
+        "093aa664d903f4b287e966f950c1da47d7fe10e980d1beb22ca2a61d63dae09e",
+        "c994df5f435a49cb7778db04b04a2febb4edba0b42d8ea2780369728d34cdef4",
+    ),
     packages=("torch", "transformers", "sentence-transformers"),
+    tokenized=("repository", "revision"),
     tuning=("batch_size",),
     caveat=lambda settings: wording.other_encoder(
         "Sentence-BERT",

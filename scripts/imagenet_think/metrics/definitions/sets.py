@@ -13,6 +13,9 @@ METRIC = Metric(
         "library": "scikit-learn",
         "dropped": wording.dropped(settings["sets"]["token_pattern"]),
     },
+    words=lambda section: (section["token_pattern"], section["stop_words"]),
     implementation="metrics.token_overlap",
+    earlier=("f553d09fce6124a30be8a9d9a96bd1ac3ae01753e5e3e8b03463eff64b653017",),
     packages=("scikit-learn", "scipy", "pyarrow"),
+    tokenized=("token_pattern", "stop_words"),
 )

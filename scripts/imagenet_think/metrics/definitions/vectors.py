@@ -56,9 +56,12 @@ METRIC = Metric(
         Measure("cosine", "Cosine Similarity"),
     ),
     definition=definition,
+    words=lambda section: (section["token_pattern"], section["stop_words"]),
     facts=facts,
     implementation="metrics.tfidf",
+    earlier=("4734b495e64214b6c1f7497f3d16866307262e29dbb54f9f76ffe8f9a70ef6d4",),
     packages=("scikit-learn", "scipy", "pyarrow"),
+    tokenized=("token_pattern", "stop_words"),
     statistics=("document_frequencies",),
     # Each batch looks up its terms in the document frequencies: large batches share more of them.
     images_at_once=lambda section: 256,
