@@ -24,6 +24,10 @@ class Watched(dict):
         self.seen.add(key)
         return super().__getitem__(key)
 
+    def __contains__(self, key):
+        self.seen.add(key)
+        return super().__contains__(key)
+
     def get(self, key, default=None):
         self.seen.add(key)
         return super().get(key, default)

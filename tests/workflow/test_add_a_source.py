@@ -72,6 +72,6 @@ def test_a_source_is_one_module(finished):
 
     texts = report_again(finished)
     assert "sampled from zip files" in texts["write_card"]
-    assert r"\newcommand{\ImageSource}{members of zip files}" in texts["export_numbers"]
+    assert r"\newcommand{\ImageSource}{members of zip files, " in texts["export_numbers"]
     assert "the images are zipped" in texts["compare_with_paper"]
     assert "`class_zips`: One `<wnid>.zip` per class." in documented(finished)

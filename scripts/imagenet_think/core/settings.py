@@ -267,5 +267,5 @@ def question(settings: Values) -> str:
 
     The teachers' repositories are declared too.
     """
-    prompted = any("repository" in settings["models"][key] for key in settings["teachers"])
+    prompted = [key for key in settings["teachers"] if "repository" in settings["models"][key]]
     return prompt(settings) if prompted else "(not known: the responses were imported)"

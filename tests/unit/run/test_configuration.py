@@ -327,7 +327,7 @@ def test_an_invalid_config_gives_one_clear_message(miniature, change, message):
     assert [problem for problem in refused(miniature) if message in problem]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.text(min_size=1).filter(lambda text: text not in configuration.schema()["properties"]))
 def test_an_unknown_key_is_refused(key):
     config = load("miniature.yaml")
@@ -585,7 +585,7 @@ VALUES = st.recursive(
 PLACES = sorted({p[:n] for p in LEAVES for n in range(1, len(p) + 1)}, key=str)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(st.tuples(st.sampled_from(PLACES), VALUES), min_size=1, max_size=3))
 def test_any_value_anywhere_is_accepted_or_gives_a_message(replaced):
     config = load("miniature.yaml")
