@@ -1,5 +1,7 @@
 """Texts put together from their pieces have the tokens of the whole texts."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hard_texts import TEXTS
@@ -14,8 +16,9 @@ from imagenet_think.metrics.subwords import Subwords, by_words
 
 
 def joined(found):
-    ends = zip(found.starts[:-1], found.starts[1:], strict=True)
-    return ["".join(found.distinct[k] for k in found.places[a:b]) for a, b in ends]
+    return [
+        "".join(found.distinct[k] for k in found.places[a:b]) for a, b in pairwise(found.starts)
+    ]
 
 
 @given(texts=st.lists(TEXTS | st.text(" ab\n\u3000é\ud800", max_size=20), max_size=5))
@@ -57,7 +60,7 @@ def test_tokens_of_words_are_those_of_the_text(tokenizers, texts):
         assert by_words(tokenizer)
         ids, starts = Subwords(tokenizer)(texts)
         expected = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-        assert [ids[a:b].tolist() for a, b in zip(starts[:-1], starts[1:], strict=True)] == expected
+        assert [ids[a:b].tolist() for a, b in pairwise(starts)] == expected
 
 
 def test_words_are_remembered_within_bounds(tokenizers, monkeypatch):
