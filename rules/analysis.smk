@@ -61,7 +61,13 @@ rule aggregate_scores:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=reads("benchmarked", "benchmark.missing", "benchmark.intervals"),
+        settings=reads(
+            "benchmarked",
+            "benchmark.missing",
+            "benchmark.intervals",
+            "models.{benchmarked}.output",
+            "models.{benchmarked}.responses.think",
+        ),
     message:
         "{wildcards.metric}: averages, maxima and their intervals"
     script:
@@ -102,7 +108,13 @@ rule aggregate_groups:
     conda:
         "../envs/texts.yaml"
     params:
-        settings=reads("benchmarked", "benchmark.missing", "benchmark.intervals"),
+        settings=reads(
+            "benchmarked",
+            "benchmark.missing",
+            "benchmark.intervals",
+            "models.{benchmarked}.output",
+            "models.{benchmarked}.responses.think",
+        ),
     message:
         "{wildcards.metric}: averages and maxima by domain, complexity and length"
     script:

@@ -5,7 +5,12 @@ import json
 import numpy as np
 import polars as pl
 
-from imagenet_think.analysis.aggregation import ImageScores, read_scores, summarise
+from imagenet_think.analysis.aggregation import (
+    ImageScores,
+    read_scores,
+    summarise,
+    without_thinking,
+)
 from imagenet_think.analysis.intervals import Intervals
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.job import start_job
@@ -34,6 +39,7 @@ if __name__ == "__main__":
         settings["benchmarked"],
         missing=benchmark["missing"],
         sample=snakemake.input.sample,
+        unthinking=without_thinking(settings["models"]),
     )
     frame = aggregate_scores(scored, Intervals(**benchmark["intervals"]))
     counts = frame.select("model", "part", *IMAGE_COUNTS)

@@ -1,7 +1,7 @@
 """Aggregate scores against two references: equations 1 to 3 of the paper."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from imagenet_think import parsing
 from imagenet_think.analysis.intervals import Classes, Intervals, classes_of, margins
+from imagenet_think.core.settings import Values
 from imagenet_think.metrics.pairs import check_images
 from imagenet_think.metrics.registry import Metric
 from imagenet_think.parsing import PARTS
+from imagenet_think.parsing.marks import THINK
 
 AGGREGATE_NAMES = ("avg", "max")
 
@@ -60,6 +63,7 @@ def read_scores(
     parts: Sequence[str] = PARTS,
     missing: str = "leave_out",
     sample: str | Path | None = None,
+    unthinking: Collection[str] = (),
 ) -> ImageScores:
     """Read scores files one at a time, and keep each image's averages and maxima.
 
@@ -77,6 +81,9 @@ def read_scores(
     sample
         Parquet file of schema `SAMPLE`, which has the images' classes; without it, all images are
         of one class.
+    unthinking
+        Models that answer without thinking by design (`without_thinking`): the thinking that they
+        do not have is no response that is missing, and never scores 0.
 
     Raises
     ------
@@ -98,7 +105,7 @@ def read_scores(
         for row, measure in enumerate(metric.measures):
             first, second = numbers[2 * row : 2 * row + 2, place]
             for name, value in (("avg", (first + second) / 2), ("max", np.maximum(first, second))):
-                if missing == "zero":
+                if missing == "zero" and not (cell[0] in unthinking and cell[1] == THINK):
                     value[absent[place]] = 0.0
                 values[Key(*cell, measure.name, name)] = value
     no_response = dict(zip(cells, absent, strict=True))
@@ -108,6 +115,17 @@ def read_scores(
     if sample is not None:
         classes = classes_of(images, pl.read_parquet(sample, columns=["image_id", "wnid"]))
     return ImageScores(images, values, no_response, seen, classes)
+
+
+def without_thinking(models: Values) -> set[str]:
+    """Return those of a config's `models` that answer without thinking by design."""
+
+    def thinks(model: Values) -> bool:
+        if "output" in model:
+            return parsing.thinks(model["output"])
+        return "think" in model["responses"]
+
+    return {key for key, model in models.items() if not thinks(model)}
 
 
 def summarise(
