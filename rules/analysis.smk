@@ -87,7 +87,13 @@ rule aggregate_scores:
     threads: 2
     params:
         settings=reads(
-            "seed", "teachers", "benchmarked", "benchmark.missing", "benchmark.intervals"
+            "seed",
+            "teachers",
+            "benchmarked",
+            "benchmark.missing",
+            "benchmark.intervals",
+            "models.{benchmarked}.output",
+            "models.{benchmarked}.responses.think",
         ),
     message:
         "{wildcards.metric}: averages, maxima and their intervals"
@@ -132,7 +138,13 @@ rule aggregate_groups:
     threads: 2
     params:
         settings=reads(
-            "seed", "teachers", "benchmarked", "benchmark.missing", "benchmark.intervals"
+            "seed",
+            "teachers",
+            "benchmarked",
+            "benchmark.missing",
+            "benchmark.intervals",
+            "models.{benchmarked}.output",
+            "models.{benchmarked}.responses.think",
         ),
     message:
         "{wildcards.metric}: averages and maxima by domain, complexity and length"

@@ -13,6 +13,7 @@ from imagenet_think.analysis.aggregation import (
     largest_first,
     read_scores,
     summarise,
+    without_thinking,
 )
 from imagenet_think.analysis.domain import EVERYTHING_INSIDE, Outside, read_outside, with_outside
 from imagenet_think.analysis.resampling import Intervals
@@ -118,6 +119,7 @@ if __name__ == "__main__":
         snakemake.input.scores,
         models,
         missing=benchmark["missing"],
+        unthinking=without_thinking(settings["models"]),
     )
     columns = ["image_id", "wnid", "domain", "complexity_stratum"]
     frame = aggregate_groups(

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from imagenet_think.analysis.aggregation import ImageScores, read_scores, summarise
+from imagenet_think.analysis.aggregation import (
+    ImageScores,
+    read_scores,
+    summarise,
+    without_thinking,
+)
 from imagenet_think.analysis.domain import EVERYTHING_INSIDE, Outside, read_outside, with_outside
 from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.files import write_parquet
@@ -44,6 +49,7 @@ if __name__ == "__main__":
         snakemake.input.scores,
         settings["benchmarked"],
         missing=benchmark["missing"],
+        unthinking=without_thinking(settings["models"]),
     )
     intervals = Intervals(**benchmark["intervals"], seed=settings["seed"])
     frame = aggregate_scores(
