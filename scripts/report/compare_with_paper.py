@@ -12,6 +12,7 @@ import yaml
 
 from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
+from imagenet_think.core.numbers import MINUS, as_text
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
@@ -232,11 +233,10 @@ def printed(row: Values, letters: Mapping[str, str]) -> dict[str, str]:
     decimals = 3 if scores else 0 if row["paper"].is_integer() else 1
 
     def number(name: str, sign: str = "") -> str:
-        text = "–" if row[name] is None else f"{row[name]:{sign},.{decimals}f}"
-        return text.replace("-", "−")
+        return as_text(row[name], f"{sign},.{decimals}f")
 
     low, high = number("ours_low"), number("ours_high")
-    dash = " to " if "−" in low + high else "–"
+    dash = " to " if MINUS in low + high else "–"
     reasons = (row["reasons"] or "").split(SEPARATOR)
     return {
         **{name: row[name] for name in ("table", "row", "column")},

@@ -12,6 +12,7 @@ from imagenet_think.analysis.vocabulary import sample_groups, unique_words
 from imagenet_think.core import model_sources
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
+from imagenet_think.core.numbers import as_text
 from imagenet_think.core.settings import Values
 from imagenet_think.parsing import PARTS
 from imagenet_think.report import table_captions
@@ -36,7 +37,7 @@ def describe(
 ) -> pl.DataFrame:
     """Return a row with the number of values and their distribution.
 
-    The standard deviation divides by n - 1; a single value has none. Without values all are null.
+    The standard deviation divides by n − 1; a single value has none. Without values all are null.
     """
     texts = {"measure": measure, "label": label, "model": model, "part": part}
     value = pl.col("value").cast(pl.Float64)
@@ -111,8 +112,9 @@ def caption(
         "added; full is every response with text, think and answer those of responses that could "
         "be parsed (n responses). Unique words are different runs of letters, lower-cased, in "
         f"{whole}; {table_captions.samples(len(samples), images)} A response counts as not in "
-        f"Latin script when at least {NON_LATIN_SHARE:.0%} of its letters are of other scripts. SD "
-        "divides by n - 1."
+        f"Latin script when at least {as_text(NON_LATIN_SHARE, '.0%')} of its letters are of "
+        "other scripts. SD "
+        "divides by n − 1."
     )
 
 

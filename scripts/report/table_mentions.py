@@ -10,6 +10,7 @@ from imagenet_think.analysis.aggregation import largest_first
 from imagenet_think.analysis.resampling import share
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
+from imagenet_think.core.numbers import percent
 from imagenet_think.core.schemas import MENTIONS
 from imagenet_think.core.settings import Values, names
 from imagenet_think.report.tables import WHOLE, Column, with_interval, write_table
@@ -119,7 +120,7 @@ def caption(rows: pl.DataFrame, level: float) -> str:
         "or hyphen between their words, and with the last word in its regular plural (-s, -es, "
         "-ies) as well; a name in another sense of the word counts too. Chance: the answer names, "
         "in any of these ways, another class of the sample, drawn at random for each image. n: "
-        f"answers{left}.{differ} Small: {level:.0%} intervals (Wilson). Complexity is the "
+        f"answers{left}.{differ} Small: {percent(level)} intervals (Wilson). Complexity is the "
         "image's stratum of visual complexity inside its class, counted from 1, the least complex; "
         "the csv has the shares by domain too."
     )

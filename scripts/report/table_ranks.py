@@ -8,6 +8,7 @@ from string import ascii_uppercase
 import polars as pl
 
 from imagenet_think.core.job import start_job
+from imagenet_think.core.numbers import percent
 from imagenet_think.core.settings import Values
 from imagenet_think.report import table_captions
 from imagenet_think.report.table_captions import HEADINGS, MEASURES
@@ -129,7 +130,7 @@ def _openness(differences: pl.DataFrame, settings: Values) -> Iterator[str]:
     own = settings["benchmark"]["intervals"]
     yield (
         "Small: the ranks left open by the intervals of the models' differences, which hold for "
-        f"all pairs of models ({pairs}) of a metric at once ({own['level']:.0%}, Bonferroni; "
+        f"all pairs of models ({pairs}) of a metric at once ({percent(own['level'])}, Bonferroni; "
         f"{own['draws']:,} resamples of the images); models with too few images in common are not "
         "told apart."
     )

@@ -13,6 +13,7 @@ import polars as pl
 from imagenet_think.analysis.resampling import LEAST, Intervals, share
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
+from imagenet_think.core.numbers import percent
 from imagenet_think.core.schemas import REVIEWED
 from imagenet_think.core.settings import names
 from imagenet_think.report.tables import WHOLE, Column, write_table
@@ -213,7 +214,8 @@ def caption(decisions: pl.DataFrame, images: int, reviewers: int, level: float) 
         "and in random order; of the images on which one of them was preferred. Equally good and "
         "both bad count for neither there, but as open; their own shares are of all images "
         "compared. Left side preferred: of all single judgements, near a half where sides do not "
-        f"matter. Small: {level:.0%} intervals; of shares Wilson's, of alpha (Krippendorff's, for "
+        f"matter. Small: {percent(level)} intervals; of shares Wilson's, of alpha "
+        "(Krippendorff's, for "
         "nominal values) and kappa (Cohen's, where exactly two reviewers judged) by resampling "
         f"images, from {LEAST} images on that several judged."
     )

@@ -16,6 +16,7 @@ from imagenet_think.analysis.resampling import Intervals, bootstrap, share
 from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
+from imagenet_think.core.numbers import percent
 from imagenet_think.core.settings import names as printed_names
 from imagenet_think.inference import usage
 from imagenet_think.parsing import parse, statuses
@@ -31,7 +32,7 @@ MODEL = Column("name", "Model")
 MEASURED = [
     Column("images", "Images", format=WHOLE),
     Column("tokens", "Tokens per response: mean", format=",.0f", interval=True),
-    Column("tokens_median", "median", format=",.0f"),
+    Column("tokens_median", "median", format=",.1f"),
     Column("tokens_p95", "95th percentile", format=",.0f"),
     Column("prompt_tokens", "Prompt tokens, mean", format=",.0f"),
     Column("tokens_per_second", "Tokens per second", format=",.1f"),
@@ -316,14 +317,15 @@ def page(
             "responses stay in the journal: the run does not generate them again. Tokens are those "
             "of the responses that were kept. Tokens per second count everything that the jobs "
             "behind these responses generated, without the time for loading the model and for its "
-            f"canary (a separate column). In brackets: {level:.0%} intervals from resampling the "
+            f"canary (a separate column). In brackets: {percent(level)} intervals from resampling "
+            "the "
             "images.",
         ),
         "## Responses that are not done\n",
         markdown(
             models,
             [MODEL, *occurred],
-            f"Shares of the images with {level:.0%} Wilson intervals, by the reasons of the "
+            f"Shares of the images with {percent(level)} Wilson intervals, by the reasons of the "
             "accounting. Reasons that are left out did not occur.",
         )
         if occurred

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from imagenet_think.core.logs import logger
 from imagenet_think.core.model_sources import pretrained
+from imagenet_think.core.numbers import as_text
 from imagenet_think.metrics.precision import FLOAT32, arithmetic, check_precision
 from imagenet_think.metrics.score_function import ScoreFunction, distinct_texts
 from imagenet_think.metrics.truncation import FIRST, Windowed, batches, cut, padded
@@ -157,7 +158,7 @@ def reporting(metric: Encoder, pairs: int = 64) -> ScoreFunction:
                 "%s in %s: on %d pairs scores differ from float32 by at most %s",
                 *(type(metric).__name__, metric.precision, min(pairs, len(candidates))),
                 ", ".join(
-                    f"{error:.1e} ({column})"
+                    f"{as_text(error, '.1e')} ({column})"
                     for column, error in errors.items()
                     if not column.startswith("seen_")
                 ),

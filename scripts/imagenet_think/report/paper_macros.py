@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from imagenet_think.core import model_sources
+from imagenet_think.core import model_sources, numbers
 from imagenet_think.core.settings import Values, names, prompt
 from imagenet_think.core.splits import SPLITS, splits
 from imagenet_think.core.wording import series
@@ -55,7 +55,7 @@ def setting_macros(settings: Values) -> dict[str, str]:
         "LongestSide": number(images["preparation"]["longest_side"]),
         "JpegQuality": number(images["preparation"]["jpeg_quality"]),
         "IntervalDraws": number(benchmark["intervals"]["draws"]),
-        "IntervalLevel": percent(benchmark["intervals"]["level"], 1).replace(".0", ""),
+        "IntervalLevel": latex(numbers.percent(benchmark["intervals"]["level"])),
         "AblationModel": latex(settings["models"][benchmark["ablation_model"]]["name"]),
     }
     for metric in registry.metrics():
@@ -181,7 +181,7 @@ def text_macros(table: pl.DataFrame, language: pl.DataFrame, settings: Values) -
         name = settings["models"][key]["name"]
         for part in ("think", "answer"):
             median = measured("tokens", model=name, part=part)["median"]
-            macros[f"{part.title()}Median{place}"] = number(median)
+            macros[f"{part.title()}Median{place}"] = latex(numbers.median(median))
         other = measured("non_latin_percent", model=name)["mean"]
         macros[f"NonLatin{place}"] = rf"{number(other, 2)}\%"
     return macros

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from imagenet_think.core.numbers import as_text, percent
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.metrics.registry import Metric
@@ -141,9 +142,11 @@ def seen(aggregates: pl.DataFrame) -> str:
     sentences = []
     for (metric,), rows in means.drop_nulls().group_by("metric", maintain_order=True):
         shares = [
-            f"{SHORT_PARTS[row['part']].lower()} {row['seen']:.1%} of a response's tokens and "
-            f"{row['seen_references']:.1%} of a teacher's ({row['cut']:.1%} and "
-            f"{row['cut_references']:.1%} of these texts are cut)"
+            f"{SHORT_PARTS[row['part']].lower()} {as_text(row['seen'], '.1%')} of a response's "
+            "tokens and "
+            f"{as_text(row['seen_references'], '.1%')} of a teacher's "
+            f"({as_text(row['cut'], '.1%')} and "
+            f"{as_text(row['cut_references'], '.1%')} of these texts are cut)"
             for row in rows.iter_rows(named=True)
         ]
         sentences.append(f"The window of {HEADINGS[metric]} holds on average, {'; '.join(shares)}.")
@@ -154,7 +157,8 @@ def intervals(settings: Values) -> str:
     """Explain the small numbers."""
     own = settings["benchmark"]["intervals"]
     return (
-        f"Small: {own['level']:.0%} intervals from {own['draws']:,} resamples of the images; a "
+        f"Small: {percent(own['level'])} intervals from {own['draws']:,} resamples of the images; "
+        "a "
         "mean over too few images has none."
     )
 

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import httpx2
 from PIL import ExifTags, Image
 
+from imagenet_think.core.numbers import setting
 from imagenet_think.inference.chat import PromptError, encode, first_conversation, fitted, png_file
 from imagenet_think.inference.engines import EngineError, Request, Response, Setup, versions
 from imagenet_think.inference.loops import CHECK_EVERY, ends_in_loop
@@ -320,7 +321,7 @@ class ChatEngine:
                 done, _ = await asyncio.wait({task}, timeout=left)
                 if done:
                     return task.result()
-            raise UnavailableError(f"no token for {seconds:g} seconds", silent=True)
+            raise UnavailableError(f"no token for {setting(seconds)} seconds", silent=True)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
