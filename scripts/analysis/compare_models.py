@@ -1,7 +1,7 @@
 """Mean paired differences between the benchmarked models' scores, and their intervals."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations, product
 
 import numpy as np
@@ -11,6 +11,7 @@ from imagenet_think.analysis.aggregation import (
     AGGREGATE_NAMES,
     ImageScores,
     Key,
+    in_common,
     mean,
     number,
     read_scores,
@@ -27,9 +28,10 @@ PART = "full"
 def compare_models(
     scored: ImageScores, models: Sequence[str], intervals: Intervals, workers: int = 1
 ) -> pl.DataFrame:
-    """Return the mean difference of every pair of models over the images that have both scores.
+    """Return the mean differences of all pairs of models, over the same images.
 
-    A pair names the model first that comes first in `models`.
+    These are the images on which every model is scored that is scored at all. A pair names the
+    model first that comes first in `models`.
 
     Returns
     -------
@@ -44,9 +46,8 @@ def compare_models(
     if not rows:
         return pl.DataFrame(schema=DIFFERENCES)
     matrix = np.empty((len(rows), len(scored.images)))
-    for place, (metric, name, pair) in enumerate(rows):
-        of_model, of_other = (scored.values[Key(model, PART, metric, name)] for model in pair)
-        np.subtract(of_model, of_other, out=matrix[place])
+    for place, values in enumerate(_differences(scored, models, measures)):
+        matrix[place] = values
     means = resampled_means(matrix.T, intervals, workers)
     low, high = percentiles(means, intervals.level)
     all_low, all_high = percentiles(means, 1 - (1 - intervals.level) / len(pairs))
@@ -68,6 +69,17 @@ def compare_models(
         ],
         schema=DIFFERENCES,
     )
+
+
+def _differences(
+    scored: ImageScores, models: Sequence[str], measures: Iterable[str]
+) -> Iterator[np.ndarray]:
+    """Yield the differences of all pairs of models, shape (images,); NaN if not in common."""
+    for metric, name in product(measures, AGGREGATE_NAMES):
+        values = np.stack([scored.values[Key(model, PART, metric, name)] for model in models])
+        values[:, ~in_common(values)] = np.nan
+        for one, other in combinations(values, 2):
+            yield one - other
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.report import table_captions
-from imagenet_think.report.table_captions import AGGREGATES, HEADINGS, PART_NUMBERS, PARTS
-from imagenet_think.report.tables import Column, spread, write_table
+from imagenet_think.report.table_captions import AGGREGATES, HEADINGS, PART_NUMBERS, PARTS, titled
+from imagenet_think.report.tables import ENDS, Column, spread, write_table
 
 COLUMNS = [Column("heading", "Metric", width=0.2), *PART_NUMBERS]
 """Columns as the paper prints them: one row per metric."""
@@ -29,6 +29,12 @@ def caption(aggregates: pl.DataFrame, settings: Values) -> str:
         table_captions.definitions(registry.metrics(), settings),
         table_captions.seen(aggregates),
         table_captions.counted_by_part(aggregates, settings),
+        table_captions.different(
+            aggregates,
+            "paired",
+            "The parts",
+            f"the {table_captions.count_range(aggregates['paired_images'])} on which all are",
+        ),
         table_captions.missing(settings),
         f"Responses were taken apart by the rules {rules}.",
         table_captions.intervals(settings),
@@ -49,11 +55,21 @@ def table_ablation(aggregate: str | Path, stem: str | Path, settings: Values) ->
     rows = table_captions.printed_rows(rows, settings)
     metrics = pl.DataFrame({"metric": list(HEADINGS)})
     order = metrics.join(pl.DataFrame({"part": list(PARTS)}), how="cross")
-    csv = spread(rows, order, pl.col("aggregate"), list(AGGREGATES), kept=IMAGE_COUNTS)
-    numbers = [column.name for column in PART_NUMBERS]
-    frame = spread(rows, metrics, pl.format("{}_{}", "part", "aggregate"), numbers).with_columns(
-        pl.Series("heading", list(HEADINGS.values()))
+    csv = spread(
+        rows,
+        order,
+        pl.col("aggregate"),
+        list(AGGREGATES),
+        values=ENDS | {"paired": "_paired"},
+        kept=[*IMAGE_COUNTS, "paired_images"],
     )
+    shown = table_captions.with_common(rows, "paired")
+    order = metrics.join(shown.select("added").unique().sort("added"), how="cross").sort(
+        "added", maintain_order=True
+    )
+    numbers = [column.name for column in PART_NUMBERS]
+    frame = spread(shown, order, pl.format("{}_{}", "part", "aggregate"), numbers)
+    frame = frame.with_columns(heading=titled(pl.col("metric").replace_strict(HEADINGS)))
     write_table(frame, COLUMNS, caption(rows, settings), stem, csv=csv)
 
 

@@ -10,8 +10,8 @@ from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.report import table_captions
-from imagenet_think.report.table_captions import AGGREGATES
-from imagenet_think.report.tables import Column, spread, write_table
+from imagenet_think.report.table_captions import AGGREGATES, COMMON, titled
+from imagenet_think.report.tables import ENDS, WHOLE, Column, spread, write_table
 
 
 def caption(table: str, aggregates: pl.DataFrame, settings: Values) -> str:
@@ -25,8 +25,25 @@ def caption(table: str, aggregates: pl.DataFrame, settings: Values) -> str:
         table_captions.seen(aggregates),
         table_captions.counted(aggregates, settings),
         table_captions.missing(settings),
-        "Best bold, second underlined.",
+        _marks(aggregates),
         table_captions.intervals(settings),
+    )
+
+
+def _marks(aggregates: pl.DataFrame) -> str:
+    """Explain how the best and the second are marked, and on which images; "" if none is."""
+    scored = aggregates.filter(pl.col("images") > 0)
+    if scored["key"].n_unique() < 2:
+        return ""
+    if (scored["images"] == scored["common_images"]).all():
+        return "Best bold, second underlined."
+    common = table_captions.count_range(scored["common_images"])
+    if common == "0":
+        return "The models have no scored image in common (n): none is marked as the best."
+    return (
+        f"The models are scored on different images (n). Rows of {COMMON} are means over the "
+        f"{common} on which all of them are, best bold, second underlined; the intervals of their "
+        "differences are in the table of ranks."
     )
 
 
@@ -46,21 +63,29 @@ def table_benchmark(aggregate: str | Path, stem: Path, settings: Values) -> None
     names = table_captions.models(settings)
     rows = pl.read_parquet(aggregate).filter(part="full").rename({"model": "key"})
     rows = table_captions.printed_rows(rows, settings)
+    shown = table_captions.with_common(rows, "common")
+    models = pl.DataFrame({"key": list(names), "model": list(names.values())})
     columns = [
         Column(f"{name}_{aggregate}", heading, own.heading or name, ranked=True, interval=True)
         for name, own in measures.items()
         for aggregate, heading in AGGREGATES.items()
     ]
-    frame = spread(
+    numbers = pl.format("{}_{}", "metric", "aggregate"), [column.name for column in columns]
+    csv = spread(
         rows,
-        pl.DataFrame({"key": list(names)}),
-        pl.format("{}_{}", "metric", "aggregate"),
-        [column.name for column in columns],
-        kept=IMAGE_COUNTS,
+        models.select("key"),
+        *numbers,
+        values=ENDS | {"common": "_common"},
+        kept=[*IMAGE_COUNTS, "common_images"],
     )
-    frame = frame.select(pl.Series("model", list(names.values())), pl.all())
-    columns = [Column("model", "Model"), *columns]
-    write_table(frame, columns, caption(stem.name, rows, settings), stem, csv=frame)
+    order = models.join(
+        shown.select("key", "added").unique(), on="key", how="left", maintain_order="left"
+    ).sort("added", maintain_order=True)
+    frame = spread(shown, order.drop("model"), *numbers, kept=["images", "compared"])
+    frame = frame.with_columns(model=titled(order["model"]))
+    columns = [Column("model", "Model"), *columns, Column("images", "n", format=WHOLE)]
+    csv = csv.select(models["model"], pl.all())
+    write_table(frame, columns, caption(stem.name, rows, settings), stem, csv=csv)
 
 
 if __name__ == "__main__":

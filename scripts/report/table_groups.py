@@ -10,7 +10,7 @@ from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.core.settings import Values
 from imagenet_think.report import table_captions
-from imagenet_think.report.table_captions import BRIEF
+from imagenet_think.report.table_captions import BRIEF, COMMON
 from imagenet_think.report.tables import Column, spread, write_table
 
 GROUPINGS = {"domain": "{}", "stratum": "complexity {}"}
@@ -27,18 +27,28 @@ def widen(groups: pl.DataFrame, names: Mapping[str, str]) -> tuple[pl.DataFrame,
         pl.col("metric").is_in(list(BRIEF)),
         pl.col("aggregate") == "avg",
     )
+    keys = ["grouping", "group"]
+    groups = rows.unique(keys, keep="first", maintain_order=True)
+    groups = groups.select(*keys, "images", "left_out")
+    rows = table_captions.with_common(rows, "common", *keys)
+    added = rows.filter("added").group_by(keys).agg(pl.col("images").max())
+    common = {row[:2]: row[2] for row in added.iter_rows()}
     headings = []
-    for group in rows.unique(["grouping", "group"], maintain_order=True).iter_rows(named=True):
-        title = GROUPINGS[group["grouping"]].format(group["group"])
-        images = f"{group['images'] + group['left_out']:,}"  # scored or not
-        for metric, measure in BRIEF.items():
-            short = measure.short_heading or measure.heading
-            headings.append((group["grouping"], group["group"], metric, title, images, short))
-            title = images = ""  # in the first of its rows only
-    texts = ("grouping", "group", "metric", "title", "size", "heading")
-    order = pl.DataFrame(headings, schema=dict.fromkeys(texts, pl.String), orient="row")
-    index = order.select("grouping", "group", "metric")
-    frame = spread(rows, index, pl.col("model"), list(names))
+    for grouping, group, images, left_out in groups.iter_rows():
+        sizes = {False: images + left_out}  # scored or not
+        if (grouping, group) in common:
+            sizes[True] = common[grouping, group]
+        for is_common, size in sizes.items():
+            title = GROUPINGS[grouping].format(group) + (f", {COMMON}" if is_common else "")
+            shown = title, f"{size:,}"
+            for metric, measure in BRIEF.items():
+                short = measure.short_heading or measure.heading
+                headings.append((grouping, group, metric, is_common, *shown, short))
+                shown = "", ""  # in the first of its rows only
+    texts = ("grouping", "group", "metric", "added", "title", "size", "heading")
+    schema = dict.fromkeys(texts, pl.String) | {"added": pl.Boolean}
+    order = pl.DataFrame(headings, schema=schema, orient="row")
+    frame = spread(rows, order.select(*keys, "metric", "added"), pl.col("model"), list(names))
     return frame.with_columns(order.select("title", "size", "heading")), [
         Column("title", "Group"),
         Column("size", "Images"),
@@ -61,6 +71,12 @@ def caption(groups: pl.DataFrame, aggregates: pl.DataFrame, settings: Values) ->
         if "stratum" in groups["grouping"]
         else "Strata of complexity are not recorded for these images.",
         "Images counts a group's, scored or not.",
+        table_captions.different(
+            groups.filter(pl.col("grouping").is_in(list(GROUPINGS))),
+            "common",
+            "In some groups, the models",
+            "those on which all of them are",
+        ),
         "The csv holds every metric and the maxima, and the scores by length of response.",
         table_captions.AS_PRINTED,
         f"Over all groups {table_captions.counted(chosen, settings)}",
@@ -87,6 +103,8 @@ def table_groups(
         *("part", "metric", "aggregate", "value"),
         pl.col("low", "high").name.prefix("value_"),
         *IMAGE_COUNTS,
+        pl.col("common").alias("value_common"),
+        "common_images",
     )
     text = caption(rows, pl.read_parquet(aggregate), settings)
     write_table(*widen(rows, names), text, stem, csv=csv, long=True)

@@ -57,4 +57,3 @@ def setting(value: float) -> str:
 def percent(share: float) -> str:
     """Return a share of the config in percent, with all its digits."""
     return f"{setting(100 * share)}%"
-

@@ -6,12 +6,14 @@ from typing import Any
 import polars as pl
 
 from imagenet_think.core import model_sources, numbers
+from imagenet_think.core.numbers import rounded
 from imagenet_think.core.settings import Values, names, prompt
 from imagenet_think.core.splits import SPLITS, splits
 from imagenet_think.core.wording import series
 from imagenet_think.images import criteria, sources
 from imagenet_think.metrics import registry
 from imagenet_think.parsing.statuses import OK
+from imagenet_think.report import table_captions
 from imagenet_think.report.audit_checks import CONTRADICTS
 from imagenet_think.report.comparability import PROMPTS, VECTORS, split_reasons
 from imagenet_think.report.escaping import latex
@@ -190,19 +192,31 @@ def text_macros(table: pl.DataFrame, language: pl.DataFrame, settings: Values) -
 def score_macros(tables: Sequence[pl.DataFrame], ablation: pl.DataFrame) -> dict[str, str]:
     """Return each metric's highest average with the models that reach it, and the ablation.
 
-    `tables` are Tables 3 to 6, `ablation` is Table 7.
+    `tables` are Tables 3 to 6, `ablation` is Table 7. Models are compared over the same images, and
+    so are parts.
     """
-    macros = {"NumMetrics": spelled(ablation["metric"].n_unique())}
+    scored = pl.col("images") > 0
+    common = pl.concat(table.filter(scored)["common_images"] for table in tables)
+    paired = ablation.filter(scored)["paired_images"]
+    macros = {
+        "NumMetrics": spelled(ablation["metric"].n_unique()),
+        "CommonImages": table_captions.count_range(common),
+        "PairedImages": table_captions.count_range(paired),
+    }
     for table in tables:
-        for column in table.columns:
-            if column.endswith("_avg"):
-                name = MEASURES[column.removesuffix("_avg")].macro_name
-                printed = table.select("model", score=pl.col(column).round(3)).drop_nulls()
-                best = printed.filter(pl.col("score") == pl.col("score").max())
-                highest = best["score"].to_list()
-                macros[f"Best{name}"] = number(highest[0], 3) if highest else MISSING
-                macros[f"Best{name}Models"] = series(latex(model) for model in best["model"])
-    parts = ablation.pivot("part", index="metric", values="avg")
+        for measure in MEASURES:
+            if f"{measure}_avg" in table.columns:
+                values = table[f"{measure}_avg_common"]
+                printed = pl.Series(
+                    [None if value is None else rounded(value, ".3f") for value in values],
+                    dtype=pl.Float64,
+                )
+                highest: Any = printed.max()
+                best = table.filter(printed == highest)["model"]
+                name = MEASURES[measure].macro_name
+                macros[f"Best{name}"] = number(highest, 3)
+                macros[f"Best{name}Models"] = series(map(latex, best)) or MISSING
+    parts = ablation.pivot("part", index="metric", values="avg_paired")
     higher = parts.filter(pl.col("think") > pl.col("answer"))["metric"].to_list()
     macros["ThinkHigher"] = spelled(len(higher))
     macros["ThinkHigherMetrics"] = series(latex(HEADINGS[m]) for m in higher) or "none"

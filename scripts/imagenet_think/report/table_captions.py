@@ -49,6 +49,52 @@ COUNTS = {
 AS_PRINTED = "Metrics are defined in the captions of Tables 3 to 6."
 
 
+COMMON = "common images"
+"""Ends the name of a row whose means are over the images that all compared rows have."""
+
+
+def with_common(rows: pl.DataFrame, name: str, *blocks: str) -> pl.DataFrame:
+    """Return numbers, and where they are over different images also means over the same ones.
+
+    Parameters
+    ----------
+    rows
+        One row per number, with the columns of schema `AGGREGATES`.
+    name
+        The images on which numbers are compared: `common`, `paired` or `shared`.
+    blocks
+        Columns; numbers that agree in them are compared.
+
+    Returns
+    -------
+    polars.DataFrame
+        The rows, then those that are `added`: means over the same images, without intervals, unless
+        no image is. `compared` is true where a block's means are over the same images.
+    """
+    images, same = pl.col("images"), pl.col(f"{name}_images")
+    differ, some = ((images > 0) & (images != same)).any(), (same > 0).any()
+    if blocks:
+        differ, some = differ.over(blocks), some.over(blocks)
+    own = rows.with_columns(compared=~differ, added=False)
+    added = rows.filter(differ & some).with_columns(
+        value=name, low=None, high=None, images=same, compared=True, added=True
+    )
+    return pl.concat([own, added.cast(own.schema)])
+
+
+def titled(title: pl.Expr | pl.Series) -> pl.Expr:
+    """Return the titles of rows, which name what the means of `added` rows are over."""
+    return pl.when("added").then(pl.format("{}, {}", title, pl.lit(COMMON))).otherwise(title)
+
+
+def different(rows: pl.DataFrame, name: str, what: str, which: str) -> str:
+    """Explain the rows that `with_common` adds; "" if there are none."""
+    scored = rows.filter(pl.col("images") > 0)
+    if (scored["images"] == scored[f"{name}_images"]).all():
+        return ""
+    return f"{what} are scored on different images; rows of {COMMON} are means over {which}."
+
+
 def teachers(settings: Values) -> list[str]:
     """Return the names of teacher 1 and teacher 2."""
     return [settings["models"][key]["name"] for key in settings["teachers"]]

@@ -48,7 +48,8 @@ class Column:
     format
         Format specification of its numbers. Text is printed as it is.
     ranked
-        Whether the greatest value is printed bold and the second underlined.
+        Whether the greatest value is printed bold and the second underlined. Only rows are ranked
+        in which the frame's column `compared` is true: all of them are means over the same images.
     interval
         Whether `<name>_low` and `<name>_high` are in the frame, to be printed with each value.
     printed
@@ -266,11 +267,16 @@ def _rows(
 
 
 def _ranks(frame: pl.DataFrame, column: Column) -> pl.Series:
-    """Return a column's ranks, 1 for the greatest; values that are printed alike rank alike."""
-    values = [None if _missing(value) else value for value in frame[column.name]]
-    printed = [value and rounded(value, column.format) for value in values]
+    """Return the ranks of a column's compared rows, 1 for the greatest; null in other rows.
+
+    Values that are printed alike rank alike, and a single value has no rank.
+    """
+    printed = [
+        rounded(value, column.format) if compared and not _missing(value) else None
+        for value, compared in frame.select(column.name, "compared").iter_rows()
+    ]
     ranks = pl.Series(printed, dtype=pl.Float64).rank("dense", descending=True)
-    return ranks if ranks.count() > 1 else pl.Series([None] * len(values))
+    return ranks if ranks.count() > 1 else pl.Series([None] * len(printed))
 
 
 def _is_text(frame: pl.DataFrame, column: Column) -> bool:

@@ -42,10 +42,12 @@ def test_the_table(files, tmp_path):
     assert places == [("b", "all"), ("a", "all"), *by_length]
     assert head[:4] == ["Model and length", "Metric", "Full Output Avg.", "Full Output Max"]
     assert len(rows) == 2 * 8 + 3 * 3
-    assert rows[0][:3] == ["Model B", "BERTScore", "0.000 (−0.010 to 0.020)"]
+    n = "n = 140 / 130 / 130"
+    assert rows[0][:3] == [f"Model B, {n}", "BERTScore", "0.000 (−0.010 to 0.020)"]
     assert rows[1][:2] == ["", "Sentence-BERT Cosine Similarity"]
-    assert rows[8][:2] == ["Model_A", "BERTScore"]
-    assert rows[16][:3] == ["Model B, quarter 1 (2–3 tokens)", "BERTScore", "1.000 (0.990–1.020)"]
+    assert rows[8][:2] == [f"Model_A, {n}", "BERTScore"]
+    title = f"Model B, quarter 1 (2–3 tokens), {n}"
+    assert rows[16][:3] == [title, "BERTScore", "1.000 (0.990–1.020)"]
     assert rows[-1][:2] == ["", "ROUGE-L"]
     assert "Thinking tokens: M = 130 of 144 images (response missing: 1 to 3;" in caption
     assert r"\begin{longtable}" in (tmp_path / "parts.tex").read_text()

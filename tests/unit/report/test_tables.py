@@ -21,15 +21,18 @@ def frame(values, low=None, high=None):
     nothing = [None] * len(values)
     numbers = {"f1": values, "f1_low": low or nothing, "f1_high": high or nothing}
     return pl.DataFrame(numbers, schema=dict.fromkeys(numbers, pl.Float64)).with_columns(
-        model=pl.format("m_{}", pl.int_range(pl.len())), key=pl.lit("k"), images=250_000
+        model=pl.format("m_{}", pl.int_range(pl.len())),
+        key=pl.lit("k"),
+        images=250_000,
+        compared=True,
     )
 
 
-def cells(values):
+def cells(table):
     """Return the printed values of the ranked column, in LaTeX and in Markdown."""
-    tex = latex(frame(values), COLUMNS, "c", "l").split("\\midrule\n")[1].splitlines()
-    md = markdown(frame(values), COLUMNS, "c").splitlines()
-    count = len(values)
+    tex = latex(table, COLUMNS, "c", "l").split("\\midrule\n")[1].splitlines()
+    md = markdown(table, COLUMNS, "c").splitlines()
+    count = len(table)
     return (
         [line.split(" & ")[1] for line in tex[:count]],
         [line.split(" | ")[1] for line in md[4 : 4 + count]],
@@ -48,7 +51,7 @@ def cells(values):
     ],
 )
 def test_best_is_bold_and_second_underlined(values, marked):
-    tex, md = cells(values)
+    tex, md = cells(frame(values))
     assert md == marked
     for sign, command in (
         (r"\*\*(.*)\*\*", r"\\textbf{\1}"),
@@ -57,6 +60,16 @@ def test_best_is_bold_and_second_underlined(values, marked):
     ):
         marked = [re.sub(sign, command, cell) for cell in marked]
     assert tex == marked
+
+
+def test_only_compared_rows_are_marked():
+    table = frame([0.9, 0.1, 0.3, 0.1, 0.5]).with_columns(
+        compared=pl.Series([False, False, True, True, True])
+    )
+    _, md = cells(table)
+    assert md == ["0.900", "0.100", "<ins>0.300</ins>", "0.100", "**0.500**"]
+    _, md = cells(table.with_columns(compared=False))
+    assert md == ["0.900", "0.100", "0.300", "0.100", "0.500"]
 
 
 def test_numbers_words_and_yes_or_no():
