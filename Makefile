@@ -54,7 +54,9 @@ bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/scoring.py
 	$(BIN)/python tests/benchmarks/bootstrap.py
 	$(BIN)/python tests/benchmarks/images.py
+	$(BIN)/python tests/benchmarks/image_damage.py
 	$(BIN)/python tests/benchmarks/plan.py
+	$(BIN)/python tests/benchmarks/loops.py
 	$(BIN)/python tests/benchmarks/inference.py $(addprefix --vllm ,$(wildcard $(VLLM)/bin/vllm))
 
 lint: $(STAMP)

@@ -12,12 +12,21 @@ sys.path.insert(0, SCRIPTS)
 own = filter(None, os.getenv("PYTHONPATH", "").split(os.pathsep))
 os.environ.update(PYTHONPATH=os.pathsep.join(dict.fromkeys([SCRIPTS, *own])))
 
+from imagenet_think.core import printing
 from imagenet_think.run import config_file
+
+# Snakemake takes braces in its own files' paths for wildcards, and writes all paths as UTF-8.
+for place in {os.getcwd(), str(workflow.basedir)}:
+    if not printing.is_text(place) or {"{", "}"} & set(place):
+        sys.exit(
+            f"Error: {printing.escaped(place)}: Snakemake cannot run in a folder whose path contains braces or is not "
+            "UTF-8; rename it."
+        )
 
 # The project's files are named by paths from its root.
 if absent := [name for name in ("paper", "resources", "scripts") if not Path(name).is_dir()]:
     sys.exit(
-        f"Error: {Path.cwd()} has no {' and no '.join(f'{name}/' for name in absent)}, whose files the workflow reads: run "
+        f"Error: {printing.escaped(os.getcwd())} has no {' and no '.join(f'{name}/' for name in absent)}, whose files the workflow reads: run "
         f"snakemake in the project's folder ({workflow.basedir}), or link its folders here."
     )
 

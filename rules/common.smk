@@ -10,18 +10,30 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 import imagenet_think.core.settings as declarations
-from imagenet_think.core import model_sources, paths, provenance, shards, splits
+from imagenet_think.core import (
+    model_sources,
+    paths,
+    printing,
+    provenance,
+    shards,
+    splits,
+    user_tables,
+)
 from imagenet_think.images import sources
+from imagenet_think.images.sources import class_folders
 from imagenet_think.metrics import registry
 from imagenet_think.parsing.outcomes import STATUSES
-from imagenet_think.report import products
+from imagenet_think.report import escaping, products
 from imagenet_think.run import config_file, configuration, workflow_hooks
 
 workflow_hooks.require_version()
+workflow_hooks.escape_log()
 try:
     config = configuration.check(config, ", ".join(map(str, workflow.configfiles)))
 except configuration.ConfigError as error:
     sys.exit(f"Error: {error}")
+if workflow.is_main_process:
+    user_tables.save()
 try:
     provenance.keep_to_plan(config, planning=workflow.is_main_process)
 except provenance.EditedError as error:
@@ -70,7 +82,7 @@ wildcard_constraints:
     metric="|".join(METRICS),
     folder="|".join(splits.CONFIGURATIONS.values()),
     split="|".join(splits.SPLITS),
-    part_of=r"[^/]+",
+    part_of=r"[\w.-]+",
 
 
 @cache
@@ -82,7 +94,15 @@ def content_of(repository):
     return found
 
 
-DECLARED = declarations.Declarations(config, PLACEHOLDERS, content_of)
+def outside(key, named):
+    """Return the paths that a key stands for, to be taken literally; refuse those that cannot be written down."""
+    paths = map(str, [named] if isinstance(named, (str, Path)) else named)
+    if unreadable := [path for path in paths if not printing.is_text(path)]:
+        return refuse(*(f"{key}: {path}: the name is not UTF-8; rename it" for path in unreadable))
+    return workflow_hooks.literal(named)
+
+
+DECLARED = declarations.Declarations(config, PLACEHOLDERS, content_of, outside)
 reads, uses, files, content = DECLARED.reads, DECLARED.uses, DECLARED.files, DECLARED.content
 derived = declarations.derived
 
@@ -131,7 +151,11 @@ def check_plan(purpose, dag):
         return
     model = config["models"][BENCHMARK["ablation_model"]]["name"]
     captions = {
-        path: entry.about.format(ablation_model=model) for path, entry in REPORT_ENTRIES.items()
+        path: escaping.rst(entry.about.format(ablation_model=model))
+        for path, entry in REPORT_ENTRIES.items()
+    }
+    workflow.config["described"] = {  # for run.rst
+        key: escaping.rst(config["models"][key]["name"]) for key in MODELS
     }
     workflow_hooks.caption_report(dag, captions)
     if missing := workflow_hooks.missing_from_report(dag):

@@ -35,8 +35,12 @@ rule build_dataset:
             "teachers",
             "prompts.{prompt}",
             "models.{teachers}.decoding",
+            # Where the sampling settings of a teacher are its checkpoint's.
+            "models.{deferring}.repository",
+            "models.{deferring}.revision",
             "dataset.test",
             "dataset.validation",
+            deferring=teachers_that_defer,
         ),
     message:
         "Writing {wildcards.form}/"
@@ -82,7 +86,7 @@ rule locate_images:
 
 rule rejoin_images:
     input:
-        dataset=f"{REJOINED}/{{folder}}/{{split}}-{{part_of}}.parquet",
+        dataset=files("dataset.rejoin", by=file_to_rejoin),
         located=located,
     output:
         rows=f"{R}/dataset_rejoined/{{folder}}/{{split}}-{{part_of}}.parquet",

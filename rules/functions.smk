@@ -41,15 +41,15 @@ def group_places(group):
         return []
     if not LAYOUT.by_class:
         return present_places()[int(group) :: IMAGES["groups"]]
-    places = list(map(LAYOUT.place_of, group_classes(group)))
-    present = set(present_places() if LAYOUT.made_by == "user" else places)
-    return [place for place in places if place in present]
+    if LAYOUT.made_by != "user":
+        return list(map(LAYOUT.place_of, group_classes(group)))
+    return LAYOUT.places(SOURCE["path"], group_classes(group)) if present_places() else []
 
 
 def place_inputs(wildcards):
     """Return the archives or folders that a group lists; for a whole source folder, every folder in it."""
     if LAYOUT.pattern == ".":
-        return sorted(folder for folder, _, _ in os.walk(SOURCE["path"]))
+        return class_folders.folders(Path(SOURCE["path"]))
     return [f"{SOURCE['path']}/{place}" for place in group_places(wildcards[0])]
 
 
@@ -74,6 +74,12 @@ def criteria_files(wildcards):
 # inference
 
 
+def teachers_that_defer(wildcards):
+    """Return the teachers whose sampling settings are those that their checkpoints publish."""
+    decoding = {key: config["models"][key].get("decoding", {}) for key in TEACHERS}
+    return [key for key in TEACHERS if decoding[key].get("from_checkpoint")]
+
+
 def closes_thoughts(wildcards):
     """Return a job's model if its cut-off thinking is closed by force."""
     return [wildcards.model] if "close_thought" in config["models"][wildcards.model] else []
@@ -81,7 +87,7 @@ def closes_thoughts(wildcards):
 
 def imported_files(wildcards):
     """Return the files of a model's existing responses."""
-    return paths.parquet_files(config["models"][wildcards.model]["responses"]["path"])
+    return paths.table_files(config["models"][wildcards.model]["responses"]["path"])
 
 
 def evaluated_file(wildcards):
@@ -205,7 +211,27 @@ def files_to_rejoin(wildcards):
             f"dataset.rejoin: {REJOINED}/ holds no data/train-….parquet. Name a folder that `snakemake dataset` wrote, "
             "or a copy of it."
         )
-    return files
+    if problems := splits.numbering_problems(files):
+        return refuse(
+            *(
+                f"dataset.rejoin: {REJOINED}/{problem}. Copy the whole dataset, and nothing else, there."
+                for problem in problems
+            )
+        )
+    # The rejoined files get their names, which Snakemake must not take for patterns.
+    if strange := [path for path in files if not re.fullmatch(r"[\w.-]+", path.name)]:
+        return refuse(
+            *(
+                f"dataset.rejoin: {path}: rename it, as in train-00000-of-00064.parquet"
+                for path in strange
+            )
+        )
+    return list(map(str, files))
+
+
+def file_to_rejoin(wildcards):
+    """Return the file of the dataset with these texts."""
+    return f"{REJOINED}/{wildcards.folder}/{wildcards.split}-{wildcards.part_of}.parquet"
 
 
 def for_rejoined(pattern):

@@ -68,7 +68,12 @@ if LAYOUT.sampled:
             conda:
                 "../envs/images.yaml"
             params:
-                settings=reads("images.source.kind", "images.source.path", "images.source.labels"),
+                settings=reads(
+                    "images.source.kind",
+                    "images.source.path",
+                    "images.source.labels",
+                    "images.source.count_classes",
+                ),
                 places=derived(places=lambda wildcards: group_places(wildcards.part)),
             message:
                 "Listing archives, part {wildcards.part}"
@@ -195,7 +200,7 @@ if LAYOUT.sampled:
             "../scripts/report/report_sampling.py"
 
 else:
-    LISTED = paths.parquet_files(SOURCE["path"])
+    LISTED = paths.table_files(SOURCE["path"])
     GROUPS = [str(group) for group in range(len(LISTED))] if PICTURES else []
     CANDIDATES = expand(f"{R}/images/candidates/{{group}}.parquet", group=GROUPS)
 
@@ -219,6 +224,7 @@ else:
                 settings=reads(
                     "images.source.image",
                     "images.source.label",
+                    "images.source.count_classes",
                     "images.criteria.max_pixels",
                     "images.preparation",
                 ),
@@ -250,7 +256,7 @@ else:
                 "sharding",
                 "images.source.pictures",
                 "images.source.image",
-                *([] if PICTURES else ["images.source.label"]),
+                *([] if PICTURES else ["images.source.label", "images.source.count_classes"]),
             ),
         message:
             "Listing the images that {SOURCE[path]} names"

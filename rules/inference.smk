@@ -146,6 +146,8 @@ rule describe_checkpoints:
             "models.{generated}.system",
             "models.{generated}.template",
             "models.{generated}.second_round.first_scale",
+            "models.{generated}.second_round.scaling",
+            "models.{generated}.decoding",
         ),
         checkpoints=content("models.{generated}.repository"),
     message:

@@ -152,6 +152,7 @@ rule export_numbers:
             "models.{generated}.repository",
             "models.{generated}.decoding.max_new_tokens",
             "models.{generated}.decoding.temperature",
+            "models.{generated}.decoding.from_checkpoint",
             "models.{imported}.responses.path",
             "dataset.test",
             "dataset.validation",

@@ -8,7 +8,7 @@ import polars as pl
 
 from imagenet_think.analysis.lengths import count_tokens, load_tokenizer
 from imagenet_think.analysis.other_datasets import FORMS, Sample
-from imagenet_think.core.files import atomic_path
+from imagenet_think.core.csv_files import write_csv
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 
@@ -90,6 +90,5 @@ if __name__ == "__main__":
         read_samples(snakemake.input.files, dataset),
         lambda texts: count_tokens(tokenizer, texts),
     )
-    with atomic_path(snakemake.output[0]) as temporary:
-        counts.write_csv(temporary)
+    write_csv(counts, snakemake.output[0])
     logger.info("%s: %s", FORMS[dataset].name, counts.row(0, named=True))

@@ -113,8 +113,8 @@ def measure_shard(
     Parameters
     ----------
     annotations
-        Schema `ANNOTATIONS`. All parts are measured; only answers of parsed responses (status ok)
-        are searched for the names of the class.
+        Schema `ANNOTATIONS`. All parts are measured; answers that are known (answer_status ok) are
+        searched for the names of the class.
     class_of, names
         From `class_names`.
     tokenizer
@@ -127,8 +127,8 @@ def measure_shard(
     tuple
         Three rows per response of schema `LENGTHS`, and one of schema `MENTIONS`.
     """
-    parsed = pl.when(pl.col("status") == OK).then("answer").alias("answer")
-    answers = annotations.select("image_id", "model", parsed)
+    known = pl.when(pl.col("answer_status") == OK).then("answer").alias("answer")
+    answers = annotations.select("image_id", "model", known)
     return measure(annotations, tokenizer), search(answers, class_of, names, seed)
 
 

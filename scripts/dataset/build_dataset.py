@@ -15,6 +15,7 @@ from imagenet_think.core.schemas import DATASET, IMAGE, IMAGE_ROWS, SAMPLE
 from imagenet_think.core.shards import names
 from imagenet_think.core.splits import CONFIGURATIONS, SPLITS, splits
 from imagenet_think.dataset.hub_files import TEXT_ROWS, remove_leftovers, schemas, writer
+from imagenet_think.inference import sampling_settings
 from imagenet_think.parsing import statuses
 
 Part = tuple[str, str]
@@ -179,6 +180,8 @@ if __name__ == "__main__":
     teachers, shards = settings["teachers"], names(**settings["sharding"])
     # Before any file is written, so that after a kill no earlier dataset looks complete.
     remove_leftovers(snakemake.output)
+    models = [settings["models"].get(key, {}) for key in teachers]
+    decoding = [sampling_settings.resolved(own) if "decoding" in own else None for own in models]
     every = len(shards)  # files are sorted by teacher, or by part, and then by shard
     of_shards = images_by_shard(snakemake.input.sample, shards, **settings["dataset"])
     for k, (shard, rows) in enumerate(of_shards):
@@ -192,5 +195,5 @@ if __name__ == "__main__":
             shard=shard,
             teachers=teachers,
             prompts=settings["prompts"],
-            decoding=[settings["models"][key].get("decoding") for key in teachers],
+            decoding=decoding,
         )

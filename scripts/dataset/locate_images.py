@@ -31,7 +31,7 @@ def locate_images(
     wanted: set[str] = set()
     for path in dataset:
         published_schema(path)
-        wanted.update(pl.read_parquet(path, columns=["image_id"])["image_id"])
+        wanted.update(pl.read_parquet(path, columns=["image_id"], glob=False)["image_id"])
     layout = sources.get_sampled(kind)
     members = pl.read_parquet(catalogue)
     names = [member and layout.image_id(member) for member in members["member"]]

@@ -17,8 +17,6 @@ from imagenet_think.dataset.hub_files import schemas
 CONFIRM = "IMAGENET_THINK_PUSH"
 """Environment variable that must name the repository, or nothing is uploaded."""
 
-PAGES = ("README.md", "croissant.json")
-
 
 class Remote(NamedTuple):
     """Whether a repository on the hub is private, None if it is not visible; and its files."""
@@ -28,7 +26,12 @@ class Remote(NamedTuple):
 
 
 def push_dataset(
-    folder: str | Path, repository: str | None, *, private: bool, confirmed: str | None
+    folder: str | Path,
+    names: Sequence[str],
+    repository: str | None,
+    *,
+    private: bool,
+    confirmed: str | None,
 ) -> None:
     """Log what would be uploaded, and upload it if that is confirmed.
 
@@ -37,8 +40,9 @@ def push_dataset(
 
     Parameters
     ----------
-    folder
-        The dataset, as `snakemake dataset` wrote it.
+    folder, names
+        The dataset, as `snakemake dataset` wrote it, and its files relative to it. Whatever else is
+        in the folder stays there.
     repository, private
         The hub's repository, `owner/name`, and whether it is private if it is created here.
     confirmed
@@ -47,8 +51,8 @@ def push_dataset(
     Raises
     ------
     ValueError
-        If there is no repository, it is not the confirmed one, or the folder contains images or
-        columns that are not in the dataset.
+        If there is no repository, it is not the confirmed one, or a file contains images or columns
+        that are not in the dataset, or is damaged.
     ConnectionError
         If the hub cannot be reached, or refuses.
     PermissionError
@@ -62,7 +66,7 @@ def push_dataset(
         raise ValueError(
             f"{CONFIRM} names {confirmed}, dataset.repository {repository}: nothing was uploaded"
         )
-    files = to_upload(Path(folder))
+    files = to_upload(Path(folder), names)
     api = huggingface_hub.HfApi()
     remote = find_remote(api, repository, needed=bool(confirmed))
     stale = renumbered(remote.files, files) if remote else []
@@ -99,35 +103,42 @@ def push_dataset(
     logger.info("Uploaded: %s", done.commit_url)
 
 
-def to_upload(folder: Path) -> dict[str, int]:
-    """Return the files of the dataset in a folder, and their sizes in bytes.
+def to_upload(folder: Path, names: Sequence[str]) -> dict[str, int]:
+    """Return the names of the dataset's files, given relative to its folder, and sizes in bytes.
 
     Raises
     ------
     ValueError
-        If one contains images, or columns that are not in the dataset.
+        If one contains images, or columns that are not in the dataset, or is damaged.
     FileNotFoundError
-        If the card, the Croissant file or all files of a configuration are missing.
+        If one is missing.
     """
-    found = [folder / name for name in PAGES]
-    for configuration, place in CONFIGURATIONS.items():
-        parts = sorted((folder / place).glob("*.parquet"))
-        if not parts:
-            raise FileNotFoundError(f"{folder / place}/*.parquet: none, run `snakemake dataset`")
-        for part in parts:
-            columns = pl.read_parquet_schema(part)
-            if "image" in columns or pl.Binary in columns.values():
-                raise ValueError(
-                    f"{part} contains images: ImageNet's terms forbid their redistribution, so "
-                    "they are never uploaded"
-                )
-            if list(columns) != list(schemas(full=False)[configuration]):
-                raise ValueError(f"{part} does not have the dataset's columns: build it again")
-        found += parts
-    for path in found:
+    configurations = {place: name for name, place in CONFIGURATIONS.items()}
+    sizes = {}
+    for name in names:
+        path = folder / name
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: run `snakemake dataset`")
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in found}
+        if path.parent.name in configurations:
+            _check_columns(path, configurations[path.parent.name])
+        sizes[name] = path.stat().st_size
+    return sizes
+
+
+def _check_columns(path: Path, configuration: str) -> None:
+    try:
+        columns = pl.read_parquet_schema(path)
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): delete it, and run `snakemake dataset`"
+        ) from error
+    if "image" in columns or pl.Binary in columns.values():
+        raise ValueError(
+            f"{path} contains images: ImageNet's terms forbid their redistribution, so they are "
+            "never uploaded"
+        )
+    if list(columns) != list(schemas(full=False)[configuration]):
+        raise ValueError(f"{path} does not have the dataset's columns: build it again")
 
 
 def find_remote(api: huggingface_hub.HfApi, repository: str, needed: bool) -> Remote | None:
@@ -191,8 +202,10 @@ def plan(
 if __name__ == "__main__":
     snakemake = start_job()
     dataset = json.loads(snakemake.params.settings)["dataset"]
+    folder = Path(snakemake.input.card).parent
     push_dataset(
-        Path(snakemake.input.card).parent,
+        folder,
+        [Path(file).relative_to(folder).as_posix() for file in snakemake.input],
         dataset["repository"],
         private=dataset["private"],
         confirmed=snakemake.params.confirmed,

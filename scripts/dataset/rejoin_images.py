@@ -111,7 +111,7 @@ def read_dataset(path: str | Path) -> pl.DataFrame:
     ValueError names the columns if it is not part of a dataset, and images that have two rows.
     """
     schema = published_schema(path)
-    rows = pl.read_parquet(path, columns=list(schema)).cast(schema)
+    rows = pl.read_parquet(path, columns=list(schema), glob=False).cast(schema)
     if repeated := rows["image_id"].filter(rows["image_id"].is_duplicated()).to_list():
         raise ValueError(f"{path} has several rows of the same image: {some(repeated)}")
     return rows

@@ -6,7 +6,8 @@ from pathlib import Path
 import polars as pl
 import yaml
 
-from imagenet_think.core.files import atomic_path, write_text
+from imagenet_think.core.csv_files import write_csv
+from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import MISSING
@@ -38,8 +39,7 @@ def report_missing(
     """
     remove_leftovers(dataset, numbered="*")
     rows = pl.scan_parquet(list(map(Path, missing))).sort("image_id").collect()
-    with atomic_path(report) as temporary:
-        rows.select(list(MISSING)).write_csv(temporary)
+    write_csv(rows.select(list(MISSING)), report)
     left_out = rows["row"].eq("left_out").sum()
     counted = count_rows(dataset)
     joined = counted.total()

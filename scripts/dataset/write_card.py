@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from imagenet_think.core.csv_files import read_csv
 from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.numbers import as_text
@@ -63,7 +64,7 @@ def write_card(
         Whether the dataset contains images.
     """
     hub_files.remove_leftovers(files)
-    read = {Path(path).stem: pl.read_csv(path, infer_schema_length=None) for path in tables}
+    read = {Path(path).stem: read_csv(path, infer_schema_length=None) for path in tables}
     rows = pl.concat(pl.scan_parquet(file).select(RECORDED) for file in files).collect()
     models = [config["models"][key] for key in config["teachers"]]
     names = publication.teacher_names(config)

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from imagenet_think.core.csv_files import read_csv
 from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.settings import Values
@@ -83,7 +84,7 @@ def write_croissant(
     full
         Whether the dataset contains images.
     """
-    counts = pl.read_csv(images).row(0, named=True)
+    counts = read_csv(images).row(0, named=True)
     name, notice = publication.identity(config, counts, reported)
     summary = publication.description(counts, publication.teacher_names(config), full)
     folder = Path(output).parent

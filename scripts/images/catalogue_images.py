@@ -1,14 +1,16 @@
 """List the images in the archives or folders of a group of classes."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.job import start_job
+from imagenet_think.core.logs import logger, some
 from imagenet_think.core.schemas import CATALOGUE
+from imagenet_think.images import labels, sources
 from imagenet_think.images.catalogue import list_places, of_classes
 
 
@@ -29,6 +31,13 @@ def split_unpacked(
     return [wnid for wnid in classes if wnid in good], unusable
 
 
+def warn_of_others(kind: str, folder: str | Path, classes: Collection[str]) -> None:
+    """Log what in a source folder belongs to no class of the table, and is therefore not listed."""
+    if others := sources.get_sampled(kind).left_out(folder, sorted(classes)):
+        message = "%d files or folders in %s belong to no class of images.classes: %s"
+        logger.warning(message, len(others), folder, some(others))
+
+
 if __name__ == "__main__":
     snakemake = start_job()
     source = json.loads(snakemake.params.settings)["images"]["source"]
@@ -39,5 +48,8 @@ if __name__ == "__main__":
             unpacked, group["classes"], without_class=snakemake.wildcards.group == "0"
         )
         places = [f"{wnid}.tar" for wnid in present]
-    rows = list_places(source["kind"], source["path"], places, snakemake.input.classes)
+    classes = labels.read(snakemake.input.classes)
+    if snakemake.wildcards.group == "0":
+        warn_of_others(source["kind"], source["path"], classes.known)
+    rows = list_places(source["kind"], source["path"], places, classes)
     write_parquet(pl.concat([rows, unusable]), snakemake.output[0], CATALOGUE)

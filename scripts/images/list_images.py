@@ -1,4 +1,4 @@
-"""Write the sample of a run whose images are listed in parquet files."""
+"""Write the sample of a run whose images are listed in tables."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -13,6 +13,8 @@ from imagenet_think.core.schemas import CLASSES, EXCLUSIONS, SAMPLE
 from imagenet_think.images import image_matching, manifests
 from imagenet_think.images.classes import counted, described, read_classes
 from imagenet_think.images.criteria import REASONS
+from imagenet_think.images.labels import Classes
+from imagenet_think.images.labels import read as read_labels
 from imagenet_think.images.manifests import LISTED
 from imagenet_think.report.tables import WHOLE, Column, markdown
 
@@ -32,6 +34,7 @@ def list_images(
     image: str,
     sharding: Mapping[str, int],
     label: str | None = None,
+    count_classes: bool = False,
     prepared: bool = False,
 ) -> None:
     """Write the sample, the classes, the rejected rows, and a page that describes them.
@@ -41,11 +44,11 @@ def list_images(
 
     Parameters
     ----------
-    classes, labels
-        Class table, and the file that integer labels index (`imagenet_think.images.classes`). If
-        the table has one row, an image of unknown class belongs to that one.
+    classes, labels, count_classes
+        Class table, and what integer labels index (`imagenet_think.images.labels.read`). If the
+        table has one row, an image of unknown class belongs to that one.
     files
-        Parquet files whose images are the sample.
+        Tables (`imagenet_think.core.user_tables`) whose images are the sample.
     sample, index, exclusions, page
         Parquets (`SAMPLE`, `CLASSES`, `EXCLUSIONS`) and Markdown to write.
     image, label
@@ -65,7 +68,7 @@ def list_images(
         frame = pl.scan_parquet(list(files)).select(list(LISTED)).collect()
         listed = frame.iter_rows(named=True)
     else:
-        listed = _rows(files, image, label, manifests.read(classes, labels))
+        listed = _rows(files, image, label, read_labels(classes, labels, count_classes))
     rows = pl.DataFrame(list(manifests.reject_clashes(listed)), schema=LISTED)
     taken, excluded = rows.filter(pl.col("reason").is_null()), rows.drop_nulls("reason")
     table = read_classes(classes)
@@ -90,16 +93,16 @@ def list_images(
 
 
 def _rows(
-    files: Sequence[str], image: str, label: str | None, classes: manifests.Classes
+    files: Sequence[str], image: str, label: str | None, classes: Classes
 ) -> Iterator[manifests.ListedRow]:
     """Yield what each row lists; the bytes of images without a name are read for their digest."""
     for path in files:
-        names = image_matching.read_names([path], image)
+        names, given = manifests.read_names(path, image, label)
         nameless = [row for row, name in enumerate(names) if name is None]
-        digests = image_matching.read_digests([path], image, nameless) if nameless else {}
-        given = manifests.read_labels_of(path, label, len(names))
+        digests = image_matching.read_digests(path, image, nameless)
+        meant = manifests.with_metadata(path, label, classes)
         for row, name in enumerate(names):
-            yield manifests.identify(path, name, digests.get(row), given[row], classes)
+            yield manifests.identify(path, name, digests.get(row), given[row], meant)
 
 
 def describe(images: pl.DataFrame, excluded: pl.DataFrame) -> str:
@@ -160,5 +163,6 @@ if __name__ == "__main__":
         image=source.get("image", manifests.IMAGE),
         sharding=settings["sharding"],
         label=source.get("label"),
+        count_classes=source.get("count_classes", False),
         prepared=source.get("pictures", False),
     )

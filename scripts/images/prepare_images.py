@@ -16,6 +16,7 @@ from imagenet_think.core.logs import logger, progress
 from imagenet_think.core.pools import in_turn
 from imagenet_think.core.schemas import CANDIDATES, IMAGE_ROWS
 from imagenet_think.images import image_matching, manifests
+from imagenet_think.images.labels import read as read_labels
 from imagenet_think.images.preparation import examine
 from imagenet_think.images.rejections import recorded
 
@@ -31,6 +32,7 @@ def prepare_images(
     *,
     image: str,
     label: str | None,
+    count_classes: bool = False,
     thresholds: Mapping[str, int],
     preparation: Mapping[str, int],
     threads: int = 1,
@@ -42,7 +44,7 @@ def prepare_images(
 
     Parameters
     ----------
-    classes, labels, image, label
+    classes, labels, image, label, count_classes
         As for `list_images`; the column `image` holds the hub's images (bytes and path).
     file, output
         Parquet file, and the parquet to write: schema `CANDIDATES`, in the file's order. Complexity
@@ -57,9 +59,9 @@ def prepare_images(
     ValueError
         If a file or column cannot be read, or the column has no bytes.
     """
-    known = manifests.read(classes, labels)
-    names = image_matching.read_names([file], image)
-    given = manifests.read_labels_of(file, label, len(names))
+    names, given = manifests.read_names(file, image, label)
+    known = read_labels(classes, labels, count_classes)
+    known = manifests.with_metadata(file, label, known)
 
     def prepared(item: tuple[str | None, object, bytes | None]) -> manifests.ListedRow:
         name, says, data = item
@@ -94,6 +96,7 @@ if __name__ == "__main__":
         snakemake.output[0],
         image=images["source"].get("image", manifests.IMAGE),
         label=images["source"].get("label"),
+        count_classes=images["source"].get("count_classes", False),
         thresholds=images["criteria"],
         preparation=images["preparation"],
         threads=snakemake.threads,

@@ -10,12 +10,12 @@ from typing import BinaryIO, cast
 
 import polars as pl
 
-from imagenet_think.core.files import atomic_path, write_parquet
+from imagenet_think.core.files import atomic_path, remove_abandoned, write_parquet
 from imagenet_think.core.job import start_job
-from imagenet_think.core.logs import logger, progress
+from imagenet_think.core.logs import SHOWN, logger, progress, some
 from imagenet_think.core.schemas import UNPACKED
 from imagenet_think.images.archives import entries, readable, safe_name
-from imagenet_think.images.classes import read_classes
+from imagenet_think.images.class_table import class_ids, composed
 
 _CHUNK = 2**20
 _DAMAGE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError)
@@ -46,9 +46,8 @@ def unpack_outer_archive(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob(".*.tmp.tar"):
-        stale.unlink()
-    wanted = set(read_classes(classes)["wnid"])
+    remove_abandoned(folder)  # they may be large
+    wanted = set(class_ids(classes))
     unpacking = _unpack(Path(archive), wanted, folder)
     rows = list(progress(unpacking, len(wanted), "class archives unpacked"))
     for wnid, _, _, reason, detail in rows:
@@ -60,7 +59,8 @@ def unpack_outer_archive(
 def _unpack(archive: Path, wanted: Collection[str], folder: Path) -> Iterator[UnpackedRow]:
     """Yield a row for each member that is a wanted class archive or could not be used."""
     done: dict[str, str] = {}
-    written = 0
+    others: list[str] = []
+    written = skipped = 0
     with open(archive, "rb") as raw:
         compressed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
@@ -68,7 +68,7 @@ def _unpack(archive: Path, wanted: Collection[str], folder: Path) -> Iterator[Un
         try:
             for entry, end in entries(stream):
                 name = readable(entry.name)
-                wnid = PurePosixPath(name).stem
+                wnid = composed(PurePosixPath(name).stem)
                 refusal = _refusal(entry, done.get(wnid))
                 if name.endswith(".tar") and wnid in wanted:
                     if refusal is None:
@@ -77,6 +77,9 @@ def _unpack(archive: Path, wanted: Collection[str], folder: Path) -> Iterator[Un
                     yield (wnid, name, entry.size, *(refusal or (None, None)))
                 elif refusal and not entry.isdir():
                     yield (None, name, entry.size, *refusal)
+                elif not entry.isdir():
+                    skipped += 1
+                    others = [*others[:SHOWN], name]
                 # Faster than gzip's own seeking.
                 while (left := end - stream.tell()) > 0 and stream.read(min(left, _CHUNK)):
                     pass
@@ -86,6 +89,9 @@ def _unpack(archive: Path, wanted: Collection[str], folder: Path) -> Iterator[Un
         except _DAMAGE as error:
             where = f"after {len(done)} class archives, at byte {raw.tell()}"
             yield (None, None, None, "damaged_archive", f"{where} of {archive.name}: {error}")
+    if skipped:
+        message = "%d members are skipped, as they are no archive of a class of the table: %s"
+        logger.warning(message, skipped, some(others))
     logger.info("class archives: %d written, %d there already", written, len(done) - written)
 
 

@@ -1,6 +1,7 @@
 """Build every model of the config without its weights, and report what it needs."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ from huggingface_hub import try_to_load_from_cache
 from PIL import Image
 
 from imagenet_think.core import model_sources
-from imagenet_think.core.files import atomic_path, write_text
+from imagenet_think.core.csv_files import write_csv
+from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.numbers import as_text
 from imagenet_think.core.settings import in_order
-from imagenet_think.inference import chat, checkpoint_specs, families
+from imagenet_think.inference import chat, checkpoint_specs, families, sampling_settings
+from imagenet_think.report import escaping
 
 TOKENS = 8192
 """Length of the sequence whose cache is computed: prompt, image and response."""
@@ -49,12 +52,14 @@ def describe_checkpoints(models: dict[str, dict], stem: str | Path) -> None:
     if problems:
         raise ValueError("checkpoints that would not load:\n" + "\n".join(problems))
     page = report(rows)
-    logger.info("%s", page)
+    logger.info(page)
     stem = Path(stem)
     write_text(page, stem.with_suffix(".md"))
-    joined = [{**row, "unchecked": "; ".join(row["unchecked"])} for row in rows]
-    with atomic_path(stem.with_suffix(".csv")) as path:
-        pl.DataFrame(joined).write_csv(path)
+    joined = [
+        row | {"sampling": json.dumps(row["sampling"]), "unchecked": "; ".join(row["unchecked"])}
+        for row in rows
+    ]
+    write_csv(pl.DataFrame(joined), stem.with_suffix(".csv"))
 
 
 def describe(settings: dict) -> dict[str, Any]:
@@ -62,8 +67,9 @@ def describe(settings: dict) -> dict[str, Any]:
 
     They are `repository`, `family`, `read` (what was read), `parameters`, `weights_gib`,
     `cached_bytes` (per token, all layers, bf16), `expanded_bytes` (the same if a latent is cached
-    expanded), `cache_gib` (of a sequence of `TOKENS`), `image_tokens` (of an image of `IMAGE_SIZE`)
-    and `unchecked` (list of str).
+    expanded), `cache_gib` (of a sequence of `TOKENS`), `image_tokens` (of an image of `IMAGE_SIZE`,
+    in the first round), `whole_image_tokens` (in a second round; without one, the same), `sampling`
+    (from the function of this name) and `unchecked` (list of str).
     """
     family, repository = settings["family"], settings["repository"]
     folder = on_disk(repository, settings["revision"])
@@ -83,6 +89,8 @@ def describe(settings: dict) -> dict[str, Any]:
         "expanded_bytes": checkpoint_specs.cached_bytes(model.config, DTYPE, expanded=True),
         "cache_gib": TOKENS * cached / 2**30,
         "image_tokens": image_tokens(settings, folder),
+        "whole_image_tokens": image_tokens({**settings, "second_round": None}, folder),
+        "sampling": sampling(settings, folder),
         "unchecked": checkpoint_specs.unchecked(family, repository, folder),
     }
 
@@ -95,6 +103,20 @@ def on_disk(repository: str, revision: str | None) -> Path | None:
     return Path(found).parent if isinstance(found, str) else None
 
 
+def sampling(settings: dict, folder: Path | None) -> dict[str, tuple[Any, Any]] | None:
+    """Return every sampling setting that the checkpoint publishes, with the value in force.
+
+    A value in force is None if the engines do not apply the setting. The result is None if the file
+    of the settings is not on the disk.
+    """
+    if folder is None or not (folder / sampling_settings.FILE).exists():
+        return None
+    decoding = sampling_settings.resolved(settings, folder)
+    decoding["do_sample"] = decoding["temperature"] > 0
+    published = sampling_settings.published(folder)
+    return {key: (value, decoding.get(key)) for key, value in published.items()}
+
+
 def image_tokens(settings: dict, folder: Path | None) -> int:
     """Return the number of tokens of an image of `IMAGE_SIZE` in the model's first round."""
     family, image = settings["family"], settings.get("image")
@@ -103,6 +125,7 @@ def image_tokens(settings: dict, folder: Path | None) -> int:
         processor = families.get(family).load_processor(folder, image)
     else:
         processor = checkpoint_specs.processor(family, image)
+    chat.require_images(processor, settings)
     picture = chat.png_file(Image.new("RGB", IMAGE_SIZE))
     inputs = chat.encode(processor, chat.first_conversation(picture, "", settings))
     return int((inputs["input_ids"] == processor.image_token_id).sum())
@@ -125,12 +148,12 @@ def report(rows: list[dict]) -> str:
         more = f" ({expanded:,} expanded)" if expanded != row["cached_bytes"] else ""
         doubts = f"{len(row['unchecked'])}, see below" if row["unchecked"] else "nothing"
         lines.append(
-            f"| {row['model']} | {row['read']} | {row['parameters']:,} | "
-            f"{as_text(row['weights_gib'], '.2f')} "
-            f"| {row['cached_bytes']:,}{more} | {as_text(row['cache_gib'], '.2f')} | "
-            f"{row['image_tokens']} "
+            f"| {row['model']} | {row['read']} | {row['parameters']:,} "
+            f"| {as_text(row['weights_gib'], '.2f')} | {row['cached_bytes']:,}{more} "
+            f"| {as_text(row['cache_gib'], '.2f')} | {_tokens(row)} "
             f"| {doubts} |"
         )
+    lines += ["", *_sampling_lines(rows)]
     for row in rows:
         if row["unchecked"]:
             lines += ["", f"**{row['model']}** ({row['repository']}), unchecked:", ""]
@@ -138,6 +161,34 @@ def report(rows: list[dict]) -> str:
     if any(row["unchecked"] for row in rows):
         lines += ["", "Sources: `resources/checkpoints/sources.yaml`."]
     return "\n".join(lines) + "\n"
+
+
+def _tokens(row: dict) -> str:
+    first, whole = row["image_tokens"], row["whole_image_tokens"]
+    return str(first) if first == whole else f"{first}, then {whole}"
+
+
+def _sampling_lines(rows: list[dict]) -> Iterator[str]:
+    """Yield a table of the published sampling settings, and which checkpoints' are not known."""
+    yield from (
+        "## Sampling settings",
+        "",
+        f"What each checkpoint publishes in its {sampling_settings.FILE}, and what is in force: "
+        "the values of the config or, with `from_checkpoint`, those published.",
+        "",
+    )
+    known = [row for row in rows if row["sampling"]]
+    if known:
+        yield from ("| model | setting | published | in force |", "| --- | --- | --- | --- |")
+    for row in known:
+        for key, (published, own) in row["sampling"].items():
+            in_force = "not applied" if own is None else f"{own}"
+            mark = "" if own == published else " (differs)"
+            stated = (escaping.markdown(str(text)) for text in (key, published))
+            yield f"| {row['model']} | {' | '.join(stated)} | {in_force}{mark} |"
+    for text, state in (("No settings are published by", {}), ("Not on the disk:", None)):
+        if models := [row["model"] for row in rows if row["sampling"] == state]:
+            yield from ("", f"{text} {', '.join(models)}.")
 
 
 if __name__ == "__main__":

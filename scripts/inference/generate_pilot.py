@@ -10,7 +10,7 @@ from imagenet_think.core.files import write_parquet
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import RESPONSES
-from imagenet_think.inference.generation import Task, exit_on_sigterm, respond
+from imagenet_think.inference.generation import Task, respond
 
 
 def generate_pilot(
@@ -47,7 +47,6 @@ def generate_pilot(
 
 if __name__ == "__main__":
     snakemake = start_job()
-    exit_on_sigterm()
     generate_pilot(
         Task.of(snakemake.wildcards.model, snakemake.params, snakemake.threads),
         images=list(snakemake.input.images),

@@ -7,7 +7,7 @@ import polars as pl
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import RESPONSES
-from imagenet_think.inference.generation import Task, exit_on_sigterm, respond
+from imagenet_think.inference.generation import Task, respond
 
 
 def generate_responses(
@@ -33,7 +33,6 @@ def generate_responses(
 
 if __name__ == "__main__":
     snakemake = start_job()
-    exit_on_sigterm()
     generate_responses(
         Task.of(snakemake.wildcards.model, snakemake.params, snakemake.threads),
         images=list(snakemake.input.images),

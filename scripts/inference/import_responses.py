@@ -6,8 +6,9 @@ from pathlib import Path
 
 import polars as pl
 
+from imagenet_think.core.csv_files import write_csv
 from imagenet_think.core.digests import digest_settings, digest_text
-from imagenet_think.core.files import atomic_path, write_parquet
+from imagenet_think.core.files import write_parquet
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger, some
 from imagenet_think.core.schemas import ANNOTATIONS, RESPONSES
@@ -23,7 +24,7 @@ from imagenet_think.inference.response_files import (
     ResponseFiles,
     Row,
 )
-from imagenet_think.parsing import Parsed, statuses
+from imagenet_think.parsing import failed
 
 ENGINE = "imported"
 """Recorded as the engine's name."""
@@ -52,7 +53,7 @@ def import_responses(
     model, files
         The model's key and its files.
     output
-        Format of raw text; None if thinking and answer are in two columns.
+        Format of raw text; None if the parts are in columns of their own.
     sample
         Parquet of schema `SAMPLE`.
     evaluated
@@ -125,7 +126,7 @@ def _imported(
         "fingerprint": digest_text(digest_settings(settings), image),
     }
     if row is None:
-        parsed = Parsed(None, None, None, statuses.ERROR)
+        parsed = failed()
         response |= {"finish_reason": "error", "error": f"no response in {files.label}"}
     else:
         parsed = files.columns.parse(row, output)
@@ -145,12 +146,11 @@ def report_matches(found: Matches, unused: str | Path, matched: str | Path) -> N
         if names:
             logger.warning("rows not used, %s (%d): %s", reason, len(names), some(names))
     frame = pl.DataFrame(found.unused, {"image": pl.String, "reason": pl.String}, orient="row")
-    with atomic_path(unused) as path:
-        frame.sort("reason", "image").write_csv(path)
+    write_csv(frame.sort("reason", "image"), unused)
     counts = [(by, found.matched_by[by]) for by in (BY_NAME, BY_DIGEST)]
     logger.info("images matched by %s", ", by ".join(f"{by}: {n}" for by, n in counts))
-    with atomic_path(matched) as path:
-        pl.DataFrame(counts, {"by": pl.String, "images": pl.Int64}, orient="row").write_csv(path)
+    frame = pl.DataFrame(counts, {"by": pl.String, "images": pl.Int64}, orient="row")
+    write_csv(frame, matched)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,8 @@
 
 import json
 import logging
-import os
 import random
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ import transformers
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
+from imagenet_think.core.files import publish, scratch_folder
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import progress
 from imagenet_think.core.numbers import as_text
@@ -107,9 +106,8 @@ def train_miniature(
     """
     folder = Path(folder)
     recipe = recipe or RECIPES[model]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-        work = Path(temporary) / folder.name
+    with scratch_folder(folder) as temporary:
+        work = temporary / folder.name
         texts = corpus(model, settings, prompts)
         small_models.build(settings["family"], work, recipe.size, corpus=texts, seed=seed)
         family = families.get(settings["family"])
@@ -129,7 +127,7 @@ def train_miniature(
         losses = _train_whole(net, examples, recipe, order)
         small_models.save(family, net, work)
         shutil.rmtree(folder, ignore_errors=True)
-        os.replace(work, folder)
+        publish(work, folder)
     return losses
 
 

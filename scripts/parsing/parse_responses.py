@@ -10,6 +10,8 @@ from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import ANNOTATIONS
 from imagenet_think.parsing import parse
+from imagenet_think.parsing.marks import ANSWER, THINK
+from imagenet_think.parsing.statuses import OK
 
 
 def parse_responses(responses: str | Path, annotations: str | Path, output_format: str) -> None:
@@ -40,6 +42,8 @@ def parse_responses(responses: str | Path, annotations: str | Path, output_forma
     parsed_rows = pl.DataFrame(rows, schema=ANNOTATIONS)
     for status, count in sorted(parsed_rows["status"].value_counts().iter_rows()):
         logger.info("%s: %s: %d of %d", responses, status, count, len(parsed_rows))
+    known = ((parsed_rows[f"{part}_status"] == OK).sum() for part in (THINK, ANSWER))
+    logger.info("%s: thinking is known in %d responses, the answer in %d", responses, *known)
     write_parquet(parsed_rows, annotations, ANNOTATIONS)
 
 

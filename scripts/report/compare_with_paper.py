@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import polars as pl
 import yaml
 
+from imagenet_think.core.csv_files import read_csv
 from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.numbers import MINUS, as_text
@@ -294,7 +295,7 @@ def compare_with_paper(
     config
         The keys of the config that the rule declares.
     """
-    ours = {Path(path).stem: pl.read_csv(path, infer_schema_length=None) for path in tables}
+    ours = {Path(path).stem: read_csv(path, infer_schema_length=None) for path in tables}
     paper = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))
     comparison = compare(paper, ours, config)
     text = caption(comparison)

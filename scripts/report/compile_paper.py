@@ -3,12 +3,12 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from imagenet_think.core.files import atomic_path
+from imagenet_think.core.files import atomic_path, scratch_folder
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 
@@ -49,9 +49,7 @@ def compile_paper(
             f"apt-get install --no-install-recommends {PACKAGES}"
         )
     output = Path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".paper.", dir=output.parent) as name:
-        build = Path(name)
+    with scratch_folder(output) as build:
         for folder, paths in (("", sources), ("tables", tables), ("figures", figures)):
             (build / folder).mkdir(exist_ok=True)
             for path in paths:
@@ -64,23 +62,31 @@ def compile_paper(
 def _run(build: Path) -> None:
     """Run latexmk in a folder, and log typesetting problems."""
     fixed = {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(
+    with subprocess.Popen(
         [*COMMAND, "main.tex"],
         cwd=build,
         env=os.environ | fixed,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-    )
-    logger.info("%s", done.stdout)
+        start_new_session=True,
+    ) as process:
+        try:
+            printed, errors = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)  # LaTeX too, which writes into the folder
+            process.communicate()  # until all of them have ended
+            raise
+    logger.info("%s", printed)
     log = build / "main.log"
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
-    if done.returncode:
+    if process.returncode:
         wrong = [line for line in lines if ".tex:" in line or line.startswith("!")]
         raise RuntimeError(
             "the paper does not compile: "
-            + ("\n".join(wrong[:20]) or f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+            + ("\n".join(wrong[:20]) or f"{printed[-2000:]}\n{errors[-2000:]}")
         )
     for line in filter(is_wrong, lines):
         logger.warning("%s", line)

@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import yaml
 
+from imagenet_think.core.csv_files import read_csv
 from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.settings import Values
@@ -52,7 +53,7 @@ def export_numbers(
     ValueError
         If a table is missing, or a macro's name contains anything but letters.
     """
-    read = {Path(path).stem: pl.read_csv(path, infer_schema_length=None) for path in tables}
+    read = {Path(path).stem: read_csv(path, infer_schema_length=None) for path in tables}
     wanted = {*BENCHMARK_TABLES, "table1", "table2", "table7", "language"}
     if wanted - read.keys():
         raise ValueError(f"the csv of {sorted(wanted - read.keys())} is missing among the tables")
@@ -61,7 +62,7 @@ def export_numbers(
     of_teachers = statuses.filter(pl.col("model").is_in(settings["teachers"])).collect()
     images = pl.read_parquet(sample, columns=["image_id", "wnid", "domain"])
     excluded = pl.read_parquet(exclusions, columns=["reason"])
-    compared = pl.read_csv(comparison, schema_overrides=COMPARISON)
+    compared = read_csv(comparison, schema_overrides=COMPARISON)
     macros = {
         **paper_macros.setting_macros(settings),
         **paper_macros.image_macros(read["table2"], images, excluded),
@@ -70,7 +71,7 @@ def export_numbers(
         **paper_macros.text_macros(read["table1"], read["language"], settings),
         **paper_macros.score_macros([read[name] for name in BENCHMARK_TABLES], read["table7"]),
         **paper_macros.comparison_macros(compared),
-        **paper_macros.audit_macros(pl.read_csv(audit)),
+        **paper_macros.audit_macros(read_csv(audit)),
         **paper_macros.reported_macros(yaml.safe_load(Path(reported).read_text(encoding="utf-8"))),
     }
     write_text(define(macros, paper_run=not paper_macros.incomparable(compared)), output)

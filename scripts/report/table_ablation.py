@@ -22,7 +22,7 @@ def caption(aggregates: pl.DataFrame, settings: Values) -> str:
     first, second = table_captions.teachers(settings)
     keys = (settings["benchmark"]["ablation_model"], *settings["teachers"])
     models = [settings["models"][key] for key in keys]
-    rules = ", ".join(f"{m.get('output', 'think and answer')} ({m['name']})" for m in models)
+    rules = ", ".join(f"{m.get('output', 'separate columns')} ({m['name']})" for m in models)
     return table_captions.caption(
         f"Thinking against answer of {models[0]['name']}: each part compared with the same part of "
         f"the texts of {first} and {second} (equations 1 to 3).",

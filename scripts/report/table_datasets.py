@@ -11,6 +11,7 @@ import yaml
 from imagenet_think.analysis.lengths import sample_tokens
 from imagenet_think.analysis.other_datasets import FORMS
 from imagenet_think.core import model_sources
+from imagenet_think.core.csv_files import read_csv
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.settings import Values
@@ -158,7 +159,7 @@ def table_datasets(
     measured = pl.read_parquet(
         list(map(Path, lengths)), columns=["image_id", "model", "part", "tokens"]
     )
-    found = {Path(path).stem: pl.read_csv(path).row(0, named=True) for path in counts}
+    found = {Path(path).stem: read_csv(path).row(0, named=True) for path in counts}
     counted = {key: found[key] for key in FORMS if key in found}
     frame = compare(measured, rows, settings["teachers"], counted)
     samples = frame["samples"][-1]

@@ -7,6 +7,7 @@ import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from imagenet_think.core.csv_files import read_csv
 from imagenet_think.core.job import start_job
 from imagenet_think.core.settings import names
 from imagenet_think.report.figures import GREY, PAGE, PAIR, chart, label, mark, save_figure, style
@@ -68,7 +69,7 @@ if __name__ == "__main__":
     snakemake = start_job()
     settings = json.loads(snakemake.params.settings)
     figure = draw_review(
-        pl.read_csv(snakemake.input.table, infer_schema_length=None),
+        read_csv(snakemake.input.table, infer_schema_length=None),
         teachers=settings["teachers"],
         names=names(settings),
     )

@@ -7,9 +7,11 @@ from typing import Any
 
 import polars as pl
 
+from imagenet_think.core.csv_files import read_csv
 from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger, some
+from imagenet_think.core.numbers import as_text
 from imagenet_think.core.settings import in_order
 from imagenet_think.core.settings import names as printed_names
 from imagenet_think.parsing import FINISHED, statuses
@@ -38,12 +40,19 @@ REASONS = {
 }
 """Columns that count the reasons, and what these mean."""
 
+FORMAT = [name for name in FAILURES if name not in statuses.UNFINISHED]
+"""Failures of a text that ended by itself, but breaks its model's format."""
+
+WARN_ABOVE = 0.5
+"""Share of finished texts that break their format, above which the page warns."""
+
 COUNTS = [
     Column("asked", "Asked", format=WHOLE),
     Column(DONE, "Done", format=WHOLE),
     Column(FAILED, "Failed", format=WHOLE),
     Column(EXCLUDED, "Excluded", format=WHOLE),
     Column("share_done", "Share done", format=".2%"),
+    Column("share_broken", "Broken format", format=".2%"),
     Column("retried", "Retried", format=WHOLE),
     Column("forced", "Forced", format=WHOLE),
     Column("two_rounds", "Two rounds", format=WHOLE),
@@ -158,6 +167,7 @@ def count(ledger: pl.DataFrame, asked: Mapping[str, int]) -> pl.DataFrame:
         done = found.get(statuses.OK, 0)
         failed = {f"{FAILED}_{name}": found.get(name, 0) for name in FAILURES}
         excluded = {f"{EXCLUDED}_{name}": found.get(name, 0) for name in EXCLUSIONS}
+        broken = sum(found.get(name, 0) for name in FORMAT)
         row: dict[str, object] = {
             "model": model,
             "asked": images,
@@ -165,6 +175,7 @@ def count(ledger: pl.DataFrame, asked: Mapping[str, int]) -> pl.DataFrame:
             FAILED: sum(failed.values()),
             EXCLUDED: sum(excluded.values()),
             "share_done": done / images if images else None,
+            "share_broken": broken / (done + broken) if done + broken else None,
             "retried": (own["attempt"] > 1).sum(),
             "forced": own["forced"].sum(),
             "two_rounds": (own["rounds"] > 1).sum(),
@@ -187,16 +198,19 @@ def page(
     names = printed_names(settings)
     named = counts.with_columns(pl.col("model").replace_strict(names).alias("name"))
     summary = _to_describe(counts["asked"]) + (
-        " An image is done if the response was parsed into thinking and answer, failed if there "
-        "is a response that was not, and excluded if the model could not be prompted with it. "
+        " An image is done if the response follows its model's format, failed if there is a "
+        "response that does not or that was cut off, and excluded if the model could not be "
+        "prompted with it. Whatever part of a failed response is known is scored all the same. "
         "Asked is the sum of the three, checked image by image. Retried, forced and two rounds "
         "count all responses, whatever their status: those kept after a second or later attempt, "
         "those whose thinking was closed by force, and those for which the model requested the "
-        "whole image."
+        "whole image. Broken format is the share of finished texts (not cut off, no loop) that do "
+        "not parse as the model's format says."
     )
     parts = [
         f"# Accounting of the run {escaping.markdown(settings['run'])}\n",
         markdown(named, [Column("name", "Model"), *COUNTS], summary),
+        *_warnings(named),
         "## Why responses failed and images were excluded\n",
         _reasons(named),
     ]
@@ -205,6 +219,18 @@ def page(
     if excluded := _excluded(ledger, names):
         parts += ["## Excluded images\n", excluded]
     return "\n".join(parts)
+
+
+def _warnings(counts: pl.DataFrame) -> Iterator[str]:
+    """Yield a warning for each model that breaks its format in most of its finished texts."""
+    most = counts.filter(pl.col("share_broken") > WARN_ABOVE)
+    for name, share in most.select("name", "share_broken").iter_rows():
+        yield (
+            f"**Warning.** {escaping.markdown(name)} breaks its format in {as_text(share, '.0%')} "
+            "of its "
+            "finished texts. It may see and write well all the same: read some of them before its "
+            "scores, on its page in canary/ or in annotations/.\n"
+        )
 
 
 def _to_describe(asked: pl.Series) -> str:
@@ -314,8 +340,7 @@ def account_responses(
     columns = [Column("model", "Model"), *COUNTS, *(Column(name, name) for name in REASONS)]
     write_csv(counts, columns, f"{stem}.csv")
     found_by = {
-        Path(path).stem: dict(pl.read_csv(path).select("by", "images").iter_rows())
-        for path in matched
+        Path(path).stem: dict(read_csv(path).select("by", "images").iter_rows()) for path in matched
     }
     write_text(page(counts, ledger, settings, found_by), f"{stem}.md")
 

@@ -329,7 +329,7 @@ def page(
             "accounting. Reasons that are left out did not occur.",
         )
         if occurred
-        else "All were parsed into thinking and answer.\n",
+        else "All follow their model's format.\n",
         "## How long the whole run takes\n",
         markdown(
             named,

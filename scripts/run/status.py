@@ -18,6 +18,7 @@ from snakemake.exceptions import WorkflowError
 from imagenet_think.core import model_sources
 from imagenet_think.core.job import this_job
 from imagenet_think.core.numbers import whole
+from imagenet_think.core.printing import escaped_lines
 from imagenet_think.inference.fingerprint import fingerprint, response_settings, settings_digest
 from imagenet_think.inference.journal import read_lines
 from imagenet_think.inference.locks import held
@@ -209,20 +210,25 @@ def _time(line: Mapping[str, Any]) -> float:
 
 def _responses(job: PlannedJob, images: pl.DataFrame) -> tuple[int, list[dict]]:
     """Return the number of a job's responses in its journals, and the lines there without rows."""
-    lines, found = [], set()
+    lines, found, named = [], set(), set()
     for line in chain.from_iterable(map(read_lines, _journals(job))):
         if line["kind"] == "response":
             row = line.pop("row")
             found.add(row["fingerprint"])
-            revision = row["revision"]
+            named.add(row["image_id"])
+            revision = row.get("revision")
             lines.append(line)
     if not lines:
         return 0, []
     shards = [Path(output).stem for output in job.outputs]
-    sources = images.filter(pl.col("shard").is_in(shards))["source_sha256"]
-    settings = response_settings(json.loads(job.params["settings"]), job.wildcards["model"])
-    digest = _digest(settings, revision)
-    return len(found & {fingerprint(digest, source) for source in sources}), lines
+    own = images.filter(pl.col("shard").is_in(shards))
+    try:
+        settings = response_settings(json.loads(job.params["settings"]), job.wildcards["model"])
+        digest = _digest(settings, revision)
+    except (OSError, ValueError):
+        # The sampling settings of a checkpoint that is not here are unknown: all responses count.
+        return len(named & set(own["image_id"])), lines
+    return len(found & {fingerprint(digest, source) for source in own["source_sha256"]}), lines
 
 
 def _digest(settings: Mapping[str, Any], local: str) -> str:
@@ -345,6 +351,7 @@ if __name__ == "__main__":
     try:
         jobs, site = read(params.plan, params.logs, params.results)
     except (WorkflowError, SystemExit) as error:
-        print(f"Run {params.run} cannot be planned, so its jobs are unknown.\n{error}")
+        shown = f"Run {params.run} cannot be planned, so its jobs are unknown.\n{error}"
     else:
-        print(status(params.run, jobs, params.models, params.results, site, time.time()))
+        shown = status(params.run, jobs, params.models, params.results, site, time.time())
+    print(escaped_lines(shown))

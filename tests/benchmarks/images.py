@@ -40,7 +40,8 @@ from collect_candidates import collect_candidates, in_hash_order
 from gather_shard import gather_shard
 from imagenet_think.core import schemas
 from imagenet_think.core.files import parquet_writer
-from imagenet_think.images import sources
+from imagenet_think.core.shards import for_images
+from imagenet_think.images import labels, sources
 from imagenet_think.images.catalogue import list_places
 from sample_images import sample_images
 
@@ -48,7 +49,8 @@ ROOT = Path(__file__).parents[2]
 CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
 IMAGES = CONFIG["images"]
 SEED = CONFIG["seed"]
-SHARDS = CONFIG["sharding"]["blocks"] * CONFIG["sharding"]["shards_per_block"]
+SHARDING = for_images(IMAGES["total"])
+SHARDS = SHARDING["blocks"] * SHARDING["shards_per_block"]
 PER_CLASS = IMAGES["max_per_class"] + IMAGES["reserve"]
 
 MEMBERS = 13_151_276
@@ -140,7 +142,7 @@ def catalogue(folder: Path, count: int) -> Measured:
     (wnid,) = class_names(1)
     write_members(folder / f"{wnid}.tar", count)
     table = source_forms.write_classes(folder / "classes.tsv", [wnid])
-    return measured(list_places, "class_tars", folder, [f"{wnid}.tar"], table)
+    return measured(list_places, "class_tars", folder, [f"{wnid}.tar"], labels.read(table))
 
 
 def order(folder: Path, count: int) -> Measured:
@@ -169,7 +171,7 @@ def sample(folder: Path, count: int) -> Measured:
         seed=SEED,
         total=24 * classes,
         class_count=classes,
-        sharding=CONFIG["sharding"],
+        sharding=SHARDING,
         criteria=IMAGES["criteria"],
         **{k: IMAGES[k] for k in ("min_per_class", "max_per_class", "balance", "complexity")},
     )
@@ -180,7 +182,7 @@ def check(folder: Path, count: int, turned: bool) -> Measured:
     wnids = class_names(count // DISTINCT)
     write_group(folder, wnids, turned)
     table = source_forms.write_classes(folder / "classes.tsv", wnids)
-    rows = list_places("class_tars", folder, [f"{wnid}.tar" for wnid in wnids], table)
+    rows = list_places("class_tars", folder, [f"{wnid}.tar" for wnid in wnids], labels.read(table))
     rows.write_parquet(folder / "catalogue.parquet")
     inputs = folder / "catalogue.parquet", folder / "candidates.parquet", folder
     settings = SEED, DISTINCT, IMAGES["criteria"], IMAGES["preparation"]

@@ -44,7 +44,7 @@ def paper(shards_per_block: int) -> Config:
     """Return the paper's config with made-up revisions and a number of shards."""
     text = (ROOT / "config" / "config.yaml").read_text(encoding="utf-8")
     config = yaml.safe_load(text.replace("revision: null", f"revision: {'a' * 40}"))
-    config["sharding"]["shards_per_block"] = shards_per_block
+    config["sharding"] = {"blocks": 16, "shards_per_block": shards_per_block}
     return config
 
 

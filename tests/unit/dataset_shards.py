@@ -87,7 +87,8 @@ def respond(teacher: str, image_id: str, status: str, text: str) -> tuple[dict, 
     }
     think = f"{text} {teacher}" if status == statuses.OK else None
     said = None if failed else text
-    annotation = {"image_id": image_id, "model": teacher, "status": status}
+    known = dict.fromkeys(("status", "think_status", "answer_status"), status)
+    annotation = {"image_id": image_id, "model": teacher} | known
     return response, annotation | {"full": said, "think": think, "answer": said}
 
 

@@ -79,8 +79,8 @@ class Run:
         self.evaluated = str(self.folder.with_suffix(".parquet"))
         pl.DataFrame({"image_id": images}).write_parquet(self.evaluated)
 
-    def add_canary(self):
-        self.canary = {"folder": str(self.folder / "canary"), "output": "think"}
+    def add_canary(self, strict=False):
+        self.canary = {"folder": str(self.folder / "canary"), "output": "think", "strict": strict}
 
     def task(self, **inference):
         """Return the arguments of a task; they can be written as JSON."""
@@ -166,8 +166,11 @@ class Echo:
                 if self.ends and done == self.ends[0]:
                     raise self.ends[1]
                 done += 1
-                (image,) = (
-                    part["image"] for part in request.messages[-1]["content"] if "image" in part
+                *_, image = (
+                    part["image"]
+                    for message in request.messages
+                    for part in message["content"]
+                    if "image" in part
                 )
                 text, reason = self.say(hashlib.sha256(image).hexdigest(), request)
                 if reason == "error":

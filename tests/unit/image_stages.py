@@ -13,7 +13,7 @@ from collect_candidates import collect_candidates
 from gather_catalogue import gather_catalogue
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.schemas import CATALOGUE
-from imagenet_think.images import sources
+from imagenet_think.images import labels, sources
 from imagenet_think.images.catalogue import list_places
 from index_classes import index_classes
 from sample_images import sample_images
@@ -50,9 +50,10 @@ def catalogued(
     if layout.made_by == "unpacking":
         unpack_outer_archive(source["archive"], classes, path, folder / "unpacked.parquet")
     places = layout.places(path, wnids)
+    meaning = labels.read(classes, source.get("labels"), source.get("count_classes", False))
     if not layout.by_class:
         for part in range(2):
-            rows = list_places(kind, path, places[part::2], classes, source.get("labels"))
+            rows = list_places(kind, path, places[part::2], meaning)
             write_parquet(rows, folder / f"listing-{part}.parquet", CATALOGUE)
     for group in range(groups):
         file, mine = folder / f"catalogue-{group}.parquet", wnids[group::groups]
@@ -62,8 +63,7 @@ def catalogued(
             continue
         if layout.made_by == "unpacking":
             mine, unusable = split_unpacked(folder / "unpacked.parquet", mine, group == 0)
-        present = [place for place in map(layout.place_of, mine) if place in places]
-        rows = list_places(kind, path, present, classes)
+        rows = list_places(kind, path, layout.places(path, mine), meaning)
         write_parquet(pl.concat([rows, unusable]), file, CATALOGUE)
     catalogues = group_files(folder, "catalogue")
     index_classes(classes, catalogues, folder / "classes.parquet")

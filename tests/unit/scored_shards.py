@@ -33,9 +33,9 @@ def write_shard(
     paths = []
     for model in [*TEACHERS, *models]:
         rows = [
-            (image, model, "\n".join(parts), *parts, "ok")
+            (image, model, "\n".join(parts), *parts, *3 * ["ok"])
             if parts
-            else (image, model, f"{model} a bow, a bow, a", None, None, "no_answer")
+            else (image, model, f"{model} a bow, a bow, a", None, None, *3 * ["no_answer"])
             for (image, who), parts in texts.items()
             if who == model
         ]

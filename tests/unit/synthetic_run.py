@@ -98,7 +98,8 @@ def _annotations(sample: Rows, model: str, draw: random.Random) -> Rows:
         status = draw.choice(STATUSES)
         parts = {"think": think, "answer": answer} if status == "ok" else {}
         row = {"image_id": image["image_id"], "model": model, "full": f"{think}\n{answer}"}
-        rows.append(row | parts | {"status": status})
+        known = dict.fromkeys(("status", "think_status", "answer_status"), status)
+        rows.append(row | parts | known)
     return rows
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import yaml
 
 from imagenet_think.core.settings import all_leaves, schema_keys
@@ -115,6 +116,11 @@ def runs(folder: Path) -> dict[str, Config]:
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
+    texts = ("file", "label", "class", "text", "said", "think", "thought", "answer")
+    texts += ("think_1", "answer_1", "think_2", "answer_2")
+    row = dict.fromkeys(texts, "a") | {"image": {"bytes": b"", "path": "a"}}
+    for name in ("texts.parquet", "others.parquet"):
+        pl.DataFrame([row]).write_parquet(folder / name)
     (folder / "judge.py").write_text("def judge(image): return None\n", encoding="utf-8")
     (folder / "classes.tsv").write_bytes((ROOT / drawn["images"]["classes"]).read_bytes())
     return found
@@ -261,6 +267,7 @@ _ANOTHER_PROMPT = "Describe this image."
 
 _KIND = ["images", "source", "kind"]
 _LABELS = ["images", "source", "labels"]
+_COUNT_CLASSES = ["images", "source", "count_classes"]
 _PROMPT = ["prompts", "section_3_2"]
 _OTHER_PROMPT = ["prompts", "figure_2"]
 
@@ -269,6 +276,10 @@ _CASES: dict[str, list[tuple[str, str, Sequence[str], Edit]]] = {
     "images.source.labels": [
         ("of `hub_parquet`", "labelled", _LABELS, _put(_LABELS, "others.txt")),
         ("of `listing`", "listed", _LABELS, _put(_LABELS, "others.txt")),
+    ],
+    "images.source.count_classes": [
+        ("of `hub_parquet`", "labelled", _COUNT_CLASSES, _put(_COUNT_CLASSES, True)),
+        ("of `listing`", "listed", _COUNT_CLASSES, _put(_COUNT_CLASSES, True)),
     ],
     "prompts.<name>": [
         ("the one that `prompt` names", "drawn", _PROMPT, _put(_PROMPT, _ANOTHER_PROMPT)),

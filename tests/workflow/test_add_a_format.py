@@ -68,7 +68,7 @@ def test_a_format_is_one_module(finished):
     docs = documented(finished)
     (row,) = [line for line in docs.splitlines() if "`models.<name>.output`" in line]
     assert "`neighbours`: Texts about two things that are side by side." in row
-    assert "one of boxed, kimi, neighbours, think," in row
+    assert "one of boxed, kimi, neighbours, plain, think," in row
 
     # Rewording the failure reruns the jobs that print it.
     (finished.root / MODULE).write_text(FORMAT.replace(MEANING, "There are no neighbours."))

@@ -14,15 +14,16 @@ MODULE = "scripts/imagenet_think/images/sources/class_zips.py"
 SOURCE = '''"""One `<wnid>.zip` per class."""
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from imagenet_think.images import image_ids
+from imagenet_think.images.labels import Classes
 from imagenet_think.images.sources import Entry, Read, SampledSource
 
 
-def list_place(place: Path, labels: Sequence[str] = ()) -> Iterator[Entry]:
+def list_place(place: Path, classes: Classes) -> Iterator[Entry]:
     with zipfile.ZipFile(place) as archive:
         for member in archive.infolist():
             yield Entry(place.stem, member.filename, member.header_offset, member.file_size)

@@ -190,6 +190,9 @@ def test_a_copy_of_the_dataset_is_rejoined_with_archives(results, expected, tmp_
     found = pl.read_parquet(rejoined / "data" / "*.parquet").sort("image_id")
     assert_frame_equal(found, full.filter(~pl.col("image_id").is_in([gone, other])))
     assert len(found) == len(expected) - 2
+    (own.root / "published" / "data" / "train-99999.parquet").touch()
+    said = own.snakemake(*run, "-n", "rejoin", check=False)
+    assert "dataset.rejoin: published/data/train-*: train-99999.parquet: not numbered" in said
     (own.root / "published").rename(own.root / "elsewhere")
     said = own.snakemake(*run, "-n", "rejoin", check=False)
     assert 'dataset.rejoin: "published": no such folder' in said

@@ -1,5 +1,6 @@
 """What a user sees first: messages, plans, targets."""
 
+import polars as pl
 import pytest
 
 from .conftest import BIN, DEMO, MINIATURE, clone
@@ -94,7 +95,8 @@ def test_an_unfinished_run_has_no_report(project):
 
 def test_every_reason_against_a_plan_is_in_one_message(project):
     """What input functions lack is not an exception of the first rule that needs it."""
-    (project.root / "texts.parquet").touch()
+    columns = {"image": ["x"], "think": ["so"], "answer": ["a cat"]}
+    pl.DataFrame(columns).write_parquet(project.root / "texts.parquet")
     responses = {"path": "texts.parquet", "think": "think", "answer": "answer"}
     with project.editing(MINIATURE, to="listed.yaml") as config:
         for key, model in config["models"].items():
@@ -114,6 +116,34 @@ def test_every_reason_against_a_plan_is_in_one_message(project):
         "a dataset is rejoined with archives or folders of images",
     ):
         assert [reason for reason in reasons if words in reason], words
+
+
+def test_a_run_of_imported_texts_is_refused_before_its_first_job(project):
+    """Unknown columns and revisions that are missing are known when the run is planned."""
+    (project.root / "texts.csv").write_text("image,think,answer\nn02782093_1,so,a balloon\n")
+    with project.editing(MINIATURE, to="listed.yaml") as config:
+        for key, model in config["models"].items():
+            responses = {"path": "texts.csv", "think": "think", "answer": "answer"}
+            config["models"][key] = {"name": model["name"], "responses": responses}
+        config["images"] = {
+            "classes": config["images"]["classes"],
+            "source": {"kind": "listing", "path": "texts.csv"},
+        }
+        for section in (config["statistics"]["tokenizer"], config["benchmark"]["bertscore"]):
+            section["repository"] = "owner/name"
+        del config["sharding"]
+    run = ("--configfile", "listed.yaml", "--cores", "1", "tables")
+    said = refused(project, *run)
+    assert "no revision for benchmark.bertscore, statistics.tokenizer: run `snakemake" in said
+    with project.editing("listed.yaml") as config:
+        config["models"]["kimi-vl"]["responses"]["answer"] = "response"
+    said = refused(project, *run)
+    assert (
+        "models.kimi-vl.responses.answer: texts.csv has no column 'response'; there are image, "
+        "think, answer" in said
+    )
+    assert "no revision for statistics.tokenizer" in said
+    assert not (project.root / "results" / "miniature").exists()
 
 
 @pytest.mark.slow

@@ -15,13 +15,15 @@ import yaml
 from markdown_it import MarkdownIt
 
 from draw_images import draw_images
+from imagenet_think.core import csv_files
 from imagenet_think.report import escaping
 
-from .conftest import MINIATURE, clone
+from .conftest import MINIATURE, Project, clone
 
 pytestmark = pytest.mark.slow
 
 MARKS = r"a_b %c &d #e {f} g\h ~i ^j |k <l> $m$ `n` [o](p) *q* <script>alert(1)</script>"
+TEMPLATES = "{{7*7}} `x <javascript:alert(1)>`_"
 WORDS = {
     "marks": MARKS,
     "emoji": "a bow \U0001f3f9 and \U0001f469\U0001f3fd\u200d\U0001f680",
@@ -30,13 +32,17 @@ WORDS = {
 }
 """Parts of class names, domains, names of models, the prompt and the responses."""
 
-FOLDERS = {"c_1 & 100%": WORDS["marks"], "c#2 ~^$x": WORDS["emoji"], "c3": WORDS["right to left"]}
+FOLDERS = {
+    "c_1 & 100% {model} <results>": WORDS["marks"],
+    "c#2 ~^$x": WORDS["emoji"],
+    "c3": WORDS["right to left"],
+}
 """Folders of the classes and their names."""
 
 NAMES = {
     "one": f"Teacher {MARKS}",
-    "two": f"Teacher {WORDS['emoji']} {WORDS['right to left']}",
-    "three": f"Model_{WORDS['long']}",
+    "two": f"Teacher {TEMPLATES} {WORDS['emoji']} {WORDS['right to left']}",
+    "three": f"=Model_{WORDS['long']}",
 }
 MARGIN = 36
 """Half of the paper's margin, in points: text that is wider by less can be read."""
@@ -67,7 +73,7 @@ def typeset(text):
 @pytest.fixture(scope="module")
 def hard(tmp_path_factory):
     project = clone(tmp_path_factory.mktemp("hard"))
-    folder = project.root / "my #1 pictures & more_100%"
+    folder = project.root / "my #1 pictures & more_100% {x} [1] <unknown>"
     wnids = ["n02782093", "n03544143", "n02948072"]
     draw_images(folder / "tars", wnids, 9, 11)
     for wnid, name in zip(wnids, FOLDERS, strict=True):
@@ -76,11 +82,16 @@ def hard(tmp_path_factory):
         subprocess.run(["tar", "-xf", tar, "-C", folder / "own" / name], check=True)
     rows = ["wnid\tlemmas\tdomain\thypernym"]
     rows += [f"{wnid}\t{lemma}, x\td_{lemma}\tn1" for wnid, lemma in FOLDERS.items()]
-    (project.root / "my classes.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (project.root / "my {classes} [1].tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
     columns = {"image": "image_id", "think": "think", "answer": "answer"}
     with project.editing(MINIATURE, to="hard.yaml") as config:
-        config["images"] |= {"classes": "my classes.tsv", "groups": 1, "total": 12, "reserve": 1}
+        config["images"] |= {
+            "classes": "my {classes} [1].tsv",
+            "groups": 1,
+            "total": 12,
+            "reserve": 1,
+        }
         config["images"] |= {"class_count": 3, "min_per_class": 4, "max_per_class": 4}
         own = str((folder / "own").relative_to(project.root))
         config["images"]["source"] = {"kind": "folder", "path": own}
@@ -88,18 +99,21 @@ def hard(tmp_path_factory):
         config |= {"prompts": {"mine": f"Say: {' '.join(WORDS.values())}"}, "prompt": "mine"}
         config |= {"teachers": ["one", "two"], "benchmarked": ["three"]}
         config["models"] = {
-            key: {"name": name, "responses": {"path": f"said by/{key}_100%.parquet"} | columns}
+            key: {
+                "name": name,
+                "responses": {"path": f"said by {{x}} [1]/{key}_100%.parquet"} | columns,
+            }
             for key, name in NAMES.items()
         }
         config["benchmark"]["ablation_model"] = "three"
     pictures = sorted(str(path.relative_to(folder / "own")) for path in folder.glob("own/*/*"))
-    (project.root / "said by").mkdir()
+    (project.root / "said by {x} [1]").mkdir()
     for key in NAMES:
         texts = [
             f"{' '.join(list(WORDS.values())[n % 4 :])} {key} {n}" for n in range(len(pictures))
         ]
         said = pl.DataFrame({"image_id": pictures, "think": texts[::-1], "answer": texts})
-        said.write_parquet(project.root / "said by" / f"{key}_100%.parquet")
+        said.write_parquet(project.root / "said by {x} [1]" / f"{key}_100%.parquet")
     project.snakemake(*ALL, "paper")
     return project.root / "results" / "hard"
 
@@ -115,7 +129,8 @@ def test_names_are_whole_in_every_form_of_a_table(hard):
     found = set()
     tables = [*hard.glob("tables/*.csv"), *hard.glob("*.csv")]
     for path in tables:
-        names = hostile(pl.read_csv(path, infer_schema_length=None))
+        names = hostile(csv_files.read_csv(path, infer_schema_length=None))
+        assert not re.search(r"^[=@]|,[=@]", path.read_text("utf-8"), re.M), path
         page = MarkdownIt("commonmark", {"html": True}).enable("table")
         markdown = shown(page.render(path.with_suffix(".md").read_text("utf-8")))
         browser = shown((hard / "pages" / f"{path.stem}.html").read_text("utf-8"))
@@ -168,7 +183,7 @@ def test_no_text_becomes_markup(hard):
 
 def test_texts_are_unchanged(hard):
     for key in NAMES:
-        said = pl.read_parquet(hard.parents[1] / "said by" / f"{key}_100%.parquet")
+        said = pl.read_parquet(hard.parents[1] / "said by {x} [1]" / f"{key}_100%.parquet")
         kept = pl.read_parquet(hard / "annotations" / key / "*.parquet")
         assert len(kept) == 12
         names = said.with_columns(pl.col("image_id").str.replace(r"\.[A-Za-z]+$", ""))
@@ -195,3 +210,18 @@ def test_the_dataset_and_its_card_contain_names_and_texts(hard):
     for key in ("one", "two"):
         assert plain(NAMES[key]) in card
         assert plain(NAMES[key]) in plain(croissant["description"])
+
+
+def test_snakemakes_report_prints_names_and_runs_none(hard):
+    project = Project(hard.parents[1])
+    project.snakemake(*ALL, "--report", "report.html")
+    page = (project.root / "report.html").read_text("utf-8")
+    scripts = dict(re.findall(r'<script id="([\w-]+)">\s*var \w+ = (.*);\n', page))
+    about = json.loads(scripts["workflow-desc"])
+    for name in NAMES.values():
+        assert plain(name) in shown(about)
+    assert 'href="javascript:alert' not in about
+    results = json.loads(scripts["results"])
+    caption = results["results/hard/pages/table7.html"]["caption"]
+    assert plain(NAMES["three"]) in shown(caption)
+    assert "<script>alert" not in page

@@ -1,5 +1,6 @@
 """Runs of texts that were generated elsewhere, without pictures and with pictures."""
 
+import json
 import re
 import shutil
 
@@ -7,7 +8,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from .conftest import MINIATURE, clone, job_counts
+from .conftest import BIN, MINIATURE, clone, job_counts
+from .recipes import follow
 
 pytestmark = pytest.mark.slow
 
@@ -163,9 +165,79 @@ def test_fewer_evaluated_images_change_nothing_of_the_teachers(listed, miniature
     assert_frame_equal(scores, whole.join(evaluated, on="image_id", how="semi"), check_exact=True)
 
 
-# Published references, with pictures --------------------------------------------------------------
+# The recipes of the documentation -----------------------------------------------------------------
 
-GENERATING = "openvlthinker"
+PAGE = "docs/own_responses.md"
+SCORED, ASKED = "Responses that you have", "A model that describes the published pictures"
+PAPER = "config/config.yaml"
+OWN, GENERATING = "my-model", "openvlthinker"
+"""The model of the recipes, and that of the miniature whose texts or weights it has."""
+
+
+def without_downloads(project, **models):
+    """Give the paper's config the miniature's models and encoders, and some more models."""
+    own = project.config(MINIATURE)
+    with project.editing(PAPER) as config:
+        for key in ("models", "statistics", "benchmark", "inference"):
+            config[key] = own[key]
+        config["models"] |= models
+
+
+def write_lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize("recipe", [SCORED, ASKED])
+def test_the_recipes_fit_the_papers_config(recipe, project):
+    """Nothing else than what the recipe names has to be changed."""
+    image = {"bytes": b"", "path": "n02782093_1.JPEG"}
+    texts = {f"{part}_{place}": ["a"] for part in ("think", "answer") for place in (1, 2)}
+    (project.root / "imagenet-think").mkdir()
+    pl.DataFrame({"image": [image], **texts}).write_parquet(
+        project.root / "imagenet-think" / "train.parquet"
+    )
+    write_lines(project.root / "mine.jsonl", [{"image": "n02782093_1", "response": "a"}])
+    config = follow(project, PAGE, recipe, run=False)
+    check = ("-m", "imagenet_think.run.configuration", config)
+    project.call("env", "PYTHONPATH=scripts", str(BIN / "python"), *check)
+
+
+def test_own_responses_are_scored_as_the_documentation_says(miniature, tmp_path):
+    project = clone(tmp_path)
+    without_downloads(project)
+    teachers = project.config(MINIATURE)["teachers"]
+    publish(miniature, teachers, project.root / "imagenet-think" / "train.parquet")
+    texts = pl.read_parquet(miniature / "responses" / GENERATING / "*.parquet").sort("image_id")
+    rows = [
+        {"image": f"val/{image}.JPEG", "response": text}
+        for image, text in texts[1:].select("image_id", "text").iter_rows()
+    ]
+    unused = [{"image": rows[0]["image"], "response": " \n"}, {"image": "n99999999_0.JPEG"}]
+    write_lines(project.root / "mine.jsonl", unused + rows)
+    made = project.root / "results" / "mine"
+    shutil.copytree(miniature / "score_cache", made / "score_cache")
+    follow(project, PAGE, SCORED)
+
+    assert [path.name for path in made.glob("responses/*/*.parquet")] == ["00.parquet"] * 3
+    reasons = dict(pl.read_csv(made / "imported" / f"{OWN}.csv").iter_rows())
+    assert reasons == {rows[0]["image"]: "no text", "n99999999_0.JPEG": "not in the sample"}
+    has_text = pl.col("image_id") != texts["image_id"][0]
+    parsed = pl.read_parquet(miniature / "annotations" / GENERATING / "*.parquet").filter(has_text)
+    account = pl.read_csv(made / "accounting.csv").filter(pl.col("model") == OWN)
+    done = (parsed["status"] == "ok").sum()
+    assert account.select("asked", "done").rows() == [(len(texts), done)]
+    scores, theirs = (
+        pl.read_parquet(f"{folder}/scores/rouge/[0-9]*.parquet")
+        .filter(pl.col("model") == model, has_text)
+        .drop("model")
+        .sort("image_id", "part")
+        for folder, model in ((made, OWN), (miniature, GENERATING))
+    )
+    assert_frame_equal(scores, theirs, check_exact=True)
+    for n in range(1, 8):
+        assert (made / "tables" / f"table{n}.md").exists()
+
+
 SHOWN = 24
 DRAWN = ["sample", "organisation", "coverage"]
 """Figures that show pictures or classes."""
@@ -199,23 +271,27 @@ def show(made, teachers, path):
 
 @pytest.fixture(scope="module")
 def published(miniature, tmp_path_factory):
-    """The results of a model that gets published pictures, and the demo's ids of these."""
+    """The results of a model that gets published pictures, and the demo's ids of these.
+
+    The recipe of the documentation is followed; the model is one of the miniature's.
+    """
     project = clone(tmp_path_factory.mktemp("published"))
     other = {"solution": ["So it is.", None], "image_1": ["a", "b"]}
     pl.DataFrame(other).write_parquet(project.root / "emma.parquet")
-    with project.editing(MINIATURE, to="published.yaml") as config:
-        known = show(miniature, config["teachers"], project.root / "hub" / "train.parquet")
-        config |= {"run": "published", "references": {"published": "hub"}}
-        config["benchmarked"] = [GENERATING]
-        config["images"]["classes"] = "resources/one_class.tsv"
-        config["images"]["source"] = {"kind": "listing", "path": "hub", "pictures": True}
+    own = project.config(MINIATURE)
+    known = show(miniature, own["teachers"], project.root / "imagenet-think" / "train.parquet")
+    without_downloads(project, **{OWN: own["models"][GENERATING]})
+    with project.editing(PAPER) as config:
         config["statistics"]["datasets"] = {"emma": "emma.parquet"}
+    shutil.copytree(
+        project.root / own["models"][GENERATING]["repository"], project.root / "me" / "my-model-7b"
+    )
     # Pairs of the same texts have the same scores: none in the demo's cache is computed.
-    made = project.root / "results" / "published"
+    made = project.root / "results" / "asked"
     shutil.copytree(miniature / "score_cache", made / "score_cache")
-    figures = [f"results/published/figures/figure_{name}.png" for name in DRAWN]
-    targets = ["tables", "accounting", "sampling", *figures]
-    project.snakemake("--configfile", "published.yaml", "--cores", "2", *targets)
+    config = follow(project, PAGE, ASKED)
+    figures = [f"results/asked/figures/figure_{name}.png" for name in DRAWN]
+    project.snakemake("--configfile", config, "--cores", "2", "sampling", *figures)
     return made, known
 
 
@@ -233,13 +309,12 @@ def test_a_model_describes_the_published_pictures(published, miniature):
         return rows.with_columns(pl.col("image_id").replace_strict(called))
 
     theirs = pl.read_parquet(miniature / "responses" / GENERATING / "*.parquet")
-    texts = of_the_demo(f"responses/{GENERATING}/*.parquet").select(
-        "image_id", "text", "finish_reason"
-    )
+    texts = of_the_demo(f"responses/{OWN}/*.parquet").select("image_id", "text", "finish_reason")
     theirs = theirs.join(texts, on="image_id", how="semi").select(texts.columns)
     assert_frame_equal(texts.sort("image_id"), theirs.sort("image_id"))
     for metric in METRICS:
         own = of_the_demo(f"scores/{metric}/[0-9]*.parquet")
+        own = own.with_columns(pl.col("model").replace(OWN, GENERATING))
         theirs = pl.read_parquet(miniature / "scores" / metric / "[0-9]*.parquet")
         theirs = theirs.join(own, on=["image_id", "model", "part"], how="semi")
         # The weights of `tfidf` are of all references.
@@ -253,14 +328,14 @@ def test_a_model_describes_the_published_pictures(published, miniature):
 def test_no_teacher_generates_and_the_reports_say_how_images_are_identified(published):
     made, _ = published
     for name in ("journal", "logs/generate_responses"):
-        assert [path.name for path in (made / name).iterdir()] == [GENERATING]
+        assert [path.name for path in (made / name).iterdir()] == [OWN]
     imported = {path.name for path in (made / "imported" / "matched").iterdir()}
     assert imported == {"glm-4.1v.csv", "kimi-vl.csv"}
     account = pl.read_csv(made / "accounting.csv")
     assert account.select("model", "asked", "excluded").rows() == [
         ("glm-4.1v", SHOWN, 0),
         ("kimi-vl", SHOWN, 0),
-        (GENERATING, SHOWN, 0),
+        (OWN, SHOWN, 0),
     ]
     half = SHOWN // 2
     page = (made / "images" / "listing.md").read_text()
@@ -269,7 +344,10 @@ def test_no_teacher_generates_and_the_reports_say_how_images_are_identified(publ
     excluded = pl.read_parquet(made / "images" / "exclusions.parquet")
     assert excluded["reason"].to_list() == ["undecodable"]
     account = (made / "accounting.md").read_text()
-    assert f"hub; {half} images matched by name, {half} by the SHA-256 of their bytes" in account
+    assert (
+        f"imagenet-think; {half} images matched by name, {half} by the SHA-256 of their bytes"
+        in account
+    )
 
 
 def test_images_of_no_known_class_have_every_table_and_figure(published):

@@ -38,13 +38,13 @@ def config(demo):
 
 @pytest.fixture(scope="module")
 def texts(miniature):
-    """Text by (image, model, part); full wherever there is text, the parts where parsed."""
+    """Text by (image, model, part); full wherever there is text, the parts where they are known."""
     frame = pl.read_parquet(miniature / "annotations" / "*" / "*.parquet")
     return {
         (row["image_id"], row["model"], part): row[part]
         for row in frame.iter_rows(named=True)
         for part in PARTS
-        if row[part] and (part == "full" or row["status"] == "ok")
+        if row[part] and (part == "full" or row[f"{part}_status"] == "ok")
     }
 
 

@@ -75,13 +75,15 @@ def measure(annotations: pl.DataFrame, tokenizer: Any) -> pl.DataFrame:
     -------
     polars.DataFrame
         Schema `LENGTHS`: for each response, in order, one row each for full, think and answer. As
-        for scores, full is measured wherever there is text, think and answer where the status is
-        ok; elsewhere tokens, words and non_latin are null. Words are separated by white space.
+        for scores, full is measured wherever there is text, think and answer where they are known
+        (their own status is ok); elsewhere tokens, words and non_latin are null. Words are
+        separated by white space.
     """
     rows = []
     for response in annotations.iter_rows(named=True):
         for part in PARTS:
-            text = response[part] if part == "full" or response["status"] == OK else None
+            known = part == "full" or response[f"{part}_status"] == OK
+            text = response[part] if known else None
             rows.append((response["image_id"], response["model"], part, text))
     tokens = iter(count_tokens(tokenizer, [text for *_, text in rows if text is not None]))
     measured = [

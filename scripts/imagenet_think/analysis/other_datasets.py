@@ -5,24 +5,20 @@ The forms are those of the copies on the Hugging Face hub, as public code reads 
 `luckychao/EMMA` (arXiv 2501.05444) and `mhjiang0408/MAC_Bench` (arXiv 2508.15802).
 """
 
-import csv
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from imagenet_think.images import image_matching
+from imagenet_think.core import parquet_columns
+from imagenet_think.core.line_files import REMEDY, csv_columns, csv_rows, json_lines
+from imagenet_think.core.user_tables import NAMES
 
 _TAGS = re.compile(r"</?(?:SUMMARY|CAPTION|REASONING|CONCLUSION)>")
 _NUMBERED_IMAGE = re.compile(r"image_\d+")
 _OPTION = re.compile(r"option_[A-Z]")
 
 _ROWS = 16  # of a parquet file with images, in memory at a time
-
-REMEDY = "download the file again, or delete the line"
-
-csv.field_size_limit(2**31 - 1)  # or it ends at 128 KiB
 
 
 class Sample(NamedTuple):
@@ -45,22 +41,6 @@ class Form(NamedTuple):
     """Yields the samples of a file."""
 
 
-def _json_lines(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the place and the object of each line that is not empty."""
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            where = f"{path}, line {number}"
-            try:
-                row = json.loads(line)
-            except ValueError as error:  # JSON or UTF-8
-                raise ValueError(f"{where}: not valid JSON ({error}): {REMEDY}") from error
-            if not isinstance(row, dict):
-                raise ValueError(f"{where}: not a JSON object: {REMEDY}")
-            yield where, row
-
-
 _KINDS: dict[type, str] = {str: "text", list: "a list"}
 
 
@@ -79,7 +59,7 @@ def _only(*values: str | None) -> tuple[str, ...]:
 
 
 def _visual_cot(path: str) -> Iterator[Sample]:
-    for where, row in _json_lines(path):
+    for where, row in json_lines(path):
         thought, answer = (_value(row, key, where) for key in ("thought", "full_answer"))
         image = _value(row, "image", where)
         # The name may be followed by a bounding box.
@@ -88,7 +68,7 @@ def _visual_cot(path: str) -> Iterator[Sample]:
 
 
 def _llava_cot(path: str) -> Iterator[Sample]:
-    for where, row in _json_lines(path):
+    for where, row in json_lines(path):
         said = []
         for turn in _value(row, "conversations", where, list) or []:
             if not isinstance(turn, dict):
@@ -100,12 +80,12 @@ def _llava_cot(path: str) -> Iterator[Sample]:
 
 
 def _emma(path: str) -> Iterator[Sample]:
-    with image_matching.opened(path, "solution", "image_1") as file:
-        image_matching.check_column(file, path, "solution")
-        image_matching.check_column(file, path, "image_1", image_matching.IMAGES)
+    with parquet_columns.opened(path, "solution", "image_1") as file:
+        parquet_columns.check_column(file, path, "solution")
+        parquet_columns.check_column(file, path, "image_1", NAMES)
         columns = [name for name in file.schema_arrow.names if _NUMBERED_IMAGE.fullmatch(name)]
         for column in columns:
-            image_matching.check_column(file, path, column, image_matching.IMAGES)
+            parquet_columns.check_column(file, path, column, NAMES)
         for batch in file.iter_batches(_ROWS, columns=["solution", *columns]):
             for row in batch.to_pylist():
                 images = (_image(row[column]) for column in columns)
@@ -121,26 +101,15 @@ def _image(value: str | dict[str, Any] | None) -> str | None:
 
 
 def _mac(path: str) -> Iterator[Sample]:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file, strict=True)
-        try:
-            names = rows.fieldnames or []
-            options = [name for name in names if _OPTION.fullmatch(name)]
-            if not options or "cover_image" not in names:
-                raise ValueError(
-                    f"{path}: columns cover_image and option_A, option_B and so on are needed; "
-                    f"there are {', '.join(names) or 'none'}"
-                )
-            for row in rows:
-                if None in row or None in row.values():
-                    raise ValueError(
-                        f"{path}, line {rows.line_num}: not {len(names)} fields, one for each "
-                        f"column: {REMEDY}"
-                    )
-                yield Sample(_only(*(row[option] for option in options)), _only(row["cover_image"]))
-        except (csv.Error, UnicodeDecodeError) as error:
-            where = f"{path}, line {rows.reader.line_num} or later"
-            raise ValueError(f"{where}: not valid csv ({error}): {REMEDY}") from error
+    names = csv_columns(path)
+    options = [name for name in names if _OPTION.fullmatch(name)]
+    if not options or "cover_image" not in names:
+        raise ValueError(
+            f"{path}: columns cover_image and option_A, option_B and so on are needed; "
+            f"there are {', '.join(names) or 'none'}"
+        )
+    for _, row in csv_rows(path):
+        yield Sample(_only(*(row[option] for option in options)), _only(row["cover_image"]))
 
 
 FORMS = {

@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
+
+from imagenet_think.core.digests import digest_settings
 
 Value = TypeVar("Value", bound=Any)
 
@@ -12,7 +15,8 @@ Value = TypeVar("Value", bound=Any)
 class DigestCache:
     """JSON values by a key that identifies everything they depend on.
 
-    A file that is missing or damaged counts as empty, and is replaced.
+    The file has a digest of its values. If it is missing or damaged, or has no digest (as those of
+    earlier versions), it counts as empty, and is replaced.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -21,11 +25,13 @@ class DigestCache:
 
     @cached_property
     def _known(self) -> dict[str, Any]:
-        try:
+        with suppress(OSError, ValueError, RecursionError):
             known = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return known if isinstance(known, dict) else {}
+            if isinstance(known, dict) and known.keys() == {"digest", "values"}:
+                values = known["values"]
+                if isinstance(values, dict) and known["digest"] == digest_settings(values):
+                    return values
+        return {}
 
     def get(self, key: str, compute: Callable[[], Value]) -> Value:
         """Return the value of a key; compute it if it is unknown."""
@@ -41,6 +47,8 @@ class DigestCache:
         from imagenet_think.core.files import atomic_path
 
         written = {**self._known, **self._used} if keep else dict(self._used)
-        with atomic_path(self.path) as temporary:
-            temporary.write_text(json.dumps(written), encoding="utf-8")
+        held = {"digest": digest_settings(written), "values": written}
+        # On a full disk it is possible to plan all the same, and to ask for the run's status.
+        with suppress(OSError), atomic_path(self.path) as temporary:
+            temporary.write_text(json.dumps(held), encoding="utf-8")
         self._known = written

@@ -1,9 +1,11 @@
 """The job of Snakemake that runs a script."""
 
+import signal
 import sys
+from types import FrameType
 from typing import Any, Protocol
 
-from imagenet_think.core.logs import log_to
+from imagenet_think.core.logs import ENDED, log_to, logger
 
 
 class SnakemakeJob(Protocol):
@@ -24,7 +26,23 @@ def this_job() -> SnakemakeJob:
 
 
 def start_job() -> SnakemakeJob:
-    """Return the job that runs this script, and log to its log file."""
+    """Return the job that runs this script; log to its log file, and end in order at SIGTERM."""
     job = this_job()
     log_to(job.log[0])
+    exit_on_sigterm()
     return job
+
+
+def exit_on_sigterm() -> None:
+    """Let the first SIGTERM end this process as an error would, with exit status 143.
+
+    So temporary files are removed, and locks and servers released. Schedulers send it some seconds
+    before they kill a process.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        logger.error(ENDED, signal.Signals(number).name)
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)

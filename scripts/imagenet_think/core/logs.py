@@ -9,37 +9,57 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import TracebackType
 from typing import TypeVar
 
 from imagenet_think.core.numbers import as_text, whole
+from imagenet_think.core.printing import Formatter
 
 Item = TypeVar("Item")
 logger = logging.getLogger("imagenet_think")
 
+SHOWN = 5
+"""Names that a message shows at most."""
+
 CHATTY = ("httpx", "httpx2", "filelock", "fontTools", "matplotlib", "sentence_transformers")
 """Libraries that log too much below warnings."""
 
+ENDED = "ended by %s: unfinished files are removed, finished work is kept"
+"""What is logged if a signal ends a job, given the signal's name."""
+
 
 def log_to(path: str | Path) -> None:
-    """Log messages, warnings and an uncaught error to `path` and to stderr."""
+    """Log messages, warnings and an uncaught error to `path` and to stderr, as text to print.
+
+    Ctrl-C is one line.
+    """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     handlers: list[logging.Handler] = [
         logging.FileHandler(path, mode="w", encoding="utf-8"),
         logging.StreamHandler(sys.stderr),
     ]
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     logging.captureWarnings(True)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
 
-    sys.excepthook = lambda *error: logger.error("%s", error[1], exc_info=error)
+    sys.excepthook = _log_error
+
+
+def _log_error(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    if issubclass(kind, KeyboardInterrupt):  # Python then ends by SIGINT
+        logger.error(ENDED, "SIGINT")
+    else:
+        logger.error("%s", error, exc_info=(kind, error, trace))
 
 
 def some(names: Sequence[str], separator: str = ", ") -> str:
-    """Return the first five names, with an ellipsis if there are more."""
-    return separator.join([*names[:5], "…"] if len(names) > 5 else names)
+    """Return the first names, with an ellipsis if there are more than `SHOWN`."""
+    return separator.join([*names[:SHOWN], "…"] if len(names) > SHOWN else names)
 
 
 def progress(

@@ -19,7 +19,9 @@ def names(package: str) -> tuple[str, ...]:
     All modules of one such as `images.sources` are plugins; shared code is outside.
     """
     folder = _PACKAGE.joinpath(*package.split("."))
-    return tuple(sorted(file.stem for file in folder.glob("*.py") if file.stem != "__init__"))
+    # Editors leave files behind whose names no module can have.
+    modules = (file.stem for file in folder.glob("*.py") if file.stem.isidentifier())
+    return tuple(sorted(name for name in modules if name != "__init__"))
 
 
 def get(package: str, name: str) -> ModuleType:

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import tokenize
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -91,9 +91,10 @@ def snapshot(config: object) -> str:
     root = FOLDER.parent
     rules = {
         file.relative_to(root).as_posix(): _tokens(file)
-        for file in [root / "Snakefile", *root.glob("rules/*.smk")]
+        for file in [root / "Snakefile", *_of_the_project(root.glob("rules/*.smk"))]
     }
-    scripts = {_place(file): _module(file).digest for file in FOLDER.rglob("*.py")}
+    modules = _of_the_project(FOLDER.rglob("*.py"))
+    scripts = {_place(file): _module(file).digest for file in modules}
     return digest_settings([config, rules, scripts])
 
 
@@ -173,7 +174,7 @@ def _needs(file: Path) -> frozenset[Path]:
     """Return the files that a file needs directly; a sub-package does not need its plugins."""
     if file.suffix != ".py":
         return frozenset()
-    found = set(file.parent.glob(f"{file.stem}.*")) - {file}
+    found = set(_of_the_project(file.parent.glob(f"{file.stem}.*"))) - {file}
     module = _module(file)
     mentioned = set(module.strings) & set(PLUGINS.values())
     for name in [*module.imports, *(f"{PACKAGE}.{package}" for package in mentioned)]:
@@ -181,6 +182,11 @@ def _needs(file: Path) -> frozenset[Path]:
     if package := _package(file):
         found.difference_update(_plugin_files(package).values())
     return frozenset(found)
+
+
+def _of_the_project(files: Iterable[Path]) -> list[Path]:
+    """Leave out what editors leave behind: hidden files (Emacs: dangling links) and backups."""
+    return [file for file in files if file.name[0] != "." and file.name[-1] != "~"]
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:

@@ -106,7 +106,7 @@ RESPONSES = _schema(
     model=TEXT,
     revision=TEXT,
     prompt_id=TEXT,
-    text=TEXT,  # with special tokens; null only if the row failed
+    text=TEXT,  # with special tokens that cannot be text; null only if the row failed
     finish_reason=TEXT,  # stop, length, loop, error
     rounds=INT,
     forced=BOOL,
@@ -127,7 +127,9 @@ ANNOTATIONS = _schema(
     full=TEXT,
     think=TEXT,
     answer=TEXT,
-    status=TEXT,
+    status=TEXT,  # whether the response follows its format
+    think_status=TEXT,  # whether the part is known
+    answer_status=TEXT,
 )
 
 # Tokens (of the configured tokenizer), words and script; one row per response and part.

@@ -31,7 +31,8 @@ class Declarations:
     """Makes the params and input functions by which rules declare the keys that they read.
 
     A placeholder that is not in `placeholders` is a wildcard of the job. `content_of` returns a
-    digest or version of the files of a model repository, None for one on the hub.
+    digest or version of the files of a model repository, None for one on the hub. `outside` gets a
+    key and the paths that it stands for, and returns them as an input function may.
     """
 
     def __init__(
@@ -39,8 +40,10 @@ class Declarations:
         config: Values,
         placeholders: Placeholders,
         content_of: Callable[[str], str | None] = lambda repository: None,
+        outside: Callable[[str, Any], Any] = lambda key, paths: paths,
     ) -> None:
-        self.config, self.placeholders, self.content_of = config, placeholders, content_of
+        self.config, self.placeholders = config, placeholders
+        self.content_of, self.outside = content_of, outside
 
     def reads(self, *keys: str, of: Values | None = None, **placeholders: Any) -> Param:
         """Return a param with the values of some keys, as `select` returns them, in JSON.
@@ -84,7 +87,8 @@ class Declarations:
         """
 
         def found(wildcards: Any) -> Any:
-            return by(wildcards) if by else value(keys[0].split("."), self.config) or []
+            paths = by(wildcards) if by else value(keys[0].split("."), self.config)
+            return self.outside(".".join(*expand(keys[0], {}, wildcards)), paths or [])
 
         return _declare(found, keys, {})
 

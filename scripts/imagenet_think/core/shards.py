@@ -4,11 +4,26 @@ import hashlib
 
 DIGITS = 16
 
+PER_SHARD = 4096
+"""Images in a shard at most, about, if the config does not say how many shards there are."""
+
 
 def _check(blocks: int, shards_per_block: int) -> None:
     for name, value in (("blocks", blocks), ("shards_per_block", shards_per_block)):
         if not 1 <= value <= DIGITS:
             raise ValueError(f"sharding.{name}: {value} is not between 1 and {DIGITS}")
+
+
+def for_images(count: int) -> dict[str, int]:
+    """Return `blocks` and `shards_per_block` for a number of images: few shards for few images.
+
+    250,000 images have 16 blocks of 4 shards, up to 4,096 a single shard.
+    """
+    shards = 1
+    while count > shards * PER_SHARD and shards < DIGITS**2:
+        shards *= 2
+    blocks = min(shards, DIGITS)
+    return {"blocks": blocks, "shards_per_block": shards // blocks}
 
 
 def blocks(blocks: int, shards_per_block: int) -> list[str]:

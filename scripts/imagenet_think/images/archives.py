@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from imagenet_think.images import contents
 from imagenet_think.images.rejections import RejectionError
 from imagenet_think.images.sources import Entry, Read
 
@@ -98,7 +99,8 @@ def list_members(path: str | Path) -> Iterator[Entry]:
                 if end > total:
                     raise tarfile.ReadError("unexpected end of data")
     except (tarfile.TarError, ValueError, RecursionError) as error:
-        yield _damage(end, total, str(error))
+        what = contents.described_file(path) if not end else None
+        yield _damage(end, total, what or str(error))
         return
     # tarfile takes an invalid header for the end of the archive, and stops at the end mark of the
     # first of several joined archives. After a real end there are zeros or nothing.
@@ -137,7 +139,8 @@ def readable(name: str) -> str:
 
 def _damage(offset: int, total: int, what: str) -> Entry:
     """Return the row for the rest of a damaged archive."""
-    detail = f"{what} at byte {offset} of {total}: {max(total - offset, 0)} bytes not listed"
+    left = max(total - offset, 0)
+    detail = f"{what} ({left} bytes not listed, from byte {offset} of {total})"
     return Entry(None, None, None, None, "damaged_archive", detail)
 
 

@@ -9,15 +9,14 @@ import polars as pl
 from imagenet_think.core.logs import logger, progress, some
 from imagenet_think.core.schemas import CATALOGUE
 from imagenet_think.images import sources
-from imagenet_think.images.classes import read_classes, read_labels
+from imagenet_think.images.labels import Classes
 
 
 def list_places(
     kind: str,
     folder: str | Path,
     places: Sequence[str],
-    classes: str | Path,
-    labels: str | Path | None = None,
+    classes: Classes,
 ) -> pl.DataFrame:
     """Return a row for each image of a listed class, and for whatever cannot be read.
 
@@ -30,24 +29,22 @@ def list_places(
         `images.source.kind`, and the source folder.
     places
         Archives or folders relative to it.
-    classes, labels
-        As for `read_labels`. Images of other classes are omitted, and counted in the log.
+    classes
+        Images of other classes are omitted, and counted in the log.
 
     Raises
     ------
     ValueError
-        If labels contradict the images' names, or a place is not of this kind.
+        If labels contradict the images' names or mean nothing, or a place is not of this kind.
     OSError
         If a place is gone; the error names it.
     """
     source = sources.get_sampled(kind)
-    known = set(read_classes(classes)["wnid"])
-    names = [] if source.by_class else read_labels(classes, labels)
     rows = []
     others = Counter[str]()
     for place in progress(places, len(places), "archives listed"):
-        for entry in source.list_place(Path(folder) / place, names):
-            if entry.wnid is not None and entry.wnid not in known:
+        for entry in source.list_place(Path(folder) / place, classes):
+            if entry.wnid is not None and entry.wnid not in classes.known:
                 others[entry.wnid] += 1
                 continue
             if entry.reason:
@@ -55,8 +52,8 @@ def list_places(
             rows.append((entry.wnid, place, *entry[1:]))
     if others:
         named = some([f"{wnid} ({count})" for wnid, count in others.most_common()])
-        message = "%d images of %d classes that %s lacks are left out: %s"
-        logger.warning(message, others.total(), len(others), classes, named)
+        message = "%d images of %d classes that images.classes lacks are left out: %s"
+        logger.warning(message, others.total(), len(others), named)
     return pl.DataFrame(rows, schema=CATALOGUE, orient="row")
 
 

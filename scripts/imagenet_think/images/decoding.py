@@ -6,21 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import simplejpeg
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
+from imagenet_think.images import contents, jpeg, png
 from imagenet_think.images.rejections import RejectionError
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "JPEG2000", "PPM")
 """Formats that are opened; among Pillow's others are programs (EPS) and containers."""
 
 MAX_SCANS = 50
 """Scans a JPEG may have; progressive ones have about ten."""
 
-_HARMLESS = ("Invalid SOS parameters", "Unknown Adobe color transform")
-"""Warnings of libjpeg about headers, after which every pixel is decoded."""
+_JPEGS = ("JPEG", "MPO")
 
 # The number of pixels is checked before decoding, against the config's limit.
 Image.MAX_IMAGE_PIXELS = None
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = png.MAX_PROFILE
 Image.init()  # here, once, and not by several threads at a time
 
 
@@ -40,45 +41,61 @@ def decoding() -> Iterator[None]:
 def open_image(data: bytes) -> Image.Image:
     """Open an image without decoding it, or reject it.
 
-    It is `undecodable` if it begins like an image and has a broken header, else `not_an_image`.
+    It is `undecodable` if it begins like an image and has a broken header, `unsupported_format` if
+    its format is not read, else `not_an_image`. Of a PNG, only what determines its pixels is read.
     """
     with decoding():
+        file = png.pixels(data) if data.startswith(png.SIGNATURE) else data
         try:
-            return Image.open(io.BytesIO(data), formats=FORMATS)
+            return Image.open(io.BytesIO(file), formats=FORMATS)
         except UnidentifiedImageError:
+            start = data[: contents.SHOWN]
+            if unread := contents.unread_format(start):
+                raise RejectionError("unsupported_format", unread) from None
             known = {name: Image.OPEN[name][1] for name in FORMATS}
-            claimed = [name for name, begins in known.items() if begins and begins(data[:16])]
+            claimed = [name for name, begins in known.items() if begins and begins(start) is True]
             if claimed:
                 raise RejectionError("undecodable", f"broken {claimed[0]} header") from None
-            start = data[:8].hex(" ")
-            raise RejectionError("not_an_image", f"{len(data)} bytes, beginning {start}") from None
+            what = contents.described(start) or f"beginning {start[:8].hex(' ')}"
+            raise RejectionError("not_an_image", f"{len(data)} bytes, {what}") from None
 
 
 def require_few_scans(image: Image.Image, data: bytes) -> None:
     """Reject a JPEG that would take too long to decode (`too_many_scans`).
 
-    Each scan of a progressive JPEG, even of a few bytes, covers the whole image. Start-of-scan
-    markers are counted; compressed data never contain their two bytes in sequence. With the limits
-    on bytes, pixels and scans no image takes longer than some seconds, so no timeout is needed.
+    Each scan of a progressive JPEG, even of a few bytes, covers the whole image. With the limits on
+    bytes, pixels and scans no image takes longer than some seconds, so no timeout is needed.
     """
-    scans = data.count(b"\xff\xda") if image.format in ("JPEG", "MPO") else 0
+    scans = jpeg.pixels(data).scans if image.format in _JPEGS else 0
     if scans > MAX_SCANS:
         raise RejectionError("too_many_scans", f"{scans} scans, above {MAX_SCANS}")
 
 
 def require_intact(image: Image.Image, data: bytes) -> None:
-    """Reject a JPEG in whose compressed data libjpeg finds an error (`undecodable`).
+    """Reject a JPEG or PNG of whose compressed data a part is lost or damaged (`undecodable`).
 
     If data are lost inside a JPEG (a disk block of zeros, say), libjpeg warns, fills in grey and
-    goes on, and Pillow hides the warnings. So the data are decoded once more, at an eighth of the
-    scale, with warnings as errors (`simplejpeg`). A single wrong bit mostly goes unnoticed.
+    goes on, and Pillow hides the warnings. So the data, without what does not determine pixels, are
+    decoded once more, at an eighth of the scale, with warnings as errors (`simplejpeg`). A single
+    wrong bit mostly goes unnoticed, as a JPEG has no checksum.
     """
-    if image.format not in ("JPEG", "MPO"):
+    if image.format == "PNG":
+        width, height = image.size
+        png.require_all_data(data, 2 * (8 * width + 1) * height)
+    if image.format not in _JPEGS:
         return
+    stripped = jpeg.pixels(data)
+    if stripped.missing:
+        detail = f"JPEG: {stripped.missing} coefficients are in no scan"
+        raise RejectionError("undecodable", detail)
     try:
         simplejpeg.decode_jpeg(
-            data, colorspace="GRAY", min_height=1, min_width=1, min_factor=1, strict=True
+            stripped.data,
+            colorspace="GRAY",
+            min_height=1,
+            min_width=1,
+            min_factor=1,
+            strict=True,
         )
     except ValueError as error:
-        if not str(error).startswith(_HARMLESS):
-            raise RejectionError("undecodable", f"libjpeg: {error}") from error
+        raise RejectionError("undecodable", f"libjpeg: {error}") from error

@@ -3,8 +3,12 @@
 from pathlib import PurePosixPath
 
 ENDINGS = {
-    *(".jpeg", ".jpg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".gz")
+    *(".jpeg", ".jpg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
+    *(".avif", ".jp2", ".j2k", ".jpx", ".pbm", ".pgm", ".ppm", ".pnm", ".pfm"),
+    *(".heic", ".heif", ".jxl"),  # of formats that are not read
+    ".gz",
 }
+"""Endings of image files, in lower case, and that of a compressed file."""
 
 
 def stem(member: str) -> str:
@@ -17,15 +21,21 @@ def stem(member: str) -> str:
     """
     # Called for 13 million names; pathlib would take eight times as long.
     name, _ = _split(member.rstrip("/").rpartition("/")[2])
-    while (split := _split(name))[1].lower() in ENDINGS:
-        name = split[0]
-    return name
+    return _without_endings(name)
 
 
 def _split(name: str) -> tuple[str, str]:
     """Split a file name into stem and suffix, as pathlib does (".JPEG" and "a." have no suffix)."""
     before, dot, ending = name.rpartition(".")
     return (before, dot + ending) if before and ending else (name, "")
+
+
+def _without_endings(name: str) -> str:
+    """Return a name or path without the endings of an image, in linear time for any number."""
+    first, end = name.rfind("/") + 1, len(name)
+    while first < (dot := name.rfind(".", first, end)) and name[dot:end].lower() in ENDINGS:
+        end = dot
+    return name[:end]
 
 
 def relative_path(name: str) -> str:
@@ -36,10 +46,7 @@ def relative_path(name: str) -> str:
     >>> relative_path("cats/holiday.2019.JPG"), relative_path("cats/holiday.2019")
     ('cats/holiday.2019', 'cats/holiday.2019')
     """
-    path = PurePosixPath(name)
-    while path.suffix.lower() in ENDINGS:
-        path = path.with_suffix("")
-    return str(path)
+    return _without_endings(str(PurePosixPath(name)))
 
 
 def file_name(name: str) -> str:

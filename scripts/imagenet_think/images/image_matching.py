@@ -1,132 +1,49 @@
-"""Parquet files that name images, and the image that a name refers to."""
+"""The images in users' tables, and the image that a name refers to."""
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator
 
-import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
+from imagenet_think.core.parquet_columns import check_column, image_parts, opened
+from imagenet_think.core.user_tables import IMAGES, is_parquet
 from imagenet_think.images import image_ids
-
-TEXT, LABELS, IMAGES = "text", "text or integers", "text, or the hub's images (bytes and path)"
-"""What a column may hold besides nulls."""
-
-_TEXTS = {pa.string(), pa.large_string(), pa.string_view(), pa.null()}
-_BYTES = {pa.binary(), pa.large_binary(), pa.binary_view(), pa.null()}
 
 _READ = 16  # images in memory at a time
 
 _TWICE = re.compile(r"(?<![^/])(n\d{8})_(?=\1_)")
 """A class that a name repeats, as the names of the published dataset do."""
 
+_LONGEST = 255
+"""Characters of the longest name of a class, which may be that of a folder."""
 
-@contextmanager
-def opened(path: str, *columns: str) -> Iterator[ParquetFile]:
-    """Open a user's parquet file, of which `columns` are read, as a stream.
+
+def read_digests(path: str, column: str, rows: Collection[int]) -> dict[int, str]:
+    """Return the SHA-256 (hex) of the images' bytes in some rows; rows without bytes are omitted.
+
+    Row groups without them are not read, and nothing of a file that is not parquet.
 
     Raises
     ------
     ValueError
-        If it is not a parquet file, is damaged, or holds text that is not UTF-8. The message names
-        the file, the columns and a remedy.
+        If the file is damaged.
     OSError
         If it cannot be read on this machine.
     """
-    names = " or ".join(repr(column) for column in columns)
-    try:
-        with ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
-            yield file
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path}: column {names} holds text that is not UTF-8 ({error}): write the file "
-            "again with text in UTF-8, or name another column"
-        ) from error
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        if getattr(error, "errno", None) is not None:
-            raise
-        raise ValueError(
-            f"{path}: column {names} cannot be read, as the file is damaged or not a parquet file "
-            f"({error}): create or download it again, or give a path or pattern without it"
-        ) from error
-
-
-def check_column(file: ParquetFile, path: str, column: str, wanted: str = TEXT) -> None:
-    """Raise ValueError unless a column exists once and has the wanted type (or a dictionary)."""
-    schema = file.schema_arrow
-    if column not in schema.names:
-        raise ValueError(f"{path} has no column {column!r}; there are {', '.join(schema.names)}")
-    if schema.names.count(column) > 1:
-        raise ValueError(f"{path} has several columns {column!r}: rename all but one")
-    kind = schema.field(column).type
-    if not _holds(kind, wanted):
-        raise ValueError(
-            f"{path}: column {column!r} holds {kind}, not {wanted}: convert it, or name another "
-            "column"
-        )
-
-
-def _holds(kind: pa.DataType, wanted: str) -> bool:
-    kind = _plain(kind)
-    if wanted == IMAGES and (parts := _parts(kind)):
-        path, data = (_plain(parts.get(name, pa.null())) for name in ("path", "bytes"))
-        return path in _TEXTS and data in _BYTES
-    return kind in _TEXTS or (wanted == LABELS and pa.types.is_integer(kind))
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def _parts(kind: pa.DataType) -> dict[str, pa.DataType]:
-    """Return the types of `bytes` and `path` in the hub's images, as far as they exist."""
-    fields = kind if pa.types.is_struct(kind) else ()
-    return {field.name: field.type for field in fields if field.name in {"bytes", "path"}}
-
-
-def read_names(files: Sequence[str], column: str) -> list[str | None]:
-    """Return each row's name of its image, None without a name; bytes are not read.
-
-    The column holds names as text, or the hub's images, whose `path` is the name.
-
-    Raises
-    ------
-    ValueError
-        As for `opened` and `check_column`.
-    """
-    names: list[str | None] = []
-    for path in files:
-        with opened(path, column) as file:
-            check_column(file, path, column, IMAGES)
-            parts = _parts(file.schema_arrow.field(column).type)
-            if "path" in parts:
-                rows = file.read([f"{column}.path"])[column].to_pylist()
-                names += [row and row["path"] for row in rows]
-            elif parts:
-                names += [None] * file.metadata.num_rows
-            else:
-                names += file.read([column])[column].to_pylist()
-    return names
-
-
-def read_digests(files: Sequence[str], column: str, rows: Collection[int]) -> dict[int, str]:
-    """Return the SHA-256 (hex) of the images' bytes in some rows; rows without bytes are omitted.
-
-    Rows are numbered across all files. Row groups without them are not read.
-    """
-    wanted = set(rows)
-    digests, first = {}, 0
-    for path in files:
-        with opened(path, column) as file:
-            holds = "bytes" in _parts(file.schema_arrow.field(column).type)
-            for group in range(file.metadata.num_row_groups):
-                end = first + file.metadata.row_group(group).num_rows
-                if holds and not wanted.isdisjoint(range(first, end)):
-                    for row, data in enumerate(pictures(file, group, column), start=first):
-                        if row in wanted and data is not None:
-                            digests[row] = hashlib.sha256(data).hexdigest()
-                first = end
+    wanted, digests, first = set(rows), dict[int, str](), 0
+    if not wanted or not is_parquet(path):
+        return digests
+    with opened(path, column) as file:
+        if "bytes" not in image_parts(file.schema_arrow.field(column).type):
+            return digests
+        for group in range(file.metadata.num_row_groups):
+            end = first + file.metadata.row_group(group).num_rows
+            if not wanted.isdisjoint(range(first, end)):
+                for row, data in enumerate(pictures(file, group, column), start=first):
+                    if row in wanted and data is not None:
+                        digests[row] = hashlib.sha256(data).hexdigest()
+            first = end
     return digests
 
 
@@ -134,12 +51,6 @@ def read_pictures(path: str, column: str) -> Iterator[bytes | None]:
     """Yield the bytes of each row's image, or None; ValueError if the column holds none."""
     with opened(path, column) as file:
         check_column(file, path, column, IMAGES)
-        kind = file.schema_arrow.field(column).type
-        if "bytes" not in _parts(kind):
-            raise ValueError(
-                f"{path}: column {column!r} holds {kind}, without bytes: remove "
-                "images.source.pictures, or name a column of images as images.source.image"
-            )
         for group in range(file.metadata.num_row_groups):
             yield from pictures(file, group, column)
 
@@ -161,6 +72,7 @@ class ImageNames:
 
     def __init__(self, images: Iterable[str]):
         self._images = set(images)
+        self._folders = max((image.count("/") for image in self._images), default=0)
         # If ids contain folders, `dogs/12.jpg` is not the image `12` outside of them.
         self._flat = not any("/" in image for image in self._images)
 
@@ -173,7 +85,8 @@ class ImageNames:
 
     def _cut(self, whole: str) -> str | None:
         """Return the longest end of a path that is an image_id."""
-        parts = whole.split("/")
+        # No end with more folders is one: a hostile name may have thousands.
+        parts = whole.rsplit("/", self._folders + 1)
         shorter = ("/".join(parts[first:]) for first in range(1, len(parts)))
         allowed = [whole, *(cut for cut in shorter if self._flat or "/" in cut)]
         return next((cut for cut in allowed if cut in self._images), None)
@@ -204,6 +117,5 @@ def class_in(image: str, classes: Collection[str]) -> str | None:
     folder, slash, stem = image.rpartition("/")
     if slash and (first := folder.split("/")[0]) in classes:
         return first
-    words = stem.split("_")
-    beginnings = ("_".join(words[:count]) for count in range(len(words) - 1, 0, -1))
-    return next((beginning for beginning in beginnings if beginning in classes), None)
+    ends = (match.start() for match in re.finditer("_", stem[: _LONGEST + 1]))
+    return next((stem[:end] for end in sorted(ends, reverse=True) if stem[:end] in classes), None)

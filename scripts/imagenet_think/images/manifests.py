@@ -1,15 +1,14 @@
-"""Parquet files that list images: the image_id and the class of each row."""
+"""Tables that list images: the image_id and the class of each row."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import polars as pl
 
+from imagenet_think.core import user_tables
 from imagenet_think.core.schemas import CANDIDATES
-from imagenet_think.images import archives, image_matching
-from imagenet_think.images.classes import read_classes, read_labels
-from imagenet_think.images.labels import class_of
+from imagenet_think.images import archives, image_matching, labels
+from imagenet_think.images.labels import Classes
 from imagenet_think.images.rejections import RejectionError, recorded
 
 IMAGE = "image"
@@ -25,29 +24,27 @@ LISTED = pl.Schema({name: CANDIDATES[name] for name in CANDIDATES if name not in
 ListedRow = dict[str, Any]
 
 
-class Classes(NamedTuple):
-    """The classes that rows may belong to."""
+def read_names(
+    path: str, image: str, label: str | None
+) -> tuple[list[str | None], list[str | int | None]]:
+    """Return each row's name of its image and its label, None where it has none.
 
-    known: Collection[str]
-    numbered: Sequence[str]  # the classes that integer labels index
-    only: str | None  # the class of every row that names none, if the table has a single class
+    The label is in the column `label`; for None in `wnid`, if there is one.
+    """
+    wanted = label or WNID
+    columns = {wanted: user_tables.LABELS, image: user_tables.NAMES}
+    optional = {WNID} - {image} if label is None else ()
+    rows = user_tables.rows(path, columns, optional)
+    pairs = [(row[image], row[wanted]) for row in rows]
+    return [name for name, _ in pairs], [label for _, label in pairs]
 
 
-def read(classes: str | Path, labels: str | Path | None) -> Classes:
-    """Read the class table, and the file of labels, if there is one."""
-    wnids = read_classes(classes)["wnid"].to_list()
-    only = wnids[0] if len(wnids) == 1 else None
-    return Classes(frozenset(wnids), read_labels(classes, labels), only)
-
-
-def read_labels_of(path: str, label: str | None, count: int) -> list[object]:
-    """Return the label of each of a file's `count` rows, from `label` or `wnid`, or None."""
-    column = label or WNID
-    with image_matching.opened(path, column) as file:
-        if label is None and WNID not in file.schema_arrow.names:
-            return [None] * count
-        image_matching.check_column(file, path, column, image_matching.LABELS)
-        return file.read([column])[column].to_pylist()
+def with_metadata(path: str, label: str | None, classes: Classes) -> Classes:
+    """Return the classes with what a file's metadata say of its labels, as `labels.by_metadata`."""
+    try:
+        return labels.by_metadata(classes, user_tables.metadata(path), label or WNID)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def identify(
@@ -65,8 +62,15 @@ def identify(
         if called is None:
             raise RejectionError("not_an_image", "the row names no image")
         image = row["image_id"] = image_matching.listed_id(called, classes.known)
-        labelled = _labelled(called, label, classes.numbered)
         named_class = image_matching.class_in(image, classes.known)
+        try:
+            labelled = _labelled(called, label, classes)
+        except labels.UnknownOrderError as error:
+            if named_class is None:
+                raise ValueError(f"{place}: {called}: {error}") from None
+            labelled = None
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from None
         row["wnid"] = labelled or named_class or classes.only
         if not archives.safe_name(image):
             raise RejectionError("unsafe_name", f"{called} leads out of its folder")
@@ -75,13 +79,14 @@ def identify(
     return row
 
 
-def _labelled(name: str, label: object, counted: Sequence[str]) -> str | None:
-    """Return the class of a label, None for no label; reject a label that counts no class."""
-    if label is None or not str(label).strip():
+def _labelled(name: str, label: object, classes: Classes) -> str | None:
+    """Return the class of a label, None for no label; reject a label that says no class."""
+    if label is None:
         return None
-    if class_of("", label, counted) is None:
-        raise RejectionError("no_class", f"{name}: label {label} is none of {len(counted)} classes")
-    return class_of(name, label, counted)
+    if labels.labelled(label, classes) is None:
+        count = len(classes.numbered or classes.known)
+        raise RejectionError("no_class", f"{name}: label {label} is none of {count} classes")
+    return labels.class_of(name, label, classes)
 
 
 def reject_clashes(rows: Iterable[ListedRow]) -> Iterator[ListedRow]:

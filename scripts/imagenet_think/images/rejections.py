@@ -10,9 +10,11 @@ READING = {
     "clashing_archive": "the class has an archive already",
     "no_class": "its class is not known",
     "not_an_image": "the content is not an image, whatever its name",
+    "unsupported_format": "an image in a format that is not read; the detail names it",
     "undecodable": "an image that cannot be decoded to its last pixel",
     "too_many_bytes": "too large to be read (decompression bomb)",
     "too_many_scans": "a JPEG whose decoding would take too long (decompression bomb)",
+    "extra_image": "a further image of a webdataset sample, of which one is used",
     "clashing_id": "another image already has this image_id",
 }
 """Reasons found while images are listed, read and decoded, and what they mean.

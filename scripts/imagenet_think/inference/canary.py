@@ -13,9 +13,11 @@ each under the other's key and seed. Then
   (They are equal only if arithmetic does not depend on the batch, as in float32 on the CPU.) If
   decoding samples, a different seed gives a different text, and swapping shows nothing;
 - the engine must have counted as many image tokens as the model's processor inserts;
-- at least half of the texts must be text (see `canary_checks.garbled`);
-- at least half of the finished texts must have marks that parse. A text that reached the length
-  limit (`MAX_NEW_TOKENS`, or the model's own if that is less) does not count.
+- at least half of the texts must be text (see `canary_checks.garbled`).
+
+Finished texts that do not parse are a warning, with their share: a model may see and write well and
+yet break its format. Only if the config says so, it is stopped if that is most of them. A text that
+reached the length limit (`MAX_NEW_TOKENS`, or the model's own if that is less) does not count.
 
 The verdict is a page for people and a JSON file. It holds for all jobs of the same digest: none of
 them runs the canary again.
@@ -35,7 +37,9 @@ from imagenet_think.inference.canary_checks import (
     OWN,
     SWAPPED,
     Defect,
+    Replies,
     Reply,
+    formats,
     garbled,
     judge,
 )
@@ -70,8 +74,11 @@ def require_sight(
     output_format: str,
     digest: str,
     folder: str | Path,
+    strict: bool,
 ) -> dict[str, int] | None:
     """Let a model describe a few images, and stop it if it is blind or garbled.
+
+    A model that breaks its format is stopped only if `strict`; otherwise the log warns.
 
     Parameters
     ----------
@@ -87,6 +94,8 @@ def require_sight(
         Of everything that decides whether the model sees: settings, engine and versions.
     folder
         Where `<model>-<digest>.html` and `.json` are written, with the digest's first 8 digits.
+    strict
+        Whether a model is stopped if most of its finished texts do not parse.
 
     Returns
     -------
@@ -101,30 +110,34 @@ def require_sight(
     key = policy.model["key"]
     page = Path(folder) / f"{key}-{digest[:8]}.html"
     verdict = page.with_suffix(".json")
-    earlier = _earlier_defects(verdict, digest)
-    if earlier:
-        raise CanaryError(
-            f"{key} failed the canary before: {_summary(earlier)}. See {page}; "
-            f"delete {verdict} to run the canary again"
-        )
-    if earlier is not None:
-        logger.info("%s: the canary passed before: %s", key, page)
-        return None
-    replies, spent = ask(engine.generate, images, policy, processor, output_format)
-    defects = judge(replies, greedy=not seeding.at_random(policy.model["decoding"]))
-    write_text(canary_page.render(policy, engine.record, images, replies, defects), page)
-    record = {
-        "digest": digest,
-        "model": key,
-        "findings": [defect._asdict() for defect in defects],
-        "said": [asdict(reply) for reply in replies],
-    }
-    write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", verdict)
+    earlier, spent = _earlier(verdict, digest), None
+    replies: Replies
+    if earlier is None:
+        replies, spent = ask(engine.generate, images, policy, processor, output_format)
+        defects = judge(replies, greedy=not seeding.at_random(policy.model["decoding"]))
+        write_text(canary_page.render(policy, engine.record, images, replies, defects), page)
+        record = {
+            "digest": digest,
+            "model": key,
+            "findings": [defect._asdict() for defect in defects],
+            "said": [asdict(reply) for reply in replies],
+        }
+        write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", verdict)
+    else:
+        defects, replies = earlier
+    kept = formats(replies)
+    if strict and kept.mostly_broken:
+        text = f"{kept} (a warning, if inference.canary.broken_formats is warn)"
+        defects = [*defects, Defect("format", text)]
     if defects:
-        raise CanaryError(f"{key} must not be used for this run: {_summary(defects)}. See {page}")
-    logger.info("%s: the canary passes: %s", key, page)
-    if not any(reply.finish_reason == "stop" for reply in replies if reply.way == OWN):
-        logger.warning("%s: no text was finished, so its marks could not be checked", key)
+        failed = "failed the canary before" if earlier else "must not be used for this run"
+        again = f"; delete {verdict} to run the canary again" if earlier else ""
+        raise CanaryError(f"{key} {failed}: {_summary(defects)}. See {page}{again}")
+    logger.info("%s: the canary %s: %s", key, "passed before" if earlier else "passes", page)
+    if kept.broken:
+        logger.warning("%s: %s. It sees and writes, and the run goes on.", key, kept)
+    elif not kept.finished:
+        logger.warning("%s: no text was finished, so its format could not be checked", key)
     return spent
 
 
@@ -212,14 +225,17 @@ def _counting(generate: Generate, processor: Processor, expected: Counter[str]) 
     return counting
 
 
-def _earlier_defects(verdict: Path, digest: str) -> list[Defect] | None:
-    """Return the defects in an earlier verdict; None if there is no verdict of this digest."""
+def _earlier(verdict: Path, digest: str) -> tuple[list[Defect], Replies] | None:
+    """Return defects and replies of an earlier verdict; None if there is none of this digest."""
     if not verdict.exists():
         return None
     record = json.loads(verdict.read_text(encoding="utf-8"))
     if record["digest"] != digest:
         return None
-    return [Defect(**finding) for finding in record["findings"]]
+    defects = [Defect(**finding) for finding in record["findings"]]
+    # Up to version 0.1 a broken format was one of them; now it follows from the replies.
+    defects = [defect for defect in defects if defect.kind != "marks"]
+    return defects, [Reply(**reply) for reply in record["said"]]
 
 
 def _summary(defects: Iterable[Defect]) -> str:

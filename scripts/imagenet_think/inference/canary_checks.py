@@ -16,7 +16,7 @@ SAME_WORDS = 50
 """Texts of different images must differ within this many words."""
 
 LEAST_SHARE = 0.5
-"""Least share of texts that are not garbled, and of finished texts that parse."""
+"""Least share of texts that are not garbled and, where broken formats stop a run, that parse."""
 
 OWN, BLANK, SWAPPED = "own", "blank", "swapped"
 
@@ -24,7 +24,7 @@ OWN, BLANK, SWAPPED = "own", "blank", "swapped"
 class Defect(NamedTuple):
     """Something wrong with a model: its kind, and a description."""
 
-    kind: str  # refused, image_tokens, blind, alike, swapped, garbled or marks
+    kind: str  # refused, image_tokens, blind, alike, swapped, garbled or format
     text: str
 
 
@@ -54,7 +54,7 @@ Replies = Sequence[Reply]
 
 
 def judge(replies: Replies, *, greedy: bool) -> list[Defect]:
-    """Return what is wrong with a model by its replies; nothing if it may be used."""
+    """Return what is wrong with a model by its replies; nothing if it sees and writes."""
     # The model may reject a single image: that is a failure of its row, not of the model.
     answered = {reply.image_id for reply in replies if reply.way == OWN and reply.text is not None}
     rejected = [
@@ -65,7 +65,7 @@ def judge(replies: Replies, *, greedy: bool) -> list[Defect]:
     if rejected:
         return [Defect("refused", f"it cannot be prompted: {rejected[0].error}")]
     replies = [reply for reply in replies if reply.image_id in answered]
-    checks = [miscounted, blind, alike, *([unrelated] if greedy else []), garbage, unparsed]
+    checks = [miscounted, blind, alike, *([unrelated] if greedy else []), garbage]
     return [defect for check in checks for defect in check(replies)]
 
 
@@ -129,16 +129,35 @@ def garbage(replies: Replies) -> Iterator[Defect]:
         )
 
 
-def unparsed(replies: Replies) -> Iterator[Defect]:
-    """Report a model most of whose finished texts do not parse."""
-    finished = [r for r in _by_image(replies, OWN).values() if r.finish_reason == "stop"]
-    bad = [reply for reply in finished if reply.status != statuses.OK]
-    if finished and 1 - len(bad) / len(finished) < LEAST_SHARE:
-        yield Defect(
-            "marks",
-            f"the marks of {len(bad)} of {len(finished)} finished texts do not parse: "
-            f"{bad[0].image_id}, {bad[0].status}",
+class Formats(NamedTuple):
+    """The finished texts, and those of them that do not parse."""
+
+    finished: Replies
+    broken: Replies
+
+    @property
+    def mostly_broken(self) -> bool:
+        """Whether less than `LEAST_SHARE` of the texts parse."""
+        parsed = len(self.finished) - len(self.broken)
+        return bool(self.finished) and parsed / len(self.finished) < LEAST_SHARE
+
+    def __str__(self) -> str:
+        count, of, first = len(self.broken), len(self.finished), self.broken[0]
+        return (
+            f"{count} of {of} finished texts ({as_text(count / of, '.0%')}) break the model's "
+            "format: "
+            f"{first.image_id}, {first.status}"
         )
+
+
+def formats(replies: Replies) -> Formats:
+    """Return which texts of unchanged images keep the model's format.
+
+    A model that sees and writes well may break its format: it was not trained to think about
+    captions, for instance. That is a result, and no reason to stop.
+    """
+    finished = [r for r in _by_image(replies, OWN).values() if r.finish_reason == "stop"]
+    return Formats(finished, [reply for reply in finished if reply.status != statuses.OK])
 
 
 def _by_image(replies: Replies, way: str) -> dict[str, Reply]:

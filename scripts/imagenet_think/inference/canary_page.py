@@ -9,10 +9,9 @@ from typing import Any
 from PIL import Image
 
 from imagenet_think.core.templates import html_template
-from imagenet_think.inference.canary_checks import BLANK, OWN, SWAPPED, Defect, Replies
+from imagenet_think.inference.canary_checks import BLANK, OWN, SWAPPED, Defect, Replies, formats
 from imagenet_think.inference.chat import png_file
 from imagenet_think.inference.conversations import Policy
-from imagenet_think.parsing import statuses
 
 GRAY = (128, 128, 128)
 _TEMPLATE = Path(__file__).with_name("canary_page.html")
@@ -34,16 +33,17 @@ def render(
 ) -> str:
     """Return the page as HTML, with the engine's record and the image files by image_id."""
     own = [reply for reply in replies if reply.way == OWN]
-    finished = [reply for reply in own if reply.finish_reason == "stop"]
+    kept = formats(replies)
     return html_template(_TEMPLATE).render(
         key=policy.model["key"],
         prompt=policy.prompt,
         defects=defects,
+        broken=str(kept) if kept.broken else None,
         record=record,
         facts=[
             ("images", len(own)),
-            ("finished texts", len(finished)),
-            ("of them, marks parse", sum(reply.status == statuses.OK for reply in finished)),
+            ("finished texts", len(kept.finished)),
+            ("of them, in the model's format", len(kept.finished) - len(kept.broken)),
             ("garbled texts", sum(bool(reply.garbled) for reply in own)),
         ],
         rows=[

@@ -3,23 +3,35 @@
 A model's entry in the config determines its messages: `system` (system message), `template` (the
 user's text, with `{image}` in the image's place and `{prompt}` in that of the run's prompt) and,
 for a model that may request the image at full size, `second_round` (`first_scale`, the scale of
-width and height in the first round, and the `template` of the second user turn).
+width and height in the first round; `scaling`, how it is applied; and the `template` of the second
+user turn). A request that is wrong is answered by `ERROR_TURN`, as in VisionThink's program
+(`scripts/vllm_tool.py`).
 
 Messages have the form of transformers' chat templates: user turns are lists of parts; system and
 assistant turns are strings, because without an image some templates accept nothing else. An image
 part is `{"type": "image", "image": bytes, "scale": share}` with the bytes of an image file, so that
-a waiting conversation takes no more memory than its file.
+a waiting conversation takes no more memory than its file. With `"raw": True` the file's own pixels
+are scaled before the processor sees the image; otherwise what the processor would show is scaled.
 """
 
 import io
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from PIL import Image
 
+from imagenet_think.parsing import tool_calls
+
 TEMPLATE = "{image}{prompt}"
-TOOL_CALL = re.compile(r"<tool_call>.*?</tool_call>", re.DOTALL)
+
+LEAST_SIDE = 28
+"""Minimum side of a raw image in pixels, as in VisionThink's `scripts/vllm_tool.py`."""
+
+ERROR_TURN = (
+    "{error}Please analyze the error information obtained from the function tool and adjust your "
+    "response. Countinue your reasoning process inside <think> and </think>."
+)
+"""The second user turn after a wrong tool call, letter for letter as in VisionThink's program."""
 
 
 class PromptError(ValueError):
@@ -37,14 +49,15 @@ class Processor(Protocol):
         """Return the model inputs of a conversation."""
 
 
-def first_conversation(image: bytes, prompt: str, model_settings: dict) -> list[dict]:
+def first_conversation(image: bytes, prompt: str, model_settings: Mapping[str, Any]) -> list[dict]:
     """Return the messages of the first round, from the model's entry in the config.
 
     The image file is read and resized only by `encode`. A template that does not contain the image
     exactly once is a `PromptError`.
     """
-    scale = (model_settings.get("second_round") or {}).get("first_scale", 1.0)
-    user = _user_turn(model_settings.get("template", TEMPLATE), image, scale, prompt)
+    rounds = model_settings.get("second_round") or {}
+    picture = _picture(image, rounds.get("first_scale", 1.0), rounds)
+    user = _user_turn(model_settings.get("template", TEMPLATE), picture, prompt)
     system = model_settings.get("system")
     return [{"role": "system", "content": system}, user] if system else [user]
 
@@ -55,16 +68,19 @@ def second_conversation(
     """Return the messages of the second round, or None if there is none.
 
     There is one if the model's settings have a `second_round` and its first text contains a whole
-    tool call; what follows the call (the end token) is not part of the history. The history keeps
-    the first, smaller image, and the new turn shows the image at full size, as in the authors'
-    program.
+    tool call; what follows the last call (the end token) is not part of the history. The history
+    keeps the first, smaller image, and the new turn shows the image at full size, as in the
+    authors' program; or it names what is wrong with the call (`tool_calls.problem`).
     """
     settings = model_settings.get("second_round")
-    call = TOOL_CALL.search(first_text)
-    if settings is None or call is None:
+    calls = tool_calls.calls(first_text)
+    if settings is None or not calls:
         return None
-    call_turn = {"role": "assistant", "content": first_text[: call.end()]}
-    return [*first, call_turn, _user_turn(settings["template"], image, 1.0)]
+    call_turn = {"role": "assistant", "content": first_text[: calls[-1].end]}
+    if error := tool_calls.problem(calls):
+        words = {"type": "text", "text": ERROR_TURN.replace("{error}", error)}
+        return [*first, call_turn, {"role": "user", "content": [words]}]
+    return [*first, call_turn, _user_turn(settings["template"], _picture(image, 1.0, settings))]
 
 
 def encode(processor: Processor, messages: list[dict], prefix: str = "") -> dict:
@@ -86,7 +102,7 @@ def encode(processor: Processor, messages: list[dict], prefix: str = "") -> dict
         model's image token, or if the inputs contain no image token (the model would answer blind).
     """
     _check_texts(processor, messages, prefix)
-    messages, resize = _with_pictures(processor, messages)
+    messages, resize = _with_pictures(processor, _with_raw_scaled(messages))
     try:
         inputs = processor.apply_chat_template(
             messages,
@@ -106,18 +122,44 @@ def encode(processor: Processor, messages: list[dict], prefix: str = "") -> dict
     return _continued(processor, inputs, prefix) if prefix else inputs
 
 
-def fitted(processor: Processor, messages: list[dict]) -> list[dict]:
-    """Return a conversation whose images have the size at which the model sees them.
+def require_images(processor: Processor, model_settings: Mapping[str, Any]) -> None:
+    """Check that a chat template renders the model's first turn, with the image in it.
 
-    If an image has a `scale` other than 1, all images of the conversation are resized (a processor
-    resizes all or none), to PNG files marked `"fitted": True`: no engine may resize them again.
-    Other conversations are returned unchanged, after a check that their images are readable.
+    Raises
+    ------
+    ValueError
+        If the template fails, or writes no image token: it is one for text only, for instance.
+    """
+    messages = first_conversation(b"", "Describe the image.", model_settings)
+    try:
+        text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        problem = "" if processor.image_token in text else "it writes no image token"
+    except Exception as error:  # a template's code may fail in any way
+        problem = f"{type(error).__name__}: {error}"
+    if problem:
+        raise ValueError(
+            f"the chat template cannot show the model an image ({problem}). It may be one for "
+            "text only; needed is one for turns that are lists of "
+            f'{{"type": "image"}} and {{"type": "text"}}, and that writes {processor.image_token} '
+            "for an image. In a copy of the processor's files, put it into chat_template.jinja, "
+            "and name the copy as repository of the model's `processor`"
+        )
+
+
+def fitted(processor: Processor, messages: list[dict]) -> list[dict]:
+    """Return a conversation in which no image is left to be scaled: for an engine elsewhere.
+
+    A raw image that is scaled becomes a PNG file, which a processor sees like any other. If another
+    image has a `scale` other than 1, all images of the conversation get the size at which the model
+    sees them (a processor resizes all or none), as PNG files marked `"fitted": True`: no engine may
+    resize them again. Others are returned unchanged, after a check that their images are readable.
 
     Raises
     ------
     PromptError
-        If an image cannot be read or fitted, or the family does not scale images.
+        If an image cannot be read or fitted, or the family does not scale images as in training.
     """
+    messages = _with_raw_scaled(messages)
     pictures, resize = _with_pictures(processor, messages)
     if resize:
         return messages
@@ -129,7 +171,9 @@ def fitted(processor: Processor, messages: list[dict]) -> list[dict]:
 def _check_texts(processor: Processor, messages: list[dict], prefix: str) -> None:
     """Check that no text, also of an earlier round, has the image token: it would count as one."""
     texts = [
-        (message["role"], part.get("text", "")) for message in messages for part in _parts(message)
+        (message["role"], part.get("text", ""))
+        for message in messages
+        for part in parts_of(message)
     ]
     for role, text in [*texts, ("prefix", prefix)]:
         if processor.image_token in text:
@@ -145,12 +189,19 @@ def png_file(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _parts(message: dict) -> list[dict]:
+def parts_of(message: dict) -> list[dict]:
+    """Return the parts of a message; a string is one part."""
     content = message["content"]
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-def _user_turn(template: str, image: bytes, scale: float, prompt: str = "") -> dict:
+def _picture(image: bytes, scale: float, rounds: Mapping[str, Any]) -> dict:
+    """Return an image part; `rounds` is the model's `second_round`, if it has one."""
+    raw = {"raw": True} if rounds.get("scaling") == "evaluation" else {}
+    return {"type": "image", "image": image, "scale": scale, **raw}
+
+
+def _user_turn(template: str, picture: dict, prompt: str = "") -> dict:
     """Return a user turn. It is split at `{image}` first, because a prompt may contain braces."""
     pieces = template.split("{image}")
     if len(pieces) != 2:
@@ -160,7 +211,6 @@ def _user_turn(template: str, image: bytes, scale: float, prompt: str = "") -> d
     before, after = (
         {"type": "text", "text": piece.replace("{prompt}", prompt)} for piece in pieces
     )
-    picture = {"type": "image", "image": image, "scale": scale}
     parts = [part for part in (before, picture, after) if part.get("text") != ""]
     return {"role": "user", "content": parts}
 
@@ -176,9 +226,38 @@ def _each_image(messages: list[dict], change: Callable[[dict], dict]) -> list[di
     return [message | {"content": changed(message["content"])} for message in messages]
 
 
+def _with_raw_scaled(messages: list[dict]) -> list[dict]:
+    """Return the messages with raw images scaled, after which they are like any other."""
+    if not any(part.get("raw") for message in messages for part in parts_of(message)):
+        return messages
+
+    def scaled(part: dict) -> dict:
+        image = opened(part["image"])
+        shown = _raw_scaled(image, part["scale"])
+        data = part["image"] if shown is image else png_file(shown)
+        return {"type": "image", "image": data, "scale": 1.0}
+
+    return _each_image(messages, lambda part: scaled(part) if part.get("raw") else part)
+
+
+def _raw_scaled(image: Image.Image, scale: float) -> Image.Image:
+    """Return an image scaled as VisionThink's evaluation does it (`scripts/vllm_tool.py`).
+
+    Sides are rounded down. An image with a side below `LEAST_SIDE` is then enlarged until it has
+    none; no other is.
+    """
+    if scale != 1.0:
+        width, height = (max(1, int(side * scale)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    if (least := min(image.size)) < LEAST_SIDE:
+        width, height = (max(LEAST_SIDE, side * LEAST_SIDE // least) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    return image
+
+
 def _with_pictures(processor: Processor, messages: list[dict]) -> tuple[list[dict], bool]:
     """Return the messages with opened images, and whether the processor should resize them."""
-    images = [part for m in messages for part in _parts(m) if part["type"] == "image"]
+    images = [part for m in messages for part in parts_of(m) if part["type"] == "image"]
     read = _each_image(messages, lambda part: part | {"image": opened(part["image"])})
     if any(part.get("fitted") for part in images):
         return read, False
@@ -186,7 +265,10 @@ def _with_pictures(processor: Processor, messages: list[dict]) -> tuple[list[dic
         return read, True
     fit: Callable[[Image.Image, float], Image.Image] | None = getattr(processor, "fit", None)
     if fit is None:
-        raise PromptError(f"{type(processor).__module__} cannot scale images: no second_round here")
+        raise PromptError(
+            f"{type(processor).__module__} cannot scale images as in training: "
+            "second_round.scaling has to be evaluation"
+        )
     try:
         return _each_image(
             read, lambda part: part | {"image": fit(part["image"], part["scale"])}

@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from huggingface_hub import snapshot_download
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.modeling_utils import LoadStateDictConfig, load_state_dict
 
-from imagenet_think.inference import families
+from imagenet_think.inference import chat, families
 from imagenet_think.inference.families import Family
 
 # Settings, vocabularies, templates, and the one file of code that is read (never run): Kimi's
@@ -57,9 +58,20 @@ def local_folder(path: str | Path, revision: str | None, *, weights: bool = Fals
 
 
 def read_json(folder: Path, name: str) -> dict:
-    """Return a JSON file of the checkpoint, or an empty dict where it has none."""
+    """Return the object in a JSON file of the checkpoint, or an empty dict where it has none.
+
+    Anything else in it is a `ValueError` that names the file.
+    """
     path = folder / name
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged or not JSON ({error}): download it again") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} does not contain a JSON object: download it again")
+    return found
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -92,15 +104,32 @@ def published_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def chat_template(folder: Path) -> str:
-    """Return the chat template, from whichever file has it; none is a `ValueError`."""
+    """Return the chat template, from whichever file has it.
+
+    None, or several with names, is a `ValueError`.
+    """
     jinja = folder / "chat_template.jinja"
     if jinja.exists():
         return jinja.read_text(encoding="utf-8")
     for name in ("chat_template.json", "processor_config.json", "tokenizer_config.json"):
         template = read_json(folder, name).get("chat_template")
+        if template and not isinstance(template, str):
+            raise ValueError(
+                f"{folder / name} has several chat templates{_names(template)}: in a copy of the "
+                "processor's files, write the one to use to chat_template.jinja, and name the copy "
+                "as repository of the model's `processor`"
+            )
         if template:
             return template
     raise ValueError(f"{folder} has no chat template (chat_template.jinja or a JSON file with one)")
+
+
+def _names(templates: Any) -> str:
+    """Return the names of templates, a list of objects or an object, in brackets."""
+    with suppress(AttributeError, KeyError, TypeError):
+        named = templates if isinstance(templates, dict) else [each["name"] for each in templates]
+        return f" ({', '.join(map(str, named))})"
+    return ""
 
 
 def known_settings(family: str, settings: dict | None, known: tuple[str, ...]) -> dict:
@@ -195,11 +224,13 @@ def load_processor(
 ) -> tuple[Any, list[int]]:
     """Return the processor of a model of the config, and the tokens at which a response ends.
 
-    `processor` and `checkpoint` are a folder or hub id, and a revision.
+    `processor` and `checkpoint` are a folder or hub id, and a revision. A chat template that cannot
+    show the model an image is a `ValueError`.
     """
     family = families.get(model["family"])
     path, revision = processor
     loaded = family.load_processor(path, model.get("image"), revision=revision)
+    chat.require_images(loaded, model)
     return loaded, stop_ids(family, loaded, local_folder(*checkpoint))
 
 

@@ -1,10 +1,10 @@
 """One answer from as many requests as it takes, with any engine.
 
-Rounds: a model with a `second_round` that calls its tool is shown the image at full size and
-answers again. Attempts: an answer that is cut off (at its length limit, or in a loop) is generated
-again from the first round with new seeds, if decoding samples; greedy decoding would give the same
-text. Forced closing: if the last attempt, too, is cut off within its thinking, the model's
-`close_thought` closes it and the answer is generated.
+Rounds: a model with a `second_round` that calls its tool is shown the image at full size (or told
+what is wrong with its call) and answers again. Attempts: an answer that is cut off (at its length
+limit, or in a loop) is generated again from the first round with new seeds, if decoding samples;
+greedy decoding would give the same text. Forced closing: if the last attempt, too, is cut off
+within its thinking, the model's `close_thought` closes it and the answer is generated.
 
 The text of an answer is that of its rounds, joined by `ROUND_SEPARATOR`. A round is the model's
 `prefix` and the generated text after it, including the end token; if thinking was closed by force,

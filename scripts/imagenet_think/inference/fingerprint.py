@@ -5,7 +5,7 @@ from typing import Any
 
 from imagenet_think.core.digests import digest_settings, digest_text
 from imagenet_think.core.settings import prompt
-from imagenet_think.inference import seeding
+from imagenet_think.inference import sampling_settings, seeding
 
 _MODEL_KEYS = (
     "family",
@@ -26,16 +26,26 @@ def response_settings(settings: Mapping[str, Any], model: str) -> dict[str, Any]
     Returns
     -------
     dict
-        `model` (its entry in the config, with its `key`), `prompt` (`id` and `text`),
-        `preparation`, `length_policy` and `seed`.
+        `model` (its entry in the config, with its `key` and every value of its `decoding`),
+        `prompt` (`id` and `text`), `preparation`, `length_policy` and `seed`.
+
+    Raises
+    ------
+    ValueError
+        If sampling settings are the checkpoint's, and cannot be read or applied.
     """
+    own = settings["models"][model]
     return {
-        "model": {**settings["models"][model], "key": model},
+        "model": {**own, "key": model, "decoding": sampling_settings.resolved(own)},
         "prompt": {"id": settings["prompt"], "text": prompt(settings)},
         "preparation": settings["images"]["preparation"],
         "length_policy": settings["length_policy"],
         "seed": settings["seed"],
     }
+
+
+_AS_BEFORE = ("scaling", "training")
+"""Entry of `second_round` that was the only way before it had a name."""
 
 
 def settings_digest(settings: Mapping[str, Any], revisions: tuple[str, str]) -> str:
@@ -44,6 +54,9 @@ def settings_digest(settings: Mapping[str, Any], revisions: tuple[str, str]) -> 
     It does not cover how and where they are computed (engine, attention, dtype, batch size,
     versions), nor the model's name. It covers the output format only if that decides whether a
     thought is open and has to be closed, and seed and number of attempts only if decoding samples.
+    Nor does it cover how near-repeats are found: that ends responses that would go on in the same
+    way, and changes none that ended by itself. A response that is in the journal is thus kept with
+    any such setting, even one that ran into its length limit with none.
 
     Parameters
     ----------
@@ -56,17 +69,23 @@ def settings_digest(settings: Mapping[str, Any], revisions: tuple[str, str]) -> 
     decoding, random = model["decoding"], seeding.at_random(model["decoding"])
     return digest_settings(
         {
-            "model": {key: model[key] for key in _MODEL_KEYS if model.get(key)},
+            "model": {key: _named(model[key]) for key in _MODEL_KEYS if model.get(key)},
             "output": model["output"] if model.get("close_thought") else None,
             "revisions": list(revisions),
             "prompt": settings["prompt"]["text"],
             "preparation": settings["preparation"],
             "decoding": decoding,
-            "loop": length_policy["loop"],
+            "loop": {k: v for k, v in length_policy["loop"].items() if k != "near_repeats"},
             "attempts": length_policy["attempts"] if random else None,
             "seed": settings["seed"] if random else None,
         }
     )
+
+
+def _named(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {key: own for key, own in value.items() if (key, own) != _AS_BEFORE}
 
 
 def fingerprint(settings: str, source_sha256: str) -> str:

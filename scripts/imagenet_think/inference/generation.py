@@ -3,9 +3,7 @@
 import json
 import logging
 import os
-import signal
 import socket
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from imagenet_think.core import model_sources
@@ -49,13 +46,14 @@ class Task:
     inference, threads
         As in `imagenet_think.inference.engines.Setup`: they do not change the responses.
     canary
-        `folder` of the canaries' verdicts, and the model's `output` format; None for no canary.
+        `folder` of the canaries' verdicts, the model's `output` format, and whether the canary is
+        `strict` about it; None for no canary.
     """
 
     settings: Mapping[str, Any]
     inference: Mapping[str, Any]
     threads: int
-    canary: Mapping[str, str] | None = None
+    canary: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, model: str, params: Any, threads: int) -> "Task":
@@ -65,7 +63,11 @@ class Task:
             response_settings(json.loads(params.settings), model),
             {**inference["inference"], "engines": inference["engines"]},
             threads,
-            {"folder": params.canary, "output": inference["models"][model]["output"]},
+            {
+                "folder": params.canary,
+                "output": inference["models"][model]["output"],
+                "strict": inference["inference"]["canary"]["broken_formats"] == "stop",
+            },
         )
 
     @property
@@ -243,6 +245,7 @@ class _Run:
         self.notes: dict[str, Any] = {
             "model": task.model["key"],
             "settings": task.digest,
+            "decoding": task.model["decoding"],
             "host": host,
             "start": start,
             "engine": task.inference["engine"],
@@ -331,16 +334,6 @@ def _run_canary(task: Task, engine: Engine, images: Sequence[str]) -> dict | Non
             }
         ),
         folder=task.canary["folder"],
+        strict=task.canary["strict"],
     )
     return spent and {"seconds": round(time.monotonic() - start, 3), **spent}
-
-
-def exit_on_sigterm() -> None:
-    """Handle the first SIGTERM as an error, so that locks and servers are released."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)
-        logger.warning("SIGTERM: journaled responses are kept, the next run generates the others")
-        sys.exit(128 + number)
-
-    signal.signal(signal.SIGTERM, stop)

@@ -21,7 +21,10 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from imagenet_think.core.files import atomic_path
+import polars as pl
+
+from imagenet_think.core.files import atomic_path, sync_folder
+from imagenet_think.core.schemas import RESPONSES
 from imagenet_think.inference.locks import Lock
 
 logger = logging.getLogger(__name__)
@@ -64,6 +67,7 @@ class Journal:
                 if record["kind"] == "response":
                     self._rows.setdefault(_key(record["row"]), record["row"])
             self._file = stack.enter_context(self.path.open("ab", buffering=0))
+            sync_folder(self.path.parent)
             self._synced = time.monotonic()
             self._open = stack.pop_all()
 
@@ -118,7 +122,7 @@ def adopt(wanted: Mapping[Key, Journal]) -> set[Key]:
     """
     missing = dict(wanted)
     for folder in sorted({journal.path.parent for journal in wanted.values()}):
-        for path in sorted(folder.glob("*.jsonl")):
+        for path in files(folder):
             before = len(missing)
             # All are read: a job opens several, and one of them may have what another lacks.
             for record in read_lines(path) if missing else ():
@@ -129,6 +133,15 @@ def adopt(wanted: Mapping[Key, Journal]) -> set[Key]:
             if len(missing) < before:
                 logger.info("%s: copied %d rows from it", path, before - len(missing))
     return wanted.keys() - missing.keys()
+
+
+def files(folder: str | Path) -> list[Path]:
+    """Return the journals in a model's folder, which need not exist, in name order.
+
+    Their names are not known: the number of shards may have changed. Hidden files are temporary.
+    """
+    found = sorted(Path(folder).glob("*.jsonl"))
+    return [path for path in found if not path.name.startswith(".")]
 
 
 def read_lines(path: str | Path) -> Iterator[dict]:
@@ -153,15 +166,45 @@ def _key(row: dict) -> Key:
     return row["image_id"], row["fingerprint"]
 
 
+_TYPES: dict[Any, type] = {pl.String: str, pl.Int64: int, pl.Boolean: bool}
+_ROW = {name: _TYPES[dtype] for name, dtype in RESPONSES.items()}
+_META = {"run": str, "at": float, "seconds": float, "ready_seconds": float}
+_DEVICE = {"device": str, "devices": int}  # or null
+
+
 def _parsed(line: bytes) -> dict | None:
-    """Return the record of a line, or None if it is unreadable."""
-    with suppress(ValueError, KeyError, TypeError, RecursionError):
+    """Return the record of a line, or None if it is unreadable.
+
+    Values that are read elsewhere have the types that are written, as far as they are there: an
+    edited or damaged line is no reason to fail in the middle of a run.
+    """
+    with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
         record = json.loads(line)
+        if not (
+            all(_is(record[name], kind) for name, kind in _META.items() if name in record)
+            and all(_is_or_null(record.get(name), kind) for name, kind in _DEVICE.items())
+            and all(_is(value, int) for value in record.get("spent", {}).values())
+        ):
+            return None
         if record["kind"] == "run":
             return record
         if record["kind"] == "response" and all(isinstance(p, str) for p in _key(record["row"])):
-            return record
+            row = record["row"]
+            if all(_is_or_null(row[name], _ROW[name]) for name in row.keys() & _ROW.keys()):
+                return record
     return None
+
+
+def _is(value: object, kind: type) -> bool:
+    """Return whether a value of JSON has a type; a number also fits a column of 64 bits."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        fits = -(2.0**63) <= value < 2.0**63
+        return fits and (kind is float or (kind is int and isinstance(value, int)))
+    return type(value) is kind
+
+
+def _is_or_null(value: object, kind: type) -> bool:
+    return value is None or _is(value, kind)
 
 
 def _recovered(path: Path) -> list[dict]:
@@ -179,12 +222,11 @@ def _recovered(path: Path) -> list[dict]:
         logger.warning("%s: lines %s cannot be read, moved to %s", path, numbers, aside.name)
         with aside.open("ab", buffering=0) as file:
             _write(file, b"".join(lines[i - 1] + b"\n" for i in numbers))
+            os.fsync(file.fileno())  # before they leave the journal
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             for line, record in zip(lines, records, strict=True):
                 if record is not None:
                     file.write(line + b"\n")
-            file.flush()
-            os.fsync(file.fileno())  # before it replaces the old file
     return [record for record in records if record is not None]
 
 

@@ -30,6 +30,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from imagenet_think.core import processes
 from imagenet_think.core.numbers import whole
 
 logger = logging.getLogger(__name__)
@@ -59,23 +60,15 @@ class Owner:
     @classmethod
     def this_process(cls) -> "Owner":
         """Return this process as an owner with a new token."""
-        pid = os.getpid()
-        return cls(
-            socket.gethostname(), pid, _machine(), _process(pid), time.time(), secrets.token_hex(8)
-        )
+        pid, token = os.getpid(), secrets.token_hex(8)
+        host, start = socket.gethostname(), processes.start_of(pid)
+        return cls(host, pid, processes.machine(), start, time.time(), token)
 
     def alive(self) -> bool | None:
         """Return whether the process exists, or None if that cannot be known on this machine."""
-        if self.machine != _machine():
+        if self.machine != processes.machine():
             return None
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass  # another user's, so it exists
-        process = _process(self.pid)
-        return None if None in (process, self.process) else process == self.process
+        return processes.is_alive(self.pid, self.process)
 
     def __str__(self) -> str:
         since = datetime.fromtimestamp(self.since, UTC).isoformat(sep=" ", timespec="seconds")
@@ -239,8 +232,10 @@ def _look(path: Path) -> _Seen | None:
         return None
     try:
         owner = Owner(**json.loads(content))
-        return _Seen(owner if 0 < owner.pid < 2**31 else None, touched)
-    except (ValueError, TypeError):
+        str(owner)  # fails if its time is none
+        valid = isinstance(owner.pid, int) and 0 < owner.pid < 2**31
+        return _Seen(owner if valid else None, touched)
+    except (ValueError, TypeError, RecursionError, OverflowError, OSError):
         return _Seen(None, touched)
 
 
@@ -248,23 +243,3 @@ def _now(folder: Path) -> float:
     """Return the time by the clock of the folder's file system."""
     with tempfile.TemporaryFile(dir=folder) as file:
         return os.fstat(file.fileno()).st_mtime
-
-
-def _machine() -> str:
-    """Return a name of this machine since its last boot, and of the namespace of its processes."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        space = os.readlink("/proc/self/ns/pid")
-    except OSError:  # not Linux
-        boot = space = ""
-    return f"{socket.gethostname()} {boot} {space}".strip()
-
-
-def _process(pid: int) -> str | None:
-    """Return when a process was started, in the kernel's ticks, or "ended"."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return None
-    state, *fields = stat.rpartition(")")[2].split()
-    return "ended" if state in "ZX" else fields[18]

@@ -1,4 +1,4 @@
-"""Parquet files of responses that were generated elsewhere, matched to the images of the sample."""
+"""Files of responses that were generated elsewhere, matched to the images of the sample."""
 
 import hashlib
 from collections import Counter
@@ -8,10 +8,12 @@ from pathlib import Path
 
 import polars as pl
 
+from imagenet_think.core import user_tables
 from imagenet_think.core.digests import digest_text
 from imagenet_think.core.logs import some
 from imagenet_think.images import image_matching
 from imagenet_think.parsing import Parsed, parse, statuses
+from imagenet_think.parsing.tagged import NO_THINK
 
 UNKNOWN, REPEATED, NAMELESS, TEXTLESS = (
     "not in the sample",
@@ -23,9 +25,6 @@ UNKNOWN, REPEATED, NAMELESS, TEXTLESS = (
 
 BY_NAME, BY_DIGEST = "name", "sha256"
 """How a row was matched to its image."""
-
-ROWS = 1024
-"""Rows read at a time."""
 
 Row = Mapping[str, str | None]
 """The texts of a row, by column."""
@@ -41,9 +40,10 @@ class Columns:
         Names the image: an image_id, a file name or path, or the hub's images
         (`imagenet_think.images.image_matching`), of which the bytes count if no path matches.
     text
-        Raw text; or None, and thinking and answer are in two columns.
+        Raw text; or None, and the parts are in columns of their own.
     think, answer
-        Those two columns, which are taken verbatim, but stripped; otherwise None.
+        Those columns, which are taken verbatim, but stripped; otherwise None. Answers may come
+        without thinking.
     """
 
     image: str
@@ -60,13 +60,18 @@ class Columns:
         """Return thinking and answer of a row; `output` is the format of raw text."""
         if self.text:
             return parse(str(output), row[self.text], "stop")
-        think, answer = ((row[name] or "").strip() or None for name in self.texts)
-        status = statuses.OK
+        think, answer = (
+            ((row[name] if name else None) or "").strip() or None
+            for name in (self.think, self.answer)
+        )
+        think_status = answer_status = statuses.OK
         if think is None:
-            status = statuses.EMPTY_THINK
+            think_status = statuses.EMPTY_THINK if self.think else NO_THINK
         if answer is None:
-            status = statuses.EMPTY_ANSWER
-        return Parsed("\n".join(filter(None, (think, answer))) or None, think, answer, status)
+            answer_status = statuses.EMPTY_ANSWER
+        status = answer_status if answer is None or not self.think else think_status
+        full = "\n".join(filter(None, (think, answer))) or None
+        return Parsed(full, think, answer, status, think_status, answer_status)
 
 
 @dataclass
@@ -114,36 +119,38 @@ class ResponseFiles:
         ------
         ValueError
             If no row names an image of the sample, or a file or column cannot be read (see
-            `imagenet_think.images.image_matching.opened` and `check_column`).
+            `imagenet_think.core.user_tables.rows`).
         """
-        names = image_matching.read_names(self.paths, self.columns.image)
         known = image_matching.ImageNames(sample["image_id"])
-        named = [None if name is None else known.image(name) for name in names]
-        unknown = [row for row, name in enumerate(named) if name is None]
         by_digest = {
             digest: name
             for column in ("sha256", "source_sha256")
             for name, digest in sample.select("image_id", column).drop_nulls().iter_rows()
         }
-        wanted = unknown if by_digest else []
-        digests = image_matching.read_digests(self.paths, self.columns.image, wanted)
-        found = Matches()
-        for row, (name, image, texts) in enumerate(zip(names, named, self._rows(), strict=True)):
-            held = [text for text in texts.values() if text is not None]  # it may be empty
-            found.text_bytes += sum(map(len, held))
-            digest = digests.get(row)
-            shown = name or digest
-            matched_by = BY_NAME if image else BY_DIGEST
-            image = image or by_digest.get(digest or "")
-            if image is None:
-                found.unused.append((shown, UNKNOWN if shown else NAMELESS))
-            elif not held:
-                found.unused.append((shown, TEXTLESS))
-            elif image in found.rows:
-                found.unused.append((shown, REPEATED))
-            else:
-                found.rows[image] = row
-                found.matched_by[matched_by] += 1
+        found, row = Matches(), 0
+        for path in self.paths:
+            rows = [(name, sum(map(len, texts))) for name, texts in self._named_rows(path)]
+            named = [None if name is None else known.image(name) for name, _ in rows]
+            unknown = [place for place, image in enumerate(named) if image is None]
+            digests = image_matching.read_digests(
+                path, self.columns.image, unknown if by_digest else []
+            )
+            for place, ((name, length), image) in enumerate(zip(rows, named, strict=True)):
+                digest = digests.get(place)
+                shown = name or digest
+                matched_by = BY_NAME if image else BY_DIGEST
+                image = image or by_digest.get(digest or "")
+                if image is None:
+                    found.unused.append((shown, UNKNOWN if shown else NAMELESS))
+                elif not length:
+                    found.unused.append((shown, TEXTLESS))
+                elif image in found.rows:
+                    found.unused.append((shown, REPEATED))
+                else:
+                    found.rows[image] = row + place
+                    found.matched_by[matched_by] += 1
+            found.text_bytes += sum(length for _, length in rows)
+            row += len(rows)
         if not found.rows and all(why in (UNKNOWN, NAMELESS) for _, why in found.unused):
             raise ValueError(self._no_match(found.unused, sample["image_id"].sort().to_list()))
         return found
@@ -152,14 +159,16 @@ class ResponseFiles:
         """Return the texts of some rows by name, given their numbers and names."""
         return {wanted[n]: row for n, row in enumerate(self._rows()) if n in wanted}
 
+    def _named_rows(self, path: str) -> Iterator[tuple[str | None, list[str]]]:
+        """Yield a file's rows: the name of the image, and the texts that are not missing."""
+        image, texts = self.columns.image, dict.fromkeys(self.columns.texts, user_tables.TEXT)
+        for row in user_tables.rows(path, {**texts, image: user_tables.NAMES}):
+            yield row[image], [row[column] for column in texts if row[column] is not None]
+
     def _rows(self) -> Iterator[Row]:
-        """Yield the texts of each row; `ROWS` are in memory at a time."""
+        """Yield the texts of each row."""
         for path in self.paths:
-            with image_matching.opened(path, *self.columns.texts) as file:
-                for column in self.columns.texts:
-                    image_matching.check_column(file, path, column)
-                for batch in file.iter_batches(ROWS, columns=self.columns.texts):
-                    yield from batch.to_pylist()
+            yield from user_tables.rows(path, dict.fromkeys(self.columns.texts, user_tables.TEXT))
 
     def digest(self) -> str:
         """Return the SHA-256 (hex) of the files' contents in order, regardless of their names."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from imagenet_think.inference.journal import files as journals
 from imagenet_think.inference.journal import read_lines
 
 GPU, CPU, UNKNOWN = "GPU", "CPU", "unknown"
@@ -107,8 +108,7 @@ def read_usage(folder: str | Path) -> Usage:
     records: dict[str, dict] = {}
     last: dict[str, float] = {}
     rows = []
-    paths = sorted(Path(folder).glob("*.jsonl"))
-    for line in chain.from_iterable(map(read_lines, paths)):
+    for line in chain.from_iterable(map(read_lines, journals(folder))):
         run = line.get("run") or ""
         known = records.setdefault(run, {})
         if line["kind"] == "run":
@@ -117,7 +117,7 @@ def read_usage(folder: str | Path) -> Usage:
             last[run] = max(last.get(run, 0.0), line.get("at", 0.0))
             row = line["row"]
             tokens = row | line.get("spent", {})
-            rows.append([row["image_id"], row["fingerprint"], run, *(tokens[t] for t in TOKENS)])
+            rows.append([row["image_id"], row["fingerprint"], run, *map(tokens.get, TOKENS)])
     jobs = [
         RecordedJob(run, record, max(record.get("seconds", 0.0), last.get(run, 0.0)))
         for run, record in sorted(records.items())

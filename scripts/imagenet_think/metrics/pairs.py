@@ -11,6 +11,7 @@ import polars as pl
 from imagenet_think.core.hash_order import image_order_key, order_key
 from imagenet_think.core.schemas import BASELINES, BETWEEN, TEACHERS
 from imagenet_think.parsing import PARTS
+from imagenet_think.parsing.marks import ANSWER, THINK
 from imagenet_think.parsing.statuses import OK
 
 KEYS = ["image_id", "model", "part"]
@@ -163,15 +164,14 @@ def read_texts(annotations: str | Path) -> pl.DataFrame:
     -------
     polars.DataFrame
         `image_id, model, part, text`. The full output is scored wherever it is not blank, thinking
-        and answer only where the response was parsed (status ok); `text` is null elsewhere.
+        and answer where they are known (their own status is ok); `text` is null elsewhere.
     """
     wide = pl.read_parquet(annotations)
-    parsed = pl.col("status") == OK
     return wide.select(
         "image_id",
         "model",
         pl.when(pl.col("full").str.strip_chars() != "").then("full"),
-        pl.when(parsed).then(pl.col("think", "answer")),
+        *(pl.when(pl.col(f"{part}_status") == OK).then(part) for part in (THINK, ANSWER)),
     ).unpivot(list(PARTS), index=["image_id", "model"], variable_name="part", value_name="text")
 
 

@@ -83,7 +83,7 @@ class Metric:
     """Whether it runs a neural encoder: on a GPU if there is one, in the environment `embeddings`
     instead of `texts`. If it names a `repository` in the config, its files are part of its key."""
     bounded: bool = True
-    """Whether it is in the range from 0 to 1."""
+    """Whether it is in the range from 0 to 1; otherwise it is in that of a cosine, from -1 to 1."""
     tuning: tuple[str, ...] = ()
     """Its keys in the config that change no score, such as the batch size."""
     statistics: tuple[str, ...] = ()
@@ -95,6 +95,11 @@ class Metric:
     """Number of the paper's table that prints it; None if it gets a table of its own."""
     caveat: Callable[[Settings], str | None] = lambda settings: None
     """Returns why its numbers cannot be compared with the paper's, or None if they can."""
+
+    @property
+    def lowest(self) -> float:
+        """Smallest value that it can have; the largest is 1."""
+        return 0.0 if self.bounded else -1.0
 
     @property
     def score_columns(self) -> tuple[str, ...]:

@@ -3,9 +3,14 @@
 The cache is not an output of any rule: a rerun, another model or a larger sample finds here what
 need not be computed again. It may be deleted at any time, and nothing deletes from it. The code is
 part of the key, so an edited metric or another version of a library computes all scores again.
+
+A file has a digest of its contents in its metadata. One that is damaged is not used: its scores are
+computed again. A file of an earlier version, without a digest, is used if its values are possible,
+and gets its digest when the job saves.
 """
 
 import hashlib
+import io
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -16,6 +21,11 @@ import polars as pl
 
 from imagenet_think.core.digests import digest_settings
 from imagenet_think.core.files import write_parquet
+from imagenet_think.core.logs import logger
+from imagenet_think.core.numbers import setting
+
+TOLERANCE = 0.01
+"""By how much a cosine may exceed its range: norms are rounded, and cosines not clipped."""
 
 SAVE_SECONDS = 60
 """Seconds between saves, which is what a killed job loses."""
@@ -51,23 +61,30 @@ class ScoreCache:
         Everything that decides a score except the texts; any JSON.
     columns
         The metric's columns.
+    lowest
+        The smallest possible value; the largest is 1.
 
     Raises
     ------
-    ValueError
-        If the file is broken or has other columns; the message says to delete it.
+    OSError
+        If the file cannot be read.
     """
 
     def __init__(
-        self, folder: str | Path, shard: str, settings: object, columns: Sequence[str]
+        self,
+        folder: str | Path,
+        shard: str,
+        settings: object,
+        columns: Sequence[str],
+        lowest: float = 0.0,
     ) -> None:
         self.path = Path(folder) / digest_settings(settings)[:16] / f"{shard}.parquet"
         self.columns = list(columns)
         self.schema = pl.Schema({"pair": pl.Binary} | dict.fromkeys(self.columns, pl.Float64))
-        frame = self._read()
+        frame, verified = self._read(lowest)
         self._place = {pair: row for row, pair in enumerate(frame["pair"].to_list())}
         self._values = [frame.select(self.columns).to_numpy()]
-        self._saved = len(self._place)
+        self._saved = len(self._place) if verified else 0
         self._time = time.monotonic()
 
     def __contains__(self, pair: bytes) -> bool:
@@ -94,19 +111,50 @@ class ScoreCache:
             pairs = list(self._place)
             frame = pl.DataFrame(self.get(pairs), schema=self.columns, orient="row")
             frame = frame.with_columns(pl.Series("pair", pairs, dtype=pl.Binary))
-            write_parquet(frame, self.path, self.schema)
+            write_parquet(frame, self.path, self.schema, {_DIGEST: _digest_of(frame)})
             self._saved = len(self._place)
         self._time = time.monotonic()
 
-    def _read(self) -> pl.DataFrame:
+    def _read(self, lowest: float) -> tuple[pl.DataFrame, bool]:
+        """Return the known scores, and whether a digest shows that they are those once saved."""
         if not self.path.exists():
-            return self.schema.to_frame()
+            return self.schema.to_frame(), True
+        file = io.BytesIO(self.path.read_bytes())
         try:
-            frame = pl.read_parquet(self.path)
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise ValueError(f"{self.path} cannot be read: delete it. {error}") from error
+            frame = pl.read_parquet(file)
+            recorded = pl.read_parquet_metadata(file).get(_DIGEST)
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            return self._damaged(str(error))
         if frame.schema != self.schema:
-            raise ValueError(
-                f"{self.path} has columns {frame.columns}, not {list(self.schema)}: delete it"
-            )
-        return frame
+            return self._damaged(f"its columns are {dict(frame.schema)}")
+        if recorded not in (None, _digest_of(frame)):
+            return self._damaged("its digest is not that of its values")
+        if not is_possible(frame.select(self.columns).to_numpy(), lowest).all():
+            return self._damaged(f"a value is not between {setting(lowest)} and 1")
+        return frame, recorded is not None
+
+    def _damaged(self, why: str) -> tuple[pl.DataFrame, bool]:
+        logger.warning("%s is damaged, so its scores are computed again: %s", self.path, why)
+        return self.schema.to_frame(), False
+
+
+_DIGEST = "imagenet_think.digest"
+
+
+def _digest_of(frame: pl.DataFrame) -> str:
+    """Return the digest (hex) of pairs and values."""
+    found = hashlib.blake2b(digest_size=16)
+    for name in sorted(frame.columns):
+        column = frame[name]
+        found.update(f"{name}:{len(column)}:".encode())
+        if column.dtype == pl.Binary:
+            found.update(column.bin.size().to_numpy().tobytes())
+            found.update(b"".join(column))
+        else:
+            found.update(column.to_numpy().tobytes())
+    return found.hexdigest()
+
+
+def is_possible(values: np.ndarray, lowest: float) -> np.ndarray:
+    """Return which scores are finite and in the range from `lowest` to 1."""
+    return (values >= lowest - TOLERANCE) & (values <= 1 + TOLERANCE)

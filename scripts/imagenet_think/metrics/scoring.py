@@ -12,10 +12,11 @@ from imagenet_think.core.digests import digest_files
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import logger, progress
 from imagenet_think.core.model_sources import resolve
+from imagenet_think.core.numbers import setting
 from imagenet_think.core.schemas import BASELINES, TEACHERS
 from imagenet_think.metrics.pairs import KEYS, Pairs, Shard
 from imagenet_think.metrics.registry import Metric
-from imagenet_think.metrics.score_cache import ScoreCache, digest, key, made_by
+from imagenet_think.metrics.score_cache import ScoreCache, digest, is_possible, key, made_by
 from imagenet_think.metrics.score_function import ScoreFunction
 from imagenet_think.metrics.score_schemas import agreement, scores
 from imagenet_think.parsing import PARTS
@@ -62,7 +63,11 @@ def score_shards(
         frames = []
         for part in PARTS if metric.statistics else (None,):
             known = ScoreCache(
-                cache_folder, shard.name, deciding | {"part": part}, _columns(metric)
+                cache_folder,
+                shard.name,
+                deciding | {"part": part},
+                _columns(metric),
+                metric.lowest,
             )
             chosen = pairs if part is None else pairs.of_part(part)
             images = metric.images_at_once(settings)
@@ -87,7 +92,7 @@ def score_pairs(
     Raises
     ------
     ValueError
-        If a score is not finite, which would stay in the cache.
+        If a score is not finite or outside its range; it would stay in the cache.
     """
     score, computed, found = None, 0, 0
     values = np.full((len(pairs.rows), len(known.columns)), np.nan)
@@ -102,7 +107,7 @@ def score_pairs(
             score = score or load()
             candidates, references = ([column[row] for row in new.values()] for column in texts)
             numbers = score(candidates, references)
-            _check_finite(numbers, rows[list(new.values())], metric)
+            _check(numbers, rows[list(new.values())], metric)
             known.add(list(new), numbers)
         values[rows["row"].to_numpy()] = known.get(keys)
         computed += len(new)
@@ -146,14 +151,16 @@ def _columns(metric: Metric) -> list[str]:
     return [*metric.score_columns, *shares]
 
 
-def _check_finite(values: Mapping[str, np.ndarray], rows: pl.DataFrame, metric: Metric) -> None:
+def _check(values: Mapping[str, np.ndarray], rows: pl.DataFrame, metric: Metric) -> None:
     for name, column in values.items():
-        wrong = np.flatnonzero(~np.isfinite(column))
+        wrong = np.flatnonzero(~is_possible(column, metric.lowest))
         if len(wrong):
             row = rows.row(int(wrong[0]), named=True)
             raise ValueError(
-                f"{metric.name}: {name} is {column[wrong[0]]}, not a finite number, for "
-                f"{row['model']}, {row['part']} of image {row['image_id']} against {row['against']}"
+                f"{metric.name}: {name} is {column[wrong[0]]}, not between "
+                f"{setting(metric.lowest)} and "
+                f"1, for {row['model']}, {row['part']} of image {row['image_id']} against "
+                f"{row['against']}"
             )
 
 

@@ -25,6 +25,10 @@ FINISHED = {
 class Format(Protocol):
     """What a module in `formats` declares.
 
+    It may also have `SPECIAL_TOKENS`, the special tokens of its models' tokenizers that look like
+    text. Generated texts no longer have them (`imagenet_think.inference.token_text`); in other
+    texts they are found by their place (`marks.without_special_tokens`).
+
     Attributes
     ----------
     RULE
@@ -58,13 +62,18 @@ class Parsed(NamedTuple):
         The parts. If `status` is a failure, they are still kept where the format can distinguish
         them.
     status
-        One of `outcomes.STATUSES`.
+        Whether the response follows its format: one of `outcomes.STATUSES`.
+    think_status, answer_status
+        `ok` if the part is known, otherwise why it is not: one of the same. An answer without
+        thinking is known, and so is thinking that is closed before the response is cut off.
     """
 
     full: str | None
     think: str | None
     answer: str | None
     status: str
+    think_status: str
+    answer_status: str
 
 
 def parse(output_format: str, text: str | None, finish_reason: str) -> Parsed:
@@ -94,22 +103,50 @@ def parse(output_format: str, text: str | None, finish_reason: str) -> Parsed:
     """
     if finish_reason not in FINISHED:
         raise ValueError(f"unknown finish reason {finish_reason!r}; known: {', '.join(FINISHED)}")
-    module = _format(output_format)
     if text is None:
-        return Parsed(None, None, None, statuses.ERROR)
-    pieces, status = module.split(without_special_tokens(text))
-    full, thought, answer = (
-        "\n".join(piece.text for piece in pieces if piece.text and part in ("full", piece.part))
-        or None
-        for part in PARTS
-    )
+        return failed()
+    found = _split(output_format, text)
+    full, thought, answer = _texts(found)
+    is_open = found.status in _format(output_format).OPEN
+    if finish_reason == "stop" and is_open and thought is None and answer is None:
+        answer = full  # nothing marks any thinking
+    status = found.status
     if status == statuses.OK and answer is None:
         status = statuses.EMPTY_ANSWER
-    if status == statuses.OK and thought is None:
+    if status == statuses.OK and thought is None and found.think == statuses.OK:
         status = statuses.EMPTY_THINK
+    think_status = found.think
+    if think_status == statuses.OK and thought is None:
+        followed = found.closed or found.status == statuses.OK
+        think_status = statuses.EMPTY_THINK if followed else found.status
+    answer_status = statuses.OK
+    if answer is None:
+        followed = found.status == statuses.OK
+        answer_status = statuses.EMPTY_ANSWER if followed else found.status
     if finish_reason != "stop":
-        status = FINISHED[finish_reason]
-    return Parsed(full, thought, answer, status)
+        status = answer_status = FINISHED[finish_reason]
+        if finish_reason == "error" or not found.closed:
+            think_status = status
+    return Parsed(full, thought, answer, status, think_status, answer_status)
+
+
+def failed() -> Parsed:
+    """Return what there is of a response without text."""
+    return Parsed(None, None, None, *(3 * [statuses.ERROR]))
+
+
+def _split(output_format: str, text: str) -> Split:
+    module = _format(output_format)
+    tokens = getattr(module, "SPECIAL_TOKENS", ())
+    return module.split(without_special_tokens(text, tokens))
+
+
+def _texts(found: Split) -> list[str | None]:
+    """Return the texts of `PARTS`."""
+    return [
+        "\n".join(p.text for p in found.pieces if p.text and part in ("full", p.part)) or None
+        for part in PARTS
+    ]
 
 
 def rule(output_format: str) -> str:
@@ -127,8 +164,9 @@ def thought_is_open(output_format: str, text: str) -> bool:
     text
         The generated text of one round, with or without the opening mark.
     """
-    parsed = parse(output_format, text, "stop")
-    return parsed.status in _format(output_format).OPEN and parsed.answer is None
+    found = _split(output_format, text)
+    *_, answer = _texts(found)
+    return found.status in _format(output_format).OPEN and answer is None
 
 
 def _format(name: str) -> Format:

@@ -1,4 +1,4 @@
-"""Escaping of plain text for LaTeX and Markdown; every table and caption goes through here."""
+"""Escaping of plain text for LaTeX, Markdown and reStructuredText, in tables and captions."""
 
 import re
 import unicodedata
@@ -63,6 +63,9 @@ _SPELLED = re.compile(r"U\+[0-9A-F]{4,6}(?=U\+)")
 # Punctuation that has a meaning in CommonMark, its tables or GitHub's mathematics.
 _MARKDOWN = re.compile(r"[\\`*_\[\]<>&~#$|{}]")
 
+# ASCII punctuation, which may have a meaning in reStructuredText, and its bullets.
+_RST = re.compile(r"[!-/:-@\[-`{-~•‣⁃]")
+
 
 def latex(text: str) -> str:
     r"""Return any text as LaTeX that prints it in a table cell, a caption or running text.
@@ -89,6 +92,15 @@ def markdown(text: str) -> str:
     Runs of white space become one space; control characters are printed as their code point.
     """
     return _MARKDOWN.sub(r"\\\g<0>", _one_line(text))
+
+
+def rst(text: str) -> str:
+    """Return `text` as reStructuredText that prints it in running text.
+
+    It is also safe in a template of Jinja, which Snakemake makes of the captions in its report.
+    Runs of white space become one space, at the ends none.
+    """
+    return _RST.sub(r"\\\g<0>", _one_line(text).strip())
 
 
 def _one_line(text: str) -> str:

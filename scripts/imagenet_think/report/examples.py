@@ -68,7 +68,7 @@ def choose_examples(
     ids = chosen["image_id"].to_list()
     texts = (
         responses.filter(pl.col("image_id").is_in(ids))
-        .select("image_id", "model", "think", "answer")
+        .select("image_id", "model", pl.col("think", "answer").fill_null(""))
         .collect()
         .rows_by_key(["image_id", "model"], unique=True)
     )

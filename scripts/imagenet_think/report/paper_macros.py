@@ -76,10 +76,11 @@ def _origin(model: Values) -> list[str]:
         path = latex(model["responses"]["path"])
         return [rf"\texttt{{{path}}} (imported)", MISSING, MISSING]
     decoding = model["decoding"]
+    deferred = decoding.get("from_checkpoint") and "temperature" not in decoding
     return [
         rf"\texttt{{{_repository(model)}}}",
         number(decoding["max_new_tokens"]),
-        setting(decoding["temperature"]),
+        "checkpoint's" if deferred else setting(decoding["temperature"]),
     ]
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from imagenet_think.core.files import atomic_path, write_text
+from imagenet_think.core import csv_files
+from imagenet_think.core.files import write_text
 from imagenet_think.core.numbers import MINUS, as_text, rounded
 from imagenet_think.report import escaping
 
@@ -166,8 +167,7 @@ def spread(
 
 def write_csv(frame: pl.DataFrame, columns: Sequence[Column], path: str | Path) -> None:
     """Write the columns and their intervals in full precision; nulls are empty."""
-    with atomic_path(path) as temporary:
-        frame.select(name for column in columns for name in column.names).write_csv(temporary)
+    csv_files.write_csv(frame.select(name for column in columns for name in column.names), path)
 
 
 def latex(

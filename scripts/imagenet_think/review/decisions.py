@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import polars as pl
 
+from imagenet_think.core.json_schema import Validator
+from imagenet_think.core.printing import is_text
 from imagenet_think.core.schemas import DECISIONS
 from imagenet_think.parsing.statuses import OK
 from imagenet_think.review.form import (
@@ -22,6 +24,9 @@ from imagenet_think.review.form import (
     TIES,
     VERSION,
 )
+
+_FAST = timedelta(days=1)
+"""How far the clock of a reviewer's computer may be ahead."""
 
 _TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z$"
 
@@ -65,7 +70,7 @@ def _schema() -> dict[str, Any]:
     )
 
 
-_VALIDATOR = jsonschema.Draft202012Validator(_schema())
+_VALIDATOR = Validator(_schema())
 
 
 Decision = tuple[tuple[str | None, ...], datetime, list[dict[str, str]]]
@@ -87,8 +92,8 @@ def read_export(path: str | Path, sample: pl.DataFrame, run: str) -> tuple[str, 
     Raises
     ------
     ExportError
-        If the file is damaged, has a different format, run or sample, or answers questions that
-        the page does not ask.
+        If the file is damaged, has a different format, run or sample, answers questions that the
+        page does not ask, or has a time in the future, which would be the last decision forever.
     """
     file = _load(path)
     wrong = jsonschema.exceptions.best_match(_VALIDATOR.iter_errors(file))
@@ -103,6 +108,7 @@ def read_export(path: str | Path, sample: pl.DataFrame, run: str) -> tuple[str, 
             "now, with other responses or more images (review.images), and cannot be counted"
         )
     items = {row["image_id"]: row for row in sample.head(number).iter_rows(named=True)}
+    _time(file["exported"], f"{path}: exported")
     reviewer = " ".join(file["reviewer"].split())
     decisions: list[Decision] = []
     for mode, answers in (("quality", _answers), ("blind", _preferences)):
@@ -114,7 +120,7 @@ def read_export(path: str | Path, sample: pl.DataFrame, run: str) -> tuple[str, 
             about = {"reviewer": reviewer, "image_id": image}
             rows = [about | row for row in answers(decision, items[image], where)]
             subject = (reviewer, mode, image, decision.get("teacher"))
-            decisions.append((subject, _time(decision["at"], where), rows))
+            decisions.append((subject, _time(decision["at"], f"{where}.at"), rows))
     return reviewer, decisions
 
 
@@ -138,6 +144,8 @@ def _explain(error: jsonschema.ValidationError) -> str:
         return f"{place or 'the file'}: {_cut(error.message, 200)}"
     if not place:
         return "it is not an export of a review page"
+    if isinstance(error.instance, str) and not is_text(error.instance):
+        return f"{place} is {_short(error.instance)}: it contains half of a surrogate pair"
     schema: Any = error.schema
     allowed = schema.get("enum", schema.get("const", schema.get("type")))
     return f"{place} is {_short(error.instance)}; allowed is {_short(allowed)}"
@@ -149,9 +157,15 @@ def _cut(text: str, length: int) -> str:
 
 def _time(text: str, where: str) -> datetime:
     try:
-        return datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError as error:
         raise ExportError(f"{where}: {text} is not a time ({error})") from None
+    if time > datetime.now(UTC) + _FAST:
+        raise ExportError(
+            f"{where}: {text} is in the future: correct it in the file, and the clock of the "
+            "reviewer's computer"
+        )
+    return time
 
 
 def _answers(decision: Mapping[str, Any], item: Mapping[str, Any], where: str) -> list[dict]:

@@ -11,13 +11,12 @@ from typing import Any
 
 import yaml
 
-from imagenet_think.run import file_checks
+from imagenet_think.core import paths
+from imagenet_think.core.json_schema import LEAST, MOST
+from imagenet_think.core.printing import escaped
 
 MOST_VALUES = 1_000_000
 """Maximum number of values in a file, with aliases expanded."""
-
-LEAST, MOST = -(2**63), 2**63 - 1
-"""Integers have 64 bits."""
 
 _MERGE = "tag:yaml.org,2002:merge"
 _STRING = "tag:yaml.org,2002:str"
@@ -36,20 +35,17 @@ class ConfigError(ValueError):
     """
 
     def __init__(self, origin: str, problems: Sequence[str]) -> None:
-        self.problems = tuple(map(_printable, problems))
-        super().__init__(listed(_printable(origin), self.problems))
+        self.problems = tuple(map(escaped, problems))
+        super().__init__(listed(origin, problems))
 
 
 def listed(subject: str, problems: Sequence[str]) -> str:
     """Return one message that lists the problems of a subject, a single one on the same line."""
+    subject, *problems = map(escaped, (subject, *problems))
     if len(problems) == 1:
         return f"{subject}: {problems[0]}"
     lines = [f"{subject}: {len(problems)} problems", *(f"  - {each}" for each in problems)]
     return "\n".join(lines)
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -62,7 +58,7 @@ def read(path: str | Path) -> dict[str, Any]:
         strings, are listed all at once.
     """
     try:
-        text = file_checks.text(str(path))
+        text = paths.read_text(str(path))
     except (OSError, ValueError) as error:
         raise ConfigError(str(path), [str(error)]) from None
     try:

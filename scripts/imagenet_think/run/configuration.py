@@ -19,11 +19,19 @@ from typing import Any
 import jsonschema
 import yaml
 
-from imagenet_think.core import model_sources, paths, plugins, settings
+from imagenet_think.core import (
+    json_schema,
+    model_sources,
+    paths,
+    plugins,
+    settings,
+    shards,
+    user_tables,
+)
 from imagenet_think.core.wording import series
-from imagenet_think.images import sources
+from imagenet_think.images import class_table, sources
 from imagenet_think.report import products
-from imagenet_think.run import config_file, file_checks
+from imagenet_think.run import file_checks
 from imagenet_think.run.config_file import ConfigError, read
 
 Config = dict[str, Any]
@@ -37,7 +45,7 @@ _KINDS = {
     "folder": "a folder",
     "function": "a file, if one is named, that defines the function",
     **dict.fromkeys(("text", "classes"), "a file"),
-    **dict.fromkeys(("parquet", "json", "dataset"), "at least one file"),
+    **dict.fromkeys(("table", "json", "dataset"), "at least one file"),
 }
 """Formats and paths in words, for messages and the documentation."""
 
@@ -90,6 +98,7 @@ def check(config: Config, origin: str = "config") -> Config:
         return not any(_affects(place, section) for place in wrong for section in sections)
 
     missing = list(_file_problems(config, right))
+    references = config.get("references")
     if right("references.**", "teachers.**", "models.**"):
         problems += _import_references(config)
     if right("models.**"):
@@ -103,6 +112,9 @@ def check(config: Config, origin: str = "config") -> Config:
     for contradictions, sections in _CHECKS:
         if right(*sections):
             problems += contradictions(config)
+    if not problems:
+        # Both teachers may lack the same column of the references.
+        missing += dict.fromkeys(_table_problems(config, references))
     if missing and not problems:  # everything that a run lacks is reported at once
         source = config["images"]["source"]
         missing += unpinned_problems(unpinned(config))
@@ -141,10 +153,13 @@ def _import_references(config: Config) -> Iterator[str]:
 
 
 def _fill(value: Any, node: Config) -> None:
-    """Fill the schema's defaults into `value`, in place."""
+    """Fill the schema's defaults into `value`, in place.
+
+    A key that is true may do without those of its neighbours: they name it as `x-unless`.
+    """
     if isinstance(value, dict):
         for key, child in node.get("properties", {}).items():
-            if "default" in child:
+            if "default" in child and not value.get(child.get("x-unless")):
                 value.setdefault(key, deepcopy(child["default"]))
     for _, child, below in _children(value, node):
         _fill(child, below)
@@ -160,23 +175,6 @@ def _children(value: Any, node: Config) -> Iterator[tuple[str, Any, Config]]:
                 yield key, child, below
 
 
-def _is_integer(_: object, value: object) -> bool:
-    if not isinstance(value, int) or isinstance(value, bool):
-        return False
-    return config_file.LEAST <= value <= config_file.MOST
-
-
-def _is_number(_: object, value: object) -> bool:
-    return _is_integer(_, value) or (isinstance(value, float) and math.isfinite(value))
-
-
-def _pattern(_: object, pattern: str, value: object, __: object) -> Iterator[Any]:
-    # In JSON Schema `$` is the end of the text; Python's also matches before a last line break.
-    strict = re.sub(r"\$$", r"\\Z", pattern)
-    if isinstance(value, str) and not re.search(strict, value):
-        yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
-
-
 _FORMATS = jsonschema.FormatChecker(formats=["date"])
 
 
@@ -187,23 +185,13 @@ def _is_regex(value: object) -> bool:
     return True
 
 
-_Validator = jsonschema.validators.extend(
-    jsonschema.Draft202012Validator,
-    {"pattern": _pattern},
-    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
-        {"integer": _is_integer, "number": _is_number}
-    ),
-)
-"""JSON Schema, strictly: 2.0 is not an integer, and infinity, NaN and 2**63 are no numbers."""
-
-
 def _schema_errors(config: Config) -> Iterator[tuple[Place, str | None]]:
     """Yield the places that violate the schema, with what is wrong there.
 
     A missing key is not reported if an unknown key is likely to be a misspelling of it.
     """
     seen: set[Place] = set()
-    found = _Validator(schema(), format_checker=_FORMATS).iter_errors(config)
+    found = json_schema.Validator(schema(), format_checker=_FORMATS).iter_errors(config)
     order = {"additionalProperties": 0, "required": 1}
     for error in sorted(found, key=lambda error: (order.get(error.validator, 2), error.json_path)):
         place = tuple(error.absolute_path)
@@ -427,13 +415,16 @@ def _kind_of_model(name: str, model: Config) -> Iterator[str]:
             "which say how responses are generated: remove one or the other"
         )
     columns = model["responses"].keys() & {"text", "think", "answer"}
-    if columns not in ({"text"}, {"think", "answer"}):
+    if columns not in ({"text"}, {"think", "answer"}, {"answer"}):
         given = ", ".join(sorted(columns)) or "neither"
-        yield f"models.{name}.responses has {given}; needed is text, or think and answer"
+        yield (
+            f"models.{name}.responses has {given}; needed is text, or think and answer, or only "
+            "answer if there is no thinking"
+        )
     elif "text" in columns and "output" not in model:
         yield f"models.{name} lacks output, which says how responses.text is parsed"
     elif "text" not in columns and "output" in model:
-        yield f"models.{name}.output is only for responses.text: think and answer are separate"
+        yield f"models.{name}.output is only for responses.text: the parts are separate"
 
 
 def repository_entries(config: Config) -> Iterator[tuple[str, Config]]:
@@ -473,7 +464,7 @@ def unpinned_problems(keys: Sequence[str]) -> list[str]:
 def class_ids(config: Config) -> list[str]:
     """Return the classes that may be sampled, in the order of their list."""
     images = config["images"]
-    return images["source"].get("classes") or file_checks.class_ids(images["classes"])
+    return images["source"].get("classes") or class_table.class_ids(images["classes"])
 
 
 def files_of(section: str, config: Config) -> list[str]:
@@ -486,13 +477,14 @@ def files_of(section: str, config: Config) -> list[str]:
 
 
 _PATHS: Mapping[str, Callable[[str], object]] = {
-    "text": file_checks.text,
-    "classes": file_checks.class_ids,
+    "text": paths.read_text,
+    "classes": class_table.class_ids,
     "folder": file_checks.folder,
+    "output": file_checks.output,
     "function": file_checks.function,
     "executable": file_checks.executable,
     "repository": model_sources.files,
-    "parquet": lambda path: paths.parquet_files(path),
+    "table": lambda path: paths.table_files(path),
     "json": lambda path: paths.json_files(path),
     **{f"dataset.{name}": partial(paths.dataset_files, name) for name in paths.OF_A_DATASET},
 }
@@ -534,6 +526,64 @@ def _named_paths(
         yield from _named_paths(child, below, (*place, key))
 
 
+def _table_problems(config: Config, references: object) -> Iterator[str]:
+    """Yield what is wrong with the tables that the config names; set `sharding` if it is missing.
+
+    These are the images of a listing, responses, and `references`, which are already imported.
+    """
+    source, listed = config["images"]["source"], list[str]()
+    if not sources.get(source["kind"]).sampled:
+        kind = user_tables.IMAGES if source.get("pictures") else user_tables.NAMES
+        columns = {"image": (source.get("image", "image"), kind)}
+        if "label" in source:
+            columns["label"] = (source["label"], user_tables.LABELS)
+        listed = list(_column_problems("images.source", source["path"], columns))
+        yield from listed
+    for name, model in config["models"].items():
+        if "responses" not in model:
+            continue
+        given = model["responses"]
+        columns = {
+            key: (given[key], user_tables.NAMES if key == "image" else user_tables.TEXT)
+            for key in ("image", "text", "think", "answer")
+            if key in given
+        }
+        published = references and name in config["teachers"]
+        key = "references.published" if published else f"models.{name}.responses"
+        yield from _column_problems(key, given["path"], columns)
+    if "sharding" not in config and not listed:
+        try:
+            config["sharding"] = shards.for_images(_image_count(config["images"]))
+        except OSError:
+            return  # it has been reported that there is no file
+        except ValueError as error:
+            yield f"images.source.path: {error}"
+
+
+def _column_problems(
+    section: str, path: str, columns: Mapping[str, tuple[str, str]]
+) -> Iterator[str]:
+    """Yield what is wrong with the first file that lacks each column, given by its config key."""
+    try:
+        files = paths.table_files(path)
+    except OSError:
+        return  # it has been reported that there is none
+    for key, (column, kind) in columns.items():
+        try:
+            for file in files:
+                user_tables.check(file, {column: kind})
+        except (OSError, ValueError) as error:
+            named = section if section.endswith(".published") else f"{section}.{key}"
+            yield f"{named}: {error}"
+
+
+def _image_count(images: Config) -> int:
+    """Return the number of images in the sample, or at most in the listing."""
+    if sources.get(images["source"]["kind"]).sampled:
+        return int(images["total"])
+    return sum(map(user_tables.count, paths.table_files(images["source"]["path"])))
+
+
 def as_markdown() -> str:
     """Return `config/README.md`: every key of the schema with its description."""
     keys = []
@@ -557,7 +607,8 @@ reported in one message before the first job. This page is generated from `schem
 by `make config-docs`. [What reads it](#what-reads-it) says what a change reruns.
 
 Snakemake reads the file of `--configfile` before this workflow starts. If the file is
-missing, empty, not valid YAML or not UTF-8, Snakemake stops without naming the line.
+missing, empty, not valid YAML or not UTF-8, or has an alias inside what it stands for,
+Snakemake stops without naming the line.
 This command names it, and validates the whole config without planning a run:
 
 ```bash
@@ -596,7 +647,7 @@ def _readers() -> Iterator[str]:
     metrics = plugins.names("metrics.definitions")
     leaves = settings.all_leaves(schema())
     sections: dict[str, dict[str, bool]] = {_section(leaf): {} for leaf in leaves}
-    for file in sorted(RULES.glob("*.smk")):
+    for file in sorted(RULES.glob("[!.]*.smk")):
         if file.stem == MINIATURE:
             continue
         for key, counts in declared_in(file).items():

@@ -6,13 +6,20 @@ and reports each failure at once; `report` lists at the end what failed for good
 do.
 """
 
+import errno
 import logging
+import os
 import re
+import shutil
+import signal
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from imagenet_think.core.logs import ENDED
 
 MOST = 20
 """Failures that a report shows one by one."""
@@ -24,12 +31,23 @@ ADVICE = {
     "TIMEOUT": f"raise runtime for {{rule}} in {PROFILE}",
     **dict.fromkeys(("NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "interrupted"), NOTHING),
     "CANCELLED": f"{NOTHING}, unless whoever cancelled it (scancel) meant to",
+    "ended": f"{NOTHING}, unless whoever sent it (kill, a scheduler's limit) meant to",
     "unreachable": f"{NOTHING}; `scontrol ping` says whether Slurm is back",
     "killed": "check whether it had enough memory; the kernel kills a process when memory runs out",
+    "crashed": "a library crashed; if it does so again, report it with the job's log",
+    "disk": "free some space there, or raise the quota; unfinished files are removed already",
     "refused": f"fix partition, account or what {{rule}} requests in {PROFILE}",
     "": "fix what the error names; its log says more",
 }
 """What to do about a failure, by the kind of its cause. `{rule}` is the rule."""
+
+DISK_FULL = (
+    "The disk of this folder is full: free some space (`df -h .`) and run the same command again; "
+    "finished work is kept."
+)
+
+STOPPED = ("interrupted", "ended")
+"""Kinds of causes that say that somebody wanted the job to end."""
 
 SHORT_OF = {"OUT_OF_MEMORY": "mem_mb", "TIMEOUT": "runtime"}
 """The resource that a job needs more of, by the kind of the cause."""
@@ -56,7 +74,11 @@ _ERROR = re.compile(
     r"|^(?P<raised>[\w.]*(?:Error|Exception)(?:: .+)?)$",
     re.MULTILINE,
 )
-_SIGNAL = re.compile(r"died with <Signals\.(\w+): \d+>")
+_SIGNAL = re.compile(r"died with <Signals\.(\w+): \d+>|returned non-zero exit status (\d+)")
+_SIGNAL_KINDS = {"SIGINT": "interrupted", "SIGTERM": "ended", "SIGKILL": "killed"}
+_ENDED = re.compile(re.escape(ENDED).replace("%s", r"(SIG\w+)"))
+_DISK = re.compile("|".join(map(os.strerror, (errno.ENOSPC, errno.EDQUOT))))
+_ROOM = 2**16  # bytes: with less, a log cannot say that its disk is full
 _MISSING = re.compile(r"Job (\d+) +(completed successfully, but some output files are missing)")
 
 
@@ -170,6 +192,8 @@ class Watch(logging.Handler):
 
     def _error(self, record: Any) -> None:
         message = self._errors[record.thread] = record.getMessage()
+        if _DISK.search(message):  # Snakemake ends at once, without a report
+            self.say(DISK_FULL)
         if missing := _MISSING.search(message):  # these have no other event
             self._fail([int(missing[1])], missing[2], [])
 
@@ -219,6 +243,7 @@ def diagnose(
         or from_error(cluster)
         or from_signal(cluster)
         or from_signal(message)
+        or next(filter(None, (from_disk(log) for job in jobs for log in job.logs)), None)
         or Cause("", message.strip().partition("\n")[0] or "unknown")
     )
     own = [f"{log}{_read(log, job.since)[1]}" for log in job.logs] if job else []
@@ -249,15 +274,38 @@ def from_slurm(text: str) -> Cause | None:
 def from_error(text: str) -> Cause | None:
     """Return the last error in a log."""
     *_, last = [None, *_ERROR.finditer(text)]
-    return Cause("", next(filter(None, last.groups())).strip()) if last else None
+    if not last:
+        return None
+    said = next(filter(None, last.groups())).strip()
+    if ended := _ENDED.search(said):
+        return _signal(ended[1])
+    return Cause("disk" if _DISK.search(said) else "", said)
 
 
 def from_signal(text: str) -> Cause | None:
-    """Return the signal that a job died of, as its Snakemake saw it; SIGINT is Ctrl-C."""
-    signal = _SIGNAL.search(text)
-    if signal and signal[1] == "SIGINT":
-        return Cause("interrupted", "interrupted (SIGINT)")
-    return Cause("killed", f"killed by {signal[1]}") if signal else None
+    """Return the signal that a job died of, as its Snakemake saw it."""
+    if not (found := _SIGNAL.search(text)):
+        return None
+    if found[1]:
+        return _signal(found[1])
+    with suppress(ValueError):  # an exit status above 128 is that of a shell, by the signal
+        return _signal(signal.Signals(int(found[2]) - 128).name)
+    return None
+
+
+def _signal(name: str) -> Cause:
+    if name == "SIGINT":
+        return Cause("interrupted", "interrupted (SIGINT, as by Ctrl-C)")
+    kind = _SIGNAL_KINDS.get(name, "crashed")
+    return Cause(kind, f"{'ended' if kind == 'ended' else 'killed'} by {name}")
+
+
+def from_disk(log: str) -> Cause | None:
+    """Return that the disk of a job's log is full, which the log may therefore not say."""
+    with suppress(OSError):
+        if shutil.disk_usage(Path(log).parent).free < _ROOM:
+            return Cause("disk", f"{os.strerror(errno.ENOSPC)} in {Path(log).parent}")
+    return None
 
 
 def report(watch: Watch, dag: Any, missing: Sequence[str] = ()) -> str:
@@ -274,10 +322,13 @@ def report(watch: Watch, dag: Any, missing: Sequence[str] = ()) -> str:
 def _report(watch: Watch, done: set[int], missing: Sequence[str]) -> str:
     failures = [each for jobs, each in watch.failures.items() if not jobs <= done]
     recovered = [each for jobs, each in watch.failures.items() if jobs <= done]
-    failed = sum(len(failure.group) for failure in failures)
+    stopped = sum(len(each.group) for each in failures if each.cause.kind in STOPPED)
+    failed = sum(len(each.group) for each in failures) - stopped
     how_many = f"{failed:,}" if failed else "none"
     counts = f"{len(done):,} of {watch.total:,} jobs are done, {how_many} failed"
-    if left := watch.total - len(done) - failed:
+    if stopped:
+        counts += f", {stopped:,} {'was' if stopped == 1 else 'were'} stopped"
+    if left := watch.total - len(done) - failed - stopped:
         why = "because of that" if failed else "because the run was stopped"
         counts += f", {left:,} did not run {why}"
     parts = [f"{counts}.", *map(str, failures[:MOST])]

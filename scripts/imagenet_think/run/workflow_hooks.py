@@ -13,18 +13,20 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import snakemake
+from snakemake import rules
 from snakemake.api import SnakemakeApi
 from snakemake.dag import DAG
 from snakemake.exceptions import WorkflowError
-from snakemake.io import flag, is_flagged
+from snakemake.io import IOFile, _IOFile, flag, is_flagged
 from snakemake.jobs import GroupJob
-from snakemake.logging import logger
+from snakemake.logging import DefaultFormatter, logger
 from snakemake.persistence import RECORD_FORMAT_VERSION
 from snakemake.persistence.file import FilePersistence
 from snakemake.settings import types
@@ -34,10 +36,13 @@ from snakemake.workflow import Workflow
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
+from imagenet_think.core.printing import escaped, escaped_lines
+
 TESTED = "9.27"
 """Version of Snakemake whose private API this module knows."""
 
 _DELETABLE = "deletable"
+_LITERAL = "literal"
 _CLOCK = 1.0  # seconds: some file systems keep no more of a modification time
 
 
@@ -59,8 +64,39 @@ def deletable(paths: str | list[str]) -> Any:
     return flag(paths, _DELETABLE)
 
 
+class _LiteralFile(_IOFile):
+    """An input file whose path is no pattern."""
+
+    def __new__(cls, file: Any, rule: Any = None) -> "_LiteralFile":
+        made = super().__new__(cls, file, rule=None)  # a rule's path variables would be filled in
+        made.rule = rule
+        return made
+
+    def apply_wildcards(self, wildcards: object) -> "_LiteralFile":
+        return self
+
+    def check(self) -> None:
+        """Do not warn of what is odd in a pattern."""
+
+
+def literal(paths: str | list[str]) -> Any:
+    """Mark paths from outside, returned by an input function, as paths and not patterns.
+
+    Snakemake would look for wildcards (`{model}`) and path variables (`<results>`) in them.
+    """
+    return flag(paths, _LITERAL)
+
+
+def _input_file(file: Any, rule: Any = None) -> Any:
+    return _LiteralFile(file, rule) if is_flagged(file, _LITERAL) else IOFile(file, rule)
+
+
 def install() -> None:
-    """Make each plan of this process see what is missing or changed behind its targets."""
+    """Make each plan of this process see what is missing or changed behind its targets.
+
+    Paths that are marked as `literal` are taken literally.
+    """
+    rules.IOFile = _input_file
     DAG.check_incomplete = _check_files
     # A plan reads each record several times; Snakemake keeps the last 128 of some thousand.
     read = FilePersistence._read_record_cached.__wrapped__
@@ -169,9 +205,21 @@ def after_planning(workflow: Workflow, check: Callable[[str, DAG], None]) -> Non
     def create_report(*arguments: Any, **options: Any) -> None:
         nonlocal purpose
         purpose = "report"
+        _escape_report()
         report(*arguments, **options)
 
     workflow._build_dag, workflow.create_report = build_and_check, create_report
+
+
+def _escape_report() -> None:
+    """Escape what Snakemake's report puts into the scripts of its page, which a name could end."""
+    from snakemake.report.html_reporter import data
+
+    def in_script(render: Callable[..., str]) -> Callable[..., str]:
+        return lambda *arguments: render(*arguments).replace("<", "\\u003c")  # JSON
+
+    for name in ("render_categories", "render_results", "render_rulegraph", "render_rules"):
+        setattr(data, name, in_script(getattr(data, name)))
 
 
 def caption_report(dag: DAG, captions: Mapping[str, str]) -> None:
@@ -195,6 +243,26 @@ def missing_from_report(dag: DAG) -> list[str]:
 
 def _shown_in_report(dag: DAG) -> Iterator[Any]:
     return (file for job in dag.jobs for file in job.output if is_flagged(file, "report"))
+
+
+_FORMAT = DefaultFormatter.format
+_NAMING = {"input", "output", "log", "reason", "rule_msg"}
+"""Attributes of an event that are one line, or files."""
+
+
+def escape_log() -> None:
+    """Escape in Snakemake's log what a terminal would obey, such as in the names of files."""
+
+    def format_escaped(formatter: DefaultFormatter, record: logging.LogRecord) -> str:
+        record = copy(record)
+        for name in _NAMING & vars(record).keys():
+            if isinstance(value := getattr(record, name), list):
+                setattr(record, name, list(map(escaped, value)))
+            elif value is not None:
+                setattr(record, name, escaped(str(value)))
+        return escaped_lines(_FORMAT(formatter, record))
+
+    DefaultFormatter.format = format_escaped
 
 
 def only_read(workflow: Workflow, target: str) -> list[str]:

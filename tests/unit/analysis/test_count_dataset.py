@@ -133,7 +133,7 @@ def test_mac(tmp_path):
         ("visual_cot", "a.jsonl", b'{"thought": "a"}\n', r"a\.jsonl, line 1 has no key 'full_ans"),
         ("visual_cot", "a.jsonl", b"\n{broken\n", r"a\.jsonl, line 2: not valid JSON \(Expecting"),
         ("llava_cot", "a.jsonl", b'{"image": "\xff"}\n', r"line 1: not valid JSON \('utf-8'"),
-        ("llava_cot", "a.jsonl", b"[1]\n", r"line 1: not a JSON object: download"),
+        ("llava_cot", "a.jsonl", b"[1]\n", r"line 1: not a JSON object: repair"),
         ("llava_cot", "a.jsonl", b'{"conversations": "x"}', r"'conversations' is not a list"),
         ("llava_cot", "a.jsonl", b'{"conversations": [1]}', r"a turn of 'conversations' is not an"),
         ("llava_cot", "a.jsonl", b'{"conversations": [{"from": 1}]}', r"'from' is not text"),

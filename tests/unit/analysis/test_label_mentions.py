@@ -231,10 +231,10 @@ def run(tmp_path):
     classes.write_parquet(tmp_path / "classes.parquet")
     (tmp_path / "hypernyms.tsv").write_text("wnid\tlemmas\nn0\torganism\nn9\tstone\n")
     rows = [
-        ("i1", "m", "", "", "A Poodle, no rock", "ok"),
-        ("i2", "m", "a dog", "a dog", "a dog", "cut_off"),
-        ("i3", "m", "", "", "A rock and a dog", "ok"),
-        ("i4", "m", "", "", "A stone", "ok"),
+        ("i1", "m", "", "", "A Poodle, no rock", "ok", "ok", "ok"),
+        ("i2", "m", "a dog", "a dog", "a dog", "cut_off", "ok", "cut_off"),
+        ("i3", "m", "", "", "A rock and a dog", "no_think", "no_think", "ok"),
+        ("i4", "m", "", "", "A stone", "ok", "ok", "ok"),
     ]
     annotations = pl.DataFrame(rows, schema=schemas.ANNOTATIONS, orient="row")
     annotations.write_parquet(tmp_path / "annotations.parquet")

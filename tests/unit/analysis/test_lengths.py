@@ -77,9 +77,10 @@ def test_the_threshold_is_a_share_of_letters() -> None:
 
 def test_measure(tokenizer) -> None:
     rows = [
-        ("i1", "glm", "A red balloon.\nIt floats", "A red balloon.", "It floats", "ok"),
-        ("i2", "glm", "出口 出口", "出口", "出口", "cut_off"),
-        ("i3", "glm", None, None, None, "error"),
+        ("i1", "glm", "A red balloon.\nIt floats", "A red balloon.", "It floats", *3 * ["ok"]),
+        ("i2", "glm", "出口 出口", "出口", "出口", "cut_off", "ok", "cut_off"),
+        ("i3", "glm", None, None, None, *3 * ["error"]),
+        ("i4", "glm", "It floats", None, "It floats", "no_think", "no_think", "ok"),
     ]
     frame = measure(pl.DataFrame(rows, schema=ANNOTATIONS, orient="row"), tokenizer)
     assert frame.schema == LENGTHS
@@ -88,11 +89,14 @@ def test_measure(tokenizer) -> None:
         ("i1", "glm", "think", 4, 3, False),
         ("i1", "glm", "answer", 2, 2, False),
         ("i2", "glm", "full", 4, 2, True),
-        ("i2", "glm", "think", None, None, None),
+        ("i2", "glm", "think", 2, 1, True),
         ("i2", "glm", "answer", None, None, None),
         ("i3", "glm", "full", None, None, None),
         ("i3", "glm", "think", None, None, None),
         ("i3", "glm", "answer", None, None, None),
+        ("i4", "glm", "full", 2, 2, False),
+        ("i4", "glm", "think", None, None, None),
+        ("i4", "glm", "answer", 2, 2, False),
     ]
 
 

@@ -37,7 +37,7 @@ def test_unique_words_over_files(tmp_path) -> None:
     for model, rows in files.items():
         paths.append(tmp_path / f"{model}.parquet")
         pl.DataFrame(
-            [(i, model, None, think, answer, "ok") for i, think, answer in rows],
+            [(i, model, None, think, answer, *3 * ["ok"]) for i, think, answer in rows],
             schema=ANNOTATIONS,
             orient="row",
         ).write_parquet(paths[-1])

@@ -126,6 +126,15 @@ def test_a_template_counts_with_its_module():
     assert "report/report_sampling.html" in names(SCRIPTS / "report" / "report_sampling.py")
 
 
+def test_what_editors_leave_behind_does_not_count(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "FOLDER", tmp_path)
+    for name in ("page.py", "page.html", "page.html~", "page.py~"):
+        (tmp_path / name).touch()
+    (tmp_path / ".#page.py").symlink_to("somebody@somewhere")
+    found = provenance.code(tmp_path / "page.py")
+    assert [file.name for file in found] == ["page.html", "page.py"]
+
+
 def test_a_snapshot_changes_with_the_meaning_of_config_and_code(tmp_path):
     for name in ("scripts", "rules"):
         shutil.copytree(SCRIPTS.parent / name, tmp_path / name)
@@ -137,6 +146,8 @@ def test_a_snapshot_changes_with_the_meaning_of_config_and_code(tmp_path):
         return subprocess.check_output(command, env=environment, text=True)
 
     before = snapshot()
+    (tmp_path / "scripts" / ".#unused.py").symlink_to("somebody@somewhere")  # as Emacs does
+    (tmp_path / "rules" / ".#parsing.smk").symlink_to("somebody@somewhere")
     assert snapshot("{'b': [2], 'a': 1}") == before
     assert snapshot("{'a': 2, 'b': [2]}") != before
     rules = tmp_path / "rules" / "parsing.smk"

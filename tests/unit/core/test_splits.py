@@ -1,11 +1,20 @@
 import hashlib
 from collections import Counter
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from imagenet_think.core.shards import names, shard_of
-from imagenet_think.core.splits import SPLITS, TEST, TRAIN, VALIDATION, splits
+from imagenet_think.core.splits import (
+    SPLITS,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    numbering_problems,
+    splits,
+)
 
 IMAGES = st.dictionaries(st.text("abcdef/_0123", min_size=1), st.sampled_from("xyz"), max_size=40)
 COUNTS = st.integers(0, 4)
@@ -61,3 +70,30 @@ def test_every_shard_has_its_share_of_every_split():
         shares = [shards[shard, split] for shard in names(4, 2)]
         assert sum(shares) == count
         assert max(abs(share - count / 8) for share in shares) < 5 * (count / 8) ** 0.5
+
+
+WHOLE = [f"{split}-{number:05d}-of-00003.parquet" for split in SPLITS for number in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("names", "problems"),
+    [
+        (WHOLE, []),
+        (["train-all.parquet", "train-more.parquet"], []),
+        ([], []),
+        ([*WHOLE, "train-99999.parquet"], ["data/train-*: train-99999.parquet: not numbered"]),
+        (
+            [*WHOLE, "test-00000-of-00064.parquet"],
+            ["data/test-*: the names say that there are 3 and"],
+        ),
+        (WHOLE[1:], ["data/train-*: 2 of 3 files are there"]),
+        (
+            [*WHOLE[1:], "validation-00003-of-00003.parquet"],
+            ["data/train-*: 2 of 3", "data/validation-*: 4 of 3"],
+        ),
+    ],
+)
+def test_files_that_are_not_one_complete_dataset_are_named(names, problems):
+    found = numbering_problems(Path("copy", "data", name) for name in names)
+    assert len(found) == len(problems)
+    assert all(text.startswith(start) for text, start in zip(found, problems, strict=True))

@@ -8,6 +8,7 @@ import pytest
 from dataset_shards import publish
 from local_hub import LocalHub, connect, serving
 
+from imagenet_think.core.splits import CONFIGURATIONS, SPLITS
 from push_dataset import push_dataset
 
 REPOSITORY = "me/imagenet-think"
@@ -76,13 +77,24 @@ def folder(tmp_path, caplog):
     return folder
 
 
+NAMES = [
+    "README.md",
+    "croissant.json",
+    *(
+        f"{place}/{split}-{number:05d}-of-00002.parquet"
+        for place in CONFIGURATIONS.values()
+        for split in SPLITS
+        for number in range(2)
+    ),
+]
+
+
 def push(folder, confirmed=None, private=True, repository=REPOSITORY):
-    push_dataset(folder, repository, private=private, confirmed=confirmed)
+    push_dataset(folder, NAMES, repository, private=private, confirmed=confirmed)
 
 
 def contents(folder):
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "notes.txt")
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    return {name: (folder / name).read_bytes() for name in NAMES}
 
 
 @pytest.mark.parametrize("confirmed", [None, ""])
@@ -117,6 +129,30 @@ def test_with_confirmation_the_repository_is_created_and_gets_the_dataset_only(
     assert f"which exists, {word}" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "data/.train-00000-of-00002.4711.tmp.parquet",
+        "data/train-99999.parquet",
+        "data/train-00000-of-00064.parquet",
+        "failed/copy of train.parquet",
+        "more.json",
+    ],
+)
+def test_only_the_dataset_is_uploaded_whatever_else_is_in_its_folder(name, hub, folder, caplog):
+    (folder / name).write_bytes(b"torn")
+    push(folder, confirmed=REPOSITORY)
+    assert hub.files == contents(folder)
+    assert name not in caplog.text
+
+
+def test_a_damaged_file_is_named(hub, folder):
+    (folder / NAMES[-1]).write_bytes(b"PAR1 torn")
+    with pytest.raises(ValueError, match=rf"{NAMES[-1]} is damaged .*: delete it, and run"):
+        push(folder, confirmed=REPOSITORY)
+    assert not hub.requests
+
+
 def test_files_of_a_different_number_of_shards_are_deleted_there(hub, folder, caplog):
     hub.private = True
     hub.files |= {"data/train-00000-of-00064.parquet": b"old", ".gitattributes": b"kept"}
@@ -143,12 +179,11 @@ def test_images_and_other_columns_are_never_uploaded(hub, folder):
     [
         ("README.md", "README.md is missing: run `snakemake dataset`"),
         ("croissant.json", "croissant.json is missing: run `snakemake dataset`"),
-        ("failed/*", r"failed/\*\.parquet: none"),
+        (NAMES[-1], f"{NAMES[-1]} is missing: run `snakemake dataset`"),
     ],
 )
 def test_missing_files_are_reported(missing, message, hub, folder):
-    for path in folder.glob(missing):
-        path.unlink()
+    (folder / missing).unlink()
     with pytest.raises(FileNotFoundError, match=message):
         push(folder)
     assert not hub.requests

@@ -15,7 +15,9 @@ from source_forms import sparse_claim
 from imagenet_think.images import archives
 from imagenet_think.images.archives import list_members, read_member
 from imagenet_think.images.image_ids import ENDINGS, stem
+from imagenet_think.images.labels import Classes
 from imagenet_think.images.rejections import READING, RejectionError
+from imagenet_think.images.sources import class_tars, hub_parquet, webdataset
 
 
 @given(st.text("aé_ .", max_size=6), st.lists(st.sampled_from([".JPEG", ".gz", ".v2"]), max_size=3))
@@ -133,6 +135,23 @@ def test_a_file_that_is_no_archive_is_one_row(tmp_path, content):
     path.write_bytes(content)
     (row,) = list_members(path)
     assert (row.member, row.reason) == (None, "damaged_archive")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (gzip.compress(b"x" * 9_999, mtime=0), "gzip-compressed: decompress it"),
+        (b"PK\x03\x04" + bytes(9_999), "a zip archive: decompress it"),
+        (b"<!DOCTYPE html><html>" + b" " * 9_999, "an HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\n".ljust(600), "git lfs pull"),
+    ],
+)
+def test_what_is_no_archive_is_named_with_a_remedy(tmp_path, content, words):
+    path = tmp_path / "n1.tar"
+    path.write_bytes(content)
+    for list_place in (class_tars.list_place, webdataset.list_place, hub_parquet.list_place):
+        (row,) = list_place(path, Classes({"n1"}))
+        assert (row.reason, words in row.detail) == ("damaged_archive", True)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from imagenet_think.core.schemas import CLASSES
+from imagenet_think.images import class_table, labels
 from imagenet_think.images.classes import counted, read_classes
 
 HEADER = "wnid\tlemmas\tdomain\thypernym"
@@ -36,6 +37,51 @@ def test_what_is_no_list_of_classes_is_refused(tmp_path, lines, message):
     path = write(tmp_path / "classes.tsv", *lines)
     with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: {message}"):
         read_classes(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "columns missing: wnid, lemmas, domain, hypernym"),
+        (HEADER, "the table has no class"),
+        (f"{HEADER}\n\n", "the table has no class"),
+        (f"{HEADER}\nn1\té\tb\tc\n", "line 2 is not UTF-8; save"),
+        (f"{HEADER}\twnid\nn1\ta\tb\tc\tn1\n", "the column wnid appears twice"),
+        (f"{HEADER}\nn1\ta\tb\tc\td\n", "line 2 has 5 columns, the first line 4"),
+    ],
+)
+def test_a_broken_table_is_refused_by_every_reader(tmp_path, text, message):
+    path = tmp_path / "classes.tsv"
+    path.write_bytes(text.encode("latin-1"))
+    for read in (read_classes, class_table.class_ids, labels.read):
+        with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: {message}"):
+            read(path)
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.tsv: no such file"):
+        read_classes(tmp_path / "nowhere.tsv")
+
+
+FORMS = {
+    "another order": lambda text: "\n".join(
+        "\t".join(line.split("\t")[::-1]) for line in text.splitlines()
+    ),
+    "another column": lambda text: "\n".join(f"{line}\tx" for line in text.splitlines()),
+    "Windows": lambda text: "\ufeff" + text.replace("\n", "\r\n"),
+    "empty lines at the end": lambda text: text + "\n\n",
+    "short lines": lambda text: text.replace("\tn0\n", "\n"),
+    "decomposed": lambda text: text.replace("\u00e9", "e\u0301"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_one_table_in_several_forms(tmp_path, form):
+    path = tmp_path / "classes.tsv"
+    text = f"{HEADER}\ncaf\u00e9\ta, b\tfood\tn0\nn1\tc\tfood\tn0\n"
+    path.write_bytes(FORMS[form](text).encode())
+    assert class_table.class_ids(path) == ["caf\u00e9", "n1"]
+    assert read_classes(path).select("wnid", "lemmas", "domain").rows() == [
+        ("caf\u00e9", "a, b", "food"),
+        ("n1", "c", "food"),
+    ]
 
 
 def test_images_are_counted_in_the_order_of_the_list(tmp_path):

@@ -115,5 +115,7 @@ def test_more_threads_give_the_same_bytes(tmp_path):
 
 
 def test_a_group_without_archives_gives_empty_files(tmp_path):
-    rows = collect(tmp_path, {})
+    source = class_tars(tmp_path / "source")
+    (tmp_path / "source").mkdir()
+    rows = candidates(collected(tmp_path, source, WNIDS[:1], groups=1))
     assert (len(rows), rows.schema) == (0, CANDIDATES)

@@ -1,4 +1,4 @@
-"""The image that a name in a parquet file refers to."""
+"""The image that a name refers to, and the digests of images in files."""
 
 import hashlib
 
@@ -7,13 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from users_files import SUFFIXES, write_table
 
 from imagenet_think.images.image_matching import (
     ImageNames,
     class_in,
     listed_id,
     read_digests,
-    read_names,
 )
 
 IDS = ["n00005787_11054", "n00005787_2", "n00006484_2", "n00006484_n00006484_3"]
@@ -81,78 +81,59 @@ def test_listed_images_and_their_classes(name, image, wnid):
     assert class_in(image, CLASSES) == wnid
 
 
-STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-
-
 def written(path, values, kind):
     pq.write_table(pa.table({"image": pa.array(values, kind)}), path, row_group_size=2)
     return str(path)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())],
-)
-def test_names_as_text(kind, tmp_path):
-    files = [
-        written(tmp_path / "a.parquet", ["x", None, "z"], kind),
-        written(tmp_path / "b.parquet", [{"bytes": b"1", "path": "p"}, None], STRUCT),
-    ]
-    assert read_names(files, "image") == ["x", None, "z", "p", None]
+class Weighed(set):
+    """A set that counts the characters that are looked up in it."""
+
+    looked_up = 0
+
+    def __contains__(self, name):
+        self.looked_up += len(name)
+        return super().__contains__(name)
 
 
-def test_digests_of_some_rows(tmp_path):
-    only_bytes = pa.struct([("bytes", pa.binary())])
+@pytest.mark.parametrize("unit", ["a/", "/", "./", ".jpg", "n00005787_", "_", "a_/", "../"])
+def test_a_hostile_name_takes_linear_time(unit):
+    name = unit * 40_000 + "b.jpg"
+    names, classes = ImageNames(IN_FOLDERS), Weighed(["cats"])
+    names._images = Weighed(names._images)
+    assert names.image(name) is None
+    assert listed_id(name, classes)
+    assert class_in(name, classes) is None
+    assert names._images.looked_up < 10 * len(name)
+    assert classes.looked_up < 10 * len(name)
+
+
+@pytest.mark.parametrize("data", [pa.binary(), pa.large_binary()])
+def test_digests_of_some_rows(data, tmp_path):
+    only_bytes = pa.struct([("bytes", data)])
     values = [{"bytes": bytes([n])} if n != 3 else None for n in range(7)]
-    files = [
-        written(tmp_path / "a.parquet", ["x", "y", "z"], pa.string()),
-        written(tmp_path / "b.parquet", values, only_bytes),
+    path = written(tmp_path / "b.parquet", values, only_bytes)
+    assert read_digests(path, "image", [1, 3, 6]) == {1: digest(1), 6: digest(6)}
+    assert read_digests(path, "image", []) == {}
+
+
+def test_without_bytes_there_is_no_digest(tmp_path):
+    paths = [
+        written(tmp_path / "text.parquet", ["x"], pa.string()),
+        written(tmp_path / "path.parquet", [{"path": "x"}], pa.struct([("path", pa.string())])),
+        written(
+            tmp_path / "null.parquet",
+            [{"path": "x", "bytes": None}],
+            pa.struct([("path", pa.string()), ("bytes", pa.null())]),
+        ),
+        *(write_table(tmp_path / f"x{suffix}", {"image": ["x"]}) for suffix in SUFFIXES),
     ]
-    assert read_names(files, "image") == ["x", "y", "z"] + [None] * 7
-    found = read_digests(files, "image", [1, 3, 6, 9])
-    assert found == {3: digest(0), 9: digest(6)}
+    for path in paths:
+        assert read_digests(path, "image", [0]) == {}
 
 
 def digest(number):
     return hashlib.sha256(bytes([number])).hexdigest()
-
-
-NO_UTF8 = pa.array([b"\xff\xfe"]).view(pa.string())
-NO_IMAGE = r": column 'image' holds struct.*, not text, or the"
-
-
-@pytest.mark.parametrize(
-    ("names", "columns", "message"),
-    [
-        (["image"], [[1]], ": column 'image' holds int64, not text, or the"),
-        (["id", "text"], [["x"], ["y"]], " has no column 'image'; there are id, text"),
-        (["image", "image"], [["x"], ["y"]], " has several columns 'image': rename all but one"),
-        # Text that is no UTF-8, as careless writers make it.
-        (["image"], [NO_UTF8], ": column 'image' holds text that is not UTF-8 .* write the"),
-        (["image"], [[{"path": 1}]], NO_IMAGE),
-        (["image"], [[{"path": ["x"]}]], NO_IMAGE),
-        (["image"], [[{"path": "x", "bytes": "x"}]], NO_IMAGE),
-        (["image"], [[{"bytes": [1]}]], NO_IMAGE),
-        (["image"], [[{"other": "x"}]], NO_IMAGE),
-    ],
-)
-def test_columns_that_hold_no_names_or_images_are_refused(names, columns, message, tmp_path):
-    pq.write_table(pa.table(columns, names=names), tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match=rf"a\.parquet{message}") as error:
-        read_names([str(tmp_path / "a.parquet")], "image")
-    assert not isinstance(error.value, UnicodeError)
-
-
-@pytest.mark.parametrize("text", [pa.string(), pa.large_string(), pa.null()])
-@pytest.mark.parametrize("data", [pa.binary(), pa.large_binary(), pa.null()])
-def test_images_of_all_kinds_of_text_and_bytes(text, data, tmp_path):
-    path = None if pa.types.is_null(text) else "x"
-    found = {} if pa.types.is_null(data) else {0: digest(1)}
-    kind = pa.struct([("path", text), ("bytes", data)])
-    value = {"path": path, "bytes": b"\1" if found else None}
-    file = written(tmp_path / "a.parquet", [value], kind)
-    assert read_names([file], "image") == [path]
-    assert read_digests([file], "image", [0]) == found
 
 
 @pytest.mark.parametrize("place", [None, 10])
@@ -161,12 +142,13 @@ def test_a_damaged_file_is_refused_by_name(place, tmp_path):
     if place is None:
         path.write_text("no parquet file")
     else:
-        pq.write_table(pa.table({"image": [f"{n}" for n in range(999)]}), path)
+        values = [{"bytes": bytes([n % 256])} for n in range(999)]
+        pq.write_table(pa.table({"image": values}), path)
         content = bytearray(path.read_bytes())
         content[place : place + 50] = bytes(50)
         path.write_bytes(content)
     with pytest.raises(ValueError, match=r"a.parquet: column 'image' cannot be read.* again"):
-        read_names([str(path)], "image")
+        read_digests(str(path), "image", range(999))
     path.unlink()  # a missing file is no damaged one
     with pytest.raises(FileNotFoundError):
-        read_names([str(path)], "image")
+        read_digests(str(path), "image", range(999))

@@ -2,14 +2,19 @@
 
 import hashlib
 import io
+import json
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pictures import encoded
 from PIL import Image
+from users_files import SUFFIXES, write_table
 
 from gather_shard import gather_shard
 from imagenet_think.core import schemas
@@ -38,16 +43,16 @@ class Listing:
         self.classes = folder / "classes.tsv"
         self.classes.write_text("\n".join(TABLE) + "\n")
 
-    def add(self, **columns):
-        self.files.append(str(self.folder / f"{len(self.files)}.parquet"))
-        pl.DataFrame(columns).write_parquet(self.files[-1])
+    def add(self, suffix=".parquet", **columns):
+        self.files.append(write_table(self.folder / f"{len(self.files)}{suffix}", columns))
 
-    def __call__(self, image="image", label=None, labels=None):
-        return self.write(self.files, labels, image=image, label=label)
+    def __call__(self, image="image", label=None, labels=None, count_classes=True):
+        own = dict(image=image, label=label, count_classes=count_classes)
+        return self.write(self.files, labels, **own)
 
-    def with_pictures(self):
+    def with_pictures(self, label=None):
         """List what `prepare_images` makes of the files; then gather the shards of the sample."""
-        own = dict(image="image", label=None, thresholds=THRESHOLDS, preparation=PREPARATION)
+        own = dict(image="image", label=label, thresholds=THRESHOLDS, preparation=PREPARATION)
         made = [f"{path}.prepared" for path in self.files]
         for path, candidates in zip(self.files, made, strict=True):
             prepare_images(self.classes, path, None, candidates, **own, threads=2)
@@ -94,7 +99,7 @@ def test_the_class_is_in_the_name(listing):
     [
         ("wnid", ["cats", "n00000001", None]),
         ("kind", ["cats", "n00000001", " "]),
-        # Integers index the sorted class table, or a file.
+        # Integers index the sorted class table, if the config says so, or a file.
         ("label", [0, 1, None]),
         ("label", [1, 0, None]),
     ],
@@ -128,6 +133,68 @@ def test_a_label_that_is_missing_contradicts_or_is_no_label_is_refused(
     listing.add(image=["cats/n00000001_1.JPEG"], **columns)
     with pytest.raises(ValueError, match=message):
         listing(label=label)
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+def test_integers_of_unknown_meaning_are_refused_unless_the_name_says_the_class(listing, pictures):
+    names = ["cats/1.jpg", "2.jpg"]
+    rows = [{"bytes": drawn(k), "path": name} for k, name in enumerate(names)]
+    listing.add(image=rows if pictures else names, label=[2, 1])
+
+    def listed():
+        if pictures:
+            return listing.with_pictures("label")
+        return listing(label="label", count_classes=False)
+
+    with pytest.raises(ValueError, match=r"0\.parquet: 2\.jpg: the label 1 is .*count_classes"):
+        listed()
+    pl.read_parquet(listing.files[0]).head(1).write_parquet(listing.files[0])
+    assert listed()[0]["wnid"].to_list() == ["cats"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"), [(["n00000001", "n00000002"], "n00000002"), (["ball", "seal"], None)]
+)
+def test_the_files_own_names_of_its_labels_count_if_they_are_classes(listing, names, expected):
+    listing.add(image=["1"])
+    about = {"info": {"features": {"label": {"names": names}}}}
+    table = pa.table({"image": ["1"], "label": [1]}, metadata={"huggingface": json.dumps(about)})
+    pq.write_table(table, listing.files[0])
+    if expected:
+        assert listing(label="label")[0]["wnid"].to_list() == [expected]
+        return
+    with pytest.raises(ValueError, match=r"0\.parquet: .* name 2 labels \(ball, seal\), but"):
+        listing(label="label")
+    with pytest.raises(ValueError, match=r"mean \(ball, seal, by the file's metadata\)"):
+        listing(label="label", count_classes=False)
+
+
+NAMES = st.one_of(
+    st.none(),
+    st.sampled_from(["cats/1.jpg", "cats/2", "n00000001_1.JPEG", "dogs/1", "../cats/1", "x", ""]),
+    st.text(max_size=3),
+)
+CLASSES = st.sampled_from([None, "cats", "n00000002", "dogs", "", "0", "2", "77"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(NAMES, CLASSES), max_size=12))
+def test_no_row_of_a_listing_is_lost(tmp_path_factory, rows):
+    """Rows in are rows out, or rows with a reason."""
+    listing = Listing(tmp_path_factory.mktemp("listing"))
+    rows = [("cats/0", None), *rows]
+    names, classes = map(list, zip(*rows, strict=True))
+    listing.add(image=names, wnid=pl.Series(classes, dtype=pl.String))
+    try:
+        sample, _, exclusions = listing()
+    except ValueError as error:
+        if "different list of classes" not in str(error):
+            raise
+        return
+    assert len(sample) + len(exclusions) == len(rows)
+    assert exclusions["reason"].null_count() == exclusions["detail"].null_count() == 0
+    listed = [*sample["member"], *exclusions["member"]]
+    assert Counter(listed) == Counter(name if name and name.strip() else None for name in names)
 
 
 @pytest.mark.parametrize("kind", [pa.int8(), pa.uint64(), pa.dictionary(pa.int8(), pa.int64())])
@@ -172,6 +239,46 @@ def test_what_is_no_image_of_the_sample_is_listed_with_its_reason(listing, caplo
     assert "1 image of 1 class as listed by 1 file: 1 identified by their names, 0" in listing.page
     assert "0 have pictures" in listing.page
     assert "| no\\_class | its class is not known | 1 |" in listing.page
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("label", [None, "kind"])
+def test_every_format_lists_the_same(listing, suffix, label):
+    names = ["x/n00000002_7.JPEG", "cats/12.jpg", " ", "3.png", "n00000002_7", "dogs/1", "cats/4"]
+    labels = [None, "", "cats", "cats", None, "\t", "dogs"]
+
+    def listed(own):
+        listing.files.clear()
+        listing.add(own, image=names, **{label or "wnid": labels})
+        sample, classes, exclusions = listing(label=label)
+        return sample.drop("source"), classes, exclusions.drop("source"), listing.page
+
+    for own, parquet in zip(listed(suffix), listed(".parquet"), strict=True):
+        assert own.equals(parquet) if isinstance(own, pl.DataFrame) else own == parquet
+    sample, _, exclusions, _ = listed(suffix)
+    assert sample["image_id"].to_list() == ["3", "cats/12", "n00000002_7"]
+    assert exclusions.select("member", "reason").rows() == [
+        (None, "not_an_image"),
+        ("n00000002_7", "clashing_id"),
+        ("dogs/1", "no_class"),
+        ("cats/4", "no_class"),
+    ]
+
+
+listed_names = st.lists(
+    st.none() | st.sampled_from(["cats/1", "cats/2.jpg", " ", "dogs/1", "../cats/1", "n00000001_"]),
+    max_size=12,
+)
+
+
+@settings(max_examples=40)
+@given(listed_names, st.sampled_from(SUFFIXES))
+def test_every_row_of_a_listing_is_in_the_sample_or_excluded(tmp_path_factory, names, suffix):
+    listing = Listing(tmp_path_factory.mktemp("any"))
+    listing.add(suffix, image=["cats/0", *names])
+    sample, _, exclusions = listing()
+    assert len(sample) + len(exclusions) == 1 + len(names)
+    assert exclusions["reason"].null_count() == 0
 
 
 def test_a_listing_without_a_known_class_is_refused_with_examples(listing):
@@ -265,7 +372,10 @@ def test_images_without_a_class_belong_to_the_only_one_and_others_are_rejected(l
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        ("cats/1", r"column 'image' holds (large_)?string.*, without bytes: remove images"),
+        (
+            "cats/1",
+            r"'image' holds (large_)?string.*, not the hub's images with their bytes: .*pictures",
+        ),
         ({"bytes": None, "path": "cats/1"}, r"0\.parquet: column 'image' names no.*no bytes"),
     ],
 )

@@ -43,6 +43,9 @@ FORMS = {
     "tiff": ("TIFF", {"compression": "tiff_lzw"}),
     "raw.tif": ("TIFF", {}),
     "bmp": ("BMP", {}),
+    "avif": ("AVIF", {}),
+    "jp2": ("JPEG2000", {}),
+    "ppm": ("PPM", {}),
 }
 
 

@@ -16,6 +16,7 @@ import collect_candidates
 from imagenet_think.core.files import parquet_writer
 from imagenet_think.core.pools import in_turn
 from imagenet_think.core.schemas import CANDIDATES, CATALOGUE, SAMPLE
+from imagenet_think.core.shards import for_images
 from imagenet_think.images.apportionment import allocate
 from sample_images import sample_images
 from table_images import table_images
@@ -52,7 +53,7 @@ def test_the_quota_of_the_paper_and_what_the_balance_does(seed, balance, least, 
 
 
 KEYS = ("total", "class_count", "min_per_class", "max_per_class", "balance", "complexity")
-SETTINGS = {key: PAPER[key] for key in ("seed", "sharding")}
+SETTINGS = {"seed": PAPER["seed"], "sharding": for_images(PAPER["images"]["total"])}
 SETTINGS |= {key: PAPER["images"][key] for key in (*KEYS, "criteria")}
 
 

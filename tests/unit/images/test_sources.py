@@ -10,16 +10,21 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from image_stages import SEED, catalogued, collected, sampled
 from pictures import CRITERIA, PREPARATION, encoded, photo, write_tar
 from source_forms import FORMS, class_folders, hub_parquet, read_tar, sparse_claim, write_classes
 
+import catalogue_images
 from catalogue_images import split_unpacked
 from collect_candidates import collect_candidates
 from draw_images import draw_images
 from imagenet_think.core.schemas import CATALOGUE
 from imagenet_think.images import image_ids, labels, sources
+from imagenet_think.images.labels import Classes
 from imagenet_think.images.rejections import RejectionError, recorded
+from imagenet_think.images.sources import class_folders as class_folders_module
 from unpack_outer_archive import unpack_outer_archive
 
 WNIDS = ["n02782093", "n03544143", "n02948072"]  # not sorted, as in the class list
@@ -119,6 +124,7 @@ def test_missing_places_are_named(tmp_path, kind):
         (folder / "other.txt").touch()
         (problem,) = problems(kind, folder)
         assert f"{folder}/ holds no " in problem
+        assert (", but other.txt. Put one" in problem) == (kind in ("class_tars", "class_folders"))
     file = folder / ONE_OF[kind]
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch()
@@ -133,6 +139,12 @@ def test_a_path_that_cannot_exist_is_reported(path):
     assert "does not exist" in problem
 
 
+def test_a_path_that_is_a_file_is_reported(tmp_path):
+    (tmp_path / "images.zip").touch()
+    (problem,) = problems("folder", tmp_path / "images.zip")
+    assert "images.zip/ is a file, not a folder. Put one" in problem
+
+
 def test_places_by_class_are_in_the_order_of_the_classes(tmp_path):
     expected = [f"{wnid}.tar" for wnid in WNIDS]
     for name in expected:
@@ -143,33 +155,98 @@ def test_places_by_class_are_in_the_order_of_the_classes(tmp_path):
 # Parts ------------------------------------------------------------------------------------------
 
 
-def listed(kind, place, names=()):
-    return list(sources.get_sampled(kind).list_place(place, names))
+def listed(kind, place, known=(), numbered=None):
+    return list(sources.get_sampled(kind).list_place(place, Classes(frozenset(known), numbered)))
 
 
 def opened(kind, place):
     return sources.get_sampled(kind).opened(place)
 
 
-def test_files_of_a_folder_are_listed_in_order_and_links_not_followed(tmp_path):
+def test_files_of_a_folder_are_listed_in_order_and_links_followed(tmp_path):
     outside, place = tmp_path / "outside", tmp_path / "n1"
     outside.mkdir()
-    (outside / "secret.jpg").write_bytes(b"secret")
+    (outside / "seal.jpg").write_bytes(b"seal.jpg")
     (place / "inner").mkdir(parents=True)
     for name in ("b.JPEG", "a.jpg", "inner/c.JPG"):
         (place / name).write_bytes(name.encode())
     (place / "out").symlink_to(outside)
-    (place / "way.jpg").symlink_to(outside / "secret.jpg")
+    (place / "way.jpg").symlink_to(outside / "seal.jpg")
     os.mkfifo(place / "pipe")
     (place / os.fsdecode(b"\xe9.jpg")).write_bytes(b"x")
     rows = listed("class_folders", place)
     good = [(row.member, row.size) for row in rows if not row.reason]
-    assert good == [("a.jpg", 5), ("b.JPEG", 6), ("inner/c.JPG", 11)]
+    assert good == [
+        *(("a.jpg", 5), ("b.JPEG", 6), ("inner/c.JPG", 11), ("out/seal.jpg", 8), ("way.jpg", 8))
+    ]
     reasons = {row.member: row.reason for row in rows if row.reason}
-    links = dict.fromkeys(("out", "way.jpg", "pipe"), "not_an_image")
-    assert reasons == links | {"\\xe9.jpg": "unsafe_name"}
+    assert reasons == {"pipe": "not_an_image", "\\xe9.jpg": "unsafe_name"}
     with opened("class_folders", place) as read:
         assert read("inner/c.JPG", 0, 11) == b"inner/c.JPG"
+        assert read("out/seal.jpg", 0, 8) == b"seal.jpg"
+    below = [place, place / "inner", place / "out"]
+    assert class_folders_module.folders(place) == list(map(str, below))
+
+
+LINKS = {
+    "to nothing": "nowhere",
+    "to itself": "link",
+    "to its folder": ".",
+    "to a folder above": "..",
+    "to the root": "/",
+}
+
+
+@pytest.mark.parametrize("target", LINKS.values(), ids=LINKS)
+def test_a_link_that_is_not_followed_is_named(tmp_path, target):
+    place = tmp_path / "pets" / "cats"
+    place.mkdir(parents=True)
+    (place / "a.jpg").write_bytes(b"x")
+    (place / "link").symlink_to(target)
+    good, link = listed("class_folders", place)
+    assert (good.member, good.reason) == ("a.jpg", None)
+    assert (link.wnid, link.member, link.reason) == ("cats", "link", "not_an_image")
+    assert f"a link to '{target}'" in link.detail
+
+
+def test_links_do_not_multiply_without_end(tmp_path):
+    for number in range(30):
+        (tmp_path / f"{number}").mkdir()
+        for name in "ab":
+            (tmp_path / f"{number}" / name).symlink_to(tmp_path / f"{number + 1}")
+    rows = listed("class_folders", tmp_path / "0")
+    assert len(rows) == 2 ** (class_folders_module.MAX_LINKS + 1)
+    assert {row.reason for row in rows} == {"not_an_image"}
+
+
+def test_linked_and_decomposed_class_folders_are_read(tmp_path):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    source, elsewhere = tmp_path / "source", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (source / decomposed).mkdir(parents=True)
+    (source / "cats").symlink_to(elsewhere)
+    for k in range(6):
+        (source / decomposed / f"{k}.png").write_bytes(encoded(photo(k), "PNG"))
+        (elsewhere / f"c{k}.png").write_bytes(encoded(photo(10 + k), "PNG"))
+    for kind in ("folder", "class_folders"):
+        run = tmp_path / kind
+        where = {"kind": kind, "path": str(source)}
+        chosen, excluded = sample(run, where, [composed, "cats"], total=12, max_per_class=6)
+        assert set(chosen["wnid"]) == {composed, "cats"}
+        assert not len(excluded)
+
+
+def test_what_belongs_to_no_class_is_named(tmp_path, caplog):
+    for name in ("Cats", "cats", "caf\u00e9", "cafe\u0301"):
+        (tmp_path / name).mkdir()
+    catalogue_images.warn_of_others("class_folders", tmp_path, {"cats", "caf\u00e9"})
+    assert "2 files or folders in" in caplog.text
+    assert "belong to no class of images.classes: Cats, cafe\u0301" in caplog.text
+    caplog.clear()
+    (tmp_path / "Cats").rmdir()
+    (tmp_path / "cafe\u0301").rmdir()
+    catalogue_images.warn_of_others("class_folders", tmp_path, {"cats", "caf\u00e9"})
+    assert not caplog.text
 
 
 def test_images_directly_in_a_folder_have_its_class(tmp_path):
@@ -217,10 +294,10 @@ def test_a_source_that_vanishes_fails_by_name_and_the_rerun_continues(form, draw
     ],
 )
 def test_a_name_or_a_label_determines_the_class(name, label, expected):
-    assert labels.class_of(name, label, ["a", "b"]) == expected
+    assert labels.class_of(name, label, Classes({"a", "b"}, ["a", "b"])) == expected
 
 
-def test_samples_are_grouped_by_webdatasets_rules(tmp_path):
+def test_samples_are_grouped_by_webdatasets_rules(tmp_path, caplog):
     members = {
         "README": b"x",
         "__meta__.json": b"{}",
@@ -239,10 +316,11 @@ def test_samples_are_grouped_by_webdatasets_rules(tmp_path):
         "6.jpg": b"six",
     }
     place = write_tar(tmp_path / "0.tar", members)
-    rows = listed("webdataset", place, ["n00000001", "n00000002"])
+    rows = listed("webdataset", place, numbered=["n00000001", "n00000002"])
     assert [(row.member, row.wnid, row.reason) for row in rows] == [
         ("d.e/n00000001_1.JPG", "n00000001", None),
         ("2.webp", "n00000002", None),
+        ("2.seg.png", "n00000002", "extra_image"),
         ("3.png", "cats", None),
         ("4.jpeg", "n00000009", None),
         ("5.jpg", None, "no_class"),
@@ -250,6 +328,53 @@ def test_samples_are_grouped_by_webdatasets_rules(tmp_path):
     ]
     with opened("webdataset", place) as read:
         assert read(*rows[1][1:4]) == b"two"
+    assert (
+        "0.tar: 3 members are left out: README (of no sample), __meta__.json (of no" in caplog.text
+    )
+    assert "n00000002_7 (a sample without an image)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        b"[" * 100_000,
+        b'{"label": ' + b"9" * 5_000 + b"}",
+        rb'{"wnid": "\ud83d"}',
+        rb'{"label": "\ud83d"}',
+        rb'{"filename": "\ud83d.jpg"}',
+        b"\xff\xfe",
+        b"{",
+    ],
+    ids=["deep", "long number", *["half a character"] * 3, "no text", "cut short"],
+)
+def test_a_broken_label_costs_its_image_only(tmp_path, about):
+    place = write_tar(tmp_path / "0.tar", {"1.jpg": b"x", "1.json": about, "n00000001_2.jpg": b"x"})
+    first, second = listed("webdataset", place)
+    assert (first.reason, second.reason) == ("no_class", None)
+    pl.DataFrame([first.detail]).write_parquet(tmp_path / "a.parquet")
+
+
+ENDINGS = ["jpg", "image.jpg", "v2.JPG", "2019.01.05.png", "input.avif", "photo.heic"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.sampled_from(ENDINGS)), unique=True, max_size=12),
+    st.booleans(),
+)
+def test_every_image_of_a_webdataset_has_a_row(tmp_path_factory, members, with_labels):
+    """Rows in are rows out, or rows with a reason."""
+    names = sorted(f"n00000001_{key}.{ending}" for key, ending in members)
+    files = {name: b"x" for name in names}
+    for key, _ in members if with_labels else ():
+        files[f"n00000001_{key}.json"] = b"{}"
+    place = write_tar(tmp_path_factory.mktemp("wds") / "0.tar", dict(sorted(files.items())))
+    rows = listed("webdataset", place)
+    assert sorted(row.member for row in rows) == names
+    used = [row.member.partition(".")[0] for row in rows if row.reason is None]
+    assert sorted(used) == sorted({name.partition(".")[0] for name in names})
+    assert {row.reason for row in rows} <= {None, "extra_image"}
+    assert {row.wnid for row in rows} <= {"n00000001"}
 
 
 @pytest.mark.parametrize(
@@ -275,7 +400,7 @@ def test_images_of_other_classes_are_left_out(form, drawn, tmp_path, caplog):
         source["labels"] = str(tmp_path / "labels.txt")
     rows = pl.read_parquet(catalogued(tmp_path, source, WNIDS[:2]))
     assert set(rows["wnid"]) == set(WNIDS[:2])
-    left_out = f"of 1 classes that {tmp_path / 'classes.tsv'} lacks are left out: {WNIDS[2]}"
+    left_out = f"of 1 classes that images.classes lacks are left out: {WNIDS[2]}"
     assert (left_out in caplog.text) == (form == "webdataset")
 
 
@@ -319,9 +444,78 @@ def hub(tmp_path):
 )
 def test_label_names_in_the_file_come_first_where_they_are_classes(hub, names, expected):
     place = hub(names, image=[{"bytes": b"x", "path": None}] * 2, label=[1, 0])
-    rows = listed("hub_parquet", place, ["cats", "dogs"])
+    rows = listed("hub_parquet", place, ["cats", "dogs"], ["cats", "dogs"])
     assert rows[0].wnid == expected
     assert [row.member for row in rows] == ["a_0", "a_1"]
+
+
+WORDS = ["tench, Tinca tinca", "goldfish", "great white shark"]
+
+
+def integers(kind, folder, names=()):
+    """Write a place of a kind, whose images have integer labels and names that say nothing."""
+    if kind == "webdataset":
+        return write_tar(folder / "a.tar", {"0.jpg": b"x", "0.cls": b"0"})
+    about = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+    columns = {"image": [{"bytes": b"x", "path": None}], "label": [0]}
+    metadata = {"huggingface": json.dumps(about)} if names else None
+    pq.write_table(pa.table(columns, metadata=metadata), folder / "a.parquet")
+    return folder / "a.parquet"
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"), [("webdataset", []), ("hub_parquet", []), ("hub_parquet", WORDS)]
+)
+def test_integers_need_evidence_of_what_they_mean(tmp_path, kind, names):
+    known = ["n00005787", "n01440764", "n01443537"]
+    place = integers(kind, tmp_path, names)
+    with pytest.raises(ValueError, match=r"a\.[a-z]+.* the label 0 is an integer, and") as caught:
+        listed(kind, place, known)
+    for remedy in ("images.source.labels", "`count_classes: true`", *names[:1]):
+        assert remedy in str(caught.value)
+    (row,) = listed(kind, place, known, known[::-1])
+    assert (row.wnid, row.reason) == ("n01443537", None)
+
+
+def test_other_label_names_than_classes_are_evidence_of_another_order(tmp_path):
+    place = integers("hub_parquet", tmp_path, WORDS)
+    with pytest.raises(ValueError, match=r"name 3 labels \(tench, .* 2 classes for integer"):
+        listed("hub_parquet", place, ["a", "b"], ["a", "b"])
+
+
+@pytest.mark.parametrize("about", [b"{", b"[]", b'{"info": 1}', b'{"info": {"features": null}}'])
+def test_metadata_of_another_form_are_no_evidence(tmp_path, about):
+    table = pa.table(
+        {"image": [{"bytes": b"x", "path": "n00000001_1.JPEG"}], "label": [0]},
+        metadata={b"huggingface": about},
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    (row,) = listed("hub_parquet", tmp_path / "a.parquet", ["n00000001"])
+    assert row.wnid == "n00000001"
+
+
+def test_what_integers_mean_is_read_from_a_file_or_the_sorted_table(tmp_path):
+    classes = write_classes(tmp_path / "classes.tsv", ["n2", "n1"])
+    assert labels.read(classes).numbered is None
+    assert labels.read(classes, count_classes=True).numbered == ["n1", "n2"]
+    file = tmp_path / "labels.txt"
+    file.write_text("\ufeffn2 the second\n\nn1\nn9\n", encoding="utf-8")
+    assert labels.read(classes, file).numbered == ["n2", "n1", "n9"]
+    file.write_text("tench\ngoldfish\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"labels.txt: no line begins with a class of .*as n2"):
+        labels.read(classes, file)
+
+
+def test_a_class_may_be_called_by_a_number():
+    digits = Classes({"0", "1", "10"})
+    assert [labels.labelled(label, digits) for label in (10, "1", -1, " ")] == [
+        "10",
+        "1",
+        None,
+        None,
+    ]
+    with pytest.raises(labels.UnknownOrderError, match="the label 2"):
+        labels.labelled(2, digits)
 
 
 def test_rows_without_bytes_class_or_a_safe_name_have_a_reason(hub):
@@ -345,7 +539,7 @@ def test_rows_without_bytes_class_or_a_safe_name_have_a_reason(hub):
 )
 def test_other_columns_and_contradicting_labels_are_refused(hub, columns, message):
     with pytest.raises(ValueError, match=message):
-        listed("hub_parquet", hub(**columns), ["n00000002"])
+        listed("hub_parquet", hub(**columns), ["n00000002"], ["n00000002"])
 
 
 def test_a_damaged_parquet_file_is_one_row(hub):
@@ -381,7 +575,7 @@ def unpacked(tmp_path, outer, wnids=("n1", "n2")):
     return pl.read_parquet(tmp_path / "u.parquet")
 
 
-def test_nothing_is_written_outside_the_folder(tmp_path):
+def test_nothing_is_written_outside_the_folder(tmp_path, caplog):
     members = {"../n1.tar": b"evil", "/n2.tar": b"evil", "x/n2.tar": b"good"}
     members |= {"n9.tar": b"", "n.txt": b""}
     rows = unpacked(tmp_path, write_tar(tmp_path / "outer.tar", members))
@@ -389,6 +583,9 @@ def test_nothing_is_written_outside_the_folder(tmp_path):
         *("outer.tar", "classes.tsv", "u.parquet", "n2.tar")
     }
     assert (tmp_path / "out" / "n2.tar").read_bytes() == b"good"
+    assert (
+        "2 members are skipped, as they are no archive of a class of the table: n9" in caplog.text
+    )
     assert rows.select("wnid", "archive", "reason").rows() == [
         ("n1", "../n1.tar", "unsafe_name"),
         ("n2", "/n2.tar", "unsafe_name"),
@@ -417,7 +614,9 @@ def test_a_stopped_unpacking_continues(drawn, tmp_path, caplog):
     assert 0 < rows["reason"].null_count() < 3
     first = {path: path.stat().st_mtime_ns for path in out.iterdir()}
     assert len(first) == rows["reason"].null_count()
-    (out / ".n02948072.1.tmp.tar").write_bytes(b"left by a killed job")
+    left = out / ".n02948072.1.tmp.tar"
+    left.write_bytes(b"left by a killed job")
+    os.utime(left, (0, 0))
     caplog.clear()
     cut.write_bytes(whole)
     caplog.set_level("INFO", logger="imagenet_think")

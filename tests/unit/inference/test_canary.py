@@ -23,6 +23,7 @@ from imagenet_think.inference.conversations import Policy
 from imagenet_think.inference.engines import Response
 from imagenet_think.inference.seeding import row_seed
 from imagenet_think.miniature.drawings import draw, scene_of
+from imagenet_think.parsing import FORMATS, parse
 
 GREEDY = {"max_new_tokens": 40, "temperature": 0.0}
 DRAWN = GREEDY | {"temperature": 0.8}
@@ -95,7 +96,16 @@ def checked(tiny_model, tmp_path):
     """A function that runs the canary on a speaker; it returns the speaker and its usage."""
     processor = tiny_model("qwen2_5_vl")[1]
 
-    def check(say, images=4, decoding=GREEDY, digest="0123456789abcdef", model=None, **options):
+    def check(
+        say,
+        images=4,
+        decoding=GREEDY,
+        digest="0123456789abcdef",
+        model=None,
+        strict=False,
+        output_format="think_answer",
+        **options,
+    ):
         shown = images if isinstance(images, dict) else pictures(images)
         speaker = Speaker(processor, say, **options)
         spent = canary.require_sight(
@@ -103,9 +113,10 @@ def checked(tiny_model, tmp_path):
             shown,
             policy(decoding, **model or {}),
             processor=processor,
-            output_format="think_answer",
+            output_format=output_format,
             digest=digest,
             folder=tmp_path,
+            strict=strict,
         )
         return speaker, spent
 
@@ -173,7 +184,6 @@ def test_fewer_images_are_enough(checked, images, requests):
 # Defects
 
 
-GARBLED = {"garbled", "marks"}
 # By name of a defect: how the model generates, in what other way it is run, and what is found.
 DEFECTS = {
     "it ignores everything": (ignores, {}, {"blind", "alike", "swapped"}),
@@ -182,10 +192,9 @@ DEFECTS = {
     "images reach the wrong row": (mixes_up, {}, {"swapped"}),
     "it has no image tokens": (sees, {"image_tokens": 0}, {"image_tokens"}),
     "it has other image tokens": (sees, {"image_tokens": 5}, {"image_tokens"}),
-    "it writes garbage": (lambda image, _: f"\ufffd\ufffd{speech(image)[7:18]}", {}, GARBLED),
+    "it writes garbage": (lambda image, _: f"\ufffd\ufffd{speech(image)[7:18]}", {}, {"garbled"}),
     # Special tokens repeat in a short text, and a text of marks only is empty.
-    "it writes marks": (lambda image, _: "<think></think><|im_end|>" * len(image), {}, GARBLED),
-    "its marks do not parse": (lambda image, _: speech(image)[7:30], {}, {"marks"}),
+    "it writes marks": (lambda image, _: "<think></think><|im_end|>" * len(image), {}, {"garbled"}),
 }
 
 
@@ -214,6 +223,67 @@ def test_a_blind_model_with_rounding_noise_is_found(checked, findings):
     checked(drifting(10), decoding=DRAWN, digest="5" * 16)
 
 
+def captions(image, request):
+    """Well-written captions of what the image shows, without the model's marks."""
+    return speech(image)[7:60].replace("</think><answer>", " ")
+
+
+@pytest.mark.parametrize("broken", range(5))
+def test_broken_formats_are_a_warning_with_their_share(checked, tmp_path, caplog, broken):
+    shown = pictures(4)
+    without = list(shown.values())[:broken]
+
+    def say(image, request):
+        return (captions if image in without else sees)(image, request)
+
+    share = f"{broken} of 4 finished texts ({broken / 4:.0%}) break the model's format: n0_0, "
+    for prompts in (12, 0):  # the verdict is kept, and so is the warning
+        caplog.clear()
+        speaker, _ = checked(say, images=shown)
+        assert len(speaker.requests) == prompts
+        assert (share in caplog.text) == (broken > 0)
+    page = unescape((tmp_path / "tiny-01234567.html").read_text())
+    assert "Stopped." not in page
+    assert (share in page) == ("Warning." in page) == (broken > 0)
+    # With the key of the config, a model that mostly breaks its format is stopped.
+    if broken < 3:
+        checked(say, images=shown, strict=True)
+    else:
+        with pytest.raises(CanaryError, match=rf"before: {re.escape(share)}.*broken_formats is"):
+            checked(say, images=shown, strict=True)
+        with pytest.raises(CanaryError, match=rf"this run: {re.escape(share)}"):
+            checked(say, images=shown, strict=True, digest="5" * 16)
+        checked(say, images=shown, digest="5" * 16)
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_well_written_captions_are_used_whatever_the_format(checked, caplog, output_format):
+    shown = pictures(4)
+    checked(captions, images=shown, output_format=output_format)
+    text = captions(next(iter(shown.values())), None)
+    broken = parse(output_format, text, "stop").status != "ok"
+    assert broken == ("4 of 4 finished texts (100%) break" in caplog.text)
+    assert broken or output_format not in ("think", "think_answer", "kimi", "tool_call")
+
+
+def test_a_verdict_of_version_0_1_no_longer_stops_a_broken_format(checked, tmp_path, caplog):
+    checked(captions)
+    verdict = tmp_path / "tiny-01234567.json"
+    record = json.loads(verdict.read_text())
+    marks = {"kind": "marks", "text": "the marks of 4 of 4 finished texts do not parse"}
+    verdict.write_text(json.dumps(record | {"findings": [marks]}))
+    assert not checked(captions)[0].requests
+    assert "4 of 4 finished texts (100%) break the model's format" in caplog.text
+    blind = {"kind": "blind", "text": "its text is the same"}
+    verdict.write_text(json.dumps(record | {"findings": [marks, blind]}))
+    with pytest.raises(CanaryError, match=r"failed the canary before: its text is the same\. See"):
+        checked(captions)
+
+
+def test_a_model_that_is_blind_is_stopped_with_broken_formats_too(findings):
+    assert findings(lambda *_: "A short caption.") >= {"blind", "alike"}
+
+
 def test_a_single_bad_text_does_not_stop_a_model(checked):
     first = next(iter(pictures(1).values()))
     checked(lambda image, request: "!" * 300 if image == first else speech(image))
@@ -223,7 +293,7 @@ def test_truncated_thinking_is_not_garbled(checked, tmp_path, caplog):
     checked(lambda image, request: speech(image)[:60], reason="length")
     page = (tmp_path / "tiny-01234567.html").read_text()
     assert "<b>0</b><span>finished texts</span>" in page
-    assert "its marks could not be checked" in caplog.text
+    assert "its format could not be checked" in caplog.text
 
 
 def test_a_rejected_image_is_left_out(checked, findings):

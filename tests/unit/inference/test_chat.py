@@ -15,7 +15,9 @@ from imagenet_think.inference.chat import (
     encode,
     first_conversation,
     fitted,
+    opened,
     png_file,
+    require_images,
     second_conversation,
 )
 
@@ -28,7 +30,8 @@ TOOL = {
     "template": "Question about {it}:\n{image}\n{prompt}",
     "second_round": {"first_scale": 0.5, "template": "<tool_response>\n{image}\n</tool_response>"},
 }
-CALL = 'Too small. <tool_call>\n{"name": "resize_image"}\n</tool_call>'
+RESIZE = '{"name": "resize_image", "arguments": {"action": "resize"}}'
+CALL = f"Too small. <tool_call>\n{RESIZE}\n</tool_call>"
 
 
 def plain(processor, image, prompt="Describe."):
@@ -65,6 +68,7 @@ def test_second_round_follows_a_tool_call_only():
     assert second_conversation(first, "<answer>a fish</answer>", image, TOOL) is None
     assert second_conversation(first, "<tool_call> cut off", image, TOOL) is None
     assert second_conversation(first, CALL, image, {}) is None
+    assert second_conversation(first, "In <tool_call> and </tool_call>?", image, TOOL) is None
     second = second_conversation(first, CALL + "<|im_end|>", image, TOOL)
     assert second[:2] == first
     assert second[2] == {"role": "assistant", "content": CALL}
@@ -95,6 +99,95 @@ def test_first_round_shows_half_of_what_the_second_shows(tiny_checkpoint, width,
     assert abs(2 * columns - grid[1][2]) <= 2
     # The whole image reaches the model exactly as without a first round.
     assert torch.equal(inputs["pixel_values"][-len(whole["pixel_values"]) :], whole["pixel_values"])
+
+
+HALVED = {"second_round": {"first_scale": 0.5, "scaling": "evaluation", "template": "{image}"}}
+
+
+def as_published(image):
+    """What `encode_image` of VisionThink's scripts/vllm_tool.py shows in the first round."""
+    width, height = image.size
+    image = image.resize((width // 2, height // 2), Image.Resampling.LANCZOS)
+    width, height = image.size
+    if width < 28 or height < 28:
+        scale = max(28 / width, 28 / height)
+        image = image.resize((int(width * scale), int(height * scale)), Image.Resampling.LANCZOS)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        ((500, 375), (250, 187)),  # sides are rounded down
+        ((112, 90), (56, 45)),
+        ((30, 57), (28, 52)),  # enlarged to the least side, which a half would not have
+        ((28, 28), (28, 28)),  # halved and enlarged: not the pixels it had
+        ((200, 40), (280 // 2, 28)),
+    ],
+)
+def test_a_raw_image_is_halved_as_the_authors_evaluate(tiny_model, size, shown):
+    processor = tiny_model("qwen2_5_vl")[1]
+    file = noise_file(0, *size)
+    with Image.open(io.BytesIO(file)) as opened:
+        half = as_published(opened.convert("RGB"))
+    assert half.size == shown
+    first = first_conversation(file, "Describe.", HALVED)
+    assert texts(first[0]) == ["IMAGE", "Describe."]
+    # It reaches the model as an image of this size would by itself, and so does the whole one.
+    one, whole = plain(processor, png_file(half)), plain(processor, file)
+    inputs = encode(processor, first)
+    torch.testing.assert_close(inputs, one, rtol=0, atol=0)
+    second = second_conversation(first, CALL, file, HALVED)
+    both = encode(processor, second)["pixel_values"]
+    assert torch.equal(both, torch.cat([one["pixel_values"], whole["pixel_values"]]))
+    # An engine elsewhere gets the halved file and the whole one as it is, and resizes them itself.
+    sent = fitted(processor, second)
+    small, large = (p for m in (sent[0], sent[2]) for p in m["content"] if p["type"] == "image")
+    assert large["image"] is file
+    assert not any(part.get("fitted") or part.get("raw") for part in (small, large))
+    with Image.open(io.BytesIO(small["image"])) as image:
+        assert (image.format, image.size) == ("PNG", shown)
+    torch.testing.assert_close(encode(processor, sent), encode(processor, second), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 90), (20, 27), (27, 400)])
+def test_both_rounds_show_at_least_28_pixels_a_side(tiny_model, size):
+    processor, file = tiny_model("qwen2_5_vl")[1], noise_file(0, *size)
+    first = first_conversation(file, "Describe.", HALVED)
+    for message in fitted(processor, second_conversation(first, CALL, file, HALVED)):
+        for part in message["content"]:
+            if "image" in part:
+                with Image.open(io.BytesIO(part["image"])) as image:
+                    assert min(image.size) >= 28
+                    assert abs(image.width * size[1] - image.height * size[0]) < 28 * sum(size)
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_every_family_can_show_a_halved_image(tiny_model, name):
+    inputs = encode(tiny_model(name)[1], first_conversation(noise_file(0, 90, 70), "Why?", HALVED))
+    half = plain(tiny_model(name)[1], png_file(as_published(opened(noise_file(0, 90, 70)))), "Why?")
+    torch.testing.assert_close(inputs, half, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("data", [b"", noise_file(0)[:500]])
+@pytest.mark.parametrize("ask", [encode, fitted])
+def test_a_raw_image_that_cannot_be_read_is_a_named_failure(tiny_model, ask, data):
+    with pytest.raises(PromptError, match=r"^image cannot be read: ."):
+        ask(tiny_model("qwen2_5_vl")[1], first_conversation(data, "Describe.", HALVED))
+
+
+@pytest.mark.parametrize("content", ["resize", RESIZE.replace('"resize"', '"crop"')])
+def test_a_wrong_call_is_answered_without_an_image(tiny_model, content):
+    processor = tiny_model("qwen2_5_vl")[1]
+    first = first_conversation(noise_file(0), "Describe.", TOOL)
+    wrong = f"Too small. <tool_call>{content}</tool_call>"
+    second = second_conversation(first, wrong + "<|im_end|>", noise_file(0), TOOL)
+    assert second[:2] == first
+    assert second[2] == {"role": "assistant", "content": wrong}
+    (text,) = texts(second[3])
+    assert text.endswith("Countinue your reasoning process inside <think> and </think>.")
+    grids = (encode(processor, turns)["image_grid_thw"].tolist() for turns in (first, second))
+    assert next(grids) == next(grids)
 
 
 @pytest.mark.parametrize("name", families.NAMES)
@@ -207,7 +300,7 @@ def test_too_long_a_row_of_patches_is_rejected(tiny_checkpoint):
     ("name", "size", "message"),
     [
         ("qwen2_5_vl", (3, 900), r"cannot be scaled: .*aspect ratio"),
-        *((name, (70, 60), "no second_round") for name in ("glm4v", "internvl", "kimi_vl")),
+        *((name, (70, 60), "scaling has to be") for name in ("glm4v", "internvl", "kimi_vl")),
     ],
 )
 @pytest.mark.parametrize("ask", [encode, fitted])
@@ -286,6 +379,40 @@ def test_a_prompt_with_another_vision_token_is_encoded_or_rejected(tiny_model, n
         assert model(**plain(processor, noise_file(0), marks)).logits.isfinite().all()
     with pytest.raises(PromptError, match="no videos were passed"):
         plain(processor, noise_file(0), f"Is it {processor.video_token}?")
+
+
+TEXT_ONLY = {
+    "a string is added": "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}{% endfor %}",
+    "a method of strings": "{% for m in messages %}{{ m['content'].strip() }}{% endfor %}",
+    "printed as it is": "{% for m in messages %}{{ m['content'] }}{% endfor %}",
+    "the texts alone": "{% for m in messages %}{% for p in m['content'] %}{{ p.text }}{% endfor %}"
+    "{% endfor %}",
+    "refused by itself": "{{ raise_exception('Only text is supported.') }}",
+    "an unknown filter": "{{ messages | from_another_library }}",
+    "not closed": "{% for m in messages %}{{ m['content'] }}",
+    "no messages": "Hello",
+}
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+@pytest.mark.parametrize("case", TEXT_ONLY)
+def test_a_template_for_text_only_is_named_before_a_model_is_loaded(tiny_checkpoint, name, case):
+    processor = families.get(name).load_processor(tiny_checkpoint(name))
+    require_images(processor, {"system": "Think.", **HALVED})
+    processor.chat_template = TEXT_ONLY[case]
+    with pytest.raises(ValueError, match=r"cannot show the model an image \(.+\)\. It may be one"):
+        require_images(processor, {})
+
+
+def test_a_template_that_refuses_system_messages_is_named(tiny_checkpoint):
+    processor = families.get("qwen2_5_vl").load_processor(tiny_checkpoint("qwen2_5_vl"))
+    refusal = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('No system!') }}{% endif %}"
+    )
+    processor.chat_template = refusal + processor.chat_template
+    require_images(processor, {})
+    with pytest.raises(ValueError, match="No system!"):
+        require_images(processor, {"system": "Think."})
 
 
 HELPFUL = "You are a helpful assistant."

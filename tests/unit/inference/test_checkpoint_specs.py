@@ -7,6 +7,7 @@ import shutil
 from functools import partial
 from unittest.mock import Mock
 
+import polars as pl
 import pytest
 import torch
 import yaml
@@ -158,6 +159,20 @@ def test_an_image_takes_the_published_number_of_tokens(family, image, tokens):
 
 
 @pytest.mark.parametrize(
+    ("scaling", "image", "tokens"),
+    [
+        ("evaluation", None, (63, 234)),
+        ("training", {"min_pixels": 262144, "max_pixels": 4194304}, (88, 352)),
+    ],
+)
+def test_rounds_take_the_tokens_of_the_authors(scaling, image, tokens):
+    rounds = {"first_scale": 0.5, "scaling": scaling}
+    settings = {"family": "qwen2_5_vl", "image": image, "second_round": rounds}
+    both = (settings, settings | {"second_round": None})
+    assert tuple(describe_checkpoints.image_tokens(each, None) for each in both) == tokens
+
+
+@pytest.mark.parametrize(
     ("family", "size", "token", "number"),
     [
         ("glm4v", 151552, "<|image|>", 151343),
@@ -223,9 +238,10 @@ def test_every_number_has_a_source_or_is_marked(family):
 
 
 KIMI, GLM = "moonshotai/Kimi-VL-A3B-Thinking-2506", "zai-org/GLM-4.1V-9B-Thinking"
+GREEDY = {"max_new_tokens": 8192, "temperature": 0.0, "top_p": 1.0, "top_k": 0}
 MODELS = {
-    "kimi": {"repository": KIMI, "revision": None, "family": "kimi_vl"},
-    "glm": {"repository": GLM, "revision": None, "family": "glm4v"},
+    "kimi": {"repository": KIMI, "revision": None, "family": "kimi_vl", "decoding": GREEDY},
+    "glm": {"repository": GLM, "revision": None, "family": "glm4v", "decoding": GREEDY},
 }
 
 
@@ -239,6 +255,7 @@ def test_the_page_lists_what_each_model_needs_and_what_is_unchecked(tmp_path):
     assert "16,407,654,384 | 30.56 | 31,104 (276,480 expanded) | 0.24 | 252 |" in page
     assert "taken to be that of moonshotai/Kimi-VL-A3B-Instruct" in page
     assert "taken to be that of zai-org" not in page
+    assert "Not on the disk: kimi, glm." in page
     lines = (tmp_path / "checkpoints.csv").read_text().splitlines()
     assert lines[0].startswith("model,repository,family,read,parameters,weights_gib,cached_bytes")
     assert lines[2].startswith(f"glm,{GLM},glm4v,published shapes,10292777472,")
@@ -261,10 +278,59 @@ def test_a_config_in_the_hubs_cache_is_the_one_that_is_checked(tmp_path, copied,
 
 
 def test_a_checkpoint_on_the_disk_is_checked_by_its_own_weights(tiny_checkpoint):
-    settings = {"repository": str(tiny_checkpoint("kimi_vl")), "revision": None}
+    settings = {"repository": str(tiny_checkpoint("kimi_vl")), "revision": None, "decoding": GREEDY}
     row = describe_checkpoints.describe({**settings, "family": "kimi_vl"})
     assert (row["read"], row["unchecked"]) == ("config and weights on the disk", [])
+    assert row["sampling"] == {
+        "do_sample": (True, False),
+        "temperature": (0.2, 0.0),
+        "top_k": (3, 0),
+    }
     assert 0 < row["parameters"] < 10**6
+
+
+PUBLISHED = {"do_sample": True, "temperature": 0.1, "top_k": 1}
+# By model: what its checkpoint publishes (None: there is no file), and its decoding.
+SAMPLED = {
+    "named": (PUBLISHED | {"min_p": 0.05}, {"temperature": 0.1, "top_k": 1, "top_p": 0.9}),
+    "deferring": (PUBLISHED | {"repetition_penalty": 1.05}, {"from_checkpoint": True}),
+    "silent": ({}, {"temperature": 0.0}),
+    "absent": (None, {"from_checkpoint": True}),
+}
+
+
+def test_every_published_sampling_setting_is_listed_with_the_one_in_force(
+    tmp_path, tiny_checkpoint
+):
+    models = {}
+    for key, (published, decoding) in SAMPLED.items():
+        folder = shutil.copytree(tiny_checkpoint("qwen2_5_vl"), tmp_path / key)
+        (folder / "generation_config.json").unlink()
+        if published is not None:
+            (folder / "generation_config.json").write_text(json.dumps(published))
+        models[key] = {"repository": str(folder), "revision": None, "family": "qwen2_5_vl"}
+        models[key]["decoding"] = decoding
+    describe_checkpoints.describe_checkpoints(models, tmp_path / "out")
+    page = (tmp_path / "out.md").read_text()
+    lines = page.partition("## Sampling settings")[2].replace("\\", "").splitlines()
+    assert [line for line in lines if line.startswith(("| named", "| deferring"))] == [
+        "| named | do_sample | True | True |",
+        "| named | temperature | 0.1 | 0.1 |",
+        "| named | top_k | 1 | 1 |",
+        "| named | min_p | 0.05 | not applied (differs) |",
+        "| deferring | do_sample | True | True |",
+        "| deferring | temperature | 0.1 | 0.1 |",
+        "| deferring | top_k | 1 | 1 |",
+        "| deferring | repetition_penalty | 1.05 | 1.05 |",
+    ]
+    assert "No settings are published by silent." in page
+    assert "Not on the disk: absent." in page
+    rows = pl.read_csv(tmp_path / "out.csv").rows_by_key("model", named=True, unique=True)
+    assert json.loads(rows["named"]["sampling"])["min_p"] == [0.05, None]
+    assert json.loads(rows["absent"]["sampling"]) is None
+    # With `from_checkpoint`, a setting that cannot be applied is an error already here.
+    with pytest.raises(ValueError, match=r"sets min_p to 0\.05"):
+        describe_checkpoints.sampling(models["deferring"], tmp_path / "named")
 
 
 def test_a_family_without_published_shapes_needs_its_checkpoint(monkeypatch, tmp_path):

@@ -21,7 +21,8 @@ TOOL = GREEDY | {
 }
 DRAWING_TOOL = TOOL | {"decoding": DRAWING["decoding"]}
 CLOSING = {"close_thought": {"text": "</think><answer>", "max_new_tokens": 40}}
-CALL = "<think>Small.</think><tool_call>{}</tool_call>"
+RESIZE = '<tool_call>{"name": "resize_image", "arguments": {"action": "resize"}}</tool_call>'
+CALL = f"<think>Small.</think>{RESIZE}"
 
 
 def seed(image_id, attempt, turn):
@@ -75,6 +76,15 @@ def test_two_rounds_are_joined_and_counted_together():
     second = engine.requests[1].messages
     assert [turn["role"] for turn in second] == ["user", "assistant", "user"]
     assert second[2]["content"][0] == {"type": "image", "image": b"a", "scale": 1.0}
+
+
+def test_a_wrong_call_is_answered_by_its_error():
+    wrong = "<think>Small.</think><tool_call>resize</tool_call>"
+    found, engine, _ = ask({("a", 1, 1): (wrong, "stop"), ("a", 1, 2): ("<think>T", "stop")}, TOOL)
+    assert found["a"].rounds == 2
+    assert found["a"].response.text == f"{wrong}{ROUND_SEPARATOR}<think>T"
+    (turn,) = engine.requests[1].messages[2]["content"]
+    assert turn["text"].startswith("the call holds no JSON objectPlease analyze the error")
 
 
 def test_second_rounds_come_before_new_images():
@@ -197,11 +207,11 @@ def test_an_answer_is_composed_of_its_requests(name):
 
 def test_every_round_has_the_prefix():
     found, engine, _ = ask(
-        {("a", 1, 1): ("S</think><tool_call>{}</tool_call>", "stop"), ("a", 1, 2): ("B", "stop")},
+        {("a", 1, 1): (f"S</think>{RESIZE}", "stop"), ("a", 1, 2): ("B", "stop")},
         TOOL | {"prefix": "<think>"},
     )
     assert [request.prefix for request in engine.requests] == ["<think>"] * 2
-    first = "<think>S</think><tool_call>{}</tool_call>"
+    first = f"<think>S</think>{RESIZE}"
     assert engine.requests[1].messages[1]["content"] == first
     assert found["a"].response.text == f"{first}\n<think>B"
 
@@ -265,7 +275,7 @@ def test_forced_answers_parse(output, prefix, said, closing):
     assert found["a"].forced
     parsed = parse(output, found["a"].response.text, "stop")
     answer = "So the answer is A lynx" if output == "boxed" else "A lynx"
-    assert parsed == Parsed(f"Fur, ears\n{answer}", "Fur, ears", answer, "ok")
+    assert parsed == Parsed(f"Fur, ears\n{answer}", "Fur, ears", answer, *3 * ["ok"])
 
 
 # With a trained model

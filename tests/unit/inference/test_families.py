@@ -45,6 +45,36 @@ def test_an_unknown_family_is_an_error_that_names_those_there_are():
         families.get("llava")
 
 
+NAMED = [{"name": "default", "template": "{{ 1 }}"}, {"name": "tool_use", "template": "{{ 2 }}"}]
+
+
+@pytest.mark.parametrize(
+    ("templates", "names"),
+    [
+        (NAMED, r" \(default, tool_use\)"),
+        ({"default": "{{ 1 }}", "rag": "{{ 2 }}"}, r" \(default, rag\)"),
+        (["{{ 1 }}", "{{ 2 }}"], ""),
+        (7, ""),
+    ],
+)
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "chat_template.json"])
+def test_several_named_templates_are_named_with_what_to_do(copied, file, templates, names):
+    folder = copied("qwen2_5_vl")
+    template = folder / "chat_template.jinja"
+    text = template.read_text()
+    template.unlink()
+    (folder / file).touch()
+    content = json.loads((folder / file).read_text() or "{}") | {"chat_template": templates}
+    (folder / file).write_text(json.dumps(content))
+    message = rf"{file} has several chat templates{names}: .*write the one to use to chat_template"
+    with pytest.raises(ValueError, match=message):
+        checkpoints.chat_template(folder)
+    # The file that the message asks for has precedence over all.
+    template.write_text(text)
+    processor = families.get("qwen2_5_vl").load_processor(folder)
+    assert encode(processor, first_conversation(noise_file(0), "Describe.", {}))
+
+
 @pytest.mark.parametrize("name", families.NAMES)
 def test_published_sampling_settings_do_not_leak_into_generation(tiny_model, name):
     settings = tiny_model(name)[2].generation_config

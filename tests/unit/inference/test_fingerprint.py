@@ -1,6 +1,12 @@
-import pytest
+from pathlib import Path
 
-from imagenet_think.inference.fingerprint import fingerprint, settings_digest
+import pytest
+import yaml
+
+from imagenet_think.core import model_sources
+from imagenet_think.inference.fingerprint import fingerprint, response_settings, settings_digest
+from imagenet_think.inference.journal import read_lines
+from imagenet_think.run import configuration
 
 MODEL = {
     "key": "glm-4.1v",
@@ -21,6 +27,7 @@ BASE = {
     },
     "seed": 1,
 }
+SECOND = {"second_round": {"first_scale": 0.5, "template": "{image}"}}
 CLOSING = {"close_thought": {"text": "</think>", "max_new_tokens": 5}}
 
 
@@ -52,7 +59,7 @@ def test_the_fingerprint_is_stable():
         {"model": MODEL | {"repository": "zai-org/GLM-4.5V"}},
         {"model": MODEL | {"system": "You are helpful."}},
         {"model": MODEL | {"template": "{image} {prompt}"}},
-        {"model": MODEL | {"second_round": {"first_scale": 0.5, "template": "{image}"}}},
+        {"model": MODEL | SECOND},
         {"model": MODEL | {"prefix": "<think>"}},
         {"model": MODEL | CLOSING},
         {"model": MODEL | {"image": {"max_pixels": 100000}}},
@@ -87,10 +94,23 @@ def test_seed_and_attempts_count_only_if_decoding_samples(decoding, change):
     assert digest(change, base) == digest({}, base)
 
 
+def test_what_had_no_name_before_keeps_its_fingerprint():
+    named = [SECOND["second_round"] | {"scaling": way} for way in ("training", "evaluation")]
+    trained, evaluated = ({"model": MODEL | {"second_round": rounds}} for rounds in named)
+    assert digest(trained) == digest({"model": MODEL | SECOND}) != digest(evaluated)
+
+
 def test_loops_count_in_greedy_decoding_too():
     base = greedy(temperature=0.0)
     change = policy(loop={"longest_period": 64, "repeats": 4, "least_tokens": 256})
     assert digest(change, base) != digest({}, base)
+
+
+@pytest.mark.parametrize("near", [None, {"window": 1920, "phrase": 9, "later_phrase": 60}])
+def test_near_repeats_do_not_count(near):
+    """They only end what would not end: what is in a journal stays valid with and without them."""
+    loop = BASE["length_policy"]["loop"] | {"near_repeats": near}
+    assert digest(policy(loop=loop)) == digest()
 
 
 def test_the_format_counts_if_thinking_may_be_closed_by_force():
@@ -103,3 +123,22 @@ def test_the_source_image_and_both_revisions_count():
     digests = {digest(revisions=pair) for pair in (("a", "a"), ("a", "b"), ("b", "a"))}
     assert len(digests) == 3
     assert fingerprint(digest(), "0" * 64) != fingerprint(digest(), "1" * 64)
+
+
+RUNS = [path.parent for path in (Path(__file__).parents[2] / "fixtures/runs").glob("*/run")]
+
+
+@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
+def test_settings_of_an_earlier_run_are_the_same_today(folder):
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    configuration._fill(config, configuration.schema())
+    for key, model in config["models"].items():
+        given = response_settings(config, key)
+        _, revision = model_sources.resolve(model["repository"], None)
+        found = {
+            line["settings"]
+            for path in (folder / "run" / "journal" / key).iterdir()
+            for line in read_lines(path)
+            if line["kind"] == "run"
+        }
+        assert found == {settings_digest(given, (revision, revision))}

@@ -1,6 +1,5 @@
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -17,12 +16,20 @@ from pyarrow.parquet import ParquetFile
 
 import generate_responses
 from imagenet_think.core.schemas import RESPONSES
-from imagenet_think.inference import canary, chat, checkpoints, families, prepared_images
+from imagenet_think.inference import (
+    canary,
+    checkpoints,
+    families,
+    generation,
+    prepared_images,
+)
 from imagenet_think.inference.canary import CanaryError
 from imagenet_think.inference.chat import encode, first_conversation
 from imagenet_think.inference.engines import EngineError
 from imagenet_think.inference.journal import read_lines
 from imagenet_think.inference.seeding import row_seed
+from imagenet_think.parsing import tool_calls
+from imagenet_think.parsing.tool_calls import Call
 
 FOLDER = Path(generate_responses.__file__).parent
 
@@ -274,6 +281,36 @@ def test_a_blind_model_is_stopped_before_a_row_is_written(watched, use):
     assert not any(out.exists() for out in watched.outputs)
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_model_that_breaks_its_format_is_used_unless_the_config_says_stop(
+    watched, use, caplog, strict
+):
+    def describing(image, request):
+        return telling(image, request)[0].replace("<think>", "").replace("</think>", " "), "stop"
+
+    watched.add_canary(strict=strict)
+    echo = use(Echo(describing))
+    if strict:
+        with pytest.raises(CanaryError, match=r"4 of 4 finished texts \(100%\) break .*no_think"):
+            watched()
+        assert of_canary(echo) == echo.keys
+    else:
+        assert len(watched()) == 6
+        assert "4 of 4 finished texts (100%) break the model's format" in caplog.text
+
+
+@pytest.mark.parametrize(("key", "strict"), [("warn", False), ("stop", True)])
+def test_a_job_passes_the_configs_key_to_the_canary(run, key, strict):
+    model = run.settings["model"]
+    settings = {"models": {"tiny": model}, "images": {"preparation": {}}, "length_policy": {}}
+    settings |= {"prompt": "p", "prompts": {"p": "Describe."}, "seed": 1}
+    inference = {"inference": INFERENCE | {"canary": {"broken_formats": key}}, "engines": {}}
+    inference["models"] = {"tiny": {"output": "kimi"}}
+    given = {"settings": json.dumps(settings), "inference": json.dumps(inference)}
+    task = generation.Task.of("tiny", SimpleNamespace(**given, canary="folder"), 1)
+    assert task.canary == {"folder": "folder", "output": "kimi", "strict": strict}
+
+
 @pytest.mark.parametrize(
     "change", [{}, {"dtype": "bfloat16"}, {"attention": "sdpa"}, {"versions": {}}]
 )
@@ -315,6 +352,7 @@ def test_sigterm_releases_engine_and_locks(run, tmp_path):
     process = worker(f"""
         import json, time
         from pathlib import Path
+        from imagenet_think.core import job
         from imagenet_think.inference import engines, generation
         from imagenet_think.inference.engines import Response
 
@@ -329,7 +367,7 @@ def test_sigterm_releases_engine_and_locks(run, tmp_path):
                 time.sleep(6000)
 
         engines.get = lambda name: Slow()
-        generation.exit_on_sigterm()
+        job.exit_on_sigterm()
         task, files = json.loads({json.dumps([run.task(), run.files])!r})
         generation.respond(generation.Task(**task), **files)
     """)
@@ -436,7 +474,8 @@ def test_a_model_that_requests_the_full_image_has_two_rounds(
     second = {"first_scale": 0.5, "template": "<tool_response>{image}</tool_response>"}
     run = Run(tmp_path, shards, tiny_checkpoint("qwen2_5_vl"), second_round=second)
     # Random weights call no tool: take any text for a call, and any token for an end.
-    monkeypatch.setattr(chat, "TOOL_CALL", re.compile(""))
+    call = '{"name": "resize_image", "arguments": {"action": "resize"}}'
+    monkeypatch.setattr(tool_calls, "calls", lambda text: [Call(0, len(text), call)])
     monkeypatch.setattr(checkpoints, "stop_ids", lambda *parts: list(range(400)))
     found = run().filter(pl.col("image_id") != "b")
     assert found["rounds"].to_list() == [2] * 5

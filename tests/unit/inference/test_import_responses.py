@@ -8,12 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from users_files import SUFFIXES, write_table
 
 import import_responses as script
 from account_responses import ANNOTATION, RESPONSE, account
-from imagenet_think.core import schemas
+from imagenet_think.core import parquet_columns, schemas
+from imagenet_think.core.csv_files import read_csv
 from imagenet_think.core.files import write_parquet
-from imagenet_think.inference import response_files
 from imagenet_think.inference.response_files import Columns, ResponseFiles
 from imagenet_think.parsing import FORMATS, parse
 
@@ -39,9 +40,8 @@ class Import:
         self.sample = pl.DataFrame(rows, schema=schemas.SAMPLE)
         write_parquet(self.sample, folder / "sample", schemas.SAMPLE)
 
-    def add(self, **columns):
-        self.files.append(str(self.folder / f"{len(self.files)}.parquet"))
-        pl.DataFrame(columns, strict=False).write_parquet(self.files[-1], row_group_size=2)
+    def add(self, suffix=".parquet", **columns):
+        self.files.append(write_table(self.folder / f"{len(self.files)}{suffix}", columns))
 
     def evaluate(self, *images):
         chosen = self.sample.filter(pl.col("image_id").is_in(images)).select("image_id", "shard")
@@ -71,7 +71,7 @@ class Import:
             own = pl.read_parquet(folders[0] / f"{shard}.parquet")["image_id"].to_list()
             assert own == sorted(asked.filter(pl.col("shard") == shard)["image_id"])
         self.matched = dict(pl.read_csv(self.folder / "matched.csv").iter_rows())
-        unused = pl.read_csv(self.folder / "unused.csv", schema_overrides=[pl.String, pl.String])
+        unused = read_csv(self.folder / "unused.csv", infer_schema=False)
         return by_image(responses), by_image(annotations), unused.rows()
 
 
@@ -88,7 +88,7 @@ def importing(tmp_path):
     return Import(tmp_path)
 
 
-TEXTS = ["<think>so</think><answer>a cat</answer>", "no marks", "<think>open", ""]
+TEXTS = ["<think>so</think><answer>a cat</answer>", "no marks", "<think>open", "\n<think> , "]
 
 
 def test_raw_text_is_parsed_like_a_generated_one(importing):
@@ -96,8 +96,8 @@ def test_raw_text_is_parsed_like_a_generated_one(importing):
     responses, annotations, unused = importing(text="text", output="think_answer")
     for image, text in zip(IMAGES, TEXTS, strict=True):
         row = annotations[image]
-        own = (row["full"], row["think"], row["answer"], row["status"])
-        assert own == parse("think_answer", text, "stop")
+        parsed = parse("think_answer", text, "stop")
+        assert {name: row[name] for name in parsed._fields} == parsed._asdict()
         assert responses[image]["text"] == text
     row = responses["n1_0"]
     assert (row["engine"], row["finish_reason"], row["prompt_id"]) == ("imported", "stop", None)
@@ -114,18 +114,93 @@ def test_thinking_and_answer_are_taken_verbatim(importing):
     responses, annotations, unused = importing(think="think_1", answer="answer_1")
     parts = [tuple(annotations[i].values())[2:] for i in IMAGES]
     assert parts == [
-        ("<think> so\na <b>", "<think> so", "a <b>", "ok"),
-        ("a", None, "a", "empty_think"),
-        ("t", "t", None, "empty_answer"),
-        (None, None, None, "empty_answer"),
+        ("<think> so\na <b>", "<think> so", "a <b>", "ok", "ok", "ok"),
+        ("a", None, "a", "empty_think", "empty_think", "ok"),
+        ("t", "t", None, "empty_answer", "ok", "empty_answer"),
+        (None, None, None, "error", "error", "error"),
     ]
-    assert [responses[i]["text"] for i in IMAGES] == ["<think> so\na <b>", "a", "t", ""]
+    assert [responses[i]["text"] for i in IMAGES] == ["<think> so\na <b>", "a", "t", None]
+    assert unused == [("n1_0", "no text"), ("n2_0", "no text")]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_format_gives_the_same(importing, suffix):
+    names = ["a/n1_0.JPEG", "n1_1", "n1_0", "n3_0", None, "n1_2", "n2_0"]
+    texts = [*TEXTS[:2], "again", "strange", "nameless", 'said "a,b"\r\n\u2028 🙂', None]
+
+    def imported(own):
+        importing.files.clear()
+        importing.add(own, image=names[:3], said=texts[:3])
+        importing.add(own, image=names[3:], said=texts[3:])
+        responses, annotations, unused = importing(text="said", output="think_answer")
+        depends_on_content = ("revision", "fingerprint")
+        rows = [
+            {key: value for key, value in row.items() if key not in depends_on_content}
+            for row in responses.values()
+        ]
+        return rows, annotations, unused, importing.matched
+
+    found = imported(suffix)
+    assert found == imported(".parquet")
+    assert {row["image_id"]: row["text"] for row in found[0]} == {
+        "n1_0": texts[0],
+        "n1_1": texts[1],
+        "n1_2": texts[5],
+        "n2_0": None,
+    }
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("blank", [None, "", " ", "\t\r\n", "\u00a0\u3000"])
+def test_blank_is_missing(importing, suffix, blank):
+    """A row without text does not take the place of a later one of the same image."""
+    names = ["n1_0", "n1_0", "n1_0", blank]
+    importing.add(suffix, image=names, text=[blank, "good", "late", "nameless"])
+    responses, _, unused = importing(text="text", output="think")
+    assert responses["n1_0"]["text"] == "good"
+    assert unused == [
+        ("n1_0", "named in an earlier row"),
+        ("n1_0", "no text"),
+        (None, "the row names no image"),
+    ]
+    importing.files.clear()
+    names = ["n1_0", "n1_0", "n1_1"]
+    parts = {"think": [blank, blank, "t"], "answer": [blank, " a", blank]}
+    importing.add(suffix, image=names, **parts)
+    responses, annotations, unused = importing(think="think", answer="answer")
+    assert responses["n1_0"]["text"] == "a"
+    assert (annotations["n1_1"]["think"], annotations["n1_1"]["answer"]) == ("t", None)
     assert unused == [("n1_0", "no text")]
+
+
+def test_files_of_several_formats_are_one_model(importing):
+    for number, suffix in enumerate([".csv", ".parquet", ".jsonl"]):
+        importing.add(suffix, image=["n1_0", IMAGES[number]], text=[f"0{suffix}", suffix])
+    importing.add(image=[{"bytes": b"n2_0", "path": None}], text=["by digest"])
+    responses, _, unused = importing(text="text", output="think")
+    assert [responses[i]["text"] for i in IMAGES] == ["0.csv", ".parquet", ".jsonl", "by digest"]
+    assert unused == [("n1_0", "named in an earlier row")] * 3
+    assert importing.matched == {"name": 3, "sha256": 1}
+
+
+def test_answers_may_come_without_thinking(importing):
+    importing.add(image=IMAGES, caption=["<answer> a", " b\n", " ", None])
+    responses, annotations, unused = importing(answer="caption")
+    parts = [tuple(annotations[i].values())[2:] for i in IMAGES]
+    assert parts == [
+        ("<answer> a", None, "<answer> a", "ok", "no_think", "ok"),
+        ("b", None, "b", "ok", "no_think", "ok"),
+        (None, None, None, "error", "error", "error"),
+        (None, None, None, "error", "error", "error"),
+    ]
+    assert [responses[i]["text"] for i in IMAGES] == ["<answer> a", "b", None, None]
+    assert unused == [("n1_2", "no text"), ("n2_0", "no text")]
 
 
 def test_every_unused_row_is_listed(importing, caplog):
     importing.add(
-        image=["n1_0.JPEG", "n3_0", "a/n1_1", None], text=["first", "strange", None, "nameless"]
+        image=["n1_0.JPEG", "=n3()", "a/n1_1", None],
+        text=["first", "strange", None, "nameless"],
     )
     importing.add(image=["a/n1_0", "n1_0"], text=["second", None])
     responses, annotations, unused = importing(text="text", output="think")
@@ -133,7 +208,7 @@ def test_every_unused_row_is_listed(importing, caplog):
         ("a/n1_0", "named in an earlier row"),
         ("a/n1_1", "no text"),
         ("n1_0", "no text"),
-        ("n3_0", "not in the sample"),
+        ("=n3()", "not in the sample"),
         (None, "the row names no image"),
     ]
     assert responses["n1_0"]["text"] == "first"
@@ -142,7 +217,7 @@ def test_every_unused_row_is_listed(importing, caplog):
         assert (row["finish_reason"], row["text"]) == ("error", None)
         assert row["error"] == "no response in my*.parquet"
         assert annotations[image]["status"] == "error"
-    assert "rows not used, not in the sample (1): n3_0" in caplog.text
+    assert "rows not used, not in the sample (1): =n3()" in caplog.text
     assert "rows not used, no text (2): a/n1_1, n1_0" in caplog.text
     assert "images without a response (3): n1_2, n1_1, n2_0" in caplog.text
 
@@ -161,7 +236,7 @@ def test_a_text_that_is_not_utf_8_is_rejected(importing):
     importing.files = [str(importing.folder / "0.parquet")]
     broken = pa.array([b"\xff"]).view(pa.string())
     pq.write_table(pa.table({"image": IMAGES[:1], "text": broken}), importing.files[0])
-    with pytest.raises(ValueError, match=r"0.parquet: column 'text' holds text that is not UTF-8"):
+    with pytest.raises(ValueError, match=r"0.parquet: .* holds text that is not UTF-8"):
         importing(text="text", output="think")
 
 
@@ -238,14 +313,14 @@ def test_files_larger_than_the_memory_give_the_same(importing, monkeypatch):
     read = ResponseFiles.read
     monkeypatch.setattr(ResponseFiles, "read", lambda *a: readings.append(1) or read(*a))
     monkeypatch.setattr(script, "AT_ONCE", 1)
-    monkeypatch.setattr(response_files, "ROWS", 1)
+    monkeypatch.setattr(parquet_columns, "ROWS", 1)
     assert importing(text="text", output="think_answer") == whole
     assert len(readings) == len(SHARDS)
 
 
 rows = st.lists(
     st.tuples(
-        st.none() | st.sampled_from([*IMAGES, *(f"{i}.jpg" for i in IMAGES), "n9_1"]),
+        st.sampled_from([None, " ", *IMAGES, *(f"{i}.jpg" for i in IMAGES), "n9_1"]),
         st.none() | st.text(max_size=9) | st.sampled_from(TEXTS),
     ),
     max_size=9,
@@ -253,10 +328,11 @@ rows = st.lists(
 
 
 @settings(max_examples=40, deadline=None)
-@given(rows, st.sampled_from(sorted(FORMATS)))
-def test_any_file_accounts_for_every_image_and_row(tmp_path_factory, rows, output):
+@given(rows, st.sampled_from(sorted(FORMATS)), st.sampled_from(SUFFIXES))
+def test_any_file_accounts_for_every_image_and_row(tmp_path_factory, rows, output, suffix):
     importing = Import(tmp_path_factory.mktemp("any"))
     importing.add(
+        suffix,
         image=pl.Series([name for name, _ in rows], dtype=pl.String),
         text=pl.Series([text for _, text in rows], dtype=pl.String),
     )
@@ -264,7 +340,7 @@ def test_any_file_accounts_for_every_image_and_row(tmp_path_factory, rows, outpu
     for name, text in rows:
         if name and (image := name.removesuffix(".jpg")) in IMAGES:
             named = True
-            if text is not None:
+            if text and text.strip():
                 first.setdefault(image, text)
     if not named:
         with pytest.raises(ValueError, match=r"names an image|has no rows"):

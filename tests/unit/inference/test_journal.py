@@ -2,6 +2,7 @@ import contextlib
 import errno
 import itertools
 import json
+import math
 import os
 import re
 import resource
@@ -17,6 +18,7 @@ from journal_rows import journal_rows
 from imagenet_think.inference import journal as module
 from imagenet_think.inference.journal import Journal, JournalError, adopt, read_lines
 from imagenet_think.inference.locks import SILENCE, LockError
+from imagenet_think.inference.usage import read_usage
 
 unsynced = patch.object(os, "fsync", lambda number: None)
 """For tests of many journals, which need not reach the disk."""
@@ -131,6 +133,62 @@ def test_complete_lines_survive_whatever_happens_to_the_file(tmp_path_factory, e
         assert list(read_lines(path)) == records
     aside = path.with_name("00.jsonl.unreadable")
     assert (aside.read_bytes() if aside.exists() else b"") == b"".join(bad)
+
+
+def response(**changes):
+    return {"kind": "response", "run": "a", "at": 1.5, "row": row(9), **changes}
+
+
+OF_ANOTHER_TYPE = [
+    *("[]", "3", '"text"', "null", "{}", '{"kind": ["run"]}', '{"kind": "more"}'),
+    *("[" * 100_000, '{"kind": "run", "run": ' + '{"a":' * 100_000),
+    *(
+        json.dumps({"kind": "run", "run": "a", **part})
+        for part in (
+            *({"run": value} for value in (None, 3, ["a"], {})),
+            *({"seconds": value} for value in (None, "5", [5], math.nan, math.inf, 10**400)),
+            *({"spent": value} for value in (None, 3, [], {"completion_tokens": 10**30})),
+            *({"devices": "2"}, {"device": ["cpu"]}),
+        )
+    ),
+    *(
+        json.dumps(response(**part))
+        for part in (
+            *({"row": value} for value in (None, 3, "text", [], {}, [row(9)])),
+            *({"at": value} for value in (None, "5", True)),
+            *({"spent": value} for value in ([], {"prompt_tokens": "5"}, {"prompt_tokens": None})),
+        )
+    ),
+    *(
+        json.dumps(response(row=row(9, **part)))
+        for part in (
+            *({"completion_tokens": value} for value in (10**30, -(10**30), 1.5, "5", True, [5])),
+            *({"text": value} for value in (3, ["text"], {}, False)),
+            *({"forced": 1}, {"image_id": None}, {"fingerprint": 3}),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("line", OF_ANOTHER_TYPE, ids=lambda line: line[:60])
+def test_a_line_of_another_type_is_named_and_moved_aside(path, caplog, line):
+    whole = filled(path, 2)
+    path.write_bytes(whole + line.encode() + b"\n")
+    assert len(list(read_lines(path))) == 2
+    assert len(read_usage(path.parent).responses) == 2
+    assert kept(path) == [0, 1]
+    assert f"{path}: lines [3] cannot be read, moved to 00.jsonl.unreadable" in caplog.text
+    assert path.read_bytes() == whole
+    assert path.with_name("00.jsonl.unreadable").read_bytes() == line.encode() + b"\n"
+
+
+def test_temporary_and_other_files_in_the_folder_are_no_journals(path):
+    whole = filled(path)
+    (path.parent / "copy of 00.jsonl").write_bytes(whole)  # of earlier shards, for all one knows
+    for name in (".00.4711.tmp.jsonl", "00.jsonl.unreadable", "00.lock"):
+        path.with_name(name).write_bytes(whole)
+    assert [file.name for file in module.files(path.parent)] == ["00.jsonl", "copy of 00.jsonl"]
+    assert module.files(path.parent / "none") == []
 
 
 def test_an_open_journal_is_read_without_changes(path, tmp_path):
@@ -309,10 +367,10 @@ def test_late_errors_of_a_network_file_system_are_raised(tmp_path, monkeypatch):
     def full(number):
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
+    journal = Journal(tmp_path / "b.jsonl")
     with pytest.raises(JournalError, match="Disk quota exceeded"), Journal(tmp_path / "a.jsonl"):
         monkeypatch.setattr(os, "fsync", full)
     monkeypatch.setattr(module, "SYNC", 0.0)
-    journal = Journal(tmp_path / "b.jsonl")
     with pytest.raises(JournalError, match="Disk quota exceeded"):
         journal.append_run(n=1)
     with pytest.raises(JournalError, match="Disk quota exceeded"):

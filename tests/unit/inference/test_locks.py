@@ -1,6 +1,7 @@
 import errno
 import json
 import logging
+import math
 import multiprocessing
 import os
 import re
@@ -159,6 +160,22 @@ def test_an_invalid_lock_counts_by_its_age_at_a_second_look(path, waiting, caplo
         waiting(happen)
         with pytest.raises(LockError, match=f"held by {owner}"):
             Lock(path).acquire()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"pid": value} for value in ("1", 1.5, None, [1], 0, 2**40)),
+        *({"since": value} for value in ("1", None, 1e300, math.nan, -math.inf)),
+        {"more": 1},
+    ],
+)
+def test_a_lock_of_another_type_names_nobody(path, changes):
+    path.write_text(json.dumps(asdict(elsewhere()) | changes))
+    assert locks._look(path).owner is None
+    for content in (b"[]", b"3", b"{}", b"[" * 100_000):
+        path.write_bytes(content)
+        assert locks._look(path).owner is None
 
 
 def test_a_holder_that_lost_its_lock_notices_and_leaves_the_new_one(path, caplog):

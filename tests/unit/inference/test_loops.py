@@ -5,20 +5,24 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from looping_texts import INDISTINCT, LISTS, LOOPS, pieces, real_texts
 from ruamel.yaml import YAML
 from tokenizers import Tokenizer
 
-from imagenet_think.inference.loops import CHECK_EVERY, ends_in_loop
+from imagenet_think.inference.loops import CHECK_EVERY, ends_in_loop, is_near_repeat
 
 ROOT = Path(__file__).parents[3]
 CONFIG = YAML(typ="safe").load((ROOT / "config" / "config.yaml").read_text())
 LOOP = CONFIG["length_policy"]["loop"]
+EXACT = {key: LOOP[key] for key in ("longest_period", "repeats", "least_tokens")}
+NEAR = LOOP["near_repeats"]
 SMALL = {"longest_period": 40, "repeats": 4, "least_tokens": 64}
 
 
-def first_loop(tokens, **loop):
-    """Return how many tokens there are when a loop is first seen, checked at each; else None."""
-    return next((n for n in range(len(tokens) + 1) if ends_in_loop(tokens[:n], **loop)), None)
+def first_loop(tokens, every=1, **loop):
+    """Return how many tokens there are when a check first sees a loop; else None."""
+    checked = range(0, len(tokens) + 1, every)
+    return next((n for n in checked if ends_in_loop(tokens[:n], **loop)), None)
 
 
 def loops_by_definition(tokens, longest_period, repeats, least_tokens):
@@ -134,12 +138,14 @@ def tokens_of(request):
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_lists_tables_and_verses_are_not_loops(tokens_of, name):
-    assert first_loop(tokens_of("\n".join(TEXTS[name])), **LOOP) is None
+    assert first_loop(tokens_of("\n".join(TEXTS[name])), **EXACT) is None
+    # A window of characters would be a few lines.
+    assert first_loop(pieces("\n".join(TEXTS[name])), **LOOP) is None
 
 
 def test_some_of_them_are_close_to_loops(tokens_of):
     """Otherwise the test above would prove little."""
-    few = LOOP | {"least_tokens": 64}
+    few = EXACT | {"least_tokens": 64}
     assert any(first_loop(tokens_of("\n".join(lines)), **few) for lines in TEXTS.values())
 
 
@@ -154,3 +160,89 @@ def test_some_of_them_are_close_to_loops(tokens_of):
 )
 def test_endless_repetition_is_a_loop(tokens_of, sentence):
     assert first_loop(tokens_of("The image shows the sea.\n" + sentence * 300), **LOOP)
+
+
+def phrases(tokens):
+    """Lempel and Ziv's definition: where the phrases of a sequence end."""
+    ends = []
+    for end in range(1, len(tokens) + 1):
+        start = ends[-1] if ends else 0
+        length = end - start
+        if all(tokens[n : n + length] != tokens[start:end] for n in range(start)):
+            ends.append(end)
+    return ends
+
+
+@settings(deadline=None)
+@given(
+    text=st.lists(st.integers(0, 3), max_size=40),
+    block=st.lists(st.integers(0, 9), max_size=12),
+    window=st.integers(1, 40),
+    phrase=st.floats(1, 12),
+    later_phrase=st.floats(1, 12),
+)
+def test_near_repeats_are_as_defined(text, block, window, phrase, later_phrase):
+    tokens = text + block * 3
+    ends, first = phrases(tokens[-window:]), window // 4
+    later = sum(end > first for end in ends)
+    expected = len(tokens) >= window and (
+        len(ends) <= window / phrase or later <= (window - first) / later_phrase
+    )
+    found = is_near_repeat(tokens, window=window, phrase=phrase, later_phrase=later_phrase)
+    assert found == expected
+
+
+@pytest.mark.parametrize("kind", LOOPS)
+@pytest.mark.parametrize("seed", range(3))
+def test_near_repeats_are_found_within_2000_tokens(kind, seed):
+    text = pieces("\n".join(LISTS["list of scenes"](Random(seed))))
+    row = text[: seed * 500] + [-1 - n for n in pieces(" ".join(LOOPS[kind](Random(seed))))]
+    found = first_loop(row, CHECK_EVERY, **LOOP)
+    assert found is not None
+    assert found <= seed * 500 + 2000
+
+
+@pytest.mark.parametrize("length", range(260, 481, 20))
+def test_a_long_block_of_which_a_token_changes_is_found_within_2000_tokens(length):
+    """Whatever it consists of: here no token occurs twice in it."""
+    block, row = list(range(length)), []
+    for repetition in range(2400 // length):
+        row += [*block[:repetition], -1 - repetition, *block[repetition + 1 :]]
+    found = first_loop(row, CHECK_EVERY, **LOOP)
+    assert found is not None
+    assert found <= 2000
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("seed", range(3))
+def test_long_lists_tables_and_poems_are_not_loops(name, seed):
+    tokens = pieces("\n".join(LISTS[name](Random(seed))))
+    assert len(tokens) >= 2000
+    # With a margin to what is a loop.
+    near = {**NEAR, "phrase": 8.5, "later_phrase": 40}
+    assert first_loop(tokens, CHECK_EVERY, **EXACT, near_repeats=near) is None
+
+
+@pytest.mark.parametrize("name", INDISTINCT)
+def test_what_has_the_form_of_a_loop_is_one(name):
+    assert first_loop(pieces(" ".join(INDISTINCT[name](Random(1)))), CHECK_EVERY, **LOOP)
+
+
+TABLES = {
+    "networkx/generators/social.py": "the matrix of a graph",
+    "pandas/core/array_algos/take.py": "a table of functions",
+    "pandas/core/col.py": "a method for each operator, all of one form",
+}
+"""Tables that are written as code."""
+
+
+@pytest.mark.slow
+def test_real_texts_are_not_loops():
+    found, texts = set(), 0
+    for name, text in real_texts():
+        tokens = pieces(text)[:8000]
+        texts += len(tokens) >= NEAR["window"]
+        if first_loop(tokens, 4 * CHECK_EVERY, **LOOP):
+            found.add(name)
+    assert found == set(TABLES)
+    assert texts >= 400

@@ -174,10 +174,18 @@ def test_a_loop_ends_where_the_transformers_engine_ends_it(tiny, engine, play):
     wait_for(lambda: len(play.notes("aborted")) == 3)  # the server was told
 
 
+NEVER = {**LOOP, "least_tokens": 10_000}
+
+
 @pytest.mark.parametrize(
     ("loop", "reason"),
-    [({**LOOP, "least_tokens": CHECK_EVERY * 2 - 4}, "loop"), (None, "length")],
-    ids=["found at the last token", "without a loop setting"],
+    [
+        ({**LOOP, "least_tokens": CHECK_EVERY * 2 - 4}, "loop"),
+        ({**NEVER, "near_repeats": {"window": 70, "phrase": 4, "later_phrase": 20}}, "loop"),
+        (NEVER, "length"),
+        (None, "length"),
+    ],
+    ids=["found at the last token", "as near-repeats", "never", "without a loop setting"],
 )
 def test_a_loop_at_the_length_limit(tiny, url, loop, reason):
     asked = requests(1, word="LOOP", limit=CHECK_EVERY * 2 + 10)
@@ -267,15 +275,21 @@ def test_an_image_that_readers_decode_differently_is_sent_as_decoded_here(engine
         assert ImageOps.exif_transpose(seen).tobytes() == ours.convert("RGB").tobytes()
 
 
-def test_a_scaled_image_is_sent_as_the_model_sees_it(tiny, url, play):
-    model = {**MODEL, "second_round": {"first_scale": 0.5, "template": "{image}"}}
+@pytest.mark.parametrize(
+    ("scaling", "fitted"), [("training", {"do_resize": False}), ("evaluation", None)]
+)
+def test_a_scaled_image_is_sent_as_the_model_sees_it(tiny, url, play, scaling, fitted):
+    rounds = {"first_scale": 0.5, "scaling": scaling, "template": "{image}"}
+    model = {**MODEL, "second_round": rounds}
     with closing(loaded(tiny, url, model=model)) as engine:
         (response,) = engine.generate(requests(1, model=model))
         (whole,) = engine.generate(requests(1))
     sent = play.notes("requests")[1]
-    assert sent["mm_processor_kwargs"] == {"do_resize": False}
+    assert sent.get("mm_processor_kwargs") == fitted
     assert sent["messages"][0]["content"][0]["image_url"]["url"].startswith("data:image/png")
-    assert response.image_tokens < whole.image_tokens
+    # A half of a small image is enlarged again, as by any processor, if its own pixels are scaled.
+    assert (response.image_tokens < whole.image_tokens) == (scaling == "training")
+    assert sent != play.notes("requests")[2]
 
 
 def test_a_prefix_is_an_unfinished_turn(engine, play):

@@ -24,6 +24,7 @@ from imagenet_think.inference.engines.model_runner import ModelRunner
 from imagenet_think.inference.engines.transformers_engine import TransformersEngine
 from imagenet_think.inference.seeding import row_seed
 from imagenet_think.inference.token_sampler import TokenSampler
+from imagenet_think.inference.token_text import decode
 
 SIZES = [(70, 90), (40, 40), (110, 60), (90, 90), (56, 140)]
 NO_TOKEN = 10**9
@@ -113,8 +114,9 @@ def test_greedy_rows_in_flight_equal_each_row_alone(
     together = engine(tiny_model, name, rows, stop=False, loop=None, cached_tokens=cached_tokens)
     found = by_key(together.generate(asked))
     check_alone(tiny_model, name, together, asked)
-    decode = tiny_model(name)[1].tokenizer.decode
-    assert all(found[key].text == decode(tokens) for key, tokens in together.tokens.items())
+    tokenizer = tiny_model(name)[1].tokenizer
+    texts = {key: decode(tokenizer, tokens) for key, tokens in together.tokens.items()}
+    assert {key: response.text for key, response in found.items()} == texts
     assert len({response.text for response in found.values()}) == len(found)
     used = together.statistics
     assert used["row_steps"] == sum(r.max_new_tokens - 1 for r in asked)

@@ -83,9 +83,27 @@ def test_what_cannot_be_scored_keeps_its_row(tmp_path, texts):
 
 
 def test_blank_full_texts_are_not_scored(tmp_path):
-    rows = [("x", "a", " \n", None, None, "no_think"), ("y", "a", None, None, None, "error")]
+    rows = [
+        ("x", "a", " \n", None, None, *3 * ["no_think"]),
+        ("y", "a", None, None, None, *3 * ["error"]),
+    ]
     pl.DataFrame(rows, schema=ANNOTATIONS, orient="row").write_parquet(tmp_path / "a.parquet")
     assert read_texts(tmp_path / "a.parquet")["text"].null_count() == 6
+
+
+def test_each_part_is_scored_where_it_is_known(tmp_path):
+    rows = [
+        ("x", "a", "A", None, "A", "no_think", "no_think", "ok"),
+        ("y", "a", "T\nA", "T", "A", "cut_off", "ok", "cut_off"),
+        ("z", "a", "T\nA", "T", "A", "several_thinks", "several_thinks", "ok"),
+    ]
+    pl.DataFrame(rows, schema=ANNOTATIONS, orient="row").write_parquet(tmp_path / "a.parquet")
+    found = read_texts(tmp_path / "a.parquet").drop_nulls("text")
+    assert sorted(found.select("image_id", "part", "text").rows()) == [
+        *(("x", "answer", "A"), ("x", "full", "A")),
+        *(("y", "full", "T\nA"), ("y", "think", "T")),
+        *(("z", "answer", "A"), ("z", "full", "T\nA")),
+    ]
 
 
 @pytest.mark.parametrize("model", ["glm", "a"])

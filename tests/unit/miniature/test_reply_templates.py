@@ -42,7 +42,7 @@ def test_lengths_are_those_asked_for(model, scene):
 def test_the_pipeline_parses_every_reply_back_into_its_parts(model, scene):
     think, answer = VOICES[model].parts(scene)
     parsed = parse(MINIATURES["models"][model]["output"], VOICES[model].reply(scene), "stop")
-    assert parsed == (f"{think}\n{answer}", think, answer, "ok")
+    assert parsed == (f"{think}\n{answer}", think, answer, "ok", "ok", "ok")
 
 
 @given(scene=SCENES)

@@ -3,6 +3,7 @@
 import re
 import time
 import timeit
+from collections import Counter
 from collections.abc import Callable
 
 import polars as pl
@@ -14,6 +15,7 @@ from imagenet_think.core import plugins
 from imagenet_think.core.schemas import ANNOTATIONS, RESPONSES
 from imagenet_think.inference.conversations import ROUND_SEPARATOR
 from imagenet_think.parsing import FINISHED, FORMATS, PARTS, Parsed, parse, thought_is_open
+from imagenet_think.parsing.marks import ANSWER, THINK
 from imagenet_think.parsing.outcomes import STATUSES
 from parse_responses import parse_responses
 
@@ -60,10 +62,42 @@ CASES = {
             "unclosed_think: Fur. | A lynx.",
         ),
         "answer alone": ("<answer>A lynx.</answer>", "no_think:  | A lynx."),
-        "no marks": ("A lynx.", "no_think:  | "),
+        "no marks": ("A lynx.", "no_think:  | A lynx."),
         "empty answer": ("<think>Fur.</think><answer></answer>", "empty_answer: Fur. | "),
         "empty think": ("<think>\n\n</think>\n\nA lynx.", "empty_think:  | A lynx."),
         "nothing": ("<|endoftext|>", "no_think:  | "),
+        "an answer tag named in the thinking": (
+            "<think>The user wants <answer> tags. Fur.</think>\n<answer>A lynx.</answer>",
+            "ok: The user wants <answer> tags. Fur. | A lynx.",
+        ),
+        "an answer tag in the thinking": (
+            "<think>I begin with\n<answer>\nlater. Fur.</think>\n<answer>A lynx.",
+            "ok: I begin with\n<answer>\nlater. Fur. | A lynx.",
+        ),
+        "an answer tag named, and no answer": (
+            "<think>The user wants `<answer>`. Fur.</think>",
+            "empty_answer: The user wants `<answer>`. Fur. | ",
+        ),
+        "think tags named in the answer": (
+            "<think>A page.</think><answer>It shows '</think>' and <think></think> tags.</answer>",
+            "ok: A page. | It shows '</think>' and <think></think> tags.",
+        ),
+        "quotations around a tag": (
+            "<think>It reads 'STOP'</think>'STOP', says the sign.",
+            "ok: It reads 'STOP' | 'STOP', says the sign.",
+        ),
+        "an answer tag named without thinking": (
+            "A page about <answer> elements.",
+            "no_think:  | A page about <answer> elements.",
+        ),
+        "think tags repeated, as in bfloat16": (
+            "<think>Fur.\n<think>Ears.\n<think>Tail.</think><answer>A lynx.</answer>",
+            "several_thinks: Fur.\nEars.\nTail. | A lynx.",
+        ),
+        "special tokens of others are text": (
+            "<think>A sign, [UNK].</think><answer>It reads [PAD], <box>.</answer>",
+            "ok: A sign, [UNK]. | It reads [PAD], <box>.",
+        ),
     },
     "kimi": {
         "kimi": (
@@ -78,8 +112,12 @@ CASES = {
             "◁think▷A page with <think> on it.◁/think▷Source code: `<answer>`.",
             "ok: A page with <think> on it. | Source code: `<answer>`.",
         ),
-        "kimi twice": ("◁think▷A◁/think▷B◁think▷C◁/think▷D", "several_thinks: A\nC | B\nD"),
-        "kimi without": ("Pines.", "no_think:  | "),
+        "kimi twice": ("◁think▷A◁/think▷B◁think▷C◁/think▷D", "several_thinks: A\nC | D"),
+        "kimi, its tokens in the text": (
+            "◁think▷A sign.◁/think▷It reads [PAD] or [EOS] twice.<|im_end|>[EOS]",
+            "ok: A sign. | It reads [PAD] or [EOS] twice.",
+        ),
+        "kimi without": ("Pines.", "no_think:  | Pines."),
     },
     "think": {
         "internvl": (
@@ -93,6 +131,33 @@ CASES = {
         "two thinks after a prefix": (
             "<think>\n<think>Bricks.</think><think>Ivy.</think>\nAn old wall.",
             "several_thinks: Bricks.\nIvy. | An old wall.",
+        ),
+        "closed twice": ("<think>Ivy.</think>\n</think>\nA wall.", "ok: Ivy. | A wall."),
+        "an empty trace before the real one": (
+            "<think>\n</think>\n<think>Ivy.</think>\nA wall.",
+            "ok: Ivy. | A wall.",
+        ),
+        "internvl, echo of its system prompt": (
+            (
+                "<think>Enclose this entire thinking process within <think> and </think> tags.\n"
+                "Bricks, ivy.</think>\nAn old wall."
+            ),
+            (
+                "ok: Enclose this entire thinking process within <think> and </think> tags.\n"
+                "Bricks, ivy. | An old wall."
+            ),
+        ),
+        "two traces, nothing between": (
+            "<think>Bricks.</think>\n\n<think>Ivy.</think>\nAn old wall.",
+            "several_thinks: Bricks.\nIvy. | An old wall.",
+        ),
+        "two traces, text between": (
+            "<think>Bricks.</think>A house?<think>Ivy.</think>\nAn old wall.",
+            "several_thinks: Bricks.\nIvy. | An old wall.",
+        ),
+        "internvl, grounding tokens": (
+            "<think>Ivy.</think>\n<ref>A wall</ref><box>[[1, 2, 3, 4]]</box>, not an <img> tag.",
+            "ok: Ivy. | A wall[[1, 2, 3, 4]], not an <img> tag.",
         ),
         "r1-onevision": (
             "<think>\n## Image\nA bus, red.\n</think>\n\nA red bus.\n\n**Final answer:** bus",
@@ -134,6 +199,24 @@ CASES = {
         "visionthink, no thinking after the call": (
             f"<think>Too small.</think>{CALL}<answer>A harbour.</answer>",
             "ok: Too small. | A harbour.",
+        ),
+        "visionthink, brackets in the call": (
+            (
+                f"<think>Small.</think>{CALL.replace('resize_image', '<resize>')}"
+                "<think>Boats.</think><answer>A harbour.</answer>"
+            ),
+            "ok: Small.\nBoats. | A harbour.",
+        ),
+        "visionthink, a call named in the thinking": (
+            (
+                "<think>I may call within <tool_call> and </tool_call> tags. Boats.</think>"
+                "<answer>A harbour.</answer>"
+            ),
+            "ok: I may call within <tool_call> and </tool_call> tags. Boats. | A harbour.",
+        ),
+        "visionthink, words after the answer": (
+            f"<think>Too small.</think>{CALL}Now: <answer>A harbour.</answer> Or a port.",
+            "ok: Too small.\nNow: | A harbour.\nOr a port.",
         ),
         "visionthink, call alone": (
             f"<think>Too small.</think>{CALL}<|im_end|>",
@@ -205,16 +288,118 @@ CASES = {
             "Thatched. So \\boxed{a barn}. Or \\boxed{a cott",
             "ok: Thatched. | So a barn. Or a cott",
         ),
-        "vl-rethinker, no box": ("A thatched cottage.", "no_box:  | "),
-        "vl-rethinker, box not closed": ("Thatched. \\boxed{A cott", "no_box:  | "),
+        "vl-rethinker, no box": ("A thatched cottage.", "no_box:  | A thatched cottage."),
+        "vl-rethinker, box not closed": (
+            "Thatched. \\boxed{A cott",
+            "no_box:  | Thatched. A cott",
+        ),
         "vl-rethinker, empty box": ("Thatched. So \\boxed{ }.", "empty_answer: Thatched. | "),
+        "vl-rethinker, box first": (
+            "\\boxed{A cottage.}\n\nThe roof is thatched, and smoke rises.",
+            "ok: The roof is thatched, and smoke rises. | A cottage.",
+        ),
+        "vl-rethinker, answer tags without a box": (
+            "The roof is thatched. <answer>A cottage.</answer>",
+            "ok: The roof is thatched. | A cottage.",
+        ),
+        "vl-rethinker, a box inside answer tags": (
+            "The roof is thatched.\n<answer>\\boxed{A cottage}</answer>",
+            "ok: The roof is thatched. | A cottage",
+        ),
+        "vl-rethinker, a label without a box": (
+            "The roof is thatched.\n\n**Final Answer:** A cottage.",
+            "ok: The roof is thatched. | A cottage.",
+        ),
+        "vl-rethinker, a label after a comma": (
+            "The roof is thatched, thus Answer: A cottage.",
+            "ok: The roof is thatched, thus | A cottage.",
+        ),
+        "vl-rethinker, a label within a sentence": (
+            "The roof is thatched. So I can answer: a cottage.",
+            "no_box:  | The roof is thatched. So I can answer: a cottage.",
+        ),
+        "vl-rethinker, echo of the prompt": (
+            "It goes within \\boxed{}. It is thatched. So \\boxed{A cottage}. Within \\boxed{}!",
+            "ok: It goes within . It is thatched. | So A cottage. Within !",
+        ),
+        "vl-rethinker, only an echo of the prompt": (
+            "The answer goes within \\boxed{...}.\nAnswer: A cottage.",
+            "ok: The answer goes within .... | A cottage.",
+        ),
         "vl-rethinker, box alone": ("\\boxed{A cottage}", "empty_think:  | A cottage"),
+    },
+    "plain": {
+        "plain": ("A wall, old.\n\nIvy.<|im_end|>", "ok:  | A wall, old.\n\nIvy."),
+        "plain keeps all tags": (
+            "<think>Ivy.</think>A wall.",
+            "ok:  | <think>Ivy.</think>A wall.",
+        ),
+        "plain, nothing": ("<|im_end|>", "empty_answer:  | "),
     },
 }
 
-OUTER_MARKS = (
-    *("<|im_end|>", "<|user|>", "<|endoftext|>", "<|begin_of_box|>", "[EOS]", "[PAD]", "<sop>"),
-)
+# By format and name: text, finish reason, and whether thinking and answer are known.
+KNOWN = {
+    "think_answer": {
+        "no marks": ("A lynx.", "stop", "no_think", "ok"),
+        "no marks, cut off": ("A lynx, and", "length", "cut_off", "cut_off"),
+        "answer tags only": ("Fur. <answer>A lynx.</answer>", "stop", "no_think", "ok"),
+        "empty thinking": ("<think></think>A lynx.", "stop", "empty_think", "ok"),
+        "empty thinking, no answer": ("<think></think>", "stop", "empty_think", "empty_answer"),
+        "no answer": ("<think>Fur.</think>", "stop", "ok", "empty_answer"),
+        "unclosed": ("<think>Fur.", "stop", "unclosed_think", "unclosed_think"),
+        "unclosed before the answer": ("<think>Fur.<answer>A lynx.", "stop", "ok", "ok"),
+        "answer inside": ("<think>Fur.<answer>A lynx.</think>", "stop", "ok", "ok"),
+        "cut off while thinking": ("<think>Fur, ", "length", "cut_off", "cut_off"),
+        "cut off while answering": ("<think>Fur.</think>A ly", "length", "ok", "cut_off"),
+        "a loop in the answer": ("<think>Fur.</think>A A A", "loop", "ok", "loop"),
+        "an error": ("<think>Fur.</think>A lynx.", "error", "error", "error"),
+    },
+    "think": {
+        "text between two traces": (
+            *("<think>A</think>B<think>C</think>D", "stop"),
+            *("several_thinks", "ok"),
+        ),
+        "two traces": ("<think>A</think><think>C</think>D", "stop", "ok", "ok"),
+        "a trace after the answer": (
+            *("<think>A</think>B<think>C", "stop"),
+            *("several_thinks", "ok"),
+        ),
+        "an announced answer inside": (
+            *("<think>A bus.\nAnswer: a bus</think>", "stop"),
+            *("ok", "answer_inside_think"),
+        ),
+    },
+    "kimi": {"no marks": ("Pines.", "stop", "no_think", "ok")},
+    "tool_call": {
+        "no answer after the call": (
+            *(f"<think>A</think>{CALL}", "stop"),
+            *("ok", "tool_call_without_answer"),
+        ),
+        "cut off in the second round": (
+            *(f"<think>A</think>{CALL}<think>B", "length"),
+            *("cut_off", "cut_off"),
+        ),
+        "cut off in the second answer": (
+            *(f"<think>A</think>{CALL}<think>B</think>C", "length"),
+            *("ok", "cut_off"),
+        ),
+    },
+    "boxed": {
+        "no box": ("A cottage.", "stop", "no_box", "ok"),
+        "a box": ("Thatched.\n\\boxed{A cottage}", "stop", "ok", "ok"),
+        "cut off after a box": ("Thatched. So \\boxed{a barn}. Wait", "length", *2 * ["cut_off"]),
+        "a box alone": ("\\boxed{A cottage}", "stop", "empty_think", "ok"),
+        "an empty box": ("Thatched. So \\boxed{}", "stop", "ok", "empty_answer"),
+    },
+    "plain": {
+        "an answer": ("A wall.", "stop", "no_think", "ok"),
+        "cut off": ("A wall, and", "length", "no_think", "cut_off"),
+        "nothing": ("", "stop", "no_think", "empty_answer"),
+    },
+}
+
+OUTER_MARKS = ("<|im_end|>", "<|user|>", "<|endoftext|>", "<|begin_of_box|>")
 LOOPING = "Fur, and fur, " * 40
 MODULES = {name: plugins.get("parsing.formats", name) for name in FORMATS}
 
@@ -225,7 +410,14 @@ def test_case(output_format: str, name: str) -> None:
     parsed = parse(output_format, text, "stop")
     assert f"{parsed.status}: {parsed.think or ''} | {parsed.answer or ''}" == expected
     if parsed.status == "ok":
-        assert parsed.full == f"{parsed.think}\n{parsed.answer}"
+        assert parsed.full == "\n".join(filter(None, (parsed.think, parsed.answer)))
+
+
+@pytest.mark.parametrize(("output_format", "name"), [(f, n) for f in KNOWN for n in KNOWN[f]])
+def test_each_part_is_known_or_not(output_format: str, name: str) -> None:
+    text, finish_reason, think_status, answer_status = KNOWN[output_format][name]
+    parsed = parse(output_format, text, finish_reason)
+    assert (parsed.think_status, parsed.answer_status) == (think_status, answer_status)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +440,7 @@ def test_texts_like_those_of_figure_2_are_kept_verbatim(output_format: str, text
         "posture (back bent) -> effort. - **Oars**: wooden. - *Score* > 9, x < y, {a}, 50% & more."
     )
     parsed = parse(output_format, text.format(think=think, answer=answer), "stop")
-    assert parsed == Parsed(f"{think}\n{answer}", think, answer, "ok")
+    assert parsed == Parsed(f"{think}\n{answer}", think, answer, "ok", "ok", "ok")
 
 
 def test_formats_declare_their_rule_and_every_status_that_they_reach() -> None:
@@ -267,16 +459,17 @@ def test_formats_declare_their_rule_and_every_status_that_they_reach() -> None:
 )
 def test_the_finish_reason_takes_precedence_and_parts_are_kept(reason: str, status: str) -> None:
     parsed = parse("think_answer", "<think>Fur.</think><answer>A lyn", reason)
-    assert parsed == Parsed("Fur.\nA lyn", "Fur.", "A lyn", status)
+    known = status if reason == "error" else "ok"
+    assert parsed == Parsed("Fur.\nA lyn", "Fur.", "A lyn", status, known, status)
     for output_format, module in MODULES.items():
-        opening = "" if output_format == "boxed" else module.MARKS[0]
+        opening = "" if output_format in ("boxed", "plain") else module.MARKS[0]
         parsed = parse(output_format, opening + LOOPING, reason)
         assert (parsed.full, parsed.status) == (LOOPING.strip(), status)
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_no_text_is_an_error(output_format: str) -> None:
-    assert parse(output_format, None, "error") == Parsed(None, None, None, "error")
+    assert parse(output_format, None, "error") == Parsed(None, None, None, *3 * ["error"])
     assert parse(output_format, "", "stop").full is None
 
 
@@ -305,6 +498,7 @@ def test_failures_keep_the_whole_text_without_marks() -> None:
         ("boxed", LOOPING, True),
         ("boxed", "So \\boxed{A ly", True),
         ("boxed", "So \\boxed{A lynx}. Wait", False),
+        ("plain", LOOPING, False),
     ],
 )
 def test_open_thinking(output_format: str, text: str, is_open: bool) -> None:
@@ -346,26 +540,37 @@ def check(output_format: str, text: str, reason: str) -> None:
     for part in PARTS:
         value = getattr(parsed, part)
         assert value is None or (value and value == value.strip())
-        for mark in (*OUTER_MARKS, *MODULES[output_format].MARKS):
+        for mark in OUTER_MARKS:
             assert mark not in (value or ""), (part, mark)
-        assert _is_subsequence(_letters(value), _letters(text))
+        if output_format == "boxed":  # an explanation after the box is put before the answer
+            assert not Counter(_letters(value)) - Counter(_letters(text))
+        else:
+            assert _is_subsequence(_letters(value), _letters(text))
     for part in (parsed.think, parsed.answer):
         # Line by line, because text between two pieces may belong to the other part.
         lines = _letters(parsed.full) if parsed.full else ""
         assert all(_letters(line) in lines for line in (part or "").split("\n"))
+    assert {parsed.think_status, parsed.answer_status} <= set(STATUSES)
+    for part in (THINK, ANSWER):
+        assert getattr(parsed, part) or getattr(parsed, f"{part}_status") != "ok"
     if parsed.status == "ok":
-        assert parsed.think
-        assert parsed.answer
-        assert parsed.full == f"{parsed.think}\n{parsed.answer}"
+        thinks = output_format != "plain"
+        assert (parsed.think_status, parsed.answer_status) == ("ok" if thinks else "no_think", "ok")
+        assert parsed.full == "\n".join(filter(None, (parsed.think, parsed.answer)))
     if parsed.status in {"no_think", "no_box", "empty_think"}:
         assert parsed.think is None
-    if parsed.status in {"no_box", "tool_call_without_answer", "empty_answer"}:
+    if parsed.status in {"tool_call_without_answer", "empty_answer"}:
         assert parsed.answer is None
+    if reason == "stop" and parsed.full and not parsed.think:
+        # An answer without thinking is the whole text, but for what precedes its own tags.
+        assert (parsed.answer or "") in parsed.full
+        assert parsed.answer or parsed.status == "tool_call_without_answer"
 
 
 FRAGMENTS = [
     *sorted({mark for module in MODULES.values() for mark in module.MARKS} | set(OUTER_MARKS)),
     *("<", ">", "<thi", "nk>", "\\", "{", "}", "\\text{", "\\[", "\\]", "$", "<|", "|>", ". "),
+    *("[PAD]", "<box>", " tags", " and ", "`", '"'),
     *("\n", " ", "A word", "Answer: ", CALL, "猫", "\x00", "\ud83d\ude00"),
 ]
 SPLIT = re.compile("(" + "|".join(map(re.escape, sorted(FRAGMENTS, key=len, reverse=True))) + ")")
@@ -422,6 +627,32 @@ def test_parsed_texts_lose_nothing(think: str, answer: str) -> None:
         assert _letters(parsed.full) == _letters(said)
 
 
+TAGGED = st.lists(st.sampled_from([*MODULES["think"].MARKS, "Fur.", "\n"])).map("".join)
+TAG = re.compile("|".join(map(re.escape, {*MODULES["think"].MARKS, *MODULES["kimi"].MARKS})))
+WORDS = ("A lynx", "fur. ", "\n", " ", " and ", " tags", "`", '"', "猫")
+
+
+def _words(text: str | None) -> list[str]:
+    return re.findall(r"\w+", TAG.sub(" ", text or ""))
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.sampled_from(["think", "think_answer", "kimi", "plain"]),
+    st.lists(st.sampled_from([*WORDS, *2 * MODULES["think"].MARKS, *MODULES["kimi"].MARKS])),
+    st.sampled_from(list(FINISHED)),
+)
+def test_no_word_is_lost(output_format: str, fragments: list[str], reason: str) -> None:
+    """Whatever the marks, every word is in the full text, in order; think and answer are of it."""
+    text = "".join(fragments)
+    parsed = parse(output_format, text, reason)
+    assert _words(parsed.full) == _words(text)
+    parts = Counter([*_words(parsed.think), *_words(parsed.answer)])
+    assert not parts - Counter(_words(text))
+    if parsed.status == "ok":
+        assert parts == Counter(_words(text))
+
+
 def _seconds(action: Callable[[], object]) -> float:
     """Return the least processor time of five runs; `timeit` holds the garbage collection back."""
     return min(timeit.repeat(action, timer=time.process_time, number=1, repeat=5))
@@ -470,11 +701,22 @@ def test_a_row_for_each_response_in_the_same_order(tmp_path) -> None:
     )
     assert frame.schema == ANNOTATIONS
     assert frame.rows() == [
-        ("b", "glm", "T\nA", "T", "A", "ok"),
-        ("a", "glm", None, None, None, "error"),
-        ("d", "glm", "T", "T", None, "cut_off"),
-        ("c", "glm", "nothing", None, None, "no_think"),
+        ("b", "glm", "T\nA", "T", "A", "ok", "ok", "ok"),
+        ("a", "glm", None, None, None, "error", "error", "error"),
+        ("d", "glm", "T", "T", None, "cut_off", "cut_off", "cut_off"),
+        ("c", "glm", "nothing", None, "nothing", "no_think", "no_think", "ok"),
     ]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.none() | st.text(max_size=9) | TAGGED, st.sampled_from([*FINISHED]))))
+def test_any_responses_give_as_many_rows(tmp_path_factory, texts) -> None:
+    rows = [(f"i{place}", "glm", *row) for place, row in enumerate(texts)]
+    frame = annotated(tmp_path_factory.mktemp("rows"), *rows)
+    assert frame["image_id"].to_list() == [image_id for image_id, *_ in rows]
+    assert frame["status"].null_count() == 0
+    for part in (THINK, ANSWER):
+        assert frame.filter(pl.col(f"{part}_status") == "ok")[part].null_count() == 0
 
 
 def test_no_responses_give_an_empty_file(tmp_path) -> None:

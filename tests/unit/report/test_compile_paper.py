@@ -1,7 +1,15 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from missing_tools import require
+from waiting import wait_for
 
 import compile_paper as paper
+from imagenet_think.core.processes import start_of
 
 
 def test_without_latexmk_the_message_says_what_to_install(monkeypatch, tmp_path):
@@ -39,3 +47,39 @@ def test_an_error_of_latex_is_reported_and_leaves_no_files(tmp_path):
     with pytest.raises(RuntimeError, match="Undefined control sequence"):
         paper.compile_paper([tmp_path / "main.tex"], [], [], output)
     assert not list(output.parent.iterdir())
+
+
+LATEXMK = """\
+#!/bin/sh
+(while :; do echo text > main.aux; done) &
+echo $! > {folder}/child
+wait
+"""
+
+WORKER = """
+import sys
+from pathlib import Path
+import compile_paper
+from imagenet_think.core import job
+job.exit_on_sigterm()
+folder = Path(sys.argv[1])
+compile_paper.compile_paper([], [], [], folder / "out" / "paper.pdf")
+"""
+
+
+def test_sigterm_ends_latex_too_and_leaves_no_files(tmp_path):
+    (tmp_path / "latexmk").write_text(LATEXMK.format(folder=tmp_path))
+    (tmp_path / "latexmk").chmod(0o755)
+    scripts = Path(paper.__file__).parent
+    path = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "PYTHONPATH": f"{scripts}:{scripts.parent}",
+    }
+    command = [sys.executable, "-c", WORKER, str(tmp_path)]
+    with subprocess.Popen(command, env=os.environ | path, stderr=subprocess.DEVNULL) as process:
+        child = tmp_path / "child"
+        wait_for(lambda: child.exists() and child.read_text().endswith("\n"))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=600) == 143
+    assert not list((tmp_path / "out").iterdir())
+    wait_for(lambda: start_of(int(child.read_text())) in (None, "ended"))

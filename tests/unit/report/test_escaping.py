@@ -1,7 +1,9 @@
 import re
 from html import unescape
 
+import jinja2
 import pytest
+from docutils.core import publish_parts
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from latex_documents import compile_latex
@@ -96,3 +98,26 @@ def test_a_word_longer_than_a_line_may_be_broken():
     assert escaping.latex("bow" * 14).count(r"\allowbreak{}") == 5
     assert escaping.latex("bow" * 14).replace(r"\allowbreak{}", "") == "bow" * 14
     assert escaping.latex("\u5f13\u9053") == r"U+5F13\allowbreak{}U+9053"
+
+
+HOSTILE_RST = [
+    "`x <javascript:alert(1)>`_ *a* **b** |c| d_ _`e` [1]_ [#]_ ``f``",
+    ".. raw:: html\n\n   <script>alert(1)</script>",
+    ":raw:`<b>` http://example.org a@example.org 'q' <b>",
+    "{{ snakemake.config }} {% for x in y %} {# z #}",
+    "- * + \u2022 1. (a) :f: --option | line >>> a",
+    "\u2022 a \\ b",
+    "a::",
+    "",
+]
+
+
+@settings(deadline=None)
+@given(st.one_of(st.sampled_from(HOSTILE_RST), TEXTS))
+def test_a_caption_in_a_report_prints_any_text(text):
+    """Snakemake renders a caption as a template of Jinja, then as reStructuredText."""
+    shown = escaping._one_line(text).strip()
+    caption = jinja2.Environment().from_string(f"- A {escaping.rst(text)}").render()
+    page = publish_parts(caption, writer="html")["body"]
+    assert set(re.findall(r"<(\w+)", page)) <= {"ul", "li", "p"}
+    assert plain(page).split() == ["A", *shown.split()]

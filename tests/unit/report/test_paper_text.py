@@ -6,7 +6,7 @@ from synthetic_run import CONFIG, ROOT, make_run
 
 from export_numbers import export_numbers
 from imagenet_think.core.wording import series
-from imagenet_think.report import products
+from imagenet_think.report import paper_macros, products
 from imagenet_think.report.comparability import VECTORS
 from imagenet_think.report.macros import define, number, spelled
 
@@ -119,6 +119,20 @@ def test_teachers_are_first_whatever_the_order_of_the_config(run):
     macros, _ = exported(run, settings=CONFIG | {"models": models})
     for rows in (macros["ModelRows"], macros["StatusRows"]):
         assert 0 == rows.index(macros["TeacherOne"]) < rows.index(macros["TeacherTwo"])
+
+
+@pytest.mark.parametrize(
+    ("decoding", "printed"),
+    [
+        ({"temperature": 0.6}, "0.6"),
+        ({"from_checkpoint": True}, "checkpoint's"),
+        ({"from_checkpoint": True, "temperature": 0.2}, "0.2"),
+        ({"from_checkpoint": False, "temperature": 0.0}, "0"),
+    ],
+)
+def test_the_table_of_models_has_the_temperature_in_force(decoding, printed):
+    model = {"repository": "owner/name", "decoding": {"max_new_tokens": 8192} | decoding}
+    assert paper_macros._origin(model) == [r"\texttt{owner/name}", "8,192", printed]
 
 
 def test_best_models_are_those_of_the_tables(run, macros):

@@ -38,7 +38,7 @@ def made(tmp_path):
     for model, rows in TEXTS.items():
         for place, (think, answer, status) in enumerate(rows, 1):
             full = f"{think}\n{answer}" if answer else think
-            annotations.append((f"i{place}", model, full, think, answer, status))
+            annotations.append((f"i{place}", model, full, think, answer, *3 * [status]))
             for part, text in (("full", full), ("think", think), ("answer", answer)):
                 measured = part == "full" or status == "ok"
                 words = len(text.split()) if measured else None

@@ -141,6 +141,13 @@ WRONG = {
     "fewer images": (("images",), 39, "a different sample"),
     "no images": (("images",), 0, "images is 0"),
     "a true number": (("images",), True, "images is true"),
+    "an image and a half": (("images",), 1.5, 'images is 1.5; allowed is "integer"'),
+    "a number with a point": (("images",), float(IMAGES), 'images is 40.0; allowed is "integer"'),
+    "a number of 80 bits": (("images",), 2**80, "images is 12"),
+    "no number": (("images",), float("nan"), "images is NaN"),
+    "half an emoji": (("reviewer",), "Ada \ud83d", "reviewer is .* half of a surrogate"),
+    "half an emoji in notes": ((*ANSWER, "notes"), "\ude00", r"quality\[0\].notes is "),
+    "half an emoji as key": ((*ANSWER, "\ud83d"), "yes", r"quality\[0\]: .* unexpected"),
     "no reviewer": (("reviewer",), KeyError, "'reviewer' is a required"),
     "an empty reviewer": (("reviewer",), " \n", "reviewer is"),
     "a long reviewer": (("reviewer",), "a" * 101, "reviewer is"),
@@ -156,6 +163,10 @@ WRONG = {
     "long notes": ((*ANSWER, "notes"), "x" * 10_001, 'notes is "xxx'),
     "no time": ((*ANSWER, "at"), KeyError, "'at' is a required"),
     "a local time": ((*ANSWER, "at"), "2026-11-21T10:00:00", "at is"),
+    "a time and a line": ((*ANSWER, "at"), f"{TIME.format(0)}\n", r"quality\[0\].at is "),
+    "a far future": ((*ANSWER, "at"), "9999-12-31T23:59:59Z", r"\[0\].at: 9999.* in the future"),
+    "a future export": (("exported",), "2999-01-01T00:00:00Z", "exported: 2999.* in the future"),
+    "a 30th of February": (("exported",), "2026-02-30T10:00:00Z", "exported: .* is not a time"),
     "a thirteenth month": ((*ANSWER, "at"), "2026-13-21T10:00:00Z", "is not a time"),
     "a strange choice": ((*CHOICE, "choice"), "glm", r"blind\[0\].choice is \"glm\"; allowed"),
     "a failed one's truth": (ANSWER, quality(FAILED[0], answer="yes"), "not asked about a resp"),
@@ -183,10 +194,11 @@ def test_a_damaged_file_is_reported(read, content):
         read(content)
 
 
+ANY = st.characters(exclude_categories=[])  # surrogates too
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(ANY, max_size=5),
     lambda inner: (
-        st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2)
+        st.lists(inner, max_size=2) | st.dictionaries(st.text(ANY, max_size=5), inner, max_size=2)
     ),
     max_leaves=4,
 )
@@ -207,5 +219,6 @@ def test_any_file_is_read_or_rejected(tmp_path_factory, path, value):
     file.write_text(json.dumps(content))
     with suppress(ExportError):
         found, reviewers = read_decisions([file], SAMPLE, reviewed.RUN)
+        found.write_parquet(file.with_suffix(".parquet"))
         assert found.schema == DECISIONS
         assert len(reviewers) == 1

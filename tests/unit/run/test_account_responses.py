@@ -241,12 +241,32 @@ def test_table_and_page_count_how_every_image_ended(mixed, account_for):
     assert (a["failed_cut_off"], a["excluded_image_token"], a["retried"]) == (1, 1, 1)
     assert (b["failed_loop"], b["excluded_refused"], b["forced"], b["two_rounds"]) == (1, 1, 1, 2)
     for words in (
-        "| Model \\<B\\> | 6 | 4 | 1 | 1 | 66.67% | 0 | 1 | 2 |",
+        "| Model \\<B\\> | 6 | 4 | 1 | 1 | 66.67% | 0.00% | 0 | 1 | 2 |",
         "| failed: cut off | The generation reached its length limit. | 0 | 1 |",
         "- Model \\<B\\>, refused: 1 image (i5). The first error: what \\| nobody \\<b\\>foresaw",
     ):
         assert words in page
     assert "failed: no box" in page.split("| Reason |")[0]
+
+
+@pytest.mark.parametrize("broken", range(5))
+def test_the_share_of_broken_formats_is_counted_and_warned_of(account_for, broken):
+    kinds = ["no_think", "empty_answer", "no_think", "no_box"][:broken]
+    ends = [end("ok", f"i{n}", "b") for n in range(6)]
+    ends += [end(status, f"i{n}", "a") for n, status in enumerate(kinds)]
+    # Texts that were cut off could not keep the format, and the model gave none where it failed.
+    ends += [end("ok", f"i{n}", "a") for n in range(broken, 4)]
+    ends += [end("cut_off", "i4", "a"), end("error", "i5", "a", ERRORS["memory"])]
+    table, page = account_for(SIX, SIX, *frames(ends), a="A*")
+    assert table["share_broken"].to_list() == [0, broken / 4]
+    warning = f"**Warning.** A\\* breaks its format in {broken / 4:.0%} of its finished texts."
+    assert (warning in page) == ("Warning" in page) == (broken > 2)
+
+
+def test_a_model_without_a_finished_text_has_no_share(account_for):
+    ends = [end("ok", "x", "b"), end("loop", "x", "a")]
+    table, _ = account_for("x", "x", *frames(ends))
+    assert table["share_broken"].to_list() == [0, None]
 
 
 def test_a_page_of_a_run_without_failures(run, account_for):

@@ -16,8 +16,10 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from users_files import SUFFIXES, write_table
 
-from imagenet_think.core import model_sources, paths
+from imagenet_think.core import model_sources, paths, user_tables
+from imagenet_think.core.digest_cache import DigestCache
 from imagenet_think.core.settings import ANY, schema_keys
 from imagenet_think.run import configuration
 
@@ -42,6 +44,7 @@ def miniature():
 def test_both_configs_are_accepted(name):
     checked = configuration.check(load(name), name)
     assert checked["models"]["glm-4.1v"]["template"] == "{image}{prompt}"
+    assert checked["inference"]["canary"] == {"broken_formats": "warn"}
 
 
 def test_the_paper_run_has_the_papers_numbers():
@@ -54,6 +57,17 @@ def test_the_paper_run_has_the_papers_numbers():
     assert len(config["benchmarked"]) == 5
     paper = (ROOT / "resources" / "imagenet21k_p_winter21.tsv").read_text().splitlines()
     assert len(paper) - 1 == images["class_count"]
+
+
+def test_the_paper_run_decodes_as_the_authors_evaluate():
+    models = configuration.check(load("config.yaml"))["models"]
+    greedy = {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
+    for key in ("vl-rethinker", "visionthink"):
+        assert models[key]["decoding"] == {"max_new_tokens": 8192} | greedy
+    # The rest is the checkpoint's: no value is typed that its authors did not name.
+    assert models["r1-onevision"]["decoding"] == {"max_new_tokens": 4096, "from_checkpoint": True}
+    assert models["visionthink"]["second_round"]["scaling"] == "evaluation"
+    assert models["visionthink"]["image"] == {}
 
 
 def test_the_paper_run_needs_pin_and_the_miniature_does_not():
@@ -91,10 +105,13 @@ PARTS = {"path": RAW["path"], "think": "think_1", "answer": "answer_1"}
 
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch):
-    """Pretend that one parquet file exists."""
-    find = paths.parquet_files
+    """Pretend that one file exists, with the columns that are needed."""
+    find, check = paths.table_files, user_tables.check
     monkeypatch.setattr(
-        paths, "parquet_files", lambda path: [path] if path == RAW["path"] else find(path)
+        paths, "table_files", lambda path: [path] if path == RAW["path"] else find(path)
+    )
+    monkeypatch.setattr(
+        user_tables, "check", lambda path, columns: path == RAW["path"] or check(path, columns)
     )
 
 
@@ -277,7 +294,13 @@ WRONG = [
         lambda c: c["models"]["vl-rethinker"].pop("output") and imported(c, RAW),
         "models.vl-rethinker lacks output, which says how responses.text is parsed",
     ),
-    (lambda c: imported(c, PARTS), "models.vl-rethinker.output is only for responses.text"),
+    *(
+        (
+            partial(imported, responses=columns),
+            "models.vl-rethinker.output is only for responses.text",
+        )
+        for columns in (PARTS, {"path": ".", "answer": "answer"})
+    ),
     (
         set_to("images/source", {"kind": "listing", "path": RAW["path"]}),
         "cannot be prompted: they need `responses`, or, if the files hold the images' bytes, "
@@ -405,7 +428,14 @@ def test_a_missing_file_is_named_with_its_key(miniature, place, missing):
 def test_a_missing_listing_is_named_with_its_key(miniature):
     listing(miniature)["source"]["path"] = "nowhere"
     (problem,) = refused(miniature)
-    assert problem == 'images.source.path: "nowhere": no parquet file is there'
+    assert problem == 'images.source.path: "nowhere": no parquet, jsonl or csv file is there'
+
+
+@pytest.mark.parametrize("path", ["a{wnid}", "a}", "<results>/a"])
+def test_a_folder_that_is_written_to_is_no_pattern(miniature, path):
+    miniature["images"]["source"]["path"] = path
+    (problem,) = refused(miniature)
+    assert problem.startswith(f'images.source.path: "{path}": the pipeline cannot write to a path')
 
 
 BAD_TABLES = {
@@ -413,7 +443,7 @@ BAD_TABLES = {
     "wnid,lemmas,domain,hypernym\nn1,a,b,c\n": "separated by tabs",
     "wnid\tlemmas\tdomain\thypernym\n": "the table has no class",
     "lemmas\twnid\tdomain\thypernym\na\tn1\tb\tc\na\t\tb\tc\n": "line 3 names no class",
-    "wnid\tlemmas\tdomain\thypernym\nn1\ta\tb\tc\nn1\ta\tb\tc\n": "n1 is listed more than once",
+    "wnid\tlemmas\tdomain\thypernym\nn1\ta\tb\tc\nn1\ta\tb\tc\n": "listed more than once: n1",
     "wnid\tlemmas\tdomain\thypernym\nn1\té\tb\tc\n": "line 2 is not UTF-8",
 }
 
@@ -539,9 +569,10 @@ class Accepted(Exception):  # noqa: N818
     """The config is valid."""
 
 
+TEXT = st.text(st.characters(exclude_categories=[]))  # with surrogates
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXT, inner, max_size=2),
     max_leaves=4,
 )
 PLACES = sorted({p[:n] for p in LEAVES for n in range(1, len(p) + 1)}, key=str)
@@ -573,3 +604,120 @@ def test_a_config_is_checked_from_the_command_line(tmp_path):
     assert done.stderr.startswith(f"{file}: line 2: ")
     file.write_bytes(Path("config/miniature.yaml").read_bytes())
     assert call().returncode == 0
+
+
+# Tables that the config names ---------------------------------------------------------------------
+
+COLUMNS = {"image": ["n02782093_1", None, "n02782093_2"], "said": ["a", "b", "c"], "n": [1, 2, 3]}
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    """A function that writes a table in a format."""
+    monkeypatch.setattr(user_tables, "_CACHE", DigestCache(tmp_path / ".snakemake" / "tables"))
+    return lambda suffix, **others: write_table(tmp_path / f"mine{suffix}", COLUMNS | others)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        (
+            "models.vl-rethinker.responses.text",
+            lambda config, path: imported(config, {"path": path, "text": "missing"}),
+        ),
+        (
+            "models.vl-rethinker.responses.image",
+            lambda config, path: imported(
+                config, {"path": path, "text": "said", "image": "missing"}
+            ),
+        ),
+        (
+            "models.vl-rethinker.responses.answer",
+            lambda config, path: (
+                imported(config, {"path": path, "think": "said", "answer": "missing"}, output=None)
+                or config["models"]["vl-rethinker"].pop("output")
+            ),
+        ),
+        (
+            "images.source.image",
+            lambda config, path: listing(config)["source"].update(path=path, image="missing"),
+        ),
+        (
+            "images.source.label",
+            lambda config, path: listing(config)["source"].update(path=path, label="missing"),
+        ),
+    ],
+)
+def test_an_unknown_column_is_refused_with_those_that_exist(miniature, key, change, table, suffix):
+    path = table(suffix)
+    change(miniature, path)
+    expected = f"{key}: {path} has no column 'missing'; there are image, said, n"
+    assert list(refused(miniature)) == [expected]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_unknown_column_of_the_references_is_refused_once(miniature, table, suffix):
+    path = table(suffix, think_1=["t"] * 3, answer_1=["a"] * 3, think_2=["t"] * 3)
+    miniature["references"] = {"published": path}
+    (problem,) = refused(miniature)
+    assert problem == (
+        f"references.published: {path} has no column 'answer_2'; there are image, said, n, "
+        "think_1, answer_1, think_2"
+    )
+
+
+def test_missing_columns_files_and_revisions_are_one_message(miniature, table):
+    imported(miniature, {"path": table(".csv"), "text": "missing"})
+    imported(miniature, {"path": "nowhere.csv", "text": "said"}, "kimi-vl")
+    miniature["statistics"]["tokenizer"]["repository"] = "Qwen/Qwen2.5-VL-7B-Instruct"
+    problems = refused(miniature)
+    assert len(problems) == 3
+    for words in (
+        'models.kimi-vl.responses.path: "nowhere.csv": no parquet, jsonl or csv file is there',
+        "models.vl-rethinker.responses.text: ",
+        "no revision for statistics.tokenizer: run `snakemake --cores 1 pin` once",
+    ):
+        assert [problem for problem in problems if problem.startswith(words)], words
+
+
+def test_pictures_are_only_in_parquet(miniature, table):
+    source = with_pictures(miniature)["source"]
+    source["path"] = table(".jsonl")
+    (problem,) = refused(miniature)
+    assert problem.startswith("images.source.image: ")
+    assert problem.endswith("write it as parquet, or remove images.source.pictures")
+
+
+@pytest.mark.parametrize(
+    ("images", "blocks", "shards"),
+    [(1, 1, 1), (4096, 1, 1), (4097, 2, 1), (20_000, 8, 1), (250_000, 16, 4), (10**8, 16, 16)],
+)
+def test_the_number_of_shards_follows_from_the_number_of_images(images, blocks, shards, miniature):
+    del miniature["sharding"]
+    bounds = {"class_count": 1, "min_per_class": images, "max_per_class": images}
+    miniature["images"] |= {"total": images} | bounds
+    checked = configuration.check(miniature)
+    assert checked["sharding"] == {"blocks": blocks, "shards_per_block": shards}
+    assert configuration.check(checked) == checked
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_number_of_shards_follows_from_the_rows_of_a_listing(miniature, table, suffix):
+    images = [f"n02782093_{number}" for number in range(10_000)]
+    path = table(suffix, image=images, said=["x"] * 10_000, n=range(10_000))
+    listing(miniature)["source"]["path"] = path
+    given = miniature.pop("sharding")
+    assert configuration.check(miniature)["sharding"] == {"blocks": 4, "shards_per_block": 1}
+    miniature["sharding"] = given
+    assert configuration.check(miniature)["sharding"] == given
+
+
+def test_a_listing_that_cannot_be_counted_is_refused(miniature, tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("image\nn02782093_1\nn02782093_2,x\n")
+    listing(miniature)["source"]["path"] = str(path)
+    configuration.check(miniature)
+    del miniature["sharding"]
+    (problem,) = refused(miniature)
+    assert problem.startswith(f"images.source.path: {path}, line 3: not 1 fields, one for each")

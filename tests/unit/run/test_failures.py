@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from imagenet_think.core.logs import ENDED
 from imagenet_think.run import failures
 from imagenet_think.run.failures import AnnouncedJob, Cause, Watch
 
@@ -80,6 +81,19 @@ PARQUET = (
 )
 
 
+CTRL_C = Cause("interrupted", "interrupted (SIGINT, as by Ctrl-C)")
+SIGTERM = Cause("ended", "ended by SIGTERM")
+CRASHED = Cause("crashed", "killed by SIGBUS")
+NO_SPACE = "[Errno 28] a.csv cannot be written: No space left on device (0 bytes are free there)"
+QUOTA = "[Errno 122] Disk quota exceeded: 'a.csv'"
+
+
+def status(number):
+    return KILLED.replace(
+        "died with <Signals.SIGKILL: 9>", f"returned non-zero exit status {number}"
+    )
+
+
 def refusal(kind, text):
     return Cause(kind, f"sbatch: error: invalid partition: cpu {text}")
 
@@ -100,7 +114,21 @@ def refusal(kind, text):
         (failures.from_error, KILLED, None),
         (failures.from_error, REFUSAL, Cause("", "The workflow was changed.")),
         (failures.from_signal, KILLED, Cause("killed", "killed by SIGKILL")),
-        (failures.from_signal, INTERRUPTED, Cause("interrupted", "interrupted (SIGINT)")),
+        (failures.from_signal, INTERRUPTED, CTRL_C),
+        (failures.from_signal, KILLED.replace("SIGKILL: 9", "SIGTERM: 15"), SIGTERM),
+        (failures.from_signal, KILLED.replace("SIGKILL: 9", "SIGBUS: 7"), CRASHED),
+        # A shell's exit status says which signal its command died of.
+        (failures.from_signal, status(143), SIGTERM),
+        (failures.from_signal, status(130), CTRL_C),
+        (failures.from_signal, status(137), Cause("killed", "killed by SIGKILL")),
+        (failures.from_signal, status(1), None),
+        (failures.from_signal, status(255), None),
+        # What a job logs if a signal ends it.
+        (failures.from_error, f"12:00:00 ERROR {ENDED % 'SIGTERM'}\n", SIGTERM),
+        (failures.from_error, f"12:00:00 ERROR {ENDED % 'SIGINT'}\n", CTRL_C),
+        # A full disk.
+        (failures.from_error, f"12:00:00 ERROR {NO_SPACE}\n", Cause("disk", NO_SPACE)),
+        (failures.from_error, f"OSError: {QUOTA}\n", Cause("disk", f"OSError: {QUOTA}")),
         (failures.from_message, FAILED.format(7, "TIMEOUT"), Cause("TIMEOUT", "TIMEOUT")),
         (failures.from_message, FAILED.format(7, "FAILED"), None),
         (failures.from_message, REFUSED.format(INVALID), refusal("refused", INVALID)),
@@ -120,6 +148,40 @@ def logs(tmp_path):
         return str(tmp_path / name)
 
     return write
+
+
+@pytest.mark.parametrize(
+    ("message", "why", "advice"),
+    [
+        (INTERRUPTED, "interrupted (SIGINT, as by Ctrl-C)", "there is nothing to fix"),
+        (status(143), "ended by SIGTERM", "there is nothing to fix, unless whoever sent it"),
+        (status(137), "killed by SIGKILL", "check whether it had enough memory"),
+        (status(139), "killed by SIGSEGV", "a library crashed"),
+    ],
+)
+def test_a_signal_gets_its_own_advice(message, why, advice):
+    text = str(failures.diagnose([AnnouncedJob("score")], 1, message, []))
+    assert f"why:  {why}\n    next: {advice}" in text
+
+
+def test_a_full_disk_is_the_cause_if_the_log_cannot_say_so(logs, monkeypatch):
+    job = AnnouncedJob("score", logs=[logs("own", "12:00:00 INFO 15 of 15\n")])
+    message = status(1).partition("\n")[2]
+    assert failures.diagnose([job], 1, message, []).cause == Cause("", "RuleException:")
+    monkeypatch.setattr(failures.shutil, "disk_usage", lambda place: SimpleNamespace(free=4096))
+    text = str(failures.diagnose([job], 1, message, []))
+    assert "why:  No space left on device in /" in text
+    assert "next: free some space" in text
+
+
+def test_a_disk_that_is_full_for_snakemake_is_said():
+    message = (
+        "WorkflowError:\nError recording metadata for finished job ([Errno 28] No space left on "
+        "device). Please ensure write permissions for the directory /home/me/.snakemake"
+    )
+    said = []
+    watched({"event": "error", "msg": message}, {"event": "error", "msg": KILLED}, said=said)
+    assert said == [failures.DISK_FULL]
 
 
 def test_slurms_cause_comes_before_the_jobs_own_error(logs):
@@ -192,6 +254,26 @@ def test_a_group_that_succeeds_later_has_not_failed():
     assert said == [f"a group of 2 jobs: score, attempt {attempt}: unknown" for attempt in (1, 2)]
 
 
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ([143, 1], "0 of 9 jobs are done, 1 failed, 1 was stopped, 7 did not run because of that."),
+        (
+            [143, 143],
+            "0 of 9 jobs are done, none failed, 2 were stopped, 7 did not run because the run was "
+            "stopped.",
+        ),
+    ],
+)
+def test_stopped_jobs_have_not_failed(numbers, said):
+    error = {"event": "job_error", "rule_name": "score", "log": [], "indent": False}
+    errors = [
+        error | {"jobid": place, "rule_msg": status(number)} for place, number in enumerate(numbers)
+    ]
+    watch = watched({"event": "run_info", "stats": {"total": 9}}, info(0), info(1), *errors)
+    assert failures.report(watch, finished()).split("\n\n")[0] == said
+
+
 def test_many_failures_are_summarized():
     error = {"event": "job_error", "rule_name": "score", "log": [], "indent": False}
     error["rule_msg"] = FAILED.format(7, "NODE_FAIL")
@@ -239,6 +321,7 @@ def failed_run(tmp_path):
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # signals to the process group stay here
             timeout=120,  # without `patch_slurm`, it waits forever for a group
         )
         assert done.returncode != 0
@@ -280,6 +363,45 @@ def test_a_real_run(failed_run, quiet):
     assert whys["killed"].startswith("killed by SIGKILL")
     assert whys["missing"].startswith("completed successfully, but some output files are missing")
     assert "1 of flaky, an error" in found[3]
+
+
+STOPPED_JOB = """
+import os, signal, time
+from imagenet_think.core.files import atomic_path
+from imagenet_think.core.job import start_job
+start_job()
+with atomic_path(snakemake.output[0]) as path:
+    path.write_text("half")
+    {kill}
+    time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kill", "why", "advice", "left"),
+    [
+        ("os.killpg(0, signal.SIGINT)", "interrupted (SIGINT", "there is nothing to fix", 0),
+        ("os.kill(os.getpid(), signal.SIGTERM)", "ended by SIGTERM", "there is nothing to fix", 0),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL", "check whether it had", 1),
+    ],
+    ids=["ctrl-c", "sigterm", "sigkill"],
+)
+def test_a_real_run_that_is_stopped(failed_run, tmp_path, kill, why, advice, left):
+    (tmp_path / "stopped.py").write_text(STOPPED_JOB.format(kill=kill))
+    rules = f"""
+        import os
+        os.environ["PYTHONPATH"] = {str(SCRIPTS)!r}
+        rule stopped:
+            output: "out/a.csv"
+            log: "a.log"
+            script: "stopped.py"
+    """
+    text = failed_run(rules, "--cores", "1")
+    _, cause, _, what_next = text[text.rindex("\nstopped\n") :].split("\n")[1:5]
+    assert cause.startswith(f"    why:  {why}")
+    assert what_next.startswith(f"    next: {advice}")
+    assert len(list((tmp_path / "out").glob("*"))) == left
 
 
 @pytest.fixture

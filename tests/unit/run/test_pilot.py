@@ -270,7 +270,7 @@ def test_a_page_without_failures_on_gpus_whose_engine_has_no_statistics(usual):
     assert usual()["all"]["hours_all_rows"] is None  # no lower bound
     assert "lower bound" not in usual.page
     assert "upper bound" in usual.page
-    assert "All were parsed into thinking and answer." in usual.page
+    assert "All follow their model's format." in usual.page
     assert "GPU hours at the pilot's speed" in usual.page
     assert "are not GPU hours" not in usual.page
     assert "| The paper: 500,000 responses of both teachers, A100 | 6,000 |" in usual.page

@@ -30,7 +30,7 @@ SETTINGS = {
     "prompt": "p",
     "prompts": {"p": "Describe."},
     "images": {"preparation": {}},
-    "length_policy": {"loop": None, "attempts": 1},
+    "length_policy": {"loop": {}, "attempts": 1},
     "seed": 1,
 }
 
@@ -141,6 +141,15 @@ def test_responses_to_a_different_prompt_are_outdated_and_do_not_count(begun):
     assert begun.states() == only(done=1, outdated=1)
     assert begun.responses()[0] == "3/6"
     assert begun.lines()[-2].startswith("outdated: ")
+
+
+def test_all_responses_count_where_the_checkpoints_settings_cannot_be_read(begun):
+    begun.journal("00", count=2, prompt="Say what you see.")
+    assert begun.responses()[0] == "0/6"
+    settings = json.loads(begun.asking[0].params["settings"])
+    settings["models"]["m"] |= {"repository": "gone", "decoding": {"from_checkpoint": True}}
+    begun.change(0, params=begun.asking[0].params | {"settings": json.dumps(settings)})
+    assert begun.responses()[0] == "2/6"
 
 
 def test_images_that_a_model_is_not_prompted_with_do_not_count(begun):

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from imagenet_think.core import plugins
+from imagenet_think.core.logs import some
+from imagenet_think.images import class_table
+from imagenet_think.images.labels import Classes
 
 Read = Callable[[str, int, int | None], bytes]
 """Returns the bytes of a member, given its name, offset and size."""
@@ -88,8 +91,7 @@ class SampledSource(Source):
     place, example
         What a place is called, and what to put where there is none.
     list_place
-        Yields everything in a place, given the classes that integer labels index. Nothing is
-        decoded.
+        Yields everything in a place, given the classes and what labels mean. Nothing is decoded.
     opened
         Opens a place for reading members.
     image_id
@@ -101,7 +103,7 @@ class SampledSource(Source):
     pattern: str
     place: str
     example: str
-    list_place: Callable[[Path, Sequence[str]], Iterator[Entry]]
+    list_place: Callable[[Path, Classes], Iterator[Entry]]
     opened: Callable[[Path], AbstractContextManager[Read]]
     image_id: Callable[[str], str]
     made_by: Literal["user", "unpacking", "drawing"] = "user"
@@ -122,16 +124,22 @@ class SampledSource(Source):
     def places(self, folder: str | Path, classes: Sequence[str]) -> list[str]:
         """Return the places in a source folder, which need not exist, relative to it.
 
-        They are in the order of `classes` if each holds one class, else in name order.
+        They are in the order of `classes` if each holds one class, else in name order. Names are
+        compared in Unicode's composed form.
         """
         if not os.path.isdir(folder):  # False also for a name too long for the file system
             return []
         folder = Path(folder)
         if self.by_class:
-            names = set(os.listdir(folder))
-            return [place for place in map(self.place_of, classes) if place in names]
-        found = [folder] if self.pattern == "." else folder.glob(self.pattern)
-        return sorted(path.relative_to(folder).as_posix() for path in found if path.exists())
+            # In decomposed form first, so that of two forms of one name the composed one counts.
+            found = {class_table.composed(name): name for name in sorted(os.listdir(folder))}
+            return [found[place] for place in map(self.place_of, classes) if place in found]
+        paths = [folder] if self.pattern == "." else folder.glob(self.pattern)
+        return sorted(path.relative_to(folder).as_posix() for path in paths if path.exists())
+
+    def left_out(self, folder: str | Path, classes: Sequence[str]) -> list[str]:
+        """Return what a source folder of one place per class holds besides them, in name order."""
+        return sorted(set(os.listdir(folder)).difference(self.places(folder, classes)))
 
     def problems(self, settings: Mapping[str, Any], classes: Sequence[str]) -> Iterator[str]:
         """Yield what is missing for a run: places, unless a rule makes them."""
@@ -142,7 +150,10 @@ class SampledSource(Source):
         except OSError as error:
             yield f"images.source.path: {folder} cannot be read: {error.strerror}"
             return
-        state = f"holds no {self.place}" if os.path.isdir(folder) else "does not exist"
+        state = "is a file, not a folder" if os.path.exists(folder) else "does not exist"
+        if os.path.isdir(folder):
+            others = self.left_out(folder, classes) if self.by_class else []
+            state = f"holds no {self.place}" + (f", but {some(others)}" if others else "")
         yield (
             f"images.source.path: no images: {folder}/ {state}. Put one {self.example} there "
             "(ImageNet-21k: winter21_whole.tar.gz or fall11_whole.tar from https://image-net.org, "

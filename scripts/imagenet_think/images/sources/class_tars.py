@@ -1,16 +1,17 @@
 """One `<wnid>.tar` per class, directly in the source folder, as ImageNet distributes them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from imagenet_think.images import archives, image_ids
+from imagenet_think.images import archives, class_table, image_ids
+from imagenet_think.images.labels import Classes
 from imagenet_think.images.sources import Entry, SampledSource
 
 
-def list_place(place: Path, labels: Sequence[str] = ()) -> Iterator[Entry]:
+def list_place(place: Path, classes: Classes) -> Iterator[Entry]:
     """Yield the members of a class archive; its name is the class."""
     for entry in archives.list_members(place):
-        yield Entry(place.stem, *entry[1:])
+        yield Entry(class_table.composed(place.stem), *entry[1:])
 
 
 SOURCE = SampledSource(

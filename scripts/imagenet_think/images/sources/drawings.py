@@ -12,4 +12,5 @@ SOURCE = replace(
     not_comparable="the images are drawings, not photographs of ImageNet-21k",
     required_keys=("classes", "drawings_per_class", "drawings_step"),
     made_by="drawing",
+    path_check="output",
 )

@@ -5,20 +5,24 @@ image directly in the folder belongs to the class of the folder's own name. The 
 relative to the folder, without the ending, so that `cats/1.jpg` and `dogs/1.jpg` do not clash.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from imagenet_think.images import image_ids
+from imagenet_think.images import class_table, image_ids
+from imagenet_think.images.labels import Classes
 from imagenet_think.images.sources import Entry, SampledSource
 from imagenet_think.images.sources.class_folders import list_files, opened
 
 
-def list_place(place: Path, labels: Sequence[str] = ()) -> Iterator[Entry]:
+def list_place(place: Path, classes: Classes) -> Iterator[Entry]:
     """Yield every file of the folder and of the folders in it."""
-    own = place.resolve().name
+    own = class_table.composed(place.resolve().name)
     for entry in list_files(place):
-        first, slash, _ = (entry.member or "").partition("/")
-        yield Entry(first if slash else own, *entry[1:])
+        first, slash, _ = class_table.composed(entry.member or "").partition("/")
+        if slash:
+            yield Entry(first, *entry[1:])
+        else:  # what is no file may be a class
+            yield Entry(None if entry.reason else own, *entry[1:])
 
 
 SOURCE = SampledSource(

@@ -1,7 +1,8 @@
 """Parquet files with columns image and label, as `datasets` writes them (`timm/imagenet-w21-p`).
 
 The label is an integer or the class itself. Integers index the names in the file's own metadata, if
-those are classes; else `images.source.labels`, else the sorted class table. An image is named by
+those are classes; else `images.source.labels`, or the sorted class table if `count_classes` says
+so; else they mean nothing, and the name of each image has to tell its class. An image is named by
 the column `image_id`, if there is one, else by its path, else by file and row. Listing reads no
 image bytes, so sizes are unknown until an image is read.
 
@@ -9,27 +10,32 @@ Reading a row means reading its row group up to it (the hub's files have about a
 group), so images spread over all files cost more here than in archives with offsets.
 """
 
-import json
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagenet_think.images import archives, image_ids
-from imagenet_think.images.labels import class_of
+from imagenet_think.images import archives, contents, image_ids
+from imagenet_think.images.labels import Classes, by_metadata, class_of
 from imagenet_think.images.rejections import RejectionError
 from imagenet_think.images.sources import Entry, Read, SampledSource
 
 if TYPE_CHECKING:  # the rules load this module, and pyarrow is slow to import
-    import pyarrow as pa
+    pass
 
 _LISTED = 65_536  # rows
 
 
-def list_place(place: Path, labels: Sequence[str]) -> Iterator[Entry]:
-    """Yield every row; ValueError if columns are missing, or a label contradicts its name."""
+def list_place(place: Path, classes: Classes) -> Iterator[Entry]:
+    """Yield every row.
+
+    Raises
+    ------
+    ValueError
+        If columns are missing, a label contradicts its name, or integers mean nothing.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -44,34 +50,32 @@ def list_place(place: Path, labels: Sequence[str]) -> Iterator[Entry]:
                     f"there are {', '.join(f'{f.name}: {f.type}' for f in file.schema_arrow)}"
                 )
             wanted = ["label", "image.path", *(columns & {"image_id"})]
-            labels = _own_labels(file.schema_arrow, labels) or labels
+            try:
+                classes = by_metadata(classes, file.schema_arrow.metadata, "label")
+            except ValueError as error:
+                raise ValueError(f"{place}: {error}") from None
             for batch in file.iter_batches(_LISTED, columns=wanted):
                 for values in batch.to_pylist():
-                    yield _entry(place, row, values, labels)
+                    yield _entry(place, row, values, classes)
                     row += 1
     except (pa.ArrowException, OSError) as error:
         if getattr(error, "errno", None) is not None:  # missing or unreadable, not damaged
             raise
-        detail = f"rows from {row} on not listed: {_message(error)}"
+        what = contents.described_file(place) or _message(error)
+        detail = f"rows from {row} on not listed: {what}"
         yield Entry(None, None, None, None, "damaged_archive", detail)
 
 
-def _own_labels(schema: "pa.Schema", labels: Sequence[str]) -> list[str] | None:
-    """Return the label names in the metadata of `datasets`, if they are classes of the list."""
-    about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    names = about.get("info", {}).get("features", {}).get("label", {}).get("names")
-    return names if names and set(names) & set(labels) else None
-
-
-def _entry(place: Path, row: int, values: dict, labels: Sequence[str]) -> Entry:
+def _entry(place: Path, row: int, values: dict, classes: Classes) -> Entry:
     path = (values.get("image") or {}).get("path")
     name = str(values.get("image_id") or path or f"{place.stem}_{row}")
     try:
-        wnid = class_of(path or name, values["label"], labels)
+        wnid = class_of(path or name, values["label"], classes)
     except ValueError as error:
         raise ValueError(f"{place}, row {row}: {error}") from error
     if wnid is None:
-        detail = f"label {values['label']} of {name} is none of {len(labels)} classes"
+        count = len(classes.numbered or classes.known)
+        detail = f"label {values['label']} of {name} is none of {count} classes"
         return Entry(None, name, row, None, "no_class", detail)
     if not archives.safe_name(name):
         return Entry(wnid, name, row, None, "unsafe_name", "the name leads out of its folder")
@@ -120,7 +124,7 @@ def _message(error: Exception) -> str:
 
 SOURCE = SampledSource(
     paper="rows of parquet files in the hub's layout",
-    optional_keys=("labels",),
+    optional_keys=("labels", "count_classes"),
     pattern="**/*.parquet",
     place="parquet file",
     example="or more parquet files",

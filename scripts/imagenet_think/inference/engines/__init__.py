@@ -36,7 +36,8 @@ class Request:
 class Response:
     """What a model generated.
 
-    `text` keeps special tokens, the end token included. `finish_reason` is stop, length, loop (cut
+    `text` keeps special tokens, the end token included, except for those that look like text
+    (`imagenet_think.inference.token_text`). `finish_reason` is stop, length, loop (cut
     off because its end repeats itself) or error. With an error there is no text, and `error` says
     what is wrong with the request, which would fail again.
     """
@@ -73,8 +74,8 @@ class Engine(Protocol):
 class Setup(TypedDict):
     """What an engine is loaded with.
 
-    `loop` is what counts as a loop (`longest_period`, `repeats`, `least_tokens`; None: nothing
-    does), `checkpoint` and `processor` are a folder or hub id, and a revision, `inference` is the
+    `loop` is what counts as a loop (the keywords of `loops.ends_in_loop`; None: nothing does),
+    `checkpoint` and `processor` are a folder or hub id, and a revision, `inference` is the
     config's section with `engines`, and `threads` the number of CPU threads.
     """
 

@@ -22,9 +22,17 @@ import httpx2
 from PIL import ExifTags, Image
 
 from imagenet_think.core.numbers import setting
-from imagenet_think.inference.chat import PromptError, encode, first_conversation, fitted, png_file
+from imagenet_think.inference.chat import (
+    PromptError,
+    encode,
+    first_conversation,
+    fitted,
+    parts_of,
+    png_file,
+)
 from imagenet_think.inference.engines import EngineError, Request, Response, Setup, versions
 from imagenet_think.inference.loops import CHECK_EVERY, ends_in_loop
+from imagenet_think.inference.token_text import decode
 
 logger = logging.getLogger("imagenet_think")
 
@@ -308,7 +316,7 @@ class ChatEngine:
             "stream": True,
             "stream_options": {"include_usage": True},
         }
-        if messages is not request.messages:  # their images were resized here
+        if any(part.get("fitted") for message in messages for part in parts_of(message)):
             body["mm_processor_kwargs"] = {"do_resize": False}
         return body | (self.server.continued(sent, request.prefix) if request.prefix else {})
 
@@ -354,7 +362,7 @@ class ChatEngine:
         tokenizer = self.processor.tokenizer
         prompt_tokens = len(row.prompt) or row.usage.get("prompt_tokens") or len(prompt)
         if row.tokens:
-            text, tokens = _decode(tokenizer, row.tokens), row.tokens
+            text, tokens = decode(tokenizer, row.tokens), row.tokens
             length = len(tokens)
         else:
             text = "".join(row.texts)

@@ -24,6 +24,7 @@ from imagenet_think.inference.engines.model_runner import ModelRunner
 from imagenet_think.inference.engines.prefetch import Prefetcher
 from imagenet_think.inference.loops import CHECK_EVERY, ends_in_loop
 from imagenet_think.inference.token_sampler import TokenSampler
+from imagenet_think.inference.token_text import decode
 
 logger = logging.getLogger("imagenet_think")
 
@@ -350,12 +351,9 @@ class TransformersEngine:
         return "length" if last else None
 
     def _response(self, row: Row, reason: str) -> Response:
-        text = self.processor.tokenizer.decode(
-            row.tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False
-        )
         return Response(
             key=row.request.key,
-            text=text,
+            text=decode(self.processor.tokenizer, row.tokens),
             finish_reason=reason,
             prompt_tokens=row.prompt_tokens,
             image_tokens=row.image_tokens,

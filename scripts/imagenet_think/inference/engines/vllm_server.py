@@ -111,7 +111,7 @@ class VllmServer(Server):
             while self.record["restarts"] < most:
                 self.record["restarts"] += 1
                 count = f"start {self.record['restarts']} of {most} more"
-                logger.warning("vLLM %s; %s. %s", cause, count, self._tail())
+                logger.warning(f"vLLM {cause}; {count}. {self._tail()}")
                 try:
                     await self._start()
                     return True

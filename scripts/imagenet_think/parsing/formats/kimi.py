@@ -4,7 +4,7 @@ from imagenet_think.parsing import tagged
 from imagenet_think.parsing.marks import Split
 from imagenet_think.parsing.tagged import FAILURES, OPEN
 
-__all__ = ["FAILURES", "MARKS", "OPEN", "RULE", "split"]
+__all__ = ["FAILURES", "MARKS", "OPEN", "RULE", "SPECIAL_TOKENS", "split"]
 
 RULE = (
     "Thinking is what precedes the closing think tag, the answer what follows it; the opening tag "
@@ -12,6 +12,10 @@ RULE = (
 )
 
 MARKS = ("◁think▷", "◁/think▷")
+
+SPECIAL_TOKENS = (
+    *("[BOS]", "[EOS]", "[EOT]", "[PAD]", "[UNK]", "[start_header_id]", "[end_header_id]"),
+)
 
 
 def split(text: str) -> Split:

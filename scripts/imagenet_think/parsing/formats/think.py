@@ -11,11 +11,16 @@ from imagenet_think.parsing.marks import ANSWER, THINK, Split
 from imagenet_think.parsing.statuses import OK
 from imagenet_think.parsing.tagged import ANSWER_INSIDE_THINK, FAILURES, MARKS, OPEN
 
-__all__ = ["FAILURES", "MARKS", "OPEN", "RULE", "split"]
+__all__ = ["FAILURES", "MARKS", "OPEN", "RULE", "SPECIAL_TOKENS", "split"]
 
 RULE = (
     "Thinking is what precedes </think>, the answer the free text after it; <think> is removed and "
     "may be missing."
+)
+
+SPECIAL_TOKENS = (
+    *("<ref>", "</ref>", "<box>", "</box>", "<quad>", "</quad>", "<img>", "</img>"),
+    "<IMG_CONTEXT>",
 )
 
 ANNOUNCEMENT = re.compile(r"^[^\w\n]*(?:the )?(?:final )?answer\b|\\boxed\{", re.I | re.M)
@@ -23,9 +28,9 @@ ANNOUNCEMENT = re.compile(r"^[^\w\n]*(?:the )?(?:final )?answer\b|\\boxed\{", re
 
 def split(text: str) -> Split:
     """Split a text without special tokens."""
-    pieces, status = tagged.split(text)
-    answered = any(piece.text for piece in pieces if piece.part == ANSWER)
-    announced = any(ANNOUNCEMENT.search(piece.text) for piece in pieces if piece.part == THINK)
-    if status == OK and announced and not answered:
-        status = ANSWER_INSIDE_THINK
-    return Split(pieces, status)
+    found = tagged.split(text)
+    answered = any(piece.text for piece in found.pieces if piece.part == ANSWER)
+    announced = any(ANNOUNCEMENT.search(p.text) for p in found.pieces if p.part == THINK)
+    if found.status == OK and announced and not answered:
+        return found._replace(status=ANSWER_INSIDE_THINK)
+    return found

@@ -6,9 +6,11 @@ the answer between `<|begin_of_box|>` and `<|end_of_box|>`: special tokens, alre
 
 from imagenet_think.parsing.tagged import FAILURES, MARKS, OPEN, split
 
-__all__ = ["FAILURES", "MARKS", "OPEN", "RULE", "split"]
+__all__ = ["FAILURES", "MARKS", "OPEN", "RULE", "SPECIAL_TOKENS", "split"]
 
 RULE = (
     "Thinking is what precedes </think>, the answer what follows it; <think>, <answer> and "
     "</answer> are removed and may be missing."
 )
+
+SPECIAL_TOKENS = ("[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>")

@@ -4,10 +4,8 @@ A call requests the image at full size and ends a round; the text is that of all
 the other.
 """
 
-import re
-
-from imagenet_think.parsing import tagged
-from imagenet_think.parsing.marks import THINK, Piece, Split, cut
+from imagenet_think.parsing import tagged, tool_calls
+from imagenet_think.parsing.marks import ANSWER, THINK, Piece, Split, find, pieces
 from imagenet_think.parsing.statuses import OK
 from imagenet_think.parsing.tagged import NO_THINK, OPEN
 
@@ -21,25 +19,39 @@ RULE = (
 TOOL_CALL_WITHOUT_ANSWER = "tool_call_without_answer"
 FAILURES = tagged.FAILURES | {TOOL_CALL_WITHOUT_ANSWER: "No answer follows the last tool call."}
 
-MARKS = (*tagged.MARKS, "<tool_call>", "</tool_call>")
-
-# An unclosed call loses only its tag: what follows may be more than the call.
-CALL = re.compile(r"<tool_call>(?:[^<]*</tool_call>)?")
-TAGS = tuple(mark for mark in MARKS if mark != "<tool_call>")
+MARKS = (*tagged.MARKS, *tool_calls.MARKS)
 
 
 def split(text: str) -> Split:
     """Split a text without special tokens."""
-    *earlier, last = CALL.split(text)
+    *earlier, last = _rounds(text)
+    end = tagged.split(last, MARKS)
     if not earlier:
-        return tagged.split(text, TAGS)
-    rounds = [cut(generated, TAGS) for generated in earlier]
-    pieces = [Piece(THINK, piece) for cuts in rounds for _, piece in cuts]
-    end, status = tagged.split(last, TAGS)
-    if status == NO_THINK:  # after the thinking of an earlier round, an answer is enough
-        end, status = tagged.split(last.replace("<answer>", "</think><answer>", 1), TAGS)
-    if status == NO_THINK:
-        return Split(pieces + end, TOOL_CALL_WITHOUT_ANSWER)
-    statuses = [tagged.status_of(cuts) for cuts in rounds]
+        return end
+    cut = [pieces(generated, find(generated, MARKS), THINK) for generated in earlier]
+    before = [piece for round_pieces in cut for piece in round_pieces]
+    answer = [place for place, piece in enumerate(end.pieces) if piece.part == ANSWER]
+    if end.status == NO_THINK and not answer:
+        return Split([*before, *end.pieces], TOOL_CALL_WITHOUT_ANSWER, closed=True)
+    if end.status == NO_THINK:  # after the thinking of an earlier round, an answer is enough
+        parts = [THINK if place < answer[0] else ANSWER for place in range(len(end.pieces))]
+        rest = [Piece(part, piece.text) for part, piece in zip(parts, end.pieces, strict=True)]
+        end = Split(rest, OK, closed=True)
+    statuses = [tagged.split(generated, MARKS).status for generated in earlier]
     failures = [found for found in statuses if found not in (OK, NO_THINK)]
-    return Split(pieces + end, failures[0] if failures else status)
+    status = failures[0] if failures else end.status
+    return end._replace(pieces=[*before, *end.pieces], status=status)
+
+
+def _rounds(text: str) -> list[str]:
+    """Return the text of each round, without its call.
+
+    A call that is never closed ends a round too, but loses only its tag: what follows may be more
+    than the call.
+    """
+    cuts = [(call.start, call.end) for call in tool_calls.calls(text)]
+    last = cuts[-1][1] if cuts else 0
+    cuts += [(last + tag.start, last + tag.end) for tag in find(text[last:], [tool_calls.OPENING])]
+    starts = [0, *(end for _, end in cuts)]
+    ends = [*(start for start, _ in cuts), len(text)]
+    return [text[start:end] for start, end in zip(starts, ends, strict=True)]
