@@ -88,8 +88,9 @@ def quarters(groups: pl.DataFrame) -> str:
     """State how the quarters' sizes differ; "" if they are as equal as can be."""
     rows = groups.filter(grouping="length", part="full")
     rows = rows.unique(["model", "group"]).with_columns(size=pl.col("images") + pl.col("left_out"))
-    spans = rows.group_by("model").agg(pl.col("size").max() - pl.col("size").min(), sets=pl.len())
-    if spans.filter((pl.col("size") > 1) | (pl.col("sets") < QUARTERS)).is_empty():
+    span = (pl.col("size").max() - pl.col("size").min()).over("model")
+    rows = rows.filter((span > 1) | (pl.len().over("model") < QUARTERS))
+    if rows.is_empty():
         return ""
     return (
         "Outputs of equal length are in one quarter, and quarters therefore differ in size: they "

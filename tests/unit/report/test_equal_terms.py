@@ -198,7 +198,7 @@ def test_parts_of_every_model(run):
         of = [everything.filter(key=key)[f"{name}_shared"].to_list() for key in MODELS]
         assert of[0] == of[1] != of[2]
     assert "Outputs of equal length are in one quarter" in caption
-    assert "they have 3 to 12 images" in caption
+    assert "they have 9 to 12 images" in caption
     # The poor model's first quarter has images without a thinking.
     assert f"{NAMES[2]}, quarter 1 (60–63 tokens), n = 12 / 6 / 6" in titles
     assert f"{NAMES[2]}, quarter 1 (60–63 tokens), {COMMON}, n = 6" in titles

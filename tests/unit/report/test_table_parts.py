@@ -7,7 +7,7 @@ from written_tables import read_table
 
 from imagenet_think.core.schemas import AGGREGATES, GROUPS
 from imagenet_think.parsing import PARTS
-from table_parts import table_parts
+from table_parts import quarters, table_parts
 
 QUARTERS = {"a": ["1 (5–8 tokens)", "4 (9 tokens)"], "b": ["1 (2–3 tokens)"]}
 
@@ -51,6 +51,25 @@ def test_the_table(files, tmp_path):
     assert rows[-1][:2] == ["", "ROUGE-L"]
     assert "Thinking tokens: M = 130 of 144 images (response missing: 1 to 3;" in caption
     assert r"\begin{longtable}" in (tmp_path / "parts.tex").read_text()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({"a": [36, 36, 36, 36], "b": [35, 36, 35, 35]}, ""),
+        ({"a": [36, 36, 36, 36], "b": [30, 42, 35, 35]}, "they have 30 to 42 images"),
+        ({"a": [9, 9, 9, 9], "b": [100, 44]}, "they have 44 to 100 images"),
+    ],
+)
+def test_the_caption_says_how_quarters_differ_in_size(sizes, words):
+    groups = [
+        row | {"images": size - 1, "left_out": 1}
+        for model, of_model in sizes.items()
+        for place, size in enumerate(of_model)
+        for row in rows(models=[model], parts=["full"], grouping="length", group=str(place))
+    ]
+    said = quarters(pl.DataFrame(groups, schema=GROUPS))
+    assert words in said if words else said == ""
 
 
 def test_the_caption_says_what_windows_held_of_each_part(files, tmp_path):
