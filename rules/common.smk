@@ -68,7 +68,6 @@ PLACEHOLDERS = {
     "metrics": METRICS,
     "encoders": [metric.name for metric in registry.metrics() if metric.encoder],
     "setting": SCORING,  # of a metric
-    "described": [key for key in SCORING if key != "revision"],  # by captions
     "tuning": TUNING,  # changes no score
 }
 
@@ -200,8 +199,8 @@ def by_shard(pattern, models=TEACHERS):
 
 
 def table(name):
-    """Return the three files of a table."""
-    return multiext(f"{R}/tables/{name}", ".csv", ".tex", ".md")
+    """Return the files of a table."""
+    return multiext(f"{R}/tables/{name}", *products.TABLE_FILES)
 
 
 def figure(product):

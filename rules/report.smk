@@ -8,7 +8,13 @@ report: "report/run.rst"
 
 # What replaces the names in braces in the inputs of tables and figures.
 PLACES = dict(
-    run=R, teachers=TEACHERS, models=MODELS, metrics=METRICS, datasets=DATASETS, shards=SHARDS
+    run=R,
+    teachers=TEACHERS,
+    models=MODELS,
+    metrics=METRICS,
+    datasets=DATASETS,
+    shards=SHARDS,
+    statistics=sorted({name for metric in registry.metrics() for name in metric.statistics}),
 )
 FOUND_BY = {}  # functions that find the files that a key of the config names, by the key
 
@@ -21,6 +27,11 @@ rule table_benchmark:
         aggregate=lambda wildcards: expand(
             f"{R}/scores/{{metric}}/aggregate.parquet", metric=metrics_of(wildcards.table)
         ),
+        statistics=lambda wildcards: [
+            path
+            for metric in metrics_of(wildcards.table)
+            for path in statistics_of(metric).values()
+        ],
     output:
         table("{table}"),
     log:
@@ -38,7 +49,7 @@ rule table_benchmark:
             "benchmark.missing",
             "benchmark.intervals",
             "benchmark.printed_tfidf",
-            "benchmark.{tabled}.{described}",
+            "benchmark.{tabled}.{setting}",
             tabled=lambda wildcards: metrics_of(wildcards.table),
         ),
     message:
@@ -159,8 +170,10 @@ rule export_numbers:
             "statistics.tokenizer.repository",
             "benchmark.ablation_model",
             "benchmark.intervals",
+            "benchmark.missing",
             "benchmark.{encoders}.repository",
             "benchmark.{encoders}.max_tokens",
+            "benchmark.{encoders}.windows",
         ),
     message:
         "Numbers for the paper's text"

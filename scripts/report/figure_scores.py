@@ -9,15 +9,9 @@ from matplotlib.figure import Figure
 
 from imagenet_think.core.job import start_job
 from imagenet_think.core.settings import Values
+from imagenet_think.report.common_images import COMMON, with_common
 from imagenet_think.report.figures import PAIR, label, mark, panels, save_figure, style
-from imagenet_think.report.table_captions import (
-    COMMON,
-    HEADINGS,
-    count_range,
-    models,
-    printed_rows,
-    with_common,
-)
+from imagenet_think.report.table_captions import HEADINGS, count_range, models, printed_rows
 
 AGGREGATES = {"avg": "average of the two teachers", "max": "the higher of the two"}
 SPREAD = 0.16  # distance of the two aggregates from a row's middle

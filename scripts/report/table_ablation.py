@@ -1,6 +1,7 @@
 """Table 7: one model's full output, thinking and answer in all metrics."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -9,49 +10,53 @@ from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
-from imagenet_think.report import table_captions
-from imagenet_think.report.table_captions import AGGREGATES, HEADINGS, PART_NUMBERS, PARTS, titled
+from imagenet_think.report import definitions, table_captions
+from imagenet_think.report.common_images import titled, with_common
+from imagenet_think.report.table_captions import AGGREGATES, HEADINGS, PART_NUMBERS, PARTS
 from imagenet_think.report.tables import ENDS, Column, spread, write_table
 
 COLUMNS = [Column("heading", "Metric", width=0.2), *PART_NUMBERS]
 """Columns as the paper prints them: one row per metric."""
 
 
-def caption(aggregates: pl.DataFrame, settings: Values) -> str:
+def caption(defined: Values) -> str:
     """Return the caption: what the table shows, how it was measured, and on how many images."""
-    first, second = table_captions.teachers(settings)
-    keys = (settings["benchmark"]["ablation_model"], *settings["teachers"])
-    models = [settings["models"][key] for key in keys]
-    rules = ", ".join(f"{m.get('output', 'separate columns')} ({m['name']})" for m in models)
+    first, second = table_captions.teachers(defined)
+    models = [*defined["models"], *defined["references"]]
+    formats = ", ".join(f"{m.get('output', 'separate columns')} ({m['name']})" for m in models)
     return table_captions.caption(
         f"Thinking against answer of {models[0]['name']}: each part compared with the same part of "
         f"the texts of {first} and {second} (equations 1 to 3).",
-        table_captions.definitions(registry.metrics(), settings),
-        table_captions.seen(aggregates),
-        table_captions.counted_by_part(aggregates, settings),
+        table_captions.definitions(defined),
+        table_captions.seen(defined),
+        table_captions.counted_by_part(defined),
         table_captions.different(
-            aggregates,
+            defined,
             "paired",
             "The parts",
-            f"the {table_captions.count_range(aggregates['paired_images'])} on which all are",
+            f"the {table_captions.in_common(defined, 'paired')} on which all are",
         ),
-        table_captions.missing(settings),
-        f"Responses were taken apart by the rules {rules}.",
-        table_captions.intervals(settings),
+        table_captions.missing(defined),
+        f"Responses were parsed by the formats {formats}.",
+        table_captions.intervals(defined),
     )
 
 
-def table_ablation(aggregate: str | Path, stem: str | Path, settings: Values) -> None:
+def table_ablation(
+    aggregate: str | Path, statistics: Sequence[str | Path], stem: str | Path, settings: Values
+) -> None:
     """Write Table 7: the csv with one row per metric and part, the others as the paper prints it.
 
-    `aggregate` is a parquet file of schema `AGGREGATES`, `stem` the table's path without suffix.
+    `aggregate` is a parquet file of schema `AGGREGATES`, `statistics` are the files that metrics
+    name, `stem` is the table's path without suffix.
 
     Raises
     ------
     KeyError
         If a number is missing.
     """
-    rows = pl.read_parquet(aggregate).filter(model=settings["benchmark"]["ablation_model"])
+    model = settings["benchmark"]["ablation_model"]
+    rows = pl.read_parquet(aggregate).filter(model=model)
     rows = table_captions.printed_rows(rows, settings)
     metrics = pl.DataFrame({"metric": list(HEADINGS)})
     order = metrics.join(pl.DataFrame({"part": list(PARTS)}), how="cross")
@@ -63,20 +68,20 @@ def table_ablation(aggregate: str | Path, stem: str | Path, settings: Values) ->
         values=ENDS | {"paired": "_paired"},
         kept=[*IMAGE_COUNTS, "paired_images"],
     )
-    shown = table_captions.with_common(rows, "paired")
-    order = metrics.join(shown.select("added").unique().sort("added"), how="cross").sort(
-        "added", maintain_order=True
-    )
+    shown = with_common(rows, "paired")
+    order = shown.select("added").unique().sort("added").join(metrics, how="cross")
     numbers = [column.name for column in PART_NUMBERS]
     frame = spread(shown, order, pl.format("{}_{}", "part", "aggregate"), numbers)
     frame = frame.with_columns(heading=titled(pl.col("metric").replace_strict(HEADINGS)))
-    write_table(frame, COLUMNS, caption(rows, settings), stem, csv=csv)
+    defined = definitions.of_scores(registry.metrics(), [model], rows, statistics, settings)
+    write_table(frame, COLUMNS, defined, caption, stem, csv=csv)
 
 
 if __name__ == "__main__":
     snakemake = start_job()
     table_ablation(
         snakemake.input.aggregate,
+        snakemake.input.statistics,
         Path(snakemake.output[0]).with_suffix(""),
         json.loads(snakemake.params.settings),
     )

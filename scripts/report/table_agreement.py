@@ -17,10 +17,30 @@ from imagenet_think.core.schemas import (
 )
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
-from imagenet_think.report import table_captions
+from imagenet_think.report import definitions, table_captions
 from imagenet_think.report.macros import spelled
 from imagenet_think.report.table_captions import BRIEF, HEADINGS, SHORT_PARTS, count_range
 from imagenet_think.report.tables import WHOLE, Column, spread, write_table
+
+COMPARED = {
+    BETWEEN: "both references' texts on the same image",
+    SAME_CLASS: "a reference's text and its own on another image of the class",
+    OTHER_CLASS: "a reference's text and its own on an image of another class",
+}
+"""What is compared, by the values of the column `against`."""
+
+PARTNERS = {
+    "file": definitions.SAMPLE,
+    "order": definitions.ORDER,
+    "rule": (
+        "In each shard, classes are ordered by (wnid), and the images of a class by (wnid, "
+        "image_id without a leading wnid/). Images 1 and 2 of a class, 3 and 4, and so on form "
+        "pairs. The first image of a pair is compared with the second one, and, as an image of "
+        "another class, with the second one of the pair at the same place of the next class with "
+        "a pair, cyclically in both; a shard with one such class has no pairs."
+    ),
+}
+"""Which images a reference's texts are compared on, for `SAME_CLASS` and `OTHER_CLASS`."""
 
 
 def aspects(teachers: Sequence[str]) -> pl.DataFrame:
@@ -85,20 +105,39 @@ def arrange_domains(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Column]]:
     ]
 
 
-def counted(aggregates: pl.DataFrame) -> str:
-    """State the number of images by part, and why the others are left out."""
+def define(
+    aggregates: pl.DataFrame, statistics: Sequence[str | Path], settings: Values
+) -> definitions.Definitions:
+    """Return the definitions of both tables; `aggregates` are the printed rows of all images."""
     means = aggregates.filter(pl.col("grouping") == "all", pl.col("minus").is_null())
+    counts = means.select("part", "model", "against", "images", "left_out", "unpaired")
+    windows = means.filter(part="full", against=BETWEEN).drop_nulls("seen")
+    return {
+        "references": definitions.models(settings["teachers"], settings),
+        "texts": definitions.texts(),
+        "compared": COMPARED,
+        "partners": PARTNERS | {"seed": settings["seed"]},
+        "metrics": definitions.of_metrics(registry.metrics(), statistics, settings),
+        "windows": windows.select("metric", "part", "seen").to_dicts(),
+        "images": counts.unique(maintain_order=True).to_dicts(),
+        "intervals": definitions.intervals(settings),
+    }
+
+
+def counted(defined: Values) -> str:
+    """State the number of images by part, and why the others are left out."""
     sentences = []
     for part, name in SHORT_PARTS.items():
-        rows = means.filter(part=part)
-        between = rows.filter(against=BETWEEN)
-        baselines = rows.filter(pl.col("against").is_in(BASELINES))
+        rows = [row for row in defined["images"] if row["part"] == part]
+        between = [row for row in rows if row["against"] == BETWEEN]
+        baselines = [row["images"] for row in rows if row["against"] in BASELINES]
         sentences.append(
-            f"{name}: M = {count_range(between['images'])} images between the teachers "
-            f"({count_range(between['left_out'])} left out because a text is missing), "
-            f"{count_range(baselines['images'])} in the baselines."
+            f"{name}: M = {count_range(row['images'] for row in between)} images between the "
+            f"teachers ({count_range(row['left_out'] for row in between)} left out because a text "
+            f"is missing), {count_range(baselines)} in the baselines."
         )
-    if unpaired := max(means.filter(part="full")["unpaired"], default=0):
+    full = (row["unpaired"] for row in defined["images"] if row["part"] == "full")
+    if unpaired := max(full, default=0):
         sentences.append(
             f"{unpaired:,} images are in no mean of a baseline: their shard has no image left to "
             "pair them with, or another image is compared with them."
@@ -106,52 +145,55 @@ def counted(aggregates: pl.DataFrame) -> str:
     return " ".join(sentences)
 
 
-def seen(aggregates: pl.DataFrame) -> str:
+def seen(defined: Values) -> str:
     """State which share of the tokens was read; "" if all were."""
-    rows = aggregates.filter(grouping="all", part="full", against=BETWEEN).drop_nulls("seen")
     shares = [
         f"{as_text(row['seen'], '.1%')} of a full text's tokens for {HEADINGS[row['metric']]}"
-        for row in rows.iter_rows(named=True)
+        for row in defined["windows"]
     ]
     return f"On average the window held {' and '.join(shares)}." if shares else ""
 
 
-def caption(aggregates: pl.DataFrame, settings: Values) -> str:
+def caption(defined: Values) -> str:
     """Return the caption of the table of all images."""
-    first, second = table_captions.teachers(settings)
+    first, second = table_captions.teachers(defined)
     return table_captions.caption(
         f"How alike the texts of {first} and {second} are. Between: both teachers' texts on the "
         "same image. Same, Other: a teacher's text and its own on a different image of the class, "
         "and on one of another class. Difference: Between less Same, on images that have both; "
         "where it is above 0, two teachers on one image are more alike than one teacher on two "
         "images of a class.",
-        table_captions.definitions(registry.metrics(), settings),
-        seen(aggregates),
-        counted(aggregates),
-        table_captions.intervals(settings),
+        table_captions.definitions(defined),
+        seen(defined),
+        counted(defined),
+        table_captions.intervals(defined),
     )
 
 
-def domain_caption(settings: Values) -> str:
+def domain_caption(defined: Values) -> str:
     """Return the caption of the table by domain."""
-    first, second = table_captions.teachers(settings)
+    first, second = table_captions.teachers(defined)
     return table_captions.caption(
         f"How alike the full outputs of {first} (1) and {second} (2) are, by domain, in "
         f"{spelled(len(BRIEF))} metrics; the csv holds all. Between: both teachers' texts on "
         "the same image, of M images. Same: a teacher's text and its own on a different image of "
         "the class, over the images that have such a partner (Paired).",
-        table_captions.definitions(table_captions.brief_metrics(), settings),
-        table_captions.intervals(settings),
+        table_captions.definitions(defined, table_captions.brief_metrics()),
+        table_captions.intervals(defined),
     )
 
 
 def table_agreement(
-    aggregate: str | Path, stem: str | Path, domain_stem: str | Path, settings: Values
+    aggregate: str | Path,
+    statistics: Sequence[str | Path],
+    stem: str | Path,
+    domain_stem: str | Path,
+    settings: Values,
 ) -> None:
     """Write both tables: of all images, and by domain, the largest first.
 
-    `aggregate` is a parquet file of schema `AGREEMENT_AGGREGATES`; `stem` and `domain_stem` are the
-    paths of the tables without suffix.
+    `aggregate` is a parquet file of schema `AGREEMENT_AGGREGATES`; `statistics` are the files that
+    metrics name; `stem` and `domain_stem` are the paths of the tables without suffix.
 
     Raises
     ------
@@ -165,18 +207,21 @@ def table_agreement(
         nulls_equal=True,
         maintain_order="left_right",
     )
-    total = arrange(printed.filter(grouping="all"), table_captions.teachers(settings))
+    defined = define(printed, statistics, settings)
+    total = arrange(printed.filter(grouping="all"), table_captions.teachers(defined))
     csv = rows.filter(grouping="all").drop("grouping", "group")
-    write_table(*total, caption(rows, settings), stem, csv=csv, long=True)
+    write_table(*total, defined, caption, stem, csv=csv, long=True)
     by_domain = arrange_domains(printed.filter(grouping="domain"))
     csv = rows.filter(grouping="domain").drop("grouping")
-    write_table(*by_domain, domain_caption(settings), domain_stem, csv=csv)
+    defined["groups"] = {"domain": definitions.GROUPED_BY["domain"]}
+    write_table(*by_domain, defined, domain_caption, domain_stem, csv=csv)
 
 
 if __name__ == "__main__":
     snakemake = start_job()
     table_agreement(
         aggregate=snakemake.input.aggregate,
+        statistics=snakemake.input.statistics,
         stem=Path(snakemake.output.agreement[0]).with_suffix(""),
         domain_stem=Path(snakemake.output.agreement_domains[0]).with_suffix(""),
         settings=json.loads(snakemake.params.settings),

@@ -1,6 +1,7 @@
 """The benchmarked models' full outputs in the metrics of one table: Tables 3 to 6, and our own."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -9,35 +10,35 @@ from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
-from imagenet_think.report import table_captions
-from imagenet_think.report.table_captions import AGGREGATES, COMMON, titled
+from imagenet_think.report import definitions, table_captions
+from imagenet_think.report.common_images import COMMON, titled, with_common
+from imagenet_think.report.table_captions import AGGREGATES
 from imagenet_think.report.tables import ENDS, WHOLE, Column, spread, write_table
 
 
-def caption(table: str, aggregates: pl.DataFrame, settings: Values) -> str:
+def caption(defined: Values) -> str:
     """Return the caption: what the table shows, how it was measured, and on how many images."""
-    metrics = registry.tables()[table]
-    first, second = table_captions.teachers(settings)
+    first, second = table_captions.teachers(defined)
     return table_captions.caption(
-        f"{metrics[0].title} of full outputs and the texts of {first} and {second}: means over "
+        f"{defined['title']} of full outputs and the texts of {first} and {second}: means over "
         "images of the average and of the maximum of the two scores (equations 1 to 3).",
-        table_captions.definitions(metrics, settings),
-        table_captions.seen(aggregates),
-        table_captions.counted(aggregates, settings),
-        table_captions.missing(settings),
-        _marks(aggregates),
-        table_captions.intervals(settings),
+        table_captions.definitions(defined),
+        table_captions.seen(defined),
+        table_captions.counted(defined),
+        table_captions.missing(defined),
+        _marks(defined),
+        table_captions.intervals(defined),
     )
 
 
-def _marks(aggregates: pl.DataFrame) -> str:
+def _marks(defined: Values) -> str:
     """Explain how the best and the second are marked, and on which images; "" if none is."""
-    scored = aggregates.filter(pl.col("images") > 0)
-    if scored["key"].n_unique() < 2:
+    scored = [row for row in defined["images"] if row["images"]]
+    if len({row["model"] for row in scored}) < 2:
         return ""
-    if (scored["images"] == scored["common_images"]).all():
+    if all(row["images"] == row["common_images"] for row in scored):
         return "Best bold, second underlined."
-    common = table_captions.count_range(scored["common_images"])
+    common = table_captions.in_common(defined, "common")
     if common == "0":
         return "The models have no scored image in common (n): none is marked as the best."
     return (
@@ -47,11 +48,14 @@ def _marks(aggregates: pl.DataFrame) -> str:
     )
 
 
-def table_benchmark(aggregate: str | Path, stem: Path, settings: Values) -> None:
+def table_benchmark(
+    aggregate: str | Path, statistics: Sequence[str | Path], stem: Path, settings: Values
+) -> None:
     """Write a table of scores: one row per model, with each measure's average and maximum.
 
-    `aggregate` is a parquet file of schema `AGGREGATES`, `stem` the path of the table without
-    suffix, named as in the registry of metrics.
+    `aggregate` is a parquet file of schema `AGGREGATES`, `statistics` are the files that the
+    metrics name, `stem` is the path of the table without suffix, named as in the registry of
+    metrics.
 
     Raises
     ------
@@ -61,15 +65,19 @@ def table_benchmark(aggregate: str | Path, stem: Path, settings: Values) -> None
     metrics = registry.tables()[stem.name]
     measures = {own.name: own for metric in metrics for own in metric.printed}
     names = table_captions.models(settings)
-    rows = pl.read_parquet(aggregate).filter(part="full").rename({"model": "key"})
+    rows = pl.read_parquet(aggregate).filter(part="full")
     rows = table_captions.printed_rows(rows, settings)
-    shown = table_captions.with_common(rows, "common")
-    models = pl.DataFrame({"key": list(names), "model": list(names.values())})
+    defined = {"title": metrics[0].title} | definitions.of_scores(
+        metrics, names, rows, statistics, settings
+    )
     columns = [
         Column(f"{name}_{aggregate}", heading, own.heading or name, ranked=True, interval=True)
         for name, own in measures.items()
         for aggregate, heading in AGGREGATES.items()
     ]
+    rows = rows.rename({"model": "key"})
+    shown = with_common(rows, "common")
+    models = pl.DataFrame({"key": list(names), "model": list(names.values())})
     numbers = pl.format("{}_{}", "metric", "aggregate"), [column.name for column in columns]
     csv = spread(
         rows,
@@ -78,20 +86,21 @@ def table_benchmark(aggregate: str | Path, stem: Path, settings: Values) -> None
         values=ENDS | {"common": "_common"},
         kept=[*IMAGE_COUNTS, "common_images"],
     )
+    csv = csv.select(models["model"], pl.all())
     order = models.join(
         shown.select("key", "added").unique(), on="key", how="left", maintain_order="left"
     ).sort("added", maintain_order=True)
     frame = spread(shown, order.drop("model"), *numbers, kept=["images", "compared"])
     frame = frame.with_columns(model=titled(order["model"]))
     columns = [Column("model", "Model"), *columns, Column("images", "n", format=WHOLE)]
-    csv = csv.select(models["model"], pl.all())
-    write_table(frame, columns, caption(stem.name, rows, settings), stem, csv=csv)
+    write_table(frame, columns, defined, caption, stem, csv=csv)
 
 
 if __name__ == "__main__":
     snakemake = start_job()
     table_benchmark(
         snakemake.input.aggregate,
+        snakemake.input.statistics,
         Path(snakemake.output[0]).with_suffix(""),
         json.loads(snakemake.params.settings),
     )

@@ -1,4 +1,4 @@
-"""Table 1: this dataset and four others, counted in local copies or as the paper reports them."""
+"""Table 1: this dataset and those of the paper, counted in local copies or as it reports them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.settings import Values
 from imagenet_think.core.wording import series
-from imagenet_think.report import table_captions
+from imagenet_think.report import definitions, table_captions
 from imagenet_think.report.table_captions import COMPUTED, OURS, REPORTED
 from imagenet_think.report.tables import WHOLE, Column, write_table
 
@@ -47,6 +47,7 @@ def compare(
     lengths: pl.DataFrame,
     reported: Sequence[Mapping[str, Any]],
     teachers: Sequence[str],
+    domains: Sequence[str],
     counted: Counts,
 ) -> pl.DataFrame:
     """Return the rows of Table 1, ours last.
@@ -56,10 +57,11 @@ def compare(
     lengths
         Rows of schema `LENGTHS` of the teachers.
     reported
-        Rows of the paper's Table 1. Its row of this dataset gives what is not counted (reasoning,
-        domains) and is replaced.
+        Rows of the paper's Table 1; that of this dataset is replaced.
     teachers
         Keys of the teachers.
+    domains
+        The domains of the images.
     counted
         What `count_dataset` found in the local copies.
 
@@ -71,7 +73,6 @@ def compare(
         number of samples.
     """
     tokens = sample_tokens(lengths, teachers)["tokens"]
-    paper = next(row for row in reported if row["dataset"] == OURS)
     ours = {
         "dataset": OURS,
         "images": len(tokens),
@@ -80,32 +81,33 @@ def compare(
         "max": tokens.max(),
         "mean": tokens.mean(),
         "total": tokens.sum(),
-        "reasoning": paper["reasoning"],
+        "reasoning": "Yes" if len(tokens) else "No",
         "models": "Multi" if len(teachers) > 1 else "Single",
-        "domains": paper["domains"],
+        "domains": "General" if len(domains) > 1 else series(domains),
         "source": COMPUTED,
     }
     found = {FORMS[key].name: {**counts, "source": COMPUTED} for key, counts in counted.items()}
     others = [
         {**row, "samples": None, "source": REPORTED, **found.get(row["dataset"], {})}
         for row in reported
-        if row is not paper
+        if row["dataset"] != OURS
     ]
     rows = [{name: row[name] for name in SCHEMA} for row in [*others, ours]]
     return pl.DataFrame(rows, schema=SCHEMA)
 
 
-def caption(samples: int, images: int, settings: Values, counted: Counts) -> str:
+def caption(defined: Values) -> str:
     """Return the caption: what counts as a sample in each row, and what was left out."""
+    counted = defined["counted"]
     others = [form.name for key, form in FORMS.items() if key not in counted]
     names = _subject(others) if counted and others else "The others are"
     reported = f" {names} as reported by the paper, which names no tokenizer."
-    tokenizer = model_sources.name(settings["statistics"]["tokenizer"]["repository"])
+    tokenizer = model_sources.name(defined["tokenizer"]["repository"])
     return (
         f"Comparison of {OURS} with existing multimodal reasoning datasets."
         f"{reported if others else ''} The row of {OURS} is computed from the run "
-        f"{settings['run']}: tokens are those of the tokenizer of {tokenizer}, no special tokens "
-        f"added; {table_captions.samples(samples, images)}{_others(counted)}"
+        f"{defined['run']}: tokens are those of the tokenizer of {tokenizer}, no special tokens "
+        f"added; {table_captions.samples(defined['samples'])}{_others(counted)}"
     )
 
 
@@ -154,18 +156,28 @@ def table_datasets(
     settings
         The keys of the config that the rule declares.
     """
-    images = pl.read_parquet(sample, columns=["image_id"])
+    images = pl.read_parquet(sample, columns=["image_id", "domain"])
     rows = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))["table1"]
     measured = pl.read_parquet(
         list(map(Path, lengths)), columns=["image_id", "model", "part", "tokens"]
     )
     found = {Path(path).stem: read_csv(path).row(0, named=True) for path in counts}
     counted = {key: found[key] for key in FORMS if key in found}
-    frame = compare(measured, rows, settings["teachers"], counted)
+    domains = images["domain"].unique().to_list()
+    frame = compare(measured, rows, settings["teachers"], domains, counted)
     samples = frame["samples"][-1]
     if samples < len(images):
         logger.warning("%d of %d images left out", len(images) - samples, len(images))
-    write_table(frame, COLUMNS, caption(samples, len(images), settings, counted), stem)
+    defined = {
+        "run": settings["run"],
+        "references": settings["teachers"],
+        "texts": definitions.texts(),
+        "tokenizer": settings["statistics"]["tokenizer"],
+        "samples": {"complete": samples, "images": len(images)},
+        "counted": counted,
+        "reported": "resources/reported.yaml",
+    }
+    write_table(frame, COLUMNS, defined, caption, stem)
 
 
 if __name__ == "__main__":

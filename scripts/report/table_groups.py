@@ -1,7 +1,7 @@
 """The benchmarked models' scores by domain and by visual complexity of the images."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -9,8 +9,10 @@ import polars as pl
 from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.core.settings import Values
-from imagenet_think.report import table_captions
-from imagenet_think.report.table_captions import BRIEF, COMMON
+from imagenet_think.metrics import registry
+from imagenet_think.report import definitions, table_captions
+from imagenet_think.report.common_images import COMMON, with_common
+from imagenet_think.report.table_captions import BRIEF
 from imagenet_think.report.tables import Column, spread, write_table
 
 GROUPINGS = {"domain": "{}", "stratum": "complexity {}"}
@@ -30,7 +32,7 @@ def widen(groups: pl.DataFrame, names: Mapping[str, str]) -> tuple[pl.DataFrame,
     keys = ["grouping", "group"]
     groups = rows.unique(keys, keep="first", maintain_order=True)
     groups = groups.select(*keys, "images", "left_out")
-    rows = table_captions.with_common(rows, "common", *keys)
+    rows = with_common(rows, "common", *keys)
     added = rows.filter("added").group_by(keys).agg(pl.col("images").max())
     common = {row[:2]: row[2] for row in added.iter_rows()}
     headings = []
@@ -57,10 +59,9 @@ def widen(groups: pl.DataFrame, names: Mapping[str, str]) -> tuple[pl.DataFrame,
     ]
 
 
-def caption(groups: pl.DataFrame, aggregates: pl.DataFrame, settings: Values) -> str:
+def caption(defined: Values) -> str:
     """Return the caption: what the groups are, how scores were measured, and on how many images."""
-    first, second = table_captions.teachers(settings)
-    chosen = aggregates.filter(pl.col("metric").is_in(list(BRIEF)), pl.col("part") == "full")
+    first, second = table_captions.teachers(defined)
     return table_captions.caption(
         "Scores of full outputs by group of images: means of the average of the two scores "
         f"against the texts of {first} and {second}.",
@@ -68,30 +69,35 @@ def caption(groups: pl.DataFrame, aggregates: pl.DataFrame, settings: Values) ->
         "WordNet.",
         "Complexity is the image's stratum of visual complexity inside its class, counted from 1, "
         "the least complex."
-        if "stratum" in groups["grouping"]
+        if "stratum" in defined["groups"]
         else "Strata of complexity are not recorded for these images.",
         "Images counts a group's, scored or not.",
         table_captions.different(
-            groups.filter(pl.col("grouping").is_in(list(GROUPINGS))),
+            defined,
             "common",
             "In some groups, the models",
             "those on which all of them are",
         ),
         "The csv holds every metric and the maxima, and the scores by length of response.",
         table_captions.AS_PRINTED,
-        f"Over all groups {table_captions.counted(chosen, settings)}",
-        table_captions.missing(settings),
-        table_captions.intervals(settings),
+        f"Over all groups {table_captions.counted(defined, 'full')}",
+        table_captions.missing(defined),
+        table_captions.intervals(defined),
     )
 
 
 def table_groups(
-    groups: str | Path, aggregate: str | Path, stem: str | Path, settings: Values
+    groups: str | Path,
+    aggregate: str | Path,
+    statistics: Sequence[str | Path],
+    stem: str | Path,
+    settings: Values,
 ) -> None:
     """Write the table of groups: the csv with every number, the others with a few metrics.
 
-    `groups` and, for the caption, `aggregate` are parquet files of schemas `GROUPS` and
-    `AGGREGATES`. `stem` is the path of the table without suffix.
+    `groups` and, for the definitions, `aggregate` are parquet files of schemas `GROUPS` and
+    `AGGREGATES`, and `statistics` the files that metrics name. `stem` is the path of the table
+    without suffix.
     """
     names = table_captions.models(settings)
     rows = pl.read_parquet(groups)
@@ -106,8 +112,11 @@ def table_groups(
         pl.col("common").alias("value_common"),
         "common_images",
     )
-    text = caption(rows, pl.read_parquet(aggregate), settings)
-    write_table(*widen(rows, names), text, stem, csv=csv, long=True)
+    aggregates = table_captions.printed_rows(pl.read_parquet(aggregate), settings)
+    defined = definitions.of_scores(registry.metrics(), names, aggregates, statistics, settings)
+    known = definitions.GROUPED_BY | {"length": definitions.by_length(settings)}
+    defined["groups"] = {name: known[name] for name in rows["grouping"].unique(maintain_order=True)}
+    write_table(*widen(rows, names), defined, caption, stem, csv=csv, long=True)
 
 
 if __name__ == "__main__":
@@ -115,6 +124,7 @@ if __name__ == "__main__":
     table_groups(
         groups=snakemake.input.groups,
         aggregate=snakemake.input.aggregate,
+        statistics=snakemake.input.statistics,
         stem=Path(snakemake.output[0]).with_suffix(""),
         settings=json.loads(snakemake.params.settings),
     )

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import polars as pl
 
-from imagenet_think.analysis.lengths import NON_LATIN_SHARE, sample_tokens
-from imagenet_think.analysis.vocabulary import sample_groups, unique_words
+from imagenet_think.analysis.lengths import ENGLISH_SHARE, NON_LATIN_SHARE, sample_tokens
+from imagenet_think.analysis.vocabulary import WORD, sample_groups, unique_words
 from imagenet_think.core import model_sources
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.numbers import as_text
 from imagenet_think.core.settings import Values
 from imagenet_think.parsing import PARTS
-from imagenet_think.report import table_captions
+from imagenet_think.report import definitions, table_captions
 from imagenet_think.report.tables import WHOLE, Column, write_table
 
 GROUP = 1000
@@ -23,6 +23,9 @@ GROUP = 1000
 
 NUMBER = ",.2f"
 NUMBERS = {"mean": "Mean", "sd": "SD", "min": "Min.", "median": "Median", "max": "Max."}
+SHARES = {"non_latin": "Not in Latin script (%)", "english": "Recognized as English (%)"}
+"""Columns of the lengths whose share of all responses is a row."""
+
 COLUMNS = [
     Column("label", "Measure"),
     Column("model", "Model"),
@@ -37,7 +40,7 @@ def describe(
 ) -> pl.DataFrame:
     """Return a row with the number of values and their distribution.
 
-    The standard deviation divides by n − 1; a single value has none. Without values all are null.
+    The standard deviation divides by n - 1; a single value has none. Without values all are null.
     """
     texts = {"measure": measure, "label": label, "model": model, "part": part}
     value = pl.col("value").cast(pl.Float64)
@@ -62,8 +65,8 @@ def language(
     """Return the rows of the table, one per distribution.
 
     They are images per class; tokens by teacher and part; distinct words of groups of samples, by
-    teacher and part and of all texts together; and for each teacher the percentage of responses
-    that are not in Latin script, which has only a mean.
+    teacher and part and of all texts together; and for each teacher the percentages of responses
+    that are not in Latin script and that are English, which have only a mean.
 
     Parameters
     ----------
@@ -91,30 +94,33 @@ def language(
     together = words.filter(pl.col("model").is_null())["words"]
     rows.append(describe(together, "unique_words", unique, "all teachers"))
     nothing = [pl.lit(None, pl.Float64).alias(name) for name in NUMBERS if name != "mean"]
-    for key, name in names.items():
-        other = texts.filter(model=key, part="full")["non_latin"].cast(pl.Float64) * 100
-        row = describe(other, "non_latin_percent", "Not in Latin script (%)", name, "full")
+    for (column, label), (key, name) in product(SHARES.items(), names.items()):
+        share = texts.filter(model=key, part="full")[column].cast(pl.Float64) * 100
+        row = describe(share, f"{column}_percent", label, name, "full")
         rows.append(row.with_columns(nothing))
     return pl.concat(rows)
 
 
-def caption(
-    samples: Sequence[str], images: int, groups: Mapping[str, int], size: int, tokenizer: str
-) -> str:
+def caption(defined: Values) -> str:
     """Return the caption: what the numbers are, and of how many images."""
+    samples, size = defined["samples"], defined["groups"]["size"]
     whole = (
-        f"all {len(samples):,} samples as one group, fewer than {size:,}"
-        if len(samples) < size
-        else f"{len(set(groups.values())):,} random groups of {size:,} samples each"
+        f"all {samples['complete']:,} samples as one group, fewer than {size:,}"
+        if samples["complete"] < size
+        else f"{defined['groups']['number']:,} random groups of {size:,} samples each"
     )
+    tokenizer = model_sources.name(defined["tokenizer"]["repository"])
     return (
         f"Scale and language. Tokens are those of the tokenizer of {tokenizer}, no special tokens "
-        "added; full is every response with text, think and answer those of responses that could "
-        "be parsed (n responses). Unique words are different runs of letters, lower-cased, in "
-        f"{whole}; {table_captions.samples(len(samples), images)} A response counts as not in "
-        f"Latin script when at least {as_text(NON_LATIN_SHARE, '.0%')} of its letters are of "
-        "other scripts. SD "
-        "divides by n − 1."
+        "added; full is every response with text, think and answer wherever they are known (n "
+        "responses). Unique words are different runs of letters, lower-cased, in "
+        f"{whole}; {table_captions.samples(samples)} A response counts as not in "
+        f"Latin script when at least {as_text(defined['non_latin_share'], '.0%')} of its letters "
+        "are of other "
+        "scripts, and as English when it is in Latin script and at least "
+        f"{as_text(defined['english_share'], '.0%')} of its words are English function words "
+        "(scikit-learn's "
+        "stop words). SD divides by n − 1."
     )
 
 
@@ -150,9 +156,24 @@ def table_language(
     groups = sample_groups(samples, settings["seed"], size)
     words = unique_words(annotations, groups)
     frame = language(images, measured, words, min(size, len(samples)), names)
-    tokenizer = model_sources.name(settings["statistics"]["tokenizer"]["repository"])
-    text = caption(samples, len(images), groups, size, tokenizer)
-    write_table(frame, COLUMNS, text, stem, csv=frame)
+    defined = {
+        "references": definitions.models(settings["teachers"], settings),
+        "texts": definitions.texts(),
+        "tokenizer": settings["statistics"]["tokenizer"],
+        "images": {"file": definitions.SAMPLE, "class": "wnid"},
+        "samples": {"complete": len(samples), "images": len(images)},
+        "words": {"pattern": WORD.pattern, "lower_case": True, "replaced": {"’": "'"}},
+        "groups": {
+            "size": size,
+            "number": len(set(groups.values())),
+            "seed": settings["seed"],
+            "order": definitions.ORDER,
+            "name": ["vocabulary", "<image_id>"],
+        },
+        "non_latin_share": NON_LATIN_SHARE,
+        "english_share": ENGLISH_SHARE,
+    }
+    write_table(frame, COLUMNS, defined, caption, stem, csv=frame)
 
 
 if __name__ == "__main__":

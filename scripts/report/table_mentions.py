@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -13,6 +14,7 @@ from imagenet_think.core.logs import logger
 from imagenet_think.core.numbers import percent
 from imagenet_think.core.schemas import MENTIONS
 from imagenet_think.core.settings import Values, names
+from imagenet_think.report import definitions
 from imagenet_think.report.tables import WHOLE, Column, with_interval, write_table
 
 SHARES = {
@@ -24,6 +26,13 @@ SHARES = {
 """Columns of the table, their headings, and which answers they count."""
 
 PERCENT = ".1%"
+
+MATCHED = (
+    "whole words, whatever their capitals (names in capitals alone, as OR, as they are written), "
+    "with space or hyphen between their words, and with the last word in its regular plural (-s, "
+    "-es, -ies) as well"
+)
+"""How names are found in a text."""
 
 COLUMNS = [
     Column("model", "Model"),
@@ -100,29 +109,62 @@ def _row(rows: pl.DataFrame, level: float) -> dict[str, object]:
     return row | {"answers": answers, "no_answer": len(rows) - answers}
 
 
-def caption(rows: pl.DataFrame, level: float) -> str:
+def define(total: pl.DataFrame, settings: Values) -> dict[str, Any]:
+    """Return the definitions; `total` are the rows of all images."""
+    shares = {name: column.meta.root_names() for name, (_, column) in SHARES.items()}
+    answers = ("answers", "no_answer")
+    return {
+        "models": total.select("key", name="model").to_dicts(),
+        "texts": {"answer": definitions.texts()["answer"]},
+        "shares": shares,
+        "names": {
+            "file": "images/classes.parquet",
+            "other_hypernyms": "resources/hypernyms.tsv",
+            "synset": "lemmas",
+            "hyponym": "lemmas of all classes below",
+            "hypernym": "lemmas of the class directly above",
+            "other": "any of these of another class",
+            "matched": MATCHED,
+        },
+        "other": {
+            "seed": settings["seed"],
+            "order": definitions.ORDER,
+            "name": ["mentions", "<image_id>"],
+            "rule": (
+                "The other class is at the place of the digest, as a big-endian number, modulo "
+                "their number, among the sample's other classes sorted by wnid."
+            ),
+        },
+        "groups": {name: definitions.GROUPED_BY[name] for name in ("domain", "stratum")},
+        "images": total.select("key", *answers).to_dicts(),
+        "intervals": {"method": "Wilson", "level": settings["benchmark"]["intervals"]["level"]},
+    }
+
+
+def caption(defined: Values) -> str:
     """Return the caption: what is matched, and in how many answers."""
-    missing = rows["no_answer"].sum()
+    counts, own = defined["images"], defined["intervals"]
+    matched = defined["names"]["matched"]
+    missing = sum(row["no_answer"] for row in counts)
     responses = "response" if missing == 1 else "responses"
     why = "without an answer or of a class without a name"
     left = f"; {missing:,} {responses} {why} left out" if missing else ""
-    responses_read = rows["answers"] + rows["no_answer"]
+    responses_read = {row["answers"] + row["no_answer"] for row in counts}
     differ = (
         " Teachers answer for all images of the sample, the other models for those that are "
         "evaluated (benchmark.images)."
-        if responses_read.n_unique() > 1
+        if len(responses_read) > 1
         else ""
     )
     return (
         "Share of answers that name what the image shows: its class, by one of the synset's "
-        "lemmas; or a class below it; or the one directly above. Names are matched as whole words, "
-        "whatever their capitals (names in capitals alone, as OR, as they are written), with space "
-        "or hyphen between their words, and with the last word in its regular plural (-s, -es, "
-        "-ies) as well; a name in another sense of the word counts too. Chance: the answer names, "
+        f"lemmas; or a class below it; or the one directly above. Names are matched as {matched}; "
+        "a name in another sense of the word counts too. Chance: the answer names, "
         "in any of these ways, another class of the sample, drawn at random for each image. n: "
-        f"answers{left}.{differ} Small: {percent(level)} intervals (Wilson). Complexity is the "
-        "image's stratum of visual complexity inside its class, counted from 1, the least complex; "
-        "the csv has the shares by domain too."
+        f"answers{left}.{differ} Small: {percent(own['level'])} intervals ({own['method']}). "
+        "Complexity "
+        "is the image's stratum of visual complexity inside its class, counted from 1, the least "
+        "complex; the csv has the shares by domain too."
     )
 
 
@@ -142,8 +184,7 @@ def table_mentions(
     strata = rows.filter(grouping="stratum")
     strata = strata.with_columns(pl.format("{}, complexity {}", "model", "group").alias("model"))
     printed = pl.concat([total, *(strata.filter(key=key) for key in total["key"])])
-    text = caption(total, settings["benchmark"]["intervals"]["level"])
-    write_table(printed, COLUMNS, text, stem, csv=rows)
+    write_table(printed, COLUMNS, define(total, settings), caption, stem, csv=rows)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Thinking against answer for every benchmarked model, over all images and by length."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -9,8 +10,10 @@ import polars as pl
 from imagenet_think.core.job import start_job
 from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.core.settings import Values
-from imagenet_think.report import table_captions
-from imagenet_think.report.table_captions import BRIEF, COMMON, HEADINGS, PART_NUMBERS, PARTS
+from imagenet_think.metrics import registry
+from imagenet_think.report import definitions, table_captions
+from imagenet_think.report.common_images import COMMON, with_common
+from imagenet_think.report.table_captions import BRIEF, HEADINGS, PART_NUMBERS, PARTS
 from imagenet_think.report.tables import ENDS, Column, spread, write_table
 
 ALL = "all"
@@ -84,65 +87,79 @@ def _title(row: Values) -> str:
     return ", ".join([*words, f"n = {' / '.join(counts if len({*counts}) > 1 else counts[:1])}"])
 
 
-def quarters(groups: pl.DataFrame) -> str:
-    """State how the quarters' sizes differ; "" if they are as equal as can be."""
-    rows = groups.filter(grouping="length", part="full")
-    rows = rows.unique(["model", "group"]).with_columns(size=pl.col("images") + pl.col("left_out"))
-    span = (pl.col("size").max() - pl.col("size").min()).over("model")
-    rows = rows.filter((span > 1) | (pl.len().over("model") < QUARTERS))
-    if rows.is_empty():
+def sizes(groups: pl.DataFrame) -> dict[str, list[int]]:
+    """Return how many images each quarter of a model's lengths has, scored or not, by model."""
+    rows = groups.filter(grouping="length", part="full").unique(
+        ["model", "group"], maintain_order=True
+    )
+    size = pl.col("images") + pl.col("left_out")
+    return dict(rows.group_by("model", maintain_order=True).agg(size).iter_rows())
+
+
+def quarters(defined: Values) -> str:
+    """State how the quarters of models differ in size; "" if they are as equal as can be."""
+    unequal = [
+        counts
+        for counts in defined["groups"]["length"]["sizes"].values()
+        if max(counts) - min(counts) > 1 or len(counts) < QUARTERS
+    ]
+    if not unequal:
         return ""
     return (
         "Outputs of equal length are in one quarter, and quarters therefore differ in size: they "
-        f"have {table_captions.count_range(rows['size'])} images."
+        f"have {table_captions.count_range(chain(*unequal))} images."
     )
 
 
-def caption(rows: pl.DataFrame, groups: pl.DataFrame, settings: Values) -> str:
-    """Return the caption: what the table shows, how it was measured, and on how many images.
-
-    `rows` are from `numbers_of`.
-    """
-    first, second = table_captions.teachers(settings)
-    chosen = rows.filter(length=ALL)
+def caption(defined: Values) -> str:
+    """Return the caption: what the table shows, how it was measured, and on how many images."""
+    first, second = table_captions.teachers(defined)
     return table_captions.caption(
         "Thinking against answer of every model: each part compared with the same part of the "
         f"texts of {first} and {second} (equations 1 to 3), over all images and over quarters "
         "of the images by the length of the model's own full output, the first the shortest.",
-        quarters(groups),
+        quarters(defined),
         "An image without output is in no quarter; the csv holds every metric by length. n is the "
         "number of images of a mean, of full outputs / thinking / answers where it differs.",
         table_captions.different(
-            rows,
+            defined,
             "shared",
             "Models or parts",
             "those on which all models and parts are, in a quarter all parts of its model",
         ),
         table_captions.AS_PRINTED,
-        table_captions.seen(chosen),
-        table_captions.counted_by_part(chosen, settings),
-        table_captions.missing(settings),
-        table_captions.intervals(settings),
+        table_captions.seen(defined),
+        table_captions.counted_by_part(defined),
+        table_captions.missing(defined),
+        table_captions.intervals(defined),
     )
 
 
 def table_parts(
-    aggregate: str | Path, groups: str | Path, stem: str | Path, settings: Values
+    aggregate: str | Path,
+    groups: str | Path,
+    statistics: Sequence[str | Path],
+    stem: str | Path,
+    settings: Values,
 ) -> None:
     """Write the table of parts: the csv with every number, the others without some by length.
 
-    `aggregate` and `groups` are parquet files of schemas `AGGREGATES` and `GROUPS`, `stem` is the
-    path of the table without suffix.
+    `aggregate` and `groups` are parquet files of schemas `AGGREGATES` and `GROUPS`, `statistics`
+    are the files that metrics name, `stem` is the path of the table without suffix.
     """
     by_group, names = pl.read_parquet(groups), table_captions.models(settings)
-    rows = numbers_of(pl.read_parquet(aggregate), by_group, settings)
+    aggregates = pl.read_parquet(aggregate)
+    chosen = table_captions.printed_rows(aggregates, settings)
+    defined = definitions.of_scores(
+        registry.metrics(), settings["benchmarked"], chosen, statistics, settings
+    )
+    defined["groups"] = {"length": definitions.by_length(settings) | {"sizes": sizes(by_group)}}
+    rows = numbers_of(aggregates, by_group, settings)
     own = arrange(rows.with_columns(added=False), names, ENDS | {"shared": "_shared"})
     block = pl.when(pl.col("length") != ALL).then("key")  # all models are one block
-    shown = table_captions.with_common(rows.with_columns(block=block), "shared", "block", "length")
-    text = caption(rows, by_group, settings)
-    write_table(
-        digest(arrange(shown, names)), COLUMNS, text, stem, csv=own.drop("added"), long=True
-    )
+    frame = arrange(with_common(rows.with_columns(block=block), "shared", "block", "length"), names)
+    csv = own.drop("added")
+    write_table(digest(frame), COLUMNS, defined, caption, stem, csv=csv, long=True)
 
 
 if __name__ == "__main__":
@@ -150,6 +167,7 @@ if __name__ == "__main__":
     table_parts(
         aggregate=snakemake.input.aggregate,
         groups=snakemake.input.groups,
+        statistics=snakemake.input.statistics,
         stem=Path(snakemake.output[0]).with_suffix(""),
         settings=json.loads(snakemake.params.settings),
     )

@@ -10,7 +10,8 @@ import polars as pl
 from imagenet_think.core.job import start_job
 from imagenet_think.core.numbers import percent
 from imagenet_think.core.settings import Values
-from imagenet_think.report import table_captions
+from imagenet_think.metrics import registry
+from imagenet_think.report import definitions, table_captions
 from imagenet_think.report.table_captions import HEADINGS, MEASURES
 from imagenet_think.report.tables import ENDS, WHOLE, Column, spread, with_interval, write_table
 
@@ -107,29 +108,25 @@ def widen(long: pl.DataFrame) -> tuple[pl.DataFrame, list[Column]]:
     ]
 
 
-def caption(differences: pl.DataFrame, aggregates: pl.DataFrame, settings: Values) -> str:
+def caption(defined: Values) -> str:
     """Return the caption: what ranks mean, which differences are not significant, and M."""
-    first, second = table_captions.teachers(settings)
+    first, second = table_captions.teachers(defined)
     return table_captions.caption(
         "Ranks by the mean over images of the average of the two scores of full outputs, "
         f"against the texts of {first} and {second}; 1 is the highest.",
-        *(
-            _openness(differences, settings)
-            if len(settings["benchmarked"]) > 1
-            else ["A single model has no rank."]
-        ),
+        *(_openness(defined) if len(defined["models"]) > 1 else ["A single model has no rank."]),
         table_captions.AS_PRINTED,
-        table_captions.counted(aggregates, settings),
-        table_captions.missing(settings),
+        table_captions.counted(defined),
+        table_captions.missing(defined),
     )
 
 
-def _openness(differences: pl.DataFrame, settings: Values) -> Iterator[str]:
+def _openness(defined: Values) -> Iterator[str]:
     """Explain how certain the ranks are, and which differences are not significant."""
-    models = settings["benchmarked"]
-    pairs = len(models) * (len(models) - 1) // 2
-    own = settings["benchmark"]["intervals"]
-    common = table_captions.count_range(differences.drop_nulls("difference")["images"])
+    models = len(defined["models"])
+    pairs = models * (models - 1) // 2
+    own = defined["intervals"]
+    common = table_captions.in_common(defined, "common")
     yield (
         f"All models are compared on the same images, the {common} on which all of them are scored."
         if common != "0"
@@ -141,36 +138,46 @@ def _openness(differences: pl.DataFrame, settings: Values) -> Iterator[str]:
         f"{own['draws']:,} resamples of the images); models with too few images in common are not "
         "told apart."
     )
-    yield f"Pairs not told apart: {_not_apart(differences, models)}."
+    yield f"Pairs not told apart: {_not_apart(defined)}."
     yield "The csv holds the differences and their intervals, of the averages and of the maxima."
 
 
-def _not_apart(differences: pl.DataFrame, models: Sequence[str]) -> str:
+def _not_apart(defined: Values) -> str:
     """Name the pairs of models without a significant difference by their letters, by metric."""
-    letters = {model: letter(place) for place, model in enumerate(models)}
+    letters = {model["key"]: letter(place) for place, model in enumerate(defined["models"])}
+    every = len(letters) * (len(letters) - 1) // 2
     found: dict[str, list[str]] = {}
     for metric, heading in HEADINGS.items():
-        chosen = differences.filter(metric=metric, aggregate="avg")
-        pairs = alike(chosen)
+        pairs = defined["not_apart"][metric]
         text = ", ".join(f"{letters[model]}–{letters[other]}" for model, other in pairs) or "none"
-        text = "all" if len(pairs) == len(chosen) else text
+        text = "all" if len(pairs) == every else text
         found.setdefault(text, []).append(heading)
     return "; ".join(f"{', '.join(headings)}: {text}" for text, headings in found.items())
 
 
 def table_ranks(
-    differences: str | Path, aggregate: str | Path, stem: str | Path, settings: Values
+    differences: str | Path,
+    aggregate: str | Path,
+    statistics: Sequence[str | Path],
+    stem: str | Path,
+    settings: Values,
 ) -> None:
     """Write the table of ranks: the csv with one row per pair of models, the others one per model.
 
-    `differences` and, for the caption, `aggregate` are parquet files of schemas `DIFFERENCES` and
-    `AGGREGATES`. `stem` is the path of the table without suffix.
+    `differences` and, for the definitions, `aggregate` are parquet files of schemas `DIFFERENCES`
+    and `AGGREGATES`, and `statistics` the files that metrics name. `stem` is the path of the table
+    without suffix.
     """
     rows = table_captions.printed_rows(pl.read_parquet(differences), settings)
     aggregates = table_captions.printed_rows(pl.read_parquet(aggregate), settings)
-    csv = arrange(rows, table_captions.models(settings))
-    text = caption(rows, aggregates.filter(part="full"), settings)
-    write_table(*widen(csv), text, stem, csv=csv)
+    names = table_captions.models(settings)
+    csv = arrange(rows, names)
+    defined = definitions.of_scores(
+        registry.metrics(), names, aggregates.filter(part="full"), statistics, settings
+    )
+    averages = rows.filter(aggregate="avg")
+    defined["not_apart"] = {metric: alike(averages.filter(metric=metric)) for metric in MEASURES}
+    write_table(*widen(csv), defined, caption, stem, csv=csv)
 
 
 if __name__ == "__main__":
@@ -178,6 +185,7 @@ if __name__ == "__main__":
     table_ranks(
         differences=snakemake.input.differences,
         aggregate=snakemake.input.aggregate,
+        statistics=snakemake.input.statistics,
         stem=Path(snakemake.output[0]).with_suffix(""),
         settings=json.loads(snakemake.params.settings),
     )

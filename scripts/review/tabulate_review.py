@@ -15,7 +15,7 @@ from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.numbers import percent
 from imagenet_think.core.schemas import REVIEWED
-from imagenet_think.core.settings import names
+from imagenet_think.core.settings import Values, names
 from imagenet_think.report.tables import WHOLE, Column, write_table
 from imagenet_think.review.decisions import read_decisions
 from imagenet_think.review.form import ANSWERS, FAILURE, PREFERRED, TIES
@@ -108,8 +108,12 @@ def tabulate_review(
     ]
     if len(columns) < len(COLUMNS):
         columns.append(Column("kappa", "", interval=True, printed=False))
-    text = caption(found, len(sample), len(reviewers), intervals["level"])
-    write_table(rows, columns, text, stem)
+    defined = {
+        "reviewers": len(reviewers),
+        "images": {"judged": found["image_id"].n_unique(), "shown": len(sample)},
+        "intervals": {**intervals, "shares": "Wilson", "resampled": "images", "least": LEAST},
+    }
+    write_table(rows, columns, defined, caption, stem)
 
 
 def results(
@@ -200,12 +204,13 @@ def _judged(rows: pl.DataFrame, values: Sequence[str], intervals: Intervals) -> 
     }
 
 
-def caption(decisions: pl.DataFrame, images: int, reviewers: int, level: float) -> str:
+def caption(defined: Values) -> str:
     """Say who judged what, and how judgements are counted."""
-    judged = decisions["image_id"].n_unique()
+    reviewers, images, own = (defined[name] for name in ("reviewers", "images", "intervals"))
     people = "one reviewer" if reviewers == 1 else f"{reviewers} reviewers"
     return (
-        f"What {people} decided on {judged:,} of the {images:,} images of the review page. Share: "
+        f"What {people} decided on {images['judged']:,} of the {images['shown']:,} images of the "
+        "review page. Share: "
         "of the responses that were decided (n), those of which the statement holds. A response "
         "judged by several reviewers counts once, as most of them decided; it is open where they "
         "said unsure, or no answer has the most votes. Failures are shown more often than "
@@ -214,10 +219,10 @@ def caption(decisions: pl.DataFrame, images: int, reviewers: int, level: float) 
         "and in random order; of the images on which one of them was preferred. Equally good and "
         "both bad count for neither there, but as open; their own shares are of all images "
         "compared. Left side preferred: of all single judgements, near a half where sides do not "
-        f"matter. Small: {percent(level)} intervals; of shares Wilson's, of alpha "
-        "(Krippendorff's, for "
-        "nominal values) and kappa (Cohen's, where exactly two reviewers judged) by resampling "
-        f"images, from {LEAST} images on that several judged."
+        f"matter. Small: {percent(own['level'])} intervals; of shares {own['shares']}'s, of alpha "
+        "(Krippendorff's, for nominal values) and kappa (Cohen's, where exactly two reviewers "
+        f"judged) by resampling {own['resampled']}, from {own['least']} {own['resampled']} on that "
+        "several judged."
     )
 
 

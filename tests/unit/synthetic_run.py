@@ -13,6 +13,7 @@ from configs import config
 
 from audit import audit
 from compare_with_paper import compare_with_paper
+from fit_document_frequencies import fit_document_frequencies
 from imagenet_think.core import schemas
 from imagenet_think.core.files import write_parquet
 from imagenet_think.metrics import registry
@@ -108,6 +109,7 @@ def _lengths(annotations: Rows) -> Rows:
     for row, part in product(annotations, PARTS):
         words = len(str(row[part]).split()) if part in row else None
         counts = {"tokens": words, "words": words, "non_latin": words and False}
+        counts["english"] = words and True
         rows.append({"image_id": row["image_id"], "model": row["model"], "part": part} | counts)
     return rows
 
@@ -173,18 +175,20 @@ def _tables(folder: Path) -> None:
         [folder / kind / f"{key}.parquet" for key in CONFIG["teachers"]]
         for kind in ("annotations", "lengths")
     )
+    statistics = [folder / "document_frequencies.parquet"]
+    fit_document_frequencies(annotations, *statistics, **CONFIG["benchmark"]["vectors"])
     table_datasets(sample, lengths, [], REPORTED, tables / "table1", CONFIG)
     table_images(sample, tables / "table2")
     table_language(sample, annotations, lengths, tables / "language", CONFIG)
     for name in registry.tables():
-        table_benchmark(aggregate, tables / name, CONFIG)
-    table_ablation(aggregate, tables / "table7", CONFIG)
-    table_ranks(folder / "differences.parquet", aggregate, tables / "ranks", CONFIG)
-    table_groups(groups, aggregate, tables / "groups", CONFIG)
-    table_parts(aggregate, groups, tables / "parts", CONFIG)
-    table_agreement(
-        folder / "agreement.parquet", tables / "agreement", tables / "agreement_domains", CONFIG
-    )
+        table_benchmark(aggregate, statistics, tables / name, CONFIG)
+    table_ablation(aggregate, statistics, tables / "table7", CONFIG)
+    differences = folder / "differences.parquet"
+    table_ranks(differences, aggregate, statistics, tables / "ranks", CONFIG)
+    table_groups(groups, aggregate, statistics, tables / "groups", CONFIG)
+    table_parts(aggregate, groups, statistics, tables / "parts", CONFIG)
+    stems = tables / "agreement", tables / "agreement_domains"
+    table_agreement(folder / "agreement.parquet", statistics, *stems, CONFIG)
     table_mentions([folder / "mentions.parquet"], sample, tables / "mentions", CONFIG)
     compare_with_paper(sorted(tables.glob("*.csv")), REPORTED, folder / "comparison", CONFIG)
     audit(ROOT / "resources" / "audit.yaml", REPORTED, [CLASS_LIST], folder / "audit")

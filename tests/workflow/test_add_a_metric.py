@@ -32,7 +32,7 @@ METRIC = Metric(
     name="lengths",
     title="Ratio of lengths",
     measures=(Measure("length_ratio", "Length Ratio", column="ratio", brief=True),),
-    definition=lambda settings: f"Length Ratio counts {settings['lengths']['unit']}.",
+    definition=lambda own: f"Length Ratio counts {own['unit']}.",
 )
 '''
 SCHEMA = """\

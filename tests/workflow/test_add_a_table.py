@@ -34,8 +34,11 @@ if __name__ == "__main__":
     counts = pl.read_parquet(snakemake.input.sample).group_by("domain").len("images")
     columns = [Column("domain", "Domain"), Column("images", "Images", format=WHOLE)]
     stem = Path(snakemake.output[0]).with_suffix("")
-    write_table(counts.sort("domain"), columns, "Images by domain.", stem)
+    defined = {"images": int(counts["images"].sum())}
+    caption = "Images by domain, {images} in all.".format_map
+    write_table(counts.sort("domain"), columns, defined, caption, stem)
 '''
+FORMS = "csv tex md definitions.json"
 FIGURE = '''"""Draw the number of images of each domain."""
 
 import polars as pl
@@ -56,7 +59,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize(
     ("target", "name", "script", "category", "code", "forms", "pages"),
     [
-        ("tables", "domains", "table_domains", "FURTHER", TABLE, "csv tex md", ["render_pages"]),
+        ("tables", "domains", "table_domains", "FURTHER", TABLE, FORMS, ["render_pages"]),
         ("figures", "figure_domains", "figure_domains", "FIGURES", FIGURE, "png pdf", []),
     ],
 )

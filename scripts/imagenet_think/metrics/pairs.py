@@ -40,11 +40,6 @@ class Pairs:
         for some in rows.partition_by("batch", maintain_order=True, include_key=False):
             yield Pairs(self.texts, some)
 
-    def of_part(self, part: str) -> "Pairs":
-        """Return the comparisons of one part, numbered from 0."""
-        rows = self.rows.filter(pl.col("part") == part)
-        return Pairs(self.texts, rows.with_columns(pl.int_range(pl.len()).alias("row")))
-
     def scorable(self) -> pl.DataFrame:
         """Return the rows that have both texts."""
         there = self.texts.is_not_null().to_numpy()

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagenet_think.core import plugins
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from imagenet_think.metrics.score_function import ScoreFunction
 
 Settings = Mapping[str, Any]
-"""The section `benchmark` of the config."""
+"""The section `benchmark` of the config, or what a metric's `defined` returns."""
+
+Statistics = Mapping[str, str | Path]
+"""Paths of the files that metrics name in `statistics`, by these names."""
 
 PACKAGE = "metrics.definitions"
 
@@ -68,7 +72,9 @@ class Metric:
     measures: tuple[Measure, ...]
     """What is aggregated and printed, in the order to print."""
     definition: Callable[[Settings], str]
-    """Returns a sentence for captions that says how it is defined in this run."""
+    """Returns a sentence for captions that says how it is defined, given what `defined` returns."""
+    facts: Callable[[Settings, Statistics], Mapping[str, Any]] = lambda settings, statistics: {}
+    """Returns what else than its section of the config decides its numbers, as JSON values."""
     packages: tuple[str, ...] = ()
     """Libraries that compute it, as on PyPI. Another version computes all scores again."""
     implementation: str | None = None
@@ -88,7 +94,7 @@ class Metric:
     """Its keys in the config that change no score, such as the batch size."""
     statistics: tuple[str, ...] = ()
     """Files `statistics/<name>.parquet` that it needs, counted part by part over the texts of the
-    whole run. Pairs of each part are then scored by themselves."""
+    whole run. Those of full outputs serve all parts, so that their scores are on one scale."""
     images_at_once: Callable[[Mapping[str, Any]], int] = lambda section: 64
     """How many images to score at once, given its section of the config: bounds the memory."""
     table: int | None = None
@@ -121,11 +127,28 @@ class Metric:
         """Module that has `load`, by its name in the package."""
         return self.implementation or f"{PACKAGE}.{self.name}"
 
+    def defined(self, settings: Settings, statistics: Statistics) -> dict[str, Any]:
+        """Return its definition in this run as data, from which its scores can be recomputed.
+
+        `measures` has for each printed measure its heading and, as `score`, the column of scores.
+        """
+        known = measures()
+        section = {key: own for key, own in settings[self.name].items() if key not in self.tuning}
+        printed = {
+            own.name: {
+                "heading": own.heading,
+                "score": known[own.printed(settings)].score_column,
+            }
+            for own in self.printed
+        }
+        more = self.facts(settings, statistics)
+        return {"measures": printed, "bounded": self.bounded, **section, **more}
+
     def load(self, **settings: Any) -> "ScoreFunction":
         """Return the function that scores pairs.
 
         `settings` are its section of the config and, for `statistics`, the path of each file by
-        its name, and the `part` that is scored.
+        its name, and the `part` whose rows to use.
         """
         return importlib.import_module(f"imagenet_think.{self.module}").load(**settings)
 

@@ -1,7 +1,7 @@
 """Score the texts of a shard in one metric, computing only the pairs that are not known yet."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,26 +53,19 @@ def score_shards(
     if "repository" in settings:
         _, deciding["revision"] = resolve(settings["repository"], settings["revision"])
 
-    @cache  # one model for all shards
-    def load(part: str | None) -> ScoreFunction:
-        of_part = {"part": part} if part else {}
-        return metric.load(**settings, **tuning, **statistics, **of_part)
+    # Statistics are those of full outputs for every part, so that its scores are on one scale.
+    counted = {"part": PARTS[0]} if metric.statistics else {}
 
+    @cache  # one model for all shards
+    def load() -> ScoreFunction:
+        return metric.load(**settings, **tuning, **statistics, **counted)
+
+    key_of_cache = deciding | {"part": counted.get("part")}
     for shard in shards:
         pairs = shard.pairs()
-        frames = []
-        for part in PARTS if metric.statistics else (None,):
-            known = ScoreCache(
-                cache_folder,
-                shard.name,
-                deciding | {"part": part},
-                _columns(metric),
-                metric.lowest,
-            )
-            chosen = pairs if part is None else pairs.of_part(part)
-            images = metric.images_at_once(settings)
-            frames.append(score_pairs(chosen, metric, known, partial(load, part), images))
-        write_scores(pl.concat(frames), metric, shard, pairs)
+        known = ScoreCache(cache_folder, shard.name, key_of_cache, _columns(metric), metric.lowest)
+        frame = score_pairs(pairs, metric, known, load, metric.images_at_once(settings))
+        write_scores(frame, metric, shard, pairs)
 
 
 def score_pairs(

@@ -4,11 +4,21 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from imagenet_think.core import model_sources
+from imagenet_think.core.wording import series
 
 _PRECISIONS = {"float32": "", "tf32": "TF32", "float16": "half precision (float16)"}
 
 Section = Mapping[str, Any]
-"""A metric's section of the config."""
+"""A metric's section of the config, or its definition as data."""
+
+WORDS = {
+    "words of one letter (a, I)": ("a", "I"),
+    "numbers of one digit": ("7",),
+    "longer numbers": ("42",),
+    "letters with accents": ("éü",),
+    "words in other scripts than Latin": ("слово", "中国"),
+}
+"""Kinds of words that a token pattern may drop, and examples of each."""
 
 
 def encoder(section: Section) -> str:
@@ -22,12 +32,23 @@ def precision(section: Section) -> str:
     return f", computed in {name}" if name else ""
 
 
+def dropped(token_pattern: str) -> dict[str, list[str]]:
+    """Return the kinds of `WORDS` of which a token pattern finds nothing, with their examples."""
+    # scikit-learn takes a second to import, and a plan imports this module.
+    from imagenet_think.metrics.tokenization import analyzer
+
+    tokens = analyzer(token_pattern, None)
+    return {kind: list(words) for kind, words in WORDS.items() if not any(map(tokens, words))}
+
+
 def tokens(section: Section) -> str:
-    """Say what counts as a token."""
+    """Say what counts as a token, given `token_pattern`, `stop_words` and `dropped`."""
     words = section["stop_words"]
-    kept = {None: "stop words kept", "english": "English stop words dropped"}
-    stop_words = kept[words] if words is None or words in kept else f"{len(words)} words dropped"
-    return f"lower-cased matches of {section['token_pattern']} ({stop_words})"
+    stop_words = "English stop words" if words == "english" else "the config's stop words"
+    stop_words = stop_words if words else "no stop words"
+    lost = series(section["dropped"])
+    pattern = f", and the pattern drops {lost}" if lost else ""
+    return f"lower-cased matches of {section['token_pattern']} ({stop_words} are dropped{pattern})"
 
 
 def other_encoder(name: str, section: Section, known: Collection[str], why: str) -> str | None:

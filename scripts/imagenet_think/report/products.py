@@ -15,6 +15,9 @@ from imagenet_think.metrics import registry
 PAPER, FURTHER = "Tables of the paper", "Further tables"
 FIGURES, RUN = "Figures", "The run"
 
+TABLE_FILES = (".csv", ".tex", ".md", ".definitions.json")
+"""How the names of a table's files end."""
+
 
 @dataclass(frozen=True)
 class ReportEntry:
@@ -37,7 +40,7 @@ class ReportEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Product(ReportEntry):
-    """A table (csv, LaTeX, Markdown and a page) or a figure (PDF and PNG).
+    """A table (csv, LaTeX, Markdown, its definitions and a page) or a figure (PDF and PNG).
 
     Attributes
     ----------
@@ -45,7 +48,8 @@ class Product(ReportEntry):
         Name of its script and of the rule. One job writes all rows of the same script.
     inputs
         The script's input files, by name. In their paths, `{run}` is the run's folder, and
-        `{teachers}`, `{models}`, `{shards}`, `{datasets}` and `{metrics}` give one file for each.
+        `{teachers}`, `{models}`, `{shards}`, `{datasets}`, `{metrics}` and `{statistics}` (those
+        that metrics name) give one file for each.
         A key of the config in braces is replaced by the files that this key names.
     reads
         The keys of the config that the script reads, as rules declare them.
@@ -81,7 +85,7 @@ class Product(ReportEntry):
         """Its files in the run's folder."""
         if self.is_figure:
             return [f"figures/{self.name}{form}" for form in (".pdf", ".png")]
-        return [f"tables/{self.name}{form}" for form in (".csv", ".tex", ".md")]
+        return [f"tables/{self.name}{form}" for form in TABLE_FILES]
 
 
 _SAMPLE = "{run}/images/sample.parquet"
@@ -97,8 +101,10 @@ _EXAMPLES = {
     "annotations": _ANNOTATIONS,
 }
 
-_DEFINITIONS = ("benchmark.printed_tfidf", "benchmark.{metrics}.{described}")
-"""Keys that the definitions of metrics in captions are made of."""
+_STATISTICS = "{run}/statistics/{statistics}.parquet"
+
+_DEFINITIONS = ("benchmark.printed_tfidf", "benchmark.{metrics}.{setting}")
+"""Keys that the definitions of metrics are made of."""
 
 _TEACHERS = ("teachers", "models.{teachers}.name")
 _BENCHMARK = (
@@ -107,8 +113,12 @@ _BENCHMARK = (
     "models.{benchmarked}.name",
     "benchmark.missing",
     "benchmark.intervals",
+    *_DEFINITIONS,
 )
-_EXAMPLE = ("seed", "prompt", "prompts.{prompt}", *_TEACHERS, "figures.samples")
+_EXAMPLE = (
+    *("seed", "prompt", "prompts.{prompt}", *_TEACHERS, "models.{teachers}.repository"),
+    "figures.samples",
+)
 
 
 def _tables_of_scores() -> Iterator[Product]:
@@ -132,8 +142,8 @@ PRODUCTS = (
     Product(
         "table1",
         "Table 1: comparison with other datasets",
-        "The dataset of this run compared with four others: images, and tokens per sample. "
-        "Datasets that were not counted here have the paper's numbers.",
+        "The dataset of this run compared with the others of the paper's Table 1: images, and "
+        "tokens per sample. Datasets that were not counted here have the paper's numbers.",
         PAPER,
         script="table_datasets",
         inputs={
@@ -142,7 +152,7 @@ PRODUCTS = (
             "counts": "{run}/statistics/datasets/{datasets}.csv",
             "reported": "resources/reported.yaml",
         },
-        reads=("run", "teachers", "statistics.tokenizer.repository"),
+        reads=("run", "teachers", "statistics.tokenizer"),
     ),
     Product(
         "table2",
@@ -160,7 +170,7 @@ PRODUCTS = (
         "with the same part of the teachers' texts.",
         PAPER,
         script="table_ablation",
-        inputs={"aggregate": _AGGREGATE},
+        inputs={"aggregate": _AGGREGATE, "statistics": _STATISTICS},
         reads=(
             *_TEACHERS,
             "models.{teachers}.output",
@@ -178,8 +188,8 @@ PRODUCTS = (
         "Agreement between the two teachers' texts on the same image, compared with that of each "
         "teacher's texts on different images: a scale for reading the models' scores.",
         script="table_agreement",
-        inputs={"aggregate": _AGREEMENT},
-        reads=(*_TEACHERS, "benchmark.intervals", *_DEFINITIONS),
+        inputs={"aggregate": _AGREEMENT, "statistics": _STATISTICS},
+        reads=("seed", *_TEACHERS, "benchmark.intervals", *_DEFINITIONS),
     ),
     Product(
         "agreement_domains",
@@ -193,8 +203,8 @@ PRODUCTS = (
         "Scores of the models by domain of the image, and by its visual complexity within its "
         "class.",
         script="table_groups",
-        inputs={"groups": _GROUPS, "aggregate": _AGGREGATE},
-        reads=_BENCHMARK,
+        inputs={"groups": _GROUPS, "aggregate": _AGGREGATE, "statistics": _STATISTICS},
+        reads=(*_BENCHMARK, "statistics.tokenizer"),
     ),
     Product(
         "language",
@@ -202,7 +212,7 @@ PRODUCTS = (
         "Length, vocabulary and script of the teachers' texts (sections 4.2 and 4.3 of the paper).",
         script="table_language",
         inputs={"sample": _SAMPLE, "annotations": _ANNOTATIONS, "lengths": _LENGTHS},
-        reads=("seed", *_TEACHERS, "statistics.tokenizer.repository"),
+        reads=("seed", *_TEACHERS, "statistics.tokenizer"),
     ),
     Product(
         "mentions",
@@ -214,15 +224,21 @@ PRODUCTS = (
             "mentions": "{run}/statistics/mentions/{models}/{shards}.parquet",
             "sample": _SAMPLE,
         },
-        reads=("teachers", "benchmarked", "models.{models}.name", "benchmark.intervals.level"),
+        reads=(
+            "seed",
+            "teachers",
+            "benchmarked",
+            "models.{models}.name",
+            "benchmark.intervals.level",
+        ),
     ),
     Product(
         "parts",
         "Thinking against answer",
         "Thinking against answer of every model, over all images and by length of the response.",
         script="table_parts",
-        inputs={"aggregate": _AGGREGATE, "groups": _GROUPS},
-        reads=(*_BENCHMARK, "benchmark.printed_tfidf"),
+        inputs={"aggregate": _AGGREGATE, "groups": _GROUPS, "statistics": _STATISTICS},
+        reads=(*_BENCHMARK, "statistics.tokenizer"),
     ),
     Product(
         "ranks",
@@ -230,8 +246,8 @@ PRODUCTS = (
         "Ranks of the models in every metric, on the images on which all of them are scored. Where "
         "an interval spans several ranks, the models' differences are not significant.",
         script="table_ranks",
-        inputs={"differences": _DIFFERENCES, "aggregate": _AGGREGATE},
-        reads=(*_BENCHMARK, "benchmark.printed_tfidf"),
+        inputs={"differences": _DIFFERENCES, "aggregate": _AGGREGATE, "statistics": _STATISTICS},
+        reads=_BENCHMARK,
     ),
     Product(
         "review",

@@ -1,13 +1,18 @@
-"""What the captions of benchmark tables say: how metrics are defined, and on how many images."""
+"""Sentences of captions, rendered from a table's definitions (`imagenet_think.report.definitions`).
 
-from collections.abc import Sequence
+The names of parts and measures, as tables print them, are here too.
+"""
+
+from collections.abc import Collection, Iterable
+from itertools import groupby
+from operator import itemgetter
 
 import polars as pl
 
 from imagenet_think.core.numbers import as_text, percent
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
-from imagenet_think.metrics.registry import Metric
+from imagenet_think.report.common_images import COMMON
 from imagenet_think.report.tables import Column
 
 OURS = "ImageNet-Think"
@@ -49,57 +54,6 @@ COUNTS = {
 AS_PRINTED = "Metrics are defined in the captions of Tables 3 to 6."
 
 
-COMMON = "common images"
-"""Ends the name of a row whose means are over the images that all compared rows have."""
-
-
-def with_common(rows: pl.DataFrame, name: str, *blocks: str) -> pl.DataFrame:
-    """Return numbers, and where they are over different images also means over the same ones.
-
-    Parameters
-    ----------
-    rows
-        One row per number, with the columns of schema `AGGREGATES`.
-    name
-        The images on which numbers are compared: `common`, `paired` or `shared`.
-    blocks
-        Columns; numbers that agree in them are compared.
-
-    Returns
-    -------
-    polars.DataFrame
-        The rows, then those that are `added`: means over the same images, without intervals, unless
-        no image is. `compared` is true where a block's means are over the same images.
-    """
-    images, same = pl.col("images"), pl.col(f"{name}_images")
-    differ, some = ((images > 0) & (images != same)).any(), (same > 0).any()
-    if blocks:
-        differ, some = differ.over(blocks), some.over(blocks)
-    own = rows.with_columns(compared=~differ, added=False)
-    added = rows.filter(differ & some).with_columns(
-        value=name, low=None, high=None, images=same, compared=True, added=True
-    )
-    return pl.concat([own, added.cast(own.schema)])
-
-
-def titled(title: pl.Expr | pl.Series) -> pl.Expr:
-    """Return the titles of rows, which name what the means of `added` rows are over."""
-    return pl.when("added").then(pl.format("{}, {}", title, pl.lit(COMMON))).otherwise(title)
-
-
-def different(rows: pl.DataFrame, name: str, what: str, which: str) -> str:
-    """Explain the rows that `with_common` adds; "" if there are none."""
-    scored = rows.filter(pl.col("images") > 0)
-    if (scored["images"] == scored[f"{name}_images"]).all():
-        return ""
-    return f"{what} are scored on different images; rows of {COMMON} are means over {which}."
-
-
-def teachers(settings: Values) -> list[str]:
-    """Return the names of teacher 1 and teacher 2."""
-    return [settings["models"][key]["name"] for key in settings["teachers"]]
-
-
 def models(settings: Values) -> dict[str, str]:
     """Return the names of the benchmarked models by key, in the order to print."""
     return {key: settings["models"][key]["name"] for key in settings["benchmarked"]}
@@ -120,10 +74,21 @@ def caption(*sentences: str) -> str:
     return " ".join(filter(None, sentences))
 
 
-def definitions(metrics: Sequence[Metric], settings: Values) -> str:
-    """Explain how metrics are defined in this run, and which of them are not bounded by 0."""
-    sentences = [metric.definition(settings["benchmark"]) for metric in metrics]
-    unbounded = [place for place, metric in enumerate(metrics, start=1) if not metric.bounded]
+def teachers(defined: Values) -> list[str]:
+    """Return the names of teacher 1 and teacher 2."""
+    return [model["name"] for model in defined["references"]]
+
+
+def definitions(defined: Values, names: Collection[str] | None = None) -> str:
+    """Explain how metrics are defined in this run, and which of them are not bounded by 0.
+
+    `names` chooses some of them.
+    """
+    metrics = {
+        name: own for name, own in defined["metrics"].items() if names is None or name in names
+    }
+    sentences = [registry.get(name).definition(own) for name, own in metrics.items()]
+    unbounded = [place for place, own in enumerate(metrics.values(), 1) if not own["bounded"]]
     if unbounded:
         not_bounded = {
             1: "It is not bounded by 0, and not clipped",
@@ -137,79 +102,95 @@ def definitions(metrics: Sequence[Metric], settings: Values) -> str:
     return " ".join(sentences)
 
 
-def brief_metrics() -> list[Metric]:
-    """Return the metrics of the measures in `BRIEF`."""
-    return [m for m in registry.metrics() if BRIEF.keys() & {own.name for own in m.measures}]
+def brief_metrics() -> list[str]:
+    """Return the names of the metrics of the measures in `BRIEF`."""
+    metrics = registry.metrics()
+    return [m.name for m in metrics if BRIEF.keys() & {own.name for own in m.measures}]
 
 
-def samples(count: int, images: int) -> str:
+def different(defined: Values, name: str, what: str, which: str) -> str:
+    """Explain rows of means over `COMMON`; "" if all means are over the same images.
+
+    `name` is a column of `AGGREGATES` whose means are compared.
+    """
+    scored = [row for row in defined["images"] if row["images"]]
+    if all(row["images"] == row[f"{name}_images"] for row in scored):
+        return ""
+    return f"{what} are scored on different images; rows of {COMMON} are means over {which}."
+
+
+def in_common(defined: Values, name: str) -> str:
+    """Return the number of images on which means are compared."""
+    return count_range(row[f"{name}_images"] for row in defined["images"] if row["images"])
+
+
+def samples(samples: Values) -> str:
     """Explain what a sample of the dataset is, and state how many of the images are one."""
+    complete, of = samples["complete"], samples["images"]
     return (
         "a sample is an image with the thinking and the answer of every teacher: "
-        f"M = {count:,} of {images:,} images, {images - count:,} left out because a response is "
+        f"M = {complete:,} of {of:,} images, {of - complete:,} left out because a response is "
         "missing, was cut off or could not be parsed."
     )
 
 
-def counted(aggregates: pl.DataFrame, settings: Values) -> str:
-    """State how many images the means are over, and what was missing."""
+def counted(defined: Values, part: str | None = None) -> str:
+    """State how many images the means are over, and what was missing; of one part or of all."""
+    rows = [row for row in defined["images"] if part in (None, row["part"])]
     # Images that are left out although there is a response lack a reference.
-    leave_out = settings["benchmark"]["missing"] == "leave_out"
-    responses = aggregates["no_response"] if leave_out else 0
-    references = aggregates["left_out"] - responses
-    total = max(aggregates["images"] + aggregates["left_out"], default=0)
+    leave_out = defined["missing"] == "leave_out"
+    absent = [row["left_out"] - (row["no_response"] if leave_out else 0) for row in rows]
+    total = max((row["images"] + row["left_out"] for row in rows), default=0)
     return (
-        f"M = {count_range(aggregates['images'])} of {total:,} images (response missing: "
-        f"{count_range(aggregates['no_response'])}; reference missing: {count_range(references)})."
+        f"M = {count_range(row['images'] for row in rows)} of {total:,} images (response missing: "
+        f"{count_range(row['no_response'] for row in rows)}; reference missing: "
+        f"{count_range(absent)})."
     )
 
 
-def counted_by_part(aggregates: pl.DataFrame, settings: Values) -> str:
+def counted_by_part(defined: Values) -> str:
     """State the same for each part of the responses."""
     return " ".join(
-        f"{name.capitalize()}: {counted(aggregates.filter(part=part), settings)}"
-        for part, name in PARTS.items()
+        f"{name.capitalize()}: {counted(defined, part)}" for part, name in PARTS.items()
     )
 
 
-def missing(settings: Values) -> str:
+def missing(defined: Values) -> str:
     """Explain which responses count as missing, and what they score."""
     return (
-        "A response is missing where it failed or is empty, its thinking and answer also where it "
-        f"could not be taken apart: {COUNTS[settings['benchmark']['missing']]}. Images of which a "
-        "reference is missing are left out."
+        "A response is missing where it failed or is empty, its thinking and answer also where "
+        f"they could not be parsed: {COUNTS[defined['missing']]}. Images of which a reference is "
+        "missing are left out."
     )
 
 
-def seen(aggregates: pl.DataFrame) -> str:
+def seen(defined: Values) -> str:
     """State which share of the texts was read, by metric and part; "" if all of it was."""
-    columns = ("seen", "seen_references", "cut", "cut_references")
-    means = aggregates.group_by("metric", "part", maintain_order=True).agg(pl.col(columns).mean())
     sentences = []
-    for (metric,), rows in means.drop_nulls().group_by("metric", maintain_order=True):
+    for metric, rows in groupby(defined["windows"], key=itemgetter("metric")):
         shares = [
             f"{SHORT_PARTS[row['part']].lower()} {as_text(row['seen'], '.1%')} of a response's "
             "tokens and "
             f"{as_text(row['seen_references'], '.1%')} of a teacher's "
             f"({as_text(row['cut'], '.1%')} and "
             f"{as_text(row['cut_references'], '.1%')} of these texts are cut)"
-            for row in rows.iter_rows(named=True)
+            for row in rows
         ]
         sentences.append(f"The window of {HEADINGS[metric]} holds on average, {'; '.join(shares)}.")
     return " ".join(sentences)
 
 
-def intervals(settings: Values) -> str:
+def intervals(defined: Values) -> str:
     """Explain the small numbers."""
-    own = settings["benchmark"]["intervals"]
+    own = defined["intervals"]
     return (
-        f"Small: {percent(own['level'])} intervals from {own['draws']:,} resamples of the images; "
-        "a "
-        "mean over too few images has none."
+        f"Small: {percent(own['level'])} intervals from {own['draws']:,} resamples of the "
+        f"{own['resampled']}; a mean over fewer than {own['least']} has none."
     )
 
 
-def count_range(counts: pl.Series) -> str:
+def count_range(numbers: Iterable[int]) -> str:
     """Return one number, or the least and the greatest."""
+    counts = list(numbers)
     low, high = min(counts, default=0), max(counts, default=0)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -1,5 +1,6 @@
-"""Tables as files: csv in full precision, LaTeX (booktabs) and Markdown for reading."""
+"""Tables as files: csv in full precision, LaTeX (booktabs) and Markdown, and what numbers mean."""
 
+import json
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -82,13 +83,14 @@ def with_interval(name: str) -> list[str]:
 def write_table(
     frame: pl.DataFrame,
     columns: Sequence[Column],
-    caption: str,
+    definitions: Mapping[str, Any],
+    caption: Callable[[Mapping[str, Any]], str],
     stem: str | Path,
     *,
     csv: pl.DataFrame | None = None,
     long: bool = False,
 ) -> None:
-    """Write `<stem>.csv`, `<stem>.tex` and `<stem>.md`.
+    """Write `<stem>.csv`, `<stem>.tex`, `<stem>.md` and `<stem>.definitions.json`.
 
     Parameters
     ----------
@@ -96,8 +98,11 @@ def write_table(
         One row per row of the table, in the order to print.
     columns
         The columns in the order to print.
+    definitions
+        What the numbers mean, as JSON values (`imagenet_think.report.definitions`).
     caption
-        Plain text; it is escaped here.
+        Returns the caption, plain text that is escaped here, given the definitions as they are in
+        the file.
     stem
         Path without suffix. The LaTeX label is `tab:` and its last part.
     csv
@@ -110,13 +115,16 @@ def write_table(
     polars.exceptions.ColumnNotFoundError
         If the frame lacks a column.
     """
-    tex = latex(frame, columns, caption, f"tab:{Path(stem).name}", long=long)
+    defined = json.dumps(definitions, ensure_ascii=False, allow_nan=False, indent=1)
+    text = caption(json.loads(defined))
+    tex = latex(frame, columns, text, f"tab:{Path(stem).name}", long=long)
     if csv is None:
         write_csv(frame, columns, f"{stem}.csv")
     else:
         write_csv(csv, [Column(name, "") for name in csv.columns], f"{stem}.csv")
     write_text(tex, f"{stem}.tex")
-    write_text(markdown(frame, columns, caption), f"{stem}.md")
+    write_text(markdown(frame, columns, text), f"{stem}.md")
+    write_text(f"{defined}\n", f"{stem}.definitions.json")
 
 
 def spread(

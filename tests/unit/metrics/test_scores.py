@@ -121,8 +121,8 @@ def test_vectors(shard):
     assert frequencies.filter(part="answer", term="archer")["frequency"].item() == 2
     score("vectors", done, corpus, **TOKENS)
     found = row(check(done, "vectors"))
-    answers = [TEXTS[i, t][1] for i in "wxyz" for t in ("glm", "kimi") if TEXTS[i, t]]
-    vectorizer = TfidfVectorizer().fit(answers)
+    outputs = pl.concat(map(pl.read_parquet, done.annotations[:2]))["full"]
+    vectorizer = TfidfVectorizer().fit(outputs)
     one, other = vectorizer.transform([TEXTS["x", "a"][1], TEXTS["x", "glm"][1]])
     assert found["tfidf_1"] == pytest.approx((one @ other.T).toarray().item(), abs=1e-12)
 
@@ -272,8 +272,8 @@ def test_other_settings_are_computed_again(shard, caplog, metric, settings, chan
         assert computed(caplog, metric, done, **settings | changed | tuned) == 0
 
 
-def test_a_text_in_two_parts_has_the_weights_of_each(tmp_path):
-    """A full output without thinking is its answer, but the corpora of both differ."""
+def test_a_text_has_the_same_tfidf_in_every_part(tmp_path):
+    """An answer without thinking is also the full output: both count words alike."""
     texts = {key: (text[1], text[1]) for key, text in TEXTS.items() if text}
     texts |= {("z", "kimi"): ("A bow.", "A bow."), ("x", "b"): ("A bow.", "A bow.")}
     texts["x", "glm"] = texts["x", "glm"][0], "A boat on a calm sea."
@@ -281,10 +281,9 @@ def test_a_text_in_two_parts_has_the_weights_of_each(tmp_path):
     score("vectors", done, fitted(done), **TOKENS)
     frame = pl.read_parquet(done.scores).filter(image_id="y", model="a")
     by_part = dict(frame.select("part", "tfidf_1").iter_rows())
-    for part in ("think", "answer"):
-        corpus = [texts[i, t][part == "answer"] for i in CLASSES for t in ("glm", "kimi")]
-        one, other = (
-            TfidfVectorizer().fit(corpus).transform([texts["y", "a"][0], texts["y", "glm"][0]])
-        )
-        assert by_part[part] == pytest.approx((one @ other.T).toarray().item(), abs=1e-12)
-    assert by_part["think"] != by_part["answer"]
+    corpus = ["\n".join(texts[i, t]) for i in CLASSES for t in ("glm", "kimi")]
+    one, other = (
+        TfidfVectorizer().fit(corpus).transform([texts["y", who][0] for who in ("a", "glm")])
+    )
+    assert by_part["think"] == by_part["answer"]
+    assert by_part["think"] == pytest.approx((one @ other.T).toarray().item(), abs=1e-12)

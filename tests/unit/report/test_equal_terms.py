@@ -30,7 +30,8 @@ from imagenet_think.metrics import registry
 from imagenet_think.metrics.score_schemas import scores
 from imagenet_think.parsing import PARTS
 from imagenet_think.report import paper_macros
-from imagenet_think.report.table_captions import COMMON, HEADINGS
+from imagenet_think.report.common_images import COMMON
+from imagenet_think.report.table_captions import HEADINGS
 from table_ablation import table_ablation
 from table_benchmark import table_benchmark
 from table_groups import table_groups
@@ -67,7 +68,7 @@ def make_texts():
 
 def make_scores(folder, texts):
     """Score the texts; return a file for each metric. Embedding metrics take ROUGE's numbers."""
-    files, corpus = {}, folder / "corpus.parquet"
+    files, corpus = {}, folder / "document_frequencies.parquet"
     for metric in ("rouge", "sets", "vectors"):
         shard = write_shard(folder, texts, dict.fromkeys(IDS, "n1"), models=MODELS, metric=metric)
         copied = pl.read_parquet(folder / f"{COPIER}.parquet")
@@ -125,12 +126,13 @@ def run(tmp_path_factory):
     for name, frames in found.items():
         pl.concat(frames).write_parquet(files[name])
     aggregate, groups, differences = files.values()
+    statistics = [folder / "document_frequencies.parquet"]
     for table in registry.tables():
-        table_benchmark(aggregate, folder / table, SETTINGS)
-    table_ablation(aggregate, folder / "table7", SETTINGS)
-    table_ranks(differences, aggregate, folder / "ranks", SETTINGS)
-    table_groups(groups, aggregate, folder / "groups", SETTINGS)
-    table_parts(aggregate, groups, folder / "parts", SETTINGS)
+        table_benchmark(aggregate, statistics, folder / table, SETTINGS)
+    table_ablation(aggregate, statistics, folder / "table7", SETTINGS)
+    table_ranks(differences, aggregate, statistics, folder / "ranks", SETTINGS)
+    table_groups(groups, aggregate, statistics, folder / "groups", SETTINGS)
+    table_parts(aggregate, groups, statistics, folder / "parts", SETTINGS)
     return SimpleNamespace(folder=folder, aggregates=pl.read_parquet(aggregate))
 
 

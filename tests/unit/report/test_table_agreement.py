@@ -32,7 +32,7 @@ def write_tables(frame, folder):
     """Write both tables; return what each holds."""
     frame.write_parquet(folder / "aggregate.parquet")
     stems = folder / "agreement", folder / "domains"
-    table_agreement(folder / "aggregate.parquet", *stems, SETTINGS)
+    table_agreement(folder / "aggregate.parquet", [], *stems, SETTINGS)
     return [read_table(stem) for stem in stems]
 
 

@@ -5,7 +5,7 @@ from aggregates import MODELS, PRINTED, SETTINGS, rows, value
 from tests.pretended_runs import ROOT
 from written_tables import read_table
 
-from imagenet_think.core.schemas import AGGREGATES
+from imagenet_think.core.schemas import AGGREGATES, DOCUMENT_FREQUENCIES
 from imagenet_think.metrics import registry
 from imagenet_think.report import table_captions
 from table_ablation import table_ablation
@@ -17,6 +17,7 @@ COVERAGE = {
     "cut": {"bertscore": 0.3, "sbert": 0.9},
     "cut_references": {"bertscore": 0.004, "sbert": 0.9},
 }
+FREQUENCIES = [("full", "bow", 3, 1280), ("full", "boat", 2, 1280), ("think", "bow", 1, 9)]
 NUMBERS = pl.DataFrame(list(rows()), schema=AGGREGATES).with_columns(
     pl.col("metric").replace_strict(shares, default=None, return_dtype=pl.Float64).alias(name)
     for name, shares in COVERAGE.items()
@@ -32,7 +33,10 @@ def made(tmp_path):
         own = numbers.filter(pl.col("metric").is_in(measures))
         own.write_parquet(tmp_path / "aggregate.parquet")
         changed = {"benchmarked": models, "benchmark": SETTINGS["benchmark"] | settings}
-        table_benchmark(tmp_path / "aggregate.parquet", tmp_path / table, SETTINGS | changed)
+        path = tmp_path / "document_frequencies.parquet"
+        pl.DataFrame(FREQUENCIES, schema=DOCUMENT_FREQUENCIES, orient="row").write_parquet(path)
+        stem = tmp_path / table
+        table_benchmark(tmp_path / "aggregate.parquet", [path], stem, SETTINGS | changed)
         return read_table(tmp_path / table)
 
     return make
@@ -75,8 +79,8 @@ MEASURED = {
         "neither is clipped, although section 5.3 of the paper puts every metric in",
     ],
     "table4": ["without stemming"],
-    "table5": ["[a-z0-9]+ (stop words kept)"],
-    "table6": ["variant tfidf_pair", "matches of w+", "English stop words dropped", "raw counts"],
+    "table5": ["[a-z0-9]+ (no stop words are dropped, and the pattern drops letters with accents"],
+    "table6": ["variant tfidf_pair", "w+ (English stop words are dropped)", "raw counts"],
 }
 
 
@@ -94,15 +98,15 @@ def test_captions_follow_the_settings(made):
     scored = NUMBERS.with_columns(left_out=pl.col("left_out") - pl.col("no_response"))
     _, caption, _ = made("table4", scored, missing="zero")
     assert "(response missing: 1 to 3; reference missing: 1 to 3)" in caption
-    assert "could not be taken apart: it scores 0 in every metric. Images of which a" in caption
+    assert "could not be parsed: it scores 0 in every metric. Images of which a" in caption
     encoders = SETTINGS["benchmark"]["bertscore"], SETTINGS["benchmark"]["sbert"]
     bertscore, sbert = (own | {"windows": "all"} for own in encoders)
     bertscore["precision"], sbert["precision"] = "tf32", "float16"
     _, caption, _ = made("table3", bertscore=bertscore, sbert=sbert)
-    assert "of all tokens of a text, read 512 at a time, computed in TF32." in caption
-    assert "256 at a time, averaged by their number, computed in half precision" in caption
+    assert "read 512 at a time, special tokens included, computed in TF32." in caption
+    assert "averaged by their number, special tokens included, computed in half pre" in caption
     _, caption, _ = made("table6", printed_tfidf="tfidf")
-    assert "references of this run, with which its values change (variant tfidf)" in caption
+    assert "over the 1,280 full outputs of both teachers, for every part alike" in caption
 
 
 def test_the_greater_score_is_bold(made, tmp_path):
@@ -145,7 +149,7 @@ def test_a_model_without_numbers_is_an_error_and_without_scores_printed_as_dashe
 
 def test_table_7(tmp_path):
     NUMBERS.write_parquet(tmp_path / "aggregate.parquet")
-    table_ablation(tmp_path / "aggregate.parquet", tmp_path / "table7", SETTINGS)
+    table_ablation(tmp_path / "aggregate.parquet", [], tmp_path / "table7", SETTINGS)
     frame, caption, (head, first, *_) = read_table(tmp_path / "table7")
     assert len(frame) == 8 * 3
     for row in frame.iter_rows(named=True):
@@ -156,7 +160,7 @@ def test_table_7(tmp_path):
     for words in (
         "Full output: M = 140 of 144 images (response missing: 3; reference missing: 1)",
         "Answer tokens: M = 130 of 144 images (response missing: 3; reference missing: 11)",
-        "the rules boxed (Model_A), think_answer (GLM), kimi (Kimi)",
+        "the formats boxed (Model_A), think_answer (GLM), kimi (Kimi)",
     ):
         assert words in caption
     assert r"\multicolumn{2}{c}{Thinking Tokens}" in (tmp_path / "table7.tex").read_text()

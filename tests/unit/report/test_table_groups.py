@@ -29,7 +29,7 @@ def made(tmp_path):
         everything = numbers([("all", "")]).select(list(AGGREGATES))
         everything.write_parquet(tmp_path / "aggregate.parquet")
         files = tmp_path / "groups.parquet", tmp_path / "aggregate.parquet"
-        table_groups(*files, tmp_path / "groups", SETTINGS)
+        table_groups(*files, [], tmp_path / "groups", SETTINGS)
         return read_table(tmp_path / "groups")
 
     return make

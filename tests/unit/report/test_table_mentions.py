@@ -11,6 +11,7 @@ from imagenet_think.report.tables import with_interval
 from table_mentions import table_mentions
 
 SETTINGS = {
+    "seed": 1,
     "benchmarked": ["b", "a"],
     "models": {"a": {"name": "Model_A"}, "b": {"name": "Model B"}},
     "benchmark": {"intervals": {"level": 0.9}},

@@ -8,6 +8,7 @@ from written_tables import read_table
 from imagenet_think.core.schemas import AGGREGATES, GROUPS
 from imagenet_think.parsing import PARTS
 from table_parts import quarters, table_parts
+from table_parts import sizes as quarter_sizes
 
 QUARTERS = {"a": ["1 (5–8 tokens)", "4 (9 tokens)"], "b": ["1 (2–3 tokens)"]}
 
@@ -27,7 +28,7 @@ def files(tmp_path):
 
 
 def test_the_table(files, tmp_path):
-    table_parts(*files, tmp_path / "parts", SETTINGS)
+    table_parts(*files, [], tmp_path / "parts", SETTINGS)
     frame, caption, (head, *rows) = read_table(tmp_path / "parts")
     assert len(frame) == (2 + 3) * 8
     for row in frame.iter_rows(named=True):
@@ -68,7 +69,9 @@ def test_the_caption_says_how_quarters_differ_in_size(sizes, words):
         for place, size in enumerate(of_model)
         for row in rows(models=[model], parts=["full"], grouping="length", group=str(place))
     ]
-    said = quarters(pl.DataFrame(groups, schema=GROUPS))
+    found = quarter_sizes(pl.DataFrame(groups, schema=GROUPS))
+    assert found == sizes
+    said = quarters({"groups": {"length": {"sizes": found}}})
     assert words in said if words else said == ""
 
 
@@ -80,7 +83,7 @@ def test_the_caption_says_what_windows_held_of_each_part(files, tmp_path):
         for name, (full, short) in (shares | {"cut_references": (0.6, 0)}).items()
     )
     rows.write_parquet(files[0])
-    table_parts(*files, tmp_path / "parts", SETTINGS)
+    table_parts(*files, [], tmp_path / "parts", SETTINGS)
     _, caption, _ = read_table(tmp_path / "parts")
     for words in (
         "full 25.0% of a response's tokens and 50.0% of a teacher's (75.0% and 60.0% of these",
@@ -91,5 +94,5 @@ def test_the_caption_says_what_windows_held_of_each_part(files, tmp_path):
 
 def test_without_lengths_there_are_only_the_rows_of_all_images(files, tmp_path):
     pl.DataFrame(schema=GROUPS).write_parquet(files[1])
-    table_parts(*files, tmp_path / "parts", SETTINGS)
+    table_parts(*files, [], tmp_path / "parts", SETTINGS)
     assert len(read_table(tmp_path / "parts")[2]) == 1 + 2 * 8

@@ -80,7 +80,7 @@ def made(tmp_path):
 
     def make(frame, **settings):
         frame.write_parquet(files[0])
-        table_ranks(*files, tmp_path / "ranks", CHOSEN | settings)
+        table_ranks(*files, [], tmp_path / "ranks", CHOSEN | settings)
         return read_table(tmp_path / "ranks")
 
     return make

@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 
@@ -6,7 +7,7 @@ import pytest
 from latex_documents import compile_latex
 from missing_tools import require
 
-from imagenet_think.report import escaping
+from imagenet_think.report import escaping, products
 from imagenet_think.report.tables import WHOLE, Column, latex, markdown, write_table
 
 COLUMNS = [
@@ -129,22 +130,26 @@ def test_a_long_group_heading_is_broken_by_what_is_printed():
 def test_the_files(tmp_path):
     table = frame([1 / 3, 0.1], low=[0.3, None], high=[0.35, None])
     stem = tmp_path / "tables" / "table3"
-    write_table(table, COLUMNS, "Scores of 50% & more.", stem)
+    defined = {"share": 0.5, "names": ["é"]}
+    caption = "Scores of {share:.0%} & more, {names[0]}.".format_map
+    write_table(table, COLUMNS, defined, caption, stem)
     written = pl.read_csv(f"{stem}.csv")
     assert written.columns == ["model", "key", "f1", "f1_low", "f1_high", "images"]
     assert written["f1"][0] == 1 / 3
     assert written["f1_low"][1] is None
     tex = stem.with_suffix(".tex").read_text()
     assert tex.startswith(r"\begin{table}")
-    assert r"\caption{Scores of 50\% \& more.}" in tex
+    assert r"\caption{Scores of 50\% \& more, \'{e}.}" in tex
     assert r"\label{tab:table3}" in tex
-    assert stem.with_suffix(".md").read_text().startswith("Scores of 50% \\& more.\n\n| Model |")
-    assert {path.suffix for path in stem.parent.iterdir()} == {".csv", ".md", ".tex"}
+    assert stem.with_suffix(".md").read_text().startswith("Scores of 50% \\& more, é.\n\n| M")
+    assert json.loads(stem.with_suffix(".definitions.json").read_text()) == defined
+    names = {path.name.removeprefix("table3") for path in stem.parent.iterdir()}
+    assert names == set(products.TABLE_FILES)
 
 
 def test_a_missing_column_is_named(tmp_path):
     with pytest.raises(pl.exceptions.ColumnNotFoundError, match="f1_high"):
-        write_table(frame([0.1]).drop("f1_high"), COLUMNS, "c", tmp_path / "t")
+        write_table(frame([0.1]).drop("f1_high"), COLUMNS, {}, str, tmp_path / "t")
     assert not list(tmp_path.iterdir())
 
 

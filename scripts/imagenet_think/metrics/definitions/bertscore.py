@@ -4,17 +4,19 @@ from imagenet_think.metrics import wording
 from imagenet_think.metrics.registry import Measure, Metric, Settings
 
 
-def definition(settings: Settings) -> str:
-    """Say how BERTScore is defined in this run."""
-    own = settings["bertscore"]
+def definition(own: Settings) -> str:
+    """Say how BERTScore is defined."""
     window = own["max_tokens"]
     read = {
         "first": f"the first {window} tokens of a text",
         "all": f"all tokens of a text, read {window} at a time",
     }
+    weights = "with" if own["idf"] else "without"
+    rescaled = "rescaled" if own["rescaled"] else "not rescaled"
     return (
-        f"BERTScore is the F1 of {wording.encoder(own)}, layer {own['layer']}, without idf "
-        f"weights and not rescaled, of {read[own['windows']]}{wording.precision(own)}."
+        f"BERTScore is the {own['measures']['bertscore']['score'].upper()} of "
+        f"{wording.encoder(own)}, layer {own['layer']}, {weights} idf weights and {rescaled}, of "
+        f"{read[own['windows']]}, special tokens included{wording.precision(own)}."
     )
 
 
@@ -28,6 +30,11 @@ METRIC = Metric(
     bounded=False,
     encoder=True,
     definition=definition,
+    facts=lambda settings, statistics: {
+        "library": "bert-score",
+        "idf": False,
+        "rescaled": False,
+    },
     implementation="metrics.bertscore",
     packages=("torch", "transformers"),
     tuning=("batch_size",),

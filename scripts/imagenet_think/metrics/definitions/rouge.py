@@ -3,10 +3,10 @@
 from imagenet_think.metrics.registry import Measure, Metric, Settings
 
 
-def definition(settings: Settings) -> str:
-    """Say how ROUGE is defined in this run."""
-    stemmer = "with" if settings["rouge"]["stemmer"] else "without"
-    return f"ROUGE is the F1 of rouge-score {stemmer} stemming, ROUGE-L over the whole text."
+def definition(own: Settings) -> str:
+    """Say how ROUGE is defined."""
+    stemmer = "with" if own["stemmer"] else "without"
+    return f"ROUGE is the F1 of {own['library']} {stemmer} stemming, ROUGE-L over the whole text."
 
 
 METRIC = Metric(
@@ -18,6 +18,7 @@ METRIC = Metric(
         Measure("rougeL", "ROUGE-L", macro="RougeSequence", brief=True),
     ),
     definition=definition,
+    facts=lambda settings, statistics: {"library": "rouge-score"},
     implementation="metrics.rouge",
     packages=("rapidfuzz", "nltk", "pyarrow"),
 )

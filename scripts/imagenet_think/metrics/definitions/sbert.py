@@ -5,9 +5,8 @@ from imagenet_think.metrics import wording
 from imagenet_think.metrics.registry import Measure, Metric, Settings
 
 
-def definition(settings: Settings) -> str:
-    """Say how the cosine is defined in this run."""
-    own = settings["sbert"]
+def definition(own: Settings) -> str:
+    """Say how the cosine is defined."""
     window = own["max_tokens"]
     read = {
         "first": f"the first {window} tokens",
@@ -15,7 +14,7 @@ def definition(settings: Settings) -> str:
     }
     return (
         f"Sentence-BERT is the cosine of {wording.encoder(own)}'s embeddings of "
-        f"{read[own['windows']]}{wording.precision(own)}."
+        f"{read[own['windows']]}, special tokens included{wording.precision(own)}."
     )
 
 
@@ -32,6 +31,7 @@ METRIC = Metric(
     bounded=False,
     encoder=True,
     definition=definition,
+    facts=lambda settings, statistics: {"library": "sentence-transformers"},
     implementation="metrics.sbert",
     packages=("torch", "transformers", "sentence-transformers"),
     tuning=("batch_size",),

@@ -8,7 +8,11 @@ METRIC = Metric(
     title="Lexical set overlap",
     table=5,
     measures=(Measure("jaccard", "Jaccard Index"), Measure("overlap", "Overlap Coefficient")),
-    definition=lambda settings: f"Sets are of {wording.tokens(settings['sets'])}.",
+    definition=lambda own: f"Sets are of {wording.tokens(own)}.",
+    facts=lambda settings, statistics: {
+        "library": "scikit-learn",
+        "dropped": wording.dropped(settings["sets"]["token_pattern"]),
+    },
     implementation="metrics.token_overlap",
     packages=("scikit-learn", "scipy", "pyarrow"),
 )
