@@ -281,7 +281,7 @@ def switches(
     """
     models, benchmark = settings["models"].values(), settings["benchmark"]
     encoders = [benchmark[metric.name] for metric in registry.metrics() if metric.encoder]
-    scores = ablation.pivot("part", index="metric", values="avg")
+    scores = ablation.pivot("part", index="metric", values="avg_paired")
     return {
         "ImageNet": known.owner == IMAGENET,
         "Sampled": sources.get(settings["images"]["source"]["kind"]).sampled,
