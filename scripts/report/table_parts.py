@@ -43,7 +43,7 @@ def arrange(
     """Return one row per model, length and metric, with the parts side by side.
 
     The rows of all images come model by model, then those of the quarters. Rows that are `added`
-    (`table_captions.with_common`) follow those that they are for. `values` is as in `spread`.
+    (`common_images.with_common`) follow those that they are for. `values` is as in `spread`.
     """
     models = pl.DataFrame({"key": list(names), "model": list(names.values())})
     places = rows.select("key", "length", "added").unique(maintain_order=True)
