@@ -1,7 +1,7 @@
 """Mean paired differences between the benchmarked models' scores, and their intervals."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations, product
 
@@ -12,6 +12,7 @@ from imagenet_think.analysis.aggregation import (
     AGGREGATE_NAMES,
     ImageScores,
     Key,
+    in_common,
     interval,
     mean,
     read_scores,
@@ -28,9 +29,10 @@ PART = "full"
 def compare_models(
     scored: ImageScores, models: Sequence[str], intervals: Intervals
 ) -> pl.DataFrame:
-    """Return the mean difference of every pair of models over the images that have both scores.
+    """Return the mean differences of all pairs of models, over the same images.
 
-    A pair names the model first that comes first in `models`.
+    These are the images on which every model is scored that is scored at all. A pair names the
+    model first that comes first in `models`.
 
     Returns
     -------
@@ -45,9 +47,8 @@ def compare_models(
     if not rows:
         return pl.DataFrame(schema=DIFFERENCES)
     matrix = np.empty((len(rows), len(scored.images)))
-    for place, (metric, name, pair) in enumerate(rows):
-        of_model, of_other = (scored.values[Key(model, PART, metric, name)] for model in pair)
-        np.subtract(of_model, of_other, out=matrix[place])
+    for place, values in enumerate(_differences(scored, models, measures)):
+        matrix[place] = values
     simultaneous = replace(intervals, level=1 - (1 - intervals.level) / len(pairs))
     single, all_at_once = (
         margins(matrix, scored.classes, each) for each in (intervals, simultaneous)
@@ -68,6 +69,17 @@ def compare_models(
             }
         )
     return pl.DataFrame(found, schema=DIFFERENCES)
+
+
+def _differences(
+    scored: ImageScores, models: Sequence[str], measures: Iterable[str]
+) -> Iterator[np.ndarray]:
+    """Yield the differences of all pairs of models, shape (images,); NaN if not in common."""
+    for metric, name in product(measures, AGGREGATE_NAMES):
+        values = np.stack([scored.values[Key(model, PART, metric, name)] for model in models])
+        values[:, ~in_common(values)] = np.nan
+        for one, other in combinations(values, 2):
+            yield one - other
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import polars as pl
 from imagenet_think.core.csv_files import read_csv
 from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
+from imagenet_think.core.numbers import as_text
 from imagenet_think.core.settings import Values
 from imagenet_think.core.templates import environment
 from imagenet_think.core.wording import count
@@ -115,6 +116,7 @@ def render(template: str, facts: dict[str, Any]) -> str:
     markdown = environment(keep_trailing_newline=True, finalize=_printed)
     # For code blocks, and for values that the config's schema keeps harmless.
     markdown.filters["raw"] = Markdown
+    markdown.filters["number"] = as_text
     return markdown.from_string(template).render(facts)
 
 

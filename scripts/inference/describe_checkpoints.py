@@ -15,6 +15,7 @@ from imagenet_think.core.csv_files import write_csv
 from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
+from imagenet_think.core.numbers import as_text
 from imagenet_think.core.settings import in_order
 from imagenet_think.inference import chat, checkpoint_specs, families, sampling_settings
 from imagenet_think.report import escaping
@@ -147,8 +148,9 @@ def report(rows: list[dict]) -> str:
         more = f" ({expanded:,} expanded)" if expanded != row["cached_bytes"] else ""
         doubts = f"{len(row['unchecked'])}, see below" if row["unchecked"] else "nothing"
         lines.append(
-            f"| {row['model']} | {row['read']} | {row['parameters']:,} | {row['weights_gib']:.2f} "
-            f"| {row['cached_bytes']:,}{more} | {row['cache_gib']:.2f} | {_tokens(row)} "
+            f"| {row['model']} | {row['read']} | {row['parameters']:,} "
+            f"| {as_text(row['weights_gib'], '.2f')} | {row['cached_bytes']:,}{more} "
+            f"| {as_text(row['cache_gib'], '.2f')} | {_tokens(row)} "
             f"| {doubts} |"
         )
     lines += ["", *_sampling_lines(rows)]

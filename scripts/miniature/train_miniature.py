@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from imagenet_think.core.files import publish, scratch_folder
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import progress
+from imagenet_think.core.numbers import as_text
 from imagenet_think.inference import chat, families, small_models
 from imagenet_think.miniature.drawings import (
     BACKGROUNDS,
@@ -271,10 +272,10 @@ def _train_tower(
         right = share if step == 0 else 0.95 * right + 0.05 * share
         if step % 50 == 0:
             logger.info(
-                "vision tower, step %d: loss %.3f, objects right %.0f%%",
+                "vision tower, step %d: loss %s, objects right %s",
                 step,
-                loss.item(),
-                100 * right,
+                as_text(loss.item(), ".3f"),
+                as_text(right, ".0%"),
             )
 
 
@@ -294,7 +295,7 @@ def _train_whole(
         descend(loss)
         losses.append(loss.item())
         if step % 50 == 0:
-            logger.info("whole model, step %d: loss %.4f", step, losses[-1])
+            logger.info("whole model, step %d: loss %s", step, as_text(losses[-1], ".4f"))
     return losses
 
 

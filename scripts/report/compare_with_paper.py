@@ -13,13 +13,14 @@ import yaml
 from imagenet_think.core.csv_files import read_csv
 from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
+from imagenet_think.core.numbers import MINUS, as_text
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
 from imagenet_think.report import comparability, table_captions
 from imagenet_think.report.comparability import IMAGES, SCORES, SEPARATOR, TEXTS, split_reasons
 from imagenet_think.report.table_captions import OURS, REPORTED
-from imagenet_think.report.tables import Column, latex, markdown, write_csv
+from imagenet_think.report.tables import WHOLE, Column, latex, markdown, write_csv
 
 MODELS = {
     "internvl3.5": "InternVL-3.5-8B",
@@ -50,9 +51,14 @@ CLASSES |= {"max_per_class": "max. images per class", "mean_per_class": "mean im
 SCHEMA = pl.Schema(
     dict.fromkeys(("table", "row", "column"), pl.String)
     | dict.fromkeys(("paper", "ours", "ours_low", "ours_high", "difference"), pl.Float64)
-    | {"inside": pl.Boolean, "reasons": pl.String}
+    | {"inside": pl.Boolean, "images": pl.Int64, "ours_common": pl.Float64}
+    | {"common_images": pl.Int64, "reasons": pl.String}
 )
-"""`reasons` says why two numbers cannot be compared, or why we have none; null where they can."""
+"""`reasons` says why two numbers cannot be compared, or why we have none; null where they can.
+
+`images` are those of our mean; `ours_common` is that over the images on which every model of a
+table is scored, or every part of Table 7.
+"""
 
 WORDS = "unique words per 1,000 samples"
 
@@ -74,6 +80,8 @@ PRINTED = [
     Column("interval", "Interval"),
     Column("difference", "Diff."),
     Column("inside", "Paper is"),
+    Column("images", "n", format=WHOLE),
+    Column("common", "Common"),
     Column("letters", "Reasons", width=0.07),
 ]
 
@@ -89,6 +97,7 @@ class Cell(NamedTuple):
     name: str  # of its column; its interval is `<name>_low` and `<name>_high`
     subjects: Collection[str]  # what our number depends on, as in `comparability.Caveat`
     missing: str = ""  # why our number is missing, where it may be
+    same: str = ""  # our number over the same images is `<name>_<same>`, of `<same>_images`
 
 
 def compare(reported: Values, tables: Mapping[str, pl.DataFrame], config: Values) -> pl.DataFrame:
@@ -126,6 +135,10 @@ def compare(reported: Values, tables: Mapping[str, pl.DataFrame], config: Values
         reasons += [MEANS_NOTHING] if cell.ours.get(f"{cell.name}_mark") else []
         row = {name: getattr(cell, name) for name in ("table", "row", "column", "paper")}
         row |= {"ours": value, "ours_low": low, "ours_high": high}
+        if cell.same:
+            row["images"] = cell.ours.get("images")
+            row["ours_common"] = cell.ours.get(f"{cell.name}_{cell.same}")
+            row["common_images"] = cell.ours.get(f"{cell.same}_images")
         if low is not None and high is not None:
             row["inside"] = low - ROUNDING <= cell.paper <= high + ROUNDING
         if value is None:
@@ -180,6 +193,7 @@ def _benchmark(paper: Values, tables: Mapping[str, pl.DataFrame]) -> Iterator[Ce
                     f"{measure}_{aggregate}",
                     {SCORES, key, measure},
                     NOT_RUN,
+                    "common",
                 )
 
 
@@ -197,6 +211,7 @@ def _ablation(paper: Values, table: pl.DataFrame, model: str) -> Iterator[Cell]:
                 aggregate,
                 {SCORES, ABLATED, metric},
                 NOT_ABLATED,
+                "paired",
             )
 
 
@@ -217,35 +232,49 @@ def caption(comparison: pl.DataFrame) -> str:
     counts = f"Of the paper's {len(comparison)} numbers {numbers} can be compared with ours"
     if len(inside):
         counts += f", and {inside.sum()} of the {len(inside)} that have an interval lie inside"
+    images = ""
+    if _unequal(comparison):
+        images = (
+            " Models, or the parts of Table 7, are scored on different images (n). Compare them "
+            "with "
+            "each other by the means over the images that all have (Common)."
+        )
     letters = lettered(comparison)
     why = "; ".join(f"({letter}) {words}" for words, letter in letters.items())
     return (
         "The paper's numbers beside ours. Diff. is ours minus the paper's, the interval is ours, "
         "and the paper's number, as rounded, lies inside or outside of it; a dash stands where "
-        f"there is no number or no interval. {counts}. The letters under reasons say why two "
+        f"there is no number or no interval. {counts}.{images} The letters under reasons say why "
+        "two "
         "numbers cannot be compared: inside is no agreement there, and outside no disagreement. "
         f"{why}."
     )
 
 
-def printed(row: Values, letters: Mapping[str, str]) -> dict[str, str]:
+def _unequal(comparison: pl.DataFrame) -> bool:
+    """Return whether any of our means is over other images than those that are in common."""
+    counts = comparison.filter(pl.col("images") > 0)
+    return (counts["images"] != counts["common_images"]).any()
+
+
+def printed(row: Values, letters: Mapping[str, str]) -> dict[str, Any]:
     """Return a row of the comparison as text, each number with the decimals of its table."""
     scores = row["table"] in {f"Tab. {n}" for n in range(3, 8)}
     decimals = 3 if scores else 0 if row["paper"].is_integer() else 1
 
     def number(name: str, sign: str = "") -> str:
-        text = "–" if row[name] is None else f"{row[name]:{sign},.{decimals}f}"
-        return text.replace("-", "−")
+        return as_text(row[name], f"{sign},.{decimals}f")
 
     low, high = number("ours_low"), number("ours_high")
-    dash = " to " if "−" in low + high else "–"
+    dash = " to " if MINUS in low + high else "–"
     reasons = (row["reasons"] or "").split(SEPARATOR)
     return {
-        **{name: row[name] for name in ("table", "row", "column")},
+        **{name: row[name] for name in ("table", "row", "column", "images")},
         "paper": number("paper"),
         "ours": number("ours"),
         "interval": "–" if row["ours_low"] is None else low + dash + high,
         "difference": number("difference", "+"),
+        "common": number("ours_common"),
         "inside": {None: "–", True: "inside", False: "outside"}[row["inside"]],
         "letters": " ".join(letters[words] for words in reasons if words),
     }
@@ -273,9 +302,11 @@ def compare_with_paper(
     text = caption(comparison)
     write_csv(comparison, [Column(name, name) for name in SCHEMA], f"{stem}.csv")
     letters = lettered(comparison)
-    shown = pl.DataFrame([printed(row, letters) for row in comparison.iter_rows(named=True)])
-    write_text(markdown(shown, PRINTED, text), f"{stem}.md")
-    write_text(latex(shown, PRINTED, text, "tab:comparison", long=True), f"{stem}.tex")
+    rows = [printed(row, letters) for row in comparison.iter_rows(named=True)]
+    shown = pl.DataFrame(rows, schema_overrides={"images": pl.Int64})
+    columns = [each for each in PRINTED if each.name != "common" or _unequal(comparison)]
+    write_text(markdown(shown, columns, text), f"{stem}.md")
+    write_text(latex(shown, columns, text, "tab:comparison", long=True), f"{stem}.tex")
 
 
 if __name__ == "__main__":

@@ -82,6 +82,7 @@ def export_numbers(
     }
     true = paper_macros.switches(settings, known, images["wnid"], samples, ablation)
     true |= {"PaperRun": not paper_macros.incomparable(compared)}
+    true |= {"Common": macros["CommonImages"] != "0"}
     write_text(define(macros, true), output)
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from imagenet_think.core import model_sources
+from imagenet_think.core import model_sources, numbers
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.settings import Values
@@ -88,10 +88,10 @@ def _distribution(
     axes.stairs(shares, edges, fill=True, facecolor=colour, alpha=0.18, linewidth=0)
     axes.stairs(shares, edges, color=colour, linestyle=line, hatch=hatch, label=name)
     if not len(tokens):
-        return "–"
+        return numbers.MISSING
     median = float(np.median(tokens))
     axes.plot([median], [0], marker, color=colour, clip_on=False, zorder=5)
-    return f"{median:,.0f} ({MARKS[marker]})"
+    return f"{numbers.median(median)} ({MARKS[marker]})"
 
 
 if __name__ == "__main__":

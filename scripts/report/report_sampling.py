@@ -17,6 +17,7 @@ from imagenet_think.core.files import write_text
 from imagenet_think.core.hash_order import order_key
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
+from imagenet_think.core.numbers import as_text, whole
 from imagenet_think.core.settings import Values
 from imagenet_think.core.templates import html_template
 from imagenet_think.core.wording import series
@@ -104,7 +105,7 @@ def report_sampling(
             run=run,
             seed=seed,
             table_2=[
-                (column.heading, format(table_2[column.name], column.format))
+                (column.heading, as_text(table_2[column.name], column.format))
                 for column in TABLE_2
                 if column.printed
             ],
@@ -265,7 +266,7 @@ def _sizes(images: pl.DataFrame) -> list[tuple[str, list[str]]]:
         "complexity (spatial information)": images["complexity"],
     }
     return [
-        (name, [f"{values.quantile(q, 'nearest') or 0:,.0f}" for q in QUANTILES])
+        (name, [whole(values.quantile(q, "nearest") or 0) for q in QUANTILES])
         for name, values in columns.items()
     ]
 
@@ -296,7 +297,7 @@ def _a_class(images: pl.DataFrame) -> list[Bar]:
 def histogram(values: pl.Series, bins: int | np.ndarray = BINS) -> list[Bar]:
     """Count values by bin, given the bins' edges or a number of bins of equal width."""
     counts, edges = np.histogram(values, bins)
-    labels = [f"{low:,.0f} to {high:,.0f}" for low, high in pairwise(edges)]
+    labels = [f"{whole(low)} to {whole(high)}" for low, high in pairwise(edges)]
     return _bars(zip(labels, counts.tolist(), [""] * len(counts), strict=True))
 
 

@@ -11,6 +11,7 @@ from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.report import definitions, table_captions
+from imagenet_think.report.common_images import titled, with_common
 from imagenet_think.report.table_captions import AGGREGATES, HEADINGS, PART_NUMBERS, PARTS
 from imagenet_think.report.tables import MARKED, Column, spread, write_table
 
@@ -30,6 +31,12 @@ def caption(defined: Values) -> str:
         table_captions.precision(defined),
         table_captions.seen(defined),
         table_captions.counted_by_part(defined),
+        table_captions.different(
+            defined,
+            "paired",
+            "The parts",
+            f"the {table_captions.in_common(defined, 'paired')} on which all are",
+        ),
         table_captions.missing(defined),
         f"Responses were parsed by the formats {formats}.",
         table_captions.marks(defined),
@@ -60,11 +67,19 @@ def table_ablation(
     rows = table_captions.printed_rows(rows, settings)
     metrics = pl.DataFrame({"metric": list(HEADINGS)})
     order = metrics.join(pl.DataFrame({"part": list(PARTS)}), how="cross")
-    csv = spread(rows, order, pl.col("aggregate"), list(AGGREGATES), MARKED, IMAGE_COUNTS)
+    csv = spread(
+        rows,
+        order,
+        pl.col("aggregate"),
+        list(AGGREGATES),
+        values=MARKED | {"paired": "_paired"},
+        kept=[*IMAGE_COUNTS, "paired_images"],
+    )
+    shown = with_common(rows, "paired")
+    order = shown.select("added").unique().sort("added").join(metrics, how="cross")
     numbers = [column.name for column in PART_NUMBERS]
-    frame = spread(
-        rows, metrics, pl.format("{}_{}", "part", "aggregate"), numbers, MARKED
-    ).with_columns(pl.Series("heading", list(HEADINGS.values())))
+    frame = spread(shown, order, pl.format("{}_{}", "part", "aggregate"), numbers, MARKED)
+    frame = frame.with_columns(heading=titled(pl.col("metric").replace_strict(HEADINGS)))
     defined = definitions.of_scores(
         registry.metrics(), [model], rows, statistics, settings, precision
     )

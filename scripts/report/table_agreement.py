@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from imagenet_think.core.job import start_job
+from imagenet_think.core.numbers import as_text
 from imagenet_think.core.schemas import (
     AGREEMENT_AGGREGATES,
     BASELINES,
@@ -157,7 +158,7 @@ def counted(defined: Values) -> str:
 def seen(defined: Values) -> str:
     """State which share of the tokens was read; "" if all were."""
     shares = [
-        f"{row['seen']:.1%} of a full text's tokens for {HEADINGS[row['metric']]}"
+        f"{as_text(row['seen'], '.1%')} of a full text's tokens for {HEADINGS[row['metric']]}"
         for row in defined["windows"]
     ]
     return f"On average the window held {' and '.join(shares)}." if shares else ""

@@ -11,8 +11,9 @@ from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.report import definitions, table_captions
+from imagenet_think.report.common_images import COMMON, titled, with_common
 from imagenet_think.report.table_captions import AGGREGATES
-from imagenet_think.report.tables import MARKED, Column, spread, write_table
+from imagenet_think.report.tables import MARKED, WHOLE, Column, spread, write_table
 
 
 def caption(defined: Values) -> str:
@@ -27,9 +28,26 @@ def caption(defined: Values) -> str:
         table_captions.seen(defined),
         table_captions.counted(defined),
         table_captions.missing(defined),
-        "Best bold, second underlined.",
+        _marks(defined),
         table_captions.marks(defined),
         table_captions.intervals(defined),
+    )
+
+
+def _marks(defined: Values) -> str:
+    """Explain how the best and the second are marked, and on which images; "" if none is."""
+    scored = [row for row in defined["images"] if row["images"]]
+    if len({row["model"] for row in scored}) < 2:
+        return ""
+    if all(row["images"] == row["common_images"] for row in scored):
+        return "Best bold, second underlined."
+    common = table_captions.in_common(defined, "common")
+    if common == "0":
+        return "The models have no scored image in common (n): none is marked as the best."
+    return (
+        f"The models are scored on different images (n). Rows of {COMMON} are means over the "
+        f"{common} on which all of them are, best bold, second underlined; the intervals of their "
+        "differences are in the table of ranks."
     )
 
 
@@ -56,9 +74,8 @@ def table_benchmark(
     names = table_captions.models(settings)
     rows = pl.read_parquet(aggregate).filter(part="full")
     rows = table_captions.printed_rows(rows, settings, details)
-    defined = {"title": table.title, "details": table.definition} | definitions.of_scores(
-        table.metrics, names, rows, statistics, settings, precision
-    )
+    defined = definitions.of_scores(table.metrics, names, rows, statistics, settings, precision)
+    defined |= {"title": table.title, "details": table.definition}
     for metric in table.metrics:
         defined["metrics"][metric.name]["measures"] |= {
             own.name: {"heading": own.heading, "score": own.score_column}
@@ -78,17 +95,25 @@ def table_benchmark(
         for own in dict.fromkeys([*table.measures, *details])
         for aggregate, heading in AGGREGATES.items()
     ]
-    frame = spread(
-        rows.rename({"model": "key"}),
-        pl.DataFrame({"key": list(names)}),
-        pl.format("{}_{}", "metric", "aggregate"),
-        [column.name for column in columns],
-        MARKED,
-        kept=IMAGE_COUNTS,
+    rows = rows.rename({"model": "key"})
+    shown = with_common(rows, "common")
+    models = pl.DataFrame({"key": list(names), "model": list(names.values())})
+    numbers = pl.format("{}_{}", "metric", "aggregate"), [column.name for column in columns]
+    csv = spread(
+        rows,
+        models.select("key"),
+        *numbers,
+        values=MARKED | {"common": "_common"},
+        kept=[*IMAGE_COUNTS, "common_images"],
     )
-    frame = frame.select(pl.Series("model", list(names.values())), pl.all())
-    columns = [Column("model", "Model"), *columns]
-    write_table(frame, columns, defined, caption, stem, csv=frame)
+    csv = csv.select(models["model"], pl.all())
+    order = models.join(
+        shown.select("key", "added").unique(), on="key", how="left", maintain_order="left"
+    ).sort("added", maintain_order=True)
+    frame = spread(shown, order.drop("model"), *numbers, kept=["images", "compared"])
+    frame = frame.with_columns(model=titled(order["model"]))
+    columns = [Column("model", "Model"), *columns, Column("images", "n", format=WHOLE)]
+    write_table(frame, columns, defined, caption, stem, csv=csv)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from imagenet_think.core.schemas import IMAGE_COUNTS
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.report import definitions, table_captions
+from imagenet_think.report.common_images import COMMON, with_common
 from imagenet_think.report.table_captions import BRIEF
 from imagenet_think.report.tables import MARKED, Column, spread, write_table
 
@@ -24,17 +25,28 @@ def widen(groups: pl.DataFrame, names: Mapping[str, str]) -> tuple[pl.DataFrame,
     `groups` are of schema `GROUPS`, `names` the printed names of the models by key.
     """
     rows = _shown(groups)
+    keys = ["grouping", "group"]
+    groups = rows.unique(keys, keep="first", maintain_order=True)
+    groups = groups.select(*keys, "images", "left_out")
+    rows = with_common(rows, "common", *keys)
+    added = rows.filter("added").group_by(keys).agg(pl.col("images").max())
+    common = {row[:2]: row[2] for row in added.iter_rows()}
     headings = []
-    for group in rows.unique(["grouping", "group"], maintain_order=True).iter_rows(named=True):
-        title = GROUPINGS[group["grouping"]].format(group["group"])
-        images = f"{group['images'] + group['left_out']:,}"  # scored or not
-        for metric, measure in BRIEF.items():
-            short = measure.short_heading or measure.heading
-            headings.append((group["grouping"], group["group"], metric, title, images, short))
-            title = images = ""  # in the first of its rows only
-    texts = ("grouping", "group", "metric", "title", "size", "heading")
-    order = pl.DataFrame(headings, schema=dict.fromkeys(texts, pl.String), orient="row")
-    index = order.select("grouping", "group", "metric")
+    for grouping, group, images, left_out in groups.iter_rows():
+        sizes = {False: images + left_out}  # scored or not
+        if (grouping, group) in common:
+            sizes[True] = common[grouping, group]
+        for is_common, size in sizes.items():
+            title = GROUPINGS[grouping].format(group) + (f", {COMMON}" if is_common else "")
+            shown = title, f"{size:,}"
+            for metric, measure in BRIEF.items():
+                short = measure.short_heading or measure.heading
+                headings.append((grouping, group, metric, is_common, *shown, short))
+                shown = "", ""  # in the first of its rows only
+    texts = ("grouping", "group", "metric", "added", "title", "size", "heading")
+    schema = dict.fromkeys(texts, pl.String) | {"added": pl.Boolean}
+    order = pl.DataFrame(headings, schema=schema, orient="row")
+    index = order.select(*keys, "metric", "added")
     frame = spread(rows, index, pl.col("model"), list(names), MARKED)
     return frame.with_columns(order.select("title", "size", "heading")), [
         Column("title", "Group"),
@@ -66,6 +78,12 @@ def caption(defined: Values) -> str:
         if "stratum" in defined["groups"]
         else "Strata of complexity are not recorded for these images.",
         "Images counts a group's, scored or not.",
+        table_captions.different(
+            defined,
+            "common",
+            "In some groups, the models",
+            "those on which all of them are",
+        ),
         "The csv holds every metric and the maxima, and the scores by length of response.",
         table_captions.AS_PRINTED,
         f"Over all groups {table_captions.counted(defined, 'full')}",
@@ -98,6 +116,8 @@ def table_groups(
         *("part", "metric", "aggregate", "value"),
         pl.col("low", "high", "mark").name.prefix("value_"),
         *IMAGE_COUNTS,
+        pl.col("common").alias("value_common"),
+        "common_images",
     )
     aggregates = table_captions.printed_rows(pl.read_parquet(aggregate), settings)
     defined = definitions.of_scores(registry.metrics(), names, aggregates, statistics, settings)

@@ -12,6 +12,7 @@ from imagenet_think.analysis.vocabulary import WORD, sample_groups, unique_words
 from imagenet_think.core import model_sources
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
+from imagenet_think.core.numbers import as_text
 from imagenet_think.core.settings import Values
 from imagenet_think.parsing import PARTS
 from imagenet_think.report import definitions, table_captions
@@ -114,10 +115,12 @@ def caption(defined: Values) -> str:
         "added; full is every response with text, think and answer wherever they are known (n "
         "responses). Unique words are different runs of letters, lower-cased, in "
         f"{whole}; {table_captions.samples(samples)} A response counts as not in "
-        f"Latin script when at least {defined['non_latin_share']:.0%} of its letters are of other "
+        f"Latin script when at least {as_text(defined['non_latin_share'], '.0%')} of its letters "
+        "are of other "
         "scripts, and as English when it is in Latin script and at least "
-        f"{defined['english_share']:.0%} of its words are English function words (scikit-learn's "
-        "stop words). SD divides by n - 1."
+        f"{as_text(defined['english_share'], '.0%')} of its words are English function words "
+        "(scikit-learn's "
+        "stop words). SD divides by n − 1."
     )
 
 

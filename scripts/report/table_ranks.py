@@ -8,6 +8,7 @@ from string import ascii_uppercase
 import polars as pl
 
 from imagenet_think.core.job import start_job
+from imagenet_think.core.numbers import percent
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.report import definitions, table_captions
@@ -59,15 +60,15 @@ def arrange(differences: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame
     Returns
     -------
     polars.DataFrame
-        The rank is 1 plus the number of models that score higher on the images that both are scored
-        on; `rank_low` is 1 plus the number of significantly better ones, `rank_high` the number of
-        models minus that of significantly worse ones, by the simultaneous intervals. All three are
-        null for a model that shares no image with another.
+        The rank is 1 plus the number of models that score higher on the same images; `rank_low` is
+        1 plus the number of significantly better ones, `rank_high` the number of compared models
+        minus that of significantly worse ones, by the simultaneous intervals. All three are null
+        for a single model, and for one that shares no image with the others.
     """
     keys = pl.DataFrame({"key": list(names)})
     pairs = keys.join(keys.rename({"key": "other_key"}), how="cross")
     pairs = pairs.filter(pl.col("key") != pl.col("other_key"))
-    if len(names) == 1:  # it has a rank, but no other model to differ from
+    if len(names) == 1:  # its row has no other model
         pairs = keys.with_columns(other_key=pl.lit(None, pl.String))
     order = pl.DataFrame({"metric": list(MEASURES)}).join(AGGREGATES, how="cross")
     rows = both_ways(differences).rename({"model": "key", "other": "other_key"})
@@ -78,7 +79,7 @@ def arrange(differences: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame
         .agg(
             rank=1 + (pl.col("difference") < 0).sum(),
             rank_low=1 + (pl.col("all_high") < 0).sum(),
-            rank_high=len(names) - (pl.col("all_low") > 0).sum(),
+            rank_high=1 + pl.len() - (pl.col("all_low") > 0).sum(),
         )
     )
     table = (
@@ -86,8 +87,6 @@ def arrange(differences: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame
         .join(ranks, on=ranked, how="left", maintain_order="left")
         .join(rows, on=[*ranked, "other_key"], how="left", maintain_order="left")
     )
-    if len(names) == 1:
-        table = table.with_columns(pl.col(with_interval("rank")).fill_null(1))
     return table.select(
         *("metric", "aggregate"),
         pl.col("key").replace(names).alias("model"),
@@ -122,9 +121,8 @@ def caption(defined: Values) -> str:
     first, second = table_captions.teachers(defined)
     return table_captions.caption(
         "Ranks by the mean over images of the average of the two scores of full outputs, "
-        f"against the texts of {first} and {second}; 1 is the highest. Models are compared on "
-        "the images that both are scored on.",
-        *(_openness(defined) if len(defined["models"]) > 1 else ()),
+        f"against the texts of {first} and {second}; 1 is the highest.",
+        *(_openness(defined) if len(defined["models"]) > 1 else ["A single model has no rank."]),
         table_captions.AS_PRINTED,
         table_captions.counted(defined),
         table_captions.missing(defined),
@@ -137,9 +135,15 @@ def _openness(defined: Values) -> Iterator[str]:
     models = len(defined["models"])
     pairs = models * (models - 1) // 2
     own = defined["intervals"]
+    common = table_captions.in_common(defined, "common")
+    yield (
+        f"All models are compared on the same images, the {common} on which all of them are scored."
+        if common != "0"
+        else "The models have no scored image in common, and no ranks."
+    )
     yield (
         "Small: the ranks left open by the intervals of the models' differences, which hold for "
-        f"all pairs of models ({pairs}) of a metric at once ({own['level']:.0%}, Bonferroni) "
+        f"all pairs of models ({pairs}) of a metric at once ({percent(own['level'])}, Bonferroni) "
         f"{POPULATIONS[own['population']]}; models with too few images in common are not told "
         "apart."
     )

@@ -12,6 +12,7 @@ from PIL import Image
 from imagenet_think.core.files import write_parquet, write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
+from imagenet_think.core.numbers import as_text
 from imagenet_think.core.schemas import REVIEWED
 from imagenet_think.core.settings import names, question
 from imagenet_think.images.preparation import prepare
@@ -86,7 +87,8 @@ def review(
     content = describe(items, run)
     write_parquet(listed(content), reviewed, REVIEWED)
     write_text(render(content, files, sources), page)
-    logger.info("%s: %d images, %.1f MB", page, len(items), Path(page).stat().st_size / 1e6)
+    megabytes = Path(page).stat().st_size / 1e6
+    logger.info("%s: %d images, %s MB", page, len(items), as_text(megabytes, ".1f"))
 
 
 def read_responses(

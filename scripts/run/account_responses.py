@@ -11,6 +11,7 @@ from imagenet_think.core.csv_files import read_csv
 from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger, some
+from imagenet_think.core.numbers import as_text
 from imagenet_think.core.settings import in_order
 from imagenet_think.core.settings import names as printed_names
 from imagenet_think.parsing import FINISHED, statuses
@@ -225,7 +226,8 @@ def _warnings(counts: pl.DataFrame) -> Iterator[str]:
     most = counts.filter(pl.col("share_broken") > WARN_ABOVE)
     for name, share in most.select("name", "share_broken").iter_rows():
         yield (
-            f"**Warning.** {escaping.markdown(name)} breaks its format in {share:.0%} of its "
+            f"**Warning.** {escaping.markdown(name)} breaks its format in {as_text(share, '.0%')} "
+            "of its "
             "finished texts. It may see and write well all the same: read some of them before its "
             "scores, on its page in canary/ or in annotations/.\n"
         )

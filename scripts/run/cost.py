@@ -11,6 +11,7 @@ import yaml
 from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
+from imagenet_think.core.numbers import whole
 from imagenet_think.core.settings import names as printed_names
 from imagenet_think.inference import usage
 from imagenet_think.report import escaping
@@ -161,7 +162,7 @@ def _notes(table: pl.DataFrame) -> Iterator[str]:
         hours = ours["gpu_hours"] / ours["responses"] * paper["responses"]
         yield (
             f"At this run's GPU hours per response of both teachers, the paper's "
-            f"{paper['responses']:,} would take {hours:,.0f}, not {paper['gpu_hours']:,.0f}."
+            f"{paper['responses']:,} would take {whole(hours)}, not {whole(paper['gpu_hours'])}."
         )
     if table["cpu_hours"].sum():
         yield "Hours on CPUs are not GPU hours: do not compare them with the paper's."

@@ -31,7 +31,7 @@ MODEL = Column("name", "Model")
 MEASURED = [
     Column("images", "Images", format=WHOLE),
     Column("tokens", "Tokens per response: mean", format=",.0f", interval=True),
-    Column("tokens_median", "median", format=",.0f"),
+    Column("tokens_median", "median", format=",.1f"),
     Column("tokens_p95", "95th percentile", format=",.0f"),
     Column("prompt_tokens", "Prompt tokens, mean", format=",.0f"),
     Column("tokens_per_second", "Tokens per second", format=",.1f"),

@@ -17,6 +17,7 @@ from snakemake.exceptions import WorkflowError
 
 from imagenet_think.core import model_sources
 from imagenet_think.core.job import this_job
+from imagenet_think.core.numbers import whole
 from imagenet_think.core.printing import escaped_lines
 from imagenet_think.inference.fingerprint import fingerprint, response_settings, settings_digest
 from imagenet_think.inference.journal import read_lines
@@ -179,7 +180,7 @@ def progress(
     total, speed = len(images), sum(responses for responses, _ in rates)
     return [
         f"{done:,}/{total:,}",
-        f"{sum(tokens for _, tokens in rates):,.0f}" if rates else UNKNOWN,
+        whole(sum(tokens for _, tokens in rates)) if rates else UNKNOWN,
         _ending(now, (total - done) / speed) if rates and done < total else UNKNOWN,
     ]
 

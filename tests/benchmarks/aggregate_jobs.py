@@ -20,7 +20,6 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "analysis"))
 
 import numpy as np
 import polars as pl
-from imagenet_think.analysis.resampling import Intervals
 from measuring import alone, peak
 
 from aggregate_agreement import aggregate_agreement
@@ -28,6 +27,8 @@ from aggregate_groups import aggregate_groups
 from aggregate_scores import aggregate_scores
 from compare_models import PART, compare_models
 from imagenet_think.analysis.aggregation import read_scores
+from imagenet_think.analysis.intervals import Intervals
+from imagenet_think.analysis.populations import FIXED
 from imagenet_think.core.schemas import BASELINES, BETWEEN, LENGTHS, SAMPLE
 from imagenet_think.metrics import registry
 from imagenet_think.metrics.score_schemas import agreement, scores
@@ -113,29 +114,27 @@ def compared(ids: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([between, baselines])
 
 
-def job(
-    name: str, metric: str, paths: Paths, intervals: Intervals, workers: int
-) -> tuple[float, float, float]:
+def job(name: str, metric: str, paths: Paths, intervals: Intervals) -> tuple[float, float, float]:
     """Run a script's function; return its seconds, those of the processors, and peak memory."""
     start = time.perf_counter()
     parts = [PART] if name == "compare_models" else PARTS
     scored = read_scores(registry.get(metric), paths["scores"], MODELS, parts)
     if name == "aggregate_scores":
-        aggregate_scores(scored, intervals, workers)
+        aggregate_scores(scored, intervals)
     elif name == "compare_models":
-        compare_models(scored, MODELS, intervals, workers)
+        compare_models(scored, MODELS, intervals)
     else:
         sample, lengths = (pl.read_parquet(paths[kind]) for kind in ("sample", "lengths"))
-        aggregate_groups(scored, sample, lengths, MODELS, intervals, workers)
+        aggregate_groups(scored, sample, lengths, MODELS, intervals)
     return time.perf_counter() - start, time.process_time(), peak()
 
 
 def agree(
-    files: Mapping[str, list[Path]], sample: Path, intervals: Intervals, workers: int
+    files: Mapping[str, list[Path]], sample: Path, intervals: Intervals
 ) -> tuple[float, float, float]:
     """Aggregate the agreement of the teachers; return as `job` does."""
     start = time.perf_counter()
-    aggregate_agreement(files, sample, TEACHERS, intervals, workers)
+    aggregate_agreement(files, sample, TEACHERS, intervals)
     return time.perf_counter() - start, time.process_time(), peak()
 
 
@@ -143,11 +142,9 @@ def main() -> None:
     """Measure the jobs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=250_000)
-    parser.add_argument("--draws", type=int, default=10_000)
-    parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
-    images, draws, workers = arguments.images, arguments.draws, arguments.workers
-    intervals = Intervals(draws, 0.95, 1)
+    images = arguments.images
+    intervals = Intervals(0.95, FIXED)
     total = np.zeros(3)
 
     def report(name: str, metric: str, taken: tuple[float, float, float]) -> None:
@@ -166,12 +163,12 @@ def main() -> None:
         for metric in registry.metrics():
             own = alone(generate_scores, folder, images, metric.name)
             for job_name in JOBS:
-                taken = alone(job, job_name, metric.name, paths | own, intervals, workers)
+                taken = alone(job, job_name, metric.name, paths | own, intervals)
                 report(job_name, metric.name, taken)
             agreements[metric.name] = own["agreement"]
             for path in own["scores"]:
                 path.unlink()
-        taken = alone(agree, agreements, whole, intervals, workers)
+        taken = alone(agree, agreements, whole, intervals)
         report("aggregate_agreement", "all", taken)
         report("all jobs", "all", tuple(total))
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from configs import config
 
+from imagenet_think.analysis.aggregation import COMPARED
 from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
 
@@ -53,4 +54,11 @@ def rows(
                     row |= {"value": found, "low": found - 0.01, "high": found + 0.02}
                     row |= {"images": 140, "left_out": 4} if part == "full" else {"images": 130}
                     row |= {"no_response": 3 if model == "a" else 1}
-                    yield {"left_out": 14} | row | columns
+                    yield on_the_same({"left_out": 14} | row | columns) | columns
+
+
+def on_the_same(row: dict[str, object]) -> dict[str, object]:
+    """Return an aggregate with its means over the same images: all that it is over."""
+    for name in COMPARED:
+        row |= {name: row["value"], f"{name}_images": row["images"]}
+    return row

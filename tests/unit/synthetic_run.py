@@ -8,6 +8,7 @@ from itertools import combinations, cycle, product
 from pathlib import Path
 
 import polars as pl
+from aggregates import on_the_same
 from configs import config
 
 from audit import audit
@@ -140,7 +141,7 @@ def _aggregates(group: dict[str, str], draw: random.Random) -> Rows:
             row |= {"no_response": 1} | _value(metric, number)
             cut = row["seen"] and 0.2
             shares = {"seen_references": row["seen"], "cut": cut, "cut_references": cut}
-            rows.append(row | shares)
+            rows.append(on_the_same(row | shares))
     return rows
 
 

@@ -250,7 +250,22 @@ def test_rows_of_the_scores_files(miniature, scored, score_rows):
             np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance, err_msg=name)
 
 
-def test_tables_of_scores(defined, table, means):
+@pytest.fixture(scope="module")
+def in_common(defined, texts):
+    """A function that returns the images on which numbers of models and parts are compared."""
+    references = keys(defined["table7"]["references"])
+    found = defaultdict(set)
+    for image, model, part in texts:
+        if all((image, reference, part) in texts for reference in references):
+            found[model, part].add(image)
+
+    # What is scored on no image counts for nothing.
+    return lambda models, parts: frozenset.intersection(
+        *(frozenset(found[key]) for key in product(models, parts) if found[key])
+    )
+
+
+def test_tables_of_scores(defined, table, means, in_common):
     """Tables 3 to 6, and those of further metrics."""
     tables = {name: about for name, about in defined.items() if "title" in about}
     assert {f"table{number}" for number in range(3, 7)} <= tables.keys()
@@ -266,9 +281,14 @@ def test_tables_of_scores(defined, table, means):
                 column = f"{measure}_{aggregate}"
                 assert row[column] == pytest.approx(value, abs=CLOSE), (row["key"], column)
                 assert row[f"{column}_low"] <= row[column] <= row[f"{column}_high"]
+            common = in_common(keys(about["models"]), ["full"])
+            expected, images = means(about, row["key"], "full", common)
+            assert row["common_images"] == images
+            for (measure, aggregate), value in expected.items():
+                assert row[f"{measure}_{aggregate}_common"] == pytest.approx(value, abs=CLOSE), row
 
 
-def test_table_7(defined, table, means):
+def test_table_7(defined, table, means, in_common):
     about, rows = defined["table7"], table("table7")
     (model,) = keys(about["models"])
     assert {(row["metric"], row["part"]) for row in rows} == set(
@@ -280,6 +300,12 @@ def test_table_7(defined, table, means):
         for aggregate in AGGREGATES:
             value = expected[row["metric"], aggregate]
             assert row[aggregate] == pytest.approx(value, abs=CLOSE), row
+        paired = in_common([model], about["texts"])
+        expected, images = means(about, model, row["part"], paired)
+        assert row["paired_images"] == images
+        for aggregate in AGGREGATES:
+            value = expected[row["metric"], aggregate]
+            assert row[f"{aggregate}_paired"] == pytest.approx(value, abs=CLOSE), row
 
 
 @pytest.fixture(scope="module")
@@ -300,7 +326,7 @@ def quarter(group, model, lengths, of):
     return frozenset(image for image, n in found.items() if ends[0] <= n <= ends[-1])
 
 
-def test_parts(defined, table, scored, means, lengths):
+def test_parts(defined, table, scored, means, lengths, in_common):
     about, rows = defined["parts"], table("parts")
     assert {row["key"] for row in rows} == set(keys(about["models"]))
     assert {row["metric"] for row in rows} == set(dict(measures(about)))
@@ -315,6 +341,14 @@ def test_parts(defined, table, scored, means, lengths):
             for aggregate in AGGREGATES:
                 value = expected[row["metric"], aggregate]
                 assert row[f"{part}_{aggregate}"] == pytest.approx(value, abs=CLOSE), row
+            compared = keys(about["models"]) if chosen is None else [row["key"]]
+            shared = in_common(compared, about["texts"])
+            shared = shared if chosen is None else shared & chosen
+            expected, images = means(about, row["key"], part, shared)
+            assert row[f"{part}_shared_images"] == images, row
+            for aggregate in AGGREGATES:
+                value = expected[row["metric"], aggregate]
+                assert row[f"{part}_{aggregate}_shared"] == pytest.approx(value, abs=CLOSE), row
 
 
 def test_groups(defined, table, scored, means, lengths, sample):
@@ -337,9 +371,10 @@ def test_groups(defined, table, scored, means, lengths, sample):
             assert row["value"] == pytest.approx(value, abs=CLOSE), row
 
 
-def test_ranks(defined, table, scored):
+def test_ranks(defined, table, scored, in_common):
     about = defined["ranks"]
     models = keys(about["models"])
+    common = in_common(models, ["full"])
     rows = {
         tuple(row[name] for name in ("metric", "aggregate", "key", "other_key")): row
         for row in table("ranks")
@@ -348,7 +383,6 @@ def test_ranks(defined, table, scored):
         gaps = defaultdict(dict)
         for one, other in permutations(models, 2):
             first, second = scored[one, "full"], scored[other, "full"]
-            common = first.keys() & second.keys()
             gaps[one][other] = fmean(
                 combine(first[image][column]) - combine(second[image][column]) for image in common
             )

@@ -1,6 +1,7 @@
 """Aggregate scores against two references: equations 1 to 3 of the paper."""
 
 import math
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -19,6 +20,14 @@ from imagenet_think.parsing import PARTS
 from imagenet_think.parsing.marks import THINK
 
 AGGREGATE_NAMES = ("avg", "max")
+
+COMPARED = {
+    "common": ("part", "metric", "aggregate"),
+    "paired": ("model", "metric", "aggregate"),
+    "shared": ("metric", "aggregate"),
+}
+"""The comparisons that means over the same images are for, by their column of `AGGREGATES`, and the
+fields in which the compared numbers agree."""
 
 
 class Key(NamedTuple):
@@ -150,13 +159,14 @@ def summarise(
     else:
         classes = classes.of(chosen)
     numbers = means(matrix, margins(values, classes, intervals))
-    for key, interval in zip(keys, numbers, strict=True):
+    for key, interval, same in zip(keys, numbers, compared(matrix, keys), strict=True):
         cell = (key.model, key.part)
         no_response = int(scored.no_response[cell][chosen].sum())
         yield {
             **key._asdict(),
             **interval,
             "no_response": no_response,
+            **same,
             **_window(scored, cell, chosen),
         }
 
@@ -174,6 +184,34 @@ def means(matrix: np.ndarray, margins: np.ndarray) -> Iterator[dict[str, Any]]:
             "images": counted,
             "left_out": len(values) - counted,
         }
+
+
+def compared(matrix: np.ndarray, keys: Sequence[Key]) -> Iterator[dict[str, float | int | None]]:
+    """Yield the means of each row of shape (keys, images) over the images of each comparison.
+
+    They are named as in `COMPARED`; `<name>_images` is their number.
+    """
+    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for place, key in enumerate(keys):
+        for name, fields in COMPARED.items():
+            groups[name, *(getattr(key, field) for field in fields)].append(place)
+    images = {group: in_common(matrix[places]) for group, places in groups.items()}
+    for key, values in zip(keys, matrix, strict=True):
+        row: dict[str, float | int | None] = {}
+        for name, fields in COMPARED.items():
+            chosen = values[images[name, *(getattr(key, field) for field in fields)]]
+            row[name] = mean(chosen)
+            row[f"{name}_images"] = int((~np.isnan(chosen)).sum())
+        yield row
+
+
+def in_common(matrix: np.ndarray) -> np.ndarray:
+    """Return on which images all rows of shape (rows, images) have a value: shape (images,), bool.
+
+    A row without any value counts for nothing.
+    """
+    scored = ~np.isnan(matrix)
+    return scored[scored.any(axis=1)].all(axis=0)
 
 
 def mean(values: np.ndarray) -> float | None:

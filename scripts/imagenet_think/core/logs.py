@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+from imagenet_think.core.numbers import as_text, whole
 from imagenet_think.core.printing import Formatter
 
 Item = TypeVar("Item")
@@ -150,7 +151,7 @@ class _Tally:
         if self.counts_tokens:
             recent = (self.tokens - self.tokens_then) / max(now - self.then, 1e-9)
             average = self.tokens / max(now - self.start, 1e-9)
-            notes.append(f"{recent:,.0f} tokens per second ({average:,.0f} on average)")
+            notes.append(f"{whole(recent)} tokens per second ({whole(average)} on average)")
         if self.failures:
             notes.append(", ".join(f"{n:,} {name}" for name, n in sorted(self.failures.items())))
         return notes
@@ -158,7 +159,11 @@ class _Tally:
     def line(self) -> list[str]:
         """Return the parts of a line: the number of items, their rate, notes and the end."""
         rate = self.done / max(time.monotonic() - self.start, 1e-9)
-        parts = [f"{self.done:,} of {self.total:,}", f"{rate:,.1f} per second", *self.notes()]
+        parts = [
+            f"{self.done:,} of {self.total:,}",
+            f"{as_text(rate, ',.1f')} per second",
+            *self.notes(),
+        ]
         if 0 < self.done < self.total:
             parts.append(_ending((self.total - self.done) / rate))
         return parts
@@ -188,7 +193,7 @@ def _ending(seconds: float) -> str:
     """Return the remaining time and the time of day at its end."""
     end = f"until {datetime.now() + timedelta(seconds=seconds):%a %H:%M}"
     if seconds < 100:
-        return f"{seconds:.0f} s left, {end}"
+        return f"{as_text(seconds, '.0f')} s left, {end}"
     if seconds < 6000:
-        return f"{seconds / 60:.0f} min left, {end}"
-    return f"{seconds / 3600:.1f} h left, {end}"
+        return f"{as_text(seconds / 60, '.0f')} min left, {end}"
+    return f"{as_text(seconds / 3600, '.1f')} h left, {end}"

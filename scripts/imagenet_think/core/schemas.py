@@ -217,6 +217,13 @@ AGGREGATES = _schema(
     images=INT,  # in the mean
     left_out=INT,  # not in the mean; with `images` all that are evaluated
     no_response=INT,  # references but no response: left out, or scored 0
+    # Means for comparisons, over the same images for all that is compared, and how many they are:
+    common=FLOAT,  # images on which every model is scored in this part
+    common_images=INT,
+    paired=FLOAT,  # images on which this model is scored in every part
+    paired_images=INT,
+    shared=FLOAT,  # images on which every model is scored in every part
+    shared_images=INT,
     # Mean share of tokens inside the window, of the responses and of the teachers' texts, and
     # shares of both that the window cut; null if the metric has no window.
     seen=FLOAT,
@@ -241,7 +248,7 @@ DIFFERENCES = _schema(
     aggregate=TEXT,
     model=TEXT,
     other=TEXT,
-    difference=FLOAT,  # model minus other, mean over the images on which both are scored
+    difference=FLOAT,  # model minus other, mean over the images on which every model is scored
     low=FLOAT,
     high=FLOAT,
     # The interval that holds for all pairs of the metric and aggregate at once (Bonferroni).

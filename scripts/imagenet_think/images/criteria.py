@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from imagenet_think.core.numbers import as_text, setting
 from imagenet_think.images import rejections
 from imagenet_think.images.luma import Grey, luma
 from imagenet_think.images.rejections import RejectionError
@@ -123,7 +124,7 @@ def rules(thresholds: Mapping[str, Any]) -> list[str]:
     def words(threshold: Any) -> str:
         if isinstance(threshold, frozenset):
             return f"{len(threshold):,}"
-        return threshold if isinstance(threshold, str) else f"{threshold:,.10g}"
+        return threshold if isinstance(threshold, str) else setting(threshold)
 
     found = applied(with_deny_files(thresholds))
     return [each.rule.format(words(threshold)) for each, threshold in found]
@@ -219,7 +220,7 @@ def low_contrast(candidate: Candidate, least: float) -> str | None:
     Root mean square contrast (E. Peli, Contrast in complex images, JOSA A 1990).
     """
     value = float(candidate.grey.std())
-    return f"contrast {value:.2f}, below {least}" if value < least else None
+    return f"contrast {as_text(value, '.2f')}, below {least}" if value < least else None
 
 
 def sharpness(grey: Grey) -> float:
@@ -241,7 +242,7 @@ def sharpness(grey: Grey) -> float:
 def blurred(candidate: Candidate, least: float) -> str | None:
     """Check the variance of the Laplacian (no clear visual content)."""
     value = sharpness(candidate.grey)
-    return f"sharpness {value:.2f}, below {least}" if value < least else None
+    return f"sharpness {as_text(value, '.2f')}, below {least}" if value < least else None
 
 
 def noise(grey: Grey) -> float:
@@ -265,7 +266,7 @@ def noise(grey: Grey) -> float:
 def noisy(candidate: Candidate, most: float) -> str | None:
     """Check the noise in grey levels (section 3.1 excludes excessive noise)."""
     value = noise(candidate.grey)
-    return f"noise {value:.2f}, above {most}" if value > most else None
+    return f"noise {as_text(value, '.2f')}, above {most}" if value > most else None
 
 
 @criterion(

@@ -9,6 +9,7 @@ from difflib import SequenceMatcher
 from itertools import combinations
 from typing import NamedTuple
 
+from imagenet_think.core.numbers import as_text
 from imagenet_think.parsing import statuses
 
 SAME_WORDS = 50
@@ -143,7 +144,8 @@ class Formats(NamedTuple):
     def __str__(self) -> str:
         count, of, first = len(self.broken), len(self.finished), self.broken[0]
         return (
-            f"{count} of {of} finished texts ({count / of:.0%}) break the model's format: "
+            f"{count} of {of} finished texts ({as_text(count / of, '.0%')}) break the model's "
+            "format: "
             f"{first.image_id}, {first.status}"
         )
 
@@ -174,7 +176,7 @@ def garbled(text: str) -> str | None:
         return "it is empty"
     odd = sum(map(_unprintable, text)) / len(text)
     if odd > 0.05:
-        return f"{odd:.0%} of its characters cannot be printed"
+        return f"{as_text(odd, '.0%')} of its characters cannot be printed"
     data = text.encode("utf-8", errors="replace")
     if len(data) >= 200 and len(zlib.compress(data)) < len(data) / 10:
         return "it repeats itself"

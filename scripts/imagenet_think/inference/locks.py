@@ -31,6 +31,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from imagenet_think.core import processes
+from imagenet_think.core.numbers import whole
 
 logger = logging.getLogger(__name__)
 
@@ -138,8 +139,8 @@ class Lock:
             else:
                 if watched is None:
                     watched = seen
-                    text = "%s: held by %s; waiting up to %.0f s for a sign of life"
-                    logger.warning(text, self.path, seen, max(0, SILENCE - silent))
+                    text = "%s: held by %s; waiting up to %s s for a sign of life"
+                    logger.warning(text, self.path, seen, whole(max(0, SILENCE - silent)))
                 time.sleep(self.heartbeat / 20)
         self._pulse.start()
 

@@ -191,11 +191,11 @@ def match(
     means = []
     for batch in starmap(slice, pairwise(begins)):
         longest = sizes[:, batch].max(axis=1).tolist()
-        sides = [
-            _gathered(embedded, tokens, *spans[:, side, batch], size)
+        one, other = (
+            _gathered(embedded, tokens, spans[0, side, batch], spans[1, side, batch], size)
             for side, size in enumerate(longest)
-        ]
-        means.append(_match(embedded.embeddings, *sides, tile))
+        )
+        means.append(_match(embedded.embeddings, one, other, tile))
     scores = np.empty((2, len(first)))
     scores[:, order] = torch.cat(means, dim=1).double().cpu().numpy()
     return scores[0], scores[1]

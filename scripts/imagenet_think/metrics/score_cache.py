@@ -23,6 +23,7 @@ import polars as pl
 from imagenet_think.core.digests import digest_settings
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import logger
+from imagenet_think.core.numbers import setting
 
 TOLERANCE = 0.01
 """By how much a cosine may exceed its range: norms are rounded, and cosines not clipped."""
@@ -140,7 +141,7 @@ class ScoreCache:
         if recorded not in (None, _digest_of(frame)):
             return self._damaged(path, "its digest is not that of its values")
         if not is_possible(frame.select(self.columns).to_numpy(), lowest).all():
-            return self._damaged(path, f"a value is not between {lowest:g} and 1")
+            return self._damaged(path, f"a value is not between {setting(lowest)} and 1")
         return frame, recorded is not None
 
     def _damaged(self, path: Path, why: str) -> tuple[pl.DataFrame, bool]:

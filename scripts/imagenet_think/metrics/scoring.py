@@ -12,6 +12,7 @@ from imagenet_think.core.digests import digest_files
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.logs import logger, progress
 from imagenet_think.core.model_sources import resolve
+from imagenet_think.core.numbers import setting
 from imagenet_think.core.schemas import BASELINES, TEACHERS
 from imagenet_think.metrics.pairs import KEYS, Pairs, Shard
 from imagenet_think.metrics.registry import Metric
@@ -156,7 +157,8 @@ def _check(values: Mapping[str, np.ndarray], rows: pl.DataFrame, metric: Metric)
         if len(wrong):
             row = rows.row(int(wrong[0]), named=True)
             raise ValueError(
-                f"{metric.name}: {name} is {column[wrong[0]]}, not between {metric.lowest:g} and "
+                f"{metric.name}: {name} is {column[wrong[0]]}, not between "
+                f"{setting(metric.lowest)} and "
                 f"1, for {row['model']}, {row['part']} of image {row['image_id']} against "
                 f"{row['against']}"
             )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, TypeVar
 
+from imagenet_think.core.numbers import as_text, setting, whole
 from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
 from imagenet_think.report.table_captions import HEADINGS
@@ -90,9 +91,14 @@ def read_number(text: str) -> Printed:
     return Printed(text, value, scale / parts)
 
 
+def _score(value: float) -> str:
+    """Return a score with the decimals that the paper prints."""
+    return as_text(value, ".3f")
+
+
 def _tokens(value: float) -> str:
     """Return a count of tokens in millions, or in full if it is small."""
-    return f"{value / 1e6:,.1f} million" if value >= 1e6 else f"{value:,.0f}"
+    return f"{as_text(value / 1e6, ',.1f')} million" if value >= 1e6 else whole(value)
 
 
 # Counts -------------------------------------------------------------------------------------------
@@ -114,7 +120,9 @@ def ratios(
     for base, size in bases.items():
         size = getattr(size, "value", size)
         for count, value in counts.items():
-            words = f"{value:,.0f} {count} / {size:,.0f} ({base}) = {value / size:.2f}"
+            words = (
+                f"{whole(value)} {count} / {whole(size)} ({base}) = {as_text(value / size, '.2f')}"
+            )
             quotients.append((base, claimed.rounds(value / size), words))
     compared = [quotient for quotient in quotients if named in (None, quotient[0])]
     elsewhere = [words for base, fits, words in quotients if fits and named not in (None, base)]
@@ -129,8 +137,8 @@ def largest(images: Mapping[str, float], own: str, pairs: float) -> Outcome:
     """Find a dataset with more images than the one stated to be the largest."""
     greatest = max(images, key=images.__getitem__)
     return (
-        f"{greatest} has {images[greatest]:,.0f} images, {own} {images[own]:,.0f} "
-        f"({pairs:,.0f} pairs).",
+        f"{greatest} has {whole(images[greatest])} images, {own} {whole(images[own])} "
+        f"({whole(pairs)} pairs).",
         greatest == own,
     )
 
@@ -140,8 +148,8 @@ def mean_in_range(mean: float, low: float, high: float, images: float, classes: 
     """Compare a mean with the smallest and largest value, and with total / number."""
     inside = low <= mean <= high
     return (
-        f"{mean} is{'' if inside else ' not'} between {low} and {high}; {images:,.0f} / "
-        f"{classes:,.0f} = {images / classes:.1f}.",
+        f"{mean} is{'' if inside else ' not'} between {low} and {high}; {whole(images)} / "
+        f"{whole(classes)} = {as_text(images / classes, '.1f')}.",
         inside,
     )
 
@@ -155,7 +163,8 @@ def spread(sd: Printed, low: float, high: float, mean: float) -> Outcome:
     popoviciu = (high - low) / 2
     bhatia_davis = math.sqrt((high - mean) * (mean - low))
     return (
-        f"At most {popoviciu:.1f} on [{low}, {high}], and {bhatia_davis:.2f} with a mean of "
+        f"At most {as_text(popoviciu, '.1f')} on [{low}, {high}], and "
+        f"{as_text(bhatia_davis, '.2f')} with a mean of "
         f"{mean}; stated: {sd.text}.",
         sd.value - sd.step / 2 <= popoviciu,
     )
@@ -166,7 +175,8 @@ def per_image(pairs: float, images: float, claimed: Printed) -> Outcome:
     """Compare a number of responses per image with pairs / images."""
     count = pairs / images
     return (
-        f"{pairs:,.0f} pairs / {images:,.0f} images = {count:g}; stated: {claimed.text}.",
+        f"{whole(pairs)} pairs / {whole(images)} images = {setting(count)}; stated: "
+        f"{claimed.text}.",
         claimed.value == count,
     )
 
@@ -184,7 +194,7 @@ def total(images: Printed, mean: Printed, total: Printed) -> Outcome:
     if total.cuts(expected, most):
         return f"{computed}, which fits if digits were cut off and not rounded.", None
     factor = max(expected / total.value, total.value / expected)
-    return f"{computed}, off by a factor of {factor:,.0f}.", False
+    return f"{computed}, off by a factor of {whole(factor)}.", False
 
 
 @check("Number of samples times average tokens; total divided by average tokens.")
@@ -200,12 +210,12 @@ def units(
     half = total.step / 2 / mean.value
     fits = [low <= number.value <= high for number in (images, pairs)]
     return (
-        f"An image: {images.value:,.0f} × {mean.text} = {_tokens(images.value * mean.value)}; "
-        f"a thinking–answer pair: {pairs.value:,.0f} × {mean.text} = "
+        f"An image: {whole(images.value)} × {mean.text} = {_tokens(images.value * mean.value)}; "
+        f"a thinking–answer pair: {whole(pairs.value)} × {mean.text} = "
         f"{_tokens(pairs.value * mean.value)}. {total.text} divided by {mean.text} is of "
-        f"{low:,.0f} to {high:,.0f} samples if digits were cut off, of {low - half:,.0f} "
-        f"to {low + half:,.0f} if they were rounded. The texts printed of one image have "
-        f"{printed['image']:,.0f} tokens together, and {printed['chain']:,.0f} a thinking.",
+        f"{whole(low)} to {whole(high)} samples if digits were cut off, of {whole(low - half)} "
+        f"to {whole(low + half)} if they were rounded. The texts printed of one image have "
+        f"{whole(printed['image'])} tokens together, and {whole(printed['chain'])} a thinking.",
         True if fits == [True, False] else None,
     )
 
@@ -214,8 +224,8 @@ def units(
 def classes_of_mean(images: float, mean: float, classes: float) -> Outcome:
     """Compute the numbers of classes or images that a mean number per class would imply."""
     return (
-        f"{images:,.0f} / {mean} = {images / mean:,.0f} classes; {classes:,.0f} × {mean} = "
-        f"{classes * mean:,.0f} images.",
+        f"{whole(images)} / {mean} = {whole(images / mean)} classes; {whole(classes)} × {mean} = "
+        f"{whole(classes * mean)} images.",
         None,
     )
 
@@ -238,8 +248,9 @@ def vocabulary(words: Printed, samples: Printed, classes: float, printed_image: 
     return (
         f"The texts printed of one image hold {one} different words, "
         f"{printed_image['thinking_words']} of them in its thinking; {samples.text} samples are of "
-        f"about {seen:,.0f} classes, so that {words.text} words are {words.value / seen:.1f} a "
-        f"class, and {words.value / one:.1f} times one image's.",
+        f"about {whole(seen)} classes, so that {words.text} words are "
+        f"{as_text(words.value / seen, '.1f')} a "
+        f"class, and {as_text(words.value / one, '.1f')} times one image's.",
         False if words.value < one else None,
     )
 
@@ -248,8 +259,9 @@ def vocabulary(words: Printed, samples: Printed, classes: float, printed_image: 
 def coverage(classes: float, stated: Printed, listed: int) -> Outcome:
     """Compare a number of classes with all classes, and with those of a processed version."""
     computed = (
-        f"{classes:,.0f} of {stated.text} categories are {classes / stated.value:.0%}; "
-        f"ImageNet-21K-P of winter 2021 has {listed:,.0f}."
+        f"{whole(classes)} of {stated.text} categories are "
+        f"{as_text(classes / stated.value, '.0%')}; "
+        f"ImageNet-21K-P of winter 2021 has {whole(listed)}."
     )
     if classes >= stated.value:
         return computed, True
@@ -261,8 +273,9 @@ def evenness(low: float, high: float, images: Printed, categories: Printed) -> O
     """Compare the spread of images over classes with the number available per class."""
     source = images.value / categories.value
     return (
-        f"{high} / {low} = {high / low:.2f} times as many images in the largest class as in "
-        f"the smallest; the source has {source:,.0f} a category on average.",
+        f"{high} / {low} = {as_text(high / low, '.2f')} times as many images in the largest class "
+        "as in "
+        f"the smallest; the source has {whole(source)} a category on average.",
         None,
     )
 
@@ -302,7 +315,7 @@ def lowest(scores: Scores, metrics: Sequence[str], model: str) -> Outcome:
         column = {name: row[metric][place] for name, row in scores.items()}
         name = min(column, key=column.__getitem__)
         lowest_models.add(name)
-        words.append(f"{HEADINGS[metric]} {PLACES[place]}: {name} {column[name]:.3f}")
+        words.append(f"{HEADINGS[metric]} {PLACES[place]}: {name} {_score(column[name])}")
     own = "; ".join(f"{HEADINGS[metric]} {_pair(scores[model][metric])}" for metric in metrics)
     return f"Lowest in {'; '.join(words)}. {model}: {own}.", lowest_models <= {model}
 
@@ -312,8 +325,8 @@ def improves(scores: Scores, metrics: Sequence[str], models: Sequence[str], over
     """Find columns in which a model is not above another that it allegedly improves on."""
     cells = list(product(models, metrics, PLACES))
     below = [
-        f"{name}, {HEADINGS[metric]} {PLACES[place]} {scores[name][metric][place]:.3f} < "
-        f"{scores[over][metric][place]:.3f}"
+        f"{name}, {HEADINGS[metric]} {PLACES[place]} {_score(scores[name][metric][place])} < "
+        f"{_score(scores[over][metric][place])}"
         for name, metric, place in cells
         if scores[name][metric][place] <= scores[over][metric][place]
     ]
@@ -333,7 +346,7 @@ def around(
         numbers = [value for name in models for value in scores[name][metric]]
         inside &= low.value <= min(numbers) and max(numbers) <= high.value
         words.append(
-            f"{HEADINGS[metric]} {min(numbers):.3f}–{max(numbers):.3f}, stated "
+            f"{HEADINGS[metric]} {_score(min(numbers))}–{_score(max(numbers))}, stated "
             f"{low.text}–{high.text}"
         )
     return f"{'; '.join(words)}.", True if inside else None
@@ -364,7 +377,7 @@ def column_order(scores: Scores, above: str, below: str) -> Outcome:
     """Count cells where one column is above another that it cannot exceed under one reading."""
     pairs = [(row[above][place], row[below][place]) for row in scores.values() for place in PLACES]
     greater = sum(one > other for one, other in pairs)
-    ranges = [f"{min(column):.3f}–{max(column):.3f}" for column in zip(*pairs, strict=True)]
+    ranges = [f"{_score(min(column))}–{_score(max(column))}" for column in zip(*pairs, strict=True)]
     return (
         f"TF-IDF ({ranges[0]}) is above raw cosine ({ranges[1]}) in {greater} of {len(pairs)} "
         "cells; fitted on the two texts alone it never is.",
@@ -387,8 +400,9 @@ def dice_bound(scores: Scores, cosine: str, jaccard: str) -> Outcome:
     below = sum(gap > 0 for gap in gaps)
     return (
         f"Below 2J / (1 + J) of the mean J in {below} of {len(gaps)} models, by "
-        f"{min(gaps):.3f} to {max(gaps):.3f}: J would need a standard deviation of at least "
-        f"{min(spreads):.2f} to {max(spreads):.2f}.",
+        f"{_score(min(gaps))} to {_score(max(gaps))}: J would need a standard deviation of at "
+        "least "
+        f"{as_text(min(spreads), '.2f')} to {as_text(max(spreads), '.2f')}.",
         None if below else True,
     )
 
@@ -436,12 +450,12 @@ def gaps(scores: Scores) -> Outcome:
         for metric in next(iter(scores.values())):
             column = sorted((row[metric][place] for row in scores.values()), reverse=True)
             distances.append(column[0] - column[1])
-        columns.append(f"{heading} {min(distances):.3f} to {max(distances):.3f}")
+        columns.append(f"{heading} {_score(min(distances))} to {_score(max(distances))}")
     return f"Best minus second: {'; '.join(columns)}. No M, no interval.", None
 
 
 def _pair(numbers: Sequence[float]) -> str:
-    return " / ".join(f"{number:.3f}" for number in numbers)
+    return " / ".join(map(_score, numbers))
 
 
 def _texts(numbers: Sequence[Printed]) -> str:

@@ -32,6 +32,14 @@ AGGREGATES = {
 }
 """Equations 1 to 3 of the paper."""
 
+COMPARED = {
+    "common": "images on which every model is scored in the part",
+    "paired": "images on which the model is scored in every part",
+    "shared": "images on which every model is scored in every part",
+}
+"""Images on which numbers are compared: best and second, ranks, parts. A model or part that is
+scored on no image counts for nothing."""
+
 ORDER = (
     "by the BLAKE2b digest, 16 bytes, keyed by the decimal digits of the seed, of the parts of a "
     "name, each as UTF-8 after its length in bytes and a colon"
@@ -76,6 +84,7 @@ def of_scores(
         "models": models(keys, settings),
         "texts": texts(),
         "aggregates": AGGREGATES,
+        "compared": COMPARED,
         "metrics": of_metrics(metrics, statistics, settings),
         "precision": errors(precision),
         "domain": domain(aggregates),
@@ -140,15 +149,18 @@ def windows(aggregates: pl.DataFrame) -> list[dict[str, Any]]:
 def images(aggregates: pl.DataFrame) -> list[dict[str, Any]]:
     """Return how many images each model's means are over, by part, and how many are left out.
 
-    `no_response` counts those of the images that lack only the response.
+    `no_response` counts those of the images that lack only the response; the images on which means
+    are compared (`COMPARED`) are counted, too.
     """
-    return aggregates.select("model", "part", *IMAGE_COUNTS).unique(maintain_order=True).to_dicts()
+    counts = [*IMAGE_COUNTS, *(f"{name}_images" for name in COMPARED)]
+    return aggregates.select("model", "part", *counts).unique(maintain_order=True).to_dicts()
 
 
 def by_length(settings: Values) -> dict[str, Any]:
     """Return what decides the group of an image by the length of a model's response."""
     tokenizer = settings["statistics"]["tokenizer"]
-    return {"tokens_of": PARTS[0], "tokenizer": tokenizer, "groups": "quarters"}
+    ties = "texts of equal length are in one quarter"
+    return {"tokens_of": PARTS[0], "tokenizer": tokenizer, "groups": "quarters", "ties": ties}
 
 
 def intervals(settings: Values) -> dict[str, Any]:

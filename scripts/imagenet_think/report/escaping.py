@@ -30,7 +30,8 @@ _LATEX = {
         "§ S † dag ß ss æ ae Æ AE ø o Ø O œ oe Œ OE ł l Ł L ı i đ dj Đ DJ ð dh Ð DH þ th Þ TH",
     ),
     "−": "$-$",
-    "[": "{[}",  # after `\\` a bare bracket would be read as its optional argument
+    # After `\\`, a bare bracket would be read as its optional argument, an asterisk as its star.
+    **{character: f"{{{character}}}" for character in "[*"},
     "\u00a0": "~",
     "\u00ad": r"\-",
 }

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from imagenet_think.core.numbers import as_text
 from imagenet_think.core.settings import Values
 from imagenet_think.images import sources
 
@@ -107,4 +108,6 @@ def _other_names(images: Mapping[str, Any]) -> int:
 
 def percentages(shares: Iterable[float | None]) -> str:
     """Return percentages with one decimal in words; None is "none"."""
-    return " and ".join("none" if share is None else f"{share:.1f}%" for share in shares)
+    return " and ".join(
+        "none" if share is None else f"{as_text(share, '.1f')}%" for share in shares
+    )

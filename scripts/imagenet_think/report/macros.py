@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping
 
 import polars as pl
 
+from imagenet_think.core import numbers
 from imagenet_think.core.wording import series
 from imagenet_think.report.escaping import latex
 
-MISSING = "--"  # an en dash
+MISSING = latex(numbers.MISSING)
 WORDS = (
     *("no", "one", "two", "three", "four", "five", "six"),
     *("seven", "eight", "nine", "ten", "eleven", "twelve"),
@@ -36,7 +37,7 @@ def define(macros: Mapping[str, str], switches: Mapping[str, bool]) -> str:
 
 def number(value: float | None, decimals: int = 0) -> str:
     """Return a number with thousands separators, or an en dash for None."""
-    return MISSING if value is None else f"{value:,.{decimals}f}".replace("-", "$-$")
+    return latex(numbers.as_text(value, f",.{decimals}f"))
 
 
 def spelled(count: int) -> str:
@@ -46,7 +47,7 @@ def spelled(count: int) -> str:
 
 def setting(value: float) -> str:
     """Return a number of the config with all its digits and thousands separators."""
-    return f"{value:,.10g}".replace("-", "$-$")
+    return latex(numbers.setting(value))
 
 
 def percent(part: float, whole: float) -> str:

@@ -5,13 +5,15 @@ from typing import Any
 
 import polars as pl
 
-from imagenet_think.core import model_sources
+from imagenet_think.core import model_sources, numbers
+from imagenet_think.core.numbers import rounded
 from imagenet_think.core.settings import Values, names, prompt
 from imagenet_think.core.splits import SPLITS, splits
 from imagenet_think.core.wording import count, series
 from imagenet_think.images import criteria, sources
 from imagenet_think.metrics import registry
 from imagenet_think.parsing.statuses import OK
+from imagenet_think.report import table_captions
 from imagenet_think.report.audit_checks import CONTRADICTS
 from imagenet_think.report.comparability import (
     PROMPTS,
@@ -72,7 +74,7 @@ def setting_macros(settings: Values) -> dict[str, str]:
         "LongestSide": number(images["preparation"]["longest_side"]),
         "JpegQuality": number(images["preparation"]["jpeg_quality"]),
         "IntervalPopulation": POPULATIONS[benchmark["intervals"]["population"]],
-        "IntervalLevel": percent(benchmark["intervals"]["level"], 1).replace(".0", ""),
+        "IntervalLevel": latex(numbers.percent(benchmark["intervals"]["level"])),
         "AblationModel": latex(settings["models"][benchmark["ablation_model"]]["name"]),
     }
     for metric in registry.metrics():
@@ -217,7 +219,7 @@ def text_macros(table: pl.DataFrame, language: pl.DataFrame, settings: Values) -
         name = settings["models"][key]["name"]
         for part in ("think", "answer"):
             median = measured("tokens", model=name, part=part)["median"]
-            macros[f"{part.title()}Median{place}"] = number(median)
+            macros[f"{part.title()}Median{place}"] = latex(numbers.median(median))
         for macro, measure in {"NonLatin": "non_latin", "English": "english"}.items():
             share = measured(f"{measure}_percent", model=name)["mean"]
             macros[f"{macro}{place}"] = rf"{number(share, 2)}\%"
@@ -227,20 +229,34 @@ def text_macros(table: pl.DataFrame, language: pl.DataFrame, settings: Values) -
 def score_macros(tables: Sequence[pl.DataFrame], ablation: pl.DataFrame) -> dict[str, str]:
     """Return each metric's highest average with the models that reach it, and the ablation.
 
-    `tables` are Tables 3 to 6, `ablation` is Table 7.
+    `tables` are Tables 3 to 6, `ablation` is Table 7. Models are compared over the same images, and
+    so are parts.
     """
-    macros = {"NumMetrics": spelled(ablation["metric"].n_unique())}
+    scored = pl.col("images") > 0
+    common = pl.concat(table.filter(scored)["common_images"] for table in tables)
+    paired = ablation.filter(scored)["paired_images"]
+    macros = {
+        "NumMetrics": spelled(ablation["metric"].n_unique()),
+        "CommonImages": table_captions.count_range(common),
+        "PairedImages": table_captions.count_range(paired),
+    }
     for table in tables:
-        for column in table.columns:
-            if column.endswith("_avg") and column.removesuffix("_avg") in MEASURES:
-                name = MEASURES[column.removesuffix("_avg")].macro_name
-                able = table.filter(pl.col(f"{column}_mark").is_null())  # to read the texts
-                printed = able.select("model", score=pl.col(column).round(3)).drop_nulls()
-                best = printed.filter(pl.col("score") == pl.col("score").max())
-                highest = best["score"].to_list()
-                macros[f"Best{name}"] = number(highest[0], 3) if highest else MISSING
-                macros[f"Best{name}Models"] = series(latex(model) for model in best["model"])
-    parts = ablation.pivot("part", index="metric", values="avg")
+        for measure in MEASURES:
+            if f"{measure}_avg" in table.columns:
+                name = MEASURES[measure].macro_name
+                able = table.filter(pl.col(f"{measure}_avg_mark").is_null())  # to read the texts
+                printed = pl.Series(
+                    [
+                        None if value is None else rounded(value, ".3f")
+                        for value in able[f"{measure}_avg_common"]
+                    ],
+                    dtype=pl.Float64,
+                )
+                highest: Any = printed.max()
+                best = able.filter(printed == highest)["model"]
+                macros[f"Best{name}"] = MISSING if highest is None else number(highest, 3)
+                macros[f"Best{name}Models"] = series(map(latex, best)) or MISSING
+    parts = ablation.pivot("part", index="metric", values="avg_paired")
     higher = parts.filter(pl.col("think") > pl.col("answer"))["metric"].to_list()
     macros["ThinkHigher"] = spelled(len(higher)) if higher else "none"
     listed = series(latex(HEADINGS[m]) for m in higher)
@@ -268,7 +284,7 @@ def switches(
     """
     models, benchmark = settings["models"].values(), settings["benchmark"]
     encoders = [benchmark[metric.name] for metric in registry.metrics() if metric.encoder]
-    scores = ablation.pivot("part", index="metric", values="avg")
+    scores = ablation.pivot("part", index="metric", values="avg_paired")
     return {
         "ImageNet": known.owner == IMAGENET,
         "Sampled": sources.get(settings["images"]["source"]["kind"]).sampled,

@@ -255,8 +255,8 @@ PRODUCTS = (
     Product(
         "ranks",
         "Ranks of the models",
-        "Ranks of the models in every metric. Where an interval spans several ranks, the "
-        "differences between these models are not significant.",
+        "Ranks of the models in every metric, on the images on which all of them are scored. Where "
+        "an interval spans several ranks, the models' differences are not significant.",
         script="table_ranks",
         inputs={"differences": _DIFFERENCES, "aggregate": _AGGREGATE, "statistics": _STATISTICS},
         reads=_BENCHMARK,

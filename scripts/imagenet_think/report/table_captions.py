@@ -10,10 +10,12 @@ from operator import itemgetter
 import polars as pl
 
 from imagenet_think.analysis.populations import DRAWN, FIXED, LEAST
+from imagenet_think.core.numbers import as_text, percent
 from imagenet_think.core.settings import Values
 from imagenet_think.core.wording import series
 from imagenet_think.metrics import domain_limits, registry
 from imagenet_think.metrics.registry import Measure
+from imagenet_think.report.common_images import COMMON
 from imagenet_think.report.tables import MARK, Column
 
 OURS = "ImageNet-Think"
@@ -190,6 +192,22 @@ def brief_metrics() -> list[str]:
     return [m.name for m in metrics if BRIEF.keys() & {own.name for own in m.measures}]
 
 
+def different(defined: Values, name: str, what: str, which: str) -> str:
+    """Explain rows of means over `COMMON`; "" if all means are over the same images.
+
+    `name` is a column of `AGGREGATES` whose means are compared.
+    """
+    scored = [row for row in defined["images"] if row["images"]]
+    if all(row["images"] == row[f"{name}_images"] for row in scored):
+        return ""
+    return f"{what} are scored on different images; rows of {COMMON} are means over {which}."
+
+
+def in_common(defined: Values, name: str) -> str:
+    """Return the number of images on which means are compared."""
+    return count_range(row[f"{name}_images"] for row in defined["images"] if row["images"])
+
+
 def samples(samples: Values) -> str:
     """Explain what a sample of the dataset is, and state how many of the images are one."""
     complete, of = samples["complete"], samples["images"]
@@ -238,9 +256,11 @@ def seen(defined: Values) -> str:
     printed = (row for row in defined["windows"] if row["metric"] in HEADINGS)
     for metric, rows in groupby(printed, key=itemgetter("metric")):
         shares = [
-            f"{SHORT_PARTS[row['part']].lower()} {row['seen']:.1%} of a response's tokens and "
-            f"{row['seen_references']:.1%} of a teacher's ({row['cut']:.1%} and "
-            f"{row['cut_references']:.1%} of these texts are cut)"
+            f"{SHORT_PARTS[row['part']].lower()} {as_text(row['seen'], '.1%')} of a response's "
+            "tokens and "
+            f"{as_text(row['seen_references'], '.1%')} of a teacher's "
+            f"({as_text(row['cut'], '.1%')} and "
+            f"{as_text(row['cut_references'], '.1%')} of these texts are cut)"
             for row in rows
         ]
         sentences.append(f"The window of {HEADINGS[metric]} holds on average, {'; '.join(shares)}.")
@@ -251,8 +271,8 @@ def intervals(defined: Values) -> str:
     """Explain the small numbers."""
     own = defined["intervals"]
     return (
-        f"Small: {own['level']:.0%} intervals {POPULATIONS[own['population']]}; a number of too "
-        "few images of its classes has none."
+        f"Small: {percent(own['level'])} intervals {POPULATIONS[own['population']]}; a number of "
+        "too few images of its classes has none."
     )
 
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from imagenet_think.core import csv_files
 from imagenet_think.core.files import write_text
+from imagenet_think.core.numbers import MINUS, as_text, rounded
 from imagenet_think.report import escaping
 
 REAL = ".3f"
@@ -55,7 +56,8 @@ class Column:
     format
         Format specification of its numbers. Text is printed as it is.
     ranked
-        Whether the greatest value is printed bold and the second underlined.
+        Whether the greatest value is printed bold and the second underlined. Only rows are ranked
+        in which the frame's column `compared` is true: all of them are means over the same images.
     interval
         Whether `<name>_low` and `<name>_high` are in the frame, to be printed with each value.
     marked
@@ -204,7 +206,7 @@ def latex(
     columns = [column for column in columns if column.printed]
     body = []
     for values, intervals in _rows(
-        frame, columns, _latex_text, r"\textbf{{{}}}", r"\underline{{{}}}"
+        frame, columns, escaping.latex, r"\textbf{{{}}}", r"\underline{{{}}}"
     ):
         body.append(_latex_row(values))
         if any(intervals):
@@ -252,7 +254,7 @@ def markdown(frame: pl.DataFrame, columns: Sequence[Column], caption: str) -> st
         _markdown_row(escaping.markdown(f"{c.group} {c.heading}".strip()) for c in columns),
         _markdown_row("---" if _is_text(frame, column) else "---:" for column in columns),
     ]
-    for values, intervals in _rows(frame, columns, _markdown_text, "**{}**", "<ins>{}</ins>"):
+    for values, intervals in _rows(frame, columns, escaping.markdown, "**{}**", "<ins>{}</ins>"):
         pairs = zip(values, intervals, strict=True)
         lines.append(_markdown_row(f"{own} ({ends})" if ends else own for own, ends in pairs))
     return "\n".join([*lines, ""])
@@ -261,13 +263,13 @@ def markdown(frame: pl.DataFrame, columns: Sequence[Column], caption: str) -> st
 def _rows(
     frame: pl.DataFrame,
     columns: Sequence[Column],
-    escape: Callable[[str, bool], str],
+    escape: Callable[[str], str],
     best: str,
     second: str,
 ) -> Iterator[tuple[list[str], list[str]]]:
     """Yield each row's values and their intervals ("" if none) as escaped text.
 
-    `escape` is given whether a value is text. `best` and `second` are the formats of ranked values.
+    `best` and `second` are the formats of ranked values.
     """
     marks: dict[int | None, str] = {1: best, 2: second}
     ranks = {column.name: _ranks(frame, column) for column in columns if column.ranked}
@@ -277,27 +279,26 @@ def _rows(
         for column in columns:
             value, *ends = (row[name] for name in column.names)
             marked = column.marked and ends.pop() is not None
-            text = escape(_printed(value, column.format), isinstance(value, str))
-            text += escape(MARK, True) if marked else ""
+            text = escape(_printed(value, column.format)) + (escape(MARK) if marked else "")
             rank = ranks[column.name][place] if column.ranked else None
             values.append(marks.get(rank, "{}").format(text))
-            intervals.append(escape(_interval(ends, column), False))
+            intervals.append(escape(_interval(ends, column)))
         yield values, intervals
 
 
 def _ranks(frame: pl.DataFrame, column: Column) -> pl.Series:
-    """Return a column's ranks, 1 for the greatest; values that are printed alike rank alike.
+    """Return the ranks of a column's compared rows, 1 for the greatest; null in other rows.
 
-    A missing or marked value has none.
+    Values that are printed alike rank alike. A missing or marked value has no rank, nor has a
+    single one.
     """
     marks = frame[f"{column.name}{MARKED['mark']}"] if column.marked else [None] * len(frame)
-    values = [
-        None if _missing(value) or mark is not None else value
-        for value, mark in zip(frame[column.name], marks, strict=True)
+    printed = [
+        rounded(value, column.format) if compared and mark is None and not _missing(value) else None
+        for value, compared, mark in zip(frame[column.name], frame["compared"], marks, strict=True)
     ]
-    printed = [value and float(format(value, column.format).replace(",", "")) for value in values]
     ranks = pl.Series(printed, dtype=pl.Float64).rank("dense", descending=True)
-    return ranks if ranks.count() > 1 else pl.Series([None] * len(values))
+    return ranks if ranks.count() > 1 else pl.Series([None] * len(printed))
 
 
 def _is_text(frame: pl.DataFrame, column: Column) -> bool:
@@ -308,15 +309,10 @@ def _missing(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _printed(value: object, specification: str) -> str:
-    if _missing(value):
-        return "–"
+def _printed(value: Any, specification: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, str):
-        return value
-    text = format(value, specification)
-    return text if text.strip("-0.,%") else text.lstrip("-")  # what rounds to 0 has no sign
+    return value if isinstance(value, str) else as_text(value, specification)
 
 
 def _interval(ends: Sequence[object], column: Column) -> str:
@@ -324,12 +320,7 @@ def _interval(ends: Sequence[object], column: Column) -> str:
         return ""
     low, high = (_printed(end, column.format) for end in ends)
     # A dash next to a minus sign would be read as one.
-    return f"{low} to {high}" if "-" in low + high else f"{low}–{high}"
-
-
-def _latex_text(text: str, is_text: bool) -> str:
-    """Escape a cell. The sign of a number is a minus; a hyphen in a word stays one."""
-    return escaping.latex(text if is_text else text.replace("-", "−"))
+    return f"{low} to {high}" if MINUS in low + high else f"{low}–{high}"
 
 
 def _latex_row(cells: Iterable[str]) -> str:
@@ -364,10 +355,6 @@ def _latex_headings(columns: Sequence[Column]) -> list[str]:
             rules.append(rf"\cmidrule(lr){{{start}-{start + span - 1}}}")
         start += span
     return [_latex_row(cells), " ".join(rules), headings]
-
-
-def _markdown_text(text: str, is_text: bool) -> str:
-    return escaping.markdown(text)
 
 
 def _markdown_row(cells: Iterable[str]) -> str:

@@ -6,11 +6,18 @@ from hypothesis import strategies as st
 from score_files import FILES, PAIRS, frames, full, one, write
 
 from aggregate_scores import aggregate_scores
-from imagenet_think.analysis.aggregation import largest_first, read_scores, without_thinking
+from imagenet_think.analysis.aggregation import (
+    Key,
+    compared,
+    largest_first,
+    read_scores,
+    without_thinking,
+)
 from imagenet_think.analysis.intervals import Intervals
 from imagenet_think.analysis.populations import FIXED, LEAST
 from imagenet_think.core.schemas import AGGREGATES
 from imagenet_think.metrics import registry
+from imagenet_think.parsing import PARTS
 
 MEASURES = registry.measures()
 SETS, ROUGE = registry.get("sets"), registry.get("rouge")
@@ -173,6 +180,36 @@ def test_order_of_rows_and_division_into_files_change_nothing(tmp_path, draw, sh
             paths[kind].append(path)
             draw.shuffle(paths[kind])
     assert aggregated_files(paths).equals(expected)
+
+
+@given(
+    st.lists(
+        st.lists(st.one_of(st.just(np.nan), st.floats(0, 1)), min_size=12, max_size=12),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_means_over_the_same_images_agree_with_a_plain_computation(images):
+    """Two models with three parts each, in both aggregates."""
+    keys = [Key(m, p, "f1", a) for m in "ab" for p in PARTS for a in ("avg", "max")]
+    columns = dict(zip(keys, zip(*images, strict=True), strict=True))
+    matrix = np.array([*columns.values()])
+    for key, row in zip(keys, compared(matrix, keys), strict=True):
+        others = [
+            k for k in keys if k.aggregate == key.aggregate and not np.isnan(columns[k]).all()
+        ]
+        for name, same in (
+            ("common", [k for k in others if k.part == key.part]),
+            ("paired", [k for k in others if k.model == key.model]),
+            ("shared", others),
+        ):
+            chosen = [
+                columns[key][place]
+                for place in range(len(images))
+                if not any(np.isnan(columns[k][place]) for k in {key, *same})
+            ]
+            assert row[f"{name}_images"] == len(chosen)
+            assert row[name] == (pytest.approx(np.mean(chosen)) if chosen else None)
 
 
 def test_models_are_in_the_given_order(tmp_path):

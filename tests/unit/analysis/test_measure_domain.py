@@ -3,13 +3,14 @@
 import numpy as np
 import polars as pl
 import pytest
-from imagenet_think.analysis.resampling import Intervals
 from score_files import frames, full, one, write
 from scored_shards import write_shard
 
 from aggregate_scores import aggregate_scores
 from imagenet_think.analysis.aggregation import read_scores
 from imagenet_think.analysis.domain import outside_share, read_outside
+from imagenet_think.analysis.intervals import Intervals
+from imagenet_think.analysis.populations import FIXED
 from imagenet_think.core.schemas import DOMAIN
 from imagenet_think.metrics import registry
 from imagenet_think.metrics.domain import words_counter
@@ -81,7 +82,7 @@ def test_only_images_of_the_mean_count(tmp_path, teachers):
     paths = write(frames(pairs), tmp_path)
     scored = read_scores(registry.get("rouge"), [paths["rouge"]], ["m"])
     outside = read_outside(domain, scored.images)
-    frame = aggregate_scores(scored, Intervals(20, 0.9, 1), outside=outside, teachers=teachers)
+    frame = aggregate_scores(scored, Intervals(0.9, FIXED), outside=outside, teachers=teachers)
     row = one(frame, metric="rouge1", part="full", aggregate="avg")
     share, reasons = (2 / 3, "no_token,unknown") if "glm" in teachers else (1 / 3, "no_token")
     assert (row["outside"], row["outside_reasons"]) == (pytest.approx(share), reasons)

@@ -27,6 +27,7 @@ TEXTS = st.text(alphabet=st.one_of(st.sampled_from(SPECIALS + " ab1,"), st.chara
         ("1–2 ± 3", r"1\textendash{}2 $\pm$ 3"),
         ("--- ''", "-{}-{}- '{}'"),
         ("[0, 1]", "{[}0, 1]"),
+        ("* a", "{*} a"),
         ("a\n\t b\x00", "a bU+0000"),
         ("e\u0301", r"\'{e}"),
         ("q\u0301", "qU+0301"),

@@ -3,14 +3,15 @@
 import polars as pl
 import pytest
 from aggregates import MODELS, SETTINGS, rows
-from imagenet_think.analysis.resampling import Intervals
 from scored_shards import score, write_shard
 from written_tables import read_table
 
 from aggregate_scores import aggregate_scores
 from imagenet_think.analysis.aggregation import read_scores
 from imagenet_think.analysis.domain import read_outside
+from imagenet_think.analysis.intervals import Intervals
 from imagenet_think.analysis.lengths import load_tokenizer
+from imagenet_think.analysis.populations import FIXED
 from imagenet_think.core.schemas import AGGREGATES, DOCUMENT_FREQUENCIES, DOMAIN, GROUPS, LENGTHS
 from imagenet_think.metrics import registry
 from imagenet_think.metrics.domain import counter
@@ -125,7 +126,7 @@ def test_from_texts_to_the_mark(tmp_path, metric, table, section, texts, value):
     scored = read_scores(declared, [shard.scores], ["m"])
     aggregate_scores(
         scored,
-        Intervals(20, 0.9, 1),
+        Intervals(0.9, FIXED),
         outside=read_outside([tmp_path / "domain.parquet"], scored.images),
         teachers=["glm", "kimi"],
     ).write_parquet(tmp_path / "aggregate.parquet")

@@ -183,7 +183,7 @@ def test_a_macro_has_letters_only():
 def test_numbers_as_text():
     assert number(1234567) == "1,234,567"
     assert number(-0.5, 1) == "$-$0.5"
-    assert number(None) == "--"
+    assert number(None) == r"\textendash{}"
     assert series(["a", "b", "c"]) == "a, b and c"
     assert series(["a"]) == "a"
     assert series([]) == ""

@@ -7,6 +7,7 @@ from written_tables import read_table
 
 from aggregate_agreement import aggregate_agreement
 from imagenet_think.analysis.intervals import Intervals
+from imagenet_think.core.numbers import as_text
 from imagenet_think.report.table_captions import HEADINGS
 from table_agreement import table_agreement
 
@@ -61,13 +62,15 @@ def test_what_is_printed(run):
     other = found(frame, **keys, model="kimi", against="other_class")
     less = found(frame, **keys, model="kimi", against="teacher_2", minus="same_class")
     assert cells[:2] == ["", "Answer"]
-    assert cells[2].startswith(f"{between['value']:.3f} ({between['low']:.3f}")
-    assert cells[-2] == f"{other['value']:.3f}"
-    assert cells[-1].startswith(f"{less['value']:.3f} ({less['low']:.3f}")
+    assert cells[2].startswith(
+        f"{as_text(between['value'], '.3f')} ({as_text(between['low'], '.3f')}"
+    )
+    assert cells[-2] == as_text(other["value"], ".3f")
+    assert cells[-1].startswith(f"{as_text(less['value'], '.3f')} ({as_text(less['low'], '.3f')}")
     row = found(frame, metric="tfidf_pair", part="full", model="glm", against="teacher_2")
     tfidf = rows[3 * headings.index("TF-IDF Cosine Similarity")]
     assert tfidf[1] == "Full"
-    assert tfidf[2].startswith(f"{row['value']:.3f} ")
+    assert tfidf[2].startswith(f"{as_text(row['value'], '.3f')} ")
     for words in (
         "GLM_4.1 and Kimi",
         "Full: M = 36 images between the teachers (0 left out because a text is missing), 24 in",
@@ -84,7 +87,7 @@ def test_what_is_printed_by_domain(run):
     assert [row[:3] for row in rows] == [["animal", "18", "12"], ["plant", "9", "6"]]
     keys = {"grouping": "domain", "group": "plant", "metric": "rougeL", "part": "full"}
     last = found(frame, **keys, model="kimi", against="same_class")
-    assert rows[-1][-1] == f"{last['value']:.3f}"
+    assert rows[-1][-1] == as_text(last["value"], ".3f")
     assert "GLM_4.1 (1) and Kimi (2)" in caption
 
 

@@ -129,12 +129,35 @@ def test_the_greater_score_is_bold(made, tmp_path):
     assert r"Model B & \underline{0.020} & \underline{0.025}" in tex
 
 
+def test_models_without_a_common_image_are_not_marked(made):
+    nothing = pl.lit(None, pl.Float64)
+    _, caption, cells = made("table4", NUMBERS.with_columns(common=nothing, common_images=0))
+    assert "The models have no scored image in common (n): none is marked as the best." in caption
+    assert len(cells) == 1 + 2
+    assert not any("**" in cell or "<ins>" in cell for row in cells for cell in row)
+
+
+def test_a_single_scored_model_is_not_marked(made):
+    other = pl.col("model") == "a"
+    empty = NUMBERS.with_columns(
+        *(pl.when(~other).then(name).alias(name) for name in ("value", "low", "high", "common")),
+        *(
+            pl.when(~other).then(name).otherwise(0).alias(name)
+            for name in ("images", "common_images")
+        ),
+    )
+    _, caption, cells = made("table4", empty)
+    assert "bold" not in caption
+    assert cells[2] == ["Model_A", *"––––", "0"]
+    assert not any("**" in cell for cell in cells[1])
+
+
 def test_a_model_without_numbers_is_an_error_and_without_scores_printed_as_dashes(made):
     with pytest.raises(KeyError, match="no number of glm"):
         made("table3", models=["a", "glm"])
     scored = pl.when(pl.col("model") != "a").then(pl.col("value", "low", "high"))
     _, _, cells = made("table3", NUMBERS.with_columns(scored))
-    assert cells[2] == ["Model_A", *"––––"]
+    assert cells[2] == ["Model_A", *"––––", "140"]
 
 
 def test_table_7(tmp_path):

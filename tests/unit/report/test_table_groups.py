@@ -48,7 +48,7 @@ def test_the_table(made, tmp_path):
     assert set(frame["no_response"]) == {15}
     assert head == ["Group", "Images", "Metric", "Model B Avg.", "Model_A Avg."]
     assert len(rows) == 4 * 3
-    assert rows[0][:4] == ["plant", "1,050", "BERTScore", "0.000 (-0.010 to 0.020)"]
+    assert rows[0][:4] == ["plant", "1,050", "BERTScore", "0.000 (−0.010 to 0.020)"]
     assert rows[1][:4] == ["", "", "Sentence-BERT", "0.010 (0.000–0.030)"]
     assert rows[6][:4] == ["complexity 1", "1,050", "BERTScore", "20.000 (19.990–20.020)"]
     assert rows[11][2:4] == ["ROUGE-L", "30.030 (30.020–30.050)"]

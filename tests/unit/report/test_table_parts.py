@@ -7,7 +7,8 @@ from written_tables import read_table
 
 from imagenet_think.core.schemas import AGGREGATES, GROUPS
 from imagenet_think.parsing import PARTS
-from table_parts import table_parts
+from table_parts import quarters, table_parts
+from table_parts import sizes as quarter_sizes
 
 QUARTERS = {"a": ["1 (5–8 tokens)", "4 (9 tokens)"], "b": ["1 (2–3 tokens)"]}
 
@@ -42,13 +43,36 @@ def test_the_table(files, tmp_path):
     assert places == [("b", "all"), ("a", "all"), *by_length]
     assert head[:4] == ["Model and length", "Metric", "Full Output Avg.", "Full Output Max"]
     assert len(rows) == 2 * 8 + 3 * 3
-    assert rows[0][:3] == ["Model B", "BERTScore", "0.000 (-0.010 to 0.020)"]
+    n = "n = 140 / 130 / 130"
+    assert rows[0][:3] == [f"Model B, {n}", "BERTScore", "0.000 (−0.010 to 0.020)"]
     assert rows[1][:2] == ["", "Sentence-BERT Cosine Similarity"]
-    assert rows[8][:2] == ["Model_A", "BERTScore"]
-    assert rows[16][:3] == ["Model B, quarter 1 (2–3 tokens)", "BERTScore", "1.000 (0.990–1.020)"]
+    assert rows[8][:2] == [f"Model_A, {n}", "BERTScore"]
+    title = f"Model B, quarter 1 (2–3 tokens), {n}"
+    assert rows[16][:3] == [title, "BERTScore", "1.000 (0.990–1.020)"]
     assert rows[-1][:2] == ["", "ROUGE-L"]
     assert "Thinking tokens: M = 130 of 144 images (response missing: 1 to 3;" in caption
     assert r"\begin{longtable}" in (tmp_path / "parts.tex").read_text()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({"a": [36, 36, 36, 36], "b": [35, 36, 35, 35]}, ""),
+        ({"a": [36, 36, 36, 36], "b": [30, 42, 35, 35]}, "they have 30 to 42 images"),
+        ({"a": [9, 9, 9, 9], "b": [100, 44]}, "they have 44 to 100 images"),
+    ],
+)
+def test_the_caption_says_how_quarters_differ_in_size(sizes, words):
+    groups = [
+        row | {"images": size - 1, "left_out": 1}
+        for model, of_model in sizes.items()
+        for place, size in enumerate(of_model)
+        for row in rows(models=[model], parts=["full"], grouping="length", group=str(place))
+    ]
+    found = quarter_sizes(pl.DataFrame(groups, schema=GROUPS))
+    assert found == sizes
+    said = quarters({"groups": {"length": {"sizes": found}}})
+    assert words in said if words else said == ""
 
 
 def test_the_caption_says_what_windows_held_of_each_part(files, tmp_path):

@@ -50,9 +50,10 @@ def test_ranks_by_hand():
 
 def test_models_without_common_images_are_not_ranked_against_each_other():
     gaps = {("a", "b"): 0.1, ("a", "c"): None, ("b", "c"): None}
-    assert ranks(gaps) == {"a": (1, 1, 2), "b": (2, 2, 3), "c": (None, None, None)}
+    assert ranks(gaps) == {"a": (1, 1, 1), "b": (2, 2, 2), "c": (None, None, None)}
     assert alike(differences(gaps).filter(aggregate="avg")) == [("a", "c"), ("b", "c")]
-    assert ranks({}, ["a"]) == {"a": (1, 1, 1)}
+    assert ranks({}, ["a"]) == {"a": (None, None, None)}
+    assert ranks(dict.fromkeys(gaps)) == dict.fromkeys(MODELS, (None, None, None))
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=6), st.floats(0, 0.5))
@@ -102,6 +103,7 @@ def test_the_table(made):
         "Cosine Similarity: B–C. The csv",
         "all pairs of models (3) of a metric",
         "M = 40 of 40 images",
+        "on the same images, the 40 on which all of them are scored.",
     ):
         assert words in caption
     assert len(frame) == 8 * 2 * 6
@@ -119,8 +121,9 @@ def test_without_significant_differences_and_with_a_single_model(made):
     _, caption, _ = made(differences(dict.fromkeys(GAPS, 0.001), MEASURES))
     assert f"Pairs not told apart: {', '.join(table_captions.HEADINGS.values())}: all." in caption
     frame, caption, cells = made(differences({}), benchmarked=["b"])
-    assert set(frame.select("key", "rank", "other").rows()) == {("b", 1, None)}
-    assert cells[1][:3] == ["A", "Model B", "1 (1–1)"]
+    assert set(frame.select("key", "rank", "other").rows()) == {("b", None, None)}
+    assert cells[1] == ["A", "Model B", *"––––––––"]
+    assert "A single model has no rank." in caption
     assert "pairs" not in caption
     assert "differences" not in caption
 

@@ -1,11 +1,13 @@
 import json
 import re
+import subprocess
 
 import polars as pl
 import pytest
 from latex_documents import compile_latex
+from missing_tools import require
 
-from imagenet_think.report import products
+from imagenet_think.report import escaping, products
 from imagenet_think.report.tables import WHOLE, Column, latex, markdown, write_table
 
 COLUMNS = [
@@ -20,15 +22,18 @@ def frame(values, low=None, high=None):
     nothing = [None] * len(values)
     numbers = {"f1": values, "f1_low": low or nothing, "f1_high": high or nothing}
     return pl.DataFrame(numbers, schema=dict.fromkeys(numbers, pl.Float64)).with_columns(
-        model=pl.format("m_{}", pl.int_range(pl.len())), key=pl.lit("k"), images=250_000
+        model=pl.format("m_{}", pl.int_range(pl.len())),
+        key=pl.lit("k"),
+        images=250_000,
+        compared=True,
     )
 
 
-def cells(values):
+def cells(table):
     """Return the printed values of the ranked column, in LaTeX and in Markdown."""
-    tex = latex(frame(values), COLUMNS, "c", "l").split("\\midrule\n")[1].splitlines()
-    md = markdown(frame(values), COLUMNS, "c").splitlines()
-    count = len(values)
+    tex = latex(table, COLUMNS, "c", "l").split("\\midrule\n")[1].splitlines()
+    md = markdown(table, COLUMNS, "c").splitlines()
+    count = len(table)
     return (
         [line.split(" & ")[1] for line in tex[:count]],
         [line.split(" | ")[1] for line in md[4 : 4 + count]],
@@ -47,7 +52,7 @@ def cells(values):
     ],
 )
 def test_best_is_bold_and_second_underlined(values, marked):
-    tex, md = cells(values)
+    tex, md = cells(frame(values))
     assert md == marked
     for sign, command in (
         (r"\*\*(.*)\*\*", r"\\textbf{\1}"),
@@ -58,13 +63,23 @@ def test_best_is_bold_and_second_underlined(values, marked):
     assert tex == marked
 
 
+def test_only_compared_rows_are_marked():
+    table = frame([0.9, 0.1, 0.3, 0.1, 0.5]).with_columns(
+        compared=pl.Series([False, False, True, True, True])
+    )
+    _, md = cells(table)
+    assert md == ["0.900", "0.100", "<ins>0.300</ins>", "0.100", "**0.500**"]
+    _, md = cells(table.with_columns(compared=False))
+    assert md == ["0.900", "0.100", "0.300", "0.100", "0.500"]
+
+
 def test_numbers_words_and_yes_or_no():
     table = pl.DataFrame({"a": [1234567, 2], "b": [True, False], "c": [0.25, -0.5]})
     table = table.with_columns(d=pl.Series(["GLM-4", "x"]))
     columns = [Column("a", "A", format=WHOLE), Column("b", "B"), Column("c", "C", format=".1%")]
     columns.append(Column("d", "D"))
     md, tex = markdown(table, columns, "c"), latex(table, columns, "c", "l")
-    assert "| 1,234,567 | yes | 25.0% | GLM-4 |\n| 2 | no | -50.0% | x |" in md
+    assert "| 1,234,567 | yes | 25.0% | GLM-4 |\n| 2 | no | −50.0% | x |" in md
     # A minus in numbers, a hyphen in words; no marks, as nothing is ranked.
     assert r"1,234,567 & yes & 25.0\% & GLM-4 \\" in tex
     assert r"2 & no & $-$50.0\% & x \\" in tex
@@ -77,7 +92,7 @@ def test_intervals_are_below_the_value_in_latex_and_after_it_in_markdown():
     assert tex[row + 1] == r" & {\scriptsize 0.450\textendash{}0.550} &  \\"
     assert tex[row + 3] == r" & {\scriptsize $-$0.100 to 0.600} &  \\"
     assert "| **0.500** (0.450–0.550) |" in markdown(table, COLUMNS, "c")
-    assert "| <ins>0.400</ins> (-0.100 to 0.600) |" in markdown(table, COLUMNS, "c")
+    assert "| <ins>0.400</ins> (−0.100 to 0.600) |" in markdown(table, COLUMNS, "c")
 
 
 def test_groups_span_their_columns():
@@ -152,3 +167,21 @@ def test_latex_compiles(tmp_path, long):
     table = table.with_columns(text=pl.lit("[a_b] 100% {x} \\ <y> " * 8))
     tex = latex(table, columns, "A caption of 5% & [more].", "tab:x", long=long)
     compile_latex(tmp_path, tex, r"See \ref{tab:x}.", packages="array,booktabs,longtable")
+
+
+def test_asterisks_and_brackets_that_begin_a_row_survive(tmp_path):
+    """After `\\\\`, LaTeX would take them for its star and its optional argument."""
+    require("pdftotext")
+    names = ["*", "* starred", "[1ex] bracketed", "*[2] both", "[x"]
+    columns = [Column("model", "[Model*"), Column("f1", "*Avg.", "*Scores [all] of both teachers")]
+    table = frame([0.25] * len(names)).with_columns(model=pl.Series(names))
+    tex = latex(table, columns, "*", "l")
+    rows = [rf"{escaping.latex(name)} & {escaping.latex(name)} \\\\" for name in names]
+    macros = [r"\begin{tabular}{ll}", *rows, r"\end{tabular}"]
+    compile_latex(tmp_path, tex, *macros, packages="array,booktabs")
+    said = ["pdftotext", "-layout", tmp_path / "text.pdf", "-"]
+    text = subprocess.run(said, capture_output=True, text=True, check=True).stdout
+    for name in names:
+        assert re.search(rf"^ *{re.escape(name)} +0\.250$", text, re.M), name
+        assert re.search(rf"^ *{re.escape(name)} +{re.escape(name)}$", text, re.M), name
+    assert re.search(r"\[Model\* +\*Avg\.", text)

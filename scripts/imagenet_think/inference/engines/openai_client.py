@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import httpx2
 from PIL import ExifTags, Image
 
+from imagenet_think.core.numbers import setting
 from imagenet_think.inference.chat import (
     PromptError,
     encode,
@@ -328,7 +329,7 @@ class ChatEngine:
                 done, _ = await asyncio.wait({task}, timeout=left)
                 if done:
                     return task.result()
-            raise UnavailableError(f"no token for {seconds:g} seconds", silent=True)
+            raise UnavailableError(f"no token for {setting(seconds)} seconds", silent=True)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

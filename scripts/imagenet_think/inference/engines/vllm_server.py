@@ -18,6 +18,7 @@ from typing import Any
 import httpx2
 import torch
 
+from imagenet_think.core.numbers import setting, whole
 from imagenet_think.inference.engines import EngineError, supervisor
 from imagenet_think.inference.engines.hardware import device_name
 from imagenet_think.inference.engines.openai_client import Address, Server, UnavailableError
@@ -144,7 +145,7 @@ class VllmServer(Server):
                     )
                 if time.monotonic() > start + most:
                     raise EngineError(
-                        f"vLLM was not healthy after {most:g} seconds "
+                        f"vLLM was not healthy after {setting(most)} seconds "
                         f"(engines.vllm.start_seconds). {self._tail()}"
                     )
                 await asyncio.sleep(_POLL_SECONDS)
@@ -154,7 +155,7 @@ class VllmServer(Server):
             if isinstance(error, UnavailableError):
                 raise EngineError(f"vLLM does not answer. {self._tail()}") from error
             raise
-        logger.info("vLLM was healthy after %.0f s", time.monotonic() - start)
+        logger.info("vLLM was healthy after %s s", whole(time.monotonic() - start))
 
     def _spawn(self, port: int, key: str | None) -> subprocess.Popen:
         command = [*self._command, "--host=127.0.0.1", f"--port={port}"]
