@@ -110,7 +110,7 @@ def table_benchmark(
     order = models.join(
         shown.select("key", "added").unique(), on="key", how="left", maintain_order="left"
     ).sort("added", maintain_order=True)
-    frame = spread(shown, order.drop("model"), *numbers, kept=["images", "compared"])
+    frame = spread(shown, order.drop("model"), *numbers, MARKED, ["images", "compared"])
     frame = frame.with_columns(model=titled(order["model"]))
     columns = [Column("model", "Model"), *columns, Column("images", "n", format=WHOLE)]
     write_table(frame, columns, defined, caption, stem, csv=csv)

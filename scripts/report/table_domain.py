@@ -8,6 +8,7 @@ import polars as pl
 
 from imagenet_think.analysis.lengths import NON_LATIN_SHARE
 from imagenet_think.core.job import start_job
+from imagenet_think.core.numbers import percent
 from imagenet_think.core.settings import Values, names
 from imagenet_think.core.wording import series
 from imagenet_think.metrics import registry
@@ -86,13 +87,13 @@ def caption(defined: Values) -> str:
     return (
         "What the metrics can read of the models' full outputs; the csv has thinking and answer "
         f"too. The texts of {references} are the references. Not Latin: texts of whose letters at "
-        f"least {defined['non_latin']:.0%} are of other scripts. No token: texts without a token "
-        "of the metric. [UNK]: tokens of an encoder that are unknown, or only a part of a "
+        f"least {percent(defined['non_latin'])} are of other scripts. No token: texts without a "
+        "token of the metric. [UNK]: tokens of an encoder that are unknown, or only a part of a "
         "character. Not in words: letters and digits outside the words that the metric reads, "
         "which are those whose tokens leave no letter out; clauses in scripts without spaces are "
         f"no words. Outside the metric's domain are texts {outside}. A mean "
-        f"with such a text in at least {defined['domain']['images']:.0%} of its images is marked "
-        f"with {MARK} in every table."
+        f"with such a text in at least {percent(defined['domain']['images'])} of its images is "
+        f"marked with {MARK} in every table."
     )
 
 

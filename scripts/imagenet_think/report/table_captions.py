@@ -88,7 +88,7 @@ def printed_rows(
 
 def outside(thresholds: Values) -> dict[str, str]:
     """Say when a text is outside a metric's domain, by the reasons in `domain_limits`."""
-    unknown, in_words = (f"{thresholds[name]:.0%}" for name in ("unknown", "in_words"))
+    unknown, in_words = (percent(thresholds[name]) for name in ("unknown", "in_words"))
     return {
         domain_limits.NO_TOKEN: "without a token",
         domain_limits.UNKNOWN: (
@@ -151,7 +151,9 @@ def precision(defined: Values) -> str:
     for name, rows in groupby(defined["precision"], key=itemgetter("metric")):
         headings = {own.score_column: own.heading for own in registry.get(name).measures}
         errors = list(rows)
-        shown = series(f"{row['greatest']:.1e} ({headings[row['column']]})" for row in errors)
+        shown = series(
+            f"{as_text(row['greatest'], '.1e')} ({headings[row['column']]})" for row in errors
+        )
         sentences.append(
             f"On {errors[0]['pairs']:,} pairs of this run, scores differ from those in float32 by "
             f"at most {shown}."
@@ -180,8 +182,9 @@ def marks(defined: Values) -> str:
         return ""
     listed = "; ".join(f"{series(metrics)}: {words}" for words, metrics in found.items())
     return (
-        f"{MARK} In at least {defined['domain']['images']:.0%} of the images the metric cannot "
-        "read the response or a reference, so that the number means nothing and is not ranked: "
+        f"{MARK} In at least {percent(defined['domain']['images'])} of the images the metric "
+        "cannot read the response or a reference, so that the number means nothing and is not "
+        "ranked: "
         f"{listed}."
     )
 
