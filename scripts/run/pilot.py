@@ -323,7 +323,7 @@ def page(
             "responses stay in the journal: the run does not generate them again. Tokens are those "
             "of the responses that were kept. Tokens per second count everything that the jobs "
             "behind these responses generated, without the time for loading the model and for its "
-            f"canary (a separate column). {table_captions.intervals(settings)}",
+            f"canary (a separate column). {table_captions.intervals(settings['benchmark'])}",
         ),
         "## Responses that are not done\n",
         markdown(

@@ -109,7 +109,7 @@ def test_the_error_is_measured_on_pairs_of_the_run(tmp_path):
 
     assert re.fullmatch(
         rf"On {scorable} pairs of this run, scores differ from those in float32 by at most "
-        r"\S+e-0\d \(Precision\), \S+e-0\d \(Recall\) and \S+e-0\d \(BERTScore\)\.",
+        r"\S+e−0\d \(Precision\), \S+e−0\d \(Recall\) and \S+e−0\d \(BERTScore\)\.",
         note(tmp_path / "precision.parquet"),
     )
     assert note() == ""
