@@ -28,21 +28,18 @@ rule measure_texts:
 rule measure_domain:
     input:
         annotations=annotations_of_block(),
-        pinned=pinned("benchmark.{encoders}"),
+        pinned=pinned("benchmark.{metric}"),
     output:
-        **{
-            metric: block_files(f"{R}/statistics/domain/{metric}/{{shard}}.parquet")
-            for metric in METRICS
-        },
+        block_files(f"{R}/statistics/domain/{{metric}}/{{shard}}.parquet"),
     log:
-        log("measure_domain/{block}"),
+        log("measure_domain/{metric}/{block}"),
     conda:
         "../envs/texts.yaml"
     params:
-        settings=reads("benchmark.{metrics}.{tokenized}"),
-        tokenizers=content("benchmark.{encoders}.repository"),
+        settings=reads("teachers", "benchmarked", "benchmark.{metric}.{tokenized}"),
+        tokenizer=content("benchmark.{metric}.repository"),
     message:
-        "Counting what the metrics can read of the texts of block {wildcards.block}"
+        "Counting what {wildcards.metric} can read of the texts of block {wildcards.block}"
     script:
         "../scripts/analysis/measure_domain.py"
 

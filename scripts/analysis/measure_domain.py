@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -45,19 +44,17 @@ def measure_domain(
 
 if __name__ == "__main__":
     snakemake = start_job()
-    benchmark = json.loads(snakemake.params.settings)["benchmark"]
-    load = cache(load_tokenizer)  # two metrics may have the same encoder
+    metric = registry.get(snakemake.wildcards.metric)
+    settings = json.loads(snakemake.params.settings)
+    count = counter(metric, settings["benchmark"][metric.name], load_tokenizer)
+    models = len(settings["teachers"] + settings["benchmarked"])
     files = snakemake.input.annotations
-    for metric in registry.metrics():
-        count = counter(metric, benchmark[metric.name], load)
-        outputs = snakemake.output[metric.name]
-        models = len(files) // len(outputs)
-        for place, path in enumerate(outputs):
-            frame = measure_domain(files[place * models :][:models], metric.name, count)
-            write_parquet(frame, path, DOMAIN)
-            outside = frame["outside"].drop_nulls().value_counts(sort=True)
-            logger.info(
-                "%s, shard %s: %d texts, outside the domain: %s",
-                *(metric.name, Path(path).stem, len(frame)),
-                ", ".join(f"{n} {why}" for why, n in outside.iter_rows()) or "none",
-            )
+    for place, path in enumerate(snakemake.output):
+        frame = measure_domain(files[place * models :][:models], metric.name, count)
+        write_parquet(frame, path, DOMAIN)
+        outside = frame["outside"].drop_nulls().value_counts(sort=True)
+        logger.info(
+            "Shard %s: %d texts, outside the domain: %s",
+            *(Path(path).stem, len(frame)),
+            ", ".join(f"{n} {why}" for why, n in outside.iter_rows()) or "none",
+        )
