@@ -231,15 +231,24 @@ def _variances(
 def _between(totals: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return variances and degrees of freedom from the sums of clusters: CR2 of an intercept [2]_.
 
-    The degrees of freedom are Satterthwaite's for images that are independent. Both are NaN for too
-    few clusters.
+    The degrees of freedom are Satterthwaite's for totals whose variance grows as the 1.5th power of
+    a cluster's size: between images that are independent and all alike. Both are NaN for too few
+    clusters.
     """
     number = sizes.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
-        rest = 1 - sizes / number
-        leverage = sizes**2 / rest / number
-        trace = (sizes**2).sum(axis=1) + leverage.sum(axis=1) ** 2 - (leverage**2).sum(axis=1)
-        variances, freedom = (totals**2 / rest).sum(axis=1), number[:, 0] ** 2 / trace
+        weights = sizes / number
+        scales, supposed = 1 / (1 - weights), weights**1.5
+        whole = supposed.sum(axis=1, keepdims=True)
+        # The covariances of the scaled totals: what they have in common, and their own variances.
+        common = scales * (whole * weights**2 - 2 * weights * supposed)
+        own = common + scales * supposed
+        first, second, third = (
+            (scales * weights ** (2 - power) * supposed**power).sum(axis=1) for power in range(3)
+        )
+        squares = (own**2 - common**2).sum(axis=1) + (whole[:, 0] * first) ** 2
+        squares += 2 * first * third + 2 * second**2 - 4 * whole[:, 0] * first * second
+        variances, freedom = (totals**2 * scales).sum(axis=1), own.sum(axis=1) ** 2 / squares
     return _where(np.count_nonzero(sizes, axis=1) >= LEAST, variances, freedom)
 
 

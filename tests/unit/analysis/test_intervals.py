@@ -64,7 +64,9 @@ def test_clusters_are_those_of_cr2_and_satterthwaite():
         weights = adjusted @ np.ones(len(own)) / 70
         variance += (weights @ (found - found.mean())[own]) ** 2
         parts.append(residuals[own].T @ weights)
-    products = np.array(parts) @ np.array(parts).T
+    # A total has a variance of its size to the power of 1.5.
+    covariance = (codes[:, None] == codes) / np.sqrt(np.bincount(codes))[codes]
+    products = np.array(parts) @ covariance @ np.array(parts).T
     freedom = np.trace(products) ** 2 / np.trace(products @ products)
     expected = scipy.stats.t.ppf(0.95, freedom) * np.sqrt(variance)
     assert margins(found[None], Classes(codes), CLUSTERS) == pytest.approx([expected])
