@@ -277,6 +277,8 @@ def _within(
     return _where(freedom >= LEAST - 1, variances, freedom)
 
 
-def _where(enough: np.ndarray, *numbers: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return numbers, NaN where there are not enough images or classes for them."""
-    return tuple(np.where(enough, each, np.nan) for each in numbers)
+def _where(
+    enough: np.ndarray, variances: np.ndarray, freedom: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return both, NaN where there are not enough images or classes for them."""
+    return np.where(enough, variances, np.nan), np.where(enough, freedom, np.nan)

@@ -213,7 +213,7 @@ ROWS = [
 def test_intervals_cover_the_true_value_as_often_as_they_say(kind, population):
     """A smaller seeded form of the benchmark: images of about the miniature's number of classes."""
     design = Design(population, 0.3, 24 if "half" in kind else 12, 144)
-    runs = 100 if "share" in kind else 300 if kind in ("kappa", "alpha, three judges") else 600
+    runs = 400 if "share" in kind else 1200 if kind in ("kappa", "alpha, three judges") else 600
     covered = KINDS[kind][1](design, runs)
     assert np.isfinite(covered).mean() > 0.8
     assert 0.92 < np.nanmean(covered) < 0.98
