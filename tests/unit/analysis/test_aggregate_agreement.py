@@ -64,6 +64,13 @@ def test_means_are_those_of_the_rows(frame):
                 assert (row["seen"] is not None) == metric.coverage
 
 
+def test_comparisons_that_share_classes_have_no_interval(tmp_path):
+    frame = aggregated(tmp_path, **write_files(tmp_path, 3 * IMAGES)).filter(grouping="all")
+    none = frame.select("against", none=pl.col("low").is_null() & pl.col("high").is_null())
+    expected = {("teacher_2", False), ("same_class", False), ("other_class", True)}
+    assert set(none.iter_rows()) == expected
+
+
 def test_differences_are_on_images_that_have_both(frame):
     for measure, metric in MEASURES:
         name, column = measure.name, measure.score_column
