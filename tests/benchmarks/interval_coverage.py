@@ -10,6 +10,7 @@ stated, not allowed for. `--page` writes the tables into the page that documents
 
 import argparse
 import math
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -43,6 +44,9 @@ MODELS = np.linspace(0.5, 1.5, 5)
 
 BATCH = 2000
 """Simulations at once."""
+
+SELDOM = 0.05
+"""Share of samples with an interval below which a coverage is not stated."""
 
 START, END = "<!-- coverage -->", "<!-- end of coverage -->"
 """The lines of the page between which the tables are."""
@@ -269,33 +273,35 @@ SKEWED: Kinds = {
 """Kinds that are shown, but need not be as wanted."""
 
 
-def coverages(simulated: Simulated, population: str, icc: float, runs: int) -> list[float | None]:
-    """Return the coverages by cell; None without an interval."""
-    rates: list[float | None] = []
+def coverages(simulated: Simulated, population: str, icc: float, runs: int) -> list[float]:
+    """Return the coverages by cell; NaN where hardly any sample has an interval."""
+    rates = []
     for cell in CELLS:
         designs = (Design(population, icc, *cell, seed=seed) for seed in range(-(-runs // BATCH)))
         found = np.concatenate([simulated(design, min(runs, BATCH)) for design in designs])
-        rates.append(float(np.nanmean(found)) if np.isfinite(found).any() else None)
+        some = np.isfinite(found).mean() >= SELDOM
+        rates.append(float(np.nanmean(found)) if some else math.nan)
     return rates
 
 
-def table(kinds: Kinds, runs: int) -> tuple[list[str], list[float]]:
-    """Print a table of coverages; return its lines and all coverages."""
+def table(kinds: Kinds, chosen: Sequence[str], runs: int, known: Sequence[str]) -> list[str]:
+    """Return the lines of a table, and print them; of kinds that are not chosen those `known`."""
     headings = [f"{classes:,}, {images:,}" for classes, images in CELLS]
     lines = [
         f"| number | classes | ICC | {' | '.join(headings)} |",
         f"|{' --- |' * 3}{' ---: |' * len(headings)}",
     ]
     print(*lines, sep="\n", flush=True)
-    every = []
     for kind, (populations, simulated) in kinds.items():
+        if kind not in chosen:
+            lines += [line for line in known if line.startswith(f"| {kind} |")]
+            continue
         for population, icc in product(populations, ICCS):
             found = coverages(simulated, population, icc, runs)
-            every += [rate for rate in found if rate is not None]
-            shown = ["–" if rate is None else f"{rate:.1%}" for rate in found]
+            shown = ["–" if math.isnan(rate) else f"{rate:.1%}" for rate in found]
             lines.append(f"| {kind} | {population} | {icc} | {' | '.join(shown)} |")
             print(lines[-1], flush=True)
-    return lines, every
+    return lines
 
 
 def main() -> None:
@@ -305,7 +311,7 @@ def main() -> None:
         "--runs", type=int, default=8000, help="simulations of each cell, in steps of 2,000"
     )
     parser.add_argument("--kinds", nargs="*", default=[*KINDS, *SKEWED], help="the first columns")
-    parser.add_argument("--page", type=Path, help="also write the tables into this page")
+    parser.add_argument("--page", type=Path, help="also replace their rows in this page")
     options = parser.parse_args()
     error = math.sqrt(LEVEL * (1 - LEVEL) / options.runs)
     about = (
@@ -314,16 +320,16 @@ def main() -> None:
         f"agreement {options.runs // 4:,} for each value that is averaged over."
     )
     print(about)
+    text = options.page.read_text() if options.page else ""
     judged, skewed = (
-        table({kind: own for kind, own in kinds.items() if kind in options.kinds}, options.runs)
-        for kinds in (KINDS, SKEWED)
+        table(kinds, options.kinds, options.runs, text.splitlines()) for kinds in (KINDS, SKEWED)
     )
-    wrong = [rate for rate in judged[1] if not WANTED[0] <= rate <= WANTED[1]]
-    result = f"{len(judged[1])} coverages, from {min(judged[1]):.1%} to {max(judged[1]):.1%}."
+    rates = [float(rate) / 100 for line in judged for rate in re.findall(r"([\d.]+)%", line)]
+    wrong = [rate for rate in rates if not WANTED[0] <= rate <= WANTED[1]]
+    result = f"{len(rates)} coverages, from {min(rates):.1%} to {max(rates):.1%}."
     if options.page:
-        text = options.page.read_text()
+        lines = [START, about, "", *judged, "", result, "", *skewed, END]
         before, after = text.split(START)[0], text.split(END)[1]
-        lines = [START, about, "", *judged[0], "", result, "", *skewed[0], END]
         options.page.write_text(before + "\n".join(lines) + after)
     if wrong:
         sys.exit(f"{len(wrong)} are not between {WANTED[0]:.0%} and {WANTED[1]:.0%}: {result}")

@@ -95,8 +95,9 @@ def _with_interval(
 ) -> Coefficient:
     """Return a coefficient for the sum of the images' tables, with its interval.
 
-    The interval is that of log(1 - coefficient), from what each image changes (the jackknife), so
-    that it is wider below than above. Where all agree, or all but on one image, there is none.
+    The interval is that of log(1 - coefficient), from what each image changes (the jackknife), or
+    each class where classes are clusters, so that it is wider below than above. Where all agree, or
+    all but on one image (or in one class), there is none.
     """
     judged = np.flatnonzero(tables.any(axis=(1, 2)))
     tables, nothing = tables[judged], Coefficient(np.nan, np.nan, np.nan)
@@ -104,10 +105,16 @@ def _with_interval(
         return nothing
     total = tables.sum(axis=0)
     value = float(coefficient(total))
-    without = coefficient(total - tables)
+    units = np.arange(len(tables))
+    if classes.are_clusters(intervals.population):
+        units = np.unique(classes.codes[judged], return_inverse=True)[1]
+    number = np.bincount(units)
+    removed = np.zeros((len(number), *total.shape))
+    np.add.at(removed, units, tables)
+    without = coefficient(total - removed)
     if len(tables) < LEAST or not (value < 1 and (without < 1).all()):
         return nothing._replace(value=value)
-    influences = math.log(1 - value) - np.log(1 - without)
-    margin = influence_margin(influences, classes.of(judged), intervals)
+    changes = (math.log(1 - value) - np.log(1 - without)) * (1 - number / len(tables))
+    margin = influence_margin((changes / number)[units], classes.of(judged), intervals)
     low, high = (1 - (1 - value) * math.exp(sign * margin) for sign in (1, -1))
     return Coefficient(value, low, high)
