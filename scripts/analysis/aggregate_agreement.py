@@ -14,7 +14,13 @@ from imagenet_think.analysis.domain import Outside, outside_share, read_outside
 from imagenet_think.analysis.intervals import Classes, Intervals, classes_of, margins
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.job import start_job
-from imagenet_think.core.schemas import AGREEMENT_AGGREGATES, BASELINES, BETWEEN, SAME_CLASS
+from imagenet_think.core.schemas import (
+    AGREEMENT_AGGREGATES,
+    BASELINES,
+    BETWEEN,
+    OTHER_CLASS,
+    SAME_CLASS,
+)
 from imagenet_think.metrics import registry
 from imagenet_think.metrics.pairs import check_images
 from imagenet_think.metrics.registry import Metric
@@ -116,8 +122,9 @@ def aggregate(
     """Return the means of comparisons and their intervals, over all images and by their domain.
 
     The schema is `AGREEMENT_AGGREGATES`, the largest domain first; an image may have none. For the
-    interval of a baseline, two images that are compared are one observation of their class (of the
-    first one's class, if they are of two). `outside` has the texts that are outside the domain of
+    interval of a baseline, two images that are compared are one observation of their class; images
+    of two classes have none, as each class is compared with two others, and some of its images more
+    than once. `outside` has the texts that are outside the domain of
     each measure's metric; in a baseline only the image's own texts are counted, not those of its
     partners.
     """
@@ -127,8 +134,10 @@ def aggregate(
     rows = []
     for grouping, group, chosen in groups:
         values = np.stack([scores.values[chosen] for scores in found.values()])
-        half = np.empty(len(values))
-        for place, scores in enumerate(found.values()):
+        half = np.full(len(values), np.nan)
+        for place, (comparison, scores) in enumerate(found.items()):
+            if comparison.against == OTHER_CLASS:
+                continue
             paired = scores.paired[chosen]
             own = values[place : place + 1, paired]
             half[place] = margins(own, classes.of(chosen[paired]), intervals)[0]

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import combinations, product
 
 import numpy as np
@@ -37,9 +36,8 @@ def compare_models(
     Returns
     -------
     polars.DataFrame
-        Schema `DIFFERENCES`. The simultaneous intervals have the level 1 - (1 - level) / pairs
-        (Bonferroni), so that all intervals of a measure and aggregate hold at once with at least
-        `level`.
+        Schema `DIFFERENCES`. The simultaneous intervals of a measure and aggregate hold for all
+        pairs at once with the level of `intervals`.
     """
     pairs = list(combinations(models, 2))
     measures = dict.fromkeys(key.metric for key in scored.values)
@@ -49,9 +47,8 @@ def compare_models(
     matrix = np.empty((len(rows), len(scored.images)))
     for place, values in enumerate(_differences(scored, models, measures)):
         matrix[place] = values
-    simultaneous = replace(intervals, level=1 - (1 - intervals.level) / len(pairs))
     single, all_at_once = (
-        margins(matrix, scored.classes, each) for each in (intervals, simultaneous)
+        margins(matrix, scored.classes, intervals, compared=number) for number in (2, len(models))
     )
     found = []
     for place, (metric, name, (model, other)) in enumerate(rows):

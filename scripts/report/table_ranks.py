@@ -143,9 +143,9 @@ def _openness(defined: Values) -> Iterator[str]:
     )
     yield (
         "Small: the ranks left open by the intervals of the models' differences, which hold for "
-        f"all pairs of models ({pairs}) of a metric at once ({percent(own['level'])}, Bonferroni) "
-        f"{POPULATIONS[own['population']]}; models with too few images in common are not told "
-        "apart."
+        f"all pairs of models ({pairs}) of a metric at once ({percent(own['level'])}, Games and "
+        f"Howell's) {POPULATIONS[own['population']]}; models with too few images in common are "
+        "not told apart."
     )
     yield f"Pairs not told apart: {_not_apart(defined)}."
     yield "The csv holds the differences and their intervals, of the averages and of the maxima."

@@ -249,7 +249,8 @@ def caption(defined: Values) -> str:
         f"matter. {table_captions.intervals(defined)} Several judgements of one image count as one "
         "observation there. Alpha (Krippendorff's, for nominal values) and kappa (Cohen's, where "
         f"exactly two reviewers judged) have one from {own['least_of_coefficients']} images on "
-        "that several judged, unless all agree, or all but on one."
+        "that several judged, unless all agree, or all but on one (where classes are clusters: in "
+        "one of these)."
     )
 
 

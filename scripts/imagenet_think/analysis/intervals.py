@@ -9,7 +9,7 @@ a share of several judgements per image and a coefficient of agreement differ on
 References
 ----------
 .. [1] W. G. Cochran, Sampling Techniques, 3rd ed., 1977: sections 5.5 (stratified means), 5A.14
-   (means of a part of the sample) and 11.2 (ratios).
+   (means of a part of the sample), 10.4 (two stages: images of some classes) and 11.2 (ratios).
 .. [2] R. M. Bell, D. F. McCaffrey, Bias reduction in standard errors for linear regression with
    multi-stage samples, Survey Methodology 28 (2002): CR2, with Satterthwaite's degrees of freedom.
 .. [3] E. L. Korn, B. I. Graubard, Confidence intervals for proportions with small expected number
@@ -18,22 +18,29 @@ References
 .. [4] C. Franco, R. J. A. Little, T. A. Louis, E. V. Slud, Comparative study of confidence
    intervals for proportions in complex sample surveys, Journal of Survey Statistics and
    Methodology 7 (2019): the same in Wilson's interval.
+.. [5] P. A. Games, J. F. Howell, Pairwise multiple comparison procedures with unequal n's and/or
+   variances, Journal of Educational Statistics 1 (1976): Tukey's studentized range with each
+   difference's own variance and degrees of freedom.
 
-`tests/benchmarks/interval_coverage.py` simulates how often these intervals cover the true value.
+`tests/benchmarks/interval_coverage.py` simulates how often these intervals cover the true value
+(`docs/intervals.md`).
 """
 
+import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import polars as pl
 from scipy.special import ndtri, stdtrit
+from scipy.stats import studentized_range
 
-from imagenet_think.analysis.populations import DRAWN, LEAST
+from imagenet_think.analysis.populations import DRAWN, FIXED, LEAST
 
 FEW_SEEN = 0.2
 """Share of fixed classes with an image up to which they count as drawn: those that do have images,
-hardly ever more than one, are then a sample of the classes. With more of them, such an interval
-would be too wide."""
+hardly ever more than one, are then a sample of the classes, and the variance within them is
+unknown. With more of them, such an interval would be too wide."""
 
 PRIOR = 5
 """Degrees of freedom with which the design effect of a share, for fixed classes, is drawn to that
@@ -93,7 +100,9 @@ def classes_of(images: pl.Series, sample: pl.DataFrame) -> Classes:
     return Classes(found["code"].to_numpy(), seen)
 
 
-def margins(values: np.ndarray, classes: Classes, intervals: Intervals) -> np.ndarray:
+def margins(
+    values: np.ndarray, classes: Classes, intervals: Intervals, compared: int = 2
+) -> np.ndarray:
     """Return half the widths of the intervals of means over images.
 
     Parameters
@@ -105,6 +114,9 @@ def margins(values: np.ndarray, classes: Classes, intervals: Intervals) -> np.nd
         Those of the images.
     intervals
         See `Intervals`.
+    compared
+        For values that are differences: of how many means. The intervals of the differences of all
+        pairs of them then hold at once [5]_.
 
     Returns
     -------
@@ -116,20 +128,21 @@ def margins(values: np.ndarray, classes: Classes, intervals: Intervals) -> np.nd
     for start in range(0, len(values), step):
         rows = values[start : start + step]
         sizes = (~np.isnan(rows)).astype(np.float64)
-        found[start : start + step] = ratio_margins(np.nan_to_num(rows), sizes, classes, intervals)
+        linearised = _linearised(np.nan_to_num(rows), sizes)
+        variances, freedom, _ = _variances(linearised, sizes, classes, intervals)
+        quantiles = (
+            stdtrit(freedom, (1 + intervals.level) / 2)
+            if compared <= 2
+            else [_simultaneous(own, compared, intervals.level) for own in freedom.tolist()]
+        )
+        found[start : start + step] = quantiles * np.sqrt(variances)
     return found
 
 
-def ratio_margins(
-    totals: np.ndarray, sizes: np.ndarray, classes: Classes, intervals: Intervals
-) -> np.ndarray:
-    """Return half the widths of the intervals of ratios of two sums over images.
-
-    `totals` are the sums of an image's values and `sizes` how many it has, both of shape
-    (rows, images). Otherwise as `margins`.
-    """
-    variances, freedom, _ = _variances(_linearised(totals, sizes), sizes, classes, intervals)
-    return stdtrit(freedom, (1 + intervals.level) / 2) * np.sqrt(variances)
+@cache
+def _simultaneous(freedom: float, compared: int, level: float) -> float:
+    """Return the quantile for the differences of all pairs of means; of 2 means, that of t."""
+    return float(studentized_range.ppf(level, compared, freedom)) / math.sqrt(2)
 
 
 def influence_margin(influences: np.ndarray, classes: Classes, intervals: Intervals) -> float:
@@ -172,7 +185,7 @@ def shares(
         share = counts.sum(axis=1) / total
         independent = share * (1 - share) / (total - 1)
         effect = np.where(independent > 0, variances / independent, total / units)
-        if not classes.are_clusters(intervals.population):
+        if intervals.population == FIXED and classes.seen >= 1:
             effect = (freedom * effect + PRIOR * total / images) / (freedom + PRIOR)
         quantile = ndtri(tail) * stdtrit(freedom, tail) / stdtrit(images - 1, tail)
         scale = quantile**2 * effect / total
@@ -201,42 +214,57 @@ def _variances(
     codes = classes.codes[order]
     starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]][: len(codes)])
     linearised, sizes = linearised[:, order], sizes[:, order]
+    totals, of_classes = (np.add.reduceat(each, starts, axis=1) for each in (linearised, sizes))
+    between, of_between = _between(totals, of_classes)
     if classes.are_clusters(intervals.population):
-        sizes = np.add.reduceat(sizes, starts, axis=1)
-        variances, freedom = _between(np.add.reduceat(linearised, starts, axis=1), sizes)
-        enough = np.count_nonzero(sizes, axis=1) >= LEAST
-    else:
-        variances, freedom = _within(linearised, sizes, starts)
-        enough = freedom >= LEAST - 1
-    units = np.count_nonzero(sizes, axis=1)
-    return np.where(enough, variances, np.nan), np.where(enough, freedom, np.nan), units
+        return between, of_between, np.count_nonzero(of_classes, axis=1)
+    variances, freedom = _within(linearised, totals, sizes, starts)
+    if classes.seen < 1:  # the classes that have images are a sample: two stages [1]_
+        parts = np.stack([classes.seen * variances, (1 - classes.seen) * between])
+        variances, frees = parts.sum(axis=0), np.stack([freedom, of_between])
+        with np.errstate(invalid="ignore"):
+            combined = variances**2 / (parts**2 / frees).sum(axis=0)
+        freedom = np.where(variances == 0, frees.sum(axis=0), combined)
+    return variances, freedom, np.count_nonzero(sizes, axis=1)
 
 
 def _between(totals: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return variances and degrees of freedom from the sums of clusters: CR2 of an intercept [2]_.
 
-    The degrees of freedom are Satterthwaite's for images that are independent.
+    The degrees of freedom are Satterthwaite's for totals whose variance grows as the 1.5th power of
+    a cluster's size: between images that are independent and all alike. Both are NaN for too few
+    clusters.
     """
     number = sizes.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
-        rest = 1 - sizes / number
-        leverage = sizes**2 / rest / number
-        trace = (sizes**2).sum(axis=1) + leverage.sum(axis=1) ** 2 - (leverage**2).sum(axis=1)
-        return (totals**2 / rest).sum(axis=1), number[:, 0] ** 2 / trace
+        weights = sizes / number
+        scales, supposed = 1 / (1 - weights), weights**1.5
+        whole = supposed.sum(axis=1, keepdims=True)
+        # The covariances of the scaled totals: what they have in common, and their own variances.
+        common = scales * (whole * weights**2 - 2 * weights * supposed)
+        own = common + scales * supposed
+        first, second, third = (
+            (scales * weights ** (2 - power) * supposed**power).sum(axis=1) for power in range(3)
+        )
+        squares = (own**2 - common**2).sum(axis=1) + (whole[:, 0] * first) ** 2
+        squares += 2 * first * third + 2 * second**2 - 4 * whole[:, 0] * first * second
+        variances, freedom = (totals**2 * scales).sum(axis=1), own.sum(axis=1) ** 2 / squares
+    return _where(np.count_nonzero(sizes, axis=1) >= LEAST, variances, freedom)
 
 
 def _within(
-    linearised: np.ndarray, sizes: np.ndarray, starts: np.ndarray
+    linearised: np.ndarray, totals: np.ndarray, sizes: np.ndarray, starts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return variances and degrees of freedom within strata, which begin at `starts`.
 
-    Images without a value count, as those outside a part of a stratified sample do [1]_. A stratum
-    of one image has the mean variance of the others.
+    `totals` are the strata's sums. Images without a value count, as those outside a part of a
+    stratified sample do [1]_. A stratum of one image has the mean variance of the others. Both are
+    NaN for too few images.
     """
     images = np.diff(starts, append=linearised.shape[1])
     several = images > 1
     squares = np.add.reduceat(linearised**2, starts, axis=1)
-    squares -= np.add.reduceat(linearised, starts, axis=1) ** 2 / images
+    squares -= totals**2 / images
     squares = np.maximum(squares, 0)
     present = np.add.reduceat(sizes > 0, starts, axis=1, dtype=np.int64)
     variances = (squares * np.where(several, images / np.maximum(images - 1, 1), 0)).sum(axis=1)
@@ -245,4 +273,12 @@ def _within(
     # As if the mean were that of the images with a value in advance; 1 if all have one.
     number = present.sum(axis=1)
     variances *= number / np.maximum(number - 1, 1) * (1 - 1 / max(images.sum(), 1))
-    return variances, np.maximum(present[:, several] - 1, 0).sum(axis=1)
+    freedom = np.maximum(present[:, several] - 1, 0).sum(axis=1)
+    return _where(freedom >= LEAST - 1, variances, freedom)
+
+
+def _where(
+    enough: np.ndarray, variances: np.ndarray, freedom: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return both, NaN where there are not enough images or classes for them."""
+    return np.where(enough, variances, np.nan), np.where(enough, freedom, np.nan)

@@ -195,7 +195,7 @@ AGREEMENT_AGGREGATES = _schema(
     against=TEXT,  # one of `AGAINST`
     minus=TEXT,  # null, or same_class: the mean difference from that baseline
     value=FLOAT,
-    low=FLOAT,
+    low=FLOAT,  # null for other_class, whose comparisons share classes and images
     high=FLOAT,
     images=INT,  # in the mean
     left_out=INT,  # not in the mean; with `images` all of the group
@@ -251,7 +251,7 @@ DIFFERENCES = _schema(
     difference=FLOAT,  # model minus other, mean over the images on which every model is scored
     low=FLOAT,
     high=FLOAT,
-    # The interval that holds for all pairs of the metric and aggregate at once (Bonferroni).
+    # The interval that holds for all pairs of the metric and aggregate at once.
     all_low=FLOAT,
     all_high=FLOAT,
     images=INT,

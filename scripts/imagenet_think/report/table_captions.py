@@ -203,7 +203,10 @@ def different(defined: Values, name: str, what: str, which: str) -> str:
     scored = [row for row in defined["images"] if row["images"]]
     if all(row["images"] == row[f"{name}_images"] for row in scored):
         return ""
-    return f"{what} are scored on different images; rows of {COMMON} are means over {which}."
+    return (
+        f"{what} are scored on different images; rows of {COMMON} are means over {which}, without "
+        "intervals."
+    )
 
 
 def in_common(defined: Values, name: str) -> str:

@@ -45,8 +45,12 @@ def krippendorff(
     classes, intervals
         The images' classes, and how intervals are made.
     """
-    tables = [_coincidences(image, categories) for image in values]
-    return _with_interval(np.array(tables), classes, intervals, _alpha)
+    counts = (values[:, :, None] == np.arange(categories)).sum(axis=1)
+    total = counts.sum(axis=1)[:, None, None]
+    # An image's pairs of values by category, in which each judge's value has a total weight of 1.
+    pairs = counts[:, :, None] * (counts[:, None, :] - np.eye(categories))
+    tables = np.where(total > 1, pairs / np.maximum(total - 1, 1), 0)
+    return _with_interval(tables, classes, intervals, _alpha)
 
 
 def cohen(
@@ -57,15 +61,6 @@ def cohen(
     both = (values != MISSING).all(axis=1)
     tables[both, values[both, 0], values[both, 1]] = 1
     return _with_interval(tables, classes, intervals, _kappa)
-
-
-def _coincidences(image: np.ndarray, categories: int) -> np.ndarray:
-    """Return an image's pairs of values by category; each judge's value has a total weight of 1."""
-    counts = np.bincount(image[image != MISSING], minlength=categories).astype(float)
-    total = counts.sum()
-    if total < 2:
-        return np.zeros((categories, categories))
-    return (np.outer(counts, counts) - np.diag(counts)) / (total - 1)
 
 
 def _alpha(tables: np.ndarray) -> np.ndarray:
@@ -100,19 +95,26 @@ def _with_interval(
 ) -> Coefficient:
     """Return a coefficient for the sum of the images' tables, with its interval.
 
-    The interval is that of log(1 - coefficient), from what each image changes (the jackknife), so
-    that it is wider below than above. Where all agree, or all but on one image, there is none.
+    The interval is that of log(1 - coefficient), from what each image changes (the jackknife), or
+    each class where classes are clusters, so that it is wider below than above. Where all agree, or
+    all but on one image (or in one class), there is none.
     """
-    judged = np.flatnonzero([table.any() for table in tables])
+    judged = np.flatnonzero(tables.any(axis=(1, 2)))
     tables, nothing = tables[judged], Coefficient(np.nan, np.nan, np.nan)
     if not len(tables):
         return nothing
     total = tables.sum(axis=0)
     value = float(coefficient(total))
-    without = coefficient(total - tables)
+    units = np.arange(len(tables))
+    if classes.are_clusters(intervals.population):
+        units = np.unique(classes.codes[judged], return_inverse=True)[1]
+    number = np.bincount(units)
+    removed = np.zeros((len(number), *total.shape))
+    np.add.at(removed, units, tables)
+    without = coefficient(total - removed)
     if len(tables) < LEAST or not (value < 1 and (without < 1).all()):
         return nothing._replace(value=value)
-    influences = math.log(1 - value) - np.log(1 - without)
-    margin = influence_margin(influences, classes.of(judged), intervals)
+    changes = (math.log(1 - value) - np.log(1 - without)) * (1 - number / len(tables))
+    margin = influence_margin((changes / number)[units], classes.of(judged), intervals)
     low, high = (1 - (1 - value) * math.exp(sign * margin) for sign in (1, -1))
     return Coefficient(value, low, high)

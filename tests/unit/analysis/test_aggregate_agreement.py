@@ -55,13 +55,20 @@ def test_means_are_those_of_the_rows(frame):
                 row = found(frame, metric=name, part=part, model=model, against=against)
                 numbers = rows_of(metric.name, model, part, against, column)
                 assert row["value"] == pytest.approx(np.mean(list(numbers.values())), abs=1e-15)
-                if len(numbers) >= LEAST:
+                if len(numbers) >= LEAST and against != "other_class":
                     assert row["low"] < row["value"] < row["high"]
                 else:
                     assert (row["low"], row["high"]) == (None, None)
                 assert (row["images"], row["left_out"]) == (len(numbers), IMAGES - len(numbers))
                 assert row["unpaired"] == (0 if against == "teacher_2" else 4)
                 assert (row["seen"] is not None) == metric.coverage
+
+
+def test_comparisons_that_share_classes_have_no_interval(tmp_path):
+    frame = aggregated(tmp_path, **write_files(tmp_path, 3 * IMAGES)).filter(grouping="all")
+    none = frame.select("against", none=pl.col("low").is_null() & pl.col("high").is_null())
+    expected = {("teacher_2", False), ("same_class", False), ("other_class", True)}
+    assert set(none.iter_rows()) == expected
 
 
 def test_differences_are_on_images_that_have_both(frame):

@@ -165,7 +165,7 @@ def test_tables_of_scores_mark_the_means_over_common_images(run, table):
     assert best[1:] == copier[1:]
     assert all(cell.startswith("**") for cell in copier[1:-1])
     assert all(cell.startswith("<ins>") for cell in poor[1:-1])
-    assert f"{COMMON} are means over the 12 on which all of them are, best bold" in caption
+    assert f"{COMMON} are means over the 12 on which all of them are, without intervals" in caption
     assert csv["images"].to_list() == [40, 12, 40]
     assert csv["common_images"].to_list() == [12] * 3
     for name in csv.columns:

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 from nltk.metrics.agreement import AnnotationTask
@@ -117,3 +118,22 @@ def test_few_images_have_no_interval():
     assert not math.isnan(few.value)
     assert math.isnan(few.low)
     assert math.isnan(few.high)
+
+
+def test_intervals_of_drawn_classes_are_the_jackknife_s_that_leaves_one_out():
+    draw, classes, drawn = np.random.default_rng(3), 12, Intervals(0.9, "drawn")
+    codes = np.repeat(np.arange(classes), 6)
+    one, other = draw.integers(0, 3, (2, len(codes)))
+    alike = draw.random(len(codes)) < draw.random(classes)[codes]
+    values = np.stack([one, np.where(alike, one, other)], axis=1)
+    found = cohen(values, 3, Classes(codes), drawn)
+    logs = np.log1p([-kappa(values[codes != code], 3).value for code in range(classes)])
+    error = math.sqrt((classes - 1) * logs.var())
+    half = scipy.stats.t.ppf(0.95, classes - 1) * error
+    ends = [1 - (1 - found.value) * math.exp(sign * half) for sign in (1, -1)]
+    assert (found.low, found.high) == pytest.approx(ends)
+    # Without the only class in which they differ, nothing is left to estimate from.
+    values[codes > 0, 1] = values[codes > 0, 0]
+    values[codes == 0, 1] = (values[codes == 0, 0] + 1) % 3
+    assert math.isnan(cohen(values, 3, Classes(codes), drawn).low)
+    assert not math.isnan(cohen(values, 3, Classes(codes), INTERVALS).low)
