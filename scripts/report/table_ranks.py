@@ -121,7 +121,7 @@ def caption(defined: Values) -> str:
     first, second = table_captions.teachers(defined)
     return table_captions.caption(
         "Ranks by the mean over images of the average of the two scores of full outputs, "
-        f"against the texts of {first} and {second}; 1 is the highest.",
+        f"against the texts of {first} and {second}; 1 is the highest, before rounding.",
         *(_openness(defined) if len(defined["models"]) > 1 else ["A single model has no rank."]),
         table_captions.AS_PRINTED,
         table_captions.counted(defined),
