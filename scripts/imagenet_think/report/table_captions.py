@@ -203,14 +203,12 @@ def brief_metrics() -> list[str]:
     return [m.name for m in metrics if BRIEF.keys() & {own.name for own in m.measures}]
 
 
-def different(
-    defined: Values, name: str, what: str, which: str, parts: Collection[str] = tuple(PARTS)
-) -> str:
+def different(defined: Values, name: str, what: str, which: str, part: str | None = None) -> str:
     """Explain rows of means over `COMMON`; "" if all means are over the same images.
 
-    `name` is a column of `AGGREGATES` whose means are compared, `parts` are those that are printed.
+    `name` is a column of `AGGREGATES` whose means are compared, `part` the one that is printed.
     """
-    scored = [row for row in defined["images"] if row["images"] and row["part"] in parts]
+    scored = [row for row in _of_part(defined, part) if row["images"]]
     if all(row["images"] == row[f"{name}_images"] for row in scored):
         return ""
     return (
@@ -236,13 +234,18 @@ def samples(samples: Values) -> str:
 
 def counted(defined: Values, part: str | None = None) -> str:
     """State how many images the means are over, and what was missing; of one part or of all."""
-    rows = [row for row in defined["images"] if part in (None, row["part"])]
+    rows = _of_part(defined, part)
     total = max((row["images"] + row["left_out"] for row in rows), default=0)
     return (
         f"M = {count_range(row['images'] for row in rows)} of {total:,} images (response missing: "
         f"{count_range(row['no_response'] for row in rows)}; reference missing: "
         f"{count_range(_without_reference(defined, rows))})."
     )
+
+
+def _of_part(defined: Values, part: str | None) -> list[Values]:
+    """Return the numbers of images of one part or of all."""
+    return [row for row in defined["images"] if part in (None, row["part"])]
 
 
 def _without_reference(defined: Values, rows: Iterable[Values]) -> list[int]:
@@ -264,9 +267,9 @@ def by_part(sentences: Mapping[str, str]) -> str:
     return " ".join(f"{series(own).capitalize()}: {words}" for words, own in parts.items())
 
 
-def missing(defined: Values) -> str:
+def missing(defined: Values, part: str | None = None) -> str:
     """Explain what happens to images without a response or a reference; "" if there are none."""
-    rows = defined["images"]
+    rows = _of_part(defined, part)
     sentences = []
     if any(row["no_response"] for row in rows):
         sentences.append(

@@ -115,15 +115,14 @@ def test_a_caption_claims_and_explains_only_what_is_so(
 def test_groups_of_full_outputs_do_not_speak_of_the_parts(tables):
     """A thinking that is missing leaves the printed means of full outputs over the same images."""
     defined = definitions(tables, "groups")
-    for row in defined["images"]:
-        row["images"] = row["common_images"] = 9
-    assert "rows of common images" not in caption("groups", defined)
-    for row in defined["images"]:
-        row["images"] -= row["part"] == "think"
-    assert "rows of common images" not in caption("groups", defined)
-    for row in defined["images"]:
-        row["images"] -= row["part"] == "full"
-    assert "rows of common images are means over those" in caption("groups", defined)
+    for missing, said in (("think", False), ("full", True)):
+        for row in defined["images"]:
+            without = int(row["part"] == missing)
+            row |= {"images": 9 - without, "left_out": without, "no_response": without}
+            row["common_images"] = 9
+        text = caption("groups", defined)
+        assert ("rows of common images are means over those" in text) == said
+        assert ("A response is missing where" in text) == said
 
 
 def test_captions_name_no_table_by_a_number_that_another_document_does_not_have(tables):
