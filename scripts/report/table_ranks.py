@@ -142,10 +142,10 @@ def _openness(defined: Values) -> Iterator[str]:
         else "The models have no scored image in common, and no ranks."
     )
     yield (
-        "Small: the ranks left open by the intervals of the models' differences, which hold for "
-        f"all pairs of models ({pairs}) of a metric at once ({percent(own['level'])}, Bonferroni) "
-        f"{POPULATIONS[own['population']]}; models with too few images in common are not told "
-        "apart."
+        f"{table_captions.SMALL}: the ranks left open by the intervals of the models' differences, "
+        f"which hold for all pairs of models ({pairs}) of a metric at once "
+        f"({percent(own['level'])}, Bonferroni) {POPULATIONS[own['population']]}; models with too few "
+        "images in common are not told apart."
     )
     yield f"Pairs not told apart: {_not_apart(defined)}."
     yield "The csv holds the differences and their intervals, of the averages and of the maxima."

@@ -68,6 +68,9 @@ AS_PRINTED = (
 )
 """Where metrics are defined, whose tables have other numbers in the report than in the paper."""
 
+SMALL = "Small or in parentheses"
+"""Where intervals are: in LaTeX below their numbers, in Markdown and on pages after them."""
+
 EQUATIONS = "(equations 1 to 3 of the paper)"
 """How the scores against both teachers are combined."""
 
@@ -312,8 +315,8 @@ def intervals(defined: Values) -> str:
     """Explain the small numbers."""
     own = defined["intervals"]
     return (
-        f"Small: {percent(own['level'])} intervals {POPULATIONS[own['population']]}; a number over "
-        "too few images has none."
+        f"{SMALL}: {percent(own['level'])} intervals {POPULATIONS[own['population']]}; a number "
+        "over too few images has none."
     )
 
 
