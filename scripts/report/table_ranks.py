@@ -144,8 +144,8 @@ def _openness(defined: Values) -> Iterator[str]:
     yield (
         f"{table_captions.SMALL}: the ranks left open by the intervals of the models' differences, "
         f"which hold for all pairs of models ({pairs}) of a metric at once "
-        f"({percent(own['level'])}, Bonferroni) {POPULATIONS[own['population']]}; models with too few "
-        "images in common are not told apart."
+        f"({percent(own['level'])}, Bonferroni) {POPULATIONS[own['population']]}; models with too "
+        "few images in common are not told apart."
     )
     yield f"Pairs not told apart: {_not_apart(defined)}."
     yield "The csv holds the differences and their intervals, of the averages and of the maxima."
