@@ -101,6 +101,7 @@ rule compare_with_paper:
             "statistics.tokenizer.repository",
             "benchmark.images",
             "benchmark.ablation_model",
+            "benchmark.intervals",
             "benchmark.{encoders}.repository",
         ),
     message:

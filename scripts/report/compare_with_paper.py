@@ -13,13 +13,13 @@ import yaml
 from imagenet_think.core.csv_files import read_csv
 from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
-from imagenet_think.core.numbers import MINUS, as_text
+from imagenet_think.core.numbers import MINUS, as_text, percent
 from imagenet_think.core.settings import Values
 from imagenet_think.metrics import registry
 from imagenet_think.parsing import PARTS
 from imagenet_think.report import comparability, table_captions
 from imagenet_think.report.comparability import IMAGES, SCORES, SEPARATOR, TEXTS, split_reasons
-from imagenet_think.report.table_captions import OURS, REPORTED
+from imagenet_think.report.table_captions import OURS, POPULATIONS, REPORTED
 from imagenet_think.report.tables import WHOLE, Column, latex, markdown, write_csv
 
 MODELS = {
@@ -69,7 +69,7 @@ MEANS_NOTHING = "the metric cannot read our texts (marked in our table)"
 NOT_LOCAL = "not computed: the config names no local copy of this dataset"
 NOT_RUN = "not computed: this run does not benchmark the model"
 NOT_ABLATED = "not computed: this run's Table 7 is of another model"
-TIME = "not computed: it is a time, which stands in the run's cost.md"
+TIME = "not computed: it is a time, which is in the run's cost.md"
 
 PRINTED = [
     Column("table", "Place"),
@@ -224,8 +224,11 @@ def lettered(comparison: pl.DataFrame) -> dict[str, str]:
     return dict(zip(split_reasons(comparison), ascii_lowercase, strict=False))
 
 
-def caption(comparison: pl.DataFrame) -> str:
-    """Explain the columns, count the numbers that can be compared, and list the reasons."""
+def caption(comparison: pl.DataFrame, intervals: Values) -> str:
+    """Explain the columns, count the numbers that can be compared, and list the reasons.
+
+    `intervals` is that section of the config.
+    """
     comparable = comparison.filter(pl.col("reasons").is_null())
     inside = comparable["inside"].drop_nulls()
     numbers = len(comparable) or "none"
@@ -236,18 +239,17 @@ def caption(comparison: pl.DataFrame) -> str:
     if _unequal(comparison):
         images = (
             " Models, or the parts of Table 7, are scored on different images (n). Compare them "
-            "with "
-            "each other by the means over the images that all have (Common)."
+            "with each other by the means over the images that all have (Common)."
         )
     letters = lettered(comparison)
     why = "; ".join(f"({letter}) {words}" for words, letter in letters.items())
+    level, population = percent(intervals["level"]), POPULATIONS[intervals["population"]]
     return (
-        "The paper's numbers beside ours. Diff. is ours minus the paper's, the interval is ours, "
-        "and the paper's number, as rounded, lies inside or outside of it; a dash stands where "
-        f"there is no number or no interval. {counts}.{images} The letters under reasons say why "
-        "two "
-        "numbers cannot be compared: inside is no agreement there, and outside no disagreement. "
-        f"{why}."
+        "The paper's numbers next to ours. Diff. is ours minus the paper's. The interval is ours, "
+        f"at {level} {population}; the paper's number, as rounded, is inside or outside. A dash "
+        f"means that there is no number or no interval. {counts}.{images} The letters under "
+        "reasons say why two numbers cannot be compared: inside is no agreement there, and outside "
+        f"no disagreement. {why}."
     )
 
 
@@ -299,7 +301,7 @@ def compare_with_paper(
     ours = {Path(path).stem: read_csv(path, infer_schema_length=None) for path in tables}
     paper = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))
     comparison = compare(paper, ours, config)
-    text = caption(comparison)
+    text = caption(comparison, config["benchmark"]["intervals"])
     write_csv(comparison, [Column(name, name) for name in SCHEMA], f"{stem}.csv")
     letters = lettered(comparison)
     rows = [printed(row, letters) for row in comparison.iter_rows(named=True)]

@@ -26,7 +26,7 @@ def caption(defined: Values) -> str:
     formats = ", ".join(f"{m.get('output', 'separate columns')} ({m['name']})" for m in models)
     return table_captions.caption(
         f"Thinking against answer of {models[0]['name']}: each part compared with the same part of "
-        f"the texts of {first} and {second} (equations 1 to 3).",
+        f"the texts of {first} and {second} {table_captions.EQUATIONS}.",
         table_captions.definitions(defined),
         table_captions.precision(defined),
         table_captions.seen(defined),

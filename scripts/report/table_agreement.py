@@ -136,16 +136,17 @@ def define(
 
 def counted(defined: Values) -> str:
     """State the number of images by part, and why the others are left out."""
-    sentences = []
+    found = {}
     for part, name in SHORT_PARTS.items():
         rows = [row for row in defined["images"] if row["part"] == part]
         between = [row for row in rows if row["against"] == BETWEEN]
         baselines = [row["images"] for row in rows if row["against"] in BASELINES]
-        sentences.append(
-            f"{name}: M = {count_range(row['images'] for row in between)} images between the "
+        found[name.lower()] = (
+            f"M = {count_range(row['images'] for row in between)} images between the "
             f"teachers ({count_range(row['left_out'] for row in between)} left out because a text "
             f"is missing), {count_range(baselines)} in the baselines."
         )
+    sentences = [table_captions.by_part(found)]
     full = (row["unpaired"] for row in defined["images"] if row["part"] == "full")
     if unpaired := max(full, default=0):
         sentences.append(
@@ -156,23 +157,29 @@ def counted(defined: Values) -> str:
 
 
 def seen(defined: Values) -> str:
-    """State which share of the tokens was read; "" if all were."""
+    """State which share of the tokens metrics with windows read."""
+    rows = defined["windows"]
     shares = [
         f"{as_text(row['seen'], '.1%')} of a full text's tokens for {HEADINGS[row['metric']]}"
-        for row in defined["windows"]
+        for row in rows
+        if row["seen"] < 1
     ]
-    return f"On average the window held {' and '.join(shares)}." if shares else ""
+    whole = [HEADINGS[row["metric"]] for row in rows if row["seen"] == 1]
+    return table_captions.caption(
+        table_captions.read_whole(whole, "full text"),
+        f"On average the window held {' and '.join(shares)}." if shares else "",
+    )
 
 
 def caption(defined: Values) -> str:
     """Return the caption of the table of all images."""
     first, second = table_captions.teachers(defined)
     return table_captions.caption(
-        f"How alike the texts of {first} and {second} are. Between: both teachers' texts on the "
-        "same image. Same, Other: a teacher's text and its own on a different image of the class, "
-        "and on one of another class. Difference: Between less Same, on images that have both; "
-        "where it is above 0, two teachers on one image are more alike than one teacher on two "
-        "images of a class.",
+        f"Agreement between the texts of {first} and {second}. Between: both teachers' texts on "
+        "the same image. Same, Other: a teacher's text and its own on a different image of the "
+        "class, and on one of another class; the csv has their intervals. Difference: Between "
+        "minus Same, on images that have both; where it is above 0, two teachers on one image are "
+        "more alike than one teacher on two images of a class.",
         table_captions.definitions(defined),
         table_captions.precision(defined),
         seen(defined),
@@ -186,10 +193,10 @@ def domain_caption(defined: Values) -> str:
     """Return the caption of the table by domain."""
     first, second = table_captions.teachers(defined)
     return table_captions.caption(
-        f"How alike the full outputs of {first} (1) and {second} (2) are, by domain, in "
+        f"Agreement between the full outputs of {first} (1) and {second} (2), by domain, in "
         f"{spelled(len(BRIEF))} metrics; the csv holds all. Between: both teachers' texts on "
         "the same image, of M images. Same: a teacher's text and its own on a different image of "
-        "the class, over the images that have such a partner (Paired).",
+        "the class, over the images that have such a partner (Paired); the csv has the intervals.",
         table_captions.definitions(defined, table_captions.brief_metrics()),
         table_captions.marks(defined),
         table_captions.intervals(defined),

@@ -15,13 +15,17 @@ from imagenet_think.report.common_images import COMMON, titled, with_common
 from imagenet_think.report.table_captions import AGGREGATES
 from imagenet_think.report.tables import MARKED, WHOLE, Column, spread, write_table
 
+BEST = "best bold, second underlined, by the numbers as printed"
+"""The table of ranks does not round."""
+
 
 def caption(defined: Values) -> str:
     """Return the caption: what the table shows, how it was measured, and on how many images."""
     first, second = table_captions.teachers(defined)
     return table_captions.caption(
         f"{defined['title']} of full outputs and the texts of {first} and {second}: means over "
-        "images of the average and of the maximum of the two scores (equations 1 to 3).",
+        "images of the average and of the maximum of the two scores "
+        f"{table_captions.EQUATIONS}.",
         table_captions.definitions(defined),
         defined["details"],
         table_captions.precision(defined),
@@ -40,14 +44,14 @@ def _marks(defined: Values) -> str:
     if len({row["model"] for row in scored}) < 2:
         return ""
     if all(row["images"] == row["common_images"] for row in scored):
-        return "Best bold, second underlined."
+        return f"{BEST.capitalize()}."
     common = table_captions.in_common(defined, "common")
     if common == "0":
         return "The models have no scored image in common (n): none is marked as the best."
     return (
         f"The models are scored on different images (n). Rows of {COMMON} are means over the "
-        f"{common} on which all of them are, without intervals (those of their differences are in "
-        "the table of ranks); best bold, second underlined."
+        f"{common} on which all of them are, {BEST}, and have no intervals (those of their "
+        "differences are in the table of ranks)."
     )
 
 

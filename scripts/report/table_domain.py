@@ -85,13 +85,13 @@ def caption(defined: Values) -> str:
     outside = series(table_captions.outside(defined["domain"]).values(), "or")
     references = series(table_captions.teachers(defined))
     return (
-        "What the metrics can read of the models' full outputs; the csv has thinking and answer "
-        f"too. The texts of {references} are the references. Not Latin: texts of whose letters at "
-        f"least {percent(defined['non_latin'])} are of other scripts. No token: texts without a "
-        "token of the metric. [UNK]: tokens of an encoder that are unknown, or only a part of a "
-        "character. Not in words: letters and digits outside the words that the metric reads, "
-        "which are those whose tokens leave no letter out; clauses in scripts without spaces are "
-        f"no words. Outside the metric's domain are texts {outside}. A mean "
+        "What the metrics can read of the models' full outputs (n texts); the csv has thinking and "
+        f"answer too. The texts of {references} are the references. Not Latin: texts of whose "
+        f"letters at least {percent(defined['non_latin'])} are of other scripts. No token: texts "
+        "without a token of the metric. [UNK]: tokens of an encoder that are unknown, or only a "
+        "part of a character. Not in words: letters and digits outside the words that the metric "
+        "reads, which are those whose tokens leave no letter out; clauses in scripts without "
+        f"spaces do not count as words. Outside the metric's domain are texts {outside}. A mean "
         f"with such a text in at least {percent(defined['domain']['images'])} of its images is "
         f"marked with {MARK} in every table."
     )

@@ -77,17 +77,18 @@ def caption(defined: Values) -> str:
         "the least complex."
         if "stratum" in defined["groups"]
         else "Strata of complexity are not recorded for these images.",
-        "Images counts a group's, scored or not.",
+        "Images: all of the group, scored or not.",
         table_captions.different(
             defined,
             "common",
             "In some groups, the models",
             "those on which all of them are",
+            "full",
         ),
         "The csv holds every metric and the maxima, and the scores by length of response.",
         table_captions.AS_PRINTED,
         f"Over all groups {table_captions.counted(defined, 'full')}",
-        table_captions.missing(defined),
+        table_captions.missing(defined, "full"),
         table_captions.marks(defined),
         table_captions.intervals(defined),
     )

@@ -105,7 +105,7 @@ def caption(defined: Values) -> str:
     """Return the caption: what the numbers are, and of how many images."""
     samples, size = defined["samples"], defined["groups"]["size"]
     whole = (
-        f"all {samples['complete']:,} samples as one group, fewer than {size:,}"
+        f"all {samples['complete']:,} samples, too few for a group of {size:,}"
         if samples["complete"] < size
         else f"{defined['groups']['number']:,} random groups of {size:,} samples each"
     )
@@ -113,7 +113,7 @@ def caption(defined: Values) -> str:
     return (
         f"Scale and language. Tokens are those of the tokenizer of {tokenizer}, no special tokens "
         "added; full is every response with text, think and answer wherever they are known (n "
-        "responses). Unique words are different runs of letters, lower-cased, in "
+        "responses). Unique words are distinct runs of letters, lower-cased, in "
         f"{whole}; {table_captions.samples(samples)} A response counts as not in "
         f"Latin script when at least {as_text(defined['non_latin_share'], '.0%')} of its letters "
         "are of other "

@@ -113,8 +113,9 @@ def _row(rows: pl.DataFrame, images: pl.DataFrame, intervals: Intervals) -> dict
     return row | {"answers": answers, "no_answer": len(rows) - answers}
 
 
-def define(total: pl.DataFrame, settings: Values) -> dict[str, Any]:
-    """Return the definitions; `total` are the rows of all images."""
+def define(rows: pl.DataFrame, settings: Values) -> dict[str, Any]:
+    """Return the definitions; `rows` are those of the csv."""
+    total, grouped = rows.filter(grouping="all"), rows["grouping"].unique().to_list()
     shares = {name: column.meta.root_names() for name, (_, column) in SHARES.items()}
     answers = ("answers", "no_answer")
     return {
@@ -140,7 +141,7 @@ def define(total: pl.DataFrame, settings: Values) -> dict[str, Any]:
                 "their number, among the sample's other classes sorted by wnid."
             ),
         },
-        "groups": {name: definitions.GROUPED_BY[name] for name in ("domain", "stratum")},
+        "groups": {name: own for name, own in definitions.GROUPED_BY.items() if name in grouped},
         "images": total.select("key", *answers).to_dicts(),
         "intervals": definitions.intervals(settings),
     }
@@ -161,14 +162,19 @@ def caption(defined: Values) -> str:
         if len(responses_read) > 1
         else ""
     )
+    complexity = (
+        "Complexity is the image's stratum of visual complexity inside its class, counted from 1, "
+        "the least complex; the"
+        if "stratum" in defined["groups"]
+        else "The"
+    )
     return (
         "Share of answers that name what the image shows: its class, by one of the synset's "
         f"lemmas; or a class below it; or the one directly above. Names are matched as {matched}; "
         "a name in another sense of the word counts too. Chance: the answer names, "
         "in any of these ways, another class of the sample, drawn at random for each image. n: "
-        f"answers{left}.{differ} {table_captions.intervals(defined)} Complexity is the image's "
-        "stratum of visual complexity inside its class, counted from 1, the least complex; the csv "
-        "has the shares by domain too."
+        f"answers{left}.{differ} {table_captions.intervals(defined)} {complexity} csv has the "
+        "shares by domain too."
     )
 
 
@@ -188,7 +194,7 @@ def table_mentions(
     strata = rows.filter(grouping="stratum")
     strata = strata.with_columns(pl.format("{}, complexity {}", "model", "group").alias("model"))
     printed = pl.concat([total, *(strata.filter(key=key) for key in total["key"])])
-    write_table(printed, COLUMNS, define(total, settings), caption, stem, csv=rows)
+    write_table(printed, COLUMNS, define(rows, settings), caption, stem, csv=rows)
 
 
 if __name__ == "__main__":

@@ -116,8 +116,9 @@ def caption(defined: Values) -> str:
     first, second = table_captions.teachers(defined)
     return table_captions.caption(
         "Thinking against answer of every model: each part compared with the same part of the "
-        f"texts of {first} and {second} (equations 1 to 3), over all images and over quarters "
-        "of the images by the length of the model's own full output, the first the shortest.",
+        f"texts of {first} and {second} {table_captions.EQUATIONS}, over all images and over "
+        "quarters of the images by the length of the model's own full output, the first the "
+        "shortest.",
         quarters(defined),
         "An image without output is in no quarter; the csv holds every metric by length. n is the "
         "number of images of a mean, of full outputs / thinking / answers where it differs.",
@@ -125,7 +126,7 @@ def caption(defined: Values) -> str:
             defined,
             "shared",
             "Models or parts",
-            "those on which all models and parts are, in a quarter all parts of its model",
+            "those on which all models and parts are scored (in a quarter, all parts of its model)",
         ),
         table_captions.AS_PRINTED,
         table_captions.seen(defined),

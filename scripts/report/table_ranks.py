@@ -121,7 +121,7 @@ def caption(defined: Values) -> str:
     first, second = table_captions.teachers(defined)
     return table_captions.caption(
         "Ranks by the mean over images of the average of the two scores of full outputs, "
-        f"against the texts of {first} and {second}; 1 is the highest.",
+        f"against the texts of {first} and {second}; 1 is the highest, before rounding.",
         *(_openness(defined) if len(defined["models"]) > 1 else ["A single model has no rank."]),
         table_captions.AS_PRINTED,
         table_captions.counted(defined),
@@ -142,10 +142,10 @@ def _openness(defined: Values) -> Iterator[str]:
         else "The models have no scored image in common, and no ranks."
     )
     yield (
-        "Small: the ranks left open by the intervals of the models' differences, which hold for "
-        f"all pairs of models ({pairs}) of a metric at once ({percent(own['level'])}, Games and "
-        f"Howell's) {POPULATIONS[own['population']]}; models with too few images in common are "
-        "not told apart."
+        f"{table_captions.SMALL}: the ranks left open by the intervals of the models' differences, "
+        f"which hold for all pairs of models ({pairs}) of a metric at once "
+        f"({percent(own['level'])}, Games and Howell's) {POPULATIONS[own['population']]}; models "
+        "with too few images in common are not told apart."
     )
     yield f"Pairs not told apart: {_not_apart(defined)}."
     yield "The csv holds the differences and their intervals, of the averages and of the maxima."

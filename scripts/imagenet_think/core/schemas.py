@@ -164,7 +164,9 @@ PRECISION = _schema(
     greatest=FLOAT,  # absolute difference
 )
 
-# In how many of the teachers' texts a term occurs; one row per part and term.
+# In how many of the teachers' texts a term occurs; one row per part and term. No metric reads those
+# of thinking and answers any more. They stay: the file's digest decides whether cached scores are
+# known, so that without them all TF-IDF scores of earlier runs would be computed again.
 DOCUMENT_FREQUENCIES = _schema(
     part=TEXT,
     term=TEXT,

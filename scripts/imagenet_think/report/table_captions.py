@@ -3,7 +3,7 @@
 The names of parts and measures, as tables print them, are here too.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 
@@ -61,7 +61,18 @@ POPULATIONS = {
 }
 """What intervals are about, in a clause."""
 
-AS_PRINTED = "Metrics are defined in the captions of Tables 3 to 6."
+_TITLES = [table.title for table in registry.tables().values() if table.number]
+AS_PRINTED = (
+    "Metrics are defined in the captions of the tables of "
+    f"{series(f'{title[0].lower()}{title[1:]}' for title in _TITLES)}."
+)
+"""Where metrics are defined, whose tables have other numbers in the report than in the paper."""
+
+SMALL = "Small or in parentheses"
+"""Where intervals are: in LaTeX below their numbers, in Markdown and on pages after them."""
+
+EQUATIONS = "(equations 1 to 3 of the paper)"
+"""How the scores against both teachers are combined."""
 
 
 def models(settings: Values) -> dict[str, str]:
@@ -134,9 +145,9 @@ def definitions(defined: Values, names: Collection[str] | None = None) -> str:
     unbounded = [place for place, own in enumerate(metrics.values(), 1) if not own["bounded"]]
     if unbounded:
         not_bounded = {
-            1: "It is not bounded by 0, and not clipped",
-            2: "Neither is bounded by 0, and neither is clipped",
-        }.get(len(unbounded), "None of these is bounded by 0, and none is clipped")
+            1: "It is not bounded below by 0, and not clipped",
+            2: "Neither is bounded below by 0, and neither is clipped",
+        }.get(len(unbounded), "None of these is bounded below by 0, and none is clipped")
         sentences.insert(
             unbounded[-1],
             f"{not_bounded}, although section 5.3 of the paper puts every metric in the range from "
@@ -195,12 +206,12 @@ def brief_metrics() -> list[str]:
     return [m.name for m in metrics if BRIEF.keys() & {own.name for own in m.measures}]
 
 
-def different(defined: Values, name: str, what: str, which: str) -> str:
+def different(defined: Values, name: str, what: str, which: str, part: str | None = None) -> str:
     """Explain rows of means over `COMMON`; "" if all means are over the same images.
 
-    `name` is a column of `AGGREGATES` whose means are compared.
+    `name` is a column of `AGGREGATES` whose means are compared, `part` the one that is printed.
     """
-    scored = [row for row in defined["images"] if row["images"]]
+    scored = [row for row in _of_part(defined, part) if row["images"]]
     if all(row["images"] == row[f"{name}_images"] for row in scored):
         return ""
     return (
@@ -226,41 +237,62 @@ def samples(samples: Values) -> str:
 
 def counted(defined: Values, part: str | None = None) -> str:
     """State how many images the means are over, and what was missing; of one part or of all."""
-    rows = [row for row in defined["images"] if part in (None, row["part"])]
-    # Images that are left out although there is a response lack a reference.
-    zero = defined["missing"] == "zero"
-    absent = [
-        row["left_out"] - (0 if zero and row["images"] else row["no_response"]) for row in rows
-    ]
+    rows = _of_part(defined, part)
     total = max((row["images"] + row["left_out"] for row in rows), default=0)
     return (
         f"M = {count_range(row['images'] for row in rows)} of {total:,} images (response missing: "
         f"{count_range(row['no_response'] for row in rows)}; reference missing: "
-        f"{count_range(absent)})."
+        f"{count_range(_without_reference(defined, rows))})."
     )
+
+
+def _of_part(defined: Values, part: str | None) -> list[Values]:
+    """Return the numbers of images of one part or of all."""
+    return [row for row in defined["images"] if part in (None, row["part"])]
+
+
+def _without_reference(defined: Values, rows: Iterable[Values]) -> list[int]:
+    """Return how many images lack a reference: those left out although there is a response."""
+    zero = defined["missing"] == "zero"
+    return [row["left_out"] - (0 if zero and row["images"] else row["no_response"]) for row in rows]
 
 
 def counted_by_part(defined: Values) -> str:
     """State the same for each part of the responses."""
-    return " ".join(
-        f"{name.capitalize()}: {counted(defined, part)}" for part, name in PARTS.items()
-    )
+    return by_part({name.lower(): counted(defined, part) for part, name in PARTS.items()})
 
 
-def missing(defined: Values) -> str:
-    """Explain which responses count as missing, and what they score."""
-    return (
-        "A response is missing where it failed or is empty, its thinking and answer also where "
-        f"they could not be parsed: {COUNTS[defined['missing']]}. Images of which a reference is "
-        "missing are left out."
-    )
+def by_part(sentences: Mapping[str, str]) -> str:
+    """Return what is said of each part, once for parts of which the same is said."""
+    parts: dict[str, list[str]] = {}
+    for name, sentence in sentences.items():
+        parts.setdefault(sentence, []).append(name)
+    return " ".join(f"{series(own).capitalize()}: {words}" for words, own in parts.items())
+
+
+def missing(defined: Values, part: str | None = None) -> str:
+    """Explain what happens to images without a response or a reference; "" if there are none."""
+    rows = _of_part(defined, part)
+    sentences = []
+    if any(row["no_response"] for row in rows):
+        sentences.append(
+            "A response is missing where it failed or is empty, its thinking and answer also where "
+            f"they could not be parsed: {COUNTS[defined['missing']]}."
+        )
+    if any(_without_reference(defined, rows)):
+        sentences.append("Images of which a reference is missing are left out.")
+    return " ".join(sentences)
 
 
 def seen(defined: Values) -> str:
-    """State which share of the texts was read, by metric and part; "" if all of it was."""
-    sentences = []
+    """State which share of the texts metrics with windows read, by metric and part."""
+    whole, sentences = [], []
     printed = (row for row in defined["windows"] if row["metric"] in HEADINGS)
-    for metric, rows in groupby(printed, key=itemgetter("metric")):
+    for metric, found in groupby(printed, key=itemgetter("metric")):
+        rows = list(found)
+        if all(row["seen"] == row["seen_references"] == 1 for row in rows):
+            whole.append(HEADINGS[metric])
+            continue
         shares = [
             f"{SHORT_PARTS[row['part']].lower()} {as_text(row['seen'], '.1%')} of a response's "
             "tokens and "
@@ -270,15 +302,21 @@ def seen(defined: Values) -> str:
             for row in rows
         ]
         sentences.append(f"The window of {HEADINGS[metric]} holds on average, {'; '.join(shares)}.")
-    return " ".join(sentences)
+    return caption(read_whole(whole, "text"), *sentences)
+
+
+def read_whole(names: Sequence[str], what: str) -> str:
+    """State that some metrics read each text to its end; "" without a metric."""
+    verb = "reads" if len(names) == 1 else "read"
+    return f"{series(names)} {verb} every {what} to its end." if names else ""
 
 
 def intervals(defined: Values) -> str:
     """Explain the small numbers."""
     own = defined["intervals"]
     return (
-        f"Small: {percent(own['level'])} intervals {POPULATIONS[own['population']]}; a number of "
-        "too few images of its classes has none."
+        f"{SMALL}: {percent(own['level'])} intervals {POPULATIONS[own['population']]}; a number "
+        "over too few images has none."
     )
 
 

@@ -208,8 +208,9 @@ def latex(
     for values, intervals in _rows(
         frame, columns, escaping.latex, r"\textbf{{{}}}", r"\underline{{{}}}"
     ):
-        body.append(_latex_row(values))
-        if any(intervals):
+        has_intervals = any(intervals)
+        body.append(_latex_row(values, "*" if has_intervals else ""))  # both on one page
+        if has_intervals:
             small = (rf"{{\scriptsize {text}}}" if text else "" for text in intervals)
             body.append(_latex_row(small))
     alignment = "".join(_latex_alignment(frame, column, long) for column in columns)
@@ -323,8 +324,8 @@ def _interval(ends: Sequence[object], column: Column) -> str:
     return f"{low} to {high}" if MINUS in low + high else f"{low}–{high}"
 
 
-def _latex_row(cells: Iterable[str]) -> str:
-    return rf"{' & '.join(cells)} \\"
+def _latex_row(cells: Iterable[str], end: str = "") -> str:
+    return rf"{' & '.join(cells)} \\{end}"
 
 
 def _latex_alignment(frame: pl.DataFrame, column: Column, long: bool) -> str:

@@ -236,6 +236,18 @@ def test_irregular_plurals_of_every_class():
             first, gap, last = re.fullmatch(r"(.*?)([ -]?)([^ -]*)", name).groups()
             for form in irregular.get(last.lower(), ()):
                 assert named(prepare(f"Two {first}{gap}{form}."), index)
+    # Classes none of whose names has only regular plurals: a text about several of its things may
+    # name it by an irregular one alone. Most have a regular plural too (cameras, auditoriums);
+    # those of nouns in -f, -fe, -mouse, -louse, goose, tooth and ox are hardly ever regular.
+    names_of = class_names(classes)
+    only = [
+        own["synset"]
+        for wnid, own in names_of.items()
+        if all(len(with_irregular_plurals([name], irregular)) > 1 for name in own["synset"])
+    ]
+    native = re.compile(r"(?:f|fe|mouse|louse|goose|tooth|\box)$")
+    assert len(only) == 134
+    assert sum(all(native.search(name) for name in names) for names in only) == 36
     wolf = with_plurals["n02114100"]
     assert wolf["synset"] == ("wolf", "wolves")
     assert {"timber wolves", "white wolves"} <= set(wolf["hyponym"])

@@ -96,6 +96,7 @@ def test_the_paper_agrees_with_itself(paths):
     assert {row["reasons"] for row in scores} == {"", VECTORS}
     assert sum(row["reasons"] == VECTORS for row in scores) == 20 + 12
     assert "96 of the 96 that have an interval lie inside" in text
+    assert "The interval is ours, at 95% for other images of the same classes (strata);" in text
 
 
 def numbers(value):

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 
 import pytest
 from synthetic_run import CONFIG, make_run
@@ -55,6 +56,7 @@ def test_a_caption_is_that_of_the_file(tables, name):
         ("language", "groups/size", 5, "random groups of 5 samples"),
         ("language", "non_latin_share", 0.31, "at least 31% of its letters"),
         ("mentions", "names/matched", "letters", "matched as letters;"),
+        ("mentions", "groups/stratum", None, "Complexity is the image's stratum"),
         ("parts", "images/0/left_out", 999, " of 1,0"),
         ("ranks", "not_apart/sbert", [], "Sentence-BERT Cosine Similarity: none"),
     ],
@@ -67,6 +69,68 @@ def test_a_caption_follows_its_definitions(tables, name, path, value, words):
         section = section[key]
     section[last] = value
     assert words in caption(name, defined)
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "values", "with_it", "without"),
+    [
+        (
+            "table3",
+            "windows",
+            {"seen": 1, "seen_references": 1, "cut": 0, "cut_references": 0},
+            "BERTScore and Sentence-BERT Cosine Similarity read every text to its end.",
+            "The window of",
+        ),
+        ("agreement", "windows", {"seen": 1}, "read every full text to its end.", "On average"),
+        (
+            "table7",
+            "images",
+            {"images": 9, "left_out": 0, "no_response": 0, "paired_images": 9},
+            "Full output, thinking tokens and answer tokens: M = 9 of 9 images (response missing: "
+            "0; reference missing: 0).",
+            "is missing",
+        ),
+        (
+            "parts",
+            "images",
+            {"images": 9, "left_out": 0, "no_response": 0, "shared_images": 9},
+            "Full output, thinking tokens and answer tokens: M = 9 of 9",
+            "rows of common images",
+        ),
+        # The images of this run have no strata.
+        ("mentions", "images", {}, "The csv has the shares by domain too.", "Complexity is"),
+    ],
+)
+def test_a_caption_claims_and_explains_only_what_is_so(
+    tables, name, section, values, with_it, without
+):
+    defined = definitions(tables, name)
+    for row in defined[section]:
+        row |= values
+    text = caption(name, defined)
+    assert with_it in text
+    assert without not in text
+
+
+def test_groups_of_full_outputs_do_not_speak_of_the_parts(tables):
+    """A thinking that is missing leaves the printed means of full outputs over the same images."""
+    defined = definitions(tables, "groups")
+    for missing, said in (("think", False), ("full", True)):
+        for row in defined["images"]:
+            without = int(row["part"] == missing)
+            row |= {"images": 9 - without, "left_out": without, "no_response": without}
+            row["common_images"] = 9
+        text = caption("groups", defined)
+        assert ("rows of common images are means over those" in text) == said
+        assert ("A response is missing where" in text) == said
+
+
+def test_captions_name_no_table_by_a_number_that_another_document_does_not_have(tables):
+    """The report numbers its tables itself."""
+    for table in products.tables():
+        if (tables / f"{table.name}.definitions.json").exists():
+            words = caption(table.name, definitions(tables, table.name))
+            assert not re.search(r"\bTables? \d", words), table.name
 
 
 def test_every_setting_that_decides_scores_is_in_the_definitions(tables):

@@ -74,7 +74,7 @@ def test_what_is_printed(run):
     for words in (
         "GLM_4.1 and Kimi",
         "Full: M = 36 images between the teachers (0 left out because a text is missing), 24 in",
-        "Thinking: M = 29 images between the teachers (7 left out",
+        "Thinking and answer: M = 29 images between the teachers (7 left out",
         "12 images are in no mean of a baseline: their shard has no image left to pair",
         "On average the window held",
         "90% intervals for other images of the same classes",

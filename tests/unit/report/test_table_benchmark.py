@@ -172,7 +172,8 @@ def test_table_7(tmp_path):
     assert first[:3] == ["BERTScore", "0.300 (0.290–0.320)", "0.305 (0.295–0.325)"]
     for words in (
         "Full output: M = 140 of 144 images (response missing: 3; reference missing: 1)",
-        "Answer tokens: M = 130 of 144 images (response missing: 3; reference missing: 11)",
+        "Thinking tokens and answer tokens: M = 130 of 144 images (response missing: 3; reference "
+        "missing: 11)",
         "the formats boxed (Model_A), think_answer (GLM), kimi (Kimi)",
     ):
         assert words in caption

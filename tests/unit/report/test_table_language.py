@@ -99,5 +99,5 @@ def test_caption(made) -> None:
     assert "M = 2 of 3 images, 1 left out" in caption
     assert "2 random groups of 1 samples each" in caption
     frame, caption = made(size=1000)
-    assert "all 2 samples as one group, fewer than 1,000" in caption
+    assert "all 2 samples, too few for a group of 1,000" in caption
     assert "Unique words per 2 samples" in set(frame["label"])

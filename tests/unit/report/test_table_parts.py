@@ -50,7 +50,10 @@ def test_the_table(files, tmp_path):
     title = f"Model B, quarter 1 (2–3 tokens), {n}"
     assert rows[16][:3] == [title, "BERTScore", "1.000 (0.990–1.020)"]
     assert rows[-1][:2] == ["", "ROUGE-L"]
-    assert "Thinking tokens: M = 130 of 144 images (response missing: 1 to 3;" in caption
+    assert (
+        "Thinking tokens and answer tokens: M = 130 of 144 images (response missing: 1 to 3;"
+        in caption
+    )
     assert r"\begin{longtable}" in (tmp_path / "parts.tex").read_text()
 
 

@@ -89,6 +89,7 @@ def test_intervals_are_below_the_value_in_latex_and_after_it_in_markdown():
     table = frame([0.5, 0.4], low=[0.45, -0.1], high=[0.55, 0.6])
     tex = latex(table, COLUMNS, "c", "l").splitlines()
     row = next(place for place, line in enumerate(tex) if line.startswith(r"m\_0"))
+    assert tex[row].endswith(r"\\*")  # no page break before its interval
     assert tex[row + 1] == r" & {\scriptsize 0.450\textendash{}0.550} &  \\"
     assert tex[row + 3] == r" & {\scriptsize $-$0.100 to 0.600} &  \\"
     assert "| **0.500** (0.450–0.550) |" in markdown(table, COLUMNS, "c")
