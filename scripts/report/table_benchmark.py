@@ -50,8 +50,8 @@ def _marks(defined: Values) -> str:
         return "The models have no scored image in common (n): none is marked as the best."
     return (
         f"The models are scored on different images (n). Rows of {COMMON} are means over the "
-        f"{common} on which all of them are, {BEST}, and have no intervals (those of their "
-        "differences are in the table of ranks)."
+        f"{common} on which all of them are, without intervals (those of their differences are in "
+        f"the table of ranks); {BEST}."
     )
 
 
