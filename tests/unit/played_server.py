@@ -199,6 +199,8 @@ class Handler(BaseHTTPRequestHandler):
                     self.write(b"data: {torn\n\n")
                 case "late error":
                     self.event({"error": {"message": "late", "code": 500}})
+                case "filter":
+                    self.event({"choices": [{"finish_reason": "content_filter"}]})
                 case "cut":
                     break
                 case "stall":

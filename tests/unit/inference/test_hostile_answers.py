@@ -148,10 +148,7 @@ OVER_HTTP = {
     "Retry-After 9…9": (http("{}", "503 Busy", more=f"Retry-After: {'9' * 999}\r\n"), "HTTP 503"),
     "an error that is a list": (http("[1, [2]]", "500 No"), r"HTTP 500: \[1, \[2\]\]"),
     "an error nested deeply": (http(DEEP, "500 No"), "HTTP 500"),
-    "an error with escapes": (
-        http(json.dumps("\x1b[2Jgone\n"), "500 No"),
-        r"HTTP 500: \\x1b\[2Jgone\\n",
-    ),
+    "an error with escapes": (http('"\\u001b[2J"', "500 No"), r"HTTP 500: \\x1b\[2J"),
     "an error in bytes": (http("\xff\xfe", "500 No"), "HTTP 500"),
     "a late error without code": (events({"error": "late"}), "late"),
     "a late error of 10^30": (error(code=10**30, message="odd"), "odd"),
@@ -235,6 +232,21 @@ def test_one_refusal_does_not_end_the_others(running):
     fine = list(running.engine.generate(requests(6)))
     assert [r.finish_reason for r in refused] == ["error"] * 6
     assert all(r.text for r in fine)
+
+
+def test_a_run_keeps_a_refusal_in_its_journal_and_goes_on(running, run):
+    before = len(running.play.notes("requests"))
+    running.play.set(faults={str(before + 3): "filter"})  # the first is about a gray image
+    engines = {"server": inference(running.url)["engines"]["server"]}
+    chosen = {"engine": "server", "device": "auto", "engines": engines}
+    rows = run(**chosen)
+    reasons = rows.filter(pl.col("error").str.contains("refuses an answer"))
+    assert reasons["finish_reason"].to_list() == ["error"]
+    assert rows["text"].null_count() == 2  # and an image that cannot be read
+    assert len(run.journaled) == len(rows) == 6
+    asked = len(running.play.notes("requests"))
+    assert run(**chosen).equals(rows)
+    assert len(running.play.notes("requests")) == asked
 
 
 def test_cookies_and_encodings_of_a_server_are_ignored(running):
