@@ -137,7 +137,7 @@ rule rejoin:
 rule write_card:
     input:
         files=dataset_files("{{form}}"),
-        tables=expand(f"{R}/tables/{{name}}.csv", name=["table1", "table2"]),
+        tables=expand(f"{R}/tables/{{name}}.csv", name=["table1", "table2", "language"]),
         language=f"{R}/tables/language.md",
         criteria=files("images.criteria", by=criteria_files) if LAYOUT.sampled else [],
         reported="resources/reported.yaml",
@@ -163,6 +163,7 @@ rule write_card:
             "models.{teachers}.template",
             "models.{teachers}.prefix",
             "models.{teachers}.output",
+            "review.decisions",
             "dataset.repository",
             "dataset.license",
             "dataset.test",
@@ -179,7 +180,8 @@ rule write_card:
 rule write_croissant:
     input:
         files=dataset_files("{{form}}"),
-        images=f"{R}/tables/table2.csv",
+        tables=expand(f"{R}/tables/{{name}}.csv", name=["table2", "language"]),
+        criteria=files("images.criteria", by=criteria_files) if LAYOUT.sampled else [],
         reported="resources/reported.yaml",
     output:
         f"{R}/{{form}}/croissant.json",
@@ -194,8 +196,10 @@ rule write_croissant:
             "prompt",
             "prompts.{prompt}",
             "images.source.kind",
+            *(["images.criteria"] if LAYOUT.sampled else []),
             "models.{teachers}.name",
             "models.{teachers}.repository",
+            "review.decisions",
             "dataset.repository",
             "dataset.license",
             "dataset.version",

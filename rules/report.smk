@@ -170,8 +170,10 @@ rule export_numbers:
             "statistics.tokenizer.repository",
             "benchmark.ablation_model",
             "benchmark.intervals",
+            "benchmark.missing",
             "benchmark.{encoders}.repository",
             "benchmark.{encoders}.max_tokens",
+            "benchmark.{encoders}.windows",
         ),
     message:
         "Numbers for the paper's text"

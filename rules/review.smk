@@ -26,6 +26,7 @@ rule review:
             "teachers",
             "prompt",
             "prompts.{prompt}",
+            "models.{teachers}.repository",
             "models.{teachers}.name",
             "review.images",
             "review.longest_side",

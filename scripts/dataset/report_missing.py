@@ -22,7 +22,7 @@ CARD = """\
 The texts of a published dataset with images from your own copy of their source: {joined:,} of
 {rows:,} rows. {left_out}
 
-The images are for your own use: ImageNet's terms forbid passing them on.
+The images are for your own use: if they are ImageNet's, its terms forbid passing them on.
 """
 
 

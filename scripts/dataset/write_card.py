@@ -12,15 +12,15 @@ from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.settings import Values
 from imagenet_think.core.templates import environment
-from imagenet_think.core.wording import series
+from imagenet_think.core.wording import count
 from imagenet_think.dataset import card_tables, hub_files, publication, teachers
 from imagenet_think.dataset.card_metadata import front_matter
-from imagenet_think.images import criteria
-from imagenet_think.report import escaping
+from imagenet_think.report import escaping, evidence
 from imagenet_think.report.table_captions import OURS
 
 RECORDED = [
     "question",
+    "source_sha256",
     *(
         f"{name}_{k}"
         for name in ("revision", "decoding", "engine", "status", "forced")
@@ -52,7 +52,7 @@ def write_card(
     files
         The dataset's parquet files, of both configurations and all splits, in its folder.
     tables, language
-        Of the run: the csv files table1 and table2, and the Markdown of lengths and words.
+        Of the run: the csv files table1, table2 and language, and the latter's Markdown.
     reported
         What the paper reports (YAML).
     template, output
@@ -68,19 +68,19 @@ def write_card(
     models = [config["models"][key] for key in config["teachers"]]
     names = publication.teacher_names(config)
     images = read["table2"].row(0, named=True)
+    known = evidence.evidence(config, images, read["language"])
     title, notice = publication.identity(config, images, reported)
-    rules = criteria.rules(config["images"].get("criteria", {}))
     counted = hub_files.count_rows(files)
     schemas = hub_files.schemas(full)
     facts = {
-        "front": Markdown(front_matter(title, config, full, files)),
+        "front": Markdown(front_matter(title, config, known, full, files)),
         "title": title,
         "notice": notice,
         "full": full,
         "config": config,
-        "source": publication.source(config),
-        "criteria": series(rules, "or"),
-        "summary": publication.description(images, names, full),
+        "known": known,
+        "rejections": publication.rejections(config) if publication.source(config).sampled else "",
+        "summary": publication.description(known, names, hub_files.failed(counted), full),
         **publication.places(config["dataset"], Path(output).parent, full),
         "present": {
             each["config_name"]: [data["split"] for data in each["data_files"]]
@@ -89,14 +89,19 @@ def write_card(
         "splits": Markdown(card_tables.split_table(counted)),
         "columns": Markdown(card_tables.column_table(schemas["default"], schemas["failed"])),
         "images": images,
+        "count": count,
         "tokens": read["table1"].filter(dataset=OURS).row(0, named=True),
         "language": Markdown(Path(language).read_text(encoding="utf-8")),
+        "unchecked": rows["source_sha256"].null_count(),
         "questions": sorted(rows["question"].drop_nulls().unique()),
+        "collection": publication.collection(known, names),
         "teachers": [teachers.facts(rows, k, model) for k, model in enumerate(models, start=1)],
         "forced": sum(rows.select(pl.col("forced_1", "forced_2").sum()).row(0)),
         "failures": Markdown(card_tables.failure_table(rows, names)),
         "license": publication.LICENSES[config["dataset"]["license"]],
         "publication": publication,
+        "biases": publication.biases(config, known),
+        "limits": publication.limits(config, known),
         "citation": Markdown(publication.CITATION),
     }
     write_text(render(Path(template).read_text(encoding="utf-8"), facts), output)

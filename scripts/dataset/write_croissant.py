@@ -18,6 +18,8 @@ from imagenet_think.core.settings import Values
 from imagenet_think.core.splits import CONFIGURATIONS, SPLITS
 from imagenet_think.dataset import hub_files, publication
 from imagenet_think.dataset.dataset_fields import DESCRIPTIONS
+from imagenet_think.report import evidence
+from imagenet_think.report.evidence import Evidence
 
 CROISSANT_TERMS = (
     *("citeAs", "column", "extract", "field", "fileProperty", "fileObject", "fileSet", "format"),
@@ -62,7 +64,7 @@ SUMMARIES = {
 
 def write_croissant(
     files: Sequence[str | Path],
-    images: str | Path,
+    tables: Sequence[str | Path],
     reported: str | Path,
     output: str | Path,
     config: Values,
@@ -75,8 +77,8 @@ def write_croissant(
     ----------
     files
         The dataset's parquet files, in its folder.
-    images, reported
-        The csv of Table 2, and what the paper reports (YAML).
+    tables, reported
+        Of the run: the csv files table2 and language; and what the paper reports (YAML).
     output
         The JSON file, in the dataset's folder.
     config
@@ -84,9 +86,12 @@ def write_croissant(
     full
         Whether the dataset contains images.
     """
-    counts = read_csv(images).row(0, named=True)
-    name, notice = publication.identity(config, counts, reported)
-    summary = publication.description(counts, publication.teacher_names(config), full)
+    read = {Path(path).stem: read_csv(path, infer_schema_length=None) for path in tables}
+    images = read["table2"].row(0, named=True)
+    known = evidence.evidence(config, images, read["language"])
+    name, notice = publication.identity(config, images, reported)
+    failed = hub_files.failed(hub_files.count_rows(files))
+    summary = publication.description(known, publication.teacher_names(config), failed, full)
     folder = Path(output).parent
     described = {
         "@context": CONTEXT,
@@ -97,7 +102,7 @@ def write_croissant(
         ],
         "name": name,
         "description": f"{notice} {summary}" if notice else summary,
-        **publication_fields(config, folder, full),
+        **publication_fields(config, known, folder, full),
         "distribution": [
             *(file_object(Path(file), folder) for file in files),
             *(file_set(name) for name in CONFIGURATIONS),
@@ -107,12 +112,12 @@ def write_croissant(
     write_text(json.dumps(described, ensure_ascii=False, indent=1) + "\n", output)
 
 
-def publication_fields(config: Values, folder: Path, full: bool) -> dict[str, Any]:
+def publication_fields(config: Values, known: Evidence, folder: Path, full: bool) -> dict[str, Any]:
     """Return who publishes the dataset where, under which licences and with which limitations."""
     dataset, teachers = config["dataset"], publication.teacher_names(config)
     owner = (dataset["repository"] or "").partition("/")[0]
     licences = [publication.LICENSES[dataset["license"]][1]]
-    if full and publication.source(config).owner == "imagenet":
+    if full and known.owner == evidence.IMAGENET:
         licences.append(publication.IMAGENET_TERMS)
     return {
         "url": publication.places(dataset, folder, full)["url"],
@@ -123,19 +128,16 @@ def publication_fields(config: Values, folder: Path, full: bool) -> dict[str, An
         },
         **({"datePublished": dataset["published"]} if dataset["published"] else {}),
         "version": dataset["version"],
-        "inLanguage": "en",
-        "keywords": list(publication.KEYWORDS),
+        **({"inLanguage": "en"} if known.is_english else {}),
+        "keywords": publication.keywords(known),
         "citeAs": publication.CITATION,
         "isLiveDataset": False,
-        "rai:dataCollection": (
-            "Each teacher was prompted with each image and the same text; its response was parsed "
-            "into thinking and answer by the rules of the model's format."
-        ),
+        "rai:dataCollection": publication.collection(known, teachers),
         "rai:machineAnnotationTools": teachers,
         "rai:annotationsPerItem": str(len(teachers)),
         "rai:dataCollectionMissingData": SUMMARIES["failed"],
-        "rai:dataBiases": list(publication.BIASES.values()),
-        "rai:dataLimitations": list(publication.LIMITS.values()),
+        "rai:dataBiases": list(publication.biases(config, known).values()),
+        "rai:dataLimitations": list(publication.limits(config, known).values()),
     }
 
 
@@ -195,7 +197,7 @@ if __name__ == "__main__":
     snakemake = start_job()
     write_croissant(
         files=snakemake.input.files,
-        images=snakemake.input.images,
+        tables=snakemake.input.tables,
         reported=snakemake.input.reported,
         output=snakemake.output[0],
         config=json.loads(snakemake.params.settings),

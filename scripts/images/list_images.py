@@ -10,6 +10,7 @@ from imagenet_think.core.files import write_parquet, write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger, some
 from imagenet_think.core.schemas import CLASSES, EXCLUSIONS, SAMPLE
+from imagenet_think.core.wording import count
 from imagenet_think.images import image_matching, manifests
 from imagenet_think.images.classes import counted, described, read_classes
 from imagenet_think.images.criteria import REASONS
@@ -111,8 +112,8 @@ def describe(images: pl.DataFrame, excluded: pl.DataFrame) -> str:
     lines = [
         "# The images of the run",
         "",
-        f"{_number(len(images), 'image')} of {_number(classes, 'class', 'classes')} as listed by "
-        f"{_number(images['source'].n_unique(), 'file')}: {len(images) - nameless:,} identified "
+        f"{count(len(images), 'image')} of {count(classes, 'class', 'classes')} as listed by "
+        f"{count(images['source'].n_unique(), 'file')}: {len(images) - nameless:,} identified "
         f"by their names, {nameless:,} without a name by the SHA-256 of their bytes. "
         f"{images['sha256'].count():,} have pictures. Nothing was sampled here, and no criterion "
         "was applied to what can be decoded.",
@@ -131,10 +132,6 @@ def describe(images: pl.DataFrame, excluded: pl.DataFrame) -> str:
     ]
     caption = "Rejected rows. images/exclusions.parquet lists each with its reason."
     return "\n".join(lines) + "\n" + markdown(counts, columns, caption)
-
-
-def _number(count: int, one: str, several: str | None = None) -> str:
-    return f"{count:,} {one if count == 1 else several or one + 's'}"
 
 
 def _nothing(file: str, image: str, details: Sequence[str], known: Collection[str]) -> str:

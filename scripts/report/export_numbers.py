@@ -11,7 +11,9 @@ from imagenet_think.core.csv_files import read_csv
 from imagenet_think.core.files import write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.settings import Values
+from imagenet_think.parsing.statuses import OK
 from imagenet_think.report import paper_macros
+from imagenet_think.report.evidence import evidence
 from imagenet_think.report.macros import define
 
 BENCHMARK_TABLES = ("table3", "table4", "table5", "table6")
@@ -57,24 +59,30 @@ def export_numbers(
     wanted = {*BENCHMARK_TABLES, "table1", "table2", "table7", "language"}
     if wanted - read.keys():
         raise ValueError(f"the csv of {sorted(wanted - read.keys())} is missing among the tables")
-    statuses = pl.scan_parquet(list(map(Path, annotations))).select("image_id", "model", "status")
-    counts = statuses.group_by("model", "status").len("rows").collect()
+    pair = (pl.col("think_status") == OK) & (pl.col("answer_status") == OK)
+    statuses = pl.scan_parquet(list(map(Path, annotations)))
+    statuses = statuses.select("image_id", "model", "status", pair=pair)
+    counts = statuses.group_by("model", "status", "pair").len("rows").collect()
     of_teachers = statuses.filter(pl.col("model").is_in(settings["teachers"])).collect()
     images = pl.read_parquet(sample, columns=["image_id", "wnid", "domain"])
     excluded = pl.read_parquet(exclusions, columns=["reason"])
     compared = read_csv(comparison, schema_overrides=COMPARISON)
+    known = evidence(settings, read["table2"].row(0, named=True), read["language"])
+    samples, ablation = read["table1"]["samples"][-1], read["table7"]
     macros = {
         **paper_macros.setting_macros(settings),
-        **paper_macros.image_macros(read["table2"], images, excluded),
+        **paper_macros.image_macros(known, images, excluded),
         **paper_macros.response_macros(counts, settings),
         **paper_macros.dataset_macros(images, of_teachers, settings),
         **paper_macros.text_macros(read["table1"], read["language"], settings),
-        **paper_macros.score_macros([read[name] for name in BENCHMARK_TABLES], read["table7"]),
+        **paper_macros.score_macros([read[name] for name in BENCHMARK_TABLES], ablation),
         **paper_macros.comparison_macros(compared),
         **paper_macros.audit_macros(read_csv(audit)),
         **paper_macros.reported_macros(yaml.safe_load(Path(reported).read_text(encoding="utf-8"))),
     }
-    write_text(define(macros, paper_run=not paper_macros.incomparable(compared)), output)
+    true = paper_macros.switches(settings, known, images["wnid"], samples, ablation)
+    true |= {"PaperRun": not paper_macros.incomparable(compared)}
+    write_text(define(macros, true), output)
 
 
 if __name__ == "__main__":

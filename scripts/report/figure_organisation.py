@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from imagenet_think.core.job import start_job
-from imagenet_think.core.settings import names, prompt
+from imagenet_think.core.settings import names, question
 from imagenet_think.report.examples import Example, choose_examples
 from imagenet_think.report.figures import (
     GREY,
@@ -107,5 +107,5 @@ if __name__ == "__main__":
     settings = json.loads(snakemake.params.settings)
     files, count = snakemake.input, settings["figures"]["samples"]
     examples = choose_examples(files.sample, files.images, files.annotations, settings, count)
-    figure = draw_organisation(examples, prompt(settings), list(names(settings).values()))
+    figure = draw_organisation(examples, question(settings), list(names(settings).values()))
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)

@@ -10,7 +10,7 @@ from matplotlib.font_manager import FontProperties
 
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
-from imagenet_think.core.settings import names, prompt
+from imagenet_think.core.settings import names, question
 from imagenet_think.report.examples import Example, choose_examples
 from imagenet_think.report.figures import (
     GREY,
@@ -189,5 +189,5 @@ if __name__ == "__main__":
     # The one after those of Figure 1, which are chosen in the same order.
     files, count = snakemake.input, settings["figures"]["samples"] + 1
     examples = choose_examples(files.sample, files.images, files.annotations, settings, count)
-    figure = draw_sample(examples[-1], prompt(settings), list(names(settings).values()))
+    figure = draw_sample(examples[-1], question(settings), list(names(settings).values()))
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)

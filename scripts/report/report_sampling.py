@@ -19,8 +19,9 @@ from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.settings import Values
 from imagenet_think.core.templates import html_template
+from imagenet_think.core.wording import series
 from imagenet_think.images import sources
-from imagenet_think.images.criteria import REASONS, applied, rules
+from imagenet_think.images.criteria import REASONS, applied, by_user, rules
 from imagenet_think.images.near_duplicates import twin
 from imagenet_think.images.preparation import decode
 from imagenet_think.images.rejections import RejectionError
@@ -103,7 +104,9 @@ def report_sampling(
             run=run,
             seed=seed,
             table_2=[
-                (column.heading, format(table_2[column.name], column.format)) for column in TABLE_2
+                (column.heading, format(table_2[column.name], column.format))
+                for column in TABLE_2
+                if column.printed
             ],
             funnel=_funnel(index, seen, excluded, chosen),
             a_class=_a_class(chosen),
@@ -118,6 +121,9 @@ def report_sampling(
                 if reason in sheets
             ],
             rules=rules(images["criteria"]),
+            added=series(by_user(images["criteria"])),
+            per_sheet=PER_SHEET,
+            rejected=len(excluded),
         ),
         output,
     )

@@ -1,4 +1,4 @@
-"""Table 1: this dataset and four others, counted in local copies or as the paper reports them."""
+"""Table 1: this dataset and those of the paper, counted in local copies or as it reports them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -47,6 +47,7 @@ def compare(
     lengths: pl.DataFrame,
     reported: Sequence[Mapping[str, Any]],
     teachers: Sequence[str],
+    domains: Sequence[str],
     counted: Counts,
 ) -> pl.DataFrame:
     """Return the rows of Table 1, ours last.
@@ -56,10 +57,11 @@ def compare(
     lengths
         Rows of schema `LENGTHS` of the teachers.
     reported
-        Rows of the paper's Table 1. Its row of this dataset gives what is not counted (reasoning,
-        domains) and is replaced.
+        Rows of the paper's Table 1; that of this dataset is replaced.
     teachers
         Keys of the teachers.
+    domains
+        The domains of the images.
     counted
         What `count_dataset` found in the local copies.
 
@@ -71,7 +73,6 @@ def compare(
         number of samples.
     """
     tokens = sample_tokens(lengths, teachers)["tokens"]
-    paper = next(row for row in reported if row["dataset"] == OURS)
     ours = {
         "dataset": OURS,
         "images": len(tokens),
@@ -80,16 +81,16 @@ def compare(
         "max": tokens.max(),
         "mean": tokens.mean(),
         "total": tokens.sum(),
-        "reasoning": paper["reasoning"],
+        "reasoning": "Yes" if len(tokens) else "No",
         "models": "Multi" if len(teachers) > 1 else "Single",
-        "domains": paper["domains"],
+        "domains": "General" if len(domains) > 1 else series(domains),
         "source": COMPUTED,
     }
     found = {FORMS[key].name: {**counts, "source": COMPUTED} for key, counts in counted.items()}
     others = [
         {**row, "samples": None, "source": REPORTED, **found.get(row["dataset"], {})}
         for row in reported
-        if row is not paper
+        if row["dataset"] != OURS
     ]
     rows = [{name: row[name] for name in SCHEMA} for row in [*others, ours]]
     return pl.DataFrame(rows, schema=SCHEMA)
@@ -155,14 +156,15 @@ def table_datasets(
     settings
         The keys of the config that the rule declares.
     """
-    images = pl.read_parquet(sample, columns=["image_id"])
+    images = pl.read_parquet(sample, columns=["image_id", "domain"])
     rows = yaml.safe_load(Path(reported).read_text(encoding="utf-8"))["table1"]
     measured = pl.read_parquet(
         list(map(Path, lengths)), columns=["image_id", "model", "part", "tokens"]
     )
     found = {Path(path).stem: read_csv(path).row(0, named=True) for path in counts}
     counted = {key: found[key] for key in FORMS if key in found}
-    frame = compare(measured, rows, settings["teachers"], counted)
+    domains = images["domain"].unique().to_list()
+    frame = compare(measured, rows, settings["teachers"], domains, counted)
     samples = frame["samples"][-1]
     if samples < len(images):
         logger.warning("%d of %d images left out", len(images) - samples, len(images))

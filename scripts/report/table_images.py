@@ -7,10 +7,10 @@ import polars as pl
 from imagenet_think.core.job import start_job
 from imagenet_think.core.settings import Values
 from imagenet_think.report import definitions
-from imagenet_think.report.image_summary import COLUMNS, summarize
+from imagenet_think.report.image_summary import COLUMNS, IMAGENET_NAME, summarize
 from imagenet_think.report.tables import write_table
 
-DEFINED = {"file": definitions.SAMPLE, "class": "wnid"}
+DEFINED = {"file": definitions.SAMPLE, "class": "wnid", "imagenet_names": IMAGENET_NAME}
 
 
 def caption(defined: Values) -> str:
@@ -20,8 +20,8 @@ def caption(defined: Values) -> str:
 
 def table_images(sample: str | Path, stem: str | Path) -> None:
     """Write Table 2 from the parquet file of the sample (schema `SAMPLE`) to `<stem>.*`."""
-    frame = summarize(pl.read_parquet(sample, columns=["wnid"]))
-    write_table(frame, COLUMNS, DEFINED, caption, stem)
+    images = pl.read_parquet(sample, columns=["image_id", "wnid"])
+    write_table(summarize(images), COLUMNS, DEFINED, caption, stem)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from imagenet_think.analysis.lengths import NON_LATIN_SHARE, sample_tokens
+from imagenet_think.analysis.lengths import ENGLISH_SHARE, NON_LATIN_SHARE, sample_tokens
 from imagenet_think.analysis.vocabulary import WORD, sample_groups, unique_words
 from imagenet_think.core import model_sources
 from imagenet_think.core.job import start_job
@@ -22,6 +22,9 @@ GROUP = 1000
 
 NUMBER = ",.2f"
 NUMBERS = {"mean": "Mean", "sd": "SD", "min": "Min.", "median": "Median", "max": "Max."}
+SHARES = {"non_latin": "Not in Latin script (%)", "english": "Recognized as English (%)"}
+"""Columns of the lengths whose share of all responses is a row."""
+
 COLUMNS = [
     Column("label", "Measure"),
     Column("model", "Model"),
@@ -61,8 +64,8 @@ def language(
     """Return the rows of the table, one per distribution.
 
     They are images per class; tokens by teacher and part; distinct words of groups of samples, by
-    teacher and part and of all texts together; and for each teacher the percentage of responses
-    that are not in Latin script, which has only a mean.
+    teacher and part and of all texts together; and for each teacher the percentages of responses
+    that are not in Latin script and that are English, which have only a mean.
 
     Parameters
     ----------
@@ -90,9 +93,9 @@ def language(
     together = words.filter(pl.col("model").is_null())["words"]
     rows.append(describe(together, "unique_words", unique, "all teachers"))
     nothing = [pl.lit(None, pl.Float64).alias(name) for name in NUMBERS if name != "mean"]
-    for key, name in names.items():
-        other = texts.filter(model=key, part="full")["non_latin"].cast(pl.Float64) * 100
-        row = describe(other, "non_latin_percent", "Not in Latin script (%)", name, "full")
+    for (column, label), (key, name) in product(SHARES.items(), names.items()):
+        share = texts.filter(model=key, part="full")[column].cast(pl.Float64) * 100
+        row = describe(share, f"{column}_percent", label, name, "full")
         rows.append(row.with_columns(nothing))
     return pl.concat(rows)
 
@@ -108,12 +111,13 @@ def caption(defined: Values) -> str:
     tokenizer = model_sources.name(defined["tokenizer"]["repository"])
     return (
         f"Scale and language. Tokens are those of the tokenizer of {tokenizer}, no special tokens "
-        "added; full is every response with text, think and answer those of responses that could "
-        "be parsed (n responses). Unique words are different runs of letters, lower-cased, in "
+        "added; full is every response with text, think and answer wherever they are known (n "
+        "responses). Unique words are different runs of letters, lower-cased, in "
         f"{whole}; {table_captions.samples(samples)} A response counts as not in "
         f"Latin script when at least {defined['non_latin_share']:.0%} of its letters are of other "
-        "scripts. SD "
-        "divides by n - 1."
+        "scripts, and as English when it is in Latin script and at least "
+        f"{defined['english_share']:.0%} of its words are English function words (scikit-learn's "
+        "stop words). SD divides by n - 1."
     )
 
 
@@ -164,6 +168,7 @@ def table_language(
             "name": ["vocabulary", "<image_id>"],
         },
         "non_latin_share": NON_LATIN_SHARE,
+        "english_share": ENGLISH_SHARE,
     }
     write_table(frame, COLUMNS, defined, caption, stem, csv=frame)
 

@@ -13,7 +13,7 @@ from imagenet_think.core.files import write_parquet, write_text
 from imagenet_think.core.job import start_job
 from imagenet_think.core.logs import logger
 from imagenet_think.core.schemas import REVIEWED
-from imagenet_think.core.settings import names, prompt
+from imagenet_think.core.settings import names, question
 from imagenet_think.images.preparation import prepare
 from imagenet_think.parsing.statuses import OK
 from imagenet_think.report.examples import read_pictures
@@ -122,7 +122,7 @@ if __name__ == "__main__":
         sources={name: snakemake.input[name] for name in ("template", "style", "script")},
         page=snakemake.output.page,
         reviewed=snakemake.output.reviewed,
-        run=ReviewedRun(settings["run"], prompt(settings), teachers),
+        run=ReviewedRun(settings["run"], question(settings), teachers),
         seed=settings["seed"],
         **settings["review"],
     )

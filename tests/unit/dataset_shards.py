@@ -192,14 +192,27 @@ def publish(
     return [every[part] for part in PARTS for every in paths]
 
 
-def write_tables(folder: Path) -> list[Path]:
-    """Write csv files of Tables 1 and 2 of the paper's run; return their paths."""
+def write_tables(
+    folder: Path,
+    english: tuple[float | None, float | None] = (100.0, 99.5),
+    thinking: tuple[int, int] = (11, 10),
+    tokens: str = "8,1101,2203,1652.4,13219",
+    **images: object,
+) -> list[Path]:
+    """Write csv files of Tables 1 and 2 and of language as in the paper's run; return their paths.
+
+    `english` and `thinking` are of both teachers; `images` are other values of Table 2.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / "table1.csv", folder / "table2.csv"]
+    paths = [folder / f"{name}.csv" for name in ("table1", "table2", "language")]
     paths[0].write_text(
-        "dataset,images,min,max,mean,total\nMAC,9000,1,2,1.5,3\n"
-        "ImageNet-Think,8,1101,2203,1652.4,13219\n"
+        f"dataset,images,min,max,mean,total\nMAC,9000,1,2,1.5,3\nImageNet-Think,{tokens}\n"
     )
-    columns = "images,classes,min_per_class,max_per_class,mean_per_class"
-    paths[1].write_text(f"{columns}\n250000,10450,2,5,23.92\n")
+    summary = {"images": 250_000, "classes": 10_450, "min_per_class": 2, "max_per_class": 5}
+    summary |= {"mean_per_class": 23.92, "imagenet_names": 250_000} | images
+    pl.DataFrame([summary]).write_csv(paths[1])
+    rows = [("tokens", "full", 11, 100.0)]
+    rows += [("tokens", "think", count, 50.0) for count in thinking]
+    rows += [("english_percent", "full", 11, share) for share in english]
+    pl.DataFrame(rows, ["measure", "part", "n", "mean"], orient="row").write_csv(paths[2])
     return paths

@@ -108,6 +108,7 @@ def _lengths(annotations: Rows) -> Rows:
     for row, part in product(annotations, PARTS):
         words = len(str(row[part]).split()) if part in row else None
         counts = {"tokens": words, "words": words, "non_latin": words and False}
+        counts["english"] = words and True
         rows.append({"image_id": row["image_id"], "model": row["model"], "part": part} | counts)
     return rows
 

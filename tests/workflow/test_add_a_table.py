@@ -38,6 +38,7 @@ if __name__ == "__main__":
     caption = "Images by domain, {images} in all.".format_map
     write_table(counts.sort("domain"), columns, defined, caption, stem)
 '''
+FORMS = "csv tex md definitions.json"
 FIGURE = '''"""Draw the number of images of each domain."""
 
 import polars as pl
@@ -58,7 +59,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize(
     ("target", "name", "script", "category", "code", "forms", "pages"),
     [
-        ("tables", "domains", "table_domains", "FURTHER", TABLE, "csv tex md definitions.json", ["render_pages"]),
+        ("tables", "domains", "table_domains", "FURTHER", TABLE, FORMS, ["render_pages"]),
         ("figures", "figure_domains", "figure_domains", "FIGURES", FIGURE, "png pdf", []),
     ],
 )

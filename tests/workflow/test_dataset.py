@@ -200,7 +200,7 @@ def test_a_copy_of_the_dataset_is_rejoined_with_archives(results, expected, tmp_
 
 def test_the_card_lists_the_failures_of_the_accounts(results, expected):
     card = (results / "dataset" / "README.md").read_text(encoding="utf-8")
-    assert f"over the {len(expected)} images of `default`)" in " ".join(card.split())
+    assert f"over the {len(expected)} images for which there are these)" in " ".join(card.split())
     table = card.split("| Status |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table]
     accounts = pl.read_csv(results / "accounting.csv").rows_by_key("model", named=True, unique=True)

@@ -1,11 +1,13 @@
-"""Length of responses in tokens and words, and whether they are in Latin script."""
+"""Length of responses in tokens and words, and whether they are in Latin script and English."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import polars as pl
 import regex
 
+from imagenet_think.analysis.vocabulary import word_tokens
 from imagenet_think.core import model_sources
 from imagenet_think.core.schemas import LENGTHS
 from imagenet_think.parsing import PARTS
@@ -15,6 +17,11 @@ NON_LATIN_SHARE = 0.05
 """Share of non-Latin letters from which a text counts as not in Latin script. Ten Chinese
 characters of a sign, quoted in an English answer of two hundred words, are below it; a Chinese
 paragraph is not."""
+
+ENGLISH_SHARE = 0.25
+"""Share of English function words from which a text counts as English. English prose has 40% to
+60%; in other languages of Latin script, words that are spelled alike make up at most 20%. Lists of
+keywords are not recognized."""
 
 AT_ONCE = 256
 """Texts tokenized at once."""
@@ -68,6 +75,25 @@ def is_non_latin(text: str) -> bool:
     return other > 0 and other >= NON_LATIN_SHARE * (other + latin)
 
 
+def is_english(text: str) -> bool:
+    """Return whether at least `ENGLISH_SHARE` of a text's words are English function words.
+
+    These are scikit-learn's list of stop words. A text that `is_non_latin` is not English.
+    """
+    found = word_tokens(text)
+    if not found or is_non_latin(text):
+        return False
+    return sum(map(_stop_words().__contains__, found)) >= ENGLISH_SHARE * len(found)
+
+
+@cache
+def _stop_words() -> frozenset[str]:
+    # scikit-learn takes seconds to import, and the tables that use this module do not need it.
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    return ENGLISH_STOP_WORDS
+
+
 def measure(annotations: pl.DataFrame, tokenizer: Any) -> pl.DataFrame:
     """Measure every part of every response of annotations, schema `ANNOTATIONS`.
 
@@ -76,8 +102,8 @@ def measure(annotations: pl.DataFrame, tokenizer: Any) -> pl.DataFrame:
     polars.DataFrame
         Schema `LENGTHS`: for each response, in order, one row each for full, think and answer. As
         for scores, full is measured wherever there is text, think and answer where they are known
-        (their own status is ok); elsewhere tokens, words and non_latin are null. Words are
-        separated by white space.
+        (their own status is ok); elsewhere all measures are null. Words are separated by
+        white space.
     """
     rows = []
     for response in annotations.iter_rows(named=True):
@@ -87,9 +113,9 @@ def measure(annotations: pl.DataFrame, tokenizer: Any) -> pl.DataFrame:
             rows.append((response["image_id"], response["model"], part, text))
     tokens = iter(count_tokens(tokenizer, [text for *_, text in rows if text is not None]))
     measured = [
-        (*key, None, None, None)
+        (*key, None, None, None, None)
         if text is None
-        else (*key, next(tokens), len(text.split()), is_non_latin(text))
+        else (*key, next(tokens), len(text.split()), is_non_latin(text), is_english(text))
         for *key, text in rows
     ]
     return pl.DataFrame(measured, schema=LENGTHS, orient="row")

@@ -16,9 +16,14 @@ WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 PARTS = (THINK, ANSWER)
 
 
+def word_tokens(text: str) -> list[str]:
+    """Return the words of a text in lower case."""
+    return WORD.findall(text.lower().replace("’", "'"))
+
+
 def word_types(text: str) -> set[str]:
     """Return the distinct words of a text."""
-    return set(WORD.findall(text.lower().replace("’", "'")))
+    return set(word_tokens(text))
 
 
 def sample_groups(image_ids: Iterable[str], seed: int, size: int) -> dict[str, int]:

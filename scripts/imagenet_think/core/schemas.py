@@ -132,7 +132,7 @@ ANNOTATIONS = _schema(
     answer_status=TEXT,
 )
 
-# Tokens (of the configured tokenizer), words and script; one row per response and part.
+# Tokens (of the configured tokenizer), words, script and language; one row per response and part.
 LENGTHS = _schema(
     image_id=TEXT,
     model=TEXT,
@@ -140,6 +140,7 @@ LENGTHS = _schema(
     tokens=INT,
     words=INT,
     non_latin=BOOL,
+    english=BOOL,
 )
 
 # In how many of the teachers' texts a term occurs; one row per part and term.

@@ -260,3 +260,12 @@ def names(settings: Values) -> dict[str, str]:
 def prompt(settings: Values) -> str:
     """Return the text of the run's prompt, where `prompt` and `prompts.{prompt}` are declared."""
     return settings["prompts"][settings["prompt"]]
+
+
+def question(settings: Values) -> str:
+    """Return the teachers' prompt; if both were imported, that it is not known.
+
+    The teachers' repositories are declared too.
+    """
+    prompted = any("repository" in settings["models"][key] for key in settings["teachers"])
+    return prompt(settings) if prompted else "(not known: the responses were imported)"

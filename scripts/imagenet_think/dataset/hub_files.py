@@ -105,6 +105,11 @@ def count_rows(files: Iterable[str | Path]) -> Counter[tuple[str, str]]:
     return _sum_by_part(files, lambda file: file.num_rows)
 
 
+def failed(rows: Mapping[tuple[str, str], int]) -> int:
+    """Return the rows of the configuration `failed`, given those of each part (`count_rows`)."""
+    return sum(rows["failed", split] for split in SPLITS)
+
+
 def count_bytes(files: Iterable[str | Path]) -> Counter[tuple[str, str]]:
     """Return the uncompressed size of each configuration and split in bytes."""
     return _sum_by_part(

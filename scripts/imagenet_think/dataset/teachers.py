@@ -34,6 +34,7 @@ def facts(rows: pl.DataFrame, k: int, model: Values) -> dict[str, Any]:
         **location(model),
         "revisions": ", ".join(revisions),
         "engines": ", ".join(engines),
+        "served": "server" in engines,
         "decodings": [
             "; ".join(f"{key} {value}" for key, value in json.loads(text).items())
             for text in decodings

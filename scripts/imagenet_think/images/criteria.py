@@ -129,6 +129,16 @@ def rules(thresholds: Mapping[str, Any]) -> list[str]:
     return [each.rule.format(words(threshold)) for each, threshold in found]
 
 
+BY_USER = ("denied_classes", "denied_images", "scorer")
+"""Criteria by which the user may judge anything, as a list or a function; by their thresholds."""
+
+
+def by_user(thresholds: Mapping[str, Any]) -> list[str]:
+    """Return those of `BY_USER` that a config applies."""
+    found = applied(with_deny_files(thresholds))
+    return [each.threshold for each, _ in found if each.threshold in BY_USER]
+
+
 def with_deny_files(thresholds: Mapping[str, Any]) -> dict[str, Any]:
     """Return the thresholds with deny lists as sets, which include those of the deny files.
 

@@ -44,8 +44,8 @@ def dropped(token_pattern: str) -> dict[str, list[str]]:
 def tokens(section: Section) -> str:
     """Say what counts as a token, given `token_pattern`, `stop_words` and `dropped`."""
     words = section["stop_words"]
-    kept = {None: "no stop words", "english": "English stop words"}
-    stop_words = kept[words] if words is None or words in kept else f"{len(words)} stop words"
+    stop_words = "English stop words" if words == "english" else "the config's stop words"
+    stop_words = stop_words if words else "no stop words"
     lost = series(section["dropped"])
     pattern = f", and the pattern drops {lost}" if lost else ""
     return f"lower-cased matches of {section['token_pattern']} ({stop_words} are dropped{pattern})"

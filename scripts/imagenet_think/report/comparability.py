@@ -11,6 +11,7 @@ from imagenet_think.core.wording import series
 from imagenet_think.images import sources
 from imagenet_think.metrics import registry
 from imagenet_think.metrics.definitions import vectors
+from imagenet_think.report import evidence
 
 REPOSITORIES = {
     "glm-4.1v": "zai-org/GLM-4.1V-9B-Thinking",
@@ -22,6 +23,9 @@ REPOSITORIES = {
     "vl-rethinker": "TIGER-Lab/VL-Rethinker-7B",
 }
 """Where the paper's models are published by their authors, by the config's keys."""
+
+MINIATURES = "resources/miniatures/"
+"""Where the repository's small checkpoints are."""
 
 TEACHERS = ("glm-4.1v", "kimi-vl")
 
@@ -36,6 +40,8 @@ PROMPTS = (
     "as much information as possible",
 )
 """The two prompts that the paper prints, in section 3.2 and in Figure 2."""
+
+OTHER_PROMPT = "the prompt is neither of the paper's two"
 
 VECTORS = vectors.CAVEAT
 """The only caveat of the paper's own run: it holds for every run."""
@@ -73,9 +79,11 @@ def caveats(config: Values, run: Mapping[str, int], paper: Mapping[str, int]) ->
         What `of_dataset` reads, `benchmarked`, their names and repositories, `benchmark.images`,
         the repository of the tokenizer, and what the caveats of metrics read.
     run, paper
-        Numbers of Table 2: images and classes.
+        Rows of Table 2, ours with every column.
     """
     yield from of_dataset(config, run, paper)
+    if _other_prompt(config, "benchmarked") and not _other_prompt(config, "teachers"):
+        yield _caveat(OTHER_PROMPT, SCORES)
     yield from _of_models(config, "benchmarked", ())
     benchmark, tokenizer = config["benchmark"], config["statistics"]["tokenizer"]["repository"]
     if benchmark["images"] is not None and benchmark["images"] < run["images"]:
@@ -89,6 +97,22 @@ def caveats(config: Values, run: Mapping[str, int], paper: Mapping[str, int]) ->
             yield _caveat(own_words, *(measure.name for measure in metric.measures))
 
 
+def is_miniature(model: Values) -> bool:
+    """Return whether a model of the config is one of the repository's small checkpoints."""
+    return model.get("repository", "").startswith(MINIATURES)
+
+
+def is_the_papers(prompt: str) -> bool:
+    """Return whether a prompt is one of the paper's two, apart from white space."""
+    return " ".join(prompt.split()) in PROMPTS
+
+
+def _other_prompt(config: Values, role: str) -> bool:
+    """Return whether models of a role were prompted otherwise; imported responses were not."""
+    prompted = any("repository" in config["models"][key] for key in config[role])
+    return prompted and not is_the_papers(prompt(config))
+
+
 def of_dataset(
     config: Values, run: Mapping[str, int], paper: Mapping[str, int]
 ) -> Iterator[Caveat]:
@@ -100,9 +124,12 @@ def of_dataset(
         `images.source.kind`, `prompt`, `prompts.{prompt}`, `teachers`, and their names and
         repositories.
     run, paper
-        Numbers of Table 2: images and classes.
+        Rows of Table 2, ours with every column.
     """
-    other_images = sources.get(config["images"]["source"]["kind"]).not_comparable
+    kind = config["images"]["source"]["kind"]
+    other_images = sources.get(kind).not_comparable
+    if not other_images and evidence.owner(kind, run) != evidence.IMAGENET:
+        other_images = f"the images are not known to be ImageNet-21k's: {evidence.names(run)}"
     if other_images:
         yield _caveat(other_images, IMAGES, TEXTS, SCORES)
     if (run["images"], run["classes"]) != (paper["images"], paper["classes"]):
@@ -111,8 +138,8 @@ def of_dataset(
             f"{paper['images']:,} of {paper['classes']:,}"
         )
         yield _caveat(words, IMAGES, TEXTS, SCORES)
-    if " ".join(prompt(config).split()) not in PROMPTS:
-        yield _caveat("the prompt is neither of the paper's two", TEXTS, SCORES)
+    if _other_prompt(config, "teachers"):
+        yield _caveat(OTHER_PROMPT, TEXTS, SCORES)
     if tuple(config["teachers"]) != TEACHERS:
         teachers = _listed(config, config["teachers"])
         yield _caveat(f"the teachers are {teachers}, not the paper's, in its order", TEXTS, SCORES)

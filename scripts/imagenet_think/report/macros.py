@@ -16,20 +16,22 @@ WORDS = (
 """Small counts, as running text spells them."""
 
 
-def define(macros: Mapping[str, str], paper_run: bool) -> str:
-    r"""Return LaTeX that defines macros by name, and the switch `\ifPaperRun`.
+def define(macros: Mapping[str, str], switches: Mapping[str, bool]) -> str:
+    r"""Return LaTeX that defines macros and switches by name (`\ifPaperRun` for `PaperRun`).
 
     Raises
     ------
     ValueError
         If a name contains anything but letters.
     """
-    wrong = [name for name in macros if not re.fullmatch("[A-Za-z]+", name)]
+    wrong = [name for name in (*macros, *switches) if not re.fullmatch("[A-Za-z]+", name)]
     if wrong:
         raise ValueError(f"names of LaTeX macros contain letters only, not {wrong}")
-    lines = [rf"\newcommand{{\{name}}}{{{value}}}" for name, value in macros.items()]
-    switch = [r"\newif\ifPaperRun", r"\PaperRuntrue" if paper_run else r"\PaperRunfalse"]
-    return "\n".join(["% Written by the rule export_numbers; do not edit.", *switch, *lines, ""])
+    lines = [
+        rf"\newif\if{name}\{name}{'true' if value else 'false'}" for name, value in switches.items()
+    ]
+    lines += [rf"\newcommand{{\{name}}}{{{value}}}" for name, value in macros.items()]
+    return "\n".join(["% Written by the rule export_numbers; do not edit.", *lines, ""])
 
 
 def number(value: float | None, decimals: int = 0) -> str:

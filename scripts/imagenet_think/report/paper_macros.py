@@ -8,13 +8,20 @@ import polars as pl
 from imagenet_think.core import model_sources
 from imagenet_think.core.settings import Values, names, prompt
 from imagenet_think.core.splits import SPLITS, splits
-from imagenet_think.core.wording import series
+from imagenet_think.core.wording import count, series
 from imagenet_think.images import criteria, sources
 from imagenet_think.metrics import registry
 from imagenet_think.parsing.statuses import OK
 from imagenet_think.report.audit_checks import CONTRADICTS
-from imagenet_think.report.comparability import PROMPTS, VECTORS, split_reasons
+from imagenet_think.report.comparability import (
+    PROMPTS,
+    VECTORS,
+    is_miniature,
+    is_the_papers,
+    split_reasons,
+)
 from imagenet_think.report.escaping import latex
+from imagenet_think.report.evidence import IMAGENET, Evidence
 from imagenet_think.report.macros import (
     MISSING,
     counted,
@@ -25,6 +32,15 @@ from imagenet_think.report.macros import (
     table_rows,
 )
 from imagenet_think.report.table_captions import HEADINGS, MEASURES
+
+SCORED = {
+    "leave_out": "the response and both references are there",
+    "zero": "both references are there, with a score of zero where the response is not",
+}
+"""Over which images means are taken, by how a missing response counts."""
+
+SYNSET = r"^n[0-9]{8}$"
+"""Ids of WordNet's nouns."""
 
 PLACES = ("One", "Two")
 """Suffixes of the macros about teacher 1 and teacher 2."""
@@ -42,16 +58,17 @@ def setting_macros(settings: Values) -> dict[str, str]:
         "PromptText": latex(prompt(settings)),
         "TokenizerName": _repository(settings["statistics"]["tokenizer"]),
         "NumTeachers": spelled(len(settings["teachers"])),
-        "NumBenchmarked": spelled(len(settings["benchmarked"])),
+        "NumBenchmarked": count(len(settings["benchmarked"]), "model", spell=spelled),
         **{f"Teacher{place}": named[key] for place, key in teachers},
         "BenchmarkedNames": series(named[key] for key in settings["benchmarked"]) or MISSING,
         "ModelRows": table_rows(
             [name, *_origin(settings["models"][key])] for key, name in named.items()
         ),
-        "ImageSource": sources.get(images["source"]["kind"]).paper,
-        "BalancePower": setting(images["balance"]),
-        "Criteria": latex(series(criteria.rules(images["criteria"]), "or")) or MISSING,
-        "ComplexityStrata": number(images["complexity"]["strata"]),
+        "PromptOrigin": "one of these" if is_the_papers(prompt(settings)) else "another one",
+        "MiniatureNames": series(
+            name for key, name in named.items() if is_miniature(settings["models"][key])
+        ),
+        **_sampling(images),
         "LongestSide": number(images["preparation"]["longest_side"]),
         "JpegQuality": number(images["preparation"]["jpeg_quality"]),
         "IntervalDraws": number(benchmark["intervals"]["draws"]),
@@ -61,10 +78,25 @@ def setting_macros(settings: Values) -> dict[str, str]:
     for metric in registry.metrics():
         if metric.encoder:
             name, own = metric.measures[0].macro_name, benchmark[metric.name]
-            macros |= {f"{name}Model": _repository(own), f"{name}Window": number(own["max_tokens"])}
+            which = "all windows of" if own["windows"] == "all" else "the first"
+            window = f"{which} {number(own['max_tokens'])}"
+            macros |= {f"{name}Model": _repository(own), f"{name}Window": window}
     return macros | {
+        "ScoredImages": SCORED[benchmark["missing"]],
         "TestPerClass": spelled(settings["dataset"]["test"]),
         "ValidationPerClass": spelled(settings["dataset"]["validation"]),
+    }
+
+
+def _sampling(images: Values) -> dict[str, str]:
+    """Return the settings of sampling; those of images that are only listed are missing."""
+    if "balance" not in images:
+        return dict.fromkeys(("BalancePower", "Rejections", "ComplexityStrata"), MISSING)
+    rejections = ["cannot be decoded", *criteria.rules(images["criteria"])]
+    return {
+        "BalancePower": setting(images["balance"]),
+        "Rejections": latex(series(rejections, "or")),
+        "ComplexityStrata": count(images["complexity"]["strata"], "stratum", "strata"),
     }
 
 
@@ -86,27 +118,28 @@ def _repository(section: Values) -> str:
     return latex(model_sources.name(section["repository"]))
 
 
-def image_macros(
-    table: pl.DataFrame, sample: pl.DataFrame, exclusions: pl.DataFrame
-) -> dict[str, str]:
+def image_macros(known: Evidence, sample: pl.DataFrame, exclusions: pl.DataFrame) -> dict[str, str]:
     """Return the numbers of Table 2, of the sample's domains, and of the rejected images."""
-    row = table.row(0, named=True)
+    row = known.images
+    reasons = counted(exclusions.group_by("reason").len("rows"), "reason")
     return {
-        "NumImages": number(row["images"]),
-        "NumClasses": number(row["classes"]),
+        "ImageSource": latex(known.paper),
+        "NumImages": count(row["images"], "image"),
+        "NumClasses": count(row["classes"], "class", "classes"),
         "MinPerClass": number(row["min_per_class"]),
         "MaxPerClass": number(row["max_per_class"]),
         "MeanPerClass": number(row["mean_per_class"], 1),
-        "NumDomains": number(sample["domain"].n_unique()),
+        "NumDomains": count(sample["domain"].n_unique(), "domain"),
         "NumExcluded": number(len(exclusions)),
-        "ExcludedReasons": counted(exclusions.group_by("reason").len("rows"), "reason"),
+        "ExcludedReasons": f": {reasons}" if len(exclusions) else "",
     }
 
 
 def response_macros(counts: pl.DataFrame, settings: Values) -> dict[str, str]:
     """Return how many responses there are and how many parsed, by model and of the teachers.
 
-    `counts` has the columns model, status and rows.
+    `counts` has the columns model, status, pair (whether thinking and answer are known) and rows.
+    A teacher's parsed response that has both is a pair.
     """
 
     def total_and_parsed(rows: pl.DataFrame) -> tuple[int, int]:
@@ -115,11 +148,13 @@ def response_macros(counts: pl.DataFrame, settings: Values) -> dict[str, str]:
     lines = []
     for key, name in names(settings).items():
         rows = counts.filter(model=key)
-        failed = counted(rows.filter(pl.col("status") != OK), "status")
+        statuses = rows.group_by("status").agg(pl.col("rows").sum())
+        failed = counted(statuses.filter(pl.col("status") != OK), "status")
         lines.append([latex(name), *map(number, total_and_parsed(rows)), failed])
     total, parsed = total_and_parsed(counts)
     of_teachers = counts.filter(pl.col("model").is_in(settings["teachers"]))
-    pairs, parsed_pairs = total_and_parsed(of_teachers)
+    pairs, _ = total_and_parsed(of_teachers)
+    _, parsed_pairs = total_and_parsed(of_teachers.filter("pair"))
     return {
         "StatusRows": table_rows(lines),
         "NumResponses": number(total),
@@ -183,8 +218,9 @@ def text_macros(table: pl.DataFrame, language: pl.DataFrame, settings: Values) -
         for part in ("think", "answer"):
             median = measured("tokens", model=name, part=part)["median"]
             macros[f"{part.title()}Median{place}"] = number(median)
-        other = measured("non_latin_percent", model=name)["mean"]
-        macros[f"NonLatin{place}"] = rf"{number(other, 2)}\%"
+        for macro, measure in {"NonLatin": "non_latin", "English": "english"}.items():
+            share = measured(f"{measure}_percent", model=name)["mean"]
+            macros[f"{macro}{place}"] = rf"{number(share, 2)}\%"
     return macros
 
 
@@ -205,9 +241,45 @@ def score_macros(tables: Sequence[pl.DataFrame], ablation: pl.DataFrame) -> dict
                 macros[f"Best{name}Models"] = series(latex(model) for model in best["model"])
     parts = ablation.pivot("part", index="metric", values="avg")
     higher = parts.filter(pl.col("think") > pl.col("answer"))["metric"].to_list()
-    macros["ThinkHigher"] = spelled(len(higher))
-    macros["ThinkHigherMetrics"] = series(latex(HEADINGS[m]) for m in higher) or "none"
+    macros["ThinkHigher"] = spelled(len(higher)) if higher else "none"
+    listed = series(latex(HEADINGS[m]) for m in higher)
+    macros["ThinkHigherMetrics"] = f": {listed}" if higher else ""
     return macros
+
+
+def switches(
+    settings: Values, known: Evidence, classes: pl.Series, samples: int, ablation: pl.DataFrame
+) -> dict[str, bool]:
+    """Return which statements of the text are true of this run, by the names of their switches.
+
+    Parameters
+    ----------
+    settings
+        The keys of the config that the rule declares.
+    known
+        What the run shows about its images and the teachers' texts.
+    classes
+        Ids of the sample's classes.
+    samples
+        Images with thinking and answer of every teacher.
+    ablation
+        Table 7.
+    """
+    models, benchmark = settings["models"].values(), settings["benchmark"]
+    encoders = [benchmark[metric.name] for metric in registry.metrics() if metric.encoder]
+    scores = ablation.pivot("part", index="metric", values="avg")
+    return {
+        "ImageNet": known.owner == IMAGENET,
+        "Sampled": sources.get(settings["images"]["source"]["kind"]).sampled,
+        "WordNet": bool(classes.str.contains(SYNSET).all()),
+        "Prompted": any("responses" not in model for model in models),
+        "Imported": any("responses" in model for model in models),
+        "Miniatures": any(map(is_miniature, models)),
+        "Samples": samples > 0,
+        "English": known.is_english,
+        "Parts": bool(scores.select(pl.col("think") + pl.col("answer")).count().item()),
+        "FirstWindow": any(own["windows"] == "first" for own in encoders),
+    }
 
 
 def incomparable(comparison: pl.DataFrame) -> list[str]:

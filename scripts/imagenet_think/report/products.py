@@ -115,7 +115,10 @@ _BENCHMARK = (
     "benchmark.intervals",
     *_DEFINITIONS,
 )
-_EXAMPLE = ("seed", "prompt", "prompts.{prompt}", *_TEACHERS, "figures.samples")
+_EXAMPLE = (
+    *("seed", "prompt", "prompts.{prompt}", *_TEACHERS, "models.{teachers}.repository"),
+    "figures.samples",
+)
 
 
 def _tables_of_scores() -> Iterator[Product]:
@@ -139,8 +142,8 @@ PRODUCTS = (
     Product(
         "table1",
         "Table 1: comparison with other datasets",
-        "The dataset of this run compared with four others: images, and tokens per sample. "
-        "Datasets that were not counted here have the paper's numbers.",
+        "The dataset of this run compared with the others of the paper's Table 1: images, and "
+        "tokens per sample. Datasets that were not counted here have the paper's numbers.",
         PAPER,
         script="table_datasets",
         inputs={

@@ -7,6 +7,7 @@ from imagenet_think.analysis.lengths import (
     AT_ONCE,
     NON_LATIN_SHARE,
     count_tokens,
+    is_english,
     is_non_latin,
     load_tokenizer,
     measure,
@@ -75,6 +76,43 @@ def test_the_threshold_is_a_share_of_letters() -> None:
     assert is_non_latin("猫" * other + "a1 .!" * (letters - other))
 
 
+HUMAN_RIGHTS = {
+    "de": "Alle Menschen sind frei und gleich an Würde und Rechten geboren. Sie sind mit Vernunft "
+    "und Gewissen begabt und sollen einander im Geist der Brüderlichkeit begegnen.",
+    "fr": "Tous les êtres humains naissent libres et égaux en dignité et en droits. Ils sont doués "
+    "de raison et de conscience et doivent agir les uns envers les autres dans un esprit de "
+    "fraternité.",
+    "es": "Todos los seres humanos nacen libres e iguales en dignidad y derechos y, dotados como "
+    "están de razón y conciencia, deben comportarse fraternalmente los unos con los otros.",
+    "pt": "Todos os seres humanos nascem livres e iguais em dignidade e em direitos. Dotados de "
+    "razão e de consciência, devem agir uns para com os outros em espírito de fraternidade.",
+    "nl": "Alle mensen worden vrij en gelijk in waardigheid en rechten geboren. Zij zijn begiftigd "
+    "met verstand en geweten, en behoren zich jegens elkander in een geest van broederschap te "
+    "gedragen.",
+    "vi": "Tất cả mọi người sinh ra đều được tự do và bình đẳng về nhân phẩm và quyền.",
+    "zh": "人人生而自由,在尊严和权利上一律平等。",
+}
+"""Article 1 of the Universal Declaration of Human Rights."""
+
+
+@pytest.mark.parametrize("text", [*HUMAN_RIGHTS.values(), "", "🎈", "12", "出口"])
+def test_other_languages_are_not_english(text: str) -> None:
+    assert not is_english(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "All human beings are born free and equal in dignity and rights.",
+        "Got it, let's look at the image. It shows a red balloon over green hills.",
+        f"The signs say “{HUMAN_RIGHTS['zh'][:4]}”. {'So it is a street in a northern city. ' * 9}",
+    ],
+)
+def test_english(text: str) -> None:
+    assert is_english(text)
+    assert not is_english(f"{text} {HUMAN_RIGHTS['zh'] * 20}")
+
+
 def test_measure(tokenizer) -> None:
     rows = [
         ("i1", "glm", "A red balloon.\nIt floats", "A red balloon.", "It floats", *3 * ["ok"]),
@@ -85,27 +123,27 @@ def test_measure(tokenizer) -> None:
     frame = measure(pl.DataFrame(rows, schema=ANNOTATIONS, orient="row"), tokenizer)
     assert frame.schema == LENGTHS
     assert frame.rows() == [
-        ("i1", "glm", "full", 6, 5, False),
-        ("i1", "glm", "think", 4, 3, False),
-        ("i1", "glm", "answer", 2, 2, False),
-        ("i2", "glm", "full", 4, 2, True),
-        ("i2", "glm", "think", 2, 1, True),
-        ("i2", "glm", "answer", None, None, None),
-        ("i3", "glm", "full", None, None, None),
-        ("i3", "glm", "think", None, None, None),
-        ("i3", "glm", "answer", None, None, None),
-        ("i4", "glm", "full", 2, 2, False),
-        ("i4", "glm", "think", None, None, None),
-        ("i4", "glm", "answer", 2, 2, False),
+        ("i1", "glm", "full", 6, 5, False, True),
+        ("i1", "glm", "think", 4, 3, False, True),
+        ("i1", "glm", "answer", 2, 2, False, True),
+        ("i2", "glm", "full", 4, 2, True, False),
+        ("i2", "glm", "think", 2, 1, True, False),
+        ("i2", "glm", "answer", None, None, None, None),
+        ("i3", "glm", "full", None, None, None, None),
+        ("i3", "glm", "think", None, None, None, None),
+        ("i3", "glm", "answer", None, None, None, None),
+        ("i4", "glm", "full", 2, 2, False, True),
+        ("i4", "glm", "think", None, None, None, None),
+        ("i4", "glm", "answer", 2, 2, False, True),
     ]
 
 
 def test_a_sample_needs_every_part_of_every_teacher() -> None:
     def rows(image: str, model: str, think: int | None, answer: int | None) -> list[tuple]:
         return [
-            (image, model, "full", 99, 9, False),
-            (image, model, "think", think, 1, False),
-            (image, model, "answer", answer, 1, False),
+            (image, model, "full", 99, 9, False, True),
+            (image, model, "think", think, 1, False, True),
+            (image, model, "answer", answer, 1, False, True),
         ]
 
     lengths = pl.DataFrame(

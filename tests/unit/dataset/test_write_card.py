@@ -180,8 +180,10 @@ def test_imported_responses_are_described_as_such(card):
     unknown = {f"{name}_{k}": None for name in names for k in (1, 2)}
     models = {GLM: {"name": "GLM", "responses": {}}, KIMI: {"name": "Kimi", "responses": {}}}
     _, _, page = card(changes=models, columns=unknown | {"question": None})
-    assert page.text.count("made elsewhere and imported") == 2
-    assert "The texts were made elsewhere, so the prompt is not known here." in page.text
+    assert page.text.count("made elsewhere and imported") == 3
+    assert "The responses of GLM and Kimi were made elsewhere and imported" in page.text
+    assert page.text.count("prompt, weights, decoding and engine are not known here") == 2
+    assert "Prompt:" not in page.text
     assert "Checkpoint" not in page.text
 
 
@@ -212,11 +214,9 @@ def test_a_different_run_says_so_first(card):
     ],
 )
 def test_images_of_other_owners_have_other_terms(source, license_, text, card):
-    images = {"run": "mine", "images": {"source": {"kind": source}}}
-    _, front, page = card(full=True, changes=images)
+    _, front, page = card(full=True, changes={"run": "mine", "images/source/kind": source})
     assert front["license"] == license_
     assert text in page.text
-    assert "near-duplicates" not in page.text
 
 
 def test_repository_and_licences_with_and_without_images(card):

@@ -27,8 +27,8 @@ def described(tmp_path):
         folder = tmp_path / ("dataset_full" if full else "dataset")
         files = publish(folder, full=full, **options)
         path = folder / "croissant.json"
-        images = write_tables(tmp_path / "tables")[1]
-        write_croissant(files, images, REPORTED, path, config(changes), full=full)
+        tables = write_tables(tmp_path / "tables")[1:]
+        write_croissant(files, tables, REPORTED, path, config(changes), full=full)
         return folder, json.loads(path.read_text(encoding="utf-8"))
 
     return write
@@ -48,8 +48,8 @@ def test_with_a_date_mlcroissant_has_no_warnings(described):
     assert metadata.url == "https://huggingface.co/datasets/me/think"
     assert metadata.creators[0].name == "me"
     assert metadata.version == "1.0.0"
-    assert sorted(metadata.data_biases) == sorted(publication.BIASES.values())
-    assert sorted(metadata.data_limitations) == sorted(publication.LIMITS.values())
+    assert any("ImageNet was collected" in text for text in metadata.data_biases)
+    assert any("could be parsed" in text for text in metadata.data_limitations)
 
 
 @pytest.mark.parametrize("full", [False, True])

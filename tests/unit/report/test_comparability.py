@@ -12,7 +12,7 @@ from imagenet_think.report.comparability import (
     caveats,
 )
 
-TABLE_2 = {"images": 250_000, "classes": 10_450}
+TABLE_2 = {"images": 250_000, "classes": 10_450, "imagenet_names": 250_000}
 DATASET = {TEXTS, SCORES}
 
 
@@ -69,13 +69,30 @@ def test_each_difference_is_named_with_its_subjects(changes, words, subjects):
     assert given[1] == subjects
 
 
+def test_images_with_other_names_are_not_known_to_be_imagenet_s():
+    words = "only 3 of 250,000 of them named as ImageNet's files are"
+    (caveat,) = found(run=TABLE_2 | {"imagenet_names": 3})
+    assert caveat == f"the images are not known to be ImageNet-21k's: {words}"
+
+
+def test_a_prompt_matters_for_the_models_that_get_it():
+    own = {"prompts/section_3_2": "Describe it."}
+    imported = {f"models/{key}": {"name": key} for key in ("glm-4.1v", "kimi-vl")}
+    given = found(own | imported)
+    assert given["the prompt is neither of the paper's two"] == {SCORES}
+    imported = {f"models/{key}": {"name": key} for key in config()["models"]}
+    assert not any("the prompt" in words for words in found(own | imported))
+
+
 def test_a_different_sample_is_named_with_its_numbers():
     words = "the sample is 144 images of 10,450 classes, not 250,000 of 10,450"
-    assert found(run=TABLE_2 | {"images": 144}) == {words: {IMAGES, *DATASET}}
+    assert found(run=TABLE_2 | {"images": 144, "imagenet_names": 144}) == {
+        words: {IMAGES, *DATASET}
+    }
 
 
 def test_the_miniature_cannot_be_compared_in_any_number():
-    run = {"images": 144, "classes": 12}
+    run = {"images": 144, "classes": 12, "imagenet_names": 144}
     miniature = list(caveats(config(name="miniature"), run, TABLE_2))
     benchmarked = REPOSITORIES.keys() - {"glm-4.1v", "kimi-vl"}
     subjects = set().union(*(caveat.subjects for caveat in miniature))

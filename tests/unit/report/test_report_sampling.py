@@ -81,12 +81,13 @@ def test_the_sheets_show_only_the_planted_rejects_and_the_twins_of_near_duplicat
     assert len(chosen) == 12
 
 
-def test_counts_criteria_and_what_is_not_applied_are_named(drawn):
+def test_counts_criteria_and_what_is_not_checked_are_named(drawn):
     page = report(drawn, criteria=CRITERIA | {"denied_images": ["a", "b"], "scorer": "mine:judge"})
     for claim in ("occlusion", "copyright", "harmful", "Semantic diversity beyond the classes"):
         assert claim in page
     assert "is one of 2 denied images" in page
     assert "is rejected by the function mine:judge" in page
+    assert "; this run sets denied_images and scorer." in page
     rows = re.findall(r'<th scope="row">(.*?)</th>\s*<td class="number">([\d,]+)</td>', page)
     counts = {html.unescape(name): int(count.replace(",", "")) for name, count in rows}
     assert counts["readable in the source"] == 3 * (DRAWINGS + len(FLAWS))
@@ -97,6 +98,23 @@ def test_counts_criteria_and_what_is_not_applied_are_named(drawn):
         assert counts[reason] == 3
     assert counts["blurred"] == 0
     assert "<b>4.0</b><span>Avg. samples per class</span>" in page
+
+
+def test_what_did_not_happen_is_not_claimed(drawn, tmp_path):
+    usual = report(drawn)
+    assert "; this run sets none of them." in usual
+    assert "Each shows what was measured" in usual
+    for name in ("sample", "classes"):
+        (tmp_path / f"{name}.parquet").write_bytes((drawn / f"{name}.parquet").read_bytes())
+    for kind in ("candidates", "catalogue"):
+        for path in group_files(drawn, kind):
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    excluded = pl.read_parquet(drawn / "exclusions.parquet").clear()
+    excluded.write_parquet(tmp_path / "exclusions.parquet")
+    page = report(tmp_path, source={"kind": "class_tars", "path": str(drawn / "source")})
+    assert "No image was rejected." in page
+    assert "Each shows what was measured" not in page
+    assert sheets(page).keys() == {"chosen"}
 
 
 def test_the_page_is_escaped_loads_nothing_and_depends_on_inputs_and_seed(drawn):

@@ -25,7 +25,7 @@ TOKENS = (
 )
 THREE = pl.DataFrame(
     [
-        (image, model, part, tokens, None, None)
+        (image, model, part, tokens, None, None, None)
         for image, model, think, answer in TOKENS
         for part, tokens in (("full", 1000), ("think", think), ("answer", answer))
     ],
@@ -36,15 +36,16 @@ COUNTED = {"images": 7, "min": 3, "max": 9, "mean": 6.5, "total": 52, "samples":
 
 
 def test_no_complete_sample_gives_empty_cells() -> None:
-    row = compare(THREE.clear(), PAPER, ["glm"], {}).row(-1, named=True)
+    row = compare(THREE.clear(), PAPER, ["glm"], ["food"], {}).row(-1, named=True)
     assert (row["images"], row["min"], row["mean"], row["total"]) == (0, None, None, 0)
-    assert row["models"] == "Single"
+    assert (row["models"], row["reasoning"], row["domains"]) == ("Single", "No", "food")
 
 
 def made(folder, images, keys=()):
     """Write Table 1 with the datasets counted that `keys` name; return its rows and caption."""
     ids = [f"i{place}" for place in range(1, images + 1)]
-    pl.DataFrame({"image_id": ids}).write_parquet(folder / "sample.parquet")
+    sample = pl.DataFrame({"image_id": ids, "domain": ["food", "animal", *ids][:images]})
+    sample.write_parquet(folder / "sample.parquet")
     lengths = [folder / "glm.parquet", folder / "kimi.parquet"]
     for path in lengths:
         THREE.filter(model=path.stem).write_parquet(path)

@@ -43,7 +43,8 @@ def made(tmp_path):
                 measured = part == "full" or status == "ok"
                 words = len(text.split()) if measured else None
                 script = "车" in text if measured else None
-                lengths.append((f"i{place}", model, part, words, words, script))
+                english = "a" in text.split() if measured else None
+                lengths.append((f"i{place}", model, part, words, words, script, english))
     sample = pl.DataFrame({"image_id": ["i1", "i2", "i3"], "wnid": ["a", "a", "b"]})
     frames = [sample] + [
         pl.DataFrame(rows, schema=schema, orient="row")
@@ -89,6 +90,7 @@ def test_rows(made) -> None:
     assert script["mean"] == pytest.approx(100 / 3)
     assert (script["n"], script["sd"], script["max"]) == (3, None, None)
     assert row(frame, "non_latin_percent", "GLM", "full")["mean"] == 0
+    assert row(frame, "english_percent", "GLM", "full")["mean"] == pytest.approx(200 / 3)
 
 
 def test_caption(made) -> None:

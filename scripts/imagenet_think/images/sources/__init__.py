@@ -48,9 +48,11 @@ class Source:
     paper
         Completes "The images of this run are …." in the paper.
     card
-        Completes "Images: …." in the dataset card.
+        Completes "Images: …." in the dataset card, for images of `owner`.
     owner
-        Whose pictures they are, which decides what the card says about passing them on.
+        Whose pictures they are, which decides what the card says about passing them on. "imagenet"
+        is only believed of images that are all named as ImageNet's files are
+        (`imagenet_think.report.evidence`).
     not_comparable
         Why results on these images cannot be compared with the paper's; None if they can.
     required_keys, optional_keys
@@ -61,7 +63,7 @@ class Source:
     """
 
     paper: str
-    card: str = "sampled from a copy of ImageNet-21k"
+    card: str = "sampled from a copy of ImageNet"
     owner: Literal["imagenet", "pipeline", "user"] = "imagenet"
     not_comparable: str | None = None
     required_keys: Collection[str] = ()

@@ -15,7 +15,7 @@ def list_place(place: Path, classes: Classes) -> Iterator[Entry]:
 
 
 SOURCE = SampledSource(
-    paper="originals from one archive per class",
+    paper="files from one archive per class",
     pattern="{wnid}.tar",
     place="class archive",
     example="archive per class, such as n00005787.tar,",

@@ -9,7 +9,7 @@ from imagenet_think.images.sources import class_tars
 
 SOURCE = replace(
     class_tars.SOURCE,
-    paper="originals from the archive of all class archives",
+    paper="files from the archive of all class archives",
     required_keys=("archive",),
     made_by="unpacking",
 )
