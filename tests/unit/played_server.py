@@ -14,7 +14,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -87,21 +86,17 @@ class Play:
 @contextlib.contextmanager
 def served(play):
     """Run a played server; give its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    before = len(play.notes("ports"))
     process = subprocess.Popen(
-        [sys.executable, __file__, "serve", "m", f"--port={port}"],
+        [sys.executable, __file__, "serve", "m", "--port=0"],
         env=os.environ | {"PLAY": str(play.folder)},
         stdout=subprocess.DEVNULL,
     )
     try:
-        while True:
+        while len(ports := play.notes("ports")) == before:
             assert process.poll() is None, "the played server has ended"
-            with contextlib.suppress(ConnectionRefusedError):
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
             time.sleep(0.02)
+        port = ports[-1]
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         process.kill()
@@ -264,7 +259,9 @@ def main(arguments):
         time.sleep(600)
     if play.get().get("stubborn"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    PlayedServer(options.port, options.served_model_name, play).serve_forever()
+    server = PlayedServer(options.port, options.served_model_name, play)
+    play.note("ports", server.server_port)
+    server.serve_forever()
 
 
 if __name__ == "__main__":
