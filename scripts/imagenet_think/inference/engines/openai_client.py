@@ -131,7 +131,7 @@ class Server:
         """Complete an address by the one model that is served there; record vLLM's version."""
         models = (await self._get("models", f"{address.url}/models", address))["data"]
         if len(models) != 1:
-            names = ", ".join(escaped(model["id"]) for model in models[:5]) or "none"
+            names = ", ".join(escaped(model["id"])[:100] for model in models[:5]) or "none"
             raise EngineError(
                 f"{address} serves {len(models)} models, and must serve one; they are {names}"
             )
