@@ -61,7 +61,14 @@ rule aggregate_scores:
         "../envs/texts.yaml"
     threads: 2
     params:
-        settings=reads("seed", "benchmarked", "benchmark.missing", "benchmark.intervals"),
+        settings=reads(
+            "seed",
+            "benchmarked",
+            "benchmark.missing",
+            "benchmark.intervals",
+            "models.{benchmarked}.output",
+            "models.{benchmarked}.responses.think",
+        ),
     message:
         "{wildcards.metric}: averages, maxima and their intervals"
     script:
@@ -103,7 +110,14 @@ rule aggregate_groups:
         "../envs/texts.yaml"
     threads: 2
     params:
-        settings=reads("seed", "benchmarked", "benchmark.missing", "benchmark.intervals"),
+        settings=reads(
+            "seed",
+            "benchmarked",
+            "benchmark.missing",
+            "benchmark.intervals",
+            "models.{benchmarked}.output",
+            "models.{benchmarked}.responses.think",
+        ),
     message:
         "{wildcards.metric}: averages and maxima by domain, complexity and length"
     script:

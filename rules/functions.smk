@@ -211,19 +211,19 @@ def files_to_rejoin(wildcards):
             f"dataset.rejoin: {REJOINED}/ holds no data/train-….parquet. Name a folder that `snakemake dataset` wrote, "
             "or a copy of it."
         )
-    if problems := splits.numbering_problems(files):
-        return refuse(
-            *(
-                f"dataset.rejoin: {REJOINED}/{problem}. Copy the whole dataset, and nothing else, there."
-                for problem in problems
-            )
-        )
     # The rejoined files get their names, which Snakemake must not take for patterns.
     if strange := [path for path in files if not re.fullmatch(r"[\w.-]+", path.name)]:
         return refuse(
             *(
                 f"dataset.rejoin: {path}: rename it, as in train-00000-of-00064.parquet"
                 for path in strange
+            )
+        )
+    if problems := splits.numbering_problems(files):
+        return refuse(
+            *(
+                f"dataset.rejoin: {REJOINED}/{problem}. Copy the whole dataset, and nothing else, there."
+                for problem in problems
             )
         )
     return list(map(str, files))

@@ -13,6 +13,7 @@ from imagenet_think.analysis.aggregation import (
     largest_first,
     read_scores,
     summarise,
+    without_thinking,
 )
 from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.files import write_parquet
@@ -113,6 +114,7 @@ if __name__ == "__main__":
         snakemake.input.scores,
         models,
         missing=benchmark["missing"],
+        unthinking=without_thinking(settings["models"]),
     )
     columns = ["image_id", "wnid", "domain", "complexity_stratum"]
     frame = aggregate_groups(

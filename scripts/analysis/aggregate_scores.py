@@ -5,7 +5,12 @@ import json
 import numpy as np
 import polars as pl
 
-from imagenet_think.analysis.aggregation import ImageScores, read_scores, summarise
+from imagenet_think.analysis.aggregation import (
+    ImageScores,
+    read_scores,
+    summarise,
+    without_thinking,
+)
 from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.files import write_parquet
 from imagenet_think.core.job import start_job
@@ -33,6 +38,7 @@ if __name__ == "__main__":
         snakemake.input.scores,
         settings["benchmarked"],
         missing=benchmark["missing"],
+        unthinking=without_thinking(settings["models"]),
     )
     intervals = Intervals(**benchmark["intervals"], seed=settings["seed"])
     frame = aggregate_scores(scored, intervals, snakemake.threads)

@@ -11,7 +11,7 @@ import unicodedata
 from collections import defaultdict
 from functools import cache
 from hashlib import blake2b
-from itertools import chain, combinations, product
+from itertools import chain, combinations, permutations, product
 from statistics import fmean, median, stdev
 
 import numpy as np
@@ -158,16 +158,15 @@ def score_rows(defined, texts, score):
             for image, model in pairs
             if all((image, key, part) in texts for key in (model, *references))
         ]
-        columns = [
-            score(
-                part,
-                [texts[image, model, part] for image, model in rows],
-                [texts[image, reference, part] for image, _ in rows],
-            )
-            for reference in references
-        ]
+        compared = list(product(rows, references))
+        columns = score(
+            part,
+            [texts[*row, part] for row, _ in compared],
+            [texts[image, reference, part] for (image, _), reference in compared],
+        )
+        both = {name: np.reshape(values, (-1, 2)).tolist() for name, values in columns.items()}
         return {
-            row: {name: [float(each[name][place]) for each in columns] for name in columns[0]}
+            row: {name: values[place] for name, values in both.items()}
             for place, row in enumerate(rows)
         }
 
@@ -251,19 +250,22 @@ def test_rows_of_the_scores_files(miniature, scored, score_rows):
             np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance, err_msg=name)
 
 
-@pytest.mark.parametrize("number", range(3, 7))
-def test_tables_3_to_6(defined, table, means, number):
-    about, rows = defined[f"table{number}"], table(f"table{number}")
-    assert [(row["key"], row["model"]) for row in rows] == [
-        (model["key"], model["name"]) for model in about["models"]
-    ]
-    for row in rows:
-        expected, images = means(about, row["key"], "full")
-        assert row["images"] == images
-        for (measure, aggregate), value in expected.items():
-            column = f"{measure}_{aggregate}"
-            assert row[column] == pytest.approx(value, abs=CLOSE), (row["key"], column)
-            assert row[f"{column}_low"] <= row[column] <= row[f"{column}_high"]
+def test_tables_of_scores(defined, table, means):
+    """Tables 3 to 6, and those of further metrics."""
+    tables = {name: about for name, about in defined.items() if "title" in about}
+    assert {f"table{number}" for number in range(3, 7)} <= tables.keys()
+    for name, about in tables.items():
+        rows = table(name)
+        assert [(row["key"], row["model"]) for row in rows] == [
+            (model["key"], model["name"]) for model in about["models"]
+        ]
+        for row in rows:
+            expected, images = means(about, row["key"], "full")
+            assert row["images"] == images
+            for (measure, aggregate), value in expected.items():
+                column = f"{measure}_{aggregate}"
+                assert row[column] == pytest.approx(value, abs=CLOSE), (row["key"], column)
+                assert row[f"{column}_low"] <= row[column] <= row[f"{column}_high"]
 
 
 def test_table_7(defined, table, means):
@@ -343,18 +345,19 @@ def test_ranks(defined, table, scored):
         for row in table("ranks")
     }
     for (measure, column), (name, combine) in product(measures(about), AGGREGATES.items()):
-        gaps = {}
-        for one, other in product(models, models):
+        gaps = defaultdict(dict)
+        for one, other in permutations(models, 2):
             first, second = scored[one, "full"], scored[other, "full"]
             common = first.keys() & second.keys()
-            gaps[one, other] = fmean(
+            gaps[one][other] = fmean(
                 combine(first[image][column]) - combine(second[image][column]) for image in common
             )
-            if one != other:
-                row = rows[measure, name, one, other]
-                assert row["difference"] == pytest.approx(gaps[one, other], abs=CLOSE), row
-                assert row["images"] == len(common)
-                assert row["rank"] == 1 + sum(gaps[key, one] > 0 for key in models), row
+            row = rows[measure, name, one, other]
+            assert row["difference"] == pytest.approx(gaps[one][other], abs=CLOSE), row
+            assert row["images"] == len(common)
+        for one, other in permutations(models, 2):
+            better = sum(gap < 0 for gap in gaps[one].values())
+            assert rows[measure, name, one, other]["rank"] == 1 + better
         pairs = [
             list(pair)
             for pair in combinations(models, 2)
@@ -588,7 +591,10 @@ def test_mentions(miniature, defined, table, texts, sample):
             assert row[share] == pytest.approx(expected), (row, share)
 
 
-def test_every_table_is_recomputed(defined):
+def test_every_table_of_scores_is_recomputed(defined):
     tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
-    tables = {re.sub(r"(\D)(\d)$", r"\1_\2", name) for name in defined}
-    assert tables - tested == {*(f"table_{n}" for n in range(3, 7)), "agreement_domains"}
+    others = {
+        name for name, about in defined.items() if "metrics" in about and "title" not in about
+    }
+    assert others - tested == {"table7", "agreement_domains"}
+    assert {"test_table_7", "test_agreement"} <= globals().keys()

@@ -228,6 +228,8 @@ def test_adding_conda_to_a_finished_run_runs_everything_again(tiny, tmp_path, mo
 
 UNREAD = {
     "length_policy.attempts",  # read where something is generated
+    # Read where a text is long.
+    *(f"length_policy.loop.near_repeats.{key}" for key in ("window", "phrase", "later_phrase")),
     "engines.vllm",  # read where it is the engine
     "benchmark.bertscore.batch_size",  # read where the cache lacks a score
     "benchmark.sbert.batch_size",

@@ -1,7 +1,7 @@
 """Aggregate scores against two references: equations 1 to 3 of the paper."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from imagenet_think import parsing
 from imagenet_think.analysis.resampling import Intervals, bootstrap
+from imagenet_think.core.settings import Values
 from imagenet_think.metrics.pairs import check_images
 from imagenet_think.metrics.registry import Metric
 from imagenet_think.parsing import PARTS
+from imagenet_think.parsing.marks import THINK
 
 AGGREGATE_NAMES = ("avg", "max")
 
@@ -56,6 +59,7 @@ def read_scores(
     models: Sequence[str],
     parts: Sequence[str] = PARTS,
     missing: str = "leave_out",
+    unthinking: Collection[str] = (),
 ) -> ImageScores:
     """Read scores files one at a time, and keep each image's averages and maxima.
 
@@ -70,6 +74,9 @@ def read_scores(
     missing
         How a missing response counts: its image is left out (`leave_out`), or it scores 0
         (`zero`). An image without both references is left out in either case.
+    unthinking
+        Models that answer without thinking by design (`without_thinking`): the thinking that they
+        do not have is no response that is missing, and never scores 0.
 
     Raises
     ------
@@ -90,12 +97,23 @@ def read_scores(
         for row, measure in enumerate(metric.measures):
             first, second = numbers[2 * row : 2 * row + 2, place]
             for name, value in (("avg", (first + second) / 2), ("max", np.maximum(first, second))):
-                if missing == "zero":
+                if missing == "zero" and not (cell[0] in unthinking and cell[1] == THINK):
                     value[absent[place]] = 0.0
                 values[Key(*cell, measure.name, name)] = value
     no_response = dict(zip(cells, absent, strict=True))
     seen = {cell: numbers[-3:, place] for place, cell in enumerate(cells)} if shares else {}
     return ImageScores(images.gather(order), values, no_response, seen)
+
+
+def without_thinking(models: Values) -> set[str]:
+    """Return those of a config's `models` that answer without thinking by design."""
+
+    def thinks(model: Values) -> bool:
+        if "output" in model:
+            return parsing.thinks(model["output"])
+        return "think" in model["responses"]
+
+    return {key for key, model in models.items() if not thinks(model)}
 
 
 def summarise(

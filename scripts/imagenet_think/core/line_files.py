@@ -2,12 +2,13 @@
 
 import csv
 import gzip
-import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Any
+
+from imagenet_think.core import json_text
 
 REMEDY = "repair or delete the line, or create or download the file again"
 
@@ -36,7 +37,7 @@ def json_lines(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises
     ------
     ValueError
-        If a line is not a JSON object in UTF-8; the message names the line.
+        If a line is not a JSON object in UTF-8, or has a key twice; the message names the line.
     """
     with _opened(path) as file:
         for number, line in enumerate(file, start=1):
@@ -46,7 +47,7 @@ def json_lines(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
                 continue
             where = f"{path}, line {number}"
             try:
-                row = json.loads(line)
+                row = json_text.loads(line)
             except RecursionError as error:
                 raise ValueError(f"{where}: nested too deeply: {REMEDY}") from error
             except ValueError as error:  # JSON or UTF-8

@@ -155,7 +155,7 @@ def with_deny_files(thresholds: Mapping[str, Any]) -> dict[str, Any]:
 def _listed(path: str | Path | None) -> frozenset[str]:
     if path is None:
         return frozenset()
-    lines = (line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines())
+    lines = (line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines())
     return frozenset(line for line in lines if line and not line.startswith("#"))
 
 

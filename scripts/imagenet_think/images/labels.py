@@ -72,7 +72,7 @@ def by_metadata(classes: Classes, metadata: Mapping[bytes, bytes] | None, column
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         words = [class_table.composed(str(name)) for name in features[column]["names"]]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return classes
     if set(words).intersection(classes.known):
         return classes._replace(numbered=words)

@@ -29,6 +29,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
 
 from imagenet_think.core.files import write_text
 from imagenet_think.inference import canary_page, seeding
@@ -56,6 +57,8 @@ IMAGES = 4
 
 MAX_NEW_TOKENS = 2048
 """Length limit; the paper's samples have 1,542 tokens on average, in two responses."""
+
+_Kind = TypeVar("_Kind", Defect, Reply)
 
 Generate = Callable[[Iterable[Request]], Iterator[Response]]
 """An engine's `generate`."""
@@ -226,16 +229,33 @@ def _counting(generate: Generate, processor: Processor, expected: Counter[str]) 
 
 
 def _earlier(verdict: Path, digest: str) -> tuple[list[Defect], Replies] | None:
-    """Return defects and replies of an earlier verdict; None if there is none of this digest."""
+    """Return defects and replies of an earlier verdict; None if there is none of this digest.
+
+    A damaged one counts as none: the canary runs again.
+    """
     if not verdict.exists():
         return None
-    record = json.loads(verdict.read_text(encoding="utf-8"))
-    if record["digest"] != digest:
+    try:
+        record = json.loads(verdict.read_bytes())
+        defects = [_held(Defect, finding) for finding in record["findings"]]
+        replies = [_held(Reply, reply) for reply in record["said"]]
+        if record["digest"] != digest:
+            return None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        logger.warning("%s is damaged (%r): the canary runs again", verdict, error)
         return None
-    defects = [Defect(**finding) for finding in record["findings"]]
     # Up to version 0.1 a broken format was one of them; now it follows from the replies.
-    defects = [defect for defect in defects if defect.kind != "marks"]
-    return defects, [Reply(**reply) for reply in record["said"]]
+    return [defect for defect in defects if defect.kind != "marks"], replies
+
+
+def _held(kind: type[_Kind], values: Mapping[str, Any]) -> _Kind:
+    """Return a `Defect` or `Reply` with these values, which have the types of its fields."""
+    types = get_type_hints(kind)
+    if values.keys() != types.keys():
+        raise ValueError(f"it has {', '.join(values)}")
+    if wrong := [name for name, value in values.items() if not isinstance(value, types[name])]:
+        raise TypeError(f"{wrong[0]} is {values[wrong[0]]!r}")
+    return kind(**values)
 
 
 def _summary(defects: Iterable[Defect]) -> str:

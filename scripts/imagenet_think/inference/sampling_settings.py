@@ -72,7 +72,7 @@ def published(folder: Path) -> dict[str, Any]:
         raise ValueError(_missing(folder))
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{file} holds no JSON object")

@@ -27,7 +27,8 @@ class Format(Protocol):
 
     It may also have `SPECIAL_TOKENS`, the special tokens of its models' tokenizers that look like
     text. Generated texts no longer have them (`imagenet_think.inference.token_text`); in other
-    texts they are found by their place (`marks.without_special_tokens`).
+    texts they are found by their place (`marks.without_special_tokens`). `THINKS = False` says that
+    its models are not meant to think.
 
     Attributes
     ----------
@@ -152,6 +153,11 @@ def _texts(found: Split) -> list[str | None]:
 def rule(output_format: str) -> str:
     """Return how a format splits a text, in one sentence."""
     return _format(output_format).RULE
+
+
+def thinks(output_format: str) -> bool:
+    """Return whether models of a format are meant to think."""
+    return getattr(_format(output_format), "THINKS", True)
 
 
 def thought_is_open(output_format: str, text: str) -> bool:

@@ -45,7 +45,8 @@ SHORT_PARTS = {"full": "Full", "think": "Thinking", "answer": "Answer"}
 
 COUNTS = {
     "leave_out": "its image is left out of the model's means",
-    "zero": "it scores 0 in every metric",
+    "zero": "it scores 0 in every metric (what has no score is the thinking of a model that is not "
+    "meant to think)",
 }
 """What a missing response may count, in words."""
 
@@ -120,8 +121,10 @@ def counted(defined: Values, part: str | None = None) -> str:
     """State how many images the means are over, and what was missing; of one part or of all."""
     rows = [row for row in defined["images"] if part in (None, row["part"])]
     # Images that are left out although there is a response lack a reference.
-    leave_out = defined["missing"] == "leave_out"
-    absent = [row["left_out"] - (row["no_response"] if leave_out else 0) for row in rows]
+    zero = defined["missing"] == "zero"
+    absent = [
+        row["left_out"] - (0 if zero and row["images"] else row["no_response"]) for row in rows
+    ]
     total = max((row["images"] + row["left_out"] for row in rows), default=0)
     return (
         f"M = {count_range(row['images'] for row in rows)} of {total:,} images (response missing: "

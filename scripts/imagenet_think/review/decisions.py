@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 import polars as pl
 
+from imagenet_think.core import json_text
 from imagenet_think.core.json_schema import Validator
 from imagenet_think.core.printing import is_text
 from imagenet_think.core.schemas import DECISIONS
@@ -126,7 +127,7 @@ def read_export(path: str | Path, sample: pl.DataFrame, run: str) -> tuple[str, 
 
 def _load(path: str | Path) -> Any:
     try:
-        return json.loads(Path(path).read_bytes())
+        return json_text.loads(Path(path).read_bytes())
     except (ValueError, RecursionError) as error:
         raise ExportError(f"{path}: it is damaged or not JSON ({error})") from None
 

@@ -24,6 +24,7 @@ from imagenet_think.core import (
     model_sources,
     paths,
     plugins,
+    printing,
     settings,
     shards,
     user_tables,
@@ -573,7 +574,7 @@ def _column_problems(
 ) -> Iterator[str]:
     """Yield what is wrong with the first file that lacks each column, given by its config key."""
     try:
-        files = paths.table_files(path)
+        files = _tables(path)
     except OSError:
         return  # it has been reported that there is none
     for key, (column, kind) in columns.items():
@@ -589,7 +590,12 @@ def _image_count(images: Config) -> int:
     """Return the number of images in the sample, or at most in the listing."""
     if sources.get(images["source"]["kind"]).sampled:
         return int(images["total"])
-    return sum(map(user_tables.count, paths.table_files(images["source"]["path"])))
+    return sum(map(user_tables.count, _tables(images["source"]["path"])))
+
+
+def _tables(path: str) -> list[str]:
+    """Return the tables that a path stands for, except those that the rules refuse by name."""
+    return list(filter(printing.is_text, paths.table_files(path)))
 
 
 def as_markdown() -> str:

@@ -6,13 +6,14 @@ from hypothesis import strategies as st
 from score_files import FILES, PAIRS, frames, full, one, write
 
 from aggregate_scores import aggregate_scores
-from imagenet_think.analysis.aggregation import largest_first, read_scores
+from imagenet_think.analysis.aggregation import largest_first, read_scores, without_thinking
 from imagenet_think.analysis.resampling import Intervals
 from imagenet_think.core.schemas import AGGREGATES
 from imagenet_think.metrics import registry
 
 MEASURES = registry.measures()
 SETS, ROUGE = registry.get("sets"), registry.get("rouge")
+CELLS = [("m", "think"), ("m", "answer"), ("thinker", "full"), ("thinker", "think")]
 INTERVALS = Intervals(draws=200, level=0.95, seed=7, least=1)
 
 
@@ -48,6 +49,33 @@ def test_means_by_hand(tmp_path, missing, images, left_out):
         assert avg["low"] <= avg["value"] <= avg["high"]
     # Coverage is averaged over the texts that exist.
     assert one(frame, metric="sbert", part="full", aggregate="avg")["seen"] == 0.5
+
+
+@pytest.mark.parametrize("missing", ["leave_out", "zero"])
+def test_thinking_that_a_model_is_not_meant_to_have_is_no_zero(tmp_path, missing):
+    pairs = {(f"i{place}", "m", "full"): (0.2, 0.6) for place in range(3)}
+    pairs |= {(image, model, part): "response" for image, _, _ in pairs for model, part in CELLS}
+    models = {"m": {"output": "plain"}, "thinker": {"output": "think"}}
+    unthinking = without_thinking(models)
+    paths = written(frames(pairs), tmp_path)["rouge"]
+    scored = read_scores(ROUGE, paths, [*models], missing=missing, unthinking=unthinking)
+    frame = aggregate_scores(scored, INTERVALS)
+    for model, part in CELLS:
+        row = one(frame, metric="rouge1", model=model, part=part, aggregate="avg")
+        zero = missing == "zero" and (model, part) != ("m", "think")
+        assert (row["value"], row["images"]) == ((0.0, 3) if zero else (None, 0))
+        assert (row["left_out"], row["no_response"]) == (0 if zero else 3, 3)
+
+
+def test_who_is_not_meant_to_think():
+    models = {
+        "generated": {"output": "kimi"},
+        "plain": {"output": "plain"},
+        "raw": {"output": "think", "responses": {}},
+        "columns": {"responses": {"think": "thoughts"}},
+        "answers": {"responses": {}},
+    }
+    assert without_thinking(models) == {"plain", "answers"}
 
 
 def test_nothing_scored_is_null_and_counted(tmp_path):

@@ -154,6 +154,7 @@ ZIPPED = gzip.compress(b'{"image": "x"}\n' * 99, mtime=0)
         ("a.jsonl", b'{"image": "\xff"}', r"line 1: not valid JSON \('utf-8' codec"),
         ("a.jsonl", b'{"image": "\\ud83d"}', r"line 1: column 'image' holds text that is not UTF"),
         ("a.jsonl", b'{"image": %s}' % (b"1" * 5000), r"line 1: not valid JSON \(Exceeds"),
+        ("a.jsonl", b'{"image": "x", "image": "y"}', r"line 1: .*duplicate key 'image'"),
         ("a.jsonl", DEEP, r"line 1: (nested too deeply|column 'image' holds an array)"),
         ("a.jsonl", b'{"image": true}', r"line 1: column 'image' holds a truth value, not text"),
         ("a.jsonl", b'{"image": 1.5}', r"line 1: column 'image' holds a number, not text"),

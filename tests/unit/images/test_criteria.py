@@ -132,9 +132,10 @@ def test_a_scorer_of_the_user(tmp_path, monkeypatch):
         criteria.require("pixels", bright, {"scorer": "corner:wrong"})
 
 
-def test_deny_files_add_to_the_lists(tmp_path):
+@pytest.mark.parametrize("text", ["# withdrawn\n\nn1_5\n n1_7 \n", "\ufeffn1_5\r\nn1_7"])
+def test_deny_files_add_to_the_lists(tmp_path, text):
     path = tmp_path / "denied.txt"
-    path.write_text("# licence withdrawn\n\nn1_5\n n1_7 \n")
+    path.write_text(text)
     listed = {"denied_images": ["n1_2"], "denied_images_file": path}
     thresholds = criteria.with_deny_files(CRITERIA | listed)
     assert thresholds["denied_images"] == {"n1_2", "n1_5", "n1_7"}

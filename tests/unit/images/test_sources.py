@@ -344,8 +344,9 @@ def test_samples_are_grouped_by_webdatasets_rules(tmp_path, caplog):
         rb'{"filename": "\ud83d.jpg"}',
         b"\xff\xfe",
         b"{",
+        b'{"wnid": "n00000001", "wnid": "n00000002"}',
     ],
-    ids=["deep", "long number", *["half a character"] * 3, "no text", "cut short"],
+    ids=["deep", "long number", *["half a character"] * 3, "no text", "cut short", "twice"],
 )
 def test_a_broken_label_costs_its_image_only(tmp_path, about):
     place = write_tar(tmp_path / "0.tar", {"1.jpg": b"x", "1.json": about, "n00000001_2.jpg": b"x"})
@@ -483,7 +484,11 @@ def test_other_label_names_than_classes_are_evidence_of_another_order(tmp_path):
         listed("hub_parquet", place, ["a", "b"], ["a", "b"])
 
 
-@pytest.mark.parametrize("about", [b"{", b"[]", b'{"info": 1}', b'{"info": {"features": null}}'])
+@pytest.mark.parametrize(
+    "about",
+    [b"{", b"[]", b"[" * 100_000, b'{"info": 1}', b'{"info": {"features": null}}'],
+    ids=range(5),
+)
 def test_metadata_of_another_form_are_no_evidence(tmp_path, about):
     table = pa.table(
         {"image": [{"bytes": b"x", "path": "n00000001_1.JPEG"}], "label": [0]},

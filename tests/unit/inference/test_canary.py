@@ -334,6 +334,35 @@ def test_a_failed_canary_runs_again_only_without_its_verdict(checked, tmp_path):
     assert len(checked(sees)[0].requests) == 12
 
 
+DAMAGE = {
+    "empty": lambda content: b"",
+    "zeros": lambda content: bytes(len(content)),
+    "half": lambda content: content[: len(content) // 2],
+    "no text": lambda content: content.replace(b"<think>", b"\xff"),
+    "deep": lambda content: b"[" * 100_000,
+    "a list": lambda content: b"[]",
+    "a text": lambda content: b'"digest"',
+    "no digest": lambda content: content.replace(b'"digest"', b'"dige5t"'),
+    "no findings": lambda content: content.replace(b'"findings"', b'"find"'),
+    "a finding": lambda content: content.replace(b'"findings": []', b'"findings": ["blind"]'),
+    "no status": lambda content: content.replace(b'"status"', b'"state"', 1),
+    "a status": lambda content: content.replace(b'"status": "ok"', b'"status": [0]', 1),
+    "a count": lambda content: content.replace(b'"image_tokens": ', b'"image_tokens": 0.', 1),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_verdict_is_made_again(checked, tmp_path, kind, caplog):
+    checked(sees)
+    verdict = tmp_path / "tiny-01234567.json"
+    good = verdict.read_bytes()
+    verdict.write_bytes(DAMAGE[kind](good))
+    assert verdict.read_bytes() != good
+    assert len(checked(sees)[0].requests) == 12
+    assert f"{verdict} is damaged (" in caplog.text
+    assert verdict.read_bytes() == good
+
+
 def test_the_page_shows_every_text_and_loads_nothing(checked, tmp_path):
     texts = set()
 

@@ -98,6 +98,14 @@ def test_a_checkpoint_without_settings_is_named(tmp_path):
         resolved(model)
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000, b"[]"], ids=range(5))
+def test_a_damaged_file_of_settings_is_named(tmp_path, content):
+    (tmp_path / FILE).write_bytes(content)
+    model = {"repository": str(tmp_path), "decoding": {"from_checkpoint": True}}
+    with pytest.raises(ValueError, match=rf"{tmp_path / FILE} (is not JSON|holds no JSON object)"):
+        resolved(model)
+
+
 COMMIT = "0" * 40
 
 

@@ -98,7 +98,10 @@ def test_captions_follow_the_settings(made):
     scored = NUMBERS.with_columns(left_out=pl.col("left_out") - pl.col("no_response"))
     _, caption, _ = made("table4", scored, missing="zero")
     assert "(response missing: 1 to 3; reference missing: 1 to 3)" in caption
-    assert "could not be parsed: it scores 0 in every metric. Images of which a" in caption
+    assert "could not be parsed: it scores 0 in every metric (what has no score" in caption
+    nothing = scored.with_columns(images=0, left_out=144, no_response=144)
+    _, caption, _ = made("table4", nothing, missing="zero")
+    assert "M = 0 of 144 images (response missing: 144; reference missing: 0)" in caption
     encoders = SETTINGS["benchmark"]["bertscore"], SETTINGS["benchmark"]["sbert"]
     bertscore, sbert = (own | {"windows": "all"} for own in encoders)
     bertscore["precision"], sbert["precision"] = "tf32", "float16"

@@ -194,6 +194,12 @@ def test_a_damaged_file_is_reported(read, content):
         read(content)
 
 
+def test_a_key_that_is_there_twice_is_reported(read):
+    content = json.dumps(export([quality(PARSED[0], split="yes")]))
+    with pytest.raises(ExportError, match=r"0\.json: .*duplicate key 'split'"):
+        read(content.replace('"split": "yes"', '"split": "no", "split": "yes"').encode())
+
+
 ANY = st.characters(exclude_categories=[])  # surrogates too
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(ANY, max_size=5),

@@ -9,12 +9,12 @@ first one with an extension of one part, else its first one; any further image i
 its json), where that begins with a WordNet id; its `cls`, or `label` in its json.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 
+from imagenet_think.core import json_text
 from imagenet_think.core.logs import SHOWN, logger, some
 from imagenet_think.images import archives, class_table, image_ids
 from imagenet_think.images.labels import Classes, class_of
@@ -92,7 +92,7 @@ def _sample(
 ) -> Entry:
     """Return the image of a sample."""
     try:
-        about = json.loads(_read(parts["json"], read)) if "json" in parts else {}
+        about = json_text.loads(_read(parts["json"], read)) if "json" in parts else {}
         if not isinstance(about, dict):
             about = {}
         label = _read(parts["cls"], read).decode().strip() if "cls" in parts else about.get("label")

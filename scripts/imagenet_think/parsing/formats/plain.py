@@ -10,6 +10,8 @@ FAILURES: dict[str, str] = {}
 OPEN: frozenset[str] = frozenset()
 MARKS = ()
 
+THINKS = False
+
 
 def split(text: str) -> Split:
     """Return a text without special tokens as the answer."""
