@@ -76,10 +76,10 @@ def answered_before_error(engine, asked, message):
 
 
 def all_expected(tiny, asked):
-    """The expected text, finish_reason and number of tokens of each request."""
+    """The expected text, finish_reason and number of tokens of each request of a greedy model."""
     found = {}
     for request in asked:
         text, limit = played_server.said(request.messages), request.max_new_tokens
-        tokens, reason = played_server.answer(text, request.seed, limit, tiny.stop_ids[0])
+        tokens, reason = played_server.answer(text, None, limit, tiny.stop_ids[0])
         found[request.key] = tiny.processor.tokenizer.decode(tokens), reason, len(tokens)
     return found

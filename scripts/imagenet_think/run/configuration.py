@@ -31,6 +31,7 @@ from imagenet_think.core import (
 )
 from imagenet_think.core.wording import series
 from imagenet_think.images import class_table, sources
+from imagenet_think.inference.engines import addresses
 from imagenet_think.report import products
 from imagenet_think.run import file_checks
 from imagenet_think.run.config_file import ConfigError, read
@@ -401,6 +402,13 @@ def _revision_contradictions(config: Config) -> Iterator[str]:
     for key, entry in repository_entries(config):
         if entry["revision"] is not None and not model_sources.is_hub(entry["repository"]):
             yield f"{key}.revision is only for the hub: {entry['repository']} is on this machine"
+
+
+@_needs("engines.**")
+def _server_contradictions(config: Config) -> Iterator[str]:
+    server = config["engines"].get("server")
+    if server and (problem := addresses.problem(server["url"])):
+        yield f"engines.server.url {problem}"
 
 
 _GENERATED = ("repository", "family", "output")

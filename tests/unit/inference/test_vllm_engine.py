@@ -82,6 +82,14 @@ def test_the_server_is_started_used_and_ended(tiny, executable, play):
     engine.close()  # once more does no harm
 
 
+def test_no_proxy_of_the_environment_comes_between(tiny, executable, monkeypatch):
+    for name in ("http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "socks5://127.0.0.1:9")
+    asked = requests(3)
+    with closing(loaded(tiny, executable)) as engine:
+        assert answered(engine, asked) == all_expected(tiny, asked)
+
+
 def test_how_the_server_is_started(tiny, executable, play, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/somewhere/of/ours")
     model = {

@@ -327,6 +327,18 @@ def test_an_invalid_config_gives_one_clear_message(miniature, change, message):
     assert [problem for problem in refused(miniature) if message in problem]
 
 
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [("https://me:secret@host/v1", "user name"), ("h/v1?k=secret", "query"), ("", "no address")],
+)
+def test_the_address_of_a_server_is_checked_and_its_secrets_are_not_shown(miniature, url, message):
+    miniature["engines"] = {"server": {"url": url}}
+    (problem,) = refused(miniature)
+    assert problem.startswith("engines.server.url ")
+    assert message in problem
+    assert "secret" not in problem
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.text(min_size=1).filter(lambda text: text not in configuration.schema()["properties"]))
 def test_an_unknown_key_is_refused(key):

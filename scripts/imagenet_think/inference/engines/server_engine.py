@@ -12,14 +12,12 @@ import os
 from collections.abc import Mapping
 from typing import Any, Unpack
 
+import httpx2
+
 from imagenet_think.inference import checkpoints
-from imagenet_think.inference.engines import EngineError, Setup, openai_client
-from imagenet_think.inference.engines.openai_client import (
-    Address,
-    ChatEngine,
-    Server,
-    UnavailableError,
-)
+from imagenet_think.inference.engines import EngineError, Setup, addresses, openai_client
+from imagenet_think.inference.engines.openai_client import Address, ChatEngine, Server
+from imagenet_think.inference.engines.server_answers import UnavailableError
 
 
 def check(inference: Mapping[str, Any]) -> None:
@@ -27,11 +25,17 @@ def check(inference: Mapping[str, Any]) -> None:
     settings = inference["engines"].get("server")
     if not settings:
         raise ValueError("inference.engine is server, and engines.server.url names none")
-    if not settings["url"].startswith(("http://", "https://")):
-        raise ValueError(f"engines.server.url is {settings['url']!r}, no address (http://…/v1)")
-    variable = settings.get("key_variable")
-    if variable and not os.environ.get(variable):
-        raise ValueError(f"engines.server.key_variable is {variable}, which is not set")
+    if problem := addresses.problem(settings["url"]):
+        raise ValueError(f"engines.server.url {problem}")
+    if variable := settings.get("key_variable"):
+        key = os.environ.get(variable)
+        if not key:
+            raise ValueError(f"engines.server.key_variable is {variable}, which is not set")
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise ValueError(
+                f"engines.server.key_variable is {variable}, which holds no key: it has spaces, "
+                "line breaks or letters that no key has"
+            )
     for name in ("device", "attention", "dtype"):
         if inference[name] != "auto":
             raise ValueError(
@@ -55,11 +59,17 @@ class RemoteServer(Server):
     """A server that runs already, as the config's `engines.server` describes it."""
 
     def __init__(self, settings: Mapping[str, Any]):
-        super().__init__("server", settings)
-        variable = settings.get("key_variable")
-        key = os.environ[variable] if variable else None
-        self._address = Address(settings["url"].rstrip("/"), key)
-        self.record |= {"device": self._address.url, "dtype": None, "attention": None}
+        url, variable = settings["url"].rstrip("/"), settings.get("key_variable")
+        note = "" if addresses.is_loopback(url) else addresses.proxies(url)
+        try:
+            super().__init__("server", settings, url)
+        except (ImportError, ValueError, httpx2.InvalidURL):  # their messages show passwords
+            raise EngineError(
+                f"{url} cannot be reached{note}: a proxy of the environment has an address that "
+                "cannot be used here; unset it, or name a proxy with http:// or https://"
+            ) from None
+        self._address = Address(url, os.environ[variable] if variable else None, note=note)
+        self.record |= {"device": addresses.origin(url), "dtype": None, "attention": None}
 
     async def start(self) -> None:
         """Ask the server which model it serves."""

@@ -21,7 +21,8 @@ import torch
 from imagenet_think.core.numbers import setting, whole
 from imagenet_think.inference.engines import EngineError, supervisor
 from imagenet_think.inference.engines.hardware import device_name
-from imagenet_think.inference.engines.openai_client import Address, Server, UnavailableError
+from imagenet_think.inference.engines.openai_client import Address, Server
+from imagenet_think.inference.engines.server_answers import UnavailableError
 
 logger = logging.getLogger("imagenet_think")
 
@@ -29,6 +30,7 @@ _GRACE_SECONDS = 10.0  # between SIGTERM and SIGKILL
 _HEALTH_SECONDS = 30.0
 _POLL_SECONDS = 0.25
 _TAIL_LINES = 30
+_HOST = "http://127.0.0.1"
 _PORTS = 3  # tried, where another process took the one that was free
 
 # Of this environment, and wrong in vLLM's.
@@ -51,7 +53,7 @@ class VllmServer(Server):
         threads: int,
     ):
         self._settings, self._device = inference["engines"]["vllm"], inference["device"]
-        super().__init__("vllm", self._settings)
+        super().__init__("vllm", self._settings, _HOST)
         self.record["restarts"] = 0
         self._command, self._folder, self._threads = command, folder, threads
         self._log = Path(folder.name) / "vllm.log"
@@ -134,7 +136,7 @@ class VllmServer(Server):
 
     async def _start_at(self, port: int) -> None:
         start, most = time.monotonic(), self._settings["start_seconds"]
-        address = Address(f"http://127.0.0.1:{port}/v1", secrets.token_urlsafe(32))
+        address = Address(f"{_HOST}:{port}/v1", secrets.token_urlsafe(32))
         process = self._process = self._spawn(port, address.key)
         try:
             while not await self._is_healthy(address):
@@ -197,8 +199,9 @@ class VllmServer(Server):
         url = f"{address.url.removesuffix('/v1')}/health"
         seconds = min(_HEALTH_SECONDS, self.request_seconds)
         try:
-            return (await self.http.get(url, timeout=seconds)).status_code == 200
-        except httpx2.TransportError:
+            async with self.http.stream("GET", url, timeout=seconds) as response:
+                return response.status_code == 200
+        except httpx2.HTTPError:
             return False
 
     def _tail(self) -> str:
