@@ -91,8 +91,13 @@ class KVCache:
             read = torch.arange(max(lengths[rows]) + 1, device=device)
             self.segments.append((rows, (read <= self._ends[rows, None])[:, None, None]))
 
-    def update(self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *_: Any) -> Layer:
-        """Write a token per row, (rows, heads, 1, size); return all that the layer holds."""
+    def update(
+        self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *_: Any, **__: Any
+    ) -> Layer:
+        """Write a token per row, (rows, heads, 1, size); return all that the layer holds.
+
+        What else layers pass differs between versions of transformers, and is not needed.
+        """
         layer = self.layers[layer_idx]
         for part, new in zip(layer, (keys, values), strict=True):
             part[self._numbers, :, self._ends] = new[:, :, 0]
