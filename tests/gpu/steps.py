@@ -31,7 +31,7 @@ from imagenet_think.inference import checkpoint_specs, families
 from imagenet_think.inference.chat import encode, first_conversation
 from imagenet_think.inference.engines import EngineError, Request, kv_cache, versions
 from imagenet_think.inference.engines.hardware import Hardware, choose_hardware
-from imagenet_think.inference.engines.kv_cache import BLOCK, KVCache, attend
+from imagenet_think.inference.engines.kv_cache import BLOCK, KVCache, attend, flash_kernel
 from imagenet_think.inference.engines.model_runner import ModelRunner
 from imagenet_think.inference.engines.transformers_engine import TransformersEngine, _moved, collate
 from imagenet_think.inference.token_sampler import TokenSampler
@@ -167,19 +167,52 @@ def relative_error(found: torch.Tensor, wanted: torch.Tensor) -> float:
 
 @torch.inference_mode()
 def kernels(setting: Setting, record: Record) -> None:
-    """Attention over the KV cache, against float64."""
+    """Attention over the KV cache, against float64, and the sampler, against the CPU."""
     batches, lengths = ((1, 2, 7, 48, 256), (100, 700, 4000))
     if setting.tiny:
         batches, lengths = ((2, 5), (100, 300))
     torch.manual_seed(0)
+    ways = {"segments": None}
+    if kernel := flash_kernel(setting.hardware.attention):
+        ways["flash_attn_with_kvcache"] = kernel
+    else:
+        record.lack("flash_attention_2 is not available here: its kernel for decoding is not tried")
     for (heads, shared), rows, longest in itertools.product(HEADS, batches, lengths):
-        name = f"{heads}/{shared} heads, {rows} rows of at most {longest}"
-        with record.case(name):
-            _check_attention(setting, record, name, heads, shared, rows, longest)
+        for way, kernel in ways.items():
+            name = f"{way}, {heads}/{shared} heads, {rows} rows of at most {longest}"
+            with record.case(name):
+                _check_attention(setting, record, name, kernel, heads, shared, rows, longest)
+    for decoding in (
+        {"temperature": 0.8},
+        {"temperature": 0.6, "top_p": 0.95, "top_k": 50, "repetition_penalty": 1.1},
+    ):
+        with record.case(f"sampler, {decoding}"):
+            _check_sampler(setting, record, f"sampler, {decoding}", decoding)
+
+
+def _check_sampler(setting: Setting, record: Record, name: str, decoding: dict) -> None:
+    """Check that the same scores give the same tokens as on the CPU, in batches of any size."""
+    vocabulary, equal = 1000 if setting.tiny else 150_000, []
+    for rows in (1, 3, 64, 17):
+        scores, draws = 3 * torch.randn(rows, vocabulary), [(row, rows) for row in range(rows)]
+        exact, found = (
+            TokenSampler(decoding, rows, vocabulary, device) for device in ("cpu", setting.device)
+        )
+        wanted = exact(scores, 0, draws)
+        equal += (found(scores.to(setting.device), 0, draws).cpu() == wanted).tolist()
+    # top_p cuts off at a cumulative sum, which is rounded differently.
+    record.check(name, np.mean(equal) > 0.95, equal=np.mean(equal), **found.record)
 
 
 def _check_attention(
-    setting: Setting, record: Record, name: str, heads: int, shared: int, rows: int, longest: int
+    setting: Setting,
+    record: Record,
+    name: str,
+    kernel: Callable | None,
+    heads: int,
+    shared: int,
+    rows: int,
+    longest: int,
 ) -> None:
     """Check rows of random lengths up to `longest`."""
 
@@ -191,7 +224,7 @@ def _check_attention(
     held = [(drawn(shared, n, 128), drawn(shared, n, 128)) for n in lengths]
     new = [drawn(rows, shared, 1, 128) for _ in "kv"]
     query = drawn(rows, heads, 1, 128)
-    cache = KVCache([(new[0], new[1])], rows, rows * 2 * (longest + BLOCK))
+    cache = KVCache([(new[0], new[1])], rows, rows * 2 * (longest + BLOCK), kernel)
     cache.reserve([n + 1 for n in lengths])
     wanted = []
     for row, parts in enumerate(held):
@@ -456,7 +489,7 @@ def out_of_memory(setting: Setting, record: Record) -> None:
                 name = f"{family}, {spare} MiB"
                 with record.case(name), little_memory(setting, spare):
                     try:
-                        tight, bounds = _answers(model, processor, count, tokens)
+                        tight, events = _answers(model, processor, count, tokens)
                     except EngineError as error:
                         # Not even one row had room: the job ends, and says so.
                         record.check(name, "out of memory" in str(error), error=str(error)[:300])
@@ -471,12 +504,12 @@ def out_of_memory(setting: Setting, record: Record) -> None:
                         tight.keys() == roomy.keys() and named and exact,
                         same=same,
                         errors=len(errors),
-                        bounds=bounds,
+                        out_of_memory=events,
                     )
 
 
-def _answers(model, processor, count: int, tokens: int) -> tuple[dict, list[int]]:
-    """Return text and error of short responses by key, and how the bound on rows was halved."""
+def _answers(model, processor, count: int, tokens: int) -> tuple[dict, list[dict]]:
+    """Return text and error of short responses by key, and each time that memory ran out."""
     engine = TransformersEngine(
         model,
         processor,
@@ -492,7 +525,7 @@ def _answers(model, processor, count: int, tokens: int) -> tuple[dict, list[int]
     )
     found = {r.key: (r.text, r.error) for r in engine.generate(requests)}
     engine.close()
-    return found, engine.record["bounds"]
+    return found, engine.record["out_of_memory"]
 
 
 def throughput(key: str, setting: Setting, record: Record) -> None:

@@ -117,6 +117,7 @@ RESPONSES = _schema(
     seed=INT,
     engine=TEXT,
     attention=TEXT,
+    computation=TEXT,  # precision, kernels and bounds that can change a text
     fingerprint=TEXT,
     error=TEXT,
 )

@@ -304,6 +304,7 @@ def _row(task: Task, answer: Answer, key: str, engine: Engine) -> dict:
         "seed": answer.seed,
         "engine": engine.record["engine"],
         "attention": engine.record.get("attention"),
+        "computation": engine.record.get("computation"),
         "fingerprint": key,
         "error": response.error,
     }
