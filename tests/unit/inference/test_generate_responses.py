@@ -395,6 +395,7 @@ def test_every_image_has_a_row_in_the_order_of_its_shard(run, tiny_model):
     assert good["error"].null_count() == 5
     assert set(good["finish_reason"]) <= {"stop", "length"}
     assert good["text"].n_unique() > 1
+    assert set(found["computation"]) == {"float32; decoding with sdpa in 4 segments"}
     names = ["model", "prompt_id", "rounds", "forced", "attempt", "engine", "attention"]
     equal = ("tiny", "short", 1, False, 1, "transformers", "sdpa")
     assert good.select(names).unique().rows() == [equal]

@@ -326,6 +326,19 @@ def test_out_of_memory_takes_fewer_rows_and_goes_on(
     check_alone(tiny_model, "glm4v", small, uneven(12))
 
 
+def test_in_bfloat16_a_row_has_the_bounds_with_which_it_was_computed(tiny_model, monkeypatch):
+    family, processor, model = own_copy(tiny_model, "glm4v")
+    model.to(torch.bfloat16)
+    computed = "bfloat16; decoding with sdpa in 4 segments; at most {} rows, 4 prompts at a time"
+    rows = engine(lambda _: (family, processor, model), "glm4v", 4, stop=False, loop=None)
+    assert len(list(rows.generate(uneven(3)))) == 3
+    assert rows.record["computation"] == computed.format(4)
+    step = memory_for(2, ModelRunner.step, lambda self, tokens: len(tokens))
+    monkeypatch.setattr(ModelRunner, "step", step)
+    assert len(list(rows.generate(uneven(3)))) == 3
+    assert rows.record["computation"] == computed.format(2)
+
+
 def test_a_row_for_which_there_is_no_memory_alone_is_an_error_and_costs_no_other(
     tiny_model, monkeypatch
 ):
