@@ -116,8 +116,7 @@ RESPONSES = _schema(
     attempt=INT,
     seed=INT,
     engine=TEXT,
-    attention=TEXT,
-    computation=TEXT,  # precision, kernels and bounds that can change a text
+    attention=TEXT,  # with precision, kernels and bounds where they can change the text
     fingerprint=TEXT,
     error=TEXT,
 )

@@ -56,8 +56,8 @@ class Engine(Protocol):
 
     `record` says how it computes: `engine`, `device`, `dtype`, `attention`, `versions`, and what
     happened (`out_of_memory`: each event, with the bounds that follow, `restarts` of a server), and
-    in `computation`, for each row, what else can change its text. It may grow while the engine
-    works.
+    in `computation`, where more than `attention` can change a text, all that can, for each row. It
+    may grow while the engine works.
     """
 
     record: dict[str, Any]

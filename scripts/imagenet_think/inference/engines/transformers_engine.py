@@ -396,11 +396,12 @@ class TransformersEngine:
         )
 
     def _record_computation(self) -> None:
-        """Record for each row what can change its text: in float32 on the CPU, no bound does."""
-        parts = [self.record["dtype"], f"decoding with {self.runner.record['attention']}"]
+        """Record for the rows what can change a text; in float32 on the CPU, nothing does."""
         if (self.model.device.type, self.model.dtype) != ("cpu", torch.float32):
-            parts.append(f"at most {self.bound} rows, {self.prompts} prompts at a time")
-        self.record["computation"] = "; ".join(parts)
+            self.record["computation"] = (
+                f"{self.record['attention']}, decoding with {self.runner.record['attention']}, "
+                f"{self.record['dtype']}, at most {self.bound} rows, {self.prompts} prompts at a time"
+            )
 
 
 def _out_of_memory(row: Row, error: torch.OutOfMemoryError) -> Response:
