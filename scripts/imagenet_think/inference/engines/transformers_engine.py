@@ -398,9 +398,10 @@ class TransformersEngine:
     def _record_computation(self) -> None:
         """Record for the rows what can change a text; in float32 on the CPU, nothing does."""
         if (self.model.device.type, self.model.dtype) != ("cpu", torch.float32):
+            attention, dtype = self.record["attention"], self.record["dtype"]
             self.record["computation"] = (
-                f"{self.record['attention']}, decoding with {self.runner.record['attention']}, "
-                f"{self.record['dtype']}, at most {self.bound} rows, {self.prompts} prompts at a time"
+                f"{attention}, decoding with {self.runner.record['attention']}, {dtype}, "
+                f"at most {self.bound} rows, {self.prompts} prompts at a time"
             )
 
 
