@@ -303,7 +303,7 @@ def _row(task: Task, answer: Answer, key: str, engine: Engine) -> dict:
         "attempt": answer.attempt,
         "seed": answer.seed,
         "engine": engine.record["engine"],
-        "attention": engine.record.get("attention"),
+        "attention": engine.record.get("computation") or engine.record.get("attention"),
         "fingerprint": key,
         "error": response.error,
     }

@@ -158,9 +158,9 @@ def test_each_segment_reads_as_far_as_its_longest_row(monkeypatch):
     cache.reserve([6, 4, 3])
     cache.begin([5, 3, 2])
     assert [(rows.start, rows.stop) for rows, _ in cache.segments] == [(0, 2), (2, 3)]
-    first, second = (mask[:, 0, 0].tolist() for _, mask in cache.segments)
-    assert first == [[True] * 6, [True] * 4 + [False] * 2]
-    assert second == [[True] * 3]
+    first, second = (mask[:, 0, 0].exp().tolist() for _, mask in cache.segments)
+    assert first == [[1.0] * 6, [1.0] * 4 + [0.0] * 2]
+    assert second == [[1.0] * 3]
 
 
 def test_the_capacity_is_little_more_than_the_longest_row():

@@ -105,7 +105,14 @@ def check_alone(tiny_model, name, found, asked, stop=False, **options):
 
 @pytest.mark.parametrize("name", families.NAMES)
 @pytest.mark.parametrize(
-    ("segments", "rows", "cached_tokens"), [(4, 6, None), (1, 6, 1024), (2, 5, None), (8, 9, None)]
+    ("segments", "rows", "cached_tokens"),
+    [
+        *[(1, 6, 1024), (4, 6, None), (4, 1, None), (8, 9, None)],
+        *(
+            pytest.param(segments, rows, None, marks=pytest.mark.slow)
+            for segments, rows in [(1, 14), (2, 5), (3, 8), (5, 13), (6, 2), (7, 12), (8, 10)]
+        ),
+    ],
 )
 def test_greedy_rows_in_flight_equal_each_row_alone(
     tiny_model, monkeypatch, name, segments, rows, cached_tokens
@@ -202,6 +209,10 @@ def test_flash_attention_generates_the_same_as_sdpa(tiny_model, monkeypatch, nam
         assert rows.record["attention"] == "flash_attention_2"
         list(rows.generate(asked))
     assert kernels.varlen_calls
+    layers, latent = own[2].config.text_config.num_hidden_layers, name == "kimi_vl"
+    assert kernels.cache_calls == (0 if latent else layers * rows.statistics["steps"])
+    kernel = "latents in 4 segments" if latent else "flash_attn_with_kvcache"
+    assert rows.record["kv_cache"]["attention"] == kernel
     check_alone(tiny_model, name, rows, asked)
 
 
@@ -336,11 +347,31 @@ def test_out_of_memory_takes_fewer_rows_and_goes_on(
     found = by_key(small.generate(uneven(12)))
     assert len(found) == 12
     if name == "prefill":
-        assert (small.prompts, small.bound, small.record["bounds"]) == (2, 16, [])
+        assert (small.prompts, small.bound) == (2, 16)
     else:
-        assert small.bound == small.record["bounds"][-1] == 2
+        assert small.bound == 2
+    *_, last = events = small.record["out_of_memory"]
+    assert {event["during"] for event in events} <= {"prefill", "step"}
+    assert all(event["error"] == f"no memory for {event['rows']} rows" for event in events)
+    assert (last["bound"], last["prompts"]) == (small.bound, small.prompts)
+    assert len(events) == caplog.text.count("out of memory")
     assert "out of memory" in caplog.text
     check_alone(tiny_model, "glm4v", small, uneven(12))
+
+
+def test_in_bfloat16_a_row_has_the_bounds_with_which_it_was_computed(tiny_model, monkeypatch):
+    family, processor, model = own_copy(tiny_model, "glm4v")
+    model.to(torch.bfloat16)
+    computed = (
+        "sdpa, decoding with sdpa in 4 segments, bfloat16, at most {} rows, 4 prompts at a time"
+    )
+    rows = engine(lambda _: (family, processor, model), "glm4v", 4, stop=False, loop=None)
+    assert len(list(rows.generate(uneven(3)))) == 3
+    assert rows.record["computation"] == computed.format(4)
+    step = memory_for(2, ModelRunner.step, lambda self, tokens: len(tokens))
+    monkeypatch.setattr(ModelRunner, "step", step)
+    assert len(list(rows.generate(uneven(3)))) == 3
+    assert rows.record["computation"] == computed.format(2)
 
 
 def test_a_row_for_which_there_is_no_memory_alone_is_an_error_and_costs_no_other(
@@ -355,6 +386,7 @@ def test_a_row_for_which_there_is_no_memory_alone_is_an_error_and_costs_no_other
     small = engine(tiny_model, "qwen2_5_vl", 4, loop=None)
     found = by_key(small.generate(asked))
     assert found["large"].error.startswith("out of memory, alone, at")
+    assert small.record["out_of_memory"][-1]["bound"] == 4
     assert sum(response.finish_reason == "error" for response in found.values()) == 1
     assert small.bound == 4
     expected = by_key(engine(tiny_model, "qwen2_5_vl", 4, loop=None).generate(requests(9, [5])))
@@ -436,7 +468,7 @@ INFERENCE = {
     "dtype": "auto",
     "attention": "auto",
     "batch_size": 2,
-    "cached_tokens": None,
+    "cached_tokens": 8192,
     "workers": 2,
 }
 
@@ -452,6 +484,15 @@ def test_an_engine_is_loaded_from_the_config_and_says_what_it_is(tiny_checkpoint
         "attention": "sdpa",
     }
     assert loaded.record["versions"]["torch"] == torch.__version__
+    held = {
+        "attention": "sdpa in 4 segments",
+        "tokens": 8192,
+        "bytes_per_token": 2 * 2 * 2 * 16 * 4,
+    }
+    assert loaded.record["kv_cache"] == held
+    assert loaded.record["sampler"] == {"kernels": "eager"}
+    assert loaded.record["out_of_memory"] == []
+    assert "computation" not in loaded.record
     loaded.close()
 
 

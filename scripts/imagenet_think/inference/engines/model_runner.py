@@ -13,7 +13,13 @@ from typing import Any
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from imagenet_think.inference.engines.kv_cache import ATTENTION, KVCache, arrange
+from imagenet_think.inference.engines.kv_cache import (
+    ATTENTION,
+    SEGMENTS,
+    KVCache,
+    arrange,
+    flash_kernel,
+)
 
 logger = logging.getLogger("imagenet_think")
 
@@ -39,6 +45,9 @@ class ModelRunner:
         None before the first prompt.
     lengths
         Cached tokens of each row.
+    record
+        How a decoding step attends, and once there is a cache, its maximum number of `tokens` and
+        their size in bytes.
     """
 
     def __init__(self, model: PreTrainedModel, rows: int, cached_tokens: int | None) -> None:
@@ -50,6 +59,12 @@ class ModelRunner:
         self._offsets: list[int] = []  # between a row's length and its next position
         self._text = model.config.get_text_config()
         self._three_positions = hasattr(model.model, "rope_deltas")
+        latent = any(hasattr(module, "attend") for module in model.modules())
+        self._kernel = None if latent else flash_kernel(self._text._attn_implementation)
+        segments = f"{'latents' if latent else 'sdpa'} in {SEGMENTS} segments"
+        self.record: dict[str, Any] = {
+            "attention": "flash_attn_with_kvcache" if self._kernel else segments
+        }
 
     def fits(self, lengths: list[int]) -> bool:
         """Return whether rows of these lengths, in tokens, fit into the cache together."""
@@ -127,7 +142,8 @@ class ModelRunner:
         size = sum(part.shape[1] * part.shape[3] * part.element_size() for part in parts)
         budget = self.cached_tokens or _free_memory(self.model.device) // size
         logger.info("KV cache: at most %d tokens of %d bytes", budget, size)
-        return KVCache(prompts, self.rows, budget)
+        self.record |= {"tokens": budget, "bytes_per_token": size}
+        return KVCache(prompts, self.rows, budget, self._kernel)
 
 
 def _as_cache(module: torch.nn.Module, cache: Any) -> dict[str, Any]:
