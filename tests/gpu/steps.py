@@ -460,7 +460,12 @@ def estimate(setting: Setting, record: Record) -> None:
             inputs = encode(processor, synthetic.conversations(1)[0])
             prompt, patches = inputs["input_ids"].shape[1], len(inputs["pixel_values"])
             lengths = running_lengths(setting, prompt)
-            found = counted(model, lengths, setting.lengths[0], prompt, patches, bandwidth, speed)
+            # With flash-attn each row is read as far as it goes, else its segment.
+            latent = hasattr(model.config.get_text_config(), "kv_lora_rank")
+            whole = latent or not flash_kernel(setting.hardware.attention)
+            read = segment_tokens(lengths) if whole else sum(lengths) + len(lengths)
+            mean = setting.lengths[0]
+            found = counted(model, lengths, read, mean, prompt, patches, bandwidth, speed)
             for name, value in found.items():
                 record.estimate(f"{teacher}, {name}", value)
             hours[teacher] = found["gpu_hours"]
@@ -469,9 +474,16 @@ def estimate(setting: Setting, record: Record) -> None:
         record.estimate(f"gpu_hours for {RESPONSES} responses", sum(hours.values()))
 
 
+def segment_tokens(lengths: list[int]) -> int:
+    """Return the tokens that a step reads in segments of rows with these lengths, longest first."""
+    segments = _segments(len(lengths))
+    return sum((part.stop - part.start) * (lengths[part.start] + 1) for part in segments)
+
+
 def counted(
     model,
     lengths: list[int],
+    read: int,
     mean: float,
     prompt: int,
     patches: int,
@@ -480,12 +492,12 @@ def counted(
 ) -> dict:
     """Return the least time of a step and of a prompt, and GPU hours for a response to each image.
 
-    `lengths` are the cached tokens of running rows, longest first. A response has `mean` tokens on
-    average, a prompt `prompt` tokens and an image of so many `patches`. `bandwidth` is in bytes and
-    `speed` in operations a second. The operations of attention, a few percent, are not counted.
+    `lengths` are the cached tokens of running rows, and `read` is how many tokens a step reads. A
+    response has `mean` tokens on average, a prompt `prompt` tokens and an image of so many
+    `patches`. `bandwidth` is in bytes and `speed` in operations a second. The operations of
+    attention are not counted.
     """
     rows, text, size = len(lengths), model.config.get_text_config(), model.dtype.itemsize
-    read = sum((part.stop - part.start) * (lengths[part.start] + 1) for part in _segments(rows))
     cached = checkpoint_specs.cached_bytes(model.config, model.dtype) * read
     scores = 2 * rows * text.vocab_size * size  # written and read
     step_bytes = read_bytes(model, rows) + cached + scores

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
+import flash_emulation
 import numpy as np
 import pytest
 import session
@@ -171,6 +172,26 @@ def test_a_step_passes_its_checks_and_names_what_it_lacks(record_of, name, check
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("right", [True, False])
+def test_flash_attns_kernel_is_compared_where_it_is_installed(setting, monkeypatch, right):
+    def kernel(query, keys, values, *, cache_seqlens, **options):
+        counts = cache_seqlens if right else cache_seqlens - 1
+        return flash_emulation.flash_attn_with_kvcache(
+            query, keys, values, cache_seqlens=counts, **options
+        )
+
+    monkeypatch.setitem(sys.modules, "flash_attn", SimpleNamespace(flash_attn_with_kvcache=kernel))
+    hardware = replace(setting.hardware, attention="flash_attention_2")
+    record = steps.Record(setting.out / "kernels.json", "kernels")
+    steps.kernels(replace(setting, hardware=hardware), record)
+    checks = record.content["checks"]
+    flash = [c["passed"] for c in checks if c["name"].startswith("flash_attn_with_kvcache")]
+    assert flash == [right] * 4 * 2 * 2
+    assert all(c["passed"] for c in checks if not c["name"].startswith("flash"))
+    assert record.content["lacking"] == []
+
+
+@pytest.mark.slow
 def test_a_device_that_is_too_full_ends_in_fewer_rows(record_of):
     found = record_of("out_of_memory")
     if not torch.cuda.is_available():
@@ -234,16 +255,16 @@ def test_the_estimate_follows_from_bytes_and_operations(monkeypatch):
     read, cached, vocabulary = steps.read_bytes(model, 1), 57_344, 152_064
     language = read / 2 + vocabulary * 3584
     tower = 8_292_166_656 - language
-    found = steps.counted(model, [900, 500, 99, 9], 771.0, 300, 1000, 4e12, 8e14)
-    assert found["held_tokens"] == 1508
-    assert found["read_tokens"] == 2 * 901 + 2 * 100  # a segment as far as its longest row
+    assert steps.segment_tokens([900, 500, 99, 9]) == 2 * 901 + 2 * 100
+    found = steps.counted(model, [900, 500, 99, 9], 2002, 771.0, 300, 1000, 4e12, 8e14)
+    assert (found["held_tokens"], found["read_tokens"]) == (1508, 2002)
     step = read + 2002 * cached + 2 * 4 * vocabulary * 2
     assert found["step_ms"] == pytest.approx(1000 * step / 4e12)
     prompt = (300 * read + 1000 * 2 * tower) / 8e14
     assert found["prefill_ms_a_prompt"] == pytest.approx(1000 * prompt)
     hours = 250_000 * (prompt + 771 * step / 4e12 / 4) / 3600
     assert found["gpu_hours"] == pytest.approx(hours)
-    slow = steps.counted(model, [900, 500, 99, 9], 771.0, 300, 1000, 4e12, 4 * read / 1.0)
+    slow = steps.counted(model, [900, 500, 99, 9], 2002, 771.0, 300, 1000, 4e12, 4 * read)
     assert slow["step_ms"] == pytest.approx(1000)  # bound by arithmetic
 
 
