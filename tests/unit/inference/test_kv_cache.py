@@ -91,6 +91,18 @@ class Model:
                     assert torch.equal(part[i, :, : len(tokens)], expected[0])
 
 
+@pytest.mark.parametrize("others", [((), {}), ((None,), {}), ((), {"kwargs": {"use_cache": True}})])
+def test_what_layers_of_any_version_pass_is_taken(others):
+    """transformers 5.24 passes all of its own keyword arguments on, under a name."""
+    cache = new_cache()
+    cache.reserve([1])
+    cache.begin([0])
+    positional, named = others
+    keys, values = cache.update(*parts(1, [7]), 1, *positional, **named)
+    assert torch.equal(keys[:1, :, :1], parts(1, [7])[0])
+    assert torch.equal(values[:1, :, :1], parts(1, [7])[1])
+
+
 LENGTHS = st.integers(1, 2 * BLOCK + 3)
 ACTIONS = st.one_of(
     st.tuples(st.just("admit"), LENGTHS),

@@ -1,4 +1,5 @@
 import copy
+import inspect
 import random
 import threading
 import time
@@ -131,6 +132,38 @@ def test_greedy_rows_in_flight_equal_each_row_alone(
     if not cached_tokens:
         static = sum(max(r.max_new_tokens for r in asked[i : i + rows]) for i in range(0, 14, rows))
         assert used["steps"] < static
+
+
+@pytest.mark.parametrize("argument", ["past_key_values", "cache"])
+@pytest.mark.parametrize("name", families.NAMES)
+def test_a_cache_is_passed_under_the_name_that_the_model_has_for_it(
+    tiny_model, monkeypatch, name, argument
+):
+    model, asked, passed = tiny_model(name)[2], requests(3), []
+    wanted = [alone(tiny_model, name, request, stop=False) for request in asked]
+
+    def rename(module):
+        forward, signature = module.forward, inspect.signature(module.forward)
+        (own,) = {"past_key_values", "cache"} & set(signature.parameters)
+
+        def renamed(*args, **kwargs):
+            passed.append(argument in kwargs)
+            if argument in kwargs:  # else it is the model itself that calls its part
+                kwargs[own] = kwargs.pop(argument)
+            return forward(*args, **kwargs)
+
+        parameters = signature.parameters.values()
+        renamed.__signature__ = signature.replace(
+            parameters=[p.replace(name=argument) if p.name == own else p for p in parameters]
+        )
+        monkeypatch.setattr(module, "forward", renamed)
+
+    rename(model)
+    rename(model.model.language_model)
+    batched = engine(tiny_model, name, stop=False, loop=None)
+    list(batched.generate(asked))
+    assert [batched.tokens[request.key] for request in asked] == wanted
+    assert sum(passed) >= 2 + batched.statistics["steps"]  # the first prompt is prefilled alone
 
 
 @pytest.mark.parametrize("name", families.NAMES)

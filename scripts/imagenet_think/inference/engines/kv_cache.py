@@ -107,8 +107,13 @@ class KVCache:
             (rows, mask[rows, ..., : max(lengths[rows]) + 1]) for rows in _segments(len(lengths))
         ]
 
-    def update(self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *_: Any) -> Layer:
-        """Write a token per row, (rows, heads, 1, size); return all that the layer holds."""
+    def update(
+        self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *_: Any, **__: Any
+    ) -> Layer:
+        """Write a token per row, (rows, heads, 1, size); return all that the layer holds.
+
+        What else layers pass differs between versions of transformers, and is not needed.
+        """
         layer = self.layers[layer_idx]
         for part, new in zip(layer, (keys, values), strict=True):
             part[self._numbers, :, self._ends] = new[:, :, 0]

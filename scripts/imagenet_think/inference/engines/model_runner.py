@@ -4,6 +4,7 @@ Prompts go through the model's own forward pass. A decoding step calls only its 
 our KV cache instead of transformers' own.
 """
 
+import inspect
 import logging
 import os
 from collections.abc import Iterable
@@ -78,7 +79,7 @@ class ModelRunner:
             inputs = inputs | {"position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
         held: Any = DynamicCache(config=self._text)
         scores = self.model(
-            **inputs, past_key_values=held, use_cache=True, logits_to_keep=1
+            **inputs, **_as_cache(self.model, held), use_cache=True, logits_to_keep=1
         ).logits[:, -1]
         prompts = [(layer.keys, layer.values) for layer in held.layers]
         cache = self.cache or self._new_cache(prompts)
@@ -105,12 +106,13 @@ class ModelRunner:
         positions = positions.to(tokens.device, non_blocking=True)[:, None]
         prefill_attention = self._text._attn_implementation
         self._text._attn_implementation = ATTENTION
+        language_model = self.model.model.language_model
         try:
-            hidden = self.model.model.language_model(
+            hidden = language_model(
                 input_ids=tokens[:, None],
                 position_ids=positions.expand(3, -1, -1) if self._three_positions else positions,
                 attention_mask=positions[:, :, None, None],  # four dimensions: make no mask
-                past_key_values=self.cache,
+                **_as_cache(language_model, self.cache),
                 use_cache=True,
                 kv_cache=self.cache,
             ).last_hidden_state
@@ -142,6 +144,12 @@ class ModelRunner:
         logger.info("KV cache: at most %d tokens of %d bytes", budget, size)
         self.record |= {"tokens": budget, "bytes_per_token": size}
         return KVCache(prompts, self.rows, budget, self._kernel)
+
+
+def _as_cache(module: torch.nn.Module, cache: Any) -> dict[str, Any]:
+    """Return a cache under its name among the module's arguments, which is not always the same."""
+    renamed = "cache" in inspect.signature(module.forward).parameters  # transformers 5.24
+    return {"cache" if renamed else "past_key_values": cache}
 
 
 def _free_memory(device: torch.device) -> int:
