@@ -90,6 +90,24 @@ def imported_files(wildcards):
     return paths.table_files(config["models"][wildcards.model]["responses"]["path"])
 
 
+def gpus(wildcards):
+    """Return the number of GPUs of a job that prompts a model; a server that runs already has its own."""
+    engine = engines.chosen(config["models"][wildcards.model], config["inference"])
+    return {"vllm": config["engines"]["vllm"]["gpus"], "server": 0}.get(engine, 1)
+
+
+def vllm_problems(dag):
+    """Return what is wrong if vLLM is missing and jobs of the plan need it."""
+    needed = workflow_hooks.wildcards(dag, "generate_responses", "generate_pilot")
+    models = {each["model"] for each in needed}
+    chosen = {engines.chosen(config["models"][key], config["inference"]) for key in models}
+    command = config["engines"]["vllm"]["command"]
+    # A name without a slash is looked up where the jobs run.
+    if "vllm" not in chosen or "/" not in command or executables.found(command):
+        return []
+    return [executables.missing(command)]
+
+
 def evaluated_file(wildcards):
     """Return the images that a model is prompted with, unless it is a teacher and prompted with all."""
     return [] if wildcards.model in TEACHERS else [f"{R}/images/evaluated.parquet"]

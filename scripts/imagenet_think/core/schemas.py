@@ -117,6 +117,7 @@ RESPONSES = _schema(
     seed=INT,
     engine=TEXT,
     attention=TEXT,
+    computed_with=TEXT,  # JSON: device, dtype, versions, flags of a server; null in early journals
     fingerprint=TEXT,
     error=TEXT,
 )
