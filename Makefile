@@ -1,5 +1,6 @@
 # make demo    the whole pipeline on the miniature: no download but Python packages, no GPU
 # make test    every test that needs only the environment and a LaTeX installation
+# make vllm    installs vLLM for NVIDIA GPUs, for `inference.engine: vllm`, on a machine that has some (docs/engines.md)
 # make test-vllm    installs a real vLLM (for CPUs) and tests against it
 # make test-cluster    starts a real Slurm on this machine (as root; Debian's packages) and tests against it
 # make test-browser    installs Chromium (Debian's, as root) and tests the reports of the miniature with it
@@ -14,12 +15,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 MINIATURE := config/miniature.yaml
 VLLM := .venv-vllm
+VLLM_GPU := .venv-vllm-gpu
 # Jobs run side by side, so each uses one thread. No model hub is contacted.
 export OMP_NUM_THREADS := 1
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test test-quick test-vllm test-cluster test-browser test-gpu bench lint format lock config-docs clean
+.PHONY: demo test test-quick vllm test-vllm test-cluster test-browser test-gpu bench lint format lock config-docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)
@@ -32,6 +34,8 @@ test: $(STAMP)
 
 test-quick: $(STAMP)
 	$(BIN)/pytest -m "not slow" -n 2
+
+vllm: $(VLLM_GPU)/installed
 
 test-vllm: $(STAMP) $(VLLM)/installed
 	$(BIN)/pytest tests/vllm -n 2 --dist loadgroup
@@ -93,6 +97,14 @@ $(VLLM)/installed: requirements-vllm.txt requirements-torch.txt tests/vllm/vllm_
 	packages=$$($(VLLM)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
 		cp tests/vllm/vllm_on_cpu.py $$packages && echo "import vllm_on_cpu" > $$packages/vllm_on_cpu.pth
 	$(VLLM)/bin/vllm --version
+	touch $@
+
+# Never run where this was written. --version imports vLLM's compiled parts, so that a wrong driver is noticed here.
+$(VLLM_GPU)/installed: requirements-vllm-gpu.txt
+	rm -rf $(VLLM_GPU)
+	$(PYTHON) -m venv $(VLLM_GPU)
+	$(VLLM_GPU)/bin/pip install --quiet --disable-pip-version-check -r requirements-vllm-gpu.txt
+	$(VLLM_GPU)/bin/vllm --version
 	touch $@
 
 $(VENV)/browser: $(STAMP) requirements-browser.txt

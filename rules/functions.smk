@@ -97,15 +97,22 @@ def gpus(wildcards):
 
 
 def vllm_problems(dag):
-    """Return what is wrong if vLLM is missing and jobs of the plan need it."""
-    needed = workflow_hooks.wildcards(dag, "generate_responses", "generate_pilot")
-    models = {each["model"] for each in needed}
-    chosen = {engines.chosen(config["models"][key], config["inference"]) for key in models}
+    """Return what is wrong if vLLM is missing and the plan prompts models by it for the first time.
+
+    A job whose responses are all in the journal needs no engine; one that lacks some says it itself.
+    """
     command = config["engines"]["vllm"]["command"]
     # A name without a slash is looked up where the jobs run.
-    if "vllm" not in chosen or "/" not in command or executables.found(command):
+    if "/" not in command or executables.found(command):
         return []
-    return [executables.missing(command)]
+    planned = workflow_hooks.wildcards(dag, "generate_responses", "generate_pilot")
+    lacking = [
+        model
+        for model in {each["model"] for each in planned}
+        if engines.chosen(config["models"][model], config["inference"]) == "vllm"
+        and not any(Path(R, "journal", model).glob("*.jsonl"))
+    ]
+    return [executables.missing(command)] if lacking else []
 
 
 def evaluated_file(wildcards):
