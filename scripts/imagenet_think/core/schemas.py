@@ -116,8 +116,7 @@ RESPONSES = _schema(
     attempt=INT,
     seed=INT,
     engine=TEXT,
-    attention=TEXT,
-    computed_with=TEXT,  # JSON: device, dtype, versions, flags of a server; null in early journals
+    attention=TEXT,  # with precision, kernels and bounds where they can change the text
     fingerprint=TEXT,
     error=TEXT,
 )

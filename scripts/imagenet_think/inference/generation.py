@@ -29,10 +29,7 @@ from imagenet_think.inference.usage import TOKENS
 logger = logging.getLogger("imagenet_think")
 
 COMPUTED_WITH = ("engine", "device", "dtype", "attention", "versions", "flags")
-"""Entries of an engine's record that can change a text.
-
-What a record has of them is recorded in every row, and a canary's verdict depends on it.
-"""
+"""Entries that an engine's record may have, and that a canary's verdict depends on."""
 
 Missing = dict[str, tuple[Journal, str]]
 """By image_id: the journal and the fingerprint of a response."""
@@ -295,6 +292,7 @@ def _failure(answer: Answer) -> str | None:
 
 
 def _computed_with(engine: Engine) -> dict[str, Any]:
+    # Not those that it lacks: verdicts of engines without flags stay valid.
     return {name: engine.record[name] for name in COMPUTED_WITH if name in engine.record}
 
 
@@ -313,8 +311,7 @@ def _row(task: Task, answer: Answer, key: str, engine: Engine) -> dict:
         "attempt": answer.attempt,
         "seed": answer.seed,
         "engine": engine.record["engine"],
-        "attention": engine.record.get("attention"),
-        "computed_with": json.dumps(_computed_with(engine), sort_keys=True),
+        "attention": engine.record.get("computation") or engine.record.get("attention"),
         "fingerprint": key,
         "error": response.error,
     }

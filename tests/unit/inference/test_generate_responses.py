@@ -199,29 +199,6 @@ def test_only_settings_that_change_a_response_generate_new_ones_beside_the_old(r
     assert len(echo.requests) == 12
 
 
-def test_a_row_says_what_it_was_computed_with(run, use):
-    echo = use(Echo())
-    computed = {"versions": {"vllm": "0.1"}, "flags": ["--dtype=float32"]}
-    echo.record |= computed | {"arguments": ["--max-num-seqs=4"]}
-    found = run()
-    (text,) = found["computed_with"].unique()
-    own = {"engine": "echo", "device": "cpu", "dtype": "float32", "attention": "none"}
-    assert json.loads(text) == own | computed  # no count of restarts, and nothing of its speed
-    assert run.record["arguments"] == ["--max-num-seqs=4"]
-
-
-def test_rows_of_a_journal_that_does_not_say_it_are_used(run, use):
-    echo = use(Echo())
-    found = run()
-    for file in (run.folder / "journal").glob("*.jsonl"):
-        lines = list(read_lines(file))
-        for line in lines:
-            line.get("row", {}).pop("computed_with", None)
-        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert run().equals(found.with_columns(computed_with=pl.lit(None, pl.String)))
-    assert len(echo.requests) == 6
-
-
 def test_a_truncated_shard_is_named(run, use, tmp_path):
     use(Echo())
     broken = tmp_path / "01.parquet"

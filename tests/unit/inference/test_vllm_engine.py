@@ -103,6 +103,7 @@ def test_how_the_server_is_started(tiny, executable, play, monkeypatch):
     with closing(loaded(tiny, executable, model=model, **given_settings)) as engine:
         (start,) = play.notes("starts")
         flags, own = engine.record["flags"], engine.record["arguments"]
+        assert engine.record["computation"] == f"vllm, float32, vllm 0.played, {' '.join(flags)}"
     arguments, environment = start["arguments"], start["environment"]
     assert arguments[:2] == ["serve", str(tiny.folder)]
     named = given(start)

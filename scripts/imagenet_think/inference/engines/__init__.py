@@ -61,9 +61,9 @@ class Response:
 class Engine(Protocol):
     """One loaded model.
 
-    `record` says how it computes: `engine`, `device`, `dtype`, `attention`, `versions`, for vLLM
-    `flags` (those of its arguments that can change a text), and what happened (`bounds`: how its
-    bounds were halved, `restarts` of a server). It may grow while the engine works.
+    `record` says how it computes: `engine`, `device`, `dtype`, `attention`, `versions`, and what
+    happened (`bounds`: how its bounds were halved, `restarts` of a server); in `computation`, where
+    more than `attention` can change a text, all that can. It may grow while the engine works.
     """
 
     record: dict[str, Any]

@@ -44,7 +44,8 @@ class VllmServer(Server):
     `command` starts it, without host and port, on a number of CPU `threads`; `flags` are those of
     its arguments that can change a text. `folder` is for its log, and removed at its end. Of
     `inference`, the config's section, `device` and `engines.vllm` are read. The record has what
-    `read_log` returns, `flags`, `arguments` (all that are no paths of this job), and `restarts`.
+    `read_log` returns, `flags`, `arguments` (all that are no paths of this job), `computation`, and
+    `restarts`.
     """
 
     def __init__(
@@ -81,6 +82,9 @@ class VllmServer(Server):
             )
         if facts["device"] == "cuda" and torch.cuda.is_available():
             self.record["device"] = device_name("cuda")
+        version = f"vllm {self.record['versions'].get('vllm', 'of unknown version')}"
+        used = [facts["attention"], facts["dtype"] or "unknown dtype", version]
+        self.record["computation"] = ", ".join([*used, " ".join(self.record["flags"])])
 
     async def address(self) -> Address:
         """Return its address; wait during a restart; EngineError if it is gone for good."""
