@@ -101,8 +101,8 @@ def with_vllm(command: str, requests: list[Request]) -> Measured:
     vllm_engine.ChatEngine = Unstoppable
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = "2"  # GiB; it would take what the machine has
     config = configuration.check(yaml.safe_load(CONFIG.read_text(encoding="utf-8")))
-    config["engines"]["vllm"]["command"] = command
-    inference = config["inference"] | {"batch_size": ROWS, "engines": config["engines"]}
+    config["engines"]["vllm"] |= {"command": command, "batch_size": ROWS}
+    inference = config["inference"] | {"engines": config["engines"]}
     model = config["models"][MODEL] | {"key": MODEL}
     with closing(asking.load(vllm_engine, MINIATURE, inference, model, loop=None)) as engine:
         list(engine.generate(requests[:2]))  # the first request compiles

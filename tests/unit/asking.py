@@ -40,11 +40,12 @@ def inference(engine, settings, **changes):
         "attention": "auto",
         "dtype": "auto",
         "batch_size": 4,
+        "workers": 2,
         "engines": {engine: settings},
     } | changes
 
 
-def load(engine, folder, chosen, model=MODEL, loop=LOOP, processor=None):
+def load(engine, folder, chosen, model=MODEL, loop=LOOP, processor=None, threads=1):
     """Check the settings and load the engine of a checkpoint's folder."""
     engine.check(chosen)
     return engine.load(
@@ -53,7 +54,7 @@ def load(engine, folder, chosen, model=MODEL, loop=LOOP, processor=None):
         checkpoint=(str(folder), "digest"),
         processor=(str(processor or folder), "digest"),
         inference=chosen,
-        threads=1,
+        threads=threads,
     )
 
 

@@ -30,13 +30,22 @@ CRASHES = {
 }
 
 
-def answer(text, seed, limit, stop):
+METRICS = """\
+# HELP vllm:cache_config_info Information of the LLMEngine CacheConfig
+# TYPE vllm:cache_config_info gauge
+vllm:cache_config_info{{block_size="16",cache_dtype="auto",enable_prefix_caching="True",\
+engine="{}",kv_cache_dtype_skip_layers="[]",kv_cache_max_concurrency="1.5",\
+kv_cache_size_tokens="{}",num_gpu_blocks="77"}} 1.0
+"""
+
+
+def answer(text, seed, limit, stop, words=range(10, 200)):
     """Return the tokens and the finish_reason of the answer to a text."""
     draw = random.Random(hashlib.sha256(f"{text}/{seed}".encode()).hexdigest())
     if "LOOP" in text:
-        lead = [draw.randrange(10, 200) for _ in range(11)]
+        lead = [draw.choice(words) for _ in range(11)]
         return (lead + LOOP * limit)[:limit], "length"
-    tokens = [draw.randrange(10, 200) for _ in range(5 + draw.randrange(40))] + [stop]
+    tokens = [draw.choice(words) for _ in range(5 + draw.randrange(40))] + [stop]
     return (tokens, "stop") if len(tokens) <= limit else (tokens[:limit], "length")
 
 
@@ -61,7 +70,9 @@ class Play:
         `faults`: number of a request (from 1, over all lives) to fault; `starts`: faults of starts,
         in their order; `tokens`: whether token ids are given; `prompt`: the prompt's ids; `usage`,
         `models`, `key`, `delay` (seconds between events), `reasoning`. `raw` has bytes (as Latin-1)
-        that are the whole answer to a path, and bytes that follow over and over.
+        that are the whole answer to a path, and bytes that follow over and over. `caches` has the
+        size of each GPU's attention cache in tokens, as vLLM reports it. With `words`, tokens that
+        are words, a server answers in these, by the image as well as by the text.
         """
         (self.folder / "play.json").write_text(json.dumps(settings))
 
@@ -129,6 +140,9 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(503 if self.server.sick else 200, {})
         elif self.path == "/version":
             self.reply(200, {"version": "0.played"})
+        elif self.path == "/metrics":
+            text = "".join(METRICS.format(*each) for each in enumerate(play.get("caches", [])))
+            self.send(200, "text/plain", text.encode())
         elif self.allowed():
             models = [{"id": name} for name in play.get("models", [self.server.model])]
             models[0] |= {"max_model_len": play.get("context")} if models else {}
@@ -167,8 +181,10 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
     def reply(self, status, value):
-        data = json.dumps(value).encode()
-        headers = {"Content-Type": "application/json", "Content-Length": str(len(data))}
+        self.send(status, "application/json", json.dumps(value).encode())
+
+    def send(self, status, kind, data):
+        headers = {"Content-Type": kind, "Content-Length": str(len(data))}
         self.head(status, headers | ({"Retry-After": "1"} if status == 429 else {}))
         self.wfile.write(data)
 
@@ -180,9 +196,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def stream(self, body, play, fault):
         self.head(200, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
-        tokens, reason = answer(
-            said(body["messages"]), body.get("seed"), body["max_tokens"], body["stop_token_ids"][0]
-        )
+        given = {"words": play["words"]} if "words" in play else {}
+        text = json.dumps(body["messages"]) if given else said(body["messages"])
+        stop = body["stop_token_ids"][0]
+        tokens, reason = answer(text, body.get("seed"), body["max_tokens"], stop, **given)
         first = {"prompt_token_ids": play["prompt"]} if "prompt" in play else {}
         self.event(first | {"choices": [{"delta": {"role": "assistant", "content": ""}}]})
         for place in range(0, len(tokens), CHUNK):

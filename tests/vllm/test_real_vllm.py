@@ -65,6 +65,8 @@ def images(count=COUNT):
 def inference(**settings):
     vllm = {
         "command": EXECUTABLE,
+        "gpus": 1,
+        "batch_size": 4,
         # No compilation: it takes longer than all these tests.
         "arguments": ["--enforce-eager"],
         "start_seconds": 1200.0,

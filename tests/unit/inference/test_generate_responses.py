@@ -310,14 +310,26 @@ def test_a_job_passes_the_configs_key_to_the_canary(run, key, strict):
     settings = {"models": {"tiny": model}, "images": {"preparation": {}}, "length_policy": {}}
     settings |= {"prompt": "p", "prompts": {"p": "Describe."}, "seed": 1}
     inference = {"inference": INFERENCE | {"canary": {"broken_formats": key}}, "engines": {}}
-    inference["models"] = {"tiny": {"output": "kimi"}}
+    inference["models"] = {"tiny": {"output": "kimi", "engine": None}}
     given = {"settings": json.dumps(settings), "inference": json.dumps(inference)}
     task = generation.Task.of("tiny", SimpleNamespace(**given, canary="folder"), 1)
     assert task.canary == {"folder": "folder", "output": "kimi", "strict": strict}
+    assert task.inference["engine"] == "transformers"
+    inference["models"]["tiny"]["engine"] = "vllm"  # of its own
+    given["inference"] = json.dumps(inference)
+    task = generation.Task.of("tiny", SimpleNamespace(**given, canary="folder"), 1)
+    assert task.inference["engine"] == "vllm"
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"dtype": "bfloat16"}, {"attention": "sdpa"}, {"versions": {}}]
+    "change",
+    [
+        {},
+        {"dtype": "bfloat16"},
+        {"attention": "sdpa"},
+        {"versions": {}},
+        {"flags": ["--quantization=fp8"]},
+    ],
 )
 def test_the_canary_runs_again_only_for_another_computation(watched, use, change):
     echo = use(Echo(telling))

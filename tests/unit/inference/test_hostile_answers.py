@@ -12,7 +12,12 @@ from asking import load, requests
 from waiting import wait_for
 
 from imagenet_think.core.schemas import RESPONSES
-from imagenet_think.inference.engines import EngineError, addresses, server_engine
+from imagenet_think.inference.engines import (
+    EngineError,
+    addresses,
+    server_answers,
+    server_engine,
+)
 from imagenet_think.inference.engines.server_answers import MOST_BYTES
 from imagenet_think.inference.journal import Journal, read_lines
 
@@ -317,6 +322,50 @@ def test_a_wrong_version_is_not_recorded(running, tiny, version):
     running.play.set(raw={VERSION: [http(version), ""]})
     with closing(loaded(tiny, running.url)) as engine:
         assert "vllm" not in engine.record["versions"]
+
+
+def line(**labels):
+    named = ",".join(f'{name}="{value}"' for name, value in labels.items())
+    return f"vllm:cache_config_info{{{named}}} 1.0\n"
+
+
+SIZE = "kv_cache_size_tokens"
+CACHES = {
+    "one engine": (line(engine=0, block_size=16, **{SIZE: 900}), 900),
+    "in another order": (line(**{SIZE: 900}, skipped="[]", engine=0), 900),
+    "two engines": (line(engine=0, **{SIZE: 900}) + line(engine=1, **{SIZE: 800}), 1700),
+    "one engine twice": (
+        line(engine=0, blocks=1, **{SIZE: 900}) + line(engine=0, **{SIZE: 900}),
+        900,
+    ),
+    "quoted quotes": (line(path='a\\"},kv_cache_size_tokens=7', engine=0, **{SIZE: 900}), 900),
+    "an earlier vLLM": (line(engine=0, num_gpu_blocks=70, block_size=16), None),
+    "not known": (line(engine=0, **{SIZE: "None"}), None),
+    "known of one": (line(engine=0, **{SIZE: 900}) + line(engine=1, **{SIZE: "None"}), None),
+    "no tokens": (line(engine=0, **{SIZE: 0}), None),
+    "negative": (line(engine=0, **{SIZE: -5}), None),
+    "a fraction": (line(engine=0, **{SIZE: 1.5}), None),
+    "huge": (line(engine=0, **{SIZE: "9" * 400}), None),
+    "other digits": (line(engine=0, **{SIZE: "\xb2"}), None),
+    "cut off": (line(engine=0, **{SIZE: 900})[:-20], None),
+    "no metrics": ('{"data": []}', None),
+    "no text": ("\xff\xfe\x00", None),
+    "nothing": ("", None),
+}
+
+
+@pytest.mark.parametrize(("metrics", "tokens"), CACHES.values(), ids=list(CACHES))
+def test_the_size_of_caches_is_what_the_metrics_say_or_not_known(metrics, tokens):
+    assert server_answers.cached_tokens(metrics.encode("latin-1", "replace")) == tokens
+
+
+def test_metrics_without_an_end_are_not_read(running, tiny):
+    start = http(line(engine=0, **{SIZE: 900}), kind="text/plain")
+    running.play.set(raw={"/metrics": [start, "x" * 2**16]})
+    with closing(loaded(tiny, running.url)) as engine:
+        assert engine.record["cached_tokens"] is None
+    wait_for(lambda: running.play.notes("sent"))
+    assert running.play.notes("sent")[-1] < played_server.MOST
 
 
 @pytest.mark.parametrize("proxy", ["http://user:word@127.0.0.1:9", "socks5h://x:1", "nonsense://"])

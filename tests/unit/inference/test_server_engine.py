@@ -339,10 +339,8 @@ def test_no_server_is_an_error_after_the_retries(tiny):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"engines": {}}, "names none"),
         ({"engines": {"server": {"url": "localhost:8000"}}}, "no address"),
         ({"engines": {"server": {"url": "http://x", "key_variable": "NOT_SET_AT_ALL"}}}, "not set"),
-        ({"dtype": "float32"}, "inference.dtype"),
     ],
 )
 def test_settings_are_checked_early(change, message):

@@ -393,13 +393,26 @@ def test_a_row_for_which_there_is_no_memory_alone_is_an_error_and_costs_no_other
     assert {key: found[key] for key in expected} == expected
 
 
+def test_a_step_without_memory_for_one_row_is_an_error_of_that_row(tiny_model, monkeypatch):
+    step = memory_for(0, ModelRunner.step, lambda self, tokens: len(tokens))
+    monkeypatch.setattr(ModelRunner, "step", step)
+    small = engine(tiny_model, "glm4v", 4, stop=False)
+    found = by_key(small.generate(requests(3)))
+    assert len(found) == 3
+    assert all(r.error.startswith("out of memory, alone, at") for r in found.values())
+    events = small.record["out_of_memory"]
+    assert [(event["during"], event["rows"]) for event in events[-3:]] == [("step", 1)] * 3
+
+
 def test_a_device_without_memory_is_an_error_of_the_job_and_of_no_row(tiny_model, monkeypatch):
     def none(self, inputs):
         raise torch.OutOfMemoryError("all is taken")
 
     monkeypatch.setattr(ModelRunner, "prefill", none)
+    full = engine(tiny_model, "glm4v")
     with pytest.raises(EngineError, match=r"before the first row.*see that the device is free"):
-        list(engine(tiny_model, "glm4v").generate(requests(3)))
+        list(full.generate(requests(3)))
+    assert [event["error"] for event in full.record["out_of_memory"]] == ["all is taken"]
 
 
 def test_a_cache_that_cannot_hold_one_row_is_a_clear_error(tiny_model):

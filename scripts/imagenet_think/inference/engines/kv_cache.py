@@ -160,11 +160,9 @@ def attend(
     own. Returns (rows, 1, heads, size), and None for the weights.
     """
     if kv_cache.kernel:
-        held = (part[: len(query)].transpose(1, 2) for part in (key, value))
+        parts = (part[: len(query)].transpose(1, 2) for part in (query, key, value))
         counts = kv_cache.counts
-        return kv_cache.kernel(
-            query.transpose(1, 2), *held, cache_seqlens=counts, softmax_scale=scaling
-        ), None
+        return kv_cache.kernel(*parts, cache_seqlens=counts, softmax_scale=scaling), None
     found = []
     for rows, mask in kv_cache.segments:
         read = slice(mask.shape[-1])

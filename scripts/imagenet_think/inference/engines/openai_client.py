@@ -11,7 +11,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent import futures
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
@@ -40,9 +40,11 @@ from imagenet_think.inference.engines.server_answers import (
     RefusedError,
     StreamedResponse,
     UnavailableError,
+    cached_tokens,
     failure,
     read,
 )
+from imagenet_think.inference.engines.thread_copies import per_thread
 from imagenet_think.inference.loops import ends_in_loop
 from imagenet_think.inference.token_text import decode
 
@@ -62,14 +64,16 @@ Result = TypeVar("Result")
 class Address:
     """Where a server is reached, and what it serves.
 
-    `url` ends in `/v1`; `context` is the greatest number of tokens of prompt and response together,
-    where the server says it; `note` is for messages.
+    `url` ends in `/v1`. Where the server says it, `context` is the greatest number of tokens of
+    prompt and response together, `cached_tokens` that of all requests at a time. `note` is for
+    messages.
     """
 
     url: str
     key: str | None
     model: str = ""
     context: int | None = None
+    cached_tokens: int | None = None
     note: str = ""
 
     def __str__(self) -> str:
@@ -85,11 +89,13 @@ class Server:
     """A server of one model at `url`; subclasses know how it is started and reached.
 
     `settings` are the config's for the engine `name`: `request_seconds`, for how long a server may
-    give no token to any request, and `retries`, how often a request is sent again. `record` is as
-    of every engine (`imagenet_think.inference.engines.Engine`).
+    give no token to any request, and `retries`, how often a request is sent again. `most` is the
+    greatest number of requests in flight. `record` is as of every engine
+    (`imagenet_think.inference.engines.Engine`).
     """
 
-    def __init__(self, name: str, settings: Mapping[str, Any], url: str):
+    def __init__(self, name: str, settings: Mapping[str, Any], url: str, most: int):
+        self.most = most
         self.request_seconds, self.retries = settings["request_seconds"], settings["retries"]
         # Without bounds of its own: the engine bounds requests and their time.
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
@@ -129,19 +135,26 @@ class Server:
         """End the server, if this job started it."""
 
     async def discover(self, address: Address) -> Address:
-        """Complete an address by the one model that is served there; record vLLM's version."""
-        models = (await self._get("models", f"{address.url}/models", address))["data"]
+        """Complete an address by what is served there; record vLLM's version."""
+        models = (await self._get(f"{address.url}/models", address, partial(read, "models")))[
+            "data"
+        ]
         if len(models) != 1:
             names = ", ".join(escaped(model["id"])[:100] for model in models[:5]) or "none"
             raise EngineError(
                 f"{address} serves {len(models)} models, and must serve one; they are {names}"
             )
+        root, cached = address.url.removesuffix("/v1"), None
         with suppress(EngineError, UnavailableError):
-            url = f"{address.url.removesuffix('/v1')}/version"
-            self.record["versions"]["vllm"] = (await self._get("version", url, address))["version"]
-        return replace(address, model=models[0]["id"], context=models[0].get("max_model_len"))
+            found = await self._get(f"{root}/version", address, partial(read, "version"))
+            self.record["versions"]["vllm"] = found["version"]
+        with suppress(EngineError, UnavailableError):
+            cached = await self._get(f"{root}/metrics", address, cached_tokens)
+        self.record["cached_tokens"] = cached
+        context = models[0].get("max_model_len")
+        return replace(address, model=models[0]["id"], context=context, cached_tokens=cached)
 
-    async def _get(self, kind: str, url: str, address: Address) -> dict[str, Any]:
+    async def _get(self, url: str, address: Address, reader: Callable[[bytes], Result]) -> Result:
         try:
             async with (
                 asyncio.timeout(_CONNECT_SECONDS),
@@ -151,7 +164,7 @@ class Server:
                 data = await _beginning(response, MOST_BYTES + 1)
             if len(data) > MOST_BYTES:
                 raise UnavailableError(f"the answer has more than {MOST_BYTES:,} bytes")
-            return read(kind, data)
+            return reader(data)
         except (RefusedError, EngineError) as error:
             raise EngineError(f"{url}{address.note}: {error}") from error
         except (UnavailableError, httpx2.HTTPError, TimeoutError) as error:
@@ -175,7 +188,11 @@ class ChatEngine:
     stop_ids
         Tokens that end a response.
     model, setup
-        As of every engine. `batch_size` bounds the requests in flight.
+        As of every engine. `workers` threads encode and decode.
+
+    As many requests are in flight as the server takes (`Server.most`), or fewer: as many as its
+    attention cache has room for. How long a request becomes is estimated by the mean of those that
+    have ended, and of one with the longest response that the model may give.
 
     Raises
     ------
@@ -194,19 +211,21 @@ class ChatEngine:
     ):
         self.server, self.processor, self.record = server, processor, server.record
         self._model, self._loop, self._stop_ids = model, setup["loop"], stop_ids
-        self._batch_size = self.record["batch_size"] = setup["inference"]["batch_size"]
+        self.record["most_in_flight"] = 0
         self._last_token = 0.0  # when the server last gave one to any request
         tokens = processor.tokenizer.get_vocab()
         self._longest = max(map(len, tokens))
         self._vocabulary = checkpoints.vocabulary_size(tokens, setup["checkpoint"])
-        # One thread encodes and decodes: tokenizers are not safe to share.
-        self._coder = futures.ThreadPoolExecutor(1, thread_name_prefix="coder")
+        self._own_processor = per_thread(processor)
+        workers = setup["inference"]["workers"]
+        self._coders = futures.ThreadPoolExecutor(workers, thread_name_prefix="coder")
         self._events = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._events.run_forever, name="server", daemon=True)
         self._thread.start()
         try:
             self.run(server.start())
-            self._probe()
+            self._cached_tokens = self.run(server.address()).cached_tokens
+            self._ended, self._tokens = 1, self._probe()
         except BaseException:
             self.close()
             raise
@@ -225,15 +244,20 @@ class ChatEngine:
         asked: set[futures.Future] = set()
         try:
             while True:
-                while len(asked) < self._batch_size and (request := next(requests, None)):
+                while len(asked) < self._room() and (request := next(requests, None)):
                     asked.add(self._submit(self._answer(request)))
                 if not asked:
                     return
+                self.record["most_in_flight"] = max(self.record["most_in_flight"], len(asked))
                 done, _ = futures.wait(asked, return_when=futures.FIRST_COMPLETED)
                 # Responses come first, since an error ends the job.
                 for future in sorted(done, key=lambda future: future.exception() is not None):
                     asked.remove(future)
-                    yield future.result()
+                    response = future.result()
+                    if response.finish_reason != "error":
+                        self._ended += 1
+                        self._tokens += response.prompt_tokens + response.completion_tokens
+                    yield response
         finally:
             for future in asked:
                 future.cancel()
@@ -251,10 +275,19 @@ class ChatEngine:
         self._events.call_soon_threadsafe(self._events.stop)
         self._thread.join()
         self._events.close()
-        self._coder.shutdown()
+        self._coders.shutdown()
 
-    def _probe(self) -> None:
-        """Send a request about a gray image, in the form of all later ones."""
+    def _room(self) -> int:
+        """Return how many requests may be in flight."""
+        if self._cached_tokens is None:
+            return self.server.most
+        return max(1, min(self.server.most, self._cached_tokens * self._ended // self._tokens))
+
+    def _probe(self) -> int:
+        """Send a request about a gray image, in the form of all later ones.
+
+        Return the number of tokens of such a request with the longest response.
+        """
         gray = png_file(Image.new("RGB", (224, 224), (128, 128, 128)))
         messages = first_conversation(gray, "Describe the image.", self._model)
         request = Request("probe", messages, 0, 1, self._model.get("prefix") or "")
@@ -264,12 +297,14 @@ class ChatEngine:
         context = self.run(self.server.address()).context
         closing = self._model.get("close_thought") or {}
         limit = self._model["decoding"]["max_new_tokens"] + closing.get("max_new_tokens", 0)
-        if context is not None and context < response.prompt_tokens + limit:
+        longest = response.prompt_tokens + limit
+        if context is not None and context < longest:
             raise EngineError(
                 f"the server's context has {context} tokens, too few for a prompt of "
                 f"{response.prompt_tokens} and the model's limit of {limit}: start it with more "
                 "(vLLM: --max-model-len), or lower decoding.max_new_tokens"
             )
+        return longest
 
     def _submit(self, work: Coroutine[Any, Any, Result]) -> "futures.Future[Result]":
         return asyncio.run_coroutine_threadsafe(work, self._events)
@@ -288,7 +323,7 @@ class ChatEngine:
             return Response(request.key, None, "error", error=str(error))
 
     async def _send_until_answered(self, request: Request) -> Response:
-        in_thread = partial(self._events.run_in_executor, self._coder)
+        in_thread = partial(self._events.run_in_executor, self._coders)
         messages, prompt = await in_thread(self._prompt, request)
         failures = 0
         while True:
@@ -320,8 +355,9 @@ class ChatEngine:
 
     def _prompt(self, request: Request) -> tuple[list[dict], list[int]]:
         """Return the messages as the server gets them, and the prompt's tokens."""
-        messages = fitted(self.processor, request.messages)
-        ids = encode(self.processor, messages, request.prefix)["input_ids"][0].tolist()
+        processor = self._own_processor()
+        messages = fitted(processor, request.messages)
+        ids = encode(processor, messages, request.prefix)["input_ids"][0].tolist()
         return messages, ids
 
     def _body(self, request: Request, messages: list[dict]) -> dict[str, Any]:
@@ -394,7 +430,7 @@ class ChatEngine:
 
     def _response(self, request: Request, prompt: list[int], row: StreamedResponse) -> Response:
         image_tokens = self._checked_image_tokens(request, prompt, row)
-        tokenizer = self.processor.tokenizer
+        tokenizer = self._own_processor().tokenizer
         prompt_tokens = len(row.prompt) or row.usage.get("prompt_tokens") or len(prompt)
         if row.tokens:
             text, tokens = decode(tokenizer, row.tokens), row.tokens
@@ -428,7 +464,7 @@ class ChatEngine:
             place = [*same, False].index(False)
             part = slice(max(0, place - 4), place + 8)
             theirs, ours = (
-                _decode(self.processor.tokenizer, ids[part]) for ids in (row.prompt, prompt)
+                _decode(self._own_processor().tokenizer, ids[part]) for ids in (row.prompt, prompt)
             )
             raise EngineError(
                 f"the server's prompt for {request.key} differs from the processor's at token "

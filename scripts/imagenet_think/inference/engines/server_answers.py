@@ -6,6 +6,7 @@ checked against a schema and bounded in size. An answer that is wrong is request
 """
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,6 +99,24 @@ def read(kind: str, data: str | bytes) -> dict[str, Any]:
         place = _shown(wrong.json_path.removeprefix("$").removeprefix("."))
         raise UnavailableError(f"the answer has a wrong form ({place}: {_shown(wrong.message)})")
     return answer
+
+
+_CACHE = re.compile(r"^vllm:cache_config_info\{(.*)\} ", re.M)
+_LABEL = re.compile(r'(?:^|,)(\w+)="((?:[^"\\]|\\.)*)"')
+
+
+def cached_tokens(metrics: bytes) -> int | None:
+    """Return how many tokens vLLM's attention caches hold together, from its metrics.
+
+    vLLM (`CacheConfig.kv_cache_size_tokens`) reports them for each of its engines, one per GPU with
+    data parallelism. None where the metrics do not say it.
+    """
+    text = metrics.decode("utf-8", errors="replace")
+    found = [dict(_LABEL.findall(labels)) for labels in _CACHE.findall(text)]
+    sizes = {each.get("engine"): each.get("kv_cache_size_tokens", "") for each in found}
+    if not sizes or not all(re.fullmatch("[0-9]{1,12}", size) for size in sizes.values()):
+        return None
+    return sum(map(int, sizes.values())) or None
 
 
 def failure(status: int, answer: Any, retry_after: str = "") -> Exception:

@@ -272,14 +272,14 @@ class TransformersEngine:
         not fit alone gets an error, and the bound on rows is as before.
         """
         if len(batch) == 1 and not self.rows and self.runner.cache is None:
+            if self.former_bound:
+                self.bound, self.former_bound = self.former_bound, None
+            self._record_out_of_memory("prefill", 1, error)
             if not self.admitted:
                 raise EngineError(
                     f"out of memory before the first row, with {batch[0].prompt_tokens} tokens: "
                     f"see that the device is free ({error})"
                 ) from error
-            if self.former_bound:
-                self.bound, self.former_bound = self.former_bound, None
-            self._record_out_of_memory("prefill", 1, error)
             yield _out_of_memory(batch[0], error)
             return
         for row in reversed(batch):
@@ -311,12 +311,12 @@ class TransformersEngine:
             tokens = self._sample(self.runner.step(latest), self.rows, 0)
         except torch.OutOfMemoryError as error:
             self.runner.lengths = lengths  # the step is repeated
+            if count > 1:
+                self._halve()
+            self._record_out_of_memory("step", count, error)
             if count == 1:
                 yield _out_of_memory(self.rows[0], error)
                 self._keep([])
-            else:
-                self._halve()
-            self._record_out_of_memory("step", count, error)
             return
         responses = self._extend(self.rows, tokens)
         self.statistics["steps"] += 1

@@ -31,6 +31,7 @@ _HEALTH_SECONDS = 30.0
 _POLL_SECONDS = 0.25
 _TAIL_LINES = 30
 _HOST = "http://127.0.0.1"
+_WAITING = 8  # for one request that waits in the server, so many are computed
 _PORTS = 3  # tried, where another process took the one that was free
 
 # Of this environment, and wrong in vLLM's.
@@ -40,21 +41,27 @@ _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
 class VllmServer(Server):
     """A `vllm serve` process, which is restarted when it dies or hangs.
 
-    `command` starts it, without host and port, on a number of CPU `threads`. `folder` is for its
-    log, and removed at its end. Of `inference`, the config's section, `device` and `engines.vllm`
-    are read. The record has what `read_log` returns, and `restarts`.
+    `command` starts it, without host and port, on a number of CPU `threads`; `flags` are those of
+    its arguments that can change a text. `folder` is for its log, and removed at its end. Of
+    `inference`, the config's section, `device` and `engines.vllm` are read. The record has what
+    `read_log` returns, `flags`, `arguments` (all that are no paths of this job), `computation`, and
+    `restarts`.
     """
 
     def __init__(
         self,
         command: list[str],
+        flags: list[str],
         inference: Mapping[str, Any],
         folder: "tempfile.TemporaryDirectory[str]",
         threads: int,
     ):
         self._settings, self._device = inference["engines"]["vllm"], inference["device"]
-        super().__init__("vllm", self._settings, _HOST)
-        self.record["restarts"] = 0
+        rows = self._settings["batch_size"] * self._settings["gpus"]
+        # Some wait in the server, so that the place of a finished one is taken at once.
+        super().__init__("vllm", self._settings, _HOST, rows + rows // _WAITING)
+        own = [each for each in command[3:] if folder.name not in each]
+        self.record |= {"batch_size": rows, "flags": flags, "arguments": own, "restarts": 0}
         self._command, self._folder, self._threads = command, folder, threads
         self._log = Path(folder.name) / "vllm.log"
         self._process: subprocess.Popen | None = None
@@ -75,6 +82,9 @@ class VllmServer(Server):
             )
         if facts["device"] == "cuda" and torch.cuda.is_available():
             self.record["device"] = device_name("cuda")
+        version = f"vllm {self.record['versions'].get('vllm', 'of unknown version')}"
+        used = [facts["attention"], facts["dtype"] or "unknown dtype", version]
+        self.record["computation"] = ", ".join([*used, " ".join(self.record["flags"])])
 
     async def address(self) -> Address:
         """Return its address; wait during a restart; EngineError if it is gone for good."""
