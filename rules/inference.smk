@@ -17,6 +17,7 @@ rule generate_responses:
     wildcard_constraints:
         model=one_of(GENERATED),
     conda:
+        # Of all engines: vLLM's server runs in an environment of its own, which engines.vllm.command names.
         "../envs/inference.yaml"
     resources:
         gpu=gpus,

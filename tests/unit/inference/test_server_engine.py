@@ -72,6 +72,26 @@ def test_requests_are_taken_in_the_callers_thread_and_only_as_there_is_room(engi
     assert sorted(taken) == sorted(ended)
 
 
+def test_several_threads_encode_each_with_its_own_tokenizer(tiny, engine, monkeypatch):
+    both, used, asked = threading.Barrier(2, timeout=300), {}, requests(8)
+    encoded, decoded = openai_client.encode, openai_client.decode
+
+    def together(processor, *arguments):
+        both.wait()
+        used.setdefault(threading.get_ident(), set()).add(id(processor.tokenizer))
+        return encoded(processor, *arguments)
+
+    def alone(tokenizer, tokens):
+        used.setdefault(threading.get_ident(), set()).add(id(tokenizer))
+        return decoded(tokenizer, tokens)
+
+    monkeypatch.setattr(openai_client, "encode", together)
+    monkeypatch.setattr(openai_client, "decode", alone)
+    assert answered(engine, asked) == all_expected(tiny, asked)
+    (one,), (other,) = used.values()
+    assert len({one, other, id(tiny.processor.tokenizer)}) == 3
+
+
 @pytest.mark.parametrize("fault", ["500", "503", "429", "tear", "garbage", "late error", "cut"])
 def test_a_passing_fault_changes_nothing(tiny, url, play, fault):
     asked = requests()
