@@ -28,12 +28,10 @@ _TILES = ("crop_to_patches", "min_patches", "max_patches")
 class Processor(checkpoints.WithoutVideo, InternVLProcessor):
     """The processor without its video part; `images_kwargs` are the settings of every call."""
 
-    images_kwargs: dict[str, Any]
-
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return the model inputs of images and text."""
         # Not all versions of transformers take defaults from the object.
-        kwargs["images_kwargs"] = self.images_kwargs | kwargs.get("images_kwargs", {})
+        kwargs["images_kwargs"] = {**self.images_kwargs, **kwargs.get("images_kwargs", {})}
         return super().__call__(*args, **kwargs)
 
 
@@ -60,7 +58,8 @@ def load_processor(
         **({} if length is None else {"image_seq_length": length}),
     )
     # As vLLM takes them too.
-    processor.images_kwargs = {name: getattr(preprocessing, name) for name in _TILES}
+    options: Any = {name: getattr(preprocessing, name) for name in _TILES}
+    processor.images_kwargs = options
     return processor
 
 
