@@ -21,6 +21,8 @@ from imagenet_think.core import (
 )
 from imagenet_think.images import sources
 from imagenet_think.images.sources import class_folders
+from imagenet_think.inference import engines
+from imagenet_think.inference.engines import executables
 from imagenet_think.metrics import registry
 from imagenet_think.parsing.outcomes import STATUSES
 from imagenet_think.report import escaping, products
@@ -140,11 +142,13 @@ def refuse(*reasons):
 
 def check_plan(purpose, dag):
     """Refuse a run for the reasons that input functions recorded, and a report of an unfinished run."""
-    problems, unpinned = list(REFUSED), configuration.unpinned_problems(sorted(UNPINNED))
+    problems, lacking = list(REFUSED), configuration.unpinned_problems(sorted(UNPINNED))
+    if purpose in ("run", "dry run"):
+        lacking += vllm_problems(dag)
     if purpose == "run":
-        problems += unpinned
+        problems += lacking
     elif purpose == "dry run":
-        for problem in unpinned:
+        for problem in lacking:
             logger.warning(f"Only a dry run is possible so far: {problem}.")
     if problems and purpose in ("run", "dry run"):
         sys.exit(f"Error: {config_file.listed('this cannot be run', problems)}")

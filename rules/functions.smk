@@ -90,6 +90,31 @@ def imported_files(wildcards):
     return paths.table_files(config["models"][wildcards.model]["responses"]["path"])
 
 
+def gpus(wildcards):
+    """Return the number of GPUs of a job that prompts a model; a server that runs already has its own."""
+    engine = engines.chosen(config["models"][wildcards.model], config["inference"])
+    return {"vllm": config["engines"]["vllm"]["gpus"], "server": 0}.get(engine, 1)
+
+
+def vllm_problems(dag):
+    """Return what is wrong if vLLM is missing and the plan prompts models by it for the first time.
+
+    A job whose responses are all in the journal needs no engine; one that lacks some says it itself.
+    """
+    command = config["engines"]["vllm"]["command"]
+    # A name without a slash is looked up where the jobs run.
+    if "/" not in command or executables.found(command):
+        return []
+    planned = workflow_hooks.wildcards(dag, "generate_responses", "generate_pilot")
+    lacking = [
+        model
+        for model in {each["model"] for each in planned}
+        if engines.chosen(config["models"][model], config["inference"]) == "vllm"
+        and not any(Path(R, "journal", model).glob("*.jsonl"))
+    ]
+    return [executables.missing(command)] if lacking else []
+
+
 def evaluated_file(wildcards):
     """Return the images that a model is prompted with, unless it is a teacher and prompted with all."""
     return [] if wildcards.model in TEACHERS else [f"{R}/images/evaluated.parquet"]

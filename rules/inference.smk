@@ -17,9 +17,10 @@ rule generate_responses:
     wildcard_constraints:
         model=one_of(GENERATED),
     conda:
+        # Of all engines: vLLM's server runs in an environment of its own, which engines.vllm.command names.
         "../envs/inference.yaml"
     resources:
-        gpu=1,
+        gpu=gpus,
     params:
         settings=reads(
             "seed",
@@ -44,7 +45,7 @@ rule generate_responses:
         ),
         checkpoint=content("models.{model}.repository", "models.{model}.processor.repository"),
         # Batch size, engine and canary do not change the dataset.
-        inference=uses("inference", "engines", "models.{model}.output"),
+        inference=uses("inference", "engines", "models.{model}.engine", "models.{model}.output"),
         canary=f"{R}/canary",
         journal=f"{R}/journal/{{model}}",
     message:
@@ -69,7 +70,7 @@ rule generate_pilot:
     conda:
         "../envs/inference.yaml"
     resources:
-        gpu=1,
+        gpu=gpus,
     params:
         settings=rules.generate_responses.params.settings,
         inference=rules.generate_responses.params.inference,

@@ -40,11 +40,12 @@ def inference(engine, settings, **changes):
         "attention": "auto",
         "dtype": "auto",
         "batch_size": 4,
+        "workers": 2,
         "engines": {engine: settings},
     } | changes
 
 
-def load(engine, folder, chosen, model=MODEL, loop=LOOP, processor=None):
+def load(engine, folder, chosen, model=MODEL, loop=LOOP, processor=None, threads=1):
     """Check the settings and load the engine of a checkpoint's folder."""
     engine.check(chosen)
     return engine.load(
@@ -53,7 +54,7 @@ def load(engine, folder, chosen, model=MODEL, loop=LOOP, processor=None):
         checkpoint=(str(folder), "digest"),
         processor=(str(processor or folder), "digest"),
         inference=chosen,
-        threads=1,
+        threads=threads,
     )
 
 
@@ -76,10 +77,10 @@ def answered_before_error(engine, asked, message):
 
 
 def all_expected(tiny, asked):
-    """The expected text, finish_reason and number of tokens of each request."""
+    """The expected text, finish_reason and number of tokens of each request of a greedy model."""
     found = {}
     for request in asked:
         text, limit = played_server.said(request.messages), request.max_new_tokens
-        tokens, reason = played_server.answer(text, request.seed, limit, tiny.stop_ids[0])
+        tokens, reason = played_server.answer(text, None, limit, tiny.stop_ids[0])
         found[request.key] = tiny.processor.tokenizer.decode(tokens), reason, len(tokens)
     return found

@@ -14,6 +14,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -22,19 +23,29 @@ from pathlib import Path
 
 LOOP = [7, 8, 9]
 CHUNK = 3  # tokens an event
+MOST = 2**27  # bytes of an endless answer
 CRASHES = {
     "crash": "ValueError: no room on the device",
     "port": "OSError: [Errno 98] Address already in use",
 }
 
 
-def answer(text, seed, limit, stop):
+METRICS = """\
+# HELP vllm:cache_config_info Information of the LLMEngine CacheConfig
+# TYPE vllm:cache_config_info gauge
+vllm:cache_config_info{{block_size="16",cache_dtype="auto",enable_prefix_caching="True",\
+engine="{}",kv_cache_dtype_skip_layers="[]",kv_cache_max_concurrency="1.5",\
+kv_cache_size_tokens="{}",num_gpu_blocks="77"}} 1.0
+"""
+
+
+def answer(text, seed, limit, stop, words=range(10, 200)):
     """Return the tokens and the finish_reason of the answer to a text."""
     draw = random.Random(hashlib.sha256(f"{text}/{seed}".encode()).hexdigest())
     if "LOOP" in text:
-        lead = [draw.randrange(10, 200) for _ in range(11)]
+        lead = [draw.choice(words) for _ in range(11)]
         return (lead + LOOP * limit)[:limit], "length"
-    tokens = [draw.randrange(10, 200) for _ in range(5 + draw.randrange(40))] + [stop]
+    tokens = [draw.choice(words) for _ in range(5 + draw.randrange(40))] + [stop]
     return (tokens, "stop") if len(tokens) <= limit else (tokens[:limit], "length")
 
 
@@ -58,7 +69,10 @@ class Play:
 
         `faults`: number of a request (from 1, over all lives) to fault; `starts`: faults of starts,
         in their order; `tokens`: whether token ids are given; `prompt`: the prompt's ids; `usage`,
-        `models`, `key`, `delay` (seconds between events), `reasoning`.
+        `models`, `key`, `delay` (seconds between events), `reasoning`. `raw` has bytes (as Latin-1)
+        that are the whole answer to a path, and bytes that follow over and over. `caches` has the
+        size of each GPU's attention cache in tokens, as vLLM reports it. With `words`, tokens that
+        are words, a server answers in these, by the image as well as by the text.
         """
         (self.folder / "play.json").write_text(json.dumps(settings))
 
@@ -80,18 +94,55 @@ class Play:
         return [json.loads(line) for line in path.open()] if path.exists() else []
 
 
+@contextlib.contextmanager
+def served(play):
+    """Run a played server; give its address."""
+    before = len(play.notes("ports"))
+    process = subprocess.Popen(
+        [sys.executable, __file__, "serve", "m", "--port=0"],
+        env=os.environ | {"PLAY": str(play.folder)},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        while len(ports := play.notes("ports")) == before:
+            assert process.poll() is None, "the played server has ended"
+            time.sleep(0.02)
+        port = ports[-1]
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.kill()
+        process.wait()
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *arguments):
         pass
 
+    def raw(self, answer, repeated):
+        """Answer with bytes, and with others until the client has enough or has `MOST`."""
+        data, sent = answer.encode("latin-1"), 0
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.wfile.write(data)
+            data = repeated.encode("latin-1")
+            while data and sent < MOST:
+                self.wfile.write(data)
+                sent += len(data)
+        self.server.play.note("sent", sent)
+        self.close_connection = True
+
     def do_GET(self):
         play = self.server.play.get()
-        if self.path == "/health":
+        if self.path in play.get("raw", {}):
+            self.raw(*play["raw"][self.path])
+        elif self.path == "/health":
             self.reply(503 if self.server.sick else 200, {})
         elif self.path == "/version":
             self.reply(200, {"version": "0.played"})
+        elif self.path == "/metrics":
+            text = "".join(METRICS.format(*each) for each in enumerate(play.get("caches", [])))
+            self.send(200, "text/plain", text.encode())
         elif self.allowed():
             models = [{"id": name} for name in play.get("models", [self.server.model])]
             models[0] |= {"max_model_len": play.get("context")} if models else {}
@@ -103,6 +154,9 @@ class Handler(BaseHTTPRequestHandler):
             return
         play = self.server.play.get()
         number = self.server.play.note("requests", body)
+        if self.path in play.get("raw", {}):
+            self.raw(*play["raw"][self.path])
+            return
         fault = play.get("faults", {}).get(str(number))
         if fault == "die":
             os._exit(9)
@@ -127,8 +181,10 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
     def reply(self, status, value):
-        data = json.dumps(value).encode()
-        headers = {"Content-Type": "application/json", "Content-Length": str(len(data))}
+        self.send(status, "application/json", json.dumps(value).encode())
+
+    def send(self, status, kind, data):
+        headers = {"Content-Type": kind, "Content-Length": str(len(data))}
         self.head(status, headers | ({"Retry-After": "1"} if status == 429 else {}))
         self.wfile.write(data)
 
@@ -140,9 +196,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def stream(self, body, play, fault):
         self.head(200, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
-        tokens, reason = answer(
-            said(body["messages"]), body["seed"], body["max_tokens"], body["stop_token_ids"][0]
-        )
+        given = {"words": play["words"]} if "words" in play else {}
+        text = json.dumps(body["messages"]) if given else said(body["messages"])
+        stop = body["stop_token_ids"][0]
+        tokens, reason = answer(text, body.get("seed"), body["max_tokens"], stop, **given)
         first = {"prompt_token_ids": play["prompt"]} if "prompt" in play else {}
         self.event(first | {"choices": [{"delta": {"role": "assistant", "content": ""}}]})
         for place in range(0, len(tokens), CHUNK):
@@ -154,6 +211,8 @@ class Handler(BaseHTTPRequestHandler):
                     self.write(b"data: {torn\n\n")
                 case "late error":
                     self.event({"error": {"message": "late", "code": 500}})
+                case "filter":
+                    self.event({"choices": [{"finish_reason": "content_filter"}]})
                 case "cut":
                     break
                 case "stall":
@@ -170,7 +229,9 @@ class Handler(BaseHTTPRequestHandler):
             self.event({"choices": [choice]})
             time.sleep(play.get("delay", 0))
         if "usage" in play:
-            self.event({"choices": [], "usage": play["usage"]})
+            counted = min(play["usage"]["completion_tokens"], body["max_tokens"])
+            usage = play["usage"] | {"completion_tokens": counted}
+            self.event({"choices": [], "usage": usage})
         self.write(b"data: [DONE]\n\n")
         self.wfile.write(b"0\r\n\r\n")
 
@@ -215,7 +276,9 @@ def main(arguments):
         time.sleep(600)
     if play.get().get("stubborn"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    PlayedServer(options.port, options.served_model_name, play).serve_forever()
+    server = PlayedServer(options.port, options.served_model_name, play)
+    play.note("ports", server.server_port)
+    server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -65,6 +65,8 @@ def images(count=COUNT):
 def inference(**settings):
     vllm = {
         "command": EXECUTABLE,
+        "gpus": 1,
+        "batch_size": 4,
         # No compilation: it takes longer than all these tests.
         "arguments": ["--enforce-eager"],
         "start_seconds": 1200.0,
@@ -157,7 +159,7 @@ def test_a_thought_is_closed_by_force(glm):
 
 
 @ONE_SERVER
-def test_another_server_engine_says_the_same(glm, monkeypatch, caplog):
+def test_another_server_engine_says_the_same(glm, monkeypatch):
     """The server is one that is there already, for the other engine."""
     engine, model = glm
     address = engine.run(engine.server.address())
@@ -168,7 +170,6 @@ def test_another_server_engine_says_the_same(glm, monkeypatch, caplog):
         assert answers(other, model) == answers(engine, model)
         # Here the prefix is an unfinished turn of the assistant.
         assert answers(other, model | PREFIX) == answers(engine, model | PREFIX)
-    assert "differs from the processor's" not in caplog.text
 
     hot = model | {"decoding": {"max_new_tokens": 64, "temperature": 1.0}}
     with closing(load(server_engine, hot, chosen)) as other:

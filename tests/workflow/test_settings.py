@@ -145,7 +145,8 @@ def test_a_changed_leaf_runs_only_its_readers_and_their_consumers_again(folder, 
 def test_settings_that_change_no_result_run_nothing_again(folder, configs):
     config = deepcopy(configs["drawn"])
     config["inference"] |= {"batch_size": 3, "engine": "vllm", "workers": 7}
-    config["engines"] = {"vllm": {"command": "/bin/sh"}}
+    config["engines"] = {"vllm": {"command": "/bin/sh", "gpus": 2, "batch_size": 9}}
+    config["models"][changed_keys.TEACHER]["engine"] = "transformers"
     for metric in ("bertscore", "sbert"):
         config["benchmark"][metric]["batch_size"] += 1
     spare = config["models"][changed_keys.SPARE]  # which no list names
@@ -154,6 +155,24 @@ def test_settings_that_change_no_result_run_nothing_again(folder, configs):
     with planned(folder, config, TARGETS) as workflow:
         assert jobs(workflow)
         assert not again(workflow)
+
+
+def test_a_job_has_the_gpus_of_its_models_engine(folder, configs):
+    config = deepcopy(configs["drawn"])
+    config["inference"]["engine"] = "vllm"
+    config["engines"]["vllm"] = {"gpus": 4}
+    config["models"][changed_keys.OTHER_TEACHER]["engine"] = "transformers"
+    config["models"][changed_keys.BENCHMARKED]["engine"] = "server"
+    given = {changed_keys.OTHER_TEACHER: 1, changed_keys.BENCHMARKED: 0}
+    with planned(folder, config, TARGETS) as workflow:
+        found = {
+            (job.rule.name, job.wildcards.model): job.resources["gpu"]
+            for job in jobs(workflow)
+            if job.rule.name in ("generate_responses", "generate_pilot")
+        }
+    assert {rule for rule, _ in found} == {"generate_responses", "generate_pilot"}
+    assert {gpus for (_, model), gpus in found.items() if model not in given} == {4}
+    assert all(found[rule, model] == given[model] for rule, model in found if model in given)
 
 
 def reordered(value):

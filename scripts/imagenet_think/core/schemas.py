@@ -116,7 +116,7 @@ RESPONSES = _schema(
     attempt=INT,
     seed=INT,
     engine=TEXT,
-    attention=TEXT,
+    attention=TEXT,  # with precision, kernels and bounds where they can change the text
     fingerprint=TEXT,
     error=TEXT,
 )

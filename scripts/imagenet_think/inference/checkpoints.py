@@ -245,6 +245,18 @@ def end_tokens(folder: Path) -> list[int]:
     return [ends] if isinstance(ends, int) else list(ends)
 
 
+def vocabulary_size(
+    vocabulary: Mapping[str, int], checkpoint: tuple[str | Path, str | None]
+) -> int:
+    """Return one more than the greatest token that a model may generate.
+
+    There are more than in the tokenizer's `vocabulary` where the model's size is rounded up.
+    """
+    config = read_json(local_folder(*checkpoint), "config.json")
+    sizes = [(config.get("text_config") or {}).get("vocab_size"), config.get("vocab_size")]
+    return max([max(vocabulary.values()) + 1, *(size for size in sizes if size)])
+
+
 def stop_ids(family: Family, processor: Any, folder: str | Path) -> list[int]:
     """Return the tokens at which a response ends, in ascending order.
 

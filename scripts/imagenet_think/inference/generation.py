@@ -28,8 +28,8 @@ from imagenet_think.inference.usage import TOKENS
 
 logger = logging.getLogger("imagenet_think")
 
-COMPUTED_WITH = ("engine", "device", "dtype", "attention", "versions")
-"""Entries of an engine's record that a canary's verdict depends on."""
+COMPUTED_WITH = ("engine", "device", "dtype", "attention", "versions", "flags")
+"""Entries that an engine's record may have, and that a canary's verdict depends on."""
 
 Missing = dict[str, tuple[Journal, str]]
 """By image_id: the journal and the fingerprint of a response."""
@@ -58,15 +58,17 @@ class Task:
     @classmethod
     def of(cls, model: str, params: Any, threads: int) -> "Task":
         """Return the task of a job of `generate_responses` or `generate_pilot`."""
-        inference = json.loads(params.inference)
+        given = json.loads(params.inference)
+        inference, entry = given["inference"], given["models"][model]
+        engine = engines.chosen(entry, inference)
         return cls(
             response_settings(json.loads(params.settings), model),
-            {**inference["inference"], "engines": inference["engines"]},
+            {**inference, "engine": engine, "engines": given["engines"]},
             threads,
             {
                 "folder": params.canary,
-                "output": inference["models"][model]["output"],
-                "strict": inference["inference"]["canary"]["broken_formats"] == "stop",
+                "output": entry["output"],
+                "strict": inference["canary"]["broken_formats"] == "stop",
             },
         )
 
@@ -214,8 +216,9 @@ def _prompt_all(
     task: Task, engine: Engine, images: Sequence[str], missing: Missing, run: "_Run"
 ) -> None:
     name = task.model["key"]
-    parts = [part for part in COMPUTED_WITH[:-1] if engine.record.get(part)]
-    logger.info("%s: %s", name, ", ".join(f"{part} {engine.record[part]}" for part in parts))
+    used = _computed_with(engine)
+    parts = [f"{part} {value}" for part, value in used.items() if isinstance(value, str)]
+    logger.info("%s: %s", name, ", ".join(parts))
     run.notes["canary"] = _run_canary(task, engine, images)
     run.notes["ready_seconds"] = run.seconds()
     run.notes["ready_statistics"] = dict(engine.record.get("statistics", {}))
@@ -288,6 +291,11 @@ def _failure(answer: Answer) -> str | None:
     return None if reason == "stop" else reason
 
 
+def _computed_with(engine: Engine) -> dict[str, Any]:
+    # Not those that it lacks: verdicts of engines without flags stay valid.
+    return {name: engine.record[name] for name in COMPUTED_WITH if name in engine.record}
+
+
 def _row(task: Task, answer: Answer, key: str, engine: Engine) -> dict:
     response = answer.response
     return {
@@ -303,7 +311,7 @@ def _row(task: Task, answer: Answer, key: str, engine: Engine) -> dict:
         "attempt": answer.attempt,
         "seed": answer.seed,
         "engine": engine.record["engine"],
-        "attention": engine.record.get("attention"),
+        "attention": engine.record.get("computation") or engine.record.get("attention"),
         "fingerprint": key,
         "error": response.error,
     }
@@ -330,7 +338,7 @@ def _run_canary(task: Task, engine: Engine, images: Sequence[str]) -> dict | Non
             {
                 "settings": task.digest,
                 "output": task.canary["output"],
-                **{name: engine.record.get(name) for name in COMPUTED_WITH},
+                **_computed_with(engine),
             }
         ),
         folder=task.canary["folder"],

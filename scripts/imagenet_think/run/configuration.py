@@ -31,6 +31,8 @@ from imagenet_think.core import (
 )
 from imagenet_think.core.wording import series
 from imagenet_think.images import class_table, sources
+from imagenet_think.inference import engines
+from imagenet_think.inference.engines import addresses
 from imagenet_think.report import products
 from imagenet_think.run import file_checks
 from imagenet_think.run.config_file import ConfigError, read
@@ -403,6 +405,34 @@ def _revision_contradictions(config: Config) -> Iterator[str]:
             yield f"{key}.revision is only for the hub: {entry['repository']} is on this machine"
 
 
+@_needs("engines.**")
+def _server_contradictions(config: Config) -> Iterator[str]:
+    server = config["engines"].get("server")
+    if server and (problem := addresses.problem(server["url"])):
+        yield f"engines.server.url {problem}"
+
+
+@_needs("inference.**", "engines.**", "models.**", "teachers.**", "benchmarked.**")
+def _engine_contradictions(config: Config) -> Iterator[str]:
+    inference, known = config["inference"], config["models"]
+    chosen = {
+        key: engines.chosen(known[key], inference)
+        for key in (*config["teachers"], *config["benchmarked"])
+        if key in known and "responses" not in known[key]
+    }
+    served = [key for key, engine in chosen.items() if engine == "server"]
+    if served and "server" not in config["engines"]:
+        yield f"engines.server.url is missing, where {series(served)} would be served"
+    for name, used_by in engines.DECIDED_HERE.items():
+        if inference[name] != "auto" and chosen and used_by.isdisjoint(chosen.values()):
+            yield (
+                f"inference.{name} is {inference[name]}, but every model has an engine "
+                f"({series(sorted(set(chosen.values())))}) that is told so elsewhere: say auto "
+                "(vLLM: --attention-backend=… in engines.vllm.arguments; server: where it was "
+                "started)"
+            )
+
+
 _GENERATED = ("repository", "family", "output")
 """Keys that a model needs to be prompted."""
 
@@ -494,7 +524,6 @@ _PATHS: Mapping[str, Callable[[str], object]] = {
     "folder": file_checks.folder,
     "output": file_checks.output,
     "function": file_checks.function,
-    "executable": file_checks.executable,
     "repository": model_sources.files,
     "table": lambda path: paths.table_files(path),
     "json": lambda path: paths.json_files(path),
@@ -513,11 +542,8 @@ def _file_problems(config: Config, right: Callable[..., bool]) -> Iterator[str]:
         if kind == "images":  # of other kinds: checked when a job needs them
             known = right("images.source", "images.source.kind")
             check = sources.get(config["images"]["source"]["kind"]).path_check if known else None
-        elif kind == "archive":  # not needed once it is unpacked
+        elif kind in ("archive", "executable"):  # not needed once their jobs have run
             check = None
-        elif kind == "executable":
-            used = right("inference") and config["inference"].get("engine") == "vllm"
-            check = kind if used else None
         elif kind == "dataset":
             check = f"dataset.{place[-1]}"
         try:

@@ -23,12 +23,6 @@ def output(path: str) -> None:
         raise ValueError(f"the pipeline cannot write to a path with {' or '.join(found)}")
 
 
-def executable(path: str) -> None:
-    """Require a file if a path is given; a name without a slash is looked up where the jobs run."""
-    if "/" in path and not os.path.isfile(path):
-        raise FileNotFoundError("no such file")
-
-
 def function(place: str) -> None:
     """Require the function of `path/to/file.py:function`, without running the file.
 

@@ -185,6 +185,11 @@ def missing(dag: DAG) -> list[str]:
     return sorted({str(file) for job in dag.needrun_jobs() for file in job.output})
 
 
+def wildcards(dag: DAG, *names: str) -> list[Mapping[str, str]]:
+    """Return the wildcards of the jobs of some rules that will run."""
+    return [job.wildcards_dict for job in dag.needrun_jobs() if job.rule.name in names]
+
+
 def after_planning(workflow: Workflow, check: Callable[[str, DAG], None]) -> None:
     """Call `check` after the jobs are planned, before anything is done with the plan.
 

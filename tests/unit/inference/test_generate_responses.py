@@ -51,6 +51,11 @@ def test_the_engine_is_checked_loaded_used_and_closed_once(run, use):
     assert found["seed"].to_list() == [row_seed(1, name, "tiny", 1, 1) for name in "cabfde"]
 
 
+def test_a_row_has_all_that_can_change_its_text(run, use):
+    use(Echo()).record["computation"] = "none, bfloat16, at most 2 rows"
+    assert run()["attention"].unique().to_list() == ["none, bfloat16, at most 2 rows"]
+
+
 def test_images_are_read_one_row_group_at_a_time(run, use, monkeypatch):
     read, taken = [], []
     read_row_group = ParquetFile.read_row_group
@@ -305,14 +310,26 @@ def test_a_job_passes_the_configs_key_to_the_canary(run, key, strict):
     settings = {"models": {"tiny": model}, "images": {"preparation": {}}, "length_policy": {}}
     settings |= {"prompt": "p", "prompts": {"p": "Describe."}, "seed": 1}
     inference = {"inference": INFERENCE | {"canary": {"broken_formats": key}}, "engines": {}}
-    inference["models"] = {"tiny": {"output": "kimi"}}
+    inference["models"] = {"tiny": {"output": "kimi", "engine": None}}
     given = {"settings": json.dumps(settings), "inference": json.dumps(inference)}
     task = generation.Task.of("tiny", SimpleNamespace(**given, canary="folder"), 1)
     assert task.canary == {"folder": "folder", "output": "kimi", "strict": strict}
+    assert task.inference["engine"] == "transformers"
+    inference["models"]["tiny"]["engine"] = "vllm"  # of its own
+    given["inference"] = json.dumps(inference)
+    task = generation.Task.of("tiny", SimpleNamespace(**given, canary="folder"), 1)
+    assert task.inference["engine"] == "vllm"
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"dtype": "bfloat16"}, {"attention": "sdpa"}, {"versions": {}}]
+    "change",
+    [
+        {},
+        {"dtype": "bfloat16"},
+        {"attention": "sdpa"},
+        {"versions": {}},
+        {"flags": ["--quantization=fp8"]},
+    ],
 )
 def test_the_canary_runs_again_only_for_another_computation(watched, use, change):
     echo = use(Echo(telling))

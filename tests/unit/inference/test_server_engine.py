@@ -1,9 +1,5 @@
 import base64
 import io
-import os
-import socket
-import subprocess
-import sys
 import threading
 import time
 from contextlib import closing
@@ -11,7 +7,6 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import asking
-import httpx2
 import played_server
 import pytest
 from asking import IMAGE, LOOP, MODEL, all_expected, answered, answered_before_error, load, requests
@@ -27,26 +22,8 @@ from imagenet_think.inference.loops import CHECK_EVERY, ends_in_loop
 @pytest.fixture
 def url(play):
     """The address of a played server."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, played_server.__file__, "serve", "m", f"--port={port}"],
-        env=os.environ | {"PLAY": str(play.folder)},
-        stdout=subprocess.DEVNULL,
-    )
-    wait_for(lambda: process.poll() is not None or answers(f"http://127.0.0.1:{port}/health"))
-    assert process.poll() is None, "the played server has ended"
-    yield f"http://127.0.0.1:{port}/v1"
-    process.kill()
-    process.wait()
-
-
-def answers(address):
-    try:
-        return httpx2.get(address).status_code == 200
-    except httpx2.TransportError:
-        return False
+    with played_server.served(play) as url:
+        yield url
 
 
 @pytest.fixture
@@ -93,6 +70,26 @@ def test_requests_are_taken_in_the_callers_thread_and_only_as_there_is_room(engi
         ended.append(response.key)
     assert threads == {threading.current_thread()}
     assert sorted(taken) == sorted(ended)
+
+
+def test_several_threads_encode_each_with_its_own_tokenizer(tiny, engine, monkeypatch):
+    both, used, asked = threading.Barrier(2, timeout=300), {}, requests(8)
+    encoded, decoded = openai_client.encode, openai_client.decode
+
+    def together(processor, *arguments):
+        both.wait()
+        used.setdefault(threading.get_ident(), set()).add(id(processor.tokenizer))
+        return encoded(processor, *arguments)
+
+    def alone(tokenizer, tokens):
+        used.setdefault(threading.get_ident(), set()).add(id(tokenizer))
+        return decoded(tokenizer, tokens)
+
+    monkeypatch.setattr(openai_client, "encode", together)
+    monkeypatch.setattr(openai_client, "decode", alone)
+    assert answered(engine, asked) == all_expected(tiny, asked)
+    (one,), (other,) = used.values()
+    assert len({one, other, id(tiny.processor.tokenizer)}) == 3
 
 
 @pytest.mark.parametrize("fault", ["500", "503", "429", "tear", "garbage", "late error", "cut"])
@@ -167,7 +164,7 @@ def test_a_loop_ends_where_the_transformers_engine_ends_it(tiny, engine, play):
     asked = requests(3, word="LOOP", limit=400)
     play.set(delay=0.01)
     first, *_ = sorted(engine.generate(iter(asked)), key=lambda response: response.key)
-    tokens, _ = played_server.answer(played_server.said(asked[0].messages), 100, 400, None)
+    tokens, _ = played_server.answer(played_server.said(asked[0].messages), None, 400, None)
     end = next(n for n in range(CHECK_EVERY, 400, CHECK_EVERY) if ends_in_loop(tokens[:n], **LOOP))
     assert (first.finish_reason, first.completion_tokens) == ("loop", end)
     assert first.text == tiny.processor.tokenizer.decode(tokens[:end])
@@ -219,19 +216,19 @@ def test_an_unsuitable_server_stops_everything(tiny, url, play, played, message)
         loaded(tiny, url)
 
 
-def test_a_different_prompt_is_reported(tiny, url, play, caplog):
-    gray = openai_client.png_file(openai_client.Image.new("RGB", (224, 224)))
+def test_a_prompt_that_is_rendered_differently_is_an_error(tiny, url, play):
+    gray = openai_client.png_file(Image.new("RGB", (224, 224)))
     prompt = tokens_of(tiny, first_conversation(gray, "Describe the image.", MODEL))
     play.set(prompt=[*prompt[:-1], 11])
-    with closing(loaded(tiny, url)):
-        assert "differs from the processor's at token" in caplog.text
+    with pytest.raises(EngineError, match=r"prompt for probe differs(.|\n)*chat template"):
+        loaded(tiny, url)
 
 
 def test_the_text_counts_if_a_server_returns_no_tokens(tiny, url, play):
     play.set(tokens=False, usage={"prompt_tokens": 400, "completion_tokens": 17})
     with closing(loaded(tiny, url)) as engine:
         (response,) = engine.generate(requests(1))
-    tokens, _ = played_server.answer("Describe 0.", 100, 64, tiny.stop_ids[0])
+    tokens, _ = played_server.answer("Describe 0.", None, 64, tiny.stop_ids[0])
     assert response.text == "".join(chr(97 + token % 26) for token in tokens)
     assert (response.finish_reason, response.completion_tokens) == ("stop", 17)
     assert response.prompt_tokens == 400
@@ -254,6 +251,20 @@ def test_what_is_sent(tiny, url, play):
     kind, _, data = user["content"][0]["image_url"]["url"].partition(";base64,")
     assert base64.b64decode(data) == IMAGE
     assert kind == "data:image/png"
+
+
+@pytest.mark.parametrize(
+    "decoding",
+    [{}, {"temperature": 0.0, "top_p": 0.5}, {"temperature": 1.0, "top_p": 1e-5, "top_k": 1}],
+)
+def test_a_greedy_model_is_sent_as_greedy_without_a_seed(tiny, url, play, decoding):
+    penalty = {"max_new_tokens": 64, "repetition_penalty": 1.1}
+    with closing(loaded(tiny, url, model=MODEL | {"decoding": penalty | decoding})) as engine:
+        list(engine.generate(requests(1)))
+    for sent in play.notes("requests"):
+        assert "seed" not in sent
+        chosen = [sent[key] for key in ("temperature", "top_p", "top_k", "repetition_penalty")]
+        assert chosen == [0.0, 1.0, -1, 1.1]
 
 
 @pytest.mark.parametrize("kind", ["turned", "gray", "transparent"])
@@ -309,17 +320,23 @@ def test_a_closed_generator_drops_what_is_open_and_the_engine_goes_on(tiny, engi
     assert answered(engine, asked) == all_expected(tiny, asked)
 
 
-def test_the_context_bounds_a_response(tiny, url, play):
-    (asked,) = requests(1, word="Describe at great length and in detail " * 4)
-    prompt = len(tokens_of(tiny, asked.messages))
-    play.set(context=prompt + 3)
+def test_a_context_must_have_room_for_prompt_and_response(tiny, url, play):
+    gray = openai_client.png_file(Image.new("RGB", (224, 224)))
+    probe = len(tokens_of(tiny, first_conversation(gray, "Describe the image.", MODEL)))
+    play.set(context=probe + 63)
+    with pytest.raises(EngineError, match=rf"has {probe + 63} tokens(.|\n)*limit of 64"):
+        loaded(tiny, url)
+    play.set(context=probe + 64)
+    word = "Describe at great length and in detail "
     with closing(loaded(tiny, url)) as engine:
-        (short,) = engine.generate([asked])
-        (longer,) = requests(1, word="Describe at great length and in detail " * 5)
-        (refused,) = engine.generate([longer])
-    assert (short.finish_reason, short.completion_tokens) == ("length", 3)
+        (whole,) = engine.generate(requests(1))  # its image is smaller
+        (refused,) = engine.generate(requests(1, word=word * 20))
+    assert whole.finish_reason == "stop"
     assert refused.finish_reason == "error"
-    assert f"the context {prompt + 3}" in refused.error
+    assert f"the server's context {probe + 64}" in refused.error
+    closed = {**MODEL, "close_thought": {"text": "</think>", "max_new_tokens": 8}}
+    with pytest.raises(EngineError, match="limit of 72"):
+        loaded(tiny, url, model=closed)
 
 
 def test_the_key_comes_from_the_environment(tiny, url, play, monkeypatch):
@@ -342,10 +359,8 @@ def test_no_server_is_an_error_after_the_retries(tiny):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"engines": {}}, "names none"),
         ({"engines": {"server": {"url": "localhost:8000"}}}, "no address"),
         ({"engines": {"server": {"url": "http://x", "key_variable": "NOT_SET_AT_ALL"}}}, "not set"),
-        ({"dtype": "float32"}, "inference.dtype"),
     ],
 )
 def test_settings_are_checked_early(change, message):

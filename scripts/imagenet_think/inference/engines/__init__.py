@@ -14,6 +14,13 @@ from typing import Any, Protocol, TypedDict, Unpack, cast
 
 NAMES = {"transformers": "transformers_engine", "vllm": "vllm_engine", "server": "server_engine"}
 
+DECIDED_HERE = {
+    "device": {"transformers", "vllm"},
+    "dtype": {"transformers", "vllm"},
+    "attention": {"transformers"},
+}
+"""Keys of `inference` that say how a model is computed, and the engines that read them."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -55,8 +62,9 @@ class Engine(Protocol):
     """One loaded model.
 
     `record` says how it computes: `engine`, `device`, `dtype`, `attention`, `versions`, and what
-    happened (`bounds`: how its bounds were halved, `restarts` of a server). It may grow while the
-    engine works.
+    happened (`out_of_memory`: each event, with the bounds that follow; `restarts` of a server); in
+    `computation`, where more than `attention` can change a text, all that can. It may grow while
+    the engine works.
     """
 
     record: dict[str, Any]
@@ -106,6 +114,11 @@ class EngineModule(Protocol):
 
 class EngineError(RuntimeError):
     """The engine cannot go on. What it has yielded is valid; a new job generates the rest."""
+
+
+def chosen(model: Mapping[str, Any], inference: Mapping[str, Any]) -> str:
+    """Return the name of a model's engine, from its entry in the config and `inference`."""
+    return model.get("engine") or inference["engine"]
 
 
 def get(name: str) -> EngineModule:

@@ -11,17 +11,20 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent import futures
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
 from functools import partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, TypeVar
 
 import httpx2
 from PIL import ExifTags, Image
 
 from imagenet_think.core.numbers import setting
+from imagenet_think.core.printing import escaped
+from imagenet_think.inference import checkpoints, seeding
 from imagenet_think.inference.chat import (
     PromptError,
     encode,
@@ -31,7 +34,18 @@ from imagenet_think.inference.chat import (
     png_file,
 )
 from imagenet_think.inference.engines import EngineError, Request, Response, Setup, versions
-from imagenet_think.inference.loops import CHECK_EVERY, ends_in_loop
+from imagenet_think.inference.engines.addresses import is_loopback
+from imagenet_think.inference.engines.server_answers import (
+    MOST_BYTES,
+    RefusedError,
+    StreamedResponse,
+    UnavailableError,
+    cached_tokens,
+    failure,
+    read,
+)
+from imagenet_think.inference.engines.thread_copies import per_thread
+from imagenet_think.inference.loops import ends_in_loop
 from imagenet_think.inference.token_text import decode
 
 logger = logging.getLogger("imagenet_think")
@@ -46,34 +60,24 @@ _CONNECT_SECONDS = 30.0
 Result = TypeVar("Result")
 
 
-class RefusedError(Exception):
-    """The server will not answer this request, however often it is sent."""
-
-
-class UnavailableError(Exception):
-    """The server did not answer, but may the next time.
-
-    `silent` says that no request got a token for too long, `pause` for how many seconds the server
-    asks to be left alone.
-    """
-
-    def __init__(self, message: str, *, silent: bool = False, pause: float | None = None):
-        super().__init__(message)
-        self.silent, self.pause = silent, pause
-
-
 @dataclass(frozen=True)
 class Address:
     """Where a server is reached, and what it serves.
 
-    `url` ends in `/v1`; `context` is the greatest number of tokens of prompt and response together,
-    where the server says it.
+    `url` ends in `/v1`. Where the server says it, `context` is the greatest number of tokens of
+    prompt and response together, `cached_tokens` that of all requests at a time. `note` is for
+    messages.
     """
 
     url: str
     key: str | None
     model: str = ""
     context: int | None = None
+    cached_tokens: int | None = None
+    note: str = ""
+
+    def __str__(self) -> str:
+        return self.url + self.note
 
     @property
     def headers(self) -> dict[str, str]:
@@ -82,19 +86,25 @@ class Address:
 
 
 class Server:
-    """A server of one model; subclasses know how it is started and reached.
+    """A server of one model at `url`; subclasses know how it is started and reached.
 
     `settings` are the config's for the engine `name`: `request_seconds`, for how long a server may
-    give no token to any request, and `retries`, how often a request is sent again. `record` is as
-    of every engine (`imagenet_think.inference.engines.Engine`).
+    give no token to any request, and `retries`, how often a request is sent again. `most` is the
+    greatest number of requests in flight. `record` is as of every engine
+    (`imagenet_think.inference.engines.Engine`).
     """
 
-    def __init__(self, name: str, settings: Mapping[str, Any]):
+    def __init__(self, name: str, settings: Mapping[str, Any], url: str, most: int):
+        self.most = most
         self.request_seconds, self.retries = settings["request_seconds"], settings["retries"]
         # Without bounds of its own: the engine bounds requests and their time.
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
         self.http = httpx2.AsyncClient(
             timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
+            limits=limits,
+            # A transport that is given is not replaced by a proxy of the environment.
+            transport=httpx2.AsyncHTTPTransport(limits=limits) if is_loopback(url) else None,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # none
         )
         packages = versions("transformers", "tokenizers", "pillow")  # which encode and decode here
         self.record: dict[str, Any] = {"engine": name, "versions": packages}
@@ -125,25 +135,41 @@ class Server:
         """End the server, if this job started it."""
 
     async def discover(self, address: Address) -> Address:
-        """Complete an address by the one model that is served there; record vLLM's version."""
-        models = (await self._get(f"{address.url}/models", address)).get("data") or []
+        """Complete an address by what is served there; record vLLM's version."""
+        models = (await self._get(f"{address.url}/models", address, partial(read, "models")))[
+            "data"
+        ]
         if len(models) != 1:
-            names = [model.get("id") for model in models]
-            raise EngineError(f"{address.url} serves the models {names}, and must serve one")
-        with suppress(EngineError, UnavailableError, KeyError):
-            found = await self._get(f"{address.url.removesuffix('/v1')}/version", address)
+            names = ", ".join(escaped(model["id"])[:100] for model in models[:5]) or "none"
+            raise EngineError(
+                f"{address} serves {len(models)} models, and must serve one; they are {names}"
+            )
+        root, cached = address.url.removesuffix("/v1"), None
+        with suppress(EngineError, UnavailableError):
+            found = await self._get(f"{root}/version", address, partial(read, "version"))
             self.record["versions"]["vllm"] = found["version"]
-        return replace(address, model=models[0]["id"], context=models[0].get("max_model_len"))
+        with suppress(EngineError, UnavailableError):
+            cached = await self._get(f"{root}/metrics", address, cached_tokens)
+        self.record["cached_tokens"] = cached
+        context = models[0].get("max_model_len")
+        return replace(address, model=models[0]["id"], context=context, cached_tokens=cached)
 
-    async def _get(self, url: str, address: Address) -> dict:
+    async def _get(self, url: str, address: Address, reader: Callable[[bytes], Result]) -> Result:
         try:
-            response = await self.http.get(url, headers=address.headers, timeout=_CONNECT_SECONDS)
-            await _raise_for_status(response)
-            return response.json()
-        except RefusedError as error:
-            raise EngineError(f"{url}: {error}") from error
-        except (httpx2.TransportError, ValueError) as error:
-            raise UnavailableError(f"{url}: {type(error).__name__}: {error}") from error
+            async with (
+                asyncio.timeout(_CONNECT_SECONDS),
+                self.http.stream("GET", url, headers=address.headers) as response,
+            ):
+                await _raise_for_status(response)
+                data = await _beginning(response, MOST_BYTES + 1)
+            if len(data) > MOST_BYTES:
+                raise UnavailableError(f"the answer has more than {MOST_BYTES:,} bytes")
+            return reader(data)
+        except (RefusedError, EngineError) as error:
+            raise EngineError(f"{url}{address.note}: {error}") from error
+        except (UnavailableError, httpx2.HTTPError, TimeoutError) as error:
+            name = "" if isinstance(error, UnavailableError) else f"{type(error).__name__}: "
+            raise UnavailableError(f"{url}{address.note}: {name}{escaped(str(error))}") from error
 
 
 class ChatEngine:
@@ -162,13 +188,17 @@ class ChatEngine:
     stop_ids
         Tokens that end a response.
     model, setup
-        As of every engine. `batch_size` bounds the requests in flight.
+        As of every engine. `workers` threads encode and decode.
+
+    As many requests are in flight as the server takes (`Server.most`), or fewer: as many as its
+    attention cache has room for. How long a request becomes is estimated by the mean of those that
+    have ended, and of one with the longest response that the model may give.
 
     Raises
     ------
     EngineError
-        If the server does not start, refuses a request about a gray image, or does not show it to
-        the model in the same tokens as the processor.
+        If the server does not start, refuses a request about a gray image, does not show it to the
+        model in the same tokens as the processor, or has too short a context for the model's limit.
     """
 
     def __init__(
@@ -181,17 +211,21 @@ class ChatEngine:
     ):
         self.server, self.processor, self.record = server, processor, server.record
         self._model, self._loop, self._stop_ids = model, setup["loop"], stop_ids
-        self._batch_size = self.record["batch_size"] = setup["inference"]["batch_size"]
+        self.record["most_in_flight"] = 0
         self._last_token = 0.0  # when the server last gave one to any request
-        self._warned = False
-        # One thread encodes and decodes: tokenizers are not safe to share.
-        self._coder = futures.ThreadPoolExecutor(1, thread_name_prefix="coder")
+        tokens = processor.tokenizer.get_vocab()
+        self._longest = max(map(len, tokens))
+        self._vocabulary = checkpoints.vocabulary_size(tokens, setup["checkpoint"])
+        self._own_processor = per_thread(processor)
+        workers = setup["inference"]["workers"]
+        self._coders = futures.ThreadPoolExecutor(workers, thread_name_prefix="coder")
         self._events = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._events.run_forever, name="server", daemon=True)
         self._thread.start()
         try:
             self.run(server.start())
-            self._probe()
+            self._cached_tokens = self.run(server.address()).cached_tokens
+            self._ended, self._tokens = 1, self._probe()
         except BaseException:
             self.close()
             raise
@@ -210,15 +244,20 @@ class ChatEngine:
         asked: set[futures.Future] = set()
         try:
             while True:
-                while len(asked) < self._batch_size and (request := next(requests, None)):
+                while len(asked) < self._room() and (request := next(requests, None)):
                     asked.add(self._submit(self._answer(request)))
                 if not asked:
                     return
+                self.record["most_in_flight"] = max(self.record["most_in_flight"], len(asked))
                 done, _ = futures.wait(asked, return_when=futures.FIRST_COMPLETED)
                 # Responses come first, since an error ends the job.
                 for future in sorted(done, key=lambda future: future.exception() is not None):
                     asked.remove(future)
-                    yield future.result()
+                    response = future.result()
+                    if response.finish_reason != "error":
+                        self._ended += 1
+                        self._tokens += response.prompt_tokens + response.completion_tokens
+                    yield response
         finally:
             for future in asked:
                 future.cancel()
@@ -236,16 +275,36 @@ class ChatEngine:
         self._events.call_soon_threadsafe(self._events.stop)
         self._thread.join()
         self._events.close()
-        self._coder.shutdown()
+        self._coders.shutdown()
 
-    def _probe(self) -> None:
-        """Send a request about a gray image, in the form of all later ones."""
+    def _room(self) -> int:
+        """Return how many requests may be in flight."""
+        if self._cached_tokens is None:
+            return self.server.most
+        return max(1, min(self.server.most, self._cached_tokens * self._ended // self._tokens))
+
+    def _probe(self) -> int:
+        """Send a request about a gray image, in the form of all later ones.
+
+        Return the number of tokens of such a request with the longest response.
+        """
         gray = png_file(Image.new("RGB", (224, 224), (128, 128, 128)))
         messages = first_conversation(gray, "Describe the image.", self._model)
         request = Request("probe", messages, 0, 1, self._model.get("prefix") or "")
         response = self.run(self._answer(request))
         if response.finish_reason == "error":
             raise EngineError(f"the server refuses a request about a gray image: {response.error}")
+        context = self.run(self.server.address()).context
+        closing = self._model.get("close_thought") or {}
+        limit = self._model["decoding"]["max_new_tokens"] + closing.get("max_new_tokens", 0)
+        longest = response.prompt_tokens + limit
+        if context is not None and context < longest:
+            raise EngineError(
+                f"the server's context has {context} tokens, too few for a prompt of "
+                f"{response.prompt_tokens} and the model's limit of {limit}: start it with more "
+                "(vLLM: --max-model-len), or lower decoding.max_new_tokens"
+            )
+        return longest
 
     def _submit(self, work: Coroutine[Any, Any, Result]) -> "futures.Future[Result]":
         return asyncio.run_coroutine_threadsafe(work, self._events)
@@ -264,21 +323,23 @@ class ChatEngine:
             return Response(request.key, None, "error", error=str(error))
 
     async def _send_until_answered(self, request: Request) -> Response:
-        in_thread = partial(self._events.run_in_executor, self._coder)
+        in_thread = partial(self._events.run_in_executor, self._coders)
         messages, prompt = await in_thread(self._prompt, request)
         failures = 0
         while True:
             address = await self.server.address()
-            limit = request.max_new_tokens
-            if address.context is not None:
-                limit = min(limit, address.context - len(prompt))
-            if limit < 1:
+            needed = len(prompt) + request.max_new_tokens
+            if address.context is not None and address.context < needed:
                 raise RefusedError(
-                    f"the prompt has {len(prompt)} tokens, and the context {address.context}"
+                    f"the prompt has {len(prompt)} tokens, the response up to "
+                    f"{request.max_new_tokens}, and the server's context {address.context}"
                 )
-            body = self._body(request, messages, limit) | {"model": address.model}
+            body = self._body(request, messages) | {"model": address.model}
             try:
-                row = await self._watched(self._stream(address, body))
+                row = StreamedResponse(
+                    self._loop, request.max_new_tokens, self._vocabulary, self._longest
+                )
+                await self._watched(self._stream(address, body, row))
                 return await in_thread(self._response, request, prompt, row)
             except UnavailableError as error:
                 if await self.server.recover(address, error):
@@ -286,7 +347,7 @@ class ChatEngine:
                 failures += 1
                 if failures > self.server.retries:
                     raise EngineError(
-                        f"{address.url} failed {failures} times to answer {request.key}: {error}"
+                        f"{address} failed {failures} times to answer {request.key}: {error}"
                     ) from error
                 pause = error.pause or FIRST_PAUSE * 2 ** (failures - 1)
                 logger.warning("%s, try %d: %s", request.key, failures, error)
@@ -294,21 +355,21 @@ class ChatEngine:
 
     def _prompt(self, request: Request) -> tuple[list[dict], list[int]]:
         """Return the messages as the server gets them, and the prompt's tokens."""
-        messages = fitted(self.processor, request.messages)
-        ids = encode(self.processor, messages, request.prefix)["input_ids"][0].tolist()
+        processor = self._own_processor()
+        messages = fitted(processor, request.messages)
+        ids = encode(processor, messages, request.prefix)["input_ids"][0].tolist()
         return messages, ids
 
-    def _body(self, request: Request, messages: list[dict], limit: int) -> dict[str, Any]:
+    def _body(self, request: Request, messages: list[dict]) -> dict[str, Any]:
         """Return a request. All sampling settings are named: a server has defaults of its own."""
         decoding = self._model["decoding"]
         sent = [message | {"content": _content(message["content"])} for message in messages]
         body = {
             "messages": sent,
-            "max_tokens": limit,
-            "seed": request.seed,
-            "temperature": decoding.get("temperature") or 0.0,
-            "top_p": 1.0 if decoding.get("top_p") is None else decoding["top_p"],
-            "top_k": decoding.get("top_k") or -1,
+            "max_tokens": request.max_new_tokens,
+            "temperature": 0.0,
+            "top_p": 1.0,
+            "top_k": -1,
             "repetition_penalty": decoding.get("repetition_penalty") or 1.0,
             "stop_token_ids": self._stop_ids,
             "skip_special_tokens": False,
@@ -316,6 +377,13 @@ class ChatEngine:
             "stream": True,
             "stream_options": {"include_usage": True},
         }
+        if seeding.at_random(decoding):
+            body |= {
+                "seed": request.seed,  # which keeps vLLM from its fastest sampler
+                "temperature": decoding["temperature"],
+                "top_p": 1.0 if decoding.get("top_p") is None else decoding["top_p"],
+                "top_k": decoding.get("top_k") or -1,
+            }
         if any(part.get("fitted") for message in messages for part in parts_of(message)):
             body["mm_processor_kwargs"] = {"do_resize": False}
         return body | (self.server.continued(sent, request.prefix) if request.prefix else {})
@@ -334,38 +402,41 @@ class ChatEngine:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _stream(self, address: Address, body: dict) -> "StreamedResponse":
-        row = StreamedResponse(self._loop)
+    async def _stream(self, address: Address, body: dict, row: StreamedResponse) -> None:
         url = f"{address.url}/chat/completions"
         try:
             # Leaving the block early closes the connection, which ends the response on the server.
             async with self.server.http.sse(
-                url, method="POST", json=body, headers=address.headers
+                url,
+                method="POST",
+                json=body,
+                headers=address.headers,
+                max_event_size=MOST_BYTES,
             ) as events:
                 await _raise_for_status(events.response)
+                events.response.encoding = "utf-8"  # whatever the server says
                 async for event in events:
                     if event.data == "[DONE]":
                         break
-                    chunk: Any = event.json()
-                    if row.take(chunk):
+                    if row.take(event.data):
                         self._last_token = time.monotonic()
                     if row.finish_reason == "loop":
                         break
-        except (httpx2.TransportError, json.JSONDecodeError) as error:
-            raise UnavailableError(f"{type(error).__name__}: {error}") from error
-        if row.finish_reason not in ("stop", "length", "loop"):
-            raise UnavailableError(f"the response was cut off ({row.finish_reason!r})")
-        return row
+        except EngineError as error:
+            raise EngineError(f"{address}: {error}") from error
+        except httpx2.HTTPError as error:
+            raise UnavailableError(f"{type(error).__name__}: {escaped(str(error))}") from error
+        row.check()
 
-    def _response(self, request: Request, prompt: list[int], row: "StreamedResponse") -> Response:
-        image_tokens = self._checked_image_tokens(prompt, row)
-        tokenizer = self.processor.tokenizer
+    def _response(self, request: Request, prompt: list[int], row: StreamedResponse) -> Response:
+        image_tokens = self._checked_image_tokens(request, prompt, row)
+        tokenizer = self._own_processor().tokenizer
         prompt_tokens = len(row.prompt) or row.usage.get("prompt_tokens") or len(prompt)
         if row.tokens:
             text, tokens = decode(tokenizer, row.tokens), row.tokens
             length = len(tokens)
         else:
-            text = "".join(row.texts)
+            text = row.text
             tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
             length = row.usage.get("completion_tokens") or len(tokens)
         reason = row.finish_reason
@@ -373,105 +444,56 @@ class ChatEngine:
             reason = "loop"
         return Response(request.key, text, reason, prompt_tokens, image_tokens, length)
 
-    def _checked_image_tokens(self, prompt: list[int], row: "StreamedResponse") -> int:
-        """Return the number of image tokens that the model was shown, which must be ours."""
+    def _checked_image_tokens(
+        self, request: Request, prompt: list[int], row: StreamedResponse
+    ) -> int:
+        """Return the number of image tokens that the model was shown; the prompt must be ours."""
         image = self.processor.image_token_id
         shown = expected = prompt.count(image)
         if row.prompt:
             shown = row.prompt.count(image)
-        elif row.usage.get("prompt_tokens", len(prompt)) <= len(prompt) - expected:
+        elif (row.usage.get("prompt_tokens") or len(prompt)) <= len(prompt) - expected:
             shown = 0  # without its tokens, the prompt's length must do
         if shown != expected:
             raise EngineError(
                 f"the server showed the model {shown} image tokens, the processor gives {expected}:"
                 " it drops the image, or has other image settings"
             )
-        if row.prompt and row.prompt != prompt and not self._warned:
-            self._warned = True
+        if row.prompt and row.prompt != prompt:
             same = [theirs == ours for theirs, ours in zip(row.prompt, prompt, strict=False)]
             place = [*same, False].index(False)
             part = slice(max(0, place - 4), place + 8)
-            logger.warning(
-                "the server's prompt differs from the processor's at token %d: %r, not %r",
-                place,
-                *(_decode(self.processor.tokenizer, ids[part]) for ids in (row.prompt, prompt)),
+            theirs, ours = (
+                _decode(self._own_processor().tokenizer, ids[part]) for ids in (row.prompt, prompt)
+            )
+            raise EngineError(
+                f"the server's prompt for {request.key} differs from the processor's at token "
+                f"{place}: {escaped(theirs)!r}, not {escaped(ours)!r}. Start it with the chat "
+                "template and tokenizer of this checkpoint"
             )
         return shown
-
-
-@dataclass
-class StreamedResponse:
-    """What the server has returned so far in answer to one request."""
-
-    loop: dict | None
-    prompt: list[int] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    usage: dict = field(default_factory=dict)
-    finish_reason: str = ""
-
-    def take(self, chunk: dict) -> bool:
-        """Add the contents of one event, or raise its error; return whether the text has grown."""
-        if error := chunk.get("error"):
-            code = error.get("code") if isinstance(error, dict) else None
-            raise _failure(code if isinstance(code, int) else 500, _message(chunk))
-        self.prompt = chunk.get("prompt_token_ids") or self.prompt
-        self.usage = chunk.get("usage") or self.usage
-        grown = False
-        for choice in chunk.get("choices") or ():
-            delta, tokens = choice.get("delta") or {}, choice.get("token_ids") or ()
-            if not tokens and (delta.get("reasoning_content") or delta.get("reasoning")):
-                raise EngineError(
-                    "the server takes the thought out of the text: start it without a reasoning "
-                    "parser"
-                )
-            self.texts.append(delta.get("content") or "")
-            grown = grown or bool(tokens or delta.get("content"))
-            last = choice.get("finish_reason")
-            for i, token in enumerate(tokens, start=1):
-                self.tokens.append(token)
-                if self.loop is None or len(self.tokens) % CHECK_EVERY:
-                    continue
-                # A response that ends here by itself is no loop.
-                ended = last == "stop" and i == len(tokens)
-                if not ended and ends_in_loop(self.tokens, **self.loop):
-                    self.finish_reason = "loop"
-                    return True
-            self.finish_reason = last or self.finish_reason
-        return grown
 
 
 async def _raise_for_status(response: httpx2.Response) -> None:
     if response.status_code == 200:
         return
-    text = (await response.aread())[:4000].decode("utf-8", errors="replace")
+    text = (await _beginning(response, 4000)).decode("utf-8", errors="replace")
     try:
-        message = _message(json.loads(text))
-    except ValueError:
-        message = text.strip()
-    after = response.headers.get("retry-after", "")
-    raise _failure(
-        response.status_code,
-        f"HTTP {response.status_code}: {message}",
-        pause=float(after) if after.isdigit() else None,
-    )
+        answer = json.loads(text)
+    except (ValueError, RecursionError):
+        answer = text.strip()
+    raise failure(response.status_code, answer, response.headers.get("retry-after", ""))
 
 
-def _failure(code: int, message: str, pause: float | None = None) -> Exception:
-    """Return what a status code means: this request's fault, a passing state, or a wrong config."""
-    if code in (400, 413, 422):
-        return RefusedError(message)
-    if code in (408, 425, 429) or code >= 500:
-        return UnavailableError(message, pause=pause)
-    return EngineError(f"the server answers {message}")
-
-
-def _message(answer: Any) -> str:
-    """Return the message of an error in any of the usual forms."""
-    error = answer.get("error", answer) if isinstance(answer, dict) else answer
-    if isinstance(error, dict):
-        error = error.get("message") or error.get("detail") or error
-    return error if isinstance(error, str) else json.dumps(error)
+async def _beginning(response: httpx2.Response, most: int) -> bytes:
+    """Return at most so many bytes of a body, without reading more of it."""
+    data = bytearray()
+    async with aclosing(response.aiter_bytes(most)) as parts:
+        async for part in parts:
+            data += part
+            if len(data) >= most:
+                break
+    return bytes(data[:most])
 
 
 def _content(content: str | list[dict]) -> str | list[dict]:

@@ -1,7 +1,5 @@
 """Encoding of requests ahead of the model, so that it never waits for an image."""
 
-import copy
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +7,7 @@ from typing import Any
 
 from imagenet_think.inference.chat import PromptError, encode
 from imagenet_think.inference.engines import Request
+from imagenet_think.inference.engines.thread_copies import per_thread
 
 Encoded = dict | PromptError
 
@@ -24,9 +23,7 @@ class Prefetcher:
         self._requests = iter(requests)
         self._depth = depth
         self._queue: deque[tuple[Request, Callable[[], Encoded]]] = deque()
-        self._local = threading.local()
-        self._processor = processor
-        self._lock = threading.Lock()
+        self._processor = per_thread(processor)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="encode")
 
     def take(self) -> tuple[Request, Encoded] | None:
@@ -50,11 +47,7 @@ class Prefetcher:
         self._threads.shutdown(cancel_futures=True)
 
     def _encode(self, request: Request) -> Encoded:
-        if not hasattr(self._local, "processor"):
-            with self._lock:
-                # Tokenizers are not thread-safe.
-                self._local.processor = copy.deepcopy(self._processor)
         try:
-            return encode(self._local.processor, request.messages, request.prefix)
+            return encode(self._processor(), request.messages, request.prefix)
         except PromptError as error:
             return error

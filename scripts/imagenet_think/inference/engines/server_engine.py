@@ -12,31 +12,27 @@ import os
 from collections.abc import Mapping
 from typing import Any, Unpack
 
+import httpx2
+
 from imagenet_think.inference import checkpoints
-from imagenet_think.inference.engines import EngineError, Setup, openai_client
-from imagenet_think.inference.engines.openai_client import (
-    Address,
-    ChatEngine,
-    Server,
-    UnavailableError,
-)
+from imagenet_think.inference.engines import EngineError, Setup, addresses, openai_client
+from imagenet_think.inference.engines.openai_client import Address, ChatEngine, Server
+from imagenet_think.inference.engines.server_answers import UnavailableError
 
 
 def check(inference: Mapping[str, Any]) -> None:
-    """Check that the config names a server, and that its key is set."""
-    settings = inference["engines"].get("server")
-    if not settings:
-        raise ValueError("inference.engine is server, and engines.server.url names none")
-    if not settings["url"].startswith(("http://", "https://")):
-        raise ValueError(f"engines.server.url is {settings['url']!r}, no address (http://…/v1)")
-    variable = settings.get("key_variable")
-    if variable and not os.environ.get(variable):
-        raise ValueError(f"engines.server.key_variable is {variable}, which is not set")
-    for name in ("device", "attention", "dtype"):
-        if inference[name] != "auto":
+    """Check the server's address, and that its key is set."""
+    settings = inference["engines"]["server"]
+    if problem := addresses.problem(settings["url"]):
+        raise ValueError(f"engines.server.url {problem}")
+    if variable := settings.get("key_variable"):
+        key = os.environ.get(variable)
+        if not key:
+            raise ValueError(f"engines.server.key_variable is {variable}, which is not set")
+        if not (key.isascii() and key.isprintable()) or " " in key:
             raise ValueError(
-                f"inference.{name} is {inference[name]}, but with engine server that is decided "
-                "where the server was started: say auto"
+                f"engines.server.key_variable is {variable}, which holds no key: it has spaces, "
+                "line breaks or letters that no key has"
             )
 
 
@@ -44,22 +40,33 @@ def load(model: dict, **setup: Unpack[Setup]) -> ChatEngine:
     """Find the server, and check with one request that its model sees an image.
 
     As `imagenet_think.inference.engines.EngineModule` describes. Of `inference` it reads
-    `batch_size` and `engines.server`. No weights are read, and `threads` is not used.
+    `batch_size`, `workers` and `engines.server`. No weights are read, and `threads` is not used.
     """
     encoder, stop_ids = checkpoints.load_processor(model, setup["processor"], setup["checkpoint"])
-    server = RemoteServer(setup["inference"]["engines"]["server"])
+    inference = setup["inference"]
+    server = RemoteServer(inference["engines"]["server"], inference["batch_size"])
     return ChatEngine(server, encoder, stop_ids, model, setup)
 
 
 class RemoteServer(Server):
-    """A server that runs already, as the config's `engines.server` describes it."""
+    """A server that runs already, as the config's `engines.server` describes it.
 
-    def __init__(self, settings: Mapping[str, Any]):
-        super().__init__("server", settings)
-        variable = settings.get("key_variable")
-        key = os.environ[variable] if variable else None
-        self._address = Address(settings["url"].rstrip("/"), key)
-        self.record |= {"device": self._address.url, "dtype": None, "attention": None}
+    It gets at most `batch_size` requests at a time.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], batch_size: int):
+        url, variable = settings["url"].rstrip("/"), settings.get("key_variable")
+        note = "" if addresses.is_loopback(url) else addresses.proxies(url)
+        try:
+            super().__init__("server", settings, url, batch_size)
+        except (ImportError, ValueError, httpx2.InvalidURL):  # their messages show passwords
+            raise EngineError(
+                f"{url} cannot be reached{note}: a proxy of the environment has an address that "
+                "cannot be used here; unset it, or name a proxy with http:// or https://"
+            ) from None
+        self._address = Address(url, os.environ[variable] if variable else None, note=note)
+        self.record |= {"device": addresses.origin(url), "dtype": None, "attention": None}
+        self.record["batch_size"] = batch_size
 
     async def start(self) -> None:
         """Ask the server which model it serves."""

@@ -8,8 +8,6 @@ repository.
 """
 
 import json
-import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +17,7 @@ import torch
 
 from imagenet_think.core import model_sources
 from imagenet_think.inference import checkpoints, families
-from imagenet_think.inference.engines import Setup
+from imagenet_think.inference.engines import Setup, executables
 from imagenet_think.inference.engines.openai_client import ChatEngine
 from imagenet_think.inference.engines.vllm_server import VllmServer
 from imagenet_think.inference.loops import CHECK_EVERY
@@ -28,49 +26,49 @@ from imagenet_think.inference.loops import CHECK_EVERY
 # their own, such as taking thoughts out.
 _CONTINUATION = "{{ continuation | default('') }}"
 
+_THREADS_OF_A_FRONT_END = 4
+
 # Files of a checkpoint that belong to the model, not to its processor.
 _MODEL_FILES = ("config.json", "generation_config.json")
 
 
 def check(inference: Mapping[str, Any]) -> None:
-    """Check that vLLM's executable exists and that the settings suit vLLM."""
+    """Check that vLLM's executable exists."""
     _executable(inference)
-    if inference["attention"] != "auto":
-        raise ValueError(
-            f"inference.attention is {inference['attention']}, a name of transformers': with "
-            "engine vllm say auto, and --attention-backend=… in engines.vllm.arguments"
-        )
 
 
 def load(model: dict, **setup: Unpack[Setup]) -> ChatEngine:
     """Start vLLM with a model, and check with one request that it sees an image.
 
     As `imagenet_think.inference.engines.EngineModule` describes. Of `inference` it reads `device`,
-    `dtype`, `batch_size` and `engines.vllm`.
+    `dtype`, `workers` and `engines.vllm`.
     """
     inference, checkpoint, processor = setup["inference"], setup["checkpoint"], setup["processor"]
     encoder, stop_ids = checkpoints.load_processor(model, processor, checkpoint)
     settings = inference["engines"]["vllm"]
     folder = tempfile.TemporaryDirectory(prefix="imagenet-think-vllm-")
     try:
+        place = _checkpoint_arguments(model, encoder, checkpoint, processor, settings, folder.name)
+        flags = [
+            *_image_arguments(model, encoder),
+            *_override_arguments(model),
+            f"--dtype={_dtype(inference)}",
+            "--generation-config=vllm",
+            "--trust-request-mm-kwargs",
+            *settings["arguments"],
+        ]
         command = [
             _executable(inference),
             "serve",
-            *_checkpoint_arguments(model, encoder, checkpoint, processor, settings, folder.name),
-            *_image_arguments(model, encoder),
+            *place,
             f"--served-model-name={model['key']}",
-            f"--dtype={_dtype(inference)}",
-            f"--max-num-seqs={inference['batch_size']}",
-            f"--stream-interval={CHECK_EVERY}",
-            "--generation-config=vllm",
-            "--trust-request-mm-kwargs",
-            "--disable-uvicorn-access-log",
-            *settings["arguments"],
+            *_throughput_arguments(settings, setup["threads"]),
+            *flags,
         ]
     except BaseException:
         folder.cleanup()
         raise
-    server = VllmServer(command, inference, folder, setup["threads"])
+    server = VllmServer(command, flags, inference, folder, setup["threads"])
     return ChatEngine(server, encoder, stop_ids, model, setup)
 
 
@@ -141,10 +139,13 @@ def _checkpoint_arguments(
     kind = type(encoder.image_processor).__name__.removesuffix("Pil")
     whole = checkpoints.local_folder(*checkpoint, weights=True)
     joined = joined_folder(whole, processor_folder, kind, Path(folder) / "checkpoint")
-    overrides = getattr(families.get(model["family"]), "VLLM_OVERRIDES", None)
-    if overrides:
-        common.append(f"--hf-overrides={json.dumps(overrides)}")
     return [str(joined.absolute()), *common]
+
+
+def _override_arguments(model: dict) -> list[str]:
+    """Return what vLLM has to read differently in the checkpoint's config."""
+    overrides = getattr(families.get(model["family"]), "VLLM_OVERRIDES", None)
+    return [f"--hf-overrides={json.dumps(overrides)}"] if overrides else []
 
 
 def _image_arguments(model: dict, encoder: Any) -> list[str]:
@@ -166,6 +167,25 @@ def _image_arguments(model: dict, encoder: Any) -> list[str]:
     ]
 
 
+def _throughput_arguments(settings: Mapping[str, Any], threads: int) -> list[str]:
+    """Return what makes the most of the machine; docs/engines.md explains each."""
+    gpus = settings["gpus"]
+    return [
+        f"--max-num-seqs={settings['batch_size']}",  # of each GPU
+        *([f"--data-parallel-size={gpus}"] if gpus > 1 else []),
+        # A front end decodes and preprocesses images, and writes answers: one alone can hold back a
+        # GPU. The engine itself and this process need cores of the job too.
+        f"--api-server-count={max(gpus, threads // _THREADS_OF_A_FRONT_END)}",
+        # Each image is sent once; copies of it in every process would never be read.
+        "--mm-processor-cache-gb=0",
+        # Second rounds, forced answers and further attempts go on from a prompt that was just read,
+        # and all prompts of a model begin with its system message.
+        "--enable-prefix-caching",
+        f"--stream-interval={CHECK_EVERY}",
+        "--disable-uvicorn-access-log",
+    ]
+
+
 def _dtype(inference: Mapping[str, Any]) -> str:
     """Return the dtype: `auto` is bfloat16 where there is an NVIDIA device, else float32.
 
@@ -179,10 +199,6 @@ def _dtype(inference: Mapping[str, Any]) -> str:
 
 def _executable(inference: Mapping[str, Any]) -> str:
     command = inference["engines"]["vllm"]["command"]
-    found = shutil.which(os.path.expanduser(command))
-    if found is None:
-        raise ValueError(
-            f"engines.vllm.command is {command!r}, and there is no such executable: install vLLM "
-            "in an environment of its own (envs/vllm.yaml) and name its `vllm`, with its path"
-        )
-    return os.path.abspath(found)
+    if path := executables.found(command):
+        return path
+    raise ValueError(executables.missing(command))

@@ -21,7 +21,8 @@ import torch
 from imagenet_think.core.numbers import setting, whole
 from imagenet_think.inference.engines import EngineError, supervisor
 from imagenet_think.inference.engines.hardware import device_name
-from imagenet_think.inference.engines.openai_client import Address, Server, UnavailableError
+from imagenet_think.inference.engines.openai_client import Address, Server
+from imagenet_think.inference.engines.server_answers import UnavailableError
 
 logger = logging.getLogger("imagenet_think")
 
@@ -29,6 +30,8 @@ _GRACE_SECONDS = 10.0  # between SIGTERM and SIGKILL
 _HEALTH_SECONDS = 30.0
 _POLL_SECONDS = 0.25
 _TAIL_LINES = 30
+_HOST = "http://127.0.0.1"
+_WAITING = 8  # for one request that waits in the server, so many are computed
 _PORTS = 3  # tried, where another process took the one that was free
 
 # Of this environment, and wrong in vLLM's.
@@ -38,21 +41,27 @@ _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
 class VllmServer(Server):
     """A `vllm serve` process, which is restarted when it dies or hangs.
 
-    `command` starts it, without host and port, on a number of CPU `threads`. `folder` is for its
-    log, and removed at its end. Of `inference`, the config's section, `device` and `engines.vllm`
-    are read. The record has what `read_log` returns, and `restarts`.
+    `command` starts it, without host and port, on a number of CPU `threads`; `flags` are those of
+    its arguments that can change a text. `folder` is for its log, and removed at its end. Of
+    `inference`, the config's section, `device` and `engines.vllm` are read. The record has what
+    `read_log` returns, `flags`, `arguments` (all that are no paths of this job), `computation`, and
+    `restarts`.
     """
 
     def __init__(
         self,
         command: list[str],
+        flags: list[str],
         inference: Mapping[str, Any],
         folder: "tempfile.TemporaryDirectory[str]",
         threads: int,
     ):
         self._settings, self._device = inference["engines"]["vllm"], inference["device"]
-        super().__init__("vllm", self._settings)
-        self.record["restarts"] = 0
+        rows = self._settings["batch_size"] * self._settings["gpus"]
+        # Some wait in the server, so that the place of a finished one is taken at once.
+        super().__init__("vllm", self._settings, _HOST, rows + rows // _WAITING)
+        own = [each for each in command[3:] if folder.name not in each]
+        self.record |= {"batch_size": rows, "flags": flags, "arguments": own, "restarts": 0}
         self._command, self._folder, self._threads = command, folder, threads
         self._log = Path(folder.name) / "vllm.log"
         self._process: subprocess.Popen | None = None
@@ -73,6 +82,9 @@ class VllmServer(Server):
             )
         if facts["device"] == "cuda" and torch.cuda.is_available():
             self.record["device"] = device_name("cuda")
+        version = f"vllm {self.record['versions'].get('vllm', 'of unknown version')}"
+        used = [facts["attention"], facts["dtype"] or "unknown dtype", version]
+        self.record["computation"] = ", ".join([*used, " ".join(self.record["flags"])])
 
     async def address(self) -> Address:
         """Return its address; wait during a restart; EngineError if it is gone for good."""
@@ -134,7 +146,7 @@ class VllmServer(Server):
 
     async def _start_at(self, port: int) -> None:
         start, most = time.monotonic(), self._settings["start_seconds"]
-        address = Address(f"http://127.0.0.1:{port}/v1", secrets.token_urlsafe(32))
+        address = Address(f"{_HOST}:{port}/v1", secrets.token_urlsafe(32))
         process = self._process = self._spawn(port, address.key)
         try:
             while not await self._is_healthy(address):
@@ -197,8 +209,9 @@ class VllmServer(Server):
         url = f"{address.url.removesuffix('/v1')}/health"
         seconds = min(_HEALTH_SECONDS, self.request_seconds)
         try:
-            return (await self.http.get(url, timeout=seconds)).status_code == 200
-        except httpx2.TransportError:
+            async with self.http.stream("GET", url, timeout=seconds) as response:
+                return response.status_code == 200
+        except httpx2.HTTPError:
             return False
 
     def _tail(self) -> str:
