@@ -1,6 +1,7 @@
 """Whatever a server answers: a response, a named failure of that image, or one clear error."""
 
 import json
+import tracemalloc
 from contextlib import closing, nullcontext
 from types import SimpleNamespace
 
@@ -36,10 +37,13 @@ def loaded(tiny, url, **settings):
 
 @pytest.fixture(scope="module")
 def running(tiny, tmp_path_factory):
-    """A played server and an engine that asks it, without retries."""
+    """A played server and an engine that asks it, without retries; proxies are set throughout."""
     play = played_server.Play(tmp_path_factory.mktemp("play"))
-    with played_server.served(play) as url, closing(loaded(tiny, url)) as engine:
-        yield SimpleNamespace(engine=engine, play=play, url=url)
+    with pytest.MonkeyPatch.context() as environment, played_server.served(play) as url:
+        for name in ("http_proxy", "https_proxy", "ALL_PROXY"):
+            environment.setenv(name, "http://127.0.0.1:9")
+        with closing(loaded(tiny, url)) as engine:
+            yield SimpleNamespace(engine=engine, play=play, url=url)
 
 
 def http(body="", status="200 OK", kind="text/event-stream", more=""):
@@ -283,8 +287,14 @@ def test_an_endless_answer_is_not_read_to_its_end(running, tiny, path, answer, m
     before = len(running.play.notes("sent"))
     running.play.set(raw={path: [answer, more]})
     ask = running.engine.generate if path == CHAT else lambda _: [loaded(tiny, running.url)]
-    with pytest.raises(EngineError, match=message):
-        list(ask(requests(1)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(EngineError, match=message):
+            list(ask(requests(1)))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < MOST_BYTES * 16
     wait_for(lambda: len(running.play.notes("sent")) > before)
     (sent,) = running.play.notes("sent")[before:]
     # What it got rid of is in the system's buffers.
