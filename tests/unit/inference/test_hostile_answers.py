@@ -296,9 +296,8 @@ def test_an_endless_answer_is_not_read_to_its_end(running, tiny, path, answer, m
         tracemalloc.stop()
     assert peak < MOST_BYTES * 16
     wait_for(lambda: len(running.play.notes("sent")) > before)
-    (sent,) = running.play.notes("sent")[before:]
-    # What it got rid of is in the system's buffers.
-    assert sent < MOST_BYTES * 16 < played_server.MOST
+    # In each attempt; what it got rid of is in the system's buffers.
+    assert max(running.play.notes("sent")[before:]) < MOST_BYTES * 16 < played_server.MOST
 
 
 WRONG_MODELS = {
