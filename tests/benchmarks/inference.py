@@ -11,8 +11,8 @@ requests share a batch. Row use is the share of the batch's rows, over all steps
 - in flight: the pipeline's engine
 - vLLM: `vllm serve` through the pipeline's vLLM engine, where its executable is named
 
-Seconds are wall time, since vLLM works in processes of its own. Each way has one thread; vLLM's
-server and its client share the machine's cores.
+Seconds are wall time, since vLLM works in processes of its own. Each way has one core (on Linux;
+elsewhere one thread of computation), which vLLM's processes share with its client.
 """
 
 import argparse
@@ -120,6 +120,8 @@ def drawn_lengths(count: int) -> np.ndarray:
 def main(count: int, sample: int, static_sample: int, vllm: str | None) -> None:
     """Measure each way on the same requests and print a line for each."""
     torch.set_num_threads(1)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # of processes it starts, too
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     family = families.get(FAMILY)
@@ -141,7 +143,7 @@ def main(count: int, sample: int, static_sample: int, vllm: str | None) -> None:
         ways["vLLM"] = lambda: with_vllm(vllm, requests)
     tokens = sum(request.max_new_tokens for request in requests)
     mean = tokens / count
-    print(f"{count} requests of {mean:.0f} tokens on average, {ROWS} at once, one thread")
+    print(f"{count} requests of {mean:.0f} tokens on average, {ROWS} at once, one core")
     print(f"static batches: the first {len(static_requests)} of them\n")
     print(f"{'':24}  tokens/s  of static  row use  seconds")
     static = None
