@@ -74,7 +74,7 @@ TIME = "not computed: it is a time, which is in the run's cost.md"
 PRINTED = [
     Column("table", "Place"),
     Column("row", "Row", width=0.15),
-    Column("column", "Column", width=0.17),
+    Column("column", "Column", width=0.15),
     Column("paper", "Paper"),
     Column("ours", "Ours"),
     Column("interval", "Interval"),

@@ -22,7 +22,7 @@ PERCENT = ".1%"
 
 COLUMNS = [
     Column("shown", "Model"),
-    Column("heading", "Metric", width=0.25),
+    Column("heading", "Metric", width=0.16),
     Column("texts", "n", format=WHOLE),
     Column("non_latin", "Not Latin", format=PERCENT),
     Column("no_token", "No token", format=PERCENT),

@@ -59,6 +59,7 @@ class Finished:
             "emma": "texts.parquet",
             "mac": "image2text.csv",
         }
+        configs["drawn"]["benchmark"]["sbert"]["precision"] = "tf32"
         self.configs = {name: configs[name] for name in CONFIGS}
         self.targets = {name: targets_of(config) for name, config in self.configs.items()}
         for name, config in self.configs.items():

@@ -1,5 +1,6 @@
 """What a changed config, sample or code runs again: jobs, responses and pairs are counted."""
 
+import json
 import os
 import re
 import shutil
@@ -75,9 +76,13 @@ def test_another_pattern_of_tokens_scores_one_metric(finished):
     counts = run(finished, "tables")
     once = ["aggregate_agreement", "aggregate_groups", "aggregate_scores", "compare_models"]
     once += ["table_ablation", "table_agreement", "table_groups", "table_parts", "table_ranks"]
-    once += ["table_benchmark", "tables"]  # of Tables 3 to 6, only the one that prints it
+    once += [
+        "table_domain",
+        "table_benchmark",
+        "tables",
+    ]  # of Tables 3 to 6, only the one that prints it
     blocks = config["sharding"]["blocks"]
-    assert counts == {"score": blocks} | dict.fromkeys(once, 1)
+    assert counts == dict.fromkeys(["score", "measure_domain"], blocks) | dict.fromkeys(once, 1)
     computed, known = pairs(finished, "sets")
     assert computed > known  # pairs of equal texts are computed once
 
@@ -170,5 +175,5 @@ def test_the_policy_for_missing_responses_scores_nothing_again(finished):
     counts = run(finished, "tables")
     assert counts["aggregate_scores"] == len(METRICS)
     assert not [name for name in counts if name.startswith(("score", "table_agreement"))]
-    table = (results(finished) / "tables" / "table3.md").read_text()
-    assert "it scores 0 in every metric" in table
+    definitions = (results(finished) / "tables" / "table3.definitions.json").read_text()
+    assert json.loads(definitions)["missing"] == "zero"

@@ -253,7 +253,7 @@ def score_macros(tables: Sequence[pl.DataFrame], ablation: pl.DataFrame) -> dict
                     dtype=pl.Float64,
                 )
                 highest: Any = printed.max()
-                best = able.filter(printed == highest)["model"]
+                best = [] if highest is None else able.filter(printed == highest)["model"]
                 macros[f"Best{name}"] = MISSING if highest is None else number(highest, 3)
                 macros[f"Best{name}Models"] = series(map(latex, best)) or MISSING
     parts = ablation.pivot("part", index="metric", values="avg_paired")
