@@ -1,7 +1,9 @@
 """Benchmark of all jobs that aggregate scores, at the paper's size.
 
-Run as `python tests/benchmarks/aggregate_jobs.py`. Every job of the workflow that reads a row per
-image, for each metric where it is run for each, on generated files of 250,000 images and three
+Run as `python tests/benchmarks/aggregate_jobs.py`. Every job of the workflow that aggregates
+scores, for each metric where it is run for each, and those of tables and figures that read lengths,
+mentions or what the metrics can read; none that reads texts (`measure_texts`, `measure_domain`,
+`table_language`, `export_numbers`). They run on generated files of 250,000 images and three
 parts in 64 shards, with the models of `config/config.yaml`: five that are scored, and two teachers.
 Printed are the seconds and the peak memory of each job, and last their sum and their maximum.
 Images are of 10,450 classes; 2% of the responses are missing, and as many texts are outside the
