@@ -1,8 +1,13 @@
 """Benchmark of all jobs that aggregate scores, at the paper's size.
 
 Run as `python tests/benchmarks/aggregate_jobs.py`. Every job of the workflow that aggregates
-scores, for each metric, and that of the teachers' agreement, on generated scores files of 250,000
-images, seven models and three parts in 64 shards: seconds, and the peak memory of each.
+scores, for each metric where it is run for each, and those of tables and figures that read lengths,
+mentions or what the metrics can read; none that reads texts (`measure_texts`, `measure_domain`,
+`table_language`, `export_numbers`). They run on generated files of 250,000 images and three
+parts in 64 shards, with the models of `config/config.yaml`: five that are scored, and two teachers.
+Printed are the seconds and the peak memory of each job, and last their sum and their maximum.
+Images are of 10,450 classes; 2% of the responses are missing, and as many texts are outside the
+metric's domain.
 """
 
 import argparse
@@ -10,32 +15,43 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 # One thread of linear algebra, so that the workers are all the parallelism there is.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "analysis"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "report"))
 
 import numpy as np
 import polars as pl
+import yaml
 from measuring import alone, peak
 
 from aggregate_agreement import aggregate_agreement
 from aggregate_groups import aggregate_groups
 from aggregate_scores import aggregate_scores
 from compare_models import PART, compare_models
+from figure_lengths import draw_lengths, read_lengths
 from imagenet_think.analysis.aggregation import read_scores
+from imagenet_think.analysis.domain import read_outside
 from imagenet_think.analysis.intervals import Intervals
-from imagenet_think.analysis.populations import FIXED
-from imagenet_think.core.schemas import BASELINES, BETWEEN, LENGTHS, SAMPLE
+from imagenet_think.core.schemas import BASELINES, BETWEEN, DOMAIN, LENGTHS, MENTIONS, SAMPLE
 from imagenet_think.metrics import registry
+from imagenet_think.metrics.domain_limits import REASONS
 from imagenet_think.metrics.score_schemas import agreement, scores
 from imagenet_think.parsing import PARTS
+from imagenet_think.run.configuration import check
+from table_datasets import table_datasets
+from table_domain import table_domain
+from table_mentions import table_mentions
 
-MODELS = [f"model_{letter}" for letter in "abcdefg"]
-TEACHERS = ["teacher_1", "teacher_2"]
+ROOT = Path(__file__).parents[2]
+CONFIG = check(yaml.safe_load((ROOT / "config" / "config.yaml").read_text()))
+MODELS, TEACHERS = CONFIG["benchmarked"], CONFIG["teachers"]
+EVERYONE = [*TEACHERS, *MODELS]
+INTERVALS = Intervals(**CONFIG["benchmark"]["intervals"])
 CLASSES = 10_450
 DOMAINS = 21
 STRATA = 4
@@ -60,9 +76,9 @@ def shards(images: int) -> list[pl.DataFrame]:
 
 
 def generate(folder: Path, images: int) -> Paths:
-    """Write a sample and lengths; return their paths."""
+    """Write a sample, lengths and mentions; return their paths."""
     generator = np.random.default_rng(2510)
-    paths: Paths = {"sample": [], "lengths": []}
+    paths: Paths = {"sample": [], "lengths": [], "teachers": [], "mentions": []}
     for shard, ids in enumerate(shards(images)):
         sample = ids.with_columns(
             pl.col("image_id").str.split("_").list.first().alias("wnid"),
@@ -70,11 +86,21 @@ def generate(folder: Path, images: int) -> Paths:
             pl.Series("complexity_stratum", generator.integers(1, STRATA + 1, size=len(ids))),
         )
         paths["sample"].append(write(folder / f"sample-{shard:02}.parquet", sample, SAMPLE))
-        keys = crossed(ids, MODELS)
-        tokens = pl.Series("tokens", generator.geometric(1 / 900, len(keys)))
-        lengths = keys.with_columns(tokens)
-        paths["lengths"].append(write(folder / f"lengths-{shard:02}.parquet", lengths, LENGTHS))
-    return paths
+        for models, kind in ((MODELS, "lengths"), (TEACHERS, "teachers")):
+            keys = crossed(ids, models)
+            tokens = pl.Series("tokens", generator.geometric(1 / 900, len(keys)))
+            lengths = keys.with_columns(tokens, non_latin=pl.lit(False), english=pl.lit(True))
+            paths[kind].append(write(folder / f"{kind}-{shard:02}.parquet", lengths, LENGTHS))
+        answers = ids.join(pl.DataFrame({"model": EVERYONE}), how="cross")
+        named = ("synset", "hyponym", "hypernym", "other")
+        mentions = answers.with_columns(
+            pl.Series(name, generator.random(len(answers)) < 0.5) for name in named
+        )
+        path = folder / f"mentions-{shard:02}.parquet"
+        paths["mentions"].append(write(path, mentions, MENTIONS))
+    whole = folder / "sample.parquet"
+    pl.read_parquet(paths["sample"]).write_parquet(whole)
+    return paths | {"sample": [whole]}
 
 
 def crossed(ids: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
@@ -84,10 +110,10 @@ def crossed(ids: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
 
 
 def generate_scores(folder: Path, images: int, name: str) -> Paths:
-    """Write the files of one metric: of the models' scores, and of the teachers' agreement."""
+    """Write the files of one metric: scores, agreement of the teachers, and what it can read."""
     metric = registry.get(name)
     generator = np.random.default_rng(2510)
-    paths: Paths = {"scores": [], "agreement": []}
+    paths: Paths = {"scores": [], "agreement": [], "domain": []}
 
     def drawn(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
         """Fill a schema's numbers with random ones, some of which are missing."""
@@ -104,6 +130,18 @@ def generate_scores(folder: Path, images: int, name: str) -> Paths:
         ):
             path = folder / f"{kind}-{name}-{shard:02}.parquet"
             paths[kind].append(write(path, drawn(frame, schema), schema))
+        texts = crossed(ids, EVERYONE)
+        counts = generator.geometric(1 / 900, len(texts))
+        strange = pl.Series(generator.random(len(texts)) < MISSING)
+        reasons = generator.choice(list(REASONS), len(texts)).tolist()
+        texts = texts.with_columns(
+            pl.lit(name).alias("metric"),
+            *(pl.Series(column, counts) for column in ("tokens", "letters", "in_words")),
+            unknown=pl.lit(0),
+            outside=pl.when(strange).then(pl.Series(reasons)),
+        )
+        path = folder / f"domain-{name}-{shard:02}.parquet"
+        paths["domain"].append(write(path, texts, DOMAIN))
     return paths
 
 
@@ -114,28 +152,44 @@ def compared(ids: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([between, baselines])
 
 
-def job(name: str, metric: str, paths: Paths, intervals: Intervals) -> tuple[float, float, float]:
-    """Run a script's function; return its seconds, those of the processors, and peak memory."""
-    start = time.perf_counter()
+def job(name: str, metric: str, paths: Paths) -> None:
+    """Run a script's functions as its `__main__` block does."""
     parts = [PART] if name == "compare_models" else PARTS
-    scored = read_scores(registry.get(metric), paths["scores"], MODELS, parts)
+    (sample,) = paths["sample"]
+    scored = read_scores(registry.get(metric), paths["scores"], MODELS, parts, sample=sample)
+    if name == "compare_models":
+        compare_models(scored, MODELS, INTERVALS)
+        return
+    outside = read_outside(paths["domain"], scored.images)
     if name == "aggregate_scores":
-        aggregate_scores(scored, intervals)
-    elif name == "compare_models":
-        compare_models(scored, MODELS, intervals)
-    else:
-        sample, lengths = (pl.read_parquet(paths[kind]) for kind in ("sample", "lengths"))
-        aggregate_groups(scored, sample, lengths, MODELS, intervals)
-    return time.perf_counter() - start, time.process_time(), peak()
+        aggregate_scores(scored, INTERVALS, outside=outside, teachers=TEACHERS)
+        return
+    lengths = pl.read_parquet(paths["lengths"], columns=["image_id", "model", "part", "tokens"])
+    columns = ["image_id", "wnid", "domain", "complexity_stratum"]
+    images = pl.read_parquet(sample, columns=columns)
+    aggregate_groups(scored, images, lengths, MODELS, INTERVALS, outside=outside, teachers=TEACHERS)
 
 
 def agree(
-    files: Mapping[str, list[Path]], sample: Path, intervals: Intervals
-) -> tuple[float, float, float]:
-    """Aggregate the agreement of the teachers; return as `job` does."""
-    start = time.perf_counter()
-    aggregate_agreement(files, sample, TEACHERS, intervals)
-    return time.perf_counter() - start, time.process_time(), peak()
+    agreements: Mapping[str, list[Path]], domain: Mapping[str, list[Path]], sample: Path
+) -> None:
+    """Aggregate the agreement of the teachers."""
+    aggregate_agreement(agreements, sample, TEACHERS, INTERVALS, domain=domain)
+
+
+def draw(lengths: list[Path]) -> None:
+    """Draw the lengths of the teachers' texts."""
+    draw_lengths(read_lengths(lengths), CONFIG)
+
+
+def measured(function: Callable[..., object], *given: object) -> tuple[float, float, float]:
+    """Call a function; return seconds, those of the processors, and peak memory in GiB.
+
+    The process is a new one; the time in which it imports libraries is not counted.
+    """
+    start, processors = time.perf_counter(), time.process_time()
+    function(*given)
+    return time.perf_counter() - start, time.process_time() - processors, peak()
 
 
 def main() -> None:
@@ -143,34 +197,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=250_000)
     arguments = parser.parse_args()
-    images = arguments.images
-    intervals = Intervals(0.95, FIXED)
     total = np.zeros(3)
 
-    def report(name: str, metric: str, taken: tuple[float, float, float]) -> None:
-        """Print a row, and add it to the total."""
+    def report(name: str, metric: str, function: Callable[..., object], *given: object) -> None:
+        """Measure a job, print its row, and add it to the total."""
+        taken = alone(measured, function, *given)
         total[:] = total[0] + taken[0], total[1] + taken[1], max(total[2], taken[2])
         print("| {} | {} | {:.1f} | {:.1f} | {:.2f} |".format(name, metric, *taken), flush=True)
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        paths = alone(generate, folder, images)
-        whole = folder / "sample.parquet"
-        pl.read_parquet(paths["sample"]).write_parquet(whole)
+        paths = alone(generate, folder, arguments.images)
+        (sample,) = paths["sample"]
         print("| job | metric | seconds | of processor time | memory, GiB |")
         print("| --- | --- | ---: | ---: | ---: |", flush=True)
-        agreements = {}
+        agreements, domain = {}, {}
         for metric in registry.metrics():
-            own = alone(generate_scores, folder, images, metric.name)
+            own = alone(generate_scores, folder, arguments.images, metric.name)
             for job_name in JOBS:
-                taken = alone(job, job_name, metric.name, paths | own, intervals)
-                report(job_name, metric.name, taken)
-            agreements[metric.name] = own["agreement"]
+                report(job_name, metric.name, job, job_name, metric.name, paths | own)
+            agreements[metric.name], domain[metric.name] = own["agreement"], own["domain"]
             for path in own["scores"]:
                 path.unlink()
-        taken = alone(agree, agreements, whole, intervals)
-        report("aggregate_agreement", "all", taken)
-        report("all jobs", "all", tuple(total))
+        report("aggregate_agreement", "all", agree, agreements, domain, sample)
+        everything = [path for files in domain.values() for path in files]
+        lengths = paths["lengths"] + paths["teachers"]
+        report("table_domain", "all", table_domain, everything, lengths, folder / "domain", CONFIG)
+        stem = folder / "mentions"
+        report("table_mentions", "", table_mentions, paths["mentions"], sample, stem, CONFIG)
+        reported = ROOT / "resources" / "reported.yaml"
+        given = [sample, paths["teachers"], [], reported, folder / "table1", CONFIG]
+        report("table_datasets", "", table_datasets, *given)
+        report("figure_lengths", "", draw, paths["teachers"])
+        print("| all jobs | all | {:.1f} | {:.1f} | {:.2f} |".format(*total), flush=True)
 
 
 if __name__ == "__main__":
