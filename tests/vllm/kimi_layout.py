@@ -9,7 +9,7 @@ import json
 import shutil
 from pathlib import Path
 
-CONFIGURATION = '''
+CONFIGURATION = """
 from transformers import DeepseekV3Config, PreTrainedConfig
 
 
@@ -24,9 +24,9 @@ class KimiVLConfig(PreTrainedConfig):
         self.vision_config = MoonViTConfig(**(vision_config or {}))
         self.text_config = DeepseekV3Config(**(text_config or {}))
         super().__init__(**kwargs)
-'''
+"""
 
-IMAGES = '''
+IMAGES = """
 import math
 
 import numpy as np
@@ -72,9 +72,9 @@ class KimiVLImageProcessor(BaseImageProcessor):
 
     def __call__(self, images, **kwargs):
         return self.preprocess(images, **kwargs)
-'''
+"""
 
-PROCESSING = '''
+PROCESSING = """
 from transformers import BatchFeature
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
 
@@ -104,7 +104,7 @@ class KimiVLProcessor(ProcessorMixin):
                 first, *rest = each.split(self.image_token)
                 texts[i] = first + "".join(self.image_token * next(counts) + x for x in rest)
         return BatchFeature(data={**self.tokenizer(texts, **given["text_kwargs"]), **shown})
-'''
+"""
 
 FILES = {
     "configuration_kimi_vl.py": CONFIGURATION,
