@@ -2,6 +2,7 @@
 # make test    every test that needs only the environment and a LaTeX installation
 # make vllm    installs vLLM for NVIDIA GPUs, for `inference.engine: vllm`, on a machine that has some (docs/engines.md)
 # make test-vllm    installs a real vLLM (for CPUs) and tests against it
+# make test-transformers    runs the engine and its models with other versions of transformers, minutes (downloads only these)
 # make test-cluster    starts a real Slurm on this machine (as root; Debian's packages) and tests against it
 # make test-browser    installs Chromium (Debian's, as root) and tests the reports of the miniature with it
 # make test-gpu    measures and checks the engine on an NVIDIA GPU, in under ten minutes (tests/gpu)
@@ -15,13 +16,18 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 MINIATURE := config/miniature.yaml
 VLLM := .venv-vllm
+# The versions of transformers that the engine works with, besides the one in .venv.
+TRANSFORMERS ?= 5.17.0 5.18.0 5.19.0 5.20.2 5.21.1 5.22.2 5.24.0
 VLLM_GPU := .venv-vllm-gpu
 # Jobs run side by side, so each uses one thread. No model hub is contacted.
 export OMP_NUM_THREADS := 1
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test test-quick vllm test-vllm test-cluster test-browser test-gpu bench lint format lock config-docs clean
+ENGINE_TESTS := tests/gpu $(patsubst %,tests/unit/inference/test_%.py,chat checkpoint_specs families kv_cache \
+	latent_attention token_sampler transformers_engine)
+
+.PHONY: demo test test-quick vllm test-vllm test-transformers test-cluster test-browser test-gpu bench lint format lock config-docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)
@@ -39,6 +45,12 @@ vllm: $(VLLM_GPU)/installed
 
 test-vllm: $(STAMP) $(VLLM)/installed
 	$(BIN)/pytest tests/vllm -n 2 --dist loadgroup
+
+test-transformers: $(TRANSFORMERS:%=.venv-transformers/%/installed)
+	for version in $(TRANSFORMERS); do \
+		echo "transformers $$version"; \
+		.venv-transformers/$$version/bin/python -m pytest -n 2 $(ENGINE_TESTS) || exit; \
+	done
 
 # The cluster is stopped even if tests fail. Their jobs wait much of the time, hence three workers.
 test-cluster: demo
@@ -97,6 +109,15 @@ $(VLLM)/installed: requirements-vllm.txt requirements-torch.txt tests/vllm/vllm_
 	packages=$$($(VLLM)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
 		cp tests/vllm/vllm_on_cpu.py $$packages && echo "import vllm_on_cpu" > $$packages/vllm_on_cpu.pth
 	$(VLLM)/bin/vllm --version
+	touch $@
+
+# All else is taken from .venv. What this version needs in another version too is installed next to it.
+.venv-transformers/%/installed: $(STAMP)
+	rm -rf $(@D)
+	$(BIN)/python -m venv --without-pip $(@D)
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$(echo $(@D)/lib/python3*/site-packages)/shared.pth
+	$(BIN)/pip --python $(@D)/bin/python install --quiet --disable-pip-version-check transformers==$*
+	$(@D)/bin/python -c 'import transformers; assert transformers.__version__ == "$*"'
 	touch $@
 
 # Never run where this was written. --version imports vLLM's compiled parts, so that a wrong driver is noticed here.

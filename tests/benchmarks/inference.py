@@ -2,11 +2,12 @@
 
 Run as `python tests/benchmarks/inference.py [--vllm PATH/TO/vllm]`. A trained miniature describes
 patches of colour. What it says does not matter, since the length of each response is forced: drawn
-log-normally (mean 450, sigma 1 on the log scale, cut at 2,000), as thoughts are. At most 32
+log-normally (median 300, sigma 1 on the log scale, cut at 2,000), as thoughts are. At most 32
 requests share a batch. Row use is the share of the batch's rows, over all steps, that were in use.
 
-- one by one: transformers' `generate`, one request after another (a sample of the requests)
-- static batches: transformers' `generate` on 32 requests at once, until the last of them ends
+- one by one: transformers' `generate`, one request after another (of a sample of the requests)
+- static batches: transformers' `generate` on 32 requests at once, until the last of them ends (of
+  all requests, or with `--static` of a sample)
 - in flight: the pipeline's engine
 - vLLM: `vllm serve` through the pipeline's vLLM engine, where its executable is named
 
@@ -28,10 +29,11 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "gpu"))
 
+import numpy as np
 import torch
 import transformers
 import yaml
-from synthetic import NO_TOKEN, ROOT, conversations, drawn_lengths, forced_requests
+from synthetic import NO_TOKEN, ROOT, SIGMA, conversations, forced_requests
 
 from imagenet_think.inference import families
 from imagenet_think.inference.chat import encode
@@ -40,11 +42,12 @@ from imagenet_think.inference.engines.transformers_engine import TransformersEng
 from imagenet_think.run import configuration
 
 CONFIG = ROOT / "config" / "miniature.yaml"
+STATIC = "static batches"
 MODEL = "r1-onevision"
 MINIATURE = ROOT / "resources" / "miniatures" / MODEL
 FAMILY = "qwen2_5_vl"
 IMAGE = {"min_pixels": 12544, "max_pixels": 13000}
-MEAN, LONGEST = 450, 2000
+MEDIAN, LONGEST = 300, 2000
 ROWS = 32
 
 
@@ -108,7 +111,13 @@ def with_vllm(command: str, requests: list[Request]) -> Measured:
         return Measured(tokens, time.perf_counter() - start, None)
 
 
-def main(count: int, sample: int, vllm: str | None) -> None:
+def drawn_lengths(count: int) -> np.ndarray:
+    """Return lengths (count,) of responses."""
+    draws = np.random.default_rng(0).standard_normal(count)
+    return (MEDIAN * np.exp(SIGMA * draws)).clip(1, LONGEST).round().astype(int)
+
+
+def main(count: int, sample: int, static_sample: int, vllm: str | None) -> None:
     """Measure each way on the same requests and print a line for each."""
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
@@ -119,25 +128,27 @@ def main(count: int, sample: int, vllm: str | None) -> None:
         MINIATURE, dtype=torch.float32, attention="sdpa", device="cpu", revision=None
     )
     messages = conversations(64, (112, 112), "Describe this image.")
-    requests = forced_requests(drawn_lengths(count, MEAN, LONGEST, seed=0), messages)
+    requests = forced_requests(drawn_lengths(count), messages)
+    static_requests = requests[:static_sample]
     ways: dict[str, Callable[[], Measured]] = {
         f"one by one ({sample} of them)": lambda: static_batches(
             model, processor, requests[:sample], rows=1
         ),
-        "static batches": lambda: static_batches(model, processor, requests),
+        STATIC: lambda: static_batches(model, processor, static_requests),
         "in flight": lambda: in_flight(model, processor, requests),
     }
     if vllm:
         ways["vLLM"] = lambda: with_vllm(vllm, requests)
     tokens = sum(request.max_new_tokens for request in requests)
     mean = tokens / count
-    print(f"{count} requests of {mean:.0f} tokens on average, {ROWS} at once, one thread\n")
+    print(f"{count} requests of {mean:.0f} tokens on average, {ROWS} at once, one thread")
+    print(f"static batches: the first {len(static_requests)} of them\n")
     print(f"{'':24}  tokens/s  of static  row use  seconds")
     static = None
     for name, measure in ways.items():
         found = measure()
         speed = found.tokens / found.seconds
-        static = speed if name == "static batches" else static
+        static = speed if name == STATIC else static
         ratio = f"{speed / static:8.2f}x" if static else " " * 9
         use = f"{found.row_use:7.2f}" if found.row_use is not None else "       "
         print(f"{name:24}  {speed:8.0f}  {ratio}  {use}  {found.seconds:7.0f}", flush=True)
@@ -147,6 +158,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=1024)
     parser.add_argument("--sample", type=int, default=16, help="requests answered one by one")
+    parser.add_argument("--static", type=int, help="requests answered in static batches")
     parser.add_argument("--vllm", help="vLLM's executable; without it vLLM is not measured")
     arguments = parser.parse_args()
-    main(arguments.requests, arguments.sample, arguments.vllm)
+    main(
+        arguments.requests,
+        arguments.sample,
+        arguments.static or arguments.requests,
+        arguments.vllm,
+    )

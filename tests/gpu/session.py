@@ -30,12 +30,13 @@ MARGIN = 25.0  # seconds in which a step starts, builds its model and ends
 # Seconds that each step may take of a full session; the most informative for the least time first.
 STEPS = {
     "environment": 20,
-    "kernels": 50,
-    "reference": 80,
+    "kernels": 45,
+    "reference": 75,
     "host_syncs": 40,
-    **{f"step_times-{key}": 47 for key in MODELS},
+    "estimate": 25,
+    **{f"step_times-{key}": 46 for key in MODELS},
     "out_of_memory": 40,
-    **{f"throughput-{key}": 60 for key in MODELS},
+    **{f"throughput-{key}": 58 for key in MODELS},
 }
 
 Command = Callable[[str, float], list[str]]
@@ -127,6 +128,7 @@ def outcome(name: str, ending: str, seconds: float, out: Path) -> dict:
         "failed": failed,
         "lacking": record.get("lacking", []),
         "measured": record.get("measured", {}),
+        "estimated": record.get("estimated", {}),
         "log": tail,
     }
 
@@ -145,10 +147,11 @@ def as_text(summary: dict) -> str:
         lines += [f"    | {line}" for line in step["log"]]
     lines += ["", "Lacking here:"]
     lines += [f"  - {what}" for what in summary["lacking"]] or ["  nothing"]
-    lines += ["", "Measured:"]
-    for step in summary["steps"]:
-        for name, value in step["measured"].items():
-            lines.append(f"  {step['name']}, {name}: {json.dumps(value)}")
+    for kind, title in (("measured", "Measured:"), ("estimated", "Estimated, not measured:")):
+        lines += ["", title]
+        for step in summary["steps"]:
+            for name, value in step[kind].items():
+                lines.append(f"  {step['name']}, {name}: {json.dumps(value)}")
     return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ import argparse
 import functools
 import itertools
 import json
+import math
 import subprocess
 import time
 import traceback
@@ -25,13 +26,19 @@ import torch
 import yaml
 from session import MODELS
 from synthetic import CONFIG, ROOT, drawn_lengths, drawn_picture, synchronize
+from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3Attention
 
-from imagenet_think.core.files import write_text
-from imagenet_think.inference import checkpoint_specs, families
+from imagenet_think.inference import checkpoint_specs, families, latent_attention
 from imagenet_think.inference.chat import encode, first_conversation
 from imagenet_think.inference.engines import EngineError, Request, kv_cache, versions
 from imagenet_think.inference.engines.hardware import Hardware, choose_hardware
-from imagenet_think.inference.engines.kv_cache import BLOCK, KVCache, attend
+from imagenet_think.inference.engines.kv_cache import (
+    BLOCK,
+    KVCache,
+    _segments,
+    attend,
+    flash_kernel,
+)
 from imagenet_think.inference.engines.model_runner import ModelRunner
 from imagenet_think.inference.engines.transformers_engine import TransformersEngine, _moved, collate
 from imagenet_think.inference.token_sampler import TokenSampler
@@ -39,9 +46,11 @@ from imagenet_think.inference.token_sampler import TokenSampler
 REPORTED = yaml.safe_load((ROOT / "resources" / "reported.yaml").read_text(encoding="utf-8"))
 PAPER = next(row for row in REPORTED["table1"] if row["dataset"] == "ImageNet-Think")
 MEAN = PAPER["mean"] / len(CONFIG["teachers"])  # tokens per response; the paper's are per sample
+RESPONSES = len(CONFIG["teachers"]) * PAPER["images"]
 LONGEST = 8192
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "triton", "flash-attn", "vllm")
 NEEDED_GIB = 75  # of the device, for models of full size with 256 rows
+SAMPLED = {"temperature": 0.8, "top_p": 0.95, "repetition_penalty": 1.1}
 HEADS = ((32, 2), (28, 4), (32, 8), (16, 16))  # query heads and key heads of the real models
 FLOAT32_ERROR, BFLOAT16_ERROR = 1e-3, 0.05  # relative, of scores over the whole vocabulary
 KERNEL_ERROR = 0.02  # relative, of bfloat16 attention against float64
@@ -87,11 +96,13 @@ class Record:
 
     def __init__(self, path: Path, step: str):
         self.path, self.start = path, time.perf_counter()
+        path.parent.mkdir(parents=True, exist_ok=True)
         self.content = {
             "step": step,
             "finished": False,
             "checks": [],
             "measured": {},
+            "estimated": {},
             "lacking": [],
         }
         self._save()
@@ -106,6 +117,12 @@ class Record:
         """Note something that is neither right nor wrong."""
         self.content["measured"][name] = value
         print(f"{name}: {value}", flush=True)
+        self._save()
+
+    def estimate(self, name: str, value) -> None:
+        """Note something that was computed and not measured."""
+        self.content["estimated"][name] = value
+        print(f"{name}, estimated: {value}", flush=True)
         self._save()
 
     def lack(self, what: str) -> None:
@@ -131,7 +148,11 @@ class Record:
 
     def _save(self) -> None:
         self.content["seconds"] = round(time.perf_counter() - self.start, 1)
-        write_text(json.dumps(self.content, indent=1, default=str) + "\n", self.path)
+        temporary = self.path.with_suffix(".tmp")  # the step may be killed at any time
+        temporary.write_text(
+            json.dumps(self.content, indent=1, default=str) + "\n", encoding="utf-8"
+        )
+        temporary.replace(self.path)
 
 
 def environment(setting: Setting, record: Record) -> None:
@@ -165,21 +186,83 @@ def relative_error(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return error if error == error else float("inf")
 
 
+@dataclass(frozen=True)
+class Attention:
+    """One way to attend to cached tokens.
+
+    `shapes` are heads and size of a query, of keys and of values. `module` is the model's layer,
+    where it has an `attend` of its own, and `kernel` as of `KVCache`. `exact` computes the same of
+    one row in float64, from (heads, size), (heads, tokens, size) and (heads, tokens, size).
+    """
+
+    name: str
+    shapes: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    scaling: float
+    exact: Callable[..., torch.Tensor]
+    module: object = None
+    kernel: Callable[..., torch.Tensor] | None = None
+
+
+def _attentions(setting: Setting, record: Record) -> Iterator[Attention]:
+    """Yield all that the real models use, in their shapes."""
+    ways = {"segments": None}
+    if kernel := flash_kernel(setting.hardware.attention):
+        ways["flash_attn_with_kvcache"] = kernel
+    else:
+        record.lack("flash_attention_2 is not available here: its kernel for decoding is not tried")
+    for (heads, shared), (way, kernel) in itertools.product(HEADS, ways.items()):
+        name, shapes = f"{way}, {heads}/{shared} heads", ((heads, 128), (shared, 128))
+        yield Attention(name, (*shapes, shapes[1]), 128**-0.5, _grouped, kernel=kernel)
+    # Kimi's, on latents and one rotary key for all heads.
+    text = families.get("kimi_vl").read_config(checkpoint_specs.ROOT / "kimi_vl").text_config
+    layer = DeepseekV3Attention(text, 0).to(setting.device, torch.bfloat16)
+    latent_attention.absorb(layer)
+    query = text.num_attention_heads, text.qk_nope_head_dim + text.qk_rope_head_dim
+    shapes = query, (1, text.kv_lora_rank), (1, text.qk_rope_head_dim)
+    exact = functools.partial(_expanded, layer)
+    yield Attention("latents", shapes, layer.scaling, exact, module=layer)
+
+
+def _grouped(
+    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scaling: float
+) -> torch.Tensor:
+    keys, values = (part.repeat_interleave(len(query) // len(part), 0) for part in (keys, values))
+    weights = (torch.einsum("hd,hkd->hk", query, keys) * scaling).softmax(-1)
+    return torch.einsum("hk,hkd->hd", weights, values)
+
+
+def _expanded(
+    layer, query: torch.Tensor, latents: torch.Tensor, rotary: torch.Tensor, scaling: float
+) -> torch.Tensor:
+    heads, size = len(query), layer.qk_nope_head_dim
+    expanded = latents[0] @ layer.kv_b_proj.weight.double().T
+    expanded = expanded.reshape(len(expanded), heads, -1).transpose(0, 1)
+    keys = torch.cat((expanded[..., :size], rotary.expand(heads, -1, -1)), -1)
+    return _grouped(query, keys, expanded[..., size:], scaling)
+
+
 @torch.inference_mode()
 def kernels(setting: Setting, record: Record) -> None:
-    """Attention over the KV cache, against float64."""
+    """Attention over the KV cache against float64, and the sampler against the CPU's."""
     batches, lengths = ((1, 2, 7, 48, 256), (100, 700, 4000))
     if setting.tiny:
         batches, lengths = ((2, 5), (100, 300))
     torch.manual_seed(0)
-    for (heads, shared), rows, longest in itertools.product(HEADS, batches, lengths):
-        name = f"{heads}/{shared} heads, {rows} rows of at most {longest}"
-        with record.case(name):
-            _check_attention(setting, record, name, heads, shared, rows, longest)
+    for attention in _attentions(setting, record):
+        for rows, longest in itertools.product(batches, lengths):
+            name = f"{attention.name}, {rows} rows of at most {longest}"
+            with record.case(name):
+                _check_attention(setting, record, name, attention, rows, longest)
+    for decoding in (
+        {"temperature": 0.8},
+        {"temperature": 0.6, "top_p": 0.95, "top_k": 50, "repetition_penalty": 1.1},
+    ):
+        with record.case(f"sampler, {decoding}"):
+            _check_sampler(setting, record, f"sampler, {decoding}", decoding)
 
 
 def _check_attention(
-    setting: Setting, record: Record, name: str, heads: int, shared: int, rows: int, longest: int
+    setting: Setting, record: Record, name: str, attention: Attention, rows: int, longest: int
 ) -> None:
     """Check rows of random lengths up to `longest`."""
 
@@ -188,27 +271,38 @@ def _check_attention(
 
     lengths = torch.randint(1, longest + 1, (rows,)).sort(descending=True).values.tolist()
     lengths[0] = longest
-    held = [(drawn(shared, n, 128), drawn(shared, n, 128)) for n in lengths]
-    new = [drawn(rows, shared, 1, 128) for _ in "kv"]
-    query = drawn(rows, heads, 1, 128)
-    cache = KVCache([(new[0], new[1])], rows, rows * 2 * (longest + BLOCK))
+    (heads, width), *parts = attention.shapes
+    held = [[drawn(shared, n, size) for shared, size in parts] for n in lengths]
+    new = [drawn(rows, shared, 1, size) for shared, size in parts]
+    query = drawn(rows, heads, 1, width)
+    cache = KVCache([tuple(new)], rows, rows * 2 * (longest + BLOCK), attention.kernel)
     cache.reserve([n + 1 for n in lengths])
     wanted = []
-    for row, parts in enumerate(held):
-        cache.insert([tuple(part[None] for part in parts)], row, [lengths[row]])
-        keys, values = (
-            torch.cat((part, token[row]), 1).double().repeat_interleave(heads // shared, 0)
-            for part, token in zip(parts, new, strict=True)
-        )
-        weights = torch.einsum("hd,hkd->hk", query[row, :, 0].double(), keys) * 128**-0.5
-        wanted.append(torch.einsum("hk,hkd->hd", weights.softmax(-1), values))
+    for row, tokens in enumerate(held):
+        cache.insert([tuple(part[None] for part in tokens)], row, [lengths[row]])
+        whole = (torch.cat((part, n[row]), 1).double() for part, n in zip(tokens, new, strict=True))
+        wanted.append(attention.exact(query[row, :, 0].double(), *whole, attention.scaling))
     cache.begin(lengths)
     read = cache.update(*new, 0)
-    out, _ = attend(None, query, *read, None, scaling=128**-0.5, kv_cache=cache)
+    out, _ = attend(attention.module, query, *read, None, scaling=attention.scaling, kv_cache=cache)
     errors = [relative_error(out[row, 0].double(), wanted[row]) for row in range(rows)]
     worst = max(range(rows), key=errors.__getitem__)
     found = {"relative_error": errors[worst], "worst_row": worst, "its_length": lengths[worst]}
     record.check(name, errors[worst] < KERNEL_ERROR, **found)
+
+
+def _check_sampler(setting: Setting, record: Record, name: str, decoding: dict) -> None:
+    """Check that the same scores give the same tokens as on the CPU, in batches of any size."""
+    vocabulary, equal = 1000 if setting.tiny else 150_000, []
+    for rows in (1, 3, 64, 17):
+        scores, draws = 3 * torch.randn(rows, vocabulary), [(row, rows) for row in range(rows)]
+        exact, found = (
+            TokenSampler(decoding, rows, vocabulary, device) for device in ("cpu", setting.device)
+        )
+        wanted = exact(scores, 0, draws)
+        equal += (found(scores.to(setting.device), 0, draws).cpu() == wanted).tolist()
+    # top_p cuts off at a cumulative sum, which is rounded differently.
+    record.check(name, np.mean(equal) > 0.95, equal=np.mean(equal), **found.record)
 
 
 def small(family: str, device: str, dtype: torch.dtype, attention: str = "sdpa") -> tuple:
@@ -278,7 +372,10 @@ def reference(setting: Setting, record: Record) -> None:
 
 @torch.inference_mode()
 def host_syncs(setting: Setting, record: Record) -> None:
-    """No decoding step waits for the host; on the CPU, where it cannot be noticed, a step runs."""
+    """No decoding step waits for the host, nor does the sampler, until its tokens are read.
+
+    On the CPU, where it cannot be noticed, they run.
+    """
     if not setting.cuda:
         record.lack("no CUDA device: no wait for the host is noticed")
     for family in families.NAMES:
@@ -297,6 +394,16 @@ def host_syncs(setting: Setting, record: Record) -> None:
                 with _no_host_sync(setting):
                     scores = runner.step(tokens)
                 record.check(name, scores.isfinite().all())
+    name = "the sampler does not wait for the host"
+    with record.case(name):
+        scores = torch.randn(24, 1000, device=setting.device)
+        sampler = TokenSampler(SAMPLED, 24, 1000, setting.device)
+        draws = [(row, 1) for row in range(24)]
+        sampler(scores, 0, draws)
+        synchronize(setting.device)
+        with _no_host_sync(setting):
+            tokens = sampler(scores, 0, draws)
+        record.check(name, len(tokens) == 24)
 
 
 @contextmanager
@@ -333,6 +440,91 @@ def running_lengths(setting: Setting, prompt: int, seed: int = 0) -> list[int]:
     total = draw.choice(total, setting.rows, p=total / total.sum())
     lengths = (prompt + total * draw.random(setting.rows)).astype(int).tolist()
     return sorted(lengths, reverse=True)
+
+
+def estimate(setting: Setting, record: Record) -> None:
+    """GPU hours for the teachers' responses if nothing but memory and arithmetic took time.
+
+    The bytes and operations of a step are counted on the published shapes. Only the device's speeds
+    of copying and of multiplying matrices are measured.
+    """
+    bandwidth, speed = copy_bandwidth(setting), product_speed(setting)
+    record.measure("copy_gb_a_second", round(bandwidth / 1e9, 1))
+    record.measure("products_tflops", round(speed / 1e12, 2))
+    hours = {}
+    for teacher in CONFIG["teachers"]:
+        with record.case(teacher):
+            settings = CONFIG["models"][teacher]
+            model = checkpoint_specs.meta_model(settings["family"])
+            processor = checkpoint_specs.processor(settings["family"], settings.get("image"))
+            inputs = encode(processor, synthetic.conversations(1)[0])
+            prompt, patches = inputs["input_ids"].shape[1], len(inputs["pixel_values"])
+            lengths = running_lengths(setting, prompt)
+            # With flash-attn each row is read as far as it goes, else its segment.
+            latent = hasattr(model.config.get_text_config(), "kv_lora_rank")
+            whole = latent or not flash_kernel(setting.hardware.attention)
+            read = segment_tokens(lengths) if whole else sum(lengths) + len(lengths)
+            mean = setting.lengths[0]
+            found = counted(model, lengths, read, mean, prompt, patches, bandwidth, speed)
+            for name, value in found.items():
+                record.estimate(f"{teacher}, {name}", value)
+            hours[teacher] = found["gpu_hours"]
+            record.check(teacher, 0 < hours[teacher] < math.inf)
+    if len(hours) == len(CONFIG["teachers"]):
+        record.estimate(f"gpu_hours for {RESPONSES} responses", sum(hours.values()))
+
+
+def segment_tokens(lengths: list[int]) -> int:
+    """Return the tokens that a step reads in segments of rows with these lengths, longest first."""
+    segments = _segments(len(lengths))
+    return sum((part.stop - part.start) * (lengths[part.start] + 1) for part in segments)
+
+
+def counted(
+    model,
+    lengths: list[int],
+    read: int,
+    mean: float,
+    prompt: int,
+    patches: int,
+    bandwidth: float,
+    speed: float,
+) -> dict:
+    """Return the least time of a step and of a prompt, and GPU hours for a response to each image.
+
+    `lengths` are the cached tokens of running rows, and `read` is how many tokens a step reads. A
+    response has `mean` tokens on average, a prompt `prompt` tokens and an image of so many
+    `patches`. `bandwidth` is in bytes and `speed` in operations a second. The operations of
+    attention are not counted.
+    """
+    rows, text, size = len(lengths), model.config.get_text_config(), model.dtype.itemsize
+    cached = checkpoint_specs.cached_bytes(model.config, model.dtype) * read
+    scores = 2 * rows * text.vocab_size * size  # written and read
+    step_bytes = read_bytes(model, rows) + cached + scores
+    per_token = 2 * read_bytes(model, 1) / size  # operations; of the experts, a token uses few
+    step = max(step_bytes / bandwidth, rows * per_token / speed)
+    language = itertools.chain(model.model.language_model.parameters(), model.lm_head.parameters())
+    tower = sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in language)
+    prefill = (prompt * per_token + patches * 2 * tower) / speed
+    response = prefill + mean * step / rows
+    return {
+        "rows": rows,
+        "held_tokens": sum(lengths),
+        "read_tokens": read,
+        "step_gb": round(step_bytes / 1e9, 2),
+        "step_ms": 1000 * step,
+        "prefill_ms_a_prompt": 1000 * prefill,
+        "gpu_hours": PAPER["images"] * response / 3600,
+    }
+
+
+def product_speed(setting: Setting) -> float:
+    """Return the operations a second of a large product of matrices, in the engine's dtype."""
+    size = 8192 if setting.cuda else 512
+    left, right = (
+        torch.randn(size, size, dtype=setting.half, device=setting.device) for _ in range(2)
+    )
+    return 2 * size**3 / timed(lambda: left @ right, 10, setting.device) * 1000
 
 
 @torch.inference_mode()
@@ -382,7 +574,7 @@ def _times(key: str, setting: Setting) -> dict:
         synchronize(device)
     order = f"self_{device}_time_total"
     table = profile.key_averages().table(order, row_limit=25, max_name_column_width=70)
-    write_text(table + "\n", setting.out / f"profile_{key}.txt")
+    (setting.out / f"profile_{key}.txt").write_text(table + "\n", encoding="utf-8")
     runner.reset()  # its memory is needed for the prompts
     runner = ModelRunner(model, len(prompts), len(prompts) * 2 * (length + BLOCK))
     batch = collate(
@@ -456,7 +648,7 @@ def out_of_memory(setting: Setting, record: Record) -> None:
                 name = f"{family}, {spare} MiB"
                 with record.case(name), little_memory(setting, spare):
                     try:
-                        tight, bounds = _answers(model, processor, count, tokens)
+                        tight, events = _answers(model, processor, count, tokens)
                     except EngineError as error:
                         # Not even one row had room: the job ends, and says so.
                         record.check(name, "out of memory" in str(error), error=str(error)[:300])
@@ -471,12 +663,12 @@ def out_of_memory(setting: Setting, record: Record) -> None:
                         tight.keys() == roomy.keys() and named and exact,
                         same=same,
                         errors=len(errors),
-                        bounds=bounds,
+                        out_of_memory=events,
                     )
 
 
-def _answers(model, processor, count: int, tokens: int) -> tuple[dict, list[int]]:
-    """Return text and error of short responses by key, and how the bound on rows was halved."""
+def _answers(model, processor, count: int, tokens: int) -> tuple[dict, list[dict]]:
+    """Return text and error of short responses by key, and each time that memory ran out."""
     engine = TransformersEngine(
         model,
         processor,
@@ -492,7 +684,7 @@ def _answers(model, processor, count: int, tokens: int) -> tuple[dict, list[int]
     )
     found = {r.key: (r.text, r.error) for r in engine.generate(requests)}
     engine.close()
-    return found, engine.record["bounds"]
+    return found, engine.record["out_of_memory"]
 
 
 def throughput(key: str, setting: Setting, record: Record) -> None:
@@ -614,6 +806,7 @@ STEPS: dict[str, Callable[[Setting, Record], None]] = {
     "kernels": kernels,
     "reference": reference,
     "host_syncs": host_syncs,
+    "estimate": estimate,
     **{f"step_times-{key}": functools.partial(step_times, key) for key in MODELS},
     "out_of_memory": out_of_memory,
     **{f"throughput-{key}": functools.partial(throughput, key) for key in MODELS},

@@ -5,25 +5,37 @@ import json
 import os
 import subprocess
 import sys
+import venv
 from contextlib import suppress
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
+import flash_emulation
 import numpy as np
 import pytest
 import session
 import steps
 import synthetic
 import torch
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image
 from transformers.utils import is_flash_attn_2_available
 
 from imagenet_think.inference import checkpoint_specs
+from imagenet_think.inference.engines import kv_cache
 from imagenet_think.inference.engines.hardware import choose_hardware
 
 # What a step writes, and how one ends that has something to tell.
-GOOD = {"finished": True, "checks": [{"name": "sums", "passed": True}], "lacking": ["a coffee"]}
+GOOD = {
+    "finished": True,
+    "checks": [{"name": "sums", "passed": True}],
+    "lacking": ["a coffee"],
+    "measured": {"seconds": 5},
+    "estimated": {"hours": 7},
+}
 BAD = {"finished": True, "checks": [{"name": "sums", "passed": False, "error": "5 is not 4"}]}
 HALF = {"finished": False, "checks": [{"name": "sums", "passed": True}]}
 
@@ -52,7 +64,9 @@ def test_steps_that_pass_give_status_0(tmp_path):
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     page = (tmp_path / "summary.txt").read_text()
     assert "1 of 1 checks passed" in page
-    assert "Lacking here:\n  - a coffee" in page
+    assert "Lacking here:\n  - a coffee\n" in page
+    assert "Measured:\n  one, seconds: 5\n  two, seconds: 5\n" in page
+    assert "Estimated, not measured:\n  one, hours: 7\n  two, hours: 7\n" in page
 
 
 def test_a_step_whose_check_fails_is_named_and_gives_status_1(tmp_path):
@@ -145,9 +159,9 @@ def record_of(setting):
 @pytest.mark.parametrize(
     ("name", "checks", "lacking"),
     [
-        ("kernels", 4 * 2 * 2, None),
+        ("kernels", (4 + 1) * 2 * 2 + 2, "its kernel for decoding is not tried"),
         ("reference", 4 * 2 * 2, "flash_attention_2 is not available here"),
-        ("host_syncs", 4 * 2, "no wait for the host is noticed"),
+        ("host_syncs", 4 * 2 + 1, "no wait for the host is noticed"),
     ],
 )
 def test_a_step_passes_its_checks_and_names_what_it_lacks(record_of, name, checks, lacking):
@@ -158,10 +172,30 @@ def test_a_step_passes_its_checks_and_names_what_it_lacks(record_of, name, check
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("right", [True, False])
+def test_flash_attns_kernel_is_compared_where_it_is_installed(setting, monkeypatch, right):
+    def kernel(query, keys, values, *, cache_seqlens, **options):
+        counts = cache_seqlens if right else cache_seqlens - 1
+        return flash_emulation.flash_attn_with_kvcache(
+            query, keys, values, cache_seqlens=counts, **options
+        )
+
+    monkeypatch.setitem(sys.modules, "flash_attn", SimpleNamespace(flash_attn_with_kvcache=kernel))
+    hardware = replace(setting.hardware, attention="flash_attention_2")
+    record = steps.Record(setting.out / "kernels.json", "kernels")
+    steps.kernels(replace(setting, hardware=hardware), record)
+    checks = record.content["checks"]
+    flash = [c["passed"] for c in checks if c["name"].startswith("flash_attn_with_kvcache")]
+    assert flash == [right] * 4 * 2 * 2
+    assert all(c["passed"] for c in checks if not c["name"].startswith("flash"))
+    assert record.content["lacking"] == []
+
+
+@pytest.mark.slow
 def test_a_device_that_is_too_full_ends_in_fewer_rows(record_of):
     found = record_of("out_of_memory")
     if not torch.cuda.is_available():
-        assert [bool(check["bounds"]) for check in found["checks"]] == [True] * 4
+        assert [bool(check["out_of_memory"]) for check in found["checks"]] == [True] * 4
         assert "no CUDA device: running out of memory is simulated" in found["lacking"]
 
 
@@ -215,6 +249,32 @@ def test_the_figures_follow_from_the_times(monkeypatch):
     assert found["tokens_a_second"] == pytest.approx(771 / response, rel=1e-3)
 
 
+def test_the_estimate_follows_from_bytes_and_operations(monkeypatch):
+    monkeypatch.setattr(kv_cache, "SEGMENTS", 2)
+    model = checkpoint_specs.meta_model("qwen2_5_vl")
+    read, cached, vocabulary = steps.read_bytes(model, 1), 57_344, 152_064
+    language = read / 2 + vocabulary * 3584
+    tower = 8_292_166_656 - language
+    assert steps.segment_tokens([900, 500, 99, 9]) == 2 * 901 + 2 * 100
+    found = steps.counted(model, [900, 500, 99, 9], 2002, 771.0, 300, 1000, 4e12, 8e14)
+    assert (found["held_tokens"], found["read_tokens"]) == (1508, 2002)
+    step = read + 2002 * cached + 2 * 4 * vocabulary * 2
+    assert found["step_ms"] == pytest.approx(1000 * step / 4e12)
+    prompt = (300 * read + 1000 * 2 * tower) / 8e14
+    assert found["prefill_ms_a_prompt"] == pytest.approx(1000 * prompt)
+    hours = 250_000 * (prompt + 771 * step / 4e12 / 4) / 3600
+    assert found["gpu_hours"] == pytest.approx(hours)
+    slow = steps.counted(model, [900, 500, 99, 9], 2002, 771.0, 300, 1000, 4e12, 4 * read)
+    assert slow["step_ms"] == pytest.approx(1000)  # bound by arithmetic
+
+
+@pytest.mark.slow
+def test_the_estimate_is_for_the_papers_responses(record_of):
+    estimated = record_of("estimate")["estimated"]
+    hours = [estimated[f"{teacher}, gpu_hours"] for teacher in ("glm-4.1v", "kimi-vl")]
+    assert estimated["gpu_hours for 500000 responses"] == sum(hours)
+
+
 def test_a_step_reads_the_language_model_without_its_embeddings():
     model = checkpoint_specs.meta_model("qwen2_5_vl")
     vision = sum(p.numel() for p in model.model.visual.parameters())
@@ -254,9 +314,32 @@ def test_a_case_that_raises_is_a_failed_check_and_the_next_one_is_tried(tmp_path
     assert not found["finished"]
 
 
+@pytest.fixture
+def image(tmp_path):
+    """The Python of an environment like a GPU machine's: torch, transformers, what these need."""
+    folder = tmp_path / "image"
+    venv.create(folder)
+    packages = next(folder.glob("lib/python*/site-packages"))
+    names, wanted = set(), ["torch", "transformers", "numpy", "pillow", "setuptools"]
+    while wanted:
+        name = canonicalize_name(wanted.pop())
+        if name in names:
+            continue
+        names.add(name)
+        found = metadata.distribution(name)
+        requirements = map(Requirement, found.requires or [])
+        wanted += [r.name for r in requirements if not r.marker or r.marker.evaluate({"extra": ""})]
+        for top in {file.parts[0] for file in found.files} - {"..", "__pycache__"}:
+            with suppress(FileExistsError):  # several share a folder
+                (packages / top).symlink_to(found.locate_file(top))
+    assert not names & {"polars", "pyarrow", "snakemake", "scipy", "sentence-transformers"}
+    return folder / "bin" / "python"
+
+
 @pytest.mark.slow
-def test_a_session_runs_as_one_command(tmp_path):
-    command = [sys.executable, session.__file__, "--out", tmp_path, "--steps", "environment"]
+def test_a_session_is_one_command_and_needs_only_torch_and_transformers(tmp_path, image):
+    chosen = ["environment", "reference", "throughput-kimi-vl"]
+    command = [image, session.__file__, "--out", tmp_path, "--steps", *chosen]
     done = subprocess.run([*command, "--tiny"], capture_output=True, text=True)
     page = (tmp_path / "summary.txt").read_text()
     assert done.returncode == 0, page
@@ -267,6 +350,7 @@ def test_a_session_runs_as_one_command(tmp_path):
         assert "flash-attn is not installed" in page
     if not torch.cuda.is_available():
         assert "no CUDA device" in page
-        refused = subprocess.run(command, capture_output=True, text=True)
+        command[-3:] = ["environment", "--seconds", "7200"]  # also on a slow machine
+        refused = subprocess.run(command, capture_output=True)
         assert refused.returncode == 2
-        assert "no CUDA device here; --tiny runs on the CPU" in refused.stdout
+        assert b"no CUDA device here; --tiny runs on the CPU" in refused.stdout

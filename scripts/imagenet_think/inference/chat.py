@@ -169,17 +169,20 @@ def fitted(processor: Processor, messages: list[dict]) -> list[dict]:
 
 
 def _check_texts(processor: Processor, messages: list[dict], prefix: str) -> None:
-    """Check that no text, also of an earlier round, has the image token: it would count as one."""
+    """Check that no text, also of an earlier round, has a token that stands for an image or video.
+
+    It would count as one; not all versions of transformers reject it.
+    """
     texts = [
         (message["role"], part.get("text", ""))
         for message in messages
         for part in parts_of(message)
     ]
-    for role, text in [*texts, ("prefix", prefix)]:
-        if processor.image_token in text:
-            raise PromptError(
-                f"the {role} text holds the model's image token {processor.image_token}"
-            )
+    for medium in ("image", "video"):
+        token = getattr(processor, f"{medium}_token", None)
+        for role, text in [*texts, ("prefix", prefix)]:
+            if token and token in text:
+                raise PromptError(f"the {role} text holds the model's {medium} token {token}")
 
 
 def png_file(image: Image.Image) -> bytes:

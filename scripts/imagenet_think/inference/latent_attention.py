@@ -37,7 +37,7 @@ class LatentAttention(DeepseekV3Attention):
         latents, rotary
             (rows, 1, tokens, size) each.
         mask
-            (rows, 1, 1, tokens), True where a row reads.
+            (rows, 1, 1, tokens), added to the scores: 0 where a row reads, otherwise -inf.
         scaling
             Factor of the products.
         """
@@ -53,7 +53,7 @@ class LatentAttention(DeepseekV3Attention):
             latents.transpose(1, 2),
             beta=scaling,
             alpha=scaling,
-        ).masked_fill_(~mask[:, 0], -torch.inf)
+        ).add_(mask[:, 0])
         weights = scores.softmax(-1)  # torch sums in float32 even where these are bfloat16
         read = (weights @ latents).transpose(0, 1)  # (heads, rows, latent)
         return (read @ to_values.transpose(1, 2)).transpose(0, 1)[:, None]

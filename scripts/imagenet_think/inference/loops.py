@@ -89,10 +89,11 @@ def is_near_repeat(
     if len(tail) < window:
         return False
     most, most_later = window / phrase, (window - first) / later_phrase
-    numbers = {token: chr(number) for number, token in enumerate(dict.fromkeys(tail))}
     # Each new token ends a phrase, so that most texts need not be parsed.
-    if len(numbers) > most and len(numbers) - len(set(tail[:first])) > most_later:
+    distinct = len(set(tail))
+    if distinct > most and distinct - len(set(tail[:first])) > most_later:
         return False
+    numbers = {token: chr(number) for number, token in enumerate(dict.fromkeys(tail))}
     text = "".join(map(numbers.__getitem__, tail))
     phrases = later = start = 0
     for end in range(1, window + 1):

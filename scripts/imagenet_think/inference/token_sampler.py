@@ -5,7 +5,9 @@ the batch, their number or their order. Scores are warped by transformers' own c
 order.
 """
 
+import logging
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from transformers import (
@@ -16,6 +18,8 @@ from transformers import (
 )
 
 from imagenet_think.inference import seeding
+
+logger = logging.getLogger("imagenet_think")
 
 
 class TokenSampler:
@@ -29,7 +33,12 @@ class TokenSampler:
     rows, vocabulary
         Maximum number of rows, and number of tokens in the vocabulary.
     device
-        Device of the scores.
+        Device of the scores. On CUDA, the passes over the vocabulary are compiled to a few kernels.
+
+    Attributes
+    ----------
+    record
+        `kernels`: `torch.compile` or `eager`, and `fallback`: why compilation failed, if so.
     """
 
     def __init__(self, decoding: dict, rows: int, vocabulary: int, device: str | torch.device):
@@ -45,6 +54,15 @@ class TokenSampler:
                 self.warpers.append(TopKLogitsWarper(decoding["top_k"]))
             if decoding.get("top_p", 1.0) < 1.0:
                 self.warpers.append(TopPLogitsWarper(decoding["top_p"]))
+        self.steps = _steps(vocabulary).to(device)
+        self._choose, self.record = _choose, {"kernels": "eager"}
+        if torch.device(device).type == "cuda":
+            self.compile()
+
+    def compile(self, **options: Any) -> None:
+        """Compile the choice at its first use, with options of `torch.compile`."""
+        self._choose = torch.compile(_choose, **options)
+        self.record = {"kernels": "torch.compile"}
 
     def admit(self, row: int, prompt: torch.Tensor) -> None:
         """Start a row with the ids of its prompt (tokens,).
@@ -68,41 +86,91 @@ class TokenSampler:
 
         `scores` are (rows, vocabulary), `draws` the seed and number of tokens so far of each row.
         """
-        scores = scores.float()
         seen = None if self.seen is None else self.seen[first : first + len(scores)]
-        if seen is not None:
-            penalised = torch.where(scores < 0, scores * self.penalty, scores / self.penalty)
-            scores = torch.where(seen, penalised, scores)
+        bits = None
         if not self.greedy:
-            for warper in self.warpers:
-                scores = warper(None, scores)
-            # With Gumbel noise, the greatest sum samples from the softmax (Gumbel-max; Maddison et
-            # al. 2014, arXiv 1411.0030). Rounding errors, which depend on the batch, change a token
-            # only if two are nearly tied: much rarer than at the bounds of a cumulative sum.
             bits = torch.tensor([seeding.bits(seed, step) for seed, step in draws])
             # A blocking copy would wait for all pending work of the device.
-            noise = _gumbel(bits.to(scores.device, non_blocking=True), scores.shape[-1])
-            scores = scores + noise
-        chosen = scores.argmax(-1)
+            bits = bits.to(scores.device, non_blocking=True)
+        arguments = scores, seen, self.penalty, bits, self.steps, self.warpers
+        try:
+            chosen = self._choose(*arguments)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            if self._choose is _choose:
+                raise
+            # No compiler, for instance: the same is computed without one.
+            self._choose = _choose
+            self.record |= {
+                "kernels": "eager",
+                "fallback": f"{type(error).__name__}: {error}"[:300],
+            }
+            logger.warning("the sampler is not compiled: %s", self.record["fallback"])
+            chosen = _choose(*arguments)
         if seen is not None:
             seen.scatter_(1, chosen[:, None], True)
         return chosen
 
 
-def _gumbel(bits: torch.Tensor, count: int) -> torch.Tensor:
-    """Return Gumbel noise (rows, count) in float64 that depends only on each row's 64 bits.
+def _choose(
+    scores: torch.Tensor,
+    seen: torch.Tensor | None,
+    penalty: float,
+    bits: torch.Tensor | None,
+    steps: torch.Tensor,
+    warpers: list[LogitsProcessor],
+) -> torch.Tensor:
+    """Return the next token of each row; `bits` (rows,) determine its draw, None chooses greedily.
+
+    `steps` are those of the whole vocabulary.
+
+    With Gumbel noise, the greatest sum samples from the softmax (Gumbel-max; Maddison et al. 2014,
+    arXiv 1411.0030). Rounding errors, which depend on the batch, change a token only if two are
+    nearly tied: much rarer than at the bounds of a cumulative sum.
+    """
+    scores = scores.float()
+    if seen is not None:
+        penalised = torch.where(scores < 0, scores * penalty, scores / penalty)
+        scores = torch.where(seen, penalised, scores)
+    if bits is None:
+        return scores.argmax(-1)
+    for warper in warpers:
+        scores = warper(None, scores)
+    if scores.is_cpu and len(warpers) > 1:
+        # Noise is the most costly part, and top_k and top_p leave few tokens to draw from.
+        rows, tokens = (scores != -torch.inf).nonzero(as_tuple=True)
+        sums = torch.full_like(scores, -torch.inf, dtype=torch.float64)
+        sums[rows, tokens] = scores[rows, tokens] + _gumbel(bits[rows], steps[tokens])
+        return sums.argmax(-1)
+    return (scores + _gumbel(bits[:, None], steps)).argmax(-1)
+
+
+def _steps(count: int) -> torch.Tensor:
+    """Return multiples of 2 ** 64 divided by the golden ratio: SplitMix64's increments.
+
+    They are not made where they are added: torch.compile takes a range times a number for an index,
+    which must not overflow, and then computes other bits.
+    """
+    return torch.arange(1, count + 1) * -0x61C8864680B583EB
+
+
+def _gumbel(bits: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+    """Return Gumbel noise in float64 that depends only on 64 bits, of a row, and on a token's step.
 
     The bits are incremented and mixed as in SplitMix64 (Steele et al. 2014), equal on all devices.
     """
-    steps = torch.arange(1, count + 1, device=bits.device)
-    mixed = bits[:, None] + steps * -0x61C8864680B583EB  # 2 ** 64 divided by the golden ratio
-    mixed = (mixed ^ _shifted(mixed, 30)) * -0x40A7B892E31B1A47
-    mixed = (mixed ^ _shifted(mixed, 27)) * -0x6B2FB644ECCEEE15
+    mixed = bits + steps
+    mixed ^= _shifted(mixed, 30)
+    mixed *= -0x40A7B892E31B1A47
+    mixed ^= _shifted(mixed, 27)
+    mixed *= -0x6B2FB644ECCEEE15
     mixed ^= _shifted(mixed, 31)
-    uniform = (_shifted(mixed, 11).double() + 0.5) / 2**53  # in (0, 1)
-    return -torch.log(-torch.log(uniform))
+    # In place: where memory is allocated for every pass, that takes most of the time.
+    uniform = _shifted(mixed, 11).double().add_(0.5).div_(2**53)  # in (0, 1)
+    return uniform.log_().neg_().log_().neg_()
 
 
 def _shifted(values: torch.Tensor, by: int) -> torch.Tensor:
     """Return 64-bit integers shifted to the right, filled with zeros."""
-    return (values >> by) & ((1 << (64 - by)) - 1)
+    return (values >> by).bitwise_and_((1 << (64 - by)) - 1)

@@ -190,10 +190,11 @@ def test_a_wrong_call_is_answered_without_an_image(tiny_model, content):
     assert next(grids) == next(grids)
 
 
+@pytest.mark.parametrize("medium", ["image", "video"])
 @pytest.mark.parametrize("name", families.NAMES)
-def test_a_text_with_the_image_token_is_rejected(tiny_model, name):
+def test_a_text_with_the_token_of_an_image_or_video_is_rejected(tiny_model, name, medium):
     processor = tiny_model(name)[1]
-    token = processor.image_token
+    token = getattr(processor, f"{medium}_token")
     first, bad = (
         first_conversation(noise_file(0), f"Is it{end}?", {}) for end in ("", f" {token}")
     )
@@ -203,7 +204,7 @@ def test_a_text_with_the_image_token_is_rejected(tiny_model, name):
         ("assistant", second, ""),
         ("prefix", first, f"Again and {token}"),
     ):
-        with pytest.raises(PromptError, match=f"the {role} text holds the model's image token"):
+        with pytest.raises(PromptError, match=f"the {role} text holds the model's {medium} token"):
             encode(processor, messages, prefix)
 
 
@@ -372,13 +373,11 @@ def test_no_special_token_precedes_a_prefix(tiny_checkpoint):
 
 
 @pytest.mark.parametrize("name", families.NAMES)
-def test_a_prompt_with_another_vision_token_is_encoded_or_rejected(tiny_model, name):
+def test_a_prompt_with_another_vision_token_is_encoded(tiny_model, name):
     processor, model = tiny_model(name)[1:]
     marks = "<|vision_start|> <|begin_of_image|> <img> <|media_start|> <|im_end|>"
     with torch.inference_mode():
         assert model(**plain(processor, noise_file(0), marks)).logits.isfinite().all()
-    with pytest.raises(PromptError, match="no videos were passed"):
-        plain(processor, noise_file(0), f"Is it {processor.video_token}?")
 
 
 TEXT_ONLY = {

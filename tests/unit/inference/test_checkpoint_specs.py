@@ -65,7 +65,10 @@ def test_every_published_weight_is_loaded_at_full_size(family):
 
     model = checkpoint_specs.meta_model(family)
     assert sum(p.numel() for p in model.parameters()) == parameters
-    assert {(p.device.type, p.dtype) for p in model.parameters()} == {("meta", torch.bfloat16)}
+    exact = tuple(model.model.language_model._keep_in_fp32_modules_strict or ())  # by version
+    assert {
+        (p.device.type, p.dtype) for n, p in model.named_parameters() if not n.endswith(exact)
+    } == {("meta", torch.bfloat16)}
     assert checkpoint_specs.cached_bytes(model.config, torch.bfloat16) == cached
     expanded = 276_480 if family == "kimi_vl" else cached
     assert checkpoint_specs.cached_bytes(model.config, torch.bfloat16, expanded=True) == expanded
@@ -205,9 +208,7 @@ def test_a_random_model_is_a_new_model_of_its_class(tiny_checkpoint, family):
     with torch.inference_mode():
         output = first(input_ids=torch.arange(40, 50)[None], use_cache=True)
     assert output.logits.isfinite().all()
-    held = sum(
-        4 * (layer.keys.numel() + layer.values.numel()) for layer in output.past_key_values.layers
-    )
+    held = sum(4 * (layer.keys.numel() + layer.values.numel()) for layer in output[1].layers)
     # What is computed for a token is what transformers' own cache holds of it.
     assert held == 10 * checkpoint_specs.cached_bytes(first.config, torch.float32)
 

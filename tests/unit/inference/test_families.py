@@ -9,6 +9,7 @@ import torch
 from noise import noise, noise_file
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from transformers import InternVLProcessor
 
 from imagenet_think.inference import checkpoints, families
 from imagenet_think.inference.chat import encode, first_conversation
@@ -221,6 +222,16 @@ def test_internvl_cuts_tiles_as_set(tiny_checkpoint, settings, tiles):
     inputs = encode(processor, first_conversation(noise_file(1, 112, 56), "Describe.", {}))
     assert inputs["pixel_values"].shape == (tiles, 3, 56, 56)
     assert (inputs["input_ids"] == processor.image_token_id).sum() == 4 * tiles
+
+
+def test_internvl_passes_its_settings_at_every_call(tiny_checkpoint, monkeypatch):
+    """Some versions of transformers take those of the class, whatever the object has."""
+    processor = families.get("internvl").load_processor(tiny_checkpoint("internvl"))
+    monkeypatch.setattr(InternVLProcessor, "__call__", Mock(return_value={}))
+    processor(text="Describe.", images_kwargs={"do_resize": False})
+    call = InternVLProcessor.__call__
+    tiles = {"crop_to_patches": False, "min_patches": 1, "max_patches": 12}
+    call.assert_called_once_with(text="Describe.", images_kwargs=tiles | {"do_resize": False})
 
 
 def test_kimi_shrinks_to_the_limit_and_pads_with_black(tiny_checkpoint):

@@ -52,6 +52,11 @@ def test_the_engine_is_checked_loaded_used_and_closed_once(run, use):
     assert found["seed"].to_list() == [row_seed(1, name, "tiny", 1, 1) for name in "cabfde"]
 
 
+def test_a_row_has_all_that_can_change_its_text(run, use):
+    use(Echo()).record["computation"] = "none, bfloat16, at most 2 rows"
+    assert run()["attention"].unique().to_list() == ["none, bfloat16, at most 2 rows"]
+
+
 def test_images_are_read_one_row_group_at_a_time(run, use, monkeypatch):
     read, taken = [], []
     read_row_group = ParquetFile.read_row_group

@@ -91,6 +91,18 @@ class Model:
                     assert torch.equal(part[i, :, : len(tokens)], expected[0])
 
 
+@pytest.mark.parametrize("others", [((), {}), ((None,), {}), ((), {"kwargs": {"use_cache": True}})])
+def test_what_layers_of_any_version_pass_is_taken(others):
+    """transformers 5.24 passes all of its own keyword arguments on, under a name."""
+    cache = new_cache()
+    cache.reserve([1])
+    cache.begin([0])
+    positional, named = others
+    keys, values = cache.update(*parts(1, [7]), 1, *positional, **named)
+    assert torch.equal(keys[:1, :, :1], parts(1, [7])[0])
+    assert torch.equal(values[:1, :, :1], parts(1, [7])[1])
+
+
 LENGTHS = st.integers(1, 2 * BLOCK + 3)
 ACTIONS = st.one_of(
     st.tuples(st.just("admit"), LENGTHS),
@@ -146,9 +158,9 @@ def test_each_segment_reads_as_far_as_its_longest_row(monkeypatch):
     cache.reserve([6, 4, 3])
     cache.begin([5, 3, 2])
     assert [(rows.start, rows.stop) for rows, _ in cache.segments] == [(0, 2), (2, 3)]
-    first, second = (mask[:, 0, 0].tolist() for _, mask in cache.segments)
-    assert first == [[True] * 6, [True] * 4 + [False] * 2]
-    assert second == [[True] * 3]
+    first, second = (mask[:, 0, 0].exp().tolist() for _, mask in cache.segments)
+    assert first == [[1.0] * 6, [1.0] * 4 + [0.0] * 2]
+    assert second == [[1.0] * 3]
 
 
 def test_the_capacity_is_little_more_than_the_longest_row():

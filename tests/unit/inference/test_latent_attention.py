@@ -24,7 +24,8 @@ def test_attention_over_latents_is_attention_over_their_keys_and_values(layer):
     query = drawn(rows, layer.num_heads, 1, layer.qk_head_dim)
     latents = drawn(rows, 1, tokens, layer.kv_lora_rank)
     rotary = drawn(rows, 1, tokens, layer.qk_rope_head_dim)
-    mask = (torch.arange(tokens) <= torch.tensor([2, 8, 5])[:, None])[:, None, None]
+    beyond = (torch.arange(tokens) > torch.tensor([2, 8, 5])[:, None])[:, None, None]
+    mask = torch.zeros(beyond.shape).masked_fill(beyond, -torch.inf)
     keys, values = layer.expand_kv(latents, rotary)
     expected = torch.nn.functional.scaled_dot_product_attention(
         query, keys, values, attn_mask=mask, scale=layer.scaling

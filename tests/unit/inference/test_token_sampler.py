@@ -1,9 +1,9 @@
 import pytest
 import torch
-from transformers import RepetitionPenaltyLogitsProcessor
+from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor
 
 from imagenet_think.inference.seeding import bits, row_seed
-from imagenet_think.inference.token_sampler import TokenSampler, _gumbel
+from imagenet_think.inference.token_sampler import TokenSampler, _gumbel, _steps
 
 
 def chosen(decoding, seeds, scores, drawn=0):
@@ -44,7 +44,7 @@ def test_noise_is_gumbel_of_splitmix64():
         dtype=torch.float64,
     )
     expected = -torch.log(-torch.log(numbers))
-    assert torch.equal(_gumbel(torch.tensor(states), 50), expected)
+    assert torch.equal(_gumbel(torch.tensor(states)[:, None], _steps(50)), expected)
 
 
 def test_draws_follow_the_probabilities():
@@ -119,6 +119,83 @@ def test_repetition_penalty_is_transformers_own():
 def test_every_token_of_a_row_has_its_own_noise():
     sampler = TokenSampler({"temperature": 1.0}, 1, 1000, "cpu")
     drawn = [int(sampler(torch.zeros((1, 1000)), 0, [(5, step)])) for step in range(20)]
-    noise = [_gumbel(torch.tensor([bits(5, step)]), 1000) for step in range(20)]
+    noise = [_gumbel(torch.tensor([bits(5, step)]), _steps(1000)) for step in range(20)]
     assert drawn == [int(row.argmax()) for row in noise]
     assert len(set(drawn)) > 15
+
+
+DECODINGS = [
+    {"repetition_penalty": 1.3},
+    {"temperature": 0.8},
+    {"temperature": 0.7, "top_p": 0.9},
+    {"temperature": 0.6, "top_p": 0.95, "top_k": 20, "repetition_penalty": 1.1},
+]
+
+
+def batches(sampler):
+    """The tokens of batches of different sizes and places."""
+    generator = torch.Generator().manual_seed(0)
+    for step, (first, rows) in enumerate([(0, 1), (0, 5), (2, 3), (4, 1), (0, 4), (1, 2)]):
+        scores = 3 * torch.randn(rows, 100, generator=generator)
+        sampler.admit(first, torch.arange(step, 40))
+        yield sampler(scores, first, [(row, step) for row in range(rows)]).tolist()
+
+
+@pytest.mark.parametrize("decoding", DECODINGS)
+def test_a_row_gets_the_token_that_the_whole_vocabularys_noise_gives(decoding):
+    sampler, processors = TokenSampler(decoding, 6, 200, "cpu"), LogitsProcessorList()
+    if "repetition_penalty" in decoding:
+        processors.append(RepetitionPenaltyLogitsProcessor(decoding["repetition_penalty"]))
+    processors += sampler.warpers
+    scores = 4 * torch.randn(6, 200, generator=torch.Generator().manual_seed(0))
+    prompts = torch.arange(6)[:, None] + torch.arange(5)
+    for row, prompt in enumerate(prompts):
+        sampler.admit(row, prompt)
+    expected = processors(prompts, scores.clone())
+    if "temperature" in decoding:
+        states = torch.tensor([bits(row, 9) for row in range(6)])
+        expected = expected + _gumbel(states[:, None], _steps(200))
+    found = sampler(scores, 0, [(row, 9) for row in range(6)])
+    assert torch.equal(found, expected.argmax(-1))
+
+
+@pytest.mark.parametrize("decoding", DECODINGS)
+def test_what_is_compiled_on_a_gpu_chooses_the_same_and_is_compiled_few_times(decoding):
+    """The graph is compiled here by a compiler that runs it as it is."""
+    plain, compiled = (TokenSampler(decoding, 6, 100, "cpu") for _ in range(2))
+    assert plain.record == {"kernels": "eager"}
+    graphs = []
+    compiled.compile(backend=lambda graph, inputs: graphs.append(graph) or graph.forward)
+    torch.compiler.reset()
+    with torch.inference_mode():
+        assert list(batches(compiled)) == list(batches(plain))
+    assert compiled.record == {"kernels": "torch.compile"}
+    # For one row, for the first number of rows, and for any; on the CPU, what top_k and top_p leave
+    # divides a graph into two.
+    assert 1 <= len(graphs) <= 6
+
+
+def test_without_a_compiler_the_sampler_goes_on_and_records_it(caplog):
+    def missing(graph, inputs):
+        raise FileNotFoundError("no compiler here")
+
+    decoding = DECODINGS[1]
+    plain, compiled = (TokenSampler(decoding, 6, 100, "cpu") for _ in range(2))
+    compiled.compile(backend=missing)
+    torch.compiler.reset()
+    assert list(batches(compiled)) == list(batches(plain))
+    assert compiled.record["kernels"] == "eager"
+    assert "no compiler here" in compiled.record["fallback"]
+    assert caplog.text.count("the sampler is not compiled") == 1
+
+
+def test_out_of_memory_is_not_taken_for_a_missing_compiler():
+    sampler = TokenSampler(DECODINGS[1], 6, 100, "cpu")
+
+    def full(*_):
+        raise torch.OutOfMemoryError("all is taken")
+
+    sampler._choose, sampler.record = full, {"kernels": "torch.compile"}
+    with pytest.raises(torch.OutOfMemoryError):
+        list(batches(sampler))
+    assert sampler.record == {"kernels": "torch.compile"}

@@ -1,4 +1,5 @@
 import copy
+import inspect
 import random
 import threading
 import time
@@ -104,7 +105,14 @@ def check_alone(tiny_model, name, found, asked, stop=False, **options):
 
 @pytest.mark.parametrize("name", families.NAMES)
 @pytest.mark.parametrize(
-    ("segments", "rows", "cached_tokens"), [(4, 6, None), (1, 6, 1024), (2, 5, None), (8, 9, None)]
+    ("segments", "rows", "cached_tokens"),
+    [
+        *[(1, 6, 1024), (4, 6, None), (4, 1, None), (8, 9, None)],
+        *(
+            pytest.param(segments, rows, None, marks=pytest.mark.slow)
+            for segments, rows in [(1, 14), (2, 5), (3, 8), (5, 13), (6, 2), (7, 12), (8, 10)]
+        ),
+    ],
 )
 def test_greedy_rows_in_flight_equal_each_row_alone(
     tiny_model, monkeypatch, name, segments, rows, cached_tokens
@@ -124,6 +132,38 @@ def test_greedy_rows_in_flight_equal_each_row_alone(
     if not cached_tokens:
         static = sum(max(r.max_new_tokens for r in asked[i : i + rows]) for i in range(0, 14, rows))
         assert used["steps"] < static
+
+
+@pytest.mark.parametrize("argument", ["past_key_values", "cache"])
+@pytest.mark.parametrize("name", families.NAMES)
+def test_a_cache_is_passed_under_the_name_that_the_model_has_for_it(
+    tiny_model, monkeypatch, name, argument
+):
+    model, asked, passed = tiny_model(name)[2], requests(3), []
+    wanted = [alone(tiny_model, name, request, stop=False) for request in asked]
+
+    def rename(module):
+        forward, signature = module.forward, inspect.signature(module.forward)
+        (own,) = {"past_key_values", "cache"} & set(signature.parameters)
+
+        def renamed(*args, **kwargs):
+            passed.append(argument in kwargs)
+            if argument in kwargs:  # else it is the model itself that calls its part
+                kwargs[own] = kwargs.pop(argument)
+            return forward(*args, **kwargs)
+
+        parameters = signature.parameters.values()
+        renamed.__signature__ = signature.replace(
+            parameters=[p.replace(name=argument) if p.name == own else p for p in parameters]
+        )
+        monkeypatch.setattr(module, "forward", renamed)
+
+    rename(model)
+    rename(model.model.language_model)
+    batched = engine(tiny_model, name, stop=False, loop=None)
+    list(batched.generate(asked))
+    assert [batched.tokens[request.key] for request in asked] == wanted
+    assert sum(passed) >= 2 + batched.statistics["steps"]  # the first prompt is prefilled alone
 
 
 @pytest.mark.parametrize("name", families.NAMES)
@@ -169,6 +209,10 @@ def test_flash_attention_generates_the_same_as_sdpa(tiny_model, monkeypatch, nam
         assert rows.record["attention"] == "flash_attention_2"
         list(rows.generate(asked))
     assert kernels.varlen_calls
+    layers, latent = own[2].config.text_config.num_hidden_layers, name == "kimi_vl"
+    assert kernels.cache_calls == (0 if latent else layers * rows.statistics["steps"])
+    kernel = "latents in 4 segments" if latent else "flash_attn_with_kvcache"
+    assert rows.record["kv_cache"]["attention"] == kernel
     check_alone(tiny_model, name, rows, asked)
 
 
@@ -303,11 +347,31 @@ def test_out_of_memory_takes_fewer_rows_and_goes_on(
     found = by_key(small.generate(uneven(12)))
     assert len(found) == 12
     if name == "prefill":
-        assert (small.prompts, small.bound, small.record["bounds"]) == (2, 16, [])
+        assert (small.prompts, small.bound) == (2, 16)
     else:
-        assert small.bound == small.record["bounds"][-1] == 2
+        assert small.bound == 2
+    *_, last = events = small.record["out_of_memory"]
+    assert {event["during"] for event in events} <= {"prefill", "step"}
+    assert all(event["error"] == f"no memory for {event['rows']} rows" for event in events)
+    assert (last["bound"], last["prompts"]) == (small.bound, small.prompts)
+    assert len(events) == caplog.text.count("out of memory")
     assert "out of memory" in caplog.text
     check_alone(tiny_model, "glm4v", small, uneven(12))
+
+
+def test_in_bfloat16_a_row_has_the_bounds_with_which_it_was_computed(tiny_model, monkeypatch):
+    family, processor, model = own_copy(tiny_model, "glm4v")
+    model.to(torch.bfloat16)
+    computed = (
+        "sdpa, decoding with sdpa in 4 segments, bfloat16, at most {} rows, 4 prompts at a time"
+    )
+    rows = engine(lambda _: (family, processor, model), "glm4v", 4, stop=False, loop=None)
+    assert len(list(rows.generate(uneven(3)))) == 3
+    assert rows.record["computation"] == computed.format(4)
+    step = memory_for(2, ModelRunner.step, lambda self, tokens: len(tokens))
+    monkeypatch.setattr(ModelRunner, "step", step)
+    assert len(list(rows.generate(uneven(3)))) == 3
+    assert rows.record["computation"] == computed.format(2)
 
 
 def test_a_row_for_which_there_is_no_memory_alone_is_an_error_and_costs_no_other(
@@ -322,10 +386,22 @@ def test_a_row_for_which_there_is_no_memory_alone_is_an_error_and_costs_no_other
     small = engine(tiny_model, "qwen2_5_vl", 4, loop=None)
     found = by_key(small.generate(asked))
     assert found["large"].error.startswith("out of memory, alone, at")
+    assert small.record["out_of_memory"][-1]["bound"] == 4
     assert sum(response.finish_reason == "error" for response in found.values()) == 1
     assert small.bound == 4
     expected = by_key(engine(tiny_model, "qwen2_5_vl", 4, loop=None).generate(requests(9, [5])))
     assert {key: found[key] for key in expected} == expected
+
+
+def test_a_step_without_memory_for_one_row_is_an_error_of_that_row(tiny_model, monkeypatch):
+    step = memory_for(0, ModelRunner.step, lambda self, tokens: len(tokens))
+    monkeypatch.setattr(ModelRunner, "step", step)
+    small = engine(tiny_model, "glm4v", 4, stop=False)
+    found = by_key(small.generate(requests(3)))
+    assert len(found) == 3
+    assert all(r.error.startswith("out of memory, alone, at") for r in found.values())
+    events = small.record["out_of_memory"]
+    assert [(event["during"], event["rows"]) for event in events[-3:]] == [("step", 1)] * 3
 
 
 def test_a_device_without_memory_is_an_error_of_the_job_and_of_no_row(tiny_model, monkeypatch):
@@ -333,8 +409,10 @@ def test_a_device_without_memory_is_an_error_of_the_job_and_of_no_row(tiny_model
         raise torch.OutOfMemoryError("all is taken")
 
     monkeypatch.setattr(ModelRunner, "prefill", none)
+    full = engine(tiny_model, "glm4v")
     with pytest.raises(EngineError, match=r"before the first row.*see that the device is free"):
-        list(engine(tiny_model, "glm4v").generate(requests(3)))
+        list(full.generate(requests(3)))
+    assert [event["error"] for event in full.record["out_of_memory"]] == ["all is taken"]
 
 
 def test_a_cache_that_cannot_hold_one_row_is_a_clear_error(tiny_model):
@@ -403,7 +481,7 @@ INFERENCE = {
     "dtype": "auto",
     "attention": "auto",
     "batch_size": 2,
-    "cached_tokens": None,
+    "cached_tokens": 8192,
     "workers": 2,
 }
 
@@ -419,6 +497,15 @@ def test_an_engine_is_loaded_from_the_config_and_says_what_it_is(tiny_checkpoint
         "attention": "sdpa",
     }
     assert loaded.record["versions"]["torch"] == torch.__version__
+    held = {
+        "attention": "sdpa in 4 segments",
+        "tokens": 8192,
+        "bytes_per_token": 2 * 2 * 2 * 16 * 4,
+    }
+    assert loaded.record["kv_cache"] == held
+    assert loaded.record["sampler"] == {"kernels": "eager"}
+    assert loaded.record["out_of_memory"] == []
+    assert "computation" not in loaded.record
     loaded.close()
 
 

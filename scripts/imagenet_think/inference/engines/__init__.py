@@ -62,8 +62,9 @@ class Engine(Protocol):
     """One loaded model.
 
     `record` says how it computes: `engine`, `device`, `dtype`, `attention`, `versions`, and what
-    happened (`bounds`: how its bounds were halved, `restarts` of a server); in `computation`, where
-    more than `attention` can change a text, all that can. It may grow while the engine works.
+    happened (`out_of_memory`: each event, with the bounds that follow; `restarts` of a server); in
+    `computation`, where more than `attention` can change a text, all that can. It may grow while
+    the engine works.
     """
 
     record: dict[str, Any]

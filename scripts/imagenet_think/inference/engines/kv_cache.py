@@ -4,11 +4,13 @@ transformers' own caches grow by concatenation, which copies every row at every 
 allocated ahead and written in place. During a decoding step it replaces theirs: the model's
 attention layers call `KVCache.update`, and then `attend`.
 
-Each row has the same capacity, but attention does not read all of it: rows are ordered by length
-and split into segments, and each segment is read only as far as its own longest row.
+Each row has the same capacity, but attention does not read all of it. With flash-attn, its kernel
+reads of each row what the row holds. Without it, rows are ordered by length and split into
+segments, and each segment is read only as far as its own longest row.
 """
 
-from collections.abc import Iterable, Sequence
+import importlib
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -41,10 +43,18 @@ class KVCache:
         same heads, sizes, dtype and device.
     rows, budget
         Maximum numbers of rows, and of tokens: rows times their capacity.
+    kernel
+        flash-attn's `flash_attn_with_kvcache`; None to attend in segments.
     """
 
-    def __init__(self, prompts: Sequence[Layer], rows: int, budget: int):
-        self.rows, self.budget = rows, budget
+    def __init__(
+        self,
+        prompts: Sequence[Layer],
+        rows: int,
+        budget: int,
+        kernel: Callable[..., torch.Tensor] | None = None,
+    ):
+        self.rows, self.budget, self.kernel = rows, budget, kernel
         self.layers = [(_resized(keys, 0, 0), _resized(values, 0, 0)) for keys, values in prompts]
         self.segments: list[tuple[slice, torch.Tensor]] = []
 
@@ -86,13 +96,24 @@ class KVCache:
         # A blocking copy would wait for all pending work of the device.
         self._ends = torch.tensor(lengths).to(device, non_blocking=True)
         self._numbers = torch.arange(len(lengths), device=device)
-        self.segments = []
-        for rows in _segments(len(lengths)):
-            read = torch.arange(max(lengths[rows]) + 1, device=device)
-            self.segments.append((rows, (read <= self._ends[rows, None])[:, None, None]))
+        if self.kernel:
+            self.counts = (self._ends + 1).int()
+            return
+        # What is added to scores: attention would make it of a mask of booleans in each layer.
+        beyond = torch.arange(max(lengths) + 1, device=device) > self._ends[:, None]
+        mask = beyond.new_zeros(beyond.shape, dtype=self.layers[0][0].dtype)
+        mask = mask.masked_fill_(beyond, -torch.inf)[:, None, None]
+        self.segments = [
+            (rows, mask[rows, ..., : max(lengths[rows]) + 1]) for rows in _segments(len(lengths))
+        ]
 
-    def update(self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *_: Any) -> Layer:
-        """Write a token per row, (rows, heads, 1, size); return all that the layer holds."""
+    def update(
+        self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *_: Any, **__: Any
+    ) -> Layer:
+        """Write a token per row, (rows, heads, 1, size); return all that the layer holds.
+
+        What else layers pass differs between versions of transformers, and is not needed.
+        """
         layer = self.layers[layer_idx]
         for part, new in zip(layer, (keys, values), strict=True):
             part[self._numbers, :, self._ends] = new[:, :, 0]
@@ -114,6 +135,13 @@ def arrange(lengths: list[int], rows: Iterable[int]) -> list[int]:
     return order
 
 
+def flash_kernel(attention: str) -> Callable[..., torch.Tensor] | None:
+    """Return flash-attn's kernel for decoding if that is how prompts are attended to."""
+    if attention != "flash_attention_2":
+        return None
+    return importlib.import_module("flash_attn").flash_attn_with_kvcache
+
+
 def attend(
     module: Any,
     query: torch.Tensor,
@@ -131,6 +159,10 @@ def attend(
     to its layers. A layer that caches something other than keys and values has an `attend` of its
     own. Returns (rows, 1, heads, size), and None for the weights.
     """
+    if kv_cache.kernel:
+        parts = (part[: len(query)].transpose(1, 2) for part in (query, key, value))
+        counts = kv_cache.counts
+        return kv_cache.kernel(*parts, cache_seqlens=counts, softmax_scale=scaling), None
     found = []
     for rows, mask in kv_cache.segments:
         read = slice(mask.shape[-1])

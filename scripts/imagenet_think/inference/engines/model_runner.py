@@ -4,6 +4,7 @@ Prompts go through the model's own forward pass. A decoding step calls only its 
 our KV cache instead of transformers' own.
 """
 
+import inspect
 import logging
 import os
 from collections.abc import Iterable
@@ -12,7 +13,13 @@ from typing import Any
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from imagenet_think.inference.engines.kv_cache import ATTENTION, KVCache, arrange
+from imagenet_think.inference.engines.kv_cache import (
+    ATTENTION,
+    SEGMENTS,
+    KVCache,
+    arrange,
+    flash_kernel,
+)
 
 logger = logging.getLogger("imagenet_think")
 
@@ -38,6 +45,9 @@ class ModelRunner:
         None before the first prompt.
     lengths
         Cached tokens of each row.
+    record
+        How a decoding step attends, and once there is a cache, its maximum number of `tokens` and
+        their size in bytes.
     """
 
     def __init__(self, model: PreTrainedModel, rows: int, cached_tokens: int | None) -> None:
@@ -49,6 +59,12 @@ class ModelRunner:
         self._offsets: list[int] = []  # between a row's length and its next position
         self._text = model.config.get_text_config()
         self._three_positions = hasattr(model.model, "rope_deltas")
+        latent = any(hasattr(module, "attend") for module in model.modules())
+        self._kernel = None if latent else flash_kernel(self._text._attn_implementation)
+        segments = f"{'latents' if latent else 'sdpa'} in {SEGMENTS} segments"
+        self.record: dict[str, Any] = {
+            "attention": "flash_attn_with_kvcache" if self._kernel else segments
+        }
 
     def fits(self, lengths: list[int]) -> bool:
         """Return whether rows of these lengths, in tokens, fit into the cache together."""
@@ -63,7 +79,7 @@ class ModelRunner:
             inputs = inputs | {"position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
         held: Any = DynamicCache(config=self._text)
         scores = self.model(
-            **inputs, past_key_values=held, use_cache=True, logits_to_keep=1
+            **inputs, **_as_cache(self.model, held), use_cache=True, logits_to_keep=1
         ).logits[:, -1]
         prompts = [(layer.keys, layer.values) for layer in held.layers]
         cache = self.cache or self._new_cache(prompts)
@@ -90,12 +106,13 @@ class ModelRunner:
         positions = positions.to(tokens.device, non_blocking=True)[:, None]
         prefill_attention = self._text._attn_implementation
         self._text._attn_implementation = ATTENTION
+        language_model = self.model.model.language_model
         try:
-            hidden = self.model.model.language_model(
+            hidden = language_model(
                 input_ids=tokens[:, None],
                 position_ids=positions.expand(3, -1, -1) if self._three_positions else positions,
                 attention_mask=positions[:, :, None, None],  # four dimensions: make no mask
-                past_key_values=self.cache,
+                **_as_cache(language_model, self.cache),
                 use_cache=True,
                 kv_cache=self.cache,
             ).last_hidden_state
@@ -125,7 +142,14 @@ class ModelRunner:
         size = sum(part.shape[1] * part.shape[3] * part.element_size() for part in parts)
         budget = self.cached_tokens or _free_memory(self.model.device) // size
         logger.info("KV cache: at most %d tokens of %d bytes", budget, size)
-        return KVCache(prompts, self.rows, budget)
+        self.record |= {"tokens": budget, "bytes_per_token": size}
+        return KVCache(prompts, self.rows, budget, self._kernel)
+
+
+def _as_cache(module: torch.nn.Module, cache: Any) -> dict[str, Any]:
+    """Return a cache under its name among the module's arguments, which is not always the same."""
+    renamed = "cache" in inspect.signature(module.forward).parameters  # transformers 5.24
+    return {"cache" if renamed else "past_key_values": cache}
 
 
 def _free_memory(device: torch.device) -> int:

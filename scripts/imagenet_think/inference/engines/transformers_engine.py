@@ -149,12 +149,16 @@ class TransformersEngine:
             "engine": "transformers",
             "device": device_name(str(model.device)),
             "dtype": str(model.dtype).removeprefix("torch."),
+            "float32_precision": torch.get_float32_matmul_precision(),
             "attention": text._attn_implementation,
+            "kv_cache": self.runner.record,
+            "sampler": self.sampler.record,
             "batch_size": batch_size,
-            "bounds": [],
+            "out_of_memory": [],
             "versions": versions(*PACKAGES),
             "statistics": self.statistics,
         }
+        self._record_computation()
 
     @torch.inference_mode()
     def generate(self, requests: Iterable[Request]) -> Iterator[Response]:
@@ -268,28 +272,26 @@ class TransformersEngine:
         not fit alone gets an error, and the bound on rows is as before.
         """
         if len(batch) == 1 and not self.rows and self.runner.cache is None:
+            if self.former_bound:
+                self.bound, self.former_bound = self.former_bound, None
+            self._record_out_of_memory("prefill", 1, error)
             if not self.admitted:
                 raise EngineError(
                     f"out of memory before the first row, with {batch[0].prompt_tokens} tokens: "
                     f"see that the device is free ({error})"
                 ) from error
-            if self.former_bound:
-                self.bound, self.former_bound = self.former_bound, None
-                self.record["bounds"].append(self.bound)
             yield _out_of_memory(batch[0], error)
             return
         for row in reversed(batch):
             self.requests.put_back(row.request, row.inputs)
         if len(batch) > 1:
             self.prompts = max(1, len(batch) // 2)
-            logger.warning(
-                "out of memory, at most %d prompts at a time from now on: %s", self.prompts, error
-            )
         elif self.rows:
             self.former_bound = self.former_bound or self.bound
-            self._halve(error)
+            self._halve()
         else:
             self.runner.reset()
+        self._record_out_of_memory("prefill", len(batch), error)
 
     def _step(self) -> Iterator[Response]:
         """Generate the next token of each row."""
@@ -309,11 +311,12 @@ class TransformersEngine:
             tokens = self._sample(self.runner.step(latest), self.rows, 0)
         except torch.OutOfMemoryError as error:
             self.runner.lengths = lengths  # the step is repeated
+            if count > 1:
+                self._halve()
+            self._record_out_of_memory("step", count, error)
             if count == 1:
                 yield _out_of_memory(self.rows[0], error)
                 self._keep([])
-            else:
-                self._halve(error)
             return
         responses = self._extend(self.rows, tokens)
         self.statistics["steps"] += 1
@@ -375,14 +378,31 @@ class TransformersEngine:
         self.statistics["put_back"] += count
         self._keep(oldest_first[:kept])
 
-    def _halve(self, error: torch.OutOfMemoryError) -> None:
+    def _halve(self) -> None:
         """Halve the bound on rows after memory ran out."""
         self.bound = max(1, self.bound // 2)
-        self.record["bounds"].append(self.bound)
-        logger.warning("out of memory, at most %d rows from now on: %s", self.bound, error)
         self._put_back(max(0, len(self.rows) - self.bound))
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _record_out_of_memory(self, during: str, rows: int, error: torch.OutOfMemoryError) -> None:
+        event = {"during": during, "rows": rows, "bound": self.bound, "prompts": self.prompts}
+        self.record["out_of_memory"].append(event | {"error": str(error)[:300]})
+        self._record_computation()
+        logger.warning(
+            "out of memory in a %s of %d rows; from now on %d rows and %d prompts at most: %s",
+            *event.values(),
+            error,
+        )
+
+    def _record_computation(self) -> None:
+        """Record for the rows what can change a text; in float32 on the CPU, nothing does."""
+        if (self.model.device.type, self.model.dtype) != ("cpu", torch.float32):
+            attention, dtype = self.record["attention"], self.record["dtype"]
+            self.record["computation"] = (
+                f"{attention}, decoding with {self.runner.record['attention']}, {dtype}, "
+                f"at most {self.bound} rows, {self.prompts} prompts at a time"
+            )
 
 
 def _out_of_memory(row: Row, error: torch.OutOfMemoryError) -> Response:

@@ -26,7 +26,13 @@ _TILES = ("crop_to_patches", "min_patches", "max_patches")
 
 
 class Processor(checkpoints.WithoutVideo, InternVLProcessor):
-    """The processor without its video part."""
+    """The processor without its video part; `images_kwargs` are the settings of every call."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the model inputs of images and text."""
+        # Not all versions of transformers take defaults from the object.
+        kwargs["images_kwargs"] = {**self.images_kwargs, **kwargs.get("images_kwargs", {})}
+        return super().__call__(*args, **kwargs)
 
 
 def load_processor(
