@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from itertools import cycle
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -202,6 +203,26 @@ def test_only_settings_that_change_a_response_generate_new_ones_beside_the_old(r
     run.settings["model"]["decoding"] = GREEDY
     run()
     assert len(echo.requests) == 12
+
+
+@pytest.mark.parametrize("engine", ["transformers", "vllm", "server"])
+def test_responses_are_used_whichever_engine_made_them(run, use, engine):
+    use(Echo())
+    texts = run()["text"]
+    makers = cycle(["transformers", "vllm", "server", "imported"])
+    for file in sorted((run.folder / "journal").glob("*.jsonl")):
+        lines = list(read_lines(file))
+        for line in lines:
+            if "row" in line:
+                line["row"]["engine"] = next(makers)
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    journal = run.journal
+    echo = use(Echo())
+    found = run(engine=engine, engines={engine: {}})
+    assert found["engine"].n_unique() == 4
+    assert found["text"].equals(texts)
+    assert run.journal == journal
+    assert (echo.loads, echo.requests) == ([], [])
 
 
 def test_a_truncated_shard_is_named(run, use, tmp_path):

@@ -97,13 +97,10 @@ class Server:
     def __init__(self, name: str, settings: Mapping[str, Any], url: str, most: int):
         self.most = most
         self.request_seconds, self.retries = settings["request_seconds"], settings["retries"]
-        # Without bounds of its own: the engine bounds requests and their time.
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
         self.http = httpx2.AsyncClient(
             timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
-            limits=limits,
-            # A transport that is given is not replaced by a proxy of the environment.
-            transport=httpx2.AsyncHTTPTransport(limits=limits) if is_loopback(url) else None,
+            limits=httpx2.Limits(),  # none: the engine bounds requests and their time
+            trust_env=not is_loopback(url),  # no proxy reaches this machine
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # none
         )
         packages = versions("transformers", "tokenizers", "pillow")  # which encode and decode here
