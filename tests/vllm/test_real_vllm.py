@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 
 import asking
-import kimi_layout
 import pytest
 import yaml
 from waiting import wait_for
@@ -252,15 +251,6 @@ def test_internvl_is_shown_its_tiles():
     whole = ours(entry("internvl3.5"))
     assert all(said[k].response.image_tokens >= whole[k].response.image_tokens for k in said)
     assert any(said[k].response.image_tokens > whole[k].response.image_tokens for k in said)
-
-
-def test_kimi_runs_with_the_code_of_its_repository(tmp_path):
-    folder = kimi_layout.write(ROOT / "resources" / "miniatures" / "kimi-vl", tmp_path / "kimi")
-    model = entry("kimi-vl", repository=str(folder))
-    settings = inference(arguments=["--enforce-eager", "--trust-remote-code"])
-    with closing(load(vllm_engine, model, settings)) as engine:
-        said = answers(engine, model)
-    assert said == ours(model)
 
 
 JOB = """

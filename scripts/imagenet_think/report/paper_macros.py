@@ -253,9 +253,12 @@ def score_macros(tables: Sequence[pl.DataFrame], ablation: pl.DataFrame) -> dict
                     dtype=pl.Float64,
                 )
                 highest: Any = printed.max()
-                best = [] if highest is None else able.filter(printed == highest)["model"]
-                macros[f"Best{name}"] = MISSING if highest is None else number(highest, 3)
-                macros[f"Best{name}Models"] = series(map(latex, best)) or MISSING
+                if highest is None:
+                    macros |= {f"Best{name}": MISSING, f"Best{name}Models": MISSING}
+                    continue
+                best = able.filter(printed == highest)["model"]
+                macros[f"Best{name}"] = number(highest, 3)
+                macros[f"Best{name}Models"] = series(map(latex, best))
     parts = ablation.pivot("part", index="metric", values="avg_paired")
     higher = parts.filter(pl.col("think") > pl.col("answer"))["metric"].to_list()
     macros["ThinkHigher"] = spelled(len(higher)) if higher else "none"
